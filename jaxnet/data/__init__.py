@@ -1,0 +1,8 @@
+"""Data: a Dataset, its Splits, and the sources they come from."""
+
+from .dataset import Dataset as Dataset
+from .dataset import Splits as Splits
+from .dataset import Standardisation as Standardisation
+from .dataset import class_weights as class_weights
+from .sources import load as load
+from .splitting import split as split

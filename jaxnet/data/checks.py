@@ -1,0 +1,109 @@
+"""The door: what comes from outside is checked here once, on the host, and refused with the value, the place and the cure."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..errors import InputError
+from .dataset import Dataset
+
+
+def dataset(x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = None, where: str = "") -> Dataset:
+    """A Dataset of NumPy arrays from anything array-like. where: the file, named in every message."""
+    at = f"{where}: " if where else ""
+    xs, ys = np.asarray(x), np.asarray(y)
+    inputs = _inputs(xs, at)
+    if len(xs) != len(np.atleast_1d(ys)):
+        raise InputError(f"{at}x has {len(xs)} examples and y has {len(np.atleast_1d(ys))}; they must be the same")
+    if ys.ndim != 1:
+        cure = "; of one-hot rows give y.argmax(1)" if ys.ndim == 2 and ys.shape[1] > 1 else "; give y.reshape(-1)"
+        raise InputError(f"{at}y must hold one label an example, but has shape {ys.shape}{cure}")
+    white = None if inputs.ndim < 3 else 255.0 if inputs.dtype == np.uint8 else float(inputs.max())
+    if ys.dtype.kind == "f":
+        if classes is not None:
+            raise InputError(f"{at}class labels must be integers, but y is {ys.dtype}; give y.astype(int)")
+        return Dataset(inputs, _finite(ys.astype(np.float32), f"{at}y"), None, white)  # pyrefly: ignore[bad-argument-type]
+    labels, names = _labels(ys, classes, at)
+    return Dataset(inputs, labels, names, white)  # pyrefly: ignore[bad-argument-type]
+
+
+def parts(train: Dataset, validation: Dataset, test: Dataset) -> None:
+    """Parts that belong together: none empty but validation, same shapes, every class in training."""
+    for part, name in ((train, "training"), (test, "test")):
+        if len(part) == 0:
+            raise InputError(f"the {name} set is empty; give it examples")
+    for part, name in ((validation, "validation"), (test, "test")):
+        if part.x.shape[1:] != train.x.shape[1:]:
+            raise InputError(f"a {name} example has shape {part.x.shape[1:]}, a training example {train.x.shape[1:]}")
+        if part.x.dtype != train.x.dtype:
+            raise InputError(f"{name} x is {part.x.dtype}, training x is {train.x.dtype}; give both the same type")
+        if part.classes != train.classes:
+            raise InputError(f"the {name} set has classes {part.classes}, the training set {train.classes}")
+    if train.classes is None:
+        return
+    counts = np.bincount(np.asarray(train.y), minlength=len(train.classes))
+    if len(train.classes) == 1:
+        raise InputError(
+            f"all {counts[0]} examples are of one class ({train.classes[0]!r}); there is nothing to tell apart. "
+            "Give at least two classes"
+        )
+    if not counts.all():
+        missing = int(np.flatnonzero(counts == 0)[0])
+        raise InputError(
+            f"class {train.classes[missing]!r} (label {missing}) has no example in the training set. "
+            f"Labels must be 0 to {len(train.classes) - 1} without a gap: give examples of it, or renumber the labels"
+        )
+
+
+def fractions(validation: float, test: float | None) -> None:
+    """Fractions that leave something to train on."""
+    if not 0 <= validation < 1:
+        raise InputError(f"validation is {validation}; give a fraction from 0 to below 1")
+    if test is not None and not 0 < test < 1:
+        raise InputError(f"test is {test}; give a fraction between 0 and 1: without a test set nothing can be judged")
+    if validation + (test or 0) >= 1:
+        raise InputError(f"validation {validation} and test {test} leave nothing to train on; their sum must be below 1")
+
+
+def _inputs(x: np.ndarray, at: str) -> np.ndarray:
+    """uint8 as it is, every other number as float32."""
+    if x.dtype.kind not in "biuf":
+        raise InputError(f"{at}x must hold numbers, but is of type {x.dtype}; encode text and categories as numbers")
+    if x.ndim < 2:
+        raise InputError(f"{at}x must be (examples, features) or (examples, height, width[, channels]), but has shape {x.shape}")
+    if x.size == 0:
+        raise InputError(f"{at}x is empty: its shape is {x.shape}")
+    return x if x.dtype == np.uint8 else _finite(x.astype(np.float32), f"{at}x")
+
+
+def _finite(values: np.ndarray, what: str) -> np.ndarray:
+    """The values, all of them numbers that float32 can hold."""
+    bad = ~np.isfinite(values)
+    if bad.any():
+        place = np.argwhere(bad)[0]
+        spot = f"row {place[0]}" + (f", column {', '.join(map(str, place[1:]))}" if len(place) > 1 else "")
+        raise InputError(
+            f"{what} has {int(bad.sum())} values that are not finite, the first ({values[tuple(place)]}) in {spot}; "
+            "remove those rows or fill the gaps"
+        )
+    return values
+
+
+def _labels(y: np.ndarray, classes: tuple[str, ...] | None, at: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class indices and class names, of integers 0 to K - 1 or of text."""
+    if y.dtype.kind == "U":
+        names, labels = np.unique(y, return_inverse=True)
+        return labels.astype(np.int32), tuple(map(str, names))
+    if y.dtype.kind not in "biu":
+        raise InputError(f"{at}y must hold integers, text or floats, but is of type {y.dtype}")
+    labels = y.astype(np.int64)
+    count = len(classes) if classes is not None else int(labels.max()) + 1
+    wrong = np.flatnonzero((labels < 0) | (labels >= count))
+    if len(wrong):
+        row = int(wrong[0])
+        raise InputError(f"{at}label {labels[row]} in row {row} is out of range: {count} classes are numbered 0 to {count - 1}")
+    if count > max(1000, len(labels)):
+        raise InputError(
+            f"{at}the largest label is {count - 1} with only {len(labels)} examples; "
+            "number the classes 0, 1, ..., or give floats if these are values of a regression"
+        )
+    return labels.astype(np.int32), classes if classes is not None else tuple(map(str, range(count)))

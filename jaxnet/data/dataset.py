@@ -1,0 +1,113 @@
+"""The nouns of data: a Dataset, the Standardisation that inputs go through, and the Splits a network is judged with."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Num
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Dataset:
+    """Examples and what they mean, as `load` and `split` make and check them.
+
+    x: (examples, ...) uint8 or float32; images are (examples, height, width[, channels]).
+    y: (examples,) int32 class indices, or float32 values of a regression.
+    classes: a name a class; None says that this is a regression.
+    white: the value of a white pixel where x are images, to read and draw pictures; else None.
+    """
+
+    x: Num[Array, "examples ..."]
+    y: Num[Array, " examples"]
+    classes: tuple[str, ...] | None = field(default=None, metadata={"static": True})
+    white: float | None = field(default=None, metadata={"static": True})
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a network gives for one example: one a class, or one value."""
+        return 1 if self.classes is None else len(self.classes)
+
+
+class Standardisation(NamedTuple):
+    """Mean and scale of the training set: one pair for all pixels of images, one a column of a table.
+
+    mean, scale: () or (features,) float32. target_mean, target_scale: () float32, None for classes.
+    """
+
+    mean: Float[Array, "..."]
+    scale: Float[Array, "..."]
+    target_mean: Float[Array, ""] | None = None
+    target_scale: Float[Array, ""] | None = None
+
+    def inputs(self, x: Num[Array, "..."]) -> Float[Array, "..."]:
+        """x with the training set's mean 0 and standard deviation 1, as float32."""
+        return (x.astype(jnp.float32) - self.mean) * (1 / self.scale)
+
+    def targets(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Values of a regression, standardised like the inputs."""
+        return (y - self.target_mean) / self.target_scale
+
+    def values(self, outputs: Float[Array, "..."]) -> Float[Array, "..."]:
+        """What `targets` made of them, undone: in the units of y."""
+        return outputs * self.target_scale + self.target_mean
+
+    @classmethod
+    def of(cls, train: Dataset) -> "Standardisation":
+        """The statistics of a training set. A constant column keeps scale 1, so it becomes 0."""
+        mean, deviation = _moments(np.asarray(train.x))
+        if train.classes is not None:
+            return cls(jnp.asarray(mean, jnp.float32), jnp.asarray(_scale(mean, deviation), jnp.float32))
+        target_mean, target_deviation = _moments(np.asarray(train.y)[:, None])
+        both = (mean, _scale(mean, deviation), target_mean[0], _scale(target_mean, target_deviation)[0])
+        return cls(*(jnp.asarray(a, jnp.float32) for a in both))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Splits:
+    """One data set in the parts that a network learns from, is chosen with and is judged on.
+
+    validation may be empty. target_sample: examples from where the network will be used, if there are any.
+    """
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+    standardisation: Standardisation
+    target_sample: Dataset | None = None
+    name: str = field(default="arrays", metadata={"static": True})
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """A name a class; None for a regression."""
+        return self.train.classes
+
+
+def class_weights(dataset: Dataset) -> Float[Array, " examples"]:
+    """A weight an example, so that every class counts the same and the mean weight is 1 (King & Zeng 2001, eq. 8)."""
+    y = np.asarray(dataset.y)
+    counts = np.bincount(y, minlength=dataset.outputs)
+    return jnp.asarray(len(y) / (dataset.outputs * counts)[y], jnp.float32)
+
+
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation in float64: over all pixels of images, else a column at a time."""
+    if x.ndim > 2:
+        chunks = [chunk.reshape(-1) for chunk in np.array_split(x, -(-x.size // 100_000))]
+        total = sum(float(c.sum(dtype=np.float64)) for c in chunks)
+        # Small integers squared and summed in float32 over 100,000 pixels are off by less than 1e-6.
+        squares = sum(float(np.dot(f, f)) for f in (c.astype(np.float32) for c in chunks))
+        mean = np.float64(total / x.size)
+        return mean, np.sqrt(max(squares / x.size - mean**2, 0.0))
+    return x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
+
+
+def _scale(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """The deviation, or 1 where it is nothing but rounding of a constant."""
+    return np.where(deviation > 1e-6 * np.abs(mean), np.where(deviation > 0, deviation, 1.0), 1.0)

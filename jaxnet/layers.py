@@ -1,0 +1,86 @@
+"""The built-in networks as Flax Linen modules. Imported when a model is built, since Flax takes a while to import."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from .convolution import conv_general_dilated, max_pool
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "tanh": jnp.tanh,
+}
+NORMALISATIONS = ("layer", "batch")
+
+
+def dropout(x: Float[Array, "..."], key: Array, rate: float | Array) -> Float[Array, "..."]:
+    """x with a share `rate` of its values set to 0 and the others scaled up (Srivastava et al. 2014, section 10).
+
+    The rate may be a tracer, in steps of 1/65536; 16 random bits a value are half the work of 32.
+    """
+    keep = jax.random.bits(key, x.shape, jnp.uint16) >= jnp.uint16(jnp.asarray(rate, jnp.float32) * 65536)
+    return jnp.where(keep, x / (1 - jnp.asarray(rate, x.dtype)), jnp.zeros_like(x))
+
+
+class Block(nn.Module):
+    """What follows a layer's product: normalisation, activation, and dropout in training."""
+
+    activation: str
+    normalisation: str | None
+
+    @nn.compact
+    def __call__(self, x: Array, key: Array | None, rate: float | Array | None) -> Array:
+        if self.normalisation == "layer":
+            x = nn.LayerNorm(name="norm")(x)
+        elif self.normalisation == "batch":
+            x = nn.BatchNorm(use_running_average=key is None, momentum=0.9, name="norm")(x)
+        x = ACTIVATIONS[self.activation](x)
+        return x if key is None or rate is None else dropout(x, key, rate)
+
+
+class MLP(nn.Module):
+    """Dense layers of the given widths and a last one of `outputs`; inputs are flattened."""
+
+    hidden: tuple[int, ...]
+    outputs: int
+    activation: str = "relu"
+    normalisation: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Array, *, key: Array | None = None, dropout: float | Array | None = None) -> Array:
+        x = x.reshape(len(x), -1)
+        for i, width in enumerate(self.hidden):
+            x = nn.Dense(width, name=f"hidden_{i}")(x)
+            x = Block(self.activation, self.normalisation, name=f"block_{i}")(x, _fold(key, i), dropout)
+        return nn.Dense(self.outputs, name="output")(x)
+
+
+class CNN(nn.Module):
+    """Convolutions, each with 2x2 max pooling, then an MLP. Images are (batch, height, width[, channels])."""
+
+    channels: tuple[int, ...]
+    hidden: tuple[int, ...]
+    outputs: int
+    kernel: int = 3
+    activation: str = "relu"
+    normalisation: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Array, *, key: Array | None = None, dropout: float | Array | None = None) -> Array:
+        x = x[..., None] if x.ndim == 3 else x
+        for i, width in enumerate(self.channels):
+            size = (self.kernel, self.kernel)
+            x = nn.Conv(width, size, name=f"conv_{i}", conv_general_dilated=conv_general_dilated)(x)
+            # Pooling first is a quarter of the work, and for a monotone activation the same.
+            x = Block(self.activation, self.normalisation, name=f"conv_block_{i}")(max_pool(x), key, None)
+        head = MLP(self.hidden, self.outputs, self.activation, self.normalisation, name="head")
+        return head(x, key=key, dropout=dropout)
+
+
+def _fold(key: Array | None, i: int) -> Array | None:
+    return None if key is None else jax.random.fold_in(key, i)

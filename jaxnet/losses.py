@@ -1,0 +1,28 @@
+"""Losses: one number an example, from a network's outputs and the targets."""
+
+from typing import Protocol
+
+import jax
+from jaxtyping import Array, Float
+
+
+class Loss(Protocol):
+    """(outputs, targets) -> (batch,) losses.
+
+    Of classes the targets are probabilities, (batch, classes): one-hot, smoothed or mixed. Of values they are
+    standardised, (batch, 1).
+    """
+
+    def __call__(self, outputs: Array, targets: Array, /) -> Array: ...
+
+
+def cross_entropy(
+    outputs: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]
+) -> Float[Array, " batch"]:
+    """-sum_c targets log softmax(outputs), in nats. A product and not a gather: its gradient needs no scatter."""
+    return -(targets * jax.nn.log_softmax(outputs)).sum(-1)
+
+
+def squared(outputs: Float[Array, "batch values"], targets: Float[Array, "batch values"]) -> Float[Array, " batch"]:
+    """(outputs - targets)^2, summed over the values."""
+    return ((outputs - targets) ** 2).sum(-1)

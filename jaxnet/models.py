@@ -1,0 +1,178 @@
+"""A Model is two pure functions; the built-in ones are Linen modules, initialised from one flat draw of numbers."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from .data import Splits
+from .errors import InputError
+
+
+class Init(Protocol):
+    """Makes (params, model_state) from a key and inputs of the shape and type to come; reads only their shape."""
+
+    def __call__(self, key: Array, x: Array, /) -> tuple[PyTree, PyTree]: ...
+
+
+class Apply(Protocol):
+    """(outputs, model_state) of a batch of inputs. Without a key it is evaluation, with one it is training.
+
+    x: (batch, ...) float32, standardised. outputs: (batch, classes) logits or (batch, 1) values.
+    dropout: the recipe's rate, or None.
+    """
+
+    def __call__(
+        self, params: PyTree, model_state: PyTree, x: Array, /, *, key: Array | None, dropout: float | Array | None
+    ) -> tuple[Array, PyTree]: ...
+
+
+class Model(NamedTuple):
+    """A network as two pure functions. Equal models are one model to the compiler.
+
+    model_state is what training changes without a gradient, such as batch statistics; {} for most.
+    name: what reports and files call it. for_outputs: the model with a last layer of that many outputs, where
+    that is still open; None where it is not.
+    """
+
+    init: Init
+    apply: Apply
+    name: str = "custom"
+    for_outputs: Callable[[int], "Model"] | None = None
+
+
+def mlp(hidden: Sequence[int] = (128, 64), *, activation: str = "relu", normalisation: str | None = None) -> Model:
+    """A multilayer perceptron with hidden layers of these widths. activation: relu, gelu, silu or tanh;
+    normalisation: "layer", "batch" or None."""
+    widths = _widths("hidden", hidden)
+    _check_choices(activation, normalisation)
+    return _open("MLP", hidden=widths, activation=activation, normalisation=normalisation)
+
+
+def cnn(
+    channels: Sequence[int] = (32, 64),
+    hidden: Sequence[int] = (128,),
+    *,
+    kernel: int = 3,
+    activation: str = "relu",
+    normalisation: str | None = None,
+) -> Model:
+    """A convolutional network for images: per entry of channels a convolution and 2x2 max pooling, then an MLP."""
+    if kernel < 1:
+        raise InputError(f"kernel is {kernel}; give a size of at least 1")
+    _check_choices(activation, normalisation)
+    shape = {"channels": _widths("channels", channels), "hidden": _widths("hidden", hidden), "kernel": kernel}
+    return _open("CNN", **shape, activation=activation, normalisation=normalisation)
+
+
+def linear() -> Model:
+    """A linear model: logistic regression on classes, least squares on values."""
+    return _open("MLP", hidden=())
+
+
+def describe(model: Model, splits: Splits) -> list[tuple[str, str, int]]:
+    """(layer, shapes of its parameters, how many), a row a layer and a last one with the total. Computes nothing."""
+    params, _ = jax.eval_shape(fitted(model, splits.train.outputs).init, jax.random.key(0), example(splits))
+    layers: dict[str, list[jax.ShapeDtypeStruct]] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        layers.setdefault(jax.tree_util.keystr(path[:-1], simple=True, separator="/") or "parameters", []).append(leaf)
+    rows = [
+        (layer, " + ".join("x".join(map(str, leaf.shape)) or "1" for leaf in leaves), sum(math.prod(leaf.shape) for leaf in leaves))
+        for layer, leaves in layers.items()
+    ]
+    return [*rows, ("total", "", sum(count for _, _, count in rows))]
+
+
+def fitted(model: Model, outputs: int) -> Model:
+    """The model with its number of outputs fixed."""
+    return model if model.for_outputs is None else model.for_outputs(outputs)
+
+
+def example(splits: Splits) -> jax.ShapeDtypeStruct:
+    """Shape and type of a batch of one standardised input."""
+    return jax.ShapeDtypeStruct((1, *splits.train.x.shape[1:]), jnp.float32)
+
+
+@functools.cache
+def _open(kind: str, **structure: Any) -> Model:
+    """A built-in model that waits for its number of outputs. Cached: equal structure gives the very same model."""
+    words = ", ".join(f"{name}={value}" for name, value in structure.items() if value is not None)
+    name = f"{kind.lower()}({words})"
+
+    @functools.cache
+    def for_outputs(outputs: int) -> Model:
+        from . import layers
+
+        module = getattr(layers, kind)(outputs=outputs, **structure)
+        return Model(_FlatInit(module), _LinenApply(module), name)
+
+    def unfinished(*_: Any, **__: Any) -> Any:
+        raise InputError(f"{name} does not know its number of outputs yet; use model.for_outputs(n)")
+
+    return Model(unfinished, unfinished, name, for_outputs)
+
+
+@dataclass(frozen=True)
+class _FlatInit:
+    """He-uniform kernels (He et al. 2015, eq. 10), LeCun-uniform for the output layer, zero biases, unit scales.
+
+    One uniform draw is sliced into all kernels: a draw a parameter, as Linen's own init does it, takes ten times
+    as long to compile.
+    """
+
+    module: Any
+
+    def __call__(self, key: Array, x: Array, /) -> tuple[PyTree, PyTree]:
+        shapes = jax.eval_shape(functools.partial(self.module.init, dropout=None), key, jax.ShapeDtypeStruct(x.shape, x.dtype))
+        params, state = shapes["params"], {name: value for name, value in shapes.items() if name != "params"}
+        paths = jax.tree_util.tree_leaves_with_path(params)
+        draw = jax.random.uniform(key, (sum(leaf.size for _, leaf in paths if leaf.ndim > 1),), minval=-1.0, maxval=1.0)
+        leaves, start = [], 0
+        for path, leaf in paths:
+            if leaf.ndim > 1:
+                gain = 1.0 if "output" in jax.tree_util.keystr(path) else 2.0
+                bound = math.sqrt(3 * gain / math.prod(leaf.shape[:-1]))
+                leaves.append(draw[start : start + leaf.size].reshape(leaf.shape) * bound)
+                start += leaf.size
+            else:
+                leaves.append(_constant(path, leaf))
+        return jax.tree.unflatten(jax.tree.structure(params), leaves), jax.tree_util.tree_map_with_path(_constant, state)
+
+
+def _constant(path: Any, leaf: jax.ShapeDtypeStruct) -> Array:
+    """Ones for scales and variances, zeros for biases and means."""
+    ones = any(word in jax.tree_util.keystr(path[-1:]) for word in ("scale", "var"))
+    return jnp.full(leaf.shape, 1.0 if ones else 0.0, leaf.dtype)
+
+
+@dataclass(frozen=True)
+class _LinenApply:
+    """Linen's apply with the model state as a value."""
+
+    module: Any
+
+    def __call__(
+        self, params: PyTree, model_state: PyTree, x: Array, /, *, key: Array | None = None, dropout: float | Array | None = None
+    ) -> tuple[Float[Array, "batch outputs"], PyTree]:
+        variables = {"params": params, **model_state}
+        if key is None or not model_state:
+            return self.module.apply(variables, x, key=key, dropout=dropout), model_state
+        return self.module.apply(variables, x, key=key, dropout=dropout, mutable=list(model_state))
+
+
+def _widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
+    if any(int(width) != width or width < 1 for width in widths):
+        raise InputError(f"{name} is {tuple(widths)}; every width must be a whole number of at least 1")
+    return tuple(int(width) for width in widths)
+
+
+def _check_choices(activation: str, normalisation: str | None) -> None:
+    if activation not in (known := ("relu", "gelu", "silu", "tanh")):
+        raise InputError(f"unknown activation {activation!r}; known are {', '.join(known)}")
+    if normalisation not in (known := (None, "layer", "batch")):
+        raise InputError(f"unknown normalisation {normalisation!r}; known are layer, batch and None")

@@ -1,0 +1,188 @@
+"""Recipe: every hyperparameter of a run, and the optax transformation it stands for."""
+
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    import optax
+
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "muon")
+SCHEDULES = ("constant", "cosine", "warmup_cosine", "one_cycle")
+PRECISIONS = ("float32", "bfloat16")
+WARMUP = 0.1  # share of the steps in which warmup_cosine rises
+
+Number = float | Array
+
+
+def _static(default: Any) -> Any:
+    return field(default=default, metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Recipe:
+    """Numbers are leaves: they may be tracers or carry a member axis, and changing them never recompiles.
+    Structure is static. None means absent from the program: what is off costs nothing, to compile or to run.
+
+    optimizer: sgd, momentum, nesterov, adam, adamw, muon, a factory `learning_rate -> optax.GradientTransformation`,
+        or a finished optax transformation (then learning_rate=None, since its own cannot be traced).
+    schedule: of the learning rate over the whole run: constant, cosine, warmup_cosine or one_cycle.
+    patience: stop after this many epochs without a lower validation loss, and predict with the best parameters.
+    precision: float32, or bfloat16 for the network's products while parameters stay float32.
+    momentum: of momentum and nesterov (0.9), and b1 of adam and adamw (0.9) and of muon (0.95).
+    weight_decay: decoupled (Loshchilov & Hutter 2019, alg. 2), of kernels only, not of biases and norms.
+    l1: factor of the sum of absolute kernel weights in the loss.
+    dropout: share of hidden units set to 0 in training. label_smoothing: share of a target spread over all classes.
+    clip: largest global norm of the gradient.
+    """
+
+    optimizer: Any = _static("adam")
+    schedule: str = _static("constant")
+    epochs: int = _static(10)
+    batch_size: int = _static(128)
+    patience: int | None = _static(None)
+    precision: str = _static("float32")
+    learning_rate: Number | None = 1e-3
+    momentum: Number | None = None
+    weight_decay: Number | None = None
+    l1: Number | None = None
+    dropout: Number | None = None
+    label_smoothing: Number | None = None
+    clip: Number | None = None
+
+
+STRUCTURE = tuple(f.name for f in fields(Recipe) if f.metadata.get("static"))
+NUMBERS = tuple(f.name for f in fields(Recipe) if not f.metadata.get("static"))
+
+
+def as_float32(recipe: Recipe) -> Recipe:
+    """The recipe with its numbers as float32 arrays, so that 1, 1.0 and np.float64(1) are one program."""
+    return jax.tree.map(lambda number: jnp.asarray(number, jnp.float32), recipe)
+
+
+def check(recipe: Recipe, *, has_validation: bool = True) -> None:
+    """Raise InputError for a recipe that cannot be meant. Numbers that are tracers are left alone."""
+    finished = not isinstance(recipe.optimizer, str) and hasattr(recipe.optimizer, "update")
+    if isinstance(recipe.optimizer, str):
+        _choice("optimizer", recipe.optimizer, OPTIMIZERS)
+    elif not finished and not callable(recipe.optimizer):
+        raise InputError(f"optimizer is {recipe.optimizer!r}; give one of {', '.join(OPTIMIZERS)}, or a factory of optax transformations")
+    _choice("schedule", recipe.schedule, SCHEDULES)
+    _choice("precision", recipe.precision, PRECISIONS)
+    for name in ("epochs", "batch_size", "patience"):
+        value = getattr(recipe, name)
+        if value is not None and (not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1):
+            raise InputError(f"{name} is {value!r}; give a whole number of at least 1")
+    if recipe.patience is not None and not has_validation:
+        raise InputError(f"patience is {recipe.patience}, but the validation set is empty; hold some examples out, or leave patience out")
+    for name, low, high in (
+        ("learning_rate", 0.0, math.inf), ("momentum", 0.0, 1.0), ("weight_decay", 0.0, math.inf), ("l1", 0.0, math.inf),
+        ("dropout", 0.0, 1.0), ("label_smoothing", 0.0, 1.0), ("clip", 0.0, math.inf),
+    ):  # fmt: skip
+        _range(name, getattr(recipe, name), low, high)
+    if finished:
+        for name in ("learning_rate", "momentum", "weight_decay", "clip"):
+            if getattr(recipe, name) is not None:
+                raise InputError(
+                    f"a finished optax transformation brings its own {name}, which cannot be changed from outside; "
+                    f"give {name}=None, or a factory learning_rate -> transformation as optimizer"
+                )
+        if recipe.schedule != "constant":
+            raise InputError("a finished optax transformation brings its own schedule; give schedule='constant', or a factory as optimizer")
+        return
+    if recipe.learning_rate is None:
+        raise InputError("learning_rate is None; give a number")
+    if not isinstance(recipe.optimizer, str):
+        for name in ("momentum", "weight_decay"):
+            if getattr(recipe, name) is not None:
+                raise InputError(f"{name} belongs inside a custom optimizer; give {name}=None and set it in the factory")
+    elif recipe.optimizer == "sgd" and recipe.momentum is not None:
+        raise InputError("sgd has no momentum; give optimizer='momentum' or 'nesterov', or momentum=None")
+    elif recipe.optimizer == "adamw" and recipe.weight_decay is None:
+        raise InputError("adamw without weight_decay is adam; give weight_decay (0.01 is usual), or optimizer='adam'")
+
+
+def transformation(recipe: Recipe, steps: int) -> "optax.GradientTransformation":
+    """The recipe as an optax chain. steps: of the whole run, for the schedule."""
+    import optax
+
+    if hasattr(recipe.optimizer, "update"):
+        return recipe.optimizer
+    unit = _unit_schedule(recipe.schedule, steps)
+    rate = recipe.learning_rate if unit is None else lambda count: recipe.learning_rate * unit(count)
+    clip = [] if recipe.clip is None else [optax.clip_by_global_norm(recipe.clip)]
+    if not isinstance(recipe.optimizer, str):
+        return optax.chain(*clip, recipe.optimizer(rate))
+    decay = [] if recipe.weight_decay is None else [optax.add_decayed_weights(recipe.weight_decay, mask=kernels)]
+    return optax.chain(*clip, *_direction(recipe), *decay, optax.scale_by_learning_rate(rate))
+
+
+def kernels(params: PyTree) -> PyTree:
+    """True for the arrays that multiply inputs; False for biases and norms."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
+
+
+def _direction(recipe: Recipe) -> list["optax.GradientTransformation"]:
+    """What turns a gradient into a direction of ascent, before decay and learning rate."""
+    import optax
+
+    momentum = {} if recipe.momentum is None else {"value": recipe.momentum}
+    match recipe.optimizer:
+        case "sgd":
+            return []
+        case "momentum" | "nesterov":
+            return [optax.trace(momentum.get("value", 0.9), nesterov=recipe.optimizer == "nesterov")]
+        case "muon":
+            # A learning rate of -1 leaves the direction as it is: rate, schedule and decay follow in the chain.
+            from optax import contrib
+
+            return [contrib.muon(-1.0, beta=momentum.get("value", 0.95))]
+        case _:
+            return [optax.scale_by_adam(b1=momentum.get("value", 0.9))]
+
+
+def _unit_schedule(name: str, steps: int) -> Callable[[Any], Any] | None:
+    """The schedule with peak 1: optax's own refuse a peak that is a tracer."""
+    import optax
+
+    match name:
+        case "cosine":
+            return optax.cosine_decay_schedule(1.0, steps)
+        case "warmup_cosine":
+            return optax.warmup_cosine_decay_schedule(0.0, 1.0, max(1, round(WARMUP * steps)), max(2, steps))
+        case "one_cycle":
+            return optax.cosine_onecycle_schedule(max(2, steps), 1.0)
+        case _:
+            return None
+
+
+def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        near = difflib.get_close_matches(str(value), known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"unknown {name} {value!r}.{hint} Known are {', '.join(known)}")
+
+
+def _range(name: str, value: Any, low: float, high: float) -> None:
+    """low <= value < high, where the value is known."""
+    if value is None or isinstance(value, jax.core.Tracer):
+        return
+    numbers = np.asarray(value)
+    if numbers.dtype.kind not in "fiu":
+        raise InputError(f"{name} is {value!r}; give a number")
+    wrong = ~((numbers >= low) & (numbers < high))
+    if wrong.any():
+        bound = f"from {low:g} to below {high:g}" if math.isfinite(high) else f"of at least {low:g}"
+        raise InputError(f"{name} is {float(numbers[wrong].flat[0])}; give a finite number {bound}")

@@ -1,0 +1,75 @@
+"""Run: what training leaves behind."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array, Float, Int, PyTree
+
+from .data import Standardisation
+from .recipe import Recipe
+
+
+class Row(NamedTuple):
+    """What happened in one epoch; in a Run's history, in each of them. None where it does not apply.
+
+    Training loss and accuracy are means over the epoch, in training mode, while the parameters change.
+    """
+
+    train_loss: Float[Array, "..."]
+    train_accuracy: Float[Array, "..."] | None = None
+    validation_loss: Float[Array, "..."] | None = None
+    validation_accuracy: Float[Array, "..."] | None = None
+
+
+class Best(NamedTuple):
+    """The parameters with the lowest validation loss so far, and the number of epochs after which they stood."""
+
+    params: PyTree
+    model_state: PyTree
+    loss: Float[Array, "..."]
+    epoch: Int[Array, "..."]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Run:
+    """A trained network and how it came about; of a population, each leaf with a leading member axis.
+
+    params, model_state: after the last epoch. best: those of lowest validation loss, None without validation.
+    history: a Row of arrays, an entry an epoch, NaN after an early stop. epochs: how many were trained.
+    diverged_at: the first step whose loss or parameters were not finite, or -1.
+    model, classes, white, shape: the model's name, and what its inputs and outputs mean.
+    """
+
+    params: PyTree
+    model_state: PyTree
+    best: Best | None
+    standardisation: Standardisation
+    history: Row
+    epochs: Int[Array, "..."]
+    diverged_at: Int[Array, "..."]
+    recipe: Recipe
+    model: str = field(metadata={"static": True})
+    classes: tuple[str, ...] | None = field(metadata={"static": True})
+    white: float | None = field(metadata={"static": True})
+    shape: tuple[int, ...] = field(metadata={"static": True})
+
+    @property
+    def chosen(self) -> tuple[PyTree, PyTree]:
+        """(params, model_state) to predict with: the best where early stopping was asked for, else the final ones.
+
+        Choosing by validation in every run would bias the validation error.
+        """
+        if self.recipe.patience is not None and self.best is not None:
+            return self.best.params, self.best.model_state
+        return self.params, self.model_state
+
+    @property
+    def status(self) -> str:
+        """In words: finished, stopped early, or diverged, and when."""
+        if (step := int(self.diverged_at)) >= 0:
+            return f"diverged at step {step}: the loss or the parameters were no longer finite. Lower the learning rate, or set clip"
+        if (done := int(self.epochs)) < self.recipe.epochs:
+            return f"stopped early after epoch {done}: no lower validation loss for {self.recipe.patience} epochs"
+        return f"finished after epoch {done}"

@@ -1,0 +1,351 @@
+"""Training is a fold: one state, and one pure `epoch: state -> state`.
+
+    state = start(model, splits, recipe, key)             parameters, optimizer state, keys, best so far
+    state, row = epoch(model, splits, recipe, state)      order -> steps -> look
+    fit = lax.scan over epoch                             pure: jit it, vmap it
+    train (loop.py) = a host loop over the same epoch     progress, checkpoints, Ctrl-C
+
+Nothing here looks at the test set, raises for what happens in training, or draws from a key that was not given.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
+
+from .data import Dataset, Splits
+from .errors import InputError
+from .losses import Loss, cross_entropy, squared
+from .models import Model, fitted
+from .recipe import Recipe, as_float32, check, kernels, transformation
+from .run import Best, Row, Run
+
+BLOCK = 1000  # examples evaluated at once: enough to fill a device, few enough for a network of convolutions
+
+
+class TrainState(NamedTuple):
+    """All that one epoch hands to the next, and so what a checkpoint holds.
+
+    diverged_at: the first step whose loss or parameters were not finite, or -1: failure is data.
+    """
+
+    params: PyTree
+    model_state: PyTree
+    opt_state: PyTree
+    key: Key[Array, ""]
+    order_key: Key[Array, ""]
+    best: Best | None
+    epoch: Int[Array, ""]
+    diverged_at: Int[Array, ""]
+
+
+class Sample(NamedTuple):
+    """A training sample of `count` examples: their row numbers, padded to one a training example."""
+
+    indices: Int[Array, " examples"]
+    count: Int[Array, ""]
+
+
+def fit(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: Key[Array, ""],
+    *,
+    order_key: Key[Array, ""] | None = None,
+    weights: Float[Array, " examples"] | None = None,
+    sample: tuple[Array, Array] | None = None,
+    loss: Loss | None = None,
+    params: PyTree | None = None,
+) -> Run:
+    """A network trained for all epochs as one compiled program; inside jit or vmap it is traced.
+
+    key: makes initialisation and noise. order_key: makes the order of examples; derived from key if not given.
+    weights: one a training example, with mean 1 to keep the scale of the loss.
+    sample: (indices padded to the number of training examples, count): train on these only, in as many steps.
+    loss: cross_entropy of classes and squared error of values if not given. params: where to start from.
+    Raises InputError for arguments that cannot be meant, never for what happens in training: see `Run.status`.
+    """
+    seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
+    return _fit(fitted(model, splits.train.outputs), loss, seen, recipe, key, params, extras)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "loss"))
+def _fit(model: Model, loss: Loss | None, splits: Splits, recipe: Recipe, key: Array, params: PyTree | None, extras: dict) -> Run:
+    state = start(model, splits, recipe, key, order_key=extras["order_key"], params=params)
+
+    def one(state: TrainState, _: None) -> tuple[TrainState, Row]:
+        return epoch(model, splits, recipe, state, weights=extras["weights"], sample=extras["sample"], loss=loss)
+
+    state, history = jax.lax.scan(one, state, length=recipe.epochs)
+    return finish(model, splits, recipe, state, history)
+
+
+def start(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: Key[Array, ""],
+    *,
+    order_key: Key[Array, ""] | None = None,
+    params: PyTree | None = None,
+) -> TrainState:
+    """The state before the first epoch."""
+    model = fitted(model, splits.train.outputs)
+    init_key, noise_key, derived = jax.random.split(key, 3)
+    fresh, model_state = model.init(init_key, jnp.zeros((1, *splits.train.x.shape[1:]), jnp.float32))
+    if params is None:
+        params = fresh
+    elif (given := _shapes(params)) != (wanted := _shapes(fresh)):
+        raise InputError(f"params do not belong to this model: given {given}, wanted {wanted}")
+    best = None
+    if len(splits.validation):
+        # Copies: a host loop donates the state, and no buffer can be given away twice.
+        best = Best(*jax.tree.map(jnp.copy, (params, model_state)), jnp.float32(jnp.inf), jnp.int32(0))
+    opt_state = transformation(recipe, 1).init(params)
+    order_key = derived if order_key is None else order_key
+    return TrainState(params, model_state, opt_state, noise_key, order_key, best, jnp.int32(0), jnp.int32(-1))
+
+
+def epoch(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    state: TrainState,
+    *,
+    weights: Float[Array, " examples"] | None = None,
+    sample: tuple[Array, Array] | None = None,
+    loss: Loss | None = None,
+) -> tuple[TrainState, Row]:
+    """One pass over the training set in a fresh order, then a look at the validation set: (state, what happened).
+
+    A state that has stopped early stays as it is, and its row is NaN.
+    """
+    model = fitted(model, splits.train.outputs)
+    rows = order(jax.random.fold_in(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)
+    new, losses, hits = steps(model, splits, recipe, state, rows, weights=weights, loss=loss)
+    row = Row(losses.sum() / len(splits.train), None if hits is None else hits.sum() / len(splits.train))
+    new, row = look(model, splits, recipe, new, row, loss=loss)
+    if recipe.patience is None:
+        return new, row
+    halted = stopped(recipe, state)
+    return jax.tree.map(lambda old, new: jnp.where(halted, old, new), (state, jax.tree.map(lambda a: a * jnp.nan, row)), (new, row))
+
+
+def order(key: Key[Array, ""], examples: int, batch_size: int, sample: tuple[Array, Array] | None) -> Int[Array, "steps batch"]:
+    """Row numbers of every step of one pass, each example once; a last batch that is short is filled with the first rows.
+
+    Of a sample of n the pass runs through it examples / n times, each time in a fresh order, so that every sample
+    takes equally many steps.
+    """
+    bits, places = jax.random.bits(key, (examples,)), jnp.arange(examples, dtype=jnp.int32)
+    if sample is None:
+        rows = jax.lax.sort((bits, places), num_keys=1, is_stable=False)[1]
+    else:
+        indices, count = sample
+        round_ = places // count
+        rows = indices[jax.lax.sort((round_, bits, places), num_keys=2)[2] % count]
+    batch = min(batch_size, examples)
+    steps = -(-examples // batch)
+    return jnp.concatenate([rows, rows[: steps * batch - examples]]).reshape(steps, batch)
+
+
+def steps(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    state: TrainState,
+    rows: Int[Array, "steps batch"],
+    *,
+    weights: Float[Array, " examples"] | None = None,
+    loss: Loss | None = None,
+) -> tuple[TrainState, Float[Array, " steps"], Int[Array, " steps"] | None]:
+    """One optimizer step a batch: (state, the summed loss of each step, and how many it had right)."""
+    train, (count, batch) = splits.train, rows.shape
+    examples, shape = len(train), train.x.shape[1:]
+    x, optimizer = train.x.reshape(examples, -1), transformation(recipe, recipe.epochs * count)
+    epoch_key = jax.random.fold_in(state.key, state.epoch)
+
+    def step(state: TrainState, inputs: tuple[Array, Array]) -> tuple[TrainState, tuple[Array, Array | None]]:
+        i, rows = inputs
+        # The rows that fill the last batch are real ones (batch statistics see them) with weight 0.
+        real = None if count * batch == examples else (i * batch + jnp.arange(batch) < examples).astype(jnp.float32)
+        weight = _product(real, None if weights is None else weights[rows])
+        size = batch if real is None else jnp.minimum(examples - i * batch, batch).astype(jnp.float32)
+        inputs, targets = splits.standardisation.inputs(x[rows].reshape(batch, *shape)), _targets(splits, train.y[rows])
+
+        def objective(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
+            outputs, model_state = forward(model, recipe, params, state.model_state, inputs, key=jax.random.fold_in(epoch_key, i))
+            losses = _losses(splits, loss, outputs, _smoothed(recipe, targets))
+            total = losses.sum() if weight is None else (losses * weight).sum()
+            mean = total / size
+            if recipe.l1 is not None:
+                sizes = jax.tree.map(lambda leaf, is_kernel: jnp.abs(leaf).sum() * is_kernel, params, kernels(params))
+                mean = mean + recipe.l1 * jax.tree.reduce(jnp.add, sizes)
+            return mean, (total, outputs, model_state)
+
+        (mean, (total, outputs, model_state)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        failed = (state.diverged_at < 0) & ~jnp.isfinite(mean)
+        hits = None if splits.classes is None else _hits(outputs, targets, real).sum()
+        new = state._replace(
+            params=optax.apply_updates(state.params, updates),
+            model_state=model_state,
+            opt_state=opt_state,
+            diverged_at=jnp.where(failed, state.epoch * count + i, state.diverged_at),
+        )
+        return new, (total, hits)
+
+    state, (losses, hits) = jax.lax.scan(step, state, (jnp.arange(count), rows))
+    return state, losses, hits
+
+
+def look(
+    model: Model, splits: Splits, recipe: Recipe, state: TrainState, row: Row, *, loss: Loss | None = None
+) -> tuple[TrainState, Row]:
+    """The state after an epoch, with the best so far by validation loss; the row gains what the validation set said."""
+    last = (state.epoch + 1) * -(-len(splits.train) // min(recipe.batch_size, len(splits.train))) - 1
+    finite = jnp.isfinite(sum(leaf.sum() for leaf in jax.tree.leaves(state.params)))
+    state = state._replace(
+        epoch=state.epoch + 1, diverged_at=jnp.where((state.diverged_at < 0) & ~finite, last, state.diverged_at)
+    )
+    if state.best is None:
+        return state, row
+    outputs = in_blocks(model, splits, recipe, state.params, state.model_state, splits.validation.x)
+    targets = _targets(splits, splits.validation.y)
+    value = _losses(splits, loss, outputs, targets).mean()
+    accuracy = None if splits.classes is None else _hits(outputs, targets, None).mean()
+    better = value < state.best.loss
+    new = Best(state.params, state.model_state, value, state.epoch)
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), new, state.best)
+    return state._replace(best=best), row._replace(validation_loss=value, validation_accuracy=accuracy)
+
+
+def finish(model: Model, splits: Splits, recipe: Recipe, state: TrainState, history: Row) -> Run:
+    """The Run that a last state and its history amount to."""
+    return Run(
+        params=state.params,
+        model_state=state.model_state,
+        best=state.best,
+        standardisation=splits.standardisation,
+        history=history,
+        epochs=state.epoch,
+        diverged_at=state.diverged_at,
+        recipe=recipe,
+        model=model.name,
+        classes=splits.classes,
+        white=splits.train.white,
+        shape=splits.train.x.shape[1:],
+    )
+
+
+def stopped(recipe: Recipe, state: TrainState) -> Bool[Array, ""]:
+    """Whether the validation loss has not fallen for `patience` epochs."""
+    if recipe.patience is None or state.best is None:
+        return jnp.bool_(False)
+    return state.epoch - state.best.epoch >= recipe.patience
+
+
+def forward(
+    model: Model, recipe: Recipe, params: PyTree, model_state: PyTree, x: Float[Array, "batch ..."], *, key: Array | None = None
+) -> tuple[Float[Array, "batch outputs"], PyTree]:
+    """The network on standardised inputs in the recipe's precision, outputs in float32."""
+    if recipe.precision == "bfloat16":
+        params, x = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, x))
+    outputs, new_state = model.apply(params, model_state, x, key=key, dropout=recipe.dropout)
+    new_state = jax.tree.map(lambda new, old: new.astype(old.dtype), new_state, model_state)
+    return outputs.astype(jnp.float32), new_state
+
+
+def in_blocks(
+    model: Model, splits: Splits | Run, recipe: Recipe, params: PyTree, model_state: PyTree, x: Num[Array, "examples ..."]
+) -> Float[Array, "examples outputs"]:
+    """Outputs of the network in evaluation, BLOCK examples at a time."""
+
+    def block(x: Array) -> Array:
+        return forward(model, recipe, params, model_state, splits.standardisation.inputs(x))[0]
+
+    examples = len(x)
+    if examples <= BLOCK:
+        return block(x)
+    rows = jnp.minimum(jnp.arange(-(-examples // BLOCK) * BLOCK), examples - 1).reshape(-1, BLOCK)
+    outputs = jax.lax.map(lambda rows: block(x[rows]), rows)
+    return outputs.reshape(-1, outputs.shape[-1])[:examples]
+
+
+def admit(
+    splits: Splits,
+    recipe: Recipe,
+    key: Array,
+    order_key: Array | None,
+    weights: Array | None,
+    sample: tuple[Array, Array] | None,
+) -> tuple[Splits, Recipe, dict[str, Any]]:
+    """The door of fit and train: arguments checked where they are concrete, and the splits without their test set."""
+    check(recipe, has_validation=len(splits.validation) > 0)
+    examples = len(splits.train)
+    for name, value in (("key", key), ("order_key", order_key)):
+        if value is not None and not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)):
+            raise InputError(f"{name} is {value!r}; give a key such as jax.random.key(0)")
+        if value is not None and value.shape != ():
+            raise InputError(f"{name} holds {value.shape} keys; give one, and many to fit_population or through jax.vmap")
+    if weights is not None:
+        weights = jnp.asarray(weights, jnp.float32)
+        if weights.shape != (examples,):
+            raise InputError(f"weights have shape {weights.shape}; give one a training example: ({examples},)")
+        if not isinstance(weights, jax.core.Tracer) and (bad := np.flatnonzero(~(np.asarray(weights) >= 0) | np.isinf(weights))).size:
+            raise InputError(f"weight {weights[int(bad[0])]} of example {bad[0]} is not a finite number of at least 0")
+    if sample is not None:
+        sample = Sample(jnp.asarray(sample[0], jnp.int32), jnp.asarray(sample[1], jnp.int32))
+        if sample.indices.shape != (examples,) or sample.count.shape != ():
+            raise InputError(
+                f"sample is (indices, count) with shapes {sample.indices.shape} and {sample.count.shape}; "
+                f"give the indices padded to ({examples},) and one count"
+            )
+        if not isinstance(sample.count, jax.core.Tracer) and not 1 <= int(sample.count) <= examples:
+            raise InputError(f"the sample's count is {int(sample.count)}; give a number from 1 to {examples}")
+        if not isinstance(sample.indices, jax.core.Tracer) and not ((sample.indices >= 0) & (sample.indices < examples)).all():
+            raise InputError(f"the sample's indices must be row numbers from 0 to {examples - 1}")
+    nothing = Dataset(splits.train.x[:0], splits.train.y[:0], splits.classes)
+    seen = Splits(splits.train, splits.validation, nothing, splits.standardisation, name=splits.name)
+    return seen, as_float32(recipe), {"order_key": order_key, "weights": weights, "sample": sample}
+
+
+def _targets(splits: Splits, y: Num[Array, " batch"]) -> Float[Array, "batch outputs"]:
+    if splits.classes is None:
+        return splits.standardisation.targets(y)[:, None]
+    return jax.nn.one_hot(y, len(splits.classes))
+
+
+def _smoothed(recipe: Recipe, targets: Float[Array, "batch outputs"]) -> Float[Array, "batch outputs"]:
+    """Targets mixed with the uniform distribution (Szegedy et al. 2016, section 7)."""
+    if recipe.label_smoothing is None or targets.shape[-1] == 1:
+        return targets
+    return (1 - recipe.label_smoothing) * targets + recipe.label_smoothing / targets.shape[-1]
+
+
+def _losses(splits: Splits, loss: Loss | None, outputs: Array, targets: Array) -> Float[Array, " batch"]:
+    if outputs.shape != targets.shape:
+        raise InputError(f"the model gives outputs of shape {outputs.shape}, but this data set needs {targets.shape}")
+    losses = (loss or (squared if splits.classes is None else cross_entropy))(outputs, targets)
+    if losses.shape != outputs.shape[:1]:
+        raise InputError(f"the loss gives shape {losses.shape}; it must give one number an example: {outputs.shape[:1]}")
+    return losses
+
+
+def _hits(outputs: Array, targets: Array, real: Array | None) -> Float[Array, ""] | Float[Array, " batch"]:
+    """Whether the largest output is the label's, summed over the real rows of a batch."""
+    hits = (outputs.argmax(-1) == targets.argmax(-1)).astype(jnp.float32)
+    return hits if real is None else hits * real
+
+
+def _product(a: Array | None, b: Array | None) -> Array | None:
+    return b if a is None else a if b is None else a * b
+
+
+def _shapes(tree: PyTree) -> str:
+    return str(jax.tree.map(lambda leaf: "x".join(map(str, jnp.shape(leaf))), tree))
