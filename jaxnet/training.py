@@ -27,6 +27,9 @@ from .run import Best, Row, Run
 BLOCK = 1000  # examples evaluated at once: enough to fill a device, few enough for a network of convolutions
 
 
+NO_TEST = Dataset(np.zeros((0, 1), np.float32), np.zeros(0, np.float32))  # what training sees of the test set
+
+
 class TrainState(NamedTuple):
     """All that one epoch hands to the next, and so what a checkpoint holds.
 
@@ -310,8 +313,7 @@ def admit(
             raise InputError(f"the sample's count is {int(sample.count)}; give a number from 1 to {examples}")
         if not isinstance(sample.indices, jax.core.Tracer) and not ((sample.indices >= 0) & (sample.indices < examples)).all():
             raise InputError(f"the sample's indices must be row numbers from 0 to {examples - 1}")
-    nothing = Dataset(splits.train.x[:0], splits.train.y[:0], splits.classes)
-    seen = Splits(splits.train, splits.validation, nothing, splits.standardisation, name=splits.name)
+    seen = Splits(splits.train, splits.validation, NO_TEST, splits.standardisation)
     return seen, as_float32(recipe), {"order_key": order_key, "weights": weights, "sample": sample}
 
 

@@ -61,11 +61,11 @@ class Standardisation(NamedTuple):
     def of(cls, train: Dataset) -> "Standardisation":
         """The statistics of a training set. A constant column keeps scale 1, so it becomes 0."""
         mean, deviation = _moments(np.asarray(train.x))
-        if train.classes is not None:
-            return cls(jnp.asarray(mean, jnp.float32), jnp.asarray(_scale(mean, deviation), jnp.float32))
-        target_mean, target_deviation = _moments(np.asarray(train.y)[:, None])
-        both = (mean, _scale(mean, deviation), target_mean[0], _scale(target_mean, target_deviation)[0])
-        return cls(*(jnp.asarray(a, jnp.float32) for a in both))
+        moments = [mean, _scale(mean, deviation)]
+        if train.classes is None:
+            mean, deviation = _moments(np.asarray(train.y)[:, None])
+            moments += [mean[0], _scale(mean, deviation)[0]]
+        return cls(*(jnp.asarray(np.float32(a)) for a in moments))
 
 
 @jax.tree_util.register_dataclass
