@@ -1,11 +1,18 @@
 """jaxnet: why does my network not generalise, and what should I change?"""
 
+from .checkpoint import restore as restore
+from .checkpoint import save as save
 from .data import Dataset as Dataset
 from .data import Splits as Splits
 from .data import class_weights as class_weights
 from .data import load as load
 from .data import split as split
+from .devices import enable_cache as enable_cache
+from .devices import use_cpu_devices as use_cpu_devices
 from .errors import InputError as InputError
+from .evaluation import evaluate as evaluate
+from .evaluation import predict as predict
+from .loop import train as train
 from .losses import cross_entropy as cross_entropy
 from .losses import squared as squared
 from .models import Model as Model

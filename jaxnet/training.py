@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
+from jaxtyping import Array, Float, Int, Key, Num, PyTree
 
-from .data import Dataset, Splits
+from .data import Dataset, Splits, Standardisation
 from .errors import InputError
 from .losses import Loss, cross_entropy, squared
 from .models import Model, fitted
@@ -133,9 +133,9 @@ def epoch(
     new, losses, hits = steps(model, splits, recipe, state, rows, weights=weights, loss=loss)
     row = Row(losses.sum() / len(splits.train), None if hits is None else hits.sum() / len(splits.train))
     new, row = look(model, splits, recipe, new, row, loss=loss)
-    if recipe.patience is None:
+    if recipe.patience is None or state.best is None:
         return new, row
-    halted = stopped(recipe, state)
+    halted = stopped(recipe.patience, state.epoch, state.best.epoch)
     return jax.tree.map(lambda old, new: jnp.where(halted, old, new), (state, jax.tree.map(lambda a: a * jnp.nan, row)), (new, row))
 
 
@@ -182,7 +182,15 @@ def steps(
         inputs, targets = splits.standardisation.inputs(x[rows].reshape(batch, *shape)), _targets(splits, train.y[rows])
 
         def objective(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
-            outputs, model_state = forward(model, recipe, params, state.model_state, inputs, key=jax.random.fold_in(epoch_key, i))
+            outputs, model_state = forward(
+                model,
+                params,
+                state.model_state,
+                inputs,
+                precision=recipe.precision,
+                key=jax.random.fold_in(epoch_key, i),
+                dropout=recipe.dropout,
+            )
             losses = _losses(splits, loss, outputs, _smoothed(recipe, targets))
             total = losses.sum() if weight is None else (losses * weight).sum()
             mean = total / size
@@ -218,7 +226,8 @@ def look(
     )
     if state.best is None:
         return state, row
-    outputs = in_blocks(model, splits, recipe, state.params, state.model_state, splits.validation.x)
+    x, precision = splits.validation.x, recipe.precision
+    outputs = in_blocks(model, state.params, state.model_state, splits.standardisation, x, precision=precision)
     targets = _targets(splits, splits.validation.y)
     value = _losses(splits, loss, outputs, targets).mean()
     accuracy = None if splits.classes is None else _hits(outputs, targets, None).mean()
@@ -246,31 +255,42 @@ def finish(model: Model, splits: Splits, recipe: Recipe, state: TrainState, hist
     )
 
 
-def stopped(recipe: Recipe, state: TrainState) -> Bool[Array, ""]:
+def stopped(patience: int | None, epoch: Any, best_epoch: Any) -> Any:
     """Whether the validation loss has not fallen for `patience` epochs."""
-    if recipe.patience is None or state.best is None:
-        return jnp.bool_(False)
-    return state.epoch - state.best.epoch >= recipe.patience
+    return False if patience is None else epoch - best_epoch >= patience
 
 
 def forward(
-    model: Model, recipe: Recipe, params: PyTree, model_state: PyTree, x: Float[Array, "batch ..."], *, key: Array | None = None
+    model: Model,
+    params: PyTree,
+    model_state: PyTree,
+    x: Float[Array, "batch ..."],
+    *,
+    precision: str,
+    key: Array | None = None,
+    dropout: float | Array | None = None,
 ) -> tuple[Float[Array, "batch outputs"], PyTree]:
-    """The network on standardised inputs in the recipe's precision, outputs in float32."""
-    if recipe.precision == "bfloat16":
+    """The network on standardised inputs, its products in the given precision, outputs and model state in float32."""
+    if precision == "bfloat16":
         params, x = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, x))
-    outputs, new_state = model.apply(params, model_state, x, key=key, dropout=recipe.dropout)
+    outputs, new_state = model.apply(params, model_state, x, key=key, dropout=dropout)
     new_state = jax.tree.map(lambda new, old: new.astype(old.dtype), new_state, model_state)
     return outputs.astype(jnp.float32), new_state
 
 
 def in_blocks(
-    model: Model, splits: Splits | Run, recipe: Recipe, params: PyTree, model_state: PyTree, x: Num[Array, "examples ..."]
+    model: Model,
+    params: PyTree,
+    model_state: PyTree,
+    standardisation: Standardisation,
+    x: Num[Array, "examples ..."],
+    *,
+    precision: str,
 ) -> Float[Array, "examples outputs"]:
     """Outputs of the network in evaluation, BLOCK examples at a time."""
 
     def block(x: Array) -> Array:
-        return forward(model, recipe, params, model_state, splits.standardisation.inputs(x))[0]
+        return forward(model, params, model_state, standardisation.inputs(x), precision=precision)[0]
 
     examples = len(x)
     if examples <= BLOCK:

@@ -1,0 +1,175 @@
+"""Runs and unfinished trainings on disk, with Orbax: written whole or not at all, and never a pickle."""
+
+import json
+import re
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from .data import Standardisation
+from .errors import InputError
+from .recipe import NUMBERS, STRUCTURE, Recipe
+from .run import Best, Row, Run
+
+FORMAT = 1
+NUMBERED = re.compile(r"\d{8}")
+
+
+def save(run: Run, path: str | Path) -> None:
+    """Write a Run as a folder, which must not exist yet. Its parameters must be arrays in dicts, lists and tuples."""
+    path = Path(path).absolute()
+    if path.exists():
+        raise InputError(f"{path} exists already; give another path, or remove it first")
+    arrays = {f.name: getattr(run, f.name) for f in fields(Run) if not f.metadata.get("static")}
+    arrays["recipe"] = {name: getattr(run.recipe, name) for name in NUMBERS}
+    about = {f.name: getattr(run, f.name) for f in fields(Run) if f.metadata.get("static")}
+    about["recipe"] = describe_recipe(run.recipe)
+    about["arrays"] = {name: _outline(_plain(tree), name) for name, tree in arrays.items()}
+    _write(path, {name: _plain(tree) for name, tree in arrays.items()}, about)
+
+
+def restore(path: str | Path) -> Run:
+    """The Run that `save` wrote. Raises InputError for anything else."""
+    path = Path(path).absolute()
+    about = _about(path)
+    try:
+        wanted = {name: _abstract(outline) for name, outline in about["arrays"].items()}
+        given = _read(path, wanted)
+        structure = about["recipe"] | {"epochs": int(about["recipe"]["epochs"])}
+        return Run(
+            params=given["params"],
+            model_state=given["model_state"],
+            best=None if given["best"] is None else Best(**given["best"]),
+            standardisation=Standardisation(**given["standardisation"]),
+            history=Row(**given["history"]),
+            epochs=given["epochs"],
+            diverged_at=given["diverged_at"],
+            recipe=Recipe(**{name: structure[name] for name in STRUCTURE}, **given["recipe"]),
+            model=str(about["model"]),
+            classes=None if about["classes"] is None else tuple(map(str, about["classes"])),
+            white=None if about["white"] is None else float(about["white"]),
+            shape=tuple(map(int, about["shape"])),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: not a run that jaxnet saved ({type(error).__name__}: {error})") from None
+
+
+def save_progress(folder: Path, epoch: int, progress: PyTree, about: dict[str, Any]) -> None:
+    """Write an unfinished training after this epoch; what was there before goes only when the new one stands."""
+    _write(folder / f"{epoch:08d}", progress, about)
+    for old in folder.iterdir():
+        if old.name != f"{epoch:08d}":
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_progress(folder: Path, wanted: PyTree, about: dict[str, Any]) -> PyTree | None:
+    """The newest unfinished training in the folder, of this shape; None where there is none that can be read.
+
+    about: what the training was of. Raises InputError, naming the difference, where it was of something else.
+    """
+    if not folder.is_dir():
+        return None
+    for path in sorted((p for p in folder.iterdir() if NUMBERED.fullmatch(p.name)), reverse=True):
+        try:
+            given = _about(path)
+        except InputError:
+            continue
+        differences(given, about, where=folder)
+        return _read(path, wanted)
+    return None
+
+
+def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:
+    """Raise InputError naming how what is in a folder differs from what is wanted now, if it does."""
+    given, wanted = (_flat(json.loads(json.dumps(about))) for about in (given, wanted))
+    changed = [f"{name} was {given.get(name)!r} and is now {wanted.get(name)!r}" for name in {**given, **wanted} if given.get(name) != wanted.get(name)]
+    if changed:
+        raise InputError(f"{where} holds a training of something else: {'; '.join(changed)}. Give the same again, or another folder")
+
+
+def describe_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values; a custom optimizer by its name."""
+    described = {name: getattr(recipe, name) for name in STRUCTURE}
+    if not isinstance(recipe.optimizer, str):
+        described["optimizer"] = getattr(recipe.optimizer, "__name__", type(recipe.optimizer).__name__)
+    numbers = {name: getattr(recipe, name) for name in NUMBERS}
+    # The shortest decimal that is this float32: 0.001, not 0.0010000000474974513.
+    return described | {name: None if n is None else float(str(np.float32(n))) if np.ndim(n) == 0 else np.asarray(n).tolist() for name, n in numbers.items()}
+
+
+def _write(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
+    from orbax.checkpoint import v1
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    v1.save(path, arrays, custom_metadata={"jaxnet": FORMAT, **about})
+
+
+def _read(path: Path, wanted: PyTree) -> PyTree:
+    from orbax.checkpoint import v1
+
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), wanted)
+    try:
+        return v1.load(path, wanted)
+    except Exception as error:  # Orbax raises whatever its readers do; from outside it is one thing: unreadable
+        raise InputError(f"{path}: its arrays cannot be read ({type(error).__name__}: {error})") from None
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """What was said of the arrays when they were saved."""
+    if not path.is_dir():
+        raise InputError(f"{path}: no such checkpoint")
+    from orbax.checkpoint import v1
+
+    try:
+        about = dict(v1.metadata(path).custom_metadata)
+    except Exception as error:  # as in _read
+        raise InputError(f"{path}: not a checkpoint ({type(error).__name__}: {error})") from None
+    if about.pop("jaxnet", None) != FORMAT:
+        raise InputError(f"{path}: not a checkpoint that this version of jaxnet wrote")
+    return about
+
+
+def _plain(tree: Any) -> Any:
+    """Our own named tuples as dicts, so that files say what is what."""
+    if isinstance(tree, Best | Row | Standardisation):
+        return {name: _plain(value) for name, value in tree._asdict().items()}
+    return tree
+
+
+def _outline(tree: Any, where: str) -> Any:
+    """The containers of a tree as JSON, with shape and type in place of each array."""
+    if tree is None:
+        return None
+    if isinstance(tree, dict) and all(isinstance(key, str) for key in tree):
+        return {"dict": {key: _outline(value, f"{where}.{key}") for key, value in tree.items()}}
+    if type(tree) in (list, tuple):
+        return {type(tree).__name__: [_outline(value, f"{where}[{i}]") for i, value in enumerate(tree)]}
+    if hasattr(tree, "shape") and hasattr(tree, "dtype"):
+        return {"shape": list(tree.shape), "dtype": str(tree.dtype)}
+    raise InputError(f"{where} is a {type(tree).__name__}, which cannot be saved; give arrays in dicts with text keys, lists and tuples")
+
+
+def _abstract(outline: Any) -> Any:
+    """What `_outline` described, with a ShapeDtypeStruct for each array."""
+    if outline is None:
+        return None
+    if "dict" in outline:
+        return {key: _abstract(value) for key, value in outline["dict"].items()}
+    if "list" in outline:
+        return [_abstract(value) for value in outline["list"]]
+    if "tuple" in outline:
+        return tuple(_abstract(value) for value in outline["tuple"])
+    return jax.ShapeDtypeStruct(tuple(map(int, outline["shape"])), jnp.dtype(outline["dtype"]))
+
+
+def _flat(tree: Any, name: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict):
+        return {k: v for key, value in tree.items() for k, v in _flat(value, f"{name}.{key}" if name else key).items()}
+    return {name: tree}

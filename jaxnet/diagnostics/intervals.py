@@ -1,0 +1,80 @@
+"""Reported numbers and their 95% intervals, or the reason why there is none."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+LEVEL = 0.95
+FEWEST = 30  # examples from which a mean may be taken as normal
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A reported number with its 95% interval; float() of it is the estimate.
+
+    Where no interval can be given honestly, low and high are NaN and `refused` says why, and what it would take.
+    """
+
+    estimate: float
+    low: float = math.nan
+    high: float = math.nan
+    refused: str | None = None
+
+    def __float__(self) -> float:
+        return self.estimate
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.4f}" + (f" ({self.low:.4f} to {self.high:.4f})" if self.refused is None else "")
+
+    def complement(self) -> "Estimate":
+        """1 - this: an error from an accuracy."""
+        return Estimate(1 - self.estimate, 1 - self.high, 1 - self.low, self.refused)
+
+
+def wilson(successes: int, trials: int, level: float = LEVEL) -> Estimate:
+    """A proportion with its two-sided score interval (Wilson 1927; Brown, Cai & DasGupta 2001, eq. 4).
+
+    It speaks of this one network on new examples, not of the recipe that made it.
+    """
+    if trials == 0:
+        return Estimate(math.nan, refused="no examples; at least 1 is needed")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, spread = successes / trials, z * z / trials
+    centre = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == trials else min(1.0, centre + half)
+    return Estimate(share, low, high)
+
+
+def mean(values: np.ndarray, level: float = LEVEL) -> Estimate:
+    """The mean of independent values, with its interval by the central limit theorem."""
+    n = len(values)
+    if n == 0:
+        return Estimate(math.nan, refused="no examples; at least 1 is needed")
+    centre = float(np.mean(values, dtype=np.float64))
+    if n < FEWEST:
+        return Estimate(centre, refused=f"{n} examples are too few for an interval of a mean; at least {FEWEST} are needed")
+    half = NormalDist().inv_cdf((1 + level) / 2) * float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(n)
+    return Estimate(centre, centre - half, centre + half)
+
+
+def combination(coefficients: Sequence[float], parts: Sequence[Estimate], constant: float = 0.0) -> Estimate:
+    """sum_i c_i part_i + constant, of independent parts that have intervals of the same level.
+
+    The variance of each part is recovered from its own limits (MOVER; Zou & Donner 2008, eq. 5 and 6); for a
+    difference of two Wilson intervals this is Newcombe's method 10 (1998).
+    """
+    centre = constant + sum(c * part.estimate for c, part in zip(coefficients, parts, strict=True))
+    refused = next((part.refused for c, part in zip(coefficients, parts, strict=True) if c and part.refused), None)
+    if refused is not None:
+        return Estimate(centre, refused=refused)
+    below = above = 0.0
+    for c, part in zip(coefficients, parts, strict=True):
+        low, high = sorted((c * part.low, c * part.high))
+        below += (c * part.estimate - low) ** 2
+        above += (high - c * part.estimate) ** 2
+    return Estimate(centre, centre - math.sqrt(below), centre + math.sqrt(above))

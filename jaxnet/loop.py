@@ -1,0 +1,175 @@
+"""train: the host loop over the same compiled epoch that `fit` scans, for progress, checkpoints and Ctrl-C."""
+
+import functools
+import signal
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, PyTree
+
+from .checkpoint import describe_recipe, restore_progress, save_progress
+from .data import Splits
+from .losses import Loss
+from .models import Model, fitted
+from .recipe import Recipe
+from .run import Row, Run
+from .training import Sample, TrainState, admit, epoch, finish, start, stopped
+
+CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
+
+
+class Progress(NamedTuple):
+    """An unfinished training: its state, and a history with NaN for the epochs to come."""
+
+    state: TrainState
+    history: Row
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was asked to stop by Ctrl-C or SIGTERM and has saved its state: the same call continues it."""
+
+    def __init__(self, number: int, epochs: int, folder: Path) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name} after epoch {epochs}, saved in {folder}")
+        self.number, self.epochs, self.folder = number, epochs, folder
+
+
+def train(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: Key[Array, ""],
+    *,
+    out: str | Path | None = None,
+    watch: Callable[[int, Row], None] | None = None,
+    order_key: Key[Array, ""] | None = None,
+    weights: Float[Array, " examples"] | None = None,
+    sample: tuple[Array, Array] | None = None,
+    loss: Loss | None = None,
+    params: PyTree | None = None,
+) -> Run:
+    """What `fit` computes, an epoch at a time.
+
+    out: a folder for checkpoints (in out/state, about a tenth of the time goes into them) and a log (out/log.txt).
+        If it holds an unfinished training of the same, that one is continued; of something else, InputError.
+    watch: called with the number of epochs done and the last Row, after each and once before the first.
+    The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with the state saved in out.
+    """
+    seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
+    model = fitted(model, splits.train.outputs)
+    begin = functools.partial(_start, model, seen, recipe, key, extras["order_key"], params)
+    progress, about = None, {}
+    folder = None if out is None else Path(out).absolute()
+    if folder is not None:
+        about = _about(model, splits, recipe, key, (extras, params))
+        wanted = Progress(jax.eval_shape(begin), _blank(splits, recipe.epochs))
+        progress = restore_progress(folder / "state", wanted, about)
+    state, history = progress or Progress(begin(), _blank(splits, recipe.epochs))
+    history = jax.tree.map(np.array, history)
+    done, spent, began = int(state.epoch), 0.0, time.monotonic()
+    with _signals(catch=folder is not None) as caught, _log(folder) as log:
+        log(f"begin at {done}")
+        if watch is not None:
+            watch(done, jax.tree.map(lambda column: column[done - 1], history))
+        while not (last := done == recipe.epochs or _stopped(recipe, state)):
+            state, row = _epoch(model, loss, seen, recipe, state, extras["weights"], extras["sample"])
+            for column, value in zip(jax.tree.leaves(history), jax.tree.leaves(row), strict=True):
+                column[done] = value
+            done += 1
+            log(f"epoch {done}")
+            if watch is not None:
+                watch(done, row)
+            last = done == recipe.epochs or _stopped(recipe, state)
+            if folder is not None and (last or caught or spent <= CHECKPOINT_SHARE * (time.monotonic() - began)):
+                clock = time.monotonic()
+                save_progress(folder / "state", done, Progress(state, history), about)
+                spent += time.monotonic() - clock
+                log(f"checkpoint {done}")
+                if caught and not last:
+                    raise Interrupted(caught[0], done, folder)
+    return finish(model, splits, recipe, state, jax.tree.map(jnp.asarray, history))
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _start(model: Model, splits: Splits, recipe: Recipe, key: Array, order_key: Array | None, params: PyTree | None) -> TrainState:
+    return start(model, splits, recipe, key, order_key=order_key, params=params)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "loss"), donate_argnames="state")
+def _epoch(
+    model: Model, loss: Loss | None, splits: Splits, recipe: Recipe, state: TrainState, weights: Array | None, sample: Sample | None
+) -> tuple[TrainState, Row]:
+    return epoch(model, splits, recipe, state, weights=weights, sample=sample, loss=loss)
+
+
+def _stopped(recipe: Recipe, state: TrainState) -> bool:
+    return state.best is not None and bool(stopped(recipe.patience, np.asarray(state.epoch), np.asarray(state.best.epoch)))
+
+
+def _blank(splits: Splits, epochs: int) -> Row:
+    """A history in which nothing has happened yet."""
+    classes, validation = splits.classes is not None, len(splits.validation) > 0
+    given = (True, classes, validation, classes and validation)
+    return Row(*(np.full(epochs, np.nan, np.float32) if there else None for there in given))  # pyrefly: ignore[bad-argument-type]
+
+
+def _about(model: Model, splits: Splits, recipe: Recipe, key: Array, extras: PyTree) -> dict[str, Any]:
+    """What a training is of: it can be continued only by the same."""
+    return {
+        "model": model.name,
+        "data": {"name": splits.name, "examples": len(splits.train), "checksum": _checksum((splits.train, splits.validation))},
+        "recipe": describe_recipe(recipe),
+        "key": _checksum(key),
+        "weights, sample, order key or params": _checksum(extras),
+    }
+
+
+def _checksum(tree: PyTree) -> int:
+    """CRC-32 of all arrays: tells other data apart, and is no protection from forgery."""
+    total = 0
+    for leaf in jax.tree.leaves(tree):
+        typed = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        total = zlib.crc32(np.ascontiguousarray(jax.random.key_data(leaf) if typed else leaf), total)
+    return total
+
+
+@contextmanager
+def _signals(*, catch: bool) -> Iterator[list[int]]:
+    """The signals that asked to stop; only the main thread can catch them. A second one stops at once."""
+    caught: list[int] = []
+    if not catch or threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+        for each in before:
+            signal.signal(each, signal.default_int_handler)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _log(folder: Path | None) -> Iterator[Callable[[str], None]]:
+    """Appends lines to folder/log.txt, each on disk before the next thing happens."""
+    if folder is None:
+        yield lambda _: None
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "log.txt", "a", buffering=1, encoding="utf-8") as file:
+        yield lambda line: print(line, file=file)
