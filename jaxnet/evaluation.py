@@ -1,6 +1,7 @@
 """What a trained network says, and how often it is right."""
 
 import functools
+import math
 from dataclasses import dataclass
 
 import jax
@@ -9,7 +10,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from numpy.typing import ArrayLike
 
 from .data import Dataset, Standardisation
-from .diagnostics.intervals import Estimate, mean, wilson
+from .diagnostics import Estimate, Ladder, error_ladder, mean, wilson
 from .errors import InputError
 from .models import Model, fitted
 from .run import Run
@@ -20,11 +21,12 @@ from .training import BLOCK, in_blocks
 class ClassMetrics:
     """How one network classifies some examples. baseline: the error of always saying their most frequent class.
 
-    error, accuracy: shares, with Wilson intervals. loss: mean cross-entropy, nats.
+    wrong: (examples,) whether it erred. error, accuracy: shares, with Wilson intervals. loss: mean cross-entropy, nats.
     confusion: (classes, classes) counts, a row a label, a column a prediction.
     precision, recall, f1: (classes,), NaN where nothing was predicted, or nothing was to be found.
     """
 
+    wrong: np.ndarray
     error: Estimate
     accuracy: Estimate
     loss: Estimate
@@ -33,22 +35,30 @@ class ClassMetrics:
     precision: np.ndarray
     recall: np.ndarray
     f1: np.ndarray
-    examples: int
+
+    def error_at(self, level: float) -> Estimate:
+        """The error with an interval of another level."""
+        return wilson(int(self.wrong.sum()), len(self.wrong), level)
 
 
 @dataclass(frozen=True)
 class ValueMetrics:
-    """How close one network's values come. error: mean squared error over `variance`, the training targets'.
+    """How close one network's values come.
 
-    baseline: the error, on the same scale, of always saying the training mean. rmse: in the units of y.
+    squares: (examples,) squared errors over the variance of the training targets; error: their mean.
+    baseline: the error of always saying the training mean. rmse: in the units of y.
     r2: 1 - error / error of the mean of these examples.
     """
 
+    squares: np.ndarray
     error: Estimate
     rmse: Estimate
     r2: Estimate
     baseline: float
-    examples: int
+
+    def error_at(self, level: float) -> Estimate:
+        """The error with an interval of another level."""
+        return mean(self.squares, level)
 
 
 Metrics = ClassMetrics | ValueMetrics
@@ -84,30 +94,35 @@ def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics:
     if dataset.classes != run.classes:
         raise InputError(f"the data set has classes {dataset.classes}, but the network was trained on {run.classes}")
     outputs, y = np.asarray(predict(model, run, dataset.x)), np.asarray(dataset.y)
-    return value_metrics(outputs, y, run.standardisation) if run.classes is None else class_metrics(outputs, y)
+    return judge(outputs, y, run.standardisation)
+
+
+def judge(outputs: np.ndarray, y: np.ndarray, standardisation: Standardisation) -> Metrics:
+    """Metrics of what `predict` gave, against the labels or values y."""
+    return class_metrics(outputs, y) if standardisation.target_mean is None else value_metrics(outputs, y, standardisation)
 
 
 def class_metrics(log_probabilities: Float[np.ndarray, "examples classes"], y: Int[np.ndarray, " examples"]) -> ClassMetrics:
     """ClassMetrics of predictions from anywhere."""
     n, classes = log_probabilities.shape
     predictions = log_probabilities.argmax(1)
-    right = (predictions == y) & np.isfinite(log_probabilities).any(1)
+    wrong = (predictions != y) | np.isnan(log_probabilities).any(1)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (y, predictions), 1)
     true, said, found = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         precision, recall, f1 = true / said, true / found, 2 * true / (said + found)
-    accuracy = wilson(int(right.sum()), n)
+    error = wilson(int(wrong.sum()), n)
     return ClassMetrics(
-        error=accuracy.complement(),
-        accuracy=accuracy,
+        wrong=wrong,
+        error=error,
+        accuracy=error.complement(),
         loss=mean(-log_probabilities[np.arange(n), y]),
-        baseline=1 - found.max() / n if n else float("nan"),
+        baseline=1 - found.max() / n if n else math.nan,
         confusion=confusion,
         precision=precision,
         recall=recall,
         f1=f1,
-        examples=n,
     )
 
 
@@ -115,21 +130,26 @@ def value_metrics(
     predictions: Float[np.ndarray, " examples"], y: Float[np.ndarray, " examples"], standardisation: Standardisation
 ) -> ValueMetrics:
     """ValueMetrics of predictions from anywhere, on the scale of the training targets."""
+    assert standardisation.target_mean is not None and standardisation.target_scale is not None
     centre, scale = float(standardisation.target_mean), float(standardisation.target_scale)
-    squares = mean((predictions.astype(np.float64) - y) ** 2)
-    around = float(np.var(y, dtype=np.float64)) if len(y) else float("nan")
-
-    def scaled(by: float) -> Estimate:
-        return Estimate(squares.estimate / by, max(0.0, squares.low) / by, squares.high / by, squares.refused)
-
-    root = (np.sqrt(max(0.0, value)) for value in (squares.estimate, squares.low, squares.high))
+    squares = ((predictions.astype(np.float64) - y) / scale) ** 2
+    error, spread = mean(squares), float(np.var(y, dtype=np.float64)) / scale**2 if len(y) else math.nan
+    root, low, high = (scale * math.sqrt(max(0.0, value)) for value in (error.estimate, error.low, error.high))
+    share = Estimate(error.estimate / spread, error.low / spread, error.high / spread, error.refused) if spread else None
     return ValueMetrics(
-        error=scaled(scale**2),
-        rmse=Estimate(*map(float, root), refused=squares.refused),
-        r2=scaled(around).complement() if around > 0 else Estimate(float("nan"), refused="all y are equal; R^2 needs values that differ"),
-        baseline=float(np.mean((y - centre) ** 2)) / scale**2 if len(y) else float("nan"),
-        examples=len(y),
+        squares=squares,
+        error=error,
+        rmse=Estimate(root, low, high, error.refused),
+        r2=Estimate(math.nan, refused="all y are equal; R^2 needs values that differ") if share is None else share.complement(),
+        baseline=float(np.mean(((y.astype(np.float64) - centre) / scale) ** 2)) if len(y) else math.nan,
     )
+
+
+def network_ladder(parts: dict[str, Metrics], *, target_error: float = 0.0, tolerance: float = 0.02) -> Ladder:
+    """The error ladder of one network from its metrics on "train", "test" and, where there is one, "validation"."""
+    measures = {name: part.error_at for name, part in parts.items()}
+    train, validation, test = measures["train"], measures.get("validation"), measures["test"]
+    return error_ladder(train, validation, test, target_error=target_error, tolerance=tolerance)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "precision"))

@@ -11,19 +11,19 @@ def dataset(x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = Non
     """A Dataset of NumPy arrays from anything array-like. where: the file, named in every message."""
     at = f"{where}: " if where else ""
     xs, ys = np.asarray(x), np.asarray(y)
-    inputs = _inputs(xs, at)
+    images = inputs(xs, at)
     if len(xs) != len(np.atleast_1d(ys)):
         raise InputError(f"{at}x has {len(xs)} examples and y has {len(np.atleast_1d(ys))}; they must be the same")
     if ys.ndim != 1:
         cure = "; of one-hot rows give y.argmax(1)" if ys.ndim == 2 and ys.shape[1] > 1 else "; give y.reshape(-1)"
         raise InputError(f"{at}y must hold one label an example, but has shape {ys.shape}{cure}")
-    white = None if inputs.ndim < 3 else 255.0 if inputs.dtype == np.uint8 else float(inputs.max())
+    white = None if images.ndim < 3 else 255.0 if images.dtype == np.uint8 else float(images.max())
     if ys.dtype.kind == "f":
         if classes is not None:
             raise InputError(f"{at}class labels must be integers, but y is {ys.dtype}; give y.astype(int)")
-        return Dataset(inputs, _finite(ys.astype(np.float32), f"{at}y"), None, white)  # pyrefly: ignore[bad-argument-type]
+        return Dataset(images, _finite(ys.astype(np.float32), f"{at}y"), None, white)  # pyrefly: ignore[bad-argument-type]
     labels, names = _labels(ys, classes, at)
-    return Dataset(inputs, labels, names, white)  # pyrefly: ignore[bad-argument-type]
+    return Dataset(images, labels, names, white)  # pyrefly: ignore[bad-argument-type]
 
 
 def parts(train: Dataset, validation: Dataset, test: Dataset) -> None:
@@ -64,8 +64,8 @@ def fractions(validation: float, test: float | None) -> None:
         raise InputError(f"validation {validation} and test {test} leave nothing to train on; their sum must be below 1")
 
 
-def _inputs(x: np.ndarray, at: str) -> np.ndarray:
-    """uint8 as it is, every other number as float32."""
+def inputs(x: np.ndarray, at: str) -> np.ndarray:
+    """Inputs of any examples: uint8 as it is, every other number as float32. at: what every message begins with."""
     if x.dtype.kind not in "biuf":
         raise InputError(f"{at}x must hold numbers, but is of type {x.dtype}; encode text and categories as numbers")
     if x.ndim < 2:

@@ -1,0 +1,10 @@
+"""Diagnostics: how good is a network, why is it not better, and how sure is that."""
+
+from .intervals import Estimate as Estimate
+from .intervals import combination as combination
+from .intervals import mean as mean
+from .intervals import wilson as wilson
+from .ladder import Finding as Finding
+from .ladder import Ladder as Ladder
+from .ladder import Remedy as Remedy
+from .ladder import error_ladder as error_ladder

@@ -1,0 +1,108 @@
+"""The options of a run, and the model and recipe they ask for."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from .models import Model, cnn, linear, mlp
+from .recipe import Recipe
+
+PLACES = ("out", "resume", "platform", "data_dir", "cache")  # where a run happens, not what it is
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every option of a run."""
+
+    dataset: str = "digits"
+    """digits, mnist, or an .npz file with x and y"""
+    data_dir: Path | None = None
+    """folder with the files of mnist"""
+    validation: float = 0.1
+    """fraction to hold out for validation; 0 for none"""
+    test: float = 0.2
+    """fraction to hold out for the test, where the data set has no test set of its own"""
+    model: Literal["mlp", "cnn", "linear"] = "mlp"
+    """network; cnn is for images"""
+    hidden: tuple[int, ...] = (128, 64)
+    """widths of the hidden layers"""
+    channels: tuple[int, ...] = (32, 64)
+    """widths of the convolutions of a cnn"""
+    activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
+    """what follows each hidden layer"""
+    normalisation: Literal["layer", "batch"] | None = None
+    """normalisation of the hidden layers"""
+    optimizer: Literal["sgd", "momentum", "nesterov", "adam", "adamw", "muon"] = "adam"
+    """how a gradient becomes a step"""
+    schedule: Literal["constant", "cosine", "warmup_cosine", "one_cycle"] = "one_cycle"
+    """of the learning rate over the run"""
+    epochs: int = 30
+    """passes over the training set"""
+    batch_size: int = 64
+    """examples a step"""
+    learning_rate: float = 3e-3
+    """largest learning rate"""
+    momentum: float | None = None
+    """momentum, or the optimizer's usual one"""
+    weight_decay: float | None = None
+    """decoupled weight decay of kernels"""
+    l1: float | None = None
+    """factor of the kernels' absolute values in the loss"""
+    dropout: float | None = None
+    """share of hidden units dropped in training"""
+    label_smoothing: float | None = None
+    """share of each target spread over all classes"""
+    clip: float | None = None
+    """largest norm of the gradient"""
+    patience: int | None = None
+    """stop early after this many epochs without a lower validation loss"""
+    balance: bool = False
+    """weigh examples so that every class counts the same"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """of the network's products; bfloat16 is for accelerators"""
+    target_error: float = 0.0
+    """the error that could be reached: human level, a requirement"""
+    tolerance: float = 0.02
+    """the smallest step of the error ladder that matters"""
+    seed: int = 0
+    """of training: initialisation, order, noise"""
+    split_seed: int = 0
+    """of the split into training, validation and test set"""
+    platform: Literal["cpu", "gpu", "tpu"] | None = None
+    """where to run; by default the fastest that JAX finds"""
+    cache: bool = True
+    """keep compiled programs in the user's cache folder, so that the next run starts sooner"""
+    out: Path | None = None
+    """folder to write; by default runs/NAME-<time>"""
+    resume: bool = False
+    """continue the run in --out, or else the newest unfinished one"""
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Classes with probabilities, or values, for new examples, as CSV on standard output."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """PNG images, or .npz files with an array x"""
+    run: Path
+    """folder of a finished run"""
+    platform: Literal["cpu", "gpu", "tpu"] | None = None
+    """where to run; by default the fastest that JAX finds"""
+
+
+def build_model(options: Options) -> Model:
+    """The network that the options ask for."""
+    match options.model:
+        case "linear":
+            return linear()
+        case "cnn":
+            return cnn(options.channels, options.hidden, activation=options.activation, normalisation=options.normalisation)
+        case "mlp":
+            return mlp(options.hidden, activation=options.activation, normalisation=options.normalisation)
+
+
+def build_recipe(options: Options) -> Recipe:
+    """Those of the options that are hyperparameters."""
+    return Recipe(**{f.name: getattr(options, f.name) for f in fields(Recipe)})

@@ -1,0 +1,104 @@
+"""What a person at a terminal sees of a run."""
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ..data import Dataset, Splits
+from ..diagnostics import Estimate, Ladder
+from ..evaluation import ClassMetrics, Metrics
+from ..run import Row
+
+MOST_CLASSES = 40  # rows of the table of classes
+LINES = 10  # of progress, where the output is no terminal
+
+
+def say(text: str) -> None:
+    """A line."""
+    Console(highlight=False, soft_wrap=True).print(escape(text))
+
+
+def data(splits: Splits) -> None:
+    """The parts and what they hold."""
+    parts = ", ".join(f"{name} {len(part):,}" for name, part in _parts(splits))
+    shape = "x".join(map(str, splits.train.x.shape[1:]))
+    kind = "a regression" if splits.classes is None else f"{len(splits.classes)} classes"
+    say(f"{splits.name}: {shape} {splits.train.x.dtype}, {kind}; {parts}")
+
+
+def layers(name: str, rows: Sequence[tuple[str, str, int]]) -> None:
+    """The table that `describe` gives."""
+    table = Table("layer", "shapes", "parameters", title=escape(name), title_justify="left", box=None)
+    table.columns[-1].justify = "right"
+    for layer, shapes, count in rows:
+        table.add_row(escape(layer), shapes, f"{count:,}")
+    Console(highlight=False).print(table)
+
+
+@contextmanager
+def progress(epochs: int) -> Iterator[Callable[[int, Row], None]]:
+    """Shows each epoch: a bar with the time left on a terminal, some lines elsewhere."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        shown = {math.ceil(epochs * i / LINES) for i in range(1, LINES + 1)}
+        yield lambda done, row: say(f"epoch {done}/{epochs}  {_row(row)}") if done in shown else None
+        return
+    columns = (TextColumn("epoch {task.completed}/{task.total}"), BarColumn(), TextColumn("{task.fields[row]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("epochs", total=epochs, row="compiling")
+        yield lambda done, row: bar.update(task, completed=done, row=_row(row) if done else "compiling")
+
+
+def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder: Ladder) -> None:
+    """Errors with intervals beside the trivial baseline, the table of classes, and the verdict."""
+    first = next(iter(metrics.values()))
+    if isinstance(first, ClassMetrics):
+        table = Table("", "error", "95% interval", "accuracy", "always the most frequent class", box=None)
+        for name, m in metrics.items():
+            table.add_row(name, f"{m.error.estimate:.2%}", _interval(m.error, "{:.2%}"), f"{1 - m.error.estimate:.2%}", f"{m.baseline:.2%}")
+    else:
+        table = Table("", "error / variance", "95% interval", "RMSE", "R²", "always the training mean", box=None)
+        for name, m in metrics.items():
+            row = (f"{m.error.estimate:.4f}", _interval(m.error, "{:.4f}"), f"{m.rmse.estimate:.4g}", f"{m.r2.estimate:.4f}", f"{m.baseline:.4f}")
+            table.add_row(name, *row)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    console = Console(highlight=False)
+    console.print(table)
+    test = metrics["test"]
+    if isinstance(test, ClassMetrics) and classes is not None:
+        each = Table("class", "precision", "recall", "F1", "examples", title="test set", title_justify="left", box=None)
+        for i, name in list(enumerate(classes))[:MOST_CLASSES]:
+            each.add_row(escape(name), *(f"{v[i]:.3f}" for v in (test.precision, test.recall, test.f1)), str(test.confusion[i].sum()))
+        for column in each.columns[1:]:
+            column.justify = "right"
+        console.print(each)
+        if len(classes) > MOST_CLASSES:
+            say(f"... and {len(classes) - MOST_CLASSES} more classes, in result.json")
+    say(f"\n{ladder.verdict}")
+    if ladder.findings and ladder.findings[0].claimed:
+        say("try next: " + "; ".join(remedy.words for remedy in ladder.findings[0].remedies))
+
+
+def error(text: str) -> None:
+    """A message of failure, on standard error."""
+    print(f"error: {text}", file=sys.stderr)
+
+
+def _parts(splits: Splits) -> list[tuple[str, Dataset]]:
+    return [("train", splits.train), ("validation", splits.validation), ("test", splits.test)]
+
+
+def _row(row: Row) -> str:
+    names = {"loss": row.train_loss, "accuracy": row.train_accuracy, "validation loss": row.validation_loss, "accuracy ": row.validation_accuracy}
+    return "  ".join(f"{name.strip()} {float(value):.4f}" for name, value in names.items() if value is not None)
+
+
+def _interval(estimate: Estimate, form: str) -> str:
+    return "too few examples" if estimate.refused else f"{form.format(estimate.low)} to {form.format(estimate.high)}"

@@ -1,0 +1,106 @@
+"""Pictures of a run, as PNG. Each function draws one figure; none of them computes anything that is reported."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..run import Row
+
+TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"  # of Okabe & Ito 2008: told apart with any colour vision
+DPI = 110
+
+
+def curves(history: Row, path: Path, *, best_epoch: int | None = None) -> None:
+    """Loss, and of classes accuracy, over the epochs, on training and validation set."""
+    pairs = [("loss", history.train_loss, history.validation_loss)]
+    if history.train_accuracy is not None:
+        pairs.append(("accuracy", history.train_accuracy, history.validation_accuracy))
+    figure = Figure(figsize=(5.2 * len(pairs), 3.8), layout="constrained")
+    for axes, (name, train, validation) in zip(np.atleast_1d(figure.subplots(1, len(pairs))), pairs, strict=True):
+        epochs = np.arange(1, len(np.asarray(train)) + 1)
+        marker = "o" if len(epochs) < 30 else None
+        axes.plot(epochs, train, color=TRAIN, marker=marker, markersize=4, label="training, while it changes")
+        if validation is not None:
+            axes.plot(epochs, validation, color=VALIDATION, marker=marker, markersize=4, label="validation")
+        if best_epoch:
+            axes.axvline(best_epoch, color=INK, linestyle=":", linewidth=1, label="lowest validation loss")
+        _plain(axes, "epoch", name)
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def confusion(counts: Int[np.ndarray, "classes classes"], classes: tuple[str, ...], path: Path) -> None:
+    """How often each class was taken for which: labels down, predictions across; the diagonal is right."""
+    n = len(classes)
+    size = min(14.0, max(4.5, 0.45 * n + 1.5))
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
+    wrong = counts.astype(float)
+    np.fill_diagonal(wrong, 0)
+    axes.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(1.0, wrong.max()) * 1.3)
+    if n <= 30:
+        for i, j in np.argwhere(counts > 0):
+            axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9, color="#555555" if i == j else INK)
+        axes.set_xticks(range(n), classes, rotation=0 if max(map(len, classes)) < 3 else 90)
+        axes.set_yticks(range(n), classes)
+    axes.set_xlabel("prediction")
+    axes.set_ylabel("label")
+    axes.set_title("test set; colour shows the errors", fontsize=10)
+    _save(figure, path)
+
+
+def wrong_images(
+    x: Num[np.ndarray, "examples ..."],
+    y: Int[np.ndarray, " examples"],
+    log_probabilities: Float[np.ndarray, "examples classes"],
+    classes: tuple[str, ...],
+    white: float,
+    path: Path,
+    *,
+    most: int = 40,
+) -> None:
+    """The test images it got wrong, the most confident first: label, prediction and its probability."""
+    predictions = log_probabilities.argmax(1)
+    wrong = np.flatnonzero(predictions != y)
+    confidence = np.exp(log_probabilities.max(1))
+    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
+    columns = 8
+    rows = max(1, -(-len(shown) // columns))
+    figure = Figure(figsize=(columns * 1.15, rows * 1.5 + 0.6), layout="constrained")
+    figure.suptitle(f"{len(wrong)} of {len(y)} test images are wrong" + (f"; the {most} most confident" if len(wrong) > most else ""), fontsize=10)
+    for axes, i in zip(figure.subplots(rows, columns, squeeze=False).flat, [*shown, *[None] * (rows * columns - len(shown))], strict=True):
+        axes.set_axis_off()
+        if i is not None:
+            axes.imshow(x[i] / white if x[i].ndim == 3 else x[i], cmap="gray_r", vmin=0, vmax=None if x[i].ndim == 3 else white)
+            axes.set_title(f"{classes[y[i]]}, said {classes[predictions[i]]}\n{confidence[i]:.0%}", fontsize=8)
+    _save(figure, path)
+
+
+def values(y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " examples"], path: Path) -> None:
+    """Predicted against true values of the test set; on the line they are right."""
+    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.axline((float(y[0]), float(y[0])), slope=1, color=INK, linewidth=1, linestyle=":")
+    axes.scatter(y, predictions, s=10, color=TRAIN, alpha=0.6, linewidths=0)
+    _plain(axes, "true value, test set", "prediction")
+    _save(figure, path)
+
+
+def _plain(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.25)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class name may be in any script
+        # No time and no version in the file: the same run gives the same picture.
+        figure.savefig(path, dpi=DPI, metadata={"Software": None})

@@ -1,0 +1,202 @@
+"""The experiment runner: options to a trained, judged and reported network, in one folder.
+
+    options -> data -> model and recipe -> train -> judge -> write
+
+Every script in experiments/ calls `main`. The same options give the same result.json, `seconds` and `resumed` aside.
+"""
+
+import csv
+import importlib
+import importlib.metadata
+import io
+import os
+import platform
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from . import folder
+from .checkpoint import describe_recipe, restore, save
+from .clock import Clock
+from .data import Splits, class_weights, load
+from .data.pictures import read_examples
+from .devices import enable_cache, use_platform
+from .errors import InputError
+from .evaluation import ClassMetrics, Metrics, judge, network_ladder, predict
+from .loop import Interrupted, train
+from .models import describe
+from .options import PLACES, Options, PredictOptions, build_model, build_recipe
+from .report import console
+from .run import Row, Run
+
+PACKAGES = ("jaxnet", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def main(experiment: str, defaults: Options, description: str, *, began: float, arguments: Sequence[str] | None = None) -> int:
+    """One experiment from the command line. Returns the exit status: 2 for bad input, 128 + signal when stopped."""
+    clock = Clock(began)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    name = f"python -m experiments.{experiment}"
+    try:
+        # tyro would let a default subcommand swallow options, so the first word decides.
+        if arguments[:1] == ["predict"]:
+            predict_files(tyro.cli(PredictOptions, args=arguments[1:], prog=f"{name} predict"))
+        else:
+            run_experiment(experiment, tyro.cli(Options, args=arguments, default=defaults, prog=name, description=description), clock)
+    except InputError as error:
+        console.error(str(error))
+        return 2
+    except Interrupted as stop:
+        console.say(f"{stop}; continue with --resume --out {os.path.relpath(stop.folder)}")
+        return 128 + stop.number
+    except KeyboardInterrupt:
+        console.error("stopped")
+        return 128 + signal.SIGINT
+    return 0
+
+
+def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str, Any]:
+    """Train, judge and write one network; returns what result.json holds."""
+    _prepare(options)
+    model, recipe = build_model(options), build_recipe(options)
+    with clock.part("data"):
+        splits = load(options.dataset, data_dir=options.data_dir, validation=options.validation, test=options.test, seed=options.split_seed)
+    settings = {name: value for name, value in asdict(options).items() if name not in PLACES}
+    out, found = folder.begin(experiment, settings, options.out, resume=options.resume)
+    if found:
+        console.say(found)
+    if finished := folder.result(out):
+        console.say(f"finished already: {finished['verdict']}")
+        return finished
+    console.data(splits)
+    console.layers(model.name, layers := describe(model, splits))
+
+    # Compiling needs no interpreter, so what is needed later is imported meanwhile.
+    imports = threading.Thread(target=_import_what_follows, daemon=True)
+    imports.start()
+    weights = class_weights(splits.train) if options.balance else None
+    first: list[int] = []
+    with clock.part("train"), console.progress(options.epochs) as show:
+
+        def watch(epochs: int, row: Row) -> None:
+            first.append(epochs)
+            show(epochs, row)
+
+        run = train(model, splits, recipe, jax.random.key(options.seed), out=out, weights=weights, watch=watch)
+    imports.join()
+
+    parts = {name: part for name in ("train", "validation", "test") if len(part := getattr(splits, name))}
+    outputs = {name: predict(model, run, part.x) for name, part in parts.items()}
+    metrics = {name: judge(outputs[name], np.asarray(part.y), splits.standardisation) for name, part in parts.items()}
+    ladder = network_ladder(metrics, target_error=options.target_error, tolerance=options.tolerance)
+    console.say(run.status)
+    console.result(metrics, splits.classes, ladder)
+    result = {
+        "experiment": experiment,
+        "dataset": {"name": splits.name, "shape": run.shape, "classes": splits.classes, "examples": {k: len(v) for k, v in parts.items()}},
+        "model": {"name": model.name, "parameters": layers[-1][2]},
+        "recipe": describe_recipe(recipe),
+        "seed": options.seed,
+        "split_seed": options.split_seed,
+        "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}},
+        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "status": run.status,
+        **numbers(metrics),
+        "verdict": ladder.verdict,
+        "findings": ladder.findings,
+        "resumed": {"from_epoch": first[0]},
+    }
+    write(out, result, run, splits, outputs, metrics, clock)
+    console.say(f"written to {out}")
+    return result
+
+
+def numbers(metrics: dict[str, Metrics]) -> dict[str, Any]:
+    """What was measured, by name and part; accuracy is null for a regression."""
+    test = metrics["test"]
+    names = ("accuracy", "error", "loss", "baseline") if isinstance(test, ClassMetrics) else ("error", "rmse", "r2", "baseline")
+    tables: dict[str, Any] = {"accuracy": None} | {name: {part: getattr(m, name) for part, m in metrics.items()} for name in names}
+    if isinstance(test, ClassMetrics):
+        tables["test_classes"] = {name: getattr(test, name) for name in ("precision", "recall", "f1", "confusion")}
+    return tables
+
+
+def write(
+    out: Path, result: dict[str, Any], run: Run, splits: Splits, outputs: dict[str, Any], metrics: dict[str, Metrics], clock: Clock
+) -> None:
+    """The folder of a finished run, result.json last."""
+    from .report import figures
+
+    if (out / "params").exists():  # of a run that was stopped while it wrote
+        shutil.rmtree(out / "params")
+    save(run, out / "params")
+    folder.write_text(out / "history.csv", history_csv(run))
+    figures.curves(run.history, out / "figures/curves.png", best_epoch=None if run.best is None else int(run.best.epoch))
+    test, x, y = metrics["test"], np.asarray(splits.test.x), np.asarray(splits.test.y)
+    if isinstance(test, ClassMetrics) and splits.classes is not None:
+        figures.confusion(test.confusion, splits.classes, out / "figures/confusion.png")
+        if splits.test.white is not None:
+            figures.wrong_images(x, y, outputs["test"], splits.classes, splits.test.white, out / "figures/wrong.png")
+    else:
+        figures.values(y, outputs["test"], out / "figures/values.png")
+    result["seconds"] = clock.seconds()
+    folder.write_json(out / "result.json", result)
+    shutil.rmtree(out / "state", ignore_errors=True)
+
+
+def history_csv(run: Run) -> str:
+    """A line an epoch that was trained."""
+    columns = {name: np.asarray(column) for name, column in run.history._asdict().items() if column is not None}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["epoch", *columns])
+    writer.writerows([i + 1, *(f"{column[i]:.7g}" for column in columns.values())] for i in range(int(run.epochs)))
+    return text.getvalue()
+
+
+def predict_files(options: PredictOptions) -> None:
+    """Writes predictions for the examples in files to standard output, as CSV."""
+    if options.platform is not None:
+        use_platform(options.platform)
+    about = folder.read_json(options.run / "run.json")
+    try:
+        structure = {name: about[name] for name in ("model", "hidden", "channels", "activation", "normalisation")}
+    except KeyError as error:
+        raise InputError(f"{options.run / 'run.json'}: does not say {error} of the model; is it the folder of a run?") from None
+    model = build_model(replace(Options(), **structure))
+    run = restore(options.run / "params")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["file", "row", "prediction", *(f"p({name})" for name in run.classes or ())])
+    for path in options.files:
+        for row, output in enumerate(predict(model, run, read_examples(path, run.shape, run.white))):
+            if run.classes is None:
+                writer.writerow([path, row, f"{output:.7g}"])
+            else:
+                writer.writerow([path, row, run.classes[output.argmax()], *(f"{p:.6f}" for p in np.exp(output))])
+
+
+def _prepare(options: Options) -> None:
+    """Platform and cache, before JAX starts."""
+    if options.platform is not None:
+        use_platform(options.platform)
+    if options.precision == "bfloat16" and jax.default_backend() == "cpu":
+        raise InputError("bfloat16 is for accelerators: on the CPU it is slower than float32; give --precision float32")
+    if options.cache:
+        try:
+            enable_cache()
+        except InputError as error:
+            console.say(f"compiled programs are not kept: {error}")
+
+
+def _import_what_follows() -> None:
+    for module in ("jaxnet.report.figures", "jaxnet.checkpoint"):
+        importlib.import_module(module)
