@@ -1,6 +1,6 @@
 """How well does a multilayer perceptron read the digits of MNIST, in five epochs?
 
-    python -m experiments.mnist --data-dir FOLDER     with the four official files in FOLDER
+python -m experiments.mnist --data-dir FOLDER     with the four official files in FOLDER
 """
 
 import sys
@@ -8,7 +8,7 @@ import sys
 from experiments import BEGAN
 from jaxnet.runner import Options, main
 
-MNIST = Options(dataset="mnist", epochs=5, batch_size=128, learning_rate=3e-3, schedule="one_cycle")
+MNIST = Options(dataset="mnist", hidden=(256, 128), epochs=5, batch_size=128)
 
 if __name__ == "__main__":
     sys.exit(main("mnist", MNIST, __doc__, began=BEGAN))

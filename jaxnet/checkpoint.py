@@ -88,7 +88,11 @@ def restore_progress(folder: Path, wanted: PyTree, about: dict[str, Any]) -> PyT
 def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:
     """Raise InputError naming how what is in a folder differs from what is wanted now, if it does."""
     given, wanted = (_flat(json.loads(json.dumps(about))) for about in (given, wanted))
-    changed = [f"{name} was {given.get(name)!r} and is now {wanted.get(name)!r}" for name in {**given, **wanted} if given.get(name) != wanted.get(name)]
+    changed = [
+        f"{name} was {given.get(name)!r} and is now {wanted.get(name)!r}"
+        for name in {**given, **wanted}
+        if given.get(name) != wanted.get(name)
+    ]
     if changed:
         raise InputError(f"{where} holds a training of something else: {'; '.join(changed)}. Give the same again, or another folder")
 
@@ -100,14 +104,16 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
         described["optimizer"] = getattr(recipe.optimizer, "__name__", type(recipe.optimizer).__name__)
     numbers = {name: getattr(recipe, name) for name in NUMBERS}
     # The shortest decimal that is this float32: 0.001, not 0.0010000000474974513.
-    return described | {name: None if n is None else float(str(np.float32(n))) if np.ndim(n) == 0 else np.asarray(n).tolist() for name, n in numbers.items()}
+    return described | {
+        name: None if n is None else float(str(np.float32(n))) if np.ndim(n) == 0 else np.asarray(n).tolist() for name, n in numbers.items()
+    }
 
 
 def _write(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
     from orbax.checkpoint import v1
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    v1.save(path, arrays, custom_metadata={"jaxnet": FORMAT, **about})
+    v1.save(str(path), arrays, custom_metadata={"jaxnet": FORMAT, **about})
 
 
 def _read(path: Path, wanted: PyTree) -> PyTree:
@@ -116,7 +122,7 @@ def _read(path: Path, wanted: PyTree) -> PyTree:
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), wanted)
     try:
-        return v1.load(path, wanted)
+        return v1.load(str(path), wanted)
     except Exception as error:  # Orbax raises whatever its readers do; from outside it is one thing: unreadable
         raise InputError(f"{path}: its arrays cannot be read ({type(error).__name__}: {error})") from None
 
@@ -128,10 +134,10 @@ def _about(path: Path) -> dict[str, Any]:
     from orbax.checkpoint import v1
 
     try:
-        about = dict(v1.metadata(path).custom_metadata)
+        about = v1.metadata(str(path)).custom_metadata
     except Exception as error:  # as in _read
         raise InputError(f"{path}: not a checkpoint ({type(error).__name__}: {error})") from None
-    if about.pop("jaxnet", None) != FORMAT:
+    if not isinstance(about, dict) or about.pop("jaxnet", None) != FORMAT:
         raise InputError(f"{path}: not a checkpoint that this version of jaxnet wrote")
     return about
 

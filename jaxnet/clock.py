@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import jax
 
@@ -29,6 +28,6 @@ class Clock:
         """By part, all compilation, and the total so far."""
         return {k: round(v, 3) for k, v in {**self.parts, "compile": self.compiling, "total": time.perf_counter() - self.began}.items()}
 
-    def _heard(self, event: str, seconds: float, **_: Any) -> None:
+    def _heard(self, event: str, duration_secs: float, **_: str | int) -> None:
         if event in COMPILING:
-            self.compiling += seconds
+            self.compiling += duration_secs

@@ -31,7 +31,7 @@ def conv_general_dilated(
     """`jax.lax.conv_general_dilated` for `flax.linen.Conv`; a plain stride-1 convolution gets the fast gradients."""
     plain = (
         x.ndim == 4
-        and set((*window_strides, *(lhs_dilation or ()), *(rhs_dilation or ()))) == {1}
+        and {*window_strides, *(lhs_dilation or ()), *(rhs_dilation or ())} == {1}
         and feature_group_count == 1
         and options.get("precision") is None
     )

@@ -45,7 +45,9 @@ def use_platform(platform: str) -> None:
         found = jax.devices()[0].platform
     except RuntimeError as error:
         extra = {"gpu": "jax[cuda12]", "tpu": "jax[tpu]"}.get(platform, "jax")
-        raise InputError(f"no {platform} can be used here ({error}); install {extra} where there is one, or give another platform") from None
+        raise InputError(
+            f"no {platform} can be used here ({error}); install {extra} where there is one, or give another platform"
+        ) from None
     if found != platform:
         raise InputError(f"JAX has started on {found} already; choose the platform first")
 

@@ -64,7 +64,7 @@ class ValueMetrics:
 Metrics = ClassMetrics | ValueMetrics
 
 
-def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray | Array, "examples *classes"]:
+def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray, "..."]:
     """Log-probabilities (examples, classes) of classes, or values (examples,) in the units of y.
 
     x: (examples, ...) as in the data set; standardised here. One program serves any number of examples.
@@ -75,7 +75,7 @@ def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray | Array, "
     if shape[1:] != run.shape:
         raise InputError(f"x has examples of shape {shape[1:]}, but the network was trained on {run.shape}")
     if isinstance(x, jax.core.Tracer):
-        return _predict(model, run.recipe.precision, network, x)
+        return _predict(model, run.recipe.precision, network, x)  # pyrefly: ignore[bad-return]  # traced with the rest
     inputs = np.asarray(x)
     inputs = inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
     blocks = [np.zeros((0,) if run.classes is None else (0, len(run.classes)), np.float32)]
@@ -93,7 +93,7 @@ def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics:
     """
     if dataset.classes != run.classes:
         raise InputError(f"the data set has classes {dataset.classes}, but the network was trained on {run.classes}")
-    outputs, y = np.asarray(predict(model, run, dataset.x)), np.asarray(dataset.y)
+    outputs, y = predict(model, run, dataset.x), np.asarray(dataset.y)
     return judge(outputs, y, run.standardisation)
 
 
@@ -130,7 +130,8 @@ def value_metrics(
     predictions: Float[np.ndarray, " examples"], y: Float[np.ndarray, " examples"], standardisation: Standardisation
 ) -> ValueMetrics:
     """ValueMetrics of predictions from anywhere, on the scale of the training targets."""
-    assert standardisation.target_mean is not None and standardisation.target_scale is not None
+    assert standardisation.target_mean is not None
+    assert standardisation.target_scale is not None
     centre, scale = float(standardisation.target_mean), float(standardisation.target_scale)
     squares = ((predictions.astype(np.float64) - y) / scale) ** 2
     error, spread = mean(squares), float(np.var(y, dtype=np.float64)) / scale**2 if len(y) else math.nan

@@ -9,17 +9,12 @@ from jaxtyping import Array, Float
 
 from .convolution import conv_general_dilated, max_pool
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "relu": jax.nn.relu,
-    "gelu": jax.nn.gelu,
-    "silu": jax.nn.silu,
-    "tanh": jnp.tanh,
-}
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "silu": jax.nn.silu, "tanh": jnp.tanh}
 NORMALISATIONS = ("layer", "batch")
 
 
 def dropout(x: Float[Array, "..."], key: Array, rate: float | Array) -> Float[Array, "..."]:
-    """x with a share `rate` of its values set to 0 and the others scaled up (Srivastava et al. 2014, section 10).
+    """Values with a share `rate` of its values set to 0 and the others scaled up (Srivastava et al. 2014, section 10).
 
     The rate may be a tracer, in steps of 1/65536; 16 random bits a value are half the work of 32.
     """

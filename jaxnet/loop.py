@@ -79,7 +79,7 @@ def train(
         log(f"begin at {done}")
         if watch is not None:
             watch(done, jax.tree.map(lambda column: column[done - 1], history))
-        while not (last := done == recipe.epochs or _stopped(recipe, state)):
+        while not _over(recipe, state, done):
             state, row = _epoch(model, loss, seen, recipe, state, extras["weights"], extras["sample"])
             for column, value in zip(jax.tree.leaves(history), jax.tree.leaves(row), strict=True):
                 column[done] = value
@@ -87,7 +87,7 @@ def train(
             log(f"epoch {done}")
             if watch is not None:
                 watch(done, row)
-            last = done == recipe.epochs or _stopped(recipe, state)
+            last = _over(recipe, state, done)
             if folder is not None and (last or caught or spent <= CHECKPOINT_SHARE * (time.monotonic() - began)):
                 clock = time.monotonic()
                 save_progress(folder / "state", done, Progress(state, history), about)
@@ -110,8 +110,9 @@ def _epoch(
     return epoch(model, splits, recipe, state, weights=weights, sample=sample, loss=loss)
 
 
-def _stopped(recipe: Recipe, state: TrainState) -> bool:
-    return state.best is not None and bool(stopped(recipe.patience, np.asarray(state.epoch), np.asarray(state.best.epoch)))
+def _over(recipe: Recipe, state: TrainState, done: int) -> bool:
+    """Whether no epoch is left to train, or patience."""
+    return done == recipe.epochs or (state.best is not None and bool(stopped(recipe.patience, done, np.asarray(state.best.epoch))))
 
 
 def _blank(splits: Splits, epochs: int) -> Row:
@@ -137,7 +138,7 @@ def _checksum(tree: PyTree) -> int:
     total = 0
     for leaf in jax.tree.leaves(tree):
         typed = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        total = zlib.crc32(np.ascontiguousarray(jax.random.key_data(leaf) if typed else leaf), total)
+        total = zlib.crc32(np.ascontiguousarray(jax.random.key_data(leaf) if typed else leaf).view(np.uint8).data, total)
     return total
 
 

@@ -16,9 +16,7 @@ class Loss(Protocol):
     def __call__(self, outputs: Array, targets: Array, /) -> Array: ...
 
 
-def cross_entropy(
-    outputs: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]
-) -> Float[Array, " batch"]:
+def cross_entropy(outputs: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]) -> Float[Array, " batch"]:
     """-sum_c targets log softmax(outputs), in nats. A product and not a gather: its gradient needs no scatter."""
     return -(targets * jax.nn.log_softmax(outputs)).sum(-1)
 

@@ -47,8 +47,10 @@ class Model(NamedTuple):
 
 
 def mlp(hidden: Sequence[int] = (128, 64), *, activation: str = "relu", normalisation: str | None = None) -> Model:
-    """A multilayer perceptron with hidden layers of these widths. activation: relu, gelu, silu or tanh;
-    normalisation: "layer", "batch" or None."""
+    """A multilayer perceptron with hidden layers of these widths.
+
+    activation: relu, gelu, silu or tanh. normalisation: "layer", "batch" or None.
+    """
     widths = _widths("hidden", hidden)
     _check_choices(activation, normalisation)
     return _open("MLP", hidden=widths, activation=activation, normalisation=normalisation)

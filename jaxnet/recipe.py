@@ -132,8 +132,6 @@ def kernels(params: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
-
-
 def _direction(recipe: Recipe) -> list["optax.GradientTransformation"]:
     """What turns a gradient into a direction of ascent, before decay and learning rate."""
     import optax
@@ -176,7 +174,7 @@ def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _range(name: str, value: Any, low: float, high: float) -> None:
-    """low <= value < high, where the value is known."""
+    """Checks low <= value < high, where the value is known."""
     if value is None or isinstance(value, jax.core.Tracer):
         return
     numbers = np.asarray(value)

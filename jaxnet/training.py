@@ -108,7 +108,8 @@ def start(
     best = None
     if len(splits.validation):
         # Copies: a host loop donates the state, and no buffer can be given away twice.
-        best = Best(*jax.tree.map(jnp.copy, (params, model_state)), jnp.float32(jnp.inf), jnp.int32(0))
+        copied, copied_state = jax.tree.map(jnp.copy, (params, model_state))
+        best = Best(copied, copied_state, jnp.float32(jnp.inf), jnp.int32(0))
     opt_state = transformation(recipe, 1).init(params)
     order_key = derived if order_key is None else order_key
     return TrainState(params, model_state, opt_state, noise_key, order_key, best, jnp.int32(0), jnp.int32(-1))
@@ -173,8 +174,8 @@ def steps(
     x, optimizer = train.x.reshape(examples, -1), transformation(recipe, recipe.epochs * count)
     epoch_key = jax.random.fold_in(state.key, state.epoch)
 
-    def step(state: TrainState, inputs: tuple[Array, Array]) -> tuple[TrainState, tuple[Array, Array | None]]:
-        i, rows = inputs
+    def step(state: TrainState, each: tuple[Array, Array]) -> tuple[TrainState, tuple[Array, Array | None]]:
+        i, rows = each
         # The rows that fill the last batch are real ones (batch statistics see them) with weight 0.
         real = None if count * batch == examples else (i * batch + jnp.arange(batch) < examples).astype(jnp.float32)
         weight = _product(real, None if weights is None else weights[rows])
@@ -215,15 +216,11 @@ def steps(
     return state, losses, hits
 
 
-def look(
-    model: Model, splits: Splits, recipe: Recipe, state: TrainState, row: Row, *, loss: Loss | None = None
-) -> tuple[TrainState, Row]:
+def look(model: Model, splits: Splits, recipe: Recipe, state: TrainState, row: Row, *, loss: Loss | None = None) -> tuple[TrainState, Row]:
     """The state after an epoch, with the best so far by validation loss; the row gains what the validation set said."""
     last = (state.epoch + 1) * -(-len(splits.train) // min(recipe.batch_size, len(splits.train))) - 1
     finite = jnp.isfinite(sum(leaf.sum() for leaf in jax.tree.leaves(state.params)))
-    state = state._replace(
-        epoch=state.epoch + 1, diverged_at=jnp.where((state.diverged_at < 0) & ~finite, last, state.diverged_at)
-    )
+    state = state._replace(epoch=state.epoch + 1, diverged_at=jnp.where((state.diverged_at < 0) & ~finite, last, state.diverged_at))
     if state.best is None:
         return state, row
     x, precision = splits.validation.x, recipe.precision
@@ -279,13 +276,7 @@ def forward(
 
 
 def in_blocks(
-    model: Model,
-    params: PyTree,
-    model_state: PyTree,
-    standardisation: Standardisation,
-    x: Num[Array, "examples ..."],
-    *,
-    precision: str,
+    model: Model, params: PyTree, model_state: PyTree, standardisation: Standardisation, x: Num[Array, "examples ..."], *, precision: str
 ) -> Float[Array, "examples outputs"]:
     """Outputs of the network in evaluation, BLOCK examples at a time."""
 
@@ -301,12 +292,7 @@ def in_blocks(
 
 
 def admit(
-    splits: Splits,
-    recipe: Recipe,
-    key: Array,
-    order_key: Array | None,
-    weights: Array | None,
-    sample: tuple[Array, Array] | None,
+    splits: Splits, recipe: Recipe, key: Array, order_key: Array | None, weights: Array | None, sample: tuple[Array, Array] | None
 ) -> tuple[Splits, Recipe, dict[str, Any]]:
     """The door of fit and train: arguments checked where they are concrete, and the splits without their test set."""
     check(recipe, has_validation=len(splits.validation) > 0)
@@ -337,7 +323,7 @@ def admit(
     return seen, as_float32(recipe), {"order_key": order_key, "weights": weights, "sample": sample}
 
 
-def _targets(splits: Splits, y: Num[Array, " batch"]) -> Float[Array, "batch outputs"]:
+def _targets(splits: Splits, y: Num[Array | np.ndarray, " batch"]) -> Float[Array, "batch outputs"]:
     if splits.classes is None:
         return splits.standardisation.targets(y)[:, None]
     return jax.nn.one_hot(y, len(splits.classes))

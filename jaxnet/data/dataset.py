@@ -20,8 +20,8 @@ class Dataset:
     white: the value of a white pixel where x are images, to read and draw pictures; else None.
     """
 
-    x: Num[Array, "examples ..."]
-    y: Num[Array, " examples"]
+    x: Num[Array | np.ndarray, "examples ..."]
+    y: Num[Array | np.ndarray, " examples"]
     classes: tuple[str, ...] | None = field(default=None, metadata={"static": True})
     white: float | None = field(default=None, metadata={"static": True})
 
@@ -46,15 +46,19 @@ class Standardisation(NamedTuple):
     target_scale: Float[Array, ""] | None = None
 
     def inputs(self, x: Num[Array, "..."]) -> Float[Array, "..."]:
-        """x with the training set's mean 0 and standard deviation 1, as float32."""
+        """Inputs with the training set's mean 0 and standard deviation 1, as float32."""
         return (x.astype(jnp.float32) - self.mean) * (1 / self.scale)
 
     def targets(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
         """Values of a regression, standardised like the inputs."""
+        assert self.target_mean is not None
+        assert self.target_scale is not None
         return (y - self.target_mean) / self.target_scale
 
     def values(self, outputs: Float[Array, "..."]) -> Float[Array, "..."]:
         """What `targets` made of them, undone: in the units of y."""
+        assert self.target_mean is not None
+        assert self.target_scale is not None
         return outputs * self.target_scale + self.target_mean
 
     @classmethod
@@ -103,8 +107,8 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         total = sum(float(c.sum(dtype=np.float64)) for c in chunks)
         # Small integers squared and summed in float32 over 100,000 pixels are off by less than 1e-6.
         squares = sum(float(np.dot(f, f)) for f in (c.astype(np.float32) for c in chunks))
-        mean = np.float64(total / x.size)
-        return mean, np.sqrt(max(squares / x.size - mean**2, 0.0))
+        mean = np.asarray(total / x.size)
+        return mean, np.sqrt(np.maximum(squares / x.size - mean**2, 0.0))
     return x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
 
 

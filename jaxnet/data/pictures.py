@@ -45,6 +45,8 @@ def _pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
         raise InputError(f"{path}: is partly transparent; save it on a plain background")
     if (image.height, image.width) != shape[:2]:
-        raise InputError(f"{path}: is {image.width}x{image.height} pixels, but the network was trained on {shape[1]}x{shape[0]}; scale it first")
+        raise InputError(
+            f"{path}: is {image.width}x{image.height} pixels, but the network was trained on {shape[1]}x{shape[0]}; scale it first"
+        )
     pixels = np.asarray(image.convert("RGB" if shape[2:] == (3,) else "L"))
     return pixels.reshape(shape)

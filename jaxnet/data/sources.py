@@ -6,7 +6,6 @@ import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import checks
-from .dataset import Dataset, Splits
+from .dataset import Splits
 from .splitting import assemble, hold_out, split
 
 DIGITS = tuple("0123456789")
@@ -22,12 +21,7 @@ IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-
 
 
 def load(
-    name_or_path: str | Path,
-    *,
-    data_dir: str | Path | None = None,
-    validation: float = 0.1,
-    test: float = 0.2,
-    seed: int = 0,
+    name_or_path: str | Path, *, data_dir: str | Path | None = None, validation: float = 0.1, test: float = 0.2, seed: int = 0
 ) -> Splits:
     """Splits of a named data set, or of a file.
 
@@ -50,7 +44,7 @@ def load(
 
 def _digits(*, data_dir: str | Path | None, validation: float, test: float, seed: int) -> Splits:
     """Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits: the 1,797 images of its test part."""
-    with resources.as_file(resources.files(__package__) / "digits.npz") as path, np.load(path) as arrays:
+    with resources.as_file(resources.files("jaxnet.data") / "digits.npz") as path, np.load(path) as arrays:
         splits = split(arrays["x"], arrays["y"], validation=validation, test=test, seed=seed, classes=DIGITS, name="digits")
     return _with_white(splits, 16.0)
 
@@ -74,37 +68,33 @@ SOURCES = {"digits": _digits, "mnist": _mnist}
 
 def _npz(path: Path, *, validation: float, test: float, seed: int) -> Splits:
     arrays = read_npz(path)
-    if "x_train" in arrays and "x" not in arrays:
-        arrays |= {"x": arrays["x_train"], "y": arrays.get("y_train")}
+    if "x" not in arrays:  # as Keras names them
+        arrays = {name.removesuffix("_train"): array for name, array in arrays.items()}
     for part in ("", "_test", "_validation"):
-        if (f"x{part}" in arrays) != (f"y{part}" in arrays) or arrays.get(f"y{part}", 0) is None:
+        if (f"x{part}" in arrays) != (f"y{part}" in arrays):
             raise InputError(f"{path}: x{part} and y{part} must come together; the file holds {', '.join(sorted(arrays))}")
     if "x" not in arrays:
         raise InputError(f"{path}: needs arrays x and y; the file holds {', '.join(sorted(arrays)) or 'none'}")
-    text = [str(label) for part in ("y", "y_test", "y_validation") if arrays.get(part, np.zeros(0)).dtype.kind == "U" for label in arrays[part]]
-    read = partial(_npz_part, arrays, path, tuple(sorted(set(text))) or None)
-    pool = read("")
-    if "x_test" in arrays:
-        given = read("_test", pool.classes)
-    else:
+    # Text labels are numbered over all parts, so that a class has one number in each.
+    labels = [arrays[part] for part in ("y", "y_test", "y_validation") if part in arrays]
+    classes = None
+    if all(y.dtype.kind == "U" and y.ndim == 1 for y in labels):
+        names = np.unique(np.concatenate(labels))
+        arrays |= {part: np.searchsorted(names, arrays[part]) for part in ("y", "y_test", "y_validation") if part in arrays}
+        classes = tuple(map(str, names))
+    train = checks.dataset(arrays["x"], arrays["y"], classes=classes, where=str(path))
+    given = {
+        part: checks.dataset(arrays[f"x_{part}"], arrays[f"y_{part}"], classes=train.classes, where=f"{path} ({part})")
+        for part in ("test", "validation")
+        if f"x_{part}" in arrays
+    }
+    if "test" not in given:
         checks.fractions(validation, test)
-        pool, given = hold_out(pool, test, seed)
+        train, given["test"] = hold_out(train, test, seed)
         validation = validation / (1 - test)
-    if "x_validation" in arrays:
-        train, held_out = pool, read("_validation", pool.classes)
-    else:
-        train, held_out = hold_out(pool, validation, seed + 1)
-    return assemble(train, held_out, given, name=path.name)
-
-
-def _npz_part(
-    arrays: dict[str, np.ndarray], path: Path, names: tuple[str, ...] | None, part: str, classes: tuple[str, ...] | None = None
-) -> Dataset:
-    """One given part of the file; text labels are numbered over all its parts."""
-    x, y = arrays[f"x{part}"], arrays[f"y{part}"]
-    if names is not None and y.dtype.kind == "U":
-        y, classes = np.searchsorted(np.asarray(names), y), names
-    return checks.dataset(x, y, classes=classes, where=str(path))
+    if "validation" not in given:
+        train, given["validation"] = hold_out(train, validation, seed + 1)
+    return assemble(train, given["validation"], given["test"], name=path.name)
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -125,7 +115,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _idx_path(data_dir: str | Path | None, name: str) -> Path:
-    cure = f"put {', '.join(f'{file}.gz' for file in IDX_FILES)} (or unpacked, without .gz) into a folder and name it as --data-dir (data_dir=)"
+    files = ", ".join(f"{file}.gz" for file in IDX_FILES)
+    cure = f"put {files} (or unpacked, without .gz) into a folder and name it as --data-dir (data_dir=)"
     if data_dir is None:
         raise InputError(f"mnist is read from its four files, and no folder was given: {cure}")
     for path in (Path(data_dir) / name, Path(data_dir) / f"{name}.gz"):

@@ -74,7 +74,6 @@ def _parts(y: np.ndarray, stratified: bool, fractions: tuple[float, ...], seed: 
     sizes = [round(fraction * n) for fraction in fractions]
     if sum(sizes) >= n or 0 in [size for size, fraction in zip(sizes, fractions, strict=True) if fraction > 0]:
         raise InputError(
-            f"{n} examples in parts of {', '.join(f'{f:g}' for f in fractions)} leave an empty part; "
-            "give more examples or other fractions"
+            f"{n} examples in parts of {', '.join(f'{f:g}' for f in fractions)} leave an empty part; give more examples or other fractions"
         )
     return [np.sort(part) for part in np.split(line, np.cumsum(sizes))]

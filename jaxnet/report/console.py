@@ -57,16 +57,15 @@ def progress(epochs: int) -> Iterator[Callable[[int, Row], None]]:
 
 def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder: Ladder) -> None:
     """Errors with intervals beside the trivial baseline, the table of classes, and the verdict."""
-    first = next(iter(metrics.values()))
-    if isinstance(first, ClassMetrics):
-        table = Table("", "error", "95% interval", "accuracy", "always the most frequent class", box=None)
-        for name, m in metrics.items():
-            table.add_row(name, f"{m.error.estimate:.2%}", _interval(m.error, "{:.2%}"), f"{1 - m.error.estimate:.2%}", f"{m.baseline:.2%}")
-    else:
+    table = Table("", "error", "95% interval", "accuracy", "always the most frequent class", box=None)
+    if classes is None:
         table = Table("", "error / variance", "95% interval", "RMSE", "R²", "always the training mean", box=None)
-        for name, m in metrics.items():
-            row = (f"{m.error.estimate:.4f}", _interval(m.error, "{:.4f}"), f"{m.rmse.estimate:.4g}", f"{m.r2.estimate:.4f}", f"{m.baseline:.4f}")
-            table.add_row(name, *row)
+    for name, m in metrics.items():
+        if isinstance(m, ClassMetrics):
+            table.add_row(name, f"{m.error.estimate:.2%}", _interval(m.error, "{:.2%}"), f"{m.accuracy.estimate:.2%}", f"{m.baseline:.2%}")
+        else:
+            values = (f"{m.rmse.estimate:.4g}", f"{m.r2.estimate:.4f}", f"{m.baseline:.4f}")
+            table.add_row(name, f"{m.error.estimate:.4f}", _interval(m.error, "{:.4f}"), *values)
     for column in table.columns[1:]:
         column.justify = "right"
     console = Console(highlight=False)
@@ -96,7 +95,12 @@ def _parts(splits: Splits) -> list[tuple[str, Dataset]]:
 
 
 def _row(row: Row) -> str:
-    names = {"loss": row.train_loss, "accuracy": row.train_accuracy, "validation loss": row.validation_loss, "accuracy ": row.validation_accuracy}
+    names = {
+        "loss": row.train_loss,
+        "accuracy": row.train_accuracy,
+        "validation loss": row.validation_loss,
+        "accuracy ": row.validation_accuracy,
+    }
     return "  ".join(f"{name.strip()} {float(value):.4f}" for name, value in names.items() if value is not None)
 
 

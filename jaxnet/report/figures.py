@@ -71,7 +71,9 @@ def wrong_images(
     columns = 8
     rows = max(1, -(-len(shown) // columns))
     figure = Figure(figsize=(columns * 1.15, rows * 1.5 + 0.6), layout="constrained")
-    figure.suptitle(f"{len(wrong)} of {len(y)} test images are wrong" + (f"; the {most} most confident" if len(wrong) > most else ""), fontsize=10)
+    figure.suptitle(
+        f"{len(wrong)} of {len(y)} test images are wrong" + (f"; the {most} most confident" if len(wrong) > most else ""), fontsize=10
+    )
     for axes, i in zip(figure.subplots(rows, columns, squeeze=False).flat, [*shown, *[None] * (rows * columns - len(shown))], strict=True):
         axes.set_axis_off()
         if i is not None:
