@@ -325,7 +325,7 @@ def admit(
 
 def _targets(splits: Splits, y: Num[Array | np.ndarray, " batch"]) -> Float[Array, "batch outputs"]:
     if splits.classes is None:
-        return splits.standardisation.targets(y)[:, None]
+        return splits.standardisation.targets(jnp.asarray(y))[:, None]
     return jax.nn.one_hot(y, len(splits.classes))
 
 

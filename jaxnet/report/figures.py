@@ -19,7 +19,8 @@ def curves(history: Row, path: Path, *, best_epoch: int | None = None) -> None:
     pairs = [("loss", history.train_loss, history.validation_loss)]
     if history.train_accuracy is not None:
         pairs.append(("accuracy", history.train_accuracy, history.validation_accuracy))
-    figure = Figure(figsize=(5.2 * len(pairs), 3.8), layout="constrained")
+    figure = Figure(figsize=(5.0 * len(pairs), 3.6))
+    figure.subplots_adjust(0.62 / (5.0 * len(pairs)), 0.14, 1 - 0.1 / (5.0 * len(pairs)), 0.96, wspace=0.22)
     for axes, (name, train, validation) in zip(np.atleast_1d(figure.subplots(1, len(pairs))), pairs, strict=True):
         epochs = np.arange(1, len(np.asarray(train)) + 1)
         marker = "o" if len(epochs) < 30 else None
@@ -29,7 +30,8 @@ def curves(history: Row, path: Path, *, best_epoch: int | None = None) -> None:
         if best_epoch:
             axes.axvline(best_epoch, color=INK, linestyle=":", linewidth=1, label="lowest validation loss")
         _plain(axes, "epoch", name)
-        axes.legend(frameon=False)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False, loc="best" if len(epochs) < 200 else "upper right")
     _save(figure, path)
 
 
@@ -37,8 +39,9 @@ def confusion(counts: Int[np.ndarray, "classes classes"], classes: tuple[str, ..
     """How often each class was taken for which: labels down, predictions across; the diagonal is right."""
     n = len(classes)
     size = min(14.0, max(4.5, 0.45 * n + 1.5))
-    figure = Figure(figsize=(size, size), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(size, size))
+    edge = (0.45 + 0.09 * min(12, max(map(len, classes)))) / size
+    axes = figure.add_axes((edge, edge, 0.97 - edge, 0.95 - edge))
     wrong = counts.astype(float)
     np.fill_diagonal(wrong, 0)
     axes.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(1.0, wrong.max()) * 1.3)
@@ -68,24 +71,32 @@ def wrong_images(
     wrong = np.flatnonzero(predictions != y)
     confidence = np.exp(log_probabilities.max(1))
     shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
-    columns = 8
+    height, width = x.shape[1:3]
+    # One picture of all tiles, with room for two lines above each: an axes apiece would take a second to draw.
+    head, gap, columns = 0.55 * height, 0.15 * width, 8
     rows = max(1, -(-len(shown) // columns))
-    figure = Figure(figsize=(columns * 1.15, rows * 1.5 + 0.6), layout="constrained")
+    inches = 0.95 / width
+    figure = Figure(figsize=(columns * (width + gap) * inches, rows * (height + head) * inches + 0.35))
+    axes = figure.add_axes((0, 0, 1, 1 - 0.35 / figure.get_figheight()))
+    axes.set(xlim=(-gap / 2, columns * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
+    axes.set_axis_off()
     figure.suptitle(
         f"{len(wrong)} of {len(y)} test images are wrong" + (f"; the {most} most confident" if len(wrong) > most else ""), fontsize=10
     )
-    for axes, i in zip(figure.subplots(rows, columns, squeeze=False).flat, [*shown, *[None] * (rows * columns - len(shown))], strict=True):
-        axes.set_axis_off()
-        if i is not None:
-            axes.imshow(x[i] / white if x[i].ndim == 3 else x[i], cmap="gray_r", vmin=0, vmax=None if x[i].ndim == 3 else white)
-            axes.set_title(f"{classes[y[i]]}, said {classes[predictions[i]]}\n{confidence[i]:.0%}", fontsize=8)
+    for place, i in enumerate(shown):
+        left, top = place % columns * (width + gap), place // columns * (height + head) + head
+        image = x[i] / white if x[i].ndim == 3 and x.shape[-1] == 3 else x[i].reshape(height, width)
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=white, extent=(left, left + width, top + height, top), aspect="auto")
+        words = f"{classes[y[i]]}, said {classes[predictions[i]]}\n{confidence[i]:.0%}"
+        axes.text(left + width / 2, top - 0.05 * head, words, ha="center", va="bottom", fontsize=8)
+    axes.set(xlim=(-gap / 2, columns * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
     _save(figure, path)
 
 
 def values(y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " examples"], path: Path) -> None:
     """Predicted against true values of the test set; on the line they are right."""
-    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(4.5, 4.5))
+    axes = figure.add_axes((0.16, 0.12, 0.8, 0.84))
     axes.axline((float(y[0]), float(y[0])), slope=1, color=INK, linewidth=1, linestyle=":")
     axes.scatter(y, predictions, s=10, color=TRAIN, alpha=0.6, linewidths=0)
     _plain(axes, "true value, test set", "prediction")
