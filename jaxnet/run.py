@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from .data import Standardisation
@@ -38,7 +39,7 @@ class Run:
 
     params, model_state: after the last epoch. best: those of lowest validation loss, None without validation.
     history: a Row of arrays, an entry an epoch, NaN after an early stop. epochs: how many were trained.
-    diverged_at: the first step whose loss or parameters were not finite, or -1.
+    diverged_at: the first step whose loss was not finite, or -1.
     model, classes, white, shape: the model's name, and what its inputs and outputs mean.
     """
 
@@ -68,8 +69,11 @@ class Run:
     @property
     def status(self) -> str:
         """In words: finished, stopped early, or diverged, and when."""
+        cure = "Lower the learning rate, or set clip"
         if (step := int(self.diverged_at)) >= 0:
-            return f"diverged at step {step}: the loss or the parameters were no longer finite. Lower the learning rate, or set clip"
+            return f"diverged at step {step}: the loss was no longer finite. {cure}"
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(self.params)):
+            return f"diverged at the last step: the parameters are no longer finite. {cure}"
         if (done := int(self.epochs)) < self.recipe.epochs:
             return f"stopped early after epoch {done}: no lower validation loss for {self.recipe.patience} epochs"
         return f"finished after epoch {done}"

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, Key, Num, PyTree
 
 from .data import Dataset, Splits, Standardisation
 from .errors import InputError
+from .keys import INIT, NOISE, ORDER, counted
 from .losses import Loss, cross_entropy, squared
 from .models import Model, fitted
 from .recipe import Recipe, as_float32, check, kernels, transformation
@@ -33,7 +34,7 @@ NO_TEST = Dataset(np.zeros((0, 1), np.float32), np.zeros(0, np.float32))  # what
 class TrainState(NamedTuple):
     """All that one epoch hands to the next, and so what a checkpoint holds.
 
-    diverged_at: the first step whose loss or parameters were not finite, or -1: failure is data.
+    key: of the noise. diverged_at: the first step whose loss was not finite, or -1: failure is data.
     """
 
     params: PyTree
@@ -99,8 +100,7 @@ def start(
 ) -> TrainState:
     """The state before the first epoch."""
     model = fitted(model, splits.train.outputs)
-    init_key, noise_key, derived = jax.random.split(key, 3)
-    fresh, model_state = model.init(init_key, jnp.zeros((1, *splits.train.x.shape[1:]), jnp.float32))
+    fresh, model_state = model.init(counted(key, INIT), jnp.zeros((1, *splits.train.x.shape[1:]), jnp.float32))
     if params is None:
         params = fresh
     elif (given := _shapes(params)) != (wanted := _shapes(fresh)):
@@ -111,8 +111,8 @@ def start(
         copied, copied_state = jax.tree.map(jnp.copy, (params, model_state))
         best = Best(copied, copied_state, jnp.float32(jnp.inf), jnp.int32(0))
     opt_state = transformation(recipe, 1).init(params)
-    order_key = derived if order_key is None else order_key
-    return TrainState(params, model_state, opt_state, noise_key, order_key, best, jnp.int32(0), jnp.int32(-1))
+    order_key = counted(key, ORDER) if order_key is None else order_key
+    return TrainState(params, model_state, opt_state, counted(key, NOISE), order_key, best, jnp.int32(0), jnp.int32(-1))
 
 
 def epoch(
@@ -130,7 +130,7 @@ def epoch(
     A state that has stopped early stays as it is, and its row is NaN.
     """
     model = fitted(model, splits.train.outputs)
-    rows = order(jax.random.fold_in(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)
+    rows = order(counted(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)
     new, losses, hits = steps(model, splits, recipe, state, rows, weights=weights, loss=loss)
     row = Row(losses.sum() / len(splits.train), None if hits is None else hits.sum() / len(splits.train))
     new, row = look(model, splits, recipe, new, row, loss=loss)
@@ -172,7 +172,6 @@ def steps(
     train, (count, batch) = splits.train, rows.shape
     examples, shape = len(train), train.x.shape[1:]
     x, optimizer = train.x.reshape(examples, -1), transformation(recipe, recipe.epochs * count)
-    epoch_key = jax.random.fold_in(state.key, state.epoch)
 
     def step(state: TrainState, each: tuple[Array, Array]) -> tuple[TrainState, tuple[Array, Array | None]]:
         i, rows = each
@@ -189,7 +188,7 @@ def steps(
                 state.model_state,
                 inputs,
                 precision=recipe.precision,
-                key=jax.random.fold_in(epoch_key, i),
+                key=counted(state.key, state.epoch * count + i),
                 dropout=recipe.dropout,
             )
             losses = _losses(splits, loss, outputs, _smoothed(recipe, targets))
@@ -218,9 +217,7 @@ def steps(
 
 def look(model: Model, splits: Splits, recipe: Recipe, state: TrainState, row: Row, *, loss: Loss | None = None) -> tuple[TrainState, Row]:
     """The state after an epoch, with the best so far by validation loss; the row gains what the validation set said."""
-    last = (state.epoch + 1) * -(-len(splits.train) // min(recipe.batch_size, len(splits.train))) - 1
-    finite = jnp.isfinite(sum(leaf.sum() for leaf in jax.tree.leaves(state.params)))
-    state = state._replace(epoch=state.epoch + 1, diverged_at=jnp.where((state.diverged_at < 0) & ~finite, last, state.diverged_at))
+    state = state._replace(epoch=state.epoch + 1)
     if state.best is None:
         return state, row
     x, precision = splits.validation.x, recipe.precision
@@ -276,7 +273,13 @@ def forward(
 
 
 def in_blocks(
-    model: Model, params: PyTree, model_state: PyTree, standardisation: Standardisation, x: Num[Array, "examples ..."], *, precision: str
+    model: Model,
+    params: PyTree,
+    model_state: PyTree,
+    standardisation: Standardisation,
+    x: Num[Array | np.ndarray, "examples ..."],
+    *,
+    precision: str,
 ) -> Float[Array, "examples outputs"]:
     """Outputs of the network in evaluation, BLOCK examples at a time."""
 

@@ -4,6 +4,7 @@ import sys
 import time
 
 import jax
+
 import jaxnet
 
 folder, mode = sys.argv[1:]

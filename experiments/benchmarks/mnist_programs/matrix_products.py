@@ -4,7 +4,6 @@ import sys
 import time
 
 import jax
-import jax.numpy as jnp
 
 folder, mode = sys.argv[1:]
 key, batch, steps = jax.random.key(0), 128, 469

@@ -1,0 +1,20 @@
+"""Random streams from one key by counting, without hashing: each hash is a loop that XLA compiles anew.
+
+A counter-based generator such as threefry gives independent streams for any two keys that differ, in sequence or not
+(Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3). What is counted is the high word of the
+key, which is 0 in the key of any seed below 2^32, so that neighbouring seeds never meet.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key
+
+INIT, ORDER, NOISE = 0, 1 << 30, 1 << 31  # where each stream of a run's key begins; none grows longer than 2^30
+
+
+def counted(key: Key[Array, ""], count: int | Int[Array, ""]) -> Key[Array, ""]:
+    """The key that stands `count` places after this one."""
+    words = jax.random.key_data(key)
+    high = np.array([1] + [0] * (words.size - 1), np.uint32)
+    return jax.random.wrap_key_data(words + high * jnp.asarray(count, jnp.uint32), impl=jax.random.key_impl(key))
