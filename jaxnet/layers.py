@@ -8,12 +8,13 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from .convolution import conv_general_dilated, max_pool
+from .recipe import Number
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "silu": jax.nn.silu, "tanh": jnp.tanh}
 NORMALISATIONS = ("layer", "batch")
 
 
-def dropout(x: Float[Array, "..."], key: Array, rate: float | Array) -> Float[Array, "..."]:
+def dropout(x: Float[Array, "..."], key: Array, rate: Number) -> Float[Array, "..."]:
     """Values with a share `rate` of its values set to 0 and the others scaled up (Srivastava et al. 2014, section 10).
 
     The rate may be a tracer, in steps of 1/65536; 16 random bits a value are half the work of 32.
@@ -29,7 +30,7 @@ class Block(nn.Module):
     normalisation: str | None
 
     @nn.compact
-    def __call__(self, x: Array, key: Array | None, rate: float | Array | None) -> Array:
+    def __call__(self, x: Array, key: Array | None, rate: Number | None) -> Array:
         if self.normalisation == "layer":
             x = nn.LayerNorm(name="norm")(x)
         elif self.normalisation == "batch":
@@ -47,7 +48,7 @@ class MLP(nn.Module):
     normalisation: str | None = None
 
     @nn.compact
-    def __call__(self, x: Array, *, key: Array | None = None, dropout: float | Array | None = None) -> Array:
+    def __call__(self, x: Array, *, key: Array | None = None, dropout: Number | None = None) -> Array:
         x = x.reshape(len(x), -1)
         for i, width in enumerate(self.hidden):
             x = nn.Dense(width, name=f"hidden_{i}")(x)
@@ -66,7 +67,7 @@ class CNN(nn.Module):
     normalisation: str | None = None
 
     @nn.compact
-    def __call__(self, x: Array, *, key: Array | None = None, dropout: float | Array | None = None) -> Array:
+    def __call__(self, x: Array, *, key: Array | None = None, dropout: Number | None = None) -> Array:
         x = x[..., None] if x.ndim == 3 else x
         for i, width in enumerate(self.channels):
             size = (self.kernel, self.kernel)

@@ -95,7 +95,7 @@ def train(
                 log(f"checkpoint {done}")
                 if caught and not last:
                     raise Interrupted(caught[0], done, folder)
-    return finish(model, splits, recipe, state, jax.tree.map(jnp.asarray, history))
+    return finish(model, splits, recipe, state, jax.device_put(history))
 
 
 @functools.partial(jax.jit, static_argnames="model")

@@ -1,11 +1,12 @@
 """Losses: one number an example, from a network's outputs and the targets."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Float
 
 
+@runtime_checkable
 class Loss(Protocol):
     """(outputs, targets) -> (batch,) losses.
 

@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,17 @@ from jaxtyping import Array, Float, PyTree
 
 from .data import Splits
 from .errors import InputError
+from .recipe import Number
 
 
+@runtime_checkable
 class Init(Protocol):
     """Makes (params, model_state) from a key and inputs of the shape and type to come; reads only their shape."""
 
     def __call__(self, key: Array, x: Array, /) -> tuple[PyTree, PyTree]: ...
 
 
+@runtime_checkable
 class Apply(Protocol):
     """(outputs, model_state) of a batch of inputs. Without a key it is evaluation, with one it is training.
 
@@ -28,7 +31,7 @@ class Apply(Protocol):
     """
 
     def __call__(
-        self, params: PyTree, model_state: PyTree, x: Array, /, *, key: Array | None, dropout: float | Array | None
+        self, params: PyTree, model_state: PyTree, x: Array, /, *, key: Array | None, dropout: Number | None
     ) -> tuple[Array, PyTree]: ...
 
 
@@ -159,7 +162,7 @@ class _LinenApply:
     module: Any
 
     def __call__(
-        self, params: PyTree, model_state: PyTree, x: Array, /, *, key: Array | None = None, dropout: float | Array | None = None
+        self, params: PyTree, model_state: PyTree, x: Array, /, *, key: Array | None = None, dropout: Number | None = None
     ) -> tuple[Float[Array, "batch outputs"], PyTree]:
         variables = {"params": params, **model_state}
         if key is None or not model_state:

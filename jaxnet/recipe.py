@@ -21,7 +21,7 @@ SCHEDULES = ("constant", "cosine", "warmup_cosine", "one_cycle")
 PRECISIONS = ("float32", "bfloat16")
 WARMUP = 0.1  # share of the steps in which warmup_cosine rises
 
-Number = float | Array
+Number = float | int | Array | np.ndarray
 
 
 def _static(default: Any) -> Any:
@@ -67,7 +67,7 @@ NUMBERS = tuple(f.name for f in fields(Recipe) if not f.metadata.get("static"))
 
 def as_float32(recipe: Recipe) -> Recipe:
     """The recipe with its numbers as float32 arrays, so that 1, 1.0 and np.float64(1) are one program."""
-    return jax.tree.map(lambda number: jnp.asarray(number, jnp.float32), recipe)
+    return jax.tree.map(lambda number: (jnp if isinstance(number, jax.Array) else np).asarray(number, np.float32), recipe)
 
 
 def check(recipe: Recipe, *, has_validation: bool = True) -> None:
@@ -118,12 +118,13 @@ def transformation(recipe: Recipe, steps: int) -> "optax.GradientTransformation"
 
     if hasattr(recipe.optimizer, "update"):
         return recipe.optimizer
-    unit = _unit_schedule(recipe.schedule, steps)
-    rate = recipe.learning_rate if unit is None else lambda count: recipe.learning_rate * unit(count)
+    unit, peak = _unit_schedule(recipe.schedule, steps), recipe.learning_rate
+    rate: Any = peak if unit is None or peak is None else lambda count: peak * unit(count)
+    weight_decay: Any = recipe.weight_decay
     clip = [] if recipe.clip is None else [optax.clip_by_global_norm(recipe.clip)]
     if not isinstance(recipe.optimizer, str):
         return optax.chain(*clip, recipe.optimizer(rate))
-    decay = [] if recipe.weight_decay is None else [optax.add_decayed_weights(recipe.weight_decay, mask=kernels)]
+    decay = [] if weight_decay is None else [optax.add_decayed_weights(weight_decay, mask=kernels)]
     return optax.chain(*clip, *_direction(recipe), *decay, optax.scale_by_learning_rate(rate))
 
 

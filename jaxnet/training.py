@@ -22,7 +22,7 @@ from .errors import InputError
 from .keys import INIT, NOISE, ORDER, counted
 from .losses import Loss, cross_entropy, squared
 from .models import Model, fitted
-from .recipe import Recipe, as_float32, check, kernels, transformation
+from .recipe import Number, Recipe, as_float32, check, kernels, transformation
 from .run import Best, Row, Run
 
 BLOCK = 1000  # examples evaluated at once: enough to fill a device, few enough for a network of convolutions
@@ -167,7 +167,7 @@ def steps(
     *,
     weights: Float[Array, " examples"] | None = None,
     loss: Loss | None = None,
-) -> tuple[TrainState, Float[Array, " steps"], Int[Array, " steps"] | None]:
+) -> tuple[TrainState, Float[Array, " steps"], Float[Array, " steps"] | None]:
     """One optimizer step a batch: (state, the summed loss of each step, and how many it had right)."""
     train, (count, batch) = splits.train, rows.shape
     examples, shape = len(train), train.x.shape[1:]
@@ -262,7 +262,7 @@ def forward(
     *,
     precision: str,
     key: Array | None = None,
-    dropout: float | Array | None = None,
+    dropout: Number | None = None,
 ) -> tuple[Float[Array, "batch outputs"], PyTree]:
     """The network on standardised inputs, its products in the given precision, outputs and model state in float32."""
     if precision == "bfloat16":
@@ -283,7 +283,7 @@ def in_blocks(
 ) -> Float[Array, "examples outputs"]:
     """Outputs of the network in evaluation, BLOCK examples at a time."""
 
-    def block(x: Array) -> Array:
+    def block(x: Array | np.ndarray) -> Array:
         return forward(model, params, model_state, standardisation.inputs(x), precision=precision)[0]
 
     examples = len(x)
@@ -336,7 +336,8 @@ def _smoothed(recipe: Recipe, targets: Float[Array, "batch outputs"]) -> Float[A
     """Targets mixed with the uniform distribution (Szegedy et al. 2016, section 7)."""
     if recipe.label_smoothing is None or targets.shape[-1] == 1:
         return targets
-    return (1 - recipe.label_smoothing) * targets + recipe.label_smoothing / targets.shape[-1]
+    share = jnp.asarray(recipe.label_smoothing)
+    return (1 - share) * targets + share / targets.shape[-1]
 
 
 def _losses(splits: Splits, loss: Loss | None, outputs: Array, targets: Array) -> Float[Array, " batch"]:

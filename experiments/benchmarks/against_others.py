@@ -134,9 +134,8 @@ def report(readings: dict[str, dict[str, list[Reading]]]) -> None:
     print("ratio: jaxnet_fit's figure over this row's")
     print(f"matrix products alone: {epochs['matrix_products'] / epochs[ours]:.0%} of a steady epoch of jaxnet")
     if "scikit_learn" in readings:
-        print(
-            f"experiments.mnist over scikit_learn, empty cache: {seconds['experiments.mnist', 'cold'] / seconds['scikit_learn', 'cold']:.2f}"
-        )
+        ratio = seconds["experiments.mnist", "cold"] / seconds["scikit_learn", "cold"]
+        print(f"experiments.mnist over scikit_learn, empty cache: {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+Floats = np.ndarray | np.floating
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -45,9 +47,10 @@ class Standardisation(NamedTuple):
     target_mean: Float[Array, ""] | None = None
     target_scale: Float[Array, ""] | None = None
 
-    def inputs(self, x: Num[Array, "..."]) -> Float[Array, "..."]:
+    def inputs(self, x: Num[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
         """Inputs with the training set's mean 0 and standard deviation 1, as float32."""
-        return (x.astype(jnp.float32) - self.mean) * (1 / self.scale)
+        mean, scale = (jnp.broadcast_to(a, x.shape) for a in (self.mean, 1 / self.scale))
+        return (jnp.asarray(x, jnp.float32) - mean) * scale
 
     def targets(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
         """Values of a regression, standardised like the inputs."""
@@ -68,8 +71,8 @@ class Standardisation(NamedTuple):
         moments = [mean, _scale(mean, deviation)]
         if train.classes is None:
             mean, deviation = _moments(np.asarray(train.y)[:, None])
-            moments += [mean[0], _scale(mean, deviation)[0]]
-        return cls(*(jnp.asarray(np.float32(a)) for a in moments))
+            moments += [np.ravel(mean)[0], np.ravel(_scale(mean, deviation))[0]]
+        return cls(*jax.device_put([np.float32(a) for a in moments]))
 
 
 @jax.tree_util.register_dataclass
@@ -97,10 +100,10 @@ def class_weights(dataset: Dataset) -> Float[Array, " examples"]:
     """A weight an example, so that every class counts the same and the mean weight is 1 (King & Zeng 2001, eq. 8)."""
     y = np.asarray(dataset.y)
     counts = np.bincount(y, minlength=dataset.outputs)
-    return jnp.asarray(len(y) / (dataset.outputs * counts)[y], jnp.float32)
+    return jax.device_put((len(y) / (dataset.outputs * counts)[y]).astype(np.float32))
 
 
-def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moments(x: np.ndarray) -> tuple[Floats, Floats]:
     """Mean and standard deviation in float64: over all pixels of images, else a column at a time."""
     if x.ndim > 2:
         chunks = [chunk.reshape(-1) for chunk in np.array_split(x, -(-x.size // 100_000))]
@@ -112,6 +115,6 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
 
 
-def _scale(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+def _scale(mean: Floats, deviation: Floats) -> np.ndarray:
     """The deviation, or 1 where it is nothing but rounding of a constant."""
     return np.where(deviation > 1e-6 * np.abs(mean), np.where(deviation > 0, deviation, 1.0), 1.0)

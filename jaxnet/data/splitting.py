@@ -1,6 +1,6 @@
 """Arrays in memory to Splits: deterministic in the seed, stratified by class, nothing used twice."""
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -44,7 +44,8 @@ def assemble(train: Dataset, validation: Dataset, test: Dataset, *, name: str) -
     """Splits of given parts, on the device, with the training set's standardisation."""
     checks.parts(train, validation, test)
     standardisation = Standardisation.of(train)
-    placed = (Dataset(jnp.asarray(d.x), jnp.asarray(d.y), d.classes, d.white) for d in (train, validation, test))
+    # device_put and not jnp.asarray, which compiles a program for every shape.
+    placed = (Dataset(jax.device_put(d.x), jax.device_put(d.y), d.classes, d.white) for d in (train, validation, test))
     return Splits(*placed, standardisation=standardisation, name=name)
 
 

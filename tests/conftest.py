@@ -1,0 +1,55 @@
+"""Strictness for all tests, and what they share."""
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+CACHE = Path(os.environ.get("JAXNET_TEST_CACHE", Path(__file__).parent.parent / ".pytest-compiled"))
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Workers compile the same programs: the first one does it for all.
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+MNIST = Path(__file__).parent.parent.parent / "shared/data/mnist"
+
+
+@pytest.fixture(scope="session")
+def mnist_folder() -> Path:
+    """The folder of the four official files, where this machine has it."""
+    if not MNIST.is_dir():
+        pytest.skip("the MNIST files are not on this machine")
+    return MNIST
+
+
+@pytest.fixture(scope="session")
+def digits():
+    import jaxnet
+
+    return jaxnet.load("digits")
+
+
+@pytest.fixture
+def compilations():
+    """A list that grows by one at every compilation by XLA in this process, whether from disk or not."""
+    heard: list[str] = []
+    alive = [True]
+
+    def listen(event: str, duration_secs: float, **_: object) -> None:
+        if alive and event == "/jax/core/compile/backend_compile_duration":
+            heard.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield heard
+    alive.clear()
+
+
+def gap(a, b) -> float:
+    """The largest absolute difference between two trees of arrays."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return max(float(np.max(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)))) for x, y in pairs)

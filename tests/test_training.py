@@ -1,0 +1,326 @@
+"""The fold: scan, host loop, resumed run and population member are one training."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import gap
+from recipes import NAMES, ROWS, recipe
+
+import jaxnet
+from jaxnet.loop import train
+from jaxnet.training import admit, order
+
+MODEL = jaxnet.mlp((32,))
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+def test_recipe_learns_and_second_call_compiles_nothing(row, digits, compilations):
+    run = jaxnet.fit(MODEL, digits, recipe(row), KEY)
+    assert jaxnet.evaluate(MODEL, run, digits.test).accuracy.estimate > 0.85
+    assert int(run.diverged_at) == -1
+    before = len(compilations)
+    changed = recipe(row, learning_rate=float(recipe(row).learning_rate) / 2)
+    again = jaxnet.fit(MODEL, digits, changed, jax.random.key(1))
+    jaxnet.evaluate(MODEL, again, digits.test)
+    assert len(compilations) == before
+    assert gap(run.params, again.params) > 1e-3
+
+
+@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+def test_recipe_under_vmap_is_each_alone(row, digits):
+    few = recipe(row, epochs=2)
+    keys = jax.random.split(KEY, 2)
+    many = jax.vmap(lambda key: jaxnet.fit(MODEL, digits, few, key))(keys)
+    for i, key in enumerate(keys):
+        alone = jaxnet.fit(MODEL, digits, few, key)
+        # Newton-Schulz iterations of muon amplify rounding.
+        assert gap(jax.tree.map(lambda leaf, i=i: leaf[i], many.params), alone.params) < (2e-2 if row[0] == "muon" else 2e-4)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+def test_recipe_round_trips_through_a_checkpoint(row, digits, tmp_path):
+    run = jaxnet.fit(MODEL, digits, recipe(row, epochs=2), KEY)
+    jaxnet.save(run, tmp_path / "run")
+    again = jaxnet.restore(tmp_path / "run")
+    for name in ("params", "model_state", "best", "standardisation", "history", "epochs", "diverged_at"):
+        assert jax.tree.leaves(getattr(run, name)) or not jax.tree.leaves(getattr(again, name))
+        if jax.tree.leaves(getattr(run, name)):
+            assert gap(getattr(run, name), getattr(again, name)) == 0
+    assert np.array_equal(jaxnet.predict(MODEL, run, digits.test.x), jaxnet.predict(MODEL, again, digits.test.x))
+    assert (again.recipe.schedule, again.recipe.epochs, again.model, again.classes) == (row[1], 2, run.model, run.classes)
+
+
+def test_four_keys_and_learning_rates_under_vmap_are_four_single_calls(digits):
+    keys, rates = jax.random.split(KEY, 4), jnp.array([1e-3, 3e-3, 1e-2, 3e-2])
+
+    def one(key, rate):
+        return jaxnet.fit(MODEL, digits, jaxnet.Recipe(epochs=3, learning_rate=rate), key)
+
+    many = jax.vmap(one)(keys, rates)
+    for i in range(4):
+        assert gap(jax.tree.map(lambda leaf, i=i: leaf[i], many.params), one(keys[i], rates[i]).params) < 1e-5
+
+
+def test_vmap_over_example_weights(digits):
+    n, few = len(digits.train), jaxnet.Recipe(epochs=2)
+    weights = jnp.asarray(np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=2).astype(np.float32))
+    many = jax.vmap(lambda w: jaxnet.fit(MODEL, digits, few, KEY, weights=w))(weights)
+    for i in range(2):
+        alone = jaxnet.fit(MODEL, digits, few, KEY, weights=weights[i])
+        assert gap(jax.tree.map(lambda leaf, i=i: leaf[i], many.params), alone.params) < 1e-5
+
+
+@pytest.mark.parametrize("patience", [None, 2])
+def test_scan_host_loop_and_resumed_run_agree_bitwise(digits, tmp_path, patience):
+    few = jaxnet.Recipe(epochs=6, dropout=0.2, patience=patience, learning_rate=3e-2, batch_size=32)
+    scan = jaxnet.fit(MODEL, digits, few, KEY)
+    loop = train(MODEL, digits, few, KEY)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done, row):
+        if done == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(MODEL, digits, few, KEY, out=tmp_path, watch=stop)
+    began = []
+    resumed = train(MODEL, digits, few, KEY, out=tmp_path, watch=lambda done, row: began.append(done))
+    assert began[0] >= 1
+    for run in (loop, resumed):
+        assert gap(scan.params, run.params) == 0
+        assert gap(scan.best, run.best) == 0
+        assert np.array_equal(scan.history.validation_loss, run.history.validation_loss, equal_nan=True)
+        assert run.status == scan.status
+
+
+def test_whole_run_is_counted_in_compilations(compilations):
+    x = np.random.default_rng(0).normal(size=(300, 7)).astype(np.float32)
+    splits = jaxnet.split(x, (x[:, 0] > 0).astype(int))
+    key, model = jax.random.key(3), jaxnet.mlp((11,))
+    few = jaxnet.Recipe(epochs=2)
+    before = len(compilations)
+    run = jaxnet.fit(model, splits, few, key)
+    assert len(compilations) - before == 1
+    jaxnet.evaluate(model, run, splits.test)
+    jaxnet.evaluate(model, run, splits.train)
+    assert len(compilations) - before == 2
+    train(model, splits, few, key)
+    assert len(compilations) - before == 4  # start and epoch
+    train(jaxnet.mlp((11,)), splits, jaxnet.Recipe(epochs=2, learning_rate=0.5), key)
+    jaxnet.evaluate(jaxnet.mlp((11,)), jaxnet.fit(jaxnet.mlp((11,)), splits, jaxnet.Recipe(epochs=2, learning_rate=1), key), splits.test)
+    assert len(compilations) - before == 4
+
+
+def test_adam_steps_are_those_of_optax_on_the_same_batches(digits):
+    """An independent loop, a Python step at a time, on the rows that `order` gives."""
+    few, n = jaxnet.Recipe(epochs=2, batch_size=100, learning_rate=1e-2), len(digits.train)
+    state = jaxnet.start(MODEL, digits, few, KEY)
+    params, opt = state.params, optax.adam(1e-2)
+    opt_state = opt.init(params)
+    x = (np.asarray(digits.train.x, np.float32).reshape(n, -1) - digits.standardisation.mean) / digits.standardisation.scale
+    y = np.asarray(digits.train.y)
+
+    def loss(params, rows):
+        h = jax.nn.relu(x[rows] @ params["hidden_0"]["kernel"] + params["hidden_0"]["bias"][None])
+        logits = h @ params["output"]["kernel"] + params["output"]["bias"][None]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y[rows]).mean()
+
+    for _ in range(2):
+        rows = np.asarray(order(state.order_key, n, 100, None) if _ == 0 else order(jaxnet.keys.counted(state.order_key, 1), n, 100, None))
+        for i, batch in enumerate(rows):
+            real = batch[: n - i * 100] if i == len(rows) - 1 else batch
+            updates, opt_state = opt.update(jax.grad(loss)(params, real), opt_state, params)
+            params = optax.apply_updates(params, updates)
+    assert gap(jaxnet.fit(MODEL, digits, few, KEY).params, params) < 2e-5
+
+
+def test_order_takes_every_example_once_and_the_fill_has_no_weight(digits):
+    rows = np.asarray(order(KEY, 1000, 128, None)).ravel()
+    assert sorted(rows[:1000]) == list(range(1000))
+    assert np.array_equal(rows[1000:], rows[:24])
+    assert not np.array_equal(rows[:1000], np.asarray(order(jax.random.key(1), 1000, 128, None)).ravel()[:1000])
+
+
+def test_order_of_a_sample_is_fresh_in_each_round_and_the_whole_is_the_ordinary_shuffle():
+    n, sub = 60, 20
+    indices = jnp.asarray(np.r_[np.arange(0, 40, 2), np.zeros(40)].astype(np.int32))
+    rows = np.asarray(order(KEY, n, n, (indices, jnp.int32(sub)))).ravel()
+    rounds = rows.reshape(3, sub)
+    assert all(sorted(r) == list(range(0, 40, 2)) for r in rounds)
+    assert not np.array_equal(rounds[0], rounds[1])
+    everything = (jnp.arange(n, dtype=jnp.int32), jnp.int32(n))
+    assert np.array_equal(order(KEY, n, 8, everything), order(KEY, n, 8, None))
+
+
+def test_a_sample_is_the_training_on_these_rows(digits):
+    """Weights that are zero outside a half, and a sample of that half, both never look at the other half."""
+    n = len(digits.train)
+    half = np.arange(n) < n // 2
+    sample = (jnp.arange(n, dtype=jnp.int32), jnp.int32(n // 2))
+    x = jnp.asarray(digits.train.x).at[n // 2 :].set(99)
+    poisoned = jaxnet.Splits(jaxnet.Dataset(x, digits.train.y, digits.classes), digits.validation, digits.test, digits.standardisation)
+    few = jaxnet.Recipe(epochs=2)
+    for kwargs in ({"sample": sample}, {"weights": jnp.asarray(half, jnp.float32)}):
+        clean, dirty = (jaxnet.fit(MODEL, s, few, KEY, **kwargs).params for s in (digits, poisoned))
+        assert gap(clean, dirty) == 0
+
+
+def test_integer_weights_are_repeated_rows():
+    """Full-batch gradient descent with weights 0, 1, 2 is that on rows left out, taken once and twice."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 3)).astype(np.float32), rng.integers(0, 2, 200)
+    splits = jaxnet.split(x, y)
+    n = len(splits.train)
+    counts = rng.multinomial(n, np.full(n, 1 / n)).astype(np.int32)
+    repeated = np.repeat(np.arange(n), counts)
+    assert len(repeated) == n
+    taken = jaxnet.Dataset(splits.train.x[repeated], splits.train.y[repeated], splits.classes)
+    other = jaxnet.Splits(taken, splits.validation, splits.test, splits.standardisation)
+    slow = jaxnet.Recipe(optimizer="sgd", learning_rate=0.1, epochs=5, batch_size=n)
+    a = jaxnet.fit(jaxnet.linear(), splits, slow, KEY, weights=jnp.asarray(counts, jnp.float32))
+    b = jaxnet.fit(jaxnet.linear(), other, slow, KEY)
+    assert gap(a.params, b.params) < 1e-5
+
+
+def test_linear_regression_reaches_the_least_squares_solution():
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 2, size=(400, 4)).astype(np.float32)
+    y = (x @ [1.0, -2.0, 0.5, 3.0] + 7 + rng.normal(0, 0.1, 400)).astype(np.float32)
+    splits = jaxnet.split(x, y, validation=0.0)
+    run = jaxnet.fit(jaxnet.linear(), splits, jaxnet.Recipe(optimizer="sgd", learning_rate=0.3, epochs=200, batch_size=1000), KEY)
+    a = np.c_[np.asarray(splits.train.x), np.ones(len(splits.train))]
+    solution = np.linalg.lstsq(a, np.asarray(splits.train.y), rcond=None)[0]
+    exact = np.c_[np.asarray(splits.test.x), np.ones(len(splits.test))] @ solution
+    np.testing.assert_allclose(jaxnet.predict(jaxnet.linear(), run, splits.test.x), exact, atol=2e-3)
+
+
+def test_l1_and_weight_decay_leave_biases_alone(digits):
+    base = {"optimizer": "sgd", "learning_rate": 0.1, "epochs": 1, "batch_size": 5000}
+    plain = jaxnet.fit(MODEL, digits, jaxnet.Recipe(**base), KEY).params
+    start = jaxnet.start(MODEL, digits, jaxnet.Recipe(**base), KEY).params
+    decayed = jaxnet.fit(MODEL, digits, jaxnet.Recipe(**base, weight_decay=0.5), KEY).params
+    lasso = jaxnet.fit(MODEL, digits, jaxnet.Recipe(**base, l1=0.5), KEY).params
+    for layer in ("hidden_0", "output"):
+        kernel = start[layer]["kernel"]
+        np.testing.assert_allclose(decayed[layer]["kernel"], plain[layer]["kernel"] - 0.05 * kernel, atol=1e-6)
+        np.testing.assert_allclose(lasso[layer]["kernel"], plain[layer]["kernel"] - 0.05 * np.sign(kernel), atol=1e-6)
+        for other in (decayed, lasso):
+            np.testing.assert_allclose(other[layer]["bias"], plain[layer]["bias"], atol=1e-7)
+
+
+def test_clip_bounds_the_step(digits):
+    base = {"optimizer": "sgd", "learning_rate": 1.0, "epochs": 1, "batch_size": 5000}
+    start = jaxnet.start(MODEL, digits, jaxnet.Recipe(**base), KEY).params
+    clipped = jaxnet.fit(MODEL, digits, jaxnet.Recipe(**base, clip=1e-3), KEY).params
+    step = optax.tree.norm(jax.tree.map(jnp.subtract, start, clipped))
+    np.testing.assert_allclose(step, 1e-3, rtol=1e-3)
+
+
+def test_warm_start_continues_from_the_given_parameters(digits):
+    first = jaxnet.fit(MODEL, digits, jaxnet.Recipe(epochs=3), KEY)
+    still = jaxnet.fit(MODEL, digits, jaxnet.Recipe(optimizer="sgd", epochs=1, learning_rate=0.0), KEY, params=first.params)
+    assert gap(first.params, still.params) == 0
+    with pytest.raises(jaxnet.InputError, match="params do not belong to this model"):
+        jaxnet.fit(jaxnet.mlp((8,)), digits, jaxnet.Recipe(epochs=1), KEY, params=first.params)
+
+
+def test_divergence_is_data_and_words(digits):
+    run = jaxnet.fit(MODEL, digits, jaxnet.Recipe(optimizer="sgd", learning_rate=1e30, epochs=2, batch_size=64), KEY)
+    assert 0 < int(run.diverged_at) < 5
+    assert run.status.startswith(f"diverged at step {int(run.diverged_at)}")
+    metrics = jaxnet.evaluate(MODEL, run, digits.test)
+    assert metrics.accuracy.estimate == 0
+    many = jax.vmap(lambda rate: jaxnet.fit(MODEL, digits, jaxnet.Recipe(optimizer="sgd", learning_rate=rate, epochs=2), KEY))(
+        jnp.array([0.1, 1e30])
+    )
+    assert int(many.diverged_at[0]) == -1
+    assert int(many.diverged_at[1]) >= 0
+
+
+def test_early_stopping_keeps_the_best_and_freezes_under_vmap(digits):
+    noisy = jaxnet.Recipe(learning_rate=0.05, epochs=15, patience=2, batch_size=32)
+    run = jaxnet.fit(MODEL, digits, noisy, KEY)
+    done, losses = int(run.epochs), np.asarray(run.history.validation_loss)
+    assert done < 15
+    assert run.status.startswith(f"stopped early after epoch {done}")
+    assert np.isnan(losses[done:]).all()
+    assert int(run.best.epoch) == 1 + np.nanargmin(losses) == done - 2
+    value = jaxnet.evaluate(MODEL, run, digits.validation).loss.estimate
+    np.testing.assert_allclose(value, np.nanmin(losses), rtol=1e-4)
+    many = jax.vmap(lambda key: jaxnet.fit(MODEL, digits, noisy, key))(jnp.stack([KEY, jax.random.key(5)]))
+    assert int(many.epochs[0]) == done
+
+
+def test_best_is_kept_but_not_used_without_patience(digits):
+    run = jaxnet.fit(MODEL, digits, jaxnet.Recipe(learning_rate=0.05, epochs=8), KEY)
+    assert gap(run.chosen[0], run.params) == 0
+    assert run.best is not None
+
+
+def test_the_test_set_is_never_looked_at(digits):
+    broken = jaxnet.Dataset(np.asarray(digits.test.x) * 0 + 7, digits.test.y, digits.classes)
+    other = jaxnet.Splits(digits.train, digits.validation, broken, digits.standardisation)
+    few = jaxnet.Recipe(epochs=2)
+    assert gap(jaxnet.fit(MODEL, digits, few, KEY), jaxnet.fit(MODEL, other, few, KEY)) == 0
+
+
+def test_bfloat16_is_close_to_float32(digits):
+    wide, narrow = (jaxnet.fit(MODEL, digits, jaxnet.Recipe(epochs=5, precision=p), KEY) for p in ("float32", "bfloat16"))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(narrow.params))
+    a, b = (jaxnet.evaluate(MODEL, run, digits.test).accuracy.estimate for run in (wide, narrow))
+    assert abs(a - b) < 0.03
+    assert gap(wide.params, narrow.params) > 0
+
+
+def test_custom_loss_and_plain_functions(digits):
+    def init(key, x):
+        return (jax.random.normal(key, (x[0].size, 10)) * 0.01, [jnp.zeros(10)]), {}
+
+    def apply(params, model_state, x, *, key=None, dropout=None):
+        kernel, (bias,) = params
+        return x.reshape(len(x), -1) @ kernel + bias[None], model_state
+
+    def focal(outputs, targets):
+        log_p = jax.nn.log_softmax(outputs)
+        return -(targets * (1 - jnp.exp(log_p)) ** 2 * log_p).sum(-1)
+
+    model = jaxnet.Model(init, apply)
+    run = jaxnet.fit(model, digits, jaxnet.Recipe(epochs=15, learning_rate=1e-2), KEY, loss=focal)
+    assert jaxnet.evaluate(model, run, digits.test).accuracy.estimate > 0.9
+
+
+BAD_CALLS = [
+    ({"weights": jnp.ones(3)}, r"weights have shape \(3,\); give one a training example"),
+    ({"weights": "nan"}, "weight nan of example 5 is not a finite number"),
+    ({"sample": (jnp.arange(3), jnp.int32(2))}, "give the indices padded to"),
+    ({"sample": "count"}, "the sample's count is 0"),
+    ({"loss": lambda outputs, targets: (outputs - targets) ** 2}, "the loss gives shape"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD_CALLS)
+def test_bad_arguments_are_refused(digits, changes, message):
+    n = len(digits.train)
+    if isinstance(changes.get("weights"), str):
+        changes = {"weights": jnp.ones(n).at[5].set(jnp.nan)}
+    if isinstance(changes.get("sample", ("", ""))[0], str):
+        changes = {"sample": (jnp.arange(n), jnp.int32(0))} if "sample" in changes else changes
+    with pytest.raises(jaxnet.InputError, match=message):
+        jaxnet.fit(MODEL, digits, jaxnet.Recipe(epochs=1), KEY, **changes)
+
+
+def test_bad_keys_are_refused(digits):
+    with pytest.raises(jaxnet.InputError, match=r"give a key such as jax.random.key\(0\)"):
+        admit(digits, jaxnet.Recipe(), jnp.zeros(2, jnp.uint32), None, None, None)
+    with pytest.raises(jaxnet.InputError, match=r"order_key holds \(2,\) keys"):
+        admit(digits, jaxnet.Recipe(), KEY, jax.random.split(KEY, 2), None, None)
+
+
+def test_a_model_of_other_outputs_is_refused(digits):
+    with pytest.raises(jaxnet.InputError, match=r"outputs of shape \(128, 7\), but this data set needs \(128, 10\)"):
+        jaxnet.fit(jaxnet.mlp((4,)).for_outputs(7), digits, jaxnet.Recipe(epochs=1), KEY)
