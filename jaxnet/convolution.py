@@ -19,7 +19,7 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 
 def conv_general_dilated(
     x: Float[Array, "batch height width features"],
-    kernel: Float[Array, "kh kw features outputs"],
+    kernel: Float[Array, "kh kw inputs outputs"],
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
     lhs_dilation: Any = None,

@@ -21,34 +21,35 @@ def dataset(x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = Non
     if ys.dtype.kind == "f":
         if classes is not None:
             raise InputError(f"{at}class labels must be integers, but y is {ys.dtype}; give y.astype(int)")
-        return Dataset(images, _finite(ys.astype(np.float32), f"{at}y"), None, white)  # pyrefly: ignore[bad-argument-type]
+        return Dataset(images, _finite(ys, f"{at}y"), None, white)  # pyrefly: ignore[bad-argument-type]
     labels, names = _labels(ys, classes, at)
     return Dataset(images, labels, names, white)  # pyrefly: ignore[bad-argument-type]
 
 
-def parts(train: Dataset, validation: Dataset, test: Dataset) -> None:
+def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = "") -> None:
     """Parts that belong together: none empty but validation, same shapes, every class in training."""
+    at = f"{where}: " if where else ""
     for part, name in ((train, "training"), (test, "test")):
         if len(part) == 0:
-            raise InputError(f"the {name} set is empty; give it examples")
+            raise InputError(f"{at}the {name} set is empty; give it examples")
     for part, name in ((validation, "validation"), (test, "test")):
         if part.x.shape[1:] != train.x.shape[1:]:
-            raise InputError(f"a {name} example has shape {part.x.shape[1:]}, a training example {train.x.shape[1:]}")
+            raise InputError(f"{at}a {name} example has shape {part.x.shape[1:]}, a training example {train.x.shape[1:]}")
         if part.x.dtype != train.x.dtype:
-            raise InputError(f"{name} x is {part.x.dtype}, training x is {train.x.dtype}; give both the same type")
+            raise InputError(f"{at}{name} x is {part.x.dtype}, training x is {train.x.dtype}; give both the same type")
         if part.classes != train.classes:
-            raise InputError(f"the {name} set has classes {part.classes}, the training set {train.classes}")
+            raise InputError(f"{at}the {name} set has classes {part.classes}, the training set {train.classes}")
     if train.classes is None:
         return
     counts = np.bincount(np.asarray(train.y), minlength=len(train.classes))
     if len(train.classes) == 1:
         raise InputError(
-            f"all {counts[0]} examples are of one class ({train.classes[0]!r}); there is nothing to tell apart. Give at least two classes"
+            f"{at}all {counts[0]} training examples are of one class ({train.classes[0]!r}); there is nothing to tell apart. Give at least two classes"
         )
     if not counts.all():
         missing = int(np.flatnonzero(counts == 0)[0])
         raise InputError(
-            f"class {train.classes[missing]!r} (label {missing}) has no example in the training set. "
+            f"{at}class {train.classes[missing]!r} (label {missing}) has no example in the training set. "
             f"Labels must be 0 to {len(train.classes) - 1} without a gap: give examples of it, or renumber the labels"
         )
 
@@ -71,12 +72,14 @@ def inputs(x: np.ndarray, at: str) -> np.ndarray:
         raise InputError(f"{at}x must be (examples, features) or (examples, height, width[, channels]), but has shape {x.shape}")
     if x.size == 0:
         raise InputError(f"{at}x is empty: its shape is {x.shape}")
-    return x if x.dtype == np.uint8 else _finite(x.astype(np.float32), f"{at}x")
+    return x if x.dtype == np.uint8 else _finite(x, f"{at}x")
 
 
 def _finite(values: np.ndarray, what: str) -> np.ndarray:
-    """The values, all of them numbers that float32 can hold."""
-    bad = ~np.isfinite(values)
+    """The values as float32, all of them numbers that it can hold."""
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    bad = ~np.isfinite(narrow)
     if bad.any():
         place = np.argwhere(bad)[0]
         spot = f"row {place[0]}" + (f", column {', '.join(map(str, place[1:]))}" if len(place) > 1 else "")
@@ -84,7 +87,7 @@ def _finite(values: np.ndarray, what: str) -> np.ndarray:
             f"{what} has {int(bad.sum())} values that are not finite, the first ({values[tuple(place)]}) in {spot}; "
             "remove those rows or fill the gaps"
         )
-    return values
+    return narrow
 
 
 def _labels(y: np.ndarray, classes: tuple[str, ...] | None, at: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -60,7 +60,7 @@ def _mnist(*, data_dir: str | Path | None, validation: float, test: float, seed:
         x, y, x_test, y_test = arrays
     pool_set = checks.dataset(x, y, classes=DIGITS, where=f"{paths[0]} and {paths[1].name}")
     test_set = checks.dataset(x_test, y_test, classes=DIGITS, where=f"{paths[2]} and {paths[3].name}")
-    return assemble(*hold_out(pool_set, validation, seed), test_set, name="mnist")
+    return assemble(*hold_out(pool_set, validation, seed), test_set, name="mnist", where=str(data_dir))
 
 
 SOURCES = {"digits": _digits, "mnist": _mnist}
@@ -94,23 +94,26 @@ def _npz(path: Path, *, validation: float, test: float, seed: int) -> Splits:
         validation = validation / (1 - test)
     if "validation" not in given:
         train, given["validation"] = hold_out(train, validation, seed + 1)
-    return assemble(train, given["validation"], given["test"], name=path.name)
+    return assemble(train, given["validation"], given["test"], name=path.name, where=str(path))
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file. Pickled objects are refused, never loaded."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+        if not zipfile.is_zipfile(path):
+            path.stat()  # raises where there is no such file
+            raise InputError(f"{path}: not a readable .npz file (no zip archive); write it again with numpy.savez")
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except ValueError as error:
+    except InputError:
+        raise
+    except (OSError, EOFError, KeyError, MemoryError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" in str(error):
             raise InputError(
                 f"{path}: holds pickled objects, which could run code and are never loaded; save plain arrays of numbers or text"
             ) from None
-        raise InputError(f"{path}: not a readable .npz file ({error})") from None
-    except (OSError, EOFError, KeyError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not a readable .npz file ({error}); write it again with numpy.savez") from None
 
 

@@ -40,9 +40,9 @@ def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
     return take(data, rest), take(data, part)
 
 
-def assemble(train: Dataset, validation: Dataset, test: Dataset, *, name: str) -> Splits:
-    """Splits of given parts, on the device, with the training set's standardisation."""
-    checks.parts(train, validation, test)
+def assemble(train: Dataset, validation: Dataset, test: Dataset, *, name: str, where: str = "") -> Splits:
+    """Splits of given parts, on the device, with the training set's standardisation. where: the file, named in messages."""
+    checks.parts(train, validation, test, where=where)
     standardisation = Standardisation.of(train)
     # device_put and not jnp.asarray, which compiles a program for every shape.
     placed = (Dataset(jax.device_put(d.x), jax.device_put(d.y), d.classes, d.white) for d in (train, validation, test))

@@ -1,0 +1,146 @@
+"""Models: shapes, initialisation, dropout, batch statistics, equality; and the convolution."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import gap
+from flax import linen as nn
+
+import jaxnet
+from jaxnet.convolution import conv_general_dilated, max_pool
+from jaxnet.layers import dropout
+
+KEY = jax.random.key(0)
+MODELS = {
+    "linear": jaxnet.linear,
+    "mlp": lambda: jaxnet.mlp((16, 8)),
+    "mlp layer gelu": lambda: jaxnet.mlp((16,), activation="gelu", normalisation="layer"),
+    "mlp batch tanh": lambda: jaxnet.mlp((16,), activation="tanh", normalisation="batch"),
+    "cnn": lambda: jaxnet.cnn((4,), (8,)),
+    "cnn batch silu": lambda: jaxnet.cnn((4, 6), (8,), kernel=2, activation="silu", normalisation="batch"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_model_learns_and_equal_builders_give_one_model(name, digits):
+    model = MODELS[name]()
+    assert model is MODELS[name]()
+    assert model.for_outputs(10) == MODELS[name]().for_outputs(10)
+    recipe = jaxnet.Recipe(epochs=15, batch_size=64, learning_rate=1e-2, dropout=0.05)
+    run = jaxnet.fit(model, digits, recipe, KEY)
+    assert jaxnet.evaluate(model, run, digits.test).accuracy.estimate > 0.85
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_initial_parameters_have_the_shapes_of_linen_and_the_variance_of_he(name):
+    model = MODELS[name]().for_outputs(10)
+    x = jnp.zeros((1, 8, 8))
+    params, state = model.init(KEY, x)
+    theirs = jax.eval_shape(lambda key: model.apply.module.init(key, x), KEY)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, theirs["params"])
+    assert jax.tree.map(jnp.shape, state) == {k: jax.tree.map(jnp.shape, v) for k, v in theirs.items() if k != "params"}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        where = jax.tree_util.keystr(path)
+        if leaf.ndim > 1:
+            wanted = (1 if "output" in where else 2) / np.prod(leaf.shape[:-1])
+            assert abs(float(jnp.var(leaf)) / wanted - 1) < 6 / np.sqrt(leaf.size)
+        else:
+            assert (leaf == (1 if "scale" in where else 0)).all()
+    outputs, _ = model.apply(params, state, x, key=None, dropout=None)
+    assert outputs.shape == (1, 10)
+
+
+def test_describe_counts_parameters(digits):
+    rows = jaxnet.describe(jaxnet.mlp((128, 64)), digits)
+    assert rows[0] == ("hidden_0", "128 + 64x128", 64 * 128 + 128)
+    assert rows[-1] == ("total", "", 64 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: jaxnet.mlp((16, 0)), r"hidden is \(16, 0\); every width must be a whole number of at least 1"),
+        (lambda: jaxnet.mlp((16,), activation="rule"), "unknown activation 'rule'; known are relu"),
+        (lambda: jaxnet.mlp((16,), normalisation="group"), "unknown normalisation 'group'"),
+        (lambda: jaxnet.cnn(kernel=0), "kernel is 0"),
+        (lambda: jaxnet.mlp().init(KEY, jnp.zeros((1, 3))), "does not know its number of outputs"),
+    ],
+)
+def test_bad_models_are_refused(make, message):
+    with pytest.raises(jaxnet.InputError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
+def test_dropout_keeps_the_mean_and_drops_the_share(rate):
+    x = jnp.ones((400, 500))
+    dropped = jax.jit(dropout)(x, KEY, jnp.float32(rate))
+    n = x.size
+    assert abs(float((dropped == 0).mean()) - rate) < 5 * np.sqrt(rate * (1 - rate) / n) + 1e-4
+    assert abs(float(dropped.mean()) - 1) < 5 * np.sqrt(rate / (1 - rate) / n) + 1e-3
+    kept = np.asarray(dropped[dropped != 0])
+    np.testing.assert_allclose(kept, 1 / (1 - rate), rtol=1e-6)
+
+
+def test_dropout_rate_zero_is_no_dropout(digits):
+    off, zero = (jaxnet.fit(jaxnet.mlp((16,)), digits, jaxnet.Recipe(epochs=2, dropout=rate), KEY) for rate in (None, 0.0))
+    assert gap(off.params, zero.params) < 1e-6
+
+
+def test_batch_statistics_are_those_of_flax_on_the_same_batches(digits):
+    """Our loop on one hand; Flax's module stepped by hand on the other, same rows."""
+    model, few = (
+        jaxnet.mlp((16,), normalisation="batch").for_outputs(10),
+        jaxnet.Recipe(optimizer="sgd", learning_rate=0.0, epochs=1, batch_size=100),
+    )
+    run = jaxnet.fit(model, digits, few, KEY)
+    state = jaxnet.start(model, digits, few, KEY)
+    rows = np.asarray(jaxnet.training.order(state.order_key, len(digits.train), 100, None))
+    x = digits.standardisation.inputs(digits.train.x)
+    variables = {"params": state.params, **state.model_state}
+    for batch in rows:
+        _, changed = model.apply.module.apply(variables, x[batch], key=KEY, mutable=["batch_stats"])
+        variables |= changed
+    assert gap(run.model_state, {"batch_stats": variables["batch_stats"]}) < 1e-5
+    assert gap(run.model_state, state.model_state) > 0.1
+
+
+CASES = [
+    ("SAME", 3, 9),
+    ("VALID", 3, 8),
+    ("SAME", 2, 8),
+    ("VALID", 5, 7),
+    (((1, 2), (0, 1)), 3, 6),
+    ("SAME", 4, 9),
+    (((3, 3), (3, 3)), 3, 6),
+]
+
+
+@pytest.mark.parametrize(("padding", "size", "side"), CASES)
+def test_convolution_and_its_gradients_are_those_of_lax(padding, size, side):
+    ours = lambda x, k: conv_general_dilated(x, k, (1, 1), padding)  # noqa: E731
+    theirs = lambda x, k: jax.lax.conv_general_dilated(x, k, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))  # noqa: E731
+    keys = jax.random.split(KEY, 3)
+    x, k = jax.random.normal(keys[0], (4, side, side + 1, 3)), jax.random.normal(keys[1], (size, size, 3, 5))
+    a, b = jax.vjp(ours, x, k), jax.vjp(theirs, x, k)
+    assert gap(a[0], b[0]) < 1e-4
+    g = jax.random.normal(keys[2], a[0].shape)
+    assert gap(a[1](g), b[1](g)) < 1e-3
+    many = jnp.stack([k, 2 * k])
+    assert gap(jax.vmap(lambda k: jax.grad(lambda k: (ours(x, k) * g).sum())(k))(many)[1], b[1](g)[1]) < 1e-3
+
+
+def test_strided_and_grouped_convolutions_fall_back_to_lax():
+    x, k = jnp.ones((1, 6, 6, 4)), jnp.ones((3, 3, 2, 4))
+    numbers = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+    grouped = conv_general_dilated(x, k, (1, 1), "SAME", dimension_numbers=numbers, feature_group_count=2)
+    strided = conv_general_dilated(x, jnp.ones((3, 3, 4, 4)), (2, 2), "SAME", dimension_numbers=numbers)
+    assert grouped.shape == (1, 6, 6, 4)
+    assert strided.shape == (1, 3, 3, 4)
+
+
+@pytest.mark.parametrize("side", [4, 7])
+def test_max_pool_is_that_of_flax(side):
+    x = jax.random.normal(KEY, (2, side, side, 3))
+    assert gap(max_pool(x), nn.max_pool(x, (2, 2), strides=(2, 2))) == 0
