@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from numpy.typing import ArrayLike
 
 from .data import Dataset, Standardisation
-from .diagnostics import Estimate, Ladder, error_ladder, mean, wilson
+from .diagnostics import Estimate, Ladder, error_ladder, exact, mean, wilson
 from .errors import InputError
 from .models import Model, fitted
 from .run import Run
@@ -37,8 +37,8 @@ class ClassMetrics:
     f1: np.ndarray
 
     def error_at(self, level: float) -> Estimate:
-        """The error with an interval of another level."""
-        return wilson(int(self.wrong.sum()), len(self.wrong), level)
+        """The error with its exact interval of any level, to make claims with."""
+        return exact(int(self.wrong.sum()), len(self.wrong), level)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ValueMetrics:
     baseline: float
 
     def error_at(self, level: float) -> Estimate:
-        """The error with an interval of another level."""
+        """The error with its interval of any level, to make claims with."""
         return mean(self.squares, level)
 
 

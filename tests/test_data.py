@@ -251,7 +251,7 @@ BAD_FILES = {
     "pickle": (lambda p: _npz(p, x=X.astype(object), y=Y), "holds pickled objects, which could run code and are never loaded"),
     "no y": (lambda p: _npz(p, x=X), r"x and y must come together; the file holds x"),
     "no x": (lambda p: _npz(p, a=X), r"needs arrays x and y; the file holds a"),
-    "one class": (lambda p: _npz(p, x=X, y=Y * 0), r"data.npz: all 48 training examples are of one class"),
+    "one class": (lambda p: _npz(p, x=X, y=Y * 0), r"data.npz: all 42 training examples are of one class"),
     "other shape": (lambda p: _npz(p, x=X, y=Y, x_test=X[:, :2], y_test=Y), r"a test example has shape \(2,\), a training example \(3,\)"),
     "empty test": (lambda p: _npz(p, x=X, y=Y, x_test=X[:0], y_test=Y[:0]), r"x is empty"),
     "unknown class": (lambda p: _npz(p, x=X, y=Y, x_test=X[:3], y_test=np.array([0, 9, 1])), r"\(test\): label 9 in row 1 is out of range"),

@@ -44,7 +44,8 @@ def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = ""
     counts = np.bincount(np.asarray(train.y), minlength=len(train.classes))
     if len(train.classes) == 1:
         raise InputError(
-            f"{at}all {counts[0]} training examples are of one class ({train.classes[0]!r}); there is nothing to tell apart. Give at least two classes"
+            f"{at}all {counts[0]} training examples are of one class ({train.classes[0]!r}); there is nothing to tell apart. "
+            "Give at least two classes"
         )
     if not counts.all():
         missing = int(np.flatnonzero(counts == 0)[0])

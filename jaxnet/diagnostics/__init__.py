@@ -2,6 +2,7 @@
 
 from .intervals import Estimate as Estimate
 from .intervals import combination as combination
+from .intervals import exact as exact
 from .intervals import mean as mean
 from .intervals import wilson as wilson
 from .ladder import Finding as Finding

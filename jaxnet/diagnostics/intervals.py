@@ -50,6 +50,21 @@ def wilson(successes: int, trials: int, level: float = LEVEL) -> Estimate:
     return Estimate(share, low, high)
 
 
+def exact(successes: int, trials: int, level: float = LEVEL) -> Estimate:
+    """A proportion with the exact binomial interval (Clopper & Pearson 1934): each limit errs at most (1 - level) / 2.
+
+    For claims. One-sided, the score interval misses small proportions too often (Cai 2005, section 2).
+    """
+    if trials == 0:
+        return Estimate(math.nan, refused="no examples; at least 1 is needed")
+    from scipy.special import betaincinv
+
+    tail = (1 - level) / 2
+    low = 0.0 if successes == 0 else float(betaincinv(successes, trials - successes + 1, tail))
+    high = 1.0 if successes == trials else float(betaincinv(successes + 1, trials - successes, 1 - tail))
+    return Estimate(successes / trials, low, high)
+
+
 def mean(values: np.ndarray, level: float = LEVEL) -> Estimate:
     """The mean of independent values, with its interval by the central limit theorem."""
     n = len(values)
