@@ -8,6 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from .convolution import conv_general_dilated, max_pool
+from .errors import InputError
 from .recipe import Number
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "silu": jax.nn.silu, "tanh": jnp.tanh}
@@ -68,6 +69,11 @@ class CNN(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, key: Array | None = None, dropout: Number | None = None) -> Array:
+        if x.ndim not in (3, 4) or min(x.shape[1:3]) < 2 ** len(self.channels):
+            raise InputError(
+                f"a cnn needs images of (height, width[, channels]), at least {2 ** len(self.channels)} pixels high and wide for "
+                f"{len(self.channels)} poolings, but an example has shape {x.shape[1:]}; give an mlp, or fewer channels"
+            )
         x = x[..., None] if x.ndim == 3 else x
         for i, width in enumerate(self.channels):
             size = (self.kernel, self.kernel)

@@ -35,6 +35,7 @@ from .evaluation import ClassMetrics, Metrics, judge, network_ladder, predict
 from .loop import Interrupted, train
 from .models import describe
 from .options import PLACES, Options, PredictOptions, build_model, build_recipe
+from .recipe import check
 from .report import console
 from .run import Row, Run
 
@@ -70,6 +71,8 @@ def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str,
     model, recipe = build_model(options), build_recipe(options)
     with clock.part("data"):
         splits = load(options.dataset, data_dir=options.data_dir, validation=options.validation, test=options.test, seed=options.split_seed)
+    check(recipe, has_validation=len(splits.validation) > 0)
+    layers = describe(model, splits)
     settings = {name: value for name, value in asdict(options).items() if name not in PLACES}
     out, found = folder.begin(experiment, settings, options.out, resume=options.resume)
     if found:
@@ -78,7 +81,7 @@ def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str,
         console.say(f"finished already: {finished['verdict']}")
         return finished
     console.data(splits)
-    console.layers(model.name, layers := describe(model, splits))
+    console.layers(model.name, layers)
 
     # Compiling needs no interpreter, so what is needed later is imported meanwhile.
     imports = threading.Thread(target=_import_what_follows, daemon=True)

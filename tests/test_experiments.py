@@ -1,0 +1,329 @@
+"""The scripts as a person runs them: the folder of a run, resuming, stopping, killing, predicting, and bad input."""
+
+import csv
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from conftest import CACHE, gap
+from PIL import Image
+
+import jaxnet
+
+ROOT = Path(__file__).parent.parent
+KILLS = int(os.environ.get("JAXNET_KILLS", "3"))
+FAST = ("--no-cache", "--epochs", "3")
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONWARNINGS": "error",
+    "JAX_COMPILATION_CACHE_DIR": str(CACHE),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "COLUMNS": "150",
+}
+
+
+def command(*arguments, script="train"):
+    return [sys.executable, "-m", f"experiments.{script}", *map(str, arguments)]
+
+
+def run(*arguments, script="train", cwd=ROOT, status=0):
+    environment = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command(*arguments, script=script), capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    done = run(*FAST, "--out", folder)
+    return folder, done.stdout
+
+
+def test_the_folder_of_a_run(finished):
+    folder, said = finished
+    found = result(folder)
+    for name in (
+        "experiment",
+        "dataset",
+        "model",
+        "recipe",
+        "seed",
+        "versions",
+        "device",
+        "seconds",
+        "accuracy",
+        "error",
+        "verdict",
+        "findings",
+    ):
+        assert name in found
+    for part in ("train", "validation", "test"):
+        assert found["accuracy"][part]["low"] <= found["accuracy"][part]["estimate"] <= found["accuracy"][part]["high"]
+        assert found["accuracy"][part]["estimate"] == pytest.approx(1 - found["error"][part]["estimate"])
+    assert set(found["seconds"]) >= {"import", "data", "compile", "train", "total"}
+    assert str(folder) not in json.dumps(found)
+    rows = list(csv.DictReader(io.StringIO((folder / "history.csv").read_text())))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    for name in ("curves", "confusion", "wrong"):
+        with Image.open(folder / f"figures/{name}.png") as image:
+            assert min(image.size) > 200
+    assert not (folder / "state").exists()
+    for words in ("train 1,258", "epoch 3/3", "always the most frequent class", "precision", found["verdict"][:20], "hidden_0"):
+        assert words in said
+
+
+def test_the_saved_network_is_the_one_that_was_judged(finished, digits):
+    folder, _ = finished
+    saved = jaxnet.restore(folder / "params")
+    metrics = jaxnet.evaluate(jaxnet.mlp((128, 64)), saved, digits.test)
+    assert metrics.accuracy.estimate == pytest.approx(result(folder)["accuracy"]["test"]["estimate"])
+
+
+def test_the_same_command_gives_the_same_result(finished, tmp_path):
+    folder, _ = finished
+    run(*FAST, "--out", tmp_path / "again")
+    a, b = result(folder), result(tmp_path / "again")
+    for each in (a, b):
+        del each["seconds"], each["resumed"]
+    assert a == b
+    assert (folder / "history.csv").read_bytes() == (tmp_path / "again/history.csv").read_bytes()
+    for name in ("curves", "confusion", "wrong"):
+        assert (folder / f"figures/{name}.png").read_bytes() == (tmp_path / f"again/figures/{name}.png").read_bytes()
+
+
+def test_a_finished_run_is_printed_and_not_run_again(finished):
+    folder, _ = finished
+    before = (folder / "result.json").stat().st_mtime_ns
+    done = run(*FAST, "--out", folder, "--resume")
+    assert "finished already: " + result(folder)["verdict"] in done.stdout.replace("\n", "")
+    assert (folder / "result.json").stat().st_mtime_ns == before
+
+
+def test_what_is_in_the_way_is_refused(finished, tmp_path):
+    folder, _ = finished
+    assert "holds a run already; continue it with --resume" in run(*FAST, "--out", folder, status=2).stderr
+    done = run("--no-cache", "--epochs", 4, "--learning-rate", 0.1, "--out", folder, "--resume", status=2)
+    assert "epochs was 3 and is now 4; learning_rate was 0.003 and is now 0.1" in done.stderr
+    (tmp_path / "mine.txt").write_text("mine")
+    assert "is not empty and not a run" in run(*FAST, "--out", tmp_path, status=2).stderr
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in run(*FAST, "--out", tmp_path / "file/run", status=2).stderr
+
+
+def test_resume_without_out_takes_the_newest_unfinished_run_or_starts_fresh(tmp_path):
+    done = run(*FAST, "--resume", cwd=tmp_path)
+    assert "nothing to resume: starting fresh" in done.stdout
+    (first,) = (tmp_path / "runs").iterdir()
+    (first / "result.json").unlink()
+    done = run(*FAST, "--resume", cwd=tmp_path)
+    assert f"continuing runs/{first.name}" in done.stdout
+    assert (first / "result.json").exists()
+
+
+def test_predict_on_pictures_and_arrays(finished, tmp_path, digits):
+    folder, _ = finished
+    x = np.asarray(digits.test.x[:5])
+    np.savez(tmp_path / "five.npz", x=x)
+    Image.fromarray((x[0] * (255 / 16)).round().astype(np.uint8)).save(tmp_path / "one.png")
+    Image.fromarray((x[0] * (255 / 16)).round().astype(np.uint8)).convert("P").save(tmp_path / "palette.png")
+    done = run("predict", "--run", folder, tmp_path / "five.npz", tmp_path / "one.png", tmp_path / "palette.png")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    probabilities = np.array([[float(row[f"p({c})"]) for c in range(10)] for row in rows])
+    expected = np.exp(jaxnet.predict(jaxnet.mlp((128, 64)), jaxnet.restore(folder / "params"), x))
+    np.testing.assert_allclose(probabilities[:5], expected, atol=1e-6)
+    np.testing.assert_allclose(probabilities[5:], expected[[0, 0]], atol=0.02)
+    assert [row["prediction"] for row in rows[:5]] == [str(c) for c in expected.argmax(1)]
+
+
+def _picture(path, mode="L", size=(8, 8)):
+    Image.new(mode, size).save(path)
+    return path
+
+
+BAD_FILES = {
+    "missing": (lambda p: p / "a.png", "a.png: no such file"),
+    "no image": (lambda p: (p / "a.png").write_bytes(b"no") and p / "a.png", "a.png: not a readable PNG image"),
+    "size": (lambda p: _picture(p / "a.png", size=(9, 7)), "a.png: is 9x7 pixels, but the network was trained on 8x8"),
+    "16 bit": (lambda p: _picture(p / "a.png", "I;16"), "a.png: has 16 bits a pixel"),
+    "transparent": (lambda p: _picture(p / "a.png", "RGBA"), "a.png: is partly transparent"),
+    "other kind": (lambda p: p / "a.gif", "a.gif: give PNG images or .npz files"),
+    "other shape": (lambda p: np.savez(p / "a.npz", x=np.zeros((2, 3))) or p / "a.npz", "x has examples of shape (3,), but"),
+    "nan": (lambda p: np.savez(p / "a.npz", x=np.full((1, 8, 8), np.nan)) or p / "a.npz", "in row 0, column 0, 0"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_files_to_predict_are_refused(finished, tmp_path, case):
+    make, message = BAD_FILES[case]
+    done = run("predict", "--run", finished[0], make(tmp_path), status=2)
+    assert message in done.stderr
+
+
+def test_predict_without_a_run(tmp_path):
+    assert "run.json: cannot be read" in run("predict", "--run", tmp_path, "a.png", status=2).stderr
+
+
+def _write_npz(folder, **arrays):
+    np.savez(folder / "data.npz", **arrays)
+    return folder / "data.npz"
+
+
+X, Y = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32), np.arange(60) % 3
+BAD_INPUT = {
+    "name": (lambda p: ("--dataset", "digitz"), "unknown data set 'digitz'. Did you mean 'digits'?"),
+    "missing": (lambda p: ("--dataset", p / "none.npz"), "none.npz: no such file"),
+    "nan": (lambda p: ("--dataset", _write_npz(p, x=X * np.nan, y=Y)), "data.npz: x has 180 values that are not finite"),
+    "one class": (lambda p: ("--dataset", _write_npz(p, x=X, y=Y * 0)), "data.npz: all 42 training examples are of one class ('0')"),
+    "class missing": (lambda p: ("--dataset", _write_npz(p, x=X, y=Y * 2)), "data.npz: class '1' (label 1) has no example"),
+    "mnist": (lambda p: ("--dataset", "mnist"), "no folder was given: put train-images-idx3-ubyte.gz"),
+    "hidden": (lambda p: ("--hidden", 0), "hidden is (0,); every width"),
+    "epochs": (lambda p: ("--epochs", 0), "epochs is 0"),
+    "optimizer": (lambda p: ("--optimizer", "adma"), "adma"),
+    "option": (lambda p: ("--epoch-s", 3), "epoch-s"),
+    "rate": (lambda p: ("--learning-rate", -1), "learning_rate is -1.0"),
+    "patience": (lambda p: ("--patience", 2, "--validation", 0), "patience is 2, but the validation set is empty"),
+    "cnn": (lambda p: ("--model", "cnn", "--dataset", _write_npz(p, x=X, y=Y)), "a cnn needs images"),
+    "bfloat16": (lambda p: ("--precision", "bfloat16", "--platform", "cpu"), "bfloat16 is for accelerators"),
+    "platform": (lambda p: ("--platform", "tpu"), "no tpu can be used here"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_has_a_message_and_exit_status_2(tmp_path, case):
+    make, message = BAD_INPUT[case]
+    done = run(*FAST[:1], *make(tmp_path), "--out", tmp_path / "run", status=2)
+    assert message in done.stderr.replace("\n", " ")
+    assert not (tmp_path / "run/result.json").exists()
+
+
+def test_help_shows_options_of_both_commands():
+    assert "--learning-rate" in run("--help").stdout
+    assert "--run" in run("predict", "--help").stdout
+    assert "--data-dir" in run("--help", script="mnist").stdout
+
+
+def test_a_regression_and_a_cnn_run_to_the_end(tmp_path):
+    y = X @ np.float32([1, 2, 3]) + 10
+    run(*FAST, "--dataset", _write_npz(tmp_path, x=X, y=y), "--model", "linear", "--out", tmp_path / "a")
+    found = result(tmp_path / "a")
+    assert found["accuracy"] is None
+    assert set(found["r2"]["test"]) >= {"estimate", "low", "high"}
+    assert (tmp_path / "a/figures/values.png").exists()
+    np.savez(tmp_path / "new.npz", x=X[:2])
+    rows = run("predict", "--run", tmp_path / "a", tmp_path / "new.npz").stdout.splitlines()
+    assert rows[0] == "file,row,prediction"
+    assert len(rows) == 3
+    more = ("--normalisation", "batch", "--dropout", "0.1", "--balance", "--patience", "1")
+    run(*FAST, "--model", "cnn", "--channels", 4, "--hidden", 8, *more, "--out", tmp_path / "b")
+    assert result(tmp_path / "b")["model"]["name"].startswith("cnn(")
+
+
+def test_digits_reaches_97_percent(tmp_path):
+    run("--no-cache", "--out", tmp_path / "run", script="digits")
+    assert result(tmp_path / "run")["accuracy"]["test"]["estimate"] >= 0.96
+
+
+LONG = ("--no-cache", "--epochs", "1000", "--batch-size", "32", "--hidden", "64", "--dropout", "0.1")
+
+
+def _wait_for(folder, words, process, seconds=60):
+    """Until the log says so."""
+    log = folder / "log.txt"
+    for _ in range(int(seconds / 0.02)):
+        if log.exists() and words in log.read_text():
+            return
+        assert process.poll() is None, "it ended before"
+        time.sleep(0.02)
+    raise AssertionError(f"the log never said {words!r}")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("long") / "run"
+    run(*LONG, "--out", folder)
+    return folder
+
+
+def _same_parameters(a, b):
+    return gap(jaxnet.restore(a / "params").params, jaxnet.restore(b / "params").params) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_run_continues_to_the_same_end(undisturbed, tmp_path, number):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(command(*LONG, "--out", folder), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    _wait_for(folder, "epoch 20\n", process)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert f"stopped by {number.name} after epoch" in said
+    done = run(*LONG, "--out", folder, "--resume")
+    assert "continuing" in done.stdout
+    assert result(folder)["resumed"]["from_epoch"] >= 20
+    assert _same_parameters(folder, undisturbed)
+
+
+def test_kills_at_random_moments_lose_nothing(undisturbed, tmp_path):
+    """Kill -9, again and again, at moments from start-up to writing the report; then to the end."""
+    folder, moments = tmp_path / "run", random.Random(0)
+    total = result(undisturbed)["seconds"]["total"]
+    killed = 0
+    for _ in range(KILLS):
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command(*LONG, "--out", folder, "--resume"), cwd=ROOT, env=ENVIRONMENT, **streams)
+        time.sleep(moments.uniform(0.15, 0.9) * total)
+        process.kill()
+        _, errors = process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+        assert process.returncode in (0, -signal.SIGKILL), errors
+        assert not errors
+    run(*LONG, "--out", folder, "--resume")
+    assert killed
+    assert _same_parameters(folder, undisturbed)
+    assert (folder / "history.csv").read_bytes() == (undisturbed / "history.csv").read_bytes()
+    saved = 0
+    for line in (folder / "log.txt").read_text().splitlines():
+        word, number = line.rsplit(" ", 1)
+        if word == "epoch":
+            assert int(number) > saved, f"epoch {number} was run again, though a checkpoint had {saved}"
+        elif word == "checkpoint":
+            saved = int(number)
+    print(f"{killed} kills")
+
+
+def test_devices_are_set_before_jax_starts():
+    code = "import jaxnet; jaxnet.use_cpu_devices(3); import jax; print(len(jax.devices()))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "3\n"
+    jax.devices()
+    with pytest.raises(jaxnet.InputError, match="JAX has started already"):
+        jaxnet.use_cpu_devices(3)
+
+
+def test_the_cache_is_private_and_used(tmp_path):
+    folder = tmp_path / "cache"
+    code = f"import jaxnet, jax; jaxnet.enable_cache({str(folder)!r}); jax.jit(lambda x: x * 3)(1.0)"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMPILATION")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert list(folder.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(jaxnet.InputError, match="cannot hold compiled programs"):
+        jaxnet.enable_cache(tmp_path / "file" / "cache")
