@@ -279,14 +279,20 @@ def test_a_signal_saves_and_the_run_continues_to_the_same_end(undisturbed, tmp_p
 
 
 def test_kills_at_random_moments_lose_nothing(undisturbed, tmp_path):
-    """Kill -9, again and again, at moments from start-up to writing the report; then to the end."""
+    """Kill -9, again and again, while it starts, trains, saves and writes its report; then to the end."""
     folder, moments = tmp_path / "run", random.Random(0)
-    total = result(undisturbed)["seconds"]["total"]
-    killed = 0
+    log, killed = folder / "log.txt", 0
     for _ in range(KILLS):
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(command(*LONG, "--out", folder, "--resume"), cwd=ROOT, env=ENVIRONMENT, **streams)
-        time.sleep(moments.uniform(0.15, 0.9) * total)
+        if moments.random() < 0.2:
+            time.sleep(moments.uniform(0.1, 2.0))
+        else:
+            # A tenth beyond the last epoch: that one is killed while it writes its report.
+            wanted = min(1000, _epochs(log) + moments.randint(1, 250)) if moments.random() < 0.9 else 1000
+            while process.poll() is None and _epochs(log) < wanted:
+                time.sleep(0.01)
+            time.sleep(moments.uniform(0, 0.1 if wanted < 1000 else 1.0))
         process.kill()
         _, errors = process.communicate()
         killed += process.returncode == -signal.SIGKILL
@@ -296,14 +302,22 @@ def test_kills_at_random_moments_lose_nothing(undisturbed, tmp_path):
     assert killed
     assert _same_parameters(folder, undisturbed)
     assert (folder / "history.csv").read_bytes() == (undisturbed / "history.csv").read_bytes()
-    saved = 0
-    for line in (folder / "log.txt").read_text().splitlines():
-        word, number = line.rsplit(" ", 1)
+    saved, again = 0, 0
+    lines = [line.rsplit(" ", 1) for line in log.read_text().splitlines()]
+    for word, number in lines:
         if word == "epoch":
             assert int(number) > saved, f"epoch {number} was run again, though a checkpoint had {saved}"
         elif word == "checkpoint":
             saved = int(number)
-    print(f"{killed} kills")
+        else:
+            again += int(number) > 0
+    print(f"{killed} kills, {again} continued from a checkpoint, {len([w for w, _ in lines if w == 'epoch'])} epochs run for 1000")
+
+
+def _epochs(log):
+    """The highest number of epochs that the log has."""
+    numbers = [int(line.split()[1]) for line in log.read_text().splitlines() if line.startswith("epoch")] if log.exists() else []
+    return max(numbers, default=0)
 
 
 def test_devices_are_set_before_jax_starts():
