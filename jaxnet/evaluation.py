@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 from numpy.typing import ArrayLike
 
-from .data import Dataset, Standardisation
+from .data import Dataset, Splits, Standardisation
 from .diagnostics import Estimate, Ladder, error_ladder, exact, mean, wilson
 from .errors import InputError
-from .models import Model, fitted
+from .models import Model, example, fitted
+from .recipe import Recipe
 from .run import Run
 from .training import BLOCK, in_blocks
 
@@ -84,6 +85,14 @@ def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray, "..."]:
         filled = np.concatenate([block, np.zeros((BLOCK - len(block), *run.shape), block.dtype)])
         blocks.append(np.asarray(_predict(model, run.recipe.precision, network, filled))[: len(block)])
     return np.concatenate(blocks)
+
+
+def compile_ahead(model: Model, splits: Splits, recipe: Recipe) -> None:
+    """Compile what `predict` will need of a Run to come, so that this can happen while it trains."""
+    model = fitted(model, splits.train.outputs)
+    params, model_state = jax.eval_shape(model.init, jax.random.key(0), example(splits))
+    block = np.zeros((BLOCK, *splits.train.x.shape[1:]), splits.train.x.dtype)
+    _predict.lower(model, recipe.precision, (params, model_state, splits.standardisation), block).compile()
 
 
 def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics:

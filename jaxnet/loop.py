@@ -6,6 +6,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -68,11 +69,16 @@ def train(
     begin = functools.partial(_start, model, seen, recipe, key, extras["order_key"], params)
     progress, about = None, {}
     folder = None if out is None else Path(out).absolute()
-    if folder is not None:
-        about = _about(model, splits, recipe, key, (extras, params))
-        wanted = Progress(jax.eval_shape(begin), _blank(splits, recipe.epochs))
-        progress = restore_progress(folder / "state", wanted, about)
-    state, history = progress or Progress(begin(), _blank(splits, recipe.epochs))
+    rest = (extras["weights"], extras["sample"])
+    with ThreadPoolExecutor(1) as pool:
+        # Two programs, two cores: the epoch is compiled while the start is.
+        shape = jax.eval_shape(begin)
+        compiled = pool.submit(lambda: _epoch.lower(model, loss, seen, recipe, shape, *rest).compile())
+        if folder is not None:
+            about = _about(model, splits, recipe, key, (extras, params))
+            progress = restore_progress(folder / "state", Progress(shape, _blank(splits, recipe.epochs)), about)
+        state, history = progress or Progress(begin(), _blank(splits, recipe.epochs))
+        compiled.result()
     history = jax.tree.map(np.array, history)
     done, spent, began = int(state.epoch), 0.0, time.monotonic()
     with _signals(catch=folder is not None) as caught, _log(folder) as log:
@@ -80,7 +86,7 @@ def train(
         if watch is not None:
             watch(done, jax.tree.map(lambda column: column[done - 1], history))
         while not _over(recipe, state, done):
-            state, row = _epoch(model, loss, seen, recipe, state, extras["weights"], extras["sample"])
+            state, row = _epoch(model, loss, seen, recipe, state, *rest)
             for column, value in zip(jax.tree.leaves(history), jax.tree.leaves(row), strict=True):
                 column[done] = value
             done += 1

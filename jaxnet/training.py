@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Int, Key, Num, PyTree
 
 from .data import Dataset, Splits, Standardisation
@@ -131,8 +130,8 @@ def epoch(
     """
     model = fitted(model, splits.train.outputs)
     rows = order(counted(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)
-    new, losses, hits = steps(model, splits, recipe, state, rows, weights=weights, loss=loss)
-    row = Row(losses.sum() / len(splits.train), None if hits is None else hits.sum() / len(splits.train))
+    new, sums = steps(model, splits, recipe, state, rows, weights=weights, loss=loss)
+    row = Row(*(sums.sum(0) / len(splits.train)))
     new, row = look(model, splits, recipe, new, row, loss=loss)
     if recipe.patience is None or state.best is None:
         return new, row
@@ -167,19 +166,20 @@ def steps(
     *,
     weights: Float[Array, " examples"] | None = None,
     loss: Loss | None = None,
-) -> tuple[TrainState, Float[Array, " steps"], Float[Array, " steps"] | None]:
-    """One optimizer step a batch: (state, the summed loss of each step, and how many it had right)."""
+) -> tuple[TrainState, Float[Array, "steps sums"]]:
+    """One optimizer step a batch: (state, for each step the summed loss and, of classes, how many it had right)."""
     train, (count, batch) = splits.train, rows.shape
     examples, shape = len(train), train.x.shape[1:]
     x, optimizer = train.x.reshape(examples, -1), transformation(recipe, recipe.epochs * count)
 
-    def step(state: TrainState, each: tuple[Array, Array]) -> tuple[TrainState, tuple[Array, Array | None]]:
+    def step(state: TrainState, each: tuple[Array, Array]) -> tuple[TrainState, Array]:
         i, rows = each
         # The rows that fill the last batch are real ones (batch statistics see them) with weight 0.
         real = None if count * batch == examples else (i * batch + jnp.arange(batch) < examples).astype(jnp.float32)
         weight = _product(real, None if weights is None else weights[rows])
         size = batch if real is None else jnp.minimum(examples - i * batch, batch).astype(jnp.float32)
-        inputs, targets = splits.standardisation.inputs(x[rows].reshape(batch, *shape)), _targets(splits, train.y[rows])
+        inputs, y = splits.standardisation.inputs(x[rows].reshape(batch, *shape)), train.y[rows]
+        targets = _targets(splits, y)
 
         def objective(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
             outputs, model_state = forward(
@@ -202,17 +202,16 @@ def steps(
         (mean, (total, outputs, model_state)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         failed = (state.diverged_at < 0) & ~jnp.isfinite(mean)
-        hits = None if splits.classes is None else _hits(outputs, targets, real).sum()
+        sums = [total] if splits.classes is None else [total, _hits(outputs, y, real)]
         new = state._replace(
-            params=optax.apply_updates(state.params, updates),
+            params=jax.tree.map(jnp.add, state.params, updates),
             model_state=model_state,
             opt_state=opt_state,
             diverged_at=jnp.where(failed, state.epoch * count + i, state.diverged_at),
         )
-        return new, (total, hits)
+        return new, jnp.stack(sums)
 
-    state, (losses, hits) = jax.lax.scan(step, state, (jnp.arange(count), rows))
-    return state, losses, hits
+    return jax.lax.scan(step, state, (jnp.arange(count), rows))
 
 
 def look(model: Model, splits: Splits, recipe: Recipe, state: TrainState, row: Row, *, loss: Loss | None = None) -> tuple[TrainState, Row]:
@@ -224,7 +223,7 @@ def look(model: Model, splits: Splits, recipe: Recipe, state: TrainState, row: R
     outputs = in_blocks(model, state.params, state.model_state, splits.standardisation, x, precision=precision)
     targets = _targets(splits, splits.validation.y)
     value = _losses(splits, loss, outputs, targets).mean()
-    accuracy = None if splits.classes is None else _hits(outputs, targets, None).mean()
+    accuracy = None if splits.classes is None else _hits(outputs, splits.validation.y, None) / len(splits.validation)
     better = value < state.best.loss
     new = Best(state.params, state.model_state, value, state.epoch)
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), new, state.best)
@@ -349,10 +348,10 @@ def _losses(splits: Splits, loss: Loss | None, outputs: Array, targets: Array) -
     return losses
 
 
-def _hits(outputs: Array, targets: Array, real: Array | None) -> Float[Array, ""] | Float[Array, " batch"]:
-    """Whether the largest output is the label's, summed over the real rows of a batch."""
-    hits = (outputs.argmax(-1) == targets.argmax(-1)).astype(jnp.float32)
-    return hits if real is None else hits * real
+def _hits(outputs: Array, y: Array | np.ndarray, real: Array | None) -> Float[Array, ""]:
+    """For how many of the real rows the largest output is the label's."""
+    hits = outputs.argmax(-1) == y
+    return jnp.sum(hits if real is None else hits * real, dtype=jnp.float32)
 
 
 def _product(a: Array | None, b: Array | None) -> Array | None:
