@@ -1,0 +1,23 @@
+"""What the README shows is run as it stands."""
+
+from pathlib import Path
+
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_code_in_the_readme_runs(capsys):
+    document = Sybil([PythonCodeBlockParser()]).parse(README)
+    examples = list(document.examples())
+    assert examples
+    for example in examples:
+        example.evaluate()
+    assert "finished after epoch 10" in capsys.readouterr().out
+    assert float(document.namespace["runs"].history.validation_accuracy[:, -1].min()) > 0.9
+
+
+def test_the_example_is_short():
+    code = README.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
