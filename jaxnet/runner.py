@@ -143,6 +143,7 @@ def write(
 ) -> None:
     """The folder of a finished run, result.json last."""
     from .report import figures
+    from .report.page import page
 
     if (out / "params").exists():  # of a run that was stopped while it wrote
         shutil.rmtree(out / "params")
@@ -156,6 +157,7 @@ def write(
             figures.wrong_images(x, y, outputs["test"], splits.classes, splits.test.white, out / "figures/wrong.png")
     else:
         figures.values(y, outputs["test"], out / "figures/values.png")
+    folder.write_text(out / "report.html", page(folder.plain(result), sorted((out / "figures").glob("*.png"))))
     result["seconds"] = clock.seconds()
     folder.write_json(out / "result.json", result)
     shutil.rmtree(out / "state", ignore_errors=True)

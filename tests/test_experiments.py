@@ -1,6 +1,7 @@
 """The scripts as a person runs them: the folder of a run, resuming, stopping, killing, predicting, and bad input."""
 
 import csv
+import html
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from conftest import CACHE, gap
 from PIL import Image
 
 import jaxnet
+from jaxnet.report.page import page
 
 ROOT = Path(__file__).parent.parent
 KILLS = int(os.environ.get("JAXNET_KILLS", "3"))
@@ -87,6 +89,27 @@ def test_the_folder_of_a_run(finished):
         assert words in said
 
 
+def test_the_page_says_what_the_result_says_and_names_no_network(finished):
+    folder, _ = finished
+    text, found = (folder / "report.html").read_text(), result(folder)
+    assert html.escape(found["verdict"]) in text
+    assert text.count("data:image/png;base64,") == 3
+    assert "http://" not in text
+    assert "https://" not in text
+    assert len(text) < 3_000_000
+
+
+def test_the_page_escapes_what_comes_from_data():
+    estimate = {"estimate": 0.1, "low": None, "high": None, "refused": "few"}
+    evil = "<script>alert(1)</script>"
+    found = {
+        "experiment": "train", "model": {"name": evil}, "dataset": {"name": evil, "classes": [evil]}, "verdict": evil,
+        "recipe": {"optimizer": evil},
+        "error": {"test": estimate}, "findings": [], "status": evil, "seed": 0, "split_seed": 0, "device": evil, "versions": {},
+    }  # fmt: skip
+    assert "<script" not in page(found, [])
+
+
 def test_the_saved_network_is_the_one_that_was_judged(finished, digits):
     folder, _ = finished
     saved = jaxnet.restore(folder / "params")
@@ -102,6 +125,7 @@ def test_the_same_command_gives_the_same_result(finished, tmp_path):
         del each["seconds"], each["resumed"]
     assert a == b
     assert (folder / "history.csv").read_bytes() == (tmp_path / "again/history.csv").read_bytes()
+    assert (folder / "report.html").read_bytes() == (tmp_path / "again/report.html").read_bytes()
     for name in ("curves", "confusion", "wrong"):
         assert (folder / f"figures/{name}.png").read_bytes() == (tmp_path / f"again/figures/{name}.png").read_bytes()
 
