@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from .convolution import conv_general_dilated, max_pool
 from .errors import InputError
-from .recipe import Number
+from .typing import Number
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "silu": jax.nn.silu, "tanh": jnp.tanh}
 NORMALISATIONS = ("layer", "batch")

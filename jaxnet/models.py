@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .data import Splits
 from .errors import InputError
-from .recipe import Number
+from .typing import Number
 
 
 @runtime_checkable

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from .errors import InputError
+from .typing import Number
 
 if TYPE_CHECKING:
     import optax
@@ -20,8 +21,6 @@ OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "cosine", "warmup_cosine", "one_cycle")
 PRECISIONS = ("float32", "bfloat16")
 WARMUP = 0.1  # share of the steps in which warmup_cosine rises
-
-Number = float | int | Array | np.ndarray
 
 
 def _static(default: Any) -> Any:

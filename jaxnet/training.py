@@ -21,8 +21,9 @@ from .errors import InputError
 from .keys import INIT, NOISE, ORDER, counted
 from .losses import Loss, cross_entropy, squared
 from .models import Model, fitted
-from .recipe import Number, Recipe, as_float32, check, kernels, transformation
+from .recipe import Recipe, as_float32, check, kernels, transformation
 from .run import Best, Row, Run
+from .typing import Number
 
 BLOCK = 1000  # examples evaluated at once: enough to fill a device, few enough for a network of convolutions
 
