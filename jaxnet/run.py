@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from .data import Standardisation
 from .recipe import Recipe
+from .typing import Rebuilt
 
 
 class Row(NamedTuple):
@@ -48,8 +49,8 @@ class Run:
     best: Best | None
     standardisation: Standardisation
     history: Row
-    epochs: Int[Array, "..."]
-    diverged_at: Int[Array, "..."]
+    epochs: Int[Array, "..."] | Rebuilt
+    diverged_at: Int[Array, "..."] | Rebuilt
     recipe: Recipe
     model: str = field(metadata={"static": True})
     classes: tuple[str, ...] | None = field(metadata={"static": True})

@@ -1,20 +1,12 @@
 """Types that more than one module needs."""
 
-from typing import TYPE_CHECKING, Any, Never, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Never
 
 import numpy as np
 from jaxtyping import Array
 
-if TYPE_CHECKING:
-    Shaped = Never  # no one passes it, so a type checker need not think of it
-else:
+# A field of a pytree: JAX rebuilds the object with whatever it likes in an array's place, so nothing can be checked
+# at run time; nobody else passes such things, so a type checker need not think of them.
+Rebuilt = Never if TYPE_CHECKING else Any
 
-    @runtime_checkable
-    class Shaped(Protocol):
-        """What stands in an array's place while JAX only asks for its shape, as `jit(f).lower` does."""
-
-        shape: Any
-        dtype: Any
-
-
-Number = float | int | Array | np.ndarray | Shaped
+Number = float | int | Array | np.ndarray | Rebuilt

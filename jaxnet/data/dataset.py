@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from ..typing import Shaped
+from ..typing import Rebuilt
 
 Floats = np.ndarray | np.floating
 
@@ -24,8 +24,8 @@ class Dataset:
     white: the value of a white pixel where x are images, to read and draw pictures; else None.
     """
 
-    x: Num[Array | np.ndarray, "examples ..."] | Shaped
-    y: Num[Array | np.ndarray, " examples"] | Shaped
+    x: Num[Array | np.ndarray, "examples ..."] | Rebuilt
+    y: Num[Array | np.ndarray, " examples"] | Rebuilt
     classes: tuple[str, ...] | None = field(default=None, metadata={"static": True})
     white: float | None = field(default=None, metadata={"static": True})
 
