@@ -26,8 +26,6 @@ from .run import Best, Row, Run
 from .typing import Number
 
 BLOCK = 1000  # examples evaluated at once: enough to fill a device, few enough for a network of convolutions
-
-
 NO_TEST = Dataset(np.zeros((0, 1), np.float32), np.zeros(0, np.float32))  # what training sees of the test set
 
 
@@ -68,7 +66,7 @@ def fit(
 ) -> Run:
     """A network trained for all epochs as one compiled program; inside jit or vmap it is traced.
 
-    key: makes initialisation and noise. order_key: makes the order of examples; derived from key if not given.
+    key: makes initialisation and noise. order_key: makes the order of examples; the same as key if not given.
     weights: one a training example, with mean 1 to keep the scale of the loss.
     sample: (indices padded to the number of training examples, count): train on these only, in as many steps.
     loss: cross_entropy of classes and squared error of values if not given. params: where to start from.
@@ -111,7 +109,7 @@ def start(
         copied, copied_state = jax.tree.map(jnp.copy, (params, model_state))
         best = Best(copied, copied_state, jnp.float32(jnp.inf), jnp.int32(0))
     opt_state = transformation(recipe, 1).init(params)
-    order_key = counted(key, ORDER) if order_key is None else order_key
+    order_key = counted(key if order_key is None else order_key, ORDER)
     return TrainState(params, model_state, opt_state, counted(key, NOISE), order_key, best, jnp.int32(0), jnp.int32(-1))
 
 

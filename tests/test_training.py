@@ -9,6 +9,7 @@ from conftest import gap
 from recipes import NAMES, ROWS, recipe
 
 import jaxnet
+from jaxnet.keys import INIT, NOISE, ORDER, counted
 from jaxnet.loop import train
 from jaxnet.training import admit, order
 
@@ -131,7 +132,7 @@ def test_adam_steps_are_those_of_optax_on_the_same_batches(digits):
         return optax.softmax_cross_entropy_with_integer_labels(logits, y[rows]).mean()
 
     for _ in range(2):
-        rows = np.asarray(order(state.order_key, n, 100, None) if _ == 0 else order(jaxnet.keys.counted(state.order_key, 1), n, 100, None))
+        rows = np.asarray(order(state.order_key, n, 100, None) if _ == 0 else order(counted(state.order_key, 1), n, 100, None))
         for i, batch in enumerate(rows):
             real = batch[: n - i * 100] if i == len(rows) - 1 else batch
             updates, opt_state = opt.update(jax.grad(loss)(params, real), opt_state, params)
@@ -324,3 +325,26 @@ def test_bad_keys_are_refused(digits):
 def test_a_model_of_other_outputs_is_refused(digits):
     with pytest.raises(jaxnet.InputError, match=r"outputs of shape \(128, 7\), but this data set needs \(128, 10\)"):
         jaxnet.fit(jaxnet.mlp((4,)).for_outputs(7), digits, jaxnet.Recipe(epochs=1), KEY)
+
+
+def test_random_streams_do_not_meet(digits):
+    """Neighbouring seeds, epochs, steps and the three streams of a run all have keys of their own."""
+    keys = {
+        tuple(np.asarray(jax.random.key_data(counted(jax.random.key(seed), stream + count))).tolist())
+        for seed in range(20)
+        for stream in (INIT, ORDER, NOISE)
+        for count in range(20)
+    }
+    assert len(keys) == 20 * 3 * 20
+    a, b = (np.asarray(jax.random.uniform(counted(jax.random.key(0), count), (20_000,))) for count in (7, 8))
+    assert abs(np.corrcoef(a, b)[0, 1]) < 5 / np.sqrt(20_000)
+
+
+def test_the_order_key_alone_makes_the_order(digits):
+    few = jaxnet.Recipe(epochs=1, batch_size=64)
+    default, same, other = (jaxnet.fit(MODEL, digits, few, KEY, order_key=k).params for k in (None, KEY, jax.random.key(9)))
+    assert gap(default, same) == 0
+    assert gap(default, other) > 1e-4
+    full = jaxnet.Recipe(epochs=1, batch_size=5000)
+    a, b = (jaxnet.fit(MODEL, digits, full, KEY, order_key=k).params for k in (None, jax.random.key(9)))
+    assert gap(a, b) < 1e-5
