@@ -2,4 +2,5 @@
 
 import time
 
+# Read before anything heavy is imported, so that a run can say how long that took.
 BEGAN = time.perf_counter()

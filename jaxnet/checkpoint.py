@@ -19,6 +19,7 @@ from .run import Best, Row, Run
 
 FORMAT = 1
 NUMBERED = re.compile(r"\d{8}")
+OURS = re.compile(r"\d{8}(\.orbax-checkpoint-tmp.*)?")
 
 
 def save(run: Run, path: str | Path) -> None:
@@ -62,9 +63,12 @@ def restore(path: str | Path) -> Run:
 
 def save_progress(folder: Path, epoch: int, progress: PyTree, about: dict[str, Any]) -> None:
     """Write an unfinished training after this epoch; what was there before goes only when the new one stands."""
-    _write(folder / f"{epoch:08d}", progress, about)
+    path = folder / f"{epoch:08d}"
+    if path.exists():  # not readable, or it would have been continued
+        shutil.rmtree(path)
+    _write(path, progress, about)
     for old in folder.iterdir():
-        if old.name != f"{epoch:08d}":
+        if OURS.fullmatch(old.name) and old != path:
             shutil.rmtree(old, ignore_errors=True)
 
 
@@ -81,7 +85,10 @@ def restore_progress(folder: Path, wanted: PyTree, about: dict[str, Any]) -> PyT
         except InputError:
             continue
         differences(given, about, where=folder)
-        return _read(path, wanted)
+        try:
+            return _read(path, wanted)
+        except InputError:
+            continue
     return None
 
 
@@ -100,6 +107,7 @@ def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain values; a custom optimizer by its name."""
     described = {name: getattr(recipe, name) for name in STRUCTURE}
+    described = {name: int(value) if isinstance(value, np.integer) else value for name, value in described.items()}
     if not isinstance(recipe.optimizer, str):
         described["optimizer"] = getattr(recipe.optimizer, "__name__", type(recipe.optimizer).__name__)
     numbers = {name: getattr(recipe, name) for name in NUMBERS}

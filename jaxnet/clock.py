@@ -1,5 +1,6 @@
 """Where the seconds of a run went."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,9 @@ COMPILING = ("/jax/core/compile/jaxpr_to_mlir_module_duration", "/jax/core/compi
 
 
 class Clock:
-    """Seconds since `began`, a reading of time.perf_counter, by part. Compilation is told by JAX itself and kept apart."""
+    """Seconds since `began`, a reading of time.perf_counter, by part. Compilation is told by JAX itself and kept apart;
+    what other threads compile meanwhile is not waited for, and not counted.
+    """
 
     def __init__(self, began: float) -> None:
         self.began, self.compiling = began, 0.0
@@ -29,5 +32,5 @@ class Clock:
         return {k: round(v, 3) for k, v in {**self.parts, "compile": self.compiling, "total": time.perf_counter() - self.began}.items()}
 
     def _heard(self, event: str, duration_secs: float, **_: str | int) -> None:
-        if event in COMPILING:
+        if event in COMPILING and threading.current_thread() is threading.main_thread():
             self.compiling += duration_secs

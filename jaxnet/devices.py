@@ -21,10 +21,10 @@ def enable_cache(folder: str | Path | None = None) -> Path:
     folder = Path(platformdirs.user_cache_dir("jaxnet")) / "compiled" if folder is None else Path(folder)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = folder.stat().st_uid
-        if hasattr(os, "getuid") and owner != os.getuid():
-            raise InputError(f"{folder} belongs to another user (id {owner}), whose programs would be run; give a folder of your own")
-        folder.chmod(stat.S_IRWXU)
+        about = folder.stat()
+        others = hasattr(os, "getuid") and (about.st_uid != os.getuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+        if others:
+            raise InputError(f"{folder} can be written by others, whose programs would be run; give a folder that only you can write")
     except OSError as error:
         raise InputError(f"{folder}: cannot hold compiled programs ({error}); give a folder that can be written") from None
     if not os.access(folder, os.W_OK):

@@ -1,4 +1,7 @@
-"""What a trained network says, and how often it is right."""
+"""What a trained network says, and how often it is right.
+
+`evaluate` is `predict`, then `judge`, which is `class_metrics` or `value_metrics`; `network_ladder` compares the parts.
+"""
 
 import functools
 import math
@@ -12,7 +15,7 @@ from numpy.typing import ArrayLike
 from .data import Dataset, Splits, Standardisation
 from .diagnostics import Estimate, Ladder, error_ladder, exact, mean, wilson
 from .errors import InputError
-from .models import Model, example, fitted
+from .models import Model, input_shape, with_outputs
 from .recipe import Recipe
 from .run import Run
 from .training import BLOCK, in_blocks
@@ -23,7 +26,7 @@ class ClassMetrics:
     """How one network classifies some examples. baseline: the error of always saying their most frequent class.
 
     wrong: (examples,) whether it erred. error, accuracy: shares, with Wilson intervals. loss: mean cross-entropy, nats.
-    confusion: (classes, classes) counts, a row a label, a column a prediction.
+    confusion: (classes, classes) counts, a row a label, a column a prediction; outputs that are no numbers are in none.
     precision, recall, f1: (classes,), NaN where nothing was predicted, or nothing was to be found.
     """
 
@@ -65,18 +68,19 @@ class ValueMetrics:
 Metrics = ClassMetrics | ValueMetrics
 
 
-def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray, "..."]:
+def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray | Array, "..."]:
     """Log-probabilities (examples, classes) of classes, or values (examples,) in the units of y.
 
-    x: (examples, ...) as in the data set; standardised here. One program serves any number of examples.
+    x: (examples, ...) as in the data set; standardised here. One program serves any number of examples. NumPy arrays,
+    or inside jit or vmap a tracer.
     """
-    model = fitted(model, 1 if run.classes is None else len(run.classes))
+    model = with_outputs(model, 1 if run.classes is None else len(run.classes))
     network = (*run.chosen, run.standardisation)
     shape = np.shape(x)
     if shape[1:] != run.shape:
         raise InputError(f"x has examples of shape {shape[1:]}, but the network was trained on {run.shape}")
-    if isinstance(x, jax.core.Tracer):
-        return _predict(model, run.recipe.precision, network, x)  # pyrefly: ignore[bad-return]  # traced with the rest
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((network, x))):
+        return _predict(model, run.recipe.precision, network, x)
     inputs = np.asarray(x)
     inputs = inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
     blocks = [np.zeros((0,) if run.classes is None else (0, len(run.classes)), np.float32)]
@@ -89,8 +93,8 @@ def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray, "..."]:
 
 def compile_ahead(model: Model, splits: Splits, recipe: Recipe) -> None:
     """Compile what `predict` will need of a Run to come, so that this can happen while it trains."""
-    model = fitted(model, splits.train.outputs)
-    params, model_state = jax.eval_shape(model.init, jax.random.key(0), example(splits))
+    model = with_outputs(model, splits.train.outputs)
+    params, model_state = jax.eval_shape(model.init, jax.random.key(0), input_shape(splits))
     block = np.zeros((BLOCK, *splits.train.x.shape[1:]), splits.train.x.dtype)
     _predict.lower(model, recipe.precision, (params, model_state, splits.standardisation), block).compile()
 
@@ -102,7 +106,7 @@ def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics:
     """
     if dataset.classes != run.classes:
         raise InputError(f"the data set has classes {dataset.classes}, but the network was trained on {run.classes}")
-    outputs, y = predict(model, run, dataset.x), np.asarray(dataset.y)
+    outputs, y = np.asarray(predict(model, run, dataset.x)), np.asarray(dataset.y)
     return judge(outputs, y, run.standardisation)
 
 
@@ -115,10 +119,11 @@ def class_metrics(log_probabilities: Float[np.ndarray, "examples classes"], y: I
     """ClassMetrics of predictions from anywhere."""
     n, classes = log_probabilities.shape
     predictions = log_probabilities.argmax(1)
-    wrong = (predictions != y) | np.isnan(log_probabilities).any(1)
+    numbers = ~np.isnan(log_probabilities).any(1)
+    wrong = (predictions != y) | ~numbers
     confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (y, predictions), 1)
-    true, said, found = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
+    np.add.at(confusion, (y[numbers], predictions[numbers]), 1)
+    true, said, found = confusion.diagonal(), confusion.sum(0), np.bincount(y, minlength=classes)
     with np.errstate(divide="ignore", invalid="ignore"):
         precision, recall, f1 = true / said, true / found, 2 * true / (said + found)
     error = wilson(int(wrong.sum()), n)
@@ -144,7 +149,7 @@ def value_metrics(
     centre, scale = float(standardisation.target_mean), float(standardisation.target_scale)
     squares = ((predictions.astype(np.float64) - y) / scale) ** 2
     error, spread = mean(squares), float(np.var(y, dtype=np.float64)) / scale**2 if len(y) else math.nan
-    root, low, high = (scale * math.sqrt(max(0.0, value)) for value in (error.estimate, error.low, error.high))
+    root, low, high = (scale * math.sqrt(value) for value in (error.estimate, error.low, error.high))
     share = Estimate(error.estimate / spread, error.low / spread, error.high / spread, error.refused) if spread else None
     return ValueMetrics(
         squares=squares,

@@ -3,6 +3,7 @@
 run.json says what the run is, from its first moment; result.json comes last, so where it is the run is finished.
 """
 
+import itertools
 import json
 import math
 import os
@@ -97,7 +98,14 @@ def _newest_unfinished(experiment: str) -> Path | None:
 
 
 def _unused(path: Path) -> Path:
-    number = 1
-    while (named := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
-        number += 1
-    return named
+    """A new folder of this name, or of this name and a number: two runs that start at once do not share one."""
+    for number in itertools.count(1):
+        named = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            named.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise InputError(f"{named} cannot be written ({error}); give another --out") from None
+        return named
+    raise AssertionError("unreachable: the numbers do not end")

@@ -12,7 +12,6 @@ from .errors import InputError
 from .typing import Number
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "silu": jax.nn.silu, "tanh": jnp.tanh}
-NORMALISATIONS = ("layer", "batch")
 
 
 def dropout(x: Float[Array, "..."], key: Array, rate: Number) -> Float[Array, "..."]:

@@ -20,10 +20,10 @@ from jaxtyping import Array, Float, Key, PyTree
 from .checkpoint import describe_recipe, restore_progress, save_progress
 from .data import Splits
 from .losses import Loss
-from .models import Model, fitted
+from .models import Model, with_outputs
 from .recipe import Recipe
 from .run import Row, Run
-from .training import Sample, TrainState, admit, epoch, finish, start, stopped
+from .training import Extras, TrainState, admit, epoch, finish, start, stopped
 
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
 
@@ -60,25 +60,25 @@ def train(
     """What `fit` computes, an epoch at a time.
 
     out: a folder for checkpoints (in out/state, about a tenth of the time goes into them) and a log (out/log.txt).
-        If it holds an unfinished training of the same, that one is continued; of something else, InputError.
+        If it holds an unfinished training of the same, that one is continued; of something else, InputError
+        (a custom model, loss or optimizer is known by its name alone).
     watch: called with the number of epochs done and the last Row, after each and once before the first.
     The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with the state saved in out.
     """
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
-    model = fitted(model, splits.train.outputs)
-    begin = functools.partial(_start, model, seen, recipe, key, extras["order_key"], params)
+    model = with_outputs(model, splits.train.outputs)
+    begin = functools.partial(_start, model, seen, recipe, key, extras.order_key, params)
     progress, about = None, {}
     folder = None if out is None else Path(out).absolute()
-    rest = (extras["weights"], extras["sample"])
     with ThreadPoolExecutor(1) as pool:
-        # Two programs, two cores: the epoch is compiled while the start is.
+        # Two programs, two cores. The epoch is compiled for the shapes to come; the call in the loop then finds it.
+        begun = pool.submit(begin)
         shape = jax.eval_shape(begin)
-        compiled = pool.submit(lambda: _epoch.lower(model, loss, seen, recipe, shape, *rest).compile())
+        _epoch.lower(model, loss, seen, recipe, shape, extras).compile()
         if folder is not None:
-            about = _about(model, splits, recipe, key, (extras, params))
+            about = _identity(model, splits, recipe, key, extras, params, loss)
             progress = restore_progress(folder / "state", Progress(shape, _blank(splits, recipe.epochs)), about)
-        state, history = progress or Progress(begin(), _blank(splits, recipe.epochs))
-        compiled.result()
+        state, history = progress or Progress(begun.result(), _blank(splits, recipe.epochs))
     history = jax.tree.map(np.array, history)
     done, spent, began = int(state.epoch), 0.0, time.monotonic()
     with _signals(catch=folder is not None) as caught, _log(folder) as log:
@@ -86,7 +86,7 @@ def train(
         if watch is not None:
             watch(done, jax.tree.map(lambda column: column[done - 1], history))
         while not _over(recipe, state, done):
-            state, row = _epoch(model, loss, seen, recipe, state, *rest)
+            state, row = _epoch(model, loss, seen, recipe, state, extras)
             for column, value in zip(jax.tree.leaves(history), jax.tree.leaves(row), strict=True):
                 column[done] = value
             done += 1
@@ -99,7 +99,7 @@ def train(
                 save_progress(folder / "state", done, Progress(state, history), about)
                 spent += time.monotonic() - clock
                 log(f"checkpoint {done}")
-                if caught and not last:
+                if caught:
                     raise Interrupted(caught[0], done, folder)
     return finish(model, splits, recipe, state, jax.device_put(history))
 
@@ -110,10 +110,8 @@ def _start(model: Model, splits: Splits, recipe: Recipe, key: Array, order_key: 
 
 
 @functools.partial(jax.jit, static_argnames=("model", "loss"), donate_argnames="state")
-def _epoch(
-    model: Model, loss: Loss | None, splits: Splits, recipe: Recipe, state: TrainState, weights: Array | None, sample: Sample | None
-) -> tuple[TrainState, Row]:
-    return epoch(model, splits, recipe, state, weights=weights, sample=sample, loss=loss)
+def _epoch(model: Model, loss: Loss | None, splits: Splits, recipe: Recipe, state: TrainState, extras: Extras) -> tuple[TrainState, Row]:
+    return epoch(model, splits, recipe, state, weights=extras.weights, sample=extras.sample, loss=loss)
 
 
 def _over(recipe: Recipe, state: TrainState, done: int) -> bool:
@@ -128,14 +126,17 @@ def _blank(splits: Splits, epochs: int) -> Row:
     return Row(*(np.full(epochs, np.nan, np.float32) if there else None for there in given))  # pyrefly: ignore[bad-argument-type]
 
 
-def _about(model: Model, splits: Splits, recipe: Recipe, key: Array, extras: PyTree) -> dict[str, Any]:
-    """What a training is of: it can be continued only by the same."""
+def _identity(
+    model: Model, splits: Splits, recipe: Recipe, key: Array, extras: Extras, params: PyTree | None, loss: Loss | None
+) -> dict[str, Any]:
+    """What a training is of, since it can be continued only by the same. Functions are known by their names alone."""
     return {
         "model": model.name,
         "data": {"name": splits.name, "examples": len(splits.train), "checksum": _checksum((splits.train, splits.validation))},
         "recipe": describe_recipe(recipe),
         "key": _checksum(key),
-        "weights, sample, order key or params": _checksum(extras),
+        "loss": None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
+        "weights, sample, order key or params": _checksum((extras, params)),
     }
 
 
@@ -156,6 +157,7 @@ def _signals(*, catch: bool) -> Iterator[list[int]]:
         yield caught
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
 
     def handle(number: int, _: FrameType | None) -> None:
         caught.append(number)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .data import Splits
@@ -82,7 +83,7 @@ def linear() -> Model:
 
 def describe(model: Model, splits: Splits) -> list[tuple[str, str, int]]:
     """(layer, shapes of its parameters, how many), a row a layer and a last one with the total. Computes nothing."""
-    params, _ = jax.eval_shape(fitted(model, splits.train.outputs).init, jax.random.key(0), example(splits))
+    params, _ = jax.eval_shape(with_outputs(model, splits.train.outputs).init, jax.random.key(0), input_shape(splits))
     layers: dict[str, list[jax.ShapeDtypeStruct]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         layers.setdefault(jax.tree_util.keystr(path[:-1], simple=True, separator="/") or "parameters", []).append(leaf)
@@ -93,12 +94,12 @@ def describe(model: Model, splits: Splits) -> list[tuple[str, str, int]]:
     return [*rows, ("total", "", sum(count for _, _, count in rows))]
 
 
-def fitted(model: Model, outputs: int) -> Model:
+def with_outputs(model: Model, outputs: int) -> Model:
     """The model with its number of outputs fixed."""
     return model if model.for_outputs is None else model.for_outputs(outputs)
 
 
-def example(splits: Splits) -> jax.ShapeDtypeStruct:
+def input_shape(splits: Splits) -> jax.ShapeDtypeStruct:
     """Shape and type of a batch of one standardised input."""
     return jax.ShapeDtypeStruct((1, *splits.train.x.shape[1:]), jnp.float32)
 
@@ -171,6 +172,8 @@ class _LinenApply:
 
 
 def _widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(widths, Sequence | np.ndarray):
+        raise InputError(f"{name} is {widths!r}; give a width a layer, such as ({widths},)")
     if any(int(width) != width or width < 1 for width in widths):
         raise InputError(f"{name} is {tuple(widths)}; every width must be a whole number of at least 1")
     return tuple(int(width) for width in widths)

@@ -147,8 +147,9 @@ def _direction(recipe: Recipe) -> list["optax.GradientTransformation"]:
             from optax import contrib
 
             return [contrib.muon(-1.0, beta=momentum.get("value", 0.95))]
-        case _:
+        case "adam" | "adamw":
             return [optax.scale_by_adam(b1=momentum.get("value", 0.9))]
+    raise AssertionError(f"unknown optimizer {recipe.optimizer!r}: `check` was not called")
 
 
 def _unit_schedule(name: str, steps: int) -> Callable[[Any], Any] | None:
@@ -174,12 +175,15 @@ def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _range(name: str, value: Any, low: float, high: float) -> None:
-    """Checks low <= value < high, where the value is known."""
+    """One number, and low <= value < high as float32, where the value is known."""
+    if np.ndim(value) > 0:
+        raise InputError(f"{name} has shape {np.shape(value)}; give one number, and many through jax.vmap")
     if value is None or isinstance(value, jax.core.Tracer):
         return
     numbers = np.asarray(value)
     if numbers.dtype.kind not in "fiu":
         raise InputError(f"{name} is {value!r}; give a number")
+    numbers = numbers.astype(np.float32)
     wrong = ~((numbers >= low) & (numbers < high))
     if wrong.any():
         bound = f"from {low:g} to below {high:g}" if math.isfinite(high) else f"of at least {low:g}"

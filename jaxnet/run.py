@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from .data import Standardisation
+from .errors import InputError
 from .recipe import Recipe
 from .typing import Rebuilt
 
@@ -70,6 +71,8 @@ class Run:
     @property
     def status(self) -> str:
         """In words: finished, stopped early, or diverged, and when."""
+        if np.ndim(self.epochs):
+            raise InputError("a population has a status a member: take one with jax.tree.map(lambda leaf: leaf[i], runs)")
         cure = "Lower the learning rate, or set clip"
         if (step := int(self.diverged_at)) >= 0:
             return f"diverged at step {step}: the loss was no longer finite. {cure}"

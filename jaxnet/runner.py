@@ -60,7 +60,7 @@ def main(experiment: str, defaults: Options, description: str, *, began: float, 
         console.error(str(error))
         return 2
     except Interrupted as stop:
-        console.say(f"{stop}; continue with --resume --out {os.path.relpath(stop.folder)}")
+        console.say(f"{stop}; continue with the same options, --resume and --out {os.path.relpath(stop.folder)}")
         return 128 + stop.number
     except KeyboardInterrupt:
         console.error("stopped")
@@ -103,7 +103,7 @@ def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str,
     ahead.join()
 
     parts = {name: part for name in ("train", "validation", "test") if len(part := getattr(splits, name))}
-    outputs = {name: predict(model, run, part.x) for name, part in parts.items()}
+    outputs = {name: np.asarray(predict(model, run, part.x)) for name, part in parts.items()}
     metrics = {name: judge(outputs[name], np.asarray(part.y), splits.standardisation) for name, part in parts.items()}
     ladder = network_ladder(metrics, target_error=options.target_error, tolerance=options.tolerance)
     console.say(run.status)

@@ -20,7 +20,7 @@ from .data import Dataset, Splits, Standardisation
 from .errors import InputError
 from .keys import INIT, NOISE, ORDER, counted
 from .losses import Loss, cross_entropy, squared
-from .models import Model, fitted
+from .models import Model, with_outputs
 from .recipe import Recipe, as_float32, check, kernels, transformation
 from .run import Best, Row, Run
 from .typing import Number
@@ -52,6 +52,14 @@ class Sample(NamedTuple):
     count: Int[Array, ""]
 
 
+class Extras(NamedTuple):
+    """What a training may be given beyond its model, data, recipe and key."""
+
+    order_key: Key[Array, ""] | None
+    weights: Float[Array, " examples"] | None
+    sample: Sample | None
+
+
 def fit(
     model: Model,
     splits: Splits,
@@ -73,15 +81,15 @@ def fit(
     Raises InputError for arguments that cannot be meant, never for what happens in training: see `Run.status`.
     """
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
-    return _fit(fitted(model, splits.train.outputs), loss, seen, recipe, key, params, extras)
+    return _fit(with_outputs(model, splits.train.outputs), loss, seen, recipe, key, params, extras)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "loss"))
-def _fit(model: Model, loss: Loss | None, splits: Splits, recipe: Recipe, key: Array, params: PyTree | None, extras: dict) -> Run:
-    state = start(model, splits, recipe, key, order_key=extras["order_key"], params=params)
+def _fit(model: Model, loss: Loss | None, splits: Splits, recipe: Recipe, key: Array, params: PyTree | None, extras: Extras) -> Run:
+    state = start(model, splits, recipe, key, order_key=extras.order_key, params=params)
 
     def one(state: TrainState, _: None) -> tuple[TrainState, Row]:
-        return epoch(model, splits, recipe, state, weights=extras["weights"], sample=extras["sample"], loss=loss)
+        return epoch(model, splits, recipe, state, weights=extras.weights, sample=extras.sample, loss=loss)
 
     state, history = jax.lax.scan(one, state, length=recipe.epochs)
     return finish(model, splits, recipe, state, history)
@@ -97,7 +105,8 @@ def start(
     params: PyTree | None = None,
 ) -> TrainState:
     """The state before the first epoch."""
-    model = fitted(model, splits.train.outputs)
+    check(recipe, has_validation=len(splits.validation) > 0)
+    model = with_outputs(model, splits.train.outputs)
     fresh, model_state = model.init(counted(key, INIT), jnp.zeros((1, *splits.train.x.shape[1:]), jnp.float32))
     if params is None:
         params = fresh
@@ -108,7 +117,7 @@ def start(
         # Copies: a host loop donates the state, and no buffer can be given away twice.
         copied, copied_state = jax.tree.map(jnp.copy, (params, model_state))
         best = Best(copied, copied_state, jnp.float32(jnp.inf), jnp.int32(0))
-    opt_state = transformation(recipe, 1).init(params)
+    opt_state = transformation(recipe, 1).init(params)  # does not depend on the number of steps
     order_key = counted(key if order_key is None else order_key, ORDER)
     return TrainState(params, model_state, opt_state, counted(key, NOISE), order_key, best, jnp.int32(0), jnp.int32(-1))
 
@@ -125,12 +134,14 @@ def epoch(
 ) -> tuple[TrainState, Row]:
     """One pass over the training set in a fresh order, then a look at the validation set: (state, what happened).
 
-    A state that has stopped early stays as it is, and its row is NaN.
+    A state that has stopped early stays as it is, and its row is NaN. Jit it, as `train` does, before you loop over it.
     """
-    model = fitted(model, splits.train.outputs)
+    model = with_outputs(model, splits.train.outputs)
+    check(recipe, has_validation=state.best is not None)
     rows = order(counted(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)
     new, sums = steps(model, splits, recipe, state, rows, weights=weights, loss=loss)
-    row = Row(*(sums.sum(0) / len(splits.train)))
+    means = sums.sum(0) / len(splits.train)
+    row = Row(train_loss=means[0], train_accuracy=None if splits.classes is None else means[1])
     new, row = look(model, splits, recipe, new, row, loss=loss)
     if recipe.patience is None or state.best is None:
         return new, row
@@ -144,16 +155,17 @@ def order(key: Key[Array, ""], examples: int, batch_size: int, sample: tuple[Arr
     Of a sample of n the pass runs through it examples / n times, each time in a fresh order, so that every sample
     takes equally many steps.
     """
-    bits, places = jax.random.bits(key, (examples,)), jnp.arange(examples, dtype=jnp.int32)
+    # Rounds of a sample: enough places for the last one to be whole, so that what is cut off is a random part of it.
+    places = jnp.arange(examples if sample is None else 2 * examples, dtype=jnp.int32)
+    bits = jax.random.bits(key, places.shape)
     if sample is None:
         rows = jax.lax.sort((bits, places), num_keys=1, is_stable=False)[1]
     else:
         indices, count = sample
-        round_ = places // count
-        rows = indices[jax.lax.sort((round_, bits, places), num_keys=2)[2] % count]
+        rows = indices[jax.lax.sort((places // count, bits, places), num_keys=2)[2][:examples] % count]
     batch = min(batch_size, examples)
-    steps = -(-examples // batch)
-    return jnp.concatenate([rows, rows[: steps * batch - examples]]).reshape(steps, batch)
+    number = -(-examples // batch)
+    return jnp.concatenate([rows, rows[: number * batch - examples]]).reshape(number, batch)
 
 
 def steps(
@@ -175,7 +187,7 @@ def steps(
         i, rows = each
         # The rows that fill the last batch are real ones (batch statistics see them) with weight 0.
         real = None if count * batch == examples else (i * batch + jnp.arange(batch) < examples).astype(jnp.float32)
-        weight = _product(real, None if weights is None else weights[rows])
+        weight = _product(real, None if weights is None else jnp.asarray(weights)[rows])
         size = batch if real is None else jnp.minimum(examples - i * batch, batch).astype(jnp.float32)
         inputs, y = splits.standardisation.inputs(x[rows].reshape(batch, *shape)), train.y[rows]
         targets = _targets(splits, y)
@@ -294,7 +306,7 @@ def in_blocks(
 
 def admit(
     splits: Splits, recipe: Recipe, key: Array, order_key: Array | None, weights: Array | None, sample: tuple[Array, Array] | None
-) -> tuple[Splits, Recipe, dict[str, Any]]:
+) -> tuple[Splits, Recipe, Extras]:
     """The door of fit and train: arguments checked where they are concrete, and the splits without their test set."""
     check(recipe, has_validation=len(splits.validation) > 0)
     examples = len(splits.train)
@@ -318,10 +330,10 @@ def admit(
             )
         if not isinstance(sample.count, jax.core.Tracer) and not 1 <= int(sample.count) <= examples:
             raise InputError(f"the sample's count is {int(sample.count)}; give a number from 1 to {examples}")
-        if not isinstance(sample.indices, jax.core.Tracer) and not ((sample.indices >= 0) & (sample.indices < examples)).all():
+        if not isinstance(sample.indices, jax.core.Tracer) and not np.isin(np.asarray(sample.indices), np.arange(examples)).all():
             raise InputError(f"the sample's indices must be row numbers from 0 to {examples - 1}")
     seen = Splits(splits.train, splits.validation, NO_TEST, splits.standardisation)
-    return seen, as_float32(recipe), {"order_key": order_key, "weights": weights, "sample": sample}
+    return seen, as_float32(recipe), Extras(order_key, weights, sample)
 
 
 def _targets(splits: Splits, y: Num[Array | np.ndarray, " batch"]) -> Float[Array, "batch outputs"]:

@@ -143,11 +143,15 @@ def test_an_unreadable_newest_state_falls_back_to_the_one_before(digits, tmp_pat
     few = jaxnet.Recipe(epochs=4)
     with pytest.raises(Stop):
         train(MODEL, digits, few, KEY, out=tmp_path, watch=stop_at(2))
-    first = next((tmp_path / "state").iterdir())
-    (tmp_path / "state" / "00000003").mkdir()
+    (first,) = (tmp_path / "state").iterdir()
+    assert first.name == "00000001"
+    for number in (2, 3, 4):
+        (tmp_path / f"state/{number:08d}").mkdir(exist_ok=True)
+    (tmp_path / "state/mine").mkdir()
     began = []
     train(MODEL, digits, few, KEY, out=tmp_path, watch=lambda done, row: began.append(done))
     assert began[0] == int(first.name)
+    assert {path.name for path in (tmp_path / "state").iterdir()} == {"mine", "00000004"}
 
 
 def test_recipes_are_described_by_short_decimals():

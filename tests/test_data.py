@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+import zipfile
 
 import jax
 import numpy as np
@@ -80,6 +81,15 @@ def test_images_stay_uint8_and_have_one_mean_and_deviation():
     assert splits.train.x.dtype == np.uint8
     np.testing.assert_allclose(splits.standardisation.mean, train.mean(), rtol=1e-6)
     np.testing.assert_allclose(splits.standardisation.scale, train.std(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("centre", "spread"), [(1e4, 1.0), (-3e4, 5.0), (1e3, 0.1)])
+def test_float_images_far_from_zero_keep_their_deviation(centre, spread):
+    x = np.random.default_rng(0).normal(centre, spread, (60, 20, 20)).astype(np.float32)
+    splits = jaxnet.split(x, np.arange(60) % 2)
+    train = np.asarray(splits.train.x, np.float64)
+    np.testing.assert_allclose(splits.standardisation.scale, train.std(), rtol=1e-3)
+    np.testing.assert_allclose(splits.standardisation.mean, train.mean(), rtol=1e-6)
 
 
 def test_validation_may_be_empty():
@@ -230,6 +240,7 @@ def test_bad_arrays_are_refused(case):
     ("fractions", "message"),
     [
         ({"test": 0.0}, "test is 0.0; give a fraction between 0 and 1"),
+        ({"seed": -1}, "the seed of the split is -1"),
         ({"validation": -0.1}, "validation is -0.1; give a fraction from 0"),
         ({"validation": 0.6, "test": 0.5}, "leave nothing to train on"),
     ],
@@ -244,6 +255,12 @@ def _npz(path, **arrays):
     return path
 
 
+def _foreign(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "hello")
+    return path
+
+
 BAD_FILES = {
     "missing": (lambda p: p, "no such file"),
     "not a zip": (lambda p: p.write_bytes(b"hello") and p, "not a readable .npz file"),
@@ -255,6 +272,8 @@ BAD_FILES = {
     "other shape": (lambda p: _npz(p, x=X, y=Y, x_test=X[:, :2], y_test=Y), r"a test example has shape \(2,\), a training example \(3,\)"),
     "empty test": (lambda p: _npz(p, x=X, y=Y, x_test=X[:0], y_test=Y[:0]), r"x is empty"),
     "unknown class": (lambda p: _npz(p, x=X, y=Y, x_test=X[:3], y_test=np.array([0, 9, 1])), r"\(test\): label 9 in row 1 is out of range"),
+    "mixed labels": (lambda p: _npz(p, x=X, y=Y.astype(str), x_test=X, y_test=Y), "some labels are text and some are not"),
+    "foreign zip": (lambda p: _foreign(p), "a.txt is no array"),
     "nan": (lambda p: _npz(p, x=bad((7, 2), np.nan), y=Y), r"x has 1 values that are not finite, .* in row 7, column 2"),
 }
 

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from jaxnet.diagnostics import Estimate, combination, error_ladder, exact, mean, wilson
+from jaxnet.errors import InputError
 
 
 @pytest.mark.parametrize("trials", [1, 7, 50, 1000])
@@ -48,10 +49,22 @@ def test_a_difference_of_proportions_is_newcombes_table(a, m, b, n, low, high):
     assert ours.high == pytest.approx(high, abs=5e-5)
 
 
-def test_mean_is_the_normal_interval_and_refuses_few():
-    values = np.random.default_rng(0).normal(3, 2, 100)
-    low, high = stats.norm.interval(0.95, values.mean(), values.std(ddof=1) / 10)
+@pytest.mark.parametrize(
+    "draw", [lambda rng: rng.exponential(2.0, 200), lambda rng: rng.chisquare(1, 200), lambda rng: rng.gamma(0.3, 1, 400)]
+)
+def test_means_cover_and_are_never_negative(draw):
+    rng = np.random.default_rng(0)
+    truth = np.mean([draw(rng).mean() for _ in range(5000)])
+    intervals = [mean(draw(rng)) for _ in range(2000)]
+    assert all(0 < e.low < e.estimate < e.high for e in intervals)
+    assert 0.925 <= np.mean([e.low <= truth <= e.high for e in intervals]) <= 0.97
+
+
+def test_mean_refuses_few():
+    values = np.random.default_rng(0).exponential(3, 100)
     ours = mean(values)
+    error = values.std(ddof=1) / 10 / values.mean()
+    low, high = np.exp(stats.norm.interval(0.95, np.log(values.mean()), error))
     assert (ours.low, ours.high) == pytest.approx((low, high))
     few = mean(values[:5])
     assert few.estimate == pytest.approx(values[:5].mean())
@@ -123,6 +136,19 @@ def test_good_enough_is_rarely_said_of_a_step_at_the_tolerance():
     for wrong in rng.binomial(n, (0.0, 0.02, 0.02), (1000, 3)):
         said += ladder(*((int(w), n) for w in wrong)).verdict.startswith("good enough")
     assert said / 1000 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 1000)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"tolerance": -1.0}, "tolerance is -1.0"), ({"target_error": math.nan}, "target_error is nan")]
+)
+def test_bad_targets_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        ladder((1, 10), (1, 10), (1, 10), **options)
+
+
+def test_a_diverged_network_is_inconclusive():
+    broken = lambda level: Estimate(math.nan)  # noqa: E731
+    assert error_ladder(broken, None, broken).verdict.startswith("inconclusive: an error is not a finite number")
 
 
 def test_an_estimate_is_its_number_and_its_words():

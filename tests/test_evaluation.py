@@ -13,6 +13,7 @@ from jaxnet.evaluation import class_metrics, network_ladder, value_metrics
 RNG = np.random.default_rng(0)
 LOG_P = np.log(RNG.dirichlet(np.ones(4), 500)).astype(np.float32)
 Y = RNG.integers(0, 4, 500).astype(np.int32)
+UNIT = Standardisation(jnp.zeros(()), jnp.ones(()), jnp.float32(0.0), jnp.float32(1.0))
 
 
 def test_class_metrics_are_scikit_learns():
@@ -36,7 +37,12 @@ def test_a_class_never_predicted_or_never_there_is_nan_and_not_a_warning():
 def test_predictions_that_are_not_numbers_are_wrong():
     broken = LOG_P.copy()
     broken[broken.argmax(1) == Y] = np.nan
-    assert class_metrics(broken, Y).accuracy.estimate == 0
+    ours = class_metrics(broken, Y)
+    assert ours.accuracy.estimate == 0
+    assert not ours.recall.any()
+    values = value_metrics(np.full(40, np.nan, np.float32), Y[:40].astype(np.float32), UNIT)
+    assert np.isnan(values.rmse.estimate)
+    assert np.isnan(values.error.estimate)
 
 
 def test_value_metrics_are_scikit_learns():

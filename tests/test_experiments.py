@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -19,6 +20,7 @@ from conftest import CACHE, gap
 from PIL import Image
 
 import jaxnet
+from jaxnet import folder
 from jaxnet.report.page import page
 
 ROOT = Path(__file__).parent.parent
@@ -223,6 +225,9 @@ BAD_INPUT = {
     "patience": (lambda p: ("--patience", 2, "--validation", 0), "patience is 2, but the validation set is empty"),
     "cnn": (lambda p: ("--model", "cnn", "--dataset", _write_npz(p, x=X, y=Y)), "a cnn needs images"),
     "bfloat16": (lambda p: ("--precision", "bfloat16", "--platform", "cpu"), "bfloat16 is for accelerators"),
+    "tolerance": (lambda p: ("--tolerance", -1), "tolerance is -1.0"),
+    "split seed": (lambda p: ("--split-seed", -1), "the seed of the split is -1"),
+    "balance": (lambda p: ("--balance", "--dataset", _write_npz(p, x=X, y=X[:, 0])), "class weights need classes"),
     "platform": (lambda p: ("--platform", "tpu"), "no tpu can be used here"),
 }
 
@@ -255,6 +260,28 @@ def test_a_regression_and_a_cnn_run_to_the_end(tmp_path):
     more = ("--normalisation", "batch", "--dropout", "0.1", "--balance", "--patience", "1")
     run(*FAST, "--model", "cnn", "--channels", 4, "--hidden", 8, *more, "--out", tmp_path / "b")
     assert result(tmp_path / "b")["model"]["name"].startswith("cnn(")
+
+
+def test_odd_images_names_and_divergence_do_not_cost_the_result(tmp_path):
+    rng = np.random.default_rng(0)
+    names = np.array(["$50_$60", "$0-$50"])[np.arange(60) % 2]
+    for i, x in enumerate((rng.random((60, 4, 4, 2)), rng.random((60, 3, 4, 5, 2)), rng.random((60, 4, 4)) - 0.5, rng.random((60, 4, 4)))):
+        run(*FAST, "--dataset", _write_npz(tmp_path, x=x, y=names), "--out", tmp_path / str(i))
+        assert (tmp_path / f"{i}/figures/wrong.png").exists() == (i == 3)
+    wild = ("--optimizer", "sgd", "--learning-rate", "1e6", "--schedule", "constant")
+    run(*FAST, *wild, "--dataset", _write_npz(tmp_path, x=X, y=X[:, 0]), "--out", tmp_path / "wild")
+    found = result(tmp_path / "wild")
+    assert found["status"].startswith("diverged at ")
+    assert found["verdict"].startswith("inconclusive: an error is not a finite number")
+    assert found["rmse"]["test"]["estimate"] is None
+
+
+def test_two_runs_that_start_at_once_do_not_share_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda form: "now")
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda _: folder.begin("train", {}, None, resume=False)[0], range(8)))
+    assert len(set(folders)) == 8
 
 
 def test_digits_reaches_97_percent(tmp_path):

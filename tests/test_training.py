@@ -158,6 +158,34 @@ def test_order_of_a_sample_is_fresh_in_each_round_and_the_whole_is_the_ordinary_
     assert np.array_equal(order(KEY, n, 8, everything), order(KEY, n, 8, None))
 
 
+def test_a_sample_that_does_not_divide_is_visited_evenly():
+    n, count, epochs = 100, 75, 400
+    sample = (jnp.arange(n, dtype=jnp.int32), jnp.int32(count))
+    draw = jax.jit(jax.vmap(lambda key: order(key, n, n, sample).ravel()))
+    visits = np.bincount(np.asarray(draw(jax.random.split(KEY, epochs))).ravel(), minlength=n) / epochs
+    assert (visits[count:] == 0).all()
+    # Once for sure, and a third of the time once more.
+    assert np.abs(visits[:count] - n / count).max() < 5 * np.sqrt(2 / 9 / epochs)
+
+
+def test_unknown_names_are_refused_by_the_pure_verbs_too(digits):
+    for verb in (jaxnet.start, jaxnet.fit):
+        with pytest.raises(jaxnet.InputError, match="unknown optimizer 'adan'"):
+            verb(MODEL, digits, jaxnet.Recipe(optimizer="adan"), KEY)
+    with pytest.raises(jaxnet.InputError, match=r"learning_rate has shape \(3,\); give one number"):
+        jaxnet.fit(MODEL, digits, jaxnet.Recipe(learning_rate=jnp.ones(3)), KEY)
+
+
+def test_predictions_of_many_members_under_vmap(digits):
+    keys = jax.random.split(KEY, 2)
+    runs = jax.vmap(lambda key: jaxnet.fit(MODEL, digits, jaxnet.Recipe(epochs=1), key))(keys)
+    many = jax.vmap(lambda run: jaxnet.predict(MODEL, run, digits.test.x))(runs)
+    one = jaxnet.predict(MODEL, jax.tree.map(lambda leaf: leaf[1], runs), digits.test.x)
+    np.testing.assert_allclose(many[1], one, atol=1e-5)
+    with pytest.raises(jaxnet.InputError, match="a population has a status a member"):
+        _ = runs.status
+
+
 def test_a_sample_is_the_training_on_these_rows(digits):
     """Weights that are zero outside a half, and a sample of that half, both never look at the other half."""
     n = len(digits.train)

@@ -17,13 +17,22 @@ def dataset(x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = Non
     if ys.ndim != 1:
         cure = "; of one-hot rows give y.argmax(1)" if ys.ndim == 2 and ys.shape[1] > 1 else "; give y.reshape(-1)"
         raise InputError(f"{at}y must hold one label an example, but has shape {ys.shape}{cure}")
-    white = None if images.ndim < 3 else 255.0 if images.dtype == np.uint8 else float(images.max())
+    white = _white(images)
     if ys.dtype.kind == "f":
         if classes is not None:
             raise InputError(f"{at}class labels must be integers, but y is {ys.dtype}; give y.astype(int)")
         return Dataset(images, _finite(ys, f"{at}y"), None, white)  # pyrefly: ignore[bad-argument-type]
     labels, names = _labels(ys, classes, at)
     return Dataset(images, labels, names, white)  # pyrefly: ignore[bad-argument-type]
+
+
+def _white(x: np.ndarray) -> float | None:
+    """The value of white where x are grey or colour images; else None."""
+    if not (x.ndim == 3 or (x.ndim == 4 and x.shape[-1] in (1, 3))):
+        return None
+    if x.dtype == np.uint8:
+        return 255.0
+    return float(x.max()) if x.min() >= 0 and x.max() > 0 else None
 
 
 def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = "") -> None:
@@ -55,8 +64,10 @@ def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = ""
         )
 
 
-def fractions(validation: float, test: float | None) -> None:
-    """Fractions that leave something to train on."""
+def fractions(validation: float, test: float | None, seed: int) -> None:
+    """Fractions that leave something to train on, and a seed that can be one."""
+    if seed < 0:
+        raise InputError(f"the seed of the split is {seed}; give a whole number of at least 0")
     if not 0 <= validation < 1:
         raise InputError(f"validation is {validation}; give a fraction from 0 to below 1")
     if test is not None and not 0 < test < 1:
@@ -93,11 +104,14 @@ def _finite(values: np.ndarray, what: str) -> np.ndarray:
 
 def _labels(y: np.ndarray, classes: tuple[str, ...] | None, at: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Class indices and class names, of integers 0 to K - 1 or of text."""
+    if y.dtype.kind == "U" and classes is not None:
+        raise InputError(f"{at}y is text, which names its own classes; leave classes out, or give integers")
     if y.dtype.kind == "U":
         names, labels = np.unique(y, return_inverse=True)
         return labels.astype(np.int32), tuple(map(str, names))
     if y.dtype.kind not in "biu":
         raise InputError(f"{at}y must hold integers, text or floats, but is of type {y.dtype}")
+    classes = None if classes is None else tuple(map(str, classes))
     labels = y.astype(np.int64)
     count = len(classes) if classes is not None else int(labels.max()) + 1
     wrong = np.flatnonzero((labels < 0) | (labels >= count))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+from ..errors import InputError
 from ..typing import Rebuilt
 
 Floats = np.ndarray | np.floating
@@ -100,6 +101,8 @@ class Splits:
 
 def class_weights(dataset: Dataset) -> Float[Array, " examples"]:
     """A weight an example, so that every class counts the same and the mean weight is 1 (King & Zeng 2001, eq. 8)."""
+    if dataset.classes is None:
+        raise InputError("class weights need classes, but this is a regression")
     y = np.asarray(dataset.y)
     counts = np.bincount(y, minlength=dataset.outputs)
     return jax.device_put((len(y) / (dataset.outputs * counts)[y]).astype(np.float32))
@@ -109,11 +112,12 @@ def _moments(x: np.ndarray) -> tuple[Floats, Floats]:
     """Mean and standard deviation in float64: over all pixels of images, else a column at a time."""
     if x.ndim > 2:
         chunks = [chunk.reshape(-1) for chunk in np.array_split(x, -(-x.size // 100_000))]
-        total = sum(float(c.sum(dtype=np.float64)) for c in chunks)
-        # Small integers squared and summed in float32 over 100,000 pixels are off by less than 1e-6.
-        squares = sum(float(np.dot(f, f)) for f in (c.astype(np.float32) for c in chunks))
-        mean = np.asarray(total / x.size)
-        return mean, np.sqrt(np.maximum(squares / x.size - mean**2, 0.0))
+        mean = sum(float(c.sum(dtype=np.float64)) for c in chunks) / x.size
+        # Squared around the mean as float32, which costs no digits, and put right for its rounding; float32 sums of
+        # 100,000 pixels are off by less than 1e-6.
+        near = np.float32(mean)
+        squares = sum(float(np.dot(f, f)) for f in (c.astype(np.float32) - near for c in chunks))
+        return np.asarray(mean), np.sqrt(np.maximum(squares / x.size - (mean - float(near)) ** 2, 0.0))
     return x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
 
 

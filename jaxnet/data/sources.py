@@ -16,6 +16,8 @@ from . import checks
 from .dataset import Splits
 from .splitting import assemble, hold_out, split
 
+# What reading a damaged, encrypted or foreign file has been seen to raise.
+UNREADABLE = (OSError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 DIGITS = tuple("0123456789")
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -30,7 +32,7 @@ def load(
     validation: fraction of the training pool to hold out, 0 for none. test: likewise, where the source has no
         test set of its own. seed: of the split. Raises InputError for what cannot be found, read or used.
     """
-    checks.fractions(validation, None)
+    checks.fractions(validation, None, seed)
     name = str(name_or_path)
     if name in SOURCES:
         return SOURCES[name](data_dir=data_dir, validation=validation, test=test, seed=seed)
@@ -78,7 +80,10 @@ def _npz(path: Path, *, validation: float, test: float, seed: int) -> Splits:
     # Text labels are numbered over all parts, so that a class has one number in each.
     labels = [arrays[part] for part in ("y", "y_test", "y_validation") if part in arrays]
     classes = None
-    if all(y.dtype.kind == "U" and y.ndim == 1 for y in labels):
+    text = [y.dtype.kind == "U" and y.ndim == 1 for y in labels]
+    if any(text) and not all(text):
+        raise InputError(f"{path}: some labels are text and some are not; give all of them as text, or all as numbers")
+    if all(text):
         names = np.unique(np.concatenate(labels))
         arrays |= {part: np.searchsorted(names, arrays[part]) for part in ("y", "y_test", "y_validation") if part in arrays}
         classes = tuple(map(str, names))
@@ -89,7 +94,7 @@ def _npz(path: Path, *, validation: float, test: float, seed: int) -> Splits:
         if f"x_{part}" in arrays
     }
     if "test" not in given:
-        checks.fractions(validation, test)
+        checks.fractions(validation, test, seed)
         train, given["test"] = hold_out(train, test, seed)
         validation = validation / (1 - test)
     if "validation" not in given:
@@ -104,12 +109,25 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             path.stat()  # raises where there is no such file
             raise InputError(f"{path}: not a readable .npz file (no zip archive); write it again with numpy.savez")
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
+            read = {key: arrays[key] for key in arrays.files}
+        if odd := [key for key, array in read.items() if not isinstance(array, np.ndarray)]:
+            raise InputError(f"{path}: {odd[0]} is no array; write the file again with numpy.savez")
+        return read
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except InputError:
         raise
-    except (OSError, EOFError, KeyError, MemoryError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        MemoryError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         if "allow_pickle" in str(error):
             raise InputError(
                 f"{path}: holds pickled objects, which could run code and are never loaded; save plain arrays of numbers or text"

@@ -25,7 +25,7 @@ def split(
     classes: names for the integer labels 0, 1, ...
     Classes are spread evenly, each with at least one example in training. Raises InputError for what cannot be used.
     """
-    checks.fractions(validation, test)
+    checks.fractions(validation, test, seed)
     data = checks.dataset(x, y, classes=classes)
     parts = _parts(np.asarray(data.y), data.classes is not None, (test, validation), seed)
     test_rows, validation_rows, train_rows = parts

@@ -66,15 +66,23 @@ def exact(successes: int, trials: int, level: float = LEVEL) -> Estimate:
 
 
 def mean(values: np.ndarray, level: float = LEVEL) -> Estimate:
-    """The mean of independent values, with its interval by the central limit theorem."""
+    """The mean of independent values of at least 0, such as losses, with its interval.
+
+    By the central limit theorem for the logarithm of the mean, so that no limit is negative.
+    """
     n = len(values)
     if n == 0:
         return Estimate(math.nan, refused="no examples; at least 1 is needed")
     centre = float(np.mean(values, dtype=np.float64))
     if n < FEWEST:
         return Estimate(centre, refused=f"{n} examples are too few for an interval of a mean; at least {FEWEST} are needed")
-    half = NormalDist().inv_cdf((1 + level) / 2) * float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(n)
-    return Estimate(centre, centre - half, centre + half)
+    if not math.isfinite(centre) or centre == 0:
+        return Estimate(centre, refused=f"a mean of {centre} has no interval on a logarithmic scale")
+    error = float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(n)
+    exponent = NormalDist().inv_cdf((1 + level) / 2) * error / centre
+    # Beyond a factor of e^700 there is no such number; the interval then says nothing.
+    factor = math.exp(min(exponent, 700.0))
+    return Estimate(centre, centre / factor, centre * factor)
 
 
 def combination(coefficients: Sequence[float], parts: Sequence[Estimate], constant: float = 0.0) -> Estimate:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..errors import InputError
 from .intervals import Estimate, combination
 
 ALPHA = 0.05
@@ -83,8 +84,15 @@ def error_ladder(
     enough" where every unadjusted one-sided 95% upper bound is below it; one is called the largest where Bonferroni
     intervals of its difference to every other claimed one exclude 0. So a false claim has probability at most 5%
     as far as the intervals cover, under any dependence. The intervals speak of this one network.
+    Raises InputError for a tolerance or target that is no such number.
     """
+    if not (tolerance > 0 and math.isfinite(tolerance)):
+        raise InputError(f"tolerance is {tolerance}; give a finite number above 0, on the scale of the error")
+    if not (target_error >= 0 and math.isfinite(target_error)):
+        raise InputError(f"target_error is {target_error}; give a finite number of at least 0")
     parts = [train, validation, test] if validation is not None else [train, test]
+    if not all(math.isfinite(part(1 - ALPHA).estimate) for part in parts):
+        return Ladder("inconclusive: an error is not a finite number, so the training diverged. Lower the learning rate, or set clip", ())
     # Each step is a combination of the errors and a constant.
     steps = {"high bias": ([1.0, 0.0, 0.0], -target_error), "high variance": ([-1.0, 1.0, 0.0], 0.0), "mismatch": ([0.0, -1.0, 1.0], 0.0)}
     if validation is None:
@@ -144,7 +152,7 @@ def _inconclusive(unsettled: dict[str, Estimate], tolerance: float) -> str:
         return f"inconclusive: {steps} lies on the tolerance of {tolerance:.1%} itself; more examples will hardly settle it"
     return (
         f"inconclusive: {steps} could be on either side of the tolerance of {tolerance:.1%}; "
-        f"about {max(2, math.ceil(max(ratios) ** 2))} times as many held-out examples would settle it"
+        f"about {max(2, math.ceil(max(ratios) ** 2))} times as many examples would settle it"
     )
 
 

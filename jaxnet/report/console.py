@@ -81,8 +81,8 @@ def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder:
         if len(classes) > MOST_CLASSES:
             say(f"... and {len(classes) - MOST_CLASSES} more classes, in result.json")
     say(f"\n{ladder.verdict}")
-    if ladder.findings and ladder.findings[0].claimed:
-        say("try next: " + "; ".join(remedy.words for remedy in ladder.findings[0].remedies))
+    if claimed := [finding for finding in ladder.findings if finding.claimed]:
+        say("try next: " + "; ".join(remedy.words for remedy in claimed[0].remedies))
 
 
 def error(text: str) -> None:

@@ -48,8 +48,9 @@ def confusion(counts: Int[np.ndarray, "classes classes"], classes: tuple[str, ..
     if n <= 30:
         for i, j in np.argwhere(counts > 0):
             axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9, color="#555555" if i == j else INK)
-        axes.set_xticks(range(n), classes, rotation=0 if max(map(len, classes)) < 3 else 90)
-        axes.set_yticks(range(n), classes)
+        names = [_literal(name) for name in classes]
+        axes.set_xticks(range(n), names, rotation=0 if max(map(len, classes)) < 3 else 90)
+        axes.set_yticks(range(n), names)
     axes.set_xlabel("prediction")
     axes.set_ylabel("label")
     axes.set_title("test set; colour shows the errors", fontsize=10)
@@ -87,7 +88,7 @@ def wrong_images(
         left, top = place % columns * (width + gap), place // columns * (height + head) + head
         image = x[i] / white if x[i].ndim == 3 and x.shape[-1] == 3 else x[i].reshape(height, width)
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=white, extent=(left, left + width, top + height, top), aspect="auto")
-        words = f"{classes[y[i]]}, said {classes[predictions[i]]}\n{confidence[i]:.0%}"
+        words = f"{_literal(classes[y[i]])}, said {_literal(classes[predictions[i]])}\n{confidence[i]:.0%}"
         axes.text(left + width / 2, top - 0.05 * head, words, ha="center", va="bottom", fontsize=8)
     axes.set(xlim=(-gap / 2, columns * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
     _save(figure, path)
@@ -101,6 +102,11 @@ def values(y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " e
     axes.scatter(y, predictions, s=10, color=TRAIN, alpha=0.6, linewidths=0)
     _plain(axes, "true value, test set", "prediction")
     _save(figure, path)
+
+
+def _literal(text: str) -> str:
+    """Text in which a dollar is a dollar, and not the beginning of a formula."""
+    return text.replace("$", r"\$")
 
 
 def _plain(axes: Axes, x: str, y: str) -> None:
