@@ -86,7 +86,9 @@ def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray | Array, "
     blocks = [np.zeros((0,) if run.classes is None else (0, len(run.classes)), np.float32)]
     for first in range(0, len(inputs), BLOCK):
         block = inputs[first : first + BLOCK]
-        filled = np.concatenate([block, np.zeros((BLOCK - len(block), *run.shape), block.dtype)])
+        filled = block
+        if len(block) < BLOCK:
+            filled = np.concatenate([block, np.zeros((BLOCK - len(block), *run.shape), block.dtype)])
         blocks.append(np.asarray(_predict(model, run.recipe.precision, network, filled))[: len(block)])
     return np.concatenate(blocks)
 
@@ -102,7 +104,7 @@ def compile_ahead(model: Model, splits: Splits, recipe: Recipe) -> None:
 def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics:
     """How good the network is on these examples, with 95% intervals that speak of this one network.
 
-    An example whose outputs are not finite counts as wrong.
+    An example whose outputs are not numbers counts as wrong.
     """
     if dataset.classes != run.classes:
         raise InputError(f"the data set has classes {dataset.classes}, but the network was trained on {run.classes}")

@@ -40,7 +40,7 @@ def begin(experiment: str, settings: dict[str, Any], out: Path | None, *, resume
         out.mkdir(parents=True, exist_ok=True)
         if any(path.suffix != ".tmp" for path in out.iterdir()):
             raise InputError(f"{out} is not empty and not a run; give another --out")
-        write_text(out / "run.json", json.dumps(about, indent=1) + "\n")
+        write_json(out / "run.json", about)
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error}); give another --out") from None
     return out, found

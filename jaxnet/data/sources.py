@@ -117,17 +117,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: no such file") from None
     except InputError:
         raise
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        MemoryError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except UNREADABLE as error:
         if "allow_pickle" in str(error):
             raise InputError(
                 f"{path}: holds pickled objects, which could run code and are never loaded; save plain arrays of numbers or text"

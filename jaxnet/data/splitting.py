@@ -58,8 +58,8 @@ def _parts(y: np.ndarray, stratified: bool, fractions: tuple[float, ...], seed: 
     """Row numbers of one part a fraction, and of the rest, each in ascending order.
 
     Every example gets a place in (0, 1): its rank within its class, over the class's size. Cutting this line
-    gives parts of exact size in which no class is off by more than one. The first of each class stands at the
-    end of the line, where the training set is.
+    gives parts of exact size with nearly the same shares of each class. The first of each class stands at the end
+    of the line, where the training set is.
     """
     rng, n = np.random.default_rng(seed), len(y)
     place = rng.permutation(n) / n
