@@ -2,11 +2,13 @@
 
 from .checkpoint import restore as restore
 from .checkpoint import save as save
+from .data import Augmentation as Augmentation
 from .data import Dataset as Dataset
 from .data import Splits as Splits
 from .data import class_weights as class_weights
 from .data import load as load
 from .data import split as split
+from .devices import Plan as Plan
 from .devices import enable_cache as enable_cache
 from .devices import use_cpu_devices as use_cpu_devices
 from .errors import InputError as InputError

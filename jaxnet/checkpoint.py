@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .data import Standardisation
+from .data.augmentation import NAMES, Augmentation
 from .errors import InputError
 from .recipe import NUMBERS, STRUCTURE, Recipe
 from .run import Best, Row, Run
@@ -28,7 +29,7 @@ def save(run: Run, path: str | Path) -> None:
     if path.exists():
         raise InputError(f"{path} exists already; give another path, or remove it first")
     arrays = {f.name: getattr(run, f.name) for f in fields(Run) if not f.metadata.get("static")}
-    arrays["recipe"] = {name: getattr(run.recipe, name) for name in NUMBERS}
+    arrays["recipe"] = {name: _plain(getattr(run.recipe, name)) for name in NUMBERS}
     about = {f.name: getattr(run, f.name) for f in fields(Run) if f.metadata.get("static")}
     about["recipe"] = describe_recipe(run.recipe)
     about["arrays"] = {name: _outline(_plain(tree), name) for name, tree in arrays.items()}
@@ -43,6 +44,9 @@ def restore(path: str | Path) -> Run:
         wanted = {name: _abstract(outline) for name, outline in about["arrays"].items()}
         given = _read(path, wanted)
         structure = about["recipe"] | {"epochs": int(about["recipe"]["epochs"])}
+        numbers = given["recipe"]
+        if numbers.get("augmentation") is not None:
+            numbers["augmentation"] = Augmentation(**numbers["augmentation"])
         return Run(
             params=given["params"],
             model_state=given["model_state"],
@@ -51,7 +55,7 @@ def restore(path: str | Path) -> Run:
             history=Row(**given["history"]),
             epochs=given["epochs"],
             diverged_at=given["diverged_at"],
-            recipe=Recipe(**{name: structure[name] for name in STRUCTURE}, **given["recipe"]),
+            recipe=Recipe(**{name: structure[name] for name in STRUCTURE}, **numbers),
             model=str(about["model"]),
             classes=None if about["classes"] is None else tuple(map(str, about["classes"])),
             white=None if about["white"] is None else float(about["white"]),
@@ -110,11 +114,13 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
     described = {name: int(value) if isinstance(value, np.integer) else value for name, value in described.items()}
     if not isinstance(recipe.optimizer, str):
         described["optimizer"] = getattr(recipe.optimizer, "__name__", type(recipe.optimizer).__name__)
-    numbers = {name: getattr(recipe, name) for name in NUMBERS}
-    # The shortest decimal that is this float32: 0.001, not 0.0010000000474974513.
-    return described | {
-        name: None if n is None else float(str(np.float32(n))) if np.ndim(n) == 0 else np.asarray(n).tolist() for name, n in numbers.items()
-    }
+    numbers = {name: _plain(getattr(recipe, name)) for name in NUMBERS}
+    return described | jax.tree.map(_decimal, numbers)
+
+
+def _decimal(number: Any) -> Any:
+    """The shortest decimal that is this float32: 0.001, not 0.0010000000474974513."""
+    return float(str(np.float32(number))) if np.ndim(number) == 0 else np.asarray(number).tolist()
 
 
 def _write(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
@@ -154,6 +160,8 @@ def _plain(tree: Any) -> Any:
     """Our own named tuples as dicts, so that files say what is what."""
     if isinstance(tree, Best | Row | Standardisation):
         return {name: _plain(value) for name, value in tree._asdict().items()}
+    if isinstance(tree, Augmentation):
+        return {name: getattr(tree, name) for name in NAMES}
     return tree
 
 

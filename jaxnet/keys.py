@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-INIT, ORDER, NOISE = 0, 1 << 30, 1 << 31  # where each stream of a run's key begins; none grows longer than 2^30
+INIT, ORDER, NOISE, AUGMENT = 0, 1 << 30, 1 << 31, 3 << 30  # where each stream of a run's key begins; none grows longer than 2^30
 
 
 def counted(key: Key[Array, ""], count: int | Int[Array, ""]) -> Key[Array, ""]:

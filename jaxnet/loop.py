@@ -19,11 +19,12 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from .checkpoint import describe_recipe, restore_progress, save_progress
 from .data import Splits
+from .devices import Plan
 from .losses import Loss
 from .models import Model, with_outputs
 from .recipe import Recipe
 from .run import Row, Run
-from .training import Extras, TrainState, admit, epoch, finish, start, stopped
+from .training import ALL_AT_ONCE, Extras, TrainState, admit, epoch, finish, start, stopped
 
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
 
@@ -56,6 +57,7 @@ def train(
     sample: tuple[Array, Array] | None = None,
     loss: Loss | None = None,
     params: PyTree | None = None,
+    plan: Plan = ALL_AT_ONCE,
 ) -> Run:
     """What `fit` computes, an epoch at a time.
 
@@ -74,19 +76,23 @@ def train(
         # Two programs, two cores. The epoch is compiled for the shapes to come; the call in the loop then finds it.
         begun = pool.submit(begin)
         shape = jax.eval_shape(begin)
-        _epoch.lower(model, loss, seen, recipe, shape, extras).compile()
+        seen, extras = plan.place((seen, extras))
+        placed = shape
+        if plan.devices > 1:
+            placed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=plan.sharding), shape)
+        _epoch.lower(model, loss, plan, seen, recipe, placed, extras).compile()
         if folder is not None:
             about = _identity(model, splits, recipe, key, extras, params, loss)
             progress = restore_progress(folder / "state", Progress(shape, _blank(splits, recipe.epochs)), about)
         state, history = progress or Progress(begun.result(), _blank(splits, recipe.epochs))
-    history = jax.tree.map(np.array, history)
+    state, history = plan.place(state), jax.tree.map(np.array, history)
     done, spent, began = int(state.epoch), 0.0, time.monotonic()
     with _signals(catch=folder is not None) as caught, _log(folder) as log:
         log(f"begin at {done}")
         if watch is not None:
             watch(done, jax.tree.map(lambda column: column[done - 1], history))
         while not _over(recipe, state, done):
-            state, row = _epoch(model, loss, seen, recipe, state, extras)
+            state, row = _epoch(model, loss, plan, seen, recipe, state, extras)
             for column, value in zip(jax.tree.leaves(history), jax.tree.leaves(row), strict=True):
                 column[done] = value
             done += 1
@@ -101,6 +107,8 @@ def train(
                 log(f"checkpoint {done}")
                 if caught:
                     raise Interrupted(caught[0], done, folder)
+    if plan.devices > 1:
+        state = jax.device_put(state, jax.devices()[0])
     return finish(model, splits, recipe, state, jax.device_put(history))
 
 
@@ -109,9 +117,11 @@ def _start(model: Model, splits: Splits, recipe: Recipe, key: Array, order_key: 
     return start(model, splits, recipe, key, order_key=order_key, params=params)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loss"), donate_argnames="state")
-def _epoch(model: Model, loss: Loss | None, splits: Splits, recipe: Recipe, state: TrainState, extras: Extras) -> tuple[TrainState, Row]:
-    return epoch(model, splits, recipe, state, weights=extras.weights, sample=extras.sample, loss=loss)
+@functools.partial(jax.jit, static_argnames=("model", "loss", "plan"), donate_argnames="state")
+def _epoch(
+    model: Model, loss: Loss | None, plan: Plan, splits: Splits, recipe: Recipe, state: TrainState, extras: Extras
+) -> tuple[TrainState, Row]:
+    return epoch(model, splits, recipe, state, weights=extras.weights, sample=extras.sample, loss=loss, plan=plan)
 
 
 def _over(recipe: Recipe, state: TrainState, done: int) -> bool:

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from .data import augmentation
+from .data.augmentation import Augmentation
 from .errors import InputError
 from .typing import Number
 
@@ -42,7 +44,7 @@ class Recipe:
     weight_decay: decoupled (Loshchilov & Hutter 2019, alg. 2), of kernels only, not of biases and norms.
     l1: factor of the sum of absolute kernel weights in the loss.
     dropout: share of hidden units set to 0 in training. label_smoothing: share of a target spread over all classes.
-    clip: largest global norm of the gradient.
+    clip: largest global norm of the gradient. augmentation: how training examples are changed each time they are seen.
     """
 
     optimizer: Any = _static("adam")
@@ -58,6 +60,7 @@ class Recipe:
     dropout: Number | None = None
     label_smoothing: Number | None = None
     clip: Number | None = None
+    augmentation: Augmentation | None = None
 
 
 STRUCTURE = tuple(f.name for f in fields(Recipe) if f.metadata.get("static"))
@@ -89,6 +92,8 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
         ("dropout", 0.0, 1.0), ("label_smoothing", 0.0, 1.0), ("clip", 0.0, math.inf),
     ):  # fmt: skip
         _range(name, getattr(recipe, name), low, high)
+    if recipe.augmentation is not None:
+        augmentation.check(recipe.augmentation)
     if finished:
         for name in ("learning_rate", "momentum", "weight_decay", "clip"):
             if getattr(recipe, name) is not None:

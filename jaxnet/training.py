@@ -14,17 +14,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int, Key, Num, PyTree
 
 from .data import Dataset, Splits, Standardisation
+from .data import augmentation as augmentations
+from .devices import Plan
 from .errors import InputError
-from .keys import INIT, NOISE, ORDER, counted
+from .keys import AUGMENT, INIT, NOISE, ORDER, counted
 from .losses import Loss, cross_entropy, squared
 from .models import Model, with_outputs
 from .recipe import Recipe, as_float32, check, kernels, transformation
 from .run import Best, Row, Run
 from .typing import Number
 
+ALL_AT_ONCE = Plan()
 BLOCK = 1000  # examples evaluated at once: enough to fill a device, few enough for a network of convolutions
 NO_TEST = Dataset(np.zeros((0, 1), np.float32), np.zeros(0, np.float32))  # what training sees of the test set
 
@@ -71,6 +75,7 @@ def fit(
     sample: tuple[Array, Array] | None = None,
     loss: Loss | None = None,
     params: PyTree | None = None,
+    plan: Plan = ALL_AT_ONCE,
 ) -> Run:
     """A network trained for all epochs as one compiled program; inside jit or vmap it is traced.
 
@@ -78,18 +83,22 @@ def fit(
     weights: one a training example, with mean 1 to keep the scale of the loss.
     sample: (indices padded to the number of training examples, count): train on these only, in as many steps.
     loss: cross_entropy of classes and squared error of values if not given. params: where to start from.
+    plan: where it runs; by default on one device, a batch at once.
     Raises InputError for arguments that cannot be meant, never for what happens in training: see `Run.status`.
     """
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
-    return _fit(with_outputs(model, splits.train.outputs), loss, seen, recipe, key, params, extras)
+    run = _fit(with_outputs(model, splits.train.outputs), loss, plan, seen, recipe, key, params, extras)
+    return run if plan.devices == 1 else jax.device_put(run, jax.devices()[0])
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loss"))
-def _fit(model: Model, loss: Loss | None, splits: Splits, recipe: Recipe, key: Array, params: PyTree | None, extras: Extras) -> Run:
+@functools.partial(jax.jit, static_argnames=("model", "loss", "plan"))
+def _fit(
+    model: Model, loss: Loss | None, plan: Plan, splits: Splits, recipe: Recipe, key: Array, params: PyTree | None, extras: Extras
+) -> Run:
     state = start(model, splits, recipe, key, order_key=extras.order_key, params=params)
 
     def one(state: TrainState, _: None) -> tuple[TrainState, Row]:
-        return epoch(model, splits, recipe, state, weights=extras.weights, sample=extras.sample, loss=loss)
+        return epoch(model, splits, recipe, state, weights=extras.weights, sample=extras.sample, loss=loss, plan=plan)
 
     state, history = jax.lax.scan(one, state, length=recipe.epochs)
     return finish(model, splits, recipe, state, history)
@@ -131,6 +140,7 @@ def epoch(
     weights: Float[Array, " examples"] | None = None,
     sample: tuple[Array, Array] | None = None,
     loss: Loss | None = None,
+    plan: Plan = ALL_AT_ONCE,
 ) -> tuple[TrainState, Row]:
     """One pass over the training set in a fresh order, then a look at the validation set: (state, what happened).
 
@@ -139,7 +149,7 @@ def epoch(
     model = with_outputs(model, splits.train.outputs)
     check(recipe, has_validation=state.best is not None)
     rows = order(counted(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)
-    new, sums = steps(model, splits, recipe, state, rows, weights=weights, loss=loss)
+    new, sums = steps(model, splits, recipe, state, rows, weights=weights, loss=loss, plan=plan)
     means = sums.sum(0) / len(splits.train)
     row = Row(train_loss=means[0], train_accuracy=None if splits.classes is None else means[1])
     new, row = look(model, splits, recipe, new, row, loss=loss)
@@ -177,52 +187,102 @@ def steps(
     *,
     weights: Float[Array, " examples"] | None = None,
     loss: Loss | None = None,
+    plan: Plan = ALL_AT_ONCE,
 ) -> tuple[TrainState, Float[Array, "steps sums"]]:
     """One optimizer step a batch: (state, for each step the summed loss and, of classes, how many it had right)."""
-    train, (count, batch) = splits.train, rows.shape
-    examples, shape = len(train), train.x.shape[1:]
-    x, optimizer = train.x.reshape(examples, -1), transformation(recipe, recipe.epochs * count)
+    (count, batch), examples = rows.shape, len(splits.train)
+    optimizer = transformation(recipe, recipe.epochs * count)
+    _check_plan(plan, batch, state.model_state)
 
-    def step(state: TrainState, each: tuple[Array, Array]) -> tuple[TrainState, Array]:
-        i, rows = each
-        # The rows that fill the last batch are real ones (batch statistics see them) with weight 0.
-        real = None if count * batch == examples else (i * batch + jnp.arange(batch) < examples).astype(jnp.float32)
+    def on_each_device(splits: Splits, recipe: Recipe, state: TrainState, rows: Array, weights: Array | None) -> tuple[TrainState, Array]:
+        gradient = functools.partial(_gradient, model, splits, recipe, loss, weights, batch, plan)
+
+        def step(state: TrainState, each: tuple[Array, Array]) -> tuple[TrainState, Array]:
+            i, rows = each
+            number = state.epoch * count + i
+            size = batch if count * batch == examples else jnp.minimum(examples - i * batch, batch)
+            grads, sums, model_state = gradient(state, rows, number, size)
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            failed = (state.diverged_at < 0) & ~jnp.isfinite(sums[0])
+            new = state._replace(
+                params=jax.tree.map(jnp.add, state.params, updates),
+                model_state=model_state,
+                opt_state=opt_state,
+                diverged_at=jnp.where(failed, number, state.diverged_at),
+            )
+            return new, sums[1:]
+
+        return jax.lax.scan(step, state, (jnp.arange(count), rows))
+
+    if plan.devices == 1:
+        return on_each_device(splits, recipe, state, rows, weights)
+    copies = PartitionSpec()
+    spread = jax.shard_map(on_each_device, mesh=plan.mesh, in_specs=copies, out_specs=copies, check_vma=False)
+    return spread(splits, recipe, state, rows, weights)
+
+
+def _gradient(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    loss: Loss | None,
+    weights: Array | None,
+    batch: int,
+    plan: Plan,
+    state: TrainState,
+    rows: Int[Array, " batch"],
+    number: Int[Array, ""],
+    size: int | Int[Array, ""],
+) -> tuple[PyTree, Float[Array, " sums"], PyTree]:
+    """Of step `number`: the mean gradient of a batch, (mean loss, summed loss, hits of classes), and the model state.
+
+    size: how many of the rows are real; those that fill the last batch have weight 0, and batch statistics see them.
+    """
+    train, share = splits.train, batch // plan.devices
+    x, shape = train.x.reshape(len(train), -1), train.x.shape[1:]
+    part, parts = plan.micro_batch or share, batch // (plan.micro_batch or share)
+
+    def of_part(first: int | Array, rows: Array) -> tuple[PyTree, Array, PyTree]:
+        """The share of these rows, which begin at place `first` of the batch."""
+        places = first + jnp.arange(part)
+        real = None if isinstance(size, int) else (places < size).astype(jnp.float32)
         weight = _product(real, None if weights is None else jnp.asarray(weights)[rows])
-        size = batch if real is None else jnp.minimum(examples - i * batch, batch).astype(jnp.float32)
-        inputs, y = splits.standardisation.inputs(x[rows].reshape(batch, *shape)), train.y[rows]
-        targets = _targets(splits, y)
+        inputs, y = splits.standardisation.inputs(x[rows].reshape(part, *shape)), train.y[rows]
+        targets = _smoothed(recipe, _targets(splits, y))
+        if recipe.augmentation is not None:
+            keys = jax.vmap(functools.partial(counted, state.order_key))(AUGMENT - ORDER + number * batch + places)
+            inputs, targets = augmentations.augment(recipe.augmentation, keys, inputs, targets)
+        key = counted(state.key, number if parts == 1 else number * parts + first // part)
 
         def objective(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
             outputs, model_state = forward(
-                model,
-                params,
-                state.model_state,
-                inputs,
-                precision=recipe.precision,
-                key=counted(state.key, state.epoch * count + i),
-                dropout=recipe.dropout,
+                model, params, state.model_state, inputs, precision=recipe.precision, key=key, dropout=recipe.dropout
             )
-            losses = _losses(splits, loss, outputs, _smoothed(recipe, targets))
+            losses = _losses(splits, loss, outputs, targets)
             total = losses.sum() if weight is None else (losses * weight).sum()
             mean = total / size
             if recipe.l1 is not None:
                 sizes = jax.tree.map(lambda leaf, is_kernel: jnp.abs(leaf).sum() * is_kernel, params, kernels(params))
-                mean = mean + recipe.l1 * jax.tree.reduce(jnp.add, sizes)
+                mean = mean + recipe.l1 / parts * jax.tree.reduce(jnp.add, sizes)
             return mean, (total, outputs, model_state)
 
         (mean, (total, outputs, model_state)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        failed = (state.diverged_at < 0) & ~jnp.isfinite(mean)
-        sums = [total] if splits.classes is None else [total, _hits(outputs, y, real)]
-        new = state._replace(
-            params=jax.tree.map(jnp.add, state.params, updates),
-            model_state=model_state,
-            opt_state=opt_state,
-            diverged_at=jnp.where(failed, state.epoch * count + i, state.diverged_at),
-        )
-        return new, jnp.stack(sums)
+        sums = [mean, total] if splits.classes is None else [mean, total, _hits(outputs, y, real)]
+        return gradient, jnp.stack(sums), model_state
 
-    return jax.lax.scan(step, state, (jnp.arange(count), rows))
+    if not plan.splits_batches:
+        return of_part(0, rows)
+    begin = 0 if plan.devices == 1 else jax.lax.axis_index("batch") * share
+    rows = jax.lax.dynamic_slice_in_dim(rows, begin, share).reshape(-1, part)
+
+    def add(total: PyTree, each: tuple[Array, Array]) -> tuple[PyTree, None]:
+        return jax.tree.map(jnp.add, total, of_part(*each)[:2]), None
+
+    zeros = jax.tree.map(jnp.zeros_like, (state.params, jnp.zeros(2 if splits.classes is None else 3)))
+    (gradient, sums), _ = jax.lax.scan(add, zeros, (begin + jnp.arange(len(rows)) * part, rows))
+    if plan.devices > 1:
+        gradient, sums = jax.lax.psum((gradient, sums), "batch")
+    return gradient, sums, state.model_state
 
 
 def look(model: Model, splits: Splits, recipe: Recipe, state: TrainState, row: Row, *, loss: Loss | None = None) -> tuple[TrainState, Row]:
@@ -309,6 +369,8 @@ def admit(
 ) -> tuple[Splits, Recipe, Extras]:
     """The door of fit and train: arguments checked where they are concrete, and the splits without their test set."""
     check(recipe, has_validation=len(splits.validation) > 0)
+    if recipe.augmentation is not None:
+        augmentations.check(recipe.augmentation, splits.train.x.shape[1:])
     examples = len(splits.train)
     for name, value in (("key", key), ("order_key", order_key)):
         if value is not None and not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)):
@@ -334,6 +396,17 @@ def admit(
             raise InputError(f"the sample's indices must be row numbers from 0 to {examples - 1}")
     seen = Splits(splits.train, splits.validation, NO_TEST, splits.standardisation)
     return seen, as_float32(recipe), Extras(order_key, weights, sample)
+
+
+def _check_plan(plan: Plan, batch: int, model_state: PyTree) -> None:
+    if not plan.splits_batches:
+        return
+    if jax.tree.leaves(model_state):
+        raise InputError("a network with batch statistics needs each batch whole; give the plan one device and no micro_batch")
+    if plan.devices < 1 or batch % plan.devices:
+        raise InputError(f"{plan.devices} devices do not divide a batch of {batch}; give a plan that does")
+    if plan.micro_batch is not None and (plan.micro_batch < 1 or batch // plan.devices % plan.micro_batch):
+        raise InputError(f"micro_batch {plan.micro_batch} does not divide the {batch // plan.devices} examples that a device gets of a batch")
 
 
 def _targets(splits: Splits, y: Num[Array | np.ndarray, " batch"]) -> Float[Array, "batch outputs"]:

@@ -1,5 +1,6 @@
 """Data: a Dataset, its Splits, and the sources they come from."""
 
+from .augmentation import Augmentation as Augmentation
 from .dataset import Dataset as Dataset
 from .dataset import Splits as Splits
 from .dataset import Standardisation as Standardisation
