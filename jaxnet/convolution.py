@@ -2,7 +2,8 @@
 
 XLA:CPU brings convolutions to its fast layout only in the entry computation (github.com/jax-ml/jax/issues/12868),
 so a gradient convolution inside a loop runs about 8 times slower. Writing both gradients as convolutions that
-are born in that layout keeps them fast everywhere, and changes nothing elsewhere.
+are born in that layout keeps them fast everywhere, and changes nothing elsewhere. With a stride it is not so: there
+the product of all patches with the kernel is, whose gradients are products again.
 """
 
 import functools
@@ -28,10 +29,15 @@ def conv_general_dilated(
     feature_group_count: int = 1,
     **options: Any,
 ) -> Float[Array, "batch rows columns outputs"]:
-    """`jax.lax.conv_general_dilated` for `flax.linen.Conv`; a plain stride-1 convolution gets the fast gradients."""
+    """`jax.lax.conv_general_dilated` for `flax.linen.Conv`; a plain convolution gets the fast gradients.
+
+    That is stride 1 everywhere, and on CPU other strides too, as one product with all patches.
+    """
+    strided = {*window_strides} != {1}
     plain = (
         x.ndim == 4
-        and {*window_strides, *(lhs_dilation or ()), *(rhs_dilation or ())} == {1}
+        and {*(lhs_dilation or ()), *(rhs_dilation or ())} <= {1}
+        and not (strided and jax.default_backend() != "cpu")
         and feature_group_count == 1
         and options.get("precision") is None
     )
@@ -40,8 +46,12 @@ def conv_general_dilated(
             x, kernel, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count, **options
         )
     if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], (1, 1), padding)
+        padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], window_strides, padding)
     (top, bottom), (left, right) = padding
+    if strided:
+        return _patches(jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0))), kernel.shape[:2], window_strides) @ kernel.reshape(
+            -1, kernel.shape[-1]
+        )
     return _conv(x, kernel, ((int(top), int(bottom)), (int(left), int(right))))
 
 
@@ -53,6 +63,18 @@ def max_pool(x: Float[Array, "batch height width features"]) -> Float[Array, "ba
     batch, height, width, features = x.shape
     x = x[:, : height // 2 * 2, : width // 2 * 2]
     return x.reshape(batch, height // 2, 2, width // 2, 2, features).max((2, 4))
+
+
+def _patches(x: Array, size: Sequence[int], strides: Sequence[int]) -> Array:
+    """All patches that a kernel sees, (batch, rows, columns, kh * kw * features)."""
+    rows, columns = ((have - want) // stride + 1 for have, want, stride in zip(x.shape[1:3], size, strides, strict=True))
+    down, across = strides
+    shifted = [
+        x[:, i : i + down * (rows - 1) + 1 : down, j : j + across * (columns - 1) + 1 : across]
+        for i in range(size[0])
+        for j in range(size[1])
+    ]
+    return jnp.concatenate(shifted, -1)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -57,28 +57,35 @@ class MLP(nn.Module):
 
 
 class CNN(nn.Module):
-    """Convolutions, each with 2x2 max pooling, then an MLP. Images are (batch, height, width[, channels])."""
+    """Convolutions that each halve the image, by stride 2 or by 2x2 max pooling, then an MLP.
+
+    Images are (batch, height, width[, channels]). kernel, stride: one a convolution.
+    """
 
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
     outputs: int
-    kernel: int = 3
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: str = "SAME"
     activation: str = "relu"
     normalisation: str | None = None
 
     @nn.compact
     def __call__(self, x: Array, *, key: Array | None = None, dropout: Number | None = None) -> Array:
-        if x.ndim not in (3, 4) or min(x.shape[1:3]) < 2 ** len(self.channels):
-            raise InputError(
-                f"a cnn needs images of (height, width[, channels]), at least {2 ** len(self.channels)} pixels high and wide for "
-                f"{len(self.channels)} poolings, but an example has shape {x.shape[1:]}; give an mlp, or fewer channels"
-            )
+        given = x.shape[1:]
         x = x[..., None] if x.ndim == 3 else x
-        for i, width in enumerate(self.channels):
-            size = (self.kernel, self.kernel)
-            x = nn.Conv(width, size, name=f"conv_{i}", conv_general_dilated=conv_general_dilated)(x)
+        for i, (width, kernel, stride) in enumerate(zip(self.channels, self.kernel, self.stride, strict=True)):
+            if x.ndim != 4 or min(x.shape[1:3]) < (kernel if self.padding == "VALID" else 1) + (stride == 1):
+                raise InputError(
+                    f"a cnn needs images of (height, width[, channels]), large enough to be halved by {len(self.channels)} convolutions, "
+                    f"but an example has shape {given}; give an mlp, or fewer channels"
+                )
+            size = {"kernel_size": (kernel, kernel), "strides": (stride, stride), "padding": self.padding}
+            x = nn.Conv(width, **size, name=f"conv_{i}", conv_general_dilated=conv_general_dilated)(x)
             # Pooling first is a quarter of the work, and for a monotone activation the same.
-            x = Block(self.activation, self.normalisation, name=f"conv_block_{i}")(max_pool(x), key, None)
+            x = max_pool(x) if stride == 1 else x
+            x = Block(self.activation, self.normalisation, name=f"conv_block_{i}")(x, key, None)
         head = MLP(self.hidden, self.outputs, self.activation, self.normalisation, name="head")
         return head(x, key=key, dropout=dropout)
 

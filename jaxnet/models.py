@@ -64,15 +64,24 @@ def cnn(
     channels: Sequence[int] = (32, 64),
     hidden: Sequence[int] = (128,),
     *,
-    kernel: int = 3,
+    kernel: int | Sequence[int] = 3,
+    stride: int | Sequence[int] = 1,
+    padding: str = "SAME",
     activation: str = "relu",
     normalisation: str | None = None,
 ) -> Model:
-    """A convolutional network for images: per entry of channels a convolution and 2x2 max pooling, then an MLP."""
-    if kernel < 1:
-        raise InputError(f"kernel is {kernel}; give a size of at least 1")
+    """A convolutional network for images: convolutions that each halve the image, then an MLP.
+
+    kernel, stride: one for all convolutions, or one for each. Stride 1 is followed by 2x2 max pooling, stride 2 halves
+    by itself. padding: SAME or VALID.
+    """
     _check_choices(activation, normalisation)
-    shape = {"channels": _widths("channels", channels), "hidden": _widths("hidden", hidden), "kernel": kernel}
+    _choice("padding", padding, ("SAME", "VALID"))
+    widths = _widths("channels", channels)
+    each = {name: _one_each(name, value, len(widths)) for name, value in (("kernel", kernel), ("stride", stride))}
+    if (wrong := set(each["stride"]) - {1, 2}) and widths:
+        raise InputError(f"stride is {max(wrong)}; give 1, which is followed by max pooling, or 2")
+    shape = {"channels": widths, "hidden": _widths("hidden", hidden), **each, "padding": padding}
     return _open("CNN", **shape, activation=activation, normalisation=normalisation)
 
 
@@ -179,8 +188,21 @@ def _widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(width) for width in widths)
 
 
+def _one_each(name: str, value: int | Sequence[int], count: int) -> tuple[int, ...]:
+    """One for all, or one for each."""
+    if not isinstance(value, Sequence | np.ndarray):
+        value = (value,)
+    widths = _widths(name, value)
+    if len(widths) not in (1, count):
+        raise InputError(f"{name} is {widths} for {count} convolutions; give one, or one for each")
+    return widths * count if len(widths) == 1 else widths
+
+
 def _check_choices(activation: str, normalisation: str | None) -> None:
-    if activation not in (known := ("relu", "gelu", "silu", "tanh")):
-        raise InputError(f"unknown activation {activation!r}; known are {', '.join(known)}")
-    if normalisation not in (known := (None, "layer", "batch")):
-        raise InputError(f"unknown normalisation {normalisation!r}; known are layer, batch and None")
+    _choice("activation", activation, ("relu", "gelu", "silu", "tanh"))
+    _choice("normalisation", normalisation, ("layer", "batch", None))
+
+
+def _choice(name: str, value: str | None, known: tuple[str | None, ...]) -> None:
+    if value not in known:
+        raise InputError(f"unknown {name} {value!r}; known are {', '.join(map(str, known))}")

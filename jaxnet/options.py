@@ -6,6 +6,7 @@ from typing import Literal
 
 import tyro
 
+from .data import Augmentation, augmentation
 from .models import Model, cnn, linear, mlp
 from .recipe import Recipe
 
@@ -30,6 +31,12 @@ class Options:
     """widths of the hidden layers"""
     channels: tuple[int, ...] = (32, 64)
     """widths of the convolutions of a cnn"""
+    kernel: tuple[int, ...] = (3,)
+    """sizes of a cnn's convolutions: one for all, or one for each"""
+    stride: tuple[int, ...] = (1,)
+    """their strides: 1 is followed by 2x2 max pooling, 2 halves the image by itself"""
+    padding: Literal["SAME", "VALID"] = "SAME"
+    """of the convolutions"""
     activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
     """what follows each hidden layer"""
     normalisation: Literal["layer", "batch"] | None = None
@@ -56,6 +63,20 @@ class Options:
     """share of each target spread over all classes"""
     clip: float | None = None
     """largest norm of the gradient"""
+    shift: float | None = None
+    """augmentation: largest shift of images, pixels"""
+    rotate: float | None = None
+    """largest angle by which images are turned, degrees"""
+    scale: float | None = None
+    """largest change of size; 0.1 is up to 1.1 times larger or smaller"""
+    elastic: float | None = None
+    """standard deviation of a smooth displacement, pixels"""
+    noise: float | None = None
+    """standard deviation of noise, in those of the inputs; also for tables"""
+    cutout: float | None = None
+    """side of a square set to the mean, pixels"""
+    mixup: float | None = None
+    """alpha of the Beta from which the share of the next example is drawn; also for tables"""
     patience: int | None = None
     """stop early after this many epochs without a lower validation loss"""
     balance: bool = False
@@ -98,11 +119,14 @@ def build_model(options: Options) -> Model:
         case "linear":
             return linear()
         case "cnn":
-            return cnn(options.channels, options.hidden, activation=options.activation, normalisation=options.normalisation)
+            shape = {"kernel": options.kernel, "stride": options.stride, "padding": options.padding}
+            return cnn(options.channels, options.hidden, **shape, activation=options.activation, normalisation=options.normalisation)
         case "mlp":
             return mlp(options.hidden, activation=options.activation, normalisation=options.normalisation)
 
 
 def build_recipe(options: Options) -> Recipe:
     """Those of the options that are hyperparameters."""
-    return Recipe(**{f.name: getattr(options, f.name) for f in fields(Recipe)})
+    strengths = {name: getattr(options, name) for name in augmentation.NAMES}
+    how = Augmentation(**strengths) if any(strength is not None for strength in strengths.values()) else None
+    return Recipe(**{f.name: getattr(options, f.name) for f in fields(Recipe) if f.name != "augmentation"}, augmentation=how)

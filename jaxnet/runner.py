@@ -5,6 +5,7 @@
 Every script in experiments/ calls `main`. The same options give the same result.json, `seconds` and `resumed` aside.
 """
 
+import argparse
 import csv
 import gc
 import importlib
@@ -30,7 +31,7 @@ from .checkpoint import describe_recipe, restore, save
 from .clock import Clock
 from .data import Splits, class_weights, load
 from .data.pictures import read_examples
-from .devices import enable_cache, use_platform
+from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_platform
 from .errors import InputError
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
 from .loop import Interrupted, train
@@ -43,8 +44,13 @@ from .run import Row, Run
 PACKAGES = ("jaxnet", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def main(experiment: str, defaults: Options, description: str, *, began: float, arguments: Sequence[str] | None = None) -> int:
-    """One experiment from the command line. Returns the exit status: 2 for bad input, 128 + signal when stopped."""
+def main(
+    experiment: str, defaults: Options | dict[str, Options], description: str, *, began: float, arguments: Sequence[str] | None = None
+) -> int:
+    """One experiment from the command line. Returns the exit status: 2 for bad input, 128 + signal when stopped.
+
+    defaults: of the options, or several of them by name, for --preset to choose from; the first one stands without it.
+    """
     clock = Clock(began)
     # What is imported by now stays to the end: no collection, nor the exit, need walk over it again (0.3 s).
     gc.freeze()
@@ -55,6 +61,8 @@ def main(experiment: str, defaults: Options, description: str, *, began: float, 
         if arguments[:1] == ["predict"]:
             predict_files(tyro.cli(PredictOptions, args=arguments[1:], prog=f"{name} predict"))
         else:
+            if isinstance(defaults, dict):
+                defaults, arguments = _preset(defaults, arguments)
             run_experiment(experiment, tyro.cli(Options, args=arguments, default=defaults, prog=name, description=description), clock)
     except InputError as error:
         console.error(str(error))
@@ -87,6 +95,11 @@ def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str,
         return finished
     console.data(splits)
     console.layers(model.name, layers)
+    plan = Plan()
+    if options.model == "cnn" and options.normalisation != "batch":
+        plan = plan_for_images(min(options.batch_size, len(splits.train)))
+    if plan.splits_batches:
+        console.say(f"each batch is split over {plan.devices} CPU devices, {plan.micro_batch or 'all'} examples at a time, to fit their caches")
 
     # Compiling needs no interpreter, so what comes later is imported, and compiled in its turn, meanwhile.
     ahead = threading.Thread(target=_prepare_what_follows, args=(model, splits, recipe), daemon=True)
@@ -99,7 +112,7 @@ def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str,
             first.append(epochs)
             show(epochs, row)
 
-        run = train(model, splits, recipe, jax.random.key(options.seed), out=out, weights=weights, watch=watch)
+        run = train(model, splits, recipe, jax.random.key(options.seed), out=out, weights=weights, watch=watch, plan=plan)
     ahead.join()
 
     parts = {name: part for name in ("train", "validation", "test") if len(part := getattr(splits, name))}
@@ -194,8 +207,22 @@ def predict_files(options: PredictOptions) -> None:
                 writer.writerow([path, row, run.classes[output.argmax()], *(f"{p:.6f}" for p in np.exp(output))])
 
 
+def _preset(presets: dict[str, Options], arguments: list[str]) -> tuple[Options, list[str]]:
+    """The defaults that --preset asks for, and the arguments that remain."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", default=next(iter(presets)))
+    given, rest = parser.parse_known_args(arguments)
+    if given.preset not in presets:
+        raise InputError(f"unknown preset {given.preset!r}; known are {', '.join(presets)}")
+    return presets[given.preset], rest
+
+
 def _prepare(options: Options) -> None:
     """Platform and cache, before JAX starts."""
+    try:
+        use_cpu_devices()  # one a core, so that the parts of a batch can run side by side
+    except InputError as error:
+        console.say(f"the CPU stays one device: {error}")
     if options.platform is not None:
         use_platform(options.platform)
     if options.precision == "bfloat16" and jax.default_backend() == "cpu":

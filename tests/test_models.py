@@ -63,7 +63,7 @@ def test_describe_counts_parameters(digits):
         (lambda: jaxnet.mlp((16, 0)), r"hidden is \(16, 0\); every width must be a whole number of at least 1"),
         (lambda: jaxnet.mlp((16,), activation="rule"), "unknown activation 'rule'; known are relu"),
         (lambda: jaxnet.mlp((16,), normalisation="group"), "unknown normalisation 'group'"),
-        (lambda: jaxnet.cnn(kernel=0), "kernel is 0"),
+        (lambda: jaxnet.cnn(kernel=0), r"kernel is \(0,\)"),
         (lambda: jaxnet.mlp().init(KEY, jnp.zeros((1, 3))), "does not know its number of outputs"),
     ],
 )
