@@ -250,7 +250,8 @@ def _gradient(
         inputs, y = splits.standardisation.inputs(x[rows].reshape(part, *shape)), train.y[rows]
         targets = _smoothed(recipe, _targets(splits, y))
         if recipe.augmentation is not None:
-            keys = jax.vmap(functools.partial(counted, state.order_key))(AUGMENT - ORDER + number * batch + places)
+            counts = np.uint32(AUGMENT - ORDER) + jnp.asarray(number * batch + places, jnp.uint32)
+            keys = jax.vmap(functools.partial(counted, state.order_key))(counts)
             inputs, targets = augmentations.augment(recipe.augmentation, keys, inputs, targets)
         key = counted(state.key, number if parts == 1 else number * parts + first // part)
 
