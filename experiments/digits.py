@@ -11,7 +11,7 @@ import sys
 from experiments import BEGAN
 from jaxnet.runner import Options, main
 
-DIGITS = Options(dataset="digits", hidden=(256, 128), dropout=0.2)
+DIGITS = Options(dataset="digits", hidden=(256, 128), epochs=30, dropout=0.2)
 
 if __name__ == "__main__":
     sys.exit(main("digits", DIGITS, __doc__, began=BEGAN))

@@ -1,7 +1,7 @@
 """How well does a network read the digits of MNIST?
 
-    python -m experiments.mnist --data-dir FOLDER                     with the four official files in FOLDER
-    python -m experiments.mnist --data-dir FOLDER --preset cnn        mlp (the default), cnn, best-mlp or fast
+python -m experiments.mnist --data-dir FOLDER                     with the four official files in FOLDER
+python -m experiments.mnist --data-dir FOLDER --preset cnn        mlp (the default), cnn, best-mlp or fast
 """
 
 import sys

@@ -6,7 +6,9 @@ from .data import Augmentation as Augmentation
 from .data import Dataset as Dataset
 from .data import Splits as Splits
 from .data import class_weights as class_weights
+from .data import folds as folds
 from .data import load as load
+from .data import prepare as prepare
 from .data import split as split
 from .devices import Plan as Plan
 from .devices import enable_cache as enable_cache

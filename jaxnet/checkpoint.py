@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from .data import Standardisation
+from .data import Column, Standardisation
 from .data.augmentation import NAMES, Augmentation
 from .errors import InputError
 from .recipe import NUMBERS, STRUCTURE, Recipe
@@ -60,6 +60,7 @@ def restore(path: str | Path) -> Run:
             classes=None if about["classes"] is None else tuple(map(str, about["classes"])),
             white=None if about["white"] is None else float(about["white"]),
             shape=tuple(map(int, about["shape"])),
+            columns=None if about["columns"] is None else tuple(_column(*column) for column in about["columns"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: not a run that jaxnet saved ({type(error).__name__}: {error})") from None
@@ -154,6 +155,10 @@ def _about(path: Path) -> dict[str, Any]:
     if not isinstance(about, dict) or about.pop("jaxnet", None) != FORMAT:
         raise InputError(f"{path}: not a checkpoint that this version of jaxnet wrote")
     return about
+
+
+def _column(name: str, categories: list[str] | None) -> Column:
+    return Column(str(name), None if categories is None else tuple(map(str, categories)))
 
 
 def _plain(tree: Any) -> Any:

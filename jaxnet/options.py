@@ -1,6 +1,6 @@
 """The options of a run, and the model and recipe they ask for."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,8 @@ from .data import Augmentation, augmentation
 from .models import Model, cnn, linear, mlp
 from .recipe import Recipe
 
+STEPS = 2000  # of a training whose number of epochs is not given
+READING = ("data_dir", "validation", "test", "task", "label", "groups", "order", "ignore", "image_size")  # as `load` has them
 PLACES = ("out", "resume", "platform", "data_dir", "cache")  # where a run happens, not what it is
 
 
@@ -18,13 +20,25 @@ class Options:
     """Every option of a run."""
 
     dataset: str = "digits"
-    """digits, mnist, or an .npz file with x and y"""
+    """digits; mnist or another data set of TensorFlow Datasets; a table (.csv), arrays (.npz), or a folder of images"""
     data_dir: Path | None = None
-    """folder with the files of mnist"""
+    """folder of TensorFlow Datasets, or with the four files of mnist"""
     validation: float = 0.1
     """fraction to hold out for validation; 0 for none"""
     test: float = 0.2
     """fraction to hold out for the test, where the data set has no test set of its own"""
+    task: Literal["classification", "regression"] | None = None
+    """what the labels are; by default it is seen from them, and said why"""
+    label: str | None = None
+    """column of a table to learn; by default the last"""
+    groups: str | None = None
+    """column of a table, or array of an .npz file, of which no value may be in two parts"""
+    order: str | None = None
+    """column or array, such as a time, by which the last examples are the test set"""
+    ignore: tuple[str, ...] = ()
+    """columns of a table to leave out"""
+    image_size: tuple[int, int] | None = None
+    """height and width to which images in files are scaled"""
     model: Literal["mlp", "cnn", "linear"] = "mlp"
     """network; cnn is for images"""
     hidden: tuple[int, ...] = (128, 64)
@@ -45,8 +59,8 @@ class Options:
     """how a gradient becomes a step"""
     schedule: Literal["constant", "cosine", "warmup_cosine", "one_cycle"] = "one_cycle"
     """of the learning rate over the run"""
-    epochs: int = 30
-    """passes over the training set"""
+    epochs: int | None = None
+    """passes over the training set; by default as many as make about 2,000 steps"""
     batch_size: int = 64
     """examples a step"""
     learning_rate: float = 3e-3
@@ -102,11 +116,23 @@ class Options:
 
 
 @dataclass(frozen=True)
+class PrepareOptions:
+    """Prepare a data set of TensorFlow Datasets, once, so that it can be read from now on without TensorFlow."""
+
+    name: tyro.conf.Positional[str]
+    """as TensorFlow Datasets calls it"""
+    data_dir: Path | None = None
+    """where to keep it; by default where TensorFlow Datasets does"""
+    originals: Path | None = None
+    """folder with its original files, if they are not to be downloaded"""
+
+
+@dataclass(frozen=True)
 class PredictOptions:
     """Classes with probabilities, or values, for new examples, as CSV on standard output."""
 
     files: tyro.conf.Positional[tuple[Path, ...]]
-    """PNG images, or .npz files with an array x"""
+    """PNG or JPEG images, .npz files with an array x, or tables"""
     run: Path
     """folder of a finished run"""
     platform: Literal["cpu", "gpu", "tpu"] | None = None
@@ -123,6 +149,13 @@ def build_model(options: Options) -> Model:
             return cnn(options.channels, options.hidden, **shape, activation=options.activation, normalisation=options.normalisation)
         case "mlp":
             return mlp(options.hidden, activation=options.activation, normalisation=options.normalisation)
+
+
+def with_epochs(options: Options, examples: int) -> Options:
+    """The options with a number of epochs; if none was given, so many that a small data set trains as long as it needs."""
+    if options.epochs is not None:
+        return options
+    return replace(options, epochs=max(1, round(STEPS / -(-examples // max(1, options.batch_size)))))
 
 
 def build_recipe(options: Options) -> Recipe:

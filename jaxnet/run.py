@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from .data import Standardisation
+from .data import Column, Standardisation
 from .errors import InputError
 from .recipe import Recipe
 from .typing import Rebuilt
@@ -42,7 +42,7 @@ class Run:
     params, model_state: after the last epoch. best: those of lowest validation loss, None without validation.
     history: a Row of arrays, an entry an epoch, NaN after an early stop. epochs: how many were trained.
     diverged_at: the first step whose loss was not finite, or -1.
-    model, classes, white, shape: the model's name, and what its inputs and outputs mean.
+    model, classes, white, shape, columns: the model's name, and what its inputs and outputs mean.
     """
 
     params: PyTree
@@ -57,6 +57,7 @@ class Run:
     classes: tuple[str, ...] | None = field(metadata={"static": True})
     white: float | None = field(metadata={"static": True})
     shape: tuple[int, ...] = field(metadata={"static": True})
+    columns: tuple[Column, ...] | None = field(default=None, metadata={"static": True})
 
     @property
     def chosen(self) -> tuple[PyTree, PyTree]:

@@ -29,14 +29,15 @@ import tyro
 from . import folder
 from .checkpoint import describe_recipe, restore, save
 from .clock import Clock
-from .data import Splits, class_weights, load
-from .data.pictures import read_examples
+from .data import Splits, class_weights, load, overlaps, prepare
+from .data.images import read_examples
+from .data.table import SUFFIXES, encode, read_table
 from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_platform
 from .errors import InputError
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
 from .loop import Interrupted, train
 from .models import Model, describe
-from .options import PLACES, Options, PredictOptions, build_model, build_recipe
+from .options import PLACES, READING, Options, PredictOptions, PrepareOptions, build_model, build_recipe, with_epochs
 from .recipe import Recipe, check
 from .report import console
 from .run import Row, Run
@@ -60,6 +61,8 @@ def main(
         # tyro would let a default subcommand swallow options, so the first word decides.
         if arguments[:1] == ["predict"]:
             predict_files(tyro.cli(PredictOptions, args=arguments[1:], prog=f"{name} predict"))
+        elif arguments[:1] == ["prepare"]:
+            prepare_data(tyro.cli(PrepareOptions, args=arguments[1:], prog=f"{name} prepare"))
         else:
             if isinstance(defaults, dict):
                 defaults, arguments = _preset(defaults, arguments)
@@ -81,9 +84,13 @@ def main(
 def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str, Any]:
     """Train, judge and write one network; returns what result.json holds."""
     _prepare(options)
-    model, recipe = build_model(options), build_recipe(options)
+    model = build_model(options)
+    build_recipe(replace(options, epochs=options.epochs or 1))  # what cannot be meant is said before the data are read
     with clock.part("data"):
-        splits = load(options.dataset, data_dir=options.data_dir, validation=options.validation, test=options.test, seed=options.split_seed)
+        reading = {name: getattr(options, name) for name in READING}
+        splits = load(options.dataset, **reading, seed=options.split_seed)
+    options = with_epochs(options, len(splits.train))
+    recipe = build_recipe(options)
     check(recipe, has_validation=len(splits.validation) > 0)
     layers = describe(model, splits)
     settings = {name: value for name, value in asdict(options).items() if name not in PLACES}
@@ -94,19 +101,24 @@ def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str,
         console.say(f"finished already: {finished['verdict']}")
         return finished
     console.data(splits)
+    shared = overlaps(splits)
+    for overlap in shared:
+        console.say(f"beware: {overlap}, so what is measured on it is not of unseen examples")
     console.layers(model.name, layers)
     plan = Plan()
     if options.model == "cnn" and options.normalisation != "batch":
         plan = plan_for_images(min(options.batch_size, len(splits.train)))
     if plan.splits_batches:
-        console.say(f"each batch is split over {plan.devices} CPU devices, {plan.micro_batch or 'all'} examples at a time, to fit their caches")
+        console.say(
+            f"each batch is split over {plan.devices} CPU devices, {plan.micro_batch or 'all'} examples at a time, to fit their caches"
+        )
 
     # Compiling needs no interpreter, so what comes later is imported, and compiled in its turn, meanwhile.
     ahead = threading.Thread(target=_prepare_what_follows, args=(model, splits, recipe), daemon=True)
     ahead.start()
     weights = class_weights(splits.train) if options.balance else None
     first: list[int] = []
-    with clock.part("train"), console.progress(options.epochs) as show:
+    with clock.part("train"), console.progress(recipe.epochs) as show:
 
         def watch(epochs: int, row: Row) -> None:
             first.append(epochs)
@@ -123,7 +135,15 @@ def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str,
     console.result(metrics, splits.classes, ladder)
     result = {
         "experiment": experiment,
-        "dataset": {"name": splits.name, "shape": run.shape, "classes": splits.classes, "examples": {k: len(v) for k, v in parts.items()}},
+        "dataset": {
+            "name": splits.name,
+            "shape": run.shape,
+            "classes": splits.classes,
+            "examples": {k: len(v) for k, v in parts.items()},
+            "notes": splits.notes,
+            "columns": None if splits.columns is None else [column._asdict() for column in splits.columns],
+            "overlaps": [overlap._asdict() for overlap in shared],
+        },
         "model": {"name": model.name, "parameters": layers[-1][2]},
         "recipe": describe_recipe(recipe),
         "seed": options.seed,
@@ -200,11 +220,27 @@ def predict_files(options: PredictOptions) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["file", "row", "prediction", *(f"p({name})" for name in run.classes or ())])
     for path in options.files:
-        for row, output in enumerate(predict(model, run, read_examples(path, run.shape, run.white))):
+        for row, output in enumerate(predict(model, run, new_examples(path, run))):
             if run.classes is None:
                 writer.writerow([path, row, f"{output:.7g}"])
             else:
                 writer.writerow([path, row, run.classes[output.argmax()], *(f"{p:.6f}" for p in np.exp(output))])
+
+
+def new_examples(path: Path, run: Run) -> np.ndarray:
+    """The examples in a file, encoded as those that the network learned from."""
+    if run.columns is not None and path.suffix.lower() in SUFFIXES:
+        return encode(run.columns, read_table(path)[0], path).astype(np.float32)
+    return read_examples(path, run.shape, run.white)
+
+
+def prepare_data(options: PrepareOptions) -> None:
+    """Prepares a data set, and says where it is."""
+    folder_ = prepare(options.name, data_dir=options.data_dir, originals=options.originals)
+    console.say(
+        f"prepared in {folder_}; use it with --dataset {options.name}"
+        + (f" --data-dir {options.data_dir}" * (options.data_dir is not None))
+    )
 
 
 def _preset(presets: dict[str, Options], arguments: list[str]) -> tuple[Options, list[str]]:

@@ -317,6 +317,7 @@ def finish(model: Model, splits: Splits, recipe: Recipe, state: TrainState, hist
         classes=splits.classes,
         white=splits.train.white,
         shape=splits.train.x.shape[1:],
+        columns=splits.columns,
     )
 
 
@@ -395,7 +396,7 @@ def admit(
             raise InputError(f"the sample's count is {int(sample.count)}; give a number from 1 to {examples}")
         if not isinstance(sample.indices, jax.core.Tracer) and not np.isin(np.asarray(sample.indices), np.arange(examples)).all():
             raise InputError(f"the sample's indices must be row numbers from 0 to {examples - 1}")
-    seen = Splits(splits.train, splits.validation, NO_TEST, splits.standardisation)
+    seen = Splits(splits.train, splits.validation, NO_TEST, splits.standardisation, columns=splits.columns)
     return seen, as_float32(recipe), Extras(order_key, weights, sample)
 
 
@@ -407,7 +408,9 @@ def _check_plan(plan: Plan, batch: int, model_state: PyTree) -> None:
     if plan.devices < 1 or batch % plan.devices:
         raise InputError(f"{plan.devices} devices do not divide a batch of {batch}; give a plan that does")
     if plan.micro_batch is not None and (plan.micro_batch < 1 or batch // plan.devices % plan.micro_batch):
-        raise InputError(f"micro_batch {plan.micro_batch} does not divide the {batch // plan.devices} examples that a device gets of a batch")
+        raise InputError(
+            f"micro_batch {plan.micro_batch} does not divide the {batch // plan.devices} examples that a device gets of a batch"
+        )
 
 
 def _targets(splits: Splits, y: Num[Array | np.ndarray, " batch"]) -> Float[Array, "batch outputs"]:

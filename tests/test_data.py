@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.preprocessing import StandardScaler
 
 import jaxnet
-from jaxnet.data.sources import IDX_FILES
+from jaxnet.data.idx import FILES as IDX_FILES
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
 Y = np.arange(60) % 3

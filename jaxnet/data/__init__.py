@@ -1,9 +1,13 @@
 """Data: a Dataset, its Splits, and the sources they come from."""
 
 from .augmentation import Augmentation as Augmentation
+from .dataset import Column as Column
 from .dataset import Dataset as Dataset
 from .dataset import Splits as Splits
 from .dataset import Standardisation as Standardisation
 from .dataset import class_weights as class_weights
+from .overlap import overlaps as overlaps
+from .prepared import prepare as prepare
 from .sources import load as load
+from .splitting import folds as folds
 from .splitting import split as split

@@ -6,6 +6,8 @@ from numpy.typing import ArrayLike
 from ..errors import InputError
 from .dataset import Dataset
 
+FEW = 20  # whole numbers with up to this many different values are classes
+
 
 def dataset(x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = None, where: str = "") -> Dataset:
     """A Dataset of NumPy arrays from anything array-like. where: the file, named in every message."""
@@ -74,6 +76,37 @@ def fractions(validation: float, test: float | None, seed: int) -> None:
         raise InputError(f"test is {test}; give a fraction between 0 and 1: without a test set nothing can be judged")
     if validation + (test or 0) >= 1:
         raise InputError(f"validation {validation} and test {test} leave nothing to train on; their sum must be below 1")
+
+
+def task(labels: list[np.ndarray], wanted: str | None, where: str) -> tuple[str, str]:
+    """("classification" or "regression", why), from the labels of all parts. wanted: what the user said, or None.
+
+    Text is classes, numbers with decimal places are values. Whole numbers are classes if they are few, or if they
+    count 0, 1, ... or 1, 2, ... without a gap and each has 10 examples on average; else values.
+    """
+    if wanted not in (None, "classification", "regression"):
+        raise InputError(f"unknown task {wanted!r}; known are classification and regression")
+    text = [y.dtype.kind == "U" for y in labels]
+    if any(text) and not all(text):
+        raise InputError(f"{where}: some labels are text and some are not; give all of them as text, or all as numbers")
+    if all(text):
+        if wanted == "regression":
+            raise InputError(f"{where}: the labels are text, such as {labels[0].flat[0]!r}; a regression needs numbers")
+        return "classification", "the labels are text"
+    values = np.unique(np.concatenate([y.ravel() for y in labels]))
+    whole = values.dtype.kind in "biu" or (values.dtype.kind == "f" and bool(np.all(values == np.round(values))))
+    if not whole:
+        if wanted == "classification":
+            raise InputError(f"{where}: labels such as {values[values != np.round(values)][0]} are no classes; give whole numbers or text")
+        return "regression", "the labels are numbers with decimal places"
+    if wanted is not None:
+        return wanted, "that was asked for"
+    count, examples = len(values), sum(map(len, labels))
+    if count <= FEW:
+        return "classification", f"the labels are {count} different whole numbers; --task regression takes them as values"
+    if values[0] in (0, 1) and values[-1] - values[0] == count - 1 and examples >= 10 * count:
+        return "classification", f"the labels count {values[0]:g} to {values[-1]:g}; --task regression takes them as values"
+    return "regression", f"the labels are {count} different whole numbers; --task classification takes them as classes"
 
 
 def inputs(x: np.ndarray, at: str) -> np.ndarray:

@@ -78,12 +78,20 @@ class Standardisation(NamedTuple):
         return cls(*jax.device_put([np.float32(a) for a in moments]))
 
 
+class Column(NamedTuple):
+    """A column of a table: a number, or one of these categories, which become an input each that is 1 or 0."""
+
+    name: str
+    categories: tuple[str, ...] | None = None
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Splits:
     """One data set in the parts that a network learns from, is chosen with and is judged on.
 
     validation may be empty. target_sample: examples from where the network will be used, if there are any.
+    columns: what the inputs were made of, where they come from a table. notes: what was decided while it was read.
     """
 
     train: Dataset
@@ -92,6 +100,8 @@ class Splits:
     standardisation: Standardisation
     target_sample: Dataset | None = None
     name: str = field(default="arrays", metadata={"static": True})
+    columns: tuple[Column, ...] | None = field(default=None, metadata={"static": True})
+    notes: tuple[str, ...] = field(default=(), metadata={"static": True})
 
     @property
     def classes(self) -> tuple[str, ...] | None:

@@ -1,12 +1,18 @@
-"""Arrays in memory to Splits: deterministic in the seed, stratified by class, nothing used twice."""
+"""Arrays in memory to Splits: deterministic in the seed, stratified by class, by group or in order, nothing used twice."""
+
+from collections.abc import Iterator
+from dataclasses import replace
 
 import jax
 import numpy as np
+from jaxtyping import Int
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
 from . import checks
 from .dataset import Dataset, Splits, Standardisation
+
+Rows = Int[np.ndarray, " rows"]
 
 
 def split(
@@ -16,52 +22,121 @@ def split(
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
+    groups: ArrayLike | None = None,
+    order: ArrayLike | None = None,
     classes: tuple[str, ...] | None = None,
     name: str = "arrays",
 ) -> Splits:
     """Splits of examples in memory: integer or text labels are classes, floats a regression.
 
     x: (examples, ...); y: (examples,). validation, test: fractions of all examples; validation may be 0.
-    classes: names for the integer labels 0, 1, ...
-    Classes are spread evenly, each with at least one example in training. Raises InputError for what cannot be used.
+    groups: (examples,) whom or what an example is of; no group is in two parts, so the fractions are met as nearly as
+        whole groups allow. order: (examples,) such as times; the last are the test set, those before them the
+        validation set, and equal ones are in one part. classes: names for the integer labels 0, 1, ...
+    Without groups or order, classes are spread evenly, each with at least one example in training.
+    Raises InputError for what cannot be used.
     """
     checks.fractions(validation, test, seed)
     data = checks.dataset(x, y, classes=classes)
-    parts = _parts(np.asarray(data.y), data.classes is not None, (test, validation), seed)
-    test_rows, validation_rows, train_rows = parts
+    test_rows, validation_rows, train_rows = partition(data, (test, validation), seed, groups=groups, order=order)
     return assemble(*(take(data, rows) for rows in (train_rows, validation_rows, test_rows)), name=name)
 
 
-def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """(the rest, a stratified part of it)."""
-    if fraction == 0:
-        return data, take(data, slice(0, 0))
-    part, rest = _parts(np.asarray(data.y), data.classes is not None, (fraction,), seed)
+def folds(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    count: int = 5,
+    validation: float = 0.1,
+    seed: int = 0,
+    groups: ArrayLike | None = None,
+    classes: tuple[str, ...] | None = None,
+    name: str = "arrays",
+) -> Iterator[Splits]:
+    """Splits for cross-validation, one after the other: each example is in the test set of exactly one.
+
+    count: how many. validation: fraction of each fold's other examples. The rest is as in `split`.
+    """
+    checks.fractions(validation, None, seed)
+    data = checks.dataset(x, y, classes=classes)
+    codes = None if groups is None else _codes(groups, len(data), "groups")
+    units = len(data) if codes is None else int(codes.max()) + 1
+    if not 2 <= count <= units:
+        raise InputError(f"count is {count}; give from 2 folds to one a{' group' if groups is not None else 'n example'}: {units}")
+    rng = np.random.default_rng(seed)
+    if codes is None:
+        parts = np.array_split(_line(np.asarray(data.y), data.classes is not None, rng, keep_first=False), count)
+    else:
+        sizes = np.bincount(codes)
+        filled, fold_of = np.zeros(count, int), np.empty(units, int)
+        # The largest first, each to the fold with the fewest examples so far.
+        for group in sorted(rng.permutation(units), key=lambda group: -sizes[group]):
+            fold_of[group] = filled.argmin()
+            filled[filled.argmin()] += sizes[group]
+        parts = [np.flatnonzero(fold_of[codes] == fold) for fold in range(count)]
+
+    def each() -> Iterator[Splits]:
+        for number, rows in enumerate(parts):
+            rest = np.setdiff1d(np.arange(len(data)), rows)
+            own = None if codes is None else codes[rest]
+            held_out, training = partition(take(data, rest), (validation,), seed + number, groups=own)
+            chosen = (take(data, rest[training]), take(data, rest[held_out]), take(data, np.sort(rows)))
+            yield assemble(*chosen, name=f"{name}, fold {number + 1} of {count}")
+
+    return each()
+
+
+def hold_out(
+    data: Dataset, fraction: float, seed: int, *, groups: ArrayLike | None = None, order: ArrayLike | None = None
+) -> tuple[Dataset, Dataset]:
+    """(the rest, a part of it)."""
+    part, rest = partition(data, (fraction,), seed, groups=groups, order=order)
     return take(data, rest), take(data, part)
 
 
-def assemble(train: Dataset, validation: Dataset, test: Dataset, *, name: str, where: str = "") -> Splits:
+def partition(
+    data: Dataset, fractions: tuple[float, ...], seed: int, *, groups: ArrayLike | None = None, order: ArrayLike | None = None
+) -> list[Rows]:
+    """Row numbers of one part a fraction, and of the rest, each in ascending order."""
+    n, rng = len(data), np.random.default_rng(seed)
+    if groups is not None and order is not None:
+        raise InputError("groups and order were given; a split can go by one of them")
+    if groups is not None:
+        parts = _by_group(_codes(groups, n, "groups"), fractions, rng)
+    elif order is not None:
+        parts = _in_order(_codes(order, n, "order"), fractions)
+    else:
+        sizes = [round(fraction * n) for fraction in fractions]
+        parts = np.split(_line(np.asarray(data.y), data.classes is not None, rng), np.cumsum(sizes))
+    wanted = [fraction > 0 for fraction in fractions] + [True]
+    if any(want and len(part) == 0 for part, want in zip(parts, wanted, strict=True)):
+        raise InputError(
+            f"{n} examples in parts of {', '.join(f'{f:g}' for f in fractions)} leave an empty part; give more examples or other fractions"
+        )
+    return [np.sort(part) for part in parts]
+
+
+def assemble(train: Dataset, validation: Dataset, test: Dataset, *, name: str, where: str = "", **about: object) -> Splits:
     """Splits of given parts, on the device, with the training set's standardisation. where: the file, named in messages."""
     checks.parts(train, validation, test, where=where)
     standardisation = Standardisation.of(train)
     # device_put and not jnp.asarray, which compiles a program for every shape.
-    placed = (Dataset(jax.device_put(d.x), jax.device_put(d.y), d.classes, d.white) for d in (train, validation, test))
-    return Splits(*placed, standardisation=standardisation, name=name)
+    placed = (replace(d, x=jax.device_put(d.x), y=jax.device_put(d.y)) for d in (train, validation, test))
+    return Splits(*placed, standardisation=standardisation, name=name, **about)  # pyrefly: ignore[bad-argument-type]
 
 
-def take(data: Dataset, rows: np.ndarray | slice) -> Dataset:
+def take(data: Dataset, rows: Rows | slice) -> Dataset:
     """Some of the examples."""
-    return Dataset(data.x[rows], data.y[rows], data.classes, data.white)
+    return replace(data, x=data.x[rows], y=data.y[rows])
 
 
-def _parts(y: np.ndarray, stratified: bool, fractions: tuple[float, ...], seed: int) -> list[np.ndarray]:
-    """Row numbers of one part a fraction, and of the rest, each in ascending order.
+def _line(y: np.ndarray, stratified: bool, rng: np.random.Generator, *, keep_first: bool = True) -> Rows:
+    """All rows in an order whose every stretch has nearly the same shares of each class.
 
-    Every example gets a place in (0, 1): its rank within its class, over the class's size. Cutting this line
-    gives parts of exact size with nearly the same shares of each class. The first of each class stands at the end
-    of the line, where the training set is.
+    Every example gets a place in (0, 1): its rank within its class, over the class's size. keep_first: the first of
+    each class stands at the end of the line, where the training set is.
     """
-    rng, n = np.random.default_rng(seed), len(y)
+    n = len(y)
     place = rng.permutation(n) / n
     if stratified:
         by_class = np.lexsort((place, y))
@@ -70,11 +145,55 @@ def _parts(y: np.ndarray, stratified: bool, fractions: tuple[float, ...], seed: 
         rank = np.concatenate([np.arange(count) for count in counts])
         size = np.repeat(counts, counts)
         place = np.empty(n)
-        place[by_class] = np.where(rank == 0, 2.0, (rank - rng.random(n)) / size)
-    line = np.argsort(place, kind="stable")
-    sizes = [round(fraction * n) for fraction in fractions]
-    if sum(sizes) >= n or 0 in [size for size, fraction in zip(sizes, fractions, strict=True) if fraction > 0]:
+        place[by_class] = np.where((rank == 0) & keep_first, 2.0, (rank - rng.random(n)) / size)
+    return np.argsort(place, kind="stable")
+
+
+def _by_group(codes: np.ndarray, fractions: tuple[float, ...], rng: np.random.Generator) -> list[Rows]:
+    """Whole groups in random order, taken into a part as long as that brings it nearer to its size."""
+    sizes, parts = np.bincount(codes), 1 + sum(fraction > 0 for fraction in fractions)
+    if len(sizes) < parts:
         raise InputError(
-            f"{n} examples in parts of {', '.join(f'{f:g}' for f in fractions)} leave an empty part; give more examples or other fractions"
+            f"all {len(codes)} examples are of {len(sizes)} group{'s' * (len(sizes) > 1)}; {parts} parts by group need at least {parts}"
         )
-    return [np.sort(part) for part in np.split(line, np.cumsum(sizes))]
+    left, taken = list(rng.permutation(len(sizes))), []
+    for number, fraction in enumerate(fractions):
+        wanted, chosen, filled = fraction * len(codes), [], 0
+        still = sum(f > 0 for f in fractions[number + 1 :]) + 1  # parts that need a group of their own after this one
+        for group in list(left):
+            if len(left) > still and fraction > 0 and (not chosen or filled + sizes[group] / 2 <= wanted):
+                chosen.append(group)
+                left.remove(group)
+                filled += sizes[group]
+            if filled >= wanted:
+                break
+        taken.append(chosen)
+    return [np.flatnonzero(np.isin(codes, chosen)) for chosen in [*taken, left]]
+
+
+def _in_order(codes: np.ndarray, fractions: tuple[float, ...]) -> list[Rows]:
+    """The last are the first part, those before them the second, and so on; equal ones stay together."""
+    line = np.argsort(codes, kind="stable")[::-1]
+    borders = np.flatnonzero(np.diff(codes[line]) != 0) + 1  # places where a cut divides no equal ones
+    if len(borders) < sum(fraction > 0 for fraction in fractions):
+        raise InputError(f"order has {len(borders) + 1} different values in {len(codes)} examples, too few for parts in order")
+    cuts, place = [], 0
+    for fraction in fractions:
+        if fraction > 0:
+            free = borders[borders > place]
+            aim = place + fraction * len(codes)
+            place = int(free[np.abs(free - aim).argmin()]) if len(free) else len(codes)
+        cuts.append(place)
+    return np.split(line, cuts)
+
+
+def _codes(values: ArrayLike, examples: int, what: str) -> np.ndarray:
+    """Each value's rank among the different ones."""
+    values = np.asarray(values)
+    if values.shape != (examples,):
+        raise InputError(f"{what} has shape {values.shape}; give one value an example: ({examples},)")
+    if values.dtype.kind == "O":
+        raise InputError(f"{what} must hold numbers, text or times, but is of type object")
+    if (missing := np.flatnonzero(values != values)).size:  # NaN and NaT are not equal to themselves
+        raise InputError(f"{what} has no value in row {missing[0]}; fill the gap, or remove the row")
+    return np.unique(values, return_inverse=True)[1]

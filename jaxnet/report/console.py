@@ -30,6 +30,8 @@ def data(splits: Splits) -> None:
     shape = "x".join(map(str, splits.train.x.shape[1:]))
     kind = "a regression" if splits.classes is None else f"{len(splits.classes)} classes"
     say(f"{splits.name}: {shape} {splits.train.x.dtype}, {kind}; {parts}")
+    for note in splits.notes:
+        say(f"  {note}")
 
 
 def layers(name: str, rows: Sequence[tuple[str, str, int]]) -> None:
