@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -48,6 +48,41 @@ class Model(NamedTuple):
     apply: Apply
     name: str = "custom"
     for_outputs: Callable[[int], "Model"] | None = None
+
+    @staticmethod
+    def from_linen(module: Any, *, flags: Mapping[str, bool] | None = None, name: str | None = None) -> "Model":
+        """The Model of a Flax Linen module. Equal modules give the very same model.
+
+        module: called as module(inputs). It hears whether this is training through the keywords of its call or the fields
+        that it has of train, training, is_training, deterministic, eval and use_running_average.
+        flags: further such words, with their values in training.
+        """
+        from .adapters import from_linen
+
+        return from_linen(module, flags, name)
+
+    @staticmethod
+    def from_nnx(constructor: Callable[..., Any], *, name: str | None = None) -> "Model":
+        """The Model of a Flax NNX module. The same constructor gives the very same model.
+
+        constructor: rngs -> nnx.Module, such as lambda rngs: Net(10, rngs=rngs). It hears whether this is training through
+        its train and eval methods, and through the keywords of its call as in from_linen.
+        """
+        from .adapters import from_nnx
+
+        return from_nnx(constructor, name)
+
+    @staticmethod
+    def from_equinox(constructor: Callable[..., Any], *, name: str | None = None) -> "Model":
+        """The Model of an Equinox module. The same constructor gives the very same model.
+
+        constructor: key -> eqx.Module, of one example, called as module(x) or module(x, key=key); a module with eqx.nn.State
+        as module(x, state) to give (outputs, state). The axis of examples is called "batch". In evaluation it is in
+        inference mode, in training as it was made.
+        """
+        from .adapters import from_equinox
+
+        return from_equinox(constructor, name)
 
 
 def mlp(hidden: Sequence[int] = (128, 64), *, activation: str = "relu", normalisation: str | None = None) -> Model:
