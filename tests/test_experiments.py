@@ -32,6 +32,7 @@ ENVIRONMENT = {
     "JAX_COMPILATION_CACHE_DIR": str(CACHE),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "COLUMNS": "150",
+    "TFDS_DATA_DIR": "none",
 }
 
 
@@ -211,12 +212,12 @@ def _write_npz(folder, **arrays):
 
 X, Y = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32), np.arange(60) % 3
 BAD_INPUT = {
-    "name": (lambda p: ("--dataset", "digitz"), "unknown data set 'digitz'. Did you mean 'digits'?"),
+    "name": (lambda p: ("--dataset", "digitz"), "there is no data set 'digitz' in the package"),
     "missing": (lambda p: ("--dataset", p / "none.npz"), "none.npz: no such file"),
     "nan": (lambda p: ("--dataset", _write_npz(p, x=X * np.nan, y=Y)), "data.npz: x has 180 values that are not finite"),
     "one class": (lambda p: ("--dataset", _write_npz(p, x=X, y=Y * 0)), "data.npz: all 42 training examples are of one class ('0')"),
     "class missing": (lambda p: ("--dataset", _write_npz(p, x=X, y=Y * 2)), "data.npz: class '1' (label 1) has no example"),
-    "mnist": (lambda p: ("--dataset", "mnist"), "no folder was given: put train-images-idx3-ubyte.gz"),
+    "mnist": (lambda p: ("--dataset", "mnist"), "put its four files train-images-idx3-ubyte.gz"),
     "hidden": (lambda p: ("--hidden", 0), "hidden is (0,); every width"),
     "epochs": (lambda p: ("--epochs", 0), "epochs is 0"),
     "optimizer": (lambda p: ("--optimizer", "adma"), "adma"),

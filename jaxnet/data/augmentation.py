@@ -1,23 +1,24 @@
 """Augmentation: training examples changed anew each time they are seen, inside the compiled step.
 
-    noise -> coordinates -> one bilinear reading of the image      shift, rotate, scale, elastic
-          -> noise, cutout -> mixup
+    coordinates -> one bilinear reading of the image      shift, rotate, scale, elastic
+                -> noise -> cutout -> mixup
 
-Every example has a key of its own, so that what happens to it does not depend on how a batch is split.
+Every example has a key of its own, so that but for mixup nothing depends on how a batch is split.
 """
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, UInt8
 
 from ..errors import InputError
 from ..typing import Number
 
-SMOOTHNESS = 7  # an elastic displacement varies over this share of the image: 4 pixels of 28, as in Simard et al. 2003
+SMOOTHNESS = 7  # elastic displacements are correlated over 1/7 of the image: 4 pixels of 28, as in Simard et al. 2003
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @jax.tree_util.register_dataclass
@@ -31,7 +32,7 @@ class Augmentation:
     noise: standard deviation of normal noise, in standard deviations of the inputs; also for tables.
     cutout: side of a square that is set to the mean, pixels (DeVries & Taylor 2017).
     mixup: alpha; inputs and targets are mixed with those of the next example, with a share from Beta(alpha, alpha)
-    (Zhang et al. 2018, eq. 1); also for tables.
+    (Zhang et al. 2018, eq. 1); also for tables. Where a plan splits the batch, the next one is of the same part.
     """
 
     shift: Number | None = None
@@ -44,7 +45,8 @@ class Augmentation:
 
 
 NAMES = tuple(f.name for f in fields(Augmentation))
-OF_IMAGES = ("shift", "rotate", "scale", "elastic", "cutout")
+OF_COORDINATES = ("shift", "rotate", "scale", "elastic")
+OF_IMAGES = (*OF_COORDINATES, "cutout")
 
 
 def augment(
@@ -55,63 +57,65 @@ def augment(
     keys: one an example. Beyond its border an image goes on as at its border. Raises InputError where images are
     needed and the inputs are none.
     """
-    wanted = [name for name in OF_IMAGES if getattr(how, name) is not None]
-    if wanted and inputs.ndim not in (3, 4):
-        raise InputError(f"{' and '.join(wanted)} change images, but an example has shape {inputs.shape[1:]}; leave them out")
-    draw = jax.vmap(lambda key: jax.random.uniform(key, (7,), minval=-1.0))(keys)
-    if any(getattr(how, name) is not None for name in ("shift", "rotate", "scale", "elastic")):
-        inputs = resample(inputs, *_coordinates(how, keys, draw, *inputs.shape[1:3]))
+    check(how, inputs.shape[1:])
+    for_draw, for_elastic, for_noise, for_mixup = jax.vmap(lambda key: jax.random.split(key, 4), out_axes=1)(keys)
+    draw = jax.vmap(lambda key: jax.random.uniform(key, (6,), minval=-1.0))(for_draw)
+    if any(getattr(how, name) is not None for name in OF_COORDINATES):
+        inputs = resample(inputs, _coordinates(how, draw, for_elastic, *inputs.shape[1:3]))
     if how.noise is not None:
-        normal = jax.vmap(lambda key: jax.random.normal(_stream(key, 1), inputs.shape[1:]))(keys)
+        normal = jax.vmap(lambda key: jax.random.normal(key, inputs.shape[1:]))(for_noise)
         inputs = inputs + normal * how.noise
     if how.cutout is not None:
-        height, width = inputs.shape[1:3]
-        centres = jnp.floor((draw[:, 4:6] + 1) / 2 * np.array([[height, width]], np.float32))
+        centres = jnp.floor((draw[:, 4:] + 1) / 2 * np.array([inputs.shape[1:3]], np.float32))
         inputs = cut_out(inputs, centres, how.cutout)
     if how.mixup is not None:
         alpha = jnp.maximum(how.mixup, 1e-3)
-        share = jax.vmap(lambda key: jax.random.beta(_stream(key, 2), alpha, alpha))(keys)
-        # The larger share is the example's own: by symmetry of the Beta the same mixtures, with theirs for its own.
+        share = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha))(for_mixup)
+        # An example keeps the larger share, so that its own label is the one to get right. Beta(alpha, alpha) is
+        # symmetric: a pair is mixed as often in each proportion as before, only that it counts as the other's.
         share = jnp.where(jnp.asarray(how.mixup) > 0, jnp.maximum(share, 1 - share), 1.0)
         inputs, targets = mix_up(inputs, share), mix_up(targets, share)
     return inputs, targets
 
 
-def resample(
-    images: Float[Array, "batch height width ..."], rows: Float[Array, "batch h w"], columns: Float[Array, "batch h w"]
-) -> Float[Array, "batch h w ..."]:
-    """Images read at real-valued coordinates, in pixels: bilinear, and beyond the border as at the border."""
-    batch, height, width, *channels = images.shape
-    flat = images.reshape(batch * height * width, *channels)
+def resample(images: Float[Array, "batch height width ..."], at: Float[Array, "batch 2 h w"]) -> Float[Array, "batch h w ..."]:
+    """Images read at (rows, columns), in pixels and between them: bilinear, and beyond the border as at the border."""
 
     def corner(at: Array, size: int) -> tuple[Array, Array, int]:
-        """Whole part, fraction, and the step to the next pixel."""
+        """The pixel before, the way beyond it, and the step to the pixel after."""
         at = jnp.clip(at, 0, size - 1)
-        whole = jnp.minimum(at.astype(jnp.int32), max(size - 2, 0))
-        return whole, at - whole, min(size - 1, 1)
+        before = jnp.minimum(at.astype(jnp.int32), max(size - 2, 0))
+        return before, at - before, min(size - 1, 1)
 
-    (top, down, below), (left, across, right) = corner(rows, height), corner(columns, width)
-    place = jnp.arange(batch)[:, None, None] * (height * width) + top * width + left
-    down, across = (a.reshape(*a.shape, *[1] * len(channels)) for a in (down, across))
+    def one(image: Array, at: Array) -> Array:
+        (top, down, below), (left, across, right) = (corner(at[axis], image.shape[axis]) for axis in (0, 1))
+        down, across = (a.reshape(*a.shape, *[1] * (image.ndim - 2)) for a in (down, across))
 
-    def read(offset: int) -> Array:
-        return flat.at[place + offset].get(mode="promise_in_bounds")
+        def read(row: Array, column: Array) -> Array:
+            return image.at[row, column].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
-    upper = read(0) * (1 - across) + read(right) * across
-    lower = read(below * width) * (1 - across) + read(below * width + right) * across
-    return upper * (1 - down) + lower * down
+        upper = read(top, left) * (1 - across) + read(top, left + right) * across
+        lower = read(top + below, left) * (1 - across) + read(top + below, left + right) * across
+        return upper * (1 - down) + lower * down
+
+    return jax.vmap(one)(images, at)
 
 
 def affine(
     height: int, width: int, shift: Float[Array, "batch 2"], degrees: Float[Array, " batch"], scale: Float[Array, " batch"]
-) -> tuple[Float[Array, "batch h w"], Float[Array, "batch h w"]]:
-    """(rows, columns) to read images at, so that they come out scaled, then turned about their centre, then shifted."""
+) -> Float[Array, "batch 2 h w"]:
+    """(rows, columns) to read images at, so that they come out scaled and turned about their centre, then shifted.
+
+    degrees: positive ones turn the first axis (down) towards the second (right), as in `scipy.ndimage.rotate`.
+    """
     angle = jnp.deg2rad(degrees)
-    cosine, sine = ((f(angle) / scale)[:, None, None] for f in (jnp.cos, jnp.sin))
-    middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
-    row = jnp.arange(height, dtype=jnp.float32)[None, :, None] - middle_row - shift[:, 0, None, None]
-    column = jnp.arange(width, dtype=jnp.float32)[None, None, :] - middle_column - shift[:, 1, None, None]
-    return cosine * row + sine * column + middle_row, cosine * column - sine * row + middle_column
+    cosine, sine = jnp.cos(angle) / scale, jnp.sin(angle) / scale
+    turn = jnp.stack([cosine, sine, -sine, cosine], -1).reshape(-1, 2, 2)
+    middle = np.array([[(height - 1) / 2, (width - 1) / 2]], np.float32)
+    origin = middle - jnp.einsum("bij,bj->bi", turn, middle + shift, precision="highest")
+    # As one product: what is a number an example would otherwise be computed anew for every pixel.
+    pixels = np.stack([*np.indices((height, width)), np.ones((height, width))]).astype(np.float32)
+    return jnp.einsum("bij,jhw->bihw", jnp.concatenate([turn, origin[:, :, None]], -1), pixels, precision="highest")
 
 
 def smooth(lattice: Float[Array, "... rows columns"], height: int, width: int, sigma: float) -> Float[Array, "... h w"]:
@@ -121,7 +125,7 @@ def smooth(lattice: Float[Array, "... rows columns"], height: int, width: int, s
     to 1e-3: the sum of the squared Gaussians is pi.
     """
     down, across = (_gaussian(size, points, sigma) for size, points in ((height, lattice.shape[-2]), (width, lattice.shape[-1])))
-    return jnp.einsum("hr,...rc,wc->...hw", down, lattice, across) / math.sqrt(math.pi)
+    return jnp.einsum("hr,...rc,wc->...hw", down, lattice, across, precision="highest") / math.sqrt(math.pi)
 
 
 def cut_out(
@@ -147,30 +151,34 @@ def check(how: Augmentation, shape: tuple[int, ...] | None = None) -> None:
     """Raise InputError for strengths that cannot be meant, or that need images where an example has another shape."""
     for name in NAMES:
         value = getattr(how, name)
+        if np.ndim(value):
+            raise InputError(f"{name} has shape {np.shape(value)}; give one number, and many through jax.vmap")
         if value is None or isinstance(value, jax.core.Tracer):
             continue
-        if np.ndim(value) or not np.isfinite(np.float32(value)) or value < 0:
-            raise InputError(f"{name} is {value}; give a finite number of at least 0, or None")
+        if np.asarray(value).dtype.kind not in "fiu" or not 0 <= value <= LARGEST:
+            raise InputError(f"{name} is {value!r}; give a finite number of at least 0, or None")
     wanted = [name for name in OF_IMAGES if getattr(how, name) is not None]
     if wanted and shape is not None and len(shape) not in (2, 3):
         raise InputError(f"{' and '.join(wanted)} change images, but an example has shape {shape}; leave them out")
 
 
-def _coordinates(how: Augmentation, keys: Array, draw: Array, height: int, width: int) -> tuple[Array, Array]:
+def _coordinates(
+    how: Augmentation, draw: Float[Array, "batch 6"], keys: Key[Array, " batch"], height: int, width: int
+) -> Float[Array, "batch 2 h w"]:
+    """Where to read the images. draw: uniform from -1 to 1. keys: of the elastic displacement."""
     none = jnp.zeros(len(draw))
     shift = jnp.zeros((len(draw), 2)) if how.shift is None else draw[:, :2] * how.shift
     degrees = none if how.rotate is None else draw[:, 2] * how.rotate
     scale = none + 1 if how.scale is None else jnp.exp(draw[:, 3] * jnp.log1p(how.scale))
-    rows, columns = affine(height, width, shift, degrees, scale)
+    at = affine(height, width, shift, degrees, scale)
     if how.elastic is None:
-        return rows, columns
+        return at
     sigma = max(height, width) / SMOOTHNESS
     points = [math.ceil((size - 1) / sigma) + 5 for size in (height, width)]
     # 8 bits a number are enough here, and a quarter of the work.
-    bits = jax.vmap(lambda key: jax.random.bits(_stream(key, 3), (2, *points), jnp.uint8))(keys)
+    bits = jax.vmap(lambda key: _bytes(key, 2 * math.prod(points)))(keys)
     impulses = (bits.astype(jnp.float32) - 127.5) / math.sqrt((256**2 - 1) / 12)
-    field_ = smooth(impulses, height, width, sigma) * how.elastic
-    return rows + field_[:, 0], columns + field_[:, 1]
+    return at + smooth(impulses.reshape(-1, 2, *points), height, width, sigma) * how.elastic
 
 
 def _gaussian(size: int, points: int, sigma: float) -> Float[np.ndarray, "size points"]:
@@ -179,5 +187,6 @@ def _gaussian(size: int, points: int, sigma: float) -> Float[np.ndarray, "size p
     return np.exp(-(distance**2) / 2).astype(np.float32)
 
 
-def _stream(key: Key[Array, ""], number: int) -> Key[Array, ""]:
-    return jax.random.fold_in(key, number)
+def _bytes(key: Key[Array, ""], count: int) -> UInt8[Array, " count"]:
+    """Uniform bytes; `jax.random.bits` would throw away three quarters of each word."""
+    return jax.lax.bitcast_convert_type(jax.random.bits(key, (-(-count // 4),)), jnp.uint8).reshape(-1)[:count]

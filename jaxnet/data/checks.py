@@ -91,7 +91,7 @@ def task(labels: list[np.ndarray], wanted: str | None, where: str) -> tuple[str,
         raise InputError(f"{where}: some labels are text and some are not; give all of them as text, or all as numbers")
     if all(text):
         if wanted == "regression":
-            raise InputError(f"{where}: the labels are text, such as {labels[0].flat[0]!r}; a regression needs numbers")
+            raise InputError(f"{where}: the labels are text, such as {str(labels[0].flat[0])!r}; a regression needs numbers")
         return "classification", "the labels are text"
     values = np.unique(np.concatenate([y.ravel() for y in labels]))
     whole = values.dtype.kind in "biu" or (values.dtype.kind == "f" and bool(np.all(values == np.round(values))))

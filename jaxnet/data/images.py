@@ -67,10 +67,10 @@ def complete(data: dict[str, Dataset], reading: Reading) -> tuple[Dataset, Datas
     if "test" in data:
         train, validation = hold_out(train, reading.validation, reading.seed)
         return train, validation, data["test"]
-    checks.fractions(reading.validation, reading.test, reading.seed)
     if "validation" in data:
         train, test = hold_out(train, reading.test, reading.seed)
         return train, data["validation"], test
+    checks.fractions(reading.validation, reading.test, reading.seed)
     test, validation, rest = partition(train, (reading.test, reading.validation), reading.seed)
     return take(train, rest), take(train, validation), take(train, test)
 
@@ -78,7 +78,7 @@ def complete(data: dict[str, Dataset], reading: Reading) -> tuple[Dataset, Datas
 def decode(pictures: Sequence[Path] | Sequence[bytes], names: Sequence[str], size: tuple[int, int] | None) -> np.ndarray:
     """The pixels of PNG or JPEG images, (images, height, width[, 3]) uint8; scaled to size if given, else all of one size."""
     with ThreadPoolExecutor() as pool:  # Pillow decodes without the interpreter lock
-        opened = list(pool.map(lambda pair: _open(*pair, size), zip(pictures, names, strict=True)))
+        opened = list(pool.map(_open, pictures, names, [size] * len(names)))
     shapes = {image.shape[:2]: name for image, name in zip(opened, names, strict=True)}
     if len(shapes) > 1:
         (a, first), (b, second), *_ = shapes.items()

@@ -118,7 +118,7 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def map_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file that `write_npz` wrote, mapped into memory and not read. Raises one of UNREADABLE."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED:

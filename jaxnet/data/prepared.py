@@ -110,8 +110,8 @@ def _missing(name: str, given: Path | None, root: Path, hint: str) -> str:
         )
     where = f"{root} (--data-dir)" if given is not None else f"{root}, and no --data-dir (data_dir=) was given"
     return (
-        f"there is no data set {name!r} in the package, nor prepared in {where}.{hint} If TensorFlow Datasets knows it, prepare it once "
-        f"with `python -m experiments.train prepare {name}` (jaxnet.prepare), which needs: pip install tensorflow importlib_resources{files}"
+        f"there is no data set {name!r} in the package, nor prepared in {where}.{hint} If TensorFlow Datasets knows it, prepare it "
+        f"once: pip install tensorflow importlib_resources; python -m experiments.train prepare {name} (jaxnet.prepare){files}"
     )
 
 
@@ -147,11 +147,12 @@ def _decoded(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str,
         for part in PARTS:
             if part not in builder.info.splits:
                 continue
-            source = builder.as_data_source(part, decoders={image: tfds.decode.SkipDecoding()})
+            source: Any = builder.as_data_source(split=part, decoders={image: tfds.decode.SkipDecoding()})
             pixels, labels = [], []
-            for rows in _progress(range(0, len(source), CHUNK), f"decoding {name} ({part})"):
-                examples = source.__getitems__(range(rows, min(rows + CHUNK, len(source))))
-                names = [f"{folder}: example {rows + i} of {part}" for i in range(len(examples))]
+            for first in _progress(range(0, len(source), CHUNK), f"decoding {name} ({part})"):
+                rows = range(first, min(first + CHUNK, len(source)))
+                examples = source.__getitems__(rows)
+                names = [f"{folder}: example {row} of {part}" for row in rows]
                 pixels.append(decode([example[image] for example in examples], names, size))
                 labels += [example[label] for example in examples]
             if min(labels, default=0) < 0:

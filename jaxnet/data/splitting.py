@@ -64,23 +64,27 @@ def folds(
     if not 2 <= count <= units:
         raise InputError(f"count is {count}; give from 2 folds to one a{' group' if groups is not None else 'n example'}: {units}")
     rng = np.random.default_rng(seed)
+    fold_of = np.empty(units, int)
     if codes is None:
-        parts = np.array_split(_line(np.asarray(data.y), data.classes is not None, rng, keep_first=False), count)
+        # In turn, class by class, so that no two folds differ by more than one, in all nor in any class.
+        line = rng.permutation(units)
+        line = line if data.classes is None else line[np.argsort(np.asarray(data.y)[line], kind="stable")]
+        fold_of[line] = np.arange(units) % count
     else:
         sizes = np.bincount(codes)
-        filled, fold_of = np.zeros(count, int), np.empty(units, int)
+        filled = np.zeros(count, int)
         # The largest first, each to the fold with the fewest examples so far.
         for group in sorted(rng.permutation(units), key=lambda group: -sizes[group]):
             fold_of[group] = filled.argmin()
             filled[filled.argmin()] += sizes[group]
-        parts = [np.flatnonzero(fold_of[codes] == fold) for fold in range(count)]
+        fold_of = fold_of[codes]
 
     def each() -> Iterator[Splits]:
-        for number, rows in enumerate(parts):
-            rest = np.setdiff1d(np.arange(len(data)), rows)
+        for number in range(count):
+            rows, rest = np.flatnonzero(fold_of == number), np.flatnonzero(fold_of != number)
             own = None if codes is None else codes[rest]
             held_out, training = partition(take(data, rest), (validation,), seed + number, groups=own)
-            chosen = (take(data, rest[training]), take(data, rest[held_out]), take(data, np.sort(rows)))
+            chosen = (take(data, rest[training]), take(data, rest[held_out]), take(data, rows))
             yield assemble(*chosen, name=f"{name}, fold {number + 1} of {count}")
 
     return each()
@@ -90,6 +94,8 @@ def hold_out(
     data: Dataset, fraction: float, seed: int, *, groups: ArrayLike | None = None, order: ArrayLike | None = None
 ) -> tuple[Dataset, Dataset]:
     """(the rest, a part of it)."""
+    if fraction == 0:
+        return data, take(data, slice(0, 0))
     part, rest = partition(data, (fraction,), seed, groups=groups, order=order)
     return take(data, rest), take(data, part)
 
@@ -130,11 +136,11 @@ def take(data: Dataset, rows: Rows | slice) -> Dataset:
     return replace(data, x=data.x[rows], y=data.y[rows])
 
 
-def _line(y: np.ndarray, stratified: bool, rng: np.random.Generator, *, keep_first: bool = True) -> Rows:
+def _line(y: np.ndarray, stratified: bool, rng: np.random.Generator) -> Rows:
     """All rows in an order whose every stretch has nearly the same shares of each class.
 
-    Every example gets a place in (0, 1): its rank within its class, over the class's size. keep_first: the first of
-    each class stands at the end of the line, where the training set is.
+    Every example gets a place in (0, 1): its rank within its class, over the class's size. The first of each class
+    stands at the end of the line, where the training set is.
     """
     n = len(y)
     place = rng.permutation(n) / n
@@ -145,7 +151,7 @@ def _line(y: np.ndarray, stratified: bool, rng: np.random.Generator, *, keep_fir
         rank = np.concatenate([np.arange(count) for count in counts])
         size = np.repeat(counts, counts)
         place = np.empty(n)
-        place[by_class] = np.where((rank == 0) & keep_first, 2.0, (rank - rng.random(n)) / size)
+        place[by_class] = np.where(rank == 0, 2.0, (rank - rng.random(n)) / size)
     return np.argsort(place, kind="stable")
 
 

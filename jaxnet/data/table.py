@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 SEPARATORS = (";", "\t", ",", "|")
+# Of thousands, with spaces or apostrophes or the other decimal sign: numbers to a person.
+LIKE_NUMBER = re.compile(r"[-+]?\d{1,3}([.,'\u2019\u202f\u00a0 ]\d{3})+([.,]\d+)?|[-+]?\d+,\d+([eE][-+]?\d+)?")
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 COMMA_NUMBER = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
 GAPS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "#N/A"]
@@ -76,14 +78,15 @@ def read_table(path: Path) -> tuple[dict[str, "pa.ChunkedArray"], tuple[str, ...
     dialect = _dialect(path)
     try:
         table = _read(path, dialect)
+        names = [name.strip() for name in table.column_names]
     except UnicodeError:
         table = _read(path, dialect := replace(dialect, encoding="cp1252"))
+        names = [name.strip() for name in table.column_names]
     notes = [f"read with {dialect.separator!r} between columns" + (" and a decimal comma" if dialect.decimal == "," else "")]
     if not dialect.header:
         notes.append("the first line is data, so columns are named f0, f1, ...")
     if dialect.encoding != "utf-8":
         notes.append(f"read as {dialect.encoding}, since it is not UTF-8")
-    names = [name.strip() for name in table.column_names]
     columns = dict(zip(names, table.columns, strict=True))
     if twice := sorted({name for name in names if names.count(name) > 1 and name}):
         raise InputError(f"{path}: has more than one column named {twice[0]!r}; rename all but one")
@@ -176,7 +179,10 @@ def _read(path: Path, dialect: Dialect) -> "pa.Table":
     except pa.ArrowInvalid as error:
         if "UTF8" in str(error) and dialect.encoding == "utf-8":
             raise UnicodeError from None
-        raise InputError(f"{path}: is not a table that can be read: {str(error).splitlines()[0]}") from None
+        why = str(error).splitlines()[0]
+        if "Empty CSV" in why:
+            raise InputError(f"{path}: has no rows below its header") from None
+        raise InputError(f"{path}: is not a table that can be read: {why}") from None
 
 
 def _encoding(path: Path, name: str, values: "pa.ChunkedArray") -> Column:
@@ -255,13 +261,13 @@ def _codes(values: "pa.ChunkedArray") -> tuple[np.ndarray, list[str]]:
 
 def _refuse_mixed(path: Path, name: str, codes: np.ndarray, names: list[str], *, anything: bool = False) -> None:
     """Raise InputError for a column that is numbers but for some texts. anything: for any text at all."""
-    numbers = np.array([bool(NUMBER.fullmatch(text) or COMMA_NUMBER.fullmatch(text)) for text in names])
+    numbers = np.array([bool(NUMBER.fullmatch(text) or LIKE_NUMBER.fullmatch(text)) for text in names])
     if anything or (numbers.mean() >= 0.5 and not numbers.all()):
         odd = np.flatnonzero(~numbers[codes])
         row = int(odd[0]) if odd.size else 0
         raise InputError(
-            f"{path}: column {name!r} mixes numbers and text: {odd.size} values are none, the first {names[codes[row]]!r} in row {row + 1}; "
-            f"mend them, or leave the column out with --ignore {name!r} (ignore=)"
+            f"{path}: column {name!r} mixes numbers and text: {odd.size} values are no numbers, the first {names[codes[row]]!r} in row "
+            f"{row + 1}; mend them, or leave the column out with --ignore {name!r} (ignore=)"
         )
     if numbers.all():
         raise InputError(
