@@ -15,9 +15,11 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from ..errors import InputError
+from ..keys import counted
 from ..typing import Number
 
 SMOOTHNESS = 7  # elastic displacements are correlated over 1/7 of the image: 4 pixels of 28, as in Simard et al. 2003
+ELASTIC, NOISE, MIXUP = 1 << 28, 2 << 28, 3 << 28  # where else the streams of an example begin, counted from its key
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -58,19 +60,18 @@ def augment(
     needed and the inputs are none.
     """
     check(how, inputs.shape[1:])
-    for_draw, for_elastic, for_noise, for_mixup = jax.vmap(lambda key: jax.random.split(key, 4), out_axes=1)(keys)
-    draw = jax.vmap(lambda key: jax.random.uniform(key, (6,), minval=-1.0))(for_draw)
+    draw = jax.vmap(lambda key: jax.random.uniform(key, (6,), minval=-1.0))(keys)
     if any(getattr(how, name) is not None for name in OF_COORDINATES):
-        inputs = resample(inputs, _coordinates(how, draw, for_elastic, *inputs.shape[1:3]))
+        inputs = resample(inputs, _coordinates(how, keys, draw, *inputs.shape[1:3]))
     if how.noise is not None:
-        normal = jax.vmap(lambda key: jax.random.normal(key, inputs.shape[1:]))(for_noise)
+        normal = jax.vmap(lambda key: jax.random.normal(counted(key, NOISE), inputs.shape[1:]))(keys)
         inputs = inputs + normal * how.noise
     if how.cutout is not None:
         centres = jnp.floor((draw[:, 4:] + 1) / 2 * np.array([inputs.shape[1:3]], np.float32))
         inputs = cut_out(inputs, centres, how.cutout)
     if how.mixup is not None:
         alpha = jnp.maximum(how.mixup, 1e-3)
-        share = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha))(for_mixup)
+        share = jax.vmap(lambda key: jax.random.beta(counted(key, MIXUP), alpha, alpha))(keys)
         # An example keeps the larger share, so that its own label is the one to get right. Beta(alpha, alpha) is
         # symmetric: a pair is mixed as often in each proportion as before, only that it counts as the other's.
         share = jnp.where(jnp.asarray(how.mixup) > 0, jnp.maximum(share, 1 - share), 1.0)
@@ -163,9 +164,9 @@ def check(how: Augmentation, shape: tuple[int, ...] | None = None) -> None:
 
 
 def _coordinates(
-    how: Augmentation, draw: Float[Array, "batch 6"], keys: Key[Array, " batch"], height: int, width: int
+    how: Augmentation, keys: Key[Array, " batch"], draw: Float[Array, "batch 6"], height: int, width: int
 ) -> Float[Array, "batch 2 h w"]:
-    """Where to read the images. draw: uniform from -1 to 1. keys: of the elastic displacement."""
+    """Where to read the images. draw: uniform from -1 to 1."""
     none = jnp.zeros(len(draw))
     shift = jnp.zeros((len(draw), 2)) if how.shift is None else draw[:, :2] * how.shift
     degrees = none if how.rotate is None else draw[:, 2] * how.rotate
@@ -176,7 +177,7 @@ def _coordinates(
     sigma = max(height, width) / SMOOTHNESS
     points = [math.ceil((size - 1) / sigma) + 5 for size in (height, width)]
     # 8 bits a number are enough here, and a quarter of the work.
-    bits = jax.vmap(lambda key: _bytes(key, 2 * math.prod(points)))(keys)
+    bits = jax.vmap(lambda key: _bytes(counted(key, ELASTIC), 2 * math.prod(points)))(keys)
     impulses = (bits.astype(jnp.float32) - 127.5) / math.sqrt((256**2 - 1) / 12)
     return at + smooth(impulses.reshape(-1, 2, *points), height, width, sigma) * how.elastic
 

@@ -79,7 +79,9 @@ def decode(pictures: Sequence[Path] | Sequence[bytes], names: Sequence[str], siz
     """The pixels of PNG or JPEG images, (images, height, width[, 3]) uint8; scaled to size if given, else all of one size."""
     with ThreadPoolExecutor() as pool:  # Pillow decodes without the interpreter lock
         opened = list(pool.map(_open, pictures, names, [size] * len(names)))
-    shapes = {image.shape[:2]: name for image, name in zip(opened, names, strict=True)}
+    shapes: dict[tuple[int, ...], str] = {}
+    for image, name in zip(opened, names, strict=True):
+        shapes.setdefault(image.shape[:2], name)
     if len(shapes) > 1:
         (a, first), (b, second), *_ = shapes.items()
         raise InputError(
@@ -138,7 +140,8 @@ def _picture(picture: Path | bytes, name: str) -> "Image":
     from PIL import Image
 
     try:
-        image = Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture, formats=("PNG", "JPEG"))
+        content = picture if isinstance(picture, bytes) else picture.read_bytes()
+        image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
         image.load()
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None

@@ -4,6 +4,7 @@ prepare                    originals -> ArrayRecord files                 needs 
 splits_of_prepared         ArrayRecord files -> one .npz file -> Splits   the second load only maps that file
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -120,12 +121,8 @@ def _cached(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, 
     described = b"".join((folder / file).read_bytes() for file in ("dataset_info.json", "features.json") if (folder / file).exists())
     key = hashlib.sha256(described + repr((str(folder.resolve()), size)).encode()).hexdigest()[:16]
     cache = Path(platformdirs.user_cache_dir("jaxnet")) / "data" / f"{name.replace('/', '-')}-{folder.name}-{key}.npz"
-    try:
+    with contextlib.suppress(*UNREADABLE):  # not there, or damaged: it is made anew
         return map_npz(cache)
-    except FileNotFoundError:
-        pass
-    except UNREADABLE:
-        cache.unlink(missing_ok=True)  # of a damaged disk: it is made anew
     arrays = _decoded(name, folder, size)
     try:
         write_npz(cache, arrays)
