@@ -19,8 +19,8 @@ BEST_MLP = Options(
     shift=2, rotate=12, scale=0.12, elastic=1.0,
 )  # fmt: skip
 FAST = Options(
-    dataset="mnist", validation=0, model="cnn", channels=(12, 24), hidden=(64,), kernel=(5, 3), stride=(2, 1), padding="VALID",
-    epochs=2, batch_size=256, learning_rate=1e-2, momentum=0.7,
+    dataset="mnist", validation=0, model="cnn", channels=(16, 32), hidden=(64,), kernel=(5, 3), stride=(2, 1), padding="VALID",
+    epochs=2, batch_size=256, learning_rate=1e-2, momentum=0.7, second_momentum=0.9,
 )  # fmt: skip
 PRESETS = {"mlp": MNIST, "cnn": CNN, "best-mlp": BEST_MLP, "fast": FAST}
 

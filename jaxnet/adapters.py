@@ -125,13 +125,14 @@ def _nnx(constructor: Callable[..., Any], name: str | None) -> Model:
 
     graph, *shapes = jax.eval_shape(lambda: split(construct(nnx.Rngs(0))))
     outline = nnx.merge(graph, *shapes)
+    # Flax from 0.12 on takes an array that is traced for a constant, and would keep the tracer.
     for path, node in nnx.iter_graph(outline):
         for attribute, value in getattr(node, "__dict__", {}).items():
-            if isinstance(value, jax.core.Tracer | jax.ShapeDtypeStruct) and not isinstance(node, nnx.Variable):
+            if isinstance(value, jax.core.Tracer):
                 where = ".".join(map(str, (_class(outline), *path, attribute)))
                 raise InputError(f"{where} is a bare array; make it an nnx.Variable, or a NumPy array if it is constant")
     name = _class(outline) if name is None else name
-    called, takes_rngs = _called(outline, None, also=("rngs",)), "rngs" in _parameters(outline)
+    called, takes_rngs = _called(outline, also=("rngs",)), "rngs" in _parameters(outline)
 
     def init(key: Array, x: Array, /) -> tuple[PyTree, PyTree]:
         _, params, _, state = split(construct(nnx.Rngs(key)))
@@ -199,7 +200,7 @@ def _equinox(constructor: Callable[..., Any], name: str | None) -> Model:
         module = eqx.nn.inference_mode(module) if key is None else module
         keys = jax.random.split(key, len(x)) if takes_key and key is not None else None
 
-        def one(x: Array, key: Array | None) -> tuple[Array, Any]:
+        def one(x: Array, key: Array | None) -> tuple[Any, Any]:
             word = {"key": key} if takes_key else {}
             return module(x, state["state"], **word) if stateful else (module(x, **word), state["state"])
 

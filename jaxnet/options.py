@@ -67,6 +67,8 @@ class Options:
     """largest learning rate"""
     momentum: float | None = None
     """momentum, or the optimizer's usual one"""
+    second_momentum: float | None = None
+    """b2 of adam and adamw; by default 0.999"""
     weight_decay: float | None = None
     """decoupled weight decay of kernels"""
     l1: float | None = None

@@ -41,6 +41,7 @@ class Recipe:
     patience: stop after this many epochs without a lower validation loss, and predict with the best parameters.
     precision: float32, or bfloat16 for the network's products while parameters stay float32.
     momentum: of momentum and nesterov (0.9), and b1 of adam and adamw (0.9) and of muon (0.95).
+    second_momentum: b2 of adam and adamw (0.999); lower forgets sooner, for trainings of few steps.
     weight_decay: decoupled (Loshchilov & Hutter 2019, alg. 2), of kernels only, not of biases and norms.
     l1: factor of the sum of absolute kernel weights in the loss.
     dropout: share of hidden units set to 0 in training. label_smoothing: share of a target spread over all classes.
@@ -55,6 +56,7 @@ class Recipe:
     precision: str = _static("float32")
     learning_rate: Number | None = 1e-3
     momentum: Number | None = None
+    second_momentum: Number | None = None
     weight_decay: Number | None = None
     l1: Number | None = None
     dropout: Number | None = None
@@ -88,14 +90,14 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
     if recipe.patience is not None and not has_validation:
         raise InputError(f"patience is {recipe.patience}, but the validation set is empty; hold some examples out, or leave patience out")
     for name, low, high in (
-        ("learning_rate", 0.0, math.inf), ("momentum", 0.0, 1.0), ("weight_decay", 0.0, math.inf), ("l1", 0.0, math.inf),
+        ("learning_rate", 0.0, math.inf), ("momentum", 0.0, 1.0), ("second_momentum", 0.0, 1.0), ("weight_decay", 0.0, math.inf), ("l1", 0.0, math.inf),
         ("dropout", 0.0, 1.0), ("label_smoothing", 0.0, 1.0), ("clip", 0.0, math.inf),
     ):  # fmt: skip
         _range(name, getattr(recipe, name), low, high)
     if recipe.augmentation is not None:
         augmentation.check(recipe.augmentation)
     if finished:
-        for name in ("learning_rate", "momentum", "weight_decay", "clip"):
+        for name in ("learning_rate", "momentum", "second_momentum", "weight_decay", "clip"):
             if getattr(recipe, name) is not None:
                 raise InputError(
                     f"a finished optax transformation brings its own {name}, which cannot be changed from outside; "
@@ -107,11 +109,13 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
     if recipe.learning_rate is None:
         raise InputError("learning_rate is None; give a number")
     if not isinstance(recipe.optimizer, str):
-        for name in ("momentum", "weight_decay"):
+        for name in ("momentum", "second_momentum", "weight_decay"):
             if getattr(recipe, name) is not None:
                 raise InputError(f"{name} belongs inside a custom optimizer; give {name}=None and set it in the factory")
     elif recipe.optimizer == "sgd" and recipe.momentum is not None:
         raise InputError("sgd has no momentum; give optimizer='momentum' or 'nesterov', or momentum=None")
+    elif recipe.optimizer not in ("adam", "adamw") and recipe.second_momentum is not None:
+        raise InputError(f"{recipe.optimizer} has no second_momentum; give optimizer='adam' or 'adamw', or second_momentum=None")
     elif recipe.optimizer == "adamw" and recipe.weight_decay is None:
         raise InputError("adamw without weight_decay is adam; give weight_decay (0.01 is usual), or optimizer='adam'")
 
@@ -153,7 +157,8 @@ def _direction(recipe: Recipe) -> list["optax.GradientTransformation"]:
 
             return [contrib.muon(-1.0, beta=momentum.get("value", 0.95))]
         case "adam" | "adamw":
-            return [optax.scale_by_adam(b1=momentum.get("value", 0.9))]
+            second: Any = 0.999 if recipe.second_momentum is None else recipe.second_momentum
+            return [optax.scale_by_adam(b1=momentum.get("value", 0.9), b2=second)]
     raise AssertionError(f"unknown optimizer {recipe.optimizer!r}: `check` was not called")
 
 

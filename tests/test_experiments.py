@@ -393,3 +393,71 @@ def test_a_cache_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(jaxnet.InputError, match="cannot hold compiled programs"):
         jaxnet.enable_cache(tmp_path / "file" / "cache")
+
+
+def _table(folder, target, **changes):
+    rng = np.random.default_rng(0)
+    colours = np.array(["red", "green", "blue"])[np.arange(300) % 3]
+    size = rng.normal(5, 2, 300).round(2)
+    value = size * 2 + (colours == "red") * 3
+    columns = {"size": [f'"{s}"'.replace(".", ",") for s in size], "colour": colours, "target": target(value, colours)}
+    lines = [";".join(columns), *(";".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+    (folder / "table.csv").write_text("\n".join(lines), "utf-8-sig")
+    return folder / "table.csv"
+
+
+def test_a_regression_from_a_european_table_to_predictions_of_new_rows(tmp_path):
+    path = _table(tmp_path, lambda value, _: [f"{v:.3f}".replace(".", ",") for v in value])
+    done = run("--no-cache", "--dataset", path, "--hidden", 32, "--out", tmp_path / "run")
+    assert "task: regression, since the labels are numbers with decimal places" in done.stdout
+    assert "read with ';' between columns and a decimal comma" in done.stdout
+    found = result(tmp_path / "run")
+    assert found["dataset"]["columns"] == [
+        {"name": "size", "categories": None},
+        {"name": "colour", "categories": ["blue", "green", "red"]},
+    ]
+    assert found["r2"]["test"]["estimate"] > 0.9
+    assert found["r2"]["test"]["low"] < found["r2"]["test"]["estimate"] < found["r2"]["test"]["high"]
+    assert found["rmse"]["test"]["low"] > 0
+    assert found["error"]["test"]["estimate"] < found["baseline"]["test"]
+    assert found["recipe"]["epochs"] == 50  # of four batches each
+    (tmp_path / "new.csv").write_text("colour,size,note\nred,5.0,a\nblue,2.5,b\n")
+    rows = list(csv.DictReader(io.StringIO(run("predict", "--run", tmp_path / "run", tmp_path / "new.csv").stdout)))
+    assert abs(float(rows[0]["prediction"]) - 13) < 1
+    assert abs(float(rows[1]["prediction"]) - 5) < 1
+    (tmp_path / "new.csv").write_text("colour,size\nred,5.0\npink,2.5\n")
+    done = run("predict", "--run", tmp_path / "run", tmp_path / "new.csv", status=2)
+    assert "column 'colour' has 'pink' in row 2, which the network has not seen; it knows 'blue', 'green', 'red'" in done.stderr
+
+
+def test_classes_of_a_table_split_by_group_and_resumed(tmp_path):
+    path = _table(tmp_path, lambda value, colours: np.where(value > 11, "much", "little"))
+    options = ("--no-cache", "--dataset", path, "--epochs", 3, "--groups", "colour", "--out", tmp_path / "run")
+    done = run(*options)
+    assert "task: classification, since the labels are text" in done.stdout
+    assert result(tmp_path / "run")["dataset"]["classes"] == ["little", "much"]
+    (tmp_path / "run/result.json").unlink()
+    assert "continuing" in run(*options, "--resume").stdout
+
+
+def test_examples_in_two_parts_are_said_and_counted(tmp_path):
+    x = np.concatenate([X, X])
+    done = run(*FAST, "--dataset", _write_npz(tmp_path, x=x, y=np.arange(120) % 3), "--out", tmp_path / "run")
+    assert "beware: " in done.stdout
+    found = {(each["part"], each["other"]): each["exactly"] for each in result(tmp_path / "run")["dataset"]["overlaps"]}
+    splits = jaxnet.load(tmp_path / "data.npz")
+    train = {row.tobytes() for row in np.asarray(splits.train.x)}
+    assert found["test", "training"] == sum(row.tobytes() in train for row in np.asarray(splits.test.x)) > 0
+
+
+def test_presets_and_a_folder_of_images(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, grey in (("dark", 60), ("light", 180)):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i in range(20):
+            Image.fromarray(rng.normal(grey, 20, (9, 8)).clip(0, 255).astype(np.uint8)).save(tmp_path / "pictures" / name / f"{i}.jpg")
+    run(*FAST, "--dataset", tmp_path / "pictures", "--preset", "fast", "--image-size", 28, 28, "--validation", 0.1, "--out", tmp_path / "run", script="mnist")
+    found = result(tmp_path / "run")
+    assert found["model"]["name"].startswith("cnn(channels=(16, 32)")
+    assert found["accuracy"]["test"]["estimate"] == 1
+    assert "unknown preset 'fst'; known are mlp, cnn" in run("--preset", "fst", script="mnist", status=2).stderr
