@@ -18,6 +18,8 @@ from jaxnet.adapters import _check_constructor
 from jaxnet.keys import INIT, counted
 from jaxnet.training import order
 
+pytestmark = pytest.mark.core
+
 KEY = jax.random.key(0)
 List = getattr(nnx, "List", list)  # Flax before 0.12 takes a plain list
 

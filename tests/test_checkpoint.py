@@ -13,6 +13,8 @@ import jaxnet
 from jaxnet.checkpoint import describe_recipe
 from jaxnet.loop import train
 
+pytestmark = pytest.mark.core
+
 KEY, MODEL = jax.random.key(0), jaxnet.mlp((8,))
 
 

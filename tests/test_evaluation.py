@@ -10,6 +10,8 @@ import jaxnet
 from jaxnet.data import Standardisation
 from jaxnet.evaluation import class_metrics, network_ladder, value_metrics
 
+pytestmark = pytest.mark.core
+
 RNG = np.random.default_rng(0)
 LOG_P = np.log(RNG.dirichlet(np.ones(4), 500)).astype(np.float32)
 Y = RNG.integers(0, 4, 500).astype(np.int32)

@@ -412,10 +412,7 @@ def test_a_regression_from_a_european_table_to_predictions_of_new_rows(tmp_path)
     assert "task: regression, since the labels are numbers with decimal places" in done.stdout
     assert "read with ';' between columns and a decimal comma" in done.stdout
     found = result(tmp_path / "run")
-    assert found["dataset"]["columns"] == [
-        {"name": "size", "categories": None},
-        {"name": "colour", "categories": ["blue", "green", "red"]},
-    ]
+    assert found["dataset"]["columns"] == [{"name": "size", "categories": None}, {"name": "colour", "categories": ["blue", "green", "red"]}]
     assert found["r2"]["test"]["estimate"] > 0.9
     assert found["r2"]["test"]["low"] < found["r2"]["test"]["estimate"] < found["r2"]["test"]["high"]
     assert found["rmse"]["test"]["low"] > 0
@@ -456,7 +453,21 @@ def test_presets_and_a_folder_of_images(tmp_path):
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for i in range(20):
             Image.fromarray(rng.normal(grey, 20, (9, 8)).clip(0, 255).astype(np.uint8)).save(tmp_path / "pictures" / name / f"{i}.jpg")
-    run(*FAST, "--dataset", tmp_path / "pictures", "--preset", "fast", "--image-size", 28, 28, "--validation", 0.1, "--out", tmp_path / "run", script="mnist")
+    run(
+        *FAST,
+        "--dataset",
+        tmp_path / "pictures",
+        "--preset",
+        "fast",
+        "--image-size",
+        28,
+        28,
+        "--validation",
+        0.1,
+        "--out",
+        tmp_path / "run",
+        script="mnist",
+    )
     found = result(tmp_path / "run")
     assert found["model"]["name"].startswith("cnn(channels=(16, 32)")
     assert found["accuracy"]["test"]["estimate"] == 1

@@ -84,7 +84,11 @@ BAD = {
     "cut off": (lambda p: _spoil(p / "cat/3.png", (p / "cat/3.png").read_bytes()[:60]), {}, "cat/3.png: not a readable"),
     "16 bits": (lambda p: _sixteen(p / "dog/3.png"), {}, "dog/3.png: has 16 bits a pixel; save it with 8"),
     "transparent": (lambda p: _transparent(p / "dog/3.png"), {}, "dog/3.png: is partly transparent"),
-    "other size": (lambda p: _save(p / "dog/3.png", np.zeros((9, 5), np.uint8)), {}, r"is 5x6 pixels, and .*dog/3.png is 5x9; .*--image-size"),
+    "other size": (
+        lambda p: _save(p / "dog/3.png", np.zeros((9, 5), np.uint8)),
+        {},
+        r"is 5x6 pixels, and .*dog/3.png is 5x9; .*--image-size",
+    ),
     "other file": (lambda p: _spoil(p / "dog/notes.txt"), {}, "dog/notes.txt: is no PNG or JPEG image"),
     "a table's option": (lambda p: None, {"label": "x"}, "label .* is 'x', but .* has no use for it"),
 }

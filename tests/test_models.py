@@ -11,6 +11,8 @@ import jaxnet
 from jaxnet.convolution import conv_general_dilated, max_pool
 from jaxnet.layers import dropout
 
+pytestmark = pytest.mark.core
+
 KEY = jax.random.key(0)
 MODELS = {
     "linear": jaxnet.linear,

@@ -197,7 +197,9 @@ def test_preparing_says_what_it_lacks(tmp_path, monkeypatch):
         raise socket.gaierror(-3, "no network")
 
     monkeypatch.setattr(socket, "create_connection", unreachable)
-    with pytest.raises(jaxnet.InputError, match=r"example.org cannot be reached .* name it as --originals .*: a.gz from https://example.org/b/a.gz"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"example.org cannot be reached .* name it as --originals .*: a.gz from https://example.org/b/a.gz"
+    ):
         prepared._check_network("some", ["https://example.org/b/a.gz"])
 
 

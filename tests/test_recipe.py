@@ -12,6 +12,8 @@ from recipes import REGULARIZERS, ROWS, pairs
 import jaxnet
 from jaxnet.recipe import NUMBERS, OPTIMIZERS, SCHEDULES, STRUCTURE, as_float32, check, transformation
 
+pytestmark = pytest.mark.core
+
 Recipe = jaxnet.Recipe
 
 

@@ -122,8 +122,7 @@ def test_planted_duplicates_are_counted_exactly(exact, near, seed):
     spread = train.std(0)
     test[exact : exact + near] = train[rows] + spread * 3e-6  # another rounding, as of a file with six digits
     splits = jaxnet.data.splitting.assemble(
-        *(jaxnet.data.checks.dataset(part, np.zeros(len(part))) for part in (train, test[-1:], test)),
-        name="planted",
+        *(jaxnet.data.checks.dataset(part, np.zeros(len(part))) for part in (train, test[-1:], test)), name="planted"
     )
     found = {(overlap.part, overlap.other): overlap for overlap in overlaps(splits)}
     assert found[("test", "validation")].exactly == 1  # the validation set is the last test example

@@ -130,7 +130,11 @@ BAD = {
     "no group column": (_lines("a,b,c", *GOOD), {"groups": "g"}, "has no column 'g'"),
     "one time": (_lines("a,b,c", *[f"{i}.5,3,{i % 2}" for i in range(30)]), {"order": "b"}, "order has 1 different values"),
     "task": (_lines("a,b,c", *GOOD), {"task": "ranking"}, "unknown task 'ranking'"),
-    "text values": (_lines("a,c", *[f"{i}.5,{'uv'[i % 2]}" for i in range(30)]), {"task": "regression"}, "the labels are text, such as 'u'"),
+    "text values": (
+        _lines("a,c", *[f"{i}.5,{'uv'[i % 2]}" for i in range(30)]),
+        {"task": "regression"},
+        "the labels are text, such as 'u'",
+    ),
     "decimal classes": (_lines("a,c", *[f"{i},{i}.5" for i in range(30)]), {"task": "classification"}, "labels such as 0.5 are no classes"),
     "image size": (_lines("a,b,c", *GOOD), {"image_size": (4, 4)}, "image_size .* has no use for it"),
 }

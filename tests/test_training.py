@@ -13,6 +13,8 @@ from jaxnet.keys import INIT, NOISE, ORDER, counted
 from jaxnet.loop import train
 from jaxnet.training import admit, order
 
+pytestmark = pytest.mark.core
+
 MODEL = jaxnet.mlp((32,))
 KEY = jax.random.key(0)
 
