@@ -90,8 +90,8 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
     if recipe.patience is not None and not has_validation:
         raise InputError(f"patience is {recipe.patience}, but the validation set is empty; hold some examples out, or leave patience out")
     for name, low, high in (
-        ("learning_rate", 0.0, math.inf), ("momentum", 0.0, 1.0), ("second_momentum", 0.0, 1.0), ("weight_decay", 0.0, math.inf), ("l1", 0.0, math.inf),
-        ("dropout", 0.0, 1.0), ("label_smoothing", 0.0, 1.0), ("clip", 0.0, math.inf),
+        ("learning_rate", 0.0, math.inf), ("momentum", 0.0, 1.0), ("second_momentum", 0.0, 1.0), ("weight_decay", 0.0, math.inf),
+        ("l1", 0.0, math.inf), ("dropout", 0.0, 1.0), ("label_smoothing", 0.0, 1.0), ("clip", 0.0, math.inf),
     ):  # fmt: skip
         _range(name, getattr(recipe, name), low, high)
     if recipe.augmentation is not None:

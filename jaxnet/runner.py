@@ -183,6 +183,9 @@ def write(
     save(run, out / "params")
     folder.write_text(out / "history.csv", history_csv(run))
     figures.curves(run.history, out / "figures/curves.png", best_epoch=None if run.best is None else int(run.best.epoch))
+    if run.recipe.augmentation is not None and splits.train.white is not None:
+        some = np.asarray(splits.train.x[:5])
+        figures.augmented(some, run.recipe.augmentation, run.standardisation, splits.train.white, out / "figures/augmented.png")
     test, x, y = metrics["test"], np.asarray(splits.test.x), np.asarray(splits.test.y)
     if isinstance(test, ClassMetrics) and splits.classes is not None:
         figures.confusion(test.confusion, splits.classes, out / "figures/confusion.png")

@@ -112,7 +112,7 @@ def test_folders_without_classes_are_refused(tmp_path):
         jaxnet.load(tmp_path / "none")
     _folder(tmp_path / "parts/train")
     _folder(tmp_path / "parts/test", classes=("cat", "cow"))
-    with pytest.raises(jaxnet.InputError, match="has a class 'cow' of which .*train has no example"):
+    with pytest.raises(jaxnet.InputError, match=r"has a class 'cow' of which .*train has no example"):
         jaxnet.load(tmp_path / "parts")
     with pytest.raises(jaxnet.InputError, match="no such folder, nor a file"):
         jaxnet.load(tmp_path / "nowhere")

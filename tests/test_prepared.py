@@ -174,9 +174,9 @@ def test_what_cannot_be_read_is_named(tmp_path):
         jaxnet.load("pets", data_dir=tmp_path / "b")
     _prepared(tmp_path / "c", parts=(("train", 20), ("test", 5)))
     (tmp_path / "c/pets/1.0.0/features.json").write_text((tmp_path / "c/pets/1.0.0/features.json").read_text().replace("label", "lbl"))
-    with pytest.raises(jaxnet.InputError, match="cannot be read|features of kind"):
+    with pytest.raises(jaxnet.InputError, match=r"cannot be read|features of kind"):
         jaxnet.load("pets", data_dir=tmp_path / "c")
-    with pytest.raises(jaxnet.InputError, match="task .* has no use for it"):
+    with pytest.raises(jaxnet.InputError, match=r"task .* has no use for it"):
         jaxnet.load("pets", data_dir=tmp_path / "b", task="regression")
 
 
@@ -190,7 +190,7 @@ def test_what_is_not_there_is_said_within_seconds(tmp_path):
 
 def test_preparing_says_what_it_lacks(tmp_path, monkeypatch):
     if importlib.util.find_spec("tensorflow") is None:
-        with pytest.raises(jaxnet.InputError, match="preparing cifar10 needs tensorflow.* once: pip install tensorflow"):
+        with pytest.raises(jaxnet.InputError, match=r"preparing cifar10 needs tensorflow.* once: pip install tensorflow"):
             jaxnet.prepare("cifar10")
 
     def unreachable(address, timeout):
