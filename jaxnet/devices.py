@@ -31,7 +31,7 @@ class Plan:
     @property
     def splits_batches(self) -> bool:
         """Whether a batch is not computed as one."""
-        return self.devices > 1 or self.micro_batch is not None
+        return self.devices != 1 or self.micro_batch is not None
 
     @property
     def mesh(self) -> Mesh:

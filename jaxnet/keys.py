@@ -8,12 +8,12 @@ key, which is 0 in the key of any seed below 2^32, so that neighbouring seeds ne
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Integer, Key
 
 INIT, ORDER, NOISE, AUGMENT = 0, 1 << 30, 1 << 31, 3 << 30  # where each stream of a run's key begins; none grows longer than 2^30
 
 
-def counted(key: Key[Array, ""], count: int | Int[Array, ""]) -> Key[Array, ""]:
+def counted(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, ""]:
     """The key that stands `count` places after this one."""
     words = jax.random.key_data(key)
     high = np.array([1] + [0] * (words.size - 1), np.uint32)

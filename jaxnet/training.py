@@ -87,7 +87,7 @@ def fit(
     Raises InputError for arguments that cannot be meant, never for what happens in training: see `Run.status`.
     """
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
-    run = _fit(with_outputs(model, splits.train.outputs), loss, plan, seen, recipe, key, params, extras)
+    run = _fit(with_outputs(model, splits.train.outputs), loss, plan, *plan.place((seen, recipe, key, params, extras)))
     return run if plan.devices == 1 else jax.device_put(run, jax.devices()[0])
 
 
@@ -252,7 +252,7 @@ def _gradient(
         if recipe.augmentation is not None:
             counts = np.uint32(AUGMENT - ORDER) + jnp.asarray(number * batch + places, jnp.uint32)
             keys = jax.vmap(functools.partial(counted, state.order_key))(counts)
-            inputs, targets = augmentations.augment(recipe.augmentation, keys, inputs, targets)
+            inputs, targets = augmentations.augment(recipe.augmentation, keys, inputs, targets, weight)
         key = counted(state.key, number if parts == 1 else number * parts + first // part)
 
         def objective(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:

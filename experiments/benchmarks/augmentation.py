@@ -51,8 +51,7 @@ def measure(model: Model, splits: Splits, recipes: dict[str, Recipe], plan: Plan
 def main() -> None:
     """Measure in turn, print medians and ratios."""
     options = tyro.cli(Options, description=__doc__)
-    if jax.config.jax_platforms in (None, "", "cpu"):
-        use_cpu_devices()
+    use_cpu_devices()
     rng = np.random.default_rng(0)
     examples = options.batch * options.steps + 10
     x, y = rng.integers(0, 256, (examples, 28, 28), np.uint8), rng.integers(0, 10, examples)

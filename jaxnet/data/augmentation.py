@@ -19,7 +19,7 @@ from ..keys import counted
 from ..typing import Number
 
 SMOOTHNESS = 7  # elastic displacements are correlated over 1/7 of the image: 4 pixels of 28, as in Simard et al. 2003
-ELASTIC, NOISE, MIXUP = 1 << 28, 2 << 28, 3 << 28  # where else the streams of an example begin, counted from its key
+ELASTIC, NOISE = 1 << 28, 2 << 28  # where the long streams of an example begin, counted from its key
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -52,29 +52,30 @@ OF_IMAGES = (*OF_COORDINATES, "cutout")
 
 
 def augment(
-    how: Augmentation, keys: Key[Array, " batch"], inputs: Float[Array, "batch ..."], targets: Float[Array, "batch outputs"]
+    how: Augmentation,
+    keys: Key[Array, " batch"],
+    inputs: Float[Array, "batch ..."],
+    targets: Float[Array, "batch outputs"],
+    weights: Float[Array, " batch"] | None = None,
 ) -> tuple[Float[Array, "batch ..."], Float[Array, "batch outputs"]]:
     """(inputs, targets) changed as asked. inputs: standardised; images as (batch, height, width[, channels]).
 
-    keys: one an example. Beyond its border an image goes on as at its border. Raises InputError where images are
-    needed and the inputs are none.
+    keys: one an example. weights: an example of weight 0 is mixed into no other, since it may be held out.
+    Beyond its border an image goes on as at its border. Raises InputError where images are needed and the inputs are none.
     """
     check(how, inputs.shape[1:])
-    draw = jax.vmap(lambda key: jax.random.uniform(key, (6,), minval=-1.0))(keys)
+    draw = jax.vmap(lambda key: jax.random.uniform(key, (8,), minval=-1.0))(keys)
     if any(getattr(how, name) is not None for name in OF_COORDINATES):
         inputs = resample(inputs, _coordinates(how, keys, draw, *inputs.shape[1:3]))
     if how.noise is not None:
         normal = jax.vmap(lambda key: jax.random.normal(counted(key, NOISE), inputs.shape[1:]))(keys)
         inputs = inputs + normal * how.noise
     if how.cutout is not None:
-        centres = jnp.floor((draw[:, 4:] + 1) / 2 * np.array([inputs.shape[1:3]], np.float32))
+        centres = jnp.floor((draw[:, 4:6] + 1) / 2 * np.array([inputs.shape[1:3]], np.float32))
         inputs = cut_out(inputs, centres, how.cutout)
     if how.mixup is not None:
-        alpha = jnp.maximum(how.mixup, 1e-3)
-        share = jax.vmap(lambda key: jax.random.beta(counted(key, MIXUP), alpha, alpha))(keys)
-        # An example keeps the larger share, so that its own label is the one to get right. Beta(alpha, alpha) is
-        # symmetric: a pair is mixed as often in each proportion as before, only that it counts as the other's.
-        share = jnp.where(jnp.asarray(how.mixup) > 0, jnp.maximum(share, 1 - share), 1.0)
+        share = larger_share(how.mixup, draw[:, 6:])
+        share = share if weights is None else jnp.where(jnp.roll(weights, -1) > 0, share, 1.0)
         inputs, targets = mix_up(inputs, share), mix_up(targets, share)
     return inputs, targets
 
@@ -142,6 +143,16 @@ def cut_out(
     return jnp.where(inside.reshape(*inside.shape, *[1] * (images.ndim - 3)), 0.0, images)
 
 
+def larger_share(alpha: Number, draw: Float[Array, "batch 2"]) -> Float[Array, " batch"]:
+    """The larger of s and 1 - s, for s from Beta(alpha, alpha), from two numbers uniform from -1 to 1; 1 for alpha 0.
+
+    So an example's own label is the one to get right; Beta(alpha, alpha) being symmetric, pairs are mixed as ever.
+    Through Student's t of 2 alpha degrees of freedom (Bailey 1994; Devroye 1996, section 3), without rejections.
+    """
+    square = jnp.expm1(-jnp.log((draw[:, 0] + 1) / 2) / alpha) * jnp.cos(jnp.pi * draw[:, 1]) ** 2
+    return 0.5 + 0.5 / jnp.sqrt(1 + 1 / square)
+
+
 def mix_up(values: Float[Array, "batch ..."], share: Float[Array, " batch"]) -> Float[Array, "batch ..."]:
     """Each example's share of itself, and for the rest the next one; the last is mixed with the first."""
     share = share.reshape(-1, *[1] * (values.ndim - 1))
@@ -164,7 +175,7 @@ def check(how: Augmentation, shape: tuple[int, ...] | None = None) -> None:
 
 
 def _coordinates(
-    how: Augmentation, keys: Key[Array, " batch"], draw: Float[Array, "batch 6"], height: int, width: int
+    how: Augmentation, keys: Key[Array, " batch"], draw: Float[Array, "batch 8"], height: int, width: int
 ) -> Float[Array, "batch 2 h w"]:
     """Where to read the images. draw: uniform from -1 to 1."""
     none = jnp.zeros(len(draw))

@@ -3,11 +3,15 @@
 import warnings
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Num
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..data import Augmentation, Standardisation
+from ..data.augmentation import augment
 from ..run import Row
 
 TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"  # of Okabe & Ito 2008: told apart with any colour vision
@@ -91,6 +95,38 @@ def wrong_images(
         words = f"{_literal(classes[y[i]])}, said {_literal(classes[predictions[i]])}\n{confidence[i]:.0%}"
         axes.text(left + width / 2, top - 0.05 * head, words, ha="center", va="bottom", fontsize=8)
     axes.set(xlim=(-gap / 2, columns * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
+    _save(figure, path)
+
+
+def augmented(
+    x: Num[np.ndarray, "examples ..."],
+    how: Augmentation,
+    standardisation: Standardisation,
+    white: float,
+    path: Path,
+    *,
+    most: int = 5,
+    versions: int = 7,
+    seed: int = 0,
+) -> None:
+    """The first training images, a row each: as they are, then as training may see them. With mixup the next row is mixed in."""
+    x = x[:most]
+    examples, height, width = x.shape[:3]
+    # All in one batch, a version of every example after the other, so that the next example is that of the next row.
+    keys, tiled = jax.random.split(jax.random.key(seed), versions * examples), np.tile(x, (versions, *[1] * (x.ndim - 1)))
+    changed, _ = jax.jit(augment)(how, keys, standardisation.inputs(tiled), jnp.zeros((len(tiled), 1)))
+    back = np.asarray(changed) * np.asarray(standardisation.scale) + np.asarray(standardisation.mean)
+    tiles = np.concatenate([x, np.clip(back, 0, white)]).reshape(1 + versions, examples, height, width, -1)
+    colour, gap = tiles.shape[-1] == 3, max(1, width // 8)
+    tiles = np.pad(tiles, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=white if colour else 0)
+    canvas = tiles.transpose(1, 2, 0, 3, 4).reshape(examples * (height + gap), (1 + versions) * (width + gap), -1)
+    inches, head = 0.95 / width, 0.35
+    figure = Figure(figsize=(canvas.shape[1] * inches, canvas.shape[0] * inches + head))
+    axes = figure.add_axes((0, 0, 1, 1 - head / figure.get_figheight()))
+    axes.imshow(canvas / white if colour else canvas[..., 0], cmap="gray_r", vmin=0, vmax=white, aspect="auto", interpolation="nearest")
+    axes.axvline(width + gap / 2 - 0.5, color=INK, linewidth=1)
+    axes.set_axis_off()
+    figure.suptitle("training images, and right of the line what training may see of them", fontsize=10)
     _save(figure, path)
 
 
