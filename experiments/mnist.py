@@ -11,7 +11,7 @@ from jaxnet.runner import Options, main
 
 MNIST = Options(dataset="mnist", hidden=(256, 128), epochs=5, batch_size=128)
 CNN = Options(
-    dataset="mnist", validation=0, model="cnn", channels=(32, 64), hidden=(128,), epochs=15, batch_size=128, learning_rate=3e-3,
+    dataset="mnist", validation=0, model="cnn", channels=(32, 64), hidden=(128,), epochs=10, batch_size=128, learning_rate=3e-3,
     dropout=0.3, shift=2, rotate=12, scale=0.12,
 )  # fmt: skip
 BEST_MLP = Options(

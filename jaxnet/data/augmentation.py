@@ -167,7 +167,8 @@ def check(how: Augmentation, shape: tuple[int, ...] | None = None) -> None:
             raise InputError(f"{name} has shape {np.shape(value)}; give one number, and many through jax.vmap")
         if value is None or isinstance(value, jax.core.Tracer):
             continue
-        if np.asarray(value).dtype.kind not in "fiu" or not 0 <= value <= LARGEST:
+        number = np.asarray(value)
+        if number.dtype.kind not in "fiu" or not 0 <= number <= LARGEST:
             raise InputError(f"{name} is {value!r}; give a finite number of at least 0, or None")
     wanted = [name for name in OF_IMAGES if getattr(how, name) is not None]
     if wanted and shape is not None and len(shape) not in (2, 3):
