@@ -42,7 +42,7 @@ class Plan:
 
     def place(self, tree: Any) -> Any:
         """Arrays where the plan wants them: a copy on each of its devices."""
-        return jax.device_put(tree, self.sharding) if self.devices > 1 else tree
+        return jax.tree.map(lambda leaf: jax.device_put(leaf, self.sharding), tree) if self.devices > 1 else tree
 
     @property
     def sharding(self) -> NamedSharding:

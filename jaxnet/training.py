@@ -88,7 +88,7 @@ def fit(
     """
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
     run = _fit(with_outputs(model, splits.train.outputs), loss, plan, *plan.place((seen, recipe, key, params, extras)))
-    return run if plan.devices == 1 else jax.device_put(run, jax.devices()[0])
+    return run if plan.devices == 1 else jax.tree.map(lambda leaf: jax.device_put(leaf, jax.devices()[0]), run)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "loss", "plan"))

@@ -435,6 +435,12 @@ for name, params in (("warm", halves.params), ("restored", jaxnet.restore(Path(s
     found[name] = gap(*map(what, started))
     found[name + " train"] = gap(what(train(model, splits, few, key, params=params, plan=Plan(2))), what(started[1]))
 
+def many(plan):
+    few = Recipe(epochs=1, batch_size=64)
+    return jax.vmap(lambda key: jaxnet.fit(jaxnet.mlp((4,)), splits, few, key, weights=weights, plan=plan))(jax.random.split(key, 2))
+
+found["vmap"] = gap(what(many(Plan())), what(many(Plan(2, 16))))
+
 refused = {}
 for name, network, plan, batch in (
     ("batch statistics", jaxnet.cnn((4,), (8,), normalisation="batch"), Plan(2), 64),

@@ -2,13 +2,17 @@
 
 import csv
 
+import jax
 import numpy as np
 import pandas
 import pytest
 from sklearn import datasets
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.preprocessing import StandardScaler
 
 import jaxnet
 from jaxnet.data.table import encode, read_table
+from jaxnet.options import Options, build_model, build_recipe, with_epochs
 
 RNG = np.random.default_rng(0)
 ROWS = 80
@@ -172,3 +176,22 @@ def test_known_tables_arrive_as_scikit_learn_has_them(tmp_path, name):
     x = np.concatenate([part.x for part in (splits.train, splits.validation, splits.test)])
     assert (splits.classes is None) == (name == "diabetes")
     np.testing.assert_allclose(np.sort(x, axis=0), np.sort(table.data.to_numpy(np.float32), axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_default_options_score_like_scikit_learns_network(tmp_path, name):
+    """The same architecture on the same splits: accuracy, or R^2, no lower than 0.05 less on the mean of five seeds."""
+    getattr(datasets, f"load_{name}")(as_frame=True).frame.to_csv(tmp_path / "a.csv", index=False, sep=";", decimal=",")
+    ours, theirs = [], []
+    for seed in range(5):
+        splits = jaxnet.load(tmp_path / "a.csv", seed=seed)
+        options = with_epochs(Options(), len(splits.train))
+        run = jaxnet.fit(build_model(options), splits, build_recipe(options), jax.random.key(seed))
+        metrics = jaxnet.evaluate(build_model(options), run, splits.test)
+        ours.append((metrics.r2 if splits.classes is None else metrics.accuracy).estimate)
+        scaler = StandardScaler().fit(splits.train.x)
+        kind = MLPRegressor if splits.classes is None else MLPClassifier
+        network = kind(hidden_layer_sizes=options.hidden, random_state=seed).fit(scaler.transform(splits.train.x), splits.train.y)
+        theirs.append(network.score(scaler.transform(splits.test.x), splits.test.y))
+    assert np.mean(ours) > np.mean(theirs) - 0.05, (ours, theirs)
