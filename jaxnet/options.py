@@ -10,7 +10,7 @@ from .data import Augmentation, augmentation
 from .models import Model, cnn, linear, mlp
 from .recipe import Recipe
 
-STEPS, PASSES = 200, 10  # at least, of a training whose number of epochs is not given
+STEPS, PASSES = 150, 10  # at least, of a training whose number of epochs is not given
 READING = ("data_dir", "validation", "test", "task", "label", "groups", "order", "ignore", "image_size")  # as `load` has them
 PLACES = ("out", "resume", "platform", "data_dir", "cache")  # where a run happens, not what it is
 
@@ -60,7 +60,7 @@ class Options:
     schedule: Literal["constant", "cosine", "warmup_cosine", "one_cycle"] = "one_cycle"
     """of the learning rate over the run"""
     epochs: int | None = None
-    """passes over the training set; by default 10, or as many as make 200 steps"""
+    """passes over the training set; by default 10, or as many as make 150 steps"""
     batch_size: int = 64
     """examples a step"""
     learning_rate: float = 3e-3
