@@ -11,6 +11,7 @@ from .models import Model, cnn, linear, mlp
 from .recipe import Recipe
 
 STEPS, PASSES = 150, 10  # at least, of a training whose number of epochs is not given
+STRUCTURE = ("model", "hidden", "channels", "kernel", "stride", "padding", "activation", "normalisation")  # of the network
 READING = ("data_dir", "validation", "test", "task", "label", "groups", "order", "ignore", "image_size")  # as `load` has them
 PLACES = ("out", "resume", "platform", "data_dir", "cache")  # where a run happens, not what it is
 

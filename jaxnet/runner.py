@@ -29,7 +29,7 @@ import tyro
 from . import folder
 from .checkpoint import describe_recipe, restore, save
 from .clock import Clock
-from .data import Splits, class_weights, load, overlaps, prepare
+from .data import Splits, checks, class_weights, load, overlaps, prepare
 from .data.images import read_examples
 from .data.table import SUFFIXES, encode, read_table
 from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_platform
@@ -37,7 +37,7 @@ from .errors import InputError
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
 from .loop import Interrupted, train
 from .models import Model, describe
-from .options import PLACES, READING, Options, PredictOptions, PrepareOptions, build_model, build_recipe, with_epochs
+from .options import PLACES, READING, STRUCTURE, Options, PredictOptions, PrepareOptions, build_model, build_recipe, with_epochs
 from .recipe import Recipe, check
 from .report import console
 from .run import Row, Run
@@ -85,7 +85,8 @@ def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str,
     """Train, judge and write one network; returns what result.json holds."""
     _prepare(options)
     model = build_model(options)
-    build_recipe(replace(options, epochs=options.epochs or 1))  # what cannot be meant is said before the data are read
+    if options.epochs is not None:
+        check(build_recipe(options))  # what cannot be meant is said before the data are read
     with clock.part("data"):
         reading = {name: getattr(options, name) for name in READING}
         splits = load(options.dataset, **reading, seed=options.split_seed)
@@ -215,7 +216,7 @@ def predict_files(options: PredictOptions) -> None:
         use_platform(options.platform)
     about = folder.read_json(options.run / "run.json")
     try:
-        structure = {name: about[name] for name in ("model", "hidden", "channels", "activation", "normalisation")}
+        structure = {name: about[name] for name in STRUCTURE}
     except KeyError as error:
         raise InputError(f"{options.run / 'run.json'}: does not say {error} of the model; is it the folder of a run?") from None
     model = build_model(replace(Options(), **structure))
@@ -233,7 +234,7 @@ def predict_files(options: PredictOptions) -> None:
 def new_examples(path: Path, run: Run) -> np.ndarray:
     """The examples in a file, encoded as those that the network learned from."""
     if run.columns is not None and path.suffix.lower() in SUFFIXES:
-        return encode(run.columns, read_table(path)[0], path).astype(np.float32)
+        return checks.inputs(encode(run.columns, read_table(path)[0], path), f"{path}: ")
     return read_examples(path, run.shape, run.white)
 
 

@@ -471,4 +471,7 @@ def test_presets_and_a_folder_of_images(tmp_path):
     found = result(tmp_path / "run")
     assert found["model"]["name"].startswith("cnn(channels=(16, 32)")
     assert found["accuracy"]["test"]["estimate"] == 1
+    Image.new("L", (28, 28), 180).save(tmp_path / "new.jpg")
+    (row,) = csv.DictReader(io.StringIO(run("predict", "--run", tmp_path / "run", tmp_path / "new.jpg").stdout))
+    assert row["prediction"] == "light"
     assert "unknown preset 'fst'; known are mlp, cnn" in run("--preset", "fst", script="mnist", status=2).stderr

@@ -3,7 +3,7 @@
     python -m experiments.benchmarks.augmentation
 
 The network of `experiments.mnist --preset cnn` on random images of 28x28 pixels, with and without shift, rotate, scale
-and elastic, in turn; "all at once" is a network so small that its step is little else than the augmentation.
+and elastic, in turn; then a network so small that its step is little else than the augmentation.
 """
 
 import statistics
@@ -61,7 +61,7 @@ def main() -> None:
     table = Table("", "without, ms a step", "with", "ratio", box=None)
     for name, model, plan in (
         ("cnn 32 64, hidden 128", cnn((32, 64), (128,)), plan_for_images(options.batch)),
-        ("all at once, mlp 1", mlp((1,)), Plan()),
+        ("mlp, hidden 1", mlp((1,)), Plan()),
     ):
         times = measure(model, splits, recipes, plan, options.rounds)
         a, b = (1e3 * times[name] / options.steps for name in ("without", "with"))
