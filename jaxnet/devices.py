@@ -19,7 +19,7 @@ PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a training runs, never what it computes: the same steps to rounding, but for the masks of dropout.
+    """Where a training runs, never what it computes: the same steps to rounding, but for the masks of dropout and the partners of mixup.
 
     devices: over how many of them each batch is split. micro_batch: how many examples' gradient is computed at once.
     Both need a network without batch statistics, and divide the batch.

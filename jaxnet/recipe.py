@@ -71,7 +71,7 @@ NUMBERS = tuple(f.name for f in fields(Recipe) if not f.metadata.get("static"))
 
 def as_float32(recipe: Recipe) -> Recipe:
     """The recipe with its numbers as float32 arrays, so that 1, 1.0 and np.float64(1) are one program."""
-    return jax.tree.map(lambda number: (jnp if isinstance(number, jax.Array) else np).asarray(number, np.float32), recipe)
+    return jax.tree.map(lambda number: (jnp if isinstance(number, jax.core.Tracer) else np).asarray(number, np.float32), recipe)
 
 
 def check(recipe: Recipe, *, has_validation: bool = True) -> None:
