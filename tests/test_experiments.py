@@ -184,11 +184,11 @@ def _picture(path, mode="L", size=(8, 8)):
 
 BAD_FILES = {
     "missing": (lambda p: p / "a.png", "a.png: no such file"),
-    "no image": (lambda p: (p / "a.png").write_bytes(b"no") and p / "a.png", "a.png: not a readable PNG image"),
+    "no image": (lambda p: (p / "a.png").write_bytes(b"no") and p / "a.png", "a.png: not a readable PNG or JPEG image (it is neither)"),
     "size": (lambda p: _picture(p / "a.png", size=(9, 7)), "a.png: is 9x7 pixels, but the network was trained on 8x8"),
     "16 bit": (lambda p: _picture(p / "a.png", "I;16"), "a.png: has 16 bits a pixel"),
     "transparent": (lambda p: _picture(p / "a.png", "RGBA"), "a.png: is partly transparent"),
-    "other kind": (lambda p: p / "a.gif", "a.gif: give PNG images or .npz files"),
+    "other kind": (lambda p: p / "a.gif", "a.gif: give PNG or JPEG images, .npz files"),
     "other shape": (lambda p: np.savez(p / "a.npz", x=np.zeros((2, 3))) or p / "a.npz", "x has examples of shape (3,), but"),
     "nan": (lambda p: np.savez(p / "a.npz", x=np.full((1, 8, 8), np.nan)) or p / "a.npz", "in row 0, column 0, 0"),
 }

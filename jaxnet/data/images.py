@@ -137,7 +137,7 @@ def _open(picture: Path | bytes, name: str, size: tuple[int, int] | None) -> np.
 
 def _picture(picture: Path | bytes, name: str) -> "Image":
     """The decoded image, of 8 bits a channel and nowhere transparent."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         content = picture if isinstance(picture, bytes) else picture.read_bytes()
@@ -146,7 +146,8 @@ def _picture(picture: Path | bytes, name: str) -> "Image":
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{name}: not a readable PNG or JPEG image ({error}); save it again, or remove it") from None
+        why = "it is neither" if isinstance(error, UnidentifiedImageError) else error
+        raise InputError(f"{name}: not a readable PNG or JPEG image ({why}); save it again, or remove it") from None
     if image.mode.startswith(("I", "F")):
         raise InputError(f"{name}: has 16 bits a pixel; save it with 8")
     if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
