@@ -11,10 +11,10 @@ from jaxtyping import Num
 
 from ..errors import InputError
 from . import checks
-from .dataset import Dataset, Splits
+from .dataset import Splits
 from .npz import read_npz
 from .reading import Reading
-from .splitting import assemble, hold_out, partition, take
+from .splitting import assemble, complete
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,22 +57,6 @@ def splits_of_folder(folder: Path, reading: Reading) -> Splits:
         data[part] = checks.dataset(arrays[first : first + len(each)], labels, classes=classes, where=str(parts[part]))
         first += len(each)
     return assemble(*complete(data, reading), name=folder.resolve().name, where=str(folder))
-
-
-def complete(data: dict[str, Dataset], reading: Reading) -> tuple[Dataset, Dataset, Dataset]:
-    """(train, validation, test) of the parts that a source has, the missing ones held out from its training part."""
-    train = data["train"]
-    if "test" in data and "validation" in data:
-        return train, data["validation"], data["test"]
-    if "test" in data:
-        train, validation = hold_out(train, reading.validation, reading.seed)
-        return train, validation, data["test"]
-    if "validation" in data:
-        train, test = hold_out(train, reading.test, reading.seed)
-        return train, data["validation"], test
-    checks.fractions(reading.validation, reading.test, reading.seed)
-    test, validation, rest = partition(train, (reading.test, reading.validation), reading.seed)
-    return take(train, rest), take(train, validation), take(train, test)
 
 
 def decode(pictures: Sequence[Path] | Sequence[bytes], names: Sequence[str], size: tuple[int, int] | None) -> np.ndarray:

@@ -12,7 +12,7 @@ from ..errors import InputError
 from . import checks
 from .dataset import Splits
 from .reading import Reading
-from .splitting import assemble, hold_out, partition, take
+from .splitting import assemble, complete
 
 # What reading a damaged, encrypted or foreign file has been seen to raise.
 UNREADABLE = (OSError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
@@ -45,17 +45,7 @@ def splits_of_arrays(arrays: dict[str, np.ndarray], reading: Reading, *, name: s
         for part in ("test", "validation")
         if f"x_{part}" in arrays
     }
-    if "test" in given or "validation" in given:
-        if "test" not in given:
-            checks.fractions(0, reading.test, reading.seed)
-            train, given["test"] = hold_out(train, reading.test, reading.seed, **by)
-        elif "validation" not in given:
-            train, given["validation"] = hold_out(train, reading.validation, reading.seed, **by)
-    else:
-        checks.fractions(reading.validation, reading.test, reading.seed)
-        test, validation, rest = partition(train, (reading.test, reading.validation), reading.seed, **by)
-        train, given = take(train, rest), {"validation": take(train, validation), "test": take(train, test)}
-    return assemble(train, given["validation"], given["test"], name=name, where=where, notes=notes)
+    return assemble(*complete({"train": train, **given}, reading, **by), name=name, where=where, notes=notes)
 
 
 def _labelled(

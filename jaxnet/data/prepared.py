@@ -22,10 +22,10 @@ import platformdirs
 from ..errors import InputError
 from . import checks, idx
 from .dataset import Splits
-from .images import complete, decode
+from .images import decode
 from .npz import UNREADABLE, map_npz, write_npz
 from .reading import Reading
-from .splitting import assemble
+from .splitting import assemble, complete
 
 PARTS = ("train", "validation", "test")
 CHUNK = 1000  # examples decoded at a time

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from ..errors import InputError
 from . import checks
 from .dataset import Dataset, Splits, Standardisation
+from .reading import Reading
 
 Rows = Int[np.ndarray, " rows"]
 
@@ -98,6 +99,25 @@ def hold_out(
         return data, take(data, slice(0, 0))
     part, rest = partition(data, (fraction,), seed, groups=groups, order=order)
     return take(data, rest), take(data, part)
+
+
+def complete(
+    parts: dict[str, Dataset], reading: Reading, *, groups: ArrayLike | None = None, order: ArrayLike | None = None
+) -> tuple[Dataset, Dataset, Dataset]:
+    """(train, validation, test) of the parts that a source has; what is missing is held out from "train"."""
+    train, validation, test = (parts.get(name) for name in ("train", "validation", "test"))
+    assert train is not None
+    by = {"groups": groups, "order": order}
+    if test is None:
+        checks.fractions(0.0 if validation is not None else reading.validation, reading.test, reading.seed)
+    if test is None and validation is None:
+        test_rows, validation_rows, rest = partition(train, (reading.test, reading.validation), reading.seed, **by)
+        return take(train, rest), take(train, validation_rows), take(train, test_rows)
+    if test is None:
+        train, test = hold_out(train, reading.test, reading.seed, **by)
+    if validation is None:
+        train, validation = hold_out(train, reading.validation, reading.seed, **by)
+    return train, validation, test
 
 
 def partition(

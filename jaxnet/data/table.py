@@ -17,7 +17,7 @@ from ..errors import InputError
 from . import checks
 from .dataset import Column, Splits
 from .reading import Reading
-from .splitting import assemble, partition, take
+from .splitting import assemble, complete
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,11 +66,9 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
     x = encode(encodings, columns, path)
     y, classes, task = _label(path, label, columns[label], reading.task)
     data = checks.dataset(x, y, classes=classes, where=str(path))
-    checks.fractions(reading.validation, reading.test, reading.seed)
     by = {what: _plain(path, name, columns[name]) for what in ("groups", "order") if (name := getattr(reading, what)) is not None}
-    test, validation, train = partition(data, (reading.test, reading.validation), reading.seed, **by)
     about = {"columns": encodings, "notes": (*notes, f"label: {label!r}", task)}
-    return assemble(*(take(data, rows) for rows in (train, validation, test)), name=path.name, where=str(path), **about)
+    return assemble(*complete({"train": data}, reading, **by), name=path.name, where=str(path), **about)
 
 
 def read_table(path: Path) -> tuple[dict[str, "pa.ChunkedArray"], tuple[str, ...]]:
