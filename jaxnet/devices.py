@@ -53,7 +53,7 @@ class Plan:
 def plan_for_images(batch_size: int) -> Plan:
     """On a CPU, batches of images are split over its devices and computed a cache-full at a time; elsewhere they are not.
 
-    A convolution's gradient is bound by memory there: this is 1.5 to 2.5 times faster (experiments/benchmarks/convolution.py).
+    A convolution's gradient is bound by memory there, so that parts which fit a core's cache are faster.
     """
     if jax.default_backend() != "cpu":
         return Plan()
