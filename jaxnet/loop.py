@@ -24,7 +24,7 @@ from .losses import Loss
 from .models import Model, with_outputs
 from .recipe import Recipe
 from .run import Row, Run
-from .training import ALL_AT_ONCE, Extras, TrainState, admit, epoch, finish, start, stopped
+from .training import ALL_AT_ONCE, Extras, TrainState, admit, blank_row, epoch, finish, over, start
 
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
 
@@ -83,8 +83,8 @@ def train(
         _epoch.lower(model, loss, plan, seen, recipe, placed, extras).compile()
         if folder is not None:
             about = _identity(model, splits, recipe, key, extras, params, loss)
-            progress = restore_progress(folder / "state", Progress(shape, _blank(splits, recipe.epochs)), about)
-        state, history = progress or Progress(begun.result(), _blank(splits, recipe.epochs))
+            progress = restore_progress(folder / "state", Progress(shape, blank_row(splits, recipe.epochs)), about)
+        state, history = progress or Progress(begun.result(), blank_row(splits, recipe.epochs))
     state, history = plan.place(state), jax.tree.map(np.array, history)
     done, spent, began = int(state.epoch), 0.0, time.monotonic()
     with _signals(catch=folder is not None) as caught, _log(folder) as log:
@@ -125,15 +125,9 @@ def _epoch(
 
 
 def _over(recipe: Recipe, state: TrainState, done: int) -> bool:
-    """Whether no epoch is left to train, or patience."""
-    return done == recipe.epochs or (state.best is not None and bool(stopped(recipe.patience, done, np.asarray(state.best.epoch))))
-
-
-def _blank(splits: Splits, epochs: int) -> Row:
-    """A history in which nothing has happened yet."""
-    classes, validation = splits.classes is not None, len(splits.validation) > 0
-    given = (True, classes, validation, classes and validation)
-    return Row(*(np.full(epochs, np.nan, np.float32) if there else None for there in given))  # pyrefly: ignore[bad-argument-type]
+    """Whether no epoch is left to train."""
+    best_epoch = 0 if state.best is None else np.asarray(state.best.epoch)
+    return done == recipe.epochs or bool(over(recipe, np.asarray(state.diverged_at), done, best_epoch))
 
 
 def _identity(

@@ -144,19 +144,24 @@ def epoch(
 ) -> tuple[TrainState, Row]:
     """One pass over the training set in a fresh order, then a look at the validation set: (state, what happened).
 
-    A state that has stopped early stays as it is, and its row is NaN. Jit it, as `train` does, before you loop over it.
+    A state that has diverged or stopped early stays as it is, and its row is NaN. Jit it, as `train` does, before you
+    loop over it.
     """
     model = with_outputs(model, splits.train.outputs)
     check(recipe, has_validation=state.best is not None)
-    rows = order(counted(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)
-    new, sums = steps(model, splits, recipe, state, rows, weights=weights, loss=loss, plan=plan)
-    means = sums.sum(0) / len(splits.train)
-    row = Row(train_loss=means[0], train_accuracy=None if splits.classes is None else means[1])
-    new, row = look(model, splits, recipe, new, row, loss=loss)
-    if recipe.patience is None or state.best is None:
-        return new, row
-    halted = stopped(recipe.patience, state.epoch, state.best.epoch)
-    return jax.tree.map(lambda old, new: jnp.where(halted, old, new), (state, jax.tree.map(lambda a: a * jnp.nan, row)), (new, row))
+
+    def go_on(state: TrainState) -> tuple[TrainState, Row]:
+        rows = order(counted(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)
+        new, sums = steps(model, splits, recipe, state, rows, weights=weights, loss=loss, plan=plan)
+        means = sums.sum(0) / len(splits.train)
+        row = Row(train_loss=means[0], train_accuracy=None if splits.classes is None else means[1])
+        return look(model, splits, recipe, new, row, loss=loss)
+
+    def rest(state: TrainState) -> tuple[TrainState, Row]:
+        return state, jax.tree.map(jnp.asarray, blank_row(splits))
+
+    best_epoch = 0 if state.best is None else state.best.epoch
+    return jax.lax.cond(over(recipe, state.diverged_at, state.epoch, best_epoch), rest, go_on, state)
 
 
 def order(key: Key[Array, ""], examples: int, batch_size: int, sample: tuple[Array, Array] | None) -> Int[Array, "steps batch"]:
@@ -321,9 +326,17 @@ def finish(model: Model, splits: Splits, recipe: Recipe, state: TrainState, hist
     )
 
 
-def stopped(patience: int | None, epoch: Any, best_epoch: Any) -> Any:
-    """Whether the validation loss has not fallen for `patience` epochs."""
-    return False if patience is None else epoch - best_epoch >= patience
+def over(recipe: Recipe, diverged_at: Any, epoch: Any, best_epoch: Any) -> Any:
+    """Whether a training has diverged, or its validation loss has not fallen for `patience` epochs."""
+    diverged = diverged_at >= 0
+    return diverged if recipe.patience is None else diverged | (epoch - best_epoch >= recipe.patience)
+
+
+def blank_row(splits: Splits, *shape: int) -> Row:
+    """A Row of NaN: what has not happened."""
+    classes, validation = splits.classes is not None, len(splits.validation) > 0
+    given = (True, classes, validation, classes and validation)
+    return Row(*(np.full(shape, np.nan, np.float32) if there else None for there in given))  # pyrefly: ignore[bad-argument-type]
 
 
 def forward(
