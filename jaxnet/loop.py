@@ -1,15 +1,11 @@
 """train: the host loop over the same compiled epoch that `fit` scans, for progress, checkpoints and Ctrl-C."""
 
 import functools
-import signal
-import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +20,7 @@ from .losses import Loss
 from .models import Model, with_outputs
 from .recipe import Recipe
 from .run import Row, Run
+from .stopping import Interrupted, log_to, signals
 from .training import ALL_AT_ONCE, Extras, TrainState, admit, blank_row, epoch, finish, over, start
 
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
@@ -34,14 +31,6 @@ class Progress(NamedTuple):
 
     state: TrainState
     history: Row
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop by Ctrl-C or SIGTERM and has saved its state: the same call continues it."""
-
-    def __init__(self, number: int, epochs: int, folder: Path) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name} after epoch {epochs}, saved in {folder}")
-        self.number, self.epochs, self.folder = number, epochs, folder
 
 
 def train(
@@ -87,7 +76,7 @@ def train(
         state, history = progress or Progress(begun.result(), blank_row(splits, recipe.epochs))
     state, history = plan.place(state), jax.tree.map(np.array, history)
     done, spent, began = int(state.epoch), 0.0, time.monotonic()
-    with _signals(catch=folder is not None) as caught, _log(folder) as log:
+    with signals(catch=folder is not None) as caught, log_to(folder) as log:
         log(f"begin at {done}")
         if watch is not None:
             watch(done, jax.tree.map(lambda column: column[done - 1], history))
@@ -106,7 +95,7 @@ def train(
                 spent += time.monotonic() - clock
                 log(f"checkpoint {done}")
                 if caught:
-                    raise Interrupted(caught[0], done, folder)
+                    raise Interrupted(caught[0], f"after epoch {done}", folder)
     if plan.devices > 1:
         state = jax.device_put(state, jax.devices()[0])
     return finish(model, splits, recipe, state, jax.device_put(history))
@@ -151,38 +140,3 @@ def _checksum(tree: PyTree) -> int:
         typed = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         total = zlib.crc32(np.ascontiguousarray(jax.random.key_data(leaf) if typed else leaf).view(np.uint8).data, total)
     return total
-
-
-@contextmanager
-def _signals(*, catch: bool) -> Iterator[list[int]]:
-    """The signals that asked to stop; only the main thread can catch them. A second one stops at once."""
-    caught: list[int] = []
-    if not catch or threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
-
-    def handle(number: int, _: FrameType | None) -> None:
-        caught.append(number)
-        for each in before:
-            signal.signal(each, signal.default_int_handler)
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _log(folder: Path | None) -> Iterator[Callable[[str], None]]:
-    """Appends lines to folder/log.txt, each on disk before the next thing happens."""
-    if folder is None:
-        yield lambda _: None
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "log.txt", "a", buffering=1, encoding="utf-8") as file:
-        yield lambda line: print(line, file=file)

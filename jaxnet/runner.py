@@ -35,12 +35,13 @@ from .data.table import SUFFIXES, encode, read_table
 from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_platform
 from .errors import InputError
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
-from .loop import Interrupted, train
+from .loop import train
 from .models import Model, describe
 from .options import PLACES, READING, STRUCTURE, Options, PredictOptions, PrepareOptions, build_model, build_recipe, with_epochs
 from .recipe import Recipe, check
 from .report import console
 from .run import Row, Run
+from .stopping import Interrupted
 
 PACKAGES = ("jaxnet", "jax", "jaxlib", "flax", "optax", "numpy")
 
