@@ -6,7 +6,7 @@ import numpy as np
 
 from .dataset import Dataset, Splits
 
-DIGITS = 4  # of a standardised value that count; the fifth may be rounding of another file format
+NEAR = 1e-4  # standard deviations: what is closer may be the rounding of another file format
 
 
 class Overlap(NamedTuple):
@@ -25,25 +25,34 @@ class Overlap(NamedTuple):
 def overlaps(splits: Splits) -> tuple[Overlap, ...]:
     """The overlaps that there are: of validation with training set, and of the test set with both. Labels do not count.
 
-    After standardisation two examples are equal whose values all agree to 1e-4 standard deviations, on one of two grids.
+    After standardisation two examples are equal whose values all agree to 1e-4 standard deviations.
     """
     parts = {"training": splits.train, "validation": splits.validation, "test": splits.test}
     exact = {name: _rows(np.asarray(part.x)) for name, part in parts.items()}
-    # Bytes have no fifth digit.
-    offsets = () if splits.train.x.dtype == np.uint8 else (0.0, 0.5)
-    grids = [{name: _rows(_rounded(splits, part, offset)) for name, part in parts.items()} for offset in offsets]
     found = []
     for part, other in (("validation", "training"), ("test", "training"), ("test", "validation")):
         same = _shared(exact[part], exact[other])
-        near = np.logical_or.reduce([same] + [_shared(grid[part], grid[other]) for grid in grids])
+        near = same
+        if splits.train.x.dtype != np.uint8 and len(same):  # bytes are not rounded
+            near = same | _close(_standardised(splits, parts[part]), _standardised(splits, parts[other]))
         found.append(Overlap(part, other, int(same.sum()), int(near.sum())))
     return tuple(overlap for overlap in found if overlap.standardised)
 
 
-def _rounded(splits: Splits, part: Dataset, offset: float) -> np.ndarray:
-    """Standardised values in whole units of the last digit that counts."""
+def _standardised(splits: Splits, part: Dataset) -> np.ndarray:
+    """(examples, values) in float64, where rounding is far below what counts as near."""
     mean, scale = (np.asarray(a, np.float64) for a in (splits.standardisation.mean, splits.standardisation.scale))
-    return np.floor((np.asarray(part.x) - mean) / scale * 10**DIGITS + offset).astype(np.int64)
+    return ((np.asarray(part.x, np.float64) - mean) / scale).reshape(len(part), -1)
+
+
+def _close(part: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(examples of the part,) whether another is within NEAR in every value."""
+    from scipy.spatial import cKDTree
+
+    if not len(other):
+        return np.zeros(len(part), bool)
+    tree = cKDTree(other, balanced_tree=False, compact_nodes=False)
+    return np.isfinite(tree.query(part, p=np.inf, distance_upper_bound=NEAR)[0])
 
 
 def _rows(x: np.ndarray) -> list[bytes]:

@@ -64,21 +64,7 @@ def folds(
     units = len(data) if codes is None else int(codes.max()) + 1
     if not 2 <= count <= units:
         raise InputError(f"count is {count}; give from 2 folds to one a{' group' if groups is not None else 'n example'}: {units}")
-    rng = np.random.default_rng(seed)
-    fold_of = np.empty(units, int)
-    if codes is None:
-        # In turn, class by class, so that no two folds differ by more than one, in all nor in any class.
-        line = rng.permutation(units)
-        line = line if data.classes is None else line[np.argsort(np.asarray(data.y)[line], kind="stable")]
-        fold_of[line] = np.arange(units) % count
-    else:
-        sizes = np.bincount(codes)
-        filled = np.zeros(count, int)
-        # The largest first, each to the fold with the fewest examples so far.
-        for group in sorted(rng.permutation(units), key=lambda group: -sizes[group]):
-            fold_of[group] = filled.argmin()
-            filled[filled.argmin()] += sizes[group]
-        fold_of = fold_of[codes]
+    fold_of = fold_numbers(data, count, seed, codes)
 
     def each() -> Iterator[Splits]:
         for number in range(count):
@@ -89,6 +75,25 @@ def folds(
             yield assemble(*chosen, name=f"{name}, fold {number + 1} of {count}")
 
     return each()
+
+
+def fold_numbers(data: Dataset, count: int, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
+    """(examples,) which of `count` folds each is in. groups: (examples,) numbers from 0, of which none is in two folds."""
+    rng = np.random.default_rng(seed)
+    if groups is None:
+        # In turn, class by class, so that no two folds differ by more than one, in all nor in any class.
+        line = rng.permutation(len(data))
+        line = line if data.classes is None else line[np.argsort(np.asarray(data.y)[line], kind="stable")]
+        fold_of = np.empty(len(data), int)
+        fold_of[line] = np.arange(len(data)) % count
+        return fold_of
+    sizes = np.bincount(groups)
+    fold_of, filled = np.empty(len(sizes), int), np.zeros(count, int)
+    # The largest first, each to the fold with the fewest examples so far.
+    for group in sorted(rng.permutation(len(sizes)), key=lambda group: -sizes[group]):
+        fold_of[group] = filled.argmin()
+        filled[filled.argmin()] += sizes[group]
+    return fold_of[groups]
 
 
 def hold_out(
