@@ -24,7 +24,9 @@ from .models import cnn as cnn
 from .models import describe as describe
 from .models import linear as linear
 from .models import mlp as mlp
+from .population import fit_population as fit_population
 from .recipe import Recipe as Recipe
+from .run import Population as Population
 from .run import Run as Run
 from .training import epoch as epoch
 from .training import fit as fit

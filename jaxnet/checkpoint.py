@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,20 @@ def restore_progress(folder: Path, wanted: PyTree, about: dict[str, Any]) -> PyT
         except InputError:
             continue
     return None
+
+
+def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
+    """Write arrays and what is to be said of them."""
+    _write(path, arrays, about)
+
+
+def read_part(path: Path, wanted: Callable[[dict[str, Any]], PyTree]) -> tuple[PyTree, dict[str, Any]] | None:
+    """(arrays on the host, what was said of them); None where they cannot be read. wanted: their shapes, from what was said."""
+    try:
+        about = _about(path)
+        return jax.tree.map(np.asarray, _read(path, wanted(about))), about
+    except InputError:
+        return None
 
 
 def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:

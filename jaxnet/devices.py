@@ -21,12 +21,15 @@ PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 class Plan:
     """Where a training runs, never what it computes: the same steps to rounding, but for the masks of dropout and the partners of mixup.
 
-    devices: over how many of them each batch is split. micro_batch: how many examples' gradient is computed at once.
-    Both need a network without batch statistics, and divide the batch.
+    devices: over how many of them each batch of one training is split, or the members of a population.
+    chunk: how many members of a population each device trains at once.
+    micro_batch: how many examples' gradient is computed at once.
+    A batch is divided only of a network without batch statistics, and without remainder.
     """
 
     devices: int = 1
     micro_batch: int | None = None
+    chunk: int = 1
 
     @property
     def splits_batches(self) -> bool:

@@ -1,15 +1,17 @@
 """Run: what training leaves behind."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .data import Column, Standardisation
 from .errors import InputError
 from .recipe import Recipe
+from .resampling import Samples
 from .typing import Rebuilt
 
 
@@ -82,3 +84,74 @@ class Run:
         if (done := int(self.epochs)) < self.recipe.epochs:
             return f"stopped early after epoch {done}: no lower validation loss for {self.recipe.patience} epochs"
         return f"finished after epoch {done}"
+
+
+@dataclass(frozen=True)
+class Population:
+    """Trained members, as NumPy arrays on the host; `population[i]` is member i's Run, `len` their number.
+
+    runs: one a structure, each of its leaves with a leading axis of the members that have it. members: which those are.
+    samples: what each trained on, None where all trained on everything.
+    predictions: of all members, where they were kept.
+    """
+
+    runs: tuple[Run, ...]
+    members: tuple[np.ndarray, ...]
+    samples: Samples | None = None
+    predictions: "Predictions | None" = None
+
+    def __len__(self) -> int:
+        return sum(len(members) for members in self.members)
+
+    def __getitem__(self, member: int) -> Run:
+        if not -len(self) <= member < len(self):
+            raise IndexError(f"member {member} of {len(self)}")
+        for run, members in zip(self.runs, self.members, strict=True):
+            if (place := np.flatnonzero(members == member % len(self))).size:
+                return jax.tree.map(lambda leaf: leaf[place[0]], run)
+        raise AssertionError("a member of no structure")
+
+    @property
+    def run(self) -> Run:
+        """The members as one Run, each leaf with a leading member axis; InputError where their structures differ."""
+        if len(self.runs) > 1:
+            raise InputError(f"the members have {len(self.runs)} different structures; take each from population.runs")
+        return self.runs[0]
+
+    @property
+    def params(self) -> PyTree:
+        """`run.params`."""
+        return self.run.params
+
+    @property
+    def epochs(self) -> Int[np.ndarray, " members"]:
+        """How many epochs each was trained."""
+        return self.each(lambda run: run.epochs)
+
+    @property
+    def diverged_at(self) -> Int[np.ndarray, " members"]:
+        """The first step of each whose loss was not finite, or -1."""
+        return self.each(lambda run: run.diverged_at)
+
+    @property
+    def diverged(self) -> Bool[np.ndarray, " members"]:
+        """Which members diverged, also those that did so in the very last step."""
+        finite = self.each(lambda run: np.all([np.isfinite(p).reshape(len(p), -1).all(1) for p in jax.tree.leaves(run.params)], axis=0))
+        return (self.diverged_at >= 0) | ~finite
+
+    def each(self, of: Callable[[Run], np.ndarray]) -> np.ndarray:
+        """(members, ...) in order of members, of what `of` gives for each run."""
+        parts = [np.asarray(of(run)) for run in self.runs]
+        return np.concatenate(parts)[np.argsort(np.concatenate(self.members))]
+
+
+class Predictions(NamedTuple):
+    """Log-probabilities (members, examples, classes) as float16, or values (members, examples) as float32, mapped from disk.
+
+    validation: None where there is none. unseen: on the training set, NaN where the member trained on the example;
+    None where all trained on everything.
+    """
+
+    validation: np.ndarray | None
+    test: np.ndarray
+    unseen: np.ndarray | None

@@ -34,7 +34,7 @@ NO_TEST = Dataset(np.zeros((0, 1), np.float32), np.zeros(0, np.float32))  # what
 
 
 class TrainState(NamedTuple):
-    """All that one epoch hands to the next, and so what a checkpoint holds.
+    """All that one epoch hands to the next, and so what a checkpoint holds; of a population, with a leading member axis.
 
     key: of the noise. diverged_at: the first step whose loss was not finite, or -1: failure is data.
     """
@@ -42,11 +42,11 @@ class TrainState(NamedTuple):
     params: PyTree
     model_state: PyTree
     opt_state: PyTree
-    key: Key[Array, ""]
-    order_key: Key[Array, ""]
+    key: Key[Array, ""] | None
+    order_key: Key[Array, ""] | None
     best: Best | None
-    epoch: Int[Array, ""]
-    diverged_at: Int[Array, ""]
+    epoch: Int[Array, "..."]
+    diverged_at: Int[Array, "..."]
 
 
 class Sample(NamedTuple):
@@ -127,8 +127,12 @@ def start(
         copied, copied_state = jax.tree.map(jnp.copy, (params, model_state))
         best = Best(copied, copied_state, jnp.float32(jnp.inf), jnp.int32(0))
     opt_state = transformation(recipe, 1).init(params)  # does not depend on the number of steps
-    order_key = counted(key if order_key is None else order_key, ORDER)
-    return TrainState(params, model_state, opt_state, counted(key, NOISE), order_key, best, jnp.int32(0), jnp.int32(-1))
+    return TrainState(params, model_state, opt_state, *streams(key, order_key), best, jnp.int32(0), jnp.int32(-1))
+
+
+def streams(key: Key[Array, ""], order_key: Key[Array, ""] | None) -> tuple[Key[Array, ""], Key[Array, ""]]:
+    """(TrainState.key, TrainState.order_key) of a training with these keys."""
+    return counted(key, NOISE), counted(key if order_key is None else order_key, ORDER)
 
 
 def epoch(
@@ -151,6 +155,7 @@ def epoch(
     check(recipe, has_validation=state.best is not None)
 
     def go_on(state: TrainState) -> tuple[TrainState, Row]:
+        assert state.order_key is not None
         rows = order(counted(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)
         new, sums = steps(model, splits, recipe, state, rows, weights=weights, loss=loss, plan=plan)
         means = sums.sum(0) / len(splits.train)

@@ -1,0 +1,485 @@
+"""fit_population: hundreds of trainings as one compiled program.
+
+    members -> groups of one structure -> waves of devices x chunk members -> calls of a few epochs
+
+A call maps `epoch` over the members of a wave; between calls there are checkpoints, progress and Ctrl-C. A wave is
+trained to its end before the next begins, so that the devices hold the state of one.
+"""
+
+import functools
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
+
+from .chunking import plan_for_members
+from .data import Splits
+from .devices import Plan
+from .errors import InputError
+from .ledger import Ledger, Part, joined
+from .losses import Loss
+from .models import Model, with_outputs
+from .recipe import Recipe, as_float32
+from .resampling import Samples
+from .run import Population, Row, Run
+from .stopping import Interrupted, log_to, signals
+from .training import Sample, TrainState, admit, blank_row, epoch, finish, over, start, streams
+
+CALL = 0.5  # seconds that a call should take: short enough to hear Ctrl-C, long enough to cost nothing
+LOUD = 0.1  # share of diverged members above which that is said loudly
+SPLIT, COPIED = PartitionSpec("device"), PartitionSpec()
+
+logger = logging.getLogger("jaxnet")
+
+
+class Group(NamedTuple):
+    """Members that one program can train. recipe: its numbers are () where all share them, else (members of the group,)."""
+
+    model: Model
+    recipe: Recipe
+    members: Int[np.ndarray, " group"]
+
+
+class Job(NamedTuple):
+    """What there is to train. keys, order_keys: the words of a key a member. order_key: those of one for all."""
+
+    splits: Splits
+    groups: tuple[Group, ...]
+    loss: Loss | None
+    samples: Samples | None
+    implementation: str
+    keys: UInt32[np.ndarray, "members words"]
+    order_keys: UInt32[np.ndarray, "members words"] | None
+    order_key: UInt32[np.ndarray, " words"] | None
+
+
+class Given(NamedTuple):
+    """What the members of a wave differ in, with a leading axis of them, but for numbers of the recipe that all share."""
+
+    recipe: Recipe
+    key: UInt32[Array | np.ndarray, "*members words"]
+    order_key: UInt32[Array | np.ndarray, "*members words"] | None
+    weights: Float[Array | np.ndarray, "*members examples"] | None
+    sample: Sample | None
+
+
+class Program(NamedTuple):
+    """A structure, compiled for so many members on these devices."""
+
+    mesh: Mesh
+    members: int
+    begin: Callable[..., TrainState]
+    advance: Callable[..., tuple[TrainState, Row]]
+
+
+class Standing(NamedTuple):
+    """How far a population is. finished: members. epoch: of those in training. share: of all epochs of all members."""
+
+    finished: int
+    members: int
+    epoch: int
+    epochs: int
+    share: float
+
+
+def fit_population(
+    model: Model | Sequence[Model],
+    splits: Splits,
+    recipes: Recipe | Sequence[Recipe],
+    keys: Key[Array, " members"],
+    *,
+    order_key: Key[Array, "..."] | None = None,
+    resample: Samples | None = None,
+    loss: Loss | None = None,
+    plan: Plan | None = None,
+    out: str | Path | None = None,
+    watch: Callable[[Standing], None] | None = None,
+) -> Population:
+    """Networks trained as one program a structure; member i is `fit(model, splits, recipe, keys[i])`, to rounding.
+
+    model, recipes: one for all members, or one a member; numbers of a single Recipe may be arrays, one a member. Members
+        that differ in more than keys, samples and numbers are trained in groups, each with a program of its own.
+    order_key: of batch order and augmentation; one for all, so that members share minibatches, or one a member.
+        By default each member's key, as in `fit`.
+    resample: what each member trains on, see `jaxnet.resampling`; `fit(..., **resample.alone(i))` is member i alone.
+    plan: over how many devices members are spread, and how many each trains at once; by default a rule chooses, and
+        the logger "jaxnet" says what and why. It changes results by rounding only.
+    out: a folder for checkpoints and predictions. If it holds an unfinished population of the same, that one is continued,
+        on any number of devices; a finished one is read; of something else, InputError.
+    watch: called with a Standing as training goes on. Raises Interrupted where Ctrl-C or SIGTERM came, with all saved in out.
+    """
+    job = _admit(model, splits, recipes, keys, order_key, resample, loss)
+    folder = None if out is None else Path(out).absolute()
+    ledger = Ledger(None if folder is None else folder / "state")
+    going_on = ledger.restore(functools.partial(_shapes, job))
+    epochs = sum(len(group.members) * group.recipe.epochs for group in job.groups)
+
+    with signals(catch=folder is not None) as caught, log_to(folder) as log:
+
+        def between_calls(standing: Part, fetch: Callable[[], Part]) -> None:
+            """After each call of a wave: what is finished is kept, what goes on is saved when it is time."""
+            if standing.finished:
+                ledger.finish(fetch())
+            log(f"group {standing.group} members {standing.members[0]}-{standing.members[-1]} epoch {standing.epoch}")
+            if folder is not None and (caught or ledger.due()):
+                ledger.save(None if standing.finished else fetch())
+                log("checkpoint")
+                if caught:
+                    raise Interrupted(caught[0], f"with {ledger.count()} of {len(keys)} members trained", folder)
+            if watch is not None:
+                done = sum(len(part.members) * job.groups[part.group].recipe.epochs for part in ledger.finished)
+                done += 0 if standing.finished else len(standing.members) * standing.epoch
+                watch(Standing(ledger.count(), len(keys), standing.epoch, job.groups[standing.group].recipe.epochs, done / epochs))
+
+        _train(job, plan, ledger, going_on, between_calls)
+        if ledger.unsaved:
+            ledger.save(None)
+    population = _population(job, ledger.finished)
+    if (lost := int(population.diverged.sum())) > LOUD * len(population):
+        logger.warning("%d of %d members diverged: their results are of no use. Lower the learning rate, or set clip", lost, len(population))
+    return population
+
+
+def _train(
+    job: Job, plan: Plan | None, ledger: Ledger, going_on: list[Part], between_calls: Callable[[Part, Callable[[], Part]], None]
+) -> None:
+    """Trains what the ledger does not have: large groups over all devices, then small ones side by side on a device each."""
+    trained = {int(member) for part in [*ledger.finished, *going_on] for member in part.members}
+    waiting = {number: [part for part in going_on if part.group == number] for number in range(len(job.groups))}
+    for number, group in enumerate(job.groups):
+        if (fresh := np.array([member for member in group.members if int(member) not in trained], int)).size:
+            waiting[number].append(Part(number, fresh, 0, False, None, None))
+    plans, lanes = dict[int, Plan](), dict[tuple[Any, ...], list[int]]()
+    for number, parts in waiting.items():
+        if members := sum(len(part.members) for part in parts):
+            group = job.groups[number]
+            chosen, why = (plan, "as asked for") if plan is not None else plan_for_members(group.model, job.splits, group.recipe, members)
+            _check(chosen)
+            devices = jax.devices()[: chosen.devices]
+            if members < len(devices):
+                devices = [devices[number % len(devices)]]
+            plans[number] = replace(chosen, devices=len(devices), chunk=_even(members, len(devices), chosen.chunk))
+            lanes.setdefault(tuple(devices), []).append(number)
+            logger.info("%s: %s", group.model.name, _words(plans[number], members, why))
+    if len(plans) > 1:
+        logger.info("%d structures: a program each", len(plans))
+    with ThreadPoolExecutor(max(2, len(jax.devices()))) as pool:
+        compiled = {
+            number: _compile(job, number, plans[number], devices, pool) for devices, numbers in lanes.items() for number in numbers
+        }
+
+        def train_lane(devices: tuple[Any, ...]) -> None:
+            for number in lanes[devices]:
+                _train_group(job, number, plans[number], compiled.pop(number), waiting[number], between_calls, pool)
+
+        try:
+            for devices in lanes:
+                if len(devices) > 1:
+                    train_lane(devices)
+            single = [devices for devices in lanes if len(devices) == 1]
+            if len(single) == 1:
+                train_lane(single[0])
+            elif single:
+                with ThreadPoolExecutor(len(single)) as beside:
+                    for each in [beside.submit(train_lane, devices) for devices in single]:
+                        each.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _train_group(
+    job: Job,
+    number: int,
+    plan: Plan,
+    compiled: Future[Program],
+    parts: list[Part],
+    between_calls: Callable[[Part, Callable[[], Part]], None],
+    pool: ThreadPoolExecutor,
+) -> None:
+    """Trains parts of a group to their end, a wave after the other."""
+    program, waves, pace = compiled.result(), deque(parts), [1]
+    devices = tuple(program.mesh.devices.flat)
+    everywhere = NamedSharding(program.mesh, COPIED)
+    shared = jax.tree.map(lambda leaf: jax.device_put(leaf, everywhere), (job.splits, job.order_key))
+    while waves:
+        part = waves.popleft()
+        if len(part.members) > program.members:
+            waves.appendleft(part.take(slice(program.members, None)))
+            part = part.take(slice(program.members))
+        try:
+            _train_wave(job, program, shared, part, between_calls, pace)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) or plan.chunk == 1:
+                raise
+            plan = replace(plan, chunk=plan.chunk // 2)
+            logger.warning("out of memory with %d members at a time on each device: going on with %d", 2 * plan.chunk, plan.chunk)
+            waves.appendleft(part)
+            program = _compile(job, number, plan, devices, pool).result()
+
+
+def _train_wave(
+    job: Job, program: Program, shared: PyTree, part: Part, between_calls: Callable[[Part, Callable[[], Part]], None], pace: list[int]
+) -> None:
+    """Trains some members to their end, a few epochs at a call. pace: of epochs a call, learned from the last ones."""
+    group, real = job.groups[part.group], len(part.members)
+    places = np.minimum(np.arange(program.members), real - 1)  # the last one once more where there are too few
+    split = NamedSharding(program.mesh, SPLIT)
+    put = functools.partial(jax.tree.map, lambda leaf: jax.device_put(leaf, split if np.ndim(leaf) else NamedSharding(program.mesh, COPIED)))
+    given = put(_given(job, group, part.members[places]))
+    if part.state is None:
+        state, history = program.begin(shared, given), put(blank_row(job.splits, program.members, group.recipe.epochs))
+    else:
+        state, history = put(jax.tree.map(lambda leaf: leaf[places], (part.state, part.history)))
+    done, finished = part.epoch, False
+    while not finished:
+        until, began = min(done + pace[0], group.recipe.epochs), time.perf_counter()
+        state, history = program.advance(shared, given, np.int32(done), np.int32(until), state, history)
+        jax.block_until_ready(state)
+        pace[0] = max(1, int(CALL * (until - done) / (time.perf_counter() - began)))
+        done = until
+        best_epoch = 0 if state.best is None else np.asarray(state.best.epoch)
+        finished = done == group.recipe.epochs or bool(np.all(over(group.recipe, np.asarray(state.diverged_at), done, best_epoch)))
+        standing = part._replace(epoch=done, finished=finished, state=None, history=None)
+
+        def fetch(standing: Part = standing, state: TrainState = state, history: Row = history) -> Part:
+            kept = state._replace(opt_state=None) if standing.finished else state
+            kept, rows = jax.tree.map(lambda leaf: np.asarray(leaf)[:real].copy(), (kept, history))
+            return standing._replace(state=kept, history=rows)
+
+        between_calls(standing, fetch)
+
+
+def _compile(job: Job, number: int, plan: Plan, devices: tuple[Any, ...], pool: ThreadPoolExecutor) -> Future[Program]:
+    """The program of a group, compiled meanwhile."""
+    group, members = job.groups[number], plan.chunk * plan.devices
+    mesh = Mesh(np.array(devices), ("device",), axis_types=(AxisType.Auto,))
+    structure = {"model": with_outputs(group.model, job.splits.train.outputs), "implementation": job.implementation, "mesh": mesh}
+
+    def shape(leaf: Any) -> jax.ShapeDtypeStruct:
+        spec = SPLIT if np.ndim(leaf) else COPIED
+        return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=NamedSharding(mesh, spec))
+
+    def copied(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=NamedSharding(mesh, COPIED))
+
+    shared = jax.tree.map(copied, (job.splits, job.order_key))
+    given = jax.tree.map(shape, _given(job, group, group.members[np.zeros(members, int)]))
+
+    def compile_both() -> Program:
+        lowered = _begin.lower(shared, given, **structure)
+        begin = pool.submit(lowered.compile) if pool._work_queue.empty() else None
+        state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, SPLIT)), lowered.out_info)
+        history = jax.tree.map(shape, blank_row(job.splits, members, group.recipe.epochs))
+        place = np.int32(0)
+        advance = _advance.lower(shared, given, place, place, state, history, loss=job.loss, micro_batch=plan.micro_batch, **structure)
+        return Program(mesh, members, lowered.compile() if begin is None else begin.result(), advance.compile())
+
+    return pool.submit(compile_both)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "implementation", "mesh"))
+def _begin(shared: tuple[Splits, Array | None], given: Given, *, model: Model, implementation: str, mesh: Mesh) -> TrainState:
+    """The states of a wave before the first epoch; keys are made anew in each call."""
+
+    def one(shared: tuple[Splits, Array | None], given: Given) -> TrainState:
+        state = start(model, shared[0], given.recipe, jax.random.wrap_key_data(given.key, impl=implementation))
+        return state._replace(key=None, order_key=None)
+
+    return _spread(one, mesh, shared, given)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "loss", "implementation", "mesh", "micro_batch"), donate_argnames=("state", "history"))
+def _advance(
+    shared: tuple[Splits, Array | None],
+    given: Given,
+    done: Int[Array, ""],
+    until: Int[Array, ""],
+    state: TrainState,
+    history: Row,
+    *,
+    model: Model,
+    loss: Loss | None,
+    implementation: str,
+    mesh: Mesh,
+    micro_batch: int | None,
+) -> tuple[TrainState, Row]:
+    """A wave from `done` epochs to `until`."""
+    wrap = functools.partial(jax.random.wrap_key_data, impl=implementation)
+
+    def one(shared: tuple[Any, ...], own: tuple[Given, TrainState, Row]) -> tuple[TrainState, Row]:
+        (splits, order_key), done, until = shared
+        given, state, history = own
+        order_words = given.order_key if order_key is None else order_key
+        noise, order = streams(wrap(given.key), None if order_words is None else wrap(order_words))
+
+        def go_on(carry: tuple[Array, TrainState, Row]) -> tuple[Array, TrainState, Row]:
+            # The number of the epoch is the same for all, so that those who share an order key share its order.
+            number, state, history = carry
+            now = state._replace(key=noise, order_key=order, epoch=number)
+            new, row = epoch(
+                model, splits, given.recipe, now, weights=given.weights, sample=given.sample, loss=loss, plan=Plan(micro_batch=micro_batch)
+            )
+            trained = jnp.where(new.epoch > number, new.epoch, state.epoch)
+            history = jax.tree.map(lambda column, value: jax.lax.dynamic_update_index_in_dim(column, value, number, 0), history, row)
+            return number + 1, new._replace(key=None, order_key=None, epoch=trained), history
+
+        return jax.lax.while_loop(lambda carry: carry[0] < until, go_on, (done, state, history))[1:]
+
+    return _spread(one, mesh, (shared, done, until), (given, state, history))
+
+
+def _spread(one: Callable[..., Any], mesh: Mesh, shared: PyTree, own: PyTree) -> Any:
+    """`one(shared, own)` for each member: `own` has a leading axis of them, but for scalars, which all share."""
+
+    def on_each_device(shared: PyTree, own: PyTree) -> Any:
+        axes = jax.tree.map(lambda leaf: 0 if leaf.ndim else None, own)
+        if max(leaf.shape[0] for leaf in jax.tree.leaves(own) if leaf.ndim) == 1:  # the very program of one alone
+            alone = jax.tree.map(lambda leaf: leaf[0] if leaf.ndim else leaf, own)
+            return jax.tree.map(lambda leaf: leaf[None], one(shared, alone))
+        return jax.vmap(one, in_axes=(None, axes))(shared, own)
+
+    specs = jax.tree.map(lambda leaf: SPLIT if jnp.ndim(leaf) else COPIED, own)
+    return jax.shard_map(on_each_device, mesh=mesh, in_specs=(COPIED, specs), out_specs=SPLIT, check_vma=False)(shared, own)
+
+
+def _given(job: Job, group: Group, members: Int[np.ndarray, " wave"]) -> Given:
+    """What these members of a group differ in, on the host."""
+    places = np.searchsorted(group.members, members)
+    weights, sample = None, None
+    if job.samples is not None:
+        alone = [job.samples.alone(int(member)) for member in members]
+        if "weights" in alone[0]:
+            weights = np.stack([each["weights"] for each in alone])
+        else:
+            sample = Sample(*(np.stack(column) for column in zip(*(each["sample"] for each in alone), strict=True)))
+    return Given(
+        recipe=jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, group.recipe),
+        key=job.keys[members],
+        order_key=None if job.order_keys is None else job.order_keys[members],
+        weights=weights,
+        sample=sample,
+    )
+
+
+def _shapes(job: Job, number: int, members: int, finished: bool) -> tuple[TrainState, Row]:
+    """Shapes and types of a part, as the ledger keeps it."""
+    group = job.groups[number]
+    given = _given(job, group, group.members[:1])
+    alone = jax.tree.map(lambda leaf: leaf[0] if leaf.ndim else leaf, given.recipe)
+    key = jax.random.wrap_key_data(job.keys[0], impl=job.implementation)
+    state = jax.eval_shape(functools.partial(start, group.model), job.splits, alone, key)._replace(key=None, order_key=None)
+    if finished:
+        state = state._replace(opt_state=None)
+    state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), state)
+    return state, blank_row(job.splits, members, group.recipe.epochs)
+
+
+def _population(job: Job, finished: list[Part]) -> Population:
+    """All members, from the parts in which they were finished."""
+    runs, members = list[Run](), list[np.ndarray]()
+    for number, group in enumerate(job.groups):
+        part = joined([part for part in finished if part.group == number])
+        assert part.state is not None
+        assert part.history is not None
+        run = finish(group.model, job.splits, group.recipe, part.state, part.history)
+        each = functools.partial(jax.tree.map, lambda leaf: np.broadcast_to(leaf, (len(group.members), *np.shape(leaf))))
+        recipe = jax.tree.map(lambda leaf: np.broadcast_to(leaf, len(group.members)), group.recipe)
+        runs.append(replace(run, standardisation=each(run.standardisation), recipe=recipe))
+        members.append(group.members)
+    return Population(tuple(runs), tuple(members), job.samples)
+
+
+def _even(members: int, devices: int, chunk: int) -> int:
+    """The chunk that needs as many waves, and fills the last one best."""
+    waves = math.ceil(members / (devices * chunk))
+    return math.ceil(members / (devices * waves))
+
+
+def _words(plan: Plan, members: int, why: str) -> str:
+    waves = math.ceil(members / (plan.devices * plan.chunk))
+    return (
+        f"{members} members in {waves} wave{'s' * (waves > 1)}, {plan.chunk} at a time on each of {plan.devices} "
+        f"{jax.default_backend().upper()} device{'s' * (plan.devices > 1)}: {why}"
+    )
+
+
+def _check(plan: Plan) -> None:
+    if plan.chunk < 1:
+        raise InputError(f"the plan has chunk {plan.chunk}; give at least 1 member")
+    if not 1 <= plan.devices <= len(jax.devices()):
+        raise InputError(f"the plan wants {plan.devices} devices, and JAX has {len(jax.devices())}; on a CPU call use_cpu_devices first")
+
+
+def _admit(
+    model: Model | Sequence[Model],
+    splits: Splits,
+    recipes: Recipe | Sequence[Recipe],
+    keys: Key[Array, " members"],
+    order_key: Array | None,
+    samples: Samples | None,
+    loss: Loss | None,
+) -> Job:
+    """The door: arguments checked, and members grouped by structure."""
+    for name, value, dimensions in (("keys", keys, (1,)), ("order_key", order_key, (0, 1))):
+        if value is not None and not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)):
+            raise InputError(f"{name} is {value!r}; give keys such as jax.random.split(jax.random.key(0), 8)")
+        if value is not None and value.ndim not in dimensions:
+            raise InputError(f"{name} has shape {value.shape}; give one key a member, such as jax.random.split(jax.random.key(0), 8)")
+    if (members := len(keys)) == 0:
+        raise InputError("keys are empty; give one a member")
+    implementation = str(jax.random.key_impl(keys))
+    if "rbg" in implementation:
+        raise InputError(f"keys are of {implementation}, which draws otherwise in a population than alone; give threefry keys")
+    if order_key is not None and order_key.shape not in ((), (members,)):
+        raise InputError(f"order_key holds {len(order_key)} keys for {members} members; give one for all, or one a member")
+    if samples is not None and (len(samples) != members or samples.examples != len(splits.train)):
+        raise InputError(
+            f"resample is of {len(samples)} members and {samples.examples} examples; there are {members} keys and "
+            f"{len(splits.train)} training examples"
+        )
+    models = [model] * members if isinstance(model, Model) else list(model)
+    each = _each_recipe(recipes, members)
+    for name, given in (("models", models), ("recipes", each)):
+        if len(given) != members:
+            raise InputError(f"{len(given)} {name} for {members} keys; give one for all, or one a member")
+    probe = jax.random.key(0)
+    for recipe in {id(recipe): recipe for recipe in each}.values():
+        seen, _, _ = admit(splits, recipe, probe, None, None, None)
+    by_structure: dict[Any, list[int]] = {}
+    each = [as_float32(recipe) for recipe in each]
+    for member, recipe in enumerate(each):
+        by_structure.setdefault((models[member], jax.tree.structure(recipe)), []).append(member)
+    groups = []
+    for places in by_structure.values():
+        own = [each[place] for place in places]
+        shared = isinstance(recipes, Recipe) and all(recipe is own[0] for recipe in own)
+        recipe = own[0] if shared else jax.tree.map(lambda *leaves: np.stack(leaves), *own)
+        groups.append(Group(models[places[0]], recipe, np.array(places)))
+    words = np.asarray(jax.random.key_data(keys))
+    order_words = None if order_key is None else np.asarray(jax.random.key_data(order_key))
+    own_order = order_words if order_words is not None and order_words.ndim == 2 else None
+    one_order = order_words if order_words is not None and order_words.ndim == 1 else None
+    return Job(seen, tuple(groups), loss, samples, implementation, words, own_order, one_order)
+
+
+def _each_recipe(recipes: Recipe | Sequence[Recipe], members: int) -> list[Recipe]:
+    """A recipe a member; numbers that are arrays of a single one are dealt out."""
+    if not isinstance(recipes, Recipe):
+        return list(recipes)
+    for leaf in jax.tree.leaves(recipes):
+        if np.shape(leaf) not in ((), (members,)):
+            raise InputError(f"a number of the recipe has shape {np.shape(leaf)}; give one for all, or one a member: ({members},)")
+    if not any(np.ndim(leaf) for leaf in jax.tree.leaves(recipes)):
+        return [recipes] * members
+    return [jax.tree.map(lambda leaf: np.asarray(leaf)[i] if np.ndim(leaf) else leaf, recipes) for i in range(members)]

@@ -1,0 +1,156 @@
+"""What each member of a population trains on: counts of a bootstrap, or a subset of the examples.
+
+Member i's sample comes from the key and from i alone, so that more members change none.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+from numpy.typing import ArrayLike
+
+from .data import Dataset
+from .data.splitting import fold_numbers
+from .errors import InputError
+
+
+class Samples(NamedTuple):
+    """The training samples of some members; one member's, as `fit` takes it, is `samples.alone(i)`.
+
+    kind: in words. weights: (members, examples), how much each example counts, or None.
+    Subsets: (orders, examples) row numbers in `orders`; member i has `count[i]` of them in a row, in
+    `orders[order[i]]` from place `first[i]` on, around the end.
+    """
+
+    kind: str
+    weights: np.ndarray | None = None
+    orders: np.ndarray | None = None
+    order: np.ndarray | None = None
+    first: np.ndarray | None = None
+    count: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        given = self.count if self.weights is None else self.weights
+        return 0 if given is None else len(given)
+
+    @property
+    def examples(self) -> int:
+        """How many examples they are drawn from."""
+        given = self.orders if self.weights is None else self.weights
+        return 0 if given is None else given.shape[1]
+
+    def alone(self, member: int) -> dict[str, Any]:
+        """What `fit` is given to train on this member's sample: its weights, or its sample."""
+        if self.weights is not None:
+            return {"weights": self.weights[member].astype(np.float32)}
+        assert self.orders is not None
+        assert self.order is not None
+        assert self.first is not None
+        assert self.count is not None
+        return {"sample": (np.roll(self.orders[self.order[member]], -self.first[member]), self.count[member])}
+
+    def seen(self, member: int) -> np.ndarray:
+        """(examples,) whether the member trains on it."""
+        alone = self.alone(member)
+        if self.weights is not None:
+            return alone["weights"] > 0
+        indices, count = alone["sample"]
+        return np.isin(np.arange(self.examples), indices[:count])
+
+
+def bootstrap(key: Key[Array, ""], members: int, examples: int) -> Samples:
+    """As many examples as there are, drawn with replacement (Efron 1979), as a count an example.
+
+    The counts weigh the losses, so members can share minibatches. The expected minibatch is that of drawn indices,
+    its noise is not.
+    """
+    _positive(members=members, examples=examples)
+    draws = (_generator(key, i).integers(0, examples, examples) for i in range(members))
+    return Samples("bootstrap", weights=np.stack([np.bincount(draw, minlength=examples).astype(np.uint16) for draw in draws]))
+
+
+def weighted(weights: ArrayLike) -> Samples:
+    """Any weights: (members, examples), finite and at least 0; a mean of 1 keeps the scale of the loss."""
+    weights = np.asarray(weights)
+    if weights.ndim != 2 or weights.dtype.kind not in "fiub":
+        raise InputError(f"weights have shape {weights.shape} and type {weights.dtype}; give numbers, (members, examples)")
+    if (bad := np.argwhere(~(weights >= 0) | np.isinf(weights))).size:
+        member, example = (int(i) for i in bad[0])
+        raise InputError(f"weight {weights[member, example]} of member {member}, example {example}, is not a finite number of at least 0")
+    return Samples("weights", weights=weights if weights.dtype.kind == "u" else weights.astype(np.float32))
+
+
+def partitions(key: Key[Array, ""], parts: int, examples: int, *, repeats: int = 1) -> Samples:
+    """`parts` disjoint random parts of nearly equal size that hold every example, `repeats` times: a member a part."""
+    _positive(parts=parts, examples=examples, repeats=repeats)
+    if parts > examples:
+        raise InputError(f"{examples} examples cannot make {parts} parts; give fewer parts")
+    borders = np.linspace(0, examples, parts + 1).astype(np.int64)
+    return Samples(
+        f"{parts} disjoint parts",
+        orders=np.stack([_permutation(key, i, examples) for i in range(repeats)]),
+        order=np.repeat(np.arange(repeats), parts),
+        first=np.tile(borders[:-1], repeats),
+        count=np.tile(np.diff(borders), repeats).astype(np.int32),
+    )
+
+
+def subsamples(key: Key[Array, ""], members: int, count: int, examples: int) -> Samples:
+    """`count` examples a member, drawn without replacement."""
+    _positive(members=members, count=count, examples=examples)
+    if count > examples:
+        raise InputError(f"{count} of {examples} examples cannot be drawn without replacement; give a smaller count")
+    return Samples(
+        f"{count} examples without replacement",
+        orders=np.stack([_permutation(key, i, examples) for i in range(members)]),
+        order=np.arange(members),
+        first=np.zeros(members, np.int64),
+        count=np.full(members, count, np.int32),
+    )
+
+
+def first(key: Key[Array, ""], counts: Sequence[int], examples: int, *, repeats: int = 1) -> Samples:
+    """The first n of a random order, for each n of `counts`, in `repeats` orders: what a learning curve needs."""
+    _positive(examples=examples, repeats=repeats, **{f"counts[{i}]": n for i, n in enumerate(counts)})
+    if not len(counts) or max(counts) > examples:
+        raise InputError(f"counts are {list(counts)}; give at least one, and none above the {examples} examples")
+    members = len(counts) * repeats
+    return Samples(
+        "first n of a random order",
+        orders=np.stack([_permutation(key, i, examples) for i in range(repeats)]),
+        order=np.repeat(np.arange(repeats), len(counts)),
+        first=np.zeros(members, np.int64),
+        count=np.tile(np.asarray(counts, np.int32), repeats),
+    )
+
+
+def folds(data: Dataset, count: int, *, seed: int = 0) -> Samples:
+    """All but one of `count` folds a member, so that every example is new to one member. Classes are spread evenly."""
+    if not 2 <= count <= len(data):
+        raise InputError(f"count is {count}; give from 2 folds to one an example: {len(data)}")
+    fold_of = fold_numbers(data, count, seed)
+    sizes = np.bincount(fold_of, minlength=count)
+    return Samples(
+        f"all but one of {count} folds",
+        orders=np.argsort(fold_of, kind="stable")[None],
+        order=np.zeros(count, np.int64),
+        first=np.cumsum(sizes) % len(data),
+        count=(len(data) - sizes).astype(np.int32),
+    )
+
+
+def _generator(key: Key[Array, ""], number: int) -> np.random.Generator:
+    """NumPy's, since what is drawn here is drawn once, on the host, and needs no program compiled."""
+    return np.random.default_rng([number, *(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())])
+
+
+def _permutation(key: Key[Array, ""], number: int, examples: int) -> np.ndarray:
+    return _generator(key, number).permutation(examples).astype(np.int32)
+
+
+def _positive(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise InputError(f"{name} is {number!r}; give a whole number of at least 1")
