@@ -2,7 +2,9 @@
 
 import json
 import re
+import reprlib
 import shutil
+import zlib
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -116,12 +118,21 @@ def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -
     """Raise InputError naming how what is in a folder differs from what is wanted now, if it does."""
     given, wanted = (_flat(json.loads(json.dumps(about))) for about in (given, wanted))
     changed = [
-        f"{name} was {given.get(name)!r} and is now {wanted.get(name)!r}"
+        f"{name} was {reprlib.repr(given.get(name))} and is now {reprlib.repr(wanted.get(name))}"
         for name in {**given, **wanted}
         if given.get(name) != wanted.get(name)
     ]
     if changed:
         raise InputError(f"{where} holds a training of something else: {'; '.join(changed)}. Give the same again, or another folder")
+
+
+def checksum(tree: PyTree) -> int:
+    """CRC-32 of all arrays: tells other data apart, and is no protection from forgery."""
+    total = 0
+    for leaf in jax.tree.leaves(tree):
+        typed = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        total = zlib.crc32(np.ascontiguousarray(jax.random.key_data(leaf) if typed else leaf).view(np.uint8).data, total)
+    return total
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from .data import Dataset, Splits, Standardisation
 from .diagnostics import Estimate, Ladder, error_ladder, exact, mean, wilson
 from .errors import InputError
 from .models import Model, input_shape, with_outputs
+from .predictions import member_predictions
 from .recipe import Recipe
-from .run import Run
+from .run import Population, Run
 from .training import BLOCK, in_blocks
 
 
@@ -68,21 +69,22 @@ class ValueMetrics:
 Metrics = ClassMetrics | ValueMetrics
 
 
-def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray | Array, "..."]:
+def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarray | Array, "..."]:
     """Log-probabilities (examples, classes) of classes, or values (examples,) in the units of y.
 
+    run: or a Population of one structure; the predictions then have a leading axis of its members.
     x: (examples, ...) as in the data set; standardised here. One program serves any number of examples. NumPy arrays,
     or inside jit or vmap a tracer.
     """
+    if isinstance(run, Population):
+        _check_shape(run.run, np.shape(x))
+        return np.concatenate([values for _, values in member_predictions([model], run, _as_inputs(x))])
     model = with_outputs(model, 1 if run.classes is None else len(run.classes))
     network = (*run.chosen, run.standardisation)
-    shape = np.shape(x)
-    if shape[1:] != run.shape:
-        raise InputError(f"x has examples of shape {shape[1:]}, but the network was trained on {run.shape}")
+    _check_shape(run, np.shape(x))
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((network, x))):
         return _predict(model, run.recipe.precision, network, x)
-    inputs = np.asarray(x)
-    inputs = inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
+    inputs = _as_inputs(x)
     blocks = [np.zeros((0,) if run.classes is None else (0, len(run.classes)), np.float32)]
     for first in range(0, len(inputs), BLOCK):
         block = inputs[first : first + BLOCK]
@@ -167,6 +169,17 @@ def network_ladder(parts: dict[str, Metrics], *, target_error: float = 0.0, tole
     measures = {name: part.error_at for name, part in parts.items()}
     train, validation, test = measures["train"], measures.get("validation"), measures["test"]
     return error_ladder(train, validation, test, target_error=target_error, tolerance=tolerance)
+
+
+def _check_shape(run: Run, shape: tuple[int, ...]) -> None:
+    wanted = run.shape
+    if shape[1:] != wanted:
+        raise InputError(f"x has examples of shape {shape[1:]}, but the network was trained on {wanted}")
+
+
+def _as_inputs(x: ArrayLike) -> np.ndarray:
+    inputs = np.asarray(x)
+    return inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "precision"))

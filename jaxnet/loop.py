@@ -2,18 +2,16 @@
 
 import functools
 import time
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from .checkpoint import describe_recipe, restore_progress, save_progress
+from .checkpoint import checksum, describe_recipe, restore_progress, save_progress
 from .data import Splits
 from .devices import Plan
 from .losses import Loss
@@ -21,7 +19,7 @@ from .models import Model, with_outputs
 from .recipe import Recipe
 from .run import Row, Run
 from .stopping import Interrupted, log_to, signals
-from .training import ALL_AT_ONCE, Extras, TrainState, admit, blank_row, epoch, finish, over, start
+from .training import ALL_AT_ONCE, Extras, Pair, TrainState, admit, blank_row, epoch, finish, over, start
 
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
 
@@ -42,8 +40,8 @@ def train(
     out: str | Path | None = None,
     watch: Callable[[int, Row], None] | None = None,
     order_key: Key[Array, ""] | None = None,
-    weights: Float[Array, " examples"] | None = None,
-    sample: tuple[Array, Array] | None = None,
+    weights: Float[Array | np.ndarray, " examples"] | None = None,
+    sample: Pair | None = None,
     loss: Loss | None = None,
     params: PyTree | None = None,
     plan: Plan = ALL_AT_ONCE,
@@ -125,18 +123,9 @@ def _identity(
     """What a training is of, since it can be continued only by the same. Functions are known by their names alone."""
     return {
         "model": model.name,
-        "data": {"name": splits.name, "examples": len(splits.train), "checksum": _checksum((splits.train, splits.validation))},
+        "data": {"name": splits.name, "examples": len(splits.train), "checksum": checksum((splits.train, splits.validation))},
         "recipe": describe_recipe(recipe),
-        "key": _checksum(key),
+        "key": checksum(key),
         "loss": None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
-        "weights, sample, order key or params": _checksum((extras, params)),
+        "weights, sample, order key or params": checksum((extras, params)),
     }
-
-
-def _checksum(tree: PyTree) -> int:
-    """CRC-32 of all arrays: tells other data apart, and is no protection from forgery."""
-    total = 0
-    for leaf in jax.tree.leaves(tree):
-        typed = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        total = zlib.crc32(np.ascontiguousarray(jax.random.key_data(leaf) if typed else leaf).view(np.uint8).data, total)
-    return total

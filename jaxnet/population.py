@@ -20,25 +20,28 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
 
+from .checkpoint import checksum, describe_recipe, differences
 from .chunking import plan_for_members
 from .data import Splits
 from .devices import Plan
 from .errors import InputError
+from .folder import plain, read_json, write_json
 from .ledger import Ledger, Part, joined
 from .losses import Loss
 from .models import Model, with_outputs
+from .predictions import keep_predictions
 from .recipe import Recipe, as_float32
 from .resampling import Samples
 from .run import Population, Row, Run
+from .spreading import COPIED, SPLIT, member_mesh, spread
 from .stopping import Interrupted, log_to, signals
-from .training import Sample, TrainState, admit, blank_row, epoch, finish, over, start, streams
+from .training import Sample, TrainState, admit, blank_row, epoch, finish, over, start, streams, without_test
 
 CALL = 0.5  # seconds that a call should take: short enough to hear Ctrl-C, long enough to cost nothing
 LOUD = 0.1  # share of diverged members above which that is said loudly
-SPLIT, COPIED = PartitionSpec("device"), PartitionSpec()
 
 logger = logging.getLogger("jaxnet")
 
@@ -121,6 +124,8 @@ def fit_population(
     """
     job = _admit(model, splits, recipes, keys, order_key, resample, loss)
     folder = None if out is None else Path(out).absolute()
+    if folder is not None:
+        _claim(folder, job, splits)
     ledger = Ledger(None if folder is None else folder / "state")
     going_on = ledger.restore(functools.partial(_shapes, job))
     epochs = sum(len(group.members) * group.recipe.epochs for group in job.groups)
@@ -146,8 +151,13 @@ def fit_population(
         if ledger.unsaved:
             ledger.save(None)
     population = _population(job, ledger.finished)
+    if folder is not None:
+        models = [group.model for group in job.groups]
+        population = replace(population, predictions=keep_predictions(folder / "predictions", models, splits, population, plan))
     if (lost := int(population.diverged.sum())) > LOUD * len(population):
-        logger.warning("%d of %d members diverged: their results are of no use. Lower the learning rate, or set clip", lost, len(population))
+        logger.warning(
+            "%d of %d members diverged: their results are of no use. Lower the learning rate, or set clip", lost, len(population)
+        )
     return population
 
 
@@ -175,9 +185,7 @@ def _train(
     if len(plans) > 1:
         logger.info("%d structures: a program each", len(plans))
     with ThreadPoolExecutor(max(2, len(jax.devices()))) as pool:
-        compiled = {
-            number: _compile(job, number, plans[number], devices, pool) for devices, numbers in lanes.items() for number in numbers
-        }
+        compiled = {number: _compile(job, number, plans[number], devices, pool) for devices, numbers in lanes.items() for number in numbers}
 
         def train_lane(devices: tuple[Any, ...]) -> None:
             for number in lanes[devices]:
@@ -235,7 +243,9 @@ def _train_wave(
     group, real = job.groups[part.group], len(part.members)
     places = np.minimum(np.arange(program.members), real - 1)  # the last one once more where there are too few
     split = NamedSharding(program.mesh, SPLIT)
-    put = functools.partial(jax.tree.map, lambda leaf: jax.device_put(leaf, split if np.ndim(leaf) else NamedSharding(program.mesh, COPIED)))
+    put = functools.partial(
+        jax.tree.map, lambda leaf: jax.device_put(leaf, split if np.ndim(leaf) else NamedSharding(program.mesh, COPIED))
+    )
     given = put(_given(job, group, part.members[places]))
     if part.state is None:
         state, history = program.begin(shared, given), put(blank_row(job.splits, program.members, group.recipe.epochs))
@@ -263,7 +273,7 @@ def _train_wave(
 def _compile(job: Job, number: int, plan: Plan, devices: tuple[Any, ...], pool: ThreadPoolExecutor) -> Future[Program]:
     """The program of a group, compiled meanwhile."""
     group, members = job.groups[number], plan.chunk * plan.devices
-    mesh = Mesh(np.array(devices), ("device",), axis_types=(AxisType.Auto,))
+    mesh = member_mesh(devices)
     structure = {"model": with_outputs(group.model, job.splits.train.outputs), "implementation": job.implementation, "mesh": mesh}
 
     def shape(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -279,7 +289,9 @@ def _compile(job: Job, number: int, plan: Plan, devices: tuple[Any, ...], pool: 
     def compile_both() -> Program:
         lowered = _begin.lower(shared, given, **structure)
         begin = pool.submit(lowered.compile) if pool._work_queue.empty() else None
-        state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, SPLIT)), lowered.out_info)
+        state = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, SPLIT)), lowered.out_info
+        )
         history = jax.tree.map(shape, blank_row(job.splits, members, group.recipe.epochs))
         place = np.int32(0)
         advance = _advance.lower(shared, given, place, place, state, history, loss=job.loss, micro_batch=plan.micro_batch, **structure)
@@ -293,13 +305,15 @@ def _begin(shared: tuple[Splits, Array | None], given: Given, *, model: Model, i
     """The states of a wave before the first epoch; keys are made anew in each call."""
 
     def one(shared: tuple[Splits, Array | None], given: Given) -> TrainState:
-        state = start(model, shared[0], given.recipe, jax.random.wrap_key_data(given.key, impl=implementation))
+        state = start(model, shared[0], given.recipe, jax.random.wrap_key_data(jnp.asarray(given.key), impl=implementation))
         return state._replace(key=None, order_key=None)
 
-    return _spread(one, mesh, shared, given)
+    return spread(one, mesh, shared, given)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loss", "implementation", "mesh", "micro_batch"), donate_argnames=("state", "history"))
+@functools.partial(
+    jax.jit, static_argnames=("model", "loss", "implementation", "mesh", "micro_batch"), donate_argnames=("state", "history")
+)
 def _advance(
     shared: tuple[Splits, Array | None],
     given: Given,
@@ -315,7 +329,7 @@ def _advance(
     micro_batch: int | None,
 ) -> tuple[TrainState, Row]:
     """A wave from `done` epochs to `until`."""
-    wrap = functools.partial(jax.random.wrap_key_data, impl=implementation)
+    wrap: Callable[[Any], Array] = functools.partial(jax.random.wrap_key_data, impl=implementation)
 
     def one(shared: tuple[Any, ...], own: tuple[Given, TrainState, Row]) -> tuple[TrainState, Row]:
         (splits, order_key), done, until = shared
@@ -336,21 +350,7 @@ def _advance(
 
         return jax.lax.while_loop(lambda carry: carry[0] < until, go_on, (done, state, history))[1:]
 
-    return _spread(one, mesh, (shared, done, until), (given, state, history))
-
-
-def _spread(one: Callable[..., Any], mesh: Mesh, shared: PyTree, own: PyTree) -> Any:
-    """`one(shared, own)` for each member: `own` has a leading axis of them, but for scalars, which all share."""
-
-    def on_each_device(shared: PyTree, own: PyTree) -> Any:
-        axes = jax.tree.map(lambda leaf: 0 if leaf.ndim else None, own)
-        if max(leaf.shape[0] for leaf in jax.tree.leaves(own) if leaf.ndim) == 1:  # the very program of one alone
-            alone = jax.tree.map(lambda leaf: leaf[0] if leaf.ndim else leaf, own)
-            return jax.tree.map(lambda leaf: leaf[None], one(shared, alone))
-        return jax.vmap(one, in_axes=(None, axes))(shared, own)
-
-    specs = jax.tree.map(lambda leaf: SPLIT if jnp.ndim(leaf) else COPIED, own)
-    return jax.shard_map(on_each_device, mesh=mesh, in_specs=(COPIED, specs), out_specs=SPLIT, check_vma=False)(shared, own)
+    return spread(one, mesh, (shared, done, until), (given, state, history))
 
 
 def _given(job: Job, group: Group, members: Int[np.ndarray, " wave"]) -> Given:
@@ -393,11 +393,35 @@ def _population(job: Job, finished: list[Part]) -> Population:
         assert part.state is not None
         assert part.history is not None
         run = finish(group.model, job.splits, group.recipe, part.state, part.history)
-        each = functools.partial(jax.tree.map, lambda leaf: np.broadcast_to(leaf, (len(group.members), *np.shape(leaf))))
-        recipe = jax.tree.map(lambda leaf: np.broadcast_to(leaf, len(group.members)), group.recipe)
-        runs.append(replace(run, standardisation=each(run.standardisation), recipe=recipe))
+        count = len(group.members)
+        standardisation = jax.tree.map(functools.partial(_repeated, count), job.splits.standardisation)
+        recipe = jax.tree.map(lambda leaf, count=count: np.broadcast_to(leaf, count), group.recipe)
+        runs.append(replace(run, standardisation=standardisation, recipe=recipe))
         members.append(group.members)
     return Population(tuple(runs), tuple(members), job.samples)
+
+
+def _repeated(count: int, leaf: Array) -> np.ndarray:
+    return np.broadcast_to(np.asarray(leaf), (count, *leaf.shape))
+
+
+def _claim(folder: Path, job: Job, splits: Splits) -> None:
+    """Note what the population in a folder is of, or raise InputError where it is of something else."""
+    about = {
+        "members": len(job.keys),
+        "groups": [{"model": group.model.name, "recipe": describe_recipe(group.recipe), "members": group.members} for group in job.groups],
+        "data": {"name": splits.name, "checksum": checksum((splits.train, splits.validation, splits.test))},
+        "keys": checksum((job.keys, job.order_keys, job.order_key)),
+        "resample": None if job.samples is None else job.samples.kind,
+        "samples": checksum(None if job.samples is None else job.samples.arrays),
+        "loss": None if job.loss is None else getattr(job.loss, "__qualname__", type(job.loss).__name__),
+    }
+    path = folder / "population.json"
+    if path.exists():
+        differences(read_json(path), plain(about), where=folder)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, about)
 
 
 def _even(members: int, devices: int, chunk: int) -> int:
@@ -435,7 +459,7 @@ def _admit(
         if value is not None and not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)):
             raise InputError(f"{name} is {value!r}; give keys such as jax.random.split(jax.random.key(0), 8)")
         if value is not None and value.ndim not in dimensions:
-            raise InputError(f"{name} has shape {value.shape}; give one key a member, such as jax.random.split(jax.random.key(0), 8)")
+            raise InputError(f"{name} has shape {value.shape}; give a key a member, such as jax.random.split(jax.random.key(0), 8)")
     if (members := len(keys)) == 0:
         raise InputError("keys are empty; give one a member")
     implementation = str(jax.random.key_impl(keys))
@@ -453,9 +477,9 @@ def _admit(
     for name, given in (("models", models), ("recipes", each)):
         if len(given) != members:
             raise InputError(f"{len(given)} {name} for {members} keys; give one for all, or one a member")
-    probe = jax.random.key(0)
     for recipe in {id(recipe): recipe for recipe in each}.values():
-        seen, _, _ = admit(splits, recipe, probe, None, None, None)
+        admit(splits, recipe, keys[0], None, None, None)
+    seen = without_test(splits)
     by_structure: dict[Any, list[int]] = {}
     each = [as_float32(recipe) for recipe in each]
     for member, recipe in enumerate(each):
@@ -482,4 +506,4 @@ def _each_recipe(recipes: Recipe | Sequence[Recipe], members: int) -> list[Recip
             raise InputError(f"a number of the recipe has shape {np.shape(leaf)}; give one for all, or one a member: ({members},)")
     if not any(np.ndim(leaf) for leaf in jax.tree.leaves(recipes)):
         return [recipes] * members
-    return [jax.tree.map(lambda leaf: np.asarray(leaf)[i] if np.ndim(leaf) else leaf, recipes) for i in range(members)]
+    return [jax.tree.map(lambda leaf, i=i: np.asarray(leaf)[i] if np.ndim(leaf) else leaf, recipes) for i in range(members)]

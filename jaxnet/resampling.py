@@ -4,7 +4,8 @@ Member i's sample comes from the key and from i alone, so that more members chan
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +17,8 @@ from .data.splitting import fold_numbers
 from .errors import InputError
 
 
-class Samples(NamedTuple):
+@dataclass(frozen=True)
+class Samples:
     """The training samples of some members; one member's, as `fit` takes it, is `samples.alone(i)`.
 
     kind: in words. weights: (members, examples), how much each example counts, or None.
@@ -40,6 +42,11 @@ class Samples(NamedTuple):
         """How many examples they are drawn from."""
         given = self.orders if self.weights is None else self.weights
         return 0 if given is None else given.shape[1]
+
+    @property
+    def arrays(self) -> tuple[np.ndarray | None, ...]:
+        """All there is to it but the words."""
+        return self.weights, self.orders, self.order, self.first, self.count
 
     def alone(self, member: int) -> dict[str, Any]:
         """What `fit` is given to train on this member's sample: its weights, or its sample."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
+from numpy.typing import ArrayLike
 
 from .data import Column, Standardisation
 from .errors import InputError
@@ -139,7 +140,7 @@ class Population:
         finite = self.each(lambda run: np.all([np.isfinite(p).reshape(len(p), -1).all(1) for p in jax.tree.leaves(run.params)], axis=0))
         return (self.diverged_at >= 0) | ~finite
 
-    def each(self, of: Callable[[Run], np.ndarray]) -> np.ndarray:
+    def each(self, of: Callable[[Run], ArrayLike]) -> np.ndarray:
         """(members, ...) in order of members, of what `of` gives for each run."""
         parts = [np.asarray(of(run)) for run in self.runs]
         return np.concatenate(parts)[np.argsort(np.concatenate(self.members))]

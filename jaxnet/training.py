@@ -33,6 +33,9 @@ BLOCK = 1000  # examples evaluated at once: enough to fill a device, few enough 
 NO_TEST = Dataset(np.zeros((0, 1), np.float32), np.zeros(0, np.float32))  # what training sees of the test set
 
 
+Pair = tuple[Array | np.ndarray, Array | np.ndarray]  # (indices, count) of a sample
+
+
 class TrainState(NamedTuple):
     """All that one epoch hands to the next, and so what a checkpoint holds; of a population, with a leading member axis.
 
@@ -52,8 +55,8 @@ class TrainState(NamedTuple):
 class Sample(NamedTuple):
     """A training sample of `count` examples: their row numbers, padded to one a training example."""
 
-    indices: Int[Array, " examples"]
-    count: Int[Array, ""]
+    indices: Int[Array | np.ndarray, "*members examples"]
+    count: Int[Array | np.ndarray, "*members"]
 
 
 class Extras(NamedTuple):
@@ -71,8 +74,8 @@ def fit(
     key: Key[Array, ""],
     *,
     order_key: Key[Array, ""] | None = None,
-    weights: Float[Array, " examples"] | None = None,
-    sample: tuple[Array, Array] | None = None,
+    weights: Float[Array | np.ndarray, " examples"] | None = None,
+    sample: Pair | None = None,
     loss: Loss | None = None,
     params: PyTree | None = None,
     plan: Plan = ALL_AT_ONCE,
@@ -141,8 +144,8 @@ def epoch(
     recipe: Recipe,
     state: TrainState,
     *,
-    weights: Float[Array, " examples"] | None = None,
-    sample: tuple[Array, Array] | None = None,
+    weights: Float[Array | np.ndarray, " examples"] | None = None,
+    sample: Pair | None = None,
     loss: Loss | None = None,
     plan: Plan = ALL_AT_ONCE,
 ) -> tuple[TrainState, Row]:
@@ -154,22 +157,19 @@ def epoch(
     model = with_outputs(model, splits.train.outputs)
     check(recipe, has_validation=state.best is not None)
 
-    def go_on(state: TrainState) -> tuple[TrainState, Row]:
-        assert state.order_key is not None
-        rows = order(counted(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)
-        new, sums = steps(model, splits, recipe, state, rows, weights=weights, loss=loss, plan=plan)
-        means = sums.sum(0) / len(splits.train)
-        row = Row(train_loss=means[0], train_accuracy=None if splits.classes is None else means[1])
-        return look(model, splits, recipe, new, row, loss=loss)
-
-    def rest(state: TrainState) -> tuple[TrainState, Row]:
-        return state, jax.tree.map(jnp.asarray, blank_row(splits))
-
-    best_epoch = 0 if state.best is None else state.best.epoch
-    return jax.lax.cond(over(recipe, state.diverged_at, state.epoch, best_epoch), rest, go_on, state)
+    assert state.order_key is not None
+    rows = order(counted(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)
+    new, sums = steps(model, splits, recipe, state, rows, weights=weights, loss=loss, plan=plan)
+    means = sums.sum(0) / len(splits.train)
+    row = Row(train_loss=means[0], train_accuracy=None if splits.classes is None else means[1])
+    new, row = look(model, splits, recipe, new, row, loss=loss)
+    halted = over(recipe, state.diverged_at, state.epoch, 0 if state.best is None else state.best.epoch)
+    rested = (state, jax.tree.map(jnp.asarray, blank_row(splits)))
+    # A choice between two results, and not of what to compute: that would give each member of a vmap its own training set.
+    return jax.lax.cond(halted, lambda rested, trained: rested, lambda rested, trained: trained, rested, (new, row))
 
 
-def order(key: Key[Array, ""], examples: int, batch_size: int, sample: tuple[Array, Array] | None) -> Int[Array, "steps batch"]:
+def order(key: Key[Array, ""], examples: int, batch_size: int, sample: Pair | None) -> Int[Array, "steps batch"]:
     """Row numbers of every step of one pass, each example once; a last batch that is short is filled with the first rows.
 
     Of a sample of n the pass runs through it examples / n times, each time in a fresh order, so that every sample
@@ -195,7 +195,7 @@ def steps(
     state: TrainState,
     rows: Int[Array, "steps batch"],
     *,
-    weights: Float[Array, " examples"] | None = None,
+    weights: Float[Array | np.ndarray, " examples"] | None = None,
     loss: Loss | None = None,
     plan: Plan = ALL_AT_ONCE,
 ) -> tuple[TrainState, Float[Array, "steps sums"]]:
@@ -204,7 +204,9 @@ def steps(
     optimizer = transformation(recipe, recipe.epochs * count)
     _check_plan(plan, batch, state.model_state)
 
-    def on_each_device(splits: Splits, recipe: Recipe, state: TrainState, rows: Array, weights: Array | None) -> tuple[TrainState, Array]:
+    def on_each_device(
+        splits: Splits, recipe: Recipe, state: TrainState, rows: Array, weights: Array | np.ndarray | None
+    ) -> tuple[TrainState, Array]:
         gradient = functools.partial(_gradient, model, splits, recipe, loss, weights, batch, plan)
 
         def step(state: TrainState, each: tuple[Array, Array]) -> tuple[TrainState, Array]:
@@ -236,7 +238,7 @@ def _gradient(
     splits: Splits,
     recipe: Recipe,
     loss: Loss | None,
-    weights: Array | None,
+    weights: Array | np.ndarray | None,
     batch: int,
     plan: Plan,
     state: TrainState,
@@ -249,6 +251,9 @@ def _gradient(
     size: how many of the rows are real; those that fill the last batch have weight 0, and batch statistics see them.
     """
     train, share = splits.train, batch // plan.devices
+    own_key, order_key = state.key, state.order_key
+    assert own_key is not None
+    assert order_key is not None
     x, shape = train.x.reshape(len(train), -1), train.x.shape[1:]
     part, parts = plan.micro_batch or share, batch // (plan.micro_batch or share)
 
@@ -261,9 +266,9 @@ def _gradient(
         targets = _smoothed(recipe, _targets(splits, y))
         if recipe.augmentation is not None:
             counts = np.uint32(AUGMENT - ORDER) + jnp.asarray(number * batch + places, jnp.uint32)
-            keys = jax.vmap(functools.partial(counted, state.order_key))(counts)
+            keys = jax.vmap(functools.partial(counted, order_key))(counts)
             inputs, targets = augmentations.augment(recipe.augmentation, keys, inputs, targets, weight)
-        key = counted(state.key, number if parts == 1 else number * parts + first // part)
+        key = counted(own_key, number if parts == 1 else number * parts + first // part)
 
         def objective(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
             outputs, model_state = forward(
@@ -385,7 +390,7 @@ def in_blocks(
 
 
 def admit(
-    splits: Splits, recipe: Recipe, key: Array, order_key: Array | None, weights: Array | None, sample: tuple[Array, Array] | None
+    splits: Splits, recipe: Recipe, key: Array, order_key: Array | None, weights: Array | np.ndarray | None, sample: Pair | None
 ) -> tuple[Splits, Recipe, Extras]:
     """The door of fit and train: arguments checked where they are concrete, and the splits without their test set."""
     check(recipe, has_validation=len(splits.validation) > 0)
@@ -403,19 +408,24 @@ def admit(
             raise InputError(f"weights have shape {weights.shape}; give one a training example: ({examples},)")
         if not isinstance(weights, jax.core.Tracer) and (bad := np.flatnonzero(~(np.asarray(weights) >= 0) | np.isinf(weights))).size:
             raise InputError(f"weight {weights[int(bad[0])]} of example {bad[0]} is not a finite number of at least 0")
+    chosen = None
     if sample is not None:
-        sample = Sample(jnp.asarray(sample[0], jnp.int32), jnp.asarray(sample[1], jnp.int32))
-        if sample.indices.shape != (examples,) or sample.count.shape != ():
+        indices, count = chosen = Sample(jnp.asarray(sample[0], jnp.int32), jnp.asarray(sample[1], jnp.int32))
+        if indices.shape != (examples,) or count.shape != ():
             raise InputError(
-                f"sample is (indices, count) with shapes {sample.indices.shape} and {sample.count.shape}; "
+                f"sample is (indices, count) with shapes {indices.shape} and {count.shape}; "
                 f"give the indices padded to ({examples},) and one count"
             )
-        if not isinstance(sample.count, jax.core.Tracer) and not 1 <= int(sample.count) <= examples:
-            raise InputError(f"the sample's count is {int(sample.count)}; give a number from 1 to {examples}")
-        if not isinstance(sample.indices, jax.core.Tracer) and not np.isin(np.asarray(sample.indices), np.arange(examples)).all():
+        if not isinstance(count, jax.core.Tracer) and not 1 <= int(count) <= examples:
+            raise InputError(f"the sample's count is {int(count)}; give a number from 1 to {examples}")
+        if not isinstance(indices, jax.core.Tracer) and not np.isin(np.asarray(indices), np.arange(examples)).all():
             raise InputError(f"the sample's indices must be row numbers from 0 to {examples - 1}")
-    seen = Splits(splits.train, splits.validation, NO_TEST, splits.standardisation, columns=splits.columns)
-    return seen, as_float32(recipe), Extras(order_key, weights, sample)
+    return without_test(splits), as_float32(recipe), Extras(order_key, weights, chosen)
+
+
+def without_test(splits: Splits) -> Splits:
+    """What training sees."""
+    return Splits(splits.train, splits.validation, NO_TEST, splits.standardisation, columns=splits.columns)
 
 
 def _check_plan(plan: Plan, batch: int, model_state: PyTree) -> None:

@@ -47,11 +47,11 @@ def _standardised(splits: Splits, part: Dataset) -> np.ndarray:
 
 def _close(part: np.ndarray, other: np.ndarray) -> np.ndarray:
     """(examples of the part,) whether another is within NEAR in every value."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     if not len(other):
         return np.zeros(len(part), bool)
-    tree = cKDTree(other, balanced_tree=False, compact_nodes=False)
+    tree = KDTree(other, balanced_tree=False, compact_nodes=False)
     return np.isfinite(tree.query(part, p=np.inf, distance_upper_bound=NEAR)[0])
 
 

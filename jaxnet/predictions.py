@@ -1,0 +1,98 @@
+"""What all members of a population predict, a wave of them at a time: in memory, or kept on disk and mapped from there."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jaxtyping import Array, Num, PyTree
+
+from .chunking import VMEM
+from .data import Splits, Standardisation
+from .devices import Plan
+from .models import Model, with_outputs
+from .run import Population, Predictions
+from .spreading import COPIED, SPLIT, member_mesh, spread
+from .training import in_blocks
+
+
+def member_predictions(
+    models: Sequence[Model], population: Population, x: Num[np.ndarray, "examples ..."], plan: Plan | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(members, their log-probabilities (members, examples, classes) or values (members, examples)), float32, wave by wave.
+
+    models: one for each of population.runs.
+    """
+    for model, run, members in zip(models, population.runs, population.members, strict=True):
+        devices = jax.devices()[: min(len(members), len(jax.devices()) if plan is None else plan.devices)]
+        chunk = _chunk(run.params) if plan is None else plan.chunk
+        size = len(devices) * min(chunk, -(-len(members) // len(devices)))
+        mesh = member_mesh(devices)
+        params, model_state = run.chosen
+        standardisation = jax.tree.map(lambda leaf: leaf[0], run.standardisation)
+        shared = jax.device_put((standardisation, x), NamedSharding(mesh, COPIED))
+        for first in range(0, len(members), size):
+            places = np.minimum(np.arange(first, first + size), len(members) - 1)
+            own = jax.tree.map(lambda leaf, p=places: leaf[p], (params, model_state))
+            outputs = _predict_wave(
+                shared,
+                jax.device_put(own, NamedSharding(mesh, SPLIT)),
+                model=with_outputs(model, 1 if run.classes is None else len(run.classes)),
+                precision=run.recipe.precision,
+                mesh=mesh,
+            )
+            real = slice(first, min(first + size, len(members)))
+            yield members[real], np.asarray(outputs)[: real.stop - first]
+
+
+def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, population: Population, plan: Plan | None) -> Predictions:
+    """The predictions of all members on validation and test set, and on what they did not train on, kept in a folder."""
+    samples, count = population.samples, len(population)
+    parts = {"validation": splits.validation, "test": splits.test} | ({} if samples is None else {"unseen": splits.train})
+    parts = {name: np.asarray(part.x) for name, part in parts.items() if len(part)}
+    outputs = () if splits.classes is None else (len(splits.classes),)
+    kind = np.dtype(np.float32 if splits.classes is None else np.float16)  # values may be beyond what float16 holds
+    shapes = {name: (count, len(x), *outputs) for name, x in parts.items()}
+    if not all(_is(folder / f"{name}.npy", shape, kind) for name, shape in shapes.items()):
+        folder.mkdir(parents=True, exist_ok=True)
+        open_ = functools.partial(np.lib.format.open_memmap, mode="w+", dtype=kind)
+        files = {name: open_(folder / f"{name}.npy.tmp", shape=shape) for name, shape in shapes.items()}
+        borders = np.cumsum([0, *(len(x) for x in parts.values())])
+        for members, values in member_predictions(models, population, np.concatenate(list(parts.values())), plan):
+            for (name, file), begin, end in zip(files.items(), borders, borders[1:], strict=False):
+                for member, value in zip(members, values[:, begin:end], strict=True):
+                    file[member] = value
+                    if name == "unseen" and samples is not None:
+                        file[member][samples.seen(int(member))] = np.nan
+        for name, file in files.items():
+            file.flush()
+            (folder / f"{name}.npy.tmp").replace(folder / f"{name}.npy")
+    maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in parts}
+    return Predictions(maps.get("validation"), maps["test"], maps.get("unseen"))
+
+
+@functools.partial(jax.jit, static_argnames=("model", "precision", "mesh"))
+def _predict_wave(shared: tuple[Standardisation, Array], own: tuple[PyTree, PyTree], *, model: Model, precision: str, mesh: Mesh) -> Array:
+    def one(shared: tuple[Standardisation, Array], own: tuple[PyTree, PyTree]) -> Array:
+        (standardisation, x), (params, model_state) = shared, own
+        outputs = in_blocks(model, params, model_state, standardisation, x, precision=precision)
+        return jax.nn.log_softmax(outputs) if standardisation.target_mean is None else standardisation.values(outputs[:, 0])
+
+    return spread(one, mesh, shared, own)
+
+
+def _chunk(params: PyTree) -> int:
+    """How many members predict at once on a device; a block of examples keeps it busy even with few."""
+    leaves = jax.tree.leaves(params)
+    if jax.default_backend() == "cpu":
+        return 1 if any(leaf.ndim > 3 for leaf in leaves) else 8
+    return max(1, VMEM * len(leaves[0]) // sum(leaf.nbytes for leaf in leaves))
+
+
+def _is(path: Path, shape: tuple[int, ...], kind: np.dtype) -> bool:
+    if not path.exists():
+        return False
+    given = np.load(path, mmap_mode="r")
+    return given.shape == shape and given.dtype == kind
