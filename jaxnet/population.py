@@ -100,7 +100,7 @@ def fit_population(
     model: Model | Sequence[Model],
     splits: Splits,
     recipes: Recipe | Sequence[Recipe],
-    keys: Key[Array, " members"],
+    keys: Key[Array, "..."],
     *,
     order_key: Key[Array, "..."] | None = None,
     resample: Samples | None = None,
@@ -230,8 +230,8 @@ def _train_group(
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or plan.chunk == 1:
                 raise
+            logger.warning("out of memory with %d members at a time on each device: going on with %d", plan.chunk, plan.chunk // 2)
             plan = replace(plan, chunk=plan.chunk // 2)
-            logger.warning("out of memory with %d members at a time on each device: going on with %d", 2 * plan.chunk, plan.chunk)
             waves.appendleft(part)
             program = _compile(job, number, plan, devices, pool).result()
 
@@ -362,7 +362,8 @@ def _given(job: Job, group: Group, members: Int[np.ndarray, " wave"]) -> Given:
         if "weights" in alone[0]:
             weights = np.stack([each["weights"] for each in alone])
         else:
-            sample = Sample(*(np.stack(column) for column in zip(*(each["sample"] for each in alone), strict=True)))
+            indices, counts = zip(*(each["sample"] for each in alone), strict=True)
+            sample = Sample(np.stack(indices), np.array(counts, np.int32))
     return Given(
         recipe=jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, group.recipe),
         key=job.keys[members],
@@ -449,7 +450,7 @@ def _admit(
     model: Model | Sequence[Model],
     splits: Splits,
     recipes: Recipe | Sequence[Recipe],
-    keys: Key[Array, " members"],
+    keys: Key[Array, "..."],
     order_key: Array | None,
     samples: Samples | None,
     loss: Loss | None,

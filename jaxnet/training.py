@@ -33,7 +33,7 @@ BLOCK = 1000  # examples evaluated at once: enough to fill a device, few enough 
 NO_TEST = Dataset(np.zeros((0, 1), np.float32), np.zeros(0, np.float32))  # what training sees of the test set
 
 
-Pair = tuple[Array | np.ndarray, Array | np.ndarray]  # (indices, count) of a sample
+Pair = tuple[Array | np.ndarray, Array | np.ndarray | np.integer | int]  # (indices, count) of a sample
 
 
 class TrainState(NamedTuple):

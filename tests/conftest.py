@@ -10,6 +10,7 @@ import pytest
 CACHE = Path(os.environ.get("JAXNET_TEST_CACHE", Path(__file__).parent.parent / ".pytest-compiled"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", 3)  # for populations; all else runs on the first
 # Workers compile the same programs: the first one does it for all.
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -1,0 +1,387 @@
+"""Populations: every member is the run alone, whatever else trains beside it, wherever, and however often it was stopped."""
+
+import functools
+import logging
+import time
+from dataclasses import replace
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from conftest import gap
+
+import jaxnet
+from jaxnet import Plan, Recipe, population, resampling
+from jaxnet.data.splitting import take
+
+pytestmark = pytest.mark.core
+
+KEYS = jax.random.split(jax.random.key(0), 6)
+MODEL = jaxnet.mlp((12,))
+RECIPE = Recipe(epochs=3, batch_size=64, learning_rate=3e-3)
+ORDER = jax.random.key(9)
+ALONE, TOGETHER = Plan(devices=2, chunk=1), Plan(devices=1, chunk=3)
+ROUNDING = 2e-5  # the largest difference of parameters of some tenths, after 60 steps of Adam, that is rounding
+
+
+@pytest.fixture(scope="module")
+def small(digits):
+    """A few of the digits, so that an epoch is seven steps."""
+    parts = {name: take(getattr(digits, name), slice(n)) for name, n in (("train", 400), ("validation", 100), ("test", 120))}
+    return jaxnet.data.splitting.assemble(*parts.values(), name="small")
+
+
+def _samples(kind, splits):
+    key, members, n = jax.random.key(5), len(KEYS), len(splits.train)
+    match kind:
+        case "bootstrap":
+            return resampling.bootstrap(key, members, n)
+        case "weighted":
+            return resampling.weighted(np.random.default_rng(0).uniform(0, 2, (members, n)))
+        case "partitions":
+            return resampling.partitions(key, 3, n, repeats=2)
+        case "subsamples":
+            return resampling.subsamples(key, members, 150, n)
+        case "first":
+            return resampling.first(key, [50, 133, n], n, repeats=2)
+        case "folds":
+            return resampling.folds(splits.train, members)
+    return None
+
+
+KINDS = ["all", "bootstrap", "weighted", "partitions", "subsamples", "first", "folds"]
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own order", "shared order"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_member_is_the_run_alone(small, kind, shared):
+    """One at a time on a device it is that bit for bit, several at once to rounding."""
+    samples, order_key = _samples(kind, small), ORDER if shared else None
+    alone, together = (
+        jaxnet.fit_population(MODEL, small, RECIPE, KEYS, resample=samples, order_key=order_key, plan=plan) for plan in (ALONE, TOGETHER)
+    )
+    assert len(alone) == len(together) == len(KEYS)
+    for i in (0, 2, 5):
+        given = {} if samples is None else samples.alone(i)
+        run = jaxnet.fit(MODEL, small, RECIPE, KEYS[i], order_key=order_key, **given)
+        assert gap((alone[i].params, alone[i].history, alone[i].best), (run.params, run.history, run.best)) == 0
+        assert gap((together[i].params, together[i].history), (run.params, run.history)) < ROUNDING
+        assert alone[i].status == run.status
+        assert jax.tree.structure(alone[i]) == jax.tree.structure(run)
+        assert alone[i].classes == run.classes
+
+
+def test_other_members_chunks_and_devices_change_no_member(small):
+    plans = [Plan(1, chunk=1), Plan(3, chunk=1), Plan(2, chunk=2), Plan(3, chunk=5), Plan(1, chunk=64)]
+    many = [jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=plan) for plan in plans]
+    few = jaxnet.fit_population(MODEL, small, RECIPE, KEYS[:2], plan=ALONE)
+    assert gap(many[0].params, many[1].params) == 0
+    assert gap(few.params, jax.tree.map(lambda leaf: leaf[:2], many[0].params)) == 0
+    assert all(gap(many[0].params, other.params) < ROUNDING for other in many[2:])
+
+
+@pytest.mark.parametrize("plan", [ALONE, TOGETHER], ids=["alone", "together"])
+def test_every_number_of_a_recipe_may_differ(small, plan):
+    rates, dropouts, decays = [1e-3, 3e-3, 1e-2], [0.0, 0.2, 0.5], [0.0, 1e-2, 0.1]
+    common = {"optimizer": "adamw", "epochs": 3, "batch_size": 64, "schedule": "one_cycle"}
+    recipes = [
+        Recipe(learning_rate=rate, dropout=dropout, weight_decay=decay, **common)
+        for rate, dropout, decay in zip(rates, dropouts, decays, strict=True)
+    ]
+    arrays = Recipe(learning_rate=np.array(rates), dropout=np.array(dropouts), weight_decay=np.array(decays), **common)
+    listed, dealt = (jaxnet.fit_population(MODEL, small, given, KEYS[:3], plan=plan) for given in (recipes, arrays))
+    assert gap(listed.params, dealt.params) == 0
+    for i, recipe in enumerate(recipes):
+        run = jaxnet.fit(MODEL, small, recipe, KEYS[i])
+        assert gap(listed[i].params, run.params) < (2e-7 if plan is ALONE else ROUNDING)
+        assert float(listed[i].recipe.learning_rate) == pytest.approx(rates[i])
+
+
+def test_order_keys_of_members(small):
+    orders = jax.random.split(ORDER, 2)
+    many = jaxnet.fit_population(MODEL, small, RECIPE, KEYS[:2], order_key=orders, plan=ALONE)
+    for i in range(2):
+        assert gap(many[i].params, jaxnet.fit(MODEL, small, RECIPE, KEYS[i], order_key=orders[i]).params) == 0
+
+
+def test_structures_are_grouped(small, caplog):
+    models = [jaxnet.mlp((8,)), jaxnet.mlp((12,)), jaxnet.mlp((8,)), jaxnet.linear(), jaxnet.mlp((8,))]
+    recipes = [RECIPE, RECIPE, RECIPE, RECIPE, Recipe(epochs=2, batch_size=32, optimizer="sgd")]
+    with caplog.at_level(logging.INFO, "jaxnet"):
+        many = jaxnet.fit_population(models, small, recipes, KEYS[:5])
+    assert [list(members) for members in many.members] == [[0, 2], [1], [3], [4]]
+    assert "4 structures: a program each" in caplog.text
+    assert list(many.epochs) == [3, 3, 3, 3, 2]
+    for i in range(5):
+        assert gap(many[i].params, jaxnet.fit(models[i], small, recipes[i], KEYS[i]).params) < ROUNDING
+    with pytest.raises(jaxnet.InputError, match="4 different structures; take each"):
+        _ = many.params
+
+
+def test_two_programs_a_structure_whatever_is_trained(small, compilations):
+    """Numbers, sizes of samples, waves and calls compile nothing; counted over the whole process."""
+    sizes = resampling.first(jax.random.key(1), [50, 90, 130, 170, 210, 400], 400)
+
+    def go(model, resample, rate):
+        jaxnet.fit_population(model, small, Recipe(epochs=4, learning_rate=rate), KEYS, resample=resample, plan=Plan(1, chunk=2))
+
+    go(jaxnet.mlp((5,)), sizes, 1e-3)
+    compilations.clear()
+    go(jaxnet.mlp((6,)), sizes, 1e-3)
+    assert len(compilations) == 2
+    go(jaxnet.mlp((6,)), resampling.first(jax.random.key(2), [20, 21, 22, 23, 24, 25], 400), 1e-2)
+    assert len(compilations) == 2
+
+
+@pytest.mark.parametrize("kind", ["partitions", "first", "subsamples", "folds", "bootstrap"])
+def test_what_a_member_did_not_see_has_no_part_in_it(small, kind):
+    """All other examples replaced by noise: not a bit of the network changes."""
+    samples = _samples(kind, small)
+    many = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, resample=samples, plan=ALONE)
+    for i in (0, 4):
+        x = np.array(small.train.x)
+        x[~samples.seen(i)] = 255 - x[~samples.seen(i)]
+        spoiled = replace(small, train=replace(small.train, x=jax.device_put(x)))  # the standardisation stays that of the pool
+        run = jaxnet.fit(MODEL, spoiled, RECIPE, KEYS[i], **samples.alone(i))
+        same = gap(many[i].params, run.params)
+        assert same == 0 if kind != "bootstrap" else same < ROUNDING  # weights of 0 times other numbers: rounding of sums
+
+
+def test_a_sample_takes_its_examples_equally_often_and_equal_steps(small):
+    """Against a loop by hand over exactly those examples: 400 / 100 rounds, each a permutation of the member's own."""
+    samples = resampling.partitions(jax.random.key(1), 4, 400)
+    indices, count = samples.alone(1)["sample"]
+    rows = jax.jit(jaxnet.training.order, static_argnums=(1, 2))(jax.random.key(0), 400, 50, (indices, count))
+    for four in np.asarray(rows).reshape(4, 100):
+        assert sorted(four) == sorted(np.flatnonzero(samples.seen(1)))
+
+
+def test_a_member_that_diverges_rests_and_disturbs_none(small, caplog):
+    rates = np.array([3e-3, 1e30, 3e-3, 3e-3, 3e-3, 3e-3])
+    recipe = Recipe(optimizer="sgd", epochs=4, batch_size=64)
+    for plan in (ALONE, TOGETHER):
+        with caplog.at_level(logging.WARNING, "jaxnet"):
+            caplog.clear()
+            wild, calm = (
+                jaxnet.fit_population(MODEL, small, jax.tree.map(lambda _, r=r: r, recipe), KEYS, plan=plan)
+                for r in (rates, np.full(6, 3e-3))
+            )
+        assert list(wild.diverged) == [False, True, False, False, False, False]
+        assert 0 < wild.diverged_at[1] < 7
+        assert wild[1].status.startswith(f"diverged at step {wild.diverged_at[1]}")
+        assert wild.epochs[1] == 1
+        assert np.isnan(wild.run.history.train_loss[1, 1:]).all()
+        assert all(gap(wild[i].params, calm[i].params) == 0 for i in (0, 2, 3, 4, 5))
+        assert caplog.text.count("1 of 6 members diverged") == 1
+        assert (
+            wild[1].status == jaxnet.fit(MODEL, small, Recipe(optimizer="sgd", epochs=4, batch_size=64, learning_rate=1e30), KEYS[1]).status
+        )
+
+
+def test_members_stop_early_each_at_its_own_epoch(small):
+    recipe = Recipe(epochs=12, learning_rate=0.05, patience=2)
+    for plan in (ALONE, TOGETHER):
+        many = jaxnet.fit_population(jaxnet.mlp((32,)), small, recipe, KEYS, plan=plan)
+        runs = [jaxnet.fit(jaxnet.mlp((32,)), small, recipe, key) for key in KEYS]
+        assert len(set(many.epochs)) > 1
+        assert [int(run.epochs) for run in runs] == list(many.epochs)
+        for i, run in enumerate(runs):
+            assert many[i].status == run.status
+            assert gap(many[i].best.epoch, run.best.epoch) == 0
+            assert np.array_equal(np.isnan(many[i].history.train_loss), np.isnan(run.history.train_loss))
+
+
+class Normalised(nn.Module):
+    @nn.compact
+    def __call__(self, x, train: bool):
+        x = nn.Dense(8)(x.reshape(len(x), -1))
+        return nn.Dense(10)(nn.relu(nn.BatchNorm(use_running_average=not train)(x)))
+
+
+@pytest.mark.parametrize(
+    ("model", "plan"),
+    [
+        (jaxnet.Model.from_linen(Normalised()), TOGETHER),
+        (jaxnet.cnn((3,), (8,)), Plan(2, chunk=1, micro_batch=16)),
+        (jaxnet.cnn((3,), (8,)), None),
+    ],
+    ids=["batch statistics", "micro-batches", "a plan by rule"],
+)
+def test_other_networks(small, model, plan):
+    recipe = replace(RECIPE, optimizer="momentum", learning_rate=0.02)  # Adam makes whole steps of gradients that are only rounding
+    many = jaxnet.fit_population(model, small, recipe, KEYS[:3], plan=plan)
+    for i in range(3):
+        run = jaxnet.fit(model, small, recipe, KEYS[i])
+        assert gap((many[i].params, many[i].model_state), (run.params, run.model_state)) < 1e-4
+
+
+def test_a_regression_without_validation(small, tmp_path):
+    x = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    splits = jaxnet.split(x, x.sum(1) * 1e6, validation=0.0, test=0.2)
+    samples = resampling.bootstrap(jax.random.key(0), 4, len(splits.train))
+    many = jaxnet.fit_population(
+        jaxnet.linear(), splits, Recipe(epochs=30, learning_rate=0.05), KEYS[:4], resample=samples, out=tmp_path / "p"
+    )
+    assert many.predictions.validation is None
+    assert many.predictions.test.dtype == np.float32
+    assert np.allclose(many.predictions.test, jaxnet.predict(jaxnet.linear(), many, splits.test.x), atol=1.0)
+    assert np.allclose(many.predictions.test.mean(0), splits.test.y, rtol=0.05, atol=2e5)
+    for i in range(4):
+        assert np.array_equal(np.isnan(many.predictions.unseen[i]), samples.seen(i))
+
+
+def test_predictions_of_all_members(small, tmp_path):
+    samples = resampling.folds(small.train, 6)
+    many = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, resample=samples, out=tmp_path / "p")
+    together = jaxnet.predict(MODEL, many, small.test.x)
+    assert together.shape == (6, 120, 10)
+    for i in (0, 5):
+        assert np.abs(together[i] - jaxnet.predict(MODEL, many[i], small.test.x)).max() < 1e-5
+    kept = many.predictions
+    assert isinstance(kept.test, np.memmap)
+    assert kept.test.dtype == np.float16
+    assert np.array_equal(kept.test, together.astype(np.float16))
+    assert np.array_equal(kept.validation, jaxnet.predict(MODEL, many, small.validation.x).astype(np.float16))
+    # Every example is predicted by the one member that did not see it.
+    there = ~np.isnan(kept.unseen[..., 0])
+    assert (there.sum(0) == 1).all()
+    for i in range(6):
+        assert np.array_equal(there[i], ~samples.seen(i))
+        expected = jaxnet.predict(MODEL, many[i], np.asarray(small.train.x)[there[i]])
+        assert np.abs(kept.unseen[i][there[i]].astype(float) - expected).max() < 0.02
+
+
+class Stop(Exception):
+    pass
+
+
+def _stop_after(calls):
+    left = [calls]
+
+    def watch(standing):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Stop
+
+    return watch
+
+
+@pytest.mark.parametrize("calls", [0, 1, 4])
+def test_a_population_continues_with_the_same_numbers_on_other_devices(small, tmp_path, monkeypatch, calls):
+    monkeypatch.setattr(population, "CALL", 0.0)  # a call an epoch
+    monkeypatch.setattr(jaxnet.ledger, "GROWTH", 0.0)
+    monkeypatch.setattr(jaxnet.ledger, "SHARE", 1e9)  # a checkpoint after every call
+    samples = resampling.partitions(jax.random.key(1), 3, 400, repeats=2)
+    go = functools.partial(jaxnet.fit_population, MODEL, small, RECIPE, KEYS, resample=samples)
+    whole = go(plan=ALONE)
+    with pytest.raises(Stop):
+        go(out=tmp_path / "p", plan=Plan(3, chunk=1), watch=_stop_after(calls))
+    before = (tmp_path / "p/log.txt").read_text()
+    assert before.count("checkpoint") == calls + 1
+    again = go(out=tmp_path / "p", plan=Plan(2, chunk=1))
+    assert gap((whole.params, whole.run.history, whole.epochs), (again.params, again.run.history, again.epochs)) == 0
+    # Nothing that a checkpoint had was trained again: 6 members, 3 epochs.
+    trained = [line.split() for line in (tmp_path / "p/log.txt").read_text().splitlines() if line.startswith("group")]
+    epochs = [(member, int(words[5])) for words in trained for member in _members(words[3])]
+    assert sorted(epochs) == [(member, epoch) for member in range(6) for epoch in (1, 2, 3)]
+    seconds = time.perf_counter()
+    finished = go(out=tmp_path / "p")
+    assert gap(whole.params, finished.params) == 0
+    assert time.perf_counter() - seconds < 60
+    assert (tmp_path / "p/log.txt").read_text().count("group") == len(trained)
+
+
+def _members(words):
+    first, last = map(int, words.split("-"))
+    return range(first, last + 1)
+
+
+def test_a_damaged_part_is_trained_again(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(jaxnet.ledger, "SHARE", 1e9)
+    monkeypatch.setattr(jaxnet.ledger, "GROWTH", 0.0)
+    whole = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=ALONE, out=tmp_path / "p")
+    parts = sorted((tmp_path / "p/state").glob("part-????????"))
+    assert len(parts) == 3
+    for file in [path for path in parts[1].rglob("*") if path.is_file()]:
+        file.write_bytes(b"damaged")
+    again = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=ALONE, out=tmp_path / "p")
+    assert gap(whole.params, again.params) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recipes": Recipe(epochs=3, batch_size=64, learning_rate=1e-2)}, "recipe.learning_rate was 0.003 and is now 0.01|groups"),
+        ({"keys": KEYS[:5]}, "members was 6 and is now 5"),
+        ({"keys": KEYS[::-1]}, "keys was"),
+        ({"order_key": ORDER}, "keys was"),
+        ({"resample": resampling.bootstrap(ORDER, 6, 400)}, "resample was None and is now 'bootstrap'"),
+        ({"model": jaxnet.mlp((13,))}, "hidden=|groups"),
+    ],
+)
+def test_a_folder_of_something_else_is_refused(small, tmp_path_factory, change, message):
+    folder = tmp_path_factory.getbasetemp() / "of-something-else"
+    given = {"model": MODEL, "splits": small, "recipes": RECIPE, "keys": KEYS, "out": folder}
+    if not folder.exists():
+        jaxnet.fit_population(**given)
+    with pytest.raises(jaxnet.InputError, match=message):
+        jaxnet.fit_population(**{**given, **change})
+
+
+def test_out_of_memory_halves_the_chunk(small, monkeypatch, caplog):
+    train = population._train_wave
+
+    def scarce(job, program, *rest):
+        if program.members > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+        train(job, program, *rest)
+
+    whole = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=ALONE)
+    monkeypatch.setattr(population, "_train_wave", scarce)
+    with caplog.at_level(logging.WARNING, "jaxnet"):
+        many = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=Plan(1, chunk=6))
+    assert "out of memory with 6 members at a time on each device: going on with 3" in caplog.text
+    assert "out of memory with 3 members at a time on each device: going on with 1" in caplog.text
+    assert gap(whole.params, many.params) < ROUNDING
+
+
+def test_progress_says_how_far_it_is(small):
+    heard = []
+    jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=ALONE, watch=heard.append)
+    shares = [standing.share for standing in heard]
+    assert shares == sorted(shares)
+    assert heard[-1] == population.Standing(6, 6, 3, 3, 1.0)
+    assert heard[0].members == 6
+    assert heard[0].epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keys": jax.random.key(0)}, r"keys has shape \(\); give a key a member"),
+        ({"keys": KEYS[:0]}, "keys are empty"),
+        ({"keys": jax.random.split(jax.random.key(0, impl="rbg"), 3)}, "draws otherwise in a population than alone"),
+        ({"recipes": [RECIPE]}, "1 recipes for 6 keys; give one for all, or one a member"),
+        ({"model": [MODEL] * 5}, "5 models for 6 keys"),
+        ({"recipes": Recipe(learning_rate=np.ones(5))}, r"a number of the recipe has shape \(5,\)"),
+        ({"recipes": Recipe(learning_rate=np.array([1, 1, 1, 1, 1, -1.0]))}, "learning_rate is -1.0"),
+        ({"recipes": [RECIPE] * 5 + [Recipe(dropout=2.0)]}, "dropout is 2.0"),
+        ({"order_key": KEYS[:2]}, "order_key holds 2 keys for 6 members"),
+        ({"resample": resampling.bootstrap(ORDER, 5, 400)}, "resample is of 5 members and 400 examples; there are 6 keys"),
+        ({"resample": resampling.bootstrap(ORDER, 6, 300)}, "resample is of 6 members and 300 examples"),
+        ({"plan": Plan(9)}, "the plan wants 9 devices, and JAX has 3"),
+        ({"plan": Plan(chunk=0)}, "the plan has chunk 0"),
+    ],
+)
+def test_bad_input_is_refused(small, change, message):
+    with pytest.raises(jaxnet.InputError, match=message):
+        jaxnet.fit_population(**{"model": MODEL, "splits": small, "recipes": RECIPE, "keys": KEYS, **change})
+
+
+def test_members_are_taken_by_number(small):
+    many = jaxnet.fit_population(MODEL, small, RECIPE, KEYS[:2])
+    assert gap(many[-1].params, many[1].params) == 0
+    with pytest.raises(IndexError):
+        many[2]
+    assert len(list(many)) == 2
