@@ -1,6 +1,7 @@
 """Strictness for all tests, and what they share."""
 
 import os
+import signal
 from pathlib import Path
 
 import jax
@@ -47,6 +48,14 @@ def compilations():
     jax.monitoring.register_event_duration_secs_listener(listen)
     yield heard
     alive.clear()
+
+
+@pytest.fixture
+def hearing():
+    """A shell makes what it starts in the background deaf to SIGINT, and with it all that is started from there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def gap(a, b) -> float:

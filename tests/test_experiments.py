@@ -315,14 +315,6 @@ def _same_parameters(a, b):
     return gap(jaxnet.restore(a / "params").params, jaxnet.restore(b / "params").params) == 0
 
 
-@pytest.fixture
-def hearing():
-    """A shell makes what it starts in the background deaf to SIGINT, and with it all that is started from there."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("hearing")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_the_run_continues_to_the_same_end(undisturbed, tmp_path, number):

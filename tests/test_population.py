@@ -2,6 +2,10 @@
 
 import functools
 import logging
+import os
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -22,6 +26,7 @@ MODEL = jaxnet.mlp((12,))
 RECIPE = Recipe(epochs=3, batch_size=64, learning_rate=3e-3)
 ORDER = jax.random.key(9)
 ALONE, TOGETHER = Plan(devices=2, chunk=1), Plan(devices=1, chunk=3)
+KILLS = int(os.environ.get("JAXNET_KILLS", "4"))
 ROUNDING = 2e-5  # the largest difference of parameters of some tenths, after 60 steps of Adam, that is rounding
 
 
@@ -385,3 +390,87 @@ def test_members_are_taken_by_number(small):
     with pytest.raises(IndexError):
         many[2]
     assert len(list(many)) == 2
+
+
+PROGRAM = """
+import sys, jax, jaxnet
+from jaxnet import population, resampling
+jaxnet.use_cpu_devices(int(sys.argv[2]))
+if sys.argv[3]:
+    jax.config.update("jax_compilation_cache_dir", sys.argv[3])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+population.CALL = 0.02
+splits = jaxnet.load("digits")
+keys = jax.random.split(jax.random.key(0), 12)
+samples = resampling.bootstrap(jax.random.key(1), 12, len(splits.train))
+recipe = jaxnet.Recipe(epochs=60, batch_size=32, learning_rate=3e-3, patience=20)
+plan = jaxnet.Plan(int(sys.argv[2]), chunk=1)
+jaxnet.fit_population(jaxnet.mlp((16,)), splits, recipe, keys, resample=samples, plan=plan, out=sys.argv[1])
+"""
+
+
+def _process(folder, devices):
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(folder), str(devices), str(jax.config.jax_compilation_cache_dir or "")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _trained(folder):
+    """What all members predict: a digest of what they learned."""
+    return [np.load(folder / f"predictions/{name}.npy") for name in ("validation", "test", "unseen")]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed") / "p"
+    _, errors = (process := _process(folder, 1)).communicate()
+    assert process.returncode == 0, errors
+    return folder
+
+
+def test_kills_at_random_moments_lose_nothing_whatever_the_devices(undisturbed, tmp_path):
+    """Kill -9 while it starts, trains, saves and predicts, on 1 to 3 devices in turn; then to the end."""
+    folder, moments, killed = tmp_path / "p", np.random.default_rng(0), 0
+    for kill in range(KILLS):
+        process, log = _process(folder, 1 + kill % 3), folder / "log.txt"
+        lines = log.read_text().count("group") if log.exists() else 0
+        wanted = lines + int(moments.integers(0, 60))
+        while process.poll() is None and (log.read_text().count("group") if log.exists() else 0) < wanted:
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.2))
+        process.kill()
+        _, errors = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), errors
+        killed += process.returncode == -signal.SIGKILL
+    process = _process(folder, 2)
+    assert not process.communicate()[1]
+    assert process.returncode == 0
+    assert killed
+    for a, b in zip(_trained(undisturbed), _trained(folder), strict=True):
+        assert np.array_equal(a, b, equal_nan=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("hearing")
+def test_a_signal_saves_and_the_population_continues(undisturbed, tmp_path, number):
+    folder = tmp_path / "p"
+    process, log = _process(folder, 2), folder / "log.txt"
+    while process.poll() is None and (log.read_text().count("group") if log.exists() else 0) < 5:
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode != 0
+    assert f"Interrupted: stopped by {number.name} with " in errors
+    assert log.read_text().splitlines()[-1] == "checkpoint"
+    before = _trained_lines(log)
+    process = _process(folder, 3)
+    assert not process.communicate()[1]
+    again = _trained_lines(log)[len(before) :]
+    first = {member: int(line.split()[5]) for line in reversed(again) for member in _members(line.split()[3])}
+    last = {member: int(line.split()[5]) for line in before for member in _members(line.split()[3])}
+    assert all(first[member] > last[member] for member in first.keys() & last.keys())  # no epoch twice
+    for a, b in zip(_trained(undisturbed), _trained(folder), strict=True):
+        assert np.array_equal(a, b, equal_nan=True)
+
+
+def _trained_lines(log):
+    return [line for line in log.read_text().splitlines() if line.startswith("group")]
