@@ -2,17 +2,21 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
 from .data import Augmentation, augmentation
+from .errors import InputError
 from .models import Model, cnn, linear, mlp
 from .recipe import Recipe
+from .space import Axis, Linear, Log
 
 STEPS, PASSES = 150, 10  # at least, of a training whose number of epochs is not given
 STRUCTURE = ("model", "hidden", "channels", "kernel", "stride", "padding", "activation", "normalisation")  # of the network
 READING = ("data_dir", "validation", "test", "task", "label", "groups", "order", "ignore", "image_size")  # as `load` has them
+WHOLE = ("epochs", "batch_size", "patience")
+LOGARITHMIC = ("learning_rate", "weight_decay", "l1", "clip")  # what a range of runs over, if not said
 PLACES = ("out", "resume", "platform", "data_dir", "cache")  # where a run happens, not what it is
 
 
@@ -119,6 +123,30 @@ class Options:
 
 
 @dataclass(frozen=True)
+class SweepOptions(Options):
+    """Every option of a sweep."""
+
+    space: tuple[str, ...] = ("learning_rate=1e-4:1",)
+    """what to vary: name=low:high, name=low:high:linear or :log, or name=value,value; hidden=64,128x64 too"""
+    method: Literal["grid", "random", "quasi-random"] = "grid"
+    """how to fill the space"""
+    trials: int = 32
+    """how many; of a grid, points a range"""
+    seeds: int = 1
+    """networks a trial"""
+
+
+@dataclass(frozen=True)
+class SeedsOptions(Options):
+    """Every option of a study of seeds."""
+
+    members: int = 30
+    """networks of each kind"""
+    difference: float = 0.005
+    """a difference of test errors that somebody claims"""
+
+
+@dataclass(frozen=True)
 class PrepareOptions:
     """Prepare a data set of TensorFlow Datasets, once, so that it can be read from now on without TensorFlow."""
 
@@ -166,3 +194,37 @@ def build_recipe(options: Options) -> Recipe:
     strengths = {name: getattr(options, name) for name in augmentation.NAMES}
     how = Augmentation(**strengths) if any(strength is not None for strength in strengths.values()) else None
     return Recipe(**{f.name: getattr(options, f.name) for f in fields(Recipe) if f.name != "augmentation"}, augmentation=how)
+
+
+def build_space(options: SweepOptions) -> dict[str, Axis]:
+    """The space that --space asks for. Raises InputError for what it cannot be."""
+    return dict(_axis(text, options) for text in options.space)
+
+
+def _axis(text: str, options: Options) -> tuple[str, Axis]:
+    name, _, given = text.partition("=")
+    name = name.strip().replace("-", "_")
+    if not given:
+        raise InputError(f"--space {text!r}: give name=low:high or name=value,value")
+    if name == "hidden":
+        return "model", [
+            build_model(replace(options, hidden=tuple(_number(width, text, int) for width in each.split("x")))) for each in given.split(",")
+        ]
+    known = {f.name: f for f in fields(Recipe)}
+    if ":" not in given:
+        kind = float if name not in known or not known[name].metadata.get("static") else int if name in WHOLE else str
+        return name, [each if kind is str else _number(each, text, kind) for each in given.split(",")]
+    low, high, *scale = given.split(":")
+    if scale not in ([], ["log"], ["linear"]):
+        raise InputError(f"--space {text!r}: the scale is {':'.join(scale)!r}; give log or linear")
+    if name in WHOLE:
+        raise InputError(f"--space {text!r}: {name} is a whole number; give some values instead, {name}={low},{high}")
+    log = scale == ["log"] or (not scale and name in LOGARITHMIC)
+    return name, (Log if log else Linear)(_number(low, text, float), _number(high, text, float))
+
+
+def _number(given: str, text: str, kind: type) -> Any:
+    try:
+        return kind(given)
+    except ValueError:
+        raise InputError(f"--space {text!r}: {given!r} is not a{' whole' * (kind is int)} number") from None

@@ -109,7 +109,7 @@ class Population:
             raise IndexError(f"member {member} of {len(self)}")
         for run, members in zip(self.runs, self.members, strict=True):
             if (place := np.flatnonzero(members == member % len(self))).size:
-                return jax.tree.map(lambda leaf: leaf[place[0]], run)
+                return jax.tree.map(lambda leaf: np.asarray(leaf[place[0]]), run)
         raise AssertionError("a member of no structure")
 
     @property

@@ -1,6 +1,6 @@
 """The experiment runner: options to a trained, judged and reported network, in one folder.
 
-    options -> data -> model and recipe -> train -> judge -> write
+    options -> set_up: data, model, recipe, folder -> train_one, or another work -> report: judge, write
 
 Every script in experiments/ calls `main`. The same options give the same result.json, `seconds` and `resumed` aside.
 """
@@ -11,26 +11,29 @@ import gc
 import importlib
 import importlib.metadata
 import io
+import logging
 import os
 import platform
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import tyro
+from jaxtyping import Float, Int
 
 from . import folder
 from .checkpoint import describe_recipe, restore, save
 from .clock import Clock
 from .data import Splits, checks, class_weights, load, overlaps, prepare
 from .data.images import read_examples
+from .data.overlap import Overlap
 from .data.table import SUFFIXES, encode, read_table
 from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_platform
 from .errors import InputError
@@ -44,20 +47,45 @@ from .run import Row, Run
 from .stopping import Interrupted
 
 PACKAGES = ("jaxnet", "jax", "jaxlib", "flax", "optax", "numpy")
+MEMBERS = "members"  # folder of a population within that of a run
+HARDEST = 50  # examples that result.json lists
+
+
+class Setup(NamedTuple):
+    """What an experiment begins with. layers: as `describe` gives them. shared: examples in two parts."""
+
+    experiment: str
+    options: Options
+    splits: Splits
+    model: Model
+    recipe: Recipe
+    layers: list[tuple[str, str, int]]
+    shared: tuple[Overlap, ...]
+    out: Path
+    clock: Clock
 
 
 def main(
-    experiment: str, defaults: Options | dict[str, Options], description: str, *, began: float, arguments: Sequence[str] | None = None
+    experiment: str,
+    defaults: Options | dict[str, Options],
+    description: str,
+    *,
+    began: float,
+    work: Callable[[Setup], dict[str, Any]] | None = None,
+    arguments: Sequence[str] | None = None,
 ) -> int:
     """One experiment from the command line. Returns the exit status: 2 for bad input, 128 + signal when stopped.
 
     defaults: of the options, or several of them by name, for --preset to choose from; the first one stands without it.
+    work: what is done once the data are there, by default `train_one`; it returns what result.json is to hold.
     """
     clock = Clock(began)
     # What is imported by now stays to the end: no collection, nor the exit, need walk over it again (0.3 s).
     gc.freeze()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     name = f"python -m experiments.{experiment}"
+    logging.getLogger("jaxnet").addHandler(console.Spoken())
+    logging.getLogger("jaxnet").setLevel(logging.INFO)
     try:
         # tyro would let a default subcommand swallow options, so the first word decides.
         if arguments[:1] == ["predict"]:
@@ -67,12 +95,17 @@ def main(
         else:
             if isinstance(defaults, dict):
                 defaults, arguments = _preset(defaults, arguments)
-            run_experiment(experiment, tyro.cli(Options, args=arguments, default=defaults, prog=name, description=description), clock)
+            options = tyro.cli(type(defaults), args=arguments, default=defaults, prog=name, description=description)
+            setup = set_up(experiment, options, clock)
+            if setup is not None:
+                (work or train_one)(setup)
+                console.say(f"written to {setup.out}")
     except InputError as error:
         console.error(str(error))
         return 2
     except Interrupted as stop:
-        console.say(f"{stop}; continue with the same options, --resume and --out {os.path.relpath(stop.folder)}")
+        out = stop.folder.parent if stop.folder.name == MEMBERS else stop.folder
+        console.say(f"{stop}; continue with the same options, --resume and --out {os.path.relpath(out)}")
         return 128 + stop.number
     except KeyboardInterrupt:
         console.error("stopped")
@@ -82,8 +115,8 @@ def main(
     return 0
 
 
-def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str, Any]:
-    """Train, judge and write one network; returns what result.json holds."""
+def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
+    """Options to data, model, recipe and folder, with a word on each; None where the run is finished already."""
     _prepare(options)
     model = build_model(options)
     if options.epochs is not None:
@@ -101,12 +134,18 @@ def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str,
         console.say(found)
     if finished := folder.result(out):
         console.say(f"finished already: {finished['verdict']}")
-        return finished
+        return None
     console.data(splits)
     shared = overlaps(splits)
     for overlap in shared:
         console.say(f"beware: {overlap}, so what is measured on it is not of unseen examples")
     console.layers(model.name, layers)
+    return Setup(experiment, options, splits, model, recipe, layers, shared, out, clock)
+
+
+def train_one(setup: Setup) -> dict[str, Any]:
+    """Train, judge and write one network; returns what result.json holds."""
+    options, splits, model, recipe = setup.options, setup.splits, setup.model, setup.recipe
     plan = Plan()
     if options.model == "cnn" and options.normalisation != "batch":
         plan = plan_for_images(min(options.batch_size, len(splits.train)))
@@ -120,15 +159,23 @@ def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str,
     ahead.start()
     weights = class_weights(splits.train) if options.balance else None
     first: list[int] = []
-    with clock.part("train"), console.progress(recipe.epochs) as show:
+    with setup.clock.part("train"), console.progress(recipe.epochs) as show:
 
         def watch(epochs: int, row: Row) -> None:
             first.append(epochs)
             show(epochs, row)
 
-        run = train(model, splits, recipe, jax.random.key(options.seed), out=out, weights=weights, watch=watch, plan=plan)
+        run = train(model, splits, recipe, jax.random.key(options.seed), out=setup.out, weights=weights, watch=watch, plan=plan)
     ahead.join()
+    return report(setup, model, run, {"resumed": {"from_epoch": first[0]}})
 
+
+def report(setup: Setup, model: Model, run: Run, more: dict[str, Any]) -> dict[str, Any]:
+    """Judge a network, say what was found and write the folder; returns what result.json holds.
+
+    more: what this experiment adds to it.
+    """
+    splits, options = setup.splits, setup.options
     parts = {name: part for name in ("train", "validation", "test") if len(part := getattr(splits, name))}
     outputs = {name: np.asarray(predict(model, run, part.x)) for name, part in parts.items()}
     metrics = {name: judge(outputs[name], np.asarray(part.y), splits.standardisation) for name, part in parts.items()}
@@ -136,7 +183,7 @@ def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str,
     console.say(run.status)
     console.result(metrics, splits.classes, ladder)
     result = {
-        "experiment": experiment,
+        "experiment": setup.experiment,
         "dataset": {
             "name": splits.name,
             "shape": run.shape,
@@ -144,10 +191,10 @@ def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str,
             "examples": {k: len(v) for k, v in parts.items()},
             "notes": splits.notes,
             "columns": None if splits.columns is None else [column._asdict() for column in splits.columns],
-            "overlaps": [overlap._asdict() for overlap in shared],
+            "overlaps": [overlap._asdict() for overlap in setup.shared],
         },
-        "model": {"name": model.name, "parameters": layers[-1][2]},
-        "recipe": describe_recipe(recipe),
+        "model": {"name": model.name, "parameters": describe(model, splits)[-1][2]},
+        "recipe": describe_recipe(run.recipe),
         "seed": options.seed,
         "split_seed": options.split_seed,
         "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}},
@@ -156,11 +203,25 @@ def run_experiment(experiment: str, options: Options, clock: Clock) -> dict[str,
         **numbers(metrics),
         "verdict": ladder.verdict,
         "findings": ladder.findings,
-        "resumed": {"from_epoch": first[0]},
+        **more,
     }
-    write(out, result, run, splits, outputs, metrics, clock)
-    console.say(f"written to {out}")
+    write(setup.out, result, run, splits, outputs, metrics, setup.clock)
     return result
+
+
+def hard_examples(
+    log_probabilities: Float[np.ndarray, "members examples classes"], y: Int[np.ndarray, " examples"]
+) -> list[dict[str, Any]]:
+    """The test examples whose label the members together hold for least likely, hardest first: their mean prediction."""
+    shares = np.zeros(log_probabilities.shape[1:])
+    sound = [member for member in log_probabilities if np.isfinite(member.astype(np.float32)).any()]
+    for member in sound:
+        shares += np.exp(member.astype(np.float32)) / len(sound)
+    rows = np.argsort(shares[np.arange(len(y)), y], kind="stable")[:HARDEST]
+    return [
+        {"index": int(i), "label": int(y[i]), "prediction": int(shares[i].argmax()), "confidence": round(float(shares[i].max()), 6)}
+        for i in rows
+    ]
 
 
 def numbers(metrics: dict[str, Metrics]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from jaxnet import Plan, Recipe, resampling
 from jaxnet.chunking import plan_for_members
 from jaxnet.data.splitting import take
 
-HIDDEN, BATCH, EPOCHS, RATE = (64, 32), 64, 30, 1e-3  # of `others` and `growth`: 64-64-32-10 on digits
+from .population_rivals import BATCH, EPOCHS, HIDDEN, RATE, scikit_learn, torch_loop, torch_stacked
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ def others(options: Options) -> None:
 
 def plans(options: Options) -> None:
     """Throughput of every devices x chunk, of the rule's choice, and of a loop over the compiled single fit."""
+    logging.getLogger("jaxnet").setLevel(logging.WARNING)
     if options.network == "digits":
         splits, model, batch = jaxnet.load("digits"), jaxnet.mlp(HIDDEN), BATCH
     else:
@@ -134,16 +135,14 @@ def plans(options: Options) -> None:
     if options.network == "cnn":
         chunks = chunks[:4]  # beyond, it only gets worse
     choices = {plan for d in devices for c in chunks for plan in (Plan(d, chunk=c), Plan(d, rule.micro_batch, chunk=c))} | {rule}
-    jobs: dict[Any, Callable[[], None]] = {
-        plan: lambda plan=plan: jaxnet.fit_population(model, splits, recipe, keys, plan=plan) and None for plan in choices
-    }
+    jobs: dict[Any, Callable[[], Any]] = {plan: partial(jaxnet.fit_population, model, splits, recipe, keys, plan=plan) for plan in choices}
 
     def loop(plan: Plan) -> None:
         for key in keys[:8]:
             jax.block_until_ready(jaxnet.fit(model, splits, recipe, key, plan=plan).params)
 
     singles = {"loop over fit": Plan()} | ({} if rule.micro_batch is None else {"loop over fit, micro-batches": Plan(1, rule.micro_batch)})
-    jobs |= {name: lambda plan=plan: loop(plan) for name, plan in singles.items()}
+    jobs |= {name: partial(loop, plan) for name, plan in singles.items()}
     compiling = {job: seconds(run) for job, run in jobs.items()}
     readings: dict[Any, list[float]] = {job: [] for job in jobs}
     for _ in range(options.rounds):
@@ -215,73 +214,6 @@ def structures(options: Options) -> None:
         time.sleep(0.005)
     apart = time.perf_counter() - start
     print(f"64 structures: {together:.1f} s as one population, {apart:.1f} s in a process each, ratio {apart / together:.2f}")
-
-
-def scikit_learn(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> None:
-    """A bootstrap member each, all cores."""
-    from joblib import Parallel, delayed
-
-    with Parallel(n_jobs=os.cpu_count()) as pool:
-        pool(delayed(one_scikit_learn)(x, y, np.repeat(np.arange(len(x)), row), i) for i, row in enumerate(counts))
-
-
-def one_scikit_learn(x: np.ndarray, y: np.ndarray, rows: np.ndarray, seed: int) -> float:
-    """One training of the same network."""
-    import warnings
-
-    from sklearn.neural_network import MLPClassifier
-
-    warnings.filterwarnings("ignore")
-    network = MLPClassifier(
-        HIDDEN, batch_size=BATCH, learning_rate_init=RATE, alpha=0, max_iter=EPOCHS, tol=0, n_iter_no_change=10**6, random_state=seed
-    )
-    return float(network.fit(x[rows], y[rows]).loss_)
-
-
-def torch_loop(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> None:
-    """As it is usually written: one network after the other."""
-    import torch
-    from torch import nn
-
-    inputs, labels = torch.from_numpy(x), torch.from_numpy(y).long()
-    for row in counts:
-        rows = torch.from_numpy(np.repeat(np.arange(len(x)), row))
-        network = nn.Sequential(nn.Linear(64, HIDDEN[0]), nn.ReLU(), nn.Linear(*HIDDEN), nn.ReLU(), nn.Linear(HIDDEN[1], 10))
-        optimizer = torch.optim.Adam(network.parameters(), RATE)
-        for _ in range(EPOCHS):
-            for batch in rows[torch.randperm(len(rows))].split(BATCH):
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(network(inputs[batch]), labels[batch]).backward()
-                optimizer.step()
-
-
-def torch_stacked(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> None:
-    """All members' parameters in one stack, vmap of grad, shared minibatches and example weights, Adam on the stack."""
-    import torch
-    from torch import nn
-    from torch.func import functional_call, grad, stack_module_state, vmap
-
-    inputs, labels, members = torch.from_numpy(x), torch.from_numpy(y).long(), len(counts)
-
-    def network() -> nn.Module:
-        return nn.Sequential(nn.Linear(64, HIDDEN[0]), nn.ReLU(), nn.Linear(*HIDDEN), nn.ReLU(), nn.Linear(HIDDEN[1], 10))
-
-    params, buffers = stack_module_state([network() for _ in range(members)])  # pyrefly: ignore[bad-argument-type]
-    base, weights_ = network(), torch.from_numpy(counts.astype(np.float32))
-
-    def loss(params: Any, buffers: Any, weight: Any, x: Any, y: Any) -> Any:
-        losses = nn.functional.cross_entropy(functional_call(base, (params, buffers), (x,)), y, reduction="none")
-        return (losses * weight).mean()
-
-    gradient = vmap(grad(loss), in_dims=(0, 0, 0, None, None))
-    leaves = [leaf.requires_grad_() for leaf in params.values()]
-    optimizer = torch.optim.Adam(leaves, RATE)
-    for _ in range(EPOCHS):
-        for batch in torch.randperm(len(inputs)).split(BATCH):
-            grads = gradient({k: v.detach() for k, v in params.items()}, buffers, weights_[:, batch], inputs[batch], labels[batch])
-            for name, leaf in params.items():
-                leaf.grad = grads[name]
-            optimizer.step()
 
 
 def products(widths: tuple[int, ...], batch: int) -> float:

@@ -2,10 +2,13 @@
 
 from .intervals import Estimate as Estimate
 from .intervals import combination as combination
+from .intervals import deviation as deviation
 from .intervals import exact as exact
 from .intervals import mean as mean
+from .intervals import repeated as repeated
 from .intervals import wilson as wilson
 from .ladder import Finding as Finding
 from .ladder import Ladder as Ladder
 from .ladder import Remedy as Remedy
 from .ladder import error_ladder as error_ladder
+from .power import seeds_needed as seeds_needed

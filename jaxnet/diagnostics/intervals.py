@@ -101,3 +101,28 @@ def combination(coefficients: Sequence[float], parts: Sequence[Estimate], consta
         below += (c * part.estimate - low) ** 2
         above += (high - c * part.estimate) ** 2
     return Estimate(centre, centre - math.sqrt(below), centre + math.sqrt(above))
+
+
+def repeated(values: np.ndarray, level: float = LEVEL) -> Estimate:
+    """The mean over repeated trainings with Student's interval (Student 1908): of the recipe, on these same test examples."""
+    n = len(values)
+    centre = float(np.mean(values, dtype=np.float64)) if n else math.nan
+    if n < 2:
+        return Estimate(centre, refused=f"{n} training{'s' * (n != 1)} cannot show how much trainings differ; at least 2 are needed")
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(n)
+    return Estimate(centre, centre - half, centre + half)
+
+
+def deviation(values: np.ndarray, level: float = LEVEL) -> Estimate:
+    """The standard deviation of normally distributed values, with its chi-square interval."""
+    n = len(values)
+    if n < 2:
+        return Estimate(math.nan, refused=f"{n} value{'s' * (n != 1)} cannot show a spread; at least 2 are needed")
+    from scipy.special import chdtri
+
+    spread = float(np.std(values, ddof=1, dtype=np.float64))
+    tails = (1 - level) / 2, (1 + level) / 2  # of the probability above
+    low, high = (spread * math.sqrt((n - 1) / float(chdtri(n - 1, tail))) for tail in tails)
+    return Estimate(spread, low, high)

@@ -1,10 +1,14 @@
 """What a person at a terminal sees of a run."""
 
+import logging
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,15 +17,24 @@ from rich.table import Table
 from ..data import Dataset, Splits
 from ..diagnostics import Estimate, Ladder
 from ..evaluation import ClassMetrics, Metrics
+from ..population import Standing
 from ..run import Row
 
 MOST_CLASSES = 40  # rows of the table of classes
+MOST_TRIALS = 10  # rows of the table of trials
 LINES = 10  # of progress, where the output is no terminal
 
 
 def say(text: str) -> None:
     """A line."""
     Console(highlight=False, soft_wrap=True).print(escape(text))
+
+
+class Spoken(logging.Handler):
+    """Says what the library logs: which plan it chose, and what went wrong."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(("beware: " if record.levelno >= logging.WARNING else "") + record.getMessage())
 
 
 def data(splits: Splits) -> None:
@@ -55,6 +68,57 @@ def progress(epochs: int) -> Iterator[Callable[[int, Row], None]]:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("epochs", total=epochs, row="compiling")
         yield lambda done, row: bar.update(task, completed=done, row=_row(row) if done else "compiling")
+
+
+@contextmanager
+def members() -> Iterator[Callable[[Standing], None]]:
+    """Shows how far a population is: a bar with the time left on a terminal, some lines elsewhere."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        first, next_share = list[tuple[float, float]](), [0.0]  # the time and share when it was first heard: after compilation
+
+        def line(standing: Standing) -> None:
+            first.append((time.monotonic(), standing.share))
+            if standing.share >= next_share[0]:
+                next_share[0] = math.floor(standing.share * LINES + 1) / LINES
+                (began, share), left = first[0], ""
+                if share < standing.share < 1:
+                    left = f", about {(time.monotonic() - began) * (1 - standing.share) / (standing.share - share):.0f} s left"
+                say(_standing(standing) + left)
+
+        yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("compiling", total=1.0)
+        yield lambda standing: bar.update(task, completed=standing.share, description=_standing(standing))
+
+
+def trials(table: Mapping[str, np.ndarray], names: Sequence[str], best: int) -> None:
+    """The trials of a sweep with the lowest validation error."""
+    measures = ("error", "low", "high", "training_error", "diverged")
+    shown = Table("trial", *names, *(name.replace("_", " ") for name in measures), box=None)
+    order = np.lexsort((table["loss"], table["error"]))
+    for row in order[:MOST_TRIALS]:
+        cells = (f"{v:.4g}" if isinstance(v, float | np.floating) else str(v) for v in (table[name][row] for name in (*names, *measures)))
+        shown.add_row(f"{row}", *(escape(cell) for cell in cells))
+    for column in shown.columns:
+        column.justify = "right"
+    Console(highlight=False).print(shown)
+    if len(order) > MOST_TRIALS:
+        say(f"... and {len(order) - MOST_TRIALS} more trials, in sweep.csv")
+
+
+def spreads(study: Mapping[str, Mapping[str, Any]]) -> None:
+    """Test errors of networks that differ in luck alone."""
+    table = Table("", "mean test error", "standard deviation", "95% interval", "lowest", "highest", box=None)
+    for kind, found in study.items():
+        spread, errors = found["deviation"], found["errors"]
+        numbers = (f"{v:.4f}" for v in (errors.min(), errors.max()))
+        table.add_row(kind, f"{errors.mean():.4f}", f"{spread.estimate:.4f}", _interval(spread, "{:.4f}"), *numbers)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    Console(highlight=False).print(table)
 
 
 def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder: Ladder) -> None:
@@ -94,6 +158,10 @@ def error(text: str) -> None:
 
 def _parts(splits: Splits) -> list[tuple[str, Dataset]]:
     return [("train", splits.train), ("validation", splits.validation), ("test", splits.test)]
+
+
+def _standing(standing: Standing) -> str:
+    return f"{standing.finished}/{standing.members} members trained, those in training at epoch {standing.epoch}/{standing.epochs}"
 
 
 def _row(row: Row) -> str:

@@ -1,6 +1,7 @@
 """Pictures of a run, as PNG. Each function draws one figure; none of them computes anything that is reported."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ from ..run import Row
 
 TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"  # of Okabe & Ito 2008: told apart with any colour vision
 DPI = 110
+DECADES = 30  # times that the largest value is the smallest, above which an axis is logarithmic
 
 
 def curves(history: Row, path: Path, *, best_epoch: int | None = None) -> None:
@@ -36,6 +38,57 @@ def curves(history: Row, path: Path, *, best_epoch: int | None = None) -> None:
         _plain(axes, "epoch", name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False, loc="best" if len(epochs) < 200 else "upper right")
+    _save(figure, path)
+
+
+def validation_curve(table: Mapping[str, np.ndarray], names: Sequence[str], best: int, path: Path, *, error: str) -> None:
+    """Validation error with 95% intervals, and training error, over each of these hyperparameters. error: in words.
+
+    One that alone varies is joined by a line; of several, each panel shows all trials.
+    """
+    figure = Figure(figsize=(5.2 * len(names), 3.8))
+    figure.subplots_adjust(0.7 / (5.2 * len(names)), 0.15, 1 - 0.1 / (5.2 * len(names)), 0.96, wspace=0.22)
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+        values = table[name]
+        numbers = values.dtype.kind in "fiu"
+        line = "-" if len(names) == 1 and numbers else ""
+        places = values if numbers else np.unique(values, return_inverse=True)[1]
+        rows = np.argsort(places, kind="stable")
+        places, middle = places[rows], table["error"][rows]
+        bars = np.nan_to_num(np.abs(np.stack([middle - table["low"][rows], table["high"][rows] - middle])))
+        axes.errorbar(places, middle, bars, color=VALIDATION, linestyle=line, marker="o", markersize=3, linewidth=1, label="validation")
+        axes.plot(
+            places,
+            table["training_error"][rows],
+            color=TRAIN,
+            linestyle=line,
+            marker="o",
+            markersize=3,
+            linewidth=1,
+            label="training, while it changes",
+        )
+        axes.axvline(places[list(rows).index(best)], color=INK, linestyle=":", linewidth=1, label="chosen")
+        if numbers and values.min() > 0 and values.max() / values.min() > DECADES:
+            axes.set_xscale("log")
+        if not numbers:
+            axes.set_xticks(range(len(np.unique(values))), [_literal(str(value)) for value in np.unique(values)], rotation=20)
+        _plain(axes, name.replace("_", " "), error)
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def spread(errors: Mapping[str, np.ndarray], path: Path) -> None:
+    """Test errors of networks that differ in luck alone, a row a kind of luck."""
+    figure = Figure(figsize=(6.4, 0.8 + 0.7 * len(errors)))
+    figure.subplots_adjust(0.33, 0.35 / (0.4 + 0.35 * len(errors)), 0.97, 0.97)
+    axes = figure.subplots()
+    for row, values in enumerate(list(errors.values())[::-1]):
+        heights = row + 0.25 * (np.argsort(np.argsort(values)) / max(1, len(values) - 1) - 0.5)
+        axes.plot(values, heights, "o", color=TRAIN, markersize=4, alpha=0.6, markeredgewidth=0)
+        axes.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color=VALIDATION, linewidth=2)
+    axes.set_yticks(range(len(errors)), list(errors)[::-1])
+    axes.set_ylim(-0.5, len(errors) - 0.5)
+    _plain(axes, "test error", "")
     _save(figure, path)
 
 

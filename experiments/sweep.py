@@ -1,0 +1,60 @@
+"""Which hyperparameters suit this data set?
+
+    python -m experiments.sweep                                             256 learning rates: --trials 256
+    python -m experiments.sweep --space learning_rate=1e-4:1 dropout=0:0.5 hidden=64,128x64 --method quasi-random --seeds 3
+
+Trains a network for every trial, all in one program a structure; the validation set chooses, and the test set is looked at
+once, by the chosen network. Writes sweep.csv, figures/validation_curve.png and what `train` writes, for the chosen one.
+"""
+
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import BEGAN
+from jaxnet import folder, space
+from jaxnet.options import SweepOptions, build_space
+from jaxnet.report import console
+from jaxnet.runner import MEMBERS, Setup, hard_examples, main, report
+from jaxnet.sweeping import sweep
+
+
+def work(setup: Setup) -> dict[str, Any]:
+    """Train all trials, choose, and write."""
+    options = setup.options
+    assert isinstance(options, SweepOptions)
+    axes = build_space(options)
+    match options.method:
+        case "grid":
+            trials = space.grid(axes, options.trials)
+        case "random":
+            trials = space.random(axes, options.trials, seed=options.seed)
+        case "quasi-random":
+            trials = space.quasi_random(axes, options.trials, seed=options.seed)
+    with setup.clock.part("train"), console.members() as watch:
+        found = sweep(
+            setup.model, setup.splits, setup.recipe, trials, jax.random.key(options.seed),
+            seeds=options.seeds, out=setup.out / MEMBERS, watch=watch,
+        )  # fmt: skip
+    from jaxnet.report import figures
+
+    folder.write_text(setup.out / "sweep.csv", found.csv())
+    error = "error" if setup.splits.classes is not None else "error / variance"
+    figures.validation_curve(found.table, list(axes), found.best, setup.out / "figures/validation_curve.png", error=error)
+    console.trials(found.table, list(axes), found.best)
+    for words in found.words:
+        console.say(words)
+    predictions, classes = found.population.predictions, setup.splits.classes
+    assert predictions is not None
+    more = {
+        "sweep": {"trials": found.table, "best": found.best, "words": found.words},
+        "hard_examples": [] if classes is None else hard_examples(predictions.test, np.asarray(setup.splits.test.y)),
+        "resumed": {"from_epoch": 0},
+    }
+    return report(setup, found.model, found.run, more)
+
+
+if __name__ == "__main__":
+    sys.exit(main("sweep", SweepOptions(), __doc__, began=BEGAN, work=work))

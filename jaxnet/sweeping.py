@@ -1,0 +1,186 @@
+"""sweep: one network or more a trial, all as one population; the validation set chooses, the test set is looked at once."""
+
+import csv
+import difflib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from .data import Augmentation, Splits, augmentation
+from .devices import Plan
+from .diagnostics import Estimate, repeated, wilson
+from .errors import InputError
+from .evaluation import Metrics, evaluate
+from .losses import Loss
+from .models import Model
+from .population import Standing, fit_population
+from .recipe import Recipe
+from .run import Population, Run
+from .space import Trial, at_edge
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What trials gave. table: a column a hyperparameter and a measure, a row a trial, NaN where all its networks diverged.
+
+    error is the mean over seeds of the validation error, of classes the share of wrong ones and else in variances of y;
+    low and high its 95% interval: of one seed Wilson's, of more Student's. best: the row of the lowest error.
+    model, recipe: of that row; run: its network of the first seed; test: how that one does on the test set.
+    words: what to bear in mind.
+    """
+
+    table: dict[str, np.ndarray]
+    best: int
+    model: Model
+    recipe: Recipe
+    run: Run
+    test: Metrics
+    words: tuple[str, ...]
+    population: Population
+
+    def csv(self) -> str:
+        """The table as text."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["trial", *self.table])
+        for row in range(len(self.table["error"])):
+            writer.writerow([row, *(f"{v[row]:.7g}" if v.dtype.kind == "f" else v[row] for v in self.table.values())])
+        return text.getvalue()
+
+
+def sweep(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    trials: Sequence[Trial],
+    key: Key[Array, ""],
+    *,
+    seeds: int = 1,
+    loss: Loss | None = None,
+    plan: Plan | None = None,
+    out: str | Path | None = None,
+    watch: Callable[[Standing], None] | None = None,
+) -> Sweep:
+    """Trains `seeds` networks for each trial, and chooses the one with the lowest validation error.
+
+    trials: such as `jaxnet.space.grid(...)` makes: values by the name of a field of Recipe or of Augmentation, or by "model".
+    key: its first `seeds` splits are the keys of every trial, so that trials differ in nothing else.
+    The rest is as in `fit_population`. Raises InputError for an unknown name, and where the validation set is empty.
+    """
+    if not len(splits.validation):
+        raise InputError("the validation set is empty, and the test set must not choose; hold some examples out for validation")
+    if not trials or seeds < 1:
+        raise InputError(f"{len(trials)} trials with {seeds} seeds; give at least one of each")
+    keys = jax.random.split(key, seeds)
+    models = [trial.get("model", model) for trial in trials for _ in range(seeds)]
+    recipes = [_changed(recipe, trial) for trial in trials for _ in range(seeds)]
+    every = keys[np.tile(np.arange(seeds), len(trials))]
+    population = fit_population(
+        models, splits, recipes, every, order_key=keys[0] if seeds == 1 else None, loss=loss, plan=plan, out=out, watch=watch
+    )
+    measures = _measures(population, splits, models)
+    table = _columns(trials) | _summary(measures, splits, (len(trials), seeds))
+    if np.isnan(table["error"]).all():
+        raise InputError("every network of every trial diverged; give a space of lower learning rates, or set clip")
+    best = int(np.lexsort((table["loss"], table["error"]))[0])
+    run, chosen = population[best * seeds], models[best * seeds]
+    return Sweep(
+        table=table,
+        best=best,
+        model=chosen,
+        recipe=recipes[best * seeds],
+        run=run,
+        test=evaluate(chosen, run, splits.test),
+        words=_words(table, best, trials),
+        population=population,
+    )
+
+
+def _changed(recipe: Recipe, trial: Trial) -> Recipe:
+    """The recipe with a trial's values."""
+    known = [field.name for field in fields(Recipe)]
+    strengths = {}
+    for name, value in trial.items():
+        if name in augmentation.NAMES:
+            strengths[name] = value
+        elif name in known:
+            recipe = replace(recipe, **{name: value})
+        elif name != "model":
+            near = difflib.get_close_matches(name, [*known, *augmentation.NAMES, "model"], n=1)
+            raise InputError(f"unknown hyperparameter {name!r}.{f' Did you mean {near[0]!r}?' if near else ''}")
+    if strengths:
+        recipe = replace(recipe, augmentation=replace(recipe.augmentation or Augmentation(), **strengths))
+    return recipe
+
+
+def _measures(population: Population, splits: Splits, models: Sequence[Model]) -> dict[str, np.ndarray]:
+    """(members,) of each measure after the epoch whose parameters count; NaN of members that diverged."""
+
+    def at_end(column: Callable[[Run], Any]) -> np.ndarray:
+        def of(run: Run) -> np.ndarray:
+            last = run.epochs if run.recipe.patience is None or run.best is None else run.best.epoch
+            return np.asarray(column(run))[np.arange(len(last)), np.maximum(np.asarray(last) - 1, 0)]
+
+        return np.where(population.diverged, np.nan, population.each(of))
+
+    losses = {"loss": at_end(lambda run: run.history.validation_loss), "training_loss": at_end(lambda run: run.history.train_loss)}
+    if splits.classes is not None:
+        error = 1 - at_end(lambda run: run.history.validation_accuracy).astype(float)
+        return {"error": error, "training_error": 1 - at_end(lambda run: run.history.train_accuracy).astype(float)} | losses
+    errors = [
+        np.nan if lost else float(evaluate(models[i], population[i], splits.validation).error) for i, lost in enumerate(population.diverged)
+    ]
+    return {"error": np.array(errors), "training_error": losses["training_loss"]} | losses
+
+
+def _summary(measures: dict[str, np.ndarray], splits: Splits, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """A row a trial: means over the seeds that did not diverge, and the interval of the error."""
+    each = {name: values.reshape(shape) for name, values in measures.items()}
+    lost = np.isnan(each["error"]).sum(1)
+    counts = np.maximum(shape[1] - lost, 1)
+    means = {name: np.where(lost == shape[1], np.nan, np.nansum(values, 1) / counts) for name, values in each.items()}
+    intervals = [_interval(row[~np.isnan(row)], splits) for row in each["error"]]
+    bounds = {"low": np.array([i.low for i in intervals]), "high": np.array([i.high for i in intervals])}
+    return {
+        "error": means["error"],
+        **bounds,
+        **{name: means[name] for name in ("loss", "training_error", "training_loss")},
+        "diverged": lost,
+    }
+
+
+def _interval(errors: np.ndarray, splits: Splits) -> Estimate:
+    if len(errors) == 1 and splits.classes is not None:
+        return wilson(round(errors[0] * len(splits.validation)), len(splits.validation))
+    return repeated(errors)
+
+
+def _columns(trials: Sequence[Trial]) -> dict[str, np.ndarray]:
+    names = list(dict.fromkeys(name for trial in trials for name in trial))
+    return {name: np.array([_plain(trial.get(name)) for trial in trials]) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    return value.name if isinstance(value, Model) else value
+
+
+def _words(table: dict[str, np.ndarray], best: int, trials: Sequence[Trial]) -> tuple[str, ...]:
+    """What the numbers do not say by themselves."""
+    words = [
+        f"trial {best} of {len(trials)} has the lowest validation error, {table['error'][best]:.4g}: as the lowest of {len(trials)} it is "
+        "too low on average; the test error is that of the chosen network alone, and took no part in the choice"
+    ]
+    words += [
+        f"the best {name}, {table[name][best]:.4g}, lies at the edge of what was tried: widen the space beyond it"
+        for name in dict.fromkeys(name for trial in trials for name in trial)
+        if at_edge(table[name].tolist(), best)
+    ]
+    if (lost := int((table["diverged"] > 0).sum())) > 0:
+        words.append(f"in {lost} of {len(trials)} trials a network diverged; such networks have no part in the means")
+    return tuple(words)
