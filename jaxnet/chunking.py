@@ -19,7 +19,7 @@ from .training import forward, start
 
 STEP = 40e6  # operations that a step of all members of a CPU device should have, so that starting its kernels is no burden
 MOST = 32  # members at once on a CPU core: beyond, their states no longer fit its cache
-VMEM = 90 << 20  # bytes of parameters and optimizer state that XLA keeps on a TPU chip from step to step; 94 fit, 107 do not
+VMEM = 70 << 20  # bytes that XLA keeps on a TPU chip from step to step, of 128: the rest is gradients and activations
 SHARE = 0.8  # of a GPU's memory; the rest is the compiler's
 
 logger = logging.getLogger("jaxnet")
@@ -43,8 +43,11 @@ def plan_for_members(model: Model, splits: Splits, recipe: Recipe, members: int,
             chunk = int(np.clip(STEP // max(1, operations), 1, MOST))
             return Plan(len(devices), chunk=chunk), f"a step of one member has {operations / 1e6:.2g} million operations"
         case "tpu":
-            chunk = max(1, VMEM // kept)
-            return Plan(len(devices), chunk=chunk), f"parameters and optimizer state, {kept:,} bytes a member, stay on the chip"
+            # XLA keeps the examples there too, before the state, where they fit.
+            room = max(VMEM - _bytes(splits.train), VMEM // 4)
+            return Plan(
+                len(devices), chunk=max(1, room // kept)
+            ), f"parameters and optimizer state, {kept:,} bytes a member, stay on the chip"
         case _:
             room = SHARE * devices[0].memory_stats()["bytes_limit"] - _bytes(splits)
             each = 2 * _bytes(state) + 2 * _residuals(model, splits, recipe, state.params, state.model_state, batch)

@@ -80,7 +80,7 @@ def validation_curve(table: Mapping[str, np.ndarray], names: Sequence[str], best
 def spread(errors: Mapping[str, np.ndarray], path: Path) -> None:
     """Test errors of networks that differ in luck alone, a row a kind of luck."""
     figure = Figure(figsize=(6.4, 0.8 + 0.7 * len(errors)))
-    figure.subplots_adjust(0.33, 0.35 / (0.4 + 0.35 * len(errors)), 0.97, 0.97)
+    figure.subplots_adjust(0.33, 0.5 / (0.8 + 0.7 * len(errors)), 0.96, 0.97)
     axes = figure.subplots()
     for row, values in enumerate(list(errors.values())[::-1]):
         heights = row + 0.25 * (np.argsort(np.argsort(values)) / max(1, len(values) - 1) - 0.5)
@@ -88,6 +88,7 @@ def spread(errors: Mapping[str, np.ndarray], path: Path) -> None:
         axes.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color=VALIDATION, linewidth=2)
     axes.set_yticks(range(len(errors)), list(errors)[::-1])
     axes.set_ylim(-0.5, len(errors) - 0.5)
+    axes.locator_params(axis="x", nbins=6)
     _plain(axes, "test error", "")
     _save(figure, path)
 
