@@ -18,7 +18,7 @@ from jaxnet.diagnostics import deviation, repeated, seeds_needed
 from jaxnet.evaluation import judge
 from jaxnet.options import SeedsOptions
 from jaxnet.report import console
-from jaxnet.runner import MEMBERS, Setup, hard_examples, main, report
+from jaxnet.runner import MEMBERS, Setup, hard_examples, main, report, training_members
 
 KINDS = ("all luck", "initialisation alone", "order of examples alone")
 
@@ -29,7 +29,7 @@ def work(setup: Setup) -> dict[str, Any]:
     assert isinstance(options, SeedsOptions)
     keys = jax.random.split(jax.random.key(options.seed), options.members)
     same = jnp.broadcast_to(keys[0], keys.shape)
-    with setup.clock.part("train"), console.members() as watch:
+    with training_members(setup) as (watch, began):
         population = fit_population(
             setup.model, splits, setup.recipe, jnp.concatenate([keys, keys, same]),
             order_key=jnp.concatenate([keys, same, keys]), out=setup.out / MEMBERS, watch=watch,
@@ -54,7 +54,7 @@ def work(setup: Setup) -> dict[str, Any]:
         "members": options.members,
         "seeds": {"kinds": study, "difference": options.difference, "needed": needed, "words": words},
         "hard_examples": [] if splits.classes is None else hard_examples(population.predictions.test[: options.members], y),
-        "resumed": {"from_epoch": 0},
+        "resumed": began,
     }
     return report(setup, setup.model, population[0], more)
 

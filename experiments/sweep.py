@@ -17,7 +17,7 @@ from experiments import BEGAN
 from jaxnet import folder, space
 from jaxnet.options import SweepOptions, build_space
 from jaxnet.report import console
-from jaxnet.runner import MEMBERS, Setup, hard_examples, main, report
+from jaxnet.runner import MEMBERS, Setup, hard_examples, main, report, training_members
 from jaxnet.sweeping import sweep
 
 
@@ -33,7 +33,7 @@ def work(setup: Setup) -> dict[str, Any]:
             trials = space.random(axes, options.trials, seed=options.seed)
         case "quasi-random":
             trials = space.quasi_random(axes, options.trials, seed=options.seed)
-    with setup.clock.part("train"), console.members() as watch:
+    with training_members(setup) as (watch, began):
         found = sweep(
             setup.model, setup.splits, setup.recipe, trials, jax.random.key(options.seed),
             seeds=options.seeds, out=setup.out / MEMBERS, watch=watch,
@@ -51,7 +51,7 @@ def work(setup: Setup) -> dict[str, Any]:
     more = {
         "sweep": {"trials": found.table, "best": found.best, "words": found.words},
         "hard_examples": [] if classes is None else hard_examples(predictions.test, np.asarray(setup.splits.test.y)),
-        "resumed": {"from_epoch": 0},
+        "resumed": began,
     }
     return report(setup, found.model, found.run, more)
 

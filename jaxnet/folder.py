@@ -46,6 +46,13 @@ def begin(experiment: str, settings: dict[str, Any], out: Path | None, *, resume
     return out, found
 
 
+def abandon(out: Path) -> None:
+    """Leave nothing of a run that was refused before it did anything."""
+    if [path.name for path in out.iterdir()] == ["run.json"]:
+        (out / "run.json").unlink()
+        out.rmdir()
+
+
 def result(out: Path) -> dict[str, Any] | None:
     """What a finished run found; None where it is not finished."""
     return read_json(out / "result.json") if (out / "result.json").exists() else None

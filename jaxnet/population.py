@@ -120,7 +120,8 @@ def fit_population(
         the logger "jaxnet" says what and why. It changes results by rounding only.
     out: a folder for checkpoints and predictions. If it holds an unfinished population of the same, that one is continued,
         on any number of devices; a finished one is read; of something else, InputError.
-    watch: called with a Standing as training goes on. Raises Interrupted where Ctrl-C or SIGTERM came, with all saved in out.
+    watch: called with a Standing before training and after each call of a program.
+    Raises Interrupted where Ctrl-C or SIGTERM came, with all saved in out.
     """
     job = _admit(model, splits, recipes, keys, order_key, resample, loss)
     folder = None if out is None else Path(out).absolute()
@@ -132,6 +133,12 @@ def fit_population(
 
     with signals(catch=folder is not None) as caught, log_to(folder) as log:
 
+        def say_how_far(epoch: int, number: int, under_way: int) -> None:
+            """under_way: epochs of the members in training, in all."""
+            if watch is not None:
+                done = sum(len(part.members) * job.groups[part.group].recipe.epochs for part in ledger.finished) + under_way
+                watch(Standing(ledger.count(), len(keys), epoch, job.groups[number].recipe.epochs, done / epochs))
+
         def between_calls(standing: Part, fetch: Callable[[], Part]) -> None:
             """After each call of a wave: what is finished is kept, what goes on is saved when it is time."""
             if standing.finished:
@@ -142,11 +149,11 @@ def fit_population(
                 log("checkpoint")
                 if caught:
                     raise Interrupted(caught[0], f"with {ledger.count()} of {len(keys)} members trained", folder)
-            if watch is not None:
-                done = sum(len(part.members) * job.groups[part.group].recipe.epochs for part in ledger.finished)
-                done += 0 if standing.finished else len(standing.members) * standing.epoch
-                watch(Standing(ledger.count(), len(keys), standing.epoch, job.groups[standing.group].recipe.epochs, done / epochs))
+            say_how_far(standing.epoch, standing.group, 0 if standing.finished else len(standing.members) * standing.epoch)
 
+        latest = max(going_on, key=lambda part: part.epoch, default=None)
+        under_way = sum(len(part.members) * part.epoch for part in going_on)
+        say_how_far(0 if latest is None else latest.epoch, 0 if latest is None else latest.group, under_way)
         _train(job, plan, ledger, going_on, between_calls)
         if ledger.unsaved:
             ledger.save(None)

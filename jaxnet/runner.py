@@ -18,7 +18,8 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +42,7 @@ from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_lad
 from .loop import train
 from .models import Model, describe
 from .options import PLACES, READING, STRUCTURE, Options, PredictOptions, PrepareOptions, build_model, build_recipe, with_epochs
+from .population import Standing
 from .recipe import Recipe, check
 from .report import console
 from .run import Row, Run
@@ -98,7 +100,11 @@ def main(
             options = tyro.cli(type(defaults), args=arguments, default=defaults, prog=name, description=description)
             setup = set_up(experiment, options, clock)
             if setup is not None:
-                (work or train_one)(setup)
+                try:
+                    (work or train_one)(setup)
+                except InputError:
+                    folder.abandon(setup.out)
+                    raise
                 console.say(f"written to {setup.out}")
     except InputError as error:
         console.error(str(error))
@@ -207,6 +213,20 @@ def report(setup: Setup, model: Model, run: Run, more: dict[str, Any]) -> dict[s
     }
     write(setup.out, result, run, splits, outputs, metrics, setup.clock)
     return result
+
+
+@contextmanager
+def training_members(setup: Setup) -> Iterator[tuple[Callable[[Standing], None], dict[str, int]]]:
+    """Progress of a population on the console, and where it began: (watch, what `resumed` is to say)."""
+    began: dict[str, int] = {}
+    with setup.clock.part("train"), console.members() as show:
+
+        def watch(standing: Standing) -> None:
+            began.setdefault("from_epoch", standing.epoch)
+            began.setdefault("members", standing.finished)
+            show(standing)
+
+        yield watch, began
 
 
 def hard_examples(

@@ -70,7 +70,7 @@ def at_edge(values: Sequence[Any], chosen: int) -> bool:
     if len(tried := set(values)) < 3 or not all(isinstance(value, int | float | np.number) for value in tried):
         return False
     beyond = min(sum(value < values[chosen] for value in tried), sum(value > values[chosen] for value in tried))
-    return beyond < len(tried) / 20
+    return bool(beyond < len(tried) / 20)
 
 
 def _trials(space: Space, places: np.ndarray) -> list[Trial]:

@@ -131,7 +131,8 @@ def _measures(population: Population, splits: Splits, models: Sequence[Model]) -
 
     losses = {"loss": at_end(lambda run: run.history.validation_loss), "training_loss": at_end(lambda run: run.history.train_loss)}
     if splits.classes is not None:
-        error = 1 - at_end(lambda run: run.history.validation_accuracy).astype(float)
+        count = len(splits.validation)
+        error = np.round((1 - at_end(lambda run: run.history.validation_accuracy).astype(float)) * count) / count
         return {"error": error, "training_error": 1 - at_end(lambda run: run.history.train_accuracy).astype(float)} | losses
     errors = [
         np.nan if lost else float(evaluate(models[i], population[i], splits.validation).error) for i, lost in enumerate(population.diverged)

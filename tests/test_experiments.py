@@ -476,3 +476,95 @@ def test_presets_and_a_folder_of_images(tmp_path):
     (row,) = csv.DictReader(io.StringIO(run("predict", "--run", tmp_path / "run", tmp_path / "new.jpg").stdout))
     assert row["prediction"] == "light"
     assert "unknown preset 'fst'; known are mlp, cnn" in run("--preset", "fst", script="mnist", status=2).stderr
+
+
+SWEEP = ("--no-cache", "--epochs", "3", "--hidden", "16", "--space", "learning_rate=1e-4:1", "batch_size=32,64", "--trials", "6")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("swept") / "run"
+    return folder, run(*SWEEP, "--out", folder, script="sweep").stdout
+
+
+def test_a_sweep_has_a_table_a_picture_and_a_chosen_network(swept, digits):
+    folder, said = swept
+    found = result(folder)
+    rows = list(csv.DictReader((folder / "sweep.csv").read_text().splitlines()))
+    assert len(rows) == 12
+    assert [float(row["error"]) for row in rows] == pytest.approx(found["sweep"]["trials"]["error"], rel=1e-5)
+    best = found["sweep"]["best"]
+    assert found["recipe"]["learning_rate"] == pytest.approx(float(rows[best]["learning_rate"]), rel=1e-5)
+    assert found["recipe"]["batch_size"] == int(rows[best]["batch_size"])
+    assert found["error"]["validation"]["estimate"] == pytest.approx(min(float(row["error"]) for row in rows))
+    with Image.open(folder / "figures/validation_curve.png") as picture:
+        assert picture.size[0] > 600
+    assert "is too low on average" in said
+    assert "12/12 members trained" in said
+    assert {"index", "label", "prediction", "confidence"} == set(found["hard_examples"][0])
+    chosen = jaxnet.restore(folder / "params")
+    error = jaxnet.evaluate(jaxnet.mlp((16,)), chosen, digits.test).error.estimate
+    assert error == pytest.approx(found["error"]["test"]["estimate"])
+    assert "finished already" in run(*SWEEP, "--out", folder, "--resume", script="sweep").stdout
+
+
+@pytest.mark.usefixtures("hearing")
+def test_a_sweep_that_was_stopped_continues_to_the_same_end(swept, tmp_path):
+    folder = tmp_path / "run"
+    long = (*SWEEP[:2], "40", *SWEEP[3:])
+    run(*long, "--out", tmp_path / "whole", script="sweep")
+    process = subprocess.Popen(
+        command(*long, "--out", folder, script="sweep"), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    )
+    log = folder / "members/log.txt"
+    while process.poll() is None and not (log.exists() and "group" in log.read_text()):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert "stopped by SIGTERM with" in said
+    assert f"--resume and --out {os.path.relpath(folder, ROOT)}" in said
+    run(*long, "--out", folder, "--resume", script="sweep")
+    a, b = (json.loads((each / "result.json").read_text()) for each in (tmp_path / "whole", folder))
+    assert b.pop("resumed") != a.pop("resumed")
+    a.pop("seconds"), b.pop("seconds")
+    assert a == b
+
+
+def test_the_spread_over_seeds(tmp_path):
+    run(*FAST, "--hidden", "16", "--members", "5", "--difference", "0.01", "--out", tmp_path / "run", script="seeds")
+    found = result(tmp_path / "run")
+    kinds = found["seeds"]["kinds"]
+    assert [len(kind["errors"]) for kind in kinds.values()] == [5, 5, 5]
+    assert all(kind["deviation"]["low"] < kind["deviation"]["estimate"] < kind["deviation"]["high"] for kind in kinds.values())
+    # The first member of each kind has the same keys: it is the same network.
+    assert len({kind["errors"][0] for kind in kinds.values()}) == 1
+    assert found["error"]["test"]["estimate"] == pytest.approx(kinds["all luck"]["errors"][0])
+    assert found["seeds"]["needed"]["estimate"] >= 2
+    assert (tmp_path / "run/figures/spread.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ("learning_rate", "give name=low:high or name=value,value"),
+        ("learning_rate=1:x", "'x' is not a number"),
+        ("learning_rate=1:2:cubic", "the scale is 'cubic'; give log or linear"),
+        ("epochs=3:9", "epochs is a whole number; give some values instead, epochs=3,9"),
+        ("learning_rat=1e-3:1", "unknown hyperparameter 'learning_rat'. Did you mean 'learning_rate'?"),
+        ("dropout=0:1.5", "dropout is 1.0; give a finite number from 0 to below 1"),
+        ("learning_rate=0:1", "on a logarithmic scale; give a positive number"),
+        ("optimizer=adam,adan", "unknown optimizer 'adan'"),
+    ],
+)
+def test_bad_spaces_have_a_message(tmp_path, space, message):
+    done = run("--no-cache", "--space", space, "--trials", "4", "--out", tmp_path / "run", script="sweep", status=2)
+    assert message in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_asking_and_telling(tmp_path):
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    done = run("--rounds", "2", "--batch", "4", "--epochs", "2", "--hidden", "8", script="ask_and_tell")
+    assert "round 2/2: lowest validation loss" in done.stdout
+    assert "chosen by validation loss among 8" in done.stdout

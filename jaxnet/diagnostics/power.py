@@ -22,7 +22,7 @@ def seeds_needed(deviation: Estimate, difference: float, *, level: float = 0.05,
     return Estimate(count, low, high)
 
 
-def _needed(spread: float, difference: float, level: float, power: float) -> float:
+def _needed(spread: float, difference: float, level: float, power: float) -> float | int:
     from scipy.special import nctdtr, stdtrit
 
     def found(n: int) -> bool:
@@ -30,7 +30,7 @@ def _needed(spread: float, difference: float, level: float, power: float) -> flo
         if shift > 30:  # beyond the function's range, and certain
             return True
         critical = stdtrit(freedom, 1 - level / 2)
-        return 1 - nctdtr(freedom, shift, critical) + nctdtr(freedom, shift, -critical) >= power
+        return bool(1 - nctdtr(freedom, shift, critical) + nctdtr(freedom, shift, -critical) >= power)
 
     if spread == 0:
         return 2

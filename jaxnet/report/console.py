@@ -75,13 +75,13 @@ def members() -> Iterator[Callable[[Standing], None]]:
     """Shows how far a population is: a bar with the time left on a terminal, some lines elsewhere."""
     console = Console(highlight=False)
     if not console.is_terminal:
-        first, next_share = list[tuple[float, float]](), [0.0]  # the time and share when it was first heard: after compilation
+        heard, next_share = list[tuple[float, float]](), [0.0]  # times and shares
 
         def line(standing: Standing) -> None:
-            first.append((time.monotonic(), standing.share))
+            heard.append((time.monotonic(), standing.share))
             if standing.share >= next_share[0]:
                 next_share[0] = math.floor(standing.share * LINES + 1) / LINES
-                (began, share), left = first[0], ""
+                (began, share), left = heard[min(1, len(heard) - 1)], ""  # the first call compiles
                 if share < standing.share < 1:
                     left = f", about {(time.monotonic() - began) * (1 - standing.share) / (standing.share - share):.0f} s left"
                 say(_standing(standing) + left)
