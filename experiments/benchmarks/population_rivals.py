@@ -28,6 +28,20 @@ def one_scikit_learn(x: np.ndarray, y: np.ndarray, rows: np.ndarray, seed: int) 
     return float(network.fit(x[rows], y[rows]).loss_)
 
 
+def validation_curve(x: np.ndarray, y: np.ndarray, rates: int, folds: int) -> None:
+    """Of learning rates, all cores."""
+    from sklearn.model_selection import ShuffleSplit, validation_curve
+    from sklearn.neural_network import MLPClassifier
+
+    network = MLPClassifier(HIDDEN, batch_size=BATCH, alpha=0, max_iter=EPOCHS, tol=0, n_iter_no_change=10**6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        validation_curve(
+            network, x, y, param_name="learning_rate_init", param_range=np.geomspace(1e-4, 1, rates),
+            cv=folds if folds > 1 else ShuffleSplit(1, test_size=0.1, random_state=0), n_jobs=os.cpu_count(),
+        )  # fmt: skip
+
+
 def torch_loop(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> None:
     """As it is usually written: one network after the other."""
     import torch

@@ -4,6 +4,7 @@
     python -m experiments.benchmarks.populations plans --network mnist      every devices x chunk against the rule's choice
     python -m experiments.benchmarks.populations growth                     time and memory from 1 to 1,000 members
     python -m experiments.benchmarks.populations structures                 64 structures against a process each
+    python -m experiments.benchmarks.populations sweep                      256 learning rates against 16 of scikit-learn
 
 All in one run, on data in memory; a member is a whole training. GFLOP/s counts 6 operations a weight and example, and
 stands beside the rate of the same matrix products alone. Needs scikit-learn, joblib and PyTorch, where it compares with them.
@@ -17,6 +18,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -38,14 +40,14 @@ from jaxnet import Plan, Recipe, resampling
 from jaxnet.chunking import plan_for_members
 from jaxnet.data.splitting import take
 
-from .population_rivals import BATCH, EPOCHS, HIDDEN, RATE, scikit_learn, torch_loop, torch_stacked
+from .population_rivals import BATCH, EPOCHS, HIDDEN, RATE, scikit_learn, torch_loop, torch_stacked, validation_curve
 
 
 @dataclass(frozen=True)
 class Options:
     """What to measure."""
 
-    what: tyro.conf.Positional[Literal["others", "plans", "growth", "structures"]]
+    what: tyro.conf.Positional[Literal["others", "plans", "growth", "structures", "sweep"]]
     """one of the questions above"""
     network: Literal["mnist", "cnn", "digits"] = "mnist"
     """of plans: 784-128-64-10 or a small CNN on MNIST, or 64-64-32-10 on digits"""
@@ -64,7 +66,7 @@ def main() -> None:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("jaxnet").setLevel(logging.INFO)
     warnings.filterwarnings("ignore", category=UserWarning)
-    {"others": others, "plans": plans, "growth": growth, "structures": structures}[options.what](options)
+    {"others": others, "plans": plans, "growth": growth, "structures": structures, "sweep": sweep}[options.what](options)
 
 
 def others(options: Options) -> None:
@@ -214,6 +216,37 @@ def structures(options: Options) -> None:
         time.sleep(0.005)
     apart = time.perf_counter() - start
     print(f"64 structures: {together:.1f} s as one population, {apart:.1f} s in a process each, ratio {apart / together:.2f}")
+
+
+def sweep(options: Options) -> None:
+    """The command with 256 learning rates, a fresh process with an empty cache, and scikit-learn's validation_curve with 16."""
+    splits = jaxnet.load("digits")
+    x, y = np.asarray(splits.train.x, np.float32).reshape(len(splits.train), -1) / 16, np.asarray(splits.train.y)
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.sweep",
+        "--trials",
+        "256",
+        "--hidden",
+        *map(str, HIDDEN),
+        "--epochs",
+        str(EPOCHS),
+        "--no-cache",
+    ]
+    validation_curve(x[:200], y[:200], 2, 2)  # its workers start
+    table = Table("", "seconds", "fastest", "slowest", box=None)
+    readings: dict[str, list[float]] = {}
+    for _ in range(options.rounds):
+        with tempfile.TemporaryDirectory() as out:
+            run = partial(subprocess.run, [*command, "--out", f"{out}/run"], check=True, capture_output=True)
+            readings.setdefault("jaxnet, 256 learning rates, all of it", []).append(seconds(run))
+        for folds, words in ((5, "its 5 folds"), (1, "one split")):
+            name = f"scikit-learn, 16 learning rates, {words}, the training alone"
+            readings.setdefault(name, []).append(seconds(partial(validation_curve, x, y, 16, folds)))
+    for name, values in readings.items():
+        table.add_row(name, *(f"{v:.1f}" for v in (statistics.median(values), min(values), max(values))))
+    show(table)
 
 
 def products(widths: tuple[int, ...], batch: int) -> float:
