@@ -1,5 +1,7 @@
 """jaxnet: why does my network not generalise, and what should I change?"""
 
+from . import resampling as resampling
+from . import space as space
 from .checkpoint import restore as restore
 from .checkpoint import save as save
 from .data import Augmentation as Augmentation
@@ -28,6 +30,8 @@ from .population import fit_population as fit_population
 from .recipe import Recipe as Recipe
 from .run import Population as Population
 from .run import Run as Run
+from .sweeping import Sweep as Sweep
+from .sweeping import sweep as sweep
 from .training import epoch as epoch
 from .training import fit as fit
 from .training import start as start

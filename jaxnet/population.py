@@ -9,10 +9,12 @@ trained to its end before the next begins, so that the devices hold the state of
 import functools
 import logging
 import math
+import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +43,7 @@ from .stopping import Interrupted, log_to, signals
 from .training import Sample, TrainState, admit, blank_row, epoch, finish, over, start, streams, without_test
 
 CALL = 0.5  # seconds that a call should take: short enough to hear Ctrl-C, long enough to cost nothing
+OPTIONS = {"cpu": {"xla_backend_optimization_level": 1}}  # LLVM's: kernels as fast as of level 3, for 0.6 of the work to compile
 LOUD = 0.1  # share of diverged members above which that is said loudly
 
 logger = logging.getLogger("jaxnet")
@@ -78,12 +81,12 @@ class Given(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A structure, compiled for so many members on these devices."""
+    """A structure for so many members on these devices, being compiled: `_begin` and `_advance`."""
 
     mesh: Mesh
     members: int
-    begin: Callable[..., TrainState]
-    advance: Callable[..., tuple[TrainState, Row]]
+    begin: Future[Callable[..., TrainState]]
+    advance: Future[Callable[..., tuple[TrainState, Row]]]
 
 
 class Standing(NamedTuple):
@@ -130,14 +133,16 @@ def fit_population(
     ledger = Ledger(None if folder is None else folder / "state")
     going_on = ledger.restore(functools.partial(_shapes, job))
     epochs = sum(len(group.members) * group.recipe.epochs for group in job.groups)
+    under_way = dict[int, int]()  # epochs of the members in training, by group
 
     with signals(catch=folder is not None) as caught, log_to(folder) as log:
 
-        def say_how_far(epoch: int, number: int, under_way: int) -> None:
-            """under_way: epochs of the members in training, in all."""
+        def say_how_far(standing: Part) -> None:
+            under_way[standing.group] = 0 if standing.finished else len(standing.members) * standing.epoch
             if watch is not None:
-                done = sum(len(part.members) * job.groups[part.group].recipe.epochs for part in ledger.finished) + under_way
-                watch(Standing(ledger.count(), len(keys), epoch, job.groups[number].recipe.epochs, done / epochs))
+                done = sum(len(part.members) * job.groups[part.group].recipe.epochs for part in ledger.finished)
+                share = (done + sum(under_way.values())) / epochs
+                watch(Standing(ledger.count(), len(keys), standing.epoch, job.groups[standing.group].recipe.epochs, share))
 
         def between_calls(standing: Part, fetch: Callable[[], Part]) -> None:
             """After each call of a wave: what is finished is kept, what goes on is saved when it is time."""
@@ -149,11 +154,9 @@ def fit_population(
                 log("checkpoint")
                 if caught:
                     raise Interrupted(caught[0], f"with {ledger.count()} of {len(keys)} members trained", folder)
-            say_how_far(standing.epoch, standing.group, 0 if standing.finished else len(standing.members) * standing.epoch)
+            say_how_far(standing)
 
-        latest = max(going_on, key=lambda part: part.epoch, default=None)
-        under_way = sum(len(part.members) * part.epoch for part in going_on)
-        say_how_far(0 if latest is None else latest.epoch, 0 if latest is None else latest.group, under_way)
+        say_how_far(max(going_on, key=lambda part: part.epoch, default=Part(0, np.zeros(0, int), 0, False, None, None)))
         _train(job, plan, ledger, going_on, between_calls)
         if ledger.unsaved:
             ledger.save(None)
@@ -191,24 +194,33 @@ def _train(
             logger.info("%s: %s", group.model.name, _words(plans[number], members, why))
     if len(plans) > 1:
         logger.info("%d structures: a program each", len(plans))
-    with ThreadPoolExecutor(max(2, len(jax.devices()))) as pool:
-        compiled = {number: _compile(job, number, plans[number], devices, pool) for devices, numbers in lanes.items() for number in numbers}
+    stop = threading.Event()
+
+    def unless_stopped(standing: Part, fetch: Callable[[], Part]) -> None:
+        between_calls(standing, fetch)
+        if stop.is_set():
+            raise CancelledError
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        programs = {number: _compile(job, number, plans[number], devices, pool) for devices, numbers in lanes.items() for number in numbers}
 
         def train_lane(devices: tuple[Any, ...]) -> None:
             for number in lanes[devices]:
-                _train_group(job, number, plans[number], compiled.pop(number), waiting[number], between_calls, pool)
+                _train_group(job, number, plans[number], programs.pop(number), waiting[number], unless_stopped, pool)
 
         try:
-            for devices in lanes:
-                if len(devices) > 1:
-                    train_lane(devices)
-            single = [devices for devices in lanes if len(devices) == 1]
-            if len(single) == 1:
-                train_lane(single[0])
-            elif single:
-                with ThreadPoolExecutor(len(single)) as beside:
-                    for each in [beside.submit(train_lane, devices) for devices in single]:
-                        each.result()
+            for devices in (devices for devices in lanes if len(devices) > 1):
+                train_lane(devices)
+            alone = [devices for devices in lanes if len(devices) == 1]
+            if len(alone) == 1:
+                train_lane(alone[0])
+            elif alone:
+                with ThreadPoolExecutor(len(alone)) as beside:
+                    try:
+                        for each in as_completed([beside.submit(train_lane, devices) for devices in alone]):
+                            each.result()
+                    finally:
+                        stop.set()  # where one failed, or Ctrl-C came, the others end after their call
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -217,13 +229,13 @@ def _train_group(
     job: Job,
     number: int,
     plan: Plan,
-    compiled: Future[Program],
+    program: Program,
     parts: list[Part],
     between_calls: Callable[[Part, Callable[[], Part]], None],
     pool: ThreadPoolExecutor,
 ) -> None:
     """Trains parts of a group to their end, a wave after the other."""
-    program, waves, pace = compiled.result(), deque(parts), [1]
+    waves, pace = deque(parts), [1]
     devices = tuple(program.mesh.devices.flat)
     everywhere = NamedSharding(program.mesh, COPIED)
     shared = jax.tree.map(lambda leaf: jax.device_put(leaf, everywhere), (job.splits, job.order_key))
@@ -240,7 +252,7 @@ def _train_group(
             logger.warning("out of memory with %d members at a time on each device: going on with %d", plan.chunk, plan.chunk // 2)
             plan = replace(plan, chunk=plan.chunk // 2)
             waves.appendleft(part)
-            program = _compile(job, number, plan, devices, pool).result()
+            program = _compile(job, number, plan, devices, pool)
 
 
 def _train_wave(
@@ -255,13 +267,14 @@ def _train_wave(
     )
     given = put(_given(job, group, part.members[places]))
     if part.state is None:
-        state, history = program.begin(shared, given), put(blank_row(job.splits, program.members, group.recipe.epochs))
+        state, history = program.begin.result()(shared, given), put(blank_row(job.splits, program.members, group.recipe.epochs))
     else:
         state, history = put(jax.tree.map(lambda leaf: leaf[places], (part.state, part.history)))
     done, finished = part.epoch, False
     while not finished:
+        advance = program.advance.result()
         until, began = min(done + pace[0], group.recipe.epochs), time.perf_counter()
-        state, history = program.advance(shared, given, np.int32(done), np.int32(until), state, history)
+        state, history = advance(shared, given, np.int32(done), np.int32(until), state, history)
         jax.block_until_ready(state)
         pace[0] = max(1, int(CALL * (until - done) / (time.perf_counter() - began)))
         done = until
@@ -277,37 +290,45 @@ def _train_wave(
         between_calls(standing, fetch)
 
 
-def _compile(job: Job, number: int, plan: Plan, devices: tuple[Any, ...], pool: ThreadPoolExecutor) -> Future[Program]:
-    """The program of a group, compiled meanwhile."""
+def _compile(job: Job, number: int, plan: Plan, devices: tuple[Any, ...], pool: ThreadPoolExecutor) -> Program:
+    """The program of a group, compiled in the pool."""
     group, members = job.groups[number], plan.chunk * plan.devices
     mesh = member_mesh(devices)
     structure = {"model": with_outputs(group.model, job.splits.train.outputs), "implementation": job.implementation, "mesh": mesh}
 
-    def shape(leaf: Any) -> jax.ShapeDtypeStruct:
-        spec = SPLIT if np.ndim(leaf) else COPIED
-        return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=NamedSharding(mesh, spec))
+    def split(leaf: Any) -> jax.ShapeDtypeStruct:
+        spec = SPLIT if len(leaf.shape) else COPIED
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
 
     def copied(leaf: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=NamedSharding(mesh, COPIED))
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, COPIED))
 
+    begin_, advance_ = _jitted(devices[0].platform)
     shared = jax.tree.map(copied, (job.splits, job.order_key))
-    given = jax.tree.map(shape, _given(job, group, group.members[np.zeros(members, int)]))
+    given = jax.tree.map(split, _given(job, group, group.members[np.zeros(members, int)]))
 
-    def compile_both() -> Program:
-        lowered = _begin.lower(shared, given, **structure)
-        begin = pool.submit(lowered.compile) if pool._work_queue.empty() else None
-        state = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, SPLIT)), lowered.out_info
-        )
-        history = jax.tree.map(shape, blank_row(job.splits, members, group.recipe.epochs))
+    def begin() -> Callable[..., TrainState]:
+        return begin_.lower(shared, given, **structure).compile()
+
+    def advance() -> Callable[..., tuple[TrainState, Row]]:
+        state = jax.tree.map(split, begin_.eval_shape(shared, given, **structure))
+        history = jax.tree.map(split, blank_row(job.splits, members, group.recipe.epochs))
         place = np.int32(0)
-        advance = _advance.lower(shared, given, place, place, state, history, loss=job.loss, micro_batch=plan.micro_batch, **structure)
-        return Program(mesh, members, lowered.compile() if begin is None else begin.result(), advance.compile())
+        lowered = advance_.lower(shared, given, place, place, state, history, loss=job.loss, micro_batch=plan.micro_batch, **structure)
+        return lowered.compile()
 
-    return pool.submit(compile_both)
+    return Program(mesh, members, pool.submit(begin), pool.submit(advance))
 
 
-@functools.partial(jax.jit, static_argnames=("model", "implementation", "mesh"))
+@functools.cache
+def _jitted(platform: str) -> tuple[Any, Any]:
+    """`_begin` and `_advance`, compiled for a platform."""
+    options = {"compiler_options": OPTIONS.get(platform)}
+    begin = jax.jit(_begin, static_argnames=("model", "implementation", "mesh"), **options)
+    static = ("model", "loss", "implementation", "mesh", "micro_batch")
+    return begin, jax.jit(_advance, static_argnames=static, donate_argnames=("state", "history"), **options)
+
+
 def _begin(shared: tuple[Splits, Array | None], given: Given, *, model: Model, implementation: str, mesh: Mesh) -> TrainState:
     """The states of a wave before the first epoch; keys are made anew in each call."""
 

@@ -429,6 +429,8 @@ def without_test(splits: Splits) -> Splits:
 
 
 def _check_plan(plan: Plan, batch: int, model_state: PyTree) -> None:
+    if plan.chunk != 1:
+        raise InputError(f"the plan has chunk {plan.chunk}, of members of a population; one training has none")
     if not plan.splits_batches:
         return
     if jax.tree.leaves(model_state):

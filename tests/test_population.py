@@ -19,8 +19,6 @@ import jaxnet
 from jaxnet import Plan, Recipe, population, resampling
 from jaxnet.data.splitting import take
 
-pytestmark = pytest.mark.core
-
 KEYS = jax.random.split(jax.random.key(0), 6)
 MODEL = jaxnet.mlp((12,))
 RECIPE = Recipe(epochs=3, batch_size=64, learning_rate=3e-3)
@@ -58,6 +56,7 @@ def _samples(kind, splits):
 KINDS = ["all", "bootstrap", "weighted", "partitions", "subsamples", "first", "folds"]
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("shared", [False, True], ids=["own order", "shared order"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_member_is_the_run_alone(small, kind, shared):
@@ -86,6 +85,7 @@ def test_other_members_chunks_and_devices_change_no_member(small):
     assert all(gap(many[0].params, other.params) < ROUNDING for other in many[2:])
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("plan", [ALONE, TOGETHER], ids=["alone", "together"])
 def test_every_number_of_a_recipe_may_differ(small, plan):
     rates, dropouts, decays = [1e-3, 3e-3, 1e-2], [0.0, 0.2, 0.5], [0.0, 1e-2, 0.1]
@@ -110,6 +110,7 @@ def test_order_keys_of_members(small):
         assert gap(many[i].params, jaxnet.fit(MODEL, small, RECIPE, KEYS[i], order_key=orders[i]).params) == 0
 
 
+@pytest.mark.core
 def test_structures_are_grouped(small, caplog):
     models = [jaxnet.mlp((8,)), jaxnet.mlp((12,)), jaxnet.mlp((8,)), jaxnet.linear(), jaxnet.mlp((8,))]
     recipes = [RECIPE, RECIPE, RECIPE, RECIPE, Recipe(epochs=2, batch_size=32, optimizer="sgd")]
@@ -124,6 +125,7 @@ def test_structures_are_grouped(small, caplog):
         _ = many.params
 
 
+@pytest.mark.core
 def test_two_programs_a_structure_whatever_is_trained(small, compilations):
     """Numbers, sizes of samples, waves and calls compile nothing; counted over the whole process."""
     sizes = resampling.first(jax.random.key(1), [50, 90, 130, 170, 210, 400], 400)
@@ -162,6 +164,7 @@ def test_a_sample_takes_its_examples_equally_often_and_equal_steps(small):
         assert sorted(four) == sorted(np.flatnonzero(samples.seen(1)))
 
 
+@pytest.mark.core
 def test_a_member_that_diverges_rests_and_disturbs_none(small, caplog):
     rates = np.array([3e-3, 1e30, 3e-3, 3e-3, 3e-3, 3e-3])
     recipe = Recipe(optimizer="sgd", epochs=4, batch_size=64)
@@ -204,6 +207,7 @@ class Normalised(nn.Module):
         return nn.Dense(10)(nn.relu(nn.BatchNorm(use_running_average=not train)(x)))
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(
     ("model", "plan"),
     [
@@ -221,6 +225,7 @@ def test_other_networks(small, model, plan):
         assert gap((many[i].params, many[i].model_state), (run.params, run.model_state)) < 1e-4
 
 
+@pytest.mark.core
 def test_a_regression_without_validation(small, tmp_path):
     x = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
     splits = jaxnet.split(x, x.sum(1) * 1e6, validation=0.0, test=0.2)
@@ -236,6 +241,7 @@ def test_a_regression_without_validation(small, tmp_path):
         assert np.array_equal(np.isnan(many.predictions.unseen[i]), samples.seen(i))
 
 
+@pytest.mark.core
 def test_predictions_of_all_members(small, tmp_path):
     samples = resampling.folds(small.train, 6)
     many = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, resample=samples, out=tmp_path / "p")
@@ -272,6 +278,7 @@ def _stop_after(calls):
     return watch
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("calls", [0, 1, 4])
 def test_a_population_continues_with_the_same_numbers_on_other_devices(small, tmp_path, monkeypatch, calls):
     monkeypatch.setattr(population, "CALL", 0.0)  # a call an epoch

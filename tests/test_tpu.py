@@ -41,7 +41,7 @@ plan = Plan(plan.devices, chunk=plan.chunk * times)
 keys = jax.random.split(jax.random.key(0), plan.devices * plan.chunk)
 job = population._admit(model, splits, recipe, keys, jax.random.key(1), None, None)
 with ThreadPoolExecutor(2) as pool:
-    text = population._compile(job, 0, plan, tuple(devices), pool).result().advance.as_text()
+    text = population._compile(job, 0, plan, tuple(devices), pool).advance.result().as_text()
 loops = []
 for carry in re.findall(r" = \\((.*)\\) while\\(", text):
     state = [leaf for leaf in re.findall(r"f32\\[[\\d,]*\\]\\{[^}]*\\}", carry) if leaf.startswith(f"f32[{plan.chunk},")]

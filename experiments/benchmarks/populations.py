@@ -178,6 +178,7 @@ def growth(options: Options) -> None:
     for members in (1, 4, 16, 64, 256, 1000):
         keys = jax.random.split(jax.random.key(0), members)
         run = partial(jaxnet.fit_population, jaxnet.mlp(HIDDEN), splits, recipe, keys, order_key=jax.random.key(2))
+        jax.block_until_ready(keys)
         heard.clear()
         first = seconds(run)
         programs = len(heard)
