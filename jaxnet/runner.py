@@ -219,6 +219,8 @@ def report(setup: Setup, model: Model, run: Run, more: dict[str, Any]) -> dict[s
 def training_members(setup: Setup) -> Iterator[tuple[Callable[[Standing], None], dict[str, int]]]:
     """Progress of a population on the console, and where it began: (watch, what `resumed` is to say)."""
     began: dict[str, int] = {}
+    ahead = threading.Thread(target=_prepare_what_follows, args=(setup.model, setup.splits, setup.recipe), daemon=True)
+    ahead.start()
     with setup.clock.part("train"), console.members() as show:
 
         def watch(standing: Standing) -> None:
@@ -227,6 +229,7 @@ def training_members(setup: Setup) -> Iterator[tuple[Callable[[Standing], None],
             show(standing)
 
         yield watch, began
+    ahead.join()
 
 
 def hard_examples(

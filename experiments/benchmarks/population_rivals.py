@@ -1,6 +1,7 @@
 """The trainings of populations.py as users of other libraries write them: bootstrap members of 64-64-32-10 on digits."""
 
 import os
+import sys
 import warnings
 from typing import Any
 
@@ -29,17 +30,18 @@ def one_scikit_learn(x: np.ndarray, y: np.ndarray, rows: np.ndarray, seed: int) 
 
 
 def validation_curve(x: np.ndarray, y: np.ndarray, rates: int, folds: int) -> None:
-    """Of learning rates, all cores."""
+    """Of learning rates, all cores, with a picture."""
+    from matplotlib.figure import Figure
     from sklearn.model_selection import ShuffleSplit, validation_curve
     from sklearn.neural_network import MLPClassifier
 
+    warnings.simplefilter("ignore")
     network = MLPClassifier(HIDDEN, batch_size=BATCH, alpha=0, max_iter=EPOCHS, tol=0, n_iter_no_change=10**6)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        validation_curve(
-            network, x, y, param_name="learning_rate_init", param_range=np.geomspace(1e-4, 1, rates),
-            cv=folds if folds > 1 else ShuffleSplit(1, test_size=0.1, random_state=0), n_jobs=os.cpu_count(),
-        )  # fmt: skip
+    tried, cv = np.geomspace(1e-4, 1, rates), folds if folds > 1 else ShuffleSplit(1, test_size=0.1, random_state=0)
+    _, scores = validation_curve(network, x, y, param_name="learning_rate_init", param_range=tried, cv=cv, n_jobs=os.cpu_count())
+    figure = Figure()
+    figure.subplots().errorbar(tried, scores.mean(1), scores.std(1))
+    figure.savefig(os.devnull, format="png")
 
 
 def torch_loop(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> None:
@@ -86,3 +88,11 @@ def torch_stacked(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> None:
             for name, leaf in params.items():
                 leaf.grad = grads[name]
             optimizer.step()
+
+
+if __name__ == "__main__":
+    from sklearn.datasets import load_digits
+
+    digits, labels = load_digits(return_X_y=True)
+    chosen = np.random.default_rng(0).permutation(len(digits))[: int(sys.argv[1])]
+    validation_curve(digits[chosen].astype(np.float32) / 16, labels[chosen], int(sys.argv[2]), int(sys.argv[3]))

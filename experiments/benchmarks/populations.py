@@ -40,7 +40,7 @@ from jaxnet import Plan, Recipe, resampling
 from jaxnet.chunking import plan_for_members
 from jaxnet.data.splitting import take
 
-from .population_rivals import BATCH, EPOCHS, HIDDEN, RATE, scikit_learn, torch_loop, torch_stacked, validation_curve
+from .population_rivals import BATCH, EPOCHS, HIDDEN, RATE, scikit_learn, torch_loop, torch_stacked
 
 
 @dataclass(frozen=True)
@@ -220,31 +220,18 @@ def structures(options: Options) -> None:
 
 
 def sweep(options: Options) -> None:
-    """The command with 256 learning rates, a fresh process with an empty cache, and scikit-learn's validation_curve with 16."""
-    splits = jaxnet.load("digits")
-    x, y = np.asarray(splits.train.x, np.float32).reshape(len(splits.train), -1) / 16, np.asarray(splits.train.y)
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.sweep",
-        "--trials",
-        "256",
-        "--hidden",
-        *map(str, HIDDEN),
-        "--epochs",
-        str(EPOCHS),
-        "--no-cache",
-    ]
-    validation_curve(x[:200], y[:200], 2, 2)  # its workers start
-    table = Table("", "seconds", "fastest", "slowest", box=None)
+    """256 learning rates by the command, and 16 by scikit-learn's validation_curve: fresh processes, empty cache, picture and all."""
+    examples, python = str(len(jaxnet.load("digits").train)), [sys.executable, "-W", "ignore", "-m"]
+    command = [*python, "experiments.sweep", "--trials", "256", "--hidden", *map(str, HIDDEN), "--epochs", str(EPOCHS), "--no-cache"]
     readings: dict[str, list[float]] = {}
     for _ in range(options.rounds):
         with tempfile.TemporaryDirectory() as out:
             run = partial(subprocess.run, [*command, "--out", f"{out}/run"], check=True, capture_output=True)
-            readings.setdefault("jaxnet, 256 learning rates, all of it", []).append(seconds(run))
+            readings.setdefault("jaxnet, 256 learning rates", []).append(seconds(run))
         for folds, words in ((5, "its 5 folds"), (1, "one split")):
-            name = f"scikit-learn, 16 learning rates, {words}, the training alone"
-            readings.setdefault(name, []).append(seconds(partial(validation_curve, x, y, 16, folds)))
+            run = partial(subprocess.run, [*python, "experiments.benchmarks.population_rivals", examples, "16", str(folds)], check=True)
+            readings.setdefault(f"scikit-learn, 16 learning rates, {words}", []).append(seconds(run))
+    table = Table("", "seconds", "fastest", "slowest", box=None)
     for name, values in readings.items():
         table.add_row(name, *(f"{v:.1f}" for v in (statistics.median(values), min(values), max(values))))
     show(table)
