@@ -125,17 +125,17 @@ def plans(options: Options) -> None:
         sizes = (
             {"train": 6000, "validation": 500, "test": 100}
             if options.network == "mnist"
-            else {"train": 2560, "validation": 128, "test": 100}
+            else {"train": 1280, "validation": 128, "test": 100}
         )
         splits = jaxnet.data.splitting.assemble(*(take(getattr(splits, name), slice(n)) for name, n in sizes.items()), name="part of mnist")
         model = jaxnet.mlp((128, 64)) if options.network == "mnist" else jaxnet.cnn((8, 16), (32,))
-    recipe, members = Recipe(epochs=2, batch_size=batch), options.members
+    recipe, members = Recipe(epochs=1 if options.network == "cnn" else 2, batch_size=batch), options.members
     keys = jax.random.split(jax.random.key(0), members)
     rule, why = plan_for_members(model, splits, recipe, members)
     devices = sorted({1, len(jax.devices())})
     chunks = [2**i for i in range(int(math.log2(min(64, members))) + 1)]
     if options.network == "cnn":
-        chunks = chunks[:4]  # beyond, it only gets worse
+        chunks = chunks[:3]  # beyond, it only gets worse
     choices = {plan for d in devices for c in chunks for plan in (Plan(d, chunk=c), Plan(d, rule.micro_batch, chunk=c))} | {rule}
     jobs: dict[Any, Callable[[], Any]] = {plan: partial(jaxnet.fit_population, model, splits, recipe, keys, plan=plan) for plan in choices}
 
