@@ -20,6 +20,7 @@ from .training import forward, start
 STEP = 40e6  # operations that a step of all members of a CPU device should have, so that starting its kernels is no burden
 MOST = 32  # members at once on a CPU core: beyond, their states no longer fit its cache
 VMEM = 70 << 20  # bytes that XLA keeps on a TPU chip from step to step, of 128: the rest is gradients and activations
+LEAST = 8 << 30  # bytes of a GPU that does not say how many it has
 SHARE = 0.8  # of a GPU's memory; the rest is the compiler's
 
 logger = logging.getLogger("jaxnet")
@@ -49,7 +50,7 @@ def plan_for_members(model: Model, splits: Splits, recipe: Recipe, members: int,
                 len(devices), chunk=max(1, room // kept)
             ), f"parameters and optimizer state, {kept:,} bytes a member, stay on the chip"
         case _:
-            room = SHARE * devices[0].memory_stats()["bytes_limit"] - _bytes(splits)
+            room = SHARE * (devices[0].memory_stats() or {}).get("bytes_limit", LEAST) - _bytes(splits)
             each = 2 * _bytes(state) + 2 * _residuals(model, splits, recipe, state.params, state.model_state, batch)
             each += 4 * 3 * len(splits.train)  # weights or sample, and order
             return Plan(len(devices), chunk=max(1, int(room // each))), f"as many as {room:,.0f} bytes hold, {each:,} a member"

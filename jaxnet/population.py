@@ -124,6 +124,8 @@ def fit_population(
     out: a folder for checkpoints and predictions. If it holds an unfinished population of the same, that one is continued,
         on any number of devices; a finished one is read; of something else, InputError.
     watch: called with a Standing before training and after each call of a program.
+    A member whose loss is no longer finite rests from its next epoch on, and is marked with the step (`diverged_at`); where more
+    than a tenth of them diverge, the logger warns.
     Raises Interrupted where Ctrl-C or SIGTERM came, with all saved in out.
     """
     job = _admit(model, splits, recipes, keys, order_key, resample, loss)

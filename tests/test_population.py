@@ -263,6 +263,14 @@ def test_predictions_of_all_members(small, tmp_path):
         assert np.abs(kept.unseen[i][there[i]].astype(float) - expected).max() < 0.02
 
 
+def test_members_are_saved_together(small, tmp_path):
+    many = jaxnet.fit_population(MODEL, small, Recipe(epochs=1, learning_rate=np.array([1e-3, 1e-2])), KEYS[:2])
+    jaxnet.save(many.run, tmp_path / "many")
+    again = jaxnet.restore(tmp_path / "many")
+    assert gap(again.params, many.params) == 0
+    assert np.allclose(again.recipe.learning_rate, [1e-3, 1e-2])
+
+
 class Stop(Exception):
     pass
 

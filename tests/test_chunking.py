@@ -1,0 +1,72 @@
+"""The rule for how many members train at once, on devices that are not here."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import pytest
+
+import jaxnet
+from jaxnet import Plan, Recipe
+from jaxnet.chunking import MOST, VMEM, plan_for_members
+
+RECIPE = Recipe(batch_size=64)
+
+
+@dataclass(frozen=True)
+class Device:
+    """As much of one as the rule asks."""
+
+    platform: str
+    memory: int | None = None
+
+    def memory_stats(self) -> dict[str, Any] | None:
+        return None if self.memory is None else {"bytes_limit": self.memory}
+
+
+def plan(model, splits, platform, *, recipe=RECIPE, count=2, memory=None):
+    return plan_for_members(model, splits, recipe, 1000, [Device(platform, memory)] * count)[0]
+
+
+@pytest.mark.parametrize(("hidden", "chunk"), [((4,), MOST), ((64, 32), 16), ((256, 128), 2), ((1024, 1024), 1)])
+def test_on_a_cpu_small_steps_are_taken_together(digits, hidden, chunk):
+    assert plan(jaxnet.mlp(hidden), digits, "cpu") == Plan(2, chunk=chunk)
+
+
+def test_on_a_cpu_convolutions_train_one_at_a_time_in_parts_of_a_batch(digits):
+    model = jaxnet.cnn((4,), (8,))
+    assert plan(model, digits, "cpu") == Plan(2, micro_batch=16)
+    # Not where parts would draw other masks than the whole batch, so that a member would not be the run alone.
+    for recipe in (Recipe(dropout=0.1), Recipe(augmentation=jaxnet.Augmentation(mixup=0.2))):
+        assert plan(model, digits, "cpu", recipe=recipe) == Plan(2)
+    assert plan(jaxnet.cnn((4,), (8,), normalisation="batch"), digits, "cpu") == Plan(2)
+
+
+@pytest.mark.parametrize(("optimizer", "copies"), [("sgd", 1), ("momentum", 2), ("adam", 3)])
+def test_on_a_tpu_parameters_and_optimizer_state_fit_the_chip(digits, optimizer, copies):
+    found = plan(jaxnet.mlp((128, 64)), digits, "tpu", recipe=Recipe(optimizer=optimizer))
+    weights = 64 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10
+    room = VMEM - digits.train.x.nbytes - digits.train.y.nbytes
+    assert found.chunk == pytest.approx(room / (4 * copies * weights), abs=1.5)
+
+
+def test_on_a_gpu_as_many_as_its_memory_holds(digits):
+    few, many = (plan(jaxnet.mlp((128, 64)), digits, "gpu", memory=n << 30) for n in (1, 8))
+    assert 7.5 < many.chunk / few.chunk < 8.5
+    wide = plan(jaxnet.mlp((1024, 1024)), digits, "gpu", memory=1 << 30)
+    assert wide.chunk < few.chunk / 20
+    assert plan(jaxnet.mlp((1024, 1024)), digits, "gpu", memory=1 << 10).chunk == 1
+    assert plan(jaxnet.mlp((8,)), digits, "gpu").chunk >= 1  # a driver that does not say
+
+
+def test_one_device_of_many_cores_is_pointed_out(digits, caplog, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    with caplog.at_level(logging.WARNING, "jaxnet"):
+        plan(jaxnet.mlp((8,)), digits, "cpu", count=1)
+    assert "one CPU device of 4 cores; call jaxnet.use_cpu_devices() before JAX starts" in caplog.text
+
+
+def test_the_reason_is_given(digits):
+    words = plan_for_members(jaxnet.mlp((64, 32)), digits, RECIPE, 10, jax.devices())[1]
+    assert words == "a step of one member has 2.5 million operations"
