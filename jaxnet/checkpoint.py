@@ -36,7 +36,7 @@ def save(run: Run, path: str | Path) -> None:
     about = {f.name: getattr(run, f.name) for f in fields(Run) if f.metadata.get("static")}
     about["recipe"] = describe_recipe(run.recipe)
     about["arrays"] = {name: _outline(_plain(tree), name) for name, tree in arrays.items()}
-    _write(path, {name: _plain(tree) for name, tree in arrays.items()}, about)
+    write_part(path, {name: _plain(tree) for name, tree in arrays.items()}, about)
 
 
 def restore(path: str | Path) -> Run:
@@ -74,7 +74,7 @@ def save_progress(folder: Path, epoch: int, progress: PyTree, about: dict[str, A
     path = folder / f"{epoch:08d}"
     if path.exists():  # not readable, or it would have been continued
         shutil.rmtree(path)
-    _write(path, progress, about)
+    write_part(path, progress, about)
     for old in folder.iterdir():
         if OURS.fullmatch(old.name) and old != path:
             shutil.rmtree(old, ignore_errors=True)
@@ -102,7 +102,10 @@ def restore_progress(folder: Path, wanted: PyTree, about: dict[str, Any]) -> PyT
 
 def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
     """Write arrays and what is to be said of them."""
-    _write(path, arrays, about)
+    from orbax.checkpoint import v1
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    v1.save(str(path), arrays, custom_metadata={"jaxnet": FORMAT, **about})
 
 
 def read_part(path: Path, wanted: Callable[[dict[str, Any]], PyTree]) -> tuple[PyTree, dict[str, Any]] | None:
@@ -148,13 +151,6 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
 def _decimal(number: Any) -> Any:
     """The shortest decimal that is this float32: 0.001, not 0.0010000000474974513."""
     return float(str(np.float32(number))) if np.ndim(number) == 0 else np.asarray(number).tolist()
-
-
-def _write(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
-    from orbax.checkpoint import v1
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    v1.save(str(path), arrays, custom_metadata={"jaxnet": FORMAT, **about})
 
 
 def _read(path: Path, wanted: PyTree) -> PyTree:

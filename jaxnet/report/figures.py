@@ -3,6 +3,8 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from ..data import Augmentation, Standardisation
 from ..data.augmentation import augment
@@ -46,34 +49,29 @@ def validation_curve(table: Mapping[str, np.ndarray], names: Sequence[str], best
 
     One that alone varies is joined by a line; of several, each panel shows all trials.
     """
-    figure = Figure(figsize=(5.2 * len(names), 3.8))
-    figure.subplots_adjust(0.7 / (5.2 * len(names)), 0.15, 1 - 0.1 / (5.2 * len(names)), 0.96, wspace=0.22)
+    figure = Figure(figsize=(5.2 * len(names), 4.0))
+    figure.subplots_adjust(0.7 / (5.2 * len(names)), 0.2, 1 - 0.1 / (5.2 * len(names)), 0.96, wspace=0.22)
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         values = table[name]
         numbers = values.dtype.kind in "fiu"
         line = "-" if len(names) == 1 and numbers else ""
-        places = values if numbers else np.unique(values, return_inverse=True)[1]
+        kinds, places = (values, values) if numbers else np.unique(values, return_inverse=True)
         rows = np.argsort(places, kind="stable")
-        places, middle = places[rows], table["error"][rows]
+        x, middle = places[rows], table["error"][rows]
         bars = np.nan_to_num(np.abs(np.stack([middle - table["low"][rows], table["high"][rows] - middle])))
-        axes.errorbar(places, middle, bars, color=VALIDATION, linestyle=line, marker="o", markersize=3, linewidth=1, label="validation")
-        axes.plot(
-            places,
-            table["training_error"][rows],
-            color=TRAIN,
-            linestyle=line,
-            marker="o",
-            markersize=3,
-            linewidth=1,
-            label="training, while it changes",
-        )
-        axes.axvline(places[list(rows).index(best)], color=INK, linestyle=":", linewidth=1, label="chosen")
-        if numbers and values.min() > 0 and values.max() / values.min() > DECADES:
-            axes.set_xscale("log")
+        dots: dict[str, Any] = {"linestyle": line, "marker": "o", "markersize": 3, "linewidth": 1}
+        axes.errorbar(x, middle, bars, color=VALIDATION, label="validation", **dots)
+        axes.plot(x, table["training_error"][rows], color=TRAIN, label="training, while it changes", **dots)
+        axes.axvline(places[best], color=INK, linestyle=":", linewidth=1, label="chosen")
         if not numbers:
-            axes.set_xticks(range(len(np.unique(values))), [_literal(str(value)) for value in np.unique(values)], rotation=20)
+            words = ["\n".join(wrap(_literal(str(kind)), max(12, 50 // len(kinds)))) for kind in kinds]
+            axes.set_xticks(range(len(kinds)), words, fontsize=8)
+            axes.set_xlim(-0.5, len(kinds) - 0.5)
+        elif values.min() > 0 and values.max() / values.min() > DECADES:
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         _plain(axes, name.replace("_", " "), error)
-        axes.legend(frameon=False)
+    figure.axes[0].legend(frameon=False)
     _save(figure, path)
 
 
