@@ -22,6 +22,8 @@ from .recipe import NUMBERS, STRUCTURE, Recipe
 from .run import Best, Row, Run
 
 FORMAT = 1
+SHORT = reprlib.Repr()  # thousands of members are named by the first few
+SHORT.maxstring = SHORT.maxother = 200
 NUMBERED = re.compile(r"\d{8}")
 OURS = re.compile(r"\d{8}(\.orbax-checkpoint-tmp.*)?")
 
@@ -121,7 +123,7 @@ def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -
     """Raise InputError naming how what is in a folder differs from what is wanted now, if it does."""
     given, wanted = (_flat(json.loads(json.dumps(about))) for about in (given, wanted))
     changed = [
-        f"{name} was {reprlib.repr(given.get(name))} and is now {reprlib.repr(wanted.get(name))}"
+        f"{name} was {SHORT.repr(given.get(name))} and is now {SHORT.repr(wanted.get(name))}"
         for name in {**given, **wanted}
         if given.get(name) != wanted.get(name)
     ]

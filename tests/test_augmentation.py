@@ -391,12 +391,12 @@ PLANS = """
 import json, sys
 from pathlib import Path
 import jax, jaxnet
-jaxnet.use_cpu_devices(2)
 import numpy as np
 from jaxnet import Augmentation, Plan, Recipe
 from jaxnet.loop import train
 sys.path.insert(0, sys.argv[1])
 from conftest import gap
+jaxnet.use_cpu_devices(2)  # conftest makes three
 from test_augmentation import few_digits
 
 digits, key, model, found = jaxnet.load("digits"), jax.random.key(0), jaxnet.cnn((4,), (8,)), {}

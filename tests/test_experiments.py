@@ -378,7 +378,7 @@ def test_devices_are_set_before_jax_starts():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "3\n"
     jax.devices()
     with pytest.raises(jaxnet.InputError, match="JAX has started already"):
-        jaxnet.use_cpu_devices(3)
+        jaxnet.use_cpu_devices(5)
 
 
 def test_the_cache_is_private_and_used(tmp_path):
