@@ -141,7 +141,7 @@ def folds(data: Dataset, count: int, *, seed: int = 0) -> Samples:
     sizes = np.bincount(fold_of, minlength=count)
     return Samples(
         f"all but one of {count} folds",
-        orders=np.argsort(fold_of, kind="stable")[None],
+        orders=np.argsort(fold_of, kind="stable").astype(np.int32)[None],
         order=np.zeros(count, np.int64),
         first=np.cumsum(sizes) % len(data),
         count=(len(data) - sizes).astype(np.int32),

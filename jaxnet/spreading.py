@@ -24,11 +24,15 @@ def spread(one: Callable[..., Any], mesh: Mesh, shared: PyTree, own: PyTree) -> 
     """
 
     def on_each_device(shared: PyTree, own: PyTree) -> Any:
-        axes = jax.tree.map(lambda leaf: 0 if leaf.ndim else None, own)
-        if max(leaf.shape[0] for leaf in jax.tree.leaves(own) if leaf.ndim) == 1:
+        leaves, structure = jax.tree.flatten(own)
+        if max(leaf.shape[0] for leaf in leaves if leaf.ndim) == 1:
             alone = jax.tree.map(lambda leaf: leaf[0] if leaf.ndim else leaf, own)
             return jax.tree.map(lambda leaf: leaf[None], one(shared, alone))
-        return jax.vmap(one, in_axes=(None, axes))(shared, own)
+
+        def of_leaves(shared: PyTree, *leaves: Any) -> Any:
+            return one(shared, structure.unflatten(leaves))
+
+        return jax.vmap(of_leaves, in_axes=(None, *(0 if leaf.ndim else None for leaf in leaves)))(shared, *leaves)
 
     specs = jax.tree.map(lambda leaf: SPLIT if jnp.ndim(leaf) else COPIED, own)
     return jax.shard_map(on_each_device, mesh=mesh, in_specs=(COPIED, specs), out_specs=SPLIT, check_vma=False)(shared, own)
