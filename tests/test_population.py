@@ -25,6 +25,7 @@ RECIPE = Recipe(epochs=3, batch_size=64, learning_rate=3e-3)
 ORDER = jax.random.key(9)
 ALONE, TOGETHER = Plan(devices=2, chunk=1), Plan(devices=1, chunk=3)
 KILLS = int(os.environ.get("JAXNET_KILLS", "4"))
+LAST_BIT = 5e-7  # of a loss of 2 to 4; of the parameters 6e-8
 ROUNDING = 2e-5  # the largest difference of parameters of some tenths, after 60 steps of Adam, that is rounding
 
 
@@ -60,7 +61,7 @@ KINDS = ["all", "bootstrap", "weighted", "partitions", "subsamples", "first", "f
 @pytest.mark.parametrize("shared", [False, True], ids=["own order", "shared order"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_member_is_the_run_alone(small, kind, shared):
-    """One at a time on a device it is that bit for bit, several at once to rounding."""
+    """One at a time on a device it is that to the last bit (bit for bit on jax 0.10.2, not on 0.7.2), several at once to rounding."""
     samples, order_key = _samples(kind, small), ORDER if shared else None
     alone, together = (
         jaxnet.fit_population(MODEL, small, RECIPE, KEYS, resample=samples, order_key=order_key, plan=plan) for plan in (ALONE, TOGETHER)
@@ -69,7 +70,7 @@ def test_every_member_is_the_run_alone(small, kind, shared):
     for i in (0, 2, 5):
         given = {} if samples is None else samples.alone(i)
         run = jaxnet.fit(MODEL, small, RECIPE, KEYS[i], order_key=order_key, **given)
-        assert gap((alone[i].params, alone[i].history, alone[i].best), (run.params, run.history, run.best)) == 0
+        assert gap((alone[i].params, alone[i].history, alone[i].best), (run.params, run.history, run.best)) < LAST_BIT
         assert gap((together[i].params, together[i].history), (run.params, run.history)) < ROUNDING
         assert alone[i].status == run.status
         assert jax.tree.structure(alone[i]) == jax.tree.structure(run)
