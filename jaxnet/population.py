@@ -341,9 +341,6 @@ def _begin(shared: tuple[Splits, Array | None], given: Given, *, model: Model, i
     return spread(one, mesh, shared, given)
 
 
-@functools.partial(
-    jax.jit, static_argnames=("model", "loss", "implementation", "mesh", "micro_batch"), donate_argnames=("state", "history")
-)
 def _advance(
     shared: tuple[Splits, Array | None],
     given: Given,
