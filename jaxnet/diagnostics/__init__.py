@@ -1,5 +1,9 @@
 """Diagnostics: how good is a network, why is it not better, and how sure is that."""
 
+from .comparison import error_of as error_of
+from .comparison import paired_difference as paired_difference
+from .decomposition import Decomposition as Decomposition
+from .decomposition import bias_variance_decomposition as bias_variance_decomposition
 from .intervals import Estimate as Estimate
 from .intervals import combination as combination
 from .intervals import deviation as deviation

@@ -1,0 +1,343 @@
+"""Bias and variance of predictions that many trainings make on the same examples.
+
+Everything is measured against labels, so what is called bias contains the noise of the labels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+
+from ..errors import InputError
+from .intervals import LEVEL, Estimate
+from .two_way import EXAMPLES, HEAVY, POSITIVE, RATE, Block, block, interval, two_way
+from .votes import Vote, vote, vote_estimates
+
+Loss = Literal["squared", "zero_one", "zero_one_kohavi_wolpert", "cross_entropy", "brier"]
+Design = Literal["fresh", "partition", "bootstrap", "seeds"]
+LOSSES = ("squared", "zero_one", "zero_one_kohavi_wolpert", "cross_entropy", "brier")
+CELLS = 1 << 18  # numbers of a block of examples; more leave a core's cache
+SMALLEST = float(np.log(np.finfo(np.float32).tiny))  # to which lower log-probabilities are raised
+SUM = 0.02  # by which probabilities may miss 1; those kept as float16 do by less
+UNSEEN = 3  # members that must not have seen an example for it to count
+WITHIN = {
+    "squared": POSITIVE, "zero_one": RATE, "zero_one_kohavi_wolpert": RATE, "cross_entropy": POSITIVE, "brier": (0.0, 2.0),
+}  # fmt: skip
+WORDS = {
+    "fresh": ("bias", "variance"),
+    "partition": ("bias", "variance"),
+    "bootstrap": ("error of the bagged prediction on your data", "spread under resampling your data"),
+    "seeds": ("error of the averaged prediction", "variance of the optimisation on this training set"),
+}
+PARTS_VOTE = "members that are parts of one pool have no interval of a vote; give independent ones"
+PLUG_IN = "it describes these members and no others"
+
+
+class Examples(NamedTuple):
+    """(examples,) each: what the means are of. Bias and variance are corrected where the means are."""
+
+    loss: Float[np.ndarray, " examples"]
+    bias: Float[np.ndarray, " examples"]
+    variance: Float[np.ndarray, " examples"]
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """The mean loss of the members, and its parts; bias is that of squared losses: bias^2.
+
+    bias + variance = loss; of zero_one bias + net_variance = loss. bias, variance: for any number of members, but of
+    zero_one those of a vote of these. plug_in_bias, plug_in_variance: of these members as they are.
+    net_variance, unbiased_variance, biased_variance: of zero_one: the votes against the main prediction where it is
+    right, less the right ones where it is wrong. per_example: before averaging.
+    clipped: how many log-probabilities were raised to -87.3. dropped: examples that fewer than 3 members had not seen.
+    """
+
+    kind: Loss
+    design: Design
+    loss: Estimate
+    bias: Estimate
+    variance: Estimate
+    plug_in_bias: Estimate
+    plug_in_variance: Estimate
+    net_variance: Estimate | None
+    unbiased_variance: Estimate | None
+    biased_variance: Estimate | None
+    per_example: Examples
+    members: int
+    examples: int
+    parts: int | None = None
+    clipped: int = 0
+    dropped: int = 0
+
+    def __str__(self) -> str:
+        squared = " (squared)" if self.kind in ("squared", "brier", "zero_one_kohavi_wolpert") and self.design in ("fresh", "partition") else ""
+        bias, variance = WORDS[self.design]
+        rows = [(f"mean loss of {self.members} members", self.loss), (f"{bias}{squared}", self.bias), (variance, self.variance)]
+        if self.net_variance is not None:
+            rows.append((f"net {variance}", self.net_variance))
+        width = max(len(name) for name, _ in rows)
+        head = f"{self.kind.replace('_', ' ')}, {self.examples:,} examples"
+        if self.design in ("fresh", "partition"):
+            head += "; bias contains the noise of the labels"
+        return "\n".join([head, *(f"{name:<{width}}  {value}" for name, value in rows)])
+
+
+def bias_variance_decomposition(
+    predictions: Num[np.ndarray, "members examples *classes"],
+    labels: Num[np.ndarray, " examples"],
+    *,
+    loss: Loss,
+    design: Design = "fresh",
+    parts: int | None = None,
+    seen: Bool[np.ndarray, "members examples"] | None = None,
+    level: float = LEVEL,
+) -> Decomposition:
+    """The mean loss of the members as bias and variance, with intervals for new members and new examples.
+
+    predictions: class numbers (zero_one, zero_one_kohavi_wolpert) or values (squared), (members, examples), or
+        log-probabilities, (members, examples, classes), which the zero-one losses take too.
+    loss: squared, in squared units of y (Geman, Bienenstock & Doursat 1992, eq. 3.4); brier, the same summed over classes
+        (Yang et al. 2020); zero_one_kohavi_wolpert (Kohavi & Wolpert 1996, eq. 3); zero_one, of a vote with ties to the
+        smallest class (Domingos 2000, theorem 2); cross_entropy, nats (Heskes 1998, eq. 7; jackknifed).
+    design: what the members' training sets are, and so what may be said: fresh, independent ones; partition, `parts`
+        disjoint parts of one pool, the parts of a partition following each other; bootstrap, resamples of one; seeds, one
+        and the same.
+    seen: cells to leave out since the member trained on the example (out of bag); examples that fewer than 3 members
+        have not seen are dropped, and counted.
+    Raises InputError for predictions and labels that cannot be such.
+    """
+    f, y = _check(predictions, labels, loss, design, parts, seen)
+    dropped = 0
+    if seen is not None:
+        kept = (~seen).sum(0) >= UNSEEN
+        dropped = int((~kept).sum())
+        if not kept.any():
+            raise InputError(f"no example is unseen by {UNSEEN} members; give more members")
+        f, y, seen = f[:, kept], y[kept], seen[:, kept]
+    members, n = f.shape[:2]
+    classes = f.shape[2] if f.ndim == 3 else int(max(f.max(), y.max())) + 1 if f.dtype.kind in "iu" else 1
+    width = max(1, CELLS // (members * classes))
+    pieces, votes, clipped = list[dict[str, Piece]](), list[Vote](), 0
+    for start in range(0, n, width):
+        of = slice(start, start + width)
+        f_, y_, seen_ = f[:, of], y[of], None if seen is None else seen[:, of]
+        if loss == "zero_one":
+            votes.append(vote(f_, y_, classes, seen_))
+            pieces.append({"loss": Piece(block((f_ != y_).astype(np.float64), seen=seen_))})
+        elif loss == "cross_entropy":
+            log_p, raised = _normalised(f_)
+            clipped += raised
+            pieces.append(_each(_cross_entropy, log_p, y_, seen_, parts))
+        elif loss == "brier":
+            log_p, raised = _normalised(f_)
+            clipped += raised
+            pieces.append(_each(_quadratic, np.exp(log_p), one_hot(y_, classes), seen_, parts))
+        elif loss == "zero_one_kohavi_wolpert":
+            half = np.sqrt(0.5)
+            pieces.append(_each(_quadratic, half * one_hot(f_, classes), half * one_hot(y_, classes), seen_, parts))
+        else:
+            pieces.append(_each(_quadratic, f_[..., None].astype(np.float64), y_[:, None].astype(np.float64), seen_, parts))
+    fewest = HEAVY if loss == "cross_entropy" else EXAMPLES
+    tables = {name: two_way([each[name].block for each in pieces], WITHIN[loss], partition=parts) for name in pieces[0]}
+    found = {name: interval(each, level, examples=fewest) for name, each in tables.items()}
+    columns = {name: np.concatenate([each[name].block.columns for each in pieces]) for name in pieces[0]}
+    if loss == "zero_one":
+        more, per_example = vote_estimates(votes, members, level, None if parts is None else PARTS_VOTE)
+        found |= more
+        columns |= per_example
+        plug_in = {name: Estimate(found[name].estimate, refused=PLUG_IN) for name in ("bias", "variance")}
+    else:
+        plug_in = {
+            name: Estimate(float(np.mean(np.concatenate([each[name].plug_in for each in pieces]))), refused=PLUG_IN)
+            for name in ("bias", "variance")
+        }
+    return Decomposition(
+        kind=loss,
+        design=design,
+        loss=found["loss"],
+        bias=found["bias"],
+        variance=found["variance"],
+        plug_in_bias=plug_in["bias"],
+        plug_in_variance=plug_in["variance"],
+        net_variance=found.get("net_variance"),
+        unbiased_variance=found.get("unbiased_variance"),
+        biased_variance=found.get("biased_variance"),
+        per_example=Examples(columns["loss"], columns["bias"], columns["variance"]),
+        members=members,
+        examples=n,
+        parts=parts,
+        clipped=clipped,
+        dropped=dropped,
+    )
+
+
+class Piece(NamedTuple):
+    """A statistic of a block of examples. plug_in: (examples,) of these members."""
+
+    block: Block
+    plug_in: Float[np.ndarray, " examples"] | None = None
+
+
+class Values(NamedTuple):
+    """A statistic g an example: corrected, of these members as they are, and its pseudo-values M g - (M-1) g(-m)."""
+
+    corrected: Float[np.ndarray, " examples"]
+    plug_in: Float[np.ndarray, " examples"]
+    pseudo: Float[np.ndarray, "members examples"]
+
+
+def _each(
+    of: Callable[..., dict[str, Values]],
+    f: Float[np.ndarray, "members examples classes"],
+    y: Num[np.ndarray, "examples ..."],
+    seen: Bool[np.ndarray, "members examples"] | None,
+    parts: int | None,
+) -> dict[str, Piece]:
+    """The statistics of all members, or of the members of each partition by themselves, then averaged."""
+    groups = [slice(None)] if parts is None else [slice(first, first + parts) for first in range(0, len(f), parts)]
+    found = [of(f[group], y, None if seen is None else ~seen[group]) for group in groups]
+    pieces = {}
+    for name in found[0]:
+        corrected, plug_in = (np.mean([getattr(each[name], which) for each in found], axis=0) for which in ("corrected", "plug_in"))
+        pseudo = found[0][name].pseudo if parts is None else np.concatenate([each[name].pseudo for each in found])
+        pieces[name] = Piece(block(pseudo, corrected, seen), plug_in)
+    return pieces
+
+
+def _quadratic(
+    f: Float[np.ndarray, "members examples classes"],
+    y: Float[np.ndarray, "examples classes"],
+    unseen: Bool[np.ndarray, "members examples"] | None,
+) -> dict[str, Values]:
+    """|f - y|^2 and its parts: bias |mean f - y|^2 - S^2 / M, variance S^2 = sum |f - mean f|^2 / (M - 1)."""
+    count = len(f) if unseen is None else unseen.sum(0).astype(np.float64)
+    mean = f.mean(0) if unseen is None else np.einsum("mic,mi->ic", f, unseen) / count[:, None]
+    deviation, error = f - mean, mean - y
+    if unseen is not None:
+        deviation = deviation * unseen[..., None]
+    squares = np.einsum("mic,mic->mi", deviation, deviation)
+    along = np.einsum("mic,ic->mi", deviation, error)
+    loss, total, off = ((f - y) ** 2).sum(-1), squares.sum(0), (error**2).sum(-1)
+    mean_loss = loss.mean(0) if unseen is None else (loss * unseen).sum(0) / count
+    with np.errstate(divide="ignore", invalid="ignore"):  # of 1 or 2 members, which have no such values
+        variance = total / (count - 1)
+        bias = off - variance / count
+        variance_without = (total - count / (count - 1) * squares) / (count - 2)
+        bias_without = off - 2 * along / (count - 1) + squares / (count - 1) ** 2 - variance_without / (count - 1)
+    return {
+        "loss": Values(mean_loss, mean_loss, loss),
+        "bias": Values(bias, off, _pseudo(count, bias, bias_without)),
+        "variance": Values(variance, total / count, _pseudo(count, variance, variance_without)),
+    }
+
+
+def _cross_entropy(
+    log_p: Float[np.ndarray, "members examples classes"],
+    y: Int[np.ndarray, " examples"],
+    unseen: Bool[np.ndarray, "members examples"] | None,
+) -> dict[str, Values]:
+    """-log p(y) and its parts: bias -log of the normalised geometric mean, variance mean KL(that || p) = -log of its norm."""
+    rows = np.arange(len(y))
+    count = len(log_p) if unseen is None else unseen.sum(0).astype(np.float64)
+    loss = -log_p[:, rows, y]
+    total = log_p.sum(0) if unseen is None else np.einsum("mic,mi->ic", log_p, unseen)
+    mean = total / (count if unseen is None else count[:, None])
+    norm = _log_sum_exp(mean)
+    bias, variance = norm - mean[rows, y], -norm
+    mean_loss = loss.mean(0) if unseen is None else (loss * unseen).sum(0) / count
+    if np.min(count) < 2:
+        nothing = np.full(len(y), np.nan)
+        blank = np.full(loss.shape, np.nan)
+        return {"loss": Values(mean_loss, mean_loss, loss)} | {
+            name: Values(nothing, plug_in, blank) for name, plug_in in (("bias", bias), ("variance", variance))
+        }
+    without = (total - log_p) / ((count - 1) if unseen is None else (count - 1)[:, None])
+    norm_without = _log_sum_exp(without)
+    values = {"loss": Values(mean_loss, mean_loss, loss)}
+    for name, plug_in, left in (("bias", bias, norm_without - without[:, rows, y]), ("variance", variance, -norm_without)):
+        pseudo = _pseudo(count, plug_in, left)
+        corrected = pseudo.mean(0) if unseen is None else (pseudo * unseen).sum(0) / count
+        values[name] = Values(corrected, plug_in, pseudo)
+    return values
+
+
+def _pseudo(
+    count: int | Float[np.ndarray, " examples"], all_: Float[np.ndarray, " examples"], without: Float[np.ndarray, "members examples"]
+) -> Float[np.ndarray, "members examples"]:
+    """M g - (M-1) g(-m)."""
+    if np.min(count) < 3:  # two members, or one, leave nothing to vary
+        return np.broadcast_to(all_, without.shape)
+    return count * all_ - (count - 1) * without
+
+
+def _log_sum_exp(x: Float[np.ndarray, "*any classes"]) -> Float[np.ndarray, "*any"]:
+    most = x.max(-1)
+    return most + np.log(np.exp(x - most[..., None]).sum(-1))
+
+
+def _normalised(log_p: Num[np.ndarray, "members examples classes"]) -> tuple[Float[np.ndarray, "members examples classes"], int]:
+    """(log-probabilities in float64, none of them below the smallest, that add up to 1; how many were raised)."""
+    low = log_p < SMALLEST
+    raised = int(np.count_nonzero(low))
+    log_p = np.maximum(log_p, SMALLEST, dtype=np.float64) if raised else log_p.astype(np.float64)
+    return log_p - _log_sum_exp(log_p)[..., None], raised
+
+
+def one_hot(classes: Int[np.ndarray, "*any"], count: int) -> Float[np.ndarray, "*any classes"]:
+    return (classes[..., None] == np.arange(count)).astype(np.float64)
+
+
+def _check(
+    predictions: np.ndarray, labels: np.ndarray, loss: str, design: str, parts: int | None, seen: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and labels as the loss wants them."""
+    f, y = np.asarray(predictions), np.asarray(labels)
+    if loss not in LOSSES:
+        raise InputError(f"loss is {loss!r}; give one of {', '.join(LOSSES)}")
+    if design not in WORDS:
+        raise InputError(f"design is {design!r}; give one of {', '.join(WORDS)}")
+    if y.ndim != 1 or f.ndim not in (2, 3) or f.shape[1] != len(y) or 0 in f.shape:
+        raise InputError(
+            f"predictions have shape {f.shape} and labels {y.shape}; give (members, examples) or (members, examples, classes), "
+            "and (examples,), none of them empty"
+        )
+    if seen is not None and seen.shape != f.shape[:2]:
+        raise InputError(f"seen has shape {seen.shape}; give one for each member and example: {f.shape[:2]}")
+    if (design == "partition") != (parts is not None):
+        raise InputError(f"design is {design!r} and parts is {parts}; a partition, and no other design, has a number of parts")
+    if parts is not None and (parts < 2 or len(f) % parts or seen is not None):
+        raise InputError(f"parts is {parts} for {len(f)} members{' and seen is given' * (seen is not None)}; give whole partitions, without seen")
+    wanted = {"squared": (2,), "zero_one": (2, 3), "zero_one_kohavi_wolpert": (2, 3)}.get(loss, (3,))
+    if f.ndim not in wanted:
+        form = "log-probabilities, (members, examples, classes)" if 3 in wanted else "values, (members, examples)"
+        raise InputError(f"predictions have shape {f.shape}; {loss} takes {form}")
+    if f.ndim == 2 and loss != "squared" and f.dtype.kind not in "iu":
+        raise InputError(f"predictions are {f.dtype}; {loss} takes class numbers as integers, or log-probabilities")
+    if loss != "squared" and y.dtype.kind not in "iu":
+        raise InputError(f"labels are {y.dtype}; {loss} takes class numbers as integers")
+    if f.dtype.kind == "f":
+        bad = np.isnan(f) | (f == np.inf) if f.ndim == 3 else ~np.isfinite(f)
+        if seen is not None:
+            bad &= ~(seen if f.ndim == 2 else seen[..., None])
+            f = np.where(seen if f.ndim == 2 else seen[..., None], f.dtype.type(0 if f.ndim == 2 else -np.log(f.shape[2])), f)
+        if bad.any():
+            member, example = (int(i) for i in np.argwhere(bad)[0][:2])
+            raise InputError(f"member {member} predicts {f[member, example]} on example {example}; leave out members that diverged")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        example = int(np.flatnonzero(~np.isfinite(y))[0])
+        raise InputError(f"the label of example {example} is {y[example]}; leave it out")
+    if loss != "squared" and (min(int(y.min()), int(f.min()) if f.ndim == 2 else 0) < 0 or (f.ndim == 3 and y.max() >= f.shape[2])):
+        raise InputError(f"labels range from {y.min()} to {y.max()}; give class numbers from 0{f' below {f.shape[2]}' if f.ndim == 3 else ''}")
+    if f.ndim == 3:
+        off = np.abs(np.exp(f.astype(np.float32)).sum(-1) - 1)
+        if not off.max() <= SUM:
+            member, example = (int(i) for i in np.argwhere(~(off <= SUM))[0])
+            raise InputError(
+                f"the probabilities of member {member} for example {example} add up to {np.exp(f[member, example]).sum():.4g}; "
+                "give log-probabilities, as log_softmax makes them"
+            )
+        if loss.startswith("zero_one"):
+            f = f.argmax(2)
+    return f, y
