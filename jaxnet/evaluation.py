@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from numpy.typing import ArrayLike
 
 from .data import Dataset, Splits, Standardisation
-from .diagnostics import Estimate, Ladder, error_ladder, exact, mean, wilson
+from .diagnostics import Estimate, Ladder, error_ladder, mean, wilson
 from .errors import InputError
 from .models import Model, input_shape, with_outputs
 from .predictions import member_predictions
@@ -41,10 +41,6 @@ class ClassMetrics:
     recall: np.ndarray
     f1: np.ndarray
 
-    def error_at(self, level: float) -> Estimate:
-        """The error with its exact interval of any level, to make claims with."""
-        return exact(int(self.wrong.sum()), len(self.wrong), level)
-
 
 @dataclass(frozen=True)
 class ValueMetrics:
@@ -60,10 +56,6 @@ class ValueMetrics:
     rmse: Estimate
     r2: Estimate
     baseline: float
-
-    def error_at(self, level: float) -> Estimate:
-        """The error with its interval of any level, to make claims with."""
-        return mean(self.squares, level)
 
 
 Metrics = ClassMetrics | ValueMetrics
@@ -166,9 +158,8 @@ def value_metrics(
 
 def network_ladder(parts: dict[str, Metrics], *, target_error: float = 0.0, tolerance: float = 0.02) -> Ladder:
     """The error ladder of one network from its metrics on "train", "test" and, where there is one, "validation"."""
-    measures = {name: part.error_at for name, part in parts.items()}
-    train, validation, test = measures["train"], measures.get("validation"), measures["test"]
-    return error_ladder(train, validation, test, target_error=target_error, tolerance=tolerance)
+    errors = {name: part.wrong if isinstance(part, ClassMetrics) else part.squares for name, part in parts.items()}
+    return error_ladder(errors, target_error=target_error, tolerance=tolerance)
 
 
 def _check_shape(run: Run, shape: tuple[int, ...]) -> None:

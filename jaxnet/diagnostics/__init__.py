@@ -1,9 +1,19 @@
-"""Diagnostics: how good is a network, why is it not better, and how sure is that."""
+"""Diagnostics: how good is a network, why is it not better, and how sure is that.
 
+Everything here takes plain arrays of predictions, of whatever library; only `diagnose` trains.
+"""
+
+from .comparison import EnsembleGain as EnsembleGain
+from .comparison import ValidationCurve as ValidationCurve
+from .comparison import ensemble_gain as ensemble_gain
 from .comparison import error_of as error_of
 from .comparison import paired_difference as paired_difference
+from .comparison import validation_curve as validation_curve
 from .decomposition import Decomposition as Decomposition
 from .decomposition import bias_variance_decomposition as bias_variance_decomposition
+from .diagnosis import Diagnosis as Diagnosis
+from .findings import Finding as Finding
+from .findings import Remedy as Remedy
 from .intervals import Estimate as Estimate
 from .intervals import combination as combination
 from .intervals import deviation as deviation
@@ -11,8 +21,8 @@ from .intervals import exact as exact
 from .intervals import mean as mean
 from .intervals import repeated as repeated
 from .intervals import wilson as wilson
-from .ladder import Finding as Finding
 from .ladder import Ladder as Ladder
-from .ladder import Remedy as Remedy
 from .ladder import error_ladder as error_ladder
 from .power import seeds_needed as seeds_needed
+from .sources import SampleAndSeed as SampleAndSeed
+from .sources import sample_and_seed_variance as sample_and_seed_variance

@@ -1,20 +1,22 @@
 """Two recipes on the same examples, many members together, and a hyperparameter over its values."""
 
-import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Num
 
 from ..errors import InputError
+from .decomposition import normalised, one_hot
 from .intervals import LEVEL, Estimate
-from .two_way import FEW, PAIRS, RATE, SIGNED, Part, interval, table
-
-EXAMPLES = 100  # the fewest for the interval of a mean loss or rate, and of a difference
+from .two_way import ERRORS, FEW, PAIRS, POSITIVE, RATE, SIGNED, Part, block, interval, table, two_way
+from .votes import vote, vote_estimates
 
 
 def error_of(wrong: Num[np.ndarray, "members examples"], level: float = LEVEL) -> Estimate:
     """The mean of losses of members on examples, for new members and new examples. Of booleans a rate."""
-    return interval(table(wrong, RATE if wrong.dtype == bool else (0.0, math.inf)), level, examples=EXAMPLES)
+    return interval(table(wrong, RATE if wrong.dtype == bool else POSITIVE), level, examples=ERRORS)
 
 
 def paired_difference(
@@ -31,8 +33,87 @@ def paired_difference(
     differences = a.astype(np.float64) - b
     given = table(differences, SIGNED)
     shares = np.abs(differences.mean(0))
-    found = interval(given, level, members=PAIRS, examples=EXAMPLES)
+    found = interval(given, level, members=PAIRS, examples=ERRORS)
     if found.refused is None and a.dtype == bool and shares.sum() < FEW:
         reach = Part(1.0, float(shares.mean()), a.shape[1], 0.0, 0.0, 0.0, RATE).limits(level)[1]
         return Estimate(found.estimate, min(found.low, -reach), max(found.high, reach))
     return found
+
+
+@dataclass(frozen=True)
+class EnsembleGain:
+    """What removing the variance would buy: the mean error of the members, that of their combined prediction, and the difference."""
+
+    member: Estimate
+    ensemble: Estimate
+    gain: Estimate
+    members: int
+
+
+def ensemble_gain(
+    predictions: Num[np.ndarray, "members examples *classes"],
+    labels: Num[np.ndarray, " examples"],
+    *,
+    loss: Literal["zero_one", "squared", "brier"] = "zero_one",
+    level: float = LEVEL,
+) -> EnsembleGain:
+    """The error of M members one by one and together, for M new members and new examples.
+
+    zero_one: class numbers vote, with ties to the smallest; of log-probabilities (members, examples, classes) the mean
+    probability decides. squared: the mean of values. brier: the mean probability.
+    """
+    f, y = np.asarray(predictions), np.asarray(labels)
+    if f.ndim not in (2, 3) or y.shape != f.shape[1:2] or 0 in f.shape:
+        raise InputError(f"predictions have shape {f.shape} and labels {y.shape}; give (members, examples[, classes]) and (examples,)")
+    if loss == "zero_one":
+        classes = f.shape[2] if f.ndim == 3 else int(max(f.max(), y.max())) + 1
+        ids = f.argmax(2) if f.ndim == 3 else f
+        member = error_of(ids != y, level)
+        ballots = np.exp(normalised(f)[0]) if f.ndim == 3 else None
+        found, _ = vote_estimates([vote(ids, y, classes, ballots=ballots)], len(f), level, None)
+        return EnsembleGain(member, found["bias"], found["net_variance"], len(f))
+    values = f[..., None].astype(np.float64) if loss == "squared" else np.exp(normalised(f)[0])
+    truth = y[:, None].astype(np.float64) if loss == "squared" else one_hot(y, f.shape[2])
+    m, mean = len(f), values.mean(0)
+    each, together = ((values - truth) ** 2).sum(-1), ((mean - truth) ** 2).sum(-1)
+    without = ((mean + (mean - values) / max(1, m - 1) - truth) ** 2).sum(-1)
+    pseudo = m * together - (m - 1) * without
+    tables = {"member": table(each), "ensemble": two_way([block(pseudo, together)])}
+    gain = two_way([block(each - pseudo, each.mean(0) - together)])
+    return EnsembleGain(interval(tables["member"], level), interval(tables["ensemble"], level), interval(gain, level), m)
+
+
+@dataclass(frozen=True)
+class ValidationCurve:
+    """Errors over the values of a hyperparameter. best: of the lowest validation error. tied: not told apart from it."""
+
+    training: tuple[Estimate, ...]
+    validation: tuple[Estimate, ...]
+    best: int
+    tied: tuple[int, ...]
+
+
+def validation_curve(
+    training: Sequence[Num[np.ndarray, "members examples"]],
+    validation: Sequence[Num[np.ndarray, "members examples"]],
+    level: float = LEVEL,
+) -> ValidationCurve:
+    """Errors on training and validation set for each value of a hyperparameter, on the same examples for all of them.
+
+    training, validation: for each value, whether each member is wrong on each example, or its loss.
+    tied: values whose difference to the best is not told from 0, with Bonferroni's intervals over all values; those that
+    have too few members for an interval are among them.
+    """
+    if not len(validation) or len(training) != len(validation):
+        raise InputError(f"training errors of {len(training)} values, validation errors of {len(validation)}; give both, of at least one value")
+    best = int(np.argmin([np.mean(wrong, dtype=np.float64) for wrong in validation]))
+    one = 1 - (1 - level) / max(1, len(validation) - 1)
+    tied = tuple(
+        i for i, wrong in enumerate(validation) if i != best and not paired_difference(wrong, validation[best], one).low > 0
+    )
+    return ValidationCurve(
+        tuple(error_of(np.asarray(wrong), level) for wrong in training),
+        tuple(error_of(np.asarray(wrong), level) for wrong in validation),
+        best,
+        tied,
+    )

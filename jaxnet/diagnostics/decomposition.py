@@ -127,11 +127,11 @@ def bias_variance_decomposition(
             votes.append(vote(f_, y_, classes, seen_))
             pieces.append({"loss": Piece(block((f_ != y_).astype(np.float64), seen=seen_))})
         elif loss == "cross_entropy":
-            log_p, raised = _normalised(f_)
+            log_p, raised = normalised(f_)
             clipped += raised
             pieces.append(_each(_cross_entropy, log_p, y_, seen_, parts))
         elif loss == "brier":
-            log_p, raised = _normalised(f_)
+            log_p, raised = normalised(f_)
             clipped += raised
             pieces.append(_each(_quadratic, np.exp(log_p), one_hot(y_, classes), seen_, parts))
         elif loss == "zero_one_kohavi_wolpert":
@@ -277,7 +277,7 @@ def _log_sum_exp(x: Float[np.ndarray, "*any classes"]) -> Float[np.ndarray, "*an
     return most + np.log(np.exp(x - most[..., None]).sum(-1))
 
 
-def _normalised(log_p: Num[np.ndarray, "members examples classes"]) -> tuple[Float[np.ndarray, "members examples classes"], int]:
+def normalised(log_p: Num[np.ndarray, "members examples classes"]) -> tuple[Float[np.ndarray, "members examples classes"], int]:
     """(log-probabilities in float64, none of them below the smallest, that add up to 1; how many were raised)."""
     low = log_p < SMALLEST
     raised = int(np.count_nonzero(low))

@@ -1,15 +1,21 @@
-"""The error ladder: target -> training -> validation -> test, and the verdict it allows.
+"""The error ladder: target -> training -> validation -> where it is used, and the verdict it allows.
 
 Ng, Machine Learning Yearning (2018), chapters 20 to 30 and 40 to 43. Avoidable bias is the step from the target to the
 training error, variance the step to the validation error, mismatch the step to where the network is used.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Num
 
 from ..errors import InputError
-from .intervals import Estimate, combination
+from .findings import Finding, finding, percent
+from .intervals import LEVEL, Estimate, combination, exact, mean
+from .two_way import ERRORS, POSITIVE, RATE, TwoWay, contrast, interval, table
 
 ALPHA = 0.05
 RUNGS = {
@@ -17,107 +23,128 @@ RUNGS = {
     "high variance": "it does worse on examples it has not seen",
     "mismatch": "it does worse where it is used than on held-out examples like those it learned from",
 }
+ORDER = ("train", "validation", "test", "use")
+WORDS = {"train": "training error", "validation": "validation error", "test": "test error", "use": "error where it is used"}
+FAR = 900  # times as many: more than anybody gets
 
-
-@dataclass(frozen=True)
-class Remedy:
-    """Something to try: a field of a Recipe, Model or Splits, and how to change it, so that a program can."""
-
-    of: str
-    field: str
-    change: str
-    words: str
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One measured statement. size: on the scale of the error; claimed: whether it stands above the tolerance."""
-
-    code: str
-    size: Estimate
-    claimed: bool
-    evidence: str
-    remedies: tuple[Remedy, ...]
+Weights = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """The findings in order of size, and the verdict: it begins with the name of the largest, or with good enough or inconclusive."""
+    """The steps in order of size, and the verdict: it begins with the name of the largest, or with good enough or inconclusive.
+
+    errors: of each part, with 95% intervals.
+    """
 
     verdict: str
     findings: tuple[Finding, ...]
-
-
-REMEDIES = {
-    "high bias": (
-        Remedy("Recipe", "epochs", "x2", "train for longer"),
-        Remedy("Model", "hidden", "x2", "make the network wider, or deeper"),
-        Remedy("Recipe", "learning_rate", "x3", "try a higher learning rate, or another optimizer"),
-        Remedy("Recipe", "dropout", "off", "regularize less"),
-    ),
-    "high variance": (
-        Remedy("Splits", "train", "more", "get more training examples"),
-        Remedy("Recipe", "weight_decay", "1e-2", "regularize: weight decay"),
-        Remedy("Recipe", "dropout", "0.2", "regularize: dropout"),
-        Remedy("Recipe", "patience", "5", "stop early"),
-        Remedy("Model", "hidden", "x0.5", "make the network smaller"),
-    ),
-    "mismatch": (
-        Remedy("Splits", "train", "like the target", "add training examples from where the network is used"),
-        Remedy("Splits", "validation", "like the target", "choose with validation examples from where the network is used"),
-    ),
-}
-
-Measure = Callable[[float], Estimate]
+    errors: dict[str, Estimate]
 
 
 def error_ladder(
-    train: Measure, validation: Measure | None, test: Measure, *, target_error: float = 0.0, tolerance: float = 0.02
+    errors: Mapping[str, Num[np.ndarray, "..."]], *, target_error: float = 0.0, tolerance: float = 0.02
 ) -> Ladder:
-    """The verdict on one network from its errors on disjoint examples.
+    """The verdict from errors on disjoint sets of examples.
 
-    train, validation, test: functions from a level to the error with its two-sided interval at that level, each on
-    examples of its own (validation None: there are none). target_error: what could be reached. tolerance: the
-    smallest step that matters, on the scale of the error.
+    errors: of train, validation (if there is one), test and, labelled examples from there given, use: whether each example
+        is predicted wrongly (booleans), or its loss. (examples,) of one network, for which alone the verdict then speaks,
+        or (members, examples) of networks that one recipe trained on these training examples: the verdict is on the recipe.
+    target_error: what could be reached. tolerance: the smallest step that matters, on the scale of the error.
 
     "high X" is claimed where X's Holm-adjusted one-sided 5% lower bound exceeds the tolerance (Holm 1979); "good
     enough" where every unadjusted one-sided 95% upper bound is below it; one is called the largest where Bonferroni
     intervals of its difference to every other claimed one exclude 0. So a false claim has probability at most 5%
-    as far as the intervals cover, under any dependence. The intervals speak of this one network.
-    Raises InputError for a tolerance or target that is no such number.
+    as far as the intervals cover, under any dependence.
+    Raises InputError for a tolerance or target that is no such number, and for parts that do not fit together.
     """
     if not (tolerance > 0 and math.isfinite(tolerance)):
         raise InputError(f"tolerance is {tolerance}; give a finite number above 0, on the scale of the error")
     if not (target_error >= 0 and math.isfinite(target_error)):
         raise InputError(f"target_error is {target_error}; give a finite number of at least 0")
-    parts = [train, validation, test] if validation is not None else [train, test]
-    if not all(math.isfinite(part(1 - ALPHA).estimate) for part in parts):
-        return Ladder("inconclusive: an error is not a finite number, so the training diverged. Lower the learning rate, or set clip", ())
-    # Each step is a combination of the errors and a constant.
-    steps = {"high bias": ([1.0, 0.0, 0.0], -target_error), "high variance": ([-1.0, 1.0, 0.0], 0.0), "mismatch": ([0.0, -1.0, 1.0], 0.0)}
-    if validation is None:
-        steps = {"high bias": ([1.0, 0.0], -target_error), "high variance": ([-1.0, 1.0], 0.0)}
+    parts = {name: np.asarray(errors[name]) for name in ORDER if name in errors and np.asarray(errors[name]).size}
+    _check(parts)
+    given = OneNetwork(parts) if parts["train"].ndim == 1 else Members(parts)
+    found = {name: given.size({name: 1.0}) for name in parts}
+    if not all(math.isfinite(error.estimate) for error in found.values()):
+        words = "inconclusive: an error is not a finite number, so the training diverged. Lower the learning rate, or set clip"
+        return Ladder(words, (), found)
+    held_out = "validation" if "validation" in parts else "test"
+    steps: dict[str, tuple[Weights, float]] = {
+        "high bias": ({"train": 1.0}, -target_error),
+        "high variance": ({held_out: 1.0, "train": -1.0}, 0.0),
+    }
+    used = "use" if "use" in parts else "test"
+    if used != held_out:
+        steps["mismatch"] = ({used: 1.0, held_out: -1.0}, 0.0)
 
     def size(name: str, level: float, rival: str | None = None) -> Estimate:
         """A step, or what it exceeds a rival by, with an interval of this level."""
-        coefficients, constant = steps[name]
+        weights, constant = steps[name]
         if rival is not None:
-            coefficients = [a - b for a, b in zip(coefficients, steps[rival][0], strict=True)]
+            weights = {part: weights.get(part, 0.0) - steps[rival][0].get(part, 0.0) for part in parts}
             constant -= steps[rival][1]
-        return combination(coefficients, [part(level) for part in parts], constant)
+        return given.size(weights, constant, level)
 
-    sizes = {name: size(name, 1 - ALPHA) for name in steps}
+    sizes = {name: size(name, LEVEL) for name in steps}
     order = sorted(steps, key=lambda name: sizes[name].estimate, reverse=True)
     claimed = _holm(size, order, tolerance)
-    findings = tuple(
-        Finding(name, sizes[name], name in claimed, _sentence(name, sizes[name], validation is not None), REMEDIES[name]) for name in order
-    )
+    findings = tuple(finding(name, sizes[name], name in claimed, _sentence(*steps[name], sizes[name])) for name in order)
     if claimed:
-        return Ladder(_largest(size, sizes, claimed), findings)
+        return Ladder(_largest(size, sizes, claimed), findings, found)
     unsettled = [name for name in order if not size(name, 1 - 2 * ALPHA).high < tolerance]
     if not unsettled:
-        return Ladder(f"good enough: no step of the error ladder exceeds the tolerance of {tolerance:.1%}", findings)
-    return Ladder(_inconclusive({name: sizes[name] for name in unsettled}, tolerance), findings)
+        return Ladder(f"good enough: no step of the error ladder exceeds the tolerance of {tolerance:.1%}", findings, found)
+    refused = next((sizes[name].refused for name in unsettled if sizes[name].refused), None)
+    words = refused or _unsettled({name: (steps[name][0], sizes[name]) for name in unsettled}, given, tolerance)
+    return Ladder(f"inconclusive: {words}", findings, found)
+
+
+@dataclass(frozen=True)
+class OneNetwork:
+    """Errors of one network, on independent examples."""
+
+    parts: dict[str, np.ndarray]
+
+    def size(self, weights: Weights, constant: float = 0.0, level: float = LEVEL) -> Estimate:
+        """The sum of weighted errors and a constant. Exact binomial limits: one-sided, Wilson's miss small rates too often (Cai 2005)."""
+        used = {name: weight for name, weight in weights.items() if weight}
+        each = [exact(int(e.sum()), len(e), level) if e.dtype == bool else mean(e, level) for e in (self.parts[name] for name in used)]
+        return each[0] if list(used.values()) == [1.0] and not constant else combination(list(used.values()), each, constant)
+
+    def settles(self, weights: Weights) -> str:
+        """What there should be more of, so that the interval becomes shorter."""
+        return "examples"
+
+
+@dataclass(frozen=True)
+class Members:
+    """Errors of members on examples, both samples."""
+
+    parts: dict[str, np.ndarray]
+
+    @cached_property
+    def tables(self) -> dict[str, TwoWay]:
+        """By part."""
+        return {name: table(e, RATE if e.dtype == bool else POSITIVE) for name, e in self.parts.items()}
+
+    def size(self, weights: Weights, constant: float = 0.0, level: float = LEVEL) -> Estimate:
+        """The sum of weighted errors and a constant."""
+        return interval(contrast(self.tables, weights, constant), level, examples=ERRORS)
+
+    def settles(self, weights: Weights) -> str:
+        """What there should be more of, so that the interval becomes shorter."""
+        given = contrast(self.tables, weights)
+        return "members" if given.members_variance()[0] > sum(part.weight**2 * part.own for part in given.parts) else "examples"
+
+
+def _check(parts: dict[str, np.ndarray]) -> None:
+    if "train" not in parts or not {"validation", "test", "use"} & set(parts):
+        raise InputError(f"errors are of {', '.join(parts) or 'nothing'}; give train, and validation or test")
+    first = parts["train"]
+    for name, part in parts.items():
+        if part.ndim not in (1, 2) or part.ndim != first.ndim or (part.ndim == 2 and len(part) != len(first)):
+            raise InputError(f"errors of {name} have shape {part.shape}, those of train {first.shape}; give the same members of all")
 
 
 def _holm(size: Callable[..., Estimate], names: list[str], tolerance: float) -> list[str]:
@@ -133,39 +160,29 @@ def _largest(size: Callable[..., Estimate], sizes: dict[str, Estimate], claimed:
     first, *rivals = claimed
     level = 1 - ALPHA / max(1, math.comb(len(claimed), 2))
     tied = [name for name in rivals if not size(first, level, name).low > 0]
-    words = f"{' and '.join([first, *tied])}: {RUNGS[first]} ({_percent(sizes[first])})"
+    words = f"{' and '.join([first, *tied])}: {RUNGS[first]} ({percent(sizes[first])})"
     if tied:
         words += "; which of them is the largest is not settled"
     rest = [name for name in rivals if name not in tied]
     return words + (f"; also {', '.join(rest)}" if rest else "")
 
 
-def _inconclusive(unsettled: dict[str, Estimate], tolerance: float) -> str:
+def _unsettled(steps: dict[str, tuple[Weights, Estimate]], given: OneNetwork | Members, tolerance: float) -> str:
     """Which steps are not settled, and what would settle them."""
-    refused = next((size.refused for size in unsettled.values() if size.refused), None)
-    if refused:
-        return f"inconclusive: {refused}"
-    steps = ", ".join(f"{name.removeprefix('high ')} {_percent(size)}" for name, size in unsettled.items())
-    # Intervals shrink with the square root of the number of examples, if the estimate stays.
-    ratios = [(size.high - size.low) / 2 / max(abs(size.estimate - tolerance), 1e-9) for size in unsettled.values()]
-    if max(ratios) > 30:
-        return f"inconclusive: {steps} lies on the tolerance of {tolerance:.1%} itself; more examples will hardly settle it"
+    words = ", ".join(f"{name.removeprefix('high ')} {percent(size)}" for name, (_, size) in steps.items())
+    # Intervals shrink with the square root of the number, if the estimate stays.
+    needs = [
+        (((size.high - size.low) / 2 / max(abs(size.estimate - tolerance), 1e-9)) ** 2, given.settles(weights)) for weights, size in steps.values()
+    ]
+    times, what = max(needs)
+    if times > FAR:
+        return f"{words} lies on the tolerance of {tolerance:.1%} itself; more {what} will hardly settle it"
     return (
-        f"inconclusive: {steps} could be on either side of the tolerance of {tolerance:.1%}; "
-        f"about {max(2, math.ceil(max(ratios) ** 2))} times as many examples would settle it"
+        f"{words} could be on either side of the tolerance of {tolerance:.1%}; "
+        f"about {max(2, math.ceil(times))} times as many {what} would settle it"
     )
 
 
-def _sentence(name: str, size: Estimate, validated: bool) -> str:
-    between = {
-        "high bias": "training error minus target error",
-        "high variance": "validation error minus training error" if validated else "test error minus training error",
-        "mismatch": "test error minus validation error",
-    }[name]
-    return f"{between}: {_percent(size)}"
-
-
-def _percent(size: Estimate) -> str:
-    if size.refused is not None:
-        return f"{size.estimate:.2%}, no interval"
-    return f"{size.estimate:.2%}, 95% interval {size.low:.2%} to {size.high:.2%}"
+def _sentence(weights: Weights, constant: float, size: Estimate) -> str:
+    more, *less = sorted(weights, key=lambda name: -weights[name])
+    return f"{WORDS[more]} minus {WORDS[less[0]] if less else 'target error'}: {percent(size)}"

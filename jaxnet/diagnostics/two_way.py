@@ -18,8 +18,9 @@ from .intervals import LEVEL, Estimate
 
 MEMBERS = 16  # the fewest for an interval
 PAIRS = 8  # the fewest for that of a paired difference
-EXAMPLES = 200
-HEAVY = 1000  # the fewest examples for the mean of a loss without an upper bound
+ERRORS = 100  # the fewest examples for the interval of an error
+EXAMPLES = 200  # the fewest for those of bias and variance
+HEAVY = 1000  # the fewest for the mean of a loss without an upper bound
 FEW = 5  # examples that carry a mean; with fewer the t interval does not hold
 RATE = (0.0, 1.0)
 POSITIVE = (0.0, math.inf)

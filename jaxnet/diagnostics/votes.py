@@ -32,16 +32,23 @@ def vote(
     labels: Int[np.ndarray, " examples"],
     classes: int,
     seen: Bool[np.ndarray, "members examples"] | None = None,
+    ballots: Float[np.ndarray, "members examples classes"] | None = None,
 ) -> Vote:
-    """The statistics of all members, and of members drawn with replacement, the same draws for every block."""
+    """The statistics of all members, and of members drawn with replacement, the same draws for every block.
+
+    ballots: how much of its vote each member gives to each class, where that decides the main prediction.
+    """
     members, n = predictions.shape
     cast = predictions[..., None] == np.arange(classes)
     if seen is not None:
         cast &= ~seen[..., None]
-    values = np.stack(_statistics(cast.sum(0), labels))
+    values = np.stack(_statistics(cast.sum(0), labels, None if ballots is None else ballots.sum(0)))
     weights = np.random.default_rng(0).multinomial(members, np.full(members, 1 / members), DRAWS).astype(np.float32)
-    counts = (weights @ cast.reshape(members, -1).astype(np.float32)).reshape(DRAWS, n, classes)
-    drawn = np.stack(_statistics(counts, labels))
+
+    def draw(votes: np.ndarray) -> np.ndarray:
+        return (weights @ votes.reshape(members, -1).astype(np.float32)).reshape(DRAWS, n, classes)
+
+    drawn = np.stack(_statistics(draw(cast), labels, None if ballots is None else draw(ballots)))
     return Vote(values, drawn.sum(2), drawn.var(1, ddof=1).sum(1))
 
 
@@ -58,9 +65,9 @@ def vote_estimates(
     return estimates, values
 
 
-def _statistics(counts: np.ndarray, labels: Int[np.ndarray, " examples"]) -> tuple[np.ndarray, ...]:
+def _statistics(counts: np.ndarray, labels: Int[np.ndarray, " examples"], ballots: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
     """From how often each class was voted for, (..., examples, classes): what NAMES says, (..., examples) each."""
-    main = counts.argmax(-1)  # the first of several: ties to the smallest class
+    main = (counts if ballots is None else ballots).argmax(-1)  # the first of several: ties to the smallest class
     total = np.maximum(counts.sum(-1), 1)
     right = np.take_along_axis(counts, np.broadcast_to(labels, main.shape)[..., None], -1)[..., 0] / total
     against = 1 - np.take_along_axis(counts, main[..., None], -1)[..., 0] / total

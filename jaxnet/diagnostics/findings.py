@@ -1,0 +1,85 @@
+"""What was found, and what to try: sentences for people, and the same as data for programs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .intervals import Estimate
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Something to try: a field of a Recipe, Model or Splits, and what to do with it.
+
+    how: multiply the field by `value`, set it to `value` (None: leave it out), or add examples as `value` says.
+    """
+
+    of: Literal["Recipe", "Model", "Splits"]
+    field: str
+    how: Literal["multiply", "set", "add"]
+    value: float | int | str | None
+    words: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One measured statement. size: on the scale of the error; claimed: whether it stands above the tolerance."""
+
+    code: str
+    size: Estimate
+    claimed: bool
+    evidence: str
+    remedies: tuple[Remedy, ...]
+
+
+TRAIN_LONGER = Remedy("Recipe", "epochs", "multiply", 2, "train for longer")
+FASTER = Remedy("Recipe", "learning_rate", "multiply", 3, "try a higher learning rate, or another optimizer")
+SLOWER = Remedy("Recipe", "learning_rate", "multiply", 0.3, "lower the learning rate")
+MORE_DATA = Remedy("Splits", "train", "add", "as many more", "get more training examples")
+
+# The classic remedies in order: Ng, Machine Learning Yearning (2018), chapters 25 to 27 and 41 to 43.
+REMEDIES: dict[str, tuple[Remedy, ...]] = {
+    "high bias": (
+        Remedy("Model", "hidden", "multiply", 2, "make the network wider, or deeper"),
+        TRAIN_LONGER,
+        FASTER,
+        Remedy("Recipe", "dropout", "set", None, "regularize less: no dropout"),
+        Remedy("Recipe", "weight_decay", "set", None, "regularize less: no weight decay"),
+    ),
+    "high variance": (
+        MORE_DATA,
+        Remedy("Recipe", "weight_decay", "set", 1e-2, "regularize: weight decay"),
+        Remedy("Recipe", "dropout", "set", 0.2, "regularize: dropout"),
+        Remedy("Recipe", "augmentation", "set", "shift=2, rotate=10", "change the training examples a little each time they are seen"),
+        Remedy("Recipe", "patience", "set", 5, "stop early"),
+        Remedy("Model", "hidden", "multiply", 0.5, "make the network smaller"),
+    ),
+    "mismatch": (
+        Remedy("Splits", "train", "add", "like those where it is used", "add training examples from where the network is used"),
+        Remedy("Splits", "validation", "set", "like those where it is used", "choose with validation examples from where the network is used"),
+        Remedy("Recipe", "augmentation", "set", "like the difference", "change training examples the way those differ"),
+    ),
+    "label noise": (
+        Remedy("Splits", "train", "set", "labels checked", "check the training labels that all networks contradict"),
+        Remedy("Recipe", "label_smoothing", "set", 0.1, "smooth the labels"),
+        Remedy("Recipe", "patience", "set", 5, "stop early, before the wrong labels are learned"),
+    ),
+    "leaking test set": (
+        Remedy("Splits", "test", "set", "without those in the training set", "leave out the test examples that are in the training set too"),
+        Remedy("Splits", "groups", "set", "one a source", "split so that all examples of a source are in one part"),
+    ),
+    "optimisation not finished": (TRAIN_LONGER, FASTER),
+    "chosen at the edge of the sweep": (Remedy("Recipe", "space", "multiply", 10, "widen the space beyond the best value"),),
+    "diverged": (SLOWER, Remedy("Recipe", "clip", "set", 1.0, "clip the gradient")),
+}  # fmt: skip
+
+
+def finding(code: str, size: Estimate, claimed: bool, evidence: str) -> Finding:
+    """With its remedies."""
+    return Finding(code, size, claimed, evidence, REMEDIES[code])
+
+
+def percent(size: Estimate) -> str:
+    """In words, with its interval."""
+    if size.refused is not None:
+        return f"{size.estimate:.2%}, no interval"
+    return f"{size.estimate:.2%}, 95% interval {size.low:.2%} to {size.high:.2%}"
