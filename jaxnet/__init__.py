@@ -15,6 +15,8 @@ from .data import split as split
 from .devices import Plan as Plan
 from .devices import enable_cache as enable_cache
 from .devices import use_cpu_devices as use_cpu_devices
+from .diagnostics.diagnose import diagnose as diagnose
+from .diagnostics.diagnosis import Diagnosis as Diagnosis
 from .errors import InputError as InputError
 from .evaluation import evaluate as evaluate
 from .evaluation import predict as predict

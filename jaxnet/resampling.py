@@ -104,6 +104,36 @@ def partitions(key: Key[Array, ""], parts: int, examples: int, *, repeats: int =
     )
 
 
+def whole(members: int, examples: int) -> Samples:
+    """All examples for every member, to stand beside members that have fewer (see `together`)."""
+    _positive(members=members, examples=examples)
+    return Samples(
+        "all examples",
+        orders=np.arange(examples, dtype=np.int32)[None],
+        order=np.zeros(members, np.int64),
+        first=np.zeros(members, np.int64),
+        count=np.full(members, examples, np.int32),
+    )
+
+
+def together(samples: Sequence[Samples]) -> Samples:
+    """The members of several, one after the other; all of them subsets of the same examples."""
+    if not samples or any(each.weights is not None or each.examples != samples[0].examples for each in samples):
+        raise InputError("only subsets of the same examples can stand together; of weights give one array to weighted()")
+    offsets = np.cumsum([0, *(len(each.orders) for each in samples if each.orders is not None)])
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(each, name) for each in samples])
+
+    return Samples(
+        "; ".join(each.kind for each in samples),
+        orders=joined("orders"),
+        order=np.concatenate([each.order + offset for each, offset in zip(samples, offsets, strict=False) if each.order is not None]),
+        first=joined("first"),
+        count=joined("count"),
+    )
+
+
 def subsamples(key: Key[Array, ""], members: int, count: int, examples: int) -> Samples:
     """`count` examples a member, drawn without replacement."""
     _positive(members=members, count=count, examples=examples)

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxnet.diagnostics import Estimate, bias_variance_decomposition, error_of, exact, paired_difference, sample_and_seed_variance
 from jaxnet.diagnostics.decomposition import Loss
-from jaxnet.diagnostics import Estimate, bias_variance_decomposition, exact, paired_difference
-from jaxnet.diagnostics.two_way import RATE, contrast, interval, table
+from jaxnet.diagnostics.two_way import ERRORS, MEMBERS, PAIRS, RATE, contrast, interval, table
 
 CLASSES = 4
 SIZES = ((16, 200), (32, 500), (64, 2000))
@@ -119,6 +119,31 @@ def note(counts: Counts, key: Key, found: Estimate, truth: float) -> None:
     row[0] += found.refused is None
     row[1] += found.low <= truth <= found.high
     row[2] += 1
+
+
+def study_smallest(name: str, studies: int, seed: int, truth: dict[str, float]) -> Counts:
+    """Studies of errors, and of their differences, of the fewest members and examples."""
+    world, rng, counts = WORLDS[name], np.random.default_rng([seed, 5]), Counts()
+    for _ in range(studies):
+        wrong = crossed(world, MEMBERS, ERRORS, rng).argmax(-1) != 0
+        note(counts, (name, "error", MEMBERS, ERRORS), error_of(wrong), truth["zero_one_kohavi_wolpert: loss"])
+        quality, margins = qualities(world, rng.random(PAIRS)), world_margins(world, rng.random(ERRORS))
+        a, b = (log_probabilities(world, quality, margins, rng).argmax(-1) != 0 for _ in range(2))
+        note(counts, (name, "paired difference", PAIRS, ERRORS), paired_difference(a, b), 0.0)
+    return counts
+
+
+def study_samples(samples: int, examples: int, studies: int, seed: int) -> Counts:
+    """Studies of four seeds on each of some samples. Their variances are known: 0.5^2 + 0.3^2 and 0.8^2 + 0.2^2."""
+    rng, counts = np.random.default_rng([seed, 6]), Counts()
+    truth = {"loss": 1.0 + 0.34 + 0.68, "bias": 1.0, "sample": 0.34, "seed": 0.68}
+    for _ in range(studies):
+        sample = 0.5 * rng.standard_normal((samples, 1, examples)) + 0.3 * rng.standard_normal((samples, 1, 1))
+        seeds = 0.8 * rng.standard_normal((samples, 4, examples)) + 0.2 * rng.standard_normal((samples, 4, 1))
+        found = sample_and_seed_variance(rng.standard_normal(examples) + sample + seeds, np.zeros(examples), loss="squared")
+        for part, value in truth.items():
+            note(counts, ("samples x seeds", f"squared: {part}", samples, examples), getattr(found, part), value)
+    return counts
 
 
 def study_crossed(name: str, members: int, examples: int, studies: int, seed: int, truth: dict[str, float]) -> Counts:
@@ -245,6 +270,8 @@ def report(pool: ProcessPoolExecutor, studies: int) -> int:
     jobs = [
         (study_crossed, (name, *size, each, s, truth[name, size[0]])) for name in WORLDS for size in (*SIZES, *HEAVY) for s in range(pieces)
     ]
+    jobs += [(study_smallest, (name, each, s, truth[name, 16])) for name in WORLDS for s in range(pieces)]
+    jobs += [(study_samples, (samples, n, each, s)) for samples, n in ((8, 200), (16, 500), (32, 2000)) for s in range(pieces)]
     of_pool = dict(zip(POOLS, pool.map(pool_truths, POOLS), strict=True))
     jobs += [(study_pool, (name, examples, each, s, of_pool[name])) for name in POOLS for examples in (200, 500, 2000) for s in range(pieces)]
     total = Counts()

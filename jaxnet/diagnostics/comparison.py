@@ -10,7 +10,7 @@ from jaxtyping import Num
 from ..errors import InputError
 from .decomposition import normalised, one_hot
 from .intervals import LEVEL, Estimate
-from .two_way import ERRORS, FEW, PAIRS, POSITIVE, RATE, SIGNED, Part, block, interval, table, two_way
+from .two_way import DIFFERENCE, ERRORS, FEW, PAIRS, POSITIVE, RATE, SIGNED, Part, block, interval, table, two_way
 from .votes import vote, vote_estimates
 
 
@@ -31,10 +31,10 @@ def paired_difference(
     if a.shape != b.shape or a.ndim != 2:
         raise InputError(f"losses have shapes {a.shape} and {b.shape}; give the same members and examples twice")
     differences = a.astype(np.float64) - b
-    given = table(differences, SIGNED)
+    given = table(differences, DIFFERENCE if a.dtype == b.dtype == bool else SIGNED)
     shares = np.abs(differences.mean(0))
     found = interval(given, level, members=PAIRS, examples=ERRORS)
-    if found.refused is None and a.dtype == bool and shares.sum() < FEW:
+    if found.refused is None and a.dtype == b.dtype == bool and shares.sum() < FEW:
         reach = Part(1.0, float(shares.mean()), a.shape[1], 0.0, 0.0, 0.0, RATE).limits(level)[1]
         return Estimate(found.estimate, min(found.low, -reach), max(found.high, reach))
     return found

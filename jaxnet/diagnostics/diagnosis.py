@@ -3,11 +3,10 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from textwrap import fill
 
 import numpy as np
-from jaxtyping import Num
 from numpy.typing import ArrayLike
 
 from ..errors import InputError

@@ -21,10 +21,12 @@ PAIRS = 8  # the fewest for that of a paired difference
 ERRORS = 100  # the fewest examples for the interval of an error
 EXAMPLES = 200  # the fewest for those of bias and variance
 HEAVY = 1000  # the fewest for the mean of a loss without an upper bound
-FEW = 5  # examples that carry a mean; with fewer the t interval does not hold
+FEW = 5  # examples that make a rate; with fewer the t interval does not hold
+CARRIED = 20  # examples that carry a mean without an upper bound; of fewer the one not seen yet may be the largest
 RATE = (0.0, 1.0)
 POSITIVE = (0.0, math.inf)
 SIGNED = (-math.inf, math.inf)
+DIFFERENCE = (-1.0, 1.0)  # of rates
 
 
 class Block(NamedTuple):
@@ -168,8 +170,8 @@ def refusal(given: TwoWay, *, members: int = MEMBERS, examples: int = EXAMPLES) 
     for part in given.parts:
         if part.examples < examples:
             return f"{part.examples} examples are too few for an interval; at least {examples} are needed"
-        if math.isinf(part.within[1]) and part.carried < FEW:
-            return f"{max(1, round(part.carried))} of {part.examples} examples carry nearly all of it; at least {FEW} should"
+        if math.isinf(part.within[1]) and part.carried < CARRIED:
+            return f"{max(1, round(part.carried))} of {part.examples} examples carry nearly all of it; at least {CARRIED} should"
     return None
 
 
@@ -192,9 +194,9 @@ def interval(given: TwoWay, level: float = LEVEL, *, members: int = MEMBERS, exa
 
 
 def around(estimate: float, below: float, above: float, within: tuple[float, float]) -> Estimate:
-    """Limits as far as that to both sides, on the scale of the range (delta method)."""
+    """Limits as far as that to both sides, on the scale of a range that begins at 0 (delta method)."""
     low, high = within
-    if math.isinf(low) or not low < estimate < high:
+    if low != 0 or not low < estimate < high:
         return Estimate(estimate, estimate - below, estimate + above)
     if math.isinf(high):
         down, up = (math.exp(min(reach / (estimate - low), 700.0)) for reach in (below, above))

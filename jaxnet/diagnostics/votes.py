@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from .intervals import Estimate
-from .two_way import EXAMPLES, MEMBERS, RATE, SIGNED, Part, around
+from .two_way import DIFFERENCE, EXAMPLES, FEW, MEMBERS, RATE, Part, around
 
 DRAWS = 200
 NAMES = ("bias", "variance", "net_variance", "unbiased_variance", "biased_variance")
@@ -60,7 +60,7 @@ def vote_estimates(
     sums, scatter = np.sum([each.sums for each in votes], axis=0), np.sum([each.scatter for each in votes], axis=0)
     estimates = {}
     for i, name in enumerate(NAMES):
-        within = SIGNED if name in ("net_variance", "biased_variance") else RATE
+        within = DIFFERENCE if name == "net_variance" else RATE
         estimates[name] = _estimate(values[name], sums[i], float(scatter[i]), members, within, level, refused)
     return estimates, values
 
@@ -73,13 +73,13 @@ def _statistics(counts: np.ndarray, labels: Int[np.ndarray, " examples"], ballot
     against = 1 - np.take_along_axis(counts, main[..., None], -1)[..., 0] / total
     wrong = main != labels
     unbiased, biased = np.where(wrong, 0.0, against), np.where(wrong, right, 0.0)
-    return wrong.astype(np.float64), against, unbiased - biased, unbiased, biased
+    return wrong.astype(np.float64), against, unbiased - biased, unbiased, biased  # B, V, net, and its parts
 
 
 def _estimate(
     values: Float[np.ndarray, " examples"],
     sums: Float[np.ndarray, " draws"],
-    scatter: float,
+    drawn: float,
     members: int,
     within: tuple[float, float],
     level: float,
@@ -99,9 +99,17 @@ def _estimate(
     if part.few:
         low, high = part.limits(level)
         return Estimate(mean, min(low, mean), max(high, mean))
-    between = max(0.0, float(sums.var(ddof=1)) / n**2 - scatter / n**2)
+    between = max(0.0, float(sums.var(ddof=1)) - drawn) / n**2
     variance = own + between
-    if variance == 0:
-        return Estimate(mean, mean, mean)
-    t = float(stdtrit(variance**2 / (own**2 / (n - 1) + between**2 / (members - 1)), (1 + level) / 2))
-    return around(mean, t * variance**0.5, t * variance**0.5, within)
+    scatter = own**2 / (n - 1) + between**2 / (members - 1)
+    t = float(stdtrit(variance**2 / scatter, (1 + level) / 2)) if scatter > 0 else 0.0
+    reach = t * variance**0.5
+    found = around(mean, reach, reach, within)
+    if within == DIFFERENCE:
+        # As skewed as a rate where one side makes nearly all of it; wider than both.
+        if 0 < mean < 1:
+            found = Estimate(mean, found.low, max(found.high, around(mean, reach, reach, RATE).high))
+        if np.abs(values).sum() < FEW:
+            least, most = (Part(1.0, float(side.mean()), n, 0.0, 0.0, 0.0, RATE).limits(level)[1] for side in ((-values).clip(0), values.clip(0)))
+            found = Estimate(mean, min(found.low, -least), max(found.high, most))
+    return found

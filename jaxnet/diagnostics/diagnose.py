@@ -1,0 +1,319 @@
+"""diagnose: train what a diagnosis needs, all of it as one population, and measure."""
+
+import functools
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from ..chunking import plan_for_members
+from ..data import Dataset, Splits, overlaps
+from ..devices import Plan
+from ..errors import InputError
+from ..losses import Loss
+from ..models import Model, input_shape, with_outputs
+from ..population import Standing, fit_population
+from ..predictions import member_predictions
+from ..recipe import Recipe
+from ..resampling import partitions, together, whole
+from ..run import Population
+from ..training import forward
+from .diagnosis import Diagnosis, Predicted, diagnosis_of
+from .findings import Finding, finding, percent
+from .intervals import Estimate, repeated
+from .two_way import ERRORS, MEMBERS, RATE, block, contrast, interval, table, two_way
+
+QUARTERS, HALVES = 4, 2  # parts of the training set that the members of a decomposition share out
+LEAST, MOST = 4, 8  # partitions: fewer have no interval, more say little more, since what is left is the luck of the pool
+LAST = 4  # the last so many-th part of training is where an error that still falls is looked for
+CORE = 3e10  # operations a second of a CPU core, in small matrix products
+SAFETY = 0.8  # of the time that is left is planned
+
+logger = logging.getLogger("jaxnet")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """How many networks on all examples, from the `first` one on, and how many partitions into quarters and into halves."""
+
+    wholes: int
+    quarters: int = 0
+    halves: int = 0
+    first: int = 0
+
+    @property
+    def total(self) -> int:
+        """Networks."""
+        return self.wholes + QUARTERS * self.quarters + HALVES * self.halves
+
+    @property
+    def parts(self) -> np.ndarray:
+        """(networks,) into how many parts the training set was divided for each."""
+        return np.repeat([1, QUARTERS, HALVES], [self.wholes, QUARTERS * self.quarters, HALVES * self.halves])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the networks that did not diverge predict.
+
+    errors: by part (members, examples) of those trained on all examples. held_out: their predictions where the error is
+    decomposed. partitions: the same by number of parts, of partitions without a diverged network. unseen: (members,
+    examples) errors on the training set of those trained on quarters; seen: what those were trained on; new: their errors on
+    the validation set. falling: (members, epochs) training errors. variance: of y; of classes 1. diverged: how many did.
+    """
+
+    errors: dict[str, np.ndarray]
+    held_out: np.ndarray
+    partitions: dict[int, np.ndarray]
+    unseen: np.ndarray
+    seen: np.ndarray
+    new: np.ndarray
+    falling: np.ndarray
+    variance: float
+    diverged: int
+
+
+def diagnose(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: Key[Array, ""],
+    *,
+    members: int = 16,
+    target_error: float | None = None,
+    tolerance: float = 0.02,
+    seconds: float | None = None,
+    loss: Loss | None = None,
+    plan: Plan | None = None,
+    out: str | Path | None = None,
+    watch: Callable[[Standing], None] | None = None,
+) -> Diagnosis:
+    """Why a recipe does not do better on this data set, measured on networks trained for it, and what to try.
+
+    Trains `members` networks on the whole training set, for the error ladder, and others on quarters and halves of it (4 to 8
+    partitions each), which show bias and variance and where they go as data grow; all take equally many steps. The logger
+    "jaxnet" says what that costs before it starts.
+    target_error: what could be reached, by default 0. tolerance: the smallest step that matters; of a regression both are
+    shares of the variance of y. seconds: to keep within, on this machine, by training fewer networks.
+    Members that diverge are left out and counted. Where splits have a labelled target_sample, mismatch is measured there.
+    loss, plan, out, watch: as in `fit_population`; with `seconds` there is no `out`. Raises InputError where nothing can be
+    said: without members, or without examples that were held out.
+    """
+    if members < 1 or (seconds is not None and not seconds > 0):
+        raise InputError(f"members is {members} and seconds {seconds}; give at least 1 network, and a positive time or none")
+    if seconds is not None and out is not None:
+        raise InputError("what is to keep within some seconds cannot be continued later; give seconds or out")
+    if not len(splits.test) and not len(splits.validation):
+        raise InputError("there are neither validation nor test examples; hold some out, else nothing can be said of unseen ones")
+    n = len(splits.train)
+    repeats = min(MOST, max(LEAST, members // QUARTERS)) if n >= 2 * QUARTERS else 0
+    needs = Needs(members, repeats, repeats)
+    chosen = plan or plan_for_members(model, splits, recipe, needs.total)[0]
+    logger.info("%s", _cost(model, splits, recipe, needs, chosen))
+    train = functools.partial(_train, model, splits, recipe, key, loss=loss, plan=chosen)
+    trained = [(needs, train(needs, out=out, watch=watch))] if seconds is None else _within(train, needs, chosen, seconds, watch)
+    found = _predict(model, splits, trained, plan)
+    return diagnosis_of(
+        {name: wrong for name, wrong in found.errors.items() if wrong.size},
+        Predicted(found.held_out, np.asarray(_held_out(splits).y)),
+        found.partitions,
+        training=n,
+        variance=found.variance,
+        target_error=target_error,
+        tolerance=tolerance,
+        more=[
+            *_diverged(found, sum(each.total for each, _ in trained)),
+            *_leaking(splits),
+            *_label_noise(splits, found, tolerance),
+            *_unfinished(splits, recipe, found, tolerance, loss),
+        ],
+        notes=_fewer(needs, trained, seconds),
+        diverged=found.diverged,
+    )
+
+
+def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, plan: Plan) -> str:
+    """What a diagnosis will take, in words; how long, where the operations of a CPU say."""
+    n = len(splits.train)
+    batch = min(recipe.batch_size, n)
+    steps = recipe.epochs * -(-n // batch)
+    model = with_outputs(model, splits.train.outputs)
+    params, model_state = jax.eval_shape(model.init, jax.random.key(0), input_shape(splits))
+    x = jax.ShapeDtypeStruct((batch, *splits.train.x.shape[1:]), jnp.float32)
+    run = jax.jit(functools.partial(forward, model, precision=recipe.precision))
+    counted = run.lower(params, model_state, x).cost_analysis() or {}
+    operations = 3.0 * float(counted.get("flops", 0.0)) * steps * needs.total  # forward, and backward to inputs and to kernels
+    words = (
+        f"{needs.wholes} networks on all {n:,} training examples, {QUARTERS * needs.quarters} on quarters and {HALVES * needs.halves} on "
+        f"halves of them, {steps:,} steps each: {operations:.1e} operations"
+    )
+    if jax.default_backend() != "cpu":
+        return words
+    return f"{words}, roughly {max(1, round(operations / CORE / plan.devices)):,} s on {plan.devices} CPU device{'s' * (plan.devices > 1)} once compiled"
+
+
+def _train(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: Key[Array, ""],
+    needs: Needs,
+    *,
+    loss: Loss | None,
+    plan: Plan,
+    out: str | Path | None = None,
+    watch: Callable[[Standing], None] | None = None,
+) -> Population:
+    """These networks, as one population; each is the same whatever others there are."""
+    n = len(splits.train)
+    kinds = ((1, needs.first, needs.wholes), (QUARTERS, 0, QUARTERS * needs.quarters), (HALVES, 0, HALVES * needs.halves))
+    keys = [jax.random.split(jax.random.fold_in(key, parts), start + count)[start:] for parts, start, count in kinds if count]
+    samples = [whole(needs.wholes, n)] if needs.wholes else []
+    for parts, repeats in ((QUARTERS, needs.quarters), (HALVES, needs.halves)):
+        if repeats:
+            samples.append(partitions(jax.random.fold_in(key, 100 + parts), parts, n, repeats=repeats))
+    return fit_population(
+        model, splits, recipe, jnp.concatenate(keys), resample=together(samples), loss=loss, plan=plan, out=out, watch=watch
+    )
+
+
+def _within(
+    train: Callable[..., Population], needs: Needs, plan: Plan, seconds: float, watch: Callable[[Standing], None] | None
+) -> list[tuple[Needs, Population]]:
+    """As much of it as the time allows: a first wave, which shows how long they take, and what is left time for."""
+    heard = list[tuple[float, float]]()
+    began = time.monotonic()
+
+    def listen(standing: Standing) -> None:
+        heard.append((time.monotonic(), standing.share))
+        if watch is not None:
+            watch(standing)
+
+    pilot = Needs(min(needs.wholes, plan.devices * plan.chunk))
+    trained = [(pilot, train(pilot, watch=listen))]
+    took = time.monotonic() - began
+    (first, share), last = heard[min(1, len(heard) - 1)], heard[-1][0]  # the first call compiles
+    each = (last - first) / (1 - share) / pilot.total if share < 1 else took / pilot.total
+    compiling = max(0.0, took - each * pilot.total)
+    afford = int((SAFETY * (seconds - took) - compiling) / max(each, 1e-9))
+    wholes = min(needs.wholes - pilot.wholes, max(0, afford))
+    quarters = min(needs.quarters, max(0, afford - wholes) // QUARTERS)
+    halves = min(needs.halves, max(0, afford - wholes - QUARTERS * quarters) // HALVES)
+    rest = Needs(wholes, quarters, halves, first=pilot.wholes)
+    return trained if rest.total == 0 else [*trained, (rest, train(rest, watch=watch))]
+
+
+def _fewer(needs: Needs, trained: Sequence[tuple[Needs, Population]], seconds: float | None) -> list[str]:
+    """What training fewer networks costs in certainty."""
+    total, wholes = (sum(getattr(each, name) for each, _ in trained) for name in ("total", "wholes"))
+    if total == needs.total:
+        return []
+    words = f"to keep within {seconds:g} s, {total} networks were trained of {needs.total}, {wholes} of {needs.wholes} on all examples"
+    if wholes < MEMBERS:
+        return [f"{words}; below {MEMBERS} there are no intervals"]
+    return [f"{words}: what varies with the network is known {math.sqrt(needs.wholes / wholes):.1f} times less precisely"]
+
+
+def _held_out(splits: Splits) -> Dataset:
+    """Where the error is decomposed."""
+    return splits.test if len(splits.test) else splits.validation
+
+
+def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Population]], plan: Plan | None) -> Found:
+    """Predictions of all networks on all parts, reduced as they come."""
+    regression = splits.classes is None
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    target = splits.target_sample
+    if target is not None and len(target) and (regression or int(np.min(np.asarray(target.y))) >= 0):
+        parts["use"] = target
+    y = {name: np.asarray(part.y) for name, part in parts.items()}
+    ends = np.cumsum([len(part) for part in parts.values()])
+    places = {name: slice(end - len(parts[name]), end) for name, end in zip(parts, ends, strict=True)}
+    x = np.concatenate([np.asarray(part.x) for part in parts.values() if len(part)])
+    labels = np.concatenate(list(y.values()))
+    variance = float(np.var(y["train"], dtype=np.float64)) if regression else 1.0
+    held_out = places["test" if len(splits.test) else "validation"]
+    wrong, kept, seen, kind, sound, falling = [], [], [], [], [], []
+    for needs, population in trained:
+        kind.append(needs.parts)
+        sound.append(~population.diverged)
+        losses = population.each(lambda run: run.history.train_loss if regression else 1 - np.asarray(run.history.train_accuracy))
+        falling.append(losses)
+        wrong_ = np.empty((len(population), len(labels)), np.float64 if regression else bool)
+        kept_ = [np.empty(0)] * len(population)
+        for members, outputs in member_predictions([model], population, x, plan):
+            predicted = outputs.astype(np.float64) if regression else outputs.argmax(-1)
+            wrong_[members] = (predicted - labels) ** 2 / variance if regression else predicted != labels
+            for member, output in zip(members, outputs, strict=True):
+                kept_[member] = output[held_out].copy()
+        wrong.append(wrong_)
+        kept += kept_
+        assert population.samples is not None
+        seen += [population.samples.seen(i) for i in range(len(population))]
+    errors, kinds, fine = np.concatenate(wrong), np.concatenate(kind), np.concatenate(sound)
+    groups = {}
+    for k in (QUARTERS, HALVES):
+        members = np.flatnonzero(kinds == k).reshape(-1, k)
+        if (members := members[fine[members].all(1)].ravel()).size:
+            groups[k] = np.stack([kept[i] for i in members])
+    wholes, quarters = np.flatnonzero((kinds == 1) & fine), np.flatnonzero((kinds == QUARTERS) & fine)
+    nothing = np.full((0, *kept[0].shape), 0.0, kept[0].dtype)
+    return Found(
+        errors={name: errors[wholes, place] for name, place in places.items()},
+        held_out=np.stack([kept[i] for i in wholes]) if len(wholes) else nothing,
+        partitions=groups,
+        unseen=errors[quarters, places["train"]],
+        seen=np.stack(seen)[quarters],
+        new=errors[quarters, places["validation"]],
+        falling=np.concatenate(falling)[wholes],
+        variance=variance,
+        diverged=int((~fine).sum()),
+    )
+
+
+def _diverged(found: Found, total: int) -> list[Finding]:
+    if not found.diverged:
+        return []
+    share = found.diverged / total
+    words = f"{found.diverged} of {total} networks diverged: their loss was no longer a finite number. The rest is measured without them"
+    return [finding("diverged", Estimate(share, share, share), True, words)]
+
+
+def _leaking(splits: Splits) -> list[Finding]:
+    found = [each for each in overlaps(splits) if each.part == "test" and each.other == "training"]
+    if not found or not len(splits.test):
+        return []
+    share = found[0].standardised / len(splits.test)
+    words = f"{found[0]}: that is {share:.1%} of it, and what is measured on them is not of unseen examples"
+    return [finding("leaking test set", Estimate(share, share, share), True, words)]
+
+
+def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
+    """Networks that saw neither err on training labels more often than on validation labels: by wrong labels, if both are alike.
+
+    Labels that are wrong in both as often do not show.
+    """
+    if splits.classes is None or len(found.unseen) < MEMBERS or len(splits.validation) < ERRORS:
+        return []
+    counted = (~found.seen).sum(0) > 1
+    unseen = two_way([block(found.unseen[:, counted].astype(np.float64), seen=found.seen[:, counted])], RATE)
+    size = interval(contrast({"train": unseen, "validation": table(found.new, RATE)}, {"train": 1.0, "validation": -1.0}), examples=ERRORS)
+    words = f"on training examples they did not see, networks disagree with the label more often than on validation examples, by {percent(size)}"
+    return [finding("label noise", size, bool(size.low > tolerance), words)]
+
+
+def _unfinished(splits: Splits, recipe: Recipe, found: Found, tolerance: float, loss: Loss | None) -> list[Finding]:
+    """How much the training error fell in the last quarter of the epochs."""
+    last = recipe.epochs // LAST
+    if not last or recipe.patience is not None or (splits.classes is None and loss is not None) or not len(found.falling):
+        return []
+    size = repeated(found.falling[:, -1 - last] - found.falling[:, -1])
+    words = f"in the last {last} of {recipe.epochs} epochs the training error still fell, by {percent(size)}"
+    return [finding("optimisation not finished", size, bool(size.low > tolerance), words)]
