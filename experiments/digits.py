@@ -9,9 +9,9 @@ included, on 2 cores of an AMD EPYC (AVX2), jax 0.10.2.
 import sys
 
 from experiments import BEGAN
-from jaxnet.runner import Options, main
+from jaxnet.runner import TrainOptions, main
 
-DIGITS = Options(dataset="digits", hidden=(256, 128), epochs=30, dropout=0.2)
+DIGITS = TrainOptions(dataset="digits", hidden=(256, 128), epochs=30, dropout=0.2)
 
 if __name__ == "__main__":
     sys.exit(main("digits", DIGITS, __doc__, began=BEGAN))

@@ -11,7 +11,7 @@ Trains one network, judges it on examples it has not seen, and writes a folder w
 import sys
 
 from experiments import BEGAN
-from jaxnet.runner import Options, main
+from jaxnet.runner import TrainOptions, main
 
 if __name__ == "__main__":
-    sys.exit(main("train", Options(), __doc__, began=BEGAN))
+    sys.exit(main("train", TrainOptions(), __doc__, began=BEGAN))

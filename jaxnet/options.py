@@ -123,6 +123,14 @@ class Options:
 
 
 @dataclass(frozen=True)
+class TrainOptions(Options):
+    """Every option of a training."""
+
+    members: int = 1
+    """networks, to diagnose the recipe: as many on the whole training set, and others on quarters and halves of it"""
+
+
+@dataclass(frozen=True)
 class SweepOptions(Options):
     """Every option of a sweep."""
 

@@ -37,11 +37,13 @@ from .data.images import read_examples
 from .data.overlap import Overlap
 from .data.table import SUFFIXES, encode, read_table
 from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_platform
+from .diagnostics.diagnose import examine
+from .diagnostics.diagnosis import Diagnosis
 from .errors import InputError
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
 from .loop import train
 from .models import Model, describe
-from .options import PLACES, READING, STRUCTURE, Options, PredictOptions, PrepareOptions, build_model, build_recipe, with_epochs
+from .options import PLACES, READING, STRUCTURE, Options, PredictOptions, PrepareOptions, TrainOptions, build_model, build_recipe, with_epochs
 from .population import Standing
 from .recipe import Recipe, check
 from .report import console
@@ -87,6 +89,7 @@ def main(
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     name = f"python -m experiments.{experiment}"
     logging.getLogger("jaxnet").addHandler(console.Spoken())
+    logging.getLogger("jaxnet").propagate = False  # some library may have given the root a handler too
     logging.getLogger("jaxnet").setLevel(logging.INFO)
     try:
         # tyro would let a default subcommand swallow options, so the first word decides.
@@ -150,7 +153,9 @@ def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
 
 
 def train_one(setup: Setup) -> dict[str, Any]:
-    """Train, judge and write one network; returns what result.json holds."""
+    """Train, judge and write one network, or those of --members; returns what result.json holds."""
+    if isinstance(setup.options, TrainOptions) and setup.options.members > 1:
+        return train_members(setup, setup.options)
     options, splits, model, recipe = setup.options, setup.splits, setup.model, setup.recipe
     plan = Plan()
     if options.model == "cnn" and options.normalisation != "batch":
@@ -176,18 +181,46 @@ def train_one(setup: Setup) -> dict[str, Any]:
     return report(setup, model, run, {"resumed": {"from_epoch": first[0]}})
 
 
-def report(setup: Setup, model: Model, run: Run, more: dict[str, Any]) -> dict[str, Any]:
+def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
+    """Diagnose the recipe, and write it with its first network."""
+    splits = setup.splits
+    if options.balance:
+        raise InputError("with --members examples are not weighed; leave --balance out")
+    with training_members(setup) as (watch, began):
+        diagnosis, population = examine(
+            setup.model, splits, setup.recipe, jax.random.key(options.seed), members=options.members,
+            target_error=options.target_error, tolerance=options.tolerance, out=setup.out / MEMBERS, watch=watch,
+        )  # fmt: skip
+    assert population.predictions is not None
+    from .report import figures
+
+    figures.diagnosis(diagnosis, setup.out / "figures/diagnosis.png")
+    test = population.predictions.test[: options.members]
+    more = {
+        "members": options.members,
+        "diagnosis": diagnosis,
+        "hard_examples": [] if splits.classes is None else hard_examples(test, np.asarray(splits.test.y)),
+        "resumed": began,
+    }
+    return report(setup, setup.model, population[0], more, diagnosis)
+
+
+def report(setup: Setup, model: Model, run: Run, more: dict[str, Any], diagnosis: Diagnosis | None = None) -> dict[str, Any]:
     """Judge a network, say what was found and write the folder; returns what result.json holds.
 
-    more: what this experiment adds to it.
+    more: what this experiment adds to it. diagnosis: of the recipe, where there is one: its errors, verdict and findings
+    then stand in place of the network's.
     """
     splits, options = setup.splits, setup.options
     parts = {name: part for name in ("train", "validation", "test") if len(part := getattr(splits, name))}
     outputs = {name: np.asarray(predict(model, run, part.x)) for name, part in parts.items()}
     metrics = {name: judge(outputs[name], np.asarray(part.y), splits.standardisation) for name, part in parts.items()}
     ladder = network_ladder(metrics, target_error=options.target_error, tolerance=options.tolerance)
-    console.say(run.status)
-    console.result(metrics, splits.classes, ladder)
+    if diagnosis is None:
+        console.say(run.status)
+        console.result(metrics, splits.classes, ladder)
+    else:
+        console.say(str(diagnosis))
     result = {
         "experiment": setup.experiment,
         "dataset": {
@@ -207,12 +240,18 @@ def report(setup: Setup, model: Model, run: Run, more: dict[str, Any]) -> dict[s
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
         "status": run.status,
         **numbers(metrics),
-        "verdict": ladder.verdict,
-        "findings": ladder.findings,
+        **(_of_members(diagnosis) if diagnosis is not None else {"verdict": ladder.verdict, "findings": ladder.findings}),
         **more,
     }
     write(setup.out, result, run, splits, outputs, metrics, setup.clock)
     return result
+
+
+def _of_members(diagnosis: Diagnosis) -> dict[str, Any]:
+    """What result.json holds of all members in place of the first one's."""
+    errors = diagnosis.errors
+    accuracy = None if diagnosis.regression else {part: error.complement() for part, error in errors.items()}
+    return {"accuracy": accuracy, "error": errors, "verdict": diagnosis.verdict, "findings": diagnosis.findings}
 
 
 @contextmanager

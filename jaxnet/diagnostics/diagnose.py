@@ -106,6 +106,28 @@ def diagnose(
     loss, plan, out, watch: as in `fit_population`; with `seconds` there is no `out`. Raises InputError where nothing can be
     said: without members, or without examples that were held out.
     """
+    return examine(
+        model, splits, recipe, key, members=members, target_error=target_error, tolerance=tolerance, seconds=seconds, loss=loss,
+        plan=plan, out=out, watch=watch,
+    )[0]  # fmt: skip
+
+
+def examine(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: Key[Array, ""],
+    *,
+    members: int = 16,
+    target_error: float | None = None,
+    tolerance: float = 0.02,
+    seconds: float | None = None,
+    loss: Loss | None = None,
+    plan: Plan | None = None,
+    out: str | Path | None = None,
+    watch: Callable[[Standing], None] | None = None,
+) -> tuple[Diagnosis, Population]:
+    """`diagnose`, and the networks it trained, of which the first ones are those on all examples."""
     if members < 1 or (seconds is not None and not seconds > 0):
         raise InputError(f"members is {members} and seconds {seconds}; give at least 1 network, and a positive time or none")
     if seconds is not None and out is not None:
@@ -117,10 +139,10 @@ def diagnose(
     needs = Needs(members, repeats, repeats)
     chosen = plan or plan_for_members(model, splits, recipe, needs.total)[0]
     logger.info("%s", _cost(model, splits, recipe, needs, chosen))
-    train = functools.partial(_train, model, splits, recipe, key, loss=loss, plan=chosen)
+    train = functools.partial(_train, model, splits, recipe, key, loss=loss, plan=plan if seconds is None else chosen)
     trained = [(needs, train(needs, out=out, watch=watch))] if seconds is None else _within(train, needs, chosen, seconds, watch)
     found = _predict(model, splits, trained, plan)
-    return diagnosis_of(
+    diagnosis = diagnosis_of(
         {name: wrong for name, wrong in found.errors.items() if wrong.size},
         Predicted(found.held_out, np.asarray(_held_out(splits).y)),
         found.partitions,
@@ -137,6 +159,7 @@ def diagnose(
         notes=_fewer(needs, trained, seconds),
         diverged=found.diverged,
     )
+    return diagnosis, trained[0][1]
 
 
 def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, plan: Plan) -> str:
@@ -167,7 +190,7 @@ def _train(
     needs: Needs,
     *,
     loss: Loss | None,
-    plan: Plan,
+    plan: Plan | None,
     out: str | Path | None = None,
     watch: Callable[[Standing], None] | None = None,
 ) -> Population:

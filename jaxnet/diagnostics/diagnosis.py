@@ -18,15 +18,15 @@ from .ladder import error_ladder
 
 WIDTH = 96  # columns of the text
 SHOWN = {
-    "train": "on the examples they learned from",
-    "validation": "on others like them (validation)",
-    "test": "on the test set",
-    "use": "where they will be used",
+    "train": "training set",
+    "validation": "validation set",
+    "test": "test set",
+    "use": "where it will be used",
 }
 STEPS = {
-    "high bias": "wrong even on what they learned from (bias)",
-    "high variance": "worse on examples they have not seen (variance)",
-    "mismatch": "worse where they are used (mismatch)",
+    "high bias": "wrong even on what it learned from (bias)",
+    "high variance": "worse on examples it has not seen (variance)",
+    "mismatch": "worse where it is used (mismatch)",
 }
 
 Part = tuple[ArrayLike, ArrayLike]
@@ -225,33 +225,35 @@ def _encoded(given: Mapping[str, Part], partitions: Mapping[int, ArrayLike]) -> 
 
 def _lines(d: Diagnosis) -> list[str]:
     """The text: a screen of it."""
-    one = d.members == 1
     share = "squared error, in variances of y" if d.regression else "share of examples predicted wrongly"
-    who = "One network, and what it says of itself alone" if one else f"{d.members} networks that differ in luck alone"
-    lines = [fill(d.verdict, WIDTH), "", f"{who}: {share}, with 95% intervals"]
-    for name, error in d.errors.items():
-        lines.append(f"  {SHOWN[name]:<50}{_number(error)}   {d.examples[name]:,} examples")
-    rungs = [finding for finding in d.findings if finding.code in STEPS]
-    lines.append(f"So they are, where {d.target_error:.1%} could be reached and {d.tolerance:.1%} matters" if d.target_error else f"So they are, where {d.tolerance:.1%} matters")
-    for finding in rungs:
-        state = "too much" if finding.claimed else "fine" if finding.size.refused is None and finding.size.high < d.tolerance else "not shown"
-        lines.append(f"  {STEPS[finding.code]:<50}{_number(finding.size)}   {state}")
+    who = "one network, which speaks only for itself" if d.members == 1 else f"{d.members} networks that differ in luck alone"
+    lines = [fill(d.verdict, WIDTH), "", f"{share}, of {who}; with 95% intervals"]
+    lines += [_row(f"{SHOWN[name]}, {d.examples[name]:,} examples", error) for name, error in d.errors.items()]
+    reachable = f"{d.target_error:.1%} could be reached, and " if d.target_error else ""
+    lines.append(f"so it is, where {reachable}{d.tolerance:.1%} matters")
+    for finding in (finding for finding in d.findings if finding.code in STEPS):
+        state = "too much" if finding.claimed else "fine" if finding.size.refused is None and finding.size.high < d.tolerance else "not settled"
+        lines.append(f"{_row(STEPS[finding.code], finding.size)}  {state}")
     partitions = [parts for parts in d.decompositions if parts.design == "partition"]
     if partitions:
-        lines.append("Trained on other examples of the same kind, they would")
-        for parts in partitions:
-            of = f"with {parts.training:,} examples"
-            lines.append(f"  {'make the same mistakes (bias²), ' + of:<50}{_number(parts.bias)}")
-            lines.append(f"  {'make mistakes of their own (variance), ' + of:<50}{_number(parts.variance)}")
+        lines.append("trained on other examples of the same kind, and so many of them, networks would")
+    for parts in partitions:
+        lines.append(_row(f"{parts.training:,} examples: make the same mistakes (bias²)", parts.bias))
+        lines.append(_row(f"{parts.training:,} examples: make mistakes of their own (variance)", parts.variance))
     if d.ensemble is not None:
-        lines.append(f"  {f'all {d.ensemble.members} together':<50}{_number(d.ensemble.ensemble)}")
+        lines.append(_row(f"the prediction of all {d.ensemble.members} networks together", d.ensemble.ensemble))
     others = [finding for finding in d.findings if finding.code not in STEPS and finding.claimed]
-    lines += [fill(f"Beware, {finding.code}: {finding.evidence}", WIDTH, subsequent_indent="  ") for finding in others]
+    lines += [fill(f"beware, {finding.code}: {finding.evidence}", WIDTH, subsequent_indent="  ") for finding in others]
+    lines += [fill(note, WIDTH, subsequent_indent="  ") for note in d.notes]
     claimed = [finding for finding in d.findings if finding.claimed]
     first = next((finding for finding in claimed if finding.code in STEPS), next(iter(claimed), None))
     if first is not None:
-        lines += ["Try next", *(f"  {i}. {remedy.words}" for i, remedy in enumerate(first.remedies[:3], 1))]
+        lines.append("try next: " + "; ".join(remedy.words for remedy in first.remedies[:3]))
     return lines
+
+
+def _row(words: str, size: Estimate) -> str:
+    return f"  {words:<58}{_number(size)}"
 
 
 def _number(estimate: Estimate) -> str:

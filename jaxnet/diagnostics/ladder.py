@@ -176,7 +176,7 @@ def _unsettled(steps: dict[str, tuple[Weights, Estimate]], given: OneNetwork | M
     ]
     times, what = max(needs)
     if times > FAR:
-        return f"{words} lies on the tolerance of {tolerance:.1%} itself; more {what} will hardly settle it"
+        return f"{words}: on the tolerance of {tolerance:.1%} itself; more {what} will hardly settle it"
     return (
         f"{words} could be on either side of the tolerance of {tolerance:.1%}; "
         f"about {max(2, math.ceil(times))} times as many {what} would settle it"

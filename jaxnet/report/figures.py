@@ -16,9 +16,11 @@ from matplotlib.ticker import NullFormatter
 
 from ..data import Augmentation, Standardisation
 from ..data.augmentation import augment
+from ..diagnostics import Decomposition, Diagnosis, Estimate
 from ..run import Row
 
 TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"  # of Okabe & Ito 2008: told apart with any colour vision
+PARTS = {"train": "training set", "validation": "validation set", "test": "test set", "use": "where it is used"}
 DPI = 110
 DECADES = 30  # times that the largest value is the smallest, above which an axis is logarithmic
 
@@ -72,6 +74,76 @@ def validation_curve(table: Mapping[str, np.ndarray], names: Sequence[str], best
             axes.xaxis.set_minor_formatter(NullFormatter())
         _plain(axes, name.replace("_", " "), error)
     figure.axes[0].legend(frameon=False)
+    _save(figure, path)
+
+
+def diagnosis(found: Diagnosis, path: Path) -> None:
+    """Errors from training set to where it is used, and how bias and variance change with the size of the training set."""
+    partitions = sorted((parts for parts in found.decompositions if parts.design == "partition"), key=lambda parts: parts.training or 0)
+    count = 1 + bool(partitions)
+    figure = Figure(figsize=(5.2 * count, 3.8))
+    figure.subplots_adjust(0.8 / (5.2 * count), 0.15, 1 - 0.1 / (5.2 * count), 0.9, wspace=0.3)
+    axes = np.atleast_1d(figure.subplots(1, count))
+    percent, unit = (1.0, "squared error / variance of y") if found.regression else (100.0, "examples predicted wrongly, %")
+    places, names = range(len(found.errors)), [PARTS[name] for name in found.errors]
+    for place, error in zip(places, found.errors.values(), strict=True):
+        _dot(axes[0], place, error, TRAIN if place == 0 else VALIDATION, percent)
+    axes[0].axhline(percent * (found.target_error + found.tolerance), color=INK, linestyle=":", linewidth=1)
+    axes[0].text(len(names) - 0.55, percent * (found.target_error + found.tolerance), "target + tolerance", ha="right", va="bottom", fontsize=8)
+    axes[0].set_xticks(places, names)
+    axes[0].set_xlim(-0.5, len(names) - 0.5)
+    axes[0].set_ylim(bottom=0)
+    title = "one network" if found.members == 1 else f"{found.members} networks, mean and 95% interval"
+    axes[0].set_title(title, fontsize=10)
+    _plain(axes[0], "", unit)
+    if partitions:
+        n = [parts.training or 0 for parts in partitions]
+        for name, words, color, marker in (("bias", "bias²: the mistakes they share", TRAIN, "o"), ("variance", "variance: mistakes of their own", VALIDATION, "s")):
+            sizes = [getattr(parts, name) for parts in partitions]
+            axes[1].plot(n, [percent * size.estimate for size in sizes], color=color, marker=marker, markersize=5, label=words)
+            for where, size in zip(n, sizes, strict=True):
+                _dot(axes[1], where, size, color, percent)
+        axes[1].set_xscale("log")
+        axes[1].set_xticks(n, [f"{each:,}" for each in n])
+        axes[1].xaxis.set_minor_formatter(NullFormatter())
+        axes[1].set_xlim(min(n) / 1.3, max(n) * 1.3)
+        axes[1].set_ylim(bottom=0)
+        axes[1].set_title("trained on disjoint parts of the training set", fontsize=10)
+        axes[1].legend(frameon=False, fontsize=9)
+        _plain(axes[1], "training examples", unit)
+    _save(figure, path)
+
+
+def decomposition(
+    places: Sequence[float],
+    found: Sequence[Decomposition],
+    path: Path,
+    *,
+    x: str,
+    unit: str,
+    log: bool = True,
+    training: Sequence[Estimate] | None = None,
+    names: tuple[str, str] = ("bias²", "variance"),
+) -> None:
+    """Error, bias and variance with 95% bands over a quantity. training: errors on the training sets."""
+    figure = Figure(figsize=(6.4, 4.2))
+    axes = figure.add_axes((0.13, 0.13, 0.84, 0.84))
+    lines: list[tuple[str, Sequence[Estimate], str, str, str]] = [
+        ("error = bias² + variance" if names[0] == "bias²" else "error", [each.loss for each in found], INK, "D", "--"),
+        (names[0], [each.bias for each in found], TRAIN, "o", "-"),
+        (names[1], [each.variance for each in found], VALIDATION, "s", "-"),
+    ]
+    if training is not None:
+        lines.append(("error on the training sets", training, "#009e73", "^", ":"))
+    for words, sizes, color, marker, line in lines:
+        axes.plot(places, [size.estimate for size in sizes], line, color=color, marker=marker, markersize=4, linewidth=1.4, label=words)
+        low, high = ([getattr(size, end) for size in sizes] for end in ("low", "high"))
+        axes.fill_between(places, low, high, color=color, alpha=0.18, linewidth=0)
+    if log:
+        axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    _plain(axes, x, unit)
     _save(figure, path)
 
 
@@ -195,6 +267,13 @@ def values(y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " e
 def _literal(text: str) -> str:
     """Text in which a dollar is a dollar, and not the beginning of a formula."""
     return text.replace("$", r"\$")
+
+
+def _dot(axes: Axes, place: float, size: Estimate, color: str, scale: float) -> None:
+    """An estimate with its interval, where it has one."""
+    if size.refused is None:
+        axes.plot([place, place], [scale * size.low, scale * size.high], color=color, linewidth=2.5, alpha=0.5, solid_capstyle="butt")
+    axes.plot([place], [scale * size.estimate], "o", color=color, markersize=5)
 
 
 def _plain(axes: Axes, x: str, y: str) -> None:
