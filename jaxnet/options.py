@@ -155,6 +155,24 @@ class SeedsOptions(Options):
 
 
 @dataclass(frozen=True)
+class BiasVarianceOptions(Options):
+    """Every option of a study of bias and variance."""
+
+    vary: Literal["width", "examples", "epochs", "weight-decay", "label-noise"] | None = None
+    """what to vary: width of the hidden layers, training examples a network, ..., share of training labels drawn anew"""
+    values: tuple[float, ...] = ()
+    """its values; by default some that fit the data set"""
+    members: int = 16
+    """networks for each value"""
+    examples: int | None = None
+    """training examples of each network; by default a quarter of the training set"""
+    as_values: bool = False
+    """learn class numbers as values of a regression, by squared error"""
+    pool: int = 1
+    """side of the squares of pixels that images are averaged over first"""
+
+
+@dataclass(frozen=True)
 class PrepareOptions:
     """Prepare a data set of TensorFlow Datasets, once, so that it can be read from now on without TensorFlow."""
 

@@ -104,6 +104,22 @@ def partitions(key: Key[Array, ""], parts: int, examples: int, *, repeats: int =
     )
 
 
+def disjoint(key: Key[Array, ""], members: int, count: int, examples: int) -> Samples:
+    """`count` examples a member, no two members sharing any: as good as new data for each."""
+    _positive(members=members, count=count, examples=examples)
+    if members * count > examples:
+        raise InputError(
+            f"{examples} examples are not enough for {members} disjoint samples of {count}; give fewer members, or smaller samples"
+        )
+    return Samples(
+        f"{count} examples no other has",
+        orders=_permutation(key, 0, examples)[None],
+        order=np.zeros(members, np.int64),
+        first=np.arange(members) * count,
+        count=np.full(members, count, np.int32),
+    )
+
+
 def whole(members: int, examples: int) -> Samples:
     """All examples for every member, to stand beside members that have fewer (see `together`)."""
     _positive(members=members, examples=examples)

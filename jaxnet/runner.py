@@ -38,12 +38,22 @@ from .data.overlap import Overlap
 from .data.table import SUFFIXES, encode, read_table
 from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_platform
 from .diagnostics.diagnose import examine
-from .diagnostics.diagnosis import Diagnosis
 from .errors import InputError
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
 from .loop import train
 from .models import Model, describe
-from .options import PLACES, READING, STRUCTURE, Options, PredictOptions, PrepareOptions, TrainOptions, build_model, build_recipe, with_epochs
+from .options import (
+    PLACES,
+    READING,
+    STRUCTURE,
+    Options,
+    PredictOptions,
+    PrepareOptions,
+    TrainOptions,
+    build_model,
+    build_recipe,
+    with_epochs,
+)
 from .population import Standing
 from .recipe import Recipe, check
 from .report import console
@@ -196,31 +206,35 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
 
     figures.diagnosis(diagnosis, setup.out / "figures/diagnosis.png")
     test = population.predictions.test[: options.members]
+    errors = diagnosis.errors
     more = {
         "members": options.members,
+        "accuracy": None if diagnosis.regression else {part: error.complement() for part, error in errors.items()},
+        "error": errors,
+        "verdict": diagnosis.verdict,
+        "findings": diagnosis.findings,
         "diagnosis": diagnosis,
         "hard_examples": [] if splits.classes is None else hard_examples(test, np.asarray(splits.test.y)),
         "resumed": began,
     }
-    return report(setup, setup.model, population[0], more, diagnosis)
+    return report(setup, setup.model, population[0], more, str(diagnosis))
 
 
-def report(setup: Setup, model: Model, run: Run, more: dict[str, Any], diagnosis: Diagnosis | None = None) -> dict[str, Any]:
+def report(setup: Setup, model: Model, run: Run, more: dict[str, Any], says: str | None = None) -> dict[str, Any]:
     """Judge a network, say what was found and write the folder; returns what result.json holds.
 
-    more: what this experiment adds to it. diagnosis: of the recipe, where there is one: its errors, verdict and findings
-    then stand in place of the network's.
+    more: what this experiment adds to it, or puts in place of the network's. says: what is printed instead of its numbers.
     """
     splits, options = setup.splits, setup.options
     parts = {name: part for name in ("train", "validation", "test") if len(part := getattr(splits, name))}
     outputs = {name: np.asarray(predict(model, run, part.x)) for name, part in parts.items()}
     metrics = {name: judge(outputs[name], np.asarray(part.y), splits.standardisation) for name, part in parts.items()}
     ladder = network_ladder(metrics, target_error=options.target_error, tolerance=options.tolerance)
-    if diagnosis is None:
+    if says is None:
         console.say(run.status)
         console.result(metrics, splits.classes, ladder)
     else:
-        console.say(str(diagnosis))
+        console.say(says)
     result = {
         "experiment": setup.experiment,
         "dataset": {
@@ -240,18 +254,12 @@ def report(setup: Setup, model: Model, run: Run, more: dict[str, Any], diagnosis
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
         "status": run.status,
         **numbers(metrics),
-        **(_of_members(diagnosis) if diagnosis is not None else {"verdict": ladder.verdict, "findings": ladder.findings}),
+        "verdict": ladder.verdict,
+        "findings": ladder.findings,
         **more,
     }
     write(setup.out, result, run, splits, outputs, metrics, setup.clock)
     return result
-
-
-def _of_members(diagnosis: Diagnosis) -> dict[str, Any]:
-    """What result.json holds of all members in place of the first one's."""
-    errors = diagnosis.errors
-    accuracy = None if diagnosis.regression else {part: error.complement() for part, error in errors.items()}
-    return {"accuracy": accuracy, "error": errors, "verdict": diagnosis.verdict, "findings": diagnosis.findings}
 
 
 @contextmanager

@@ -231,7 +231,9 @@ def study_pool(name: str, examples: int, studies: int, seed: int, truth: dict[st
     return counts
 
 
-def _learned(learn: Callable[..., np.ndarray], draw: Callable[..., tuple[np.ndarray, np.ndarray]], n: int, new: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _learned(
+    learn: Callable[..., np.ndarray], draw: Callable[..., tuple[np.ndarray, np.ndarray]], n: int, new: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     sets = [draw(n, rng) for _ in range(20)]
     x, y = (np.stack(part) for part in zip(*sets, strict=True))
     return learn(x, y, np.broadcast_to(new, (len(x), *new.shape)))
@@ -273,7 +275,9 @@ def report(pool: ProcessPoolExecutor, studies: int) -> int:
     jobs += [(study_smallest, (name, each, s, truth[name, 16])) for name in WORLDS for s in range(pieces)]
     jobs += [(study_samples, (samples, n, each, s)) for samples, n in ((8, 200), (16, 500), (32, 2000)) for s in range(pieces)]
     of_pool = dict(zip(POOLS, pool.map(pool_truths, POOLS), strict=True))
-    jobs += [(study_pool, (name, examples, each, s, of_pool[name])) for name in POOLS for examples in (200, 500, 2000) for s in range(pieces)]
+    jobs += [
+        (study_pool, (name, examples, each, s, of_pool[name])) for name in POOLS for examples in (200, 500, 2000) for s in range(pieces)
+    ]
     total = Counts()
     for counts in pool.map(run, jobs):
         for key, row in counts.items():
@@ -288,7 +292,9 @@ def report(pool: ProcessPoolExecutor, studies: int) -> int:
         share = exact(int(held), int(given), 0.999)
         ok = share.high >= low and share.low <= high
         broken += not ok
-        print(f"{world:26s}{statistic:36s}{members:4d}{examples:6d}{truth:9.4f}{given / studies:7.2f}{held / given:8.3f}  {'yes' if ok else 'NO'}")
+        print(
+            f"{world:26s}{statistic:36s}{members:4d}{examples:6d}{truth:9.4f}{given / studies:7.2f}{held / given:8.3f}  {'yes' if ok else 'NO'}"
+        )
     print(f"{broken} promises broken")
     return int(broken > 0)
 

@@ -10,7 +10,9 @@ from .comparison import error_of as error_of
 from .comparison import paired_difference as paired_difference
 from .comparison import validation_curve as validation_curve
 from .decomposition import Decomposition as Decomposition
+from .decomposition import Difference as Difference
 from .decomposition import bias_variance_decomposition as bias_variance_decomposition
+from .decomposition import paired_decomposition as paired_decomposition
 from .diagnosis import Diagnosis as Diagnosis
 from .findings import Finding as Finding
 from .findings import Remedy as Remedy

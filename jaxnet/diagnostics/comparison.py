@@ -19,9 +19,7 @@ def error_of(wrong: Num[np.ndarray, "members examples"], level: float = LEVEL) -
     return interval(table(wrong, RATE if wrong.dtype == bool else POSITIVE), level, examples=ERRORS)
 
 
-def paired_difference(
-    a: Num[np.ndarray, "members examples"], b: Num[np.ndarray, "members examples"], level: float = LEVEL
-) -> Estimate:
+def paired_difference(a: Num[np.ndarray, "members examples"], b: Num[np.ndarray, "members examples"], level: float = LEVEL) -> Estimate:
     """The mean loss of recipe a less that of b, on the same examples; member i of both may share its luck.
 
     a, b: the loss of each member on each example, or whether it is wrong. Where the recipes differ on fewer than 5
@@ -94,9 +92,7 @@ class ValidationCurve:
 
 
 def validation_curve(
-    training: Sequence[Num[np.ndarray, "members examples"]],
-    validation: Sequence[Num[np.ndarray, "members examples"]],
-    level: float = LEVEL,
+    training: Sequence[Num[np.ndarray, "members examples"]], validation: Sequence[Num[np.ndarray, "members examples"]], level: float = LEVEL
 ) -> ValidationCurve:
     """Errors on training and validation set for each value of a hyperparameter, on the same examples for all of them.
 
@@ -105,12 +101,12 @@ def validation_curve(
     have too few members for an interval are among them.
     """
     if not len(validation) or len(training) != len(validation):
-        raise InputError(f"training errors of {len(training)} values, validation errors of {len(validation)}; give both, of at least one value")
+        raise InputError(
+            f"training errors of {len(training)} values, validation errors of {len(validation)}; give both, of at least one value"
+        )
     best = int(np.argmin([np.mean(wrong, dtype=np.float64) for wrong in validation]))
     one = 1 - (1 - level) / max(1, len(validation) - 1)
-    tied = tuple(
-        i for i, wrong in enumerate(validation) if i != best and not paired_difference(wrong, validation[best], one).low > 0
-    )
+    tied = tuple(i for i, wrong in enumerate(validation) if i != best and not paired_difference(wrong, validation[best], one).low > 0)
     return ValidationCurve(
         tuple(error_of(np.asarray(wrong), level) for wrong in training),
         tuple(error_of(np.asarray(wrong), level) for wrong in validation),

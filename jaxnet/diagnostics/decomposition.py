@@ -3,7 +3,6 @@
 Everything is measured against labels, so what is called bias contains the noise of the labels.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -12,7 +11,7 @@ from jaxtyping import Bool, Float, Int, Num
 
 from ..errors import InputError
 from .intervals import LEVEL, Estimate
-from .two_way import EXAMPLES, HEAVY, POSITIVE, RATE, Block, block, interval, two_way
+from .two_way import DIFFERENCE, EXAMPLES, HEAVY, PAIRS, POSITIVE, RATE, SIGNED, Block, block, interval, two_way
 from .votes import Vote, vote, vote_estimates
 
 Loss = Literal["squared", "zero_one", "zero_one_kohavi_wolpert", "cross_entropy", "brier"]
@@ -72,7 +71,9 @@ class Decomposition:
     dropped: int = 0
 
     def __str__(self) -> str:
-        squared = " (squared)" if self.kind in ("squared", "brier", "zero_one_kohavi_wolpert") and self.design in ("fresh", "partition") else ""
+        squared = (
+            " (squared)" if self.kind in ("squared", "brier", "zero_one_kohavi_wolpert") and self.design in ("fresh", "partition") else ""
+        )
         bias, variance = WORDS[self.design]
         rows = [(f"mean loss of {self.members} members", self.loss), (f"{bias}{squared}", self.bias), (variance, self.variance)]
         if self.net_variance is not None:
@@ -117,28 +118,17 @@ def bias_variance_decomposition(
             raise InputError(f"no example is unseen by {UNSEEN} members; give more members")
         f, y, seen = f[:, kept], y[kept], seen[:, kept]
     members, n = f.shape[:2]
-    classes = f.shape[2] if f.ndim == 3 else int(max(f.max(), y.max())) + 1 if f.dtype.kind in "iu" else 1
-    width = max(1, CELLS // (members * classes))
+    classes = _classes(f, y)
     pieces, votes, clipped = list[dict[str, Piece]](), list[Vote](), 0
-    for start in range(0, n, width):
-        of = slice(start, start + width)
+    for of in _blocks(members, n, classes):
         f_, y_, seen_ = f[:, of], y[of], None if seen is None else seen[:, of]
         if loss == "zero_one":
             votes.append(vote(f_, y_, classes, seen_))
             pieces.append({"loss": Piece(block((f_ != y_).astype(np.float64), seen=seen_))})
-        elif loss == "cross_entropy":
-            log_p, raised = normalised(f_)
-            clipped += raised
-            pieces.append(_each(_cross_entropy, log_p, y_, seen_, parts))
-        elif loss == "brier":
-            log_p, raised = normalised(f_)
-            clipped += raised
-            pieces.append(_each(_quadratic, np.exp(log_p), one_hot(y_, classes), seen_, parts))
-        elif loss == "zero_one_kohavi_wolpert":
-            half = np.sqrt(0.5)
-            pieces.append(_each(_quadratic, half * one_hot(f_, classes), half * one_hot(y_, classes), seen_, parts))
-        else:
-            pieces.append(_each(_quadratic, f_[..., None].astype(np.float64), y_[:, None].astype(np.float64), seen_, parts))
+            continue
+        values, raised = _values(f_, y_, loss, classes, seen_, parts)
+        clipped += raised
+        pieces.append({name: Piece(block(each.pseudo, each.corrected, seen_), each.plug_in) for name, each in values.items()})
     fewest = HEAVY if loss == "cross_entropy" else EXAMPLES
     tables = {name: two_way([each[name].block for each in pieces], WITHIN[loss], partition=parts) for name in pieces[0]}
     found = {name: interval(each, level, examples=fewest) for name, each in tables.items()}
@@ -173,6 +163,50 @@ def bias_variance_decomposition(
     )
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Of two decompositions on the same examples: the first less the second."""
+
+    loss: Estimate
+    bias: Estimate
+    variance: Estimate
+
+
+def paired_decomposition(
+    a: Num[np.ndarray, "members examples *classes"],
+    b: Num[np.ndarray, "members examples *classes"],
+    labels: Num[np.ndarray, " examples"],
+    *,
+    loss: Loss,
+    design: Design = "fresh",
+    parts: int | None = None,
+    level: float = LEVEL,
+) -> Difference:
+    """How much more loss, bias and variance recipe a has than b; member i of both may share its training sample and its luck.
+
+    As in `bias_variance_decomposition`, but for zero_one, whose votes have no differences with intervals.
+    """
+    if loss == "zero_one":
+        raise InputError("differences of zero_one have no intervals; take zero_one_kohavi_wolpert")
+    (f, y), (g, _) = (_check(each, labels, loss, design, parts, None) for each in (a, b))
+    if f.shape != g.shape:
+        raise InputError(f"predictions have shapes {f.shape} and {g.shape}; give the same members and examples twice")
+    classes = max(_classes(f, y), _classes(g, y))
+    blocks: dict[str, list[Block]] = {"loss": [], "bias": [], "variance": []}
+    for of in _blocks(len(f), len(y), classes):
+        first, second = (_values(each[:, of], y[of], loss, classes, None, parts)[0] for each in (f, g))
+        for name, gathered in blocks.items():
+            gathered.append(block(first[name].pseudo - second[name].pseudo, first[name].corrected - second[name].corrected))
+    within = DIFFERENCE if WITHIN[loss] == RATE else SIGNED
+    fewest = HEAVY if loss == "cross_entropy" else EXAMPLES
+    return Difference(
+        **{
+            name: interval(two_way(gathered, within, partition=parts), level, members=PAIRS, examples=fewest)
+            for name, gathered in blocks.items()
+        }
+    )
+
+
 class Piece(NamedTuple):
     """A statistic of a block of examples. plug_in: (examples,) of these members."""
 
@@ -188,22 +222,49 @@ class Values(NamedTuple):
     pseudo: Float[np.ndarray, "members examples"]
 
 
-def _each(
-    of: Callable[..., dict[str, Values]],
-    f: Float[np.ndarray, "members examples classes"],
-    y: Num[np.ndarray, "examples ..."],
+def _classes(f: np.ndarray, y: np.ndarray) -> int:
+    """How many numbers a member says of an example, at least once it is one-hot."""
+    return f.shape[2] if f.ndim == 3 else int(max(f.max(), y.max())) + 1 if f.dtype.kind in "iu" else 1
+
+
+def _blocks(members: int, examples: int, classes: int) -> list[slice]:
+    """Examples at a time."""
+    width = max(1, CELLS // (members * classes))
+    return [slice(start, min(start + width, examples)) for start in range(0, examples, width)]
+
+
+def _values(
+    f: Num[np.ndarray, "members examples *classes"],
+    y: Num[np.ndarray, " examples"],
+    loss: Loss,
+    classes: int,
     seen: Bool[np.ndarray, "members examples"] | None,
     parts: int | None,
-) -> dict[str, Piece]:
-    """The statistics of all members, or of the members of each partition by themselves, then averaged."""
-    groups = [slice(None)] if parts is None else [slice(first, first + parts) for first in range(0, len(f), parts)]
-    found = [of(f[group], y, None if seen is None else ~seen[group]) for group in groups]
-    pieces = {}
-    for name in found[0]:
-        corrected, plug_in = (np.mean([getattr(each[name], which) for each in found], axis=0) for which in ("corrected", "plug_in"))
-        pseudo = found[0][name].pseudo if parts is None else np.concatenate([each[name].pseudo for each in found])
-        pieces[name] = Piece(block(pseudo, corrected, seen), plug_in)
-    return pieces
+) -> tuple[dict[str, Values], int]:
+    """(the statistics of a block, of all members or of each partition by itself and then averaged; log-probabilities raised)."""
+    raised = 0
+    of = _quadratic
+    match loss:
+        case "cross_entropy":
+            (f, raised), of = normalised(f), _cross_entropy
+        case "brier":
+            log_p, raised = normalised(f)
+            f, y = np.exp(log_p), one_hot(y, classes)
+        case "zero_one_kohavi_wolpert":
+            f, y = (np.sqrt(0.5) * one_hot(each, classes) for each in (f, y))
+        case "squared":
+            f, y = f[..., None].astype(np.float64), y[:, None].astype(np.float64)
+    if parts is None:
+        return of(f, y, None if seen is None else ~seen), raised
+    found = [of(f[first : first + parts], y, None) for first in range(0, len(f), parts)]
+    return {
+        name: Values(
+            np.mean([each[name].corrected for each in found], axis=0),
+            np.mean([each[name].plug_in for each in found], axis=0),
+            np.concatenate([each[name].pseudo for each in found]),
+        )
+        for name in found[0]
+    }, raised
 
 
 def _quadratic(
@@ -308,7 +369,9 @@ def _check(
     if (design == "partition") != (parts is not None):
         raise InputError(f"design is {design!r} and parts is {parts}; a partition, and no other design, has a number of parts")
     if parts is not None and (parts < 2 or len(f) % parts or seen is not None):
-        raise InputError(f"parts is {parts} for {len(f)} members{' and seen is given' * (seen is not None)}; give whole partitions, without seen")
+        raise InputError(
+            f"parts is {parts} for {len(f)} members{' and seen is given' * (seen is not None)}; give whole partitions, without seen"
+        )
     wanted = {"squared": (2,), "zero_one": (2, 3), "zero_one_kohavi_wolpert": (2, 3)}.get(loss, (3,))
     if f.ndim not in wanted:
         form = "log-probabilities, (members, examples, classes)" if 3 in wanted else "values, (members, examples)"
@@ -329,7 +392,9 @@ def _check(
         example = int(np.flatnonzero(~np.isfinite(y))[0])
         raise InputError(f"the label of example {example} is {y[example]}; leave it out")
     if loss != "squared" and (min(int(y.min()), int(f.min()) if f.ndim == 2 else 0) < 0 or (f.ndim == 3 and y.max() >= f.shape[2])):
-        raise InputError(f"labels range from {y.min()} to {y.max()}; give class numbers from 0{f' below {f.shape[2]}' if f.ndim == 3 else ''}")
+        raise InputError(
+            f"labels range from {y.min()} to {y.max()}; give class numbers from 0{f' below {f.shape[2]}' if f.ndim == 3 else ''}"
+        )
     if f.ndim == 3:
         off = np.abs(np.exp(f.astype(np.float32)).sum(-1) - 1)
         if not off.max() <= SUM:

@@ -17,12 +17,7 @@ from .intervals import Estimate
 from .ladder import error_ladder
 
 WIDTH = 96  # columns of the text
-SHOWN = {
-    "train": "training set",
-    "validation": "validation set",
-    "test": "test set",
-    "use": "where it will be used",
-}
+SHOWN = {"train": "training set", "validation": "validation set", "test": "test set", "use": "where it will be used"}
 STEPS = {
     "high bias": "wrong even on what it learned from (bias)",
     "high variance": "worse on examples it has not seen (variance)",
@@ -111,7 +106,13 @@ class Diagnosis:
         held_out = "test" if "test" in each else "validation"
         groups = {k: parts[f"partition {k}"][0] for k in partitions or {}}
         return diagnosis_of(
-            errors, each[held_out], groups, training=len(each["train"].labels), variance=variance, target_error=target_error, tolerance=tolerance
+            errors,
+            each[held_out],
+            groups,
+            training=len(each["train"].labels),
+            variance=variance,
+            target_error=target_error,
+            tolerance=tolerance,
         )
 
 
@@ -163,7 +164,11 @@ def diagnosis_of(
 
     decompositions = []
     ensemble = None
-    members = 1 if held_out.predictions.ndim == held_out.labels.ndim + (held_out.predictions.dtype.kind == "f" and not regression) else len(held_out.predictions)
+    members = (
+        1
+        if held_out.predictions.ndim == held_out.labels.ndim + (held_out.predictions.dtype.kind == "f" and not regression)
+        else len(held_out.predictions)
+    )
     if members > 1:
         found = bias_variance_decomposition(scaled(held_out.predictions), y, loss=kind, design="seeds")
         decompositions.append(_without_arrays(found, training))
@@ -212,7 +217,9 @@ def _encoded(given: Mapping[str, Part], partitions: Mapping[int, ArrayLike]) -> 
     if any(f.dtype.kind == "f" for f, _ in parts.values()):
         for name, (f, y) in parts.items():
             if f.dtype.kind != "f" or f.ndim not in (2, 3) or f.shape[-2] != len(y):
-                raise InputError(f"{name}: predictions have shape {f.shape} and type {f.dtype}; give log-probabilities, (members, examples, classes)")
+                raise InputError(
+                    f"{name}: predictions have shape {f.shape} and type {f.dtype}; give log-probabilities, (members, examples, classes)"
+                )
             if y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < f.shape[-1]):
                 raise InputError(f"{name}: with log-probabilities, labels are class numbers from 0 to {f.shape[-1] - 1}")
         return parts, next(iter(parts.values()))[0].shape[-1]
@@ -232,7 +239,9 @@ def _lines(d: Diagnosis) -> list[str]:
     reachable = f"{d.target_error:.1%} could be reached, and " if d.target_error else ""
     lines.append(f"so it is, where {reachable}{d.tolerance:.1%} matters")
     for finding in (finding for finding in d.findings if finding.code in STEPS):
-        state = "too much" if finding.claimed else "fine" if finding.size.refused is None and finding.size.high < d.tolerance else "not settled"
+        state = (
+            "too much" if finding.claimed else "fine" if finding.size.refused is None and finding.size.high < d.tolerance else "not settled"
+        )
         lines.append(f"{_row(STEPS[finding.code], finding.size)}  {state}")
     partitions = [parts for parts in d.decompositions if parts.design == "partition"]
     if partitions:

@@ -42,9 +42,7 @@ class Ladder:
     errors: dict[str, Estimate]
 
 
-def error_ladder(
-    errors: Mapping[str, Num[np.ndarray, "..."]], *, target_error: float = 0.0, tolerance: float = 0.02
-) -> Ladder:
+def error_ladder(errors: Mapping[str, Num[np.ndarray, "..."]], *, target_error: float = 0.0, tolerance: float = 0.02) -> Ladder:
     """The verdict from errors on disjoint sets of examples.
 
     errors: of train, validation (if there is one), test and, labelled examples from there given, use: whether each example
@@ -172,7 +170,8 @@ def _unsettled(steps: dict[str, tuple[Weights, Estimate]], given: OneNetwork | M
     words = ", ".join(f"{name.removeprefix('high ')} {percent(size)}" for name, (_, size) in steps.items())
     # Intervals shrink with the square root of the number, if the estimate stays.
     needs = [
-        (((size.high - size.low) / 2 / max(abs(size.estimate - tolerance), 1e-9)) ** 2, given.settles(weights)) for weights, size in steps.values()
+        (((size.high - size.low) / 2 / max(abs(size.estimate - tolerance), 1e-9)) ** 2, given.settles(weights))
+        for weights, size in steps.values()
     ]
     times, what = max(needs)
     if times > FAR:

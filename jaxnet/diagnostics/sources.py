@@ -49,7 +49,9 @@ def sample_and_seed_variance(
     if loss not in KINDS:
         raise InputError(f"loss is {loss!r}; give one of {', '.join(KINDS)}")
     if f.ndim != (4 if loss == "brier" else 3) or y.shape != f.shape[2:3] or f.shape[0] < 2 or f.shape[1] < 2:
-        raise InputError(f"predictions have shape {f.shape} and labels {y.shape}; give at least 2 samples of 2 seeds: (samples, seeds, examples)")
+        raise InputError(
+            f"predictions have shape {f.shape} and labels {y.shape}; give at least 2 samples of 2 seeds: (samples, seeds, examples)"
+        )
     if loss == "brier":
         flat, _ = normalised(f.reshape(-1, *f.shape[2:]))
         values, truth = np.exp(flat).reshape(f.shape), one_hot(y, f.shape[3])

@@ -110,6 +110,8 @@ def _estimate(
         if 0 < mean < 1:
             found = Estimate(mean, found.low, max(found.high, around(mean, reach, reach, RATE).high))
         if np.abs(values).sum() < FEW:
-            least, most = (Part(1.0, float(side.mean()), n, 0.0, 0.0, 0.0, RATE).limits(level)[1] for side in ((-values).clip(0), values.clip(0)))
+            least, most = (
+                Part(1.0, float(side.mean()), n, 0.0, 0.0, 0.0, RATE).limits(level)[1] for side in ((-values).clip(0), values.clip(0))
+            )
             found = Estimate(mean, min(found.low, -least), max(found.high, most))
     return found

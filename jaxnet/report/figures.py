@@ -89,7 +89,9 @@ def diagnosis(found: Diagnosis, path: Path) -> None:
     for place, error in zip(places, found.errors.values(), strict=True):
         _dot(axes[0], place, error, TRAIN if place == 0 else VALIDATION, percent)
     axes[0].axhline(percent * (found.target_error + found.tolerance), color=INK, linestyle=":", linewidth=1)
-    axes[0].text(len(names) - 0.55, percent * (found.target_error + found.tolerance), "target + tolerance", ha="right", va="bottom", fontsize=8)
+    axes[0].text(
+        len(names) - 0.55, percent * (found.target_error + found.tolerance), "target + tolerance", ha="right", va="bottom", fontsize=8
+    )
     axes[0].set_xticks(places, names)
     axes[0].set_xlim(-0.5, len(names) - 0.5)
     axes[0].set_ylim(bottom=0)
@@ -98,7 +100,10 @@ def diagnosis(found: Diagnosis, path: Path) -> None:
     _plain(axes[0], "", unit)
     if partitions:
         n = [parts.training or 0 for parts in partitions]
-        for name, words, color, marker in (("bias", "bias²: the mistakes they share", TRAIN, "o"), ("variance", "variance: mistakes of their own", VALIDATION, "s")):
+        for name, words, color, marker in (
+            ("bias", "bias²: the mistakes they share", TRAIN, "o"),
+            ("variance", "variance: mistakes of their own", VALIDATION, "s"),
+        ):
             sizes = [getattr(parts, name) for parts in partitions]
             axes[1].plot(n, [percent * size.estimate for size in sizes], color=color, marker=marker, markersize=5, label=words)
             for where, size in zip(n, sizes, strict=True):
