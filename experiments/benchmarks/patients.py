@@ -1,0 +1,220 @@
+"""Does the diagnosis find what is known to be wrong?
+
+    python -m experiments.benchmarks.patients jaxnet [--seeds 20]    networks of jaxnet, by `diagnose` with its default settings
+    python -m experiments.benchmarks.patients arrays                 simulated errors, with every effect exactly at the tolerance
+    python -m experiments.benchmarks.patients skore [--seeds 20]     scikit-learn's networks: skore's checks beside
+                                                                     `Diagnosis.from_predictions` (pip install skore)
+
+The verdicts that are right were written down before the first run; a patient is opposite where another definite verdict is
+given. skore has no word for a mismatch; its "overfitting" is taken as high variance, "underfitting" as high bias, and
+neither as good enough.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+import jaxnet
+from jaxnet import Diagnosis, Model, Recipe, Splits
+from jaxnet.data import Dataset, Standardisation
+from jaxnet.diagnostics import error_ladder
+
+TOLERANCE = 0.02
+NETWORKS = 16
+
+
+class Patient(NamedTuple):
+    """What is treated: splits of a seed, a network and a recipe, and the verdicts that are right."""
+
+    splits: Callable[[int], Splits]
+    model: Model
+    recipe: Recipe
+    right: tuple[str, ...]
+    tolerance: float = TOLERANCE
+
+
+def assemble(x: np.ndarray, y: np.ndarray, sizes: tuple[int, int, int], seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Random rows for training, validation and test set: (inputs of each, labels of each)."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    ends = np.cumsum(sizes)
+    rows = [order[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    return [x[part] for part in rows], [y[part] for part in rows]
+
+
+def as_splits(x: list[np.ndarray], y: list[np.ndarray], classes: int) -> Splits:
+    """Splits of these parts."""
+    names = tuple(str(c) for c in range(classes))
+    parts = [Dataset(inputs, labels.astype(np.int32), names) for inputs, labels in zip(x, y, strict=True)]
+    return Splits(*parts, standardisation=Standardisation.of(parts[0]))
+
+
+def circles(seed: int) -> Splits:
+    """Two noisy circles, one in the other."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, 2000)
+    angle, radius = rng.uniform(0, 2 * np.pi, 2000), np.where(y == 1, 0.5, 1.0)
+    x = (radius * np.stack([np.cos(angle), np.sin(angle)])).T + 0.05 * rng.standard_normal((2000, 2))
+    return as_splits(*assemble(x.astype(np.float32), y, (1000, 500, 500), seed), 2)
+
+
+def digits(
+    sizes: tuple[int, int, int], *, noise: float = 0.0, shift: int = 0, used: int | None = None
+) -> Callable[[int], Splits]:
+    """The digits. noise: share of wrong training labels. shift: of the test images, pixels. used: test images to keep."""
+
+    def splits(seed: int) -> Splits:
+        data = jaxnet.load("digits")
+        every = [data.train, data.validation, data.test]
+        x, y = (np.concatenate([np.asarray(getattr(part, name)) for part in every]) for name in ("x", "y"))
+        inputs, labels = assemble(x, y, sizes, seed)
+        rng = np.random.default_rng([seed, 1])
+        wrong = rng.permutation(sizes[0])[: round(noise * sizes[0])]
+        labels[0][wrong] = (labels[0][wrong] + rng.integers(1, 10, len(wrong))) % 10
+        if shift:
+            inputs[2] = np.pad(inputs[2], ((0, 0), (0, 0), (shift, 0)))[:, :, :-shift]
+        inputs[2], labels[2] = inputs[2][:used], labels[2][:used]
+        return as_splits(inputs, labels, 10)
+
+    return splits
+
+
+FEW, MANY, HALF = (200, 600, 997), (1000, 300, 497), (899, 449, 449)
+PLAIN = Recipe(epochs=30, batch_size=64, learning_rate=3e-3)
+PATIENTS = {
+    "a linear model on two circles": Patient(circles, jaxnet.linear(), PLAIN, ("high bias",)),
+    "512 hidden units, 200 digits": Patient(
+        digits(FEW), jaxnet.mlp((512,)), Recipe(epochs=50, batch_size=64, learning_rate=1e-3), ("high variance",)
+    ),
+    "the same, a fifth of the training labels wrong": Patient(
+        digits(FEW, noise=0.2), jaxnet.mlp((512,)), Recipe(epochs=50, batch_size=64, learning_rate=1e-3), ("high variance", "label noise")
+    ),
+    "test images shifted by 2 pixels": Patient(digits(MANY, shift=2), jaxnet.mlp((64,)), PLAIN, ("mismatch",)),
+    "a CNN on half of the digits, tolerance 4%": Patient(
+        digits(HALF), jaxnet.cnn((16, 32), (64,)), Recipe(epochs=15, batch_size=64, learning_rate=3e-3, schedule="one_cycle"),
+        ("good enough",), tolerance=0.04,
+    ),
+    "50 test images": Patient(digits((1000, 200, 597), used=50), jaxnet.mlp((64,)), PLAIN, ("inconclusive",)),
+    "a hundredth of the learning rate": Patient(
+        digits(MANY), jaxnet.mlp((64,)), Recipe(epochs=30, batch_size=64, learning_rate=3e-5), ("high bias", "optimisation not finished")
+    ),
+}  # fmt: skip
+BROKEN = ("high bias", "high variance", "mismatch", "label noise", "optimisation not finished")
+
+
+def judged(verdict: str, right: tuple[str, ...]) -> str:
+    """right, inconclusive, or opposite. A tied set is right where all of it is."""
+    head = verdict.split(":", maxsplit=1)[0]
+    if all(part in right for part in head.split(" and ")):
+        return "right"
+    return "inconclusive" if head == "inconclusive" else "opposite"
+
+
+def treat(seeds: int) -> int:
+    """Networks of jaxnet."""
+    jaxnet.enable_cache()
+    failed = 0
+    print(f"{'patient':48s}{'right':>7s}{'inconclusive':>14s}{'opposite':>10s}{'seconds':>9s}  verdicts")
+    for name, patient in PATIENTS.items():
+        began, outcomes, verdicts = time.perf_counter(), Counter[str](), Counter[str]()
+        for seed in range(seeds):
+            found = jaxnet.diagnose(
+                patient.model, patient.splits(seed), patient.recipe, jax.random.key(seed), tolerance=patient.tolerance
+            )
+            outcomes[judged(found.verdict, patient.right)] += 1
+            verdicts[found.verdict.split(":", maxsplit=1)[0]] += 1
+        took = (time.perf_counter() - began) / seeds
+        failed += outcomes["right"] < 0.9 * seeds or outcomes["opposite"] > 0
+        row = "".join(f"{outcomes[kind]:>{width}d}" for kind, width in (("right", 7), ("inconclusive", 14), ("opposite", 10)))
+        print(f"{name:48s}{row}{took:9.1f}  {dict(verdicts)}", flush=True)
+    return int(failed > 0)
+
+
+def at_tolerance(rng: np.random.Generator, members: int, sizes: tuple[int, int, int]) -> dict[str, np.ndarray]:
+    """Whether members err, with training error, gap and mismatch of exactly the tolerance each, on average."""
+    from scipy.special import ndtri
+
+    quality, spreads = 0.2 * rng.standard_normal((members, 1)), (1.5, 1.0)
+    errors = {}
+    for k, (name, n) in enumerate(zip(("train", "validation", "test"), sizes, strict=True), 1):
+        value = quality + spreads[0] * rng.standard_normal(n) + spreads[1] * rng.standard_normal((members, n))
+        errors[name] = value < ndtri(k * TOLERANCE) * float(np.sqrt(0.2**2 + spreads[0] ** 2 + spreads[1] ** 2))
+    return errors
+
+
+def simulate(studies: int) -> int:
+    """How often anything is claimed where nothing should be."""
+    failed = 0
+    print(f"{'members':>8s}  {'train, validation, test':26s}{'claims':>8s}{'share':>8s}")
+    for members, sizes in ((16, (1000, 200, 400)), (16, (5000, 1000, 1000)), (32, (50000, 5000, 10000))):
+        rng = np.random.default_rng(0)
+        count = studies if sizes[0] < 10_000 else studies // 4
+        claims = sum(any(f.claimed for f in error_ladder(at_tolerance(rng, members, sizes), tolerance=TOLERANCE).findings) for _ in range(count))
+        failed += claims > 0.07 * count
+        print(f"{members:8d}  {', '.join(map(str, sizes)):26s}{claims:8d}{claims / count:8.3f}   of {count}", flush=True)
+    return int(failed > 0)
+
+
+def beside_skore(seeds: int) -> int:
+    """scikit-learn's networks, by skore and by from_predictions."""
+    import skore
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    warnings.filterwarnings("ignore")
+    print(f"{'patient':48s}{'jaxnet: right':>14s}{'opposite':>9s}{'skore: right':>14s}{'opposite':>9s}")
+    for name, patient in PATIENTS.items():
+        ours, theirs = Counter[str](), Counter[str]()
+        for seed in range(seeds):
+            splits = patient.splits(seed)
+            parts = {part: (np.asarray(d.x).reshape(len(d), -1), np.asarray(d.y)) for part, d in zip(("train", "validation", "test"), (splits.train, splits.validation, splits.test), strict=True)}
+            x, y = parts["train"]
+            hidden = (512,) if "512" in patient.model.name else (64,)
+            if patient.model == jaxnet.linear():
+                fitted = [LogisticRegression().fit(x, y)]
+            else:
+                fitted = [
+                    make_pipeline(
+                        StandardScaler(with_std=False),
+                        MLPClassifier(hidden, max_iter=patient.recipe.epochs, batch_size=64, learning_rate_init=float(patient.recipe.learning_rate or 0) / 8, random_state=i),
+                    ).fit(x, y)
+                    for i in range(NETWORKS)
+                ]  # fmt: skip
+            predicted = {part: (np.squeeze(np.stack([each.predict(x) for each in fitted]), axis=0) if len(fitted) == 1 else np.stack([each.predict(x) for each in fitted]), y) for part, (x, y) in parts.items()}
+            found = Diagnosis.from_predictions(**predicted, tolerance=patient.tolerance)
+            ours[judged(found.verdict, patient.right)] += 1
+            (x, y), (new, labels) = parts["train"], parts["test"]
+            report = skore.EstimatorReport(fitted[0], X_train=x, y_train=y, X_test=new, y_test=labels)
+            codes = set(report.checks.summarize().frame()["code"])
+            words = [word for code, word in (("SKD001", "high variance"), ("SKD002", "high bias")) if code in codes]
+            theirs[judged(" and ".join(words) or "good enough", patient.right)] += 1
+        print(f"{name:48s}{ours['right']:14d}{ours['opposite']:9d}{theirs['right']:14d}{theirs['opposite']:9d}", flush=True)
+    return 0
+
+
+def main() -> int:
+    """The exit status is 1 where a promise is broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("which", choices=("jaxnet", "arrays", "skore"))
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--studies", type=int, default=1000)
+    options = parser.parse_args()
+    jaxnet.use_cpu_devices()
+    match options.which:
+        case "jaxnet":
+            return treat(options.seeds)
+        case "arrays":
+            return simulate(options.studies)
+    return beside_skore(options.seeds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
