@@ -123,7 +123,7 @@ def prepared(splits: Splits, options: BiasVarianceOptions) -> Splits:
     """The splits with images pooled, and class numbers as values, where that was asked for."""
     if options.pool == 1 and not options.as_values:
         return splits
-    parts = {}
+    parts = dict[str, Dataset]()
     for name in ("train", "validation", "test"):
         part: Dataset = getattr(splits, name)
         x, y = np.asarray(part.x), np.asarray(part.y)
@@ -136,7 +136,9 @@ def prepared(splits: Splits, options: BiasVarianceOptions) -> Splits:
             x = x.reshape(len(x), height, options.pool, width, options.pool, *x.shape[3:]).mean((2, 4), dtype=np.float32)
         classes = None if options.as_values else part.classes
         parts[name] = Dataset(x, y.astype(np.float32) if options.as_values else y, classes, part.white)
-    return replace(splits, **parts, standardisation=Standardisation.of(parts["train"]))
+    return replace(
+        splits, standardisation=Standardisation.of(parts["train"]), train=parts["train"], validation=parts["validation"], test=parts["test"]
+    )
 
 
 def build_trials(setup: Setup, options: BiasVarianceOptions, key: Key[Array, ""]) -> list[Trial]:

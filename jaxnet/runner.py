@@ -18,7 +18,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -81,7 +81,7 @@ class Setup(NamedTuple):
 
 def main(
     experiment: str,
-    defaults: Options | dict[str, Options],
+    defaults: Options | Mapping[str, Options],
     description: str,
     *,
     began: float,
@@ -108,7 +108,7 @@ def main(
         elif arguments[:1] == ["prepare"]:
             prepare_data(tyro.cli(PrepareOptions, args=arguments[1:], prog=f"{name} prepare"))
         else:
-            if isinstance(defaults, dict):
+            if isinstance(defaults, Mapping):
                 defaults, arguments = _preset(defaults, arguments)
             options = tyro.cli(type(defaults), args=arguments, default=defaults, prog=name, description=description)
             setup = set_up(experiment, options, clock)
@@ -379,7 +379,7 @@ def prepare_data(options: PrepareOptions) -> None:
     )
 
 
-def _preset(presets: dict[str, Options], arguments: list[str]) -> tuple[Options, list[str]]:
+def _preset(presets: Mapping[str, Options], arguments: list[str]) -> tuple[Options, list[str]]:
     """The defaults that --preset asks for, and the arguments that remain."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset", default=next(iter(presets)))

@@ -285,7 +285,7 @@ def report(pool: ProcessPoolExecutor, studies: int) -> int:
             total[key] = [*(a + b for a, b in zip(old[:3], row[:3], strict=True)), row[3]]
     broken = 0
     print(f"{'world':26s}{'statistic':36s}{'M':>4s}{'n':>6s}{'truth':>9s}{'given':>7s}{'covers':>8s}  ok")
-    for (world, statistic, members, examples), (given, held, studies, truth) in total.items():
+    for (world, statistic, members, examples), (given, held, count, truth) in total.items():
         if not given:
             continue
         low, high = promised(world, statistic)
@@ -293,7 +293,7 @@ def report(pool: ProcessPoolExecutor, studies: int) -> int:
         ok = share.high >= low and share.low <= high
         broken += not ok
         print(
-            f"{world:26s}{statistic:36s}{members:4d}{examples:6d}{truth:9.4f}{given / studies:7.2f}{held / given:8.3f}  {'yes' if ok else 'NO'}"
+            f"{world:26s}{statistic:36s}{members:4d}{examples:6d}{truth:9.4f}{given / count:7.2f}{held / given:8.3f}  {'yes' if ok else 'NO'}"
         )
     print(f"{broken} promises broken")
     return int(broken > 0)

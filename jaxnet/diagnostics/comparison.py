@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Num
+from numpy.typing import ArrayLike
 
 from ..errors import InputError
 from .decomposition import normalised, one_hot
@@ -14,12 +14,15 @@ from .two_way import DIFFERENCE, ERRORS, FEW, PAIRS, POSITIVE, RATE, SIGNED, Par
 from .votes import vote, vote_estimates
 
 
-def error_of(wrong: Num[np.ndarray, "members examples"], level: float = LEVEL) -> Estimate:
-    """The mean of losses of members on examples, for new members and new examples. Of booleans a rate."""
+def error_of(wrong: ArrayLike, level: float = LEVEL) -> Estimate:
+    """The mean of losses (members, examples), for new members and new examples; of booleans a rate."""
+    wrong = np.asarray(wrong)
+    if wrong.ndim != 2 or 0 in wrong.shape:
+        raise InputError(f"losses have shape {wrong.shape}; give (members, examples)")
     return interval(table(wrong, RATE if wrong.dtype == bool else POSITIVE), level, examples=ERRORS)
 
 
-def paired_difference(a: Num[np.ndarray, "members examples"], b: Num[np.ndarray, "members examples"], level: float = LEVEL) -> Estimate:
+def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estimate:
     """The mean loss of recipe a less that of b, on the same examples; member i of both may share its luck.
 
     a, b: the loss of each member on each example, or whether it is wrong. Where the recipes differ on fewer than 5
@@ -49,11 +52,7 @@ class EnsembleGain:
 
 
 def ensemble_gain(
-    predictions: Num[np.ndarray, "members examples *classes"],
-    labels: Num[np.ndarray, " examples"],
-    *,
-    loss: Literal["zero_one", "squared", "brier"] = "zero_one",
-    level: float = LEVEL,
+    predictions: ArrayLike, labels: ArrayLike, *, loss: Literal["zero_one", "squared", "brier"] | str = "zero_one", level: float = LEVEL
 ) -> EnsembleGain:
     """The error of M members one by one and together, for M new members and new examples.
 
@@ -63,6 +62,8 @@ def ensemble_gain(
     f, y = np.asarray(predictions), np.asarray(labels)
     if f.ndim not in (2, 3) or y.shape != f.shape[1:2] or 0 in f.shape:
         raise InputError(f"predictions have shape {f.shape} and labels {y.shape}; give (members, examples[, classes]) and (examples,)")
+    if loss not in ("zero_one", "squared", "brier"):
+        raise InputError(f"loss is {loss!r}; give one of zero_one, squared, brier")
     if loss == "zero_one":
         classes = f.shape[2] if f.ndim == 3 else int(max(f.max(), y.max())) + 1
         ids = f.argmax(2) if f.ndim == 3 else f
@@ -91,9 +92,7 @@ class ValidationCurve:
     tied: tuple[int, ...]
 
 
-def validation_curve(
-    training: Sequence[Num[np.ndarray, "members examples"]], validation: Sequence[Num[np.ndarray, "members examples"]], level: float = LEVEL
-) -> ValidationCurve:
+def validation_curve(training: Sequence[ArrayLike], validation: Sequence[ArrayLike], level: float = LEVEL) -> ValidationCurve:
     """Errors on training and validation set for each value of a hyperparameter, on the same examples for all of them.
 
     training, validation: for each value, whether each member is wrong on each example, or its loss.
@@ -104,12 +103,9 @@ def validation_curve(
         raise InputError(
             f"training errors of {len(training)} values, validation errors of {len(validation)}; give both, of at least one value"
         )
-    best = int(np.argmin([np.mean(wrong, dtype=np.float64) for wrong in validation]))
+    best = int(np.argmin([np.mean(np.asarray(wrong), dtype=np.float64) for wrong in validation]))
     one = 1 - (1 - level) / max(1, len(validation) - 1)
     tied = tuple(i for i, wrong in enumerate(validation) if i != best and not paired_difference(wrong, validation[best], one).low > 0)
     return ValidationCurve(
-        tuple(error_of(np.asarray(wrong), level) for wrong in training),
-        tuple(error_of(np.asarray(wrong), level) for wrong in validation),
-        best,
-        tied,
+        tuple(error_of(wrong, level) for wrong in training), tuple(error_of(wrong, level) for wrong in validation), best, tied
     )

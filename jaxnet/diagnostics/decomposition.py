@@ -4,10 +4,11 @@ Everything is measured against labels, so what is called bias contains the noise
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
+from numpy.typing import ArrayLike
 
 from ..errors import InputError
 from .intervals import LEVEL, Estimate
@@ -86,11 +87,11 @@ class Decomposition:
 
 
 def bias_variance_decomposition(
-    predictions: Num[np.ndarray, "members examples *classes"],
-    labels: Num[np.ndarray, " examples"],
+    predictions: ArrayLike,
+    labels: ArrayLike,
     *,
-    loss: Loss,
-    design: Design = "fresh",
+    loss: Loss | str,
+    design: Design | str = "fresh",
     parts: int | None = None,
     seen: Bool[np.ndarray, "members examples"] | None = None,
     level: float = LEVEL,
@@ -109,7 +110,7 @@ def bias_variance_decomposition(
         have not seen are dropped, and counted.
     Raises InputError for predictions and labels that cannot be such.
     """
-    f, y = _check(predictions, labels, loss, design, parts, seen)
+    f, y = _checked(predictions, labels, loss, design, parts, seen)
     dropped = 0
     if seen is not None:
         kept = (~seen).sum(0) >= UNSEEN
@@ -144,8 +145,8 @@ def bias_variance_decomposition(
             for name in ("bias", "variance")
         }
     return Decomposition(
-        kind=loss,
-        design=design,
+        kind=cast(Loss, loss),
+        design=cast(Design, design),
         loss=found["loss"],
         bias=found["bias"],
         variance=found["variance"],
@@ -173,12 +174,12 @@ class Difference:
 
 
 def paired_decomposition(
-    a: Num[np.ndarray, "members examples *classes"],
-    b: Num[np.ndarray, "members examples *classes"],
-    labels: Num[np.ndarray, " examples"],
+    a: ArrayLike,
+    b: ArrayLike,
+    labels: ArrayLike,
     *,
-    loss: Loss,
-    design: Design = "fresh",
+    loss: Loss | str,
+    design: Design | str = "fresh",
     parts: int | None = None,
     level: float = LEVEL,
 ) -> Difference:
@@ -188,7 +189,7 @@ def paired_decomposition(
     """
     if loss == "zero_one":
         raise InputError("differences of zero_one have no intervals; take zero_one_kohavi_wolpert")
-    (f, y), (g, _) = (_check(each, labels, loss, design, parts, None) for each in (a, b))
+    (f, y), (g, _) = (_checked(each, labels, loss, design, parts, None) for each in (a, b))
     if f.shape != g.shape:
         raise InputError(f"predictions have shapes {f.shape} and {g.shape}; give the same members and examples twice")
     classes = max(_classes(f, y), _classes(g, y))
@@ -211,7 +212,7 @@ class Piece(NamedTuple):
     """A statistic of a block of examples. plug_in: (examples,) of these members."""
 
     block: Block
-    plug_in: Float[np.ndarray, " examples"] | None = None
+    plug_in: Float[np.ndarray, " examples"] = np.zeros(0)
 
 
 class Values(NamedTuple):
@@ -236,7 +237,7 @@ def _blocks(members: int, examples: int, classes: int) -> list[slice]:
 def _values(
     f: Num[np.ndarray, "members examples *classes"],
     y: Num[np.ndarray, " examples"],
-    loss: Loss,
+    loss: Loss | str,
     classes: int,
     seen: Bool[np.ndarray, "members examples"] | None,
     parts: int | None,
@@ -273,7 +274,7 @@ def _quadratic(
     unseen: Bool[np.ndarray, "members examples"] | None,
 ) -> dict[str, Values]:
     """|f - y|^2 and its parts: bias |mean f - y|^2 - S^2 / M, variance S^2 = sum |f - mean f|^2 / (M - 1)."""
-    count = len(f) if unseen is None else unseen.sum(0).astype(np.float64)
+    count = _count(f, unseen)
     mean = f.mean(0) if unseen is None else np.einsum("mic,mi->ic", f, unseen) / count[:, None]
     deviation, error = f - mean, mean - y
     if unseen is not None:
@@ -301,10 +302,10 @@ def _cross_entropy(
 ) -> dict[str, Values]:
     """-log p(y) and its parts: bias -log of the normalised geometric mean, variance mean KL(that || p) = -log of its norm."""
     rows = np.arange(len(y))
-    count = len(log_p) if unseen is None else unseen.sum(0).astype(np.float64)
+    count = _count(log_p, unseen)
     loss = -log_p[:, rows, y]
     total = log_p.sum(0) if unseen is None else np.einsum("mic,mi->ic", log_p, unseen)
-    mean = total / (count if unseen is None else count[:, None])
+    mean = total / count[:, None]
     norm = _log_sum_exp(mean)
     bias, variance = norm - mean[rows, y], -norm
     mean_loss = loss.mean(0) if unseen is None else (loss * unseen).sum(0) / count
@@ -314,7 +315,7 @@ def _cross_entropy(
         return {"loss": Values(mean_loss, mean_loss, loss)} | {
             name: Values(nothing, plug_in, blank) for name, plug_in in (("bias", bias), ("variance", variance))
         }
-    without = (total - log_p) / ((count - 1) if unseen is None else (count - 1)[:, None])
+    without = (total - log_p) / (count - 1)[:, None]
     norm_without = _log_sum_exp(without)
     values = {"loss": Values(mean_loss, mean_loss, loss)}
     for name, plug_in, left in (("bias", bias, norm_without - without[:, rows, y]), ("variance", variance, -norm_without)):
@@ -324,8 +325,15 @@ def _cross_entropy(
     return values
 
 
+def _count(
+    f: Float[np.ndarray, "members examples classes"], unseen: Bool[np.ndarray, "members examples"] | None
+) -> Float[np.ndarray, " examples"]:
+    """Members that speak of each example."""
+    return np.full(f.shape[1], float(len(f))) if unseen is None else unseen.sum(0).astype(np.float64)
+
+
 def _pseudo(
-    count: int | Float[np.ndarray, " examples"], all_: Float[np.ndarray, " examples"], without: Float[np.ndarray, "members examples"]
+    count: Float[np.ndarray, " examples"], all_: Float[np.ndarray, " examples"], without: Float[np.ndarray, "members examples"]
 ) -> Float[np.ndarray, "members examples"]:
     """M g - (M-1) g(-m)."""
     if np.min(count) < 3:  # two members, or one, leave nothing to vary
@@ -350,8 +358,8 @@ def one_hot(classes: Int[np.ndarray, "*any"], count: int) -> Float[np.ndarray, "
     return (classes[..., None] == np.arange(count)).astype(np.float64)
 
 
-def _check(
-    predictions: np.ndarray, labels: np.ndarray, loss: str, design: str, parts: int | None, seen: np.ndarray | None
+def _checked(
+    predictions: ArrayLike, labels: ArrayLike, loss: str, design: str, parts: int | None, seen: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predictions and labels as the loss wants them."""
     f, y = np.asarray(predictions), np.asarray(labels)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from ..errors import InputError
 from .decomposition import normalised, one_hot
@@ -32,8 +33,8 @@ class SampleAndSeed:
 
 
 def sample_and_seed_variance(
-    predictions: Num[np.ndarray, "samples seeds examples *classes"],
-    labels: Num[np.ndarray, " examples"],
+    predictions: ArrayLike,
+    labels: ArrayLike,
     *,
     loss: Literal["squared", "brier", "zero_one_kohavi_wolpert"],
     same_seeds: bool = False,

@@ -203,7 +203,8 @@ def around(estimate: float, below: float, above: float, within: tuple[float, flo
         return Estimate(estimate, low + (estimate - low) / down, low + (estimate - low) * up)
     odds, slope = (estimate - low) / (high - estimate), (high - low) / ((estimate - low) * (high - estimate))
     down, up = (math.exp(min(reach * slope, 700.0)) for reach in (below, above))
-    return Estimate(estimate, *(low + (high - low) * o / (1 + o) for o in (odds / down, odds * up)))
+    lower, upper = (low + (high - low) * o / (1 + o) for o in (odds / down, odds * up))
+    return Estimate(estimate, lower, upper)
 
 
 def _reach(given: TwoWay, level: float) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from ..run import Row
 TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"  # of Okabe & Ito 2008: told apart with any colour vision
 PARTS = {"train": "training set", "validation": "validation set", "test": "test set", "use": "where it is used"}
 DPI = 110
+MOST_TICKS = 12
 DECADES = 30  # times that the largest value is the smallest, above which an axis is logarithmic
 
 
@@ -107,10 +108,11 @@ def diagnosis(found: Diagnosis, path: Path) -> None:
             sizes = [getattr(parts, name) for parts in partitions]
             axes[1].plot(n, [percent * size.estimate for size in sizes], color=color, marker=marker, markersize=5, label=words)
             for where, size in zip(n, sizes, strict=True):
-                _dot(axes[1], where, size, color, percent)
+                _dot(axes[1], where * (1.015 if name == "bias" else 1 / 1.015), size, color, percent)
         axes[1].set_xscale("log")
         axes[1].set_xticks(n, [f"{each:,}" for each in n])
         axes[1].xaxis.set_minor_formatter(NullFormatter())
+        axes[1].tick_params(axis="x", which="minor", length=0)
         axes[1].set_xlim(min(n) / 1.3, max(n) * 1.3)
         axes[1].set_ylim(bottom=0)
         axes[1].set_title("trained on disjoint parts of the training set", fontsize=10)
@@ -146,6 +148,10 @@ def decomposition(
         axes.fill_between(places, low, high, color=color, alpha=0.18, linewidth=0)
     if log:
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    if len(places) <= MOST_TICKS:
+        axes.set_xticks(places, [f"{place:,g}" for place in places])
+        axes.tick_params(axis="x", which="minor", length=0)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     _plain(axes, x, unit)
