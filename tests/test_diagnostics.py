@@ -1,6 +1,5 @@
 """Intervals against published tables, SciPy and simulation; the verdict rule against simulation."""
 
-import functools
 import math
 
 import numpy as np
@@ -84,12 +83,9 @@ def test_differences_cover(p, q, n):
 
 
 def ladder(train, validation, test, **options):
-    """The ladder of (wrong, of) pairs."""
-
-    def at(pair):
-        return functools.partial(lambda level, pair: exact(*pair, level), pair=pair)
-
-    return error_ladder(at(train), None if validation is None else at(validation), at(test), **options)
+    """The ladder of one network from (wrong, of) pairs."""
+    pairs = {"train": train, "validation": validation, "test": test}
+    return error_ladder({name: np.arange(pair[1]) < pair[0] for name, pair in pairs.items() if pair is not None}, **options)
 
 
 VERDICTS = [
@@ -147,8 +143,8 @@ def test_bad_targets_are_refused(options, message):
 
 
 def test_a_diverged_network_is_inconclusive():
-    broken = lambda level: Estimate(math.nan)  # noqa: E731
-    assert error_ladder(broken, None, broken).verdict.startswith("inconclusive: an error is not a finite number")
+    broken = np.full(50, math.nan)
+    assert error_ladder({"train": broken, "test": broken}).verdict.startswith("inconclusive: an error is not a finite number")
 
 
 def test_an_estimate_is_its_number_and_its_words():

@@ -22,6 +22,7 @@ from jaxnet.diagnostics.decomposition import Loss
 from jaxnet.diagnostics.two_way import ERRORS, MEMBERS, PAIRS, RATE, contrast, interval, table
 
 CLASSES = 4
+SMALLER = 0.7  # times the margins, of the worse recipe of a pair
 SIZES = ((16, 200), (32, 500), (64, 2000))
 HEAVY = ((16, 1000), (32, 2000), (64, 4000))  # of cross-entropy
 PARTS, REPEATS, POOL = 4, 4, 400
@@ -94,19 +95,20 @@ def statistics(world: World, log_p: np.ndarray, losses: Sequence[Loss]) -> Itera
                 yield f"{loss}: {name}", getattr(found, name)
 
 
-def truths(world: World, members: int) -> dict[str, float]:
+def truths(world: World, members: int, many: int = 4000, votes: int = 200) -> dict[str, float]:
     """What the estimates are of. Examples on a fine grid, and members drawn in their thousands."""
     rng, grid = np.random.default_rng(9), 1000
     margins = world_margins(world, (np.arange(grid) + 0.5) / grid)
-    many = 4000
     log_p = log_probabilities(world, qualities(world, (rng.permutation(many) + 0.5) / many), margins, rng)
     truth = {name: value.estimate for name, value in statistics(world, log_p, (*LIGHT[:3], "cross_entropy"))}
-    votes = []
-    for _ in range(200):
+    again = log_probabilities(world, qualities(world, (rng.permutation(many) + 0.5) / many), SMALLER * margins, rng)
+    truth["worse"] = float((again.argmax(-1) != 0).mean()) - truth["zero_one_kohavi_wolpert: loss"]
+    drawn = []
+    for _ in range(votes):
         draw = log_probabilities(world, qualities(world, rng.random(members)), margins, rng)
         vote = bias_variance_decomposition(draw, np.zeros(grid, np.int64), loss="zero_one")
-        votes.append([vote.bias.estimate, vote.variance.estimate, vote.net_variance.estimate if vote.net_variance else 0.0])
-    return truth | dict(zip(("zero_one: bias", "zero_one: variance", "zero_one: net_variance"), np.mean(votes, 0), strict=True))
+        drawn.append([vote.bias.estimate, vote.variance.estimate, vote.net_variance.estimate if vote.net_variance else 0.0])
+    return truth | dict(zip(("zero_one: bias", "zero_one: variance", "zero_one: net_variance"), np.mean(drawn, 0), strict=True))
 
 
 Key = tuple[str, str, int, int]  # world, statistic, members, examples
@@ -121,28 +123,35 @@ def note(counts: Counts, key: Key, found: Estimate, truth: float) -> None:
     row[2] += 1
 
 
+def worse(world: World, wrong: np.ndarray, margins: np.ndarray, rng: np.random.Generator) -> Estimate:
+    """What a recipe with smaller margins errs more often on the same examples."""
+    other = log_probabilities(world, qualities(world, rng.random(len(wrong))), SMALLER * margins, rng)
+    return paired_difference(other.argmax(-1) != 0, wrong)
+
+
 def study_smallest(name: str, studies: int, seed: int, truth: dict[str, float]) -> Counts:
     """Studies of errors, and of their differences, of the fewest members and examples."""
     world, rng, counts = WORLDS[name], np.random.default_rng([seed, 5]), Counts()
     for _ in range(studies):
         wrong = crossed(world, MEMBERS, ERRORS, rng).argmax(-1) != 0
         note(counts, (name, "error", MEMBERS, ERRORS), error_of(wrong), truth["zero_one_kohavi_wolpert: loss"])
-        quality, margins = qualities(world, rng.random(PAIRS)), world_margins(world, rng.random(ERRORS))
-        a, b = (log_probabilities(world, quality, margins, rng).argmax(-1) != 0 for _ in range(2))
-        note(counts, (name, "paired difference", PAIRS, ERRORS), paired_difference(a, b), 0.0)
+        margins = world_margins(world, rng.random(ERRORS))
+        a = log_probabilities(world, qualities(world, rng.random(PAIRS)), margins, rng).argmax(-1) != 0
+        note(counts, (name, "paired difference", PAIRS, ERRORS), worse(world, a, margins, rng), truth["worse"])
     return counts
 
 
-def study_samples(samples: int, examples: int, studies: int, seed: int) -> Counts:
-    """Studies of four seeds on each of some samples. Their variances are known: 0.5^2 + 0.3^2 and 0.8^2 + 0.2^2."""
+def study_samples(shared: float, samples: int, examples: int, studies: int, seed: int) -> Counts:
+    """Studies of four seeds on each of some samples, with variances 0.25 and 0.64, and more that all examples share."""
     rng, counts = np.random.default_rng([seed, 6]), Counts()
-    truth = {"loss": 1.0 + 0.34 + 0.68, "bias": 1.0, "sample": 0.34, "seed": 0.68}
+    name = "samples x seeds" + (", skewed" if shared else "")
+    truth = {"loss": 1.89 + 2 * shared**2, "bias": 1.0, "sample": 0.25 + shared**2, "seed": 0.64 + shared**2}
     for _ in range(studies):
-        sample = 0.5 * rng.standard_normal((samples, 1, examples)) + 0.3 * rng.standard_normal((samples, 1, 1))
-        seeds = 0.8 * rng.standard_normal((samples, 4, examples)) + 0.2 * rng.standard_normal((samples, 4, 1))
+        sample = 0.5 * rng.standard_normal((samples, 1, examples)) + shared * rng.standard_normal((samples, 1, 1))
+        seeds = 0.8 * rng.standard_normal((samples, 4, examples)) + shared * rng.standard_normal((samples, 4, 1))
         found = sample_and_seed_variance(rng.standard_normal(examples) + sample + seeds, np.zeros(examples), loss="squared")
         for part, value in truth.items():
-            note(counts, ("samples x seeds", f"squared: {part}", samples, examples), getattr(found, part), value)
+            note(counts, (name, f"squared: {part}", samples, examples), getattr(found, part), value)
     return counts
 
 
@@ -160,8 +169,8 @@ def study_crossed(name: str, members: int, examples: int, studies: int, seed: in
         # Two recipes of the same members' luck on the same examples, and a gap between two sets of examples.
         quality = qualities(world, rng.random(members))
         first, second = (world_margins(world, rng.random(examples)) for _ in range(2))
-        a, b, c = (log_probabilities(world, quality, margin, rng).argmax(-1) != 0 for margin in (first, first, second))
-        note(counts, (name, "paired difference", members, examples), paired_difference(a, b), 0.0)
+        a, c = (log_probabilities(world, quality, margin, rng).argmax(-1) != 0 for margin in (first, second))
+        note(counts, (name, "paired difference", members, examples), worse(world, a, first, rng), truth["worse"])
         gap = contrast({"a": table(a, RATE), "c": table(c, RATE)}, {"a": 1.0, "c": -1.0})
         note(counts, (name, "gap", members, examples), interval(gap), 0.0)
         seen = rng.random((members, examples)) < 0.632
@@ -273,7 +282,12 @@ def report(pool: ProcessPoolExecutor, studies: int) -> int:
         (study_crossed, (name, *size, each, s, truth[name, size[0]])) for name in WORLDS for size in (*SIZES, *HEAVY) for s in range(pieces)
     ]
     jobs += [(study_smallest, (name, each, s, truth[name, 16])) for name in WORLDS for s in range(pieces)]
-    jobs += [(study_samples, (samples, n, each, s)) for samples, n in ((8, 200), (16, 500), (32, 2000)) for s in range(pieces)]
+    jobs += [
+        (study_samples, (shared, samples, n, each, s))
+        for shared in (0.0, 0.3)
+        for samples, n in ((8, 200), (16, 500), (32, 2000))
+        for s in range(pieces)
+    ]
     of_pool = dict(zip(POOLS, pool.map(pool_truths, POOLS), strict=True))
     jobs += [
         (study_pool, (name, examples, each, s, of_pool[name])) for name in POOLS for examples in (200, 500, 2000) for s in range(pieces)

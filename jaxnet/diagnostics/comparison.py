@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from ..errors import InputError
 from .decomposition import normalised, one_hot
 from .intervals import LEVEL, Estimate
-from .two_way import DIFFERENCE, ERRORS, FEW, PAIRS, POSITIVE, RATE, SIGNED, Part, block, interval, table, two_way
+from .two_way import DIFFERENCE, ERRORS, FEW, PAIRS, POSITIVE, RATE, SIGNED, block, exact_limits, interval, table, two_way
 from .votes import vote, vote_estimates
 
 
@@ -36,7 +36,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estim
     shares = np.abs(differences.mean(0))
     found = interval(given, level, members=PAIRS, examples=ERRORS)
     if found.refused is None and a.dtype == b.dtype == bool and shares.sum() < FEW:
-        reach = Part(1.0, float(shares.mean()), a.shape[1], 0.0, 0.0, 0.0, RATE).limits(level)[1]
+        reach = exact_limits(float(shares.mean()), a.shape[1], RATE, level)[1]
         return Estimate(found.estimate, min(found.low, -reach), max(found.high, reach))
     return found
 

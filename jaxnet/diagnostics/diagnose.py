@@ -179,7 +179,8 @@ def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, plan: Plan
     )
     if jax.default_backend() != "cpu":
         return words
-    return f"{words}, roughly {max(1, round(operations / CORE / plan.devices)):,} s on {plan.devices} CPU device{'s' * (plan.devices > 1)} once compiled"
+    seconds = max(1, round(operations / CORE / plan.devices))
+    return f"{words}, roughly {seconds:,} s on {plan.devices} CPU device{'s' * (plan.devices > 1)} once compiled"
 
 
 def _train(
@@ -241,7 +242,9 @@ def _fewer(needs: Needs, trained: Sequence[tuple[Needs, Population]], seconds: f
     words = f"to keep within {seconds:g} s, {total} networks were trained of {needs.total}, {wholes} of {needs.wholes} on all examples"
     if wholes < MEMBERS:
         return [f"{words}; below {MEMBERS} there are no intervals"]
-    return [f"{words}: what varies with the network is known {math.sqrt(needs.wholes / wholes):.1f} times less precisely"]
+    if wholes < needs.wholes:
+        return [f"{words}: what varies with the network is known {math.sqrt(needs.wholes / wholes):.1f} times less precisely"]
+    return [f"{words}: bias and variance are taken apart less precisely, or not at all"]
 
 
 def _held_out(splits: Splits) -> Dataset:
@@ -289,7 +292,7 @@ def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Popula
     wholes, quarters = np.flatnonzero((kinds == 1) & fine), np.flatnonzero((kinds == QUARTERS) & fine)
     nothing = np.full((0, *kept[0].shape), 0.0, kept[0].dtype)
     return Found(
-        errors={name: errors[wholes, place] for name, place in places.items()},
+        errors={name: errors[wholes, place] if len(wholes) else np.full((1, len(y[name])), np.nan) for name, place in places.items()},
         held_out=np.stack([kept[i] for i in wholes]) if len(wholes) else nothing,
         partitions=groups,
         unseen=errors[quarters, places["train"]],
@@ -328,7 +331,7 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
     counted = (~found.seen).sum(0) > 1
     unseen = two_way([block(found.unseen[:, counted].astype(np.float64), seen=found.seen[:, counted])], RATE)
     size = interval(contrast({"train": unseen, "validation": table(found.new, RATE)}, {"train": 1.0, "validation": -1.0}), examples=ERRORS)
-    words = f"on training examples they did not see, networks disagree with the label more often than on validation examples, by {percent(size)}"
+    words = f"on training examples they did not see, networks contradict the label more often than on validation ones, by {percent(size)}"
     return [finding("label noise", size, bool(size.low > tolerance), words)]
 
 

@@ -164,11 +164,8 @@ def diagnosis_of(
 
     decompositions = []
     ensemble = None
-    members = (
-        1
-        if held_out.predictions.ndim == held_out.labels.ndim + (held_out.predictions.dtype.kind == "f" and not regression)
-        else len(held_out.predictions)
-    )
+    scores = held_out.predictions.ndim - held_out.labels.ndim - (held_out.predictions.dtype.kind == "f" and not regression)
+    members = 1 if scores == 0 else len(held_out.predictions)
     if members > 1:
         found = bias_variance_decomposition(scaled(held_out.predictions), y, loss=kind, design="seeds")
         decompositions.append(_without_arrays(found, training))
@@ -257,12 +254,12 @@ def _lines(d: Diagnosis) -> list[str]:
     claimed = [finding for finding in d.findings if finding.claimed]
     first = next((finding for finding in claimed if finding.code in STEPS), next(iter(claimed), None))
     if first is not None:
-        lines.append("try next: " + "; ".join(remedy.words for remedy in first.remedies[:3]))
+        lines.append(fill("try next: " + "; ".join(remedy.words for remedy in first.remedies[:3]), WIDTH, subsequent_indent="  "))
     return lines
 
 
 def _row(words: str, size: Estimate) -> str:
-    return f"  {words:<58}{_number(size)}"
+    return f"  {words:<54}{_number(size)}"
 
 
 def _number(estimate: Estimate) -> str:

@@ -49,13 +49,13 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
         MORE_DATA,
         Remedy("Recipe", "weight_decay", "set", 1e-2, "regularize: weight decay"),
         Remedy("Recipe", "dropout", "set", 0.2, "regularize: dropout"),
-        Remedy("Recipe", "augmentation", "set", "shift=2, rotate=10", "change the training examples a little each time they are seen"),
+        Remedy("Recipe", "augmentation", "set", "shift=2, rotate=10", "change training examples a little each time they are seen"),
         Remedy("Recipe", "patience", "set", 5, "stop early"),
         Remedy("Model", "hidden", "multiply", 0.5, "make the network smaller"),
     ),
     "mismatch": (
         Remedy("Splits", "train", "add", "like those where it is used", "add training examples from where the network is used"),
-        Remedy("Splits", "validation", "set", "like those where it is used", "choose with validation examples from where the network is used"),
+        Remedy("Splits", "validation", "set", "like those where it is used", "choose with examples from where the network is used"),
         Remedy("Recipe", "augmentation", "set", "like the difference", "change training examples the way those differ"),
     ),
     "label noise": (

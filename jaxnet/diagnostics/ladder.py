@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Num
+from numpy.typing import ArrayLike
 
 from ..errors import InputError
 from .findings import Finding, finding, percent
@@ -42,7 +42,7 @@ class Ladder:
     errors: dict[str, Estimate]
 
 
-def error_ladder(errors: Mapping[str, Num[np.ndarray, "..."]], *, target_error: float = 0.0, tolerance: float = 0.02) -> Ladder:
+def error_ladder(errors: Mapping[str, ArrayLike], *, target_error: float = 0.0, tolerance: float = 0.02) -> Ladder:
     """The verdict from errors on disjoint sets of examples.
 
     errors: of train, validation (if there is one), test and, labelled examples from there given, use: whether each example

@@ -12,7 +12,7 @@ from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 
 from .intervals import LEVEL, Estimate
 
@@ -22,7 +22,7 @@ ERRORS = 100  # the fewest examples for the interval of an error
 EXAMPLES = 200  # the fewest for those of bias and variance
 HEAVY = 1000  # the fewest for the mean of a loss without an upper bound
 FEW = 5  # examples that make a rate; with fewer the t interval does not hold
-CARRIED = 20  # examples that carry a mean without an upper bound; of fewer the one not seen yet may be the largest
+CARRIED = 5  # examples that carry a mean without an upper bound; of fewer the one not seen yet may be the largest
 RATE = (0.0, 1.0)
 POSITIVE = (0.0, math.inf)
 SIGNED = (-math.inf, math.inf)
@@ -43,7 +43,8 @@ class Block(NamedTuple):
 class Part(NamedTuple):
     """What a sum takes from one table. weight: in the sum. within: the range of its values.
 
-    own, both: B and AB. carried: how many examples carry its mean, the square of the sum over the sum of squares.
+    own, both: B and AB. freedom: degrees of freedom of B, fewer where few examples make most of it. carried: how many
+    examples carry the mean, the square of the sum over the sum of squares.
     """
 
     weight: float
@@ -51,22 +52,18 @@ class Part(NamedTuple):
     examples: int
     carried: float
     own: float
+    freedom: float
     both: float
     within: tuple[float, float]
 
     @property
     def few(self) -> bool:
         """Whether it is a rate that a handful of examples make."""
-        low, high = self.within
-        return math.isfinite(high - low) and self.examples * min(self.mean - low, high - self.mean) < FEW * (high - low)
+        return is_few(self.mean, self.examples, self.within)
 
     def limits(self, level: float) -> tuple[float, float]:
-        """Of a rate that a handful of examples make: exact ones on its examples where it is far from, and its bound where it is near."""
-        low, high = self.within
-        share = (self.mean - low) / (high - low)
-        if share > 0.5:
-            return low + (high - low) * (1 - _most(1 - share, self.examples, level)), high
-        return low, low + (high - low) * _most(share, self.examples, level)
+        """Of such a rate."""
+        return exact_limits(self.mean, self.examples, self.within, level)
 
 
 @dataclass(frozen=True)
@@ -135,14 +132,15 @@ def two_way(blocks: Sequence[Block], within: tuple[float, float] = POSITIVE, *, 
         examples=n,
         carried=float(np.sum(np.abs(columns))) ** 2 / power if power > 0 else 0.0,
         own=float(np.var(columns, ddof=1)) / n if n > 1 else math.nan,
+        freedom=_freedom(columns),
         both=(m - 1) / m * interaction / (n * max(1, n - 1)),
         within=within,
     )
     return TwoWay(mean, rows, (part,), partition)
 
 
-def table(values: Float[np.ndarray, "members examples"], within: tuple[float, float] = POSITIVE) -> TwoWay:
-    """Of a value for each member and example, such as its loss."""
+def table(values: Shaped[np.ndarray, "members examples"], within: tuple[float, float] = POSITIVE) -> TwoWay:
+    """Of a value for each member and example: its loss, or whether it is wrong."""
     return two_way([block(np.asarray(values, np.float64))], within)
 
 
@@ -217,7 +215,7 @@ def _reach(given: TwoWay, level: float) -> tuple[float, float]:
     variance = max(between + sum(own) - sum(both), between, sum(own))
     scatter = between**2 / freedom
     for part, b, ab in zip(given.parts, own, both, strict=True):
-        scatter += b**2 / (part.examples - 1) + ab**2 / ((given.members - 1) * (part.examples - 1))
+        scatter += b**2 / part.freedom + ab**2 / ((given.members - 1) * (part.examples - 1))
     t = float(stdtrit(variance**2 / scatter, (1 + level) / 2)) if scatter > 0 else 0.0
     if not any(part.few for part in given.parts):
         return t * math.sqrt(variance), t * math.sqrt(variance)
@@ -232,9 +230,32 @@ def _reach(given: TwoWay, level: float) -> tuple[float, float]:
     return math.sqrt(below), math.sqrt(above)
 
 
-def _most(share: float, examples: int, level: float) -> float:
-    """The exact upper limit of a binomial share (Clopper & Pearson 1934), of a count that need not be whole."""
+def _freedom(columns: Float[np.ndarray, " examples"]) -> float:
+    """Those of the variance of values of this kurtosis: 2 Var(s^2) / s^4 inverted (Cramér 1946, eq. 27.4.2); n - 1 of normal ones."""
+    n = len(columns)
+    squares = (columns - columns.mean()) ** 2
+    variance = float(squares.mean())
+    if n < 4 or variance == 0:
+        return max(1.0, n - 1.0)
+    kurtosis = float((squares**2).mean()) / variance**2
+    return max(1.0, min(n - 1.0, 2 * n / (kurtosis - (n - 3) / (n - 1))))
+
+
+def is_few(mean: float, examples: int, within: tuple[float, float]) -> bool:
+    """Whether a handful of examples make the mean of values within a finite range, or what it lacks of their bound."""
+    low, high = within
+    return math.isfinite(high - low) and examples * min(mean - low, high - mean) < FEW * (high - low)
+
+
+def exact_limits(mean: float, examples: int, within: tuple[float, float], level: float) -> tuple[float, float]:
+    """Limits of such a mean: exact binomial ones (Clopper & Pearson 1934) on the far side, the bound itself on the near one.
+
+    Values inside the range vary less than those at its ends, of which the binomial is.
+    """
     from scipy.special import betaincinv
 
-    count = max(0.0, share * examples)
-    return float(betaincinv(count + 1, max(examples - count, 1e-9), (1 + level) / 2))
+    low, high = within
+    near = min(mean - low, high - mean) / (high - low)
+    count = max(0.0, near * examples)
+    reach = (high - low) * float(betaincinv(count + 1, max(examples - count, 1e-9), (1 + level) / 2))
+    return (low, low + reach) if mean - low < high - mean else (high - reach, high)

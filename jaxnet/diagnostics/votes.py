@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from .intervals import Estimate
-from .two_way import DIFFERENCE, EXAMPLES, FEW, MEMBERS, RATE, Part, around
+from .two_way import DIFFERENCE, EXAMPLES, FEW, MEMBERS, RATE, around, exact_limits, is_few
 
 DRAWS = 200
 NAMES = ("bias", "variance", "net_variance", "unbiased_variance", "biased_variance")
@@ -95,9 +95,8 @@ def _estimate(
     if refused is not None:
         return Estimate(mean, refused=refused)
     own = float(values.var(ddof=1)) / n
-    part = Part(1.0, mean, n, float(n), own, 0.0, within)
-    if part.few:
-        low, high = part.limits(level)
+    if is_few(mean, n, within):
+        low, high = exact_limits(mean, n, within, level)
         return Estimate(mean, min(low, mean), max(high, mean))
     between = max(0.0, float(sums.var(ddof=1)) - drawn) / n**2
     variance = own + between
@@ -110,8 +109,6 @@ def _estimate(
         if 0 < mean < 1:
             found = Estimate(mean, found.low, max(found.high, around(mean, reach, reach, RATE).high))
         if np.abs(values).sum() < FEW:
-            least, most = (
-                Part(1.0, float(side.mean()), n, 0.0, 0.0, 0.0, RATE).limits(level)[1] for side in ((-values).clip(0), values.clip(0))
-            )
+            least, most = (exact_limits(float(side.mean()), n, RATE, level)[1] for side in ((-values).clip(0), values.clip(0)))
             found = Estimate(mean, min(found.low, -least), max(found.high, most))
     return found

@@ -1,0 +1,397 @@
+"""The ladder of members, the diagnosis and its words; patients whose trouble is known; intervals that cover."""
+
+import json
+import logging
+import math
+
+import jax
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import LinearRegression
+
+import jaxnet
+from experiments.benchmarks import coverage, patients
+from jaxnet.diagnostics import Diagnosis, ensemble_gain, error_ladder, error_of, exact, mean, paired_difference, validation_curve, wilson
+from jaxnet.diagnostics.two_way import POSITIVE, RATE, contrast, interval, table
+from jaxnet.errors import InputError
+
+
+def members(rates, sizes, count=16, seed=0, spread=1.0):
+    """Whether members err, by part, at these rates; difficult examples are so for most of them."""
+    rng = np.random.default_rng(seed)
+    errors = {}
+    for name, rate, n in zip(("train", "validation", "test"), rates, sizes, strict=True):
+        difficulty = rng.beta(spread * rate, spread * (1 - rate), n) if rate else np.zeros(n)
+        errors[name] = rng.random((count, n)) < difficulty
+    return errors
+
+
+VERDICTS = [
+    ((0.30, 0.31, 0.31), "high bias: "),
+    ((0.0, 0.2, 0.2), "high variance: "),
+    ((0.0, 0.002, 0.3), "mismatch: "),
+    ((0.0, 0.003, 0.003), "good enough: "),
+    ((0.0, 0.016, 0.02), "inconclusive: "),
+]
+
+
+@pytest.mark.parametrize(("rates", "verdict"), VERDICTS)
+def test_the_verdict_on_a_recipe(rates, verdict):
+    found = error_ladder(members(rates, (2000, 800, 800)))
+    assert found.verdict.startswith(verdict), found.verdict
+    assert set(found.errors) == {"train", "validation", "test"}
+    assert [f.size.estimate for f in found.findings] == sorted((f.size.estimate for f in found.findings), reverse=True)
+
+
+def test_what_would_settle_it_is_said():
+    few = error_ladder(members((0.0, 0.02, 0.05), (500, 300, 50)))
+    assert few.verdict == "inconclusive: 50 examples are too few for an interval; at least 100 are needed"
+    alone = error_ladder(members((0.0, 0.05, 0.05), (500, 300, 300), count=4))
+    assert alone.verdict == "inconclusive: 4 members are too few for an interval; at least 16 are needed"
+    assert "times as many examples would settle it" in error_ladder(members((0.0, 0.01, 0.015), (2000, 400, 400))).verdict
+
+
+def test_labelled_examples_from_the_place_of_use_decide_on_mismatch():
+    errors = members((0.0, 0.003, 0.003), (2000, 800, 800))
+    errors["use"] = members((0.0, 0.0, 0.3), (1, 1, 800), seed=1)["test"]
+    assert error_ladder(errors).verdict.startswith("mismatch: ")
+
+
+def test_one_member_is_one_network_and_wilson_speaks_for_it():
+    wrong = np.arange(300) < 12
+    found = error_ladder({"train": wrong, "test": wrong})
+    assert found.errors["train"] == exact(12, 300)
+    assert wilson(12, 300).low < found.errors["train"].estimate
+
+
+@pytest.mark.parametrize("parts", [{"train": np.zeros(5)}, {"test": np.zeros(5)}, {"train": np.zeros((3, 5)), "test": np.zeros((2, 5))}])
+def test_parts_that_do_not_fit_are_refused(parts):
+    with pytest.raises(InputError, match="give"):
+        error_ladder(parts)
+
+
+def test_claims_are_rare_where_every_effect_is_at_the_tolerance():
+    """At most 7% of studies claim anything (the benchmark has 1,000 studies, this has 200: 99.9% binomial limit)."""
+    rng = np.random.default_rng(5)
+    claims = 0
+    for _ in range(200):
+        found = error_ladder(patients.at_tolerance(rng, 16, (1000, 300, 400)), tolerance=patients.TOLERANCE)
+        claims += any(f.claimed for f in found.findings) or found.verdict.startswith("good")
+    assert exact(claims, 200, 0.998).low < 0.07
+
+
+# Two-way intervals
+
+
+def test_interval_of_independent_cells_is_students():
+    """Without anything that members or examples share, A, B and AB are one variance."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(3, 1, (200, 300))
+    found = interval(table(values, (-math.inf, math.inf)))
+    half = (found.high - found.low) / 2
+    assert half == pytest.approx(1.96 / math.sqrt(values.size), rel=0.25)
+
+
+def test_variance_components_are_the_anova_estimates():
+    """By hand: A + B - AB from the mean squares of a two-way table (Searle, Casella & McCulloch 1992, section 4.4)."""
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(6, 1)) + rng.normal(size=(1, 50)) + rng.normal(size=(6, 50))
+    given = table(values)
+    rows, columns, grand = values.mean(1, keepdims=True), values.mean(0), values.mean()
+    interaction = ((values - rows - columns + grand) ** 2).sum() / (5 * 49 * 6 * 50)
+    assert given.members_variance()[0] == pytest.approx(rows.var(ddof=1) / 6)
+    assert given.parts[0].own == pytest.approx(columns.var(ddof=1) / 50)
+    assert given.parts[0].both == pytest.approx(interaction)
+
+
+def test_degrees_of_freedom_follow_the_kurtosis():
+    """Of normal columns n - 1; of a rate p about 2 n p / (1 - p), from Var(s^2) of a binomial."""
+    rng = np.random.default_rng(2)
+    normal = table(np.tile(rng.normal(5, 1, 4000), (3, 1))).parts[0]
+    assert normal.freedom == pytest.approx(4000, rel=0.1)
+    rare = table(np.tile((np.arange(4000) < 40).astype(float), (3, 1)), RATE).parts[0]
+    assert rare.freedom == pytest.approx(2 * 4000 * 0.01, rel=0.05)
+
+
+def test_few_errors_have_an_exact_upper_limit():
+    wrong = np.zeros((16, 400), bool)
+    wrong[:, :2] = True
+    found = error_of(wrong)
+    assert (found.low, found.high) == pytest.approx((0, exact(2, 400).high), abs=1e-9)
+    assert error_of(~wrong).high == 1
+    assert error_of(~wrong).low == pytest.approx(1 - exact(2, 400).high)
+    # A sum takes them over: the gap to a part without errors.
+    parts = {"a": table(wrong, RATE), "b": table(np.zeros((16, 400), bool), RATE)}
+    gap = interval(contrast(parts, {"a": 1.0, "b": -1.0}), examples=100)
+    assert gap.high >= found.high - 1e-12
+    assert gap.low <= -exact(0, 400).high + gap.estimate + 1e-3
+
+
+def test_a_mean_that_few_examples_carry_is_refused():
+    losses = np.full((16, 500), 1e-6)
+    losses[:, 0] = 100.0
+    assert "1 of 500 examples carry nearly all of it" in interval(table(losses, POSITIVE)).refused
+
+
+@pytest.mark.parametrize("world", ["easy", "skewed members"])
+def test_intervals_cover(world):
+    """A smaller version of experiments.benchmarks.coverage: 150 studies of the smallest size."""
+    truth = coverage.truths(coverage.WORLDS[world], 16, many=1000, votes=60)
+    counts = coverage.study_crossed(world, 16, 200, 150, 0, truth) | coverage.study_smallest(world, 150, 0, truth)
+    assert len(counts) > 12
+    for (_, statistic, *_), (given, held, _, _) in counts.items():
+        if not given:
+            assert statistic.startswith("out of bag")  # too many examples were seen by nearly all
+            continue
+        low, high = coverage.promised(world, statistic)
+        share = exact(int(held), int(given), 0.999)
+        assert share.high >= low, statistic
+        assert share.low <= high, statistic
+
+
+def test_partitions_cover_a_new_pool():
+    counts = coverage.study_pool("ridge regression", 200, 300, 0, coverage.pool_truths("ridge regression"))
+    for (_, statistic, *_), (given, held, _, _) in counts.items():
+        assert exact(int(held), int(given), 0.999).high >= 0.93, statistic
+
+
+# Comparisons
+
+
+def test_a_paired_difference_is_that_of_the_means():
+    rng = np.random.default_rng(3)
+    a, b = rng.random((8, 500)) < 0.3, rng.random((8, 500)) < 0.2
+    found = paired_difference(a, b)
+    assert found.estimate == pytest.approx(a.mean() - b.mean())
+    assert found.low > 0
+    same = paired_difference(a, a)
+    assert same.estimate == 0
+    assert same.high == pytest.approx(exact(0, 500).high)
+    with pytest.raises(InputError, match="same members"):
+        paired_difference(a, b[:, :9])
+
+
+def test_ensemble_gain_of_a_vote_by_hand():
+    ids = np.array([[0, 1, 1], [0, 1, 0], [1, 1, 0]])
+    found = ensemble_gain(ids, np.array([0, 0, 0]))
+    assert found.member.estimate == pytest.approx(5 / 9)
+    assert found.ensemble.estimate == pytest.approx(1 / 3)
+    assert found.gain.estimate == pytest.approx(5 / 9 - 1 / 3)
+    p = np.log(np.array([[[0.9, 0.1]], [[0.4, 0.6]], [[0.4, 0.6]]]))  # the vote is for 1, the mean probability for 0
+    assert ensemble_gain(p, np.array([0])).ensemble.estimate == 0
+    brier = ensemble_gain(p, np.array([0]), loss="brier")
+    assert brier.ensemble.estimate == pytest.approx(2 * (1 - np.exp(p[:, 0, 0]).mean()) ** 2)
+    values = ensemble_gain(np.array([[1.0, 2.0], [3.0, 2.0]]), np.array([2.0, 2.0]), loss="squared")
+    assert (values.member.estimate, values.ensemble.estimate, values.gain.estimate) == (0.5, 0, 0.5)
+
+
+def test_ensemble_gain_is_what_variance_there_is():
+    rng = np.random.default_rng(4)
+    y = rng.normal(size=2000)
+    found = ensemble_gain(y + rng.normal(size=(16, 2000)), y, loss="squared")
+    assert found.gain.low < 1 - 1 / 16 < found.gain.high
+
+
+def test_validation_curve_names_what_is_not_told_from_the_best():
+    rng = np.random.default_rng(5)
+    base = rng.random((16, 600)) < 0.2
+    worse = base | (rng.random((16, 600)) < 0.2)
+    other = rng.random((16, 600)) < 0.2
+    found = validation_curve([base, base, base], [worse, base, other])
+    assert {found.best, *found.tied} == {1, 2}
+    assert found.validation[0].estimate == pytest.approx(worse.mean())
+
+
+# Diagnosis
+
+
+@pytest.fixture(scope="module")
+def told(request):
+    """A diagnosis of a small network on digits."""
+    digits = jaxnet.load("digits")
+    heard = []
+
+    class Heard(logging.Handler):
+        def emit(self, record):
+            heard.append(record.getMessage())
+
+    logger = logging.getLogger("jaxnet")
+    handler, level = Heard(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    found = jaxnet.diagnose(jaxnet.mlp((16,)), digits, jaxnet.Recipe(epochs=8, batch_size=64, learning_rate=3e-3), jax.random.key(0))
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+    return found, heard
+
+
+def test_diagnose_measures_the_ladder_and_both_sizes(told):
+    found, heard = told
+    assert set(found.errors) == {"train", "validation", "test"}
+    assert all(error.refused is None for error in found.errors.values())
+    assert [(parts.design, parts.training, parts.members) for parts in found.decompositions] == [
+        ("seeds", 1258, 16), ("partition", 629, 8), ("partition", 314, 16),
+    ]  # fmt: skip
+    halves, quarters = found.decompositions[1:]
+    assert quarters.variance.estimate > halves.variance.estimate  # more data, less variance
+    assert quarters.bias.refused is None
+    assert found.ensemble.ensemble.estimate <= found.ensemble.member.estimate
+    assert "16 networks on all 1,258 training examples, 16 on quarters and 8 on halves of them, 160 steps each" in heard[0]
+    assert "operations" in heard[0]
+
+
+def test_its_words_fit_a_screen_and_its_json_is_plain(told):
+    found, _ = told
+    lines = str(found).splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 110
+    assert lines[0].startswith(found.verdict[:40])
+    assert "try next: " in str(found) or "inconclusive" in found.verdict or "good enough" in found.verdict
+    again = json.loads(found.json())
+    assert again["verdict"] == found.verdict
+    assert again["errors"]["test"]["estimate"] == found.errors["test"].estimate
+    assert all({"code", "size", "evidence", "remedies"} <= set(each) for each in again["findings"])
+    assert {r["of"] for each in again["findings"] for r in each["remedies"]} <= {"Recipe", "Model", "Splits"}
+
+
+def test_the_first_member_is_fit_alone(digits):
+    """As is every other: member i of each kind does not change with how many there are."""
+    from jaxnet.diagnostics.diagnose import examine
+
+    recipe = jaxnet.Recipe(epochs=2, learning_rate=3e-3)
+    _, population = examine(jaxnet.mlp((8,)), digits, recipe, jax.random.key(3), members=2)
+    _, more = examine(jaxnet.mlp((8,)), digits, recipe, jax.random.key(3), members=3)
+    key = jax.random.split(jax.random.fold_in(jax.random.key(3), 1), 2)[1]
+    alone = jaxnet.fit(jaxnet.mlp((8,)), digits, recipe, key)
+    for one, two, three in zip(*(jax.tree.leaves(run.params) for run in (alone, population[1], more[1])), strict=True):
+        np.testing.assert_allclose(one, two, atol=2e-5)
+        np.testing.assert_allclose(three, two, atol=2e-5)
+
+
+def test_a_regression_is_told_in_variances_of_y():
+    x, y = load_diabetes(return_X_y=True)
+    splits = jaxnet.split(x.astype(np.float32), y.astype(np.float32), validation=0.3, test=0.3, seed=0)
+    recipe = jaxnet.Recipe(epochs=30, batch_size=32, learning_rate=1e-2)
+    found = jaxnet.diagnose(jaxnet.linear(), splits, recipe, jax.random.key(0), tolerance=0.1)
+    # What least squares leaves of the variance.
+    train = splits.train
+    fitted = LinearRegression().fit(np.asarray(train.x), np.asarray(train.y))
+    left = np.mean((fitted.predict(np.asarray(train.x)) - np.asarray(train.y)) ** 2) / np.var(np.asarray(train.y))
+    assert found.regression
+    assert found.errors["train"].estimate == pytest.approx(left, rel=0.05)
+    assert found.verdict.startswith("high bias")
+
+
+def test_diverged_members_are_counted_and_left_out(digits):
+    found = jaxnet.diagnose(
+        jaxnet.mlp((8,)), digits, jaxnet.Recipe(optimizer="sgd", epochs=2, learning_rate=1e12), jax.random.key(0), members=2
+    )
+    assert found.members == 0
+    assert found.diverged > 2
+    assert found.verdict.startswith("inconclusive")
+    assert next(f for f in found.findings if f.code == "diverged").claimed
+    assert "diverged" in str(found)
+
+
+def test_a_leaking_test_set_is_found(digits):
+    x, y = np.asarray(digits.train.x), np.asarray(digits.train.y)
+    leaking = jaxnet.data.Dataset(
+        np.concatenate([np.asarray(digits.test.x), x[:30]]), np.concatenate([np.asarray(digits.test.y), y[:30]]), digits.classes
+    )
+    splits = jaxnet.Splits(digits.train, digits.validation, leaking, digits.standardisation)
+    found = jaxnet.diagnose(jaxnet.mlp((8,)), splits, jaxnet.Recipe(epochs=1), jax.random.key(0), members=2)
+    leak = next(f for f in found.findings if f.code == "leaking test set")
+    assert leak.claimed
+    assert leak.size.estimate == pytest.approx(30 / len(leaking))
+
+
+def test_seconds_are_kept_and_their_price_is_said(digits):
+    recipe = jaxnet.Recipe(epochs=30, batch_size=16, learning_rate=1e-3)
+    one = jaxnet.Plan(devices=1, chunk=4)
+    found = jaxnet.diagnose(jaxnet.mlp((64,)), digits, recipe, jax.random.key(0), seconds=0.5, plan=one)
+    assert found.members == 4
+    assert "to keep within 0.5 s, 4 networks were trained of 40, 4 of 16 on all examples" in found.notes[0]
+    assert "there are no intervals" in found.notes[0]
+    assert found.verdict == "inconclusive: 4 members are too few for an interval; at least 16 are needed"
+    assert found.notes[0][:40] in str(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"members": 0}, "at least 1 network"), ({"seconds": -1.0}, "positive time"), ({"seconds": 1.0, "out": "x"}, "seconds or out")],
+)
+def test_bad_requests_are_refused(digits, options, message):
+    with pytest.raises(InputError, match=message):
+        jaxnet.diagnose(jaxnet.linear(), digits, jaxnet.Recipe(epochs=1), jax.random.key(0), **options)
+
+
+PATIENTS = ["a linear model on two circles", "test images shifted by 2 pixels", "50 test images", "a hundredth of the learning rate"]
+
+
+@pytest.mark.parametrize("name", PATIENTS)
+def test_known_patients(name):
+    """The quick ones of experiments.benchmarks.patients, one seed each."""
+    patient = patients.PATIENTS[name]
+    found = jaxnet.diagnose(patient.model, patient.splits(0), patient.recipe, jax.random.key(0), tolerance=patient.tolerance)
+    assert patients.judged(found.verdict, patient.right) == "right", found.verdict
+
+
+def test_wrong_labels_are_found_beside_the_verdict():
+    name = "the same, a fifth of the training labels wrong"
+    for which, noisy in ((name, True), ("512 hidden units, 200 digits", False)):
+        patient = patients.PATIENTS[which]
+        found = jaxnet.diagnose(patient.model, patient.splits(0), patient.recipe, jax.random.key(0))
+        noise = next(f for f in found.findings if f.code == "label noise")
+        assert noise.claimed == noisy
+        assert found.verdict.startswith("high variance")
+
+
+# From predictions
+
+
+def test_from_predictions_of_names_is_that_of_numbers():
+    rng = np.random.default_rng(6)
+    y = rng.integers(0, 3, 400)
+    f = np.where(rng.random((16, 400)) < 0.3, rng.integers(0, 3, (16, 400)), y)
+    names = np.array(["cat", "dog", "emu"])
+    numbers = Diagnosis.from_predictions((f, y), (f[:, ::-1], y[::-1]), (f, y))
+    words = Diagnosis.from_predictions((names[f], names[y]), (names[f][:, ::-1], names[y][::-1]), (names[f], names[y]))
+    assert numbers == words
+
+
+def test_from_predictions_takes_partitions_and_probabilities():
+    rng = np.random.default_rng(7)
+    y = rng.integers(0, 3, 300)
+    logits = rng.normal(size=(16, 300, 3)) + 2 * np.eye(3)[y]
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    found = Diagnosis.from_predictions((log_p, y), None, (log_p, y), partitions={4: log_p, 2: log_p[:8]})
+    assert [parts.training for parts in found.decompositions] == [300, 150, 75]
+    assert found.errors["test"].estimate == pytest.approx((log_p.argmax(-1) != y).mean())
+    assert "(bias²)" in str(found)
+
+
+def test_from_predictions_of_one_network_and_of_a_regression():
+    rng = np.random.default_rng(8)
+    y = rng.normal(size=500)
+    f = y + 0.5 * rng.normal(size=500)
+    one = Diagnosis.from_predictions((f, y), None, (f, y))
+    assert one.members == 1
+    assert one.errors["test"] == mean((f - y) ** 2 / y.var())
+    many = Diagnosis.from_predictions((np.stack([f] * 16), y), None, (np.stack([f] * 16), y), tolerance=0.5)
+    assert many.verdict.startswith("good enough")
+
+
+BAD = [
+    (((np.zeros(5, int), np.zeros(5, int)),), "only predictions on the training set"),
+    (((np.zeros((2, 5), int), np.zeros(4, int)), None, (np.zeros((2, 5), int), np.zeros(5, int))), "train: predictions have shape"),
+    (((np.zeros(5, int), np.zeros(5)), None, (np.zeros(5, int), np.zeros(5, int))), "one kind of them everywhere"),
+    (((np.zeros((5, 2)), np.full(5, 7)), None, (np.zeros((5, 2)), np.zeros(5, int))), "class numbers from 0 to 1"),
+    (((np.zeros(5), np.zeros(5)), None, (np.zeros(5), np.zeros(5))), "all training labels are equal"),
+]
+
+
+@pytest.mark.parametrize(("parts", "message"), BAD)
+def test_predictions_that_do_not_fit_are_refused(parts, message):
+    with pytest.raises(InputError, match=message):
+        Diagnosis.from_predictions(*parts)
