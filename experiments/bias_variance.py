@@ -223,9 +223,8 @@ def train_and_measure(setup: Setup, trials: list[Trial], key: Key[Array, ""], nu
         if trial.parts is not None:
             sound = np.repeat(sound.reshape(-1, trial.parts).all(1), trial.parts)
         if not sound.all():
-            console.say(
-                f"beware: {int((~sound).sum())} of {count} networks are left out at {trial.value}, since they, or others of their partition, diverged"
-            )
+            left = f"{int((~sound).sum())} of {count} networks are left out at {trial.value}"
+            console.say(f"beware: {left}, since they, or others of their partition, diverged")
         if sound.sum() < 2:
             raise InputError(f"at {trial.value} nearly all networks diverged; lower the learning rate, or set clip")
         predictions = np.asarray(population.predictions.test[members[sound]], np.float32)

@@ -15,9 +15,11 @@ import numpy as np
 
 from experiments import BEGAN
 from jaxnet import folder, space
+from jaxnet.diagnostics.findings import edge_of_sweep
 from jaxnet.options import SweepOptions, build_space
 from jaxnet.report import console
 from jaxnet.runner import MEMBERS, Setup, hard_examples, main, report, training_members
+from jaxnet.space import at_edge
 from jaxnet.sweeping import sweep
 
 
@@ -53,7 +55,9 @@ def work(setup: Setup) -> dict[str, Any]:
         "hard_examples": [] if classes is None else hard_examples(predictions.test, np.asarray(setup.splits.test.y)),
         "resumed": began,
     }
-    return report(setup, found.model, found.run, more)
+    edges = [name for name in axes if at_edge(found.table[name].tolist(), found.best)]
+    findings = [edge_of_sweep(name, float(found.table[name][found.best])) for name in edges]
+    return report(setup, found.model, found.run, more, findings=findings)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from .data.images import read_examples
 from .data.overlap import Overlap
 from .data.table import SUFFIXES, encode, read_table
 from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_platform
+from .diagnostics import Finding
 from .diagnostics.diagnose import examine
 from .errors import InputError
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
@@ -220,10 +221,13 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
     return report(setup, setup.model, population[0], more, str(diagnosis))
 
 
-def report(setup: Setup, model: Model, run: Run, more: dict[str, Any], says: str | None = None) -> dict[str, Any]:
+def report(
+    setup: Setup, model: Model, run: Run, more: dict[str, Any], says: str | None = None, findings: Sequence[Finding] = ()
+) -> dict[str, Any]:
     """Judge a network, say what was found and write the folder; returns what result.json holds.
 
     more: what this experiment adds to it, or puts in place of the network's. says: what is printed instead of its numbers.
+    findings: besides those of the error ladder.
     """
     splits, options = setup.splits, setup.options
     parts = {name: part for name in ("train", "validation", "test") if len(part := getattr(splits, name))}
@@ -255,7 +259,7 @@ def report(setup: Setup, model: Model, run: Run, more: dict[str, Any], says: str
         "status": run.status,
         **numbers(metrics),
         "verdict": ladder.verdict,
-        "findings": ladder.findings,
+        "findings": (*ladder.findings, *findings),
         **more,
     }
     write(setup.out, result, run, splits, outputs, metrics, setup.clock)

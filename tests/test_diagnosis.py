@@ -257,12 +257,12 @@ def test_its_words_fit_a_screen_and_its_json_is_plain(told):
 
 def test_the_first_member_is_fit_alone(digits):
     """As is every other: member i of each kind does not change with how many there are."""
-    from jaxnet.diagnostics.diagnose import examine
+    from jaxnet.diagnostics.diagnose import MOST_KEYS, examine
 
     recipe = jaxnet.Recipe(epochs=2, learning_rate=3e-3)
     _, population = examine(jaxnet.mlp((8,)), digits, recipe, jax.random.key(3), members=2)
     _, more = examine(jaxnet.mlp((8,)), digits, recipe, jax.random.key(3), members=3)
-    key = jax.random.split(jax.random.fold_in(jax.random.key(3), 1), 2)[1]
+    key = jax.random.fold_in(jax.random.key(3), MOST_KEYS + 1)
     alone = jaxnet.fit(jaxnet.mlp((8,)), digits, recipe, key)
     for one, two, three in zip(*(jax.tree.leaves(run.params) for run in (alone, population[1], more[1])), strict=True):
         np.testing.assert_allclose(one, two, atol=2e-5)
@@ -287,8 +287,8 @@ def test_diverged_members_are_counted_and_left_out(digits):
     found = jaxnet.diagnose(
         jaxnet.mlp((8,)), digits, jaxnet.Recipe(optimizer="sgd", epochs=2, learning_rate=1e12), jax.random.key(0), members=2
     )
-    assert found.members == 0
-    assert found.diverged > 2
+    assert found.members <= 1  # one whose units all died goes nowhere
+    assert found.diverged > 12
     assert found.verdict.startswith("inconclusive")
     assert next(f for f in found.findings if f.code == "diverged").claimed
     assert "diverged" in str(found)

@@ -306,9 +306,8 @@ def report(pool: ProcessPoolExecutor, studies: int) -> int:
         share = exact(int(held), int(given), 0.999)
         ok = share.high >= low and share.low <= high
         broken += not ok
-        print(
-            f"{world:26s}{statistic:36s}{members:4d}{examples:6d}{truth:9.4f}{given / count:7.2f}{held / given:8.3f}  {'yes' if ok else 'NO'}"
-        )
+        numbers = f"{members:4d}{examples:6d}{truth:9.4f}{given / count:7.2f}{held / given:8.3f}"
+        print(f"{world:26s}{statistic:36s}{numbers}  {'yes' if ok else 'NO'}")
     print(f"{broken} promises broken")
     return int(broken > 0)
 

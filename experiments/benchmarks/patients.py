@@ -187,13 +187,8 @@ def beside_skore(seeds: int) -> int:
             if patient.model == jaxnet.linear():
                 fitted = [LogisticRegression().fit(x, y)]
             else:
-                fitted = [
-                    make_pipeline(
-                        StandardScaler(with_std=False),
-                        MLPClassifier(hidden, max_iter=patient.recipe.epochs, batch_size=64, learning_rate_init=float(patient.recipe.learning_rate or 0) / 8, random_state=i),
-                    ).fit(x, y)
-                    for i in range(NETWORKS)
-                ]  # fmt: skip
+                how = {"max_iter": patient.recipe.epochs, "batch_size": 64, "learning_rate_init": patient.recipe.learning_rate}
+                fitted = [make_pipeline(StandardScaler(), MLPClassifier(hidden, random_state=i, **how)).fit(x, y) for i in range(NETWORKS)]
             train, validation, test = ((said(fitted, new), labels) for new, labels in parts)
             found = Diagnosis.from_predictions(train, validation, test, tolerance=patient.tolerance)
             ours[judged(found.verdict, patient.right)] += 1

@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -32,6 +32,8 @@ from .two_way import ERRORS, MEMBERS, RATE, block, contrast, interval, table, tw
 
 QUARTERS, HALVES = 4, 2  # parts of the training set that the members of a decomposition share out
 LEAST, MOST = 4, 8  # partitions: fewer have no interval, more say little more, since what is left is the luck of the pool
+MOST_KEYS = 1 << 20  # networks of a kind
+LOOKED_AT = 10_000  # training examples, for the finding of wrong labels
 LAST = 4  # the last so many-th part of training is where an error that still falls is looked for
 CORE = 3e10  # operations a second of a CPU core, in small matrix products
 SAFETY = 0.8  # of the time that is left is planned
@@ -137,10 +139,13 @@ def examine(
     n = len(splits.train)
     repeats = min(MOST, max(LEAST, members // QUARTERS)) if n >= 2 * QUARTERS else 0
     needs = Needs(members, repeats, repeats)
-    chosen = plan or plan_for_members(model, splits, recipe, needs.total)[0]
-    logger.info("%s", _cost(model, splits, recipe, needs, chosen))
-    train = functools.partial(_train, model, splits, recipe, key, loss=loss, plan=plan if seconds is None else chosen)
-    trained = [(needs, train(needs, out=out, watch=watch))] if seconds is None else _within(train, needs, chosen, seconds, watch)
+    logger.info("%s", _cost(model, splits, recipe, needs, len(jax.devices()) if plan is None else plan.devices))
+    train = functools.partial(_train, model, splits, recipe, key, loss=loss)
+    if seconds is None:
+        trained = [(needs, train(needs, plan=plan, out=out, watch=watch))]
+    else:
+        chosen = plan or plan_for_members(model, splits, recipe, needs.total)[0]
+        trained = _within(functools.partial(train, plan=chosen), needs, chosen, seconds, watch)
     found = _predict(model, splits, trained, plan)
     diagnosis = diagnosis_of(
         {name: wrong for name, wrong in found.errors.items() if wrong.size},
@@ -162,7 +167,7 @@ def examine(
     return diagnosis, trained[0][1]
 
 
-def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, plan: Plan) -> str:
+def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, devices: int) -> str:
     """What a diagnosis will take, in words; how long, where the operations of a CPU say."""
     n = len(splits.train)
     batch = min(recipe.batch_size, n)
@@ -179,8 +184,8 @@ def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, plan: Plan
     )
     if jax.default_backend() != "cpu":
         return words
-    seconds = max(1, round(operations / CORE / plan.devices))
-    return f"{words}, roughly {seconds:,} s on {plan.devices} CPU device{'s' * (plan.devices > 1)} once compiled"
+    seconds = max(1, round(operations / CORE / devices))
+    return f"{words}, roughly {seconds:,} s on {devices} CPU device{'s' * (devices > 1)} once compiled"
 
 
 def _train(
@@ -198,14 +203,13 @@ def _train(
     """These networks, as one population; each is the same whatever others there are."""
     n = len(splits.train)
     kinds = ((1, needs.first, needs.wholes), (QUARTERS, 0, QUARTERS * needs.quarters), (HALVES, 0, HALVES * needs.halves))
-    keys = [jax.random.split(jax.random.fold_in(key, parts), start + count)[start:] for parts, start, count in kinds if count]
+    numbers = np.concatenate([parts * MOST_KEYS + start + np.arange(count, dtype=np.uint32) for parts, start, count in kinds])
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers.astype(np.uint32))
     samples = [whole(needs.wholes, n)] if needs.wholes else []
     for parts, repeats in ((QUARTERS, needs.quarters), (HALVES, needs.halves)):
         if repeats:
             samples.append(partitions(jax.random.fold_in(key, 100 + parts), parts, n, repeats=repeats))
-    return fit_population(
-        model, splits, recipe, jnp.concatenate(keys), resample=together(samples), loss=loss, plan=plan, out=out, watch=watch
-    )
+    return fit_population(model, splits, recipe, keys, resample=together(samples), loss=loss, plan=plan, out=out, watch=watch)
 
 
 def _within(
@@ -253,55 +257,69 @@ def _held_out(splits: Splits) -> Dataset:
 
 
 def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Population]], plan: Plan | None) -> Found:
-    """Predictions of all networks on all parts, reduced as they come."""
+    """Predictions of the networks where they are needed, a kind at a time."""
     regression = splits.classes is None
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     target = splits.target_sample
     if target is not None and len(target) and (regression or int(np.min(np.asarray(target.y))) >= 0):
         parts["use"] = target
-    y = {name: np.asarray(part.y) for name, part in parts.items()}
-    ends = np.cumsum([len(part) for part in parts.values()])
-    places = {name: slice(end - len(parts[name]), end) for name, end in zip(parts, ends, strict=True)}
-    x = np.concatenate([np.asarray(part.x) for part in parts.values() if len(part)])
-    labels = np.concatenate(list(y.values()))
-    variance = float(np.var(y["train"], dtype=np.float64)) if regression else 1.0
-    held_out = places["test" if len(splits.test) else "validation"]
-    wrong, kept, seen, kind, sound, falling = [], [], [], [], [], []
-    for needs, population in trained:
-        kind.append(needs.parts)
-        sound.append(~population.diverged)
-        losses = population.each(lambda run: run.history.train_loss if regression else 1 - np.asarray(run.history.train_accuracy))
-        falling.append(losses)
-        wrong_ = np.empty((len(population), len(labels)), np.float64 if regression else bool)
-        kept_ = [np.empty(0)] * len(population)
-        for members, outputs in member_predictions([model], population, x, plan):
-            predicted = outputs.astype(np.float64) if regression else outputs.argmax(-1)
-            wrong_[members] = (predicted - labels) ** 2 / variance if regression else predicted != labels
-            for member, output in zip(members, outputs, strict=True):
-                kept_[member] = output[held_out].copy()
-        wrong.append(wrong_)
-        kept += kept_
-        assert population.samples is not None
-        seen += [population.samples.seen(i) for i in range(len(population))]
-    errors, kinds, fine = np.concatenate(wrong), np.concatenate(kind), np.concatenate(sound)
+    variance = float(np.var(np.asarray(splits.train.y), dtype=np.float64)) if regression else 1.0
+    where = _held_out(splits)
+    kinds = np.concatenate([needs.parts for needs, _ in trained])
+    sound = np.concatenate([~population.diverged for _, population in trained])
+
+    def outputs(kind: int, dataset: Dataset) -> np.ndarray:
+        """(members, examples[, classes]) of the sound networks of a kind."""
+        found = []
+        for needs, population in trained:
+            if (members := np.flatnonzero((needs.parts == kind) & ~population.diverged)).size:
+                found += [each for _, each in member_predictions([model], _only(population, members), np.asarray(dataset.x), plan)]
+        return np.concatenate(found) if found else np.empty((0, len(dataset), *(() if regression else (dataset.outputs,))), np.float32)
+
+    def errors(predicted: np.ndarray, dataset: Dataset) -> np.ndarray:
+        y = np.asarray(dataset.y)
+        return (predicted.astype(np.float64) - y) ** 2 / variance if regression else predicted.argmax(-1) != y
+
+    of_wholes = {name: errors(outputs(1, part), part) for name, part in parts.items() if part is not where and len(part)}
+    held_out = outputs(1, where)
+    of_wholes = {name: of_wholes.get(name, errors(held_out, where)) for name, part in parts.items() if len(part)}
+    if not len(held_out):  # all diverged
+        of_wholes = {name: np.full((1, len(part)), np.nan) for name, part in parts.items() if len(part)}
     groups = {}
     for k in (QUARTERS, HALVES):
-        members = np.flatnonzero(kinds == k).reshape(-1, k)
-        if (members := members[fine[members].all(1)].ravel()).size:
-            groups[k] = np.stack([kept[i] for i in members])
-    wholes, quarters = np.flatnonzero((kinds == 1) & fine), np.flatnonzero((kinds == QUARTERS) & fine)
-    nothing = np.full((0, *kept[0].shape), 0.0, kept[0].dtype)
+        whole_ones = np.repeat(sound[kinds == k].reshape(-1, k).all(1), k)  # of partitions without a diverged one
+        predicted = outputs(k, where)[whole_ones[sound[kinds == k]]]
+        if len(predicted):
+            groups[k] = predicted
+    rows = np.unique(np.linspace(0, len(splits.train) - 1, LOOKED_AT).astype(np.int64))
+    some = replace(splits.train, x=np.asarray(splits.train.x)[rows], y=np.asarray(splits.train.y)[rows])
+    seen = [
+        samples.seen(int(i))[rows]
+        for needs, each in trained
+        if (samples := each.samples)
+        for i in np.flatnonzero((needs.parts == QUARTERS) & ~each.diverged)
+    ]
+    falling = [
+        each.each(lambda run: np.asarray(run.history.train_loss) if regression else 1 - np.asarray(run.history.train_accuracy))
+        for _, each in trained
+    ]
     return Found(
-        errors={name: errors[wholes, place] if len(wholes) else np.full((1, len(y[name])), np.nan) for name, place in places.items()},
-        held_out=np.stack([kept[i] for i in wholes]) if len(wholes) else nothing,
+        errors=of_wholes,
+        held_out=held_out,
         partitions=groups,
-        unseen=errors[quarters, places["train"]],
-        seen=np.stack(seen)[quarters],
-        new=errors[quarters, places["validation"]],
-        falling=np.concatenate(falling)[wholes],
+        unseen=errors(outputs(QUARTERS, some), some),
+        seen=np.array(seen, bool).reshape(-1, len(rows)),
+        new=errors(outputs(QUARTERS, splits.validation), splits.validation),
+        falling=np.concatenate(falling)[(kinds == 1) & sound],
         variance=variance,
-        diverged=int((~fine).sum()),
+        diverged=int((~sound).sum()),
     )
+
+
+def _only(population: Population, members: np.ndarray) -> Population:
+    """Some members, of a population of one structure."""
+    run = jax.tree.map(lambda leaf: np.asarray(leaf)[members], population.run)
+    return Population((run,), (np.arange(len(members)),))
 
 
 def _diverged(found: Found, total: int) -> list[Finding]:

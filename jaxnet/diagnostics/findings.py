@@ -36,6 +36,8 @@ FASTER = Remedy("Recipe", "learning_rate", "multiply", 3, "try a higher learning
 SLOWER = Remedy("Recipe", "learning_rate", "multiply", 0.3, "lower the learning rate")
 MORE_DATA = Remedy("Splits", "train", "add", "as many more", "get more training examples")
 
+EDGE = "chosen at the edge of the sweep"
+
 # The classic remedies in order: Ng, Machine Learning Yearning (2018), chapters 25 to 27 and 41 to 43.
 REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "high bias": (
@@ -64,11 +66,10 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
         Remedy("Recipe", "patience", "set", 5, "stop early, before the wrong labels are learned"),
     ),
     "leaking test set": (
-        Remedy("Splits", "test", "set", "without those in the training set", "leave out the test examples that are in the training set too"),
+        Remedy("Splits", "test", "set", "without those in the training set", "leave out the test examples that are in the training set"),
         Remedy("Splits", "groups", "set", "one a source", "split so that all examples of a source are in one part"),
     ),
     "optimisation not finished": (TRAIN_LONGER, FASTER),
-    "chosen at the edge of the sweep": (Remedy("Recipe", "space", "multiply", 10, "widen the space beyond the best value"),),
     "diverged": (SLOWER, Remedy("Recipe", "clip", "set", 1.0, "clip the gradient")),
 }  # fmt: skip
 
@@ -76,6 +77,13 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
 def finding(code: str, size: Estimate, claimed: bool, evidence: str) -> Finding:
     """With its remedies."""
     return Finding(code, size, claimed, evidence, REMEDIES[code])
+
+
+def edge_of_sweep(name: str, best: float) -> Finding:
+    """That the best value of a hyperparameter lies at the edge of what was tried. size: that value."""
+    remedy = Remedy("Recipe", name, "multiply", 10, f"widen the space of {name.replace('_', ' ')} beyond {best:.4g}")
+    size = Estimate(best, refused="a value that was chosen has no interval")
+    return Finding(EDGE, size, True, f"the best {name.replace('_', ' ')}, {best:.4g}, lies at the edge of what was tried", (remedy,))
 
 
 def percent(size: Estimate) -> str:

@@ -164,10 +164,10 @@ def refusal(given: TwoWay, *, members: int = MEMBERS, examples: int = EXAMPLES) 
     if given.partition is not None and given.members < 4 * given.partition:
         return f"{given.members // given.partition} partitions are too few for an interval; at least 4 are needed"
     if given.partition is None and given.members < members:
-        return f"{given.members} members are too few for an interval; at least {members} are needed"
+        return f"{_count(given.members, 'member')} too few for an interval; at least {members} are needed"
     for part in given.parts:
         if part.examples < examples:
-            return f"{part.examples} examples are too few for an interval; at least {examples} are needed"
+            return f"{_count(part.examples, 'example')} too few for an interval; at least {examples} are needed"
         if math.isinf(part.within[1]) and part.carried < CARRIED:
             return f"{max(1, round(part.carried))} of {part.examples} examples carry nearly all of it; at least {CARRIED} should"
     return None
@@ -239,6 +239,10 @@ def _freedom(columns: Float[np.ndarray, " examples"]) -> float:
         return max(1.0, n - 1.0)
     kurtosis = float((squares**2).mean()) / variance**2
     return max(1.0, min(n - 1.0, 2 * n / (kurtosis - (n - 3) / (n - 1))))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what} is" if number == 1 else f"{number} {what}s are"
 
 
 def is_few(mean: float, examples: int, within: tuple[float, float]) -> bool:
