@@ -568,3 +568,76 @@ def test_asking_and_telling(tmp_path):
     done = run("--rounds", "2", "--batch", "4", "--epochs", "2", "--hidden", "8", script="ask_and_tell")
     assert "round 2/2: lowest validation loss" in done.stdout
     assert "chosen by validation loss among 8" in done.stdout
+
+
+def test_members_are_diagnosed_and_resumed(tmp_path):
+    options = (*FAST, "--hidden", "8", "--members", "3", "--out", tmp_path / "run")
+    done = run(*options, script="digits")
+    found = result(tmp_path / "run")
+    for words in ("3 networks on all 1,258 training examples", "(bias)", "(variance)", "(mismatch)", found["verdict"][:30]):
+        assert words in done.stdout
+    assert found["members"] == 3
+    assert found["verdict"] == found["diagnosis"]["verdict"]
+    assert found["error"] == found["diagnosis"]["errors"]
+    assert found["accuracy"]["test"]["estimate"] == pytest.approx(1 - found["error"]["test"]["estimate"])
+    assert [parts["design"] for parts in found["diagnosis"]["decompositions"]] == ["seeds", "partition", "partition"]
+    assert {"high bias", "high variance", "mismatch"} <= {finding["code"] for finding in found["findings"]}
+    assert (tmp_path / "run/figures/diagnosis.png").exists()
+    assert found["verdict"][:40] in html.unescape((tmp_path / "run/report.html").read_text())
+    assert len(found["hard_examples"]) == 50
+    assert "finished already" in run(*options, "--resume", script="digits").stdout
+    again = tmp_path / "again"
+    run(*FAST, "--hidden", "8", "--members", "3", "--out", again, script="digits")
+    assert {k: v for k, v in result(again).items() if k != "seconds"} == {k: v for k, v in found.items() if k != "seconds"}
+
+
+def test_bias_and_variance_along_an_axis(tmp_path):
+    options = (*FAST, "--vary", "width", "--values", "2", "16", "--hidden", "4", "--members", "4", "--examples", "300")
+    done = run(*options, "--out", tmp_path / "run", script="bias_variance")
+    found = result(tmp_path / "run")["bias_variance"]
+    assert [each["value"] for each in found["values"]] == [2, 16]
+    assert {each["design"] for each in found["values"]} == {"fresh"}  # 4 x 300 of 1,258: no two share an example
+    for each in found["values"]:
+        for loss in ("zero_one_kohavi_wolpert", "cross_entropy", "brier"):
+            parts = {name: each[loss][name]["estimate"] for name in ("loss", "bias", "variance")}
+            assert parts["bias"] + parts["variance"] == pytest.approx(parts["loss"])
+    assert "variance is largest at width" in done.stdout
+    assert (tmp_path / "run/figures/bias_variance.png").exists()
+
+
+def test_bias_and_variance_of_a_recipe_with_wrong_labels(tmp_path):
+    run(
+        *FAST,
+        "--vary",
+        "label-noise",
+        "--values",
+        "0",
+        "0.5",
+        "--members",
+        "8",
+        "--hidden",
+        "16",
+        "--out",
+        tmp_path / "run",
+        script="bias_variance",
+    )
+    clean, noisy = result(tmp_path / "run")["bias_variance"]["values"]
+    assert (clean["design"], clean["parts"], clean["members"]) == ("partition", 4, 8)
+    assert noisy["zero_one_kohavi_wolpert"]["loss"]["estimate"] > clean["zero_one_kohavi_wolpert"]["loss"]["estimate"]
+    assert noisy["training_error"]["estimate"] > clean["training_error"]["estimate"]
+
+
+BAD_STUDIES = [
+    (("--vary", "width", "--values", "0.5"), "width takes whole numbers"),
+    (("--vary", "label-noise", "--values", "2"), "a share of labels is from 0 to 1"),
+    (("--examples", "1000"), "give at most half of them"),
+    (("--pool", "3"), "--pool 3 does not divide inputs of shape (8, 8)"),
+    (("--members", "1"), "variance needs at least 2"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_STUDIES)
+def test_a_study_that_cannot_be_is_refused(tmp_path, options, message):
+    done = run(*FAST, *options, "--out", tmp_path / "run", script="bias_variance", status=2)
+    assert message in done.stderr
+    assert not (tmp_path / "run").exists()

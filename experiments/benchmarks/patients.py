@@ -170,6 +170,7 @@ def said(fitted: list[Any], x: np.ndarray) -> np.ndarray:
 def beside_skore(seeds: int) -> int:
     """scikit-learn's networks, by skore and by from_predictions."""
     import skore
+    from sklearn.base import clone
     from sklearn.linear_model import LogisticRegression
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
@@ -192,7 +193,7 @@ def beside_skore(seeds: int) -> int:
             train, validation, test = ((said(fitted, new), labels) for new, labels in parts)
             found = Diagnosis.from_predictions(train, validation, test, tolerance=patient.tolerance)
             ours[judged(found.verdict, patient.right)] += 1
-            report = skore.EstimatorReport(fitted[0], X_train=x, y_train=y, X_test=parts[2][0], y_test=parts[2][1])
+            report = skore.EstimatorReport(clone(fitted[0]), X_train=x, y_train=y, X_test=parts[2][0], y_test=parts[2][1])
             codes = set(report.checks.summarize().frame()["code"])
             words = [word for code, word in (("SKD001", "high variance"), ("SKD002", "high bias")) if code in codes]
             theirs[judged(" and ".join(words) or "good enough", patient.right)] += 1
