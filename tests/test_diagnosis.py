@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -281,6 +282,26 @@ def test_a_regression_is_told_in_variances_of_y():
     assert found.regression
     assert found.errors["train"].estimate == pytest.approx(left, rel=0.05)
     assert found.verdict.startswith("high bias")
+
+
+@pytest.mark.parametrize("missing", ["validation", "test"])
+def test_one_set_of_unseen_examples_is_enough(missing):
+    splits = jaxnet.load("digits", validation=0.3)
+    part = getattr(splits, missing)
+    splits = replace(splits, **{missing: replace(part, x=part.x[:0], y=part.y[:0])})
+    found = jaxnet.diagnose(jaxnet.mlp((8,)), splits, jaxnet.Recipe(epochs=2), jax.random.key(0), members=2)
+    assert set(found.errors) == {"train", "validation", "test"} - {missing}
+    assert {f.code for f in found.findings} & {"high bias", "high variance", "mismatch"} == {"high bias", "high variance"}
+    assert found.decompositions[0].training == len(splits.train)
+
+
+def test_mismatch_is_measured_where_the_network_is_used():
+    splits = jaxnet.load("digits", validation=0.2)
+    used = replace(splits.test, x=np.roll(np.asarray(splits.test.x), 3, axis=2))
+    recipe = jaxnet.Recipe(epochs=8, batch_size=64, learning_rate=3e-3)
+    found = jaxnet.diagnose(jaxnet.mlp((16,)), replace(splits, target_sample=used), recipe, jax.random.key(0))
+    assert found.verdict.startswith("mismatch: ")
+    assert found.errors["use"].low > found.errors["test"].high
 
 
 def test_diverged_members_are_counted_and_left_out(digits):

@@ -269,10 +269,10 @@ def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Popula
     sound = np.concatenate([~population.diverged for _, population in trained])
 
     def outputs(kind: int, dataset: Dataset) -> np.ndarray:
-        """(members, examples[, classes]) of the sound networks of a kind."""
+        """(members, examples[, classes]) of the sound networks of a kind; no members where there are no examples."""
         found = []
         for needs, population in trained:
-            if (members := np.flatnonzero((needs.parts == kind) & ~population.diverged)).size:
+            if len(dataset) and (members := np.flatnonzero((needs.parts == kind) & ~population.diverged)).size:
                 found += [each for _, each in member_predictions([model], _only(population, members), np.asarray(dataset.x), plan)]
         return np.concatenate(found) if found else np.empty((0, len(dataset), *(() if regression else (dataset.outputs,))), np.float32)
 

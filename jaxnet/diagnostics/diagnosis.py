@@ -24,6 +24,9 @@ STEPS = {
     "mismatch": "worse where it is used (mismatch)",
 }
 
+# What to mend first, since it changes all else; then the largest step of the ladder.
+URGENT = ("diverged", "leaking test set", "optimisation not finished")
+
 Part = tuple[ArrayLike, ArrayLike]
 
 
@@ -252,7 +255,8 @@ def _lines(d: Diagnosis) -> list[str]:
     lines += [fill(f"beware, {finding.code}: {finding.evidence}", WIDTH, subsequent_indent="  ") for finding in others]
     lines += [fill(note, WIDTH, subsequent_indent="  ") for note in d.notes]
     claimed = [finding for finding in d.findings if finding.claimed]
-    first = next((finding for finding in claimed if finding.code in STEPS), next(iter(claimed), None))
+    order = {code: place for place, code in enumerate((*URGENT, *STEPS))}
+    first = min(claimed, key=lambda finding: min(order[finding.code], len(URGENT)) if finding.code in order else len(order), default=None)
     if first is not None:
         lines.append(fill("try next: " + "; ".join(remedy.words for remedy in first.remedies[:3]), WIDTH, subsequent_indent="  "))
     return lines

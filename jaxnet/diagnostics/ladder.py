@@ -67,12 +67,11 @@ def error_ladder(errors: Mapping[str, ArrayLike], *, target_error: float = 0.0, 
     if not all(math.isfinite(error.estimate) for error in found.values()):
         words = "inconclusive: an error is not a finite number, so the training diverged. Lower the learning rate, or set clip"
         return Ladder(words, (), found)
-    held_out = "validation" if "validation" in parts else "test"
+    held_out, used = (next(name for name in names if name in parts) for names in (ORDER[1:], ORDER[:0:-1]))
     steps: dict[str, tuple[Weights, float]] = {
         "high bias": ({"train": 1.0}, -target_error),
         "high variance": ({held_out: 1.0, "train": -1.0}, 0.0),
     }
-    used = "use" if "use" in parts else "test"
     if used != held_out:
         steps["mismatch"] = ({used: 1.0, held_out: -1.0}, 0.0)
 
