@@ -24,7 +24,6 @@ from jaxnet.diagnostics.two_way import ERRORS, MEMBERS, PAIRS, RATE, contrast, i
 CLASSES = 4
 SMALLER = 0.7  # times the margins, of the worse recipe of a pair
 SIZES = ((16, 200), (32, 500), (64, 2000))
-HEAVY = ((16, 1000), (32, 2000), (64, 4000))  # of cross-entropy
 PARTS, REPEATS, POOL = 4, 4, 400
 
 
@@ -81,7 +80,7 @@ def squared_values(world: World, log_p: np.ndarray) -> np.ndarray:
     return 3 * (1 - np.exp(log_p[..., 0]))
 
 
-LIGHT: tuple[Loss, ...] = ("squared", "brier", "zero_one_kohavi_wolpert", "zero_one")
+LOSSES: tuple[Loss, ...] = ("squared", "brier", "zero_one_kohavi_wolpert", "cross_entropy", "zero_one")
 
 
 def statistics(world: World, log_p: np.ndarray, losses: Sequence[Loss]) -> Iterator[tuple[str, Estimate]]:
@@ -100,7 +99,7 @@ def truths(world: World, members: int, many: int = 4000, votes: int = 200) -> di
     rng, grid = np.random.default_rng(9), 1000
     margins = world_margins(world, (np.arange(grid) + 0.5) / grid)
     log_p = log_probabilities(world, qualities(world, (rng.permutation(many) + 0.5) / many), margins, rng)
-    truth = {name: value.estimate for name, value in statistics(world, log_p, (*LIGHT[:3], "cross_entropy"))}
+    truth = {name: value.estimate for name, value in statistics(world, log_p, LOSSES[:4])}
     again = log_probabilities(world, qualities(world, (rng.permutation(many) + 0.5) / many), SMALLER * margins, rng)
     truth["worse"] = float((again.argmax(-1) != 0).mean()) - truth["zero_one_kohavi_wolpert: loss"]
     drawn = []
@@ -161,11 +160,8 @@ def study_crossed(name: str, members: int, examples: int, studies: int, seed: in
     for _ in range(studies):
         log_p = crossed(world, members, examples, rng)
         labels = np.zeros(examples, np.int64)
-        heavy = (members, examples) in HEAVY
-        for statistic, found in statistics(world, log_p, ("cross_entropy",) if heavy else LIGHT):
+        for statistic, found in statistics(world, log_p, LOSSES):
             note(counts, (name, statistic, members, examples), found, truth[statistic])
-        if heavy:
-            continue
         # Two recipes of the same members' luck on the same examples, and a gap between two sets of examples.
         quality = qualities(world, rng.random(members))
         first, second = (world_margins(world, rng.random(examples)) for _ in range(2))
@@ -278,9 +274,7 @@ def report(pool: ProcessPoolExecutor, studies: int) -> int:
     each = -(-studies // pieces)
     pairs = [(name, members) for name in WORLDS for members in (16, 32, 64)]
     truth = dict(zip(pairs, pool.map(truths, (WORLDS[name] for name, _ in pairs), (members for _, members in pairs)), strict=True))
-    jobs = [
-        (study_crossed, (name, *size, each, s, truth[name, size[0]])) for name in WORLDS for size in (*SIZES, *HEAVY) for s in range(pieces)
-    ]
+    jobs = [(study_crossed, (name, *size, each, s, truth[name, size[0]])) for name in WORLDS for size in SIZES for s in range(pieces)]
     jobs += [(study_smallest, (name, each, s, truth[name, 16])) for name in WORLDS for s in range(pieces)]
     jobs += [
         (study_samples, (shared, samples, n, each, s))

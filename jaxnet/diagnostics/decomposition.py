@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import InputError
 from .intervals import LEVEL, Estimate
-from .two_way import DIFFERENCE, EXAMPLES, HEAVY, PAIRS, POSITIVE, RATE, SIGNED, Block, block, interval, two_way
+from .two_way import DIFFERENCE, PAIRS, POSITIVE, RATE, SIGNED, Block, block, interval, two_way
 from .votes import Vote, vote, vote_estimates
 
 Loss = Literal["squared", "zero_one", "zero_one_kohavi_wolpert", "cross_entropy", "brier"]
@@ -130,9 +130,8 @@ def bias_variance_decomposition(
         values, raised = _values(f_, y_, loss, classes, seen_, parts)
         clipped += raised
         pieces.append({name: Piece(block(each.pseudo, each.corrected, seen_), each.plug_in) for name, each in values.items()})
-    fewest = HEAVY if loss == "cross_entropy" else EXAMPLES
     tables = {name: two_way([each[name].block for each in pieces], WITHIN[loss], partition=parts) for name in pieces[0]}
-    found = {name: interval(each, level, examples=fewest) for name, each in tables.items()}
+    found = {name: interval(each, level) for name, each in tables.items()}
     columns = {name: np.concatenate([each[name].block.columns for each in pieces]) for name in pieces[0]}
     if loss == "zero_one":
         more, per_example = vote_estimates(votes, members, level, None if parts is None else PARTS_VOTE)
@@ -199,12 +198,8 @@ def paired_decomposition(
         for name, gathered in blocks.items():
             gathered.append(block(first[name].pseudo - second[name].pseudo, first[name].corrected - second[name].corrected))
     within = DIFFERENCE if WITHIN[loss] == RATE else SIGNED
-    fewest = HEAVY if loss == "cross_entropy" else EXAMPLES
     return Difference(
-        **{
-            name: interval(two_way(gathered, within, partition=parts), level, members=PAIRS, examples=fewest)
-            for name, gathered in blocks.items()
-        }
+        **{name: interval(two_way(gathered, within, partition=parts), level, members=PAIRS) for name, gathered in blocks.items()}
     )
 
 

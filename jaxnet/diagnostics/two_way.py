@@ -20,7 +20,6 @@ MEMBERS = 16  # the fewest for an interval
 PAIRS = 8  # the fewest for that of a paired difference
 ERRORS = 100  # the fewest examples for the interval of an error
 EXAMPLES = 200  # the fewest for those of bias and variance
-HEAVY = 1000  # the fewest for the mean of a loss without an upper bound
 FEW = 5  # examples that make a rate; with fewer the t interval does not hold
 CARRIED = 5  # examples that carry a mean without an upper bound; of fewer the one not seen yet may be the largest
 RATE = (0.0, 1.0)
