@@ -195,7 +195,8 @@ def beside_skore(seeds: int) -> int:
             found = Diagnosis.from_predictions(train, validation, test, tolerance=patient.tolerance)
             ours[judged(found.verdict, patient.right)] += 1
             report = skore.EstimatorReport(clone(fitted[0]), X_train=x, y_train=y, X_test=parts[2][0], y_test=parts[2][1])
-            codes = set(report.checks.summarize(ignore=OTHER_CHECKS).frame()["code"])
+            checks = report.checks.summarize(ignore=OTHER_CHECKS).frame("all")
+            codes = set(checks["code"][checks["section"] == "issue"])
             words = [word for code, word in (("SKD001", "high variance"), ("SKD002", "high bias")) if code in codes]
             theirs[judged(" and ".join(words) or "good enough", patient.right)] += 1
         print(f"{name:48s}{ours['right']:14d}{ours['opposite']:9d}{theirs['right']:14d}{theirs['opposite']:9d}", flush=True)
