@@ -88,11 +88,11 @@ def diagnosis(found: Diagnosis, path: Path) -> None:
     percent, unit = (1.0, "squared error / variance of y") if found.regression else (100.0, "examples predicted wrongly, %")
     places, names = range(len(found.errors)), [PARTS[name] for name in found.errors]
     for place, error in zip(places, found.errors.values(), strict=True):
-        _dot(axes[0], place, error, TRAIN if place == 0 else VALIDATION, percent)
+        color = TRAIN if place == 0 else VALIDATION
+        _bar(axes[0], place, error, color, percent)
+        axes[0].plot([place], [percent * error.estimate], "o", color=color, markersize=5)
     axes[0].axhline(percent * (found.target_error + found.tolerance), color=INK, linestyle=":", linewidth=1)
-    axes[0].text(
-        len(names) - 0.55, percent * (found.target_error + found.tolerance), "target + tolerance", ha="right", va="bottom", fontsize=8
-    )
+    axes[0].text(-0.45, percent * (found.target_error + found.tolerance), "target + tolerance", ha="left", va="bottom", fontsize=8)
     axes[0].set_xticks(places, names)
     axes[0].set_xlim(-0.5, len(names) - 0.5)
     axes[0].set_ylim(bottom=0)
@@ -105,10 +105,11 @@ def diagnosis(found: Diagnosis, path: Path) -> None:
             ("bias", "bias²: the mistakes they share", TRAIN, "o"),
             ("variance", "variance: mistakes of their own", VALIDATION, "s"),
         ):
-            sizes = [getattr(parts, name) for parts in partitions]
-            axes[1].plot(n, [percent * size.estimate for size in sizes], color=color, marker=marker, markersize=5, label=words)
-            for where, size in zip(n, sizes, strict=True):
-                _dot(axes[1], where * (1.015 if name == "bias" else 1 / 1.015), size, color, percent)
+            sizes, shift = [getattr(parts, name) for parts in partitions], 1.015 if name == "bias" else 1 / 1.015
+            beside = [shift * each for each in n]  # so that no interval hides another
+            axes[1].plot(beside, [percent * size.estimate for size in sizes], color=color, marker=marker, markersize=5, label=words)
+            for where, size in zip(beside, sizes, strict=True):
+                _bar(axes[1], where, size, color, percent)
         axes[1].set_xscale("log")
         axes[1].set_xticks(n, [f"{each:,}" for each in n])
         axes[1].xaxis.set_minor_formatter(NullFormatter())
@@ -280,11 +281,10 @@ def _literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _dot(axes: Axes, place: float, size: Estimate, color: str, scale: float) -> None:
-    """An estimate with its interval, where it has one."""
+def _bar(axes: Axes, place: float, size: Estimate, color: str, scale: float) -> None:
+    """The interval of an estimate, where it has one."""
     if size.refused is None:
         axes.plot([place, place], [scale * size.low, scale * size.high], color=color, linewidth=2.5, alpha=0.5, solid_capstyle="butt")
-    axes.plot([place], [scale * size.estimate], "o", color=color, markersize=5)
 
 
 def _plain(axes: Axes, x: str, y: str) -> None:
