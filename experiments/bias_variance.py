@@ -187,7 +187,7 @@ def with_noise(splits: Splits, share: float, seed: int) -> Splits:
     """The splits with that share of the training labels drawn anew, from all labels there are."""
     if not 0 <= share <= 1:
         raise InputError(f"--values {share}: a share of labels is from 0 to 1")
-    rng, y = np.random.default_rng(seed), np.asarray(splits.train.y).copy()
+    rng, y = np.random.default_rng([seed, *b"labels"]), np.asarray(splits.train.y).copy()
     rows = rng.permutation(len(y))[: round(share * len(y))]
     y[rows] = y[rng.permutation(len(y))[: len(rows)]]
     return replace(splits, train=replace(splits.train, y=y))

@@ -16,6 +16,8 @@ from .data import Dataset
 from .data.splitting import fold_numbers
 from .errors import InputError
 
+STREAM = 0x5A3D
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -195,8 +197,13 @@ def folds(data: Dataset, count: int, *, seed: int = 0) -> Samples:
 
 
 def _generator(key: Key[Array, ""], number: int) -> np.random.Generator:
-    """NumPy's, since what is drawn here is drawn once, on the host, and needs no program compiled."""
-    return np.random.default_rng([number, *(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())])
+    """NumPy's, since what is drawn here is drawn once, on the host, and needs no program compiled.
+
+    The last word keeps it apart from `default_rng(seed)`, with which others shuffle the same examples: NumPy takes zeros
+    at the end of a seed for nothing, and so [0, 0, 0] for 0.
+    """
+    words = (int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
+    return np.random.default_rng([number, *words, STREAM])
 
 
 def _permutation(key: Key[Array, ""], number: int, examples: int) -> np.ndarray:

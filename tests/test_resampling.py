@@ -101,3 +101,10 @@ def test_weights_are_taken_as_they_are():
 def test_bad_samples_are_refused(make, message):
     with pytest.raises(jaxnet.InputError, match=message):
         make()
+
+
+def test_samples_are_not_those_of_numpys_own_seeds():
+    """Whoever shuffles the same examples with default_rng(0) must not find them in the order of a partition."""
+    order = resampling.partitions(jax.random.key(0), 4, 1000).orders[0]
+    other = np.random.default_rng(0).permutation(1000)
+    assert abs(np.corrcoef(order, other)[0, 1]) < 0.15
