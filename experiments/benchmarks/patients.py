@@ -2,33 +2,27 @@
 
     python -m experiments.benchmarks.patients jaxnet [--seeds 20]    networks of jaxnet, by `diagnose` with its default settings
     python -m experiments.benchmarks.patients arrays                 simulated errors, with every effect exactly at the tolerance
-    python -m experiments.benchmarks.patients skore [--seeds 20]     scikit-learn's networks: skore's checks beside
-                                                                     `Diagnosis.from_predictions` (pip install skore)
 
 The verdicts that are right were written down before the first run; a patient is opposite where another definite verdict is
-given. skore has no word for a mismatch; its "overfitting" is taken as high variance, "underfitting" as high bias, and
-neither as good enough.
+given.
 """
 
 import argparse
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 import jaxnet
-from jaxnet import Diagnosis, Model, Recipe, Splits
+from jaxnet import Model, Recipe, Splits
 from jaxnet.data import Dataset, Standardisation
 from jaxnet.diagnostics import error_ladder
 
 TOLERANCE = 0.02
-NETWORKS = 16
-OTHER_CHECKS = [f"SKD{number:03d}" for number in range(3, 17)]  # of skore, than over- and underfitting
 
 
 class Patient(NamedTuple):
@@ -162,62 +156,16 @@ def simulate(studies: int) -> int:
     return int(failed > 0)
 
 
-def said(fitted: list[Any], x: np.ndarray) -> np.ndarray:
-    """Predictions (members, examples), or (examples,) of one."""
-    predictions = np.stack([each.predict(x) for each in fitted])
-    return predictions[0] if len(fitted) == 1 else predictions
-
-
-def beside_skore(seeds: int) -> int:
-    """scikit-learn's networks, by skore and by from_predictions."""
-    import skore
-    from sklearn.base import clone
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.neural_network import MLPClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    warnings.filterwarnings("ignore")
-    print(f"{'patient':48s}{'jaxnet: right':>14s}{'opposite':>9s}{'skore: right':>14s}{'opposite':>9s}")
-    for name, patient in PATIENTS.items():
-        ours, theirs = Counter[str](), Counter[str]()
-        for seed in range(seeds):
-            splits = patient.splits(seed)
-            parts = [(np.asarray(d.x).reshape(len(d), -1), np.asarray(d.y)) for d in (splits.train, splits.validation, splits.test)]
-            x, y = parts[0]
-            hidden = (512,) if "512" in patient.model.name else (64,)
-            if patient.model == jaxnet.linear():
-                fitted = [LogisticRegression().fit(x, y)]
-            else:
-                how = {"max_iter": patient.recipe.epochs, "batch_size": 64, "learning_rate_init": patient.recipe.learning_rate}
-                fitted = [make_pipeline(StandardScaler(), MLPClassifier(hidden, random_state=i, **how)).fit(x, y) for i in range(NETWORKS)]
-            train, validation, test = ((said(fitted, new), labels) for new, labels in parts)
-            found = Diagnosis.from_predictions(train, validation, test, tolerance=patient.tolerance)
-            ours[judged(found.verdict, patient.right)] += 1
-            report = skore.EstimatorReport(clone(fitted[0]), X_train=x, y_train=y, X_test=parts[2][0], y_test=parts[2][1])
-            checks = report.checks.summarize(ignore=OTHER_CHECKS).frame("all")
-            codes = set(checks["code"][checks["section"] == "issue"])
-            words = [word for code, word in (("SKD001", "high variance"), ("SKD002", "high bias")) if code in codes]
-            theirs[judged(" and ".join(words) or "good enough", patient.right)] += 1
-        print(f"{name:48s}{ours['right']:14d}{ours['opposite']:9d}{theirs['right']:14d}{theirs['opposite']:9d}", flush=True)
-    return 0
-
-
 def main() -> int:
     """The exit status is 1 where a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", choices=("jaxnet", "arrays", "skore"))
+    parser.add_argument("which", choices=("jaxnet", "arrays"))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", default="", help="patients whose name has this in it")
     parser.add_argument("--studies", type=int, default=1000)
     options = parser.parse_args()
     jaxnet.use_cpu_devices()
-    match options.which:
-        case "jaxnet":
-            return treat(options.seeds, options.only)
-        case "arrays":
-            return simulate(options.studies)
-    return beside_skore(options.seeds)
+    return treat(options.seeds, options.only) if options.which == "jaxnet" else simulate(options.studies)
 
 
 if __name__ == "__main__":
