@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import jax
@@ -38,6 +39,9 @@ def digits():
 @pytest.fixture
 def compilations():
     """A list that grows by one at every compilation by XLA in this process, whether from disk or not."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("ThreadPoolExecutor"):  # of a population that was stopped, which may still compile
+            thread.join(timeout=5)
     heard: list[str] = []
     alive = [True]
 
