@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from textwrap import fill
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
+from ..folder import plain
 from .comparison import EnsembleGain, ensemble_gain
 from .decomposition import Decomposition, Design, bias_variance_decomposition
 from .findings import Finding
@@ -69,7 +70,7 @@ class Diagnosis:
 
     def json(self) -> str:
         """Everything, as JSON; what is no number is null."""
-        return json.dumps(_plain(asdict(self)), indent=1, allow_nan=False)
+        return json.dumps(plain(self), indent=1, allow_nan=False)
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -269,13 +270,3 @@ def _row(words: str, size: Estimate) -> str:
 def _number(estimate: Estimate) -> str:
     centre = f"{estimate.estimate:7.2%}"
     return centre + (f"  ({estimate.low:.2%} to {estimate.high:.2%})" if estimate.refused is None else "  (no interval)")
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
