@@ -309,11 +309,14 @@ def _compile(job: Job, number: int, plan: Plan, devices: tuple[Any, ...], pool: 
     shared = jax.tree.map(copied, (job.splits, job.order_key))
     given = jax.tree.map(split, _given(job, group, group.members[np.zeros(members, int)]))
 
+    # Traced once: two threads that traced it at the same time would leave one trace in JAX's cache and compile the other.
+    traced = pool.submit(begin_.trace, shared, given, **structure)
+
     def begin() -> Callable[..., TrainState]:
-        return begin_.lower(shared, given, **structure).compile()
+        return traced.result().lower().compile()
 
     def advance() -> Callable[..., tuple[TrainState, Row]]:
-        state = jax.tree.map(split, begin_.eval_shape(shared, given, **structure))
+        state = jax.tree.map(split, traced.result().out_info)
         history = jax.tree.map(split, blank_row(job.splits, members, group.recipe.epochs))
         place = np.int32(0)
         lowered = advance_.lower(shared, given, place, place, state, history, loss=job.loss, micro_batch=plan.micro_batch, **structure)
