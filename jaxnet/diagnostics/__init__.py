@@ -14,6 +14,9 @@ from .decomposition import Difference as Difference
 from .decomposition import bias_variance_decomposition as bias_variance_decomposition
 from .decomposition import paired_decomposition as paired_decomposition
 from .diagnosis import Diagnosis as Diagnosis
+from .extrapolation import Needed as Needed
+from .extrapolation import examples_needed as examples_needed
+from .extrapolation import extrapolate as extrapolate
 from .findings import Finding as Finding
 from .findings import Remedy as Remedy
 from .intervals import Estimate as Estimate
