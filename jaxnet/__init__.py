@@ -17,6 +17,8 @@ from .devices import enable_cache as enable_cache
 from .devices import use_cpu_devices as use_cpu_devices
 from .diagnostics.diagnose import diagnose as diagnose
 from .diagnostics.diagnosis import Diagnosis as Diagnosis
+from .diagnostics.learning_curve import LearningCurve as LearningCurve
+from .diagnostics.learning_curve import learning_curve as learning_curve
 from .errors import InputError as InputError
 from .evaluation import evaluate as evaluate
 from .evaluation import predict as predict

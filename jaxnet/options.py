@@ -173,6 +173,18 @@ class BiasVarianceOptions(Options):
 
 
 @dataclass(frozen=True)
+class LearningCurveOptions(Options):
+    """Every option of a learning curve."""
+
+    sizes: tuple[int, ...] = ()
+    """training examples; by default all there are, a half, a quarter, and so on"""
+    members: int = 8
+    """networks at each size"""
+    at: tuple[int, ...] = ()
+    """sizes to predict the error for; by default two, four and eight times the largest one"""
+
+
+@dataclass(frozen=True)
 class PrepareOptions:
     """Prepare a data set of TensorFlow Datasets, once, so that it can be read from now on without TensorFlow."""
 

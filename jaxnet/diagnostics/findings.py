@@ -60,6 +60,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
         Remedy("Splits", "validation", "set", "like those where it is used", "choose with examples from where the network is used"),
         Remedy("Recipe", "augmentation", "set", "like the difference", "change training examples the way those differ"),
     ),
+    "more data helps": (MORE_DATA,),
     "label noise": (
         Remedy("Splits", "train", "set", "labels checked", "check the training labels that all networks contradict"),
         Remedy("Recipe", "label_smoothing", "set", 0.1, "smooth the labels"),
@@ -72,6 +73,10 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "optimisation not finished": (TRAIN_LONGER, FASTER),
     "diverged": (SLOWER, Remedy("Recipe", "clip", "set", 1.0, "clip the gradient")),
 }  # fmt: skip
+
+
+# More data do nothing for a network that cannot learn those it has.
+REMEDIES["more data will not help"] = REMEDIES["high bias"]
 
 
 def finding(code: str, size: Estimate, claimed: bool, evidence: str) -> Finding:

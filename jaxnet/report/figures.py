@@ -17,6 +17,8 @@ from matplotlib.ticker import NullFormatter
 from ..data import Augmentation, Standardisation
 from ..data.augmentation import augment
 from ..diagnostics import Decomposition, Diagnosis, Estimate
+from ..diagnostics.curves import FARTHEST
+from ..diagnostics.learning_curve import LearningCurve
 from ..run import Row
 
 TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"  # of Okabe & Ito 2008: told apart with any colour vision
@@ -156,6 +158,32 @@ def decomposition(
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     _plain(axes, x, unit)
+    _save(figure, path)
+
+
+def learning_curve(found: LearningCurve, path: Path, *, target: float = 0.0) -> None:
+    """Errors over the number of training examples, and beyond the largest number what they will be, with a 95% band."""
+    figure = Figure(figsize=(6.4, 4.2))
+    axes = figure.add_axes((0.13, 0.13, 0.84, 0.84))
+    percent, unit = (100.0, "examples predicted wrongly, %") if found.farther is None else (1.0, "squared error / variance of y")
+    for place, size in zip(found.sizes, found.measured, strict=True):
+        _bar(axes, float(place), size, VALIDATION, percent)
+    dots: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.4}
+    axes.plot(found.sizes, percent * np.nanmean(found.training, 1), color=TRAIN, label="training, while it changes", **dots)
+    axes.plot(found.sizes, [percent * each.estimate for each in found.measured], color=VALIDATION, label="held out", **dots)
+    places = np.geomspace(found.sizes[-1], FARTHEST * found.sizes[-1], 33)
+    reach = [(n, each) for n, each in zip(places, found.predict(list(places)), strict=True) if each.refused is None]
+    if reach:
+        n, centre, low, high = np.array([(n, each.estimate, each.low, each.high) for n, each in reach]).T
+        axes.plot(n, percent * centre, "--", color=VALIDATION, linewidth=1.4, label="foreseen, with a 95% band")
+        axes.fill_between(n, percent * low, percent * high, color=VALIDATION, alpha=0.18, linewidth=0)
+    if target > 0:
+        axes.axhline(percent * target, color=INK, linestyle=":", linewidth=1)
+        axes.text(found.sizes[0], percent * target, "target", ha="left", va="bottom", fontsize=8)
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    _plain(axes, "training examples", unit)
     _save(figure, path)
 
 

@@ -1,0 +1,57 @@
+"""Is the error on MNIST at 15,000, 30,000 and 60,000 examples foreseen from at most 7,500?
+
+    python -m experiments.benchmarks.mnist_learning_curve --data-dir DIR
+
+Learning curves of 8 networks a size, sizes 117 to 7,500, in 10 random subset orders, are extrapolated; then 8 other networks
+are trained at each of the three sizes. Printed: how often the predicted interval overlaps Student's interval of those.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import jaxnet
+from jaxnet.errors import InputError
+
+SIZES = [7500 >> k for k in range(6, -1, -1)]
+FARTHER = [15_000, 30_000, 60_000]
+MODEL = jaxnet.mlp((128,))
+RECIPE = jaxnet.Recipe(epochs=2, batch_size=64, learning_rate=3e-3, schedule="one_cycle")
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--orders", type=int, default=10)
+    options = parser.parse_args()
+    jaxnet.use_cpu_devices()
+    try:
+        splits = jaxnet.load("mnist", data_dir=options.data_dir, validation=0)
+    except InputError as error:
+        print(f"skipped: {error}")
+        return 0
+    held_out = jaxnet.learning_curve(MODEL, splits, RECIPE, jax.random.key(1_000), sizes=FARTHER)
+    truth = held_out.measured
+    print("held out: " + ", ".join(f"{n:,}: {each}" for n, each in zip(FARTHER, truth, strict=True)), flush=True)
+    found = []
+    for order in range(options.orders):
+        curve = jaxnet.learning_curve(MODEL, splits, RECIPE, jax.random.key(order), sizes=SIZES)
+        found.append(curve.predict(FARTHER))
+        print(
+            f"order {order}: measured {curve.errors.mean(1).round(4).tolist()}; " + ", ".join(str(each) for each in found[-1]), flush=True
+        )
+    print("size     refused   overlap   half-width, of the prediction: median, largest")
+    for place, n in enumerate(FARTHER):
+        kept = [each[place] for each in found if each[place].refused is None]
+        overlap = sum(each.low <= truth[place].high and truth[place].low <= each.high for each in kept)
+        widths = [(each.high - each.low) / 2 / each.estimate for each in kept] or [np.nan]
+        print(f"{n:6,d} {len(found) - len(kept):7d} {overlap:5d} of {len(kept)} {np.median(widths):10.1%} {max(widths):10.1%}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

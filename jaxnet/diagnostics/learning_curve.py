@@ -1,0 +1,173 @@
+"""learning_curve: networks on growing parts of the training set as one population, and what more examples would buy."""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from ..data import Splits
+from ..devices import Plan
+from ..errors import InputError
+from ..losses import Loss
+from ..models import Model
+from ..population import Standing, fit_population
+from ..predictions import member_predictions
+from ..recipe import Recipe
+from ..resampling import first
+from ..run import Population
+from .curves import Curves, measured
+from .extrapolation import Needed, needed, predicted
+from .findings import Finding, finding
+from .intervals import Estimate, combination, repeated
+
+DOUBLINGS, SMALLEST = 7, 16  # sizes by default: as often halved, down to so many examples
+FACTORS = (8, 4, 2)  # times as many examples, the farthest that is not refused says whether more data help
+
+logger = logging.getLogger("jaxnet")
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Errors of networks that were trained on growing parts of the training set.
+
+    sizes: (sizes,) training examples. errors: (sizes, members) on test_examples held-out examples: shares predicted wrongly,
+    or of a regression squared errors in variances of y; NaN of a member that diverged. training: the same on what they learned
+    from, in their last epoch. farther: why such errors are not extrapolated, or None.
+    """
+
+    sizes: Int[np.ndarray, " sizes"]
+    errors: Float[np.ndarray, "sizes members"]
+    training: Float[np.ndarray, "sizes members"]
+    test_examples: int
+    farther: str | None = None
+
+    @property
+    def diverged(self) -> int:
+        """How many members did."""
+        return int(np.isnan(self.errors).sum())
+
+    @cached_property
+    def measured(self) -> tuple[Estimate, ...]:
+        """The mean error at each size, with Student's interval over members: on these same held-out examples."""
+        return tuple(repeated(each[~np.isnan(each)]) for each in self.errors)
+
+    @cached_property
+    def curve(self) -> Curves:
+        """What is extrapolated."""
+        return measured(self.sizes, self.errors, self.test_examples)
+
+    def predict(self, at: Sequence[float]) -> tuple[Estimate, ...]:
+        """The errors at other sizes: `jaxnet.diagnostics.extrapolate`."""
+        if self.farther is not None or np.isnan(self.errors).all(1).any():
+            why = self.farther or "at some size all members diverged"
+            return tuple(Estimate(math.nan, refused=why) for _ in at)
+        return predicted(self.curve, [float(n) for n in at])
+
+    def needed(self, error: float) -> Needed:
+        """How many examples it takes to reach an error: `jaxnet.diagnostics.examples_needed`."""
+        if self.farther is not None or np.isnan(self.errors).all(1).any():
+            return Needed(error, False, None, int(self.sizes[-1]), (), self.farther or "at some size all members diverged")
+        return needed(self.curve, error)
+
+
+def learning_curve(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: Key[Array, ""],
+    *,
+    sizes: Sequence[int] | None = None,
+    members: int = 8,
+    loss: Loss | None = None,
+    plan: Plan | None = None,
+    out: str | Path | None = None,
+    watch: Callable[[Standing], None] | None = None,
+) -> LearningCurve:
+    """How the error falls as the training set grows, measured on networks trained for it, and where it is going.
+
+    Trains `members` networks at each size, each of them on the first examples of a random order of its own; all take equally
+    many steps, and all are one compiled program. sizes: by default the whole training set, a half, a quarter, and so on.
+    Errors are of the test set, or where there is none of the validation set. loss, plan, out, watch: as in `fit_population`.
+    Raises InputError for sizes that are none of the training set.
+    """
+    return trace(model, splits, recipe, key, sizes=sizes, members=members, loss=loss, plan=plan, out=out, watch=watch)[0]
+
+
+def trace(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: Key[Array, ""],
+    *,
+    sizes: Sequence[int] | None = None,
+    members: int = 8,
+    loss: Loss | None = None,
+    plan: Plan | None = None,
+    out: str | Path | None = None,
+    watch: Callable[[Standing], None] | None = None,
+) -> tuple[LearningCurve, Population]:
+    """`learning_curve`, and the networks: those of the first order from the smallest to the largest size, and so on."""
+    n = len(splits.train)
+    chosen = _sizes(n) if sizes is None else np.asarray(sizes)
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not chosen.size or not (np.diff(chosen) > 0).all() or chosen[0] < 1:
+        raise InputError(f"sizes are {list(sizes or ())}; give growing whole numbers of training examples")
+    if chosen[-1] > n:
+        raise InputError(f"the largest size is {chosen[-1]:,}, and there are {n:,} training examples; give smaller sizes")
+    if members < 1:
+        raise InputError(f"members is {members}; give at least 1 network a size")
+    held_out = splits.test if len(splits.test) else splits.validation
+    if not len(held_out):
+        raise InputError("there are neither validation nor test examples; hold some out, else nothing can be said of unseen ones")
+    logger.info("%d networks at each of %d sizes, from %s to %s examples", members, len(chosen), f"{chosen[0]:,}", f"{chosen[-1]:,}")
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, np.arange(members * len(chosen), dtype=np.uint32))
+    samples = first(key, [int(size) for size in chosen], n, repeats=members)
+    population = fit_population(model, splits, recipe, keys, resample=samples, loss=loss, plan=plan, out=out, watch=watch)
+    regression = splits.classes is None
+    variance = float(np.var(np.asarray(splits.train.y), dtype=np.float64)) if regression else 1.0
+    y, found = np.asarray(held_out.y), np.full(len(population), np.nan)
+    for rows, outputs in member_predictions([model], population, np.asarray(held_out.x), plan):
+        found[rows] = ((outputs.astype(np.float64) - y) ** 2).mean(1) / variance if regression else (outputs.argmax(-1) != y).mean(1)
+    training = _training(population, loss)
+    found[population.diverged], training[population.diverged] = np.nan, np.nan
+    in_order = (found.reshape(members, -1).T, training.reshape(members, -1).T)
+    farther = "curves of squared errors were never checked, only those of errors of classes" if regression else None
+    return LearningCurve(chosen, *in_order, len(held_out), farther), population
+
+
+def more_data(curve: Curves, now: Estimate, tolerance: float) -> Finding:
+    """Whether more training examples would lower the error by more than the tolerance. now: at the largest size."""
+    n = float(curve.sizes.max())
+    reach = predicted(curve, [factor * n for factor in FACTORS])
+    factor, then = next(((f, e) for f, e in zip(FACTORS, reach, strict=True) if e.refused is None), (FACTORS[-1], reach[-1]))
+    if then.refused is not None or now.refused is not None:
+        why = then.refused or now.refused
+        size = Estimate(now.estimate - then.estimate, refused=why)
+        return finding("more data helps", size, False, f"whether more training examples would help cannot be said: {why}")
+    size = combination([1.0, -1.0], [now, then])
+    words = (
+        f"with {factor} times as many training examples the error would be {then.estimate:.2%} ({then.low:.2%} to {then.high:.2%}), "
+        f"with all {n:,.0f} it is {now.estimate:.2%}"
+    )
+    if size.high < tolerance:
+        return finding("more data will not help", size, True, words)
+    return finding("more data helps", size, bool(size.low > tolerance), words)
+
+
+def _sizes(n: int) -> np.ndarray:
+    return np.unique([size for k in range(DOUBLINGS + 1) if (size := n >> k) >= min(SMALLEST, n)])
+
+
+def _training(population: Population, loss: Loss | None) -> np.ndarray:
+    """(members,) errors on what they were trained on, as counted in their last epoch; NaN where that was of another loss."""
+    run = population.run
+    accuracy = run.history.train_accuracy
+    if accuracy is None and loss is not None:
+        return np.full(len(population), np.nan)
+    errors = np.asarray(run.history.train_loss if accuracy is None else 1 - np.asarray(accuracy), np.float64)
+    return np.take_along_axis(errors, np.maximum(population.epochs - 1, 0)[:, None], 1)[:, 0]
