@@ -22,15 +22,18 @@ from ..models import Model, input_shape, with_outputs
 from ..population import Standing, fit_population
 from ..predictions import member_predictions
 from ..recipe import Recipe
-from ..resampling import partitions, together, whole
+from ..resampling import disjoint, partitions, together, whole
 from ..run import Population
 from ..training import forward
+from . import curves
 from .diagnosis import Diagnosis, Predicted, diagnosis_of
 from .findings import Finding, finding, percent
 from .intervals import Estimate, repeated
-from .two_way import ERRORS, MEMBERS, RATE, block, contrast, interval, table, two_way
+from .learning_curve import SMALLEST, more_data
+from .two_way import ERRORS, MEMBERS, RATE, SIGNED, block, contrast, interval, table, two_way
 
 QUARTERS, HALVES = 4, 2  # parts of the training set that the members of a decomposition share out
+SMALLER = (8, 16)  # with these parts too there are sizes enough for a learning curve
 LEAST, MOST = 4, 8  # partitions: fewer have no interval, more say little more, since what is left is the luck of the pool
 MOST_KEYS = 1 << 20  # networks of a kind
 LOOKED_AT = 10_000  # training examples, for the finding of wrong labels
@@ -43,22 +46,31 @@ logger = logging.getLogger("jaxnet")
 
 @dataclass(frozen=True)
 class Needs:
-    """How many networks on all examples, from the `first` one on, and how many partitions into quarters and into halves."""
+    """How many networks on all examples, from the `first` one on, how many partitions into quarters and into halves.
+
+    smaller: networks on each of the smaller parts.
+    """
 
     wholes: int
     quarters: int = 0
     halves: int = 0
+    smaller: int = 0
     first: int = 0
+
+    @property
+    def networks(self) -> dict[int, int]:
+        """How many, by the parts that the training set was divided into for them, in the order in which they stand."""
+        return {1: self.wholes, QUARTERS: QUARTERS * self.quarters, HALVES: HALVES * self.halves, **dict.fromkeys(SMALLER, self.smaller)}
 
     @property
     def total(self) -> int:
         """Networks."""
-        return self.wholes + QUARTERS * self.quarters + HALVES * self.halves
+        return sum(self.networks.values())
 
     @property
     def parts(self) -> np.ndarray:
         """(networks,) into how many parts the training set was divided for each."""
-        return np.repeat([1, QUARTERS, HALVES], [self.wholes, QUARTERS * self.quarters, HALVES * self.halves])
+        return np.repeat(list(self.networks), list(self.networks.values()))
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,8 @@ class Found:
     """What the networks that did not diverge predict.
 
     errors: by part (members, examples) of those trained on all examples. held_out: their predictions where the error is
-    decomposed. partitions: the same by number of parts, of partitions without a diverged network. unseen: (members,
+    decomposed. partitions: the same by number of parts, of partitions without a diverged network. by_size: (members,) errors
+    there, by number of training examples, growing. unseen: (members,
     examples) errors on the training set of those trained on quarters; seen: what those were trained on; new: their errors on
     the validation set. falling: (members, epochs) training errors. variance: of y; of classes 1. diverged: how many did.
     """
@@ -74,6 +87,7 @@ class Found:
     errors: dict[str, np.ndarray]
     held_out: np.ndarray
     partitions: dict[int, np.ndarray]
+    by_size: dict[int, np.ndarray]
     unseen: np.ndarray
     seen: np.ndarray
     new: np.ndarray
@@ -138,7 +152,8 @@ def examine(
         raise InputError("there are neither validation nor test examples; hold some out, else nothing can be said of unseen ones")
     n = len(splits.train)
     repeats = min(MOST, max(LEAST, members // QUARTERS)) if n >= 2 * QUARTERS else 0
-    needs = Needs(members, repeats, repeats)
+    smaller = curves.MEMBERS if n >= SMALLER[-1] * SMALLEST and splits.classes is not None else 0
+    needs = Needs(members, repeats, repeats, smaller)
     logger.info("%s", _cost(model, splits, recipe, needs, len(jax.devices()) if plan is None else plan.devices))
     train = functools.partial(_train, model, splits, recipe, key, loss=loss)
     if seconds is None:
@@ -160,6 +175,8 @@ def examine(
             *_leaking(splits),
             *_label_noise(splits, found, tolerance),
             *_unfinished(splits, recipe, found, tolerance, loss),
+            *_more_data(splits, found, tolerance),
+            *_overconfident(splits, found, tolerance),
         ],
         notes=_fewer(needs, trained, seconds),
         diverged=found.diverged,
@@ -179,8 +196,8 @@ def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, devices: i
     counted = run.lower(params, model_state, x).cost_analysis() or {}
     operations = 3.0 * float(counted.get("flops", 0.0)) * steps * needs.total  # forward, and backward to inputs and to kernels
     words = (
-        f"{needs.wholes} networks on all {n:,} training examples, {QUARTERS * needs.quarters} on quarters and {HALVES * needs.halves} on "
-        f"halves of them, {steps:,} steps each: {operations:.1e} operations"
+        f"{needs.wholes} networks on all {n:,} training examples, {QUARTERS * needs.quarters} on quarters, {HALVES * needs.halves} on "
+        f"halves and {len(SMALLER) * needs.smaller} on smaller parts of them, {steps:,} steps each: {operations:.1e} operations"
     )
     if jax.default_backend() != "cpu":
         return words
@@ -202,13 +219,19 @@ def _train(
 ) -> Population:
     """These networks, as one population; each is the same whatever others there are."""
     n = len(splits.train)
-    kinds = ((1, needs.first, needs.wholes), (QUARTERS, 0, QUARTERS * needs.quarters), (HALVES, 0, HALVES * needs.halves))
-    numbers = np.concatenate([parts * MOST_KEYS + start + np.arange(count, dtype=np.uint32) for parts, start, count in kinds])
+    numbers = np.concatenate(
+        [
+            parts * MOST_KEYS + (needs.first if parts == 1 else 0) + np.arange(count, dtype=np.uint32)
+            for parts, count in needs.networks.items()
+        ]
+    )
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers.astype(np.uint32))
     samples = [whole(needs.wholes, n)] if needs.wholes else []
     for parts, repeats in ((QUARTERS, needs.quarters), (HALVES, needs.halves)):
         if repeats:
             samples.append(partitions(jax.random.fold_in(key, 100 + parts), parts, n, repeats=repeats))
+    if needs.smaller:
+        samples += [disjoint(jax.random.fold_in(key, 100 + parts), needs.smaller, n // parts, n) for parts in SMALLER]
     return fit_population(model, splits, recipe, keys, resample=together(samples), loss=loss, plan=plan, out=out, watch=watch)
 
 
@@ -234,7 +257,8 @@ def _within(
     wholes = min(needs.wholes - pilot.wholes, max(0, afford))
     quarters = min(needs.quarters, max(0, afford - wholes) // QUARTERS)
     halves = min(needs.halves, max(0, afford - wholes - QUARTERS * quarters) // HALVES)
-    rest = Needs(wholes, quarters, halves, first=pilot.wholes)
+    smaller = needs.smaller if afford - wholes - QUARTERS * quarters - HALVES * halves >= len(SMALLER) * needs.smaller else 0
+    rest = Needs(wholes, quarters, halves, smaller, first=pilot.wholes)
     return trained if rest.total == 0 else [*trained, (rest, train(rest, watch=watch))]
 
 
@@ -285,12 +309,14 @@ def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Popula
     of_wholes = {name: of_wholes.get(name, errors(held_out, where)) for name, part in parts.items() if len(part)}
     if not len(held_out):  # all diverged
         of_wholes = {name: np.full((1, len(part)), np.nan) for name, part in parts.items() if len(part)}
-    groups = {}
+    groups, by_size = {}, {1: held_out}
     for k in (QUARTERS, HALVES):
         whole_ones = np.repeat(sound[kinds == k].reshape(-1, k).all(1), k)  # of partitions without a diverged one
-        predicted = outputs(k, where)[whole_ones[sound[kinds == k]]]
+        by_size[k] = outputs(k, where)
+        predicted = by_size[k][whole_ones[sound[kinds == k]]]
         if len(predicted):
             groups[k] = predicted
+    by_size |= {k: outputs(k, where) for k in SMALLER}
     rows = np.unique(np.linspace(0, len(splits.train) - 1, LOOKED_AT).astype(np.int64))
     some = replace(splits.train, x=np.asarray(splits.train.x)[rows], y=np.asarray(splits.train.y)[rows])
     seen = [
@@ -307,6 +333,7 @@ def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Popula
         errors=of_wholes,
         held_out=held_out,
         partitions=groups,
+        by_size={len(splits.train) // k: errors(each, where).mean(1) for k, each in sorted(by_size.items(), reverse=True) if len(each)},
         unseen=errors(outputs(QUARTERS, some), some),
         seen=np.array(seen, bool).reshape(-1, len(rows)),
         new=errors(outputs(QUARTERS, splits.validation), splits.validation),
@@ -361,3 +388,28 @@ def _unfinished(splits: Splits, recipe: Recipe, found: Found, tolerance: float, 
     size = repeated(found.falling[:, -1 - last] - found.falling[:, -1])
     words = f"in the last {last} of {recipe.epochs} epochs the training error still fell, by {percent(size)}"
     return [finding("optimisation not finished", size, bool(size.low > tolerance), words)]
+
+
+def _more_data(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
+    """Whether more training examples would help: the errors at growing sizes, extrapolated."""
+    if splits.classes is None or len(found.by_size) < curves.SIZES:
+        return []
+    most = max(len(each) for each in found.by_size.values())
+    padded = np.stack([np.concatenate([each, np.full(most - len(each), np.nan)]) for each in found.by_size.values()])
+    curve = curves.measured(list(found.by_size), padded, found.held_out.shape[1])
+    return [more_data(curve, repeated(found.by_size[len(splits.train)]), tolerance)]
+
+
+def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
+    """How much surer the networks are of their predictions on unseen examples than they are right."""
+    if splits.classes is None or not len(found.held_out):
+        return []
+    y = np.asarray(_held_out(splits).y)
+    confidence = np.exp(found.held_out.max(-1).astype(np.float64))
+    right = found.held_out.argmax(-1) == y
+    size = interval(table(confidence - right, SIGNED), examples=ERRORS)
+    words = (
+        f"networks give their predictions a probability of {confidence.mean():.2%} on unseen examples, and are right in {right.mean():.2%}: "
+        f"a difference of {percent(size)}"
+    )
+    return [finding("overconfident", size, bool(size.low > tolerance), words)]

@@ -27,6 +27,7 @@ STEPS = {
 
 # What to mend first, since it changes all else; then the largest step of the ladder.
 URGENT = ("diverged", "leaking test set", "optimisation not finished")
+DATA = ("more data helps", "more data will not help")  # shown whether claimed or not, as it is a price and not a fault
 
 Part = tuple[ArrayLike, ArrayLike]
 
@@ -252,10 +253,11 @@ def _lines(d: Diagnosis) -> list[str]:
         lines.append(_row(f"{parts.training:,} examples: make mistakes of their own (variance)", parts.variance))
     if d.ensemble is not None:
         lines.append(_row(f"the prediction of all {d.ensemble.members} networks together", d.ensemble.ensemble))
-    others = [finding for finding in d.findings if finding.code not in STEPS and finding.claimed]
+    lines += [fill(finding.evidence, WIDTH, subsequent_indent="  ") for finding in d.findings if finding.code in DATA]
+    others = [finding for finding in d.findings if finding.code not in (*STEPS, *DATA) and finding.claimed]
     lines += [fill(f"beware, {finding.code}: {finding.evidence}", WIDTH, subsequent_indent="  ") for finding in others]
     lines += [fill(note, WIDTH, subsequent_indent="  ") for note in d.notes]
-    claimed = [finding for finding in d.findings if finding.claimed]
+    claimed = [finding for finding in d.findings if finding.claimed and finding.code not in DATA]
     order = {code: place for place, code in enumerate((*URGENT, *STEPS))}
     first = min(claimed, key=lambda finding: min(order[finding.code], len(URGENT)) if finding.code in order else len(order), default=None)
     if first is not None:

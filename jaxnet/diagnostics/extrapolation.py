@@ -29,7 +29,7 @@ def extrapolate(sizes: ArrayLike, errors: ArrayLike, at: float | int, test_examp
     return predicted(measured(sizes, errors, test_examples), [float(at)], level)[0]
 
 
-def predicted(curve: Curves, at: Sequence[float], level: float = LEVEL) -> tuple[Estimate, ...]:
+def predicted(curve: Curves, at: Sequence[float | int], level: float = LEVEL) -> tuple[Estimate, ...]:
     """`extrapolate` of one curve to several sizes."""
     places = np.asarray(at, np.float64)[None]
     y = quantiles(forecast(curve, places), [(1 - level) / 2, 0.5, (1 + level) / 2])

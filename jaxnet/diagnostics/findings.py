@@ -61,6 +61,11 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
         Remedy("Recipe", "augmentation", "set", "like the difference", "change training examples the way those differ"),
     ),
     "more data helps": (MORE_DATA,),
+    "overconfident": (
+        Remedy("Recipe", "label_smoothing", "set", 0.1, "smooth the labels"),
+        Remedy("Recipe", "patience", "set", 5, "stop early"),
+        Remedy("Recipe", "weight_decay", "set", 1e-2, "regularize: weight decay"),
+    ),
     "label noise": (
         Remedy("Splits", "train", "set", "labels checked", "check the training labels that all networks contradict"),
         Remedy("Recipe", "label_smoothing", "set", 0.1, "smooth the labels"),

@@ -62,14 +62,14 @@ class LearningCurve:
         """What is extrapolated."""
         return measured(self.sizes, self.errors, self.test_examples)
 
-    def predict(self, at: Sequence[float]) -> tuple[Estimate, ...]:
+    def predict(self, at: Sequence[float | int]) -> tuple[Estimate, ...]:
         """The errors at other sizes: `jaxnet.diagnostics.extrapolate`."""
         if self.farther is not None or np.isnan(self.errors).all(1).any():
             why = self.farther or "at some size all members diverged"
             return tuple(Estimate(math.nan, refused=why) for _ in at)
         return predicted(self.curve, [float(n) for n in at])
 
-    def needed(self, error: float) -> Needed:
+    def needed(self, error: float | int) -> Needed:
         """How many examples it takes to reach an error: `jaxnet.diagnostics.examples_needed`."""
         if self.farther is not None or np.isnan(self.errors).all(1).any():
             return Needed(error, False, None, int(self.sizes[-1]), (), self.farther or "at some size all members diverged")
