@@ -127,7 +127,7 @@ class TrainOptions(Options):
     """Every option of a training."""
 
     members: int = 1
-    """networks, to diagnose the recipe: as many on the whole training set, and others on quarters and halves of it"""
+    """networks, to diagnose the recipe: as many on the whole training set, and others on parts of it"""
 
 
 @dataclass(frozen=True)

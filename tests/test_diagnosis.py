@@ -238,7 +238,7 @@ def test_diagnose_measures_the_ladder_and_both_sizes(told):
     assert quarters.variance.estimate > halves.variance.estimate  # more data, less variance
     assert quarters.bias.refused is None
     assert found.ensemble.ensemble.estimate <= found.ensemble.member.estimate
-    assert "16 networks on all 1,258 training examples, 16 on quarters and 8 on halves of them, 160 steps each" in heard[0]
+    assert "16 networks on all 1,258 training examples, 16 on quarters, 8 on halves and 10 on smaller parts of them, 160 steps each" in heard[0]
     assert "operations" in heard[0]
 
 
@@ -332,7 +332,7 @@ def test_seconds_are_kept_and_their_price_is_said(digits):
     one = jaxnet.Plan(devices=1, chunk=4)
     found = jaxnet.diagnose(jaxnet.mlp((64,)), digits, recipe, jax.random.key(0), seconds=0.5, plan=one)
     assert found.members == 4
-    assert "to keep within 0.5 s, 4 networks were trained of 40, 4 of 16 on all examples" in found.notes[0]
+    assert "to keep within 0.5 s, 4 networks were trained of 50, 4 of 16 on all examples" in found.notes[0]
     assert "there are no intervals" in found.notes[0]
     assert found.verdict == "inconclusive: 4 members are too few for an interval; at least 16 are needed"
     assert found.notes[0][:40] in str(found)

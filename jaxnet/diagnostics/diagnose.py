@@ -114,8 +114,8 @@ def diagnose(
     """Why a recipe does not do better on this data set, measured on networks trained for it, and what to try.
 
     Trains `members` networks on the whole training set, for the error ladder, and others on quarters and halves of it (4 to 8
-    partitions each), which show bias and variance and where they go as data grow; all take equally many steps. The logger
-    "jaxnet" says what that costs before it starts.
+    partitions each), which show bias and variance and where they go as data grow; of classes also 5 each on eighths and
+    sixteenths, for the learning curve. All take equally many steps. The logger "jaxnet" says what that costs before it starts.
     target_error: what could be reached, by default 0. tolerance: the smallest step that matters; of a regression both are
     shares of the variance of y. seconds: to keep within, on this machine, by training fewer networks.
     Members that diverge are left out and counted. Where splits have a labelled target_sample, mismatch is measured there.
