@@ -1,7 +1,7 @@
 """Would more data help? How the error falls as the training set grows, and where it is going.
 
     python -m experiments.learning_curve
-    python -m experiments.learning_curve --dataset mnist --sizes 469 938 1875 3750 7500 --at 60000 --target-error 0.02
+    python -m experiments.learning_curve --dataset mnist --epochs 2 --at 480000 --target-error 0.02
 
 Trains networks on growing random parts of the training set, all equally many steps, as one population. Says what the error will
 be with more examples, with intervals that carry the doubt about the curve's form, and how many it takes to reach --target-error.

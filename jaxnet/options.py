@@ -177,7 +177,7 @@ class LearningCurveOptions(Options):
     """Every option of a learning curve."""
 
     sizes: tuple[int, ...] = ()
-    """training examples; by default all there are, a half, a quarter, and so on"""
+    """training examples; by default from all there are down to a 64th, in steps of 1.4"""
     members: int = 8
     """networks at each size"""
     at: tuple[int, ...] = ()

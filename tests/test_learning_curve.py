@@ -45,11 +45,12 @@ def test_what_a_curve_says(digits, traced):
     assert curve.needed(1e-3).probabilities[0][0] == 1280
 
 
-def test_default_sizes_are_halves(digits):
+def test_default_sizes(digits):
     curve = jaxnet.learning_curve(MODEL, digits, Recipe(epochs=1), KEY, members=2)
     n = len(digits.train)
-    assert curve.sizes.tolist() == [n >> 6, n >> 5, n >> 4, n >> 3, n >> 2, n >> 1, n]
-    assert "7 sizes and 2 members are too few" in (curve.predict([2 * n])[0].refused or "")
+    assert curve.sizes[::2].tolist() == [n >> 6, n >> 5, n >> 4, n >> 3, n >> 2, n >> 1, n]
+    assert curve.sizes[-2] == int(n / np.sqrt(2))
+    assert "13 sizes and 2 members are too few" in (curve.predict([2 * n])[0].refused or "")
     assert "too few" in str(curve.needed(0.01))
 
 
