@@ -31,7 +31,7 @@ from jaxnet.recipe import Recipe
 from jaxnet.report import console
 from jaxnet.resampling import Samples
 from jaxnet.run import Run
-from jaxnet.runner import MEMBERS, Setup, hard_examples, main, report, training_members
+from jaxnet.runner import MEMBERS, Setup, hardest, main, report, training_members
 
 AXES = {
     "width": "width of the hidden layers",
@@ -96,7 +96,7 @@ def work(setup: Setup) -> dict[str, Any]:
         "findings": (),
         "members": options.members,
         "bias_variance": {"vary": name, "values": [summary(each, splits) for each in measured]},
-        "hard_examples": [] if splits.classes is None else hard_examples(measured[-1].predictions, np.asarray(splits.test.y)),
+        "hard_examples": [] if splits.classes is None else hardest(measured[-1].predictions, np.asarray(splits.test.y)),
         "resumed": began,
     }
     if name is not None and len(measured) > 1:

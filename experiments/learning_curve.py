@@ -17,7 +17,7 @@ from experiments import BEGAN
 from jaxnet.diagnostics import Estimate
 from jaxnet.diagnostics.learning_curve import FACTORS, LearningCurve, more_data, trace
 from jaxnet.options import LearningCurveOptions
-from jaxnet.runner import MEMBERS, Setup, hard_examples, main, report, training_members
+from jaxnet.runner import MEMBERS, Setup, hardest, main, report, training_members
 
 
 def work(setup: Setup) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def work(setup: Setup) -> dict[str, Any]:
     if splits.classes is not None:
         assert population.predictions is not None
         largest = population.predictions.test[len(curve.sizes) - 1 :: len(curve.sizes)]
-        more["hard_examples"] = hard_examples(largest, np.asarray(splits.test.y))
+        more["hard_examples"] = hardest(largest, np.asarray(splits.test.y))
     lines = table(curve, at, reach) + words
     return report(setup, setup.model, population[len(curve.sizes) - 1], more, "\n".join(lines))
 

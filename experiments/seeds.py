@@ -18,7 +18,7 @@ from jaxnet.diagnostics import deviation, repeated, seeds_needed
 from jaxnet.evaluation import judge
 from jaxnet.options import SeedsOptions
 from jaxnet.report import console
-from jaxnet.runner import MEMBERS, Setup, hard_examples, main, report, training_members
+from jaxnet.runner import MEMBERS, Setup, hardest, main, report, training_members
 
 KINDS = ("all luck", "initialisation alone", "order of examples alone")
 
@@ -53,7 +53,7 @@ def work(setup: Setup) -> dict[str, Any]:
     more = {
         "members": options.members,
         "seeds": {"kinds": study, "difference": options.difference, "needed": needed, "words": words},
-        "hard_examples": [] if splits.classes is None else hard_examples(population.predictions.test[: options.members], y),
+        "hard_examples": [] if splits.classes is None else hardest(population.predictions.test[: options.members], y),
         "resumed": began,
     }
     return report(setup, setup.model, population[0], more)

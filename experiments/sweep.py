@@ -18,7 +18,7 @@ from jaxnet import folder, space
 from jaxnet.diagnostics.findings import edge_of_sweep
 from jaxnet.options import SweepOptions, build_space
 from jaxnet.report import console
-from jaxnet.runner import MEMBERS, Setup, hard_examples, main, report, training_members
+from jaxnet.runner import MEMBERS, Setup, hardest, main, report, training_members
 from jaxnet.space import at_edge
 from jaxnet.sweeping import sweep
 
@@ -52,7 +52,7 @@ def work(setup: Setup) -> dict[str, Any]:
     assert predictions is not None
     more = {
         "sweep": {"trials": found.table, "best": found.best, "words": found.words},
-        "hard_examples": [] if classes is None else hard_examples(predictions.test, np.asarray(setup.splits.test.y)),
+        "hard_examples": [] if classes is None else hardest(predictions.test, np.asarray(setup.splits.test.y)),
         "resumed": began,
     }
     edges = [name for name in axes if at_edge(found.table[name].tolist(), found.best)]

@@ -39,6 +39,7 @@ from .data.table import SUFFIXES, encode, read_table
 from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_platform
 from .diagnostics import Finding
 from .diagnostics.diagnose import examine
+from .diagnostics.labels import hard_examples
 from .errors import InputError
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
 from .loop import train
@@ -215,7 +216,7 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
         "verdict": diagnosis.verdict,
         "findings": diagnosis.findings,
         "diagnosis": diagnosis,
-        "hard_examples": [] if splits.classes is None else hard_examples(test, np.asarray(splits.test.y)),
+        "hard_examples": [] if splits.classes is None else hardest(test, np.asarray(splits.test.y)),
         "resumed": began,
     }
     return report(setup, setup.model, population[0], more, str(diagnosis))
@@ -283,18 +284,13 @@ def training_members(setup: Setup) -> Iterator[tuple[Callable[[Standing], None],
     ahead.join()
 
 
-def hard_examples(
-    log_probabilities: Float[np.ndarray, "members examples classes"], y: Int[np.ndarray, " examples"]
-) -> list[dict[str, Any]]:
-    """The test examples whose label the members together hold for least likely, hardest first: their mean prediction."""
-    shares = np.zeros(log_probabilities.shape[1:])
-    sound = [member for member in log_probabilities if np.isfinite(member.astype(np.float32)).any()]
-    for member in sound:
-        shares += np.exp(member.astype(np.float32)) / len(sound)
-    rows = np.argsort(shares[np.arange(len(y)), y], kind="stable")[:HARDEST]
+def hardest(log_probabilities: Float[np.ndarray, "members examples classes"], y: Int[np.ndarray, " examples"]) -> list[dict[str, Any]]:
+    """What result.json holds of the examples whose label the members doubt most; nothing where all of them diverged."""
+    if not any(np.isfinite(member.astype(np.float32)).any() for member in log_probabilities):
+        return []
     return [
-        {"index": int(i), "label": int(y[i]), "prediction": int(shares[i].argmax()), "confidence": round(float(shares[i].max()), 6)}
-        for i in rows
+        {"index": each.index, "label": each.label, "prediction": each.prediction, "confidence": round(each.confidence, 6)}
+        for each in hard_examples(log_probabilities, y, most=HARDEST)
     ]
 
 

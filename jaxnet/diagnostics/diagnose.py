@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from ..chunking import plan_for_members
-from ..data import Dataset, Splits, overlaps
+from ..data import Dataset, Splits
 from ..devices import Plan
 from ..errors import InputError
 from ..losses import Loss
@@ -27,17 +27,16 @@ from ..run import Population
 from ..training import forward
 from . import curves
 from .diagnosis import Diagnosis, Predicted, diagnosis_of
-from .findings import Finding, finding, percent
-from .intervals import Estimate, repeated
-from .learning_curve import SMALLEST, more_data
-from .two_way import ERRORS, MEMBERS, RATE, SIGNED, block, contrast, interval, table, two_way
+from .findings import Finding
+from .learning_curve import SMALLEST
+from .symptoms import Found, held_out, symptoms, what_differs
+from .two_way import MEMBERS
 
 QUARTERS, HALVES = 4, 2  # parts of the training set that the members of a decomposition share out
 SMALLER = (8, 16)  # with these parts too there are sizes enough for a learning curve
 LEAST, MOST = 4, 8  # partitions: fewer have no interval, more say little more, since what is left is the luck of the pool
 MOST_KEYS = 1 << 20  # networks of a kind
 LOOKED_AT = 10_000  # training examples, for the finding of wrong labels
-LAST = 4  # the last so many-th part of training is where an error that still falls is looked for
 CORE = 3e10  # operations a second of a CPU core, in small matrix products
 SAFETY = 0.8  # of the time that is left is planned
 
@@ -71,29 +70,6 @@ class Needs:
     def parts(self) -> np.ndarray:
         """(networks,) into how many parts the training set was divided for each."""
         return np.repeat(list(self.networks), list(self.networks.values()))
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the networks that did not diverge predict.
-
-    errors: by part (members, examples) of those trained on all examples. held_out: their predictions where the error is
-    decomposed. partitions: the same by number of parts, of partitions without a diverged network. by_size: (members,) errors
-    there, by number of training examples, growing. unseen: (members,
-    examples) errors on the training set of those trained on quarters; seen: what those were trained on; new: their errors on
-    the validation set. falling: (members, epochs) training errors. variance: of y; of classes 1. diverged: how many did.
-    """
-
-    errors: dict[str, np.ndarray]
-    held_out: np.ndarray
-    partitions: dict[int, np.ndarray]
-    by_size: dict[int, np.ndarray]
-    unseen: np.ndarray
-    seen: np.ndarray
-    new: np.ndarray
-    falling: np.ndarray
-    variance: float
-    diverged: int
 
 
 def diagnose(
@@ -164,24 +140,25 @@ def examine(
     found = _predict(model, splits, trained, plan)
     diagnosis = diagnosis_of(
         {name: wrong for name, wrong in found.errors.items() if wrong.size},
-        Predicted(found.held_out, np.asarray(_held_out(splits).y)),
+        Predicted(found.outputs[held_out(splits)], np.asarray(getattr(splits, held_out(splits)).y)),
         found.partitions,
         training=n,
         variance=found.variance,
         target_error=target_error,
         tolerance=tolerance,
-        more=[
-            *_diverged(found, sum(each.total for each, _ in trained)),
-            *_leaking(splits),
-            *_label_noise(splits, found, tolerance),
-            *_unfinished(splits, recipe, found, tolerance, loss),
-            *_more_data(splits, found, tolerance),
-            *_overconfident(splits, found, tolerance),
-        ],
+        more=symptoms(splits, recipe, found, networks=sum(each.total for each, _ in trained), tolerance=tolerance, loss=loss),
         notes=_fewer(needs, trained, seconds),
         diverged=found.diverged,
     )
-    return diagnosis, trained[0][1]
+    return replace(diagnosis, findings=tuple(_explained(each, splits, found) for each in diagnosis.findings)), trained[0][1]
+
+
+def _explained(finding: Finding, splits: Splits, found: Found) -> Finding:
+    """A mismatch with what differs, as far as the network's outputs show it."""
+    if finding.code != "mismatch" or not finding.claimed:
+        return finding
+    differs = what_differs(splits, found, "use" if "use" in found.errors else "test")
+    return replace(finding, evidence="; ".join(part for part in (finding.evidence, differs) if part))
 
 
 def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, devices: int) -> str:
@@ -275,20 +252,16 @@ def _fewer(needs: Needs, trained: Sequence[tuple[Needs, Population]], seconds: f
     return [f"{words}: bias and variance are taken apart less precisely, or not at all"]
 
 
-def _held_out(splits: Splits) -> Dataset:
-    """Where the error is decomposed."""
-    return splits.test if len(splits.test) else splits.validation
-
-
 def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Population]], plan: Plan | None) -> Found:
     """Predictions of the networks where they are needed, a kind at a time."""
     regression = splits.classes is None
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     target = splits.target_sample
-    if target is not None and len(target) and (regression or int(np.min(np.asarray(target.y))) >= 0):
+    if target is not None and len(target):
         parts["use"] = target
+    labelled = {name: part for name, part in parts.items() if len(part) and (regression or int(np.min(np.asarray(part.y))) >= 0)}
     variance = float(np.var(np.asarray(splits.train.y), dtype=np.float64)) if regression else 1.0
-    where = _held_out(splits)
+    where = getattr(splits, held_out(splits))
     kinds = np.concatenate([needs.parts for needs, _ in trained])
     sound = np.concatenate([~population.diverged for _, population in trained])
 
@@ -304,12 +277,11 @@ def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Popula
         y = np.asarray(dataset.y)
         return (predicted.astype(np.float64) - y) ** 2 / variance if regression else predicted.argmax(-1) != y
 
-    of_wholes = {name: errors(outputs(1, part), part) for name, part in parts.items() if part is not where and len(part)}
-    held_out = outputs(1, where)
-    of_wholes = {name: of_wholes.get(name, errors(held_out, where)) for name, part in parts.items() if len(part)}
-    if not len(held_out):  # all diverged
-        of_wholes = {name: np.full((1, len(part)), np.nan) for name, part in parts.items() if len(part)}
-    groups, by_size = {}, {1: held_out}
+    of_wholes = {name: outputs(1, part) for name, part in parts.items() if len(part)}
+    losses = {name: errors(of_wholes[name], part) for name, part in labelled.items()}
+    if not (sound & (kinds == 1)).any():
+        losses = {name: np.full((1, len(part)), np.nan) for name, part in labelled.items()}
+    groups, by_size = {}, {1: of_wholes[held_out(splits)]}
     for k in (QUARTERS, HALVES):
         whole_ones = np.repeat(sound[kinds == k].reshape(-1, k).all(1), k)  # of partitions without a diverged one
         by_size[k] = outputs(k, where)
@@ -330,11 +302,12 @@ def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Popula
         for _, each in trained
     ]
     return Found(
-        errors=of_wholes,
-        held_out=held_out,
+        errors=losses,
+        outputs=of_wholes,
         partitions=groups,
         by_size={len(splits.train) // k: errors(each, where).mean(1) for k, each in sorted(by_size.items(), reverse=True) if len(each)},
-        unseen=errors(outputs(QUARTERS, some), some),
+        rows=rows,
+        unseen=outputs(QUARTERS, some),
         seen=np.array(seen, bool).reshape(-1, len(rows)),
         new=errors(outputs(QUARTERS, splits.validation), splits.validation),
         falling=np.concatenate(falling)[(kinds == 1) & sound],
@@ -347,69 +320,3 @@ def _only(population: Population, members: np.ndarray) -> Population:
     """Some members, of a population of one structure."""
     run = jax.tree.map(lambda leaf: np.asarray(leaf)[members], population.run)
     return Population((run,), (np.arange(len(members)),))
-
-
-def _diverged(found: Found, total: int) -> list[Finding]:
-    if not found.diverged:
-        return []
-    share = found.diverged / total
-    words = f"{found.diverged} of {total} networks diverged: their loss was no longer a finite number. The rest is measured without them"
-    return [finding("diverged", Estimate(share, share, share), True, words)]
-
-
-def _leaking(splits: Splits) -> list[Finding]:
-    found = [each for each in overlaps(splits) if each.part == "test" and each.other == "training"]
-    if not found or not len(splits.test):
-        return []
-    share = found[0].standardised / len(splits.test)
-    words = f"{found[0]}: that is {share:.1%} of it, and what is measured on them is not of unseen examples"
-    return [finding("leaking test set", Estimate(share, share, share), True, words)]
-
-
-def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
-    """Networks that saw neither err on training labels more often than on validation labels: by wrong labels, if both are alike.
-
-    Labels that are wrong in both as often do not show.
-    """
-    if splits.classes is None or len(found.unseen) < MEMBERS or len(splits.validation) < ERRORS:
-        return []
-    counted = (~found.seen).sum(0) > 1
-    unseen = two_way([block(found.unseen[:, counted].astype(np.float64), seen=found.seen[:, counted])], RATE)
-    size = interval(contrast({"train": unseen, "validation": table(found.new, RATE)}, {"train": 1.0, "validation": -1.0}), examples=ERRORS)
-    words = f"on training examples they did not see, networks contradict the label more often than on validation ones, by {percent(size)}"
-    return [finding("label noise", size, bool(size.low > tolerance), words)]
-
-
-def _unfinished(splits: Splits, recipe: Recipe, found: Found, tolerance: float, loss: Loss | None) -> list[Finding]:
-    """How much the training error fell in the last quarter of the epochs."""
-    last = recipe.epochs // LAST
-    if not last or recipe.patience is not None or (splits.classes is None and loss is not None) or not len(found.falling):
-        return []
-    size = repeated(found.falling[:, -1 - last] - found.falling[:, -1])
-    words = f"in the last {last} of {recipe.epochs} epochs the training error still fell, by {percent(size)}"
-    return [finding("optimisation not finished", size, bool(size.low > tolerance), words)]
-
-
-def _more_data(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
-    """Whether more training examples would help: the errors at growing sizes, extrapolated."""
-    if splits.classes is None or len(found.by_size) < curves.SIZES:
-        return []
-    most = max(len(each) for each in found.by_size.values())
-    padded = np.stack([np.concatenate([each, np.full(most - len(each), np.nan)]) for each in found.by_size.values()])
-    curve = curves.measured(list(found.by_size), padded, found.held_out.shape[1])
-    return [more_data(curve, repeated(found.by_size[len(splits.train)]), tolerance)]
-
-
-def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
-    """How much surer the networks are of their predictions on unseen examples than they are right."""
-    if splits.classes is None or not len(found.held_out):
-        return []
-    y = np.asarray(_held_out(splits).y)
-    confidence = np.exp(found.held_out.max(-1).astype(np.float64))
-    right = found.held_out.argmax(-1) == y
-    size = interval(table(confidence - right, SIGNED), examples=ERRORS)
-    words = (
-        f"networks give their predictions a probability of {confidence.mean():.2%} on unseen examples, and are right in {right.mean():.2%}: "
-        f"a difference of {percent(size)}"
-    )
-    return [finding("overconfident", size, bool(size.low > tolerance), words)]

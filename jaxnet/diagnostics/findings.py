@@ -22,13 +22,17 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Finding:
-    """One measured statement. size: on the scale of the error; claimed: whether it stands above the tolerance."""
+    """One measured statement. size: on the scale of the error; claimed: whether it stands above the tolerance.
+
+    examples: row numbers of the training examples it speaks of, the most telling first.
+    """
 
     code: str
     size: Estimate
     claimed: bool
     evidence: str
     remedies: tuple[Remedy, ...]
+    examples: tuple[int, ...] = ()
 
 
 TRAIN_LONGER = Remedy("Recipe", "epochs", "multiply", 2, "train for longer")
@@ -82,6 +86,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
 
 # More data do nothing for a network that cannot learn those it has.
 REMEDIES["more data will not help"] = REMEDIES["high bias"]
+REMEDIES["shift"] = REMEDIES["mismatch"]
 
 
 def finding(code: str, size: Estimate, claimed: bool, evidence: str) -> Finding:

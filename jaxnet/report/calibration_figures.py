@@ -1,0 +1,33 @@
+"""The reliability diagram: how often predictions are right, over how confident they were."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ..diagnostics.calibration import Calibration
+from .figures import INK, TRAIN, VALIDATION, _plain, _save
+
+
+def reliability(found: Calibration, path: Path, *, part: str) -> None:
+    """Accuracy with 95% intervals in each bin of the confidence, above how many predictions are in it. part: of which they are."""
+    figure = Figure(figsize=(4.6, 5.4))
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    figure.subplots_adjust(0.15, 0.1, 0.96, 0.93, hspace=0.1)
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="calibrated")
+    for number, each in enumerate(found.bins):
+        low, high = each.accuracy.low, each.accuracy.high
+        axes.plot([each.confidence] * 2, [low, high], color=VALIDATION, linewidth=2.5, alpha=0.5, solid_capstyle="butt")
+        label = None if number else f"{len(found.bins)} bins, 95% intervals"
+        axes.plot([each.confidence], [each.accuracy.estimate], "o", color=VALIDATION, markersize=5, label=label)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    axes.set_title(f"{part}: expected calibration error {found.ece:.3f}, by chance alone {found.null.mean:.3f}", fontsize=10)
+    _plain(axes, "", "share that is right")
+    counts.bar(
+        [(each.low + each.high) / 2 for each in found.bins], [each.count for each in found.bins],
+        width=[0.9 * (each.high - each.low) for each in found.bins], color=TRAIN, alpha=0.6,
+    )  # fmt: skip
+    counts.set_yscale("log")
+    counts.set_ylim(0.5, None)
+    _plain(counts, "confidence", "examples")
+    _save(figure, path)
