@@ -110,10 +110,10 @@ def test_a_shift_of_the_detectable_size_is_found_in_about_80_percent(method):
     def size(mean):  # of two normals
         if method == "bbsd":
             return 2 * stats.norm.cdf(mean / 2) - 1
-        a, b = normals(0, 2000, 2000, 0.0, 3)
+        a, b = normals(0, 600, 600, 0.0, 3)
         return two_sample_test(a[:, 2], b[:, 2] + mean, method="mmd").statistic
 
-    means = np.linspace(0.1, 0.8, 15)
+    means = np.linspace(0.2, 0.6, 9)
     mean = means[np.argmin([abs(size(each) - shift) for each in means])]
     found = [two_sample_test(*(x[:, 2] for x in normals(seed, n, n, mean, 3)), method=method).shifted for seed in range(100)]
     assert 0.68 <= np.mean(found) <= 0.96

@@ -1,8 +1,13 @@
 """Diagnostics: how good is a network, why is it not better, and how sure is that.
 
-Everything here takes plain arrays of predictions, of whatever library; only `diagnose` trains.
+Everything here takes plain arrays of predictions, of whatever library; `jaxnet.diagnose` and
+`jaxnet.learning_curve` train.
 """
 
+from .calibration import Calibration as Calibration
+from .calibration import calibration as calibration
+from .calibration import scaled as scaled
+from .calibration import temperature as temperature
 from .comparison import EnsembleGain as EnsembleGain
 from .comparison import ValidationCurve as ValidationCurve
 from .comparison import ensemble_gain as ensemble_gain
@@ -26,8 +31,17 @@ from .intervals import exact as exact
 from .intervals import mean as mean
 from .intervals import repeated as repeated
 from .intervals import wilson as wilson
+from .label_shift import LabelShift as LabelShift
+from .label_shift import label_shift as label_shift
+from .labels import HardExample as HardExample
+from .labels import hard_examples as hard_examples
+from .labels import wrong_labels as wrong_labels
 from .ladder import Ladder as Ladder
 from .ladder import error_ladder as error_ladder
 from .power import seeds_needed as seeds_needed
 from .sources import SampleAndSeed as SampleAndSeed
 from .sources import sample_and_seed_variance as sample_and_seed_variance
+from .two_sample import TwoSample as TwoSample
+from .two_sample import two_sample_test as two_sample_test
+from .unlabelled import UnlabelledError as UnlabelledError
+from .unlabelled import estimate_error_without_labels as estimate_error_without_labels

@@ -130,22 +130,22 @@ def _more_data(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
 
 
 def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
-    """How much surer the networks are of their predictions on unseen examples than they are right."""
-    part = held_out(splits)
+    """How much surer the networks are of their predictions on unseen examples, like those they learned from, than they are right."""
+    part = "validation" if len(splits.validation) else "test"
     if not len(outputs := found.outputs[part]):
         return []
-    confidence = np.exp(outputs.max(-1).astype(np.float64))
-    right = outputs.argmax(-1) == np.asarray(getattr(splits, part).y)
+    y = np.asarray(getattr(splits, part).y)
+    confidence, right = np.exp(outputs.max(-1).astype(np.float64)), outputs.argmax(-1) == y
     size = interval(table(confidence - right, SIGNED), examples=ERRORS)
     words = (
         f"networks give their predictions a probability of {confidence.mean():.2%} on unseen examples and are right in "
         f"{right.mean():.2%}: a difference of {percent(size)}"
     )
     claimed = bool(size.low > tolerance)
-    if claimed and len(splits.validation):
+    if claimed:
         try:
-            t = temperature(found.outputs["validation"][0], np.asarray(splits.validation.y)).estimate
-            words += f". Dividing log-probabilities by {t:.3g} and normalising them again mends it (temperature scaling)"
+            t = temperature(outputs[0], y).estimate
+            words += f". Log-probabilities divided by {t:.3g} and normalised again are calibrated better (temperature scaling)"
         except InputError:
             pass  # no temperature does
     return [finding("overconfident", size, claimed, words)]

@@ -83,7 +83,7 @@ def estimate_error_without_labels(
     reach = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance) / (mean * (1 - mean))
     reach += ALLOWANCE * distance + MIXED * frequencies
     centre = math.log(mean / (1 - mean))
-    low, high = (float(_logit_inverse(centre + side * reach)) for side in (-1, 1))
+    low, high = _logit_inverse(np.array([centre - reach, centre + reach])).tolist()
     broken = None
     if fit[1] <= 0:
         broken = "on the reference, confident predictions are not more often right"
@@ -143,7 +143,7 @@ def _distance(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
     return float(np.abs(below[0] - below[1]).max())
 
 
-def _logit_inverse(x: np.ndarray | float) -> np.ndarray:
+def _logit_inverse(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(x, -700, 700)))
 
 

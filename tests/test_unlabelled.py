@@ -1,0 +1,227 @@
+"""Errors and class frequencies without labels, against simulations whose truth is known, and scikit-learn."""
+
+import numpy as np
+import pytest
+
+from jaxnet.diagnostics.label_shift import label_shift
+from jaxnet.diagnostics.unlabelled import doubt, estimate_error_without_labels
+from jaxnet.errors import InputError
+
+
+def network(seed, n, classes=5, sharp=1.0, too_sure=1.0, blur=0.0, frequencies=None, members=None):
+    """(log-probabilities, labels) of a network that is `too_sure`, on examples that are harder the larger blur is."""
+    rng = np.random.default_rng(seed)
+    y = rng.choice(classes, n, p=frequencies)
+    logits = rng.standard_normal((n, classes)) * 1.2
+    logits[np.arange(n), y] += 4.0 * sharp * rng.uniform(0.3, 1.5, n) * np.exp(-blur)
+    if members is not None:
+        logits = logits + 0.6 * rng.standard_normal((members, n, classes))
+    logits = logits * too_sure
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True)), y
+
+
+def test_the_fit_is_scikit_learns():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    from jaxnet.diagnostics.unlabelled import _logistic
+
+    old, labels = network(0, 1500, too_sure=2.0)
+    x, wrong = doubt(old[None].astype(np.float64)), old.argmax(1) != labels
+    fit, covariance = _logistic(x, wrong)
+    theirs = linear_model.LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x[:, None], wrong)
+    assert fit == pytest.approx([theirs.intercept_[0], theirs.coef_[0, 0]], abs=1e-4)
+    draws = []
+    for seed in range(200):
+        rows = np.random.default_rng(seed).integers(0, len(x), len(x))
+        draws.append(_logistic(x[rows], wrong[rows])[0])
+    assert covariance == pytest.approx(np.cov(np.array(draws).T), rel=0.35)
+
+
+def test_doubt_is_the_log_odds_of_the_confidence():
+    old, _ = network(0, 50)
+    p = np.exp(old).max(1)
+    assert doubt(old[None]) == pytest.approx(np.log((1 - p) / p), abs=1e-6)
+    three, _ = network(0, 50, members=3)
+    together = np.exp(three).mean(0)[np.arange(50), three[0].argmax(1)]
+    assert doubt(three) == pytest.approx(np.log((1 - together) / together), abs=1e-6)
+    assert doubt(np.log(np.array([[[1.0, 1e-300], [0.5, 0.5]]]))) == pytest.approx([-40.0, 0.0])
+
+
+def test_the_slope_undoes_too_sure_confidences():
+    fair, labels = network(0, 4000, classes=2)
+    sure, _ = network(0, 4000, classes=2, too_sure=2.0)
+    one, two = (estimate_error_without_labels(each, labels, each) for each in (fair, sure))
+    assert two.slope == pytest.approx(one.slope / 2, rel=1e-6)
+    assert (two.error.estimate, two.error.low) == pytest.approx((one.error.estimate, one.error.low))
+    assert one.error.estimate == pytest.approx((fair.argmax(1) != labels).mean(), abs=1e-9)  # a fit with an intercept keeps the mean
+
+
+@pytest.mark.parametrize("too_sure", [0.7, 1.0, 2.0])
+@pytest.mark.parametrize("members", [None, 4])
+def test_without_a_shift_intervals_cover_and_are_narrow(too_sure, members):
+    new, labels = network(99, 40_000, too_sure=too_sure, members=members)
+    truth = float(((new if members is None else new[0]).argmax(-1) != labels).mean())
+    found = []
+    for seed in range(60):
+        old, y = network(seed, 600, too_sure=too_sure, members=members)
+        rows = np.random.default_rng(seed).integers(0, 40_000, 500)
+        found.append(estimate_error_without_labels(old, y, new[..., rows, :]))
+    assert all(each.broken is None for each in found)
+    assert np.mean([each.error.low <= truth <= each.error.high for each in found]) >= 0.95
+    assert np.median([each.error.high - each.error.low for each in found]) / 2 < 0.075
+    assert np.mean([each.error.estimate for each in found]) == pytest.approx(truth, abs=0.012)
+
+
+@pytest.mark.parametrize("blur", [0.1, 0.2, 0.3])
+def test_where_examples_become_harder_the_estimate_follows_and_covers(blur):
+    old, y = network(0, 2000)
+    clean = estimate_error_without_labels(old, y, network(1, 2000)[0]).error
+    new, labels = network(2, 5000, blur=blur)
+    found = estimate_error_without_labels(old, y, new)
+    truth = float((new.argmax(1) != labels).mean())
+    assert found.error.estimate > clean.estimate
+    assert found.error.low <= truth <= found.error.high
+    assert found.error.high - found.error.low > clean.high - clean.low
+
+
+def test_class_frequencies_alone_do_not_count_as_moved_outputs():
+    old, y = network(0, 3000)
+    new, labels = network(1, 3000, frequencies=[0.6, 0.2, 0.1, 0.1, 0.0])
+    found = estimate_error_without_labels(old, y, new)
+    assert found.distance < 0.1
+    assert found.frequencies > 0.25
+    assert found.error.low <= (new.argmax(1) != labels).mean() <= found.error.high
+
+
+def test_what_cannot_be_trusted_is_refused():
+    old, y = network(0, 1000)
+    far = estimate_error_without_labels(old, y, network(1, 1000, blur=2.0)[0])
+    assert far.distance > 0.35
+    assert far.broken == far.error.refused
+    assert "label some examples" in far.broken
+    assert np.isnan(far.error.low)
+    one_class = np.full((300, 5), -9.0)
+    one_class[:, 3] = np.log1p(-4 * np.exp(-9.0))
+    assert estimate_error_without_labels(old, y, one_class).broken is not None
+    few = estimate_error_without_labels(old[:60], y[:60], old)
+    assert "60 reference" in few.error.refused
+    assert few.broken is None
+    right = old.argmax(1)
+    assert "0 of 1000 reference examples are wrong" in estimate_error_without_labels(old, right, old).error.refused
+    backwards = np.where(np.exp(old).max(1) > 0.9, (right + 1) % 5, right)
+    assert "confident predictions are not more often right" in estimate_error_without_labels(old, backwards, old).broken
+
+
+def test_members_that_differ_too_much_are_seen():
+    old, y = network(0, 1000)
+    together = np.stack([old] * 3)
+    assert estimate_error_without_labels(together, y, together).disagreement == 0.0
+    noisy, labels = network(0, 1000, members=3)
+    found = estimate_error_without_labels(noisy, labels, noisy)
+    others = [(member.argmax(1) != noisy[0].argmax(1)).mean() for member in noisy[1:]]
+    assert found.disagreement == pytest.approx(np.mean(others))
+    assert found.broken is None
+    # The first member says what it always said, and the others, hardly less sure together, something else.
+    rows = np.random.default_rng(0).permutation(1000)[:500]
+    new = np.stack([old + 1e-9, *[old] * 2])
+    new[1:, rows] = np.roll(new[1:, rows], 1, axis=2)
+    assert "differ" in (estimate_error_without_labels(together, y, new).broken or "") or estimate_error_without_labels(
+        together, y, new
+    ).distance > 0.35
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"new_log_probabilities": np.zeros((5, 4)) - 1}, "same members and classes"),
+        ({"new_log_probabilities": np.ones((5, 3))}, "at most 0"),
+        ({"new_log_probabilities": np.zeros(5)}, "give \\(examples, classes\\)"),
+        ({"reference_log_probabilities": np.full((9, 3), np.nan)}, "hold nan"),
+        ({"reference_labels": np.zeros(8, int)}, "reference_labels have shape"),
+        ({"reference_labels": np.full(9, 3)}, "from 3 to 3"),
+        ({"level": 0.0}, "level is 0.0"),
+    ],
+)
+def test_bad_input_is_named(change, words):
+    given = {"reference_log_probabilities": np.zeros((9, 3)) - 1, "reference_labels": np.zeros(9, int)}
+    given |= {"new_log_probabilities": np.zeros((9, 3)) - 1} | change
+    with pytest.raises(InputError, match=words):
+        estimate_error_without_labels(**given)
+
+
+# Class frequencies
+
+
+def counts(rng, n, accuracy, frequencies):
+    """(predictions, labels) of a network of that accuracy whose errors fall anywhere."""
+    y = rng.choice(len(frequencies), n, p=frequencies)
+    return np.where(rng.random(n) < accuracy, y, (y + rng.integers(1, len(frequencies), n)) % len(frequencies)), y
+
+
+@pytest.mark.parametrize(("classes", "accuracy", "n", "m"), [(3, 0.8, 300, 100), (10, 0.9, 1000, 200), (10, 0.7, 1000, 500)])
+def test_frequencies_cover(classes, accuracy, n, m):
+    rng, inside, absent = np.random.default_rng(0), [], []
+    for _ in range(150):
+        q = rng.dirichlet(np.ones(classes))
+        q[0] = 0
+        q /= q.sum()
+        found = label_shift(*counts(rng, n, accuracy, np.full(classes, 1 / classes)), counts(rng, m, accuracy, q)[0])
+        if found.broken is None:
+            covered = [each.low <= truth <= each.high for each, truth in zip(found.frequencies, q, strict=True)]
+            absent.append(covered[0])
+            inside += covered[1:]
+        assert sum(each.estimate for each in found.frequencies) == pytest.approx(1)
+        assert all(each.estimate >= 0 for each in found.frequencies)
+    assert 0.93 <= np.mean(inside) <= 0.985
+    assert np.mean(absent) >= 0.94
+
+
+def test_frequencies_are_the_solution_of_the_confusion_matrix():
+    rng = np.random.default_rng(1)
+    predictions, labels = counts(rng, 5000, 0.8, [0.5, 0.3, 0.2])
+    new, _ = counts(rng, 4000, 0.8, [0.1, 0.2, 0.7])
+    confusion = np.array([[np.mean(predictions[labels == k] == i) for k in range(3)] for i in range(3)])
+    wanted = np.linalg.solve(confusion, np.bincount(new, minlength=3) / 4000)
+    found = label_shift(np.eye(3)[predictions], labels, np.log(np.eye(3)[new] + 0.1))
+    assert [each.estimate for each in found.frequencies] == pytest.approx(wanted)
+    assert found.weights == pytest.approx(wanted / (np.bincount(labels) / 5000))
+    assert found.condition == pytest.approx(np.linalg.cond(confusion))
+    assert np.abs(wanted - [0.1, 0.2, 0.7]).max() < 0.04
+
+
+def test_what_cannot_be_counted_is_refused():
+    rng = np.random.default_rng(0)
+    predictions, labels = counts(rng, 600, 0.9, [0.5, 0.5, 0.0])
+    missing = label_shift(np.eye(3)[predictions], labels, np.eye(3)[predictions])
+    assert "class 2 has 0 reference examples" in missing.refused
+    assert missing.frequencies[0].refused == missing.refused
+    assert np.isnan(missing.weights).all()
+    predictions, labels = counts(rng, 600, 0.95, [0.4, 0.3, 0.3])
+    alike = np.where(predictions == 2, rng.integers(1, 3, 600), np.where(predictions == 1, rng.integers(1, 3, 600), predictions))
+    assert "do not tell classes 1 and 2 apart" in label_shift(alike, labels, alike).refused
+    assert "20 new examples are too few" in label_shift(predictions, labels, predictions[:20]).refused
+
+
+def test_classes_that_look_different_are_seen():
+    rng = np.random.default_rng(0)
+    predictions, labels = counts(rng, 3000, 0.7, [0.4, 0.3, 0.3])
+    found = label_shift(predictions, labels, np.zeros(2000, int))  # even of class 0 only 70% were predicted as it
+    assert "look different now" in found.broken
+    assert all(each.refused for each in found.frequencies)
+    assert label_shift(predictions, labels, predictions).broken is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"reference_labels": np.zeros(5, int)}, "reference_labels have shape"),
+        ({"reference_predictions": np.zeros(9)}, "reference_predictions have shape"),
+        ({"new_predictions": np.array([-1, 0])}, "from -1 to"),
+        ({"new_predictions": np.zeros((4, 2)), "reference_predictions": np.zeros((9, 3))}, "of 2 and of 3 classes"),
+        ({"new_predictions": np.full((4, 2), np.nan)}, "hold NaN"),
+        ({"level": 2.0}, "level is 2.0"),
+    ],
+)
+def test_bad_frequencies_input_is_named(change, words):
+    given = {"reference_predictions": np.arange(9) % 2, "reference_labels": np.arange(9) % 2, "new_predictions": np.arange(4) % 2} | change
+    with pytest.raises(InputError, match=words):
+        label_shift(**given)
