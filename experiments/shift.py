@@ -287,8 +287,10 @@ def reference_of(options: MonitorOptions, about: dict[str, Any], model: Model, r
         if set(kept) != {"log_probabilities", "labels"} or kept["log_probabilities"].shape != (len(kept["labels"]), outputs):
             raise InputError(f"{path}: is not of this run; remove it to have it computed from the data set")
         return kept["log_probabilities"], kept["labels"]
-    given: dict[str, Any] = {name: value for name, value in about.items() if name in READING and value is not None}
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()} | {"data_dir": options.data_dir}
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value := about[name], list) else value for name in READING if about.get(name) is not None
+    }
+    given["data_dir"] = options.data_dir
     held = held_out(load(about["dataset"], **given, seed=about["split_seed"]), run)
     return np.asarray(predict(model, run, held.x)), np.asarray(held.y)
 

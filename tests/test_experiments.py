@@ -544,6 +544,21 @@ def test_the_spread_over_seeds(tmp_path):
     assert (tmp_path / "run/figures/spread.png").exists()
 
 
+def test_a_learning_curve(tmp_path):
+    options = (*FAST, "--hidden", "16", "--members", "5", "--sizes", "40", "80", "160", "320", "640", "1258", "--target-error", "0.01")
+    said = run(*options, "--out", tmp_path / "run", script="learning_curve").stdout
+    found = result(tmp_path / "run")
+    curve = found["learning_curve"]
+    assert np.shape(curve["errors"]) == (6, 5)
+    assert curve["at"] == [2516, 5032, 10064]
+    assert curve["needed"]["horizon"] == 14215
+    assert found["verdict"] == said.splitlines()[-2]
+    assert found["error"]["test"]["estimate"] == pytest.approx(curve["errors"][-1][0])  # the network of the folder
+    assert [each["code"] for each in found["findings"]] in (["more data helps"], ["more data will not help"])
+    assert (tmp_path / "run/figures/learning_curve.png").exists()
+    assert "the largest size is 2,000" in run(*FAST, "--sizes", "2000", "--out", tmp_path / "bad", script="learning_curve", status=2).stderr
+
+
 @pytest.mark.parametrize(
     ("space", "message"),
     [

@@ -120,13 +120,21 @@ def test_members_that_differ_too_much_are_seen():
     others = [(member.argmax(1) != noisy[0].argmax(1)).mean() for member in noisy[1:]]
     assert found.disagreement == pytest.approx(np.mean(others))
     assert found.broken is None
-    # The first member says what it always said, and the others, hardly less sure together, something else.
-    rows = np.random.default_rng(0).permutation(1000)[:500]
-    new = np.stack([old + 1e-9, *[old] * 2])
-    new[1:, rows] = np.roll(new[1:, rows], 1, axis=2)
-    assert "differ" in (estimate_error_without_labels(together, y, new).broken or "") or estimate_error_without_labels(
-        together, y, new
-    ).distance > 0.35
+    # Another member, never sure, is of another opinion now: confidences hardly move, yet one of the two is wrong on each.
+    rng = np.random.default_rng(0)
+    confident, right = rng.uniform(0.6, 0.99, 2000), rng.integers(0, 3, 2000)
+    y = np.where(rng.random(2000) < confident, right, (right + 1) % 3)
+
+    def members(preferred):
+        first, second = np.repeat(((1 - confident) / 2)[:, None], 3, 1), np.full((2000, 3), 0.333)
+        first[np.arange(2000), right], second[np.arange(2000), preferred] = confident, 0.334
+        return np.log(np.stack([first, second]))
+
+    known, new = members(right), members((right + 1) % 3)
+    assert estimate_error_without_labels(known, y, known).broken is None
+    found = estimate_error_without_labels(known, y, new)
+    assert found.distance < 0.05
+    assert "members differ on 100.0%" in found.broken
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,6 @@ def scikit_learns(log_p: np.ndarray, y: np.ndarray) -> float:
     class Given(ClassifierMixin, BaseEstimator):
         """A classifier whose inputs are the logits that some network gave already."""
 
-        classes_ = np.arange(log_p.shape[1])
-
         def decision_function(self, x: np.ndarray) -> np.ndarray:
             return x
 
@@ -117,9 +115,10 @@ def scikit_learns(log_p: np.ndarray, y: np.ndarray) -> float:
             return x.argmax(1)
 
         def fit(self, x: np.ndarray, y: np.ndarray) -> "Given":
+            self.classes_ = np.arange(x.shape[1])
             return self
 
-    calibrated: Any = CalibratedClassifierCV(FrozenEstimator(Given()), method="temperature")  # pyrefly: ignore[bad-argument-type]
+    calibrated: Any = CalibratedClassifierCV(FrozenEstimator(Given().fit(log_p, y)), method="temperature")  # pyrefly: ignore[bad-argument-type]
     calibrated.fit(log_p.astype(np.float64), y)
     return float(1 / calibrated.calibrated_classifiers_[0].calibrators[0].beta_)
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from ..errors import InputError
 from .augmentation import affine, resample
 
+STREAM = 0xC0A7
 KINDS = ("noise", "blur", "shift", "rotation", "contrast", "inversion")
 SHARES = ("contrast", "inversion")  # of which more than all cannot be taken
 
@@ -137,4 +138,5 @@ def _labels(y: ArrayLike) -> np.ndarray:
 
 
 def _generator(key: Key[Array, ""]) -> np.random.Generator:
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    """NumPy's; the last word keeps it apart from `default_rng(seed)`, with which others shuffle the same examples."""
+    return np.random.default_rng([*(int(word) for word in np.asarray(jax.random.key_data(key)).ravel()), STREAM])

@@ -22,6 +22,7 @@ from ..errors import InputError
 from .intervals import LEVEL, Estimate, combination, exact
 
 METHODS = ("bbsd", "classifier", "mmd")
+STREAM = 0x25A3
 DRAWS = 499  # permutations, and as many bootstraps
 FOUND = 0.8  # the power that `detectable` has
 FEWEST = 4  # examples a sample
@@ -57,7 +58,7 @@ class TwoSample:
     statistic: what was tested. p_value: how often so much or more where nothing differs. shifted: p_value < level.
     size: of the shift, in the units of the method, with its 95% interval.
     power: with which probability samples of these sizes show a shift of the size seen.
-    detectable: the smallest size that they show with a probability of 80%; above 1 or so, none.
+    detectable: the smallest size that they show with a probability of 80%; infinite, or above 1, where they show none.
     counts: examples compared of reference and new.
     """
 
@@ -105,30 +106,32 @@ def two_sample_test(
     of the means. Beyond 20,000 examples together, random parts of both are compared.
     power, detectable: the size is taken as normal, with the spread that the samples show; of a smaller or larger one, as a
     mixture of the two would have it.
-    Raises InputError for samples that cannot be compared.
+    Raises InputError for samples that cannot be compared, and a level that no p-value is below: those of permutations are at
+    least 1/500.
     """
-    a, b = _samples(reference, new)
     if method not in METHODS:
         raise InputError(f"unknown method {method!r}; known are {', '.join(METHODS)}")
-    if not 0 < level < 1:
-        raise InputError(f"level is {level!r}; give a probability between 0 and 1")
+    a, b = _samples(reference, new, finite=method != "bbsd")
+    least = 0.0 if method == "classifier" else 1 / (1 + DRAWS)  # p-values of permutations are not below that
+    if not least < level < 1:
+        raise InputError(f"level is {level!r}; give a probability between {least:g} and 1")
     if key is None:
         key = jax.random.key(0)
-    if not jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim:
+    if not isinstance(key, jax.Array) or not jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim:
         raise InputError("key is no single jax key; give jax.random.key(seed)")
     test = {"bbsd": _bbsd, "classifier": _classifier, "mmd": _mmd}[method]
     return test(a, b, key, level)
 
 
-def _samples(reference: ArrayLike, new: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def _samples(reference: ArrayLike, new: ArrayLike, *, finite: bool) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(reference), np.asarray(new)
     for name, sample in (("reference", a), ("new", b)):
         if sample.ndim < 1 or sample.dtype.kind not in "fiub":
             raise InputError(f"{name} has shape {sample.shape} and type {sample.dtype}; give numbers, (examples, ...)")
         if len(sample) < FEWEST:
             raise InputError(f"{name} has {len(sample)} examples; at least {FEWEST} are needed")
-        if sample.dtype.kind == "f" and np.isnan(sample).any():
-            raise InputError(f"{name} holds NaN, in example {int(np.argwhere(np.isnan(sample))[0][0])}; leave such examples out")
+        if sample.dtype.kind == "f" and (bad := np.argwhere(np.isnan(sample) | (np.isinf(sample) & finite))).size:
+            raise InputError(f"{name} holds {sample[tuple(bad[0])]}, in example {bad[0][0]}; leave such examples out")
     if a.shape[1:] != b.shape[1:]:
         raise InputError(f"examples have shape {a.shape[1:]} in the reference and {b.shape[1:]} in the new sample; give the same kind")
     if 0 in a.shape:
@@ -142,7 +145,8 @@ def _power(size: float, critical: float, error: float) -> float:
 
 
 def _generator(key: Key[Array, ""]) -> np.random.Generator:
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    """NumPy's; the last word keeps it apart from `default_rng(seed)`, with which others may have drawn the samples."""
+    return np.random.default_rng([*(int(word) for word in np.asarray(jax.random.key_data(key)).ravel()), STREAM])
 
 
 # Outputs of a network
@@ -252,7 +256,7 @@ def _classifier(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float)
         shifted=p < level,
         size=size,
         power=_power(apart.estimate, z * own, error),
-        detectable=detectable,
+        detectable=detectable if least < 1 else math.inf,
         what=Unlike(halves[0][1][np.argsort(of_a, kind="stable")[:UNLIKE]], halves[1][1][np.argsort(-of_b, kind="stable")[:UNLIKE]]),
         level=level,
         counts=(n, m),
@@ -340,7 +344,7 @@ def _mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> Two
     lengths = np.maximum(0.0, forms[1 + DRAWS :] + (1 - CENTRE) * squared.sum(1))
     length, reach = math.sqrt(lengths[0]), float(np.quantile(np.sqrt(lengths[1:]), LEVEL))
     low, high = max(0.0, length - reach) ** 2, (length + reach) ** 2
-    p, critical = _p_value(statistic, null), _critical(null, level)
+    p, critical = _p_value(statistic - 1e-4 * float(null.std()), null), _critical(null, level)  # equal but for rounding is equal
     # Variance: of the null, and, in proportion to the size, of the witness (Gretton et al. 2012, corollary 16).
     own = float(null.var())
     growing = 4 * (witness[:n].var() / n + witness[n:].var() / m) / max(lengths[0], 1e-12)
