@@ -48,7 +48,7 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
     "shift": (0.03, 0.06, 0.12),
     "rotation": (5, 10, 30),
     "contrast": (0.1, 0.3, 0.6),
-    "inversion": (0.05, 0.2, 1.0),
+    "inversion": (0.6, 0.8, 1.0),
     "missing class": (0.5, 1.0),
 }
 OF_WIDTH = ("blur", "shift")  # whose strengths are shares of an image's width

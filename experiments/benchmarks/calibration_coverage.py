@@ -10,6 +10,7 @@ a million examples say. Truths of calibration errors are of the bins' definition
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 import jaxnet
 from jaxnet.diagnostics import Estimate
 from jaxnet.diagnostics.calibration import calibration, scaled, temperature
+from jaxnet.errors import InputError
 
 CLASSES, BINS, MANY = 10, 15, 1_000_000
 FACTORS = (0.5, 0.8, 1.0, 1.5)
@@ -70,7 +72,8 @@ def coverage(studies: int, sizes: tuple[int, ...], say: Callable[[str], None]) -
                         measured = calibration(log_p_, y_, bins=BINS)
                         found["squared error"].append(measured.squared_error)
                         found["overconfidence"].append(measured.overconfidence)
-                        found["temperature"].append(temperature(log_p_, y_))
+                        with suppress(InputError):  # where all predictions are right
+                            found["temperature"].append(temperature(log_p_, y_))
                     values = np.array([each.estimate for each in found["squared error"]])
                     off, error = values.mean() - truth["squared error"], values.std(ddof=1) / np.sqrt(studies)
                     cells = "".join(f"{covered(found[column], truth[column]):>18s}" for column in columns)

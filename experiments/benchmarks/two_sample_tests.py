@@ -34,7 +34,7 @@ SHIFTS: dict[str, tuple[str, float]] = {
     "rotation 10°": ("rotation", 10.0),
     "rotation 40°": ("rotation", 40.0),
     "contrast -20%": ("contrast", 0.2),
-    "inversion 10%": ("inversion", 0.1),
+    "inversion 60%": ("inversion", 0.6),
     "half of class 0 gone": ("knock out", 0.5),
     "class 0 gone": ("knock out", 1.0),
 }

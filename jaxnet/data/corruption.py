@@ -34,7 +34,7 @@ def corrupt(
     x: (examples, height, width[, channels]), from 0 to `white`, which is 255 of uint8 if not given, else their largest value.
     strength: noise: standard deviation, as a share of white. blur: standard deviation of a Gaussian, pixels. shift: pixels,
     in a direction of each image's own. rotation: degrees, to either side. contrast: share of it that is lost, around half
-    of white. inversion: share of the way to the negative, white - x.
+    of white. inversion: share of the way to the negative, white - x; up to 0.5 it is a loss of contrast.
     Raises InputError for what is no image, an unknown kind, and a strength that cannot be meant.
     """
     images = np.asarray(x)
