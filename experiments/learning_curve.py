@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments import BEGAN
 from jaxnet.diagnostics import Estimate
-from jaxnet.diagnostics.learning_curve import FACTORS, LearningCurve, more_data, trace
+from jaxnet.diagnostics.learning_curve import FACTORS, LearningCurve, learning_curve, more_data
 from jaxnet.options import LearningCurveOptions
 from jaxnet.runner import MEMBERS, Setup, hardest, main, report, training_members
 
@@ -25,7 +25,7 @@ def work(setup: Setup) -> dict[str, Any]:
     options, splits = setup.options, setup.splits
     assert isinstance(options, LearningCurveOptions)
     with training_members(setup) as (watch, began):
-        curve, population = trace(
+        curve = learning_curve(
             setup.model, splits, setup.recipe, jax.random.key(options.seed), sizes=options.sizes or None, members=options.members,
             out=setup.out / MEMBERS, watch=watch,
         )  # fmt: skip
@@ -54,11 +54,11 @@ def work(setup: Setup) -> dict[str, Any]:
         "resumed": began,
     }
     if splits.classes is not None:
-        assert population.predictions is not None
-        largest = population.predictions.test[len(curve.sizes) - 1 :: len(curve.sizes)]
+        assert curve.networks.predictions is not None
+        largest = curve.networks.predictions.test[len(curve.sizes) - 1 :: len(curve.sizes)]
         more["hard_examples"] = hardest(largest, np.asarray(splits.test.y))
     lines = table(curve, at, reach) + words
-    return report(setup, setup.model, population[len(curve.sizes) - 1], more, "\n".join(lines))
+    return report(setup, setup.model, curve.networks[len(curve.sizes) - 1], more, "\n".join(lines))
 
 
 def table(curve: LearningCurve, at: tuple[int, ...], reach: tuple[Estimate, ...]) -> list[str]:

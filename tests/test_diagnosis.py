@@ -238,7 +238,10 @@ def test_diagnose_measures_the_ladder_and_both_sizes(told):
     assert quarters.variance.estimate > halves.variance.estimate  # more data, less variance
     assert quarters.bias.refused is None
     assert found.ensemble.ensemble.estimate <= found.ensemble.member.estimate
-    assert "16 networks on all 1,258 training examples, 16 on quarters, 8 on halves and 10 on smaller parts of them, 160 steps each" in heard[0]
+    assert (
+        "16 networks on all 1,258 training examples, 16 on quarters, 8 on halves and 10 on smaller parts of them, 160 steps each"
+        in heard[0]
+    )
     assert "operations" in heard[0]
 
 

@@ -8,7 +8,7 @@ import jaxnet
 from jaxnet import Recipe, resampling
 from jaxnet.diagnostics import extrapolate, repeated
 from jaxnet.diagnostics.curves import measured
-from jaxnet.diagnostics.learning_curve import more_data, trace
+from jaxnet.diagnostics.learning_curve import more_data
 
 MODEL = jaxnet.mlp((16,))
 RECIPE = Recipe(epochs=4, batch_size=32, learning_rate=1e-2)
@@ -18,12 +18,12 @@ SIZES = [20, 40, 80, 160, 320, 640]
 
 @pytest.fixture(scope="module")
 def traced(digits):
-    return trace(MODEL, digits, RECIPE, KEY, sizes=SIZES, members=5)
+    return jaxnet.learning_curve(MODEL, digits, RECIPE, KEY, sizes=SIZES, members=5)
 
 
 @pytest.mark.core
 def test_each_error_is_that_of_the_network_alone(digits, traced):
-    curve, population = traced
+    curve = traced
     samples = resampling.first(KEY, SIZES, len(digits.train), repeats=5)
     for order, place in ((0, 0), (3, 2), (4, 5)):
         member = order * len(SIZES) + place
@@ -32,11 +32,11 @@ def test_each_error_is_that_of_the_network_alone(digits, traced):
         assert curve.errors[place, order] == pytest.approx(alone, abs=1.5 / len(digits.test))  # rounding may turn an example
         assert curve.training[place, order] == pytest.approx(1 - float(run.history.train_accuracy[-1]), abs=2e-3)
         assert samples.seen(member).sum() == SIZES[place]
-    assert len(population) == 30
+    assert len(curve.networks) == 30
 
 
 def test_what_a_curve_says(digits, traced):
-    curve, _ = traced
+    curve = traced
     assert curve.test_examples == len(digits.test)
     assert curve.measured[2] == repeated(curve.errors[2])
     assert curve.measured[0].estimate > 2 * curve.measured[-1].estimate

@@ -1,6 +1,9 @@
 """Data: a Dataset, its Splits, and the sources they come from."""
 
 from .augmentation import Augmentation as Augmentation
+from .corruption import corrupt as corrupt
+from .corruption import knock_out as knock_out
+from .corruption import with_frequencies as with_frequencies
 from .dataset import Column as Column
 from .dataset import Dataset as Dataset
 from .dataset import Splits as Splits

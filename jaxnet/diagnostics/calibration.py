@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Integer, Key
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
-from .decomposition import SUM, normalised
+from .decomposition import SUM, check_labels, normalised
 from .intervals import LEVEL, Estimate, combination, mean, wilson
 
 EXAMPLES = 100  # the fewest for an interval
@@ -187,10 +187,7 @@ def _checked(
         raise InputError(
             f"log-probabilities have shape {log_p.shape} and labels {y.shape}; give floats, (examples, classes), and (examples,)"
         )
-    if y.dtype.kind not in "iu":
-        raise InputError(f"labels are {y.dtype}; give class numbers as integers")
-    if y.min() < 0 or y.max() >= log_p.shape[1]:
-        raise InputError(f"labels range from {y.min()} to {y.max()}; give class numbers from 0 below {log_p.shape[1]}")
+    check_labels(y, log_p.shape[1])
     total = np.exp(log_p.astype(np.float32)).sum(1)
     if (bad := np.flatnonzero(~(np.abs(total - 1) <= SUM))).size:
         raise InputError(

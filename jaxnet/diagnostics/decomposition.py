@@ -349,6 +349,14 @@ def normalised(log_p: Num[np.ndarray, "members examples classes"]) -> tuple[Floa
     return log_p - _log_sum_exp(log_p)[..., None], raised
 
 
+def check_labels(y: np.ndarray, classes: int) -> None:
+    """Raises InputError for labels that are no class numbers."""
+    if y.dtype.kind not in "iu":
+        raise InputError(f"labels are {y.dtype}; give class numbers as integers")
+    if y.min() < 0 or y.max() >= classes:
+        raise InputError(f"labels range from {y.min()} to {y.max()}; give class numbers from 0 below {classes}")
+
+
 def one_hot(classes: Int[np.ndarray, "*any"], count: int) -> Float[np.ndarray, "*any classes"]:
     return (classes[..., None] == np.arange(count)).astype(np.float64)
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
-from .decomposition import SUM, normalised
+from .decomposition import SUM, check_labels, normalised
 from .intervals import LEVEL, Estimate, exact
 
 MEMBERS = 3  # the fewest that have not seen an example, for it to count among wrong labels
@@ -142,10 +142,7 @@ def _opinion(log_probabilities: ArrayLike, y: np.ndarray, seen: ArrayLike | None
         raise InputError(
             f"log-probabilities have shape {f.shape} and labels {y.shape}; give floats, (members, examples, classes), and (examples,)"
         )
-    if y.dtype.kind not in "iu":
-        raise InputError(f"labels are {y.dtype}; give class numbers as integers")
-    if y.min() < 0 or y.max() >= f.shape[2]:
-        raise InputError(f"labels range from {y.min()} to {y.max()}; give class numbers from 0 below {f.shape[2]}")
+    check_labels(y, f.shape[2])
     known = np.zeros(f.shape[:2], bool) if seen is None else np.asarray(seen)
     if known.shape != f.shape[:2] or known.dtype != bool:
         raise InputError(f"seen has shape {known.shape} and type {known.dtype}; give booleans for each member and example: {f.shape[:2]}")

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -40,13 +40,15 @@ class LearningCurve:
 
     sizes: (sizes,) training examples. errors: (sizes, members) on test_examples held-out examples: shares predicted wrongly,
     or of a regression squared errors in variances of y; NaN of a member that diverged. training: the same on what they learned
-    from, in their last epoch. farther: why such errors are not extrapolated, or None.
+    from, in their last epoch. networks: those of the first order from the smallest to the largest size, and so on. farther: why
+    such errors are not extrapolated, or None.
     """
 
     sizes: Int[np.ndarray, " sizes"]
     errors: Float[np.ndarray, "sizes members"]
     training: Float[np.ndarray, "sizes members"]
     test_examples: int
+    networks: Population = field(repr=False)
     farther: str | None = None
 
     @property
@@ -99,23 +101,6 @@ def learning_curve(
     Errors are of the test set, or where there is none of the validation set. loss, plan, out, watch: as in `fit_population`.
     Raises InputError for sizes that are none of the training set.
     """
-    return trace(model, splits, recipe, key, sizes=sizes, members=members, loss=loss, plan=plan, out=out, watch=watch)[0]
-
-
-def trace(
-    model: Model,
-    splits: Splits,
-    recipe: Recipe,
-    key: Key[Array, ""],
-    *,
-    sizes: Sequence[int] | None = None,
-    members: int = 8,
-    loss: Loss | None = None,
-    plan: Plan | None = None,
-    out: str | Path | None = None,
-    watch: Callable[[Standing], None] | None = None,
-) -> tuple[LearningCurve, Population]:
-    """`learning_curve`, and the networks: those of the first order from the smallest to the largest size, and so on."""
     n = len(splits.train)
     chosen = _sizes(n) if sizes is None else np.asarray(sizes)
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not chosen.size or not (np.diff(chosen) > 0).all() or chosen[0] < 1:
@@ -140,7 +125,7 @@ def trace(
     found[population.diverged], training[population.diverged] = np.nan, np.nan
     in_order = (found.reshape(members, -1).T, training.reshape(members, -1).T)
     farther = "curves of squared errors were never checked, only those of errors of classes" if regression else None
-    return LearningCurve(chosen, *in_order, len(held_out), farther), population
+    return LearningCurve(chosen, *in_order, len(held_out), population, farther)
 
 
 def more_data(curve: Curves, now: Estimate, tolerance: float) -> Finding:

@@ -21,7 +21,7 @@ def reliability(found: Calibration, path: Path, *, part: str) -> None:
         axes.plot([each.confidence], [each.accuracy.estimate], "o", color=VALIDATION, markersize=5, label=label)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False, loc="upper left", fontsize=9)
-    axes.set_title(f"{part}: expected calibration error {found.ece:.3f}, by chance alone {found.null.mean:.3f}", fontsize=10)
+    axes.set_title(f"{part}: calibration error {found.ece:.3f}, by chance {found.null.mean:.3f}", fontsize=10)
     _plain(axes, "", "share that is right")
     counts.bar(
         [(each.low + each.high) / 2 for each in found.bins], [each.count for each in found.bins],
