@@ -66,18 +66,24 @@ class LearningCurve:
         """What is extrapolated."""
         return measured(self.sizes, self.errors, self.test_examples)
 
+    @property
+    def refused(self) -> str | None:
+        """Why it cannot be extrapolated at all, or None."""
+        return "at some size all members diverged" if np.isnan(self.errors).all(1).any() else self.farther
+
     def predict(self, at: Sequence[float | int]) -> tuple[Estimate, ...]:
         """The errors at other sizes: `jaxnet.diagnostics.extrapolate`."""
-        if self.farther is not None or np.isnan(self.errors).all(1).any():
-            why = self.farther or "at some size all members diverged"
-            return tuple(Estimate(math.nan, refused=why) for _ in at)
-        return predicted(self.curve, [float(n) for n in at])
+        if self.refused is not None:
+            return tuple(Estimate(math.nan, refused=self.refused) for _ in at)
+        return predicted(self.curve, at)
 
     def needed(self, error: float | int) -> Needed:
         """How many examples it takes to reach an error: `jaxnet.diagnostics.examples_needed`."""
-        if self.farther is not None or np.isnan(self.errors).all(1).any():
-            return Needed(error, False, None, int(self.sizes[-1]), (), self.farther or "at some size all members diverged")
-        return needed(self.curve, error)
+        if self.refused is None:
+            return needed(self.curve, error)
+        largest = int(self.sizes[-1])
+        reached = bool(np.nanmean(self.errors[-1]) <= error) if np.isfinite(self.errors[-1]).any() else False
+        return Needed(error, reached, largest if reached else None, largest, (), None if reached else self.refused)
 
 
 def learning_curve(
