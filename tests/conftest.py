@@ -1,5 +1,7 @@
 """Strictness for all tests, and what they share."""
 
+import gc
+import itertools
 import os
 import signal
 import threading
@@ -19,6 +21,19 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 MNIST = Path(__file__).parent.parent.parent / "shared/data/mnist"
+
+
+MAPPED = Path("/proc/self/maps")
+MOST_MAPPED = 25_000  # of the 65,530 mappings of memory that Linux allows a process; each compiled program takes some
+LOOK = itertools.cycle([*[False] * 9, True])
+
+
+@pytest.fixture(autouse=True)
+def few_programs():
+    """Programs that earlier tests compiled are let go before there are too many of them: beyond the limit XLA crashes."""
+    if next(LOOK) and MAPPED.exists() and MAPPED.read_bytes().count(b"\n") > MOST_MAPPED:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
