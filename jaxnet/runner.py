@@ -177,8 +177,9 @@ def train_one(setup: Setup) -> dict[str, Any]:
             f"each batch is split over {plan.devices} CPU devices, {plan.micro_batch or 'all'} examples at a time, to fit their caches"
         )
 
-    # Compiling needs no interpreter, so what comes later is imported, and compiled in its turn, meanwhile.
-    ahead = threading.Thread(target=_prepare_what_follows, args=(model, splits, recipe), daemon=True)
+    # Compiling needs no interpreter, so what comes later is imported, and compiled in its turn, meanwhile. Not by a daemon: one
+    # that compiles while the interpreter ends, after Ctrl-C, aborts the process.
+    ahead = threading.Thread(target=_prepare_what_follows, args=(model, splits, recipe))
     ahead.start()
     weights = class_weights(splits.train) if options.balance else None
     first: list[int] = []
@@ -271,7 +272,7 @@ def report(
 def training_members(setup: Setup) -> Iterator[tuple[Callable[[Standing], None], dict[str, int]]]:
     """Progress of a population on the console, and where it began: (watch, what `resumed` is to say)."""
     began: dict[str, int] = {}
-    ahead = threading.Thread(target=_prepare_what_follows, args=(setup.model, setup.splits, setup.recipe), daemon=True)
+    ahead = threading.Thread(target=_prepare_what_follows, args=(setup.model, setup.splits, setup.recipe))
     ahead.start()
     with setup.clock.part("train"), console.members() as show:
 
