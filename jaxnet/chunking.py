@@ -14,8 +14,9 @@ from jaxtyping import PyTree
 from .data import Splits
 from .devices import CACHE_FULL, Plan
 from .models import Model, with_outputs
+from .objective import forward
 from .recipe import Recipe
-from .training import forward, start
+from .training import start
 
 STEP = 40e6  # operations that a step of all members of a CPU device should have, so that starting its kernels is no burden
 MOST = 32  # members at once on a CPU core: beyond, their states no longer fit its cache

@@ -19,17 +19,20 @@ PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a training runs, never what it computes: the same steps to rounding, but for the masks of dropout and the partners of mixup.
+    """Where a training runs, never what it computes: the same steps to rounding, but for what a module of your own draws, and mixup's partners.
 
     devices: over how many of them each batch of one training is split, or the members of a population.
     chunk: how many members of a population each device trains at once.
     micro_batch: how many examples' gradient is computed at once.
     A batch is divided only of a network without batch statistics, and without remainder.
+    implementation: xla; resident, the kernel that trains on a TPU chip, interpreted elsewhere; or auto, the kernel on a TPU that
+    its compiler takes.
     """
 
     devices: int = 1
     micro_batch: int | None = None
     chunk: int = 1
+    implementation: str = "auto"
 
     @property
     def splits_batches(self) -> bool:

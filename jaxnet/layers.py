@@ -1,5 +1,6 @@
 """The built-in networks as Flax Linen modules. Imported when a model is built, since Flax takes a while to import."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from .bits import bits, examples
 from .convolution import conv_general_dilated, max_pool
 from .errors import InputError
 from .typing import Number
@@ -14,13 +16,16 @@ from .typing import Number
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "silu": jax.nn.silu, "tanh": jnp.tanh}
 
 
-def dropout(x: Float[Array, "..."], key: Array, rate: Number) -> Float[Array, "..."]:
+def dropout(x: Float[Array, "batch ..."], key: Array, rate: Number, layer: int = 0) -> Float[Array, "batch ..."]:
     """Values with a share `rate` of its values set to 0 and the others scaled up (Srivastava et al. 2014, section 10).
 
-    The rate may be a tracer, in steps of 1/65536; 16 random bits a value are half the work of 32.
+    The rate may be a tracer, in steps of 1/65536. layer: those of a network that have one key draw their own masks.
     """
-    keep = jax.random.bits(key, x.shape, jnp.uint16) >= jnp.uint16(jnp.asarray(rate, jnp.float32) * 65536)
-    return jnp.where(keep, x / (1 - jnp.asarray(rate, x.dtype)), jnp.zeros_like(x))
+    drawn = jax.lax.bitcast_convert_type(bits(examples(key, len(x)), math.prod(x.shape[1:]), layer), jnp.int32)
+    # Compared as signed numbers, so that a kernel need not convert them.
+    least = (jnp.floor(jnp.asarray(rate, jnp.float32) * 65536).astype(jnp.int32) - 32768) * 65536
+    keep = drawn.reshape(x.shape) >= jnp.broadcast_to(least, x.shape)
+    return jnp.where(keep, x * jnp.broadcast_to(1 / (1 - jnp.asarray(rate, x.dtype)), x.shape), jnp.zeros_like(x))
 
 
 class Block(nn.Module):
@@ -30,13 +35,13 @@ class Block(nn.Module):
     normalisation: str | None
 
     @nn.compact
-    def __call__(self, x: Array, key: Array | None, rate: Number | None) -> Array:
+    def __call__(self, x: Array, key: Array | None, rate: Number | None, layer: int = 0) -> Array:
         if self.normalisation == "layer":
             x = nn.LayerNorm(name="norm")(x)
         elif self.normalisation == "batch":
             x = nn.BatchNorm(use_running_average=key is None, momentum=0.9, name="norm")(x)
         x = ACTIVATIONS[self.activation](x)
-        return x if key is None or rate is None else dropout(x, key, rate)
+        return x if key is None or rate is None else dropout(x, key, rate, layer)
 
 
 class MLP(nn.Module):
@@ -52,7 +57,7 @@ class MLP(nn.Module):
         x = x.reshape(len(x), -1)
         for i, width in enumerate(self.hidden):
             x = nn.Dense(width, name=f"hidden_{i}")(x)
-            x = Block(self.activation, self.normalisation, name=f"block_{i}")(x, _fold(key, i), dropout)
+            x = Block(self.activation, self.normalisation, name=f"block_{i}")(x, key, dropout, i)
         return nn.Dense(self.outputs, name="output")(x)
 
 
@@ -88,7 +93,3 @@ class CNN(nn.Module):
             x = Block(self.activation, self.normalisation, name=f"conv_block_{i}")(x, key, None)
         head = MLP(self.hidden, self.outputs, self.activation, self.normalisation, name="head")
         return head(x, key=key, dropout=dropout)
-
-
-def _fold(key: Array | None, i: int) -> Array | None:
-    return None if key is None else jax.random.fold_in(key, i)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, Int, PyTree
 
 from .data import augmentation
 from .data.augmentation import Augmentation
@@ -134,6 +134,28 @@ def transformation(recipe: Recipe, steps: int) -> "optax.GradientTransformation"
         return optax.chain(*clip, recipe.optimizer(rate))
     decay = [] if weight_decay is None else [optax.add_decayed_weights(weight_decay, mask=kernels)]
     return optax.chain(*clip, *_direction(recipe), *decay, optax.scale_by_learning_rate(rate))
+
+
+def step_numbers(recipe: Recipe, steps: int, number: Int[Array, " some"]) -> dict[str, Number]:
+    """The numbers of these steps of a run, for a kernel without schedules and powers: one for all, or one a step.
+
+    correction, second_correction: 1 / (1 - b^t) of Adam (Kingma & Ba 2015, alg. 1).
+    """
+    unit = _unit_schedule(recipe.schedule, steps)
+    assert recipe.learning_rate is not None
+    numbers = {"rate": recipe.learning_rate if unit is None else recipe.learning_rate * jax.vmap(unit)(number)}
+    if recipe.optimizer != "sgd":
+        numbers["momentum"] = 0.9 if recipe.momentum is None else recipe.momentum
+    if recipe.optimizer in ("adam", "adamw"):
+        numbers["second_momentum"] = 0.999 if recipe.second_momentum is None else recipe.second_momentum
+        for name, of in (("correction", "momentum"), ("second_correction", "second_momentum")):
+            numbers[name] = 1 / (1 - jnp.asarray(numbers[of], jnp.float32) ** (number + 1))
+    for name in ("weight_decay", "l1", "dropout", "label_smoothing", "clip"):
+        if (value := getattr(recipe, name)) is not None:
+            numbers[name] = value
+    if recipe.augmentation is not None and recipe.augmentation.noise is not None:
+        numbers["noise"] = recipe.augmentation.noise
+    return numbers
 
 
 def kernels(params: PyTree) -> PyTree:

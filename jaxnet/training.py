@@ -17,16 +17,17 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int, Key, Num, PyTree
 
+from .bits import hashed
 from .data import Dataset, Splits, Standardisation
 from .data import augmentation as augmentations
 from .devices import Plan
 from .errors import InputError
 from .keys import AUGMENT, INIT, NOISE, ORDER, counted
-from .losses import Loss, cross_entropy, squared
+from .losses import Loss
 from .models import Model, with_outputs
+from .objective import forward, hits, losses_of, make_targets, smooth
 from .recipe import Recipe, as_float32, check, kernels, transformation
 from .run import Best, Row, Run
-from .typing import Number
 
 ALL_AT_ONCE = Plan()
 BLOCK = 1000  # examples evaluated at once: enough to fill a device, few enough for a network of convolutions
@@ -160,7 +161,7 @@ def epoch(
     assert state.order_key is not None
     rows = order(counted(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)
     new, sums = steps(model, splits, recipe, state, rows, weights=weights, loss=loss, plan=plan)
-    means = sums.sum(0) / len(splits.train)
+    means = sums / len(splits.train)
     row = Row(train_loss=means[0], train_accuracy=None if splits.classes is None else means[1])
     new, row = look(model, splits, recipe, new, row, loss=loss)
     halted = over(recipe, state.diverged_at, state.epoch, 0 if state.best is None else state.best.epoch)
@@ -198,8 +199,10 @@ def steps(
     weights: Float[Array | np.ndarray, " examples"] | None = None,
     loss: Loss | None = None,
     plan: Plan = ALL_AT_ONCE,
-) -> tuple[TrainState, Float[Array, "steps sums"]]:
-    """One optimizer step a batch: (state, for each step the summed loss and, of classes, how many it had right)."""
+) -> tuple[TrainState, Float[Array, " sums"]]:
+    """One optimizer step a batch: (state, the summed loss and, of classes, how many were right, each when it was seen)."""
+    if plan.implementation == "resident":
+        return _on_chip(model, splits, recipe, state, rows, weights, loss, plan)
     (count, batch), examples = rows.shape, len(splits.train)
     optimizer = transformation(recipe, recipe.epochs * count)
     _check_plan(plan, batch, state.model_state)
@@ -224,13 +227,38 @@ def steps(
             )
             return new, sums[1:]
 
-        return jax.lax.scan(step, state, (jnp.arange(count), rows))
+        state, sums = jax.lax.scan(step, state, (jnp.arange(count), rows))
+        return state, sums.sum(0)
 
     if plan.devices == 1:
         return on_each_device(splits, recipe, state, rows, weights)
     copies = PartitionSpec()
     spread = jax.shard_map(on_each_device, mesh=plan.mesh, in_specs=copies, out_specs=copies, check_vma=False)
     return spread(splits, recipe, state, rows, weights)
+
+
+def _on_chip(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    state: TrainState,
+    rows: Int[Array, "steps batch"],
+    weights: Array | np.ndarray | None,
+    loss: Loss | None,
+    plan: Plan,
+) -> tuple[TrainState, Float[Array, " sums"]]:
+    """The same by a kernel."""
+    from . import on_chip
+
+    own_key, order_key, first = state.key, state.order_key, state.epoch * len(rows)
+    assert own_key is not None
+    assert order_key is not None
+    params, opt_state, sums, failed = on_chip.steps(
+        model, splits, recipe, state.params, state.opt_state, state.model_state, own_key, order_key, first, rows,
+        weights=weights, loss=loss, plan=plan,
+    )  # fmt: skip
+    diverged_at = jnp.where(state.diverged_at < 0, failed, state.diverged_at)
+    return state._replace(params=params, opt_state=opt_state, diverged_at=diverged_at), sums
 
 
 def _gradient(
@@ -263,18 +291,18 @@ def _gradient(
         real = None if isinstance(size, int) else (places < size).astype(jnp.float32)
         weight = _product(real, None if weights is None else jnp.asarray(weights)[rows])
         inputs, y = splits.standardisation.inputs(x[rows].reshape(part, *shape)), train.y[rows]
-        targets = _smoothed(recipe, _targets(splits, y))
+        targets = smooth(recipe, make_targets(splits, y))
         if recipe.augmentation is not None:
             counts = np.uint32(AUGMENT - ORDER) + jnp.asarray(number * batch + places, jnp.uint32)
             keys = jax.vmap(functools.partial(counted, order_key))(counts)
             inputs, targets = augmentations.augment(recipe.augmentation, keys, inputs, targets, weight)
-        key = counted(own_key, number if parts == 1 else number * parts + first // part)
+        key = counted(hashed(own_key, number), first)  # masks of examples, however the batch is divided
 
         def objective(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
             outputs, model_state = forward(
                 model, params, state.model_state, inputs, precision=recipe.precision, key=key, dropout=recipe.dropout
             )
-            losses = _losses(splits, loss, outputs, targets)
+            losses = losses_of(splits, loss, outputs, targets)
             total = losses.sum() if weight is None else (losses * weight).sum()
             mean = total / size
             if recipe.l1 is not None:
@@ -283,7 +311,7 @@ def _gradient(
             return mean, (total, outputs, model_state)
 
         (mean, (total, outputs, model_state)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
-        sums = [mean, total] if splits.classes is None else [mean, total, _hits(outputs, y, real)]
+        sums = [mean, total] if splits.classes is None else [mean, total, _count(hits(outputs, y), real)]
         return gradient, jnp.stack(sums), model_state
 
     if not plan.splits_batches:
@@ -308,9 +336,9 @@ def look(model: Model, splits: Splits, recipe: Recipe, state: TrainState, row: R
         return state, row
     x, precision = splits.validation.x, recipe.precision
     outputs = in_blocks(model, state.params, state.model_state, splits.standardisation, x, precision=precision)
-    targets = _targets(splits, splits.validation.y)
-    value = _losses(splits, loss, outputs, targets).mean()
-    accuracy = None if splits.classes is None else _hits(outputs, splits.validation.y, None) / len(splits.validation)
+    targets = make_targets(splits, splits.validation.y)
+    value = losses_of(splits, loss, outputs, targets).mean()
+    accuracy = None if splits.classes is None else _count(hits(outputs, splits.validation.y), None) / len(splits.validation)
     better = value < state.best.loss
     new = Best(state.params, state.model_state, value, state.epoch)
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), new, state.best)
@@ -347,24 +375,6 @@ def blank_row(splits: Splits, *shape: int) -> Row:
     classes, validation = splits.classes is not None, len(splits.validation) > 0
     given = (True, classes, validation, classes and validation)
     return Row(*(np.full(shape, np.nan, np.float32) if there else None for there in given))  # pyrefly: ignore[bad-argument-type]
-
-
-def forward(
-    model: Model,
-    params: PyTree,
-    model_state: PyTree,
-    x: Float[Array, "batch ..."],
-    *,
-    precision: str,
-    key: Array | None = None,
-    dropout: Number | None = None,
-) -> tuple[Float[Array, "batch outputs"], PyTree]:
-    """The network on standardised inputs, its products in the given precision, outputs and model state in float32."""
-    if precision == "bfloat16":
-        params, x = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, x))
-    outputs, new_state = model.apply(params, model_state, x, key=key, dropout=dropout)
-    new_state = jax.tree.map(lambda new, old: new.astype(old.dtype), new_state, model_state)
-    return outputs.astype(jnp.float32), new_state
 
 
 def in_blocks(
@@ -443,32 +453,7 @@ def _check_plan(plan: Plan, batch: int, model_state: PyTree) -> None:
         )
 
 
-def _targets(splits: Splits, y: Num[Array | np.ndarray, " batch"]) -> Float[Array, "batch outputs"]:
-    if splits.classes is None:
-        return splits.standardisation.targets(jnp.asarray(y))[:, None]
-    return jax.nn.one_hot(y, len(splits.classes))
-
-
-def _smoothed(recipe: Recipe, targets: Float[Array, "batch outputs"]) -> Float[Array, "batch outputs"]:
-    """Targets mixed with the uniform distribution (Szegedy et al. 2016, section 7)."""
-    if recipe.label_smoothing is None or targets.shape[-1] == 1:
-        return targets
-    share = jnp.asarray(recipe.label_smoothing)
-    return (1 - share) * targets + share / targets.shape[-1]
-
-
-def _losses(splits: Splits, loss: Loss | None, outputs: Array, targets: Array) -> Float[Array, " batch"]:
-    if outputs.shape != targets.shape:
-        raise InputError(f"the model gives outputs of shape {outputs.shape}, but this data set needs {targets.shape}")
-    losses = (loss or (squared if splits.classes is None else cross_entropy))(outputs, targets)
-    if losses.shape != outputs.shape[:1]:
-        raise InputError(f"the loss gives shape {losses.shape}; it must give one number an example: {outputs.shape[:1]}")
-    return losses
-
-
-def _hits(outputs: Array, y: Array | np.ndarray, real: Array | None) -> Float[Array, ""]:
-    """For how many of the real rows the largest output is the label's."""
-    hits = outputs.argmax(-1) == y
+def _count(hits: Array, real: Array | None) -> Float[Array, ""]:
     return jnp.sum(hits if real is None else hits * real, dtype=jnp.float32)
 
 

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
+from ..bits import normal
 from ..errors import InputError
 from ..keys import counted
 from ..typing import Number
 
 SMOOTHNESS = 7  # elastic displacements are correlated over 1/7 of the image: 4 pixels of 28, as in Simard et al. 2003
-ELASTIC, NOISE = 1 << 28, 2 << 28  # where the long streams of an example begin, counted from its key
+ELASTIC = 1 << 28  # where the long stream of an example begins, counted from its key
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -64,12 +65,13 @@ def augment(
     Beyond its border an image goes on as at its border. Raises InputError where images are needed and the inputs are none.
     """
     check(how, inputs.shape[1:])
-    draw = jax.vmap(lambda key: jax.random.uniform(key, (8,), minval=-1.0))(keys)
+    drawn = any(getattr(how, name) is not None for name in NAMES if name != "noise")
+    draw = jax.vmap(lambda key: jax.random.uniform(key, (8,), minval=-1.0))(keys) if drawn else jnp.zeros((len(keys), 8))
     if any(getattr(how, name) is not None for name in OF_COORDINATES):
         inputs = resample(inputs, _coordinates(how, keys, draw, *inputs.shape[1:3]))
     if how.noise is not None:
-        normal = jax.vmap(lambda key: jax.random.normal(counted(key, NOISE), inputs.shape[1:]))(keys)
-        inputs = inputs + normal * how.noise
+        noise = normal(jax.random.key_data(keys), math.prod(inputs.shape[1:]))
+        inputs = inputs + noise.reshape(inputs.shape) * jnp.broadcast_to(jnp.asarray(how.noise), inputs.shape)
     if how.cutout is not None:
         centres = jnp.floor((draw[:, 4:6] + 1) / 2 * np.array([inputs.shape[1:3]], np.float32))
         inputs = cut_out(inputs, centres, how.cutout)

@@ -19,12 +19,12 @@ from ..devices import Plan
 from ..errors import InputError
 from ..losses import Loss
 from ..models import Model, input_shape, with_outputs
+from ..objective import forward
 from ..population import Standing, fit_population
 from ..predictions import member_predictions
 from ..recipe import Recipe
 from ..resampling import disjoint, partitions, together, whole
 from ..run import Population
-from ..training import forward
 from . import curves
 from .diagnosis import Diagnosis, Predicted, diagnosis_of
 from .findings import Finding

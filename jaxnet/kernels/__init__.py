@@ -1,0 +1,1 @@
+"""Kernels for accelerators, each with a reference implementation and a fallback."""

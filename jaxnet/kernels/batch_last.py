@@ -1,0 +1,356 @@
+"""A function of one example, evaluated on a batch that is held in the last dimension.
+
+A TPU's vector registers are 8 x 128 numbers. Ten class scores of 128 examples fill 16 of them as (batch, 10), most of it
+padding, and 2 as (10, batch); and a product with a (outputs, inputs) matrix costs the matrix unit a row an output instead of
+a row an example. So the user's function is traced for one example, and each of its operations is done for all of them by a
+rule below. A value of the example has its axes in a row, whatever its shape, so that reshapes cost nothing:
+
+    SHARED  (size, 1)       the same for all examples
+    LAST    (size, batch)   computed from an example
+    FIRST   (batch, size)   an example's inputs, as they lie in memory, and what an AS_GIVEN matrix makes of them
+    ROW     (1, size)       a vector of parameters
+    AS_GIVEN, TURNED        a matrix of parameters as the function has it, and its transpose
+
+A value of size 1 stands for any number of equal ones until something needs them all.
+"""
+
+import enum
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jaxtyping import Array, Float
+
+
+class Kind(enum.Enum):
+    """How a value is held; see the top of the file."""
+
+    SHARED = enum.auto()
+    LAST = enum.auto()
+    FIRST = enum.auto()
+    ROW = enum.auto()
+    AS_GIVEN = enum.auto()
+    TURNED = enum.auto()
+
+
+SHARED, LAST, FIRST, ROW, AS_GIVEN, TURNED = Kind
+MATRICES = {AS_GIVEN, TURNED}
+OTHER = {AS_GIVEN: TURNED, TURNED: AS_GIVEN}
+MARK = 8209  # a prime, and so the size of no other axis
+
+
+class Held(NamedTuple):
+    """A value and how it is held."""
+
+    value: Array
+    kind: Kind
+
+
+def evaluate(program: Jaxpr, constants: Sequence[Held], args: Sequence[Held], dtype: Any) -> list[Held]:
+    """Outputs of a function that was traced for one example, of every example of a batch.
+
+    program: the function's, of `jax.make_jaxpr`. dtype: to which the operands of products, gradients too, are rounded;
+    sums are float32. Differentiable in reverse.
+    Raises NotImplementedError with the name of an operation that has no rule.
+    """
+    known: dict[Any, Held] = dict(zip([*program.constvars, *program.invars], [*constants, *args], strict=True))
+
+    def read(variable: Any) -> Held:
+        if isinstance(variable, Literal):
+            return Held(jnp.full((1, 1), variable.val, variable.aval.dtype), SHARED)  # pyrefly: ignore[missing-attribute]
+        return known[variable]
+
+    for equation in program.eqns:
+        rule = RULES.get(equation.primitive.name)
+        if rule is None:
+            raise NotImplementedError(f"operation {equation.primitive.name!r}")
+        outputs = rule(equation, [read(variable) for variable in equation.invars], dtype)
+        known.update(zip(equation.outvars, outputs, strict=True))
+    return [read(variable) for variable in program.outvars]
+
+
+def check_examples_apart(function: Callable[..., Any], *args: Any) -> None:
+    """Raise NotImplementedError where a batched function mixes examples: of one example it would be another function.
+
+    args: of `function`, with MARK examples, as shapes. Every operation must keep the axis of examples.
+    """
+
+    def check(jaxpr: Any) -> None:
+        for equation in jaxpr.eqns:
+            for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda leaf: isinstance(leaf, ClosedJaxpr)):
+                if isinstance(inner, ClosedJaxpr):
+                    check(inner.jaxpr)
+            if any(MARK in variable.aval.shape for variable in equation.invars) and any(
+                variable.aval.shape.count(MARK) != 1 for variable in equation.outvars
+            ):
+                raise NotImplementedError(f"operation {equation.primitive.name!r} across the examples of a batch")
+
+    check(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _size(variable: Any) -> int:
+    return math.prod(variable.aval.shape)
+
+
+def _bind(equation: Any, *values: Any) -> list[Any]:
+    """The operation itself, on other arrays."""
+    bound = equation.primitive.get_bind_params(equation.params)
+    functions, params = bound if isinstance(bound, tuple) else ((), bound)  # jax 0.7 returns a pair
+    outputs = equation.primitive.bind(*functions, *values, **params)
+    return outputs if equation.primitive.multiple_results else [outputs]
+
+
+def _as(held: Held, kind: Kind) -> Array:
+    """A value as LAST, FIRST, SHARED (a column) or ROW, as far as broadcasting needs it."""
+    value = held.value
+    columns, rows = {SHARED, LAST}, {ROW, FIRST}
+    turned = value.size > 1 and ((held.kind in columns and kind in rows) or (held.kind in rows and kind in columns))
+    return value.T if turned else value
+
+
+def _full(held: Held, size: int) -> Held:
+    """A value with all of its equal numbers."""
+    axis = 1 if held.kind in (FIRST, ROW) else 0
+    shape = list(held.value.shape)
+    shape[axis] = size
+    return held if held.value.shape[axis] == size else Held(jnp.broadcast_to(held.value, shape), held.kind)
+
+
+def _elementwise(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+    """Number by number. Scalars are broadcast to what they meet."""
+    kinds = {held.kind for held in args}
+    if matrices := kinds & MATRICES:
+        kind = next(iter(matrices))
+        if len(matrices) > 1 or any(held.kind not in MATRICES and held.value.size > 1 for held in args):
+            raise NotImplementedError(f"operation {equation.primitive.name!r} of a matrix of parameters and values of an example")
+    elif LAST in kinds:
+        kind = LAST
+    elif FIRST in kinds:
+        kind = FIRST
+    else:
+        kind = SHARED if any(held.kind is SHARED and held.value.size > 1 for held in args) or ROW not in kinds else ROW
+    values = [held.value if matrices else _as(held, kind) for held in args]
+    shape = jnp.broadcast_shapes(*(value.shape for value in values))
+    return [Held(out, kind) for out in _bind(equation, *(jnp.broadcast_to(value, shape) for value in values))]
+
+
+def _same(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+    """Another shape of the same numbers; of equal ones, however many."""
+    (held, *_), before, after = args, _size(equation.invars[0]), _size(equation.outvars[0])
+    if held.kind in MATRICES:
+        if equation.invars[0].aval.shape != equation.outvars[0].aval.shape:
+            raise NotImplementedError(f"operation {equation.primitive.name!r} of a matrix of parameters")
+    elif before not in (1, after):
+        raise NotImplementedError(f"operation {equation.primitive.name!r} from {before} to {after} numbers")
+    return [held]
+
+
+def _key(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+    """A key is the words that it is made of."""
+    return args
+
+
+def _transpose(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+    """Of a matrix of parameters; or where no more than axes of size 1 change places."""
+    (held,), shape, order = args, equation.invars[0].aval.shape, equation.params["permutation"]
+    if held.kind in MATRICES:
+        return [Held(held.value, OTHER[held.kind] if order == (1, 0) else held.kind)]
+    if [axis for axis in order if shape[axis] > 1] != [axis for axis, size in enumerate(shape) if size > 1]:
+        raise NotImplementedError("operation 'transpose' of a value with several axes")
+    return args
+
+
+def _axis(equation: Any, shape: tuple[int, ...]) -> int | None:
+    """The only axis that is longer than 1, if there is one."""
+    axes = [axis for axis, size in enumerate(shape) if size > 1]
+    if len(axes) > 1:
+        raise NotImplementedError(f"operation {equation.primitive.name!r} along one of several axes")
+    return axes[0] if axes else None
+
+
+def _iota(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+    shape, params = equation.outvars[0].aval.shape, equation.params
+    if _axis(equation, shape) != params["dimension"]:
+        return [Held(jnp.zeros((1, 1), params["dtype"]), SHARED)]
+    return [Held(jax.lax.broadcasted_iota(params["dtype"], (math.prod(shape), 1), 0), SHARED)]
+
+
+def _slice(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+    (held,), params, shape = args, equation.params, equation.invars[0].aval.shape
+    axis = _axis(equation, shape)
+    if held.kind in MATRICES:
+        raise NotImplementedError("operation 'slice' of a matrix of parameters")
+    if axis is None:
+        return args
+    if params["strides"] is not None and params["strides"][axis] != 1:
+        raise NotImplementedError("operation 'slice' with strides")
+    kind = LAST if held.kind is FIRST else SHARED if held.kind is ROW else held.kind
+    column = _as(_full(held, shape[axis]), kind)
+    return [Held(column[params["start_indices"][axis] : params["limit_indices"][axis]], kind)]
+
+
+def _concatenate(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+    if _axis(equation, equation.outvars[0].aval.shape) != equation.params["dimension"]:
+        raise NotImplementedError("operation 'concatenate' along one of several axes")
+    kind = LAST if any(held.kind in (LAST, FIRST) for held in args) else SHARED
+    parts = [_as(_full(held, _size(variable)), kind) for held, variable in zip(args, equation.invars, strict=True)]
+    batch = max(part.shape[1] for part in parts)
+    return [Held(jnp.concatenate([jnp.broadcast_to(part, (len(part), batch)) for part in parts]), kind)]
+
+
+def _column(equation: Any, held: Held, axes: Sequence[int]) -> Held | None:
+    """What is to be reduced over all that it has, LAST or SHARED; None where the axes have but one number."""
+    shape = equation.invars[0].aval.shape
+    if math.prod(shape[axis] for axis in axes) == 1:
+        return None
+    if math.prod(shape[axis] for axis in axes) != math.prod(shape) or held.kind in MATRICES:
+        raise NotImplementedError(f"operation {equation.primitive.name!r} over some of several axes")
+    kind = LAST if held.kind in (LAST, FIRST) else SHARED
+    return Held(_as(_full(held, math.prod(shape)), kind), kind)
+
+
+def _reduce(reduce: Callable[..., Array]) -> Callable[..., list[Held]]:
+    def rule(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+        column = _column(equation, args[0], equation.params["axes"])
+        return args if column is None else [Held(reduce(column.value, axis=0, keepdims=True), column.kind)]
+
+    return rule
+
+
+def _argmax(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+    """The first place of the largest number."""
+    column, of_type = _column(equation, args[0], equation.params["axes"]), equation.params["index_dtype"]
+    if column is None:
+        return [Held(jnp.zeros((1, 1), of_type), SHARED)]
+    places = jax.lax.broadcasted_iota(of_type, column.value.shape, 0)
+    largest = column.value == jnp.broadcast_to(column.value.max(0, keepdims=True), column.value.shape)
+    return [Held(jnp.where(largest, places, len(places)).min(0, keepdims=True), column.kind)]
+
+
+def _dot(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+    """A vector of the example times a matrix of parameters, on either side."""
+    ((left, right), batched), precision = equation.params["dimension_numbers"], equation.params["precision"]
+    sides = [*zip(args, equation.invars, (left, right), strict=True)]
+    (vector, variable, along), (matrix, _, into) = sides if args[1].kind in MATRICES else sides[::-1]
+    small = jax.lax.Precision.DEFAULT
+    if precision is not None and set(jnp.ravel(precision) if not isinstance(precision, tuple) else precision) != {small}:
+        raise NotImplementedError(f"a product of precision {precision}")
+    if matrix.kind not in MATRICES or vector.kind in MATRICES or any(batched) or len(along) != 1:
+        raise NotImplementedError("operation 'dot_general' other than of one example's vector and a matrix of parameters")
+    if variable.aval.shape[along[0]] != _size(variable):
+        raise NotImplementedError("operation 'dot_general' of a value with several axes")
+    inputs = into[0] if matrix.kind is AS_GIVEN else 1 - into[0]
+    vector = _full(Held(_as(vector, LAST), LAST) if vector.kind not in (LAST, FIRST) else vector, _size(variable))
+    if inputs == 0 and vector.kind is LAST:
+        vector = Held(vector.value.T, FIRST)
+    out = _layer(vector, matrix.value, inputs, dtype)
+    return [Held(out.value.astype(equation.outvars[0].aval.dtype), out.kind)]
+
+
+def _contract(a: Array, b: Array, along_a: int, along_b: int) -> Array:
+    return jax.lax.dot_general(a, b, (((along_a,), (along_b,)), ((), ())), preferred_element_type=jnp.float32)
+
+
+def _layer(vector: Held, matrix: Array, inputs: int, dtype: Any) -> Held:
+    """The product and its gradients, so written that no large operand or result is transposed.
+
+    matrix: (inputs, outputs), and the result is FIRST, or (outputs, inputs), and it is LAST, as `inputs` is 0 or 1.
+    """
+    first = vector.kind is FIRST
+
+    def forward(h: Array, w: Array) -> tuple[Array, tuple[Array, Array]]:
+        h, w = h.astype(dtype), w.astype(dtype)
+        return _contract(h, w, 1, 0) if inputs == 0 else _contract(w, h, 1, int(first)), (h, w)
+
+    def backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+        (h, w), g = saved, g.astype(dtype)
+        if inputs == 0:
+            return _contract(g, w, 1, 1).astype(of_h), _contract(h, g, 0, 0).astype(of_w)
+        to_h = _contract(g, w, 0, 0) if first else _contract(w, g, 0, 0)
+        return to_h.astype(of_h), _contract(g, h, 1, int(not first)).astype(of_w)
+
+    of_h, of_w = vector.value.dtype, matrix.dtype
+    layer = jax.custom_vjp(lambda h, w: forward(h, w)[0])
+    layer.defvjp(forward, backward)
+    return Held(layer(vector.value, matrix), FIRST if inputs == 0 else LAST)
+
+
+def _inline(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+    inner = equation.params.get("jaxpr") or equation.params["call_jaxpr"]
+    return evaluate(inner.jaxpr, [*map(constant, inner.consts)], args, dtype)
+
+
+def _custom_jvp(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+    """A function with a derivative of its own, such as relu: that derivative too is traced for one example."""
+    shapes = [jax.ShapeDtypeStruct(variable.aval.shape, variable.aval.dtype) for variable in equation.invars]
+    tangent = jax.make_jaxpr(lambda p, t: jax.jvp(lambda *p: _bind(equation, *p)[0], p, t))(shapes, shapes)
+    kinds, kind = [held.kind for held in args], list[Kind]()
+
+    def call(*values: Array) -> Array:
+        (out,) = _inline(equation, [*map(Held, values, kinds)], dtype)
+        kind[:] = [out.kind]
+        return out.value
+
+    def with_tangent(primals: Sequence[Array], tangents: Sequence[Array]) -> tuple[Array, Array]:
+        out, change = evaluate(tangent.jaxpr, [*map(constant, tangent.consts)], [*map(Held, (*primals, *tangents), kinds * 2)], dtype)
+        kind[:] = [out.kind]
+        return out.value, jnp.broadcast_to(_as(change, out.kind), out.value.shape)
+
+    function = jax.custom_jvp(call)
+    function.defjvp(with_tangent)
+    return [Held(function(*(held.value for held in args)), kind[0])]
+
+
+def _convert(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+    """Another type; bytes become floats by way of int32, which is the only way that older compilers know."""
+    (held,) = args
+    if held.value.dtype == jnp.uint8:
+        held = Held(held.value.astype(jnp.int32), held.kind)
+    return _elementwise(equation, [held], dtype)
+
+
+def _by(function: Callable[[Array], Array]) -> Callable[..., list[Held]]:
+    """An operation that the compiler has no code for, by others that it has."""
+    return lambda equation, args, dtype: [Held(function(args[0].value), args[0].kind)]
+
+
+def as_last(held: Held, batch: int) -> Float[Array, "1 batch"]:
+    """A number an example as float32, whether or not it depends on the example."""
+    return jnp.broadcast_to(_as(held, LAST), (1, batch)).astype(jnp.float32)
+
+
+def constant(value: Any) -> Held:
+    """A constant of the function."""
+    if jnp.ndim(value) > 1:
+        raise NotImplementedError(f"a constant of shape {jnp.shape(value)}")
+    return Held(jnp.reshape(value, (-1, 1)), SHARED)
+
+
+ELEMENTWISE = (
+    "abs", "add", "add_any", "and", "bitcast_convert_type", "ceil", "clamp", "cos", "div", "eq", "erf", "erf_inv", "exp", "exp2", "floor", "ge",
+    "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow", "rem",
+    "round", "rsqrt", "select_n", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sqrt", "square", "sub", "tan",
+    "tanh", "xor",
+)  # fmt: skip
+RULES: dict[str, Callable[[Any, list[Held], Any], list[Held]]] = {
+    **dict.fromkeys(ELEMENTWISE, _elementwise),
+    **dict.fromkeys(("broadcast_in_dim", "expand_dims", "reshape", "squeeze", "copy", "copy_p", "stop_gradient"), _same),
+    **dict.fromkeys(("random_wrap", "random_unwrap"), _key),
+    **dict.fromkeys(("jit", "pjit", "closed_call"), _inline),
+    "argmax": _argmax,
+    "concatenate": _concatenate,
+    "convert_element_type": _convert,
+    "custom_jvp_call": _custom_jvp,
+    "dot_general": _dot,
+    "erfc": _by(lambda x: 1 - jax.lax.erf(x)),
+    "expm1": _by(lambda x: jnp.tanh(x / 2) * (jnp.exp(x) + 1)),
+    "iota": _iota,
+    "reduce_max": _reduce(jnp.max),
+    "reduce_min": _reduce(jnp.min),
+    "reduce_sum": _reduce(jnp.sum),
+    "slice": _slice,
+    "transpose": _transpose,
+}

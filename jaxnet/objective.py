@@ -1,0 +1,61 @@
+"""What a network is asked for: its outputs on a batch, the targets, and what the loss makes of both."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Num, PyTree
+
+from .data import Splits
+from .errors import InputError
+from .losses import Loss, cross_entropy, squared
+from .models import Model
+from .recipe import Recipe
+from .typing import Number
+
+
+def forward(
+    model: Model,
+    params: PyTree,
+    model_state: PyTree,
+    x: Float[Array, "batch ..."],
+    *,
+    precision: str,
+    key: Array | None = None,
+    dropout: Number | None = None,
+) -> tuple[Float[Array, "batch outputs"], PyTree]:
+    """The network on standardised inputs, its products in the given precision, outputs and model state in float32."""
+    if precision == "bfloat16":
+        params, x = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, x))
+    outputs, new_state = model.apply(params, model_state, x, key=key, dropout=dropout)
+    new_state = jax.tree.map(lambda new, old: new.astype(old.dtype), new_state, model_state)
+    return outputs.astype(jnp.float32), new_state
+
+
+def make_targets(splits: Splits, y: Num[Array | np.ndarray, " batch"]) -> Float[Array, "batch outputs"]:
+    """What outputs should be: probabilities of the classes, or standardised values."""
+    if splits.classes is None:
+        return splits.standardisation.targets(jnp.asarray(y))[:, None]
+    return jax.nn.one_hot(y, len(splits.classes))
+
+
+def smooth(recipe: Recipe, targets: Float[Array, "batch outputs"]) -> Float[Array, "batch outputs"]:
+    """Targets mixed with the uniform distribution (Szegedy et al. 2016, section 7)."""
+    if recipe.label_smoothing is None or targets.shape[-1] == 1:
+        return targets
+    share = jnp.asarray(recipe.label_smoothing)
+    return (1 - share) * targets + share / targets.shape[-1]
+
+
+def losses_of(splits: Splits, loss: Loss | None, outputs: Array, targets: Array) -> Float[Array, " batch"]:
+    """The loss of each example. Raises InputError where shapes do not fit."""
+    if outputs.shape != targets.shape:
+        raise InputError(f"the model gives outputs of shape {outputs.shape}, but this data set needs {targets.shape}")
+    losses = (loss or (squared if splits.classes is None else cross_entropy))(outputs, targets)
+    if losses.shape != outputs.shape[:1]:
+        raise InputError(f"the loss gives shape {losses.shape}; it must give one number an example: {outputs.shape[:1]}")
+    return losses
+
+
+def hits(outputs: Float[Array, "batch outputs"], y: Num[Array | np.ndarray, " batch"]) -> Bool[Array, " batch"]:
+    """Whether the largest output is the label's."""
+    return outputs.argmax(-1) == y

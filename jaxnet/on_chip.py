@@ -1,0 +1,254 @@
+"""The steps of an epoch as one program on the chip: `training.steps` for networks that kernels/resident.py can train.
+
+Model, loss and recipe are traced for one example; what differs from step to step, such as a learning rate, is computed before.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Jaxpr
+from jax.interpreters import partial_eval
+from jaxtyping import Array, Float, Int, PyTree
+
+from .bits import hashed
+from .data import Dataset, Splits, Standardisation
+from .data import augmentation as augmentations
+from .data.augmentation import Augmentation
+from .devices import Plan
+from .kernels import budget, resident
+from .kernels.batch_last import AS_GIVEN, MARK, ROW, TURNED, Kind, check_examples_apart, constant, evaluate
+from .kernels.resident import State, Streams, Task
+from .kernels.updates import MOMENTS, UPDATES
+from .keys import AUGMENT, ORDER, counted
+from .losses import Loss
+from .models import Model
+from .objective import forward, hits, losses_of, make_targets, smooth
+from .recipe import Recipe, step_numbers
+from .typing import Number
+
+WORDS = ("key 0", "key 1", "order 0", "order 1")
+INTERPRET: Any = True  # how kernels run where there is no TPU
+
+
+class Program(NamedTuple):
+    """An example's program, and what it takes: see Task."""
+
+    example: Jaxpr
+    constants: list[Any]
+    names: tuple[str, ...]
+
+
+def steps(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    params: PyTree,
+    opt_state: PyTree,
+    model_state: PyTree,
+    key: Array,
+    order_key: Array,
+    first: Int[Array, ""],
+    rows: Int[Array, "steps batch"],
+    *,
+    weights: Float[Array | np.ndarray, " examples"] | None,
+    loss: Loss | None,
+    plan: Plan,
+) -> tuple[PyTree, PyTree, Float[Array, " sums"], Int[Array, ""]]:
+    """(params, opt_state, the sums over the steps of the loss and, of classes, of hits, the step that failed first or -1).
+
+    first: the number of the first step. Raises NotImplementedError, with the reason, for what the kernel cannot train.
+    """
+    (count, batch), examples = rows.shape, len(splits.train)
+    _check(recipe, model_state, key, plan)
+    number = first + jnp.arange(count, dtype=jnp.int32)
+    scalars = step_numbers(recipe, recipe.epochs * count, number) | _words(key, order_key, number, batch)
+    columns = {"y": splits.train.y[rows]} | ({} if weights is None else {"weight": jnp.asarray(weights)[rows]})
+    program = trace(model, splits, recipe, loss, params, batch, list(columns), scalars)
+    leaves, structure = jax.tree.flatten(params)
+    moments, rebuild = _moments(opt_state, params)
+    if len(moments) != MOMENTS[recipe.optimizer]:
+        raise NotImplementedError(f"an optimizer state with {len(moments)} moments for {recipe.optimizer}")
+    streams = Streams(
+        x=splits.train.x.reshape(examples, -1)[rows],
+        columns=[*columns.values()],
+        scalars=jnp.stack([_bits(scalars[name], count) for name in program.names], -1),
+        constants=[jnp.ravel(value) for value in (*program.constants, *_constants(splits))],
+    )
+    task = functools.partial(
+        Task,
+        example=program.example,
+        names=program.names,
+        types=tuple(jnp.uint32 if name in WORDS else jnp.float32 for name in program.names),
+        optimizer=recipe.optimizer,
+        decayed=tuple(leaf.ndim > 1 for leaf in leaves),
+        last=examples - (count - 1) * batch,
+        weighted=weights is not None,
+    )
+    (new, moments), sums = _train(task)(State(leaves, moments), streams)
+    bad = sums[-1].min()
+    failed = jnp.where(bad < count, first + bad.astype(jnp.int32), -1)
+    return structure.unflatten(new), rebuild(moments, count), sums[:-1].sum(-1), failed
+
+
+def trace(
+    model: Model, splits: Splits, recipe: Recipe, loss: Loss | None, params: PyTree, batch: int, columns: list[str], scalars: dict[str, Any]
+) -> Program:
+    """The loss and hit of one example, as an example's program. scalars: values by name; those of keys go where they are not used."""
+    shape, names = splits.train.x.shape[1:], list(scalars)
+
+    def example(params: PyTree, x: Array, columns_: list[Array], place: Array, values: list[Array], constants: list[Array]) -> tuple[Array, ...]:
+        named, y = dict(zip(names, values, strict=True)), columns_[0][None]
+        how = None if recipe.augmentation is None else Augmentation(noise=named["noise"])
+        mine = dataclasses.replace(recipe, dropout=named.get("dropout"), label_smoothing=named.get("label_smoothing"), augmentation=how)
+        own = dataclasses.replace(splits, standardisation=Standardisation(*constants))
+        inputs, targets = own.standardisation.inputs(x.reshape(1, *shape)), smooth(mine, make_targets(own, y))
+        if how is not None:
+            key = _key(named["order 0"], named["order 1"], place)
+            inputs, targets = augmentations.augment(how, key[None], inputs, targets)
+        key = _key(named["key 0"], named["key 1"], place)
+        outputs, _ = forward(model, params, {}, inputs, precision=recipe.precision, key=key, dropout=mine.dropout)
+        losses = losses_of(own, loss, outputs, targets)
+        return (losses[0],) if splits.classes is None else (losses[0], hits(outputs, y)[0].astype(jnp.float32))
+
+    def of(leaf: Any, *shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, leaf.dtype)
+
+    _check_parameters(params)
+    check_examples_apart(
+        lambda params, x: forward(model, params, {}, x, precision=recipe.precision, key=jax.random.key(0), dropout=recipe.dropout)[0],
+        params, jax.ShapeDtypeStruct((MARK, *shape), jnp.float32),
+    )  # fmt: skip
+    values = [jax.ShapeDtypeStruct((), jnp.uint32 if name in WORDS else jnp.float32) for name in names]
+    given = [jax.ShapeDtypeStruct((), splits.train.y.dtype), *[jax.ShapeDtypeStruct((), jnp.float32)] * (len(columns) - 1)]
+    constants = [of(jnp.asarray(value), *jnp.shape(value)) for value in _constants(splits)]
+    x, place = of(splits.train.x, math.prod(shape)), jax.ShapeDtypeStruct((), jnp.int32)
+    closed = jax.make_jaxpr(example)(params, x, given, place, values, constants)
+    before = len(jax.tree.leaves(params)) + 1 + len(given) + 1
+    keep = [True] * len(closed.jaxpr.invars)
+    keep[before : before + len(names)] = [name not in WORDS for name in names]
+    jaxpr, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), keep)
+    for value in closed.consts:
+        constant(value)
+    return Program(jaxpr, closed.consts, tuple(name for name, is_used in zip(names, used[before:], strict=False) if is_used))
+
+
+def _train(task: Callable[..., Task]) -> Callable[[State, Streams], tuple[State, Array]]:
+    """The kernel for a member alone, and under vmap for all of them."""
+
+    def many(state: State, streams: Streams, k: int) -> tuple[State, Array]:
+        kinds = kinds_of([leaf.shape[1:] for leaf in state.params], streams.x.shape[-1], packed=k > 1)
+
+        def on(precision: Any, interpret: Any, state: State, streams: Streams) -> tuple[State, Array]:
+            return resident.train(task(kinds=kinds, precision=precision), state, streams, k=k, vmem=budget.LIMIT, interpret=interpret)
+
+        compiled, interpreted = functools.partial(on, jnp.bfloat16, False), functools.partial(on, jnp.float32, INTERPRET)
+        return jax.lax.platform_dependent(state, streams, tpu=compiled, default=interpreted)
+
+    @jax.custom_batching.custom_vmap
+    def train(state: State, streams: Streams) -> tuple[State, Array]:
+        state, streams = jax.tree.map(lambda leaf: leaf[None], (state, streams))
+        _fitting(task, state, streams)
+        return jax.tree.map(lambda leaf: leaf[0], many(state, streams, 1))
+
+    @train.def_vmap
+    def rule(members: int, batched: Any, state: State, streams: Streams) -> tuple[Any, Any]:
+        def with_members(leaf: Array, is_batched: bool) -> Array:
+            return leaf if is_batched else jnp.broadcast_to(leaf, (members, *leaf.shape))
+
+        state = jax.tree.map(with_members, state, batched[0])
+        streams = jax.tree.map(lambda leaf, is_batched: leaf if is_batched else leaf[None], streams, batched[1])
+        groups = math.ceil(members / _fitting(task, state, streams))
+        out = many(state, streams, math.ceil(members / groups))
+        return out, jax.tree.map(lambda _: True, out)
+
+    return train
+
+
+def _fitting(task: Callable[..., Task], state: State, streams: Streams) -> int:
+    """How many members fit on the chip at once."""
+    members, (_, _, batch, features) = len(state.params[0]), streams.x.shape
+    kinds = kinds_of([leaf.shape[1:] for leaf in state.params], features, packed=members > 1)
+    example = task(kinds=kinds, precision=jnp.bfloat16).example
+    x = jax.ShapeDtypeStruct((batch, features), streams.x.dtype)
+    columns = [jax.ShapeDtypeStruct((1, batch), jnp.float32)] * len(streams.columns)
+    shared, own = ([x], columns) if len(streams.x) == 1 else ([], [x, *columns])
+    params, all_state = ([jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in jax.tree.leaves(tree)] for tree in (state.params, state))
+    fit = budget.members_at_once(all_state, params, shared, own, budget.values(example, batch), budget.LIMIT)
+    if fit == 0:
+        raise NotImplementedError(f"a network and batch that need more than the {budget.LIMIT >> 20} MiB of vector memory")
+    return min(fit, members)
+
+
+def kinds_of(shapes: list[tuple[int, ...]], features: int, *, packed: bool) -> tuple[Kind, ...]:
+    """How parameters are held. The first layer of packed members is x @ w, one product for all; else outputs come first."""
+    turned = TURNED
+    return tuple(ROW if len(s) < 2 else AS_GIVEN if packed and s[0] == features else turned for s in shapes)
+
+
+def _check(recipe: Recipe, model_state: PyTree, key: Array, plan: Plan) -> None:
+    if not isinstance(recipe.optimizer, str) or recipe.optimizer not in UPDATES:
+        name = recipe.optimizer if isinstance(recipe.optimizer, str) else "of its own"
+        raise NotImplementedError(f"optimizer {name}: the kernel has {', '.join(UPDATES)}")
+    if recipe.augmentation is not None:
+        asked = [name for name in augmentations.NAMES if name != "noise" and getattr(recipe.augmentation, name) is not None]
+        if asked:
+            raise NotImplementedError(f"augmentation {asked[0]}: the kernel has noise alone")
+    if jax.tree.leaves(model_state):
+        raise NotImplementedError("a network with batch statistics, or other state of its own")
+    if plan.splits_batches:
+        raise NotImplementedError("a plan that divides batches")
+    if (implementation := str(jax.random.key_impl(key))) != "threefry2x32" and "threefry" not in implementation:
+        raise NotImplementedError(f"keys of {implementation}: the kernel has threefry's")
+
+
+def _check_parameters(params: PyTree) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if leaf.ndim > 2:
+            raise NotImplementedError(f"parameter {jax.tree_util.keystr(path)} of shape {leaf.shape}, such as a convolution's")
+        if leaf.dtype != jnp.float32:
+            raise NotImplementedError(f"parameter {jax.tree_util.keystr(path)} of type {leaf.dtype}")
+
+
+def _constants(splits: Splits) -> list[Any]:
+    return [value for value in splits.standardisation if value is not None]
+
+
+def _key(first: Array, second: Array, place: Array) -> Array:
+    """The key that stands an example's place after this one."""
+    return counted(jax.random.wrap_key_data(jnp.concatenate([first[None], second[None]]), impl="threefry2x32"), place)
+
+
+def _words(key: Array, order_key: Array, number: Int[Array, " steps"], batch: int) -> dict[str, Array]:
+    """Words of the keys of each step, from which its examples are counted."""
+    noise = jax.random.key_data(jax.vmap(functools.partial(hashed, key))(number))
+    order = jax.random.key_data(order_key)
+    counts = np.uint32(AUGMENT - ORDER) + (number * batch).astype(jnp.uint32)
+    return dict(zip(WORDS, (noise[:, 0], noise[:, 1], order[0] + counts, order[1]), strict=True))
+
+
+def _bits(value: Number, count: int) -> Int[Array, " steps"]:
+    value = jnp.asarray(value)
+    value = value if value.dtype == jnp.uint32 else value.astype(jnp.float32)
+    return jnp.broadcast_to(jax.lax.bitcast_convert_type(value, jnp.int32), (count,))
+
+
+def _moments(opt_state: PyTree, params: PyTree) -> tuple[list[list[Array]], Callable[[list[list[Array]], int], PyTree]]:
+    """The parts of an optimizer's state that are like the parameters, and how to put new ones back; counts go on by the steps."""
+    structure, shapes = jax.tree.structure(params), [leaf.shape for leaf in jax.tree.leaves(params)]
+
+    def like_params(node: Any) -> bool:
+        return jax.tree.structure(node) == structure and [jnp.shape(leaf) for leaf in jax.tree.leaves(node)] == shapes
+
+    nodes, outline = jax.tree.flatten(opt_state, is_leaf=like_params)
+
+    def rebuild(moments: list[list[Array]], steps: int) -> PyTree:
+        new = iter(moments)
+        return outline.unflatten([structure.unflatten(next(new)) if like_params(node) else node + steps for node in nodes])
+
+    return [jax.tree.leaves(node) for node in nodes if like_params(node)], rebuild
