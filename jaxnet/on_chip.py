@@ -24,12 +24,12 @@ from .devices import Plan
 from .kernels import budget, resident
 from .kernels.batch_last import AS_GIVEN, MARK, ROW, TURNED, Kind, check_examples_apart, constant, evaluate
 from .kernels.resident import State, Streams, Task
-from .kernels.updates import MOMENTS, UPDATES
+from .kernels.updates import DIRECTIONS, MOMENTS
 from .keys import AUGMENT, ORDER, counted
 from .losses import Loss
 from .models import Model
 from .objective import forward, hits, losses_of, make_targets, smooth
-from .recipe import Recipe, step_numbers
+from .recipe import Recipe, decays, step_numbers
 from .typing import Number
 
 WORDS = ("key 0", "key 1", "order 0", "order 1")
@@ -90,7 +90,11 @@ def steps(
         last=examples - (count - 1) * batch,
         weighted=weights is not None,
     )
-    (new, moments), sums = _train(task)(State(leaves, moments), streams)
+    # Adam's kernel keeps its moments without their factors.
+    factors = [1 - decay for decay in decays(recipe)] if recipe.optimizer in ("adam", "adamw") else [1.0]
+    scaled = [[leaf / factor for leaf in each] for each, factor in zip(moments, factors, strict=False)]
+    (new, scaled), sums = _train(task)(State(leaves, scaled), streams)
+    moments = [[leaf * factor for leaf in each] for each, factor in zip(scaled, factors, strict=False)]
     bad = sums[-1].min()
     failed = jnp.where(bad < count, first + bad.astype(jnp.int32), -1)
     return structure.unflatten(new), rebuild(moments, count), sums[:-1].sum(-1), failed
@@ -102,7 +106,9 @@ def trace(
     """The loss and hit of one example, as an example's program. scalars: values by name; those of keys go where they are not used."""
     shape, names = splits.train.x.shape[1:], list(scalars)
 
-    def example(params: PyTree, x: Array, columns_: list[Array], place: Array, values: list[Array], constants: list[Array]) -> tuple[Array, ...]:
+    def example(
+        params: PyTree, x: Array, columns_: list[Array], place: Array, values: list[Array], constants: list[Array]
+    ) -> tuple[Array, ...]:
         named, y = dict(zip(names, values, strict=True)), columns_[0][None]
         how = None if recipe.augmentation is None else Augmentation(noise=named["noise"])
         mine = dataclasses.replace(recipe, dropout=named.get("dropout"), label_smoothing=named.get("label_smoothing"), augmentation=how)
@@ -174,12 +180,15 @@ def _fitting(task: Callable[..., Task], state: State, streams: Streams) -> int:
     """How many members fit on the chip at once."""
     members, (_, _, batch, features) = len(state.params[0]), streams.x.shape
     kinds = kinds_of([leaf.shape[1:] for leaf in state.params], features, packed=members > 1)
-    example = task(kinds=kinds, precision=jnp.bfloat16).example
-    x = jax.ShapeDtypeStruct((batch, features), streams.x.dtype)
-    columns = [jax.ShapeDtypeStruct((1, batch), jnp.float32)] * len(streams.columns)
-    shared, own = ([x], columns) if len(streams.x) == 1 else ([], [x, *columns])
-    params, all_state = ([jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in jax.tree.leaves(tree)] for tree in (state.params, state))
-    fit = budget.members_at_once(all_state, params, shared, own, budget.values(example, batch), budget.LIMIT)
+    of_example = budget.values(task(kinds=kinds, precision=jnp.bfloat16).example, len(state.params), batch)
+    minibatch = [
+        jax.ShapeDtypeStruct((batch, features), streams.x.dtype),
+        *[jax.ShapeDtypeStruct((1, batch), jnp.float32)] * len(streams.columns),
+    ]
+    params, all_state = (
+        [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in jax.tree.leaves(tree)] for tree in (state.params, state)
+    )
+    fit = budget.members_at_once(all_state, params, minibatch, of_example, own=len(streams.x) > 1)
     if fit == 0:
         raise NotImplementedError(f"a network and batch that need more than the {budget.LIMIT >> 20} MiB of vector memory")
     return min(fit, members)
@@ -192,9 +201,9 @@ def kinds_of(shapes: list[tuple[int, ...]], features: int, *, packed: bool) -> t
 
 
 def _check(recipe: Recipe, model_state: PyTree, key: Array, plan: Plan) -> None:
-    if not isinstance(recipe.optimizer, str) or recipe.optimizer not in UPDATES:
+    if not isinstance(recipe.optimizer, str) or recipe.optimizer not in DIRECTIONS:
         name = recipe.optimizer if isinstance(recipe.optimizer, str) else "of its own"
-        raise NotImplementedError(f"optimizer {name}: the kernel has {', '.join(UPDATES)}")
+        raise NotImplementedError(f"optimizer {name}: the kernel has {', '.join(DIRECTIONS)}")
     if recipe.augmentation is not None:
         asked = [name for name in augmentations.NAMES if name != "noise" and getattr(recipe.augmentation, name) is not None]
         if asked:

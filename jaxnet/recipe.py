@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "cosine", "warmup_cosine", "one_cycle")
 PRECISIONS = ("float32", "bfloat16")
+EPSILON = 1e-8  # of Adam, as optax has it
 WARMUP = 0.1  # share of the steps in which warmup_cosine rises
 
 
@@ -139,23 +140,38 @@ def transformation(recipe: Recipe, steps: int) -> "optax.GradientTransformation"
 def step_numbers(recipe: Recipe, steps: int, number: Int[Array, " some"]) -> dict[str, Number]:
     """The numbers of these steps of a run, for a kernel without schedules and powers: one for all, or one a step.
 
-    correction, second_correction: 1 / (1 - b^t) of Adam (Kingma & Ba 2015, alg. 1).
+    step: what the direction is multiplied with, the learning rate. decay: with it, weight decay. Of Adam (Kingma & Ba 2015,
+    alg. 1), whose kernel keeps m / (1 - b1) and v / (1 - b2), step has these factors and the bias corrections as well, and so
+    has epsilon.
     """
     unit = _unit_schedule(recipe.schedule, steps)
     assert recipe.learning_rate is not None
-    numbers = {"rate": recipe.learning_rate if unit is None else recipe.learning_rate * jax.vmap(unit)(number)}
+    rate: Any = recipe.learning_rate if unit is None else recipe.learning_rate * jax.vmap(unit)(number)
+    numbers: dict[str, Number] = {"step": rate}
+    first, second = decays(recipe)
     if recipe.optimizer != "sgd":
-        numbers["momentum"] = 0.9 if recipe.momentum is None else recipe.momentum
+        numbers["momentum"] = first
     if recipe.optimizer in ("adam", "adamw"):
-        numbers["second_momentum"] = 0.999 if recipe.second_momentum is None else recipe.second_momentum
-        for name, of in (("correction", "momentum"), ("second_correction", "second_momentum")):
-            numbers[name] = 1 / (1 - jnp.asarray(numbers[of], jnp.float32) ** (number + 1))
-    for name in ("weight_decay", "l1", "dropout", "label_smoothing", "clip"):
+        mean, square = (((1 - b) / (1 - b ** (number + 1))) for b in (first, second))
+        root = jnp.sqrt(square)
+        numbers |= {"second_momentum": second, "step": rate * mean / root, "epsilon": EPSILON / root}
+    if recipe.weight_decay is not None:
+        numbers["decay"] = rate * recipe.weight_decay
+    for name in ("l1", "dropout", "label_smoothing", "clip"):
         if (value := getattr(recipe, name)) is not None:
             numbers[name] = value
     if recipe.augmentation is not None and recipe.augmentation.noise is not None:
         numbers["noise"] = recipe.augmentation.noise
     return numbers
+
+
+def decays(recipe: Recipe) -> tuple[Array, Array]:
+    """(momentum, second_momentum) of momentum, nesterov, adam and adamw, as given or the usual ones."""
+    first, second = (
+        0.9 if recipe.momentum is None else recipe.momentum,
+        0.999 if recipe.second_momentum is None else recipe.second_momentum,
+    )
+    return jnp.asarray(first, jnp.float32), jnp.asarray(second, jnp.float32)
 
 
 def kernels(params: PyTree) -> PyTree:

@@ -1,8 +1,10 @@
 """What a kernel needs of a chip's vector memory (VMEM), and so how many members it takes at once.
 
-    bytes = k * (state + gradient + 2 * values of the example) + 2 * (blocks of the minibatch)
+    bytes = k * (state + gradient + 2 * values) + inputs + 2 * (blocks of the minibatch)
 
-The factors 2: each value has a gradient, and the next minibatch is fetched while this one is used. An array's last two axes are
+values: all that is computed from parameters for a batch, each of which has a gradient. inputs: what is computed from the
+minibatch alone, such as inputs that are standardised; once a member where each has a minibatch of its own, as have the blocks.
+The next minibatch is fetched while this one is used, hence the last factor. An array's last two axes are
 padded to tiles of 8 x 128 words of 32 bits, 16 x 128 of 16 bits and 32 x 128 of 8 bits (JAX's guide to Pallas on TPUs).
 """
 
@@ -11,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax.numpy as jnp
-from jax.extend.core import Jaxpr
+from jax.extend.core import Jaxpr, Literal
 
 LANES, SUBLANES = 128, 8
 MOST = 16  # members a group: with more the schedule gets no shorter
@@ -28,23 +30,31 @@ def padded_bytes(shape: tuple[int, ...], dtype: Any) -> int:
     return math.prod(outer) * math.ceil(rows / tile) * tile * math.ceil(columns / LANES) * LANES * size
 
 
-def values(example: Jaxpr, batch: int) -> int:
-    """Bytes of all values that the example's program computes, for a batch that is held last."""
-    total = 0
+def values(example: Jaxpr, params: int, batch: int) -> tuple[int, int]:
+    """(Bytes of what an example's program computes from its first arguments, the parameters, of what it computes without them).
+
+    For a batch that is held last.
+    """
+    of_params, sizes = set(example.invars[:params]), [0, 0]
     for equation in example.eqns:
-        total += sum(padded_bytes((math.prod(out.aval.shape), batch), jnp.float32) for out in equation.outvars)
-    return total
+        without = of_params.isdisjoint(variable for variable in equation.invars if not isinstance(variable, Literal))
+        sizes[without] += sum(padded_bytes((math.prod(out.aval.shape), batch), jnp.float32) for out in equation.outvars)
+        if not without:
+            of_params.update(equation.outvars)
+    return sizes[0], sizes[1]
 
 
-def members_at_once(state: Iterable[Any], params: Iterable[Any], blocks: Iterable[Any], own: Iterable[Any], of_example: int, room: int) -> int:
+def members_at_once(
+    state: Iterable[Any], params: Iterable[Any], minibatch: Iterable[Any], of_example: tuple[int, int], *, own: bool
+) -> int:
     """How many members fit at once, at most MOST; 0 where not even one does.
 
-    state, params: arrays of a member. blocks: of a minibatch that all share; own: of a minibatch that each has for itself.
-    room: bytes of vector memory.
+    state, params: arrays of a member. minibatch: blocks of one. of_example: see `values`. own: whether each has its own minibatch.
     """
 
     def size(arrays: Iterable[Any]) -> int:
         return sum(padded_bytes(array.shape, array.dtype) for array in arrays)
 
-    each = size(state) + size(params) + 2 * of_example + 2 * size(own)
-    return max(0, min(MOST, (room - SPARE - 2 * size(blocks)) // each))
+    each, inputs = size(state) + size(params) + 2 * of_example[0], of_example[1] + 2 * size(minibatch)
+    room = LIMIT - SPARE
+    return max(0, min(MOST, room // (each + inputs) if own else (room - inputs) // each))

@@ -38,7 +38,7 @@ from jax.extend.core import Jaxpr
 from jaxtyping import Array, Float, Int, Num
 
 from .batch_last import FIRST, LAST, ROW, SHARED, TURNED, Held, Kind, as_last, evaluate
-from .updates import UPDATES, clipped
+from .updates import clipped, update
 
 ZERO = np.int32(0)  # an index must be 32 bits wide, also where JAX has been told to use 64
 
@@ -196,8 +196,8 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, own: l
         grads = clipped(grads, named["clip"])
     new = State([], [[] for _ in state.moments])
     for j, (param, grad) in enumerate(zip(state.params, grads, strict=True)):
-        decayed = task.decayed[j] and "weight_decay" in named
-        param, moments = UPDATES[task.optimizer](param, [each[j] for each in state.moments], grad, named, decayed)
+        decayed = task.decayed[j] and "decay" in named
+        param, moments = update(task.optimizer, param, [each[j] for each in state.moments], grad, named, decayed=decayed)
         new.params.append(param)
         for each, moment in zip(new.moments, moments, strict=True):
             each.append(moment)
