@@ -12,17 +12,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Jaxpr
+from jax.extend.core import Jaxpr, Literal
 from jax.interpreters import partial_eval
 from jaxtyping import Array, Float, Int, PyTree
 
 from .bits import hashed
-from .data import Dataset, Splits, Standardisation
+from .data import Splits, Standardisation
 from .data import augmentation as augmentations
 from .data.augmentation import Augmentation
+from .data.dataset import standardised
 from .devices import Plan
 from .kernels import budget, resident
-from .kernels.batch_last import AS_GIVEN, MARK, ROW, TURNED, Kind, check_examples_apart, constant, evaluate
+from .kernels.batch_last import AS_GIVEN, MARK, ROW, TURNED, Kind, check_examples_apart, constant
 from .kernels.resident import State, Streams, Task
 from .kernels.updates import DIRECTIONS, MOMENTS
 from .keys import AUGMENT, ORDER, counted
@@ -67,7 +68,8 @@ def steps(
     (count, batch), examples = rows.shape, len(splits.train)
     _check(recipe, model_state, key, plan)
     number = first + jnp.arange(count, dtype=jnp.int32)
-    scalars = step_numbers(recipe, recipe.epochs * count, number) | _words(key, order_key, number, batch)
+    alone, vectors = _constants(splits)
+    scalars = step_numbers(recipe, recipe.epochs * count, number) | alone | _words(key, order_key, number, batch)
     columns = {"y": splits.train.y[rows]} | ({} if weights is None else {"weight": jnp.asarray(weights)[rows]})
     program = trace(model, splits, recipe, loss, params, batch, list(columns), scalars)
     leaves, structure = jax.tree.flatten(params)
@@ -78,7 +80,7 @@ def steps(
         x=splits.train.x.reshape(examples, -1)[rows],
         columns=[*columns.values()],
         scalars=jnp.stack([_bits(scalars[name], count) for name in program.names], -1),
-        constants=[jnp.ravel(value) for value in (*program.constants, *_constants(splits))],
+        constants=[jnp.ravel(value) for value in (*program.constants, *vectors.values())],
     )
     task = functools.partial(
         Task,
@@ -104,16 +106,17 @@ def trace(
     model: Model, splits: Splits, recipe: Recipe, loss: Loss | None, params: PyTree, batch: int, columns: list[str], scalars: dict[str, Any]
 ) -> Program:
     """The loss and hit of one example, as an example's program. scalars: values by name; those of keys go where they are not used."""
-    shape, names = splits.train.x.shape[1:], list(scalars)
+    shape, names, (_, vectors) = splits.train.x.shape[1:], list(scalars), _constants(splits)
 
     def example(
         params: PyTree, x: Array, columns_: list[Array], place: Array, values: list[Array], constants: list[Array]
     ) -> tuple[Array, ...]:
-        named, y = dict(zip(names, values, strict=True)), columns_[0][None]
+        named, y = dict(zip((*names, *vectors), (*values, *constants), strict=True)), columns_[0][None]
         how = None if recipe.augmentation is None else Augmentation(noise=named["noise"])
         mine = dataclasses.replace(recipe, dropout=named.get("dropout"), label_smoothing=named.get("label_smoothing"), augmentation=how)
-        own = dataclasses.replace(splits, standardisation=Standardisation(*constants))
-        inputs, targets = own.standardisation.inputs(x.reshape(1, *shape)), smooth(mine, make_targets(own, y))
+        of_targets = Standardisation(named["mean"], named["factor"], named.get("target_mean"), named.get("target_scale"))
+        own = dataclasses.replace(splits, standardisation=of_targets)
+        inputs, targets = standardised(x.reshape(1, *shape), named["mean"], named["factor"]), smooth(mine, make_targets(own, y))
         if how is not None:
             key = _key(named["order 0"], named["order 1"], place)
             inputs, targets = augmentations.augment(how, key[None], inputs, targets)
@@ -132,16 +135,21 @@ def trace(
     )  # fmt: skip
     values = [jax.ShapeDtypeStruct((), jnp.uint32 if name in WORDS else jnp.float32) for name in names]
     given = [jax.ShapeDtypeStruct((), splits.train.y.dtype), *[jax.ShapeDtypeStruct((), jnp.float32)] * (len(columns) - 1)]
-    constants = [of(jnp.asarray(value), *jnp.shape(value)) for value in _constants(splits)]
+    constants = [of(value, *value.shape) for value in vectors.values()]
     x, place = of(splits.train.x, math.prod(shape)), jax.ShapeDtypeStruct((), jnp.int32)
     closed = jax.make_jaxpr(example)(params, x, given, place, values, constants)
+    # What is left out where it is not used: words of keys, and constants of the function.
     before = len(jax.tree.leaves(params)) + 1 + len(given) + 1
-    keep = [True] * len(closed.jaxpr.invars)
-    keep[before : before + len(names)] = [name not in WORDS for name in names]
-    jaxpr, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), keep)
-    for value in closed.consts:
+    keep = [not before <= place < before + len(names) or names[place - before] not in WORDS for place in range(len(closed.jaxpr.invars))]
+    program, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), keep)
+    read = {variable for equation in program.eqns for variable in equation.invars if not isinstance(variable, Literal)}
+    constants = [(variable, value) for variable, value in zip(program.constvars, closed.consts, strict=True) if variable in read]
+    for _, value in constants:
         constant(value)
-    return Program(jaxpr, closed.consts, tuple(name for name, is_used in zip(names, used[before:], strict=False) if is_used))
+    program = program.replace(constvars=[variable for variable, _ in constants])
+    return Program(
+        program, [value for _, value in constants], tuple(n for n, is_used in zip(names, used[before:], strict=False) if is_used)
+    )
 
 
 def _train(task: Callable[..., Task]) -> Callable[[State, Streams], tuple[State, Array]]:
@@ -180,7 +188,8 @@ def _fitting(task: Callable[..., Task], state: State, streams: Streams) -> int:
     """How many members fit on the chip at once."""
     members, (_, _, batch, features) = len(state.params[0]), streams.x.shape
     kinds = kinds_of([leaf.shape[1:] for leaf in state.params], features, packed=members > 1)
-    of_example = budget.values(task(kinds=kinds, precision=jnp.bfloat16).example, len(state.params), batch)
+    made = task(kinds=kinds, precision=jnp.bfloat16)
+    of_example = budget.values(made.example, len(state.params), batch)
     minibatch = [
         jax.ShapeDtypeStruct((batch, features), streams.x.dtype),
         *[jax.ShapeDtypeStruct((1, batch), jnp.float32)] * len(streams.columns),
@@ -224,8 +233,12 @@ def _check_parameters(params: PyTree) -> None:
             raise NotImplementedError(f"parameter {jax.tree_util.keystr(path)} of type {leaf.dtype}")
 
 
-def _constants(splits: Splits) -> list[Any]:
-    return [value for value in splits.standardisation if value is not None]
+def _constants(splits: Splits) -> tuple[dict[str, Array], dict[str, Array]]:
+    """What the standardisation is made of, numbers and vectors by name: mean and 1 / scale of inputs, mean and scale of values."""
+    mean, scale, target_mean, target_scale = splits.standardisation
+    named = {"mean": mean, "factor": 1 / scale, "target_mean": target_mean, "target_scale": target_scale}
+    given = {name: jnp.asarray(value) for name, value in named.items() if value is not None}
+    return {name: v for name, v in given.items() if v.ndim == 0}, {name: v for name, v in given.items() if v.ndim}
 
 
 def _key(first: Array, second: Array, place: Array) -> Array:

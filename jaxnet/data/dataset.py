@@ -52,8 +52,7 @@ class Standardisation(NamedTuple):
 
     def inputs(self, x: Num[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
         """Inputs with the training set's mean 0 and standard deviation 1, as float32."""
-        mean, scale = (jnp.broadcast_to(a, x.shape) for a in (self.mean, 1 / self.scale))
-        return (jnp.asarray(x, jnp.float32) - mean) * scale
+        return standardised(x, self.mean, 1 / self.scale)
 
     def targets(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
         """Values of a regression, standardised like the inputs."""
@@ -76,6 +75,12 @@ class Standardisation(NamedTuple):
             mean, deviation = _moments(np.asarray(train.y)[:, None])
             moments += [np.ravel(mean)[0], np.ravel(_scale(mean, deviation))[0]]
         return cls(*jax.device_put([np.float32(a) for a in moments]))
+
+
+def standardised(x: Num[Array | np.ndarray, "..."], mean: Float[Array, "..."], factor: Float[Array, "..."]) -> Float[Array, "..."]:
+    """(x - mean) * factor as float32."""
+    mean, factor = (jnp.broadcast_to(a, x.shape) for a in (mean, factor))
+    return (jnp.asarray(x, jnp.float32) - mean) * factor
 
 
 class Column(NamedTuple):

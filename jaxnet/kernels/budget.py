@@ -31,9 +31,9 @@ def padded_bytes(shape: tuple[int, ...], dtype: Any) -> int:
 
 
 def values(example: Jaxpr, params: int, batch: int) -> tuple[int, int]:
-    """(Bytes of what an example's program computes from its first arguments, the parameters, of what it computes without them).
+    """(Bytes of what an example's program computes from parameters, of what it computes without them), for a batch held last.
 
-    For a batch that is held last.
+    params: how many arguments they are; the first ones.
     """
     of_params, sizes = set(example.invars[:params]), [0, 0]
     for equation in example.eqns:

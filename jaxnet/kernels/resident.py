@@ -47,7 +47,7 @@ class Task(NamedTuple):
     """What is trained.
 
     example: the jaxpr of (parameters..., x, columns..., place in the batch, scalars..., constants...) -> (loss, others...) of
-        one example. kinds: how each parameter is held. names, types: of the scalars.
+        one example; its own constants come first. kinds: how each parameter is held. names, types: of the scalars.
     optimizer: of updates.py. decayed: for each parameter, whether it decays. last: how many examples the last step really has.
     weighted: whether the last column weighs the losses. precision: to which the operands of products are rounded.
     """
@@ -173,9 +173,9 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, own: l
         def objective(params: list[Array]) -> tuple[Array, list[Array]]:
             args = [*map(Held, params, task.kinds), Held(x, FIRST), *(Held(column, LAST) for column in blocks[:columns]), Held(place, LAST)]
             held = [Held(constant, ROW) for constant in blocks[columns:]]
-            closed, given = held[: len(task.example.constvars)], held[len(task.example.constvars) :]
-            args += [*(Held(number, SHARED) for number in numbers), *given]
-            loss, *others = (as_last(out, batch) for out in evaluate(task.example, closed, args, task.precision))
+            closed = len(task.example.constvars)
+            args += [*(Held(number, SHARED) for number in numbers), *held[closed:]]
+            loss, *others = (as_last(out, batch) for out in evaluate(task.example, held[:closed], args, task.precision))
             return loss, others
 
         losses, pull, others = jax.vjp(objective, params, has_aux=True)
