@@ -2,8 +2,10 @@
 
 import functools
 import logging
+import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -13,6 +15,8 @@ from jaxtyping import PyTree
 
 from .data import Splits
 from .devices import CACHE_FULL, Plan
+from .implementations import choose
+from .losses import Loss
 from .models import Model, with_outputs
 from .objective import forward
 from .recipe import Recipe
@@ -21,14 +25,28 @@ from .training import start
 STEP = 40e6  # operations that a step of all members of a CPU device should have, so that starting its kernels is no burden
 MOST = 32  # members at once on a CPU core: beyond, their states no longer fit its cache
 VMEM = 70 << 20  # bytes that XLA keeps on a TPU chip from step to step, of 128: the rest is gradients and activations
-LEAST = 8 << 30  # bytes of a GPU that does not say how many it has
-SHARE = 0.8  # of a GPU's memory; the rest is the compiler's
+LEAST = 8 << 30  # bytes of a GPU or TPU that does not say how many it has
+SHARE = 0.8  # of a device's memory; the rest is the compiler's
 
 logger = logging.getLogger("jaxnet")
 
 
-def plan_for_members(model: Model, splits: Splits, recipe: Recipe, members: int, devices: Sequence[Any] | None = None) -> tuple[Plan, str]:
-    """(the plan, and why) for members of one structure on these devices, by default all that JAX has."""
+def plan_for_members(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    members: int,
+    devices: Sequence[Any] | None = None,
+    *,
+    loss: Loss | None = None,
+    own_order: bool = True,
+    weighted: bool = False,
+    implementation: str = "auto",
+) -> tuple[Plan, str]:
+    """(the plan, and why) for members of one structure on these devices, by default all that JAX has.
+
+    own_order: whether each member has minibatches of its own. weighted: whether its examples have weights.
+    """
     devices = jax.devices() if devices is None else devices
     state = jax.eval_shape(functools.partial(start, with_outputs(model, splits.train.outputs)), splits, _one(recipe), jax.random.key(0))
     kept = _bytes((state.params, state.opt_state))
@@ -45,21 +63,38 @@ def plan_for_members(model: Model, splits: Splits, recipe: Recipe, members: int,
             chunk = int(np.clip(STEP // max(1, operations), 1, MOST))
             return Plan(len(devices), chunk=chunk), f"a step of one member has {operations / 1e6:.2g} million operations"
         case "tpu":
+            each = 2 * kept + (batch + len(splits.train)) * (
+                math.prod(splits.train.x.shape[1:]) * splits.train.x.dtype.itemsize * own_order + 12
+            )
+            chunk = int(np.clip(_memory(devices[0], splits) // each, 1, -(-members // len(devices))))
+            plan = choose(
+                Plan(len(devices), chunk=chunk, implementation=implementation), model, splits, recipe,
+                loss=loss, weighted=weighted, members=chunk, own_order=own_order, device=devices[0],
+            )  # fmt: skip
+            if plan.implementation == "resident":
+                return plan, "their steps are one program on the chip"
             # XLA keeps the examples there too, before the state, where they fit.
             room = max(VMEM - _bytes(splits.train), VMEM // 4)
-            return Plan(
-                len(devices), chunk=max(1, room // kept)
-            ), f"parameters and optimizer state, {kept:,} bytes a member, stay on the chip"
+            return replace(plan, chunk=max(1, room // kept)), f"parameters and optimizer state, {kept:,} bytes a member, stay on the chip"
         case _:
-            room = SHARE * (devices[0].memory_stats() or {}).get("bytes_limit", LEAST) - _bytes(splits)
+            room = _memory(devices[0], splits)
             each = 2 * _bytes(state) + 2 * _residuals(model, splits, recipe, state.params, state.model_state, batch)
             each += 4 * 3 * len(splits.train)  # weights or sample, and order
             return Plan(len(devices), chunk=max(1, int(room // each))), f"as many as {room:,.0f} bytes hold, {each:,} a member"
 
 
+def _memory(device: Any, splits: Splits) -> float:
+    """Bytes of a device that are left for members."""
+    try:
+        found = (device.memory_stats() or {}).get("bytes_limit", LEAST)
+    except NotImplementedError:  # a device that programs are compiled for elsewhere
+        found = LEAST
+    return SHARE * found - _bytes(splits)
+
+
 def _micro_batch(model: Model, recipe: Recipe, model_state: PyTree, batch: int) -> int | None:
     """A cache-full that divides the batch, where that changes no result: what is drawn for a batch is drawn for its parts otherwise."""
-    drawn = recipe.dropout is not None or model.for_outputs is None
+    drawn = model.for_outputs is None
     drawn |= recipe.augmentation is not None and recipe.augmentation.mixup is not None
     if drawn or jax.tree.leaves(model_state):
         return None

@@ -2,8 +2,8 @@
 
 XLA:CPU brings convolutions to its fast layout only in the entry computation (github.com/jax-ml/jax/issues/12868),
 so a gradient convolution inside a loop runs 3 to 90 times slower. Writing both gradients as convolutions that are
-born in that layout keeps them fast everywhere. It takes a group at a time, so that a depthwise convolution, whose groups
-are single features, is faster as a sum of shifted products. experiments/benchmarks/convolution.py measures each.
+born in that layout keeps them fast everywhere. It takes one group at a time, so that a depthwise convolution is faster as
+a sum of shifted products, and other groups of few inputs as they are. experiments/benchmarks/convolution.py measures it.
 """
 
 import functools
@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-SPATIAL = ("", "W", "HW", "DHW")  # by their number
+LAYOUTS = {3: ("NWC", "WIO", "NWC"), 4: ("NHWC", "HWIO", "NHWC"), 5: ("NDHWC", "DHWIO", "NDHWC")}  # by the rank of the images
+GROUP = 4  # inputs of a group from which on the fast path is faster
 
 
 class Window(NamedTuple):
@@ -37,34 +38,34 @@ def conv_general_dilated(
     dimension_numbers: Any = None,
     feature_group_count: int = 1,
     **options: Any,
-) -> Float[Array, "batch *places outputs"]:
+) -> Float[Array, "..."]:
     """`jax.lax.conv_general_dilated` for `flax.linen.Conv`, channels last, with gradients that are fast on a CPU.
 
-    Equal to rounding. Other platforms, dtypes but float32, other layouts, and a precision or other option go to jax.lax
-    unchanged. Where it does not, there is reverse-mode differentiation only.
+    Equal to rounding, but differentiable in reverse mode only. To jax.lax unchanged goes what is not measured to gain:
+    other platforms than CPUs, dtypes than float32 and layouts, volumes, groups of 2 or 3 inputs or of one input with
+    several outputs, and a precision or any other option.
     """
-    space = SPATIAL[x.ndim - 2] if x.ndim - 2 < len(SPATIAL) else ""
-    layout = (f"N{space}C", f"{space}IO", f"N{space}C")
+    layout = LAYOUTS[x.ndim]
     dimension_numbers = layout if dimension_numbers is None else dimension_numbers
-    ours = (
+    depthwise = 1 < feature_group_count == x.shape[-1] == kernel.shape[-1]
+    gains = (
         jax.default_backend() == "cpu"
-        and space
+        and x.ndim < 5
         and x.dtype == kernel.dtype == jnp.float32
         and all(value in (None, 1) for value in options.values())
         and _numbers(x, kernel, dimension_numbers) == _numbers(x, kernel, layout)
+        and (depthwise or feature_group_count == 1 or kernel.shape[-2] >= GROUP)
     )
-    if not ours:
+    if not gains:
         return jax.lax.conv_general_dilated(
             x, kernel, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count, **options
         )
-    size, ones = kernel.shape[:-2], (1,) * len(space)
+    size, ones = kernel.shape[:-2], (1,) * (x.ndim - 2)
     lhs_dilation, rhs_dilation = tuple(lhs_dilation or ones), tuple(rhs_dilation or ones)
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[1:-1], [*map(_dilated, size, rhs_dilation)], window_strides, padding)
     window = Window(tuple(window_strides), tuple((int(low), int(high)) for low, high in padding), lhs_dilation, rhs_dilation)
-    if 1 < feature_group_count == x.shape[-1] == kernel.shape[-1]:
-        return _depthwise(x, kernel, window)
-    return _conv(x, kernel, window, feature_group_count)
+    return _depthwise(x, kernel, window) if depthwise else _conv(x, kernel, window, feature_group_count)
 
 
 def _numbers(x: Array, kernel: Array, layout: Any) -> jax.lax.ConvDimensionNumbers:
@@ -73,13 +74,11 @@ def _numbers(x: Array, kernel: Array, layout: Any) -> jax.lax.ConvDimensionNumbe
 
 def _dilated(size: int, by: int) -> int:
     """Extent of `size` values that lie `by` apart."""
-    return max(0, (size - 1) * by + 1)
+    return (size - 1) * by + 1
 
 
 def _canonical(x: Array, kernel: Array, window: Window, groups: int) -> Array:
-    space = SPATIAL[x.ndim - 2]
-    layout = (f"N{space}C", f"{space}IO", f"N{space}C")
-    return jax.lax.conv_general_dilated(x, kernel, *window, dimension_numbers=layout, feature_group_count=groups)
+    return jax.lax.conv_general_dilated(x, kernel, *window, dimension_numbers=LAYOUTS[x.ndim], feature_group_count=groups)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -127,7 +126,7 @@ def _depthwise(x: Array, kernel: Array, window: Window) -> Array:
     x = jax.lax.pad(x, zero, [(0, 0, 0), *gaps, (0, 0, 0)])
     size = kernel.shape[:-2]
     extents = map(_dilated, size, window.rhs_dilation)
-    places = [max(0, (a - b) // by + 1) for a, b, by in zip(x.shape[1:-1], extents, window.strides, strict=True)]
+    places = [(a - b) // by + 1 for a, b, by in zip(x.shape[1:-1], extents, window.strides, strict=True)]
     total = jnp.zeros((len(x), *places, x.shape[-1]), x.dtype)
     for tap in itertools.product(*map(range, size)):
         start = [i * by for i, by in zip(tap, window.rhs_dilation, strict=True)]

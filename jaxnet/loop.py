@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from .checkpoint import checksum, describe_recipe, restore_progress, save_progress
 from .data import Splits
 from .devices import Plan
+from .implementations import choose
 from .losses import Loss
 from .models import Model, with_outputs
 from .recipe import Recipe
@@ -56,6 +57,7 @@ def train(
     """
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
     model = with_outputs(model, splits.train.outputs)
+    plan = choose(plan, model, seen, recipe, loss=loss, weighted=weights is not None)
     begin = functools.partial(_start, model, seen, recipe, key, extras.order_key, params)
     progress, about = None, {}
     folder = None if out is None else Path(out).absolute()

@@ -35,6 +35,7 @@ from .typing import Number
 
 WORDS = ("key 0", "key 1", "order 0", "order 1")
 INTERPRET: Any = True  # how kernels run where there is no TPU
+VMAPS_INSIDE = jax.__version_info__ >= (0, 10)  # older compilers do not take members that are vmapped in a kernel, or abort
 
 
 class Program(NamedTuple):
@@ -200,7 +201,7 @@ def _fitting(task: Callable[..., Task], state: State, streams: Streams) -> int:
     fit = budget.members_at_once(all_state, params, minibatch, of_example, own=len(streams.x) > 1)
     if fit == 0:
         raise NotImplementedError(f"a network and batch that need more than the {budget.LIMIT >> 20} MiB of vector memory")
-    return min(fit, members)
+    return min(fit, members) if VMAPS_INSIDE else 1
 
 
 def kinds_of(shapes: list[tuple[int, ...]], features: int, *, packed: bool) -> tuple[Kind, ...]:

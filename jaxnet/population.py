@@ -186,7 +186,13 @@ def _train(
     for number, parts in waiting.items():
         if members := sum(len(part.members) for part in parts):
             group = job.groups[number]
-            chosen, why = (plan, "as asked for") if plan is not None else plan_for_members(group.model, job.splits, group.recipe, members)
+            chosen, why = plan, "as asked for"
+            if chosen is None:
+                weighted = job.samples is not None and "weights" in job.samples.alone(0)
+                own_order = job.order_key is None or (job.samples is not None and not weighted)
+                chosen, why = plan_for_members(
+                    group.model, job.splits, group.recipe, members, loss=job.loss, own_order=own_order, weighted=weighted
+                )
             _check(chosen)
             devices = jax.devices()[: chosen.devices]
             if members < len(devices):
@@ -305,6 +311,7 @@ def _compile(job: Job, number: int, plan: Plan, devices: tuple[Any, ...], pool: 
     def copied(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, COPIED))
 
+    on_each = Plan(micro_batch=plan.micro_batch, implementation=plan.implementation)
     begin_, advance_ = _jitted(devices[0].platform)
     shared = jax.tree.map(copied, (job.splits, job.order_key))
     given = jax.tree.map(split, _given(job, group, group.members[np.zeros(members, int)]))
@@ -319,7 +326,7 @@ def _compile(job: Job, number: int, plan: Plan, devices: tuple[Any, ...], pool: 
         state = jax.tree.map(split, traced.result().out_info)
         history = jax.tree.map(split, blank_row(job.splits, members, group.recipe.epochs))
         place = np.int32(0)
-        lowered = advance_.lower(shared, given, place, place, state, history, loss=job.loss, micro_batch=plan.micro_batch, **structure)
+        lowered = advance_.lower(shared, given, place, place, state, history, loss=job.loss, plan=on_each, **structure)
         return lowered.compile()
 
     return Program(mesh, members, pool.submit(begin), pool.submit(advance))
@@ -330,7 +337,7 @@ def _jitted(platform: str) -> tuple[Any, Any]:
     """`_begin` and `_advance`, compiled for a platform."""
     options = {"compiler_options": OPTIONS.get(platform)}
     begin = jax.jit(_begin, static_argnames=("model", "implementation", "mesh"), **options)
-    static = ("model", "loss", "implementation", "mesh", "micro_batch")
+    static = ("model", "loss", "implementation", "mesh", "plan")
     return begin, jax.jit(_advance, static_argnames=static, donate_argnames=("state", "history"), **options)
 
 
@@ -356,7 +363,7 @@ def _advance(
     loss: Loss | None,
     implementation: str,
     mesh: Mesh,
-    micro_batch: int | None,
+    plan: Plan,
 ) -> tuple[TrainState, Row]:
     """A wave from `done` epochs to `until`."""
     wrap: Callable[[Any], Array] = functools.partial(jax.random.wrap_key_data, impl=implementation)
@@ -371,9 +378,7 @@ def _advance(
             # The number of the epoch is the same for all, so that those who share an order key share its order.
             number, state, history = carry
             now = state._replace(key=noise, order_key=order, epoch=number)
-            new, row = epoch(
-                model, splits, given.recipe, now, weights=given.weights, sample=given.sample, loss=loss, plan=Plan(micro_batch=micro_batch)
-            )
+            new, row = epoch(model, splits, given.recipe, now, weights=given.weights, sample=given.sample, loss=loss, plan=plan)
             trained = jnp.where(new.epoch > number, new.epoch, state.epoch)
             history = jax.tree.map(lambda column, value: jax.lax.dynamic_update_index_in_dim(column, value, number, 0), history, row)
             return number + 1, new._replace(key=None, order_key=None, epoch=trained), history

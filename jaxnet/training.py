@@ -22,6 +22,7 @@ from .data import Dataset, Splits, Standardisation
 from .data import augmentation as augmentations
 from .devices import Plan
 from .errors import InputError
+from .implementations import choose
 from .keys import AUGMENT, INIT, NOISE, ORDER, counted
 from .losses import Loss
 from .models import Model, with_outputs
@@ -91,6 +92,7 @@ def fit(
     Raises InputError for arguments that cannot be meant, never for what happens in training: see `Run.status`.
     """
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
+    plan = choose(plan, model, seen, recipe, loss=loss, weighted=weights is not None)
     run = _fit(with_outputs(model, splits.train.outputs), loss, plan, *plan.place((seen, recipe, key, params, extras)))
     return run if plan.devices == 1 else jax.tree.map(lambda leaf: jax.device_put(leaf, jax.devices()[0]), run)
 
@@ -201,7 +203,7 @@ def steps(
     plan: Plan = ALL_AT_ONCE,
 ) -> tuple[TrainState, Float[Array, " sums"]]:
     """One optimizer step a batch: (state, the summed loss and, of classes, how many were right, each when it was seen)."""
-    if plan.implementation == "resident":
+    if choose(plan, model, splits, recipe, loss=loss, weighted=weights is not None).implementation == "resident":
         return _on_chip(model, splits, recipe, state, rows, weights, loss, plan)
     (count, batch), examples = rows.shape, len(splits.train)
     optimizer = transformation(recipe, recipe.epochs * count)

@@ -1,1 +1,12 @@
-"""Kernels for accelerators, each with a reference implementation and a fallback."""
+"""Kernels for accelerators, each with a reference implementation and a fallback.
+
+batch_last.py   a function of one example, evaluated on a batch that is held in the last dimension
+updates.py      optimizers for the vector unit
+budget.py       what fits a chip
+resident.py     the steps of an epoch as one program; its reference is training.py's own, by XLA
+probe.py        whether the compiler takes a program
+verify.py       kernel and reference compared on the device at hand
+"""
+
+from .verify import Verification as Verification
+from .verify import verify as verify

@@ -38,7 +38,7 @@ def values(example: Jaxpr, params: int, batch: int) -> tuple[int, int]:
     of_params, sizes = set(example.invars[:params]), [0, 0]
     for equation in example.eqns:
         without = of_params.isdisjoint(variable for variable in equation.invars if not isinstance(variable, Literal))
-        sizes[without] += sum(padded_bytes((math.prod(out.aval.shape), batch), jnp.float32) for out in equation.outvars)
+        sizes[without] += sum(padded_bytes((math.prod(out.aval.shape), batch), jnp.float32) for out in equation.outvars)  # pyrefly: ignore[missing-attribute]
         if not without:
             of_params.update(equation.outvars)
     return sizes[0], sizes[1]

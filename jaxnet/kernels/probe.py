@@ -1,0 +1,92 @@
+"""Does the TPU's compiler take this program? Asked in a process of its own, since some versions abort the one that asks.
+
+    python -m jaxnet.kernels.probe FILE TOPOLOGY
+
+FILE is what `jax.export` wrote. The answer is kept in the user's cache folder, for this version of jax and of libtpu.
+"""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+import jax
+import jax.export
+import platformdirs
+
+TOPOLOGIES = {"TPU v5 lite": "v5e:1x1", "TPU v5e": "v5e:1x1", "TPU v6 lite": "v6e:1x1", "TPU v6e": "v6e:1x1"}  # by kind of device
+LIMIT = 600  # seconds
+# The compiler runs beside the one that has the chip, and asks nobody where it is.
+ENVIRONMENT = {
+    "JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-1", "TPU_WORKER_HOSTNAMES": "localhost",
+}  # fmt: skip
+
+
+def refusal(program: jax.export.Exported, kind: str) -> str | None:
+    """Why the compiler refuses a program for this kind of device, or None if it takes it."""
+    topology = TOPOLOGIES[kind]
+    # Without the places in files at which it was written.
+    text = re.sub(r"^#loc.*$|loc\(.*\)", "", program.mlir_module(), flags=re.MULTILINE)
+    about = (hashlib.sha256(text.encode()).hexdigest(), topology, jax.__version__, _version("libtpu"))
+    memory = Path(platformdirs.user_cache_dir("jaxnet")) / "kernels" / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.json"
+    try:
+        return json.loads(memory.read_text())["refusal"]
+    except (OSError, ValueError, KeyError):
+        answer = _ask(bytes(program.serialize()), topology)
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=memory.parent, delete=False) as file:
+            json.dump({"refusal": answer, "of": about}, file)
+        os.replace(file.name, memory)
+    except OSError:  # it is asked again next time
+        pass
+    return answer
+
+
+def _ask(program: bytes, topology: str) -> str | None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "program"
+        path.write_bytes(program)
+        command = [sys.executable, "-m", "jaxnet.kernels.probe", str(path), topology]
+        try:
+            done = subprocess.run(command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            return f"the compiler took more than {LIMIT} seconds"
+    if done.returncode < 0:
+        return f"the compiler ended its process with {signal.Signals(-done.returncode).name}"
+    if done.returncode == 0:
+        return None
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else f"exit code {done.returncode}"
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+def _compile(path: str, topology: str) -> None:
+    from jax.experimental import topologies
+    from jax.sharding import SingleDeviceSharding
+
+    exported = jax.export.deserialize(bytearray(Path(path).read_bytes()))
+    try:
+        devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+    except Exception:  # before libtpu 0.0.52
+        devices = topologies.get_topology_desc(platform="tpu", topology_name=topology, chips_per_host_bounds=(1, 1, 1)).devices
+    on_chip = SingleDeviceSharding(devices[0])
+    leaves = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=on_chip) for leaf in exported.in_avals]
+    jax.jit(exported.call).lower(*exported.in_tree.unflatten(leaves)[0]).compile()
+
+
+if __name__ == "__main__":
+    _compile(*sys.argv[1:])

@@ -1,0 +1,95 @@
+"""One epoch by the kernel and by XLA on the device at hand: are the numbers the same, and which is faster?"""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+if TYPE_CHECKING:
+    from ..data import Splits
+    from ..models import Model
+    from ..recipe import Recipe
+
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What one epoch by the kernel and by XLA gave.
+
+    difference: the largest between their parameters. moved: how far the parameters moved at most, to compare it with.
+    losses: the mean training loss of each. seconds: of an epoch, the fastest of three after one to compile. interpreted: whether
+    the kernel was only interpreted, so that its seconds say nothing.
+    """
+
+    device: str
+    members: int
+    difference: float
+    moved: float
+    losses: tuple[float, float]
+    seconds: tuple[float, float]
+    interpreted: bool
+
+    def __str__(self) -> str:
+        kernel, xla = self.seconds
+        who = f"{self.members} members" if self.members else "one network"
+        times = f"kernel {kernel * 1e3:.3g} ms an epoch{' (interpreted)' * self.interpreted}, XLA {xla * 1e3:.3g} ms"
+        return (
+            f"{self.device}, {who}: parameters differ by at most {self.difference:.1e} after moving {self.moved:.1e}; "
+            f"training loss {self.losses[0]:.6f} and {self.losses[1]:.6f}; {times}"
+        )
+
+
+def verify(model: "Model", splits: "Splits", recipe: "Recipe", key: Key[Array, ""] | None = None, *, members: int = 0) -> Verification:
+    """One epoch of a network, or of so many members with one order, by the kernel and by XLA.
+
+    Raises NotImplementedError for what the kernel cannot train, and what the compiler raises.
+    """
+    from ..devices import Plan
+    from ..training import admit, epoch, start
+
+    key = jax.random.key(0) if key is None else key
+    seen, recipe, _ = admit(splits, recipe, key, None, None, None)
+    device = jax.devices()[0]
+    keys = jax.random.split(key, members) if members else key
+
+    def begin(key_: Any) -> Any:
+        return start(model, seen, recipe, key_, order_key=key)
+
+    state = jax.jit(jax.vmap(begin) if members else begin)(keys)
+    if members:  # one order for all, so that they share minibatches
+        state = state._replace(order_key=state.order_key[0], epoch=jnp.int32(0))
+    axes = jax.tree.map(lambda _: 0, state)._replace(order_key=None, epoch=None) if members else None
+
+    def of(implementation: str) -> tuple[Any, float, float]:
+        def one(state: Any) -> tuple[Any, Array]:
+            new, row = epoch(model, seen, recipe, state, plan=Plan(implementation=implementation))
+            return new.params, row.train_loss
+
+        run = jax.jit(jax.vmap(one, (axes,)) if members else one)
+        params, loss = jax.block_until_ready(run(state))
+        seconds = []
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            jax.block_until_ready(run(state))
+            seconds.append(time.perf_counter() - began)
+        return params, float(np.mean(loss)), min(seconds)
+
+    kernel, xla = of("resident"), of("xla")
+    return Verification(
+        device=device.device_kind,
+        members=members,
+        difference=_gap(kernel[0], xla[0]),
+        moved=_gap(xla[0], state.params),
+        losses=(kernel[1], xla[1]),
+        seconds=(kernel[2], xla[2]),
+        interpreted=device.platform != "tpu",
+    )
+
+
+def _gap(a: Any, b: Any) -> float:
+    return max(float(jnp.abs(x - y).max()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
