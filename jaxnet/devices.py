@@ -19,7 +19,9 @@ PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a training runs, never what it computes: the same steps to rounding, but for what a module of your own draws, and mixup's partners.
+    """Where a training runs, never what it computes: the same steps to rounding.
+
+    Only what modules of your own draw and mixup's partners depend on it.
 
     devices: over how many of them each batch of one training is split, or the members of a population.
     chunk: how many members of a population each device trains at once.

@@ -48,7 +48,7 @@ def choose(
     """
     if plan.implementation not in IMPLEMENTATIONS:
         raise InputError(f"unknown implementation {plan.implementation!r}; known are {', '.join(IMPLEMENTATIONS)}")
-    device = jax.devices()[0] if device is None else device
+    device = _device() if device is None else device
     if plan.implementation == "resident" and device.platform not in ("tpu", "cpu"):
         raise InputError(f"implementation 'resident' is a kernel for TPUs, and this is a {device.platform}; give 'auto' or 'xla'")
     if plan.implementation != "auto":
@@ -102,3 +102,7 @@ def exported(
         shapes = [s if axis is None else jax.ShapeDtypeStruct((members, *s.shape), s.dtype) for s, axis in zip(shapes, axes, strict=True)]
         run = jax.vmap(run, axes)
     return jax.export.export(jax.jit(run), platforms=["tpu"])(*shapes)
+
+
+def _device() -> Any:
+    return jax.devices()[0]

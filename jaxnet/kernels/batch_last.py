@@ -195,18 +195,22 @@ def _slice(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
 def _concatenate(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
     if _axis(equation, equation.outvars[0].aval.shape) != equation.params["dimension"]:
         raise NotImplementedError("operation 'concatenate' along one of several axes")
+    if any(held.kind in MATRICES for held in args):
+        raise NotImplementedError("operation 'concatenate' of a matrix of parameters")
     kind = LAST if any(held.kind in (LAST, FIRST) for held in args) else SHARED
     parts = [_as(_full(held, _size(variable)), kind) for held, variable in zip(args, equation.invars, strict=True)]
     batch = max(part.shape[1] for part in parts)
     return [Held(jnp.concatenate([jnp.broadcast_to(part, (len(part), batch)) for part in parts]), kind)]
 
 
-def _column(equation: Any, held: Held, axes: Sequence[int]) -> Held | None:
+def _column(equation: Any, held: Held, axes: Sequence[Any]) -> Held | None:
     """What is to be reduced over all that it has, LAST or SHARED; None where the axes have but one number."""
     shape = equation.invars[0].aval.shape
+    if held.kind in MATRICES:
+        raise NotImplementedError(f"operation {equation.primitive.name!r} of a matrix of parameters")
     if math.prod(shape[axis] for axis in axes) == 1:
         return None
-    if math.prod(shape[axis] for axis in axes) != math.prod(shape) or held.kind in MATRICES:
+    if math.prod(shape[axis] for axis in axes) != math.prod(shape):
         raise NotImplementedError(f"operation {equation.primitive.name!r} over some of several axes")
     kind = LAST if held.kind in (LAST, FIRST) else SHARED
     return Held(_as(_full(held, math.prod(shape)), kind), kind)
@@ -215,7 +219,9 @@ def _column(equation: Any, held: Held, axes: Sequence[int]) -> Held | None:
 def _reduce(reduce: Callable[..., Array]) -> Callable[..., list[Held]]:
     def rule(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
         column = _column(equation, args[0], equation.params["axes"])
-        return args if column is None else [Held(reduce(column.value, axis=0, keepdims=True), column.kind)]
+        if column is None:
+            return args
+        return [Held(reduce(column.value, axis=0, keepdims=True).astype(column.value.dtype), column.kind)]
 
     return rule
 
@@ -236,7 +242,7 @@ def _dot(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
     sides = [*zip(args, equation.invars, (left, right), strict=True)]
     (vector, variable, along), (matrix, _, into) = sides if args[1].kind in MATRICES else sides[::-1]
     small = jax.lax.Precision.DEFAULT
-    if precision is not None and set(jnp.ravel(precision) if not isinstance(precision, tuple) else precision) != {small}:
+    if precision not in (None, (small, small)):
         raise NotImplementedError(f"a product of precision {precision}")
     if matrix.kind not in MATRICES or vector.kind in MATRICES or any(batched) or len(along) != 1:
         raise NotImplementedError("operation 'dot_general' other than of one example's vector and a matrix of parameters")
@@ -285,6 +291,8 @@ def _inline(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
 
 def _custom_jvp(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
     """A function with a derivative of its own, such as relu: that derivative too is traced for one example."""
+    if len(equation.outvars) > 1 or any(not jnp.issubdtype(variable.aval.dtype, jnp.floating) for variable in equation.invars):
+        raise NotImplementedError("operation 'custom_jvp_call' with several results, or of whole numbers")
     shapes = [jax.ShapeDtypeStruct(variable.aval.shape, variable.aval.dtype) for variable in equation.invars]
     tangent = jax.make_jaxpr(lambda p, t: jax.jvp(lambda *p: _bind(equation, *p)[0], p, t))(shapes, shapes)
     kinds, kind = [held.kind for held in args], list[Kind]()
@@ -326,18 +334,18 @@ def constant(value: Any) -> Held:
     """A constant of the function."""
     if jnp.ndim(value) > 1:
         raise NotImplementedError(f"a constant of shape {jnp.shape(value)}")
-    return Held(jnp.reshape(value, (-1, 1)), SHARED)
+    return Held(jnp.reshape(jnp.asarray(value), (-1, 1)), SHARED)
 
 
 ELEMENTWISE = (
-    "abs", "add", "add_any", "and", "bitcast_convert_type", "ceil", "clamp", "cos", "div", "eq", "erf", "erf_inv", "exp", "exp2", "floor", "ge",
-    "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow", "rem",
-    "round", "rsqrt", "select_n", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sqrt", "square", "sub", "tan",
-    "tanh", "xor",
+    "abs", "add", "add_any", "and", "bitcast_convert_type", "ceil", "clamp", "cos", "div", "eq", "erf", "erf_inv", "exp", "exp2",
+    "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg",
+    "not", "or", "pow", "rem", "round", "rsqrt", "select_n", "shift_left", "shift_right_arithmetic", "shift_right_logical",
+    "sign", "sin", "sqrt", "square", "sub", "tan", "tanh", "xor",
 )  # fmt: skip
 RULES: dict[str, Callable[[Any, list[Held], Any], list[Held]]] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
-    **dict.fromkeys(("broadcast_in_dim", "expand_dims", "reshape", "squeeze", "copy", "copy_p", "stop_gradient"), _same),
+    **dict.fromkeys(("broadcast_in_dim", "expand_dims", "reshape", "squeeze", "copy", "copy_p"), _same),
     **dict.fromkeys(("random_wrap", "random_unwrap"), _key),
     **dict.fromkeys(("jit", "pjit", "closed_call"), _inline),
     "argmax": _argmax,
@@ -352,5 +360,6 @@ RULES: dict[str, Callable[[Any, list[Held], Any], list[Held]]] = {
     "reduce_min": _reduce(jnp.min),
     "reduce_sum": _reduce(jnp.sum),
     "slice": _slice,
+    "stop_gradient": _by(jax.lax.stop_gradient),
     "transpose": _transpose,
 }

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 SMALLEST = 1.2e-38  # a float32 below it counts as 0 on a TPU
 
-Leaf = Float[Array, "*members rows columns"]
+Leaf = Float[Array, "..."]  # (rows, columns) of a member, or of several, with their axis in front
 Numbers = Mapping[str, Array]
 
 # The compiler's own division, without what infinities and zeros would need: neither comes up here. Older Pallas has no such word.

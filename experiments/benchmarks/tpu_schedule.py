@@ -1,0 +1,281 @@
+"""How many cycles does a step of training take on a TPU, by the schedule of its compiler: as one kernel, and as XLA's scan?
+
+    pip install -e '.[tpu]'
+    python -m experiments.benchmarks.tpu_schedule --optimizers adam --batches 128 512 --members 1 64 --json schedule.json
+    python -m experiments.benchmarks.tpu_schedule --features
+
+Networks 784-128-64-10 on bytes in MNIST's shape, compiled for a TPU that is not there. Nothing runs: no figure is a measurement.
+Waiting for memory (DMA) is in none of them.
+
+*resident*: the kernel's scheduled bundles, one a cycle, from the label of the loop over its grid to the branch back to it, empty
+ones included, without the blocks that copy a group's state in and out, which a branch skips at all other steps; times the groups
+into which the members are divided. Exact for straight-line code; a loop inside would make it a lower bound, and then it says so.
+
+*xla*: the sum of the compiler's own estimates (estimated_cycles, with what it takes to start an operation) over the operations in
+the body of the loop over steps, loops and calls within counted once. Gathers of rows and operations on scalars have no estimate
+and count as none. Bundles would say less: the code of a fusion is a loop, run an unknown number of times.
+
+*bound*: what the matrix units need for the products alone, of a and b, (rows, inner) and (inner, columns), where a unit keeps a
+tile of b and takes a row of a at each cycle:
+
+    sum over products of ceil16(rows) * ceil(inner / side) * ceil(columns / side) / (units * rows a cycle)
+
+with the examples of a batch as columns (batch last): outputs = w h, (out, in) and (in, batch); the gradient of inputs = w^T g, (in,
+out) and (out, batch), not of the first layer; the gradient of w = g h^T, (out, batch) and (batch, in). Rows come by 16, a register
+of bfloat16. Several members whose first layer is h w, as the kernel's is, need 784 rows there for its gradient instead of the 7
+tiles' 896, which is 28 cycles a member less at a batch of 128 on v5e.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from jax.experimental import topologies
+from jax.sharding import SingleDeviceSharding
+from rich.console import Console
+from rich.table import Table
+
+import jaxnet
+from jaxnet import Plan, Recipe, training
+from jaxnet.data import Standardisation
+from jaxnet.data.augmentation import Augmentation
+from jaxnet.models import with_outputs
+
+EXAMPLES, WIDTHS = 60_000, (784, 128, 64, 10)
+DELAY = 4  # bundles that still run after a branch
+ENVIRONMENT = {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-1", "TPU_WORKER_HOSTNAMES": "localhost"}
+BUNDLE = re.compile(r"^ *(?:0x)?([0-9a-f]+) +((?:[A-Z]{2} ?)*) *: *[> ]*\{(.*)", re.MULTILINE)
+UNITS = {"v5e": (4, 128, 1), "v6e": (2, 256, 1)}  # matrix units, side of their tiles, rows that each takes a cycle
+FEATURES: dict[str, dict[str, Any]] = {
+    "label smoothing": {"label_smoothing": 0.1},
+    "weight decay": {"weight_decay": 1e-2},
+    "clip": {"clip": 1.0},
+    "l1": {"l1": 1e-5},
+    "dropout": {"dropout": 0.5},
+    "input noise": {"augmentation": Augmentation(noise=0.1)},
+    "schedule": {"schedule": "cosine"},
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to compile."""
+
+    topology: str = "v5e:1x1"
+    """the TPU: v5e:1x1 or v6e:1x1"""
+    optimizers: tuple[Literal["sgd", "momentum", "nesterov", "adam", "adamw"], ...] = ("sgd", "momentum", "adam")
+    """of which optimizers"""
+    batches: tuple[int, ...] = (128, 512)
+    """batch sizes"""
+    members: tuple[int, ...] = (1, 64)
+    """how many networks at once"""
+    implementations: tuple[Literal["resident", "xla"], ...] = ("resident", "xla")
+    """the kernel, XLA's scan, or both"""
+    own: bool = False
+    """each member has minibatches of its own; by default all share them"""
+    features: bool = False
+    """instead of all that: what each feature of a recipe adds to a step of the kernel, one network, batch 128, adam and sgd"""
+    json: Path | None = None
+    """a file for the rows"""
+    keep: Path | None = None
+    """a folder for what was counted: the kernel's bundles and XLA's program"""
+
+
+class Case(NamedTuple):
+    """What is trained, and how. examples: of the training set. weighted: whether they have weights."""
+
+    recipe: Recipe
+    members: int = 1
+    implementation: str = "resident"
+    own: bool = False
+    examples: int = EXAMPLES
+    weighted: bool = False
+
+    @property
+    def name(self) -> str:
+        """For files."""
+        return f"{self.implementation}-{self.recipe.optimizer}-batch{self.recipe.batch_size}-members{self.members}{'-own' * self.own}"
+
+
+class Reading(NamedTuple):
+    """Cycles a step of all members together, how they were counted, and what they were counted in."""
+
+    cycles: int
+    method: str
+    text: str
+
+
+def default_case(optimizer: str, batch: int, members: int = 1, implementation: str = "resident", *, own: bool = False, **more: Any) -> Case:
+    """A default training in which every batch is full."""
+    recipe = Recipe(optimizer=optimizer, batch_size=batch, epochs=1, **more)
+    return Case(recipe, members, implementation, own, EXAMPLES // batch * batch)
+
+
+def steps_of(case: Case, device: Any) -> tuple[Any, tuple[Any, ...]]:
+    """(The steps of an epoch as a function to be compiled, the shapes of its arguments on the device)."""
+
+    def part(examples: int) -> jaxnet.Dataset:
+        return jaxnet.Dataset(np.zeros((examples, 28, 28), np.uint8), np.zeros(examples, np.int32), tuple("0123456789"), 255.0)
+
+    splits = jaxnet.Splits(part(case.examples), part(0), training.NO_TEST, Standardisation.of(part(16)))
+    recipe, batch = training.as_float32(case.recipe), case.recipe.batch_size
+    model = with_outputs(jaxnet.mlp(WIDTHS[1:-1]), WIDTHS[-1])
+    rows: Any = jax.ShapeDtypeStruct((-(-case.examples // batch), batch), jnp.int32)
+    weights = jax.ShapeDtypeStruct((case.examples,), jnp.float32) if case.weighted else None
+
+    def begin(key: Any) -> training.TrainState:
+        return training.start(model, splits, recipe, key, order_key=key if case.own else jax.random.key(1))
+
+    def run(splits: Any, recipe: Any, weights: Any, state: Any, rows: Any) -> Any:
+        return training.steps(model, splits, recipe, state, rows, weights=weights, plan=Plan(implementation=case.implementation))
+
+    key = jax.random.key(0)
+    state = jax.eval_shape(begin, key)
+    if case.members > 1:
+        shared = training.TrainState(0, 0, 0, 0, 0 if case.own else None, 0, 0, 0)  # pyrefly: ignore[bad-argument-type]
+        run = jax.vmap(run, (None, None, None, shared, 0 if case.own else None))
+        state = jax.eval_shape(jax.vmap(begin, out_axes=shared), jax.random.split(key, case.members))
+        rows = jax.ShapeDtypeStruct((case.members, *rows.shape), rows.dtype) if case.own else rows
+    place = SingleDeviceSharding(device)
+    args = (splits, recipe, weights, state, rows)
+    return run, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), args)
+
+
+def read(case: Case, device: Any, dump: Path) -> Reading:
+    """Compile and count."""
+    run, args = steps_of(case, device)
+    traced = jax.jit(run).trace(*args)
+    text = traced.lower().compile().as_text()
+    written = sorted(dump.glob("*-resident*-packed-bundles-post-ra.txt"))
+    bundles = [path.read_text(errors="ignore") for path in written if "schedule-analysis" not in path.name]
+    for path in dump.iterdir():
+        path.unlink()
+    if case.implementation == "xla":
+        return Reading(estimated(text), "XLA's estimates", text)
+    grid = re.search(r"grid=\((\d+), \d+\)", str(traced.jaxpr))
+    assert grid is not None
+    [kernel] = bundles
+    cycles, exact = scheduled(kernel)
+    groups = int(grid[1])
+    times = f" x {groups} groups of {math.ceil(case.members / groups)}" if groups > 1 else ""
+    return Reading(cycles * groups, f"{'' if exact else 'at least '}{cycles:,} bundles{times}", kernel)
+
+
+def scheduled(text: str) -> tuple[int, bool]:
+    """(Bundles of a step of the kernel, whether that is all: no loop is inside). text: its bundles as the compiler prints them."""
+    bundles = [(int(address, 16), label, rest) for address, label, rest in BUNDLE.findall(text)]
+    assert [address for address, _, _ in bundles] == [*range(len(bundles))]
+    branches = [
+        (address, int(target)) for address, _, rest in bundles for target in re.findall(r"sbr\.rel .*?target bundleno = (\d+)", rest)
+    ]
+    begin = next(address for address, label, _ in bundles if "LB" in label)
+    end = next(address for address, target in branches if target == begin and address > begin) + DELAY + 1
+    skipped = set[int]()
+    for address, target in branches:
+        region = range(address + DELAY + 1, target)
+        what = "".join(bundles[i][2] for i in region)
+        # Code of a step multiplies; what fetches its minibatch is Pallas' own.
+        copies = ("dma" in what or "vst" in what) and "vmatmul" not in what and "pipeline-emitter" not in what
+        if begin <= address < end and copies:
+            skipped.update(region)
+    counted = [bundle for bundle in bundles[begin:end] if bundle[0] not in skipped]
+    assert any("vmatmul" in rest for _, _, rest in counted)
+    return len(counted), not any("LB" in label for _, label, _ in counted[1:])
+
+
+def estimated(text: str) -> int:
+    """The compiler's estimates of the body of the loop over steps. text: a compiled program."""
+    computations = dict(re.findall(r"^(?:ENTRY )?%([\w.-]+) [^\n]*\{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL))
+
+    def cycles(name: str) -> int:
+        total = 0
+        for line in computations[name].splitlines():
+            total += sum(int(n) for n in re.findall(r'"estimated_cycles":"(\d+)"', line))
+            if re.search(r" (while|call|conditional)\(", line):
+                total += sum(cycles(inner) for inner in re.findall(r"(?:body|to_apply|(?:true|false)_computation)=%([\w.-]+)", line))
+        return total
+
+    entry = re.search(r"^ENTRY %([\w.-]+)", text, re.MULTILINE)
+    assert entry is not None
+    loops = re.findall(r" while\(.*body=%([\w.-]+)", computations[entry[1]])
+    return max(cycles(loop) for loop in loops)
+
+
+def bound(topology: str, batch: int, members: int) -> float:
+    """Cycles that the matrix units need for a step's products: see above."""
+    units, side, rate = UNITS[topology.split(":")[0]]
+
+    def product(rows: int, inner: int, columns: int) -> int:
+        return math.ceil(rows / 16) * 16 * math.ceil(inner / side) * math.ceil(columns / side)
+
+    rows = 0
+    for layer, (width, outputs) in enumerate(zip(WIDTHS, WIDTHS[1:], strict=False)):
+        rows += product(outputs, width, batch) + product(outputs, batch, width)
+        rows += product(width, outputs, batch) if layer else 0
+    return members * rows / (units * rate)
+
+
+def table_of(options: Options, device: Any, dump: Path) -> None:
+    """Compile all cases and print a row of each."""
+    print("optimizer batch members implementation     cycles   an example      bound  cycles/bound   to resident   counted", flush=True)
+    found = []
+    for optimizer in options.optimizers:
+        for batch in options.batches:
+            for members in options.members:
+                resident = None
+                for implementation in options.implementations:
+                    case = default_case(optimizer, batch, members, implementation, own=options.own)
+                    reading = read(case, device, dump)
+                    least = bound(options.topology, batch, members)
+                    found.append(
+                        {
+                            "optimizer": optimizer,
+                            "batch": batch,
+                            "members": members,
+                            "implementation": implementation,
+                            "cycles_per_step": reading.cycles,
+                            "bound_cycles_per_step": least,
+                            "method": reading.method,
+                        }
+                    )
+                    resident = reading.cycles if implementation == "resident" else resident
+                    ratio = f"{reading.cycles / resident:.2f}" if resident else ""
+                    print(
+                        f"{optimizer:9} {batch:5} {members:7} {implementation:14} {reading.cycles:10,} {reading.cycles / batch / members:12.2f}"
+                        f" {least:10,.0f} {reading.cycles / least:13.2f} {ratio:>13}   {reading.method}",
+                        flush=True,
+                    )
+                    if options.json is not None:
+                        options.json.write_text(json.dumps(found, indent=1) + "\n")
+                    if options.keep is not None:
+                        options.keep.mkdir(parents=True, exist_ok=True)
+                        (options.keep / f"{case.name}.txt").write_text(reading.text)
+
+
+def main() -> None:
+    options = tyro.cli(Options, description=__doc__)
+    if importlib.util.find_spec("libtpu") is None:
+        raise SystemExit("libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu]'")
+    with tempfile.TemporaryDirectory() as folder:
+        jax.config.update("jax_platforms", "cpu")
+        os.environ.update(ENVIRONMENT | {"LIBTPU_INIT_ARGS": f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true"})
+        one_chip = {"chips_per_host_bounds": (1, 1, 1)} if options.topology.endswith("1x1") else {}  # libtpu before 0.0.52 needs it
+        device = topologies.get_topology_desc(platform="tpu", topology_name=options.topology, **one_chip).devices[0]
+        table_of(options, device, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
