@@ -31,7 +31,8 @@ def hashed(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, "
 
 def bits(words: UInt32[Array, "examples words"], size: int, layer: int = 0) -> UInt32[Array, "examples size"]:
     """32 random bits for each of `size` places of each example. words: of the examples' keys."""
-    example = mix(mix(words[:, :1]) ^ (words[:, 1:2] + np.uint32(layer) * GOLDEN))
+    of_layer = np.uint32(layer * int(GOLDEN) % (1 << 32))
+    example = mix(mix(words[:, :1]) ^ (words[:, 1:2] + of_layer))
     place = jax.lax.broadcasted_iota(jnp.uint32, (1, size), 1) * GOLDEN
     shape = (len(words), size)
     return mix(jnp.broadcast_to(example, shape) + jnp.broadcast_to(place, shape))

@@ -87,7 +87,7 @@ def _memory(device: Any, splits: Splits) -> float:
     """Bytes of a device that are left for members."""
     try:
         found = (device.memory_stats() or {}).get("bytes_limit", LEAST)
-    except NotImplementedError:  # a device that programs are compiled for elsewhere
+    except (NotImplementedError, jax.errors.JaxRuntimeError):  # a device that programs are compiled for elsewhere
         found = LEAST
     return SHARE * found - _bytes(splits)
 

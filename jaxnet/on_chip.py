@@ -190,7 +190,7 @@ def _fitting(task: Callable[..., Task], state: State, streams: Streams) -> int:
     members, (_, _, batch, features) = len(state.params[0]), streams.x.shape
     kinds = kinds_of([leaf.shape[1:] for leaf in state.params], features, packed=members > 1)
     made = task(kinds=kinds, precision=jnp.bfloat16)
-    of_example = budget.values(made.example, len(state.params), batch)
+    of_example = budget.values(made.example, len(state.params), len(streams.columns) + 2, batch)
     minibatch = [
         jax.ShapeDtypeStruct((batch, features), streams.x.dtype),
         *[jax.ShapeDtypeStruct((1, batch), jnp.float32)] * len(streams.columns),

@@ -18,7 +18,19 @@ from jax.interpreters import partial_eval
 
 import jaxnet
 from jaxnet.kernels.batch_last import (
-    AS_GIVEN, FIRST, LAST, MARK, ROW, RULES, SHARED, TURNED, Held, as_last, check_examples_apart, constant, evaluate,
+    AS_GIVEN,
+    FIRST,
+    LAST,
+    MARK,
+    ROW,
+    RULES,
+    SHARED,
+    TURNED,
+    Held,
+    as_last,
+    check_examples_apart,
+    constant,
+    evaluate,
 )  # fmt: skip
 from jaxnet.layers import dropout
 
@@ -281,7 +293,9 @@ def test_functions_of_an_example(name):
     compare(FUNCTIONS[name])
 
 
-@pytest.mark.parametrize("name", ["as Flax multiplies", "as Equinox multiplies", "the same layer twice", "cross entropy", "layer norm", "slices"])
+@pytest.mark.parametrize(
+    "name", ["as Flax multiplies", "as Equinox multiplies", "the same layer twice", "cross entropy", "layer norm", "slices"]
+)
 def test_members_are_those_of_a_double_vmap(name):
     compare(FUNCTIONS[name], jax.tree.map(lambda leaf: draw(MEMBERS, *leaf.shape), P), members=True)
 
@@ -315,7 +329,7 @@ def test_a_largest_number_that_is_tied_has_the_gradient_of_jax():
 
 
 def test_functions_with_derivatives_of_their_own_at_their_edges():
-    """relu at 0 has derivative 0, which that of max has not."""
+    """Relu at 0 has derivative 0, which that of max has not."""
     zero = jax.tree.map(jnp.zeros_like, P)
     compare(of(jax.nn.relu), zero)
     compare(of(lambda h: jnp.logaddexp(h, 2 * h)), zero)
@@ -323,7 +337,14 @@ def test_functions_with_derivatives_of_their_own_at_their_edges():
 
 def test_operands_of_products_are_rounded_and_sums_are_not():
     program, big = program_of(of(lambda h: h), P, X), lambda a: a.astype(jnp.bfloat16).astype(jnp.float32)
-    args = [Held(P["b"][None], ROW), Held(P["t"], AS_GIVEN), Held(P["w"], AS_GIVEN), Held(X, FIRST), Held(Y[None], LAST), Held(S[None, None], SHARED)]
+    args = [
+        Held(P["b"][None], ROW),
+        Held(P["t"], AS_GIVEN),
+        Held(P["w"], AS_GIVEN),
+        Held(X, FIRST),
+        Held(Y[None], LAST),
+        Held(S[None, None], SHARED),
+    ]
     (out,) = evaluate(program.jaxpr, [], args, jnp.bfloat16)
     np.testing.assert_allclose(rows(out, (WIDTH,), BATCH), big(X) @ big(P["w"]) + P["b"][None], **CLOSE)
     assert np.abs(rows(out, (WIDTH,), BATCH) - (X @ P["w"] + P["b"][None])).max() > 1e-4
@@ -385,7 +406,9 @@ def test_models(name, members):
         return model.apply(params, {}, x.reshape(1, 2, 3), key=None, dropout=None)[0][0] * s
 
     compare(outputs, params, draw(BATCH, 6), members=members, tolerance={"rtol": 1e-5, "atol": 1e-5})
-    check_examples_apart(lambda params, x: model.apply(params, {}, x, key=None, dropout=None)[0], shapes, jax.ShapeDtypeStruct((MARK, 2, 3), jnp.float32))
+    check_examples_apart(
+        lambda params, x: model.apply(params, {}, x, key=None, dropout=None)[0], shapes, jax.ShapeDtypeStruct((MARK, 2, 3), jnp.float32)
+    )
 
 
 def test_dropout_is_that_of_the_batch():
@@ -434,7 +457,10 @@ REFUSED = {
     "gather": (lambda p, x, y, s: jnp.take_along_axis(layer(p, x), y[None], 0), "'gather'"),
     "product of two values": (lambda p, x, y, s: x @ x, "'dot_general' other than"),
     "product of two matrices": (lambda p, x, y, s: x @ (p["w"] @ p["t"]), "'dot_general' other than"),
-    "product of a value of two axes": (lambda p, x, y, s: jnp.concatenate([x, x]).reshape(2, 5) @ p["w"], "'dot_general' of a value with several axes"),
+    "product of a value of two axes": (
+        lambda p, x, y, s: jnp.concatenate([x, x]).reshape(2, 5) @ p["w"],
+        "'dot_general' of a value with several axes",
+    ),
     "a gradient of its own": (of(own_gradient), "'custom_vjp_call"),
     "derivatives of two results": (of(lambda h: jnp.add(*two_results(h))), "'custom_jvp_call' with"),
     "derivatives of whole numbers": (lambda p, x, y, s: of_a_count(layer(p, x)[0], y), "'custom_jvp_call' with"),
@@ -464,3 +490,47 @@ def test_what_has_no_rule_is_refused_by_name(name):
     for matrices in (AS_GIVEN, TURNED):
         with pytest.raises(NotImplementedError, match=message):
             held_last(program, P, matrices, X)
+
+
+MIXED = {
+    "mean of the batch": lambda p, x: x - x.mean(0, keepdims=True),
+    "products of examples": lambda p, x: x @ x.T,
+    "roll": lambda p, x: jnp.roll(x, 1, axis=0),
+    "softmax over the batch": lambda p, x: jax.nn.softmax(x, axis=0),
+    "the first example": lambda p, x: x - x[:1],
+    "inside of jit": lambda p, x: jax.jit(lambda x: x / x.max(axis=0, keepdims=True))(x),
+    "covariance": lambda p, x: x @ (x.T @ x),
+    "inside of a scan": lambda p, x: lax.scan(lambda h, _: (h - h.sum(0, keepdims=True), None), x, length=2)[0],
+    "batch norm": lambda p, x: nn.BatchNorm(use_running_average=False, use_scale=False, use_bias=False).apply(
+        {"params": {}}, x, mutable=["batch_stats"]
+    )[0],
+}
+APART = {
+    "a layer": lambda p, x: jax.nn.relu(x @ p["w"] + p["b"][None]),
+    "a layer of columns": lambda p, x: (p["t"] @ x.T + p["b"][:, None]).T,
+    "layer norm": lambda p, x: nn.LayerNorm().apply({"params": {"scale": jnp.ones(FEATURES), "bias": jnp.zeros(FEATURES)}}, x),
+    "reshape": lambda p, x: x.reshape(len(x), 1, FEATURES),
+    "softmax": lambda p, x: jax.nn.softmax(x),
+    "under vmap": lambda p, x: jax.vmap(lambda x: p["t"] @ x)(x),
+    "dropout": lambda p, x: dropout(x, jax.random.key(0), 0.5),
+    "zeros beside": lambda p, x: jnp.concatenate([x, jnp.zeros((len(x), 2))], 1),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_what_mixes_examples_is_refused(name):
+    with pytest.raises(NotImplementedError, match=r"operation '.*' across the examples of a batch"):
+        check_examples_apart(MIXED[name], P, jax.ShapeDtypeStruct((MARK, FEATURES), jnp.float32))
+
+
+@pytest.mark.parametrize("name", APART)
+def test_what_keeps_examples_apart_is_not_refused(name):
+    check_examples_apart(APART[name], P, jax.ShapeDtypeStruct((MARK, FEATURES), jnp.float32))
+
+
+def test_images_may_be_flattened():
+    images = jax.ShapeDtypeStruct((MARK, 28, 28, 3), jnp.float32)
+    check_examples_apart(lambda x: x.reshape(len(x), -1), images)
+    check_examples_apart(lambda x: x.reshape(len(x), 28, -1).swapaxes(1, 2), images)
+    with pytest.raises(NotImplementedError, match="operation 'reshape' across the examples"):
+        check_examples_apart(lambda x: x.reshape(-1, 28), images)

@@ -1,4 +1,4 @@
-"""What the TPU compiler makes of a population, without a TPU: where its state lives, and what goes from chip to chip.
+"""What the TPU compiler makes of the kernel and of a population, without a TPU: where state lives, what goes from chip to chip.
 
 Needs libtpu (`pip install -e '.[tpu]'`), which is large and so not among what development installs; .ci/run installs it.
 """
@@ -15,6 +15,21 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu]'"
 )
 
+ENVIRONMENT = {
+    "JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-1", "TPU_WORKER_HOSTNAMES": "localhost",
+}  # fmt: skip
+ASK = """
+import json
+import jaxnet
+from jaxnet.implementations import choose
+
+class Chip:
+    platform, device_kind = "tpu", "TPU v5 lite"
+
+plan = choose(jaxnet.Plan(), jaxnet.mlp((16,)), jaxnet.load("digits"), jaxnet.Recipe(), device=Chip)
+print(json.dumps({"chosen": plan.implementation}))
+"""
 PROGRAM = """
 import json, re, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +40,7 @@ from jaxnet import Plan, population
 from jaxnet.chunking import plan_for_members
 from jaxnet.data import Standardisation
 
-name, times = sys.argv[1], int(sys.argv[2])
+name, times, implementation = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 one_chip = {"chips_per_host_bounds": (1, 1, 1)} if name.endswith("1x1") else {}  # libtpu before 0.0.52 needs it
 devices = topologies.get_topology_desc(platform="tpu", topology_name=name, **one_chip).devices
 
@@ -36,8 +51,8 @@ def part(n):
 
 splits = jaxnet.Splits(part(2048), part(256), part(16), Standardisation.of(part(16)))
 model, recipe = jaxnet.mlp((128, 64)), jaxnet.Recipe(epochs=3, batch_size=128)
-plan, why = plan_for_members(model, splits, recipe, 10_000, devices)
-plan = Plan(plan.devices, chunk=plan.chunk * times)
+plan, why = plan_for_members(model, splits, recipe, 10_000, devices, implementation=implementation)
+plan = Plan(plan.devices, chunk=plan.chunk * times if implementation == "xla" else 24, implementation=implementation)
 keys = jax.random.split(jax.random.key(0), plan.devices * plan.chunk)
 job = population._admit(model, splits, recipe, keys, jax.random.key(1), None, None)
 with ThreadPoolExecutor(2) as pool:
@@ -47,16 +62,105 @@ for carry in re.findall(r" = \\((.*)\\) while\\(", text):
     state = [leaf for leaf in re.findall(r"f32\\[[\\d,]*\\]\\{[^}]*\\}", carry) if leaf.startswith(f"f32[{plan.chunk},")]
     loops.append([len(state), sum("S(1)" in leaf for leaf in state)])
 moved = [word for word in ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter") if word in text]
-print(json.dumps({"devices": plan.devices, "chunk": plan.chunk, "why": why, "loops": loops, "moved": moved}))
+kernels = text.count('custom_call_target="tpu_custom_call"')
+print(json.dumps({"devices": plan.devices, "chunk": plan.chunk, "why": why, "loops": loops, "moved": moved, "kernels": kernels}))
 """
 
 
-def compiled(topology: str, times: int = 1) -> dict:
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1"}
-    environment |= {"TPU_ACCELERATOR_TYPE": "v5litepod-1", "TPU_WORKER_HOSTNAMES": "localhost"}
-    done = subprocess.run([sys.executable, "-c", PROGRAM, topology, str(times)], capture_output=True, text=True, env=environment)
+KERNELS = """
+import json, sys
+from concurrent.futures import ThreadPoolExecutor
+import jax, jax.export, jax.numpy as jnp, numpy as np
+from jax.experimental import topologies
+from jax.sharding import SingleDeviceSharding
+import jaxnet
+from jaxnet import Augmentation, Plan, Recipe, implementations
+from jaxnet.data import Standardisation
+
+name = sys.argv[1]
+try:
+    devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
+except Exception:  # before libtpu 0.0.52
+    devices = topologies.get_topology_desc(platform="tpu", topology_name=name, chips_per_host_bounds=(1, 1, 1)).devices
+on_chip = SingleDeviceSharding(devices[0])
+
+def part(n, classes):
+    shape, kind = ((n, 28, 28), jnp.uint8) if classes else ((n, 13), jnp.float32)
+    x, y = jax.ShapeDtypeStruct(shape, kind), jax.ShapeDtypeStruct((n,), jnp.int32 if classes else jnp.float32)
+    return jaxnet.Dataset(x, y, tuple("0123456789") if classes else None, 255.0 if classes else None)
+
+images = jaxnet.Splits(part(6000, True), part(0, True), part(0, True), Standardisation(np.float32(33), np.float32(78)))
+column = np.ones(13, np.float32)
+table = jaxnet.Splits(part(1000, False), part(0, False), part(0, False), Standardisation(column, column, np.float32(0), np.float32(1)))
+everything = dict(weight_decay=0.01, l1=1e-5, dropout=0.3, label_smoothing=0.1, clip=1.0, schedule="one_cycle", augmentation=Augmentation(noise=0.1))
+mlp, rates = jaxnet.mlp((128, 64)), np.ones(16, np.float32)
+CASES = {
+    **{o: (mlp, images, dict(optimizer=o), 0, True, False) for o in ("sgd", "momentum", "nesterov", "adam")},
+    "adamw, all else": (mlp, images, dict(optimizer="adamw", **everything), 0, True, True),
+    "batch 100": (mlp, images, dict(batch_size=100), 0, True, False),
+    "batch 1024": (mlp, images, dict(batch_size=1024), 0, True, False),
+    "bfloat16": (mlp, images, dict(precision="bfloat16"), 0, True, False),
+    "linear": (jaxnet.linear(), images, {}, 0, True, False),
+    "a table": (jaxnet.mlp((32,), activation="gelu", normalisation="layer"), table, dict(batch_size=50), 0, True, False),
+    "silu, tanh": (jaxnet.mlp((64, 32), activation="silu"), images, {}, 0, True, False),
+    "16 members, own rates": (mlp, images, dict(optimizer="momentum", learning_rate=rates), 16, False, False),
+    "16 members, weights": (mlp, images, dict(optimizer="adam", dropout=0.3), 16, False, True),
+    "5 members, own minibatches": (mlp, images, dict(optimizer="adamw", **everything), 5, True, False),
+}
+
+def compiled(which):
+    model, splits, changes, members, own_order, weighted = CASES[which]
+    options = dict(loss=None, weighted=weighted, members=members, own_order=own_order)
+    program = implementations.exported(Plan(implementation="resident"), model, splits, Recipe(**{"epochs": 2, **changes}), **options)
+    args = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=on_chip) for leaf in program.in_avals]
+    made = jax.jit(program.call).lower(*args).compile()
+    memory, text = made.memory_analysis(), made.as_text()
+    given = sum(leaf.size * leaf.dtype.itemsize for leaf in program.in_avals)
+    kernels, loops = (text.count(word) for word in ('custom_call_target="tpu_custom_call"', " while("))
+    own = members if own_order and members else 1
+    return which, dict(own=own, temporary=memory.temp_size_in_bytes, given=given, kernels=kernels, loops=loops)
+
+with ThreadPoolExecutor(2) as pool:
+    for case, found in pool.map(compiled, CASES):
+        print(json.dumps([case, found]), flush=True)
+"""
+
+
+def run(program: str, *arguments: str) -> list:
+    """The lines of JSON that it printed."""
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ENVIRONMENT})
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return [json.loads(line) for line in done.stdout.splitlines() if line[:1] in "[{"]
+
+
+def compiled(topology: str, times: int = 1, implementation: str = "xla") -> dict:
+    return run(PROGRAM, topology, str(times), implementation)[-1]
+
+
+@pytest.mark.parametrize("topology", ["v5e:1x1", "v6e:1x1"])
+def test_the_compiler_takes_the_kernel_of_every_configuration(topology):
+    """One kernel and no loop around it; and nothing in memory but what it is given and the minibatches it reads."""
+    found = dict(run(KERNELS, topology))
+    assert len(found) == 14
+    for case, of in found.items():
+        assert (of["kernels"], of["loops"]) == (1, 0), case
+        assert of["temporary"] <= of["given"] + of["own"] * 6016 * 1024, case
+
+
+def test_members_over_four_chips_by_the_kernel():
+    found = compiled("v5e:2x2", implementation="resident")
+    assert found["devices"] == 4
+    assert found["kernels"] == 1
+    assert found["moved"] == []
+
+
+def test_the_rule_asks_the_compiler():
+    """Which takes the kernel, and refuses what is no program."""
+    from jaxnet.kernels import probe
+
+    assert "struct.error" in (probe._ask(b"no program", "v5e:1x1") or "")
+    assert run(ASK)[-1] == {"chosen": "resident"}
 
 
 @pytest.mark.parametrize(("topology", "devices"), [("v5e:1x1", 1), ("v5e:2x2", 4)])

@@ -121,7 +121,7 @@ def kinds(options: Options) -> Table:
     """Value and both gradients of one convolution in a scan."""
     table, key = Table("value and gradients in a scan", "jaxnet, ms", "jax.lax, ms", "lax / jaxnet", box=None), jax.random.key(0)
     for name, (side, inputs, size, features, given) in KINDS.items():
-        how = {"window_strides": (1, 1), "padding": "SAME"} | given
+        how: dict[str, Any] = {"window_strides": (1, 1), "padding": "SAME"} | given
         x = jax.random.normal(key, (STEPS, options.batch // 4, side, side, inputs))
         kernel = jax.random.normal(key, (size, size, inputs // how.get("feature_group_count", 1), features))
 

@@ -26,14 +26,12 @@ of bfloat16. Several members whose first layer is h w, as the kernel's is, need 
 tiles' 896, which is 28 cycles a member less at a batch of 128 on v5e.
 """
 
-import contextlib
-import functools
 import importlib.util
+import itertools
 import json
 import math
 import os
 import re
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +43,6 @@ import numpy as np
 import tyro
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
-from rich.console import Console
-from rich.table import Table
 
 import jaxnet
 from jaxnet import Plan, Recipe, training
@@ -59,15 +55,21 @@ DELAY = 4  # bundles that still run after a branch
 ENVIRONMENT = {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-1", "TPU_WORKER_HOSTNAMES": "localhost"}
 BUNDLE = re.compile(r"^ *(?:0x)?([0-9a-f]+) +((?:[A-Z]{2} ?)*) *: *[> ]*\{(.*)", re.MULTILINE)
 UNITS = {"v5e": (4, 128, 1), "v6e": (2, 256, 1)}  # matrix units, side of their tiles, rows that each takes a cycle
-FEATURES: dict[str, dict[str, Any]] = {
-    "label smoothing": {"label_smoothing": 0.1},
-    "weight decay": {"weight_decay": 1e-2},
-    "clip": {"clip": 1.0},
-    "l1": {"l1": 1e-5},
-    "dropout": {"dropout": 0.5},
-    "input noise": {"augmentation": Augmentation(noise=0.1)},
-    "schedule": {"schedule": "cosine"},
+FULL = 128, 59_904  # a batch, and as many examples as are whole batches
+NOISE = {"augmentation": Augmentation(noise=0.1)}
+FEATURES: dict[str, tuple[dict[str, Any], int, bool]] = {  # changes of the recipe, examples, whether they have weights
+    "plain": ({}, FULL[1], False),
+    "label smoothing": ({"label_smoothing": 0.1}, FULL[1], False),
+    "weight decay": ({"weight_decay": 1e-2}, FULL[1], False),
+    "clip": ({"clip": 1.0}, FULL[1], False),
+    "l1": ({"l1": 1e-5}, FULL[1], False),
+    "dropout in both hidden layers": ({"dropout": 0.5}, FULL[1], False),
+    "noise on the inputs": (NOISE, FULL[1], False),
+    "weights of examples": ({}, FULL[1], True),
+    "a last batch that is not full": ({}, EXAMPLES, False),
+    "a schedule": ({"schedule": "cosine"}, FULL[1], False),
 }
+COLUMNS = ("optimizer", "batch", "members", "implementation", "cycles_per_step", "bound_cycles_per_step", "method")
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,10 @@ class Options:
     """how many networks at once"""
     implementations: tuple[Literal["resident", "xla"], ...] = ("resident", "xla")
     """the kernel, XLA's scan, or both"""
-    own: bool = False
-    """each member has minibatches of its own; by default all share them"""
+    own: tuple[Literal["minibatches", "learning-rates"], ...] = ()
+    """what each member has for itself; by default all share both"""
     features: bool = False
-    """instead of all that: what each feature of a recipe adds to a step of the kernel, one network, batch 128, adam and sgd"""
+    """instead of all that: what each feature of a recipe adds to a step of the kernel; one network, batch 128, sgd and adam"""
     json: Path | None = None
     """a file for the rows"""
     keep: Path | None = None
@@ -95,19 +97,20 @@ class Options:
 
 
 class Case(NamedTuple):
-    """What is trained, and how. examples: of the training set. weighted: whether they have weights."""
+    """What is trained, and how. own: see Options. examples: of the training set. weighted: whether they have weights."""
 
     recipe: Recipe
     members: int = 1
     implementation: str = "resident"
-    own: bool = False
+    own: tuple[str, ...] = ()
     examples: int = EXAMPLES
     weighted: bool = False
 
     @property
     def name(self) -> str:
         """For files."""
-        return f"{self.implementation}-{self.recipe.optimizer}-batch{self.recipe.batch_size}-members{self.members}{'-own' * self.own}"
+        words = (self.implementation, self.recipe.optimizer, f"batch{self.recipe.batch_size}", f"members{self.members}", *self.own)
+        return "-".join(words)
 
 
 class Reading(NamedTuple):
@@ -116,12 +119,6 @@ class Reading(NamedTuple):
     cycles: int
     method: str
     text: str
-
-
-def default_case(optimizer: str, batch: int, members: int = 1, implementation: str = "resident", *, own: bool = False, **more: Any) -> Case:
-    """A default training in which every batch is full."""
-    recipe = Recipe(optimizer=optimizer, batch_size=batch, epochs=1, **more)
-    return Case(recipe, members, implementation, own, EXAMPLES // batch * batch)
 
 
 def steps_of(case: Case, device: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -136,8 +133,10 @@ def steps_of(case: Case, device: Any) -> tuple[Any, tuple[Any, ...]]:
     rows: Any = jax.ShapeDtypeStruct((-(-case.examples // batch), batch), jnp.int32)
     weights = jax.ShapeDtypeStruct((case.examples,), jnp.float32) if case.weighted else None
 
+    order_key, recipe_axis = (0 if "minibatches" in case.own else None), (0 if "learning-rates" in case.own else None)
+
     def begin(key: Any) -> training.TrainState:
-        return training.start(model, splits, recipe, key, order_key=key if case.own else jax.random.key(1))
+        return training.start(model, splits, recipe, key, order_key=jax.random.key(1) if order_key is None else key)
 
     def run(splits: Any, recipe: Any, weights: Any, state: Any, rows: Any) -> Any:
         return training.steps(model, splits, recipe, state, rows, weights=weights, plan=Plan(implementation=case.implementation))
@@ -145,10 +144,14 @@ def steps_of(case: Case, device: Any) -> tuple[Any, tuple[Any, ...]]:
     key = jax.random.key(0)
     state = jax.eval_shape(begin, key)
     if case.members > 1:
-        shared = training.TrainState(0, 0, 0, 0, 0 if case.own else None, 0, 0, 0)  # pyrefly: ignore[bad-argument-type]
-        run = jax.vmap(run, (None, None, None, shared, 0 if case.own else None))
-        state = jax.eval_shape(jax.vmap(begin, out_axes=shared), jax.random.split(key, case.members))
-        rows = jax.ShapeDtypeStruct((case.members, *rows.shape), rows.dtype) if case.own else rows
+        # As in a population: the number of the epoch is one for all.
+        axes: Any = training.TrainState(0, 0, 0, 0, order_key, 0, None, 0)  # pyrefly: ignore[bad-argument-type]
+        run = jax.vmap(run, (None, recipe_axis, None, axes, order_key))
+        state = jax.eval_shape(jax.vmap(begin, out_axes=axes), jax.random.split(key, case.members))
+        recipe, rows = (
+            tree if axis is None else jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((case.members, *leaf.shape), leaf.dtype), tree)
+            for tree, axis in ((recipe, recipe_axis), (rows, order_key))
+        )
     place = SingleDeviceSharding(device)
     args = (splits, recipe, weights, state, rows)
     return run, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), args)
@@ -158,13 +161,17 @@ def read(case: Case, device: Any, dump: Path) -> Reading:
     """Compile and count."""
     run, args = steps_of(case, device)
     traced = jax.jit(run).trace(*args)
-    text = traced.lower().compile().as_text()
+    compiled = traced.lower().compile()
     written = sorted(dump.glob("*-resident*-packed-bundles-post-ra.txt"))
     bundles = [path.read_text(errors="ignore") for path in written if "schedule-analysis" not in path.name]
     for path in dump.iterdir():
         path.unlink()
     if case.implementation == "xla":
-        return Reading(estimated(text), "XLA's estimates", text)
+        text = compiled.as_text()
+        operations = estimated(text)
+        longest, cycles = max(operations, key=lambda each: each[1])
+        total = sum(cycles for _, cycles in operations)
+        return Reading(total, f"XLA's estimates of {len(operations)} operations, the longest {cycles:,}: {longest}", text)
     grid = re.search(r"grid=\((\d+), \d+\)", str(traced.jaxpr))
     assert grid is not None
     [kernel] = bundles
@@ -196,22 +203,23 @@ def scheduled(text: str) -> tuple[int, bool]:
     return len(counted), not any("LB" in label for _, label, _ in counted[1:])
 
 
-def estimated(text: str) -> int:
-    """The compiler's estimates of the body of the loop over steps. text: a compiled program."""
+def estimated(text: str) -> list[tuple[str, int]]:
+    """(Name and type, estimated cycles) of each operation in the body of the loop over steps. text: a compiled program."""
     computations = dict(re.findall(r"^(?:ENTRY )?%([\w.-]+) [^\n]*\{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL))
+    [entry] = re.findall(r"^ENTRY %([\w.-]+)", text, re.MULTILINE)
 
-    def cycles(name: str) -> int:
-        total = 0
+    def operations(name: str) -> list[tuple[str, int]]:
+        found = []
         for line in computations[name].splitlines():
-            total += sum(int(n) for n in re.findall(r'"estimated_cycles":"(\d+)"', line))
+            cycles = re.search(r'^ +(?:ROOT )?%([\w.-]+) = \(?(\w+\[[\d,]*\]).*"estimated_cycles":"(\d+)"', line)
+            found += [(f"{cycles[1]} {cycles[2]}", int(cycles[3]))] if cycles else []
             if re.search(r" (while|call|conditional)\(", line):
-                total += sum(cycles(inner) for inner in re.findall(r"(?:body|to_apply|(?:true|false)_computation)=%([\w.-]+)", line))
-        return total
+                for inner in re.findall(r"(?:body|to_apply|true_computation|false_computation)=%([\w.-]+)", line):
+                    found += operations(inner)
+        return found
 
-    entry = re.search(r"^ENTRY %([\w.-]+)", text, re.MULTILINE)
-    assert entry is not None
-    loops = re.findall(r" while\(.*body=%([\w.-]+)", computations[entry[1]])
-    return max(cycles(loop) for loop in loops)
+    loops = re.findall(r" while\(.*body=%([\w.-]+)", computations[entry])
+    return max((operations(loop) for loop in loops), key=lambda found: sum(cycles for _, cycles in found))
 
 
 def bound(topology: str, batch: int, members: int) -> float:
@@ -222,50 +230,58 @@ def bound(topology: str, batch: int, members: int) -> float:
         return math.ceil(rows / 16) * 16 * math.ceil(inner / side) * math.ceil(columns / side)
 
     rows = 0
-    for layer, (width, outputs) in enumerate(zip(WIDTHS, WIDTHS[1:], strict=False)):
+    for layer, (width, outputs) in enumerate(itertools.pairwise(WIDTHS)):
         rows += product(outputs, width, batch) + product(outputs, batch, width)
         rows += product(width, outputs, batch) if layer else 0
     return members * rows / (units * rate)
 
 
-def table_of(options: Options, device: Any, dump: Path) -> None:
-    """Compile all cases and print a row of each."""
-    print("optimizer batch members implementation     cycles   an example      bound  cycles/bound   to resident   counted", flush=True)
+def print_cycles(options: Options, device: Any, dump: Path) -> None:
+    """Compile all cases, and print a row of each as it comes."""
+    print("optimizer batch members implementation  cycles a step  an example      bound  x bound  x kernel  counted", flush=True)
     found = []
-    for optimizer in options.optimizers:
-        for batch in options.batches:
-            for members in options.members:
-                resident = None
-                for implementation in options.implementations:
-                    case = default_case(optimizer, batch, members, implementation, own=options.own)
-                    reading = read(case, device, dump)
-                    least = bound(options.topology, batch, members)
-                    found.append(
-                        {
-                            "optimizer": optimizer,
-                            "batch": batch,
-                            "members": members,
-                            "implementation": implementation,
-                            "cycles_per_step": reading.cycles,
-                            "bound_cycles_per_step": least,
-                            "method": reading.method,
-                        }
-                    )
-                    resident = reading.cycles if implementation == "resident" else resident
-                    ratio = f"{reading.cycles / resident:.2f}" if resident else ""
-                    print(
-                        f"{optimizer:9} {batch:5} {members:7} {implementation:14} {reading.cycles:10,} {reading.cycles / batch / members:12.2f}"
-                        f" {least:10,.0f} {reading.cycles / least:13.2f} {ratio:>13}   {reading.method}",
-                        flush=True,
-                    )
-                    if options.json is not None:
-                        options.json.write_text(json.dumps(found, indent=1) + "\n")
-                    if options.keep is not None:
-                        options.keep.mkdir(parents=True, exist_ok=True)
-                        (options.keep / f"{case.name}.txt").write_text(reading.text)
+    for optimizer, batch, members in itertools.product(options.optimizers, options.batches, options.members):
+        recipe, least = Recipe(optimizer=optimizer, batch_size=batch, epochs=1), bound(options.topology, batch, members)
+        kernel = math.nan
+        for implementation in options.implementations:
+            case = Case(recipe, members, implementation, options.own if members > 1 else (), EXAMPLES // batch * batch)
+            cycles, method, text = read(case, device, dump)
+            kernel = cycles if implementation == "resident" else kernel
+            print(
+                f"{optimizer:9} {batch:5} {members:7} {implementation:14} {cycles:14,} {cycles / batch / members:11.2f} {least:10,.0f}"
+                f" {cycles / least:8.2f} {cycles / kernel:9.2f}  {method}",
+                flush=True,
+            )
+            values = (optimizer, batch, members, implementation, cycles, least, method)
+            found.append(dict(zip(COLUMNS, values, strict=True)))
+            if options.json is not None:
+                options.json.write_text(json.dumps(found, indent=1) + "\n")
+            keep(options, case.name, text)
+
+
+def print_features(options: Options, device: Any, dump: Path) -> None:
+    """Compile the kernel without and with each feature, and print what that adds."""
+    print(f"{'cycles a step':30}" + "".join(f"{optimizer:>10} {'added':>7}" for optimizer in ("sgd", "adam")), flush=True)
+    plain: dict[str, int] = {}
+    for name, (changes, examples, weighted) in FEATURES.items():
+        print(f"{name:30}", end="", flush=True)
+        for optimizer in ("sgd", "adam"):
+            recipe = Recipe(optimizer=optimizer, batch_size=FULL[0], epochs=1, **changes)
+            cycles, _, text = read(Case(recipe, examples=examples, weighted=weighted), device, dump)
+            keep(options, f"{optimizer} {name}".replace(" ", "-"), text)
+            print(f"{cycles:10,} {cycles - plain.setdefault(optimizer, cycles):7,}", end="", flush=True)
+        print(flush=True)
+
+
+def keep(options: Options, name: str, text: str) -> None:
+    """What was counted, where it is wanted."""
+    if options.keep is not None:
+        options.keep.mkdir(parents=True, exist_ok=True)
+        (options.keep / f"{name}.txt").write_text(text)
 
 
 def main() -> None:
+    """Compile, count and print."""
     options = tyro.cli(Options, description=__doc__)
     if importlib.util.find_spec("libtpu") is None:
         raise SystemExit("libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu]'")
@@ -274,7 +290,7 @@ def main() -> None:
         os.environ.update(ENVIRONMENT | {"LIBTPU_INIT_ARGS": f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true"})
         one_chip = {"chips_per_host_bounds": (1, 1, 1)} if options.topology.endswith("1x1") else {}  # libtpu before 0.0.52 needs it
         device = topologies.get_topology_desc(platform="tpu", topology_name=options.topology, **one_chip).devices[0]
-        table_of(options, device, Path(folder))
+        (print_features if options.features else print_cycles)(options, device, Path(folder))
 
 
 if __name__ == "__main__":

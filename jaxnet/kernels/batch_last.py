@@ -91,6 +91,11 @@ def check_examples_apart(function: Callable[..., Any], *args: Any) -> None:
     check(jax.make_jaxpr(function)(*args).jaxpr)
 
 
+def sign(x: Array) -> Array:
+    """1, 0 or -1; JAX's own asks what chip it is on, which a compiler elsewhere cannot say."""
+    return (x > 0).astype(x.dtype) - (x < 0).astype(x.dtype)
+
+
 def _size(variable: Any) -> int:
     return math.prod(variable.aval.shape)
 
@@ -341,7 +346,7 @@ ELEMENTWISE = (
     "abs", "add", "add_any", "and", "bitcast_convert_type", "ceil", "clamp", "cos", "div", "eq", "erf", "erf_inv", "exp", "exp2",
     "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg",
     "not", "or", "pow", "rem", "round", "rsqrt", "select_n", "shift_left", "shift_right_arithmetic", "shift_right_logical",
-    "sign", "sin", "sqrt", "square", "sub", "tan", "tanh", "xor",
+    "sin", "sqrt", "square", "sub", "tan", "tanh", "xor",
 )  # fmt: skip
 RULES: dict[str, Callable[[Any, list[Held], Any], list[Held]]] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
@@ -359,6 +364,7 @@ RULES: dict[str, Callable[[Any, list[Held], Any], list[Held]]] = {
     "reduce_max": _reduce(jnp.max),
     "reduce_min": _reduce(jnp.min),
     "reduce_sum": _reduce(jnp.sum),
+    "sign": _by(sign),
     "slice": _slice,
     "stop_gradient": _by(jax.lax.stop_gradient),
     "transpose": _transpose,

@@ -30,17 +30,22 @@ def padded_bytes(shape: tuple[int, ...], dtype: Any) -> int:
     return math.prod(outer) * math.ceil(rows / tile) * tile * math.ceil(columns / LANES) * LANES * size
 
 
-def values(example: Jaxpr, params: int, batch: int) -> tuple[int, int]:
+def values(example: Jaxpr, params: int, inputs: int, batch: int) -> tuple[int, int]:
     """(Bytes of what an example's program computes from parameters, of what it computes without them), for a batch held last.
 
-    params: how many arguments they are; the first ones.
+    params, inputs: how many of its arguments are parameters, which come first, and how many are an example's own, which follow.
     """
-    of_params, sizes = set(example.invars[:params]), [0, 0]
+    of_params, of_example = set(example.invars[:params]), set(example.invars[params : params + inputs])
+    sizes = [0, 0]
     for equation in example.eqns:
-        without = of_params.isdisjoint(variable for variable in equation.invars if not isinstance(variable, Literal))
-        sizes[without] += sum(padded_bytes((math.prod(out.aval.shape), batch), jnp.float32) for out in equation.outvars)  # pyrefly: ignore[missing-attribute]
-        if not without:
-            of_params.update(equation.outvars)
+        read = {variable for variable in equation.invars if not isinstance(variable, Literal)}
+        without = of_params.isdisjoint(read)
+        alike = of_example.isdisjoint(read)
+        for out in equation.outvars:
+            shape: tuple[int, ...] = out.aval.shape  # pyrefly: ignore[missing-attribute]
+            sizes[without] += padded_bytes(shape if alike else (math.prod(shape), batch), jnp.float32)
+        of_params.update([] if without else equation.outvars)
+        of_example.update([] if alike else equation.outvars)
     return sizes[0], sizes[1]
 
 

@@ -37,7 +37,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.extend.core import Jaxpr
 from jaxtyping import Array, Float, Int, Num
 
-from .batch_last import FIRST, LAST, ROW, SHARED, TURNED, Held, Kind, as_last, evaluate
+from .batch_last import FIRST, LAST, ROW, SHARED, TURNED, Held, Kind, as_last, evaluate, sign
 from .updates import clipped, update
 
 ZERO = np.int32(0)  # an index must be 32 bits wide, also where JAX has been told to use 64
@@ -183,7 +183,7 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, own: l
         (grads,) = pull(share if weight is None else share * weight)
         if "l1" in task.names:
             factor = numbers[task.names.index("l1")]
-            grads = [g + factor * jnp.sign(p) if kernel else g for g, p, kernel in zip(grads, params, task.decayed, strict=True)]
+            grads = [g + factor * sign(p) if kernel else g for g, p, kernel in zip(grads, params, task.decayed, strict=True)]
         losses = losses if weight is None else losses * weight
         return [losses, *(other if real is None else other * real for other in others)], grads
 
