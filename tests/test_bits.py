@@ -14,7 +14,7 @@ from scipy import stats
 
 from jaxnet import bits as hashing
 from jaxnet.bits import GOLDEN, bits, examples, hashed, mix, normal
-from jaxnet.keys import counted
+from jaxnet.keys import AUGMENT, INIT, NOISE, ORDER, counted
 from jaxnet.layers import dropout
 
 KEY = jax.random.key(7)
@@ -104,6 +104,15 @@ def test_hashed_keys_do_not_collide():
     assert len(np.unique(words[:, 0])) == len(words)  # of one key each count has a first word of its own
     others = [words_of(jax.vmap(hashed, (None, 0))(jax.random.key(seed), COUNTS[:4096])) for seed in range(32)]
     assert len(np.unique(np.concatenate(others), axis=0)) == 32 * 4096
+    streams = [
+        words_of(jax.vmap(hashed, (None, 0))(counted(KEY, begin), COUNTS[:4096])) for begin in (INIT, ORDER, ORDER + 4096, NOISE, AUGMENT)
+    ]
+    assert len(np.unique(np.concatenate(streams), axis=0)) == 5 * 4096
+
+
+def test_hashing_follows_counting():
+    """The first word and the count are added, so that a counted key has the keys that come after."""
+    assert np.array_equal(words_of(hashed(counted(KEY, 3), 4)), words_of(hashed(KEY, 7)))
 
 
 def test_hashed_keys_are_those_of_a_count_however_it_is_given():

@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+from jaxnet import on_chip
+
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu]'"
 )
@@ -74,7 +76,7 @@ import jax, jax.export, jax.numpy as jnp, numpy as np
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 import jaxnet
-from jaxnet import Augmentation, Plan, Recipe, implementations
+from jaxnet import Augmentation, Plan, Recipe, implementations, on_chip
 from jaxnet.data import Standardisation
 
 name = sys.argv[1]
@@ -121,7 +123,7 @@ def compiled(which):
     return which, dict(own=own, temporary=memory.temp_size_in_bytes, given=given, kernels=kernels, loops=loops)
 
 with ThreadPoolExecutor(2) as pool:
-    for case, found in pool.map(compiled, CASES):
+    for case, found in pool.map(compiled, [case for case, of in CASES.items() if on_chip.VMAPS_INSIDE or not of[3]]):
         print(json.dumps([case, found]), flush=True)
 """
 
@@ -142,7 +144,7 @@ def compiled(topology: str, times: int = 1, implementation: str = "xla") -> dict
 def test_the_compiler_takes_the_kernel_of_every_configuration(topology):
     """One kernel and no loop around it; and nothing in memory but what it is given and the minibatches it reads."""
     found = dict(run(KERNELS, topology))
-    assert len(found) == 14
+    assert len(found) == (14 if on_chip.VMAPS_INSIDE else 11)  # older compilers do not take members inside a kernel
     for case, of in found.items():
         assert (of["kernels"], of["loops"]) == (1, 0), case
         assert of["temporary"] <= of["given"] + of["own"] * 6016 * 1024, case

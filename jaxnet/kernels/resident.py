@@ -140,7 +140,11 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, own: l
     n = structure.num_leaves
     before, (scalars, *arrays), (*after, sums), (*here, semaphores) = _cut(refs, n, len(own), n + 1, n + 1)
     group, step = pl.program_id(0), pl.program_id(1)
-    mine, alone = pl.ds(group * k, k), k == 1
+    alone = k == 1
+
+    def mine(ref: Any) -> Any:
+        """The group's part; without a slice where it is all, since older compilers slice only whole tiles."""
+        return ref if ref.shape[0] == k else ref.at[pl.ds(group * k, k)]
 
     def move(sources: Sequence[Any], targets: Sequence[Any]) -> None:
         copies = [pltpu.make_async_copy(*each, semaphores.at[j]) for j, each in enumerate(zip(sources, targets, strict=True))]
@@ -151,13 +155,13 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, own: l
 
     @pl.when(step == 0)
     def _() -> None:
-        move([ref.at[mine] for ref in before], here)
+        move([*map(mine, before)], here)
         sums[...] = jnp.zeros_like(sums)
         sums[:, -1:] = jnp.full_like(sums[:, -1:], steps)
 
     # Of a member alone there is no axis of members, since vmap over one is no help.
     state = structure.unflatten([ref[0] if alone else ref[...] for ref in here])
-    blocks = [ref[:, 0] if mine and not alone else ref[0, 0] for ref, mine in zip(arrays, own[1:], strict=True)]
+    blocks = [ref[:, 0] if each and not alone else ref[0, 0] for ref, each in zip(arrays, own[1:], strict=True)]
     x, *blocks = blocks
     numbers = _numbers(task, scalars, k if own[0] and not alone else 1, vector=own[0] and not alone)
     batch = x.shape[-2]
@@ -211,7 +215,7 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, own: l
 
     @pl.when(step == steps - 1)
     def _() -> None:
-        move(here, [ref.at[mine] for ref in after])
+        move(here, [*map(mine, after)])
 
 
 def _numbers(task: Task, scalars: Any, k: int, *, vector: bool) -> list[Array]:
