@@ -96,10 +96,10 @@ def test_the_training_set_is_not_copied_in_a_step(chip):
 
 @CHIPS
 def test_products_are_of_the_type_that_the_chip_has_units_for(chip):
-    """float32 is TF32 from A100 on, where XLA writes the kernel; a T4 has no units for bfloat16, and computes it in float32."""
+    """A T4 has no units for bfloat16, and computes it in float32; from A100 on float32 may be TF32."""
     found = readings(chip)
-    assert found["mlp"]["products"] == (["f32"] if chip == "T4" else ["tf32"])
-    assert found["mlp in bfloat16"]["products"] == (["f32"] if chip == "T4" else ["bf16"])
+    assert {*found["mlp"]["products"]} <= ({"f32"} if chip == "T4" else {"f32", "tf32"})
+    assert ("bf16" in found["mlp in bfloat16"]["products"]) == (chip != "T4")
 
 
 def test_what_is_asserted_can_fail():

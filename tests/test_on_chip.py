@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 
 import equinox as eqx
 import jax
@@ -18,6 +19,7 @@ import jaxnet
 from jaxnet import Augmentation, InputError, Model, Plan, Recipe, implementations, on_chip
 from jaxnet.implementations import choose
 from jaxnet.kernels import probe, verify
+from jaxnet.run import Row
 from jaxnet.training import steps
 
 KERNEL, XLA = Plan(implementation="resident"), Plan(implementation="xla")
@@ -336,3 +338,18 @@ def test_verify(images, members):
     assert found.losses[0] == pytest.approx(found.losses[1], rel=1e-5)
     assert min(found.seconds) > 0
     assert "parameters differ by at most" in str(found)
+
+
+@pytest.mark.skipif(not os.environ.get("JAXNET_SLOW"), reason="takes minutes: set JAXNET_SLOW=1")
+def test_digits_of_mnist_by_the_kernel(mnist_folder):
+    """98% of the test set, all features of an ordinary recipe on, and the same bits twice."""
+    splits = jaxnet.load("mnist", data_dir=mnist_folder, validation=0.0)
+    given = Recipe(optimizer="adamw", epochs=6, batch_size=128, learning_rate=3e-3, schedule="one_cycle", weight_decay=0.01, dropout=0.1)
+
+    def watch(epoch: int, row: Row) -> None:
+        print(epoch, row.train_loss, row.train_accuracy)
+
+    first, second = (jaxnet.train(jaxnet.mlp((128, 64)), splits, given, KEY, plan=KERNEL, watch=watch) for _ in range(2))
+    assert jaxnet.evaluate(jaxnet.mlp((128, 64)), first, splits.test).accuracy.estimate >= 0.98
+    assert gap(first.params, second.params) == 0
+    print(jaxnet.evaluate(jaxnet.mlp((128, 64)), first, splits.test))

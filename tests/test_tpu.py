@@ -84,7 +84,7 @@ try:
     devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
 except Exception:  # before libtpu 0.0.52
     devices = topologies.get_topology_desc(platform="tpu", topology_name=name, chips_per_host_bounds=(1, 1, 1)).devices
-on_chip = SingleDeviceSharding(devices[0])
+here = SingleDeviceSharding(devices[0])
 
 def part(n, classes):
     shape, kind = ((n, 28, 28), jnp.uint8) if classes else ((n, 13), jnp.float32)
@@ -114,7 +114,7 @@ def compiled(which):
     model, splits, changes, members, own_order, weighted = CASES[which]
     options = dict(loss=None, weighted=weighted, members=members, own_order=own_order)
     program = implementations.exported(Plan(implementation="resident"), model, splits, Recipe(**{"epochs": 2, **changes}), **options)
-    args = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=on_chip) for leaf in program.in_avals]
+    args = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here) for leaf in program.in_avals]
     made = jax.jit(program.call).lower(*args).compile()
     memory, text = made.memory_analysis(), made.as_text()
     given = sum(leaf.size * leaf.dtype.itemsize for leaf in program.in_avals)

@@ -184,7 +184,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], Callable[[], jaxnet.Model]]] = {
 
 def dump_to(folder: str) -> None:
     """Have XLA write what it makes of programs; call it before JAX starts."""
-    flags = f"--xla_dump_to={folder} --xla_dump_hlo_as_text --xla_dump_hlo_module_re=jit__(fit|epoch|advance) --xla_dump_emitter_re=.*"
+    flags = f"--xla_dump_to={folder} --xla_dump_hlo_as_text --xla_dump_hlo_module_re=jit__(fit|epoch|advance)"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
     jax.config.update("jax_platforms", "cpu")
 
@@ -202,14 +202,15 @@ def read(compiled: Any, folder: str, steps: int = -(-TRAIN // BATCH)) -> Reading
     operations = re.findall(r"^ +(?:ROOT )?%([\w.-]+) = (.*?) ([a-z-]+)\((.*)$", body[0], re.MULTILINE)
     types = {name: type_ for name, type_, _, _ in operations}
     kinds, largest = Counter[str](), 0
-    products = set(re.findall(r"mma[\w.]*?\.(bf16|tf32|f16)\.", assembly))  # of XLA's own kernels, which name it
+    products = set(re.findall(r"mma[\w.]*?\.(bf16|tf32|f16)\.", assembly))  # units that XLA's own kernels use, where it writes them
     for _, type_, operation, rest in operations:
         if operation in NOTHING:
             continue
         library = re.search(r'custom_call_target="__cu(blas|dnn)', rest)
-        if library:
+        kind = "gemm" if 'gemm_fusion"' in rest else library[1] if library else operation
+        kinds[kind] += 1
+        if kind in ("gemm", "blas", "dnn"):
             products.add(types[re.findall(r"%([\w.-]+)", rest)[0]].split("[")[0])
-        kinds["gemm" if 'gemm_fusion"' in rest else library[1] if library else operation] += 1
         largest = max(largest, *(_bytes(*array) for array in re.findall(r"([a-z]+)(\d*)\[([\d,]*)\]", type_)))
     launches, branches = _launches(sequence)
     return Reading(
