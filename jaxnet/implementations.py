@@ -25,6 +25,8 @@ from .recipe import Recipe
 
 IMPLEMENTATIONS = ("auto", "xla", "resident")
 
+BFLOAT16 = 8.0  # compute capability of the first GPUs that have units for it
+
 logger = logging.getLogger("jaxnet")
 
 
@@ -51,6 +53,8 @@ def choose(
     device = _device() if device is None else device
     if plan.implementation == "resident" and device.platform not in ("tpu", "cpu"):
         raise InputError(f"implementation 'resident' is a kernel for TPUs, and this is a {device.platform}; give 'auto' or 'xla'")
+    if device.platform == "gpu" and recipe.precision == "bfloat16" and float(getattr(device, "compute_capability", BFLOAT16)) < BFLOAT16:
+        logger.warning("a %s has no units for bfloat16 and computes it in float32; leave precision out", device.device_kind)
     if plan.implementation != "auto":
         return plan
     if device.platform != "tpu":

@@ -40,7 +40,8 @@ class Recipe:
         or a finished optax transformation (then learning_rate=None, since its own cannot be traced).
     schedule: of the learning rate over the whole run: constant, cosine, warmup_cosine or one_cycle.
     patience: stop after this many epochs without a lower validation loss, and predict with the best parameters.
-    precision: float32, or bfloat16 for the network's products while parameters stay float32.
+    precision: float32, or bfloat16 for the network's products while parameters stay float32. JAX computes float32 products in
+        TF32 on GPUs from A100 on and in bfloat16 on TPUs; jax.config.update("jax_default_matmul_precision", "highest") is exact.
     momentum: of momentum and nesterov (0.9), and b1 of adam and adamw (0.9) and of muon (0.95).
     second_momentum: b2 of adam and adamw (0.999); lower forgets sooner, for trainings of few steps.
     weight_decay: decoupled (Loshchilov & Hutter 2019, alg. 2), of kernels only, not of biases and norms.

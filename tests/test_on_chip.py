@@ -314,9 +314,12 @@ def test_a_compiler_that_aborts_is_an_answer(monkeypatch):
     assert probe._ask(b"", "v5e:1x1") == "the compiler ended its process with SIGABRT"
 
 
-def test_other_devices(images):
+def test_other_devices(images, caplog):
     class Gpu:
         platform, device_kind = "gpu", "NVIDIA H100"
+
+    class T4:
+        platform, device_kind, compute_capability = "gpu", "Tesla T4", "7.5"
 
     class OtherTpu:
         platform, device_kind = "tpu", "TPU v4"
@@ -324,6 +327,10 @@ def test_other_devices(images):
     assert choose(Plan(), jaxnet.mlp(), images, recipe(), device=Gpu) == XLA
     assert choose(Plan(), jaxnet.mlp(), images, recipe(), device=OtherTpu) == XLA
     assert choose(Plan(), jaxnet.mlp(), images, recipe()) == XLA
+    assert choose(Plan(), jaxnet.mlp(), images, recipe(precision="bfloat16"), device=Gpu) == XLA
+    assert not caplog.text
+    assert choose(Plan(), jaxnet.mlp(), images, recipe(precision="bfloat16"), device=T4) == XLA
+    assert "a Tesla T4 has no units for bfloat16" in caplog.text
     with pytest.raises(InputError, match="a kernel for TPUs, and this is a gpu"):
         choose(KERNEL, jaxnet.mlp(), images, recipe(), device=Gpu)
     with pytest.raises(InputError, match="unknown implementation 'pallas'; known are auto, xla, resident"):
