@@ -1,7 +1,7 @@
 """Convolution whose gradients stay on XLA:CPU's fast path inside `lax.scan`, and a max pooling with a cheap gradient.
 
 XLA:CPU brings convolutions to its fast layout only in the entry computation (github.com/jax-ml/jax/issues/12868),
-so a gradient convolution inside a loop runs 3 to 90 times slower. Writing both gradients as convolutions that are
+so a gradient convolution inside a loop runs 2 to 70 times slower. Writing both gradients as convolutions that are
 born in that layout keeps them fast everywhere. It takes one group at a time, so that a depthwise convolution is faster as
 a sum of shifted products, and other groups of few inputs as they are. experiments/benchmarks/convolution.py measures it.
 """
@@ -147,7 +147,7 @@ def _depthwise(x: Array, kernel: Array, window: Window) -> Array:
 def max_pool(x: Float[Array, "batch height width features"]) -> Float[Array, "batch rows columns features"]:
     """Largest value of each 2x2 window, an odd last row or column dropped. Equal ones share the gradient.
 
-    On CPU its gradient costs about a thirtieth of that of `reduce_window`, and a quarter of that of a reshape and max.
+    On CPU its gradient costs about a twentieth of that of `reduce_window`, and a third of what jax derives of the reshape.
     """
     batch, height, width, features = x.shape
     x = x[:, : height // 2 * 2, : width // 2 * 2]

@@ -3,6 +3,7 @@
 Compared in float32: where numbers are sums of at most 64 products, 1e-5 of the number and 1e-6 beside it.
 """
 
+import functools
 import itertools
 import math
 
@@ -34,6 +35,7 @@ from jaxnet.kernels.batch_last import (
 )  # fmt: skip
 from jaxnet.layers import dropout
 
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # to compile: each program runs once
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 BATCH, FEATURES, WIDTH, MEMBERS = 6, 5, 4, 3
 RNG = np.random.default_rng(0)
@@ -94,7 +96,7 @@ def compare(function, params=P, x=X, y=Y, *, members=False, tolerance=CLOSE):
 
         return jax.vmap(value_and_gradient) if members else value_and_gradient
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def all_ways(params):
         want = both(lambda params: jax.vmap(function, (None, 0, 0, None))(params, x, y, S))(params)
         return want, [both(lambda params, kind=kind: held_last(program, params, kind, x, y))(params) for kind in (AS_GIVEN, TURNED)]
