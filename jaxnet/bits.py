@@ -21,7 +21,7 @@ def mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
 
 
 def hashed(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, ""]:
-    """The key that belongs to a count, from which examples can be counted: different for each (key, count)."""
+    """The key that stands `count` places after this one, hashed, so that examples can be counted from it."""
     words = jax.random.key_data(key)
     first = mix(words[0] + jnp.asarray(count, jnp.uint32))
     second = mix(first ^ words[1])

@@ -23,7 +23,7 @@ from .data.augmentation import Augmentation
 from .data.dataset import standardised
 from .devices import Plan
 from .kernels import budget, resident
-from .kernels.batch_last import AS_GIVEN, MARK, ROW, TURNED, Kind, check_examples_apart, constant
+from .kernels.batch_last import AS_GIVEN, ROW, TURNED, Kind, check_examples_apart, constant
 from .kernels.resident import State, Streams, Task
 from .kernels.updates import DIRECTIONS, MOMENTS
 from .keys import AUGMENT, ORDER, counted
@@ -132,7 +132,7 @@ def trace(
     _check_parameters(params)
     check_examples_apart(
         lambda params, x: forward(model, params, {}, x, precision=recipe.precision, key=jax.random.key(0), dropout=recipe.dropout)[0],
-        params, jax.ShapeDtypeStruct((MARK, *shape), jnp.float32),
+        params, shape,
     )  # fmt: skip
     values = [jax.ShapeDtypeStruct((), jnp.uint32 if name in WORDS else jnp.float32) for name in names]
     given = [jax.ShapeDtypeStruct((), splits.train.y.dtype), *[jax.ShapeDtypeStruct((), jnp.float32)] * (len(columns) - 1)]

@@ -15,6 +15,7 @@ from flax import nnx
 
 import jaxnet
 from jaxnet.adapters import _check_constructor
+from jaxnet.bits import hashed
 from jaxnet.keys import INIT, counted
 from jaxnet.training import order
 
@@ -219,7 +220,7 @@ def batches(digits, recipe, state):
     number = 0
     for epoch in range(recipe.epochs):
         for i, rows in enumerate(np.asarray(order(counted(state.order_key, epoch), n, size, None))):
-            yield x[rows], y[rows], min(size, n - i * size), counted(state.key, number)
+            yield x[rows], y[rows], min(size, n - i * size), hashed(state.key, number)
             number += 1
 
 

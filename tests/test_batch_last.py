@@ -22,7 +22,6 @@ from jaxnet.kernels.batch_last import (
     AS_GIVEN,
     FIRST,
     LAST,
-    MARK,
     ROW,
     RULES,
     SHARED,
@@ -408,9 +407,7 @@ def test_models(name, members):
         return model.apply(params, {}, x.reshape(1, 2, 3), key=None, dropout=None)[0][0] * s
 
     compare(outputs, params, draw(BATCH, 6), members=members, tolerance={"rtol": 1e-5, "atol": 1e-5})
-    check_examples_apart(
-        lambda params, x: model.apply(params, {}, x, key=None, dropout=None)[0], shapes, jax.ShapeDtypeStruct((MARK, 2, 3), jnp.float32)
-    )
+    check_examples_apart(lambda params, x: model.apply(params, {}, x, key=None, dropout=None)[0], shapes, (2, 3))
 
 
 def test_dropout_is_that_of_the_batch():
@@ -522,17 +519,22 @@ APART = {
 @pytest.mark.parametrize("name", MIXED)
 def test_what_mixes_examples_is_refused(name):
     with pytest.raises(NotImplementedError, match=r"operation '.*' across the examples of a batch"):
-        check_examples_apart(MIXED[name], P, jax.ShapeDtypeStruct((MARK, FEATURES), jnp.float32))
+        check_examples_apart(MIXED[name], P, (FEATURES,))
+
+
+def test_the_number_of_examples_is_no_constant():
+    with pytest.raises(NotImplementedError, match="depends on how many examples"):
+        check_examples_apart(lambda p, x: x / len(x), P, (FEATURES,))
 
 
 @pytest.mark.parametrize("name", APART)
 def test_what_keeps_examples_apart_is_not_refused(name):
-    check_examples_apart(APART[name], P, jax.ShapeDtypeStruct((MARK, FEATURES), jnp.float32))
+    check_examples_apart(APART[name], P, (FEATURES,))
 
 
 def test_images_may_be_flattened():
-    images = jax.ShapeDtypeStruct((MARK, 28, 28, 3), jnp.float32)
-    check_examples_apart(lambda x: x.reshape(len(x), -1), images)
-    check_examples_apart(lambda x: x.reshape(len(x), 28, -1).swapaxes(1, 2), images)
+    images = (28, 28, 3)
+    check_examples_apart(lambda _, x: x.reshape(len(x), -1), (), images)
+    check_examples_apart(lambda _, x: x.reshape(len(x), 28, -1).swapaxes(1, 2), (), images)
     with pytest.raises(NotImplementedError, match="operation 'reshape' across the examples"):
-        check_examples_apart(lambda x: x.reshape(-1, 28), images)
+        check_examples_apart(lambda _, x: x.reshape(-1, 28), (), images)

@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 
 class Kind(enum.Enum):
@@ -39,7 +40,7 @@ class Kind(enum.Enum):
 SHARED, LAST, FIRST, ROW, AS_GIVEN, TURNED = Kind
 MATRICES = {AS_GIVEN, TURNED}
 OTHER = {AS_GIVEN: TURNED, TURNED: AS_GIVEN}
-MARK = 8209  # a prime, and so the size of no other axis
+MARK, OTHER_MARK = 8209, 8219  # primes, and so the sizes of no other axis
 
 
 class Held(NamedTuple):
@@ -72,23 +73,32 @@ def evaluate(program: Jaxpr, constants: Sequence[Held], args: Sequence[Held], dt
     return [read(variable) for variable in program.outvars]
 
 
-def check_examples_apart(function: Callable[..., Any], *args: Any) -> None:
-    """Raise NotImplementedError where a batched function mixes examples: of one example it would be another function.
+def check_examples_apart(function: Callable[..., Any], params: PyTree, shape: tuple[int, ...]) -> None:
+    """Raise NotImplementedError where a function of (params, batch) mixes examples: of one example it would be another function.
 
-    args: of `function`, with MARK examples, as shapes. Every operation must keep the axis of examples.
+    params: arrays or their shapes. shape: of an example, float32. Every operation must keep the axis of examples, and no number depend on their count.
     """
 
-    def check(jaxpr: Any) -> None:
+    def numbers(jaxpr: Any, mark: int) -> list[Any]:
+        """The constants of all operations, which are checked on the way."""
+        found = []
         for equation in jaxpr.eqns:
+            found += [variable.val for variable in equation.invars if isinstance(variable, Literal)]
             for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda leaf: isinstance(leaf, ClosedJaxpr)):
                 if isinstance(inner, ClosedJaxpr):
-                    check(inner.jaxpr)
-            if any(MARK in variable.aval.shape for variable in equation.invars) and any(
-                variable.aval.shape.count(MARK) != 1 for variable in equation.outvars
+                    found += numbers(inner.jaxpr, mark)
+            if any(mark in variable.aval.shape for variable in equation.invars) and any(
+                variable.aval.shape.count(mark) != 1 for variable in equation.outvars
             ):
                 raise NotImplementedError(f"operation {equation.primitive.name!r} across the examples of a batch")
+        return found
 
-    check(jax.make_jaxpr(function)(*args).jaxpr)
+    of_each = []
+    for mark in (MARK, OTHER_MARK):
+        program = jax.make_jaxpr(function)(params, jax.ShapeDtypeStruct((mark, *shape), jnp.float32))
+        of_each.append([np.asarray(number) for number in numbers(program.jaxpr, mark)])
+    if any(not np.array_equal(one, other, equal_nan=one.dtype.kind == "f") for one, other in zip(*of_each, strict=True)):
+        raise NotImplementedError("a number that depends on how many examples a batch has")
 
 
 def sign(x: Array) -> Array:
