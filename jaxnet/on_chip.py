@@ -80,7 +80,7 @@ def steps(
     streams = Streams(
         x=splits.train.x.reshape(examples, -1)[rows],
         columns=[*columns.values()],
-        scalars=jnp.stack([_bits(scalars[name], count) for name in program.names], -1),
+        scalars=[_bits(scalars[name], count) for name in program.names],
         constants=[jnp.ravel(value) for value in (*program.constants, *vectors.values())],
     )
     task = functools.partial(

@@ -212,7 +212,9 @@ def steps(
     def on_each_device(
         splits: Splits, recipe: Recipe, state: TrainState, rows: Array, weights: Array | np.ndarray | None
     ) -> tuple[TrainState, Array]:
-        gradient = functools.partial(_gradient, model, splits, recipe, loss, weights, batch, plan)
+        # In rows, outside of the loop: inside, a TPU would turn the whole training set at every step.
+        x = splits.train.x.reshape(examples, -1)
+        gradient = functools.partial(_gradient, model, splits, x, recipe, loss, weights, batch, plan)
 
         def step(state: TrainState, each: tuple[Array, Array]) -> tuple[TrainState, Array]:
             i, rows = each
@@ -266,6 +268,7 @@ def _on_chip(
 def _gradient(
     model: Model,
     splits: Splits,
+    x: Num[Array | np.ndarray, "examples features"],
     recipe: Recipe,
     loss: Loss | None,
     weights: Array | np.ndarray | None,
@@ -278,13 +281,14 @@ def _gradient(
 ) -> tuple[PyTree, Float[Array, " sums"], PyTree]:
     """Of step `number`: the mean gradient of a batch, (mean loss, summed loss, hits of classes), and the model state.
 
-    size: how many of the rows are real; those that fill the last batch have weight 0, and batch statistics see them.
+    x: the training inputs, an example a row. size: how many of the rows are real; those that fill the last batch have weight 0,
+    and batch statistics see them.
     """
     train, share = splits.train, batch // plan.devices
     own_key, order_key = state.key, state.order_key
     assert own_key is not None
     assert order_key is not None
-    x, shape = train.x.reshape(len(train), -1), train.x.shape[1:]
+    shape = train.x.shape[1:]
     part, parts = plan.micro_batch or share, batch // (plan.micro_batch or share)
 
     def of_part(first: int | Array, rows: Array) -> tuple[PyTree, Array, PyTree]:

@@ -76,7 +76,8 @@ def evaluate(program: Jaxpr, constants: Sequence[Held], args: Sequence[Held], dt
 def check_examples_apart(function: Callable[..., Any], params: PyTree, shape: tuple[int, ...]) -> None:
     """Raise NotImplementedError where a function of (params, batch) mixes examples: of one example it would be another function.
 
-    params: arrays or their shapes. shape: of an example, float32. Every operation must keep the axis of examples, and no number depend on their count.
+    params: arrays or their shapes. shape: of an example, float32. Every operation must keep the axis of examples, and no number
+    may depend on how many there are.
     """
 
     def numbers(jaxpr: Any, mark: int) -> list[Any]:

@@ -78,7 +78,7 @@ class Streams(NamedTuple):
 
     x: Num[Array, "members steps batch features"]
     columns: list[Num[Array, "members steps batch"]]
-    scalars: Int[Array, "members steps scalars"]
+    scalars: list[Int[Array, "_ steps"]]
     constants: list[Float[Array, "members size"]]
 
 
@@ -110,14 +110,14 @@ def train(
         strict=True,
     )
     anywhere, rows = pl.BlockSpec(memory_space=pl.ANY), len(task.example.outvars) + 1
-    scalars, own = _scalars(streams.scalars, groups, k), len(streams.scalars) > 1
+    scalars, own = _scalars(streams.scalars, groups, k), [len(each) > 1 for each in streams.scalars]
     *leaves, sums = pl.pallas_call(
-        functools.partial(_kernel, task, structure, k, steps, len(streams.columns), [own, *(len(array) > 1 for array in arrays)]),
+        functools.partial(_kernel, task, structure, k, steps, len(streams.columns), own, [len(array) > 1 for array in arrays]),
         name="resident",
         grid=(groups, steps),
         in_specs=[
             *[anywhere] * len(leaves),
-            pl.BlockSpec((1, 1, *scalars.shape[2:]), lambda g, i: (g if own else ZERO, i, ZERO, ZERO), memory_space=pltpu.SMEM),
+            pl.BlockSpec((1, 1, *scalars.shape[2:]), lambda g, i: (g if any(own) else ZERO, i, ZERO, ZERO), memory_space=pltpu.SMEM),
             *specs,
         ],
         out_specs=[*[anywhere] * len(leaves), pl.BlockSpec((k, rows, batch), lambda g, i: (g, ZERO, ZERO))],
@@ -135,10 +135,10 @@ def train(
     return State(released(held.params), [released(each) for each in held.moments]), sums[:members]
 
 
-def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, own: list[bool], *refs: Any) -> None:
+def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, differ: list[bool], own: list[bool], *refs: Any) -> None:
     """One step of one group. own: for the scalars and each array of the streams, whether each member has its own."""
     n = structure.num_leaves
-    before, (scalars, *arrays), (*after, sums), (*here, semaphores) = _cut(refs, n, len(own), n + 1, n + 1)
+    before, (scalars, *arrays), (*after, sums), (*here, semaphores) = _cut(refs, n, 1 + len(own), n + 1, n + 1)
     group, step = pl.program_id(0), pl.program_id(1)
     alone = k == 1
 
@@ -161,9 +161,9 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, own: l
 
     # Of a member alone there is no axis of members, since vmap over one is no help.
     state = structure.unflatten([ref[0] if alone else ref[...] for ref in here])
-    blocks = [ref[:, 0] if each and not alone else ref[0, 0] for ref, each in zip(arrays, own[1:], strict=True)]
+    blocks = [ref[:, 0] if each and not alone else ref[0, 0] for ref, each in zip(arrays, own, strict=True)]
     x, *blocks = blocks
-    numbers = _numbers(task, scalars, k if own[0] and not alone else 1, vector=own[0] and not alone)
+    numbers = _numbers(task, scalars, k, differ)
     batch = x.shape[-2]
     size = batch if task.last == batch else jnp.where(step == steps - 1, task.last, batch)
     share_of_one = 1 / batch if task.last == batch else jnp.where(step == steps - 1, np.float32(1 / task.last), np.float32(1 / batch))
@@ -193,7 +193,7 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, own: l
 
     if not alone:
         axes = [0 if each else None for each in own]
-        gradient = jax.vmap(gradient, (0, axes[1], axes[2:], axes[0]))
+        gradient = jax.vmap(gradient, (0, axes[0], axes[1:], [0 if each else None for each in differ]))
     rows, grads = gradient(state.params, x, blocks, numbers)
     named = {name: number.reshape((-1, 1, 1)[alone:]) for name, number in zip(task.names, numbers, strict=True)}
     if "clip" in named:
@@ -218,23 +218,31 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, own: l
         move(here, [*map(mine, after)])
 
 
-def _numbers(task: Task, scalars: Any, k: int, *, vector: bool) -> list[Array]:
-    """The scalars of this step, (1, 1) each or (k, 1, 1): the vector unit knows no others."""
-    count, shape = len(task.names), (1, 1, 1) if vector else (1, 1)
-    numbers = []
-    for j, kind in enumerate(task.types):
-        bits = [jnp.full(shape, scalars[0, 0, 0, member * count + j]) for member in range(k)]
-        bits = bits[0] if k == 1 else jnp.concatenate(bits)
+def _numbers(task: Task, scalars: Any, k: int, differ: list[bool]) -> list[Array]:
+    """The scalars of this step, (1, 1) each, or (k, 1, 1) where members differ: the vector unit knows no others."""
+    numbers, count = [], sum(differ)
+    shared = len(differ) - count
+    for kind, own in zip(task.types, differ, strict=True):
+        j = sum(each == own for each in differ[: len(numbers)]) + (shared if own else 0)
+        if own and k > 1:
+            bits = jnp.concatenate([jnp.full((1, 1, 1), scalars[0, 0, 0, member * count + j]) for member in range(k)])
+        else:
+            bits = jnp.full((1, 1), scalars[0, 0, 0, j])
         numbers.append(jax.lax.bitcast_convert_type(bits, kind))
     return numbers
 
 
-def _scalars(scalars: Int[Array, "members steps count"], groups: int, k: int) -> Int[Array, "groups steps 1 all"]:
-    """Those of a group side by side, since scalar memory is read one by one."""
-    if len(scalars) == 1:
-        return scalars[:, :, None]
-    _, steps, count = scalars.shape
-    return _padded(scalars, groups * k).reshape(groups, k, steps, count).swapaxes(1, 2).reshape(groups, steps, 1, k * count)
+def _scalars(scalars: list[Int[Array, "_ steps"]], groups: int, k: int) -> Int[Array, "groups steps 1 all"]:
+    """Those of all, then those of a group's members side by side, since scalar memory is read one by one."""
+    shared = [each for each in scalars if len(each) == 1]
+    own = [_padded(each, groups * k) for each in scalars if len(each) > 1]
+    if not own:
+        return jnp.stack(shared, -1)[:, :, None]
+    mine = jnp.stack(own, -1)
+    _, steps, count = mine.shape
+    mine = mine.reshape(groups, k, steps, count).swapaxes(1, 2).reshape(groups, steps, k * count)
+    for_all = [jnp.broadcast_to(each[..., None], (groups, steps, 1)) for each in shared]
+    return jnp.concatenate([*for_all, mine], -1)[:, :, None]
 
 
 def _hold(leaf: Array, kind: Kind) -> Array:
