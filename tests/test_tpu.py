@@ -12,15 +12,12 @@ import sys
 import pytest
 
 from jaxnet import on_chip
+from jaxnet.kernels.probe import ENVIRONMENT
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu]'"
 )
 
-ENVIRONMENT = {
-    "JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-1", "TPU_WORKER_HOSTNAMES": "localhost",
-}  # fmt: skip
 ASK = """
 import json
 import jaxnet

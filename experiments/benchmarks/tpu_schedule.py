@@ -50,11 +50,11 @@ import jaxnet
 from jaxnet import Plan, Recipe, training
 from jaxnet.data import Standardisation
 from jaxnet.data.augmentation import Augmentation
+from jaxnet.kernels.probe import ENVIRONMENT
 from jaxnet.models import with_outputs
 
 EXAMPLES, WIDTHS = 60_000, (784, 128, 64, 10)
 DELAY = 4  # bundles that still run after a branch
-ENVIRONMENT = {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-1", "TPU_WORKER_HOSTNAMES": "localhost"}
 BUNDLE = re.compile(r"^ *(?:0x)?([0-9a-f]+) +((?:[A-Z]{2} ?)*) *: *[> ]*\{(.*)", re.MULTILINE)
 UNITS = {"v5e": (4, 128, 1), "v6e": (2, 256, 2)}  # matrix units, side of their tiles, rows that each takes a cycle
 FULL = 128, 59_904  # a batch, and as many examples as are whole batches
