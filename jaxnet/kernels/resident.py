@@ -136,7 +136,11 @@ def train(
 
 
 def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, differ: list[bool], own: list[bool], *refs: Any) -> None:
-    """One step of one group. own: for the scalars and each array of the streams, whether each member has its own."""
+    """One step of one group of k members: what `pallas_call` runs at each point of the grid.
+
+    differ, own: for each scalar, and for each array of the streams, whether each member has its own.
+    refs: the state in HBM as it is before, scalars, minibatch; the state in HBM as it is after, sums; the state here, in VMEM.
+    """
     n = structure.num_leaves
     before, (scalars, *arrays), (*after, sums), (*here, semaphores) = _cut(refs, n, 1 + len(own), n + 1, n + 1)
     group, step = pl.program_id(0), pl.program_id(1)
@@ -159,7 +163,7 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, differ
         sums[...] = jnp.zeros_like(sums)
         sums[:, -1:] = jnp.full_like(sums[:, -1:], steps)
 
-    # Of a member alone there is no axis of members, since vmap over one is no help.
+    # The step itself. Of a member alone there is no axis of members, since vmap over one is no help.
     state = structure.unflatten([ref[0] if alone else ref[...] for ref in here])
     blocks = [ref[:, 0] if each and not alone else ref[0, 0] for ref, each in zip(arrays, own, strict=True)]
     x, *blocks = blocks
@@ -191,6 +195,7 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, differ
         losses = losses if weight is None else losses * weight
         return [losses, *(other if real is None else other * real for other in others)], grads
 
+    # All members at once; what they share has no axis of them.
     if not alone:
         axes = [0 if each else None for each in own]
         gradient = jax.vmap(gradient, (0, axes[0], axes[1:], [0 if each else None for each in differ]))
@@ -207,6 +212,7 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, differ
             each.append(moment)
     for ref, leaf in zip(here, jax.tree.leaves(new), strict=True):
         ref[...] = leaf[None] if alone else leaf
+    # What the epoch is told: sums, and the first step whose loss was not finite.
     failed = jnp.where(jnp.isfinite(rows[0]), jnp.float32(steps), step.astype(jnp.float32))
     for j, row in enumerate([*rows, failed]):
         row = row[None] if alone else row
