@@ -42,6 +42,7 @@ class Program(NamedTuple):
     """An example's program, and what it takes: see Task."""
 
     example: Jaxpr
+    closed_over: tuple[bool, ...]
     constants: list[Any]
     names: tuple[str, ...]
 
@@ -86,6 +87,7 @@ def steps(
     task = functools.partial(
         Task,
         example=program.example,
+        closed_over=program.closed_over,
         names=program.names,
         types=tuple(jnp.uint32 if name in WORDS else jnp.float32 for name in program.names),
         optimizer=recipe.optimizer,
@@ -144,13 +146,11 @@ def trace(
     keep = [not before <= place < before + len(names) or names[place - before] not in WORDS for place in range(len(closed.jaxpr.invars))]
     program, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), keep)
     read = {variable for equation in program.eqns for variable in equation.invars if not isinstance(variable, Literal)}
-    constants = [(variable, value) for variable, value in zip(program.constvars, closed.consts, strict=True) if variable in read]
-    for _, value in constants:
+    closed_over = tuple(variable in read for variable in program.constvars)
+    constants_ = [value for value, is_used in zip(closed.consts, closed_over, strict=True) if is_used]
+    for value in constants_:
         constant(value)
-    program = program.replace(constvars=[variable for variable, _ in constants])
-    return Program(
-        program, [value for _, value in constants], tuple(n for n, is_used in zip(names, used[before:], strict=False) if is_used)
-    )
+    return Program(program, closed_over, constants_, tuple(n for n, is_used in zip(names, used[before:], strict=False) if is_used))
 
 
 def _train(task: Callable[..., Task]) -> Callable[[State, Streams], tuple[State, Array]]:

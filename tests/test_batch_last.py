@@ -209,7 +209,7 @@ RULED = {
     "xor": of(lambda h: (h > 0) ^ (h < 1)),
 }
 # What one version of JAX calls so and another does not: the same rule.
-ALSO = {"closed_call": "jit", "copy_p": "copy", "expand_dims": "broadcast_in_dim", "pjit": "jit"}
+ALSO = {"closed_call": "jit", "copy_p": "copy", "eval_jaxpr": "jit", "expand_dims": "broadcast_in_dim", "pjit": "jit"}
 
 
 def test_every_rule_is_tested():
@@ -233,7 +233,7 @@ def test_closed_calls():
         for equation in program.jaxpr.eqns
     ]
     changed = program.replace(jaxpr=program.jaxpr.replace(eqns=equations))
-    assert "closed_call" in names(changed.jaxpr)
+    assert primitives.closed_call_p.name in names(changed.jaxpr)  # which is another one in JAX 0.12
     np.testing.assert_allclose(held_last(changed, P, TURNED, X), jax.vmap(RULED["jit"], (None, 0, 0, None))(P, X, Y, S), **CLOSE)
 
 

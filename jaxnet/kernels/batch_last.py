@@ -363,7 +363,7 @@ RULES: dict[str, Callable[[Any, list[Held], Any], list[Held]]] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     **dict.fromkeys(("broadcast_in_dim", "expand_dims", "reshape", "squeeze", "copy", "copy_p"), _same),
     **dict.fromkeys(("random_wrap", "random_unwrap"), _key),
-    **dict.fromkeys(("jit", "pjit", "closed_call"), _inline),
+    **dict.fromkeys(("jit", "pjit", "closed_call", "eval_jaxpr"), _inline),
     "argmax": _argmax,
     "concatenate": _concatenate,
     "convert_element_type": _convert,

@@ -47,12 +47,14 @@ class Task(NamedTuple):
     """What is trained.
 
     example: the jaxpr of (parameters..., x, columns..., place in the batch, scalars..., constants...) -> (loss, others...) of
-        one example; its own constants come first. kinds: how each parameter is held. names, types: of the scalars.
+        one example. closed_over: which of its own constants it uses; these come first among the constants.
+    kinds: how each parameter is held. names, types: of the scalars.
     optimizer: of updates.py. decayed: for each parameter, whether it decays. last: how many examples the last step really has.
     weighted: whether the last column weighs the losses. precision: to which the operands of products are rounded.
     """
 
     example: Jaxpr
+    closed_over: tuple[bool, ...]
     kinds: tuple[Kind, ...]
     names: tuple[str, ...]
     types: tuple[Any, ...]
@@ -180,10 +182,11 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, differ
 
         def objective(params: list[Array]) -> tuple[Array, list[Array]]:
             args = [*map(Held, params, task.kinds), Held(x, FIRST), *(Held(column, LAST) for column in blocks[:columns]), Held(place, LAST)]
-            held = [Held(constant, ROW) for constant in blocks[columns:]]
-            closed = len(task.example.constvars)
-            args += [*(Held(number, SHARED) for number in numbers), *held[closed:]]
-            loss, *others = (as_last(out, batch) for out in evaluate(task.example, held[:closed], args, task.precision))
+            constants = iter([Held(constant, ROW) for constant in blocks[columns:]])
+            unused = Held(jnp.zeros((1, 1)), SHARED)
+            closed_over = [next(constants) if is_used else unused for is_used in task.closed_over]
+            args += [*(Held(number, SHARED) for number in numbers), *constants]
+            loss, *others = (as_last(out, batch) for out in evaluate(task.example, closed_over, args, task.precision))
             return loss, others
 
         losses, pull, others = jax.vjp(objective, params, has_aux=True)

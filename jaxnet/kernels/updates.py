@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float
 
 SMALLEST = 1.2e-38  # a float32 below it counts as 0 on a TPU
@@ -18,10 +19,10 @@ SMALLEST = 1.2e-38  # a float32 below it counts as 0 on a TPU
 Leaf = Float[Array, "..."]  # (rows, columns) of a member, or of several, with their axis in front
 Numbers = Mapping[str, Array]
 
-# The compiler's own division, without what infinities and zeros would need: neither comes up here. Older Pallas has no such word.
-_reciprocal = functools.partial(
-    pl.reciprocal, **{"full_range": False} if "full_range" in inspect.signature(pl.reciprocal).parameters else {}
-)
+# The compiler's own division, without what infinities and zeros would need: neither comes up here. Older Pallas has the function
+# elsewhere and does not know the word.
+_of_pallas: Callable[..., Array] = pltpu.reciprocal if hasattr(pltpu, "reciprocal") else pl.reciprocal
+_reciprocal = functools.partial(_of_pallas, **{"full_range": False} if "full_range" in inspect.signature(_of_pallas).parameters else {})
 
 
 def clipped(gradient: Sequence[Leaf], largest: Array) -> list[Leaf]:
