@@ -1,8 +1,7 @@
 """Who computes the steps of an epoch: a fixed rule, never a timing, so that the same seed gives the same result.
 
-resident   on_chip.py    on a TPU whose vector memory is known, of a network, recipe and batch that its kernel can train,
-where the compiler takes it
-xla        training.py   all else
+The kernel (on_chip.py, "resident") does on a TPU whose vector memory is known, of a network, recipe and batch that it can train,
+where the compiler takes it; XLA (training.py, "xla") does all else.
 """
 
 import dataclasses

@@ -73,7 +73,7 @@ def steps(
     alone, vectors = _constants(splits)
     scalars = step_numbers(recipe, recipe.epochs * count, number) | alone | _words(key, order_key, number, batch)
     columns = {"y": splits.train.y[rows]} | ({} if weights is None else {"weight": jnp.asarray(weights)[rows]})
-    program = trace(model, splits, recipe, loss, params, batch, list(columns), scalars)
+    program = trace(model, splits, recipe, loss, params, list(columns), scalars)
     leaves, structure = jax.tree.flatten(params)
     moments, rebuild = _moments(opt_state, params)
     if len(moments) != MOMENTS[recipe.optimizer]:
@@ -98,7 +98,7 @@ def steps(
     # Adam's kernel keeps its moments without their factors.
     factors = [1 - decay for decay in decays(recipe)] if recipe.optimizer in ("adam", "adamw") else [1.0]
     scaled = [[leaf / factor for leaf in each] for each, factor in zip(moments, factors, strict=False)]
-    (new, scaled), sums = _train(task)(State(leaves, scaled), streams)
+    (new, scaled), sums = _train(task, program.example)(State(leaves, scaled), streams)
     moments = [[leaf * factor for leaf in each] for each, factor in zip(scaled, factors, strict=False)]
     bad = sums[-1].min()
     failed = jnp.where(bad < count, first + bad.astype(jnp.int32), -1)
@@ -106,7 +106,7 @@ def steps(
 
 
 def trace(
-    model: Model, splits: Splits, recipe: Recipe, loss: Loss | None, params: PyTree, batch: int, columns: list[str], scalars: dict[str, Any]
+    model: Model, splits: Splits, recipe: Recipe, loss: Loss | None, params: PyTree, columns: list[str], scalars: dict[str, Any]
 ) -> Program:
     """The loss and hit of one example, as an example's program. scalars: values by name; those of keys go where they are not used."""
     shape, names, (_, vectors) = splits.train.x.shape[1:], list(scalars), _constants(splits)
@@ -115,7 +115,7 @@ def trace(
         params: PyTree, x: Array, columns_: list[Array], place: Array, values: list[Array], constants: list[Array]
     ) -> tuple[Array, ...]:
         named, y = dict(zip((*names, *vectors), (*values, *constants), strict=True)), columns_[0][None]
-        how = None if recipe.augmentation is None else Augmentation(noise=named["noise"])
+        how = None if recipe.augmentation is None else Augmentation(noise=named.get("noise"))
         mine = dataclasses.replace(recipe, dropout=named.get("dropout"), label_smoothing=named.get("label_smoothing"), augmentation=how)
         of_targets = Standardisation(named["mean"], named["factor"], named.get("target_mean"), named.get("target_scale"))
         own = dataclasses.replace(splits, standardisation=of_targets)
@@ -153,7 +153,7 @@ def trace(
     return Program(program, closed_over, constants_, tuple(n for n, is_used in zip(names, used[before:], strict=False) if is_used))
 
 
-def _train(task: Callable[..., Task]) -> Callable[[State, Streams], tuple[State, Array]]:
+def _train(task: Callable[..., Task], example: Jaxpr) -> Callable[[State, Streams], tuple[State, Array]]:
     """The kernel for a member alone, and under vmap for all of them."""
 
     def many(state: State, streams: Streams, k: int) -> tuple[State, Array]:
@@ -168,7 +168,7 @@ def _train(task: Callable[..., Task]) -> Callable[[State, Streams], tuple[State,
     @jax.custom_batching.custom_vmap
     def train(state: State, streams: Streams) -> tuple[State, Array]:
         state, streams = jax.tree.map(lambda leaf: leaf[None], (state, streams))
-        _fitting(task, state, streams)
+        _fitting(example, state, streams)
         return jax.tree.map(lambda leaf: leaf[0], many(state, streams, 1))
 
     @train.def_vmap
@@ -178,19 +178,17 @@ def _train(task: Callable[..., Task]) -> Callable[[State, Streams], tuple[State,
 
         state = jax.tree.map(with_members, state, batched[0])
         streams = jax.tree.map(lambda leaf, is_batched: leaf if is_batched else leaf[None], streams, batched[1])
-        groups = math.ceil(members / _fitting(task, state, streams))
+        groups = math.ceil(members / _fitting(example, state, streams))
         out = many(state, streams, math.ceil(members / groups))
         return out, jax.tree.map(lambda _: True, out)
 
     return train
 
 
-def _fitting(task: Callable[..., Task], state: State, streams: Streams) -> int:
+def _fitting(example: Jaxpr, state: State, streams: Streams) -> int:
     """How many members fit on the chip at once."""
     members, (_, _, batch, features) = len(state.params[0]), streams.x.shape
-    kinds = kinds_of([leaf.shape[1:] for leaf in state.params], features, packed=members > 1)
-    made = task(kinds=kinds, precision=jnp.bfloat16)
-    of_example = budget.values(made.example, len(state.params), len(streams.columns) + 2, batch)
+    of_example = budget.values(example, len(state.params), len(streams.columns) + 2, batch)
     minibatch = [
         jax.ShapeDtypeStruct((batch, features), streams.x.dtype),
         *[jax.ShapeDtypeStruct((1, batch), jnp.float32)] * len(streams.columns),
@@ -206,8 +204,7 @@ def _fitting(task: Callable[..., Task], state: State, streams: Streams) -> int:
 
 def kinds_of(shapes: list[tuple[int, ...]], features: int, *, packed: bool) -> tuple[Kind, ...]:
     """How parameters are held. The first layer of packed members is x @ w, one product for all; else outputs come first."""
-    turned = TURNED
-    return tuple(ROW if len(s) < 2 else AS_GIVEN if packed and s[0] == features else turned for s in shapes)
+    return tuple(ROW if len(s) < 2 else AS_GIVEN if packed and s[0] == features else TURNED for s in shapes)
 
 
 def _check(recipe: Recipe, model_state: PyTree, key: Array, plan: Plan) -> None:
@@ -222,7 +219,7 @@ def _check(recipe: Recipe, model_state: PyTree, key: Array, plan: Plan) -> None:
         raise NotImplementedError("a network with batch statistics, or other state of its own")
     if plan.splits_batches:
         raise NotImplementedError("a plan that divides batches")
-    if (implementation := str(jax.random.key_impl(key))) != "threefry2x32" and "threefry" not in implementation:
+    if "threefry" not in (implementation := str(jax.random.key_impl(key))):
         raise NotImplementedError(f"keys of {implementation}: the kernel has threefry's")
 
 

@@ -360,3 +360,7 @@ def test_digits_of_mnist_by_the_kernel(mnist_folder):
     assert jaxnet.evaluate(jaxnet.mlp((128, 64)), first, splits.test).accuracy.estimate >= 0.98
     assert gap(first.params, second.params) == 0
     print(jaxnet.evaluate(jaxnet.mlp((128, 64)), first, splits.test))
+
+
+def test_an_augmentation_of_nothing(images):
+    same(*both(jaxnet.mlp((8,)), images, recipe(augmentation=Augmentation())))
