@@ -2,6 +2,7 @@
 
     python -m experiments.sweep                                             256 learning rates: --trials 256
     python -m experiments.sweep --space learning_rate=1e-4:1 dropout=0:0.5 hidden=64,128x64 --method quasi-random --seeds 3
+    python -m experiments.sweep --trials 256 --halving 4                    the best quarter goes on after epochs 1, 4, 16, ...
 
 Trains a network for every trial, all in one program a structure; the validation set chooses, and the test set is looked at
 once, by the chosen network. Writes sweep.csv, figures/validation_curve.png and what `train` writes, for the chosen one.
@@ -16,6 +17,7 @@ import numpy as np
 from experiments import BEGAN
 from jaxnet import folder, space
 from jaxnet.diagnostics.findings import edge_of_sweep
+from jaxnet.halving import Halving
 from jaxnet.options import SweepOptions, build_space
 from jaxnet.report import console
 from jaxnet.runner import MEMBERS, Setup, hardest, main, report, training_members
@@ -35,17 +37,20 @@ def work(setup: Setup) -> dict[str, Any]:
             trials = space.random(axes, options.trials, seed=options.seed)
         case "quasi-random":
             trials = space.quasi_random(axes, options.trials, seed=options.seed)
+    halving = None
+    if options.halving is not None:
+        halving = Halving.geometric(min(trial.get("epochs", setup.recipe.epochs) for trial in trials), factor=options.halving)
     with training_members(setup) as (watch, began):
         found = sweep(
             setup.model, setup.splits, setup.recipe, trials, jax.random.key(options.seed),
-            seeds=options.seeds, out=setup.out / MEMBERS, watch=watch,
+            seeds=options.seeds, halving=halving, out=setup.out / MEMBERS, watch=watch,
         )  # fmt: skip
     from jaxnet.report import figures
 
     folder.write_text(setup.out / "sweep.csv", found.csv())
     error = "error" if setup.splits.classes is not None else "error / variance"
     figures.validation_curve(found.table, list(axes), found.best, setup.out / "figures/validation_curve.png", error=error)
-    console.trials(found.table, list(axes), found.best)
+    console.trials(found.table, [*axes, *(["trained_epochs"] if halving is not None else [])], found.best)
     for words in found.words:
         console.say(words)
     predictions, classes = found.population.predictions, setup.splits.classes

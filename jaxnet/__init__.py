@@ -22,6 +22,7 @@ from .diagnostics.learning_curve import learning_curve as learning_curve
 from .errors import InputError as InputError
 from .evaluation import evaluate as evaluate
 from .evaluation import predict as predict
+from .halving import Halving as Halving
 from .loop import train as train
 from .losses import cross_entropy as cross_entropy
 from .losses import squared as squared

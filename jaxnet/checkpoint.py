@@ -18,6 +18,7 @@ from jaxtyping import PyTree
 from .data import Column, Standardisation
 from .data.augmentation import NAMES, Augmentation
 from .errors import InputError
+from .processes import first
 from .recipe import NUMBERS, STRUCTURE, Recipe
 from .run import Best, Row, Run
 
@@ -29,7 +30,10 @@ OURS = re.compile(r"\d{8}(\.orbax-checkpoint-tmp.*)?")
 
 
 def save(run: Run, path: str | Path) -> None:
-    """Write a Run as a folder, which must not exist yet. Its parameters must be arrays in dicts, lists and tuples."""
+    """Write a Run as a folder, which must not exist yet. Its parameters must be arrays in dicts, lists and tuples.
+
+    Of several processes all call it, and the first writes.
+    """
     path = Path(path).absolute()
     if path.exists():
         raise InputError(f"{path} exists already; give another path, or remove it first")
@@ -74,10 +78,10 @@ def restore(path: str | Path) -> Run:
 def save_progress(folder: Path, epoch: int, progress: PyTree, about: dict[str, Any]) -> None:
     """Write an unfinished training after this epoch; what was there before goes only when the new one stands."""
     path = folder / f"{epoch:08d}"
-    if path.exists():  # not readable, or it would have been continued
+    if first() and path.exists():  # not readable, or it would have been continued
         shutil.rmtree(path)
     write_part(path, progress, about)
-    for old in folder.iterdir():
+    for old in folder.iterdir() if first() else ():
         if OURS.fullmatch(old.name) and old != path:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -107,7 +111,7 @@ def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
     from orbax.checkpoint import v1
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    v1.save(str(path), arrays, custom_metadata={"jaxnet": FORMAT, **about})
+    v1.save(str(path), jax.tree.map(_on_host, arrays), custom_metadata={"jaxnet": FORMAT, **about})
 
 
 def read_part(path: Path, wanted: Callable[[dict[str, Any]], PyTree]) -> tuple[PyTree, dict[str, Any]] | None:
@@ -159,11 +163,25 @@ def _read(path: Path, wanted: PyTree) -> PyTree:
     from orbax.checkpoint import v1
 
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), wanted)
+
+    def outline(leaf: Any) -> jax.ShapeDtypeStruct:
+        words = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+        return jax.ShapeDtypeStruct(words.shape, words.dtype, sharding=here)
+
     try:
-        return v1.load(str(path), wanted)
+        given = v1.load(str(path), jax.tree.map(outline, wanted))
+        return jax.tree.map(lambda leaf, words: jax.random.wrap_key_data(words, impl=leaf.dtype._impl) if _is_key(leaf) else words, wanted, given)
     except Exception as error:  # Orbax raises whatever its readers do; from outside it is one thing: unreadable
         raise InputError(f"{path}: its arrays cannot be read ({type(error).__name__}: {error})") from None
+
+
+def _on_host(leaf: Any) -> np.ndarray:
+    """What Orbax writes from the first of several processes; keys as their words."""
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _about(path: Path) -> dict[str, Any]:

@@ -2,15 +2,19 @@
 
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import platformdirs
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from .errors import InputError
+
+COPIED = PartitionSpec()
 
 CACHE_FULL = 16  # images whose way through a small convolutional network fits the cache of a CPU core
 
@@ -23,9 +27,11 @@ class Plan:
 
     Only what modules of your own draw and mixup's partners depend on it.
 
-    devices: over how many of them each batch of one training is split, or the members of a population.
+    devices: over how many of this process each batch of one training is split, or the members of a population.
     chunk: how many members of a population each device trains at once.
     micro_batch: how many examples' gradient is computed at once.
+    each: how many of the devices each member of a population has for its batches; divides `devices`.
+    processes: over how many processes each batch of one training is split: all, or one. Members of a population are dealt to all.
     A batch is divided only of a network without batch statistics, and without remainder.
     implementation: xla; resident, the kernel that trains on a TPU chip, interpreted elsewhere; or auto, the kernel on a TPU that
     its compiler takes.
@@ -35,27 +41,73 @@ class Plan:
     micro_batch: int | None = None
     chunk: int = 1
     implementation: str = "auto"
+    each: int = 1
+    processes: int = 1
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts each batch of one training is divided, a device each."""
+        return self.devices * self.processes
 
     @property
     def splits_batches(self) -> bool:
         """Whether a batch is not computed as one."""
-        return self.devices != 1 or self.micro_batch is not None
+        return self.parts != 1 or self.micro_batch is not None
 
     @property
     def mesh(self) -> Mesh:
-        """The devices, along one axis."""
-        if (found := len(jax.devices())) < self.devices:
+        """The devices of one training, for parts of its batches."""
+        if self.processes not in (1, jax.process_count()):
+            raise InputError(f"the plan wants {self.processes} processes, and there are {jax.process_count()}: give 1, or all")
+        if (found := jax.local_device_count()) < self.devices:
             raise InputError(f"the plan wants {self.devices} devices, and JAX has {found}; on a CPU call use_cpu_devices first")
-        return jax.make_mesh((self.devices,), ("batch",), axis_types=(AxisType.Auto,), devices=jax.devices()[: self.devices])
-
-    def place(self, tree: Any) -> Any:
-        """Arrays where the plan wants them: a copy on each of its devices."""
-        return jax.tree.map(lambda leaf: jax.device_put(leaf, self.sharding), tree) if self.devices > 1 else tree
+        if self.processes == 1:
+            return device_mesh(jax.local_devices()[: self.devices], self.devices)
+        every = [sorted((d for d in jax.devices() if d.process_index == p), key=lambda d: d.id) for p in range(self.processes)]
+        return device_mesh([device for own in every for device in own[: self.devices]], self.parts)
 
     @property
     def sharding(self) -> NamedSharding:
         """A copy on each device."""
-        return NamedSharding(self.mesh, PartitionSpec())
+        return NamedSharding(self.mesh, COPIED)
+
+    def place(self, tree: Any) -> Any:
+        """Arrays where the plan wants them: a copy on each of its devices."""
+        if self.processes == 1:
+            return jax.tree.map(lambda leaf: jax.device_put(leaf, self.sharding), tree) if self.parts > 1 else tree
+        sharding = self.sharding
+
+        def put(leaf: Any) -> Any:
+            if _is_key(leaf):
+                return jax.random.wrap_key_data(put(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+            host = np.asarray(leaf)
+            return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+        return jax.tree.map(put, tree)
+
+    def fetch(self, tree: Any) -> Any:
+        """What `place` spread, on this process's first device."""
+        if self.parts == 1:
+            return tree
+        here = jax.local_devices()[0]
+
+        def get(leaf: Any) -> Any:
+            if self.processes == 1:
+                return jax.device_put(leaf, here)
+            if _is_key(leaf):
+                return jax.random.wrap_key_data(get(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+            return jax.device_put(leaf.addressable_data(0), here)
+
+        return jax.tree.map(get, tree)
+
+
+def device_mesh(devices: Sequence[Any], each: int = 1) -> Mesh:
+    """Devices in rows: along `member` the members of a population, along `batch` the `each` devices that share a member's batches."""
+    return Mesh(np.array(devices).reshape(-1, each), ("member", "batch"), axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def plan_for_images(batch_size: int) -> Plan:
@@ -113,6 +165,11 @@ def use_platform(platform: str) -> None:
 def use_cpu_devices(count: int | None = None) -> None:
     """Split the CPU into devices, one a core by default, so that members train side by side; call it before JAX starts."""
     try:
-        jax.config.update("jax_num_cpu_devices", count or os.cpu_count() or 1)
+        jax.config.update("jax_num_cpu_devices", count or cores())
     except RuntimeError:
         raise InputError("JAX has started already with its CPU devices; call use_cpu_devices before the first array is made") from None
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

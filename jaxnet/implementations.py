@@ -108,4 +108,4 @@ def exported(
 
 
 def _device() -> Any:
-    return jax.devices()[0]
+    return jax.local_devices()[0]

@@ -1,6 +1,7 @@
 """train: the host loop over the same compiled epoch that `fit` scans, for progress, checkpoints and Ctrl-C."""
 
 import functools
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from .devices import Plan
 from .implementations import choose
 from .losses import Loss
 from .models import Model, with_outputs
+from .processes import agreed, first, meet
 from .recipe import Recipe
 from .run import Row, Run
 from .stopping import Interrupted, log_to, signals
@@ -54,6 +56,7 @@ def train(
         (a custom model, loss or optimizer is known by its name alone).
     watch: called with the number of epochs done and the last Row, after each and once before the first.
     The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with the state saved in out.
+    Of several processes all read what is in out, which must be a folder that all see, and the first writes.
     """
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
     model = with_outputs(model, splits.train.outputs)
@@ -67,16 +70,17 @@ def train(
         shape = jax.eval_shape(begin)
         seen, extras = plan.place((seen, extras))
         placed = shape
-        if plan.devices > 1:
+        if plan.parts > 1:
             placed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=plan.sharding), shape)
         _epoch.lower(model, loss, plan, seen, recipe, placed, extras).compile()
         if folder is not None:
             about = _identity(model, splits, recipe, key, extras, params, loss)
             progress = restore_progress(folder / "state", Progress(shape, blank_row(splits, recipe.epochs)), about)
+            meet("restored")  # before the first one writes again
         state, history = progress or Progress(begun.result(), blank_row(splits, recipe.epochs))
     state, history = plan.place(state), jax.tree.map(np.array, history)
     done, spent, began = int(state.epoch), 0.0, time.monotonic()
-    with signals(catch=folder is not None) as caught, log_to(folder) as log:
+    with signals(catch=folder is not None) as caught, log_to(folder if first() else None) as log:
         log(f"begin at {done}")
         if watch is not None:
             watch(done, jax.tree.map(lambda column: column[done - 1], history))
@@ -89,15 +93,17 @@ def train(
             if watch is not None:
                 watch(done, row)
             last = _over(recipe, state, done)
-            if folder is not None and (last or caught or spent <= CHECKPOINT_SHARE * (time.monotonic() - began)):
-                clock = time.monotonic()
-                save_progress(folder / "state", done, Progress(state, history), about)
-                spent += time.monotonic() - clock
-                log(f"checkpoint {done}")
-                if caught:
-                    raise Interrupted(caught[0], f"after epoch {done}", folder)
-    if plan.devices > 1:
-        state = jax.device_put(state, jax.devices()[0])
+            if folder is not None:
+                due, asked = last or spent <= CHECKPOINT_SHARE * (time.monotonic() - began), bool(caught)
+                due, asked = agreed(due, asked)
+                if due or asked:
+                    clock = time.monotonic()
+                    save_progress(folder / "state", done, Progress(plan.fetch(state), history), about)
+                    spent += time.monotonic() - clock
+                    log(f"checkpoint {done}")
+                if asked:
+                    raise Interrupted(caught[0] if caught else signal.SIGTERM, f"after epoch {done}", folder)
+    state = plan.fetch(state)
     return finish(model, splits, recipe, state, jax.device_put(history))
 
 

@@ -57,6 +57,7 @@ def steps(
     key: Array,
     order_key: Array,
     first: Int[Array, ""],
+    of: int,
     rows: Int[Array, "steps batch"],
     *,
     weights: Float[Array | np.ndarray, " examples"] | None,
@@ -65,13 +66,13 @@ def steps(
 ) -> tuple[PyTree, PyTree, Float[Array, " sums"], Int[Array, ""]]:
     """(params, opt_state, the sums over the steps of the loss and, of classes, of hits, the step that failed first or -1).
 
-    first: the number of the first step. Raises NotImplementedError, with the reason, for what the kernel cannot train.
+    first: the number of the first step; of: of how many an epoch. Raises NotImplementedError, with the reason, for what the kernel cannot train.
     """
     (count, batch), examples = rows.shape, len(splits.train)
     _check(recipe, model_state, key, plan)
     number = first + jnp.arange(count, dtype=jnp.int32)
     alone, vectors = _constants(splits)
-    scalars = step_numbers(recipe, recipe.epochs * count, number) | alone | _words(key, order_key, number, batch)
+    scalars = step_numbers(recipe, recipe.epochs * of, number) | alone | _words(key, order_key, number, batch)
     columns = {"y": splits.train.y[rows]} | ({} if weights is None else {"weight": jnp.asarray(weights)[rows]})
     program = trace(model, splits, recipe, loss, params, list(columns), scalars)
     leaves, structure = jax.tree.flatten(params)
@@ -92,7 +93,7 @@ def steps(
         types=tuple(jnp.uint32 if name in WORDS else jnp.float32 for name in program.names),
         optimizer=recipe.optimizer,
         decayed=tuple(leaf.ndim > 1 for leaf in leaves),
-        last=examples - (count - 1) * batch,
+        last=batch if of > count else examples - (count - 1) * batch,
         weighted=weights is not None,
     )
     # Adam's kernel keeps its moments without their factors.

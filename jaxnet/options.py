@@ -142,6 +142,8 @@ class SweepOptions(Options):
     """how many; of a grid, points a range"""
     seeds: int = 1
     """networks a trial"""
+    halving: int | None = None
+    """train all trials a little, keep the best 1 in this many, and so on"""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
     members -> groups of one structure -> waves of devices x chunk members -> calls of a few epochs
 
 A call maps `epoch` over the members of a wave; between calls there are checkpoints, progress and Ctrl-C. A wave is
-trained to its end before the next begins, so that the devices hold the state of one.
+trained to its end before the next begins, so that the devices hold the state of one. With halving its end is the next rung,
+where all members wait on the host until it is known which of them go on.
 """
 
 import functools
@@ -15,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,8 @@ from .data import Splits
 from .devices import Plan
 from .errors import InputError
 from .folder import plain, read_json, write_json
+from .halving import Halving, Stage, Standings, standings, survivors
+from .halving import check as check_halving
 from .ledger import Ledger, Part, joined
 from .losses import Loss
 from .models import Model, with_outputs
@@ -44,6 +47,7 @@ from .training import Sample, TrainState, admit, blank_row, epoch, finish, over,
 
 CALL = 0.5  # seconds that a call should take: short enough to hear Ctrl-C, long enough to cost nothing
 OPTIONS = {"cpu": {"xla_backend_optimization_level": 1}}  # LLVM's: kernels as fast as of level 3, for 0.6 of the work to compile
+COMPILING, FAST = {"cpu": 2e11}, 2e13  # operations that a device does while a program is compiled: 100 billion a second on a CPU core
 LOUD = 0.1  # share of diverged members above which that is said loudly
 
 logger = logging.getLogger("jaxnet")
@@ -64,6 +68,7 @@ class Job(NamedTuple):
     groups: tuple[Group, ...]
     loss: Loss | None
     samples: Samples | None
+    halving: Halving | None
     implementation: str
     keys: UInt32[np.ndarray, "members words"]
     order_keys: UInt32[np.ndarray, "members words"] | None
@@ -83,6 +88,7 @@ class Given(NamedTuple):
 class Program(NamedTuple):
     """A structure for so many members on these devices, being compiled: `_begin` and `_advance`."""
 
+    plan: Plan
     mesh: Mesh
     members: int
     begin: Future[Callable[..., TrainState]]
@@ -90,7 +96,7 @@ class Program(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How far a population is. finished: members. epoch: of those in training. share: of all epochs of all members."""
+    """How far a population is. finished: members. epoch: of those in training. share: of all epochs that members will train."""
 
     finished: int
     members: int
@@ -108,6 +114,7 @@ def fit_population(
     order_key: Key[Array, "..."] | None = None,
     resample: Samples | None = None,
     loss: Loss | None = None,
+    halving: Halving | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
     watch: Callable[[Standing], None] | None = None,
@@ -119,50 +126,72 @@ def fit_population(
     order_key: of batch order and augmentation; one for all, so that members share minibatches, or one a member.
         By default each member's key, as in `fit`.
     resample: what each member trains on, see `jaxnet.resampling`; `fit(..., **resample.alone(i))` is member i alone.
+    halving: after which epochs the members with the worst validation measure stop. The others go on from where they are, and end
+        as they would have without it; of classes the measure is the error, and then the loss, else the loss; who diverged comes last.
     plan: over how many devices members are spread, and how many each trains at once; by default a rule chooses, and
         the logger "jaxnet" says what and why. It changes results by rounding only.
     out: a folder for checkpoints and predictions. If it holds an unfinished population of the same, that one is continued,
         on any number of devices; a finished one is read; of something else, InputError.
-    watch: called with a Standing before training and after each call of a program.
+    watch: called with a Standing before training, after each call of a program and after each rung.
     A member whose loss is no longer finite rests from its next epoch on, and is marked with the step (`diverged_at`); where more
     than a tenth of them diverge, the logger warns.
     Raises Interrupted where Ctrl-C or SIGTERM came, with all saved in out.
     """
-    job = _admit(model, splits, recipes, keys, order_key, resample, loss)
+    job = _admit(model, splits, recipes, keys, order_key, resample, loss, halving)
     folder = None if out is None else Path(out).absolute()
     if folder is not None:
         _claim(folder, job, splits)
     ledger = Ledger(None if folder is None else folder / "state")
-    going_on = ledger.restore(functools.partial(_shapes, job))
-    epochs = sum(len(group.members) * group.recipe.epochs for group in job.groups)
-    under_way = dict[int, int]()  # epochs of the members in training, by group
+    ledger.restore(functools.partial(_shapes, job))
+    epochs, reached = np.zeros(len(keys), int), np.zeros(len(keys), int)
+    for group in job.groups:
+        epochs[group.members] = group.recipe.epochs
+    for member, (epoch_, ended) in ledger.epochs().items():
+        reached[member] = epochs[member] if ended else epoch_
 
     with signals(catch=folder is not None) as caught, log_to(folder) as log:
 
-        def say_how_far(standing: Part) -> None:
-            under_way[standing.group] = 0 if standing.finished else len(standing.members) * standing.epoch
+        def say_how_far(stage: Stage, epoch_: int, number: int) -> None:
             if watch is not None:
-                done = sum(len(part.members) * job.groups[part.group].recipe.epochs for part in ledger.finished)
-                share = (done + sum(under_way.values())) / epochs
-                watch(Standing(ledger.count(), len(keys), standing.epoch, job.groups[standing.group].recipe.epochs, share))
+                share = stage.share(halving, epochs, reached)
+                watch(Standing(ledger.count(), len(keys), epoch_, job.groups[number].recipe.epochs, share))
 
-        def between_calls(standing: Part, fetch: Callable[[], Part]) -> None:
-            """After each call of a wave: what is finished is kept, what goes on is saved when it is time."""
-            if standing.finished:
-                ledger.finish(fetch())
-            log(f"group {standing.group} members {standing.members[0]}-{standing.members[-1]} epoch {standing.epoch}")
+        def save(standing: Callable[[], Part] | None) -> None:
             if folder is not None and (caught or ledger.due()):
-                ledger.save(None if standing.finished else fetch())
+                ledger.save(None if standing is None else standing())
                 log("checkpoint")
                 if caught:
                     raise Interrupted(caught[0], f"with {ledger.count()} of {len(keys)} members trained", folder)
-            say_how_far(standing)
 
-        say_how_far(max(going_on, key=lambda part: part.epoch, default=Part(0, np.zeros(0, int), 0, False, None, None)))
-        _train(job, plan, ledger, going_on, between_calls)
-        if ledger.unsaved:
-            ledger.save(None)
-    population = _population(job, ledger.finished)
+        def between_calls(stage: Stage, standing: Part, fetch: Callable[[], Part]) -> None:
+            """After each call of a wave: what is through is kept, what goes on is saved when it is time."""
+            through = standing.finished or standing.epoch == stage.until
+            if through:
+                ledger.keep(fetch())
+            reached[standing.members] = epochs[standing.members] if standing.finished else standing.epoch
+            log(f"group {standing.group} members {standing.members[0]}-{standing.members[-1]} epoch {standing.epoch}")
+            save(None if through else fetch)
+            say_how_far(stage, standing.epoch, standing.group)
+
+        def between_rungs(stage: Stage) -> Stage:
+            """After all members came to a rung: those that do not go on are finished."""
+            assert stage.until is not None
+            after = _select(job, ledger, stage)
+            words = f"after epoch {stage.until}, {after.running.sum()} of {stage.running.sum()} members go on"
+            log(words)
+            logger.info(words)
+            save(None)
+            for member, (_, ended) in ledger.epochs().items():
+                reached[member] = epochs[member] if ended else reached[member]
+            say_how_far(after, stage.until, int(np.argmax([after.running[group.members].any() for group in job.groups])))
+            return after
+
+        furthest = max(ledger.parts(finished=False), key=lambda part: part.epoch, default=Part(0, np.zeros(0, int), 0, False, None, None))
+        first = Stage(0, 0, None if halving is None else halving.rungs[0], np.ones(len(keys), bool))
+        say_how_far(first, furthest.epoch, furthest.group)
+        _train(job, plan, ledger, first, between_calls, between_rungs)
+        ledger.save(None)
+    population = _population(job, ledger.parts(finished=True))
     if folder is not None:
         models = [group.model for group in job.groups]
         population = replace(population, predictions=keep_predictions(folder / "predictions", models, splits, population, plan))
@@ -174,34 +203,47 @@ def fit_population(
 
 
 def _train(
-    job: Job, plan: Plan | None, ledger: Ledger, going_on: list[Part], between_calls: Callable[[Part, Callable[[], Part]], None]
+    job: Job,
+    plan: Plan | None,
+    ledger: Ledger,
+    stage: Stage,
+    between_calls: Callable[[Stage, Part, Callable[[], Part]], None],
+    between_rungs: Callable[[Stage], Stage],
 ) -> None:
-    """Trains what the ledger does not have: large groups over all devices, then small ones side by side on a device each."""
-    trained = {int(member) for part in [*ledger.finished, *going_on] for member in part.members}
-    waiting = {number: [part for part in going_on if part.group == number] for number in range(len(job.groups))}
-    for number, group in enumerate(job.groups):
-        if (fresh := np.array([member for member in group.members if int(member) not in trained], int)).size:
-            waiting[number].append(Part(number, fresh, 0, False, None, None))
-    plans, lanes = dict[int, Plan](), dict[tuple[Any, ...], list[int]]()
+    """Trains what the ledger does not have, from rung to rung."""
+    programs = dict[int, Program]()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            while True:
+                _train_stage(job, plan, ledger, stage, programs, functools.partial(between_calls, stage), pool)
+                if stage.until is None:
+                    return
+                stage = between_rungs(stage)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _train_stage(
+    job: Job,
+    plan: Plan | None,
+    ledger: Ledger,
+    stage: Stage,
+    programs: dict[int, Program],
+    between_calls: Callable[[Part, Callable[[], Part]], None],
+    pool: ThreadPoolExecutor,
+) -> None:
+    """Trains all members to the end of a stage: large groups over all devices, then small ones side by side on a device each."""
+    waiting = _waiting(job, ledger, stage)
+    lanes = dict[tuple[Any, ...], list[int]]()
     for number, parts in waiting.items():
-        if members := sum(len(part.members) for part in parts):
-            group = job.groups[number]
-            chosen, why = plan, "as asked for"
-            if chosen is None:
-                weighted = job.samples is not None and "weights" in job.samples.alone(0)
-                own_order = job.order_key is None or (job.samples is not None and not weighted)
-                chosen, why = plan_for_members(
-                    group.model, job.splits, group.recipe, members, loss=job.loss, own_order=own_order, weighted=weighted
-                )
-            _check(chosen)
-            devices = jax.devices()[: chosen.devices]
-            if members < len(devices):
-                devices = [devices[number % len(devices)]]
-            plans[number] = replace(chosen, devices=len(devices), chunk=_even(members, len(devices), chosen.chunk))
-            lanes.setdefault(tuple(devices), []).append(number)
-            logger.info("%s: %s", group.model.name, _words(plans[number], members, why))
-    if len(plans) > 1:
-        logger.info("%d structures: a program each", len(plans))
+        members = sum(len(part.members) for part in parts)
+        epochs = (stage.until or job.groups[number].recipe.epochs) - stage.begin
+        if number not in programs or not _fits(job, number, programs[number], members, epochs):
+            chosen, devices = _choose(job, number, plan, members)
+            programs[number] = _compile(job, number, chosen, devices, pool)
+        lanes.setdefault(tuple(programs[number].mesh.devices.flat), []).append(number)
+    if len(waiting) > 1:
+        logger.info("%d structures: a program each", len(waiting))
     stop = threading.Event()
 
     def unless_stopped(standing: Part, fetch: Callable[[], Part]) -> None:
@@ -209,40 +251,91 @@ def _train(
         if stop.is_set():
             raise CancelledError
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        programs = {number: _compile(job, number, plans[number], devices, pool) for devices, numbers in lanes.items() for number in numbers}
+    def train_lane(devices: tuple[Any, ...]) -> None:
+        for number in lanes[devices]:
+            program = _train_group(job, number, programs.pop(number), waiting[number], stage.until, unless_stopped, pool)
+            if stage.until is not None:
+                programs[number] = program
 
-        def train_lane(devices: tuple[Any, ...]) -> None:
-            for number in lanes[devices]:
-                _train_group(job, number, plans[number], programs.pop(number), waiting[number], unless_stopped, pool)
+    for devices in (devices for devices in lanes if len(devices) > 1):
+        train_lane(devices)
+    alone = [devices for devices in lanes if len(devices) == 1]
+    if len(alone) == 1:
+        train_lane(alone[0])
+    elif alone:
+        with ThreadPoolExecutor(len(alone)) as beside:
+            try:
+                for each in as_completed([beside.submit(train_lane, devices) for devices in alone]):
+                    each.result()
+            finally:
+                stop.set()  # where one failed, or Ctrl-C came, the others end after their call
 
-        try:
-            for devices in (devices for devices in lanes if len(devices) > 1):
-                train_lane(devices)
-            alone = [devices for devices in lanes if len(devices) == 1]
-            if len(alone) == 1:
-                train_lane(alone[0])
-            elif alone:
-                with ThreadPoolExecutor(len(alone)) as beside:
-                    try:
-                        for each in as_completed([beside.submit(train_lane, devices) for devices in alone]):
-                            each.result()
-                    finally:
-                        stop.set()  # where one failed, or Ctrl-C came, the others end after their call
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+
+def _waiting(job: Job, ledger: Ledger, stage: Stage) -> dict[int, list[Part]]:
+    """What there is to train in a stage, by group: parts that have not come to its end, and members that have not begun."""
+    begun = ledger.epochs()
+    resting = [part for part in ledger.parts(finished=False) if stage.until is None or part.epoch < stage.until]
+    waiting = {number: [part for part in resting if part.group == number] for number in range(len(job.groups))}
+    for number, group in enumerate(job.groups):
+        if (fresh := np.array([member for member in group.members if int(member) not in begun], int)).size:
+            waiting[number].append(Part(number, fresh, 0, False, None, None))
+    return {number: parts for number, parts in waiting.items() if parts}
+
+
+def _select(job: Job, ledger: Ledger, stage: Stage) -> Stage:
+    """Ranks all members at a rung, and ends those that do not go on: the stage after it."""
+    assert job.halving is not None
+    assert stage.until is not None
+    found, places = list[Standings](), list[np.ndarray]()
+    for part in [*ledger.parts(finished=True), *ledger.parts(finished=False)]:
+        assert part.state is not None
+        assert part.history is not None
+        recipe, examples = job.groups[part.group].recipe, len(job.splits.validation)
+        found.append(standings(recipe, part.state, part.history, part.finished, stage.until, examples))
+        places.append(part.members)
+    order = np.argsort(np.concatenate(places))
+    all_: Standings = jax.tree.map(lambda *columns: np.concatenate(columns)[order], *found)
+    running = survivors(job.halving, all_, stage.running)
+    ledger.settle(running & ~all_.over)
+    later = [rung for rung in job.halving.rungs if rung > stage.until]
+    return Stage(stage.number + 1, stage.until, later[0] if later else None, running)
+
+
+def _choose(job: Job, number: int, plan: Plan | None, members: int) -> tuple[Plan, tuple[Any, ...]]:
+    """Where so many members of a group are trained: the plan, and its devices."""
+    group, why = job.groups[number], "as asked for"
+    if plan is None:
+        weighted = job.samples is not None and "weights" in job.samples.alone(0)
+        own_order = job.order_key is None or (job.samples is not None and not weighted)
+        plan, why = plan_for_members(group.model, job.splits, group.recipe, members, loss=job.loss, own_order=own_order, weighted=weighted)
+    _check(plan)
+    devices = jax.devices()[: plan.devices]
+    if members < len(devices):
+        devices = [devices[number % len(devices)]]
+    plan = replace(plan, devices=len(devices), chunk=_even(members, len(devices), plan.chunk))
+    logger.info("%s: %s", group.model.name, _words(plan, members, why))
+    return plan, tuple(devices)
+
+
+def _fits(job: Job, number: int, program: Program, members: int, epochs: int) -> bool:
+    """Whether a program does for the members that are left: their empty places take no longer than to compile another one."""
+    chunk, own = program.plan.chunk, math.ceil(members / program.plan.devices)
+    empty = math.ceil(own / chunk) * chunk - own
+    weights = sum(leaf.size for leaf in jax.tree.leaves(_shapes(job, number, 1, finished=True)[0].params) if leaf.ndim > 2)
+    operations = 6 * weights * len(job.splits.train) * epochs * empty
+    return operations <= COMPILING.get(program.mesh.devices.flat[0].platform, FAST)
 
 
 def _train_group(
     job: Job,
     number: int,
-    plan: Plan,
     program: Program,
     parts: list[Part],
+    until: int | None,
     between_calls: Callable[[Part, Callable[[], Part]], None],
     pool: ThreadPoolExecutor,
-) -> None:
-    """Trains parts of a group to their end, a wave after the other."""
+) -> Program:
+    """Trains parts of a group to the end of a stage, a wave after the other: the program that did it."""
     waves, pace = deque(parts), [1]
     devices = tuple(program.mesh.devices.flat)
     everywhere = NamedSharding(program.mesh, COPIED)
@@ -253,20 +346,27 @@ def _train_group(
             waves.appendleft(part.take(slice(program.members, None)))
             part = part.take(slice(program.members))
         try:
-            _train_wave(job, program, shared, part, between_calls, pace)
+            _train_wave(job, program, shared, part, until, between_calls, pace)
         except jax.errors.JaxRuntimeError as error:
+            plan = program.plan
             if "RESOURCE_EXHAUSTED" not in str(error) or plan.chunk == 1:
                 raise
             logger.warning("out of memory with %d members at a time on each device: going on with %d", plan.chunk, plan.chunk // 2)
-            plan = replace(plan, chunk=plan.chunk // 2)
             waves.appendleft(part)
-            program = _compile(job, number, plan, devices, pool)
+            program = _compile(job, number, replace(plan, chunk=plan.chunk // 2), devices, pool)
+    return program
 
 
 def _train_wave(
-    job: Job, program: Program, shared: PyTree, part: Part, between_calls: Callable[[Part, Callable[[], Part]], None], pace: list[int]
+    job: Job,
+    program: Program,
+    shared: PyTree,
+    part: Part,
+    until: int | None,
+    between_calls: Callable[[Part, Callable[[], Part]], None],
+    pace: list[int],
 ) -> None:
-    """Trains some members to their end, a few epochs at a call. pace: of epochs a call, learned from the last ones."""
+    """Trains some members to the end of a stage, a few epochs at a call. pace: of epochs a call, learned from the last ones."""
     group, real = job.groups[part.group], len(part.members)
     places = np.minimum(np.arange(program.members), real - 1)  # the last one once more where there are too few
     split = NamedSharding(program.mesh, SPLIT)
@@ -278,14 +378,14 @@ def _train_wave(
         state, history = program.begin.result()(shared, given), put(blank_row(job.splits, program.members, group.recipe.epochs))
     else:
         state, history = put(jax.tree.map(lambda leaf: leaf[places], (part.state, part.history)))
-    done, finished = part.epoch, False
-    while not finished:
+    done, end, finished = part.epoch, until or group.recipe.epochs, False
+    while done < end and not finished:
         advance = program.advance.result()
-        until, began = min(done + pace[0], group.recipe.epochs), time.perf_counter()
-        state, history = advance(shared, given, np.int32(done), np.int32(until), state, history)
+        to, began = min(done + pace[0], end), time.perf_counter()
+        state, history = advance(shared, given, np.int32(done), np.int32(to), state, history)
         jax.block_until_ready(state)
-        pace[0] = max(1, int(CALL * (until - done) / (time.perf_counter() - began)))
-        done = until
+        pace[0] = max(1, int(CALL * (to - done) / (time.perf_counter() - began)))
+        done = to
         best_epoch = 0 if state.best is None else np.asarray(state.best.epoch)
         finished = done == group.recipe.epochs or bool(np.all(over(group.recipe, np.asarray(state.diverged_at), done, best_epoch)))
         standing = part._replace(epoch=done, finished=finished, state=None, history=None)
@@ -329,7 +429,7 @@ def _compile(job: Job, number: int, plan: Plan, devices: tuple[Any, ...], pool: 
         lowered = advance_.lower(shared, given, place, place, state, history, loss=job.loss, plan=on_each, **structure)
         return lowered.compile()
 
-    return Program(mesh, members, pool.submit(begin), pool.submit(advance))
+    return Program(plan, mesh, members, pool.submit(begin), pool.submit(advance))
 
 
 @functools.cache
@@ -451,6 +551,7 @@ def _claim(folder: Path, job: Job, splits: Splits) -> None:
         "resample": None if job.samples is None else job.samples.kind,
         "samples": checksum(None if job.samples is None else job.samples.arrays),
         "loss": None if job.loss is None else getattr(job.loss, "__qualname__", type(job.loss).__name__),
+        "halving": None if job.halving is None else asdict(job.halving),
     }
     path = folder / "population.json"
     if path.exists():
@@ -489,6 +590,7 @@ def _admit(
     order_key: Array | None,
     samples: Samples | None,
     loss: Loss | None,
+    halving: Halving | None,
 ) -> Job:
     """The door: arguments checked, and members grouped by structure."""
     for name, value, dimensions in (("keys", keys, (1,)), ("order_key", order_key, (0, 1))):
@@ -515,6 +617,8 @@ def _admit(
             raise InputError(f"{len(given)} {name} for {members} keys; give one for all, or one a member")
     for recipe in {id(recipe): recipe for recipe in each}.values():
         admit(splits, recipe, keys[0], None, None, None)
+    if halving is not None:
+        check_halving(halving, each, has_validation=len(splits.validation) > 0)
     seen = without_test(splits)
     by_structure: dict[Any, list[int]] = {}
     each = [as_float32(recipe) for recipe in each]
@@ -530,7 +634,7 @@ def _admit(
     order_words = None if order_key is None else np.asarray(jax.random.key_data(order_key))
     own_order = order_words if order_words is not None and order_words.ndim == 2 else None
     one_order = order_words if order_words is not None and order_words.ndim == 1 else None
-    return Job(seen, tuple(groups), loss, samples, implementation, words, own_order, one_order)
+    return Job(seen, tuple(groups), loss, samples, halving, implementation, words, own_order, one_order)
 
 
 def _each_recipe(recipes: Recipe | Sequence[Recipe], members: int) -> list[Recipe]:

@@ -73,8 +73,15 @@ class Run:
         return self.params, self.model_state
 
     @property
+    def halved(self) -> Bool[np.ndarray, "..."]:
+        """Whether it was stopped by halving: epochs were left, its loss was finite, and its patience not at an end."""
+        patience = self.recipe.epochs if self.recipe.patience is None else self.recipe.patience
+        waited = np.asarray(self.epochs) - (0 if self.best is None else np.asarray(self.best.epoch))
+        return np.asarray((np.asarray(self.epochs) < self.recipe.epochs) & (np.asarray(self.diverged_at) < 0) & (waited < patience))
+
+    @property
     def status(self) -> str:
-        """In words: finished, stopped early, or diverged, and when."""
+        """In words: finished, stopped early or by halving, or diverged, and when."""
         if np.ndim(self.epochs):
             raise InputError("a population has a status a member: take one with jax.tree.map(lambda leaf: leaf[i], runs)")
         cure = "Lower the learning rate, or set clip"
@@ -82,7 +89,10 @@ class Run:
             return f"diverged at step {step}: the loss was no longer finite. {cure}"
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(self.params)):
             return f"diverged at the last step: the parameters are no longer finite. {cure}"
-        if (done := int(self.epochs)) < self.recipe.epochs:
+        done, what = int(self.epochs), "loss" if self.classes is None else "error"
+        if self.halved:
+            return f"stopped after epoch {done} of {self.recipe.epochs}: others had a lower validation {what}"
+        if done < self.recipe.epochs:
             return f"stopped early after epoch {done}: no lower validation loss for {self.recipe.patience} epochs"
         return f"finished after epoch {done}"
 

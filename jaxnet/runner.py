@@ -257,7 +257,7 @@ def report(
         "seed": options.seed,
         "split_seed": options.split_seed,
         "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}},
-        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "device": f"{jax.local_devices()[0].device_kind} ({jax.default_backend()})",
         "status": run.status,
         **numbers(metrics),
         "verdict": ladder.verdict,

@@ -17,6 +17,7 @@ from .devices import Plan
 from .diagnostics import Estimate, repeated, wilson
 from .errors import InputError
 from .evaluation import Metrics, evaluate
+from .halving import Halving
 from .losses import Loss
 from .models import Model
 from .population import Standing, fit_population
@@ -30,7 +31,8 @@ class Sweep:
     """What trials gave. table: a column a hyperparameter and a measure, a row a trial, NaN where all its networks diverged.
 
     error is the mean over seeds of the validation error, of classes the share of wrong ones and else in variances of y;
-    low and high its 95% interval: of one seed Wilson's, of more Student's. best: the row of the lowest error.
+    low and high its 95% interval: of one seed Wilson's, of more Student's. trained_epochs, with halving: how many a trial was
+    trained, when its other measures were taken. best: the row of the lowest error, of trials that were trained to their end.
     model, recipe: of that row; run: its network of the first seed; test: how that one does on the test set.
     words: what to bear in mind.
     """
@@ -63,6 +65,7 @@ def sweep(
     *,
     seeds: int = 1,
     loss: Loss | None = None,
+    halving: Halving | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
     watch: Callable[[Standing], None] | None = None,
@@ -71,6 +74,7 @@ def sweep(
 
     trials: such as `jaxnet.space.grid(...)` makes: values by the name of a field of Recipe or of Augmentation, or by "model".
     key: its first `seeds` splits are the keys of every trial, so that trials differ in nothing else.
+    halving: after which epochs the worst trials stop, each with all its seeds; its `together` is set to `seeds`.
     The rest is as in `fit_population`. Raises InputError for an unknown name, and where the validation set is empty.
     """
     if not len(splits.validation):
@@ -82,13 +86,20 @@ def sweep(
     recipes = [_changed(recipe, trial) for trial in trials for _ in range(seeds)]
     every = keys[np.tile(np.arange(seeds), len(trials))]
     population = fit_population(
-        models, splits, recipes, every, order_key=keys[0] if seeds == 1 else None, loss=loss, plan=plan, out=out, watch=watch
-    )
+        models, splits, recipes, every, order_key=keys[0] if seeds == 1 else None, loss=loss,
+        halving=None if halving is None else replace(halving, together=seeds), plan=plan, out=out, watch=watch,
+    )  # fmt: skip
     measures = _measures(population, splits, models)
     table = _columns(trials) | _summary(measures, splits, (len(trials), seeds))
-    if np.isnan(table["error"]).all():
+    stopped = np.any(population.each(lambda run: run.halved).reshape(-1, seeds), axis=1, keepdims=True)[:, 0]
+    if np.isnan(table["error"][~stopped]).all():
         raise InputError("every network of every trial diverged; give a space of lower learning rates, or set clip")
-    best = int(np.lexsort((table["loss"], table["error"]))[0])
+    best = int(np.lexsort((table["loss"], table["error"], stopped))[0])
+    words = _words(table, best, trials, stopped)
+    if halving is not None:
+        trained = population.epochs.reshape(-1, seeds)
+        words += (_savings(trained, stopped, [each.epochs for each in recipes]),)
+        table["trained_epochs"] = trained.max(1)
     run, chosen = population[best * seeds], models[best * seeds]
     return Sweep(
         table=table,
@@ -97,7 +108,7 @@ def sweep(
         recipe=recipes[best * seeds],
         run=run,
         test=evaluate(chosen, run, splits.test),
-        words=_words(table, best, trials),
+        words=words,
         population=population,
     )
 
@@ -171,10 +182,22 @@ def _plain(value: Any) -> Any:
     return value.name if isinstance(value, Model) else value
 
 
-def _words(table: dict[str, np.ndarray], best: int, trials: Sequence[Trial]) -> tuple[str, ...]:
+def _savings(trained: np.ndarray, stopped: np.ndarray, epochs: Sequence[int]) -> str:
+    """When halving stopped how many, and what share of the epochs of all recipes was trained."""
+    after, counts = np.unique(trained[stopped].max(1), return_counts=True)
+    stops = ", ".join(f"{count} after epoch {epoch}" for epoch, count in zip(after, counts, strict=True))
+    return (
+        f"halving stopped {stopped.sum()} of {len(stopped)} trials ({stops}): {trained.sum():,} epochs of networks were trained, "
+        f"{trained.sum() / sum(epochs):.0%} of the {sum(epochs):,} of the full sweep"
+    )
+
+
+def _words(table: dict[str, np.ndarray], best: int, trials: Sequence[Trial], stopped: np.ndarray) -> tuple[str, ...]:
     """What the numbers do not say by themselves."""
+    count = len(trials) - stopped.sum()
+    among = f" of the {count} that were trained to their end" if stopped.any() else ""
     words = [
-        f"trial {best} of {len(trials)} has the lowest validation error, {table['error'][best]:.4g}: as the lowest of {len(trials)} it is "
+        f"trial {best} of {len(trials)} has the lowest validation error{among}, {table['error'][best]:.4g}: as the lowest of {count} it is "
         "too low on average; the test error is that of the chosen network alone, and took no part in the choice"
     ]
     words += [

@@ -9,13 +9,14 @@ Nothing here looks at the test set, raises for what happens in training, or draw
 """
 
 import functools
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
-from jaxtyping import Array, Float, Int, Key, Num, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 
 from .bits import hashed
 from .data import Dataset, Splits, Standardisation
@@ -61,6 +62,18 @@ class Sample(NamedTuple):
     count: Int[Array | np.ndarray, "*members"]
 
 
+class Place(NamedTuple):
+    """Where in its epoch a part of the examples is trained on. first: of its steps, in the run. of: how many steps an epoch has.
+
+    real: of each row of each step, whether it counts; None where all do.
+    The examples, the rows, which are numbered on each device, and `real` are split over the devices of the plan.
+    """
+
+    first: Int[Array, ""]
+    of: int
+    real: Bool[Array, "steps batch"] | None = None
+
+
 class Extras(NamedTuple):
     """What a training may be given beyond its model, data, recipe and key."""
 
@@ -94,7 +107,7 @@ def fit(
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
     plan = choose(plan, model, seen, recipe, loss=loss, weighted=weights is not None)
     run = _fit(with_outputs(model, splits.train.outputs), loss, plan, *plan.place((seen, recipe, key, params, extras)))
-    return run if plan.devices == 1 else jax.tree.map(lambda leaf: jax.device_put(leaf, jax.devices()[0]), run)
+    return plan.fetch(run)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "loss", "plan"))
@@ -201,26 +214,45 @@ def steps(
     weights: Float[Array | np.ndarray, " examples"] | None = None,
     loss: Loss | None = None,
     plan: Plan = ALL_AT_ONCE,
+    place: Place | None = None,
 ) -> tuple[TrainState, Float[Array, " sums"]]:
-    """One optimizer step a batch: (state, the summed loss and, of classes, how many were right, each when it was seen)."""
+    """One optimizer step a batch: (state, the summed loss and, of classes, how many were right, each when it was seen).
+
+    place: in the epoch, where the training examples of the splits are only a part of its own.
+    """
     if choose(plan, model, splits, recipe, loss=loss, weighted=weights is not None).implementation == "resident":
-        return _on_chip(model, splits, recipe, state, rows, weights, loss, plan)
+        return _on_chip(model, splits, recipe, state, rows, weights, loss, plan, place)
     (count, batch), examples = rows.shape, len(splits.train)
-    optimizer = transformation(recipe, recipe.epochs * count)
+    optimizer = transformation(recipe, recipe.epochs * (count if place is None else place.of))
+    first = state.epoch * count if place is None else place.first
+    real = None if place is None else place.real
     _check_plan(plan, batch, state.model_state)
+    share = batch // plan.parts
 
     def on_each_device(
-        splits: Splits, recipe: Recipe, state: TrainState, rows: Array, weights: Array | np.ndarray | None
+        splits: Splits,
+        recipe: Recipe,
+        state: TrainState,
+        first: Array,
+        rows: Int[Array, "steps share"],
+        weights: Array | np.ndarray | None,
+        real: Array | None,
     ) -> tuple[TrainState, Array]:
         # In rows, outside of the loop: inside, a TPU would turn the whole training set at every step.
-        x = splits.train.x.reshape(examples, -1)
-        gradient = functools.partial(_gradient, model, splits, x, recipe, loss, weights, batch, plan)
+        x = splits.train.x.reshape(len(splits.train), -1)
+        gradient = functools.partial(_gradient, model, splits, x, recipe, loss, weights, real, batch, plan)
+        sizes = None if real is None else real.sum(1)
+        if sizes is not None and plan.parts > 1:
+            sizes = jax.lax.psum(sizes, "batch")
 
         def step(state: TrainState, each: tuple[Array, Array]) -> tuple[TrainState, Array]:
             i, rows = each
-            number = state.epoch * count + i
-            size = batch if count * batch == examples else jnp.minimum(examples - i * batch, batch)
-            grads, sums, model_state = gradient(state, rows, number, size)
+            number = first + i
+            if sizes is not None:
+                size = sizes[i]
+            else:
+                size = batch if place is not None or count * batch == examples else jnp.minimum(examples - i * batch, batch)
+            grads, sums, model_state = gradient(state, i, rows, number, size)
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             failed = (state.diverged_at < 0) & ~jnp.isfinite(sums[0])
             new = state._replace(
@@ -234,11 +266,21 @@ def steps(
         state, sums = jax.lax.scan(step, state, (jnp.arange(count), rows))
         return state, sums.sum(0)
 
-    if plan.devices == 1:
-        return on_each_device(splits, recipe, state, rows, weights)
-    copies = PartitionSpec()
-    spread = jax.shard_map(on_each_device, mesh=plan.mesh, in_specs=copies, out_specs=copies, check_vma=False)
-    return spread(splits, recipe, state, rows, weights)
+    given = (splits, recipe, state, jnp.asarray(first), rows, weights, real)
+    if plan.parts == 1:
+        return on_each_device(*given)
+    if "batch" in jax.sharding.get_abstract_mesh().axis_names:  # of a population, which is spread already
+        begin = jax.lax.axis_index("batch") * share
+        return on_each_device(*given[:4], jax.lax.dynamic_slice_in_dim(rows, begin, share, 1), weights, real)
+    whole, parts = PartitionSpec(), PartitionSpec(None, "batch")
+    specs: Any = whole
+    if place is not None:
+        examples_of = jax.tree.map(lambda _: PartitionSpec("batch"), splits.train)
+        specs = replace(jax.tree.map(lambda _: whole, splits), train=examples_of)
+    spread = jax.shard_map(
+        on_each_device, mesh=plan.mesh, in_specs=(specs, whole, whole, whole, parts, whole, parts), out_specs=whole, check_vma=False
+    )
+    return spread(*given)
 
 
 def _on_chip(
@@ -250,15 +292,19 @@ def _on_chip(
     weights: Array | np.ndarray | None,
     loss: Loss | None,
     plan: Plan,
+    place: Place | None,
 ) -> tuple[TrainState, Float[Array, " sums"]]:
     """The same by a kernel."""
     from . import on_chip
 
-    own_key, order_key, first = state.key, state.order_key, state.epoch * len(rows)
+    own_key, order_key = state.key, state.order_key
+    first, of = (state.epoch * len(rows), len(rows)) if place is None else (place.first, place.of)
+    if place is not None and place.real is not None:
+        raise NotImplementedError("examples that do not count")
     assert own_key is not None
     assert order_key is not None
     params, opt_state, sums, failed = on_chip.steps(
-        model, splits, recipe, state.params, state.opt_state, state.model_state, own_key, order_key, first, rows,
+        model, splits, recipe, state.params, state.opt_state, state.model_state, own_key, order_key, first, of, rows,
         weights=weights, loss=loss, plan=plan,
     )  # fmt: skip
     diverged_at = jnp.where(state.diverged_at < 0, failed, state.diverged_at)
@@ -272,29 +318,31 @@ def _gradient(
     recipe: Recipe,
     loss: Loss | None,
     weights: Array | np.ndarray | None,
+    real: Bool[Array, "steps share"] | None,
     batch: int,
     plan: Plan,
     state: TrainState,
-    rows: Int[Array, " batch"],
+    i: Int[Array, ""],
+    rows: Int[Array, " share"],
     number: Int[Array, ""],
-    size: int | Int[Array, ""],
+    size: int | Num[Array, ""],
 ) -> tuple[PyTree, Float[Array, " sums"], PyTree]:
     """Of step `number`: the mean gradient of a batch, (mean loss, summed loss, hits of classes), and the model state.
 
-    x: the training inputs, an example a row. size: how many of the rows are real; those that fill the last batch have weight 0,
-    and batch statistics see them.
+    x: the training inputs, an example a row. real: which rows are; size: how many of the whole batch, the first ones where nothing
+    is said of each. Those that fill the last batch have weight 0, and batch statistics see them. i: of these steps.
     """
-    train, share = splits.train, batch // plan.devices
+    train, share = splits.train, batch // plan.parts
     own_key, order_key = state.key, state.order_key
     assert own_key is not None
     assert order_key is not None
     shape = train.x.shape[1:]
     part, parts = plan.micro_batch or share, batch // (plan.micro_batch or share)
 
-    def of_part(first: int | Array, rows: Array) -> tuple[PyTree, Array, PyTree]:
+    def of_part(first: int | Array, rows: Array, counted_: Array | None) -> tuple[PyTree, Array, PyTree]:
         """The share of these rows, which begin at place `first` of the batch."""
         places = first + jnp.arange(part)
-        real = None if isinstance(size, int) else (places < size).astype(jnp.float32)
+        real = None if isinstance(size, int) else (places < size if counted_ is None else counted_).astype(jnp.float32)
         weight = _product(real, None if weights is None else jnp.asarray(weights)[rows])
         inputs, y = splits.standardisation.inputs(x[rows].reshape(part, *shape)), train.y[rows]
         targets = smooth(recipe, make_targets(splits, y))
@@ -320,17 +368,18 @@ def _gradient(
         sums = [mean, total] if splits.classes is None else [mean, total, _count(hits(outputs, y), real)]
         return gradient, jnp.stack(sums), model_state
 
+    given = None if real is None else real[i]
     if not plan.splits_batches:
-        return of_part(0, rows)
-    begin = 0 if plan.devices == 1 else jax.lax.axis_index("batch") * share
-    rows = jax.lax.dynamic_slice_in_dim(rows, begin, share).reshape(-1, part)
+        return of_part(0, rows, given)
+    begin = 0 if plan.parts == 1 else jax.lax.axis_index("batch") * share
 
-    def add(total: PyTree, each: tuple[Array, Array]) -> tuple[PyTree, None]:
+    def add(total: PyTree, each: tuple[Array, Array, Array | None]) -> tuple[PyTree, None]:
         return jax.tree.map(jnp.add, total, of_part(*each)[:2]), None
 
     zeros = jax.tree.map(jnp.zeros_like, (state.params, jnp.zeros(2 if splits.classes is None else 3)))
-    (gradient, sums), _ = jax.lax.scan(add, zeros, (begin + jnp.arange(len(rows)) * part, rows))
-    if plan.devices > 1:
+    each = (begin + jnp.arange(share // part) * part, rows.reshape(-1, part), None if given is None else given.reshape(-1, part))
+    (gradient, sums), _ = jax.lax.scan(add, zeros, each)
+    if plan.parts > 1:
         gradient, sums = jax.lax.psum((gradient, sums), "batch")
     return gradient, sums, state.model_state
 
@@ -451,12 +500,10 @@ def _check_plan(plan: Plan, batch: int, model_state: PyTree) -> None:
         return
     if jax.tree.leaves(model_state):
         raise InputError("a network with batch statistics needs each batch whole; give the plan one device and no micro_batch")
-    if plan.devices < 1 or batch % plan.devices:
-        raise InputError(f"{plan.devices} devices do not divide a batch of {batch}; give a plan that does")
-    if plan.micro_batch is not None and (plan.micro_batch < 1 or batch // plan.devices % plan.micro_batch):
-        raise InputError(
-            f"micro_batch {plan.micro_batch} does not divide the {batch // plan.devices} examples that a device gets of a batch"
-        )
+    if plan.parts < 1 or batch % plan.parts:
+        raise InputError(f"{plan.parts} devices do not divide a batch of {batch}; give a plan that does")
+    if plan.micro_batch is not None and (plan.micro_batch < 1 or batch // plan.parts % plan.micro_batch):
+        raise InputError(f"micro_batch {plan.micro_batch} does not divide the {batch // plan.parts} examples that a device gets of a batch")
 
 
 def _count(hits: Array, real: Array | None) -> Float[Array, ""]:

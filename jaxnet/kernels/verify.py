@@ -54,7 +54,7 @@ def verify(model: "Model", splits: "Splits", recipe: "Recipe", key: Key[Array, "
 
     key = jax.random.key(0) if key is None else key
     seen, recipe, _ = admit(splits, recipe, key, None, None, None)
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     keys = jax.random.split(key, members) if members else key
 
     def begin(key_: Any) -> Any:

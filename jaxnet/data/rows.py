@@ -1,0 +1,220 @@
+"""Rows on disk that are read a stretch at a time: a pair of .npy files, Parquet by way of such a pair, a prepared data set.
+
+    len(rows), rows.shape, rows.dtype       how many, and what one is
+    rows.read(first, x, y) -> {row: why}    the rows from `first` on, into two buffers; which cannot be read, and why
+
+No file is mapped, since pages of a mapped file count as memory of the process. `read` may be called by many threads.
+"""
+
+import os
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from ..errors import InputError
+from . import images, prepared
+
+KINDS = (np.dtype(np.uint8), np.dtype(np.float32))
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """Examples on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example's x."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of x: uint8 or float32."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Whether labels are whole numbers."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The classes' names where the source knows them."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, first: int, x: np.ndarray, y: np.ndarray) -> dict[int, str]:
+        """Fill x (rows, *shape) and y (rows,) float64 with the rows from `first` on. Returns {row: why} of what cannot be read."""
+        ...
+
+    def labels(self, first: int, count: int) -> np.ndarray:
+        """(count,) float64: the labels of the rows from `first` on."""
+        ...
+
+    def named(self, row: int, part: str) -> str:
+        """File and row, as messages name them. part: "x" or "y"."""
+        ...
+
+
+class ArrayFiles:
+    """Rows of the files x.npy and y.npy in a folder. Raises InputError where they do not fit together.
+
+    x: (rows, ...) uint8 or float32 in C order. y: (rows,) whole numbers or floats.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._x, self._y = _Array(folder / "x.npy"), _Array(folder / "y.npy")
+        if self._x.dtype not in KINDS or len(self._x.shape) < 2:
+            raise InputError(
+                f"{self._x.path}: must be (rows, features) or (rows, height, width[, channels]) of uint8 or float32, but is "
+                f"{self._x.shape} of {self._x.dtype}; write x.astype(numpy.float32)"
+            )
+        if self._y.dtype.kind not in "biuf" or len(self._y.shape) != 1:
+            raise InputError(f"{self._y.path}: must hold one number a row, but is {self._y.shape} of {self._y.dtype}")
+        if self._x.shape[0] != self._y.shape[0]:
+            raise InputError(f"{folder}: x.npy has {self._x.shape[0]} rows and y.npy has {self._y.shape[0]}; they must be the same")
+        if len(self) == 0 or 0 in self._x.shape:
+            raise InputError(f"{self._x.path}: is empty: its shape is {self._x.shape}")
+        self.classes: tuple[str, ...] | None = None
+        self.shape, self.dtype, self.whole = self._x.shape[1:], self._x.dtype, self._y.dtype.kind != "f"
+
+    def __len__(self) -> int:
+        return self._x.shape[0]
+
+    def read(self, first: int, x: np.ndarray, y: np.ndarray) -> dict[int, str]:
+        try:
+            self._x.read(first, x)
+            y[:] = self.labels(first, len(y))
+        except OSError as error:
+            return {row: f"{self.named(row, 'x')} cannot be read ({error})" for row in range(first, first + len(y))}
+        return {}
+
+    def labels(self, first: int, count: int) -> np.ndarray:
+        raw = np.empty(count, self._y.dtype)
+        self._y.read(first, raw)
+        return raw.astype(np.float64)
+
+    def named(self, row: int, part: str) -> str:
+        return f"{self.folder / part}.npy: row {row}"
+
+
+class _Array:
+    """An open .npy file, its header checked against its size."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error})") from None
+        weakref.finalize(self, os.close, self._file)
+        try:
+            with open(path, "rb") as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                self.shape, fortran, self.dtype = read(file)
+                self._begin = file.tell()
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: not a readable .npy file ({error}); write it again with numpy.save") from None
+        if fortran and len(self.shape) > 1:
+            raise InputError(f"{path}: is in Fortran order, so that a row is scattered over the file; write numpy.ascontiguousarray(x)")
+        if self.dtype.hasobject:
+            raise InputError(f"{path}: holds pickled objects, which are never loaded; save plain numbers")
+        size, promised = os.fstat(self._file).st_size, self._begin + int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        if size != promised:
+            raise InputError(f"{path}: its header promises {self.shape} of {self.dtype}, {promised} bytes, but it has {size}; get it again")
+        self._row = int(np.prod(self.shape[1:], dtype=object)) * self.dtype.itemsize
+
+    def read(self, first: int, into: np.ndarray) -> None:
+        """Rows from `first` on, as many as the buffer takes. Raises OSError."""
+        buffer, at = into.reshape(-1).view(np.uint8).data, self._begin + first * self._row
+        while buffer:
+            if (count := os.preadv(self._file, [buffer], at)) == 0:
+                raise OSError(f"the file ends at byte {at}")
+            buffer, at = buffer[count:], at + count
+
+
+def records(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, "Records"]:
+    """The parts, "train" among them, of a data set that TensorFlow Datasets prepared as ArrayRecord files in this folder.
+
+    size: (height, width) to which images are scaled. A part whose labels were not published is left out. Raises InputError
+    for a data set that is not of images and classes, or cannot be read.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(str(folder))
+        features = builder.info.features
+        image, label = (prepared._only(features, kind, name) for kind in (tfds.features.Image, tfds.features.ClassLabel))
+        classes = tuple(map(str, features[label].names))
+        height, width, channels = features[image].shape
+        decoders: Any = {image: tfds.decode.SkipDecoding()}
+        sources = {part: builder.as_data_source(split=part, decoders=decoders) for part in prepared.PARTS if part in builder.info.splits}
+        counts = {part: len(source) for part, source in sources.items()}
+    except InputError:
+        raise
+    except Exception as error:  # TFDS and its readers raise whatever they like; from outside it is one thing
+        why = f"{type(error).__name__}: {prepared._first_line(error)}"
+        raise InputError(f"{folder}: cannot be read ({why}); prepare {name} again") from None
+    if size is None and None in (height, width):
+        raise InputError(f"{folder}: its images may differ in size; scale all to one size, such as image_size=(64, 64)")
+    shape = (*(size or (height, width)), *(() if channels == 1 else (3,)))
+    parts = {p: Records(sources[p], counts[p], image, label, classes, shape, size, f"{folder}: record {{}} of {p}") for p in sources}
+    if "train" not in parts:
+        raise InputError(f"{folder}: has no part named train, but {', '.join(parts) or 'none'}")
+    return {part: rows for part, rows in parts.items() if part == "train" or not (rows.labels(0, min(1, len(rows))) < 0).any()}
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Rows of ArrayRecord files, each image decoded when it is read. place: what names a record in messages."""
+
+    source: Any
+    count: int
+    image: str
+    label: str
+    classes: tuple[str, ...]
+    shape: tuple[int, ...]
+    size: tuple[int, int] | None
+    place: str
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.uint8)
+
+    @property
+    def whole(self) -> bool:
+        return True
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, first: int, x: np.ndarray, y: np.ndarray) -> dict[int, str]:
+        bad = {}
+        for place in range(len(y)):
+            try:
+                x[place], y[place] = self._decoded(first + place)
+            except Exception as error:  # whatever the reader, the parser and the decoder raise for a damaged record
+                bad[first + place] = f"{self.named(first + place, 'x')} cannot be decoded ({prepared._first_line(error)})"
+        return bad
+
+    def labels(self, first: int, count: int) -> np.ndarray:
+        return np.array([example[self.label] for example in self.source.__getitems__(range(first, first + count))], np.float64)
+
+    def named(self, row: int, part: str) -> str:
+        return self.place.format(row)
+
+    def _decoded(self, row: int) -> tuple[np.ndarray, int]:
+        (example,) = self.source.__getitems__([row])
+        pixels = images._open(example[self.image], "its image", self.size)
+        if pixels.ndim == 2 and len(self.shape) == 3:
+            pixels = np.repeat(pixels[..., None], 3, -1)
+        if pixels.shape != self.shape:
+            raise ValueError(f"its pixels are {pixels.shape}, not {self.shape}")
+        return pixels, int(example[self.label])

@@ -1,0 +1,408 @@
+"""Data larger than memory: training rows stay on disk, and come in chunks of blocks whose order is a function of seed and epoch.
+
+    positions   the training rows, numbered from 0; the held-out rows are passed over
+    shards      V equal ranges of positions; a batch takes as many from each, so V/P shards are all that one of P processes reads
+    blocks      consecutive positions of a shard, read at once; each epoch permutes the blocks of each shard
+    chunk       the next few blocks of every shard, to be shuffled row by row by whoever trains
+
+A position in the data is (epoch, chunk): nothing else is needed to go on from there.
+"""
+
+import contextlib
+import functools
+import itertools
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Int, Num
+
+from ..errors import InputError
+from . import checks, prepared
+from .dataset import Dataset, Splits, Standardisation
+from .reading import Reading
+from .rows import ArrayFiles, Records, Rows, records
+
+SHARDS = 16  # at most
+BLOCK = 1 << 18  # bytes read at once: enough that a disk streams
+CHUNK = 1 << 26  # bytes of all shards
+BATCHES = 4  # at least, in a chunk
+HELD_ROWS, HELD_BYTES = 10_000, 1 << 28  # at most, of a validation or test set that was asked for as a fraction
+SAMPLE, SAMPLE_NUMBERS = 1 << 16, 1 << 25  # rows for mean and scale, and numbers in them, at most
+PIECE = 1 << 20  # labels looked at at once
+MOST_CLASSES = 100_000
+MOST_STRANGE = 0.01  # of all labels: more are no mistakes, but labels of another kind
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """A training set that stays on disk, where a Dataset would be in memory.
+
+    rows: all rows of the source. held_out: (rows,) int64 in ascending order, the rows that are not for training.
+    classes, white: as in Dataset. corrupt: "stop" raises InputError at a row that cannot be used, "skip" leaves it out.
+    """
+
+    rows: Rows
+    held_out: Int[np.ndarray, " rows"]
+    classes: tuple[str, ...] | None = None
+    white: float | None = None
+    corrupt: Literal["stop", "skip"] | str = "stop"
+
+    def __len__(self) -> int:
+        return len(self.rows) - len(self.held_out)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a network gives for one example: one a class, or one value."""
+        return 1 if self.classes is None else len(self.classes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return self.rows.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of x: uint8 or float32."""
+        return self.rows.dtype
+
+    @property
+    def label_dtype(self) -> np.dtype:
+        """Of y: int32 classes or float32 values."""
+        return np.dtype(np.int32 if self.classes is not None else np.float32)
+
+    def at(self, positions: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """The rows at these positions among the training rows, which pass over the held-out ones."""
+        return positions + np.searchsorted(self._before, positions, side="right")
+
+    @functools.cached_property
+    def _before(self) -> np.ndarray:
+        """How many training rows stand before each held-out row."""
+        return self.held_out - np.arange(len(self.held_out))
+
+
+def stream(
+    path: str | Path,
+    *,
+    validation: float | int = 0.1,
+    test: float | int = 0.2,
+    label: str | None = None,
+    corrupt: Literal["stop", "skip"] | str = "stop",
+    seed: int = 0,
+    task: Literal["classification", "regression"] | str | None = None,
+    data_dir: str | Path | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Splits:
+    """Splits whose training set stays on disk, as a Stream; validation and test set are random rows in memory.
+
+    path: a folder with x.npy and y.npy; a Parquet file or a folder of such, decoded once into .npy files in the user's
+        cache; or the name of an image classification data set that TensorFlow Datasets prepared, in data_dir.
+    validation, test: counts, or fractions of all rows; of a fraction at most 10,000 rows and 256 MB are taken. Where the
+        source has such a part of its own, that count of it, or instead of a fraction all of it up to as much. validation may be 0.
+    label: column of a Parquet file, by default its last. corrupt: "stop" raises at a row that cannot be used, "skip" leaves
+        it out. seed: of the split. task: whole numbers are classes and floats a regression, if it does not say otherwise.
+    image_size: (height, width) to which images of TensorFlow Datasets are scaled.
+    Mean and scale are those of at most 65,536 random training rows. Raises InputError for what cannot be used.
+    """
+    if corrupt not in ("stop", "skip"):
+        raise InputError(f"corrupt is {corrupt!r}; give 'stop' or 'skip'")
+    if seed < 0:
+        raise InputError(f"the seed of the split is {seed}; give a whole number of at least 0")
+    reading = Reading(None if data_dir is None else Path(data_dir), seed=seed, task=task, label=label, image_size=image_size)
+    rows, own, notes = _source(path, reading, corrupt)
+    classes, counts, why = _classes(rows, task, corrupt)
+    rng = np.random.default_rng(seed)
+    wanted = {part: _count(part, size, rows, own.get(part)) for part, size in (("validation", validation), ("test", test))}
+    inside = {part: count for part, count in wanted.items() if part not in own}
+    if sum(inside.values()) >= len(rows):
+        raise InputError(f"{path}: {sum(inside.values())} rows held out of {len(rows)} leave nothing to train on; ask for fewer")
+    drawn = rng.choice(len(rows), sum(inside.values()), replace=False)
+    train = Stream(rows, np.sort(drawn), classes, corrupt=corrupt)
+    size = min(len(train), SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape)))
+    sample = _in_memory(train, train.at(rng.choice(len(train), size, replace=False)))
+    train = replace(train, white=checks._white(np.asarray(sample.x)))
+    held: dict[str, Dataset] = {}
+    for part, count in wanted.items():
+        if part in own:
+            numbers = rng.choice(len(own[part]), count, replace=False)
+        else:
+            numbers, drawn = drawn[:count], drawn[count:]
+        held[part] = _in_memory(replace(train, rows=own.get(part, rows)), numbers)
+    if counts is not None:
+        counts = counts - sum(np.bincount(held[part].y, minlength=len(counts)) for part in inside)
+        if (missing := np.flatnonzero(counts <= 0)).size:
+            raise InputError(f"{path}: all examples of class {missing[0]} were held out; give more of them, or another seed")
+    notes += [
+        why,
+        f"{len(train)} training rows of {len(rows)} stay on disk",
+        *(f"{part}: {len(held[part])} random rows" + (" of its own" if part in own else "") for part in wanted if wanted[part]),
+        f"mean and scale are those of {len(sample)} random training rows",
+    ]
+    placed = {part: replace(data, x=jax.device_put(data.x), y=jax.device_put(data.y)) for part, data in held.items()}
+    about: Any = {"name": Path(path).resolve().name if len(Path(path).parts) > 1 else str(path), "notes": tuple(notes)}
+    return Splits(train, placed["validation"], placed["test"], Standardisation.of(sample), **about)  # pyrefly: ignore[bad-argument-type]
+
+
+def _source(path: str | Path, reading: Reading, corrupt: str) -> tuple[Rows, dict[str, Rows], list[str]]:
+    """(rows for training, the parts that the source has beside them, what was decided)."""
+    folder = Path(path)
+    if any((folder / name).exists() for name in ("x.npy", "y.npy")):
+        reading.refuse(path, "label", "data_dir", "image_size")
+        return ArrayFiles(folder), {}, []
+    if folder.suffix == ".parquet" or (folder.is_dir() and any(folder.glob("*.parquet"))):
+        reading.refuse(path, "data_dir", "image_size")
+        from .parquet import rows_of_parquet
+
+        rows = rows_of_parquet(folder, reading.label, corrupt)
+        return rows, {}, [f"decoded into {rows.folder}"]
+    if folder.is_dir() or len(folder.parts) > 1:
+        raise InputError(f"{path}: is no folder with x.npy and y.npy, nor Parquet; of TensorFlow Datasets give the name, and data_dir")
+    reading.refuse(path, "label", "task")
+    root = reading.data_dir or prepared.default_folder()
+    if (found := prepared._find(root, str(path))) is None:
+        raise InputError(prepared._missing(str(path), reading.data_dir, root, ""))
+    parts: dict[str, Rows] = {**records(str(path), found, reading.image_size)}
+    return parts.pop("train"), parts, [f"read from {found}"]
+
+
+def _count(part: str, size: float | int, rows: Rows, own: Rows | None) -> int:
+    """How many rows a part takes: a count; or a fraction, all of its own where it has them, up to what is small in memory."""
+    there = len(rows if own is None else own)
+    if size < 0 or (size == 0 and part == "test") or (isinstance(size, float) and not size < 1):
+        raise InputError(f"{part} is {size}; give a count of rows or a fraction below 1")
+    if not isinstance(size, float):
+        return min(size, there)
+    bytes_of_row = math.prod(rows.shape) * rows.dtype.itemsize
+    return min(round(size * there) if own is None else there, HELD_ROWS, max(1, HELD_BYTES // bytes_of_row))
+
+
+def _in_memory(stream: Stream, numbers: np.ndarray) -> Dataset:
+    """The rows of these numbers that can be used. Raises InputError where there are some, and none can be."""
+    rows = np.sort(numbers)
+    x, real = np.empty((len(rows), *stream.shape), stream.dtype), np.ones(len(rows), bool)
+    y = np.empty(len(rows), stream.label_dtype)
+    if fill(stream, rows, x, y, real):
+        if not real.any():
+            fill(replace(stream, corrupt="stop"), rows, x, y, real)  # says why
+        x, y = x[real], y[real]
+    return Dataset(x, y, stream.classes, stream.white)
+
+
+def _classes(rows: Rows, task: str | None, corrupt: str) -> tuple[tuple[str, ...] | None, np.ndarray | None, str]:
+    """(the classes' names, how many rows each has, why): whole numbers from 0 without a gap are classes.
+
+    Labels beyond a gap, negative ones and broken ones are no classes, but rows that cannot be used. None for what a regression
+    has not, or what the source knows without its labels being read.
+    """
+    if task not in (None, "classification", "regression"):
+        raise InputError(f"unknown task {task!r}; known are classification and regression")
+    if rows.classes is not None and task == "regression":
+        raise InputError(f"{rows.named(0, 'y')}: the labels are names of classes; a regression needs numbers")
+    if task == "regression" or (task is None and not rows.whole):
+        return None, None, "task: regression, since " + ("that was asked for" if task else "the labels are floats")
+    names = rows.classes
+    if isinstance(rows, Records):
+        return names, None, "task: classification, since the source says so"
+    most = len(names) if names is not None else MOST_CLASSES
+    counts = np.zeros(most, np.int64)
+    for _, labels in _labels(rows):
+        known = labels[(labels >= 0) & (labels < most) & (labels == np.floor(labels))]
+        counts += np.bincount(known.astype(np.int64), minlength=most)
+    if names is None:
+        counts = counts[: most if counts.all() else int(counts.argmin())]
+        names = tuple(map(str, range(len(counts))))
+    number = len(names)
+    strange = 0
+    if counts.sum() < len(rows):
+        example = ""
+        for first, labels in _labels(rows):
+            odd = np.flatnonzero(np.isfinite(labels) & ~((labels >= 0) & (labels < number) & (labels == np.floor(labels))))
+            if odd.size and not strange:
+                example = f"{rows.named(first + int(odd[0]), 'y')} has label {labels[odd[0]]:g}"
+            strange += odd.size
+        if strange and (corrupt == "stop" or number < 2 or strange > MOST_STRANGE * len(rows)):
+            numbered = f"classes are numbered 0 to {number - 1} without a gap" if number else "no row has label 0, where classes begin"
+            raise InputError(
+                f"{example}, but {numbered} ({strange} such rows); renumber the labels, take them as values with "
+                'task="regression", or leave a few such rows out with corrupt="skip"'
+            )
+    if number < 2:
+        raise InputError(f"{rows.named(0, 'y')}: all labels are of one class; there is nothing to tell apart. Give at least two classes")
+    why = "that was asked for" if task else f"the labels are {'texts' if rows.classes is not None else 'whole numbers'}"
+    return names, counts, f"task: classification, since {why}" + (f"; {strange} rows have other labels" if strange else "")
+
+
+def _labels(rows: Rows) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, labels) of all rows, a piece at a time."""
+    for first in range(0, len(rows), PIECE):
+        try:
+            yield first, rows.labels(first, min(PIECE, len(rows) - first))
+        except OSError as error:
+            raise InputError(f"{rows.named(first, 'y')} and those after it cannot be read ({error}); get the file again") from None
+
+
+class Chunk(NamedTuple):
+    """Training rows, the same number of every shard, shard after shard.
+
+    number: in the epoch, from 0. y: int32 classes or float32 values. real: False where a row only fills a place, or cannot
+    be used; None where all are real. rows: their numbers in the source. bad: those of them that cannot be used.
+    """
+
+    number: int
+    x: Num[np.ndarray, "rows ..."]
+    y: Num[np.ndarray, " rows"]
+    real: Bool[np.ndarray, " rows"] | None
+    rows: Int[np.ndarray, " rows"]
+    bad: tuple[int, ...]
+
+
+class Layout(NamedTuple):
+    """How an epoch is cut, the same for every shard and every process.
+
+    shards: how many. part: rows of a batch from one shard. block: rows of a block. chunk: rows of one shard in a chunk.
+    chunks: in an epoch. last: rows of one shard in the last chunk. steps: of a whole chunk. epoch_steps: of an epoch.
+    """
+
+    shards: int
+    part: int
+    block: int
+    chunk: int
+    chunks: int
+    last: int
+    steps: int
+    epoch_steps: int
+
+
+def layout(stream: Stream, batch_size: int, *, chunk_bytes: int = CHUNK) -> Layout:
+    """How an epoch of batches of this size is cut into chunks of about so many bytes, of four batches at least.
+
+    As in memory, a batch is never larger than the training set. Raises InputError for a batch size below 1.
+    """
+    n = len(stream)
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; give a whole number of at least 1")
+    batch = min(batch_size, n)
+    shards = min(SHARDS, batch & -batch)  # the largest power of two that divides it
+    part = batch // shards
+    row = math.prod(stream.shape) * stream.dtype.itemsize
+    block = part * max(1, round(BLOCK / (part * row)))
+    chunk = block * max(chunk_bytes // (shards * block * row), -(-BATCHES * part // block))
+    longest = -(-n // shards)
+    chunks = -(-longest // chunk)
+    last = longest - (chunks - 1) * chunk
+    return Layout(shards, part, block, chunk, chunks, last, chunk // part, -(-longest // part))
+
+
+def chunks(
+    stream: Stream, *, batch_size: int, seed: int, epoch: int, first: int = 0, shard: tuple[int, int] = (0, 1), chunk_bytes: int = CHUNK
+) -> Iterator[Chunk]:
+    """The chunks of an epoch from number `first` on, read ahead by two threads until the iterator is closed.
+
+    seed: of the order, at least 0. shard: (process, processes): which shards are read; the processes must divide the
+    layout's shards. Raises InputError for what cannot be used, and at a bad row where stream.corrupt is "stop".
+    """
+    cut = layout(stream, batch_size, chunk_bytes=chunk_bytes)
+    process, processes = shard
+    if not 0 <= process < processes or cut.shards % processes:
+        raise InputError(f"shard is {shard}; give (process, processes) with processes that divide the {cut.shards} shards of a batch")
+    if not 0 <= first <= cut.chunks:
+        raise InputError(f"first is {first}; an epoch has {cut.chunks} chunks")
+    if seed < 0 or epoch < 0:
+        raise InputError(f"seed is {seed} and epoch {epoch}; give whole numbers of at least 0")
+    own = cut.shards // processes
+    return _read_ahead(stream, cut, range(process * own, (process + 1) * own), seed, epoch, first)
+
+
+def _read_ahead(stream: Stream, cut: Layout, shards: range, seed: int, epoch: int, first: int) -> Iterator[Chunk]:
+    logging.getLogger("absl").addFilter(_worth_saying)
+    import grain
+
+    full = len(stream) // cut.shards // cut.block  # blocks that every shard has whole; what is left comes last
+    orders: list[Any] = [grain.MapDataset.range(full).shuffle(seed=_seed(seed, epoch, number)) if full else () for number in shards]
+    read = functools.partial(_chunk, stream, cut, shards, orders, full)
+    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
+    with contextlib.closing(iter(grain.MapDataset.range(first, cut.chunks).map(read).to_iter_dataset(options))) as iterator:
+        yield from iterator
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Not that worker processes, of which there are none here, are not profiled, as Grain warns with some versions of jaxlib."""
+    return "worker profiling requires" not in str(record.msg)
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _chunk(stream: Stream, cut: Layout, shards: range, orders: Sequence[Any], full: int, number: int) -> Chunk:
+    """The chunk of this number: its rows read into fresh buffers, which the consumer may keep."""
+    each = cut.last if number == cut.chunks - 1 else cut.chunk
+    places = len(shards) * each
+    x = np.empty((places, *stream.shape), stream.dtype)
+    y = np.empty(places, stream.label_dtype)
+    rows, real, bad = np.empty(places, np.int64), np.ones(places, bool), []
+    per_chunk, last, place = cut.chunk // cut.block, number == cut.chunks - 1, 0
+    longest = -(-len(stream) // cut.shards)
+    for shard, order in zip(shards, orders, strict=True):
+        begin, end = (len(stream) * (shard + i) // cut.shards for i in (0, 1))
+        starts = [begin + int(order[i]) * cut.block for i in range(number * per_chunk, min((number + 1) * per_chunk, full))]
+        stretches = [np.arange(start, start + cut.block) for start in starts]
+        if last:
+            stretches.append(np.arange(begin + full * cut.block, end))
+        for positions in stretches:
+            at = slice(place, place := place + len(positions))
+            rows[at] = stream.at(positions)
+            bad += fill(stream, rows[at], x[at], y[at], real[at])
+        if last and end - begin < longest:  # a shard of one row fewer: its last one once more
+            at = slice(place, place := place + 1)
+            rows[at] = stream.at(np.array([end - 1]))
+            fill(stream, rows[at], x[at], y[at], real[at])
+            real[at] = False
+    return Chunk(number, x, y, None if real.all() else real, rows, tuple(bad))
+
+
+def fill(stream: Stream, rows: np.ndarray, x: np.ndarray, y: np.ndarray, real: np.ndarray) -> list[int]:
+    """Fill the buffers with these rows, in ascending order, and clear those that cannot be used. Returns their numbers.
+
+    Raises InputError, which names file and row, at the first of them where stream.corrupt is "stop".
+    """
+    if len(rows) == 0:
+        return []
+    labels = np.empty(len(rows), np.float64)
+    found: dict[int, str] = {}
+    for begin, end in itertools.pairwise([0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]):
+        found |= stream.rows.read(int(rows[begin]), x[begin:end], labels[begin:end])
+    found = _unusable(stream, rows, x, labels) | found  # what could not be read is no number either
+    if found and stream.corrupt == "stop":
+        raise InputError(f'{found[min(found)]}; mend the file, or leave such rows out with corrupt="skip"')
+    places = np.searchsorted(rows, list(found))
+    x[places], labels[places], real[places] = 0, 0, False
+    y[:] = labels
+    return sorted(found)
+
+
+def _unusable(stream: Stream, rows: np.ndarray, x: np.ndarray, labels: np.ndarray) -> dict[int, str]:
+    """The rows with inputs that are not finite, or labels that are none, and why."""
+    found = {}
+    if stream.classes is None:
+        wrong, what = ~(np.abs(labels) <= LARGEST), "which is no finite number"
+    else:
+        wrong = ~((labels >= 0) & (labels < len(stream.classes)) & (labels == np.floor(labels)))
+        what = f"but classes are numbered 0 to {len(stream.classes) - 1}"
+    for place in np.flatnonzero(wrong).tolist():
+        found[int(rows[place])] = f"{stream.rows.named(int(rows[place]), 'y')} has label {labels[place]:g}, {what}"
+    if x.dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            total = x.sum()
+        if not np.isfinite(total):  # or else finite ones overflowed: cheaper than to look at each always
+            for place in np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(1)).tolist():
+                at = np.argwhere(~np.isfinite(x[place]))[0].tolist()
+                value, column = x[place][tuple(at)], ", ".join(map(str, at))
+                found[int(rows[place])] = f"{stream.rows.named(int(rows[place]), 'x')} holds {value} in column {column}"
+    return found

@@ -1,0 +1,217 @@
+"""Several processes that train together, on one machine or many: JAX's own runtime, and what is said when one is lost.
+
+All run the same script with the same options. Process 0 writes; what it alone decides or finds, the others are told.
+A process that dies or cannot be reached any more is missed after SILENCE seconds; the others then say which, and stop.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from .errors import InputError
+
+SILENCE = 20  # seconds without a heartbeat after which a process counts as lost
+PATIENCE = 120  # seconds to wait for the others at the start
+GRACE = 20  # seconds that the others have to save, once one was asked to stop
+LOOK = 1.0  # seconds between two looks at who is there
+NAME, LEFT = "jaxnet/name", "jaxnet/left"  # in the runtime's key-value store, by process: who it is, and why it left
+
+_leaving = threading.Event()
+
+
+def join(coordinator: str | None = None, processes: int | None = None, process_id: int | None = None) -> bool:
+    """Joins the other processes, if there are any, before JAX starts; whether there are.
+
+    coordinator: host:port of process 0; "auto" for what JAX finds out, as on a TPU pod. Without it the environment of Slurm,
+    Open MPI or a TPU pod says whether there are others. Raises InputError where they cannot be found in PATIENCE seconds.
+    """
+    given = {"coordinator_address": None if coordinator == "auto" else coordinator, "num_processes": processes, "process_id": process_id}
+    if coordinator is None and (processes is not None or process_id is not None):
+        raise InputError("--processes and --process-id need --coordinator HOST:PORT, the address of process 0")
+    if coordinator is None and not _announced():
+        return False
+    if coordinator not in (None, "auto") and (processes is None or process_id is None or not 0 <= process_id < processes):
+        raise InputError(f"process {process_id} of {processes} at {coordinator}: give --processes, and --process-id from 0 to one less")
+    jax.config.update("jax_enable_recoverability", True)  # else the runtime aborts all processes where one is lost
+    try:
+        with _without("experimental recoverable task feature"):
+            jax.distributed.initialize(**given, initialization_timeout=PATIENCE, heartbeat_timeout_seconds=SILENCE)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise InputError(
+            f"the other processes were not found ({str(error).splitlines()[0]}); "
+            "give --coordinator HOST:PORT --processes N --process-id I, the same but for the last to each"
+        ) from None
+    _client().key_value_set(f"{NAME}/{_index()}", f"{socket.gethostname()}, pid {os.getpid()}")
+    _leaving.clear()
+    threading.Thread(target=_watch, name="jaxnet-watch", daemon=True).start()
+    return True
+
+
+def leave(reason: str | None = None, *, asked: bool = False) -> None:
+    """Ends it for all: waits for the others or, where there is a reason to go without them, tells them.
+
+    asked: whether the reason is that somebody asked this process to stop; the others then save and stop as well.
+    """
+    if not several():
+        return
+    if reason is None:
+        meet("leave")
+        _leaving.set()
+    else:
+        _leaving.set()
+        _client().key_value_set(f"{LEFT}/{_index()}", json.dumps([asked, reason]))
+    if _index() == 0:
+        # Whoever has the runtime's service goes last: without it the others could not even hear why.
+        until = time.monotonic() + (SILENCE if reason is None else GRACE)
+        waiting = threading.Thread(target=_alone, daemon=True)
+        waiting.start()
+        waiting.join(until - time.monotonic())
+    jax.distributed.shutdown()
+
+
+def several() -> bool:
+    """Whether there are other processes."""
+    return jax.distributed.is_initialized() and _state().num_processes > 1
+
+
+def first() -> bool:
+    """Whether this is process 0, which writes."""
+    return not jax.distributed.is_initialized() or _index() == 0
+
+
+def once(work: Callable[[], Any]) -> Any:
+    """What `work` returns on process 0, plain values, or the InputError that it raises there; the others are told."""
+    if not several():
+        return work()
+    told = ""
+    if first():
+        try:
+            told = json.dumps({"value": work()})
+        except InputError as error:
+            told = json.dumps({"error": str(error)})
+    length = int(gather(np.array([len(told.encode())]))[0])
+    text = np.zeros((1, length), np.uint8)
+    if first():
+        text[0] = np.frombuffer(told.encode(), np.uint8)
+    told = json.loads(gather(text)[0].tobytes())
+    if "error" in told:
+        raise InputError(told["error"])
+    return told["value"]
+
+
+def agreed(*flags: bool) -> list[bool]:
+    """Each flag that holds on any process."""
+    return [bool(flag) for flag in gather(np.array([flags])).any(0)] if several() else [bool(flag) for flag in flags]
+
+
+def meet(name: str) -> None:
+    """Waits for all processes to come here."""
+    if several():
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
+def gather(tree: PyTree) -> PyTree:
+    """Arrays of all processes, joined along their first axis in order of processes; its length may differ."""
+    if not several():
+        return tree
+    from jax.experimental.multihost_utils import process_allgather
+
+    def joined(leaf: Any) -> np.ndarray:
+        leaf = np.asarray(leaf)
+        lengths = process_allgather(np.array([len(leaf)]), tiled=True)
+        filled = np.zeros((max(lengths), *leaf.shape[1:]), leaf.dtype)
+        filled[: len(leaf)] = leaf
+        # As bytes: JAX would make 32 bits of 64.
+        parts = process_allgather(np.frombuffer(filled.tobytes(), np.uint8))
+        return np.concatenate([np.frombuffer(p.tobytes(), leaf.dtype).reshape(filled.shape)[:n] for p, n in zip(parts, lengths, strict=True)])
+
+    return jax.tree.map(joined, tree)
+
+
+def _watch() -> None:
+    """Looks again and again who is there, and stops this process where another is missing."""
+    client, count, me = _client(), _state().num_processes, _index()
+    names, told = dict[int, str](), False
+    while not _leaving.wait(LOOK):
+        for key, name in client.key_value_dir_get(NAME):
+            names[int(key.rsplit("/", 1)[1])] = name
+        for key, value in client.key_value_dir_get(LEFT):
+            (asked, reason), who = json.loads(value), int(key.rsplit("/", 1)[1])
+            if asked and not told:
+                told = True
+                os.kill(os.getpid(), signal.SIGTERM)  # the main thread saves and stops
+                _leaving.wait(GRACE)
+            if not _leaving.is_set():
+                jax.distributed.shutdown()
+            _stop(me, f"process {who} of {count} ({names.get(who, 'unknown')}) stopped: {reason}")
+        live = client.get_live_nodes(list(range(count)))
+        lost = [f"process {who} of {count} ({names.get(who, 'unknown')})" for who in range(count) if who not in live]
+        if lost and not client.key_value_dir_get(LEFT):
+            _stop(me, f"{' and '.join(lost)} died, or cannot be reached for {SILENCE} s")
+
+
+def _stop(me: int, why: str) -> None:
+    if _leaving.is_set():
+        return
+    print(f"process {me} stops: {why}. What was saved is kept: continue with --resume, with as many processes as there are", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(1)  # the main thread may wait for the lost one for ever
+
+
+def _alone() -> None:
+    while set(_client().get_live_nodes(list(range(_state().num_processes)))) != {0}:
+        time.sleep(0.05)
+
+
+def _announced() -> bool:
+    """Whether the environment says that there are several processes."""
+    env = os.environ
+    return (
+        ("SLURM_STEP_NODELIST" in env and int(env.get("SLURM_NTASKS", 1)) > 1)
+        or int(env.get("OMPI_COMM_WORLD_SIZE", 1)) > 1
+        or "JAX_COORDINATOR_ADDRESS" in env
+        or "," in env.get("TPU_WORKER_HOSTNAMES", "")
+    )
+
+
+@contextmanager
+def _without(words: str) -> Iterator[None]:
+    """Standard error without the lines of the runtime's C++ that hold these words."""
+    with tempfile.TemporaryFile() as kept:
+        before = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            kept.seek(0)
+            sys.stderr.write("".join(line for line in kept.read().decode(errors="replace").splitlines(True) if words not in line))
+
+
+def _state() -> Any:
+    from jax._src import distributed  # JAX has no public way to its coordination service
+
+    return distributed.global_state
+
+
+def _client() -> Any:
+    return _state().client
+
+
+def _index() -> int:
+    return int(_state().process_id)
