@@ -170,7 +170,9 @@ def _read(path: Path, wanted: PyTree) -> PyTree:
 
     try:
         given = v1.load(str(path), jax.tree.map(outline, wanted))
-        return jax.tree.map(lambda leaf, words: jax.random.wrap_key_data(words, impl=leaf.dtype._impl) if _is_key(leaf) else words, wanted, given)
+        return jax.tree.map(
+            lambda leaf, words: jax.random.wrap_key_data(words, impl=leaf.dtype._impl) if _is_key(leaf) else words, wanted, given
+        )
     except Exception as error:  # Orbax raises whatever its readers do; from outside it is one thing: unreadable
         raise InputError(f"{path}: its arrays cannot be read ({type(error).__name__}: {error})") from None
 

@@ -137,7 +137,9 @@ def gather(tree: PyTree) -> PyTree:
         filled[: len(leaf)] = leaf
         # As bytes: JAX would make 32 bits of 64.
         parts = process_allgather(np.frombuffer(filled.tobytes(), np.uint8))
-        return np.concatenate([np.frombuffer(p.tobytes(), leaf.dtype).reshape(filled.shape)[:n] for p, n in zip(parts, lengths, strict=True)])
+        return np.concatenate(
+            [np.frombuffer(p.tobytes(), leaf.dtype).reshape(filled.shape)[:n] for p, n in zip(parts, lengths, strict=True)]
+        )
 
     return jax.tree.map(joined, tree)
 
@@ -167,7 +169,9 @@ def _watch() -> None:
 def _stop(me: int, why: str) -> None:
     if _leaving.is_set():
         return
-    print(f"process {me} stops: {why}. What was saved is kept: continue with --resume, with as many processes as there are", file=sys.stderr)
+    print(
+        f"process {me} stops: {why}. What was saved is kept: continue with --resume, with as many processes as there are", file=sys.stderr
+    )
     sys.stderr.flush()
     os._exit(1)  # the main thread may wait for the lost one for ever
 
