@@ -66,7 +66,8 @@ def steps(
 ) -> tuple[PyTree, PyTree, Float[Array, " sums"], Int[Array, ""]]:
     """(params, opt_state, the sums over the steps of the loss and, of classes, of hits, the step that failed first or -1).
 
-    first: the number of the first step; of: of how many an epoch. Raises NotImplementedError, with the reason, for what the kernel cannot train.
+    first: the number of the first step; of: of how many an epoch.
+    Raises NotImplementedError, with the reason, for what the kernel cannot train.
     """
     (count, batch), examples = rows.shape, len(splits.train)
     _check(recipe, model_state, key, plan)

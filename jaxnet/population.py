@@ -590,7 +590,7 @@ def _admit(
     order_key: Array | None,
     samples: Samples | None,
     loss: Loss | None,
-    halving: Halving | None,
+    halving: Halving | None = None,
 ) -> Job:
     """The door: arguments checked, and members grouped by structure."""
     for name, value, dimensions in (("keys", keys, (1,)), ("order_key", order_key, (0, 1))):

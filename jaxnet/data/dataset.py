@@ -95,7 +95,8 @@ class Column(NamedTuple):
 class Splits:
     """One data set in the parts that a network learns from, is chosen with and is judged on.
 
-    train: a Dataset, or a Stream of one on disk. validation may be empty. target_sample: examples from where the network will be used, if there are any.
+    train: a Dataset, or a Stream of one on disk. validation may be empty.
+    target_sample: examples from where the network will be used, if there are any.
     columns: what the inputs were made of, where they come from a table. notes: what was decided while it was read.
     """
 
