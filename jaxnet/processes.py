@@ -4,6 +4,7 @@ All run the same script with the same options. Process 0 writes; what it alone d
 A process that dies or cannot be reached any more is missed after SILENCE seconds; the others then say which, and stop.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -55,6 +56,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
         ) from None
     _client().key_value_set(f"{NAME}/{_index()}", f"{socket.gethostname()}, pid {os.getpid()}")
     _leaving.clear()
+    atexit.register(_at_exit)
     threading.Thread(target=_watch, name="jaxnet-watch", daemon=True).start()
     return True
 
@@ -142,6 +144,16 @@ def gather(tree: PyTree) -> PyTree:
         )
 
     return jax.tree.map(joined, tree)
+
+
+def _at_exit() -> None:
+    """Whoever ends without `leave` tells the others, unless the reason is that one of them is lost: then that is said first."""
+    if _leaving.is_set():
+        return
+    error = getattr(sys, "last_value", None)
+    if isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error):  # which JAX passes on as it comes
+        _leaving.wait(SILENCE + 10 * LOOK)  # the watch stops the process
+    leave("its script ended" if error is None else f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 def _watch() -> None:
