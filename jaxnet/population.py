@@ -38,6 +38,7 @@ from .ledger import Ledger, Part, joined
 from .losses import Loss
 from .models import Model, with_outputs
 from .predictions import keep_predictions
+from .processes import several
 from .recipe import Recipe, as_float32
 from .resampling import Samples
 from .run import Population, Row, Run
@@ -137,6 +138,8 @@ def fit_population(
     than a tenth of them diverge, the logger warns.
     Raises Interrupted where Ctrl-C or SIGTERM came, with all saved in out.
     """
+    if several():
+        raise InputError("populations do not train over several processes yet; start one process")
     job = _admit(model, splits, recipes, keys, order_key, resample, loss, halving)
     folder = None if out is None else Path(out).absolute()
     if folder is not None:
