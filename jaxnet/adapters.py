@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from .errors import InputError
+from .keys import is_key
 from .models import Model
 from .typing import Number
 
@@ -159,7 +160,7 @@ def _streams(shapes: PyTree, key: Array) -> PyTree:
     """The random streams of an NNX module, each begun anew with a key of its own."""
 
     def fresh(i: int, leaf: jax.ShapeDtypeStruct) -> Array:
-        if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if not is_key(leaf):
             return jnp.zeros(leaf.shape, leaf.dtype)
         own = jax.random.fold_in(key, i)
         return jax.random.split(own, leaf.shape) if leaf.shape else own

@@ -18,6 +18,7 @@ from jaxtyping import PyTree
 from .data import Column, Standardisation
 from .data.augmentation import NAMES, Augmentation
 from .errors import InputError
+from .keys import with_keys, words
 from .processes import first
 from .recipe import NUMBERS, STRUCTURE, Recipe
 from .run import Best, Row, Run
@@ -111,7 +112,8 @@ def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
     from orbax.checkpoint import v1
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    v1.save(str(path), jax.tree.map(_on_host, arrays), custom_metadata={"jaxnet": FORMAT, **about})
+    # On the host: of several processes Orbax writes such arrays from the first.
+    v1.save(str(path), jax.tree.map(np.asarray, words(arrays)), custom_metadata={"jaxnet": FORMAT, **about})
 
 
 def read_part(path: Path, wanted: Callable[[dict[str, Any]], PyTree]) -> tuple[PyTree, dict[str, Any]] | None:
@@ -138,9 +140,8 @@ def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -
 def checksum(tree: PyTree) -> int:
     """CRC-32 of all arrays: tells other data apart, and is no protection from forgery."""
     total = 0
-    for leaf in jax.tree.leaves(tree):
-        typed = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        total = zlib.crc32(np.ascontiguousarray(jax.random.key_data(leaf) if typed else leaf).view(np.uint8).data, total)
+    for leaf in jax.tree.leaves(words(tree)):
+        total = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).data, total)
     return total
 
 
@@ -163,27 +164,11 @@ def _read(path: Path, wanted: PyTree) -> PyTree:
     from orbax.checkpoint import v1
 
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-
-    def outline(leaf: Any) -> jax.ShapeDtypeStruct:
-        words = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-        return jax.ShapeDtypeStruct(words.shape, words.dtype, sharding=here)
-
+    plain = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), jax.eval_shape(words, wanted))
     try:
-        given = v1.load(str(path), jax.tree.map(outline, wanted))
-        return jax.tree.map(
-            lambda leaf, words: jax.random.wrap_key_data(words, impl=leaf.dtype._impl) if _is_key(leaf) else words, wanted, given
-        )
+        return with_keys(wanted, v1.load(str(path), plain))
     except Exception as error:  # Orbax raises whatever its readers do; from outside it is one thing: unreadable
         raise InputError(f"{path}: its arrays cannot be read ({type(error).__name__}: {error})") from None
-
-
-def _on_host(leaf: Any) -> np.ndarray:
-    """What Orbax writes from the first of several processes; keys as their words."""
-    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _about(path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import functools
 import logging
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .data import Splits
-from .devices import CACHE_FULL, Plan
+from .devices import CACHE_FULL, Plan, cores
 from .implementations import choose
 from .losses import Loss
 from .models import Model, with_outputs
@@ -53,8 +52,8 @@ def plan_for_members(
     batch = min(recipe.batch_size, len(splits.train))
     match devices[0].platform:
         case "cpu":
-            if len(devices) == 1 and (cores := os.cpu_count() or 1) > 1:
-                logger.warning("members train on one CPU device of %d cores; call jaxnet.use_cpu_devices() before JAX starts", cores)
+            if len(devices) == 1 and (available := cores()) > 1:
+                logger.warning("members train on one CPU device of %d cores; call jaxnet.use_cpu_devices() before JAX starts", available)
             kernels = [leaf for leaf in jax.tree.leaves(state.params) if leaf.ndim > 1]
             if any(leaf.ndim > 2 for leaf in kernels):
                 micro_batch = _micro_batch(model, recipe, state.model_state, batch)

@@ -13,8 +13,9 @@ import platformdirs
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from .errors import InputError
+from .keys import with_keys, words
 
-COPIED = PartitionSpec()
+SPLIT, COPIED = PartitionSpec("member"), PartitionSpec()  # of arrays with a leading axis of members, and of what all share
 
 CACHE_FULL = 16  # images whose way through a small convolutional network fits the cache of a CPU core
 
@@ -30,8 +31,7 @@ class Plan:
     devices: over how many of this process each batch of one training is split, or the members of a population.
     chunk: how many members of a population each device trains at once.
     micro_batch: how many examples' gradient is computed at once.
-    each: how many of the devices each member of a population has for its batches; divides `devices`.
-    processes: over how many processes each batch of one training is split: all, or one. Members of a population are dealt to all.
+    processes: over how many processes each batch of one training is split: all, or one.
     A batch is divided only of a network without batch statistics, and without remainder.
     implementation: xla; resident, the kernel that trains on a TPU chip, interpreted elsewhere; or auto, the kernel on a TPU that
     its compiler takes.
@@ -41,7 +41,6 @@ class Plan:
     micro_batch: int | None = None
     chunk: int = 1
     implementation: str = "auto"
-    each: int = 1
     processes: int = 1
 
     @property
@@ -61,10 +60,8 @@ class Plan:
             raise InputError(f"the plan wants {self.processes} processes, and there are {jax.process_count()}: give 1, or all")
         if (found := jax.local_device_count()) < self.devices:
             raise InputError(f"the plan wants {self.devices} devices, and JAX has {found}; on a CPU call use_cpu_devices first")
-        if self.processes == 1:
-            return device_mesh(jax.local_devices()[: self.devices], self.devices)
-        every = [sorted((d for d in jax.devices() if d.process_index == p), key=lambda d: d.id) for p in range(self.processes)]
-        return device_mesh([device for own in every for device in own[: self.devices]], self.parts)
+        own = [jax.process_index()] if self.processes == 1 else range(self.processes)
+        return device_mesh([device for process in own for device in jax.local_devices(process)[: self.devices]], self.parts)
 
     @property
     def sharding(self) -> NamedSharding:
@@ -73,41 +70,31 @@ class Plan:
 
     def place(self, tree: Any) -> Any:
         """Arrays where the plan wants them: a copy on each of its devices."""
-        if self.processes == 1:
-            return jax.tree.map(lambda leaf: jax.device_put(leaf, self.sharding), tree) if self.parts > 1 else tree
+        if self.parts <= 1:  # of none, training says why
+            return tree
         sharding = self.sharding
+        if self.processes == 1:
+            return jax.tree.map(lambda leaf: jax.device_put(leaf, sharding), tree)
 
-        def put(leaf: Any) -> Any:
-            if _is_key(leaf):
-                return jax.random.wrap_key_data(put(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        def put(leaf: Any) -> jax.Array:
             host = np.asarray(leaf)
             return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
-        return jax.tree.map(put, tree)
+        return with_keys(tree, jax.tree.map(put, words(tree)))
 
     def fetch(self, tree: Any) -> Any:
         """What `place` spread, on this process's first device."""
         if self.parts == 1:
             return tree
         here = jax.local_devices()[0]
-
-        def get(leaf: Any) -> Any:
-            if self.processes == 1:
-                return jax.device_put(leaf, here)
-            if _is_key(leaf):
-                return jax.random.wrap_key_data(get(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
-            return jax.device_put(leaf.addressable_data(0), here)
-
-        return jax.tree.map(get, tree)
+        if self.processes == 1:
+            return jax.tree.map(lambda leaf: jax.device_put(leaf, here), tree)
+        return with_keys(tree, jax.tree.map(lambda leaf: jax.device_put(leaf.addressable_data(0), here), words(tree)))
 
 
 def device_mesh(devices: Sequence[Any], each: int = 1) -> Mesh:
     """Devices in rows: along `member` the members of a population, along `batch` the `each` devices that share a member's batches."""
     return Mesh(np.array(devices).reshape(-1, each), ("member", "batch"), axis_types=(AxisType.Auto, AxisType.Auto))
-
-
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def plan_for_images(batch_size: int) -> Plan:

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, Int
 
 from .errors import InputError
 from .recipe import Recipe
-from .run import Row
-from .training import TrainState, over
+from .run import Row, over
+from .training import TrainState
 
 
 @dataclass(frozen=True)

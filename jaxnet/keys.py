@@ -5,10 +5,12 @@ A counter-based generator such as threefry gives independent streams for any two
 key, which is 0 in the key of any seed below 2^32, so that neighbouring seeds never meet.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Integer, Key
+from jaxtyping import Array, Integer, Key, PyTree
 
 INIT, ORDER, NOISE, AUGMENT = 0, 1 << 30, 1 << 31, 3 << 30  # where each stream of a run's key begins; none grows longer than 2^30
 
@@ -18,3 +20,18 @@ def counted(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, 
     words = jax.random.key_data(key)
     high = np.array([1] + [0] * (words.size - 1), np.uint32)
     return jax.random.wrap_key_data(words + high * jnp.asarray(count, jnp.uint32), impl=jax.random.key_impl(key))
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether this is an array of typed keys, or the shape of one."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def words(tree: PyTree) -> PyTree:
+    """The tree with the words of its keys in their place: plain arrays, which can be placed and written."""
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
+
+
+def with_keys(like: PyTree, plain: PyTree) -> PyTree:
+    """What `words` made of a tree, undone. like: that tree, or its shapes."""
+    return jax.tree.map(lambda leaf, given: jax.random.wrap_key_data(given, impl=leaf.dtype._impl) if is_key(leaf) else given, like, plain)

@@ -20,9 +20,9 @@ from .losses import Loss
 from .models import Model, with_outputs
 from .processes import agreed, first, meet
 from .recipe import Recipe
-from .run import Row, Run
+from .run import Row, Run, over
 from .stopping import Interrupted, log_to, signals
-from .training import ALL_AT_ONCE, Extras, Pair, TrainState, admit, blank_row, epoch, finish, over, start
+from .training import ALL_AT_ONCE, Extras, Pair, TrainState, admit, blank_row, epoch, finish, start
 
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
 

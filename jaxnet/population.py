@@ -29,11 +29,12 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
 from .checkpoint import checksum, describe_recipe, differences
 from .chunking import plan_for_members
 from .data import Splits
-from .devices import Plan
+from .devices import COPIED, SPLIT, Plan, device_mesh
 from .errors import InputError
 from .folder import plain, read_json, write_json
 from .halving import Halving, Stage, Standings, standings, survivors
 from .halving import check as check_halving
+from .keys import is_key
 from .ledger import Ledger, Part, joined
 from .losses import Loss
 from .models import Model, with_outputs
@@ -41,10 +42,10 @@ from .predictions import keep_predictions
 from .processes import several
 from .recipe import Recipe, as_float32
 from .resampling import Samples
-from .run import Population, Row, Run
-from .spreading import COPIED, SPLIT, member_mesh, spread
+from .run import Population, Row, Run, over
+from .spreading import spread
 from .stopping import Interrupted, log_to, signals
-from .training import Sample, TrainState, admit, blank_row, epoch, finish, over, start, streams, without_test
+from .training import Sample, TrainState, admit, blank_row, epoch, finish, start, streams, without_test
 
 CALL = 0.5  # seconds that a call should take: short enough to hear Ctrl-C, long enough to cost nothing
 OPTIONS = {"cpu": {"xla_backend_optimization_level": 1}}  # LLVM's: kernels as fast as of level 3, for 0.6 of the work to compile
@@ -404,7 +405,7 @@ def _train_wave(
 def _compile(job: Job, number: int, plan: Plan, devices: tuple[Any, ...], pool: ThreadPoolExecutor) -> Program:
     """The program of a group, compiled in the pool."""
     group, members = job.groups[number], plan.chunk * plan.devices
-    mesh = member_mesh(devices)
+    mesh = device_mesh(devices)
     structure = {"model": with_outputs(group.model, job.splits.train.outputs), "implementation": job.implementation, "mesh": mesh}
 
     def split(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -597,7 +598,7 @@ def _admit(
 ) -> Job:
     """The door: arguments checked, and members grouped by structure."""
     for name, value, dimensions in (("keys", keys, (1,)), ("order_key", order_key, (0, 1))):
-        if value is not None and not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)):
+        if value is not None and not is_key(value):
             raise InputError(f"{name} is {value!r}; give keys such as jax.random.split(jax.random.key(0), 8)")
         if value is not None and value.ndim not in dimensions:
             raise InputError(f"{name} has shape {value.shape}; give a key a member, such as jax.random.split(jax.random.key(0), 8)")

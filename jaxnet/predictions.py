@@ -11,10 +11,10 @@ from jaxtyping import Array, Num, PyTree
 
 from .chunking import VMEM
 from .data import Splits, Standardisation
-from .devices import Plan
+from .devices import COPIED, SPLIT, Plan, device_mesh
 from .models import Model, with_outputs
 from .run import Population, Predictions
-from .spreading import COPIED, SPLIT, member_mesh, spread
+from .spreading import spread
 from .training import in_blocks
 
 
@@ -29,7 +29,7 @@ def member_predictions(
         devices = jax.devices()[: min(len(members), len(jax.devices()) if plan is None else plan.devices)]
         chunk = _chunk(run.params) if plan is None else plan.chunk
         size = len(devices) * min(chunk, -(-len(members) // len(devices)))
-        mesh = member_mesh(devices)
+        mesh = device_mesh(devices)
         params, model_state = run.chosen
         standardisation = jax.tree.map(lambda leaf: leaf[0], run.standardisation)
         shared = jax.device_put((standardisation, x), NamedSharding(mesh, COPIED))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -35,6 +35,12 @@ class Best(NamedTuple):
     model_state: PyTree
     loss: Float[Array, "..."]
     epoch: Int[Array, "..."]
+
+
+def over(recipe: Recipe, diverged_at: Any, epoch: Any, best_epoch: Any) -> Any:
+    """Whether a training has diverged, or its validation loss has not fallen for `patience` epochs."""
+    diverged = diverged_at >= 0
+    return diverged if recipe.patience is None else diverged | (epoch - best_epoch >= recipe.patience)
 
 
 @jax.tree_util.register_dataclass
@@ -74,10 +80,10 @@ class Run:
 
     @property
     def halved(self) -> Bool[np.ndarray, "..."]:
-        """Whether it was stopped by halving: epochs were left, its loss was finite, and its patience not at an end."""
-        patience = self.recipe.epochs if self.recipe.patience is None else self.recipe.patience
-        waited = np.asarray(self.epochs) - (0 if self.best is None else np.asarray(self.best.epoch))
-        return np.asarray((np.asarray(self.epochs) < self.recipe.epochs) & (np.asarray(self.diverged_at) < 0) & (waited < patience))
+        """Whether it was stopped by halving: epochs were left, and it had come to no end of its own."""
+        best_epoch = 0 if self.best is None else np.asarray(self.best.epoch)
+        ended = over(self.recipe, np.asarray(self.diverged_at), np.asarray(self.epochs), best_epoch)
+        return np.asarray((np.asarray(self.epochs) < self.recipe.epochs) & ~ended)
 
     @property
     def status(self) -> str:

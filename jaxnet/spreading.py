@@ -1,20 +1,14 @@
 """One pure function of a member, over many members: spread over devices, and mapped over those of each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import AxisType, Mesh, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-SPLIT, COPIED = PartitionSpec("device"), PartitionSpec()  # of arrays with a leading axis of members, and of what all share
-
-
-def member_mesh(devices: Sequence[Any]) -> Mesh:
-    """Devices in a row, for members to be split over."""
-    return Mesh(np.array(devices), ("device",), axis_types=(AxisType.Auto,))
+from .devices import COPIED, SPLIT
 
 
 def spread(one: Callable[..., Any], mesh: Mesh, shared: PyTree, own: PyTree) -> Any:

@@ -91,7 +91,7 @@ def sweep(
     )  # fmt: skip
     measures = _measures(population, splits, models)
     table = _columns(trials) | _summary(measures, splits, (len(trials), seeds))
-    stopped = np.any(population.each(lambda run: run.halved).reshape(-1, seeds), axis=1, keepdims=True)[:, 0]
+    stopped = np.asarray(population.each(lambda run: run.halved).reshape(-1, seeds).any(1))
     if np.isnan(table["error"][~stopped]).all():
         raise InputError("every network of every trial diverged; give a space of lower learning rates, or set clip")
     best = int(np.lexsort((table["loss"], table["error"], stopped))[0])

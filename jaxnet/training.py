@@ -24,12 +24,12 @@ from .data import augmentation as augmentations
 from .devices import Plan
 from .errors import InputError
 from .implementations import choose
-from .keys import AUGMENT, INIT, NOISE, ORDER, counted
+from .keys import AUGMENT, INIT, NOISE, ORDER, counted, is_key
 from .losses import Loss
 from .models import Model, with_outputs
 from .objective import forward, hits, losses_of, make_targets, smooth
 from .recipe import Recipe, as_float32, check, kernels, transformation
-from .run import Best, Row, Run
+from .run import Best, Row, Run, over
 
 ALL_AT_ONCE = Plan()
 BLOCK = 250  # examples evaluated at once: enough to fill a device; of 1,000, members with convolutions outgrow a GPU, and CPUs are slower
@@ -227,7 +227,6 @@ def steps(
     first = state.epoch * count if place is None else place.first
     real = None if place is None else place.real
     _check_plan(plan, batch, state.model_state)
-    share = batch // plan.parts
 
     def on_each_device(
         splits: Splits,
@@ -269,9 +268,6 @@ def steps(
     given = (splits, recipe, state, jnp.asarray(first), rows, weights, real)
     if plan.parts == 1:
         return on_each_device(*given)
-    if "batch" in jax.sharding.get_abstract_mesh().axis_names:  # of a population, which is spread already
-        begin = jax.lax.axis_index("batch") * share
-        return on_each_device(*given[:4], jax.lax.dynamic_slice_in_dim(rows, begin, share, 1), weights, real)
     whole, parts = PartitionSpec(), PartitionSpec(None, "batch")
     specs: Any = whole
     if place is not None:
@@ -419,12 +415,6 @@ def finish(model: Model, splits: Splits, recipe: Recipe, state: TrainState, hist
     )
 
 
-def over(recipe: Recipe, diverged_at: Any, epoch: Any, best_epoch: Any) -> Any:
-    """Whether a training has diverged, or its validation loss has not fallen for `patience` epochs."""
-    diverged = diverged_at >= 0
-    return diverged if recipe.patience is None else diverged | (epoch - best_epoch >= recipe.patience)
-
-
 def blank_row(splits: Splits, *shape: int) -> Row:
     """A Row of NaN: what has not happened."""
     classes, validation = splits.classes is not None, len(splits.validation) > 0
@@ -463,7 +453,7 @@ def admit(
         augmentations.check(recipe.augmentation, splits.train.x.shape[1:])
     examples = len(splits.train)
     for name, value in (("key", key), ("order_key", order_key)):
-        if value is not None and not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)):
+        if value is not None and not is_key(value):
             raise InputError(f"{name} is {value!r}; give a key such as jax.random.key(0)")
         if value is not None and value.shape != ():
             raise InputError(f"{name} holds {value.shape} keys; give one, and many to fit_population or through jax.vmap")

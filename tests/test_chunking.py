@@ -62,7 +62,7 @@ def test_on_a_gpu_as_many_as_its_memory_holds(digits):
 
 
 def test_one_device_of_many_cores_is_pointed_out(digits, caplog, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("jaxnet.chunking.cores", lambda: 4)
     with caplog.at_level(logging.WARNING, "jaxnet"):
         plan(jaxnet.mlp((8,)), digits, "cpu", count=1)
     assert "one CPU device of 4 cores; call jaxnet.use_cpu_devices() before JAX starts" in caplog.text

@@ -1,5 +1,7 @@
 """The fold: scan, host loop, resumed run and population member are one training."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,8 @@ from recipes import NAMES, ROWS, recipe
 import jaxnet
 from jaxnet.keys import INIT, NOISE, ORDER, counted
 from jaxnet.loop import train
-from jaxnet.training import admit, order
+from jaxnet.models import with_outputs
+from jaxnet.training import Place, admit, order, steps
 
 pytestmark = pytest.mark.core
 
@@ -384,3 +387,35 @@ def test_the_order_key_alone_makes_the_order(digits):
     full = jaxnet.Recipe(epochs=1, batch_size=5000)
     a, b = (jaxnet.fit(MODEL, digits, full, KEY, order_key=k).params for k in (None, jax.random.key(9)))
     assert gap(a, b) < 1e-5
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_an_epoch_in_parts_is_the_epoch(digits, devices):
+    """Of 10 batches and 40 rows more: the first six, then the rest, whose rows stand on each device apart."""
+    rows, batch, of = np.random.default_rng(0).permutation(680).astype(np.int32), 64, 11
+    recipe = jaxnet.Recipe(epochs=3, batch_size=batch, learning_rate=1e-2, dropout=0.2, schedule="cosine")
+    train_ = replace(digits.train, x=digits.train.x[:680], y=digits.train.y[:680])
+    seen, recipe, _ = admit(replace(digits, train=train_), recipe, jax.random.key(0), None, None, None)
+    model = with_outputs(MODEL, 10)
+    state = jaxnet.start(model, seen, recipe, jax.random.key(0))._replace(epoch=jnp.int32(1))
+    filled = np.concatenate([rows, rows[: of * batch - 680]]).reshape(of, batch)
+    plan = jaxnet.Plan(devices)
+
+    def whole(seen, state):
+        return steps(model, seen, recipe, state, jnp.asarray(filled), plan=plan)
+
+    def part(seen, state, begin, end):
+        # Each device has the rows of its share of every batch, one batch after the other.
+        shares = filled[begin:end].reshape(end - begin, devices, -1)
+        stored = shares.swapaxes(0, 1).reshape(-1)
+        own = replace(seen, train=replace(seen.train, x=seen.train.x[stored], y=seen.train.y[stored]))
+        numbers = np.tile(np.arange(shares[:, 0].size, dtype=np.int32).reshape(end - begin, 1, -1), (1, devices, 1))
+        real = None if end < of else jnp.asarray(np.arange(begin * batch, end * batch).reshape(-1, batch) < 680)
+        place = Place(jnp.int32(of + begin), of, real)
+        return steps(model, own, recipe, state, jnp.asarray(numbers.reshape(-1, batch)), plan=plan, place=place)
+
+    (wanted, sums), (half, first) = jax.jit(whole)(seen, state), jax.jit(lambda *given: part(*given, 0, 6))(seen, state)
+    found, second = jax.jit(lambda *given: part(*given, 6, of))(seen, half)
+    assert gap(found.params, state.params) > 0.01
+    assert gap(found.params, wanted.params) < 2e-6
+    np.testing.assert_allclose(first + second, sums, rtol=1e-5)

@@ -239,9 +239,10 @@ def sweep(options: Options) -> None:
 
 def products(widths: tuple[int, ...], batch: int) -> float:
     """GFLOP/s of the matrix products of a step alone, forward and both backward ones, on each device at once."""
-    from jaxnet.spreading import member_mesh, spread
+    from jaxnet.devices import device_mesh
+    from jaxnet.spreading import spread
 
-    mesh, members, repeats = member_mesh(jax.devices()), 16 * len(jax.devices()), 200
+    mesh, members, repeats = device_mesh(jax.devices()), 16 * len(jax.devices()), 200
     ws = [jnp.ones((members, a, b)) * 0.01 for a, b in pairwise(widths)]
     xs = [jnp.ones((members, batch, a)) for a in widths]
 

@@ -19,7 +19,7 @@ def dataset(x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = Non
     if ys.ndim != 1:
         cure = "; of one-hot rows give y.argmax(1)" if ys.ndim == 2 and ys.shape[1] > 1 else "; give y.reshape(-1)"
         raise InputError(f"{at}y must hold one label an example, but has shape {ys.shape}{cure}")
-    white = _white(images)
+    white = white_of(images)
     if ys.dtype.kind == "f":
         if classes is not None:
             raise InputError(f"{at}class labels must be integers, but y is {ys.dtype}; give y.astype(int)")
@@ -28,7 +28,7 @@ def dataset(x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = Non
     return Dataset(images, labels, names, white)  # pyrefly: ignore[bad-argument-type]
 
 
-def _white(x: np.ndarray) -> float | None:
+def white_of(x: np.ndarray) -> float | None:
     """The value of white where x are grey or colour images; else None."""
     if not (x.ndim == 3 or (x.ndim == 4 and x.shape[-1] in (1, 3))):
         return None

@@ -62,7 +62,7 @@ def splits_of_folder(folder: Path, reading: Reading) -> Splits:
 def decode(pictures: Sequence[Path] | Sequence[bytes], names: Sequence[str], size: tuple[int, int] | None) -> np.ndarray:
     """The pixels of PNG or JPEG images, (images, height, width[, 3]) uint8; scaled to size if given, else all of one size."""
     with ThreadPoolExecutor() as pool:  # Pillow decodes without the interpreter lock
-        opened = list(pool.map(_open, pictures, names, [size] * len(names)))
+        opened = list(pool.map(open_image, pictures, names, [size] * len(names)))
     shapes: dict[tuple[int, ...], str] = {}
     for image, name in zip(opened, names, strict=True):
         shapes.setdefault(image.shape[:2], name)
@@ -107,7 +107,7 @@ def _arrays(files: list[Path], size: tuple[int, int] | None) -> np.ndarray:
     return decode(files, [str(file) for file in files], size)
 
 
-def _open(picture: Path | bytes, name: str, size: tuple[int, int] | None) -> np.ndarray:
+def open_image(picture: Path | bytes, name: str, size: tuple[int, int] | None) -> np.ndarray:
     """(height, width) of a grey image, (height, width, 3) of another."""
     from PIL import Image
 

@@ -5,6 +5,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -116,11 +117,16 @@ def map_npz(path: Path) -> dict[str, np.ndarray]:
             # The local header: 30 bytes, then name and extra field, of lengths that may differ from the directory's.
             file.seek(member.header_offset + 26)
             file.seek(member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4))))
-            version = np.lib.format.read_magic(file)
-            read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read_header(file)
+            shape, fortran, dtype = npy_header(file)
             if dtype.hasobject or fortran:
                 raise ValueError(f"{member.filename} is no plain array")
             name = member.filename.removesuffix(".npy")
             arrays[name] = np.memmap(path, dtype, "r", file.tell(), shape) if np.prod(shape) else np.zeros(shape, dtype)
     return arrays
+
+
+def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """(shape, whether in Fortran order, dtype) of an .npy file, which then stands at its data. Raises ValueError."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)

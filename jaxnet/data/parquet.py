@@ -113,7 +113,7 @@ def _groups(files: list[Path]) -> tuple[list[Group], "pa.Schema"]:
         except FileNotFoundError:
             raise InputError(f"{file}: no such file") from None
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{file}: not a readable Parquet file ({_line(error)}); get it again") from None
+            raise InputError(f"{file}: not a readable Parquet file ({prepared.first_line(error)}); get it again") from None
         if not schemas[-1].equals(schemas[0]):
             theirs = set(map(str, schemas[-1])) ^ set(map(str, schemas[0]))
             raise InputError(f"{file}: its columns are not those of {files[0].name}; they differ in {', '.join(sorted(theirs))}")
@@ -200,7 +200,7 @@ def _batches(group: Group, columns: list[str], rows: int) -> Iterator["pa.Record
         with parquet.ParquetFile(group.file, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True) as file:
             yield from file.iter_batches(batch_size=rows, row_groups=[group.number], columns=columns)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{group.file}: row group {group.number} cannot be decoded ({_line(error)})") from None
+        raise InputError(f"{group.file}: row group {group.number} cannot be decoded ({prepared.first_line(error)})") from None
 
 
 def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, corrupt: str) -> None:
@@ -222,7 +222,7 @@ def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, cor
             _begin(x_file, shape, columns.dtype)
             _begin(y_file, shape[:1], "float64")
             x_begin, y_begin = x_file.tell(), y_file.tell()
-            for number in prepared._progress(range(len(groups)), f"decoding {path.name}"):
+            for number in prepared.progress(range(len(groups)), f"decoding {path.name}"):
                 group = groups[number]
                 first = group.first
                 try:
@@ -285,7 +285,3 @@ def _decoded(batch: "pa.RecordBatch", columns: Columns) -> tuple[np.ndarray, np.
         values = values.fill_null(0)
     x[fits] = numbers(values, pa.uint8() if columns.dtype == "uint8" else pa.float32()).reshape(-1, columns.width)
     return x, y, strange
-
-
-def _line(error: Exception) -> str:
-    return prepared._first_line(error)

@@ -36,9 +36,9 @@ def splits_of_prepared(name: str, reading: Reading, hint: str = "") -> Splits:
     """Splits of a prepared data set in reading.data_dir, or where TensorFlow Datasets keeps them. hint: of its name."""
     reading.refuse(name, "task", "label", "groups", "order", "ignore")
     root = reading.data_dir or default_folder()
-    folder = _find(root, name)
+    folder = find(root, name)
     if folder is None:
-        raise InputError(_missing(name, reading.data_dir, root, hint))
+        raise InputError(missing(name, reading.data_dir, root, hint))
     arrays = _cached(name, folder, reading.image_size)
     classes = tuple(map(str, arrays["classes"]))
     data = {
@@ -59,7 +59,7 @@ def prepare(name: str, *, data_dir: str | Path | None = None, originals: str | P
     the network are missing, and says which files they are.
     """
     root = default_folder() if data_dir is None else Path(data_dir)
-    if (folder := _find(root, name)) is not None:
+    if (folder := find(root, name)) is not None:
         return folder
     if missing := [module for module in ("tensorflow", "importlib_resources") if importlib.util.find_spec(module) is None]:
         raise InputError(f"preparing {name} needs {' and '.join(missing)}, once: pip install {' '.join(missing)}. Reading it needs neither")
@@ -69,7 +69,7 @@ def prepare(name: str, *, data_dir: str | Path | None = None, originals: str | P
     try:
         builder = tfds.builder(name, data_dir=str(root), file_format="array_record")
     except Exception as error:  # whatever the code of that data set raises
-        raise InputError(f"{name} is no data set that TensorFlow Datasets can build: {_first_line(error)}") from None
+        raise InputError(f"{name} is no data set that TensorFlow Datasets can build: {first_line(error)}") from None
     urls = sorted(getattr(builder, "url_infos", None) or {})
     if originals is not None:
         given = Path(originals)
@@ -83,7 +83,7 @@ def prepare(name: str, *, data_dir: str | Path | None = None, originals: str | P
     try:
         builder.download_and_prepare(download_config=config)
     except Exception as error:
-        raise InputError(f"{name} could not be prepared: {type(error).__name__}: {_first_line(error)}") from None
+        raise InputError(f"{name} could not be prepared: {type(error).__name__}: {first_line(error)}") from None
     return Path(builder.data_dir)
 
 
@@ -92,7 +92,7 @@ def default_folder() -> Path:
     return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
-def _find(root: Path, name: str) -> Path | None:
+def find(root: Path, name: str) -> Path | None:
     """The folder of the newest version that is prepared: root/name[/config]/version, or root itself."""
     if not root.is_dir():
         return None
@@ -103,7 +103,7 @@ def _find(root: Path, name: str) -> Path | None:
     return max(folders, key=lambda path: [int(n) if n.isdigit() else -1 for n in path.name.split(".")], default=None)
 
 
-def _missing(name: str, given: Path | None, root: Path, hint: str) -> str:
+def missing(name: str, given: Path | None, root: Path, hint: str) -> str:
     files = ""
     if name == "mnist":
         files = (
@@ -139,14 +139,14 @@ def _decoded(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str,
     try:
         builder = tfds.builder_from_directory(str(folder))
         features = builder.info.features
-        image, label = _only(features, tfds.features.Image, name), _only(features, tfds.features.ClassLabel, name)
+        image, label = only(features, tfds.features.Image, name), only(features, tfds.features.ClassLabel, name)
         arrays: dict[str, np.ndarray] = {"classes": np.array(features[label].names)}
         for part in PARTS:
             if part not in builder.info.splits:
                 continue
             source: Any = builder.as_data_source(split=part, decoders={image: tfds.decode.SkipDecoding()})
             pixels, labels = [], []
-            for first in _progress(range(0, len(source), CHUNK), f"decoding {name} ({part})"):
+            for first in progress(range(0, len(source), CHUNK), f"decoding {name} ({part})"):
                 rows = range(first, min(first + CHUNK, len(source)))
                 examples = source.__getitems__(rows)
                 names = [f"{folder}: example {row} of {part}" for row in rows]
@@ -161,10 +161,10 @@ def _decoded(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str,
     except InputError:
         raise
     except Exception as error:  # TFDS and its readers raise whatever they like; from outside it is one thing
-        raise InputError(f"{folder}: cannot be read ({type(error).__name__}: {_first_line(error)}); prepare {name} again") from None
+        raise InputError(f"{folder}: cannot be read ({type(error).__name__}: {first_line(error)}); prepare {name} again") from None
 
 
-def _only(features: Any, kind: type, name: str) -> str:
+def only(features: Any, kind: type, name: str) -> str:
     """The one feature of this kind."""
     found = [key for key, feature in features.items() if isinstance(feature, kind)]
     if len(found) != 1:
@@ -189,7 +189,7 @@ def _check_network(name: str, urls: list[str]) -> None:
         ) from None
 
 
-def _progress(steps: Iterable[int], words: str) -> Iterable[int]:
+def progress(steps: Iterable[int], words: str) -> Iterable[int]:
     """The steps, shown as a bar where someone watches."""
     if not sys.stderr.isatty():
         return steps
@@ -199,5 +199,5 @@ def _progress(steps: Iterable[int], words: str) -> Iterable[int]:
     return track(list(steps), words, console=Console(stderr=True), transient=True)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), "no reason given")

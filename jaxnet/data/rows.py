@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import images, prepared
+from .npz import npy_header
 
 KINDS = (np.dtype(np.uint8), np.dtype(np.float32))
 
@@ -116,9 +117,7 @@ class _Array:
         weakref.finalize(self, os.close, self._file)
         try:
             with open(path, "rb") as file:
-                version = np.lib.format.read_magic(file)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                self.shape, fortran, self.dtype = read(file)
+                self.shape, fortran, self.dtype = npy_header(file)
                 self._begin = file.tell()
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a readable .npy file ({error}); write it again with numpy.save") from None
@@ -151,7 +150,7 @@ def records(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, 
     try:
         builder = tfds.builder_from_directory(str(folder))
         features = builder.info.features
-        image, label = (prepared._only(features, kind, name) for kind in (tfds.features.Image, tfds.features.ClassLabel))
+        image, label = (prepared.only(features, kind, name) for kind in (tfds.features.Image, tfds.features.ClassLabel))
         classes = tuple(map(str, features[label].names))
         height, width, channels = features[image].shape
         decoders: Any = {image: tfds.decode.SkipDecoding()}
@@ -160,7 +159,7 @@ def records(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, 
     except InputError:
         raise
     except Exception as error:  # TFDS and its readers raise whatever they like; from outside it is one thing
-        why = f"{type(error).__name__}: {prepared._first_line(error)}"
+        why = f"{type(error).__name__}: {prepared.first_line(error)}"
         raise InputError(f"{folder}: cannot be read ({why}); prepare {name} again") from None
     if size is None and None in (height, width):
         raise InputError(f"{folder}: its images may differ in size; scale all to one size, such as image_size=(64, 64)")
@@ -201,7 +200,7 @@ class Records:
             try:
                 x[place], y[place] = self._decoded(first + place)
             except Exception as error:  # whatever the reader, the parser and the decoder raise for a damaged record
-                bad[first + place] = f"{self.named(first + place, 'x')} cannot be decoded ({prepared._first_line(error)})"
+                bad[first + place] = f"{self.named(first + place, 'x')} cannot be decoded ({prepared.first_line(error)})"
         return bad
 
     def labels(self, first: int, count: int) -> np.ndarray:
@@ -212,7 +211,7 @@ class Records:
 
     def _decoded(self, row: int) -> tuple[np.ndarray, int]:
         (example,) = self.source.__getitems__([row])
-        pixels = images._open(example[self.image], "its image", self.size)
+        pixels = images.open_image(example[self.image], "its image", self.size)
         if pixels.ndim == 2 and len(self.shape) == 3:
             pixels = np.repeat(pixels[..., None], 3, -1)
         if pixels.shape != self.shape:

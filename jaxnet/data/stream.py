@@ -126,7 +126,7 @@ def stream(
     train = Stream(rows, np.sort(drawn), classes, corrupt=corrupt)
     size = min(len(train), SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape)))
     sample = _in_memory(train, train.at(rng.choice(len(train), size, replace=False)))
-    train = replace(train, white=checks._white(np.asarray(sample.x)))
+    train = replace(train, white=checks.white_of(np.asarray(sample.x)))
     held: dict[str, Dataset] = {}
     for part, count in wanted.items():
         if part in own:
@@ -165,8 +165,8 @@ def _source(path: str | Path, reading: Reading, corrupt: str) -> tuple[Rows, dic
         raise InputError(f"{path}: is no folder with x.npy and y.npy, nor Parquet; of TensorFlow Datasets give the name, and data_dir")
     reading.refuse(path, "label", "task")
     root = reading.data_dir or prepared.default_folder()
-    if (found := prepared._find(root, str(path))) is None:
-        raise InputError(prepared._missing(str(path), reading.data_dir, root, ""))
+    if (found := prepared.find(root, str(path))) is None:
+        raise InputError(prepared.missing(str(path), reading.data_dir, root, ""))
     parts: dict[str, Rows] = {**records(str(path), found, reading.image_size)}
     return parts.pop("train"), parts, [f"read from {found}"]
 
@@ -212,7 +212,7 @@ def _classes(rows: Rows, task: str | None, corrupt: str) -> tuple[tuple[str, ...
     most = len(names) if names is not None else MOST_CLASSES
     counts = np.zeros(most, np.int64)
     for _, labels in _labels(rows):
-        known = labels[(labels >= 0) & (labels < most) & (labels == np.floor(labels))]
+        known = labels[_numbered(labels, most)]
         counts += np.bincount(known.astype(np.int64), minlength=most)
     if names is None:
         counts = counts[: most if counts.all() else int(counts.argmin())]
@@ -222,7 +222,7 @@ def _classes(rows: Rows, task: str | None, corrupt: str) -> tuple[tuple[str, ...
     if counts.sum() < len(rows):
         example = ""
         for first, labels in _labels(rows):
-            odd = np.flatnonzero(np.isfinite(labels) & ~((labels >= 0) & (labels < number) & (labels == np.floor(labels))))
+            odd = np.flatnonzero(np.isfinite(labels) & ~_numbered(labels, number))
             if odd.size and not strange:
                 example = f"{rows.named(first + int(odd[0]), 'y')} has label {labels[odd[0]]:g}"
             strange += odd.size
@@ -236,6 +236,11 @@ def _classes(rows: Rows, task: str | None, corrupt: str) -> tuple[tuple[str, ...
         raise InputError(f"{rows.named(0, 'y')}: all labels are of one class; there is nothing to tell apart. Give at least two classes")
     why = "that was asked for" if task else f"the labels are {'texts' if rows.classes is not None else 'whole numbers'}"
     return names, counts, f"task: classification, since {why}" + (f"; {strange} rows have other labels" if strange else "")
+
+
+def _numbered(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Which labels are numbers of so many classes."""
+    return (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
 
 
 def _labels(rows: Rows) -> Iterator[tuple[int, np.ndarray]]:
@@ -393,7 +398,7 @@ def _unusable(stream: Stream, rows: np.ndarray, x: np.ndarray, labels: np.ndarra
     if stream.classes is None:
         wrong, what = ~(np.abs(labels) <= LARGEST), "which is no finite number"
     else:
-        wrong = ~((labels >= 0) & (labels < len(stream.classes)) & (labels == np.floor(labels)))
+        wrong = ~_numbered(labels, len(stream.classes))
         what = f"but classes are numbered 0 to {len(stream.classes) - 1}"
     for place in np.flatnonzero(wrong).tolist():
         found[int(rows[place])] = f"{stream.rows.named(int(rows[place]), 'y')} has label {labels[place]:g}, {what}"
