@@ -42,11 +42,11 @@ def plan_for_members(
     weighted: bool = False,
     implementation: str = "auto",
 ) -> tuple[Plan, str]:
-    """(the plan, and why) for members of one structure on these devices, by default all that JAX has.
+    """(the plan, and why) for members of one structure on these devices, by default all of this process.
 
     own_order: whether each member has minibatches of its own. weighted: whether its examples have weights.
     """
-    devices = jax.devices() if devices is None else devices
+    devices = jax.local_devices() if devices is None else devices
     state = jax.eval_shape(functools.partial(start, with_outputs(model, splits.train.outputs)), splits, _one(recipe), jax.random.key(0))
     kept = _bytes((state.params, state.opt_state))
     batch = min(recipe.batch_size, len(splits.train))

@@ -1,9 +1,11 @@
 """What of a population is trained: the newest part of each member in memory, and with a folder all of it on disk.
 
 A part is some members of one group after the same number of epochs. On disk each is a checkpoint of its own, written
-whole or not at all; a part is removed once newer ones hold all its members.
+whole or not at all; a part is removed once newer ones hold all its members. Of several processes each trains its share, and
+what they keep is exchanged before it is written, so that between two exchanges all ledgers are the same.
 """
 
+import json
 import shutil
 import threading
 import time
@@ -15,7 +17,9 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int
 
-from .checkpoint import read_part, write_part
+from .checkpoint import checksum, read_part, write_part
+from .errors import InputError
+from .processes import exchange, first, gather, several
 from .run import Row
 from .training import TrainState
 
@@ -63,20 +67,21 @@ def joined(parts: list[Part]) -> Part:
 class Ledger:
     """Keeps the newest part of each member that does not train, and writes it when it is time. Threads may share one."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None, shapes: Callable[[int, int, bool], tuple[TrainState, Row]]) -> None:
+        """shapes: of (state, history) of a group, a number of members, finished or not."""
+        self.folder, self._shapes = folder, shapes
+        self._fresh = list[Part]()
         self._held, self._written = dict[int, Part](), dict[int, Written]()
         self._lock, self._began, self._last, self._cost, self._next = threading.Lock(), time.monotonic(), time.monotonic(), 0.0, 0
 
-    def restore(self, shape: Callable[[int, int, bool], tuple[TrainState, Row]]) -> None:
-        """Takes what is on disk. shape: of (state, history) of a group, a number of members, finished or not."""
-        if self.folder is None or not self.folder.is_dir():
+    def restore(self) -> None:
+        """Takes what is on disk. Raises InputError where processes find different things there."""
+        if self.folder is None:
             return
-        for path in self.folder.glob("part-*.orbax-checkpoint-tmp*"):  # cut short by a kill
-            shutil.rmtree(path, ignore_errors=True)
+        of_no_use = list(self.folder.glob("part-*.orbax-checkpoint-tmp*"))  # cut short by a kill
         for path in sorted(self.folder.glob("part-????????"), reverse=True):
             self._next = max(self._next, int(path.name[-8:]) + 1)
-            given = read_part(path, lambda about: shape(about["group"], len(about["members"]), about["finished"]))
+            given = read_part(path, lambda about: self._shapes(about["group"], len(about["members"]), about["finished"]))
             if given is None:  # damaged: its members are in an older part, or begin again
                 continue
             (state, history), about = given
@@ -85,13 +90,19 @@ class Ledger:
             self._held |= dict.fromkeys(new, part)
             self._written |= dict.fromkeys(new, Written(path, part.epoch, part.finished))
             if not new:  # newer ones hold its members: a kill came before it was removed
-                shutil.rmtree(path, ignore_errors=True)
+                of_no_use.append(path)
+        found = np.array([(member, part.epoch, part.finished) for member, part in sorted(self._held.items())])
+        if len(set(gather(np.array([checksum((found, self._next))])).tolist())) > 1:
+            raise InputError(f"{self.folder}: the processes find different things there; give a folder that all of them see")
+        for path in of_no_use if first() else ():
+            shutil.rmtree(path, ignore_errors=True)
 
     def parts(self, *, finished: bool) -> list[Part]:
         """What is held of the finished, or of those that go on, each member once."""
         distinct = {id(part): part for part in list(self._held.values()) if part.finished == finished}.values()
         newest = [(part, np.array([self._held[int(member)] is part for member in part.members])) for part in distinct]
-        return [part if new.all() else part.take(new) for part, new in newest]
+        parts = [part if new.all() else part.take(new) for part, new in newest]
+        return sorted(parts, key=lambda part: (part.group, part.epoch, part.members[0]))
 
     def epochs(self) -> dict[int, tuple[int, bool]]:
         """How many epochs each member that is held has, and whether it is finished."""
@@ -104,39 +115,61 @@ class Ledger:
     def keep(self, part: Part) -> None:
         """Takes members that are trained to their end, or rest until others have come as far."""
         with self._lock:
-            self._held |= dict.fromkeys(map(int, part.members), part)
+            self._take(part)
+            self._fresh.append(part)
+
+    def share(self, *going_on: Part, asked: bool = False) -> tuple[list[Part], bool]:
+        """Exchanges what processes have kept since the last time: (the parts that go on, whether one was asked to stop), of all."""
+        with self._lock:
+            given = exchange(_packed(self._fresh, going_on, asked)) if several() else []
+            if not given:
+                self._fresh.clear()
+                return list(going_on), asked
+            going, any_asked = list[Part](), False
+            for fresh, going_on_there, asked_there in (_unpacked(each, self._shapes) for each in given):
+                for part in fresh:
+                    self._take(part)
+                going += going_on_there
+                any_asked |= asked_there
+            self._fresh.clear()
+            return going, any_asked
 
     def settle(self, goes_on: Bool[np.ndarray, " members"]) -> None:
         """Ends those of the resting that do not go on, and joins the others, so that they fill waves."""
         resting = self.parts(finished=False)
         for part in resting:
             if not (stays := goes_on[part.members]).all():
-                self.keep(part.take(~stays).end())
+                self._take(part.take(~stays).end())
         for part in _joined(self.parts(finished=False), lambda part: (part.group, part.epoch)):
-            self.keep(part)
+            self._take(part)
 
     def due(self) -> bool:
         """Whether it is time for a checkpoint."""
         now = time.monotonic()
         return self.folder is not None and now - self._last >= max(self._cost / SHARE, GROWTH * (now - self._began))
 
-    def save(self, going_on: Part | None) -> None:
-        """Writes what is new since the last time, and a part that goes on.
+    def save(self, *going_on: Part, asked: bool = False) -> bool:
+        """Writes what is new since the last time, and parts that go on; whether a process was asked to stop.
 
         Those that rest come first: whoever was stopped at a rung, the members that were ranked with it are on disk.
         """
+        began = time.monotonic()
+        going, any_asked = self.share(*going_on, asked=asked)
         if self.folder is None:
-            return
+            return any_asked
         with self._lock:
-            began = time.monotonic()
             for part in _joined(self._unsaved(finished=False), lambda part: (part.group, part.epoch)):
                 self._write(part)
             for part in _joined(self._unsaved(finished=True), lambda part: (part.group,)):
                 self._write(part)
-            if going_on is not None:
-                self._write(going_on)
+            for part in going:
+                self._write(part)
             self._last = time.monotonic()
             self._cost = self._last - began
+        return any_asked
+
+    def _take(self, part: Part) -> None:
+        self._held |= dict.fromkeys(map(int, part.members), part)
 
     def _unsaved(self, *, finished: bool) -> list[Part]:
         """What is held, and not on disk."""
@@ -157,7 +190,7 @@ class Ledger:
         self._next += 1
         older = {self._written[member].path for member in members if member in self._written}
         self._written |= dict.fromkeys(members, Written(path, part.epoch, part.finished))
-        for old in older - {there.path for there in self._written.values()}:
+        for old in older - {there.path for there in self._written.values()} if first() else ():
             shutil.rmtree(old, ignore_errors=True)
 
 
@@ -167,3 +200,28 @@ def _joined(parts: Iterable[Part], by: Callable[[Part], tuple[int, ...]]) -> lis
     for part in parts:
         alike.setdefault(by(part), []).append(part)
     return [joined(alike[key]) for key in sorted(alike)]
+
+
+def _packed(fresh: Iterable[Part], going_on: Iterable[Part], asked: bool) -> bytes:
+    """What a process tells the others, as bytes: a line of JSON, then the arrays of each part."""
+    parts = [(part, False) for part in fresh] + [(part, True) for part in going_on]
+    about = [[part.group, part.members.tolist(), part.epoch, part.finished, goes_on] for part, goes_on in parts]
+    arrays = [np.asarray(leaf).tobytes() for part, _ in parts for leaf in jax.tree.leaves((part.state, part.history))]
+    return b"".join([json.dumps([asked, about]).encode(), b"\n", *arrays])
+
+
+def _unpacked(given: bytes, shapes: Callable[[int, int, bool], tuple[TrainState, Row]]) -> tuple[list[Part], list[Part], bool]:
+    """What `_packed` was given."""
+    line, _, _ = given.partition(b"\n")
+    place, kept = len(line) + 1, tuple[list[Part], list[Part]](([], []))
+    asked, about = json.loads(line)
+    for group, members, epoch, finished, goes_on in about:
+        leaves, structure = jax.tree.flatten(shapes(group, len(members), finished))
+        arrays = list[np.ndarray]()
+        for leaf in leaves:
+            size = leaf.size * leaf.dtype.itemsize
+            arrays.append(np.frombuffer(given[place : place + size], leaf.dtype).reshape(leaf.shape))
+            place += size
+        state, history = jax.tree.unflatten(structure, arrays)
+        kept[goes_on].append(Part(group, np.array(members, int), epoch, finished, state, history))
+    return *kept, asked

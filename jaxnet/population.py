@@ -11,6 +11,7 @@ import functools
 import logging
 import math
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -39,7 +40,7 @@ from .ledger import Ledger, Part, joined
 from .losses import Loss
 from .models import Model, with_outputs
 from .predictions import keep_predictions
-from .processes import several
+from .processes import Calls, agreed, first, once, own
 from .recipe import Recipe, as_float32
 from .resampling import Samples
 from .run import Population, Row, Run, over
@@ -50,6 +51,7 @@ from .training import Sample, TrainState, admit, blank_row, epoch, finish, start
 CALL = 0.5  # seconds that a call should take: short enough to hear Ctrl-C, long enough to cost nothing
 OPTIONS = {"cpu": {"xla_backend_optimization_level": 1}}  # LLVM's: kernels as fast as of level 3, for 0.6 of the work to compile
 COMPILING, FAST = {"cpu": 2e11}, 2e13  # operations that a device does while a program is compiled: 100 billion a second on a CPU core
+LOOK = 0.02  # seconds between two looks at whether other processes wait for this one
 LOUD = 0.1  # share of diverged members above which that is said loudly
 
 logger = logging.getLogger("jaxnet")
@@ -135,37 +137,52 @@ def fit_population(
     out: a folder for checkpoints and predictions. If it holds an unfinished population of the same, that one is continued,
         on any number of devices; a finished one is read; of something else, InputError.
     watch: called with a Standing before training, after each call of a program and after each rung.
+    Of several processes, all call it with the same arguments, each trains a share of the members on its devices, and all return
+    the whole population; out is then a folder that all see.
     A member whose loss is no longer finite rests from its next epoch on, and is marked with the step (`diverged_at`); where more
     than a tenth of them diverge, the logger warns.
     Raises Interrupted where Ctrl-C or SIGTERM came, with all saved in out.
     """
-    if several():
-        raise InputError("populations do not train over several processes yet; start one process")
     job = _admit(model, splits, recipes, keys, order_key, resample, loss, halving)
     folder = None if out is None else Path(out).absolute()
     if folder is not None:
-        _claim(folder, job, splits)
-    ledger = Ledger(None if folder is None else folder / "state")
-    ledger.restore(functools.partial(_shapes, job))
+        once(functools.partial(_claim, folder, job, splits))
+    ledger = Ledger(None if folder is None else folder / "state", functools.partial(_shapes, job))
+    ledger.restore()
     epochs, reached = np.zeros(len(keys), int), np.zeros(len(keys), int)
     for group in job.groups:
         epochs[group.members] = group.recipe.epochs
     for member, (epoch_, ended) in ledger.epochs().items():
         reached[member] = epochs[member] if ended else epoch_
 
-    with signals(catch=folder is not None) as caught, log_to(folder) as log:
+    calls, saving = [Calls()], threading.Lock()
+    with signals(catch=folder is not None) as caught, log_to(folder if first() else None) as log:
 
         def say_how_far(stage: Stage, epoch_: int, number: int) -> None:
             if watch is not None:
                 share = stage.share(halving, epochs, reached)
                 watch(Standing(ledger.count(), len(keys), epoch_, job.groups[number].recipe.epochs, share))
 
-        def save(standing: Callable[[], Part] | None) -> None:
-            if folder is not None and (caught or ledger.due()):
-                ledger.save(None if standing is None else standing())
+        def save(*standing: Callable[[], Part], together: bool = False) -> None:
+            """A checkpoint, when it is time for one or a signal came. together: whether all processes are here."""
+            if folder is None:
+                return
+            with saving:
+                wanted = bool(caught) or (first() and ledger.due())
+                if together:
+                    (wanted,) = agreed(wanted)
+                else:
+                    if wanted:
+                        calls[0].ask()
+                    wanted = calls[0].called()
+                if not wanted:
+                    return
+                asked = ledger.save(*(each() for each in standing), asked=bool(caught))
                 log("checkpoint")
-                if caught:
-                    raise Interrupted(caught[0], f"with {ledger.count()} of {len(keys)} members trained", folder)
+                calls[0].answered()
+            if asked:
+                where = f"with {ledger.count()} of {len(keys)} members trained"
+                raise Interrupted(caught[0] if caught else signal.SIGTERM, where, folder)
 
         def between_calls(stage: Stage, standing: Part, fetch: Callable[[], Part]) -> None:
             """After each call of a wave: what is through is kept, what goes on is saved when it is time."""
@@ -174,27 +191,34 @@ def fit_population(
                 ledger.keep(fetch())
             reached[standing.members] = epochs[standing.members] if standing.finished else standing.epoch
             log(f"group {standing.group} members {standing.members[0]}-{standing.members[-1]} epoch {standing.epoch}")
-            save(None if through else fetch)
+            save(*(() if through else (fetch,)))
             say_how_far(stage, standing.epoch, standing.group)
 
-        def between_rungs(stage: Stage) -> Stage:
-            """After all members came to a rung: those that do not go on are finished."""
-            assert stage.until is not None
+        def between_stages(stage: Stage) -> Stage | None:
+            """After the members of this process came to a stage's end: with all of them, those that do not go on are finished."""
+            calls[0].idle()
+            while not calls[0].over():
+                save()
+                time.sleep(LOOK)
+            calls[0] = Calls()
+            ledger.share()
+            if stage.until is None:
+                return None
             after = _select(job, ledger, stage)
             words = f"after epoch {stage.until}, {after.running.sum()} of {stage.running.sum()} members go on"
             log(words)
             logger.info(words)
-            save(None)
-            for member, (_, ended) in ledger.epochs().items():
-                reached[member] = epochs[member] if ended else reached[member]
+            save(together=True)
+            for member, (epoch_, ended) in ledger.epochs().items():
+                reached[member] = epochs[member] if ended else epoch_
             say_how_far(after, stage.until, int(np.argmax([after.running[group.members].any() for group in job.groups])))
             return after
 
         furthest = max(ledger.parts(finished=False), key=lambda part: part.epoch, default=Part(0, np.zeros(0, int), 0, False, None, None))
-        first = Stage(0, 0, None if halving is None else halving.rungs[0], np.ones(len(keys), bool))
-        say_how_far(first, furthest.epoch, furthest.group)
-        _train(job, plan, ledger, first, between_calls, between_rungs)
-        ledger.save(None)
+        begin = Stage(0, 0, None if halving is None else halving.rungs[0], np.ones(len(keys), bool))
+        say_how_far(begin, furthest.epoch, furthest.group)
+        _train(job, plan, ledger, begin, between_calls, between_stages)
+        ledger.save()
     population = _population(job, ledger.parts(finished=True))
     if folder is not None:
         models = [group.model for group in job.groups]
@@ -212,17 +236,22 @@ def _train(
     ledger: Ledger,
     stage: Stage,
     between_calls: Callable[[Stage, Part, Callable[[], Part]], None],
-    between_rungs: Callable[[Stage], Stage],
+    between_stages: Callable[[Stage], Stage | None],
 ) -> None:
-    """Trains what the ledger does not have, from rung to rung."""
+    """Trains this process's share of what the ledger does not have, from rung to rung."""
     programs = dict[int, Program]()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            while True:
-                _train_stage(job, plan, ledger, stage, programs, functools.partial(between_calls, stage), pool)
-                if stage.until is None:
-                    return
-                stage = between_rungs(stage)
+            goes_on: Stage | None = stage
+            while goes_on is not None:
+                waiting = _waiting(job, ledger, goes_on)
+                mine = _dealt(waiting, *own())
+                elsewhere = np.zeros(len(job.keys), bool)
+                for parts, sign in ((waiting, True), (mine, False)):
+                    elsewhere[[member for each in parts.values() for part in each for member in part.members]] = sign
+                here = goes_on._replace(running=goes_on.running & ~elsewhere)
+                _train_stage(job, plan, mine, goes_on, programs, functools.partial(between_calls, here), pool)
+                goes_on = between_stages(goes_on)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -230,14 +259,13 @@ def _train(
 def _train_stage(
     job: Job,
     plan: Plan | None,
-    ledger: Ledger,
+    waiting: dict[int, list[Part]],
     stage: Stage,
     programs: dict[int, Program],
     between_calls: Callable[[Part, Callable[[], Part]], None],
     pool: ThreadPoolExecutor,
 ) -> None:
-    """Trains all members to the end of a stage: large groups over all devices, then small ones side by side on a device each."""
-    waiting = _waiting(job, ledger, stage)
+    """Trains members to the end of a stage: large groups over all devices, then small ones side by side on a device each."""
     lanes = dict[tuple[Any, ...], list[int]]()
     for number, parts in waiting.items():
         members = sum(len(part.members) for part in parts)
@@ -286,6 +314,23 @@ def _waiting(job: Job, ledger: Ledger, stage: Stage) -> dict[int, list[Part]]:
     return {number: parts for number, parts in waiting.items() if parts}
 
 
+def _dealt(waiting: dict[int, list[Part]], process: int, processes: int) -> dict[int, list[Part]]:
+    """What of it this process trains: an equal share of each group or, where it has not one for each device, all or nothing."""
+    dealt = dict[int, list[Part]]()
+    for number, parts in waiting.items():
+        members = sum(len(part.members) for part in parts)
+        if members < processes * jax.local_device_count():
+            mine = parts if number % processes == process else []
+        else:
+            begin, end = (members * (process + i) // processes for i in (0, 1))
+            starts = np.cumsum([0, *(len(part.members) for part in parts)])
+            cut = [(part, max(0, begin - start), end - start) for part, start in zip(parts, starts, strict=False)]
+            mine = [part.take(slice(first, last)) for part, first, last in cut if first < min(last, len(part.members))]
+        if mine:
+            dealt[number] = mine
+    return dealt
+
+
 def _select(job: Job, ledger: Ledger, stage: Stage) -> Stage:
     """Ranks all members at a rung, and ends those that do not go on: the stage after it."""
     assert job.halving is not None
@@ -313,7 +358,7 @@ def _choose(job: Job, number: int, plan: Plan | None, members: int) -> tuple[Pla
         own_order = job.order_key is None or (job.samples is not None and not weighted)
         plan, why = plan_for_members(group.model, job.splits, group.recipe, members, loss=job.loss, own_order=own_order, weighted=weighted)
     _check(plan)
-    devices = jax.devices()[: plan.devices]
+    devices = jax.local_devices()[: plan.devices]
     if members < len(devices):
         devices = [devices[number % len(devices)]]
     plan = replace(plan, devices=len(devices), chunk=_even(members, len(devices), plan.chunk))
@@ -582,8 +627,8 @@ def _words(plan: Plan, members: int, why: str) -> str:
 def _check(plan: Plan) -> None:
     if plan.chunk < 1:
         raise InputError(f"the plan has chunk {plan.chunk}; give at least 1 member")
-    if not 1 <= plan.devices <= len(jax.devices()):
-        raise InputError(f"the plan wants {plan.devices} devices, and JAX has {len(jax.devices())}; on a CPU call use_cpu_devices first")
+    if not 1 <= plan.devices <= (found := jax.local_device_count()):
+        raise InputError(f"the plan wants {plan.devices} devices, and JAX has {found}; on a CPU call use_cpu_devices first")
 
 
 def _admit(

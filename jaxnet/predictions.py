@@ -13,6 +13,7 @@ from .chunking import VMEM
 from .data import Splits, Standardisation
 from .devices import COPIED, SPLIT, Plan, device_mesh
 from .models import Model, with_outputs
+from .processes import first, gather, meet, once, own
 from .run import Population, Predictions
 from .spreading import spread
 from .training import in_blocks
@@ -23,28 +24,30 @@ def member_predictions(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(members, their log-probabilities (members, examples, classes) or values (members, examples)), float32, wave by wave.
 
-    models: one for each of population.runs.
+    models: one for each of population.runs. Of several processes each computes a share, and all yield everything.
     """
+    process, processes = own()
     for model, run, members in zip(models, population.runs, population.members, strict=True):
-        devices = jax.devices()[: min(len(members), len(jax.devices()) if plan is None else plan.devices)]
+        share = -(-len(members) // processes)
+        devices = jax.local_devices()[: min(share, jax.local_device_count() if plan is None else plan.devices)]
         chunk = _chunk(run.params) if plan is None else plan.chunk
-        size = len(devices) * min(chunk, -(-len(members) // len(devices)))
+        here = len(devices) * min(chunk, -(-share // len(devices)))
         mesh = device_mesh(devices)
         params, model_state = run.chosen
         standardisation = jax.tree.map(lambda leaf: leaf[0], run.standardisation)
         shared = jax.device_put((standardisation, x), NamedSharding(mesh, COPIED))
-        for first in range(0, len(members), size):
-            places = np.minimum(np.arange(first, first + size), len(members) - 1)
-            own = jax.tree.map(lambda leaf, p=places: leaf[p], (params, model_state))
+        for begin in range(0, len(members), here * processes):
+            places = np.minimum(begin + here * process + np.arange(here), len(members) - 1)
+            networks = jax.tree.map(lambda leaf, p=places: leaf[p], (params, model_state))
             outputs = _predict_wave(
                 shared,
-                jax.device_put(own, NamedSharding(mesh, SPLIT)),
+                jax.device_put(networks, NamedSharding(mesh, SPLIT)),
                 model=with_outputs(model, 1 if run.classes is None else len(run.classes)),
                 precision=run.recipe.precision,
                 mesh=mesh,
             )
-            real = slice(first, min(first + size, len(members)))
-            yield members[real], np.asarray(outputs)[: real.stop - first]
+            real = slice(begin, min(begin + here * processes, len(members)))
+            yield members[real], gather(np.asarray(outputs))[: real.stop - begin]
 
 
 def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, population: Population, plan: Plan | None) -> Predictions:
@@ -55,10 +58,12 @@ def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, popu
     outputs = () if splits.classes is None else (len(splits.classes),)
     kind = np.dtype(np.float32 if splits.classes is None else np.float16)  # values may be beyond what float16 holds
     shapes = {name: (count, len(x), *outputs) for name, x in parts.items()}
-    if not all(_is(folder / f"{name}.npy", shape, kind) for name, shape in shapes.items()):
-        folder.mkdir(parents=True, exist_ok=True)
-        open_ = functools.partial(np.lib.format.open_memmap, mode="w+", dtype=kind)
-        files = {name: open_(folder / f"{name}.npy.tmp", shape=shape) for name, shape in shapes.items()}
+    if once(lambda: not all(_is(folder / f"{name}.npy", shape, kind) for name, shape in shapes.items())):
+        files = dict[str, np.memmap]()
+        if first():
+            folder.mkdir(parents=True, exist_ok=True)
+            open_ = functools.partial(np.lib.format.open_memmap, mode="w+", dtype=kind)
+            files = {name: open_(folder / f"{name}.npy.tmp", shape=shape) for name, shape in shapes.items()}
         borders = np.cumsum([0, *(len(x) for x in parts.values())])
         for members, values in member_predictions(models, population, np.concatenate(list(parts.values())), plan):
             for (name, file), begin, end in zip(files.items(), borders, borders[1:], strict=False):
@@ -69,6 +74,7 @@ def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, popu
         for name, file in files.items():
             file.flush()
             (folder / f"{name}.npy.tmp").replace(folder / f"{name}.npy")
+        meet("predictions")
     maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in parts}
     return Predictions(maps.get("validation"), maps["test"], maps.get("unseen"))
 

@@ -5,6 +5,7 @@ A process that dies or cannot be reached any more is missed after SILENCE second
 """
 
 import atexit
+import itertools
 import json
 import os
 import signal
@@ -28,8 +29,10 @@ PATIENCE = 120  # seconds to wait for the others at the start
 GRACE = 20  # seconds that the others have to save, once one was asked to stop
 LOOK = 1.0  # seconds between two looks at who is there
 NAME, LEFT = "jaxnet/name", "jaxnet/left"  # in the runtime's key-value store, by process: who it is, and why it left
+CALLS = "jaxnet/calls"  # by number: what was said
 
 _leaving = threading.Event()
+_numbers = itertools.count()
 
 
 def join(coordinator: str | None = None, processes: int | None = None, process_id: int | None = None) -> bool:
@@ -88,6 +91,11 @@ def several() -> bool:
     return jax.distributed.is_initialized() and _state().num_processes > 1
 
 
+def own() -> tuple[int, int]:
+    """(the number of this process, how many there are)."""
+    return (_index(), _state().num_processes) if several() else (0, 1)
+
+
 def first() -> bool:
     """Whether this is process 0, which writes."""
     return not jax.distributed.is_initialized() or _index() == 0
@@ -103,11 +111,7 @@ def once(work: Callable[[], Any]) -> Any:
             told = json.dumps({"value": work()})
         except InputError as error:
             told = json.dumps({"error": str(error)})
-    length = int(gather(np.array([len(told.encode())]))[0])
-    text = np.zeros((1, length), np.uint8)
-    if first():
-        text[0] = np.frombuffer(told.encode(), np.uint8)
-    told = json.loads(gather(text)[0].tobytes())
+    told = json.loads(exchange(told.encode())[0])
     if "error" in told:
         raise InputError(told["error"])
     return told["value"]
@@ -124,6 +128,66 @@ def meet(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+class Calls:
+    """Calls to come together, which each process answers in its own time, so that none waits where there is nothing to do.
+
+    Any may `ask` for one, and the first process calls. Whoever sees that it is `called` comes, and says so with `answered`.
+    A process that has nothing to do any more is `idle`, and answers until it is `over`. All make them in the same order.
+    """
+
+    def __init__(self) -> None:
+        self._number, self._answers, self._here = next(_numbers), 0, set[str]()
+
+    def ask(self) -> None:
+        """Asks all to come together."""
+        self._say(f"ask-{self._answers}")
+
+    def called(self) -> bool:
+        """Whether all are called, and this one has not answered."""
+        said = self._said()
+        if first() and f"ask-{self._answers}" in said:
+            self._say(f"call-{self._answers}")
+            return True
+        return f"call-{self._answers}" in said
+
+    def answered(self) -> None:
+        """Says that this process came."""
+        self._answers += 1
+
+    def idle(self) -> None:
+        """Says that this process has nothing to do any more."""
+        self._say(f"idle-{own()[0]}")
+
+    def over(self) -> bool:
+        """Whether that is so of all; there is no call after."""
+        said = self._said()
+        if first() and all(f"idle-{i}" in said for i in range(own()[1])):
+            self._say("over")
+            return True
+        return "over" in said
+
+    def _say(self, what: str) -> None:
+        if several():
+            _client().key_value_set(f"{CALLS}/{self._number}/{what}", "", allow_overwrite=True)
+        else:
+            self._here.add(what)
+
+    def _said(self) -> set[str]:
+        if not several():
+            return self._here
+        return {key.rsplit("/", 1)[1] for key, _ in _client().key_value_dir_get(f"{CALLS}/{self._number}")}
+
+
+def exchange(given: bytes) -> list[bytes]:
+    """What each process gives, in order of processes."""
+    if not several():
+        return [given]
+    lengths = gather(np.array([len(given)]))
+    joined = gather(np.frombuffer(given, np.uint8)).tobytes()
+    borders = [0, *np.cumsum(lengths).tolist()]
+    return [joined[begin:end] for begin, end in itertools.pairwise(borders)]
 
 
 def gather(tree: PyTree) -> PyTree:

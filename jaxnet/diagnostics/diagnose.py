@@ -22,6 +22,7 @@ from ..models import Model, input_shape, with_outputs
 from ..objective import forward
 from ..population import Standing, fit_population
 from ..predictions import member_predictions
+from ..processes import once, own
 from ..recipe import Recipe
 from ..resampling import disjoint, partitions, together, whole
 from ..run import Population
@@ -130,7 +131,7 @@ def examine(
     repeats = min(MOST, max(LEAST, members // QUARTERS)) if n >= 2 * QUARTERS else 0
     smaller = curves.MEMBERS if n >= SMALLER[-1] * SMALLEST and splits.classes is not None else 0
     needs = Needs(members, repeats, repeats, smaller)
-    logger.info("%s", _cost(model, splits, recipe, needs, len(jax.devices()) if plan is None else plan.devices))
+    logger.info("%s", _cost(model, splits, recipe, needs, jax.local_device_count() if plan is None else plan.devices))
     train = functools.partial(_train, model, splits, recipe, key, loss=loss)
     if seconds is None:
         trained = [(needs, train(needs, plan=plan, out=out, watch=watch))]
@@ -224,13 +225,13 @@ def _within(
         if watch is not None:
             watch(standing)
 
-    pilot = Needs(min(needs.wholes, plan.devices * plan.chunk))
+    pilot = Needs(min(needs.wholes, plan.devices * plan.chunk * own()[1]))
     trained = [(pilot, train(pilot, watch=listen))]
     took = time.monotonic() - began
     (first, share), last = heard[min(1, len(heard) - 1)], heard[-1][0]  # the first call compiles
     each = (last - first) / (1 - share) / pilot.total if share < 1 else took / pilot.total
     compiling = max(0.0, took - each * pilot.total)
-    afford = int((SAFETY * (seconds - took) - compiling) / max(each, 1e-9))
+    afford = once(lambda: int((SAFETY * (seconds - took) - compiling) / max(each, 1e-9)))
     wholes = min(needs.wholes - pilot.wholes, max(0, afford))
     quarters = min(needs.quarters, max(0, afford - wholes) // QUARTERS)
     halves = min(needs.halves, max(0, afford - wholes - QUARTERS * quarters) // HALVES)
