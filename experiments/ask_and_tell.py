@@ -17,6 +17,7 @@ import numpy as np
 import tyro
 
 import jaxnet
+from jaxnet import processes
 from jaxnet.report import console
 
 
@@ -38,10 +39,16 @@ class Options:
     """trials it is asked for at once"""
     seed: int = 0
     """of training and search"""
+    coordinator: str | None = None
+    """where several processes run this: host:port of the first, or auto; each trains a share of every batch"""
+    processes: int | None = None
+    """with --coordinator: how many there are"""
+    process_id: int | None = None
+    """with --coordinator: which of them this is, from 0"""
 
 
 def main() -> int:
-    """Ask, train, tell; then the test error of the best."""
+    """The search, by one process or several."""
     options = tyro.cli(Options, description=__doc__)
     try:
         import optuna
@@ -49,13 +56,23 @@ def main() -> int:
         console.error("this example needs the package optuna: pip install optuna")
         return 2
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    jaxnet.use_cpu_devices()
     logging.getLogger("jaxnet").addHandler(console.Spoken())
     try:
-        splits = jaxnet.load(options.dataset, data_dir=options.data_dir)
+        with processes.joined(options.coordinator, options.processes, options.process_id):
+            search(options)
     except jaxnet.InputError as error:
         console.error(str(error))
         return 2
+    return 0
+
+
+def search(options: Options) -> None:
+    """Asks, trains, tells; then says the test error of the best."""
+    import optuna
+
+    jaxnet.use_cpu_devices()
+    processes.meet("begin")
+    splits = jaxnet.load(options.dataset, data_dir=options.data_dir)
     model, keys = jaxnet.mlp(options.hidden), jax.random.split(jax.random.key(options.seed), options.batch)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=options.seed, constant_liar=True, multivariate=False))
     best = None
@@ -84,7 +101,6 @@ def main() -> int:
     assert best is not None
     test = jaxnet.evaluate(model, best[1], splits.test)
     console.say(f"{study.best_params}: test error {test.error}; chosen by validation loss among {options.rounds * options.batch}")
-    return 0
 
 
 if __name__ == "__main__":

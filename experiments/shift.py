@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 
 from experiments import BEGAN
-from jaxnet import folder
+from jaxnet import folder, processes
 from jaxnet.checkpoint import restore
 from jaxnet.data import Dataset, Splits, load
 from jaxnet.data.corruption import corrupt, knock_out
@@ -117,7 +117,8 @@ def work(setup: Setup) -> dict[str, Any]:
         run = train(setup.model, splits, setup.recipe, jax.random.key(options.seed), out=setup.out, watch=watch)
     held = held_out(splits, run)
     outputs = np.asarray(predict(setup.model, run, held.x))
-    write_npz(setup.out / REFERENCE, {"log_probabilities": outputs, "labels": np.asarray(held.y)})
+    if processes.first():
+        write_npz(setup.out / REFERENCE, {"log_probabilities": outputs, "labels": np.asarray(held.y)})
     order = np.random.default_rng([options.seed, *b"halves"]).permutation(len(splits.test))
     known = np.concatenate([order[: len(order) // 2], np.arange(len(splits.test), len(held))])
     reference, rest = _rows(held, known), _rows(splits.test, order[len(order) // 2 :])

@@ -14,6 +14,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from .errors import InputError
 from .keys import with_keys, words
+from .processes import neighbours
 
 SPLIT, COPIED = PartitionSpec("member"), PartitionSpec()  # of arrays with a leading axis of members, and of what all share
 
@@ -158,5 +159,6 @@ def use_cpu_devices(count: int | None = None) -> None:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores there are for this process: its share of those that it may use."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, found // neighbours())

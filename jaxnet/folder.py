@@ -1,6 +1,7 @@
 """The folder of a run: found or begun, and written so that a kill at any moment leaves it whole.
 
 run.json says what the run is, from its first moment; result.json comes last, so where it is the run is finished.
+Of several processes the first writes.
 """
 
 import itertools
@@ -16,6 +17,7 @@ import numpy as np
 
 from .checkpoint import differences
 from .errors import InputError
+from .processes import first, once
 
 RUNS = Path("runs")
 
@@ -25,6 +27,11 @@ def begin(experiment: str, settings: dict[str, Any], out: Path | None, *, resume
 
     Raises InputError where the folder holds something else, or anything at all and `resume` was not asked for.
     """
+    out, found = once(lambda: [str(each) for each in _begin(experiment, settings, out, resume)])
+    return Path(out), found
+
+
+def _begin(experiment: str, settings: dict[str, Any], out: Path | None, resume: bool) -> tuple[Path, str]:
     about = {"experiment": experiment, **plain(settings)}
     found = "nothing to resume: starting fresh" if resume else ""
     if out is None and resume:
@@ -60,6 +67,8 @@ def result(out: Path) -> dict[str, Any] | None:
 
 def write_text(path: Path, text: str) -> None:
     """The whole text or, after a kill, what was there before."""
+    if not first():
+        return
     unfinished = path.with_name(path.name + ".tmp")
     with open(unfinished, "w", encoding="utf-8", newline="") as file:
         file.write(text)

@@ -17,7 +17,7 @@ STRUCTURE = ("model", "hidden", "channels", "kernel", "stride", "padding", "acti
 READING = ("data_dir", "validation", "test", "task", "label", "groups", "order", "ignore", "image_size")  # as `load` has them
 WHOLE = ("epochs", "batch_size", "patience")
 LOGARITHMIC = ("learning_rate", "weight_decay", "l1", "clip")  # what a range of runs over, if not said
-PLACES = ("out", "resume", "platform", "data_dir", "cache")  # where a run happens, not what it is
+PLACES = ("out", "resume", "platform", "data_dir", "cache", "coordinator", "processes", "process_id")  # where a run happens, not what it is
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,12 @@ class Options:
     """folder to write; by default runs/NAME-<time>"""
     resume: bool = False
     """continue the run in --out, or else the newest unfinished one"""
+    coordinator: str | None = None
+    """where several processes run the same command: host:port of the first, or auto as on a TPU pod; Slurm and Open MPI need none"""
+    processes: int | None = None
+    """with --coordinator: how many there are"""
+    process_id: int | None = None
+    """with --coordinator: which of them this is, from 0"""
 
 
 @dataclass(frozen=True)

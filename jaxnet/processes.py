@@ -5,6 +5,7 @@ A process that dies or cannot be reached any more is missed after SILENCE second
 """
 
 import atexit
+import ctypes
 import itertools
 import json
 import os
@@ -15,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import Any
 
 import jax
@@ -29,10 +30,12 @@ PATIENCE = 120  # seconds to wait for the others at the start
 GRACE = 20  # seconds that the others have to save, once one was asked to stop
 LOOK = 1.0  # seconds between two looks at who is there
 NAME, LEFT = "jaxnet/name", "jaxnet/left"  # in the runtime's key-value store, by process: who it is, and why it left
+PLACE = "jaxnet/place"  # host and cores that it may use
 CALLS = "jaxnet/calls"  # by number: what was said
 
 _leaving = threading.Event()
 _numbers = itertools.count()
+_names = dict[int, str]()
 
 
 def join(coordinator: str | None = None, processes: int | None = None, process_id: int | None = None) -> bool:
@@ -50,16 +53,19 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
         raise InputError(f"process {process_id} of {processes} at {coordinator}: give --processes, and --process-id from 0 to one less")
     jax.config.update("jax_enable_recoverability", True)  # else the runtime aborts all processes where one is lost
     try:
-        with _without("experimental recoverable task feature"):
+        with _without("experimental recoverable task feature", 2):
             jax.distributed.initialize(**given, initialization_timeout=PATIENCE, heartbeat_timeout_seconds=SILENCE)
     except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(
             f"the other processes were not found ({str(error).splitlines()[0]}); "
             "give --coordinator HOST:PORT --processes N --process-id I, the same but for the last to each"
         ) from None
+    _client().key_value_set(f"{PLACE}/{_index()}", f"{socket.gethostname()} {_cores()}")
     _client().key_value_set(f"{NAME}/{_index()}", f"{socket.gethostname()}, pid {os.getpid()}")
     _leaving.clear()
     atexit.register(_at_exit)
+    if _index() > 0 and os.name == "posix":
+        ctypes.CDLL(None).signal(signal.SIGABRT, _on_abort)
     threading.Thread(target=_watch, name="jaxnet-watch", daemon=True).start()
     return True
 
@@ -84,6 +90,38 @@ def leave(reason: str | None = None, *, asked: bool = False) -> None:
         waiting.start()
         waiting.join(until - time.monotonic())
     jax.distributed.shutdown()
+
+
+@contextmanager
+def joined(coordinator: str | None = None, processes: int | None = None, process_id: int | None = None) -> Iterator[None]:
+    """What is done together with the other processes, if there are any: `join`, and in the end `leave`.
+
+    All but the first say nothing on standard output. An InputError or Ctrl-C ends it for all.
+    """
+    if not join(coordinator, processes, process_id):
+        yield
+        return
+    with ExitStack() as until_the_end:
+        if not first():
+            until_the_end.enter_context(redirect_stdout(until_the_end.enter_context(open(os.devnull, "w"))))
+        try:
+            yield
+        except InputError as error:
+            leave(str(error))
+            raise
+        except KeyboardInterrupt as stop:
+            leave(str(stop) or "Ctrl-C", asked=True)
+            raise
+        leave()
+
+
+def neighbours() -> int:
+    """How many of the processes may use the same cores of the same machine, this one included."""
+    if not several():
+        return 1
+    wait = PATIENCE * 1000
+    places = [_client().blocking_key_value_get(f"{PLACE}/{i}", wait) for i in range(own()[1])]
+    return places.count(places[_index()])
 
 
 def several() -> bool:
@@ -127,7 +165,8 @@ def meet(name: str) -> None:
     if several():
         from jax.experimental import multihost_utils
 
-        multihost_utils.sync_global_devices(name)
+        with _without("[Gloo]", 1):  # which on a CPU says that it connects
+            multihost_utils.sync_global_devices(name)
 
 
 class Calls:
@@ -223,10 +262,10 @@ def _at_exit() -> None:
 def _watch() -> None:
     """Looks again and again who is there, and stops this process where another is missing."""
     client, count, me = _client(), _state().num_processes, _index()
-    names, told = dict[int, str](), False
+    told = False
     while not _leaving.wait(LOOK):
         for key, name in client.key_value_dir_get(NAME):
-            names[int(key.rsplit("/", 1)[1])] = name
+            _names[int(key.rsplit("/", 1)[1])] = name
         for key, value in client.key_value_dir_get(LEFT):
             (asked, reason), who = json.loads(value), int(key.rsplit("/", 1)[1])
             if asked and not told:
@@ -235,9 +274,9 @@ def _watch() -> None:
                 _leaving.wait(GRACE)
             if not _leaving.is_set():
                 jax.distributed.shutdown()
-            _stop(me, f"process {who} of {count} ({names.get(who, 'unknown')}) stopped: {reason}")
+            _stop(me, f"process {who} of {count} ({_names.get(who, 'unknown')}) stopped: {reason}")
         live = client.get_live_nodes(list(range(count)))
-        lost = [f"process {who} of {count} ({names.get(who, 'unknown')})" for who in range(count) if who not in live]
+        lost = [f"process {who} of {count} ({_names.get(who, 'unknown')})" for who in range(count) if who not in live]
         if lost and not client.key_value_dir_get(LEFT):
             _stop(me, f"{' and '.join(lost)} died, or cannot be reached for {SILENCE} s")
 
@@ -245,11 +284,18 @@ def _watch() -> None:
 def _stop(me: int, why: str) -> None:
     if _leaving.is_set():
         return
-    print(
-        f"process {me} stops: {why}. What was saved is kept: continue with --resume, with as many processes as there are", file=sys.stderr
-    )
-    sys.stderr.flush()
+    words = f"process {me} stops: {why}. What was saved is kept: continue with --resume, with as many processes as there are\n"
+    os.write(2, words.encode())
+    if me == 0:
+        time.sleep(3 * LOOK)  # the others see the same, and without the first one they could not say it
     os._exit(1)  # the main thread may wait for the lost one for ever
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_int)
+def _on_abort(_: int) -> None:
+    """The runtime's C++ aborts a process as soon as it has lost the first one; no Python is asked before."""
+    name = _names.get(0, "unknown")
+    _stop(_index(), f"JAX's runtime aborts, most likely since process 0 of {own()[1]} ({name}) died, or cannot be reached")
 
 
 def _alone() -> None:
@@ -269,18 +315,26 @@ def _announced() -> bool:
 
 
 @contextmanager
-def _without(words: str) -> Iterator[None]:
-    """Standard error without the lines of the runtime's C++ that hold these words."""
+def _without(words: str, to: int) -> Iterator[None]:
+    """Standard output or error, by its number, without the lines of C++ that hold these words."""
     with tempfile.TemporaryFile() as kept:
-        before = os.dup(2)
-        os.dup2(kept.fileno(), 2)
+        (sys.stdout, sys.stderr)[to - 1].flush()
+        before = os.dup(to)
+        os.dup2(kept.fileno(), to)
         try:
             yield
         finally:
-            os.dup2(before, 2)
+            (sys.stdout, sys.stderr)[to - 1].flush()
+            os.dup2(before, to)
             os.close(before)
             kept.seek(0)
-            sys.stderr.write("".join(line for line in kept.read().decode(errors="replace").splitlines(True) if words not in line))
+            for line in kept.read().splitlines(True):
+                if words.encode() not in line:
+                    os.write(to, line)
+
+
+def _cores() -> str:
+    return ",".join(map(str, sorted(os.sched_getaffinity(0)))) if hasattr(os, "sched_getaffinity") else "all"
 
 
 def _state() -> Any:

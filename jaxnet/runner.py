@@ -29,7 +29,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float, Int
 
-from . import folder
+from . import folder, processes
 from .checkpoint import describe_recipe, restore, save
 from .clock import Clock
 from .data import Splits, checks, class_weights, load, overlaps, prepare
@@ -113,14 +113,15 @@ def main(
             if isinstance(defaults, Mapping):
                 defaults, arguments = _preset(defaults, arguments)
             options = tyro.cli(type(defaults), args=arguments, default=defaults, prog=name, description=description)
-            setup = set_up(experiment, options, clock)
-            if setup is not None:
-                try:
-                    (work or train_one)(setup)
-                except InputError:
-                    folder.abandon(setup.out)
-                    raise
-                console.say(f"written to {setup.out}")
+            with processes.joined(options.coordinator, options.processes, options.process_id):
+                setup = set_up(experiment, options, clock)
+                if setup is not None:
+                    try:
+                        (work or train_one)(setup)
+                    except InputError:
+                        folder.abandon(setup.out)
+                        raise
+                    console.say(f"written to {setup.out}")
     except InputError as error:
         console.error(str(error))
         return 2
@@ -153,7 +154,7 @@ def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
     out, found = folder.begin(experiment, settings, options.out, resume=options.resume)
     if found:
         console.say(found)
-    if finished := folder.result(out):
+    if finished := processes.once(lambda: folder.result(out)):
         console.say(f"finished already: {finished['verdict']}")
         return None
     console.data(splits)
@@ -170,12 +171,20 @@ def train_one(setup: Setup) -> dict[str, Any]:
         return train_members(setup, setup.options)
     options, splits, model, recipe = setup.options, setup.splits, setup.model, setup.recipe
     plan = Plan()
+    batch, count = min(options.batch_size, len(splits.train)), processes.own()[1]
+    together = count if options.normalisation != "batch" and batch % count == 0 else 1
     if options.model == "cnn" and options.normalisation != "batch":
-        plan = plan_for_images(min(options.batch_size, len(splits.train)))
+        plan = plan_for_images(batch // together)
     if plan.splits_batches:
         console.say(
             f"each batch is split over {plan.devices} CPU devices, {plan.micro_batch or 'all'} examples at a time, to fit their caches"
         )
+    plan = replace(plan, processes=together)
+    if together > 1:
+        console.say(f"each batch is split over {count} processes")
+    elif count > 1:
+        why = "it needs each whole" if batch % count == 0 else f"{count} do not divide it"
+        console.say(f"beware: batches of {batch} are not split over processes, since {why}: each computes the same")
 
     # Compiling needs no interpreter, so what comes later is imported, and compiled in its turn, meanwhile. Not by a daemon: one
     # that compiles while the interpreter ends, after Ctrl-C, aborts the process.
@@ -312,9 +321,12 @@ def write(
     from .report import figures
     from .report.page import page
 
-    if (out / "params").exists():  # of a run that was stopped while it wrote
+    if processes.first() and (out / "params").exists():  # of a run that was stopped while it wrote
         shutil.rmtree(out / "params")
+    processes.meet("params")
     save(run, out / "params")
+    if not processes.first():
+        return
     folder.write_text(out / "history.csv", history_csv(run))
     figures.curves(run.history, out / "figures/curves.png", best_epoch=None if run.best is None else int(run.best.epoch))
     if run.recipe.augmentation is not None and splits.train.white is not None:
@@ -405,6 +417,7 @@ def _prepare(options: Options) -> None:
             enable_cache()
         except InputError as error:
             console.say(f"compiled programs are not kept: {error}")
+    processes.meet("begin")
 
 
 def _prepare_what_follows(model: Model, splits: Splits, recipe: Recipe) -> None:

@@ -19,6 +19,7 @@ from ..data.augmentation import augment
 from ..diagnostics import Decomposition, Diagnosis, Estimate
 from ..diagnostics.curves import FARTHEST
 from ..diagnostics.learning_curve import LearningCurve
+from ..processes import first
 from ..run import Row
 
 TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"  # of Okabe & Ito 2008: told apart with any colour vision
@@ -324,6 +325,8 @@ def _plain(axes: Axes, x: str, y: str) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
+    if not first():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class name may be in any script
