@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ from jaxtyping import PyTree
 from .errors import InputError
 
 SILENCE = 20  # seconds without a heartbeat after which a process counts as lost
-PATIENCE = 120  # seconds to wait for the others at the start
+PATIENCE = 50  # seconds to wait for the others at the start
 GRACE = 20  # seconds that the others have to save, once one was asked to stop
 LOOK = 1.0  # seconds between two looks at who is there
 NAME, LEFT = "jaxnet/name", "jaxnet/left"  # in the runtime's key-value store, by process: who it is, and why it left
@@ -36,6 +36,7 @@ CALLS = "jaxnet/calls"  # by number: what was said
 _leaving = threading.Event()
 _numbers = itertools.count()
 _names = dict[int, str]()
+_errors = 2  # where standard error is, while something else stands in for it
 
 
 def join(coordinator: str | None = None, processes: int | None = None, process_id: int | None = None) -> bool:
@@ -52,6 +53,8 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
     if coordinator not in (None, "auto") and (processes is None or process_id is None or not 0 <= process_id < processes):
         raise InputError(f"process {process_id} of {processes} at {coordinator}: give --processes, and --process-id from 0 to one less")
     jax.config.update("jax_enable_recoverability", True)  # else the runtime aborts all processes where one is lost
+    if os.name == "posix":
+        ctypes.CDLL(None).signal(signal.SIGABRT, _on_abort)
     try:
         with _without("experimental recoverable task feature", 2):
             jax.distributed.initialize(**given, initialization_timeout=PATIENCE, heartbeat_timeout_seconds=SILENCE)
@@ -64,8 +67,6 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
     _client().key_value_set(f"{NAME}/{_index()}", f"{socket.gethostname()}, pid {os.getpid()}")
     _leaving.clear()
     atexit.register(_at_exit)
-    if _index() > 0 and os.name == "posix":
-        ctypes.CDLL(None).signal(signal.SIGABRT, _on_abort)
     threading.Thread(target=_watch, name="jaxnet-watch", daemon=True).start()
     return True
 
@@ -96,23 +97,22 @@ def leave(reason: str | None = None, *, asked: bool = False) -> None:
 def joined(coordinator: str | None = None, processes: int | None = None, process_id: int | None = None) -> Iterator[None]:
     """What is done together with the other processes, if there are any: `join`, and in the end `leave`.
 
-    All but the first say nothing on standard output. An InputError or Ctrl-C ends it for all.
+    All but the first say nothing on standard output any more. An InputError or Ctrl-C ends it for all.
     """
     if not join(coordinator, processes, process_id):
         yield
         return
-    with ExitStack() as until_the_end:
-        if not first():
-            until_the_end.enter_context(redirect_stdout(until_the_end.enter_context(open(os.devnull, "w"))))
-        try:
-            yield
-        except InputError as error:
-            leave(str(error))
-            raise
-        except KeyboardInterrupt as stop:
-            leave(str(stop) or "Ctrl-C", asked=True)
-            raise
-        leave()
+    if not first():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the script
+    try:
+        yield
+    except InputError as error:
+        leave(str(error))
+        raise
+    except KeyboardInterrupt as stop:
+        leave(str(stop) or "Ctrl-C", asked=True)
+        raise
+    leave()
 
 
 def neighbours() -> int:
@@ -253,9 +253,11 @@ def _at_exit() -> None:
     """Whoever ends without `leave` tells the others, unless the reason is that one of them is lost: then that is said first."""
     if _leaving.is_set():
         return
-    error = getattr(sys, "last_value", None)
-    if isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error):  # which JAX passes on as it comes
-        _leaving.wait(SILENCE + 10 * LOOK)  # the watch stops the process
+    error = cause = getattr(sys, "last_value", None)
+    while cause is not None:
+        if isinstance(cause, jax.errors.JaxRuntimeError) or "Gloo" in str(cause):  # which JAX passes on as it comes
+            _leaving.wait(SILENCE + 10 * LOOK)  # the watch stops the process
+        cause = cause.__cause__ or cause.__context__
     leave("its script ended" if error is None else f"{type(error).__name__}: {error}".splitlines()[0])
 
 
@@ -293,9 +295,14 @@ def _stop(me: int, why: str) -> None:
 
 @ctypes.CFUNCTYPE(None, ctypes.c_int)
 def _on_abort(_: int) -> None:
-    """The runtime's C++ aborts a process as soon as it has lost the first one; no Python is asked before."""
-    name = _names.get(0, "unknown")
-    _stop(_index(), f"JAX's runtime aborts, most likely since process 0 of {own()[1]} ({name}) died, or cannot be reached")
+    """The runtime's C++ aborts a process that does not find the others, or loses the first one; no Python is asked before."""
+    if _state().client is None or not _names:
+        words = f"error: the other processes were not found in {PATIENCE} s; start all of them, with the same --coordinator and --processes"
+        os.write(_errors, f"{words}\n".encode())
+        os._exit(2)
+    if _index() > 0:
+        name = _names.get(0, "unknown")
+        _stop(_index(), f"JAX's runtime aborts, most likely since process 0 of {own()[1]} ({name}) died, or cannot be reached")
 
 
 def _alone() -> None:
@@ -317,18 +324,21 @@ def _announced() -> bool:
 @contextmanager
 def _without(words: str, to: int) -> Iterator[None]:
     """Standard output or error, by its number, without the lines of C++ that hold these words."""
+    global _errors
     with tempfile.TemporaryFile() as kept:
         (sys.stdout, sys.stderr)[to - 1].flush()
         before = os.dup(to)
         os.dup2(kept.fileno(), to)
+        if to == 2:
+            _errors = before
         try:
             yield
         finally:
             (sys.stdout, sys.stderr)[to - 1].flush()
             os.dup2(before, to)
+            _errors = 2
             os.close(before)
-            kept.seek(0)
-            for line in kept.read().splitlines(True):
+            for line in os.pread(kept.fileno(), 1 << 20, 0).splitlines(True):
                 if words.encode() not in line:
                     os.write(to, line)
 

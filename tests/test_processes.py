@@ -1,5 +1,6 @@
 """Several processes on this machine, by JAX's own runtime over loopback."""
 
+import json
 import os
 import signal
 import socket
@@ -8,10 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+from jaxnet import restore
 from jaxnet.errors import InputError
+from jaxnet.ledger import Part
+from jaxnet.population import _dealt
 from jaxnet.processes import join
 
 WORK = """
@@ -42,6 +47,30 @@ assert processes.agreed(process == count - 1, False) == [True, False]
 processes.leave()
 """
 
+POPULATION = """
+import sys, jax, numpy as np, jaxnet
+from jaxnet import processes
+process, count, port, out, pause = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], float(sys.argv[5])
+jaxnet.use_cpu_devices(1 if count > 1 else None)
+if count > 1:
+    assert processes.join(f"127.0.0.1:{port}", count, process)
+import time
+from jaxnet import population
+population.CALL = 0.0  # an epoch a call
+splits = jaxnet.load("digits")
+recipe = jaxnet.Recipe(epochs=8, batch_size=64, learning_rate=np.geomspace(1e-4, 1e-2, 9).astype(np.float32), dropout=0.1)
+models = [jaxnet.mlp((16,))] * 6 + [jaxnet.mlp((8, 8))] * 2 + [jaxnet.linear()]
+def watch(standing):
+    time.sleep(pause)
+    if standing.epoch:
+        print("epoch", standing.epoch, flush=True)
+keys, halving = jax.random.split(jax.random.key(0), 9), jaxnet.Halving((2, 5), keep=1 / 2)
+population = jaxnet.fit_population(models, splits, recipe, keys, halving=halving, out=out + "/run", watch=watch)
+leaves = [leaf for run in population.runs for leaf in jax.tree.leaves((run.params, run.best))]
+np.savez(out + f"/result{'' if process == 0 else process}.npz", *leaves, epochs=population.epochs, test=population.predictions.test)
+processes.leave()
+"""
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -49,12 +78,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def begin(count: int, out: Path, pause: float = 0.0) -> list[subprocess.Popen]:
+def begin(count: int, out: Path, pause: float = 0.0, work: str = WORK) -> list[subprocess.Popen]:
     port, environment = str(free_port()), os.environ | {"JAX_PLATFORMS": "cpu"}
     out.mkdir(exist_ok=True)
     return [
         subprocess.Popen(
-            [sys.executable, "-c", WORK, str(i), str(count), port, str(out), str(pause)],
+            [sys.executable, "-c", work, str(i), str(count), port, str(out), str(pause)],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for i in range(count)
@@ -69,8 +98,8 @@ def end(workers: list[subprocess.Popen]) -> None:
         assert "recoverable" not in said
 
 
-def numbers(out: Path) -> dict[str, np.ndarray]:
-    with np.load(out / "result.npz") as file:
+def numbers(out: Path, process: str = "") -> dict[str, np.ndarray]:
+    with np.load(out / f"result{process}.npz") as file:
         return dict(file)
 
 
@@ -112,6 +141,97 @@ def test_the_others_name_a_lost_process_and_fewer_go_on(how, alone, tmp_path):
     end(begin(1, tmp_path))
     assert numbers(tmp_path)["began"] >= 1
     assert_same(numbers(tmp_path), alone)
+
+
+@pytest.fixture(scope="module")
+def population_alone(tmp_path_factory) -> dict[str, np.ndarray]:
+    out = tmp_path_factory.mktemp("population")
+    end(begin(1, out, work=POPULATION))
+    found = numbers(out)
+    assert sorted(found["epochs"].tolist()) == [2, 2, 2, 2, 5, 5, 8, 8, 8]
+    return found
+
+
+def assert_same_population(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    """Up to rounding; predictions are kept as float16."""
+    np.testing.assert_array_equal(found["epochs"], wanted["epochs"])
+    np.testing.assert_allclose(found["test"].astype(float), wanted["test"].astype(float), rtol=2e-3, atol=1e-4)
+    for name in wanted.keys() - {"epochs", "test"}:
+        np.testing.assert_allclose(found[name], wanted[name], rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_members_over_processes_are_the_same_population(count, population_alone, tmp_path):
+    """Of three structures, with rungs in between; of 4 processes some have no member after the first one."""
+    end(begin(count, tmp_path, work=POPULATION))
+    for process in ("", *map(str, range(1, count))):
+        assert_same_population(numbers(tmp_path, process), population_alone)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_population_that_lost_a_process_goes_on_with_one(lost, population_alone, tmp_path):
+    workers = begin(2, tmp_path, pause=0.5, work=POPULATION)
+    for line in workers[1 - lost].stdout:
+        if line.startswith("epoch 3"):
+            break
+    workers[lost].kill()
+    began = time.monotonic()
+    _, said = workers[1 - lost].communicate(timeout=60)
+    assert time.monotonic() - began < 60
+    assert workers[1 - lost].returncode == 1, said
+    assert f"process {lost} of 2 ({socket.gethostname()}, pid {workers[lost].pid}) died, or cannot be reached" in said
+    assert list((tmp_path / "run/state").glob("part-????????"))
+    workers[lost].communicate()
+    end(begin(1, tmp_path, work=POPULATION))
+    assert_same_population(numbers(tmp_path), population_alone)
+
+
+def script(out: Path, *arguments: str, count: int) -> list[subprocess.Popen]:
+    """The same command, by so many processes."""
+    port, command = free_port(), [sys.executable, "-m", "experiments.train", "--no-cache", *arguments, "--out", str(out)]
+    return [
+        subprocess.Popen(
+            [*command, *(("--coordinator", f"127.0.0.1:{port}", "--processes", str(count), "--process-id", str(i)) * (count > 1))],
+            env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "error"}, cwd=Path(__file__).parent.parent,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def test_a_script_by_two_processes_stopped_and_continued_by_one(tmp_path):
+    """The first one writes and speaks; Ctrl-C of the other stops both, with everything saved."""
+    options = ("--epochs", "400", "--hidden", "16")
+    workers = script(tmp_path / "run", *options, count=2)
+    log = tmp_path / "run/log.txt"
+    while not log.exists() or "epoch 3\n" not in log.read_text():
+        assert workers[0].poll() is None, workers[0].communicate()
+        time.sleep(0.05)
+    workers[1].send_signal(signal.SIGINT)
+    (said, wrong), (nothing, _) = (worker.communicate(timeout=60) for worker in workers)
+    assert {worker.returncode for worker in workers} <= {128 + signal.SIGINT, 128 + signal.SIGTERM}, said + wrong
+    assert nothing == ""
+    assert "each batch is split over 2 processes" in said
+    assert "Gloo" not in said
+    assert "continue with the same options, --resume" in said
+    for out, more in ((tmp_path / "run", ["--resume"]), (tmp_path / "alone", [])):
+        (worker,) = script(out, *options, *more, count=1)
+        end([worker])
+    assert json.loads((tmp_path / "run/result.json").read_text())["resumed"]["from_epoch"] >= 3
+    pairs = zip(*(jax.tree.leaves(restore(tmp_path / name / "params").params) for name in ("run", "alone")), strict=True)
+    assert max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs) < 1e-3
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+def test_members_are_dealt_once_and_evenly(processes):
+    parts = [Part(0, np.array([4, 2]), 3, False, None, None), Part(0, np.arange(10, 33), 0, False, None, None)]
+    few = [Part(1, np.array([7]), 0, False, None, None)]
+    dealt = [_dealt({0: parts, 1: few}, i, processes) for i in range(processes)]
+    counts = [sum(len(part.members) for part in each.get(0, [])) for each in dealt]
+    assert max(counts) - min(counts) <= 1
+    for number, of in ((0, parts), (1, few)):
+        members = [m for each in dealt for part in each.get(number, []) for m in part.members]
+        assert members == [m for part in of for m in part.members]
 
 
 def test_a_process_that_fails_tells_the_others(tmp_path):
