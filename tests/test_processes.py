@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -184,6 +185,58 @@ def test_a_population_that_lost_a_process_goes_on_with_one(lost, population_alon
     workers[lost].communicate()
     end(begin(1, tmp_path, work=POPULATION))
     assert_same_population(numbers(tmp_path), population_alone)
+
+
+@pytest.fixture
+def two_hosts(tmp_path):
+    """Commands that run something on each of two hosts, and one that cuts the wire between them: network namespaces."""
+    if os.name != "posix" or os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "mount"))):
+        pytest.skip("network namespaces need Linux's ip, and root")
+    names = [f"j{os.getpid()}{which}" for which in "ab"]  # of the namespaces, and of their ends of the wire
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n10.9.0.1 hosta\n10.9.0.2 hostb\n")
+
+    def ip(*words: str) -> int:
+        return subprocess.run(["ip", *words], capture_output=True, check=False).returncode
+
+    try:
+        if any(ip("netns", "add", name) for name in names) or ip("link", "add", names[0], "type", "veth", "peer", "name", names[1]):
+            pytest.skip("network namespaces cannot be made here")
+        for i, name in enumerate(names):
+            ip("link", "set", name, "netns", name)
+            ip("-n", name, "addr", "add", f"10.9.0.{i + 1}/24", "dev", name)
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "link", "set", name, "up")
+        inside = 'mount --bind "$0" /etc/hosts; hostname "$1"; shift; exec "$@"'
+        yield (
+            [["ip", "netns", "exec", n, "unshare", "-u", "sh", "-c", inside, str(hosts), f"host{n[-1]}"] for n in names],
+            ["ip", "-n", names[0], "link", "set", names[0], "down"],
+        )
+    finally:
+        for name in names:
+            ip("netns", "del", name)
+
+
+def test_a_cut_wire_stops_both_ends_and_each_names_the_other(two_hosts, tmp_path):
+    on, cut = two_hosts
+    workers = [
+        subprocess.Popen(
+            [*on[i], sys.executable, "-c", WORK.replace("127.0.0.1", "10.9.0.1"), str(i), "2", "4567", str(tmp_path), "0.5"],
+            env=os.environ | {"JAX_PLATFORMS": "cpu"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    for line in workers[0].stdout:
+        if line.startswith("epoch 2"):
+            break
+    subprocess.run(cut, check=True)
+    began = time.monotonic()
+    said = [worker.communicate(timeout=60)[1] for worker in workers]
+    assert time.monotonic() - began < 60
+    assert [worker.returncode for worker in workers] == [1, 1], said
+    for i, host in enumerate("ab"):
+        assert f"process {i} of 2 (host{host}, pid " in said[1 - i]
+        assert "died, or cannot be reached" in said[1 - i]
 
 
 def script(out: Path, *arguments: str, count: int) -> list[subprocess.Popen]:
