@@ -65,6 +65,62 @@ kernels = text.count('custom_call_target="tpu_custom_call"')
 print(json.dumps({"devices": plan.devices, "chunk": plan.chunk, "why": why, "loops": loops, "moved": moved, "kernels": kernels}))
 """
 
+PARTS = """
+import collections, json, re
+from dataclasses import replace
+import jax, jax.numpy as jnp, numpy as np
+from jax.experimental import topologies
+from jax.sharding import NamedSharding, PartitionSpec
+import jaxnet
+from jaxnet import Plan
+from jaxnet.data import Standardisation
+from jaxnet.devices import device_mesh
+from jaxnet.models import with_outputs
+from jaxnet.training import Place, admit, epoch, start, steps
+
+# Of those in two halves, the first: the second ends in -done.
+MOVES = r" (all-reduce|all-gather|all-to-all|ragged-all-to-all|collective-[a-z]+|reduce-scatter|send|recv)(-start)?\\("
+chips = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices
+Plan.mesh = property(lambda plan: device_mesh(chips, plan.parts))  # of chips that JAX does not have
+plan = Plan(devices=4, implementation="xla")
+
+def part(n):
+    x = np.zeros((n, 28, 28), np.uint8)
+    x[0] = 255
+    return jaxnet.Dataset(x, np.arange(n, dtype=np.int32) % 10, tuple("0123456789"), 255.0)
+
+def on_chips(tree, *axes):
+    sharding = NamedSharding(plan.mesh, PartitionSpec(*axes))
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype, sharding=sharding), tree)
+
+def an_epoch(splits, recipe, state):
+    return epoch(model, splits, recipe, state, plan=plan)
+
+def a_part(splits, recipe, state, rows, first, real):
+    return steps(model, splits, recipe, state, rows, plan=plan, place=Place(first, 16, real))
+
+splits = jaxnet.Splits(part(2000), part(256), part(16), Standardisation.of(part(16)))  # 15 batches, and 80 examples more
+for name, model in {"mlp": jaxnet.mlp((128, 64)), "cnn": jaxnet.cnn((8,), (16,))}.items():
+    model = with_outputs(model, 10)
+    recipe = jaxnet.Recipe(epochs=3, batch_size=128, optimizer="adam", dropout=0.1, clip=1.0, patience=2)
+    seen, recipe, _ = admit(splits, recipe, jax.random.key(0), None, None, None)
+    state = on_chips(jax.eval_shape(lambda: start(model, seen, recipe, jax.random.key(0))))
+    given = on_chips(seen), on_chips(recipe), state
+    programs = {"an epoch": jax.jit(an_epoch, donate_argnames="state").lower(*given)}
+    own = replace(given[0], train=on_chips(seen.train, "batch"))
+    rows, first, real = np.zeros((8, 128), np.int32), np.int32(0), np.zeros((8, 128), bool)
+    rows, real = (on_chips(each, None, "batch") for each in (rows, real))
+    programs["a part of one"] = jax.jit(a_part, donate_argnames="state").lower(own, *given[1:], rows, on_chips(first), real)
+    for which, program in programs.items():
+        text = program.compile().as_text()
+        bodies, found, computation = set(re.findall(r"body=%?([\\w.-]+)", text)), collections.Counter(), None
+        for line in text.splitlines():
+            if head := re.match(r"(?:ENTRY )?%?([\\w.-]+) .*-> .*{$", line):
+                computation = head[1]
+            for word, _ in re.findall(MOVES, line):
+                found[word + " in a loop" * (computation in bodies)] += 1
+        print(json.dumps([name, which, found]), flush=True)
+"""
 
 KERNELS = """
 import json, sys
@@ -173,6 +229,15 @@ def test_the_state_of_a_chunk_stays_on_the_chip(topology, devices):
     assert found["chunk"] == 54  # 70 MiB, less the examples, of 1,312,636 bytes each
     assert [18, 18] in found["loops"]
     assert found["moved"] == []
+
+
+def test_devices_that_share_batches_exchange_gradients_alone():
+    """Once a step, all arrays in one message; of a part of an epoch also once how many rows of each batch are real."""
+    programs = run(PARTS)
+    assert len(programs) == 4
+    for name, which, found in programs:
+        wanted = {"all-reduce in a loop": 1} | ({"all-reduce": 1} if which == "a part of one" else {})
+        assert found == wanted, (name, which)
 
 
 def test_twice_the_chunk_does_not_fit_the_chip():
