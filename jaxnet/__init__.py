@@ -12,6 +12,7 @@ from .data import folds as folds
 from .data import load as load
 from .data import prepare as prepare
 from .data import split as split
+from .data import stream as stream
 from .devices import Plan as Plan
 from .devices import enable_cache as enable_cache
 from .devices import use_cpu_devices as use_cpu_devices

@@ -5,6 +5,8 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,18 +15,21 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from .checkpoint import checksum, describe_recipe, restore_progress, save_progress
-from .data import Splits
+from .data import Dataset, Splits, Stream
+from .data.streaming import sample as some_of
 from .devices import Plan
-from .implementations import choose
+from .errors import InputError
 from .losses import Loss
 from .models import Model, with_outputs
+from .parts import Within, in_memory, on_disk
 from .processes import agreed, first, meet
 from .recipe import Recipe
 from .run import Row, Run, over
 from .stopping import Interrupted, log_to, signals
-from .training import ALL_AT_ONCE, Extras, Pair, TrainState, admit, blank_row, epoch, finish, start
+from .training import ALL_AT_ONCE, Extras, Pair, TrainState, admit, blank_row, finish, start, streams
 
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
+KNOWN_BY = 100  # rows of a training set on disk by which it is told from another
 
 
 class Progress(NamedTuple):
@@ -32,6 +37,14 @@ class Progress(NamedTuple):
 
     state: TrainState
     history: Row
+
+
+class ProgressWithin(NamedTuple):
+    """The same within an epoch over a training set on disk."""
+
+    state: TrainState
+    history: Row
+    within: Within
 
 
 def train(
@@ -49,7 +62,7 @@ def train(
     params: PyTree | None = None,
     plan: Plan = ALL_AT_ONCE,
 ) -> Run:
-    """What `fit` computes, an epoch at a time.
+    """What `fit` computes, an epoch at a time; also of a training set that stays on disk, as `jaxnet.stream` gives it.
 
     out: a folder for checkpoints (in out/state, about a tenth of the time goes into them) and a log (out/log.txt).
         If it holds an unfinished training of the same, that one is continued; of something else, InputError
@@ -57,52 +70,87 @@ def train(
     watch: called with the number of epochs done and the last Row, after each and once before the first.
     The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with the state saved in out.
     Of several processes all read what is in out, which must be a folder that all see, and the first writes.
+    From disk an epoch comes in chunks, with checkpoints between them too. There are no weights and no sample then; a row that
+    cannot be used raises InputError with the state saved in out, or is left out and counted, as `jaxnet.stream` was told.
     """
+    given = splits.train
+    if isinstance(given, Stream):
+        if weights is not None or sample is not None:
+            raise InputError("weights and sample need the training set in memory, and this one stays on disk; leave them out")
+        splits = replace(splits, train=given.empty)
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
     model = with_outputs(model, splits.train.outputs)
-    plan = choose(plan, model, seen, recipe, loss=loss, weighted=weights is not None)
+    if isinstance(given, Stream):
+        epochs = on_disk(model, loss, plan, given, seen, recipe, streams(key, order_key)[1])
+    else:
+        epochs = in_memory(model, loss, plan, seen, recipe, extras)
     begin = functools.partial(_start, model, seen, recipe, key, extras.order_key, params)
-    progress, about = None, {}
+    plan, about, progress = epochs.plan, dict[str, Any](), None
     folder = None if out is None else Path(out).absolute()
     with ThreadPoolExecutor(1) as pool:
         # Two programs, two cores. The epoch is compiled for the shapes to come; the call in the loop then finds it.
         begun = pool.submit(begin)
         shape = jax.eval_shape(begin)
-        seen, extras = plan.place((seen, extras))
         placed = shape
         if plan.parts > 1:
             placed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=plan.sharding), shape)
-        _epoch.lower(model, loss, plan, seen, recipe, placed, extras).compile()
+        epochs.compile(placed)
+        nothing = blank_row(splits, recipe.epochs), epochs.within
         if folder is not None:
-            about = _identity(model, splits, recipe, key, extras, params, loss)
-            progress = restore_progress(folder / "state", Progress(shape, blank_row(splits, recipe.epochs)), about)
+            about = _identity(model, _data(given, splits), recipe, key, extras, params, loss)
+            progress = restore_progress(folder / "state", _progress(shape, *nothing), about)
             meet("restored")  # before the first one writes again
-        state, history = progress or Progress(begun.result(), blank_row(splits, recipe.epochs))
-    state, history = plan.place(state), jax.tree.map(np.array, history)
-    done, spent, began = int(state.epoch), 0.0, time.monotonic()
-    with signals(catch=folder is not None) as caught, log_to(folder if first() else None) as log:
-        log(f"begin at {done}")
+        fresh = progress is None
+        progress = progress or _progress(begun.result(), *nothing)
+    state, history = plan.place(progress.state), jax.tree.map(np.array, progress.history)
+    within: Any = plan.place(progress.within) if isinstance(progress, ProgressWithin) else None
+    done, part = int(state.epoch), 0 if within is None else int(within.chunks)
+    spent, began, saved = 0.0, time.monotonic(), None if fresh else done * epochs.parts + part
+    with (
+        signals(catch=folder is not None) as caught,
+        log_to(folder if first() else None) as log,
+        closing(epochs.reach(state, within, log)) as parts,
+    ):
+
+        def save() -> None:
+            nonlocal spent, saved
+            assert folder is not None
+            if saved == (number := done * epochs.parts + part):
+                return
+            jax.block_until_ready(state)  # what this waits for is no time of the checkpoint's
+            clock = time.monotonic()
+            save_progress(folder / "state", number, _progress(plan.fetch(state), history, plan.fetch(within)), about)
+            spent, saved = spent + time.monotonic() - clock, number
+            log(f"checkpoint {number}")
+
+        log(f"begin at {done}" + (f", part {part}" if part else ""))
         if watch is not None:
             watch(done, jax.tree.map(lambda column: column[done - 1], history))
-        while not _over(recipe, state, done):
-            state, row = _epoch(model, loss, plan, seen, recipe, state, extras)
-            for column, value in zip(jax.tree.leaves(history), jax.tree.leaves(row), strict=True):
-                column[done] = value
-            done += 1
-            log(f"epoch {done}")
-            if watch is not None:
-                watch(done, row)
-            last = _over(recipe, state, done)
+        last = _over(recipe, state, done)
+        while not last:
+            try:
+                state, within, row = next(parts)
+            except InputError:  # a row that cannot be used
+                if folder is not None:
+                    save()
+                raise
+            part += 1
+            if row is not None:
+                for column, value in zip(jax.tree.leaves(history), jax.tree.leaves(row), strict=True):
+                    column[done] = value
+                done, part = done + 1, 0
+                log(f"epoch {done}")
+                if watch is not None:
+                    watch(done, row)
+                last = _over(recipe, state, done)
             if folder is not None:
                 due, asked = last or spent <= CHECKPOINT_SHARE * (time.monotonic() - began), bool(caught)
                 due, asked = agreed(due, asked)
                 if due or asked:
-                    clock = time.monotonic()
-                    save_progress(folder / "state", done, Progress(plan.fetch(state), history), about)
-                    spent += time.monotonic() - clock
-                    log(f"checkpoint {done}")
+                    save()
                 if asked:
-                    raise Interrupted(caught[0] if caught else signal.SIGTERM, f"after epoch {done}", folder)
+                    where = f"after part {part} of epoch {done + 1}" if part else f"after epoch {done}"
+                    raise Interrupted(caught[0] if caught else signal.SIGTERM, where, folder)
     state = plan.fetch(state)
     return finish(model, splits, recipe, state, jax.device_put(history))
 
@@ -112,11 +160,8 @@ def _start(model: Model, splits: Splits, recipe: Recipe, key: Array, order_key: 
     return start(model, splits, recipe, key, order_key=order_key, params=params)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loss", "plan"), donate_argnames="state")
-def _epoch(
-    model: Model, loss: Loss | None, plan: Plan, splits: Splits, recipe: Recipe, state: TrainState, extras: Extras
-) -> tuple[TrainState, Row]:
-    return epoch(model, splits, recipe, state, weights=extras.weights, sample=extras.sample, loss=loss, plan=plan)
+def _progress(state: TrainState, history: Row, within: Within | None) -> Progress | ProgressWithin:
+    return Progress(state, history) if within is None else ProgressWithin(state, history, within)
 
 
 def _over(recipe: Recipe, state: TrainState, done: int) -> bool:
@@ -126,14 +171,24 @@ def _over(recipe: Recipe, state: TrainState, done: int) -> bool:
 
 
 def _identity(
-    model: Model, splits: Splits, recipe: Recipe, key: Array, extras: Extras, params: PyTree | None, loss: Loss | None
+    model: Model, data: dict[str, Any], recipe: Recipe, key: Array, extras: Extras, params: PyTree | None, loss: Loss | None
 ) -> dict[str, Any]:
     """What a training is of, since it can be continued only by the same. Functions are known by their names alone."""
     return {
         "model": model.name,
-        "data": {"name": splits.name, "examples": len(splits.train), "checksum": checksum((splits.train, splits.validation))},
+        "data": data,
         "recipe": describe_recipe(recipe),
         "key": checksum(key),
         "loss": None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
         "weights, sample, order key or params": checksum((extras, params)),
     }
+
+
+def _data(train: Dataset | Stream, splits: Splits) -> dict[str, Any]:
+    """What tells data from others. Not what is done with rows that cannot be used: who was stopped by one may go on without it."""
+    about = {"name": splits.name, "examples": len(train)}
+    if not isinstance(train, Stream):
+        return about | {"checksum": checksum((train, splits.validation))}
+    some = some_of(replace(train, corrupt="skip"), np.random.default_rng(0), KNOWN_BY)
+    kind = {"rows": len(train.rows), "shape": list(train.shape), "dtype": str(train.dtype), "held out": checksum(train.held_out)}
+    return about | kind | {"checksum": checksum((some, splits.validation, splits.standardisation))}

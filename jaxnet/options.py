@@ -15,9 +15,11 @@ from .space import Axis, Linear, Log
 STEPS, PASSES = 150, 10  # at least, of a training whose number of epochs is not given
 STRUCTURE = ("model", "hidden", "channels", "kernel", "stride", "padding", "activation", "normalisation")  # of the network
 READING = ("data_dir", "validation", "test", "task", "label", "groups", "order", "ignore", "image_size")  # as `load` has them
+IN_MEMORY = ("groups", "order", "ignore", "balance", "members")  # options of a training set that is read whole
 WHOLE = ("epochs", "batch_size", "patience")
 LOGARITHMIC = ("learning_rate", "weight_decay", "l1", "clip")  # what a range of runs over, if not said
-PLACES = ("out", "resume", "platform", "data_dir", "cache", "coordinator", "processes", "process_id")  # where a run happens, not what it is
+# Where a run happens, not what it is; who was stopped by a row that cannot be used may go on without it.
+PLACES = ("out", "resume", "platform", "data_dir", "cache", "coordinator", "processes", "process_id", "corrupt")
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,10 @@ class TrainOptions(Options):
 
     members: int = 1
     """networks, to diagnose the recipe: as many on the whole training set, and others on parts of it"""
+    stream: bool = False
+    """leave the training set on disk: a folder with x.npy and y.npy, Parquet, or a data set of TensorFlow Datasets"""
+    corrupt: Literal["stop", "skip"] = "stop"
+    """what to do at rows on disk that cannot be used: stop, and continue with --resume, or leave them out"""
 
 
 @dataclass(frozen=True)

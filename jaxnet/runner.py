@@ -32,9 +32,10 @@ from jaxtyping import Float, Int
 from . import folder, processes
 from .checkpoint import describe_recipe, restore, save
 from .clock import Clock
-from .data import Splits, checks, class_weights, load, overlaps, prepare
+from .data import Splits, Stream, checks, class_weights, load, overlaps, prepare, stream
 from .data.images import read_examples
 from .data.overlap import Overlap
+from .data.streaming import layout, sample
 from .data.table import SUFFIXES, encode, read_table
 from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_platform
 from .diagnostics import Finding
@@ -45,6 +46,7 @@ from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_lad
 from .loop import train
 from .models import Model, describe
 from .options import (
+    IN_MEMORY,
     PLACES,
     READING,
     STRUCTURE,
@@ -68,7 +70,10 @@ HARDEST = 50  # examples that result.json lists
 
 
 class Setup(NamedTuple):
-    """What an experiment begins with. layers: as `describe` gives them. shared: examples in two parts."""
+    """What an experiment begins with. layers: as `describe` gives them. shared: examples in two parts.
+
+    stream: the training set, where it stays on disk; some of its rows stand for it in splits.
+    """
 
     experiment: str
     options: Options
@@ -79,6 +84,7 @@ class Setup(NamedTuple):
     shared: tuple[Overlap, ...]
     out: Path
     clock: Clock
+    stream: Stream | None = None
 
 
 def main(
@@ -144,9 +150,8 @@ def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
     if options.epochs is not None:
         check(build_recipe(options))  # what cannot be meant is said before the data are read
     with clock.part("data"):
-        reading = {name: getattr(options, name) for name in READING}
-        splits = load(options.dataset, **reading, seed=options.split_seed)
-    options = with_epochs(options, len(splits.train))
+        splits, on_disk = read(options)
+    options = with_epochs(options, len(splits.train if on_disk is None else on_disk))
     recipe = build_recipe(options)
     check(recipe, has_validation=len(splits.validation) > 0)
     layers = describe(model, splits)
@@ -162,7 +167,22 @@ def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
     for overlap in shared:
         console.say(f"beware: {overlap}, so what is measured on it is not of unseen examples")
     console.layers(model.name, layers)
-    return Setup(experiment, options, splits, model, recipe, layers, shared, out, clock)
+    return Setup(experiment, options, splits, model, recipe, layers, shared, out, clock, on_disk)
+
+
+def read(options: Options) -> tuple[Splits, Stream | None]:
+    """(the data in memory, the training set where it stays on disk): random rows of it stand for it in memory then."""
+    reading = {name: getattr(options, name) for name in READING}
+    if not (isinstance(options, TrainOptions) and options.stream):
+        return load(options.dataset, **reading, seed=options.split_seed), None
+    if asked := [name for name in IN_MEMORY if getattr(options, name) != getattr(TrainOptions(), name)]:
+        raise InputError(f"--stream leaves the training set on disk, and --{asked[0]} needs all of it in memory; leave one of them out")
+    reading = {name: value for name, value in reading.items() if name not in IN_MEMORY}
+    splits = stream(options.dataset, **reading, corrupt=options.corrupt, seed=options.split_seed)
+    whole: Any = splits.train
+    some = sample(whole, np.random.default_rng(options.split_seed))
+    note = f"{len(some):,} random training rows stand for all {len(whole):,} where the training set is judged or drawn"
+    return replace(splits, train=some, notes=(*splits.notes, note)), whole
 
 
 def train_one(setup: Setup) -> dict[str, Any]:
@@ -170,11 +190,15 @@ def train_one(setup: Setup) -> dict[str, Any]:
     if isinstance(setup.options, TrainOptions) and setup.options.members > 1:
         return train_members(setup, setup.options)
     options, splits, model, recipe = setup.options, setup.splits, setup.model, setup.recipe
-    plan = Plan()
-    batch, count = min(options.batch_size, len(splits.train)), processes.own()[1]
-    together = count if options.normalisation != "batch" and batch % count == 0 else 1
+    plan, given = Plan(), splits
+    if setup.stream is not None:
+        given = replace(splits, train=setup.stream)  # pyrefly: ignore[bad-argument-type]
+    batch, count = min(options.batch_size, len(given.train)), processes.own()[1]
+    divided = batch if setup.stream is None else layout(setup.stream, options.batch_size).shards  # what devices and processes divide
+    together = count if options.normalisation != "batch" and divided % count == 0 else 1
     if options.model == "cnn" and options.normalisation != "batch":
         plan = plan_for_images(batch // together)
+        plan = plan if divided // together % plan.devices == 0 else Plan()
     if plan.splits_batches:
         console.say(
             f"each batch is split over {plan.devices} CPU devices, {plan.micro_batch or 'all'} examples at a time, to fit their caches"
@@ -183,7 +207,7 @@ def train_one(setup: Setup) -> dict[str, Any]:
     if together > 1:
         console.say(f"each batch is split over {count} processes")
     elif count > 1:
-        why = "it needs each whole" if batch % count == 0 else f"{count} do not divide it"
+        why = "it needs each whole" if divided % count == 0 else f"{count} do not divide {divided}"
         console.say(f"beware: batches of {batch} are not split over processes, since {why}: each computes the same")
 
     # Compiling needs no interpreter, so what comes later is imported, and compiled in its turn, meanwhile. Not by a daemon: one
@@ -198,7 +222,7 @@ def train_one(setup: Setup) -> dict[str, Any]:
             first.append(epochs)
             show(epochs, row)
 
-        run = train(model, splits, recipe, jax.random.key(options.seed), out=setup.out, weights=weights, watch=watch, plan=plan)
+        run = train(model, given, recipe, jax.random.key(options.seed), out=setup.out, weights=weights, watch=watch, plan=plan)
     ahead.join()
     return report(setup, model, run, {"resumed": {"from_epoch": first[0]}})
 

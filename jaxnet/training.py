@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 
@@ -241,8 +242,9 @@ def steps(
         x = splits.train.x.reshape(len(splits.train), -1)
         gradient = functools.partial(_gradient, model, splits, x, recipe, loss, weights, real, batch, plan)
         sizes = None if real is None else real.sum(1)
-        if sizes is not None and plan.parts > 1:
-            sizes = jax.lax.psum(sizes, "batch")
+        if sizes is not None:
+            sizes = jax.lax.psum(sizes, "batch") if plan.parts > 1 else sizes
+            sizes = jnp.maximum(sizes, 1)  # a batch in which nothing counts has gradient 0
 
         def step(state: TrainState, each: tuple[Array, Array]) -> tuple[TrainState, Array]:
             i, rows = each
@@ -376,8 +378,17 @@ def _gradient(
     each = (begin + jnp.arange(share // part) * part, rows.reshape(-1, part), None if given is None else given.reshape(-1, part))
     (gradient, sums), _ = jax.lax.scan(add, zeros, each)
     if plan.parts > 1:
-        gradient, sums = jax.lax.psum((gradient, sums), "batch")
+        gradient, sums = _over_devices(plan, (gradient, sums))
     return gradient, sums, state.model_state
+
+
+def _over_devices(plan: Plan, parts: PyTree) -> PyTree:
+    """The sum over the devices that share a batch, as one message."""
+    if plan.mesh.devices.flat[0].platform != "cpu":
+        return jax.lax.psum(parts, "batch")  # XLA makes it one
+    # Of XLA on CPUs each array is a message: a step of 64-128-64-10 over two processes took 3.8 ms, and takes 1.7.
+    flat, apart = ravel_pytree(parts)
+    return apart(jax.lax.psum(flat, "batch"))
 
 
 def look(model: Model, splits: Splits, recipe: Recipe, state: TrainState, row: Row, *, loss: Loss | None = None) -> tuple[TrainState, Row]:
@@ -448,9 +459,10 @@ def admit(
     splits: Splits, recipe: Recipe, key: Array, order_key: Array | None, weights: Array | np.ndarray | None, sample: Pair | None
 ) -> tuple[Splits, Recipe, Extras]:
     """The door of fit and train: arguments checked where they are concrete, and the splits without their test set."""
+    shape = splits.train.x.shape[1:]  # of a Stream this raises
     check(recipe, has_validation=len(splits.validation) > 0)
     if recipe.augmentation is not None:
-        augmentations.check(recipe.augmentation, splits.train.x.shape[1:])
+        augmentations.check(recipe.augmentation, shape)
     examples = len(splits.train)
     for name, value in (("key", key), ("order_key", order_key)):
         if value is not None and not is_key(value):

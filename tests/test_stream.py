@@ -16,7 +16,7 @@ from test_prepared import _prepared
 import jaxnet
 from jaxnet.data.dataset import Standardisation
 from jaxnet.data.rows import ArrayFiles
-from jaxnet.data.stream import Stream, chunks, layout, stream
+from jaxnet.data.streaming import Stream, chunks, layout, stream
 
 RNG = np.random.default_rng(0)
 SMALL = 700  # bytes of a chunk, so that there are many
@@ -49,7 +49,7 @@ def _rows(chunks_) -> np.ndarray:
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of one to a few parts of a batch, so that small data have many."""
-    monkeypatch.setattr("jaxnet.data.stream.BLOCK", 24)
+    monkeypatch.setattr("jaxnet.data.streaming.BLOCK", 24)
 
 
 SIZES = [(1, 1), (5, 8), (64, 8), (96, 8), (97, 8), (100, 7), (103, 12), (111, 4), (112, 16), (127, 16), (128, 16), (129, 6), (200, 128)]
@@ -213,14 +213,14 @@ def _bag(x, y):
 
 def test_parts_of_a_fraction_are_capped_and_the_statistics_are_of_a_sample(tmp_path, monkeypatch):
     x, _ = _arrays(tmp_path, 500, dtype=np.float32)
-    monkeypatch.setattr("jaxnet.data.stream.HELD_ROWS", 20)
-    monkeypatch.setattr("jaxnet.data.stream.SAMPLE", 100)
+    monkeypatch.setattr("jaxnet.data.streaming.HELD_ROWS", 20)
+    monkeypatch.setattr("jaxnet.data.streaming.SAMPLE", 100)
     splits = stream(tmp_path, test=30)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (450, 20, 30)
     error = x.std(0) / 10
     assert np.all(np.abs(np.asarray(splits.standardisation.mean) - x.mean(0)) < 4 * error)
     assert not np.array_equal(splits.standardisation.mean, x.mean(0))
-    monkeypatch.setattr("jaxnet.data.stream.HELD_BYTES", 12 * 7)
+    monkeypatch.setattr("jaxnet.data.streaming.HELD_BYTES", 12 * 7)
     assert len(stream(tmp_path).test) == 7
 
 

@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxnet
-from jaxnet import Plan, Recipe, loop, population, training
+from jaxnet import Plan, Recipe, parts, population, training
 from jaxnet.data import Standardisation
 from jaxnet.models import with_outputs
 
@@ -159,7 +159,7 @@ def epoch(model: jaxnet.Model, recipe: Recipe, device: Any) -> Any:
     seen, recipe, extras = training.admit(images(), recipe, jax.random.key(0), None, None, None)
     model = with_outputs(model, 10)
     state = jax.eval_shape(functools.partial(training.start, model), seen, recipe, jax.random.key(0))
-    return loop._epoch.lower(model, None, Plan(), *placed((seen, recipe, state, extras), device)).compile()
+    return parts._epoch.lower(model, None, Plan(), *placed((seen, recipe, state, extras), device)).compile()
 
 
 def members(model: jaxnet.Model, recipe: Recipe, device: Any, count: int = MEMBERS) -> Any:

@@ -14,3 +14,5 @@ from .prepared import prepare as prepare
 from .sources import load as load
 from .splitting import folds as folds
 from .splitting import split as split
+from .streaming import Stream as Stream
+from .streaming import stream as stream

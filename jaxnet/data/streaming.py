@@ -13,10 +13,10 @@ import functools
 import itertools
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import jax
 import numpy as np
@@ -34,6 +34,7 @@ CHUNK = 1 << 26  # bytes of all shards
 BATCHES = 4  # at least, in a chunk
 HELD_ROWS, HELD_BYTES = 10_000, 1 << 28  # at most, of a validation or test set that was asked for as a fraction
 SAMPLE, SAMPLE_NUMBERS = 1 << 16, 1 << 25  # rows for mean and scale, and numbers in them, at most
+ALIGNMENT = 64  # bytes
 PIECE = 1 << 20  # labels looked at at once
 MOST_CLASSES = 100_000
 MOST_STRANGE = 0.01  # of all labels: more are no mistakes, but labels of another kind
@@ -61,6 +62,21 @@ class Stream:
     def outputs(self) -> int:
         """How many numbers a network gives for one example: one a class, or one value."""
         return 1 if self.classes is None else len(self.classes)
+
+    @property
+    def x(self) -> NoReturn:
+        """Raises InputError: whoever asks for it wants a Dataset."""
+        raise InputError(
+            f"the training set, {len(self):,} examples, stays on disk: jaxnet.train trains on it, without weights or a sample; for "
+            "anything else give splits in memory, as jaxnet.load and jaxnet.split make them"
+        )
+
+    y = x
+
+    @property
+    def empty(self) -> Dataset:
+        """None of its rows, in memory: what a network must know of their shape and classes."""
+        return Dataset(np.zeros((0, *self.shape), self.dtype), np.zeros(0, self.label_dtype), self.classes, self.white)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -124,9 +140,8 @@ def stream(
         raise InputError(f"{path}: {sum(inside.values())} rows held out of {len(rows)} leave nothing to train on; ask for fewer")
     drawn = rng.choice(len(rows), sum(inside.values()), replace=False)
     train = Stream(rows, np.sort(drawn), classes, corrupt=corrupt)
-    size = min(len(train), SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape)))
-    sample = _in_memory(train, train.at(rng.choice(len(train), size, replace=False)))
-    train = replace(train, white=checks.white_of(np.asarray(sample.x)))
+    some = sample(train, rng, min(SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape))))
+    train = replace(train, white=checks.white_of(np.asarray(some.x)))
     held: dict[str, Dataset] = {}
     for part, count in wanted.items():
         if part in own:
@@ -142,11 +157,20 @@ def stream(
         why,
         f"{len(train)} training rows of {len(rows)} stay on disk",
         *(f"{part}: {len(held[part])} random rows" + (" of its own" if part in own else "") for part in wanted if wanted[part]),
-        f"mean and scale are those of {len(sample)} random training rows",
+        f"mean and scale are those of {len(some)} random training rows",
     ]
     placed = {part: replace(data, x=jax.device_put(data.x), y=jax.device_put(data.y)) for part, data in held.items()}
     about: Any = {"name": Path(path).resolve().name if len(Path(path).parts) > 1 else str(path), "notes": tuple(notes)}
-    return Splits(train, placed["validation"], placed["test"], Standardisation.of(sample), **about)  # pyrefly: ignore[bad-argument-type]
+    return Splits(train, placed["validation"], placed["test"], Standardisation.of(some), **about)  # pyrefly: ignore[bad-argument-type]
+
+
+def sample(stream: Stream, rng: np.random.Generator, size: int | None = None) -> Dataset:
+    """So many random training rows in memory, or all if there are fewer; by default at most as many as of a validation set.
+
+    Of rows that cannot be used see `corrupt`.
+    """
+    size = min(len(stream), _few(stream.rows) if size is None else size)
+    return _in_memory(stream, stream.at(rng.choice(len(stream), size, replace=False)))
 
 
 def _source(path: str | Path, reading: Reading, corrupt: str) -> tuple[Rows, dict[str, Rows], list[str]]:
@@ -178,8 +202,12 @@ def _count(part: str, size: float | int, rows: Rows, own: Rows | None) -> int:
         raise InputError(f"{part} is {size}; give a count of rows or a fraction below 1")
     if not isinstance(size, float):
         return min(size, there)
-    bytes_of_row = math.prod(rows.shape) * rows.dtype.itemsize
-    return min(round(size * there) if own is None else there, HELD_ROWS, max(1, HELD_BYTES // bytes_of_row))
+    return min(round(size * there) if own is None else there, _few(rows))
+
+
+def _few(rows: Rows) -> int:
+    """How many rows are small in memory."""
+    return min(HELD_ROWS, max(1, HELD_BYTES // (math.prod(rows.shape) * rows.dtype.itemsize)))
 
 
 def _in_memory(stream: Stream, numbers: np.ndarray) -> Dataset:
@@ -284,8 +312,8 @@ class Layout(NamedTuple):
     epoch_steps: int
 
 
-def layout(stream: Stream, batch_size: int, *, chunk_bytes: int = CHUNK) -> Layout:
-    """How an epoch of batches of this size is cut into chunks of about so many bytes, of four batches at least.
+def layout(stream: Stream, batch_size: int, *, chunk_bytes: int | None = None) -> Layout:
+    """How an epoch of batches of this size is cut into chunks of about so many bytes, CHUNK by default, of four batches at least.
 
     As in memory, a batch is never larger than the training set. Raises InputError for a batch size below 1.
     """
@@ -297,6 +325,7 @@ def layout(stream: Stream, batch_size: int, *, chunk_bytes: int = CHUNK) -> Layo
     part = batch // shards
     row = math.prod(stream.shape) * stream.dtype.itemsize
     block = part * max(1, round(BLOCK / (part * row)))
+    chunk_bytes = CHUNK if chunk_bytes is None else chunk_bytes
     chunk = block * max(chunk_bytes // (shards * block * row), -(-BATCHES * part // block))
     longest = -(-n // shards)
     chunks = -(-longest // chunk)
@@ -305,8 +334,15 @@ def layout(stream: Stream, batch_size: int, *, chunk_bytes: int = CHUNK) -> Layo
 
 
 def chunks(
-    stream: Stream, *, batch_size: int, seed: int, epoch: int, first: int = 0, shard: tuple[int, int] = (0, 1), chunk_bytes: int = CHUNK
-) -> Iterator[Chunk]:
+    stream: Stream,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    first: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    chunk_bytes: int | None = None,
+) -> Generator[Chunk, None, None]:
     """The chunks of an epoch from number `first` on, read ahead by two threads until the iterator is closed.
 
     seed: of the order, at least 0. shard: (process, processes): which shards are read; the processes must divide the
@@ -324,12 +360,12 @@ def chunks(
     return _read_ahead(stream, cut, range(process * own, (process + 1) * own), seed, epoch, first)
 
 
-def _read_ahead(stream: Stream, cut: Layout, shards: range, seed: int, epoch: int, first: int) -> Iterator[Chunk]:
+def _read_ahead(stream: Stream, cut: Layout, shards: range, seed: int, epoch: int, first: int) -> Generator[Chunk, None, None]:
     logging.getLogger("absl").addFilter(_worth_saying)
     import grain
 
     full = len(stream) // cut.shards // cut.block  # blocks that every shard has whole; what is left comes last
-    orders: list[Any] = [grain.MapDataset.range(full).shuffle(seed=_seed(seed, epoch, number)) if full else () for number in shards]
+    orders = [np.random.default_rng((seed, epoch, number)).permutation(full) for number in shards]
     read = functools.partial(_chunk, stream, cut, shards, orders, full)
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
     with contextlib.closing(iter(grain.MapDataset.range(first, cut.chunks).map(read).to_iter_dataset(options))) as iterator:
@@ -341,15 +377,11 @@ def _worth_saying(record: logging.LogRecord) -> bool:
     return "worker profiling requires" not in str(record.msg)
 
 
-def _seed(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
-def _chunk(stream: Stream, cut: Layout, shards: range, orders: Sequence[Any], full: int, number: int) -> Chunk:
+def _chunk(stream: Stream, cut: Layout, shards: range, orders: list[np.ndarray], full: int, number: int) -> Chunk:
     """The chunk of this number: its rows read into fresh buffers, which the consumer may keep."""
     each = cut.last if number == cut.chunks - 1 else cut.chunk
     places = len(shards) * each
-    x = np.empty((places, *stream.shape), stream.dtype)
+    x = _aligned((places, *stream.shape), stream.dtype)
     y = np.empty(places, stream.label_dtype)
     rows, real, bad = np.empty(places, np.int64), np.ones(places, bool), []
     per_chunk, last, place = cut.chunk // cut.block, number == cut.chunks - 1, 0
@@ -370,6 +402,14 @@ def _chunk(stream: Stream, cut: Layout, shards: range, orders: Sequence[Any], fu
             fill(stream, rows[at], x[at], y[at], real[at])
             real[at] = False
     return Chunk(number, x, y, None if real.all() else real, rows, tuple(bad))
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An empty array that begins where XLA wants it to, so that a CPU trains on this memory and on no copy of it."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    begin = -memory.ctypes.data % ALIGNMENT
+    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
 def fill(stream: Stream, rows: np.ndarray, x: np.ndarray, y: np.ndarray, real: np.ndarray) -> list[int]:
