@@ -384,8 +384,8 @@ def _gradient(
 
 def _over_devices(plan: Plan, parts: PyTree) -> PyTree:
     """The sum over the devices that share a batch, as one message."""
-    if plan.mesh.devices.flat[0].platform != "cpu":
-        return jax.lax.psum(parts, "batch")  # XLA makes it one
+    if plan.processes == 1 or plan.mesh.devices.flat[0].platform != "cpu":
+        return jax.lax.psum(parts, "batch")  # XLA makes it one, or needs no message
     # Of XLA on CPUs each array is a message: a step of 64-128-64-10 over two processes took 3.8 ms, and takes 1.7.
     flat, apart = ravel_pytree(parts)
     return apart(jax.lax.psum(flat, "batch"))

@@ -134,7 +134,9 @@ def _moments(x: np.ndarray) -> tuple[Floats, Floats]:
         near = np.float32(mean)
         squares = sum(float(np.dot(f, f)) for f in (c.astype(np.float32) - near for c in chunks))
         return np.asarray(mean), np.sqrt(np.maximum(squares / x.size - (mean - float(near)) ** 2, 0.0))
-    return x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
+    mean = x.mean(0, dtype=np.float64)
+    chunks = np.array_split(x, -(-x.size // 10_000_000))  # as float64, which a table need not be whole
+    return mean, np.sqrt(sum(((chunk - mean[None]) ** 2).sum(0) for chunk in chunks) / len(x))
 
 
 def _scale(mean: Floats, deviation: Floats) -> np.ndarray:
