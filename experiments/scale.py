@@ -34,8 +34,8 @@ from jaxnet import Plan, Recipe, processes
 from jaxnet.chunking import LEAST, MOST, SHARE, STEP, VMEM
 from jaxnet.data import Standardisation
 from jaxnet.data.streaming import CHUNK, SHARDS
-from jaxnet.devices import cores
 from jaxnet.models import with_outputs
+from jaxnet.processes import cores
 from jaxnet.training import admit, epoch, start
 
 CLASSES, FEATURES = 10, 784

@@ -13,11 +13,12 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .data import Splits
-from .devices import CACHE_FULL, Plan, cores
+from .devices import CACHE_FULL, Plan
 from .implementations import choose
 from .losses import Loss
 from .models import Model, with_outputs
 from .objective import forward
+from .processes import cores
 from .recipe import Recipe
 from .training import start
 

@@ -14,7 +14,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from .errors import InputError
 from .keys import with_keys, words
-from .processes import neighbours
+from .processes import cores
 
 SPLIT, COPIED = PartitionSpec("member"), PartitionSpec()  # of arrays with a leading axis of members, and of what all share
 
@@ -156,9 +156,3 @@ def use_cpu_devices(count: int | None = None) -> None:
         jax.config.update("jax_num_cpu_devices", count or cores())
     except RuntimeError:
         raise InputError("JAX has started already with its CPU devices; call use_cpu_devices before the first array is made") from None
-
-
-def cores() -> int:
-    """How many cores there are for this process: its share of those that it may use."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, found // neighbours())

@@ -55,7 +55,7 @@ def _begin(experiment: str, settings: dict[str, Any], out: Path | None, resume: 
 
 def abandon(out: Path) -> None:
     """Leave nothing of a run that was refused before it did anything."""
-    if [path.name for path in out.iterdir()] == ["run.json"]:
+    if first() and [path.name for path in out.iterdir()] == ["run.json"]:
         (out / "run.json").unlink()
         out.rmdir()
 

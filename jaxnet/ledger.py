@@ -72,7 +72,7 @@ class Ledger:
         self.folder, self._shapes = folder, shapes
         self._fresh = list[Part]()
         self._held, self._written = dict[int, Part](), dict[int, Written]()
-        self._lock, self._began, self._last, self._cost, self._next = threading.Lock(), time.monotonic(), time.monotonic(), 0.0, 0
+        self._lock, self._began, self._last, self._cost, self._next = threading.RLock(), time.monotonic(), time.monotonic(), 0.0, 0
 
     def restore(self) -> None:
         """Takes what is on disk. Raises InputError where processes find different things there."""
@@ -153,11 +153,11 @@ class Ledger:
 
         Those that rest come first: whoever was stopped at a rung, the members that were ranked with it are on disk.
         """
-        began = time.monotonic()
-        going, any_asked = self.share(*going_on, asked=asked)
-        if self.folder is None:
-            return any_asked
-        with self._lock:
+        with self._lock:  # from the exchange to the last write, so that what is written is the same on all
+            began = time.monotonic()
+            going, any_asked = self.share(*going_on, asked=asked)
+            if self.folder is None:
+                return any_asked
             for part in _joined(self._unsaved(finished=False), lambda part: (part.group, part.epoch)):
                 self._write(part)
             for part in _joined(self._unsaved(finished=True), lambda part: (part.group,)):
@@ -166,7 +166,7 @@ class Ledger:
                 self._write(part)
             self._last = time.monotonic()
             self._cost = self._last - began
-        return any_asked
+            return any_asked
 
     def _take(self, part: Part) -> None:
         self._held |= dict.fromkeys(map(int, part.members), part)

@@ -190,7 +190,7 @@ class OnDisk:
 
     def _count(self, number: int, skipped: int, bad: list[int], log: Callable[[str], None]) -> None:
         """Says how many rows of an epoch were left out, and names some."""
-        some = sorted(gather(np.array(bad[:FEW], np.int64)).tolist())  # empty where all came before the training was continued
+        some = sorted(set(gather(np.array(bad[:FEW], np.int64)).tolist()))  # empty where all came before the training was continued
         if skipped:
             said = f"epoch {number + 1}: {skipped:,} of {len(self.stream):,} training rows could not be used and were left out"
             said += f", such as {_named(some[:FEW])}" if some else ""

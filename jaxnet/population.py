@@ -15,8 +15,9 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,6 +157,7 @@ def fit_population(
         reached[member] = epochs[member] if ended else epoch_
 
     calls, saving = [Calls()], threading.Lock()
+    stopped, left = threading.Event(), list[Part]()  # whether some process was asked to stop; what lanes then leave unfinished
     with signals(catch=folder is not None) as caught, log_to(folder if first() else None) as log:
 
         def say_how_far(stage: Stage, epoch_: int, number: int) -> None:
@@ -168,6 +170,8 @@ def fit_population(
             if folder is None:
                 return
             with saving:
+                if stopped.is_set():
+                    return
                 wanted = bool(caught) or (first() and ledger.due())
                 if together:
                     (wanted,) = agreed(wanted)
@@ -180,6 +184,8 @@ def fit_population(
                 asked = ledger.save(*(each() for each in standing), asked=bool(caught))
                 log("checkpoint")
                 calls[0].answered()
+                if asked:
+                    stopped.set()
             if asked:
                 where = f"with {ledger.count()} of {len(keys)} members trained"
                 raise Interrupted(caught[0] if caught else signal.SIGTERM, where, folder)
@@ -192,6 +198,9 @@ def fit_population(
             reached[standing.members] = epochs[standing.members] if standing.finished else standing.epoch
             log(f"group {standing.group} members {standing.members[0]}-{standing.members[-1]} epoch {standing.epoch}")
             save(*(() if through else (fetch,)))
+            if stopped.is_set():  # by another lane's checkpoint
+                left.extend([] if through else [fetch()])
+                raise CancelledError
             say_how_far(stage, standing.epoch, standing.group)
 
         def between_stages(stage: Stage) -> Stage | None:
@@ -217,7 +226,11 @@ def fit_population(
         furthest = max(ledger.parts(finished=False), key=lambda part: part.epoch, default=Part(0, np.zeros(0, int), 0, False, None, None))
         begin = Stage(0, 0, None if halving is None else halving.rungs[0], np.ones(len(keys), bool))
         say_how_far(begin, furthest.epoch, furthest.group)
-        _train(job, plan, ledger, begin, between_calls, between_stages)
+        try:
+            _train(job, plan, ledger, begin, between_calls, between_stages)
+        except Interrupted:
+            ledger.save(*left)
+            raise
         ledger.save()
     population = _population(job, ledger.parts(finished=True))
     if folder is not None:
@@ -267,11 +280,11 @@ def _train_stage(
 ) -> None:
     """Trains members to the end of a stage: large groups over all devices, then small ones side by side on a device each."""
     lanes = dict[tuple[Any, ...], list[int]]()
-    for number, parts in waiting.items():
+    for place, (number, parts) in enumerate(waiting.items()):
         members = sum(len(part.members) for part in parts)
         epochs = (stage.until or job.groups[number].recipe.epochs) - stage.begin
         if number not in programs or not _fits(job, number, programs[number], members, epochs):
-            chosen, devices = _choose(job, number, plan, members)
+            chosen, devices = _choose(job, number, plan, members, place)
             programs[number] = _compile(job, number, chosen, devices, pool)
         lanes.setdefault(tuple(programs[number].mesh.devices.flat), []).append(number)
     if len(waiting) > 1:
@@ -298,7 +311,8 @@ def _train_stage(
         with ThreadPoolExecutor(len(alone)) as beside:
             try:
                 for each in as_completed([beside.submit(train_lane, devices) for devices in alone]):
-                    each.result()
+                    with suppress(CancelledError):  # since another one was stopped, and says why
+                        each.result()
             finally:
                 stop.set()  # where one failed, or Ctrl-C came, the others end after their call
 
@@ -317,10 +331,10 @@ def _waiting(job: Job, ledger: Ledger, stage: Stage) -> dict[int, list[Part]]:
 def _dealt(waiting: dict[int, list[Part]], process: int, processes: int) -> dict[int, list[Part]]:
     """What of it this process trains: an equal share of each group or, where it has not one for each device, all or nothing."""
     dealt = dict[int, list[Part]]()
-    for number, parts in waiting.items():
+    for place, (number, parts) in enumerate(waiting.items()):
         members = sum(len(part.members) for part in parts)
         if members < processes * jax.local_device_count():
-            mine = parts if number % processes == process else []
+            mine = parts if place % processes == process else []
         else:
             begin, end = (members * (process + i) // processes for i in (0, 1))
             starts = np.cumsum([0, *(len(part.members) for part in parts)])
@@ -350,8 +364,8 @@ def _select(job: Job, ledger: Ledger, stage: Stage) -> Stage:
     return Stage(stage.number + 1, stage.until, later[0] if later else None, running)
 
 
-def _choose(job: Job, number: int, plan: Plan | None, members: int) -> tuple[Plan, tuple[Any, ...]]:
-    """Where so many members of a group are trained: the plan, and its devices."""
+def _choose(job: Job, number: int, plan: Plan | None, members: int, place: int) -> tuple[Plan, tuple[Any, ...]]:
+    """Where so many members of a group are trained: the plan, and its devices. place: among the groups."""
     group, why = job.groups[number], "as asked for"
     if plan is None:
         weighted = job.samples is not None and "weights" in job.samples.alone(0)
@@ -360,7 +374,7 @@ def _choose(job: Job, number: int, plan: Plan | None, members: int) -> tuple[Pla
     _check(plan)
     devices = jax.local_devices()[: plan.devices]
     if members < len(devices):
-        devices = [devices[number % len(devices)]]
+        devices = [devices[place % len(devices)]]
     plan = replace(plan, devices=len(devices), chunk=_even(members, len(devices), plan.chunk))
     logger.info("%s: %s", group.model.name, _words(plan, members, why))
     return plan, tuple(devices)
@@ -396,10 +410,10 @@ def _train_group(
             part = part.take(slice(program.members))
         try:
             _train_wave(job, program, shared, part, until, between_calls, pace)
-        except jax.errors.JaxRuntimeError as error:
+        except _DoesNotFit as error:
             plan = program.plan
-            if "RESOURCE_EXHAUSTED" not in str(error) or plan.chunk == 1:
-                raise
+            if plan.chunk == 1:
+                raise InputError(f"a device has no memory for one network of {job.groups[number].model.name} ({error})") from None
             logger.warning("out of memory with %d members at a time on each device: going on with %d", plan.chunk, plan.chunk // 2)
             waves.appendleft(part)
             program = _compile(job, number, replace(plan, chunk=plan.chunk // 2), devices, pool)
@@ -422,17 +436,19 @@ def _train_wave(
     put = functools.partial(
         jax.tree.map, lambda leaf: jax.device_put(leaf, split if np.ndim(leaf) else NamedSharding(program.mesh, COPIED))
     )
-    given = put(_given(job, group, part.members[places]))
-    if part.state is None:
-        state, history = program.begin.result()(shared, given), put(blank_row(job.splits, program.members, group.recipe.epochs))
-    else:
-        state, history = put(jax.tree.map(lambda leaf: leaf[places], (part.state, part.history)))
+    with _fitting():
+        given = put(_given(job, group, part.members[places]))
+        if part.state is None:
+            state, history = program.begin.result()(shared, given), put(blank_row(job.splits, program.members, group.recipe.epochs))
+        else:
+            state, history = put(jax.tree.map(lambda leaf: leaf[places], (part.state, part.history)))
     done, end, finished = part.epoch, until or group.recipe.epochs, False
     while done < end and not finished:
-        advance = program.advance.result()
-        to, began = min(done + pace[0], end), time.perf_counter()
-        state, history = advance(shared, given, np.int32(done), np.int32(to), state, history)
-        jax.block_until_ready(state)
+        with _fitting():
+            advance = program.advance.result()
+            to, began = min(done + pace[0], end), time.perf_counter()
+            state, history = advance(shared, given, np.int32(done), np.int32(to), state, history)
+            jax.block_until_ready(state)
         pace[0] = max(1, int(CALL * (to - done) / (time.perf_counter() - began)))
         done = to
         best_epoch = 0 if state.best is None else np.asarray(state.best.epoch)
@@ -445,6 +461,20 @@ def _train_wave(
             return standing._replace(state=kept, history=rows)
 
         between_calls(standing, fetch)
+
+
+class _DoesNotFit(Exception):
+    """What is trained at once outgrows the memory of a device."""
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise _DoesNotFit(str(error)) from error
+        raise
 
 
 def _compile(job: Job, number: int, plan: Plan, devices: tuple[Any, ...], pool: ThreadPoolExecutor) -> Program:

@@ -27,10 +27,11 @@ from .errors import InputError
 
 SILENCE = 20  # seconds without a heartbeat after which a process counts as lost
 PATIENCE = 50  # seconds to wait for the others at the start
-GRACE = 20  # seconds that the others have to save, once one was asked to stop
+GRACE = 20  # seconds that the others have to end by themselves, once one was asked to stop
 LOOK = 1.0  # seconds between two looks at who is there
 NAME, LEFT = "jaxnet/name", "jaxnet/left"  # in the runtime's key-value store, by process: who it is, and why it left
-PLACE = "jaxnet/place"  # host and cores that it may use
+PLACE = "jaxnet/place"  # machine and cores that it may use
+MESSAGE = 1 << 26  # bytes that a process sends at once
 CALLS = "jaxnet/calls"  # by number: what was said
 
 _leaving = threading.Event()
@@ -63,7 +64,9 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
             f"the other processes were not found ({str(error).splitlines()[0]}); "
             "give --coordinator HOST:PORT --processes N --process-id I, the same but for the last to each"
         ) from None
-    _client().key_value_set(f"{PLACE}/{_index()}", f"{socket.gethostname()} {_cores()}")
+    if threading.current_thread() is threading.main_thread() and (handler := signal.getsignal(signal.SIGTERM)) is not None:
+        signal.signal(signal.SIGTERM, handler)  # the runtime took it, for notices of preemption that nobody here reads
+    _client().key_value_set(f"{PLACE}/{_index()}", _cores())
     _client().key_value_set(f"{NAME}/{_index()}", f"{socket.gethostname()}, pid {os.getpid()}")
     _leaving.clear()
     atexit.register(_at_exit)
@@ -74,7 +77,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
 def leave(reason: str | None = None, *, asked: bool = False) -> None:
     """Ends it for all: waits for the others or, where there is a reason to go without them, tells them.
 
-    asked: whether the reason is that somebody asked this process to stop; the others then save and stop as well.
+    asked: whether the reason is that somebody asked this process to stop; the others then have GRACE seconds to end by themselves.
     """
     if not several():
         return
@@ -115,13 +118,12 @@ def joined(coordinator: str | None = None, processes: int | None = None, process
     leave()
 
 
-def neighbours() -> int:
-    """How many of the processes may use the same cores of the same machine, this one included."""
-    if not several():
-        return 1
-    wait = PATIENCE * 1000
-    places = [_client().blocking_key_value_get(f"{PLACE}/{i}", wait) for i in range(own()[1])]
-    return places.count(places[_index()])
+def cores() -> int:
+    """How many cores a process may use: its share of those of its machine, the same number for all."""
+    places = [_cores()]
+    if several():
+        places = [_client().blocking_key_value_get(f"{PLACE}/{i}", PATIENCE * 1000) for i in range(own()[1])]
+    return max(1, min((place.count(",") + 1) // places.count(place) for place in places))
 
 
 def several() -> bool:
@@ -157,7 +159,7 @@ def once(work: Callable[[], Any]) -> Any:
 
 def agreed(*flags: bool) -> list[bool]:
     """Each flag that holds on any process."""
-    return [bool(flag) for flag in gather(np.array([flags])).any(0)] if several() else [bool(flag) for flag in flags]
+    return np.any(_everywhere(np.array(flags, np.uint8)), axis=0).tolist()
 
 
 def meet(name: str) -> None:
@@ -223,30 +225,36 @@ def exchange(given: bytes) -> list[bytes]:
     """What each process gives, in order of processes."""
     if not several():
         return [given]
-    lengths = gather(np.array([len(given)]))
-    joined = gather(np.frombuffer(given, np.uint8)).tobytes()
-    borders = [0, *np.cumsum(lengths).tolist()]
-    return [joined[begin:end] for begin, end in itertools.pairwise(borders)]
+    # As bytes: JAX would make 32 bits of 64.
+    lengths = _everywhere(np.frombuffer(np.int64(len(given)).tobytes(), np.uint8)).copy().view(np.int64)[:, 0]
+    found = [bytearray() for _ in lengths]
+    for begin in range(0, int(lengths.max()), MESSAGE):
+        piece = np.zeros(min(MESSAGE, int(lengths.max()) - begin), np.uint8)
+        mine = np.frombuffer(given, np.uint8)[begin : begin + len(piece)]
+        piece[: len(mine)] = mine
+        for whole, length, part in zip(found, lengths, _everywhere(piece), strict=True):
+            whole += part[: max(0, int(length) - begin)].tobytes()
+    return [bytes(whole) for whole in found]
 
 
 def gather(tree: PyTree) -> PyTree:
     """Arrays of all processes, joined along their first axis in order of processes; its length may differ."""
-    if not several():
-        return tree
-    from jax.experimental.multihost_utils import process_allgather
 
     def joined(leaf: Any) -> np.ndarray:
         leaf = np.asarray(leaf)
-        lengths = process_allgather(np.array([len(leaf)]), tiled=True)
-        filled = np.zeros((max(lengths), *leaf.shape[1:]), leaf.dtype)
-        filled[: len(leaf)] = leaf
-        # As bytes: JAX would make 32 bits of 64.
-        parts = process_allgather(np.frombuffer(filled.tobytes(), np.uint8))
-        return np.concatenate(
-            [np.frombuffer(p.tobytes(), leaf.dtype).reshape(filled.shape)[:n] for p, n in zip(parts, lengths, strict=True)]
-        )
+        parts = exchange(leaf.tobytes())
+        return np.concatenate([np.frombuffer(part, leaf.dtype).reshape(-1, *leaf.shape[1:]) for part in parts])
 
-    return jax.tree.map(joined, tree)
+    return jax.tree.map(joined, tree) if several() else tree
+
+
+def _everywhere(given: np.ndarray) -> np.ndarray:
+    """A vector of bytes of each process, as long for all: (processes, bytes)."""
+    if not several():
+        return given[None]
+    from jax.experimental.multihost_utils import process_allgather
+
+    return np.asarray(process_allgather(given))
 
 
 def _at_exit() -> None:
@@ -264,15 +272,13 @@ def _at_exit() -> None:
 def _watch() -> None:
     """Looks again and again who is there, and stops this process where another is missing."""
     client, count, me = _client(), _state().num_processes, _index()
-    told = False
     while not _leaving.wait(LOOK):
         for key, name in client.key_value_dir_get(NAME):
             _names[int(key.rsplit("/", 1)[1])] = name
         for key, value in client.key_value_dir_get(LEFT):
             (asked, reason), who = json.loads(value), int(key.rsplit("/", 1)[1])
-            if asked and not told:
-                told = True
-                os.kill(os.getpid(), signal.SIGTERM)  # the main thread saves and stops
+            if asked and signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN, None):
+                os.kill(os.getpid(), signal.SIGTERM)  # the main thread stops, at a place of its own
                 _leaving.wait(GRACE)
             if not _leaving.is_set():
                 jax.distributed.shutdown()
@@ -344,7 +350,9 @@ def _without(words: str, to: int) -> Iterator[None]:
 
 
 def _cores() -> str:
-    return ",".join(map(str, sorted(os.sched_getaffinity(0)))) if hasattr(os, "sched_getaffinity") else "all"
+    """The name of the machine, and the numbers of those of its cores that this process may use."""
+    found = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return f"{socket.gethostname()} {','.join(map(str, sorted(found)))}"
 
 
 def _state() -> Any:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from dataclasses import replace
 
 import flax.linen as nn
@@ -355,9 +356,14 @@ def test_a_folder_of_something_else_is_refused(small, tmp_path_factory, change, 
 def test_out_of_memory_halves_the_chunk(small, monkeypatch, caplog):
     train = population._train_wave
 
+    def fail(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+
     def scarce(job, program, *rest):
         if program.members > 2:
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+            program.advance.result()  # before the one after it is compiled
+            program = program._replace(advance=Future())
+            program.advance.set_result(fail)
         train(job, program, *rest)
 
     whole = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=ALONE)
