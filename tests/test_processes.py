@@ -287,23 +287,60 @@ def test_members_are_dealt_once_and_evenly(processes):
         assert members == [m for part in of for m in part.members]
 
 
-def test_a_process_that_fails_tells_the_others(tmp_path):
+@pytest.mark.parametrize(
+    ("ending", "status", "words"),
+    [
+        ('raise ValueError("no such column")', 1, "stopped: ValueError: no such column"),
+        ('processes.leave("Ctrl-C", asked=True); sys.exit(130)', 130, "stopped: Ctrl-C"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM, "died, or cannot be reached"),
+    ],
+)
+def test_a_process_that_ends_is_named(ending, status, words, tmp_path):
+    """The other one, which waits where no signal is caught, says why, and ends."""
     workers, port = [], str(free_port())
-    code = """
-import sys, time, jaxnet
+    code = f"""
+import os, signal, sys, time, jaxnet
 from jaxnet import processes
 jaxnet.use_cpu_devices(1)
-processes.join(f"127.0.0.1:{sys.argv[2]}", 2, int(sys.argv[1]))
+processes.join(f"127.0.0.1:{{sys.argv[2]}}", 2, int(sys.argv[1]))
+processes.meet("begin")
 if sys.argv[1] == "1":
-    raise ValueError("no such column")
+    {ending}
 time.sleep(60)
 """
     for i in range(2):
         command = [sys.executable, "-c", code, str(i), port]
         workers.append(subprocess.Popen(command, env=os.environ | {"JAX_PLATFORMS": "cpu"}, stderr=subprocess.PIPE, text=True))
     said = [worker.communicate(timeout=50)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [1, 1], said
-    assert "stopped: ValueError: no such column" in said[0]
+    assert [worker.returncode for worker in workers] == [1, status], said
+    assert words in said[0]
+
+
+def test_messages_are_cut_and_joined(tmp_path):
+    """Of any length, and none."""
+    code = """
+import sys
+import numpy as np, jaxnet
+from jaxnet import processes
+jaxnet.use_cpu_devices(1)
+processes.MESSAGE = 1000
+i = int(sys.argv[1])
+processes.join(f"127.0.0.1:{sys.argv[2]}", 2, i)
+given = [np.random.default_rng(p).bytes(n) for p, n in ((0, 12345), (1, 2000))]
+assert processes.exchange(given[i]) == given
+assert processes.exchange(b"") == [b"", b""]
+assert processes.exchange(given[0] if i else b"") == [b"", given[0]]
+processes.leave()
+"""
+    port = str(free_port())
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    end(
+        [
+            subprocess.Popen([*command, str(i), port], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for i in range(2)
+        ]
+    )
 
 
 @pytest.mark.parametrize(
