@@ -72,6 +72,9 @@ np.savez(out + f"/result{'' if process == 0 else process}.npz", *leaves, epochs=
 processes.leave()
 """
 
+# Before, the runtime that loses process 0 ends a process with its own words alone, and nothing can be said after.
+RUNTIME_ABORTS = tuple(map(int, jax.__version__.split(".")[:2])) >= (0, 10)
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -180,7 +183,8 @@ def test_a_population_that_lost_a_process_goes_on_with_one(lost, population_alon
     _, said = workers[1 - lost].communicate(timeout=60)
     assert time.monotonic() - began < 60
     assert workers[1 - lost].returncode == 1, said
-    assert f"process {lost} of 2 ({socket.gethostname()}, pid {workers[lost].pid}) died, or cannot be reached" in said
+    if lost or RUNTIME_ABORTS:
+        assert f"process {lost} of 2 ({socket.gethostname()}, pid {workers[lost].pid}) died, or cannot be reached" in said
     assert list((tmp_path / "run/state").glob("part-????????"))
     workers[lost].communicate()
     end(begin(1, tmp_path, work=POPULATION))
@@ -234,7 +238,7 @@ def test_a_cut_wire_stops_both_ends_and_each_names_the_other(two_hosts, tmp_path
     said = [worker.communicate(timeout=60)[1] for worker in workers]
     assert time.monotonic() - began < 60
     assert [worker.returncode for worker in workers] == [1, 1], said
-    for i, host in enumerate("ab"):
+    for i, host in enumerate("ab") if RUNTIME_ABORTS else [(1, "b")]:
         assert f"process {i} of 2 (host{host}, pid " in said[1 - i]
         assert "died, or cannot be reached" in said[1 - i]
 
