@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from conftest import CACHE
 
 from jaxnet import restore
 from jaxnet.errors import InputError
@@ -23,6 +24,7 @@ from jaxnet.processes import join
 WORK = """
 import sys, jax, numpy as np, jaxnet
 from jaxnet import processes
+processes.SILENCE = 6  # seconds, for 20
 process, count, port, out, pause = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], float(sys.argv[5])
 jaxnet.use_cpu_devices(1)
 if count > 1:
@@ -51,6 +53,7 @@ processes.leave()
 POPULATION = """
 import sys, jax, numpy as np, jaxnet
 from jaxnet import processes
+processes.SILENCE = 6  # seconds, for 20
 process, count, port, out, pause = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], float(sys.argv[5])
 jaxnet.use_cpu_devices(1 if count > 1 else None)
 if count > 1:
@@ -72,6 +75,11 @@ np.savez(out + f"/result{'' if process == 0 else process}.npz", *leaves, epochs=
 processes.leave()
 """
 
+ENVIRONMENT = os.environ | {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_COMPILATION_CACHE_DIR": str(CACHE),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
 # Before, the runtime that loses process 0 ends a process with its own words alone, and nothing can be said after.
 RUNTIME_ABORTS = tuple(map(int, jax.__version__.split(".")[:2])) >= (0, 10)
 
@@ -83,7 +91,7 @@ def free_port() -> int:
 
 
 def begin(count: int, out: Path, pause: float = 0.0, work: str = WORK) -> list[subprocess.Popen]:
-    port, environment = str(free_port()), os.environ | {"JAX_PLATFORMS": "cpu"}
+    port, environment = str(free_port()), ENVIRONMENT
     out.mkdir(exist_ok=True)
     return [
         subprocess.Popen(
@@ -226,7 +234,7 @@ def test_a_cut_wire_stops_both_ends_and_each_names_the_other(two_hosts, tmp_path
     workers = [
         subprocess.Popen(
             [*on[i], sys.executable, "-c", WORK.replace("127.0.0.1", "10.9.0.1"), str(i), "2", "4567", str(tmp_path), "0.5"],
-            env=os.environ | {"JAX_PLATFORMS": "cpu"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for i in range(2)
     ]  # fmt: skip
@@ -249,7 +257,7 @@ def script(out: Path, *arguments: str, count: int) -> list[subprocess.Popen]:
     return [
         subprocess.Popen(
             [*command, *(("--coordinator", f"127.0.0.1:{port}", "--processes", str(count), "--process-id", str(i)) * (count > 1))],
-            env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "error"}, cwd=Path(__file__).parent.parent,
+            env=ENVIRONMENT | {"PYTHONWARNINGS": "error"}, cwd=Path(__file__).parent.parent,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for i in range(count)
@@ -314,7 +322,7 @@ time.sleep(60)
 """
     for i in range(2):
         command = [sys.executable, "-c", code, str(i), port]
-        workers.append(subprocess.Popen(command, env=os.environ | {"JAX_PLATFORMS": "cpu"}, stderr=subprocess.PIPE, text=True))
+        workers.append(subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True))
     said = [worker.communicate(timeout=50)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [1, status], said
     assert words in said[0]
@@ -338,7 +346,7 @@ processes.leave()
 """
     port = str(free_port())
     command = [sys.executable, "-c", code]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    environment = ENVIRONMENT
     end(
         [
             subprocess.Popen([*command, str(i), port], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -399,11 +407,7 @@ processes.leave()
             }
         workers.append(
             subprocess.Popen(
-                [sys.executable, "-c", code],
-                env=os.environ | {"JAX_PLATFORMS": "cpu"} | more,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+                [sys.executable, "-c", code], env=ENVIRONMENT | more, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
         )
     for i, worker in enumerate(workers):

@@ -18,7 +18,7 @@ import optax
 import pytest
 from conftest import gap
 from test_experiments import run as run_script
-from test_processes import assert_same, end, free_port, numbers
+from test_processes import ENVIRONMENT, assert_same, end, free_port, numbers
 
 import jaxnet
 from jaxnet import parts, training
@@ -418,6 +418,7 @@ streaming.BLOCK, streaming.CHUNK, loop.CHECKPOINT_SHARE = 40, 2000, 1e9
 jaxnet.use_cpu_devices(2)
 logging.getLogger("jaxnet").setLevel("ERROR")
 if count > 1:
+    processes.SILENCE = 6  # seconds, for 20
     assert processes.join(f"127.0.0.1:{port}", count, process)
 read, rows = parts.OnDisk._read, []
 def slowly(self, epoch, begin):
@@ -440,7 +441,7 @@ processes.leave()
 
 
 def _work(count: int, folder: Path, out: Path, pause: float = 0.0) -> list[subprocess.Popen]:
-    port, environment = str(free_port()), os.environ | {"JAX_PLATFORMS": "cpu"}
+    port, environment = str(free_port()), ENVIRONMENT
     return [
         subprocess.Popen(
             [sys.executable, "-c", WORK, str(i), str(count), port, str(folder), str(out), str(pause)],
