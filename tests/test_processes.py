@@ -24,7 +24,7 @@ from jaxnet.processes import join
 WORK = """
 import sys, jax, numpy as np, jaxnet
 from jaxnet import processes
-processes.SILENCE = 6  # seconds, for 20
+processes.SILENCE = 10  # seconds, for 20
 process, count, port, out, pause = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], float(sys.argv[5])
 jaxnet.use_cpu_devices(1)
 if count > 1:
@@ -53,7 +53,7 @@ processes.leave()
 POPULATION = """
 import sys, jax, numpy as np, jaxnet
 from jaxnet import processes
-processes.SILENCE = 6  # seconds, for 20
+processes.SILENCE = 10  # seconds, for 20
 process, count, port, out, pause = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], float(sys.argv[5])
 jaxnet.use_cpu_devices(1 if count > 1 else None)
 if count > 1:
@@ -202,7 +202,7 @@ def test_a_population_that_lost_a_process_goes_on_with_one(lost, population_alon
 @pytest.fixture
 def two_hosts(tmp_path):
     """Commands that run something on each of two hosts, and one that cuts the wire between them: network namespaces."""
-    if os.name != "posix" or os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "mount"))):
+    if os.name != "posix" or os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "mount", "hostname"))):
         pytest.skip("network namespaces need Linux's ip, and root")
     names = [f"j{os.getpid()}{which}" for which in "ab"]  # of the namespaces, and of their ends of the wire
     hosts = tmp_path / "hosts"

@@ -418,7 +418,7 @@ streaming.BLOCK, streaming.CHUNK, loop.CHECKPOINT_SHARE = 40, 2000, 1e9
 jaxnet.use_cpu_devices(2)
 logging.getLogger("jaxnet").setLevel("ERROR")
 if count > 1:
-    processes.SILENCE = 6  # seconds, for 20
+    processes.SILENCE = 10  # seconds, for 20
     assert processes.join(f"127.0.0.1:{port}", count, process)
 read, rows = parts.OnDisk._read, []
 def slowly(self, epoch, begin):
