@@ -656,3 +656,18 @@ def test_a_study_that_cannot_be_is_refused(tmp_path, options, message):
     done = run(*FAST, *options, "--out", tmp_path / "run", script="bias_variance", status=2)
     assert message in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_the_package_says_what_there_is(here, tmp_path):
+    environment = ENVIRONMENT | {"PYTHONPATH": str(ROOT)} if here else {k: v for k, v in ENVIRONMENT.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxnet"], capture_output=True, text=True, cwd=ROOT if here else tmp_path, env=environment, check=True
+    )
+    assert done.stderr == ""
+    scripts = [path.stem for path in (ROOT / "experiments").glob("[!_]*.py")]
+    if here or "python -m experiments" in done.stdout:  # where the installation is the checkout's, its scripts are found
+        assert all(f"python -m experiments.{name} " in done.stdout for name in scripts)
+        assert "to start, a few seconds: python -m experiments.digits\n" in done.stdout
+    else:
+        assert "in the folder experiments/ of a checkout" in done.stdout
