@@ -19,7 +19,7 @@ from .data import Column, Standardisation
 from .data.augmentation import NAMES, Augmentation
 from .errors import InputError
 from .keys import with_keys, words
-from .processes import first
+from .processes import first, gather
 from .recipe import NUMBERS, STRUCTURE, Recipe
 from .run import Best, Row, Run
 
@@ -143,6 +143,12 @@ def checksum(tree: PyTree) -> int:
     for leaf in jax.tree.leaves(words(tree)):
         total = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).data, total)
     return total
+
+
+def check_same(found: PyTree, *, where: Path) -> None:
+    """Raise InputError where processes have not read the same there."""
+    if len(set(gather(np.array([checksum(found)])).tolist())) > 1:
+        raise InputError(f"{where}: the processes find different things there; give a folder that all of them see")
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:

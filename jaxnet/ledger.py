@@ -17,9 +17,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int
 
-from .checkpoint import checksum, read_part, write_part
-from .errors import InputError
-from .processes import exchange, first, gather, several
+from .checkpoint import check_same, read_part, write_part
+from .processes import exchange, first, several
 from .run import Row
 from .training import TrainState
 
@@ -92,8 +91,7 @@ class Ledger:
             if not new:  # newer ones hold its members: a kill came before it was removed
                 of_no_use.append(path)
         found = np.array([(member, part.epoch, part.finished) for member, part in sorted(self._held.items())])
-        if len(set(gather(np.array([checksum((found, self._next))])).tolist())) > 1:
-            raise InputError(f"{self.folder}: the processes find different things there; give a folder that all of them see")
+        check_same((found, self._next), where=self.folder)
         for path in of_no_use if first() else ():
             shutil.rmtree(path, ignore_errors=True)
 
@@ -121,10 +119,10 @@ class Ledger:
     def share(self, *going_on: Part, asked: bool = False) -> tuple[list[Part], bool]:
         """Exchanges what processes have kept since the last time: (the parts that go on, whether one was asked to stop), of all."""
         with self._lock:
-            given = exchange(_packed(self._fresh, going_on, asked)) if several() else []
-            if not given:
+            if not several():
                 self._fresh.clear()
                 return list(going_on), asked
+            given = exchange(_packed(self._fresh, going_on, asked))
             going, any_asked = list[Part](), False
             for fresh, going_on_there, asked_there in (_unpacked(each, self._shapes) for each in given):
                 for part in fresh:

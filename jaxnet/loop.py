@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from .checkpoint import checksum, describe_recipe, restore_progress, save_progress
+from .checkpoint import check_same, checksum, describe_recipe, restore_progress, save_progress
 from .data import Dataset, Splits, Stream
 from .data.streaming import sample as some_of
 from .devices import Plan
@@ -22,7 +22,7 @@ from .errors import InputError
 from .losses import Loss
 from .models import Model, with_outputs
 from .parts import Within, in_memory, on_disk
-from .processes import agreed, first, gather
+from .processes import agreed, first
 from .recipe import Recipe
 from .run import Row, Run, over
 from .stopping import Interrupted, log_to, signals
@@ -99,7 +99,8 @@ def train(
         if folder is not None:
             about = _identity(model, _data(given, splits), recipe, key, extras, params, loss)
             progress = restore_progress(folder / "state", _progress(shape, *nothing), about)
-            _check_same(progress, folder)  # and so before the first one writes again
+            place = None if progress is None else (progress.state.epoch, progress.within if isinstance(progress, ProgressWithin) else ())
+            check_same(place, where=folder)  # and so before the first one writes again
         fresh = progress is None
         progress = progress or _progress(begun.result(), *nothing)
     state, history = plan.place(progress.state), jax.tree.map(np.array, progress.history)
@@ -162,15 +163,6 @@ def _start(model: Model, splits: Splits, recipe: Recipe, key: Array, order_key: 
 
 def _progress(state: TrainState, history: Row, within: Within | None) -> Progress | ProgressWithin:
     return Progress(state, history) if within is None else ProgressWithin(state, history, within)
-
-
-def _check_same(progress: Progress | ProgressWithin | None, folder: Path) -> None:
-    """Raises InputError where processes have read different things."""
-    place = np.array([[-1 if progress is None else int(progress.state.epoch), 0]])
-    if isinstance(progress, ProgressWithin):
-        place[0, 1] = int(progress.within.chunks)
-    if len(np.unique(gather(place), axis=0)) > 1:
-        raise InputError(f"{folder}: the processes find different things there; give a folder that all of them see")
 
 
 def _over(recipe: Recipe, state: TrainState, done: int) -> bool:

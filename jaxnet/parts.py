@@ -242,6 +242,12 @@ def rows_of_part(order_key: Key[Array, ""], cut: Layout, number: int | Int[Array
     return rows.reshape(cut.shards, count, cut.part).swapaxes(0, 1)
 
 
+def counting(cut: Layout, rows: Int[Array | np.ndarray, "steps shards part"], real: Any, each: int) -> Any:
+    """Of each row that the steps of a chunk take, whether it counts: (steps, batch). real: of the chunk's rows, which do."""
+    filled = (np.arange(len(rows) * cut.part) >= each).reshape(-1, 1, cut.part)
+    return (real[np.arange(cut.shards)[None, :, None] * each + rows] & ~filled).reshape(len(rows), -1)
+
+
 @functools.partial(jax.jit, static_argnames=("model", "loss", "plan"), donate_argnames="state")
 def _epoch(
     model: Model, loss: Loss | None, plan: Plan, splits: Splits, recipe: Recipe, state: TrainState, extras: Extras
@@ -265,16 +271,14 @@ def _part(
     """One optimizer step a batch of a chunk, which is the training set of these splits."""
     assert state.order_key is not None
     each, own = len(splits.train) // cut.shards, cut.shards // plan.parts  # rows of a shard, and shards of a device
-    shards = np.arange(cut.shards)[None, :, None]
     rows = rows_of_part(state.order_key, cut, state.epoch * cut.chunks + within.chunks, each)
     counts, skipped = None, within.skipped
     if real is not None:
-        filled = (np.arange(len(rows) * cut.part) >= each).reshape(-1, 1, cut.part)
-        counts = (real[shards * each + rows] & ~filled).reshape(len(rows), -1)
+        counts = counting(cut, rows, real, each)
         last = examples - (cut.chunks - 1) * cut.shards * cut.chunk
         skipped = skipped + jnp.where(within.chunks == cut.chunks - 1, last, cut.shards * cut.chunk) - counts.sum()
     place = Place(state.epoch * cut.epoch_steps + within.chunks * cut.steps, cut.epoch_steps, counts)
-    local = (rows + shards % own * each).reshape(len(rows), -1)  # rows are numbered on each device
+    local = (rows + np.arange(cut.shards)[None, :, None] % own * each).reshape(len(rows), -1)  # rows are numbered on each device
     state, sums = steps(model, splits, recipe, state, local, loss=loss, plan=plan, place=place)
     return state, Within(within.chunks + 1, within.sums + sums, skipped)
 

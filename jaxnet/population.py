@@ -156,7 +156,7 @@ def fit_population(
     for member, (epoch_, ended) in ledger.epochs().items():
         reached[member] = epochs[member] if ended else epoch_
 
-    calls, saving = [Calls()], threading.Lock()
+    calls, saving = Calls(), threading.Lock()
     stopped, left = threading.Event(), list[Part]()  # whether some process was asked to stop; what lanes then leave unfinished
     with signals(catch=folder is not None) as caught, log_to(folder if first() else None) as log:
 
@@ -177,13 +177,13 @@ def fit_population(
                     (wanted,) = agreed(wanted)
                 else:
                     if wanted:
-                        calls[0].ask()
-                    wanted = calls[0].called()
+                        calls.ask()
+                    wanted = calls.called()
                 if not wanted:
                     return
                 asked = ledger.save(*(each() for each in standing), asked=bool(caught))
                 log("checkpoint")
-                calls[0].answered()
+                calls.answered()
                 if asked:
                     stopped.set()
             if asked:
@@ -205,11 +205,12 @@ def fit_population(
 
         def between_stages(stage: Stage) -> Stage | None:
             """After the members of this process came to a stage's end: with all of them, those that do not go on are finished."""
-            calls[0].idle()
-            while not calls[0].over():
+            nonlocal calls
+            calls.idle()
+            while not calls.over():
                 save()
                 time.sleep(LOOK)
-            calls[0] = Calls()
+            calls = Calls()
             ledger.share()
             if stage.until is None:
                 return None

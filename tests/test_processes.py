@@ -90,16 +90,21 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def begin(count: int, out: Path, pause: float = 0.0, work: str = WORK) -> list[subprocess.Popen]:
-    port, environment = str(free_port()), ENVIRONMENT
-    out.mkdir(exist_ok=True)
+def start(work: str, count: int, *arguments: object) -> list[subprocess.Popen]:
+    """So many processes with this code; each is given its number, their number, a port and the arguments."""
+    port = free_port()
     return [
         subprocess.Popen(
-            [sys.executable, "-c", work, str(i), str(count), port, str(out), str(pause)],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-c", work, *map(str, (i, count, port, *arguments))],
+            env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for i in range(count)
     ]  # fmt: skip
+
+
+def begin(count: int, out: Path, pause: float = 0.0, work: str = WORK) -> list[subprocess.Popen]:
+    out.mkdir(exist_ok=True)
+    return start(work, count, out, pause)
 
 
 def end(workers: list[subprocess.Popen]) -> None:
@@ -309,20 +314,17 @@ def test_members_are_dealt_once_and_evenly(processes):
 )
 def test_a_process_that_ends_is_named(ending, status, words, tmp_path):
     """The other one, which waits where no signal is caught, says why, and ends."""
-    workers, port = [], str(free_port())
     code = f"""
 import os, signal, sys, time, jaxnet
 from jaxnet import processes
 jaxnet.use_cpu_devices(1)
-processes.join(f"127.0.0.1:{{sys.argv[2]}}", 2, int(sys.argv[1]))
+processes.join(f"127.0.0.1:{{sys.argv[3]}}", 2, int(sys.argv[1]))
 processes.meet("begin")
 if sys.argv[1] == "1":
     {ending}
 time.sleep(60)
 """
-    for i in range(2):
-        command = [sys.executable, "-c", code, str(i), port]
-        workers.append(subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True))
+    workers = start(code, 2)
     said = [worker.communicate(timeout=50)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [1, status], said
     assert words in said[0]
@@ -337,22 +339,14 @@ from jaxnet import processes
 jaxnet.use_cpu_devices(1)
 processes.MESSAGE = 1000
 i = int(sys.argv[1])
-processes.join(f"127.0.0.1:{sys.argv[2]}", 2, i)
+processes.join(f"127.0.0.1:{sys.argv[3]}", 2, i)
 given = [np.random.default_rng(p).bytes(n) for p, n in ((0, 12345), (1, 2000))]
 assert processes.exchange(given[i]) == given
 assert processes.exchange(b"") == [b"", b""]
 assert processes.exchange(given[0] if i else b"") == [b"", given[0]]
 processes.leave()
 """
-    port = str(free_port())
-    command = [sys.executable, "-c", code]
-    environment = ENVIRONMENT
-    end(
-        [
-            subprocess.Popen([*command, str(i), port], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            for i in range(2)
-        ]
-    )
+    end(start(code, 2))
 
 
 @pytest.mark.parametrize(

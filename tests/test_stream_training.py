@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import optax
 import pytest
 from conftest import gap
 from test_experiments import run as run_script
-from test_processes import ENVIRONMENT, assert_same, end, free_port, numbers
+from test_processes import assert_same, end, numbers, start
 
 import jaxnet
 from jaxnet import parts, training
@@ -441,14 +440,7 @@ processes.leave()
 
 
 def _work(count: int, folder: Path, out: Path, pause: float = 0.0) -> list[subprocess.Popen]:
-    port, environment = str(free_port()), ENVIRONMENT
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", WORK, str(i), str(count), port, str(folder), str(out), str(pause)],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for i in range(count)
-    ]  # fmt: skip
+    return start(WORK, count, folder, out, pause)
 
 
 def test_two_processes_share_the_shards_and_one_goes_on_where_the_other_was_killed(tmp_path):

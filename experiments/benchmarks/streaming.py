@@ -249,11 +249,8 @@ def order(stream: Stream, batch_size: int) -> tuple[jax.Array, jax.Array]:
     for chunk in chunks(stream, batch_size=batch_size, seed=parts.seed(key), epoch=0):
         each = len(chunk.y) // cut.shards
         taken = np.asarray(parts.rows_of_part(key, cut, chunk.number, each))
-        places = (shards * each + taken).reshape(len(taken), -1)
-        again = np.broadcast_to(np.arange(len(taken) * cut.part).reshape(-1, 1, cut.part) >= each, taken.shape)
-        counts = np.ones(len(chunk.y), bool) if chunk.real is None else chunk.real
-        rows.append(chunk.rows[places])
-        real.append(counts[places] & ~again.reshape(len(taken), -1))
+        rows.append(chunk.rows[(shards * each + taken).reshape(len(taken), -1)])
+        real.append(parts.counting(cut, taken, np.ones(len(chunk.y), bool) if chunk.real is None else chunk.real, each))
     return jnp.asarray(np.concatenate(rows), jnp.int32), jnp.asarray(np.concatenate(real))
 
 
