@@ -94,9 +94,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, arrays and paths as what JSON has; NaN and infinity as null."""
+    """Dataclasses, named tuples, arrays and paths as what JSON has; NaN and infinity as null."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

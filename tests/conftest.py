@@ -3,6 +3,7 @@
 import gc
 import itertools
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -50,6 +51,18 @@ def digits():
     import jaxnet
 
     return jaxnet.load("digits")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium of this machine, as Playwright's Browser."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip(f"there is none of {', '.join(names)} on this machine")
+    with playwright.sync_playwright() as started:
+        yield started.chromium.launch(executable_path=path, args=["--no-sandbox"])
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..folder import plain
 from .comparison import EnsembleGain, ensemble_gain
 from .decomposition import Decomposition, Design, bias_variance_decomposition
-from .findings import Finding
+from .findings import DATA, Finding, first_to_mend
 from .intervals import Estimate
 from .ladder import error_ladder
 
@@ -24,10 +24,6 @@ STEPS = {
     "high variance": "worse on examples it has not seen (variance)",
     "mismatch": "worse where it is used (mismatch)",
 }
-
-# What to mend first, since it changes all else; then the largest step of the ladder.
-URGENT = ("diverged", "leaking test set", "optimisation not finished")
-DATA = ("more data helps", "more data will not help")  # shown whether claimed or not, as it is a price and not a fault
 
 Part = tuple[ArrayLike, ArrayLike]
 
@@ -76,6 +72,11 @@ class Diagnosis:
     def __str__(self) -> str:
         return "\n".join(_lines(self))
 
+    def _repr_html_(self) -> str:
+        from ..report.notebook import of_diagnosis
+
+        return of_diagnosis(self)
+
     @classmethod
     def from_predictions(
         cls,
@@ -105,7 +106,7 @@ class Diagnosis:
         regression = classes is None
         variance = float(np.var(parts["train"][1])) if regression else 1.0
         if regression and not variance > 0:
-            raise InputError("all training labels are equal; there is nothing to learn")
+            raise InputError("all training labels are equal; there is nothing to learn; give values that differ")
         each = {name: Predicted(f, y) for name, (f, y) in parts.items() if name in given and len(y)}
         errors = {name: part.wrong if not regression else part.squares / variance for name, part in each.items()}
         held_out = "test" if "test" in each else "validation"
@@ -223,7 +224,7 @@ def _encoded(given: Mapping[str, Part], partitions: Mapping[int, ArrayLike]) -> 
                     f"{name}: predictions have shape {f.shape} and type {f.dtype}; give log-probabilities, (members, examples, classes)"
                 )
             if y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < f.shape[-1]):
-                raise InputError(f"{name}: with log-probabilities, labels are class numbers from 0 to {f.shape[-1] - 1}")
+                raise InputError(f"{name}: with log-probabilities, labels are class numbers from 0 to {f.shape[-1] - 1}; give such")
         return parts, next(iter(parts.values()))[0].shape[-1]
     for name, (f, y) in parts.items():
         if f.ndim not in (1, 2) or f.shape[-1:] != y.shape:
@@ -257,11 +258,10 @@ def _lines(d: Diagnosis) -> list[str]:
     others = [finding for finding in d.findings if finding.code not in (*STEPS, *DATA) and finding.claimed]
     lines += [fill(f"beware, {finding.code}: {finding.evidence}", WIDTH, subsequent_indent="  ") for finding in others]
     lines += [fill(note, WIDTH, subsequent_indent="  ") for note in d.notes]
-    claimed = [finding for finding in d.findings if finding.claimed and finding.code not in DATA]
-    order = {code: place for place, code in enumerate((*URGENT, *STEPS))}
-    first = min(claimed, key=lambda finding: min(order[finding.code], len(URGENT)) if finding.code in order else len(order), default=None)
+    claimed = {finding.code: finding for finding in reversed(d.findings) if finding.claimed}
+    first = first_to_mend([finding.code for finding in d.findings if finding.claimed])
     if first is not None:
-        lines.append(fill("try next: " + "; ".join(remedy.words for remedy in first.remedies[:3]), WIDTH, subsequent_indent="  "))
+        lines.append(fill("try next: " + "; ".join(remedy.words for remedy in claimed[first].remedies[:3]), WIDTH, subsequent_indent="  "))
     return lines
 
 

@@ -1,5 +1,6 @@
 """What was found, and what to try: sentences for people, and the same as data for programs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +40,11 @@ TRAIN_LONGER = Remedy("Recipe", "epochs", "multiply", 2, "train for longer")
 FASTER = Remedy("Recipe", "learning_rate", "multiply", 3, "try a higher learning rate, or another optimizer")
 SLOWER = Remedy("Recipe", "learning_rate", "multiply", 0.3, "lower the learning rate")
 MORE_DATA = Remedy("Splits", "train", "add", "as many more", "get more training examples")
+
+# What to mend first, since it changes all else; then the steps of the ladder. Of these none is mended: a price and not a fault.
+URGENT = ("diverged", "leaking test set", "optimisation not finished")
+STEPS = ("high bias", "high variance", "mismatch")
+DATA = ("more data helps", "more data will not help")
 
 EDGE = "chosen at the edge of the sweep"
 
@@ -92,6 +98,15 @@ REMEDIES["shift"] = REMEDIES["mismatch"]
 def finding(code: str, size: Estimate, claimed: bool, evidence: str) -> Finding:
     """With its remedies."""
     return Finding(code, size, claimed, evidence, REMEDIES[code])
+
+
+def first_to_mend(codes: Sequence[str]) -> str | None:
+    """Of the codes of findings that are claimed, by size, the one whose remedies come first; None where nothing is to be mended."""
+
+    def rank(code: str) -> int:
+        return URGENT.index(code) if code in URGENT else len(URGENT) + (code not in STEPS)
+
+    return min((code for code in codes if code not in DATA), key=rank, default=None)
 
 
 def edge_of_sweep(name: str, best: float) -> Finding:

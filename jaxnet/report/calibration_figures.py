@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 from ..diagnostics.calibration import Calibration
 from .figures import INK, TRAIN, VALIDATION, _plain, _save
 
+RIGHT = "share that is right"
+
 
 def reliability(found: Calibration, path: Path, *, part: str) -> None:
     """Accuracy with 95% intervals in each bin of the confidence, above how many predictions are in it. part: of which they are."""
@@ -14,15 +16,15 @@ def reliability(found: Calibration, path: Path, *, part: str) -> None:
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     figure.subplots_adjust(0.15, 0.1, 0.96, 0.93, hspace=0.1)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="calibrated")
-    for number, each in enumerate(found.bins):
+    for each in found.bins:
         low, high = each.accuracy.low, each.accuracy.high
         axes.plot([each.confidence] * 2, [low, high], color=VALIDATION, linewidth=2.5, alpha=0.5, solid_capstyle="butt")
-        label = None if number else f"{len(found.bins)} bins, 95% intervals"
-        axes.plot([each.confidence], [each.accuracy.estimate], "o", color=VALIDATION, markersize=5, label=label)
+        axes.plot([each.confidence], [each.accuracy.estimate], "o", color=VALIDATION, markersize=5, label=RIGHT)
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    named = {str(line.get_label()): line for line in axes.lines if line.get_label() in ("calibrated", RIGHT)}
+    axes.legend(list(named.values()), ["calibrated", f"{len(found.bins)} bins, 95% intervals"], frameon=False, loc="upper left", fontsize=9)
     axes.set_title(f"{part}: calibration error {found.ece:.3f}, by chance {found.null.mean:.3f}", fontsize=10)
-    _plain(axes, "", "share that is right")
+    _plain(axes, "", RIGHT)
     counts.bar(
         [(each.low + each.high) / 2 for each in found.bins], [each.count for each in found.bins],
         width=[0.9 * (each.high - each.low) for each in found.bins], color=TRAIN, alpha=0.6,

@@ -21,6 +21,7 @@ from ..diagnostics.curves import FARTHEST
 from ..diagnostics.learning_curve import LearningCurve
 from ..processes import first
 from ..run import Row
+from .vector import svg
 
 TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"  # of Okabe & Ito 2008: told apart with any colour vision
 PARTS = {"train": "training set", "validation": "validation set", "test": "test set", "use": "where it is used"}
@@ -88,20 +89,10 @@ def diagnosis(found: Diagnosis, path: Path) -> None:
     figure = Figure(figsize=(5.2 * count, 3.8))
     figure.subplots_adjust(0.8 / (5.2 * count), 0.15, 1 - 0.1 / (5.2 * count), 0.9, wspace=0.3)
     axes = np.atleast_1d(figure.subplots(1, count))
-    percent, unit = (1.0, "squared error / variance of y") if found.regression else (100.0, "examples predicted wrongly, %")
-    places, names = range(len(found.errors)), [PARTS[name] for name in found.errors]
-    for place, error in zip(places, found.errors.values(), strict=True):
-        color = TRAIN if place == 0 else VALIDATION
-        _bar(axes[0], place, error, color, percent)
-        axes[0].plot([place], [percent * error.estimate], "o", color=color, markersize=5)
-    axes[0].axhline(percent * (found.target_error + found.tolerance), color=INK, linestyle=":", linewidth=1)
-    axes[0].text(-0.45, percent * (found.target_error + found.tolerance), "target + tolerance", ha="left", va="bottom", fontsize=8)
-    axes[0].set_xticks(places, names)
-    axes[0].set_xlim(-0.5, len(names) - 0.5)
-    axes[0].set_ylim(bottom=0)
+    percent, unit = _unit(found.regression)
+    _ladder(axes[0], found.errors, found.target_error + found.tolerance, regression=found.regression)
     title = "one network" if found.members == 1 else f"{found.members} networks, mean and 95% interval"
     axes[0].set_title(title, fontsize=10)
-    _plain(axes[0], "", unit)
     if partitions:
         n = [parts.training or 0 for parts in partitions]
         for name, words, color, marker in (
@@ -122,6 +113,16 @@ def diagnosis(found: Diagnosis, path: Path) -> None:
         axes[1].set_title("trained on disjoint parts of the training set", fontsize=10)
         axes[1].legend(frameon=False, fontsize=9)
         _plain(axes[1], "training examples", unit)
+    _save(figure, path)
+
+
+def ladder(errors: Mapping[str, Estimate], path: Path, *, limit: float, regression: bool) -> None:
+    """Errors of one network from training set to where it is used. limit: target error and tolerance."""
+    figure = Figure(figsize=(5.2, 3.8))
+    figure.subplots_adjust(0.8 / 5.2, 0.15, 1 - 0.1 / 5.2, 0.9)
+    axes = figure.subplots()
+    _ladder(axes, errors, limit, regression=regression)
+    axes.set_title("one network", fontsize=10)
     _save(figure, path)
 
 
@@ -166,7 +167,7 @@ def learning_curve(found: LearningCurve, path: Path, *, target: float = 0.0) -> 
     """Errors over the number of training examples, and beyond the largest number what they will be, with a 95% band."""
     figure = Figure(figsize=(6.4, 4.2))
     axes = figure.add_axes((0.13, 0.13, 0.84, 0.84))
-    percent, unit = (100.0, "examples predicted wrongly, %") if found.farther is None else (1.0, "squared error / variance of y")
+    percent, unit = _unit(found.farther is not None)
     for place, size in zip(found.sizes, found.measured, strict=True):
         _bar(axes, float(place), size, VALIDATION, percent)
     dots: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.4}
@@ -223,7 +224,7 @@ def confusion(counts: Int[np.ndarray, "classes classes"], classes: tuple[str, ..
     axes.set_xlabel("prediction")
     axes.set_ylabel("label")
     axes.set_title("test set; colour shows the errors", fontsize=10)
-    _save(figure, path)
+    _save(figure, path, vector=False)
 
 
 def wrong_images(
@@ -260,7 +261,7 @@ def wrong_images(
         words = f"{_literal(classes[y[i]])}, said {_literal(classes[predictions[i]])}\n{confidence[i]:.0%}"
         axes.text(left + width / 2, top - 0.05 * head, words, ha="center", va="bottom", fontsize=8)
     axes.set(xlim=(-gap / 2, columns * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
-    _save(figure, path)
+    _save(figure, path, vector=False)
 
 
 def augmented(
@@ -292,7 +293,7 @@ def augmented(
     axes.axvline(width + gap / 2 - 0.5, color=INK, linewidth=1)
     axes.set_axis_off()
     figure.suptitle("training images, and right of the line what training may see of them", fontsize=10)
-    _save(figure, path)
+    _save(figure, path, vector=False)
 
 
 def values(y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " examples"], path: Path) -> None:
@@ -303,6 +304,25 @@ def values(y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " e
     axes.scatter(y, predictions, s=10, color=TRAIN, alpha=0.6, linewidths=0)
     _plain(axes, "true value, test set", "prediction")
     _save(figure, path)
+
+
+def _unit(regression: bool) -> tuple[float, str]:
+    """(factor of errors, what they are then)."""
+    return (1.0, "squared error / variance of y") if regression else (100.0, "examples predicted wrongly, %")
+
+
+def _ladder(axes: Axes, errors: Mapping[str, Estimate], limit: float, *, regression: bool) -> None:
+    scale, unit = _unit(regression)
+    for place, error in enumerate(errors.values()):
+        color = TRAIN if place == 0 else VALIDATION
+        _bar(axes, float(place), error, color, scale)
+        axes.plot([place], [scale * error.estimate], "o", color=color, markersize=5, label="error")
+    axes.axhline(scale * limit, color=INK, linestyle=":", linewidth=1)
+    axes.text(-0.45, scale * limit, "target + tolerance", ha="left", va="bottom", fontsize=8)
+    axes.set_xticks(range(len(errors)), [PARTS[name] for name in errors])
+    axes.set_xlim(-0.5, len(errors) - 0.5)
+    axes.set_ylim(bottom=0)
+    _plain(axes, "", unit)
 
 
 def _literal(text: str) -> str:
@@ -324,7 +344,8 @@ def _plain(axes: Axes, x: str, y: str) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path, *, vector: bool = True) -> None:
+    """As PNG, and beside it as SVG where it is not made of images."""
     if not first():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -332,3 +353,5 @@ def _save(figure: Figure, path: Path) -> None:
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class name may be in any script
         # No time and no version in the file: the same run gives the same picture.
         figure.savefig(path, dpi=DPI, metadata={"Software": None})
+        if vector:
+            path.with_suffix(".svg").write_text(svg(figure), encoding="utf-8")

@@ -42,4 +42,4 @@ def doubtful(
         words = f"{each.index}\nlabel {_literal(classes[each.label])}\n{_literal(classes[each.prediction])}? {each.confidence:.0%}"
         axes.text(left + width / 2, top - 0.05 * head, words, ha="center", va="bottom", fontsize=8)
     axes.set(xlim=(-gap / 2, COLUMNS * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
-    _save(figure, path)
+    _save(figure, path, vector=False)

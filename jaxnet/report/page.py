@@ -1,87 +1,208 @@
-"""report.html: what result.json says and the figures show, in one file that opens from disk and asks no network."""
+"""report.html: what was found, why, and what to try, then all that was measured. Reads result.json and the figures; computes nothing."""
 
-import base64
-from html import escape
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }}
-h1 {{ font-size: 1.4rem; }} h2 {{ font-size: 1.1rem; margin-top: 2rem; }}
-.verdict {{ font-size: 1.15rem; padding: .8rem 1rem; border-left: .3rem solid #0072b2; }}
-.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; }} th, td {{ padding: .2rem .8rem .2rem 0; text-align: right; }}
-th:first-child, td:first-child {{ text-align: left; }}
-thead th, dt {{ font-weight: 600; }} dd {{ margin: 0 0 .4rem 0; overflow-wrap: anywhere; }}
-img {{ max-width: 100%; height: auto; background: white; }}
-</style>
-<h1>{title}</h1>
-<p class="verdict">{verdict}</p>
-<h2>Numbers</h2>
-<div class="wide">{numbers}</div>
-<h2>Findings, by size</h2>
-{findings}
-{figures}
-<h2>To repeat it</h2>
-<dl>{about}</dl>
-</html>
-"""
+from ..diagnostics.findings import DATA, STEPS, first_to_mend
+from . import document
+from .document import anchor, chart, section, table, text
+
+PARTS = {"train": "training set", "validation": "validation set", "test": "test set", "use": "where it is used"}
+MEASURES = {
+    "error": "error",
+    "accuracy": "accuracy",
+    "loss": "loss, nats",
+    "rmse": "RMSE",
+    "r2": "R²",
+    "baseline": "baseline",
+}
+# Of the figures, in order, what each shows; those of the experiment itself, which are not named here, come first.
+SHOWN = {
+    "diagnosis": "errors from training set to where it is used, and bias and variance by size of the training set",
+    "ladder": "errors from training set to test set, with 95% intervals",
+    "curves": "loss and accuracy over the epochs",
+    "calibration": "how often predictions are right, over how confident they are",
+    "values": "predicted and true values of the test set",
+    "augmented": "training images, and what training may see of them",
+}
+PLACED = (*SHOWN, "confusion", "wrong")
+CONFUSION = "What it takes for what"
+CONFUSED = 30  # classes, above which the confusion matrix is a picture
 
 
-def page(result: dict[str, Any], figures: list[Path]) -> str:
-    """The HTML of a result, as plain values, and its pictures."""
-    return PAGE.format(
-        title=escape(f"{result['experiment']}: {result['model']['name']} on {result['dataset']['name']}"),
-        verdict=escape(result["verdict"]),
-        numbers=_numbers(result),
-        findings="".join(_finding(finding) for finding in result["findings"]),
-        figures="".join(f"<h2>{escape(path.stem)}</h2><img alt='{escape(path.stem)}' src='{_data(path)}'>" for path in figures),
-        about="".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in _about(result)),
-    )
+def page(result: dict[str, Any], figures: Path, *, wrong: str = "", playground: str = "", read: dict[str, Any] | None = None) -> str:
+    """The HTML of a result, as plain values. figures: their folder. wrong, playground: HTML of those sections; read: what they read."""
+
+    def shown(name: str) -> str:
+        return chart(figures / name, SHOWN[name]) if (figures / f"{name}.png").exists() else ""
+
+    own = sorted(path.stem for path in figures.glob("*.png") if path.stem not in PLACED)
+    parts = {
+        "What was found": _findings(result["findings"]),
+        result["experiment"].replace("_", " "): "".join(chart(figures / name, name.replace("_", " ")) for name in own),
+        "Where the error comes from": shown("diagnosis") + shown("ladder") + _decompositions(result.get("diagnosis")),
+        "While it learned": shown("curves") + shown("augmented"),
+        CONFUSION: _confusion(result, figures) + shown("values"),
+        "Can its confidence be believed?": _calibration(result.get("calibration")) + shown("calibration"),
+        "What it gets wrong": wrong,
+        "Draw, and watch it think": playground,
+        "To repeat it": _about(result),
+    }
+    parts = {name: body for name, body in parts.items() if body}
+    links = "".join(f'<a href="#{anchor(name)}">{text(name)}</a>' for name in parts)
+    body = "\n".join([_top(result), f'<nav aria-label="parts of the page">{links}</nav>', *(section(*part) for part in parts.items())])
+    title = f"{result['experiment']}: {result['model']['name']} on {result['dataset']['name']}"
+    scripts = ("page.js", "network.js", "playground.js") if read else ("page.js",)
+    return document.document(title, body, scripts=scripts, read=read)
+
+
+def number(value: Any, *, percent: bool = False) -> str:
+    """An Estimate as a dict, or a number, as HTML."""
+    form = "{:.2%}" if percent else "{:.4g}"
+    if not isinstance(value, dict):
+        return "" if value is None else form.format(value)
+    centre = "" if value["estimate"] is None else form.format(value["estimate"])
+    if value["low"] is None or value["high"] is None:
+        return f'{centre} <small title="{text(value["refused"] or "")}">no interval</small>'
+    return f"{centre} <small>{form.format(value['low'])} to {form.format(value['high'])}</small>"
+
+
+def _regression(result: Mapping[str, Any]) -> bool:
+    return result["dataset"]["classes"] is None
+
+
+def _top(result: dict[str, Any]) -> str:
+    name, _, why = result["verdict"].partition(":")
+    verdict = f'<p class="verdict"><b>{text(name)}</b>{text(why.strip())}</p>'
+    beside = f'<div class="beside"><div>{_numbers(result)}</div><div><h2>What to try next</h2>{_next(result["findings"])}</div></div>'
+    return f'<section id="verdict">{verdict}{beside}</section>'
+
+
+def _next(findings: Sequence[dict[str, Any]]) -> str:
+    """What to try, of the finding to mend first; or else of the largest, which is not settled."""
+    claimed = [finding["code"] for finding in findings if finding["claimed"]]
+    code = first_to_mend(claimed)
+    words = f"Against {code}, in this order:"
+    if code is None:
+        code = first_to_mend([finding["code"] for finding in findings if finding["code"] in STEPS])
+        words = "Nothing is shown to be above the tolerance."
+        if code is None:
+            return f"<p>{words}</p>"
+        words += f" The largest step is {code}; against it, where it matters:"
+    remedies = next(finding["remedies"] for finding in findings if finding["code"] == code)
+    listed = "".join(f"<li>{text(remedy['words'])}</li>" for remedy in remedies)
+    return f'<p>{text(words)}</p><ol class="next">{listed}</ol>'
 
 
 def _numbers(result: dict[str, Any]) -> str:
-    names = [name for name in ("error", "accuracy", "loss", "rmse", "r2", "baseline") if result.get(name)]
-    head = "".join(f"<th>{name}</th>" for name in names)
-    rows = "".join(
-        f"<tr><td>{part}</td>{''.join(f'<td>{_number(result[name][part])}</td>' for name in names)}</tr>" for part in result["error"]
-    )
-    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _number(value: Any) -> str:
-    """An Estimate as a dict, or a number."""
-    if not isinstance(value, dict):
-        return "" if value is None else f"{value:.4g}"
-    centre = "" if value["estimate"] is None else f"{value['estimate']:.4g}"
-    return centre if value["low"] is None else f"{centre} <small>({value['low']:.4g} to {value['high']:.4g})</small>"
-
-
-def _finding(finding: dict[str, Any]) -> str:
-    claim = "above the tolerance" if finding["claimed"] else "not shown to be above the tolerance"
-    remedies = "; ".join(remedy["words"] for remedy in finding["remedies"]) if finding["claimed"] else ""
-    more = f"<br>Try: {escape(remedies)}" if remedies else ""
-    return f"<p><b>{escape(finding['code'])}</b>, {claim}. {escape(finding['evidence'])}.{more}</p>"
-
-
-def _about(result: dict[str, Any]) -> list[tuple[str, str]]:
-    recipe = {name: value for name, value in result["recipe"].items() if value is not None}
-    groups = {"recipe": recipe, "data": result["dataset"], "versions": result["versions"]}
-    plain = [
-        ("status", result["status"]),
-        ("seed", str(result["seed"])),
-        ("split seed", str(result["split_seed"])),
-        ("device", result["device"]),
+    names = [name for name in MEASURES if result.get(name)]
+    shares = () if _regression(result) else ("error", "accuracy", "baseline")
+    words = dict(MEASURES)
+    if _regression(result):
+        words["error"] = "error / variance of y"
+    rows = [
+        (
+            f"{PARTS[part]}, {result['dataset']['examples'].get(part, 0):,}",
+            *(number(result[name].get(part), percent=name in shares) for name in names),
+        )
+        for part in result["error"]
     ]
-    return plain + [(name, ", ".join(f"{k} {v}" for k, v in group.items())) for name, group in groups.items()]
+    trivial = "always the training mean" if _regression(result) else "the error of always saying the most frequent class"
+    who = f"{result['members']} networks" if result.get("members", 1) > 1 else "one network"
+    return table(["", *(words[name] for name in names)], rows, caption=f"{who}, with 95% intervals; {result['status']}; baseline: {trivial}")
 
 
-def _data(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+def _findings(findings: Sequence[dict[str, Any]]) -> str:
+    def words(finding: dict[str, Any]) -> str:
+        state = "shown" if finding["claimed"] else "not shown"
+        remedies = "; ".join(remedy["words"] for remedy in finding["remedies"]) if finding["claimed"] else ""
+        more = f'<br><span class="note">Try: {text(remedies)}.</span>' if remedies and finding["code"] not in DATA else ""
+        return f"<dt>{text(finding['code'])}, {state}</dt><dd>{text(finding['evidence'])}{more}</dd>"
+
+    return f"<dl>{''.join(map(words, findings))}</dl>" if findings else ""
+
+
+def _decompositions(diagnosis: dict[str, Any] | None) -> str:
+    if not diagnosis or not diagnosis["decompositions"]:
+        return ""
+    percent = not diagnosis["regression"]
+    kinds = {"partition": "other examples", "seeds": "other luck"}
+    names = ("loss", "bias", "variance")
+    rows = [
+        (f"{kinds[parts['design']]}, {parts['training']:,} of them", *(number(parts[name], percent=percent) for name in names))
+        for parts in diagnosis["decompositions"]
+    ]
+    head = ["trained on", "error", "bias²: the mistakes they share", "variance: mistakes of their own"]
+    return table(head, rows, caption="the test error, taken apart; with 95% intervals")
+
+
+def _confusion(result: dict[str, Any], figures: Path) -> str:
+    classes, found = result["dataset"]["classes"], result.get("test_classes")
+    if classes is None or found is None:
+        return ""
+    counts = found["confusion"]
+    if len(classes) > CONFUSED:
+        return chart(figures / "confusion", "how often each class of the test set was taken for which")
+    worst = max([1, *(count for i, row in enumerate(counts) for j, count in enumerate(row) if i != j)])
+
+    def cell(i: int, j: int, count: int) -> str:
+        total = sum(counts[i]) or 1
+        share = count / total if i == j else count / worst
+        kind = "right" if i == j else "wrong" if count else "none"
+        words = text(f"{classes[i]} taken for {classes[j]}: {count} of {total}")
+        either = f'data-count="{count}" data-share="{count / total:.0%}"'
+        return f'<td class="{kind}" style="--share: {share:.3f}" title="{words}" {either}>{count}</td>'
+
+    head = "".join(f'<th scope="col">{text(name)}</th>' for name in classes)
+    rows = "".join(
+        f'<tr><th scope="row">{text(classes[i])}</th>{"".join(cell(i, j, count) for j, count in enumerate(row))}'
+        f"<td>{number(found['precision'][i])}</td><td>{number(found['recall'][i])}</td></tr>"
+        for i, row in enumerate(counts)
+    )
+    caption = "test set; a row a label, a column what was predicted"
+    head += '<th scope="col">precision</th><th scope="col">recall</th>'
+    return (
+        f'<button type="button" data-toggles="{anchor(CONFUSION)}" aria-pressed="false">share of each label</button>'
+        f'<div class="wide" tabindex="0"><table class="confusion"><caption>{caption}</caption>'
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _calibration(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    null = found["null"]
+    rows = [
+        ("calibration error", number(found["ece"])),
+        ("by chance alone it would be", f"{number(null['mean'])} <small>{number(null['low'])} to {number(null['high'])}</small>"),
+        ("confidence above accuracy", number(found["overconfidence"], percent=True)),
+        ("negative log-likelihood, nats", number(found["negative_log_likelihood"])),
+        ("Brier score", number(found["brier"])),
+    ]
+    return table(["", ""], rows, caption=f"one network on {found['examples']:,} test examples")
+
+
+def _about(result: dict[str, Any]) -> str:
+    recipe = {name: value for name, value in result["recipe"].items() if value is not None}
+    dataset = {name: value for name, value in result["dataset"].items() if value not in (None, [], {})}
+    dataset.pop("columns", None)
+    groups = {
+        "experiment": result["experiment"],
+        "model": f"{result['model']['name']}, {result['model']['parameters']:,} parameters",
+        "recipe": _listed(recipe),
+        "data": _listed(dataset),
+        "seed": f"{result['seed']}; of the split {result['split_seed']}",
+        "device": result["device"],
+        "versions": _listed(result["versions"]),
+    }
+    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{text(value)}</dd>' for name, value in groups.items())}</dl>"
+
+
+def _listed(group: Mapping[str, Any]) -> str:
+    def plain(value: Any) -> str:
+        if isinstance(value, Mapping):
+            return f"({_listed(value)})"
+        return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    return ", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in group.items())

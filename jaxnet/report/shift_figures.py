@@ -76,4 +76,4 @@ def unlike(rows: Mapping[str, Num[np.ndarray, "examples ..."]], white: float, pa
         axes.text(-gap, row * (height + gap) + height / 2, name, fontsize=8, ha="right", va="center")
     axes.set_axis_off()
     figure.suptitle("what a network tells most surely from the reference", fontsize=10)
-    _save(figure, path)
+    _save(figure, path, vector=False)

@@ -1,0 +1,63 @@
+"""The examples a network gets wrong, and what it thought, as HTML."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+from PIL import Image
+
+from .document import png, table, text
+
+MOST = 40
+LIKELY = 3  # classes named of each
+
+
+def wrong_classes(
+    x: Num[np.ndarray, "examples ..."],
+    y: Int[np.ndarray, " examples"],
+    log_probabilities: Float[np.ndarray, "examples classes"],
+    classes: Sequence[str],
+    white: float | None,
+) -> str:
+    """The most confident mistakes first: the picture, or else the row's number, the label, and the likeliest classes with probabilities."""
+    wrong = np.flatnonzero(log_probabilities.argmax(1) != y)
+    probabilities = np.exp(log_probabilities.astype(np.float64))
+    confidence = probabilities.max(1)
+    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST]
+    tiles = [_tile(int(i), x[i], classes, int(y[i]), probabilities[i], white) for i in shown]
+    first = f", the {MOST} most confident mistakes first" if len(wrong) > MOST else ", the most confident mistakes first" * (len(wrong) > 1)
+    return f'<p>{len(wrong):,} of {len(y):,} test examples are predicted wrongly{first}.</p><ul class="tiles">{"".join(tiles)}</ul>'
+
+
+def wrong_values(y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " examples"]) -> str:
+    """The test examples whose values are farthest off."""
+    shown = np.argsort(-np.abs(predictions - y), kind="stable")[: MOST // 2]
+    rows = [(f"{i}", f"{y[i]:.5g}", f"{predictions[i]:.5g}", f"{predictions[i] - y[i]:+.4g}") for i in shown]
+    return table(["test example", "true value", "prediction", "difference"], rows, caption="the farthest off first")
+
+
+def picture(image: Num[np.ndarray, "..."], white: float) -> bytes:
+    """An image as a PNG file: one channel as ink on paper, three as colours."""
+    shares = np.clip(np.asarray(image, np.float64) / white, 0, 1)
+    if shares.ndim == 3 and shares.shape[-1] == 3:
+        pixels = np.round(255 * shares).astype(np.uint8)
+    else:
+        pixels = np.round(255 * (1 - shares.reshape(shares.shape[:2]))).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png", optimize=True)
+    return file.getvalue()
+
+
+def _tile(number: int, x: np.ndarray, classes: Sequence[str], label: int, probabilities: np.ndarray, white: float | None) -> str:
+    likely = np.argsort(-np.nan_to_num(probabilities), kind="stable")[:LIKELY]
+    listed = [*likely, *([label] if label not in likely else [])]
+    bars = "".join(
+        f'<li{" class=label" if each == label else ""} style="--share: {np.nan_to_num(probabilities[each]):.3f}">'
+        f"<span>{text(classes[each])}</span><span>{probabilities[each]:.0%}</span></li>"
+        for each in listed
+    )
+    said = classes[int(likely[0])]
+    words = f"test example {number}: label {classes[label]}, predicted {said}"
+    image = "" if white is None else f'<img alt="{text(words)}" src="{png(picture(x, white))}">'
+    return f'<li>{image}{number}: label <b>{text(classes[label])}</b><ul class="bars">{bars}</ul></li>'

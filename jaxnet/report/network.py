@@ -1,0 +1,113 @@
+"""Trained networks as plain data, of which makeNetwork in network.js makes a function of an image."""
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ..errors import InputError
+from ..models import Model
+from ..run import Run
+from . import steps
+from .steps import Held, Layer, Program
+
+MANY = 4096  # numbers beyond which an array is stored in 16 bits
+LEVELS = 32767  # the largest of them
+
+
+class Network(NamedTuple):
+    """What makeNetwork takes, as plain values, and of how many of the runs."""
+
+    data: dict[str, Any]
+    members: int
+
+
+def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -> Network:
+    """The networks of runs of one structure: as many as fit, from the first on.
+
+    most_bytes: of text that their numbers take. Raises InputError where not even one fits, where the runs differ in
+    structure, for a regression, and for what a page cannot compute.
+    """
+    run = runs[0]
+    if run.classes is None:
+        raise InputError(f"{run.model} gives values; a page shows networks that give probabilities of classes")
+    leaves, structures = zip(*(jax.tree.flatten(steps.network_of(run)) for run in runs), strict=True)
+    shapes = [[np.shape(leaf) for leaf in each] for each in leaves]
+    if any(other != (structures[0], shapes[0]) for other in zip(structures, shapes, strict=True)):
+        raise InputError("the runs differ in structure; give those of one")
+    try:
+        program, output = steps.program(model, run)
+    except NotImplementedError as reason:
+        raise InputError(f"a page cannot compute {run.model}: it does not have {reason}") from None
+    layers = _layers(program, output)
+
+    fixed = [(number, steps.constant(value)) for value, number in program.arrays if value.leaf is None]
+    own = [(number, value.leaf) for value, number in program.arrays if value.leaf is not None]
+    same = [(number, leaf) for number, leaf in own if all(np.array_equal(each[leaf], leaves[0][leaf]) for each in leaves)]
+    shared = [*fixed, *((number, leaves[0][leaf]) for number, leaf in same)]
+    constants, members = _texts(shared), list[Any]()
+    size = len(json.dumps(constants))
+    for each in leaves:
+        texts = _texts([(number, each[leaf]) for number, leaf in own if (number, leaf) not in same])
+        size += len(json.dumps(texts))
+        if size > most_bytes:
+            break
+        members.append(texts)
+    if not members:
+        raise InputError(f"the parameters of {run.model} take {size:,} bytes of text, of {most_bytes:,} at most in a page")
+    data = {
+        "shape": list(run.shape),
+        "classes": list(run.classes),
+        "constants": constants,
+        "members": members,
+        "steps": program.steps,
+        "output": output.number,
+        "layers": layers,
+    }
+    return Network(data, len(members))
+
+
+def _layers(program: Program, output: Held) -> list[dict[str, Any]]:
+    """What to show of each product with parameters, in order; the last one is what the network says."""
+    layers = program.layers
+    if not layers or layers[-1].shown.number != output.number:
+        layers = [*layers, Layer("output", output.size, None, None, output)]
+    described = []
+    for layer in layers:
+        shown, drawn = layer.shown, steps.picture(layer.shown)
+        if drawn is not None:
+            shown = program.take([shown], lambda table, drawn=drawn: table.ravel()[drawn.order])
+        weights, inputs, rows = layer.weights, layer.inputs, shown.size // layer.units
+        described.append(
+            {
+                "name": f"{'output' if layer is layers[-1] else layer.kind} {layer.units}",
+                "kind": layer.kind,
+                "value": shown.number,
+                "shape": list(drawn.shape) if drawn else [rows, layer.units][rows == 1 :],
+                "weights": None if weights is None else weights.number,
+                "inputs": [] if weights is None else list(inputs.shape if inputs else weights.shape[:-1]),
+                "order": None if inputs is None else steps.where(inputs.order),
+            }
+        )
+    return described
+
+
+def _texts(arrays: Sequence[tuple[int, Any]]) -> list[tuple[int, dict[str, str]]]:
+    return [(number, _text(np.asarray(array, np.float32))) for number, array in arrays]
+
+
+def _text(array: np.ndarray) -> dict[str, str]:
+    """Numbers as float32, or many as int16 with a scale for each place of the last axis; little-endian, in base64."""
+    if array.size <= MANY or array.ndim < 2 or not np.isfinite(array).all():
+        return {"float32": _base64(array, "<f4")}
+    scales = np.abs(array).max(tuple(range(array.ndim - 1))).astype(np.float32) / LEVELS
+    levels = np.round(array / np.where(scales > 0, scales, 1).reshape((1,) * (array.ndim - 1) + scales.shape))
+    return {"int16": _base64(levels, "<i2"), "scales": _base64(scales, "<f4")}
+
+
+def _base64(array: np.ndarray, dtype: str) -> str:
+    return base64.b64encode(np.asarray(array, dtype).tobytes()).decode()
+

@@ -1,0 +1,234 @@
+"""What a notebook shows of a Diagnosis, a Population or a Run: HTML from what is known already. Nothing is computed by JAX.
+
+Colours are those of the notebook, light or dark, and pictures are part of the text.
+"""
+
+import base64
+import io
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..diagnostics import Diagnosis, Estimate
+from ..diagnostics.decomposition import WORDS
+from ..diagnostics.diagnosis import SHOWN
+from ..recipe import NUMBERS, STRUCTURE, Recipe
+from ..run import Population, Run
+from . import figures
+
+ROWS = 6  # members that a table shows
+LINES = 200  # members whose curves are drawn
+QUANTILES = {"lowest": 0.0, "lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75, "highest": 1.0}
+
+PAGE = """<div class="jaxnet">
+<style>
+.jaxnet {{ color: inherit; max-width: 60rem; line-height: 1.4; }}
+.jaxnet .verdict {{ font-size: 1.1em; padding-left: .7em; border-left: .25em solid #0072b2; }}
+.jaxnet .wide {{ overflow-x: auto; }}
+.jaxnet table {{ border-collapse: collapse; margin: .5em 0; color: inherit; }}
+.jaxnet caption {{ caption-side: top; text-align: left; color: inherit; }}
+.jaxnet th, .jaxnet td {{ padding: .15em .8em .15em 0; text-align: right; border-bottom: 1px solid rgba(128, 128, 128, .35); }}
+.jaxnet th:first-child, .jaxnet td:first-child {{ text-align: left; }}
+.jaxnet img {{ max-width: 100%; height: auto; }}
+</style>
+{parts}
+</div>"""
+
+
+def of_diagnosis(found: Diagnosis) -> str:
+    """HTML of a diagnosis: the verdict, the errors behind it, what was found and what to try, the decomposition, the figure."""
+    unit = "squared error, in variances of y" if found.regression else "share of examples predicted wrongly"
+    who = "one network, which speaks only for itself" if found.members == 1 else f"{found.members} networks that differ in luck alone"
+    lost = f", {found.diverged} more diverged and were left out" if found.diverged else ""
+    errors = [[SHOWN[name], f"{found.examples[name]:,}", *_interval(error)] for name, error in found.errors.items()]
+    claimed = [finding for finding in found.findings if finding.claimed]
+    others = [finding for finding in found.findings if not finding.claimed]
+    parts = [
+        f'<p class="verdict">{escape(found.verdict)}</p>',
+        _table(["", "examples", "error", "95% interval"], errors, f"{unit}; of {who}{lost}"),
+    ]
+    for finding in claimed:
+        remedies = "; ".join(remedy.words for remedy in finding.remedies)
+        more = f"<br>Try next: {escape(remedies)}" if remedies else ""
+        parts.append(f"<p><b>{escape(finding.code)}</b>: {escape(finding.evidence)}{more}</p>")
+    if others:
+        items = "".join(f"<li><b>{escape(finding.code)}</b>: {escape(finding.evidence)}</li>" for finding in others)
+        parts.append(f"<details><summary>looked for, and not claimed: {len(others)}</summary><ul>{items}</ul></details>")
+    taken_apart = []
+    for each in found.decompositions:
+        on = "" if each.training is None else f"trained on {each.training:,} examples: "
+        bias, variance = WORDS[each.design]
+        squared = " (squared)" * (each.design in ("fresh", "partition"))
+        taken_apart += [[f"{on}{bias}{squared}", *_interval(each.bias)], [f"{on}{variance}", *_interval(each.variance)]]
+    if found.ensemble is not None:
+        taken_apart.append([f"all {found.ensemble.members} networks together", *_interval(found.ensemble.ensemble)])
+    if taken_apart:
+        parts.append(_table(["", "error", "95% interval"], taken_apart, "the error taken apart"))
+    with tempfile.TemporaryDirectory() as folder:
+        figures.diagnosis(found, Path(folder) / "diagnosis.png")
+        parts.append(_picture(Path(folder) / "diagnosis.png", "errors, and how bias and variance change with the training set"))
+    parts += [f"<p><small>{escape(note)}</small></p>" for note in found.notes]
+    return PAGE.format(parts="\n".join(parts))
+
+
+def of_population(many: Population) -> str:
+    """HTML of a population: who is in it, how its members ended, a table of the first ones and of quantiles, and their curves."""
+    columns, status, diverged = _columns(many), _status(many), many.diverged
+    count = {word: int((status == word).sum()) for word in dict.fromkeys(status)}
+    ended = ", ".join(f"{n} {word}" for word, n in sorted(count.items(), key=lambda item: -item[1]))
+    head = f"{len(many)} network{'s' * (len(many) != 1)}: {ended}"
+    structures = "".join(f"<li>{escape(_structure(run, len(members)))}</li>" for run, members in zip(many.runs, many.members, strict=True))
+    rows = [[str(i), *(_number(column[i]) for column in columns.values()), status[i]] for i in range(min(ROWS, len(many)))]
+    sound = ~diverged
+    if sound.sum() > 1:
+        for name, share in QUANTILES.items():
+            finite = [column[sound & np.isfinite(column)] for column in columns.values()]
+            rows.append([name, *(_number(np.quantile(each, share)) if each.size else "" for each in finite), ""])
+    parts = [
+        f'<p class="verdict">{escape(head)}</p>',
+        f"<ul>{structures}</ul>",
+        _table(["member", *columns, ""], rows, "at the end of training" + "; quantiles of those that did not diverge" * bool(sound.sum() > 1)),
+        _picture(_curves(many), "losses of the members over the epochs"),
+    ]
+    return PAGE.format(parts="\n".join(parts))
+
+
+def of_run(run: Run) -> str:
+    """HTML of a run: how it ended, what was trained, and its curves; with a leading member axis, that of a population."""
+    run = jax.tree.map(np.asarray, run)
+    if np.ndim(run.epochs):
+        return of_population(Population((run,), (np.arange(len(run.epochs)),)))
+    done = int(run.epochs)
+    history = jax.tree.map(lambda column: column[:done], run.history)
+    ended = [[name.replace("_", " "), _number(column[-1])] for name, column in history._asdict().items() if column is not None and done]
+    with tempfile.TemporaryDirectory() as folder:
+        best = None if run.best is None else int(run.best.epoch)
+        figures.curves(history, Path(folder) / "curves.png", best_epoch=best)
+        picture = _picture(Path(folder) / "curves.png", "loss and accuracy over the epochs")
+    parts = [
+        f'<p class="verdict">{escape(run.status)}</p>',
+        f"<p>{escape(_structure(run, 1))}</p>",
+        _table(["at the end of training", ""], ended),
+        picture,
+    ]
+    return PAGE.format(parts="\n".join(parts))
+
+
+def _columns(many: Population) -> dict[str, np.ndarray]:
+    """(members,) each: numbers of the recipe in which members differ, and what they came to."""
+    columns = {"structure": many.each(lambda run: np.full(len(run.epochs), _place(many, run)))} if len(many.runs) > 1 else {}
+    for name in dict.fromkeys(name for run in many.runs for name, _ in _numbers(run.recipe)):
+        column = many.each(lambda run, name=name: np.broadcast_to(dict(_numbers(run.recipe)).get(name, np.nan), np.shape(run.epochs)))
+        if len(np.unique(column)) > 1:
+            columns[name.replace("_", " ")] = column
+    columns["epochs"] = many.epochs
+    for name in many.runs[0].history._fields:
+        if any(getattr(run.history, name) is not None for run in many.runs):
+            columns[name.replace("_", " ")] = many.each(lambda run, name=name: _last(getattr(run.history, name), np.asarray(run.epochs)))
+    return columns
+
+
+def _place(many: Population, run: Run) -> int:
+    return next(place for place, each in enumerate(many.runs, 1) if each is run)
+
+
+def _last(history: np.ndarray | None, epochs: np.ndarray) -> np.ndarray:
+    """(members,) what stood in the last epoch that each was trained."""
+    if history is None or not np.shape(history)[1]:
+        return np.full(len(epochs), np.nan)
+    return np.asarray(history)[np.arange(len(epochs)), np.maximum(np.asarray(epochs), 1) - 1]
+
+
+def _status(many: Population) -> np.ndarray:
+    """(members,) how each ended, in a word or two."""
+    halved = many.each(lambda run: run.halved)
+    early = many.each(lambda run: np.asarray(run.epochs) < run.recipe.epochs)
+    return np.select([many.diverged, halved, early], ["diverged", "stopped by halving", "stopped early"], "finished")
+
+
+def _structure(run: Run, members: int) -> str:
+    """What was trained: the model, how many of it, and the recipe, whose numbers may differ from member to member."""
+    words = [run.model if members == 1 else f"{members} x {run.model}"]
+    default = Recipe()
+    for name in STRUCTURE:
+        value = getattr(run.recipe, name)
+        if name in ("optimizer", "epochs", "batch_size") or value != getattr(default, name):
+            words.append(
+                f"{name.replace('_', ' ')} {value if isinstance(value, str | int) else getattr(value, '__name__', type(value).__name__)}"
+            )
+    for name, number in _numbers(run.recipe):
+        low, high = np.min(number), np.max(number)
+        words.append(f"{name.replace('_', ' ')} {_number(low)}" + (f" to {_number(high)}" if high > low else ""))
+    return ", ".join(words)
+
+
+def _numbers(recipe: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The numbers that a recipe has, and those of its augmentation."""
+    for name in NUMBERS if isinstance(recipe, Recipe) else [field.name for field in fields(recipe)]:
+        value = getattr(recipe, name)
+        if is_dataclass(value):
+            yield from _numbers(value)
+        elif value is not None and np.asarray(value).dtype.kind in "fiub":
+            yield name, np.asarray(value)
+
+
+def _curves(many: Population) -> bytes:
+    """A picture of the validation losses, or training losses where there are none, of up to LINES members."""
+    figure = Figure(figsize=(5.2, 3.0), layout="constrained")
+    axes = figure.subplots()
+    validation = all(run.history.validation_loss is not None for run in many.runs)
+    curves = [np.asarray(run.history.validation_loss if validation else run.history.train_loss, np.float64) for run in many.runs]
+    shown = np.unique(np.linspace(0, len(many) - 1, LINES).astype(int))
+    color, drawn = figures.VALIDATION if validation else figures.TRAIN, []
+    for curve, members in zip(curves, many.members, strict=True):
+        for line in curve[np.isin(members, shown)]:
+            drawn.append(np.where(np.isfinite(line), line, np.nan))
+            marker = "o" if len(line) == 1 else ""
+            axes.plot(np.arange(1, len(line) + 1), drawn[-1], color=color, linewidth=0.8, marker=marker, alpha=max(0.15, 1 / len(shown)))
+    finite = np.concatenate([line[np.isfinite(line)] for line in drawn])
+    if finite.size and 0 < finite.min() < finite.max() / figures.DECADES:
+        axes.set_yscale("log")
+    axes.locator_params(axis="x", integer=True)
+    axes.set_title(f"{len(shown)} of {len(many)} members" if len(shown) < len(many) else "all members", fontsize=10)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("validation loss" if validation else "training loss, while it changes")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    file = io.BytesIO()
+    figure.savefig(file, dpi=figures.DPI, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _interval(size: Estimate) -> tuple[str, str]:
+    return _percent(size.estimate), "no interval" if size.refused is not None else f"{_percent(size.low)} to {_percent(size.high)}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2%}" if np.isfinite(value) else "–"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if np.isfinite(value) else "–"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="wide"><table>{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _picture(png: bytes | Path, words: str) -> str:
+    """A picture as part of the text; none where its file was left to another process to write."""
+    if isinstance(png, Path):
+        if not png.exists():
+            return ""
+        png = png.read_bytes()
+    return f'<img alt="{escape(words)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

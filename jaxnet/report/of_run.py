@@ -1,0 +1,48 @@
+"""What the folder of a run shows: its figures, and the page."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import folder
+from ..data import Splits
+from ..evaluation import ClassMetrics, Metrics
+from ..models import Model
+from ..run import Run
+from . import figures
+from .calibration_figures import reliability
+from .examples import wrong_classes, wrong_values
+from .page import page
+from .playground import playground
+
+
+def draw(
+    result: Mapping[str, Any], run: Run, splits: Splits, outputs: Mapping[str, np.ndarray], metrics: Mapping[str, Metrics], to: Path
+) -> None:
+    """The figures of a network, each as PNG and, where it has lines, as SVG, into the folder `to`."""
+    figures.curves(run.history, to / "curves.png", best_epoch=None if run.best is None else int(run.best.epoch))
+    if "diagnosis" not in result:
+        errors, limit = {name: each.error for name, each in metrics.items()}, result["target_error"] + result["tolerance"]
+        figures.ladder(errors, to / "ladder.png", limit=limit, regression=splits.classes is None)
+    if run.recipe.augmentation is not None and splits.train.white is not None:
+        some = np.asarray(splits.train.x[:5])
+        figures.augmented(some, run.recipe.augmentation, run.standardisation, splits.train.white, to / "augmented.png")
+    test, x, y = metrics["test"], np.asarray(splits.test.x), np.asarray(splits.test.y)
+    if not isinstance(test, ClassMetrics) or splits.classes is None:
+        figures.values(y, outputs["test"], to / "values.png")
+        return
+    figures.confusion(test.confusion, splits.classes, to / "confusion.png")
+    if result["calibration"] is not None:
+        reliability(result["calibration"], to / "calibration.png", part="test set")
+    if splits.test.white is not None:
+        figures.wrong_images(x, y, outputs["test"], splits.classes, splits.test.white, to / "wrong.png")
+
+
+def html(result: Mapping[str, Any], model: Model, runs: Sequence[Run], splits: Splits, outputs: np.ndarray, pictures: Path) -> str:
+    """The page. runs: the networks of the playground. outputs: of the first on the test set. pictures: folder of the figures."""
+    x, y = np.asarray(splits.test.x), np.asarray(splits.test.y)
+    wrong = wrong_values(y, outputs) if splits.classes is None else wrong_classes(x, y, outputs, splits.classes, splits.test.white)
+    play = playground(model, runs, splits)
+    return page(folder.plain(result), pictures, wrong=wrong, playground=play.html, read=play.read)

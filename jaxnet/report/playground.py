@@ -1,0 +1,85 @@
+"""The playground: a canvas to draw on, and a network in the page that says what it sees, as HTML and what scripts read."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..data import Splits
+from ..errors import InputError
+from ..models import Model
+from ..run import Run
+from .document import text
+from .drawing import placement
+from .network import network
+
+LARGEST = 64  # pixels of a side that is drawn on
+EXAMPLES = 24  # of the test set, to look at
+MEMBERS = 8  # networks of a population
+
+HTML = """
+<p>Draw with mouse, finger or pen: {words}. With the keyboard: arrow keys move the pen, the space bar lifts and lowers it,
+Backspace clears.</p>
+<div class="playground">
+<div>
+<canvas id="draw" width="320" height="320" tabindex="0" role="application" aria-label="drawing area"></canvas>
+<div class="tools"><button type="button" id="clear">clear</button>
+<label>or test example <select id="example"><option value="">none</option>{examples}</select></label></div>
+<figure><canvas id="seen" class="pixels" width="{width}" height="{height}" role="img" aria-label="what the network sees"></canvas>
+<figcaption>what the network sees, {height} x {width} pixels</figcaption></figure>
+</div>
+<div>
+<p class="answer" id="answer" role="status"></p>
+<ul class="bars" id="probabilities"></ul>
+<div id="members"></div>
+<h3>What each layer makes of it</h3>
+<div class="layers" id="layers"></div>
+<h3>What a unit looks for</h3>
+<div class="tools"><label>layer <select id="layer"></select></label>
+<label>unit <input type="number" id="unit" min="0" value="0" inputmode="numeric"></label></div>
+<figure><canvas id="weights" role="img" aria-label="weights"></canvas><figcaption id="weights-words"></figcaption></figure>
+</div>
+</div>
+"""
+
+
+class Playground(NamedTuple):
+    """html: of the section. read: what its scripts read, by the id of the element."""
+
+    html: str
+    read: dict[str, Any]
+
+
+def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
+    """Of one network, or of some that may disagree; a sentence instead where the network does not fit into a page.
+
+    For classes of grey images of at most 64 x 64 pixels, else it is empty.
+    """
+    x, white, classes = splits.test.x, splits.test.white, splits.classes
+    shape = tuple(x.shape[1:])
+    grey = len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)
+    if white is None or classes is None or not grey or max(shape[:2]) > LARGEST:
+        return Playground("", {})
+    try:
+        found = network(model, runs[:MEMBERS])
+    except InputError as error:
+        return Playground(f"<p>The network is not in this page: {text(error)}.</p>", {})
+    height, width = shape[:2]
+    where = placement(np.asarray(splits.train.x).reshape(-1, height, width), white)
+    rows = np.linspace(0, len(x) - 1, min(EXAMPLES, len(x))).astype(int)
+    labels = np.asarray(splits.test.y)[rows]
+    options = "".join(
+        f'<option value="{i}">{row}: {text(classes[label])}</option>' for i, (row, label) in enumerate(zip(rows, labels, strict=True))
+    )
+    centre = "box" if where.centred == "box" else "centre of mass"
+    how = f"it is scaled, and moved until its {centre} lies where it does in the training images"
+    how = "it is taken as it lies, since the training images are not all of one size" if where.size is None else how
+    read = {
+        "network": found.data,
+        "playground": {
+            "classes": list(classes),
+            "placement": where._asdict(),
+            "examples": [np.asarray(x[row], np.float64).ravel().round(4).tolist() for row in rows],
+        },
+    }
+    return Playground(HTML.format(words=how, examples=options, height=height, width=width), read)

@@ -1,0 +1,69 @@
+"""A figure as SVG whose values can be pointed at: over each place on its horizontal axis lies a strip that says what is drawn there."""
+
+import io
+from collections.abc import Iterator
+from html import escape
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+POINTS = 72  # of SVG, an inch
+MOST = 400  # strips in a panel
+
+
+def svg(figure: Figure) -> str:
+    """The text of an SVG file: the same figure gives the same text. Lines with a label are what can be pointed at."""
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "jaxnet", "font.family": "sans-serif"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    strips = "".join(_strip(figure, axes, *each) for axes in figure.axes for each in _values(axes))
+    return text.getvalue().replace("</svg>", f'<g class="strips">{strips}</g>\n</svg>')
+
+
+def _values(axes: Axes) -> Iterator[tuple[float, float, float, str]]:
+    """(place, from, to, words) for each place where a labelled line has a value; coordinates are those of the data."""
+    found: dict[float, list[str]] = {}
+    for line in axes.lines:
+        label = str(line.get_label())
+        x, y = (np.asarray(line.get_data()[axis], float) for axis in (0, 1))
+        guide = line.get_linestyle() == ":" and line.get_marker() in ("None", None, "")
+        if label.startswith("_") or guide or not len(x):
+            continue
+        intervals = _intervals(axes, to_hex(line.get_color()))
+        for place, value in zip(x, y, strict=True):
+            interval = intervals.get(place)
+            more = "" if interval is None else f" ({interval[0]:.4g} to {interval[1]:.4g})"
+            if np.isfinite(value):
+                found.setdefault(float(place), []).append(f"{label} {value:.4g}{more}")
+    places = sorted(found)[:: -(-len(found) // MOST) or 1]
+    if not places:
+        return
+    # An axis without a label has names at its ticks, or shares it with a panel below.
+    ticks = {float(tick): label.get_text() for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=False)}
+    axis = next((each.get_xlabel() for each in [axes, *axes.get_shared_x_axes().get_siblings(axes)] if each.get_xlabel()), "")
+    shown = axes.transData.transform([(place, axes.get_ylim()[0]) for place in places])[:, 0]
+    low, high = axes.transAxes.transform([(0, 0), (1, 1)])[:, 0]
+    edges = np.concatenate([[low], (shown[1:] + shown[:-1]) / 2, [high]])
+    for number, place in enumerate(places):
+        where = f"{axis} {place:,.6g}" if axis else ticks.get(place) or f"{place:,.6g}"
+        yield shown[number], edges[number], edges[number + 1], f"{where}: {'; '.join(found[place])}"
+
+
+def _intervals(axes: Axes, color: str) -> dict[float, tuple[float, float]]:
+    """By place: a vertical line of two points, in the colour of a series, is the interval of its value there."""
+    lines = [line.get_data() for line in axes.lines if to_hex(line.get_color()) == color and str(line.get_label()).startswith("_")]
+    pairs = [(np.asarray(x, float), np.asarray(y, float)) for x, y in lines]
+    return {float(x[0]): (y[0], y[1]) for x, y in pairs if len(x) == 2 and x[0] == x[1]}
+
+
+def _strip(figure: Figure, axes: Axes, place: float, low: float, high: float, words: str) -> str:
+    scale, height = POINTS / figure.dpi, POINTS * figure.get_figheight()
+    bottom, top = scale * axes.transAxes.transform([(0, 0), (1, 1)])[:, 1]
+    x, width = scale * low, max(0.5, scale * (high - low))
+    return (
+        f'<rect x="{x:.2f}" y="{height - top:.2f}" width="{width:.2f}" height="{top - bottom:.2f}" fill="none" pointer-events="all"'
+        f' data-at="{scale * place:.2f}"><title>{escape(words)}</title></rect>'
+    )
