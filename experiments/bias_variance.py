@@ -145,7 +145,7 @@ def build_trials(setup: Setup, options: BiasVarianceOptions, key: Key[Array, ""]
     """What to train for each value."""
     n, name = len(setup.splits.train), options.vary
     if options.members < 2:
-        raise InputError(f"--members {options.members}: variance needs at least 2")
+        raise InputError(f"--members {options.members}: variance needs at least 2; give more")
     given = options.values or (VALUES.get(name or "", (None,)) if name != "examples" else tuple(n // share for share in SHARES))
     trials = []
     for value in given:
@@ -186,7 +186,7 @@ def whole(value: float | None, name: str) -> int:
 def with_noise(splits: Splits, share: float, seed: int) -> Splits:
     """The splits with that share of the training labels drawn anew, from all labels there are."""
     if not 0 <= share <= 1:
-        raise InputError(f"--values {share}: a share of labels is from 0 to 1")
+        raise InputError(f"--values {share}: a share of labels is from 0 to 1; give such")
     rng, y = np.random.default_rng([seed, *b"labels"]), np.asarray(splits.train.y).copy()
     rows = rng.permutation(len(y))[: round(share * len(y))]
     y[rows] = y[rng.permutation(len(y))[: len(rows)]]

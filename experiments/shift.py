@@ -22,8 +22,7 @@ import tyro
 
 from experiments import BEGAN
 from jaxnet import folder, processes
-from jaxnet.checkpoint import restore
-from jaxnet.data import Dataset, Splits, load
+from jaxnet.data import Dataset, Splits
 from jaxnet.data.corruption import corrupt, knock_out
 from jaxnet.data.npz import read_npz, write_npz
 from jaxnet.devices import enable_cache, use_platform
@@ -32,9 +31,10 @@ from jaxnet.diagnostics.two_sample import FEWEST, Output, TwoSample, Unlike, two
 from jaxnet.diagnostics.unlabelled import UnlabelledError, estimate_error_without_labels
 from jaxnet.errors import InputError
 from jaxnet.evaluation import predict
+from jaxnet.finished import Finished, bring_back, data_of
 from jaxnet.loop import train
 from jaxnet.models import Model
-from jaxnet.options import READING, STRUCTURE, Options, build_model
+from jaxnet.options import Options
 from jaxnet.report import console
 from jaxnet.run import Row, Run
 from jaxnet.runner import Setup, main, new_examples, report
@@ -243,8 +243,7 @@ def monitor(arguments: Sequence[str]) -> int:
     logging.getLogger("jaxnet").setLevel(logging.ERROR)
     options = tyro.cli(MonitorOptions, args=list(arguments), prog="python -m experiments.shift", description=MonitorOptions.__doc__)
     try:
-        if options.platform is not None:
-            use_platform(options.platform)
+        use_platform(options.platform)
         try:
             enable_cache()
         except InputError as error:
@@ -259,15 +258,12 @@ def monitor(arguments: Sequence[str]) -> int:
 
 def compare(options: MonitorOptions) -> dict[str, Any]:
     """What the monitor says of a file."""
-    about = folder.read_json(options.run / "run.json")
-    missing = [name for name in STRUCTURE if name not in about]
-    if missing:
-        raise InputError(f"{options.run / 'run.json'}: does not say {missing[0]} of the model; is it the folder of a run?")
-    model, run = build_model(replace(Options(), **{name: about[name] for name in STRUCTURE})), restore(options.run / "params")
+    finished = bring_back(options.run)
+    model, run = finished.model, finished.run
     x = new_examples(options.new, run)
     if len(x) < FEWEST:
         raise InputError(f"{options.new}: has {len(x)} examples; at least {FEWEST} are needed")
-    known, labels = reference_of(options, about, model, run)
+    known, labels = reference_of(finished, options.data_dir)
     new = np.asarray(predict(model, run, x))
     test = two_sample_test(known, new, method="bbsd", level=options.level)
     estimated = None if run.classes is None else estimate_error_without_labels(known, labels, new)
@@ -280,20 +276,17 @@ def compare(options: MonitorOptions) -> dict[str, Any]:
     }
 
 
-def reference_of(options: MonitorOptions, about: dict[str, Any], model: Model, run: Run) -> tuple[np.ndarray, np.ndarray]:
+def reference_of(finished: Finished, data_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """(outputs on the run's held-out examples, their labels or values): as it kept them, or from its data set."""
-    path, outputs = options.run / REFERENCE, 1 if run.classes is None else len(run.classes)
+    run, path = finished.run, finished.folder / REFERENCE
+    outputs = 1 if run.classes is None else len(run.classes)
     if path.exists():
         kept = read_npz(path)
         if set(kept) != {"log_probabilities", "labels"} or kept["log_probabilities"].shape != (len(kept["labels"]), outputs):
             raise InputError(f"{path}: is not of this run; remove it to have it computed from the data set")
         return kept["log_probabilities"], kept["labels"]
-    given: dict[str, Any] = {
-        name: tuple(value) if isinstance(value := about[name], list) else value for name in READING if about.get(name) is not None
-    }
-    given["data_dir"] = options.data_dir
-    held = held_out(load(about["dataset"], **given, seed=about["split_seed"]), run)
-    return np.asarray(predict(model, run, held.x)), np.asarray(held.y)
+    held = held_out(data_of(finished, data_dir), run)
+    return np.asarray(predict(finished.model, run, held.x)), np.asarray(held.y)
 
 
 def _about(test: TwoSample, classes: tuple[str, ...] | None) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """jaxnet: why does my network not generalise, and what should I change?"""
 
+from typing import TYPE_CHECKING
+
 from . import resampling as resampling
 from . import space as space
 from .checkpoint import restore as restore
@@ -23,6 +25,7 @@ from .diagnostics.learning_curve import learning_curve as learning_curve
 from .errors import InputError as InputError
 from .evaluation import evaluate as evaluate
 from .evaluation import predict as predict
+from .exporting import export as export
 from .halving import Halving as Halving
 from .loop import train as train
 from .losses import cross_entropy as cross_entropy
@@ -41,3 +44,16 @@ from .sweeping import sweep as sweep
 from .training import epoch as epoch
 from .training import fit as fit
 from .training import start as start
+
+if TYPE_CHECKING:
+    from .estimators import JaxnetClassifier as JaxnetClassifier
+    from .estimators import JaxnetRegressor as JaxnetRegressor
+else:
+
+    def __getattr__(name: str) -> object:
+        """The estimators, imported when they are asked for: scikit-learn need not be there."""
+        if name not in ("JaxnetClassifier", "JaxnetRegressor"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import estimators
+
+        return getattr(estimators, name)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .errors import InputError
+from .errors import InputError, near
 from .keys import is_key
 from .models import Model
 from .typing import Number
@@ -35,7 +35,8 @@ def from_linen(module: Any, flags: Mapping[str, bool] | None, name: str | None) 
     named = {field.name for field in fields(module)}
     kept = tuple(flag for flag in (TRAINING | dict(flags or {})).items() if flag[0] in named - {flag for flag, _ in called})
     if unknown := set(flags or {}) - {flag for flag, _ in called + kept}:
-        raise InputError(f"{_class(module)} has no keyword {min(unknown)!r}, neither in __call__ nor among its fields")
+        word, there = min(unknown), sorted({*_parameters(module), *named})
+        raise InputError(f"{_class(module)} has no keyword {word!r}{near(word, there, 'in __call__ and among its fields are')}")
     return _linen(_Compared(module), called, kept, _title(module) if name is None else name)
 
 
@@ -218,7 +219,7 @@ def _is_shape(leaf: Any, kind: Any = jnp.generic) -> bool:
 
 def _parameters(module: Any) -> Mapping[str, inspect.Parameter]:
     if not callable(module):
-        raise InputError(f"{_class(module)} has no __call__; a model is called with its inputs")
+        raise InputError(f"{_class(module)} has no __call__; write one: a model is called with its inputs")
     return inspect.signature(module.__call__).parameters
 
 

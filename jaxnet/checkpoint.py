@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 
 from .data import Column, Standardisation
 from .data.augmentation import NAMES, Augmentation
-from .errors import InputError
+from .errors import InputError, near_path
 from .keys import with_keys, words
 from .processes import first, gather
 from .recipe import NUMBERS, STRUCTURE, Recipe
@@ -73,7 +73,9 @@ def restore(path: str | Path) -> Run:
             columns=None if about["columns"] is None else tuple(_column(*column) for column in about["columns"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: not a run that jaxnet saved ({type(error).__name__}: {error})") from None
+        raise InputError(
+            f"{path}: not a run that jaxnet saved ({type(error).__name__}: {error}); give a folder that jaxnet.save wrote"
+        ) from None
 
 
 def save_progress(folder: Path, epoch: int, progress: PyTree, about: dict[str, Any]) -> None:
@@ -174,21 +176,23 @@ def _read(path: Path, wanted: PyTree) -> PyTree:
     try:
         return with_keys(wanted, v1.load(str(path), plain))
     except Exception as error:  # Orbax raises whatever its readers do; from outside it is one thing: unreadable
-        raise InputError(f"{path}: its arrays cannot be read ({type(error).__name__}: {error})") from None
+        raise InputError(f"{path}: its arrays cannot be read ({type(error).__name__}: {error}); train and save it again") from None
 
 
 def _about(path: Path) -> dict[str, Any]:
     """What was said of the arrays when they were saved."""
     if not path.is_dir():
-        raise InputError(f"{path}: no such checkpoint")
+        raise InputError(f"{path}: no such checkpoint{near_path(path)}")
     from orbax.checkpoint import v1
 
     try:
         about = v1.metadata(str(path)).custom_metadata
     except Exception as error:  # as in _read
-        raise InputError(f"{path}: not a checkpoint ({type(error).__name__}: {error})") from None
+        raise InputError(
+            f"{path}: not a checkpoint ({type(error).__name__}: {error}); give a folder that jaxnet.save wrote, such as params/ of a run"
+        ) from None
     if not isinstance(about, dict) or about.pop("jaxnet", None) != FORMAT:
-        raise InputError(f"{path}: not a checkpoint that this version of jaxnet wrote")
+        raise InputError(f"{path}: not a checkpoint that this version of jaxnet wrote; train and save it again")
     return about
 
 

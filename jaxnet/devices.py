@@ -1,6 +1,7 @@
 """Where programs run, and where compiled ones are kept."""
 
 import os
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import platformdirs
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from .errors import InputError
+from .errors import InputError, check_known
 from .keys import with_keys, words
 from .processes import cores
 
@@ -20,6 +21,8 @@ SPLIT, COPIED = PartitionSpec("member"), PartitionSpec()  # of arrays with a lea
 
 CACHE_FULL = 16  # images whose way through a small convolutional network fits the cache of a CPU core
 
+# What libtpu says of a chip that another process has.
+HELD = re.compile(r"The TPU is already in use by(?: process with pid (\d+))?|/dev/\S+: Device or resource busy|multi-process lockfile")
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 
 
@@ -134,20 +137,40 @@ def enable_cache(folder: str | Path | None = None) -> Path:
     return folder
 
 
-def use_platform(platform: str) -> None:
-    """Run on cpu, gpu or tpu. Raises InputError where there is none, or JAX has started on another already."""
-    if platform not in PLATFORMS:
-        raise InputError(f"unknown platform {platform!r}; known are {', '.join(PLATFORMS)}")
-    jax.config.update("jax_platforms", PLATFORMS[platform])
+def use_platform(platform: str | None = None) -> None:
+    """Start JAX on cpu, gpu or tpu, or where it chooses to.
+
+    Raises InputError where there is none, where another process holds the TPU, or where JAX has started on another already.
+    """
+    if platform is not None:
+        check_known("platform", platform, PLATFORMS)
+        jax.config.update("jax_platforms", PLATFORMS[platform])
     try:
         found = jax.devices()[0].platform
     except RuntimeError as error:
-        extra = {"gpu": "jax[cuda12]", "tpu": "jax[tpu]"}.get(platform, "jax")
+        _refuse_held_chip(error)
+        extra = {"gpu": "jax[cuda12]", "tpu": "jax[tpu]"}.get(platform or "", "jax")
         raise InputError(
-            f"no {platform} can be used here ({error}); install {extra} where there is one, or give another platform"
+            f"no {platform or 'device'} can be used here ({error}); install {extra} where there is one, or give another platform"
         ) from None
-    if found != platform:
+    if platform is None and found == "cpu":
+        try:
+            jax.devices("tpu")  # where JAX takes the CPU since it could not get the TPU, it says so only when asked
+        except RuntimeError as error:
+            _refuse_held_chip(error)
+    elif platform not in (None, found):
         raise InputError(f"JAX has started on {found} already; choose the platform first")
+
+
+def _refuse_held_chip(error: RuntimeError) -> None:
+    """Raises InputError where this is what libtpu says of a chip that another process has."""
+    found = HELD.search(str(error))
+    if found is not None:
+        holder, kill = (f"process {found[1]}", f" (kill {found[1]})") if found[1] else ("another process", "")
+        raise InputError(
+            f"the TPU is held by {holder}, and serves one process at a time ({error}). End that one{kill}; if it is a notebook, "
+            "restart its session, or train in the notebook itself. Or give --platform cpu"
+        ) from None
 
 
 def use_cpu_devices(count: int | None = None) -> None:

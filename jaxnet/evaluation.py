@@ -101,7 +101,7 @@ def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics:
     An example whose outputs are not numbers counts as wrong.
     """
     if dataset.classes != run.classes:
-        raise InputError(f"the data set has classes {dataset.classes}, but the network was trained on {run.classes}")
+        raise InputError(f"the data set has classes {dataset.classes}, but the network was trained on {run.classes}; give one with those")
     outputs, y = np.asarray(predict(model, run, dataset.x)), np.asarray(dataset.y)
     return judge(outputs, y, run.standardisation)
 
@@ -165,7 +165,7 @@ def network_ladder(parts: dict[str, Metrics], *, target_error: float = 0.0, tole
 def _check_shape(run: Run, shape: tuple[int, ...]) -> None:
     wanted = run.shape
     if shape[1:] != wanted:
-        raise InputError(f"x has examples of shape {shape[1:]}, but the network was trained on {wanted}")
+        raise InputError(f"x has examples of shape {shape[1:]}, but the network was trained on {wanted}; give examples like those")
 
 
 def _as_inputs(x: ArrayLike) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from .data import Splits
 from .devices import Plan
-from .errors import InputError
+from .errors import InputError, check_known
 from .kernels import probe
 from .losses import Loss
 from .models import Model, with_outputs
@@ -47,8 +47,7 @@ def choose(
     own_order: whether each member has minibatches of its own. device: by default JAX's first.
     Where auto falls back although there is a TPU, the logger "jaxnet" says why: a warning where the compiler refused.
     """
-    if plan.implementation not in IMPLEMENTATIONS:
-        raise InputError(f"unknown implementation {plan.implementation!r}; known are {', '.join(IMPLEMENTATIONS)}")
+    check_known("implementation", plan.implementation, IMPLEMENTATIONS)
     device = _device() if device is None else device
     if plan.implementation == "resident" and device.platform not in ("tpu", "cpu"):
         raise InputError(f"implementation 'resident' is a kernel for TPUs, and this is a {device.platform}; give 'auto' or 'xla'")

@@ -1,5 +1,6 @@
 """A Model is two pure functions; the built-in ones are Linen modules, initialised from one flat draw of numbers."""
 
+import ast
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .data import Splits
-from .errors import InputError
+from .errors import InputError, check_known
 from .typing import Number
 
 
@@ -111,7 +112,7 @@ def cnn(
     by itself. padding: SAME or VALID.
     """
     _check_choices(activation, normalisation)
-    _choice("padding", padding, ("SAME", "VALID"))
+    check_known("padding", padding, ("SAME", "VALID"))
     widths = _widths("channels", channels)
     each = {name: _one_each(name, value, len(widths)) for name, value in (("kernel", kernel), ("stride", stride))}
     if (wrong := set(each["stride"]) - {1, 2}) and widths:
@@ -123,6 +124,23 @@ def cnn(
 def linear() -> Model:
     """A linear model: logistic regression on classes, least squares on values."""
     return _open("MLP", hidden=())
+
+
+def named(name: str) -> Model:
+    """The built-in model of this name, such as "mlp(hidden=(64,), activation=relu)". Raises InputError where none has it."""
+    if name == linear().name:
+        return linear()
+    try:
+        call: Any = ast.parse(name, mode="eval").body
+        words: dict[Any, Any] = {
+            each.arg: each.value.id if isinstance(each.value, ast.Name) else ast.literal_eval(each.value) for each in call.keywords
+        }
+        model = {"mlp": mlp, "cnn": cnn}[call.func.id](**words)
+    except (AttributeError, KeyError, SyntaxError, TypeError, ValueError):
+        model = None
+    if model is None or model.name != name:
+        raise InputError(f"{name!r} is the name of no built-in model; make your own again, and give it to predict or evaluate")
+    return model
 
 
 def describe(model: Model, splits: Splits) -> list[tuple[str, str, int]]:
@@ -154,17 +172,41 @@ def _open(kind: str, **structure: Any) -> Model:
     words = ", ".join(f"{name}={value}" for name, value in structure.items() if value is not None)
     name = f"{kind.lower()}({words})"
 
-    @functools.cache
-    def for_outputs(outputs: int) -> Model:
-        from . import layers
+    unfinished = _Unfinished(name)
+    return Model(unfinished, unfinished, name, _ForOutputs(kind, name, tuple(structure.items())))
 
-        module = getattr(layers, kind)(outputs=outputs, **structure)
-        return Model(_FlatInit(module), _LinenApply(module), name)
 
-    def unfinished(*_: Any, **__: Any) -> Any:
-        raise InputError(f"{name} does not know its number of outputs yet; use model.for_outputs(n)")
+@functools.cache
+def _finished(kind: str, name: str, structure: tuple[tuple[str, Any], ...], outputs: int) -> Model:
+    from . import layers
 
-    return Model(unfinished, unfinished, name, for_outputs)
+    module = getattr(layers, kind)(outputs=outputs, **dict(structure))
+    return Model(_FlatInit(module), _LinenApply(module), name)
+
+
+# Of built-in models all functions are values, so that a copy or a pickle of a model is the same model.
+
+
+@dataclass(frozen=True)
+class _ForOutputs:
+    """What finishes a built-in model."""
+
+    kind: str
+    name: str
+    structure: tuple[tuple[str, Any], ...]
+
+    def __call__(self, outputs: int) -> Model:
+        return _finished(self.kind, self.name, self.structure, outputs)
+
+
+@dataclass(frozen=True)
+class _Unfinished:
+    """What a built-in model does before."""
+
+    name: str
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise InputError(f"{self.name} does not know its number of outputs yet; use model.for_outputs(n)")
 
 
 @dataclass(frozen=True)
@@ -234,10 +276,5 @@ def _one_each(name: str, value: int | Sequence[int], count: int) -> tuple[int, .
 
 
 def _check_choices(activation: str, normalisation: str | None) -> None:
-    _choice("activation", activation, ("relu", "gelu", "silu", "tanh"))
-    _choice("normalisation", normalisation, ("layer", "batch", None))
-
-
-def _choice(name: str, value: str | None, known: tuple[str | None, ...]) -> None:
-    if value not in known:
-        raise InputError(f"unknown {name} {value!r}; known are {', '.join(map(str, known))}")
+    check_known("activation", activation, ("relu", "gelu", "silu", "tanh"))
+    check_known("normalisation", normalisation, ("layer", "batch", None))

@@ -49,7 +49,10 @@ def smooth(recipe: Recipe, targets: Float[Array, "batch outputs"]) -> Float[Arra
 def losses_of(splits: Splits, loss: Loss | None, outputs: Array, targets: Array) -> Float[Array, " batch"]:
     """The loss of each example. Raises InputError where shapes do not fit."""
     if outputs.shape != targets.shape:
-        raise InputError(f"the model gives outputs of shape {outputs.shape}, but this data set needs {targets.shape}")
+        raise InputError(
+            f"the model gives outputs of shape {outputs.shape}, but this data set needs {targets.shape}; "
+            "give the model an output a class, or one of a regression"
+        )
     losses = (loss or (squared if splits.classes is None else cross_entropy))(outputs, targets)
     if losses.shape != outputs.shape[:1]:
         raise InputError(f"the loss gives shape {losses.shape}; it must give one number an example: {outputs.shape[:1]}")

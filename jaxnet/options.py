@@ -4,22 +4,22 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import tyro
 
-from .data import Augmentation, augmentation
-from .errors import InputError
+from .data import Augmentation, Splits, Stream, augmentation, load, stream
+from .data.streaming import sample
+from .errors import InputError, near
 from .models import Model, cnn, linear, mlp
-from .recipe import Recipe
+from .recipe import Recipe, enough_epochs
 from .space import Axis, Linear, Log
 
-STEPS, PASSES = 150, 10  # at least, of a training whose number of epochs is not given
-STRUCTURE = ("model", "hidden", "channels", "kernel", "stride", "padding", "activation", "normalisation")  # of the network
 READING = ("data_dir", "validation", "test", "task", "label", "groups", "order", "ignore", "image_size")  # as `load` has them
 IN_MEMORY = ("groups", "order", "ignore", "balance", "members")  # options of a training set that is read whole
 WHOLE = ("epochs", "batch_size", "patience")
 LOGARITHMIC = ("learning_rate", "weight_decay", "l1", "clip")  # what a range of runs over, if not said
 # Where a run happens, not what it is; who was stopped by a row that cannot be used may go on without it.
-PLACES = ("out", "resume", "platform", "data_dir", "cache", "coordinator", "processes", "process_id", "corrupt")
+PLACES = ("out", "resume", "platform", "data_dir", "cache", "coordinator", "processes", "process_id", "corrupt", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,8 @@ class Options:
     """folder to write; by default runs/NAME-<time>"""
     resume: bool = False
     """continue the run in --out, or else the newest unfinished one"""
+    tensorboard: bool = False
+    """write logs for TensorBoard into the folder too, epoch by epoch"""
     coordinator: str | None = None
     """where several processes run the same command: host:port of the first, or auto as on a TPU pod; Slurm and Open MPI need none"""
     processes: int | None = None
@@ -238,7 +240,7 @@ def with_epochs(options: Options, examples: int) -> Options:
     """The options with a number of epochs; if none was given, so many that a small data set trains as long as it needs."""
     if options.epochs is not None:
         return options
-    return replace(options, epochs=max(PASSES, round(STEPS / -(-examples // max(1, options.batch_size)))))
+    return replace(options, epochs=enough_epochs(examples, options.batch_size))
 
 
 def build_recipe(options: Options) -> Recipe:
@@ -246,6 +248,21 @@ def build_recipe(options: Options) -> Recipe:
     strengths = {name: getattr(options, name) for name in augmentation.NAMES}
     how = Augmentation(**strengths) if any(strength is not None for strength in strengths.values()) else None
     return Recipe(**{f.name: getattr(options, f.name) for f in fields(Recipe) if f.name != "augmentation"}, augmentation=how)
+
+
+def read(options: Options) -> tuple[Splits, Stream | None]:
+    """(the data in memory, the training set where it stays on disk): random rows of it stand for it in memory then."""
+    reading = {name: getattr(options, name) for name in READING}
+    if not (isinstance(options, TrainOptions) and options.stream):
+        return load(options.dataset, **reading, seed=options.split_seed), None
+    if asked := [name for name in IN_MEMORY if getattr(options, name) != getattr(TrainOptions(), name)]:
+        raise InputError(f"--stream leaves the training set on disk, and --{asked[0]} needs all of it in memory; leave one of them out")
+    reading = {name: value for name, value in reading.items() if name not in IN_MEMORY}
+    splits = stream(options.dataset, **reading, corrupt=options.corrupt, seed=options.split_seed)
+    whole: Any = splits.train
+    some = sample(whole, np.random.default_rng(options.split_seed))
+    note = f"{len(some):,} random training rows stand for all {len(whole):,} where the training set is judged or drawn"
+    return replace(splits, train=some, notes=(*splits.notes, note)), whole
 
 
 def build_space(options: SweepOptions) -> dict[str, Axis]:
@@ -262,7 +279,9 @@ def _axis(text: str, options: Options) -> tuple[str, Axis]:
         return "model", [
             build_model(replace(options, hidden=tuple(_number(width, text, int) for width in each.split("x")))) for each in given.split(",")
         ]
-    known = {f.name: f for f in fields(Recipe)}
+    known = {f.name: f for f in fields(Recipe) if f.name != "augmentation"}
+    if name not in (names := (*known, *augmentation.NAMES)):
+        raise InputError(f"--space {text!r}: unknown hyperparameter {name!r}{near(name, ('hidden', *names))}")
     if ":" not in given:
         kind = float if name not in known or not known[name].metadata.get("static") else int if name in WHOLE else str
         return name, [each if kind is str else _number(each, text, kind) for each in given.split(",")]
@@ -279,4 +298,4 @@ def _number(given: str, text: str, kind: type) -> Any:
     try:
         return kind(given)
     except ValueError:
-        raise InputError(f"--space {text!r}: {given!r} is not a{' whole' * (kind is int)} number") from None
+        raise InputError(f"--space {text!r}: {given!r} is not a{' whole' * (kind is int)} number; give one") from None

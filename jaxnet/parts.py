@@ -158,7 +158,7 @@ class OnDisk:
                 except InputError as error:
                     wrong = error
                 if any(agreed(wrong is not None)):
-                    raise wrong or InputError("another process cannot read its part of the training set, and says why")
+                    raise wrong or InputError("another process cannot read its part of the training set; mend what it says")
                 if given is None:
                     return
                 yield given

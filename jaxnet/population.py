@@ -414,7 +414,10 @@ def _train_group(
         except _DoesNotFit as error:
             plan = program.plan
             if plan.chunk == 1:
-                raise InputError(f"a device has no memory for one network of {job.groups[number].model.name} ({error})") from None
+                raise InputError(
+                    f"a device has no memory for one network of {job.groups[number].model.name} ({error}); "
+                    "give a smaller network or batch size"
+                ) from None
             logger.warning("out of memory with %d members at a time on each device: going on with %d", plan.chunk, plan.chunk // 2)
             waves.appendleft(part)
             program = _compile(job, number, replace(plan, chunk=plan.chunk // 2), devices, pool)

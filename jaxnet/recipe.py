@@ -1,6 +1,5 @@
 """Recipe: every hyperparameter of a run, and the optax transformation it stands for."""
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -13,7 +12,7 @@ from jaxtyping import Array, Int, PyTree
 
 from .data import augmentation
 from .data.augmentation import Augmentation
-from .errors import InputError
+from .errors import InputError, check_known
 from .typing import Number
 
 if TYPE_CHECKING:
@@ -67,8 +66,14 @@ class Recipe:
     augmentation: Augmentation | None = None
 
 
+STEPS, PASSES = 150, 10  # at least, of a training whose number of epochs is not given
 STRUCTURE = tuple(f.name for f in fields(Recipe) if f.metadata.get("static"))
 NUMBERS = tuple(f.name for f in fields(Recipe) if not f.metadata.get("static"))
+
+
+def enough_epochs(examples: int, batch_size: int) -> int:
+    """So many that a small training set is trained on as long as it needs, where nobody says how many."""
+    return max(PASSES, round(STEPS / -(-examples // max(1, batch_size))))
 
 
 def as_float32(recipe: Recipe) -> Recipe:
@@ -80,11 +85,11 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
     """Raise InputError for a recipe that cannot be meant. Numbers that are tracers are left alone."""
     finished = not isinstance(recipe.optimizer, str) and hasattr(recipe.optimizer, "update")
     if isinstance(recipe.optimizer, str):
-        _choice("optimizer", recipe.optimizer, OPTIMIZERS)
+        check_known("optimizer", recipe.optimizer, OPTIMIZERS)
     elif not finished and not callable(recipe.optimizer):
         raise InputError(f"optimizer is {recipe.optimizer!r}; give one of {', '.join(OPTIMIZERS)}, or a factory of optax transformations")
-    _choice("schedule", recipe.schedule, SCHEDULES)
-    _choice("precision", recipe.precision, PRECISIONS)
+    check_known("schedule", recipe.schedule, SCHEDULES)
+    check_known("precision", recipe.precision, PRECISIONS)
     for name in ("epochs", "batch_size", "patience"):
         value = getattr(recipe, name)
         if value is not None and (not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1):
@@ -214,13 +219,6 @@ def _unit_schedule(name: str, steps: int) -> Callable[[Any], Any] | None:
             return optax.cosine_onecycle_schedule(max(2, steps), 1.0)
         case _:
             return None
-
-
-def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        near = difflib.get_close_matches(str(value), known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"unknown {name} {value!r}.{hint} Known are {', '.join(known)}")
 
 
 def _range(name: str, value: Any, low: float, high: float) -> None:

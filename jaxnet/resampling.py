@@ -87,7 +87,9 @@ def weighted(weights: ArrayLike) -> Samples:
         raise InputError(f"weights have shape {weights.shape} and type {weights.dtype}; give numbers, (members, examples)")
     if (bad := np.argwhere(~(weights >= 0) | np.isinf(weights))).size:
         member, example = (int(i) for i in bad[0])
-        raise InputError(f"weight {weights[member, example]} of member {member}, example {example}, is not a finite number of at least 0")
+        raise InputError(
+            f"weight {weights[member, example]} of member {member}, example {example}, is not a finite number of at least 0; mend it"
+        )
     return Samples("weights", weights=weights if weights.dtype.kind == "u" else weights.astype(np.float32))
 
 

@@ -102,6 +102,11 @@ class Run:
             return f"stopped early after epoch {done}: no lower validation loss for {self.recipe.patience} epochs"
         return f"finished after epoch {done}"
 
+    def _repr_html_(self) -> str:
+        from .report.notebook import of_run
+
+        return of_run(self)
+
 
 @dataclass(frozen=True)
 class Population:
@@ -155,6 +160,11 @@ class Population:
         """Which members diverged, also those that did so in the very last step."""
         finite = self.each(lambda run: np.all([np.isfinite(p).reshape(len(p), -1).all(1) for p in jax.tree.leaves(run.params)], axis=0))
         return (self.diverged_at >= 0) | ~finite
+
+    def _repr_html_(self) -> str:
+        from .report.notebook import of_population
+
+        return of_population(self)
 
     def each(self, of: Callable[[Run], ArrayLike]) -> np.ndarray:
         """(members, ...) in order of members, of what `of` gives for each run."""

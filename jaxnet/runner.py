@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,42 +30,34 @@ import tyro
 from jaxtyping import Float, Int
 
 from . import folder, processes
-from .checkpoint import describe_recipe, restore, save
+from .checkpoint import describe_recipe, save
 from .clock import Clock
-from .data import Splits, Stream, checks, class_weights, load, overlaps, prepare, stream
+from .data import Splits, Stream, checks, class_weights, overlaps, prepare
 from .data.images import read_examples
 from .data.overlap import Overlap
-from .data.streaming import layout, sample
+from .data.streaming import layout
 from .data.table import SUFFIXES, encode, read_table
 from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_platform
 from .diagnostics import Finding
+from .diagnostics.calibration import Calibration, calibration
 from .diagnostics.diagnose import examine
 from .diagnostics.labels import hard_examples
-from .errors import InputError
+from .errors import InputError, check_known, near
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
+from .finished import bring_back
 from .loop import train
 from .models import Model, describe
-from .options import (
-    IN_MEMORY,
-    PLACES,
-    READING,
-    STRUCTURE,
-    Options,
-    PredictOptions,
-    PrepareOptions,
-    TrainOptions,
-    build_model,
-    build_recipe,
-    with_epochs,
-)
+from .options import PLACES, Options, PredictOptions, PrepareOptions, TrainOptions, build_model, build_recipe, read, with_epochs
 from .population import Standing
 from .recipe import Recipe, check
-from .report import console
+from .report import console, tensorboard
 from .run import Row, Run
 from .stopping import Interrupted
 
 PACKAGES = ("jaxnet", "jax", "jaxlib", "flax", "optax", "numpy")
 MEMBERS = "members"  # folder of a population within that of a run
+TENSORBOARD = "tensorboard"  # of logs
+LOGGED = 5  # members of which there are logs
 HARDEST = 50  # examples that result.json lists
 
 
@@ -115,6 +107,8 @@ def main(
             predict_files(tyro.cli(PredictOptions, args=arguments[1:], prog=f"{name} predict"))
         elif arguments[:1] == ["prepare"]:
             prepare_data(tyro.cli(PrepareOptions, args=arguments[1:], prog=f"{name} prepare"))
+        elif arguments and not arguments[0].startswith("-"):
+            raise InputError(f"{name}: unknown command {arguments[0]!r}{near(arguments[0], ('predict', 'prepare'))}; options begin with --")
         else:
             if isinstance(defaults, Mapping):
                 defaults, arguments = _preset(defaults, arguments)
@@ -145,6 +139,8 @@ def main(
 
 def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
     """Options to data, model, recipe and folder, with a word on each; None where the run is finished already."""
+    if options.tensorboard:
+        tensorboard.require()
     _prepare(options)
     model = build_model(options)
     if options.epochs is not None:
@@ -168,21 +164,6 @@ def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
         console.say(f"beware: {overlap}, so what is measured on it is not of unseen examples")
     console.layers(model.name, layers)
     return Setup(experiment, options, splits, model, recipe, layers, shared, out, clock, on_disk)
-
-
-def read(options: Options) -> tuple[Splits, Stream | None]:
-    """(the data in memory, the training set where it stays on disk): random rows of it stand for it in memory then."""
-    reading = {name: getattr(options, name) for name in READING}
-    if not (isinstance(options, TrainOptions) and options.stream):
-        return load(options.dataset, **reading, seed=options.split_seed), None
-    if asked := [name for name in IN_MEMORY if getattr(options, name) != getattr(TrainOptions(), name)]:
-        raise InputError(f"--stream leaves the training set on disk, and --{asked[0]} needs all of it in memory; leave one of them out")
-    reading = {name: value for name, value in reading.items() if name not in IN_MEMORY}
-    splits = stream(options.dataset, **reading, corrupt=options.corrupt, seed=options.split_seed)
-    whole: Any = splits.train
-    some = sample(whole, np.random.default_rng(options.split_seed))
-    note = f"{len(some):,} random training rows stand for all {len(whole):,} where the training set is judged or drawn"
-    return replace(splits, train=some, notes=(*splits.notes, note)), whole
 
 
 def train_one(setup: Setup) -> dict[str, Any]:
@@ -216,11 +197,14 @@ def train_one(setup: Setup) -> dict[str, Any]:
     ahead.start()
     weights = class_weights(splits.train) if options.balance else None
     first: list[int] = []
-    with setup.clock.part("train"), console.progress(recipe.epochs) as show:
+    logs = tensorboard.live(setup.out / TENSORBOARD) if options.tensorboard and processes.first() else nullcontext()
+    with setup.clock.part("train"), console.progress(recipe.epochs) as show, logs as log:
 
         def watch(epochs: int, row: Row) -> None:
             first.append(epochs)
             show(epochs, row)
+            if log is not None:
+                log(epochs, row)
 
         run = train(model, given, recipe, jax.random.key(options.seed), out=setup.out, weights=weights, watch=watch, plan=plan)
     ahead.join()
@@ -253,16 +237,23 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
         "hard_examples": [] if splits.classes is None else hardest(test, np.asarray(splits.test.y)),
         "resumed": began,
     }
-    return report(setup, setup.model, population[0], more, str(diagnosis))
+    members = [population[i] for i in range(options.members)]
+    return report(setup, setup.model, members[0], more, str(diagnosis), members=members)
 
 
 def report(
-    setup: Setup, model: Model, run: Run, more: dict[str, Any], says: str | None = None, findings: Sequence[Finding] = ()
+    setup: Setup,
+    model: Model,
+    run: Run,
+    more: dict[str, Any],
+    says: str | None = None,
+    findings: Sequence[Finding] = (),
+    members: Sequence[Run] = (),
 ) -> dict[str, Any]:
     """Judge a network, say what was found and write the folder; returns what result.json holds.
 
     more: what this experiment adds to it, or puts in place of the network's. says: what is printed instead of its numbers.
-    findings: besides those of the error ladder.
+    findings: besides those of the error ladder. members: networks of the same recipe, this one first, to set beside each other.
     """
     splits, options = setup.splits, setup.options
     parts = {name: part for name in ("train", "validation", "test") if len(part := getattr(splits, name))}
@@ -292,12 +283,15 @@ def report(
         "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}},
         "device": f"{jax.local_devices()[0].device_kind} ({jax.default_backend()})",
         "status": run.status,
+        "target_error": options.target_error,
+        "tolerance": options.tolerance,
         **numbers(metrics),
+        "calibration": believed(outputs["test"], splits),
         "verdict": ladder.verdict,
         "findings": (*ladder.findings, *findings),
         **more,
     }
-    write(setup.out, result, run, splits, outputs, metrics, setup.clock)
+    write(setup.out, result, model, members or (run,), splits, outputs, metrics, setup.clock, logs=options.tensorboard)
     return result
 
 
@@ -328,6 +322,13 @@ def hardest(log_probabilities: Float[np.ndarray, "members examples classes"], y:
     ]
 
 
+def believed(log_probabilities: np.ndarray, splits: Splits) -> Calibration | None:
+    """Whether the confidences on the test set can be believed; None of a regression, and where outputs are no numbers."""
+    if splits.classes is None or not np.isfinite(log_probabilities.max(1)).all():
+        return None
+    return calibration(log_probabilities, np.asarray(splits.test.y))
+
+
 def numbers(metrics: dict[str, Metrics]) -> dict[str, Any]:
     """What was measured, by name and part; accuracy is null for a regression."""
     test = metrics["test"]
@@ -339,12 +340,21 @@ def numbers(metrics: dict[str, Metrics]) -> dict[str, Any]:
 
 
 def write(
-    out: Path, result: dict[str, Any], run: Run, splits: Splits, outputs: dict[str, Any], metrics: dict[str, Metrics], clock: Clock
+    out: Path,
+    result: dict[str, Any],
+    model: Model,
+    runs: Sequence[Run],
+    splits: Splits,
+    outputs: dict[str, Any],
+    metrics: dict[str, Metrics],
+    clock: Clock,
+    *,
+    logs: bool = False,
 ) -> None:
-    """The folder of a finished run, result.json last."""
-    from .report import figures
-    from .report.page import page
+    """The folder of a finished run, result.json last. runs: the first is written, all are in the page. logs: for TensorBoard too."""
+    from .report import of_run
 
+    run, figures = runs[0], out / "figures"
     if processes.first() and (out / "params").exists():  # of a run that was stopped while it wrote
         shutil.rmtree(out / "params")
     processes.meet("params")
@@ -352,18 +362,12 @@ def write(
     if not processes.first():
         return
     folder.write_text(out / "history.csv", history_csv(run))
-    figures.curves(run.history, out / "figures/curves.png", best_epoch=None if run.best is None else int(run.best.epoch))
-    if run.recipe.augmentation is not None and splits.train.white is not None:
-        some = np.asarray(splits.train.x[:5])
-        figures.augmented(some, run.recipe.augmentation, run.standardisation, splits.train.white, out / "figures/augmented.png")
-    test, x, y = metrics["test"], np.asarray(splits.test.x), np.asarray(splits.test.y)
-    if isinstance(test, ClassMetrics) and splits.classes is not None:
-        figures.confusion(test.confusion, splits.classes, out / "figures/confusion.png")
-        if splits.test.white is not None:
-            figures.wrong_images(x, y, outputs["test"], splits.classes, splits.test.white, out / "figures/wrong.png")
-    else:
-        figures.values(y, outputs["test"], out / "figures/values.png")
-    folder.write_text(out / "report.html", page(folder.plain(result), sorted((out / "figures").glob("*.png"))))
+    of_run.draw(result, run, splits, outputs, metrics, figures)
+    folder.write_text(out / "report.html", of_run.html(result, model, runs, splits, outputs["test"], figures))
+    if logs:
+        tensorboard.write(out / TENSORBOARD, run, metrics, sorted(figures.glob("*.png")))
+        for number, member in enumerate(runs[1:LOGGED], 1):
+            tensorboard.write(out / TENSORBOARD / f"member-{number}", member)
     result["seconds"] = clock.seconds()
     folder.write_json(out / "result.json", result)
     shutil.rmtree(out / "state", ignore_errors=True)
@@ -381,15 +385,8 @@ def history_csv(run: Run) -> str:
 
 def predict_files(options: PredictOptions) -> None:
     """Writes predictions for the examples in files to standard output, as CSV."""
-    if options.platform is not None:
-        use_platform(options.platform)
-    about = folder.read_json(options.run / "run.json")
-    try:
-        structure = {name: about[name] for name in STRUCTURE}
-    except KeyError as error:
-        raise InputError(f"{options.run / 'run.json'}: does not say {error} of the model; is it the folder of a run?") from None
-    model = build_model(replace(Options(), **structure))
-    run = restore(options.run / "params")
+    use_platform(options.platform)
+    _, _, model, run = bring_back(options.run)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["file", "row", "prediction", *(f"p({name})" for name in run.classes or ())])
     for path in options.files:
@@ -421,8 +418,7 @@ def _preset(presets: Mapping[str, Options], arguments: list[str]) -> tuple[Optio
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset", default=next(iter(presets)))
     given, rest = parser.parse_known_args(arguments)
-    if given.preset not in presets:
-        raise InputError(f"unknown preset {given.preset!r}; known are {', '.join(presets)}")
+    check_known("preset", given.preset, presets)
     return presets[given.preset], rest
 
 
@@ -432,8 +428,7 @@ def _prepare(options: Options) -> None:
         use_cpu_devices()  # one a core, so that the parts of a batch can run side by side
     except InputError as error:
         console.say(f"the CPU stays one device: {error}")
-    if options.platform is not None:
-        use_platform(options.platform)
+    use_platform(options.platform)
     if options.precision == "bfloat16" and jax.default_backend() == "cpu":
         raise InputError("bfloat16 is for accelerators: on the CPU it is slower than float32; give --precision float32")
     if options.cache:

@@ -1,7 +1,6 @@
 """sweep: one network or more a trial, all as one population; the validation set chooses, the test set is looked at once."""
 
 import csv
-import difflib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -15,7 +14,7 @@ from jaxtyping import Array, Key
 from .data import Augmentation, Splits, augmentation
 from .devices import Plan
 from .diagnostics import Estimate, repeated, wilson
-from .errors import InputError
+from .errors import InputError, near
 from .evaluation import Metrics, evaluate
 from .halving import Halving
 from .losses import Loss
@@ -123,8 +122,7 @@ def _changed(recipe: Recipe, trial: Trial) -> Recipe:
         elif name in known:
             recipe = replace(recipe, **{name: value})
         elif name != "model":
-            near = difflib.get_close_matches(name, [*known, *augmentation.NAMES, "model"], n=1)
-            raise InputError(f"unknown hyperparameter {name!r}.{f' Did you mean {near[0]!r}?' if near else ''}")
+            raise InputError(f"unknown hyperparameter {name!r}{near(name, (*known, *augmentation.NAMES, 'model'))}")
     if strengths:
         recipe = replace(recipe, augmentation=replace(recipe.augmentation or Augmentation(), **strengths))
     return recipe

@@ -140,7 +140,7 @@ def start(
     if params is None:
         params = fresh
     elif (given := _shapes(params)) != (wanted := _shapes(fresh)):
-        raise InputError(f"params do not belong to this model: given {given}, wanted {wanted}")
+        raise InputError(f"params do not belong to this model: given {given}, wanted {wanted}; give those of the same model, or none")
     best = None
     if len(splits.validation):
         # Copies: a host loop donates the state, and no buffer can be given away twice.
@@ -474,7 +474,7 @@ def admit(
         if weights.shape != (examples,):
             raise InputError(f"weights have shape {weights.shape}; give one a training example: ({examples},)")
         if not isinstance(weights, jax.core.Tracer) and (bad := np.flatnonzero(~(np.asarray(weights) >= 0) | np.isinf(weights))).size:
-            raise InputError(f"weight {weights[int(bad[0])]} of example {bad[0]} is not a finite number of at least 0")
+            raise InputError(f"weight {weights[int(bad[0])]} of example {bad[0]} is not a finite number of at least 0; mend it")
     chosen = None
     if sample is not None:
         indices, count = chosen = Sample(jnp.asarray(sample[0], jnp.int32), jnp.asarray(sample[1], jnp.int32))
@@ -486,7 +486,7 @@ def admit(
         if not isinstance(count, jax.core.Tracer) and not 1 <= int(count) <= examples:
             raise InputError(f"the sample's count is {int(count)}; give a number from 1 to {examples}")
         if not isinstance(indices, jax.core.Tracer) and not np.isin(np.asarray(indices), np.arange(examples)).all():
-            raise InputError(f"the sample's indices must be row numbers from 0 to {examples - 1}")
+            raise InputError(f"the sample's indices must be row numbers from 0 to {examples - 1}; give such")
     return without_test(splits), as_float32(recipe), Extras(order_key, weights, chosen)
 
 
@@ -505,7 +505,10 @@ def _check_plan(plan: Plan, batch: int, model_state: PyTree) -> None:
     if plan.parts < 1 or batch % plan.parts:
         raise InputError(f"{plan.parts} devices do not divide a batch of {batch}; give a plan that does")
     if plan.micro_batch is not None and (plan.micro_batch < 1 or batch // plan.parts % plan.micro_batch):
-        raise InputError(f"micro_batch {plan.micro_batch} does not divide the {batch // plan.parts} examples that a device gets of a batch")
+        raise InputError(
+            f"micro_batch {plan.micro_batch} does not divide the {batch // plan.parts} examples that a device gets of a batch; "
+            "give one that does"
+        )
 
 
 def _count(hits: Array, real: Array | None) -> Float[Array, ""]:

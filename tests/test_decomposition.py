@@ -270,8 +270,8 @@ def test_sample_and_seed_variance_are_unbiased(same):
 
 
 BAD = [
-    ({"loss": "hinge"}, "loss is 'hinge'; give one of"),
-    ({"design": "bagging"}, "design is 'bagging'; give one of"),
+    ({"loss": "hinge"}, "unknown loss 'hinge'; known are"),
+    ({"design": "bagging"}, "unknown design 'bagging'; known are"),
     ({"design": "partition"}, "a partition, and no other design, has a number of parts"),
     ({"parts": 3, "design": "partition"}, "parts is 3 for 4 members"),
     ({"predictions": np.zeros((4, 6), int)}, "labels \\(5,\\)"),

@@ -47,7 +47,7 @@ def test_the_verdict_on_a_recipe(rates, verdict):
 
 def test_what_would_settle_it_is_said():
     few = error_ladder(members((0.0, 0.02, 0.05), (500, 300, 50)))
-    assert few.verdict == "inconclusive: 50 examples are too few for an interval; at least 100 are needed"
+    assert few.verdict == "inconclusive: 50 examples are too few for an interval; at least 100 are needed. Give more examples to test"
     alone = error_ladder(members((0.0, 0.05, 0.05), (500, 300, 300), count=4))
     assert alone.verdict == "inconclusive: 4 members are too few for an interval; at least 16 are needed"
     assert "times as many examples would settle it" in error_ladder(members((0.0, 0.01, 0.015), (2000, 400, 400))).verdict

@@ -1,23 +1,113 @@
-"""What the README shows is run as it stands."""
+"""What README, guides and docstrings show is run as it stands, and what they name is there."""
 
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 
+import numpy as np
+import pytest
 from sybil import Sybil
+from sybil.document import PythonDocStringDocument
 from sybil.parsers.markdown import PythonCodeBlockParser
+from sybil.parsers.rest import DocTestParser
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+GUIDES = ROOT / "experiments/guides"
+DOCUMENTS = [README, *sorted(GUIDES.glob("*.md")), ROOT / "experiments/benchmarks/README.md"]
+MODULES = [path for package in ("jaxnet", "experiments") for path in sorted((ROOT / package).rglob("*.py"))]
+SCRIPTS = sorted((ROOT / "experiments").glob("[!_]*.py"))
+LEFT_OUT = "torch"  # the examples that need it are a test of their own, where it is installed
 
 
-def test_the_code_in_the_readme_runs(capsys):
-    document = Sybil([PythonCodeBlockParser()]).parse(README)
-    examples = list(document.examples())
-    assert examples
-    for example in examples:
-        example.evaluate()
-    out = capsys.readouterr().out
+def named(paths):
+    return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in paths]
+
+
+def examples(document):
+    """(what runs without PyTorch, what needs it)."""
+    found = list(document.examples())
+    torch = [example for example in found if f"import {LEFT_OUT}\n" in str(example.parsed)]
+    return [example for example in found if example not in torch], torch
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs the Python blocks of a document in an empty folder; gives their names and what they printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def evaluate(path, *, torch=False):
+        document = Sybil([PythonCodeBlockParser()]).parse(path)
+        ordinary, needing = examples(document)
+        for example in [*ordinary, *(needing if torch else [])]:
+            example.evaluate()
+        return document.namespace, capsys.readouterr().out
+
+    return evaluate
+
+
+def test_the_code_in_the_readme_runs(run):
+    names, out = run(README)
     assert "finished after epoch 10" in out
     assert out.count("of 16 networks that differ in luck alone") == 2
-    assert float(document.namespace["runs"].history.validation_accuracy[:, -1].min()) > 0.9
+    assert float(names["runs"].history.validation_accuracy[:, -1].min()) > 0.9
+    assert Path("digits-network/model.stablehlo").exists()
+
+
+def test_the_walk_through_with_a_csv_comes_to_what_it_says(run):
+    guide = GUIDES / "csv.md"
+    names, out = run(guide)
+    said = " ".join(guide.read_text(encoding="utf-8").split())
+    message = next(line for line in out.splitlines() if line.startswith("wine.csv: has missing values"))
+    assert " ".join(message.split()) in said
+    assert "read with ';' between columns and a decimal comma" in out
+    assert names["diagnosis"].verdict.startswith("inconclusive: ")
+    assert not names["more_data"].claimed
+    assert names["needed"].at_least > 1000
+    assert names["needed"].probabilities[-1][1] < 0.1
+    reached = float(np.mean(names["classes"] != np.asarray(names["larger"].test.y)))
+    assert names["foreseen"].low < reached < names["foreseen"].high
+    assert f"with 800 it is {reached:.4f}" in out
+    assert "curves of squared errors were never checked" in out
+
+
+def test_what_people_bring_learns(run):
+    names, out = run(GUIDES / "your_own.md")
+    accuracies = [float(line.split()[0]) for line in out.splitlines() if re.match(r"0\.\d+ \(0\.\d+ to 0\.\d+\)$", line)]
+    assert len(accuracies) == 7  # Linen, NNX, Equinox, by hand, loss, optimizer, parts by hand
+    assert min(accuracies) > 0.8
+    assert "('setosa', 'versicolor', 'virginica')" in out
+    assert names["run"].classes is None  # the last one is a regression
+    assert "high variance" in out
+    assert "300 examples: squared bias 0.0" in out
+
+
+def test_predictions_of_pytorch_are_diagnosed(run):
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
+    _, out = run(GUIDES / "your_own.md", torch=True)
+    assert out.count("of 16 networks that differ in luck alone") == 2
+
+
+@pytest.mark.parametrize("path", named(path for path in DOCUMENTS if path not in (README, GUIDES / "csv.md", GUIDES / "your_own.md")))
+def test_the_code_in_other_documents_runs(run, path):
+    run(path)
+
+
+def test_the_code_in_docstrings_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parsers = Sybil([DocTestParser(), PythonCodeBlockParser()], document_types={".py": PythonDocStringDocument})
+    for path in MODULES:
+        for example in parsers.parse(path).examples():
+            example.evaluate()
+
+
+def test_the_two_commands_to_start_with():
+    commands = re.findall(r"^```sh\n(.*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [command.split(" && ")[-1] for command in commands] == ["python -m experiments.digits", "python -m pytest -q -n auto"]
 
 
 def test_the_example_is_short():
@@ -25,6 +115,73 @@ def test_the_example_is_short():
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
 
 
-def test_diagnosing_scikit_learn_takes_ten_lines():
-    code = next(block for block in README.read_text(encoding="utf-8").split("```") if "from_predictions" in block)
+@pytest.mark.parametrize("path", named([README, GUIDES / "your_own.md"]))
+def test_diagnosing_scikit_learn_takes_ten_lines(path):
+    code = next(block for block in path.read_text(encoding="utf-8").split("```") if "from_predictions" in block)
+    assert "from sklearn" in code
     assert len([line for line in code.splitlines()[1:] if line.strip()]) <= 10
+
+
+def options_in(text):
+    return set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", text))
+
+
+def commands():
+    """The options that each script is shown with, in documents and in the scripts' own words.
+
+    A command ends with its line, its code span or the line that goes on with options.
+    """
+    found: dict[str, set[str]] = {}
+    for path in [*DOCUMENTS, *SCRIPTS]:
+        text = path.read_text(encoding="utf-8")
+        for shown in re.finditer(r"python -m experiments\.([a-z_.]*[a-z_])( [^`\n]*)?((?:\n {6,}-[^`\n]*)*)", text):
+            found.setdefault(shown[1], set()).update(options_in(f"{shown[2]} {shown[3]}"))
+    return found
+
+
+COMMANDS = commands()
+
+
+@cache
+def help_of(*words):
+    """What --help of a script prints, with those of its further commands."""
+    done = subprocess.run(
+        [sys.executable, "-m", *words, "--help"], cwd=ROOT, env=os.environ | {"COLUMNS": "200"}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    return done.stdout
+
+
+def options_of(script):
+    further = ("predict", "prepare") if script == "train" else ()
+    text = help_of(f"experiments.{script}") + "".join(help_of(f"experiments.{script}", word) for word in further)
+    return set(re.findall(r"--[a-z][a-z0-9-]*", text))
+
+
+@pytest.mark.parametrize("script", sorted(COMMANDS))
+def test_commands_that_are_shown_can_be_given(script):
+    assert importlib.util.find_spec(f"experiments.{script}") is not None
+    assert COMMANDS[script] <= options_of(script)
+
+
+def test_options_that_are_shown_alone_belong_to_some_script():
+    text = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    shown = options_in(" ".join(re.findall(r"`(--[^`]*)`", text)))
+    assert "--groups" in shown
+    assert shown <= set().union(*map(options_of, ("train", "mnist", "sweep", "benchmarks.tpu_schedule")))
+
+
+@pytest.mark.parametrize("path", named(DOCUMENTS))
+def test_links_lead_somewhere(path):
+    targets = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.S | re.M))
+    missing = [target for target in targets if "://" not in target and not (path.parent / target.split("#")[0]).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("path", named(DOCUMENTS))
+def test_benchmarks_and_modules_that_are_named_exist(path):
+    text = path.read_text(encoding="utf-8")
+    for name in re.findall(r"(?:\.\.\. |experiments\.)benchmarks\.([a-z_]+)", text):
+        assert importlib.util.find_spec(f"experiments.benchmarks.{name}") is not None, name
+    for name in re.findall(r"`((?:jaxnet|tests|experiments)/[\w/.]+\.\w+)`", text):
+        assert (ROOT / name).exists(), name

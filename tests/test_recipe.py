@@ -41,9 +41,9 @@ def test_the_table_covers_every_pair():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizer": "adma"}, "unknown optimizer 'adma'. Did you mean 'adam'"),
+        ({"optimizer": "adma"}, "unknown optimizer 'adma'; did you mean 'adam'"),
         ({"optimizer": 3}, "optimizer is 3; give one of"),
-        ({"schedule": "cosin"}, "unknown schedule 'cosin'. Did you mean 'cosine'"),
+        ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean 'cosine'"),
         ({"precision": "float16"}, "unknown precision 'float16'"),
         ({"epochs": 0}, "epochs is 0; give a whole number of at least 1"),
         ({"batch_size": 0}, "batch_size is 0"),

@@ -94,7 +94,10 @@ def test_without_a_reference_the_data_set_is_read(studied, batches, tmp_path):
     assert ours["p_value"] == pytest.approx(theirs["p_value"], abs=0.01)
     np.savez(copy / "reference.npz", x=np.zeros(3))
     assert "is not of this run" in run("--run", copy, "--new", batches / "clean.npz", script="shift", status=2).stderr
-    assert "is it in the folder of a run?" in run("--run", tmp_path, "--new", batches / "clean.npz", script="shift", status=2).stderr
+    assert (
+        "is not the folder of a run, since it has no run.json"
+        in run("--run", tmp_path, "--new", batches / "clean.npz", script="shift", status=2).stderr
+    )
 
 
 def test_what_holds_no_images_is_refused(tmp_path):

@@ -145,7 +145,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         ({"batch_size": 0}, "batch_size is 0"),
         ({"shard": (0, 3)}, r"shard is \(0, 3\); .* divide the 8 shards"),
         ({"shard": (2, 2)}, r"shard is \(2, 2\)"),
-        ({"first": 2}, "first is 2; an epoch has 1 chunks"),
+        ({"first": 2}, "first is 2; give a number from 0 to 1"),
         ({"epoch": -1}, "epoch -1"),
     ]:
         with pytest.raises(jaxnet.InputError, match=words):

@@ -93,7 +93,7 @@ def test_trials_that_diverge_are_marked_and_not_chosen(digits):
     ("trials", "message"),
     [
         ([], "0 trials"),
-        ([{"learning_rat": 1.0}], "unknown hyperparameter 'learning_rat'. Did you mean 'learning_rate'?"),
+        ([{"learning_rat": 1.0}], "unknown hyperparameter 'learning_rat'; did you mean 'learning_rate'?"),
         ([{"dropout": 2.0}], "dropout is 2.0"),
     ],
 )

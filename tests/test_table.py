@@ -164,7 +164,9 @@ def test_new_rows_go_through_the_stored_encoding(tmp_path):
     with pytest.raises(jaxnet.InputError, match=r"column 'colour' has 'pink' in row 1, which the network has not seen; it knows 'blue"):
         encode(splits.columns, read_table(tmp_path / "pink.csv")[0], tmp_path / "pink.csv")
     shuffled.drop(columns="size").to_csv(tmp_path / "less.csv", index=False)
-    with pytest.raises(jaxnet.InputError, match=r"has no column 'size'; the network learned from size, count, colour"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"has no column 'size', from which the network learned; its columns are kind, colour, count"
+    ):
         encode(splits.columns, read_table(tmp_path / "less.csv")[0], tmp_path / "less.csv")
 
 

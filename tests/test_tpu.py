@@ -6,14 +6,17 @@ Needs libtpu (`pip install -e '.[tpu]'`), which is large and so not among what d
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from jaxnet import on_chip
 from jaxnet.kernels.probe import ENVIRONMENT
 
+ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu]'"
 )
@@ -183,6 +186,81 @@ with ThreadPoolExecutor(2) as pool:
         print(json.dumps([case, found]), flush=True)
 """
 
+NOTEBOOK = """
+import json, sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+import jax, numpy as np
+from jax._src.interpreters import pxla
+from jax.experimental import topologies
+from jax.sharding import SingleDeviceSharding
+import jaxnet
+from jaxnet import Plan, population, training
+from jaxnet.chunking import plan_for_members
+from jaxnet.data import Standardisation
+from jaxnet.models import with_outputs
+
+try:
+    chips = topologies.get_topology_desc(platform="tpu", topology_name="v5e:1x1").devices
+except Exception:  # before libtpu 0.0.52
+    chips = topologies.get_topology_desc(platform="tpu", topology_name="v5e:1x1", chips_per_host_bounds=(1, 1, 1)).devices
+here = SingleDeviceSharding(chips[0])
+
+def part(n):
+    return jaxnet.Dataset(np.zeros((n, 28, 28), np.uint8), np.arange(n, dtype=np.int32) % 10, tuple("0123456789"), 255.0)
+
+# Colab's own libtpu lacks a function by which its jax compares layouts once a program is compiled, and that would crash.
+if tuple(map(int, metadata.version("libtpu").split("."))) < (0, 0, 23):
+    pxla.is_default_layout = lambda *_: True
+images = jaxnet.Splits(part(54_000), part(6_000), part(10_000), Standardisation(np.float32(33), np.float32(78)))
+said = dict(jax=jax, jaxnet=jaxnet, np=np, images=images)
+cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(Path(sys.argv[1]).read_text())["cells"]}
+for cell in ("digits-recipe", "mnist-recipe", "population-recipe"):
+    exec(cells[cell], said)
+
+def fit(implementation, model, splits, recipe):
+    seen, recipe, extras = training.admit(splits, recipe, jax.random.key(0), None, None, None)
+    given = (seen, recipe, jax.random.key(0), None, extras)
+    given = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=here), given)
+    return training._fit.lower(with_outputs(model, 10), None, Plan(implementation=implementation), *given).compile()
+
+def many(implementation, model, splits, recipes, keys):
+    plan, _ = plan_for_members(model, splits, recipes, len(keys), chips, implementation=implementation)
+    keys = keys[: plan.chunk]
+    recipes = replace(recipes, learning_rate=recipes.learning_rate[: plan.chunk])
+    job = population._admit(model, splits, recipes, keys, jax.random.key(2), None, None)
+    with ThreadPoolExecutor(2) as pool:
+        return population._compile(job, 0, replace(plan, implementation=implementation), chips, pool).advance.result()
+
+for implementation in sys.argv[2:]:
+    for name, program in {
+        "digits": lambda: fit(implementation, *(said[word] for word in ("model", "splits", "recipe"))),
+        "mnist": lambda: fit(implementation, *(said[word] for word in ("image_model", "images", "image_recipe"))),
+        "many": lambda: many(implementation, *(said[word] for word in ("model", "splits", "rates", "keys"))),
+    }.items():
+        text = program().as_text()
+        print(json.dumps([implementation, name, text.count('custom_call_target="tpu_custom_call"'), text.count(" while(")]), flush=True)
+"""
+
+# In a /tmp and a /dev of its own, a process that has the chip's lock and device starts another, which wants it too.
+HOLDER = """
+import fcntl, json, os, subprocess, sys
+lock, chip = open("/tmp/libtpu_lockfile", "w"), open("/dev/accel0")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+done = subprocess.run([sys.executable, "-m", "experiments.digits", *sys.argv[1:]], capture_output=True, text=True)
+print(json.dumps({"holder": os.getpid(), "status": done.returncode, "errors": done.stderr}))
+"""
+ALONE = """
+mount -t tmpfs none "$1" && mkdir "$1/tmp" "$1/dev" "$1/dev/shm" && touch "$1/dev/accel0" || exit 77
+for d in null zero urandom; do touch "$1/dev/$d" && mount --bind "/dev/$d" "$1/dev/$d" || exit 77; done
+for d in /tmp/*/; do mkdir "$1$d" && mount --bind "$d" "$1$d" || exit 77; done
+mount --rbind "$1/dev" /dev && mount --rbind "$1/tmp" /tmp || exit 77
+shift
+exec "$@"
+"""
+
 
 def run(program: str, *arguments: str) -> list:
     """The lines of JSON that it printed."""
@@ -243,3 +321,31 @@ def test_devices_that_share_batches_exchange_gradients_alone():
 def test_twice_the_chunk_does_not_fit_the_chip():
     """So that the test above can fail."""
     assert [18, 18] not in compiled("v5e:1x1", times=2)["loops"]
+
+
+def test_every_training_of_the_notebook():
+    """Of experiments/colab.ipynb, its own models and recipes in the shapes of its data, on the one chip of a TPU runtime."""
+    implementations = ("xla", "resident") if on_chip.VMAPS_INSIDE else ("xla",)
+    found = run(NOTEBOOK, str(ROOT / "experiments/colab.ipynb"), *implementations)
+    assert [(by, name) for by, name, _, _ in found] == [(by, name) for by in implementations for name in ("digits", "mnist", "many")]
+    for implementation, name, kernel, loops in found:
+        assert (kernel > 0) == (implementation == "resident"), name
+        assert loops > 0, name
+
+
+@pytest.mark.parametrize("asked", [(), ("--platform", "tpu")])
+def test_a_chip_that_another_process_holds(tmp_path, asked):
+    """By what libtpu itself says then, for which JAX would train on the CPU, or stop with a traceback."""
+    (tmp_path / "alone").mkdir()
+    alone = ["unshare", "-rm", "bash", "-c", ALONE, "bash", str(tmp_path / "alone")]
+    told = {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-1", "TPU_WORKER_HOSTNAMES": "localhost"}
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"} | told
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("this machine gives no process a /tmp and a /dev of its own")
+    command = [*alone, sys.executable, "-c", HOLDER, *asked, "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert found["status"] == 2
+    assert f"the TPU is held by process {found['holder']}, and serves one process at a time" in found["errors"]
+    assert "--platform cpu" in found["errors"]

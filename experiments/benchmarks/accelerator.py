@@ -6,8 +6,11 @@
 for which there is no kernel, XLA's alone. On a CPU a kernel is only interpreted: nothing is measured there.
 """
 
+import io
+import itertools
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,29 +58,34 @@ def by_xla(model: jaxnet.Model, splits: jaxnet.Splits, recipe: Recipe, members: 
     return min(seconds)
 
 
-def main() -> None:
-    """Measure each and print a table."""
-    options, console = tyro.cli(Options, description=__doc__), Console(width=120)
-    device = jax.devices()[0]
-    if device.platform == "cpu":
-        console.print("JAX has no accelerator here, only a CPU: nothing was measured")
-        sys.exit(1)
-    splits = jaxnet.load("mnist", data_dir=options.data_dir, validation=0)
+def measure(splits: jaxnet.Splits, optimizers: Sequence[str], batches: Sequence[int], members: Sequence[int]) -> str:
+    """A line an optimizer, a batch size and a number of networks: milliseconds of an epoch by the kernel and by XLA."""
+    device, model = jax.devices()[0], jaxnet.mlp((128, 64))
     table = Table(
         "optimizer", "batch", "networks", "kernel, ms", "XLA, ms", "XLA's / kernel's", "difference", title=device.device_kind, box=None
     )
-    for optimizer in options.optimizers:
-        for batch in options.batches:
-            for members in options.members:
-                recipe = Recipe(optimizer=optimizer, batch_size=batch, epochs=1, learning_rate=0.001)
-                row = [optimizer, str(batch), str(max(1, members))]
-                if device.platform == "tpu":
-                    found = verify(jaxnet.mlp((128, 64)), splits, recipe, members=members)
-                    kernel, xla = found.seconds
-                    table.add_row(*row, f"{kernel * 1e3:.2f}", f"{xla * 1e3:.2f}", f"{xla / kernel:.1f}", f"{found.difference:.1e}")
-                else:
-                    table.add_row(*row, "none", f"{by_xla(jaxnet.mlp((128, 64)), splits, recipe, members) * 1e3:.2f}", "", "")
-    console.print(table)
+    for optimizer, batch, count in itertools.product(optimizers, batches, members):
+        recipe = Recipe(optimizer=optimizer, batch_size=batch, epochs=1, learning_rate=0.001)
+        row = [optimizer, str(batch), str(max(1, count))]
+        if device.platform == "tpu":
+            found = verify(model, splits, recipe, members=count)
+            kernel, xla = found.seconds
+            table.add_row(*row, f"{kernel * 1e3:.2f}", f"{xla * 1e3:.2f}", f"{xla / kernel:.1f}", f"{found.difference:.1e}")
+        else:
+            table.add_row(*row, "none", f"{by_xla(model, splits, recipe, count) * 1e3:.2f}", "", "")
+    text = io.StringIO()
+    Console(file=text, width=120).print(table)
+    return text.getvalue()
+
+
+def main() -> None:
+    """Measure each and print a table."""
+    options = tyro.cli(Options, description=__doc__)
+    if jax.devices()[0].platform == "cpu":
+        print("JAX has no accelerator here, only a CPU: nothing was measured")
+        sys.exit(1)
+    splits = jaxnet.load("mnist", data_dir=options.data_dir, validation=0)
+    print(measure(splits, options.optimizers, options.batches, options.members))
 
 
 if __name__ == "__main__":

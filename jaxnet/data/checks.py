@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import InputError
+from ..errors import InputError, check_known
 from .dataset import Dataset
 
+TASKS = ("classification", "regression")
 FEW = 20  # whole numbers with up to this many different values are classes
 
 
@@ -45,11 +46,13 @@ def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = ""
             raise InputError(f"{at}the {name} set is empty; give it examples")
     for part, name in ((validation, "validation"), (test, "test")):
         if part.x.shape[1:] != train.x.shape[1:]:
-            raise InputError(f"{at}a {name} example has shape {part.x.shape[1:]}, a training example {train.x.shape[1:]}")
+            raise InputError(
+                f"{at}a {name} example has shape {part.x.shape[1:]}, a training example {train.x.shape[1:]}; give both the same"
+            )
         if part.x.dtype != train.x.dtype:
             raise InputError(f"{at}{name} x is {part.x.dtype}, training x is {train.x.dtype}; give both the same type")
         if part.classes != train.classes:
-            raise InputError(f"{at}the {name} set has classes {part.classes}, the training set {train.classes}")
+            raise InputError(f"{at}the {name} set has classes {part.classes}, the training set {train.classes}; give both the same")
     if train.classes is None:
         return
     counts = np.bincount(np.asarray(train.y), minlength=len(train.classes))
@@ -84,14 +87,16 @@ def task(labels: list[np.ndarray], wanted: str | None, where: str) -> tuple[str,
     Text is classes, numbers with decimal places are values. Whole numbers are classes if they are few, or if they
     count 0, 1, ... or 1, 2, ... without a gap and each has 10 examples on average; else values.
     """
-    if wanted not in (None, "classification", "regression"):
-        raise InputError(f"unknown task {wanted!r}; known are classification and regression")
+    if wanted is not None:
+        check_known("task", wanted, TASKS)
     text = [y.dtype.kind == "U" for y in labels]
     if any(text) and not all(text):
         raise InputError(f"{where}: some labels are text and some are not; give all of them as text, or all as numbers")
     if all(text):
         if wanted == "regression":
-            raise InputError(f"{where}: the labels are text, such as {str(labels[0].flat[0])!r}; a regression needs numbers")
+            raise InputError(
+                f"{where}: the labels are text, such as {str(labels[0].flat[0])!r}; a regression needs numbers; leave the task out"
+            )
         return "classification", "the labels are text"
     values = np.unique(np.concatenate([y.ravel() for y in labels]))
     whole = values.dtype.kind in "biu" or (values.dtype.kind == "f" and bool(np.all(values == np.round(values))))
@@ -116,7 +121,7 @@ def inputs(x: np.ndarray, at: str) -> np.ndarray:
     if x.ndim < 2:
         raise InputError(f"{at}x must be (examples, features) or (examples, height, width[, channels]), but has shape {x.shape}")
     if x.size == 0:
-        raise InputError(f"{at}x is empty: its shape is {x.shape}")
+        raise InputError(f"{at}x is empty: its shape is {x.shape}; give it examples, each with at least one number")
     return x if x.dtype == np.uint8 else _finite(x, f"{at}x")
 
 
@@ -143,14 +148,17 @@ def _labels(y: np.ndarray, classes: tuple[str, ...] | None, at: str) -> tuple[np
         names, labels = np.unique(y, return_inverse=True)
         return labels.astype(np.int32), tuple(map(str, names))
     if y.dtype.kind not in "biu":
-        raise InputError(f"{at}y must hold integers, text or floats, but is of type {y.dtype}")
+        raise InputError(f"{at}y must hold integers, text or floats, but is of type {y.dtype}; give y.astype(int), or (str) or (float)")
     classes = None if classes is None else tuple(map(str, classes))
     labels = y.astype(np.int64)
     count = len(classes) if classes is not None else int(labels.max()) + 1
     wrong = np.flatnonzero((labels < 0) | (labels >= count))
     if len(wrong):
         row = int(wrong[0])
-        raise InputError(f"{at}label {labels[row]} in row {row} is out of range: {count} classes are numbered 0 to {count - 1}")
+        raise InputError(
+            f"{at}label {labels[row]} in row {row} is out of range: {count} classes are numbered 0 to {count - 1}; "
+            "mend it, or remove the row"
+        )
     if count > max(1000, len(labels)):
         raise InputError(
             f"{at}the largest label is {count - 1} with only {len(labels)} examples; "

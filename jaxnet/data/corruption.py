@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, Num
 from numpy.typing import ArrayLike
 
-from ..errors import InputError
+from ..errors import InputError, check_known
 from .augmentation import affine, resample
 
 STREAM = 0xC0A7
@@ -40,8 +40,7 @@ def corrupt(
     images = np.asarray(x)
     if images.ndim not in (3, 4) or 0 in images.shape or images.dtype.kind not in "uif":
         raise InputError(f"x has shape {images.shape} and type {images.dtype}; give images (examples, height, width[, channels])")
-    if kind not in KINDS:
-        raise InputError(f"unknown kind {kind!r}; known are {', '.join(KINDS)}")
+    check_known("kind", kind, KINDS)
     most = 1.0 if kind in SHARES else float(np.finfo(np.float32).max)
     if not 0 <= strength <= most:
         raise InputError(
@@ -80,7 +79,7 @@ def with_frequencies(y: ArrayLike, frequencies: Sequence[float] | ArrayLike, cou
     rng, rows = _generator(key), []
     for label, number in enumerate(rng.multinomial(count, wanted / wanted.sum())):
         if wanted[label] and not (of := np.flatnonzero(labels == label)).size:
-            raise InputError(f"class {label} is to have frequency {wanted[label]:g}, but no example has it")
+            raise InputError(f"class {label} is to have frequency {wanted[label]:g}, but no example has it; give it 0")
         if number:
             rows.append(rng.choice(of, number))
     return rng.permutation(np.concatenate(rows))

@@ -1,5 +1,6 @@
 """The nouns of data: a Dataset, the Standardisation that inputs go through, and the Splits a network is judged with."""
 
+import functools
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -67,12 +68,16 @@ class Standardisation(NamedTuple):
         return outputs * self.target_scale + self.target_mean
 
     @classmethod
-    def of(cls, train: Dataset) -> "Standardisation":
-        """The statistics of a training set. A constant column keeps scale 1, so it becomes 0."""
-        mean, deviation = _moments(np.asarray(train.x))
+    def of(cls, train: Dataset, weights: Float[np.ndarray, " examples"] | None = None) -> "Standardisation":
+        """The statistics of a training set. A constant column keeps scale 1, so it becomes 0.
+
+        weights: how often each example counts; once if not given.
+        """
+        moments_of = _moments if weights is None else functools.partial(_weighted_moments, weights)
+        mean, deviation = moments_of(np.asarray(train.x))
         moments = [mean, _scale(mean, deviation)]
         if train.classes is None:
-            mean, deviation = _moments(np.asarray(train.y)[:, None])
+            mean, deviation = moments_of(np.asarray(train.y)[:, None])
             moments += [np.ravel(mean)[0], np.ravel(_scale(mean, deviation))[0]]
         return cls(*jax.device_put([np.float32(a) for a in moments]))
 
@@ -118,7 +123,7 @@ class Splits:
 def class_weights(dataset: Dataset) -> Float[Array, " examples"]:
     """A weight an example, so that every class counts the same and the mean weight is 1 (King & Zeng 2001, eq. 8)."""
     if dataset.classes is None:
-        raise InputError("class weights need classes, but this is a regression")
+        raise InputError("class weights need classes, but this is a regression; leave them out")
     y = np.asarray(dataset.y)
     counts = np.bincount(y, minlength=dataset.outputs)
     return jax.device_put((len(y) / (dataset.outputs * counts)[y]).astype(np.float32))
@@ -137,6 +142,13 @@ def _moments(x: np.ndarray) -> tuple[Floats, Floats]:
     mean = x.mean(0, dtype=np.float64)
     chunks = np.array_split(x, -(-x.size // 10_000_000))  # as float64, which a table need not be whole
     return mean, np.sqrt(sum(((chunk - mean[None]) ** 2).sum(0) for chunk in chunks) / len(x))
+
+
+def _weighted_moments(weights: np.ndarray, x: np.ndarray) -> tuple[Floats, Floats]:
+    """The same of examples that count as often as their weights say."""
+    share, axes = weights.astype(np.float64) / weights.sum(dtype=np.float64), tuple(range(1, x.ndim)) if x.ndim > 2 else ()
+    mean = share @ x.mean(axes, dtype=np.float64)
+    return mean, np.sqrt(share @ np.square(x - mean).mean(axes))
 
 
 def _scale(mean: Floats, deviation: Floats) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Num
 
-from ..errors import InputError
+from ..errors import InputError, near, near_path
 from . import checks
 from .dataset import Splits
 from .npz import read_npz
@@ -48,7 +48,9 @@ def splits_of_folder(folder: Path, reading: Reading) -> Splits:
         raise InputError(f"{parts['train']}: has {have}; it needs one a class, at least two, each with PNG or JPEG images of that class")
     for part, found in names.items():
         if strange := sorted(set(found) - set(classes)):
-            raise InputError(f"{parts[part]}: has a class {strange[0]!r} of which {parts['train']} has no example")
+            raise InputError(
+                f"{parts[part]}: has a class {strange[0]!r} of which {parts['train']} has no example; give it some, or take the folder away"
+            )
     files = {part: [(file, classes.index(c)) for c in names[part] for file in _images(path / c)] for part, path in parts.items()}
     arrays = _arrays([file for each in files.values() for file, _ in each], reading.image_size)
     data, first = {}, 0
@@ -85,10 +87,12 @@ def read_examples(path: Path, shape: tuple[int, ...], white: float | None) -> Nu
     if path.suffix == ".npz":
         arrays = read_npz(path)
         if "x" not in arrays:
-            raise InputError(f"{path}: needs an array x; the file holds {', '.join(sorted(arrays)) or 'none'}")
+            raise InputError(f"{path}: needs an array x{near('x', sorted(arrays), 'the file holds')}")
         x = checks.inputs(arrays["x"], f"{path}: ")
         if x.shape[1:] != shape:
-            raise InputError(f"{path}: x has examples of shape {x.shape[1:]}, but the network was trained on {shape}")
+            raise InputError(
+                f"{path}: x has examples of shape {x.shape[1:]}, but the network was trained on {shape}; give examples like those"
+            )
         return x
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: give PNG or JPEG images, .npz files, or .csv files for a network that learned from a table")
@@ -128,7 +132,7 @@ def _picture(picture: Path | bytes, name: str) -> "Image":
         image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
         image.load()
     except FileNotFoundError:
-        raise InputError(f"{name}: no such file") from None
+        raise InputError(f"{name}: no such file{'' if isinstance(picture, bytes) else near_path(picture)}") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         why = "it is neither" if isinstance(error, UnidentifiedImageError) else error
         raise InputError(f"{name}: not a readable PNG or JPEG image ({why}); save it again, or remove it") from None

@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, near, near_path
 from . import checks
 from .dataset import Splits
 from .reading import Reading
@@ -33,7 +33,7 @@ def splits_of_arrays(arrays: dict[str, np.ndarray], reading: Reading, *, name: s
         if (f"x{part}" in arrays) != (f"y{part}" in arrays):
             raise InputError(f"{where}: x{part} and y{part} must come together; the file holds {', '.join(sorted(arrays))}")
     if "x" not in arrays:
-        raise InputError(f"{where}: needs arrays x and y; the file holds {', '.join(sorted(arrays)) or 'none'}")
+        raise InputError(f"{where}: needs arrays x and y{near('x', sorted(arrays), 'the file holds')}")
     by = {what: reading.column(what, arrays, where) for what in ("groups", "order") if getattr(reading, what) is not None}
     parts = [part for part in ("y", "y_test", "y_validation") if part in arrays]
     classes = tuple(map(str, arrays["classes"])) if "classes" in arrays else None
@@ -82,7 +82,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             raise InputError(f"{path}: {odd[0]} is no array; write the file again with numpy.savez")
         return read
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file{near_path(path)}") from None
     except InputError:
         raise
     except UNREADABLE as error:

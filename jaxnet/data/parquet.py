@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import platformdirs
 
-from ..errors import InputError
+from ..errors import InputError, near, near_path
 from . import prepared
 from .rows import ArrayFiles
 
@@ -111,17 +111,19 @@ def _groups(files: list[Path]) -> tuple[list[Group], "pa.Schema"]:
             about = parquet.read_metadata(file)
             schemas.append(about.schema.to_arrow_schema().remove_metadata())
         except FileNotFoundError:
-            raise InputError(f"{file}: no such file") from None
+            raise InputError(f"{file}: no such file{near_path(file)}") from None
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{file}: not a readable Parquet file ({prepared.first_line(error)}); get it again") from None
         if not schemas[-1].equals(schemas[0]):
             theirs = set(map(str, schemas[-1])) ^ set(map(str, schemas[0]))
-            raise InputError(f"{file}: its columns are not those of {files[0].name}; they differ in {', '.join(sorted(theirs))}")
+            raise InputError(
+                f"{file}: its columns are not those of {files[0].name}; they differ in {', '.join(sorted(theirs))}; write all with the same"
+            )
         for number in range(about.num_row_groups):
             if count := about.row_group(number).num_rows:
                 groups.append(Group(file, number, rows, rows := rows + count))
     if not groups:
-        raise InputError(f"{files[0]}: has no rows")
+        raise InputError(f"{files[0]}: has no rows; give it some")
     return groups, schemas[0]
 
 
@@ -130,7 +132,7 @@ def _columns(path: Path, schema: "pa.Schema", groups: list[Group], label: str | 
 
     label = label if label is not None else schema.names[-1]
     if label not in schema.names:
-        raise InputError(f"{path}: has no column {label!r}; its columns are {', '.join(schema.names)}")
+        raise InputError(f"{path}: has no column {label!r}{near(label, schema.names, 'its columns are')}")
     inputs = tuple(name for name in schema.names if name != label)
     if not inputs:
         raise InputError(f"{path}: has no column beside the label {label!r}; it needs at least one to learn from")
@@ -174,7 +176,7 @@ def _width(groups: list[Group], name: str, kind: "pa.DataType") -> int:
                 for one in batch.column(name):
                     if one.is_valid and len(one):
                         return len(one)
-    raise InputError(f"{groups[0].file}: column {name!r} has no list with numbers in it")
+    raise InputError(f"{groups[0].file}: column {name!r} has no list with numbers in it; fill it, or leave the column away")
 
 
 def _names(path: Path, groups: list[Group], label: str) -> tuple[str, ...]:
@@ -200,7 +202,9 @@ def _batches(group: Group, columns: list[str], rows: int) -> Iterator["pa.Record
         with parquet.ParquetFile(group.file, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True) as file:
             yield from file.iter_batches(batch_size=rows, row_groups=[group.number], columns=columns)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{group.file}: row group {group.number} cannot be decoded ({prepared.first_line(error)})") from None
+        raise InputError(
+            f"{group.file}: row group {group.number} cannot be decoded ({prepared.first_line(error)}); get the file again"
+        ) from None
 
 
 def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, corrupt: str) -> None:

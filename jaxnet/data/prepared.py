@@ -19,7 +19,7 @@ from urllib.parse import urlparse
 import numpy as np
 import platformdirs
 
-from ..errors import InputError
+from ..errors import InputError, nearest
 from . import checks, idx
 from .dataset import Splits
 from .images import decode
@@ -32,13 +32,13 @@ CHUNK = 1000  # examples decoded at a time
 PATIENCE = 5.0  # seconds to find out that there is no network
 
 
-def splits_of_prepared(name: str, reading: Reading, hint: str = "") -> Splits:
-    """Splits of a prepared data set in reading.data_dir, or where TensorFlow Datasets keeps them. hint: of its name."""
+def splits_of_prepared(name: str, reading: Reading, others: tuple[str, ...] = ()) -> Splits:
+    """Splits of a prepared data set in reading.data_dir, or where TensorFlow Datasets keeps them. others: names that may be meant."""
     reading.refuse(name, "task", "label", "groups", "order", "ignore")
     root = reading.data_dir or default_folder()
     folder = find(root, name)
     if folder is None:
-        raise InputError(missing(name, reading.data_dir, root, hint))
+        raise InputError(missing(name, reading.data_dir, root, others))
     arrays = _cached(name, folder, reading.image_size)
     classes = tuple(map(str, arrays["classes"]))
     data = {
@@ -47,7 +47,7 @@ def splits_of_prepared(name: str, reading: Reading, hint: str = "") -> Splits:
         if f"x_{part}" in arrays
     }
     if "train" not in data:
-        raise InputError(f"{folder}: has no part named train, but {', '.join(data) or 'none'}")
+        raise InputError(f"{folder}: has no part named train, but {', '.join(data) or 'none'}; give a data set that has one")
     return assemble(*complete(data, reading), name=name, where=str(folder))
 
 
@@ -69,7 +69,9 @@ def prepare(name: str, *, data_dir: str | Path | None = None, originals: str | P
     try:
         builder = tfds.builder(name, data_dir=str(root), file_format="array_record")
     except Exception as error:  # whatever the code of that data set raises
-        raise InputError(f"{name} is no data set that TensorFlow Datasets can build: {first_line(error)}") from None
+        raise InputError(
+            f"{name} is no data set that TensorFlow Datasets can build: {first_line(error)}; its catalogue lists the names"
+        ) from None
     urls = sorted(getattr(builder, "url_infos", None) or {})
     if originals is not None:
         given = Path(originals)
@@ -83,7 +85,9 @@ def prepare(name: str, *, data_dir: str | Path | None = None, originals: str | P
     try:
         builder.download_and_prepare(download_config=config)
     except Exception as error:
-        raise InputError(f"{name} could not be prepared: {type(error).__name__}: {first_line(error)}") from None
+        raise InputError(
+            f"{name} could not be prepared: {type(error).__name__}: {first_line(error)}; mend that, and prepare it again"
+        ) from None
     return Path(builder.data_dir)
 
 
@@ -103,7 +107,11 @@ def find(root: Path, name: str) -> Path | None:
     return max(folders, key=lambda path: [int(n) if n.isdigit() else -1 for n in path.name.split(".")], default=None)
 
 
-def missing(name: str, given: Path | None, root: Path, hint: str) -> str:
+def missing(name: str, given: Path | None, root: Path, others: tuple[str, ...] = ()) -> str:
+    """What to say of a data set that is not there. others: names that may be meant, beside those that are prepared."""
+    there = (path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else ()
+    meant = nearest(name, (*others, *there))
+    hint = "" if meant is None else f" Did you mean {meant!r}?"
     files = ""
     if name == "mnist":
         files = (

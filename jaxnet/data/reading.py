@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, near
 
 WORDS = {"label": "label (--label)", "ignore": "ignore (--ignore)", "groups": "groups (--groups)", "order": "order (--order)",
          "task": "task (--task)", "image_size": "image_size (--image-size)", "data_dir": "data_dir (--data-dir)"}  # fmt: skip
@@ -39,5 +39,5 @@ class Reading:
         """The array or column that was named for groups or order."""
         name = getattr(self, what)
         if name not in columns:
-            raise InputError(f"{where}: has no {name!r} for {what}; it holds {', '.join(columns)}")
+            raise InputError(f"{where}: has no {name!r} for {what}{near(name, columns, 'it holds')}")
         return np.asarray(columns[name])

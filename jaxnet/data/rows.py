@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, near_path
 from . import images, prepared
 from .npz import npy_header
 
@@ -75,11 +75,13 @@ class ArrayFiles:
                 f"{self._x.shape} of {self._x.dtype}; write x.astype(numpy.float32)"
             )
         if self._y.dtype.kind not in "biuf" or len(self._y.shape) != 1:
-            raise InputError(f"{self._y.path}: must hold one number a row, but is {self._y.shape} of {self._y.dtype}")
+            raise InputError(
+                f"{self._y.path}: must hold one number a row, but is {self._y.shape} of {self._y.dtype}; write class numbers or values"
+            )
         if self._x.shape[0] != self._y.shape[0]:
             raise InputError(f"{folder}: x.npy has {self._x.shape[0]} rows and y.npy has {self._y.shape[0]}; they must be the same")
         if len(self) == 0 or 0 in self._x.shape:
-            raise InputError(f"{self._x.path}: is empty: its shape is {self._x.shape}")
+            raise InputError(f"{self._x.path}: is empty: its shape is {self._x.shape}; give it rows")
         self.classes: tuple[str, ...] | None = None
         self.shape, self.dtype, self.whole = self._x.shape[1:], self._x.dtype, self._y.dtype.kind != "f"
 
@@ -111,9 +113,9 @@ class _Array:
         try:
             self._file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
+            raise InputError(f"{path}: no such file{near_path(path)}") from None
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error})") from None
+            raise InputError(f"{path}: cannot be read ({error}); may you read it?") from None
         weakref.finalize(self, os.close, self._file)
         try:
             with open(path, "rb") as file:
@@ -166,7 +168,7 @@ def records(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, 
     shape = (*(size or (height, width)), *(() if channels == 1 else (3,)))
     parts = {p: Records(sources[p], counts[p], image, label, classes, shape, size, f"{folder}: record {{}} of {p}") for p in sources}
     if "train" not in parts:
-        raise InputError(f"{folder}: has no part named train, but {', '.join(parts) or 'none'}")
+        raise InputError(f"{folder}: has no part named train, but {', '.join(parts) or 'none'}; give a data set that has one")
     return {part: rows for part, rows in parts.items() if part == "train" or not (rows.labels(0, min(1, len(rows))) < 0).any()}
 
 

@@ -1,13 +1,12 @@
 """Where data come from: a name or a path to Splits."""
 
-import difflib
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, near_path
 from . import checks, idx, images, npz, prepared, table
 from .dataset import Splits
 from .reading import Reading
@@ -54,12 +53,10 @@ def load(
     if path.is_dir() and (len(path.parts) > 1 or images.has_classes(path)):
         return images.splits_of_folder(path, reading)
     if path.suffix or len(path.parts) > 1:
-        raise InputError(f"{path}: no such folder, nor a file that ends in {', '.join((*table.SUFFIXES, '.npz'))}")
+        raise InputError(f"{path}: no such folder, nor a file that ends in {', '.join((*table.SUFFIXES, '.npz'))}{near_path(path)}")
     if name == "mnist" and folder is not None and idx.has_files(folder):
         return idx.splits_of_files(folder, reading)
-    near = difflib.get_close_matches(name, ("digits", "mnist"), n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near and near[0] != name else ""
-    return prepared.splits_of_prepared(name, reading, hint)
+    return prepared.splits_of_prepared(name, reading, ("digits", "mnist"))
 
 
 def _digits(reading: Reading) -> Splits:

@@ -131,7 +131,7 @@ def partition(
     """Row numbers of one part a fraction, and of the rest, each in ascending order."""
     n, rng = len(data), np.random.default_rng(seed)
     if groups is not None and order is not None:
-        raise InputError("groups and order were given; a split can go by one of them")
+        raise InputError("groups and order were given; a split can go by one of them: leave the other out")
     if groups is not None:
         parts = _by_group(_codes(groups, n, "groups"), fractions, rng)
     elif order is not None:
@@ -185,7 +185,8 @@ def _by_group(codes: np.ndarray, fractions: tuple[float, ...], rng: np.random.Ge
     sizes, parts = np.bincount(codes), 1 + sum(fraction > 0 for fraction in fractions)
     if len(sizes) < parts:
         raise InputError(
-            f"all {len(codes)} examples are of {len(sizes)} group{'s' * (len(sizes) > 1)}; {parts} parts by group need at least {parts}"
+            f"all {len(codes)} examples are of {len(sizes)} group{'s' * (len(sizes) > 1)}; {parts} parts by group need at least {parts}; "
+            "group otherwise, or ask for fewer parts"
         )
     left, taken = list(rng.permutation(len(sizes))), []
     for number, fraction in enumerate(fractions):
@@ -207,7 +208,10 @@ def _in_order(codes: np.ndarray, fractions: tuple[float, ...]) -> list[Rows]:
     line = np.argsort(codes, kind="stable")[::-1]
     borders = np.flatnonzero(np.diff(codes[line]) != 0) + 1  # places where a cut divides no equal ones
     if len(borders) < sum(fraction > 0 for fraction in fractions):
-        raise InputError(f"order has {len(borders) + 1} different values in {len(codes)} examples, too few for parts in order")
+        raise InputError(
+            f"order has {len(borders) + 1} different values in {len(codes)} examples, too few for parts in order; "
+            "order by something finer, or ask for fewer parts"
+        )
     cuts, place = [], 0
     for fraction in fractions:
         if fraction > 0:
@@ -224,7 +228,7 @@ def _codes(values: ArrayLike, examples: int, what: str) -> np.ndarray:
     if values.shape != (examples,):
         raise InputError(f"{what} has shape {values.shape}; give one value an example: ({examples},)")
     if values.dtype.kind == "O":
-        raise InputError(f"{what} must hold numbers, text or times, but is of type object")
+        raise InputError(f"{what} must hold numbers, text or times, but is of type object; give an array of one of these")
     if (missing := np.flatnonzero(values != values)).size:  # NaN and NaT are not equal to themselves
         raise InputError(f"{what} has no value in row {missing[0]}; fill the gap, or remove the row")
     return np.unique(values, return_inverse=True)[1]

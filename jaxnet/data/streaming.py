@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int, Num
 
-from ..errors import InputError
+from ..errors import InputError, check_known
 from . import checks, prepared
 from .dataset import Dataset, Splits, Standardisation
 from .reading import Reading
@@ -190,7 +190,7 @@ def _source(path: str | Path, reading: Reading, corrupt: str) -> tuple[Rows, dic
     reading.refuse(path, "label", "task")
     root = reading.data_dir or prepared.default_folder()
     if (found := prepared.find(root, str(path))) is None:
-        raise InputError(prepared.missing(str(path), reading.data_dir, root, ""))
+        raise InputError(prepared.missing(str(path), reading.data_dir, root))
     parts: dict[str, Rows] = {**records(str(path), found, reading.image_size)}
     return parts.pop("train"), parts, [f"read from {found}"]
 
@@ -228,10 +228,10 @@ def _classes(rows: Rows, task: str | None, corrupt: str) -> tuple[tuple[str, ...
     Labels beyond a gap, negative ones and broken ones are no classes, but rows that cannot be used. None for what a regression
     has not, or what the source knows without its labels being read.
     """
-    if task not in (None, "classification", "regression"):
-        raise InputError(f"unknown task {task!r}; known are classification and regression")
+    if task is not None:
+        check_known("task", task, checks.TASKS)
     if rows.classes is not None and task == "regression":
-        raise InputError(f"{rows.named(0, 'y')}: the labels are names of classes; a regression needs numbers")
+        raise InputError(f"{rows.named(0, 'y')}: the labels are names of classes; a regression needs numbers; leave the task out")
     if task == "regression" or (task is None and not rows.whole):
         return None, None, "task: regression, since " + ("that was asked for" if task else "the labels are floats")
     names = rows.classes
@@ -353,7 +353,7 @@ def chunks(
     if not 0 <= process < processes or cut.shards % processes:
         raise InputError(f"shard is {shard}; give (process, processes) with processes that divide the {cut.shards} shards of a batch")
     if not 0 <= first <= cut.chunks:
-        raise InputError(f"first is {first}; an epoch has {cut.chunks} chunks")
+        raise InputError(f"first is {first}; give a number from 0 to {cut.chunks}, the chunks of an epoch")
     if seed < 0 or epoch < 0:
         raise InputError(f"seed is {seed} and epoch {epoch}; give whole numbers of at least 0")
     own = cut.shards // processes

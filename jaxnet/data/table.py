@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from ..errors import InputError
+from ..errors import InputError, near, near_path
 from . import checks
 from .dataset import Column, Splits
 from .reading import Reading
@@ -53,7 +53,7 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
     columns, notes = read_table(path)
     for wanted in (reading.label, reading.groups, reading.order, *reading.ignore):
         if wanted is not None and wanted not in columns:
-            raise InputError(f"{path}: has no column {wanted!r}; its columns are {', '.join(columns)}")
+            raise InputError(f"{path}: has no column {wanted!r}{near(wanted, columns, 'its columns are')}")
     used = [name for name in columns if name not in reading.ignore]
     label = reading.label or next((name for name in reversed(used) if name not in (reading.groups, reading.order)), None)
     if label is None or label in (reading.groups, reading.order, *reading.ignore):
@@ -93,7 +93,7 @@ def read_table(path: Path) -> tuple[dict[str, "pa.ChunkedArray"], tuple[str, ...
             notes.append("left out: the column without a name")
         del columns[""]
     if table.num_rows == 0:
-        raise InputError(f"{path}: has no rows below its header")
+        raise InputError(f"{path}: has no rows below its header; it needs some")
     return columns, tuple(notes)
 
 
@@ -103,7 +103,9 @@ def encode(encodings: Sequence[Column], columns: dict[str, "pa.ChunkedArray"], p
     Columns are found by name, others passed over. Raises InputError for gaps, and for categories that are not known.
     """
     if missing := [column.name for column in encodings if column.name not in columns]:
-        raise InputError(f"{path}: has no column {missing[0]!r}; the network learned from {', '.join(c.name for c in encodings)}")
+        raise InputError(
+            f"{path}: has no column {missing[0]!r}, from which the network learned{near(missing[0], columns, 'its columns are')}"
+        )
     _refuse_gaps(path, {column.name: columns[column.name] for column in encodings})
     rows = len(next(iter(columns.values())))
     x = np.zeros((rows, sum(len(c.categories) if c.categories else 1 for c in encodings)), np.float64)
@@ -133,13 +135,13 @@ def _dialect(path: Path) -> Dialect:
         with open(path, "rb") as file:
             start = file.read(LOOK)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file{near_path(path)}") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
+        raise InputError(f"{path}: cannot be read ({error}); may you read it?") from None
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start:
         raise InputError(f"{path}: is no text in UTF-8 (it holds zero bytes); save it as CSV in UTF-8")
     if not start.strip(b"\xef\xbb\xbf \r\n\t"):
-        raise InputError(f"{path}: is empty")
+        raise InputError(f"{path}: is empty; it needs a header and rows")
     text = start.decode("utf-8-sig", errors="replace")
     lines = text.splitlines()[: 100 if len(start) < LOOK else -1][:100]
 
@@ -179,8 +181,8 @@ def _read(path: Path, dialect: Dialect) -> "pa.Table":
             raise UnicodeError from None
         why = str(error).splitlines()[0]
         if "Empty CSV" in why:
-            raise InputError(f"{path}: has no rows below its header") from None
-        raise InputError(f"{path}: is not a table that can be read: {why}") from None
+            raise InputError(f"{path}: has no rows below its header; it needs some") from None
+        raise InputError(f"{path}: is not a table that can be read: {why}; mend it, or save it as CSV again") from None
 
 
 def _encoding(path: Path, name: str, values: "pa.ChunkedArray") -> Column:
@@ -231,7 +233,10 @@ def _numbers(path: Path, name: str, values: "pa.ChunkedArray") -> np.ndarray:
     try:
         return values.cast(pa.float64(), safe=False).to_numpy()
     except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: column {name!r} should hold numbers: {str(error).splitlines()[0]}") from None
+        raise InputError(
+            f"{path}: column {name!r} should hold numbers: {str(error).splitlines()[0]}; "
+            f"mend it, or leave it out with --ignore {name!r} (ignore=)"
+        ) from None
 
 
 def _plain(path: Path, name: str, values: "pa.ChunkedArray") -> np.ndarray:

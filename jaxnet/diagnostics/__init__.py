@@ -12,6 +12,7 @@ from .comparison import EnsembleGain as EnsembleGain
 from .comparison import ValidationCurve as ValidationCurve
 from .comparison import ensemble_gain as ensemble_gain
 from .comparison import error_of as error_of
+from .comparison import network_difference as network_difference
 from .comparison import paired_difference as paired_difference
 from .comparison import validation_curve as validation_curve
 from .decomposition import Decomposition as Decomposition

@@ -1,17 +1,21 @@
 """Two recipes on the same examples, many members together, and a hyperparameter over its values."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from statistics import NormalDist
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import InputError
+from ..errors import InputError, check_known
 from .decomposition import normalised, one_hot
-from .intervals import LEVEL, Estimate
-from .two_way import DIFFERENCE, ERRORS, FEW, PAIRS, POSITIVE, RATE, SIGNED, block, exact_limits, interval, table, two_way
+from .intervals import LEVEL, Estimate, exact
+from .two_way import DIFFERENCE, ERRORS, FEW, PAIRS, POSITIVE, RATE, SIGNED, block, exact_limits, interval, refusal, table, two_way
 from .votes import vote, vote_estimates
+
+NEXT = 1e-9  # to an estimate
 
 
 def error_of(wrong: ArrayLike, level: float = LEVEL) -> Estimate:
@@ -41,6 +45,49 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estim
     return found
 
 
+def network_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estimate:
+    """The mean loss of network a less that of b on new examples: of these two networks, not of the recipes that made them.
+
+    a, b: (examples,) the loss of each on the same examples, or whether it is wrong. Of booleans the score interval (Tango 1998,
+    eq. 3), widened to hold 0 unless McNemar's exact test at this level rejects it; else Student's, with degrees of freedom by
+    the kurtosis of the differences.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape or a.ndim != 1 or not a.size:
+        raise InputError(f"losses have shapes {a.shape} and {b.shape}; give the same examples twice: (examples,)")
+    if a.dtype == b.dtype == bool:
+        return _paired_rates(int((a & ~b).sum()), int((b & ~a).sum()), len(a), level)
+    differences = a.astype(np.float64) - b
+    given = table(differences[None], SIGNED)
+    if not differences.any():
+        return Estimate(0.0, refused=f"both lose the same on each of {len(a)} examples")
+    if reason := refusal(given, members=1, examples=ERRORS):
+        return Estimate(given.estimate, refused=reason)
+    from scipy.special import stdtrit
+
+    reach = float(stdtrit(given.parts[0].freedom, (1 + level) / 2)) * math.sqrt(given.parts[0].own)
+    return Estimate(given.estimate, given.estimate - reach, given.estimate + reach)
+
+
+def _paired_rates(more: int, fewer: int, n: int, level: float) -> Estimate:
+    """(more - fewer) / n, of n pairs of which so many speak for either side."""
+    from scipy.optimize import brentq
+
+    z, centre, apart = NormalDist().inv_cdf((1 + level) / 2), (more - fewer) / n, more + fewer
+
+    def excess(difference: float, side: float) -> float:
+        """How far the estimate is from this difference, on one side, beyond z standard errors under it."""
+        b = (2 * n - more + fewer) * difference - apart
+        rate = (math.sqrt(max(0.0, b * b + 8 * n * fewer * difference * (1 - difference))) - b) / (4 * n)
+        return side * n * (centre - difference) - z * math.sqrt(max(0.0, n * (2 * rate + difference * (1 - difference))))
+
+    # At the estimate itself, which is beyond no error, the excess may be 0 too.
+    low: Any = -1.0 if excess(-1.0, 1.0) <= 0 else brentq(excess, -1.0, centre - NEXT, args=(1.0,))
+    high: Any = 1.0 if excess(1.0, -1.0) <= 0 else brentq(excess, centre + NEXT, 1.0, args=(-1.0,))
+    share = exact(more, apart, level) if apart else Estimate(0.5, 0.0, 1.0)
+    return Estimate(centre, min(low, 0.0) if share.low <= 0.5 else low, max(high, 0.0) if share.high >= 0.5 else high)
+
+
 @dataclass(frozen=True)
 class EnsembleGain:
     """What removing the variance would buy: the mean error of the members, that of their combined prediction, and the difference."""
@@ -62,8 +109,7 @@ def ensemble_gain(
     f, y = np.asarray(predictions), np.asarray(labels)
     if f.ndim not in (2, 3) or y.shape != f.shape[1:2] or 0 in f.shape:
         raise InputError(f"predictions have shape {f.shape} and labels {y.shape}; give (members, examples[, classes]) and (examples,)")
-    if loss not in ("zero_one", "squared", "brier"):
-        raise InputError(f"loss is {loss!r}; give one of zero_one, squared, brier")
+    check_known("loss", loss, ("zero_one", "squared", "brier"))
     if loss == "zero_one":
         classes = f.shape[2] if f.ndim == 3 else int(max(f.max(), y.max())) + 1
         ids = f.argmax(2) if f.ndim == 3 else f

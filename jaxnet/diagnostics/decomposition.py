@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 from numpy.typing import ArrayLike
 
-from ..errors import InputError
+from ..errors import InputError, check_known
 from .intervals import LEVEL, Estimate
 from .two_way import DIFFERENCE, PAIRS, POSITIVE, RATE, SIGNED, Block, block, interval, two_way
 from .votes import Vote, vote, vote_estimates
@@ -366,10 +366,8 @@ def _checked(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predictions and labels as the loss wants them."""
     f, y = np.asarray(predictions), np.asarray(labels)
-    if loss not in LOSSES:
-        raise InputError(f"loss is {loss!r}; give one of {', '.join(LOSSES)}")
-    if design not in WORDS:
-        raise InputError(f"design is {design!r}; give one of {', '.join(WORDS)}")
+    check_known("loss", loss, LOSSES)
+    check_known("design", design, WORDS)
     if y.ndim != 1 or f.ndim not in (2, 3) or f.shape[1] != len(y) or 0 in f.shape:
         raise InputError(
             f"predictions have shape {f.shape} and labels {y.shape}; give (members, examples) or (members, examples, classes), "

@@ -93,6 +93,9 @@ def error_ladder(errors: Mapping[str, ArrayLike], *, target_error: float = 0.0, 
     if not unsettled:
         return Ladder(f"good enough: no step of the error ladder exceeds the tolerance of {tolerance:.1%}", findings, found)
     refused = next((sizes[name].refused for name in unsettled if sizes[name].refused), None)
+    few = [name for name, error in found.items() if error.refused]
+    if refused and len(few) < len(found):
+        refused += f". Give more examples to {' and '.join(few)}"
     words = refused or _unsettled({name: (steps[name][0], sizes[name]) for name in unsettled}, given, tolerance)
     return Ladder(f"inconclusive: {words}", findings, found)
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from ..errors import InputError
+from ..errors import InputError, check_known
 from .decomposition import normalised, one_hot
 from .intervals import LEVEL, Estimate
 from .two_way import POSITIVE, block, interval, two_way
@@ -47,8 +47,7 @@ def sample_and_seed_variance(
     Intervals leave out a sample at a time, and so want 8 samples at least. Searle, Casella & McCulloch 1992, section 4.3.
     """
     f, y = np.asarray(predictions), np.asarray(labels)
-    if loss not in KINDS:
-        raise InputError(f"loss is {loss!r}; give one of {', '.join(KINDS)}")
+    check_known("loss", loss, KINDS)
     if f.ndim != (4 if loss == "brier" else 3) or y.shape != f.shape[2:3] or f.shape[0] < 2 or f.shape[1] < 2:
         raise InputError(
             f"predictions have shape {f.shape} and labels {y.shape}; give at least 2 samples of 2 seeds: (samples, seeds, examples)"

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpy.typing import ArrayLike
 
-from ..errors import InputError
+from ..errors import InputError, check_known
 from .intervals import LEVEL, Estimate, combination, exact
 
 METHODS = ("bbsd", "classifier", "mmd")
@@ -109,8 +109,7 @@ def two_sample_test(
     Raises InputError for samples that cannot be compared, and a level that no p-value is below: those of permutations are at
     least 1/500.
     """
-    if method not in METHODS:
-        raise InputError(f"unknown method {method!r}; known are {', '.join(METHODS)}")
+    check_known("method", method, METHODS)
     a, b = _samples(reference, new, finite=method != "bbsd")
     least = 0.0 if method == "classifier" else 1 / (1 + DRAWS)  # p-values of permutations are not below that
     if not least < level < 1:
@@ -135,7 +134,7 @@ def _samples(reference: ArrayLike, new: ArrayLike, *, finite: bool) -> tuple[np.
     if a.shape[1:] != b.shape[1:]:
         raise InputError(f"examples have shape {a.shape[1:]} in the reference and {b.shape[1:]} in the new sample; give the same kind")
     if 0 in a.shape:
-        raise InputError(f"examples have shape {a.shape[1:]}, without any number")
+        raise InputError(f"examples have shape {a.shape[1:]}, without any number; give some")
     return a, b
 
 

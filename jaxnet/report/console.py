@@ -49,7 +49,8 @@ def data(splits: Splits) -> None:
 
 def layers(name: str, rows: Sequence[tuple[str, str, int]]) -> None:
     """The table that `describe` gives."""
-    table = Table("layer", "shapes", "parameters", title=escape(name), title_justify="left", box=None)
+    say(name)
+    table = Table("layer", "shapes", "parameters", box=None)
     table.columns[-1].justify = "right"
     for layer, shapes, count in rows:
         table.add_row(escape(layer), shapes, f"{count:,}")

@@ -122,4 +122,4 @@ def png(image: bytes) -> str:
 
 
 def _source(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return files("jaxnet.report").joinpath(name).read_text(encoding="utf-8")

@@ -73,7 +73,9 @@ def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -
 def _layers(program: Program, output: Held) -> list[dict[str, Any]]:
     """What to show of each product with parameters, in order; the last one is what the network says."""
     layers = program.layers
-    if not layers or layers[-1].shown.number != output.number:
+    if layers and layers[-1].units == output.size:
+        layers[-1].shown = output  # also of a convolution whose picture is averaged
+    else:
         layers = [*layers, Layer("output", output.size, None, None, output)]
     described = []
     for layer in layers:
@@ -110,4 +112,3 @@ def _text(array: np.ndarray) -> dict[str, str]:
 
 def _base64(array: np.ndarray, dtype: str) -> str:
     return base64.b64encode(np.asarray(array, dtype).tobytes()).decode()
-

@@ -89,12 +89,14 @@ def of_population(many: Population) -> str:
     sound = ~diverged
     if sound.sum() > 1:
         for name, share in QUANTILES.items():
-            finite = [column[sound & np.isfinite(column)] for column in columns.values()]
+            finite = [column[sound & np.isfinite(column) & (title != "structure")] for title, column in columns.items()]
             rows.append([name, *(_number(np.quantile(each, share)) if each.size else "" for each in finite), ""])
     parts = [
         f'<p class="verdict">{escape(head)}</p>',
         f"<ul>{structures}</ul>",
-        _table(["member", *columns, ""], rows, "at the end of training" + "; quantiles of those that did not diverge" * bool(sound.sum() > 1)),
+        _table(
+            ["member", *columns, ""], rows, "at the end of training" + "; quantiles of those that did not diverge" * bool(sound.sum() > 1)
+        ),
         _picture(_curves(many), "losses of the members over the epochs"),
     ]
     return PAGE.format(parts="\n".join(parts))
@@ -191,7 +193,9 @@ def _curves(many: Population) -> bytes:
         for line in curve[np.isin(members, shown)]:
             drawn.append(np.where(np.isfinite(line), line, np.nan))
             marker = "o" if len(line) == 1 else ""
-            axes.plot(np.arange(1, len(line) + 1), drawn[-1], color=color, linewidth=0.8, marker=marker, alpha=max(0.15, 1 / len(shown)))
+            axes.plot(
+                np.arange(1, len(line) + 1), drawn[-1], color=color, linewidth=0.8, marker=marker, alpha=min(1.0, max(0.15, 8 / len(shown)))
+            )
     finite = np.concatenate([line[np.isfinite(line)] for line in drawn])
     if finite.size and 0 < finite.min() < finite.max() / figures.DECADES:
         axes.set_yscale("log")

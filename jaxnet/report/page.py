@@ -9,14 +9,7 @@ from . import document
 from .document import anchor, chart, section, table, text
 
 PARTS = {"train": "training set", "validation": "validation set", "test": "test set", "use": "where it is used"}
-MEASURES = {
-    "error": "error",
-    "accuracy": "accuracy",
-    "loss": "loss, nats",
-    "rmse": "RMSE",
-    "r2": "R²",
-    "baseline": "baseline",
-}
+MEASURES = {"error": "error", "accuracy": "accuracy", "loss": "loss, nats", "rmse": "RMSE", "r2": "R²", "baseline": "baseline"}
 # Of the figures, in order, what each shows; those of the experiment itself, which are not named here, come first.
 SHOWN = {
     "diagnosis": "errors from training set to where it is used, and bias and variance by size of the training set",
@@ -110,7 +103,9 @@ def _numbers(result: dict[str, Any]) -> str:
     ]
     trivial = "always the training mean" if _regression(result) else "the error of always saying the most frequent class"
     who = f"{result['members']} networks" if result.get("members", 1) > 1 else "one network"
-    return table(["", *(words[name] for name in names)], rows, caption=f"{who}, with 95% intervals; {result['status']}; baseline: {trivial}")
+    return table(
+        ["", *(words[name] for name in names)], rows, caption=f"{who}, with 95% intervals; {result['status']}; baseline: {trivial}"
+    )
 
 
 def _findings(findings: Sequence[dict[str, Any]]) -> str:

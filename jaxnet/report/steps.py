@@ -47,7 +47,7 @@ class Value:
     dtype: Any
     constant: Any = None
     leaf: int | None = None
-    made_by: "Operation | None" = None
+    made_by: "Operation | None" = field(default=None, repr=False)
     fixed: bool = False
 
 
@@ -126,7 +126,7 @@ class Program:
                 self.arrays.append((value, self.held[value].number))
         return self.held[value]
 
-    def number(self, value: float) -> Held:
+    def literal(self, value: float) -> Held:
         """A constant."""
         return self.read(Value((), jnp.float32, constant=np.float32(value), fixed=True))
 
@@ -343,13 +343,13 @@ def _add_any(program: Program, operation: Operation, operands: list[Held]) -> li
 
 
 def _integer_pow(program: Program, operation: Operation, operands: list[Held]) -> list[Held]:
-    return [program.map("pow", [operands[0], program.number(float(operation.params["y"]))], operands[0].shape)]
+    return [program.map("pow", [operands[0], program.literal(float(operation.params["y"]))], operands[0].shape)]
 
 
 def _convert(program: Program, operation: Operation, operands: list[Held]) -> list[Held]:
     before, after = operation.inputs[0].dtype, operation.outputs[0].dtype
     if after == jnp.bool_ and before != jnp.bool_:
-        return [program.map("ne", [operands[0], program.number(0.0)], operands[0].shape)]
+        return [program.map("ne", [operands[0], program.literal(0.0)], operands[0].shape)]
     if after == jnp.bfloat16:  # the results of operations are not rounded, as little as XLA rounds them all
         return [program.map("bfloat16", operands, operands[0].shape)]
     if jnp.issubdtype(after, jnp.integer) and jnp.issubdtype(before, jnp.floating):
@@ -443,11 +443,11 @@ def _window(program: Program, operation: Operation, operands: list[Held]) -> lis
     return [program.reduce(name, held, begin, group)]
 
 
-def _padded(program: Program, held: Held, value: float, padding: Sequence[tuple[int, int]], dilation: Sequence[int]) -> Held:
-    config = {"padding_config": [(low, high, by - 1) for (low, high), by in zip(padding, dilation, strict=True)]}
+def _padded(program: Program, held: Held, value: float, padding: Sequence[tuple[Any, Any]], dilation: Sequence[Any]) -> Held:
+    config = {"padding_config": [(int(low), int(high), int(by) - 1) for (low, high), by in zip(padding, dilation, strict=True)]}
     if not any(itertools.chain(*config["padding_config"])):
         return held
-    return program.take([held, program.number(value)], lambda *tables: _pad(config, *tables)[0])
+    return program.take([held, program.literal(value)], lambda *tables: _pad(config, *tables)[0])
 
 
 def _dot(program: Program, operation: Operation, operands: list[Held]) -> list[Held]:
@@ -485,7 +485,7 @@ def _convolve(program: Program, operation: Operation, operands: list[Held]) -> l
     x = program.take([x], lambda table: table.transpose(of_x[0], *of_x[2:], of_x[1])[0])
     w = program.take([w], lambda table: table.transpose(*of_w[2:], *of_w[1::-1]))
     x = _padded(program, x, 0.0, [*params["padding"], (0, 0)], [*params["lhs_dilation"], 1])
-    strides, dilation = params["window_strides"], params["rhs_dilation"]
+    strides, dilation = (tuple(map(int, params[word])) for word in ("window_strides", "rhs_dilation"))
     if space == 1:
         x, w, strides, dilation = x._replace(shape=(1, *x.shape)), w._replace(shape=(1, *w.shape)), (1, *strides), (1, *dilation)
     space_out = [(a - (b - 1) * d - 1) // s + 1 for a, b, s, d in zip(x.shape, w.shape, strides, dilation, strict=False)]
@@ -498,16 +498,13 @@ def _convolve(program: Program, operation: Operation, operands: list[Held]) -> l
         places = np.indices(made.shape).reshape(3, -1).T.astype(float)
         made = made._replace(layer=len(program.layers), places=places)
         program.layers.append(Layer("convolution", units, w, None, made))
-    out = [1, units, *space_out[2 - space :]]  # as in the numbers of the dimensions
-    made = made._replace(shape=(1, *out[2:], units))
+    made = made._replace(shape=(1, *space_out[2 - space :], units))
     order = np.argsort([of_out[0], *of_out[2:], of_out[1]])
     return [program.take([made], lambda table: table.transpose(order))]
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(
-        ("reshape", "squeeze", "copy", "copy_p", "stop_gradient", "optimization_barrier", "name", "sharding_constraint"), _same
-    ),
+    **dict.fromkeys(SAME, _same),
     **dict.fromkeys(MOVES, _move),
     **dict.fromkeys(("gather", "dynamic_slice"), _move_at),
     **dict.fromkeys([f"reduce_{name}" for name in ("max", "min", "sum", "prod", "and", "or")] + ["argmax", "argmin"], _reduce),

@@ -5,6 +5,7 @@ folder/result: hyperparameters with the final metrics, and figures.
 """
 
 import importlib.util
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -83,7 +84,8 @@ def _writer(folder: Path, first: int) -> "SummaryWriter":
     require()
     from tensorboardX import SummaryWriter
 
-    return SummaryWriter(str(folder), purge_step=first, flush_secs=FLUSHED)
+    # Its own names say the second, so that one that begins in the same second would overwrite the other.
+    return SummaryWriter(str(folder), purge_step=first, flush_secs=FLUSHED, filename_suffix=f".{time.time_ns()}")
 
 
 def _fresh(folder: Path) -> "SummaryWriter":

@@ -1,0 +1,220 @@
+"""Networks as scikit-learn estimators: a step of a pipeline, of a cross-validation, of a search.
+
+They only translate: data, through scikit-learn's own checks, to Splits; parameters to a Model and a Recipe. `fit` and `predict` do
+the rest. Imported when one is asked for, since scikit-learn need not be there.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import fields
+from numbers import Integral
+from typing import Any, no_type_check
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from .data import Augmentation, Dataset, Splits, Standardisation, checks
+from .data.splitting import partition, take
+from .errors import InputError
+from .evaluation import predict
+from .models import Model, mlp
+from .recipe import Recipe, enough_epochs
+from .training import fit
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.utils import check_random_state
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data  # pyrefly: ignore[missing-module-attribute]
+except ImportError:
+    raise InputError(
+        "JaxnetClassifier and JaxnetRegressor need the package scikit-learn, which is not installed: pip install scikit-learn"
+    ) from None
+
+
+REPEATS = 10  # of an example, on average, by which whole weights may make a training set larger
+
+
+class _Network(BaseEstimator):
+    """What both have in common. X, y and weights may be anything here: what they cannot be, scikit-learn refuses."""
+
+    @no_type_check  # any value is stored as it is, and refused by fit
+    def __init__(
+        self,
+        hidden: Sequence[int] = (128, 64),
+        *,
+        activation: str = "relu",
+        normalisation: str | None = None,
+        model: Model | None = None,
+        shape: Sequence[int] | None = None,
+        optimizer: Any = "adam",
+        schedule: str = "one_cycle",
+        epochs: int | None = None,
+        batch_size: int = 64,
+        patience: int | None = None,
+        precision: str = "float32",
+        learning_rate: float | None = 3e-3,
+        momentum: float | None = None,
+        second_momentum: float | None = None,
+        weight_decay: float | None = None,
+        l1: float | None = None,
+        dropout: float | None = None,
+        label_smoothing: float | None = None,
+        clip: float | None = None,
+        augmentation: Augmentation | None = None,
+        validation_fraction: float = 0.0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.hidden = hidden
+        self.activation = activation
+        self.normalisation = normalisation
+        self.model = model
+        self.shape = shape
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.patience = patience
+        self.precision = precision
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.second_momentum = second_momentum
+        self.weight_decay = weight_decay
+        self.l1 = l1
+        self.dropout = dropout
+        self.label_smoothing = label_smoothing
+        self.clip = clip
+        self.augmentation = augmentation
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+
+    def _train(self, X: np.ndarray, y: np.ndarray, weights: Float[np.ndarray, " examples"] | None, classes: tuple[str, ...] | None) -> None:
+        data = checks.dataset(X if self.shape is None else _reshaped(X, tuple(self.shape)), y, classes=classes)
+        order, seed = _order_of_its_own(data), _seed(self.random_state)
+        data, weights = take(data, order), None if weights is None else weights[order]
+        checks.fractions(self.validation_fraction, None, seed)
+        held_out, rows = partition(data, (self.validation_fraction,), seed)
+        rows, weights = _repeated(rows, weights)
+        train, validation = take(data, rows), take(data, held_out)
+        checks.parts(train, validation, train)  # whoever cross-validates keeps the test set
+        splits = Splits(train, validation, take(data, slice(0, 0)), Standardisation.of(train, weights))
+        given = {field.name: getattr(self, field.name) for field in fields(Recipe)}
+        if self.epochs is None:
+            given["epochs"] = enough_epochs(len(train), self.batch_size)
+        self.model_ = self.model
+        if self.model is None:
+            self.model_ = mlp(self.hidden, activation=self.activation, normalisation=self.normalisation)
+        run = fit(self.model_, splits, Recipe(**given), jax.random.key(seed), weights=weights)
+        self.run_ = jax.tree.map(np.asarray, run)  # on no device, so that any process can load it
+        self.history_ = self.run_.history
+        self.n_iter_ = int(run.epochs)
+        self.loss_curve_ = self.history_.train_loss[: self.n_iter_]
+        if run.status.startswith("diverged"):
+            warnings.warn(run.status, ConvergenceWarning, stacklevel=3)
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "run_")
+        X = validate_data(self, X, reset=False)
+        return np.asarray(predict(self.model_, self.run_, X.reshape(len(X), *self.run_.shape)))
+
+
+class JaxnetClassifier(ClassifierMixin, _Network):
+    """A network that classifies, as a scikit-learn estimator.
+
+    hidden, activation, normalisation: of the MLP, as `jaxnet.mlp` has them. model: any other network in its place.
+    shape: of an example, such as (28, 28) for images whose pixels stand in a row; a row as it is if not given.
+    From optimizer to augmentation: the Recipe. epochs: as many as a small data set needs if not given, at least 10.
+    validation_fraction: of the examples, held out for patience; their weights do not count.
+    random_state: an int is the seed of the key; of a RandomState or None one is drawn.
+
+    After fit: classes_, n_features_in_, feature_names_in_; run_, the Run, with model_ for it, as `jaxnet.evaluate` takes them;
+    history_, a Row of arrays; n_iter_, epochs trained; loss_curve_, the training loss of each.
+    Inputs, (examples, features), are standardised within. Outputs are float32.
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "JaxnetClassifier":
+        """Train on X (examples, features) and labels y (examples,).
+
+        sample_weight: (examples,) how often each counts: 0 as if it were not there, 2 as if it were there twice. So whole weights
+            repeat examples, if by no more than 10 on average; others are factors of the loss, of which only the ratios matter.
+        In whatever order the examples come, the network is the same.
+        Raises ValueError for what cannot be used; warns with ConvergenceWarning where training diverged.
+        """
+        X, y = validate_data(self, X, y)
+        check_classification_targets(y)
+        X, y, weights = _counting(X, y, sample_weight)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        self._train(X, labels, weights, tuple(map(str, self.classes_)))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each example, (examples,)."""
+        outputs = self._outputs(X)
+        return self.classes_[outputs.argmax(1)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (examples, classes), in the order of classes_."""
+        return np.exp(self._outputs(X))
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Their logarithms (examples, classes), as the functions of `jaxnet.diagnostics` take them."""
+        return self._outputs(X)
+
+
+class JaxnetRegressor(RegressorMixin, _Network):
+    """A network for values, as a scikit-learn estimator. One value an example; the parameters are those of JaxnetClassifier.
+
+    Values are standardised within, so that learning_rate means the same for all units. label_smoothing is for classes.
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "JaxnetRegressor":
+        """Train on X (examples, features) and values y (examples,). sample_weight as in JaxnetClassifier."""
+        X, y = validate_data(self, X, y, y_numeric=True)
+        X, y, weights = _counting(X, y.astype(np.float64), sample_weight)
+        self._train(X, y, weights, None)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """A value for each example, (examples,)."""
+        return self._outputs(X)
+
+
+def _counting(X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """The examples that count, and their weights, None if none were given."""
+    if sample_weight is None:
+        return X, y, None
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    return X[weights > 0], y[weights > 0], weights[weights > 0]
+
+
+def _order_of_its_own(data: Dataset) -> np.ndarray:
+    """Row numbers in an order that follows from the examples alone, so that a network depends on nothing else.
+
+    The sums of a training depend on the order of the rows, if only by their rounding.
+    """
+    rows = zip(np.ascontiguousarray(data.x), np.asarray(data.y), strict=True)
+    return np.argsort([hashlib.blake2b(x.tobytes() + y.tobytes(), digest_size=16).hexdigest() for x, y in rows], kind="stable")
+
+
+def _repeated(rows: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """(rows, weights of mean 1), or where weights are whole numbers and not large, (each row as often as its weight says, None)."""
+    if weights is None:
+        return rows, None
+    weights = weights[rows]
+    if np.all(weights == np.round(weights)) and weights.mean() <= REPEATS:
+        return np.repeat(rows, weights.astype(int)), None
+    return rows, weights / weights.mean()
+
+
+def _seed(random_state: Any) -> int:
+    drawn_from = check_random_state(random_state)
+    return int(random_state) if isinstance(random_state, Integral) else int(drawn_from.randint(2**31))
+
+
+def _reshaped(X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if np.prod(shape) != X.shape[1]:
+        raise InputError(f"shape is {shape}, of {np.prod(shape)} numbers, but an example has {X.shape[1]}; give a shape with as many")
+    return X.reshape(len(X), *shape)

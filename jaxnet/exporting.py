@@ -1,0 +1,232 @@
+"""A trained network as files that run and load without jaxnet."""
+
+import contextlib
+import importlib.metadata
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from .errors import InputError
+from .evaluation import predict
+from .keys import is_key, words
+from .models import Model, named
+from .processes import once
+from .run import Run
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+# What safetensors holds and gives back to NumPy.
+STORED = ("bool", "bfloat16", "float16", "float32", "float64", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
+
+# By itself it would ask for versions of Flax and Orbax that it does not need.
+INSTALL_ONNX = "pip install onnx-ir, then pip install --no-deps jax2onnx"
+
+logger = logging.getLogger("jaxnet")
+
+
+def export(run: Run, path: str | Path, *, model: Model | None = None, onnx: bool = False) -> None:
+    """Write a trained network as a folder that needs no jaxnet, whole or not at all.
+
+    In it are `model.stablehlo`, which `jax.export.deserialize` reads, a program with the parameters in it; `params.safetensors`,
+    the parameters and model state that predict and the standardisation, by their paths; and `README.md`, which says how to load
+    them and what inputs and outputs are. With `onnx` there is `model.onnx` too, for which the package jax2onnx is needed.
+
+    The program takes inputs as the data set has them, float32 (batch, *run.shape), for any batch, and gives what `predict` does:
+    log-probabilities (batch, classes), or values (batch,). It is made for CPUs, CUDA GPUs and TPUs; where one of them cannot run
+    it, the logger "jaxnet" says why. JAX reads it for half a year of later releases (jax.dev, "501/export"); keep `jaxnet.save`
+    or the parameters for longer.
+
+    path: a folder that does not exist yet, or is empty. model: the one that was trained, where it is none of the built-in ones.
+    Of several processes all call it, and the first writes. Raises InputError where it holds several networks, or cannot be written.
+    """
+    if np.ndim(run.epochs):
+        raise InputError(
+            f"run holds {len(run.epochs)} networks; export one of them: population[i] of a population, "
+            "jax.tree.map(lambda leaf: leaf[i], run) of what jax.vmap gave"
+        )
+    if model is None:
+        try:
+            model = named(run.model)
+        except InputError:
+            raise InputError(f"{run.model} is none of the built-in models; give the one that was trained as model=") from None
+    if model.name != run.model:
+        raise InputError(f"model is {model.name}, but the run is of {run.model}; give the one that was trained")
+    once(lambda: _write(Path(path).absolute(), lambda: _files(run, model, onnx)))
+
+
+def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
+    here = jax.tree.map(lambda leaf: leaf if is_key(leaf) else jnp.asarray(np.asarray(leaf)), run)  # wherever they lie, to one device
+
+    def one(x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """What `predict` gives for one example: mapped over, since many models ask for the number of examples as an integer."""
+        return predict(model, here, x[None])[0]
+
+    about = {
+        "model": run.model,
+        "classes": json.dumps(run.classes),
+        "shape": json.dumps(run.shape),
+        "written_by": ", ".join(f"{package} {importlib.metadata.version(package)}" for package in ("jaxnet", "jax")),
+    }
+    program, platforms = _stablehlo(one, run)
+    files = {"model.stablehlo": program, "params.safetensors": _safetensors(run, about)}
+    if onnx:
+        files["model.onnx"] = _onnx(one, run, about)
+    return files | {"README.md": _readme(run, about, platforms, onnx).encode(errors="backslashreplace")}
+
+
+def _stablehlo(one: Callable[[Array], Array], run: Run) -> tuple[bytes, tuple[str, ...]]:
+    """(the program, serialised; the platforms that it is for)."""
+    from jax import export
+
+    inputs = jax.ShapeDtypeStruct((*export.symbolic_shape("batch"), *run.shape), np.float32)
+    whole = jax.jit(jax.vmap(one))
+
+    def lowered(platforms: tuple[str, ...]) -> bytes:
+        return bytes(export.export(whole, platforms=platforms)(inputs).serialize())
+
+    try:
+        return lowered(PLATFORMS), PLATFORMS
+    except InputError:
+        raise
+    except Exception as error:  # what a model of one's own calls may be missing on any, and raises whatever it likes
+        program, able = b"", ()
+        for platform in PLATFORMS:
+            try:
+                program, able = lowered((*able, platform)), (*able, platform)
+            except Exception as reason:
+                logger.warning("the exported network does not run on %s: %s: %s", platform, type(reason).__name__, reason)
+        if not able:
+            raise InputError(f"{run.model} cannot be exported ({type(error).__name__}: {error})") from error
+        return program, able
+
+
+def _safetensors(run: Run, about: dict[str, str]) -> bytes:
+    from safetensors.numpy import save
+
+    params, model_state = run.chosen
+    tree = {"params": params, "model_state": model_state, "standardisation": run.standardisation}
+    tensors = _by_path(tree)
+    for name, tensor in tensors.items():
+        if tensor.dtype.name not in STORED:
+            raise InputError(f"{name} is {tensor.dtype}, which safetensors cannot hold; known are {', '.join(STORED)}")
+    return save(tensors, about)
+
+
+def _by_path(tree: PyTree) -> dict[str, np.ndarray]:
+    """The arrays of a tree by their paths, such as "params/hidden_0/kernel", and keys as their words."""
+    leaves = jax.tree_util.tree_leaves_with_path(words(tree))
+    # In order of rows: safetensors writes memory as it lies.
+    tensors = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf, order="C") for path, leaf in leaves}
+    if len(tensors) < len(leaves):
+        raise InputError("two arrays of the network have the same path; leave out the slashes in names of parameters")
+    return tensors
+
+
+def _onnx(one: Callable[[Array], Array], run: Run, about: dict[str, str]) -> bytes:
+    from jax.extend.core import jaxpr_as_fun
+
+    with _only_errors("jax2onnx", "onnx_ir"):  # which tell of operations that are not used, and of types left open inside
+        try:
+            import onnx
+            from jax2onnx import to_onnx
+        except ImportError as error:
+            raise InputError(f"onnx=True needs the package jax2onnx ({error}): {INSTALL_ONNX}") from None
+        try:
+            # Traced to JAX's own operations alone: those that jax2onnx puts in the place of Flax's cannot be mapped over, and
+            # what it makes of jit breaks with each new JAX.
+            with jax.disable_jit():
+                alone = jaxpr_as_fun(jax.make_jaxpr(one)(jax.ShapeDtypeStruct(run.shape, np.float32)))
+            inputs, whole = [("batch", *run.shape)], jax.vmap(lambda x: alone(x)[0])
+            made = to_onnx(whole, inputs, model_name="network", input_names=["x"], output_names=["outputs"])
+            onnx.helper.set_model_props(made, about)
+            onnx.checker.check_model(made, full_check=True)
+        except Exception as error:  # an operation that it does not know, or a JAX
+            versions = " with ".join(f"{package} {importlib.metadata.version(package)}" for package in ("jax2onnx", "jax"))
+            raise InputError(f"{versions} cannot convert {run.model} ({error}); export without onnx=True") from error
+    return made.SerializeToString()
+
+
+@contextlib.contextmanager
+def _only_errors(*names: str) -> Iterator[None]:
+    """These loggers say nothing less than errors."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
+
+
+def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], onnx: bool) -> str:
+    """What someone who has nothing but the folder needs to know."""
+    jax_here = importlib.metadata.version("jax")
+    inputs, outputs = f"({', '.join(map(str, ('batch', *run.shape)))})", "(batch,): values, in the units of the training data"
+    if run.classes is not None:
+        outputs = f"(batch, {len(run.classes)}): log-probabilities of these classes\n\n{_json(run.classes)}"
+    values = "as they were in the training data, not standardised"
+    if run.white is not None:
+        values = f"pixels from 0 to {run.white:g}, {values}"
+    if run.columns is not None:
+        columns = [column.name if column.categories is None else {column.name: column.categories} for column in run.columns]
+        values += f", of these columns; one with categories is an input each, 1 or 0\n\n{_json(columns)}"
+    parts = [
+        f"# {run.model}",
+        f"A trained network. Written by {about['written_by']}.",
+        f"- x: float32 {inputs}, {values}",
+        f"- outputs: float32 {outputs}",
+        f"`model.stablehlo` is the whole network. It runs on {', '.join(platforms)} and needs "
+        f"`pip install jax=={jax_here} flatbuffers`; JAX reads such a file for half a year of later releases, and not with earlier ones:",
+        _block(
+            "python",
+            "from pathlib import Path\nfrom jax import export\n\n"
+            'outputs = export.deserialize(Path("model.stablehlo").read_bytes()).call(x)',
+        ),
+        "`params.safetensors` are its parameters by name, and with what inputs are standardised: (x - mean) / scale. "
+        "It needs `pip install safetensors`:",
+        _block("python", 'from safetensors.numpy import load_file\n\nparameters = load_file("params.safetensors")'),
+    ]
+    if onnx:
+        call = 'import onnxruntime\n\n(outputs,) = onnxruntime.InferenceSession("model.onnx").run(None, {"x": x})'
+        parts += ["`model.onnx` is the whole network for ONNX runtimes, such as `pip install onnxruntime`:", _block("python", call)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _json(value: Any) -> str:
+    return _block("json", json.dumps(value, ensure_ascii=False))
+
+
+def _block(language: str, text: str) -> str:
+    return f"```{language}\n{text}\n```"
+
+
+def _write(path: Path, files: Callable[[], dict[str, bytes]]) -> None:
+    """A folder with these files: made beside its place and moved there, so that a kill leaves no half of it."""
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(f"{path} exists already and is no empty folder; give another path, or remove it first")
+    contents = files()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as scratch:
+            made = Path(scratch) / path.name
+            made.mkdir()
+            for name, content in contents.items():
+                with open(made / name, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            if path.is_dir():
+                path.rmdir()
+            made.rename(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error}); give another path") from None
