@@ -210,7 +210,8 @@ def verdict(pair: Pair, *, same: bool, examples: int, percent: bool) -> str:
     better, worse = (pair.first, pair.second) if difference.high < 0 else (pair.second, pair.first)
     low, high = sorted((abs(difference.low), abs(difference.high)))
     lower = Estimate(abs(difference.estimate), low, high)
-    return f"{better} is better than {worse}: its error is lower by {size(lower, percent)}"
+    scope = ", for new trainings too" if pair.of == "recipes" else ""
+    return f"{better} is better than {worse}: its error is lower by {size(lower, percent)}{scope}"
 
 
 def size(difference: Estimate, percent: bool) -> str:

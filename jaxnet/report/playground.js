@@ -138,7 +138,13 @@ function inkOf(lines, middle, at, scale, { height, width, stroke }) {
     const layer = Number(element("layer").value);
     const most = pictures[layer].lies.n - 1;
     const unit = Math.max(0, Math.min(most, Math.round(Number(element("unit").value)) || 0));
-    const { shape, values } = network.weights(layer, unit);
+    const looked = network.weights(layer, unit);
+    element("weights").hidden = looked === null;
+    if (looked === null) {
+      element("weights-words").textContent = `${network.layers[layer].name}, unit ${unit} has no weights of its own`;
+      return;
+    }
+    const { shape, values } = looked;
     const columns = Math.ceil(Math.sqrt(2 * values.length));
     const [down, across] = shape.length === 2 ? shape : [Math.ceil(values.length / columns), columns];
     const largest = values.reduce((sofar, value) => Math.max(sofar, Math.abs(value)), 1e-12);
