@@ -323,7 +323,7 @@ def test_twice_the_chunk_does_not_fit_the_chip():
     assert [18, 18] not in compiled("v5e:1x1", times=2)["loops"]
 
 
-def test_every_training_of_the_notebook():
+def test_what_the_notebook_trains():
     """Of experiments/colab.ipynb, its own models and recipes in the shapes of its data, on the one chip of a TPU runtime."""
     implementations = ("xla", "resident") if on_chip.VMAPS_INSIDE else ("xla",)
     found = run(NOTEBOOK, str(ROOT / "experiments/colab.ipynb"), *implementations)
