@@ -2,7 +2,7 @@
 
     python -m experiments.compare runs/a runs/b runs/c
 
-Brings the networks back from the folders of finished runs, and the data from where the runs had them (--data-dir if they moved). A
+Brings the networks back from the folders of finished runs, and their data; runs that had a --data-dir need it here too. A
 difference of two networks holds for them alone: the same recipe with another seed is another network. Where both runs have
 --members 8 or more, it is of the recipes. Intervals are as wide as it takes for all of them together to hold with 95% (Bonferroni).
 Runs whose test sets are not the same examples stand beside each other without a difference.
@@ -53,7 +53,7 @@ class CompareOptions:
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """folders of finished runs"""
     data_dir: Path | None = None
-    """folder of the data sets, where they are no longer where the runs had them"""
+    """folder of the data sets, as the runs had it, or where their files are now"""
     platform: Literal["cpu", "gpu", "tpu"] | None = None
     """where to run; by default the fastest that JAX finds"""
     cache: bool = True
@@ -134,6 +134,9 @@ def bring_all(paths: Sequence[Path], data_dir: Path | None) -> list[Compared]:
             read[data] = data_of(each, data_dir)
         outputs = np.asarray(predict(each.model, each.run, read[data].test.x))
         runs.append(Compared(name, each, read[data], outputs, members_of(each, outputs.shape)))
+    kinds = {run.splits.classes is None: run.name for run in runs}
+    if len(kinds) > 1:
+        raise InputError(f"{kinds[True]} predicts values, and {kinds[False]} classes; compare runs of one kind")
     return runs
 
 
@@ -174,7 +177,7 @@ def why_not(a: Compared, b: Compared) -> str | None:
     if a.splits.name != b.splits.name:
         return f"their test sets are of {a.splits.name} and of {b.splits.name}"
     if one.classes != other.classes:
-        return "they learned other classes, or one of them values"
+        return "they learned other classes"
     if not all(np.array_equal(np.asarray(getattr(one, name)), np.asarray(getattr(other, name))) for name in ("x", "y")):
         return f"their test sets are not the same examples ({len(one):,} and {len(other):,}); read and split the data alike"
     return None
@@ -190,7 +193,7 @@ def differ(a: Compared, b: Compared, level: float) -> Pair:
     if a.members is not None and b.members is not None and (count := min(len(a.members), len(b.members))) >= PAIRS:
         outputs, of = (a.members[:count], b.members[:count]), "recipes"
         difference = paired_difference(members_losses(outputs[0], a, scale), members_losses(outputs[1], b, scale), level)
-    alone = (int((wrong & ~other).sum()), int((other & ~wrong).sum())) if wrong.dtype == bool else (None, None)
+    alone = (int((wrong & ~other).sum()), int((other & ~wrong).sum())) if wrong.dtype == bool and of == "networks" else (None, None)
     pair = Pair(a.name, b.name, "", of, difference, *alone)
     return pair._replace(
         words=verdict(pair, same=np.array_equal(*outputs, equal_nan=True), examples=len(a.labels), percent=scale.target_mean is None)

@@ -40,7 +40,7 @@ def bring_back(path: Path) -> Finished:
 
 
 def data_of(finished: Finished, data_dir: Path | None = None) -> Splits:
-    """The data set of a run, read and split as it was. data_dir: where it is, if it is not where it was."""
+    """The data set of a run, read and split as it was. data_dir: as the run had it, or where its files are now."""
     known = {field.name for field in fields(TrainOptions)} - {"data_dir"}
     about = finished.about.items()
     given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in about if name in known}

@@ -38,9 +38,10 @@ from .data.overlap import Overlap
 from .data.streaming import layout
 from .data.table import SUFFIXES, encode, read_table
 from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_platform
-from .diagnostics import Finding
+from .diagnostics import Estimate, Finding
 from .diagnostics.calibration import Calibration, calibration
 from .diagnostics.diagnose import examine
+from .diagnostics.findings import finding
 from .diagnostics.labels import hard_examples
 from .errors import InputError, check_known, near
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
@@ -237,7 +238,8 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
         "hard_examples": [] if splits.classes is None else hardest(test, np.asarray(splits.test.y)),
         "resumed": began,
     }
-    members = [population[i] for i in range(options.members)]
+    sound = np.flatnonzero(~population.diverged[: options.members])
+    members = [population[int(i)] for i in sound] or [population[0]]
     return report(setup, setup.model, members[0], more, str(diagnosis), members=members)
 
 
@@ -260,6 +262,9 @@ def report(
     outputs = {name: np.asarray(predict(model, run, part.x)) for name, part in parts.items()}
     metrics = {name: judge(outputs[name], np.asarray(part.y), splits.standardisation) for name, part in parts.items()}
     ladder = network_ladder(metrics, target_error=options.target_error, tolerance=options.tolerance)
+    if run.status.startswith("diverged"):
+        found = finding("diverged", Estimate(1.0, refused="it is one network"), True, run.status)
+        ladder = replace(ladder, verdict=run.status.replace(" ", ": ", 1), findings=(found, *ladder.findings))
     if says is None:
         console.say(run.status)
         console.result(metrics, splits.classes, ladder)

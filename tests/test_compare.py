@@ -108,11 +108,15 @@ def test_other_data_are_set_beside_without_a_difference(runs, tmp_path, capsys):
     np.savez(tmp_path / "values.npz", x=rng.normal(size=(900, 3)), y=rng.normal(size=900))
     for seed in (0, 1):
         run("--no-cache", "--dataset", tmp_path / "values.npz", "--epochs", "2", "--seed", seed, "--out", tmp_path / f"values-{seed}")
-    found = compared(runs / "good", tmp_path / "values-0", out=tmp_path / "out")
+    np.savez(tmp_path / "classes.npz", x=rng.normal(size=(900, 3)), y=rng.integers(0, 2, 900))
+    run("--no-cache", "--dataset", tmp_path / "classes.npz", "--epochs", "2", "--out", tmp_path / "classes")
+    found = compared(runs / "good", tmp_path / "classes", out=tmp_path / "out")
     assert found["pairs"][0]["difference"] is None
-    assert found["verdict"] == "not compared: their test sets are of digits and of values.npz"
+    assert found["verdict"] == "not compared: their test sets are of digits and of classes.npz"
     assert not (tmp_path / "out/figures/differences.png").exists()
     assert "not compared" in (tmp_path / "out/report.html").read_text()
+    assert compare.main([str(runs / "good"), str(tmp_path / "values-0"), "--no-cache", "--out", str(tmp_path / "mixed")]) == 2
+    assert "values-0 predicts values, and good classes; compare runs of one kind" in capsys.readouterr().err
     values = compared(tmp_path / "values-0", tmp_path / "values-1", out=tmp_path / "values")
     outputs = [result(tmp_path / f"values-{seed}")["error"]["test"]["estimate"] for seed in (0, 1)]
     assert values["pairs"][0]["difference"]["estimate"] == pytest.approx(outputs[0] - outputs[1])

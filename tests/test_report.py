@@ -2,6 +2,7 @@
 
 import csv
 import html
+import io
 import json
 import re
 import threading
@@ -9,18 +10,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from PIL import Image
 from strokes import DIGITS, draw
 
 import jaxnet
 from experiments.digits import DIGITS as PRESET
 from jaxnet.options import TrainOptions
-from jaxnet.report import document, examples
+from jaxnet.report import document, examples, figures
 from jaxnet.report.document import chart
 from jaxnet.report.drawing import placement
 from jaxnet.report.page import page as html_of
 from jaxnet.runner import main
 
-MEGABYTES = 3_000_000
+LARGEST = 3_000_000  # bytes
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -94,7 +96,7 @@ def test_the_page_says_what_the_result_says_and_names_no_network(one, several):
         if found["error"]["test"]["low"] is not None:  # four members are too few for an interval
             assert f"{found['error']['test']['low']:.2%} to {found['error']['test']['high']:.2%}" in text
         assert "http" not in re.sub('content="default[^>]*', "", text).replace("http-equiv", "")
-        assert len(text) < MEGABYTES
+        assert len(text) < LARGEST
     parts = json.loads((several / "result.json").read_text())["diagnosis"]["decompositions"]
     assert f"{parts[0]['bias']['estimate']:.2%}" in (several / "report.html").read_text()
 
@@ -158,8 +160,10 @@ def test_pointing_at_a_curve_tells_its_values(one, visit):
 def test_a_finger_tells_values_and_draws(one, visit):
     tab = visit(one / "report.html", PHONE, has_touch=True)
     tab.locator("#while-it-learned .strips rect").nth(4).tap()
+    assert tab.locator("#tip").is_visible()
     assert tab.inner_text("#tip").startswith("epoch 5: ")
     tab.locator("#draw").tap()
+    assert tab.locator("#tip").is_hidden()
     assert not answer(tab).startswith("Nothing")
 
 
@@ -210,7 +214,8 @@ def test_no_request_can_leave_the_page(one, browser):
 
     class Server(BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
+            if self.path != "/favicon.ico":  # of the first visit
+                asked.append(self.path)
             self.send_response(200)
             self.end_headers()
 
@@ -274,7 +279,7 @@ def test_data_cannot_end_their_script():
     assert "</script><b>" not in document.document("t", "", read={"a": "</script><b>"})
 
 
-def test_a_regression_and_images_in_colour_have_pages_too(tmp_path, visit):
+def test_a_regression_has_a_page(tmp_path, visit):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 4)).astype(np.float32)
     np.savez(tmp_path / "values.npz", x=x, y=x[:, 0] + 0.1 * rng.normal(size=200))
@@ -282,6 +287,45 @@ def test_a_regression_and_images_in_colour_have_pages_too(tmp_path, visit):
     tab = visit(tmp_path / "values/report.html")
     assert tab.locator("#what-it-gets-wrong tbody tr").count() == 20
     assert tab.locator("#draw").count() == 0
+
+
+def test_images_in_colour_with_long_names_have_a_page_for_a_phone(tmp_path, visit):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 12, 480)
+    x = np.clip(rng.normal(128, 40, (480, 8, 8, 3)) + 5 * y[:, None, None, None], 0, 255).astype(np.uint8)
+    np.savez(tmp_path / "colour.npz", x=x, y=np.array([f"a class with quite a long name, number {i}" for i in range(12)])[y])
+    run("train", TrainOptions(), "--dataset", tmp_path / "colour.npz", "--epochs", 1, "--validation", 0, "--out", tmp_path / "run")
+    tab = visit(tmp_path / "run/report.html", PHONE)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert tab.locator("#what-it-gets-wrong img").count() == 40
+    assert tab.locator("#draw").count() == 0
+    assert tab.locator("table.confusion").bounding_box()["height"] < 900
+
+
+def test_a_network_that_diverged_says_so_and_nothing_else(tmp_path, visit):
+    told = ("--optimizer", "sgd", "--learning-rate", "1e12", "--schedule", "constant", "--epochs", 2, "--out", tmp_path / "run")
+    run("digits", PRESET, *told)
+    found = json.loads((tmp_path / "run/result.json").read_text())
+    assert found["verdict"].startswith("diverged: at step")
+    assert found["findings"][0]["code"] == "diverged"
+    tab = visit(tmp_path / "run/report.html")
+    assert "lower the learning rate" in tab.inner_text("#verdict")
+    assert "wider" not in tab.inner_text("#verdict")
+    assert "359 of 359 test examples are predicted wrongly" in tab.inner_text("#what-it-gets-wrong")
+    assert "NaN" not in tab.inner_text("main")
+    assert tab.locator("#draw").count() == 0
+
+
+def test_a_large_image_is_shown_small():
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3))
+    with Image.open(io.BytesIO(examples.picture(image, 255.0))) as shown:
+        assert shown.size == (64, 64)
+
+
+def test_many_values_do_not_make_the_page_large(tmp_path):
+    y = np.random.default_rng(0).normal(size=20_000)
+    figures.values(y, y, tmp_path / "values.png")
+    assert len((tmp_path / "values.svg").read_bytes()) < 200_000
 
 
 def test_figures_keep_their_names_apart(one):
@@ -332,6 +376,9 @@ def test_a_result_without_claims_says_what_would_help(one):
     found = json.loads((one / "result.json").read_text())
     for finding in found["findings"]:
         finding["claimed"] = False
-    assert "Nothing is shown to be above the tolerance." in html_of(found, one / "figures")
+    assert f"The largest step that could be is {found['findings'][0]['code']};" in html_of(found, one / "figures")
+    for finding in found["findings"]:
+        finding["size"]["high"] = 0.01
+    assert "Nothing is shown to be above the tolerance.</p></div>" in html_of(found, one / "figures")
     found["findings"][0]["claimed"] = True
-    assert f"Against {found['findings'][0]['code']}" in html_of(found, one / "figures")
+    assert f"In this order, against {found['findings'][0]['code']}:" in html_of(found, one / "figures")

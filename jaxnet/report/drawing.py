@@ -34,7 +34,7 @@ def placement(x: Num[np.ndarray, "examples height width"], white: float) -> Plac
     height, width = some.shape[1:]
     edge = np.concatenate([some[:, 0], some[:, -1], some[:, :, 0], some[:, :, -1]], axis=1)
     background = float(np.median(edge))
-    ink = float(np.percentile(some, 99.5) if background < white / 2 else np.percentile(some, 0.5))
+    ink = float(np.median(some.max((1, 2)) if background < white / 2 else some.min((1, 2))))
     drawn = np.clip((some - background) / ((ink - background) or 1.0), 0, 1)
     drawn = drawn[drawn.max((1, 2)) > INK]
     if not len(drawn):

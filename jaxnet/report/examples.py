@@ -11,6 +11,7 @@ from .document import png, table, text
 
 MOST = 40
 LIKELY = 3  # classes named of each
+LARGEST = 64  # pixels of a side; larger images are made smaller
 
 
 def wrong_classes(
@@ -21,13 +22,17 @@ def wrong_classes(
     white: float | None,
 ) -> str:
     """The most confident mistakes first: the picture, or else the row's number, the label, and the likeliest classes with probabilities."""
-    wrong = np.flatnonzero(log_probabilities.argmax(1) != y)
     probabilities = np.exp(log_probabilities.astype(np.float64))
     confidence = probabilities.max(1)
-    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST]
+    numbers = ~np.isnan(confidence)
+    wrong = np.flatnonzero((log_probabilities.argmax(1) != y) | ~numbers)
+    thought = wrong[numbers[wrong]]
+    shown = thought[np.argsort(-confidence[thought], kind="stable")][:MOST]
     tiles = [_tile(int(i), x[i], classes, int(y[i]), probabilities[i], white) for i in shown]
     first = f", the {MOST} most confident mistakes first" if len(wrong) > MOST else ", the most confident mistakes first" * (len(wrong) > 1)
-    return f'<p>{len(wrong):,} of {len(y):,} test examples are predicted wrongly{first}.</p><ul class="tiles">{"".join(tiles)}</ul>'
+    nothing = f" Of {len(wrong) - len(thought):,} the outputs are no numbers." * (len(thought) < len(wrong))
+    said = f"<p>{len(wrong):,} of {len(y):,} test examples are predicted wrongly{first}.{nothing}</p>"
+    return f'{said}<ul class="tiles">{"".join(tiles)}</ul>' if tiles else said
 
 
 def wrong_values(y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " examples"]) -> str:
@@ -44,16 +49,17 @@ def picture(image: Num[np.ndarray, "..."], white: float) -> bytes:
         pixels = np.round(255 * shares).astype(np.uint8)
     else:
         pixels = np.round(255 * (1 - shares.reshape(shares.shape[:2]))).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png", optimize=True)
+    drawn, file = Image.fromarray(pixels), io.BytesIO()
+    drawn.thumbnail((LARGEST, LARGEST))
+    drawn.save(file, "png", optimize=True)
     return file.getvalue()
 
 
 def _tile(number: int, x: np.ndarray, classes: Sequence[str], label: int, probabilities: np.ndarray, white: float | None) -> str:
-    likely = np.argsort(-np.nan_to_num(probabilities), kind="stable")[:LIKELY]
+    likely = np.argsort(-probabilities, kind="stable")[:LIKELY]
     listed = [*likely, *([label] if label not in likely else [])]
     bars = "".join(
-        f'<li{" class=label" if each == label else ""} style="--share: {np.nan_to_num(probabilities[each]):.3f}">'
+        f'<li{" class=label" if each == label else ""} style="--share: {probabilities[each]:.3f}">'
         f"<span>{text(classes[each])}</span><span>{probabilities[each]:.0%}</span></li>"
         for each in listed
     )

@@ -27,6 +27,7 @@ TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"  # of Okabe & Ito 2008:
 PARTS = {"train": "training set", "validation": "validation set", "test": "test set", "use": "where it is used"}
 DPI = 110
 MOST_TICKS = 12
+MOST_DOTS = 500  # of an SVG, which holds more of them as pixels
 DECADES = 30  # times that the largest value is the smallest, above which an axis is logarithmic
 
 
@@ -39,7 +40,7 @@ def curves(history: Row, path: Path, *, best_epoch: int | None = None) -> None:
     figure.subplots_adjust(0.62 / (5.0 * len(pairs)), 0.14, 1 - 0.1 / (5.0 * len(pairs)), 0.96, wspace=0.22)
     for axes, (name, train, validation) in zip(np.atleast_1d(figure.subplots(1, len(pairs))), pairs, strict=True):
         epochs = np.arange(1, len(np.asarray(train)) + 1)
-        marker = "o" if len(epochs) < 30 else None
+        marker = "o" if np.isfinite(train).sum() < 30 else None
         axes.plot(epochs, train, color=TRAIN, marker=marker, markersize=4, label="training, while it changes")
         if validation is not None:
             axes.plot(epochs, validation, color=VALIDATION, marker=marker, markersize=4, label="validation")
@@ -301,7 +302,7 @@ def values(y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " e
     figure = Figure(figsize=(4.5, 4.5))
     axes = figure.add_axes((0.16, 0.12, 0.8, 0.84))
     axes.axline((float(y[0]), float(y[0])), slope=1, color=INK, linewidth=1, linestyle=":")
-    axes.scatter(y, predictions, s=10, color=TRAIN, alpha=0.6, linewidths=0)
+    axes.scatter(y, predictions, s=10, color=TRAIN, alpha=0.6, linewidths=0, rasterized=len(y) > MOST_DOTS)
     _plain(axes, "true value, test set", "prediction")
     _save(figure, path)
 

@@ -7,11 +7,9 @@
   const isDark = () => root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   const name = () => { button.textContent = isDark() ? "light" : "dark"; button.setAttribute("aria-label", `${button.textContent} theme`); };
   button.hidden = false;
-  button.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    name();
-    document.dispatchEvent(new Event("themechange"));
-  });
+  const changed = () => { name(); document.dispatchEvent(new Event("themechange")); };
+  button.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; changed(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
   name();
 
   const tip = document.createElement("div");
@@ -32,7 +30,12 @@
     const strips = [...chart.querySelectorAll(".strips rect")];
     if (!strips.length) continue;
     let here = -1;
-    const leave = () => { strips[here]?.classList.remove("here"); here = -1; tip.hidden = true; };
+    const leave = () => {
+      if (here < 0) return; // what is shown may be of another chart
+      strips[here].classList.remove("here");
+      here = -1;
+      tip.hidden = true;
+    };
     const show = (index, x, y) => {
       strips[here]?.classList.remove("here");
       here = index;
@@ -45,7 +48,7 @@
       strip.dataset.words = title.textContent;
       title.remove(); // else the browser shows it too
       for (const event of ["pointermove", "pointerdown"]) strip.addEventListener(event, (e) => show(index, e.clientX, e.clientY));
-      strip.addEventListener("pointerleave", leave);
+      strip.addEventListener("pointerleave", (e) => { if (e.pointerType === "mouse") leave(); });
     });
     chart.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -55,6 +58,7 @@
       show(Math.max(0, Math.min(strips.length - 1, here + step)));
     });
     chart.addEventListener("blur", leave);
+    document.addEventListener("pointerdown", (e) => { if (!chart.contains(e.target)) leave(); });
   }
 
   for (const toggle of document.querySelectorAll("button[data-toggles]")) {

@@ -4,24 +4,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..diagnostics.decomposition import WORDS
 from ..diagnostics.findings import DATA, STEPS, first_to_mend
 from . import document
 from .document import anchor, chart, section, table, text
+from .figures import PARTS
 
-PARTS = {"train": "training set", "validation": "validation set", "test": "test set", "use": "where it is used"}
 MEASURES = {"error": "error", "accuracy": "accuracy", "loss": "loss, nats", "rmse": "RMSE", "r2": "R²", "baseline": "baseline"}
 # Of the figures, in order, what each shows; those of the experiment itself, which are not named here, come first.
 SHOWN = {
-    "diagnosis": "errors from training set to where it is used, and bias and variance by size of the training set",
-    "ladder": "errors from training set to test set, with 95% intervals",
-    "curves": "loss and accuracy over the epochs",
+    "diagnosis": "errors of each part of the data, and how bias and variance change with the size of the training set",
+    "ladder": "errors of each part of the data, with 95% intervals",
+    "curves": "what happened in each epoch",
     "calibration": "how often predictions are right, over how confident they are",
     "values": "predicted and true values of the test set",
     "augmented": "training images, and what training may see of them",
 }
 PLACED = (*SHOWN, "confusion", "wrong")
-CONFUSION = "What it takes for what"
-CONFUSED = 30  # classes, above which the confusion matrix is a picture
+CONFUSION = "What it takes for what"  # heading of the confusion matrix
+MOST_CLASSES = 30  # above which the confusion matrix is a picture
+LONG = 4  # letters of a class, above which names stand upright over the matrix
 
 
 def page(result: dict[str, Any], figures: Path, *, wrong: str = "", playground: str = "", read: dict[str, Any] | None = None) -> str:
@@ -30,15 +32,19 @@ def page(result: dict[str, Any], figures: Path, *, wrong: str = "", playground: 
     def shown(name: str) -> str:
         return chart(figures / name, SHOWN[name]) if (figures / f"{name}.png").exists() else ""
 
+    def of_first(body: str) -> str:
+        many = result["members"] if "diagnosis" in result else 1
+        return f'<p class="note">Of the first of the {many} networks.</p>{body}' if body and many > 1 else body
+
     own = sorted(path.stem for path in figures.glob("*.png") if path.stem not in PLACED)
     parts = {
         "What was found": _findings(result["findings"]),
         result["experiment"].replace("_", " "): "".join(chart(figures / name, name.replace("_", " ")) for name in own),
         "Where the error comes from": shown("diagnosis") + shown("ladder") + _decompositions(result.get("diagnosis")),
-        "While it learned": shown("curves") + shown("augmented"),
-        CONFUSION: _confusion(result, figures) + shown("values"),
-        "Can its confidence be believed?": _calibration(result.get("calibration")) + shown("calibration"),
-        "What it gets wrong": wrong,
+        "While it learned": of_first(shown("curves") + shown("augmented")),
+        CONFUSION: of_first(_confusion(result, figures) + shown("values")),
+        "Can its confidence be believed?": of_first(_calibration(result.get("calibration")) + shown("calibration")),
+        "What it gets wrong": of_first(wrong),
         "Draw, and watch it think": playground,
         "To repeat it": _about(result),
     }
@@ -68,28 +74,29 @@ def _regression(result: Mapping[str, Any]) -> bool:
 def _top(result: dict[str, Any]) -> str:
     name, _, why = result["verdict"].partition(":")
     verdict = f'<p class="verdict"><b>{text(name)}</b>{text(why.strip())}</p>'
-    beside = f'<div class="beside"><div>{_numbers(result)}</div><div><h2>What to try next</h2>{_next(result["findings"])}</div></div>'
+    tried = _next(result["findings"], result["tolerance"])
+    beside = f'<div class="beside"><div>{_numbers(result)}</div><div><h2>What to try next</h2>{tried}</div></div>'
     return f'<section id="verdict">{verdict}{beside}</section>'
 
 
-def _next(findings: Sequence[dict[str, Any]]) -> str:
-    """What to try, of the finding to mend first; or else of the largest, which is not settled."""
-    claimed = [finding["code"] for finding in findings if finding["claimed"]]
-    code = first_to_mend(claimed)
-    words = f"Against {code}, in this order:"
+def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
+    """What to try, of the finding to mend first; or else of the largest step that could be above the tolerance."""
+    code, words = first_to_mend([finding["code"] for finding in findings if finding["claimed"]]), "In this order, against {}:"
     if code is None:
-        code = first_to_mend([finding["code"] for finding in findings if finding["code"] in STEPS])
-        words = "Nothing is shown to be above the tolerance."
-        if code is None:
-            return f"<p>{words}</p>"
-        words += f" The largest step is {code}; against it, where it matters:"
+        steps = [finding for finding in findings if finding["code"] in STEPS and finding["size"]["estimate"]]
+        unsettled = [finding for finding in steps if finding["size"]["high"] is None or finding["size"]["high"] > tolerance]
+        code = unsettled[0]["code"] if unsettled else None
+        words = "Nothing is shown to be above the tolerance. The largest step that could be is {}; against it would help:"
+    if code is None:
+        return "<p>Nothing is shown to be above the tolerance.</p>"
     remedies = next(finding["remedies"] for finding in findings if finding["code"] == code)
     listed = "".join(f"<li>{text(remedy['words'])}</li>" for remedy in remedies)
-    return f'<p>{text(words)}</p><ol class="next">{listed}</ol>'
+    return f'<p>{text(words.format(code))}</p><ol class="next">{listed}</ol>'
 
 
 def _numbers(result: dict[str, Any]) -> str:
-    names = [name for name in MEASURES if result.get(name)]
+    # Of many networks the error is their mean; the loss beside it would be that of the first.
+    names = [name for name in MEASURES if result.get(name) and ("diagnosis" not in result or name in ("error", "accuracy", "baseline"))]
     shares = () if _regression(result) else ("error", "accuracy", "baseline")
     words = dict(MEASURES)
     if _regression(result):
@@ -102,10 +109,8 @@ def _numbers(result: dict[str, Any]) -> str:
         for part in result["error"]
     ]
     trivial = "always the training mean" if _regression(result) else "the error of always saying the most frequent class"
-    who = f"{result['members']} networks" if result.get("members", 1) > 1 else "one network"
-    return table(
-        ["", *(words[name] for name in names)], rows, caption=f"{who}, with 95% intervals; {result['status']}; baseline: {trivial}"
-    )
+    who = f"{result['members']} networks that differ in luck" if "diagnosis" in result else f"one network, {result['status']}"
+    return table(["", *(words[name] for name in names)], rows, caption=f"{who}; with 95% intervals; baseline: {trivial}")
 
 
 def _findings(findings: Sequence[dict[str, Any]]) -> str:
@@ -122,14 +127,14 @@ def _decompositions(diagnosis: dict[str, Any] | None) -> str:
     if not diagnosis or not diagnosis["decompositions"]:
         return ""
     percent = not diagnosis["regression"]
-    kinds = {"partition": "other examples", "seeds": "other luck"}
-    names = ("loss", "bias", "variance")
-    rows = [
-        (f"{kinds[parts['design']]}, {parts['training']:,} of them", *(number(parts[name], percent=percent) for name in names))
-        for parts in diagnosis["decompositions"]
-    ]
-    head = ["trained on", "error", "bias²: the mistakes they share", "variance: mistakes of their own"]
-    return table(head, rows, caption="the test error, taken apart; with 95% intervals")
+    rows: list[tuple[str, str]] = []
+    for parts in diagnosis["decompositions"]:
+        bias, variance = WORDS[parts["design"]]
+        squared = "²" * (parts["design"] in ("fresh", "partition"))
+        on = "" if parts["training"] is None else f"trained on {parts['training']:,} examples: "
+        shares = (number(parts[name], percent=percent) for name in ("bias", "variance"))
+        rows += zip((f"{on}{bias}{squared}", f"{on}{variance}"), shares, strict=True)
+    return table(["", "of the error"], rows, caption="the test error, taken apart; with 95% intervals")
 
 
 def _confusion(result: dict[str, Any], figures: Path) -> str:
@@ -137,7 +142,7 @@ def _confusion(result: dict[str, Any], figures: Path) -> str:
     if classes is None or found is None:
         return ""
     counts = found["confusion"]
-    if len(classes) > CONFUSED:
+    if len(classes) > MOST_CLASSES:
         return chart(figures / "confusion", "how often each class of the test set was taken for which")
     worst = max([1, *(count for i, row in enumerate(counts) for j, count in enumerate(row) if i != j)])
 
@@ -149,9 +154,10 @@ def _confusion(result: dict[str, Any], figures: Path) -> str:
         either = f'data-count="{count}" data-share="{count / total:.0%}"'
         return f'<td class="{kind}" style="--share: {share:.3f}" title="{words}" {either}>{count}</td>'
 
-    head = "".join(f'<th scope="col">{text(name)}</th>' for name in classes)
+    upright = " upright" * (max(map(len, classes)) > LONG)
+    head = "".join(f'<th scope="col" title="{text(name)}">{text(name)}</th>' for name in classes)
     rows = "".join(
-        f'<tr><th scope="row">{text(classes[i])}</th>{"".join(cell(i, j, count) for j, count in enumerate(row))}'
+        f'<tr><th scope="row" title="{text(classes[i])}">{text(classes[i])}</th>{"".join(cell(i, j, count) for j, count in enumerate(row))}'
         f"<td>{number(found['precision'][i])}</td><td>{number(found['recall'][i])}</td></tr>"
         for i, row in enumerate(counts)
     )
@@ -159,7 +165,7 @@ def _confusion(result: dict[str, Any], figures: Path) -> str:
     head += '<th scope="col">precision</th><th scope="col">recall</th>'
     return (
         f'<button type="button" data-toggles="{anchor(CONFUSION)}" aria-pressed="false">share of each label</button>'
-        f'<div class="wide" tabindex="0"><table class="confusion"><caption>{caption}</caption>'
+        f'<div class="wide" tabindex="0"><table class="confusion{upright}"><caption>{caption}</caption>'
         f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 

@@ -239,6 +239,7 @@ function inkOf(lines, middle, at, scale, { height, width, stroke }) {
   };
   let drawing = null;
   draw.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
     draw.setPointerCapture(event.pointerId);
     pointer.shown = false;
     drawing = [pointOf(event)];

@@ -14,7 +14,7 @@ from .drawing import placement
 from .network import network
 
 LARGEST = 64  # pixels of a side that is drawn on
-EXAMPLES = 24  # of the test set, to look at
+EXAMPLES, PIXELS = 24, 20_000  # of the test set, to look at: how many, with how many pixels in all
 MEMBERS = 8  # networks of a population
 
 HTML = """
@@ -60,13 +60,18 @@ def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
     grey = len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)
     if white is None or classes is None or not grey or max(shape[:2]) > LARGEST:
         return Playground("", {})
-    try:
-        found = network(model, runs[:MEMBERS])
-    except InputError as error:
-        return Playground(f"<p>The network is not in this page: {text(error)}.</p>", {})
     height, width = shape[:2]
     where = placement(np.asarray(splits.train.x).reshape(-1, height, width), white)
-    rows = np.linspace(0, len(x) - 1, min(EXAMPLES, len(x))).astype(int)
+    if where.ink == where.background:
+        return Playground("", {})
+    sound = [run for run in runs if not run.status.startswith("diverged")]
+    if not sound:
+        return Playground(f"<p>The network is not in this page: it {text(runs[0].status)}.</p>", {})
+    try:
+        found = network(model, sound[:MEMBERS])
+    except InputError as error:
+        return Playground(f"<p>The network is not in this page: {text(error)}.</p>", {})
+    rows = np.linspace(0, len(x) - 1, min(EXAMPLES, PIXELS // (height * width), len(x))).astype(int)
     labels = np.asarray(splits.test.y)[rows]
     options = "".join(
         f'<option value="{i}">{row}: {text(classes[label])}</option>' for i, (row, label) in enumerate(zip(rows, labels, strict=True))
