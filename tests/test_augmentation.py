@@ -479,8 +479,8 @@ def test_a_plan_changes_nothing_but_where(tmp_path):
         "batch statistics": [statistics],
         "batch statistics, parts": [statistics],
         "odd": ["2 devices do not divide a batch of 33; give a plan that does"] * 2,
-        "odd parts": ["micro_batch 5 does not divide the 32 examples that a device gets of a batch"],
-        "no parts": ["micro_batch 0 does not divide the 64 examples that a device gets of a batch"],
+        "odd parts": ["micro_batch 5 does not divide the 32 examples that a device gets of a batch; give one that does"],
+        "no parts": ["micro_batch 0 does not divide the 64 examples that a device gets of a batch; give one that does"],
         "too many": ["the plan wants 4 devices, and JAX has 2; on a CPU call use_cpu_devices first"] * 2,
         "none": ["0 devices do not divide a batch of 64; give a plan that does"] * 2,
     }

@@ -251,7 +251,7 @@ def test_odd_images_names_and_divergence_do_not_cost_the_result(tmp_path):
     run(*FAST, *wild, "--dataset", _write_npz(tmp_path, x=X, y=X[:, 0]), "--out", tmp_path / "wild")
     found = result(tmp_path / "wild")
     assert found["status"].startswith("diverged at ")
-    assert found["verdict"].startswith("inconclusive: an error is not a finite number")
+    assert found["verdict"].startswith("diverged: at step ")
     assert found["rmse"]["test"]["estimate"] is None
 
 
@@ -576,7 +576,7 @@ def test_members_are_diagnosed_and_resumed(tmp_path):
     assert [parts["design"] for parts in found["diagnosis"]["decompositions"]] == ["seeds", "partition", "partition"]
     assert {"high bias", "high variance", "mismatch"} <= {finding["code"] for finding in found["findings"]}
     assert (tmp_path / "run/figures/diagnosis.png").exists()
-    assert found["verdict"][:40] in html.unescape((tmp_path / "run/report.html").read_text())
+    assert all(words in html.unescape((tmp_path / "run/report.html").read_text()) for words in found["verdict"].split(": "))
     assert len(found["hard_examples"]) == 50
     assert "finished already" in run(*options, "--resume", script="digits").stdout
     again = tmp_path / "again"

@@ -12,29 +12,23 @@ import numpy as np
 import pytest
 from PIL import Image
 from strokes import DIGITS, draw
+from test_experiments import run
 
 import jaxnet
-from experiments.digits import DIGITS as PRESET
-from jaxnet.options import TrainOptions
 from jaxnet.report import document, examples, figures
 from jaxnet.report.document import chart
 from jaxnet.report.drawing import placement
 from jaxnet.report.page import page as html_of
-from jaxnet.runner import main
 
 LARGEST = 3_000_000  # bytes
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-def run(experiment, defaults, *arguments):
-    assert main(experiment, defaults, "", began=0.0, arguments=["--no-cache", *map(str, arguments)]) == 0
 
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     """The folder of one network on digits."""
     out = tmp_path_factory.mktemp("one") / "run"
-    run("digits", PRESET, "--out", out)
+    run("--no-cache", "--out", out, script="digits")
     return out
 
 
@@ -42,7 +36,7 @@ def one(tmp_path_factory):
 def several(tmp_path_factory):
     """The folder of a diagnosis with four networks."""
     out = tmp_path_factory.mktemp("several") / "run"
-    run("digits", PRESET, "--hidden", 32, "--epochs", 8, "--members", 4, "--out", out)
+    run("--no-cache", "--hidden", 32, "--epochs", 8, "--members", 4, "--out", out, script="digits")
     return out
 
 
@@ -107,9 +101,7 @@ def test_ten_drawn_digits_are_recognised_without_a_network(one, visit):
 
 
 def test_a_network_trained_on_mnist_recognises_drawn_digits(mnist_folder, tmp_path, visit):
-    from experiments.mnist import PRESETS
-
-    run("mnist", next(iter(PRESETS.values())), "--data-dir", mnist_folder, "--epochs", 4, "--out", tmp_path / "run")
+    run("--no-cache", "--data-dir", mnist_folder, "--epochs", 4, "--out", tmp_path / "run", script="mnist")
     said = answers(visit(tmp_path / "run/report.html"))
     assert sum(said[digit] == str(digit) for digit in DIGITS) >= 9, said
 
@@ -267,7 +259,7 @@ def test_what_comes_from_data_is_escaped(tmp_path, visit):
     y = np.array([evil, "b"])[rng.integers(0, 2, 120)]
     x = np.where(y[:, None] == evil, 1.0, -1.0) + rng.normal(0, 1.5, (120, 3))
     np.savez(tmp_path / "evil<b>.npz", x=x, y=y)
-    run("train", TrainOptions(), "--dataset", tmp_path / "evil<b>.npz", "--epochs", 2, "--out", tmp_path / "run")
+    run("--no-cache", "--dataset", tmp_path / "evil<b>.npz", "--epochs", 2, "--out", tmp_path / "run")
     tab = visit(tmp_path / "run/report.html")
     assert tab.locator("img[src=x]").count() == 0
     assert tab.locator("b", has_text="evil").count() == 0
@@ -283,7 +275,7 @@ def test_a_regression_has_a_page(tmp_path, visit):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 4)).astype(np.float32)
     np.savez(tmp_path / "values.npz", x=x, y=x[:, 0] + 0.1 * rng.normal(size=200))
-    run("train", TrainOptions(), "--dataset", tmp_path / "values.npz", "--epochs", 3, "--out", tmp_path / "values")
+    run("--no-cache", "--dataset", tmp_path / "values.npz", "--epochs", 3, "--out", tmp_path / "values")
     tab = visit(tmp_path / "values/report.html")
     assert tab.locator("#what-it-gets-wrong tbody tr").count() == 20
     assert tab.locator("#draw").count() == 0
@@ -294,7 +286,7 @@ def test_images_in_colour_with_long_names_have_a_page_for_a_phone(tmp_path, visi
     y = rng.integers(0, 12, 480)
     x = np.clip(rng.normal(128, 40, (480, 8, 8, 3)) + 5 * y[:, None, None, None], 0, 255).astype(np.uint8)
     np.savez(tmp_path / "colour.npz", x=x, y=np.array([f"a class with quite a long name, number {i}" for i in range(12)])[y])
-    run("train", TrainOptions(), "--dataset", tmp_path / "colour.npz", "--epochs", 1, "--validation", 0, "--out", tmp_path / "run")
+    run("--no-cache", "--dataset", tmp_path / "colour.npz", "--epochs", 1, "--validation", 0, "--out", tmp_path / "run")
     tab = visit(tmp_path / "run/report.html", PHONE)
     assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert tab.locator("#what-it-gets-wrong img").count() == 40
@@ -304,7 +296,7 @@ def test_images_in_colour_with_long_names_have_a_page_for_a_phone(tmp_path, visi
 
 def test_a_network_that_diverged_says_so_and_nothing_else(tmp_path, visit):
     told = ("--optimizer", "sgd", "--learning-rate", "1e12", "--schedule", "constant", "--epochs", 2, "--out", tmp_path / "run")
-    run("digits", PRESET, *told)
+    run("--no-cache", *told, script="digits")
     found = json.loads((tmp_path / "run/result.json").read_text())
     assert found["verdict"].startswith("diverged: at step")
     assert found["findings"][0]["code"] == "diverged"
