@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import logging
 import os
 import shutil
 import signal
@@ -36,6 +37,17 @@ def few_programs():
         jax.clear_caches()
         gc.collect()
         jax.random.key(0)  # compiles what makes keys, which is there from the first import on, and which tests do not count
+
+
+@pytest.fixture(autouse=True)
+def quiet_logger():
+    """A script that a test runs in this process sets up the logger "jaxnet" for a person; afterwards it is as it was."""
+    logger = logging.getLogger("jaxnet")
+    level, propagate, handlers = logger.level, logger.propagate, logger.handlers[:]
+    yield
+    logger.setLevel(level)
+    logger.propagate = propagate
+    logger.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

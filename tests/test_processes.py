@@ -269,7 +269,7 @@ def script(out: Path, *arguments: str, count: int) -> list[subprocess.Popen]:
     ]  # fmt: skip
 
 
-def test_a_script_by_two_processes_stopped_and_continued_by_one(tmp_path):
+def test_a_script_by_two_processes_stopped_and_continued_by_one(tmp_path, hearing):
     """The first one writes and speaks; Ctrl-C of the other stops both, with everything saved."""
     options = ("--epochs", "400", "--hidden", "16")
     workers = script(tmp_path / "run", *options, count=2)
