@@ -135,8 +135,8 @@ def _onnx(one: Callable[[Array], Array], run: Run, about: dict[str, str]) -> byt
 
     with _only_errors("jax2onnx", "onnx_ir"):  # which tell of operations that are not used, and of types left open inside
         try:
-            import onnx
-            from jax2onnx import to_onnx
+            import onnx  # pyrefly: ignore[missing-import]
+            from jax2onnx import to_onnx  # pyrefly: ignore[missing-import]
         except ImportError as error:
             raise InputError(f"onnx=True needs the package jax2onnx ({error}): {INSTALL_ONNX}") from None
         try:
