@@ -21,7 +21,7 @@ from experiments import BEGAN
 from jaxnet import fit_population, resampling
 from jaxnet.data import Dataset
 from jaxnet.diagnostics import Estimate
-from jaxnet.diagnostics.calibration import Calibration, calibration, temperature
+from jaxnet.diagnostics.calibration import calibration, temperature
 from jaxnet.diagnostics.findings import finding, percent
 from jaxnet.diagnostics.labels import MEMBERS as OPINIONS
 from jaxnet.diagnostics.labels import HardExample, hard_examples, wrong_labels
@@ -71,7 +71,7 @@ def work(setup: Setup) -> dict[str, Any]:
     y = {part: np.asarray(getattr(splits, part).y) for part in found}
     trusted = calibration(np.asarray(said.test[0]), y["test"])
     t, why = (None, "no validation set") if said.validation is None else fitted(np.asarray(said.validation[0]), y["validation"])
-    draw(setup, doubted, trusted)
+    draw(setup, doubted)
     share = wrong["train"]
     verdict = sentence(share, len(splits.train))
     words = [verdict, *(f"{PARTS[part]}: {len(rows)} doubtful labels listed in labels.csv" for part, rows in doubted.items())]
@@ -126,13 +126,11 @@ def labels_csv(doubted: dict[str, list[HardExample]], classes: tuple[str, ...]) 
     return text.getvalue()
 
 
-def draw(setup: Setup, doubted: dict[str, list[HardExample]], trusted: Calibration) -> None:
-    """The doubtful images, and the reliability diagram."""
-    from jaxnet.report.calibration_figures import reliability
+def draw(setup: Setup, doubted: dict[str, list[HardExample]]) -> None:
+    """The doubtful images."""
     from jaxnet.report.label_figures import doubtful
 
     figures, splits = setup.out / "figures", setup.splits
-    reliability(trusted, figures / "reliability.png", part="test set")
     if splits.train.white is None or splits.classes is None:
         return
     for part, name in (("train", "doubtful"), ("test", "doubtful_test")):

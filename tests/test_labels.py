@@ -228,7 +228,7 @@ def test_the_experiment_lists_the_labels_that_were_flipped(tmp_path):
     assert [finding["code"] for finding in found["findings"]] == ["label noise"]
     assert set(found["hard_examples"][0]) == {"index", "label", "prediction", "confidence"}
     assert found["calibration"]["squared_error"]["estimate"] is not None
-    for name in ("doubtful", "doubtful_test", "reliability"):
+    for name in ("doubtful", "doubtful_test", "calibration"):
         with Image.open(out / f"figures/{name}.png") as image:
             assert min(image.size) > 150
 

@@ -3,7 +3,6 @@
 Colours are those of the notebook, light or dark, and pictures are part of the text.
 """
 
-import base64
 import io
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +21,7 @@ from ..diagnostics.diagnosis import SHOWN
 from ..recipe import NUMBERS, STRUCTURE, Recipe
 from ..run import Population, Run
 from . import figures
+from .document import png
 
 ROWS = 6  # members that a table shows
 LINES = 200  # members whose curves are drawn
@@ -229,10 +229,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = ""
     return f'<div class="wide"><table>{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _picture(png: bytes | Path, words: str) -> str:
+def _picture(image: bytes | Path, words: str) -> str:
     """A picture as part of the text; none where its file was left to another process to write."""
-    if isinstance(png, Path):
-        if not png.exists():
+    if isinstance(image, Path):
+        if not image.exists():
             return ""
-        png = png.read_bytes()
-    return f'<img alt="{escape(words)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+        image = image.read_bytes()
+    return f'<img alt="{escape(words)}" src="{png(image)}">'
