@@ -112,7 +112,7 @@ class _Network(BaseEstimator):
         self.history_ = self.run_.history
         self.n_iter_ = int(run.epochs)
         self.loss_curve_ = self.history_.train_loss[: self.n_iter_]
-        if run.status.startswith("diverged"):
+        if run.diverged:
             warnings.warn(run.status, ConvergenceWarning, stacklevel=3)
 
     def _outputs(self, X: Any) -> np.ndarray:

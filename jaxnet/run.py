@@ -86,6 +86,13 @@ class Run:
         return np.asarray((np.asarray(self.epochs) < self.recipe.epochs) & ~ended)
 
     @property
+    def diverged(self) -> Bool[np.ndarray, "..."]:
+        """Whether its loss, or in the very last step its parameters, were no longer finite."""
+        at = np.asarray(self.diverged_at)
+        finite = np.all([np.isfinite(leaf).reshape(*at.shape, -1).all(-1) for leaf in jax.tree.leaves(self.params)], axis=0)
+        return np.asarray((at >= 0) | ~finite)
+
+    @property
     def status(self) -> str:
         """In words: finished, stopped early or by halving, or diverged, and when."""
         if np.ndim(self.epochs):
@@ -93,7 +100,7 @@ class Run:
         cure = "Lower the learning rate, or set clip"
         if (step := int(self.diverged_at)) >= 0:
             return f"diverged at step {step}: the loss was no longer finite. {cure}"
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(self.params)):
+        if self.diverged:
             return f"diverged at the last step: the parameters are no longer finite. {cure}"
         done, what = int(self.epochs), "loss" if self.classes is None else "error"
         if self.halved:
@@ -158,8 +165,7 @@ class Population:
     @property
     def diverged(self) -> Bool[np.ndarray, " members"]:
         """Which members diverged, also those that did so in the very last step."""
-        finite = self.each(lambda run: np.all([np.isfinite(p).reshape(len(p), -1).all(1) for p in jax.tree.leaves(run.params)], axis=0))
-        return (self.diverged_at >= 0) | ~finite
+        return self.each(lambda run: run.diverged)
 
     def _repr_html_(self) -> str:
         from .report.notebook import of_population

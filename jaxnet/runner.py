@@ -262,7 +262,7 @@ def report(
     outputs = {name: np.asarray(predict(model, run, part.x)) for name, part in parts.items()}
     metrics = {name: judge(outputs[name], np.asarray(part.y), splits.standardisation) for name, part in parts.items()}
     ladder = network_ladder(metrics, target_error=options.target_error, tolerance=options.tolerance)
-    if run.status.startswith("diverged"):
+    if run.diverged:
         found = finding("diverged", Estimate(1.0, refused="it is one network"), True, run.status)
         ladder = replace(ladder, verdict=run.status.replace(" ", ": ", 1), findings=(found, *ladder.findings))
     if says is None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..diagnostics import Estimate
 from ..run import Row
-from .figures import INK, TRAIN, _bar, _literal, _plain, _save
+from .figures import INK, TRAIN, _bar, _literal, _marker, _plain, _save
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # of Okabe & Ito 2008
 STYLES = ("-", "--", "-.")  # of the next runs, where there are more than colours
@@ -28,8 +28,7 @@ def curves_of_runs(histories: Mapping[str, Row], path: Path) -> None:
         for (run, row), (color, style) in zip(histories.items(), looks, strict=False):
             if (values := getattr(row, f"{part}_{name}")) is not None:
                 epochs = np.arange(1, len(np.asarray(values)) + 1)
-                marker = "o" if len(epochs) < 30 else None
-                axes.plot(epochs, values, color=color, linestyle=style, marker=marker, markersize=4, label=_label(run))
+                axes.plot(epochs, values, color=color, linestyle=style, marker=_marker(values), markersize=4, label=_label(run))
         _plain(axes, "epoch", f"{words} {name}")
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.axes[0].legend(frameon=False, fontsize=8)

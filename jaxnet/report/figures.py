@@ -27,6 +27,7 @@ TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"  # of Okabe & Ito 2008:
 PARTS = {"train": "training set", "validation": "validation set", "test": "test set", "use": "where it is used"}
 DPI = 110
 MOST_TICKS = 12
+FEW = 30  # epochs that are marked
 MOST_DOTS = 500  # of an SVG, which holds more of them as pixels
 DECADES = 30  # times that the largest value is the smallest, above which an axis is logarithmic
 
@@ -40,7 +41,7 @@ def curves(history: Row, path: Path, *, best_epoch: int | None = None) -> None:
     figure.subplots_adjust(0.62 / (5.0 * len(pairs)), 0.14, 1 - 0.1 / (5.0 * len(pairs)), 0.96, wspace=0.22)
     for axes, (name, train, validation) in zip(np.atleast_1d(figure.subplots(1, len(pairs))), pairs, strict=True):
         epochs = np.arange(1, len(np.asarray(train)) + 1)
-        marker = "o" if np.isfinite(train).sum() < 30 else None
+        marker = _marker(train)
         axes.plot(epochs, train, color=TRAIN, marker=marker, markersize=4, label="training, while it changes")
         if validation is not None:
             axes.plot(epochs, validation, color=VALIDATION, marker=marker, markersize=4, label="validation")
@@ -305,6 +306,11 @@ def values(y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " e
     axes.scatter(y, predictions, s=10, color=TRAIN, alpha=0.6, linewidths=0, rasterized=len(y) > MOST_DOTS)
     _plain(axes, "true value, test set", "prediction")
     _save(figure, path)
+
+
+def _marker(values: Any) -> str | None:
+    """Of a curve over epochs: one for each where they are few, so that a single one can be seen."""
+    return "o" if np.isfinite(values).sum() < FEW else None
 
 
 def _unit(regression: bool) -> tuple[float, str]:

@@ -64,7 +64,7 @@ def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
     where = placement(np.asarray(splits.train.x).reshape(-1, height, width), white)
     if where.ink == where.background:
         return Playground("", {})
-    sound = [run for run in runs if not run.status.startswith("diverged")]
+    sound = [run for run in runs if not run.diverged]
     if not sound:
         return Playground(f"<p>The network is not in this page: it {text(runs[0].status)}.</p>", {})
     try:
