@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import InputError, check_known
+from . import memory
 from .dataset import Dataset
 
 TASKS = ("classification", "regression")
@@ -126,16 +127,21 @@ def inputs(x: np.ndarray, at: str) -> np.ndarray:
 
 
 def _finite(values: np.ndarray, what: str) -> np.ndarray:
-    """The values as float32, all of them numbers that it can hold."""
-    with np.errstate(over="ignore"):
-        narrow = values.astype(np.float32)
-    bad = ~np.isfinite(narrow)
-    if bad.any():
-        place = np.argwhere(bad)[0]
+    """The values as float32, all of them numbers that it can hold; the same array where they are."""
+    narrow = values if values.dtype == np.float32 else memory.empty(values.shape, np.float32)
+    bad, first = 0, 0
+    for rows in memory.stretches(values):
+        if narrow is not values:
+            with np.errstate(over="ignore"):
+                narrow[rows] = values[rows]
+        if not (sound := np.isfinite(narrow[rows])).all():
+            first = first if bad else rows.start + int(np.argwhere(~sound)[0][0])
+            bad += int(sound.size - np.count_nonzero(sound))
+    if bad:
+        place = (first, *np.argwhere(~np.isfinite(narrow[first]))[0]) if values.ndim > 1 else (first,)
         spot = f"row {place[0]}" + (f", column {', '.join(map(str, place[1:]))}" if len(place) > 1 else "")
         raise InputError(
-            f"{what} has {int(bad.sum())} values that are not finite, the first ({values[tuple(place)]}) in {spot}; "
-            "remove those rows or fill the gaps"
+            f"{what} has {bad} values that are not finite, the first ({values[tuple(place)]}) in {spot}; remove those rows or fill the gaps"
         )
     return narrow
 

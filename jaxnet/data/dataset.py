@@ -140,8 +140,21 @@ def _moments(x: np.ndarray) -> tuple[Floats, Floats]:
         squares = sum(float(np.dot(f, f)) for f in (c.astype(np.float32) - near for c in chunks))
         return np.asarray(mean), np.sqrt(np.maximum(squares / x.size - (mean - float(near)) ** 2, 0.0))
     mean = x.mean(0, dtype=np.float64)
-    chunks = np.array_split(x, -(-x.size // 10_000_000))  # as float64, which a table need not be whole
-    return mean, np.sqrt(sum(((chunk - mean[None]) ** 2).sum(0) for chunk in chunks) / len(x))
+    return mean, np.sqrt(sum(_squares(chunk, mean) for chunk in np.array_split(x, -(-x.size // 10_000_000))) / len(x))
+
+
+def _squares(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Each column's sum of squared deviations, added row after row in float64, of which few are in memory at a time."""
+    if x.shape[1] == 1:  # which NumPy adds up in pairs
+        return np.square(x - mean).sum(0)
+    few = min(len(x), max(1, 250_000 // x.shape[1]))
+    rows = np.zeros((few + 1, x.shape[1]))
+    for begin in range(0, len(x), few):
+        part = x[begin : begin + few]
+        squares = np.subtract(part, mean, out=rows[1 : len(part) + 1])
+        np.square(squares, out=squares)
+        rows[0] = rows[: len(part) + 1].sum(0)
+    return rows[0]
 
 
 def _weighted_moments(weights: np.ndarray, x: np.ndarray) -> tuple[Floats, Floats]:

@@ -1,22 +1,25 @@
 """NumPy's .npz files: data sets with x and y, and the cached arrays of sources that are slow to decode."""
 
+import math
 import os
 import struct
 import zipfile
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from ..errors import InputError, near, near_path
-from . import checks
+from . import checks, memory
 from .dataset import Splits
 from .reading import Reading
 from .splitting import assemble, complete
 
 # What reading a damaged, encrypted or foreign file has been seen to raise.
 UNREADABLE = (OSError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+SPARE = "save x.npy and y.npy into a folder and train from there with --stream (jaxnet.stream), or give fewer rows"
 
 
 def splits_of_npz(path: Path, reading: Reading) -> Splits:
@@ -71,26 +74,67 @@ def _labelled(
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file. Pickled objects are refused, never loaded."""
+    """The arrays of an .npz file. Pickled objects are refused, never loaded, and so is what does not fit into memory."""
     try:
         if not zipfile.is_zipfile(path):
             path.stat()  # raises where there is no such file
             raise InputError(f"{path}: not a readable .npz file (no zip archive); write it again with numpy.savez")
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            read = {key: arrays[key] for key in arrays.files}
-        if odd := [key for key, array in read.items() if not isinstance(array, np.ndarray)]:
-            raise InputError(f"{path}: {odd[0]} is no array; write the file again with numpy.savez")
-        return read
+        with zipfile.ZipFile(path) as archive:
+            members = {name.removesuffix(".npy"): archive.getinfo(name) for name in archive.namelist()}
+            _check_sizes(path, {name: _sizes(path, archive, name, member) for name, member in members.items()})
+            return {name: _unpacked(archive, member) for name, member in members.items()}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file{near_path(path)}") from None
     except InputError:
         raise
+    except MemoryError:
+        raise InputError(f"{path}: there is too little memory for its arrays; {SPARE}") from None
     except UNREADABLE as error:
-        if "allow_pickle" in str(error):
-            raise InputError(
-                f"{path}: holds pickled objects, which could run code and are never loaded; save plain arrays of numbers or text"
-            ) from None
         raise InputError(f"{path}: not a readable .npz file ({error}); write it again with numpy.savez") from None
+
+
+def _sizes(path: Path, archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> tuple[int, int]:
+    """Bytes of an array, as its header says and as the archive says, with nothing unpacked but the header."""
+    with archive.open(member) as file:
+        try:
+            shape, _, dtype = npy_header(file)
+        except ValueError as error:
+            raise InputError(f"{path}: {name} is no array ({error}); write the file again with numpy.savez") from None
+        if dtype.hasobject:
+            raise InputError(
+                f"{path}: {name} holds pickled objects, which could run code and are never loaded; save plain arrays of numbers or text"
+            )
+        return math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
+
+
+def _check_sizes(path: Path, sizes: dict[str, tuple[int, int]]) -> None:
+    """Raise InputError where arrays do not fit into the memory that is left, or are not as large as their headers say."""
+    needed, free = sum(promised for promised, _ in sizes.values()), memory.available()
+    if free is not None and needed > free:
+        name = max(sizes, key=lambda each: sizes[each])
+        raise InputError(
+            f"{path}: its arrays take {needed / 1e9:,.1f} GB of memory ({name} alone {sizes[name][0] / 1e9:,.1f} GB), "
+            f"but {free / 1e9:,.1f} GB are available; {SPARE}"
+        )
+    for name, (promised, there) in sizes.items():
+        if promised != there:
+            raise InputError(
+                f"{path}: the header of {name} promises {promised:,} bytes, but the file has {there:,}; write it again with numpy.savez"
+            )
+
+
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """An array, read a stretch at a time; the archive checks its sum at the end."""
+    with archive.open(member) as file:
+        shape, fortran, dtype = npy_header(file)
+        array = memory.empty(shape[::-1] if fortran else shape, dtype)
+        left = array.reshape(-1).view(np.uint8).data if array.size else b""
+        while left:
+            if (count := file.readinto(left[: memory.STEP])) == 0:  # pyrefly: ignore[bad-argument-type]
+                raise EOFError(f"{member.filename} ends {len(left):,} bytes early")
+            left = left[count:]
+        file.read(1)
+    return array.T if fortran else array
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -125,7 +169,7 @@ def map_npz(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+def npy_header(file: IO[bytes] | BufferedIOBase) -> tuple[tuple[int, ...], bool, np.dtype]:
     """(shape, whether in Fortran order, dtype) of an .npy file, which then stands at its data. Raises ValueError."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

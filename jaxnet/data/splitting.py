@@ -9,7 +9,7 @@ from jaxtyping import Int
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
-from . import checks
+from . import checks, memory
 from .dataset import Dataset, Splits, Standardisation
 from .reading import Reading
 
@@ -99,17 +99,20 @@ def fold_numbers(data: Dataset, count: int, seed: int, groups: np.ndarray | None
 def hold_out(
     data: Dataset, fraction: float, seed: int, *, groups: ArrayLike | None = None, order: ArrayLike | None = None
 ) -> tuple[Dataset, Dataset]:
-    """(the rest, a part of it)."""
+    """(the rest, a part of it); the whole may not be used again."""
     if fraction == 0:
         return data, take(data, slice(0, 0))
     part, rest = partition(data, (fraction,), seed, groups=groups, order=order)
-    return take(data, rest), take(data, part)
+    return divide(data, rest, part)
 
 
 def complete(
     parts: dict[str, Dataset], reading: Reading, *, groups: ArrayLike | None = None, order: ArrayLike | None = None
 ) -> tuple[Dataset, Dataset, Dataset]:
-    """(train, validation, test) of the parts that a source has; what is missing is held out from "train"."""
+    """(train, validation, test) of the parts that a source has; what is missing is held out from "train".
+
+    The parts may not be used again.
+    """
     train, validation, test = (parts.get(name) for name in ("train", "validation", "test"))
     assert train is not None
     by = {"groups": groups, "order": order}
@@ -117,7 +120,7 @@ def complete(
         checks.fractions(0.0 if validation is not None else reading.validation, reading.test, reading.seed)
     if test is None and validation is None:
         test_rows, validation_rows, rest = partition(train, (reading.test, reading.validation), reading.seed, **by)
-        return take(train, rest), take(train, validation_rows), take(train, test_rows)
+        return divide(train, rest, validation_rows, test_rows)
     if test is None:
         train, test = hold_out(train, reading.test, reading.seed, **by)
     if validation is None:
@@ -159,6 +162,20 @@ def assemble(train: Dataset, validation: Dataset, test: Dataset, *, name: str, w
 def take(data: Dataset, rows: Rows | slice) -> Dataset:
     """Some of the examples."""
     return replace(data, x=data.x[rows], y=data.y[rows])
+
+
+def divide(data: Dataset, *parts: Int[np.ndarray, " _"]) -> tuple[Dataset, ...]:
+    """The examples of each part, given by row numbers in ascending order; the whole may not be used again.
+
+    Its memory is given back while the parts fill, so that both together take no more than one of them.
+    """
+    made = [memory.empty((len(rows), *data.x.shape[1:]), data.x.dtype) for rows in parts]
+    for stretch in memory.stretches(data.x):
+        for x, rows in zip(made, parts, strict=True):
+            places = slice(*np.searchsorted(rows, (stretch.start, stretch.stop)))
+            x[places] = data.x[rows[places]]
+        memory.give_back(data.x, stretch)
+    return tuple(replace(data, x=x, y=data.y[rows]) for x, rows in zip(made, parts, strict=True))
 
 
 def _line(y: np.ndarray, stratified: bool, rng: np.random.Generator) -> Rows:
