@@ -8,7 +8,7 @@ import inspect
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jaxtyping import Array, PyTree
 from .errors import InputError, near
 from .keys import is_key
 from .models import Model
+from .pickling import packed, unpacked
 from .typing import Number
 
 # The words by which modules are told whether this is training, and what they say then.
@@ -45,7 +46,7 @@ def from_nnx(constructor: Callable[..., Any], name: str | None) -> Model:
     from flax import nnx
 
     _check_constructor(constructor, nnx.Module, "nnx.Module", "lambda rngs: Net(10, rngs=rngs)")
-    return _nnx(constructor, name)
+    return _nnx(_Constructor(constructor), name)
 
 
 def from_equinox(constructor: Callable[..., Any], name: str | None) -> Model:
@@ -55,7 +56,7 @@ def from_equinox(constructor: Callable[..., Any], name: str | None) -> Model:
     except ImportError:
         raise InputError("Model.from_equinox needs the package equinox, which is not installed: pip install equinox") from None
     _check_constructor(constructor, eqx.Module, "eqx.Module", "lambda key: Net(10, key=key)")
-    return _equinox(constructor, name)
+    return _equinox(_Constructor(constructor), name)
 
 
 @dataclass(frozen=True)
@@ -73,20 +74,75 @@ class _Compared:
         except ValueError:  # fields that are arrays
             return False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpacked, (_Compared, packed(self.module))
+
+
+@dataclass(frozen=True)
+class _Constructor:
+    """A constructor as a key of a cache: partials of the same function, with the same arguments, are equal."""
+
+    call: Callable[..., Any]
+
+    def __hash__(self) -> int:
+        return hash(self.call.func if isinstance(self.call, functools.partial) else self.call)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Constructor) and (self.call is other.call or _same(self.call, other.call))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpacked, (_Constructor, packed(self.call))
+
+
+def _unpacked(kind: type, value: Any) -> Any:
+    return kind(unpacked(value))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are equal and of the same types, and so are those within partials, tuples, lists and dicts."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, functools.partial):
+        return all(_same(getattr(one, part), getattr(other, part)) for part in ("func", "args", "keywords"))
+    if isinstance(one, dict):
+        return list(one) == list(other) and _same(list(one.values()), list(other.values()))
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    try:
+        return bool(one == other)
+    except (TypeError, ValueError):  # arrays
+        return False
+
+
+# Of these models, too, all functions are values, so that a pickle of a model is an equal model.
+
 
 @functools.cache
 def _linen(compared: _Compared, called: Flags, kept: Flags, name: str) -> Model:
-    from flax import linen as nn
+    return Model(_LinenInit(compared, called, kept, name), _LinenApply(compared, called, kept, name), name)
 
-    module = compared.module
 
-    def bound(*, training: bool) -> tuple[Any, dict[str, bool]]:
+@dataclass(frozen=True)
+class _Linen:
+    """A Linen module, and the keywords of its call (called) and its fields (kept) that say whether this is training."""
+
+    compared: _Compared
+    called: Flags
+    kept: Flags
+    name: str
+
+    def bound(self, *, training: bool) -> tuple[Any, dict[str, bool]]:
         """The module with its fields, and the keywords of its call, as they are in training or in evaluation."""
-        return module.clone(**_say(kept, training=training)) if kept else module, _say(called, training=training)
+        module = self.compared.module
+        return module.clone(**_say(self.kept, training=training)) if self.kept else module, _say(self.called, training=training)
 
-    def init(key: Array, x: Array, /) -> tuple[PyTree, PyTree]:
+
+class _LinenInit(_Linen):
+    def __call__(self, key: Array, x: Array, /) -> tuple[PyTree, PyTree]:
+        from flax import linen as nn
+
         # Training, since a part that only training has needs parameters too.
-        net, words = bound(training=True)
+        net, words = self.bound(training=True)
         variables = nn.unbox(net.init(key, x, **words))
         state = {collection: tree for collection, tree in variables.items() if collection != "params"}
         if state:
@@ -95,18 +151,18 @@ def _linen(compared: _Compared, called: Flags, kept: Flags, name: str) -> Model:
             state = {each: tree for each, tree in state.items() if jax.tree.structure(after.get(each)) == jax.tree.structure(tree)}
         return variables.get("params", {}), state
 
-    def apply(
-        params: PyTree, model_state: PyTree, x: Array, /, *, key: Array | None = None, dropout: Number | None = None
+
+class _LinenApply(_Linen):
+    def __call__(
+        self, params: PyTree, model_state: PyTree, x: Array, /, *, key: Array | None = None, dropout: Number | None = None
     ) -> tuple[Array, PyTree]:
-        _check_dropout(name, dropout)
-        net, words = bound(training=key is not None)
+        _check_dropout(self.name, dropout)
+        net, words = self.bound(training=key is not None)
         variables = {"params": params, **model_state}
         if key is None:
-            return _one_array(name, net.apply(variables, x, **words)), model_state
+            return _one_array(self.name, net.apply(variables, x, **words)), model_state
         outputs, changed = net.apply(variables, x, rngs=_rngs(key), mutable=list(model_state), **words)
-        return _one_array(name, outputs), {**model_state, **changed}
-
-    return Model(init, apply, name)
+        return _one_array(self.name, outputs), {**model_state, **changed}
 
 
 def _rngs(key: Array) -> dict[str, Array]:
@@ -115,17 +171,29 @@ def _rngs(key: Array) -> dict[str, Array]:
 
 
 @functools.cache
-def _nnx(constructor: Callable[..., Any], name: str | None) -> Model:
+def _nnx(constructor: _Constructor, name: str | None) -> Model:
+    name = _class(_nnx_parts(constructor).outline) if name is None else name
+    return Model(_NnxInit(constructor, name), _NnxApply(constructor, name), name)
+
+
+class _NnxParts(NamedTuple):
+    """What a constructor makes, without its numbers.
+
+    graph, shapes: its graph, and dicts of parameters, random streams and other arrays. outline: the module with those shapes.
+    """
+
+    graph: Any
+    shapes: list[PyTree]
+    outline: Any
+    called: Flags
+    takes_rngs: bool
+
+
+@functools.cache
+def _nnx_parts(constructor: _Constructor) -> _NnxParts:
     from flax import nnx
 
-    construct = functools.partial(_construct, constructor, "rngs", nnx.Module, "nnx.Module")
-
-    def split(module: Any) -> list[PyTree]:
-        """The graph, and dicts of its parameters, its random streams, and all other arrays."""
-        graph, *states = nnx.split(module, nnx.Param, nnx.RngState, ...)
-        return [graph, *map(nnx.to_pure_dict, states)]
-
-    graph, *shapes = jax.eval_shape(lambda: split(construct(nnx.Rngs(0))))
+    graph, *shapes = jax.eval_shape(lambda: _split_nnx(_construct_nnx(constructor, nnx.Rngs(0))))
     outline = nnx.merge(graph, *shapes)
     # Flax from 0.12 on takes an array that is traced for a constant, and would keep the tracer.
     for path, node in nnx.iter_graph(outline):
@@ -133,28 +201,54 @@ def _nnx(constructor: Callable[..., Any], name: str | None) -> Model:
             if isinstance(value, jax.core.Tracer):
                 where = ".".join(map(str, (_class(outline), *path, attribute)))
                 raise InputError(f"{where} is a bare array; make it an nnx.Variable, or a NumPy array if it is constant")
-    name = _class(outline) if name is None else name
-    called, takes_rngs = _called(outline, also=("rngs",)), "rngs" in _parameters(outline)
+    return _NnxParts(graph, shapes, outline, _called(outline, also=("rngs",)), "rngs" in _parameters(outline))
 
-    def init(key: Array, x: Array, /) -> tuple[PyTree, PyTree]:
-        _, params, _, state = split(construct(nnx.Rngs(key)))
+
+def _construct_nnx(constructor: _Constructor, rngs: Any) -> Any:
+    from flax import nnx
+
+    return _construct(constructor.call, "rngs", nnx.Module, "nnx.Module", rngs)
+
+
+def _split_nnx(module: Any) -> list[PyTree]:
+    """The graph, and dicts of its parameters, its random streams, and all other arrays."""
+    from flax import nnx
+
+    graph, *states = nnx.split(module, nnx.Param, nnx.RngState, ...)
+    return [graph, *map(nnx.to_pure_dict, states)]
+
+
+@dataclass(frozen=True)
+class _Nnx:
+    constructor: _Constructor
+    name: str
+
+
+class _NnxInit(_Nnx):
+    def __call__(self, key: Array, x: Array, /) -> tuple[PyTree, PyTree]:
+        from flax import nnx
+
+        _, params, _, state = _split_nnx(_construct_nnx(self.constructor, nnx.Rngs(key)))
         return _nest(params), _nest(state)
 
-    def apply(
-        params: PyTree, model_state: PyTree, x: Array, /, *, key: Array | None = None, dropout: Number | None = None
+
+class _NnxApply(_Nnx):
+    def __call__(
+        self, params: PyTree, model_state: PyTree, x: Array, /, *, key: Array | None = None, dropout: Number | None = None
     ) -> tuple[Array, PyTree]:
-        _check_dropout(name, dropout)
+        from flax import nnx
+
+        _check_dropout(self.name, dropout)
+        graph, shapes, _, called, takes_rngs = _nnx_parts(self.constructor)
         training = key is not None
         key = jax.random.key(0) if key is None else key  # evaluation draws nothing, but the graph has places for keys
         module = nnx.merge(graph, _fill(shapes[0], params), _streams(shapes[1], key), _fill(shapes[2], model_state))
         module.train() if training else module.eval()
-        outputs = _one_array(name, module(x, **_say(called, training=training), **({"rngs": nnx.Rngs(key)} if takes_rngs else {})))
+        outputs = _one_array(self.name, module(x, **_say(called, training=training), **({"rngs": nnx.Rngs(key)} if takes_rngs else {})))
         if not training:
             return outputs, model_state
         # Of what the call left behind only what was there before: sown values are results, and no state.
-        return outputs, _nest(_fill(shapes[2], _nest(split(module)[3])))
-
-    return Model(init, apply, name)
+        return outputs, _nest(_fill(shapes[2], _nest(_split_nnx(module)[3])))
 
 
 def _streams(shapes: PyTree, key: Array) -> PyTree:
@@ -171,32 +265,65 @@ def _streams(shapes: PyTree, key: Array) -> PyTree:
 
 
 @functools.cache
-def _equinox(constructor: Callable[..., Any], name: str | None) -> Model:
+def _equinox(constructor: _Constructor, name: str | None) -> Model:
+    name = _class(_equinox_parts(constructor).rest) if name is None else name
+    return Model(_EquinoxInit(constructor, name), _EquinoxApply(constructor, name), name)
+
+
+class _EquinoxParts(NamedTuple):
+    """What a constructor makes, without its numbers: shapes of parameters and of all state, and the rest, which is no array."""
+
+    shapes: PyTree
+    state_shapes: dict[str, PyTree]
+    rest: Any
+    stateful: bool
+    takes_key: bool
+
+
+@functools.cache
+def _equinox_parts(constructor: _Constructor) -> _EquinoxParts:
     import equinox as eqx
 
-    construct = functools.partial(_construct, constructor, "key", eqx.Module, "eqx.Module")
+    shapes, state_shapes, rest = _split_equinox(eqx.filter_eval_shape(_make_equinox(constructor), jax.random.key(0)))
+    return _EquinoxParts(shapes, state_shapes, rest, len(jax.tree.leaves(state_shapes["state"])) > 0, "key" in _parameters(rest))
 
-    def split(module_and_state: tuple[Any, Any]) -> tuple[PyTree, dict[str, PyTree], Any]:
-        """Parameters; integers, keys and eqx.nn.State; and the rest, which is no array."""
-        module, state = module_and_state
-        params, rest = eqx.partition(module, lambda leaf: eqx.is_inexact_array(leaf) or _is_shape(leaf, jnp.inexact))
-        arrays, rest = eqx.partition(rest, lambda leaf: eqx.is_array(leaf) or _is_shape(leaf))
-        return params, {"arrays": arrays, "state": state}, rest
 
-    made = eqx.nn.make_with_state(construct)
-    shapes, state_shapes, rest = split(eqx.filter_eval_shape(made, jax.random.key(0)))
-    stateful = len(jax.tree.leaves(state_shapes["state"])) > 0
-    name = _class(rest) if name is None else name
-    takes_key = "key" in _parameters(rest)
+def _make_equinox(constructor: _Constructor) -> Callable[[Array], tuple[Any, Any]]:
+    import equinox as eqx
 
-    def init(key: Array, x: Array, /) -> tuple[PyTree, PyTree]:
-        params, state, _ = split(made(key))
+    return eqx.nn.make_with_state(functools.partial(_construct, constructor.call, "key", eqx.Module, "eqx.Module"))
+
+
+def _split_equinox(module_and_state: tuple[Any, Any]) -> tuple[PyTree, dict[str, PyTree], Any]:
+    """Parameters; integers, keys and eqx.nn.State; and the rest, which is no array."""
+    import equinox as eqx
+
+    module, state = module_and_state
+    params, rest = eqx.partition(module, lambda leaf: eqx.is_inexact_array(leaf) or _is_shape(leaf, jnp.inexact))
+    arrays, rest = eqx.partition(rest, lambda leaf: eqx.is_array(leaf) or _is_shape(leaf))
+    return params, {"arrays": arrays, "state": state}, rest
+
+
+@dataclass(frozen=True)
+class _Equinox:
+    constructor: _Constructor
+    name: str
+
+
+class _EquinoxInit(_Equinox):
+    def __call__(self, key: Array, x: Array, /) -> tuple[PyTree, PyTree]:
+        params, state, _ = _split_equinox(_make_equinox(self.constructor)(key))
         return _nest(params), _nest(state)
 
-    def apply(
-        params: PyTree, model_state: PyTree, x: Array, /, *, key: Array | None = None, dropout: Number | None = None
+
+class _EquinoxApply(_Equinox):
+    def __call__(
+        self, params: PyTree, model_state: PyTree, x: Array, /, *, key: Array | None = None, dropout: Number | None = None
     ) -> tuple[Array, PyTree]:
-        _check_dropout(name, dropout)
+        import equinox as eqx
+
+        _check_dropout(self.name, dropout)
+        shapes, state_shapes, rest, stateful, takes_key = _equinox_parts(self.constructor)
         state = _fill(state_shapes, model_state)
         module = eqx.combine(_fill(shapes, params), state["arrays"], rest)
         module = eqx.nn.inference_mode(module) if key is None else module
@@ -208,9 +335,7 @@ def _equinox(constructor: Callable[..., Any], name: str | None) -> Model:
 
         batched = jax.vmap(one, (0, None if keys is None else 0), (0, None), axis_name="batch")
         outputs, new = batched(x, keys)
-        return _one_array(name, outputs), model_state if key is None else _nest({"arrays": state["arrays"], "state": new})
-
-    return Model(init, apply, name)
+        return _one_array(self.name, outputs), model_state if key is None else _nest({"arrays": state["arrays"], "state": new})
 
 
 def _is_shape(leaf: Any, kind: Any = jnp.generic) -> bool:

@@ -20,7 +20,7 @@ from .data.splitting import partition, take
 from .errors import InputError
 from .evaluation import predict
 from .models import Model, mlp
-from .recipe import Recipe, enough_epochs
+from .recipe import Recipe, check_optimizer_pickles, enough_epochs
 from .training import fit
 
 try:
@@ -90,6 +90,10 @@ class _Network(BaseEstimator):
         self.augmentation = augmentation
         self.validation_fraction = validation_fraction
         self.random_state = random_state
+
+    def __getstate__(self) -> dict[str, Any]:
+        check_optimizer_pickles(self.optimizer)
+        return super().__getstate__()
 
     def _train(self, X: np.ndarray, y: np.ndarray, weights: Float[np.ndarray, " examples"] | None, classes: tuple[str, ...] | None) -> None:
         data = checks.dataset(X if self.shape is None else _reshaped(X, tuple(self.shape)), y, classes=classes)

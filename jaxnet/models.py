@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .data import Splits
 from .errors import InputError, check_known
+from .pickling import check_pickle
 from .typing import Number
 
 
@@ -49,6 +50,20 @@ class Model(NamedTuple):
     apply: Apply
     name: str = "custom"
     for_outputs: Callable[[int], "Model"] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        check_pickle(
+            f"the model {self.name}",
+            tuple(self),
+            "define its functions and classes at the top of a module, and give those in place of a lambda or a local function",
+        )
+        return Model, tuple(self)
+
+    def __copy__(self) -> "Model":
+        return self  # its functions are values
+
+    def __deepcopy__(self, memo: dict[int, Any], /) -> "Model":
+        return self
 
     @staticmethod
     def from_linen(module: Any, *, flags: Mapping[str, bool] | None = None, name: str | None = None) -> "Model":

@@ -13,6 +13,7 @@ from jaxtyping import Array, Int, PyTree
 from .data import augmentation
 from .data.augmentation import Augmentation
 from .errors import InputError, check_known
+from .pickling import check_pickle
 from .typing import Number
 
 if TYPE_CHECKING:
@@ -64,6 +65,15 @@ class Recipe:
     label_smoothing: Number | None = None
     clip: Number | None = None
     augmentation: Augmentation | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        check_optimizer_pickles(self.optimizer)
+        return Recipe, tuple(getattr(self, each.name) for each in fields(self))
+
+
+def check_optimizer_pickles(optimizer: Any) -> None:
+    """Raises InputError where pickle, which is at work, cannot hold an optimizer."""
+    check_pickle("the optimizer", optimizer, "give a function that is defined at the top of a module and makes it from the learning rate")
 
 
 STEPS, PASSES = 150, 10  # at least, of a training whose number of epochs is not given
