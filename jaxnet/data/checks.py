@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import InputError, check_known
+from ..errors import LISTED, InputError, check_known
 from . import memory
 from .dataset import Dataset
 
@@ -100,19 +100,51 @@ def task(labels: list[np.ndarray], wanted: str | None, where: str) -> tuple[str,
             )
         return "classification", "the labels are text"
     values = np.unique(np.concatenate([y.ravel() for y in labels]))
-    whole = values.dtype.kind in "biu" or (values.dtype.kind == "f" and bool(np.all(values == np.round(values))))
-    if not whole:
-        if wanted == "classification":
-            raise InputError(f"{where}: labels such as {values[values != np.round(values)][0]} are no classes; give whole numbers or text")
-        return "regression", "the labels are numbers with decimal places"
-    if wanted is not None:
+    odd = values[~whole(values)]
+    if len(odd) and wanted == "classification":
+        raise InputError(f"{where}: labels such as {odd[0]} are no classes; give whole numbers or text")
+    if wanted is not None and not len(odd):
         return wanted, "that was asked for"
-    count, examples = len(values), sum(map(len, labels))
+    return task_of_numbers(values, sum(map(len, labels)))
+
+
+def task_of_numbers(values: np.ndarray, examples: int) -> tuple[str, str]:
+    """`task` of labels that are numbers. values: the different ones in ascending order. examples: how many labels there are."""
+    if not whole(values).all():
+        return "regression", "the labels are numbers with decimal places"
+    count = len(values)
     if count <= FEW:
         return "classification", f"the labels are {count} different whole numbers; --task regression takes them as values"
-    if values[0] in (0, 1) and values[-1] - values[0] == count - 1 and examples >= 10 * count:
+    if counting(values) and examples >= 10 * count:
         return "classification", f"the labels count {values[0]:g} to {values[-1]:g}; --task regression takes them as values"
     return "regression", f"the labels are {count} different whole numbers; --task classification takes them as classes"
+
+
+def whole(values: np.ndarray) -> np.ndarray:
+    """Which of these numbers are whole; infinity and NaN are not."""
+    return np.ones(len(values), bool) if values.dtype.kind in "biu" else np.isfinite(values) & (values == np.round(values))
+
+
+def counting(values: np.ndarray) -> bool:
+    """Whether ascending whole numbers, each of them once, count from 0 or 1 without a gap."""
+    return len(values) > 0 and values[0] in (0, 1) and int(values[-1]) - int(values[0]) == len(values) - 1
+
+
+def named_by_number(values: np.ndarray) -> tuple[str, ...]:
+    """Names of classes whose labels are these whole numbers."""
+    return tuple(str(int(value)) for value in values)
+
+
+def label_notes(y: np.ndarray, classes: tuple[str, ...] | None) -> tuple[str, ...]:
+    """What a user should know of the classes, or None for a regression, that `dataset` made of numbers y alone."""
+    if classes is None and whole(y).all() and task_of_numbers(np.unique(y), len(y))[0] == "classification":
+        return (
+            f"task: regression, since y is {y.dtype}, although its values are few whole numbers; if they are classes, give y.astype(int)",
+        )
+    if classes is not None and y.dtype.kind in "iu" and classes != named_by_number(np.arange(len(classes))):
+        names = ", ".join(classes[:LISTED]) + ", ..." * (len(classes) > LISTED)
+        return (f"task: classification, with the labels {names} as the classes 0 to {len(classes) - 1}",)
+    return ()
 
 
 def inputs(x: np.ndarray, at: str) -> np.ndarray:
@@ -147,7 +179,7 @@ def _finite(values: np.ndarray, what: str) -> np.ndarray:
 
 
 def _labels(y: np.ndarray, classes: tuple[str, ...] | None, at: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class indices and class names, of integers 0 to K - 1 or of text."""
+    """Class indices and class names, of whole numbers or of text. classes: names of the labels 0 to K - 1."""
     if y.dtype.kind == "U" and classes is not None:
         raise InputError(f"{at}y is text, which names its own classes; leave classes out, or give integers")
     if y.dtype.kind == "U":
@@ -155,9 +187,10 @@ def _labels(y: np.ndarray, classes: tuple[str, ...] | None, at: str) -> tuple[np
         return labels.astype(np.int32), tuple(map(str, names))
     if y.dtype.kind not in "biu":
         raise InputError(f"{at}y must hold integers, text or floats, but is of type {y.dtype}; give y.astype(int), or (str) or (float)")
-    classes = None if classes is None else tuple(map(str, classes))
-    labels = y.astype(np.int64)
-    count = len(classes) if classes is not None else int(labels.max()) + 1
+    if classes is None:
+        return _of_numbers(y, at)
+    classes = tuple(map(str, classes))
+    labels, count = y.astype(np.int64), len(classes)
     wrong = np.flatnonzero((labels < 0) | (labels >= count))
     if len(wrong):
         row = int(wrong[0])
@@ -165,9 +198,16 @@ def _labels(y: np.ndarray, classes: tuple[str, ...] | None, at: str) -> tuple[np
             f"{at}label {labels[row]} in row {row} is out of range: {count} classes are numbered 0 to {count - 1}; "
             "mend it, or remove the row"
         )
-    if count > max(1000, len(labels)):
+    return labels.astype(np.int32), classes
+
+
+def _of_numbers(y: np.ndarray, at: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class indices and class names, of whole numbers that count from 0 or 1, or are few: the names are those numbers."""
+    values, labels = np.unique(y, return_inverse=True)
+    if not counting(values) and len(values) > FEW:
         raise InputError(
-            f"{at}the largest label is {count - 1} with only {len(labels)} examples; "
-            "number the classes 0, 1, ..., or give floats if these are values of a regression"
+            f"{at}y holds {len(values)} different whole numbers from {values[0]} to {values[-1]}, too many to be classes where they do not "
+            f"count from 0 or 1 without a gap; give y.astype(float) if they are values, or numpy.unique(y, return_inverse=True)[1] if they "
+            "are classes"
         )
-    return labels.astype(np.int32), classes if classes is not None else tuple(map(str, range(count)))
+    return labels.astype(np.int32), named_by_number(values)

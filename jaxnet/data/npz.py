@@ -59,17 +59,17 @@ def _labelled(
     if any(arrays[part].ndim != 1 or arrays[part].dtype.kind not in "biufU" or not len(arrays[part]) for part in parts):
         return arrays, None, ()  # the door has the words for it
     labels = [arrays[part] for part in parts]
-    if wanted is None and all(y.dtype.kind == "f" for y in labels):
-        chosen, why = "regression", f"the labels are {labels[0].dtype}"
-    else:
-        chosen, why = checks.task(labels, wanted, where)
+    chosen, why = checks.task(labels, wanted, where)
     classes = None
-    if labels[0].dtype.kind == "U":
+    if chosen == "regression":
+        labels = [y.astype(np.float64) for y in labels]
+    elif labels[0].dtype.kind != "U" and checks.counting(own := np.unique(labels[0])) and own[0] == 0:
+        labels = [y.astype(np.int64) for y in labels]
+    else:
         # Numbered over all parts, so that a class has one number in each.
         names = np.unique(np.concatenate(labels))
-        labels, classes = [np.searchsorted(names, y) for y in labels], tuple(map(str, names))
-    else:
-        labels = [y.astype(np.int64 if chosen == "classification" else np.float64) for y in labels]
+        classes = tuple(map(str, names)) if names.dtype.kind == "U" else checks.named_by_number(names)
+        labels = [np.searchsorted(names, y) for y in labels]
     return arrays | dict(zip(parts, labels, strict=True)), classes, (f"task: {chosen}, since {why}",)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float
 
 from ..errors import InputError, near_path
 from . import images, prepared
@@ -139,6 +140,45 @@ class _Array:
             if (count := os.preadv(self._file, [buffer], at)) == 0:
                 raise OSError(f"the file ends at byte {at}")
             buffer, at = buffer[count:], at + count
+
+
+@dataclass(frozen=True, eq=False)
+class Renumbered:
+    """Rows whose labels are the places of theirs among these numbers, in ascending order, and NaN where they are none of them."""
+
+    rows: Rows
+    numbers: Float[np.ndarray, " classes"]
+    classes: tuple[str, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rows.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.rows.dtype
+
+    @property
+    def whole(self) -> bool:
+        return True
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, first: int, x: np.ndarray, y: np.ndarray) -> dict[int, str]:
+        bad = self.rows.read(first, x, y)
+        y[:] = self._places(y)
+        return bad
+
+    def labels(self, first: int, count: int) -> np.ndarray:
+        return self._places(self.rows.labels(first, count))
+
+    def named(self, row: int, part: str) -> str:
+        return self.rows.named(row, part)
+
+    def _places(self, labels: np.ndarray) -> np.ndarray:
+        places = np.minimum(np.searchsorted(self.numbers, labels), len(self.numbers) - 1)
+        return np.where(self.numbers[places] == labels, places, np.nan)
 
 
 def records(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, "Records"]:

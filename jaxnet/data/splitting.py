@@ -30,6 +30,7 @@ def split(
 ) -> Splits:
     """Splits of examples in memory: integer or text labels are classes, floats a regression.
 
+    Integers that count from 0 or 1, or are at most 20 different ones, are classes, which have those numbers for names.
     x: (examples, ...); y: (examples,). validation, test: fractions of all examples; validation may be 0.
     groups: (examples,) whom or what an example is of; no group is in two parts, so the fractions are met as nearly as
         whole groups allow. order: (examples,) such as times; the last are the test set, those before them the
@@ -40,7 +41,8 @@ def split(
     checks.fractions(validation, test, seed)
     data = checks.dataset(x, y, classes=classes)
     test_rows, validation_rows, train_rows = partition(data, (test, validation), seed, groups=groups, order=order)
-    return assemble(*(take(data, rows) for rows in (train_rows, validation_rows, test_rows)), name=name)
+    notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
+    return assemble(*(take(data, rows) for rows in (train_rows, validation_rows, test_rows)), name=name, notes=notes)
 
 
 def folds(
@@ -65,6 +67,7 @@ def folds(
     if not 2 <= count <= units:
         raise InputError(f"count is {count}; give from 2 folds to one a{' group' if groups is not None else 'n example'}: {units}")
     fold_of = fold_numbers(data, count, seed, codes)
+    notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
 
     def each() -> Iterator[Splits]:
         for number in range(count):
@@ -72,7 +75,7 @@ def folds(
             own = None if codes is None else codes[rest]
             held_out, training = partition(take(data, rest), (validation,), seed + number, groups=own)
             chosen = (take(data, rest[training]), take(data, rest[held_out]), take(data, rows))
-            yield assemble(*chosen, name=f"{name}, fold {number + 1} of {count}")
+            yield assemble(*chosen, name=f"{name}, fold {number + 1} of {count}", notes=notes)
 
     return each()
 

@@ -26,7 +26,7 @@ from ..errors import InputError, check_known
 from . import checks, prepared
 from .dataset import Dataset, Splits, Standardisation
 from .reading import Reading
-from .rows import ArrayFiles, Records, Rows, records
+from .rows import ArrayFiles, Records, Renumbered, Rows, records
 
 SHARDS = 16  # at most
 BLOCK = 1 << 18  # bytes read at once: enough that a disk streams
@@ -122,7 +122,8 @@ def stream(
     validation, test: counts, or fractions of all rows; of a fraction at most 10,000 rows and 256 MB are taken. Where the
         source has such a part of its own, that count of it, or instead of a fraction all of it up to as much. validation may be 0.
     label: column of a Parquet file, by default its last. corrupt: "stop" raises at a row that cannot be used, "skip" leaves
-        it out. seed: of the split. task: whole numbers are classes and floats a regression, if it does not say otherwise.
+        it out. seed: of the split. task: few whole numbers are classes, also as floats, and other floats a regression, if it does not
+        say otherwise.
     image_size: (height, width) to which images of TensorFlow Datasets are scaled.
     Mean and scale are those of at most 65,536 random training rows. Raises InputError for what cannot be used.
     """
@@ -132,7 +133,7 @@ def stream(
         raise InputError(f"the seed of the split is {seed}; give a whole number of at least 0")
     reading = Reading(None if data_dir is None else Path(data_dir), seed=seed, task=task, label=label, image_size=image_size)
     rows, own, notes = _source(path, reading, corrupt)
-    classes, counts, why = _classes(rows, task, corrupt)
+    rows, classes, counts, why = _classes(rows, task, corrupt)
     rng = np.random.default_rng(seed)
     wanted = {part: _count(part, size, rows, own.get(part)) for part, size in (("validation", validation), ("test", test))}
     inside = {part: count for part, count in wanted.items() if part not in own}
@@ -149,10 +150,10 @@ def stream(
         else:
             numbers, drawn = drawn[:count], drawn[count:]
         held[part] = _in_memory(replace(train, rows=own.get(part, rows)), numbers)
-    if counts is not None:
+    if classes is not None and counts is not None:
         counts = counts - sum(np.bincount(held[part].y, minlength=len(counts)) for part in inside)
         if (missing := np.flatnonzero(counts <= 0)).size:
-            raise InputError(f"{path}: all examples of class {missing[0]} were held out; give more of them, or another seed")
+            raise InputError(f"{path}: all examples of class {classes[missing[0]]} were held out; give more of them, or another seed")
     notes += [
         why,
         f"{len(train)} training rows of {len(rows)} stay on disk",
@@ -222,29 +223,37 @@ def _in_memory(stream: Stream, numbers: np.ndarray) -> Dataset:
     return Dataset(x, y, stream.classes, stream.white)
 
 
-def _classes(rows: Rows, task: str | None, corrupt: str) -> tuple[tuple[str, ...] | None, np.ndarray | None, str]:
-    """(the classes' names, how many rows each has, why): whole numbers from 0 without a gap are classes.
+def _classes(rows: Rows, task: str | None, corrupt: str) -> tuple[Rows, tuple[str, ...] | None, np.ndarray | None, str]:
+    """(the rows with classes numbered from 0, the classes' names, how many rows each has, why).
 
-    Labels beyond a gap, negative ones and broken ones are no classes, but rows that cannot be used. None for what a regression
-    has not, or what the source knows without its labels being read.
+    Few whole numbers are classes, and so are those that count from 0 or 1 without a gap. Where almost all labels count from 0, a few
+    others are no classes, but rows that cannot be used, as broken ones are. None for what a regression has not, or what the source
+    knows without its labels being read.
     """
     if task is not None:
         check_known("task", task, checks.TASKS)
     if rows.classes is not None and task == "regression":
         raise InputError(f"{rows.named(0, 'y')}: the labels are names of classes; a regression needs numbers; leave the task out")
-    if task == "regression" or (task is None and not rows.whole):
-        return None, None, "task: regression, since " + ("that was asked for" if task else "the labels are floats")
+    if task == "regression":
+        return rows, None, None, "task: regression, since that was asked for"
     names = rows.classes
     if isinstance(rows, Records):
-        return names, None, "task: classification, since the source says so"
-    most = len(names) if names is not None else MOST_CLASSES
-    counts = np.zeros(most, np.int64)
-    for _, labels in _labels(rows):
-        known = labels[_numbered(labels, most)]
-        counts += np.bincount(known.astype(np.int64), minlength=most)
+        return rows, names, None, "task: classification, since the source says so"
+    open_ = not rows.whole and task is None
+    counts, others = _tally(rows, MOST_CLASSES if names is None else len(names), until_values=open_)
+    tally = dict(sorted((dict(enumerate(counts.tolist())) | others).items()))
+    values = np.array([value for value, count in tally.items() if count], np.float64)
+    if open_ and (not len(values) or checks.task_of_numbers(values, sum(tally.values()))[0] == "regression"):
+        return rows, None, None, "task: regression, since the labels are floats"
     if names is None:
-        counts = counts[: most if counts.all() else int(counts.argmin())]
-        names = tuple(map(str, range(len(counts))))
+        number = len(counts) if counts.all() else int(counts.argmin())
+        strange = sum(tally.values()) - counts[:number].sum()
+        few = 0 < len(values) <= checks.FEW or checks.counting(values)
+        if few and checks.whole(values).all() and (number < 2 or not rows.whole or strange > MOST_STRANGE * len(rows)):
+            rows, names = Renumbered(rows, values), checks.named_by_number(values)
+            counts = np.array([tally[value] for value in values])
+        else:
+            names, counts = checks.named_by_number(np.arange(number)), counts[:number]
     number = len(names)
     strange = 0
     if counts.sum() < len(rows):
@@ -262,8 +271,30 @@ def _classes(rows: Rows, task: str | None, corrupt: str) -> tuple[tuple[str, ...
             )
     if number < 2:
         raise InputError(f"{rows.named(0, 'y')}: all labels are of one class; there is nothing to tell apart. Give at least two classes")
-    why = "that was asked for" if task else f"the labels are {'texts' if rows.classes is not None else 'whole numbers'}"
-    return names, counts, f"task: classification, since {why}" + (f"; {strange} rows have other labels" if strange else "")
+    if task:
+        why = "that was asked for"
+    elif rows.classes is not None:
+        why = "the labels are texts"
+    else:
+        why = f"the labels are {number} different whole numbers" if isinstance(rows, Renumbered) else "the labels are whole numbers"
+    return rows, names, counts, f"task: classification, since {why}" + (f"; {strange} rows have other labels" if strange else "")
+
+
+def _tally(rows: Rows, most: int, *, until_values: bool) -> tuple[np.ndarray, dict[float, int]]:
+    """How many rows have each of the labels 0 to most - 1, and how many have each other number, up to one more than are few.
+
+    until_values: whether to stop where the labels are seen to be values.
+    """
+    counts, others = np.zeros(most, np.int64), dict[float, int]()
+    for _, labels in _labels(rows):
+        known = _numbered(labels, most)
+        counts += np.bincount(labels[known].astype(np.int64), minlength=most)
+        for value, count in zip(*(a.tolist() for a in np.unique(labels[~known & np.isfinite(labels)], return_counts=True)), strict=True):
+            if value in others or len(others) <= checks.FEW:
+                others[value] = others.get(value, 0) + count
+        if until_values and (len(others) > checks.FEW or not checks.whole(np.array(list(others))).all()):
+            break
+    return counts, others
 
 
 def _numbered(labels: np.ndarray, classes: int) -> np.ndarray:

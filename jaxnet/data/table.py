@@ -221,7 +221,7 @@ def _label(path: Path, name: str, values: "pa.ChunkedArray", wanted: str | None)
     if task == "regression":
         return numbers, None, why
     different, codes = np.unique(numbers, return_inverse=True)
-    return codes, tuple(f"{value:g}" if abs(value) < 1e6 else str(int(value)) for value in different), why
+    return codes, checks.named_by_number(different), why
 
 
 def _numbers(path: Path, name: str, values: "pa.ChunkedArray") -> np.ndarray:
