@@ -172,7 +172,9 @@ def _rngs(key: Array) -> dict[str, Array]:
 
 @functools.cache
 def _nnx(constructor: _Constructor, name: str | None) -> Model:
-    name = _class(_nnx_parts(constructor).outline) if name is None else name
+    outline = _nnx_parts(constructor).outline
+    own = {attribute: value for attribute, value in vars(outline).items() if not attribute.startswith("_")}
+    name = _titled(_class(outline), own) if name is None else name
     return Model(_NnxInit(constructor, name), _NnxApply(constructor, name), name)
 
 
@@ -266,7 +268,8 @@ def _streams(shapes: PyTree, key: Array) -> PyTree:
 
 @functools.cache
 def _equinox(constructor: _Constructor, name: str | None) -> Model:
-    name = _class(_equinox_parts(constructor).rest) if name is None else name
+    rest = _equinox_parts(constructor).rest
+    name = _titled(_class(rest), {field.name: getattr(rest, field.name) for field in fields(rest)}) if name is None else name
     return Model(_EquinoxInit(constructor, name), _EquinoxApply(constructor, name), name)
 
 
@@ -426,10 +429,34 @@ def _class(module: Any) -> str:
     return type(module).__name__
 
 
-def _title(module: Any) -> str:
-    """A Linen module's class and those of its fields that are plain values: no addresses, so that it is the same tomorrow."""
+def _title(module: Any, *, nested: bool = False) -> str:
+    """A Linen module's class and what of its fields can be named: no addresses, so that it is the same tomorrow.
+
+    Plain values are always in it, or of a nested module where they are not the default; all else where it is not the default.
+    """
     own = {field.name: getattr(module, field.name) for field in fields(module) if field.name not in ("name", "parent")}
-    return f"{_class(module)}({', '.join(f'{name}={value}' for name, value in own.items() if _is_plain(value))})"
+    usual = {field.name: field.default for field in fields(module)}
+    return _titled(_class(module), {n: value for n, value in own.items() if value is not usual[n] or (_is_plain(value) and not nested)})
+
+
+def _titled(kind: str, own: Mapping[str, Any]) -> str:
+    """A class and what of its own values can be named: plain values and functions, also in lists."""
+    named = {name: text for name, value in own.items() if (text := _named(value)) is not None}
+    return f"{kind}({', '.join(f'{name}={text}' for name, text in named.items())})" if named else kind
+
+
+def _named(value: Any) -> str | None:
+    """What a value is called, in the same words tomorrow; None for what has no name."""
+    from flax import linen as nn
+
+    if _is_plain(value):
+        return str(value)
+    if isinstance(value, list | tuple) or _class(value) == "List":  # nnx.List is a list in all but its class
+        texts = [_named(each) for each in value]
+        return f"[{', '.join(text or _class(each) for text, each in zip(texts, value, strict=True))}]" if any(texts) else None
+    if isinstance(value, nn.Module):
+        return _title(value, nested=True)
+    return getattr(value, "__name__", None)
 
 
 def _is_plain(value: Any) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from .data import Dataset, Splits, Standardisation
 from .diagnostics import Estimate, Ladder, error_ladder, mean, wilson
 from .errors import InputError
-from .models import Model, input_shape, with_outputs
+from .models import Model, check_trained, input_shape, with_outputs
 from .predictions import member_predictions
 from .recipe import Recipe
 from .run import Population, Run
@@ -67,10 +67,12 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
     run: or a Population of one structure; the predictions then have a leading axis of its members.
     x: (examples, ...) as in the data set; standardised here. One program serves any number of examples. NumPy arrays,
     or inside jit or vmap a tracer.
+    Raises InputError for a model that is not the one of the run: one of another name, or with parameters of other shapes.
     """
     if isinstance(run, Population):
         _check_shape(run.run, np.shape(x))
         return np.concatenate([values for _, values in member_predictions([model], run, _as_inputs(x))])
+    check_trained(model, run)
     model = with_outputs(model, 1 if run.classes is None else len(run.classes))
     network = (*run.chosen, run.standardisation)
     _check_shape(run, np.shape(x))

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PyTree
 from .errors import InputError
 from .evaluation import predict
 from .keys import is_key, words
-from .models import Model, named
+from .models import Model, check_trained, named
 from .processes import once
 from .run import Run
 
@@ -57,8 +57,7 @@ def export(run: Run, path: str | Path, *, model: Model | None = None, onnx: bool
             model = named(run.model)
         except InputError:
             raise InputError(f"{run.model} is none of the built-in models; give the one that was trained as model=") from None
-    if model.name != run.model:
-        raise InputError(f"model is {model.name}, but the run is of {run.model}; give the one that was trained")
+    check_trained(model, run)
     once(lambda: _write(Path(path).absolute(), lambda: _files(run, model, onnx)))
 
 

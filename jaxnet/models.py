@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, PyTree
 from .data import Splits
 from .errors import InputError, check_known
 from .pickling import check_pickle
+from .run import Run
 from .typing import Number
 
 
@@ -43,7 +44,8 @@ class Model(NamedTuple):
 
     model_state is what training changes without a gradient, such as batch statistics; {} for most.
     name: what reports and files call it. for_outputs: the model with a last layer of that many outputs, where
-    that is still open; None where it is not.
+    that is still open; None where it is not. Files know a model by its name: two of your own that differ in nothing that a name
+    tells, and in no shape of a parameter, are taken for the same; give them names.
     """
 
     init: Init
@@ -176,9 +178,37 @@ def with_outputs(model: Model, outputs: int) -> Model:
     return model if model.for_outputs is None else model.for_outputs(outputs)
 
 
+def check_trained(model: Model, run: Run) -> None:
+    """Raise InputError where a run is of another model, as far as names and the shapes of parameters tell."""
+    cure = "give the model that was trained"
+    if model.name != run.model:
+        own = "" if model.for_outputs is not None else "; where it is the same under another name, make it with name= as in the run"
+        raise InputError(f"model is {model.name}, but the run is of {run.model}; {cure}{own}")
+    if model.for_outputs is not None:
+        return  # the name of a built-in model says all
+    given, wanted = (_shapes_by_path(tree) for tree in (run.chosen[0], _parameters_of(model, run.shape)))
+    ends = {path: shape[max(0, len(shape) - len(wanted.get(path, ()))) :] for path, shape in given.items()}  # members come before
+    if ends != wanted:
+        path = next(path for path in {**ends, **wanted} if ends.get(path) != wanted.get(path))
+        raise InputError(
+            f"the model {model.name} is not the one of the run, though it has its name: params{path} is {wanted.get(path, 'not there')} "
+            f"in the model and {ends.get(path, 'not there')} in the run; {cure}"
+        )
+
+
 def input_shape(splits: Splits) -> jax.ShapeDtypeStruct:
     """Shape and type of a batch of one standardised input."""
     return jax.ShapeDtypeStruct((1, *splits.train.x.shape[1:]), jnp.float32)
+
+
+@functools.cache
+def _parameters_of(model: Model, shape: tuple[int, ...]) -> PyTree:
+    """Shapes and types of a model's parameters, for examples of this shape."""
+    return jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), jnp.float32))[0]
+
+
+def _shapes_by_path(tree: PyTree) -> dict[str, tuple[int, ...]]:
+    return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 @functools.cache

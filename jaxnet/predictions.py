@@ -12,7 +12,7 @@ from jaxtyping import Array, Num, PyTree
 from .chunking import VMEM
 from .data import Splits, Standardisation
 from .devices import COPIED, SPLIT, Plan, device_mesh
-from .models import Model, with_outputs
+from .models import Model, check_trained, with_outputs
 from .processes import first, gather, meet, once, own
 from .run import Population, Predictions
 from .spreading import spread
@@ -26,6 +26,8 @@ def member_predictions(
 
     models: one for each of population.runs. Of several processes each computes a share, and all yield everything.
     """
+    for model, run in zip(models, population.runs, strict=True):
+        check_trained(model, run)
     process, processes = own()
     for model, run, members in zip(models, population.runs, population.members, strict=True):
         share = -(-len(members) // processes)

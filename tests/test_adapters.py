@@ -304,7 +304,7 @@ def test_equal_modules_are_one_model():
     assert jaxnet.Model.from_linen(Linen(width=8), name="mine").name == "mine"
     lists = [jaxnet.Model.from_linen(nn.Sequential([nn.Dense(3), nn.relu])) for _ in range(2)]
     assert lists[0] is lists[1]
-    assert lists[0].name == "Sequential()"
+    assert lists[0].name == "Sequential(layers=[Dense(features=3), relu])"
     assert jaxnet.Model.from_nnx(Nnx) is jaxnet.Model.from_nnx(Nnx)
     assert jaxnet.Model.from_nnx(Nnx).name == "Nnx"
     assert jaxnet.Model.from_nnx(Nnx) != jaxnet.Model.from_nnx(nnx_without_dropout)

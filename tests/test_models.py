@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import gap
 from flax import linen as nn
+from flax import nnx
 
 import jaxnet
 from jaxnet.convolution import conv_general_dilated, max_pool
@@ -146,3 +147,85 @@ def test_strided_and_grouped_convolutions_fall_back_to_lax():
 def test_max_pool_is_that_of_flax(side):
     x = jax.random.normal(KEY, (2, side, side, 3))
     assert gap(max_pool(x), nn.max_pool(x, (2, 2), strides=(2, 2))) == 0
+
+
+class Named(nn.Module):
+    width: int = 8
+    activation: object = nn.relu
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(10)(self.activation(nn.Dense(self.width)(x.reshape(len(x), -1))))
+
+
+class NamedNnx(nnx.Module):
+    def __init__(self, activation=nnx.relu, *, rngs):
+        self.activation = activation
+        self.hidden, self.out = nnx.Linear(64, 8, rngs=rngs), nnx.Linear(8, 10, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(self.activation(self.hidden(x.reshape(len(x), -1))))
+
+
+def _custom(width, activation):
+    net = jaxnet.Model.from_linen(Named(width, activation))
+    return jaxnet.Model(net.init, net.apply)
+
+
+# What was trained, another model, and what the message says of each.
+OTHERS = {
+    "activation": (
+        lambda: jaxnet.mlp((8,)), lambda: jaxnet.mlp((8,), activation="tanh"),
+        "hidden=(8,), activation=relu", "hidden=(8,), activation=tanh",
+    ),
+    "kind": (lambda: jaxnet.mlp((8,)), jaxnet.linear, "hidden=(8,), activation=relu", "mlp(hidden=())"),
+    "linen function": (
+        lambda: jaxnet.Model.from_linen(Named()), lambda: jaxnet.Model.from_linen(Named(activation=nn.tanh)),
+        "Named(width=8)", "Named(width=8, activation=tanh)",
+    ),
+    "linen list": (
+        lambda: jaxnet.Model.from_linen(nn.Sequential([_flat, nn.Dense(8), nn.relu, nn.Dense(10)])),
+        lambda: jaxnet.Model.from_linen(nn.Sequential([_flat, nn.Dense(8), nn.tanh, nn.Dense(10)])),
+        "Dense(features=8), relu", "Dense(features=8), tanh",
+    ),
+    "nnx function": (
+        lambda: jaxnet.Model.from_nnx(NamedNnx), lambda: jaxnet.Model.from_nnx(_nnx_tanh),
+        "NamedNnx(activation=relu)", "NamedNnx(activation=tanh)",
+    ),
+    "own name": (lambda: _custom(8, nn.relu), lambda: _custom(8, nn.relu)._replace(name="other"), "custom", "other"),
+    "shape": (lambda: _custom(8, nn.relu), lambda: _custom(9, nn.relu), "(8, 10)", "(9, 10)"),
+}  # fmt: skip
+
+
+def _flat(x):
+    return x.reshape(len(x), -1)
+
+
+def _nnx_tanh(rngs):
+    return NamedNnx(nnx.tanh, rngs=rngs)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_model_that_was_not_trained_is_refused_wherever_it_meets_the_run(name, digits, tmp_path):
+    make, make_other, said, other_said = OTHERS[name]
+    model, other, x = make(), make_other(), digits.test.x[:5]
+    few = jaxnet.Recipe(epochs=1, batch_size=500)
+    run = jaxnet.fit(model, digits, few, KEY)
+    many = jaxnet.fit_population(model, digits, few, jax.random.split(KEY, 2))
+    before = jaxnet.predict(model, run, x)
+    meetings = {
+        "predict": lambda: jaxnet.predict(other, run, x),
+        "jit": lambda: jax.jit(lambda run, x: jaxnet.predict(other, run, x))(run, x),
+        "vmap": lambda: jax.vmap(lambda run: jaxnet.predict(other, run, x))(many.run),
+        "evaluate": lambda: jaxnet.evaluate(other, run, digits.test),
+        "population": lambda: jaxnet.predict(other, many, x),
+        "export": lambda: jaxnet.export(run, tmp_path / "exported", model=other),
+    }
+    for where, meet in meetings.items():
+        with pytest.raises(jaxnet.InputError, match="give the model that was trained") as refused:
+            meet()
+        assert said in str(refused.value), where
+        assert other_said in str(refused.value), where
+    assert np.array_equal(jaxnet.predict(model, run, x), before)
+    assert jax.vmap(lambda run: jaxnet.predict(model, run, x))(many.run).shape == (2, 5, 10)
+    np.testing.assert_allclose(jaxnet.predict(make(), many, x)[1], jaxnet.predict(model, many[1], x), atol=1e-5)
