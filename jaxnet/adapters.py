@@ -436,13 +436,20 @@ def _title(module: Any, *, nested: bool = False) -> str:
     """
     own = {field.name: getattr(module, field.name) for field in fields(module) if field.name not in ("name", "parent")}
     usual = {field.name: field.default for field in fields(module)}
-    return _titled(_class(module), {n: value for n, value in own.items() if value is not usual[n] or (_is_plain(value) and not nested)})
+    told = {name: value for name, value in own.items() if value is not usual[name] or (_is_plain(value) and not nested)}
+    return f"{_class(module)}({_words(told)})"
 
 
 def _titled(kind: str, own: Mapping[str, Any]) -> str:
-    """A class and what of its own values can be named: plain values and functions, also in lists."""
+    """A class of NNX or Equinox, and what of its own values can be named."""
+    words = _words(own)
+    return f"{kind}({words})" if words else kind
+
+
+def _words(own: Mapping[str, Any]) -> str:
+    """What of these values can be named: plain values and functions, also in lists."""
     named = {name: text for name, value in own.items() if (text := _named(value)) is not None}
-    return f"{kind}({', '.join(f'{name}={text}' for name, text in named.items())})" if named else kind
+    return ", ".join(f"{name}={text}" for name, text in named.items())
 
 
 def _named(value: Any) -> str | None:

@@ -1,11 +1,16 @@
-"""Runs and unfinished trainings on disk, with Orbax: written whole or not at all, and never a pickle."""
+"""Runs and unfinished trainings on disk, with Orbax: written whole or not at all, checked when read, and never a pickle."""
 
+import gc
+import itertools
 import json
+import logging
 import re
 import reprlib
 import shutil
+import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,15 +24,30 @@ from .data import Column, Standardisation
 from .data.augmentation import NAMES, Augmentation
 from .errors import InputError, near_path
 from .keys import with_keys, words
-from .processes import first, gather
-from .recipe import NUMBERS, STRUCTURE, Recipe
+from .processes import first, gather, once
+from .recipe import CUSTOM, NUMBERS, OPTIMIZERS, STRUCTURE, NotRestored, Recipe, optimizer_name
 from .run import Best, Row, Run
 
-FORMAT = 1
+FORMATS = (1, 2)  # read; the last one is written, and has checksums of its files
+CHECKSUMS = "checksums.json"  # in the folder of a checkpoint: the CRC-32 of each of its files
+UNFINISHED = ".unfinished"  # ends the name of a folder that is being written or removed
+DAMAGED = ".damaged"  # of one that was found damaged, and is kept
+KEPT = 2  # checkpoints of a training: should the last one be damaged, there is the one before
+PIECE = 1 << 20  # bytes read at once
 SHORT = reprlib.Repr()  # thousands of members are named by the first few
 SHORT.maxstring = SHORT.maxother = 200
 NUMBERED = re.compile(r"\d{8}")
-OURS = re.compile(r"\d{8}(\.orbax-checkpoint-tmp.*)?")
+LEFT_OVER = re.compile(r"(part-)?\d{8}(\.unfinished|\.orbax-checkpoint-tmp).*")  # what a kill cut short
+
+logger = logging.getLogger("jaxnet")
+
+
+class DamagedError(InputError):
+    """A checkpoint is not what was written. path: its folder."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 def save(run: Run, path: str | Path) -> None:
@@ -46,14 +66,20 @@ def save(run: Run, path: str | Path) -> None:
     write_part(path, {name: _plain(tree) for name, tree in arrays.items()}, about)
 
 
-def restore(path: str | Path) -> Run:
-    """The Run that `save` wrote. Raises InputError for anything else."""
+def restore(path: str | Path, *, optimizer: Any = None) -> Run:
+    """The Run that `save` wrote. Raises InputError for anything else.
+
+    optimizer: the one of the run's recipe where it is a function of one's own, of which files hold the name alone. Without it the
+        run predicts, but its recipe trains nothing.
+    """
     path = Path(path).absolute()
-    about = _about(path)
+    cure = "give a folder that jaxnet.save wrote, such as params/ of a run, or train and save it again"
     try:
+        about = read_about(path)
         wanted = {name: _abstract(outline) for name, outline in about["arrays"].items()}
         given = _read(path, wanted)
         structure = about["recipe"] | {"epochs": int(about["recipe"]["epochs"])}
+        used = _optimizer(structure["optimizer"], optimizer, path)
         numbers = given["recipe"]
         if numbers.get("augmentation") is not None:
             numbers["augmentation"] = Augmentation(**numbers["augmentation"])
@@ -65,66 +91,118 @@ def restore(path: str | Path) -> Run:
             history=Row(**given["history"]),
             epochs=given["epochs"],
             diverged_at=given["diverged_at"],
-            recipe=Recipe(**{name: structure[name] for name in STRUCTURE}, **numbers),
+            recipe=Recipe(**{name: structure[name] for name in STRUCTURE} | {"optimizer": used}, **numbers),
             model=str(about["model"]),
             classes=None if about["classes"] is None else tuple(map(str, about["classes"])),
             white=None if about["white"] is None else float(about["white"]),
             shape=tuple(map(int, about["shape"])),
             columns=None if about["columns"] is None else tuple(_column(*column) for column in about["columns"]),
         )
+    except DamagedError as error:
+        raise InputError(f"{error}; {cure}") from None
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{path}: not a run that jaxnet saved ({type(error).__name__}: {error}); give a folder that jaxnet.save wrote"
-        ) from None
+        raise InputError(f"{path}: not a run that jaxnet saved ({type(error).__name__}: {error}); {cure}") from None
 
 
 def save_progress(folder: Path, epoch: int, progress: PyTree, about: dict[str, Any]) -> None:
-    """Write an unfinished training after this epoch; what was there before goes only when the new one stands."""
-    path = folder / f"{epoch:08d}"
-    if first() and path.exists():  # not readable, or it would have been continued
-        shutil.rmtree(path)
-    write_part(path, progress, about)
-    for old in folder.iterdir() if first() else ():
-        if OURS.fullmatch(old.name) and old != path:
-            shutil.rmtree(old, ignore_errors=True)
+    """Write an unfinished training after this epoch; of older ones the last stays until there is another."""
+    write_part(folder / f"{epoch:08d}", progress, about)
+    if not first():
+        return
+    for old in sorted((path for path in folder.iterdir() if NUMBERED.fullmatch(path.name)), reverse=True)[KEPT:]:
+        remove(old)
+    remove_left_over(folder)
 
 
-def restore_progress(folder: Path, wanted: PyTree, about: dict[str, Any]) -> PyTree | None:
-    """The newest unfinished training in the folder, of this shape; None where there is none that can be read.
+def restore_progress(folder: Path, wanted: PyTree, about: dict[str, Any]) -> tuple[PyTree | None, list[DamagedError]]:
+    """(the newest intact unfinished training in the folder, what is wrong with newer ones); None where there are no checkpoints.
 
-    about: what the training was of. Raises InputError, naming the difference, where it was of something else.
+    wanted: its shapes. about: what the training was of. Raises InputError, naming the difference, where it was of something
+    else, and where there are checkpoints but none is intact. Give the errors to `set_aside` once all processes have read.
     """
+    damaged = list[DamagedError]()
     if not folder.is_dir():
-        return None
+        return None, damaged
     for path in sorted((p for p in folder.iterdir() if NUMBERED.fullmatch(p.name)), reverse=True):
         try:
-            given = _about(path)
-        except InputError:
-            continue
-        differences(given, about, where=folder)
-        try:
-            return _read(path, wanted)
-        except InputError:
-            continue
-    return None
+            given = read_about(path)
+            differences(given, about, where=folder)
+            return _read(path, wanted), damaged
+        except DamagedError as error:
+            damaged.append(error)
+    check_not_lost(folder, damaged)
+    return None, damaged
+
+
+def check_not_lost(folder: Path, damaged: Sequence[DamagedError]) -> None:
+    """Raise InputError where all that a folder has of a training is damaged: to begin again is not for a program to decide."""
+    before = sorted(str(path) for path in folder.glob("*") if DAMAGED in path.suffixes)
+    if damaged or before:
+        what = str(damaged[0]) if damaged else f"{before[-1]} is damaged"
+        raise InputError(f"{what}, and no other checkpoint is intact; give another --out, or delete {folder} to begin again")
+
+
+def set_aside(damaged: Sequence[DamagedError], instead: str) -> None:
+    """Warn of damaged checkpoints, and rename them, so that they are kept as they are. instead: what is used now."""
+    for error in damaged:
+        names = (error.path.with_name(error.path.name + DAMAGED + f".{i}" * (i > 1)) for i in itertools.count(1))
+        kept = next(path for path in names if not path.exists())
+        logger.warning("%s; %s. The damaged one is kept as %s", error, instead, kept.name)
+        if first():
+            error.path.rename(kept)
+
+
+def discard_progress(folder: Path) -> None:
+    """Remove the checkpoints of a training that is finished. Damaged ones stay."""
+    if folder.is_dir() and first():
+        remove_left_over(folder)
+        for path in folder.iterdir():
+            if NUMBERED.fullmatch(path.name):
+                remove(path)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint; a kill leaves none by its name that is not whole."""
+    going = path.with_name(path.name + UNFINISHED)
+    shutil.rmtree(going, ignore_errors=True)  # a kill may have left one
+    with suppress(OSError):
+        path.rename(going)
+    shutil.rmtree(going, ignore_errors=True)
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove what a kill left of checkpoints that were being written or removed."""
+    for path in folder.glob("*"):
+        if LEFT_OVER.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
-    """Write arrays and what is to be said of them."""
+    """Write arrays and what is to be said of them, whole or not at all, with checksums of all files."""
     from orbax.checkpoint import v1
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + UNFINISHED)
+    if first() and unfinished.exists():
+        shutil.rmtree(unfinished)
     # On the host: of several processes Orbax writes such arrays from the first.
-    v1.save(str(path), jax.tree.map(np.asarray, words(arrays)), custom_metadata={"jaxnet": FORMAT, **about})
+    v1.save(str(unfinished), jax.tree.map(np.asarray, words(arrays)), custom_metadata={"jaxnet": FORMATS[-1], **about})
+
+    def seal() -> None:
+        files = {str(file.relative_to(unfinished)): _file_checksum(file) for file in sorted(unfinished.rglob("*")) if file.is_file()}
+        (unfinished / CHECKSUMS).write_text(json.dumps(files), encoding="utf-8")
+        unfinished.rename(path)
+
+    once(seal)
 
 
-def read_part(path: Path, wanted: Callable[[dict[str, Any]], PyTree]) -> tuple[PyTree, dict[str, Any]] | None:
-    """(arrays on the host, what was said of them); None where they cannot be read. wanted: their shapes, from what was said."""
-    try:
-        about = _about(path)
-        return jax.tree.map(np.asarray, _read(path, wanted(about))), about
-    except InputError:
-        return None
+def read_arrays(path: Path, wanted: PyTree) -> PyTree:
+    """The arrays of a checkpoint, on the host. wanted: their shapes. Raises DamagedError; call `read_about` first, which checks files."""
+    return jax.tree.map(np.asarray, _read(path, wanted))
 
 
 def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:
@@ -154,18 +232,51 @@ def check_same(found: PyTree, *, where: Path) -> None:
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain values; a custom optimizer by its name."""
+    """The recipe as plain values; the optimizer by its name, as `optimizer_name` has it."""
     described = {name: getattr(recipe, name) for name in STRUCTURE}
     described = {name: int(value) if isinstance(value, np.integer) else value for name, value in described.items()}
-    if not isinstance(recipe.optimizer, str):
-        described["optimizer"] = getattr(recipe.optimizer, "__name__", type(recipe.optimizer).__name__)
+    described["optimizer"] = optimizer_name(recipe.optimizer)
     numbers = {name: _plain(getattr(recipe, name)) for name in NUMBERS}
     return described | jax.tree.map(_decimal, numbers)
+
+
+def _optimizer(name: str, given: Any, path: Path) -> Any:
+    """The optimizer of a run that was saved: a built-in one, the one that is given, or what stands for it."""
+    known = name in OPTIMIZERS
+    if given is None:
+        return name if known else NotRestored(name.removeprefix(CUSTOM))
+    before = not (path / CHECKSUMS).exists()  # older files do not say whether an optimizer is a built-in one
+    if optimizer_name(given) not in (name, *[CUSTOM + name] * before):
+        cure = "leave optimizer out" if known else f"give {name.removeprefix(CUSTOM)}"
+        raise InputError(f"{path}: optimizer is {optimizer_name(given)}, but the run was trained with {name}; {cure}")
+    return given
 
 
 def _decimal(number: Any) -> Any:
     """The shortest decimal that is this float32: 0.001, not 0.0010000000474974513."""
     return float(str(np.float32(number))) if np.ndim(number) == 0 else np.asarray(number).tolist()
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What was said of the arrays when they were saved. Raises DamagedError where a file of the checkpoint has changed."""
+    if not path.exists():
+        raise InputError(f"{path}: no such checkpoint{near_path(path)}")
+    from orbax.checkpoint import v1
+
+    sealed = (path / CHECKSUMS).exists()
+    if sealed:
+        _check_files(path)  # so that Orbax, which prints what its readers raise, is given intact files only
+    try:
+        with _quiet():
+            about = v1.metadata(str(path)).custom_metadata
+    except Exception as error:  # as in _read
+        raise DamagedError(f"{path}: not a checkpoint ({type(error).__name__}: {error})", path) from None
+    written = about.pop("jaxnet", None) if isinstance(about, dict) else None
+    if written not in FORMATS:
+        raise DamagedError(f"{path}: not a checkpoint that this version of jaxnet wrote", path)
+    if written > 1 and not sealed:
+        raise DamagedError(f"{path} is damaged: {CHECKSUMS} is missing", path)
+    return about
 
 
 def _read(path: Path, wanted: PyTree) -> PyTree:
@@ -174,26 +285,60 @@ def _read(path: Path, wanted: PyTree) -> PyTree:
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     plain = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), jax.eval_shape(words, wanted))
     try:
-        return with_keys(wanted, v1.load(str(path), plain))
+        with _quiet():
+            return with_keys(wanted, v1.load(str(path), plain))
     except Exception as error:  # Orbax raises whatever its readers do; from outside it is one thing: unreadable
-        raise InputError(f"{path}: its arrays cannot be read ({type(error).__name__}: {error}); train and save it again") from None
+        raise DamagedError(f"{path}: its arrays cannot be read ({type(error).__name__}: {error})", path) from None
 
 
-def _about(path: Path) -> dict[str, Any]:
-    """What was said of the arrays when they were saved."""
-    if not path.is_dir():
-        raise InputError(f"{path}: no such checkpoint{near_path(path)}")
-    from orbax.checkpoint import v1
-
+def _check_files(path: Path) -> None:
+    """Raise DamagedError, naming the file, where one of a checkpoint is not what was written."""
     try:
-        about = v1.metadata(str(path)).custom_metadata
-    except Exception as error:  # as in _read
-        raise InputError(
-            f"{path}: not a checkpoint ({type(error).__name__}: {error}); give a folder that jaxnet.save wrote, such as params/ of a run"
-        ) from None
-    if not isinstance(about, dict) or about.pop("jaxnet", None) != FORMAT:
-        raise InputError(f"{path}: not a checkpoint that this version of jaxnet wrote; train and save it again")
-    return about
+        files = dict(json.loads((path / CHECKSUMS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedError(f"{path} is damaged: {CHECKSUMS} cannot be read ({error})", path) from None
+    for name, checksum in files.items():
+        try:
+            same = _file_checksum(path / name) == checksum
+        except (OSError, ValueError) as error:
+            raise DamagedError(f"{path} is damaged: {name} cannot be read ({error})", path) from None
+        if not same:
+            raise DamagedError(f"{path} is damaged: {name} is not what was written there", path)
+
+
+def _file_checksum(path: Path) -> int:
+    total = 0
+    with open(path, "rb") as file:
+        while piece := file.read(PIECE):
+            total = zlib.crc32(piece, total)
+    return total
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Orbax logs and prints of files that it cannot read: what it raises says it once."""
+    loggers, hook = [logging.getLogger(name) for name in ("absl", "asyncio")], sys.unraisablehook
+
+    def unless_closed(unraisable: Any) -> None:
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            hook(unraisable)
+
+    for each in loggers:
+        each.addFilter(_nothing)
+    sys.unraisablehook = unless_closed
+    try:
+        yield
+    except Exception:
+        gc.collect()  # tasks that failed beside say so when they are collected
+        raise
+    finally:
+        sys.unraisablehook = hook
+        for each in loggers:
+            each.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
 
 
 def _column(name: str, categories: list[str] | None) -> Column:

@@ -1,12 +1,11 @@
 """What of a population is trained: the newest part of each member in memory, and with a folder all of it on disk.
 
 A part is some members of one group after the same number of epochs. On disk each is a checkpoint of its own, written
-whole or not at all; a part is removed once newer ones hold all its members. Of several processes each trains its share, and
+whole or not at all; a part is removed once two newer ones hold each of its members. Of several processes each trains its share, and
 what they keep is exchanged before it is written, so that between two exchanges all ledgers are the same.
 """
 
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +16,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int
 
-from .checkpoint import check_same, read_part, write_part
+from . import checkpoint
+from .checkpoint import DamagedError
 from .processes import exchange, first, several
 from .run import Row
 from .training import TrainState
@@ -70,30 +70,42 @@ class Ledger:
         """shapes: of (state, history) of a group, a number of members, finished or not."""
         self.folder, self._shapes = folder, shapes
         self._fresh = list[Part]()
-        self._held, self._written = dict[int, Part](), dict[int, Written]()
+        self._held, self._written = dict[int, Part](), dict[int, list[Written]]()  # the newest first
         self._lock, self._began, self._last, self._cost, self._next = threading.RLock(), time.monotonic(), time.monotonic(), 0.0, 0
 
     def restore(self) -> None:
-        """Takes what is on disk. Raises InputError where processes find different things there."""
+        """Takes what is on disk. Of a damaged part the members are in an older one, or begin again, and a warning says so.
+
+        Raises InputError where no part is intact, or processes find different things there.
+        """
         if self.folder is None:
             return
-        of_no_use = list(self.folder.glob("part-*.orbax-checkpoint-tmp*"))  # cut short by a kill
+        damaged, of_no_use = list[DamagedError](), list[Path]()
         for path in sorted(self.folder.glob("part-????????"), reverse=True):
             self._next = max(self._next, int(path.name[-8:]) + 1)
-            given = read_part(path, lambda about: self._shapes(about["group"], len(about["members"]), about["finished"]))
-            if given is None:  # damaged: its members are in an older part, or begin again
+            try:
+                about = checkpoint.read_about(path)
+                group, members, epoch, finished = (about[name] for name in ("group", "members", "epoch", "finished"))
+                if new := [member for member in members if member not in self._held]:
+                    state, history = checkpoint.read_arrays(path, self._shapes(group, len(members), finished))
+                    self._held |= dict.fromkeys(new, Part(group, np.asarray(members, int), epoch, finished, state, history))
+            except DamagedError as error:
+                damaged.append(error)
                 continue
-            (state, history), about = given
-            part = Part(about["group"], np.asarray(about["members"], int), about["epoch"], about["finished"], state, history)
-            new = [int(member) for member in part.members if int(member) not in self._held]
-            self._held |= dict.fromkeys(new, part)
-            self._written |= dict.fromkeys(new, Written(path, part.epoch, part.finished))
-            if not new:  # newer ones hold its members: a kill came before it was removed
+            wanting = [member for member in members if len(self._written.get(member, [])) < checkpoint.KEPT]
+            for member in wanting:
+                self._written.setdefault(member, []).append(Written(path, epoch, finished))
+            if not wanting:  # a kill came before it was removed
                 of_no_use.append(path)
+        if not self._held:
+            checkpoint.check_not_lost(self.folder, damaged)
         found = np.array([(member, part.epoch, part.finished) for member, part in sorted(self._held.items())])
-        check_same((found, self._next), where=self.folder)
-        for path in of_no_use if first() else ():
-            shutil.rmtree(path, ignore_errors=True)
+        checkpoint.check_same((found, self._next), where=self.folder)
+        checkpoint.set_aside(damaged, "its members go on from older checkpoints, and begin again where there is none")
+        if first():
+            checkpoint.remove_left_over(self.folder)
+            for path in of_no_use:
+                checkpoint.remove(path)
 
     def parts(self, *, finished: bool) -> list[Part]:
         """What is held of the finished, or of those that go on, each member once."""
@@ -173,7 +185,7 @@ class Ledger:
         """What is held, and not on disk."""
 
         def saved(member: int, part: Part) -> bool:
-            there = self._written.get(member)
+            there = next(iter(self._written.get(member, [])), None)
             return there is not None and (there.finished or (not part.finished and there.epoch >= part.epoch))
 
         new = [(part, np.array([not saved(int(member), part) for member in part.members])) for part in self.parts(finished=finished)]
@@ -184,12 +196,13 @@ class Ledger:
         path = self.folder / f"part-{self._next:08d}"
         members = [int(member) for member in part.members]
         about = {"group": part.group, "members": members, "epoch": part.epoch, "finished": part.finished}
-        write_part(path, (part.state, part.history), about)
+        checkpoint.write_part(path, (part.state, part.history), about)
         self._next += 1
-        older = {self._written[member].path for member in members if member in self._written}
-        self._written |= dict.fromkeys(members, Written(path, part.epoch, part.finished))
-        for old in older - {there.path for there in self._written.values()} if first() else ():
-            shutil.rmtree(old, ignore_errors=True)
+        before = {there.path for member in members for there in self._written.get(member, [])}
+        for member in members:
+            self._written[member] = [Written(path, part.epoch, part.finished), *self._written.get(member, [])][: checkpoint.KEPT]
+        for old in before - {there.path for each in self._written.values() for there in each} if first() else ():
+            checkpoint.remove(old)
 
 
 def _joined(parts: Iterable[Part], by: Callable[[Part], tuple[int, ...]]) -> list[Part]:

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from .checkpoint import check_same, checksum, describe_recipe, restore_progress, save_progress
+from .checkpoint import check_same, checksum, describe_recipe, restore_progress, save_progress, set_aside
 from .data import Dataset, Splits, Stream
 from .data.streaming import sample as some_of
 from .devices import Plan
@@ -98,9 +98,11 @@ def train(
         nothing = blank_row(splits, recipe.epochs), epochs.within
         if folder is not None:
             about = _identity(model, _data(given, splits), recipe, key, extras, params, loss)
-            progress = restore_progress(folder / "state", _progress(shape, *nothing), about)
+            progress, damaged = restore_progress(folder / "state", _progress(shape, *nothing), about)
             place = None if progress is None else (progress.state.epoch, progress.within if isinstance(progress, ProgressWithin) else ())
             check_same(place, where=folder)  # and so before the first one writes again
+            if progress is not None:
+                set_aside(damaged, f"training goes on from an older checkpoint, after epoch {int(progress.state.epoch)}")
         fresh = progress is None
         progress = progress or _progress(begun.result(), *nothing)
     state, history = plan.place(progress.state), jax.tree.map(np.array, progress.history)

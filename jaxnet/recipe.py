@@ -1,5 +1,6 @@
 """Recipe: every hyperparameter of a run, and the optax transformation it stands for."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -24,6 +25,7 @@ SCHEDULES = ("constant", "cosine", "warmup_cosine", "one_cycle")
 PRECISIONS = ("float32", "bfloat16")
 EPSILON = 1e-8  # of Adam, as optax has it
 WARMUP = 0.1  # share of the steps in which warmup_cosine rises
+CUSTOM = "custom "  # stands before the name of an optimizer that is none of the built-in ones
 
 
 def _static(default: Any) -> Any:
@@ -76,6 +78,25 @@ def check_optimizer_pickles(optimizer: Any) -> None:
     check_pickle("the optimizer", optimizer, "give a function that is defined at the top of a module and makes it from the learning rate")
 
 
+@dataclass(frozen=True)
+class NotRestored:
+    """Stands for the optimizer of one's own in a recipe from a file, which holds the name of the function alone."""
+
+    name: str
+
+
+def optimizer_name(optimizer: Any) -> str:
+    """What files call an optimizer: "adam" the built-in one, "custom adam" a function of that name."""
+    if isinstance(optimizer, str):
+        return optimizer
+    if isinstance(optimizer, NotRestored):
+        return CUSTOM + optimizer.name
+    if isinstance(optimizer, functools.partial):
+        words = [_word(value) for value in optimizer.args] + [f"{name}={_word(value)}" for name, value in optimizer.keywords.items()]
+        return f"{optimizer_name(optimizer.func)}({', '.join(words)})"
+    return CUSTOM + getattr(optimizer, "__name__", type(optimizer).__name__)
+
+
 STEPS, PASSES = 150, 10  # at least, of a training whose number of epochs is not given
 STRUCTURE = tuple(f.name for f in fields(Recipe) if f.metadata.get("static"))
 NUMBERS = tuple(f.name for f in fields(Recipe) if not f.metadata.get("static"))
@@ -94,6 +115,12 @@ def as_float32(recipe: Recipe) -> Recipe:
 def check(recipe: Recipe, *, has_validation: bool = True) -> None:
     """Raise InputError for a recipe that cannot be meant. Numbers that are tracers are left alone."""
     finished = not isinstance(recipe.optimizer, str) and hasattr(recipe.optimizer, "update")
+    if isinstance(recipe.optimizer, NotRestored):
+        name = recipe.optimizer.name
+        raise InputError(
+            f"the optimizer of this recipe is the function {name}, which files do not hold; give it to restore(path, optimizer={name}), "
+            "or give another recipe"
+        )
     if isinstance(recipe.optimizer, str):
         check_known("optimizer", recipe.optimizer, OPTIMIZERS)
     elif not finished and not callable(recipe.optimizer):
@@ -188,6 +215,10 @@ def decays(recipe: Recipe) -> tuple[Array, Array]:
         0.999 if recipe.second_momentum is None else recipe.second_momentum,
     )
     return jnp.asarray(first, jnp.float32), jnp.asarray(second, jnp.float32)
+
+
+def _word(value: Any) -> str:
+    return getattr(value, "__name__", None) or repr(value)
 
 
 def kernels(params: PyTree) -> PyTree:

@@ -30,7 +30,7 @@ import tyro
 from jaxtyping import Float, Int
 
 from . import folder, processes
-from .checkpoint import describe_recipe, save
+from .checkpoint import describe_recipe, discard_progress, save
 from .clock import Clock
 from .data import Splits, Stream, checks, class_weights, overlaps, prepare
 from .data.images import read_examples
@@ -375,7 +375,7 @@ def write(
             tensorboard.write(out / TENSORBOARD / f"member-{number}", member)
     result["seconds"] = clock.seconds()
     folder.write_json(out / "result.json", result)
-    shutil.rmtree(out / "state", ignore_errors=True)
+    discard_progress(out / "state")
 
 
 def history_csv(run: Run) -> str:

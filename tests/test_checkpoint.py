@@ -1,11 +1,14 @@
 """Checkpoints: whole or not at all, structures kept, hostile and broken ones refused."""
 
+import functools
 import json
 import shutil
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from conftest import gap
 
@@ -58,7 +61,6 @@ def test_an_existing_path_is_not_overwritten(run, tmp_path):
 
 def test_parameters_of_unknown_containers_are_refused(run, tmp_path):
     from collections import OrderedDict
-    from dataclasses import replace
 
     odd = replace(run, params={"a": {1: jnp.ones(2)}})
     with pytest.raises(jaxnet.InputError, match=r"params.a is a dict, which cannot be saved"):
@@ -131,29 +133,199 @@ def test_another_training_in_the_folder_is_refused_by_its_difference(digits, tmp
         train(MODEL, digits, few, jax.random.key(1), out=tmp_path)
 
 
-def test_an_unreadable_newest_state_falls_back_to_the_one_before(digits, tmp_path):
-    class Stop(Exception):
-        pass
+class Stop(Exception):
+    pass
 
-    def stop_at(epoch):
-        def watch(done, row):
-            if done == epoch:
-                raise Stop
 
-        return watch
+FOUR = jaxnet.Recipe(epochs=4)
 
-    few = jaxnet.Recipe(epochs=4)
-    with pytest.raises(Stop):
-        train(MODEL, digits, few, KEY, out=tmp_path, watch=stop_at(2))
-    (first,) = (tmp_path / "state").iterdir()
-    assert first.name == "00000001"
-    for number in (2, 3, 4):
-        (tmp_path / f"state/{number:08d}").mkdir(exist_ok=True)
-    (tmp_path / "state/mine").mkdir()
+
+@pytest.fixture(scope="module")
+def stopped(digits, tmp_path_factory):
+    """A training that was stopped after 3 of 4 epochs, with a checkpoint after each."""
+    folder = tmp_path_factory.mktemp("stopped")
+
+    def watch(done, row):
+        if done == 4:
+            raise Stop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jaxnet.loop, "CHECKPOINT_SHARE", 1e9)
+        with pytest.raises(Stop):
+            train(MODEL, digits, FOUR, KEY, out=folder, watch=watch)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(digits):
+    return train(MODEL, digits, FOUR, KEY)
+
+
+def files_of(path):
+    return sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def flipped(file, bit=0):
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 1 << bit
+    file.write_bytes(whole)
+
+
+# What may happen to a checkpoint: (of its files, those that it may happen to; how).
+DAMAGES = {
+    "byte of the arrays": lambda path: flipped(max(files_of(path / "state"), key=lambda file: file.stat().st_size)),
+    "byte of what is said": lambda path: flipped(path / "_CHECKPOINT_METADATA"),
+    "byte of a checksum": lambda path: flipped(path / "checksums.json"),
+    "file cut": lambda path: [file.write_bytes(file.read_bytes()[:-1]) for file in files_of(path / "state")],
+    "file emptied": lambda path: (path / "state/_METADATA").write_bytes(b""),
+    "file deleted": lambda path: max(files_of(path / "state"), key=lambda file: file.stat().st_size).unlink(),
+    "checksums deleted": lambda path: (path / "checksums.json").unlink(),
+    "all deleted": lambda path: [shutil.rmtree(path), path.mkdir()],
+    "a file in its place": lambda path: [shutil.rmtree(path), path.write_bytes(b"")],
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_where_the_newest_checkpoint_is_damaged_training_goes_on_from_the_one_before(
+    name, digits, stopped, undisturbed, tmp_path, caplog, capfd
+):
+    shutil.copytree(stopped, tmp_path / "run")
+    state = tmp_path / "run/state"
+    assert sorted(path.name for path in state.iterdir()) == ["00000002", "00000003"]
+    DAMAGES[name](state / "00000003")
+    found, began = files_of(state / "00000003"), list[int]()
+    found = [(file.relative_to(state / "00000003"), file.read_bytes()) for file in found]
+    run = train(MODEL, digits, FOUR, KEY, out=tmp_path / "run", watch=lambda done, row: began.append(done))
+    assert began[0] == 2
+    assert gap(run.params, undisturbed.params) == 0
+    warnings = [record for record in caplog.records if record.name == "jaxnet" and record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    for words in (str(state / "00000003"), "after epoch 2", "00000003.damaged"):
+        assert words in warnings[0].getMessage()
+    kept = state / "00000003.damaged"
+    assert [(file.relative_to(kept), file.read_bytes()) for file in files_of(kept)] == found
+    assert sorted(path.name for path in state.iterdir()) == ["00000003", "00000003.damaged", "00000004"]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["byte of the arrays", "all deleted"])
+def test_where_no_checkpoint_is_intact_training_is_refused_again_and_again(name, digits, stopped, tmp_path):
+    shutil.copytree(stopped, tmp_path / "run")
+    state = tmp_path / "run/state"
+    for path in state.iterdir():
+        DAMAGES[name](path)
+    before = [(file, file.read_bytes()) for file in files_of(state)]
+    for _ in range(2):
+        with pytest.raises(jaxnet.InputError, match="no other checkpoint is intact; give another --out, or delete") as refused:
+            train(MODEL, digits, FOUR, KEY, out=tmp_path / "run")
+        assert str(state / "00000003") in str(refused.value)
+        assert [(file, file.read_bytes()) for file in files_of(state)] == before
+    shutil.rmtree(state)
     began = []
-    train(MODEL, digits, few, KEY, out=tmp_path, watch=lambda done, row: began.append(done))
-    assert began[0] == int(first.name)
-    assert {path.name for path in (tmp_path / "state").iterdir()} == {"mine", "00000004"}
+    train(MODEL, digits, FOUR, KEY, out=tmp_path / "run", watch=lambda done, row: began.append(done))
+    assert began[0] == 0
+
+
+def test_after_a_damage_the_last_intact_one_lost_is_no_fresh_start(digits, stopped, tmp_path):
+    shutil.copytree(stopped, tmp_path / "run")
+    (tmp_path / "run/state/00000003").rename(tmp_path / "run/state/00000003.damaged")
+    shutil.rmtree(tmp_path / "run/state/00000002")
+    with pytest.raises(jaxnet.InputError, match=r"00000003\.damaged is damaged, and no other checkpoint is intact"):
+        train(MODEL, digits, FOUR, KEY, out=tmp_path / "run")
+
+
+def test_what_a_kill_left_of_a_save_or_a_removal_is_no_damage(digits, stopped, undisturbed, tmp_path, caplog):
+    shutil.copytree(stopped, tmp_path / "run")
+    state = tmp_path / "run/state"
+    for name in (
+        "00000004.unfinished",
+        "00000004.unfinished.orbax-checkpoint-tmp-7",
+        "00000001.unfinished",
+        "00000009.orbax-checkpoint-tmp",
+    ):
+        (state / name).mkdir()
+    (state / "mine").mkdir()
+    began = []
+    run = train(MODEL, digits, FOUR, KEY, out=tmp_path / "run", watch=lambda done, row: began.append(done))
+    assert began[0] == 3
+    assert gap(run.params, undisturbed.params) == 0
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    assert {path.name for path in state.iterdir()} == {"mine", "00000003", "00000004"}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_run_is_refused_by_name_and_without_tracebacks(name, run, tmp_path, capfd):
+    jaxnet.save(run, tmp_path / "run")
+    DAMAGES[name](tmp_path / "run")
+    with pytest.raises(jaxnet.InputError, match="train and save it again") as refused:
+        jaxnet.restore(tmp_path / "run")
+    assert str(tmp_path / "run") in str(refused.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def before_checksums(path):
+    """A checkpoint as it was written before there were checksums."""
+    (path / "checksums.json").unlink()
+    meta = path / "_CHECKPOINT_METADATA"
+    about = json.loads(meta.read_text())
+    about["custom_metadata"]["jaxnet"] = 1
+    about["custom_metadata"]["recipe"]["optimizer"] = about["custom_metadata"]["recipe"]["optimizer"].removeprefix("custom ")
+    meta.write_text(json.dumps(about))
+
+
+def test_a_run_from_before_checksums_is_read(run, tmp_path):
+    jaxnet.save(run, tmp_path / "run")
+    before_checksums(tmp_path / "run")
+    again = jaxnet.restore(tmp_path / "run")
+    assert gap(run.params, again.params) == 0
+    assert again.recipe.optimizer == "adam"
+
+
+def own(learning_rate):
+    return optax.sgd(learning_rate)
+
+
+own.__name__ = "adam"  # as a built-in one
+OPTIMIZERS = {"adam": own, "lion": optax.lion, "sgd(momentum=0.9)": functools.partial(optax.sgd, momentum=0.9)}
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_custom_optimizer_is_asked_for_before_a_restored_recipe_trains(name, old, digits, tmp_path):
+    few = jaxnet.Recipe(epochs=1, batch_size=500, optimizer=OPTIMIZERS[name])
+    run = jaxnet.fit(MODEL, digits, few, KEY)
+    jaxnet.save(run, tmp_path / "run")
+    if old:
+        before_checksums(tmp_path / "run")
+    again = jaxnet.restore(tmp_path / "run")
+    assert np.array_equal(*(jaxnet.predict(MODEL, each, digits.test.x) for each in (run, again)))
+    assert jaxnet.evaluate(MODEL, again, digits.test).error == jaxnet.evaluate(MODEL, run, digits.test).error
+    if (old, name) != (True, "adam"):  # of which an old file does not say that it was none of the built-in ones
+        trainings = {
+            "fit": lambda: jaxnet.fit(MODEL, digits, again.recipe, KEY),
+            "train": lambda: train(MODEL, digits, again.recipe, KEY),
+            "population": lambda: jaxnet.fit_population(MODEL, digits, again.recipe, jax.random.split(KEY, 2)),
+        }
+        for begin in trainings.values():
+            with pytest.raises(jaxnet.InputError, match=r"optimizer=") as refused:
+                begin()
+            assert name in str(refused.value)
+        jaxnet.save(again, tmp_path / "again")
+        assert jaxnet.restore(tmp_path / "again").recipe == again.recipe
+    whole = jaxnet.restore(tmp_path / "run", optimizer=OPTIMIZERS[name])
+    assert gap(jaxnet.fit(MODEL, digits, whole.recipe, KEY).params, run.params) == 0
+    with pytest.raises(jaxnet.InputError, match="optimizer is custom rmsprop, but the run was trained with"):
+        jaxnet.restore(tmp_path / "run", optimizer=optax.rmsprop)
+
+
+def test_a_built_in_optimizer_and_a_function_of_its_name_are_two(run, digits, tmp_path):
+    jaxnet.save(run, tmp_path / "run")
+    with pytest.raises(jaxnet.InputError, match="optimizer is custom adam, but the run was trained with adam; leave optimizer out"):
+        jaxnet.restore(tmp_path / "run", optimizer=own)
+    few = jaxnet.Recipe(epochs=1, batch_size=500)
+    train(MODEL, digits, few, KEY, out=tmp_path / "trained")
+    with pytest.raises(jaxnet.InputError, match=r"recipe\.optimizer was 'adam' and is now 'custom adam'"):
+        train(MODEL, digits, replace(few, optimizer=own), KEY, out=tmp_path / "trained")
 
 
 def test_recipes_are_described_by_short_decimals():

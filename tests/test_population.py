@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -321,16 +322,60 @@ def _members(words):
     return range(first, last + 1)
 
 
-def test_a_damaged_part_is_trained_again(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(jaxnet.ledger, "SHARE", 1e9)
-    monkeypatch.setattr(jaxnet.ledger, "GROWTH", 0.0)
-    whole = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=ALONE, out=tmp_path / "p")
-    parts = sorted((tmp_path / "p/state").glob("part-????????"))
-    assert len(parts) == 3
-    for file in [path for path in parts[1].rglob("*") if path.is_file()]:
-        file.write_bytes(b"damaged")
-    again = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=ALONE, out=tmp_path / "p")
-    assert gap(whole.params, again.params) == 0
+@pytest.fixture(scope="module")
+def stopped(small, tmp_path_factory):
+    """A population of two waves that was stopped in the last epoch of the second, with a checkpoint after each epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(population, "CALL", 0.0)
+        patch.setattr(jaxnet.ledger, "GROWTH", 0.0)
+        patch.setattr(jaxnet.ledger, "SHARE", 1e9)
+        folder = tmp_path_factory.mktemp("stopped")
+        with pytest.raises(Stop):
+            jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=TOGETHER, out=folder, watch=_stop_after(5))
+    return folder
+
+
+def _damage(path):
+    """The largest file of a checkpoint, with one bit flipped."""
+    file = max((file for file in path.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 3] ^= 4
+    file.write_bytes(whole)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("which", ["newest", "oldest", "a wave"])
+def test_of_a_damaged_part_the_members_go_on_from_the_one_before(which, small, stopped, tmp_path, caplog):
+    whole = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=TOGETHER)
+    shutil.copytree(stopped, tmp_path / "p")
+    state, done = tmp_path / "p/state", (tmp_path / "p/log.txt").read_text().count("\n")
+    parts = sorted(state.glob("part-????????"))
+    assert [path.name for path in parts] == ["part-00000001", "part-00000002", "part-00000003", "part-00000004"]
+    damaged, began = {"newest": (parts[3:], 1), "oldest": (parts[:1], 2), "a wave": (parts[2:], 0)}[which]
+    for path in damaged:
+        _damage(path)
+    again = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=TOGETHER, out=tmp_path / "p")
+    assert gap((whole.params, whole.run.history), (again.params, again.run.history)) == 0
+    lines = [line.split() for line in (tmp_path / "p/log.txt").read_text().splitlines()[done:] if line.startswith("group")]
+    assert {words[3] for words in lines} == {"3-5"}, "members that were finished, and not damaged, were trained again"
+    assert int(lines[0][5]) > began
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == len(damaged)
+    for path in damaged:
+        assert any(str(path) in words and "go on from older checkpoints, and begin again where there is none" in words for words in warned)
+        assert path.with_name(path.name + ".damaged").is_dir()
+
+
+@pytest.mark.core
+def test_a_population_of_which_no_part_is_intact_is_refused(small, stopped, tmp_path):
+    shutil.copytree(stopped, tmp_path / "p")
+    for path in (tmp_path / "p/state").iterdir():
+        _damage(path)
+    for _ in range(2):
+        with pytest.raises(jaxnet.InputError, match="no other checkpoint is intact; give another --out, or delete") as refused:
+            jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=TOGETHER, out=tmp_path / "p")
+        assert str(tmp_path / "p/state/part-00000004") in str(refused.value)
+    assert not list((tmp_path / "p/state").glob("*.damaged"))
 
 
 @pytest.mark.parametrize(

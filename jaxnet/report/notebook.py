@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from ..diagnostics import Diagnosis, Estimate
 from ..diagnostics.decomposition import WORDS
 from ..diagnostics.diagnosis import SHOWN
-from ..recipe import NUMBERS, STRUCTURE, Recipe
+from ..recipe import NUMBERS, STRUCTURE, Recipe, optimizer_name
 from ..run import Population, Run
 from . import figures
 from .document import png
@@ -162,9 +162,7 @@ def _structure(run: Run, members: int) -> str:
     for name in STRUCTURE:
         value = getattr(run.recipe, name)
         if name in ("optimizer", "epochs", "batch_size") or value != getattr(default, name):
-            words.append(
-                f"{name.replace('_', ' ')} {value if isinstance(value, str | int) else getattr(value, '__name__', type(value).__name__)}"
-            )
+            words.append(f"{name.replace('_', ' ')} {optimizer_name(value) if name == 'optimizer' else value}")
     for name, number in _numbers(run.recipe):
         low, high = np.min(number), np.max(number)
         words.append(f"{name.replace('_', ' ')} {_number(low)}" + (f" to {_number(high)}" if high > low else ""))
