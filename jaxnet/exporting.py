@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from .processes import once
 from .run import Run
 
 PLATFORMS = ("cpu", "cuda", "tpu")
+READ_BY_012 = (0, 8, 2)  # the first jax whose exports jax 0.12 reads as they are
+EXPIRED = "JAX_EXPORT_DESERIALIZE_EXPIRED_VERSIONS"  # to 1 in the environment, where an export is older
 # What safetensors holds and gives back to NumPy.
 STORED = ("bool", "bfloat16", "float16", "float32", "float64", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
 
@@ -36,13 +38,15 @@ def export(run: Run, path: str | Path, *, model: Model | None = None, onnx: bool
     """Write a trained network as a folder that needs no jaxnet, whole or not at all.
 
     In it are `model.stablehlo`, which `jax.export.deserialize` reads, a program with the parameters in it; `params.safetensors`,
-    the parameters and model state that predict and the standardisation, by their paths; and `README.md`, which says how to load
-    them and what inputs and outputs are. With `onnx` there is `model.onnx` too, for which the package jax2onnx is needed.
+    the parameters and model state that predict and the standardisation, by their paths; `forward.py` with `forward.json`, which
+    compute the same with NumPy alone, where all operations of the network are known to it, else the logger "jaxnet" says why there
+    is none; and `README.md`, which says how to load them and what inputs and outputs are. With `onnx` there is `model.onnx` too,
+    for which the package jax2onnx is needed.
 
     The program takes inputs as the data set has them, float32 (batch, *run.shape), for any batch, and gives what `predict` does:
     log-probabilities (batch, classes), or values (batch,). It is made for CPUs, CUDA GPUs and TPUs; where one of them cannot run
-    it, the logger "jaxnet" says why. JAX reads it for half a year of later releases (jax.dev, "501/export"); keep `jaxnet.save`
-    or the parameters for longer.
+    it, the logger "jaxnet" says why. JAX reads it for half a year of later releases (jax.dev, "501/export"), and afterwards
+    with an option that README.md names; that of a JAX before 0.8.2 is refused by JAX 0.12 already, which the logger says.
 
     path: a folder that does not exist yet, or is empty. model: the one that was trained, where it is none of the built-in ones.
     Of several processes all call it, and the first writes. Raises InputError where it holds several networks, or cannot be written.
@@ -75,10 +79,12 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
         "written_by": ", ".join(f"{package} {importlib.metadata.version(package)}" for package in ("jaxnet", "jax")),
     }
     program, platforms = _stablehlo(one, run)
-    files = {"model.stablehlo": program, "params.safetensors": _safetensors(run, about)}
+    files = {"model.stablehlo": program, "params.safetensors": _safetensors(run, about), **_numpy(model, here)}
+    if jax.__version_info__ < READ_BY_012:
+        logger.warning("model.stablehlo is written by jax %s, and jax 0.12 refuses it: %s", jax.__version__, _how_old(files))
     if onnx:
         files["model.onnx"] = _onnx(one, run, about)
-    return files | {"README.md": _readme(run, about, platforms, onnx).encode(errors="backslashreplace")}
+    return files | {"README.md": _readme(run, about, platforms, files).encode(errors="backslashreplace")}
 
 
 def _stablehlo(one: Callable[[Array], Array], run: Run) -> tuple[bytes, tuple[str, ...]]:
@@ -110,20 +116,50 @@ def _stablehlo(one: Callable[[Array], Array], run: Run) -> tuple[bytes, tuple[st
 def _safetensors(run: Run, about: dict[str, str]) -> bytes:
     from safetensors.numpy import save
 
-    params, model_state = run.chosen
-    tree = {"params": params, "model_state": model_state, "standardisation": run.standardisation}
-    tensors = _by_path(tree)
+    from .operations import network_of
+
+    tensors = _by_path(network_of(run))
     for name, tensor in tensors.items():
         if tensor.dtype.name not in STORED:
             raise InputError(f"{name} is {tensor.dtype}, which safetensors cannot hold; known are {', '.join(STORED)}")
     return save(tensors, about)
 
 
+def _numpy(model: Model, run: Run) -> dict[str, bytes]:
+    """forward.py and what it reads besides the parameters; nothing where an operation of the network is not known to it."""
+    from . import forward, operations
+
+    try:
+        program, output = operations.program(model, run, drawn=False)
+    except NotImplementedError as reason:
+        logger.warning("the exported network comes without forward.py, its program for NumPy, which does not have %s", reason)
+        return {}
+    paths = [_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(operations.network_of(run))]
+    constants = [
+        (number, np.asarray(operations.constant(value), np.float64).ravel().tolist())
+        for value, number in program.arrays
+        if value.leaf is None
+    ]
+    described = {
+        "shape": run.shape,
+        "steps": program.steps,
+        "constants": constants,
+        "parameters": [(number, paths[value.leaf]) for value, number in program.arrays if value.leaf is not None],
+        "output": output.number,
+        "output_shape": output.shape,
+    }
+    return {"forward.py": Path(forward.__file__).read_bytes(), "forward.json": json.dumps(described).encode()}
+
+
+def _path(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
 def _by_path(tree: PyTree) -> dict[str, np.ndarray]:
     """The arrays of a tree by their paths, such as "params/hidden_0/kernel", and keys as their words."""
     leaves = jax.tree_util.tree_leaves_with_path(words(tree))
     # In order of rows: safetensors writes memory as it lies.
-    tensors = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf, order="C") for path, leaf in leaves}
+    tensors = {_path(path): np.asarray(leaf, order="C") for path, leaf in leaves}
     if len(tensors) < len(leaves):
         raise InputError("two arrays of the network have the same path; leave out the slashes in names of parameters")
     return tensors
@@ -167,7 +203,7 @@ def _only_errors(*names: str) -> Iterator[None]:
             each.setLevel(level)
 
 
-def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], onnx: bool) -> str:
+def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], files: Mapping[str, bytes]) -> str:
     """What someone who has nothing but the folder needs to know."""
     jax_here = importlib.metadata.version("jax")
     inputs, outputs = f"({', '.join(map(str, ('batch', *run.shape)))})", "(batch,): values, in the units of the training data"
@@ -185,7 +221,8 @@ def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], onnx: b
         f"- x: float32 {inputs}, {values}",
         f"- outputs: float32 {outputs}",
         f"`model.stablehlo` is the whole network. It runs on {', '.join(platforms)} and needs "
-        f"`pip install jax=={jax_here} flatbuffers`; JAX reads such a file for half a year of later releases, and not with earlier ones:",
+        f"`pip install jax=={jax_here} flatbuffers`; JAX reads such a file for half a year of later releases, and not with earlier ones. "
+        f"A JAX that says it is too old reads it with the environment variable `{EXPIRED}=1`, without a promise: check some outputs.",
         _block(
             "python",
             "from pathlib import Path\nfrom jax import export\n\n"
@@ -195,10 +232,20 @@ def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], onnx: b
         "It needs `pip install safetensors`:",
         _block("python", 'from safetensors.numpy import load_file\n\nparameters = load_file("params.safetensors")'),
     ]
-    if onnx:
+    if "forward.py" in files:
+        call = 'import runpy\n\nforward = runpy.run_path("forward.py")["forward"]\noutputs = forward(x)'
+        words = "`forward.py` computes the whole network with NumPy alone, of any version, from `params.safetensors` and `forward.json`:"
+        parts += [words, _block("python", call)]
+    if "model.onnx" in files:
         call = 'import onnxruntime\n\n(outputs,) = onnxruntime.InferenceSession("model.onnx").run(None, {"x": x})'
         parts += ["`model.onnx` is the whole network for ONNX runtimes, such as `pip install onnxruntime`:", _block("python", call)]
     return "\n\n".join(parts) + "\n"
+
+
+def _how_old(files: Mapping[str, bytes]) -> str:
+    """What reads the program of an old JAX."""
+    other = "use forward.py, or " if "forward.py" in files else ""
+    return f"{other}set {EXPIRED}=1 in the environment where it is read, or export again with a newer jax"
 
 
 def _json(value: Any) -> str:

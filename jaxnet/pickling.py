@@ -87,11 +87,11 @@ def _makes(call: Call, value: Any) -> bool:
 
 def _place(value: Any) -> tuple[str, str] | None:
     """(module, name) of what is found under its own name in a module that can be imported."""
-    place = (getattr(value, "__module__", None), getattr(value, "__qualname__", None))
-    if not all(isinstance(part, str) for part in place) or place[0] in ("__main__", "builtins"):
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or module in ("__main__", "builtins"):
         return None
     try:
-        return place if _named(*place) is value else None
+        return (module, name) if _named(module, name) is value else None
     except (ImportError, AttributeError, KeyError):
         return None
 

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,6 +22,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import jaxnet
+from jaxnet import forward, operations
 from jaxnet.exporting import STORED, _safetensors
 
 pytestmark = pytest.mark.core
@@ -54,6 +56,8 @@ MODELS = {
     "regression": jaxnet.mlp((16,)),
 }
 
+FORWARD = ("forward.py", "forward.json")
+
 # What the README of the folder says, done where there is no jaxnet, for each folder named on the command line.
 STRANGER = """
 import json, os, re, sys
@@ -65,7 +69,7 @@ for folder in sys.argv[1:]:
     for file in sorted(name for name in os.listdir("..") if name.startswith("x")):
         names = {"x": np.load("../" + file)}
         for block in blocks:
-            if "onnx" not in block:
+            if "onnx" not in block and "forward" not in block:
                 exec(block, names)
         np.save("../outputs-" + file, names["outputs"])
 try:
@@ -107,7 +111,7 @@ def test_the_same_predictions_in_a_process_without_jaxnet(runs, digits, tmp_path
     for name, run in runs.items():
         folder = tmp_path / name / "export"
         jaxnet.export(run, folder, model=OWN if name == "own" else None)
-        assert {file.name for file in folder.iterdir()} == {"README.md", "model.stablehlo", "params.safetensors"}
+        assert {file.name for file in folder.iterdir()} == {"README.md", "model.stablehlo", "params.safetensors", *FORWARD}
         for examples in BATCHES:
             np.save(folder.parent / f"x{examples}.npy", some_inputs(run, digits, examples).astype(np.float32))
     stranger(*(tmp_path / name / "export" for name in runs))
@@ -125,6 +129,116 @@ def test_the_same_predictions_in_a_process_without_jaxnet(runs, digits, tmp_path
             else:
                 assert np.abs(np.exp(theirs) - np.exp(ours)).max() < 1e-6
                 assert np.abs(theirs - ours).max() < 5e-6  # some units in the last place of a logarithm below -8
+
+
+# What the README says of forward.py, in a process that has nothing but NumPy.
+NUMPY_ALONE = """
+import os, re, sys
+for package in ("jax", "jaxlib", "jaxnet", "flax", "safetensors", "ml_dtypes", "scipy"):
+    sys.modules[package] = None
+import numpy as np
+for folder in sys.argv[1:]:
+    os.chdir(folder)
+    (block,) = (b for b in re.findall(r"```python\\n(.*?)```", open("README.md", encoding="utf-8").read(), re.DOTALL) if "forward" in b)
+    names = {"x": np.load("../x.npy")}
+    exec(block, names)
+    np.save("../outputs.npy", names["outputs"])
+    assert names["forward"](names["x"][:0]).shape == (0, *names["outputs"].shape[1:])
+    try:
+        names["forward"](names["x"][0])
+    except ValueError as error:
+        assert "give examples of shape" in str(error)
+print("done with", sorted({name.split(".")[0] for name in sys.modules} & {"numpy", "jax", "jaxnet", "safetensors", "scipy"} - {
+    name for name in sys.modules if sys.modules[name] is None}))
+"""
+
+
+@pytest.fixture
+def without_program(monkeypatch):
+    """Exports without the program for JAX, which takes a while to compile."""
+    monkeypatch.setattr("jaxnet.exporting._stablehlo", lambda *_: (b"", ("cpu",)))
+
+
+def test_numpy_alone_gives_the_same_predictions(runs, digits, tmp_path, without_program):
+    inputs = {name: some_inputs(run, digits, 300) for name, run in runs.items()}
+    for name, run in runs.items():
+        jaxnet.export(run, tmp_path / name / "export", model=OWN if name == "own" else None)
+        np.save(tmp_path / name / "x.npy", inputs[name])
+    command = [sys.executable, "-I", "-c", NUMPY_ALONE, *(str(tmp_path / name / "export") for name in runs)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.strip() == "done with ['numpy']", done.stderr
+    for name, run in runs.items():
+        theirs, ours = np.load(tmp_path / name / "outputs.npy"), jaxnet.predict(MODELS[name], run, inputs[name])
+        assert theirs.shape == ours.shape
+        assert theirs.dtype == np.float32
+        if run.classes is None:
+            assert np.abs(theirs / ours - 1).max() < 1e-6
+        elif name == "bfloat16":
+            exact = jaxnet.predict(MODELS[name], replace(run, recipe=RECIPE), inputs[name])
+            assert np.abs(np.exp(theirs) - np.exp(ours)).max() <= 2 * np.abs(np.exp(exact) - np.exp(ours)).max()
+        else:
+            assert np.abs(np.exp(theirs) - np.exp(ours)).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["linen", "attention", "of rows", "averaged", "nnx", "moved", "counted"])
+def test_numpy_knows_the_operations_of_networks_of_all_kinds(name, digits, tmp_path, without_program):
+    from test_network import made
+
+    model, run = made(name)
+    jaxnet.export(run, tmp_path / "run", model=model)
+    theirs, ours = forward.forward(digits.test.x[:100], tmp_path / "run"), jaxnet.predict(model, run, digits.test.x[:100])
+    assert np.abs(np.exp(theirs) - np.exp(ours)).max() < 5e-6
+
+
+def test_numpy_knows_every_function():
+    numbers, others = np.array([-2.5, -1.0, -0.0, 0.3, 1.0, 2.0, 40.0]), np.array([0.5, -1.0, 2.0, 0.3, -3.0, 2.0, 1.5])
+    for name in operations.FUNCTIONS | {"trunc", "bfloat16"}:
+        mine = forward.MAPS[name]
+        if name in ("and", "or", "xor", "not"):
+            bits = [np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0, 1.0])][: 1 if name == "not" else 2]
+            given, wanted = mine(*bits), getattr(np, f"logical_{name}")(*bits)
+        elif name in ("clamp", "select_n"):
+            three = {"clamp": (np.float64(-1), numbers, np.float64(1)), "select_n": (others > 0, numbers, others)}[name]
+            given, wanted = mine(*(np.asarray(each, float) for each in three)), getattr(jax.lax, name)(*map(np.asarray, three))
+        else:
+            function = {"trunc": np.trunc, "bfloat16": lambda a: np.asarray(a, jnp.bfloat16)}.get(name) or getattr(jax.lax, name)
+            try:
+                operands = [numbers]
+                wanted = function(*(np.float32(each) for each in operands))
+            except TypeError:
+                operands = [numbers, others]
+                wanted = function(*(np.float32(each) for each in operands))
+            with np.errstate(all="ignore"):
+                given = mine(*operands)
+        np.testing.assert_allclose(np.asarray(given, np.float32), np.asarray(wanted, np.float32), rtol=2e-6, atol=1e-7, err_msg=name)
+
+
+def test_numpy_reads_every_dtype_that_is_stored(runs, tmp_path):
+    params = {dtype: np.arange(6).reshape(2, 3).astype(dtype) for dtype in STORED}
+    (tmp_path / "params.safetensors").write_bytes(_safetensors(replace(runs["linear"], params=params), {"model": "x"}))
+    given = forward.read_safetensors(tmp_path / "params.safetensors")
+    for dtype, wanted in params.items():
+        assert np.array_equal(given[f"params/{dtype}"], wanted.astype(np.float32))
+        assert given[f"params/{dtype}"].dtype == (np.float32 if dtype == "bfloat16" else dtype)
+
+
+def test_two_exports_do_not_mix(runs, digits, tmp_path, without_program):
+    for name in ("linear", "mlp"):
+        jaxnet.export(runs[name], tmp_path / name)
+    for name in ("linear", "mlp", "linear"):
+        theirs = runpy.run_path(str(tmp_path / name / "forward.py"))["forward"](digits.test.x)
+        assert np.abs(np.exp(theirs) - np.exp(jaxnet.predict(MODELS[name], runs[name], digits.test.x))).max() < 1e-6
+
+
+@pytest.mark.parametrize(("version", "warned"), [((0, 7, 2), True), ((0, 8, 1), True), ((0, 8, 2), False), ((0, 10, 2), False)])
+def test_a_program_that_a_current_jax_refuses_is_named(runs, tmp_path, caplog, monkeypatch, without_program, version, warned):
+    # jax 0.12.0 refuses what 0.7.2 and 0.8.1 write, and reads what 0.8.2 and 0.10.2 write.
+    monkeypatch.setattr(jax, "__version_info__", version)
+    jaxnet.export(runs["linear"], tmp_path / "run")
+    said = [record.getMessage() for record in caplog.records if "refuses" in record.getMessage()]
+    assert len(said) == warned
+    assert all("JAX_EXPORT_DESERIALIZE_EXPIRED_VERSIONS=1" in line and "forward.py" in line for line in said)
+    assert "JAX_EXPORT_DESERIALIZE_EXPIRED_VERSIONS=1" in (tmp_path / "run/README.md").read_text()
 
 
 def test_the_program_is_for_all_platforms_and_any_batch(runs, tmp_path):
@@ -260,9 +374,14 @@ def test_a_platform_that_cannot_run_it_is_left_out_and_named(runs, digits, tmp_p
     assert exported.platforms == ("cpu",)
     x = digits.test.x[:7]
     assert np.abs(np.exp(exported.call(x.astype(np.float32))) - np.exp(jaxnet.predict(model, run, x))).max() < 1e-6
-    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.split(":")[0] for line in said if "does not run" in line] == [
         f"the exported network does not run on {p}" for p in ("cuda", "tpu")
     ]
+    # Nor is it one of the operations that the program for NumPy knows.
+    assert any("without forward.py" in line and "'only'" in line for line in said)
+    assert {file.name for file in (tmp_path / "run").iterdir()} == {"README.md", "model.stablehlo", "params.safetensors"}
+    assert "forward.py" not in (tmp_path / "run/README.md").read_text()
     assert "runs on cpu and needs" in (tmp_path / "run/README.md").read_text()
 
 

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxnet
+from jaxnet import operations
 from jaxnet.errors import InputError
 from jaxnet.models import with_outputs
 from jaxnet.report import network as network_module
-from jaxnet.report import steps
 from jaxnet.report.network import network
 
 KEY = jax.random.key(0)
@@ -391,7 +391,9 @@ LOGICAL = {"and": jnp.logical_and, "or": jnp.logical_or, "xor": jnp.logical_xor,
 def test_functions_are_those_of_jax(page):
     numbers = np.float32([-100, -5.5, -3, -1, -0.5, -1e-3, 0, 1e-7, 1e-3, 0.3, 0.5, 1, 2, 3, 4.5, 9.25, 80])
     others = np.float32([2, 3, -1, 0.5, 2, 1, 3, 1, -2, 1e-3, 0.5, 1, 3, -3, 0.1, 2, 0.25])
-    cases = {name: (getattr(jax.lax, name), [numbers, others] if name in OF_TWO else [numbers]) for name in steps.FUNCTIONS - set(LOGICAL)}
+    cases = {
+        name: (getattr(jax.lax, name), [numbers, others] if name in OF_TWO else [numbers]) for name in operations.FUNCTIONS - set(LOGICAL)
+    }
     cases |= {name: (function, [numbers > 0.4, others > 0.4][: 1 if name == "not" else 2]) for name, function in LOGICAL.items()}
     cases["clamp"] = (jax.lax.clamp, [np.float32(-1), numbers, others + 50])
     cases["select_n"] = (jax.lax.select_n, [others > 1, numbers, others])
@@ -417,17 +419,17 @@ def test_functions_are_those_of_jax(page):
     | st.builds(lambda a, b, n: list(range(a, a + b * n, b)), *[st.integers(1, 9)] * 3)
 )
 def test_places_can_be_read_back(places):
-    assert read_back(steps.where(np.array(places, int))) == places
+    assert read_back(operations.where(np.array(places, int))) == places
 
 
 @pytest.mark.core
 def test_places_that_lie_evenly_are_short():
     table = np.arange(24).reshape(2, 3, 4)
     for even in (table, table.transpose(2, 0, 1), table[:, ::2, 1], np.broadcast_to(table, (5, 2, 3, 4)), table[..., ::-1]):
-        found = steps.where(even)
+        found = operations.where(even)
         assert len(found["strides"]) <= 4
         assert read_back(found) == even.ravel().tolist()
-    assert steps.where(np.pad(table[0], 1, constant_values=99))["runs"][:6] == [99, 0, 7, 0, 1, 4]
+    assert operations.where(np.pad(table[0], 1, constant_values=99))["runs"][:6] == [99, 0, 7, 0, 1, 4]
 
 
 def read_back(where):

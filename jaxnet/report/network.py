@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from .. import operations
 from ..errors import InputError
 from ..models import Model
+from ..operations import Held, Layer, Program
 from ..run import Run
-from . import steps
-from .steps import Held, Layer, Program
 
 MANY = 4096  # numbers beyond which an array is stored in 16 bits
 LEVELS = 32767  # the largest of them
@@ -34,17 +34,17 @@ def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -
     run = runs[0]
     if run.classes is None:
         raise InputError(f"{run.model} gives values; a page shows networks that give probabilities of classes")
-    leaves, structures = zip(*(jax.tree.flatten(steps.network_of(run)) for run in runs), strict=True)
+    leaves, structures = zip(*(jax.tree.flatten(operations.network_of(run)) for run in runs), strict=True)
     shapes = [[np.shape(leaf) for leaf in each] for each in leaves]
     if any(other != (structures[0], shapes[0]) for other in zip(structures, shapes, strict=True)):
         raise InputError("the runs differ in structure; give those of one")
     try:
-        program, output = steps.program(model, run)
+        program, output = operations.program(model, run)
     except NotImplementedError as reason:
         raise InputError(f"a page cannot compute {run.model}: it does not have {reason}") from None
     layers = _layers(program, output)
 
-    fixed = [(number, steps.constant(value)) for value, number in program.arrays if value.leaf is None]
+    fixed = [(number, operations.constant(value)) for value, number in program.arrays if value.leaf is None]
     own = [(number, value.leaf) for value, number in program.arrays if value.leaf is not None]
     same = [(number, leaf) for number, leaf in own if all(np.array_equal(each[leaf], leaves[0][leaf]) for each in leaves)]
     shared = [*fixed, *((number, leaves[0][leaf]) for number, leaf in same)]
@@ -79,7 +79,7 @@ def _layers(program: Program, output: Held) -> list[dict[str, Any]]:
         layers = [*layers, Layer("output", output.size, None, None, output)]
     described = []
     for layer in layers:
-        shown, drawn = layer.shown, steps.picture(layer.shown)
+        shown, drawn = layer.shown, operations.picture(layer.shown)
         if drawn is not None:
             shown = program.take([shown], lambda table, drawn=drawn: table.ravel()[drawn.order])
         weights, inputs, rows = layer.weights, layer.inputs, shown.size // layer.units
@@ -91,7 +91,7 @@ def _layers(program: Program, output: Held) -> list[dict[str, Any]]:
                 "shape": list(drawn.shape) if drawn else [rows, layer.units][rows == 1 :],
                 "weights": None if weights is None else weights.number,
                 "inputs": [] if weights is None else list(inputs.shape if inputs else weights.shape[:-1]),
-                "order": None if inputs is None else steps.where(inputs.order),
+                "order": None if inputs is None else operations.where(inputs.order),
             }
         )
     return described

@@ -1,4 +1,4 @@
-"""What a network does with one example, as steps on flat arrays of numbers, which network.js takes.
+"""What a network does with one example, as steps on flat arrays of numbers, which forward.py and report/network.js take.
 
 `predict` is traced, the calls within are opened, and what remains becomes five operations:
 
@@ -24,9 +24,9 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import PyTree
 
-from ..evaluation import predict
-from ..models import Model
-from ..run import Run
+from .evaluation import predict
+from .models import Model
+from .run import Run
 
 CALLS = {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "checkpoint", "remat"}
 FUNCTIONS = {
@@ -65,7 +65,7 @@ class Operation(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A value of the page's program, by its number.
+    """A value of the program, by its number.
 
     live: whether it depends on the image. layer: the product that it comes from with its numbers kept apart, or -1.
     places: (size, 3) row, column and channel of each number in the picture that they are, NaN of what was added; or None.
@@ -107,8 +107,12 @@ class Layer:
 
 @dataclass
 class Program:
-    """The steps so far. arrays: the constants and leaves that they need, with their numbers. The image is number 0."""
+    """The steps so far. arrays: the constants and leaves that they need, with their numbers. The image is number 0.
 
+    drawn: whether layers are to be drawn, for which it is followed where in the picture each number comes from.
+    """
+
+    drawn: bool = True
     steps: list[dict[str, Any]] = field(default_factory=list)
     arrays: list[tuple[Value, int]] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
@@ -190,14 +194,14 @@ class Program:
         return held
 
 
-def program(model: Model, run: Run) -> tuple[Program, Held]:
-    """(the steps of predict for one example of any values, the log-probabilities).
+def program(model: Model, run: Run, *, drawn: bool = True) -> tuple[Program, Held]:
+    """(the steps of predict for one example of any values, what it predicts). drawn: whether layers are to be drawn.
 
-    Raises NotImplementedError with the name of an operation that a page does not have.
+    Raises NotImplementedError with the name of an operation that is none of the five.
     """
     operations, image, output = operations_of(model, run)
-    made = Program()
-    grid = np.indices((*run.shape, 1)[:3]).reshape(3, -1).T.astype(float) if len(run.shape) in (2, 3) else None
+    made = Program(drawn)
+    grid = np.indices((*run.shape, 1)[:3]).reshape(3, -1).T.astype(float) if drawn and len(run.shape) in (2, 3) else None
     made.held[image] = Held(0, image.shape, live=True, places=grid)
     for operation in operations:
         if all(value.fixed for value in operation.outputs):
@@ -213,9 +217,10 @@ def program(model: Model, run: Run) -> tuple[Program, Held]:
     return made, made.read(output)
 
 
-def network_of(run: Run) -> PyTree:
+def network_of(run: Run) -> dict[str, PyTree]:
     """What predict reads of a run."""
-    return (*run.chosen, run.standardisation)
+    params, model_state = run.chosen
+    return {"params": params, "model_state": model_state, "standardisation": run.standardisation}
 
 
 def operations_of(model: Model, run: Run) -> tuple[list[Operation], Value, Value]:
@@ -223,8 +228,7 @@ def operations_of(model: Model, run: Run) -> tuple[list[Operation], Value, Value
     leaves, structure = jax.tree.flatten(network_of(run))
 
     def one(leaves: list[Any], image: Any) -> Any:
-        params, model_state, standardisation = structure.unflatten(leaves)
-        own = dataclasses.replace(run, params=params, model_state=model_state, standardisation=standardisation, best=None)
+        own = dataclasses.replace(run, **structure.unflatten(leaves), best=None)
         return predict(model, own, image[None])[0]
 
     shapes = [jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves]
@@ -495,7 +499,7 @@ def _convolve(program: Program, operation: Operation, operands: list[Held]) -> l
         kernel=w.shape, strides=strides, dilation=dilation, groups=params["feature_group_count"],
     )  # fmt: skip
     if x.live:
-        places = np.indices(made.shape).reshape(3, -1).T.astype(float)
+        places = np.indices(made.shape).reshape(3, -1).T.astype(float) if program.drawn else None
         made = made._replace(layer=len(program.layers), places=places)
         program.layers.append(Layer("convolution", units, w, None, made))
     made = made._replace(shape=(1, *space_out[2 - space :], units))
