@@ -268,7 +268,7 @@ def read_about(path: Path) -> dict[str, Any]:
         _check_files(path)  # so that Orbax, which prints what its readers raise, is given intact files only
     try:
         with _quiet():
-            about = v1.metadata(str(path)).custom_metadata
+            about: Any = v1.metadata(str(path)).custom_metadata
     except Exception as error:  # as in _read
         raise DamagedError(f"{path}: not a checkpoint ({type(error).__name__}: {error})", path) from None
     written = about.pop("jaxnet", None) if isinstance(about, dict) else None
