@@ -187,8 +187,9 @@ def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + UNFINISHED)
-    if first() and unfinished.exists():
-        shutil.rmtree(unfinished)
+    for left in path.parent.iterdir() if first() else ():  # by a kill; Orbax would say so
+        if left.name.startswith(unfinished.name):
+            shutil.rmtree(left)
     # On the host: of several processes Orbax writes such arrays from the first.
     v1.save(str(unfinished), jax.tree.map(np.asarray, words(arrays)), custom_metadata={"jaxnet": FORMATS[-1], **about})
 

@@ -9,6 +9,7 @@ go on from the newest intact checkpoint, with a warning where that is not the ne
 come to the end must have the parameters of one that nothing happened to, to the bit.
 """
 
+import contextlib
 import logging
 import os
 import random
@@ -130,10 +131,8 @@ def damages(options: Options, kind: Kind, folder: Path, wanted: list[np.ndarray]
             if calls[0] > last:
                 raise Stop
 
-        try:
+        with contextlib.suppress(Stop):
             train(kind, folder / "data", out, stop)
-        except Stop:
-            pass
         checkpoints = sorted(path for path in (out / "state").iterdir() if CHECKPOINT.fullmatch(path.name))
         damaged = checkpoints if draw.random() < 0.25 else checkpoints[-1:]  # the newest, or all
         for path in damaged:
