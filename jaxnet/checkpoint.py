@@ -11,7 +11,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from jaxtyping import PyTree
 
 from .data import Column, Standardisation
 from .data.augmentation import NAMES, Augmentation
+from .data.precision import Origin
 from .errors import InputError, near_path
 from .keys import with_keys, words
 from .processes import first, gather, once
@@ -34,6 +35,7 @@ UNFINISHED = ".unfinished"  # ends the name of a folder that is being written or
 DAMAGED = ".damaged"  # of one that was found damaged, and is kept
 KEPT = 2  # checkpoints of a training: should the last one be damaged, there is the one before
 PIECE = 1 << 20  # bytes read at once
+ORIGINS = ("origin", "target_origin")  # of a Standardisation: kept as text, which loses no digit of float64
 SHORT = reprlib.Repr()  # thousands of members are named by the first few
 SHORT.maxstring = SHORT.maxother = 200
 NUMBERED = re.compile(r"\d{8}")
@@ -62,6 +64,7 @@ def save(run: Run, path: str | Path) -> None:
     arrays["recipe"] = {name: _plain(getattr(run.recipe, name)) for name in NUMBERS}
     about = {f.name: getattr(run, f.name) for f in fields(Run) if f.metadata.get("static")}
     about["recipe"] = describe_recipe(run.recipe)
+    about |= {name: None if (origin := getattr(run.standardisation, name)) is None else asdict(origin) for name in ORIGINS}
     about["arrays"] = {name: _outline(_plain(tree), name) for name, tree in arrays.items()}
     write_part(path, {name: _plain(tree) for name, tree in arrays.items()}, about)
 
@@ -87,7 +90,9 @@ def restore(path: str | Path, *, optimizer: Any = None) -> Run:
             params=given["params"],
             model_state=given["model_state"],
             best=None if given["best"] is None else Best(**given["best"]),
-            standardisation=Standardisation(**given["standardisation"]),
+            standardisation=Standardisation(
+                **given["standardisation"], origin=_origin(about.get("origin")), target_origin=_origin(about.get("target_origin"))
+            ),
             history=Row(**given["history"]),
             epochs=given["epochs"],
             diverged_at=given["diverged_at"],
@@ -346,10 +351,14 @@ def _column(name: str, categories: list[str] | None) -> Column:
     return Column(str(name), None if categories is None else tuple(map(str, categories)))
 
 
+def _origin(given: dict[str, Any] | None) -> Origin | None:
+    return None if given is None else Origin(*(tuple(map(float, given[name])) for name in ("offset", "unit")))
+
+
 def _plain(tree: Any) -> Any:
     """Our own named tuples as dicts, so that files say what is what."""
     if isinstance(tree, Best | Row | Standardisation):
-        return {name: _plain(value) for name, value in tree._asdict().items()}
+        return {name: _plain(value) for name, value in tree._asdict().items() if name not in ORIGINS}
     if isinstance(tree, Augmentation):
         return {name: getattr(tree, name) for name in NAMES}
     return tree

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .data import Augmentation, Dataset, Splits, Standardisation, checks
-from .data.splitting import partition, take
+from .data.splitting import notes_on, partition, take
 from .errors import InputError
 from .evaluation import predict
 from .models import Model, mlp
@@ -96,7 +96,9 @@ class _Network(BaseEstimator):
         return super().__getstate__()
 
     def _train(self, X: np.ndarray, y: np.ndarray, weights: Float[np.ndarray, " examples"] | None, classes: tuple[str, ...] | None) -> None:
-        data = checks.dataset(X if self.shape is None else _reshaped(X, tuple(self.shape)), y, classes=classes)
+        data = checks.settled(checks.dataset(X if self.shape is None else _reshaped(X, tuple(self.shape)), y, classes=classes))
+        for note in notes_on(data, None):
+            warnings.warn(note, stacklevel=3)
         order, seed = _order_of_its_own(data), _seed(self.random_state)
         data, weights = take(data, order), None if weights is None else weights[order]
         checks.fractions(self.validation_fraction, None, seed)

@@ -66,18 +66,20 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
 
     run: or a Population of one structure; the predictions then have a leading axis of its members.
     x: (examples, ...) as in the data set; standardised here. One program serves any number of examples. NumPy arrays,
-    or inside jit or vmap a tracer.
+    or inside jit or vmap a tracer. Where float32 could not hold the training data as they came, x must be float64, and is refused
+    inside jit; where it could not hold y, values are float64.
     Raises InputError for a model that is not the one of the run: one of another name, or with parameters of other shapes.
     """
     if isinstance(run, Population):
         _check_shape(run.run, np.shape(x))
-        return np.concatenate([values for _, values in member_predictions([model], run, _as_inputs(x))])
+        inputs = _as_inputs(x) if run.run.standardisation.origin is None else np.asarray(x)
+        return np.concatenate([values for _, values in member_predictions([model], run, inputs)])
     check_trained(model, run)
     model = with_outputs(model, 1 if run.classes is None else len(run.classes))
-    network = (*run.chosen, run.standardisation)
     _check_shape(run, np.shape(x))
+    network, x = (*run.chosen, run.standardisation.on_device), run.standardisation.held(x)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((network, x))):
-        return _predict(model, run.recipe.precision, network, x)
+        return run.standardisation.restored(_predict(model, run.recipe.precision, network, x))
     inputs = _as_inputs(x)
     blocks = [np.zeros((0,) if run.classes is None else (0, len(run.classes)), np.float32)]
     for first in range(0, len(inputs), BLOCK):
@@ -86,15 +88,16 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
         if len(block) < BLOCK:
             filled = np.concatenate([block, np.zeros((BLOCK - len(block), *run.shape), block.dtype)])
         blocks.append(np.asarray(_predict(model, run.recipe.precision, network, filled))[: len(block)])
-    return np.concatenate(blocks)
+    return np.asarray(run.standardisation.restored(np.concatenate(blocks)))
 
 
 def compile_ahead(model: Model, splits: Splits, recipe: Recipe) -> None:
     """Compile what `predict` will need of a Run to come, so that this can happen while it trains."""
     model = with_outputs(model, splits.train.outputs)
     params, model_state = jax.eval_shape(model.init, jax.random.key(0), input_shape(splits))
-    block = np.zeros((BLOCK, *splits.train.x.shape[1:]), splits.train.x.dtype)
-    _predict.lower(model, recipe.precision, (params, model_state, splits.standardisation), block).compile()
+    own, kind = splits.standardisation, splits.train.x.dtype
+    block = np.zeros((BLOCK, *splits.train.x.shape[1:]), kind if kind == np.uint8 else np.float32)
+    _predict.lower(model, recipe.precision, (params, model_state, own.on_device), block).compile()
 
 
 def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics:
@@ -142,9 +145,7 @@ def value_metrics(
     predictions: Float[np.ndarray, " examples"], y: Float[np.ndarray, " examples"], standardisation: Standardisation
 ) -> ValueMetrics:
     """ValueMetrics of predictions from anywhere, on the scale of the training targets."""
-    assert standardisation.target_mean is not None
-    assert standardisation.target_scale is not None
-    centre, scale = float(standardisation.target_mean), float(standardisation.target_scale)
+    centre, scale = standardisation.units
     squares = ((predictions.astype(np.float64) - y) / scale) ** 2
     error, spread = mean(squares), float(np.var(y, dtype=np.float64)) / scale**2 if len(y) else math.nan
     root, low, high = (scale * math.sqrt(value) for value in (error.estimate, error.low, error.high))

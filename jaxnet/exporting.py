@@ -7,6 +7,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,11 @@ def export(run: Run, path: str | Path, *, model: Model | None = None, onnx: bool
     for which the package jax2onnx is needed.
 
     The program takes inputs as the data set has them, float32 (batch, *run.shape), for any batch, and gives what `predict` does:
-    log-probabilities (batch, classes), or values (batch,). It is made for CPUs, CUDA GPUs and TPUs; where one of them cannot run
-    it, the logger "jaxnet" says why. JAX reads it for half a year of later releases (jax.dev, "501/export"), and afterwards
-    with an option that README.md names; that of a JAX before 0.8.2 is refused by JAX 0.12 already, which the logger says.
+    log-probabilities (batch, classes), or values (batch,). Where float32 cannot hold inputs or values as they are, README.md says
+    what to subtract from x first, or to add to values afterwards; the offsets are in `params.safetensors`. It is made for CPUs, CUDA
+    GPUs and TPUs; where one of them cannot run it, the logger "jaxnet" says why. JAX reads it for half a year of later releases
+    (jax.dev, "501/export"), and afterwards with an option that README.md names; that of a JAX before 0.8.2 is refused by JAX 0.12
+    already, which the logger says.
 
     path: a folder that does not exist yet, or is empty. model: the one that was trained, where it is none of the built-in ones.
     Of several processes all call it, and the first writes. Raises InputError where it holds several networks, or cannot be written.
@@ -67,6 +70,7 @@ def export(run: Run, path: str | Path, *, model: Model | None = None, onnx: bool
 
 def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
     here = jax.tree.map(lambda leaf: leaf if is_key(leaf) else jnp.asarray(np.asarray(leaf)), run)  # wherever they lie, to one device
+    here = replace(here, standardisation=here.standardisation.on_device)
 
     def one(x: Float[Array, "..."]) -> Float[Array, "..."]:
         """What `predict` gives for one example: mapped over, since many models ask for the number of examples as an integer."""
@@ -119,6 +123,9 @@ def _safetensors(run: Run, about: dict[str, str]) -> bytes:
     from .operations import network_of
 
     tensors = _by_path(network_of(run))
+    for name, origin in (("origin", run.standardisation.origin), ("target_origin", run.standardisation.target_origin)):
+        if origin is not None:
+            tensors |= {f"{name}/offset": np.array(origin.offset), f"{name}/unit": np.array(origin.unit)}
     for name, tensor in tensors.items():
         if tensor.dtype.name not in STORED:
             raise InputError(f"{name} is {tensor.dtype}, which safetensors cannot hold; known are {', '.join(STORED)}")
@@ -212,6 +219,16 @@ def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], files: 
     values = "as they were in the training data, not standardised"
     if run.white is not None:
         values = f"pixels from 0 to {run.white:g}, {values}"
+    own, first, last = run.standardisation, "", ""
+    if own.origin is not None or own.target_origin is not None:
+        first = 'import numpy as np\nfrom safetensors.numpy import load_file\n\noffsets = load_file("params.safetensors")\n'
+    if own.origin is not None:
+        values = f"with an offset subtracted from them first, in float64, as float32 cannot hold {own.origin.words('x')}; not standardized"
+        first += 'x = ((np.asarray(x, "float64") - offsets["origin/offset"]) / offsets["origin/unit"]).astype("float32")\n'
+    if own.target_origin is not None:
+        held = own.target_origin.words("y")
+        outputs = f"(batch,): values to which an offset is added afterwards, in float64, as float32 cannot hold {held}"
+        last = '\noutputs = np.asarray(outputs, "float64") * offsets["target_origin/unit"] + offsets["target_origin/offset"]'
     if run.columns is not None:
         columns = [column.name if column.categories is None else {column.name: column.categories} for column in run.columns]
         values += f", of these columns; one with categories is an input each, 1 or 0\n\n{_json(columns)}"
@@ -225,19 +242,19 @@ def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], files: 
         f"A JAX that says it is too old reads it with the environment variable `{EXPIRED}=1`, without a promise: check some outputs.",
         _block(
             "python",
-            "from pathlib import Path\nfrom jax import export\n\n"
-            'outputs = export.deserialize(Path("model.stablehlo").read_bytes()).call(x)',
+            f"from pathlib import Path\nfrom jax import export\n{first}\n"
+            f'outputs = export.deserialize(Path("model.stablehlo").read_bytes()).call(x){last}',
         ),
         "`params.safetensors` are its parameters by name, and with what inputs are standardised: (x - mean) / scale. "
         "It needs `pip install safetensors`:",
         _block("python", 'from safetensors.numpy import load_file\n\nparameters = load_file("params.safetensors")'),
     ]
     if "forward.py" in files:
-        call = 'import runpy\n\nforward = runpy.run_path("forward.py")["forward"]\noutputs = forward(x)'
+        call = f'import runpy\n{first}\nforward = runpy.run_path("forward.py")["forward"]\noutputs = forward(x){last}'
         words = "`forward.py` computes the whole network with NumPy alone, of any version, from `params.safetensors` and `forward.json`:"
         parts += [words, _block("python", call)]
     if "model.onnx" in files:
-        call = 'import onnxruntime\n\n(outputs,) = onnxruntime.InferenceSession("model.onnx").run(None, {"x": x})'
+        call = f'import onnxruntime\n{first}\n(outputs,) = onnxruntime.InferenceSession("model.onnx").run(None, {{"x": x}}){last}'
         parts += ["`model.onnx` is the whole network for ONNX runtimes, such as `pip install onnxruntime`:", _block("python", call)]
     return "\n\n".join(parts) + "\n"
 

@@ -235,7 +235,7 @@ def _check_parameters(params: PyTree) -> None:
 
 def _constants(splits: Splits) -> tuple[dict[str, Array], dict[str, Array]]:
     """What the standardisation is made of, numbers and vectors by name: mean and 1 / scale of inputs, mean and scale of values."""
-    mean, scale, target_mean, target_scale = splits.standardisation
+    mean, scale, target_mean, target_scale = splits.standardisation[:4]
     named = {"mean": mean, "factor": 1 / scale, "target_mean": target_mean, "target_scale": target_scale}
     given = {name: jnp.asarray(value) for name, value in named.items() if value is not None}
     return {name: v for name, v in given.items() if v.ndim == 0}, {name: v for name, v in given.items() if v.ndim}

@@ -30,7 +30,8 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
 
 from .checkpoint import checksum, describe_recipe, differences
 from .chunking import plan_for_members
-from .data import Splits
+from .data import Splits, Standardisation
+from .data.dataset import on_device
 from .devices import COPIED, SPLIT, Plan, device_mesh
 from .errors import InputError
 from .folder import plain, read_json, write_json
@@ -233,7 +234,7 @@ def fit_population(
             ledger.save(*left)
             raise
         ledger.save()
-    population = _population(job, ledger.parts(finished=True))
+    population = _population(job, splits.standardisation, ledger.parts(finished=True))
     if folder is not None:
         models = [group.model for group in job.groups]
         population = replace(population, predictions=keep_predictions(folder / "predictions", models, splits, population, plan))
@@ -604,7 +605,7 @@ def _shapes(job: Job, number: int, members: int, finished: bool) -> tuple[TrainS
     return state, blank_row(job.splits, members, group.recipe.epochs)
 
 
-def _population(job: Job, finished: list[Part]) -> Population:
+def _population(job: Job, standardisation: Standardisation, finished: list[Part]) -> Population:
     """All members, from the parts in which they were finished."""
     runs, members = list[Run](), list[np.ndarray]()
     for number, group in enumerate(job.groups):
@@ -613,9 +614,9 @@ def _population(job: Job, finished: list[Part]) -> Population:
         assert part.history is not None
         run = finish(group.model, job.splits, group.recipe, part.state, part.history)
         count = len(group.members)
-        standardisation = jax.tree.map(functools.partial(_repeated, count), job.splits.standardisation)
+        repeated = jax.tree.map(functools.partial(_repeated, count), standardisation)
         recipe = jax.tree.map(lambda leaf, count=count: np.broadcast_to(leaf, count), group.recipe)
-        runs.append(replace(run, standardisation=standardisation, recipe=recipe))
+        runs.append(replace(run, standardisation=repeated, recipe=recipe))
         members.append(group.members)
     return Population(tuple(runs), tuple(members), job.samples)
 
@@ -698,11 +699,11 @@ def _admit(
     for name, given in (("models", models), ("recipes", each)):
         if len(given) != members:
             raise InputError(f"{len(given)} {name} for {members} keys; give one for all, or one a member")
+    seen = on_device(without_test(splits))
     for recipe in {id(recipe): recipe for recipe in each}.values():
-        admit(splits, recipe, keys[0], None, None, None)
+        admit(seen, recipe, keys[0], None, None, None)
     if halving is not None:
         check_halving(halving, each, has_validation=len(splits.validation) > 0)
-    seen = without_test(splits)
     by_structure: dict[Any, list[int]] = {}
     each = [as_float32(recipe) for recipe in each]
     for member, recipe in enumerate(each):

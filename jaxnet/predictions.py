@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -24,6 +25,7 @@ def member_predictions(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(members, their log-probabilities (members, examples, classes) or values (members, examples)), float32, wave by wave.
 
+    Values are float64 where float32 cannot hold y.
     models: one for each of population.runs. Of several processes each computes a share, and all yield everything.
     """
     for model, run in zip(models, population.runs, strict=True):
@@ -37,7 +39,7 @@ def member_predictions(
         mesh = device_mesh(devices)
         params, model_state = run.chosen
         standardisation = jax.tree.map(lambda leaf: leaf[0], run.standardisation)
-        shared = jax.device_put((standardisation, x), NamedSharding(mesh, COPIED))
+        shared = jax.device_put((standardisation.on_device, standardisation.held(x)), NamedSharding(mesh, COPIED))
         for begin in range(0, len(members), here * processes):
             places = np.minimum(begin + here * process + np.arange(here), len(members) - 1)
             networks = jax.tree.map(lambda leaf, p=places: leaf[p], (params, model_state))
@@ -49,16 +51,16 @@ def member_predictions(
                 mesh=mesh,
             )
             real = slice(begin, min(begin + here * processes, len(members)))
-            yield members[real], gather(np.asarray(outputs))[: real.stop - begin]
+            yield members[real], np.asarray(standardisation.restored(gather(np.asarray(outputs))[: real.stop - begin]))
 
 
 def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, population: Population, plan: Plan | None) -> Predictions:
     """The predictions of all members on validation and test set, and on what they did not train on, kept in a folder."""
     samples, count = population.samples, len(population)
     parts = {"validation": splits.validation, "test": splits.test} | ({} if samples is None else {"unseen": splits.train})
-    parts = {name: np.asarray(part.x) for name, part in parts.items() if len(part)}
-    outputs = () if splits.classes is None else (len(splits.classes),)
-    kind = np.dtype(np.float32 if splits.classes is None else np.float16)  # values may be beyond what float16 holds
+    own, outputs = splits.standardisation, () if splits.classes is None else (len(splits.classes),)
+    parts = {name: np.asarray(own.held(part.x)) for name, part in parts.items() if len(part)}
+    kind = np.dtype(np.float16 if splits.classes is not None else np.float32 if own.target_origin is None else np.float64)
     shapes = {name: (count, len(x), *outputs) for name, x in parts.items()}
     if once(lambda: not all(_is(folder / f"{name}.npy", shape, kind) for name, shape in shapes.items())):
         files = dict[str, np.memmap]()
@@ -67,7 +69,8 @@ def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, popu
             open_ = functools.partial(np.lib.format.open_memmap, mode="w+", dtype=kind)
             files = {name: open_(folder / f"{name}.npy.tmp", shape=shape) for name, shape in shapes.items()}
         borders = np.cumsum([0, *(len(x) for x in parts.values())])
-        for members, values in member_predictions(models, population, np.concatenate(list(parts.values())), plan):
+        runs = tuple(replace(run, standardisation=run.standardisation._replace(origin=None)) for run in population.runs)
+        for members, values in member_predictions(models, replace(population, runs=runs), np.concatenate(list(parts.values())), plan):
             for (name, file), begin, end in zip(files.items(), borders, borders[1:], strict=False):
                 for member, value in zip(members, values[:, begin:end], strict=True):
                     file[member] = value

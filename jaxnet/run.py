@@ -180,6 +180,7 @@ class Population:
 
 class Predictions(NamedTuple):
     """Log-probabilities (members, examples, classes) as float16, or values (members, examples) as float32, mapped from disk.
+    Values are float64 where float32 cannot hold y.
 
     validation: None where there is none. unseen: on the training set, NaN where the member trained on the example;
     None where all trained on everything.

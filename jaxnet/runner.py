@@ -395,9 +395,10 @@ def predict_files(options: PredictOptions) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["file", "row", "prediction", *(f"p({name})" for name in run.classes or ())])
     for path in options.files:
-        for row, output in enumerate(predict(model, run, new_examples(path, run))):
+        outputs = np.asarray(predict(model, run, new_examples(path, run)))
+        for row, output in enumerate(outputs):
             if run.classes is None:
-                writer.writerow([path, row, f"{output:.7g}"])
+                writer.writerow([path, row, f"{output:.{np.finfo(outputs.dtype).precision + 1}g}"])
             else:
                 writer.writerow([path, row, run.classes[output.argmax()], *(f"{p:.6f}" for p in np.exp(output))])
 

@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 from .bits import hashed
 from .data import Dataset, Splits, Standardisation
 from .data import augmentation as augmentations
+from .data.dataset import on_device
 from .devices import Plan
 from .errors import InputError
 from .implementations import choose
@@ -107,8 +108,9 @@ def fit(
     """
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
     plan = choose(plan, model, seen, recipe, loss=loss, weighted=weights is not None)
-    run = _fit(with_outputs(model, splits.train.outputs), loss, plan, *plan.place((seen, recipe, key, params, extras)))
-    return plan.fetch(run)
+    run = plan.fetch(_fit(with_outputs(model, splits.train.outputs), loss, plan, *plan.place((seen, recipe, key, params, extras))))
+    own = splits.standardisation
+    return replace(run, standardisation=run.standardisation._replace(origin=own.origin, target_origin=own.target_origin))
 
 
 @functools.partial(jax.jit, static_argnames=("model", "loss", "plan"))
@@ -171,7 +173,7 @@ def epoch(
     A state that has diverged or stopped early stays as it is, and its row is NaN. Jit it, as `train` does, before you
     loop over it.
     """
-    model = with_outputs(model, splits.train.outputs)
+    model, splits = with_outputs(model, splits.train.outputs), on_device(splits)
     check(recipe, has_validation=state.best is not None)
 
     assert state.order_key is not None
@@ -458,7 +460,7 @@ def in_blocks(
 def admit(
     splits: Splits, recipe: Recipe, key: Array, order_key: Array | None, weights: Array | np.ndarray | None, sample: Pair | None
 ) -> tuple[Splits, Recipe, Extras]:
-    """The door of fit and train: arguments checked where they are concrete, and the splits without their test set."""
+    """The door of fit and train: arguments checked where they are concrete, and the splits without their test set, for a device."""
     shape = splits.train.x.shape[1:]  # of a Stream this raises
     check(recipe, has_validation=len(splits.validation) > 0)
     if recipe.augmentation is not None:
@@ -487,7 +489,7 @@ def admit(
             raise InputError(f"the sample's count is {int(count)}; give a number from 1 to {examples}")
         if not isinstance(indices, jax.core.Tracer) and not np.isin(np.asarray(indices), np.arange(examples)).all():
             raise InputError(f"the sample's indices must be row numbers from 0 to {examples - 1}; give such")
-    return without_test(splits), as_float32(recipe), Extras(order_key, weights, chosen)
+    return on_device(without_test(splits)), as_float32(recipe), Extras(order_key, weights, chosen)
 
 
 def without_test(splits: Splits) -> Splits:

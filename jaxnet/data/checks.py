@@ -1,18 +1,22 @@
 """The door: what comes from outside is checked here once, on the host, and refused with the value, the place and the cure."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import LISTED, InputError, check_known
 from . import memory
 from .dataset import Dataset
+from .precision import loses
 
 TASKS = ("classification", "regression")
 FEW = 20  # whole numbers with up to this many different values are classes
 
 
 def dataset(x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = None, where: str = "") -> Dataset:
-    """A Dataset of NumPy arrays from anything array-like. where: the file, named in every message."""
+    """A Dataset of NumPy arrays from anything array-like, to be `settled`. where: the file, named in every message."""
     at = f"{where}: " if where else ""
     xs, ys = np.asarray(x), np.asarray(y)
     images = inputs(xs, at)
@@ -36,7 +40,50 @@ def white_of(x: np.ndarray) -> float | None:
         return None
     if x.dtype == np.uint8:
         return 255.0
-    return float(x.max()) if x.min() >= 0 and x.max() > 0 else None
+    return float(np.float32(x.max())) if x.min() >= 0 and x.max() > 0 else None
+
+
+def settled(data: Dataset, rows: np.ndarray | None = None) -> Dataset:
+    """The data as they are kept: float32, or x or y as float64 where float32 would lose a column of these rows. Bytes stay bytes.
+
+    rows: those that a network learns from; all if not given.
+    """
+    return _as(data, *kinds(data, rows))
+
+
+def kinds(data: Dataset, rows: np.ndarray | None = None) -> tuple[np.dtype, np.dtype]:
+    """The types of x and y that `settled` chooses."""
+    x_kind, y_kind = data.x.dtype, data.y.dtype
+    if x_kind != np.uint8:
+        x_kind = np.dtype(np.float64 if loses(data.x, rows) else np.float32)
+    if data.classes is None:
+        y_kind = np.dtype(np.float64 if loses(data.y, rows) else np.float32)
+    return x_kind, y_kind
+
+
+def settled_like(data: Dataset, train: Dataset) -> Dataset:
+    """A part as the training set is kept. What was rounded to float32 or to bytes before stays as it is, and `parts` refuses it."""
+
+    def kind(values: Any, wanted: np.dtype) -> np.dtype:
+        rounded = wanted == np.float64 and values.dtype in (np.float32, np.float16)
+        return values.dtype if rounded or np.uint8 in (values.dtype, wanted) else wanted
+
+    return _as(data, kind(data.x, train.x.dtype), kind(data.y, train.y.dtype))
+
+
+def _as(data: Dataset, x_kind: np.dtype, y_kind: np.dtype) -> Dataset:
+    return replace(data, x=_cast(data.x, x_kind), y=_cast(data.y, y_kind))
+
+
+def _cast(values: Any, kind: np.dtype) -> Any:
+    """The values as this type; the same array, also on a device, where they have it."""
+    if values.dtype == kind:
+        return values
+    values = np.asarray(values)
+    made = memory.empty(values.shape, kind)
+    for rows in memory.stretches(values):
+        made[rows] = values[rows]
+    return made
 
 
 def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = "") -> None:
@@ -52,6 +99,8 @@ def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = ""
             )
         if part.x.dtype != train.x.dtype:
             raise InputError(f"{at}{name} x is {part.x.dtype}, training x is {train.x.dtype}; give both the same type")
+        if part.y.dtype != train.y.dtype:
+            raise InputError(f"{at}{name} y is {part.y.dtype}, training y is {train.y.dtype}; give both the same type")
         if part.classes != train.classes:
             raise InputError(f"{at}the {name} set has classes {part.classes}, the training set {train.classes}; give both the same")
     if train.classes is None:
@@ -148,34 +197,35 @@ def label_notes(y: np.ndarray, classes: tuple[str, ...] | None) -> tuple[str, ..
 
 
 def inputs(x: np.ndarray, at: str) -> np.ndarray:
-    """Inputs of any examples: uint8 as it is, every other number as float32. at: what every message begins with."""
+    """Inputs of any examples, as they are. at: what every message begins with."""
     if x.dtype.kind not in "biuf":
         raise InputError(f"{at}x must hold numbers, but is of type {x.dtype}; encode text and categories as numbers")
     if x.ndim < 2:
         raise InputError(f"{at}x must be (examples, features) or (examples, height, width[, channels]), but has shape {x.shape}")
     if x.size == 0:
         raise InputError(f"{at}x is empty: its shape is {x.shape}; give it examples, each with at least one number")
-    return x if x.dtype == np.uint8 else _finite(x, f"{at}x")
+    return _finite(x, f"{at}x")
 
 
 def _finite(values: np.ndarray, what: str) -> np.ndarray:
-    """The values as float32, all of them numbers that it can hold; the same array where they are."""
-    narrow = values if values.dtype == np.float32 else memory.empty(values.shape, np.float32)
+    """The same values, all of them numbers within the range of float32."""
+    if values.dtype.kind != "f":
+        return values
     bad, first = 0, 0
     for rows in memory.stretches(values):
-        if narrow is not values:
-            with np.errstate(over="ignore"):
-                narrow[rows] = values[rows]
-        if not (sound := np.isfinite(narrow[rows])).all():
+        with np.errstate(over="ignore"):
+            narrow = values[rows].astype(np.float32, copy=False)
+        if not (sound := np.isfinite(narrow)).all():
             first = first if bad else rows.start + int(np.argwhere(~sound)[0][0])
             bad += int(sound.size - np.count_nonzero(sound))
     if bad:
-        place = (first, *np.argwhere(~np.isfinite(narrow[first]))[0]) if values.ndim > 1 else (first,)
+        with np.errstate(over="ignore"):
+            place = (first, *np.argwhere(~np.isfinite(values[first].astype(np.float32)))[0]) if values.ndim > 1 else (first,)
         spot = f"row {place[0]}" + (f", column {', '.join(map(str, place[1:]))}" if len(place) > 1 else "")
         raise InputError(
             f"{what} has {bad} values that are not finite, the first ({values[tuple(place)]}) in {spot}; remove those rows or fill the gaps"
         )
-    return narrow
+    return values
 
 
 def _labels(y: np.ndarray, classes: tuple[str, ...] | None, at: str) -> tuple[np.ndarray, tuple[str, ...]]:

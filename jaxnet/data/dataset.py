@@ -1,8 +1,7 @@
 """The nouns of data: a Dataset, the Standardisation that inputs go through, and the Splits a network is judged with."""
 
-import functools
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ from jaxtyping import Array, Float, Num
 
 from ..errors import InputError
 from ..typing import Rebuilt
+from .precision import Origin, moments, origin_of
 
 Floats = np.ndarray | np.floating
 
@@ -22,6 +22,7 @@ class Dataset:
 
     x: (examples, ...) uint8 or float32; images are (examples, height, width[, channels]).
     y: (examples,) int32 class indices, or float32 values of a regression.
+    x or y are float64, as NumPy arrays on the host, where float32 could not tell the values of a column apart.
     classes: a name a class; None says that this is a regression.
     white: the value of a white pixel where x are images, to read and draw pictures; else None.
     """
@@ -44,28 +45,60 @@ class Standardisation(NamedTuple):
     """Mean and scale of the training set: one pair for all pixels of images, one a column of a table.
 
     mean, scale: () or (features,) float32. target_mean, target_scale: () float32, None for classes.
+    origin, target_origin: of inputs and of y, where float32 cannot hold them as they are; mean and scale then are of what they make of
+    them. None where it can.
     """
 
     mean: Float[Array, "..."]
     scale: Float[Array, "..."]
     target_mean: Float[Array, ""] | None = None
     target_scale: Float[Array, ""] | None = None
+    origin: Origin | None = None
+    target_origin: Origin | None = None
 
     def inputs(self, x: Num[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
-        """Inputs with the training set's mean 0 and standard deviation 1, as float32."""
-        return standardised(x, self.mean, 1 / self.scale)
+        """Inputs with the training set's mean 0 and standard deviation 1, as float32. Raises InputError as `Origin.centered` does."""
+        return standardised(self.held(x), self.mean, 1 / self.scale)
 
-    def targets(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+    def targets(self, y: Any) -> Any:
         """Values of a regression, standardised like the inputs."""
         assert self.target_mean is not None
         assert self.target_scale is not None
-        return (y - self.target_mean) / self.target_scale
+        return (self.held_targets(y) - self.target_mean) / self.target_scale
 
-    def values(self, outputs: Float[Array, "..."]) -> Float[Array, "..."]:
+    def values(self, outputs: Any) -> Any:
         """What `targets` made of them, undone: in the units of y."""
         assert self.target_mean is not None
         assert self.target_scale is not None
-        return outputs * self.target_scale + self.target_mean
+        return self.restored(outputs * self.target_scale + self.target_mean)
+
+    def held(self, x: Any) -> Any:
+        """Inputs as a device holds them: as they are, or from the origin on."""
+        return x if self.origin is None else self.origin.centered(x)
+
+    def held_targets(self, y: Any) -> Any:
+        """Values of a regression as a device holds them."""
+        return y if self.target_origin is None else self.target_origin.centered(y, "y")
+
+    def restored(self, values: Any) -> Any:
+        """What `held_targets` made of them, undone."""
+        return values if self.target_origin is None else self.target_origin.restored(values)
+
+    @property
+    def on_device(self) -> "Standardisation":
+        """The standardisation of what a device holds."""
+        return self._replace(origin=None, target_origin=None)
+
+    @property
+    def units(self) -> tuple[float, float]:
+        """Mean and scale of the training set's y, in float64 and its own units."""
+        assert self.target_mean is not None
+        assert self.target_scale is not None
+        mean, scale = float(self.target_mean), float(self.target_scale)
+        if self.target_origin is None:
+            return mean, scale
+        (offset,), (unit,) = self.target_origin.offset, self.target_origin.unit
+        return mean * unit + offset, scale * unit
 
     @classmethod
     def of(cls, train: Dataset, weights: Float[np.ndarray, " examples"] | None = None) -> "Standardisation":
@@ -73,13 +106,26 @@ class Standardisation(NamedTuple):
 
         weights: how often each example counts; once if not given.
         """
-        moments_of = _moments if weights is None else functools.partial(_weighted_moments, weights)
-        mean, deviation = moments_of(np.asarray(train.x))
-        moments = [mean, _scale(mean, deviation)]
-        if train.classes is None:
-            mean, deviation = moments_of(np.asarray(train.y)[:, None])
-            moments += [np.ravel(mean)[0], np.ravel(_scale(mean, deviation))[0]]
-        return cls(*jax.device_put([np.float32(a) for a in moments]))
+        mean, scale, origin = _statistics(np.asarray(train.x), weights)
+        if train.classes is not None:
+            return cls(*jax.device_put([np.float32(mean), np.float32(scale)]), origin=origin)
+        target_mean, target_scale, target_origin = _statistics(np.asarray(train.y)[:, None], weights)
+        found = [np.float32(a) for a in (mean, scale, np.ravel(target_mean)[0], np.ravel(target_scale)[0])]
+        return cls(*jax.device_put(found), origin=origin, target_origin=target_origin)
+
+
+def _statistics(x: np.ndarray, weights: np.ndarray | None) -> tuple[Floats, Floats, Origin | None]:
+    """Mean and scale, in float64, of what a device holds of inputs, and their Origin."""
+    if x.dtype == np.float64 and (origin := origin_of(found := moments(x, weights))) is not None:
+        offset, unit = np.array(origin.offset), np.array(origin.unit)
+        mean, scale = (found.first - offset + found.mean) / unit, np.where(found.deviation > 0, found.scale / unit, 1.0)
+        return (mean, scale, origin) if x.ndim < 3 else (mean[0], scale[0], origin)
+    mean, deviation = _moments(x) if weights is None else _weighted_moments(weights, x)
+    near = (deviation > 0) & (deviation <= 1e-6 * np.abs(mean))  # where what is left of large numbers may be rounding
+    scale = np.where(deviation > 0, deviation, 1.0)
+    if near.any():
+        scale = np.where(near, moments(x, weights).scale.reshape(scale.shape), scale)
+    return mean, scale, None
 
 
 def standardised(x: Num[Array | np.ndarray, "..."], mean: Float[Array, "..."], factor: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -118,6 +164,19 @@ class Splits:
     def classes(self) -> tuple[str, ...] | None:
         """A name a class; None for a regression."""
         return self.train.classes
+
+
+def on_device(splits: Splits) -> Splits:
+    """Training and validation set as a device holds them, where float32 cannot hold them as they are, and their standardisation.
+
+    Raises InputError inside jit, where they have become float32 already.
+    """
+    own = splits.standardisation
+    if own.origin is None and own.target_origin is None:
+        return splits
+    parts = (replace(part, x=own.held(part.x), y=own.held_targets(part.y)) for part in (splits.train, splits.validation))
+    train, validation = parts
+    return replace(splits, train=train, validation=validation, standardisation=own.on_device)
 
 
 def class_weights(dataset: Dataset) -> Float[Array, " examples"]:
@@ -162,8 +221,3 @@ def _weighted_moments(weights: np.ndarray, x: np.ndarray) -> tuple[Floats, Float
     share, axes = weights.astype(np.float64) / weights.sum(dtype=np.float64), tuple(range(1, x.ndim)) if x.ndim > 2 else ()
     mean = share @ x.mean(axes, dtype=np.float64)
     return mean, np.sqrt(share @ np.square(x - mean).mean(axes))
-
-
-def _scale(mean: Floats, deviation: Floats) -> np.ndarray:
-    """The deviation, or 1 where it is nothing but rounding of a constant."""
-    return np.where(deviation > 1e-6 * np.abs(mean), np.where(deviation > 0, deviation, 1.0), 1.0)

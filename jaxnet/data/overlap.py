@@ -41,8 +41,10 @@ def overlaps(splits: Splits) -> tuple[Overlap, ...]:
 
 def _standardised(splits: Splits, part: Dataset) -> np.ndarray:
     """(examples, values) in float64, where rounding is far below what counts as near."""
-    mean, scale = (np.asarray(a, np.float64) for a in (splits.standardisation.mean, splits.standardisation.scale))
-    return ((np.asarray(part.x, np.float64) - mean) / scale).reshape(len(part), -1)
+    own = splits.standardisation
+    mean, scale = (np.asarray(a, np.float64) for a in (own.mean, own.scale))
+    x = np.asarray(part.x, np.float64)
+    return (((x if own.origin is None else own.origin.exact(x)) - mean) / scale).reshape(len(part), -1)
 
 
 def _close(part: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from ..errors import InputError
 from . import checks, memory
-from .dataset import Dataset, Splits, Standardisation
+from .dataset import Column, Dataset, Splits, Standardisation
+from .precision import unresolved
 from .reading import Reading
 
 Rows = Int[np.ndarray, " rows"]
@@ -42,6 +43,7 @@ def split(
     data = checks.dataset(x, y, classes=classes)
     test_rows, validation_rows, train_rows = partition(data, (test, validation), seed, groups=groups, order=order)
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
+    data = checks.settled(data, train_rows)
     return assemble(*(take(data, rows) for rows in (train_rows, validation_rows, test_rows)), name=name, notes=notes)
 
 
@@ -74,7 +76,8 @@ def folds(
             rows, rest = np.flatnonzero(fold_of == number), np.flatnonzero(fold_of != number)
             own = None if codes is None else codes[rest]
             held_out, training = partition(take(data, rest), (validation,), seed + number, groups=own)
-            chosen = (take(data, rest[training]), take(data, rest[held_out]), take(data, rows))
+            kept = checks.settled(data, rest[training])
+            chosen = (take(kept, part) for part in (rest[training], rest[held_out], rows))
             yield assemble(*chosen, name=f"{name}, fold {number + 1} of {count}", notes=notes)
 
     return each()
@@ -153,13 +156,45 @@ def partition(
     return [np.sort(part) for part in parts]
 
 
-def assemble(train: Dataset, validation: Dataset, test: Dataset, *, name: str, where: str = "", **about: object) -> Splits:
-    """Splits of given parts, on the device, with the training set's standardisation. where: the file, named in messages."""
+def assemble(
+    train: Dataset,
+    validation: Dataset,
+    test: Dataset,
+    *,
+    name: str,
+    where: str = "",
+    columns: tuple[Column, ...] | None = None,
+    notes: tuple[str, ...] = (),
+) -> Splits:
+    """Splits of given parts, on the device, with the training set's standardisation. where: the file, named in messages.
+
+    What float32 cannot hold stays on the host; what float64 cannot is said in the notes.
+    """
+    train = checks.settled(train)
+    validation, test = (checks.settled_like(part, train) for part in (validation, test))
     checks.parts(train, validation, test, where=where)
-    standardisation = Standardisation.of(train)
+    notes = (*notes, *notes_on(train, columns))
+    statistics = Standardisation.of(train)
+    return Splits(placed(train), placed(validation), placed(test), statistics, name=name, columns=columns, notes=notes)
+
+
+def placed(data: Dataset) -> Dataset:
+    """The data on the device, but for what is float64."""
     # device_put and not jnp.asarray, which compiles a program for every shape.
-    placed = (replace(d, x=jax.device_put(d.x), y=jax.device_put(d.y)) for d in (train, validation, test))
-    return Splits(*placed, standardisation=standardisation, name=name, **about)  # pyrefly: ignore[bad-argument-type]
+    x, y = (values if values.dtype == np.float64 else jax.device_put(values) for values in (data.x, data.y))
+    return replace(data, x=x, y=y)
+
+
+def notes_on(train: Dataset, columns: tuple[Column, ...] | None) -> tuple[str, ...]:
+    """The columns that count as constant since float64 cannot tell their values apart, in words."""
+    names = None if columns is None else [column.name for column in columns for _ in column.categories or (None,)]
+    found = [f"column {number if names is None else repr(names[number])}" for number in unresolved(np.asarray(train.x))]
+    found += ["y"] * (train.classes is None and bool(unresolved(np.asarray(train.y))))
+    return tuple(
+        f"{name} counts as constant: float64 cannot tell values apart that differ by less than 1e-14 of their size; if they should, "
+        "subtract an offset where they come from"
+        for name in found
+    )
 
 
 def take(data: Dataset, rows: Rows | slice) -> Dataset:
@@ -168,17 +203,18 @@ def take(data: Dataset, rows: Rows | slice) -> Dataset:
 
 
 def divide(data: Dataset, *parts: Int[np.ndarray, " _"]) -> tuple[Dataset, ...]:
-    """The examples of each part, given by row numbers in ascending order; the whole may not be used again.
+    """The examples of each part, given by row numbers in ascending order, as they are kept; the whole may not be used again.
 
-    Its memory is given back while the parts fill, so that both together take no more than one of them.
+    The first part is to learn from, and decides what is kept as float32. The memory of the whole is given back while the parts fill, so that both together take no more than one of them.
     """
-    made = [memory.empty((len(rows), *data.x.shape[1:]), data.x.dtype) for rows in parts]
+    x_kind, y_kind = checks.kinds(data, parts[0])
+    made = [memory.empty((len(rows), *data.x.shape[1:]), x_kind) for rows in parts]
     for stretch in memory.stretches(data.x):
         for x, rows in zip(made, parts, strict=True):
             places = slice(*np.searchsorted(rows, (stretch.start, stretch.stop)))
             x[places] = data.x[rows[places]]
         memory.give_back(data.x, stretch)
-    return tuple(replace(data, x=x, y=data.y[rows]) for x, rows in zip(made, parts, strict=True))
+    return tuple(replace(data, x=x, y=data.y[rows].astype(y_kind)) for x, rows in zip(made, parts, strict=True))
 
 
 def _line(y: np.ndarray, stratified: bool, rng: np.random.Generator) -> Rows:

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpy.typing import ArrayLike
 
+from ..data.precision import loses, moments, origin_of
 from ..errors import InputError, check_known
 from .intervals import LEVEL, Estimate, combination, exact
 
@@ -286,16 +287,16 @@ def _scores(samples: list[np.ndarray], unseen: np.ndarray, key: Key[Array, ""]) 
     """How much likelier each unseen example is to a network to come from the second sample: log-odds."""
     # `evaluation` needs the diagnostics, so they cannot need it while they are imported.
     from ..data import Dataset, Splits, Standardisation, class_weights
+    from ..data.checks import settled
     from ..evaluation import predict
     from ..models import mlp
     from ..recipe import Recipe
     from ..training import fit
 
     kinds = ("reference", "new")
-    x = np.concatenate(samples)
-    x = (x if x.dtype == np.uint8 else x.astype(np.float32)).reshape(len(x), *(samples[0].shape[1:] or (1,)))
-    train = Dataset(x, np.repeat(np.arange(2, dtype=np.int32), [len(sample) for sample in samples]), kinds)
-    none = Dataset(x[:0], train.y[:0], kinds)
+    x = np.concatenate(samples).reshape(-1, *(samples[0].shape[1:] or (1,)))
+    train = settled(Dataset(x, np.repeat(np.arange(2, dtype=np.int32), [len(sample) for sample in samples]), kinds))
+    none = Dataset(train.x[:0], train.y[:0], kinds)
     splits = Splits(train, none, none, Standardisation.of(train))
     steps = -(-len(x) // BATCH)
     recipe = Recipe(
@@ -369,7 +370,8 @@ CENTRE = math.exp(-0.5)  # of the kernel's values, at the median distance: taken
 
 def _on_one_scale(x: np.ndarray) -> Float[np.ndarray, "examples inputs"]:
     """Columns of a table with mean 0 and standard deviation 1; images as they are, but around their mean."""
-    flat = x.reshape(len(x), -1).astype(np.float32)
+    origin = origin_of(moments(x)) if loses(x) else None
+    flat = (x if origin is None else origin.nearest(x)).reshape(len(x), -1).astype(np.float32)
     flat = flat - flat.mean(0, dtype=np.float64).astype(np.float32)
     spread = flat.std(0, dtype=np.float64) if x.ndim == 2 else flat.std(dtype=np.float64)
     return flat / np.where(spread > 0, spread, 1.0).astype(np.float32)

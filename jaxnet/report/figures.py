@@ -284,6 +284,7 @@ def augmented(
     keys, tiled = jax.random.split(jax.random.key(seed), versions * examples), np.tile(x, (versions, *[1] * (x.ndim - 1)))
     changed, _ = jax.jit(augment)(how, keys, standardisation.inputs(tiled), jnp.zeros((len(tiled), 1)))
     back = np.asarray(changed) * np.asarray(standardisation.scale) + np.asarray(standardisation.mean)
+    back = back if standardisation.origin is None else standardisation.origin.restored(back)
     tiles = np.concatenate([x, np.clip(back, 0, white)]).reshape(1 + versions, examples, height, width, -1)
     colour, gap = tiles.shape[-1] == 3, max(1, width // 8)
     tiles = np.pad(tiles, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=white if colour else 0)

@@ -1,0 +1,185 @@
+"""What float32 cannot hold of a column, and the offset that is subtracted in float64 before its numbers become float32.
+
+float32 keeps 24 bits. Of a column of Unix times that differ by seconds nothing is left in them, since the size takes them all. Such
+columns stay float64 on the host, and each goes to a device as (value - offset) / unit, which float32 holds well.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Num
+from numpy.typing import ArrayLike
+
+from ..errors import InputError
+
+EXACT = (np.dtype(np.bool_), *map(np.dtype, (np.uint8, np.int8, np.uint16, np.int16, np.float16, np.float32)))  # float32 holds them all
+HALF_STEP = 2.0**-24  # the largest rounding error of float32, as a share of the number
+NEEDED = 2.0**-10  # of a standard deviation: with rounding errors below it, float16's ten bits are left, enough for any network
+SMALLEST, LARGEST = 2.0**-126, 2.0**126  # beyond these float32 has no number, or no inverse of it
+TOO_FINE = 1e-14  # of the largest value: standard deviations below it are rounding in float64 too
+WHOLE = 2.0**53  # from here on float64 does not hold every whole number
+AT_ONCE = 1 << 20  # numbers that are float64 at one time
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Origin:
+    """What is done to inputs, or to y, in float64 before they become float32: (value - offset) / unit.
+
+    offset, unit: one for each column of a table; a single one for images and for y. 0 and 1 where float32 holds a column as it is.
+    Plain Python numbers, since inside jit arrays of float64 would become float32.
+    """
+
+    offset: tuple[float, ...]
+    unit: tuple[float, ...]
+
+    def centered(self, values: ArrayLike, name: str = "x") -> Float[np.ndarray, "..."]:
+        """(values - offset) / unit as float32, a chunk at a time.
+
+        name: of the argument, for messages. Raises InputError for numbers that are float32 already, as all are inside jit.
+        """
+        if isinstance(values, jax.core.Tracer):
+            raise InputError(
+                f"inside jit or vmap {name} arrives as float32, which cannot hold {self.words(name)}; call this outside of jit with {name} "
+                f"as float64, or subtract the mean from {name} first, in float64, and train on that"
+            )
+        values = np.asarray(values)
+        if values.size and values.dtype.kind == "f" and values.dtype.itemsize < 8:
+            raise InputError(
+                f"{name} is {values.dtype}, which cannot hold {self.words(name)}; give {name} as float64, as it was before it became "
+                f"{values.dtype}"
+            )
+        narrow = np.empty(values.shape, np.float32)
+        step = max(1, AT_ONCE * len(values) // max(1, values.size))
+        for rows in (slice(first, first + step) for first in range(0, len(values), step)):
+            narrow[rows] = self.nearest(values[rows])
+            if not np.isfinite(narrow[rows]).all():
+                place = np.argwhere(~np.isfinite(narrow[rows]))[0]
+                spot = f"row {rows.start + place[0]}" + (f", column {', '.join(map(str, place[1:]))}" if len(place) > 1 else "")
+                raise InputError(
+                    f"{name} has {values[rows][tuple(place)]} in {spot}, which is no finite number, or too far from {self.words(name)}; "
+                    "fix that row, or remove it"
+                )
+        return narrow
+
+    def nearest(self, values: np.ndarray) -> Float[np.ndarray, "..."]:
+        """The same, infinite where a value is too far from the offset."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.exact(values).astype(np.float32)
+
+    def exact(self, values: np.ndarray) -> np.ndarray:
+        """(values - offset) / unit as float64."""
+        unit = np.array(self.unit)  # powers of two, by which nothing is rounded
+        return values / unit - np.array(self.offset) / unit
+
+    def restored(self, values: Float[Array | np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """What `centered` made of numbers, undone, as float64. Raises InputError inside jit, where nothing is float64."""
+        if isinstance(values, jax.core.Tracer):
+            raise InputError(f"inside jit or vmap everything is float32, which cannot hold {self.words('y')}; call this outside of jit")
+        return np.asarray(values, np.float64) * np.array(self.unit) + np.array(self.offset)
+
+    def words(self, name: str) -> str:
+        """What float32 cannot hold of an argument, for messages."""
+        column = next(i for i, (offset, unit) in enumerate(zip(self.offset, self.unit, strict=True)) if offset or unit != 1)
+        where = f" in column {column}" if len(self.offset) > 1 else ""
+        size = f"around {self.offset[column]:.6g}" if self.unit[column] == 1 else f"of the size of {self.unit[column]:.1e}"
+        return f"the values of {name}{where}, which are {size}"
+
+
+class Moments(NamedTuple):
+    """Of each column, or of all pixels of images: float64, and exact where the values are large and differ little.
+
+    first: the first value. mean: of the values less the first. deviation: their standard deviation. largest: of the sizes.
+    """
+
+    first: np.ndarray
+    mean: np.ndarray
+    deviation: np.ndarray
+    largest: np.ndarray
+
+    @property
+    def lost(self) -> Bool[np.ndarray, " columns"]:
+        """Which columns float32 would lose: rounding is large beside the standard deviation, or the size is out of range."""
+        rounding = np.maximum(self.largest * HALF_STEP, SMALLEST)
+        return ((self.deviation > 0) & (rounding > NEEDED * self.deviation)) | (self.largest > LARGEST)
+
+    @property
+    def scale(self) -> np.ndarray:
+        """The deviation; 1 of a constant column, and the size of one that even float64 cannot tell from a constant."""
+        return np.where(self.too_fine, self.largest, np.where(self.deviation > 0, self.deviation, 1.0))
+
+    @property
+    def too_fine(self) -> Bool[np.ndarray, " columns"]:
+        """Where the values differ by less than float64 can tell apart."""
+        return (self.deviation > 0) & (self.deviation <= TOO_FINE * self.largest)
+
+
+def moments(
+    x: Num[np.ndarray, "examples ..."], weights: Float[np.ndarray, " examples"] | None = None, rows: Int[np.ndarray, " rows"] | None = None
+) -> Moments:
+    """The Moments of (examples,) values, of the columns of a table, or of all pixels of images.
+
+    weights: how often each example counts; once if not given. rows: only these; there are no weights then.
+    """
+    count = len(x) if rows is None else len(rows)
+    step = max(1, AT_ONCE * len(x) // x.size)
+
+    def chunks() -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        for first in range(0, count, step):
+            at = slice(first, first + step)
+            part = x[at if rows is None else rows[at]]
+            flat = part.reshape(len(part), -1) if x.ndim < 3 else part.reshape(-1, 1)
+            yield flat, None if weights is None else np.repeat(weights[at].astype(np.float64), len(flat) // len(part))
+
+    columns = x[0].size if x.ndim < 3 else 1
+    largest = np.zeros(columns)
+    for flat, _ in chunks():
+        for extreme in (flat.max(0), flat.min(0)):
+            np.maximum(largest, np.abs(extreme.astype(np.float64)), out=largest)
+    size = np.where((largest > 0) & (largest < 1e-100), _power_of_two(largest), 1.0)  # squares of less are 0
+    first, total, squares, mass = next(chunks())[0][0] / size, np.zeros(columns), np.zeros(columns), 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for flat, of_each in chunks():
+            away = flat / size - first
+            total += away.sum(0) if of_each is None else of_each @ away
+            np.square(away, out=away)
+            squares += away.sum(0) if of_each is None else of_each @ away
+            mass += len(flat) if of_each is None else of_each.sum()
+        mean = total / mass
+        deviation = np.sqrt(np.maximum(squares / mass - mean**2, 0.0))
+    return Moments(first * size, mean * size, deviation * size, largest)
+
+
+def origin_of(found: Moments) -> Origin | None:
+    """The Origin of columns with these Moments; None where float32 holds all of them."""
+    if not (lost := found.lost).any():
+        return None
+    offset = np.where(lost, found.first + found.mean, 0.0)
+    # A power of two, so that nothing is rounded, and only where float32 has no such numbers.
+    beyond = lost & ((found.scale < SMALLEST / HALF_STEP) | (found.largest > LARGEST))
+    unit = np.where(beyond, _power_of_two(np.where(found.deviation > 0, found.scale, found.largest)), 1.0)
+    return Origin(tuple(offset.tolist()), tuple(unit.tolist()))
+
+
+def _power_of_two(size: np.ndarray) -> np.ndarray:
+    """The largest that is not above, within what float64 holds with all its digits."""
+    return np.exp2(np.floor(np.log2(np.maximum(size, np.finfo(np.float64).tiny))))
+
+
+def loses(x: Num[Array | np.ndarray, "examples ..."], rows: Int[np.ndarray, " rows"] | None = None) -> bool:
+    """Whether float32 would lose a column, of these rows. Costs nothing for types that it holds."""
+    return x.dtype not in EXACT and len(x) > 0 and bool(moments(np.asarray(x), rows=rows).lost.any())
+
+
+def unresolved(x: np.ndarray) -> list[int]:
+    """The columns of a table whose values even float64 cannot tell apart, or whose one value is beyond what it holds exactly."""
+    if x.ndim > 2 or x.dtype.kind != "f" or not len(x):
+        return []
+    some = np.arange(x[0].size) if x.dtype == np.float64 else np.flatnonzero(np.abs(np.atleast_1d(x[0])) >= WHOLE)
+    if not some.size:
+        return []
+    found = moments(x.reshape(len(x), -1)[:, some])
+    return some[found.too_fine | ((found.deviation == 0) & (found.largest >= WHOLE))].tolist()
