@@ -169,7 +169,7 @@ def _power_of_two(size: np.ndarray) -> np.ndarray:
     return np.exp2(np.floor(np.log2(np.maximum(size, np.finfo(np.float64).tiny))))
 
 
-def loses(x: Num[Array | np.ndarray, "examples ..."], rows: Int[np.ndarray, " rows"] | None = None) -> bool:
+def loses(x: Array | np.ndarray, rows: Int[np.ndarray, " rows"] | None = None) -> bool:
     """Whether float32 would lose a column, of these rows. Costs nothing for types that it holds."""
     return x.dtype not in EXACT and len(x) > 0 and bool(moments(np.asarray(x), rows=rows).lost.any())
 

@@ -205,7 +205,8 @@ def take(data: Dataset, rows: Rows | slice) -> Dataset:
 def divide(data: Dataset, *parts: Int[np.ndarray, " _"]) -> tuple[Dataset, ...]:
     """The examples of each part, given by row numbers in ascending order, as they are kept; the whole may not be used again.
 
-    The first part is to learn from, and decides what is kept as float32. The memory of the whole is given back while the parts fill, so that both together take no more than one of them.
+    The first part is to learn from, and decides what is kept as float32. The memory of the whole is given back while the parts
+    fill, so that both together take no more than one of them.
     """
     x_kind, y_kind = checks.kinds(data, parts[0])
     made = [memory.empty((len(rows), *data.x.shape[1:]), x_kind) for rows in parts]
