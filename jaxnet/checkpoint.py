@@ -199,8 +199,7 @@ def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
     v1.save(str(unfinished), jax.tree.map(np.asarray, words(arrays)), custom_metadata={"jaxnet": FORMATS[-1], **about})
 
     def seal() -> None:
-        files = {str(file.relative_to(unfinished)): _file_checksum(file) for file in sorted(unfinished.rglob("*")) if file.is_file()}
-        (unfinished / CHECKSUMS).write_text(json.dumps(files), encoding="utf-8")
+        write_checksums(unfinished, [file for file in unfinished.rglob("*") if file.is_file()])
         unfinished.rename(path)
 
     once(seal)
@@ -271,7 +270,7 @@ def read_about(path: Path) -> dict[str, Any]:
 
     sealed = (path / CHECKSUMS).exists()
     if sealed:
-        _check_files(path)  # so that Orbax, which prints what its readers raise, is given intact files only
+        check_files(path)  # so that Orbax, which prints what its readers raise, is given intact files only
     try:
         with _quiet():
             about: Any = v1.metadata(str(path)).custom_metadata
@@ -297,8 +296,14 @@ def _read(path: Path, wanted: PyTree) -> PyTree:
         raise DamagedError(f"{path}: its arrays cannot be read ({type(error).__name__}: {error})", path) from None
 
 
-def _check_files(path: Path) -> None:
-    """Raise DamagedError, naming the file, where one of a checkpoint is not what was written."""
+def write_checksums(folder: Path, files: Sequence[Path]) -> None:
+    """Write the CRC-32 of files in a folder, for `check_files`."""
+    checksums = {str(file.relative_to(folder)): _file_checksum(file) for file in sorted(files)}
+    (folder / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
+
+
+def check_files(path: Path) -> None:
+    """Raise DamagedError, naming the file, where one of a folder is not what was written."""
     try:
         files = dict(json.loads((path / CHECKSUMS).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:

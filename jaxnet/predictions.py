@@ -1,6 +1,7 @@
 """What all members of a population predict, a wave of them at a time: in memory, or kept on disk and mapped from there."""
 
 import functools
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Num, PyTree
 
+from .checkpoint import CHECKSUMS, DamagedError, check_files, write_checksums
 from .chunking import VMEM
 from .data import Splits, Standardisation
 from .devices import COPIED, SPLIT, Plan, device_mesh
@@ -18,6 +20,8 @@ from .processes import first, gather, meet, once, own
 from .run import Population, Predictions
 from .spreading import spread
 from .training import in_blocks
+
+logger = logging.getLogger("jaxnet")
 
 
 def member_predictions(
@@ -62,7 +66,7 @@ def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, popu
     parts = {name: np.asarray(own.held(part.x)) for name, part in parts.items() if len(part)}
     kind = np.dtype(np.float16 if splits.classes is not None else np.float32 if own.target_origin is None else np.float64)
     shapes = {name: (count, len(x), *outputs) for name, x in parts.items()}
-    if once(lambda: not all(_is(folder / f"{name}.npy", shape, kind) for name, shape in shapes.items())):
+    if once(lambda: not _kept(folder, shapes, kind)):
         files = dict[str, np.memmap]()
         if first():
             folder.mkdir(parents=True, exist_ok=True)
@@ -79,6 +83,8 @@ def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, popu
         for name, file in files.items():
             file.flush()
             (folder / f"{name}.npy.tmp").replace(folder / f"{name}.npy")
+        if first():
+            write_checksums(folder, [folder / f"{name}.npy" for name in files])
         meet("predictions")
     maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in parts}
     return Predictions(maps.get("validation"), maps["test"], maps.get("unseen"))
@@ -102,8 +108,15 @@ def _chunk(params: PyTree) -> int:
     return max(1, VMEM * len(leaves[0]) // sum(leaf.nbytes for leaf in leaves))
 
 
-def _is(path: Path, shape: tuple[int, ...], kind: np.dtype) -> bool:
-    if not path.exists():
+def _kept(folder: Path, shapes: dict[str, tuple[int, ...]], kind: np.dtype) -> bool:
+    """Whether a folder has predictions of these shapes, as they were written. Warns of those that have changed since."""
+    try:
+        if (folder / CHECKSUMS).exists():
+            check_files(folder)
+        kept = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in shapes}
+    except FileNotFoundError:
         return False
-    given = np.load(path, mmap_mode="r")
-    return given.shape == shape and given.dtype == kind
+    except (DamagedError, OSError, ValueError) as error:
+        logger.warning("%s; the members predict again", error)
+        return False
+    return all(kept[name].shape == shape and kept[name].dtype == kind for name, shape in shapes.items())

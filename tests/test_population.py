@@ -367,6 +367,27 @@ def test_of_a_damaged_part_the_members_go_on_from_the_one_before(which, small, s
 
 
 @pytest.mark.core
+@pytest.mark.parametrize("how", ["flipped", "cut", "header"])
+def test_predictions_that_changed_on_disk_are_computed_again(how, small, stopped, tmp_path, caplog):
+    shutil.copytree(stopped, tmp_path / "p")
+    go = functools.partial(jaxnet.fit_population, MODEL, small, RECIPE, KEYS, plan=TOGETHER, out=tmp_path / "p")
+    before = np.array(go().predictions.test)
+    file = tmp_path / "p/predictions/test.npy"
+    written = file.stat().st_mtime_ns
+    go()
+    assert (file.stat().st_mtime_ns, caplog.records) == (written, [])
+    if how == "cut":
+        os.truncate(file, 5000)
+    else:
+        whole = bytearray(file.read_bytes())
+        whole[1 if how == "header" else 5000] ^= 1
+        file.write_bytes(whole)
+    assert np.array_equal(go().predictions.test, before)
+    (warned,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert f"{file.parent} is damaged: test.npy is not what was written there; the members predict again" in warned
+
+
+@pytest.mark.core
 def test_a_population_of_which_no_part_is_intact_is_refused(small, stopped, tmp_path):
     shutil.copytree(stopped, tmp_path / "p")
     for path in (tmp_path / "p/state").iterdir():
