@@ -27,7 +27,7 @@ from .errors import InputError, near_path
 from .keys import with_keys, words
 from .processes import first, gather, once
 from .recipe import CUSTOM, NUMBERS, OPTIMIZERS, STRUCTURE, NotRestored, Recipe, optimizer_name
-from .run import Best, Row, Run
+from .run import Best, Population, Row, Run, several
 
 FORMATS = (1, 2)  # read; the last one is written, and has checksums of its files
 CHECKSUMS = "checksums.json"  # in the folder of a checkpoint: the CRC-32 of each of its files
@@ -52,11 +52,15 @@ class DamagedError(InputError):
         self.path = path
 
 
-def save(run: Run, path: str | Path) -> None:
+def save(run: Run | Population, path: str | Path) -> None:
     """Write a Run as a folder, which must not exist yet. Its parameters must be arrays in dicts, lists and tuples.
+
+    A Population is refused, with what to call instead.
 
     Of several processes all call it, and the first writes.
     """
+    if isinstance(run, Population):
+        raise InputError(f"{several(len(run), 'save')}. fit_population(..., out=folder) keeps them all, and the same call reads them again")
     path = Path(path).absolute()
     if path.exists():
         raise InputError(f"{path} exists already; give another path, or remove it first")

@@ -21,7 +21,7 @@ from .evaluation import predict
 from .keys import is_key, words
 from .models import Model, check_trained, named
 from .processes import once
-from .run import Run
+from .run import Population, Run, several
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 READ_BY_012 = (0, 8, 2)  # the first jax whose exports jax 0.12 reads as they are
@@ -35,7 +35,7 @@ INSTALL_ONNX = "pip install onnx-ir, then pip install --no-deps jax2onnx"
 logger = logging.getLogger("jaxnet")
 
 
-def export(run: Run, path: str | Path, *, model: Model | None = None, onnx: bool = False) -> None:
+def export(run: Run | Population, path: str | Path, *, model: Model | None = None, onnx: bool = False) -> None:
     """Write a trained network as a folder that needs no jaxnet, whole or not at all.
 
     In it are `model.stablehlo`, which `jax.export.deserialize` reads, a program with the parameters in it; `params.safetensors`,
@@ -54,11 +54,8 @@ def export(run: Run, path: str | Path, *, model: Model | None = None, onnx: bool
     path: a folder that does not exist yet, or is empty. model: the one that was trained, where it is none of the built-in ones.
     Of several processes all call it, and the first writes. Raises InputError where it holds several networks, or cannot be written.
     """
-    if np.ndim(run.epochs):
-        raise InputError(
-            f"run holds {len(run.epochs)} networks; export one of them: population[i] of a population, "
-            "jax.tree.map(lambda leaf: leaf[i], run) of what jax.vmap gave"
-        )
+    if isinstance(run, Population) or np.ndim(run.epochs):
+        raise InputError(several(len(run.epochs), "export"))
     if model is None:
         try:
             model = named(run.model)

@@ -474,6 +474,53 @@ def test_bad_input_is_refused(small, change, message):
         jaxnet.fit_population(**{"model": MODEL, "splits": small, "recipes": RECIPE, "keys": KEYS, **change})
 
 
+def test_what_a_run_answers_a_population_answers_for_each_member(small, tmp_path):
+    recipe = replace(RECIPE, learning_rate=np.float32([3e-3, 1e20, 1e-3]), epochs=3)
+    many = jaxnet.fit_population(MODEL, small, recipe, KEYS[:3], order_key=ORDER)
+    assert many.status == tuple(many[i].status for i in range(3))
+    assert [status.split()[0] for status in many.status] == ["finished", "diverged", "finished"]
+    found = jaxnet.evaluate(MODEL, many, small.test)
+    for member, metrics in enumerate(found):
+        alone = jaxnet.evaluate(MODEL, many[member], small.test)
+        assert np.array_equal(metrics.wrong, alone.wrong)
+        assert (metrics.error, metrics.accuracy) == (alone.error, alone.accuracy)
+        for name, column in many[member].history._asdict().items():
+            assert np.array_equal(getattr(many.history, name)[member], column, equal_nan=True)
+    assert len(found) == len(many)
+    assert many.history.train_loss.shape == (3, 3)
+
+    for refused, verb in ((lambda path: jaxnet.save(many, path), "save"), (lambda path: jaxnet.export(many, path), "export")):
+        with pytest.raises(jaxnet.InputError, match=rf"run holds 3 networks; {verb} one of them: population\[i\]"):
+            refused(tmp_path / "all")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(jaxnet.InputError, match=r"the data set has classes .*give one with those"):
+        jaxnet.evaluate(MODEL, many, jaxnet.split(np.eye(8, dtype=np.float32), np.arange(8) % 2, seed=0).train)
+    for name in ("recipe", "best", "model", "classes", "chosen", "halved"):
+        assert not hasattr(many, name)
+        with pytest.raises(AttributeError, match=rf"a population has no {name}.*population\[i\].{name} .*population.run.{name}"):
+            getattr(many, name)
+    with pytest.raises(AttributeError, match="'Population' object has no attribute 'colour'"):
+        _ = many.colour
+
+
+def test_of_values_and_of_several_structures(small):
+    rng = np.random.default_rng(0)
+    line = jaxnet.split(x := rng.normal(size=(90, 3)).astype(np.float32), x.sum(1), validation=0.0, seed=0)
+    recipes = [jaxnet.Recipe(epochs=epochs, batch_size=32) for epochs in (1, 3, 1)]
+    many = jaxnet.fit_population(jaxnet.linear(), line, recipes, KEYS[:3])
+    assert many.history.train_accuracy is None
+    assert many.history.validation_loss is None
+    for member, epochs in enumerate((1, 3, 1)):
+        assert np.array_equal(many.history.train_loss[member, :epochs], many[member].history.train_loss)
+        assert np.isnan(many.history.train_loss[member, epochs:]).all()
+    assert many.status == ("finished after epoch 1", "finished after epoch 3", "finished after epoch 1")
+    with pytest.raises(jaxnet.InputError, match=r"2 different structures; take each from population.runs"):
+        jaxnet.evaluate(jaxnet.linear(), many, line.test)
+    same = jaxnet.fit_population(jaxnet.linear(), line, recipes[0], KEYS[:2])
+    found = jaxnet.evaluate(jaxnet.linear(), same, line.test)
+    assert [each.rmse.estimate for each in found] == [jaxnet.evaluate(jaxnet.linear(), same[i], line.test).rmse.estimate for i in range(2)]
+
+
 def test_members_are_taken_by_number(small):
     many = jaxnet.fit_population(MODEL, small, RECIPE, KEYS[:2])
     assert gap(many[-1].params, many[1].params) == 0
