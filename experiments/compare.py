@@ -19,7 +19,6 @@ import jax
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from jaxnet import folder
@@ -296,7 +295,7 @@ def show(result: dict[str, Any], pairs: Sequence[Pair]) -> None:
     for run in result["runs"]:
         percent = not run["regression"]
         cells = (run["name"], *split(run["error"], percent), members_words(run, percent), f"{run['test_examples']:,}", run["dataset"])
-        table.add_row(*map(escape, cells))
+        table.add_row(*map(console.cell, cells))
     terminal = Console(highlight=False)
     terminal.print(table)
     console.say("")
@@ -305,9 +304,9 @@ def show(result: dict[str, Any], pairs: Sequence[Pair]) -> None:
     if any(pair.of == "networks" for pair in pairs):
         console.say(LUCK)
     if result["differs"]:
-        table = Table("what differs", *(escape(run["name"]) for run in result["runs"]), box=None)
+        table = Table("what differs", *(console.cell(run["name"]) for run in result["runs"]), box=None)
         for name, values in result["differs"].items():
-            table.add_row(escape(name.replace("_", " ")), *("" if value is None else escape(str(value)) for value in values))
+            table.add_row(console.cell(name.replace("_", " ")), *("" if value is None else console.cell(value) for value in values))
         console.say("")
         terminal.print(table)
     else:

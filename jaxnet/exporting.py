@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .errors import InputError
+from .escaping import UNSEEN
 from .evaluation import predict
 from .keys import is_key, words
 from .models import Model, check_trained, named
@@ -263,7 +264,7 @@ def _how_old(files: Mapping[str, bytes]) -> str:
 
 
 def _json(value: Any) -> str:
-    return _block("json", json.dumps(value, ensure_ascii=False))
+    return _block("json", UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False)))
 
 
 def _block(language: str, text: str) -> str:

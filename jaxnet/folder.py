@@ -66,11 +66,11 @@ def result(out: Path) -> dict[str, Any] | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """The whole text or, after a kill, what was there before."""
+    """The whole text or, after a kill, what was there before. Lone surrogates, which UTF-8 does not have, are escaped."""
     if not first():
         return
     unfinished = path.with_name(path.name + ".tmp")
-    with open(unfinished, "w", encoding="utf-8", newline="") as file:
+    with open(unfinished, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -106,7 +106,7 @@ def joined(coordinator: str | None = None, processes: int | None = None, process
         yield
         return
     if not first():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the script
+        sys.stdout = open(os.devnull, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - to the end of the script
     try:
         yield
     except InputError as error:

@@ -44,6 +44,7 @@ from .diagnostics.diagnose import examine
 from .diagnostics.findings import finding
 from .diagnostics.labels import hard_examples
 from .errors import InputError, check_known, near
+from .escaping import visible
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
 from .finished import bring_back
 from .loop import train
@@ -95,6 +96,7 @@ def main(
     work: what is done once the data are there, by default `train_one`; it returns what result.json is to hold.
     """
     clock = Clock(began)
+    console.open_to_all_names()
     # What is imported by now stays to the end: no collection, nor the exit, need walk over it again (0.3 s).
     gc.freeze()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -269,7 +271,7 @@ def report(
         console.say(run.status)
         console.result(metrics, splits.classes, ladder)
     else:
-        console.say(says)
+        console.say(*says.split("\n"))
     result = {
         "experiment": setup.experiment,
         "dataset": {
@@ -393,14 +395,15 @@ def predict_files(options: PredictOptions) -> None:
     use_platform(options.platform)
     _, _, model, run = bring_back(options.run)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "row", "prediction", *(f"p({name})" for name in run.classes or ())])
+    show = visible if sys.stdout.isatty() else str  # as they are for a program, that may look for them
+    writer.writerow(["file", "row", "prediction", *(f"p({show(name)})" for name in run.classes or ())])
     for path in options.files:
         outputs = np.asarray(predict(model, run, new_examples(path, run)))
         for row, output in enumerate(outputs):
             if run.classes is None:
-                writer.writerow([path, row, f"{output:.{np.finfo(outputs.dtype).precision + 1}g}"])
+                writer.writerow([show(path), row, f"{output:.{np.finfo(outputs.dtype).precision + 1}g}"])
             else:
-                writer.writerow([path, row, run.classes[output.argmax()], *(f"{p:.6f}" for p in np.exp(output))])
+                writer.writerow([show(path), row, show(run.classes[output.argmax()]), *(f"{p:.6f}" for p in np.exp(output))])
 
 
 def new_examples(path: Path, run: Run) -> np.ndarray:

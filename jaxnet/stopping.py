@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from .escaping import visible
+
 
 class Interrupted(KeyboardInterrupt):
     """Work was asked to stop by Ctrl-C or SIGTERM and has saved its state: the same call continues it."""
@@ -48,4 +50,4 @@ def log_to(folder: Path | None) -> Iterator[Callable[[str], None]]:
         return
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "log.txt", "a", buffering=1, encoding="utf-8") as file:
-        yield lambda line: print(line, file=file)
+        yield lambda line: print(visible(line), file=file)

@@ -19,6 +19,7 @@ from ..data.augmentation import augment
 from ..diagnostics import Decomposition, Diagnosis, Estimate
 from ..diagnostics.curves import FARTHEST
 from ..diagnostics.learning_curve import LearningCurve
+from ..escaping import visible
 from ..processes import first
 from ..run import Row
 from .vector import svg
@@ -334,8 +335,8 @@ def _ladder(axes: Axes, errors: Mapping[str, Estimate], limit: float, *, regress
 
 
 def _literal(text: str) -> str:
-    """Text in which a dollar is a dollar, and not the beginning of a formula."""
-    return text.replace("$", r"\$")
+    """Text in which a dollar is a dollar, not the beginning of a formula, and nothing is unseen."""
+    return visible(text).replace("$", r"\$")
 
 
 def _bar(axes: Axes, place: float, size: Estimate, color: str, scale: float) -> None:
