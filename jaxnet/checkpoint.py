@@ -27,7 +27,7 @@ from .errors import InputError, near_path
 from .keys import with_keys, words
 from .processes import first, gather, once
 from .recipe import CUSTOM, NUMBERS, OPTIMIZERS, STRUCTURE, NotRestored, Recipe, optimizer_name
-from .run import Best, Population, Row, Run, several
+from .run import ONE_OF_MANY, Best, Population, Row, Run
 
 FORMATS = (1, 2)  # read; the last one is written, and has checksums of its files
 CHECKSUMS = "checksums.json"  # in the folder of a checkpoint: the CRC-32 of each of its files
@@ -60,7 +60,10 @@ def save(run: Run | Population, path: str | Path) -> None:
     Of several processes all call it, and the first writes.
     """
     if isinstance(run, Population):
-        raise InputError(f"{several(len(run), 'save')}. fit_population(..., out=folder) keeps them all, and the same call reads them again")
+        raise InputError(
+            f"run holds {len(run)} networks; give one of them: {ONE_OF_MANY}. fit_population(..., out=folder) keeps them all, and the "
+            "same call reads them again"
+        )
     path = Path(path).absolute()
     if path.exists():
         raise InputError(f"{path} exists already; give another path, or remove it first")

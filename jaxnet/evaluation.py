@@ -19,7 +19,7 @@ from .errors import InputError
 from .models import Model, check_trained, input_shape, with_outputs
 from .predictions import member_predictions
 from .recipe import Recipe
-from .run import Population, Run, several
+from .run import ONE_OF_MANY, Population, Run
 from .training import BLOCK, in_blocks
 
 
@@ -76,7 +76,7 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
         inputs = _as_inputs(x) if run.run.standardisation.origin is None else np.asarray(x)
         return np.concatenate([values for _, values in member_predictions([model], run, inputs)])
     if np.ndim(run.epochs):
-        raise InputError(several(len(run.epochs), "predict with"))
+        raise InputError(f"run holds {len(run.epochs)} networks; give one of them: {ONE_OF_MANY}")
     check_trained(model, run)
     model = with_outputs(model, 1 if run.classes is None else len(run.classes))
     _check_shape(run, np.shape(x))

@@ -22,7 +22,7 @@ from .evaluation import predict
 from .keys import is_key, words
 from .models import Model, check_trained, named
 from .processes import once
-from .run import Population, Run, several
+from .run import ONE_OF_MANY, Population, Run
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 READ_BY_012 = (0, 8, 2)  # the first jax whose exports jax 0.12 reads as they are
@@ -56,7 +56,7 @@ def export(run: Run | Population, path: str | Path, *, model: Model | None = Non
     Of several processes all call it, and the first writes. Raises InputError where it holds several networks, or cannot be written.
     """
     if isinstance(run, Population) or np.ndim(run.epochs):
-        raise InputError(several(len(run.epochs), "export"))
+        raise InputError(f"run holds {len(run.epochs)} networks; give one of them: {ONE_OF_MANY}")
     if model is None:
         try:
             model = named(run.model)

@@ -15,6 +15,9 @@ from .recipe import Recipe
 from .resampling import Samples
 from .typing import Rebuilt
 
+# How a message says where one network is in a run that holds many.
+ONE_OF_MANY = "population[i] of a population, jax.tree.map(lambda leaf: leaf[i], run) of what jax.vmap gave"
+
 
 class Row(NamedTuple):
     """What happened in one epoch; in a Run's history, in each of them. None where it does not apply.
@@ -96,7 +99,7 @@ class Run:
     def status(self) -> str:
         """In words: finished, stopped early or by halving, or diverged, and when."""
         if np.ndim(self.epochs):
-            raise InputError(several(len(self.epochs), "ask for the status of"))
+            raise InputError(f"run holds {len(self.epochs)} networks; take one of them: {ONE_OF_MANY}")
         cure = "Lower the learning rate, or set clip"
         if (step := int(self.diverged_at)) >= 0:
             return f"diverged at step {step}: the loss was no longer finite. {cure}"
@@ -113,14 +116,6 @@ class Run:
         from .report.notebook import of_run
 
         return of_run(self)
-
-
-def several(count: int, verb: str) -> str:
-    """What a message says where one network is wanted and many are given."""
-    return (
-        f"run holds {count} networks; {verb} one of them: population[i] of a population, jax.tree.map(lambda leaf: leaf[i], run) of "
-        "what jax.vmap gave"
-    )
 
 
 @dataclass(frozen=True)

@@ -312,7 +312,7 @@ def test_a_member_of_a_population_is_a_run(digits, tmp_path):
     exported = jax.export.deserialize((tmp_path / "third/model.stablehlo").read_bytes())
     wanted = np.exp(jaxnet.predict(jaxnet.linear(), many[2], digits.test.x))
     assert np.abs(np.exp(exported.call(digits.test.x.astype(np.float32))) - wanted).max() < 1e-6
-    with pytest.raises(jaxnet.InputError, match=r"run holds 3 networks; export one of them: population\[i\]"):
+    with pytest.raises(jaxnet.InputError, match=r"run holds 3 networks; give one of them: population\[i\]"):
         jaxnet.export(many.run, tmp_path / "all")
     assert [path.name for path in tmp_path.iterdir()] == ["third"]
 
