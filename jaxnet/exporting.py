@@ -248,8 +248,9 @@ def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], files: 
         _block("python", 'from safetensors.numpy import load_file\n\nparameters = load_file("params.safetensors")'),
     ]
     if "forward.py" in files:
-        call = f'import runpy\n{first}\nforward = runpy.run_path("forward.py")["forward"]\noutputs = forward(x){last}'
-        words = "`forward.py` computes the whole network with NumPy alone, of any version, from `params.safetensors` and `forward.json`:"
+        call = 'import runpy\n\nforward = runpy.run_path("forward.py")["forward"]\noutputs = forward(x)'
+        words = "`forward.py` computes the whole network with NumPy alone, of any version, from `params.safetensors` and `forward.json`"
+        words += ":" if not first else "; offsets are its own work: x is as in the training data, float64, and so are outputs:"
         parts += [words, _block("python", call)]
     if "model.onnx" in files:
         call = f'import onnxruntime\n{first}\n(outputs,) = onnxruntime.InferenceSession("model.onnx").run(None, {{"x": x}}){last}'

@@ -455,3 +455,22 @@ def test_what_onnx_does_not_have_is_refused(runs, tmp_path, converter):
     with pytest.raises(jaxnet.InputError, match=r"jax2onnx .* cannot convert mlp\(.*bfloat16.*; export without onnx=True"):
         jaxnet.export(runs["bfloat16"], tmp_path / "run", onnx=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_numpy_alone_takes_offsets_as_they_came(tmp_path, without_program):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    y = x @ [1.0, -2.0]
+    far, values = x * [20, 1] + [1.6e9, 1e12], 1e9 + y
+    for name, targets in (("classes", (y > 0).astype(int)), ("values", values)):
+        splits = jaxnet.split(far, targets, seed=0)
+        run = jaxnet.fit(jaxnet.mlp((8,)), splits, jaxnet.Recipe(epochs=5, batch_size=32), KEY)
+        jaxnet.export(run, tmp_path / name)
+        theirs, ours = forward.forward(far, tmp_path / name), jaxnet.predict(jaxnet.mlp((8,)), run, far)
+        assert theirs.dtype == ours.dtype
+        assert np.abs(theirs - ours).max() < 2e-6 * max(1, np.abs(ours - ours.mean()).max())
+        assert np.std(theirs, axis=0).min() > 0.1
+        block = next(
+            b for b in re.findall(r"```python\n(.*?)```", (tmp_path / name / "README.md").read_text(), re.DOTALL) if "forward" in b
+        )
+        assert "safetensors" not in block
