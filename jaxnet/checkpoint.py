@@ -219,7 +219,7 @@ def read_arrays(path: Path, wanted: PyTree) -> PyTree:
 
 def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:
     """Raise InputError naming how what is in a folder differs from what is wanted now, if it does."""
-    given, wanted = (_flat(json.loads(json.dumps(about))) for about in (given, wanted))
+    given, wanted = (flat(json.loads(json.dumps(about))) for about in (given, wanted))
     changed = [
         f"{name} was {SHORT.repr(given.get(name))} and is now {SHORT.repr(wanted.get(name))}"
         for name in {**given, **wanted}
@@ -235,6 +235,15 @@ def checksum(tree: PyTree) -> int:
     for leaf in jax.tree.leaves(words(tree)):
         total = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).data, total)
     return total
+
+
+def flat(tree: Any, name: str = "") -> dict[str, Any]:
+    """Nested plain values by one name each: "recipe.epochs", "groups.0.model"."""
+    if isinstance(tree, list) and tree and all(isinstance(item, dict) for item in tree):
+        tree = dict(enumerate(tree))
+    if isinstance(tree, dict):
+        return {k: v for key, value in tree.items() for k, v in flat(value, f"{name}.{key}" if name else str(key)).items()}
+    return {name: tree}
 
 
 def check_same(found: PyTree, *, where: Path) -> None:
@@ -400,9 +409,3 @@ def _abstract(outline: Any) -> Any:
     if "tuple" in outline:
         return tuple(_abstract(value) for value in outline["tuple"])
     return jax.ShapeDtypeStruct(tuple(map(int, outline["shape"])), jnp.dtype(outline["dtype"]))
-
-
-def _flat(tree: Any, name: str = "") -> dict[str, Any]:
-    if isinstance(tree, dict):
-        return {k: v for key, value in tree.items() for k, v in _flat(value, f"{name}.{key}" if name else key).items()}
-    return {name: tree}

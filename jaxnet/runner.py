@@ -9,11 +9,9 @@ import argparse
 import csv
 import gc
 import importlib
-import importlib.metadata
 import io
 import logging
 import os
-import platform
 import shutil
 import signal
 import sys
@@ -30,6 +28,7 @@ import tyro
 from jaxtyping import Float, Int
 
 from . import folder, processes
+from .agreement import check_agreement, versions
 from .checkpoint import describe_recipe, discard_progress, save
 from .clock import Clock
 from .data import Splits, Stream, checks, class_weights, overlaps, prepare
@@ -47,16 +46,27 @@ from .errors import InputError, check_known, near
 from .escaping import visible
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
 from .finished import bring_back
+from .identity import describe_data
 from .loop import train
 from .models import Model, describe
-from .options import PLACES, Options, PredictOptions, PrepareOptions, TrainOptions, build_model, build_recipe, read, with_epochs
+from .options import (
+    PLACES,
+    Options,
+    PredictOptions,
+    PrepareOptions,
+    TrainOptions,
+    build_model,
+    build_recipe,
+    read,
+    shared_options,
+    with_epochs,
+)
 from .population import Standing
 from .recipe import Recipe, check
 from .report import console, tensorboard
 from .run import Row, Run
 from .stopping import Interrupted
 
-PACKAGES = ("jaxnet", "jax", "jaxlib", "flax", "optax", "numpy")
 MEMBERS = "members"  # folder of a population within that of a run
 TENSORBOARD = "tensorboard"  # of logs
 LOGGED = 5  # members of which there are logs
@@ -142,6 +152,9 @@ def main(
 
 def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
     """Options to data, model, recipe and folder, with a word on each; None where the run is finished already."""
+    check_agreement(
+        lambda: {"experiment": experiment, **shared_options(options)}
+    )  # before JAX starts, for which all need the same platform
     if options.tensorboard:
         tensorboard.require()
     _prepare(options)
@@ -150,6 +163,8 @@ def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
         check(build_recipe(options))  # what cannot be meant is said before the data are read
     with clock.part("data"):
         splits, on_disk = read(options)
+    # Here, since all that follows depends on the data: a process might refuse its own before `train` compares them.
+    check_agreement(lambda: {"data": describe_data(splits if on_disk is None else _with(splits, on_disk))})
     options = with_epochs(options, len(splits.train if on_disk is None else on_disk))
     recipe = build_recipe(options)
     check(recipe, has_validation=len(splits.validation) > 0)
@@ -176,7 +191,7 @@ def train_one(setup: Setup) -> dict[str, Any]:
     options, splits, model, recipe = setup.options, setup.splits, setup.model, setup.recipe
     plan, given = Plan(), splits
     if setup.stream is not None:
-        given = replace(splits, train=setup.stream)  # pyrefly: ignore[bad-argument-type]
+        given = _with(splits, setup.stream)
     batch, count = min(options.batch_size, len(given.train)), processes.own()[1]
     divided = batch if setup.stream is None else layout(setup.stream, options.batch_size).shards  # what devices and processes divide
     together = count if options.normalisation != "batch" and divided % count == 0 else 1
@@ -287,7 +302,7 @@ def report(
         "recipe": describe_recipe(run.recipe),
         "seed": options.seed,
         "split_seed": options.split_seed,
-        "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}},
+        "versions": versions(),
         "device": f"{jax.local_devices()[0].device_kind} ({jax.default_backend()})",
         "status": run.status,
         "target_error": options.target_error,
@@ -446,6 +461,11 @@ def _prepare(options: Options) -> None:
         except InputError as error:
             console.say(f"compiled programs are not kept: {error}")
     processes.meet("begin")
+
+
+def _with(splits: Splits, on_disk: Stream) -> Splits:
+    """The splits with their training set on disk."""
+    return replace(splits, train=on_disk)  # pyrefly: ignore[bad-argument-type]
 
 
 def _prepare_what_follows(model: Model, splits: Splits, recipe: Recipe) -> None:
