@@ -127,8 +127,15 @@ def test_another_training_in_the_folder_is_refused_by_its_difference(digits, tmp
         train(MODEL, digits, jaxnet.Recipe(epochs=2, learning_rate=2e-3), KEY, out=tmp_path)
     with pytest.raises(jaxnet.InputError, match=r"model was 'mlp\(hidden=\(8,\), activation=relu\)' and is now"):
         train(jaxnet.mlp((9,)), digits, few, KEY, out=tmp_path)
-    with pytest.raises(jaxnet.InputError, match=r"data\.checksum was"):
+    with pytest.raises(jaxnet.InputError, match=r"data\.training set was '1258 x \(8, 8\) uint8"):
         train(MODEL, jaxnet.load("digits", seed=1), few, KEY, out=tmp_path)
+    for part in ("train", "validation", "test"):
+        data = getattr(digits, part)
+        x = np.array(data.x)
+        x[-1, 0, 0] += 1
+        changed = replace(digits, **{part: replace(data, x=x)})
+        with pytest.raises(jaxnet.InputError, match=f"data.{part}[a-z]* set was"):
+            train(MODEL, changed, few, KEY, out=tmp_path)
     with pytest.raises(jaxnet.InputError, match="key was"):
         train(MODEL, digits, few, jax.random.key(1), out=tmp_path)
 

@@ -185,6 +185,9 @@ class Renumbered:
     def named(self, row: int, part: str) -> str:
         return self.rows.named(row, part)
 
+    def sizes(self) -> dict[str, int]:
+        return self.rows.sizes()
+
     def _places(self, labels: np.ndarray) -> np.ndarray:
         places = np.minimum(np.searchsorted(self.numbers, labels), len(self.numbers) - 1)
         return np.where(self.numbers[places] == labels, places, np.nan)
