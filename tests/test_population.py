@@ -402,7 +402,7 @@ def test_a_population_of_which_no_part_is_intact_is_refused(small, stopped, tmp_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"recipes": Recipe(epochs=3, batch_size=64, learning_rate=1e-2)}, "groups.0.recipe.learning_rate was .*0.003.* and is now .*0.0[01]"),
+        ({"recipes": Recipe(epochs=3, batch_size=64, learning_rate=1e-2)}, "recipe.learning_rate was .*0.003.* and is now .*0.0[01]"),
         ({"keys": KEYS[:5]}, "members was 6 and is now 5"),
         ({"keys": KEYS[::-1]}, "keys was"),
         ({"order_key": ORDER}, "order_key was None and is now"),
