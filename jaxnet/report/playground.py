@@ -7,7 +7,6 @@ import numpy as np
 
 from ..data import Splits
 from ..errors import InputError
-from ..escaping import visible
 from ..models import Model
 from ..run import Run
 from .document import text
@@ -83,7 +82,7 @@ def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
     read = {
         "network": found.data,
         "playground": {
-            "classes": list(map(visible, classes)),
+            "classes": list(classes),
             "placement": where._asdict(),
             "examples": [np.asarray(x[row], np.float64).ravel().round(4).tolist() for row in rows],
         },
