@@ -18,6 +18,8 @@ import tyro
 
 import jaxnet
 from jaxnet import processes
+from jaxnet.agreement import check_agreement
+from jaxnet.options import shared_options
 from jaxnet.report import console
 
 
@@ -70,6 +72,7 @@ def search(options: Options) -> None:
     """Asks, trains, tells; then says the test error of the best."""
     import optuna
 
+    check_agreement(lambda: {"experiment": "ask_and_tell", **shared_options(options)})
     jaxnet.use_cpu_devices()
     processes.meet("begin")
     splits = jaxnet.load(options.dataset, data_dir=options.data_dir)

@@ -19,10 +19,9 @@ import jax
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from jaxnet import disk, folder
+from jaxnet import folder
 from jaxnet.checkpoint import describe_recipe
 from jaxnet.data import Splits, Standardisation
 from jaxnet.devices import enable_cache, use_platform
@@ -110,14 +109,12 @@ def main(arguments: Sequence[str]) -> int:
                 enable_cache()
             except InputError as error:
                 console.say(f"compiled programs are not kept: {error}")
-        disk.check_folder(options.out or folder.RUNS)
         runs = bring_all(options.runs, options.data_dir)
         pairs = compare(runs)
         result = about(runs, pairs)
         out, _ = folder.begin("compare", {"runs": [run.name for run in runs]}, options.out, resume=False)
         show(result, pairs)
-        with disk.writing(out), disk.then("then compare again with another --out"):
-            write(out, result, runs, pairs)
+        write(out, result, runs, pairs)
         console.say(f"written to {out}")
     except InputError as error:
         console.error(str(error))
@@ -298,7 +295,7 @@ def show(result: dict[str, Any], pairs: Sequence[Pair]) -> None:
     for run in result["runs"]:
         percent = not run["regression"]
         cells = (run["name"], *split(run["error"], percent), members_words(run, percent), f"{run['test_examples']:,}", run["dataset"])
-        table.add_row(*map(escape, cells))
+        table.add_row(*map(console.cell, cells))
     terminal = Console(highlight=False)
     terminal.print(table)
     console.say("")
@@ -307,9 +304,9 @@ def show(result: dict[str, Any], pairs: Sequence[Pair]) -> None:
     if any(pair.of == "networks" for pair in pairs):
         console.say(LUCK)
     if result["differs"]:
-        table = Table("what differs", *(escape(run["name"]) for run in result["runs"]), box=None)
+        table = Table("what differs", *(console.cell(run["name"]) for run in result["runs"]), box=None)
         for name, values in result["differs"].items():
-            table.add_row(escape(name.replace("_", " ")), *("" if value is None else escape(str(value)) for value in values))
+            table.add_row(console.cell(name.replace("_", " ")), *("" if value is None else console.cell(value) for value in values))
         console.say("")
         terminal.print(table)
     else:

@@ -1,8 +1,6 @@
 """Runs and unfinished trainings on disk, with Orbax: written whole or not at all, checked when read, and never a pickle."""
 
-import functools
 import gc
-import glob
 import itertools
 import json
 import logging
@@ -25,12 +23,11 @@ from jaxtyping import PyTree
 from .data import Column, Standardisation
 from .data.augmentation import NAMES, Augmentation
 from .data.precision import Origin
-from .disk import check_folder, writing
 from .errors import InputError, near_path
 from .keys import with_keys, words
 from .processes import first, gather, once
 from .recipe import CUSTOM, NUMBERS, OPTIMIZERS, STRUCTURE, NotRestored, Recipe, optimizer_name
-from .run import Best, Row, Run
+from .run import ONE_OF_MANY, Best, Population, Row, Run
 
 FORMATS = (1, 2)  # read; the last one is written, and has checksums of its files
 CHECKSUMS = "checksums.json"  # in the folder of a checkpoint: the CRC-32 of each of its files
@@ -55,13 +52,19 @@ class DamagedError(InputError):
         self.path = path
 
 
-def save(run: Run, path: str | Path) -> None:
+def save(run: Run | Population, path: str | Path) -> None:
     """Write a Run as a folder, which must not exist yet. Its parameters must be arrays in dicts, lists and tuples.
+
+    A Population is refused, with what to call instead.
 
     Of several processes all call it, and the first writes.
     """
+    if isinstance(run, Population):
+        raise InputError(
+            f"run holds {len(run)} networks; give one of them: {ONE_OF_MANY}. fit_population(..., out=folder) keeps them all, and the "
+            "same call reads them again"
+        )
     path = Path(path).absolute()
-    once(functools.partial(check_folder, path, ending=UNFINISHED))
     if path.exists():
         raise InputError(f"{path} exists already; give another path, or remove it first")
     arrays = {f.name: getattr(run, f.name) for f in fields(Run) if not f.metadata.get("static")}
@@ -194,33 +197,19 @@ def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
     """Write arrays and what is to be said of them, whole or not at all, with checksums of all files."""
     from orbax.checkpoint import v1
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + UNFINISHED)
+    for left in path.parent.iterdir() if first() else ():  # by a kill; Orbax would say so
+        if left.name.startswith(unfinished.name):
+            shutil.rmtree(left)
     # On the host: of several processes Orbax writes such arrays from the first.
-    arrays = jax.tree.map(np.asarray, words(arrays))
-
-    def make_room() -> None:
-        with writing(path):
-            for left in path.parent.glob(f"{glob.escape(unfinished.name)}*"):  # by a kill; Orbax would say so
-                shutil.rmtree(left)
-            # Where Orbax itself finds a folder that it cannot make, its threads wait for ever.
-            check_folder(path, sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)), ending=f"{UNFINISHED}.orbax-checkpoint-tmp")
-            path.parent.mkdir(parents=True, exist_ok=True)
+    v1.save(str(unfinished), jax.tree.map(np.asarray, words(arrays)), custom_metadata={"jaxnet": FORMATS[-1], **about})
 
     def seal() -> None:
-        with writing(path):
-            files = {str(file.relative_to(unfinished)): _file_checksum(file) for file in sorted(unfinished.rglob("*")) if file.is_file()}
-            (unfinished / CHECKSUMS).write_text(json.dumps(files), encoding="utf-8")
-            unfinished.rename(path)
+        write_checksums(unfinished, [file for file in unfinished.rglob("*") if file.is_file()])
+        unfinished.rename(path)
 
-    once(make_room)
-    try:
-        with writing(path), _quiet():
-            v1.save(str(unfinished), arrays, custom_metadata={"jaxnet": FORMATS[-1], **about})
-        once(seal)
-    except InputError:
-        for left in path.parent.glob(f"{glob.escape(unfinished.name)}*") if first() else ():
-            shutil.rmtree(left, ignore_errors=True)
-        raise
+    once(seal)
 
 
 def read_arrays(path: Path, wanted: PyTree) -> PyTree:
@@ -230,7 +219,7 @@ def read_arrays(path: Path, wanted: PyTree) -> PyTree:
 
 def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:
     """Raise InputError naming how what is in a folder differs from what is wanted now, if it does."""
-    given, wanted = (_flat(json.loads(json.dumps(about))) for about in (given, wanted))
+    given, wanted = (flat(json.loads(json.dumps(about))) for about in (given, wanted))
     changed = [
         f"{name} was {SHORT.repr(given.get(name))} and is now {SHORT.repr(wanted.get(name))}"
         for name in {**given, **wanted}
@@ -246,6 +235,15 @@ def checksum(tree: PyTree) -> int:
     for leaf in jax.tree.leaves(words(tree)):
         total = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).data, total)
     return total
+
+
+def flat(tree: Any, name: str = "") -> dict[str, Any]:
+    """Nested plain values by one name each: "recipe.epochs", "groups.0.model"."""
+    if isinstance(tree, list) and tree and all(isinstance(item, dict) for item in tree):
+        tree = dict(enumerate(tree))
+    if isinstance(tree, dict):
+        return {k: v for key, value in tree.items() for k, v in flat(value, f"{name}.{key}" if name else str(key)).items()}
+    return {name: tree}
 
 
 def check_same(found: PyTree, *, where: Path) -> None:
@@ -288,7 +286,7 @@ def read_about(path: Path) -> dict[str, Any]:
 
     sealed = (path / CHECKSUMS).exists()
     if sealed:
-        _check_files(path)  # so that Orbax, which prints what its readers raise, is given intact files only
+        check_files(path)  # so that Orbax, which prints what its readers raise, is given intact files only
     try:
         with _quiet():
             about: Any = v1.metadata(str(path)).custom_metadata
@@ -314,8 +312,14 @@ def _read(path: Path, wanted: PyTree) -> PyTree:
         raise DamagedError(f"{path}: its arrays cannot be read ({type(error).__name__}: {error})", path) from None
 
 
-def _check_files(path: Path) -> None:
-    """Raise DamagedError, naming the file, where one of a checkpoint is not what was written."""
+def write_checksums(folder: Path, files: Sequence[Path]) -> None:
+    """Write the CRC-32 of files in a folder, for `check_files`."""
+    checksums = {str(file.relative_to(folder)): _file_checksum(file) for file in sorted(files)}
+    (folder / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
+
+
+def check_files(path: Path) -> None:
+    """Raise DamagedError, naming the file, where one of a folder is not what was written."""
     try:
         files = dict(json.loads((path / CHECKSUMS).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -405,9 +409,3 @@ def _abstract(outline: Any) -> Any:
     if "tuple" in outline:
         return tuple(_abstract(value) for value in outline["tuple"])
     return jax.ShapeDtypeStruct(tuple(map(int, outline["shape"])), jnp.dtype(outline["dtype"]))
-
-
-def _flat(tree: Any, name: str = "") -> dict[str, Any]:
-    if isinstance(tree, dict):
-        return {k: v for key, value in tree.items() for k, v in _flat(value, f"{name}.{key}" if name else key).items()}
-    return {name: tree}

@@ -3,11 +3,16 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from .escaping import visible
+
 LISTED = 30  # names that a message lists at most
 
 
 class InputError(ValueError):
-    """Bad input, refused at the door: the message names the value, the place and the cure."""
+    """Bad input, refused at the door: the message names the value, the place and the cure, in one line."""
+
+    def __init__(self, message: object) -> None:
+        super().__init__(visible(message))
 
 
 def check_known(what: str, word: object, known: Iterable[object]) -> None:

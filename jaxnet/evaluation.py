@@ -6,6 +6,7 @@
 import functools
 import math
 from dataclasses import dataclass
+from typing import overload
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from .errors import InputError
 from .models import Model, check_trained, input_shape, with_outputs
 from .predictions import member_predictions
 from .recipe import Recipe
-from .run import Population, Run
+from .run import ONE_OF_MANY, Population, Run
 from .training import BLOCK, in_blocks
 
 
@@ -74,6 +75,8 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
         _check_shape(run.run, np.shape(x))
         inputs = _as_inputs(x) if run.run.standardisation.origin is None else np.asarray(x)
         return np.concatenate([values for _, values in member_predictions([model], run, inputs)])
+    if np.ndim(run.epochs):
+        raise InputError(f"run holds {len(run.epochs)} networks; give one of them: {ONE_OF_MANY}")
     check_trained(model, run)
     model = with_outputs(model, 1 if run.classes is None else len(run.classes))
     _check_shape(run, np.shape(x))
@@ -100,14 +103,22 @@ def compile_ahead(model: Model, splits: Splits, recipe: Recipe) -> None:
     _predict.lower(model, recipe.precision, (params, model_state, own.on_device), block).compile()
 
 
-def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics:
+@overload
+def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics: ...
+@overload
+def evaluate(model: Model, run: Population, dataset: Dataset) -> tuple[Metrics, ...]: ...
+def evaluate(model: Model, run: Run | Population, dataset: Dataset) -> Metrics | tuple[Metrics, ...]:
     """How good the network is on these examples, with 95% intervals that speak of this one network.
 
+    run: or a Population of one structure; then Metrics of each of its members, in order.
     An example whose outputs are not numbers counts as wrong.
     """
-    if dataset.classes != run.classes:
-        raise InputError(f"the data set has classes {dataset.classes}, but the network was trained on {run.classes}; give one with those")
+    classes = run.run.classes if isinstance(run, Population) else run.classes
+    if dataset.classes != classes:
+        raise InputError(f"the data set has classes {dataset.classes}, but the network was trained on {classes}; give one with those")
     outputs, y = np.asarray(predict(model, run, dataset.x)), np.asarray(dataset.y)
+    if isinstance(run, Population):
+        return tuple(judge(each, y, run[member].standardisation) for member, each in enumerate(outputs))
     return judge(outputs, y, run.standardisation)
 
 

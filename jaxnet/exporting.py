@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from .disk import check_folder, writing
 from .errors import InputError
+from .escaping import UNSEEN
 from .evaluation import predict
 from .keys import is_key, words
 from .models import Model, check_trained, named
 from .processes import once
-from .run import Run
+from .run import ONE_OF_MANY, Population, Run
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 READ_BY_012 = (0, 8, 2)  # the first jax whose exports jax 0.12 reads as they are
@@ -36,7 +36,7 @@ INSTALL_ONNX = "pip install onnx-ir, then pip install --no-deps jax2onnx"
 logger = logging.getLogger("jaxnet")
 
 
-def export(run: Run, path: str | Path, *, model: Model | None = None, onnx: bool = False) -> None:
+def export(run: Run | Population, path: str | Path, *, model: Model | None = None, onnx: bool = False) -> None:
     """Write a trained network as a folder that needs no jaxnet, whole or not at all.
 
     In it are `model.stablehlo`, which `jax.export.deserialize` reads, a program with the parameters in it; `params.safetensors`,
@@ -55,11 +55,8 @@ def export(run: Run, path: str | Path, *, model: Model | None = None, onnx: bool
     path: a folder that does not exist yet, or is empty. model: the one that was trained, where it is none of the built-in ones.
     Of several processes all call it, and the first writes. Raises InputError where it holds several networks, or cannot be written.
     """
-    if np.ndim(run.epochs):
-        raise InputError(
-            f"run holds {len(run.epochs)} networks; export one of them: population[i] of a population, "
-            "jax.tree.map(lambda leaf: leaf[i], run) of what jax.vmap gave"
-        )
+    if isinstance(run, Population) or np.ndim(run.epochs):
+        raise InputError(f"run holds {len(run.epochs)} networks; give one of them: {ONE_OF_MANY}")
     if model is None:
         try:
             model = named(run.model)
@@ -251,8 +248,9 @@ def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], files: 
         _block("python", 'from safetensors.numpy import load_file\n\nparameters = load_file("params.safetensors")'),
     ]
     if "forward.py" in files:
-        call = f'import runpy\n{first}\nforward = runpy.run_path("forward.py")["forward"]\noutputs = forward(x){last}'
-        words = "`forward.py` computes the whole network with NumPy alone, of any version, from `params.safetensors` and `forward.json`:"
+        call = 'import runpy\n\nforward = runpy.run_path("forward.py")["forward"]\noutputs = forward(x)'
+        words = "`forward.py` computes the whole network with NumPy alone, of any version, from `params.safetensors` and `forward.json`"
+        words += ":" if not first else "; offsets are its own work: x is as in the training data, float64, and so are outputs:"
         parts += [words, _block("python", call)]
     if "model.onnx" in files:
         call = f'import onnxruntime\n{first}\n(outputs,) = onnxruntime.InferenceSession("model.onnx").run(None, {{"x": x}}){last}'
@@ -267,7 +265,7 @@ def _how_old(files: Mapping[str, bytes]) -> str:
 
 
 def _json(value: Any) -> str:
-    return _block("json", json.dumps(value, ensure_ascii=False))
+    return _block("json", UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False)))
 
 
 def _block(language: str, text: str) -> str:
@@ -276,12 +274,10 @@ def _block(language: str, text: str) -> str:
 
 def _write(path: Path, files: Callable[[], dict[str, bytes]]) -> None:
     """A folder with these files: made beside its place and moved there, so that a kill leaves no half of it."""
-    with writing(path):
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise InputError(f"{path} exists already and is no empty folder; give another path, or remove it first")
-    check_folder(path)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(f"{path} exists already and is no empty folder; give another path, or remove it first")
     contents = files()
-    with writing(path):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as scratch:
             made = Path(scratch) / path.name
@@ -294,3 +290,5 @@ def _write(path: Path, files: Callable[[], dict[str, bytes]]) -> None:
             if path.is_dir():
                 path.rmdir()
             made.rename(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error}); give another path") from None

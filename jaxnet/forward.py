@@ -23,23 +23,36 @@ BLOCK = 64  # examples that are computed together
 
 
 def forward(x: ArrayLike, folder: str | Path = Path(__file__).parent) -> np.ndarray:
-    """Outputs of the network, float32, for examples x: (examples, ...) float32, as README.md describes both. Computed in float64."""
-    shape, steps, values, output, output_shape = load(Path(folder))
-    x = np.asarray(x, np.float32)
+    """Outputs of the network for examples x, as they were in the training data: (examples, ...). Computed in float64.
+
+    float32, or float64 where they are values with an offset that float32 would lose.
+    """
+    shape, steps, values, output, output_shape, origins = load(Path(folder))
+    x = np.asarray(x)
     if x.shape[1:] != shape or x.ndim == 0:
         raise ValueError(f"x has shape {x.shape}; give examples of shape {shape}, so ({', '.join(('examples', *map(str, shape)))})")
-    found = [np.zeros((0, *output_shape), np.float32)]
+    if "origin" in origins:
+        offset, unit = origins["origin"]
+        x = (x.astype(np.float64) - offset) / unit
+    x, found = x.astype(np.float32), [np.zeros((0, *output_shape), np.float32)]
     with np.errstate(all="ignore"):
         for begin in range(0, len(x), BLOCK):
             block = x[begin : begin + BLOCK].astype(np.float64)
             made = compute(steps, {**values, 0: block.reshape(len(block), -1)})
             found.append(made[output].reshape(len(block), *output_shape).astype(np.float32))
-    return np.concatenate(found)
+    outputs = np.concatenate(found)
+    if "target_origin" in origins:
+        offset, unit = origins["target_origin"]
+        outputs = outputs.astype(np.float64) * unit + offset
+    return outputs
 
 
 @functools.cache
 def load(folder):
-    """(shape of an example, steps, arrays by number, number of the output, its shape); what depends on no example is computed."""
+    """(shape of an example, steps, arrays by number, number of the output, its shape, offsets and units of inputs and outputs).
+
+    What depends on no example is computed.
+    """
     program = json.loads((folder / "forward.json").read_text(encoding="utf-8"))
     parameters = read_safetensors(folder / "params.safetensors")
     values = {number: np.array(numbers, np.float64) for number, numbers in program["constants"]}
@@ -50,7 +63,9 @@ def load(folder):
     with np.errstate(all="ignore"):
         values = compute([step for step in program["steps"] if step["to"] not in live], values)
     steps = [step for step in program["steps"] if step["to"] in live]
-    return tuple(program["shape"]), steps, values, program["output"], tuple(program["output_shape"])
+    names = [name for name in ("origin", "target_origin") if f"{name}/offset" in parameters]
+    origins = {name: (parameters[f"{name}/offset"], parameters[f"{name}/unit"]) for name in names}
+    return tuple(program["shape"]), steps, values, program["output"], tuple(program["output_shape"]), origins
 
 
 def read_safetensors(path):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,24 +14,22 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from .checkpoint import check_same, checksum, describe_recipe, restore_progress, save_progress, set_aside
-from .data import Dataset, Splits, Stream
-from .data.streaming import sample as some_of
+from .agreement import check_agreement, outline
+from .checkpoint import check_same, restore_progress, save_progress, set_aside
+from .data import Splits, Stream
 from .devices import Plan
-from .disk import check_folder, then
 from .errors import InputError
-from .keys import words
+from .identity import describe_training
 from .losses import Loss
 from .models import Model, with_outputs
 from .parts import Within, in_memory, on_disk
-from .processes import agreed, first, once
+from .processes import agreed, first
 from .recipe import Recipe
 from .run import Row, Run, over
 from .stopping import Interrupted, log_to, signals
-from .training import ALL_AT_ONCE, Extras, Pair, TrainState, admit, blank_row, finish, start, streams
+from .training import ALL_AT_ONCE, Pair, TrainState, admit, blank_row, finish, start, streams
 
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
-KNOWN_BY = 100  # rows of a training set on disk by which it is told from another
 
 
 class Progress(NamedTuple):
@@ -71,39 +69,51 @@ def train(
         (a custom model, loss or optimizer is known by its name alone).
     watch: called with the number of epochs done and the last Row, after each and once before the first.
     The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with the state saved in out.
-    Of several processes all read what is in out, which must be a folder that all see, and the first writes.
+    Of several processes all call it with the same arguments, or all raise InputError that names what differs; all read what is in
+    out, which must be a folder that all see, and the first writes. For a network that one process trains alone there is `fit`.
     From disk an epoch comes in chunks, with checkpoints between them too. There are no weights and no sample then; a row that
     cannot be used raises InputError with the state saved in out, or is left out and counted, as `jaxnet.stream` was told.
     """
-    given = splits.train
+    given, whole = splits.train, splits
     if isinstance(given, Stream):
         if weights is not None or sample is not None:
             raise InputError("weights and sample need the training set in memory, and this one stays on disk; leave them out")
         splits = replace(splits, train=given.empty)
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
     model = with_outputs(model, splits.train.outputs)
+    folder = None if out is None else Path(out).absolute()
+    begin = functools.partial(_start, model, seen, recipe, key, extras.order_key, params)
+
+    @functools.cache
+    def about() -> dict[str, Any]:
+        return describe_training(model, whole, recipe, key, **extras._asdict(), params=params, loss=loss)
+
+    check_agreement(
+        lambda: {
+            "call": "train",
+            **about(),
+            "corrupt": given.corrupt if isinstance(given, Stream) else None,
+            "plan": asdict(plan),
+            "out": folder is not None,
+            "parameters and optimizer state": outline(jax.eval_shape(begin)),
+        }
+    )
     if isinstance(given, Stream):
         epochs = on_disk(model, loss, plan, given, seen, recipe, streams(key, order_key)[1])
     else:
         epochs = in_memory(model, loss, plan, seen, recipe, extras)
-    begin = functools.partial(_start, model, seen, recipe, key, extras.order_key, params)
-    plan, about, progress = epochs.plan, dict[str, Any](), None
-    folder = None if out is None else Path(out).absolute()
+    plan, progress = epochs.plan, None
     with ThreadPoolExecutor(1) as pool:
         # Two programs, two cores. The epoch is compiled for the shapes to come; the call in the loop then finds it.
         begun = pool.submit(begin)
         shape = jax.eval_shape(begin)
-        if folder is not None:
-            size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(words, shape)))
-            once(functools.partial(check_folder, folder, size))
         placed = shape
         if plan.parts > 1:
             placed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=plan.sharding), shape)
         epochs.compile(placed)
         nothing = blank_row(splits, recipe.epochs), epochs.within
         if folder is not None:
-            about = _identity(model, _data(given, splits), recipe, key, extras, params, loss)
-            progress, damaged = restore_progress(folder / "state", _progress(shape, *nothing), about)
+            progress, damaged = restore_progress(folder / "state", _progress(shape, *nothing), about())
             place = None if progress is None else (progress.state.epoch, progress.within if isinstance(progress, ProgressWithin) else ())
             check_same(place, where=folder)  # and so before the first one writes again
             if progress is not None:
@@ -115,7 +125,6 @@ def train(
     done, part = int(state.epoch), 0 if within is None else int(within.chunks)
     spent, began, saved = 0.0, time.monotonic(), None if fresh else done * epochs.parts + part
     with (
-        then(f"then train again with the same arguments and the same out: what is saved in {folder} is continued"),
         signals(catch=folder is not None) as caught,
         log_to(folder if first() else None) as log,
         closing(epochs.reach(state, within, log)) as parts,
@@ -128,7 +137,7 @@ def train(
                 return
             jax.block_until_ready(state)  # what this waits for is no time of the checkpoint's
             clock = time.monotonic()
-            save_progress(folder / "state", number, _progress(plan.fetch(state), history, plan.fetch(within)), about)
+            save_progress(folder / "state", number, _progress(plan.fetch(state), history, plan.fetch(within)), about())
             spent, saved = spent + time.monotonic() - clock, number
             log(f"checkpoint {number}")
 
@@ -177,27 +186,3 @@ def _over(recipe: Recipe, state: TrainState, done: int) -> bool:
     """Whether no epoch is left to train."""
     best_epoch = 0 if state.best is None else np.asarray(state.best.epoch)
     return done == recipe.epochs or bool(over(recipe, np.asarray(state.diverged_at), done, best_epoch))
-
-
-def _identity(
-    model: Model, data: dict[str, Any], recipe: Recipe, key: Array, extras: Extras, params: PyTree | None, loss: Loss | None
-) -> dict[str, Any]:
-    """What a training is of, since it can be continued only by the same. Functions are known by their names alone."""
-    return {
-        "model": model.name,
-        "data": data,
-        "recipe": describe_recipe(recipe),
-        "key": checksum(key),
-        "loss": None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
-        "weights, sample, order key or params": checksum((extras, params)),
-    }
-
-
-def _data(train: Dataset | Stream, splits: Splits) -> dict[str, Any]:
-    """What tells data from others. Not what is done with rows that cannot be used: who was stopped by one may go on without it."""
-    about = {"name": splits.name, "examples": len(train)}
-    if not isinstance(train, Stream):
-        return about | {"checksum": checksum((train, splits.validation))}
-    some = some_of(replace(train, corrupt="skip"), np.random.default_rng(0), KNOWN_BY)
-    kind = {"rows": len(train.rows), "shape": list(train.shape), "dtype": str(train.dtype), "held out": checksum(train.held_out)}
-    return about | kind | {"checksum": checksum((some, splits.validation, splits.standardisation))}

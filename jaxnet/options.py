@@ -1,6 +1,6 @@
 """The options of a run, and the model and recipe they ask for."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,9 @@ WHOLE = ("epochs", "batch_size", "patience")
 LOGARITHMIC = ("learning_rate", "weight_decay", "l1", "clip")  # what a range of runs over, if not said
 # Where a run happens, not what it is; who was stopped by a row that cannot be used may go on without it.
 PLACES = ("out", "resume", "platform", "data_dir", "cache", "coordinator", "processes", "process_id", "corrupt", "tensorboard")
+# What each of several processes may have for itself: where it finds data and keeps programs, how it reaches process 0, and what
+# process 0 alone decides or writes. --platform is not among them: devices of one kind cannot share a training with those of another.
+OWN = ("data_dir", "cache", "coordinator", "process_id", "out", "resume", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,12 @@ def build_model(options: Options) -> Model:
             return cnn(options.channels, options.hidden, **shape, activation=options.activation, normalisation=options.normalisation)
         case "mlp":
             return mlp(options.hidden, activation=options.activation, normalisation=options.normalisation)
+
+
+def shared_options(options: Any) -> dict[str, Any]:
+    """The options, in a dataclass, that all processes of a run must have in common; of a path to the data only its last name."""
+    shared = {name: value for name, value in asdict(options).items() if name not in OWN}
+    return shared | {"dataset": Path(options.dataset).absolute().name}
 
 
 def with_epochs(options: Options, examples: int) -> Options:

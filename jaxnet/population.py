@@ -28,16 +28,17 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
 
-from .checkpoint import checksum, describe_recipe, differences
+from .agreement import check_agreement, outline
+from .checkpoint import describe_recipe, differences
 from .chunking import plan_for_members
 from .data import Splits, Standardisation
 from .data.dataset import on_device
 from .devices import COPIED, SPLIT, Plan, device_mesh
-from .disk import check_folder, then
 from .errors import InputError
 from .folder import plain, read_json, write_json
 from .halving import Halving, Stage, Standings, standings, survivors
 from .halving import check as check_halving
+from .identity import describe_data, name_of, told
 from .keys import is_key
 from .ledger import Ledger, Part, joined
 from .losses import Loss
@@ -140,16 +141,26 @@ def fit_population(
     out: a folder for checkpoints and predictions. If it holds an unfinished population of the same, that one is continued,
         on any number of devices; a finished one is read; of something else, InputError.
     watch: called with a Standing before training, after each call of a program and after each rung.
-    Of several processes, all call it with the same arguments, each trains a share of the members on its devices, and all return
-    the whole population; out is then a folder that all see.
+    Of several processes, all call it with the same arguments, or all raise InputError that names what differs; each trains a share
+    of the members on its devices, and all return the whole population; out is then a folder that all see.
     A member whose loss is no longer finite rests from its next epoch on, and is marked with the step (`diverged_at`); where more
     than a tenth of them diverge, the logger warns.
     Raises Interrupted where Ctrl-C or SIGTERM came, with all saved in out.
     """
     job = _admit(model, splits, recipes, keys, order_key, resample, loss, halving)
     folder = None if out is None else Path(out).absolute()
+    check_agreement(
+        lambda: {
+            "call": "fit_population",
+            **_identity(job, splits),
+            "plan": None if plan is None else asdict(plan),
+            "out": folder is not None,
+            "devices of a process": jax.local_device_count(),
+            "parameters and optimizer state": [outline(_shapes(job, number, 1, finished=False)) for number in range(len(job.groups))],
+        }
+    )
     if folder is not None:
-        once(functools.partial(_claim, folder, job, splits))
+        once(lambda: _claim(folder, _identity(job, splits)))
     ledger = Ledger(None if folder is None else folder / "state", functools.partial(_shapes, job))
     ledger.restore()
     epochs, reached = np.zeros(len(keys), int), np.zeros(len(keys), int)
@@ -160,11 +171,7 @@ def fit_population(
 
     calls, saving = Calls(), threading.Lock()
     stopped, left = threading.Event(), list[Part]()  # whether some process was asked to stop; what lanes then leave unfinished
-    with (
-        then(f"then make the same call with the same out: the members that are saved in {folder} are kept"),
-        signals(catch=folder is not None) as caught,
-        log_to(folder if first() else None) as log,
-    ):
+    with signals(catch=folder is not None) as caught, log_to(folder if first() else None) as log:
 
         def say_how_far(stage: Stage, epoch_: int, number: int) -> None:
             if watch is not None:
@@ -242,8 +249,7 @@ def fit_population(
     population = _population(job, splits.standardisation, ledger.parts(finished=True))
     if folder is not None:
         models = [group.model for group in job.groups]
-        with then(f"then make the same call with the same out: all members are saved in {folder}"):
-            population = replace(population, predictions=keep_predictions(folder / "predictions", models, splits, population, plan))
+        population = replace(population, predictions=keep_predictions(folder / "predictions", models, splits, population, plan))
     if (lost := int(population.diverged.sum())) > LOUD * len(population):
         logger.warning(
             "%d of %d members diverged: their results are of no use. Lower the learning rate, or set clip", lost, len(population)
@@ -631,23 +637,28 @@ def _repeated(count: int, leaf: Array) -> np.ndarray:
     return np.broadcast_to(np.asarray(leaf), (count, *leaf.shape))
 
 
-def _claim(folder: Path, job: Job, splits: Splits) -> None:
-    """Note what the population in a folder is of, or raise InputError where it is of something else."""
-    about = {
+def _identity(job: Job, splits: Splits) -> dict[str, Any]:
+    """What decides a population, as plain values. Custom models, losses and optimizers are told by their names."""
+    return {
         "members": len(job.keys),
         "groups": [{"model": group.model.name, "recipe": describe_recipe(group.recipe), "members": group.members} for group in job.groups],
-        "data": {"name": splits.name, "checksum": checksum((splits.train, splits.validation, splits.test))},
-        "keys": checksum((job.keys, job.order_keys, job.order_key)),
+        "data": describe_data(splits),
+        "keys": told(job.keys),
+        "order_key": told(job.order_keys if job.order_key is None else job.order_key),
         "resample": None if job.samples is None else job.samples.kind,
-        "samples": checksum(None if job.samples is None else job.samples.arrays),
-        "loss": None if job.loss is None else getattr(job.loss, "__qualname__", type(job.loss).__name__),
+        "samples": None if job.samples is None else told(job.samples.arrays),
+        "loss": None if job.loss is None else name_of(job.loss),
         "halving": None if job.halving is None else asdict(job.halving),
     }
-    check_folder(folder)
+
+
+def _claim(folder: Path, about: dict[str, Any]) -> None:
+    """Note what the population in a folder is of, or raise InputError where it is of something else."""
     path = folder / "population.json"
     if path.exists():
         differences(read_json(path), plain(about), where=folder)
     else:
+        folder.mkdir(parents=True, exist_ok=True)
         write_json(path, about)
 
 

@@ -1,7 +1,7 @@
 """What all members of a population predict, a wave of them at a time: in memory, or kept on disk and mapped from there."""
 
 import functools
-import os
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +11,17 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Num, PyTree
 
+from .checkpoint import CHECKSUMS, DamagedError, check_files, write_checksums
 from .chunking import VMEM
 from .data import Splits, Standardisation
 from .devices import COPIED, SPLIT, Plan, device_mesh
-from .disk import writing
 from .models import Model, check_trained, with_outputs
 from .processes import first, gather, meet, once, own
 from .run import Population, Predictions
 from .spreading import spread
 from .training import in_blocks
+
+logger = logging.getLogger("jaxnet")
 
 
 def member_predictions(
@@ -64,10 +66,12 @@ def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, popu
     parts = {name: np.asarray(own.held(part.x)) for name, part in parts.items() if len(part)}
     kind = np.dtype(np.float16 if splits.classes is not None else np.float32 if own.target_origin is None else np.float64)
     shapes = {name: (count, len(x), *outputs) for name, x in parts.items()}
-    if once(lambda: not all(_is(folder / f"{name}.npy", shape, kind) for name, shape in shapes.items())):
+    if once(lambda: not _kept(folder, shapes, kind)):
         files = dict[str, np.memmap]()
         if first():
-            files = {name: _new_file(folder / f"{name}.npy.tmp", shape, kind) for name, shape in shapes.items()}
+            folder.mkdir(parents=True, exist_ok=True)
+            open_ = functools.partial(np.lib.format.open_memmap, mode="w+", dtype=kind)
+            files = {name: open_(folder / f"{name}.npy.tmp", shape=shape) for name, shape in shapes.items()}
         borders = np.cumsum([0, *(len(x) for x in parts.values())])
         runs = tuple(replace(run, standardisation=run.standardisation._replace(origin=None)) for run in population.runs)
         for members, values in member_predictions(models, replace(population, runs=runs), np.concatenate(list(parts.values())), plan):
@@ -76,10 +80,11 @@ def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, popu
                     file[member] = value
                     if name == "unseen" and samples is not None:
                         file[member][samples.seen(int(member))] = np.nan
-        with writing(folder):
-            for name, file in files.items():
-                file.flush()
-                (folder / f"{name}.npy.tmp").replace(folder / f"{name}.npy")
+        for name, file in files.items():
+            file.flush()
+            (folder / f"{name}.npy.tmp").replace(folder / f"{name}.npy")
+        if first():
+            write_checksums(folder, [folder / f"{name}.npy" for name in files])
         meet("predictions")
     maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in parts}
     return Predictions(maps.get("validation"), maps["test"], maps.get("unseen"))
@@ -103,23 +108,15 @@ def _chunk(params: PyTree) -> int:
     return max(1, VMEM * len(leaves[0]) // sum(leaf.nbytes for leaf in leaves))
 
 
-def _new_file(path: Path, shape: tuple[int, ...], kind: np.dtype) -> np.memmap:
-    """An .npy file that is mapped. Its place on the disk is taken first: where that ends, a write to mapped memory kills a process."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            mapped = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
-            if hasattr(os, "posix_fallocate"):
-                with open(path, "r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
-    return mapped
-
-
-def _is(path: Path, shape: tuple[int, ...], kind: np.dtype) -> bool:
-    if not path.exists():
+def _kept(folder: Path, shapes: dict[str, tuple[int, ...]], kind: np.dtype) -> bool:
+    """Whether a folder has predictions of these shapes, as they were written. Warns of those that have changed since."""
+    try:
+        if (folder / CHECKSUMS).exists():
+            check_files(folder)
+        kept = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in shapes}
+    except FileNotFoundError:
         return False
-    given = np.load(path, mmap_mode="r")
-    return given.shape == shape and given.dtype == kind
+    except (DamagedError, OSError, ValueError) as error:
+        logger.warning("%s; the members predict again", error)
+        return False
+    return all(kept[name].shape == shape and kept[name].dtype == kind for name, shape in shapes.items())

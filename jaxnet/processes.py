@@ -6,8 +6,11 @@ A process that dies or cannot be reached any more is missed after SILENCE second
 
 import atexit
 import ctypes
+import errno
 import itertools
 import json
+import logging
+import math
 import os
 import signal
 import socket
@@ -16,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import jax
@@ -29,10 +32,15 @@ SILENCE = 20  # seconds without a heartbeat after which a process counts as lost
 PATIENCE = 50  # seconds to wait for the others at the start
 GRACE = 20  # seconds that the others have to end by themselves, once one was asked to stop
 LOOK = 1.0  # seconds between two looks at who is there
+SLACK = 3.0  # seconds that a process has to say what another one said already: that it refuses
 NAME, LEFT = "jaxnet/name", "jaxnet/left"  # in the runtime's key-value store, by process: who it is, and why it left
 PLACE = "jaxnet/place"  # machine and cores that it may use
 MESSAGE = 1 << 26  # bytes that a process sends at once
 CALLS = "jaxnet/calls"  # by number: what was said
+TALKS = "jaxnet/talks"  # by number: what each process gave, and what the first one concluded
+PATIENT = 30  # seconds after which a process says for whom it waits
+
+logger = logging.getLogger("jaxnet")
 
 _leaving = threading.Event()
 _numbers = itertools.count()
@@ -51,8 +59,16 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
         raise InputError("--processes and --process-id need --coordinator HOST:PORT, the address of process 0")
     if coordinator is None and not _announced():
         return False
+    if coordinator not in (None, "auto"):
+        host, _, port = coordinator.rpartition(":")
+        if not (host and port.isdecimal() and 0 < int(port) < 1 << 16):
+            raise InputError(
+                f"--coordinator {coordinator} is no address; give HOST:PORT with a port from 1 to 65535, such as 10.0.0.1:4567"
+            )
     if coordinator not in (None, "auto") and (processes is None or process_id is None or not 0 <= process_id < processes):
         raise InputError(f"process {process_id} of {processes} at {coordinator}: give --processes, and --process-id from 0 to one less")
+    if (listening := _listens(coordinator, process_id)) is not None:
+        _check_free(listening)
     jax.config.update("jax_enable_recoverability", True)  # else the runtime aborts all processes where one is lost
     if os.name == "posix":
         ctypes.CDLL(None).signal(signal.SIGABRT, _on_abort)
@@ -106,7 +122,7 @@ def joined(coordinator: str | None = None, processes: int | None = None, process
         yield
         return
     if not first():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the script
+        sys.stdout = open(os.devnull, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - to the end of the script
     try:
         yield
     except InputError as error:
@@ -160,6 +176,34 @@ def once(work: Callable[[], Any]) -> Any:
 def agreed(*flags: bool) -> list[bool]:
     """Each flag that holds on any process."""
     return np.any(_everywhere(np.array(flags, np.uint8)), axis=0).tolist()
+
+
+def concluded(given: str, conclude: Callable[[list[str]], str]) -> str:
+    """What process 0 concludes from what each process gives.
+
+    By way of the runtime's key-value store: a collective would need that all are about to do the same, which is in question here.
+    """
+    (me, count), client, place = own(), _client(), f"{TALKS}/{next(_numbers)}"
+    client.key_value_set(f"{place}/{me}", given)
+    if me == 0:
+        told = conclude([_wait_for(f"{place}/{each}", f"process {each} of {count}") for each in range(count)])
+        client.key_value_set(f"{place}/told", told)
+    return _wait_for(f"{place}/told", "process 0, and it for the others")
+
+
+def _wait_for(key: str, whom: str) -> str:
+    """A value of the key-value store, once it is there. A process that is lost meanwhile ends the waiting, see `_watch`."""
+    client, until = _client(), time.monotonic() + PATIENT
+    while True:
+        try:
+            return client.blocking_key_value_get(key, int(LOOK * 1000))
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                _leaving.wait(SLACK)  # the watch, which ended the connection, says why and stops the process
+                raise
+        if time.monotonic() > until:
+            logger.warning("waiting for %s, to compare what is to be trained: all processes must call the same", whom)
+            until = math.inf
 
 
 def meet(name: str) -> None:
@@ -280,8 +324,9 @@ def _watch() -> None:
             if asked and signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN, None):
                 os.kill(os.getpid(), signal.SIGTERM)  # the main thread stops, at a place of its own
                 _leaving.wait(GRACE)
-            if not _leaving.is_set():
-                jax.distributed.shutdown()
+            if _leaving.wait(SLACK):  # this one has the same reason: what all refuse they refuse at about the same time
+                return
+            jax.distributed.shutdown()
             _stop(me, f"process {who} of {count} ({_names.get(who, 'unknown')}) stopped: {reason}")
         live = client.get_live_nodes(list(range(count)))
         lost = [f"process {who} of {count} ({_names.get(who, 'unknown')})" for who in range(count) if who not in live]
@@ -309,6 +354,39 @@ def _on_abort(_: int) -> None:
     if _index() > 0:
         name = _names.get(0, "unknown")
         _stop(_index(), f"JAX's runtime aborts, most likely since process 0 of {own()[1]} ({name}) died, or cannot be reached")
+
+
+def _listens(coordinator: str | None, process_id: int | None) -> str | None:
+    """The address at which this process is to hear the others, where it is the first: as given, or as JAX will find it out."""
+    from jax._src.clusters import ClusterEnv  # JAX has no public way to ask for it
+
+    address = os.environ.get("JAX_COORDINATOR_ADDRESS") if coordinator in (None, "auto") else coordinator
+    with suppress(Exception):  # whatever is missing, JAX says it better when it starts
+        address, _, process_id, _ = ClusterEnv.auto_detect_unset_distributed_params(address, None, process_id, None, None, PATIENCE)
+    return address if process_id == 0 else None
+
+
+def _check_free(address: str) -> None:
+    """Raises InputError where the port of an address cannot be listened at: the runtime would end by a segmentation fault, or share it."""
+    port = address.rpartition(":")[2]
+    for family, any_ in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        try:
+            probe = socket.socket(family)
+        except OSError:  # a machine without IPv6
+            continue
+        with probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a run that has just ended does not hold its port
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                probe.bind((any_, int(port)))
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL:
+                    continue
+                raise InputError(
+                    f"process 0 cannot listen at port {port} ({error.strerror}), which --coordinator {address} asks for; "
+                    "give all processes another port, or end the program that has it"
+                ) from None
 
 
 def _alone() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,6 +14,9 @@ from .errors import InputError
 from .recipe import Recipe
 from .resampling import Samples
 from .typing import Rebuilt
+
+# How a message says where one network is in a run that holds many.
+ONE_OF_MANY = "population[i] of a population, jax.tree.map(lambda leaf: leaf[i], run) of what jax.vmap gave"
 
 
 class Row(NamedTuple):
@@ -96,7 +99,7 @@ class Run:
     def status(self) -> str:
         """In words: finished, stopped early or by halving, or diverged, and when."""
         if np.ndim(self.epochs):
-            raise InputError("a population has a status a member: take one with jax.tree.map(lambda leaf: leaf[i], runs)")
+            raise InputError(f"run holds {len(self.epochs)} networks; take one of them: {ONE_OF_MANY}")
         cure = "Lower the learning rate, or set clip"
         if (step := int(self.diverged_at)) >= 0:
             return f"diverged at step {step}: the loss was no longer finite. {cure}"
@@ -166,6 +169,34 @@ class Population:
     def diverged(self) -> Bool[np.ndarray, " members"]:
         """Which members diverged, also those that did so in the very last step."""
         return self.each(lambda run: run.diverged)
+
+    @property
+    def status(self) -> tuple[str, ...]:
+        """What became of each, in words, as in `Run.status`."""
+        return tuple(self[member].status for member in range(len(self)))
+
+    @property
+    def history(self) -> Row:
+        """As in a Run, with arrays (members, epochs); NaN after the last epoch of each."""
+        most = max(run.recipe.epochs for run in self.runs)
+
+        def of_all(name: str) -> np.ndarray | None:
+            if getattr(self.runs[0].history, name) is None:
+                return None
+            return self.each(
+                lambda run: np.pad(getattr(run.history, name), ((0, 0), (0, most - run.recipe.epochs)), constant_values=np.nan)
+            )
+
+        return Row(*map(of_all, Row._fields))  # pyrefly: ignore[bad-argument-type]
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("_") and (name in Run.__dataclass_fields__ or hasattr(Run, name)):
+                raise AttributeError(
+                    f"a population has no {name}: give population[i].{name} for a member, or population.run.{name} for all"
+                )
+            raise AttributeError(f"'Population' object has no attribute {name!r}")
 
     def _repr_html_(self) -> str:
         from .report.notebook import of_population

@@ -9,17 +9,15 @@ import argparse
 import csv
 import gc
 import importlib
-import importlib.metadata
 import io
 import logging
 import os
-import platform
 import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +27,8 @@ import numpy as np
 import tyro
 from jaxtyping import Float, Int
 
-from . import disk, folder, processes
+from . import folder, processes
+from .agreement import check_agreement, versions
 from .checkpoint import describe_recipe, discard_progress, save
 from .clock import Clock
 from .data import Splits, Stream, checks, class_weights, overlaps, prepare
@@ -44,18 +43,30 @@ from .diagnostics.diagnose import examine
 from .diagnostics.findings import finding
 from .diagnostics.labels import hard_examples
 from .errors import InputError, check_known, near
+from .escaping import visible
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
 from .finished import bring_back
+from .identity import describe_data
 from .loop import train
 from .models import Model, describe
-from .options import PLACES, Options, PredictOptions, PrepareOptions, TrainOptions, build_model, build_recipe, read, with_epochs
+from .options import (
+    PLACES,
+    Options,
+    PredictOptions,
+    PrepareOptions,
+    TrainOptions,
+    build_model,
+    build_recipe,
+    read,
+    shared_options,
+    with_epochs,
+)
 from .population import Standing
 from .recipe import Recipe, check
 from .report import console, tensorboard
 from .run import Row, Run
-from .stopping import Interrupted, stopped_at_once
+from .stopping import Interrupted
 
-PACKAGES = ("jaxnet", "jax", "jaxlib", "flax", "optax", "numpy")
 MEMBERS = "members"  # folder of a population within that of a run
 TENSORBOARD = "tensorboard"  # of logs
 LOGGED = 5  # members of which there are logs
@@ -95,6 +106,7 @@ def main(
     work: what is done once the data are there, by default `train_one`; it returns what result.json is to hold.
     """
     clock = Clock(began)
+    console.open_to_all_names()
     # What is imported by now stays to the end: no collection, nor the exit, need walk over it again (0.3 s).
     gc.freeze()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -117,53 +129,42 @@ def main(
             with processes.joined(options.coordinator, options.processes, options.process_id):
                 setup = set_up(experiment, options, clock)
                 if setup is not None:
-                    go_on = f"continue with the same options, --resume and --out {os.path.relpath(setup.out)}"
                     try:
-                        with disk.writing(setup.out), stopped_at_once(setup.out):
-                            (work or train_one)(setup)
-                    except InputError as error:
+                        (work or train_one)(setup)
+                    except InputError:
                         folder.abandon(setup.out)
-                        if isinstance(error, disk.NotWrittenError) and setup.out.exists():
-                            raise disk.NotWrittenError(error.problem, f"then {go_on}: what was saved is kept") from None
-                        raise
-                    except Interrupted as stop:
-                        console.say(f"{stop}; {go_on}")
                         raise
                     console.say(f"written to {setup.out}")
     except InputError as error:
         console.error(str(error))
         return 2
     except Interrupted as stop:
+        out = stop.folder.parent if stop.folder.name == MEMBERS else stop.folder
+        console.say(f"{stop}; continue with the same options, --resume and --out {os.path.relpath(out)}")
         return 128 + stop.number
     except KeyboardInterrupt:
         console.error("stopped")
         return 128 + signal.SIGINT
-    except OSError as error:
-        console.error(f"{error.filename or 'standard output'}: {error.strerror or error}; make room, or give another place")
-        return 2
     finally:
         gc.freeze()
-        try:
-            sys.stdout.flush()
-        except OSError:  # Python would try again at the end, and say so
-            with suppress(OSError):
-                sys.stdout.close()
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the script
     return 0
 
 
 def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
     """Options to data, model, recipe and folder, with a word on each; None where the run is finished already."""
+    check_agreement(
+        lambda: {"experiment": experiment, **shared_options(options)}
+    )  # before JAX starts, for which all need the same platform
     if options.tensorboard:
         tensorboard.require()
     _prepare(options)
-    if not options.resume:  # else the folder is known later, and may be of a finished run, to which nothing is written
-        processes.once(lambda: disk.check_folder(options.out or folder.RUNS))
     model = build_model(options)
     if options.epochs is not None:
         check(build_recipe(options))  # what cannot be meant is said before the data are read
     with clock.part("data"):
         splits, on_disk = read(options)
+    # Here, since all that follows depends on the data: a process might refuse its own before `train` compares them.
+    check_agreement(lambda: {"data": describe_data(splits if on_disk is None else _with(splits, on_disk))})
     options = with_epochs(options, len(splits.train if on_disk is None else on_disk))
     recipe = build_recipe(options)
     check(recipe, has_validation=len(splits.validation) > 0)
@@ -190,7 +191,7 @@ def train_one(setup: Setup) -> dict[str, Any]:
     options, splits, model, recipe = setup.options, setup.splits, setup.model, setup.recipe
     plan, given = Plan(), splits
     if setup.stream is not None:
-        given = replace(splits, train=setup.stream)  # pyrefly: ignore[bad-argument-type]
+        given = _with(splits, setup.stream)
     batch, count = min(options.batch_size, len(given.train)), processes.own()[1]
     divided = batch if setup.stream is None else layout(setup.stream, options.batch_size).shards  # what devices and processes divide
     together = count if options.normalisation != "batch" and divided % count == 0 else 1
@@ -285,7 +286,7 @@ def report(
         console.say(run.status)
         console.result(metrics, splits.classes, ladder)
     else:
-        console.say(says)
+        console.say(*says.split("\n"))
     result = {
         "experiment": setup.experiment,
         "dataset": {
@@ -301,7 +302,7 @@ def report(
         "recipe": describe_recipe(run.recipe),
         "seed": options.seed,
         "split_seed": options.split_seed,
-        "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}},
+        "versions": versions(),
         "device": f"{jax.local_devices()[0].device_kind} ({jax.default_backend()})",
         "status": run.status,
         "target_error": options.target_error,
@@ -409,14 +410,15 @@ def predict_files(options: PredictOptions) -> None:
     use_platform(options.platform)
     _, _, model, run = bring_back(options.run)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "row", "prediction", *(f"p({name})" for name in run.classes or ())])
+    show = visible if sys.stdout.isatty() else str  # as they are for a program, that may look for them
+    writer.writerow(["file", "row", "prediction", *(f"p({show(name)})" for name in run.classes or ())])
     for path in options.files:
         outputs = np.asarray(predict(model, run, new_examples(path, run)))
         for row, output in enumerate(outputs):
             if run.classes is None:
-                writer.writerow([path, row, f"{output:.{np.finfo(outputs.dtype).precision + 1}g}"])
+                writer.writerow([show(path), row, f"{output:.{np.finfo(outputs.dtype).precision + 1}g}"])
             else:
-                writer.writerow([path, row, run.classes[output.argmax()], *(f"{p:.6f}" for p in np.exp(output))])
+                writer.writerow([show(path), row, show(run.classes[output.argmax()]), *(f"{p:.6f}" for p in np.exp(output))])
 
 
 def new_examples(path: Path, run: Run) -> np.ndarray:
@@ -459,6 +461,11 @@ def _prepare(options: Options) -> None:
         except InputError as error:
             console.say(f"compiled programs are not kept: {error}")
     processes.meet("begin")
+
+
+def _with(splits: Splits, on_disk: Stream) -> Splits:
+    """The splits with their training set on disk."""
+    return replace(splits, train=on_disk)  # pyrefly: ignore[bad-argument-type]
 
 
 def _prepare_what_follows(model: Model, splits: Splits, recipe: Recipe) -> None:

@@ -9,7 +9,7 @@ Nothing here looks at the test set, raises for what happens in training, or draw
 """
 
 import functools
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -19,12 +19,14 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 
+from .agreement import check_agreement
 from .bits import hashed
 from .data import Dataset, Splits, Standardisation
 from .data import augmentation as augmentations
 from .data.dataset import on_device
 from .devices import Plan
 from .errors import InputError
+from .identity import describe_training
 from .implementations import choose
 from .keys import AUGMENT, INIT, NOISE, ORDER, counted, is_key
 from .losses import Loss
@@ -103,10 +105,18 @@ def fit(
     weights: one a training example, with mean 1 to keep the scale of the loss.
     sample: (indices padded to the number of training examples, count): train on these only, in as many steps.
     loss: cross_entropy of classes and squared error of values if not given. params: where to start from.
-    plan: where it runs; by default on one device, a batch at once.
+    plan: where it runs; by default on one device, a batch at once. Of several processes that share batches all give the same.
     Raises InputError for arguments that cannot be meant, never for what happens in training: see `Run.status`.
     """
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
+    if plan.processes > 1 and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((splits, recipe, key, params, extras))):
+        check_agreement(
+            lambda: {
+                "call": "fit",
+                **describe_training(model, splits, recipe, key, **extras._asdict(), params=params, loss=loss),
+                "plan": asdict(plan),
+            }
+        )
     plan = choose(plan, model, seen, recipe, loss=loss, weighted=weights is not None)
     run = plan.fetch(_fit(with_outputs(model, splits.train.outputs), loss, plan, *plan.place((seen, recipe, key, params, extras))))
     own = splits.standardisation

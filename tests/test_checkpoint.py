@@ -127,10 +127,35 @@ def test_another_training_in_the_folder_is_refused_by_its_difference(digits, tmp
         train(MODEL, digits, jaxnet.Recipe(epochs=2, learning_rate=2e-3), KEY, out=tmp_path)
     with pytest.raises(jaxnet.InputError, match=r"model was 'mlp\(hidden=\(8,\), activation=relu\)' and is now"):
         train(jaxnet.mlp((9,)), digits, few, KEY, out=tmp_path)
-    with pytest.raises(jaxnet.InputError, match=r"data\.checksum was"):
+    with pytest.raises(jaxnet.InputError, match=r"data\.training set was '1258 x \(8, 8\) uint8"):
         train(MODEL, jaxnet.load("digits", seed=1), few, KEY, out=tmp_path)
+    for part in ("train", "validation", "test"):
+        data = getattr(digits, part)
+        x = np.array(data.x)
+        x[-1, 0, 0] += 1
+        changed = replace(digits, **{part: replace(data, x=x)})
+        with pytest.raises(jaxnet.InputError, match=f"data.{part}[a-z]* set was"):
+            train(MODEL, changed, few, KEY, out=tmp_path)
     with pytest.raises(jaxnet.InputError, match="key was"):
         train(MODEL, digits, few, jax.random.key(1), out=tmp_path)
+
+
+def changed(data, part):
+    """A data set of which one number of x, or one label, is another."""
+    values = np.asarray(getattr(data, part)).copy()
+    values.flat[7] = values.flat[7] + 1 if part == "x" else (values.flat[7] + 1) % 10
+    return replace(data, **{part: values})
+
+
+@pytest.mark.parametrize("what", ["x", "y"])
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_a_training_is_not_continued_on_data_of_which_one_number_changed(part, what, digits, stopped, tmp_path):
+    shutil.copytree(stopped, tmp_path / "run")
+    other = replace(digits, **{part: changed(getattr(digits, part), what)})
+    before = [(file, file.read_bytes()) for file in files_of(tmp_path / "run/state")]
+    with pytest.raises(jaxnet.InputError, match=f"{'training' if part == 'train' else part} set was .* and is now"):
+        train(MODEL, other, FOUR, KEY, out=tmp_path / "run")
+    assert [(file, file.read_bytes()) for file in files_of(tmp_path / "run/state")] == before
 
 
 class Stop(Exception):

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -306,6 +307,29 @@ def test_a_signal_saves_and_the_run_continues_to_the_same_end(undisturbed, tmp_p
     done = run(*LONG, "--out", folder, "--resume")
     assert "continuing" in done.stdout
     assert result(folder)["resumed"]["from_epoch"] >= 20
+    assert _same_parameters(folder, undisturbed)
+
+
+@pytest.mark.usefixtures("hearing")
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used_or_the_run_refused(undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(command(*LONG, "--out", folder), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    _wait_for(folder, "epoch 50\n", process)
+    process.terminate()
+    process.communicate(timeout=60)
+    before, newest = sorted(folder.glob("state/????????"))
+    cut = newest / "_CHECKPOINT_METADATA"
+    os.truncate(cut, cut.stat().st_size - 1)
+    lost = shutil.copytree(folder, tmp_path / "lost")
+    shutil.rmtree(lost / "state" / before.name)
+    refused = run(*LONG, "--out", lost, "--resume", status=2)
+    assert f"{newest.name} is damaged: {cut.name} is not what was written there" in " ".join(refused.stderr.split())
+    assert (lost / "state" / newest.name).is_dir()
+    done = run(*LONG, "--out", folder, "--resume")
+    assert f"{newest.name} is damaged: {cut.name} is not what was written there" in " ".join(done.stdout.split())
+    assert not done.stderr
+    assert result(folder)["resumed"]["from_epoch"] == int(before.name)
+    assert [path.name for path in (folder / "state").iterdir()] == [f"{newest.name}.damaged"]
     assert _same_parameters(folder, undisturbed)
 
 

@@ -312,7 +312,7 @@ def test_a_member_of_a_population_is_a_run(digits, tmp_path):
     exported = jax.export.deserialize((tmp_path / "third/model.stablehlo").read_bytes())
     wanted = np.exp(jaxnet.predict(jaxnet.linear(), many[2], digits.test.x))
     assert np.abs(np.exp(exported.call(digits.test.x.astype(np.float32))) - wanted).max() < 1e-6
-    with pytest.raises(jaxnet.InputError, match=r"run holds 3 networks; export one of them: population\[i\]"):
+    with pytest.raises(jaxnet.InputError, match=r"run holds 3 networks; give one of them: population\[i\]"):
         jaxnet.export(many.run, tmp_path / "all")
     assert [path.name for path in tmp_path.iterdir()] == ["third"]
 
@@ -332,7 +332,7 @@ def test_what_is_there_is_not_overwritten(runs, tmp_path):
     for name in ("full", "file"):
         with pytest.raises(jaxnet.InputError, match=f"{name} exists already and is no empty folder; give another path"):
             jaxnet.export(runs["linear"], tmp_path / name)
-    with pytest.raises(jaxnet.InputError, match=r"file/below cannot be written .*; give a folder"):
+    with pytest.raises(jaxnet.InputError, match=r"file/below cannot be written .*; give another path"):
         jaxnet.export(runs["linear"], tmp_path / "file/below")
     (tmp_path / "empty").mkdir()
     jaxnet.export(runs["linear"], str(tmp_path / "empty"))
@@ -455,3 +455,22 @@ def test_what_onnx_does_not_have_is_refused(runs, tmp_path, converter):
     with pytest.raises(jaxnet.InputError, match=r"jax2onnx .* cannot convert mlp\(.*bfloat16.*; export without onnx=True"):
         jaxnet.export(runs["bfloat16"], tmp_path / "run", onnx=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_numpy_alone_takes_offsets_as_they_came(tmp_path, without_program):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    y = x @ [1.0, -2.0]
+    far, values = x * [20, 1] + [1.6e9, 1e12], 1e9 + y
+    for name, targets in (("classes", (y > 0).astype(int)), ("values", values)):
+        splits = jaxnet.split(far, targets, seed=0)
+        run = jaxnet.fit(jaxnet.mlp((8,)), splits, jaxnet.Recipe(epochs=5, batch_size=32), KEY)
+        jaxnet.export(run, tmp_path / name)
+        theirs, ours = forward.forward(far, tmp_path / name), jaxnet.predict(jaxnet.mlp((8,)), run, far)
+        assert theirs.dtype == ours.dtype
+        assert np.abs(theirs - ours).max() < 2e-6 * max(1, np.abs(ours - ours.mean()).max())
+        assert np.std(theirs, axis=0).min() > 0.1
+        block = next(
+            b for b in re.findall(r"```python\n(.*?)```", (tmp_path / name / "README.md").read_text(), re.DOTALL) if "forward" in b
+        )
+        assert "safetensors" not in block

@@ -408,3 +408,112 @@ processes.leave()
         out, said = worker.communicate(timeout=120)
         assert worker.returncode == 0, said
         assert f"{i} 2" in out
+
+
+DISAGREE = """
+import sys, jax, numpy as np, jaxnet, optax
+from dataclasses import replace
+from jaxnet import agreement, processes
+jaxnet.use_cpu_devices(1)
+process = int(sys.argv[1])
+processes.join(f"127.0.0.1:{sys.argv[3]}", 2, process)
+processes.meet("begin")
+other_scale = jaxnet.data.Standardisation(np.float32(0), np.float32(1))
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(96, 4)).astype(np.float32), np.arange(96, dtype=np.int32) % 2
+splits = jaxnet.split(x, y, test=0.25, validation=0.25)
+def changed(part, field, row):
+    data = getattr(splits, part)
+    values = np.array(getattr(data, field))
+    values[row] = 1 - values[row]
+    return replace(splits, **{part: replace(data, **{field: values})})
+def named_alike(width):
+    return jaxnet.models.with_outputs(jaxnet.mlp((width,)), 2)._replace(name="custom")
+recipe, model, key = jaxnet.Recipe(epochs=2, batch_size=16), jaxnet.mlp((4,)), jax.random.key(0)
+other = jax.random.key(1)
+weights = np.ones(len(splits.train), np.float32)
+seen = np.arange(len(splits.train))
+params = jaxnet.start(model, splits, recipe, key).params
+def train(model=model, splits=splits, recipe=recipe, key=key, plan=jaxnet.Plan(processes=2), **more):
+    return jaxnet.train(model, splits, recipe, key, plan=plan, **more)
+def fit(recipe):
+    return jaxnet.fit(model, splits, recipe, key, plan=jaxnet.Plan(processes=2))
+def members(model=model, splits=splits, recipe=recipe, keys=jax.random.split(key, 4), **more):
+    return jaxnet.fit_population(model, splits, recipe, keys, **more)
+def with_version(call):
+    versions = agreement.versions
+    agreement.versions = lambda: versions() | {"numpy": f"99.{process}"}
+    try:
+        call()
+    finally:
+        agreement.versions = versions
+def with_setting(call):
+    with jax.default_matmul_precision("highest" if process else "default"):
+        call()
+p = process
+cases = {
+    "train learning_rate": lambda: train(recipe=replace(recipe, learning_rate=(0.003, 0.3)[p])),
+    "train epochs": lambda: train(recipe=replace(recipe, epochs=(2, 3)[p])),
+    "train optimizer": lambda: train(recipe=replace(recipe, optimizer=("adam", "sgd")[p])),
+    "train augmentation.noise": lambda: train(recipe=replace(recipe, augmentation=jaxnet.Augmentation(noise=(0.1, 0.2)[p]))),
+    "train key": lambda: train(key=(key, other)[p]),
+    "train order_key": lambda: train(order_key=(None, other)[p]),
+    "train weights": lambda: train(weights=(weights, 2 * weights)[p]),
+    "train sample": lambda: train(sample=((seen, 40), (seen, 30))[p]),
+    "train params": lambda: train(params=(params, jax.tree.map(lambda leaf: leaf + 1, params))[p]),
+    "train loss": lambda: train(loss=(None, jaxnet.cross_entropy)[p]),
+    "train plan.micro_batch": lambda: train(plan=jaxnet.Plan(processes=2, micro_batch=(None, 4)[p])),
+    "train model": lambda: train((model, jaxnet.mlp((5,)))[p]),
+    "train parameters": lambda: train(named_alike((4, 5)[p])),
+    "train out": lambda: train(out=(sys.argv[4], None)[p]),
+    "train training set": lambda: train(splits=(splits, changed("train", "x", 40))[p]),
+    "train validation set": lambda: train(splits=(splits, changed("validation", "x", 7))[p]),
+    "train test set": lambda: train(splits=(splits, changed("test", "y", 3))[p]),
+    "train mean and scale": lambda: train(splits=(splits, replace(splits, standardisation=other_scale))[p]),
+    "train name": lambda: train(splits=(splits, replace(splits, name="other"))[p]),
+    "train numpy": lambda: with_version(train),
+    "train jax_default_matmul_precision": lambda: with_setting(train),
+    "fit recipe.epochs": lambda: fit(replace(recipe, epochs=(2, 3)[p])),
+    "call": lambda: (train, members)[p](),
+    "members learning_rate": lambda: members(recipe=replace(recipe, learning_rate=(0.003, 0.3)[p])),
+    "members": lambda: members(keys=jax.random.split(key, (4, 3)[p])),
+    "members keys": lambda: members(keys=jax.random.split((key, other)[p], 4)),
+    "members model": lambda: members([model, (jaxnet.linear(), model)[p], model, model]),
+    "members epochs": lambda: members(recipe=[replace(recipe, epochs=(2, 3)[p])] + [recipe] * 3),
+    "members samples": lambda: members(resample=jaxnet.resampling.bootstrap((key, other)[p], 4, len(splits.train))),
+    "members halving": lambda: members(halving=(None, jaxnet.Halving((1,), keep=1 / 2))[p]),
+    "members plan.chunk": lambda: members(plan=(None, jaxnet.Plan(chunk=2))[p]),
+    "members training set": lambda: members(splits=(splits, changed("train", "x", 0))[p]),
+    "members numpy": lambda: with_version(members),
+}
+for name, call in cases.items():
+    try:
+        call()
+    except jaxnet.InputError as error:
+        print(name, "|", error, flush=True)
+    else:
+        print(name, "| trained", flush=True)
+train()
+members()
+processes.leave()
+"""
+
+
+def test_processes_that_disagree_all_raise_and_name_the_field(tmp_path):
+    """From Python: each argument, each part of the data, versions and settings. They go on together afterwards."""
+    workers = start(DISAGREE, 2, tmp_path / "run")
+    said = []
+    for worker in workers:
+        out, wrong = worker.communicate(timeout=120)
+        assert worker.returncode == 0, out + wrong
+        said.append([line.split(" | ") for line in out.splitlines()])
+    assert said[0] == said[1]
+    assert len(said[0]) == DISAGREE.count("lambda: ") - 1  # that of versions
+    for name, words in said[0]:
+        field = name.removeprefix("train ").removeprefix("fit ")
+        field = field if name in ("members",) else field.removeprefix("members ")
+        assert field in words, (name, words)
+        assert " on process 0 and " in words
+        assert " on process 1" in words
+        assert "Give every process the same" in words
+    assert not (tmp_path / "run").exists()

@@ -255,12 +255,20 @@ def test_a_finished_training_is_not_trained_again(tmp_path, monkeypatch):
 
 
 def test_another_data_set_does_not_continue_a_training(tmp_path):
-    x, _ = _write(tmp_path, 300)
+    x, y = _write(tmp_path, 300)
     train(MODEL, jaxnet.stream(tmp_path), RECIPE, KEY, out=tmp_path / "run")
+
+    def one_label_changed(row):
+        changed = y.copy()
+        changed[row] = (y[row] + 1) % (int(y.max()) + 1)
+        np.save(tmp_path / "y.npy", changed)
+        return jaxnet.stream(tmp_path)
+
     for change, words in [
-        (lambda: jaxnet.stream(tmp_path, seed=1), r"data.held out was \d+ and is now"),
-        (lambda: jaxnet.stream(tmp_path, test=0.3), "data.examples was 210 and is now 180"),
-        (lambda: np.save(tmp_path / "x.npy", x + 1) or jaxnet.stream(tmp_path), r"data.checksum was"),
+        (lambda: jaxnet.stream(tmp_path, seed=1), "data.training set.held out was 'checksum [0-9a-f]{8}' and is now"),
+        (lambda: jaxnet.stream(tmp_path, test=0.3), "data.training set.examples was 210 and is now 180"),
+        *((lambda row=row: one_label_changed(row), "data.training set.labels was") for row in range(0, 300, 50)),
+        (lambda: np.save(tmp_path / "x.npy", x + 1) or jaxnet.stream(tmp_path), "data.training set.100 random rows was"),
     ]:
         with pytest.raises(jaxnet.InputError, match=words):
             train(MODEL, change(), RECIPE, KEY, out=tmp_path / "run")

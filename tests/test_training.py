@@ -187,8 +187,10 @@ def test_predictions_of_many_members_under_vmap(digits):
     many = jax.vmap(lambda run: jaxnet.predict(MODEL, run, digits.test.x))(runs)
     one = jaxnet.predict(MODEL, jax.tree.map(lambda leaf: leaf[1], runs), digits.test.x)
     np.testing.assert_allclose(many[1], one, atol=1e-5)
-    with pytest.raises(jaxnet.InputError, match="a population has a status a member"):
+    with pytest.raises(jaxnet.InputError, match=r"run holds 2 networks; take one of them: .*leaf\[i\]"):
         _ = runs.status
+    with pytest.raises(jaxnet.InputError, match=r"run holds 2 networks; give one of them: .*leaf\[i\]"):
+        jaxnet.evaluate(MODEL, runs, digits.test)
 
 
 def test_a_sample_is_the_training_on_these_rows(digits):

@@ -108,7 +108,8 @@ def _groups(files: list[Path]) -> tuple[list[Group], "pa.Schema"]:
     groups, schemas, rows = [], [], 0
     for file in files:
         try:
-            about = parquet.read_metadata(file)
+            with pa.OSFile(os.fsencode(file)) as opened:  # a name need not be UTF-8
+                about = parquet.read_metadata(opened)
             schemas.append(about.schema.to_arrow_schema().remove_metadata())
         except FileNotFoundError:
             raise InputError(f"{file}: no such file{near_path(file)}") from None
@@ -199,7 +200,10 @@ def _batches(group: Group, columns: list[str], rows: int) -> Iterator["pa.Record
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(group.file, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True) as file:
+        with (
+            pa.OSFile(os.fsencode(group.file)) as opened,
+            parquet.ParquetFile(opened, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True) as file,
+        ):
             yield from file.iter_batches(batch_size=rows, row_groups=[group.number], columns=columns)
     except (pa.ArrowException, OSError) as error:
         raise InputError(

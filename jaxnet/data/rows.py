@@ -60,6 +60,10 @@ class Rows(Protocol):
         """File and row, as messages name them. part: "x" or "y"."""
         ...
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file, by its name."""
+        ...
+
 
 class ArrayFiles:
     """Rows of the files x.npy and y.npy in a folder. Raises InputError where they do not fit together.
@@ -105,6 +109,9 @@ class ArrayFiles:
     def named(self, row: int, part: str) -> str:
         return f"{self.folder / part}.npy: row {row}"
 
+    def sizes(self) -> dict[str, int]:
+        return {array.path.name: array.size for array in (self._x, self._y)}
+
 
 class _Array:
     """An open .npy file, its header checked against its size."""
@@ -128,9 +135,11 @@ class _Array:
             raise InputError(f"{path}: is in Fortran order, so that a row is scattered over the file; write numpy.ascontiguousarray(x)")
         if self.dtype.hasobject:
             raise InputError(f"{path}: holds pickled objects, which are never loaded; save plain numbers")
-        size, promised = os.fstat(self._file).st_size, self._begin + int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
-        if size != promised:
-            raise InputError(f"{path}: its header promises {self.shape} of {self.dtype}, {promised} bytes, but it has {size}; get it again")
+        self.size, promised = os.fstat(self._file).st_size, self._begin + int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        if self.size != promised:
+            raise InputError(
+                f"{path}: its header promises {self.shape} of {self.dtype}, {promised} bytes, but it has {self.size}; get it again"
+            )
         self._row = int(np.prod(self.shape[1:], dtype=object)) * self.dtype.itemsize
 
     def read(self, first: int, into: np.ndarray) -> None:
@@ -176,6 +185,9 @@ class Renumbered:
     def named(self, row: int, part: str) -> str:
         return self.rows.named(row, part)
 
+    def sizes(self) -> dict[str, int]:
+        return self.rows.sizes()
+
     def _places(self, labels: np.ndarray) -> np.ndarray:
         places = np.minimum(np.searchsorted(self.numbers, labels), len(self.numbers) - 1)
         return np.where(self.numbers[places] == labels, places, np.nan)
@@ -206,7 +218,10 @@ def records(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, 
     if size is None and None in (height, width):
         raise InputError(f"{folder}: its images may differ in size; scale all to one size, such as image_size=(64, 64)")
     shape = (*(size or (height, width)), *(() if channels == 1 else (3,)))
-    parts = {p: Records(sources[p], counts[p], image, label, classes, shape, size, f"{folder}: record {{}} of {p}") for p in sources}
+    files = {p: tuple(sorted(folder.glob(f"*-{p}.array_record*"))) for p in sources}
+    parts = {
+        p: Records(sources[p], counts[p], image, label, classes, shape, size, f"{folder}: record {{}} of {p}", files[p]) for p in sources
+    }
     if "train" not in parts:
         raise InputError(f"{folder}: has no part named train, but {', '.join(parts) or 'none'}; give a data set that has one")
     return {part: rows for part, rows in parts.items() if part == "train" or not (rows.labels(0, min(1, len(rows))) < 0).any()}
@@ -224,6 +239,7 @@ class Records:
     shape: tuple[int, ...]
     size: tuple[int, int] | None
     place: str
+    files: tuple[Path, ...]
 
     @property
     def dtype(self) -> np.dtype:
@@ -250,6 +266,9 @@ class Records:
 
     def named(self, row: int, part: str) -> str:
         return self.place.format(row)
+
+    def sizes(self) -> dict[str, int]:
+        return {file.name: file.stat().st_size for file in self.files}
 
     def _decoded(self, row: int) -> tuple[np.ndarray, int]:
         (example,) = self.source.__getitems__([row])

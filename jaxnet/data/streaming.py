@@ -258,7 +258,7 @@ def _classes(rows: Rows, task: str | None, corrupt: str) -> tuple[Rows, tuple[st
     strange = 0
     if counts.sum() < len(rows):
         example = ""
-        for first, labels in _labels(rows):
+        for first, labels in label_pieces(rows):
             odd = np.flatnonzero(np.isfinite(labels) & ~_numbered(labels, number))
             if odd.size and not strange:
                 example = f"{rows.named(first + int(odd[0]), 'y')} has label {labels[odd[0]]:g}"
@@ -286,7 +286,7 @@ def _tally(rows: Rows, most: int, *, until_values: bool) -> tuple[np.ndarray, di
     until_values: whether to stop where the labels are seen to be values.
     """
     counts, others = np.zeros(most, np.int64), dict[float, int]()
-    for _, labels in _labels(rows):
+    for _, labels in label_pieces(rows):
         known = _numbered(labels, most)
         counts += np.bincount(labels[known].astype(np.int64), minlength=most)
         for value, count in zip(*(a.tolist() for a in np.unique(labels[~known & np.isfinite(labels)], return_counts=True)), strict=True):
@@ -302,7 +302,7 @@ def _numbered(labels: np.ndarray, classes: int) -> np.ndarray:
     return (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
 
 
-def _labels(rows: Rows) -> Iterator[tuple[int, np.ndarray]]:
+def label_pieces(rows: Rows) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, labels) of all rows, a piece at a time."""
     for first in range(0, len(rows), PIECE):
         try:

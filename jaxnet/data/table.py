@@ -4,6 +4,7 @@ The dialect (separator, decimal comma, header or none, encoding) is found from t
 """
 
 import csv
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -170,12 +171,13 @@ def _read(path: Path, dialect: Dialect) -> "pa.Table":
     from pyarrow import csv as reader
 
     try:
-        return reader.read_csv(
-            path,
-            reader.ReadOptions(autogenerate_column_names=not dialect.header, encoding=dialect.encoding),
-            reader.ParseOptions(delimiter=dialect.separator, newlines_in_values=False),
-            reader.ConvertOptions(null_values=GAPS, strings_can_be_null=True, decimal_point=dialect.decimal),
-        )
+        with pa.OSFile(os.fsencode(path)) as file:  # a name need not be UTF-8
+            return reader.read_csv(
+                file,
+                reader.ReadOptions(autogenerate_column_names=not dialect.header, encoding=dialect.encoding),
+                reader.ParseOptions(delimiter=dialect.separator, newlines_in_values=False),
+                reader.ConvertOptions(null_values=GAPS, strings_can_be_null=True, decimal_point=dialect.decimal),
+            )
     except pa.ArrowInvalid as error:
         if "UTF8" in str(error) and dialect.encoding == "utf-8":
             raise UnicodeError from None

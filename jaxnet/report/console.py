@@ -1,5 +1,6 @@
 """What a person at a terminal sees of a run."""
 
+import io
 import logging
 import math
 import sys
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from ..data import Dataset, Splits
 from ..diagnostics import Estimate, Ladder
+from ..escaping import visible
 from ..evaluation import ClassMetrics, Metrics
 from ..population import Standing
 from ..run import Row
@@ -25,9 +27,21 @@ MOST_TRIALS = 10  # rows of the table of trials
 LINES = 10  # of progress, where the output is no terminal
 
 
-def say(text: str) -> None:
-    """A line."""
-    Console(highlight=False, soft_wrap=True).print(escape(text))
+def open_to_all_names() -> None:
+    """Standard output escapes what its encoding does not have, as standard error does, instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(*lines: str) -> None:
+    """Some lines."""
+    Console(highlight=False, soft_wrap=True).print("\n".join(map(cell, lines)))
+
+
+def cell(text: object) -> str:
+    """A text as rich is to print it: as it is, with nothing in it that is markup or steers the terminal."""
+    return escape(visible(text))
 
 
 class Spoken(logging.Handler):
@@ -53,7 +67,7 @@ def layers(name: str, rows: Sequence[tuple[str, str, int]]) -> None:
     table = Table("layer", "shapes", "parameters", box=None)
     table.columns[-1].justify = "right"
     for layer, shapes, count in rows:
-        table.add_row(escape(layer), shapes, f"{count:,}")
+        table.add_row(cell(layer), shapes, f"{count:,}")
     Console(highlight=False).print(table)
 
 
@@ -102,7 +116,7 @@ def trials(table: Mapping[str, np.ndarray], names: Sequence[str], best: int) -> 
     order = np.lexsort((table["loss"], table["error"]))
     for row in order[:MOST_TRIALS]:
         cells = (f"{v:.4g}" if isinstance(v, float | np.floating) else str(v) for v in (table[name][row] for name in (*names, *measures)))
-        shown.add_row(f"{row}", *(escape(cell) for cell in cells))
+        shown.add_row(f"{row}", *map(cell, cells))
     for column in shown.columns:
         column.justify = "right"
     Console(highlight=False).print(shown)
@@ -141,20 +155,20 @@ def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder:
     if isinstance(test, ClassMetrics) and classes is not None:
         each = Table("class", "precision", "recall", "F1", "examples", title="test set", title_justify="left", box=None)
         for i, name in list(enumerate(classes))[:MOST_CLASSES]:
-            each.add_row(escape(name), *(f"{v[i]:.3f}" for v in (test.precision, test.recall, test.f1)), str(test.confusion[i].sum()))
+            each.add_row(cell(name), *(f"{v[i]:.3f}" for v in (test.precision, test.recall, test.f1)), str(test.confusion[i].sum()))
         for column in each.columns[1:]:
             column.justify = "right"
         console.print(each)
         if len(classes) > MOST_CLASSES:
             say(f"... and {len(classes) - MOST_CLASSES} more classes, in result.json")
-    say(f"\n{ladder.verdict}")
+    say("", ladder.verdict)
     if claimed := [finding for finding in ladder.findings if finding.claimed]:
         say("try next: " + "; ".join(remedy.words for remedy in claimed[0].remedies))
 
 
 def error(text: str) -> None:
     """A message of failure, on standard error."""
-    print(f"error: {text}", file=sys.stderr)
+    print(f"error: {visible(text)}", file=sys.stderr)
 
 
 def _parts(splits: Splits) -> list[tuple[str, Dataset]]:

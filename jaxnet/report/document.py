@@ -13,6 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ..escaping import visible
+
 # Of the figures, by what they are in the page, where they follow the theme.
 COLOURS = {
     "#ffffff": "var(--paper)",
@@ -56,7 +58,7 @@ def document(title: str, body: str, *, scripts: Sequence[str] = ("page.js",), re
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'" for source in sources)
     return PAGE.format(
         policy=f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes}",
-        title=escape(title),
+        title=text(title),
         style=_source("page.css"),
         body=body,
         data="".join(f'<script type="application/json" id="{escape(name)}">{data(value)}</script>' for name, value in (read or {}).items()),
@@ -66,7 +68,7 @@ def document(title: str, body: str, *, scripts: Sequence[str] = ("page.js",), re
 
 def section(title: str, body: str) -> str:
     """A part of the page, under a heading."""
-    return f'<section id="{anchor(title)}"><h2>{escape(title)}</h2>\n{body}\n</section>'
+    return f'<section id="{anchor(title)}"><h2>{text(title)}</h2>\n{body}\n</section>'
 
 
 def anchor(title: str) -> str:
@@ -76,7 +78,7 @@ def anchor(title: str) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "", kind: str = "numbers") -> str:
     """Cells are HTML, of `text` or made of it; the first of a row is its heading."""
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    title = f"<caption>{text(caption)}</caption>" if caption else ""
     first = "".join(f'<th scope="col">{cell}</th>' if cell else "<td></td>" for cell in head)
     body = "".join(f'<tr><th scope="row">{cells[0]}</th>{"".join(f"<td>{cell}</td>" for cell in cells[1:])}</tr>' for cells in rows)
     return f'<div class="wide" tabindex="0"><table class="{kind}">{title}<thead><tr>{first}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -107,8 +109,8 @@ def chart(path: Path, words: str) -> str:
 
 
 def text(words: Any) -> str:
-    """Words in which nothing is HTML."""
-    return escape(str(words))
+    """Words in which nothing is HTML, and nothing unseen."""
+    return escape(visible(words))
 
 
 def data(value: Any) -> str:

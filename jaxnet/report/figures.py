@@ -1,6 +1,5 @@
 """Pictures of a run, as PNG. Each function draws one figure; none of them computes anything that is reported."""
 
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from ..data.augmentation import augment
 from ..diagnostics import Decomposition, Diagnosis, Estimate
 from ..diagnostics.curves import FARTHEST
 from ..diagnostics.learning_curve import LearningCurve
-from ..disk import write_whole
+from ..escaping import visible
 from ..processes import first
 from ..run import Row
 from .vector import svg
@@ -336,8 +335,8 @@ def _ladder(axes: Axes, errors: Mapping[str, Estimate], limit: float, *, regress
 
 
 def _literal(text: str) -> str:
-    """Text in which a dollar is a dollar, and not the beginning of a formula."""
-    return text.replace("$", r"\$")
+    """Text in which a dollar is a dollar, not the beginning of a formula, and nothing is unseen."""
+    return visible(text).replace("$", r"\$")
 
 
 def _bar(axes: Axes, place: float, size: Estimate, color: str, scale: float) -> None:
@@ -358,11 +357,10 @@ def _save(figure: Figure, path: Path, *, vector: bool = True) -> None:
     """As PNG, and beside it as SVG where it is not made of images."""
     if not first():
         return
-    drawn = io.BytesIO()
+    path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class name may be in any script
         # No time and no version in the file: the same run gives the same picture.
-        figure.savefig(drawn, format=path.suffix[1:] or "png", dpi=DPI, metadata={"Software": None})
-        write_whole(path, drawn.getvalue())
+        figure.savefig(path, dpi=DPI, metadata={"Software": None})
         if vector:
-            write_whole(path.with_suffix(".svg"), svg(figure).encode("utf-8"))
+            path.with_suffix(".svg").write_text(svg(figure), encoding="utf-8")

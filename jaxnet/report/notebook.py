@@ -7,7 +7,6 @@ import io
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from ..diagnostics.diagnosis import SHOWN
 from ..recipe import NUMBERS, STRUCTURE, Recipe, optimizer_name
 from ..run import Population, Run
 from . import figures
-from .document import png
+from .document import png, text
 
 ROWS = 6  # members that a table shows
 LINES = 200  # members whose curves are drawn
@@ -51,15 +50,15 @@ def of_diagnosis(found: Diagnosis) -> str:
     claimed = [finding for finding in found.findings if finding.claimed]
     others = [finding for finding in found.findings if not finding.claimed]
     parts = [
-        f'<p class="verdict">{escape(found.verdict)}</p>',
+        f'<p class="verdict">{text(found.verdict)}</p>',
         _table(["", "examples", "error", "95% interval"], errors, f"{unit}; of {who}{lost}"),
     ]
     for finding in claimed:
         remedies = "; ".join(remedy.words for remedy in finding.remedies)
-        more = f"<br>Try next: {escape(remedies)}" if remedies else ""
-        parts.append(f"<p><b>{escape(finding.code)}</b>: {escape(finding.evidence)}{more}</p>")
+        more = f"<br>Try next: {text(remedies)}" if remedies else ""
+        parts.append(f"<p><b>{text(finding.code)}</b>: {text(finding.evidence)}{more}</p>")
     if others:
-        items = "".join(f"<li><b>{escape(finding.code)}</b>: {escape(finding.evidence)}</li>" for finding in others)
+        items = "".join(f"<li><b>{text(finding.code)}</b>: {text(finding.evidence)}</li>" for finding in others)
         parts.append(f"<details><summary>looked for, and not claimed: {len(others)}</summary><ul>{items}</ul></details>")
     taken_apart = []
     for each in found.decompositions:
@@ -74,7 +73,7 @@ def of_diagnosis(found: Diagnosis) -> str:
     with tempfile.TemporaryDirectory() as folder:
         figures.diagnosis(found, Path(folder) / "diagnosis.png")
         parts.append(_picture(Path(folder) / "diagnosis.png", "errors, and how bias and variance change with the training set"))
-    parts += [f"<p><small>{escape(note)}</small></p>" for note in found.notes]
+    parts += [f"<p><small>{text(note)}</small></p>" for note in found.notes]
     return PAGE.format(parts="\n".join(parts))
 
 
@@ -84,7 +83,7 @@ def of_population(many: Population) -> str:
     count = {word: int((status == word).sum()) for word in dict.fromkeys(status)}
     ended = ", ".join(f"{n} {word}" for word, n in sorted(count.items(), key=lambda item: -item[1]))
     head = f"{len(many)} network{'s' * (len(many) != 1)}: {ended}"
-    structures = "".join(f"<li>{escape(_structure(run, len(members)))}</li>" for run, members in zip(many.runs, many.members, strict=True))
+    structures = "".join(f"<li>{text(_structure(run, len(members)))}</li>" for run, members in zip(many.runs, many.members, strict=True))
     rows = [[str(i), *(_number(column[i]) for column in columns.values()), status[i]] for i in range(min(ROWS, len(many)))]
     sound = ~diverged
     if sound.sum() > 1:
@@ -92,7 +91,7 @@ def of_population(many: Population) -> str:
             finite = [column[sound & np.isfinite(column) & (title != "structure")] for title, column in columns.items()]
             rows.append([name, *(_number(np.quantile(each, share)) if each.size else "" for each in finite), ""])
     parts = [
-        f'<p class="verdict">{escape(head)}</p>',
+        f'<p class="verdict">{text(head)}</p>',
         f"<ul>{structures}</ul>",
         _table(
             ["member", *columns, ""], rows, "at the end of training" + "; quantiles of those that did not diverge" * bool(sound.sum() > 1)
@@ -115,8 +114,8 @@ def of_run(run: Run) -> str:
         figures.curves(history, Path(folder) / "curves.png", best_epoch=best)
         picture = _picture(Path(folder) / "curves.png", "loss and accuracy over the epochs")
     parts = [
-        f'<p class="verdict">{escape(run.status)}</p>',
-        f"<p>{escape(_structure(run, 1))}</p>",
+        f'<p class="verdict">{text(run.status)}</p>',
+        f"<p>{text(_structure(run, 1))}</p>",
         _table(["at the end of training", ""], ended),
         picture,
     ]
@@ -221,9 +220,9 @@ def _number(value: Any) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    title = f"<caption>{text(caption)}</caption>" if caption else ""
+    top = "".join(f"<th>{text(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="wide"><table>{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
@@ -233,4 +232,4 @@ def _picture(image: bytes | Path, words: str) -> str:
         if not image.exists():
             return ""
         image = image.read_bytes()
-    return f'<img alt="{escape(words)}" src="{png(image)}">'
+    return f'<img alt="{text(words)}" src="{png(image)}">'

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..data import Splits
 from ..errors import InputError
+from ..escaping import visible
 from ..models import Model
 from ..run import Run
 from .document import text
@@ -82,7 +83,7 @@ def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
     read = {
         "network": found.data,
         "playground": {
-            "classes": list(classes),
+            "classes": list(map(visible, classes)),
             "placement": where._asdict(),
             "examples": [np.asarray(x[row], np.float64).ravel().round(4).tolist() for row in rows],
         },

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterator
-from html import escape
 
 import matplotlib
 import numpy as np
@@ -10,17 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from .document import text
+
 POINTS = 72  # of SVG, an inch
 MOST = 400  # strips in a panel
 
 
 def svg(figure: Figure) -> str:
     """The text of an SVG file: the same figure gives the same text. Lines with a label are what can be pointed at."""
-    text = io.StringIO()
+    drawn = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "jaxnet", "font.family": "sans-serif"}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     strips = "".join(_strip(figure, axes, *each) for axes in figure.axes for each in _values(axes))
-    return text.getvalue().replace("</svg>", f'<g class="strips">{strips}</g>\n</svg>')
+    return drawn.getvalue().replace("</svg>", f'<g class="strips">{strips}</g>\n</svg>')
 
 
 def _values(axes: Axes) -> Iterator[tuple[float, float, float, str]]:
@@ -65,5 +66,5 @@ def _strip(figure: Figure, axes: Axes, place: float, low: float, high: float, wo
     x, width = scale * low, max(0.5, scale * (high - low))
     return (
         f'<rect x="{x:.2f}" y="{height - top:.2f}" width="{width:.2f}" height="{top - bottom:.2f}" fill="none" pointer-events="all"'
-        f' data-at="{scale * place:.2f}"><title>{escape(words)}</title></rect>'
+        f' data-at="{scale * place:.2f}"><title>{text(words)}</title></rect>'
     )
