@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from . import admission
 from .data import Augmentation, Dataset, Splits, Standardisation, checks
 from .data.splitting import notes_on, partition, take
 from .errors import InputError
@@ -123,6 +124,7 @@ class _Network(BaseEstimator):
 
     def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "run_")
+        _no_gaps(X=X)
         X = validate_data(self, X, reset=False)
         return np.asarray(predict(self.model_, self.run_, X.reshape(len(X), *self.run_.shape)))
 
@@ -149,6 +151,7 @@ class JaxnetClassifier(ClassifierMixin, _Network):
         In whatever order the examples come, the network is the same.
         Raises ValueError for what cannot be used; warns with ConvergenceWarning where training diverged.
         """
+        _no_gaps(X=X, y=y, sample_weight=sample_weight)
         X, y = validate_data(self, X, y)
         check_classification_targets(y)
         X, y, weights = _counting(X, y, sample_weight)
@@ -157,9 +160,14 @@ class JaxnetClassifier(ClassifierMixin, _Network):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each example, (examples,)."""
-        outputs = self._outputs(X)
-        return self.classes_[outputs.argmax(1)]
+        """The most probable class of each example, (examples,). Raises InputError where the network diverged, and says none."""
+        classes = admission.chosen(self._outputs(X))
+        if (lost := np.flatnonzero(classes == admission.NO_CLASS)).size:
+            raise InputError(
+                f"the network predicts no class for {len(lost)} of {len(classes)} examples, the first of them {lost[0]}: "
+                f"its outputs are not numbers. It {self.run_.status}"
+            )
+        return self.classes_[classes]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (examples, classes), in the order of classes_."""
@@ -178,6 +186,7 @@ class JaxnetRegressor(RegressorMixin, _Network):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "JaxnetRegressor":
         """Train on X (examples, features) and values y (examples,). sample_weight as in JaxnetClassifier."""
+        _no_gaps(X=X, y=y, sample_weight=sample_weight)
         X, y = validate_data(self, X, y, y_numeric=True)
         X, y, weights = _counting(X, y.astype(np.float64), sample_weight)
         self._train(X, y, weights, None)
@@ -186,6 +195,12 @@ class JaxnetRegressor(RegressorMixin, _Network):
     def predict(self, X: Any) -> np.ndarray:
         """A value for each example, (examples,)."""
         return self._outputs(X)
+
+
+def _no_gaps(**given: Any) -> None:
+    """Raises InputError for masked values, of which scikit-learn's checks take no notice."""
+    for name, array in given.items():
+        admission.no_gaps(name, array)
 
 
 def _counting(X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

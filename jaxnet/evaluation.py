@@ -4,6 +4,7 @@
 """
 
 import functools
+import logging
 import math
 from dataclasses import dataclass
 from typing import overload
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 from numpy.typing import ArrayLike
 
+from . import admission
 from .data import Dataset, Splits, Standardisation
 from .diagnostics import Estimate, Ladder, error_ladder, mean, wilson
 from .errors import InputError
@@ -22,6 +24,8 @@ from .recipe import Recipe
 from .run import ONE_OF_MANY, Population, Run
 from .training import BLOCK, in_blocks
 
+logger = logging.getLogger("jaxnet")
+
 
 @dataclass(frozen=True)
 class ClassMetrics:
@@ -30,6 +34,7 @@ class ClassMetrics:
     wrong: (examples,) whether it erred. error, accuracy: shares, with Wilson intervals. loss: mean cross-entropy, nats.
     confusion: (classes, classes) counts, a row a label, a column a prediction; outputs that are no numbers are in none.
     precision, recall, f1: (classes,), NaN where nothing was predicted, or nothing was to be found.
+    not_numbers: how many examples have outputs that are not numbers; they are wrong.
     """
 
     wrong: np.ndarray
@@ -41,6 +46,7 @@ class ClassMetrics:
     precision: np.ndarray
     recall: np.ndarray
     f1: np.ndarray
+    not_numbers: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,11 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
     x: (examples, ...) as in the data set; standardised here. One program serves any number of examples. NumPy arrays,
     or inside jit or vmap a tracer. Where float32 could not hold the training data as they came, x must be float64, and is refused
     inside jit; where it could not hold y, values are float64.
-    Raises InputError for a model that is not the one of the run: one of another name, or with parameters of other shapes.
+    Raises InputError for a model that is not the one of the run: one of another name, or with parameters of other shapes; for x that is not
+    finite as float32, or no numbers.
     """
+    if not isinstance(x, jax.core.Tracer):
+        x = admission.within_float32("x", x)
     if isinstance(run, Population):
         _check_shape(run.run, np.shape(x))
         inputs = _as_inputs(x) if run.run.standardisation.origin is None else np.asarray(x)
@@ -110,29 +119,52 @@ def evaluate(model: Model, run: Population, dataset: Dataset) -> tuple[Metrics, 
 def evaluate(model: Model, run: Run | Population, dataset: Dataset) -> Metrics | tuple[Metrics, ...]:
     """How good the network is on these examples, with 95% intervals that speak of this one network.
 
-    run: or a Population of one structure; then Metrics of each of its members, in order.
-    An example whose outputs are not numbers counts as wrong.
+    run: or a Population of one structure; then Metrics of each of its members, in order, without an error for those that diverged.
+    Of classes, an example whose outputs are not numbers counts as wrong, and how many do is said: in `not_numbers`, and by the
+    logger "jaxnet". Raises InputError for labels that do not fit, and for one network of values that are not finite.
     """
     classes = run.run.classes if isinstance(run, Population) else run.classes
     if dataset.classes != classes:
         raise InputError(f"the data set has classes {dataset.classes}, but the network was trained on {classes}; give one with those")
-    outputs, y = np.asarray(predict(model, run, dataset.x)), np.asarray(dataset.y)
+    outputs = np.asarray(predict(model, run, dataset.x))
+    y = _labels(dataset, classes)
     if isinstance(run, Population):
         return tuple(judge(each, y, run[member].standardisation) for member, each in enumerate(outputs))
+    if classes is None and (lost := np.flatnonzero(~np.isfinite(outputs))).size:
+        raise InputError(
+            f"the network predicts {outputs[lost[0]]} for example {lost[0]}, and no finite value for {len(lost)} of {len(outputs)} "
+            f"examples, so it has no error. It {run.status}"
+        )
     return judge(outputs, y, run.standardisation)
+
+
+def _labels(dataset: Dataset, classes: tuple[str, ...] | None) -> np.ndarray:
+    """A class number or a value for each of the examples."""
+    examples = np.shape(dataset.x)[0]
+    if classes is not None:
+        return admission.labels("y", dataset.y, examples, len(classes))
+    y = admission.numbers("y", dataset.y, admission.EXAMPLES)
+    if y.shape != (examples,):
+        raise InputError(f"y has shape {y.shape} for {examples} examples; give one value for each: {(examples,)}")
+    return y
 
 
 def judge(outputs: np.ndarray, y: np.ndarray, standardisation: Standardisation) -> Metrics:
     """Metrics of what `predict` gave, against the labels or values y."""
-    return class_metrics(outputs, y) if standardisation.target_mean is None else value_metrics(outputs, y, standardisation)
+    if standardisation.target_mean is not None:
+        return value_metrics(outputs, y, standardisation)
+    metrics = class_metrics(outputs, y)
+    if metrics.not_numbers:
+        logger.warning("%d of %d predictions are not numbers; they count as wrong", metrics.not_numbers, len(y))
+    return metrics
 
 
 def class_metrics(log_probabilities: Float[np.ndarray, "examples classes"], y: Int[np.ndarray, " examples"]) -> ClassMetrics:
     """ClassMetrics of predictions from anywhere."""
     n, classes = log_probabilities.shape
-    predictions = log_probabilities.argmax(1)
-    numbers = ~np.isnan(log_probabilities).any(1)
-    wrong = (predictions != y) | ~numbers
+    predictions = admission.chosen(log_probabilities)
+    numbers = predictions != admission.NO_CLASS
+    wrong = predictions != y
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (y[numbers], predictions[numbers]), 1)
     true, said, found = confusion.diagonal(), confusion.sum(0), np.bincount(y, minlength=classes)
@@ -143,12 +175,13 @@ def class_metrics(log_probabilities: Float[np.ndarray, "examples classes"], y: I
         wrong=wrong,
         error=error,
         accuracy=error.complement(),
-        loss=mean(-log_probabilities[np.arange(n), y]),
+        loss=_mean(-log_probabilities[np.arange(n), y]),
         baseline=1 - found.max() / n if n else math.nan,
         confusion=confusion,
         precision=precision,
         recall=recall,
         f1=f1,
+        not_numbers=n - int(numbers.sum()),
     )
 
 
@@ -158,7 +191,7 @@ def value_metrics(
     """ValueMetrics of predictions from anywhere, on the scale of the training targets."""
     centre, scale = standardisation.units
     squares = ((predictions.astype(np.float64) - y) / scale) ** 2
-    error, spread = mean(squares), float(np.var(y, dtype=np.float64)) / scale**2 if len(y) else math.nan
+    error, spread = _mean(squares), float(np.var(y, dtype=np.float64)) / scale**2 if len(y) else math.nan
     root, low, high = (scale * math.sqrt(value) for value in (error.estimate, error.low, error.high))
     share = Estimate(error.estimate / spread, error.low / spread, error.high / spread, error.refused) if spread else None
     return ValueMetrics(
@@ -168,6 +201,12 @@ def value_metrics(
         r2=Estimate(math.nan, refused="all y are equal; R^2 needs values that differ") if share is None else share.complement(),
         baseline=float(np.mean(((y.astype(np.float64) - centre) / scale) ** 2)) if len(y) else math.nan,
     )
+
+
+def _mean(losses: np.ndarray) -> Estimate:
+    """Their mean, or how many of them are not numbers."""
+    lost = int(np.isnan(losses).sum())
+    return Estimate(math.nan, refused=f"{lost} of {len(losses)} losses are not numbers") if lost else mean(losses)
 
 
 def network_ladder(parts: dict[str, Metrics], *, target_error: float = 0.0, tolerance: float = 0.02) -> Ladder:

@@ -53,7 +53,8 @@ def export(run: Run | Population, path: str | Path, *, model: Model | None = Non
     already, which the logger says.
 
     path: a folder that does not exist yet, or is empty. model: the one that was trained, where it is none of the built-in ones.
-    Of several processes all call it, and the first writes. Raises InputError where it holds several networks, or cannot be written.
+    Of several processes all call it, and the first writes. A network that diverged is written too; README.md and the logger
+    say so. Raises InputError where it holds several networks, or cannot be written.
     """
     if isinstance(run, Population) or np.ndim(run.epochs):
         raise InputError(f"run holds {len(run.epochs)} networks; give one of them: {ONE_OF_MANY}")
@@ -63,6 +64,8 @@ def export(run: Run | Population, path: str | Path, *, model: Model | None = Non
         except InputError:
             raise InputError(f"{run.model} is none of the built-in models; give the one that was trained as model=") from None
     check_trained(model, run)
+    if run.diverged:
+        logger.warning("%s: the exported network %s", path, run.status)
     once(lambda: _write(Path(path).absolute(), lambda: _files(run, model, onnx)))
 
 
@@ -232,7 +235,7 @@ def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], files: 
         values += f", of these columns; one with categories is an input each, 1 or 0\n\n{_json(columns)}"
     parts = [
         f"# {run.model}",
-        f"A trained network. Written by {about['written_by']}.",
+        f"{_standing(run)} Written by {about['written_by']}.",
         f"- x: float32 {inputs}, {values}",
         f"- outputs: float32 {outputs}",
         f"`model.stablehlo` is the whole network. It runs on {', '.join(platforms)} and needs "
@@ -262,6 +265,15 @@ def _how_old(files: Mapping[str, bytes]) -> str:
     """What reads the program of an old JAX."""
     other = "use forward.py, or " if "forward.py" in files else ""
     return f"{other}set {EXPIRED}=1 in the environment where it is read, or export again with a newer jax"
+
+
+def _standing(run: Run) -> str:
+    """Whether the network was trained, as the first thing that is said of it."""
+    if not run.diverged:
+        return "A trained network."
+    finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(run.chosen) if np.issubdtype(leaf.dtype, np.inexact))
+    left = "Its parameters are those of its best epoch." if finite else "Its parameters are not all finite, so do not use its outputs."
+    return f"**This network {run.status}.** {left}"
 
 
 def _json(value: Any) -> str:

@@ -28,6 +28,7 @@ import tyro
 from jaxtyping import Float, Int
 
 from . import folder, processes
+from .admission import NO_CLASS, chosen
 from .agreement import check_agreement, versions
 from .checkpoint import describe_recipe, discard_progress, save
 from .clock import Clock
@@ -409,6 +410,8 @@ def predict_files(options: PredictOptions) -> None:
     """Writes predictions for the examples in files to standard output, as CSV."""
     use_platform(options.platform)
     _, _, model, run = bring_back(options.run)
+    if run.diverged:
+        print(f"the network {run.status}; a prediction that is not a number is left empty", file=sys.stderr)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     show = visible if sys.stdout.isatty() else str  # as they are for a program, that may look for them
     writer.writerow(["file", "row", "prediction", *(f"p({show(name)})" for name in run.classes or ())])
@@ -418,7 +421,9 @@ def predict_files(options: PredictOptions) -> None:
             if run.classes is None:
                 writer.writerow([show(path), row, f"{output:.{np.finfo(outputs.dtype).precision + 1}g}"])
             else:
-                writer.writerow([show(path), row, show(run.classes[output.argmax()]), *(f"{p:.6f}" for p in np.exp(output))])
+                number = int(chosen(output))
+                name = "" if number == NO_CLASS else run.classes[number]
+                writer.writerow([show(path), row, show(name), *(f"{p:.6f}" for p in np.exp(output))])
 
 
 def new_examples(path: Path, run: Run) -> np.ndarray:

@@ -155,7 +155,7 @@ def test_what_has_no_temperature_is_refused():
     ("change", "words"),
     [
         (lambda log_p, y: (log_p[None], y), r"shape \(1, 40, 5\)"),
-        (lambda log_p, y: (log_p, y[:-1]), r"labels \(39,\)"),
+        (lambda log_p, y: (log_p, y[:-1]), r"labels have shape \(39,\) for 40"),
         (lambda log_p, y: (np.exp(log_p), y), "add up to"),
         (lambda log_p, y: (np.where(np.arange(40)[:, None] == 7, np.nan, log_p), y), "example 7 add up to nan"),
         (lambda log_p, y: (log_p, y.astype(float)), "as integers"),

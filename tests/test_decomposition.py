@@ -274,15 +274,20 @@ BAD = [
     ({"design": "bagging"}, "unknown design 'bagging'; known are"),
     ({"design": "partition"}, "a partition, and no other design, has a number of parts"),
     ({"parts": 3, "design": "partition"}, "parts is 3 for 4 members"),
-    ({"predictions": np.zeros((4, 6), int)}, "labels \\(5,\\)"),
-    ({"predictions": np.zeros((4, 5))}, "predictions are float64; zero_one takes class numbers"),
+    ({"predictions": np.zeros((4, 6), int)}, r"labels have shape \(5,\) for 6 examples"),
+    ({"predictions": np.zeros((4, 5))}, "predictions are float64; give class numbers"),
     ({"labels": np.zeros(5)}, "labels are float64"),
-    ({"labels": np.array([0, 1, -1, 0, 0])}, "labels range from -1"),
     ({"loss": "brier"}, "brier takes log-probabilities"),
-    ({"loss": "brier", "predictions": np.zeros((4, 5, 3))}, "member 0 for example 0 add up to 3"),
+    ({"loss": "brier", "predictions": np.zeros((4, 5, 3))}, "member 0, example 0 add up to 3"),
     ({"loss": "brier", "predictions": np.full((4, 5, 2), -math.log(2)), "labels": np.full(5, 2)}, "labels range from 2 to 2"),
-    ({"loss": "squared", "predictions": np.array([[0.0] * 5, [0, 0, math.nan, 0, 0]])}, "member 1 predicts nan on example 2"),
-    ({"loss": "squared", "predictions": np.zeros((2, 5)), "labels": np.array([0, math.inf, 0, 0, 0])}, "label of example 1 is inf"),
+    (
+        {"loss": "squared", "predictions": np.array([[0.0] * 5, [0, 0, math.nan, 0, 0]])},
+        r"predictions has 1 value that is not finite, the first \(nan\) in member 1, example 2; leave out",
+    ),
+    (
+        {"loss": "squared", "predictions": np.zeros((2, 5)), "labels": np.array([0, math.inf, 0, 0, 0])},
+        r"labels has 1 value .*\(inf\) in example 1",
+    ),
 ]
 
 

@@ -410,7 +410,10 @@ BAD = [
     (((np.zeros(5, int), np.zeros(5, int)),), "only predictions on the training set"),
     (((np.zeros((2, 5), int), np.zeros(4, int)), None, (np.zeros((2, 5), int), np.zeros(5, int))), "train: predictions have shape"),
     (((np.zeros(5, int), np.zeros(5)), None, (np.zeros(5, int), np.zeros(5, int))), "one kind of them everywhere"),
-    (((np.zeros((5, 2)), np.full(5, 7)), None, (np.zeros((5, 2)), np.zeros(5, int))), "class numbers from 0 to 1"),
+    (
+        ((np.zeros((5, 2)), np.full(5, 7)), None, (np.zeros((5, 2)), np.zeros(5, int))),
+        "labels range from 7 to 7.*example 0; give class numbers from 0 below 2",
+    ),
     (((np.zeros(5), np.zeros(5)), None, (np.zeros(5), np.zeros(5))), "all training labels are equal"),
 ]
 

@@ -168,10 +168,10 @@ def test_the_ranking_is_not_below_cleanlabs():
     ("change", "words"),
     [
         ({"log_p": lambda f: f[0]}, r"shape \(40, 5\)"),
-        ({"log_p": lambda f: np.exp(f)}, "member 0 for example 0 add up to"),
+        ({"log_p": lambda f: np.exp(f)}, "member 0, example 0 add up to"),
         ({"log_p": lambda f: np.where(np.arange(40)[:, None] == 3, np.nan, f)}, "example 3 add up to nan"),
         ({"log_p": lambda f: np.full_like(f, np.nan)}, "no member predicts anything finite"),
-        ({"y": lambda y: y[:5]}, r"labels \(5,\)"),
+        ({"y": lambda y: y[:5]}, r"labels have shape \(5,\) for 40"),
         ({"y": lambda y: y * 1.0}, "as integers"),
         ({"y": lambda y: y - 1}, "from 0 below 5"),
         ({"seen": np.zeros((3, 40), bool)}, r"seen has shape \(3, 40\)"),

@@ -140,18 +140,18 @@ def test_members_that_differ_too_much_are_seen():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"new_log_probabilities": np.zeros((5, 4)) - 1}, "same members and classes"),
-        ({"new_log_probabilities": np.ones((5, 3))}, "at most 0"),
-        ({"new_log_probabilities": np.zeros(5)}, "give \\(examples, classes\\)"),
-        ({"reference_log_probabilities": np.full((9, 3), np.nan)}, "hold nan"),
+        ({"new_log_probabilities": np.full((5, 4), np.log(1 / 4))}, "same members and classes"),
+        ({"new_log_probabilities": np.ones((5, 3))}, "new_log_probabilities: the probabilities of example 0 add up to 8.155"),
+        ({"new_log_probabilities": np.zeros(5)}, r"floats \(examples, classes\)"),
+        ({"reference_log_probabilities": np.full((9, 3), np.nan)}, "example 0 add up to nan; leave out"),
         ({"reference_labels": np.zeros(8, int)}, "reference_labels have shape"),
         ({"reference_labels": np.full(9, 3)}, "from 3 to 3"),
         ({"level": 0.0}, "level is 0.0"),
     ],
 )
 def test_bad_input_is_named(change, words):
-    given = {"reference_log_probabilities": np.zeros((9, 3)) - 1, "reference_labels": np.zeros(9, int)}
-    given |= {"new_log_probabilities": np.zeros((9, 3)) - 1} | change
+    given = {"reference_log_probabilities": np.full((9, 3), np.log(1 / 3)), "reference_labels": np.zeros(9, int)}
+    given |= {"new_log_probabilities": np.full((9, 3), np.log(1 / 3))} | change
     with pytest.raises(InputError, match=words):
         estimate_error_without_labels(**given)
 
@@ -222,10 +222,10 @@ def test_classes_that_look_different_are_seen():
     ("change", "words"),
     [
         ({"reference_labels": np.zeros(5, int)}, "reference_labels have shape"),
-        ({"reference_predictions": np.zeros(9)}, "reference_predictions have shape"),
+        ({"reference_predictions": np.zeros(9)}, "reference_predictions are float64; give class numbers"),
         ({"new_predictions": np.array([-1, 0])}, "from -1 to"),
         ({"new_predictions": np.zeros((4, 2)), "reference_predictions": np.zeros((9, 3))}, "of 2 and of 3 classes"),
-        ({"new_predictions": np.full((4, 2), np.nan)}, "hold NaN"),
+        ({"new_predictions": np.full((4, 2), np.nan)}, r"new_predictions has 8 values .*\(nan\) in example 0"),
         ({"level": 2.0}, "level is 2.0"),
     ],
 )

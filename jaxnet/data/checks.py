@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import LISTED, InputError, check_known
 from . import memory
 from .dataset import Dataset
@@ -18,7 +19,7 @@ FEW = 20  # whole numbers with up to this many different values are classes
 def dataset(x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = None, where: str = "") -> Dataset:
     """A Dataset of NumPy arrays from anything array-like, to be `settled`. where: the file, named in every message."""
     at = f"{where}: " if where else ""
-    xs, ys = np.asarray(x), np.asarray(y)
+    xs, ys = admission.array(f"{at}x", x), admission.array(f"{at}y", y, ("row",))
     images = inputs(xs, at)
     if len(xs) != len(np.atleast_1d(ys)):
         raise InputError(f"{at}x has {len(xs)} examples and y has {len(np.atleast_1d(ys))}; they must be the same")

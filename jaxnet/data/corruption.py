@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, Num
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError, check_known
 from .augmentation import affine, resample
 
@@ -37,7 +38,7 @@ def corrupt(
     of white. inversion: share of the way to the negative, white - x; up to 0.5 it is a loss of contrast.
     Raises InputError for what is no image, an unknown kind, and a strength that cannot be meant.
     """
-    images = np.asarray(x)
+    images = admission.numbers("x", x)
     if images.ndim not in (3, 4) or 0 in images.shape or images.dtype.kind not in "uif":
         raise InputError(f"x has shape {images.shape} and type {images.dtype}; give images (examples, height, width[, channels])")
     check_known("kind", kind, KINDS)
@@ -130,7 +131,7 @@ def _smoothed(images: Array, weights: Array, axis: int) -> Array:
 
 
 def _labels(y: ArrayLike) -> np.ndarray:
-    labels = np.asarray(y)
+    labels = admission.array("y", y, ("row",))
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
         raise InputError(f"y has shape {labels.shape} and type {labels.dtype}; give class numbers (examples,)")
     return labels

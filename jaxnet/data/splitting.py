@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError
 from . import checks, memory
 from .dataset import Column, Dataset, Splits, Standardisation
@@ -281,7 +282,7 @@ def _in_order(codes: np.ndarray, fractions: tuple[float, ...]) -> list[Rows]:
 
 def _codes(values: ArrayLike, examples: int, what: str) -> np.ndarray:
     """Each value's rank among the different ones."""
-    values = np.asarray(values)
+    values = admission.array(what, values, ("row",))
     if values.shape != (examples,):
         raise InputError(f"{what} has shape {values.shape}; give one value an example: ({examples},)")
     if values.dtype.kind == "O":

@@ -15,13 +15,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Integer, Key
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError
-from .decomposition import SUM, check_labels, normalised
+from .decomposition import normalised
 from .intervals import LEVEL, Estimate, combination, mean, wilson
 
 EXAMPLES = 100  # the fewest for an interval
 FEW = 5  # wrong, or right, predictions below which a normal interval does not hold
 MISTAKES = 20  # the fewest wrong predictions for the interval of a temperature, which hinges on them
+STREAM = 0x5EC1
 DRAWS = 1000  # of labels, for the null value
 CELLS = 1 << 22  # random numbers at once
 LOGS = (-10.0, 10.0)  # between which the temperature's logarithm is looked for
@@ -169,30 +171,22 @@ def temperature(log_probabilities: ArrayLike, labels: ArrayLike, *, level: float
 
 
 def scaled(log_probabilities: ArrayLike, T: float | int | np.number | Estimate) -> Float[np.ndarray, "..."]:
-    """Log-probabilities (..., classes) at temperature T: log softmax(log p / T), float64. Which class is the likeliest stays the same."""
-    log_p, t = np.asarray(log_probabilities), float(T)
+    """Log-probabilities (..., classes), or logits, at temperature T: log softmax(log p / T), float64. Their order stays the same."""
+    t, log_p = float(T), admission.scores("log_probabilities", log_probabilities)
     if not (math.isfinite(t) and t > 0):
         raise InputError(f"the temperature is {t}; give a number above 0")
-    if log_p.ndim < 1 or log_p.shape[-1] == 0 or log_p.dtype.kind != "f":
-        raise InputError(f"log-probabilities have shape {log_p.shape} and type {log_p.dtype}; give floats, (..., classes)")
-    return normalised(normalised(log_p.reshape(1, -1, log_p.shape[-1]))[0] / t)[0].reshape(log_p.shape)
+    if log_p.shape[-1] > 1 and log_p.min() >= 0 and np.abs(log_p.sum(-1) - 1).max() <= admission.SUM:
+        raise InputError("log_probabilities are from 0 to 1 and add up to 1, as probabilities do; give their logarithms: np.log(p)")
+    logits = log_p.astype(np.float64) - log_p.max(-1, keepdims=True)
+    return normalised(normalised(logits.reshape(1, -1, log_p.shape[-1]))[0] / t)[0].reshape(log_p.shape)
 
 
 def _checked(
     log_probabilities: ArrayLike, labels: ArrayLike
 ) -> tuple[Float[np.ndarray, "examples classes"], Integer[np.ndarray, " examples"]]:
     """Log-probabilities in float64 that add up to 1, and labels that fit them."""
-    log_p, y = np.asarray(log_probabilities), np.asarray(labels)
-    if log_p.ndim != 2 or y.shape != log_p.shape[:1] or 0 in log_p.shape or log_p.dtype.kind != "f":
-        raise InputError(
-            f"log-probabilities have shape {log_p.shape} and labels {y.shape}; give floats, (examples, classes), and (examples,)"
-        )
-    check_labels(y, log_p.shape[1])
-    total = np.exp(log_p.astype(np.float32)).sum(1)
-    if (bad := np.flatnonzero(~(np.abs(total - 1) <= SUM))).size:
-        raise InputError(
-            f"the probabilities of example {bad[0]} add up to {total[bad[0]]:.4g}; give log-probabilities, as log_softmax makes them"
-        )
+    log_p = admission.log_probabilities("log_probabilities", log_probabilities)
+    y = admission.labels("labels", labels, *log_p.shape)
     return normalised(log_p[None])[0][0], y
 
 
@@ -210,7 +204,8 @@ def _null(
     key = jax.random.key(0) if key is None else key
     if not hasattr(key, "dtype") or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim:
         raise InputError(f"key is {key!r}; give one such as jax.random.key(0)")
-    rng = np.random.default_rng([int(word) for word in np.asarray(jax.random.key_data(key)).ravel()])
+    # The last word keeps it apart from `default_rng(seed)`, with which the examples may have been drawn: [0, 0] is seed 0.
+    rng = np.random.default_rng([*(int(word) for word in np.asarray(jax.random.key_data(key)).ravel()), STREAM])
     order = np.argsort(where, kind="stable")
     where, confidence = where[order], confidence[order].astype(np.float32)
     at_once = max(1, CELLS // len(where))

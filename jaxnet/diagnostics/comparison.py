@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError, check_known
 from .decomposition import normalised, one_hot
 from .intervals import LEVEL, Estimate, exact
@@ -20,9 +21,9 @@ NEXT = 1e-9  # to an estimate
 
 def error_of(wrong: ArrayLike, level: float = LEVEL) -> Estimate:
     """The mean of losses (members, examples), for new members and new examples; of booleans a rate."""
-    wrong = np.asarray(wrong)
-    if wrong.ndim != 2 or 0 in wrong.shape:
-        raise InputError(f"losses have shape {wrong.shape}; give (members, examples)")
+    wrong = admission.losses("losses", wrong)
+    if lost := _not_finite(wrong):
+        return lost
     return interval(table(wrong, RATE if wrong.dtype == bool else POSITIVE), level, examples=ERRORS)
 
 
@@ -32,9 +33,11 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estim
     a, b: the loss of each member on each example, or whether it is wrong. Where the recipes differ on fewer than 5
     examples, the limits are those that as many differences could have come from (exact binomial).
     """
-    a, b = np.asarray(a), np.asarray(b)
-    if a.shape != b.shape or a.ndim != 2:
+    a, b = admission.losses("losses a", a), admission.losses("losses b", b)
+    if a.shape != b.shape:
         raise InputError(f"losses have shapes {a.shape} and {b.shape}; give the same members and examples twice")
+    if lost := _not_finite(a, b):
+        return lost
     differences = a.astype(np.float64) - b
     given = table(differences, DIFFERENCE if a.dtype == b.dtype == bool else SIGNED)
     shares = np.abs(differences.mean(0))
@@ -52,11 +55,13 @@ def network_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Esti
     eq. 3), widened to hold 0 unless McNemar's exact test at this level rejects it; else Student's, with degrees of freedom by
     the kurtosis of the differences.
     """
-    a, b = np.asarray(a), np.asarray(b)
-    if a.shape != b.shape or a.ndim != 1 or not a.size:
+    a, b = (admission.losses(f"losses {name}", each, admission.EXAMPLES) for name, each in (("a", a), ("b", b)))
+    if a.shape != b.shape:
         raise InputError(f"losses have shapes {a.shape} and {b.shape}; give the same examples twice: (examples,)")
     if a.dtype == b.dtype == bool:
         return _paired_rates(int((a & ~b).sum()), int((b & ~a).sum()), len(a), level)
+    if lost := _not_finite(a, b):
+        return lost
     differences = a.astype(np.float64) - b
     given = table(differences[None], SIGNED)
     if not differences.any():
@@ -106,10 +111,8 @@ def ensemble_gain(
     zero_one: class numbers vote, with ties to the smallest; of log-probabilities (members, examples, classes) the mean
     probability decides. squared: the mean of values. brier: the mean probability.
     """
-    f, y = np.asarray(predictions), np.asarray(labels)
-    if f.ndim not in (2, 3) or y.shape != f.shape[1:2] or 0 in f.shape:
-        raise InputError(f"predictions have shape {f.shape} and labels {y.shape}; give (members, examples[, classes]) and (examples,)")
     check_known("loss", loss, ("zero_one", "squared", "brier"))
+    f, y = admission.predictions(predictions, labels, loss=loss)
     if loss == "zero_one":
         classes = f.shape[2] if f.ndim == 3 else int(max(f.max(), y.max())) + 1
         ids = f.argmax(2) if f.ndim == 3 else f
@@ -149,9 +152,27 @@ def validation_curve(training: Sequence[ArrayLike], validation: Sequence[ArrayLi
         raise InputError(
             f"training errors of {len(training)} values, validation errors of {len(validation)}; give both, of at least one value"
         )
-    best = int(np.argmin([np.mean(np.asarray(wrong), dtype=np.float64) for wrong in validation]))
+    training, validation = (
+        [_finite(f"{part} losses of value {i}", each) for i, each in enumerate(given)]
+        for part, given in (("training", training), ("validation", validation))
+    )
+    best = int(np.argmin([np.mean(wrong, dtype=np.float64) for wrong in validation]))
     one = 1 - (1 - level) / max(1, len(validation) - 1)
     tied = tuple(i for i, wrong in enumerate(validation) if i != best and not paired_difference(wrong, validation[best], one).low > 0)
     return ValidationCurve(
         tuple(error_of(wrong, level) for wrong in training), tuple(error_of(wrong, level) for wrong in validation), best, tied
     )
+
+
+def _not_finite(*losses: np.ndarray) -> Estimate | None:
+    """No number, and why, where a loss is not finite, as those of a diverged network are not."""
+    for each in losses:
+        if each.dtype.kind == "f" and (bad := np.argwhere(~np.isfinite(each))).size:
+            place = admission.spot(bad[0], admission.MEMBERS[-each.ndim :])
+            return Estimate(math.nan, refused=f"the loss of {place} is {each[tuple(bad[0])]}, not a finite number")
+    return None
+
+
+def _finite(what: str, given: ArrayLike) -> np.ndarray:
+    """Losses of which all are finite: one that is not would be the best, or hide which is."""
+    return admission.numbers(what, admission.losses(what, given), admission.MEMBERS)

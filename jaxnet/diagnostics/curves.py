@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError
 
 SIZES = MEMBERS = 5  # the fewest from which a curve is extrapolated
@@ -68,7 +69,7 @@ def measured(sizes: ArrayLike, errors: ArrayLike, test_examples: int) -> Curves:
 
     Raises InputError for what is no learning curve.
     """
-    n, e = np.asarray(sizes, np.float64), np.asarray(errors, np.float64)
+    n, e = (each.astype(np.float64) for each in (admission.numbers("sizes", sizes, ("size",)), admission.array("errors", errors)))
     if n.ndim != 1 or e.ndim != 2 or len(n) != len(e) or not e.size:
         raise InputError(f"sizes have shape {n.shape} and errors {e.shape}; give (sizes,) and (sizes, members)")
     if not (np.isfinite(n).all() and (n >= 1).all() and (np.diff(n) > 0).all()):
@@ -128,17 +129,19 @@ def refusals(curves: Curves, at: Float[np.ndarray, "curves at"], half_width: Flo
     fewest = np.where(there, curves.members, np.inf).min(1)
     words = []
     for row, (count, members) in enumerate(zip(there.sum(1), fewest, strict=True)):
-        largest = curves.sizes[row, last[row]]
+        smallest, largest = curves.sizes[row, 0], curves.sizes[row, last[row]]
         always = None
         if count < SIZES or members < MEMBERS:
             always = f"{count} sizes and {members:.0f} members are too few to go beyond them; at least {SIZES} and {MEMBERS} are needed"
         elif fall[row] < FALL:
             always = f"the error has not begun to fall by {largest:,.0f} examples; measure at larger sizes, or mend the training first"
-        words.append([always or _far_or_wide(n, largest, width) for n, width in zip(at[row], half_width[row], strict=True)])
+        words.append([always or _far_or_wide(n, smallest, largest, width) for n, width in zip(at[row], half_width[row], strict=True)])
     return words
 
 
-def _far_or_wide(n: float, largest: float, half_width: float) -> str | None:
+def _far_or_wide(n: float, smallest: float, largest: float, half_width: float) -> str | None:
+    if n < smallest:
+        return f"{n:,.0f} examples are fewer than the smallest size, {smallest:,.0f}: curves are extrapolated to larger sizes only"
     if n > FARTHEST * largest:
         return f"{n:,.0f} examples are farther than {FARTHEST} times the largest size, {largest:,.0f}: farther than was ever checked"
     if half_width > WIDEST:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError, check_known
 from .intervals import LEVEL, Estimate
 from .two_way import DIFFERENCE, PAIRS, POSITIVE, RATE, SIGNED, Block, block, interval, two_way
@@ -20,7 +21,6 @@ Design = Literal["fresh", "partition", "bootstrap", "seeds"]
 LOSSES = ("squared", "zero_one", "zero_one_kohavi_wolpert", "cross_entropy", "brier")
 CELLS = 1 << 18  # numbers of a block of examples; more leave a core's cache
 SMALLEST = float(np.log(np.finfo(np.float32).tiny))  # to which lower log-probabilities are raised
-SUM = 0.02  # by which probabilities may miss 1; those kept as float16 do by less
 UNSEEN = 3  # members that must not have seen an example for it to count
 WITHIN = {
     "squared": POSITIVE, "zero_one": RATE, "zero_one_kohavi_wolpert": RATE, "cross_entropy": POSITIVE, "brier": (0.0, 2.0),
@@ -93,12 +93,12 @@ def bias_variance_decomposition(
     loss: Loss | str,
     design: Design | str = "fresh",
     parts: int | None = None,
-    seen: Bool[np.ndarray, "members examples"] | None = None,
+    seen: ArrayLike | None = None,
     level: float = LEVEL,
 ) -> Decomposition:
     """The mean loss of the members as bias and variance, with intervals for new members and new examples.
 
-    predictions: class numbers (zero_one, zero_one_kohavi_wolpert) or values (squared), (members, examples), or
+    predictions: class numbers, whichever they are (zero_one, zero_one_kohavi_wolpert) or values (squared), (members, examples), or
         log-probabilities, (members, examples, classes), which the zero-one losses take too.
     loss: squared, in squared units of y (Geman, Bienenstock & Doursat 1992, eq. 3.4); brier, the same summed over classes
         (Yang et al. 2020); zero_one_kohavi_wolpert (Kohavi & Wolpert 1996, eq. 3); zero_one, of a vote with ties to the
@@ -110,19 +110,19 @@ def bias_variance_decomposition(
         have not seen are dropped, and counted.
     Raises InputError for predictions and labels that cannot be such.
     """
-    f, y = _checked(predictions, labels, loss, design, parts, seen)
+    f, y, known = _checked(predictions, labels, loss, design, parts, seen)
     dropped = 0
-    if seen is not None:
-        kept = (~seen).sum(0) >= UNSEEN
+    if known is not None:
+        kept = (~known).sum(0) >= UNSEEN
         dropped = int((~kept).sum())
         if not kept.any():
             raise InputError(f"no example is unseen by {UNSEEN} members; give more members")
-        f, y, seen = f[:, kept], y[kept], seen[:, kept]
+        f, y, known = f[:, kept], y[kept], known[:, kept]
     members, n = f.shape[:2]
     classes = _classes(f, y)
     pieces, votes, clipped = list[dict[str, Piece]](), list[Vote](), 0
     for of in _blocks(members, n, classes):
-        f_, y_, seen_ = f[:, of], y[of], None if seen is None else seen[:, of]
+        f_, y_, seen_ = f[:, of], y[of], None if known is None else known[:, of]
         if loss == "zero_one":
             votes.append(vote(f_, y_, classes, seen_))
             pieces.append({"loss": Piece(block((f_ != y_).astype(np.float64), seen=seen_))})
@@ -188,13 +188,13 @@ def paired_decomposition(
     """
     if loss == "zero_one":
         raise InputError("differences of zero_one have no intervals; take zero_one_kohavi_wolpert")
-    (f, y), (g, _) = (_checked(each, labels, loss, design, parts, None) for each in (a, b))
+    (f, y, _), (g, other, _) = (_checked(each, labels, loss, design, parts, None) for each in (a, b))
     if f.shape != g.shape:
         raise InputError(f"predictions have shapes {f.shape} and {g.shape}; give the same members and examples twice")
-    classes = max(_classes(f, y), _classes(g, y))
+    classes = max(_classes(f, y), _classes(g, other))
     blocks: dict[str, list[Block]] = {"loss": [], "bias": [], "variance": []}
     for of in _blocks(len(f), len(y), classes):
-        first, second = (_values(each[:, of], y[of], loss, classes, None, parts)[0] for each in (f, g))
+        first, second = (_values(each[:, of], own[of], loss, classes, None, parts)[0] for each, own in ((f, y), (g, other)))
         for name, gathered in blocks.items():
             gathered.append(block(first[name].pseudo - second[name].pseudo, first[name].corrected - second[name].corrected))
     within = DIFFERENCE if WITHIN[loss] == RATE else SIGNED
@@ -349,69 +349,23 @@ def normalised(log_p: Num[np.ndarray, "members examples classes"]) -> tuple[Floa
     return log_p - _log_sum_exp(log_p)[..., None], raised
 
 
-def check_labels(y: np.ndarray, classes: int) -> None:
-    """Raises InputError for labels that are no class numbers."""
-    if y.dtype.kind not in "iu":
-        raise InputError(f"labels are {y.dtype}; give class numbers as integers")
-    if y.min() < 0 or y.max() >= classes:
-        raise InputError(f"labels range from {y.min()} to {y.max()}; give class numbers from 0 below {classes}")
-
-
 def one_hot(classes: Int[np.ndarray, "*any"], count: int) -> Float[np.ndarray, "*any classes"]:
     return (classes[..., None] == np.arange(count)).astype(np.float64)
 
 
 def _checked(
-    predictions: ArrayLike, labels: ArrayLike, loss: str, design: str, parts: int | None, seen: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions and labels as the loss wants them."""
-    f, y = np.asarray(predictions), np.asarray(labels)
+    predictions: ArrayLike, labels: ArrayLike, loss: str, design: str, parts: int | None, seen: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Predictions and labels as the loss wants them, and what the members have seen."""
     check_known("loss", loss, LOSSES)
     check_known("design", design, WORDS)
-    if y.ndim != 1 or f.ndim not in (2, 3) or f.shape[1] != len(y) or 0 in f.shape:
-        raise InputError(
-            f"predictions have shape {f.shape} and labels {y.shape}; give (members, examples) or (members, examples, classes), "
-            "and (examples,), none of them empty"
-        )
-    if seen is not None and seen.shape != f.shape[:2]:
-        raise InputError(f"seen has shape {seen.shape}; give one for each member and example: {f.shape[:2]}")
+    if seen is not None:
+        seen = admission.booleans("seen", seen, admission.array("predictions", predictions, admission.MEMBERS).shape[:2])
+    f, y = admission.predictions(predictions, labels, loss=loss, seen=seen)
     if (design == "partition") != (parts is not None):
         raise InputError(f"design is {design!r} and parts is {parts}; a partition, and no other design, has a number of parts")
     if parts is not None and (parts < 2 or len(f) % parts or seen is not None):
         raise InputError(
             f"parts is {parts} for {len(f)} members{' and seen is given' * (seen is not None)}; give whole partitions, without seen"
         )
-    wanted = {"squared": (2,), "zero_one": (2, 3), "zero_one_kohavi_wolpert": (2, 3)}.get(loss, (3,))
-    if f.ndim not in wanted:
-        form = "log-probabilities, (members, examples, classes)" if 3 in wanted else "values, (members, examples)"
-        raise InputError(f"predictions have shape {f.shape}; {loss} takes {form}")
-    if f.ndim == 2 and loss != "squared" and f.dtype.kind not in "iu":
-        raise InputError(f"predictions are {f.dtype}; {loss} takes class numbers as integers, or log-probabilities")
-    if loss != "squared" and y.dtype.kind not in "iu":
-        raise InputError(f"labels are {y.dtype}; {loss} takes class numbers as integers")
-    if f.dtype.kind == "f":
-        bad = np.isnan(f) | (f == np.inf) if f.ndim == 3 else ~np.isfinite(f)
-        if seen is not None:
-            bad &= ~(seen if f.ndim == 2 else seen[..., None])
-            f = np.where(seen if f.ndim == 2 else seen[..., None], f.dtype.type(0 if f.ndim == 2 else -np.log(f.shape[2])), f)
-        if bad.any():
-            member, example = (int(i) for i in np.argwhere(bad)[0][:2])
-            raise InputError(f"member {member} predicts {f[member, example]} on example {example}; leave out members that diverged")
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        example = int(np.flatnonzero(~np.isfinite(y))[0])
-        raise InputError(f"the label of example {example} is {y[example]}; leave it out")
-    if loss != "squared" and (min(int(y.min()), int(f.min()) if f.ndim == 2 else 0) < 0 or (f.ndim == 3 and y.max() >= f.shape[2])):
-        raise InputError(
-            f"labels range from {y.min()} to {y.max()}; give class numbers from 0{f' below {f.shape[2]}' if f.ndim == 3 else ''}"
-        )
-    if f.ndim == 3:
-        off = np.abs(np.exp(f.astype(np.float32)).sum(-1) - 1)
-        if not off.max() <= SUM:
-            member, example = (int(i) for i in np.argwhere(~(off <= SUM))[0])
-            raise InputError(
-                f"the probabilities of member {member} for example {example} add up to {np.exp(f[member, example]).sum():.4g}; "
-                "give log-probabilities, as log_softmax makes them"
-            )
-        if loss.startswith("zero_one"):
-            f = f.argmax(2)
-    return f, y
+    return f.argmax(2) if f.ndim == 3 and loss.startswith("zero_one") else f, y, seen

@@ -276,7 +276,8 @@ def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Popula
 
     def errors(predicted: np.ndarray, dataset: Dataset) -> np.ndarray:
         y = np.asarray(dataset.y)
-        return (predicted.astype(np.float64) - y) ** 2 / variance if regression else predicted.argmax(-1) != y
+        found = Predicted(predicted, y)
+        return found.squares / variance if regression else found.wrong
 
     of_wholes = {name: outputs(1, part) for name, part in parts.items() if len(part)}
     losses = {name: errors(of_wholes[name], part) for name, part in labelled.items()}

@@ -9,11 +9,12 @@ from textwrap import fill
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError
 from ..folder import plain
 from .comparison import EnsembleGain, ensemble_gain
 from .decomposition import Decomposition, Design, bias_variance_decomposition
-from .findings import DATA, Finding, first_to_mend
+from .findings import DATA, Finding, diverged, first_to_mend
 from .intervals import Estimate
 from .ladder import error_ladder
 
@@ -99,46 +100,97 @@ class Diagnosis:
             the training set, the parts of a partition following each other: these allow to speak of bias and variance.
         target_error: what could be reached, by default 0. tolerance: the smallest step that matters. Of a regression both are
             shares of the variance of y.
-        Raises InputError for what does not fit together.
+        Predictions of classes that are not numbers (NaN) count as wrong, and a network that predicts nothing else is left out as
+        diverged; both are said. Raises InputError for what does not fit together, and for values that are not finite.
         """
         given = {"train": train, "validation": validation, "test": test, "use": use}
-        parts, classes = _encoded({name: part for name, part in given.items() if part is not None}, partitions or {})
-        regression = classes is None
-        variance = float(np.var(parts["train"][1])) if regression else 1.0
+        each, groups = _encoded({name: part for name, part in given.items() if part is not None}, partitions or {})
+        regression = each["train"].labels.dtype.kind == "f"
+        variance = float(np.var(each["train"].labels)) if regression else 1.0
         if regression and not variance > 0:
             raise InputError("all training labels are equal; there is nothing to learn; give values that differ")
-        each = {name: Predicted(f, y) for name, (f, y) in parts.items() if name in given and len(y)}
-        errors = {name: part.wrong if not regression else part.squares / variance for name, part in each.items()}
-        held_out = "test" if "test" in each else "validation"
-        groups = {k: parts[f"partition {k}"][0] for k in partitions or {}}
+        each, lost, total = _without_diverged({name: part for name, part in each.items() if len(part.labels)})
+        for name, part in each.items():
+            if regression:
+                admission.numbers(f"{name} predictions", part.predictions, part.axes)
+        errors = {name: part.squares / variance if regression else part.wrong for name, part in each.items()}
+        if lost == total:
+            errors = {name: np.full((1, len(part.labels)), np.nan) for name, part in each.items()}
+        notes = [f"{name}: {part.unanswered_in_words}; they count as wrong" for name, part in each.items() if part.unanswered.any()]
+        kept = {k: _sound_partitions(part, k) for k, part in groups.items()}
+        for k, (_, gone) in kept.items():
+            if gone:
+                count = len(groups[k].predictions) // k
+                notes.append(f"partitions into {k}: {gone} of {count} were left out, since a network of each predicts nothing but NaN")
         return diagnosis_of(
             errors,
-            each[held_out],
-            groups,
+            each["test" if "test" in each else "validation"],
+            {k: part.predictions for k, (part, _) in kept.items() if len(part.predictions)},
             training=len(each["train"].labels),
             variance=variance,
             target_error=target_error,
             tolerance=tolerance,
+            more=diverged(lost, total),
+            notes=notes,
+            diverged=lost,
         )
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """Predictions ([members,] examples[, classes]) and their labels."""
+    """Predictions ([members,] examples[, classes]) and their labels.
+
+    Of classes they are log-probabilities, or class numbers, of which admission.NO_CLASS is a prediction that is not a number.
+    """
 
     predictions: np.ndarray
     labels: np.ndarray
 
     @property
+    def scores(self) -> bool:
+        """Whether they are log-probabilities."""
+        return self.predictions.dtype.kind == "f" and self.labels.dtype.kind != "f"
+
+    @property
+    def of_members(self) -> bool:
+        """Whether the first axis is that of members."""
+        return self.predictions.ndim - self.scores > 1
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Those of a place."""
+        return admission.MEMBERS if self.of_members else admission.EXAMPLES
+
+    @property
+    def classes(self) -> np.ndarray:
+        """([members,] examples) predicted class numbers."""
+        return admission.chosen(self.predictions) if self.scores else self.predictions
+
+    @property
     def wrong(self) -> np.ndarray:
-        """([members,] examples) whether each is predicted wrongly; what is no number is wrong."""
-        classes = self.predictions.argmax(-1) if self.predictions.dtype.kind == "f" else self.predictions
-        return classes != self.labels
+        """([members,] examples) whether each is predicted wrongly; what is not a number is wrong."""
+        return self.classes != self.labels
 
     @property
     def squares(self) -> np.ndarray:
         """([members,] examples) squared errors."""
         return (self.predictions.astype(np.float64) - self.labels) ** 2
+
+    @property
+    def unanswered(self) -> np.ndarray:
+        """([members,] examples) which predictions are not numbers."""
+        return ~np.isfinite(self.predictions) if self.labels.dtype.kind == "f" else self.classes == admission.NO_CLASS
+
+    @property
+    def unanswered_in_words(self) -> str:
+        """How many, and where the first of them is."""
+        lost = self.unanswered
+        first = admission.spot(np.argwhere(lost)[0], self.axes)
+        return f"{int(lost.sum())} of {lost.size} predictions are not numbers, the first that of {first}"
+
+    def only(self, members: np.ndarray) -> "Predicted":
+        """Those of some members."""
+        return Predicted(self.predictions[members], self.labels)
 
 
 def diagnosis_of(
@@ -163,23 +215,27 @@ def diagnosis_of(
     y = held_out.labels / math.sqrt(variance) if regression else held_out.labels
     kind = "squared" if regression else "zero_one_kohavi_wolpert"
 
-    def scaled(predictions: np.ndarray) -> np.ndarray:
-        if regression:
-            return predictions.astype(np.float64) / math.sqrt(variance)
-        return predictions.argmax(-1) if predictions.dtype.kind == "f" else predictions
+    def decomposed(part: Predicted) -> np.ndarray:
+        return part.predictions.astype(np.float64) / math.sqrt(variance) if regression else part.classes
 
+    notes = list(notes)
     decompositions = []
     ensemble = None
-    scores = held_out.predictions.ndim - held_out.labels.ndim - (held_out.predictions.dtype.kind == "f" and not regression)
-    members = 1 if scores == 0 else len(held_out.predictions)
-    if members > 1:
-        found = bias_variance_decomposition(scaled(held_out.predictions), y, loss=kind, design="seeds")
+    members = len(held_out.predictions) if held_out.of_members else 1
+    if members > 1 and held_out.unanswered.any():
+        notes.append(f"bias, variance and the members' joint prediction are left out: {held_out.unanswered_in_words}")
+    elif members > 1:
+        found = bias_variance_decomposition(decomposed(held_out), y, loss=kind, design="seeds")
         decompositions.append(_without_arrays(found, training))
         ensemble = ensemble_gain(
-            scaled(held_out.predictions) if regression else held_out.predictions, y, loss="squared" if regression else "zero_one"
+            decomposed(held_out) if regression else held_out.predictions, y, loss="squared" if regression else "zero_one"
         )
     for k in sorted(partitions):
-        found = bias_variance_decomposition(scaled(partitions[k]), y, loss=kind, design="partition", parts=k)
+        part = Predicted(partitions[k], held_out.labels)
+        if part.unanswered.any():
+            notes.append(f"bias and variance of partitions into {k} are left out: {part.unanswered_in_words}")
+            continue
+        found = bias_variance_decomposition(decomposed(part), y, loss=kind, design="partition", parts=k)
         decompositions.append(_without_arrays(found, training // k))
     findings = sorted([*ladder.findings, *more], key=lambda finding: -finding.size.estimate)
     return Diagnosis(
@@ -202,35 +258,105 @@ def _without_arrays(found: Decomposition, training: int) -> Parts:
     return Parts(found.design, found.kind, training, found.members, found.loss, found.bias, found.variance)
 
 
-def _encoded(given: Mapping[str, Part], partitions: Mapping[int, ArrayLike]) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], int | None]:
-    """(predictions and labels, names of classes as numbers; how many classes there are, None of a regression)."""
-    parts = {name: (np.asarray(f), np.asarray(y)) for name, (f, y) in given.items()}
-    held_out = parts.get("test", parts.get("validation"))
+def _encoded(given: Mapping[str, Part], partitions: Mapping[int, ArrayLike]) -> tuple[dict[str, Predicted], dict[int, Predicted]]:
+    """The parts, and what was predicted by partitions, admitted: names of classes as numbers, values as float64."""
+    names = [*given, *(f"partition {k}" for k in partitions)]
+    held_out = given.get("test", given.get("validation"))
     if held_out is None:
         raise InputError("there are only predictions on the training set; give those on validation or test set too")
-    parts |= {f"partition {k}": (np.asarray(f), held_out[1]) for k, f in partitions.items()}
-    labels = [y for _, y in parts.values()]
-    if all(y.dtype.kind == "f" for y in labels):
-        for name, (f, y) in parts.items():
-            if f.dtype.kind not in "fiu" or f.ndim not in (1, 2) or f.shape[-1:] != y.shape:
-                raise InputError(f"{name}: predictions have shape {f.shape} for labels {y.shape}; give values, (members, examples)")
-        return {name: (f.astype(np.float64), y.astype(np.float64)) for name, (f, y) in parts.items()}, None
-    if not all(y.dtype.kind == labels[0].dtype.kind or {y.dtype.kind, labels[0].dtype.kind} <= set("iub") for y in labels):
-        raise InputError(f"labels are of types {', '.join(sorted({str(y.dtype) for y in labels}))}; give one kind of them everywhere")
-    if any(f.dtype.kind == "f" for f, _ in parts.values()):
-        for name, (f, y) in parts.items():
-            if f.dtype.kind != "f" or f.ndim not in (2, 3) or f.shape[-2] != len(y):
-                raise InputError(
-                    f"{name}: predictions have shape {f.shape} and type {f.dtype}; give log-probabilities, (members, examples, classes)"
-                )
-            if y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < f.shape[-1]):
-                raise InputError(f"{name}: with log-probabilities, labels are class numbers from 0 to {f.shape[-1] - 1}; give such")
-        return parts, next(iter(parts.values()))[0].shape[-1]
-    for name, (f, y) in parts.items():
-        if f.ndim not in (1, 2) or f.shape[-1:] != y.shape:
+    pairs = [*given.values(), *((f, held_out[1]) for f in partitions.values())]
+    fs = [_plain(f"{name} predictions", f, admission.MEMBERS) for name, (f, _) in zip(names, pairs, strict=True)]
+    ys = [_plain(f"{name} labels", y, admission.EXAMPLES) for name, (_, y) in zip(names, pairs, strict=True)]
+    kinds = {"number" if y.dtype.kind in "iub" else "value" if y.dtype.kind == "f" else "text" for y in ys}
+    if len(kinds) > 1:
+        raise InputError(f"labels are of types {', '.join(sorted({str(y.dtype) for y in ys}))}; give one kind of them everywhere")
+    if kinds == {"value"}:
+        fs, ys = _values(names, fs, ys)
+    elif kinds == {"number"} and any(f.dtype.kind == "f" and not _are_classes(f, y) for f, y in zip(fs, ys, strict=True)):
+        fs, ys = _log_probabilities(names, fs, ys)
+    else:
+        fs, ys = _class_codes(names, fs, ys)
+    each = [Predicted(f, y) for f, y in zip(fs, ys, strict=True)]
+    return dict(zip(names, each[: len(given)], strict=False)), dict(zip(partitions, each[len(given) :], strict=True))
+
+
+def _plain(what: str, given: ArrayLike, axes: tuple[str, ...]) -> np.ndarray:
+    """Numbers, booleans or text; text may come as objects."""
+    found = admission.array(what, given, axes)
+    if found.dtype.kind == "O" and found.size and all(isinstance(each, str) for each in found.flat):
+        return found.astype(str)
+    if found.dtype.kind not in "biufSU":
+        raise InputError(f"{what} are of type {found.dtype}; give numbers, or names of classes as text")
+    return found
+
+
+Arrays = list[np.ndarray]
+
+
+def _values(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
+    for name, f, y in zip(names, fs, ys, strict=True):
+        if f.dtype.kind not in "biuf" or f.ndim not in (1, 2) or y.ndim != 1 or f.shape[-1:] != y.shape:
+            raise InputError(
+                f"{name}: predictions have shape {f.shape} and type {f.dtype} for labels {y.shape}; give values, (members, examples)"
+            )
+        admission.numbers(f"{name} labels", y, admission.EXAMPLES)
+    return [f.astype(np.float64) for f in fs], [y.astype(np.float64) for y in ys]
+
+
+def _are_classes(f: np.ndarray, y: np.ndarray) -> bool:
+    """Whether floats are class numbers, with NaN where there is none."""
+    return f.ndim in (1, 2) and f.shape[-1:] == y.shape and bool(np.all(np.isnan(f) | (f == np.round(f)) & np.isfinite(f)))
+
+
+def _log_probabilities(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
+    """NaN may be among them, which counts as wrong."""
+    found = []
+    for name, f, y in zip(names, fs, ys, strict=True):
+        if f.dtype.kind != "f" or f.ndim not in (2, 3) or y.ndim != 1 or f.shape[-2] != len(y) or f.shape[-1] == 0:
+            raise InputError(
+                f"{name}: predictions have shape {f.shape} and type {f.dtype}; give log-probabilities, (members, examples, classes)"
+            )
+        found.append(admission.labels(f"{name}: labels", y, len(y), f.shape[-1]))
+        for place in np.ndindex(f.shape[: f.ndim - 2]):
+            lost = np.isnan(f[place]).any(1)
+            admission.check_sums(f"{name} predictions", f[place], admission.MEMBERS[2 - f.ndim + 1 :], place, lost)
+    if len(count := {f.shape[-1] for f in fs}) > 1:
+        raise InputError(f"log-probabilities are of {' and of '.join(map(str, sorted(count)))} classes; give the same ones everywhere")
+    return fs, found
+
+
+def _class_codes(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
+    """The classes numbered from 0, in order of their names; NO_CLASS where a prediction is NaN."""
+    for name, f, y in zip(names, fs, ys, strict=True):
+        if f.ndim not in (1, 2) or y.ndim != 1 or f.shape[-1:] != y.shape:
             raise InputError(f"{name}: predictions have shape {f.shape} for labels {y.shape}; give classes, (members, examples)")
-    names = np.unique(np.concatenate([np.unique(each) for part in parts.values() for each in part]))
-    return {name: (np.searchsorted(names, f), np.searchsorted(names, y)) for name, (f, y) in parts.items()}, len(names)
+        if (f.dtype.kind in "SU") != (y.dtype.kind in "SU") or (f.dtype.kind == "S") != (y.dtype.kind == "S"):
+            raise InputError(f"{name}: predictions are {f.dtype} and labels {y.dtype}; give the same names of classes in both")
+    lost = [np.isnan(f) if f.dtype.kind == "f" else np.zeros(f.shape, bool) for f in fs]
+    fs = [np.where(gone, 0, f).astype(np.int64) if f.dtype.kind == "f" else f for f, gone in zip(fs, lost, strict=True)]
+    known = np.unique(np.concatenate([np.unique(each) for each in (*(f[~gone] for f, gone in zip(fs, lost, strict=True)), *ys)]))
+    codes = [np.where(gone, admission.NO_CLASS, np.searchsorted(known, f)) for f, gone in zip(fs, lost, strict=True)]
+    return codes, [np.searchsorted(known, y) for y in ys]
+
+
+def _without_diverged(parts: Mapping[str, Predicted]) -> tuple[dict[str, Predicted], int, int]:
+    """(the parts without members that predict nothing but NaN in any of them, how many these are, of how many)."""
+    if len({(part.of_members, len(part.predictions) if part.of_members else 1) for part in parts.values()}) > 1:
+        return dict(parts), 0, 1  # the error ladder has the words for it
+    silent = [part.unanswered.all(-1) for part in parts.values()]
+    lost = np.atleast_1d(np.all(silent, axis=0))
+    if not lost.any():
+        return dict(parts), 0, len(lost)
+    members = {name: part if part.of_members else Predicted(part.predictions[None], part.labels) for name, part in parts.items()}
+    return {name: part.only(~lost) for name, part in members.items()}, int(lost.sum()), len(lost)
+
+
+def _sound_partitions(part: Predicted, k: int) -> tuple[Predicted, int]:
+    """(those whose networks all predict something, how many do not)."""
+    if not part.of_members or len(part.predictions) % k:
+        return part, 0  # the decomposition has the words for it
+    sound = ~part.unanswered.all(-1).reshape(-1, k).any(1)
+    return part.only(np.repeat(sound, k)), int((~sound).sum())
 
 
 def _lines(d: Diagnosis) -> list[str]:

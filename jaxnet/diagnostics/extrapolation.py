@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError
 from .curves import FARTHEST, Curves, as_error, below, forecast, measured, quantiles, refusals
 from .intervals import LEVEL, Estimate
@@ -25,8 +26,7 @@ def extrapolate(sizes: ArrayLike, errors: ArrayLike, at: float | int, test_examp
     """
     if not (at >= 1 and math.isfinite(at)):
         raise InputError(f"at is {at}; give a number of training examples")
-    _no_gaps(errors)
-    return predicted(measured(sizes, errors, test_examples), [float(at)], level)[0]
+    return predicted(measured(sizes, _no_gaps(errors), test_examples), [float(at)], level)[0]
 
 
 def predicted(curve: Curves, at: Sequence[float | int], level: float = LEVEL) -> tuple[Estimate, ...]:
@@ -71,8 +71,7 @@ class Needed:
 
 def examples_needed(sizes: ArrayLike, errors: ArrayLike, error: float | int, test_examples: int) -> Needed:
     """How many training examples it takes until the mean error of members is at most `error`; arguments as of `extrapolate`."""
-    _no_gaps(errors)
-    return needed(measured(sizes, errors, test_examples), error)
+    return needed(measured(sizes, _no_gaps(errors), test_examples), error)
 
 
 def needed(curve: Curves, error: float | int) -> Needed:
@@ -93,6 +92,6 @@ def needed(curve: Curves, error: float | int) -> Needed:
     return Needed(error, False, math.ceil(places[0, enough[0]]) if len(enough) else None, horizon, likely)
 
 
-def _no_gaps(errors: ArrayLike) -> None:
-    if not np.isfinite(np.asarray(errors, np.float64)).all():
-        raise InputError("errors hold numbers that are not finite; leave out the members that diverged")
+def _no_gaps(errors: ArrayLike) -> np.ndarray:
+    """Of members that are all there."""
+    return admission.numbers("errors", errors, ("size", "member"))

@@ -100,6 +100,15 @@ def finding(code: str, size: Estimate, claimed: bool, evidence: str) -> Finding:
     return Finding(code, size, claimed, evidence, REMEDIES[code])
 
 
+def diverged(lost: int, total: int) -> list[Finding]:
+    """That so many networks diverged; nothing where none did."""
+    if not lost:
+        return []
+    share = lost / total
+    words = f"{lost} of {total} networks diverged: their loss was no longer a finite number. The rest is measured without them"
+    return [finding("diverged", Estimate(share, share, share), True, words)]
+
+
 def first_to_mend(codes: Sequence[str]) -> str | None:
     """Of the codes of findings that are claimed, by size, the one whose remedies come first; None where nothing is to be mended."""
 

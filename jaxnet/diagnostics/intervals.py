@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import admission
+from ..errors import InputError
 
 LEVEL = 0.95
 FEWEST = 30  # examples from which a mean may be taken as normal
@@ -65,18 +69,19 @@ def exact(successes: int, trials: int, level: float = LEVEL) -> Estimate:
     return Estimate(successes / trials, low, high)
 
 
-def mean(values: np.ndarray, level: float = LEVEL) -> Estimate:
+def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
     """The mean of independent values of at least 0, such as losses, with its interval.
 
     By the central limit theorem for the logarithm of the mean, so that no limit is negative.
     """
+    values = _line(values, infinite=True)
     n = len(values)
     if n == 0:
         return Estimate(math.nan, refused="no examples; at least 1 is needed")
     centre = float(np.mean(values, dtype=np.float64))
     if n < FEWEST:
         return Estimate(centre, refused=f"{n} examples are too few for an interval of a mean; at least {FEWEST} are needed")
-    if not math.isfinite(centre) or centre == 0:
+    if not math.isfinite(centre) or centre <= 0:
         return Estimate(centre, refused=f"a mean of {centre} has no interval on a logarithmic scale")
     error = float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(n)
     exponent = NormalDist().inv_cdf((1 + level) / 2) * error / centre
@@ -103,8 +108,9 @@ def combination(coefficients: Sequence[float], parts: Sequence[Estimate], consta
     return Estimate(centre, centre - math.sqrt(below), centre + math.sqrt(above))
 
 
-def repeated(values: np.ndarray, level: float = LEVEL) -> Estimate:
+def repeated(values: ArrayLike, level: float = LEVEL) -> Estimate:
     """The mean over repeated trainings with Student's interval (Student 1908): of the recipe, on these same test examples."""
+    values = _line(values)
     n = len(values)
     centre = float(np.mean(values, dtype=np.float64)) if n else math.nan
     if n < 2:
@@ -115,8 +121,9 @@ def repeated(values: np.ndarray, level: float = LEVEL) -> Estimate:
     return Estimate(centre, centre - half, centre + half)
 
 
-def deviation(values: np.ndarray, level: float = LEVEL) -> Estimate:
+def deviation(values: ArrayLike, level: float = LEVEL) -> Estimate:
     """The standard deviation of normally distributed values, with its chi-square interval."""
+    values = _line(values)
     n = len(values)
     if n < 2:
         return Estimate(math.nan, refused=f"{n} value{'s' * (n != 1)} cannot show a spread; at least 2 are needed")
@@ -126,3 +133,11 @@ def deviation(values: np.ndarray, level: float = LEVEL) -> Estimate:
     tails = (1 - level) / 2, (1 + level) / 2  # of the probability above
     low, high = (spread * math.sqrt((n - 1) / float(chdtri(n - 1, tail))) for tail in tails)
     return Estimate(spread, low, high)
+
+
+def _line(values: ArrayLike, *, infinite: bool = False) -> np.ndarray:
+    """Numbers, one after the other. infinite: whether infinity is one, as it is among losses."""
+    found = admission.numbers("values", values, ("value",), infinite=infinite)
+    if found.ndim != 1:
+        raise InputError(f"values have shape {found.shape}; give one axis of them: values.reshape(-1)")
+    return found

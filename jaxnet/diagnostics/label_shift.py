@@ -7,9 +7,11 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError
 from .intervals import LEVEL, Estimate
 
+MOST = 1000  # classes, whatever the number of examples
 EXAMPLES = 5  # of a class in the reference, the fewest
 NEW = 30  # new examples, the fewest
 SINGULAR = 3.0  # times its standard error that the smallest singular value must be, for a solution to be one
@@ -113,25 +115,22 @@ def _confused(columns: Float[np.ndarray, "classes classes"]) -> tuple[int, int]:
 
 
 def _checked(reference: ArrayLike, labels: ArrayLike, new: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    given, y = {"reference_predictions": np.asarray(reference), "new_predictions": np.asarray(new)}, np.asarray(labels)
     classes, chosen = set[int](), []
-    for name, f in given.items():
-        numbers = f.ndim == 1 and f.dtype.kind in "iu"
-        if 0 in f.shape or not (numbers or (f.ndim == 2 and f.dtype.kind == "f")):
-            raise InputError(f"{name} have shape {f.shape} and type {f.dtype}; give class numbers (examples,) or (examples, classes)")
-        if not numbers and np.isnan(f).any():
-            raise InputError(f"{name} hold NaN, in example {int(np.argwhere(np.isnan(f))[0][0])}; leave such examples out")
-        if not numbers:
+    for name, given in {"reference_predictions": reference, "new_predictions": new}.items():
+        f = admission.array(name, given)
+        if f.ndim not in (1, 2) or not f.size:
+            raise InputError(f"{name} have shape {f.shape}; give class numbers (examples,) or (log-)probabilities (examples, classes)")
+        if f.ndim == 2:
+            f = admission.scores(name, f)
             classes.add(f.shape[1])
-        chosen.append(f if numbers else f.argmax(1))
+        chosen.append(f.argmax(1) if f.ndim == 2 else admission.class_numbers(name, f))
     if len(classes) > 1:
         raise InputError(f"predictions are of {' and of '.join(map(str, sorted(classes)))} classes; give the same ones twice")
-    if y.shape != chosen[0].shape or y.dtype.kind not in "iu":
-        raise InputError(
-            f"reference_labels have shape {y.shape} and type {y.dtype}; give a class number for each of {len(chosen[0])} examples"
-        )
+    y = admission.labels("reference_labels", labels, len(chosen[0]))
     count = classes.pop() if classes else int(max(y.max(), *(each.max() for each in chosen))) + 1
     least = min(y.min(), *(each.min() for each in chosen))
     if least < 0 or y.max() >= count:
         raise InputError(f"labels and predictions are from {least} to {y.max()}; give class numbers from 0 to {count - 1}")
+    if count > max(MOST, len(y)):
+        raise InputError(f"the largest class number is {count - 1} with only {len(y)} reference examples; number the classes 0, 1, ...")
     return chosen[0], y, chosen[1], count

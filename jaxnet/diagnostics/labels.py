@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError
-from .decomposition import SUM, check_labels, normalised
+from .decomposition import normalised
 from .intervals import LEVEL, Estimate, exact
 
 MEMBERS = 3  # the fewest that have not seen an example, for it to count among wrong labels
@@ -63,8 +64,7 @@ def hard_examples(
     """
     if most is not None and (not isinstance(most, int | np.integer) or most < 1):
         raise InputError(f"most is {most!r}; give a whole number of at least 1, or None for all examples")
-    y = np.asarray(labels)
-    said = _opinion(log_probabilities, y, seen)
+    said, y = _opinion(log_probabilities, labels, seen)
     rows = np.arange(len(y))
     others = said.probability.copy()
     others[rows, y] = 0
@@ -93,8 +93,7 @@ def wrong_labels(log_probabilities: ArrayLike, labels: ArrayLike, *, seen: Array
     easiest examples, so that wrong labels cannot be told from mistakes; and where half of the labels could be wrong.
     Raises InputError for what cannot be log-probabilities, labels and seen.
     """
-    y = np.asarray(labels)
-    said = _opinion(log_probabilities, y, seen)
+    said, y = _opinion(log_probabilities, labels, seen)
     kept = said.members >= MEMBERS
     n = int(kept.sum())
     if n < EXAMPLES:
@@ -135,29 +134,20 @@ def _falls(contradicted: Bool[np.ndarray, " examples"], rank: Float[np.ndarray, 
     return slope < NormalDist().inv_cdf(ALPHA) * error and -slope * float(np.ptp(rank)) > FALL
 
 
-def _opinion(log_probabilities: ArrayLike, y: np.ndarray, seen: ArrayLike | None) -> Opinion:
-    """That of the members that have not seen an example, a member at a time, since all together may not fit in memory."""
-    f = np.asarray(log_probabilities)
-    if f.ndim != 3 or y.shape != f.shape[1:2] or 0 in f.shape or f.dtype.kind != "f":
-        raise InputError(
-            f"log-probabilities have shape {f.shape} and labels {y.shape}; give floats, (members, examples, classes), and (examples,)"
-        )
-    check_labels(y, f.shape[2])
-    known = np.zeros(f.shape[:2], bool) if seen is None else np.asarray(seen)
-    if known.shape != f.shape[:2] or known.dtype != bool:
-        raise InputError(f"seen has shape {known.shape} and type {known.dtype}; give booleans for each member and example: {f.shape[:2]}")
+def _opinion(log_probabilities: ArrayLike, labels: ArrayLike, seen: ArrayLike | None) -> tuple[Opinion, Int[np.ndarray, " examples"]]:
+    """(that of the members that have not seen an example, a member at a time, since all together may not fit in memory; the labels)."""
+    f = admission.array("log_probabilities", log_probabilities, admission.MEMBERS)
+    if f.ndim != 3 or 0 in f.shape or f.dtype.kind != "f":
+        raise InputError(f"log_probabilities have shape {f.shape} and type {f.dtype}; give floats, (members, examples, classes)")
+    y = admission.labels("labels", labels, *f.shape[1:])
+    known = np.zeros(f.shape[:2], bool) if seen is None else admission.booleans("seen", seen, f.shape[:2])
     total, count, against = np.zeros(f.shape[1:]), np.zeros(len(y), int), np.zeros(len(y))
     for member, (each, known_) in enumerate(zip(f, known, strict=True)):
         rows = np.flatnonzero(~known_)
         own = np.asarray(each[rows], np.float32)
         if not np.isfinite(own).any():  # it diverged, or has seen all
             continue
-        off = np.abs(np.exp(own).sum(1) - 1)
-        if (bad := np.flatnonzero(~(off <= SUM))).size:
-            raise InputError(
-                f"the probabilities of member {member} for example {rows[bad[0]]} add up to {np.exp(own[bad[0]]).sum():.4g}; "
-                "give log-probabilities, as log_softmax makes them"
-            )
+        admission.check_sums("log_probabilities", np.asarray(each, np.float32), admission.MEMBERS, (member,), known_)
         total[rows] += np.exp(normalised(own[None])[0][0])
         count[rows] += 1
         against[rows] += own.argmax(1) != y[rows]
@@ -165,4 +155,4 @@ def _opinion(log_probabilities: ArrayLike, y: np.ndarray, seen: ArrayLike | None
         raise InputError(
             "no member predicts anything finite on an example that it has not seen; give seen as it is, and members that learned"
         )
-    return Opinion(total / np.maximum(count, 1)[:, None], count, against / np.maximum(count, 1))
+    return Opinion(total / np.maximum(count, 1)[:, None], count, against / np.maximum(count, 1)), y

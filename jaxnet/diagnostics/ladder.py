@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError
 from .findings import Finding, finding, percent
 from .intervals import LEVEL, Estimate, combination, exact, mean
@@ -60,7 +61,8 @@ def error_ladder(errors: Mapping[str, ArrayLike], *, target_error: float = 0.0, 
         raise InputError(f"tolerance is {tolerance}; give a finite number above 0, on the scale of the error")
     if not (target_error >= 0 and math.isfinite(target_error)):
         raise InputError(f"target_error is {target_error}; give a finite number of at least 0")
-    parts = {name: np.asarray(errors[name]) for name in ORDER if name in errors and np.asarray(errors[name]).size}
+    given_ = {name: admission.array(f"errors of {name}", errors[name], admission.MEMBERS) for name in ORDER if name in errors}
+    parts = {name: each for name, each in given_.items() if each.size}
     _check(parts)
     given = OneNetwork(parts) if parts["train"].ndim == 1 else Members(parts)
     found = {name: given.size({name: 1.0}) for name in parts}
@@ -109,8 +111,17 @@ class OneNetwork:
     def size(self, weights: Weights, constant: float = 0.0, level: float = LEVEL) -> Estimate:
         """The sum of weighted errors and a constant. Exact binomial limits: one-sided, Wilson's miss small rates too often (Cai 2005)."""
         used = {name: weight for name, weight in weights.items() if weight}
-        each = [exact(int(e.sum()), len(e), level) if e.dtype == bool else mean(e, level) for e in (self.parts[name] for name in used)]
+        each = [self.error(name, level) for name in used]
         return each[0] if list(used.values()) == [1.0] and not constant else combination(list(used.values()), each, constant)
+
+    def error(self, name: str, level: float) -> Estimate:
+        """Of a part; where a loss is no number, so is their mean."""
+        losses = self.parts[name]
+        if losses.dtype == bool:
+            return exact(int(losses.sum()), len(losses), level)
+        if lost := int(np.isnan(losses).sum()):
+            return Estimate(math.nan, refused=f"{lost} of {len(losses)} losses are not numbers")
+        return mean(losses, level)
 
     def settles(self, weights: Weights) -> str:
         """What there should be more of, so that the interval becomes shorter."""
@@ -143,6 +154,8 @@ def _check(parts: dict[str, np.ndarray]) -> None:
         raise InputError(f"errors are of {', '.join(parts) or 'nothing'}; give train, and validation or test")
     first = parts["train"]
     for name, part in parts.items():
+        if part.dtype.kind not in "biuf":
+            raise InputError(f"errors of {name} are of type {part.dtype}; give booleans or losses")
         if part.ndim not in (1, 2) or part.ndim != first.ndim or (part.ndim == 2 and len(part) != len(first)):
             raise InputError(f"errors of {name} have shape {part.shape}, those of train {first.shape}; give the same members of all")
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from .. import admission
 from ..data import Splits
 from ..devices import Plan
 from ..errors import InputError
@@ -126,7 +127,7 @@ def learning_curve(
     variance = float(np.var(np.asarray(splits.train.y), dtype=np.float64)) if regression else 1.0
     y, found = np.asarray(held_out.y), np.full(len(population), np.nan)
     for rows, outputs in member_predictions([model], population, np.asarray(held_out.x), plan):
-        found[rows] = ((outputs.astype(np.float64) - y) ** 2).mean(1) / variance if regression else (outputs.argmax(-1) != y).mean(1)
+        found[rows] = ((outputs.astype(np.float64) - y) ** 2).mean(1) / variance if regression else (admission.chosen(outputs) != y).mean(1)
     training = _training(population, loss)
     found[population.diverged], training[population.diverged] = np.nan, np.nan
     in_order = (found.reshape(members, -1).T, training.reshape(members, -1).T)

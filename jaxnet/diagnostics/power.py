@@ -18,6 +18,8 @@ def seeds_needed(deviation: Estimate, difference: float, *, level: float = 0.05,
         raise InputError(f"difference is {difference}; give a positive number")
     if deviation.refused is not None:
         return Estimate(math.nan, refused=deviation.refused)
+    if math.isnan(deviation.estimate):
+        raise InputError(f"deviation is {deviation.estimate}; give that of errors that are numbers")
     count, low, high = (float(_needed(s, difference, level, power)) for s in (deviation.estimate, deviation.low, deviation.high))
     return Estimate(count, low, high)
 

@@ -7,11 +7,13 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError, check_known
 from .decomposition import normalised, one_hot
 from .intervals import LEVEL, Estimate
 from .two_way import POSITIVE, block, interval, two_way
 
+AXES = ("sample", "seed", "example")
 SAMPLES = 8  # the fewest for an interval
 KINDS = ("squared", "brier", "zero_one_kohavi_wolpert")
 
@@ -42,16 +44,17 @@ def sample_and_seed_variance(
 ) -> SampleAndSeed:
     """Unbiased estimates from networks trained with several seeds on each of several independent training samples.
 
-    predictions: values (squared), class numbers (zero_one_kohavi_wolpert), or log-probabilities with classes last.
+    predictions: values (squared), class numbers, whichever they are (zero_one_kohavi_wolpert), or log-probabilities with classes last.
     same_seeds: whether the seeds are the same in every sample; what seeds have in common is then kept out of `sample`.
     Intervals leave out a sample at a time, and so want 8 samples at least. Searle, Casella & McCulloch 1992, section 4.3.
+    Raises InputError for predictions and labels that cannot be such.
     """
-    f, y = np.asarray(predictions), np.asarray(labels)
     check_known("loss", loss, KINDS)
-    if f.ndim != (4 if loss == "brier" else 3) or y.shape != f.shape[2:3] or f.shape[0] < 2 or f.shape[1] < 2:
-        raise InputError(
-            f"predictions have shape {f.shape} and labels {y.shape}; give at least 2 samples of 2 seeds: (samples, seeds, examples)"
-        )
+    f, y = admission.predictions(predictions, labels, loss=loss, axes=AXES)
+    if f.shape[0] < 2 or f.shape[1] < 2:
+        raise InputError(f"predictions have shape {f.shape}; give at least 2 samples of 2 seeds: (samples, seeds, examples)")
+    if loss == "zero_one_kohavi_wolpert" and f.ndim == 4:
+        f = f.argmax(3)
     if loss == "brier":
         flat, _ = normalised(f.reshape(-1, *f.shape[2:]))
         values, truth = np.exp(flat).reshape(f.shape), one_hot(y, f.shape[3])

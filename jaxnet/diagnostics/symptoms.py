@@ -10,7 +10,7 @@ from ..losses import Loss
 from ..recipe import Recipe
 from . import curves
 from .calibration import temperature
-from .findings import Finding, finding, percent
+from .findings import Finding, diverged, finding, percent
 from .intervals import Estimate, combination, exact, repeated
 from .label_shift import label_shift
 from .labels import hard_examples, wrong_labels
@@ -55,7 +55,7 @@ def held_out(splits: Splits) -> str:
 
 def symptoms(splits: Splits, recipe: Recipe, found: Found, *, networks: int, tolerance: float, loss: Loss | None) -> list[Finding]:
     """All of them that apply. networks: how many were trained."""
-    given = [*_diverged(found, networks), *_leaking(splits), *_unfinished(splits, recipe, found, tolerance, loss)]
+    given = [*diverged(found.diverged, networks), *_leaking(splits), *_unfinished(splits, recipe, found, tolerance, loss)]
     if splits.classes is None:
         return given
     return [
@@ -65,14 +65,6 @@ def symptoms(splits: Splits, recipe: Recipe, found: Found, *, networks: int, tol
         *_overconfident(splits, found, tolerance),
         *_shifted(splits, found, tolerance),
     ]
-
-
-def _diverged(found: Found, total: int) -> list[Finding]:
-    if not found.diverged:
-        return []
-    share = found.diverged / total
-    words = f"{found.diverged} of {total} networks diverged: their loss was no longer a finite number. The rest is measured without them"
-    return [finding("diverged", Estimate(share, share, share), True, words)]
 
 
 def _leaking(splits: Splits) -> list[Finding]:

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..data.precision import loses, moments, origin_of
 from ..errors import InputError, check_known
 from .intervals import LEVEL, Estimate, combination, exact
@@ -124,14 +125,12 @@ def two_sample_test(
 
 
 def _samples(reference: ArrayLike, new: ArrayLike, *, finite: bool) -> tuple[np.ndarray, np.ndarray]:
-    a, b = np.asarray(reference), np.asarray(new)
+    a, b = (
+        admission.numbers(name, given, admission.EXAMPLES, infinite=not finite) for name, given in (("reference", reference), ("new", new))
+    )
     for name, sample in (("reference", a), ("new", b)):
-        if sample.ndim < 1 or sample.dtype.kind not in "fiub":
-            raise InputError(f"{name} has shape {sample.shape} and type {sample.dtype}; give numbers, (examples, ...)")
-        if len(sample) < FEWEST:
-            raise InputError(f"{name} has {len(sample)} examples; at least {FEWEST} are needed")
-        if sample.dtype.kind == "f" and (bad := np.argwhere(np.isnan(sample) | (np.isinf(sample) & finite))).size:
-            raise InputError(f"{name} holds {sample[tuple(bad[0])]}, in example {bad[0][0]}; leave such examples out")
+        if sample.ndim < 1 or len(sample) < FEWEST:
+            raise InputError(f"{name} has shape {sample.shape}; give (examples, ...), at least {FEWEST} examples")
     if a.shape[1:] != b.shape[1:]:
         raise InputError(f"examples have shape {a.shape[1:]} in the reference and {b.shape[1:]} in the new sample; give the same kind")
     if 0 in a.shape:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError
 from .intervals import LEVEL, Estimate
 
@@ -148,22 +149,15 @@ def _logit_inverse(x: np.ndarray) -> np.ndarray:
 
 
 def _checked(reference: ArrayLike, labels: ArrayLike, new: ArrayLike, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    old, fresh, y = np.asarray(reference), np.asarray(new), np.asarray(labels)
-    for name, given in (("reference_log_probabilities", old), ("new_log_probabilities", fresh)):
-        if given.ndim not in (2, 3) or given.shape[-1] < 2 or 0 in given.shape or given.dtype.kind != "f":
-            raise InputError(
-                f"{name} have shape {given.shape} and type {given.dtype}; give (examples, classes) or (members, examples, classes)"
-            )
-        if np.isnan(given).any() or (given > 1e-3).any():
-            raise InputError(f"{name} hold {given[~(given <= 1e-3)][0]}; log-probabilities are at most 0")
+    given = {"reference_log_probabilities": reference, "new_log_probabilities": new}
+    both = {name: admission.array(name, each) for name, each in given.items()}
+    axes = {name: admission.MEMBERS if each.ndim == 3 else admission.EXAMPLES for name, each in both.items()}
+    old, fresh = (admission.log_probabilities(name, each, axes[name]) for name, each in both.items())
+    if old.shape[-1] < 2:
+        raise InputError(f"log-probabilities are of {old.shape[-1]} class; give those of at least 2")
     if old.ndim != fresh.ndim or old.shape[-1] != fresh.shape[-1] or (old.ndim == 3 and len(old) != len(fresh)):
         raise InputError(f"log-probabilities have shapes {old.shape} and {fresh.shape}; give the same members and classes twice")
-    if y.shape != old.shape[-2:-1] or y.dtype.kind not in "iu":
-        raise InputError(
-            f"reference_labels have shape {y.shape} and type {y.dtype}; give a class number for each of {old.shape[-2]} examples"
-        )
-    if y.size and not (y.min() >= 0 and y.max() < old.shape[-1]):
-        raise InputError(f"reference_labels are from {y.min()} to {y.max()}; there are classes 0 to {old.shape[-1] - 1}")
+    y = admission.labels("reference_labels", labels, *old.shape[-2:])
     if not 0 < level < 1:
         raise InputError(f"level is {level!r}; give a probability between 0 and 1")
     old, fresh = (given.astype(np.float64).reshape(-1, *given.shape[-2:]) for given in (old, fresh))

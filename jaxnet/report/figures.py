@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from .. import admission
 from ..data import Augmentation, Standardisation
 from ..data.augmentation import augment
 from ..diagnostics import Decomposition, Diagnosis, Estimate
@@ -241,10 +242,11 @@ def wrong_images(
     most: int = 40,
 ) -> None:
     """The test images it got wrong, the most confident first: label, prediction and its probability."""
-    predictions = log_probabilities.argmax(1)
+    predictions = admission.chosen(log_probabilities)
     wrong = np.flatnonzero(predictions != y)
     confidence = np.exp(log_probabilities.max(1))
-    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
+    told = wrong[predictions[wrong] != admission.NO_CLASS]  # what is not a number has no confidence
+    shown = told[np.argsort(-confidence[told], kind="stable")][:most]
     height, width = x.shape[1:3]
     # One picture of all tiles, with room for two lines above each: an axes apiece would take a second to draw.
     head, gap, columns = 0.55 * height, 0.15 * width, 8
