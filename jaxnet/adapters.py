@@ -436,8 +436,12 @@ def _title(module: Any, *, nested: bool = False) -> str:
     """
     own = {field.name: getattr(module, field.name) for field in fields(module) if field.name not in ("name", "parent")}
     usual = {field.name: field.default for field in fields(module)}
-    told = {name: value for name, value in own.items() if value is not usual[name] or (_is_plain(value) and not nested)}
+    told = {name: value for name, value in own.items() if not _same(value, usual[name]) or (_is_plain(value) and not nested)}
     return f"{_class(module)}({_words(told)})"
+
+
+def _same(value: Any, default: Any) -> bool:
+    return value is default or (_is_plain(value) and type(value) is type(default) and value == default)
 
 
 def _titled(kind: str, own: Mapping[str, Any]) -> str:

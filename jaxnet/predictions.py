@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,7 +108,7 @@ def _chunk(params: PyTree) -> int:
     return max(1, VMEM * len(leaves[0]) // sum(leaf.nbytes for leaf in leaves))
 
 
-def _kept(folder: Path, shapes: dict[str, tuple[int, ...]], kind: np.dtype) -> bool:
+def _kept(folder: Path, shapes: Mapping[str, tuple[int, ...]], kind: np.dtype) -> bool:
     """Whether a folder has predictions of these shapes, as they were written. Warns of those that have changed since."""
     try:
         if (folder / CHECKSUMS).exists():
