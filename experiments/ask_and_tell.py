@@ -51,6 +51,7 @@ class Options:
 
 def main() -> int:
     """The search, by one process or several."""
+    console.open_to_all_names()
     options = tyro.cli(Options, description=__doc__)
     try:
         import optuna

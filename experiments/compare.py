@@ -99,6 +99,7 @@ class Pair(NamedTuple):
 
 def main(arguments: Sequence[str]) -> int:
     """Compares runs from the command line. Returns the exit status, 2 for bad input."""
+    console.open_to_all_names()
     options = tyro.cli(CompareOptions, args=list(arguments), prog="python -m experiments.compare", description=__doc__)
     try:
         if len(options.runs) < 2:

@@ -241,6 +241,7 @@ def _rows(data: Dataset, rows: np.ndarray) -> Dataset:
 def monitor(arguments: Sequence[str]) -> int:
     """Compares a file with the held-out data of a run; prints one line of JSON. Returns the exit status."""
     logging.getLogger("jaxnet").setLevel(logging.ERROR)
+    console.open_to_all_names()
     options = tyro.cli(MonitorOptions, args=list(arguments), prog="python -m experiments.shift", description=MonitorOptions.__doc__)
     try:
         use_platform(options.platform)

@@ -141,6 +141,7 @@ class JaxnetClassifier(ClassifierMixin, _Network):
     After fit: classes_, n_features_in_, feature_names_in_; run_, the Run, with model_ for it, as `jaxnet.evaluate` takes them;
     history_, a Row of arrays; n_iter_, epochs trained; loss_curve_, the training loss of each.
     Inputs, (examples, features), are standardised within. Outputs are float32.
+    pickle and joblib store an estimator if the functions and classes of its model and optimizer stand at the top of a module.
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "JaxnetClassifier":

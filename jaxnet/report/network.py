@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import operations
 from ..errors import InputError
+from ..escaping import visible
 from ..models import Model
 from ..operations import Held, Layer, Program
 from ..run import Run
@@ -60,7 +61,7 @@ def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -
         raise InputError(f"the parameters of {run.model} take {size:,} bytes of text, of {most_bytes:,} at most in a page")
     data = {
         "shape": list(run.shape),
-        "classes": list(run.classes),
+        "classes": list(map(visible, run.classes)),
         "constants": constants,
         "members": members,
         "steps": program.steps,
