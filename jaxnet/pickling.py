@@ -9,7 +9,6 @@ import functools
 import pickle
 import sys
 import types
-from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
@@ -96,7 +95,7 @@ def _place(value: Any) -> tuple[str, str] | None:
         return None
 
 
-def _named(module: str, name: str) -> Callable[..., Any]:
+def _named(module: str, name: str) -> Any:
     import importlib
 
     return functools.reduce(getattr, name.split("."), importlib.import_module(module))

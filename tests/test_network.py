@@ -326,7 +326,7 @@ def test_what_a_page_cannot_compute_is_named(move, words):
     model, run = hand_written(move), made("linear")[1]
     params, _ = model.init(KEY, jnp.zeros((1, 8, 8)))
     with pytest.raises(InputError, match=words):
-        network(model, [dataclasses.replace(run, params=params)])
+        network(model, [dataclasses.replace(run, params=params, model=model.name)])
 
 
 @pytest.mark.core
