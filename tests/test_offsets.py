@@ -15,6 +15,7 @@ from conftest import gap
 import jaxnet
 from jaxnet import InputError
 from jaxnet.data import Dataset, Standardisation, overlaps
+from jaxnet.data.streaming import chunks
 from jaxnet.diagnostics import two_sample_test
 
 pytestmark = pytest.mark.core
@@ -50,7 +51,37 @@ def of_npz(x, y, folder):
     return jaxnet.load(folder / "t.npz")
 
 
-SOURCES = {"arrays": of_arrays, "csv": of_csv, "npz": of_npz}
+def of_stream(x, y, folder):
+    np.save(folder / "x.npy", x)
+    np.save(folder / "y.npy", y)
+    return jaxnet.stream(folder)
+
+
+def of_parquet(x, y, folder, **how):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = {name: pa.array(column) for name, column in zip(("a", "b", "c", "label"), (*x.T, y), strict=True)}
+    parquet.write_table(pa.table(columns), folder / "t.parquet", row_group_size=200)
+    return jaxnet.stream(folder / "t.parquet", **how)
+
+
+def of_parquet_lists(x, y, folder):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), x.shape[1])
+    parquet.write_table(pa.table({"x": lists, "label": pa.array(y)}), folder / "t.parquet")
+    return jaxnet.stream(folder / "t.parquet")
+
+
+SOURCES = {"arrays": of_arrays, "csv": of_csv, "npz": of_npz, "stream": of_stream, "parquet": of_parquet, "lists": of_parquet_lists}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """What Parquet is decoded into."""
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "cache"))
 
 
 def trained(splits):
@@ -317,3 +348,57 @@ def test_the_command_line_predicts_raw_rows(tmp_path):
     )
     values = np.genfromtxt(said.stdout.decode().splitlines(), delimiter=",", skip_header=1, usecols=2)
     assert np.sqrt(np.mean((values - y) ** 2)) < 5
+
+
+def test_a_stream_of_float64_that_float32_holds_is_that_of_float32(tmp_path):
+    x, y = problem("plain", "regression")
+    found = []
+    for kind in (np.float32, np.float64):
+        (folder := tmp_path / np.dtype(kind).name).mkdir()
+        found.append(of_stream(x.astype(kind), y, folder))
+        assert found[-1].train.dtype == found[-1].test.x.dtype == np.float32
+        assert found[-1].standardisation.origin is None
+    runs = [trained(splits) for splits in found]
+    assert gap(runs[0].params, runs[1].params) == 0
+    assert gap(runs[0].standardisation, runs[1].standardisation) == 0
+
+
+def test_chunks_of_a_stream_are_float32_from_the_offset_on(tmp_path):
+    x, y = problem("seconds", "regression")
+    splits = of_stream(x, y, tmp_path)
+    train, origin = splits.train, splits.standardisation.origin
+    (chunk,) = chunks(train, batch_size=32, seed=0, epoch=0)
+    assert chunk.x.dtype == chunk.y.dtype == np.float32
+    np.testing.assert_array_equal(chunk.x, (x[chunk.rows] - np.array(origin.offset)).astype(np.float32))
+    held = np.isin(x, splits.test.x).all(1) | np.isin(x, splits.validation.x).all(1)
+    assert (held.sum(), splits.test.x.dtype) == (150, np.float64)
+    jaxnet.train(MODEL, splits, replace(RECIPE, epochs=1), jax.random.key(0), out=tmp_path / "out")
+    jaxnet.train(MODEL, splits, replace(RECIPE, epochs=1), jax.random.key(0), out=tmp_path / "out")  # read
+
+
+def test_rows_of_a_stream_that_cannot_be_used_are_named_with_their_value(tmp_path):
+    x, y = problem("seconds", "classification")
+    x[np.arange(0, 500, 7), 1] = 1e39
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    with pytest.raises(InputError, match=r"x.npy: row \d+ holds 1e\+39 in column 1"):
+        jaxnet.stream(tmp_path)
+    splits = jaxnet.stream(tmp_path, corrupt="skip")
+    (chunk,) = chunks(splits.train, batch_size=32, seed=0, epoch=0)
+    assert set(chunk.bad) == set(range(0, 500, 7)) - set(splits.train.held_out.tolist())
+    assert np.isfinite(chunk.x).all()
+
+
+def test_parquet_is_decoded_to_float64_only_where_it_must_be_and_what_older_versions_decoded_is_not_read(tmp_path, monkeypatch):
+    x, y = problem("plain", "classification")
+    assert of_parquet(x, y, tmp_path).train.rows.dtype == np.float32
+    x, y = problem("seconds", "classification")
+    (older := tmp_path / "older").mkdir()
+    with monkeypatch.context() as patch:  # as it was decoded before
+        patch.setattr("jaxnet.data.parquet.VERSION", 1)
+        patch.setattr("jaxnet.data.parquet._loses", lambda groups, columns: False)
+        assert of_parquet(x, y, older).train.rows.dtype == np.float32
+    assert jaxnet.stream(older / "t.parquet").train.rows.dtype == np.float64
+    monkeypatch.setattr("jaxnet.data.parquet.PIECE", 3 * 3 * 8 * 8)  # eight rows of each row group
+    rows = np.where(np.arange(500) < 450, 1.6e9, 1.6e9 + np.arange(500.0))  # nothing is seen of it in the first ones
+    assert of_parquet(np.column_stack([rows, x[:, 0], x[:, 1]]), y, tmp_path).train.rows.dtype == np.float64

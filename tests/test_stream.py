@@ -286,7 +286,7 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path, name):
 def test_files_that_do_not_fit_are_refused(tmp_path):
     x, y = _arrays(tmp_path, 40)
     for name, array, words in [
-        ("x", x.astype(np.float64), r"x.npy: must be .* uint8 or float32, but is \(40, 3\) of float64; write x.astype"),
+        ("x", x.astype(np.int64), r"x.npy: must be .* uint8, float32 or float64, but is \(40, 3\) of int64; write x.astype"),
         ("x", x[:, 0], r"x.npy: must be \(rows, features\)"),
         ("x", np.asfortranarray(x), "x.npy: is in Fortran order"),
         ("x", x[:39], "x.npy has 39 rows and y.npy has 40"),

@@ -49,7 +49,7 @@ def settled(data: Dataset, rows: np.ndarray | None = None) -> Dataset:
 
     rows: those that a network learns from; all if not given.
     """
-    return _as(data, *kinds(data, rows))
+    return cast(data, *kinds(data, rows))
 
 
 def kinds(data: Dataset, rows: np.ndarray | None = None) -> tuple[np.dtype, np.dtype]:
@@ -69,10 +69,11 @@ def settled_like(data: Dataset, train: Dataset) -> Dataset:
         rounded = wanted == np.float64 and values.dtype in (np.float32, np.float16)
         return values.dtype if rounded or np.uint8 in (values.dtype, wanted) else wanted
 
-    return _as(data, kind(data.x, train.x.dtype), kind(data.y, train.y.dtype))
+    return cast(data, kind(data.x, train.x.dtype), kind(data.y, train.y.dtype))
 
 
-def _as(data: Dataset, x_kind: np.dtype, y_kind: np.dtype) -> Dataset:
+def cast(data: Dataset, x_kind: np.dtype, y_kind: np.dtype) -> Dataset:
+    """The data with x and y of these types."""
     return replace(data, x=_cast(data.x, x_kind), y=_cast(data.y, y_kind))
 
 

@@ -19,12 +19,16 @@ import platformdirs
 
 from ..errors import InputError, near, near_path
 from . import prepared
+from .precision import EXACT, moments
 from .rows import ArrayFiles
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PIECE = 1 << 23  # bytes decoded at a time
+VERSION = 2  # of what is decoded: what another one left in the cache is not read
+LOOKED_AT = 16  # row groups at most in which is seen whether float32 holds the numbers, together in as many bytes
+WIDE = "float32 or float64"
 BUFFER = 1 << 16  # bytes read of a column at a time: there may be a thousand columns
 MOST_CLASSES = 10_000
 Odd = tuple[int, int, str]  # rows from, to, and why they cannot be used
@@ -40,7 +44,10 @@ class Group(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """What the columns mean. names: the classes, where labels are texts. lists: whether the one input is a list of numbers."""
+    """What the columns mean. names: the classes, where labels are texts. lists: whether the one input is a list of numbers.
+
+    dtype: of x, WIDE where that depends on the numbers.
+    """
 
     inputs: tuple[str, ...]
     label: str
@@ -87,7 +94,7 @@ def rows_of_parquet(path: Path, label: str | None, corrupt: str) -> Unpacked:
     groups, schema = _groups(files)
     columns = _columns(path, schema, groups, label)
     stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    key = hashlib.sha256(repr((stats, columns)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((VERSION, stats, columns)).encode()).hexdigest()[:16]
     folder = Path(platformdirs.user_cache_dir("jaxnet")) / "data" / f"{path.stem}-{key}"
     try:
         rows = Unpacked(folder)
@@ -154,7 +161,8 @@ def _columns(path: Path, schema: "pa.Schema", groups: list[Group], label: str | 
         raise InputError(f"{path}: the label {label!r} is of type {kind}; give whole numbers, texts or values, or name another with label=")
     whole = text or not pa.types.is_floating(kind)
     kind = schema.field(inputs[0]).type
-    dtype = "uint8" if lists and kind.value_type == pa.uint8() else "float32"
+    kinds = [kind.value_type] if lists else [schema.field(name).type for name in inputs]
+    dtype = "uint8" if kinds == [pa.uint8()] and lists else "float32" if all(map(_is_narrow, kinds)) else WIDE
     width = _width(groups, inputs[0], kind) if lists else len(inputs)
     return Columns(inputs, label, _names(path, groups, label) if text else None, whole, lists, width, dtype)
 
@@ -163,6 +171,11 @@ def _is_number(kind: "pa.DataType") -> bool:
     import pyarrow as pa
 
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _is_narrow(kind: "pa.DataType") -> bool:
+    """Whether float32 holds all numbers of a type."""
+    return np.dtype(kind.to_pandas_dtype()) in EXACT
 
 
 def _width(groups: list[Group], name: str, kind: "pa.DataType") -> int:
@@ -213,6 +226,8 @@ def _batches(group: Group, columns: list[str], rows: int) -> Iterator["pa.Record
 
 def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, corrupt: str) -> None:
     """Write the folder that Unpacked reads: the whole or none. Raises InputError, for a bad row group if corrupt is "stop"."""
+    if columns.dtype == WIDE:
+        columns = columns._replace(dtype="float64" if _loses(groups, columns._replace(dtype="float64")) else "float32")
     shape = (groups[-1].stop, columns.width)
     row = columns.width * np.dtype(columns.dtype).itemsize
     needed = shape[0] * (row + 8)
@@ -260,6 +275,26 @@ def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, cor
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def _loses(groups: list[Group], columns: Columns) -> bool:
+    """Whether float32 may lose a column of them: seen from the first rows of some row groups, and so with caution.
+
+    Where they do not differ, those that follow may.
+    """
+    some = [groups[i] for i in np.unique(np.linspace(0, len(groups) - 1, LOOKED_AT).astype(int))]
+    rows, found = max(1, PIECE // len(some) // (8 * columns.width)), list[np.ndarray]()
+    for group in some:
+        with contextlib.suppress(InputError):  # met again when its rows are decoded
+            batch = next(_batches(group, [*columns.inputs, columns.label], rows), None)
+            if batch is not None:
+                x = _decoded(batch, columns)[0]
+                found.append(x[np.isfinite(x).all(1)])
+    x = np.concatenate(found) if found else np.empty((0, columns.width))
+    if not len(x):
+        return True
+    about = moments(x)
+    return bool((about.lost | ((about.deviation == 0) & (about.largest > 0))).any())
+
+
 def _begin(file: Any, shape: tuple[int, ...], dtype: str) -> None:
     """The header of an .npy file."""
     np.lib.format.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": np.dtype(dtype).str})
@@ -273,13 +308,14 @@ def _decoded(batch: "pa.RecordBatch", columns: Columns) -> tuple[np.ndarray, np.
     def numbers(values: "pa.Array", kind: "pa.DataType") -> np.ndarray:
         return values.cast(kind, safe=False).to_numpy(zero_copy_only=False)
 
+    wide = pa.float64() if columns.dtype == "float64" else pa.float32()
     label = batch.column(columns.label)
     if columns.names is not None:
         names = pa.array(columns.names, pa.string())
         label = compute.index_in(label.cast(pa.string()), value_set=names)  # pyrefly: ignore[missing-attribute]
     y = numbers(label, pa.float64())
     if not columns.lists:
-        x = np.stack([numbers(batch.column(name), pa.float32()) for name in columns.inputs], 1)
+        x = np.stack([numbers(batch.column(name), wide) for name in columns.inputs], 1)
         return x, y, []
     lists = batch.column(columns.inputs[0])
     lengths = compute.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)  # pyrefly: ignore[missing-attribute]
@@ -291,5 +327,5 @@ def _decoded(batch: "pa.RecordBatch", columns: Columns) -> tuple[np.ndarray, np.
         gaps = values.is_null().to_numpy(zero_copy_only=False).reshape(-1, columns.width).any(1)
         strange += [(int(i), "has a gap among its numbers") for i in np.flatnonzero(fits)[gaps]]
         values = values.fill_null(0)
-    x[fits] = numbers(values, pa.uint8() if columns.dtype == "uint8" else pa.float32()).reshape(-1, columns.width)
+    x[fits] = numbers(values, pa.uint8() if columns.dtype == "uint8" else wide).reshape(-1, columns.width)
     return x, y, strange

@@ -19,7 +19,7 @@ from ..errors import InputError, near_path
 from . import images, prepared
 from .npz import npy_header
 
-KINDS = (np.dtype(np.uint8), np.dtype(np.float32))
+KINDS = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
 
 @runtime_checkable
@@ -33,7 +33,7 @@ class Rows(Protocol):
 
     @property
     def dtype(self) -> np.dtype:
-        """Of x: uint8 or float32."""
+        """Of x: uint8, float32 or float64."""
         ...
 
     @property
@@ -68,7 +68,7 @@ class Rows(Protocol):
 class ArrayFiles:
     """Rows of the files x.npy and y.npy in a folder. Raises InputError where they do not fit together.
 
-    x: (rows, ...) uint8 or float32 in C order. y: (rows,) whole numbers or floats.
+    x: (rows, ...) uint8, float32 or float64 in C order. y: (rows,) whole numbers or floats.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -76,8 +76,8 @@ class ArrayFiles:
         self._x, self._y = _Array(folder / "x.npy"), _Array(folder / "y.npy")
         if self._x.dtype not in KINDS or len(self._x.shape) < 2:
             raise InputError(
-                f"{self._x.path}: must be (rows, features) or (rows, height, width[, channels]) of uint8 or float32, but is "
-                f"{self._x.shape} of {self._x.dtype}; write x.astype(numpy.float32)"
+                f"{self._x.path}: must be (rows, features) or (rows, height, width[, channels]) of uint8, float32 or float64, but is "
+                f"{self._x.shape} of {self._x.dtype}; write x.astype(numpy.float32), or float64 for large numbers that differ little"
             )
         if self._y.dtype.kind not in "biuf" or len(self._y.shape) != 1:
             raise InputError(

@@ -18,15 +18,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Int, Num
 
 from ..errors import InputError, check_known
 from . import checks, prepared
 from .dataset import Dataset, Splits, Standardisation
+from .precision import Origin
 from .reading import Reading
 from .rows import ArrayFiles, Records, Renumbered, Rows, records
+from .splitting import notes_on, placed
 
 SHARDS = 16  # at most
 BLOCK = 1 << 18  # bytes read at once: enough that a disk streams
@@ -47,6 +48,7 @@ class Stream:
 
     rows: all rows of the source. held_out: (rows,) int64 in ascending order, the rows that are not for training.
     classes, white: as in Dataset. corrupt: "stop" raises InputError at a row that cannot be used, "skip" leaves it out.
+    origin, target_origin: as in Standardisation: what is subtracted from float64 rows before chunks of them are float32.
     """
 
     rows: Rows
@@ -54,6 +56,8 @@ class Stream:
     classes: tuple[str, ...] | None = None
     white: float | None = None
     corrupt: Literal["stop", "skip"] | str = "stop"
+    origin: Origin | None = None
+    target_origin: Origin | None = None
 
     def __len__(self) -> int:
         return len(self.rows) - len(self.held_out)
@@ -76,7 +80,8 @@ class Stream:
     @property
     def empty(self) -> Dataset:
         """None of its rows, in memory: what a network must know of their shape and classes."""
-        return Dataset(np.zeros((0, *self.shape), self.dtype), np.zeros(0, self.label_dtype), self.classes, self.white)
+        x_kind, y_kind = self.kinds
+        return Dataset(np.zeros((0, *self.shape), x_kind), np.zeros(0, y_kind), self.classes, self.white)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -85,13 +90,19 @@ class Stream:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of x: uint8 or float32."""
-        return self.rows.dtype
+        """Of x in a chunk: uint8 or float32."""
+        return np.dtype(np.uint8 if self.rows.dtype == np.uint8 else np.float32)
 
     @property
     def label_dtype(self) -> np.dtype:
-        """Of y: int32 classes or float32 values."""
+        """Of y in a chunk: int32 classes or float32 values."""
         return np.dtype(np.int32 if self.classes is not None else np.float32)
+
+    @property
+    def kinds(self) -> tuple[np.dtype, np.dtype]:
+        """Of x and y in the units of the source, in memory: as in a chunk, or float64 where that cannot hold them."""
+        wide = np.dtype(np.float64)
+        return self.dtype if self.origin is None else wide, self.label_dtype if self.target_origin is None else wide
 
     def at(self, positions: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         """The rows at these positions among the training rows, which pass over the held-out ones."""
@@ -141,15 +152,18 @@ def stream(
         raise InputError(f"{path}: {sum(inside.values())} rows held out of {len(rows)} leave nothing to train on; ask for fewer")
     drawn = rng.choice(len(rows), sum(inside.values()), replace=False)
     train = Stream(rows, np.sort(drawn), classes, corrupt=corrupt)
-    some = sample(train, rng, min(SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape))))
-    train = replace(train, white=checks.white_of(np.asarray(some.x)))
+    some = _drawn(train, rng, min(SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape))))
+    some = checks.settled(some)
+    statistics = Standardisation.of(some)
+    white = checks.white_of(np.asarray(some.x))
+    train = replace(train, white=white, origin=statistics.origin, target_origin=statistics.target_origin)
     held: dict[str, Dataset] = {}
     for part, count in wanted.items():
         if part in own:
             numbers = rng.choice(len(own[part]), count, replace=False)
         else:
             numbers, drawn = drawn[:count], drawn[count:]
-        held[part] = _in_memory(replace(train, rows=own.get(part, rows)), numbers)
+        held[part] = checks.cast(_in_memory(replace(train, rows=own.get(part, rows)), numbers), *train.kinds)
     if classes is not None and counts is not None:
         counts = counts - sum(np.bincount(held[part].y, minlength=len(counts)) for part in inside)
         if (missing := np.flatnonzero(counts <= 0)).size:
@@ -159,10 +173,10 @@ def stream(
         f"{len(train)} training rows of {len(rows)} stay on disk",
         *(f"{part}: {len(held[part])} random rows" + (" of its own" if part in own else "") for part in wanted if wanted[part]),
         f"mean and scale are those of {len(some)} random training rows",
+        *notes_on(some, None),
     ]
-    placed = {part: replace(data, x=jax.device_put(data.x), y=jax.device_put(data.y)) for part, data in held.items()}
     about: Any = {"name": Path(path).resolve().name if len(Path(path).parts) > 1 else str(path), "notes": tuple(notes)}
-    return Splits(train, placed["validation"], placed["test"], Standardisation.of(some), **about)  # pyrefly: ignore[bad-argument-type]
+    return Splits(train, placed(held["validation"]), placed(held["test"]), statistics, **about)  # pyrefly: ignore[bad-argument-type]
 
 
 def sample(stream: Stream, rng: np.random.Generator, size: int | None = None) -> Dataset:
@@ -170,8 +184,12 @@ def sample(stream: Stream, rng: np.random.Generator, size: int | None = None) ->
 
     Of rows that cannot be used see `corrupt`.
     """
-    size = min(len(stream), _few(stream.rows) if size is None else size)
-    return _in_memory(stream, stream.at(rng.choice(len(stream), size, replace=False)))
+    return checks.cast(_drawn(stream, rng, _few(stream.rows) if size is None else size), *stream.kinds)
+
+
+def _drawn(stream: Stream, rng: np.random.Generator, size: int) -> Dataset:
+    """So many random training rows, or all, as the source holds them."""
+    return _in_memory(stream, stream.at(rng.choice(len(stream), min(len(stream), size), replace=False)))
 
 
 def _source(path: str | Path, reading: Reading, corrupt: str) -> tuple[Rows, dict[str, Rows], list[str]]:
@@ -212,10 +230,10 @@ def _few(rows: Rows) -> int:
 
 
 def _in_memory(stream: Stream, numbers: np.ndarray) -> Dataset:
-    """The rows of these numbers that can be used. Raises InputError where there are some, and none can be."""
+    """The rows of these numbers that can be used, as the source holds them. Raises InputError where there are some, and none can be."""
     rows = np.sort(numbers)
-    x, real = np.empty((len(rows), *stream.shape), stream.dtype), np.ones(len(rows), bool)
-    y = np.empty(len(rows), stream.label_dtype)
+    x, real = np.empty((len(rows), *stream.shape), stream.rows.dtype), np.ones(len(rows), bool)
+    y = np.empty(len(rows), np.float64 if stream.classes is None else np.int32)
     if fill(stream, rows, x, y, real):
         if not real.any():
             fill(replace(stream, corrupt="stop"), rows, x, y, real)  # says why
@@ -446,28 +464,34 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 def fill(stream: Stream, rows: np.ndarray, x: np.ndarray, y: np.ndarray, real: np.ndarray) -> list[int]:
     """Fill the buffers with these rows, in ascending order, and clear those that cannot be used. Returns their numbers.
 
+    Buffers of float64 are filled with what the source holds, others with what a device does: from the stream's origin on.
     Raises InputError, which names file and row, at the first of them where stream.corrupt is "stop".
     """
     if len(rows) == 0:
         return []
     labels = np.empty(len(rows), np.float64)
+    raw = x if x.dtype == stream.rows.dtype else np.empty(x.shape, stream.rows.dtype)
     found: dict[int, str] = {}
     for begin, end in itertools.pairwise([0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]):
-        found |= stream.rows.read(int(rows[begin]), x[begin:end], labels[begin:end])
-    found = _unusable(stream, rows, x, labels) | found  # what could not be read is no number either
+        found |= stream.rows.read(int(rows[begin]), raw[begin:end], labels[begin:end])
+    if raw is not x:
+        with np.errstate(over="ignore", invalid="ignore"):
+            x[:] = raw if stream.origin is None else stream.origin.nearest(raw)
+    values = labels if stream.target_origin is None or y.dtype == np.float64 else stream.target_origin.nearest(labels)
+    found = _unusable(stream, rows, raw, labels, x, values) | found  # what could not be read is no number either
     if found and stream.corrupt == "stop":
         raise InputError(f'{found[min(found)]}; mend the file, or leave such rows out with corrupt="skip"')
     places = np.searchsorted(rows, list(found))
-    x[places], labels[places], real[places] = 0, 0, False
-    y[:] = labels
+    x[places], values[places], real[places] = 0, 0, False
+    y[:] = values
     return sorted(found)
 
 
-def _unusable(stream: Stream, rows: np.ndarray, x: np.ndarray, labels: np.ndarray) -> dict[int, str]:
-    """The rows with inputs that are not finite, or labels that are none, and why."""
+def _unusable(stream: Stream, rows: np.ndarray, raw: np.ndarray, labels: np.ndarray, x: np.ndarray, values: np.ndarray) -> dict[int, str]:
+    """The rows with inputs that are not finite, or labels that are none, and why. raw, labels: as read; x, values: as they are kept."""
     found = {}
     if stream.classes is None:
-        wrong, what = ~(np.abs(labels) <= LARGEST), "which is no finite number"
+        wrong, what = ~(np.abs(values) <= LARGEST), "which is no finite number"
     else:
         wrong = ~_numbered(labels, len(stream.classes))
         what = f"but classes are numbered 0 to {len(stream.classes) - 1}"
@@ -475,10 +499,12 @@ def _unusable(stream: Stream, rows: np.ndarray, x: np.ndarray, labels: np.ndarra
         found[int(rows[place])] = f"{stream.rows.named(int(rows[place]), 'y')} has label {labels[place]:g}, {what}"
     if x.dtype.kind == "f":
         with np.errstate(all="ignore"):
-            total = x.sum()
-        if not np.isfinite(total):  # or else finite ones overflowed: cheaper than to look at each always
-            for place in np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(1)).tolist():
-                at = np.argwhere(~np.isfinite(x[place]))[0].tolist()
-                value, column = x[place][tuple(at)], ", ".join(map(str, at))
+            # A sum that is finite is cheaper than to look at each always; finite ones may overflow too.
+            sound = np.isfinite(x.sum()) if x.dtype == np.float32 else np.abs(x).max() <= LARGEST
+        if not sound:
+            good = np.abs(x) <= LARGEST
+            for place in np.flatnonzero(~good.reshape(len(x), -1).all(1)).tolist():
+                at = np.argwhere(~good[place])[0].tolist()
+                value, column = raw[place][tuple(at)], ", ".join(map(str, at))
                 found[int(rows[place])] = f"{stream.rows.named(int(rows[place]), 'x')} holds {value} in column {column}"
     return found
