@@ -133,7 +133,9 @@ def prepared(splits: Splits, options: BiasVarianceOptions) -> Splits:
                     f"--pool {options.pool} does not divide inputs of shape {x.shape[1:]}; give a divisor of an image's height and width"
                 )
             height, width = x.shape[1] // options.pool, x.shape[2] // options.pool
-            x = x.reshape(len(x), height, options.pool, width, options.pool, *x.shape[3:]).mean((2, 4), dtype=np.float32)
+            x = x.reshape(len(x), height, options.pool, width, options.pool, *x.shape[3:]).mean(
+                (2, 4), dtype=np.result_type(x.dtype, np.float32)
+            )
         classes = None if options.as_values else part.classes
         parts[name] = Dataset(x, y.astype(np.float32) if options.as_values else y, classes, part.white)
     return replace(
@@ -227,7 +229,8 @@ def train_and_measure(setup: Setup, trials: list[Trial], key: Key[Array, ""], nu
             console.say(f"beware: {left}, since they, or others of their partition, diverged")
         if sound.sum() < 2:
             raise InputError(f"at {trial.value} nearly all networks diverged; lower the learning rate, or set clip")
-        predictions = np.asarray(population.predictions.test[members[sound]], np.float32)
+        predictions = population.predictions.test[members[sound]]
+        predictions = predictions.astype(np.result_type(predictions, np.float32))
         if splits.classes is None:
             predictions, y_ = predictions / math.sqrt(variance), y / math.sqrt(variance)
             found = bias_variance_decomposition(predictions, y_, loss="squared", design=design(trial.parts), parts=trial.parts)

@@ -161,7 +161,7 @@ def members_of(finished: Finished, shape: tuple[int, ...]) -> np.ndarray | None:
     kept = np.load(path, mmap_mode="r")
     if kept.shape[1:] != shape or len(kept) < first + count:
         raise InputError(f"{path}: is not of this run's test set; remove the folder {path.parent.parent} to compare its network alone")
-    return np.asarray(kept[first : first + count], np.float32) if count > 1 else None
+    return kept[first : first + count].astype(np.result_type(kept, np.float32)) if count > 1 else None
 
 
 def compare(runs: Sequence[Compared]) -> list[Pair]:

@@ -126,6 +126,8 @@ def evaluate(model: Model, run: Run | Population, dataset: Dataset) -> Metrics |
     classes = run.run.classes if isinstance(run, Population) else run.classes
     if dataset.classes != classes:
         raise InputError(f"the data set has classes {dataset.classes}, but the network was trained on {classes}; give one with those")
+    if (origin := (run.run if isinstance(run, Population) else run).standardisation.target_origin) is not None:
+        origin.check(dataset.y, "y")
     outputs = np.asarray(predict(model, run, dataset.x))
     y = _labels(dataset, classes)
     if isinstance(run, Population):

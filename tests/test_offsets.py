@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import gap
@@ -222,7 +223,7 @@ def test_raw_rows_are_predicted_as_the_test_set_is(run):
 
 REFUSED = {
     "float32": lambda run, splits: jaxnet.predict(MODEL, run, splits.test.x.astype(np.float32)),
-    "on a device": lambda run, splits: jaxnet.predict(MODEL, run, jax.device_put(splits.test.x)),
+    "on a device": lambda run, splits: jaxnet.predict(MODEL, run, jnp.asarray(splits.test.x, jnp.float32)),
     "predict in jit": lambda run, splits: jax.jit(lambda x: jaxnet.predict(MODEL, run, x))(splits.test.x),
     "predict in vmap": lambda run, splits: jax.vmap(lambda x: jaxnet.predict(MODEL, run, x[None]))(splits.test.x),
     "fit in jit": lambda run, splits: jax.jit(lambda splits: jaxnet.fit(MODEL, splits, RECIPE, jax.random.key(0)))(splits),
@@ -243,6 +244,12 @@ def test_values_are_refused_inside_jit(splits):
     run = trained(only_values)
     with pytest.raises(InputError, match=r"inside jit.* y, which are around 1e\+12; call this outside of jit"):
         jax.jit(lambda x: jaxnet.predict(MODEL, run, x))(only_values.test.x)
+
+
+def test_values_that_are_float32_already_are_refused(run, splits):
+    rounded = replace(splits.test, y=splits.test.y.astype(np.float32))
+    with pytest.raises(InputError, match=r"y is float32.* around 1\.6e\+09; give y as float64"):
+        jaxnet.evaluate(MODEL, run, rounded)
 
 
 def test_inputs_too_far_from_the_offset_are_refused(run):

@@ -37,21 +37,9 @@ class Origin:
     unit: tuple[float, ...]
 
     def centered(self, values: ArrayLike, name: str = "x") -> Float[np.ndarray, "..."]:
-        """(values - offset) / unit as float32, a chunk at a time.
-
-        name: of the argument, for messages. Raises InputError for numbers that are float32 already, as all are inside jit.
-        """
-        if isinstance(values, jax.core.Tracer):
-            raise InputError(
-                f"inside jit or vmap {name} arrives as float32, which cannot hold {self.words(name)}; call this outside of jit with {name} "
-                f"as float64, or subtract the mean from {name} first, in float64, and train on that"
-            )
+        """(values - offset) / unit as float32, a chunk at a time. name: of the argument. Raises InputError as `check` does."""
+        self.check(values, name)
         values = np.asarray(values)
-        if values.size and values.dtype.kind == "f" and values.dtype.itemsize < 8:
-            raise InputError(
-                f"{name} is {values.dtype}, which cannot hold {self.words(name)}; give {name} as float64, as it was before it became "
-                f"{values.dtype}"
-            )
         narrow = np.empty(values.shape, np.float32)
         step = max(1, AT_ONCE * len(values) // max(1, values.size))
         for rows in (slice(first, first + step) for first in range(0, len(values), step)):
@@ -64,6 +52,20 @@ class Origin:
                     "fix that row, or remove it"
                 )
         return narrow
+
+    def check(self, values: ArrayLike, name: str) -> None:
+        """Raises InputError for numbers that are float32 already, as all are inside jit. name: of the argument, for messages."""
+        if isinstance(values, jax.core.Tracer):
+            raise InputError(
+                f"inside jit or vmap {name} arrives as float32, which cannot hold {self.words(name)}; call this outside of jit with {name} "
+                f"as float64, or subtract the mean from {name} first, in float64, and train on that"
+            )
+        values = np.asarray(values)
+        if values.size and values.dtype.kind == "f" and values.dtype.itemsize < 8:
+            raise InputError(
+                f"{name} is {values.dtype}, which cannot hold {self.words(name)}; give {name} as float64, as it was before it became "
+                f"{values.dtype}"
+            )
 
     def nearest(self, values: np.ndarray) -> Float[np.ndarray, "..."]:
         """The same, infinite where a value is too far from the offset."""
