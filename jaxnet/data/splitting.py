@@ -38,7 +38,8 @@ def split(
         whole groups allow. order: (examples,) such as times; the last are the test set, those before them the
         validation set, and equal ones are in one part. classes: names for the integer labels 0, 1, ...
     Without groups or order, classes are spread evenly, each with at least one example in training.
-    x and y become float32, or stay float64 where float32 cannot tell the values of a column apart; uint8 stays as it is. Raises InputError for what cannot be used.
+    x and y become float32, or stay float64 where float32 cannot tell the values of a column apart; uint8 stays as it is.
+    Raises InputError for what cannot be used.
     """
     checks.fractions(validation, test, seed)
     data = checks.dataset(x, y, classes=classes)
