@@ -211,8 +211,7 @@ def test_raw_rows_are_predicted_as_the_test_set_is(run):
     found = jaxnet.predict(MODEL, run, x)
     assert found.dtype == np.float64
     assert np.sqrt(np.mean((found - y) ** 2)) < 0.2 * y.std()
-    for rows in (x.astype(np.longdouble), x.tolist()):
-        np.testing.assert_array_equal(jaxnet.predict(MODEL, run, rows), found)
+    np.testing.assert_array_equal(jaxnet.predict(MODEL, run, x.tolist()), found)
     assert len(jaxnet.predict(MODEL, run, x[:0])) == 0
     whole = jaxnet.split(10**9 + np.arange(500)[:, None] % 7, (np.arange(500) % 7 > 3).astype(int))
     run = trained(whole)
@@ -252,10 +251,11 @@ def test_values_that_are_float32_already_are_refused(run, splits):
         jaxnet.evaluate(MODEL, run, rounded)
 
 
-def test_inputs_too_far_from_the_offset_are_refused(run):
-    x = problem("seconds", "regression")[0].copy()
-    x[300, 1] = 1e200
-    with pytest.raises(InputError, match=r"x has 1e\+200 in row 300, column 1.*remove it"):
+def test_inputs_too_far_from_the_offset_are_refused():
+    x, y = problem("subnormal", "classification")
+    run, x = trained(jaxnet.split(x, y)), x.copy()
+    x[300, 1] = 1.0
+    with pytest.raises(InputError, match=r"x has 1\.0 in row 300, column 1.*too far from.*remove it"):
         jaxnet.predict(MODEL, run, x)
 
 
