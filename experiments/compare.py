@@ -21,7 +21,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from jaxnet import folder
+from jaxnet import disk, folder
 from jaxnet.checkpoint import describe_recipe
 from jaxnet.data import Splits, Standardisation
 from jaxnet.devices import enable_cache, use_platform
@@ -110,12 +110,14 @@ def main(arguments: Sequence[str]) -> int:
                 enable_cache()
             except InputError as error:
                 console.say(f"compiled programs are not kept: {error}")
+        disk.check_folder(options.out or folder.RUNS)
         runs = bring_all(options.runs, options.data_dir)
         pairs = compare(runs)
         result = about(runs, pairs)
         out, _ = folder.begin("compare", {"runs": [run.name for run in runs]}, options.out, resume=False)
         show(result, pairs)
-        write(out, result, runs, pairs)
+        with disk.writing(out), disk.then("then compare again with another --out"):
+            write(out, result, runs, pairs)
         console.say(f"written to {out}")
     except InputError as error:
         console.error(str(error))

@@ -1,6 +1,8 @@
 """Runs and unfinished trainings on disk, with Orbax: written whole or not at all, checked when read, and never a pickle."""
 
+import functools
 import gc
+import glob
 import itertools
 import json
 import logging
@@ -23,6 +25,7 @@ from jaxtyping import PyTree
 from .data import Column, Standardisation
 from .data.augmentation import NAMES, Augmentation
 from .data.precision import Origin
+from .disk import check_folder, writing
 from .errors import InputError, near_path
 from .keys import with_keys, words
 from .processes import first, gather, once
@@ -65,6 +68,7 @@ def save(run: Run | Population, path: str | Path) -> None:
             "same call reads them again"
         )
     path = Path(path).absolute()
+    once(functools.partial(check_folder, path, ending=UNFINISHED))
     if path.exists():
         raise InputError(f"{path} exists already; give another path, or remove it first")
     arrays = {f.name: getattr(run, f.name) for f in fields(Run) if not f.metadata.get("static")}
@@ -197,19 +201,32 @@ def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
     """Write arrays and what is to be said of them, whole or not at all, with checksums of all files."""
     from orbax.checkpoint import v1
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + UNFINISHED)
-    for left in path.parent.iterdir() if first() else ():  # by a kill; Orbax would say so
-        if left.name.startswith(unfinished.name):
-            shutil.rmtree(left)
     # On the host: of several processes Orbax writes such arrays from the first.
-    v1.save(str(unfinished), jax.tree.map(np.asarray, words(arrays)), custom_metadata={"jaxnet": FORMATS[-1], **about})
+    arrays = jax.tree.map(np.asarray, words(arrays))
+
+    def make_room() -> None:
+        with writing(path):
+            for left in path.parent.glob(f"{glob.escape(unfinished.name)}*"):  # by a kill; Orbax would say so
+                shutil.rmtree(left)
+            # Where Orbax itself finds a folder that it cannot make, its threads wait for ever.
+            check_folder(path, sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)), ending=f"{UNFINISHED}.orbax-checkpoint-tmp")
+            path.parent.mkdir(parents=True, exist_ok=True)
 
     def seal() -> None:
-        write_checksums(unfinished, [file for file in unfinished.rglob("*") if file.is_file()])
-        unfinished.rename(path)
+        with writing(path):
+            write_checksums(unfinished, [file for file in unfinished.rglob("*") if file.is_file()])
+            unfinished.rename(path)
 
-    once(seal)
+    once(make_room)
+    try:
+        with writing(path), _quiet():
+            v1.save(str(unfinished), arrays, custom_metadata={"jaxnet": FORMATS[-1], **about})
+        once(seal)
+    except InputError:
+        for left in path.parent.glob(f"{glob.escape(unfinished.name)}*") if first() else ():
+            shutil.rmtree(left, ignore_errors=True)
+        raise
 
 
 def read_arrays(path: Path, wanted: PyTree) -> PyTree:

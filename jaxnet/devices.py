@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import platformdirs
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from .disk import NotWrittenError, check_folder
 from .errors import InputError, check_known
 from .keys import with_keys, words
 from .processes import cores
@@ -121,15 +123,16 @@ def enable_cache(folder: str | Path | None = None) -> Path:
     """
     folder = Path(platformdirs.user_cache_dir("jaxnet")) / "compiled" if folder is None else Path(folder)
     try:
+        check_folder(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = folder.stat()
         others = hasattr(os, "getuid") and (about.st_uid != os.getuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
         if others:
             raise InputError(f"{folder} can be written by others, whose programs would be run; give a folder that only you can write")
-    except OSError as error:
+    except (OSError, NotWrittenError) as error:
         raise InputError(f"{folder}: cannot hold compiled programs ({error}); give a folder that can be written") from None
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{folder}: cannot hold compiled programs (not writable); give a folder that can be written")
+    # What fails in reading or writing one of them costs a compilation, and is no reason for a warning at each program.
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # The defaults keep only what took a second or more, which leaves out most of what is compiled here.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from .disk import check_folder, writing
 from .errors import InputError
 from .escaping import UNSEEN
 from .evaluation import predict
@@ -286,10 +287,12 @@ def _block(language: str, text: str) -> str:
 
 def _write(path: Path, files: Callable[[], dict[str, bytes]]) -> None:
     """A folder with these files: made beside its place and moved there, so that a kill leaves no half of it."""
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError(f"{path} exists already and is no empty folder; give another path, or remove it first")
+    with writing(path):
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise InputError(f"{path} exists already and is no empty folder; give another path, or remove it first")
+    check_folder(path)
     contents = files()
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as scratch:
             made = Path(scratch) / path.name
@@ -302,5 +305,3 @@ def _write(path: Path, files: Callable[[], dict[str, bytes]]) -> None:
             if path.is_dir():
                 path.rmdir()
             made.rename(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error}); give another path") from None

@@ -7,7 +7,6 @@ Of several processes the first writes.
 import itertools
 import json
 import math
-import os
 import time
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .checkpoint import differences
+from .disk import check_folder, write_whole, writing
 from .errors import InputError
 from .processes import first, once
 
@@ -27,8 +27,13 @@ def begin(experiment: str, settings: dict[str, Any], out: Path | None, *, resume
 
     Raises InputError where the folder holds something else, or anything at all and `resume` was not asked for.
     """
-    out, found = once(lambda: [str(each) for each in _begin(experiment, settings, out, resume)])
-    return Path(out), found
+
+    def find() -> list[str]:
+        with writing(out or RUNS):
+            return [str(each) for each in _begin(experiment, settings, out, resume)]
+
+    begun, found = once(find)
+    return Path(begun), found
 
 
 def _begin(experiment: str, settings: dict[str, Any], out: Path | None, resume: bool) -> tuple[Path, str]:
@@ -42,14 +47,14 @@ def _begin(experiment: str, settings: dict[str, Any], out: Path | None, resume: 
         if not resume:
             raise InputError(f"{out} holds a run already; continue it with --resume, or give another --out")
         differences(read_json(out / "run.json"), about, where=out)
+        if result(out) is None:
+            check_folder(out)
         return out, f"continuing {out}"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(path.suffix != ".tmp" for path in out.iterdir()):
-            raise InputError(f"{out} is not empty and not a run; give another --out")
-        write_json(out / "run.json", about)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written ({error}); give another --out") from None
+    check_folder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    if any(path.suffix != ".tmp" for path in out.iterdir()):
+        raise InputError(f"{out} is not empty and not a run; give another --out")
+    write_json(out / "run.json", about)
     return out, found
 
 
@@ -67,14 +72,8 @@ def result(out: Path) -> dict[str, Any] | None:
 
 def write_text(path: Path, text: str) -> None:
     """The whole text or, after a kill, what was there before. Lone surrogates, which UTF-8 does not have, are escaped."""
-    if not first():
-        return
-    unfinished = path.with_name(path.name + ".tmp")
-    with open(unfinished, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    if first():
+        write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -123,7 +122,5 @@ def _unused(path: Path) -> Path:
             named.mkdir(parents=True)
         except FileExistsError:
             continue
-        except OSError as error:
-            raise InputError(f"{named} cannot be written ({error}); give another --out") from None
         return named
     raise AssertionError("unreachable: the numbers do not end")

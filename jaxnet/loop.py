@@ -18,12 +18,14 @@ from .agreement import check_agreement, outline
 from .checkpoint import check_same, restore_progress, save_progress, set_aside
 from .data import Splits, Stream
 from .devices import Plan
+from .disk import check_folder, then
 from .errors import InputError
 from .identity import describe_training
+from .keys import words
 from .losses import Loss
 from .models import Model, with_outputs
 from .parts import Within, in_memory, on_disk
-from .processes import agreed, first
+from .processes import agreed, first, once
 from .recipe import Recipe
 from .run import Row, Run, over
 from .stopping import Interrupted, log_to, signals
@@ -107,6 +109,9 @@ def train(
         # Two programs, two cores. The epoch is compiled for the shapes to come; the call in the loop then finds it.
         begun = pool.submit(begin)
         shape = jax.eval_shape(begin)
+        if folder is not None:
+            size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(words, shape)))
+            once(functools.partial(check_folder, folder, size))
         placed = shape
         if plan.parts > 1:
             placed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=plan.sharding), shape)
@@ -125,6 +130,7 @@ def train(
     done, part = int(state.epoch), 0 if within is None else int(within.chunks)
     spent, began, saved = 0.0, time.monotonic(), None if fresh else done * epochs.parts + part
     with (
+        then(f"then train again with the same arguments and the same out: what is saved in {folder} is continued"),
         signals(catch=folder is not None) as caught,
         log_to(folder if first() else None) as log,
         closing(epochs.reach(state, within, log)) as parts,

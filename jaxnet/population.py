@@ -34,6 +34,7 @@ from .chunking import plan_for_members
 from .data import Splits, Standardisation
 from .data.dataset import on_device
 from .devices import COPIED, SPLIT, Plan, device_mesh
+from .disk import check_folder, then
 from .errors import InputError
 from .folder import plain, read_json, write_json
 from .halving import Halving, Stage, Standings, standings, survivors
@@ -171,7 +172,11 @@ def fit_population(
 
     calls, saving = Calls(), threading.Lock()
     stopped, left = threading.Event(), list[Part]()  # whether some process was asked to stop; what lanes then leave unfinished
-    with signals(catch=folder is not None) as caught, log_to(folder if first() else None) as log:
+    with (
+        then(f"then make the same call with the same out: the members that are saved in {folder} are kept"),
+        signals(catch=folder is not None) as caught,
+        log_to(folder if first() else None) as log,
+    ):
 
         def say_how_far(stage: Stage, epoch_: int, number: int) -> None:
             if watch is not None:
@@ -249,7 +254,8 @@ def fit_population(
     population = _population(job, splits.standardisation, ledger.parts(finished=True))
     if folder is not None:
         models = [group.model for group in job.groups]
-        population = replace(population, predictions=keep_predictions(folder / "predictions", models, splits, population, plan))
+        with then(f"then make the same call with the same out: all members are saved in {folder}"):
+            population = replace(population, predictions=keep_predictions(folder / "predictions", models, splits, population, plan))
     if (lost := int(population.diverged.sum())) > LOUD * len(population):
         logger.warning(
             "%d of %d members diverged: their results are of no use. Lower the learning rate, or set clip", lost, len(population)
@@ -654,11 +660,11 @@ def _identity(job: Job, splits: Splits) -> dict[str, Any]:
 
 def _claim(folder: Path, about: dict[str, Any]) -> None:
     """Note what the population in a folder is of, or raise InputError where it is of something else."""
+    check_folder(folder)
     path = folder / "population.json"
     if path.exists():
         differences(read_json(path), plain(about), where=folder)
     else:
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(path, about)
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from .checkpoint import CHECKSUMS, DamagedError, check_files, write_checksums
 from .chunking import VMEM
 from .data import Splits, Standardisation
 from .devices import COPIED, SPLIT, Plan, device_mesh
+from .disk import writing
 from .models import Model, check_trained, with_outputs
 from .processes import first, gather, meet, once, own
 from .run import Population, Predictions
@@ -69,9 +71,7 @@ def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, popu
     if once(lambda: not _kept(folder, shapes, kind)):
         files = dict[str, np.memmap]()
         if first():
-            folder.mkdir(parents=True, exist_ok=True)
-            open_ = functools.partial(np.lib.format.open_memmap, mode="w+", dtype=kind)
-            files = {name: open_(folder / f"{name}.npy.tmp", shape=shape) for name, shape in shapes.items()}
+            files = {name: _new_file(folder / f"{name}.npy.tmp", shape, kind) for name, shape in shapes.items()}
         borders = np.cumsum([0, *(len(x) for x in parts.values())])
         runs = tuple(replace(run, standardisation=run.standardisation._replace(origin=None)) for run in population.runs)
         for members, values in member_predictions(models, replace(population, runs=runs), np.concatenate(list(parts.values())), plan):
@@ -80,11 +80,12 @@ def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, popu
                     file[member] = value
                     if name == "unseen" and samples is not None:
                         file[member][samples.seen(int(member))] = np.nan
-        for name, file in files.items():
-            file.flush()
-            (folder / f"{name}.npy.tmp").replace(folder / f"{name}.npy")
-        if first():
-            write_checksums(folder, [folder / f"{name}.npy" for name in files])
+        with writing(folder):
+            for name, file in files.items():
+                file.flush()
+                (folder / f"{name}.npy.tmp").replace(folder / f"{name}.npy")
+            if first():
+                write_checksums(folder, [folder / f"{name}.npy" for name in files])
         meet("predictions")
     maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in parts}
     return Predictions(maps.get("validation"), maps["test"], maps.get("unseen"))
@@ -106,6 +107,21 @@ def _chunk(params: PyTree) -> int:
     if jax.default_backend() == "cpu":
         return 1 if any(leaf.ndim > 3 for leaf in leaves) else 8
     return max(1, VMEM * len(leaves[0]) // sum(leaf.nbytes for leaf in leaves))
+
+
+def _new_file(path: Path, shape: tuple[int, ...], kind: np.dtype) -> np.memmap:
+    """An .npy file that is mapped. Its place on the disk is taken first: where that ends, a write to mapped memory kills a process."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            mapped = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
+            if hasattr(os, "posix_fallocate"):
+                with open(path, "r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+    return mapped
 
 
 def _kept(folder: Path, shapes: Mapping[str, tuple[int, ...]], kind: np.dtype) -> bool:

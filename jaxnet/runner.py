@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float, Int
 
-from . import folder, processes
+from . import disk, folder, processes
 from .admission import NO_CLASS, chosen
 from .agreement import check_agreement, versions
 from .checkpoint import describe_recipe, discard_progress, save
@@ -66,7 +66,7 @@ from .population import Standing
 from .recipe import Recipe, check
 from .report import console, tensorboard
 from .run import Row, Run
-from .stopping import Interrupted
+from .stopping import Interrupted, stopped_at_once
 
 MEMBERS = "members"  # folder of a population within that of a run
 TENSORBOARD = "tensorboard"  # of logs
@@ -130,24 +130,38 @@ def main(
             with processes.joined(options.coordinator, options.processes, options.process_id):
                 setup = set_up(experiment, options, clock)
                 if setup is not None:
+                    go_on = f"continue with the same options, --resume and --out {os.path.relpath(setup.out)}"
                     try:
-                        (work or train_one)(setup)
-                    except InputError:
+                        with disk.writing(setup.out), stopped_at_once(setup.out):
+                            (work or train_one)(setup)
+                    except InputError as error:
                         folder.abandon(setup.out)
+                        if isinstance(error, disk.NotWrittenError) and setup.out.exists():
+                            raise disk.NotWrittenError(error.problem, f"then {go_on}: what was saved is kept") from None
+                        raise
+                    except Interrupted as stop:
+                        console.say(f"{stop}; {go_on}")
                         raise
                     console.say(f"written to {setup.out}")
     except InputError as error:
         console.error(str(error))
         return 2
     except Interrupted as stop:
-        out = stop.folder.parent if stop.folder.name == MEMBERS else stop.folder
-        console.say(f"{stop}; continue with the same options, --resume and --out {os.path.relpath(out)}")
         return 128 + stop.number
     except KeyboardInterrupt:
         console.error("stopped")
         return 128 + signal.SIGINT
+    except OSError as error:
+        console.error(f"{error.filename or 'standard output'}: {error.strerror or error}; make room, or give another place")
+        return 2
     finally:
         gc.freeze()
+        try:
+            sys.stdout.flush()
+        except OSError:  # Python would try again at the end, and say so
+            with suppress(OSError):
+                sys.stdout.close()
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the script
     return 0
 
 
@@ -159,6 +173,8 @@ def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
     if options.tensorboard:
         tensorboard.require()
     _prepare(options)
+    if not options.resume:  # else the folder is known later, and may be of a finished run, to which nothing is written
+        processes.once(lambda: disk.check_folder(options.out or folder.RUNS))
     model = build_model(options)
     if options.epochs is not None:
         check(build_recipe(options))  # what cannot be meant is said before the data are read

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from .disk import writing
 from .escaping import visible
 
 
@@ -14,7 +15,7 @@ class Interrupted(KeyboardInterrupt):
     """Work was asked to stop by Ctrl-C or SIGTERM and has saved its state: the same call continues it."""
 
     def __init__(self, number: int, where: str, folder: Path) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name} {where}, saved in {folder}")
+        super().__init__(f"stopped by {signal.Signals(number).name} {where}; what was trained is saved in {folder}")
         self.number, self.folder = number, folder
 
 
@@ -22,21 +23,42 @@ class Interrupted(KeyboardInterrupt):
 def signals(*, catch: bool) -> Iterator[list[int]]:
     """The signals that asked to stop; only the main thread can catch them. A second one stops at once."""
     caught: list[int] = []
-    if not catch or threading.current_thread() is not threading.main_thread():
+    if not catch:
         yield caught
+        return
+    with _handled(caught.append):
+        yield caught
+
+
+@contextmanager
+def stopped_at_once(folder: Path) -> Iterator[None]:
+    """Raises Interrupted where Ctrl-C or SIGTERM comes while no `signals` within catches them. folder: what was saved is there."""
+
+    def stop(number: int) -> None:
+        raise Interrupted(number, "before all files were written", folder)
+
+    with _handled(stop):
+        yield
+
+
+@contextmanager
+def _handled(handle: Callable[[int], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call this in the main thread, unless they were ignored; a second one stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
 
-    def handle(number: int, _: FrameType | None) -> None:
-        caught.append(number)
+    def first(number: int, _: FrameType | None) -> None:
         for each in before:
             signal.signal(each, signal.default_int_handler)
+        handle(number)
 
     for number in before:
-        signal.signal(number, handle)
+        signal.signal(number, first)
     try:
-        yield caught
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -48,6 +70,14 @@ def log_to(folder: Path | None) -> Iterator[Callable[[str], None]]:
     if folder is None:
         yield lambda _: None
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "log.txt", "a", buffering=1, encoding="utf-8") as file:
-        yield lambda line: print(visible(line), file=file)
+    path = folder / "log.txt"
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed below, and not under `writing`, which is for the log alone
+
+    def log(line: str) -> None:
+        with writing(path):
+            file.write(f"{visible(line)}\n".encode())
+
+    with file:
+        yield log

@@ -332,7 +332,7 @@ def test_what_is_there_is_not_overwritten(runs, tmp_path):
     for name in ("full", "file"):
         with pytest.raises(jaxnet.InputError, match=f"{name} exists already and is no empty folder; give another path"):
             jaxnet.export(runs["linear"], tmp_path / name)
-    with pytest.raises(jaxnet.InputError, match=r"file/below cannot be written .*; give another path"):
+    with pytest.raises(jaxnet.InputError, match=r"file/below cannot be written .*; give a folder"):
         jaxnet.export(runs["linear"], tmp_path / "file/below")
     (tmp_path / "empty").mkdir()
     jaxnet.export(runs["linear"], str(tmp_path / "empty"))

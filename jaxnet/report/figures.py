@@ -1,5 +1,6 @@
 """Pictures of a run, as PNG. Each function draws one figure; none of them computes anything that is reported."""
 
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..data.augmentation import augment
 from ..diagnostics import Decomposition, Diagnosis, Estimate
 from ..diagnostics.curves import FARTHEST
 from ..diagnostics.learning_curve import LearningCurve
+from ..disk import write_whole
 from ..escaping import visible
 from ..processes import first
 from ..run import Row
@@ -359,10 +361,11 @@ def _save(figure: Figure, path: Path, *, vector: bool = True) -> None:
     """As PNG, and beside it as SVG where it is not made of images."""
     if not first():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class name may be in any script
         # No time and no version in the file: the same run gives the same picture.
-        figure.savefig(path, dpi=DPI, metadata={"Software": None})
+        figure.savefig(drawn, format=path.suffix[1:] or "png", dpi=DPI, metadata={"Software": None})
+        write_whole(path, drawn.getvalue())
         if vector:
-            path.with_suffix(".svg").write_text(svg(figure), encoding="utf-8")
+            write_whole(path.with_suffix(".svg"), svg(figure).encode("utf-8"))

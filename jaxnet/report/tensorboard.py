@@ -5,27 +5,26 @@ folder/result: hyperparameters with the final metrics, and figures.
 """
 
 import importlib.util
+import socket
+import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..checkpoint import describe_recipe
+from ..disk import NotWrittenError, writing
 from ..errors import InputError
 from ..evaluation import ClassMetrics, Metrics
 from ..run import Row, Run
-
-if TYPE_CHECKING:
-    from tensorboardX import SummaryWriter
 
 CURVES = {
     "training": {"loss": "train_loss", "accuracy": "train_accuracy"},
     "validation": {"loss": "validation_loss", "accuracy": "validation_accuracy"},
 }
-FLUSHED = 10  # seconds until what happened can be seen
 
 
 def require() -> None:
@@ -41,13 +40,13 @@ def live(folder: str | Path) -> Iterator[Callable[[int, Row], None]]:
     What a training that is continued had written after its last checkpoint is marked as void, so that no step is there twice.
     """
     with ExitStack() as open_ones:
-        writers: dict[str, SummaryWriter] = {}
+        writers: dict[str, Events] = {}
 
         def watch(done: int, row: Row) -> None:
             parts = {part: values for part in CURVES if (values := _values(row, part))}
             for part, values in parts.items():
                 if part not in writers:  # called once before the first epoch, with the last one done
-                    writers[part] = open_ones.enter_context(_writer(Path(folder) / part, done + 1))
+                    writers[part] = open_ones.enter_context(Events(Path(folder) / part, done + 1))
                     continue
                 _add(writers[part], values, done)
 
@@ -68,35 +67,72 @@ def write(folder: str | Path, run: Run, metrics: Mapping[str, Metrics] | None = 
                     _add(writer, {name: column[epoch] for name, column in columns.items()}, epoch + 1)
     found = {f"{name}/{part}": value for part, each in (metrics or {}).items() for name, value in _numbers(each).items()}
     if found or figures:
-        from tensorboardX.summary import hparams
+        from tensorboardX.summary import hparams, image
 
         with _fresh(Path(folder) / "result") as writer:
-            assert writer.file_writer is not None
             for summary in hparams(_settings(run), found):
-                writer.file_writer.add_summary(summary)
+                writer.add(summary, 0)
             _add(writer, found, int(run.epochs))
             for path in map(Path, figures):
-                writer.add_image(path.stem, _pixels(path), int(run.epochs), dataformats="HWC")
+                writer.add(image(path.stem, _pixels(path), dataformats="HWC"), int(run.epochs))
 
 
-def _writer(folder: Path, first: int) -> "SummaryWriter":
-    """A writer of steps from the first one on; what was there of them before is void."""
-    require()
-    from tensorboardX import SummaryWriter
+class Events:
+    """A file of events, written at once: tensorboardX's own writer leaves that to a thread, whose errors nobody hears.
 
-    # Its own names say the second, so that one that begins in the same second would overwrite the other.
-    return SummaryWriter(str(folder), purge_step=first, flush_secs=FLUSHED, filename_suffix=f".{time.time_ns()}")
+    What was there from step `first` on is void. Raises NotWrittenError.
+    """
+
+    def __init__(self, folder: Path, first: int) -> None:
+        require()
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        self._event = Event
+        # With nanoseconds: one that begins in the same second is a file of its own.
+        self._path = folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{time.time_ns()}"
+        with writing(self._path):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = open(self._path, "wb", buffering=0)  # noqa: SIM115 - closed by whoever uses this as a context
+        try:
+            self._write(file_version="brain.Event:2", step=first)
+            self._write(session_log=SessionLog(status=SessionLog.START), step=first)
+        except NotWrittenError:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "Events":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, summary: Any, step: int) -> None:
+        """Writes a summary, as tensorboardX.summary makes them."""
+        self._write(summary=summary, step=step)
+
+    def _write(self, **content: Any) -> None:
+        from tensorboardX.record_writer import masked_crc32c
+
+        data = self._event(wall_time=time.time(), **content).SerializeToString()
+        length = struct.pack("<Q", len(data))
+        left = memoryview(length + struct.pack("<I", masked_crc32c(length)) + data + struct.pack("<I", masked_crc32c(data)))
+        with writing(self._path):
+            while left:
+                left = left[self._file.write(left) :]
 
 
-def _fresh(folder: Path) -> "SummaryWriter":
-    for old in folder.glob("events.out.tfevents.*"):
-        old.unlink()
-    return _writer(folder, 0)
+def _fresh(folder: Path) -> Events:
+    with writing(folder):
+        for old in folder.glob("events.out.tfevents.*"):
+            old.unlink()
+    return Events(folder, 0)
 
 
-def _add(writer: "SummaryWriter", values: Mapping[str, Any], step: int) -> None:
+def _add(events: Events, values: Mapping[str, Any], step: int) -> None:
+    from tensorboardX.summary import scalar
+
     for name, value in values.items():
-        writer.add_scalar(name, float(value), step)
+        events.add(scalar(name, float(value)), step)
 
 
 def _values(row: Row, part: str) -> dict[str, Any]:
