@@ -36,6 +36,7 @@ def describe_data(splits: Splits) -> dict[str, Any]:
         "white": train.white,
         "validation set": _part(splits.validation),
         "test set": _part(splits.test),
+        "target sample": None if splits.target_sample is None else _part(splits.target_sample),
         "mean and scale": _rounded(splits.standardisation),
     }
     if not isinstance(train, Stream):

@@ -68,7 +68,9 @@ def train(
 
     out: a folder for checkpoints (in out/state, about a tenth of the time goes into them) and a log (out/log.txt).
         If it holds an unfinished training of the same, that one is continued; of something else, InputError
-        (a custom model, loss or optimizer is known by its name alone).
+        (a custom model, loss or optimizer is known by its name alone). The last two checkpoints are kept: where the last one is
+        damaged, the logger "jaxnet" warns and the one before is used; where no checkpoint is intact, InputError. Data that
+        changed are something else, whichever part changed; of a training set on disk all labels and 100 rows are compared.
     watch: called with the number of epochs done and the last Row, after each and once before the first.
     The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with the state saved in out.
     Of several processes all call it with the same arguments, or all raise InputError that names what differs; all read what is in

@@ -140,7 +140,8 @@ def fit_population(
     plan: over how many devices members are spread, and how many each trains at once; by default a rule chooses, and
         the logger "jaxnet" says what and why. It changes results by rounding only.
     out: a folder for checkpoints and predictions. If it holds an unfinished population of the same, that one is continued,
-        on any number of devices; a finished one is read; of something else, InputError.
+        on any number of devices; a finished one is read; of something else, InputError. Two checkpoints of each member are kept:
+        where the last one is damaged, the logger "jaxnet" warns and the member goes on from the one before, or begins again.
     watch: called with a Standing before training, after each call of a program and after each rung.
     Of several processes, all call it with the same arguments, or all raise InputError that names what differs; each trains a share
     of the members on its devices, and all return the whole population; out is then a folder that all see.

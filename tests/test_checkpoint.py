@@ -158,6 +158,12 @@ def test_a_training_is_not_continued_on_data_of_which_one_number_changed(part, w
     assert [(file, file.read_bytes()) for file in files_of(tmp_path / "run/state")] == before
 
 
+def test_a_target_sample_that_was_not_there_is_a_difference(digits, stopped, tmp_path):
+    shutil.copytree(stopped, tmp_path / "run")
+    with pytest.raises(jaxnet.InputError, match="target sample was None and is now"):
+        train(MODEL, replace(digits, target_sample=digits.test), FOUR, KEY, out=tmp_path / "run")
+
+
 class Stop(Exception):
     pass
 
@@ -231,6 +237,32 @@ def test_where_the_newest_checkpoint_is_damaged_training_goes_on_from_the_one_be
     assert [(file.relative_to(kept), file.read_bytes()) for file in files_of(kept)] == found
     assert sorted(path.name for path in state.iterdir()) == ["00000003", "00000003.damaged", "00000004"]
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_training_on_data_from_disk_goes_on_from_the_checkpoint_before_within_an_epoch_too(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(jaxnet.loop, "CHECKPOINT_SHARE", 1e9)
+    for size in ("BLOCK", "CHUNK"):
+        monkeypatch.setattr(jaxnet.data.streaming, size, 1 << 8)  # some chunks an epoch
+    draw = np.random.default_rng(0)
+    (tmp_path / "data").mkdir()
+    np.save(tmp_path / "data/x.npy", draw.normal(size=(3000, 4)).astype(np.float32))
+    np.save(tmp_path / "data/y.npy", draw.integers(0, 3, 3000))
+    splits, few, epochs = jaxnet.stream(tmp_path / "data"), replace(FOUR, epochs=2, batch_size=64), list[int]()
+
+    def stop(done, row):
+        epochs.append(done)
+        if done == 2:
+            raise Stop
+
+    whole = train(MODEL, splits, few, KEY)
+    with pytest.raises(Stop):
+        train(MODEL, splits, few, KEY, out=tmp_path / "run", watch=stop)
+    before, newest = sorted((tmp_path / "run/state").iterdir())
+    assert int(before.name) == int(newest.name) - 1 > 2, "no checkpoint within an epoch"
+    DAMAGES["byte of the arrays"](newest)
+    again = train(MODEL, splits, few, KEY, out=tmp_path / "run")
+    assert gap((again.params, again.history), (whole.params, whole.history)) == 0
+    assert [record.levelname for record in caplog.records if str(newest) in record.getMessage()] == ["WARNING"]
 
 
 @pytest.mark.parametrize("name", ["byte of the arrays", "all deleted"])
