@@ -88,7 +88,7 @@ class _Constructor:
         return hash(self.call.func if isinstance(self.call, functools.partial) else self.call)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Constructor) and (self.call is other.call or _same(self.call, other.call))
+        return isinstance(other, _Constructor) and (self.call is other.call or _equal(self.call, other.call))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpacked, (_Constructor, packed(self.call))
@@ -98,16 +98,16 @@ def _unpacked(kind: type, value: Any) -> Any:
     return kind(unpacked(value))
 
 
-def _same(one: Any, other: Any) -> bool:
+def _equal(one: Any, other: Any) -> bool:
     """Whether two values are equal and of the same types, and so are those within partials, tuples, lists and dicts."""
     if type(one) is not type(other):
         return False
     if isinstance(one, functools.partial):
-        return all(_same(getattr(one, part), getattr(other, part)) for part in ("func", "args", "keywords"))
+        return all(_equal(getattr(one, part), getattr(other, part)) for part in ("func", "args", "keywords"))
     if isinstance(one, dict):
-        return list(one) == list(other) and _same(list(one.values()), list(other.values()))
+        return list(one) == list(other) and _equal(list(one.values()), list(other.values()))
     if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(_equal, one, other))
     try:
         return bool(one == other)
     except (TypeError, ValueError):  # arrays
