@@ -18,7 +18,7 @@ from . import admission
 from .data import Dataset, Splits, Standardisation
 from .diagnostics import Estimate, Ladder, error_ladder, mean, wilson
 from .errors import InputError
-from .models import Model, check_trained, input_shape, with_outputs
+from .models import Model, check_trained, initial, input_shape, with_outputs
 from .predictions import member_predictions
 from .recipe import Recipe
 from .run import ONE_OF_MANY, Population, Run
@@ -106,7 +106,7 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
 def compile_ahead(model: Model, splits: Splits, recipe: Recipe) -> None:
     """Compile what `predict` will need of a Run to come, so that this can happen while it trains."""
     model = with_outputs(model, splits.train.outputs)
-    params, model_state = jax.eval_shape(model.init, jax.random.key(0), input_shape(splits))
+    params, model_state = jax.eval_shape(functools.partial(initial, model), jax.random.key(0), input_shape(splits))
     own, kind = splits.standardisation, splits.train.x.dtype
     block = np.zeros((BLOCK, *splits.train.x.shape[1:]), kind if kind == np.uint8 else np.float32)
     _predict.lower(model, recipe.precision, (params, model_state, own.on_device), block).compile()

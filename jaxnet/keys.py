@@ -12,7 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Integer, Key, PyTree
 
-INIT, ORDER, NOISE, AUGMENT = 0, 1 << 30, 1 << 31, 3 << 30  # where each stream of a run's key begins; none grows longer than 2^30
+from .bits import mix
+
+STREAM = 1 << 30  # the number of places of a stream
+INIT, ORDER, NOISE, AUGMENT = 0, STREAM, 2 * STREAM, 3 * STREAM  # where each stream of a run's key begins
 
 
 def counted(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, ""]:
@@ -20,6 +23,20 @@ def counted(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, 
     words = jax.random.key_data(key)
     high = np.array([1] + [0] * (words.size - 1), np.uint32)
     return jax.random.wrap_key_data(words + high * jnp.asarray(count, jnp.uint32), impl=jax.random.key_impl(key))
+
+
+def block(key: Key[Array, ""], number: int | Integer[Array, ""], size: int, *, room: int = STREAM) -> Key[Array, ""]:
+    """The key from which the `size` places of a block are counted, so that no two blocks of a stream share a place.
+
+    key: where the stream begins. number: of the block, from 0. room: the number of places of the stream; when they are used up, the
+    next block begins a new round at the first place, with another low word. The low word of the first round is the key's own.
+    """
+    in_round, number = room // size, jnp.asarray(number, jnp.uint32)
+    words = jax.random.key_data(key)
+    low = np.array([0, 1] + [0] * (words.size - 2), np.uint32)
+    # Mixed, so that it is far from the low words of neighboring seeds. mix(0) is 0.
+    of_round = jax.random.wrap_key_data(words ^ low * mix(number // in_round), impl=jax.random.key_impl(key))
+    return counted(of_round, number % in_round * size)
 
 
 def is_key(leaf: Any) -> bool:

@@ -17,6 +17,9 @@ from .errors import InputError, check_known
 from .pickling import check_pickle
 from .run import Run
 from .typing import Number
+from .width import double
+
+NARROWER = {"float64": jnp.float32, "int64": jnp.int32, "uint64": jnp.uint32, "complex128": jnp.complex64}
 
 
 @runtime_checkable
@@ -162,7 +165,8 @@ def named(name: str) -> Model:
 
 def describe(model: Model, splits: Splits) -> list[tuple[str, str, int]]:
     """(layer, shapes of its parameters, how many), a row a layer and a last one with the total. Computes nothing."""
-    params, _ = jax.eval_shape(with_outputs(model, splits.train.outputs).init, jax.random.key(0), input_shape(splits))
+    of_model = functools.partial(initial, with_outputs(model, splits.train.outputs))
+    params, _ = jax.eval_shape(of_model, jax.random.key(0), input_shape(splits))
     layers: dict[str, list[jax.ShapeDtypeStruct]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         layers.setdefault(jax.tree_util.keystr(path[:-1], simple=True, separator="/") or "parameters", []).append(leaf)
@@ -171,6 +175,18 @@ def describe(model: Model, splits: Splits) -> list[tuple[str, str, int]]:
         for layer, leaves in layers.items()
     ]
     return [*rows, ("total", "", sum(count for _, _, count in rows))]
+
+
+def initial(model: Model, key: Array, x: Array) -> tuple[PyTree, PyTree]:
+    """`model.init`, with numbers of at most 32 bits: those that it makes without `jax_enable_x64`."""
+    with double(False):
+        return at_most_32_bits(model.init(key, x))
+
+
+def at_most_32_bits(tree: PyTree) -> PyTree:
+    """The tree with its 64-bit numbers as 32-bit numbers."""
+    arrays = jax.tree.map(jnp.asarray, tree)
+    return jax.tree.map(lambda leaf: leaf.astype(NARROWER[leaf.dtype.name]) if leaf.dtype.name in NARROWER else leaf, arrays)
 
 
 def with_outputs(model: Model, outputs: int) -> Model:
@@ -268,7 +284,8 @@ class _FlatInit:
         shapes = jax.eval_shape(functools.partial(self.module.init, dropout=None), key, jax.ShapeDtypeStruct(x.shape, x.dtype))
         params, state = shapes["params"], {name: value for name, value in shapes.items() if name != "params"}
         paths = jax.tree_util.tree_leaves_with_path(params)
-        draw = jax.random.uniform(key, (sum(leaf.size for _, leaf in paths if leaf.ndim > 1),), minval=-1.0, maxval=1.0)
+        size = sum(leaf.size for _, leaf in paths if leaf.ndim > 1)
+        draw = jax.random.uniform(key, (size,), jnp.float32, minval=-1.0, maxval=1.0)
         leaves, start = [], 0
         for path, leaf in paths:
             if leaf.ndim > 1:

@@ -35,14 +35,14 @@ def make_targets(splits: Splits, y: Num[Array | np.ndarray, " batch"]) -> Float[
     """What outputs should be: probabilities of the classes, or standardised values."""
     if splits.classes is None:
         return splits.standardisation.targets(jnp.asarray(y))[:, None]
-    return jax.nn.one_hot(y, len(splits.classes))
+    return jax.nn.one_hot(y, len(splits.classes), dtype=jnp.float32)
 
 
 def smooth(recipe: Recipe, targets: Float[Array, "batch outputs"]) -> Float[Array, "batch outputs"]:
     """Targets mixed with the uniform distribution (Szegedy et al. 2016, section 7)."""
     if recipe.label_smoothing is None or targets.shape[-1] == 1:
         return targets
-    share = jnp.asarray(recipe.label_smoothing)
+    share = jnp.asarray(recipe.label_smoothing, jnp.float32)
     return (1 - share) * targets + share / targets.shape[-1]
 
 
@@ -56,9 +56,9 @@ def losses_of(splits: Splits, loss: Loss | None, outputs: Array, targets: Array)
     losses = (loss or (squared if splits.classes is None else cross_entropy))(outputs, targets)
     if losses.shape != outputs.shape[:1]:
         raise InputError(f"the loss gives shape {losses.shape}; it must give one number an example: {outputs.shape[:1]}")
-    return losses
+    return losses.astype(jnp.float32)
 
 
 def hits(outputs: Float[Array, "batch outputs"], y: Num[Array | np.ndarray, " batch"]) -> Bool[Array, " batch"]:
     """Whether the largest output is the label's."""
-    return outputs.argmax(-1) == y
+    return jax.lax.argmax(outputs, outputs.ndim - 1, jnp.int32) == y

@@ -26,7 +26,7 @@ from .kernels import budget, resident
 from .kernels.batch_last import AS_GIVEN, ROW, TURNED, Kind, check_examples_apart, constant
 from .kernels.resident import State, Streams, Task
 from .kernels.updates import DIRECTIONS, MOMENTS
-from .keys import AUGMENT, ORDER, counted
+from .keys import counted
 from .losses import Loss
 from .models import Model
 from .objective import forward, hits, losses_of, make_targets, smooth
@@ -73,8 +73,8 @@ def steps(
     _check(recipe, model_state, key, plan)
     number = first + jnp.arange(count, dtype=jnp.int32)
     alone, vectors = _constants(splits)
-    scalars = step_numbers(recipe, recipe.epochs * of, number) | alone | _words(key, order_key, number, batch)
-    columns = {"y": splits.train.y[rows]} | ({} if weights is None else {"weight": jnp.asarray(weights)[rows]})
+    scalars = step_numbers(recipe, recipe.epochs * of, number) | alone | _words(recipe, key, order_key, number, batch)
+    columns = {"y": splits.train.y[rows]} | ({} if weights is None else {"weight": jnp.asarray(weights, jnp.float32)[rows]})
     program = trace(model, splits, recipe, loss, params, list(columns), scalars)
     leaves, structure = jax.tree.flatten(params)
     moments, rebuild = _moments(opt_state, params)
@@ -246,12 +246,12 @@ def _key(first: Array, second: Array, place: Array) -> Array:
     return counted(jax.random.wrap_key_data(jnp.concatenate([first[None], second[None]]), impl="threefry2x32"), place)
 
 
-def _words(key: Array, order_key: Array, number: Int[Array, " steps"], batch: int) -> dict[str, Array]:
+def _words(recipe: Recipe, key: Array, order_key: Array, number: Int[Array, " steps"], batch: int) -> dict[str, Array]:
     """Words of the keys of each step, from which its examples are counted."""
+    how = Augmentation() if recipe.augmentation is None else recipe.augmentation
     noise = jax.random.key_data(jax.vmap(functools.partial(hashed, key))(number))
-    order = jax.random.key_data(order_key)
-    counts = np.uint32(AUGMENT - ORDER) + (number * batch).astype(jnp.uint32)
-    return dict(zip(WORDS, (noise[:, 0], noise[:, 1], order[0] + counts, order[1]), strict=True))
+    order = jax.random.key_data(jax.vmap(lambda number: augmentations.key_of_step(how, order_key, number, batch))(number))
+    return dict(zip(WORDS, (noise[:, 0], noise[:, 1], order[:, 0], order[:, 1]), strict=True))
 
 
 def _bits(value: Number, count: int) -> Int[Array, " steps"]:

@@ -26,13 +26,13 @@ from .data.streaming import Chunk, Layout, chunks, layout
 from .devices import Plan
 from .errors import InputError
 from .implementations import choose
-from .keys import counted
+from .keys import block, counted
 from .losses import Loss
 from .models import Model
 from .processes import agreed, first, gather
 from .recipe import Recipe
 from .run import Row
-from .training import NO_TEST, Extras, Place, TrainState, epoch, look, steps
+from .training import NO_TEST, Extras, Place, TrainState, check_steps, epoch, look, steps
 
 SPEAK = 30  # seconds after which a long epoch says how far it is
 FEW = 5  # rows that cannot be used are named; the others are counted
@@ -209,6 +209,7 @@ def in_memory(model: Model, loss: Loss | None, plan: Plan, splits: Splits, recip
 def on_disk(model: Model, loss: Loss | None, plan: Plan, stream: Stream, splits: Splits, recipe: Recipe, order_key: Array) -> OnDisk:
     """The door: raises InputError for a plan that cannot train on data from disk. splits: with an empty training set."""
     cut = layout(stream, recipe.batch_size)
+    check_steps(recipe, cut.epoch_steps)
     if plan.implementation == "resident":
         raise InputError("implementation 'resident' needs the training set in memory, and this one stays on disk; give 'auto' or 'xla'")
     plan = replace(plan, implementation="xla") if plan.implementation == "auto" else plan
@@ -234,11 +235,13 @@ def rows_of_part(order_key: Key[Array, ""], cut: Layout, number: int | Int[Array
     places = jnp.arange(each, dtype=jnp.int32)
     count = -(-each // cut.part)
 
+    of_chunk = block(order_key, number, cut.shards)
+
     def of_shard(shard: Array) -> Array:
-        bits = jax.random.bits(counted(order_key, number * cut.shards + shard), places.shape)
+        bits = jax.random.bits(counted(of_chunk, shard), places.shape, jnp.uint32)
         return jax.lax.sort((bits, places), num_keys=2, is_stable=False)[1]  # without ties, which programs may break differently
 
-    rows = jax.lax.map(of_shard, jnp.arange(cut.shards))[:, np.arange(count * cut.part) % each]
+    rows = jax.lax.map(of_shard, jnp.arange(cut.shards, dtype=jnp.int32))[:, np.arange(count * cut.part) % each]
     return rows.reshape(cut.shards, count, cut.part).swapaxes(0, 1)
 
 
@@ -276,9 +279,10 @@ def _part(
     if real is not None:
         counts = counting(cut, rows, real, each)
         last = examples - (cut.chunks - 1) * cut.shards * cut.chunk
-        skipped = skipped + jnp.where(within.chunks == cut.chunks - 1, last, cut.shards * cut.chunk) - counts.sum()
+        skipped = skipped + jnp.where(within.chunks == cut.chunks - 1, last, cut.shards * cut.chunk) - counts.sum(dtype=jnp.int32)
     place = Place(state.epoch * cut.epoch_steps + within.chunks * cut.steps, cut.epoch_steps, counts)
-    local = (rows + np.arange(cut.shards)[None, :, None] % own * each).reshape(len(rows), -1)  # rows are numbered on each device
+    shard = np.arange(cut.shards, dtype=np.int32)[None, :, None]
+    local = (rows + shard % own * each).reshape(len(rows), -1)  # rows are numbered on each device
     state, sums = steps(model, splits, recipe, state, local, loss=loss, plan=plan, place=place)
     return state, Within(within.chunks + 1, within.sums + sums, skipped)
 

@@ -16,6 +16,7 @@ from .data.augmentation import Augmentation
 from .errors import InputError, check_known
 from .pickling import check_pickle
 from .typing import Number
+from .width import double
 
 if TYPE_CHECKING:
     import optax
@@ -189,7 +190,8 @@ def step_numbers(recipe: Recipe, steps: int, number: Int[Array, " some"]) -> dic
     """
     unit = _unit_schedule(recipe.schedule, steps)
     assert recipe.learning_rate is not None
-    rate: Any = recipe.learning_rate if unit is None else recipe.learning_rate * jax.vmap(unit)(number)
+    with double(False):
+        rate: Any = recipe.learning_rate if unit is None else recipe.learning_rate * jax.vmap(unit)(number)
     numbers: dict[str, Number] = {"step": rate}
     first, second = decays(recipe)
     if recipe.optimizer != "sgd":

@@ -28,15 +28,17 @@ from .devices import Plan
 from .errors import InputError
 from .identity import describe_training
 from .implementations import choose
-from .keys import AUGMENT, INIT, NOISE, ORDER, counted, is_key
+from .keys import INIT, NOISE, ORDER, counted, is_key
 from .losses import Loss
-from .models import Model, with_outputs
+from .models import Model, at_most_32_bits, initial, with_outputs
 from .objective import forward, hits, losses_of, make_targets, smooth
 from .recipe import Recipe, as_float32, check, kernels, transformation
 from .run import Best, Row, Run, over
+from .width import double
 
 ALL_AT_ONCE = Plan()
 BLOCK = 250  # examples evaluated at once: enough to fill a device; of 1,000, members with convolutions outgrow a GPU, and CPUs are slower
+MOST_STEPS = (1 << 31) - 1  # of a run, whose steps are counted as int32
 NO_TEST = Dataset(np.zeros((0, 1), np.float32), np.zeros(0, np.float32))  # what training sees of the test set
 
 
@@ -148,17 +150,20 @@ def start(
     """The state before the first epoch."""
     check(recipe, has_validation=len(splits.validation) > 0)
     model = with_outputs(model, splits.train.outputs)
-    fresh, model_state = model.init(counted(key, INIT), jnp.zeros((1, *splits.train.x.shape[1:]), jnp.float32))
+    fresh, model_state = initial(model, counted(key, INIT), jnp.zeros((1, *splits.train.x.shape[1:]), jnp.float32))
     if params is None:
         params = fresh
     elif (given := _shapes(params)) != (wanted := _shapes(fresh)):
         raise InputError(f"params do not belong to this model: given {given}, wanted {wanted}; give those of the same model, or none")
+    else:
+        params = at_most_32_bits(params)
     best = None
     if len(splits.validation):
         # Copies: a host loop donates the state, and no buffer can be given away twice.
         copied, copied_state = jax.tree.map(jnp.copy, (params, model_state))
         best = Best(copied, copied_state, jnp.float32(jnp.inf), jnp.int32(0))
-    opt_state = transformation(recipe, 1).init(params)  # does not depend on the number of steps
+    with double(False):
+        opt_state = transformation(recipe, 1).init(params)  # does not depend on the number of steps
     return TrainState(params, model_state, opt_state, *streams(key, order_key), best, jnp.int32(0), jnp.int32(-1))
 
 
@@ -206,12 +211,13 @@ def order(key: Key[Array, ""], examples: int, batch_size: int, sample: Pair | No
     """
     # Rounds of a sample: enough places for the last one to be whole, so that what is cut off is a random part of it.
     places = jnp.arange(examples if sample is None else 2 * examples, dtype=jnp.int32)
-    bits = jax.random.bits(key, places.shape)
+    bits = jax.random.bits(key, places.shape, jnp.uint32)
+    # The places break ties between equal bits; without them the compiler would, and not always in the same way.
     if sample is None:
-        rows = jax.lax.sort((bits, places), num_keys=1, is_stable=False)[1]
+        rows = jax.lax.sort((bits, places), num_keys=2, is_stable=False)[1]
     else:
-        indices, count = sample
-        rows = indices[jax.lax.sort((places // count, bits, places), num_keys=2)[2][:examples] % count]
+        indices, count = (jnp.asarray(each, jnp.int32) for each in sample)
+        rows = indices[jax.lax.sort((places // count, bits, places), num_keys=3, is_stable=False)[2][:examples] % count]
     batch = min(batch_size, examples)
     number = -(-examples // batch)
     return jnp.concatenate([rows, rows[: number * batch - examples]]).reshape(number, batch)
@@ -253,7 +259,7 @@ def steps(
         # In rows, outside of the loop: inside, a TPU would turn the whole training set at every step.
         x = splits.train.x.reshape(len(splits.train), -1)
         gradient = functools.partial(_gradient, model, splits, x, recipe, loss, weights, real, batch, plan)
-        sizes = None if real is None else real.sum(1)
+        sizes = None if real is None else real.sum(1, dtype=jnp.int32)
         if sizes is not None:
             sizes = jax.lax.psum(sizes, "batch") if plan.parts > 1 else sizes
             sizes = jnp.maximum(sizes, 1)  # a batch in which nothing counts has gradient 0
@@ -266,7 +272,8 @@ def steps(
             else:
                 size = batch if place is not None or count * batch == examples else jnp.minimum(examples - i * batch, batch)
             grads, sums, model_state = gradient(state, i, rows, number, size)
-            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            with double(False):
+                updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             failed = (state.diverged_at < 0) & ~jnp.isfinite(sums[0])
             new = state._replace(
                 params=jax.tree.map(jnp.add, state.params, updates),
@@ -276,10 +283,10 @@ def steps(
             )
             return new, sums[1:]
 
-        state, sums = jax.lax.scan(step, state, (jnp.arange(count), rows))
+        state, sums = jax.lax.scan(step, state, (jnp.arange(count, dtype=jnp.int32), rows))
         return state, sums.sum(0)
 
-    given = (splits, recipe, state, jnp.asarray(first), rows, weights, real)
+    given = (splits, recipe, state, jnp.asarray(first, jnp.int32), rows, weights, real)
     if plan.parts == 1:
         return on_each_device(*given)
     whole, parts = PartitionSpec(), PartitionSpec(None, "batch")
@@ -351,14 +358,14 @@ def _gradient(
 
     def of_part(first: int | Array, rows: Array, counted_: Array | None) -> tuple[PyTree, Array, PyTree]:
         """The share of these rows, which begin at place `first` of the batch."""
-        places = first + jnp.arange(part)
+        places = first + jnp.arange(part, dtype=jnp.int32)
         real = None if isinstance(size, int) else (places < size if counted_ is None else counted_).astype(jnp.float32)
-        weight = _product(real, None if weights is None else jnp.asarray(weights)[rows])
+        weight = _product(real, None if weights is None else jnp.asarray(weights, jnp.float32)[rows])
         inputs, y = splits.standardisation.inputs(x[rows].reshape(part, *shape)), train.y[rows]
         targets = smooth(recipe, make_targets(splits, y))
         if recipe.augmentation is not None:
-            counts = np.uint32(AUGMENT - ORDER) + jnp.asarray(number * batch + places, jnp.uint32)
-            keys = jax.vmap(functools.partial(counted, order_key))(counts)
+            of_step = augmentations.key_of_step(recipe.augmentation, order_key, number, batch)
+            keys = jax.vmap(functools.partial(counted, of_step))(places)
             inputs, targets = augmentations.augment(recipe.augmentation, keys, inputs, targets, weight)
         key = counted(hashed(own_key, number), first)  # masks of examples, however the batch is divided
 
@@ -386,8 +393,9 @@ def _gradient(
     def add(total: PyTree, each: tuple[Array, Array, Array | None]) -> tuple[PyTree, None]:
         return jax.tree.map(jnp.add, total, of_part(*each)[:2]), None
 
-    zeros = jax.tree.map(jnp.zeros_like, (state.params, jnp.zeros(2 if splits.classes is None else 3)))
-    each = (begin + jnp.arange(share // part) * part, rows.reshape(-1, part), None if given is None else given.reshape(-1, part))
+    zeros = jax.tree.map(jnp.zeros_like, (state.params, jnp.zeros(2 if splits.classes is None else 3, jnp.float32)))
+    firsts = begin + jnp.arange(share // part, dtype=jnp.int32) * part
+    each = (firsts, rows.reshape(-1, part), None if given is None else given.reshape(-1, part))
     (gradient, sums), _ = jax.lax.scan(add, zeros, each)
     if plan.parts > 1:
         gradient, sums = _over_devices(plan, (gradient, sums))
@@ -462,7 +470,7 @@ def in_blocks(
     examples = len(x)
     if examples <= BLOCK:
         return block(x)
-    rows = jnp.minimum(jnp.arange(-(-examples // BLOCK) * BLOCK), examples - 1).reshape(-1, BLOCK)
+    rows = jnp.minimum(jnp.arange(-(-examples // BLOCK) * BLOCK, dtype=jnp.int32), examples - 1).reshape(-1, BLOCK)
     outputs = jax.lax.map(lambda rows: block(x[rows]), rows)
     return outputs.reshape(-1, outputs.shape[-1])[:examples]
 
@@ -476,6 +484,7 @@ def admit(
     if recipe.augmentation is not None:
         augmentations.check(recipe.augmentation, shape)
     examples = len(splits.train)
+    check_steps(recipe, -(-examples // recipe.batch_size))
     for name, value in (("key", key), ("order_key", order_key)):
         if value is not None and not is_key(value):
             raise InputError(f"{name} is {value!r}; give a key such as jax.random.key(0)")
@@ -500,6 +509,15 @@ def admit(
         if not isinstance(indices, jax.core.Tracer) and not np.isin(np.asarray(indices), np.arange(examples)).all():
             raise InputError(f"the sample's indices must be row numbers from 0 to {examples - 1}; give such")
     return on_device(without_test(splits)), as_float32(recipe), Extras(order_key, weights, chosen)
+
+
+def check_steps(recipe: Recipe, of_epoch: int) -> None:
+    """Raise InputError for a run of more steps than can be counted. of_epoch: steps of an epoch."""
+    if (count := recipe.epochs * of_epoch) > MOST_STEPS:
+        raise InputError(
+            f"epochs is {recipe.epochs}: with {of_epoch:,} steps each these are {count:,} steps, but a run has at most {MOST_STEPS:,}; "
+            f"give at most {MOST_STEPS // of_epoch:,} epochs, or a larger batch_size"
+        )
 
 
 def without_test(splits: Splits) -> Splits:

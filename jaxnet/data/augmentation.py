@@ -12,11 +12,11 @@ from dataclasses import dataclass, fields
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, Integer, Key, UInt8
 
 from ..bits import normal
 from ..errors import InputError
-from ..keys import counted
+from ..keys import AUGMENT, ORDER, STREAM, block, counted
 from ..typing import Number
 
 SMOOTHNESS = 7  # elastic displacements are correlated over 1/7 of the image: 4 pixels of 28, as in Simard et al. 2003
@@ -66,12 +66,14 @@ def augment(
     """
     check(how, inputs.shape[1:])
     drawn = any(getattr(how, name) is not None for name in NAMES if name != "noise")
-    draw = jax.vmap(lambda key: jax.random.uniform(key, (8,), minval=-1.0))(keys) if drawn else jnp.zeros((len(keys), 8))
+    how = jax.tree.map(lambda strength: jnp.asarray(strength, jnp.float32), how)
+    none = jnp.zeros((len(keys), 8), jnp.float32)
+    draw = jax.vmap(lambda key: jax.random.uniform(key, (8,), jnp.float32, minval=-1.0))(keys) if drawn else none
     if any(getattr(how, name) is not None for name in OF_COORDINATES):
         inputs = resample(inputs, _coordinates(how, keys, draw, *inputs.shape[1:3]))
     if how.noise is not None:
         noise = normal(jax.random.key_data(keys), math.prod(inputs.shape[1:]))
-        inputs = inputs + noise.reshape(inputs.shape) * jnp.broadcast_to(jnp.asarray(how.noise), inputs.shape)
+        inputs = inputs + noise.reshape(inputs.shape) * jnp.broadcast_to(how.noise, inputs.shape)
     if how.cutout is not None:
         centres = jnp.floor((draw[:, 4:6] + 1) / 2 * np.array([inputs.shape[1:3]], np.float32))
         inputs = cut_out(inputs, centres, how.cutout)
@@ -80,6 +82,15 @@ def augment(
         share = share if weights is None else jnp.where(jnp.roll(weights, -1) > 0, share, 1.0)
         inputs, targets = mix_up(inputs, share), mix_up(targets, share)
     return inputs, targets
+
+
+def key_of_step(how: Augmentation, order_key: Key[Array, ""], number: int | Integer[Array, ""], batch: int) -> Key[Array, ""]:
+    """The key from which the keys of the `batch` examples of a step are counted.
+
+    order_key: as in TrainState. number: of the step in the run.
+    """
+    # The long streams of elastic take the places from ELASTIC on.
+    return block(counted(order_key, AUGMENT - ORDER), number, batch, room=STREAM if how.elastic is None else ELASTIC)
 
 
 def resample(images: Float[Array, "batch height width ..."], at: Float[Array, "batch 2 h w"]) -> Float[Array, "batch h w ..."]:
@@ -137,7 +148,7 @@ def cut_out(
 ) -> Float[Array, "batch height width ..."]:
     """Images with a square around each centre set to 0, the mean of standardised inputs."""
     height, width = images.shape[1:3]
-    first = centres - jnp.floor(jnp.asarray(side) / 2)
+    first = centres - jnp.floor(jnp.asarray(side, jnp.float32) / 2)
     row, column = jnp.arange(height, dtype=jnp.float32)[None], jnp.arange(width, dtype=jnp.float32)[None]
     rows = (row >= first[:, :1]) & (row < first[:, :1] + side)
     columns = (column >= first[:, 1:]) & (column < first[:, 1:] + side)
@@ -181,8 +192,8 @@ def _coordinates(
     how: Augmentation, keys: Key[Array, " batch"], draw: Float[Array, "batch 8"], height: int, width: int
 ) -> Float[Array, "batch 2 h w"]:
     """Where to read the images. draw: uniform from -1 to 1."""
-    none = jnp.zeros(len(draw))
-    shift = jnp.zeros((len(draw), 2)) if how.shift is None else draw[:, :2] * how.shift
+    none = jnp.zeros(len(draw), jnp.float32)
+    shift = jnp.zeros((len(draw), 2), jnp.float32) if how.shift is None else draw[:, :2] * how.shift
     degrees = none if how.rotate is None else draw[:, 2] * how.rotate
     scale = none + 1 if how.scale is None else jnp.exp(draw[:, 3] * jnp.log1p(how.scale))
     at = affine(height, width, shift, degrees, scale)
@@ -204,4 +215,4 @@ def _gaussian(size: int, points: int, sigma: float) -> Float[np.ndarray, "size p
 
 def _bytes(key: Key[Array, ""], count: int) -> UInt8[Array, " count"]:
     """Uniform bytes; `jax.random.bits` would throw away three quarters of each word."""
-    return jax.lax.bitcast_convert_type(jax.random.bits(key, (-(-count // 4),)), jnp.uint8).reshape(-1)[:count]
+    return jax.lax.bitcast_convert_type(jax.random.bits(key, (-(-count // 4),), jnp.uint32), jnp.uint8).reshape(-1)[:count]

@@ -98,20 +98,20 @@ def _corrupt(
 ) -> Float[Array, "examples ..."]:
     images = jnp.asarray(x, jnp.float32)
     n, height, width = images.shape[:3]
-    still, size = jnp.zeros((n, 2)), jnp.ones(n)
+    still, size = jnp.zeros((n, 2), jnp.float32), jnp.ones(n, jnp.float32)
     match kind:
         case "noise":
-            changed = images + strength * white * jax.random.normal(key, images.shape)
+            changed = images + strength * white * jax.random.normal(key, images.shape, jnp.float32)
         case "blur":
-            away = jnp.arange(-radius, radius + 1)
+            away = jnp.arange(-radius, radius + 1, dtype=jnp.int32)
             weights = jnp.exp(-(away**2) / (2 * jnp.maximum(strength, 1e-6) ** 2))
             changed = images
             for axis in (1, 2):
                 changed = _smoothed(changed, weights / weights.sum(), axis)
         case "shift":
-            angle = jax.random.uniform(key, (n,), maxval=2 * jnp.pi)
+            angle = jax.random.uniform(key, (n,), jnp.float32, maxval=2 * jnp.pi)
             way = jnp.asarray(strength * jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1))
-            changed = resample(images, affine(height, width, way, jnp.zeros(n), size))
+            changed = resample(images, affine(height, width, way, jnp.zeros(n, jnp.float32), size))
         case "rotation":
             degrees = jnp.asarray(strength * jax.random.rademacher(key, (n,), jnp.float32))
             changed = resample(images, affine(height, width, still, degrees, size))
@@ -125,8 +125,9 @@ def _corrupt(
 def _smoothed(images: Array, weights: Array, axis: int) -> Array:
     """A weighted sum of neighbours along one axis; beyond its border an image goes on as at its border."""
     radius, size = len(weights) // 2, images.shape[axis]
-    near = jnp.clip(jnp.arange(size)[:, None] + jnp.arange(-radius, radius + 1)[None], 0, size - 1)
-    kernel = jnp.zeros((size, size)).at[jnp.arange(size)[:, None], near].add(jnp.broadcast_to(weights[None], near.shape))
+    places, away = jnp.arange(size, dtype=jnp.int32), jnp.arange(-radius, radius + 1, dtype=jnp.int32)
+    near = jnp.clip(places[:, None] + away[None], 0, size - 1)
+    kernel = jnp.zeros((size, size), jnp.float32).at[places[:, None], near].add(jnp.broadcast_to(weights[None], near.shape))
     return jnp.moveaxis(jnp.tensordot(kernel, images, (1, axis), precision="highest"), 0, axis)
 
 

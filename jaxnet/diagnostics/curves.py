@@ -9,7 +9,6 @@ conditional likelihood on half of the real curves of LCDB 1.0 (Mohr et al. 2022)
 import functools
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from .. import admission
 from ..errors import InputError
+from ..width import double
 
 SIZES = MEMBERS = 5  # the fewest from which a curve is extrapolated
 FARTHEST = 11.3  # times the largest size: farther was never checked
@@ -93,14 +93,14 @@ def summary(errors: Float[np.ndarray, "curves sizes members"]) -> tuple[np.ndarr
 
 def forecast(curves: Curves, at: Float[np.ndarray, "curves at"]) -> Mixture:
     """What a measurement at other sizes would give; all curves at once, in float64 whatever JAX is set to."""
-    with _double():
+    with double(True):
         found = _forecast(curves.sizes, curves.error, curves.variance, curves.members, curves.test_examples, np.asarray(at, np.float64))
         return Mixture(*(np.asarray(each) for each in found))
 
 
 def quantiles(mixture: Mixture, probabilities: Sequence[float]) -> Float[np.ndarray, "curves at probabilities"]:
     """Of log(error + half an example), by bisection."""
-    with _double():
+    with double(True):
         return np.asarray(_quantiles(*mixture, np.asarray(probabilities, np.float64)))
 
 
@@ -225,12 +225,3 @@ def _quantiles(
     per_probability = jax.vmap(one, in_axes=(None, None, None, 0))
     per_place = jax.vmap(per_probability, in_axes=(None, 0, 0, None))
     return jax.vmap(per_place, in_axes=(0, 0, 0, None))(weight, mean, deviation, probabilities)
-
-
-def _double() -> AbstractContextManager[object]:
-    """A context of float64; jax.experimental's until jax 0.8."""
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(True)
-    from jax.experimental import enable_x64  # pyrefly: ignore[missing-module-attribute]
-
-    return enable_x64(True)

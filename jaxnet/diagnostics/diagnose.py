@@ -18,7 +18,7 @@ from ..data import Dataset, Splits
 from ..devices import Plan
 from ..errors import InputError
 from ..losses import Loss
-from ..models import Model, input_shape, with_outputs
+from ..models import Model, initial, input_shape, with_outputs
 from ..objective import forward
 from ..population import Standing, fit_population
 from ..predictions import member_predictions
@@ -168,7 +168,7 @@ def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, devices: i
     batch = min(recipe.batch_size, n)
     steps = recipe.epochs * -(-n // batch)
     model = with_outputs(model, splits.train.outputs)
-    params, model_state = jax.eval_shape(model.init, jax.random.key(0), input_shape(splits))
+    params, model_state = jax.eval_shape(functools.partial(initial, model), jax.random.key(0), input_shape(splits))
     x = jax.ShapeDtypeStruct((batch, *splits.train.x.shape[1:]), jnp.float32)
     run = jax.jit(functools.partial(forward, model, precision=recipe.precision))
     counted = run.lower(params, model_state, x).cost_analysis() or {}

@@ -396,11 +396,11 @@ def _forms(
     K is the kernel less its value at the median distance, 0 between an example and itself.
     """
     x, vectors, real = jnp.asarray(x), jnp.asarray(vectors), jnp.asarray(real)
-    places = jnp.arange(len(x))
+    places = jnp.arange(len(x), dtype=jnp.int32)
 
     def add(total: tuple[Array, Array, Array], first: Array) -> tuple[tuple[Array, Array, Array], Array]:
         rows = jax.lax.dynamic_slice_in_dim(x, first, ROWS)
-        apart = (first + jnp.arange(ROWS))[:, None] != places[None]
+        apart = (first + jnp.arange(ROWS, dtype=jnp.int32))[:, None] != places[None]
         ours = jax.lax.dynamic_slice_in_dim(real, first, ROWS)
         kernel = (jnp.exp(-_squared_distances(rows, x) / (2 * width)) - CENTRE) * apart * real[None] * ours[:, None]
         seen = kernel @ vectors.T  # (rows, vectors)
@@ -408,6 +408,6 @@ def _forms(
         forms, sums, everything = total
         return (forms + jnp.einsum("vr,rv->v", mine, seen), sums + seen.sum(0), everything + kernel.sum()), seen[:, signs]
 
-    zeros = jnp.zeros(len(vectors))
-    (forms, sums, everything), witness = jax.lax.scan(add, (zeros, zeros, jnp.float32(0)), jnp.arange(0, len(x), ROWS))
+    zeros, firsts = jnp.zeros(len(vectors), jnp.float32), jnp.arange(0, len(x), ROWS, dtype=jnp.int32)
+    (forms, sums, everything), witness = jax.lax.scan(add, (zeros, zeros, jnp.float32(0)), firsts)
     return forms, jnp.concatenate([sums, everything[None]]), witness.reshape(-1)

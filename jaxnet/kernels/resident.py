@@ -171,8 +171,9 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, differ
     x, *blocks = blocks
     numbers = _numbers(task, scalars, k, differ)
     batch = x.shape[-2]
-    size = batch if task.last == batch else jnp.where(step == steps - 1, task.last, batch)
-    share_of_one = 1 / batch if task.last == batch else jnp.where(step == steps - 1, np.float32(1 / task.last), np.float32(1 / batch))
+    size = batch if task.last == batch else jnp.where(step == steps - 1, np.int32(task.last), np.int32(batch))
+    of_whole = np.float32(1 / batch)
+    share_of_one = of_whole if task.last == batch else jnp.where(step == steps - 1, np.float32(1 / task.last), of_whole)
 
     def gradient(params: list[Array], x: Array, blocks: list[Array], numbers: list[Array]) -> tuple[list[Array], list[Array]]:
         """Of one member: the sums of this step, and the mean gradient of its batch."""
@@ -183,7 +184,7 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, differ
         def objective(params: list[Array]) -> tuple[Array, list[Array]]:
             args = [*map(Held, params, task.kinds), Held(x, FIRST), *(Held(column, LAST) for column in blocks[:columns]), Held(place, LAST)]
             constants = iter([Held(constant, ROW) for constant in blocks[columns:]])
-            unused = Held(jnp.zeros((1, 1)), SHARED)
+            unused = Held(jnp.zeros((1, 1), jnp.float32), SHARED)
             closed_over = [next(constants) if is_used else unused for is_used in task.closed_over]
             args += [*(Held(number, SHARED) for number in numbers), *constants]
             loss, *others = (as_last(out, batch) for out in evaluate(task.example, closed_over, args, task.precision))

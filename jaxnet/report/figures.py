@@ -287,7 +287,7 @@ def augmented(
     examples, height, width = x.shape[:3]
     # All in one batch, a version of every example after the other, so that the next example is that of the next row.
     keys, tiled = jax.random.split(jax.random.key(seed), versions * examples), np.tile(x, (versions, *[1] * (x.ndim - 1)))
-    changed, _ = jax.jit(augment)(how, keys, standardisation.inputs(tiled), jnp.zeros((len(tiled), 1)))
+    changed, _ = jax.jit(augment)(how, keys, standardisation.inputs(tiled), jnp.zeros((len(tiled), 1), jnp.float32))
     back = np.asarray(changed) * np.asarray(standardisation.scale) + np.asarray(standardisation.mean)
     back = back if standardisation.origin is None else standardisation.origin.restored(back)
     tiles = np.concatenate([x, np.clip(back, 0, white)]).reshape(1 + versions, examples, height, width, -1)
