@@ -255,6 +255,22 @@ def test_streams_of_augmentation_do_not_meet_the_others():
     assert len(words) == 10 * len(begins) * 10
 
 
+@pytest.mark.parametrize("elastic", [None, 1.0])
+def test_long_streams_meet_no_key_of_a_later_example(elastic):
+    """Around the places where the streams of one round end, for the keys of examples and those of their displacements."""
+    how, batch, order_key = Augmentation(shift=1.0, elastic=elastic), 128, counted(KEY, ORDER)
+    seen = []
+    for end in (1 << 28, 1 << 29, 1 << 30, 1 << 31):
+        for number in (end // batch - 1, end // batch, end // batch + 1):
+            first = augmentation.key_of_step(how, order_key, number, batch)
+            for begin in (0,) if elastic is None else (0, augmentation.ELASTIC):
+                seen += [tuple(np.asarray(jax.random.key_data(counted(first, begin + place))).tolist()) for place in (0, 127)]
+    seen += [tuple(np.asarray(jax.random.key_data(counted(KEY, begin))).tolist()) for begin in (INIT, ORDER, NOISE)]
+    assert len(set(seen)) == len(seen)
+    below = augmentation.key_of_step(how, order_key, 1000, batch)
+    assert np.array_equal(jax.random.key_data(below), jax.random.key_data(counted(KEY, AUGMENT + 1000 * batch)))
+
+
 def test_every_example_of_every_epoch_has_a_key_of_its_own(digits, monkeypatch):
     """And it is the same, whether the batch is split or not."""
     seen = []

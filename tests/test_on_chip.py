@@ -230,6 +230,20 @@ def test_no_race_and_no_memory_that_was_not_written(images, members, monkeypatch
     assert not interpret_pallas_call.races.races_found
 
 
+@pytest.mark.parametrize("epoch", [5_368_708, 5_368_709], ids=["below", "beyond"])
+def test_both_count_on_alike_where_a_stream_has_been_used_up(images, epoch):
+    """Steps 42,949,664 to 42,949,679 of batches of 25: the first eight end the first 2^30 examples, the others begin the next."""
+    small = dataclasses.replace(images, train=jax.tree.map(lambda leaf: leaf[:100], images.train))
+    model, given = jaxnet.mlp((8,)).for_outputs(5), recipe(augmentation=Augmentation(noise=0.5), dropout=0.2)
+    state = jaxnet.start(model, small, given, KEY)._replace(epoch=jnp.int32(epoch))
+    rows = jnp.arange(200, dtype=jnp.int32).reshape(8, 25) % 100
+    kernel, xla = (
+        jax.jit(lambda state, plan=plan: steps(model, small, given, state, rows, plan=plan)[0].params)(state) for plan in (KERNEL, XLA)
+    )
+    assert gap(kernel, xla) < TOLERANCE
+    assert gap(kernel, state.params) > 1e-3
+
+
 class Chip:
     """A TPU as far as the rule asks."""
 

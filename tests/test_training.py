@@ -11,10 +11,10 @@ from conftest import gap
 from recipes import NAMES, ROWS, recipe
 
 import jaxnet
-from jaxnet.keys import INIT, NOISE, ORDER, counted
+from jaxnet.keys import AUGMENT, INIT, NOISE, ORDER, STREAM, block, counted, words
 from jaxnet.loop import train
 from jaxnet.models import with_outputs
-from jaxnet.training import Place, admit, order, steps
+from jaxnet.training import MOST_STEPS, Place, admit, order, steps
 
 pytestmark = pytest.mark.core
 
@@ -150,6 +150,29 @@ def test_order_takes_every_example_once_and_the_fill_has_no_weight(digits):
     assert sorted(rows[:1000]) == list(range(1000))
     assert np.array_equal(rows[1000:], rows[:24])
     assert not np.array_equal(rows[:1000], np.asarray(order(jax.random.key(1), 1000, 128, None)).ravel()[:1000])
+
+
+def test_ties_of_an_order_are_broken_by_place():
+    """NumPy's sort by bits and then by place is the order, alone and under vmap, in epochs with ties and without."""
+    n, keys = 54_000, jax.random.split(KEY, 24)
+    bits = np.stack([np.asarray(jax.random.bits(key, (n,), jnp.uint32)) for key in keys])
+    wanted = np.argsort(bits, axis=1, kind="stable")
+    ties = n - np.array([len(np.unique(row)) for row in bits])
+    assert (ties > 0).sum() >= 4
+    assert (ties == 0).sum() >= 4
+    assert np.array_equal(jax.jit(jax.vmap(lambda key: order(key, n, n, None)[0]))(keys), wanted)
+    alone = jax.jit(lambda key: order(key, n, n, None)[0])
+    assert all(np.array_equal(alone(key), row) for key, row in zip(keys, wanted, strict=True))
+
+
+@pytest.mark.parametrize("count", [40, 7, 100])
+def test_ties_of_an_order_of_a_sample_are_broken_by_place(monkeypatch, count):
+    n = 100
+    few = np.random.default_rng(0).integers(0, 5, 2 * n).astype(np.uint32)  # bits with many ties
+    monkeypatch.setattr(jax.random, "bits", lambda key, shape, dtype: jnp.asarray(few))
+    places = np.arange(2 * n)
+    wanted = np.lexsort((places, few, places // count))[:n] % count
+    assert np.array_equal(order(KEY, n, n, (jnp.arange(n, dtype=jnp.int32), jnp.int32(count)))[0], wanted)
 
 
 def test_order_of_a_sample_is_fresh_in_each_round_and_the_whole_is_the_ordinary_shuffle():
@@ -379,6 +402,34 @@ def test_random_streams_do_not_meet(digits):
     assert len(keys) == 20 * 3 * 20
     a, b = (np.asarray(jax.random.uniform(counted(jax.random.key(0), count), (20_000,))) for count in (7, 8))
     assert abs(np.corrcoef(a, b)[0, 1]) < 5 / np.sqrt(20_000)
+
+
+def test_no_block_of_a_stream_meets_another_beyond_2_to_the_30():
+    """Below, the places are counted as one number; there the next one would be where the initialization key is."""
+    key, size = counted(jax.random.key(0), AUGMENT), 100
+    first = STREAM // size  # the first block that does not fit
+    assert np.array_equal(words(block(key, first - 1, size)), words(counted(key, (first - 1) * size)))
+    assert np.array_equal(words(counted(key, STREAM)), words(counted(jax.random.key(0), INIT)))
+    numbers = [0, 1, first - 1, first, first + 1, 2 * first - 1, 2 * first, 3 * first, 4 * first, MOST_STEPS - 1]
+    seen = [
+        tuple(words(counted(block(counted(jax.random.key(seed), stream), number, size), place)).tolist())
+        for seed in range(3)
+        for stream in (INIT, ORDER, NOISE, AUGMENT)
+        for number in numbers
+        for place in (0, 1, size - 1)
+    ]
+    assert len(set(seen)) == len(seen) == 3 * 4 * len(numbers) * 3
+    assert np.array_equal(jax.vmap(lambda n: words(block(key, n, size)))(jnp.array(numbers, jnp.int32))[3], words(block(key, first, size)))
+
+
+def test_runs_of_more_steps_than_can_be_counted_are_refused(digits):
+    of_epoch = -(-len(digits.train) // 64)
+    most = MOST_STEPS // of_epoch
+    admit(digits, jaxnet.Recipe(epochs=most, batch_size=64), KEY, None, None, None)
+    too_many = jaxnet.Recipe(epochs=most + 1, batch_size=64)
+    for verb in (jaxnet.fit, jaxnet.train, lambda m, s, r, key: jaxnet.fit_population(m, s, r, key[None])):
+        with pytest.raises(jaxnet.InputError, match=f"epochs is {most + 1}.*at most {most:,} epochs, or a larger batch_size"):
+            verb(MODEL, digits, too_many, KEY)
 
 
 def test_the_order_key_alone_makes_the_order(digits):
