@@ -220,7 +220,7 @@ def input_shape(splits: Splits) -> jax.ShapeDtypeStruct:
 @functools.cache
 def _parameters_of(model: Model, shape: tuple[int, ...]) -> PyTree:
     """Shapes and types of a model's parameters, for examples of this shape."""
-    return jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), jnp.float32))[0]
+    return jax.eval_shape(functools.partial(initial, model), jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), jnp.float32))[0]
 
 
 def _shapes_by_path(tree: PyTree) -> dict[str, tuple[int, ...]]:

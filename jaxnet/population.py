@@ -130,6 +130,9 @@ def fit_population(
 ) -> Population:
     """Networks trained as one program a structure; member i is `fit(model, splits, recipe, keys[i])`, to rounding.
 
+    With batch normalization and adam, adamw or muon, probabilities agree to 10 learning rates: those optimizers turn the rounding of
+    gradients that are 0 but for rounding, as of a bias that the normalization cancels, into full steps.
+
     model, recipes: one for all members, or one a member; numbers of a single Recipe may be arrays, one a member. Members
         that differ in more than keys, samples and numbers are trained in groups, each with a program of its own.
     order_key: of batch order and augmentation; one for all, so that members share minibatches, or one a member.

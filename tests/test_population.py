@@ -79,6 +79,58 @@ def test_every_member_is_the_run_alone(small, kind, shared):
         assert alone[i].classes == run.classes
 
 
+class Normalized(nn.Module):
+    """No parameter that the normalization cancels, where no input is constant."""
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        x = nn.Dense(12, use_bias=False)(x.reshape(len(x), -1))
+        return nn.Dense(10)(nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)))
+
+
+def _probabilities(model, splits, recipe):
+    """Of three members, trained at once and each alone, with their training losses."""
+    many = jaxnet.fit_population(model, splits, recipe, KEYS[:3], plan=TOGETHER)
+    alone = [jaxnet.fit(model, splits, recipe, key) for key in KEYS[:3]]
+    losses = many.run.history.train_loss, np.stack([run.history.train_loss for run in alone])
+    x = np.asarray(splits.test.x)
+    return np.exp(jaxnet.predict(model, many, x)), np.exp([jaxnet.predict(model, run, x) for run in alone]), losses
+
+
+def test_what_batch_normalization_cancels_has_no_gradient(small):
+    """But for rounding: the cause of the tolerance of the next test."""
+    model = jaxnet.mlp((12,), normalisation="batch").for_outputs(10)
+    state = jaxnet.start(model, small, RECIPE, KEYS[0])
+    x, y = small.standardisation.inputs(small.train.x), np.asarray(small.train.y)
+
+    def loss(params):
+        outputs, _ = model.apply(params, state.model_state, x, key=KEYS[1], dropout=None)
+        return -jax.nn.log_softmax(outputs)[np.arange(len(y)), y].mean()
+
+    gradient = jax.grad(loss)(state.params)["hidden_0"]
+    constant = np.asarray(small.train.x).reshape(len(y), -1).std(0) == 0
+    of_others = np.abs(gradient["kernel"][~constant]).max()
+    assert constant.sum() >= 3
+    assert np.abs(gradient["bias"]).max() < 1e-6 * of_others
+    assert np.abs(gradient["kernel"][constant]).max() < 1e-6 * of_others
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "muon", "momentum"])
+@pytest.mark.parametrize("hidden", [(12,), (12, 12)], ids=["one layer", "two layers"])
+def test_members_with_batch_normalization_agree_to_ten_learning_rates(small, optimizer, hidden):
+    recipe = replace(RECIPE, optimizer=optimizer, weight_decay=1e-3 if optimizer == "adamw" else None)
+    together, alone, (losses, wanted) = _probabilities(jaxnet.mlp(hidden, normalisation="batch"), small, recipe)
+    assert np.abs(together - alone).max() < (2e-5 if optimizer == "momentum" else 10 * recipe.learning_rate)
+    assert np.abs(losses - wanted).max() < ROUNDING
+
+
+def test_members_without_cancelled_parameters_agree_to_rounding():
+    x = np.random.default_rng(0).normal(size=(400, 9))
+    splits = jaxnet.split(x, np.random.default_rng(1).permutation(np.arange(400) % 10))
+    together, alone, _ = _probabilities(jaxnet.Model.from_linen(Normalized()), splits, RECIPE)
+    assert np.abs(together - alone).max() < ROUNDING
+
+
 def test_other_members_chunks_and_devices_change_no_member(small):
     plans = [Plan(1, chunk=1), Plan(3, chunk=1), Plan(2, chunk=2), Plan(3, chunk=5), Plan(1, chunk=64)]
     many = [jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=plan) for plan in plans]
