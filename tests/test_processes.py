@@ -16,6 +16,7 @@ import pytest
 from conftest import CACHE
 
 from jaxnet import restore
+from jaxnet.agreement import check_agreement, disagreement
 from jaxnet.errors import InputError
 from jaxnet.ledger import Part
 from jaxnet.population import _dealt
@@ -517,3 +518,180 @@ def test_processes_that_disagree_all_raise_and_name_the_field(tmp_path):
         assert " on process 1" in words
         assert "Give every process the same" in words
     assert not (tmp_path / "run").exists()
+
+
+# experiments.train, which says when it has joined and read its data, and comes to be compared with the others. With a version:
+# as if another optax were installed.
+COMPARED = """
+import importlib.metadata, runpy, sys, time
+from jaxnet import agreement
+version, module, *sys.argv[1:] = sys.argv[1:]
+versions, concluded = agreement.versions, agreement.concluded
+if version:
+    agreement.versions = lambda: versions() | {"optax": version}
+def timed(*given):
+    print("compared", time.monotonic(), file=sys.stderr)
+    return concluded(*given)
+agreement.concluded = timed
+sys.argv[0] = module
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+slow = pytest.mark.skipif(not os.environ.get("JAXNET_SLOW"), reason="takes minutes: set JAXNET_SLOW=1")
+
+
+def compared(out: Path, *each: list[str], versions: tuple[str, ...] = ("", ""), modules: tuple[str, ...] = ()) -> list[tuple[int, str]]:
+    """(exit status, standard error) of scripts with the arguments of each process, the last of which ended within 20 s of
+    when the last one came to be compared.
+    """
+    port = free_port()
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", COMPARED, versions[i], (modules or ("experiments.train",) * 2)[i], "--no-cache", *arguments,
+             "--out", str(out), "--coordinator", f"127.0.0.1:{port}", "--processes", str(len(each)), "--process-id", str(i)],
+            env=ENVIRONMENT, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for i, arguments in enumerate(each)
+    ]  # fmt: skip
+    said = [worker.communicate(timeout=120)[1] for worker in workers]
+    ended = time.monotonic()
+    times = [[float(line.split()[1]) for line in words.splitlines() if line.startswith("compared ")] for words in said]
+    assert all(times), said
+    assert ended - max(each[-1] for each in times) < 20
+    return [(worker.returncode, words) for worker, words in zip(workers, said, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    """Two data sets of one name, of which the second has one other pixel in its last row; and both as streams."""
+    folder, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
+    x, y = rng.normal(size=(400, 5)).astype(np.float32), rng.integers(0, 3, 400)
+    for name in "ab":
+        (folder / name / "rows").mkdir(parents=True)
+        np.savez(folder / name / "data.npz", x=x, y=y)
+        np.save(folder / name / "rows/x.npy", x)
+        np.save(folder / name / "rows/y.npy", y)
+        x, y = x.copy(), y.copy()
+        x[-1, 0] += 1
+        y[7] = (y[7] + 1) % 3
+    return {name: folder / name for name in "ab"}
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "arguments"),
+    [
+        ("learning_rate", ("0.003", "0.3"), (["--learning-rate", "3e-3"], ["--learning-rate", "0.3"])),
+        pytest.param("seed", ("0", "1"), ([], ["--seed", "1"]), marks=slow),
+        pytest.param("epochs", ("30", "60"), (["--epochs", "30"], ["--epochs", "60"]), marks=slow),
+        pytest.param("model", ("mlp", "linear"), ([], ["--model", "linear"]), marks=slow),
+        pytest.param("hidden", ("16", "17"), (["--hidden", "16"], ["--hidden", "17"]), marks=slow),
+        pytest.param("split_seed", ("0", "1"), ([], ["--split-seed", "1"]), marks=slow),
+        pytest.param("members", ("8", "1"), (["--members", "8"], []), marks=slow),
+        pytest.param("dataset", ("digits", "data.npz"), ([], ["--dataset", "a/data.npz"]), marks=slow),
+        pytest.param("stream", ("true", "false"), (["--stream"], []), marks=slow),
+        pytest.param("platform", ("cpu", "not given"), (["--platform", "cpu"], []), marks=slow),
+    ],
+)
+def test_scripts_with_other_options_end_and_name_the_option(field, values, arguments, tmp_path):
+    for status, said in compared(tmp_path / "run", *arguments):
+        assert status == 2, said
+        assert all(f"{value} on process {i}" in said for i, value in enumerate(values)), said
+        assert f"{field} is " in said
+        assert "Give every process the same" in said
+        assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "more", "field"),
+    [
+        ("data.npz", [], "data.training set is 280 x (5,) float32"),
+        pytest.param("data.npz", ["--members", "4"], "data.training set is 280 x (5,) float32", marks=slow),
+        pytest.param("rows", ["--stream"], "data.training set.labels is checksum", marks=slow),
+    ],
+)
+def test_scripts_with_other_data_end_and_name_the_part(data, more, field, files, tmp_path):
+    """The files have the same name in other folders, as they may have on other machines."""
+    for status, said in compared(tmp_path / "run", *(["--dataset", str(files[name] / data), *more] for name in "ab")):
+        assert status == 2, said
+        assert field in said
+        assert "on process 0 and " in said
+        assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()
+
+
+@slow
+def test_scripts_with_other_versions_end_and_name_the_package(tmp_path):
+    for status, said in compared(tmp_path / "run", [], [], versions=("", "99.0")):
+        assert status == 2, said
+        assert "version of optax is " in said
+        assert " on process 0 and 99.0 on process 1" in said
+
+
+@slow
+def test_other_scripts_do_not_train_together(tmp_path):
+    for status, said in compared(tmp_path / "run", [], [], modules=("experiments.train", "experiments.sweep")):
+        assert status == 2, said
+        assert "experiment is train on process 0 and sweep on process 1" in said
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.parametrize("listening", [True, False])
+def test_a_port_in_use_is_refused_by_name(family, listening):
+    with socket.socket(family) as taken:
+        taken.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+        if listening:
+            taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=rf"cannot listen at port {port} .*give all processes another port"):
+            join(f"127.0.0.1:{port}", 2, 0)
+
+
+def test_a_script_whose_port_is_in_use_ends_with_a_message():
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "experiments.train", "--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process-id", "0"],
+            env=ENVIRONMENT, cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert f"port {port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_port_of_a_cluster_that_is_in_use_is_refused(monkeypatch):
+    """As Slurm says where process 0 is to listen; steps of one job would choose the same port."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        job = {"JOB_ID": "7", "STEP_NODELIST": "localhost", "NTASKS": "2", "PROCID": "0", "LOCALID": "0"}
+        for name, value in job.items():
+            monkeypatch.setenv(f"SLURM_{name}", value)
+        monkeypatch.setenv("JAX_COORDINATOR_PORT", str(port))
+        with pytest.raises(InputError, match=f"cannot listen at port {port}"):
+            join()
+
+
+@pytest.mark.parametrize("address", ["localhost", "localhost:", ":4567", "localhost:http", "localhost:0", "localhost:65536"])
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(InputError, match=rf"--coordinator {address} is no address; give HOST:PORT"):
+        join(address, 2, 1)
+
+
+def test_one_process_describes_nothing():
+    def describe():
+        raise AssertionError
+
+    check_agreement(describe)
+
+
+def test_a_message_names_who_has_what():
+    given = [{"seed": "0", "epochs": "3"}] * 3 + [{"seed": "1", "epochs": "3"}, {"epochs": "3"}, {"seed": "0", "epochs": "3"}]
+    assert "agree: seed is 0 on processes 0 to 2, 5 and 1 on process 3 and not given on process 4. Give" in disagreement(given)
+    assert disagreement(given[:3]) == ""
+    many = [{f"option {i}": str(process) for i in range(30)} for process in range(2)]
+    assert "; and 20 more. Give" in disagreement(many)
+    assert "process 1: no such column" in disagreement([given[0], {"refused": "no such column"}])
+    assert disagreement([{"call": "train", "seed": "0"}, {"call": "fit_population"}]).count(" is ") == 1
