@@ -583,7 +583,7 @@ def files(tmp_path_factory) -> dict[str, Path]:
         pytest.param("seed", ("0", "1"), ([], ["--seed", "1"]), marks=slow),
         pytest.param("epochs", ("30", "60"), (["--epochs", "30"], ["--epochs", "60"]), marks=slow),
         pytest.param("model", ("mlp", "linear"), ([], ["--model", "linear"]), marks=slow),
-        pytest.param("hidden", ("16", "17"), (["--hidden", "16"], ["--hidden", "17"]), marks=slow),
+        pytest.param("hidden", ("[16]", "[17]"), (["--hidden", "16"], ["--hidden", "17"]), marks=slow),
         pytest.param("split_seed", ("0", "1"), ([], ["--split-seed", "1"]), marks=slow),
         pytest.param("members", ("8", "1"), (["--members", "8"], []), marks=slow),
         pytest.param("dataset", ("digits", "data.npz"), ([], ["--dataset", "a/data.npz"]), marks=slow),
