@@ -98,7 +98,7 @@ def train(
             **about(),
             "corrupt": given.corrupt if isinstance(given, Stream) else None,
             "plan": asdict(plan),
-            "out": folder is not None,
+            "out": folder,  # which Orbax wants under one name everywhere
             "parameters and optimizer state": outline(jax.eval_shape(begin)),
         }
     )

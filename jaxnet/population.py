@@ -159,7 +159,7 @@ def fit_population(
             "call": "fit_population",
             **_identity(job, splits),
             "plan": None if plan is None else asdict(plan),
-            "out": folder is not None,
+            "out": folder,  # which Orbax wants under one name everywhere
             "devices of a process": jax.local_device_count(),
             "parameters and optimizer state": [outline(_shapes(job, number, 1, finished=False)) for number in range(len(job.groups))],
         }

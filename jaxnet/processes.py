@@ -199,7 +199,7 @@ def _wait_for(key: str, whom: str) -> str:
             return client.blocking_key_value_get(key, int(LOOK * 1000))
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
-                _leaving.wait(SLACK)  # the watch, which ended the connection, says why and stops the process
+                _leaving.wait(SILENCE + 10 * LOOK)  # the watch, which ended the connection, says why and stops the process
                 raise
         if time.monotonic() > until:
             logger.warning("waiting for %s, to compare what is to be trained: all processes must call the same", whom)

@@ -467,6 +467,7 @@ cases = {
     "train model": lambda: train((model, jaxnet.mlp((5,)))[p]),
     "train parameters": lambda: train(named_alike((4, 5)[p])),
     "train out": lambda: train(out=(sys.argv[4], None)[p]),
+    "members out": lambda: members(out=sys.argv[4] + "ab"[p]),
     "train training set": lambda: train(splits=(splits, changed("train", "x", 40))[p]),
     "train validation set": lambda: train(splits=(splits, changed("validation", "x", 7))[p]),
     "train test set": lambda: train(splits=(splits, changed("test", "y", 3))[p]),
@@ -625,6 +626,15 @@ def test_scripts_with_other_versions_end_and_name_the_package(tmp_path):
         assert status == 2, said
         assert "version of optax is " in said
         assert " on process 0 and 99.0 on process 1" in said
+
+
+@pytest.mark.parametrize("missing", [pytest.param(0, marks=slow), 1])
+def test_a_script_that_cannot_read_its_data_is_named_to_the_one_that_waits(missing, files, tmp_path):
+    there, gone = files["a"] / "data.npz", files["a"] / "gone/data.npz"
+    found = compared(tmp_path / "run", *(["--dataset", str(gone if i == missing else there)] for i in range(2)))
+    assert [status for status, _ in found] == [2 if i == missing else 1 for i in range(2)], found
+    assert all(f"{gone}: no such file" in said and "Traceback" not in said for _, said in found), found
+    assert f"process {missing} of 2" in found[1 - missing][1]
 
 
 @slow
