@@ -15,7 +15,7 @@ from .data import Augmentation, Splits, augmentation
 from .devices import Plan
 from .diagnostics import Estimate, repeated, wilson
 from .errors import InputError, near
-from .evaluation import Metrics, evaluate
+from .evaluation import Metrics, evaluate, judge, predict
 from .halving import Halving
 from .losses import Loss
 from .models import Model
@@ -143,9 +143,14 @@ def _measures(population: Population, splits: Splits, models: Sequence[Model]) -
         count = len(splits.validation)
         error = np.round((1 - at_end(lambda run: run.history.validation_accuracy).astype(float)) * count) / count
         return {"error": error, "training_error": 1 - at_end(lambda run: run.history.train_accuracy).astype(float)} | losses
-    errors = [
-        np.nan if lost else float(evaluate(models[i], population[i], splits.validation).error) for i, lost in enumerate(population.diverged)
-    ]
+    y = np.asarray(splits.validation.y)
+
+    def error(i: int) -> float:
+        """Of values; NaN where one is not finite, as after diverging."""
+        run = population[i]
+        return float(judge(np.asarray(predict(models[i], run, splits.validation.x)), y, run.standardisation).error)
+
+    errors = [np.nan if lost else error(i) for i, lost in enumerate(population.diverged)]
     return {"error": np.array(errors), "training_error": losses["training_loss"]} | losses
 
 

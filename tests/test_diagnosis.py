@@ -318,6 +318,20 @@ def test_diverged_members_are_counted_and_left_out(digits):
     assert "diverged" in str(found)
 
 
+def test_networks_that_predict_nothing_but_nan_diverged_too():
+    """One step that makes parameters too large to predict with, but leaves them and the loss before it finite."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 3))
+    splits = jaxnet.split(x, (x[:, 0] > 0).astype(int), validation=0.2, test=0.2)
+    recipe = jaxnet.Recipe(optimizer="sgd", epochs=1, batch_size=128, learning_rate=1e30, schedule="constant")
+    model = jaxnet.mlp((8, 8))
+    assert not jaxnet.fit(model, splits, recipe, jax.random.key(0)).diverged
+    found = jaxnet.diagnose(model, splits, recipe, jax.random.key(0), members=2)
+    assert found.verdict.startswith("inconclusive: an error is not a finite number")
+    assert found.members == 0
+    assert found.diverged > 20  # of 26; one whose units all died goes nowhere
+
+
 def test_a_leaking_test_set_is_found(digits):
     x, y = np.asarray(digits.train.x), np.asarray(digits.train.y)
     leaking = jaxnet.data.Dataset(

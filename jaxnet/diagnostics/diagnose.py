@@ -148,7 +148,7 @@ def examine(
         target_error=target_error,
         tolerance=tolerance,
         more=symptoms(splits, recipe, found, networks=sum(each.total for each, _ in trained), tolerance=tolerance, loss=loss),
-        notes=_fewer(needs, trained, seconds),
+        notes=[*_fewer(needs, trained, seconds), *_unanswered(splits, found)],
         diverged=found.diverged,
     )
     return replace(diagnosis, findings=tuple(_explained(each, splits, found) for each in diagnosis.findings)), trained[0][1]
@@ -253,8 +253,10 @@ def _fewer(needs: Needs, trained: Sequence[tuple[Needs, Population]], seconds: f
     return [f"{words}: bias and variance are taken apart less precisely, or not at all"]
 
 
-def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Population]], plan: Plan | None) -> Found:
-    """Predictions of the networks where they are needed, a kind at a time."""
+def _predict(
+    model: Model, splits: Splits, trained: Sequence[tuple[Needs, Population]], plan: Plan | None, lost: np.ndarray | None = None
+) -> Found:
+    """Predictions of the networks where they are needed, a kind at a time. lost: (networks,) those left out; by default, the diverged."""
     regression = splits.classes is None
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     target = splits.target_sample
@@ -264,13 +266,14 @@ def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Popula
     variance = float(np.var(np.asarray(splits.train.y), dtype=np.float64)) if regression else 1.0
     where = getattr(splits, held_out(splits))
     kinds = np.concatenate([needs.parts for needs, _ in trained])
-    sound = np.concatenate([~population.diverged for _, population in trained])
+    sound = ~np.concatenate([population.diverged for _, population in trained]) if lost is None else ~lost
+    each_sound = np.split(sound, np.cumsum([len(population) for _, population in trained])[:-1])
 
     def outputs(kind: int, dataset: Dataset) -> np.ndarray:
         """(members, examples[, classes]) of the sound networks of a kind; no members where there are no examples."""
         found = []
-        for needs, population in trained:
-            if len(dataset) and (members := np.flatnonzero((needs.parts == kind) & ~population.diverged)).size:
+        for (needs, population), own_sound in zip(trained, each_sound, strict=True):
+            if len(dataset) and (members := np.flatnonzero((needs.parts == kind) & own_sound)).size:
                 found += [each for _, each in member_predictions([model], _only(population, members), np.asarray(dataset.x), plan)]
         return np.concatenate(found) if found else np.empty((0, len(dataset), *(() if regression else (dataset.outputs,))), np.float32)
 
@@ -291,13 +294,18 @@ def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Popula
         if len(predicted):
             groups[k] = predicted
     by_size |= {k: outputs(k, where) for k in SMALLER}
+    silent = ~sound
+    for k, each in by_size.items():
+        silent[sound & (kinds == k)] = (~np.isfinite(each)).all(tuple(range(1, each.ndim)))
+    if (silent & sound).any():  # parameters that are finite, and too large to predict with
+        return _predict(model, splits, trained, plan, silent)
     rows = np.unique(np.linspace(0, len(splits.train) - 1, LOOKED_AT).astype(np.int64))
     some = replace(splits.train, x=np.asarray(splits.train.x)[rows], y=np.asarray(splits.train.y)[rows])
     seen = [
         samples.seen(int(i))[rows]
-        for needs, each in trained
+        for (needs, each), own_sound in zip(trained, each_sound, strict=True)
         if (samples := each.samples)
-        for i in np.flatnonzero((needs.parts == QUARTERS) & ~each.diverged)
+        for i in np.flatnonzero((needs.parts == QUARTERS) & own_sound)
     ]
     falling = [
         each.each(lambda run: np.asarray(run.history.train_loss) if regression else 1 - np.asarray(run.history.train_accuracy))
@@ -316,6 +324,15 @@ def _predict(model: Model, splits: Splits, trained: Sequence[tuple[Needs, Popula
         variance=variance,
         diverged=int((~sound).sum()),
     )
+
+
+def _unanswered(splits: Splits, found: Found) -> list[str]:
+    """How many predictions of classes are not numbers, by part."""
+    given = {"train": splits.train, "validation": splits.validation, "test": splits.test, "use": splits.target_sample}
+    parts = {name: Predicted(outputs, np.asarray(given[name].y)) for name, outputs in found.outputs.items() if name in found.errors}
+    if splits.classes is None:
+        return []
+    return [f"{name}: {part.unanswered_in_words}; they count as wrong" for name, part in parts.items() if part.unanswered.any()]
 
 
 def _only(population: Population, members: np.ndarray) -> Population:
