@@ -157,6 +157,15 @@ def test_values_that_are_nan_have_no_error(values):
         jaxnet.evaluate(MODEL, with_nan(values), test)
 
 
+def test_a_member_that_diverged_has_no_error_and_the_others_have_theirs(values):
+    test = jaxnet.split(X, VALUES).test
+    both = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), values, with_nan(values))
+    sound, lost = jaxnet.evaluate(MODEL, jaxnet.Population((both,), (np.arange(2),)), test)
+    assert sound.error.estimate == pytest.approx(jaxnet.evaluate(MODEL, values, test).error.estimate, rel=1e-5)
+    assert np.isnan(lost.error.estimate)
+    assert "40 of 40 losses are not numbers" in lost.error.refused
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
