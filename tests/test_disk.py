@@ -195,6 +195,16 @@ def test_room_is_looked_for_before_work(tmp_path):
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a file that is always full")
+def test_standard_output_that_is_full(tmp_path):
+    command = [sys.executable, "-m", "experiments.train", "--no-cache", "--epochs", "1", "--out", str(tmp_path / "run")]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=100, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: standard output: No space left on device; ")
+    assert done.stderr.count("\n") == 1
+
+
 LIMITED = """
 import resource, sys
 from pathlib import Path

@@ -130,7 +130,7 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         array = memory.empty(shape[::-1] if fortran else shape, dtype)
         left = array.reshape(-1).view(np.uint8).data if array.size else b""
         while left:
-            if (count := file.readinto(left[: memory.STEP])) == 0:  # pyrefly: ignore[bad-argument-type]
+            if (count := file.readinto(left[: memory.STEP])) == 0:  # pyrefly: ignore[missing-attribute]
                 raise EOFError(f"{member.filename} ends {len(left):,} bytes early")
             left = left[count:]
         file.read(1)

@@ -111,7 +111,7 @@ def hold_out(
     if fraction == 0:
         return data, take(data, slice(0, 0))
     part, rest = partition(data, (fraction,), seed, groups=groups, order=order)
-    return divide(data, rest, part)
+    return divide(data, rest, part)  # pyrefly: ignore[bad-return]
 
 
 def complete(
@@ -128,7 +128,7 @@ def complete(
         checks.fractions(0.0 if validation is not None else reading.validation, reading.test, reading.seed)
     if test is None and validation is None:
         test_rows, validation_rows, rest = partition(train, (reading.test, reading.validation), reading.seed, **by)
-        return divide(train, rest, validation_rows, test_rows)
+        return divide(train, rest, validation_rows, test_rows)  # pyrefly: ignore[bad-return]
     if test is None:
         train, test = hold_out(train, reading.test, reading.seed, **by)
     if validation is None:
@@ -212,11 +212,12 @@ def divide(data: Dataset, *parts: Int[np.ndarray, " _"]) -> tuple[Dataset, ...]:
     """
     x_kind, y_kind = checks.kinds(data, parts[0])
     made = [memory.empty((len(rows), *data.x.shape[1:]), x_kind) for rows in parts]
-    for stretch in memory.stretches(data.x):
+    whole = np.asarray(data.x)
+    for stretch in memory.stretches(whole):
         for x, rows in zip(made, parts, strict=True):
             places = slice(*np.searchsorted(rows, (stretch.start, stretch.stop)))
-            x[places] = data.x[rows[places]]
-        memory.give_back(data.x, stretch)
+            x[places] = whole[rows[places]]
+        memory.give_back(whole, stretch)
     return tuple(replace(data, x=x, y=data.y[rows].astype(y_kind)) for x, rows in zip(made, parts, strict=True))
 
 

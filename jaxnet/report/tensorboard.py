@@ -85,7 +85,7 @@ class Events:
 
     def __init__(self, folder: Path, first: int) -> None:
         require()
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyrefly: ignore[missing-module-attribute]
 
         self._event = Event
         # With nanoseconds: one that begins in the same second is a file of its own.
