@@ -22,11 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from . import arguments
 from .data import Column, Standardisation
 from .data.augmentation import NAMES, Augmentation
 from .data.precision import Origin
 from .disk import check_folder, writing
-from .errors import InputError, near_path
+from .errors import InputError, check_path, near_path
 from .keys import with_keys, words
 from .processes import first, gather, once
 from .recipe import CUSTOM, NUMBERS, OPTIMIZERS, STRUCTURE, NotRestored, Recipe, optimizer_name
@@ -62,6 +63,8 @@ def save(run: Run | Population, path: str | Path) -> None:
 
     Of several processes all call it, and the first writes.
     """
+    arguments.check(run=run)
+    check_path("path", path)
     if isinstance(run, Population):
         raise InputError(
             f"run holds {len(run)} networks; give one of them: {ONE_OF_MANY}. fit_population(..., out=folder) keeps them all, and the "
@@ -86,6 +89,7 @@ def restore(path: str | Path, *, optimizer: Any = None) -> Run:
     optimizer: the one of the run's recipe where it is a function of one's own, of which files hold the name alone. Without it the
         run predicts, but its recipe trains nothing.
     """
+    check_path("path", path)
     path = Path(path).absolute()
     cure = "give a folder that jaxnet.save wrote, such as params/ of a run, or train and save it again"
     try:

@@ -15,7 +15,7 @@ import platformdirs
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from .disk import NotWrittenError, check_folder
-from .errors import InputError, check_known
+from .errors import InputError, check_known, check_path, check_whole
 from .keys import with_keys, words
 from .processes import cores
 
@@ -121,6 +121,8 @@ def enable_cache(folder: str | Path | None = None) -> Path:
     folder: by default jaxnet's own in the user's cache folder. It is private, since compiled programs are code
     that the next process will run. Returns the folder. Raises InputError where it cannot be private or written.
     """
+    if folder is not None:
+        check_path("folder", folder)
     folder = Path(platformdirs.user_cache_dir("jaxnet")) / "compiled" if folder is None else Path(folder)
     try:
         check_folder(folder)
@@ -178,6 +180,8 @@ def _refuse_held_chip(error: RuntimeError) -> None:
 
 def use_cpu_devices(count: int | None = None) -> None:
     """Split the CPU into devices, one a core by default, so that members train side by side; call it before JAX starts."""
+    if count is not None:
+        check_whole("count", count)
     try:
         jax.config.update("jax_num_cpu_devices", count or cores())
     except RuntimeError:

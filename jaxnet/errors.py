@@ -1,11 +1,19 @@
 """What jaxnet raises when something from outside cannot be used, and what the message suggests instead."""
 
-from collections.abc import Iterable
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable
+from numbers import Integral, Real
 from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar
 
 from .escaping import visible
 
+T = TypeVar("T")
 LISTED = 30  # names that a message lists at most
+LONG = 100  # letters of a value that a message shows at most
 
 
 class InputError(ValueError):
@@ -18,8 +26,80 @@ class InputError(ValueError):
 def check_known(what: str, word: object, known: Iterable[object]) -> None:
     """Raises InputError, which suggests the nearest, where a word is none of the known ones."""
     known = tuple(known)
-    if word not in known:
-        raise InputError(f"unknown {what} {word!r}{near(word, known)}")
+    if not any(word is each or (isinstance(word, str) and word == each) for each in known):
+        raise InputError(f"unknown {what} {shown(word)}{near(word if isinstance(word, str) else '', known)}")
+
+
+def with_known_words(**synonyms: str) -> Callable[[type[T]], type[T]]:
+    """Makes a dataclass raise InputError for a keyword that is no field of it. synonyms: what others call its fields."""
+
+    def decorated(cls: type[T]) -> type[T]:
+        init: Any = cls.__init__
+
+        @functools.wraps(init)
+        def __init__(self: Any, *values: Any, **named: Any) -> None:
+            try:
+                init(self, *values, **named)
+            except TypeError:  # looked into only now, since JAX calls this whenever it rebuilds a pytree
+                known = inspect.signature(cls).parameters
+                for word in named:
+                    if word not in known:
+                        cure = f"; did you mean {synonyms[word]!r}?" if word in synonyms else near(word, known)
+                        raise InputError(f"{cls.__name__} has no {word!r}{cure}") from None
+                raise
+
+        cls.__init__ = __init__
+        return cls
+
+    return decorated
+
+
+def check_kind(name: str, value: object, kind: type | UnionType, cure: str) -> None:
+    """Raises InputError for a value of another kind. cure: what to give."""
+    if not isinstance(value, kind):
+        raise InputError(f"{name} is {shown(value)}; give {cure}")
+
+
+def check_whole(name: str, value: object, least: int = 1, *, most: int | None = None) -> None:
+    """Raises InputError for what is not a whole number from `least` to `most`."""
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if number is None or number < least or (most is not None and number > most):
+        bound = f"of at least {least}" if most is None else f"from {least} to {most:,}"
+        raise InputError(f"{name} is {shown(value)}; give a whole number {bound}")
+
+
+def check_number(name: str, value: Any) -> Any:
+    """The value, which is one number. Raises InputError for anything else."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise InputError(f"{name} is {shown(value)}; give a number")
+    return value
+
+
+def check_text(name: str, value: object, cure: str) -> None:
+    """Raises InputError for what is no text, or an empty one. cure: what to give."""
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{name} is {shown(value)}; give {cure}")
+
+
+def check_path(name: str, value: object) -> None:
+    """Raises InputError for what is no path."""
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        raise InputError(f"{name} is {shown(value)}; give a path, as text or pathlib.Path")
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: plain ones as they are, others by what they are."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if hasattr(value, "shape") and hasattr(value, "dtype") and getattr(value, "ndim", 0):
+        return f"an array of shape {tuple(value.shape)} and type {value.dtype}"
+    kind = type(value)
+    if kind.__module__ in ("builtins", "pathlib", "numpy") and not hasattr(value, "__qualname__"):
+        text = repr(value)
+        return text if len(text) <= LONG else f"{text[:LONG]}..."
+    if hasattr(value, "__qualname__"):
+        return f"the function {value.__qualname__}"
+    return f"a{'n' * (kind.__name__[0] in 'AEIOU')} {kind.__name__}"
 
 
 def near(word: object, known: Iterable[object], words: str = "known are") -> str:

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from . import admission
 from .data import Augmentation, Dataset, Splits, Standardisation, checks
 from .data.splitting import notes_on, partition, take
-from .errors import InputError
+from .errors import InputError, check_kind
 from .evaluation import predict
 from .models import Model, mlp
 from .recipe import Recipe, check_optimizer_pickles, enough_epochs
@@ -97,6 +97,8 @@ class _Network(BaseEstimator):
         return super().__getstate__()
 
     def _train(self, X: np.ndarray, y: np.ndarray, weights: Float[np.ndarray, " examples"] | None, classes: tuple[str, ...] | None) -> None:
+        if self.shape is not None:
+            check_kind("shape", self.shape, tuple | list, "the shape of an example, such as (28, 28)")
         data = checks.settled(checks.dataset(X if self.shape is None else _reshaped(X, tuple(self.shape)), y, classes=classes))
         for note in notes_on(data, None):
             warnings.warn(note, stacklevel=3)

@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 from numpy.typing import ArrayLike
 
-from . import admission
+from . import admission, arguments
 from .data import Dataset, Splits, Standardisation
 from .diagnostics import Estimate, Ladder, error_ladder, mean, wilson
-from .errors import InputError
+from .errors import InputError, shown
 from .models import Model, check_trained, initial, input_shape, with_outputs
 from .predictions import member_predictions
 from .recipe import Recipe
@@ -78,6 +78,9 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
     Raises InputError for a model that is not the one of the run: one of another name, or with parameters of other shapes; for x that is not
     finite as float32, or no numbers.
     """
+    arguments.check(model=model, run=run)
+    if isinstance(x, Dataset | Splits):
+        raise InputError(f"x is {shown(x)}; give inputs, such as splits.test.x")
     if not isinstance(x, jax.core.Tracer):
         x = admission.within_float32("x", x)
     if isinstance(run, Population):
@@ -113,16 +116,17 @@ def compile_ahead(model: Model, splits: Splits, recipe: Recipe) -> None:
 
 
 @overload
-def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics: ...
+def evaluate(model: Model, run: Run, dataset: Dataset, *others: object) -> Metrics: ...
 @overload
-def evaluate(model: Model, run: Population, dataset: Dataset) -> tuple[Metrics, ...]: ...
-def evaluate(model: Model, run: Run | Population, dataset: Dataset) -> Metrics | tuple[Metrics, ...]:
+def evaluate(model: Model, run: Population, dataset: Dataset, *others: object) -> tuple[Metrics, ...]: ...
+def evaluate(model: Model, run: Run | Population, dataset: Dataset, *others: object) -> Metrics | tuple[Metrics, ...]:
     """How good the network is on these examples, with 95% intervals that speak of this one network.
 
     run: or a Population of one structure; then Metrics of each of its members, in order, without an error for those that diverged.
     Of classes, an example whose outputs are not numbers counts as wrong, and how many do is said: in `not_numbers`, and by the
     logger "jaxnet". Raises InputError for labels that do not fit, and for one network of values that are not finite.
     """
+    arguments.check(model=model, run=run, dataset=(dataset, *others) if others else dataset)
     classes = run.run.classes if isinstance(run, Population) else run.classes
     if dataset.classes != classes:
         raise InputError(f"the data set has classes {dataset.classes}, but the network was trained on {classes}; give one with those")

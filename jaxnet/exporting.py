@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from . import arguments
 from .disk import check_folder, writing
-from .errors import InputError
+from .errors import InputError, check_path
 from .escaping import UNSEEN
 from .evaluation import predict
 from .keys import is_key, words
@@ -57,6 +58,8 @@ def export(run: Run | Population, path: str | Path, *, model: Model | None = Non
     Of several processes all call it, and the first writes. A network that diverged is written too; README.md and the logger
     say so. Raises InputError where it holds several networks, or cannot be written.
     """
+    arguments.check(run=run, **({} if model is None else {"model": model}))
+    check_path("path", path)
     if isinstance(run, Population) or np.ndim(run.epochs):
         raise InputError(f"run holds {len(run.epochs)} networks; give one of them: {ONE_OF_MANY}")
     if model is None:

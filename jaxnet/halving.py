@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from .errors import InputError
+from .errors import InputError, check_kind, check_number, check_whole
 from .recipe import Recipe
 from .run import Row, over
 from .training import TrainState
@@ -35,6 +35,8 @@ class Halving:
 
         Raises InputError where there is no such rung.
         """
+        for name, number in (("epochs", epochs), ("factor", factor), ("first", first)):
+            check_whole(name, number)
         if factor < 2 or not 1 <= first < epochs:
             raise InputError(f"factor is {factor}, and the first rung {first} of {epochs} epochs; give at least 2, and a rung below")
         count = next(count for count in range(1, epochs) if first * factor**count >= epochs)
@@ -75,6 +77,11 @@ class Standings(NamedTuple):
 def check(halving: Halving, recipes: list[Recipe], *, has_validation: bool) -> None:
     """Raise InputError for a halving that cannot be meant for members with these recipes."""
     rungs = halving.rungs
+    check_kind("rungs of halving", rungs, tuple | list, "numbers of epochs, such as (1, 4)")
+    for rung in rungs:
+        check_whole("a rung of halving", rung)
+    check_number("keep of halving", halving.keep)
+    check_whole("together of halving", halving.together)
     if not has_validation:
         raise InputError("halving ranks members on the validation set, which is empty; hold some examples out, or give halving=None")
     if not rungs or any(b <= a for a, b in zip((0, *rungs), rungs, strict=False)):

@@ -5,14 +5,20 @@ A counter-based generator such as threefry gives independent streams for any two
 key, which is 0 in the key of any seed below 2^32, so that neighbouring seeds never meet.
 """
 
+import contextlib
+from numbers import Integral
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Integer, Key, PyTree
+from jaxtyping import Array, Integer, Key, PyTree, UInt32
 
 from .bits import mix
+from .errors import InputError, shown
+
+AnyKey = Key[Array, ""] | UInt32[Array | np.ndarray, " words"]  # as jax.random.key makes it, or jax.random.PRNGKey
+AnyKeys = Key[Array, "..."] | UInt32[Array | np.ndarray, "... words"]
 
 STREAM = 1 << 30  # the number of places of a stream
 INIT, ORDER, NOISE, AUGMENT = 0, STREAM, 2 * STREAM, 3 * STREAM  # where each stream of a run's key begins
@@ -42,6 +48,24 @@ def block(key: Key[Array, ""], number: int | Integer[Array, ""], size: int, *, r
 def is_key(leaf: Any) -> bool:
     """Whether this is an array of typed keys, or the shape of one."""
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def as_key(name: str, value: Any) -> Key[Array, ""]:
+    """One typed key of what a user gives as one. Raises InputError for anything else. name: of the argument."""
+    key = as_keys(name, value, f"a key such as jax.random.key({value if isinstance(value, Integral) else 0})")
+    if key.shape != ():
+        raise InputError(f"{name} holds {key.shape} keys; give one, and many to fit_population or through jax.vmap")
+    return key
+
+
+def as_keys(name: str, value: Any, cure: str) -> Key[Array, "..."]:
+    """Typed keys of typed ones, or of the words that jax.random.PRNGKey gives. Raises InputError for anything else. cure: what to give."""
+    if isinstance(value, jax.Array) and is_key(value):
+        return value
+    if isinstance(value, jax.Array | np.ndarray) and value.dtype == np.uint32:
+        with contextlib.suppress(TypeError, ValueError):  # so many words are no key
+            return jax.random.wrap_key_data(jnp.asarray(value))
+    raise InputError(f"{name} is {shown(value)}; give {cure}")
 
 
 def words(tree: PyTree) -> PyTree:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, PyTree
 
+from . import arguments
 from .agreement import check_agreement, outline
 from .checkpoint import check_same, restore_progress, save_progress, set_aside
 from .data import Splits, Stream
@@ -21,8 +22,8 @@ from .devices import Plan
 from .disk import check_folder, then
 from .errors import InputError
 from .identity import describe_training
-from .keys import words
-from .losses import Loss
+from .keys import AnyKey, as_key, words
+from .losses import Loss, check_loss
 from .models import Model, with_outputs
 from .parts import Within, in_memory, on_disk
 from .processes import agreed, first, once
@@ -53,11 +54,11 @@ def train(
     model: Model,
     splits: Splits,
     recipe: Recipe,
-    key: Key[Array, ""],
+    key: AnyKey,
     *,
     out: str | Path | None = None,
     watch: Callable[[int, Row], None] | None = None,
-    order_key: Key[Array, ""] | None = None,
+    order_key: AnyKey | None = None,
     weights: Float[Array | np.ndarray, " examples"] | None = None,
     sample: Pair | None = None,
     loss: Loss | None = None,
@@ -78,6 +79,10 @@ def train(
     From disk an epoch comes in chunks, with checkpoints between them too. There are no weights and no sample then; a row that
     cannot be used raises InputError with the state saved in out, or is left out and counted, as `jaxnet.stream` was told.
     """
+    arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
+    key = as_key("key", key)
+    check_loss(loss)
+    arguments.check_surroundings(out, watch)
     given, whole = splits.train, splits
     if isinstance(given, Stream):
         if weights is not None or sample is not None:
@@ -103,7 +108,7 @@ def train(
         }
     )
     if isinstance(given, Stream):
-        epochs = on_disk(model, loss, plan, given, seen, recipe, streams(key, order_key)[1])
+        epochs = on_disk(model, loss, plan, given, seen, recipe, streams(key, extras.order_key)[1])
     else:
         epochs = in_memory(model, loss, plan, seen, recipe, extras)
     plan, progress = epochs.plan, None

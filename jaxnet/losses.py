@@ -5,6 +5,8 @@ from typing import Protocol, runtime_checkable
 import jax
 from jaxtyping import Array, Float
 
+from .errors import InputError, shown
+
 
 @runtime_checkable
 class Loss(Protocol):
@@ -15,6 +17,15 @@ class Loss(Protocol):
     """
 
     def __call__(self, outputs: Array, targets: Array, /) -> Array: ...
+
+
+def check_loss(loss: object) -> None:
+    """Raises InputError for a loss that is no function; None is the usual one."""
+    if loss is not None and (not callable(loss) or isinstance(loss, type)):
+        cure = "give a function (outputs, targets) -> one number an example, such as jaxnet.cross_entropy, or leave it out"
+        raise InputError(f"loss is {shown(loss)}; {cure}")
+    if loss is not None and loss.__hash__ is None:
+        raise InputError(f"loss is {shown(loss)}, which cannot be hashed, as what JAX compiles for must be; give a function")
 
 
 def cross_entropy(outputs: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]) -> Float[Array, " batch"]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .data import Splits
-from .errors import InputError, check_known
+from .errors import InputError, check_kind, check_known, shown
 from .pickling import check_pickle
 from .run import Run
 from .typing import Number
@@ -106,11 +106,13 @@ class Model(NamedTuple):
         return from_equinox(constructor, name)
 
 
-def mlp(hidden: Sequence[int] = (128, 64), *, activation: str = "relu", normalisation: str | None = None) -> Model:
+def mlp(hidden: Sequence[int] = (128, 64), *more: object, activation: str = "relu", normalisation: str | None = None) -> Model:
     """A multilayer perceptron with hidden layers of these widths.
 
     activation: relu, gelu, silu or tanh. normalisation: "layer", "batch" or None.
     """
+    if more:
+        raise InputError(f"hidden is {shown(hidden)}, with {len(more)} more behind it; give one sequence of widths, such as mlp((128, 64))")
     widths = _widths("hidden", hidden)
     _check_choices(activation, normalisation)
     return _open("MLP", hidden=widths, activation=activation, normalisation=normalisation)
@@ -165,6 +167,8 @@ def named(name: str) -> Model:
 
 def describe(model: Model, splits: Splits) -> list[tuple[str, str, int]]:
     """(layer, shapes of its parameters, how many), a row a layer and a last one with the total. Computes nothing."""
+    check_kind("model", model, Model, "a Model, such as jaxnet.mlp((128, 64))")
+    check_kind("splits", splits, Splits, "Splits, as jaxnet.split and jaxnet.load make them")
     of_model = functools.partial(initial, with_outputs(model, splits.train.outputs))
     params, _ = jax.eval_shape(of_model, jax.random.key(0), input_shape(splits))
     layers: dict[str, list[jax.ShapeDtypeStruct]] = {}
@@ -320,18 +324,18 @@ class _LinenApply:
 
 
 def _widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
-    if not isinstance(widths, Sequence | np.ndarray):
-        raise InputError(f"{name} is {widths!r}; give a width a layer, such as ({widths},)")
-    if any(int(width) != width or width < 1 for width in widths):
-        raise InputError(f"{name} is {tuple(widths)}; every width must be a whole number of at least 1")
+    if not isinstance(widths, Sequence | np.ndarray) or isinstance(widths, str) or (isinstance(widths, np.ndarray) and widths.ndim == 0):
+        example = f"({widths},)" if str(widths).isdecimal() else "(128, 64)"
+        raise InputError(f"{name} is {shown(widths)}; give a width a layer, such as {example}")
+    whole = (isinstance(width, float | int | np.number) and not isinstance(width, bool) and float(width).is_integer() for width in widths)
+    if not all(whole) or any(width < 1 for width in widths):
+        raise InputError(f"{name} is {shown(tuple(widths))}; every width must be a whole number of at least 1")
     return tuple(int(width) for width in widths)
 
 
 def _one_each(name: str, value: int | Sequence[int], count: int) -> tuple[int, ...]:
     """One for all, or one for each."""
-    if not isinstance(value, Sequence | np.ndarray):
-        value = (value,)
-    widths = _widths(name, value)
+    widths = _widths(name, (value,) if isinstance(value, float | int | np.number) else value)
     if len(widths) not in (1, count):
         raise InputError(f"{name} is {widths} for {count} convolutions; give one, or one for each")
     return widths * count if len(widths) == 1 else widths

@@ -53,9 +53,23 @@ def losses_of(splits: Splits, loss: Loss | None, outputs: Array, targets: Array)
             f"the model gives outputs of shape {outputs.shape}, but this data set needs {targets.shape}; "
             "give the model an output a class, or one of a regression"
         )
-    losses = (loss or (squared if splits.classes is None else cross_entropy))(outputs, targets)
-    if losses.shape != outputs.shape[:1]:
-        raise InputError(f"the loss gives shape {losses.shape}; it must give one number an example: {outputs.shape[:1]}")
+    if loss is None:
+        return (squared if splits.classes is None else cross_entropy)(outputs, targets).astype(jnp.float32)
+    kind = "standardised values" if splits.classes is None else "probabilities of the classes"
+    try:
+        losses = loss(outputs, targets)
+    except Exception as error:  # whatever a function of the user's raises
+        cure = "" if splits.classes is None else "; for labels that are class numbers give optax.softmax_cross_entropy, or leave loss out"
+        raise InputError(
+            f"the loss raises {type(error).__name__}: {error}. It is given outputs and targets of shape {outputs.shape}, "
+            f"and targets are {kind}; give a loss of those{cure}"
+        ) from error
+    if (shape := getattr(losses, "shape", None)) != outputs.shape[:1]:
+        what = f"a {type(losses).__name__}" if shape is None else f"shape {shape}"
+        cure = "; leave out the mean" if shape == () else "; sum over the last axis" if shape == outputs.shape else ""
+        raise InputError(f"the loss gives {what}; it must give one number an example: {outputs.shape[:1]}{cure}")
+    if not jnp.issubdtype(losses.dtype, jnp.floating):
+        raise InputError(f"the loss gives numbers of type {losses.dtype}, which have no gradient; give real numbers")
     return losses.astype(jnp.float32)
 
 

@@ -26,8 +26,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
-from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
+from jaxtyping import Array, Float, Int, PyTree, UInt32
 
+from . import arguments
 from .agreement import check_agreement, outline
 from .checkpoint import describe_recipe, differences
 from .chunking import plan_for_members
@@ -35,14 +36,14 @@ from .data import Splits, Standardisation
 from .data.dataset import on_device
 from .devices import COPIED, SPLIT, Plan, device_mesh
 from .disk import check_folder, then
-from .errors import InputError
+from .errors import InputError, check_kind
 from .folder import plain, read_json, write_json
 from .halving import Halving, Stage, Standings, standings, survivors
 from .halving import check as check_halving
 from .identity import describe_data, name_of, told
-from .keys import is_key
+from .keys import AnyKeys, as_keys
 from .ledger import Ledger, Part, joined
-from .losses import Loss
+from .losses import Loss, check_loss
 from .models import Model, with_outputs
 from .predictions import keep_predictions
 from .processes import Calls, agreed, first, once, own
@@ -118,9 +119,9 @@ def fit_population(
     model: Model | Sequence[Model],
     splits: Splits,
     recipes: Recipe | Sequence[Recipe],
-    keys: Key[Array, "..."],
+    keys: AnyKeys,
     *,
-    order_key: Key[Array, "..."] | None = None,
+    order_key: AnyKeys | None = None,
     resample: Samples | None = None,
     loss: Loss | None = None,
     halving: Halving | None = None,
@@ -152,6 +153,7 @@ def fit_population(
     than a tenth of them diverge, the logger warns.
     Raises Interrupted where Ctrl-C or SIGTERM came, with all saved in out.
     """
+    arguments.check_surroundings(out, watch, plan)
     job = _admit(model, splits, recipes, keys, order_key, resample, loss, halving)
     folder = None if out is None else Path(out).absolute()
     check_agreement(
@@ -697,18 +699,29 @@ def _admit(
     model: Model | Sequence[Model],
     splits: Splits,
     recipes: Recipe | Sequence[Recipe],
-    keys: Key[Array, "..."],
-    order_key: Array | None,
+    keys: AnyKeys,
+    order_key: AnyKeys | None,
     samples: Samples | None,
     loss: Loss | None,
     halving: Halving | None = None,
 ) -> Job:
     """The door: arguments checked, and members grouped by structure."""
+    cure = "a key a member, such as jax.random.split(jax.random.key(0), 8)"
+    for one in [model] if isinstance(model, Model) or not isinstance(model, list | tuple) else model:
+        arguments.check(model=one)
+    arguments.check(splits=splits)
+    for one in recipes if isinstance(recipes, list | tuple) else [recipes]:
+        arguments.check(recipe=one)
+    check_loss(loss)
+    if halving is not None:
+        check_kind("halving", halving, Halving, "a Halving, such as jaxnet.Halving((1, 4)), or leave it out")
+    if samples is not None:
+        check_kind("resample", samples, Samples, "what a function of jaxnet.resampling makes, or leave it out")
+    keys = as_keys("keys", keys, cure)
+    order_key = None if order_key is None else as_keys("order_key", order_key, cure)
     for name, value, dimensions in (("keys", keys, (1,)), ("order_key", order_key, (0, 1))):
-        if value is not None and not is_key(value):
-            raise InputError(f"{name} is {value!r}; give keys such as jax.random.split(jax.random.key(0), 8)")
         if value is not None and value.ndim not in dimensions:
-            raise InputError(f"{name} has shape {value.shape}; give a key a member, such as jax.random.split(jax.random.key(0), 8)")
+            raise InputError(f"{name} has shape {value.shape}; give {cure}")
     if (members := len(keys)) == 0:
         raise InputError("keys are empty; give one a member")
     implementation = str(jax.random.key_impl(keys))

@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, PyTree
 
 from .data import augmentation
 from .data.augmentation import Augmentation
-from .errors import InputError, check_known
+from .errors import InputError, check_known, check_whole, shown, with_known_words
 from .pickling import check_pickle
 from .typing import Number
 from .width import double
@@ -34,6 +34,10 @@ def _static(default: Any) -> Any:
 
 
 @jax.tree_util.register_dataclass
+@with_known_words(
+    lr="learning_rate", wd="weight_decay", l2="weight_decay", batch="batch_size", b1="momentum", b2="second_momentum",
+    early_stopping="patience", grad_clip="clip", max_norm="clip", dtype="precision",
+)  # fmt: skip
 @dataclass(frozen=True)
 class Recipe:
     """Numbers are leaves: they may be tracers or carry a member axis, and changing them never recompiles.
@@ -105,7 +109,8 @@ NUMBERS = tuple(f.name for f in fields(Recipe) if not f.metadata.get("static"))
 
 def enough_epochs(examples: int, batch_size: int) -> int:
     """So many that a small training set is trained on as long as it needs, where nobody says how many."""
-    return max(PASSES, round(STEPS / -(-examples // max(1, batch_size))))
+    check_whole("batch_size", batch_size)
+    return max(PASSES, round(STEPS / -(-examples // batch_size)))
 
 
 def as_float32(recipe: Recipe) -> Recipe:
@@ -125,13 +130,15 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
     if isinstance(recipe.optimizer, str):
         check_known("optimizer", recipe.optimizer, OPTIMIZERS)
     elif not finished and not callable(recipe.optimizer):
-        raise InputError(f"optimizer is {recipe.optimizer!r}; give one of {', '.join(OPTIMIZERS)}, or a factory of optax transformations")
+        raise InputError(
+            f"optimizer is {shown(recipe.optimizer)}; give one of {', '.join(OPTIMIZERS)}, or a factory of optax transformations"
+        )
     check_known("schedule", recipe.schedule, SCHEDULES)
     check_known("precision", recipe.precision, PRECISIONS)
     for name in ("epochs", "batch_size", "patience"):
         value = getattr(recipe, name)
         if value is not None and (not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1):
-            raise InputError(f"{name} is {value!r}; give a whole number of at least 1")
+            raise InputError(f"{name} is {shown(value)}; give a whole number of at least 1")
     if recipe.patience is not None and not has_validation:
         raise InputError(f"patience is {recipe.patience}, but the validation set is empty; hold some examples out, or leave patience out")
     for name, low, high in (
@@ -266,15 +273,11 @@ def _unit_schedule(name: str, steps: int) -> Callable[[Any], Any] | None:
 
 def _range(name: str, value: Any, low: float, high: float) -> None:
     """One number, and low <= value < high as float32, where the value is known."""
-    if np.ndim(value) > 0:
-        raise InputError(f"{name} has shape {np.shape(value)}; give one number, and many through jax.vmap")
-    if value is None or isinstance(value, jax.core.Tracer):
+    number = augmentation.one_number(name, value)
+    if number is None:
         return
-    numbers = np.asarray(value)
-    if numbers.dtype.kind not in "fiu":
-        raise InputError(f"{name} is {value!r}; give a number")
-    numbers = numbers.astype(np.float32)
-    wrong = ~((numbers >= low) & (numbers < high))
-    if wrong.any():
+    with np.errstate(over="ignore"):
+        narrow = float(number.astype(np.float32))
+    if not low <= narrow < high:
         bound = f"from {low:g} to below {high:g}" if math.isfinite(high) else f"of at least {low:g}"
-        raise InputError(f"{name} is {float(numbers[wrong].flat[0])}; give a finite number {bound}")
+        raise InputError(f"{name} is {narrow}; give a finite number {bound}")

@@ -9,12 +9,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Key
 from numpy.typing import ArrayLike
 
 from .data import Dataset
 from .data.splitting import fold_numbers
-from .errors import InputError
+from .errors import InputError, check_kind, check_whole
+from .keys import AnyKey, as_key
 
 STREAM = 0x5A3D
 
@@ -69,7 +69,7 @@ class Samples:
         return np.isin(np.arange(self.examples), indices[:count])
 
 
-def bootstrap(key: Key[Array, ""], members: int, examples: int) -> Samples:
+def bootstrap(key: AnyKey, members: int, examples: int) -> Samples:
     """As many examples as there are, drawn with replacement (Efron 1979), as a count an example.
 
     The counts weigh the losses, so members can share minibatches. The expected minibatch is that of drawn indices,
@@ -82,7 +82,10 @@ def bootstrap(key: Key[Array, ""], members: int, examples: int) -> Samples:
 
 def weighted(weights: ArrayLike) -> Samples:
     """Any weights: (members, examples), finite and at least 0; a mean of 1 keeps the scale of the loss."""
-    weights = np.asarray(weights)
+    try:
+        weights = np.asarray(weights)
+    except ValueError:
+        raise InputError("weights have rows of different lengths; give numbers, (members, examples)") from None
     if weights.ndim != 2 or weights.dtype.kind not in "fiub":
         raise InputError(f"weights have shape {weights.shape} and type {weights.dtype}; give numbers, (members, examples)")
     if (bad := np.argwhere(~(weights >= 0) | np.isinf(weights))).size:
@@ -93,7 +96,7 @@ def weighted(weights: ArrayLike) -> Samples:
     return Samples("weights", weights=weights if weights.dtype.kind == "u" else weights.astype(np.float32))
 
 
-def partitions(key: Key[Array, ""], parts: int, examples: int, *, repeats: int = 1) -> Samples:
+def partitions(key: AnyKey, parts: int, examples: int, *, repeats: int = 1) -> Samples:
     """`parts` disjoint random parts of nearly equal size that hold every example, `repeats` times: a member a part."""
     _positive(parts=parts, examples=examples, repeats=repeats)
     if parts > examples:
@@ -108,7 +111,7 @@ def partitions(key: Key[Array, ""], parts: int, examples: int, *, repeats: int =
     )
 
 
-def disjoint(key: Key[Array, ""], members: int, count: int, examples: int) -> Samples:
+def disjoint(key: AnyKey, members: int, count: int, examples: int) -> Samples:
     """`count` examples a member, no two members sharing any: as good as new data for each."""
     _positive(members=members, count=count, examples=examples)
     if members * count > examples:
@@ -138,6 +141,9 @@ def whole(members: int, examples: int) -> Samples:
 
 def together(samples: Sequence[Samples]) -> Samples:
     """The members of several, one after the other; all of them subsets of the same examples."""
+    check_kind("samples", samples, list | tuple, "a list of Samples")
+    for each in samples:
+        check_kind("samples", each, Samples, "a list of Samples")
     if not samples or any(each.weights is not None or each.examples != samples[0].examples for each in samples):
         raise InputError("only subsets of the same examples can stand together; of weights give one array to weighted()")
     offsets = np.cumsum([0, *(len(each.orders) for each in samples if each.orders is not None)])
@@ -154,7 +160,7 @@ def together(samples: Sequence[Samples]) -> Samples:
     )
 
 
-def subsamples(key: Key[Array, ""], members: int, count: int, examples: int) -> Samples:
+def subsamples(key: AnyKey, members: int, count: int, examples: int) -> Samples:
     """`count` examples a member, drawn without replacement."""
     _positive(members=members, count=count, examples=examples)
     if count > examples:
@@ -168,8 +174,9 @@ def subsamples(key: Key[Array, ""], members: int, count: int, examples: int) -> 
     )
 
 
-def first(key: Key[Array, ""], counts: Sequence[int], examples: int, *, repeats: int = 1) -> Samples:
+def first(key: AnyKey, counts: Sequence[int], examples: int, *, repeats: int = 1) -> Samples:
     """The first n of a random order, for each n of `counts`, in `repeats` orders: what a learning curve needs."""
+    check_kind("counts", counts, list | tuple | np.ndarray, "whole numbers of examples, such as [100, 200]")
     _positive(examples=examples, repeats=repeats, **{f"counts[{i}]": n for i, n in enumerate(counts)})
     if not len(counts) or max(counts) > examples:
         raise InputError(f"counts are {list(counts)}; give at least one, and none above the {examples} examples")
@@ -185,6 +192,9 @@ def first(key: Key[Array, ""], counts: Sequence[int], examples: int, *, repeats:
 
 def folds(data: Dataset, count: int, *, seed: int = 0) -> Samples:
     """All but one of `count` folds a member, so that every example is new to one member. Classes are spread evenly."""
+    check_kind("data", data, Dataset, "a Dataset, such as splits.train")
+    check_whole("count", count, 0)
+    check_whole("seed", seed, 0)
     if not 2 <= count <= len(data):
         raise InputError(f"count is {count}; give from 2 folds to one an example: {len(data)}")
     fold_of = fold_numbers(data, count, seed)
@@ -198,21 +208,20 @@ def folds(data: Dataset, count: int, *, seed: int = 0) -> Samples:
     )
 
 
-def _generator(key: Key[Array, ""], number: int) -> np.random.Generator:
+def _generator(key: AnyKey, number: int) -> np.random.Generator:
     """NumPy's, since what is drawn here is drawn once, on the host, and needs no program compiled.
 
     The last word keeps it apart from `default_rng(seed)`, with which others shuffle the same examples: NumPy takes zeros
     at the end of a seed for nothing, and so [0, 0, 0] for 0.
     """
-    words = (int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
+    words = (int(word) for word in np.asarray(jax.random.key_data(as_key("key", key))).ravel())
     return np.random.default_rng([number, *words, STREAM])
 
 
-def _permutation(key: Key[Array, ""], number: int, examples: int) -> np.ndarray:
+def _permutation(key: AnyKey, number: int, examples: int) -> np.ndarray:
     return _generator(key, number).permutation(examples).astype(np.int32)
 
 
 def _positive(**numbers: int) -> None:
     for name, number in numbers.items():
-        if not isinstance(number, int | np.integer) or number < 1:
-            raise InputError(f"{name} is {number!r}; give a whole number of at least 1")
+        check_whole(name, number)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, check_number, check_whole, shown
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ Trial = dict[str, Any]
 def grid(space: Space, points: int = 8) -> list[Trial]:
     """Every combination of `points` evenly spaced values of each range, and of all choices."""
     _check(space)
+    check_whole("points", points)
     if points < 2 and any(isinstance(axis, Linear | Log) for axis in space.values()):
         raise InputError(f"points is {points}; give at least 2, the ends of the range")
     values = [
@@ -53,7 +54,7 @@ def grid(space: Space, points: int = 8) -> list[Trial]:
 
 def random(space: Space, trials: int, *, seed: int = 0) -> list[Trial]:
     """Independent points (Bergstra & Bengio 2012)."""
-    _check(space, trials)
+    _check(space, trials, seed)
     return _trials(space, np.random.default_rng(seed).random((trials, len(space))))
 
 
@@ -61,7 +62,7 @@ def quasi_random(space: Space, trials: int, *, seed: int = 0) -> list[Trial]:
     """The first points of a scrambled Sobol sequence (Sobol 1967; Owen 1998), which leave no large hole in any axis."""
     from scipy.stats import qmc
 
-    _check(space, trials)
+    _check(space, trials, seed)
     return _trials(space, qmc.Sobol(len(space), rng=seed).random_base2(math.ceil(math.log2(trials)))[:trials])
 
 
@@ -81,16 +82,20 @@ def _value(axis: Axis, place: float) -> Any:
     return axis.at(place) if isinstance(axis, Linear | Log) else axis[min(int(place * len(axis)), len(axis) - 1)]
 
 
-def _check(space: Space, trials: int = 1) -> None:
+def _check(space: Space, trials: int = 1, seed: int = 0) -> None:
+    if not isinstance(space, Mapping):
+        raise InputError(f"space is {shown(space)}; give ranges and choices by name, such as {{'learning_rate': Log(1e-4, 1.0)}}")
     if not space:
         raise InputError("the space has no axis; give a range or choices of at least one hyperparameter")
-    if trials < 1:
-        raise InputError(f"trials is {trials}; give at least 1")
+    check_whole("trials", trials)
+    check_whole("seed", seed, 0)
     for name, axis in space.items():
         if isinstance(axis, Linear | Log):
+            check_number(f"low of {name}", axis.low)
+            check_number(f"high of {name}", axis.high)
             if not (math.isfinite(axis.low) and math.isfinite(axis.high) and axis.low < axis.high):
                 raise InputError(f"{name} ranges from {axis.low} to {axis.high}; give two finite numbers, the lower one first")
             if isinstance(axis, Log) and axis.low <= 0:
                 raise InputError(f"{name} ranges from {axis.low} on a logarithmic scale; give a positive number, or a linear scale")
-        elif isinstance(axis, str) or not len(axis):
-            raise InputError(f"{name} has the choices {axis!r}; give a sequence with at least one")
+        elif not isinstance(axis, list | tuple | range | np.ndarray) or not len(axis):
+            raise InputError(f"{name} has the choices {shown(axis)}; give a sequence with at least one")

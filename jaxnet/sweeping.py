@@ -9,14 +9,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Key
 
+from . import arguments
 from .data import Augmentation, Splits, augmentation
 from .devices import Plan
 from .diagnostics import Estimate, repeated, wilson
-from .errors import InputError, near
+from .errors import InputError, check_whole, near, shown
 from .evaluation import Metrics, evaluate, judge, predict
 from .halving import Halving
+from .keys import AnyKey, as_key
 from .losses import Loss
 from .models import Model
 from .population import Standing, fit_population
@@ -60,7 +61,7 @@ def sweep(
     splits: Splits,
     recipe: Recipe,
     trials: Sequence[Trial],
-    key: Key[Array, ""],
+    key: AnyKey,
     *,
     seeds: int = 1,
     loss: Loss | None = None,
@@ -76,10 +77,15 @@ def sweep(
     halving: after which epochs the worst trials stop, each with all its seeds; its `together` is set to `seeds`.
     The rest is as in `fit_population`. Raises InputError for an unknown name, and where the validation set is empty.
     """
+    arguments.check(model=model, splits=splits, recipe=recipe)
+    key = as_key("key", key)
+    if not isinstance(trials, list | tuple) or not all(isinstance(trial, dict) for trial in trials):
+        raise InputError(f"trials is {shown(trials)}; give a list of dicts, as jaxnet.space.grid(space) makes it")
+    check_whole("seeds", seeds, most=1 << 20)
     if not len(splits.validation):
         raise InputError("the validation set is empty, and the test set must not choose; hold some examples out for validation")
-    if not trials or seeds < 1:
-        raise InputError(f"{len(trials)} trials with {seeds} seeds; give at least one of each")
+    if not trials:
+        raise InputError("there are no trials; give at least one")
     keys = jax.random.split(key, seeds)
     models = [trial.get("model", model) for trial in trials for _ in range(seeds)]
     recipes = [_changed(recipe, trial) for trial in trials for _ in range(seeds)]

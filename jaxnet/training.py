@@ -19,17 +19,18 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 
+from . import arguments
 from .agreement import check_agreement
 from .bits import hashed
 from .data import Dataset, Splits, Standardisation
 from .data import augmentation as augmentations
 from .data.dataset import on_device
 from .devices import Plan
-from .errors import InputError
+from .errors import InputError, check_kind, shown
 from .identity import describe_training
 from .implementations import choose
-from .keys import INIT, NOISE, ORDER, counted, is_key
-from .losses import Loss
+from .keys import INIT, NOISE, ORDER, AnyKey, as_key, counted
+from .losses import Loss, check_loss
 from .models import Model, at_most_32_bits, initial, with_outputs
 from .objective import forward, hits, losses_of, make_targets, smooth
 from .recipe import Recipe, as_float32, check, kernels, transformation
@@ -39,6 +40,7 @@ from .width import double
 ALL_AT_ONCE = Plan()
 BLOCK = 250  # examples evaluated at once: enough to fill a device; of 1,000, members with convolutions outgrow a GPU, and CPUs are slower
 MOST_STEPS = (1 << 31) - 1  # of a run, whose steps are counted as int32
+MOST_EPOCHS = 1 << 27  # of a run, whose history then takes 2 GB
 NO_TEST = Dataset(np.zeros((0, 1), np.float32), np.zeros(0, np.float32))  # what training sees of the test set
 
 
@@ -92,9 +94,9 @@ def fit(
     model: Model,
     splits: Splits,
     recipe: Recipe,
-    key: Key[Array, ""],
+    key: AnyKey,
     *,
-    order_key: Key[Array, ""] | None = None,
+    order_key: AnyKey | None = None,
     weights: Float[Array | np.ndarray, " examples"] | None = None,
     sample: Pair | None = None,
     loss: Loss | None = None,
@@ -110,6 +112,9 @@ def fit(
     plan: where it runs; by default on one device, a batch at once. Of several processes that share batches all give the same.
     Raises InputError for arguments that cannot be meant, never for what happens in training: see `Run.status`.
     """
+    arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
+    key = as_key("key", key)
+    check_loss(loss)
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
     if plan.processes > 1 and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((splits, recipe, key, params, extras))):
         check_agreement(
@@ -139,20 +144,18 @@ def _fit(
 
 
 def start(
-    model: Model,
-    splits: Splits,
-    recipe: Recipe,
-    key: Key[Array, ""],
-    *,
-    order_key: Key[Array, ""] | None = None,
-    params: PyTree | None = None,
+    model: Model, splits: Splits, recipe: Recipe, key: AnyKey, *, order_key: AnyKey | None = None, params: PyTree | None = None
 ) -> TrainState:
     """The state before the first epoch."""
+    arguments.check(model=model, splits=splits, recipe=recipe)
+    key, order_key = as_key("key", key), None if order_key is None else as_key("order_key", order_key)
     check(recipe, has_validation=len(splits.validation) > 0)
     model = with_outputs(model, splits.train.outputs)
     fresh, model_state = initial(model, counted(key, INIT), jnp.zeros((1, *splits.train.x.shape[1:]), jnp.float32))
     if params is None:
         params = fresh
+    elif isinstance(params, Run):
+        raise InputError("params is a Run; give its parameters, run.params")
     elif (given := _shapes(params)) != (wanted := _shapes(fresh)):
         raise InputError(f"params do not belong to this model: given {given}, wanted {wanted}; give those of the same model, or none")
     else:
@@ -188,6 +191,9 @@ def epoch(
     A state that has diverged or stopped early stays as it is, and its row is NaN. Jit it, as `train` does, before you
     loop over it.
     """
+    arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
+    check_kind("state", state, TrainState, "a TrainState, as jaxnet.start and jaxnet.epoch return it")
+    check_loss(loss)
     model, splits = with_outputs(model, splits.train.outputs), on_device(splits)
     check(recipe, has_validation=state.best is not None)
 
@@ -476,7 +482,7 @@ def in_blocks(
 
 
 def admit(
-    splits: Splits, recipe: Recipe, key: Array, order_key: Array | None, weights: Array | np.ndarray | None, sample: Pair | None
+    splits: Splits, recipe: Recipe, key: AnyKey, order_key: AnyKey | None, weights: Array | np.ndarray | None, sample: Pair | None
 ) -> tuple[Splits, Recipe, Extras]:
     """The door of fit and train: arguments checked where they are concrete, and the splits without their test set, for a device."""
     shape = splits.train.x.shape[1:]  # of a Stream this raises
@@ -485,20 +491,19 @@ def admit(
         augmentations.check(recipe.augmentation, shape)
     examples = len(splits.train)
     check_steps(recipe, -(-examples // recipe.batch_size))
-    for name, value in (("key", key), ("order_key", order_key)):
-        if value is not None and not is_key(value):
-            raise InputError(f"{name} is {value!r}; give a key such as jax.random.key(0)")
-        if value is not None and value.shape != ():
-            raise InputError(f"{name} holds {value.shape} keys; give one, and many to fit_population or through jax.vmap")
+    as_key("key", key)
+    order_key = None if order_key is None else as_key("order_key", order_key)
     if weights is not None:
-        weights = jnp.asarray(weights, jnp.float32)
+        weights = _numbers("weights", weights, jnp.float32)
         if weights.shape != (examples,):
             raise InputError(f"weights have shape {weights.shape}; give one a training example: ({examples},)")
         if not isinstance(weights, jax.core.Tracer) and (bad := np.flatnonzero(~(np.asarray(weights) >= 0) | np.isinf(weights))).size:
             raise InputError(f"weight {weights[int(bad[0])]} of example {bad[0]} is not a finite number of at least 0; mend it")
     chosen = None
     if sample is not None:
-        indices, count = chosen = Sample(jnp.asarray(sample[0], jnp.int32), jnp.asarray(sample[1], jnp.int32))
+        if not isinstance(sample, tuple | list) or len(sample) != 2:
+            raise InputError(f"sample is {shown(sample)}; give a pair (indices, count), as resample.alone(i) has it")
+        indices, count = chosen = Sample(*(_numbers(f"sample[{i}]", each, jnp.int32) for i, each in enumerate(sample)))
         if indices.shape != (examples,) or count.shape != ():
             raise InputError(
                 f"sample is (indices, count) with shapes {indices.shape} and {count.shape}; "
@@ -513,11 +518,20 @@ def admit(
 
 def check_steps(recipe: Recipe, of_epoch: int) -> None:
     """Raise InputError for a run of more steps than can be counted. of_epoch: steps of an epoch."""
-    if (count := recipe.epochs * of_epoch) > MOST_STEPS:
+    if (count := recipe.epochs * of_epoch) > MOST_STEPS or recipe.epochs > MOST_EPOCHS:
+        most = min(MOST_EPOCHS, MOST_STEPS // max(of_epoch, 1))
         raise InputError(
-            f"epochs is {recipe.epochs}: with {of_epoch:,} steps each these are {count:,} steps, but a run has at most {MOST_STEPS:,}; "
-            f"give at most {MOST_STEPS // of_epoch:,} epochs, or a larger batch_size"
+            f"epochs is {recipe.epochs}: with {of_epoch:,} steps each these are {count:,} steps, but a run has at most {MOST_STEPS:,}, and "
+            f"at most {MOST_EPOCHS:,} epochs; give at most {most:,} epochs, or a larger batch_size"
         )
+
+
+def _numbers(name: str, values: Any, dtype: Any) -> Array:
+    """An array of numbers as JAX has them. Raises InputError for anything else."""
+    try:
+        return jnp.asarray(values, dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{name} is {shown(values)}, which is no array of numbers ({error}); give one") from None
 
 
 def without_test(splits: Splits) -> Splits:

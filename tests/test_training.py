@@ -381,7 +381,7 @@ def test_bad_arguments_are_refused(digits, changes, message):
 
 def test_bad_keys_are_refused(digits):
     with pytest.raises(jaxnet.InputError, match=r"give a key such as jax.random.key\(0\)"):
-        admit(digits, jaxnet.Recipe(), jnp.zeros(2, jnp.uint32), None, None, None)
+        admit(digits, jaxnet.Recipe(), jnp.zeros(3, jnp.uint32), None, None, None)
     with pytest.raises(jaxnet.InputError, match=r"order_key holds \(2,\) keys"):
         admit(digits, jaxnet.Recipe(), KEY, jax.random.split(KEY, 2), None, None)
 

@@ -8,6 +8,7 @@ Every example has a key of its own, so that but for mixup nothing depends on how
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Integer, Key, UInt8
 
 from ..bits import normal
-from ..errors import InputError
+from ..errors import InputError, check_kind, shown, with_known_words
 from ..keys import AUGMENT, ORDER, STREAM, block, counted
 from ..typing import Number
 
@@ -25,6 +26,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 @jax.tree_util.register_dataclass
+@with_known_words(translate="shift", zoom="scale", jitter="noise")
 @dataclass(frozen=True)
 class Augmentation:
     """Strengths, each a number that may be traced; None means absent from the program, 0 means no change.
@@ -174,18 +176,29 @@ def mix_up(values: Float[Array, "batch ..."], share: Float[Array, " batch"]) -> 
 
 def check(how: Augmentation, shape: tuple[int, ...] | None = None) -> None:
     """Raise InputError for strengths that cannot be meant, or that need images where an example has another shape."""
+    check_kind("augmentation", how, Augmentation, "a jaxnet.Augmentation, such as Augmentation(shift=2), or None")
     for name in NAMES:
-        value = getattr(how, name)
-        if np.ndim(value):
-            raise InputError(f"{name} has shape {np.shape(value)}; give one number, and many through jax.vmap")
-        if value is None or isinstance(value, jax.core.Tracer):
-            continue
-        number = np.asarray(value)
-        if number.dtype.kind not in "fiu" or not 0 <= number <= LARGEST:
-            raise InputError(f"{name} is {value!r}; give a finite number of at least 0, or None")
+        number = one_number(name, getattr(how, name))
+        if number is not None and not 0 <= number <= LARGEST:
+            raise InputError(f"{name} is {number}; give a finite number of at least 0, or None")
     wanted = [name for name in OF_IMAGES if getattr(how, name) is not None]
     if wanted and shape is not None and len(shape) not in (2, 3):
         raise InputError(f"{' and '.join(wanted)} change images, but an example has shape {shape}; leave them out")
+
+
+def one_number(name: str, value: Any) -> np.ndarray | None:
+    """A real number as an array, or None where it is None or traced. Raises InputError for what is not one number."""
+    is_array = isinstance(value, jax.Array | np.ndarray)
+    if is_array and value.ndim:
+        raise InputError(f"{name} has shape {value.shape}; give one number, and many through jax.vmap")
+    if value is None or isinstance(value, jax.core.Tracer):
+        return None
+    if not is_array and (isinstance(value, bool) or not isinstance(value, float | int | np.number)):
+        raise InputError(f"{name} is {shown(value)}; give one number")
+    number = value if is_array else np.asarray(value)
+    if not (jnp.issubdtype(number.dtype, jnp.integer) or jnp.issubdtype(number.dtype, jnp.floating)):
+        raise InputError(f"{name} is {shown(value)}; give one real number")
+    return np.asarray(number)
 
 
 def _coordinates(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import admission
-from ..errors import LISTED, InputError, check_known
+from ..errors import LISTED, InputError, check_known, check_number, check_whole, shown
 from . import memory
 from .dataset import Dataset
 from .precision import loses
@@ -123,14 +123,33 @@ def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = ""
 
 def fractions(validation: float, test: float | None, seed: int) -> None:
     """Fractions that leave something to train on, and a seed that can be one."""
-    if seed < 0:
-        raise InputError(f"the seed of the split is {seed}; give a whole number of at least 0")
-    if not 0 <= validation < 1:
-        raise InputError(f"validation is {validation}; give a fraction from 0 to below 1")
-    if test is not None and not 0 < test < 1:
-        raise InputError(f"test is {test}; give a fraction between 0 and 1: without a test set nothing can be judged")
+    check_whole("the seed of the split", seed, 0)
+    if not 0 <= check_number("validation", validation) < 1:
+        raise InputError(f"validation is {validation}; give a fraction from 0 to below 1{_of_count('validation', validation)}")
+    if test is not None and not 0 < check_number("test", test) < 1:
+        why = _of_count("test", test) or ": without a test set nothing can be judged"
+        raise InputError(f"test is {test}; give a fraction between 0 and 1{why}")
     if validation + (test or 0) >= 1:
         raise InputError(f"validation {validation} and test {test} leave nothing to train on; their sum must be below 1")
+
+
+def _of_count(name: str, value: float) -> str:
+    """What to give where a number of examples was given for a fraction."""
+    if not value >= 1:
+        return ""
+    share = f", for {value:g}% {name}={value / 100:g}" if value < 100 else ""
+    return f": for {value:g} examples {name}={value:g}/len(x){share}"
+
+
+def class_names(classes: Any) -> None:
+    """Names of classes, or None."""
+    if classes is None:
+        return
+    if not isinstance(classes, tuple | list | np.ndarray) or np.ndim(classes) != 1:
+        raise InputError(f"classes is {shown(classes)}; give a name for each class, such as ('no', 'yes')")
+    names = list(map(str, classes))
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"classes has {twice[0]!r} more than once; give each class a name of its own")
 
 
 def task(labels: list[np.ndarray], wanted: str | None, where: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from ..errors import InputError
+from ..errors import InputError, check_kind
 from ..typing import Rebuilt
 from .precision import Origin, moments, origin_of
 
@@ -181,6 +181,7 @@ def on_device(splits: Splits) -> Splits:
 
 def class_weights(dataset: Dataset) -> Float[Array, " examples"]:
     """A weight an example, so that every class counts the same and the mean weight is 1 (King & Zeng 2001, eq. 8)."""
+    check_kind("dataset", dataset, Dataset, "a Dataset, such as splits.train")
     if dataset.classes is None:
         raise InputError("class weights need classes, but this is a regression; leave them out")
     y = np.asarray(dataset.y)

@@ -19,7 +19,7 @@ from urllib.parse import urlparse
 import numpy as np
 import platformdirs
 
-from ..errors import InputError, nearest
+from ..errors import InputError, check_path, check_text, nearest
 from . import checks, idx
 from .dataset import Splits
 from .images import decode
@@ -58,6 +58,10 @@ def prepare(name: str, *, data_dir: str | Path | None = None, originals: str | P
     original files; without it they are downloaded. Raises InputError, within seconds, where TensorFlow, the files or
     the network are missing, and says which files they are.
     """
+    check_text("name", name, "the name of a data set of TensorFlow Datasets")
+    for what, path in (("data_dir", data_dir), ("originals", originals)):
+        if path is not None:
+            check_path(what, path)
     root = default_folder() if data_dir is None else Path(data_dir)
     if (folder := find(root, name)) is not None:
         return folder

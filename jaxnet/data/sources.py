@@ -1,12 +1,14 @@
 """Where data come from: a name or a path to Splits."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, near_path
+from ..errors import InputError, check_number, near_path, shown
 from . import checks, idx, images, npz, prepared, table
 from .dataset import Splits
 from .reading import Reading
@@ -24,7 +26,7 @@ def load(
     label: str | None = None,
     groups: str | None = None,
     order: str | None = None,
-    ignore: tuple[str, ...] = (),
+    ignore: str | Sequence[str] = (),
     image_size: tuple[int, int] | None = None,
 ) -> Splits:
     """Splits of a named data set, of a file, or of a folder of images.
@@ -40,9 +42,16 @@ def load(
         `split`. image_size: (height, width) to which images in a folder are scaled.
     Raises InputError for what cannot be found, read or used.
     """
+    if not isinstance(name_or_path, str | os.PathLike) or not str(name_or_path).strip() or Path(name_or_path) == Path():
+        made = "; of arrays jaxnet.split(x, y) makes Splits" if not isinstance(name_or_path, str) and name_or_path is not None else ""
+        raise InputError(f'name_or_path is {shown(name_or_path)}; give the name of a data set, such as "digits", or a path{made}')
     checks.fractions(validation, None, seed)
-    folder = None if data_dir is None else Path(data_dir)
-    reading = Reading(folder, validation, test, seed, task, label, groups, order, tuple(ignore), image_size)
+    check_number("test", test)
+    reading = Reading.of(
+        data_dir=data_dir, validation=validation, test=test, seed=seed, task=task, label=label, groups=groups, order=order, ignore=ignore,
+        image_size=image_size,
+    )  # fmt: skip
+    folder = reading.data_dir
     name, path = str(name_or_path), Path(name_or_path)
     if name == "digits":
         return _digits(reading)

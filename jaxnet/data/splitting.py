@@ -9,7 +9,7 @@ from jaxtyping import Int
 from numpy.typing import ArrayLike
 
 from .. import admission
-from ..errors import InputError
+from ..errors import InputError, check_text, check_whole
 from . import checks, memory
 from .dataset import Column, Dataset, Splits, Standardisation
 from .precision import unresolved
@@ -42,6 +42,8 @@ def split(
     Raises InputError for what cannot be used.
     """
     checks.fractions(validation, test, seed)
+    checks.class_names(classes)
+    check_text("name", name, "a name")
     data = checks.dataset(x, y, classes=classes)
     test_rows, validation_rows, train_rows = partition(data, (test, validation), seed, groups=groups, order=order)
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
@@ -65,6 +67,9 @@ def folds(
     count: how many. validation: fraction of each fold's other examples. The rest is as in `split`.
     """
     checks.fractions(validation, None, seed)
+    checks.class_names(classes)
+    check_text("name", name, "a name")
+    check_whole("count", count, 0)
     data = checks.dataset(x, y, classes=classes)
     codes = None if groups is None else _codes(groups, len(data), "groups")
     units = len(data) if codes is None else int(codes.max()) + 1

@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 import numpy as np
 from jaxtyping import Bool, Int, Num
 
-from ..errors import InputError, check_known
+from ..errors import InputError, check_known, check_number, check_path, check_whole
 from . import checks, prepared
 from .dataset import Dataset, Splits, Standardisation
 from .precision import Origin
@@ -140,9 +140,11 @@ def stream(
     """
     if corrupt not in ("stop", "skip"):
         raise InputError(f"corrupt is {corrupt!r}; give 'stop' or 'skip'")
-    if seed < 0:
-        raise InputError(f"the seed of the split is {seed}; give a whole number of at least 0")
-    reading = Reading(None if data_dir is None else Path(data_dir), seed=seed, task=task, label=label, image_size=image_size)
+    check_path("path", path)
+    check_whole("the seed of the split", seed, 0)
+    check_number("validation", validation)
+    check_number("test", test)
+    reading = Reading.of(data_dir=data_dir, seed=seed, task=task, label=label, image_size=image_size)
     rows, own, notes = _source(path, reading, corrupt)
     rows, classes, counts, why = _classes(rows, task, corrupt)
     rng = np.random.default_rng(seed)

@@ -13,11 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from .. import arguments
 from ..chunking import plan_for_members
 from ..data import Dataset, Splits
 from ..devices import Plan
-from ..errors import InputError
-from ..losses import Loss
+from ..errors import InputError, check_number, check_whole
+from ..keys import AnyKey, as_key
+from ..losses import Loss, check_loss
 from ..models import Model, initial, input_shape, with_outputs
 from ..objective import forward
 from ..population import Standing, fit_population
@@ -77,7 +79,7 @@ def diagnose(
     model: Model,
     splits: Splits,
     recipe: Recipe,
-    key: Key[Array, ""],
+    key: AnyKey,
     *,
     members: int = 16,
     target_error: float | None = None,
@@ -109,7 +111,7 @@ def examine(
     model: Model,
     splits: Splits,
     recipe: Recipe,
-    key: Key[Array, ""],
+    key: AnyKey,
     *,
     members: int = 16,
     target_error: float | None = None,
@@ -121,8 +123,16 @@ def examine(
     watch: Callable[[Standing], None] | None = None,
 ) -> tuple[Diagnosis, Population]:
     """`diagnose`, and the networks it trained, of which the first ones are those on all examples."""
-    if members < 1 or (seconds is not None and not seconds > 0):
-        raise InputError(f"members is {members} and seconds {seconds}; give at least 1 network, and a positive time or none")
+    arguments.check(model=model, splits=splits, recipe=recipe)
+    key = as_key("key", key)
+    check_loss(loss)
+    arguments.check_surroundings(out, watch, plan)
+    check_whole("members", members, most=MOST_KEYS - 1)
+    check_number("tolerance", tolerance)
+    if target_error is not None:
+        check_number("target_error", target_error)
+    if seconds is not None and not check_number("seconds", seconds) > 0:
+        raise InputError(f"seconds is {seconds}; give a positive time, or leave it out")
     if seconds is not None and out is not None:
         raise InputError("what is to keep within some seconds cannot be continued later; give seconds or out")
     if not len(splits.test) and not len(splits.validation):

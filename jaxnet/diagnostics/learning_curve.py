@@ -9,12 +9,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Float, Int
 
-from .. import admission
+from .. import admission, arguments
 from ..data import Splits
 from ..devices import Plan
-from ..errors import InputError
+from ..errors import InputError, check_whole, shown
+from ..keys import AnyKey, as_key
 from ..losses import Loss
 from ..models import Model
 from ..population import Standing, fit_population
@@ -91,7 +92,7 @@ def learning_curve(
     model: Model,
     splits: Splits,
     recipe: Recipe,
-    key: Key[Array, ""],
+    key: AnyKey,
     *,
     sizes: Sequence[int] | None = None,
     members: int = 8,
@@ -108,14 +109,16 @@ def learning_curve(
     Errors are of the test set, or where there is none of the validation set. loss, plan, out, watch: as in `fit_population`.
     Raises InputError for sizes that are none of the training set.
     """
+    arguments.check(model=model, splits=splits, recipe=recipe)
+    key = as_key("key", key)
+    check_whole("members", members, most=1 << 20)
     n = len(splits.train)
-    chosen = _sizes(n) if sizes is None else np.asarray(sizes)
+    plain = isinstance(sizes, Sequence | np.ndarray) and all(np.ndim(size) == 0 for size in sizes)
+    chosen = _sizes(n) if sizes is None else np.asarray(sizes if plain else ())
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not chosen.size or not (np.diff(chosen) > 0).all() or chosen[0] < 1:
-        raise InputError(f"sizes are {list(sizes or ())}; give growing whole numbers of training examples")
+        raise InputError(f"sizes is {shown(sizes)}; give growing whole numbers of training examples")
     if chosen[-1] > n:
         raise InputError(f"the largest size is {chosen[-1]:,}, and there are {n:,} training examples; give smaller sizes")
-    if members < 1:
-        raise InputError(f"members is {members}; give at least 1 network a size")
     held_out = splits.test if len(splits.test) else splits.validation
     if not len(held_out):
         raise InputError("there are neither validation nor test examples; hold some out, else nothing can be said of unseen ones")
