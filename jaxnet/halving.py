@@ -79,9 +79,9 @@ def check(halving: Halving, recipes: list[Recipe], *, has_validation: bool) -> N
     rungs = halving.rungs
     check_kind("rungs of halving", rungs, tuple | list, "numbers of epochs, such as (1, 4)")
     for rung in rungs:
-        check_whole("a rung of halving", rung)
+        check_whole("a rung of halving", rung, 0)
     check_number("keep of halving", halving.keep)
-    check_whole("together of halving", halving.together)
+    check_whole("together of halving", halving.together, 0)
     if not has_validation:
         raise InputError("halving ranks members on the validation set, which is empty; hold some examples out, or give halving=None")
     if not rungs or any(b <= a for a, b in zip((0, *rungs), rungs, strict=False)):

@@ -85,7 +85,7 @@ def sweep(
     if not len(splits.validation):
         raise InputError("the validation set is empty, and the test set must not choose; hold some examples out for validation")
     if not trials:
-        raise InputError("there are no trials; give at least one")
+        raise InputError("there are 0 trials; give at least one")
     keys = jax.random.split(key, seeds)
     models = [trial.get("model", model) for trial in trials for _ in range(seeds)]
     recipes = [_changed(recipe, trial) for trial in trials for _ in range(seeds)]

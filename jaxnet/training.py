@@ -482,7 +482,12 @@ def in_blocks(
 
 
 def admit(
-    splits: Splits, recipe: Recipe, key: AnyKey, order_key: AnyKey | None, weights: Array | np.ndarray | None, sample: Pair | None
+    splits: Splits,
+    recipe: Recipe,
+    key: Array | np.ndarray,
+    order_key: Array | np.ndarray | None,
+    weights: Array | np.ndarray | None,
+    sample: Pair | None,
 ) -> tuple[Splits, Recipe, Extras]:
     """The door of fit and train: arguments checked where they are concrete, and the splits without their test set, for a device."""
     shape = splits.train.x.shape[1:]  # of a Stream this raises

@@ -194,10 +194,10 @@ def one_number(name: str, value: Any) -> np.ndarray | None:
     if value is None or isinstance(value, jax.core.Tracer):
         return None
     if not is_array and (isinstance(value, bool) or not isinstance(value, float | int | np.number)):
-        raise InputError(f"{name} is {shown(value)}; give one number")
+        raise InputError(f"{name} is {shown(value)}; give a finite number")
     number = value if is_array else np.asarray(value)
     if not (jnp.issubdtype(number.dtype, jnp.integer) or jnp.issubdtype(number.dtype, jnp.floating)):
-        raise InputError(f"{name} is {shown(value)}; give one real number")
+        raise InputError(f"{name} is {shown(value)}; give a finite number")
     return np.asarray(number)
 
 

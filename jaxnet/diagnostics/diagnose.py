@@ -127,7 +127,9 @@ def examine(
     key = as_key("key", key)
     check_loss(loss)
     arguments.check_surroundings(out, watch, plan)
-    check_whole("members", members, most=MOST_KEYS - 1)
+    check_whole("members", members, 0, most=MOST_KEYS - 1)
+    if members < 1:
+        raise InputError("members is 0; give at least 1 network")
     check_number("tolerance", tolerance)
     if target_error is not None:
         check_number("target_error", target_error)

@@ -116,7 +116,7 @@ def learning_curve(
     plain = isinstance(sizes, Sequence | np.ndarray) and all(np.ndim(size) == 0 for size in sizes)
     chosen = _sizes(n) if sizes is None else np.asarray(sizes if plain else ())
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not chosen.size or not (np.diff(chosen) > 0).all() or chosen[0] < 1:
-        raise InputError(f"sizes is {shown(sizes)}; give growing whole numbers of training examples")
+        raise InputError(f"sizes are {shown(sizes)}; give growing whole numbers of training examples")
     if chosen[-1] > n:
         raise InputError(f"the largest size is {chosen[-1]:,}, and there are {n:,} training examples; give smaller sizes")
     held_out = splits.test if len(splits.test) else splits.validation
