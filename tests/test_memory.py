@@ -38,6 +38,7 @@ print(json.dumps([max(peak[0], held()) - before, len(splits.train)]))
 """
 KINDS = {
     "columns": (lambda rng, n: rng.standard_normal((n, 400), np.float32), np.savez, 1.5),
+    "columns that stay float64": (lambda rng, n: 1.6e9 + rng.standard_normal((n, 200)), np.savez, 1.5),
     "compressed columns": (lambda rng, n: rng.integers(0, 9, (n, 400)).astype(np.float32), np.savez_compressed, 1.5),
     "images": (lambda rng, n: rng.integers(0, 256, (n, 40, 40), np.uint8), np.savez, 1.2),
     "bytes in columns": (lambda rng, n: rng.integers(0, 256, (n, 1600), np.uint8), np.savez, 1.2),

@@ -183,5 +183,6 @@ def unresolved(x: np.ndarray) -> list[int]:
     some = np.arange(x[0].size) if x.dtype == np.float64 else np.flatnonzero(np.abs(np.atleast_1d(x[0])) >= WHOLE)
     if not some.size:
         return []
-    found = moments(x.reshape(len(x), -1)[:, some])
+    flat = x.reshape(len(x), -1)
+    found = moments(flat if len(some) == flat.shape[1] else flat[:, some])  # no copy of a table that is float64
     return some[found.too_fine | ((found.deviation == 0) & (found.largest >= WHOLE))].tolist()
