@@ -16,6 +16,8 @@ import pytest
 
 import jaxnet
 from jaxnet import resampling
+from jaxnet.data import corruption
+from jaxnet.diagnostics import two_sample_test
 
 SETUP = """
 import json, tempfile, warnings
@@ -25,6 +27,8 @@ from flax import linen as nn, nnx
 from sklearn.neural_network import MLPClassifier
 import jaxnet
 from jaxnet import resampling, space
+from jaxnet.data import corruption
+from jaxnet.diagnostics import calibration, two_sample_test
 
 warnings.simplefilter("error")
 
@@ -140,6 +144,9 @@ CALLS = {
     "many(keys=[0, 1])": "keys is [0, 1] jax.random.split",
     "many(order_key=0)": "order_key is 0",
     "resampling.bootstrap(0, 2, 10)": "key is 0 jax.random.key(0)",
+    "two_sample_test(x[:30], x[30:], method='mmd', key=0)": "key is 0 jax.random.key(0)",
+    "calibration(jaxnet.predict(model, run, x), y, key=0)": "key is 0 jax.random.key(0)",
+    "corruption.knock_out(y, 1, 0.5, 0)": "key is 0 jax.random.key(0)",
     # Recipes.
     "jaxnet.Recipe(lr=1)": "Recipe 'lr' 'learning_rate'",
     "jaxnet.Recipe(epoch=5)": "Recipe 'epoch' 'epochs'",
@@ -350,3 +357,12 @@ def test_a_recipe_is_rebuilt_by_jax_with_anything():
     assert jax.tree.map(lambda leaf: None, recipe).learning_rate is None
     assert jax.tree.structure(jax.tree.map(lambda leaf: object(), recipe)) == jax.tree.structure(recipe)
     assert jax.jit(lambda given: given)(recipe).optimizer == "adam"
+
+
+def test_raw_keys_of_samples_that_are_compared_and_changed():
+    raw, images, labels = jax.random.PRNGKey(5), np.ones((6, 4, 4), np.float32), np.arange(60) % 3
+    found = [two_sample_test(X[:30, :2], X[30:, :2], method="mmd", key=key).p_value for key in (raw, KEY)]
+    assert found[0] == found[1]
+    changed = [corruption.corrupt(images, "noise", 0.1, key) for key in (raw, KEY)]
+    assert np.array_equal(*changed)
+    assert np.array_equal(*(corruption.knock_out(labels, 1, 0.5, key) for key in (raw, KEY)))

@@ -177,7 +177,7 @@ def test_bad_numbers_are_named():
             scaled(log_p, t)
     with pytest.raises(InputError, match="bins is 0"):
         calibration(log_p, y, bins=0)
-    with pytest.raises(InputError, match="key is"):
+    with pytest.raises(InputError, match="key holds"):
         calibration(log_p, y, key=jax.random.split(jax.random.key(0), 2))
 
 

@@ -10,11 +10,12 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Num
+from jaxtyping import Array, Float, Int, Num
 from numpy.typing import ArrayLike
 
 from .. import admission
 from ..errors import InputError, check_known
+from ..keys import AnyKey, as_key
 from .augmentation import affine, resample
 
 STREAM = 0xC0A7
@@ -26,7 +27,7 @@ def corrupt(
     x: ArrayLike,
     kind: Literal["noise", "blur", "shift", "rotation", "contrast", "inversion"] | str,
     strength: float | int | np.number,
-    key: Key[Array, ""],
+    key: AnyKey,
     *,
     white: float | int | None = None,
 ) -> Num[np.ndarray, "examples ..."]:
@@ -52,11 +53,11 @@ def corrupt(
     if not 0 < white < np.inf:
         raise InputError(f"white is {white!r}; give the value of a white pixel, above 0")
     radius = int(np.ceil(3 * strength)) if kind == "blur" else 0
-    changed = np.asarray(_corrupt(images, np.float32(strength), np.float32(white), key, kind=kind, radius=radius))
+    changed = np.asarray(_corrupt(images, np.float32(strength), np.float32(white), as_key("key", key), kind=kind, radius=radius))
     return (np.rint(changed) if images.dtype.kind in "ui" else changed).astype(images.dtype)
 
 
-def knock_out(y: ArrayLike, label: int, share: float | int, key: Key[Array, ""]) -> Int[np.ndarray, " kept"]:
+def knock_out(y: ArrayLike, label: int, share: float | int, key: AnyKey) -> Int[np.ndarray, " kept"]:
     """Row numbers, in order, without a random share of the examples of one class (Rabanser et al. 2019, section 4.1)."""
     labels = _labels(y)
     if not 0 <= share <= 1:
@@ -67,7 +68,7 @@ def knock_out(y: ArrayLike, label: int, share: float | int, key: Key[Array, ""])
     return np.delete(np.arange(len(labels)), gone)
 
 
-def with_frequencies(y: ArrayLike, frequencies: Sequence[float] | ArrayLike, count: int, key: Key[Array, ""]) -> Int[np.ndarray, " count"]:
+def with_frequencies(y: ArrayLike, frequencies: Sequence[float] | ArrayLike, count: int, key: AnyKey) -> Int[np.ndarray, " count"]:
     """Row numbers of `count` examples drawn with replacement, so that classes 0, 1, ... have these frequencies.
 
     frequencies: (classes,), at least 0; only their ratios count. Raises InputError where a class with any has no example.
@@ -139,6 +140,6 @@ def _labels(y: ArrayLike) -> np.ndarray:
     return labels
 
 
-def _generator(key: Key[Array, ""]) -> np.random.Generator:
+def _generator(key: AnyKey) -> np.random.Generator:
     """NumPy's; the last word keeps it apart from `default_rng(seed)`, with which others shuffle the same examples."""
-    return np.random.default_rng([*(int(word) for word in np.asarray(jax.random.key_data(key)).ravel()), STREAM])
+    return np.random.default_rng([*(int(word) for word in np.asarray(jax.random.key_data(as_key("key", key))).ravel()), STREAM])

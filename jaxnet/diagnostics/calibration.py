@@ -10,13 +10,13 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Integer, Key
+from jaxtyping import Array, Float, Int, Integer
 from numpy.typing import ArrayLike
 
 from .. import admission
 from ..errors import InputError
+from ..keys import as_key
 from .decomposition import normalised
 from .intervals import LEVEL, Estimate, combination, mean, wilson
 
@@ -78,7 +78,7 @@ class Calibration:
 
 
 def calibration(
-    log_probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15, key: Key[Array, "..."] | None = None, level: float = LEVEL
+    log_probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15, key: Array | np.ndarray | None = None, level: float = LEVEL
 ) -> Calibration:
     """How far the confidences of one network are from how often it is right, on examples it did not learn from.
 
@@ -198,12 +198,10 @@ def _ece(where: Int[np.ndarray, " examples"], difference: Float[np.ndarray, "dra
 
 
 def _null(
-    where: Int[np.ndarray, " examples"], confidence: Float[np.ndarray, " examples"], bins: int, key: Key[Array, "..."] | None
+    where: Int[np.ndarray, " examples"], confidence: Float[np.ndarray, " examples"], bins: int, key: Array | np.ndarray | None
 ) -> NullValue:
     """The ECE of predictions that are right as often as their confidence says."""
-    key = jax.random.key(0) if key is None else key
-    if not hasattr(key, "dtype") or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim:
-        raise InputError(f"key is {key!r}; give one such as jax.random.key(0)")
+    key = jax.random.key(0) if key is None else as_key("key", key)
     # The last word keeps it apart from `default_rng(seed)`, with which the examples may have been drawn: [0, 0] is seed 0.
     rng = np.random.default_rng([*(int(word) for word in np.asarray(jax.random.key_data(key)).ravel()), STREAM])
     order = np.argsort(where, kind="stable")

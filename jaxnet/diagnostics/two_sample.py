@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from .. import admission
 from ..data.precision import loses, moments, origin_of
 from ..errors import InputError, check_known
+from ..keys import AnyKey, as_key
 from .intervals import LEVEL, Estimate, combination, exact
 
 METHODS = ("bbsd", "classifier", "mmd")
@@ -88,7 +89,7 @@ def two_sample_test(
     new: ArrayLike,
     *,
     method: Literal["bbsd", "classifier", "mmd"] | str,
-    key: Key[Array, ""] | None = None,
+    key: AnyKey | None = None,
     level: float = 0.05,
 ) -> TwoSample:
     """Whether new examples come from the distribution of the reference.
@@ -116,10 +117,7 @@ def two_sample_test(
     least = 0.0 if method == "classifier" else 1 / (1 + DRAWS)  # p-values of permutations are not below that
     if not least < level < 1:
         raise InputError(f"level is {level!r}; give a probability between {least:g} and 1")
-    if key is None:
-        key = jax.random.key(0)
-    if not isinstance(key, jax.Array) or not jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim:
-        raise InputError("key is no single jax key; give jax.random.key(seed)")
+    key = jax.random.key(0) if key is None else as_key("key", key)
     test = {"bbsd": _bbsd, "classifier": _classifier, "mmd": _mmd}[method]
     return test(a, b, key, level)
 
