@@ -42,14 +42,15 @@ def test_digits_are_those_of_scikit_learn():
 def test_a_split_is_disjoint_complete_exact_stratified_and_deterministic(seed, counts, validation, test):
     y = np.repeat(np.arange(len(counts)), counts)
     n = len(y)
-    if round(test * n) == 0 or (validation and round(validation * n) == 0):
+    sizes = round(test * n), round(validation * n)
+    if sizes[0] == 0 or (validation and sizes[1] == 0) or n - sum(sizes) < len(counts):  # refused, as other tests hold
         return
     x = np.arange(n, dtype=np.float32)[:, None]
     splits = jaxnet.split(x, y, validation=validation, test=test, seed=seed)
     again = jaxnet.split(x, y, validation=validation, test=test, seed=seed)
     parts = {name: np.asarray(getattr(splits, name).x).ravel().astype(int) for name in ("train", "validation", "test")}
     assert sorted(np.concatenate(list(parts.values()))) == list(range(n))
-    assert (len(parts["test"]), len(parts["validation"])) == (round(test * n), round(validation * n))
+    assert (len(parts["test"]), len(parts["validation"])) == sizes
     for name, rows in parts.items():
         assert np.array_equal(rows, np.asarray(getattr(again, name).x).ravel())
         assert np.array_equal(np.asarray(getattr(splits, name).y), y[rows])
