@@ -184,13 +184,16 @@ def describe(model: Model, splits: Splits) -> list[tuple[str, str, int]]:
 def initial(model: Model, key: Array, x: Array) -> tuple[PyTree, PyTree]:
     """`model.init`, with numbers of at most 32 bits: those that it makes without `jax_enable_x64`."""
     with double(False):
-        return at_most_32_bits(model.init(key, x))
+        return at_most_32_bits(jax.tree.map(jnp.asarray, model.init(key, x)))
 
 
 def at_most_32_bits(tree: PyTree) -> PyTree:
-    """The tree with its 64-bit numbers as 32-bit numbers."""
-    arrays = jax.tree.map(jnp.asarray, tree)
-    return jax.tree.map(lambda leaf: leaf.astype(NARROWER[leaf.dtype.name]) if leaf.dtype.name in NARROWER else leaf, arrays)
+    """The tree with its JAX arrays of 64-bit numbers as 32-bit numbers."""
+
+    def narrow(leaf: Any) -> Any:
+        return leaf.astype(NARROWER[leaf.dtype.name]) if isinstance(leaf, jax.Array) and leaf.dtype.name in NARROWER else leaf
+
+    return jax.tree.map(narrow, tree)
 
 
 def with_outputs(model: Model, outputs: int) -> Model:

@@ -150,7 +150,7 @@ def start(
     arguments.check(model=model, splits=splits, recipe=recipe)
     key, order_key = as_key("key", key), None if order_key is None else as_key("order_key", order_key)
     check(recipe, has_validation=len(splits.validation) > 0)
-    model = with_outputs(model, splits.train.outputs)
+    model, recipe = with_outputs(model, splits.train.outputs), at_most_32_bits(recipe)
     fresh, model_state = initial(model, counted(key, INIT), jnp.zeros((1, *splits.train.x.shape[1:]), jnp.float32))
     if params is None:
         params = fresh
@@ -159,7 +159,7 @@ def start(
     elif (given := _shapes(params)) != (wanted := _shapes(fresh)):
         raise InputError(f"params do not belong to this model: given {given}, wanted {wanted}; give those of the same model, or none")
     else:
-        params = at_most_32_bits(params)
+        params = at_most_32_bits(jax.tree.map(jnp.asarray, params))
     best = None
     if len(splits.validation):
         # Copies: a host loop donates the state, and no buffer can be given away twice.
@@ -196,6 +196,7 @@ def epoch(
     check_loss(loss)
     model, splits = with_outputs(model, splits.train.outputs), on_device(splits)
     check(recipe, has_validation=state.best is not None)
+    recipe = at_most_32_bits(recipe)
 
     assert state.order_key is not None
     rows = order(counted(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)

@@ -18,6 +18,7 @@ import jaxnet
 from jaxnet import Augmentation, Model, Plan, Recipe, resampling
 from jaxnet.data.corruption import corrupt
 from jaxnet.data.splitting import take
+from jaxnet.implementations import exported
 
 pytestmark = pytest.mark.core
 
@@ -104,10 +105,24 @@ CASES = {
     "halving": lambda s: jaxnet.fit_population(
         MODEL, s, Recipe(epochs=4), jax.random.split(KEY, 4), halving=jaxnet.Halving.geometric(4, factor=2)
     ).run,
+    "the pure verbs under jit": lambda s: jax.jit(
+        lambda recipe: jaxnet.epoch(MODEL, s, recipe, jaxnet.start(MODEL, s, recipe, KEY))[0]._replace(key=None, order_key=None)
+    )(Recipe(learning_rate=1e-2, momentum=0.8, clip=0.5, dropout=0.1, schedule="cosine")),
     "under vmap": lambda s: jax.vmap(lambda rate: jaxnet.fit(MODEL, s, Recipe(epochs=1, learning_rate=rate), KEY).params)(
         np.array([1e-3, 1e-2])
     ),
 }  # fmt: skip
+
+
+def test_the_kernel_for_a_tpu_has_no_number_of_64_bits(small):
+    """The kernel is lowered for a TPU here, whose compiler has no 64-bit numbers."""
+    full = Recipe(epochs=2, batch_size=32, optimizer="adamw", weight_decay=0.1, dropout=0.1, clip=1.0, schedule="cosine")
+    with wide():
+        for members in (0, 2):
+            of = {"loss": None, "weighted": True, "members": members, "own_order": True}
+            program = exported(Plan(implementation="resident"), MODEL, small, full, **of)
+            assert "f64" not in program.mlir_module()
+            assert {str(result.dtype) for result in program.out_avals} == {"float32", "int32"}
 
 
 @pytest.mark.parametrize("name", CASES)

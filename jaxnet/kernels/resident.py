@@ -153,7 +153,7 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, differ
         return ref if ref.shape[0] == k else ref.at[pl.ds(group * k, k)]
 
     def move(sources: Sequence[Any], targets: Sequence[Any]) -> None:
-        copies = [pltpu.make_async_copy(*each, semaphores.at[j]) for j, each in enumerate(zip(sources, targets, strict=True))]
+        copies = [pltpu.make_async_copy(*each, semaphores.at[np.int32(j)]) for j, each in enumerate(zip(sources, targets, strict=True))]
         for copy in copies:
             copy.start()
         for copy in copies:
