@@ -340,10 +340,11 @@ def _predict(
 
 def _unanswered(splits: Splits, found: Found) -> list[str]:
     """How many predictions of classes are not numbers, by part."""
-    given = {"train": splits.train, "validation": splits.validation, "test": splits.test, "use": splits.target_sample}
-    parts = {name: Predicted(outputs, np.asarray(given[name].y)) for name, outputs in found.outputs.items() if name in found.errors}
     if splits.classes is None:
         return []
+    given = {"train": splits.train, "validation": splits.validation, "test": splits.test, "use": splits.target_sample}
+    labelled = {name: part for name, part in given.items() if part is not None and name in found.errors}
+    parts = {name: Predicted(found.outputs[name], np.asarray(part.y)) for name, part in labelled.items()}
     return [f"{name}: {part.unanswered_in_words}; they count as wrong" for name, part in parts.items() if part.unanswered.any()]
 
 
