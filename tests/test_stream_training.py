@@ -401,6 +401,7 @@ def test_a_run_is_saved_judged_and_restored_like_any(tmp_path):
         (lambda s: train(MODEL, s, RECIPE, KEY, plan=jaxnet.Plan(devices=0)), "0 devices"),
         (lambda s: train(MODEL, s, replace(RECIPE, batch_size=9), KEY, plan=jaxnet.Plan(devices=2)), "2 devices cannot share the 1 parts"),
         (lambda s: train(MODEL, s, replace(RECIPE, batch_size=0), KEY), "batch_size"),
+        (lambda s: train(MODEL, s, replace(RECIPE, epochs=10**9), KEY), "epochs is 1000000000: .* larger batch_size"),
         (lambda s: jaxnet.fit(MODEL, s, RECIPE, KEY), "stays on disk: jaxnet.train trains on it"),
         (lambda s: jaxnet.fit_population(MODEL, s, RECIPE, jax.random.split(KEY, 2)), "stays on disk"),
         (lambda s: jaxnet.diagnose(MODEL, s, RECIPE, KEY), "stays on disk"),
