@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 import jaxnet
-from jaxnet.diagnostics.labels import hard_examples, wrong_labels
+from jaxnet.diagnostics.labels import HardExample, hard_examples, wrong_labels
 
 # The test images of MNIST whose label at most 2 of 5 people chose, among the 100 that confident learning found most doubtful:
 # (index, given label, the label most people chose instead, or None where they agreed on none). Northcutt, Athalye & Mueller 2021;
@@ -40,13 +40,14 @@ def mnist(data_dir: Path, out: Path | None) -> None:
     }
     print("MNIST, 60,000 training images, 8 networks: of the most doubtful test labels, how many of the 15 that people found wrong")
     print(f"{'':6s}{'error':>8s}{'of 10':>8s}{'of 20':>8s}{'of 50':>8s}{'of 100':>8s}   wrong labels by the networks")
+    found: tuple[HardExample, ...] = ()
     for name, (model, recipe) in recipes.items():
         many = jaxnet.fit_population(model, splits, recipe, jax.random.split(jax.random.key(0), 8))
         log_p = np.asarray(jaxnet.predict(model, many, splits.test.x))
         found, share = hard_examples(log_p, y), wrong_labels(log_p, y)
         hits = "".join(f"{sum(each.index in known for each in found[:most]):>8d}" for most in (10, 20, 50, 100))
         print(f"{name:6s}{(log_p.argmax(2) != y).mean():>8.4f}{hits}   {share} {share.refused or ''}", flush=True)
-    print(f"the 20 most doubtful by the {name}s: index, label, prediction, confidence, share that contradicts, found wrong by people")
+    print("the 20 most doubtful by the CNNs: index, label, prediction, confidence, share that contradicts, found wrong by people")
     for each in found[:20]:
         people = "" if each.index not in known else f"wrong, {'undecided' if known[each.index] is None else known[each.index]}"
         print(f"{each.index:>6d}{each.label:>4d}{each.prediction:>4d}{each.confidence:>8.3f}{each.contradicted:>7.2f}  {people}")
