@@ -195,7 +195,10 @@ BAD_INPUT = {
     "missing": (lambda p: ("--dataset", p / "none.npz"), "none.npz: no such file"),
     "nan": (lambda p: ("--dataset", _write_npz(p, x=X * np.nan, y=Y)), "data.npz: x has 180 values that are not finite"),
     "one class": (lambda p: ("--dataset", _write_npz(p, x=X, y=Y * 0)), "data.npz: all 42 training examples are of one class ('0')"),
-    "class missing": (lambda p: ("--dataset", _write_npz(p, x=X, y=Y * 2)), "data.npz: class '1' (label 1) has no example"),
+    "class missing": (
+        lambda p: ("--dataset", _write_npz(p, x=X, y=Y, classes=np.array(["a", "b", "c", "d"]))),
+        "data.npz: class 'd' (label 3) has no example",
+    ),
     "mnist": (lambda p: ("--dataset", "mnist"), "put its four files train-images-idx3-ubyte.gz"),
     "hidden": (lambda p: ("--hidden", 0), "hidden is (0,); every width"),
     "epochs": (lambda p: ("--epochs", 0), "epochs is 0"),
