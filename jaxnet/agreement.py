@@ -47,11 +47,11 @@ def check_agreement(describe: Callable[[], dict[str, Any]]) -> None:
         given = {name: _text(value) for name, value in flat(plain(about)).items()}
     except InputError as error:
         wrong, given = error, {"refused": str(error)}
-    told = concluded(json.dumps(given), lambda all_: disagreement([json.loads(each) for each in all_]))
+    error = concluded(json.dumps(given), lambda all_: disagreement([json.loads(each) for each in all_]))
     if wrong is not None:
         raise wrong
-    if told:
-        raise InputError(told)
+    if error:
+        raise InputError(f"{error}")  # which ends with what to do
 
 
 def versions() -> dict[str, str]:

@@ -168,7 +168,7 @@ class JaxnetClassifier(ClassifierMixin, _Network):
         if (lost := np.flatnonzero(classes == admission.NO_CLASS)).size:
             raise InputError(
                 f"the network predicts no class for {len(lost)} of {len(classes)} examples, the first of them {lost[0]}: "
-                f"its outputs are not numbers. It {self.run_.status}"
+                f"its outputs are not numbers; take a network whose outputs are finite. This one {self.run_.status}"
             )
         return self.classes_[classes]
 

@@ -139,7 +139,7 @@ def evaluate(model: Model, run: Run | Population, dataset: Dataset, *others: obj
     if classes is None and (lost := np.flatnonzero(~np.isfinite(outputs))).size:
         raise InputError(
             f"the network predicts {outputs[lost[0]]} for example {lost[0]}, and no finite value for {len(lost)} of {len(outputs)} "
-            f"examples, so it has no error. It {run.status}"
+            f"examples, so it has no error; take a network whose values are finite. This one {run.status}"
         )
     return judge(outputs, y, run.standardisation)
 
