@@ -8,9 +8,10 @@ from jaxtyping import Array, Bool, Float, Num, PyTree
 from .data import Splits
 from .errors import InputError
 from .losses import Loss, cross_entropy, squared
-from .models import Model
+from .models import Model, at_most_32_bits
 from .recipe import Recipe
 from .typing import Number
+from .width import double
 
 
 def forward(
@@ -24,9 +25,11 @@ def forward(
     dropout: Number | None = None,
 ) -> tuple[Float[Array, "batch outputs"], PyTree]:
     """The network on standardised inputs, its products in the given precision, outputs and model state in float32."""
+    params, model_state = at_most_32_bits((params, model_state))
     if precision == "bfloat16":
         params, x = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, x))
-    outputs, new_state = model.apply(params, model_state, x, key=key, dropout=dropout)
+    with double(False):  # as it was initialized, whatever jax_enable_x64 says
+        outputs, new_state = model.apply(params, model_state, x, key=key, dropout=dropout)
     new_state = jax.tree.map(lambda new, old: new.astype(old.dtype), new_state, model_state)
     return outputs.astype(jnp.float32), new_state
 
@@ -57,7 +60,8 @@ def losses_of(splits: Splits, loss: Loss | None, outputs: Array, targets: Array)
         return (squared if splits.classes is None else cross_entropy)(outputs, targets).astype(jnp.float32)
     kind = "standardised values" if splits.classes is None else "probabilities of the classes"
     try:
-        losses = loss(outputs, targets)
+        with double(False):
+            losses = loss(outputs, targets)
     except Exception as error:  # whatever a function of the user's raises
         cure = "" if splits.classes is None else "; for labels that are class numbers give optax.softmax_cross_entropy, or leave loss out"
         raise InputError(

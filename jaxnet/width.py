@@ -1,4 +1,4 @@
-"""How wide JAX's numbers are where other code makes them, such as optax's Python floats or an initializer of a model of your own."""
+"""How wide JAX's numbers are where other code makes them, such as optax, or a model or loss of your own."""
 
 from contextlib import AbstractContextManager
 

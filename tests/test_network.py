@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import jaxnet
 from jaxnet import operations
 from jaxnet.errors import InputError
-from jaxnet.models import with_outputs
+from jaxnet.models import initial, with_outputs
 from jaxnet.report import network as network_module
 from jaxnet.report.network import network
 
@@ -182,7 +182,7 @@ def made(name):
     digits = jaxnet.load("digits")
     if name in TRAINED:
         return model, jaxnet.fit(model, digits, jaxnet.Recipe(epochs=3, batch_size=64), KEY)
-    params, state = jax.jit(with_outputs(model, 10).init)(KEY, jnp.zeros((1, 8, 8)))
+    params, state = jax.jit(functools.partial(initial, with_outputs(model, 10)))(KEY, jnp.zeros((1, 8, 8), jnp.float32))
     random = np.random.default_rng(0)
     drawn = jax.tree.map(lambda leaf: leaf + np.float32(random.normal(0, 0.1, leaf.shape)), params)
     statistics = jax.tree.map(lambda leaf: np.float32(random.uniform(0.5, 1.5, leaf.shape)) if leaf.dtype == np.float32 else leaf, state)
@@ -324,7 +324,7 @@ def test_as_many_members_as_fit():
 )
 def test_what_a_page_cannot_compute_is_named(move, words):
     model, run = hand_written(move), made("linear")[1]
-    params, _ = model.init(KEY, jnp.zeros((1, 8, 8)))
+    params, _ = initial(model, KEY, jnp.zeros((1, 8, 8), jnp.float32))
     with pytest.raises(InputError, match=words):
         network(model, [dataclasses.replace(run, params=params, model=model.name)])
 
