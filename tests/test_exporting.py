@@ -348,7 +348,7 @@ def test_a_disk_that_is_full_leaves_nothing(runs, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(jaxnet.InputError, match=r"run cannot be written .*No space left.*; give another path"):
+    with pytest.raises(jaxnet.InputError, match=r"run cannot be written .*No space left.*; make room on that disk"):
         jaxnet.export(runs["linear"], tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
