@@ -15,7 +15,7 @@ import pytest
 from conftest import gap
 
 import jaxnet
-from jaxnet import Plan, Recipe, ledger, population, space
+from jaxnet import Plan, Recipe, checkpoint, ledger, population, space
 from jaxnet.data.splitting import take
 from jaxnet.halving import Halving, Standings, survivors
 from jaxnet.sweeping import sweep
@@ -234,9 +234,11 @@ def test_what_was_decided_stays_where_a_checkpoint_is_damaged(small, whole, tmp_
     monkeypatch.setattr(ledger, "SHARE", 1e9)
     go = functools.partial(jaxnet.fit_population, MODEL, small, RECIPES, KEYS, halving=HALVING, out=tmp_path / "p", plan=ALONE)
     go()
-    parts = sorted((tmp_path / "p/state").glob("part-????????"))
-    assert len(parts) == 3  # those that ended after epochs 2, 4 and 7: nothing older is kept
-    for part in parts:
+    parts = sorted((tmp_path / "p/state").glob("part-????????"), reverse=True)
+    held = np.bincount([member for part in parts for member in checkpoint.read_about(part)["members"]])
+    assert held.min() >= 2  # should one be damaged, there is the one before
+    assert len(parts) < int(parts[0].name[-8:])  # older ones are removed
+    for part in parts[:6]:
         for file in [path for path in part.rglob("*") if path.is_file()]:
             file.write_bytes(b"damaged")
         again = go()
@@ -287,7 +289,7 @@ def test_geometric_rungs(epochs, factor, first, rungs):
 
 @pytest.mark.parametrize("given", [{"epochs": 1}, {"epochs": 9, "factor": 1}, {"epochs": 9, "first": 9}, {"epochs": 9, "first": 0}])
 def test_no_geometric_rungs(given):
-    with pytest.raises(jaxnet.InputError, match="give at least 2, and a rung below"):
+    with pytest.raises(jaxnet.InputError, match=r"give at least 2, and a rung below|first is 0; give a whole number of at least 1"):
         Halving.geometric(**given)
 
 
