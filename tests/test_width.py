@@ -22,6 +22,10 @@ from jaxnet.implementations import exported
 
 pytestmark = pytest.mark.core
 
+# Once `double(False)` is left, jax 0.7 reads the Python numbers of what was traced in it as 64 bits, where it maps or lowers the program:
+# a ValueError of its own, and never a wrong number.
+needs_jax_08 = pytest.mark.skipif(jax.__version_info__ < (0, 8), reason="jax 0.7 cannot map or lower this in 64-bit mode")
+
 KEY, MODEL = jax.random.key(3), jaxnet.mlp((8,))
 FEW = Recipe(epochs=2, batch_size=32)
 
@@ -114,6 +118,7 @@ CASES = {
 }  # fmt: skip
 
 
+@needs_jax_08
 def test_the_kernel_for_a_tpu_has_no_number_of_64_bits(small):
     """The kernel is lowered for a TPU here, whose compiler has no 64-bit numbers."""
     full = Recipe(epochs=2, batch_size=32, optimizer="adamw", weight_decay=0.1, dropout=0.1, clip=1.0, schedule="cosine")
@@ -125,7 +130,7 @@ def test_the_kernel_for_a_tpu_has_no_number_of_64_bits(small):
             assert {str(result.dtype) for result in program.out_avals} == {"float32", "int32"}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[needs_jax_08] * (name in ("halving", "under vmap"))) for name in CASES])
 def test_every_way_to_train(name, small):
     assert_same_bits(lambda: CASES[name](small))
 
