@@ -242,9 +242,9 @@ def _finite(values: np.ndarray, what: str) -> np.ndarray:
     if bad:
         with np.errstate(over="ignore"):
             place = (first, *np.argwhere(~np.isfinite(values[first].astype(np.float32)))[0]) if values.ndim > 1 else (first,)
-        spot = f"row {place[0]}" + (f", column {', '.join(map(str, place[1:]))}" if len(place) > 1 else "")
         raise InputError(
-            f"{what} has {bad} values that are not finite, the first ({values[tuple(place)]}) in {spot}; remove those rows or fill the gaps"
+            f"{what} has {bad} values that are not finite, the first ({values[tuple(place)]}) in {admission.spot(np.array(place))}; "
+            "remove those rows or fill the gaps"
         )
     return values
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 from numpy.typing import ArrayLike
 
+from .. import admission
 from ..errors import InputError
 
 EXACT = (np.dtype(np.bool_), *map(np.dtype, (np.uint8, np.int8, np.uint16, np.int16, np.float16, np.float32)))  # float32 holds them all
@@ -46,7 +47,7 @@ class Origin:
             narrow[rows] = self.nearest(values[rows])
             if not np.isfinite(narrow[rows]).all():
                 place = np.argwhere(~np.isfinite(narrow[rows]))[0]
-                spot = f"row {rows.start + place[0]}" + (f", column {', '.join(map(str, place[1:]))}" if len(place) > 1 else "")
+                spot = admission.spot(np.array([rows.start + place[0], *place[1:]]))
                 raise InputError(
                     f"{name} has {values[rows][tuple(place)]} in {spot}, which is no finite number, or too far from {self.words(name)}; "
                     "fix that row, or remove it"
