@@ -15,9 +15,10 @@ import numpy as np
 
 from experiments import BEGAN
 from jaxnet.diagnostics import Estimate
-from jaxnet.diagnostics.learning_curve import FACTORS, LearningCurve, learning_curve, more_data
+from jaxnet.diagnostics.symptoms import FACTORS, more_data
 from jaxnet.options import LearningCurveOptions
 from jaxnet.runner import MEMBERS, Setup, hardest, main, report, training_members
+from jaxnet.studies.learning_curve import LearningCurve, learning_curve
 
 
 def work(setup: Setup) -> dict[str, Any]:

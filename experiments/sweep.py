@@ -21,8 +21,8 @@ from jaxnet.halving import Halving
 from jaxnet.options import SweepOptions, build_space
 from jaxnet.report import console
 from jaxnet.runner import MEMBERS, Setup, hardest, main, report, training_members
-from jaxnet.space import at_edge
-from jaxnet.sweeping import sweep
+from jaxnet.studies.space import at_edge
+from jaxnet.studies.sweep import sweep
 
 
 def work(setup: Setup) -> dict[str, Any]:

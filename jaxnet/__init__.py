@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import resampling as resampling
-    from . import space as space
     from .checkpoint import restore as restore
     from .checkpoint import save as save
     from .data import Augmentation as Augmentation
@@ -21,10 +20,7 @@ if TYPE_CHECKING:
     from .devices import Plan as Plan
     from .devices import enable_cache as enable_cache
     from .devices import use_cpu_devices as use_cpu_devices
-    from .diagnostics.diagnose import diagnose as diagnose
     from .diagnostics.diagnosis import Diagnosis as Diagnosis
-    from .diagnostics.learning_curve import LearningCurve as LearningCurve
-    from .diagnostics.learning_curve import learning_curve as learning_curve
     from .errors import InputError as InputError
     from .estimators import JaxnetClassifier as JaxnetClassifier
     from .estimators import JaxnetRegressor as JaxnetRegressor
@@ -44,8 +40,12 @@ if TYPE_CHECKING:
     from .recipe import Recipe as Recipe
     from .run import Population as Population
     from .run import Run as Run
-    from .sweeping import Sweep as Sweep
-    from .sweeping import sweep as sweep
+    from .studies import space as space
+    from .studies.diagnose import diagnose as diagnose
+    from .studies.learning_curve import LearningCurve as LearningCurve
+    from .studies.learning_curve import learning_curve as learning_curve
+    from .studies.sweep import Sweep as Sweep
+    from .studies.sweep import sweep as sweep
     from .training import epoch as epoch
     from .training import fit as fit
     from .training import start as start
@@ -54,9 +54,7 @@ _NAMES = {
     "checkpoint": ("restore", "save"),
     "data": ("Augmentation", "Dataset", "Splits", "class_weights", "folds", "load", "prepare", "split", "stream"),
     "devices": ("Plan", "enable_cache", "use_cpu_devices"),
-    "diagnostics.diagnose": ("diagnose",),
     "diagnostics.diagnosis": ("Diagnosis",),
-    "diagnostics.learning_curve": ("LearningCurve", "learning_curve"),
     "errors": ("InputError",),
     "estimators": ("JaxnetClassifier", "JaxnetRegressor"),
     "evaluation": ("evaluate", "predict"),
@@ -68,16 +66,21 @@ _NAMES = {
     "population": ("fit_population",),
     "recipe": ("Recipe",),
     "run": ("Population", "Run"),
-    "sweeping": ("Sweep", "sweep"),
+    "studies.diagnose": ("diagnose",),
+    "studies.learning_curve": ("LearningCurve", "learning_curve"),
+    "studies.sweep": ("Sweep", "sweep"),
     "training": ("epoch", "fit", "start"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+_MODULES = {"space": "studies.space"}  # public modules that stand in a package
 
 
 def __getattr__(name: str) -> object:
     """A public name, whose module is imported when it is first asked for: a training does not wait for what it does not use."""
     if name in _MODULE_OF:
         value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f".{_MODULES[name]}", __name__)
     elif not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
         return importlib.import_module(f".{name}", __name__)
     else:
@@ -87,7 +90,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF, "data", "diagnostics", "resampling", "space"})
+    return sorted({*globals(), *_MODULE_OF, *_MODULES, "data", "diagnostics", "resampling", "studies"})
 
 
 __all__ = [name for name, module in _MODULE_OF.items() if module != "estimators"]  # scikit-learn need not be there

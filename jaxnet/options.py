@@ -12,7 +12,7 @@ from .data.streaming import sample
 from .errors import InputError, near
 from .models import Model, cnn, linear, mlp
 from .recipe import Recipe, enough_epochs
-from .space import Axis, Linear, Log
+from .studies.space import Axis, Linear, Log
 
 READING = ("data_dir", "validation", "test", "task", "label", "groups", "order", "ignore", "image_size")  # as `load` has them
 IN_MEMORY = ("groups", "order", "ignore", "balance", "members")  # options of a training set that is read whole

@@ -40,7 +40,6 @@ from .data.table import SUFFIXES, encode, read_table
 from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_platform
 from .diagnostics import Estimate, Finding
 from .diagnostics.calibration import Calibration, calibration
-from .diagnostics.diagnose import examine
 from .diagnostics.findings import finding
 from .diagnostics.labels import hard_examples
 from .errors import InputError, check_known, near
@@ -67,6 +66,7 @@ from .recipe import Recipe, check
 from .report import console, tensorboard
 from .run import Row, Run
 from .stopping import Interrupted, stopped_at_once
+from .studies.diagnose import diagnose
 
 MEMBERS = "members"  # folder of a population within that of a run
 TENSORBOARD = "tensorboard"  # of logs
@@ -252,10 +252,12 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
     if options.balance:
         raise InputError("with --members examples are not weighed; leave --balance out")
     with training_members(setup) as (watch, began):
-        diagnosis, population = examine(
+        diagnosis = diagnose(
             setup.model, splits, setup.recipe, jax.random.key(options.seed), members=options.members,
             target_error=options.target_error, tolerance=options.tolerance, out=setup.out / MEMBERS, watch=watch,
         )  # fmt: skip
+    population = diagnosis.networks
+    assert population is not None
     assert population.predictions is not None
     from .report import figures
 
@@ -268,7 +270,7 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
         "error": errors,
         "verdict": diagnosis.verdict,
         "findings": diagnosis.findings,
-        "diagnosis": diagnosis,
+        "diagnosis": diagnosis.summary(),
         "hard_examples": [] if splits.classes is None else hardest(test, np.asarray(splits.test.y)),
         "resumed": began,
     }

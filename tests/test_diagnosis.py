@@ -261,11 +261,11 @@ def test_its_words_fit_a_screen_and_its_json_is_plain(told):
 
 def test_the_first_member_is_fit_alone(digits):
     """As is every other: member i of each kind does not change with how many there are."""
-    from jaxnet.diagnostics.diagnose import MOST_KEYS, examine
+    from jaxnet.studies.diagnose import MOST_KEYS
 
     recipe = jaxnet.Recipe(epochs=2, learning_rate=3e-3)
-    _, population = examine(jaxnet.mlp((8,)), digits, recipe, jax.random.key(3), members=2)
-    _, more = examine(jaxnet.mlp((8,)), digits, recipe, jax.random.key(3), members=3)
+    population = jaxnet.diagnose(jaxnet.mlp((8,)), digits, recipe, jax.random.key(3), members=2).networks
+    more = jaxnet.diagnose(jaxnet.mlp((8,)), digits, recipe, jax.random.key(3), members=3).networks
     key = jax.random.fold_in(jax.random.key(3), MOST_KEYS + 1)
     alone = jaxnet.fit(jaxnet.mlp((8,)), digits, recipe, key)
     for one, two, three in zip(*(jax.tree.leaves(run.params) for run in (alone, population[1], more[1])), strict=True):

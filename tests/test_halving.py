@@ -18,7 +18,7 @@ import jaxnet
 from jaxnet import Plan, Recipe, checkpoint, ledger, population, space
 from jaxnet.data.splitting import take
 from jaxnet.halving import Halving, Standings, survivors
-from jaxnet.sweeping import sweep
+from jaxnet.studies.sweep import sweep
 
 MODEL, MEMBERS = jaxnet.mlp((12,)), 9
 KEYS = jax.random.split(jax.random.key(0), MEMBERS)

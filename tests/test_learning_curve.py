@@ -8,7 +8,7 @@ import jaxnet
 from jaxnet import Recipe, resampling
 from jaxnet.diagnostics import extrapolate, repeated
 from jaxnet.diagnostics.curves import measured
-from jaxnet.diagnostics.learning_curve import more_data
+from jaxnet.diagnostics.symptoms import more_data
 
 MODEL = jaxnet.mlp((16,))
 RECIPE = Recipe(epochs=4, batch_size=32, learning_rate=1e-2)

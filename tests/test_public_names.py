@@ -33,4 +33,4 @@ def test_a_training_imports_neither_diagnostics_nor_scikit_learn() -> None:
     program = "import sys, jaxnet; jaxnet.fit, jaxnet.load, jaxnet.mlp, jaxnet.evaluate; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "jaxnet.training" in done.stdout.split()
-    assert not {"jaxnet.diagnostics.diagnose", "jaxnet.sweeping", "sklearn", "matplotlib"} & set(done.stdout.split())
+    assert not {"jaxnet.studies.diagnose", "jaxnet.studies.sweep", "sklearn", "matplotlib"} & set(done.stdout.split())

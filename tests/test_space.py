@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 import jaxnet
-from jaxnet.space import Linear, Log, at_edge, grid, quasi_random, random
+from jaxnet.studies.space import Linear, Log, at_edge, grid, quasi_random, random
 
 SPACE = {"learning_rate": Log(1e-4, 1.0), "dropout": Linear(0.0, 0.5), "batch_size": (32, 64)}
 

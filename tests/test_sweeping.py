@@ -11,7 +11,7 @@ from scipy import stats
 import jaxnet
 from jaxnet import Recipe, space
 from jaxnet.diagnostics import Estimate, deviation, repeated, seeds_needed, wilson
-from jaxnet.sweeping import sweep
+from jaxnet.studies.sweep import sweep
 
 MODEL, RECIPE, KEY = jaxnet.mlp((16,)), Recipe(epochs=4, batch_size=64), jax.random.key(0)
 

@@ -3,8 +3,9 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 from .. import admission
 from ..errors import InputError
 from ..folder import plain
+from ..run import Population
 from .comparison import EnsembleGain, ensemble_gain
 from .decomposition import Decomposition, Design, bias_variance_decomposition
 from .findings import DATA, Finding, diverged, first_to_mend
@@ -44,13 +46,13 @@ class Parts:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong with a recipe, measured, and what to try. Plain numbers only; `json()` is all of it as text.
+    """What is wrong with a recipe, measured, and what to try. Plain numbers but for `networks`; `json()` is these as text.
 
     verdict: begins with the largest of high bias, high variance and mismatch, or with good enough or inconclusive.
     findings: in order of size. errors: of train, validation, test and use, as far as there are. regression: errors are then
     shares of the variance of y, else of examples. decompositions: of the error on the test set, or else the validation set.
     ensemble: what the members achieve together there. members: whose errors these are; diverged: those left out.
-    examples: of each part. notes: what to bear in mind.
+    examples: of each part. notes: what to bear in mind. networks: those that `jaxnet.diagnose` trained.
     """
 
     verdict: str
@@ -65,10 +67,17 @@ class Diagnosis:
     target_error: float
     tolerance: float
     notes: tuple[str, ...] = ()
+    networks: Population | None = field(default=None, repr=False, compare=False)
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the networks, in the types that JSON has; what is no number is None."""
+        numbers = plain(replace(self, networks=None))
+        del numbers["networks"]
+        return numbers
 
     def json(self) -> str:
-        """Everything, as JSON; what is no number is null."""
-        return json.dumps(plain(self), indent=1, allow_nan=False)
+        """The summary as JSON."""
+        return json.dumps(self.summary(), indent=1, allow_nan=False)
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))

@@ -10,17 +10,19 @@ from ..losses import Loss
 from ..recipe import Recipe
 from . import curves
 from .calibration import temperature
+from .curves import Curves
+from .extrapolation import predicted
 from .findings import Finding, diverged, finding, percent
 from .intervals import Estimate, combination, exact, repeated
 from .label_shift import label_shift
 from .labels import hard_examples, wrong_labels
-from .learning_curve import more_data
 from .two_sample import Output, two_sample_test
 from .two_way import ERRORS, MEMBERS, RATE, SIGNED, block, contrast, interval, table, two_way
 from .unlabelled import estimate_error_without_labels
 
 LAST = 4  # the last so many-th part of training is where an error that still falls is looked for
 DOUBTED = 20  # training examples that a finding names
+FACTORS = (8, 4, 2)  # times as many examples, the farthest that is not refused says whether more data help
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,25 @@ def _more_data(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
     padded = np.stack([np.concatenate([each, np.full(most - len(each), np.nan)]) for each in found.by_size.values()])
     curve = curves.measured(list(found.by_size), padded, found.errors[held_out(splits)].shape[1])
     return [more_data(curve, repeated(found.by_size[len(splits.train)]), tolerance)]
+
+
+def more_data(curve: Curves, now: Estimate, tolerance: float) -> Finding:
+    """Whether more training examples would lower the error by more than the tolerance. now: at the largest size."""
+    n = float(curve.sizes.max())
+    reach = predicted(curve, [factor * n for factor in FACTORS])
+    factor, then = next(((f, e) for f, e in zip(FACTORS, reach, strict=True) if e.refused is None), (FACTORS[-1], reach[-1]))
+    if then.refused is not None or now.refused is not None:
+        why = then.refused or now.refused
+        size = Estimate(now.estimate - then.estimate, refused=why)
+        return finding("more data helps", size, False, f"whether more training examples would help cannot be said: {why}")
+    size = combination([1.0, -1.0], [now, then])
+    words = (
+        f"with {factor} times as many training examples the error would be {then.estimate:.2%} ({then.low:.2%} to {then.high:.2%}), "
+        f"with all {n:,.0f} it is {now.estimate:.2%}"
+    )
+    if size.high < tolerance:
+        return finding("more data will not help", size, True, words)
+    return finding("more data helps", size, bool(size.low > tolerance), words)
 
 
 def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Finding]:

@@ -20,11 +20,11 @@ from ..data import Augmentation, Standardisation
 from ..data.augmentation import augment
 from ..diagnostics import Decomposition, Diagnosis, Estimate
 from ..diagnostics.curves import FARTHEST
-from ..diagnostics.learning_curve import LearningCurve
 from ..disk import write_whole
 from ..escaping import visible
 from ..processes import first
 from ..run import Row
+from ..studies.learning_curve import LearningCurve
 from .vector import svg
 
 TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"  # of Okabe & Ito 2008: told apart with any colour vision

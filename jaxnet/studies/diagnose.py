@@ -13,27 +13,27 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from .. import arguments
-from ..chunking import plan_for_members
-from ..data import Dataset, Splits
-from ..devices import Plan
-from ..errors import InputError, check_number, check_whole
-from ..keys import AnyKey, as_key
-from ..losses import Loss, check_loss
-from ..models import Model, initial, input_shape, with_outputs
-from ..objective import forward
-from ..population import Standing, fit_population
-from ..predictions import member_predictions
-from ..processes import once, own
-from ..recipe import Recipe
-from ..resampling import disjoint, partitions, together, whole
-from ..run import Population
-from . import curves
-from .diagnosis import Diagnosis, Predicted, diagnosis_of
-from .findings import Finding
-from .learning_curve import SMALLEST
-from .symptoms import Found, held_out, symptoms, what_differs
-from .two_way import MEMBERS
+from jaxnet import arguments
+from jaxnet.chunking import plan_for_members
+from jaxnet.data import Dataset, Splits
+from jaxnet.devices import Plan
+from jaxnet.diagnostics import curves
+from jaxnet.diagnostics.diagnosis import Diagnosis, Predicted, diagnosis_of
+from jaxnet.diagnostics.findings import Finding
+from jaxnet.diagnostics.symptoms import Found, held_out, symptoms, what_differs
+from jaxnet.diagnostics.two_way import MEMBERS
+from jaxnet.errors import InputError, check_number, check_whole
+from jaxnet.keys import AnyKey, as_key
+from jaxnet.losses import Loss, check_loss
+from jaxnet.models import Model, initial, input_shape, with_outputs
+from jaxnet.objective import forward
+from jaxnet.population import Standing, fit_population
+from jaxnet.predictions import member_predictions
+from jaxnet.processes import once, own
+from jaxnet.recipe import Recipe
+from jaxnet.resampling import disjoint, partitions, together, whole
+from jaxnet.run import Population
+from jaxnet.studies.learning_curve import SMALLEST
 
 QUARTERS, HALVES = 4, 2  # parts of the training set that the members of a decomposition share out
 SMALLER = (8, 16)  # with these parts too there are sizes enough for a learning curve
@@ -98,31 +98,10 @@ def diagnose(
     target_error: what could be reached, by default 0. tolerance: the smallest step that matters; of a regression both are
     shares of the variance of y. seconds: to keep within, on this machine, by training fewer networks.
     Members that diverge are left out and counted. Where splits have a labelled target_sample, mismatch is measured there.
-    loss, plan, out, watch: as in `fit_population`; with `seconds` there is no `out`. Raises InputError where nothing can be
+    loss, plan, out, watch: as in `fit_population`; with `seconds` there is no `out`. The networks are those of the diagnosis
+    (`networks`), the ones on all examples first; with `seconds` those of the first wave. Raises InputError where nothing can be
     said: without members, or without examples that were held out.
     """
-    return examine(
-        model, splits, recipe, key, members=members, target_error=target_error, tolerance=tolerance, seconds=seconds, loss=loss,
-        plan=plan, out=out, watch=watch,
-    )[0]  # fmt: skip
-
-
-def examine(
-    model: Model,
-    splits: Splits,
-    recipe: Recipe,
-    key: AnyKey,
-    *,
-    members: int = 16,
-    target_error: float | None = None,
-    tolerance: float = 0.02,
-    seconds: float | None = None,
-    loss: Loss | None = None,
-    plan: Plan | None = None,
-    out: str | Path | None = None,
-    watch: Callable[[Standing], None] | None = None,
-) -> tuple[Diagnosis, Population]:
-    """`diagnose`, and the networks it trained, of which the first ones are those on all examples."""
     arguments.check(model=model, splits=splits, recipe=recipe)
     key = as_key("key", key)
     check_loss(loss)
@@ -163,7 +142,8 @@ def examine(
         notes=[*_fewer(needs, trained, seconds), *_unanswered(splits, found)],
         diverged=found.diverged,
     )
-    return replace(diagnosis, findings=tuple(_explained(each, splits, found) for each in diagnosis.findings)), trained[0][1]
+    explained = tuple(_explained(each, splits, found) for each in diagnosis.findings)
+    return replace(diagnosis, findings=explained, networks=trained[0][1])
 
 
 def _explained(finding: Finding, splits: Splits, found: Found) -> Finding:

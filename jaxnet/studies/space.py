@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError, check_number, check_whole, shown
+from jaxnet.errors import InputError, check_number, check_whole, shown
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from . import arguments
-from .data import Augmentation, Splits, augmentation
-from .devices import Plan
-from .diagnostics import Estimate, repeated, wilson
-from .errors import InputError, check_whole, near, shown
-from .evaluation import Metrics, evaluate, judge, predict
-from .halving import Halving
-from .keys import AnyKey, as_key
-from .losses import Loss
-from .models import Model
-from .population import Standing, fit_population
-from .recipe import Recipe
-from .run import Population, Run
-from .space import Trial, at_edge
+from jaxnet import arguments
+from jaxnet.data import Augmentation, Splits, augmentation
+from jaxnet.devices import Plan
+from jaxnet.diagnostics import Estimate, repeated, wilson
+from jaxnet.errors import InputError, check_whole, near, shown
+from jaxnet.evaluation import Metrics, evaluate, judge, predict
+from jaxnet.halving import Halving
+from jaxnet.keys import AnyKey, as_key
+from jaxnet.losses import Loss
+from jaxnet.models import Model
+from jaxnet.population import Standing, fit_population
+from jaxnet.recipe import Recipe
+from jaxnet.run import Population, Run
+from jaxnet.studies.space import Trial, at_edge
 
 
 @dataclass(frozen=True)

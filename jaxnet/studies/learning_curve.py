@@ -11,27 +11,25 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from .. import admission, arguments
-from ..data import Splits
-from ..devices import Plan
-from ..errors import InputError, check_whole, shown
-from ..keys import AnyKey, as_key
-from ..losses import Loss
-from ..models import Model
-from ..population import Standing, fit_population
-from ..predictions import member_predictions
-from ..recipe import Recipe
-from ..resampling import first
-from ..run import Population
-from .curves import Curves, measured
-from .extrapolation import Needed, needed, predicted
-from .findings import Finding, finding
-from .intervals import Estimate, combination, repeated
+from jaxnet import admission, arguments
+from jaxnet.data import Splits
+from jaxnet.devices import Plan
+from jaxnet.diagnostics.curves import Curves, measured
+from jaxnet.diagnostics.extrapolation import Needed, needed, predicted
+from jaxnet.diagnostics.intervals import Estimate, repeated
+from jaxnet.errors import InputError, check_whole, shown
+from jaxnet.keys import AnyKey, as_key
+from jaxnet.losses import Loss
+from jaxnet.models import Model
+from jaxnet.population import Standing, fit_population
+from jaxnet.predictions import member_predictions
+from jaxnet.recipe import Recipe
+from jaxnet.resampling import first
+from jaxnet.run import Population
 
 # Sizes by default: in steps of the square root of 2, as those of the curves from which the prior was learned; the half of
 # them leaves the interval eight times as far by a quarter wider.
 STEPS, SMALLEST = 12, 16
-FACTORS = (8, 4, 2)  # times as many examples, the farthest that is not refused says whether more data help
 
 logger = logging.getLogger("jaxnet")
 
@@ -136,25 +134,6 @@ def learning_curve(
     in_order = (found.reshape(members, -1).T, training.reshape(members, -1).T)
     farther = "curves of squared errors were never checked, only those of errors of classes" if regression else None
     return LearningCurve(chosen, *in_order, len(held_out), population, farther)
-
-
-def more_data(curve: Curves, now: Estimate, tolerance: float) -> Finding:
-    """Whether more training examples would lower the error by more than the tolerance. now: at the largest size."""
-    n = float(curve.sizes.max())
-    reach = predicted(curve, [factor * n for factor in FACTORS])
-    factor, then = next(((f, e) for f, e in zip(FACTORS, reach, strict=True) if e.refused is None), (FACTORS[-1], reach[-1]))
-    if then.refused is not None or now.refused is not None:
-        why = then.refused or now.refused
-        size = Estimate(now.estimate - then.estimate, refused=why)
-        return finding("more data helps", size, False, f"whether more training examples would help cannot be said: {why}")
-    size = combination([1.0, -1.0], [now, then])
-    words = (
-        f"with {factor} times as many training examples the error would be {then.estimate:.2%} ({then.low:.2%} to {then.high:.2%}), "
-        f"with all {n:,.0f} it is {now.estimate:.2%}"
-    )
-    if size.high < tolerance:
-        return finding("more data will not help", size, True, words)
-    return finding("more data helps", size, bool(size.low > tolerance), words)
 
 
 def _sizes(n: int) -> np.ndarray:
