@@ -332,20 +332,20 @@ def members_words(run: dict[str, Any], percent: bool) -> str:
 
 def write(out: Path, result: dict[str, Any], runs: Sequence[Compared], pairs: Sequence[Pair]) -> None:
     """The folder: figures, page, and result.json last."""
-    from jaxnet.report import comparison_figures
+    from jaxnet.report import figures
 
     told = {f"{pair.first} less {pair.second}": pair.difference for pair in pairs if pair.difference is not None}
     if told:
-        comparison_figures.differences(told, out / "figures/differences.png", regression=result["runs"][0]["regression"])
-    comparison_figures.curves_of_runs({run.name: run.finished.run.history for run in runs}, out / "figures/curves.png")
+        figures.differences(told, out / "figures/differences.png", regression=result["runs"][0]["regression"])
+    figures.curves_of_runs({run.name: run.finished.run.history for run in runs}, out / "figures/curves.png")
     folder.write_text(out / "report.html", page(folder.plain(result), pairs, out / "figures"))
     folder.write_json(out / "result.json", result)
 
 
 def page(result: dict[str, Any], pairs: Sequence[Pair], figures: Path) -> str:
     """The HTML of a comparison."""
-    from jaxnet.report.document import chart, document, section, table, text
-    from jaxnet.report.page import number
+    from jaxnet.report.html.document import chart, document, section, table, text
+    from jaxnet.report.html.page import number
 
     percent = {run["name"]: not run["regression"] for run in result["runs"]}
     several = any(run["members_error"] for run in result["runs"])

@@ -128,7 +128,7 @@ def labels_csv(doubted: dict[str, list[HardExample]], classes: tuple[str, ...]) 
 
 def draw(setup: Setup, doubted: dict[str, list[HardExample]]) -> None:
     """The doubtful images."""
-    from jaxnet.report.label_figures import doubtful
+    from jaxnet.report.figures import doubtful
 
     figures, splits = setup.out / "figures", setup.splits
     if splits.train.white is None or splits.classes is None:

@@ -189,14 +189,14 @@ def draw(
     setup: Setup, reference: Dataset, rest: Dataset, studied: list[dict[str, Any]], sizes: list[int], options: ShiftOptions, key: jax.Array
 ) -> None:
     """The figures."""
-    from jaxnet.report import shift_figures
+    from jaxnet.report import figures
 
     found: dict[str, dict[str, list[float]]] = {}
     for each in studied:
         found.setdefault(each["kind"], {})[each["name"].removeprefix(each["kind"]).strip() or "as it was"] = each["alarms"]
-    shift_figures.power(found, sizes, setup.out / "figures/power.png", level=options.level)
+    figures.power(found, sizes, setup.out / "figures/power.png", level=options.level)
     truths, estimates = ({each["name"]: each[which] for each in studied} for which in ("error", "estimated_error"))
-    shift_figures.estimated_errors(truths, estimates, setup.out / "figures/estimated_errors.png")
+    figures.estimated_errors(truths, estimates, setup.out / "figures/estimated_errors.png")
     rows = {"reference": np.asarray(reference.x)[:SHOWN]}
     strongest = {each.kind: each for each in shifts(rest, key) if each.kind != "none"}
     for kind, each in strongest.items():
@@ -208,7 +208,7 @@ def draw(
         else:
             rows[each.name] = x[test.what.new[:SHOWN]]
     assert rest.white is not None
-    shift_figures.unlike(rows, rest.white, setup.out / "figures/unlike.png")
+    figures.unlike(rows, rest.white, setup.out / "figures/unlike.png")
 
 
 def table(studied: list[dict[str, Any]], sizes: list[int]) -> list[str]:

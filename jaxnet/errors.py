@@ -9,7 +9,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar
 
-from .escaping import visible
+from jaxnet.display import visible
 
 T = TypeVar("T")
 LISTED = 30  # names that a message lists at most

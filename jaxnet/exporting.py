@@ -18,8 +18,8 @@ from jaxtyping import Array, Float, PyTree
 
 from . import arguments
 from .disk import check_folder, writing
+from .display import UNSEEN
 from .errors import InputError, check_path
-from .escaping import UNSEEN
 from .evaluation import predict
 from .keys import is_key, words
 from .models import Model, check_trained, named

@@ -1,4 +1,4 @@
-"""What a network does with one example, as steps on flat arrays of numbers, which forward.py and report/network.js take.
+"""What a network does with one example, as steps on flat arrays of numbers, which forward.py and report/html/network.js take.
 
 `predict` is traced, the calls within are opened, and what remains becomes five operations:
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 from numpy.typing import ArrayLike
 
+from . import display
 from .data import Column, Standardisation
 from .errors import InputError
 from .recipe import Recipe
@@ -113,9 +114,7 @@ class Run:
         return f"finished after epoch {done}"
 
     def _repr_html_(self) -> str:
-        from .report.notebook import of_run
-
-        return of_run(self)
+        return display.html(self)
 
 
 @dataclass(frozen=True)
@@ -199,9 +198,7 @@ class Population:
             raise AttributeError(f"'Population' object has no attribute {name!r}")
 
     def _repr_html_(self) -> str:
-        from .report.notebook import of_population
-
-        return of_population(self)
+        return display.html(self)
 
     def each(self, of: Callable[[Run], ArrayLike]) -> np.ndarray:
         """(members, ...) in order of members, of what `of` gives for each run."""

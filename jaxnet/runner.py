@@ -42,8 +42,8 @@ from .diagnostics import Estimate, Finding
 from .diagnostics.calibration import Calibration, calibration
 from .diagnostics.findings import finding
 from .diagnostics.labels import hard_examples
+from .display import visible
 from .errors import InputError, check_known, near
-from .escaping import visible
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
 from .finished import bring_back
 from .identity import describe_data
@@ -261,7 +261,7 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
     assert population.predictions is not None
     from .report import figures
 
-    figures.diagnosis(diagnosis, setup.out / "figures/diagnosis.png")
+    figures.error_analysis(diagnosis, setup.out / "figures/diagnosis.png")
     test = population.predictions.test[: options.members]
     errors = diagnosis.errors
     more = {
@@ -393,7 +393,7 @@ def write(
     logs: bool = False,
 ) -> None:
     """The folder of a finished run, result.json last. runs: the first is written, all are in the page. logs: for TensorBoard too."""
-    from .report import of_run
+    from .report.html import run as run_page
 
     run, figures = runs[0], out / "figures"
     if processes.first() and (out / "params").exists():  # of a run that was stopped while it wrote
@@ -403,8 +403,8 @@ def write(
     if not processes.first():
         return
     folder.write_text(out / "history.csv", history_csv(run))
-    of_run.draw(result, run, splits, outputs, metrics, figures)
-    folder.write_text(out / "report.html", of_run.html(result, model, runs, splits, outputs["test"], figures))
+    run_page.draw(result, run, splits, outputs, metrics, figures)
+    folder.write_text(out / "report.html", run_page.html(folder.plain(result), model, runs, splits, outputs["test"], figures))
     if logs:
         tensorboard.write(out / TENSORBOARD, run, metrics, sorted(figures.glob("*.png")))
         for number, member in enumerate(runs[1:LOGGED], 1):

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from .disk import writing
-from .escaping import visible
+from .display import visible
 
 
 class Interrupted(KeyboardInterrupt):

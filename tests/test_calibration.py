@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from jaxnet.diagnostics.calibration import calibration, scaled, temperature
 from jaxnet.errors import InputError
-from jaxnet.report.calibration_figures import reliability
+from jaxnet.report.figures import reliability
 
 
 def drawn(n, sharp, rng, classes=5):

@@ -18,8 +18,8 @@ from conftest import CACHE, gap
 
 import jaxnet
 from jaxnet import disk, folder, runner
-from jaxnet.escaping import visible
-from jaxnet.report import of_run
+from jaxnet.display import visible
+from jaxnet.report.html import run as run_page
 
 ROOT = Path(__file__).parent.parent
 ODD = os.fsdecode(b"odd\xff")
@@ -153,7 +153,12 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch, cap
 
 @pytest.mark.parametrize(
     ("number", "module", "name"),
-    [(signal.SIGTERM, of_run, "draw"), (signal.SIGINT, of_run, "html"), (signal.SIGTERM, runner, "save"), (signal.SIGINT, runner, "judge")],
+    [
+        (signal.SIGTERM, run_page, "draw"),
+        (signal.SIGINT, run_page, "html"),
+        (signal.SIGTERM, runner, "save"),
+        (signal.SIGINT, runner, "judge"),
+    ],
 )
 def test_signals_while_the_report_is_written(tmp_path, capsys, monkeypatch, hearing, number, module, name):
     real = getattr(module, name)

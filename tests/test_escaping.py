@@ -21,8 +21,9 @@ from PIL import Image
 import jaxnet
 from jaxnet import folder
 from jaxnet.checkpoint import DamagedError
-from jaxnet.escaping import visible
-from jaxnet.report import console, document, figures
+from jaxnet.display import visible
+from jaxnet.report import console, figures
+from jaxnet.report.html import document
 from jaxnet.stopping import log_to
 
 STEERING = "\x00\x07\x08\x0c\r\n\t\x1b\x7f\x85\x9b\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff"

@@ -20,8 +20,8 @@ import jaxnet
 from jaxnet import operations
 from jaxnet.errors import InputError
 from jaxnet.models import initial, with_outputs
-from jaxnet.report import network as network_module
-from jaxnet.report.network import network
+from jaxnet.report.html import network as network_module
+from jaxnet.report.html.network import network
 
 KEY = jax.random.key(0)
 SCRIPT = Path(network_module.__file__).with_name("network.js").read_text()

@@ -15,10 +15,11 @@ from strokes import DIGITS, draw
 from test_experiments import run
 
 import jaxnet
-from jaxnet.report import document, examples, figures
-from jaxnet.report.document import chart
-from jaxnet.report.drawing import placement
-from jaxnet.report.page import page as html_of
+from jaxnet.report import figures
+from jaxnet.report.html import document, examples
+from jaxnet.report.html.document import chart
+from jaxnet.report.html.page import page as html_of
+from jaxnet.report.html.placement import placement
 
 LARGEST = 3_000_000  # bytes
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -353,8 +354,8 @@ def test_placement_of_mnist_is_as_its_makers_say(mnist_folder):
     """Digits fit a box of 20 x 20 and lie with their centre of mass in the middle of 28 x 28 (LeCun, Cortes & Burges 1998)."""
     data = jaxnet.load("mnist", data_dir=mnist_folder)
     found = placement(np.asarray(data.train.x).reshape(-1, 28, 28), data.train.white)
-    assert (found.size, found.centred, found.background, found.ink) == (20, "mass", 0, 255)
-    assert np.allclose(found.centre, 14.5, atol=0.2)  # of pixels from 0: their corner lies half a pixel before
+    assert (found.size, found.centered, found.background, found.ink) == (20, "mass", 0, 255)
+    assert np.allclose(found.center, 14.5, atol=0.2)  # of pixels from 0: their corner lies half a pixel before
 
 
 def test_confident_mistakes_come_first():

@@ -52,7 +52,7 @@ def mnist(data_dir: Path, out: Path | None) -> None:
         people = "" if each.index not in known else f"wrong, {'undecided' if known[each.index] is None else known[each.index]}"
         print(f"{each.index:>6d}{each.label:>4d}{each.prediction:>4d}{each.confidence:>8.3f}{each.contradicted:>7.2f}  {people}")
     if out is not None and splits.classes is not None and splits.test.white is not None:
-        from jaxnet.report.label_figures import doubtful
+        from jaxnet.report.figures import doubtful
 
         x = np.asarray(splits.test.x)
         doubtful(x, found, splits.classes, splits.test.white, out / "mnist_doubtful.png", part="test set of MNIST")

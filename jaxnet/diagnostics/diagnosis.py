@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import admission
+from .. import admission, display
 from ..errors import InputError
 from ..folder import plain
 from ..run import Population
@@ -83,9 +83,7 @@ class Diagnosis:
         return "\n".join(_lines(self))
 
     def _repr_html_(self) -> str:
-        from ..report.notebook import of_diagnosis
-
-        return of_diagnosis(self)
+        return display.html(self)
 
     @classmethod
     def from_predictions(

@@ -15,16 +15,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..data import Dataset, Splits
-from ..diagnostics import Estimate, Ladder
-from ..escaping import visible
-from ..evaluation import ClassMetrics, Metrics
-from ..population import Standing
-from ..run import Row
+from jaxnet.data import Dataset, Splits
+from jaxnet.diagnostics import Estimate, Ladder
+from jaxnet.display import visible
+from jaxnet.evaluation import ClassMetrics, Metrics
+from jaxnet.population import Standing
+from jaxnet.run import Row
 
-MOST_CLASSES = 40  # rows of the table of classes
-MOST_TRIALS = 10  # rows of the table of trials
-LINES = 10  # of progress, where the output is no terminal
+CLASS_ROWS = 40  # rows of the table of classes
+TRIAL_ROWS = 10  # rows of the table of trials
+PROGRESS_LINES = 10  # of progress, where the output is no terminal
 
 
 def open_to_all_names() -> None:
@@ -76,7 +76,7 @@ def progress(epochs: int) -> Iterator[Callable[[int, Row], None]]:
     """Shows each epoch: a bar with the time left on a terminal, some lines elsewhere."""
     console = Console(highlight=False)
     if not console.is_terminal:
-        shown = {math.ceil(epochs * i / LINES) for i in range(1, LINES + 1)}
+        shown = {math.ceil(epochs * i / PROGRESS_LINES) for i in range(1, PROGRESS_LINES + 1)}
         yield lambda done, row: say(f"epoch {done}/{epochs}  {_row(row)}") if done in shown else None
         return
     columns = (TextColumn("epoch {task.completed}/{task.total}"), BarColumn(), TextColumn("{task.fields[row]}"), TimeRemainingColumn())
@@ -95,7 +95,7 @@ def members() -> Iterator[Callable[[Standing], None]]:
         def line(standing: Standing) -> None:
             heard.append((time.monotonic(), standing.share))
             if standing.share >= next_share[0]:
-                next_share[0] = math.floor(standing.share * LINES + 1) / LINES
+                next_share[0] = math.floor(standing.share * PROGRESS_LINES + 1) / PROGRESS_LINES
                 (began, share), left = heard[min(1, len(heard) - 1)], ""  # the first call compiles
                 if share < standing.share < 1:
                     left = f", about {(time.monotonic() - began) * (1 - standing.share) / (standing.share - share):.0f} s left"
@@ -114,14 +114,14 @@ def trials(table: Mapping[str, np.ndarray], names: Sequence[str], best: int) -> 
     measures = ("error", "low", "high", "training_error", "diverged")
     shown = Table("trial", *names, *(name.replace("_", " ") for name in measures), box=None)
     order = np.lexsort((table["loss"], table["error"]))
-    for row in order[:MOST_TRIALS]:
+    for row in order[:TRIAL_ROWS]:
         cells = (f"{v:.4g}" if isinstance(v, float | np.floating) else str(v) for v in (table[name][row] for name in (*names, *measures)))
         shown.add_row(f"{row}", *map(cell, cells))
     for column in shown.columns:
         column.justify = "right"
     Console(highlight=False).print(shown)
-    if len(order) > MOST_TRIALS:
-        say(f"... and {len(order) - MOST_TRIALS} more trials, in sweep.csv")
+    if len(order) > TRIAL_ROWS:
+        say(f"... and {len(order) - TRIAL_ROWS} more trials, in sweep.csv")
 
 
 def spreads(study: Mapping[str, Mapping[str, Any]]) -> None:
@@ -154,13 +154,13 @@ def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder:
     test = metrics["test"]
     if isinstance(test, ClassMetrics) and classes is not None:
         each = Table("class", "precision", "recall", "F1", "examples", title="test set", title_justify="left", box=None)
-        for i, name in list(enumerate(classes))[:MOST_CLASSES]:
+        for i, name in list(enumerate(classes))[:CLASS_ROWS]:
             each.add_row(cell(name), *(f"{v[i]:.3f}" for v in (test.precision, test.recall, test.f1)), str(test.confusion[i].sum()))
         for column in each.columns[1:]:
             column.justify = "right"
         console.print(each)
-        if len(classes) > MOST_CLASSES:
-            say(f"... and {len(classes) - MOST_CLASSES} more classes, in result.json")
+        if len(classes) > CLASS_ROWS:
+            say(f"... and {len(classes) - CLASS_ROWS} more classes, in result.json")
     say("", ladder.verdict)
     if claimed := [finding for finding in ladder.findings if finding.claimed]:
         say("try next: " + "; ".join(remedy.words for remedy in claimed[0].remedies))

@@ -1,6 +1,6 @@
 """What a notebook shows of a Diagnosis, a Population or a Run: HTML from what is known already. Nothing is computed by JAX.
 
-Colours are those of the notebook, light or dark, and pictures are part of the text.
+Colors are those of the notebook, light or dark, and pictures are part of the text.
 """
 
 import io
@@ -14,19 +14,20 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..diagnostics import Diagnosis, Estimate
-from ..diagnostics.decomposition import WORDS
-from ..diagnostics.diagnosis import SHOWN
-from ..recipe import NUMBERS, STRUCTURE, Recipe, optimizer_name
-from ..run import Population, Run
-from . import figures
-from .document import png, text
+from jaxnet.diagnostics import Diagnosis, Estimate
+from jaxnet.diagnostics.decomposition import WORDS
+from jaxnet.diagnostics.diagnosis import SHOWN
+from jaxnet.recipe import NUMBERS, STRUCTURE, Recipe, optimizer_name
+from jaxnet.report import figures
+from jaxnet.report.figures.axes import DECADES, DPI, TRAIN, VALIDATION
+from jaxnet.report.html.document import png, text
+from jaxnet.run import Population, Run
 
-ROWS = 6  # members that a table shows
-LINES = 200  # members whose curves are drawn
+MOST_MEMBERS = 6  # members that a table shows
+MOST_CURVES = 200  # members whose curves are drawn
 QUANTILES = {"lowest": 0.0, "lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75, "highest": 1.0}
 
-PAGE = """<div class="jaxnet">
+FRAME = """<div class="jaxnet">
 <style>
 .jaxnet {{ color: inherit; max-width: 60rem; line-height: 1.4; }}
 .jaxnet .verdict {{ font-size: 1.1em; padding-left: .7em; border-left: .25em solid #0072b2; }}
@@ -71,10 +72,10 @@ def of_diagnosis(found: Diagnosis) -> str:
     if taken_apart:
         parts.append(_table(["", "error", "95% interval"], taken_apart, "the error taken apart"))
     with tempfile.TemporaryDirectory() as folder:
-        figures.diagnosis(found, Path(folder) / "diagnosis.png")
+        figures.error_analysis(found, Path(folder) / "diagnosis.png")
         parts.append(_picture(Path(folder) / "diagnosis.png", "errors, and how bias and variance change with the training set"))
     parts += [f"<p><small>{text(note)}</small></p>" for note in found.notes]
-    return PAGE.format(parts="\n".join(parts))
+    return FRAME.format(parts="\n".join(parts))
 
 
 def of_population(many: Population) -> str:
@@ -84,7 +85,7 @@ def of_population(many: Population) -> str:
     ended = ", ".join(f"{n} {word}" for word, n in sorted(count.items(), key=lambda item: -item[1]))
     head = f"{len(many)} network{'s' * (len(many) != 1)}: {ended}"
     structures = "".join(f"<li>{text(_structure(run, len(members)))}</li>" for run, members in zip(many.runs, many.members, strict=True))
-    rows = [[str(i), *(_number(column[i]) for column in columns.values()), status[i]] for i in range(min(ROWS, len(many)))]
+    rows = [[str(i), *(_number(column[i]) for column in columns.values()), status[i]] for i in range(min(MOST_MEMBERS, len(many)))]
     sound = ~diverged
     if sound.sum() > 1:
         for name, share in QUANTILES.items():
@@ -98,7 +99,7 @@ def of_population(many: Population) -> str:
         ),
         _picture(_curves(many), "losses of the members over the epochs"),
     ]
-    return PAGE.format(parts="\n".join(parts))
+    return FRAME.format(parts="\n".join(parts))
 
 
 def of_run(run: Run) -> str:
@@ -119,7 +120,7 @@ def of_run(run: Run) -> str:
         _table(["at the end of training", ""], ended),
         picture,
     ]
-    return PAGE.format(parts="\n".join(parts))
+    return FRAME.format(parts="\n".join(parts))
 
 
 def _columns(many: Population) -> dict[str, np.ndarray]:
@@ -179,13 +180,13 @@ def _numbers(recipe: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _curves(many: Population) -> bytes:
-    """A picture of the validation losses, or training losses where there are none, of up to LINES members."""
+    """A picture of the validation losses, or training losses where there are none, of up to MOST_CURVES members."""
     figure = Figure(figsize=(5.2, 3.0), layout="constrained")
     axes = figure.subplots()
     validation = all(run.history.validation_loss is not None for run in many.runs)
     curves = [np.asarray(run.history.validation_loss if validation else run.history.train_loss, np.float64) for run in many.runs]
-    shown = np.unique(np.linspace(0, len(many) - 1, LINES).astype(int))
-    color, drawn = figures.VALIDATION if validation else figures.TRAIN, []
+    shown = np.unique(np.linspace(0, len(many) - 1, MOST_CURVES).astype(int))
+    color, drawn = VALIDATION if validation else TRAIN, []
     for curve, members in zip(curves, many.members, strict=True):
         for line in curve[np.isin(members, shown)]:
             drawn.append(np.where(np.isfinite(line), line, np.nan))
@@ -194,7 +195,7 @@ def _curves(many: Population) -> bytes:
                 np.arange(1, len(line) + 1), drawn[-1], color=color, linewidth=0.8, marker=marker, alpha=min(1.0, max(0.15, 8 / len(shown)))
             )
     finite = np.concatenate([line[np.isfinite(line)] for line in drawn])
-    if finite.size and 0 < finite.min() < finite.max() / figures.DECADES:
+    if finite.size and 0 < finite.min() < finite.max() / DECADES:
         axes.set_yscale("log")
     axes.locator_params(axis="x", integer=True)
     axes.set_title(f"{len(shown)} of {len(many)} members" if len(shown) < len(many) else "all members", fontsize=10)
@@ -203,7 +204,7 @@ def _curves(many: Population) -> bytes:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     file = io.BytesIO()
-    figure.savefig(file, dpi=figures.DPI, metadata={"Software": None})
+    figure.savefig(file, dpi=DPI, metadata={"Software": None})
     return file.getvalue()
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint import describe_recipe
-from ..disk import NotWrittenError, writing
-from ..errors import InputError
-from ..evaluation import ClassMetrics, Metrics
-from ..run import Row, Run
+from jaxnet.checkpoint import describe_recipe
+from jaxnet.disk import NotWrittenError, writing
+from jaxnet.errors import InputError
+from jaxnet.evaluation import ClassMetrics, Metrics
+from jaxnet.run import Row, Run
 
 CURVES = {
     "training": {"loss": "train_loss", "accuracy": "train_accuracy"},

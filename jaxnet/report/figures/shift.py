@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Num
 from matplotlib.figure import Figure
 
-from ..diagnostics import Estimate
-from .figures import INK, TRAIN, VALIDATION, _plain, _save
+from jaxnet.diagnostics import Estimate
+from jaxnet.report.figures.axes import INK, TRAIN, VALIDATION, label_axes, save
 
 SHADES = ("#a6cee3", "#56b4e9", "#0072b2", "#023858")  # from weak to strong
 
@@ -28,10 +28,10 @@ def power(found: Mapping[str, Mapping[str, Sequence[float]]], sizes: Sequence[in
         axes.set_ylim(-0.03, 1.03)
         axes.set_title(kind, fontsize=10)
         axes.legend(frameon=False, fontsize=8)
-        _plain(axes, "examples in a batch", "share with an alarm")
+        label_axes(axes, "examples in a batch", "share with an alarm")
     for axes in panels[len(found) :]:
         axes.set_axis_off()
-    _save(figure, path)
+    save(figure, path)
 
 
 def estimated_errors(truths: Mapping[str, Estimate], estimates: Mapping[str, Estimate], path: Path) -> None:
@@ -53,8 +53,8 @@ def estimated_errors(truths: Mapping[str, Estimate], estimates: Mapping[str, Est
     axes.set_xlim(0, 100)
     axes.set_ylim(-0.7, len(names) - 0.3)
     axes.legend(frameon=False, ncols=2, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1))
-    _plain(axes, "examples predicted wrongly, %", "")
-    _save(figure, path)
+    label_axes(axes, "examples predicted wrongly, %", "")
+    save(figure, path)
 
 
 def unlike(rows: Mapping[str, Num[np.ndarray, "examples ..."]], white: float, path: Path, *, most: int = 10) -> None:
@@ -64,16 +64,16 @@ def unlike(rows: Mapping[str, Num[np.ndarray, "examples ..."]], white: float, pa
     gap = max(1, width // 8)
     figure = Figure(figsize=(side + most * (width + gap) * inches, head + len(rows) * (height + gap) * inches))
     axes = figure.add_axes((side / figure.get_figwidth(), 0, 1 - side / figure.get_figwidth(), 1 - head / figure.get_figheight()))
-    colour = next(iter(rows.values())).shape[3:] == (3,)
-    canvas = np.full((len(rows) * (height + gap), most * (width + gap), 3 if colour else 1), 1.0 if colour else 0.0)
+    color = next(iter(rows.values())).shape[3:] == (3,)
+    canvas = np.full((len(rows) * (height + gap), most * (width + gap), 3 if color else 1), 1.0 if color else 0.0)
     for row, images in enumerate(rows.values()):
         top = row * (height + gap)
         for column, image in enumerate(images[:most]):
             left = column * (width + gap)
             canvas[top : top + height, left : left + width] = image.reshape(height, width, -1) / white
-    axes.imshow(canvas if colour else canvas[..., 0], cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    axes.imshow(canvas if color else canvas[..., 0], cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     for row, name in enumerate(rows):
         axes.text(-gap, row * (height + gap) + height / 2, name, fontsize=8, ha="right", va="center")
     axes.set_axis_off()
     figure.suptitle("what a network tells most surely from the reference", fontsize=10)
-    _save(figure, path, vector=False)
+    save(figure, path, vector=False)

@@ -8,12 +8,12 @@ from textwrap import wrap
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..diagnostics import Estimate
-from ..run import Row
-from .figures import INK, TRAIN, _bar, _literal, _marker, _plain, _save
+from jaxnet.diagnostics import Estimate
+from jaxnet.report.figures.axes import INK, TRAIN, draw_interval, epoch_marker, label_axes, literal, save
+from jaxnet.run import Row
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # of Okabe & Ito 2008
-STYLES = ("-", "--", "-.")  # of the next runs, where there are more than colours
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # of Okabe & Ito 2008
+STYLES = ("-", "--", "-.")  # of the next runs, where there are more than colors
 
 
 def curves_of_runs(histories: Mapping[str, Row], path: Path) -> None:
@@ -24,15 +24,15 @@ def curves_of_runs(histories: Mapping[str, Row], path: Path) -> None:
     figure = Figure(figsize=(5.0 * len(measures), 3.8))
     figure.subplots_adjust(0.62 / (5.0 * len(measures)), 0.14, 1 - 0.1 / (5.0 * len(measures)), 0.96, wspace=0.22)
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(measures))), measures, strict=True):
-        looks = cycle([(color, style) for style in STYLES for color in COLOURS])
+        looks = cycle([(color, style) for style in STYLES for color in COLORS])
         for (run, row), (color, style) in zip(histories.items(), looks, strict=False):
             if (values := getattr(row, f"{part}_{name}")) is not None:
                 epochs = np.arange(1, len(np.asarray(values)) + 1)
-                axes.plot(epochs, values, color=color, linestyle=style, marker=_marker(values), markersize=4, label=_label(run))
-        _plain(axes, "epoch", f"{words} {name}")
+                axes.plot(epochs, values, color=color, linestyle=style, marker=epoch_marker(values), markersize=4, label=_label(run))
+        label_axes(axes, "epoch", f"{words} {name}")
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.axes[0].legend(frameon=False, fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def differences(found: Mapping[str, Estimate], path: Path, *, regression: bool) -> None:
@@ -43,15 +43,15 @@ def differences(found: Mapping[str, Estimate], path: Path, *, regression: bool) 
     axes = figure.subplots()
     figure.subplots_adjust(0.75 / width, 0.26, 1 - 0.1 / width, 0.96)
     for place, difference in enumerate(found.values()):
-        _bar(axes, float(place), difference, TRAIN, scale)
+        draw_interval(axes, float(place), difference, TRAIN, scale)
         axes.plot([place], [scale * difference.estimate], "o", color=TRAIN, markersize=5, label="difference")
     axes.axhline(0, color=INK, linestyle=":", linewidth=1)
-    axes.set_xticks(range(len(found)), ["\n".join(wrap(_literal(pair), 16)) for pair in found], fontsize=8)
+    axes.set_xticks(range(len(found)), ["\n".join(wrap(literal(pair), 16)) for pair in found], fontsize=8)
     axes.set_xlim(-0.5, len(found) - 0.5)
-    _plain(axes, "", unit)
-    _save(figure, path)
+    label_axes(axes, "", unit)
+    save(figure, path)
 
 
 def _label(name: str) -> str:
     """A name that a legend shows: one that begins with an underscore would be left out."""
-    return _literal(name if not name.startswith("_") else f"\u200b{name}")
+    return literal(name if not name.startswith("_") else f"\u200b{name}")

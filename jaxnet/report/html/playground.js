@@ -17,13 +17,13 @@ function imageOf(lines, place) {
     const side = place.side === "height" ? down : Math.max(across, down);
     const fits = [(place.size - stroke) / side, (width - stroke) / across, (height - stroke) / down];
     scale = Math.min(...fits.filter(Number.isFinite), 4 * scale);
-    at = [place.centre[1], place.centre[0]];
+    at = [place.center[1], place.center[0]];
   }
   let ink = inkOf(lines, middle, at, scale, place);
-  if (place.size !== null && place.centred === "mass") {
+  if (place.size !== null && place.centered === "mass") {
     let mass = 0, x = 0, y = 0;
     ink.forEach((value, i) => { mass += value; x += value * (i % width + 0.5); y += value * (Math.floor(i / width) + 0.5); });
-    at = [at[0] + place.centre[1] - x / mass, at[1] + place.centre[0] - y / mass];
+    at = [at[0] + place.center[1] - x / mass, at[1] + place.center[0] - y / mass];
     ink = inkOf(lines, middle, at, scale, place);
   }
   return ink.map((share) => place.background + share * (place.ink - place.background));
@@ -64,7 +64,7 @@ function inkOf(lines, middle, at, scale, { height, width, stroke }) {
   const pointer = { x: 0.5, y: 0.5, down: false, shown: false };
 
   // Colours of the theme, as numbers.
-  const colours = () => {
+  const colors = () => {
     const style = getComputedStyle(document.documentElement);
     const [paper, one, two] = ["--paper", "--one", "--two"].map((name) => {
       const hex = style.getPropertyValue(name).trim();
@@ -74,13 +74,13 @@ function inkOf(lines, middle, at, scale, { height, width, stroke }) {
   };
   const blend = (share, from, to) => from.map((value, i) => value + share * (to[i] - value));
 
-  // Cells of one colour each; value in -1..1, or NaN for none.
+  // Cells of one color each; value in -1..1, or NaN for none.
   function paint(canvas, values, across, down, zoom) {
-    const { paper, one, two } = colours();
+    const { paper, one, two } = colors();
     const pixels = new ImageData(across, down);
     values.forEach((value, i) => {
-      const colour = Number.isNaN(value) ? [0, 0, 0, 0] : [...blend(Math.min(1, Math.abs(value)), paper, value < 0 ? two : one), 255];
-      pixels.data.set(colour, 4 * i);
+      const color = Number.isNaN(value) ? [0, 0, 0, 0] : [...blend(Math.min(1, Math.abs(value)), paper, value < 0 ? two : one), 255];
+      pixels.data.set(color, 4 * i);
     });
     canvas.width = across;
     canvas.height = down;

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from .. import operations
-from ..errors import InputError
-from ..escaping import visible
-from ..models import Model
-from ..operations import Held, Layer, Program
-from ..run import Run
+from jaxnet import operations
+from jaxnet.display import visible
+from jaxnet.errors import InputError
+from jaxnet.models import Model
+from jaxnet.operations import Held, Layer, Program
+from jaxnet.run import Run
 
 MANY = 4096  # numbers beyond which an array is stored in 16 bits
 LEVELS = 32767  # the largest of them

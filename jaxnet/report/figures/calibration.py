@@ -4,8 +4,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ..diagnostics.calibration import Calibration
-from .figures import INK, TRAIN, VALIDATION, _plain, _save
+from jaxnet.diagnostics.calibration import Calibration
+from jaxnet.report.figures.axes import INK, TRAIN, VALIDATION, label_axes, save
 
 RIGHT = "share that is right"
 
@@ -24,12 +24,12 @@ def reliability(found: Calibration, path: Path, *, part: str) -> None:
     named = {str(line.get_label()): line for line in axes.lines if line.get_label() in ("calibrated", RIGHT)}
     axes.legend(list(named.values()), ["calibrated", f"{len(found.bins)} bins, 95% intervals"], frameon=False, loc="upper left", fontsize=9)
     axes.set_title(f"{part}: calibration error {found.ece:.3f}, by chance {found.null.mean:.3f}", fontsize=10)
-    _plain(axes, "", RIGHT)
+    label_axes(axes, "", RIGHT)
     counts.bar(
         [(each.low + each.high) / 2 for each in found.bins], [each.count for each in found.bins],
         width=[0.9 * (each.high - each.low) for each in found.bins], color=TRAIN, alpha=0.6,
     )  # fmt: skip
     counts.set_yscale("log")
     counts.set_ylim(0.5, None)
-    _plain(counts, "confidence", "examples")
-    _save(figure, path)
+    label_axes(counts, "confidence", "examples")
+    save(figure, path)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from html import escape
 
 import matplotlib
 import numpy as np
@@ -9,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from .document import text
+from jaxnet.display import visible
 
 POINTS = 72  # of SVG, an inch
-MOST = 400  # strips in a panel
+MOST_STRIPS = 400  # strips in a panel
 
 
 def svg(figure: Figure) -> str:
@@ -25,7 +26,7 @@ def svg(figure: Figure) -> str:
 
 
 def _values(axes: Axes) -> Iterator[tuple[float, float, float, str]]:
-    """(place, from, to, words) for each place where a labelled line has a value; coordinates are those of the data."""
+    """(place, from, to, words) for each place where a labeled line has a value; coordinates are those of the data."""
     found: dict[float, list[str]] = {}
     for line in axes.lines:
         label = str(line.get_label())
@@ -39,7 +40,7 @@ def _values(axes: Axes) -> Iterator[tuple[float, float, float, str]]:
             more = "" if interval is None else f" ({interval[0]:.4g} to {interval[1]:.4g})"
             if np.isfinite(value):
                 found.setdefault(float(place), []).append(f"{label} {value:.4g}{more}")
-    places = sorted(found)[:: -(-len(found) // MOST) or 1]
+    places = sorted(found)[:: -(-len(found) // MOST_STRIPS) or 1]
     if not places:
         return
     # An axis without a label has names at its ticks, or shares it with a panel below.
@@ -54,7 +55,7 @@ def _values(axes: Axes) -> Iterator[tuple[float, float, float, str]]:
 
 
 def _intervals(axes: Axes, color: str) -> dict[float, tuple[float, float]]:
-    """By place: a vertical line of two points, in the colour of a series, is the interval of its value there."""
+    """By place: a vertical line of two points, in the color of a series, is the interval of its value there."""
     lines = [line.get_data() for line in axes.lines if to_hex(line.get_color()) == color and str(line.get_label()).startswith("_")]
     pairs = [(np.asarray(x, float), np.asarray(y, float)) for x, y in lines]
     return {float(x[0]): (y[0], y[1]) for x, y in pairs if len(x) == 2 and x[0] == x[1]}
@@ -66,5 +67,5 @@ def _strip(figure: Figure, axes: Axes, place: float, low: float, high: float, wo
     x, width = scale * low, max(0.5, scale * (high - low))
     return (
         f'<rect x="{x:.2f}" y="{height - top:.2f}" width="{width:.2f}" height="{top - bottom:.2f}" fill="none" pointer-events="all"'
-        f' data-at="{scale * place:.2f}"><title>{text(words)}</title></rect>'
+        f' data-at="{scale * place:.2f}"><title>{escape(visible(words))}</title></rect>'
     )

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 from PIL import Image
 
-from .document import png, table, text
+from jaxnet.report.html.document import png, table, text
 
-MOST = 40
+MOST_WRONG = 40
 LIKELY = 3  # classes named of each
 LARGEST = 64  # pixels of a side; larger images are made smaller
 
@@ -27,9 +27,13 @@ def wrong_classes(
     numbers = ~np.isnan(confidence)
     wrong = np.flatnonzero((log_probabilities.argmax(1) != y) | ~numbers)
     thought = wrong[numbers[wrong]]
-    shown = thought[np.argsort(-confidence[thought], kind="stable")][:MOST]
+    shown = thought[np.argsort(-confidence[thought], kind="stable")][:MOST_WRONG]
     tiles = [_tile(int(i), x[i], classes, int(y[i]), probabilities[i], white) for i in shown]
-    first = f", the {MOST} most confident mistakes first" if len(wrong) > MOST else ", the most confident mistakes first" * (len(wrong) > 1)
+    first = (
+        f", the {MOST_WRONG} most confident mistakes first"
+        if len(wrong) > MOST_WRONG
+        else ", the most confident mistakes first" * (len(wrong) > 1)
+    )
     nothing = f" Of {len(wrong) - len(thought):,} the outputs are no numbers." * (len(thought) < len(wrong))
     said = f"<p>{len(wrong):,} of {len(y):,} test examples are predicted wrongly{first}.{nothing}</p>"
     return f'{said}<ul class="tiles">{"".join(tiles)}</ul>' if tiles else said
@@ -37,13 +41,13 @@ def wrong_classes(
 
 def wrong_values(y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " examples"]) -> str:
     """The test examples whose values are farthest off."""
-    shown = np.argsort(-np.abs(predictions - y), kind="stable")[: MOST // 2]
+    shown = np.argsort(-np.abs(predictions - y), kind="stable")[: MOST_WRONG // 2]
     rows = [(f"{i}", f"{y[i]:.5g}", f"{predictions[i]:.5g}", f"{predictions[i] - y[i]:+.4g}") for i in shown]
     return table(["test example", "true value", "prediction", "difference"], rows, caption="the farthest off first")
 
 
 def picture(image: Num[np.ndarray, "..."], white: float) -> bytes:
-    """An image as a PNG file: one channel as ink on paper, three as colours."""
+    """An image as a PNG file: one channel as ink on paper, three as colors."""
     shares = np.clip(np.asarray(image, np.float64) / white, 0, 1)
     if shares.ndim == 3 and shares.shape[-1] == 3:
         pixels = np.round(255 * shares).astype(np.uint8)

@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data import Splits
-from ..errors import InputError
-from ..escaping import visible
-from ..models import Model
-from ..run import Run
-from .document import text
-from .drawing import placement
-from .network import network
+from jaxnet.data import Splits
+from jaxnet.display import visible
+from jaxnet.errors import InputError
+from jaxnet.models import Model
+from jaxnet.report.html.document import text
+from jaxnet.report.html.network import network
+from jaxnet.report.html.placement import placement
+from jaxnet.run import Run
 
 LARGEST = 64  # pixels of a side that is drawn on
 EXAMPLES, PIXELS = 24, 20_000  # of the test set, to look at: how many, with how many pixels in all
@@ -54,12 +54,12 @@ class Playground(NamedTuple):
 def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
     """Of one network, or of some that may disagree; a sentence instead where the network does not fit into a page.
 
-    For classes of grey images of at most 64 x 64 pixels, else it is empty.
+    For classes of gray images of at most 64 x 64 pixels, else it is empty.
     """
     x, white, classes = splits.test.x, splits.test.white, splits.classes
     shape = tuple(x.shape[1:])
-    grey = len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)
-    if white is None or classes is None or not grey or max(shape[:2]) > LARGEST:
+    gray = len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)
+    if white is None or classes is None or not gray or max(shape[:2]) > LARGEST:
         return Playground("", {})
     height, width = shape[:2]
     where = placement(np.asarray(splits.train.x).reshape(-1, height, width), white)
@@ -77,8 +77,8 @@ def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
     options = "".join(
         f'<option value="{i}">{row}: {text(classes[label])}</option>' for i, (row, label) in enumerate(zip(rows, labels, strict=True))
     )
-    centre = "box" if where.centred == "box" else "centre of mass"
-    how = f"it is scaled, and moved until its {centre} lies where it does in the training images"
+    center = "box" if where.centered == "box" else "center of mass"
+    how = f"it is scaled, and moved until its {center} lies where it does in the training images"
     how = "it is taken as it lies, since the training images are not all of one size" if where.size is None else how
     read = {
         "network": found.data,

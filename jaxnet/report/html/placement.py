@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Num
 
-INK = 0.35  # share of the darkest ink, from which on a pixel belongs to a figure
+INKED = 0.35  # share of the darkest ink, from which on a pixel belongs to a figure
 REGULAR = 0.12  # standard deviation over mean, up to which figures are all of one size
 LOOKED_AT = 2000  # images
 
@@ -14,7 +14,7 @@ class Placement(NamedTuple):
     """Where figures lie in images of height x width, in pixels.
 
     background, ink: the values of a pixel without and with ink. stroke: width of the lines. size: of a figure's `side`, None where
-    figures have any size, and drawings are taken as they are. centre: (y, x) of what `centred` says, 0.5 the middle of the first pixel.
+    figures have any size, and drawings are taken as they are. center: (y, x) of what `centered` says, 0.5 the middle of the first pixel.
     """
 
     height: int
@@ -24,33 +24,33 @@ class Placement(NamedTuple):
     stroke: float
     size: float | None
     side: Literal["height", "longest"]
-    centre: tuple[float, float]
-    centred: Literal["box", "mass"]
+    center: tuple[float, float]
+    centered: Literal["box", "mass"]
 
 
 def placement(x: Num[np.ndarray, "examples height width"], white: float) -> Placement:
-    """Measures it on grey images whose values lie between 0 and `white`."""
+    """Measures it on gray images whose values lie between 0 and `white`."""
     some = np.asarray(x[:: max(1, len(x) // LOOKED_AT)], np.float64)
     height, width = some.shape[1:]
     edge = np.concatenate([some[:, 0], some[:, -1], some[:, :, 0], some[:, :, -1]], axis=1)
     background = float(np.median(edge))
     ink = float(np.median(some.max((1, 2)) if background < white / 2 else some.min((1, 2))))
     drawn = np.clip((some - background) / ((ink - background) or 1.0), 0, 1)
-    drawn = drawn[drawn.max((1, 2)) > INK]
+    drawn = drawn[drawn.max((1, 2)) > INKED]
     if not len(drawn):
         return Placement(height, width, background, ink, 2.0, None, "longest", (height / 2, width / 2), "box")
-    boxes = np.array([_box(image > INK) for image in drawn], float)  # top, bottom, left, right
+    boxes = np.array([_box(image > INKED) for image in drawn], float)  # top, bottom, left, right
     sizes = np.stack([boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]], axis=1)
     sides = {"longest": sizes.max(1), "height": sizes[:, 0]}
     side = min(sides, key=lambda name: sides[name].std() / sides[name].mean())
     regular = sides[side].std() / sides[side].mean() <= REGULAR
     mass = drawn.sum((1, 2))
     rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
-    centres = {
+    centers = {
         "mass": np.stack([(drawn.sum(2) * rows).sum(1) / mass, (drawn.sum(1) * columns).sum(1) / mass], axis=1),
         "box": np.stack([boxes[:, :2].mean(1), boxes[:, 2:].mean(1)], axis=1),
     }
-    centred = min(centres, key=lambda name: centres[name].std(0).sum())
+    centered = min(centers, key=lambda name: centers[name].std(0).sum())
     padded = np.pad(drawn, ((0, 0), (1, 1), (1, 1)))
     # A line has two edges, so the total variation is twice its length, and its ink its length times its width.
     variation = np.hypot(np.diff(padded, axis=1)[:, :, 1:], np.diff(padded, axis=2)[:, 1:]).sum((1, 2))
@@ -62,8 +62,8 @@ def placement(x: Num[np.ndarray, "examples height width"], white: float) -> Plac
         stroke=float(np.median(2 * mass / variation)),
         size=float(np.median(sides[side])) if regular else None,
         side=side,  # pyrefly: ignore[bad-argument-type]
-        centre=(float(np.median(centres[centred][:, 0])), float(np.median(centres[centred][:, 1]))),
-        centred=centred,  # pyrefly: ignore[bad-argument-type]
+        center=(float(np.median(centers[centered][:, 0])), float(np.median(centers[centered][:, 1]))),
+        centered=centered,  # pyrefly: ignore[bad-argument-type]
     )
 
 

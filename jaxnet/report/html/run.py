@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import folder
-from ..data import Splits
-from ..evaluation import ClassMetrics, Metrics
-from ..models import Model
-from ..run import Run
-from . import figures
-from .calibration_figures import reliability
-from .examples import wrong_classes, wrong_values
-from .page import page
-from .playground import playground
+from jaxnet.data import Splits
+from jaxnet.evaluation import ClassMetrics, Metrics
+from jaxnet.models import Model
+from jaxnet.report import figures
+from jaxnet.report.html.examples import wrong_classes, wrong_values
+from jaxnet.report.html.page import page
+from jaxnet.report.html.playground import playground
+from jaxnet.run import Run
 
 
 def draw(
@@ -35,14 +33,26 @@ def draw(
         return
     figures.confusion(test.confusion, splits.classes, to / "confusion.png")
     if result["calibration"] is not None:
-        reliability(result["calibration"], to / "calibration.png", part="test set")
+        figures.reliability(result["calibration"], to / "calibration.png", part="test set")
     if splits.test.white is not None:
         figures.wrong_images(x, y, outputs["test"], splits.classes, splits.test.white, to / "wrong.png")
 
 
-def html(result: Mapping[str, Any], model: Model, runs: Sequence[Run], splits: Splits, outputs: np.ndarray, pictures: Path) -> str:
-    """The page. runs: the networks of the playground. outputs: of the first on the test set. pictures: folder of the figures."""
+def html(result: dict[str, Any], model: Model, runs: Sequence[Run], splits: Splits, outputs: np.ndarray, pictures: Path) -> str:
+    """The page of a result, as HTML.
+
+    Args:
+        result: what result.json holds, as plain values.
+        model: the architecture of the networks.
+        runs: the networks of the playground.
+        splits: the data they were trained and tested on.
+        outputs: (examples[, classes]) of the first network on the test set.
+        pictures: the folder of the figures.
+
+    Returns:
+        The text of report.html.
+    """
     x, y = np.asarray(splits.test.x), np.asarray(splits.test.y)
     wrong = wrong_values(y, outputs) if splits.classes is None else wrong_classes(x, y, outputs, splits.classes, splits.test.white)
     play = playground(model, runs, splits)
-    return page(folder.plain(result), pictures, wrong=wrong, playground=play.html, read=play.read)
+    return page(result, pictures, wrong=wrong, playground=play.html, read=play.read)

@@ -13,10 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..escaping import visible
+from jaxnet.display import visible
 
 # Of the figures, by what they are in the page, where they follow the theme.
-COLOURS = {
+COLORS = {
     "#ffffff": "var(--paper)",
     "#000000": "var(--ink)",
     "#222222": "var(--ink)",
@@ -94,7 +94,7 @@ def chart(path: Path, words: str) -> str:
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
     drawn = re.sub(r"<style.*?</style>", "", drawn, count=1, flags=re.DOTALL)  # it would speak of the whole page; page.css has it
     drawn = re.sub(r' xmlns(:xlink)?="[^"]*"', "", drawn).replace("xlink:href", "href")  # in a page both are known
-    drawn = re.sub("#[0-9a-f]{6}", lambda found: COLOURS.get(found[0], found[0]), drawn)
+    drawn = re.sub("#[0-9a-f]{6}", lambda found: COLORS.get(found[0], found[0]), drawn)
     drawn = re.sub(r"font-family: [^;\"]*", "font-family: inherit", drawn)
     # Two figures may have the same names within them.
     drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{path.stem}-", drawn)
@@ -124,4 +124,4 @@ def png(image: bytes) -> str:
 
 
 def _source(name: str) -> str:
-    return files("jaxnet.report").joinpath(name).read_text(encoding="utf-8")
+    return files("jaxnet.report.html").joinpath(name).read_text(encoding="utf-8")

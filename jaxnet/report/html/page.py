@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..diagnostics.decomposition import WORDS
-from ..diagnostics.findings import DATA, STEPS, first_to_mend
-from . import document
-from .document import anchor, chart, section, table, text
-from .figures import PARTS
+from jaxnet.diagnostics.decomposition import WORDS
+from jaxnet.diagnostics.findings import DATA, STEPS, first_to_mend
+from jaxnet.report.figures.axes import PARTS
+from jaxnet.report.html.document import anchor, chart, document, section, table, text
 
 MEASURES = {"error": "error", "accuracy": "accuracy", "loss": "loss, nats", "rmse": "RMSE", "r2": "R²", "baseline": "baseline"}
 # Of the figures, in order, what each shows; those of the experiment itself, which are not named here, come first.
-SHOWN = {
+FIGURES = {
     "diagnosis": "errors of each part of the data, and how bias and variance change with the size of the training set",
     "ladder": "errors of each part of the data, with 95% intervals",
     "curves": "what happened in each epoch",
@@ -20,17 +19,17 @@ SHOWN = {
     "values": "predicted and true values of the test set",
     "augmented": "training images, and what training may see of them",
 }
-PLACED = (*SHOWN, "confusion", "wrong")
+PLACED = (*FIGURES, "confusion", "wrong")
 CONFUSION = "What it takes for what"  # heading of the confusion matrix
-MOST_CLASSES = 30  # above which the confusion matrix is a picture
-LONG = 4  # letters of a class, above which names stand upright over the matrix
+MATRIX_CLASSES = 30  # above which the confusion matrix is a picture
+UPRIGHT = 4  # letters of a class, above which names stand upright over the matrix
 
 
 def page(result: dict[str, Any], figures: Path, *, wrong: str = "", playground: str = "", read: dict[str, Any] | None = None) -> str:
     """The HTML of a result, as plain values. figures: their folder. wrong, playground: HTML of those sections; read: what they read."""
 
     def shown(name: str) -> str:
-        return chart(figures / name, SHOWN[name]) if (figures / f"{name}.png").exists() else ""
+        return chart(figures / name, FIGURES[name]) if (figures / f"{name}.png").exists() else ""
 
     def of_first(body: str) -> str:
         many = result["members"] if "diagnosis" in result else 1
@@ -53,7 +52,7 @@ def page(result: dict[str, Any], figures: Path, *, wrong: str = "", playground: 
     body = "\n".join([_top(result), f'<nav aria-label="parts of the page">{links}</nav>', *(section(*part) for part in parts.items())])
     title = f"{result['experiment']}: {result['model']['name']} on {result['dataset']['name']}"
     scripts = ("page.js", "network.js", "playground.js") if read else ("page.js",)
-    return document.document(title, body, scripts=scripts, read=read)
+    return document(title, body, scripts=scripts, read=read)
 
 
 def number(value: Any, *, percent: bool = False) -> str:
@@ -61,10 +60,10 @@ def number(value: Any, *, percent: bool = False) -> str:
     form = "{:.2%}" if percent else "{:.4g}"
     if not isinstance(value, dict):
         return "" if value is None else form.format(value)
-    centre = "" if value["estimate"] is None else form.format(value["estimate"])
+    center = "" if value["estimate"] is None else form.format(value["estimate"])
     if value["low"] is None or value["high"] is None:
-        return f'{centre} <small title="{text(value["refused"] or "")}">no interval</small>'
-    return f"{centre} <small>{form.format(value['low'])} to {form.format(value['high'])}</small>"
+        return f'{center} <small title="{text(value["refused"] or "")}">no interval</small>'
+    return f"{center} <small>{form.format(value['low'])} to {form.format(value['high'])}</small>"
 
 
 def _regression(result: Mapping[str, Any]) -> bool:
@@ -142,7 +141,7 @@ def _confusion(result: dict[str, Any], figures: Path) -> str:
     if classes is None or found is None:
         return ""
     counts = found["confusion"]
-    if len(classes) > MOST_CLASSES:
+    if len(classes) > MATRIX_CLASSES:
         return chart(figures / "confusion", "how often each class of the test set was taken for which")
     worst = max([1, *(count for i, row in enumerate(counts) for j, count in enumerate(row) if i != j)])
 
@@ -154,7 +153,7 @@ def _confusion(result: dict[str, Any], figures: Path) -> str:
         either = f'data-count="{count}" data-share="{count / total:.0%}"'
         return f'<td class="{kind}" style="--share: {share:.3f}" title="{words}" {either}>{count}</td>'
 
-    upright = " upright" * (max(map(len, classes)) > LONG)
+    upright = " upright" * (max(map(len, classes)) > UPRIGHT)
     head = "".join(f'<th scope="col" title="{text(name)}">{text(name)}</th>' for name in classes)
     rows = "".join(
         f'<tr><th scope="row" title="{text(classes[i])}">{text(classes[i])}</th>{"".join(cell(i, j, count) for j, count in enumerate(row))}'

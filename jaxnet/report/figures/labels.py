@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Num
 from matplotlib.figure import Figure
 
-from ..diagnostics.labels import HardExample
-from .figures import _literal, _save
+from jaxnet.diagnostics.labels import HardExample
+from jaxnet.report.figures.axes import literal, save
 
 COLUMNS = 8
 
@@ -39,7 +39,7 @@ def doubtful(
         image = x[each.index]
         image = image / white if image.ndim == 3 and image.shape[-1] == 3 else image.reshape(height, width)
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=white, extent=(left, left + width, top + height, top), aspect="auto")
-        words = f"{each.index}\nlabel {_literal(classes[each.label])}\n{_literal(classes[each.prediction])}? {each.confidence:.0%}"
+        words = f"{each.index}\nlabel {literal(classes[each.label])}\n{literal(classes[each.prediction])}? {each.confidence:.0%}"
         axes.text(left + width / 2, top - 0.05 * head, words, ha="center", va="bottom", fontsize=8)
     axes.set(xlim=(-gap / 2, COLUMNS * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
-    _save(figure, path, vector=False)
+    save(figure, path, vector=False)
