@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from .devices import use_cpu_devices as use_cpu_devices
     from .diagnostics.diagnosis import Diagnosis as Diagnosis
     from .errors import InputError as InputError
-    from .estimators import JaxnetClassifier as JaxnetClassifier
-    from .estimators import JaxnetRegressor as JaxnetRegressor
     from .evaluation import evaluate as evaluate
     from .evaluation import predict as predict
-    from .exporting import export as export
     from .halving import Halving as Halving
+    from .interop.export import export as export
+    from .interop.sklearn import JaxnetClassifier as JaxnetClassifier
+    from .interop.sklearn import JaxnetRegressor as JaxnetRegressor
     from .loop import train as train
     from .losses import cross_entropy as cross_entropy
     from .losses import squared as squared
@@ -56,10 +56,10 @@ _NAMES = {
     "devices": ("Plan", "enable_cache", "use_cpu_devices"),
     "diagnostics.diagnosis": ("Diagnosis",),
     "errors": ("InputError",),
-    "estimators": ("JaxnetClassifier", "JaxnetRegressor"),
     "evaluation": ("evaluate", "predict"),
-    "exporting": ("export",),
     "halving": ("Halving",),
+    "interop.export": ("export",),
+    "interop.sklearn": ("JaxnetClassifier", "JaxnetRegressor"),
     "loop": ("train",),
     "losses": ("cross_entropy", "squared"),
     "models": ("Model", "cnn", "describe", "linear", "mlp"),
@@ -93,4 +93,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULE_OF, *_MODULES, "data", "diagnostics", "resampling", "studies"})
 
 
-__all__ = [name for name, module in _MODULE_OF.items() if module != "estimators"]  # scikit-learn need not be there
+__all__ = [name for name, module in _MODULE_OF.items() if module != "interop.sklearn"]  # scikit-learn need not be there

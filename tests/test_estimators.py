@@ -30,7 +30,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from jaxnet import JaxnetClassifier, JaxnetRegressor
-from jaxnet.estimators import _order_of_its_own
+from jaxnet.interop.sklearn import _order_of_its_own
 
 pytestmark = pytest.mark.core
 

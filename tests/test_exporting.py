@@ -22,8 +22,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import jaxnet
-from jaxnet import forward, operations
-from jaxnet.exporting import STORED, _safetensors
+from jaxnet.interop import forward
+from jaxnet.interop.export import STORED, _safetensors
+from jaxnet.interop.program import FUNCTIONS
 
 pytestmark = pytest.mark.core
 
@@ -156,7 +157,7 @@ print("done with", sorted({name.split(".")[0] for name in sys.modules} & {"numpy
 @pytest.fixture
 def without_program(monkeypatch):
     """Exports without the program for JAX, which takes a while to compile."""
-    monkeypatch.setattr("jaxnet.exporting._stablehlo", lambda *_: (b"", ("cpu",)))
+    monkeypatch.setattr("jaxnet.interop.export._stablehlo", lambda *_: (b"", ("cpu",)))
 
 
 def test_numpy_alone_gives_the_same_predictions(runs, digits, tmp_path, without_program):
@@ -180,7 +181,7 @@ def test_numpy_alone_gives_the_same_predictions(runs, digits, tmp_path, without_
             assert np.abs(np.exp(theirs) - np.exp(ours)).max() < 1e-6
 
 
-@pytest.mark.parametrize("name", ["linen", "attention", "of rows", "averaged", "nnx", "moved", "counted"])
+@pytest.mark.parametrize("name", ["linen", "attention", "of rows", "averaged", "nnx", "moved", "counted", "checkpoint"])
 def test_numpy_knows_the_operations_of_networks_of_all_kinds(name, digits, tmp_path, without_program):
     from test_network import made
 
@@ -192,7 +193,7 @@ def test_numpy_knows_the_operations_of_networks_of_all_kinds(name, digits, tmp_p
 
 def test_numpy_knows_every_function():
     numbers, others = np.array([-2.5, -1.0, -0.0, 0.3, 1.0, 2.0, 40.0]), np.array([0.5, -1.0, 2.0, 0.3, -3.0, 2.0, 1.5])
-    for name in operations.FUNCTIONS | {"trunc", "bfloat16"}:
+    for name in FUNCTIONS | {"trunc", "bfloat16"}:
         mine = forward.MAPS[name]
         if name in ("and", "or", "xor", "not"):
             bits = [np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0, 1.0])][: 1 if name == "not" else 2]

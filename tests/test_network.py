@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxnet
-from jaxnet import operations
 from jaxnet.errors import InputError
+from jaxnet.interop import program as programs
 from jaxnet.models import initial, with_outputs
 from jaxnet.report.html import network as network_module
 from jaxnet.report.html.network import network
@@ -157,6 +157,7 @@ MODELS = {
     "equinox": lambda: jaxnet.Model.from_equinox(equinox()),
     "moved": lambda: hand_written(moved),
     "counted": lambda: hand_written(counted),
+    "checkpoint": lambda: hand_written(jax.checkpoint(lambda x: jnp.sin(x) * x)),
 }
 LAYERS = {
     "linear": [("output 10", [10])],
@@ -392,7 +393,7 @@ def test_functions_are_those_of_jax(page):
     numbers = np.float32([-100, -5.5, -3, -1, -0.5, -1e-3, 0, 1e-7, 1e-3, 0.3, 0.5, 1, 2, 3, 4.5, 9.25, 80])
     others = np.float32([2, 3, -1, 0.5, 2, 1, 3, 1, -2, 1e-3, 0.5, 1, 3, -3, 0.1, 2, 0.25])
     cases = {
-        name: (getattr(jax.lax, name), [numbers, others] if name in OF_TWO else [numbers]) for name in operations.FUNCTIONS - set(LOGICAL)
+        name: (getattr(jax.lax, name), [numbers, others] if name in OF_TWO else [numbers]) for name in programs.FUNCTIONS - set(LOGICAL)
     }
     cases |= {name: (function, [numbers > 0.4, others > 0.4][: 1 if name == "not" else 2]) for name, function in LOGICAL.items()}
     cases["clamp"] = (jax.lax.clamp, [np.float32(-1), numbers, others + 50])
@@ -419,17 +420,17 @@ def test_functions_are_those_of_jax(page):
     | st.builds(lambda a, b, n: list(range(a, a + b * n, b)), *[st.integers(1, 9)] * 3)
 )
 def test_places_can_be_read_back(places):
-    assert read_back(operations.where(np.array(places, int))) == places
+    assert read_back(programs.encode_places(np.array(places, int))) == places
 
 
 @pytest.mark.core
 def test_places_that_lie_evenly_are_short():
     table = np.arange(24).reshape(2, 3, 4)
     for even in (table, table.transpose(2, 0, 1), table[:, ::2, 1], np.broadcast_to(table, (5, 2, 3, 4)), table[..., ::-1]):
-        found = operations.where(even)
+        found = programs.encode_places(even)
         assert len(found["strides"]) <= 4
         assert read_back(found) == even.ravel().tolist()
-    assert operations.where(np.pad(table[0], 1, constant_values=99))["runs"][:6] == [99, 0, 7, 0, 1, 4]
+    assert programs.encode_places(np.pad(table[0], 1, constant_values=99))["runs"][:6] == [99, 0, 7, 0, 1, 4]
 
 
 def read_back(where):

@@ -15,6 +15,7 @@ A value of size 1 stands for any number of equal ones until something needs them
 """
 
 import enum
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -22,8 +23,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import Jaxpr, Literal
 from jaxtyping import Array, Float, PyTree
+
+from jaxnet.core.jaxpr import Rule, bind, called, equations, interpret, refuse
 
 
 class Kind(enum.Enum):
@@ -51,55 +54,51 @@ class Held(NamedTuple):
 
 
 def evaluate(program: Jaxpr, constants: Sequence[Held], args: Sequence[Held], dtype: Any) -> list[Held]:
-    """Outputs of a function that was traced for one example, of every example of a batch.
+    """Outputs of a function that was traced for one example, for every example of a batch. Differentiable in reverse.
 
-    program: the function's, of `jax.make_jaxpr`. dtype: to which the operands of products, gradients too, are rounded;
-    sums are float32. Differentiable in reverse.
-    Raises NotImplementedError with the name of an operation that has no rule.
+    Args:
+        program: the function, as `jax.make_jaxpr` traces it.
+        constants: its constants.
+        args: its arguments.
+        dtype: to which the operands of products are rounded, those of gradients too; sums are float32.
+
+    Returns:
+        The outputs.
+
+    Raises:
+        NotImplementedError: with the name of an operation that has no rule.
     """
-    known: dict[Any, Held] = dict(zip([*program.constvars, *program.invars], [*constants, *args], strict=True))
-
-    def read(variable: Any) -> Held:
-        if isinstance(variable, Literal):
-            return Held(jnp.full((1, 1), variable.val, variable.aval.dtype), SHARED)  # pyrefly: ignore[missing-attribute]
-        return known[variable]
-
-    for equation in program.eqns:
-        rule = RULES.get(equation.primitive.name)
-        if rule is None:
-            raise NotImplementedError(f"operation {equation.primitive.name!r}")
-        outputs = rule(equation, [read(variable) for variable in equation.invars], dtype)
-        known.update(zip(equation.outvars, outputs, strict=True))
-    return [read(variable) for variable in program.outvars]
+    return interpret(program, constants, args, rules=rules(dtype), lift=constant)
 
 
 def check_examples_apart(function: Callable[..., Any], params: PyTree, shape: tuple[int, ...]) -> None:
-    """Raise NotImplementedError where a function of (params, batch) mixes examples: of one example it would be another function.
+    """Check that a function of a batch treats its examples apart, so that it can be traced for one of them.
 
-    params: arrays or their shapes. shape: of an example, float32. Every operation must keep the axis of examples, and no number
-    may depend on how many there are.
+    Every operation must keep the axis of examples, and no number may depend on how many there are.
+
+    Args:
+        function: of (params, batch).
+        params: arrays or their shapes.
+        shape: of an example, float32.
+
+    Raises:
+        NotImplementedError: where it mixes examples.
     """
-
-    def numbers(jaxpr: Any, mark: int) -> list[Any]:
-        """The constants of all operations, which are checked on the way."""
-        found = []
-        for equation in jaxpr.eqns:
-            found += [variable.val for variable in equation.invars if isinstance(variable, Literal)]
-            for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda leaf: isinstance(leaf, ClosedJaxpr)):
-                if isinstance(inner, ClosedJaxpr):
-                    found += numbers(inner.jaxpr, mark)
-            if any(mark in variable.aval.shape for variable in equation.invars) and any(
-                variable.aval.shape.count(mark) != 1 for variable in equation.outvars
-            ):
-                raise NotImplementedError(f"operation {equation.primitive.name!r} across the examples of a batch")
-        return found
-
-    of_each = []
-    for mark in (MARK, OTHER_MARK):
-        program = jax.make_jaxpr(function)(params, jax.ShapeDtypeStruct((mark, *shape), jnp.float32))
-        of_each.append([np.asarray(number) for number in numbers(program.jaxpr, mark)])
-    if any(not np.array_equal(one, other, equal_nan=one.dtype.kind == "f") for one, other in zip(*of_each, strict=True)):
+    one, other = (_numbers(function, params, (count, *shape)) for count in (MARK, OTHER_MARK))
+    if any(not np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(one, other, strict=True)):
         raise NotImplementedError("a number that depends on how many examples a batch has")
+
+
+def _numbers(function: Callable[..., Any], params: PyTree, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """The numbers written into a function of a batch of this shape, all of whose operations are checked."""
+    program, count = jax.make_jaxpr(function)(params, jax.ShapeDtypeStruct(shape, jnp.float32)), shape[0]
+    numbers = list[np.ndarray]()
+    for equation in equations(program.jaxpr):
+        numbers += [np.asarray(variable.val) for variable in equation.invars if isinstance(variable, Literal)]
+        before, after = (_shapes(variables) for variables in (equation.invars, equation.outvars))
+        if any(count in shape for shape in before) and any(shape.count(count) != 1 for shape in after):
+            raise NotImplementedError(f"operation {equation.primitive.name!r} across the examples of a batch")
+    return numbers
 
 
 def sign(x: Array) -> Array:
@@ -107,16 +106,12 @@ def sign(x: Array) -> Array:
     return (x > 0).astype(x.dtype) - (x < 0).astype(x.dtype)
 
 
+def _shapes(variables: Sequence[Any]) -> list[tuple[int, ...]]:
+    return [variable.aval.shape for variable in variables]
+
+
 def _size(variable: Any) -> int:
     return math.prod(variable.aval.shape)
-
-
-def _bind(equation: Any, *values: Any) -> list[Any]:
-    """The operation itself, on other arrays."""
-    bound = equation.primitive.get_bind_params(equation.params)
-    functions, params = bound if isinstance(bound, tuple) else ((), bound)  # jax 0.7 returns a pair
-    outputs = equation.primitive.bind(*functions, *values, **params)
-    return outputs if equation.primitive.multiple_results else [outputs]
 
 
 def _as(held: Held, kind: Kind) -> Array:
@@ -135,7 +130,7 @@ def _full(held: Held, size: int) -> Held:
     return held if held.value.shape[axis] == size else Held(jnp.broadcast_to(held.value, shape), held.kind)
 
 
-def _elementwise(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+def _elementwise(equation: Any, args: list[Held]) -> list[Held]:
     """Number by number. Scalars are broadcast to what they meet."""
     kinds = {held.kind for held in args}
     if matrices := kinds & MATRICES:
@@ -150,10 +145,10 @@ def _elementwise(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
         kind = SHARED if any(held.kind is SHARED and held.value.size > 1 for held in args) or ROW not in kinds else ROW
     values = [held.value if matrices else _as(held, kind) for held in args]
     shape = jnp.broadcast_shapes(*(value.shape for value in values))
-    return [Held(out, kind) for out in _bind(equation, *(jnp.broadcast_to(value, shape) for value in values))]
+    return [Held(out, kind) for out in bind(equation.primitive, equation.params, *(jnp.broadcast_to(value, shape) for value in values))]
 
 
-def _same(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+def _same(equation: Any, args: list[Held]) -> list[Held]:
     """Another shape of the same numbers; of equal ones, however many."""
     (held, *_), before, after = args, _size(equation.invars[0]), _size(equation.outvars[0])
     if held.kind in MATRICES:
@@ -164,12 +159,12 @@ def _same(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
     return [held]
 
 
-def _key(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+def _key(equation: Any, args: list[Held]) -> list[Held]:
     """A key is the words that it is made of."""
     return args
 
 
-def _transpose(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+def _transpose(equation: Any, args: list[Held]) -> list[Held]:
     """Of a matrix of parameters; or where no more than axes of size 1 change places."""
     (held,), shape, order = args, equation.invars[0].aval.shape, equation.params["permutation"]
     if held.kind in MATRICES:
@@ -187,14 +182,14 @@ def _axis(equation: Any, shape: tuple[int, ...]) -> int | None:
     return axes[0] if axes else None
 
 
-def _iota(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+def _iota(equation: Any, args: list[Held]) -> list[Held]:
     shape, params = equation.outvars[0].aval.shape, equation.params
     if _axis(equation, shape) != params["dimension"]:
         return [Held(jnp.zeros((1, 1), params["dtype"]), SHARED)]
     return [Held(jax.lax.broadcasted_iota(params["dtype"], (math.prod(shape), 1), 0), SHARED)]
 
 
-def _slice(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+def _slice(equation: Any, args: list[Held]) -> list[Held]:
     (held,), params, shape = args, equation.params, equation.invars[0].aval.shape
     axis = _axis(equation, shape)
     if held.kind in MATRICES:
@@ -208,7 +203,7 @@ def _slice(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
     return [Held(column[params["start_indices"][axis] : params["limit_indices"][axis]], kind)]
 
 
-def _concatenate(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+def _concatenate(equation: Any, args: list[Held]) -> list[Held]:
     if _axis(equation, equation.outvars[0].aval.shape) != equation.params["dimension"]:
         raise NotImplementedError("operation 'concatenate' along one of several axes")
     if any(held.kind in MATRICES for held in args):
@@ -232,8 +227,8 @@ def _column(equation: Any, held: Held, axes: Sequence[Any]) -> Held | None:
     return Held(_as(_full(held, math.prod(shape)), kind), kind)
 
 
-def _reduce(reduce: Callable[..., Array]) -> Callable[..., list[Held]]:
-    def rule(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+def _reduce(reduce: Callable[..., Array]) -> Rule[Held]:
+    def rule(equation: Any, args: list[Held]) -> list[Held]:
         column = _column(equation, args[0], equation.params["axes"])
         if column is None:
             return args
@@ -242,7 +237,7 @@ def _reduce(reduce: Callable[..., Array]) -> Callable[..., list[Held]]:
     return rule
 
 
-def _argmax(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+def _argmax(equation: Any, args: list[Held]) -> list[Held]:
     """The first place of the largest number."""
     column, of_type = _column(equation, args[0], equation.params["axes"]), equation.params["index_dtype"]
     if column is None:
@@ -252,7 +247,7 @@ def _argmax(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
     return [Held(jnp.where(largest, places, len(places)).min(0, keepdims=True), column.kind)]
 
 
-def _dot(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+def _dot(equation: Any, args: list[Held], *, dtype: Any) -> list[Held]:
     """A vector of the example times a matrix of parameters, on either side."""
     ((left, right), batched), precision = equation.params["dimension_numbers"], equation.params["precision"]
     sides = [*zip(args, equation.invars, (left, right), strict=True)]
@@ -300,45 +295,44 @@ def _layer(vector: Held, matrix: Array, inputs: int, dtype: Any) -> Held:
     return Held(layer(vector.value, matrix), FIRST if inputs == 0 else LAST)
 
 
-def _inline(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
-    inner = equation.params.get("jaxpr") or equation.params["call_jaxpr"]
-    return evaluate(inner.jaxpr, [*map(constant, inner.consts)], args, dtype)
-
-
-def _custom_jvp(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+def _custom_jvp(equation: Any, args: list[Held], *, dtype: Any) -> list[Held]:
     """A function with a derivative of its own, such as relu: that derivative too is traced for one example."""
-    if len(equation.outvars) > 1 or any(not jnp.issubdtype(variable.aval.dtype, jnp.floating) for variable in equation.invars):
+    avals: list[Any] = [variable.aval for variable in equation.invars]
+    if len(equation.outvars) > 1 or any(not jnp.issubdtype(aval.dtype, jnp.floating) for aval in avals):
         raise NotImplementedError("operation 'custom_jvp_call' with several results, or of whole numbers")
-    shapes = [jax.ShapeDtypeStruct(variable.aval.shape, variable.aval.dtype) for variable in equation.invars]
-    tangent = jax.make_jaxpr(lambda p, t: jax.jvp(lambda *p: _bind(equation, *p)[0], p, t))(shapes, shapes)
-    kinds, kind = [held.kind for held in args], list[Kind]()
+    shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
+    alone = functools.partial(bind, equation.primitive, equation.params)
+    tangent = jax.make_jaxpr(lambda p, t: jax.jvp(lambda *p: alone(*p)[0], p, t))(shapes, shapes)
+    inner, held = called(equation)
+    kinds, kind = [each.kind for each in args], list[Kind]()
 
     def call(*values: Array) -> Array:
-        (out,) = _inline(equation, [*map(Held, values, kinds)], dtype)
+        (out,) = evaluate(inner, [*map(constant, held)], [*map(Held, values, kinds)], dtype)
         kind[:] = [out.kind]
         return out.value
 
     def with_tangent(primals: Sequence[Array], tangents: Sequence[Array]) -> tuple[Array, Array]:
-        out, change = evaluate(tangent.jaxpr, [*map(constant, tangent.consts)], [*map(Held, (*primals, *tangents), kinds * 2)], dtype)
+        both = [*map(Held, (*primals, *tangents), kinds * 2)]
+        out, change = evaluate(tangent.jaxpr, [*map(constant, tangent.consts)], both, dtype)
         kind[:] = [out.kind]
         return out.value, jnp.broadcast_to(_as(change, out.kind), out.value.shape)
 
     function = jax.custom_jvp(call)
     function.defjvp(with_tangent)
-    return [Held(function(*(held.value for held in args)), kind[0])]
+    return [Held(function(*(each.value for each in args)), kind[0])]
 
 
-def _convert(equation: Any, args: list[Held], dtype: Any) -> list[Held]:
+def _convert(equation: Any, args: list[Held]) -> list[Held]:
     """Another type; bytes become floats by way of int32, which is the only way that older compilers know."""
     (held,) = args
     if held.value.dtype == jnp.uint8:
         held = Held(held.value.astype(jnp.int32), held.kind)
-    return _elementwise(equation, [held], dtype)
+    return _elementwise(equation, [held])
 
 
-def _by(function: Callable[[Array], Array]) -> Callable[..., list[Held]]:
+def _by(function: Callable[[Array], Array]) -> Rule[Held]:
     """An operation that the compiler has no code for, by others that it has."""
-    return lambda equation, args, dtype: [Held(function(args[0].value), args[0].kind)]
+    return lambda equation, args: [Held(function(args[0].value), args[0].kind)]
 
 
 def as_last(held: Held, batch: int) -> Float[Array, "1 batch"]:
@@ -347,9 +341,11 @@ def as_last(held: Held, batch: int) -> Float[Array, "1 batch"]:
 
 
 def constant(value: Any) -> Held:
-    """A constant of the function."""
+    """A constant of the function: a number or a vector."""
     if jnp.ndim(value) > 1:
         raise NotImplementedError(f"a constant of shape {jnp.shape(value)}")
+    if jnp.ndim(value) == 0:
+        return Held(jnp.full((1, 1), value, value.dtype), SHARED)
     return Held(jnp.reshape(jnp.asarray(value), (-1, 1)), SHARED)
 
 
@@ -359,16 +355,14 @@ ELEMENTWISE = (
     "not", "or", "pow", "rem", "round", "rsqrt", "select_n", "shift_left", "shift_right_arithmetic", "shift_right_logical",
     "sin", "sqrt", "square", "sub", "tan", "tanh", "xor",
 )  # fmt: skip
-RULES: dict[str, Callable[[Any, list[Held], Any], list[Held]]] = {
+RULES: dict[str, Rule[Held]] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     **dict.fromkeys(("broadcast_in_dim", "expand_dims", "reshape", "squeeze", "copy", "copy_p"), _same),
     **dict.fromkeys(("random_wrap", "random_unwrap"), _key),
-    **dict.fromkeys(("jit", "pjit", "closed_call", "eval_jaxpr"), _inline),
+    **dict.fromkeys(("custom_vjp_call", "custom_vjp_call_jaxpr"), refuse),  # opened, it would lose its gradient
     "argmax": _argmax,
     "concatenate": _concatenate,
     "convert_element_type": _convert,
-    "custom_jvp_call": _custom_jvp,
-    "dot_general": _dot,
     "erfc": _by(lambda x: 1 - jax.lax.erf(x)),
     "expm1": _by(lambda x: jnp.tanh(x / 2) * (jnp.exp(x) + 1)),
     "iota": _iota,
@@ -380,3 +374,9 @@ RULES: dict[str, Callable[[Any, list[Held], Any], list[Held]]] = {
     "stop_gradient": _by(jax.lax.stop_gradient),
     "transpose": _transpose,
 }
+
+
+def rules(dtype: Any) -> dict[str, Rule[Held]]:
+    """All rules, by the name of the operation. dtype: to which the operands of products are rounded."""
+    with_products = {"custom_jvp_call": _custom_jvp, "dot_general": _dot}
+    return RULES | {name: functools.partial(rule, dtype=dtype) for name, rule in with_products.items()}

@@ -38,7 +38,7 @@ const makeNetwork = (() => {
     sum: [0, (a, b) => a + b], prod: [1, (a, b) => a * b], max: [-Infinity, Math.max], min: [Infinity, Math.min],
   };
 
-  // The places that `where` of operations.py wrote down.
+  // The places that `encode_places` of interop/program.py wrote down.
   const placesOf = ({ offset, shape, strides, runs }) => {
     if (runs) {
       const places = [];

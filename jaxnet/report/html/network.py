@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxnet import operations
 from jaxnet.display import visible
 from jaxnet.errors import InputError
+from jaxnet.interop import program as programs
+from jaxnet.interop.program import Layer, Operand, Program
 from jaxnet.models import Model
-from jaxnet.operations import Held, Layer, Program
 from jaxnet.run import Run
 
 MANY = 4096  # numbers beyond which an array is stored in 16 bits
@@ -35,17 +35,17 @@ def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -
     run = runs[0]
     if run.classes is None:
         raise InputError(f"{run.model} gives values; a page shows networks that give probabilities of classes")
-    leaves, structures = zip(*(jax.tree.flatten(operations.network_of(run)) for run in runs), strict=True)
+    leaves, structures = zip(*(jax.tree.flatten(programs.network_arrays(run)) for run in runs), strict=True)
     shapes = [[np.shape(leaf) for leaf in each] for each in leaves]
     if any(other != (structures[0], shapes[0]) for other in zip(structures, shapes, strict=True)):
         raise InputError("the runs differ in structure; give those of one")
     try:
-        program, output = operations.program(model, run)
+        program, output = programs.trace(model, run)
     except NotImplementedError as reason:
         raise InputError(f"a page cannot compute {run.model}: it does not have {reason}") from None
     layers = _layers(program, output)
 
-    fixed = [(number, operations.constant(value)) for value, number in program.arrays if value.leaf is None]
+    fixed = [(number, programs.constant(value)) for value, number in program.arrays if value.leaf is None]
     own = [(number, value.leaf) for value, number in program.arrays if value.leaf is not None]
     same = [(number, leaf) for number, leaf in own if all(np.array_equal(each[leaf], leaves[0][leaf]) for each in leaves)]
     shared = [*fixed, *((number, leaves[0][leaf]) for number, leaf in same)]
@@ -71,7 +71,7 @@ def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -
     return Network(data, len(members))
 
 
-def _layers(program: Program, output: Held) -> list[dict[str, Any]]:
+def _layers(program: Program, output: Operand) -> list[dict[str, Any]]:
     """What to show of each product with parameters, in order; the last one is what the network says."""
     layers = program.layers
     if layers and layers[-1].units == output.size:
@@ -80,7 +80,7 @@ def _layers(program: Program, output: Held) -> list[dict[str, Any]]:
         layers = [*layers, Layer("output", output.size, None, None, output)]
     described = []
     for layer in layers:
-        shown, drawn = layer.shown, operations.picture(layer.shown)
+        shown, drawn = layer.shown, programs.image_layout(layer.shown)
         if drawn is not None:
             shown = program.take([shown], lambda table, drawn=drawn: table.ravel()[drawn.order])
         weights, inputs, rows = layer.weights, layer.inputs, shown.size // layer.units
@@ -92,7 +92,7 @@ def _layers(program: Program, output: Held) -> list[dict[str, Any]]:
                 "shape": list(drawn.shape) if drawn else [rows, layer.units][rows == 1 :],
                 "weights": None if weights is None else weights.number,
                 "inputs": [] if weights is None else list(inputs.shape if inputs else weights.shape[:-1]),
-                "order": None if inputs is None else operations.where(inputs.order),
+                "order": None if inputs is None else programs.encode_places(inputs.order),
             }
         )
     return described

@@ -15,14 +15,14 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from . import admission
-from .data import Augmentation, Dataset, Splits, Standardisation, checks
-from .data.splitting import notes_on, partition, take
-from .errors import InputError, check_kind
-from .evaluation import predict
-from .models import Model, mlp
-from .recipe import Recipe, check_optimizer_pickles, enough_epochs
-from .training import fit
+from jaxnet import admission
+from jaxnet.data import Augmentation, Dataset, Splits, Standardisation, checks
+from jaxnet.data.splitting import notes_on, partition, take
+from jaxnet.errors import InputError, check_kind
+from jaxnet.evaluation import predict
+from jaxnet.models import Model, mlp
+from jaxnet.recipe import Recipe, check_optimizer_pickles, enough_epochs
+from jaxnet.training import fit
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin

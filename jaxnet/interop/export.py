@@ -16,47 +16,59 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from . import arguments
-from .disk import check_folder, writing
-from .display import UNSEEN
-from .errors import InputError, check_path
-from .evaluation import predict
-from .keys import is_key, words
-from .models import Model, check_trained, named
-from .processes import once
-from .run import ONE_OF_MANY, Population, Run
+from jaxnet import arguments
+from jaxnet.disk import check_folder, writing
+from jaxnet.display import UNSEEN
+from jaxnet.errors import InputError, check_path
+from jaxnet.evaluation import predict
+from jaxnet.interop import forward, program
+from jaxnet.keys import is_key, words
+from jaxnet.models import Model, check_trained, named
+from jaxnet.processes import once
+from jaxnet.run import ONE_OF_MANY, Population, Run
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 READ_BY_012 = (0, 8, 2)  # the first jax whose exports jax 0.12 reads as they are
-EXPIRED = "JAX_EXPORT_DESERIALIZE_EXPIRED_VERSIONS"  # to 1 in the environment, where an export is older
+EXPIRED = "JAX_EXPORT_DESERIALIZE_EXPIRED_VERSIONS"  # 1 in the environment makes JAX read an older export
 # What safetensors holds and gives back to NumPy.
-STORED = ("bool", "bfloat16", "float16", "float32", "float64", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
+STORED = ("bool", "bfloat16", "float16", "float32", "float64")
+STORED += tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
 
-# By itself it would ask for versions of Flax and Orbax that it does not need.
+# jax2onnx asks for versions of Flax and Orbax that it does not need.
 INSTALL_ONNX = "pip install onnx-ir, then pip install --no-deps jax2onnx"
 
 logger = logging.getLogger("jaxnet")
 
 
 def export(run: Run | Population, path: str | Path, *, model: Model | None = None, onnx: bool = False) -> None:
-    """Write a trained network as a folder that needs no jaxnet, whole or not at all.
+    """Write a trained network as a folder that can be used without jaxnet, whole or not at all.
 
-    In it are `model.stablehlo`, which `jax.export.deserialize` reads, a program with the parameters in it; `params.safetensors`,
-    the parameters and model state that predict and the standardisation, by their paths; `forward.py` with `forward.json`, which
-    compute the same with NumPy alone, where all operations of the network are known to it, else the logger "jaxnet" says why there
-    is none; and `README.md`, which says how to load them and what inputs and outputs are. With `onnx` there is `model.onnx` too,
-    for which the package jax2onnx is needed.
+    The folder holds `model.stablehlo`, a program with the parameters in it, which `jax.export.deserialize` reads;
+    `params.safetensors`, the parameters, model state and standardization by their paths; `forward.py` with
+    `forward.json`, which compute the same with NumPy alone, if they have all operations of the network (the logger
+    "jaxnet" says which is missing); and `README.md`, which says how to load them and what inputs and outputs are.
 
-    The program takes inputs as the data set has them, float32 (batch, *run.shape), for any batch, and gives what `predict` does:
-    log-probabilities (batch, classes), or values (batch,). Where float32 cannot hold inputs or values as they are, README.md says
-    what to subtract from x first, or to add to values afterwards; the offsets are in `params.safetensors`. It is made for CPUs, CUDA
-    GPUs and TPUs; where one of them cannot run it, the logger "jaxnet" says why. JAX reads it for half a year of later releases
-    (jax.dev, "501/export"), and afterwards with an option that README.md names; that of a JAX before 0.8.2 is refused by JAX 0.12
-    already, which the logger says.
+    The program takes inputs as the data set has them, float32 (batch, *run.shape), for any batch, and returns what
+    `predict` does: log-probabilities (batch, classes), or values (batch,). Where float32 cannot hold inputs or values
+    as they are, README.md says what to subtract from x first, or to add to values afterwards; the offsets are in
+    `params.safetensors`. It is compiled for CPUs, CUDA GPUs and TPUs; if one of them cannot run it, the logger says why.
+    JAX reads it for half a year of later releases, and afterwards with an option that README.md names; JAX 0.12 refuses
+    what a JAX before 0.8.2 wrote, which the logger says.
 
-    path: a folder that does not exist yet, or is empty. model: the one that was trained, where it is none of the built-in ones.
-    Of several processes all call it, and the first writes. A network that diverged is written too; README.md and the logger
-    say so. Raises InputError where it holds several networks, or cannot be written.
+    All processes call it, and the first one writes. A network that diverged is written too; README.md and the logger
+    say so.
+
+    Args:
+        run: the trained network.
+        path: a folder that does not exist yet, or is empty.
+        model: the model that was trained, unless it is one of the built-in ones.
+        onnx: whether to write `model.onnx` too, for which the package jax2onnx is needed.
+
+    Raises:
+        InputError: where run holds several networks, or the network cannot be written.
+
+    References:
+        jax.dev, "Exporting and serializing staged-out computations", docs/export.
     """
     arguments.check(run=run, **({} if model is None else {"model": model}))
     check_path("path", path)
@@ -74,11 +86,13 @@ def export(run: Run | Population, path: str | Path, *, model: Model | None = Non
 
 
 def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
-    here = jax.tree.map(lambda leaf: leaf if is_key(leaf) else jnp.asarray(np.asarray(leaf)), run)  # wherever they lie, to one device
+    """The files of the folder, by name."""
+    # From wherever the arrays are, to one device.
+    here = jax.tree.map(lambda leaf: leaf if is_key(leaf) else jnp.asarray(np.asarray(leaf)), run)
     here = replace(here, standardisation=here.standardisation.on_device)
 
     def one(x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """What `predict` gives for one example: mapped over, since many models ask for the number of examples as an integer."""
+        """`predict` for one example, to be vmapped: many models ask for the number of examples as an integer."""
         return predict(model, here, x[None])[0]
 
     about = {
@@ -87,8 +101,8 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
         "shape": json.dumps(run.shape),
         "written_by": ", ".join(f"{package} {importlib.metadata.version(package)}" for package in ("jaxnet", "jax")),
     }
-    program, platforms = _stablehlo(one, run)
-    files = {"model.stablehlo": program, "params.safetensors": _safetensors(run, about), **_numpy(model, here)}
+    lowered, platforms = _stablehlo(one, run)
+    files = {"model.stablehlo": lowered, "params.safetensors": _safetensors(run, about), **_numpy(model, here)}
     if jax.__version_info__ < READ_BY_012:
         logger.warning("model.stablehlo is written by jax %s, and jax 0.12 refuses it: %s", jax.__version__, _how_old(files))
     if onnx:
@@ -97,7 +111,7 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
 
 
 def _stablehlo(one: Callable[[Array], Array], run: Run) -> tuple[bytes, tuple[str, ...]]:
-    """(the program, serialised; the platforms that it is for)."""
+    """(the program, serialized; the platforms that it is for)."""
     from jax import export
 
     inputs = jax.ShapeDtypeStruct((*export.symbolic_shape("batch"), *run.shape), np.float32)
@@ -110,24 +124,22 @@ def _stablehlo(one: Callable[[Array], Array], run: Run) -> tuple[bytes, tuple[st
         return lowered(PLATFORMS), PLATFORMS
     except InputError:
         raise
-    except Exception as error:  # what a model of one's own calls may be missing on any, and raises whatever it likes
-        program, able = b"", ()
+    except Exception as error:  # an operation of the user's model may be missing on a platform, and raise anything
+        serialized, able = b"", ()
         for platform in PLATFORMS:
             try:
-                program, able = lowered((*able, platform)), (*able, platform)
+                serialized, able = lowered((*able, platform)), (*able, platform)
             except Exception as reason:
                 logger.warning("the exported network does not run on %s: %s: %s", platform, type(reason).__name__, reason)
         if not able:
             raise InputError(f"{run.model} cannot be exported ({type(error).__name__}: {error})") from error
-        return program, able
+        return serialized, able
 
 
 def _safetensors(run: Run, about: dict[str, str]) -> bytes:
     from safetensors.numpy import save
 
-    from .operations import network_of
-
-    tensors = _by_path(network_of(run))
+    tensors = _by_path(program.network_arrays(run))
     for name, origin in (("origin", run.standardisation.origin), ("target_origin", run.standardisation.target_origin)):
         if origin is not None:
             tensors |= {f"{name}/offset": np.array(origin.offset), f"{name}/unit": np.array(origin.unit)}
@@ -138,25 +150,19 @@ def _safetensors(run: Run, about: dict[str, str]) -> bytes:
 
 
 def _numpy(model: Model, run: Run) -> dict[str, bytes]:
-    """forward.py and what it reads besides the parameters; nothing where an operation of the network is not known to it."""
-    from . import forward, operations
-
+    """forward.py and what it reads besides the parameters; nothing where it lacks an operation of the network."""
     try:
-        program, output = operations.program(model, run, drawn=False)
+        made, output = program.trace(model, run, follow_places=False)
     except NotImplementedError as reason:
         logger.warning("the exported network comes without forward.py, its program for NumPy, which does not have %s", reason)
         return {}
-    paths = [_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(operations.network_of(run))]
-    constants = [
-        (number, np.asarray(operations.constant(value), np.float64).ravel().tolist())
-        for value, number in program.arrays
-        if value.leaf is None
-    ]
+    paths = [_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(program.network_arrays(run))]
+    fixed = [(number, program.constant(value)) for value, number in made.arrays if value.leaf is None]
     described = {
         "shape": run.shape,
-        "steps": program.steps,
-        "constants": constants,
-        "parameters": [(number, paths[value.leaf]) for value, number in program.arrays if value.leaf is not None],
+        "steps": made.steps,
+        "constants": [(number, np.asarray(array, np.float64).ravel().tolist()) for number, array in fixed],
+        "parameters": [(number, paths[value.leaf]) for value, number in made.arrays if value.leaf is not None],
         "output": output.number,
         "output_shape": output.shape,
     }
@@ -168,9 +174,9 @@ def _path(path: Any) -> str:
 
 
 def _by_path(tree: PyTree) -> dict[str, np.ndarray]:
-    """The arrays of a tree by their paths, such as "params/hidden_0/kernel", and keys as their words."""
+    """The arrays of a tree by their paths, such as "params/hidden_0/kernel"; keys as their words."""
     leaves = jax.tree_util.tree_leaves_with_path(words(tree))
-    # In order of rows: safetensors writes memory as it lies.
+    # Row-major: safetensors writes memory as it is.
     tensors = {_path(path): np.asarray(leaf, order="C") for path, leaf in leaves}
     if len(tensors) < len(leaves):
         raise InputError("two arrays of the network have the same path; leave out the slashes in names of parameters")
@@ -180,22 +186,22 @@ def _by_path(tree: PyTree) -> dict[str, np.ndarray]:
 def _onnx(one: Callable[[Array], Array], run: Run, about: dict[str, str]) -> bytes:
     from jax.extend.core import jaxpr_as_fun
 
-    with _only_errors("jax2onnx", "onnx_ir"):  # which tell of operations that are not used, and of types left open inside
+    with _only_errors("jax2onnx", "onnx_ir"):  # they report operations that are not used, and types that are left open
         try:
             import onnx  # pyrefly: ignore[missing-import]
             from jax2onnx import to_onnx  # pyrefly: ignore[missing-import]
         except ImportError as error:
             raise InputError(f"onnx=True needs the package jax2onnx ({error}): {INSTALL_ONNX}") from None
         try:
-            # Traced to JAX's own operations alone: those that jax2onnx puts in the place of Flax's cannot be mapped over, and
-            # what it makes of jit breaks with each new JAX.
+            # Traced to JAX's own operations: what jax2onnx puts in the place of Flax's cannot be vmapped, and what it
+            # makes of jit breaks with each new JAX.
             with jax.disable_jit():
                 alone = jaxpr_as_fun(jax.make_jaxpr(one)(jax.ShapeDtypeStruct(run.shape, np.float32)))
             inputs, whole = [("batch", *run.shape)], jax.vmap(lambda x: alone(x)[0])
             made = to_onnx(whole, inputs, model_name="network", input_names=["x"], output_names=["outputs"])
             onnx.helper.set_model_props(made, about)
             onnx.checker.check_model(made, full_check=True)
-        except Exception as error:  # an operation that it does not know, or a JAX
+        except Exception as error:  # an operation, or a JAX, that it does not know
             versions = " with ".join(f"{package} {importlib.metadata.version(package)}" for package in ("jax2onnx", "jax"))
             raise InputError(f"{versions} cannot convert {run.model} ({error}); export without onnx=True") from error
     return made.SerializeToString()
@@ -203,7 +209,7 @@ def _onnx(one: Callable[[Array], Array], run: Run, about: dict[str, str]) -> byt
 
 @contextlib.contextmanager
 def _only_errors(*names: str) -> Iterator[None]:
-    """These loggers say nothing less than errors."""
+    """Silence what these loggers say below the level of errors."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [each.level for each in loggers]
     for each in loggers:
@@ -216,39 +222,21 @@ def _only_errors(*names: str) -> Iterator[None]:
 
 
 def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], files: Mapping[str, bytes]) -> str:
-    """What someone who has nothing but the folder needs to know."""
+    """How to use the folder, for someone who has nothing else."""
     jax_here = importlib.metadata.version("jax")
-    inputs, outputs = f"({', '.join(map(str, ('batch', *run.shape)))})", "(batch,): values, in the units of the training data"
-    if run.classes is not None:
-        outputs = f"(batch, {len(run.classes)}): log-probabilities of these classes\n\n{_json(run.classes)}"
-    values = "as they were in the training data, not standardised"
-    if run.white is not None:
-        values = f"pixels from 0 to {run.white:g}, {values}"
-    own, first, last = run.standardisation, "", ""
-    if own.origin is not None or own.target_origin is not None:
-        first = 'import numpy as np\nfrom safetensors.numpy import load_file\n\noffsets = load_file("params.safetensors")\n'
-    if own.origin is not None:
-        values = f"with an offset subtracted from them first, in float64, as float32 cannot hold {own.origin.words('x')}; not standardized"
-        first += 'x = ((np.asarray(x, "float64") - offsets["origin/offset"]) / offsets["origin/unit"]).astype("float32")\n'
-    if own.target_origin is not None:
-        held = own.target_origin.words("y")
-        outputs = f"(batch,): values to which an offset is added afterwards, in float64, as float32 cannot hold {held}"
-        last = '\noutputs = np.asarray(outputs, "float64") * offsets["target_origin/unit"] + offsets["target_origin/offset"]'
-    if run.columns is not None:
-        columns = [column.name if column.categories is None else {column.name: column.categories} for column in run.columns]
-        values += f", of these columns; one with categories is an input each, 1 or 0\n\n{_json(columns)}"
+    before, after = _offsets(run)
     parts = [
         f"# {run.model}",
         f"{_standing(run)} Written by {about['written_by']}.",
-        f"- x: float32 {inputs}, {values}",
-        f"- outputs: float32 {outputs}",
+        f"- x: float32 {_inputs(run)}",
+        f"- outputs: float32 {_outputs(run)}",
         f"`model.stablehlo` is the whole network. It runs on {', '.join(platforms)} and needs "
         f"`pip install jax=={jax_here} flatbuffers`; JAX reads such a file for half a year of later releases, and not with earlier ones. "
         f"A JAX that says it is too old reads it with the environment variable `{EXPIRED}=1`, without a promise: check some outputs.",
         _block(
             "python",
-            f"from pathlib import Path\nfrom jax import export\n{first}\n"
-            f'outputs = export.deserialize(Path("model.stablehlo").read_bytes()).call(x){last}',
+            f"from pathlib import Path\nfrom jax import export\n{before}\n"
+            f'outputs = export.deserialize(Path("model.stablehlo").read_bytes()).call(x){after}',
         ),
         "`params.safetensors` are its parameters by name, and with what inputs are standardised: (x - mean) / scale. "
         "It needs `pip install safetensors`:",
@@ -257,22 +245,57 @@ def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], files: 
     if "forward.py" in files:
         call = 'import runpy\n\nforward = runpy.run_path("forward.py")["forward"]\noutputs = forward(x)'
         words = "`forward.py` computes the whole network with NumPy alone, of any version, from `params.safetensors` and `forward.json`"
-        words += ":" if not first else "; offsets are its own work: x is as in the training data, float64, and so are outputs:"
+        words += ":" if not before else "; offsets are its own work: x is as in the training data, float64, and so are outputs:"
         parts += [words, _block("python", call)]
     if "model.onnx" in files:
-        call = f'import onnxruntime\n{first}\n(outputs,) = onnxruntime.InferenceSession("model.onnx").run(None, {{"x": x}}){last}'
+        call = f'import onnxruntime\n{before}\n(outputs,) = onnxruntime.InferenceSession("model.onnx").run(None, {{"x": x}}){after}'
         parts += ["`model.onnx` is the whole network for ONNX runtimes, such as `pip install onnxruntime`:", _block("python", call)]
     return "\n\n".join(parts) + "\n"
 
 
+def _inputs(run: Run) -> str:
+    """The shape and meaning of inputs."""
+    values = "as they were in the training data, not standardised"
+    if run.white is not None:
+        values = f"pixels from 0 to {run.white:g}, {values}"
+    if (origin := run.standardisation.origin) is not None:
+        values = f"with an offset subtracted from them first, in float64, as float32 cannot hold {origin.words('x')}; not standardized"
+    if run.columns is not None:
+        columns = [column.name if column.categories is None else {column.name: column.categories} for column in run.columns]
+        values += f", of these columns; one with categories is an input each, 1 or 0\n\n{_json(columns)}"
+    return f"({', '.join(map(str, ('batch', *run.shape)))}), {values}"
+
+
+def _outputs(run: Run) -> str:
+    """The shape and meaning of outputs."""
+    if run.classes is not None:
+        return f"(batch, {len(run.classes)}): log-probabilities of these classes\n\n{_json(run.classes)}"
+    if (origin := run.standardisation.target_origin) is not None:
+        held = origin.words("y")
+        return f"(batch,): values to which an offset is added afterwards, in float64, as float32 cannot hold {held}"
+    return "(batch,): values, in the units of the training data"
+
+
+def _offsets(run: Run) -> tuple[str, str]:
+    """(Python lines before a call, those after it), which subtract the offset of inputs and add that of values."""
+    before, after = "", ""
+    if run.standardisation.origin is not None or run.standardisation.target_origin is not None:
+        before = 'import numpy as np\nfrom safetensors.numpy import load_file\n\noffsets = load_file("params.safetensors")\n'
+    if run.standardisation.origin is not None:
+        before += 'x = ((np.asarray(x, "float64") - offsets["origin/offset"]) / offsets["origin/unit"]).astype("float32")\n'
+    if run.standardisation.target_origin is not None:
+        after = '\noutputs = np.asarray(outputs, "float64") * offsets["target_origin/unit"] + offsets["target_origin/offset"]'
+    return before, after
+
+
 def _how_old(files: Mapping[str, bytes]) -> str:
-    """What reads the program of an old JAX."""
+    """What to do about the program of an old JAX."""
     other = "use forward.py, or " if "forward.py" in files else ""
     return f"{other}set {EXPIRED}=1 in the environment where it is read, or export again with a newer jax"
 
 
 def _standing(run: Run) -> str:
-    """Whether the network was trained, as the first thing that is said of it."""
+    """Whether the network is trained or diverged."""
     if not run.diverged:
         return "A trained network."
     finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(run.chosen) if np.issubdtype(leaf.dtype, np.inexact))
@@ -289,7 +312,7 @@ def _block(language: str, text: str) -> str:
 
 
 def _write(path: Path, files: Callable[[], dict[str, bytes]]) -> None:
-    """A folder with these files: made beside its place and moved there, so that a kill leaves no half of it."""
+    """Write a folder with these files: beside its place, and then moved there, so that a kill leaves no half of it."""
     with writing(path):
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise InputError(f"{path} exists already and is no empty folder; give another path, or remove it first")
