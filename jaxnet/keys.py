@@ -68,6 +68,12 @@ def as_keys(name: str, value: Any, cure: str) -> Key[Array, "..."]:
     raise InputError(f"{name} is {shown(value)}; give {cure}")
 
 
+def number_of(key: Key[Array, ""]) -> int:
+    """The seed of a key that `jax.random.key(seed)` made; of any other key, a number below 2^64 that is as much its own."""
+    high, low = (int(word) for word in np.asarray(jax.random.key_data(key)).ravel()[:2])
+    return high << 32 | low
+
+
 def words(tree: PyTree) -> PyTree:
     """The tree with the words of its keys in their place: plain arrays, which can be placed and written."""
     return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)

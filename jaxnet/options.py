@@ -204,6 +204,58 @@ class LearningCurveOptions(Options):
 
 
 @dataclass(frozen=True)
+class LabelsOptions(Options):
+    """Every option of a search for wrong labels."""
+
+    members: int = 16
+    """networks, a multiple of 4: each training example is new to a quarter of them"""
+    most: int = 100
+    """doubtful labels to list of each part of the data set"""
+
+
+@dataclass(frozen=True)
+class ShiftOptions(Options):
+    """Every option of a study of shifts."""
+
+    repetitions: int = 20
+    """batches of each size that are tested, for each shift"""
+    level: float = 0.05
+    """of the tests: how often a batch without a shift may raise an alarm"""
+
+
+@dataclass(frozen=True)
+class MonitorOptions:
+    """Is this batch still like the data that a network was judged with? One line of JSON; exit status 0, 3 if shifted, 2 if bad."""
+
+    run: Path
+    """folder of a finished run"""
+    new: Path
+    """.npz file with an array x, or a table for a network that learned from one"""
+    level: float = 0.01
+    """how often a batch without a shift may raise an alarm"""
+    data_dir: Path | None = None
+    """folder of the data set, where the run kept no reference"""
+    platform: Literal["cpu", "gpu", "tpu"] | None = None
+    """where to run; by default the fastest that JAX finds"""
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Every option of a comparison."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """folders of finished runs"""
+    data_dir: Path | None = None
+    """folder of the data sets, as the runs had it, or where their files are now"""
+    platform: Literal["cpu", "gpu", "tpu"] | None = None
+    """where to run; by default the fastest that JAX finds"""
+    cache: bool = True
+    """keep compiled programs in the user's cache folder, so that the next comparison starts sooner"""
+    out: Path | None = None
+    """folder to write; by default runs/compare-<time>"""
+
+
+@dataclass(frozen=True)
 class PrepareOptions:
     """Prepare a data set of TensorFlow Datasets, once, so that it can be read from now on without TensorFlow."""
 

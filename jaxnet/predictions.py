@@ -14,11 +14,12 @@ from jaxtyping import Array, Num, PyTree
 
 from .checkpoint import CHECKSUMS, DamagedError, check_files, write_checksums
 from .chunking import VMEM
-from .data import Splits, Standardisation
+from .data import Dataset, Splits, Standardisation
 from .devices import COPIED, SPLIT, Plan, device_mesh
 from .disk import writing
 from .models import Model, check_trained, with_outputs
 from .processes import first, gather, meet, once, own
+from .resampling import Samples
 from .run import Population, Predictions
 from .spreading import spread
 from .training import in_blocks
@@ -63,10 +64,9 @@ def member_predictions(
 def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, population: Population, plan: Plan | None) -> Predictions:
     """The predictions of all members on validation and test set, and on what they did not train on, kept in a folder."""
     samples, count = population.samples, len(population)
-    parts = {"validation": splits.validation, "test": splits.test} | ({} if samples is None else {"unseen": splits.train})
     own, outputs = splits.standardisation, () if splits.classes is None else (len(splits.classes),)
-    parts = {name: np.asarray(own.held(part.x)) for name, part in parts.items() if len(part)}
-    kind = np.dtype(np.float16 if splits.classes is not None else np.float32 if own.target_origin is None else np.float64)
+    parts = {name: np.asarray(own.held(part.x)) for name, part in _parts_to_predict(splits, samples).items()}
+    kind = _kind(splits)
     shapes = {name: (count, len(x), *outputs) for name, x in parts.items()}
     if once(lambda: not _kept(folder, shapes, kind)):
         files = dict[str, np.memmap]()
@@ -91,6 +91,26 @@ def keep_predictions(folder: Path, models: Sequence[Model], splits: Splits, popu
     return Predictions(maps.get("validation"), maps["test"], maps.get("unseen"))
 
 
+def predictions_of(models: Sequence[Model], splits: Splits, population: Population, plan: Plan | None = None) -> Predictions:
+    """The predictions that a population has kept, or else the same ones, computed in memory.
+
+    models: one for each of population.runs.
+    """
+    if population.predictions is not None:
+        return population.predictions
+    parts = _parts_to_predict(splits, population.samples)
+    outputs = () if splits.classes is None else (len(splits.classes),)
+    found = dict[str, np.ndarray]()
+    for name, part in parts.items():
+        found[name] = np.empty((len(population), len(part), *outputs), _kind(splits))
+        for members, values in member_predictions(models, population, np.asarray(part.x), plan):
+            found[name][members] = values
+    if population.samples is not None:
+        for member in range(len(population)):
+            found["unseen"][member][population.samples.seen(member)] = np.nan
+    return Predictions(found.get("validation"), found["test"], found.get("unseen"))
+
+
 @functools.partial(jax.jit, static_argnames=("model", "precision", "mesh"))
 def _predict_wave(shared: tuple[Standardisation, Array], own: tuple[PyTree, PyTree], *, model: Model, precision: str, mesh: Mesh) -> Array:
     def one(shared: tuple[Standardisation, Array], own: tuple[PyTree, PyTree]) -> Array:
@@ -107,6 +127,19 @@ def _chunk(params: PyTree) -> int:
     if jax.default_backend() == "cpu":
         return 1 if any(leaf.ndim > 3 for leaf in leaves) else 8
     return max(1, VMEM * len(leaves[0]) // sum(leaf.nbytes for leaf in leaves))
+
+
+def _parts_to_predict(splits: Splits, samples: Samples | None) -> dict[str, Dataset]:
+    """Validation and test set, and the training set where not all members trained on all of it, as far as they hold examples."""
+    parts = {"validation": splits.validation, "test": splits.test} | ({} if samples is None else {"unseen": splits.train})
+    return {name: part for name, part in parts.items() if len(part)}
+
+
+def _kind(splits: Splits) -> np.dtype:
+    """Of the predictions that are kept."""
+    if splits.classes is not None:
+        return np.dtype(np.float16)
+    return np.dtype(np.float32 if splits.standardisation.target_origin is None else np.float64)
 
 
 def _new_file(path: Path, shape: tuple[int, ...], kind: np.dtype) -> np.memmap:

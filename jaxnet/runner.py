@@ -41,7 +41,7 @@ from .devices import Plan, enable_cache, plan_for_images, use_cpu_devices, use_p
 from .diagnostics import Estimate, Finding
 from .diagnostics.calibration import Calibration, calibration
 from .diagnostics.findings import finding
-from .diagnostics.labels import hard_examples
+from .diagnostics.labels import HardExample, hard_examples
 from .display import visible
 from .errors import InputError, check_known, near
 from .evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
@@ -357,9 +357,14 @@ def hardest(log_probabilities: Float[np.ndarray, "members examples classes"], y:
     """What result.json holds of the examples whose label the members doubt most; nothing where all of them diverged."""
     if not any(np.isfinite(member.astype(np.float32)).any() for member in log_probabilities):
         return []
+    return listed(hard_examples(log_probabilities, y, most=HARDEST))
+
+
+def listed(found: Sequence[HardExample]) -> list[dict[str, Any]]:
+    """What result.json holds of the first of these examples."""
     return [
         {"index": each.index, "label": each.label, "prediction": each.prediction, "confidence": round(each.confidence, 6)}
-        for each in hard_examples(log_probabilities, y, most=HARDEST)
+        for each in found[:HARDEST]
     ]
 
 

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -124,13 +123,12 @@ def trials(table: Mapping[str, np.ndarray], names: Sequence[str], best: int) -> 
         say(f"... and {len(order) - TRIAL_ROWS} more trials, in sweep.csv")
 
 
-def spreads(study: Mapping[str, Mapping[str, Any]]) -> None:
-    """Test errors of networks that differ in luck alone."""
+def spreads(errors: Mapping[str, np.ndarray], deviations: Mapping[str, Estimate]) -> None:
+    """Test errors of networks that differ in luck alone, by kind of luck, and their standard deviation."""
     table = Table("", "mean test error", "standard deviation", "95% interval", "lowest", "highest", box=None)
-    for kind, found in study.items():
-        spread, errors = found["deviation"], found["errors"]
-        numbers = (f"{v:.4f}" for v in (errors.min(), errors.max()))
-        table.add_row(kind, f"{errors.mean():.4f}", f"{spread.estimate:.4f}", _interval(spread, "{:.4f}"), *numbers)
+    for kind, each in errors.items():
+        spread, numbers = deviations[kind], (f"{v:.4f}" for v in (each.min(), each.max()))
+        table.add_row(kind, f"{each.mean():.4f}", f"{spread.estimate:.4f}", _interval(spread, "{:.4f}"), *numbers)
     for column in table.columns[1:]:
         column.justify = "right"
     Console(highlight=False).print(table)
