@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from .data import Augmentation, Splits, Stream, augmentation, load, stream
+from .data import Augmentation, Dataset, Splits, Standardisation, Stream, augmentation, load, stream
 from .data.streaming import sample
 from .errors import InputError, near
 from .models import Model, cnn, linear, mlp
@@ -324,6 +324,26 @@ def read(options: Options) -> tuple[Splits, Stream | None]:
     some = sample(whole, np.random.default_rng(options.split_seed))
     note = f"{len(some):,} random training rows stand for all {len(whole):,} where the training set is judged or drawn"
     return replace(splits, train=some, notes=(*splits.notes, note)), whole
+
+
+def prepared(splits: Splits, options: BiasVarianceOptions) -> Splits:
+    """The splits with images pooled, and class numbers as values, where the options ask for that."""
+    if options.pool == 1 and not options.as_values:
+        return splits
+    train, validation, test = (_prepared(part, options) for part in (splits.train, splits.validation, splits.test))
+    return replace(splits, standardisation=Standardisation.of(train), train=train, validation=validation, test=test)
+
+
+def _prepared(part: Dataset, options: BiasVarianceOptions) -> Dataset:
+    x, y, side = np.asarray(part.x), np.asarray(part.y), options.pool
+    if side > 1:
+        if part.white is None or x.shape[1] % side or x.shape[2] % side:
+            raise InputError(f"--pool {side} does not divide inputs of shape {x.shape[1:]}; give a divisor of an image's height and width")
+        x = x.reshape(len(x), x.shape[1] // side, side, x.shape[2] // side, side, *x.shape[3:])
+        x = x.mean((2, 4), dtype=np.result_type(x.dtype, np.float32))
+    if options.as_values:
+        return Dataset(x, y.astype(np.float32), None, part.white)
+    return Dataset(x, y, part.classes, part.white)
 
 
 def build_space(options: SweepOptions) -> dict[str, Axis]:
