@@ -231,19 +231,17 @@ def train_one(setup: Setup) -> dict[str, Any]:
     ahead = threading.Thread(target=_prepare_what_follows, args=(model, splits, recipe))
     ahead.start()
     weights = class_weights(splits.train) if options.balance else None
-    first: list[int] = []
     logs = tensorboard.live(setup.out / TENSORBOARD) if options.tensorboard and processes.first() else nullcontext()
-    with setup.clock.part("train"), console.progress(recipe.epochs) as show, logs as log:
+    with training(setup) as (show, began), logs as log:
 
         def watch(epochs: int, row: Row) -> None:
-            first.append(epochs)
             show(epochs, row)
             if log is not None:
                 log(epochs, row)
 
         run = train(model, given, recipe, jax.random.key(options.seed), out=setup.out, weights=weights, watch=watch, plan=plan)
     ahead.join()
-    return report(setup, model, run, {"resumed": {"from_epoch": first[0]}})
+    return report(setup, model, run, {"resumed": began})
 
 
 def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
@@ -334,6 +332,19 @@ def report(
     }
     write(setup.out, result, model, members or (run,), splits, outputs, metrics, setup.clock, logs=options.tensorboard)
     return result
+
+
+@contextmanager
+def training(setup: Setup) -> Iterator[tuple[Callable[[int, Row], None], dict[str, int]]]:
+    """Progress of a network on the console, and where it began: (watch, what `resumed` is to say)."""
+    began: dict[str, int] = {}
+    with setup.clock.part("train"), console.progress(setup.recipe.epochs) as show:
+
+        def watch(epochs: int, row: Row) -> None:
+            began.setdefault("from_epoch", epochs)
+            show(epochs, row)
+
+        yield watch, began
 
 
 @contextmanager

@@ -106,4 +106,4 @@ def test_what_holds_no_images_is_refused(tmp_path):
     done = run("--dataset", tmp_path / "table.npz", "--out", tmp_path / "run", script="shift", status=2)
     assert "corruptions are of images" in done.stderr
     assert not (tmp_path / "run").exists()
-    assert "--level 2.0" in run("--level", "2", "--out", tmp_path / "run", script="shift", status=2).stderr
+    assert "level is 2.0" in run("--level", "2", "--out", tmp_path / "run", script="shift", status=2).stderr

@@ -1,6 +1,13 @@
 """Results of studies as tables of text, a line of which is a row."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxnet.diagnostics import Estimate
 from jaxnet.studies.bias_variance import BiasVariance
+from jaxnet.studies.learning_curve import LearningCurve
+from jaxnet.studies.shift import ShiftStudy
 
 
 def bias_variance(found: BiasVariance) -> list[str]:
@@ -17,3 +24,28 @@ def bias_variance(found: BiasVariance) -> list[str]:
         lines.append(f"{value:>14}{each.examples:>10,}{parts.members:>9}" + "".join(f"{size:>26}" for size in sizes))
         refused |= {size.refused for size in (parts.bias, parts.variance) if size.refused}
     return lines + [f"no interval: {reason}" for reason in sorted(refused)]
+
+
+def learning_curve(curve: LearningCurve, at: Sequence[int], reach: Sequence[Estimate]) -> list[str]:
+    """Errors, a row for each size, and then those to expect at other sizes. reach: these, one for each of `at`."""
+    lines = [f"{'examples':>12}{'error':>28}{'while training':>18}"]
+    for n, size, training in zip(curve.sizes, curve.measured, curve.training, strict=True):
+        lines.append(f"{n:>12,}{size!s:>28}{np.nanmean(training):>18.4f}")
+    if curve.diverged:
+        lines.append(f"beware: {curve.diverged} of {curve.errors.size} networks diverged and are left out")
+    for n, size in zip(at, reach, strict=True):
+        words = f"{size!s:>28}{'foreseen':>18}" if size.refused is None else f"  cannot be foreseen: {size.refused}"
+        lines.append(f"{n:>12,}{words}")
+    return lines
+
+
+def shift(found: ShiftStudy) -> list[str]:
+    """Alarms, size and cost, a row for each shift."""
+    head = f"{'alarms in batches of':22s}" + "".join(f"{size:>7,}" for size in found.sizes)
+    lines = [f"{head}{'size':>8s}{'error':>9s}  estimated without labels"]
+    for each in found.shifts:
+        estimated = each.estimated_error
+        words = "refused" if estimated.refused else f"{estimated.estimate:.3f} ({estimated.low:.3f} to {estimated.high:.3f})"
+        shares = "".join(f"{share:>7.0%}" for share in each.alarms)
+        lines.append(f"{each.name:22s}{shares}{each.test.size.estimate:>8.3f}{each.error.estimate:>9.3f}  {words}")
+    return lines

@@ -1,0 +1,78 @@
+"""The monitor: compares a file with the held-out data of a run, for a cron job or a shell loop."""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from jaxnet.data.npz import read_npz, write_npz
+from jaxnet.devices import enable_cache, use_platform
+from jaxnet.diagnostics.two_sample import FEWEST
+from jaxnet.errors import InputError
+from jaxnet.evaluation import predict
+from jaxnet.finished import Finished, bring_back, data_of
+from jaxnet.folder import plain
+from jaxnet.options import MonitorOptions
+from jaxnet.processes import first
+from jaxnet.report import console
+from jaxnet.runner import new_examples
+from jaxnet.studies import shift
+
+SHIFTED = 3  # exit status
+REFERENCE = "reference.npz"  # in the folder of a run
+
+
+def monitor(arguments: Sequence[str]) -> int:
+    """Prints one line of JSON on a file and a run. Returns the exit status: 0, 3 if shifted, 2 for bad input."""
+    logging.getLogger("jaxnet").setLevel(logging.ERROR)
+    console.open_to_all_names()
+    name, words = "python -m experiments.shift", MonitorOptions.__doc__
+    options = tyro.cli(MonitorOptions, args=list(arguments), prog=name, description=words)
+    try:
+        use_platform(options.platform)
+        try:
+            enable_cache()
+        except InputError as error:
+            print(f"compiled programs are not kept: {error}", file=sys.stderr)
+        found = _compare(options)
+    except InputError as error:
+        console.error(str(error))
+        return 2
+    print(json.dumps(found, allow_nan=False))
+    return SHIFTED if found["verdict"] == "shifted" else 0
+
+
+def write_reference(folder: Path, reference: shift.Reference) -> None:
+    """Keeps in the folder of a run what its network says of held-out examples."""
+    if first():
+        arrays = {"log_probabilities": reference.outputs, "labels": reference.labels}
+        write_npz(folder / REFERENCE, arrays)
+
+
+def reference_of(finished: Finished, data_dir: Path | None) -> shift.Reference:
+    """What the network of a run says of held-out examples: as the run kept it, or from its data set."""
+    run, path = finished.run, finished.folder / REFERENCE
+    outputs = 1 if run.classes is None else len(run.classes)
+    if path.exists():
+        kept = read_npz(path)
+        names = {"log_probabilities", "labels"}
+        if set(kept) != names or kept["log_probabilities"].shape != (len(kept["labels"]), outputs):
+            raise InputError(f"{path}: is not of this run; remove it to have it computed from the data set")
+        return shift.Reference(kept["log_probabilities"], kept["labels"])
+    held = shift.held_out(data_of(finished, data_dir), run)
+    return shift.Reference(np.asarray(predict(finished.model, run, held.x)), np.asarray(held.y))
+
+
+def _compare(options: MonitorOptions) -> dict[str, Any]:
+    finished = bring_back(options.run)
+    x = new_examples(options.new, finished.run)
+    if len(x) < FEWEST:
+        raise InputError(f"{options.new}: has {len(x)} examples; at least {FEWEST} are needed")
+    reference = reference_of(finished, options.data_dir)
+    found = shift.monitor(finished.model, finished.run, x, reference, level=options.level)
+    return plain({"file": options.new}) | found.summary()
