@@ -9,7 +9,9 @@ BEGAN = time.perf_counter()
 
 
 def _refuse_unknown(words: list[str]) -> None:
-    """Ends `python -m experiments.digitz` with the name that was meant, where Python would say that there is no such module."""
+    """Ends `python -m experiments.digitz` with the name that was meant, where Python would say that
+    there is no such module.
+    """
     name = words[words.index("-m") + 1].removeprefix("experiments.")
     known = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
     if name.isidentifier() and name not in (*known, "experiments", "benchmarks"):
@@ -19,5 +21,7 @@ def _refuse_unknown(words: list[str]) -> None:
         sys.exit(2)
 
 
-if sys.argv[:1] == ["-m"] and "-m" in sys.orig_argv[:-1]:  # while Python looks for the module to run
+if (
+    sys.argv[:1] == ["-m"] and "-m" in sys.orig_argv[:-1]
+):  # while Python looks for the module to run
     _refuse_unknown(sys.orig_argv)

@@ -1,10 +1,11 @@
-"""Does a search that learns from its trials find better hyperparameters? Optuna asks for a batch, one program trains it.
+"""Does a search that learns from its trials find better hyperparameters? Optuna asks for a batch,
+one program trains it.
 
     pip install optuna
     python -m experiments.ask_and_tell --rounds 8 --batch 16
 
-An example of a population inside another library's loop: every round is one call of fit_population, and since its shapes
-stay the same, nothing is compiled after the first.
+An example of a population inside another library's loop: every round is one call of fit_population,
+and since its shapes stay the same, nothing is compiled after the first.
 """
 
 import logging
@@ -17,10 +18,10 @@ import numpy as np
 import tyro
 
 import jaxnet
-from jaxnet import processes
 from jaxnet.agreement import check_agreement
-from jaxnet.options import shared_options
+from jaxnet.cli.options import shared_options
 from jaxnet.report import console
+from jaxnet.runtime import processes
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class Options:
     seed: int = 0
     """of training and search"""
     coordinator: str | None = None
-    """where several processes run this: host:port of the first, or auto; each trains a share of every batch"""
+    """where several processes run this: host:port of the first, or auto; each trains a share of
+    every batch
+    """
     processes: int | None = None
     """with --coordinator: how many there are"""
     process_id: int | None = None
@@ -77,8 +80,15 @@ def search(options: Options) -> None:
     jaxnet.use_cpu_devices()
     processes.meet("begin")
     splits = jaxnet.load(options.dataset, data_dir=options.data_dir)
-    model, keys = jaxnet.mlp(options.hidden), jax.random.split(jax.random.key(options.seed), options.batch)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=options.seed, constant_liar=True, multivariate=False))
+    model, keys = (
+        jaxnet.mlp(options.hidden),
+        jax.random.split(jax.random.key(options.seed), options.batch),
+    )
+    study = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(
+            seed=options.seed, constant_liar=True, multivariate=False
+        )
+    )
     best = None
     for number in range(options.rounds):
         trials = [study.ask() for _ in range(options.batch)]
@@ -87,8 +97,12 @@ def search(options: Options) -> None:
             schedule="one_cycle",
             epochs=options.epochs,
             batch_size=64,
-            learning_rate=np.array([trial.suggest_float("learning_rate", 1e-4, 1.0, log=True) for trial in trials]),
-            weight_decay=np.array([trial.suggest_float("weight_decay", 1e-4, 1.0, log=True) for trial in trials]),
+            learning_rate=np.array(
+                [trial.suggest_float("learning_rate", 1e-4, 1.0, log=True) for trial in trials]
+            ),
+            weight_decay=np.array(
+                [trial.suggest_float("weight_decay", 1e-4, 1.0, log=True) for trial in trials]
+            ),
             dropout=np.array([trial.suggest_float("dropout", 0.0, 0.6) for trial in trials]),
         )
         population = jaxnet.fit_population(model, splits, recipe, keys)
@@ -101,10 +115,16 @@ def search(options: Options) -> None:
         if best is None or np.nanmin(losses) < best[0]:
             winner = int(np.nanargmin(losses))
             best = float(losses[winner]), population[winner]
-        console.say(f"round {number + 1}/{options.rounds}: lowest validation loss {np.nanmin(losses):.4f}, so far {best[0]:.4f}")
+        console.say(
+            f"round {number + 1}/{options.rounds}: lowest validation loss "
+            f"{np.nanmin(losses):.4f}, so far {best[0]:.4f}"
+        )
     assert best is not None
     test = jaxnet.evaluate(model, best[1], splits.test)
-    console.say(f"{study.best_params}: test error {test.error}; chosen by validation loss among {options.rounds * options.batch}")
+    console.say(
+        f"{study.best_params}: test error {test.error}; chosen by validation loss among "
+        f"{options.rounds * options.batch}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Is one run really better than another? Runs side by side, with the difference of each pair on the same test examples.
+"""Is one run really better than another? Runs side by side, with the difference of each pair on the
+same test examples.
 
     python -m experiments.compare runs/a runs/b runs/c
 
-Brings the networks back from the folders of finished runs, and their data; runs that had a --data-dir need it here too. A
-difference of two networks holds for them alone: the same recipe with another seed is another network. Where both runs have
---members 8 or more, it is of the recipes. Intervals are as wide as it takes for all of them together to hold with 95% (Bonferroni).
-Runs whose test sets are not the same examples stand beside each other without a difference.
+Brings the networks back from the folders of finished runs, and their data; runs that had a
+--data-dir need it here too. A difference of two networks holds for them alone: the same recipe with
+another seed is another network. Where both runs have --members 8 or more, it is of the recipes.
+Intervals are as wide as it takes for all of them together to hold with 95% (Bonferroni). Runs whose
+test sets are not the same examples stand beside each other without a difference.
 """
 
 import itertools
@@ -21,19 +23,20 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from jaxnet import disk, folder
 from jaxnet.checkpoint import describe_recipe
+from jaxnet.cli import run_folder
+from jaxnet.cli.options import READING
+from jaxnet.cli.outputs import MEMBERS
+from jaxnet.cli.saved_run import Finished, bring_back, data_of
 from jaxnet.data import Splits, Standardisation
-from jaxnet.devices import enable_cache, use_platform
 from jaxnet.diagnostics import Estimate, error_of, network_difference, paired_difference
-from jaxnet.diagnostics.intervals import LEVEL
-from jaxnet.diagnostics.two_way import PAIRS
 from jaxnet.errors import InputError
 from jaxnet.evaluation import ClassMetrics, Metrics, judge, predict
-from jaxnet.finished import Finished, bring_back, data_of
-from jaxnet.options import READING
 from jaxnet.report import console
-from jaxnet.runner import MEMBERS
+from jaxnet.runtime import files
+from jaxnet.runtime.devices import enable_cache, use_platform
+from jaxnet.stats.estimate import LEVEL
+from jaxnet.stats.random_effects import PAIRS
 
 DATA = (
     "dataset",
@@ -42,7 +45,10 @@ DATA = (
     "balance",
     "stream",
 )  # options that say what it learned from
-LUCK = f"A difference of networks may be luck of their training; to compare recipes, train each with --members {PAIRS} or more."
+LUCK = (
+    "A difference of networks may be luck of their training; to compare recipes, train each "
+    f"with --members {PAIRS} or more."
+)
 
 
 @dataclass(frozen=True)
@@ -56,13 +62,17 @@ class CompareOptions:
     platform: Literal["cpu", "gpu", "tpu"] | None = None
     """where to run; by default the fastest that JAX finds"""
     cache: bool = True
-    """keep compiled programs in the user's cache folder, so that the next comparison starts sooner"""
+    """keep compiled programs in the user's cache folder, so that the next comparison starts
+    sooner
+    """
     out: Path | None = None
     """folder to write; by default runs/compare-<time>"""
 
 
 class Compared(NamedTuple):
-    """A run and what it says of its test set: outputs of its network, and those of its members where it kept some of one recipe."""
+    """A run and what it says of its test set: outputs of its network, and those of its members
+    where it kept some of one recipe.
+    """
 
     name: str
     finished: Finished
@@ -77,9 +87,11 @@ class Compared(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two runs. difference: the error of the first less that of the second, None where they cannot be compared.
+    """Two runs. difference: the error of the first less that of the second, None where they cannot
+    be compared.
 
-    of: "recipes", where both have members, or else "networks". only_first, only_second: test examples that one network alone has wrong.
+    of: "recipes", where both have members, or else "networks". only_first, only_second: test
+        examples that one network alone has wrong.
     words: whether the difference is real.
     """
 
@@ -94,29 +106,43 @@ class Pair(NamedTuple):
     @property
     def real(self) -> bool:
         """Whether the interval leaves 0 out."""
-        return self.difference is not None and self.difference.refused is None and not self.difference.low <= 0 <= self.difference.high
+        return (
+            self.difference is not None
+            and self.difference.refused is None
+            and not self.difference.low <= 0 <= self.difference.high
+        )
 
 
 def main(arguments: Sequence[str]) -> int:
     """Compares runs from the command line. Returns the exit status, 2 for bad input."""
     console.open_to_all_names()
-    options = tyro.cli(CompareOptions, args=list(arguments), prog="python -m experiments.compare", description=__doc__)
+    options = tyro.cli(
+        CompareOptions,
+        args=list(arguments),
+        prog="python -m experiments.compare",
+        description=__doc__,
+    )
     try:
         if len(options.runs) < 2:
-            raise InputError(f"{len(options.runs)} run{'s were' * (not options.runs) or ' was'} given; give the folders of two or more")
+            raise InputError(
+                f"{len(options.runs)} run{'s were' * (not options.runs) or ' was'} given; give "
+                "the folders of two or more"
+            )
         use_platform(options.platform)
         if options.cache:
             try:
                 enable_cache()
             except InputError as error:
                 console.say(f"compiled programs are not kept: {error}")
-        disk.check_folder(options.out or folder.RUNS)
+        files.check_folder(options.out or run_folder.RUNS)
         runs = bring_all(options.runs, options.data_dir)
         pairs = compare(runs)
         result = about(runs, pairs)
-        out, _ = folder.begin("compare", {"runs": [run.name for run in runs]}, options.out, resume=False)
+        out, _ = run_folder.begin(
+            "compare", {"runs": [run.name for run in runs]}, options.out, resume=False
+        )
         show(result, pairs)
-        with disk.writing(out), disk.then("then compare again with another --out"):
+        with files.writing(out), files.then("then compare again with another --out"):
             write(out, result, runs, pairs)
         console.say(f"written to {out}")
     except InputError as error:
@@ -138,20 +164,32 @@ def bring_all(paths: Sequence[Path], data_dir: Path | None) -> list[Compared]:
         runs.append(Compared(name, each, read[data], outputs, members_of(each, outputs.shape)))
     kinds = {run.splits.classes is None: run.name for run in runs}
     if len(kinds) > 1:
-        raise InputError(f"{kinds[True]} predicts values, and {kinds[False]} classes; compare runs of one kind")
+        raise InputError(
+            f"{kinds[True]} predicts values, and {kinds[False]} classes; compare runs of one kind"
+        )
     return runs
 
 
 def names_apart(paths: Sequence[Path]) -> list[str]:
-    """A name for each folder: its own, or the whole path where that is no name for one alone; with a number for the same again."""
+    """A name for each folder: its own, or the whole path where that is no name for one alone; with
+    a number for the same again.
+    """
     own = [path.resolve().name for path in paths]
     names = own if len(set(own)) == len(own) else [str(path) for path in paths]
-    return [f"{name} ({names[: i + 1].count(name)})" if names.count(name) > 1 else name for i, name in enumerate(names)]
+    return [
+        f"{name} ({names[: i + 1].count(name)})" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
+    ]
 
 
 def members_of(finished: Finished, shape: tuple[int, ...]) -> np.ndarray | None:
-    """What the run kept of the predictions of networks of this recipe, on all training examples; None where it has one network."""
-    path, result = finished.folder / MEMBERS / "predictions/test.npy", folder.result(finished.folder) or {}
+    """What the run kept of the predictions of networks of this recipe, on all training examples;
+    None where it has one network.
+    """
+    path, result = (
+        finished.folder / MEMBERS / "predictions/test.npy",
+        run_folder.result(finished.folder) or {},
+    )
     if not path.exists():
         return None
     first, count = 0, 0
@@ -162,8 +200,13 @@ def members_of(finished: Finished, shape: tuple[int, ...]) -> np.ndarray | None:
         first = result["sweep"]["best"] * count
     kept = np.load(path, mmap_mode="r")
     if kept.shape[1:] != shape or len(kept) < first + count:
-        raise InputError(f"{path}: is not of this run's test set; remove the folder {path.parent.parent} to compare its network alone")
-    return kept[first : first + count].astype(np.result_type(kept, np.float32)) if count > 1 else None
+        raise InputError(
+            f"{path}: is not of this run's test set; remove the folder {path.parent.parent} to "
+            "compare its network alone"
+        )
+    return (
+        kept[first : first + count].astype(np.result_type(kept, np.float32)) if count > 1 else None
+    )
 
 
 def compare(runs: Sequence[Compared]) -> list[Pair]:
@@ -180,8 +223,14 @@ def why_not(a: Compared, b: Compared) -> str | None:
         return f"their test sets are of {a.splits.name} and of {b.splits.name}"
     if one.classes != other.classes:
         return "they learned other classes"
-    if not all(np.array_equal(np.asarray(getattr(one, name)), np.asarray(getattr(other, name))) for name in ("x", "y")):
-        return f"their test sets are not the same examples ({len(one):,} and {len(other):,}); read and split the data alike"
+    if not all(
+        np.array_equal(np.asarray(getattr(one, name)), np.asarray(getattr(other, name)))
+        for name in ("x", "y")
+    ):
+        return (
+            f"their test sets are not the same examples ({len(one):,} and {len(other):,}); "
+            "read and split the data alike"
+        )
     return None
 
 
@@ -191,14 +240,33 @@ def differ(a: Compared, b: Compared, level: float) -> Pair:
         return Pair(a.name, b.name, f"not compared: {why}")
     scale = a.finished.run.standardisation  # of a regression: one unit for both
     wrong, other = (losses(judge(each.outputs, each.labels, scale)) for each in (a, b))
-    outputs, difference, of = (a.outputs, b.outputs), network_difference(wrong, other, level), "networks"
-    if a.members is not None and b.members is not None and (count := min(len(a.members), len(b.members))) >= PAIRS:
+    outputs, difference, of = (
+        (a.outputs, b.outputs),
+        network_difference(wrong, other, level),
+        "networks",
+    )
+    if (
+        a.members is not None
+        and b.members is not None
+        and (count := min(len(a.members), len(b.members))) >= PAIRS
+    ):
         outputs, of = (a.members[:count], b.members[:count]), "recipes"
-        difference = paired_difference(members_losses(outputs[0], a, scale), members_losses(outputs[1], b, scale), level)
-    alone = (int((wrong & ~other).sum()), int((other & ~wrong).sum())) if wrong.dtype == bool and of == "networks" else (None, None)
+        difference = paired_difference(
+            members_losses(outputs[0], a, scale), members_losses(outputs[1], b, scale), level
+        )
+    alone = (
+        (int((wrong & ~other).sum()), int((other & ~wrong).sum()))
+        if wrong.dtype == bool and of == "networks"
+        else (None, None)
+    )
     pair = Pair(a.name, b.name, "", of, difference, *alone)
     return pair._replace(
-        words=verdict(pair, same=np.array_equal(*outputs, equal_nan=True), examples=len(a.labels), percent=scale.target_mean is None)
+        words=verdict(
+            pair,
+            same=np.array_equal(*outputs, equal_nan=True),
+            examples=len(a.labels),
+            percent=scale.target_mean is None,
+        )
     )
 
 
@@ -207,11 +275,19 @@ def verdict(pair: Pair, *, same: bool, examples: int, percent: bool) -> str:
     assert pair.difference is not None
     difference = pair.difference
     if same:
-        return f"no difference: {pair.first} and {pair.second} say the same of all {examples:,} test examples"
+        return (
+            f"no difference: {pair.first} and {pair.second} say the same of all {examples:,} "
+            "test examples"
+        )
     if difference.refused:
-        return f"it cannot be told whether {pair.first} and {pair.second} differ: {difference.refused}"
+        return (
+            f"it cannot be told whether {pair.first} and {pair.second} differ: {difference.refused}"
+        )
     if not pair.real:
-        return f"no difference is shown between {pair.first} and {pair.second}: {size(difference, percent)}"
+        return (
+            f"no difference is shown between {pair.first} and {pair.second}: "
+            f"{size(difference, percent)}"
+        )
     better, worse = (pair.first, pair.second) if difference.high < 0 else (pair.second, pair.first)
     low, high = sorted((abs(difference.low), abs(difference.high)))
     lower = Estimate(abs(difference.estimate), low, high)
@@ -222,7 +298,10 @@ def verdict(pair: Pair, *, same: bool, examples: int, percent: bool) -> str:
 def size(difference: Estimate, percent: bool) -> str:
     """In percentage points, or of a regression in variances of y."""
     if percent:
-        return f"{100 * difference.estimate:.2f} percentage points ({100 * difference.low:.2f} to {100 * difference.high:.2f})"
+        return (
+            f"{100 * difference.estimate:.2f} percentage points ({100 * difference.low:.2f} to "
+            f"{100 * difference.high:.2f})"
+        )
     return f"{difference.estimate:.4g} ({difference.low:.4g} to {difference.high:.4g})"
 
 
@@ -240,7 +319,11 @@ def about(runs: Sequence[Compared], pairs: Sequence[Pair]) -> dict[str, Any]:
     """What result.json holds."""
     real = [pair.words for pair in pairs if pair.real]
     compared = [pair for pair in pairs if pair.difference is not None]
-    none = "no difference is shown between these runs" if compared else "nothing to compare: no two runs have the same test examples"
+    none = (
+        "no difference is shown between these runs"
+        if compared
+        else "nothing to compare: no two runs have the same test examples"
+    )
     return {
         "experiment": "compare",
         "verdict": "; ".join(real) or (pairs[0].words if len(pairs) == 1 else none),
@@ -255,7 +338,11 @@ def of_run(run: Compared) -> dict[str, Any]:
     """The numbers of a run."""
     trained = run.finished.run
     metrics = judge(run.outputs, run.labels, trained.standardisation)
-    together = None if run.members is None else error_of(members_losses(run.members, run, trained.standardisation))
+    together = (
+        None
+        if run.members is None
+        else error_of(members_losses(run.members, run, trained.standardisation))
+    )
     return {
         "name": run.name,
         "experiment": run.finished.about["experiment"],
@@ -272,13 +359,17 @@ def of_run(run: Compared) -> dict[str, Any]:
 
 
 def differs(runs: Sequence[Compared]) -> dict[str, list[Any]]:
-    """What is not the same in all runs, by name: of experiment, data, model, recipe, seed, versions and device."""
+    """What is not the same in all runs, by name: of experiment, data, model, recipe, seed, versions
+    and device.
+    """
     told = []
     for run in runs:
-        result, options = folder.result(run.finished.folder) or {}, run.finished.about
+        result, options = run_folder.result(run.finished.folder) or {}, run.finished.about
         recipe = describe_recipe(run.finished.run.recipe)
         strengths = recipe.pop("augmentation") or {}
-        versions = {f"version of {name}": version for name, version in result.get("versions", {}).items()}
+        versions = {
+            f"version of {name}": version for name, version in result.get("versions", {}).items()
+        }
         told.append(
             {"experiment": options["experiment"]}
             | {name: options.get(name) for name in DATA}
@@ -288,38 +379,67 @@ def differs(runs: Sequence[Compared]) -> dict[str, list[Any]]:
             | versions | {"device": result.get("device")}
         )  # fmt: skip
     names = dict.fromkeys(itertools.chain(*told))
-    rows = {name: [folder.plain(each.get(name)) for each in told] for name in names}
-    return {name: values for name, values in rows.items() if any(value != values[0] for value in values)}
+    rows = {name: [files.plain(each.get(name)) for each in told] for name in names}
+    return {
+        name: values for name, values in rows.items() if any(value != values[0] for value in values)
+    }
 
 
 def show(result: dict[str, Any], pairs: Sequence[Pair]) -> None:
     """On the console."""
-    table = Table("run", "test error", "95% interval", "mean of members", "test examples", "data set", box=None)
+    table = Table(
+        "run",
+        "test error",
+        "95% interval",
+        "mean of members",
+        "test examples",
+        "data set",
+        box=None,
+    )
     for run in result["runs"]:
         percent = not run["regression"]
-        cells = (run["name"], *split(run["error"], percent), members_words(run, percent), f"{run['test_examples']:,}", run["dataset"])
+        cells = (
+            run["name"],
+            *split(run["error"], percent),
+            members_words(run, percent),
+            f"{run['test_examples']:,}",
+            run["dataset"],
+        )
         table.add_row(*map(console.cell, cells))
     terminal = Console(highlight=False)
     terminal.print(table)
     console.say("")
     for pair in pairs:
-        console.say(pair.words if pair.difference is not None else f"{pair.first} and {pair.second}: {pair.words}")
+        console.say(
+            pair.words
+            if pair.difference is not None
+            else f"{pair.first} and {pair.second}: {pair.words}"
+        )
     if any(pair.of == "networks" for pair in pairs):
         console.say(LUCK)
     if result["differs"]:
-        table = Table("what differs", *(console.cell(run["name"]) for run in result["runs"]), box=None)
+        table = Table(
+            "what differs", *(console.cell(run["name"]) for run in result["runs"]), box=None
+        )
         for name, values in result["differs"].items():
-            table.add_row(console.cell(name.replace("_", " ")), *("" if value is None else console.cell(value) for value in values))
+            table.add_row(
+                console.cell(name.replace("_", " ")),
+                *("" if value is None else console.cell(value) for value in values),
+            )
         console.say("")
         terminal.print(table)
     else:
-        console.say("nothing differs in their experiments, data, models, recipes, seeds and versions")
+        console.say(
+            "nothing differs in their experiments, data, models, recipes, seeds and versions"
+        )
 
 
 def split(error: Estimate, percent: bool) -> tuple[str, str]:
     """An estimate and its interval, as cells."""
     form = "{:.2%}" if percent else "{:.4g}"
-    return form.format(error.estimate), "" if error.refused else f"{form.format(error.low)} to {form.format(error.high)}"
+    return form.format(
+        error.estimate
+    ), "" if error.refused else f"{form.format(error.low)} to {form.format(error.high)}"
 
 
 def members_words(run: dict[str, Any], percent: bool) -> str:
@@ -330,16 +450,26 @@ def members_words(run: dict[str, Any], percent: bool) -> str:
     return f"{estimate} of {run['members']}" + f", {interval}" * bool(interval)
 
 
-def write(out: Path, result: dict[str, Any], runs: Sequence[Compared], pairs: Sequence[Pair]) -> None:
+def write(
+    out: Path, result: dict[str, Any], runs: Sequence[Compared], pairs: Sequence[Pair]
+) -> None:
     """The folder: figures, page, and result.json last."""
     from jaxnet.report import figures
 
-    told = {f"{pair.first} less {pair.second}": pair.difference for pair in pairs if pair.difference is not None}
+    told = {
+        f"{pair.first} less {pair.second}": pair.difference
+        for pair in pairs
+        if pair.difference is not None
+    }
     if told:
-        figures.differences(told, out / "figures/differences.png", regression=result["runs"][0]["regression"])
-    figures.curves_of_runs({run.name: run.finished.run.history for run in runs}, out / "figures/curves.png")
-    folder.write_text(out / "report.html", page(folder.plain(result), pairs, out / "figures"))
-    folder.write_json(out / "result.json", result)
+        figures.differences(
+            told, out / "figures/differences.png", regression=result["runs"][0]["regression"]
+        )
+    figures.curves_of_runs(
+        {run.name: run.finished.run.history for run in runs}, out / "figures/curves.png"
+    )
+    files.write_text(out / "report.html", page(files.plain(result), pairs, out / "figures"))
+    files.write_json(out / "result.json", result)
 
 
 def page(result: dict[str, Any], pairs: Sequence[Pair], figures: Path) -> str:
@@ -349,30 +479,68 @@ def page(result: dict[str, Any], pairs: Sequence[Pair], figures: Path) -> str:
 
     percent = {run["name"]: not run["regression"] for run in result["runs"]}
     several = any(run["members_error"] for run in result["runs"])
-    head = ["", "test error", *["mean of its members"] * several, "test examples", "model", "parameters", "how it ended"]
+    head = [
+        "",
+        "test error",
+        *["mean of its members"] * several,
+        "test examples",
+        "model",
+        "parameters",
+        "how it ended",
+    ]
     rows = []
     for run in result["runs"]:
         together = (
-            "" if run["members_error"] is None else f"{number(run['members_error'], percent=percent[run['name']])} of {run['members']}"
+            ""
+            if run["members_error"] is None
+            else f"{number(run['members_error'], percent=percent[run['name']])} of {run['members']}"
         )
-        rest = (f"{run['test_examples']:,}", text(run["model"]), f"{run['parameters']:,}", text(run["status"]))
-        rows.append((text(run["name"]), number(run["error"], percent=percent[run["name"]]), *[together] * several, *rest))
+        rest = (
+            f"{run['test_examples']:,}",
+            text(run["model"]),
+            f"{run['parameters']:,}",
+            text(run["status"]),
+        )
+        rows.append(
+            (
+                text(run["name"]),
+                number(run["error"], percent=percent[run["name"]]),
+                *[together] * several,
+                *rest,
+            )
+        )
     found = "".join(f"<li>{text(pair.words)}</li>" for pair in pairs if pair.difference is not None)
     without = "".join(
-        f"<li>{text(pair.first)} and {text(pair.second)}: {text(pair.words)}</li>" for pair in pairs if pair.difference is None
+        f"<li>{text(pair.first)} and {text(pair.second)}: {text(pair.words)}</li>"
+        for pair in pairs
+        if pair.difference is None
     )
     couples = [
         (
-            f"{text(pair.first)} less {text(pair.second)}", number(folder.plain(pair.difference), percent=percent[pair.first]),
-            "yes" if pair.real else "not shown", text(pair.of), "" if pair.only_first is None else f"{pair.only_first:,}",
+            f"{text(pair.first)} less {text(pair.second)}",
+            number(files.plain(pair.difference), percent=percent[pair.first]),
+            "yes" if pair.real else "not shown",
+            text(pair.of),
+            "" if pair.only_first is None else f"{pair.only_first:,}",
             "" if pair.only_second is None else f"{pair.only_second:,}",
         )
-        for pair in pairs if pair.difference is not None
-    ]  # fmt: skip
-    told = "the error of the first less that of the second, with intervals that all together hold with 95%"
+        for pair in pairs
+        if pair.difference is not None
+    ]
+    told = (
+        "the error of the first less that of the second, with intervals that all together hold "
+        "with 95%"
+    )
     differences = f"<ul>{found}{without}</ul>"
     if couples:
-        columns = ["", "difference", "is it real?", "of", "only the first is wrong on", "only the second is wrong on"]
+        columns = [
+            "",
+            "difference",
+            "is it real?",
+            "of",
+            "only the first is wrong on",
+            "only the second is wrong on",
+        ]
         differences += table(columns, couples, caption=told) + chart(
             figures / "differences", "differences with their intervals; the line is none"
         )
@@ -385,15 +553,24 @@ def page(result: dict[str, Any], pairs: Sequence[Pair], figures: Path) -> str:
     names = [text(run["name"]) for run in result["runs"]]
     parts = [
         f'<section id="verdict"><p class="verdict">{text(result["verdict"])}</p></section>',
-        section("Side by side", table(head, rows, caption="with 95% intervals for new test examples")),
+        section(
+            "Side by side", table(head, rows, caption="with 95% intervals for new test examples")
+        ),
         section("Differences", differences),
         section(
             "What differs",
-            table(["", *names], unlike) if unlike else "<p>Nothing in experiment, data, model, recipe, seed and versions.</p>",
+            table(["", *names], unlike)
+            if unlike
+            else "<p>Nothing in experiment, data, model, recipe, seed and versions.</p>",
         ),
-        section("While they learned", chart(figures / "curves", "loss and accuracy over the epochs, a line a run")),
+        section(
+            "While they learned",
+            chart(figures / "curves", "loss and accuracy over the epochs, a line a run"),
+        ),
     ]
-    return document(f"compare: {', '.join(run['name'] for run in result['runs'])}", "\n".join(parts))
+    return document(
+        f"compare: {', '.join(run['name'] for run in result['runs'])}", "\n".join(parts)
+    )
 
 
 if __name__ == "__main__":

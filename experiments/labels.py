@@ -1,11 +1,13 @@
-"""Which labels of a data set are wrong, and how many? And can the network's confidences be believed?
+"""Which labels of a data set are wrong, and how many? And can the network's confidences be
+believed?
 
     python -m experiments.labels                        or --dataset mnist, a table, a folder of images
     python -m experiments.labels --members 32 --most 200
 
-Networks are trained on three of four folds, so that each training example is new to a quarter of them; one more on all examples,
-which is the network of the folder. Writes labels.csv, the most doubtful labels first with an empty column for the corrected one,
-and of images figures/doubtful.png. Rows are numbered within their part of the split.
+Networks are trained on three of four folds, so that each training example is new to a quarter of
+them; one more on all examples, which is the network of the folder. Writes labels.csv, the most
+doubtful labels first with an empty column for the corrected one, and of images
+figures/doubtful.png. Rows are numbered within their part of the split.
 """
 
 import sys
@@ -16,9 +18,10 @@ import numpy as np
 
 from experiments import BEGAN
 from jaxnet import InputError
-from jaxnet.folder import write_text
-from jaxnet.options import LabelsOptions
-from jaxnet.runner import MEMBERS, Setup, listed, main, report, training_members
+from jaxnet.cli.options import LabelsOptions
+from jaxnet.cli.outputs import MEMBERS, Setup, listed, report, training_members
+from jaxnet.cli.runner import main
+from jaxnet.runtime.files import write_text
 from jaxnet.studies import label_errors
 
 
@@ -39,16 +42,35 @@ def work(setup: Setup) -> dict[str, Any]:
 
         for part, name in (("train", "doubtful"), ("test", "doubtful_test")):
             figures.doubtful(
-                np.asarray(getattr(splits, part).x), found.doubtful[part], found.classes, splits.train.white,
-                setup.out / f"figures/{name}.png", part=label_errors.PARTS[part],
-            )  # fmt: skip
-    counts = [f"{label_errors.PARTS[part]}: {len(rows)} doubtful labels listed in labels.csv" for part, rows in found.doubtful.items()]
+                np.asarray(getattr(splits, part).x),
+                found.doubtful[part],
+                found.classes,
+                splits.train.white,
+                setup.out / f"figures/{name}.png",
+                part=label_errors.PARTS[part],
+            )
+    counts = [
+        f"{label_errors.PARTS[part]}: {len(rows)} doubtful labels listed in labels.csv"
+        for part, rows in found.doubtful.items()
+    ]
     temperature = found.no_temperature if found.temperature is None else found.temperature
-    words = [found.verdict, *counts, "", str(found.calibration), f"temperature for them  {temperature}"]
+    words = [
+        found.verdict,
+        *counts,
+        "",
+        str(found.calibration),
+        f"temperature for them  {temperature}",
+    ]
     more = {
-        "verdict": found.verdict, "members": options.members, "labels": found.summary(), "calibration": found.calibration,
-        "temperature": found.temperature, "hard_examples": listed(found.hardest), "resumed": began, "findings": found.findings,
-    }  # fmt: skip
+        "verdict": found.verdict,
+        "members": options.members,
+        "labels": found.summary(),
+        "calibration": found.calibration,
+        "temperature": found.temperature,
+        "hard_examples": listed(found.hardest),
+        "resumed": began,
+        "findings": found.findings,
+    }
     return report(setup, setup.model, found.networks[0], more, "\n".join(words))
 
 

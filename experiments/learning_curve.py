@@ -3,8 +3,9 @@
     python -m experiments.learning_curve
     python -m experiments.learning_curve --dataset mnist --epochs 2 --at 480000 --target-error 0.02
 
-Trains networks on growing random parts of the training set, all equally many steps, as one population. Says what the error will
-be with more examples, with intervals that carry the doubt about the curve's form, and how many it takes to reach --target-error.
+Trains networks on growing random parts of the training set, all equally many steps, as one
+population. Says what the error will be with more examples, with intervals that carry the doubt
+about the curve's form, and how many it takes to reach --target-error.
 """
 
 import sys
@@ -14,10 +15,11 @@ import jax
 import numpy as np
 
 from experiments import BEGAN
+from jaxnet.cli.options import LearningCurveOptions
+from jaxnet.cli.outputs import MEMBERS, Setup, hardest, report, training_members
+from jaxnet.cli.runner import main
 from jaxnet.diagnostics import Estimate
 from jaxnet.diagnostics.symptoms import FACTORS, more_data
-from jaxnet.options import LearningCurveOptions
-from jaxnet.runner import MEMBERS, Setup, hardest, main, report, training_members
 from jaxnet.studies.learning_curve import LearningCurve, learning_curve
 
 
@@ -27,19 +29,33 @@ def work(setup: Setup) -> dict[str, Any]:
     assert isinstance(options, LearningCurveOptions)
     with training_members(setup) as (watch, began):
         curve = learning_curve(
-            setup.model, splits, setup.recipe, jax.random.key(options.seed), sizes=options.sizes or None, members=options.members,
-            out=setup.out / MEMBERS, watch=watch,
-        )  # fmt: skip
+            setup.model,
+            splits,
+            setup.recipe,
+            jax.random.key(options.seed),
+            sizes=options.sizes or None,
+            members=options.members,
+            out=setup.out / MEMBERS,
+            watch=watch,
+        )
     at = options.at or tuple(int(factor * curve.sizes[-1]) for factor in reversed(FACTORS))
     reach = curve.predict(at)
     needed = curve.needed(options.target_error) if options.target_error > 0 else None
-    findings = () if curve.farther is not None or curve.diverged else (more_data(curve.curve, curve.measured[-1], options.tolerance),)
+    findings = (
+        ()
+        if curve.farther is not None or curve.diverged
+        else (more_data(curve.curve, curve.measured[-1], options.tolerance),)
+    )
     words = [finding.evidence for finding in findings] if needed is None else [str(needed)]
     from jaxnet.report import figures
 
-    figures.learning_curve(curve, setup.out / "figures/learning_curve.png", target=options.target_error)
+    figures.learning_curve(
+        curve, setup.out / "figures/learning_curve.png", target=options.target_error
+    )
     more: dict[str, Any] = {
-        "verdict": words[0] if words else f"the error is {curve.measured[-1]} with {curve.sizes[-1]:,} examples",
+        "verdict": words[0]
+        if words
+        else f"the error is {curve.measured[-1]} with {curve.sizes[-1]:,} examples",
         "findings": findings,
         "members": options.members,
         "learning_curve": {
@@ -68,9 +84,15 @@ def table(curve: LearningCurve, at: tuple[int, ...], reach: tuple[Estimate, ...]
     for n, size, training in zip(curve.sizes, curve.measured, curve.training, strict=True):
         lines.append(f"{n:>12,}{size!s:>28}{np.nanmean(training):>18.4f}")
     if curve.diverged:
-        lines.append(f"beware: {curve.diverged} of {curve.errors.size} networks diverged and are left out")
+        lines.append(
+            f"beware: {curve.diverged} of {curve.errors.size} networks diverged and are left out"
+        )
     for n, size in zip(at, reach, strict=True):
-        lines.append(f"{n:>12,}{size!s:>28}{'foreseen':>18}" if size.refused is None else f"{n:>12,}  cannot be foreseen: {size.refused}")
+        lines.append(
+            f"{n:>12,}{size!s:>28}{'foreseen':>18}"
+            if size.refused is None
+            else f"{n:>12,}  cannot be foreseen: {size.refused}"
+        )
     return lines
 
 

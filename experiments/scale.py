@@ -1,13 +1,15 @@
 """How does throughput grow with processes, and what would a run of a given size need, up to a pod?
 
     python -m experiments.scale
-    python -m experiments.scale --members 1 --hidden 4096 4096 --examples 100000000 --batch-size 8960
+    python -m experiments.scale --members 1 --hidden 4096 4096 --examples 100000000 --batch-size
+    8960
 
-First this machine: 1, 2 and 4 processes, a CPU device on a core each, train one network with its batches split over them, and a
-population dealt to them; where other programs want the cores too, each exchange of gradients waits for its turn. Of the same run
-come the rate, the overhead of a step and the speed between processes by which the model predicts, and beside its predictions
-stand measured runs that it was not fitted to. Last, what a run of the given size would need, by the model and what the makers
-publish of their chips: that is a calculation, on paper, and no measurement.
+First this machine: 1, 2 and 4 processes, a CPU device on a core each, train one network with its
+batches split over them, and a population dealt to them; where other programs want the cores too,
+each exchange of gradients waits for its turn. Of the same run come the rate, the overhead of a step
+and the speed between processes by which the model predicts, and beside its predictions stand
+measured runs that it was not fitted to. Last, what a run of the given size would need, by the model
+and what the makers publish of their chips: that is a calculation, on paper, and no measurement.
 """
 
 import json
@@ -30,16 +32,22 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxnet
-from jaxnet import Plan, Recipe, processes
-from jaxnet.chunking import LEAST, MOST, SHARE, STEP, VMEM
+from jaxnet import Plan, Recipe
 from jaxnet.data import Standardisation
-from jaxnet.data.streaming import CHUNK, SHARDS
-from jaxnet.models import with_outputs
-from jaxnet.processes import cores
+from jaxnet.data.streaming.chunks import CHUNK, SHARDS
+from jaxnet.models.model import with_outputs
+from jaxnet.population.placement import LEAST, MOST, SHARE, STEP, VMEM
+from jaxnet.runtime import processes
+from jaxnet.runtime.processes import cores
 from jaxnet.training import admit, epoch, start
 
 CLASSES, FEATURES = 10, 784
-MOMENTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}  # numbers a parameter that the optimizer keeps
+MOMENTS = {
+    "sgd": 0,
+    "momentum": 1,
+    "nesterov": 1,
+    "adam": 2,
+}  # numbers a parameter that the optimizer keeps
 EXCHANGED = (1_000, 1_000_000)  # numbers in the vectors that show what a message and a byte cost
 EPOCHS = 8  # measured, of which the first two are left out
 LIMIT = 600  # seconds for a set of processes
@@ -48,8 +56,9 @@ LIMIT = 600  # seconds for a set of processes
 class Job(NamedTuple):
     """What is to be trained.
 
-    parameters: of a member. features: of an example, of `itemsize` bytes each. activations: numbers of an example that the layers
-    give, the outputs among them. best: whether the best parameters on a validation set are kept.
+    parameters: of a member. features: of an example, of `itemsize` bytes each. activations: numbers
+    of an example that the layers give, the outputs among them. best: whether the best parameters on
+    a validation set are kept.
     """
 
     members: int
@@ -67,8 +76,10 @@ class Job(NamedTuple):
 class Kind(NamedTuple):
     """A kind of device.
 
-    rate: operations a second in training. memory: bytes. bandwidth: of the memory, bytes a second. overhead: seconds a step.
-    link: bytes a second that a device sends to others. hop: seconds of a message. host: devices that share a disk.
+    rate: operations a second in training. memory: bytes. bandwidth: of the memory, bytes a second.
+        overhead: seconds a step.
+    link: bytes a second that a device sends to others. hop: seconds of a message. host: devices
+        that share a disk.
     """
 
     name: str
@@ -83,7 +94,9 @@ class Kind(NamedTuple):
 
 
 class Need(NamedTuple):
-    """What a run needs. together: members at once on a device. memory: bytes of a device. streamed: the examples stay on disk."""
+    """What a run needs. together: members at once on a device. memory: bytes of a device. streamed:
+    the examples stay on disk.
+    """
 
     together: int
     memory: float
@@ -110,7 +123,9 @@ class Options:
     hidden: tuple[int, ...] = (128, 64)
     """of the calculated run"""
     members: int = 10_000
-    """of the calculated run; batches of 1 are split over the devices, else members are dealt to them"""
+    """of the calculated run; batches of 1 are split over the devices, else members are dealt to
+    them
+    """
     examples: int = 1_000_000
     """of the calculated run, of 784 bytes each"""
     batch_size: int = 512
@@ -118,7 +133,9 @@ class Options:
     epochs: int = 30
     """of the calculated run"""
     utilisation: float = 0.2
-    """share of the published peak: XLA's own estimate for v5e, 205,300 cycles a step of 64 networks 784-128-64-10 with batches of 128"""
+    """share of the published peak: XLA's own estimate for v5e, 205,300 cycles a step of 64 networks
+    784-128-64-10 with batches of 128
+    """
     disk: float = 1e9
     """bytes a second that a host reads: an assumption, a third of what local flash disks reach"""
 
@@ -126,33 +143,45 @@ class Options:
 def chips(utilisation: float) -> list[tuple[Kind, tuple[int, ...]]]:
     """Kinds of accelerators with the numbers of them to calculate for.
 
-    Peak, memory and links of https://docs.cloud.google.com/tpu/docs/v5e and .../v5p (TPUs multiply float32 in bfloat16 passes, by
-    JAX's default), and of NVIDIA's data sheet of the H100 SXM (TF32 without sparsity, NVLink in one direction). A step's overhead
-    is that of some ten kernels, and a hop one microsecond: assumptions.
+    Peak, memory and links of https://docs.cloud.google.com/tpu/docs/v5e and .../v5p (TPUs multiply
+    float32 in bfloat16 passes, by JAX's default), and of NVIDIA's data sheet of the H100 SXM (TF32
+    without sparsity, NVLink in one direction). A step's overhead is that of some ten kernels, and a
+    hop one microsecond: assumptions.
     """
     return [
-        (Kind("TPU v5e", "tpu", 197e12 * utilisation, 16e9, 819e9, 15e-6, 200e9, 1e-6, 8), (1, 256)),
-        (Kind("TPU v5p", "tpu", 459e12 * utilisation, 95e9, 2765e9, 15e-6, 600e9, 1e-6, 4), (1, 8960)),
+        (
+            Kind("TPU v5e", "tpu", 197e12 * utilisation, 16e9, 819e9, 15e-6, 200e9, 1e-6, 8),
+            (1, 256),
+        ),
+        (
+            Kind("TPU v5p", "tpu", 459e12 * utilisation, 95e9, 2765e9, 15e-6, 600e9, 1e-6, 4),
+            (1, 8960),
+        ),
         (Kind("H100", "gpu", 494.7e12 * utilisation, 80e9, 3350e9, 30e-6, 450e9, 2e-6, 8), (1, 8)),
     ]
 
 
-def of_network(hidden: tuple[int, ...], features: int = FEATURES, outputs: int = CLASSES) -> tuple[int, int]:
+def of_network(
+    hidden: tuple[int, ...], features: int = FEATURES, outputs: int = CLASSES
+) -> tuple[int, int]:
     """(parameters, activations of an example) of fully connected layers."""
     widths = (features, *hidden, outputs)
     return sum((a + 1) * b for a, b in pairwise(widths)), sum(widths[1:])
 
 
 def state_bytes(job: Job) -> int:
-    """Of a member's parameters, what its optimizer keeps, and its best parameters: the arrays of a TrainState."""
+    """Of a member's parameters, what its optimizer keeps, and its best parameters: the arrays of a
+    TrainState.
+    """
     return 4 * job.parameters * (1 + MOMENTS[job.optimizer] + job.best)
 
 
 def member_bytes(job: Job, batch: int) -> int:
     """Of a member in training on batches of so many examples.
 
-    Beside its state: gradient, and parameters and moments once more, since the loop over steps has its own; of each example of
-    the batch its row, the same as inputs, and activations with their gradients; row numbers and random bits, each also sorted.
+    Beside its state: gradient, and parameters and moments once more, since the loop over steps has
+    its own; of each example of the batch its row, the same as inputs, and activations with their
+    gradients; row numbers and random bits, each also sorted.
     """
     working = 4 * job.parameters * (2 + MOMENTS[job.optimizer])
     examples = batch * (job.features * (job.itemsize + 4) + 2 * 4 * job.activations)
@@ -165,15 +194,22 @@ def example_bytes(job: Job) -> int:
 
 
 def need(job: Job, kind: Kind, devices: int, disk: float) -> Need | None:
-    """What a job needs on so many devices, or None where it does not fit: only one network is trained on examples from disk."""
+    """What a job needs on so many devices, or None where it does not fit: only one network is
+    trained on examples from disk.
+    """
     alone = job.members == 1
     batch = math.ceil(job.batch / devices) if alone else job.batch
     each, shared, streamed = member_bytes(job, batch), job.examples * example_bytes(job), False
     room = SHARE * kind.memory
     if alone and each + shared > room:
         streamed, held = True, min(job.examples, CHUNK // example_bytes(job))
-        each, shared = member_bytes(job._replace(examples=held), batch), 2 * CHUNK  # one chunk in training, and one that waits
-    together = together_on(job, kind, math.ceil(job.members / devices), (room - shared) // each, shared)
+        each, shared = (
+            member_bytes(job._replace(examples=held), batch),
+            2 * CHUNK,
+        )  # one chunk in training, and one that waits
+    together = together_on(
+        job, kind, math.ceil(job.members / devices), (room - shared) // each, shared
+    )
     if together < 1:
         return None
     waves = math.ceil(math.ceil(job.members / devices) / together)
@@ -186,7 +222,9 @@ def need(job: Job, kind: Kind, devices: int, disk: float) -> Need | None:
 
 
 def together_on(job: Job, kind: Kind, own: int, fit: float, shared: float) -> int:
-    """How many of its own members a device trains at once, of those that fit: as `jaxnet.chunking` has it."""
+    """How many of its own members a device trains at once, of those that fit: as
+    `jaxnet.population.placement` has it.
+    """
     if kind.platform == "cpu":
         fit = min(fit, max(1, min(MOST, STEP // (6 * job.parameters * job.batch))))
     if kind.platform == "tpu":
@@ -200,26 +238,38 @@ def moved_bytes(job: Job) -> int:
 
 
 def step_seconds(job: Job, kind: Kind, together: int, batch: int, devices: int) -> float:
-    """Of one optimizer step of the members at once on a device by XLA's program, and of the exchange of gradients between devices.
+    """Of one optimizer step of the members at once on a device by XLA's program, and of the
+    exchange of gradients between devices.
 
-    6 operations a parameter and example; or, where that takes longer, the state and the gradient through the memory, unless they
-    stay on a TPU's chip.
+    6 operations a parameter and example; or, where that takes longer, the state and the gradient
+    through the memory, unless they stay on a TPU's chip.
     """
     state = together * moved_bytes(job)
     on_chip = kind.platform == "tpu" and state <= VMEM
     through = 0.0 if on_chip else 2 * (state + 4 * job.parameters * together) / kind.bandwidth
-    return kind.overhead + max(6 * job.parameters * batch * together / kind.rate, through) + exchange_seconds(job.parameters, kind, devices)
+    return (
+        kind.overhead
+        + max(6 * job.parameters * batch * together / kind.rate, through)
+        + exchange_seconds(job.parameters, kind, devices)
+    )
 
 
 def exchange_seconds(parameters: int, kind: Kind, devices: int) -> float:
-    """Of an all-reduce of a gradient in float32: each byte out and back, and no fewer hops than a tree has."""
+    """Of an all-reduce of a gradient in float32: each byte out and back, and no fewer hops than a
+    tree has.
+    """
     if devices == 1:
         return 0.0
-    return 2 * 4 * parameters * (devices - 1) / devices / kind.link + 2 * math.ceil(math.log2(devices)) * kind.hop
+    return (
+        2 * 4 * parameters * (devices - 1) / devices / kind.link
+        + 2 * math.ceil(math.log2(devices)) * kind.hop
+    )
 
 
 def line(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
-    """(offset, slope) through two points, none of them negative: through the origin and the second, where the offset would be."""
+    """(offset, slope) through two points, none of them negative: through the origin and the second,
+    where the offset would be.
+    """
     slope = (second[1] - first[1]) / (second[0] - first[0])
     offset = first[1] - slope * first[0]
     return (offset, slope) if offset >= 0 and slope > 0 else (0.0, second[1] / second[0])
@@ -233,8 +283,14 @@ def main() -> None:
     console.print(growth(options, found))
     here = this_machine(options, found)
     console.print(
-        f"of these runs: {here.rate / 1e9:.1f} GFLOP/s and {here.overhead * 1e6:.0f} microseconds a step on a core"
-        + (f"; {here.link / 1e9:.2f} GB/s and {here.hop * 1e6:.0f} microseconds a message between processes" if here.hop else "")
+        f"of these runs: {here.rate / 1e9:.1f} GFLOP/s and {here.overhead * 1e6:.0f} microseconds "
+        "a step on a core"
+        + (
+            f"; {here.link / 1e9:.2f} GB/s and {here.hop * 1e6:.0f} microseconds a message "
+            "between processes"
+            if here.hop
+            else ""
+        )
     )
     console.print(check(options, found, here))
     console.print(on_paper(options, here))
@@ -246,10 +302,23 @@ def start_processes(options: Options, count: int) -> dict[str, Any]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     own, environment = json.dumps(asdict(options)), os.environ | {"JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", "import json, sys\nfrom experiments import scale\nscale.work(*map(json.loads, sys.argv[1:]))", own]
+    command = [
+        sys.executable,
+        "-c",
+        "import json, sys\nfrom experiments import scale\nscale.work(*map(json.loads, "
+        "sys.argv[1:]))",
+        own,
+    ]
     places = [json.dumps({"process": i, "count": count, "port": port}) for i in range(count)]
     running = [
-        subprocess.Popen([*command, place], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for place in places
+        subprocess.Popen(
+            [*command, place],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for place in places
     ]
     try:
         said = [each.communicate(timeout=LIMIT) for each in running]
@@ -263,7 +332,9 @@ def start_processes(options: Options, count: int) -> dict[str, Any]:
 
 
 def work(given: dict[str, Any], place: dict[str, int]) -> None:
-    """A process's part of what so many of them measure; the first prints it. given: Options as JSON has them."""
+    """A process's part of what so many of them measure; the first prints it. given: Options as JSON
+    has them.
+    """
     options = Options(**given | {"measured_hidden": tuple(given["measured_hidden"])})
     process, count, port = place["process"], place["count"], place["port"]
     if hasattr(os, "sched_setaffinity"):  # else one process would multiply matrices on all cores
@@ -297,7 +368,9 @@ def small(options: Options) -> tuple[int, ...]:
 
 def unseen(options: Options) -> tuple[tuple[int, ...], Recipe]:
     """A run that no number of the model comes from."""
-    return tuple(2 * width for width in options.measured_hidden), Recipe(optimizer="momentum", batch_size=options.measured_batch_size // 2)
+    return tuple(2 * width for width in options.measured_hidden), Recipe(
+        optimizer="momentum", batch_size=options.measured_batch_size // 2
+    )
 
 
 def images(examples: int) -> jaxnet.Splits:
@@ -306,25 +379,39 @@ def images(examples: int) -> jaxnet.Splits:
 
     def part(n: int) -> jaxnet.Dataset:
         x, y = rng.integers(0, 256, (n, FEATURES), np.uint8), rng.integers(0, CLASSES, n, np.int32)
-        return jaxnet.Dataset(jax.device_put(x), jax.device_put(y), tuple(map(str, range(CLASSES))), 255.0)
+        return jaxnet.Dataset(
+            jax.device_put(x), jax.device_put(y), tuple(map(str, range(CLASSES))), 255.0
+        )
 
     train = part(examples)
     return jaxnet.Splits(train, part(0), part(1), Standardisation.of(train))
 
 
-def epoch_seconds(hidden: tuple[int, ...], splits: jaxnet.Splits, recipe: Recipe, plan: Plan) -> float:
+def epoch_seconds(
+    hidden: tuple[int, ...], splits: jaxnet.Splits, recipe: Recipe, plan: Plan
+) -> float:
     """The median epoch of one training, without the first two."""
     clock: list[float] = []
     recipe = Recipe(optimizer=recipe.optimizer, batch_size=recipe.batch_size, epochs=EPOCHS + 2)
     jaxnet.train(
-        jaxnet.mlp(hidden), splits, recipe, jax.random.key(0), plan=plan, watch=lambda done, row: clock.append(time.perf_counter())
+        jaxnet.mlp(hidden),
+        splits,
+        recipe,
+        jax.random.key(0),
+        plan=plan,
+        watch=lambda done, row: clock.append(time.perf_counter()),
     )
     return statistics.median(np.diff(clock)[2:])
 
 
 def population_seconds(options: Options, splits: jaxnet.Splits, recipe: Recipe) -> float:
-    """Of an epoch of the population, all members together: the second call, since the first compiles."""
-    model, keys = jaxnet.mlp(options.measured_hidden), jax.random.split(jax.random.key(0), options.measured_members)
+    """Of an epoch of the population, all members together: the second call, since the first
+    compiles.
+    """
+    model, keys = (
+        jaxnet.mlp(options.measured_hidden),
+        jax.random.split(jax.random.key(0), options.measured_members),
+    )
     recipe = Recipe(optimizer=recipe.optimizer, batch_size=recipe.batch_size, epochs=EPOCHS)
     for name in ("compiled", "measured"):
         processes.meet(name)
@@ -340,7 +427,15 @@ def message_seconds(size: int, plan: Plan, times: int = 50) -> float:
     def summed(x: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, times, lambda _, x: jax.lax.psum(x, "batch") / plan.parts, x)
 
-    spread = jax.jit(jax.shard_map(summed, mesh=plan.mesh, in_specs=PartitionSpec(), out_specs=PartitionSpec(), check_vma=False))
+    spread = jax.jit(
+        jax.shard_map(
+            summed,
+            mesh=plan.mesh,
+            in_specs=PartitionSpec(),
+            out_specs=PartitionSpec(),
+            check_vma=False,
+        )
+    )
     x = plan.place(np.ones(size, np.float32))
     took = []
     for _ in range(4):
@@ -355,61 +450,130 @@ def program_bytes(hidden: tuple[int, ...], splits: jaxnet.Splits, recipe: Recipe
     model = with_outputs(jaxnet.mlp(hidden), CLASSES)
     seen, recipe, _ = admit(splits, recipe, jax.random.key(0), None, None, None)
     state = jax.eval_shape(lambda: start(model, seen, recipe, jax.random.key(0)))
-    program = jax.jit(lambda splits, recipe, state: epoch(model, splits, recipe, state), donate_argnums=2)
+    program = jax.jit(
+        lambda splits, recipe, state: epoch(model, splits, recipe, state), donate_argnums=2
+    )
     return compiled_bytes(program.lower(seen, recipe, state).compile())
 
 
 def compiled_bytes(program: Any) -> int:
-    """Of what a compiled program is given, gives and works on; what it gives in the place of what it was given counts once."""
+    """Of what a compiled program is given, gives and works on; what it gives in the place of what
+    it was given counts once.
+    """
     found = program.memory_analysis()
-    return found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes + found.temp_size_in_bytes
+    return (
+        found.argument_size_in_bytes
+        + found.output_size_in_bytes
+        - found.alias_size_in_bytes
+        + found.temp_size_in_bytes
+    )
 
 
-def measured_job(options: Options, hidden: tuple[int, ...], members: int = 1, recipe: Recipe | None = None) -> Job:
+def measured_job(
+    options: Options, hidden: tuple[int, ...], members: int = 1, recipe: Recipe | None = None
+) -> Job:
     """An epoch of what is measured here."""
     parameters, activations = of_network(hidden)
-    batch, optimizer = (options.measured_batch_size, options.optimizer) if recipe is None else (recipe.batch_size, str(recipe.optimizer))
-    return Job(members, parameters, options.measured_examples, FEATURES, activations, batch, 1, optimizer, best=False)
+    batch, optimizer = (
+        (options.measured_batch_size, options.optimizer)
+        if recipe is None
+        else (recipe.batch_size, str(recipe.optimizer))
+    )
+    return Job(
+        members,
+        parameters,
+        options.measured_examples,
+        FEATURES,
+        activations,
+        batch,
+        1,
+        optimizer,
+        best=False,
+    )
 
 
 def this_machine(options: Options, found: dict[int, dict[str, Any]]) -> Kind:
-    """A core, and messages between two processes, by what was measured with two networks and with two sizes of message."""
+    """A core, and messages between two processes, by what was measured with two networks and with
+    two sizes of message.
+    """
     steps = math.ceil(options.measured_examples / options.measured_batch_size)
     points = [
         (6.0 * of_network(hidden)[0] * options.measured_batch_size, found[1][name] / steps)
         for hidden, name in ((small(options), "small"), (options.measured_hidden, "training"))
     ]
     overhead, each = line(points[0], points[1])
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / cores() if hasattr(os, "sysconf") else LEAST
+    memory = (
+        os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / cores()
+        if hasattr(os, "sysconf")
+        else LEAST
+    )
     hop, link = 0.0, math.inf
     if 2 in found:
-        fewer, more = ((2 * 4 * size / 2, seconds) for size, seconds in zip(EXCHANGED, found[2]["exchange"], strict=True))
+        fewer, more = (
+            (2 * 4 * size / 2, seconds)
+            for size, seconds in zip(EXCHANGED, found[2]["exchange"], strict=True)
+        )
         offset, byte = line(fewer, more)
         hop, link = offset / 2, 1 / byte
     return Kind("a core of this machine", "cpu", 1 / each, memory, math.inf, overhead, link, hop)
 
 
 def growth(options: Options, found: dict[int, dict[str, Any]]) -> Table:
-    """Throughput beside processes and cores: the examples of all members, each of them trained on in a second."""
-    load = f" (load of the last minute {os.getloadavg()[0]:.1f}, these processes included)" if hasattr(os, "getloadavg") else ""
-    title = f"measured on {cores()} cores of this machine{load}, processes over loopback; in steady state"
-    names = ("processes", "one training, examples/s", "speed-up", "efficiency", "population, examples/s", "speed-up", "efficiency", "")
+    """Throughput beside processes and cores: the examples of all members, each of them trained on
+    in a second.
+    """
+    load = (
+        f" (load of the last minute {os.getloadavg()[0]:.1f}, these processes included)"
+        if hasattr(os, "getloadavg")
+        else ""
+    )
+    title = (
+        f"measured on {cores()} cores of this machine{load}, processes over loopback; in "
+        "steady state"
+    )
+    names = (
+        "processes",
+        "one training, examples/s",
+        "speed-up",
+        "efficiency",
+        "population, examples/s",
+        "speed-up",
+        "efficiency",
+        "",
+    )
     table = Table(*names, title=title, box=None)
     for count, each in found.items():
         row = []
         for what, members in (("training", 1), ("population", options.measured_members)):
             speed_up = found[1][what] / each[what]
-            row += [f"{members * options.measured_examples / each[what]:,.0f}", f"{speed_up:.2f}", f"{speed_up / count:.0%}"]
-        table.add_row(str(count), *row, "more processes than cores: they take turns" if count > cores() else "")
+            row += [
+                f"{members * options.measured_examples / each[what]:,.0f}",
+                f"{speed_up:.2f}",
+                f"{speed_up / count:.0%}",
+            ]
+        table.add_row(
+            str(count),
+            *row,
+            "more processes than cores: they take turns" if count > cores() else "",
+        )
     return to_the_right(table)
 
 
 def check(options: Options, found: dict[int, dict[str, Any]], here: Kind) -> Table:
     """Predictions beside measured runs that the model was not fitted to."""
-    table = Table("not fitted to", "predicted", "measured", "predicted / measured", title="the model against this machine", box=None)
+    table = Table(
+        "not fitted to",
+        "predicted",
+        "measured",
+        "predicted / measured",
+        title="the model against this machine",
+        box=None,
+    )
 
     def add(name: str, predicted: float, measured: float, unit: str) -> None:
-        table.add_row(name, f"{predicted:.3g} {unit}", f"{measured:.3g} {unit}", f"{predicted / measured:.2f}")
+        table.add_row(
+            name, f"{predicted:.3g} {unit}", f"{measured:.3g} {unit}", f"{predicted / measured:.2f}"
+        )
 
     hidden, recipe = unseen(options)
     wanted = need(job := measured_job(options, hidden, recipe=recipe), here, 1, options.disk)
@@ -421,37 +585,79 @@ def check(options: Options, found: dict[int, dict[str, Any]], here: Kind) -> Tab
         for what, members in (("training", 1), ("population", options.measured_members)):
             if (what, count) == ("training", 1):
                 continue  # the model is fitted to it
-            wanted = need(measured_job(options, options.measured_hidden, members), here, count, options.disk)
+            wanted = need(
+                measured_job(options, options.measured_hidden, members), here, count, options.disk
+            )
             if wanted is not None:
-                add(f"an epoch of the {what}, {count} process{'es' * (count > 1)}", wanted.seconds, found[count][what], "s")
+                add(
+                    f"an epoch of the {what}, {count} process{'es' * (count > 1)}",
+                    wanted.seconds,
+                    found[count][what],
+                    "s",
+                )
     return to_the_right(table)
 
 
 def on_paper(options: Options, here: Kind) -> Table:
     """What the run asked for would need."""
     parameters, activations = of_network(options.hidden)
-    job = Job(options.members, parameters, options.examples, FEATURES, activations, options.batch_size, options.epochs, options.optimizer)
+    job = Job(
+        options.members,
+        parameters,
+        options.examples,
+        FEATURES,
+        activations,
+        options.batch_size,
+        options.epochs,
+        options.optimizer,
+    )
     networks = f"{job.members:,} network{'s' * (job.members > 1)} of {parameters:,} parameters"
     title = (
-        f"calculated, not measured: {networks}, {job.examples:,} examples of {FEATURES} bytes, {job.epochs} epochs, "
+        f"calculated, not measured: {networks}, {job.examples:,} examples of {FEATURES} bytes, "
+        f"{job.epochs} epochs, "
         f"batches of {job.batch}, {job.optimizer};"
-        f"\nchips at {options.utilisation:.0%} of the published peak, disks at {options.disk / 1e9:g} GB/s a host, "
+        f"\nchips at {options.utilisation:.0%} of the published peak, disks at "
+        f"{options.disk / 1e9:g} GB/s a host, "
         "without starting and compiling"
     )
-    table = Table("devices", "kind", "at once on each", "memory of each", "time", "", title=title, box=None)
+    table = Table(
+        "devices", "kind", "at once on each", "memory of each", "time", "", title=title, box=None
+    )
     for kind, counts in [(here, (1, cores())), *chips(options.utilisation)]:
         for devices in sorted(set(counts)):
             if job.members == 1 and job.batch % devices:
-                table.add_row(f"{devices:,}", kind.name, "", "", "", f"cannot share batches of {job.batch}: give a multiple of {devices:,}")
+                table.add_row(
+                    f"{devices:,}",
+                    kind.name,
+                    "",
+                    "",
+                    "",
+                    f"cannot share batches of {job.batch}: give a multiple of {devices:,}",
+                )
                 continue
             if (wanted := need(job, kind, devices, options.disk)) is None:
-                table.add_row(f"{devices:,}", kind.name, "", "", "", "does not fit: train fewer examples, or one network from disk")
+                table.add_row(
+                    f"{devices:,}",
+                    kind.name,
+                    "",
+                    "",
+                    "",
+                    "does not fit: train fewer examples, or one network from disk",
+                )
                 continue
             notes = ["examples from disk"] * wanted.streamed
-            notes += [f"jaxnet splits those over {SHARDS} devices at most"] * (wanted.streamed and devices > SHARDS)
+            notes += [f"jaxnet splits those over {SHARDS} devices at most"] * (
+                wanted.streamed and devices > SHARDS
+            )
             notes += ["fewer members than devices: some rest"] * (1 < job.members < devices)
-            notes += ["one job can have 6,144 of them"] * (kind.name == "TPU v5p" and devices > 6144)
-            row = (f"{wanted.together:,}", f"{wanted.memory / 1e9:.3g} GB", duration(wanted.seconds))
+            notes += ["one job can have 6,144 of them"] * (
+                kind.name == "TPU v5p" and devices > 6144
+            )
+            row = (
+                f"{wanted.together:,}",
+                f"{wanted.memory / 1e9:.3g} GB",
+                duration(wanted.seconds),
+            )
             table.add_row(f"{devices:,}", kind.name, *row, "; ".join(notes))
     return to_the_right(table)
 

@@ -2,7 +2,8 @@
 
     python -m experiments.seeds --members 30 --difference 0.005
 
-Trains the same network with many seeds: all luck, that of the initialisation alone, that of the order of examples alone.
+Trains the same network with many seeds: all luck, that of the initialisation alone, that of the
+order of examples alone.
 """
 
 import sys
@@ -12,9 +13,10 @@ import jax
 import numpy as np
 
 from experiments import BEGAN
-from jaxnet.options import SeedsOptions
+from jaxnet.cli.options import SeedsOptions
+from jaxnet.cli.outputs import MEMBERS, Setup, hardest, report, training_members
+from jaxnet.cli.runner import main
 from jaxnet.report import console
-from jaxnet.runner import MEMBERS, Setup, hardest, main, report, training_members
 from jaxnet.studies import seeds
 
 

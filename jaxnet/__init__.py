@@ -5,84 +5,98 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import resampling as resampling
-    from .checkpoint import restore as restore
-    from .checkpoint import save as save
-    from .data import Augmentation as Augmentation
-    from .data import Dataset as Dataset
-    from .data import Splits as Splits
-    from .data import class_weights as class_weights
-    from .data import folds as folds
-    from .data import load as load
-    from .data import prepare as prepare
-    from .data import split as split
-    from .data import stream as stream
-    from .devices import Plan as Plan
-    from .devices import enable_cache as enable_cache
-    from .devices import use_cpu_devices as use_cpu_devices
-    from .diagnostics.diagnosis import Diagnosis as Diagnosis
-    from .errors import InputError as InputError
-    from .evaluation import evaluate as evaluate
-    from .evaluation import predict as predict
-    from .halving import Halving as Halving
-    from .interop.export import export as export
-    from .interop.sklearn import JaxnetClassifier as JaxnetClassifier
-    from .interop.sklearn import JaxnetRegressor as JaxnetRegressor
-    from .loop import train as train
-    from .losses import cross_entropy as cross_entropy
-    from .losses import squared as squared
-    from .models import Model as Model
-    from .models import cnn as cnn
-    from .models import describe as describe
-    from .models import linear as linear
-    from .models import mlp as mlp
-    from .population import fit_population as fit_population
-    from .recipe import Recipe as Recipe
-    from .run import Population as Population
-    from .run import Run as Run
-    from .studies import space as space
-    from .studies.diagnose import diagnose as diagnose
-    from .studies.learning_curve import LearningCurve as LearningCurve
-    from .studies.learning_curve import learning_curve as learning_curve
-    from .studies.sweep import Sweep as Sweep
-    from .studies.sweep import sweep as sweep
-    from .training import epoch as epoch
-    from .training import fit as fit
-    from .training import start as start
+    from jaxnet.checkpoint import restore as restore
+    from jaxnet.checkpoint import save as save
+    from jaxnet.data import Augmentation as Augmentation
+    from jaxnet.data import Dataset as Dataset
+    from jaxnet.data import Splits as Splits
+    from jaxnet.data import class_weights as class_weights
+    from jaxnet.data import folds as folds
+    from jaxnet.data import load as load
+    from jaxnet.data import prepare as prepare
+    from jaxnet.data import resampling as resampling
+    from jaxnet.data import split as split
+    from jaxnet.data import stream as stream
+    from jaxnet.diagnostics.diagnosis import Diagnosis as Diagnosis
+    from jaxnet.errors import InputError as InputError
+    from jaxnet.evaluation import evaluate as evaluate
+    from jaxnet.evaluation import predict as predict
+    from jaxnet.interop.export import export as export
+    from jaxnet.interop.sklearn import JaxnetClassifier as JaxnetClassifier
+    from jaxnet.interop.sklearn import JaxnetRegressor as JaxnetRegressor
+    from jaxnet.loop import train as train
+    from jaxnet.models.builtin import cnn as cnn
+    from jaxnet.models.builtin import linear as linear
+    from jaxnet.models.builtin import mlp as mlp
+    from jaxnet.models.losses import cross_entropy as cross_entropy
+    from jaxnet.models.losses import squared as squared
+    from jaxnet.models.model import Model as Model
+    from jaxnet.models.model import describe as describe
+    from jaxnet.population.fit import fit_population as fit_population
+    from jaxnet.population.halving import Halving as Halving
+    from jaxnet.recipe import Recipe as Recipe
+    from jaxnet.run import Population as Population
+    from jaxnet.run import Run as Run
+    from jaxnet.runtime.devices import enable_cache as enable_cache
+    from jaxnet.runtime.devices import use_cpu_devices as use_cpu_devices
+    from jaxnet.runtime.plan import Plan as Plan
+    from jaxnet.studies import space as space
+    from jaxnet.studies.diagnose import diagnose as diagnose
+    from jaxnet.studies.learning_curve import LearningCurve as LearningCurve
+    from jaxnet.studies.learning_curve import learning_curve as learning_curve
+    from jaxnet.studies.sweep import Sweep as Sweep
+    from jaxnet.studies.sweep import sweep as sweep
+    from jaxnet.training import epoch as epoch
+    from jaxnet.training import fit as fit
+    from jaxnet.training import start as start
 
 _NAMES = {
     "checkpoint": ("restore", "save"),
-    "data": ("Augmentation", "Dataset", "Splits", "class_weights", "folds", "load", "prepare", "split", "stream"),
-    "devices": ("Plan", "enable_cache", "use_cpu_devices"),
+    "data": (
+        "Augmentation",
+        "Dataset",
+        "Splits",
+        "class_weights",
+        "folds",
+        "load",
+        "prepare",
+        "split",
+        "stream",
+    ),
     "diagnostics.diagnosis": ("Diagnosis",),
     "errors": ("InputError",),
     "evaluation": ("evaluate", "predict"),
-    "halving": ("Halving",),
     "interop.export": ("export",),
     "interop.sklearn": ("JaxnetClassifier", "JaxnetRegressor"),
     "loop": ("train",),
-    "losses": ("cross_entropy", "squared"),
-    "models": ("Model", "cnn", "describe", "linear", "mlp"),
-    "population": ("fit_population",),
+    "models.builtin": ("cnn", "linear", "mlp"),
+    "models.losses": ("cross_entropy", "squared"),
+    "models.model": ("Model", "describe"),
+    "population.fit": ("fit_population",),
+    "population.halving": ("Halving",),
     "recipe": ("Recipe",),
     "run": ("Population", "Run"),
+    "runtime.devices": ("enable_cache", "use_cpu_devices"),
+    "runtime.plan": ("Plan",),
     "studies.diagnose": ("diagnose",),
     "studies.learning_curve": ("LearningCurve", "learning_curve"),
     "studies.sweep": ("Sweep", "sweep"),
     "training": ("epoch", "fit", "start"),
 }
+_MODULES = {"resampling": "data.resampling", "space": "studies.space"}
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
-_MODULES = {"space": "studies.space"}  # public modules that stand in a package
 
 
 def __getattr__(name: str) -> object:
-    """A public name, whose module is imported when it is first asked for: a training does not wait for what it does not use."""
+    """A public name, whose module is imported when it is first asked for: a training does not wait
+    for what it does not use.
+    """
     if name in _MODULE_OF:
         value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f".{_MODULES[name]}", __name__)
-    elif not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
-        return importlib.import_module(f".{name}", __name__)
+    elif name in _MODULES or (
+        not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}")
+    ):
+        value = importlib.import_module(f".{_MODULES.get(name, name)}", __name__)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
@@ -90,7 +104,10 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF, *_MODULES, "data", "diagnostics", "resampling", "studies"})
+    return sorted({*globals(), *_MODULE_OF, *_MODULES, "data", "diagnostics"})
 
 
-__all__ = [name for name, module in _MODULE_OF.items() if module != "interop.sklearn"]  # scikit-learn need not be there
+__all__ = [
+    *_MODULES,
+    *(name for name in _MODULE_OF if not name.startswith("Jaxnet")),
+]  # scikit-learn need not be there

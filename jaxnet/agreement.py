@@ -1,6 +1,7 @@
 """What several processes must agree on before they train together: options, versions and data.
 
-Each describes as plain values what it is about to do. The first compares, and where they differ all raise the same InputError.
+Each describes as plain values what it is about to do. The first compares, and where they differ all
+raise the same InputError.
 """
 
 import itertools
@@ -13,10 +14,10 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from .checkpoint import flat
-from .errors import InputError
-from .folder import plain
-from .processes import concluded, own, several
+from jaxnet.checkpoint import flat
+from jaxnet.errors import InputError
+from jaxnet.runtime.files import plain
+from jaxnet.runtime.processes import concluded, own, several
 
 PACKAGES = ("jaxnet", "jax", "jaxlib", "flax", "optax", "numpy")
 # Settings of JAX, which a script or the environment may change, and which change the numbers.
@@ -33,10 +34,11 @@ LONG = 100  # characters of a value that are shown
 
 
 def check_agreement(describe: Callable[[], dict[str, Any]]) -> None:
-    """Raises InputError on every process unless all describe the same; where there is one process, nothing is described.
+    """Raises InputError on every process unless all describe the same; where there is one process,
+    nothing is described.
 
-    describe: plain values by name, or arrays, named tuples and dataclasses of them. Versions and settings are added. A process
-    that raises InputError meanwhile is named to the others.
+    describe: plain values by name, or arrays, named tuples and dataclasses of them. Versions and
+    settings are added. A process that raises InputError meanwhile is named to the others.
     """
     if not several():
         return
@@ -47,7 +49,9 @@ def check_agreement(describe: Callable[[], dict[str, Any]]) -> None:
         given = {name: _text(value) for name, value in flat(plain(about)).items()}
     except InputError as error:
         wrong, given = error, {"refused": str(error)}
-    error = concluded(json.dumps(given), lambda all_: disagreement([json.loads(each) for each in all_]))
+    error = concluded(
+        json.dumps(given), lambda all_: disagreement([json.loads(each) for each in all_])
+    )
     if wrong is not None:
         raise wrong
     if error:
@@ -59,7 +63,10 @@ def versions() -> dict[str, str]:
     import importlib.metadata
     import platform
 
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+    }
 
 
 def settings() -> dict[str, Any]:
@@ -70,14 +77,25 @@ def settings() -> dict[str, Any]:
 def outline(tree: PyTree) -> str:
     """Shapes and types of the arrays in a tree, or of arrays to come, in one value."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    words = "; ".join(f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype}" for path, leaf in leaves)
+    words = "; ".join(
+        f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype}" for path, leaf in leaves
+    )
     numbers = sum(leaf.size for _, leaf in leaves)
-    return f"{numbers:,} numbers in {len(leaves)} arrays (checksum of their shapes {zlib.crc32(words.encode()):08x})"
+    return (
+        f"{numbers:,} numbers in {len(leaves)} arrays (checksum of their shapes "
+        f"{zlib.crc32(words.encode()):08x})"
+    )
 
 
 def disagreement(given: Sequence[dict[str, str]]) -> str:
-    """In what the processes differ, in words; empty where they agree. given: of each process, values by name."""
-    if refused := [f"process {number}: {each['refused']}" for number, each in enumerate(given) if "refused" in each]:
+    """In what the processes differ, in words; empty where they agree. given: of each process,
+    values by name.
+    """
+    if refused := [
+        f"process {number}: {each['refused']}"
+        for number, each in enumerate(given)
+        if "refused" in each
+    ]:
         return "; ".join(refused)
     kinds = [name for name in KINDS if len({each.get(name) for each in given}) > 1]
     names = kinds or dict.fromkeys(name for each in given for name in each)
@@ -90,8 +108,14 @@ def disagreement(given: Sequence[dict[str, str]]) -> str:
 
 def _difference(name: str, values: Sequence[str]) -> str:
     """Who has which value, in words; empty where all have the same."""
-    who = {value: [number for number, each in enumerate(values) if each == value] for value in dict.fromkeys(values)}
-    said = [f"{value} on process{'es' * (len(numbers) > 1)} {_numbers(numbers)}" for value, numbers in who.items()]
+    who = {
+        value: [number for number, each in enumerate(values) if each == value]
+        for value in dict.fromkeys(values)
+    }
+    said = [
+        f"{value} on process{'es' * (len(numbers) > 1)} {_numbers(numbers)}"
+        for value, numbers in who.items()
+    ]
     return f"{name} is {' and '.join(said)}" if len(who) > 1 else ""
 
 
@@ -105,4 +129,8 @@ def _numbers(numbers: Sequence[int]) -> str:
 def _text(value: Any) -> str:
     """A value as a message shows it; of a long one the begin, with a checksum of all."""
     words = "not given" if value is None else value if isinstance(value, str) else json.dumps(value)
-    return words if len(words) <= LONG else f"{words[:LONG]}... (checksum {zlib.crc32(words.encode()):08x})"
+    return (
+        words
+        if len(words) <= LONG
+        else f"{words[:LONG]}... (checksum {zlib.crc32(words.encode()):08x})"
+    )

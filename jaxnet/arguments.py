@@ -1,16 +1,17 @@
-"""The arguments that the verbs share: what is of another kind is refused, and the message says what to give instead.
+"""The arguments that the verbs share: what is of another kind is refused, and the message says what
+to give instead.
 
 Only kinds are looked at, which takes a microsecond; values are checked where they are used.
 """
 
 from typing import Any
 
-from .data import Dataset, Splits, Stream
-from .devices import Plan
-from .errors import InputError, check_kind, check_path, check_whole, shown
-from .models import Model
-from .recipe import Recipe
-from .run import Population, Run
+from jaxnet.data import Dataset, Splits, Stream
+from jaxnet.errors import InputError, check_kind, check_path, check_whole, shown
+from jaxnet.models.model import Model
+from jaxnet.recipe import Recipe
+from jaxnet.run import Population, Run
+from jaxnet.runtime.plan import Plan
 
 KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "model": (Model, "a Model, such as jaxnet.mlp((128, 64))"),
@@ -25,14 +26,20 @@ LIBRARIES = {
     "flax.linen": "a Linen module; give jaxnet.Model.from_linen({0}(...))",
     "flax.nnx": "an NNX module; give jaxnet.Model.from_nnx(lambda rngs: {0}(..., rngs=rngs))",
     "equinox": "an Equinox module; give jaxnet.Model.from_equinox(lambda key: {0}(..., key=key))",
-    "torch": "of PyTorch, and JAX cannot train it; give jaxnet.mlp or jaxnet.cnn, or write it in Flax",
-    "keras": "of Keras, and jaxnet cannot train it; give jaxnet.mlp or jaxnet.cnn, or write it in Flax",
+    "torch": (
+        "of PyTorch, and JAX cannot train it; give jaxnet.mlp or jaxnet.cnn, or write it in Flax"
+    ),
+    "keras": (
+        "of Keras, and jaxnet cannot train it; give jaxnet.mlp or jaxnet.cnn, or write it in Flax"
+    ),
     "sklearn": "of scikit-learn, and jaxnet cannot train it; give jaxnet.mlp or jaxnet.linear",
 }
 
 
 def check(**given: Any) -> None:
-    """Raises InputError for the first of these arguments that is of another kind than its name says."""
+    """Raises InputError for the first of these arguments that is of another kind than its name
+    says.
+    """
     for name, value in given.items():
         kind, cure = KINDS[name]
         if not isinstance(value, kind):
@@ -65,7 +72,10 @@ def _meant(name: str, value: Any) -> str | None:
     if isinstance(value, type) and issubclass(value, KINDS[name][0]):
         return f" itself; give one of it, such as {KINDS[name][1].split('such as ')[-1]}"
     if name == "splits" and isinstance(value, Dataset | Stream):
-        return ", one part of a data set; give the Splits that it is of, or make some with jaxnet.split(dataset.x, dataset.y)"
+        return (
+            ", one part of a data set; give the Splits that it is of, or make some with "
+            "jaxnet.split(dataset.x, dataset.y)"
+        )
     if name == "splits" and isinstance(value, tuple | list) and len(value) == 2:
         return "; give jaxnet.split(x, y), which makes training, validation and test set of them"
     if name == "splits" and isinstance(value, str):
@@ -75,7 +85,10 @@ def _meant(name: str, value: Any) -> str | None:
     if name == "dataset" and isinstance(value, Splits):
         return ", which has three parts; give one of them, such as splits.test"
     if name == "dataset":
-        return "; give a Dataset, such as splits.test; of arrays x and y it is jaxnet.Dataset(x, y, run.classes), with classes from 0"
+        return (
+            "; give a Dataset, such as splits.test; of arrays x and y it is jaxnet.Dataset(x, "
+            "y, run.classes), with classes from 0"
+        )
     return None
 
 
@@ -85,7 +98,11 @@ def _model(value: Any) -> str | None:
         return f"; give jaxnet.mlp(({value},))"
     if isinstance(value, tuple | list) and value and all(isinstance(width, int) for width in value):
         return f"; give jaxnet.mlp({tuple(value)})"
-    if getattr(value, "__module__", None) == Model.__module__ and callable(value) and hasattr(value, "__name__"):
+    if (
+        getattr(value, "__module__", None) == Model.__module__
+        and callable(value)
+        and hasattr(value, "__name__")
+    ):
         return f"; call it: jaxnet.{value.__name__}()"
     cls = value if isinstance(value, type) else type(value)
     for base in cls.__mro__:

@@ -1,4 +1,6 @@
-"""Runs and unfinished trainings on disk, with Orbax: written whole or not at all, checked when read, and never a pickle."""
+"""Runs and unfinished trainings on disk, with Orbax: written whole or not at all, checked when
+read, and never a pickle.
+"""
 
 import functools
 import gc
@@ -22,16 +24,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from . import arguments
-from .data import Column, Standardisation
-from .data.augmentation import NAMES, Augmentation
-from .data.precision import Origin
-from .disk import check_folder, writing
-from .errors import InputError, check_path, near_path
-from .keys import with_keys, words
-from .processes import first, gather, once
-from .recipe import CUSTOM, NUMBERS, OPTIMIZERS, STRUCTURE, NotRestored, Recipe, optimizer_name
-from .run import ONE_OF_MANY, Best, Population, Row, Run
+from jaxnet import arguments
+from jaxnet.data import Column, Standardisation
+from jaxnet.data.augmentation import NAMES, Augmentation
+from jaxnet.data.precision import Origin
+from jaxnet.errors import InputError, check_path, near_path
+from jaxnet.random import with_keys, words
+from jaxnet.recipe import (
+    CUSTOM,
+    NUMBERS,
+    OPTIMIZERS,
+    STRUCTURE,
+    NotRestored,
+    Recipe,
+    optimizer_name,
+)
+from jaxnet.run import ONE_OF_MANY, Best, Population, Row, Run
+from jaxnet.runtime.files import check_folder, writing
+from jaxnet.runtime.processes import first, gather, once
 
 FORMATS = (1, 2)  # read; the last one is written, and has checksums of its files
 CHECKSUMS = "checksums.json"  # in the folder of a checkpoint: the CRC-32 of each of its files
@@ -39,11 +49,16 @@ UNFINISHED = ".unfinished"  # ends the name of a folder that is being written or
 DAMAGED = ".damaged"  # of one that was found damaged, and is kept
 KEPT = 2  # checkpoints of a training: should the last one be damaged, there is the one before
 PIECE = 1 << 20  # bytes read at once
-ORIGINS = ("origin", "target_origin")  # of a Standardisation: kept as text, which loses no digit of float64
+ORIGINS = (
+    "origin",
+    "target_origin",
+)  # of a Standardisation: kept as text, which loses no digit of float64
 SHORT = reprlib.Repr()  # thousands of members are named by the first few
 SHORT.maxstring = SHORT.maxother = 200
 NUMBERED = re.compile(r"\d{8}")
-LEFT_OVER = re.compile(r"(part-)?\d{8}(\.unfinished|\.orbax-checkpoint-tmp).*")  # what a kill cut short
+LEFT_OVER = re.compile(
+    r"(part-)?\d{8}(\.unfinished|\.orbax-checkpoint-tmp).*"
+)  # what a kill cut short
 
 logger = logging.getLogger("jaxnet")
 
@@ -57,7 +72,8 @@ class DamagedError(InputError):
 
 
 def save(run: Run | Population, path: str | Path) -> None:
-    """Write a Run as a folder, which must not exist yet. Its parameters must be arrays in dicts, lists and tuples.
+    """Write a Run as a folder, which must not exist yet. Its parameters must be arrays in dicts,
+    lists and tuples.
 
     A Population is refused, with what to call instead.
 
@@ -67,7 +83,8 @@ def save(run: Run | Population, path: str | Path) -> None:
     check_path("path", path)
     if isinstance(run, Population):
         raise InputError(
-            f"run holds {len(run)} networks; give one of them: {ONE_OF_MANY}. fit_population(..., out=folder) keeps them all, and the "
+            f"run holds {len(run)} networks; give one of them: {ONE_OF_MANY}. fit_population(..., "
+            "out=folder) keeps them all, and the "
             "same call reads them again"
         )
     path = Path(path).absolute()
@@ -78,7 +95,10 @@ def save(run: Run | Population, path: str | Path) -> None:
     arrays["recipe"] = {name: _plain(getattr(run.recipe, name)) for name in NUMBERS}
     about = {f.name: getattr(run, f.name) for f in fields(Run) if f.metadata.get("static")}
     about["recipe"] = describe_recipe(run.recipe)
-    about |= {name: None if (origin := getattr(run.standardisation, name)) is None else asdict(origin) for name in ORIGINS}
+    about |= {
+        name: None if (origin := getattr(run.standardisation, name)) is None else asdict(origin)
+        for name in ORIGINS
+    }
     about["arrays"] = {name: _outline(_plain(tree), name) for name, tree in arrays.items()}
     write_part(path, {name: _plain(tree) for name, tree in arrays.items()}, about)
 
@@ -86,12 +106,14 @@ def save(run: Run | Population, path: str | Path) -> None:
 def restore(path: str | Path, *, optimizer: Any = None) -> Run:
     """The Run that `save` wrote. Raises InputError for anything else.
 
-    optimizer: the one of the run's recipe where it is a function of one's own, of which files hold the name alone. Without it the
-        run predicts, but its recipe trains nothing.
+    optimizer: the one of the run's recipe where it is a function of one's own, of which files hold
+        the name alone. Without it the run predicts, but its recipe trains nothing.
     """
     check_path("path", path)
     path = Path(path).absolute()
-    cure = "give a folder that jaxnet.save wrote, such as params/ of a run, or train and save it again"
+    cure = (
+        "give a folder that jaxnet.save wrote, such as params/ of a run, or train and save it again"
+    )
     try:
         about = read_about(path)
         wanted = {name: _abstract(outline) for name, outline in about["arrays"].items()}
@@ -106,41 +128,57 @@ def restore(path: str | Path, *, optimizer: Any = None) -> Run:
             model_state=given["model_state"],
             best=None if given["best"] is None else Best(**given["best"]),
             standardisation=Standardisation(
-                **given["standardisation"], origin=_origin(about.get("origin")), target_origin=_origin(about.get("target_origin"))
+                **given["standardisation"],
+                origin=_origin(about.get("origin")),
+                target_origin=_origin(about.get("target_origin")),
             ),
             history=Row(**given["history"]),
             epochs=given["epochs"],
             diverged_at=given["diverged_at"],
-            recipe=Recipe(**{name: structure[name] for name in STRUCTURE} | {"optimizer": used}, **numbers),
+            recipe=Recipe(
+                **{name: structure[name] for name in STRUCTURE} | {"optimizer": used}, **numbers
+            ),
             model=str(about["model"]),
             classes=None if about["classes"] is None else tuple(map(str, about["classes"])),
             white=None if about["white"] is None else float(about["white"]),
             shape=tuple(map(int, about["shape"])),
-            columns=None if about["columns"] is None else tuple(_column(*column) for column in about["columns"]),
+            columns=None
+            if about["columns"] is None
+            else tuple(_column(*column) for column in about["columns"]),
         )
     except DamagedError as error:
         raise InputError(f"{error}; {cure}") from None
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: not a run that jaxnet saved ({type(error).__name__}: {error}); {cure}") from None
+        raise InputError(
+            f"{path}: not a run that jaxnet saved ({type(error).__name__}: {error}); {cure}"
+        ) from None
 
 
 def save_progress(folder: Path, epoch: int, progress: PyTree, about: dict[str, Any]) -> None:
-    """Write an unfinished training after this epoch; of older ones the last stays until there is another."""
+    """Write an unfinished training after this epoch; of older ones the last stays until there is
+    another.
+    """
     write_part(folder / f"{epoch:08d}", progress, about)
     if not first():
         return
-    for old in sorted((path for path in folder.iterdir() if NUMBERED.fullmatch(path.name)), reverse=True)[KEPT:]:
+    for old in sorted(
+        (path for path in folder.iterdir() if NUMBERED.fullmatch(path.name)), reverse=True
+    )[KEPT:]:
         remove(old)
     remove_left_over(folder)
 
 
-def restore_progress(folder: Path, wanted: PyTree, about: dict[str, Any]) -> tuple[PyTree | None, list[DamagedError]]:
-    """(the newest intact unfinished training in the folder, what is wrong with newer ones); None where there are no checkpoints.
+def restore_progress(
+    folder: Path, wanted: PyTree, about: dict[str, Any]
+) -> tuple[PyTree | None, list[DamagedError]]:
+    """(the newest intact unfinished training in the folder, what is wrong with newer ones); None
+    where there are no checkpoints.
 
-    wanted: its shapes. about: what the training was of. Raises InputError, naming the difference, where it was of something
-    else, and where there are checkpoints but none is intact. Give the errors to `set_aside` once all processes have read.
+    wanted: its shapes. about: what the training was of. Raises InputError, naming the difference,
+    where it was of something else, and where there are checkpoints but none is intact. Give the
+    errors to `set_aside` once all processes have read.
     """
     damaged = list[DamagedError]()
     if not folder.is_dir():
@@ -157,17 +195,27 @@ def restore_progress(folder: Path, wanted: PyTree, about: dict[str, Any]) -> tup
 
 
 def check_not_lost(folder: Path, damaged: Sequence[DamagedError]) -> None:
-    """Raise InputError where all that a folder has of a training is damaged: to begin again is not for a program to decide."""
+    """Raise InputError where all that a folder has of a training is damaged: to begin again is not
+    for a program to decide.
+    """
     before = sorted(str(path) for path in folder.glob("*") if DAMAGED in path.suffixes)
     if damaged or before:
         what = str(damaged[0]) if damaged else f"{before[-1]} is damaged"
-        raise InputError(f"{what}, and no other checkpoint is intact; give another --out, or delete {folder} to begin again")
+        raise InputError(
+            f"{what}, and no other checkpoint is intact; give another --out, or delete {folder} "
+            "to begin again"
+        )
 
 
 def set_aside(damaged: Sequence[DamagedError], instead: str) -> None:
-    """Warn of damaged checkpoints, and rename them, so that they are kept as they are. instead: what is used now."""
+    """Warn of damaged checkpoints, and rename them, so that they are kept as they are. instead:
+    what is used now.
+    """
     for error in damaged:
-        names = (error.path.with_name(error.path.name + DAMAGED + f".{i}" * (i > 1)) for i in itertools.count(1))
+        names = (
+            error.path.with_name(error.path.name + DAMAGED + f".{i}" * (i > 1))
+            for i in itertools.count(1)
+        )
         kept = next(path for path in names if not path.exists())
         logger.warning("%s; %s. The damaged one is kept as %s", error, instead, kept.name)
         if first():
@@ -202,7 +250,9 @@ def remove_left_over(folder: Path) -> None:
 
 
 def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
-    """Write arrays and what is to be said of them, whole or not at all, with checksums of all files."""
+    """Write arrays and what is to be said of them, whole or not at all, with checksums of all
+    files.
+    """
     from orbax.checkpoint import v1
 
     unfinished = path.with_name(path.name + UNFINISHED)
@@ -211,10 +261,16 @@ def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
 
     def make_room() -> None:
         with writing(path):
-            for left in path.parent.glob(f"{glob.escape(unfinished.name)}*"):  # by a kill; Orbax would say so
+            for left in path.parent.glob(
+                f"{glob.escape(unfinished.name)}*"
+            ):  # by a kill; Orbax would say so
                 shutil.rmtree(left)
             # Where Orbax itself finds a folder that it cannot make, its threads wait for ever.
-            check_folder(path, sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)), ending=f"{UNFINISHED}.orbax-checkpoint-tmp")
+            check_folder(
+                path,
+                sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)),
+                ending=f"{UNFINISHED}.orbax-checkpoint-tmp",
+            )
             path.parent.mkdir(parents=True, exist_ok=True)
 
     def seal() -> None:
@@ -234,12 +290,16 @@ def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
 
 
 def read_arrays(path: Path, wanted: PyTree) -> PyTree:
-    """The arrays of a checkpoint, on the host. wanted: their shapes. Raises DamagedError; call `read_about` first, which checks files."""
+    """The arrays of a checkpoint, on the host. wanted: their shapes. Raises DamagedError; call
+    `read_about` first, which checks files.
+    """
     return jax.tree.map(np.asarray, _read(path, wanted))
 
 
 def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:
-    """Raise InputError naming how what is in a folder differs from what is wanted now, if it does."""
+    """Raise InputError naming how what is in a folder differs from what is wanted now, if it
+    does.
+    """
     given, wanted = (flat(json.loads(json.dumps(about))) for about in (given, wanted))
     changed = [
         f"{name} was {SHORT.repr(given.get(name))} and is now {SHORT.repr(wanted.get(name))}"
@@ -247,7 +307,10 @@ def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -
         if given.get(name) != wanted.get(name)
     ]
     if changed:
-        raise InputError(f"{where} holds a training of something else: {'; '.join(changed)}. Give the same again, or another folder")
+        raise InputError(
+            f"{where} holds a training of something else: {'; '.join(changed)}. Give the same "
+            "again, or another folder"
+        )
 
 
 def checksum(tree: PyTree) -> int:
@@ -263,34 +326,51 @@ def flat(tree: Any, name: str = "") -> dict[str, Any]:
     if isinstance(tree, list) and tree and all(isinstance(item, dict) for item in tree):
         tree = dict(enumerate(tree))
     if isinstance(tree, dict):
-        return {k: v for key, value in tree.items() for k, v in flat(value, f"{name}.{key}" if name else str(key)).items()}
+        return {
+            k: v
+            for key, value in tree.items()
+            for k, v in flat(value, f"{name}.{key}" if name else str(key)).items()
+        }
     return {name: tree}
 
 
 def check_same(found: PyTree, *, where: Path) -> None:
     """Raise InputError where processes have not read the same there."""
     if len(set(gather(np.array([checksum(found)])).tolist())) > 1:
-        raise InputError(f"{where}: the processes find different things there; give a folder that all of them see")
+        raise InputError(
+            f"{where}: the processes find different things there; give a folder that all of them "
+            "see"
+        )
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain values; the optimizer by its name, as `optimizer_name` has it."""
     described = {name: getattr(recipe, name) for name in STRUCTURE}
-    described = {name: int(value) if isinstance(value, np.integer) else value for name, value in described.items()}
+    described = {
+        name: int(value) if isinstance(value, np.integer) else value
+        for name, value in described.items()
+    }
     described["optimizer"] = optimizer_name(recipe.optimizer)
     numbers = {name: _plain(getattr(recipe, name)) for name in NUMBERS}
     return described | jax.tree.map(_decimal, numbers)
 
 
 def _optimizer(name: str, given: Any, path: Path) -> Any:
-    """The optimizer of a run that was saved: a built-in one, the one that is given, or what stands for it."""
+    """The optimizer of a run that was saved: a built-in one, the one that is given, or what stands
+    for it.
+    """
     known = name in OPTIMIZERS
     if given is None:
         return name if known else NotRestored(name.removeprefix(CUSTOM))
-    before = not (path / CHECKSUMS).exists()  # older files do not say whether an optimizer is a built-in one
+    before = not (
+        path / CHECKSUMS
+    ).exists()  # older files do not say whether an optimizer is a built-in one
     if optimizer_name(given) not in (name, *[CUSTOM + name] * before):
         cure = "leave optimizer out" if known else f"give {name.removeprefix(CUSTOM)}"
-        raise InputError(f"{path}: optimizer is {optimizer_name(given)}, but the run was trained with {name}; {cure}")
+        raise InputError(
+            f"{path}: optimizer is {optimizer_name(given)}, but the run was trained with {name}; "
+            f"{cure}"
+        )
     return given
 
 
@@ -300,19 +380,25 @@ def _decimal(number: Any) -> Any:
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What was said of the arrays when they were saved. Raises DamagedError where a file of the checkpoint has changed."""
+    """What was said of the arrays when they were saved. Raises DamagedError where a file of the
+    checkpoint has changed.
+    """
     if not path.exists():
         raise InputError(f"{path}: no such checkpoint{near_path(path)}")
     from orbax.checkpoint import v1
 
     sealed = (path / CHECKSUMS).exists()
     if sealed:
-        check_files(path)  # so that Orbax, which prints what its readers raise, is given intact files only
+        check_files(
+            path
+        )  # so that Orbax, which prints what its readers raise, is given intact files only
     try:
         with _quiet():
             about: Any = v1.metadata(str(path)).custom_metadata
     except Exception as error:  # as in _read
-        raise DamagedError(f"{path}: not a checkpoint ({type(error).__name__}: {error})", path) from None
+        raise DamagedError(
+            f"{path}: not a checkpoint ({type(error).__name__}: {error})", path
+        ) from None
     written = about.pop("jaxnet", None) if isinstance(about, dict) else None
     if written not in FORMATS:
         raise DamagedError(f"{path}: not a checkpoint that this version of jaxnet wrote", path)
@@ -325,12 +411,19 @@ def _read(path: Path, wanted: PyTree) -> PyTree:
     from orbax.checkpoint import v1
 
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    plain = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), jax.eval_shape(words, wanted))
+    plain = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
+        jax.eval_shape(words, wanted),
+    )
     try:
         with _quiet():
             return with_keys(wanted, v1.load(str(path), plain))
-    except Exception as error:  # Orbax raises whatever its readers do; from outside it is one thing: unreadable
-        raise DamagedError(f"{path}: its arrays cannot be read ({type(error).__name__}: {error})", path) from None
+    except (
+        Exception
+    ) as error:  # Orbax raises whatever its readers do; from outside it is one thing: unreadable
+        raise DamagedError(
+            f"{path}: its arrays cannot be read ({type(error).__name__}: {error})", path
+        ) from None
 
 
 def write_checksums(folder: Path, files: Sequence[Path]) -> None:
@@ -344,12 +437,16 @@ def check_files(path: Path) -> None:
     try:
         files = dict(json.loads((path / CHECKSUMS).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise DamagedError(f"{path} is damaged: {CHECKSUMS} cannot be read ({error})", path) from None
+        raise DamagedError(
+            f"{path} is damaged: {CHECKSUMS} cannot be read ({error})", path
+        ) from None
     for name, checksum in files.items():
         try:
             same = _file_checksum(path / name) == checksum
         except (OSError, ValueError) as error:
-            raise DamagedError(f"{path} is damaged: {name} cannot be read ({error})", path) from None
+            raise DamagedError(
+                f"{path} is damaged: {name} cannot be read ({error})", path
+            ) from None
         if not same:
             raise DamagedError(f"{path} is damaged: {name} is not what was written there", path)
 
@@ -364,7 +461,9 @@ def _file_checksum(path: Path) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what Orbax logs and prints of files that it cannot read: what it raises says it once."""
+    """Without what Orbax logs and prints of files that it cannot read: what it raises says it
+    once.
+    """
     loggers, hook = [logging.getLogger(name) for name in ("absl", "asyncio")], sys.unraisablehook
 
     def unless_closed(unraisable: Any) -> None:
@@ -394,13 +493,19 @@ def _column(name: str, categories: list[str] | None) -> Column:
 
 
 def _origin(given: dict[str, Any] | None) -> Origin | None:
-    return None if given is None else Origin(*(tuple(map(float, given[name])) for name in ("offset", "unit")))
+    return (
+        None
+        if given is None
+        else Origin(*(tuple(map(float, given[name])) for name in ("offset", "unit")))
+    )
 
 
 def _plain(tree: Any) -> Any:
     """Our own named tuples as dicts, so that files say what is what."""
     if isinstance(tree, Best | Row | Standardisation):
-        return {name: _plain(value) for name, value in tree._asdict().items() if name not in ORIGINS}
+        return {
+            name: _plain(value) for name, value in tree._asdict().items() if name not in ORIGINS
+        }
     if isinstance(tree, Augmentation):
         return {name: getattr(tree, name) for name in NAMES}
     return tree
@@ -413,10 +518,15 @@ def _outline(tree: Any, where: str) -> Any:
     if isinstance(tree, dict) and all(isinstance(key, str) for key in tree):
         return {"dict": {key: _outline(value, f"{where}.{key}") for key, value in tree.items()}}
     if type(tree) in (list, tuple):
-        return {type(tree).__name__: [_outline(value, f"{where}[{i}]") for i, value in enumerate(tree)]}
+        return {
+            type(tree).__name__: [_outline(value, f"{where}[{i}]") for i, value in enumerate(tree)]
+        }
     if hasattr(tree, "shape") and hasattr(tree, "dtype"):
         return {"shape": list(tree.shape), "dtype": str(tree.dtype)}
-    raise InputError(f"{where} is a {type(tree).__name__}, which cannot be saved; give arrays in dicts with text keys, lists and tuples")
+    raise InputError(
+        f"{where} is a {type(tree).__name__}, which cannot be saved; give arrays in dicts with "
+        "text keys, lists and tuples"
+    )
 
 
 def _abstract(outline: Any) -> Any:

@@ -5,7 +5,9 @@ import logging
 import re
 
 # Control characters, line separators, marks that reverse the direction of text, lone surrogates.
-UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
 
 # The function that draws a noun as HTML in a notebook, by the name of its class. It is imported at
 # the first display: the nouns come first in the order of packages, and what draws them last.

@@ -1,4 +1,6 @@
-"""What jaxnet raises when something from outside cannot be used, and what the message suggests instead."""
+"""What jaxnet raises when something from outside cannot be used, and what the message suggests
+instead.
+"""
 
 import functools
 import inspect
@@ -17,7 +19,9 @@ LONG = 100  # letters of a value that a message shows at most
 
 
 class InputError(ValueError):
-    """Bad input, refused at the door: the message names the value, the place and the cure, in one line."""
+    """Bad input, refused at the door: the message names the value, the place and the cure, in one
+    line.
+    """
 
     def __init__(self, message: object) -> None:
         super().__init__(visible(message))
@@ -27,11 +31,15 @@ def check_known(what: str, word: object, known: Iterable[object]) -> None:
     """Raises InputError, which suggests the nearest, where a word is none of the known ones."""
     known = tuple(known)
     if not any(word is each or (isinstance(word, str) and word == each) for each in known):
-        raise InputError(f"unknown {what} {shown(word)}{near(word if isinstance(word, str) else '', known)}")
+        raise InputError(
+            f"unknown {what} {shown(word)}{near(word if isinstance(word, str) else '', known)}"
+        )
 
 
 def with_known_words(**synonyms: str) -> Callable[[type[T]], type[T]]:
-    """Makes a dataclass raise InputError for a keyword that is no field of it. synonyms: what others call its fields."""
+    """Makes a dataclass raise InputError for a keyword that is no field of it. synonyms: what
+    others call its fields.
+    """
 
     def decorated(cls: type[T]) -> type[T]:
         init: Any = cls.__init__
@@ -40,11 +48,17 @@ def with_known_words(**synonyms: str) -> Callable[[type[T]], type[T]]:
         def __init__(self: Any, *values: Any, **named: Any) -> None:
             try:
                 init(self, *values, **named)
-            except TypeError:  # looked into only now, since JAX calls this whenever it rebuilds a pytree
+            except (
+                TypeError
+            ):  # looked into only now, since JAX calls this whenever it rebuilds a pytree
                 known = inspect.signature(cls).parameters
                 for word in named:
                     if word not in known:
-                        cure = f"; did you mean {synonyms[word]!r}?" if word in synonyms else near(word, known)
+                        cure = (
+                            f"; did you mean {synonyms[word]!r}?"
+                            if word in synonyms
+                            else near(word, known)
+                        )
                         raise InputError(f"{cls.__name__} has no {word!r}{cure}") from None
                 raise
 
@@ -103,15 +117,26 @@ def shown(value: Any) -> str:
 
 
 def near(word: object, known: Iterable[object], words: str = "known are") -> str:
-    """How a message ends after an unknown word: "; did you mean 'adam'? Known are sgd, adam", or "; known are sgd, adam"."""
+    """How a message ends after an unknown word: "; did you mean 'adam'? Known are sgd, adam", or ";
+    known are sgd, adam".
+    """
     names = [str(name) for name in known]
-    listed = f"{words} {', '.join(names[:LISTED]) or 'none'}" + f" and {len(names) - LISTED} more" * (len(names) > LISTED)
+    listed = (
+        f"{words} {', '.join(names[:LISTED]) or 'none'}"
+        + f" and {len(names) - LISTED} more" * (len(names) > LISTED)
+    )
     found = nearest(str(word), names)
-    return f"; {listed}" if found is None else f"; did you mean {found!r}? {listed[0].upper()}{listed[1:]}"
+    return (
+        f"; {listed}"
+        if found is None
+        else f"; did you mean {found!r}? {listed[0].upper()}{listed[1:]}"
+    )
 
 
 def near_path(path: Path) -> str:
-    """How a message ends after a path that does not exist: "; did you mean 'runs/a'?", or what of it is missing, or nothing."""
+    """How a message ends after a path that does not exist: "; did you mean 'runs/a'?", or what of
+    it is missing, or nothing.
+    """
     try:
         missing = next(each for each in (*reversed(path.parents), path) if not each.exists())
         found = nearest(missing.name, [each.name for each in missing.parent.iterdir()])

@@ -1,6 +1,7 @@
 """What tells one training from another, as plain values: its data, model, recipe and keys.
 
-By it a training is continued only by the same, and processes that train together know that they are about to do the same.
+By it a training is continued only by the same, and processes that train together know that they are
+about to do the same.
 """
 
 import zlib
@@ -11,23 +12,27 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from .checkpoint import checksum, describe_recipe
-from .data import Dataset, Splits, Standardisation, Stream
-from .data.rows import Records
-from .data.streaming import label_pieces, sample
-from .losses import Loss
-from .models import Model
-from .recipe import Recipe
+from jaxnet.checkpoint import checksum, describe_recipe
+from jaxnet.data import Dataset, Splits, Standardisation, Stream
+from jaxnet.data.streaming.records import Records
+from jaxnet.data.streaming.stream import label_pieces, sample
+from jaxnet.models.losses import Loss
+from jaxnet.models.model import Model
+from jaxnet.recipe import Recipe
 
-KNOWN_BY = 100  # rows of a training set on disk by which it is told from another, besides all its labels
+KNOWN_BY = (
+    100  # rows of a training set on disk by which it is told from another, besides all its labels
+)
 
 
 def describe_data(splits: Splits) -> dict[str, Any]:
-    """What tells data from other data, as plain values: sizes, types and checksums, a name for each part.
+    """What tells data from other data, as plain values: sizes, types and checksums, a name for each
+    part.
 
-    A training set on disk is told by the sizes of its files, all its labels and KNOWN_BY random rows. Images of TensorFlow
-    Datasets hold their labels, so of those only the sizes and these rows are read. What is done with rows that cannot be used
-    is no part of it: a run that one of them stopped may go on without it.
+    A training set on disk is told by the sizes of its files, all its labels and KNOWN_BY random
+    rows. Images of TensorFlow Datasets hold their labels, so of those only the sizes and these rows
+    are read. What is done with rows that cannot be used is no part of it: a run that one of them
+    stopped may go on without it.
     """
     train: Dataset | Stream = splits.train  # pyrefly: ignore[bad-assignment]
     about: dict[str, Any] = {
@@ -72,7 +77,9 @@ def describe_training(
     params: PyTree | None,
     loss: Loss | None,
 ) -> dict[str, Any]:
-    """What decides a training, as plain values. A custom model, loss or optimizer is told by its name, and what it starts from."""
+    """What decides a training, as plain values. A custom model, loss or optimizer is told by its
+    name, and what it starts from.
+    """
     return {
         "model": model.name,
         "data": describe_data(splits),
@@ -97,8 +104,14 @@ def name_of(function: Any) -> str:
 
 
 def _rounded(standardisation: Standardisation) -> str:
-    """A checksum of four digits: those that follow depend on how many numbers a core adds at once, and so on the machine."""
-    words = [f"{float(value):.3e}" for leaf in jax.tree.leaves(standardisation) for value in np.ravel(leaf)]
+    """A checksum of four digits: those that follow depend on how many numbers a core adds at once,
+    and so on the machine.
+    """
+    words = [
+        f"{float(value):.3e}"
+        for leaf in jax.tree.leaves(standardisation)
+        for value in np.ravel(leaf)
+    ]
     return f"checksum {zlib.crc32(' '.join(words).encode()):08x}"
 
 

@@ -1,4 +1,6 @@
-"""train: the host loop over the same compiled epoch that `fit` scans, for progress, checkpoints and Ctrl-C."""
+"""train: the host loop over the same compiled epoch that `fit` scans, for progress, checkpoints and
+Ctrl-C.
+"""
 
 import functools
 import signal
@@ -14,23 +16,23 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from . import arguments
-from .agreement import check_agreement, outline
-from .checkpoint import check_same, restore_progress, save_progress, set_aside
-from .data import Splits, Stream
-from .devices import Plan
-from .disk import check_folder, then
-from .errors import InputError
-from .identity import describe_training
-from .keys import AnyKey, as_key, words
-from .losses import Loss, check_loss
-from .models import Model, with_outputs
-from .parts import Within, in_memory, on_disk
-from .processes import agreed, first, once
-from .recipe import Recipe
-from .run import Row, Run, over
-from .stopping import Interrupted, log_to, signals
-from .training import ALL_AT_ONCE, Pair, TrainState, admit, blank_row, finish, start, streams
+from jaxnet import arguments
+from jaxnet.agreement import check_agreement, outline
+from jaxnet.checkpoint import check_same, restore_progress, save_progress, set_aside
+from jaxnet.data import Splits, Stream
+from jaxnet.errors import InputError
+from jaxnet.identity import describe_training
+from jaxnet.models.losses import Loss, check_loss
+from jaxnet.models.model import Model, with_outputs
+from jaxnet.parts import Within, in_memory, on_disk
+from jaxnet.random import AnyKey, as_key, words
+from jaxnet.recipe import Recipe
+from jaxnet.run import Row, Run, over
+from jaxnet.runtime.files import check_folder, then
+from jaxnet.runtime.interrupts import Interrupted, log_to, signals
+from jaxnet.runtime.plan import Plan
+from jaxnet.runtime.processes import agreed, first, once
+from jaxnet.training import ALL_AT_ONCE, Pair, TrainState, admit, blank_row, finish, start, streams
 
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
 
@@ -65,19 +67,24 @@ def train(
     params: PyTree | None = None,
     plan: Plan = ALL_AT_ONCE,
 ) -> Run:
-    """What `fit` computes, an epoch at a time; also of a training set that stays on disk, as `jaxnet.stream` gives it.
+    """What `fit` computes, an epoch at a time; also of a training set that stays on disk, as
+    `jaxnet.stream` gives it.
 
-    out: a folder for checkpoints (in out/state, about a tenth of the time goes into them) and a log (out/log.txt).
-        If it holds an unfinished training of the same, that one is continued; of something else, InputError
-        (a custom model, loss or optimizer is known by its name alone). The last two checkpoints are kept: where the last one is
-        damaged, the logger "jaxnet" warns and the one before is used; where no checkpoint is intact, InputError. Data that
-        changed are something else, whichever part changed; of a training set on disk all labels and 100 rows are compared.
-    watch: called with the number of epochs done and the last Row, after each and once before the first.
-    The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with the state saved in out.
-    Of several processes all call it with the same arguments, or all raise InputError that names what differs; all read what is in
-    out, which must be a folder that all see, and the first writes. For a network that one process trains alone there is `fit`.
-    From disk an epoch comes in chunks, with checkpoints between them too. There are no weights and no sample then; a row that
-    cannot be used raises InputError with the state saved in out, or is left out and counted, as `jaxnet.stream` was told.
+    out: a folder for checkpoints (in out/state, about a tenth of the time goes into them) and a log
+        (out/log.txt). If it holds an unfinished training of the same, that one is continued; of
+        something else, InputError (a custom model, loss or optimizer is known by its name alone).
+        The last two checkpoints are kept: where the last one is damaged, the logger "jaxnet" warns
+        and the one before is used; where no checkpoint is intact, InputError. Data that changed are
+        something else, whichever part changed; of a training set on disk all labels and 100 rows
+        are compared.
+    watch: called with the number of epochs done and the last Row, after each and once before the
+    first. The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with the state
+    saved in out. Of several processes all call it with the same arguments, or all raise InputError
+    that names what differs; all read what is in out, which must be a folder that all see, and the
+    first writes. For a network that one process trains alone there is `fit`. From disk an epoch
+    comes in chunks, with checkpoints between them too. There are no weights and no sample then; a
+    row that cannot be used raises InputError with the state saved in out, or is left out and
+    counted, as `jaxnet.stream` was told.
     """
     arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
     key = as_key("key", key)
@@ -86,7 +93,10 @@ def train(
     given, whole = splits.train, splits
     if isinstance(given, Stream):
         if weights is not None or sample is not None:
-            raise InputError("weights and sample need the training set in memory, and this one stays on disk; leave them out")
+            raise InputError(
+                "weights and sample need the training set in memory, and this one stays on disk; "
+                "leave them out"
+            )
         splits = replace(splits, train=given.empty)
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
     model = with_outputs(model, splits.train.outputs)
@@ -95,7 +105,9 @@ def train(
 
     @functools.cache
     def about() -> dict[str, Any]:
-        return describe_training(model, whole, recipe, key, **extras._asdict(), params=params, loss=loss)
+        return describe_training(
+            model, whole, recipe, key, **extras._asdict(), params=params, loss=loss
+        )
 
     check_agreement(
         lambda: {
@@ -113,23 +125,43 @@ def train(
         epochs = in_memory(model, loss, plan, seen, recipe, extras)
     plan, progress = epochs.plan, None
     with ThreadPoolExecutor(1) as pool:
-        # Two programs, two cores. The epoch is compiled for the shapes to come; the call in the loop then finds it.
+        # Two programs, two cores. The epoch is compiled for the shapes to come; the call in the
+        # loop then finds it.
         begun = pool.submit(begin)
         shape = jax.eval_shape(begin)
         if folder is not None:
-            size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(words, shape)))
+            size = sum(
+                leaf.size * leaf.dtype.itemsize
+                for leaf in jax.tree.leaves(jax.eval_shape(words, shape))
+            )
             once(functools.partial(check_folder, folder, size))
         placed = shape
         if plan.parts > 1:
-            placed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=plan.sharding), shape)
+            placed = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=plan.sharding),
+                shape,
+            )
         epochs.compile(placed)
         nothing = blank_row(splits, recipe.epochs), epochs.within
         if folder is not None:
-            progress, damaged = restore_progress(folder / "state", _progress(shape, *nothing), about())
-            place = None if progress is None else (progress.state.epoch, progress.within if isinstance(progress, ProgressWithin) else ())
+            progress, damaged = restore_progress(
+                folder / "state", _progress(shape, *nothing), about()
+            )
+            place = (
+                None
+                if progress is None
+                else (
+                    progress.state.epoch,
+                    progress.within if isinstance(progress, ProgressWithin) else (),
+                )
+            )
             check_same(place, where=folder)  # and so before the first one writes again
             if progress is not None:
-                set_aside(damaged, f"training goes on from an older checkpoint, after epoch {int(progress.state.epoch)}")
+                set_aside(
+                    damaged,
+                    "training goes on from an older checkpoint, after epoch "
+                    f"{int(progress.state.epoch)}",
+                )
         fresh = progress is None
         progress = progress or _progress(begun.result(), *nothing)
     state, history = plan.place(progress.state), jax.tree.map(np.array, progress.history)
@@ -137,7 +169,10 @@ def train(
     done, part = int(state.epoch), 0 if within is None else int(within.chunks)
     spent, began, saved = 0.0, time.monotonic(), None if fresh else done * epochs.parts + part
     with (
-        then(f"then train again with the same arguments and the same out: what is saved in {folder} is continued"),
+        then(
+            "then train again with the same arguments and the same out: what is saved in "
+            f"{folder} is continued"
+        ),
         signals(catch=folder is not None) as caught,
         log_to(folder if first() else None) as log,
         closing(epochs.reach(state, within, log)) as parts,
@@ -150,7 +185,12 @@ def train(
                 return
             jax.block_until_ready(state)  # what this waits for is no time of the checkpoint's
             clock = time.monotonic()
-            save_progress(folder / "state", number, _progress(plan.fetch(state), history, plan.fetch(within)), about())
+            save_progress(
+                folder / "state",
+                number,
+                _progress(plan.fetch(state), history, plan.fetch(within)),
+                about(),
+            )
             spent, saved = spent + time.monotonic() - clock, number
             log(f"checkpoint {number}")
 
@@ -167,7 +207,9 @@ def train(
                 raise
             part += 1
             if row is not None:
-                for column, value in zip(jax.tree.leaves(history), jax.tree.leaves(row), strict=True):
+                for column, value in zip(
+                    jax.tree.leaves(history), jax.tree.leaves(row), strict=True
+                ):
                     column[done] = value
                 done, part = done + 1, 0
                 log(f"epoch {done}")
@@ -175,19 +217,31 @@ def train(
                     watch(done, row)
                 last = _over(recipe, state, done)
             if folder is not None:
-                due, asked = last or spent <= CHECKPOINT_SHARE * (time.monotonic() - began), bool(caught)
+                due, asked = (
+                    last or spent <= CHECKPOINT_SHARE * (time.monotonic() - began),
+                    bool(caught),
+                )
                 due, asked = agreed(due, asked)
                 if due or asked:
                     save()
                 if asked:
-                    where = f"after part {part} of epoch {done + 1}" if part else f"after epoch {done}"
+                    where = (
+                        f"after part {part} of epoch {done + 1}" if part else f"after epoch {done}"
+                    )
                     raise Interrupted(caught[0] if caught else signal.SIGTERM, where, folder)
     state = plan.fetch(state)
     return finish(model, splits, recipe, state, jax.device_put(history))
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def _start(model: Model, splits: Splits, recipe: Recipe, key: Array, order_key: Array | None, params: PyTree | None) -> TrainState:
+def _start(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: Array,
+    order_key: Array | None,
+    params: PyTree | None,
+) -> TrainState:
     return start(model, splits, recipe, key, order_key=order_key, params=params)
 
 
@@ -198,4 +252,6 @@ def _progress(state: TrainState, history: Row, within: Within | None) -> Progres
 def _over(recipe: Recipe, state: TrainState, done: int) -> bool:
     """Whether no epoch is left to train."""
     best_epoch = 0 if state.best is None else np.asarray(state.best.epoch)
-    return done == recipe.epochs or bool(over(recipe, np.asarray(state.diverged_at), done, best_epoch))
+    return done == recipe.epochs or bool(
+        over(recipe, np.asarray(state.diverged_at), done, best_epoch)
+    )

@@ -1,17 +1,18 @@
-"""What a network is asked for: its outputs on a batch, the targets, and what the loss makes of both."""
+"""What a network is asked for: its outputs on a batch, the targets, and what the loss makes of
+both.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num, PyTree
 
-from .data import Splits
-from .errors import InputError
-from .losses import Loss, cross_entropy, squared
-from .models import Model, at_most_32_bits
-from .recipe import Recipe
-from .typing import Number
-from .width import double
+from jaxnet.data import Splits
+from jaxnet.errors import InputError
+from jaxnet.models.losses import Loss, cross_entropy, squared
+from jaxnet.models.model import Model, at_most_32_bits
+from jaxnet.recipe import Recipe
+from jaxnet.typing import Number, double
 
 
 def forward(
@@ -24,7 +25,9 @@ def forward(
     key: Array | None = None,
     dropout: Number | None = None,
 ) -> tuple[Float[Array, "batch outputs"], PyTree]:
-    """The network on standardised inputs, its products in the given precision, outputs and model state in float32."""
+    """The network on standardised inputs, its products in the given precision, outputs and model
+    state in float32.
+    """
     params, model_state = at_most_32_bits((params, model_state))
     if precision == "bfloat16":
         params, x = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, x))
@@ -34,7 +37,9 @@ def forward(
     return outputs.astype(jnp.float32), new_state
 
 
-def make_targets(splits: Splits, y: Num[Array | np.ndarray, " batch"]) -> Float[Array, "batch outputs"]:
+def make_targets(
+    splits: Splits, y: Num[Array | np.ndarray, " batch"]
+) -> Float[Array, "batch outputs"]:
     """What outputs should be: probabilities of the classes, or standardised values."""
     if splits.classes is None:
         return splits.standardisation.targets(jnp.asarray(y))[:, None]
@@ -49,34 +54,60 @@ def smooth(recipe: Recipe, targets: Float[Array, "batch outputs"]) -> Float[Arra
     return (1 - share) * targets + share / targets.shape[-1]
 
 
-def losses_of(splits: Splits, loss: Loss | None, outputs: Array, targets: Array) -> Float[Array, " batch"]:
+def losses_of(
+    splits: Splits, loss: Loss | None, outputs: Array, targets: Array
+) -> Float[Array, " batch"]:
     """The loss of each example. Raises InputError where shapes do not fit."""
     if outputs.shape != targets.shape:
         raise InputError(
-            f"the model gives outputs of shape {outputs.shape}, but this data set needs {targets.shape}; "
+            f"the model gives outputs of shape {outputs.shape}, but this data set needs "
+            f"{targets.shape}; "
             "give the model an output a class, or one of a regression"
         )
     if loss is None:
-        return (squared if splits.classes is None else cross_entropy)(outputs, targets).astype(jnp.float32)
+        return (squared if splits.classes is None else cross_entropy)(outputs, targets).astype(
+            jnp.float32
+        )
     kind = "standardised values" if splits.classes is None else "probabilities of the classes"
     try:
         with double(False):
             losses = loss(outputs, targets)
     except Exception as error:  # whatever a function of the user's raises
-        cure = "" if splits.classes is None else "; for labels that are class numbers give optax.softmax_cross_entropy, or leave loss out"
+        cure = (
+            ""
+            if splits.classes is None
+            else (
+                "; for labels that are class numbers give optax.softmax_cross_entropy, or leave "
+                "loss out"
+            )
+        )
         raise InputError(
-            f"the loss raises {type(error).__name__}: {error}. It is given outputs and targets of shape {outputs.shape}, "
+            f"the loss raises {type(error).__name__}: {error}. It is given outputs and targets of "
+            f"shape {outputs.shape}, "
             f"and targets are {kind}; give a loss of those{cure}"
         ) from error
     if (shape := getattr(losses, "shape", None)) != outputs.shape[:1]:
         what = f"a {type(losses).__name__}" if shape is None else f"shape {shape}"
-        cure = "; leave out the mean" if shape == () else "; sum over the last axis" if shape == outputs.shape else ""
-        raise InputError(f"the loss gives {what}; it must give one number an example: {outputs.shape[:1]}{cure}")
+        cure = (
+            "; leave out the mean"
+            if shape == ()
+            else "; sum over the last axis"
+            if shape == outputs.shape
+            else ""
+        )
+        raise InputError(
+            f"the loss gives {what}; it must give one number an example: {outputs.shape[:1]}{cure}"
+        )
     if not jnp.issubdtype(losses.dtype, jnp.floating):
-        raise InputError(f"the loss gives numbers of type {losses.dtype}, which have no gradient; give real numbers")
+        raise InputError(
+            f"the loss gives numbers of type {losses.dtype}, which have no gradient; give real "
+            "numbers"
+        )
     return losses.astype(jnp.float32)
 
 
-def hits(outputs: Float[Array, "batch outputs"], y: Num[Array | np.ndarray, " batch"]) -> Bool[Array, " batch"]:
+def hits(
+    outputs: Float[Array, "batch outputs"], y: Num[Array | np.ndarray, " batch"]
+) -> Bool[Array, " batch"]:
     """Whether the largest output is the label's."""
     return jax.lax.argmax(outputs, outputs.ndim - 1, jnp.int32) == y

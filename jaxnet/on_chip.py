@@ -1,6 +1,8 @@
-"""The steps of an epoch as one program on the chip: `training.steps` for networks that kernels/resident.py can train.
+"""The steps of an epoch as one program on the chip: `training.steps` for networks that
+kernels/resident.py can train.
 
-Model, loss and recipe are traced for one example; what differs from step to step, such as a learning rate, is computed before.
+Model, loss and recipe are traced for one example; what differs from step to step, such as a
+learning rate, is computed before.
 """
 
 import dataclasses
@@ -16,26 +18,28 @@ from jax.extend.core import Jaxpr, Literal
 from jax.interpreters import partial_eval
 from jaxtyping import Array, Float, Int, PyTree
 
-from .bits import hashed
-from .data import Splits, Standardisation
-from .data import augmentation as augmentations
-from .data.augmentation import Augmentation
-from .data.dataset import standardised
-from .devices import Plan
-from .kernels import budget, resident
-from .kernels.batch_last import AS_GIVEN, ROW, TURNED, Kind, check_examples_apart, constant
-from .kernels.resident import State, Streams, Task
-from .kernels.updates import DIRECTIONS, MOMENTS
-from .keys import counted
-from .losses import Loss
-from .models import Model
-from .objective import forward, hits, losses_of, make_targets, smooth
-from .recipe import Recipe, decays, step_numbers
-from .typing import Number
+from jaxnet.data import Splits, Standardisation
+from jaxnet.data import augmentation as augmentations
+from jaxnet.data.augmentation import Augmentation
+from jaxnet.data.dataset import standardised
+from jaxnet.kernels import budget, resident
+from jaxnet.kernels.batch_last import AS_GIVEN, ROW, TURNED, Kind, check_examples_apart, constant
+from jaxnet.kernels.resident import State, Streams, Task
+from jaxnet.kernels.updates import DIRECTIONS, MOMENTS
+from jaxnet.models.losses import Loss
+from jaxnet.models.model import Model
+from jaxnet.objective import forward, hits, losses_of, make_targets, smooth
+from jaxnet.random import counted, hashed
+from jaxnet.recipe import Recipe, decays, step_numbers
+from jaxnet.runtime.plan import Plan
+from jaxnet.typing import Number
 
 WORDS = ("key 0", "key 1", "order 0", "order 1")
 INTERPRET: Any = True  # how kernels run where there is no TPU
-VMAPS_INSIDE = jax.__version_info__ >= (0, 10)  # older compilers do not take members that are vmapped in a kernel, or abort
+VMAPS_INSIDE = jax.__version_info__ >= (
+    0,
+    10,
+)  # older compilers do not take members that are vmapped in a kernel, or abort
 
 
 class Program(NamedTuple):
@@ -64,7 +68,8 @@ def steps(
     loss: Loss | None,
     plan: Plan,
 ) -> tuple[PyTree, PyTree, Float[Array, " sums"], Int[Array, ""]]:
-    """(params, opt_state, the sums over the steps of the loss and, of classes, of hits, the step that failed first or -1).
+    """(params, opt_state, the sums over the steps of the loss and, of classes, of hits, the step
+    that failed first or -1).
 
     first: the number of the first step; of: of how many an epoch.
     Raises NotImplementedError, with the reason, for what the kernel cannot train.
@@ -73,13 +78,21 @@ def steps(
     _check(recipe, model_state, key, plan)
     number = first + jnp.arange(count, dtype=jnp.int32)
     alone, vectors = _constants(splits)
-    scalars = step_numbers(recipe, recipe.epochs * of, number) | alone | _words(recipe, key, order_key, number, batch)
-    columns = {"y": splits.train.y[rows]} | ({} if weights is None else {"weight": jnp.asarray(weights, jnp.float32)[rows]})
+    scalars = (
+        step_numbers(recipe, recipe.epochs * of, number)
+        | alone
+        | _words(recipe, key, order_key, number, batch)
+    )
+    columns = {"y": splits.train.y[rows]} | (
+        {} if weights is None else {"weight": jnp.asarray(weights, jnp.float32)[rows]}
+    )
     program = trace(model, splits, recipe, loss, params, list(columns), scalars)
     leaves, structure = jax.tree.flatten(params)
     moments, rebuild = _moments(opt_state, params)
     if len(moments) != MOMENTS[recipe.optimizer]:
-        raise NotImplementedError(f"an optimizer state with {len(moments)} moments for {recipe.optimizer}")
+        raise NotImplementedError(
+            f"an optimizer state with {len(moments)} moments for {recipe.optimizer}"
+        )
     streams = Streams(
         x=splits.train.x.reshape(examples, -1)[rows],
         columns=[*columns.values()],
@@ -98,73 +111,156 @@ def steps(
         weighted=weights is not None,
     )
     # Adam's kernel keeps its moments without their factors.
-    factors = [1 - decay for decay in decays(recipe)] if recipe.optimizer in ("adam", "adamw") else [1.0]
-    scaled = [[leaf / factor for leaf in each] for each, factor in zip(moments, factors, strict=False)]
+    factors = (
+        [1 - decay for decay in decays(recipe)] if recipe.optimizer in ("adam", "adamw") else [1.0]
+    )
+    scaled = [
+        [leaf / factor for leaf in each] for each, factor in zip(moments, factors, strict=False)
+    ]
     (new, scaled), sums = _train(task, program.example)(State(leaves, scaled), streams)
-    moments = [[leaf * factor for leaf in each] for each, factor in zip(scaled, factors, strict=False)]
+    moments = [
+        [leaf * factor for leaf in each] for each, factor in zip(scaled, factors, strict=False)
+    ]
     bad = sums[-1].min()
     failed = jnp.where(bad < count, first + bad.astype(jnp.int32), -1)
     return structure.unflatten(new), rebuild(moments, count), sums[:-1].sum(-1), failed
 
 
 def trace(
-    model: Model, splits: Splits, recipe: Recipe, loss: Loss | None, params: PyTree, columns: list[str], scalars: dict[str, Any]
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    loss: Loss | None,
+    params: PyTree,
+    columns: list[str],
+    scalars: dict[str, Any],
 ) -> Program:
-    """The loss and hit of one example, as an example's program. scalars: values by name; those of keys go where they are not used."""
+    """The loss and hit of one example, as an example's program. scalars: values by name; those of
+    keys go where they are not used.
+    """
     shape, names, (_, vectors) = splits.train.x.shape[1:], list(scalars), _constants(splits)
 
     def example(
-        params: PyTree, x: Array, columns_: list[Array], place: Array, values: list[Array], constants: list[Array]
+        params: PyTree,
+        x: Array,
+        columns_: list[Array],
+        place: Array,
+        values: list[Array],
+        constants: list[Array],
     ) -> tuple[Array, ...]:
-        named, y = dict(zip((*names, *vectors), (*values, *constants), strict=True)), columns_[0][None]
+        named, y = (
+            dict(zip((*names, *vectors), (*values, *constants), strict=True)),
+            columns_[0][None],
+        )
         how = None if recipe.augmentation is None else Augmentation(noise=named.get("noise"))
-        mine = dataclasses.replace(recipe, dropout=named.get("dropout"), label_smoothing=named.get("label_smoothing"), augmentation=how)
-        of_targets = Standardisation(named["mean"], named["factor"], named.get("target_mean"), named.get("target_scale"))
+        mine = dataclasses.replace(
+            recipe,
+            dropout=named.get("dropout"),
+            label_smoothing=named.get("label_smoothing"),
+            augmentation=how,
+        )
+        of_targets = Standardisation(
+            named["mean"], named["factor"], named.get("target_mean"), named.get("target_scale")
+        )
         own = dataclasses.replace(splits, standardisation=of_targets)
-        inputs, targets = standardised(x.reshape(1, *shape), named["mean"], named["factor"]), smooth(mine, make_targets(own, y))
+        inputs, targets = (
+            standardised(x.reshape(1, *shape), named["mean"], named["factor"]),
+            smooth(mine, make_targets(own, y)),
+        )
         if how is not None:
             key = _key(named["order 0"], named["order 1"], place)
             inputs, targets = augmentations.augment(how, key[None], inputs, targets)
         key = _key(named["key 0"], named["key 1"], place)
-        outputs, _ = forward(model, params, {}, inputs, precision=recipe.precision, key=key, dropout=mine.dropout)
+        outputs, _ = forward(
+            model, params, {}, inputs, precision=recipe.precision, key=key, dropout=mine.dropout
+        )
         losses = losses_of(own, loss, outputs, targets)
-        return (losses[0],) if splits.classes is None else (losses[0], hits(outputs, y)[0].astype(jnp.float32))
+        return (
+            (losses[0],)
+            if splits.classes is None
+            else (losses[0], hits(outputs, y)[0].astype(jnp.float32))
+        )
 
     def of(leaf: Any, *shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, leaf.dtype)
 
     _check_parameters(params)
     check_examples_apart(
-        lambda params, x: forward(model, params, {}, x, precision=recipe.precision, key=jax.random.key(0), dropout=recipe.dropout)[0],
-        params, shape,
-    )  # fmt: skip
-    values = [jax.ShapeDtypeStruct((), jnp.uint32 if name in WORDS else jnp.float32) for name in names]
-    given = [jax.ShapeDtypeStruct((), splits.train.y.dtype), *[jax.ShapeDtypeStruct((), jnp.float32)] * (len(columns) - 1)]
+        lambda params, x: forward(
+            model,
+            params,
+            {},
+            x,
+            precision=recipe.precision,
+            key=jax.random.key(0),
+            dropout=recipe.dropout,
+        )[0],
+        params,
+        shape,
+    )
+    values = [
+        jax.ShapeDtypeStruct((), jnp.uint32 if name in WORDS else jnp.float32) for name in names
+    ]
+    given = [
+        jax.ShapeDtypeStruct((), splits.train.y.dtype),
+        *[jax.ShapeDtypeStruct((), jnp.float32)] * (len(columns) - 1),
+    ]
     constants = [of(value, *value.shape) for value in vectors.values()]
     x, place = of(splits.train.x, math.prod(shape)), jax.ShapeDtypeStruct((), jnp.int32)
     closed = jax.make_jaxpr(example)(params, x, given, place, values, constants)
     # What is left out where it is not used: words of keys, and constants of the function.
     before = len(jax.tree.leaves(params)) + 1 + len(given) + 1
-    keep = [not before <= place < before + len(names) or names[place - before] not in WORDS for place in range(len(closed.jaxpr.invars))]
+    keep = [
+        not before <= place < before + len(names) or names[place - before] not in WORDS
+        for place in range(len(closed.jaxpr.invars))
+    ]
     program, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), keep)
-    read = {variable for equation in program.eqns for variable in equation.invars if not isinstance(variable, Literal)}
+    read = {
+        variable
+        for equation in program.eqns
+        for variable in equation.invars
+        if not isinstance(variable, Literal)
+    }
     closed_over = tuple(variable in read for variable in program.constvars)
-    constants_ = [value for value, is_used in zip(closed.consts, closed_over, strict=True) if is_used]
+    constants_ = [
+        value for value, is_used in zip(closed.consts, closed_over, strict=True) if is_used
+    ]
     for value in constants_:
         constant(value)
-    return Program(program, closed_over, constants_, tuple(n for n, is_used in zip(names, used[before:], strict=False) if is_used))
+    return Program(
+        program,
+        closed_over,
+        constants_,
+        tuple(n for n, is_used in zip(names, used[before:], strict=False) if is_used),
+    )
 
 
-def _train(task: Callable[..., Task], example: Jaxpr) -> Callable[[State, Streams], tuple[State, Array]]:
+def _train(
+    task: Callable[..., Task], example: Jaxpr
+) -> Callable[[State, Streams], tuple[State, Array]]:
     """The kernel for a member alone, and under vmap for all of them."""
 
     def many(state: State, streams: Streams, k: int) -> tuple[State, Array]:
-        kinds = kinds_of([leaf.shape[1:] for leaf in state.params], streams.x.shape[-1], packed=k > 1)
+        kinds = kinds_of(
+            [leaf.shape[1:] for leaf in state.params], streams.x.shape[-1], packed=k > 1
+        )
 
-        def on(precision: Any, interpret: Any, state: State, streams: Streams) -> tuple[State, Array]:
-            return resident.train(task(kinds=kinds, precision=precision), state, streams, k=k, vmem=budget.LIMIT, interpret=interpret)
+        def on(
+            precision: Any, interpret: Any, state: State, streams: Streams
+        ) -> tuple[State, Array]:
+            return resident.train(
+                task(kinds=kinds, precision=precision),
+                state,
+                streams,
+                k=k,
+                vmem=budget.LIMIT,
+                interpret=interpret,
+            )
 
-        compiled, interpreted = functools.partial(on, jnp.bfloat16, False), functools.partial(on, jnp.float32, INTERPRET)
+        compiled, interpreted = (
+            functools.partial(on, jnp.bfloat16, False),
+            functools.partial(on, jnp.float32, INTERPRET),
+        )
         return jax.lax.platform_dependent(state, streams, tpu=compiled, default=interpreted)
 
     @jax.custom_batching.custom_vmap
@@ -179,7 +275,9 @@ def _train(task: Callable[..., Task], example: Jaxpr) -> Callable[[State, Stream
             return leaf if is_batched else jnp.broadcast_to(leaf, (members, *leaf.shape))
 
         state = jax.tree.map(with_members, state, batched[0])
-        streams = jax.tree.map(lambda leaf, is_batched: leaf if is_batched else leaf[None], streams, batched[1])
+        streams = jax.tree.map(
+            lambda leaf, is_batched: leaf if is_batched else leaf[None], streams, batched[1]
+        )
         groups = math.ceil(members / _fitting(example, state, streams))
         out = many(state, streams, math.ceil(members / groups))
         return out, jax.tree.map(lambda _: True, out)
@@ -196,17 +294,24 @@ def _fitting(example: Jaxpr, state: State, streams: Streams) -> int:
         *[jax.ShapeDtypeStruct((1, batch), jnp.float32)] * len(streams.columns),
     ]
     params, all_state = (
-        [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in jax.tree.leaves(tree)] for tree in (state.params, state)
+        [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in jax.tree.leaves(tree)]
+        for tree in (state.params, state)
     )
     fit = budget.members_at_once(all_state, params, minibatch, of_example, own=len(streams.x) > 1)
     if fit == 0:
-        raise NotImplementedError(f"a network and batch that need more than the {budget.LIMIT >> 20} MiB of vector memory")
+        raise NotImplementedError(
+            f"a network and batch that need more than the {budget.LIMIT >> 20} MiB of vector memory"
+        )
     return min(fit, members) if VMAPS_INSIDE else 1
 
 
 def kinds_of(shapes: list[tuple[int, ...]], features: int, *, packed: bool) -> tuple[Kind, ...]:
-    """How parameters are held. The first layer of packed members is x @ w, one product for all; else outputs come first."""
-    return tuple(ROW if len(s) < 2 else AS_GIVEN if packed and s[0] == features else TURNED for s in shapes)
+    """How parameters are held. The first layer of packed members is x @ w, one product for all;
+    else outputs come first.
+    """
+    return tuple(
+        ROW if len(s) < 2 else AS_GIVEN if packed and s[0] == features else TURNED for s in shapes
+    )
 
 
 def _check(recipe: Recipe, model_state: PyTree, key: Array, plan: Plan) -> None:
@@ -214,7 +319,11 @@ def _check(recipe: Recipe, model_state: PyTree, key: Array, plan: Plan) -> None:
         name = recipe.optimizer if isinstance(recipe.optimizer, str) else "of its own"
         raise NotImplementedError(f"optimizer {name}: the kernel has {', '.join(DIRECTIONS)}")
     if recipe.augmentation is not None:
-        asked = [name for name in augmentations.NAMES if name != "noise" and getattr(recipe.augmentation, name) is not None]
+        asked = [
+            name
+            for name in augmentations.NAMES
+            if name != "noise" and getattr(recipe.augmentation, name) is not None
+        ]
         if asked:
             raise NotImplementedError(f"augmentation {asked[0]}: the kernel has noise alone")
     if jax.tree.leaves(model_state):
@@ -228,29 +337,50 @@ def _check(recipe: Recipe, model_state: PyTree, key: Array, plan: Plan) -> None:
 def _check_parameters(params: PyTree) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if leaf.ndim > 2:
-            raise NotImplementedError(f"parameter {jax.tree_util.keystr(path)} of shape {leaf.shape}, such as a convolution's")
+            raise NotImplementedError(
+                f"parameter {jax.tree_util.keystr(path)} of shape {leaf.shape}, such as a "
+                "convolution's"
+            )
         if leaf.dtype != jnp.float32:
-            raise NotImplementedError(f"parameter {jax.tree_util.keystr(path)} of type {leaf.dtype}")
+            raise NotImplementedError(
+                f"parameter {jax.tree_util.keystr(path)} of type {leaf.dtype}"
+            )
 
 
 def _constants(splits: Splits) -> tuple[dict[str, Array], dict[str, Array]]:
-    """What the standardisation is made of, numbers and vectors by name: mean and 1 / scale of inputs, mean and scale of values."""
+    """What the standardisation is made of, numbers and vectors by name: mean and 1 / scale of
+    inputs, mean and scale of values.
+    """
     mean, scale, target_mean, target_scale = splits.standardisation[:4]
-    named = {"mean": mean, "factor": 1 / scale, "target_mean": target_mean, "target_scale": target_scale}
+    named = {
+        "mean": mean,
+        "factor": 1 / scale,
+        "target_mean": target_mean,
+        "target_scale": target_scale,
+    }
     given = {name: jnp.asarray(value) for name, value in named.items() if value is not None}
-    return {name: v for name, v in given.items() if v.ndim == 0}, {name: v for name, v in given.items() if v.ndim}
+    return {name: v for name, v in given.items() if v.ndim == 0}, {
+        name: v for name, v in given.items() if v.ndim
+    }
 
 
 def _key(first: Array, second: Array, place: Array) -> Array:
     """The key that stands an example's place after this one."""
-    return counted(jax.random.wrap_key_data(jnp.concatenate([first[None], second[None]]), impl="threefry2x32"), place)
+    return counted(
+        jax.random.wrap_key_data(jnp.concatenate([first[None], second[None]]), impl="threefry2x32"),
+        place,
+    )
 
 
-def _words(recipe: Recipe, key: Array, order_key: Array, number: Int[Array, " steps"], batch: int) -> dict[str, Array]:
+def _words(
+    recipe: Recipe, key: Array, order_key: Array, number: Int[Array, " steps"], batch: int
+) -> dict[str, Array]:
     """Words of the keys of each step, from which its examples are counted."""
     how = Augmentation() if recipe.augmentation is None else recipe.augmentation
     noise = jax.random.key_data(jax.vmap(functools.partial(hashed, key))(number))
-    order = jax.random.key_data(jax.vmap(lambda number: augmentations.key_of_step(how, order_key, number, batch))(number))
+    order = jax.random.key_data(
+        jax.vmap(lambda number: augmentations.key_of_step(how, order_key, number, batch))(number)
+    )
     return dict(zip(WORDS, (noise[:, 0], noise[:, 1], order[:, 0], order[:, 1]), strict=True))
 
 
@@ -260,17 +390,29 @@ def _bits(value: Number, count: int) -> Int[Array, " steps"]:
     return jnp.broadcast_to(jax.lax.bitcast_convert_type(value, jnp.int32), (count,))
 
 
-def _moments(opt_state: PyTree, params: PyTree) -> tuple[list[list[Array]], Callable[[list[list[Array]], int], PyTree]]:
-    """The parts of an optimizer's state that are like the parameters, and how to put new ones back; counts go on by the steps."""
+def _moments(
+    opt_state: PyTree, params: PyTree
+) -> tuple[list[list[Array]], Callable[[list[list[Array]], int], PyTree]]:
+    """The parts of an optimizer's state that are like the parameters, and how to put new ones back;
+    counts go on by the steps.
+    """
     structure, shapes = jax.tree.structure(params), [leaf.shape for leaf in jax.tree.leaves(params)]
 
     def like_params(node: Any) -> bool:
-        return jax.tree.structure(node) == structure and [jnp.shape(leaf) for leaf in jax.tree.leaves(node)] == shapes
+        return (
+            jax.tree.structure(node) == structure
+            and [jnp.shape(leaf) for leaf in jax.tree.leaves(node)] == shapes
+        )
 
     nodes, outline = jax.tree.flatten(opt_state, is_leaf=like_params)
 
     def rebuild(moments: list[list[Array]], steps: int) -> PyTree:
         new = iter(moments)
-        return outline.unflatten([structure.unflatten(next(new)) if like_params(node) else node + steps for node in nodes])
+        return outline.unflatten(
+            [
+                structure.unflatten(next(new)) if like_params(node) else node + steps
+                for node in nodes
+            ]
+        )
 
     return [jax.tree.leaves(node) for node in nodes if like_params(node)], rebuild

@@ -1,10 +1,11 @@
-"""What the host loop trains by: epochs of a training set in memory, each one part, or of one on disk, in as many as it has chunks.
+"""What the host loop trains by: epochs of a training set in memory, each one part, or of one on
+disk, in as many as it has chunks.
 
     chunk, from disk -> the shards of each device -> order -> steps -> sums      two programs: of a whole chunk, and of the last
     after the last one: look
 
-Which rows of a chunk meet in a batch is a function of order key, epoch, chunk and shard, so that no number depends on how many
-devices or processes share the shards, but to rounding.
+Which rows of a chunk meet in a batch is a function of order key, epoch, chunk and shard, so that no
+number depends on how many devices or processes share the shards, but to rounding.
 """
 
 import functools
@@ -21,18 +22,18 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from .data import Dataset, Splits, Stream
-from .data.streaming import Chunk, Layout, chunks, layout
-from .devices import Plan
-from .errors import InputError
-from .implementations import choose
-from .keys import block, counted
-from .losses import Loss
-from .models import Model
-from .processes import agreed, first, gather
-from .recipe import Recipe
-from .run import Row
-from .training import NO_TEST, Extras, Place, TrainState, check_steps, epoch, look, steps
+from jaxnet.data import Dataset, Splits, Stream
+from jaxnet.data.streaming.chunks import Chunk, Layout, chunks, layout
+from jaxnet.errors import InputError
+from jaxnet.implementations import choose
+from jaxnet.models.losses import Loss
+from jaxnet.models.model import Model
+from jaxnet.random import block, counted
+from jaxnet.recipe import Recipe
+from jaxnet.run import Row
+from jaxnet.runtime.plan import Plan
+from jaxnet.runtime.processes import agreed, first, gather
+from jaxnet.training import NO_TEST, Extras, Place, TrainState, check_steps, epoch, look, steps
 
 SPEAK = 30  # seconds after which a long epoch says how far it is
 FEW = 5  # rows that cannot be used are named; the others are counted
@@ -43,7 +44,8 @@ logger = logging.getLogger("jaxnet")
 class Within(NamedTuple):
     """How far an epoch of chunks is.
 
-    chunks: done. sums: over them, as `steps` gives them. skipped: how many of their rows could not be used.
+    chunks: done. sums: over them, as `steps` gives them. skipped: how many of their rows could not
+        be used.
     """
 
     chunks: Int[Array | np.ndarray, ""]
@@ -52,7 +54,9 @@ class Within(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """Where a training is after one more part. row: what happened in the epoch, where that was its last part."""
+    """Where a training is after one more part. row: what happened in the epoch, where that was its
+    last part.
+    """
 
     state: TrainState
     within: Within | None
@@ -75,18 +79,28 @@ class InMemory:
 
     def compile(self, state: Any) -> None:
         """Compiles the program for a state of this shape."""
-        _epoch.lower(self.model, self.loss, self.plan, self.splits, self.recipe, state, self.extras).compile()
+        _epoch.lower(
+            self.model, self.loss, self.plan, self.splits, self.recipe, state, self.extras
+        ).compile()
 
-    def reach(self, state: TrainState, within: None, log: Callable[[str], None]) -> Generator[Reached, None, None]:
-        """Epoch after epoch, without an end. The state given, and each one had before, is used up by the next."""
+    def reach(
+        self, state: TrainState, within: None, log: Callable[[str], None]
+    ) -> Generator[Reached, None, None]:
+        """Epoch after epoch, without an end. The state given, and each one had before, is used up
+        by the next.
+        """
         while True:
-            state, row = _epoch(self.model, self.loss, self.plan, self.splits, self.recipe, state, self.extras)
+            state, row = _epoch(
+                self.model, self.loss, self.plan, self.splits, self.recipe, state, self.extras
+            )
             yield Reached(state, None, row)
 
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Epochs over a Stream, a part a chunk. splits: with an empty training set. order_key: as in TrainState."""
+    """Epochs over a Stream, a part a chunk. splits: with an empty training set. order_key: as in
+    TrainState.
+    """
 
     model: Model
     loss: Loss | None
@@ -105,22 +119,34 @@ class OnDisk:
     @property
     def within(self) -> Within:
         """At the begin of an epoch."""
-        none, sums = np.zeros((), np.int32), np.zeros(1 if self.stream.classes is None else 2, np.float32)
+        none, sums = (
+            np.zeros((), np.int32),
+            np.zeros(1 if self.stream.classes is None else 2, np.float32),
+        )
         return jax.device_put(Within(none, sums, none))
 
     def compile(self, state: Any) -> None:
         """Compiles the program of a whole chunk, or of the only one, for a state of this shape."""
         each = self.cut.last if self.cut.chunks == 1 else self.cut.chunk
-        shape, spread = (each * self.cut.shards,), {} if self.plan.parts == 1 else {"sharding": self._sharding}
+        shape, spread = (
+            (each * self.cut.shards,),
+            {} if self.plan.parts == 1 else {"sharding": self._sharding},
+        )
         x = jax.ShapeDtypeStruct((*shape, *self.stream.shape), self.stream.dtype, **spread)
         y = jax.ShapeDtypeStruct(shape, self.stream.label_dtype, **spread)
         real = jax.ShapeDtypeStruct(shape, bool, **spread) if self._counts(0) else None
-        _part.lower(*self._static, self._with(x, y), self.recipe, state, self.plan.place(self.within), real).compile()
+        _part.lower(
+            *self._static, self._with(x, y), self.recipe, state, self.plan.place(self.within), real
+        ).compile()
 
-    def reach(self, state: TrainState, within: Within, log: Callable[[str], None]) -> Generator[Reached, None, None]:
-        """Chunk after chunk, without an end. The state given, and each one had before, is used up by the next.
+    def reach(
+        self, state: TrainState, within: Within, log: Callable[[str], None]
+    ) -> Generator[Reached, None, None]:
+        """Chunk after chunk, without an end. The state given, and each one had before, is used up
+        by the next.
 
-        Raises InputError, on all processes, where one of them meets what cannot be used; the state had last then stands.
+        Raises InputError, on all processes, where one of them meets what cannot be used; the state
+        had last then stands.
         """
         number, begin, spoken = int(state.epoch), int(within.chunks), time.monotonic()
         while True:
@@ -133,18 +159,23 @@ class OnDisk:
                         logger.info("%s", said)
                         spoken = time.monotonic()
                     bad += chunk.bad[:FEW]
-                    # One chunk in training and one that waits for it; without this all of an epoch would be waiting, in memory.
+                    # One chunk in training and one that waits for it; without this all of an epoch
+                    # would be waiting, in memory.
                     jax.block_until_ready(within)
                     state, within = _part(*self._static, splits, self.recipe, state, within, real)
                     if chunk.number < self.cut.chunks - 1:
                         yield Reached(state, within, None)
             if self.stream.corrupt == "skip":
                 self._count(number, int(within.skipped), bad, log)
-            state, within, row = _close(self.model, self.loss, len(self.stream), self.splits, self.recipe, state, within)
+            state, within, row = _close(
+                self.model, self.loss, len(self.stream), self.splits, self.recipe, state, within
+            )
             number, begin = number + 1, 0
             yield Reached(state, within, row)
 
-    def _read(self, epoch: int, begin: int) -> Generator[tuple[Chunk, Splits, Array | None], None, None]:
+    def _read(
+        self, epoch: int, begin: int
+    ) -> Generator[tuple[Chunk, Splits, Array | None], None, None]:
         """Each chunk as it was read, and in the splits on the devices, with which rows count."""
         how: Any = {"batch_size": self.recipe.batch_size, "seed": seed(self.order_key)}
         if self.plan.processes > 1:
@@ -158,14 +189,21 @@ class OnDisk:
                 except InputError as error:
                     wrong = error
                 if any(agreed(wrong is not None)):
-                    raise wrong or InputError("another process cannot read its part of the training set; mend what it says")
+                    raise wrong or InputError(
+                        "another process cannot read its part of the training set; mend what it "
+                        "says"
+                    )
                 if given is None:
                     return
                 yield given
 
     def _placed(self, chunk: Chunk) -> tuple[Chunk, Splits, Array | None]:
         def put(leaf: np.ndarray) -> Array:
-            return jax.device_put(leaf) if self.plan.parts == 1 else jax.make_array_from_process_local_data(self._sharding, leaf)
+            return (
+                jax.device_put(leaf)
+                if self.plan.parts == 1
+                else jax.make_array_from_process_local_data(self._sharding, leaf)
+            )
 
         real = None
         if self._counts(chunk.number):
@@ -173,7 +211,9 @@ class OnDisk:
         return chunk, self._with(put(chunk.x), put(chunk.y)), real
 
     def _counts(self, number: int) -> bool:
-        """Whether a chunk may have rows that do not count: a fixed rule, for the same program on all processes."""
+        """Whether a chunk may have rows that do not count: a fixed rule, for the same program on
+        all processes.
+        """
         return self.stream.corrupt == "skip" or number == self.cut.chunks - 1
 
     def _with(self, x: Any, y: Any) -> Splits:
@@ -190,34 +230,56 @@ class OnDisk:
 
     def _count(self, number: int, skipped: int, bad: list[int], log: Callable[[str], None]) -> None:
         """Says how many rows of an epoch were left out, and names some."""
-        some = sorted(set(gather(np.array(bad[:FEW], np.int64)).tolist()))  # empty where all came before the training was continued
+        some = sorted(
+            set(gather(np.array(bad[:FEW], np.int64)).tolist())
+        )  # empty where all came before the training was continued
         if skipped:
-            said = f"epoch {number + 1}: {skipped:,} of {len(self.stream):,} training rows could not be used and were left out"
+            said = (
+                f"epoch {number + 1}: {skipped:,} of {len(self.stream):,} training rows could "
+                "not be used and were left out"
+            )
             said += f", such as {_named(some[:FEW])}" if some else ""
             log(said)
             if first():
                 logger.warning("%s", said)
 
 
-def in_memory(model: Model, loss: Loss | None, plan: Plan, splits: Splits, recipe: Recipe, extras: Extras) -> InMemory:
+def in_memory(
+    model: Model, loss: Loss | None, plan: Plan, splits: Splits, recipe: Recipe, extras: Extras
+) -> InMemory:
     """The door, with the plan's implementation chosen and the data where it wants them."""
     plan = choose(plan, model, splits, recipe, loss=loss, weighted=extras.weights is not None)
     splits, extras = plan.place((splits, extras))
     return InMemory(model, loss, plan, splits, recipe, extras)
 
 
-def on_disk(model: Model, loss: Loss | None, plan: Plan, stream: Stream, splits: Splits, recipe: Recipe, order_key: Array) -> OnDisk:
-    """The door: raises InputError for a plan that cannot train on data from disk. splits: with an empty training set."""
+def on_disk(
+    model: Model,
+    loss: Loss | None,
+    plan: Plan,
+    stream: Stream,
+    splits: Splits,
+    recipe: Recipe,
+    order_key: Array,
+) -> OnDisk:
+    """The door: raises InputError for a plan that cannot train on data from disk. splits: with an
+    empty training set.
+    """
     cut = layout(stream, recipe.batch_size)
     check_steps(recipe, cut.epoch_steps)
     if plan.implementation == "resident":
-        raise InputError("implementation 'resident' needs the training set in memory, and this one stays on disk; give 'auto' or 'xla'")
+        raise InputError(
+            "implementation 'resident' needs the training set in memory, and this one stays on "
+            "disk; give 'auto' or 'xla'"
+        )
     plan = replace(plan, implementation="xla") if plan.implementation == "auto" else plan
     plan = choose(plan, model, splits, recipe, loss=loss)
     if plan.parts < 1 or cut.shards % plan.parts:
         raise InputError(
-            f"{plan.parts} devices cannot share the {cut.shards} parts in which a batch of {cut.shards * cut.part} is read from disk; "
-            f"give a plan of a power of two of them, {cut.shards} at most, or a batch size that a larger power of two divides"
+            f"{plan.parts} devices cannot share the {cut.shards} parts in which a batch of "
+            f"{cut.shards * cut.part} is read from disk; "
+            f"give a plan of a power of two of them, {cut.shards} at most, or a batch size that a "
+            "larger power of two divides"
         )
     return OnDisk(model, loss, plan, stream, plan.place(splits), recipe, order_key, cut)
 
@@ -227,10 +289,14 @@ def seed(order_key: Key[Array, ""]) -> int:
     return int.from_bytes(np.asarray(jax.random.key_data(order_key)).tobytes(), "big")
 
 
-def rows_of_part(order_key: Key[Array, ""], cut: Layout, number: int | Int[Array, ""], each: int) -> Int[Array, "steps shards part"]:
-    """The order of a chunk: of each step and shard, which of the chunk's `each` rows of that shard it takes.
+def rows_of_part(
+    order_key: Key[Array, ""], cut: Layout, number: int | Int[Array, ""], each: int
+) -> Int[Array, "steps shards part"]:
+    """The order of a chunk: of each step and shard, which of the chunk's `each` rows of that shard
+    it takes.
 
-    number: of the chunk, in the run. Every row comes once; a last batch that is short is filled with the first rows.
+    number: of the chunk, in the run. Every row comes once; a last batch that is short is filled
+        with the first rows.
     """
     places = jnp.arange(each, dtype=jnp.int32)
     count = -(-each // cut.part)
@@ -239,26 +305,55 @@ def rows_of_part(order_key: Key[Array, ""], cut: Layout, number: int | Int[Array
 
     def of_shard(shard: Array) -> Array:
         bits = jax.random.bits(counted(of_chunk, shard), places.shape, jnp.uint32)
-        return jax.lax.sort((bits, places), num_keys=2, is_stable=False)[1]  # without ties, which programs may break differently
+        return jax.lax.sort((bits, places), num_keys=2, is_stable=False)[
+            1
+        ]  # without ties, which programs may break differently
 
-    rows = jax.lax.map(of_shard, jnp.arange(cut.shards, dtype=jnp.int32))[:, np.arange(count * cut.part) % each]
+    rows = jax.lax.map(of_shard, jnp.arange(cut.shards, dtype=jnp.int32))[
+        :, np.arange(count * cut.part) % each
+    ]
     return rows.reshape(cut.shards, count, cut.part).swapaxes(0, 1)
 
 
-def counting(cut: Layout, rows: Int[Array | np.ndarray, "steps shards part"], real: Any, each: int) -> Any:
-    """Of each row that the steps of a chunk take, whether it counts: (steps, batch). real: of the chunk's rows, which do."""
+def counting(
+    cut: Layout, rows: Int[Array | np.ndarray, "steps shards part"], real: Any, each: int
+) -> Any:
+    """Of each row that the steps of a chunk take, whether it counts: (steps, batch). real: of the
+    chunk's rows, which do.
+    """
     filled = (np.arange(len(rows) * cut.part) >= each).reshape(-1, 1, cut.part)
-    return (real[np.arange(cut.shards)[None, :, None] * each + rows] & ~filled).reshape(len(rows), -1)
+    return (real[np.arange(cut.shards)[None, :, None] * each + rows] & ~filled).reshape(
+        len(rows), -1
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("model", "loss", "plan"), donate_argnames="state")
 def _epoch(
-    model: Model, loss: Loss | None, plan: Plan, splits: Splits, recipe: Recipe, state: TrainState, extras: Extras
+    model: Model,
+    loss: Loss | None,
+    plan: Plan,
+    splits: Splits,
+    recipe: Recipe,
+    state: TrainState,
+    extras: Extras,
 ) -> tuple[TrainState, Row]:
-    return epoch(model, splits, recipe, state, weights=extras.weights, sample=extras.sample, loss=loss, plan=plan)
+    return epoch(
+        model,
+        splits,
+        recipe,
+        state,
+        weights=extras.weights,
+        sample=extras.sample,
+        loss=loss,
+        plan=plan,
+    )
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loss", "plan", "cut", "examples"), donate_argnames=("state", "within"))
+@functools.partial(
+    jax.jit,
+    static_argnames=("model", "loss", "plan", "cut", "examples"),
+    donate_argnames=("state", "within"),
+)
 def _part(
     model: Model,
     loss: Loss | None,
@@ -273,23 +368,40 @@ def _part(
 ) -> tuple[TrainState, Within]:
     """One optimizer step a batch of a chunk, which is the training set of these splits."""
     assert state.order_key is not None
-    each, own = len(splits.train) // cut.shards, cut.shards // plan.parts  # rows of a shard, and shards of a device
+    each, own = (
+        len(splits.train) // cut.shards,
+        cut.shards // plan.parts,
+    )  # rows of a shard, and shards of a device
     rows = rows_of_part(state.order_key, cut, state.epoch * cut.chunks + within.chunks, each)
     counts, skipped = None, within.skipped
     if real is not None:
         counts = counting(cut, rows, real, each)
         last = examples - (cut.chunks - 1) * cut.shards * cut.chunk
-        skipped = skipped + jnp.where(within.chunks == cut.chunks - 1, last, cut.shards * cut.chunk) - counts.sum(dtype=jnp.int32)
-    place = Place(state.epoch * cut.epoch_steps + within.chunks * cut.steps, cut.epoch_steps, counts)
+        skipped = (
+            skipped
+            + jnp.where(within.chunks == cut.chunks - 1, last, cut.shards * cut.chunk)
+            - counts.sum(dtype=jnp.int32)
+        )
+    place = Place(
+        state.epoch * cut.epoch_steps + within.chunks * cut.steps, cut.epoch_steps, counts
+    )
     shard = np.arange(cut.shards, dtype=np.int32)[None, :, None]
     local = (rows + shard % own * each).reshape(len(rows), -1)  # rows are numbered on each device
     state, sums = steps(model, splits, recipe, state, local, loss=loss, plan=plan, place=place)
     return state, Within(within.chunks + 1, within.sums + sums, skipped)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loss", "examples"), donate_argnames=("state", "within"))
+@functools.partial(
+    jax.jit, static_argnames=("model", "loss", "examples"), donate_argnames=("state", "within")
+)
 def _close(
-    model: Model, loss: Loss | None, examples: int, splits: Splits, recipe: Recipe, state: TrainState, within: Within
+    model: Model,
+    loss: Loss | None,
+    examples: int,
+    splits: Splits,
+    recipe: Recipe,
+    state: TrainState,
+    within: Within,
 ) -> tuple[TrainState, Within, Row]:
     """The look at the validation set after the last chunk."""
     means = within.sums / (examples - within.skipped)

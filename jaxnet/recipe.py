@@ -11,12 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from .data import augmentation
-from .data.augmentation import Augmentation
-from .errors import InputError, check_known, check_whole, shown, with_known_words
-from .pickling import check_pickle
-from .typing import Number
-from .width import double
+from jaxnet.data import augmentation
+from jaxnet.data.augmentation import Augmentation
+from jaxnet.errors import InputError, check_known, check_whole, shown, with_known_words
+from jaxnet.models.pickling import check_pickle
+from jaxnet.typing import Number, double
 
 if TYPE_CHECKING:
     import optax
@@ -40,21 +39,28 @@ def _static(default: Any) -> Any:
 )  # fmt: skip
 @dataclass(frozen=True)
 class Recipe:
-    """Numbers are leaves: they may be tracers or carry a member axis, and changing them never recompiles.
-    Structure is static. None means absent from the program: what is off costs nothing, to compile or to run.
+    """Numbers are leaves: they may be tracers or carry a member axis, and changing them never
+    recompiles. Structure is static. None means absent from the program: what is off costs nothing,
+    to compile or to run.
 
-    optimizer: sgd, momentum, nesterov, adam, adamw, muon, a factory `learning_rate -> optax.GradientTransformation`,
-        or a finished optax transformation (then learning_rate=None, since its own cannot be traced).
+    optimizer: sgd, momentum, nesterov, adam, adamw, muon, a factory `learning_rate ->
+        optax.GradientTransformation`, or a finished optax transformation (then learning_rate=None,
+        since its own cannot be traced).
     schedule: of the learning rate over the whole run: constant, cosine, warmup_cosine or one_cycle.
-    patience: stop after this many epochs without a lower validation loss, and predict with the best parameters.
-    precision: float32, or bfloat16 for the network's products while parameters stay float32. JAX computes float32 products in
-        TF32 on GPUs from A100 on and in bfloat16 on TPUs; jax.config.update("jax_default_matmul_precision", "highest") is exact.
+    patience: stop after this many epochs without a lower validation loss, and predict with the best
+        parameters.
+    precision: float32, or bfloat16 for the network's products while parameters stay float32. JAX
+        computes float32 products in TF32 on GPUs from A100 on and in bfloat16 on TPUs;
+        jax.config.update("jax_default_matmul_precision", "highest") is exact.
     momentum: of momentum and nesterov (0.9), and b1 of adam and adamw (0.9) and of muon (0.95).
     second_momentum: b2 of adam and adamw (0.999); lower forgets sooner, for trainings of few steps.
-    weight_decay: decoupled (Loshchilov & Hutter 2019, alg. 2), of kernels only, not of biases and norms.
+    weight_decay: decoupled (Loshchilov & Hutter 2019, alg. 2), of kernels only, not of biases and
+        norms.
     l1: factor of the sum of absolute kernel weights in the loss.
-    dropout: share of hidden units set to 0 in training. label_smoothing: share of a target spread over all classes.
-    clip: largest global norm of the gradient. augmentation: how training examples are changed each time they are seen.
+    dropout: share of hidden units set to 0 in training. label_smoothing: share of a target spread
+        over all classes.
+    clip: largest global norm of the gradient. augmentation: how training examples are changed each
+        time they are seen.
     """
 
     optimizer: Any = _static("adam")
@@ -80,24 +86,35 @@ class Recipe:
 
 def check_optimizer_pickles(optimizer: Any) -> None:
     """Raises InputError where pickle, which is at work, cannot hold an optimizer."""
-    check_pickle("the optimizer", optimizer, "give a function that is defined at the top of a module and makes it from the learning rate")
+    check_pickle(
+        "the optimizer",
+        optimizer,
+        "give a function that is defined at the top of a module and makes it from the learning "
+        "rate",
+    )
 
 
 @dataclass(frozen=True)
 class NotRestored:
-    """Stands for the optimizer of one's own in a recipe from a file, which holds the name of the function alone."""
+    """Stands for the optimizer of one's own in a recipe from a file, which holds the name of the
+    function alone.
+    """
 
     name: str
 
 
 def optimizer_name(optimizer: Any) -> str:
-    """What files call an optimizer: "adam" the built-in one, "custom adam" a function of that name."""
+    """What files call an optimizer: "adam" the built-in one, "custom adam" a function of that
+    name.
+    """
     if isinstance(optimizer, str):
         return optimizer
     if isinstance(optimizer, NotRestored):
         return CUSTOM + optimizer.name
     if isinstance(optimizer, functools.partial):
-        words = [_word(value) for value in optimizer.args] + [f"{name}={_word(value)}" for name, value in optimizer.keywords.items()]
+        words = [_word(value) for value in optimizer.args] + [
+            f"{name}={_word(value)}" for name, value in optimizer.keywords.items()
+        ]
         return f"{optimizer_name(optimizer.func)}({', '.join(words)})"
     return CUSTOM + getattr(optimizer, "__name__", type(optimizer).__name__)
 
@@ -108,39 +125,57 @@ NUMBERS = tuple(f.name for f in fields(Recipe) if not f.metadata.get("static"))
 
 
 def enough_epochs(examples: int, batch_size: int) -> int:
-    """So many that a small training set is trained on as long as it needs, where nobody says how many."""
+    """So many that a small training set is trained on as long as it needs, where nobody says how
+    many.
+    """
     check_whole("batch_size", batch_size)
     return max(PASSES, round(STEPS / -(-examples // batch_size)))
 
 
 def as_float32(recipe: Recipe) -> Recipe:
-    """The recipe with its numbers as float32 arrays, so that 1, 1.0 and np.float64(1) are one program."""
-    return jax.tree.map(lambda number: (jnp if isinstance(number, jax.core.Tracer) else np).asarray(number, np.float32), recipe)
+    """The recipe with its numbers as float32 arrays, so that 1, 1.0 and np.float64(1) are one
+    program.
+    """
+    return jax.tree.map(
+        lambda number: (jnp if isinstance(number, jax.core.Tracer) else np).asarray(
+            number, np.float32
+        ),
+        recipe,
+    )
 
 
 def check(recipe: Recipe, *, has_validation: bool = True) -> None:
-    """Raise InputError for a recipe that cannot be meant. Numbers that are tracers are left alone."""
+    """Raise InputError for a recipe that cannot be meant. Numbers that are tracers are left
+    alone.
+    """
     finished = not isinstance(recipe.optimizer, str) and hasattr(recipe.optimizer, "update")
     if isinstance(recipe.optimizer, NotRestored):
         name = recipe.optimizer.name
         raise InputError(
-            f"the optimizer of this recipe is the function {name}, which files do not hold; give it to restore(path, optimizer={name}), "
+            f"the optimizer of this recipe is the function {name}, which files do not hold; give "
+            f"it to restore(path, optimizer={name}), "
             "or give another recipe"
         )
     if isinstance(recipe.optimizer, str):
         check_known("optimizer", recipe.optimizer, OPTIMIZERS)
     elif not finished and not callable(recipe.optimizer):
         raise InputError(
-            f"optimizer is {shown(recipe.optimizer)}; give one of {', '.join(OPTIMIZERS)}, or a factory of optax transformations"
+            f"optimizer is {shown(recipe.optimizer)}; give one of {', '.join(OPTIMIZERS)}, or a "
+            "factory of optax transformations"
         )
     check_known("schedule", recipe.schedule, SCHEDULES)
     check_known("precision", recipe.precision, PRECISIONS)
     for name in ("epochs", "batch_size", "patience"):
         value = getattr(recipe, name)
-        if value is not None and (not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1):
+        if value is not None and (
+            not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1
+        ):
             raise InputError(f"{name} is {shown(value)}; give a whole number of at least 1")
     if recipe.patience is not None and not has_validation:
-        raise InputError(f"patience is {recipe.patience}, but the validation set is empty; hold some examples out, or leave patience out")
+        raise InputError(
+            f"patience is {recipe.patience}, but the validation set is empty; hold some examples "
+            "out, or leave patience out"
+        )
     for name, low, high in (
         ("learning_rate", 0.0, math.inf), ("momentum", 0.0, 1.0), ("second_momentum", 0.0, 1.0), ("weight_decay", 0.0, math.inf),
         ("l1", 0.0, math.inf), ("dropout", 0.0, 1.0), ("label_smoothing", 0.0, 1.0), ("clip", 0.0, math.inf),
@@ -152,24 +187,39 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
         for name in ("learning_rate", "momentum", "second_momentum", "weight_decay", "clip"):
             if getattr(recipe, name) is not None:
                 raise InputError(
-                    f"a finished optax transformation brings its own {name}, which cannot be changed from outside; "
+                    f"a finished optax transformation brings its own {name}, which cannot be "
+                    "changed from outside; "
                     f"give {name}=None, or a factory learning_rate -> transformation as optimizer"
                 )
         if recipe.schedule != "constant":
-            raise InputError("a finished optax transformation brings its own schedule; give schedule='constant', or a factory as optimizer")
+            raise InputError(
+                "a finished optax transformation brings its own schedule; give "
+                "schedule='constant', or a factory as optimizer"
+            )
         return
     if recipe.learning_rate is None:
         raise InputError("learning_rate is None; give a number")
     if not isinstance(recipe.optimizer, str):
         for name in ("momentum", "second_momentum", "weight_decay"):
             if getattr(recipe, name) is not None:
-                raise InputError(f"{name} belongs inside a custom optimizer; give {name}=None and set it in the factory")
+                raise InputError(
+                    f"{name} belongs inside a custom optimizer; give {name}=None and set it in "
+                    "the factory"
+                )
     elif recipe.optimizer == "sgd" and recipe.momentum is not None:
-        raise InputError("sgd has no momentum; give optimizer='momentum' or 'nesterov', or momentum=None")
+        raise InputError(
+            "sgd has no momentum; give optimizer='momentum' or 'nesterov', or momentum=None"
+        )
     elif recipe.optimizer not in ("adam", "adamw") and recipe.second_momentum is not None:
-        raise InputError(f"{recipe.optimizer} has no second_momentum; give optimizer='adam' or 'adamw', or second_momentum=None")
+        raise InputError(
+            f"{recipe.optimizer} has no second_momentum; give optimizer='adam' or 'adamw', or "
+            "second_momentum=None"
+        )
     elif recipe.optimizer == "adamw" and recipe.weight_decay is None:
-        raise InputError("adamw without weight_decay is adam; give weight_decay (0.01 is usual), or optimizer='adam'")
+        raise InputError(
+            "adamw without weight_decay is adam; give weight_decay (0.01 is usual), or "
+            "optimizer='adam'"
+        )
 
 
 def transformation(recipe: Recipe, steps: int) -> "optax.GradientTransformation":
@@ -189,16 +239,19 @@ def transformation(recipe: Recipe, steps: int) -> "optax.GradientTransformation"
 
 
 def step_numbers(recipe: Recipe, steps: int, number: Int[Array, " some"]) -> dict[str, Number]:
-    """The numbers of these steps of a run, for a kernel without schedules and powers: one for all, or one a step.
+    """The numbers of these steps of a run, for a kernel without schedules and powers: one for all,
+    or one a step.
 
-    step: what the direction is multiplied with, the learning rate. decay: with it, weight decay. Of Adam (Kingma & Ba 2015,
-    alg. 1), whose kernel keeps m / (1 - b1) and v / (1 - b2), step has these factors and the bias corrections as well, and so
-    has epsilon.
+    step: what the direction is multiplied with, the learning rate. decay: with it, weight decay. Of
+    Adam (Kingma & Ba 2015, alg. 1), whose kernel keeps m / (1 - b1) and v / (1 - b2), step has
+    these factors and the bias corrections as well, and so has epsilon.
     """
     unit = _unit_schedule(recipe.schedule, steps)
     assert recipe.learning_rate is not None
     with double(False):
-        rate: Any = recipe.learning_rate if unit is None else recipe.learning_rate * jax.vmap(unit)(number)
+        rate: Any = (
+            recipe.learning_rate if unit is None else recipe.learning_rate * jax.vmap(unit)(number)
+        )
     numbers: dict[str, Number] = {"step": rate}
     first, second = decays(recipe)
     if recipe.optimizer != "sgd":
@@ -206,7 +259,11 @@ def step_numbers(recipe: Recipe, steps: int, number: Int[Array, " some"]) -> dic
     if recipe.optimizer in ("adam", "adamw"):
         mean, square = (((1 - b) / (1 - b ** (number + 1))) for b in (first, second))
         root = jnp.sqrt(square)
-        numbers |= {"second_momentum": second, "step": rate * mean / root, "epsilon": EPSILON / root}
+        numbers |= {
+            "second_momentum": second,
+            "step": rate * mean / root,
+            "epsilon": EPSILON / root,
+        }
     if recipe.weight_decay is not None:
         numbers["decay"] = rate * recipe.weight_decay
     for name in ("l1", "dropout", "label_smoothing", "clip"):
@@ -218,7 +275,9 @@ def step_numbers(recipe: Recipe, steps: int, number: Int[Array, " some"]) -> dic
 
 
 def decays(recipe: Recipe) -> tuple[Array, Array]:
-    """(momentum, second_momentum) of momentum, nesterov, adam and adamw, as given or the usual ones."""
+    """(momentum, second_momentum) of momentum, nesterov, adam and adamw, as given or the usual
+    ones.
+    """
     first, second = (
         0.9 if recipe.momentum is None else recipe.momentum,
         0.999 if recipe.second_momentum is None else recipe.second_momentum,
@@ -244,9 +303,12 @@ def _direction(recipe: Recipe) -> list["optax.GradientTransformation"]:
         case "sgd":
             return []
         case "momentum" | "nesterov":
-            return [optax.trace(momentum.get("value", 0.9), nesterov=recipe.optimizer == "nesterov")]
+            return [
+                optax.trace(momentum.get("value", 0.9), nesterov=recipe.optimizer == "nesterov")
+            ]
         case "muon":
-            # A learning rate of -1 leaves the direction as it is: rate, schedule and decay follow in the chain.
+            # A learning rate of -1 leaves the direction as it is: rate, schedule and decay follow
+            # in the chain.
             from optax import contrib
 
             return [contrib.muon(-1.0, beta=momentum.get("value", 0.95))]
@@ -264,7 +326,9 @@ def _unit_schedule(name: str, steps: int) -> Callable[[Any], Any] | None:
         case "cosine":
             return optax.cosine_decay_schedule(1.0, steps)
         case "warmup_cosine":
-            return optax.warmup_cosine_decay_schedule(0.0, 1.0, max(1, round(WARMUP * steps)), max(2, steps))
+            return optax.warmup_cosine_decay_schedule(
+                0.0, 1.0, max(1, round(WARMUP * steps)), max(2, steps)
+            )
         case "one_cycle":
             return optax.cosine_onecycle_schedule(max(2, steps), 1.0)
         case _:

@@ -1,29 +1,36 @@
 """Run: what training leaves behind."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 from numpy.typing import ArrayLike
 
-from . import display
-from .data import Column, Standardisation
-from .errors import InputError
-from .recipe import Recipe
-from .resampling import Samples
-from .typing import Rebuilt
+from jaxnet import display
+from jaxnet.data import Column, Standardisation
+from jaxnet.data.resampling import Samples
+from jaxnet.errors import InputError
+from jaxnet.models.model import Model, initial
+from jaxnet.recipe import Recipe
+from jaxnet.typing import Rebuilt
 
 # How a message says where one network is in a run that holds many.
-ONE_OF_MANY = "population[i] of a population, jax.tree.map(lambda leaf: leaf[i], run) of what jax.vmap gave"
+ONE_OF_MANY = (
+    "population[i] of a population, jax.tree.map(lambda leaf: leaf[i], run) of what jax.vmap gave"
+)
 
 
 class Row(NamedTuple):
-    """What happened in one epoch; in a Run's history, in each of them. None where it does not apply.
+    """What happened in one epoch; in a Run's history, in each of them. None where it does not
+    apply.
 
-    Training loss and accuracy are means over the epoch, in training mode, while the parameters change.
+    Training loss and accuracy are means over the epoch, in training mode, while the parameters
+    change.
     """
 
     train_loss: Float[Array, "..."]
@@ -33,7 +40,9 @@ class Row(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The parameters with the lowest validation loss so far, and the number of epochs after which they stood."""
+    """The parameters with the lowest validation loss so far, and the number of epochs after which
+    they stood.
+    """
 
     params: PyTree
     model_state: PyTree
@@ -42,18 +51,25 @@ class Best(NamedTuple):
 
 
 def over(recipe: Recipe, diverged_at: Any, epoch: Any, best_epoch: Any) -> Any:
-    """Whether a training has diverged, or its validation loss has not fallen for `patience` epochs."""
+    """Whether a training has diverged, or its validation loss has not fallen for `patience`
+    epochs.
+    """
     diverged = diverged_at >= 0
-    return diverged if recipe.patience is None else diverged | (epoch - best_epoch >= recipe.patience)
+    return (
+        diverged if recipe.patience is None else diverged | (epoch - best_epoch >= recipe.patience)
+    )
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Run:
-    """A trained network and how it came about; of a population, each leaf with a leading member axis.
+    """A trained network and how it came about; of a population, each leaf with a leading member
+    axis.
 
-    params, model_state: after the last epoch. best: those of lowest validation loss, None without validation.
-    history: a Row of arrays, an entry an epoch, NaN after an early stop. epochs: how many were trained.
+    params, model_state: after the last epoch. best: those of lowest validation loss, None without
+        validation.
+    history: a Row of arrays, an entry an epoch, NaN after an early stop. epochs: how many were
+        trained.
     diverged_at: the first step whose loss was not finite, or -1.
     model, classes, white, shape, columns: the model's name, and what its inputs and outputs mean.
     """
@@ -74,7 +90,8 @@ class Run:
 
     @property
     def chosen(self) -> tuple[PyTree, PyTree]:
-        """(params, model_state) to predict with: the best where early stopping was asked for, else the final ones.
+        """(params, model_state) to predict with: the best where early stopping was asked for, else
+        the final ones.
 
         Choosing by validation in every run would bias the validation error.
         """
@@ -84,7 +101,9 @@ class Run:
 
     @property
     def halved(self) -> Bool[np.ndarray, "..."]:
-        """Whether it was stopped by halving: epochs were left, and it had come to no end of its own."""
+        """Whether it was stopped by halving: epochs were left, and it had come to no end of its
+        own.
+        """
         best_epoch = 0 if self.best is None else np.asarray(self.best.epoch)
         ended = over(self.recipe, np.asarray(self.diverged_at), np.asarray(self.epochs), best_epoch)
         return np.asarray((np.asarray(self.epochs) < self.recipe.epochs) & ~ended)
@@ -93,14 +112,22 @@ class Run:
     def diverged(self) -> Bool[np.ndarray, "..."]:
         """Whether its loss, or in the very last step its parameters, were no longer finite."""
         at = np.asarray(self.diverged_at)
-        finite = np.all([np.isfinite(leaf).reshape(*at.shape, -1).all(-1) for leaf in jax.tree.leaves(self.params)], axis=0)
+        finite = np.all(
+            [
+                np.isfinite(leaf).reshape(*at.shape, -1).all(-1)
+                for leaf in jax.tree.leaves(self.params)
+            ],
+            axis=0,
+        )
         return np.asarray((at >= 0) | ~finite)
 
     @property
     def status(self) -> str:
         """In words: finished, stopped early or by halving, or diverged, and when."""
         if np.ndim(self.epochs):
-            raise InputError(f"run holds {len(self.epochs)} networks; take one of them: {ONE_OF_MANY}")
+            raise InputError(
+                f"run holds {len(self.epochs)} networks; take one of them: {ONE_OF_MANY}"
+            )
         cure = "Lower the learning rate, or set clip"
         if (step := int(self.diverged_at)) >= 0:
             return f"diverged at step {step}: the loss was no longer finite. {cure}"
@@ -108,9 +135,15 @@ class Run:
             return f"diverged at the last step: the parameters are no longer finite. {cure}"
         done, what = int(self.epochs), "loss" if self.classes is None else "error"
         if self.halved:
-            return f"stopped after epoch {done} of {self.recipe.epochs}: others had a lower validation {what}"
+            return (
+                f"stopped after epoch {done} of {self.recipe.epochs}: others had a lower "
+                f"validation {what}"
+            )
         if done < self.recipe.epochs:
-            return f"stopped early after epoch {done}: no lower validation loss for {self.recipe.patience} epochs"
+            return (
+                f"stopped early after epoch {done}: no lower validation loss for "
+                f"{self.recipe.patience} epochs"
+            )
         return f"finished after epoch {done}"
 
     def _repr_html_(self) -> str:
@@ -119,9 +152,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Population:
-    """Trained members, as NumPy arrays on the host; `population[i]` is member i's Run, `len` their number.
+    """Trained members, as NumPy arrays on the host; `population[i]` is member i's Run, `len` their
+    number.
 
-    runs: one a structure, each of its leaves with a leading axis of the members that have it. members: which those are.
+    runs: one a structure, each of its leaves with a leading axis of the members that have it.
+        members: which those are.
     samples: what each trained on, None where all trained on everything.
     predictions: of all members, where they were kept.
     """
@@ -144,9 +179,14 @@ class Population:
 
     @property
     def run(self) -> Run:
-        """The members as one Run, each leaf with a leading member axis; InputError where their structures differ."""
+        """The members as one Run, each leaf with a leading member axis; InputError where their
+        structures differ.
+        """
         if len(self.runs) > 1:
-            raise InputError(f"the members have {len(self.runs)} different structures; take each from population.runs")
+            raise InputError(
+                f"the members have {len(self.runs)} different structures; take each from "
+                "population.runs"
+            )
         return self.runs[0]
 
     @property
@@ -183,7 +223,11 @@ class Population:
             if getattr(self.runs[0].history, name) is None:
                 return None
             return self.each(
-                lambda run: np.pad(getattr(run.history, name), ((0, 0), (0, most - run.recipe.epochs)), constant_values=np.nan)
+                lambda run: np.pad(
+                    getattr(run.history, name),
+                    ((0, 0), (0, most - run.recipe.epochs)),
+                    constant_values=np.nan,
+                )
             )
 
         return Row(*map(of_all, Row._fields))  # pyrefly: ignore[bad-argument-type]
@@ -191,9 +235,12 @@ class Population:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            if not name.startswith("_") and (name in Run.__dataclass_fields__ or hasattr(Run, name)):
+            if not name.startswith("_") and (
+                name in Run.__dataclass_fields__ or hasattr(Run, name)
+            ):
                 raise AttributeError(
-                    f"a population has no {name}: give population[i].{name} for a member, or population.run.{name} for all"
+                    f"a population has no {name}: give population[i].{name} for a member, or "
+                    f"population.run.{name} for all"
                 )
             raise AttributeError(f"'Population' object has no attribute {name!r}")
 
@@ -207,13 +254,60 @@ class Population:
 
 
 class Predictions(NamedTuple):
-    """Log-probabilities (members, examples, classes) as float16, or values (members, examples) as float32, mapped from disk.
-    Values are float64 where float32 cannot hold y.
+    """Log-probabilities (members, examples, classes) as float16, or values (members, examples) as
+    float32, mapped from disk. Values are float64 where float32 cannot hold y.
 
-    validation: None where there is none. unseen: on the training set, NaN where the member trained on the example;
-    None where all trained on everything.
+    validation: None where there is none. unseen: on the training set, NaN where the member trained
+    on the example; None where all trained on everything.
     """
 
     validation: np.ndarray | None
     test: np.ndarray
     unseen: np.ndarray | None
+
+
+def check_trained(model: Model, run: Run) -> None:
+    """Raise InputError where a run is of another model, as far as names and the shapes of
+    parameters tell.
+    """
+    cure = "give the model that was trained"
+    if model.name != run.model:
+        own = (
+            ""
+            if model.for_outputs is not None
+            else "; where it is the same under another name, make it with name= as in the run"
+        )
+        raise InputError(f"model is {model.name}, but the run is of {run.model}; {cure}{own}")
+    if model.for_outputs is not None:
+        return  # the name of a built-in model says all
+    given, wanted = (
+        _shapes_by_path(tree) for tree in (run.chosen[0], _parameters_of(model, run.shape))
+    )
+    ends = {
+        path: shape[max(0, len(shape) - len(wanted.get(path, ()))) :]
+        for path, shape in given.items()
+    }  # members come before
+    if ends != wanted:
+        path = next(path for path in {**ends, **wanted} if ends.get(path) != wanted.get(path))
+        raise InputError(
+            f"the model {model.name} is not the one of the run, though it has its name: "
+            f"params{path} is {wanted.get(path, 'not there')} "
+            f"in the model and {ends.get(path, 'not there')} in the run; {cure}"
+        )
+
+
+@functools.cache
+def _parameters_of(model: Model, shape: tuple[int, ...]) -> PyTree:
+    """Shapes and types of a model's parameters, for examples of this shape."""
+    return jax.eval_shape(
+        functools.partial(initial, model),
+        jax.random.key(0),
+        jax.ShapeDtypeStruct((1, *shape), jnp.float32),
+    )[0]
+
+
+def _shapes_by_path(tree: PyTree) -> dict[str, tuple[int, ...]]:
+    return {
+        jax.tree_util.keystr(path): np.shape(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }

@@ -5,7 +5,8 @@
     fit = lax.scan over epoch                             pure: jit it, vmap it
     train (loop.py) = a host loop over the same epoch     progress, checkpoints, Ctrl-C
 
-Nothing here looks at the test set, raises for what happens in training, or draws from a key that was not given.
+Nothing here looks at the test set, raises for what happens in training, or draws from a key that
+was not given.
 """
 
 import functools
@@ -19,38 +20,45 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 
-from . import arguments
-from .agreement import check_agreement
-from .bits import hashed
-from .data import Dataset, Splits, Standardisation
-from .data import augmentation as augmentations
-from .data.dataset import on_device
-from .devices import Plan
-from .errors import InputError, check_kind, shown
-from .identity import describe_training
-from .implementations import choose
-from .keys import INIT, NOISE, ORDER, AnyKey, as_key, counted
-from .losses import Loss, check_loss
-from .models import Model, at_most_32_bits, initial, with_outputs
-from .objective import forward, hits, losses_of, make_targets, smooth
-from .recipe import Recipe, as_float32, check, kernels, transformation
-from .run import Best, Row, Run, over
-from .width import double
+from jaxnet import arguments
+from jaxnet.agreement import check_agreement
+from jaxnet.data import Dataset, Splits, Standardisation
+from jaxnet.data import augmentation as augmentations
+from jaxnet.data.dataset import on_device
+from jaxnet.errors import InputError, check_kind, shown
+from jaxnet.identity import describe_training
+from jaxnet.implementations import choose
+from jaxnet.models.losses import Loss, check_loss
+from jaxnet.models.model import Model, at_most_32_bits, initial, with_outputs
+from jaxnet.objective import forward, hits, losses_of, make_targets, smooth
+from jaxnet.random import INIT, NOISE, ORDER, AnyKey, as_key, counted, hashed
+from jaxnet.recipe import Recipe, as_float32, check, kernels, transformation
+from jaxnet.run import Best, Row, Run, over
+from jaxnet.runtime.plan import Plan
+from jaxnet.typing import double
 
 ALL_AT_ONCE = Plan()
-BLOCK = 250  # examples evaluated at once: enough to fill a device; of 1,000, members with convolutions outgrow a GPU, and CPUs are slower
+# examples evaluated at once: enough to fill a device; of 1,000, members with convolutions outgrow a
+# GPU, and CPUs are slower
+BLOCK = 250
 MOST_STEPS = (1 << 31) - 1  # of a run, whose steps are counted as int32
 MOST_EPOCHS = 1 << 27  # of a run, whose history then takes 2 GB
-NO_TEST = Dataset(np.zeros((0, 1), np.float32), np.zeros(0, np.float32))  # what training sees of the test set
+NO_TEST = Dataset(
+    np.zeros((0, 1), np.float32), np.zeros(0, np.float32)
+)  # what training sees of the test set
 
 
-Pair = tuple[Array | np.ndarray, Array | np.ndarray | np.integer | int]  # (indices, count) of a sample
+Pair = tuple[
+    Array | np.ndarray, Array | np.ndarray | np.integer | int
+]  # (indices, count) of a sample
 
 
 class TrainState(NamedTuple):
-    """All that one epoch hands to the next, and so what a checkpoint holds; of a population, with a leading member axis.
+    """All that one epoch hands to the next, and so what a checkpoint holds; of a population, with a
+    leading member axis.
 
-    key: of the noise. diverged_at: the first step whose loss was not finite, or -1: failure is data.
+    key: of the noise. diverged_at: the first step whose loss was not finite, or -1: failure is
+        data.
     """
 
     params: PyTree
@@ -64,17 +72,21 @@ class TrainState(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A training sample of `count` examples: their row numbers, padded to one a training example."""
+    """A training sample of `count` examples: their row numbers, padded to one a training
+    example.
+    """
 
     indices: Int[Array | np.ndarray, "*members examples"]
     count: Int[Array | np.ndarray, "*members"]
 
 
 class Place(NamedTuple):
-    """Where in its epoch a part of the examples is trained on. first: of its steps, in the run. of: how many steps an epoch has.
+    """Where in its epoch a part of the examples is trained on. first: of its steps, in the run. of:
+    how many steps an epoch has.
 
     real: of each row of each step, whether it counts; None where all do.
-    The examples, the rows, which are numbered on each device, and `real` are split over the devices of the plan.
+    The examples, the rows, which are numbered on each device, and `real` are split over the devices
+    of the plan.
     """
 
     first: Int[Array, ""]
@@ -105,59 +117,110 @@ def fit(
 ) -> Run:
     """A network trained for all epochs as one compiled program; inside jit or vmap it is traced.
 
-    key: makes initialisation and noise. order_key: makes the order of examples; the same as key if not given.
+    key: makes initialisation and noise. order_key: makes the order of examples; the same as key if
+        not given.
     weights: one a training example, with mean 1 to keep the scale of the loss.
-    sample: (indices padded to the number of training examples, count): train on these only, in as many steps.
-    loss: cross_entropy of classes and squared error of values if not given. params: where to start from.
-    plan: where it runs; by default on one device, a batch at once. Of several processes that share batches all give the same.
-    Raises InputError for arguments that cannot be meant, never for what happens in training: see `Run.status`.
+    sample: (indices padded to the number of training examples, count): train on these only, in as
+        many steps.
+    loss: cross_entropy of classes and squared error of values if not given. params: where to start
+        from.
+    plan: where it runs; by default on one device, a batch at once. Of several processes that share
+    batches all give the same. Raises InputError for arguments that cannot be meant, never for what
+    happens in training: see `Run.status`.
     """
     arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
     key = as_key("key", key)
     check_loss(loss)
     seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
-    if plan.processes > 1 and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((splits, recipe, key, params, extras))):
+    if plan.processes > 1 and not any(
+        isinstance(leaf, jax.core.Tracer)
+        for leaf in jax.tree.leaves((splits, recipe, key, params, extras))
+    ):
         check_agreement(
             lambda: {
                 "call": "fit",
-                **describe_training(model, splits, recipe, key, **extras._asdict(), params=params, loss=loss),
+                **describe_training(
+                    model, splits, recipe, key, **extras._asdict(), params=params, loss=loss
+                ),
                 "plan": asdict(plan),
             }
         )
     plan = choose(plan, model, seen, recipe, loss=loss, weighted=weights is not None)
-    run = plan.fetch(_fit(with_outputs(model, splits.train.outputs), loss, plan, *plan.place((seen, recipe, key, params, extras))))
+    run = plan.fetch(
+        _fit(
+            with_outputs(model, splits.train.outputs),
+            loss,
+            plan,
+            *plan.place((seen, recipe, key, params, extras)),
+        )
+    )
     own = splits.standardisation
-    return replace(run, standardisation=run.standardisation._replace(origin=own.origin, target_origin=own.target_origin))
+    return replace(
+        run,
+        standardisation=run.standardisation._replace(
+            origin=own.origin, target_origin=own.target_origin
+        ),
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("model", "loss", "plan"))
 def _fit(
-    model: Model, loss: Loss | None, plan: Plan, splits: Splits, recipe: Recipe, key: Array, params: PyTree | None, extras: Extras
+    model: Model,
+    loss: Loss | None,
+    plan: Plan,
+    splits: Splits,
+    recipe: Recipe,
+    key: Array,
+    params: PyTree | None,
+    extras: Extras,
 ) -> Run:
     state = start(model, splits, recipe, key, order_key=extras.order_key, params=params)
 
     def one(state: TrainState, _: None) -> tuple[TrainState, Row]:
-        return epoch(model, splits, recipe, state, weights=extras.weights, sample=extras.sample, loss=loss, plan=plan)
+        return epoch(
+            model,
+            splits,
+            recipe,
+            state,
+            weights=extras.weights,
+            sample=extras.sample,
+            loss=loss,
+            plan=plan,
+        )
 
     state, history = jax.lax.scan(one, state, length=recipe.epochs)
     return finish(model, splits, recipe, state, history)
 
 
 def start(
-    model: Model, splits: Splits, recipe: Recipe, key: AnyKey, *, order_key: AnyKey | None = None, params: PyTree | None = None
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: AnyKey,
+    *,
+    order_key: AnyKey | None = None,
+    params: PyTree | None = None,
 ) -> TrainState:
     """The state before the first epoch."""
     arguments.check(model=model, splits=splits, recipe=recipe)
-    key, order_key = as_key("key", key), None if order_key is None else as_key("order_key", order_key)
+    key, order_key = (
+        as_key("key", key),
+        None if order_key is None else as_key("order_key", order_key),
+    )
     check(recipe, has_validation=len(splits.validation) > 0)
     model, recipe = with_outputs(model, splits.train.outputs), at_most_32_bits(recipe)
-    fresh, model_state = initial(model, counted(key, INIT), jnp.zeros((1, *splits.train.x.shape[1:]), jnp.float32))
+    fresh, model_state = initial(
+        model, counted(key, INIT), jnp.zeros((1, *splits.train.x.shape[1:]), jnp.float32)
+    )
     if params is None:
         params = fresh
     elif isinstance(params, Run):
         raise InputError("params is a Run; give its parameters, run.params")
     elif (given := _shapes(params)) != (wanted := _shapes(fresh)):
-        raise InputError(f"params do not belong to this model: given {given}, wanted {wanted}; give those of the same model, or none")
+        raise InputError(
+            f"params do not belong to this model: given {given}, wanted {wanted}; give those of "
+            "the same model, or none"
+        )
     else:
         params = at_most_32_bits(jax.tree.map(jnp.asarray, params))
     best = None
@@ -167,10 +230,14 @@ def start(
         best = Best(copied, copied_state, jnp.float32(jnp.inf), jnp.int32(0))
     with double(False):
         opt_state = transformation(recipe, 1).init(params)  # does not depend on the number of steps
-    return TrainState(params, model_state, opt_state, *streams(key, order_key), best, jnp.int32(0), jnp.int32(-1))
+    return TrainState(
+        params, model_state, opt_state, *streams(key, order_key), best, jnp.int32(0), jnp.int32(-1)
+    )
 
 
-def streams(key: Key[Array, ""], order_key: Key[Array, ""] | None) -> tuple[Key[Array, ""], Key[Array, ""]]:
+def streams(
+    key: Key[Array, ""], order_key: Key[Array, ""] | None
+) -> tuple[Key[Array, ""], Key[Array, ""]]:
     """(TrainState.key, TrainState.order_key) of a training with these keys."""
     return counted(key, NOISE), counted(key if order_key is None else order_key, ORDER)
 
@@ -186,45 +253,63 @@ def epoch(
     loss: Loss | None = None,
     plan: Plan = ALL_AT_ONCE,
 ) -> tuple[TrainState, Row]:
-    """One pass over the training set in a fresh order, then a look at the validation set: (state, what happened).
+    """One pass over the training set in a fresh order, then a look at the validation set: (state,
+    what happened).
 
-    A state that has diverged or stopped early stays as it is, and its row is NaN. Jit it, as `train` does, before you
-    loop over it.
+    A state that has diverged or stopped early stays as it is, and its row is NaN. Jit it, as
+    `train` does, before you loop over it.
     """
     arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
-    check_kind("state", state, TrainState, "a TrainState, as jaxnet.start and jaxnet.epoch return it")
+    check_kind(
+        "state", state, TrainState, "a TrainState, as jaxnet.start and jaxnet.epoch return it"
+    )
     check_loss(loss)
     model, splits = with_outputs(model, splits.train.outputs), on_device(splits)
     check(recipe, has_validation=state.best is not None)
     recipe = at_most_32_bits(recipe)
 
     assert state.order_key is not None
-    rows = order(counted(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample)
+    rows = order(
+        counted(state.order_key, state.epoch), len(splits.train), recipe.batch_size, sample
+    )
     new, sums = steps(model, splits, recipe, state, rows, weights=weights, loss=loss, plan=plan)
     means = sums / len(splits.train)
     row = Row(train_loss=means[0], train_accuracy=None if splits.classes is None else means[1])
     new, row = look(model, splits, recipe, new, row, loss=loss)
-    halted = over(recipe, state.diverged_at, state.epoch, 0 if state.best is None else state.best.epoch)
+    halted = over(
+        recipe, state.diverged_at, state.epoch, 0 if state.best is None else state.best.epoch
+    )
     rested = (state, jax.tree.map(jnp.asarray, blank_row(splits)))
-    # A choice between two results, and not of what to compute: that would give each member of a vmap its own training set.
-    return jax.lax.cond(halted, lambda rested, trained: rested, lambda rested, trained: trained, rested, (new, row))
+    # A choice between two results, and not of what to compute: that would give each member of a
+    # vmap its own training set.
+    return jax.lax.cond(
+        halted, lambda rested, trained: rested, lambda rested, trained: trained, rested, (new, row)
+    )
 
 
-def order(key: Key[Array, ""], examples: int, batch_size: int, sample: Pair | None) -> Int[Array, "steps batch"]:
-    """Row numbers of every step of one pass, each example once; a last batch that is short is filled with the first rows.
+def order(
+    key: Key[Array, ""], examples: int, batch_size: int, sample: Pair | None
+) -> Int[Array, "steps batch"]:
+    """Row numbers of every step of one pass, each example once; a last batch that is short is
+    filled with the first rows.
 
-    Of a sample of n the pass runs through it examples / n times, each time in a fresh order, so that every sample
-    takes equally many steps.
+    Of a sample of n the pass runs through it examples / n times, each time in a fresh order, so
+    that every sample takes equally many steps.
     """
-    # Rounds of a sample: enough places for the last one to be whole, so that what is cut off is a random part of it.
+    # Rounds of a sample: enough places for the last one to be whole, so that what is cut off is a
+    # random part of it.
     places = jnp.arange(examples if sample is None else 2 * examples, dtype=jnp.int32)
     bits = jax.random.bits(key, places.shape, jnp.uint32)
-    # The places break ties between equal bits; without them the compiler would, and not always in the same way.
+    # The places break ties between equal bits; without them the compiler would, and not always in
+    # the same way.
     if sample is None:
         rows = jax.lax.sort((bits, places), num_keys=2, is_stable=False)[1]
     else:
         indices, count = (jnp.asarray(each, jnp.int32) for each in sample)
-        rows = indices[jax.lax.sort((places // count, bits, places), num_keys=3, is_stable=False)[2][:examples] % count]
+        rows = indices[
+            jax.lax.sort((places // count, bits, places), num_keys=3, is_stable=False)[2][:examples]
+            % count
+        ]
     batch = min(batch_size, examples)
     number = -(-examples // batch)
     return jnp.concatenate([rows, rows[: number * batch - examples]]).reshape(number, batch)
@@ -242,11 +327,15 @@ def steps(
     plan: Plan = ALL_AT_ONCE,
     place: Place | None = None,
 ) -> tuple[TrainState, Float[Array, " sums"]]:
-    """One optimizer step a batch: (state, the summed loss and, of classes, how many were right, each when it was seen).
+    """One optimizer step a batch: (state, the summed loss and, of classes, how many were right,
+    each when it was seen).
 
     place: in the epoch, where the training examples of the splits are only a part of its own.
     """
-    if choose(plan, model, splits, recipe, loss=loss, weighted=weights is not None).implementation == "resident":
+    if (
+        choose(plan, model, splits, recipe, loss=loss, weighted=weights is not None).implementation
+        == "resident"
+    ):
         return _on_chip(model, splits, recipe, state, rows, weights, loss, plan, place)
     (count, batch), examples = rows.shape, len(splits.train)
     optimizer = transformation(recipe, recipe.epochs * (count if place is None else place.of))
@@ -263,9 +352,12 @@ def steps(
         weights: Array | np.ndarray | None,
         real: Array | None,
     ) -> tuple[TrainState, Array]:
-        # In rows, outside of the loop: inside, a TPU would turn the whole training set at every step.
+        # In rows, outside of the loop: inside, a TPU would turn the whole training set at every
+        # step.
         x = splits.train.x.reshape(len(splits.train), -1)
-        gradient = functools.partial(_gradient, model, splits, x, recipe, loss, weights, real, batch, plan)
+        gradient = functools.partial(
+            _gradient, model, splits, x, recipe, loss, weights, real, batch, plan
+        )
         sizes = None if real is None else real.sum(1, dtype=jnp.int32)
         if sizes is not None:
             sizes = jax.lax.psum(sizes, "batch") if plan.parts > 1 else sizes
@@ -277,7 +369,11 @@ def steps(
             if sizes is not None:
                 size = sizes[i]
             else:
-                size = batch if place is not None or count * batch == examples else jnp.minimum(examples - i * batch, batch)
+                size = (
+                    batch
+                    if place is not None or count * batch == examples
+                    else jnp.minimum(examples - i * batch, batch)
+                )
             grads, sums, model_state = gradient(state, i, rows, number, size)
             with double(False):
                 updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -302,7 +398,11 @@ def steps(
         examples_of = jax.tree.map(lambda _: PartitionSpec("batch"), splits.train)
         specs = replace(jax.tree.map(lambda _: whole, splits), train=examples_of)
     spread = jax.shard_map(
-        on_each_device, mesh=plan.mesh, in_specs=(specs, whole, whole, whole, parts, whole, parts), out_specs=whole, check_vma=False
+        on_each_device,
+        mesh=plan.mesh,
+        in_specs=(specs, whole, whole, whole, parts, whole, parts),
+        out_specs=whole,
+        check_vma=False,
     )
     return spread(*given)
 
@@ -319,7 +419,7 @@ def _on_chip(
     place: Place | None,
 ) -> tuple[TrainState, Float[Array, " sums"]]:
     """The same by a kernel."""
-    from . import on_chip
+    from jaxnet import on_chip
 
     own_key, order_key = state.key, state.order_key
     first, of = (state.epoch * len(rows), len(rows)) if place is None else (place.first, place.of)
@@ -328,9 +428,21 @@ def _on_chip(
     assert own_key is not None
     assert order_key is not None
     params, opt_state, sums, failed = on_chip.steps(
-        model, splits, recipe, state.params, state.opt_state, state.model_state, own_key, order_key, first, of, rows,
-        weights=weights, loss=loss, plan=plan,
-    )  # fmt: skip
+        model,
+        splits,
+        recipe,
+        state.params,
+        state.opt_state,
+        state.model_state,
+        own_key,
+        order_key,
+        first,
+        of,
+        rows,
+        weights=weights,
+        loss=loss,
+        plan=plan,
+    )
     diverged_at = jnp.where(state.diverged_at < 0, failed, state.diverged_at)
     return state._replace(params=params, opt_state=opt_state, diverged_at=diverged_at), sums
 
@@ -351,10 +463,12 @@ def _gradient(
     number: Int[Array, ""],
     size: int | Num[Array, ""],
 ) -> tuple[PyTree, Float[Array, " sums"], PyTree]:
-    """Of step `number`: the mean gradient of a batch, (mean loss, summed loss, hits of classes), and the model state.
+    """Of step `number`: the mean gradient of a batch, (mean loss, summed loss, hits of classes),
+    and the model state.
 
-    x: the training inputs, an example a row. real: which rows are; size: how many of the whole batch, the first ones where nothing
-    is said of each. Those that fill the last batch have weight 0, and batch statistics see them. i: of these steps.
+    x: the training inputs, an example a row. real: which rows are; size: how many of the whole
+    batch, the first ones where nothing is said of each. Those that fill the last batch have weight
+    0, and batch statistics see them. i: of these steps.
     """
     train, share = splits.train, batch // plan.parts
     own_key, order_key = state.key, state.order_key
@@ -363,33 +477,59 @@ def _gradient(
     shape = train.x.shape[1:]
     part, parts = plan.micro_batch or share, batch // (plan.micro_batch or share)
 
-    def of_part(first: int | Array, rows: Array, counted_: Array | None) -> tuple[PyTree, Array, PyTree]:
+    def of_part(
+        first: int | Array, rows: Array, counted_: Array | None
+    ) -> tuple[PyTree, Array, PyTree]:
         """The share of these rows, which begin at place `first` of the batch."""
         places = first + jnp.arange(part, dtype=jnp.int32)
-        real = None if isinstance(size, int) else (places < size if counted_ is None else counted_).astype(jnp.float32)
-        weight = _product(real, None if weights is None else jnp.asarray(weights, jnp.float32)[rows])
+        real = (
+            None
+            if isinstance(size, int)
+            else (places < size if counted_ is None else counted_).astype(jnp.float32)
+        )
+        weight = _product(
+            real, None if weights is None else jnp.asarray(weights, jnp.float32)[rows]
+        )
         inputs, y = splits.standardisation.inputs(x[rows].reshape(part, *shape)), train.y[rows]
         targets = smooth(recipe, make_targets(splits, y))
         if recipe.augmentation is not None:
             of_step = augmentations.key_of_step(recipe.augmentation, order_key, number, batch)
             keys = jax.vmap(functools.partial(counted, of_step))(places)
-            inputs, targets = augmentations.augment(recipe.augmentation, keys, inputs, targets, weight)
-        key = counted(hashed(own_key, number), first)  # masks of examples, however the batch is divided
+            inputs, targets = augmentations.augment(
+                recipe.augmentation, keys, inputs, targets, weight
+            )
+        key = counted(
+            hashed(own_key, number), first
+        )  # masks of examples, however the batch is divided
 
         def objective(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
             outputs, model_state = forward(
-                model, params, state.model_state, inputs, precision=recipe.precision, key=key, dropout=recipe.dropout
+                model,
+                params,
+                state.model_state,
+                inputs,
+                precision=recipe.precision,
+                key=key,
+                dropout=recipe.dropout,
             )
             losses = losses_of(splits, loss, outputs, targets)
             total = losses.sum() if weight is None else (losses * weight).sum()
             mean = total / size
             if recipe.l1 is not None:
-                sizes = jax.tree.map(lambda leaf, is_kernel: jnp.abs(leaf).sum() * is_kernel, params, kernels(params))
+                sizes = jax.tree.map(
+                    lambda leaf, is_kernel: jnp.abs(leaf).sum() * is_kernel, params, kernels(params)
+                )
                 mean = mean + recipe.l1 / parts * jax.tree.reduce(jnp.add, sizes)
             return mean, (total, outputs, model_state)
 
-        (mean, (total, outputs, model_state)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
-        sums = [mean, total] if splits.classes is None else [mean, total, _count(hits(outputs, y), real)]
+        (mean, (total, outputs, model_state)), gradient = jax.value_and_grad(
+            objective, has_aux=True
+        )(state.params)
+        sums = (
+            [mean, total]
+            if splits.classes is None
+            else [mean, total, _count(hits(outputs, y), real)]
+        )
         return gradient, jnp.stack(sums), model_state
 
     given = None if real is None else real[i]
@@ -400,7 +540,9 @@ def _gradient(
     def add(total: PyTree, each: tuple[Array, Array, Array | None]) -> tuple[PyTree, None]:
         return jax.tree.map(jnp.add, total, of_part(*each)[:2]), None
 
-    zeros = jax.tree.map(jnp.zeros_like, (state.params, jnp.zeros(2 if splits.classes is None else 3, jnp.float32)))
+    zeros = jax.tree.map(
+        jnp.zeros_like, (state.params, jnp.zeros(2 if splits.classes is None else 3, jnp.float32))
+    )
     firsts = begin + jnp.arange(share // part, dtype=jnp.int32) * part
     each = (firsts, rows.reshape(-1, part), None if given is None else given.reshape(-1, part))
     (gradient, sums), _ = jax.lax.scan(add, zeros, each)
@@ -413,25 +555,44 @@ def _over_devices(plan: Plan, parts: PyTree) -> PyTree:
     """The sum over the devices that share a batch, as one message."""
     if plan.processes == 1 or plan.mesh.devices.flat[0].platform != "cpu":
         return jax.lax.psum(parts, "batch")  # XLA makes it one, or needs no message
-    # Of XLA on CPUs each array is a message: a step of 64-128-64-10 over two processes took 3.8 ms, and takes 1.7.
+    # Of XLA on CPUs each array is a message: a step of 64-128-64-10 over two processes took 3.8 ms,
+    # and takes 1.7.
     flat, apart = ravel_pytree(parts)
     return apart(jax.lax.psum(flat, "batch"))
 
 
-def look(model: Model, splits: Splits, recipe: Recipe, state: TrainState, row: Row, *, loss: Loss | None = None) -> tuple[TrainState, Row]:
-    """The state after an epoch, with the best so far by validation loss; the row gains what the validation set said."""
+def look(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    state: TrainState,
+    row: Row,
+    *,
+    loss: Loss | None = None,
+) -> tuple[TrainState, Row]:
+    """The state after an epoch, with the best so far by validation loss; the row gains what the
+    validation set said.
+    """
     state = state._replace(epoch=state.epoch + 1)
     if state.best is None:
         return state, row
     x, precision = splits.validation.x, recipe.precision
-    outputs = in_blocks(model, state.params, state.model_state, splits.standardisation, x, precision=precision)
+    outputs = in_blocks(
+        model, state.params, state.model_state, splits.standardisation, x, precision=precision
+    )
     targets = make_targets(splits, splits.validation.y)
     value = losses_of(splits, loss, outputs, targets).mean()
-    accuracy = None if splits.classes is None else _count(hits(outputs, splits.validation.y), None) / len(splits.validation)
+    accuracy = (
+        None
+        if splits.classes is None
+        else _count(hits(outputs, splits.validation.y), None) / len(splits.validation)
+    )
     better = value < state.best.loss
     new = Best(state.params, state.model_state, value, state.epoch)
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), new, state.best)
-    return state._replace(best=best), row._replace(validation_loss=value, validation_accuracy=accuracy)
+    return state._replace(best=best), row._replace(
+        validation_loss=value, validation_accuracy=accuracy
+    )
 
 
 def finish(model: Model, splits: Splits, recipe: Recipe, state: TrainState, history: Row) -> Run:
@@ -472,12 +633,16 @@ def in_blocks(
     """Outputs of the network in evaluation, BLOCK examples at a time."""
 
     def block(x: Array | np.ndarray) -> Array:
-        return forward(model, params, model_state, standardisation.inputs(x), precision=precision)[0]
+        return forward(model, params, model_state, standardisation.inputs(x), precision=precision)[
+            0
+        ]
 
     examples = len(x)
     if examples <= BLOCK:
         return block(x)
-    rows = jnp.minimum(jnp.arange(-(-examples // BLOCK) * BLOCK, dtype=jnp.int32), examples - 1).reshape(-1, BLOCK)
+    rows = jnp.minimum(
+        jnp.arange(-(-examples // BLOCK) * BLOCK, dtype=jnp.int32), examples - 1
+    ).reshape(-1, BLOCK)
     outputs = jax.lax.map(lambda rows: block(x[rows]), rows)
     return outputs.reshape(-1, outputs.shape[-1])[:examples]
 
@@ -490,7 +655,9 @@ def admit(
     weights: Array | np.ndarray | None,
     sample: Pair | None,
 ) -> tuple[Splits, Recipe, Extras]:
-    """The door of fit and train: arguments checked where they are concrete, and the splits without their test set, for a device."""
+    """The door of fit and train: arguments checked where they are concrete, and the splits without
+    their test set, for a device.
+    """
     shape = splits.train.x.shape[1:]  # of a Stream this raises
     check(recipe, has_validation=len(splits.validation) > 0)
     if recipe.augmentation is not None:
@@ -502,23 +669,43 @@ def admit(
     if weights is not None:
         weights = _numbers("weights", weights, jnp.float32)
         if weights.shape != (examples,):
-            raise InputError(f"weights have shape {weights.shape}; give one a training example: ({examples},)")
-        if not isinstance(weights, jax.core.Tracer) and (bad := np.flatnonzero(~(np.asarray(weights) >= 0) | np.isinf(weights))).size:
-            raise InputError(f"weight {weights[int(bad[0])]} of example {bad[0]} is not a finite number of at least 0; mend it")
+            raise InputError(
+                f"weights have shape {weights.shape}; give one a training example: ({examples},)"
+            )
+        if (
+            not isinstance(weights, jax.core.Tracer)
+            and (bad := np.flatnonzero(~(np.asarray(weights) >= 0) | np.isinf(weights))).size
+        ):
+            raise InputError(
+                f"weight {weights[int(bad[0])]} of example {bad[0]} is not a finite number of at "
+                "least 0; mend it"
+            )
     chosen = None
     if sample is not None:
         if not isinstance(sample, tuple | list) or len(sample) != 2:
-            raise InputError(f"sample is {shown(sample)}; give a pair (indices, count), as resample.alone(i) has it")
-        indices, count = chosen = Sample(*(_numbers(f"sample[{i}]", each, jnp.int32) for i, each in enumerate(sample)))
+            raise InputError(
+                f"sample is {shown(sample)}; give a pair (indices, count), as resample.alone(i) "
+                "has it"
+            )
+        indices, count = chosen = Sample(
+            *(_numbers(f"sample[{i}]", each, jnp.int32) for i, each in enumerate(sample))
+        )
         if indices.shape != (examples,) or count.shape != ():
             raise InputError(
                 f"sample is (indices, count) with shapes {indices.shape} and {count.shape}; "
                 f"give the indices padded to ({examples},) and one count"
             )
         if not isinstance(count, jax.core.Tracer) and not 1 <= int(count) <= examples:
-            raise InputError(f"the sample's count is {int(count)}; give a number from 1 to {examples}")
-        if not isinstance(indices, jax.core.Tracer) and not np.isin(np.asarray(indices), np.arange(examples)).all():
-            raise InputError(f"the sample's indices must be row numbers from 0 to {examples - 1}; give such")
+            raise InputError(
+                f"the sample's count is {int(count)}; give a number from 1 to {examples}"
+            )
+        if (
+            not isinstance(indices, jax.core.Tracer)
+            and not np.isin(np.asarray(indices), np.arange(examples)).all()
+        ):
+            raise InputError(
+                f"the sample's indices must be row numbers from 0 to {examples - 1}; give such"
+            )
     return on_device(without_test(splits)), as_float32(recipe), Extras(order_key, weights, chosen)
 
 
@@ -527,7 +714,8 @@ def check_steps(recipe: Recipe, of_epoch: int) -> None:
     if (count := recipe.epochs * of_epoch) > MOST_STEPS or recipe.epochs > MOST_EPOCHS:
         most = min(MOST_EPOCHS, MOST_STEPS // max(of_epoch, 1))
         raise InputError(
-            f"epochs is {recipe.epochs}: with {of_epoch:,} steps each these are {count:,} steps, but a run has at most {MOST_STEPS:,}, and "
+            f"epochs is {recipe.epochs}: with {of_epoch:,} steps each these are {count:,} steps, "
+            f"but a run has at most {MOST_STEPS:,}, and "
             f"at most {MOST_EPOCHS:,} epochs; give at most {most:,} epochs, or a larger batch_size"
         )
 
@@ -537,26 +725,40 @@ def _numbers(name: str, values: Any, dtype: Any) -> Array:
     try:
         return jnp.asarray(values, dtype)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{name} is {shown(values)}, which is no array of numbers ({error}); give one") from None
+        raise InputError(
+            f"{name} is {shown(values)}, which is no array of numbers ({error}); give one"
+        ) from None
 
 
 def without_test(splits: Splits) -> Splits:
     """What training sees."""
-    return Splits(splits.train, splits.validation, NO_TEST, splits.standardisation, columns=splits.columns)
+    return Splits(
+        splits.train, splits.validation, NO_TEST, splits.standardisation, columns=splits.columns
+    )
 
 
 def _check_plan(plan: Plan, batch: int, model_state: PyTree) -> None:
     if plan.chunk != 1:
-        raise InputError(f"the plan has chunk {plan.chunk}, of members of a population; one training has none")
+        raise InputError(
+            f"the plan has chunk {plan.chunk}, of members of a population; one training has none"
+        )
     if not plan.splits_batches:
         return
     if jax.tree.leaves(model_state):
-        raise InputError("a network with batch statistics needs each batch whole; give the plan one device and no micro_batch")
-    if plan.parts < 1 or batch % plan.parts:
-        raise InputError(f"{plan.parts} devices do not divide a batch of {batch}; give a plan that does")
-    if plan.micro_batch is not None and (plan.micro_batch < 1 or batch // plan.parts % plan.micro_batch):
         raise InputError(
-            f"micro_batch {plan.micro_batch} does not divide the {batch // plan.parts} examples that a device gets of a batch; "
+            "a network with batch statistics needs each batch whole; give the plan one device and "
+            "no micro_batch"
+        )
+    if plan.parts < 1 or batch % plan.parts:
+        raise InputError(
+            f"{plan.parts} devices do not divide a batch of {batch}; give a plan that does"
+        )
+    if plan.micro_batch is not None and (
+        plan.micro_batch < 1 or batch // plan.parts % plan.micro_batch
+    ):
+        raise InputError(
+            f"micro_batch {plan.micro_batch} does not divide the {batch // plan.parts} examples "
+            "that a device gets of a batch; "
             "give one that does"
         )
 

@@ -1,12 +1,26 @@
-"""Types that more than one module needs."""
+"""Types that more than one module needs, and how wide JAX's numbers are."""
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Never
 
+import jax
 import numpy as np
 from jaxtyping import Array
 
-# A field of a pytree: JAX rebuilds the object with whatever it likes in an array's place, so nothing can be checked
-# at run time; nobody else passes such things, so a type checker need not think of them.
+# A field of a pytree: JAX rebuilds the object with whatever it likes in an array's place, so
+# nothing can be checked at run time; nobody else passes such things, so a type checker need not
+# think of them.
 Rebuilt = Never if TYPE_CHECKING else Any
 
 Number = float | int | Array | np.ndarray | Rebuilt
+
+
+def double(enabled: bool) -> AbstractContextManager[object]:
+    """A context in which numbers without a type of their own have 64 bits, or 32, whatever
+    `jax_enable_x64` says outside.
+    """
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(enabled)
+    from jax.experimental import enable_x64  # pyrefly: ignore[missing-module-attribute]  # until jax 0.8
+
+    return enable_x64(enabled)

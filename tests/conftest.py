@@ -26,22 +26,29 @@ MNIST = Path(__file__).parent.parent.parent / "shared/data/mnist"
 
 
 MAPPED = Path("/proc/self/maps")
-MOST_MAPPED = 25_000  # of the 65,530 mappings of memory that Linux allows a process; each compiled program takes some
+# of the 65,530 mappings of memory that Linux allows a process; each compiled program takes some
+MOST_MAPPED = 25_000
 LOOK = itertools.cycle([*[False] * 9, True])
 
 
 @pytest.fixture(autouse=True)
 def few_programs():
-    """Programs that earlier tests compiled are let go before there are too many of them: beyond the limit XLA crashes."""
+    """Programs that earlier tests compiled are let go before there are too many of them: beyond the
+    limit XLA crashes.
+    """
     if next(LOOK) and MAPPED.exists() and MAPPED.read_bytes().count(b"\n") > MOST_MAPPED:
         jax.clear_caches()
         gc.collect()
-        jax.random.key(0)  # compiles what makes keys, which is there from the first import on, and which tests do not count
+        # compiles what makes keys, which is there from the first import on, and which tests do not
+        # count
+        jax.random.key(0)
 
 
 @pytest.fixture(autouse=True)
 def quiet_logger():
-    """A script that a test runs in this process sets up the logger "jaxnet" for a person; afterwards it is as it was."""
+    """A script that a test runs in this process sets up the logger "jaxnet" for a person;
+    afterwards it is as it was.
+    """
     logger = logging.getLogger("jaxnet")
     level, propagate, handlers = logger.level, logger.propagate, logger.handlers[:]
     yield
@@ -79,9 +86,13 @@ def browser():
 
 @pytest.fixture
 def compilations():
-    """A list that grows by one at every compilation by XLA in this process, whether from disk or not."""
+    """A list that grows by one at every compilation by XLA in this process, whether from disk or
+    not.
+    """
     for thread in threading.enumerate():
-        if thread.name.startswith("ThreadPoolExecutor"):  # of a population that was stopped, which may still compile
+        if thread.name.startswith(
+            "ThreadPoolExecutor"
+        ):  # of a population that was stopped, which may still compile
             thread.join(timeout=5)
     heard: list[str] = []
     alive = [True]
@@ -97,7 +108,9 @@ def compilations():
 
 @pytest.fixture
 def hearing():
-    """A shell makes what it starts in the background deaf to SIGINT, and with it all that is started from there."""
+    """A shell makes what it starts in the background deaf to SIGINT, and with it all that is
+    started from there.
+    """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -107,4 +120,7 @@ def gap(a, b) -> float:
     """The largest absolute difference between two trees of arrays."""
     assert jax.tree.structure(a) == jax.tree.structure(b)
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return max(float(np.max(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)))) for x, y in pairs)
+    return max(
+        float(np.max(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64))))
+        for x, y in pairs
+    )

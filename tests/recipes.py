@@ -1,4 +1,6 @@
-"""The table of recipes that drives the tests: every pair of optimizer, schedule and regularizer occurs in a row."""
+"""The table of recipes that drives the tests: every pair of optimizer, schedule and regularizer
+occurs in a row.
+"""
 
 from itertools import combinations, product
 
@@ -7,7 +9,15 @@ import optax
 from jaxnet import Recipe
 from jaxnet.recipe import OPTIMIZERS, SCHEDULES
 
-RATES = {"sgd": 0.2, "momentum": 0.05, "nesterov": 0.05, "adam": 5e-3, "adamw": 5e-3, "muon": 2e-2, "custom": 2e-2}
+RATES = {
+    "sgd": 0.2,
+    "momentum": 0.05,
+    "nesterov": 0.05,
+    "adam": 5e-3,
+    "adamw": 5e-3,
+    "muon": 2e-2,
+    "custom": 2e-2,
+}
 REGULARIZERS = {
     "weight_decay": {"weight_decay": 1e-2},
     "l1": {"l1": 1e-4},
@@ -21,14 +31,22 @@ Row = tuple[str, str, frozenset[str]]
 
 def lion(learning_rate):
     """A user's own optimizer: a factory."""
-    return optax.lion(0.1 * learning_rate if not callable(learning_rate) else lambda count: 0.1 * learning_rate(count))
+    return optax.lion(
+        0.1 * learning_rate
+        if not callable(learning_rate)
+        else lambda count: 0.1 * learning_rate(count)
+    )
 
 
 def _rows() -> list[Row]:
-    """A row for each optimizer and schedule, with the two regularizers that cover the most pairs not seen yet."""
+    """A row for each optimizer and schedule, with the two regularizers that cover the most pairs
+    not seen yet.
+    """
     rows, seen = [], set()
     for optimizer, schedule in product((*OPTIMIZERS, "custom"), SCHEDULES):
-        possible = [name for name in REGULARIZERS if (optimizer, name) != ("custom", "weight_decay")]
+        possible = [
+            name for name in REGULARIZERS if (optimizer, name) != ("custom", "weight_decay")
+        ]
         choices = [(optimizer, schedule, frozenset(two)) for two in combinations(possible, 2)]
         rows.append(max(choices, key=lambda row: len(pairs(row) - seen)))
         seen |= pairs(rows[-1])
@@ -44,7 +62,11 @@ def pairs(row: Row) -> set[frozenset[str]]:
 def recipe(row: Row, **changes) -> Recipe:
     """The Recipe of one row, long enough to learn the digits."""
     optimizer, schedule, regularizers = row
-    settings = {"optimizer": lion if optimizer == "custom" else optimizer, "schedule": schedule, "learning_rate": RATES[optimizer]}
+    settings = {
+        "optimizer": lion if optimizer == "custom" else optimizer,
+        "schedule": schedule,
+        "learning_rate": RATES[optimizer],
+    }
     settings |= {"epochs": 12, "batch_size": 64}
     for name in regularizers:
         settings |= REGULARIZERS[name]

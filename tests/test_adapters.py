@@ -1,4 +1,6 @@
-"""Modules of Linen, NNX and Equinox, and two plain functions: one network four times, carried as their own loops carry it."""
+"""Modules of Linen, NNX and Equinox, and two plain functions: one network four times, carried as
+their own loops carry it.
+"""
 
 import dataclasses
 import functools
@@ -14,11 +16,10 @@ from flax import linen as nn
 from flax import nnx
 
 import jaxnet
-from jaxnet.adapters import _check_constructor
-from jaxnet.bits import hashed
-from jaxnet.keys import INIT, counted
+from jaxnet.models.adapters import _check_constructor
+from jaxnet.random import INIT, counted, hashed
 from jaxnet.training import order
-from jaxnet.width import double
+from jaxnet.typing import double
 
 pytestmark = pytest.mark.core
 
@@ -32,7 +33,9 @@ class Linen(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train=False):
-        x = nn.Dense(self.width, use_bias=False)(x.reshape(len(x), -1))  # a bias that the norm takes away again is noise to Adam
+        x = nn.Dense(self.width, use_bias=False)(
+            x.reshape(len(x), -1)
+        )  # a bias that the norm takes away again is noise to Adam
         x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
         x = nn.Dropout(self.rate, deterministic=not train)(x)
         self.sow("seen", "hidden", x)
@@ -41,7 +44,9 @@ class Linen(nn.Module):
 
 class Nnx(nnx.Module):
     def __init__(self, width=32, rate=0.2, *, rngs):
-        self.layers = List([nnx.Linear(64, width, use_bias=False, rngs=rngs), nnx.Linear(width, 10, rngs=rngs)])
+        self.layers = List(
+            [nnx.Linear(64, width, use_bias=False, rngs=rngs), nnx.Linear(width, 10, rngs=rngs)]
+        )
         self.norm = nnx.BatchNorm(width, momentum=0.9, rngs=rngs)
         self.dropout = nnx.Dropout(rate, rngs=rngs)
 
@@ -67,7 +72,10 @@ def equinox(*, norm=True):
 
         def __init__(self, key):
             keys = jax.random.split(key)
-            self.layers = [eqx.nn.Linear(64, 32, use_bias=False, key=keys[0]), eqx.nn.Linear(32, 10, key=keys[1])]
+            self.layers = [
+                eqx.nn.Linear(64, 32, use_bias=False, key=keys[0]),
+                eqx.nn.Linear(32, 10, key=keys[1]),
+            ]
             self.norm = eqx.nn.BatchNorm(32, "batch", momentum=0.9, mode="batch")
             self.dropout = eqx.nn.Dropout(0.2)
             self.seen = jnp.arange(3)
@@ -82,7 +90,9 @@ def equinox(*, norm=True):
         def __init__(self, *, key):
             keys, relu = jax.random.split(key), eqx.nn.Lambda(jax.nn.relu)
             hidden, out = eqx.nn.Linear(64, 32, key=keys[0]), eqx.nn.Linear(32, 10, key=keys[1])
-            self.layers = eqx.nn.Sequential([eqx.nn.Lambda(jnp.ravel), hidden, relu, eqx.nn.Dropout(0.2), out])
+            self.layers = eqx.nn.Sequential(
+                [eqx.nn.Lambda(jnp.ravel), hidden, relu, eqx.nn.Dropout(0.2), out]
+            )
 
         def __call__(self, x, key):
             return self.layers(x, key=key)
@@ -105,7 +115,9 @@ def plain_apply(params, model_state, x, *, key=None, dropout=None):
         now = {"mean": h.mean(0), "var": h.var(0)}
         state = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, model_state, now)
     used = state if key is None else now
-    h = jax.nn.relu(params["scale"][None] * (h - used["mean"][None]) / jnp.sqrt(used["var"] + 1e-5)[None])
+    h = jax.nn.relu(
+        params["scale"][None] * (h - used["mean"][None]) / jnp.sqrt(used["var"] + 1e-5)[None]
+    )
     if key is not None:
         h = h * jax.random.bernoulli(key, 0.8, h.shape) / 0.8
     return h @ params["out"][0] + params["out"][1][None], state
@@ -125,14 +137,17 @@ WITHOUT_STATE = {
     "equinox without norm": lambda: jaxnet.Model.from_equinox(equinox(norm=False)),
 }
 RECIPE = jaxnet.Recipe(epochs=12, batch_size=64, learning_rate=1e-2)
-# To compare: Adam would make large what rounding leaves of the gradients of pixels that are always white.
+# To compare: Adam would make large what rounding leaves of the gradients of pixels that are always
+# white.
 FEW = jaxnet.Recipe(optimizer="momentum", learning_rate=0.05, epochs=2, batch_size=100)
 
 
 @pytest.fixture(scope="module")
 def runs(digits):
     """One training of each model."""
-    return functools.cache(lambda name: jaxnet.fit((MODELS | WITHOUT_STATE)[name](), digits, RECIPE, KEY))
+    return functools.cache(
+        lambda name: jaxnet.fit((MODELS | WITHOUT_STATE)[name](), digits, RECIPE, KEY)
+    )
 
 
 @pytest.mark.parametrize("name", MODELS | WITHOUT_STATE)
@@ -161,10 +176,23 @@ def test_a_resumed_run_is_the_undisturbed_one_bitwise(name, digits, runs, tmp_pa
     with pytest.raises(Stop):
         jaxnet.train(MODELS[name](), digits, RECIPE, KEY, out=tmp_path, watch=stop)
     began = []
-    resumed = jaxnet.train(MODELS[name](), digits, RECIPE, KEY, out=tmp_path, watch=lambda done, row: began.append(done))
+    resumed = jaxnet.train(
+        MODELS[name](),
+        digits,
+        RECIPE,
+        KEY,
+        out=tmp_path,
+        watch=lambda done, row: began.append(done),
+    )
     assert began[0] >= 1
     scan = runs(name)
-    assert gap((scan.params, scan.model_state, scan.best), (resumed.params, resumed.model_state, resumed.best)) == 0
+    assert (
+        gap(
+            (scan.params, scan.model_state, scan.best),
+            (resumed.params, resumed.model_state, resumed.best),
+        )
+        == 0
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -203,19 +231,33 @@ def test_evaluation_is_that_of_the_module_itself(digits, runs):
     x = digits.standardisation.inputs(digits.test.x)
     run = runs("linen")
     theirs = Linen().apply({"params": run.params, **run.model_state}, x, train=False)
-    assert gap(jax.nn.log_softmax(theirs), jaxnet.predict(MODELS["linen"](), run, digits.test.x)) < 1e-4
+    assert (
+        gap(jax.nn.log_softmax(theirs), jaxnet.predict(MODELS["linen"](), run, digits.test.x))
+        < 1e-4
+    )
     run, module = runs("nnx"), Nnx(rngs=nnx.Rngs(0))
     module.eval()
     for i, layer in enumerate(module.layers):
         layer.kernel[...] = run.params["layers"][str(i)]["kernel"]
     module.layers[1].bias[...] = run.params["layers"]["1"]["bias"]
-    module.norm.scale[...], module.norm.bias[...] = run.params["norm"]["scale"], run.params["norm"]["bias"]
-    module.norm.mean[...], module.norm.var[...] = run.model_state["norm"]["mean"], run.model_state["norm"]["var"]
-    assert gap(jax.nn.log_softmax(module(x)), jaxnet.predict(MODELS["nnx"](), run, digits.test.x)) < 1e-4
+    module.norm.scale[...], module.norm.bias[...] = (
+        run.params["norm"]["scale"],
+        run.params["norm"]["bias"],
+    )
+    module.norm.mean[...], module.norm.var[...] = (
+        run.model_state["norm"]["mean"],
+        run.model_state["norm"]["var"],
+    )
+    assert (
+        gap(jax.nn.log_softmax(module(x)), jaxnet.predict(MODELS["nnx"](), run, digits.test.x))
+        < 1e-4
+    )
 
 
 def batches(digits, recipe, state):
-    """(inputs, targets, how many are real, key) of each step of a run, as an independent loop would have them."""
+    """(inputs, targets, how many are real, key) of each step of a run, as an independent loop would
+    have them.
+    """
     n, size = len(digits.train), recipe.batch_size
     x, y = np.asarray(digits.standardisation.inputs(digits.train.x)), np.asarray(digits.train.y)
     number = 0
@@ -237,7 +279,11 @@ def test_a_linen_module_ends_where_flax_own_loop_ends(rate, digits):
     def step(params, stats, opt_state, x, y, real, key):
         def loss(params):
             logits, changed = module.apply(
-                {"params": params, "batch_stats": stats}, x, train=True, rngs={"dropout": key}, mutable=["batch_stats"]
+                {"params": params, "batch_stats": stats},
+                x,
+                train=True,
+                rngs={"dropout": key},
+                mutable=["batch_stats"],
             )
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
             return (losses * (jnp.arange(len(x)) < real)).sum() / real, changed["batch_stats"]
@@ -257,9 +303,14 @@ def test_a_linen_module_ends_where_flax_own_loop_ends(rate, digits):
 
 @pytest.mark.parametrize("rate", [0.0, 0.05])
 def test_an_nnx_module_ends_where_flax_own_loop_ends(rate, digits):
-    """As above, of a loop with nnx.Optimizer over the module itself; without dropout, whose keys are our own."""
+    """As above, of a loop with nnx.Optimizer over the module itself; without dropout, whose keys
+    are our own.
+    """
     recipe = dataclasses.replace(FEW, learning_rate=rate)
-    model, module = jaxnet.Model.from_nnx(nnx_without_dropout), nnx_without_dropout(nnx.Rngs(counted(KEY, INIT)))
+    model, module = (
+        jaxnet.Model.from_nnx(nnx_without_dropout),
+        nnx_without_dropout(nnx.Rngs(counted(KEY, INIT))),
+    )
     tx = nnx.Optimizer(module, optax.sgd(rate, momentum=0.9), wrt=nnx.Param)
     module.train()
 
@@ -287,14 +338,25 @@ def focal(outputs, targets):
 
 
 def chain(learning_rate):
-    return optax.chain(optax.clip(1.0), optax.scale_by_adam(), optax.scale_by_learning_rate(learning_rate))
+    return optax.chain(
+        optax.clip(1.0), optax.scale_by_adam(), optax.scale_by_learning_rate(learning_rate)
+    )
 
 
 @pytest.mark.parametrize("name", ADAPTED)
 def test_custom_loss_and_custom_chain_in_bfloat16(name, digits):
-    recipe = jaxnet.Recipe(optimizer=chain, schedule="cosine", epochs=8, batch_size=64, learning_rate=1e-2, precision="bfloat16")
+    recipe = jaxnet.Recipe(
+        optimizer=chain,
+        schedule="cosine",
+        epochs=8,
+        batch_size=64,
+        learning_rate=1e-2,
+        precision="bfloat16",
+    )
     run = jaxnet.fit(MODELS[name](), digits, recipe, KEY, loss=focal)
-    assert all(leaf.dtype != jnp.bfloat16 for leaf in jax.tree.leaves((run.params, run.model_state)))
+    assert all(
+        leaf.dtype != jnp.bfloat16 for leaf in jax.tree.leaves((run.params, run.model_state))
+    )
     assert jaxnet.evaluate(MODELS[name](), run, digits.test).accuracy.estimate > 0.93
 
 
@@ -343,7 +405,12 @@ def test_every_word_for_training_is_understood(word, value, where):
     word = f"my_{word}" if where == "given" else word
     if where == "field":
         module = type(
-            "Net", (nn.Module,), {"__annotations__": {word: bool}, "__call__": lambda self, x: x * 0 + (getattr(self, word) == value)}
+            "Net",
+            (nn.Module,),
+            {
+                "__annotations__": {word: bool},
+                "__call__": lambda self, x: x * 0 + (getattr(self, word) == value),
+            },
         )(False)
     else:
         scope = {}
@@ -361,7 +428,9 @@ def test_other_streams_and_collections_of_linen():
         @nn.compact
         def __call__(self, x, deterministic):
             count = self.variable("counts", "calls", lambda: jnp.int32(0))
-            dense = nn.Dense(2, kernel_init=nn.with_partitioning(nn.initializers.ones, (None, "model")))
+            dense = nn.Dense(
+                2, kernel_init=nn.with_partitioning(nn.initializers.ones, (None, "model"))
+            )
             x = dense(x)
             if not deterministic:
                 self.sow("intermediates", "x", x)
@@ -372,7 +441,10 @@ def test_other_streams_and_collections_of_linen():
 
     model, x = jaxnet.Model.from_linen(Noisy()), jnp.ones((4, 3))
     params, state = model.init(KEY, x)
-    assert jax.tree.map(jnp.shape, (params, state)) == ({"Dense_0": {"kernel": (3, 2), "bias": (2,)}}, {"counts": {"calls": ()}})
+    assert jax.tree.map(jnp.shape, (params, state)) == (
+        {"Dense_0": {"kernel": (3, 2), "bias": (2,)}},
+        {"counts": {"calls": ()}},
+    )
     outputs, state = model.apply(params, state, x, key=KEY, dropout=None)
     assert gap(outputs, jnp.full((4, 2), 3.0)) > 0.1
     outputs, state = model.apply(params, state, x, key=None, dropout=None)
@@ -421,7 +493,10 @@ def test_each_dropout_of_an_nnx_module_draws_its_own():
 
 @pytest.mark.parametrize("name", ADAPTED)
 def test_a_recipe_with_dropout_is_refused(name, digits):
-    message = r"(Linen\(width=32, rate=0.2\)|Nnx|Net) brings its own dropout rates, which a recipe cannot change; give dropout=None"
+    message = (
+        r"(Linen\(width=32, rate=0.2\)|Nnx|Net) brings its own dropout rates, which a "
+        r"recipe cannot change; give dropout=None"
+    )
     for verb in (jaxnet.fit, jaxnet.train):
         with pytest.raises(jaxnet.InputError, match=message):
             verb(MODELS[name](), digits, jaxnet.Recipe(epochs=1, dropout=0.1), KEY)
@@ -431,7 +506,10 @@ def test_a_module_of_other_outputs_is_refused():
     rng = np.random.default_rng(0)
     splits = jaxnet.split(rng.normal(size=(100, 64)).astype(np.float32), rng.integers(0, 3, 100))
     for name in ADAPTED:
-        with pytest.raises(jaxnet.InputError, match=r"outputs of shape \(70, 10\), but this data set needs \(70, 3\)"):
+        with pytest.raises(
+            jaxnet.InputError,
+            match=r"outputs of shape \(70, 10\), but this data set needs \(70, 3\)",
+        ):
             jaxnet.fit(MODELS[name](), splits, jaxnet.Recipe(epochs=1), KEY)
 
 
@@ -458,27 +536,52 @@ def odd(rngs):
 
 
 REFUSED = [
-    (lambda: jaxnet.Model.from_linen(Linen), r"<class .*Linen'> is not a Linen module; give one, such as Net\(10\)"),
-    (lambda: jaxnet.Model.from_linen(Masked()), "Masked is called with mask beside its inputs, .* give mask a default"),
-    (lambda: jaxnet.Model.from_linen(Linen(), flags={"fast": True}), r"Linen has no keyword 'fast'"),
     (
-        lambda: jaxnet.Model.from_linen(Two()).init(KEY, jnp.ones((1, 2))) and jaxnet.Model.from_linen(Two()).apply({}, {}, jnp.ones(1)),
+        lambda: jaxnet.Model.from_linen(Linen),
+        r"<class .*Linen'> is not a Linen module; give one, such as Net\(10\)",
+    ),
+    (
+        lambda: jaxnet.Model.from_linen(Masked()),
+        "Masked is called with mask beside its inputs, .* give mask a default",
+    ),
+    (
+        lambda: jaxnet.Model.from_linen(Linen(), flags={"fast": True}),
+        r"Linen has no keyword 'fast'",
+    ),
+    (
+        lambda: (
+            jaxnet.Model.from_linen(Two()).init(KEY, jnp.ones((1, 2)))
+            and jaxnet.Model.from_linen(Two()).apply({}, {}, jnp.ones(1))
+        ),
         "gives a tuple",
     ),
     (
         lambda: jaxnet.Model.from_nnx(Nnx(rngs=nnx.Rngs(0))),
-        "a finished Nnx is not a constructor of an nnx.Module; give a function, such as lambda rngs",
+        "a finished Nnx is not a constructor of an nnx.Module; give a function, such as lambda "
+        "rngs",
     ),
-    (lambda: _check_constructor(7, nnx.Module, "nnx.Module", "f"), "7 is not a constructor of an nnx.Module; give a function, such as f"),
+    (
+        lambda: _check_constructor(7, nnx.Module, "nnx.Module", "f"),
+        "7 is not a constructor of an nnx.Module; give a function, such as f",
+    ),
     (
         lambda: jaxnet.Model.from_nnx(lambda n, rngs: Nnx(n, rngs=rngs)),
         r"<lambda> cannot be called with rngs alone \(.*missing 1 required.*'n'",
     ),
     (lambda: jaxnet.Model.from_nnx(odd), "odd gives a int; it must give an nnx.Module"),
-    (lambda: jaxnet.Model.from_nnx(lambda rngs: nnx.Rngs(0)), "gives a Rngs; it must give an nnx.Module"),
-    (lambda: jaxnet.Model.from_equinox(equinox(norm=False)(key=KEY)), "a finished Plain is not a constructor of an eqx.Module"),
+    (
+        lambda: jaxnet.Model.from_nnx(lambda rngs: nnx.Rngs(0)),
+        "gives a Rngs; it must give an nnx.Module",
+    ),
+    (
+        lambda: jaxnet.Model.from_equinox(equinox(norm=False)(key=KEY)),
+        "a finished Plain is not a constructor of an eqx.Module",
+    ),
     (lambda: jaxnet.Model.from_equinox(lambda n, key: None), "cannot be called with key alone"),
-    (lambda: jaxnet.Model.from_equinox(lambda key: (equinox()(key), None)), "gives a tuple; it must give an eqx.Module"),
+    (
+        lambda: jaxnet.Model.from_equinox(lambda key: (equinox()(key), None)),
+        "gives a tuple; it must give an eqx.Module",
+    ),
 ]
 
 
@@ -491,11 +594,20 @@ def test_what_is_no_model_is_refused(make, message):
 
 @pytest.mark.skipif(List is list, reason="Flax before 0.12 carries bare arrays along")
 def test_bare_arrays_of_nnx_are_refused():
-    with pytest.raises(jaxnet.InputError, match=r"Bare.scale is a bare array; make it an nnx.Variable, or a NumPy array if it is constant"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match=(
+            r"Bare.scale is a bare array; make it an nnx.Variable, or a NumPy array if it is "
+            r"constant"
+        ),
+    ):
         jaxnet.Model.from_nnx(Bare)
 
 
 def test_a_missing_equinox_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "equinox", None)
-    with pytest.raises(jaxnet.InputError, match="needs the package equinox, which is not installed: pip install equinox"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match="needs the package equinox, which is not installed: pip install equinox",
+    ):
         jaxnet.Model.from_equinox(lambda key: None)

@@ -1,4 +1,5 @@
-"""What the public functions of the diagnostics, `predict` and `evaluate` do with arrays that are not as they should be: one table.
+"""What the public functions of the diagnostics, `predict` and `evaluate` do with arrays that are
+not as they should be: one table.
 
 A row is an argument of a function, a column a way to spoil it, a cell the right answer:
 
@@ -6,7 +7,8 @@ A row is an argument of a function, a column a way to spoil it, a cell the right
     =  the number that NumPy, SciPy or scikit-learn computes from the same arrays
     W  the same, with predictions that are not numbers counted as wrong
     I  an Estimate without a number, which says why
-    -  does not apply: the function takes neither probabilities nor their logarithms, or has no other array of the same length
+    -  does not apply: the function takes neither probabilities nor their logarithms, or has no
+      other array of the same length
 """
 
 import inspect
@@ -110,8 +112,17 @@ evaluate:values               y                    R   R   R    R     R      R  
 predict                       x                    R   R   R    =     R      R    R      =    =     =    =    R       R     =     R    - -
 """
 # Of names in the table that would make it wider than a screen.
-SHORT = {"bias_variance": "bias_variance_decomposition", "sample_and_seed": "sample_and_seed_variance", "Diagnosis": "from_predictions"}
-NO_ARRAYS = {"combination", "exact", "seeds_needed", "wilson"}  # they take Estimates, weights and counts
+SHORT = {
+    "bias_variance": "bias_variance_decomposition",
+    "sample_and_seed": "sample_and_seed_variance",
+    "Diagnosis": "from_predictions",
+}
+NO_ARRAYS = {
+    "combination",
+    "exact",
+    "seeds_needed",
+    "wilson",
+}  # they take Estimates, weights and counts
 
 N, M, K = 200, 4, 2
 RNG = np.random.default_rng(0)
@@ -122,14 +133,23 @@ LOG_P = scipy.special.log_softmax(SCORES, -1)
 VALUES = Y + 0.5 * RNG.normal(size=(M, N))
 LOSSES = RNG.random((M, N))
 SEEN = RNG.random((M, N)) < 0.1
-SURE = np.tile(scipy.special.log_softmax(RNG.uniform(1, 3, N)[:, None] * np.eye(K)[Y], -1), (M, 1, 1))  # members that agree
-DOUBTED = np.where(np.isin(np.arange(N), np.argsort(-SURE[0].max(1))[:2]), 1 - Y, Y)  # of which they are surest, two labels are wrong
-SIZES, ERRORS = np.array([100, 200, 400, 800, 1600]), 0.5 * np.array([1, 0.7, 0.5, 0.35, 0.25])[:, None] + 0.01 * RNG.random((5, 5))
+SURE = np.tile(
+    scipy.special.log_softmax(RNG.uniform(1, 3, N)[:, None] * np.eye(K)[Y], -1), (M, 1, 1)
+)  # members that agree
+DOUBTED = np.where(
+    np.isin(np.arange(N), np.argsort(-SURE[0].max(1))[:2]), 1 - Y, Y
+)  # of which they are surest, two labels are wrong
+SIZES, ERRORS = (
+    np.array([100, 200, 400, 800, 1600]),
+    0.5 * np.array([1, 0.7, 0.5, 0.35, 0.25])[:, None] + 0.01 * RNG.random((5, 5)),
+)
 BELOW, ABOVE = RNG.uniform(-2, -1, (60, 3)), RNG.uniform(1, 2, (60, 3))
 
 
 class Case(NamedTuple):
-    """A function with good arrays. call: gives a number or an Estimate. oracle: the number, from the same arrays."""
+    """A function with good arrays. call: gives a number or an Estimate. oracle: the number, from
+    the same arrays.
+    """
 
     call: Callable[..., Any]
     oracle: Callable[..., Any]
@@ -157,7 +177,11 @@ def brier(log_p: np.ndarray, y: np.ndarray) -> float:
 
 def entropy(log_p: np.ndarray, y: np.ndarray) -> float:
     log_p = scipy.special.log_softmax(np.maximum(log_p, np.log(np.finfo(np.float32).tiny)), -1)
-    return float(-np.take_along_axis(log_p, np.broadcast_to(y.astype(int)[:, None], (*log_p.shape[:-1], 1)), -1).mean())
+    return float(
+        -np.take_along_axis(
+            log_p, np.broadcast_to(y.astype(int)[:, None], (*log_p.shape[:-1], 1)), -1
+        ).mean()
+    )
 
 
 def voted(f: np.ndarray, y: np.ndarray) -> float:
@@ -174,7 +198,13 @@ def likeliest(log_p: np.ndarray, y: np.ndarray) -> float:
     def loss(log_t: float) -> float:
         return entropy(log_p / np.exp(log_t), y)
 
-    return float(np.exp(scipy.optimize.minimize_scalar(loss, bounds=(-5, 5), method="bounded", options={"xatol": 1e-9}).x))
+    return float(
+        np.exp(
+            scipy.optimize.minimize_scalar(
+                loss, bounds=(-5, 5), method="bounded", options={"xatol": 1e-9}
+            ).x
+        )
+    )
 
 
 def frequency(reference: np.ndarray, labels: np.ndarray, new: np.ndarray) -> float:
@@ -185,13 +215,23 @@ def frequency(reference: np.ndarray, labels: np.ndarray, new: np.ndarray) -> flo
 
 def bias_variance(loss: str, f: np.ndarray, y: np.ndarray, oracle: Callable[..., float]) -> Case:
     of = diagnostics.bias_variance_decomposition
-    return Case(lambda predictions, labels: of(predictions, labels, loss=loss).loss, oracle, {"predictions": f, "labels": y})
+    return Case(
+        lambda predictions, labels: of(predictions, labels, loss=loss).loss,
+        oracle,
+        {"predictions": f, "labels": y},
+    )
 
 
-def paired(loss: str, f: np.ndarray, g: np.ndarray, y: np.ndarray, oracle: Callable[..., float]) -> Case:
+def paired(
+    loss: str, f: np.ndarray, g: np.ndarray, y: np.ndarray, oracle: Callable[..., float]
+) -> Case:
     of = diagnostics.paired_decomposition
     arrays = {"a": f, "b": g, "labels": y}
-    return Case(lambda a, b, labels: of(a, b, labels, loss=loss).loss, lambda a, b, labels: oracle(a, labels) - oracle(b, labels), arrays)
+    return Case(
+        lambda a, b, labels: of(a, b, labels, loss=loss).loss,
+        lambda a, b, labels: oracle(a, labels) - oracle(b, labels),
+        arrays,
+    )
 
 
 def seeds(loss: str, f: np.ndarray, y: np.ndarray, oracle: Callable[..., float]) -> Case:
@@ -207,7 +247,11 @@ def seeds(loss: str, f: np.ndarray, y: np.ndarray, oracle: Callable[..., float])
 
 def ensemble(loss: str, f: np.ndarray, y: np.ndarray, oracle: Callable[..., float]) -> Case:
     of = diagnostics.ensemble_gain
-    return Case(lambda predictions, labels: of(predictions, labels, loss=loss).ensemble, oracle, {"predictions": f, "labels": y})
+    return Case(
+        lambda predictions, labels: of(predictions, labels, loss=loss).ensemble,
+        oracle,
+        {"predictions": f, "labels": y},
+    )
 
 
 def averaged(oracle: Callable[..., float]) -> Callable[..., float]:
@@ -216,7 +260,9 @@ def averaged(oracle: Callable[..., float]) -> Callable[..., float]:
 
 def diagnosis(f: np.ndarray, y: np.ndarray, oracle: Callable[..., float]) -> Case:
     def call(predictions: Any, labels: Any, train: Any, train_labels: Any) -> Any:
-        return Diagnosis.from_predictions((train, train_labels), None, (predictions, labels)).errors["test"]
+        return Diagnosis.from_predictions(
+            (train, train_labels), None, (predictions, labels)
+        ).errors["test"]
 
     def number(predictions: Any, labels: Any, train: Any, train_labels: Any) -> float:
         return oracle(predictions, labels) / (np.var(train_labels) if oracle is squares else 1)
@@ -234,13 +280,19 @@ def partitioned(partition: Any, f: Any, y: Any) -> Any:
 
 def losses(function: Callable[..., Any]) -> Case:
     one = LOSSES if function is diagnostics.paired_difference else LOSSES[0]
-    return Case(function, lambda a, b: np.mean(a.astype(float) - b), {"a": one, "b": one[..., ::-1]})
+    return Case(
+        function, lambda a, b: np.mean(a.astype(float) - b), {"a": one, "b": one[..., ::-1]}
+    )
 
 
 def two_sample(method: str, oracle: Callable[..., float]) -> Case:
     of = diagnostics.two_sample_test
     told = (lambda found: found.statistic) if method == "bbsd" else lambda found: found.shifted
-    return Case(lambda reference, new: told(of(reference, new, method=method)), oracle, {"reference": BELOW, "new": ABOVE})
+    return Case(
+        lambda reference, new: told(of(reference, new, method=method)),
+        oracle,
+        {"reference": BELOW, "new": ABOVE},
+    )
 
 
 def ladder(part: str) -> Case:
@@ -248,26 +300,36 @@ def ladder(part: str) -> Case:
         found = diagnostics.error_ladder({"train": train, "test": test})
         return found.errors[part]
 
-    return Case(call, lambda train, test: np.mean({"train": train, "test": test}[part]), {"train": LOSSES[0], "test": LOSSES[1]})
+    return Case(
+        call,
+        lambda train, test: np.mean({"train": train, "test": test}[part]),
+        {"train": LOSSES[0], "test": LOSSES[1]},
+    )
 
 
 D = diagnostics
 CASES: dict[str, Case] = {
     "calibration": Case(
         lambda log_probabilities, labels: D.calibration(log_probabilities, labels).overconfidence,
-        lambda log_probabilities, labels: np.exp(log_probabilities.max(1)).mean() - 1 + largest(log_probabilities, labels),
+        lambda log_probabilities, labels: (
+            np.exp(log_probabilities.max(1)).mean() - 1 + largest(log_probabilities, labels)
+        ),
         {"log_probabilities": LOG_P[0], "labels": Y},
     ),
     "deviation": Case(D.deviation, lambda values: np.std(values, ddof=1), {"values": LOSSES[0]}),
     "ensemble_gain:zero_one": ensemble("zero_one", CLASSES, Y, voted),
     "ensemble_gain:mean": ensemble("zero_one", LOG_P, Y, averaged(largest)),
-    "ensemble_gain:squared": ensemble("squared", VALUES, VALUES[0], lambda f, y: squares(f.mean(0), y)),
+    "ensemble_gain:squared": ensemble(
+        "squared", VALUES, VALUES[0], lambda f, y: squares(f.mean(0), y)
+    ),
     "ensemble_gain:brier": ensemble("brier", LOG_P, Y, averaged(brier)),
     "error_ladder:train": ladder("train"),
     "error_ladder:test": ladder("test"),
     "error_of": Case(D.error_of, np.mean, {"wrong": LOSSES}),
     "estimate_error_without_labels": Case(
-        lambda reference, labels, new: D.estimate_error_without_labels(reference, labels, new).reference,
+        lambda reference, labels, new: (
+            D.estimate_error_without_labels(reference, labels, new).reference
+        ),
         lambda reference, labels, new: largest(reference, labels),
         {"reference": LOG_P[0], "labels": Y, "new": LOG_P[1]},
     ),
@@ -289,22 +351,40 @@ CASES: dict[str, Case] = {
     "bias_variance:cross_entropy": bias_variance("cross_entropy", LOG_P, Y, entropy),
     "bias_variance:brier": bias_variance("brier", LOG_P, Y, brier),
     "bias_variance:seen": Case(
-        lambda seen: D.bias_variance_decomposition(VALUES, VALUES[0], loss="squared", seen=seen).loss,
-        lambda seen: np.mean([np.mean((VALUES[~seen[:, i], i] - VALUES[0, i]) ** 2) for i in range(N) if (~seen[:, i]).sum() > 2]),
+        lambda seen: (
+            D.bias_variance_decomposition(VALUES, VALUES[0], loss="squared", seen=seen).loss
+        ),
+        lambda seen: np.mean(
+            [
+                np.mean((VALUES[~seen[:, i], i] - VALUES[0, i]) ** 2)
+                for i in range(N)
+                if (~seen[:, i]).sum() > 2
+            ]
+        ),
         {"seen": SEEN},
     ),
     "paired_decomposition:squared": paired("squared", VALUES, VALUES[:, ::-1], VALUES[0], squares),
-    "paired_decomposition:classes": paired("zero_one_kohavi_wolpert", CLASSES, CLASSES[:, ::-1], Y, share),
+    "paired_decomposition:classes": paired(
+        "zero_one_kohavi_wolpert", CLASSES, CLASSES[:, ::-1], Y, share
+    ),
     "paired_decomposition:brier": paired("brier", LOG_P, LOG_P[:, ::-1], Y, brier),
     "sample_and_seed:squared": seeds("squared", VALUES, VALUES[0], squares),
     "sample_and_seed:classes": seeds("zero_one_kohavi_wolpert", CLASSES, Y, share),
     "sample_and_seed:brier": seeds("brier", LOG_P, Y, brier),
     "hard_examples": Case(
-        lambda log_probabilities, labels, seen: sum(e.contradicted for e in D.hard_examples(log_probabilities, labels, seen=seen)),
-        lambda log_probabilities, labels, seen: np.ma.masked_array(log_probabilities.argmax(2) != labels, seen).mean(0).sum(),
+        lambda log_probabilities, labels, seen: sum(
+            e.contradicted for e in D.hard_examples(log_probabilities, labels, seen=seen)
+        ),
+        lambda log_probabilities, labels, seen: (
+            np.ma.masked_array(log_probabilities.argmax(2) != labels, seen).mean(0).sum()
+        ),
         {"log_probabilities": LOG_P, "labels": Y, "seen": SEEN},
     ),
-    "wrong_labels": Case(D.wrong_labels, lambda log_probabilities, labels: 2 / (N / 2), {"log_probabilities": SURE, "labels": DOUBTED}),
+    "wrong_labels": Case(
+        D.wrong_labels,
+        lambda log_probabilities, labels: 2 / (N / 2),
+        {"log_probabilities": SURE, "labels": DOUBTED},
+    ),
     "label_shift:classes": Case(
         lambda reference, labels, new: D.label_shift(reference, labels, new).frequencies[0],
         frequency,
@@ -324,14 +404,23 @@ CASES: dict[str, Case] = {
         lambda log_probabilities: scipy.special.softmax(log_probabilities / 2, -1)[..., 0].sum(),
         {"log_probabilities": LOG_P[0]},
     ),
-    "temperature": Case(D.temperature, likeliest, {"log_probabilities": LOG_P[0], "labels": Y}, 1e-5),
-    "two_sample_test:bbsd": two_sample(
-        "bbsd", lambda reference, new: max(scipy.stats.ks_2samp(a, b).statistic for a, b in zip(reference.T, new.T, strict=True))
+    "temperature": Case(
+        D.temperature, likeliest, {"log_probabilities": LOG_P[0], "labels": Y}, 1e-5
     ),
-    "two_sample_test:classifier": two_sample("classifier", lambda reference, new: True),  # nothing is easier to tell apart
+    "two_sample_test:bbsd": two_sample(
+        "bbsd",
+        lambda reference, new: max(
+            scipy.stats.ks_2samp(a, b).statistic for a, b in zip(reference.T, new.T, strict=True)
+        ),
+    ),
+    "two_sample_test:classifier": two_sample(
+        "classifier", lambda reference, new: True
+    ),  # nothing is easier to tell apart
     "two_sample_test:mmd": two_sample("mmd", lambda reference, new: True),
     "validation_curve:training": Case(
-        lambda training: D.validation_curve([training], [LOSSES]).training[0], lambda training: training.mean(), {"training": LOSSES}
+        lambda training: D.validation_curve([training], [LOSSES]).training[0],
+        lambda training: training.mean(),
+        {"training": LOSSES},
     ),
     "validation_curve:validation": Case(
         lambda validation: D.validation_curve([LOSSES, LOSSES], [validation, LOSSES]).validation[0],
@@ -341,7 +430,9 @@ CASES: dict[str, Case] = {
     "Diagnosis:classes": diagnosis(CLASSES, Y, share),
     "Diagnosis:partition": Case(
         partitioned,
-        lambda partition, f, y: share(partition, y) if partition.dtype.kind != "f" else float("nan"),
+        lambda partition, f, y: (
+            share(partition, y) if partition.dtype.kind != "f" else float("nan")
+        ),
         {"partition": CLASSES, "f": CLASSES, "y": Y},
     ),
     "Diagnosis:log_probabilities": diagnosis(LOG_P, Y, largest),
@@ -360,19 +451,33 @@ def cases() -> dict[str, Case]:
     of = {}
     for name, (run, y, classes) in trained.items():
         layer = jax.tree.map(np.float64, run.params["output"])
-        mean, scale = (np.float64(each) for each in (run.standardisation.mean, run.standardisation.scale))
+        mean, scale = (
+            np.float64(each) for each in (run.standardisation.mean, run.standardisation.scale)
+        )
 
-        def outputs(x: np.ndarray, layer: Any = layer, mean: Any = mean, scale: Any = scale) -> np.ndarray:
-            return (x.astype(np.float32).astype(float) - mean) / scale @ layer["kernel"] + layer["bias"]
+        def outputs(
+            x: np.ndarray, layer: Any = layer, mean: Any = mean, scale: Any = scale
+        ) -> np.ndarray:
+            return (x.astype(np.float32).astype(float) - mean) / scale @ layer["kernel"] + layer[
+                "bias"
+            ]
 
         def metric(x: Any, y: Any, run: Any = run, classes: Any = classes) -> Any:
             found = jaxnet.evaluate(model, run, jaxnet.Dataset(x, y, classes))
             return found.error if classes else found.rmse
 
-        def right(x: np.ndarray, y: np.ndarray, run: Any = run, classes: Any = classes, outputs: Any = outputs) -> float:
+        def right(
+            x: np.ndarray,
+            y: np.ndarray,
+            run: Any = run,
+            classes: Any = classes,
+            outputs: Any = outputs,
+        ) -> float:
             if classes:
                 return largest(outputs(x), y)
-            values = outputs(x)[:, 0] * float(run.standardisation.target_scale) + float(run.standardisation.target_mean)
+            values = outputs(x)[:, 0] * float(run.standardisation.target_scale) + float(
+                run.standardisation.target_mean
+            )
             return squares(values, y) ** 0.5
 
         of[f"evaluate:{name}"] = Case(metric, right, {"x": x, "y": y}, 1e-4)
@@ -391,7 +496,9 @@ def is_classes(array: Any) -> bool:
 
 
 def one_value(array: np.ndarray, value: float) -> np.ndarray:
-    """One value in the place of one number, or of all that one member says of an example where that is more than one."""
+    """One value in the place of one number, or of all that one member says of an example where that
+    is more than one.
+    """
     spoiled = np.array(array, float)
     spoiled[(0,) * spoiled.ndim] = value
     return spoiled
@@ -430,26 +537,44 @@ def hidden(array: np.ndarray) -> np.ma.MaskedArray:
 
 def shortened(array: np.ndarray, of: str) -> np.ndarray:
     """Without its last example."""
-    examples_first = of in ("log_probabilities", "x", "reference", "new", "errors", "new_predictions")
+    examples_first = of in (
+        "log_probabilities",
+        "x",
+        "reference",
+        "new",
+        "errors",
+        "new_predictions",
+    )
     if array.ndim == 1 or (examples_first and array.ndim == 2):
         return array[:-1]
     return array[..., :-1] if array.ndim == 2 or array.shape[-1] == N else array[..., :-1, :]
 
 
 def logarithms(array: np.ndarray) -> np.ndarray:
-    return np.log(np.full((*array.shape, K), 1 / K)) if is_classes(array) or array.dtype == bool else -np.abs(array) - 0.1
+    return (
+        np.log(np.full((*array.shape, K), 1 / K))
+        if is_classes(array) or array.dtype == bool
+        else -np.abs(array) - 0.1
+    )
 
 
 def wide(array: np.ndarray) -> np.ndarray:
     return array * 10**9 if array.dtype.kind == "i" else array * 1e9
 
 
-# Ways to rename classes, which change all arrays of classes at once, and for numbers are other numbers.
+# Ways to rename classes, which change all arrays of classes at once, and for numbers are other
+# numbers.
 RENAMED: dict[str, Callable[[np.ndarray], Any]] = {
-    "text": lambda array: np.array(["ant", "bee"])[array] if is_classes(array) else array.astype(str),
+    "text": lambda array: (
+        np.array(["ant", "bee"])[array] if is_classes(array) else array.astype(str)
+    ),
     "bool": high,
-    "-1/+1": lambda array: np.where(high(array), 1, -1).astype(array.dtype if array.dtype.kind in "if" else int),
-    "1..K": lambda array: (high(array) + 1).astype(array.dtype if array.dtype.kind in "if" else int),
+    "-1/+1": lambda array: np.where(high(array), 1, -1).astype(
+        array.dtype if array.dtype.kind in "if" else int
+    ),
+    "1..K": lambda array: (high(array) + 1).astype(
+        array.dtype if array.dtype.kind in "if" else int
+    ),
     "10^9": wide,
 }
 SPOILED: dict[str, Callable[[np.ndarray], Any]] = {
@@ -473,7 +598,10 @@ def spoiled(arrays: dict[str, Any], argument: str, column: str) -> dict[str, Any
     if column == "short":
         return arrays | {argument: shortened(array, argument)}
     if column in RENAMED and is_classes(array):
-        return {name: RENAMED[column](each) if is_classes(each) else each for name, each in arrays.items()}
+        return {
+            name: RENAMED[column](each) if is_classes(each) else each
+            for name, each in arrays.items()
+        }
     return arrays | {argument: (RENAMED | SPOILED)[column](array)}
 
 
@@ -482,7 +610,9 @@ COLUMNS, *LINES = (line.split() for line in TABLE.strip().splitlines())
 
 def case_of(name: str, argument: str) -> str:
     """Some functions have a case an argument."""
-    return f"{name.split(':')[0]}:{argument}" if f"{name.split(':')[0]}:{argument}" in CASES else name
+    return (
+        f"{name.split(':')[0]}:{argument}" if f"{name.split(':')[0]}:{argument}" in CASES else name
+    )
 
 
 def told(got: Any) -> str | None:
@@ -504,10 +634,16 @@ def fault(case: Case, argument: str, column: str, right: str) -> str | None:
     if right == "I":
         return None if told(got) and not np.isfinite(float(got)) else f"answered {got}"
     number, wanted = float(got), float(case.oracle(*given.values()))
-    return None if number == pytest.approx(wanted, rel=case.digits, abs=case.digits, nan_ok=True) else f"answered {number}, not {wanted}"
+    return (
+        None
+        if number == pytest.approx(wanted, rel=case.digits, abs=case.digits, nan_ok=True)
+        else f"answered {number}, not {wanted}"
+    )
 
 
-@pytest.mark.parametrize(("name", "argument", "cells"), [(name, argument, cells) for name, argument, *cells in LINES])
+@pytest.mark.parametrize(
+    ("name", "argument", "cells"), [(name, argument, cells) for name, argument, *cells in LINES]
+)
 def test_each_cell(cases, name, argument, cells):
     case = cases[case_of(name, argument)]
     found = {
@@ -528,6 +664,10 @@ def test_every_good_array_gives_the_right_number(cases):
 
 def test_every_public_function_has_its_rows():
     """Each of its arguments that is an array is in the table."""
-    public = {name for name in dir(diagnostics) if inspect.isfunction(getattr(diagnostics, name)) and not name.startswith("_")}
+    public = {
+        name
+        for name in dir(diagnostics)
+        if inspect.isfunction(getattr(diagnostics, name)) and not name.startswith("_")
+    }
     functions = {SHORT.get(name.split(":")[0], name.split(":")[0]) for name, *_ in LINES}
     assert functions == public - NO_ARRAYS | {"from_predictions", "evaluate", "predict"}

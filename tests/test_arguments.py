@@ -1,6 +1,8 @@
-"""Wrong arguments of the public verbs: each is refused by name with the cure, and what can only be meant one way works.
+"""Wrong arguments of the public verbs: each is refused by name with the cure, and what can only be
+meant one way works.
 
-A user has no type checks at run time, and the tests do: so one process without them makes all the wrong calls.
+A user has no type checks at run time, and the tests do: so one process without them makes all the
+wrong calls.
 """
 
 import json
@@ -15,8 +17,7 @@ import numpy as np
 import pytest
 
 import jaxnet
-from jaxnet import resampling
-from jaxnet.data import corruption
+from jaxnet.data import corruption, resampling
 from jaxnet.diagnostics import two_sample_test
 
 SETUP = """
@@ -164,18 +165,25 @@ CALLS = {
     "made(epochs=10**10)": "epochs is 10000000000 at most 134,217,728 epochs",
     "made(epochs=10**9)": "epochs is 1000000000 at most 134,217,728 epochs",
     "made(epochs=10**7 - 1, batch_size=1, optimizer=3)": "optimizer is 3 sgd",
-    "jaxnet.train(model, jaxnet.split(rng.normal(size=(600, 1)), np.arange(600) % 2), jaxnet.Recipe(epochs=9_000_000, batch_size=1), key)":
-        "epochs is 9000000 420 steps at most 5,113,056 epochs",
+    "jaxnet.train(model, jaxnet.split(rng.normal(size=(600, 1)), np.arange(600) % 2), jaxnet.Recipe(epochs=9_000_000, batch_size=1), key)": (
+        "epochs is 9000000 420 steps at most 5,113,056 epochs"
+    ),
     "many(recipes=jaxnet.Recipe(epochs=10**10))": "epochs is 10000000000 at most",
     "made(epochs=2.0)": "epochs is 2.0 whole number",
     "made(batch_size=64.0)": "batch_size is 64.0 whole number",
     "made(optimizer=splits)": "optimizer is a Splits sgd",
     "made(schedule=optax.constant_schedule(0.1))": "schedule the function known are constant",
     # Losses.
-    "fit(loss=of_integers)": "loss targets probabilities of the classes optax.softmax_cross_entropy leave loss out",
-    "jaxnet.train(model, splits, recipe, key, loss=of_integers)": "loss targets probabilities leave loss out",
+    "fit(loss=of_integers)": (
+        "loss targets probabilities of the classes optax.softmax_cross_entropy leave loss out"
+    ),
+    "jaxnet.train(model, splits, recipe, key, loss=of_integers)": (
+        "loss targets probabilities leave loss out"
+    ),
     "many(loss=of_integers)": "loss targets probabilities leave loss out",
-    "fit(loss=lambda outputs, targets: jaxnet.cross_entropy(outputs, targets).mean())": "loss shape () one number an example mean",
+    "fit(loss=lambda outputs, targets: jaxnet.cross_entropy(outputs, targets).mean())": (
+        "loss shape () one number an example mean"
+    ),
     "fit(splits=values, loss=optax.squared_error)": "loss shape (42, 1) one number an example sum",
     "fit(loss=lambda outputs, targets: outputs.argmax(1))": "loss type int32 gradient",
     "fit(loss=lambda outputs, targets: None)": "loss NoneType one number an example",
@@ -201,8 +209,12 @@ CALLS = {
     "jaxnet.diagnose(model, splits, recipe, key, tolerance='2%')": "tolerance is '2%' number",
     "jaxnet.diagnose(model, splits, recipe, key, seconds='60')": "seconds is '60' number",
     "jaxnet.learning_curve(model, splits, recipe, key, sizes=100)": "sizes are 100 whole numbers",
-    "jaxnet.learning_curve(model, splits, recipe, key, sizes=[10.5])": "sizes are [10.5] whole numbers",
-    "jaxnet.sweep(model, splits, recipe, {'learning_rate': [0.1]}, key)": "trials is {'learning_rate': [0.1]} jaxnet.space.grid",
+    "jaxnet.learning_curve(model, splits, recipe, key, sizes=[10.5])": (
+        "sizes are [10.5] whole numbers"
+    ),
+    "jaxnet.sweep(model, splits, recipe, {'learning_rate': [0.1]}, key)": (
+        "trials is {'learning_rate': [0.1]} jaxnet.space.grid"
+    ),
     "jaxnet.sweep(model, splits, recipe, trials, key, seeds=1.5)": "seeds is 1.5 whole number",
     "space.grid({'learning_rate': 0.1})": "learning_rate has the choices 0.1 sequence",
     "space.random(trials, 3)": "space is ranges and choices by name",
@@ -215,7 +227,9 @@ CALLS = {
     "jaxnet.split(x, y, test='0.2')": "test is '0.2' number",
     "jaxnet.split(x, y, validation=True)": "validation is True number",
     "jaxnet.split(x, y, validation=None)": "validation is None number",
-    "jaxnet.split(x, y, validation=20)": "validation is 20 fraction validation=20/len(x) validation=0.2",
+    "jaxnet.split(x, y, validation=20)": (
+        "validation is 20 fraction validation=20/len(x) validation=0.2"
+    ),
     "jaxnet.split(x, y, classes='ab')": "classes is 'ab' ('no', 'yes')",
     "jaxnet.split(x, y, classes=2)": "classes is 2 ('no', 'yes')",
     "jaxnet.split(x, y, classes=('a', 'a'))": "classes 'a' more than once",
@@ -261,7 +275,7 @@ CALLS = {
     "jaxnet.JaxnetClassifier(validation_fraction='0.1').fit(x, y)": "validation is '0.1' number",
     "jaxnet.use_cpu_devices('all')": "count is 'all' whole number",
     "jaxnet.enable_cache(5)": "folder is 5 path",
-}  # fmt: skip
+}
 
 RUN = """
 outcomes = {}
@@ -278,9 +292,13 @@ print(json.dumps(outcomes))
 def outcomes():
     """What a user meets at each call: (type of the error, its message)."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SETUP) + RUN], input=json.dumps(list(CALLS)), capture_output=True, text=True, check=False,
+        [sys.executable, "-c", textwrap.dedent(SETUP) + RUN],
+        input=json.dumps(list(CALLS)),
+        capture_output=True,
+        text=True,
+        check=False,
         cwd=Path(__file__).parent.parent,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -309,10 +327,15 @@ def run(splits):
 
 
 def same(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True))
+    return all(
+        np.array_equal(x, y)
+        for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True)
+    )
 
 
-@pytest.mark.parametrize("raw", [jax.random.PRNGKey(5), np.asarray(jax.random.PRNGKey(5))], ids=["jax", "numpy"])
+@pytest.mark.parametrize(
+    "raw", [jax.random.PRNGKey(5), np.asarray(jax.random.PRNGKey(5))], ids=["jax", "numpy"]
+)
 def test_a_raw_key_is_the_typed_key_of_its_seed(splits, run, raw):
     assert same(jaxnet.fit(MODEL, splits, RECIPE, raw), run)
     assert same(jaxnet.train(MODEL, splits, RECIPE, raw), run)
@@ -324,7 +347,10 @@ def test_raw_keys_inside_jit_and_vmap(splits):
     def alone(key):
         return jaxnet.fit(MODEL, splits, RECIPE, key)
 
-    raw, typed = jax.vmap(jax.random.PRNGKey)(jnp.arange(3)), jax.vmap(jax.random.key)(jnp.arange(3))
+    raw, typed = (
+        jax.vmap(jax.random.PRNGKey)(jnp.arange(3)),
+        jax.vmap(jax.random.key)(jnp.arange(3)),
+    )
     assert same(jax.jit(alone)(raw[0]), jax.jit(alone)(typed[0]))
     assert same(jax.vmap(alone)(raw), jax.vmap(alone)(typed))
 
@@ -332,15 +358,22 @@ def test_raw_keys_inside_jit_and_vmap(splits):
 def test_raw_keys_of_a_population(splits):
     raw, typed = jax.random.split(jax.random.PRNGKey(5), 3), jax.random.split(KEY, 3)
     many = jaxnet.fit_population(MODEL, splits, RECIPE, typed, order_key=KEY)
-    assert same(jaxnet.fit_population(MODEL, splits, RECIPE, raw, order_key=jax.random.PRNGKey(5)), many)
+    assert same(
+        jaxnet.fit_population(MODEL, splits, RECIPE, raw, order_key=jax.random.PRNGKey(5)), many
+    )
     assert same(jaxnet.fit_population(MODEL, splits, RECIPE, np.asarray(raw), order_key=KEY), many)
 
 
 def test_raw_keys_of_samples_and_of_a_sweep(splits):
     raw = jax.random.PRNGKey(5)
-    assert np.array_equal(resampling.bootstrap(raw, 2, 9).weights, resampling.bootstrap(KEY, 2, 9).weights)
+    assert np.array_equal(
+        resampling.bootstrap(raw, 2, 9).weights, resampling.bootstrap(KEY, 2, 9).weights
+    )
     trials = [{"learning_rate": 0.1}, {"learning_rate": 0.2}]
-    assert same(jaxnet.sweep(MODEL, splits, RECIPE, trials, raw).run, jaxnet.sweep(MODEL, splits, RECIPE, trials, KEY).run)
+    assert same(
+        jaxnet.sweep(MODEL, splits, RECIPE, trials, raw).run,
+        jaxnet.sweep(MODEL, splits, RECIPE, trials, KEY).run,
+    )
 
 
 def test_one_name_is_a_list_of_one_name(tmp_path):
@@ -355,13 +388,17 @@ def test_one_name_is_a_list_of_one_name(tmp_path):
 def test_a_recipe_is_rebuilt_by_jax_with_anything():
     recipe = jaxnet.Recipe(weight_decay=0.1)
     assert jax.tree.map(lambda leaf: None, recipe).learning_rate is None
-    assert jax.tree.structure(jax.tree.map(lambda leaf: object(), recipe)) == jax.tree.structure(recipe)
+    assert jax.tree.structure(jax.tree.map(lambda leaf: object(), recipe)) == jax.tree.structure(
+        recipe
+    )
     assert jax.jit(lambda given: given)(recipe).optimizer == "adam"
 
 
 def test_raw_keys_of_samples_that_are_compared_and_changed():
     raw, images, labels = jax.random.PRNGKey(5), np.ones((6, 4, 4), np.float32), np.arange(60) % 3
-    found = [two_sample_test(X[:30, :2], X[30:, :2], method="mmd", key=key).p_value for key in (raw, KEY)]
+    found = [
+        two_sample_test(X[:30, :2], X[30:, :2], method="mmd", key=key).p_value for key in (raw, KEY)
+    ]
     assert found[0] == found[1]
     changed = [corruption.corrupt(images, "noise", 0.1, key) for key in (raw, KEY)]
     assert np.array_equal(*changed)

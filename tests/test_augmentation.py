@@ -1,4 +1,6 @@
-"""Augmentation is what SciPy and scikit-image make of the same numbers, drawn as its docstring says, the same on any plan."""
+"""Augmentation is what SciPy and scikit-image make of the same numbers, drawn as its docstring
+says, the same on any plan.
+"""
 
 import json
 import os
@@ -16,8 +18,8 @@ from scipy import ndimage, stats
 import jaxnet
 from jaxnet.data import augmentation
 from jaxnet.data.augmentation import Augmentation, affine, cut_out, mix_up, resample, smooth
-from jaxnet.keys import AUGMENT, INIT, NOISE, ORDER, counted
 from jaxnet.loop import train
+from jaxnet.random import AUGMENT, INIT, NOISE, ORDER, counted
 from jaxnet.report import figures
 
 KEY = jax.random.key(0)
@@ -40,29 +42,55 @@ def one_hot(n, classes=4):
 
 def changed(images, how, seed=0):
     """Images alone, changed."""
-    return np.asarray(augment(how, keys(len(images), seed), jnp.asarray(images), one_hot(len(images)))[0])
+    return np.asarray(
+        augment(how, keys(len(images), seed), jnp.asarray(images), one_hot(len(images)))[0]
+    )
 
 
 def each(images, transform):
     """transform(picture, i) of every channel of every image i."""
     channels = images.reshape(*images.shape[:3], -1)
     return np.stack(
-        [np.stack([transform(channels[i, ..., c].astype(float), i) for c in range(channels.shape[-1])], -1) for i in range(len(images))]
+        [
+            np.stack(
+                [
+                    transform(channels[i, ..., c].astype(float), i)
+                    for c in range(channels.shape[-1])
+                ],
+                -1,
+            )
+            for i in range(len(images))
+        ]
     ).reshape(images.shape)
 
 
 def moved(images, shift=None, degrees=None, scale=None):
     n, height, width = images.shape[:3]
-    shift, degrees, scale = np.zeros((n, 2)) if shift is None else shift, degrees or [0.0] * n, scale or [1.0] * n
-    at = jax.jit(affine, static_argnums=(0, 1))(height, width, *(jnp.asarray(a, jnp.float32) for a in (shift, degrees, scale)))
+    shift, degrees, scale = (
+        np.zeros((n, 2)) if shift is None else shift,
+        degrees or [0.0] * n,
+        scale or [1.0] * n,
+    )
+    at = jax.jit(affine, static_argnums=(0, 1))(
+        height, width, *(jnp.asarray(a, jnp.float32) for a in (shift, degrees, scale))
+    )
     return np.asarray(resample(jnp.asarray(images), at))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_resampling_is_map_coordinates(shape):
     images, (n, height, width) = draw(*shape), shape[:3]
-    at = np.random.default_rng(1).uniform(-4, max(height, width) + 4, (n, 2, height, width)).astype(np.float32)
-    want = each(images, lambda image, i: ndimage.map_coordinates(image, at[i].astype(float), order=1, mode="nearest"))
+    at = (
+        np.random.default_rng(1)
+        .uniform(-4, max(height, width) + 4, (n, 2, height, width))
+        .astype(np.float32)
+    )
+    want = each(
+        images,
+        lambda image, i: ndimage.map_coordinates(
+            image, at[i].astype(float), order=1, mode="nearest"
+        ),
+    )
     np.testing.assert_allclose(resample(jnp.asarray(images), jnp.asarray(at)), want, atol=1e-4)
 
 
@@ -70,23 +98,36 @@ def test_resampling_is_map_coordinates(shape):
 def test_affine_transforms_are_those_of_scipy(shape):
     images, middle = draw(*shape), (np.array(shape[1:3]) - 1) / 2
     n = shape[0]
-    shift, degrees, scale = [(1.5, -2.25), (-0.3, 4.0), (0.0, -20.0)][:n], [30.0, -100.0, 7.0][:n], [1.3, 0.6, 0.9][:n]
+    shift, degrees, scale = (
+        [(1.5, -2.25), (-0.3, 4.0), (0.0, -20.0)][:n],
+        [30.0, -100.0, 7.0][:n],
+        [1.3, 0.6, 0.9][:n],
+    )
     want = each(images, lambda image, i: ndimage.shift(image, shift[i], order=1, mode="nearest"))
     np.testing.assert_allclose(moved(images, shift=shift), want, atol=1e-4)
-    want = each(images, lambda image, i: ndimage.rotate(image, degrees[i], reshape=False, order=1, mode="nearest"))
+    want = each(
+        images,
+        lambda image, i: ndimage.rotate(image, degrees[i], reshape=False, order=1, mode="nearest"),
+    )
     np.testing.assert_allclose(moved(images, degrees=degrees), want, atol=1e-4)
 
     def transform(image, matrix, shift):
-        return ndimage.affine_transform(image, matrix, middle - matrix @ (middle + shift), order=1, mode="nearest")
+        return ndimage.affine_transform(
+            image, matrix, middle - matrix @ (middle + shift), order=1, mode="nearest"
+        )
 
     want = each(images, lambda image, i: transform(image, np.eye(2) / scale[i], np.zeros(2)))
     np.testing.assert_allclose(moved(images, scale=scale), want, atol=1e-4)
 
     def at_once(image, i):
         cosine, sine = np.cos(np.deg2rad(degrees[i])), np.sin(np.deg2rad(degrees[i]))
-        return transform(image, np.array([[cosine, sine], [-sine, cosine]]) / scale[i], np.array(shift[i]))
+        return transform(
+            image, np.array([[cosine, sine], [-sine, cosine]]) / scale[i], np.array(shift[i])
+        )
 
-    np.testing.assert_allclose(moved(images, shift=shift, degrees=degrees, scale=scale), each(images, at_once), atol=1e-4)
+    np.testing.assert_allclose(
+        moved(images, shift=shift, degrees=degrees, scale=scale), each(images, at_once), atol=1e-4
+    )
 
 
 def test_affine_transforms_are_those_of_scikit_image():
@@ -109,10 +150,18 @@ def test_elastic_field_is_impulses_seen_through_a_gaussian(height, width, sigma)
     lattice, margin = draw(rows, columns), 12 * sigma
     plane = np.zeros((2 * margin + (rows - 1) * sigma + 1, 2 * margin + (columns - 1) * sigma + 1))
     plane[margin : -margin or None : sigma, margin : -margin or None : sigma] = lattice
-    seen = ndimage.gaussian_filter(plane, sigma, mode="constant", truncate=10) * 2 * np.pi * sigma**2 / np.sqrt(np.pi)
+    seen = (
+        ndimage.gaussian_filter(plane, sigma, mode="constant", truncate=10)
+        * 2
+        * np.pi
+        * sigma**2
+        / np.sqrt(np.pi)
+    )
     first = margin + 2 * sigma
     field = smooth(jnp.asarray(lattice), height, width, float(sigma))
-    np.testing.assert_allclose(field, seen[first : first + height, first : first + width], atol=1e-4)
+    np.testing.assert_allclose(
+        field, seen[first : first + height, first : first + width], atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (28, 28), (32, 20), (5, 40), (1, 3)])
@@ -127,7 +176,9 @@ def test_elastic_field_has_variance_one_everywhere(height, width):
 def own_coordinates(n, height, width):
     """Images whose pixels are their row and column, and a third channel, which is 1."""
     rows, columns = np.indices((height, width))
-    return np.broadcast_to(np.stack([rows, columns, np.ones_like(rows)], -1).astype(np.float32), (n, height, width, 3))
+    return np.broadcast_to(
+        np.stack([rows, columns, np.ones_like(rows)], -1).astype(np.float32), (n, height, width, 3)
+    )
 
 
 def test_displacements_have_the_standard_deviation_asked_for():
@@ -136,7 +187,9 @@ def test_displacements_have_the_standard_deviation_asked_for():
     np.testing.assert_allclose(off[..., :2].std(0), 0.5, rtol=0.06)
     assert abs(off[..., :2].std() / 0.5 - 1) < 0.01
     assert abs(off[..., :2].mean()) < 0.01
-    assert abs(np.corrcoef(off[..., 0].ravel(), off[..., 1].ravel())[0, 1]) < 0.02  # neither axis follows the other
+    assert (
+        abs(np.corrcoef(off[..., 0].ravel(), off[..., 1].ravel())[0, 1]) < 0.02
+    )  # neither axis follows the other
     assert np.corrcoef(off[:, 3, 3, 0], off[:, 4, 3, 0])[0, 1] > 0.9  # neighbours do
 
 
@@ -144,14 +197,24 @@ def test_shift_rotation_and_scale_are_uniform_within_their_strengths():
     n, height, width = 4000, 25, 21
     seen = changed(own_coordinates(n, height, width), Augmentation(shift=2, rotate=12, scale=0.2))
     row, column = height // 2, width // 2
-    down, across = seen[:, row + 1, column] - seen[:, row, column], seen[:, row, column + 1] - seen[:, row, column]
+    down, across = (
+        seen[:, row + 1, column] - seen[:, row, column],
+        seen[:, row, column + 1] - seen[:, row, column],
+    )
     scale = 1 / np.hypot(down[:, 0], down[:, 1])
     degrees = np.rad2deg(np.arctan2(across[:, 0], across[:, 1]))
     np.testing.assert_allclose(np.rad2deg(np.arctan2(-down[:, 1], down[:, 0])), degrees, atol=1e-2)
     # The middle is read from where it was before the shift.
     turn = np.stack([down[:, :2], across[:, :2]], -1)
-    shift = np.linalg.solve(turn, (np.array([row, column]) - seen[:, row, column, :2])[..., None])[..., 0]
-    numbers = {"down": shift[:, 0] / 2, "across": shift[:, 1] / 2, "degrees": degrees / 12, "scale": np.log(scale) / np.log(1.2)}
+    shift = np.linalg.solve(turn, (np.array([row, column]) - seen[:, row, column, :2])[..., None])[
+        ..., 0
+    ]
+    numbers = {
+        "down": shift[:, 0] / 2,
+        "across": shift[:, 1] / 2,
+        "degrees": degrees / 12,
+        "scale": np.log(scale) / np.log(1.2),
+    }
     for name, values in numbers.items():
         assert np.abs(values).max() < 1 + 1e-3, name
         assert stats.kstest(values, stats.uniform(-1, 2).cdf).pvalue > 1e-3, name
@@ -168,7 +231,9 @@ def test_cutout_is_a_loop_over_pixels(shape, side):
             for c in range(column - side // 2, column - side // 2 + side):
                 if 0 <= r < shape[1] and 0 <= c < shape[2]:
                     want[i, r, c] = 0
-    assert np.array_equal(cut_out(jnp.asarray(images), jnp.asarray(centres, jnp.float32), side), want)
+    assert np.array_equal(
+        cut_out(jnp.asarray(images), jnp.asarray(centres, jnp.float32), side), want
+    )
 
 
 def test_every_pixel_is_as_often_the_middle_of_a_cutout():
@@ -187,14 +252,19 @@ def test_mixup_is_a_loop_over_pairs(shape):
 @pytest.mark.parametrize("alpha", [0.1, 0.2, 0.5, 1.0, 8.0])
 def test_mixup_takes_shares_from_a_beta_distribution(alpha):
     own = np.tile(np.float32([[1], [0]]), (1500, 1))
-    inputs, targets = augment(Augmentation(mixup=alpha), keys(3000), jnp.asarray(own), jnp.asarray(np.c_[own, 1 - own]))
+    inputs, targets = augment(
+        Augmentation(mixup=alpha), keys(3000), jnp.asarray(own), jnp.asarray(np.c_[own, 1 - own])
+    )
     assert np.array_equal(inputs[:, 0], targets[:, 0])
     np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
     share = np.where(own == 1, inputs, 1 - inputs)[:, 0].astype(float)
     assert share.min() >= 0.5
-    # Kolmogorov's test by hand, below what float32 rounds to 1: for alpha 0.1 that is a share of 0.17.
+    # Kolmogorov's test by hand, below what float32 rounds to 1: for alpha 0.1 that is a share of
+    # 0.17.
     beta, at = stats.beta(alpha, alpha), np.linspace(0.5, 0.9999, 200)
-    assert np.abs((share[:, None] <= at).mean(0) - (beta.cdf(at) - beta.cdf(1 - at))).max() < 1.95 / np.sqrt(len(share))
+    assert np.abs(
+        (share[:, None] <= at).mean(0) - (beta.cdf(at) - beta.cdf(1 - at))
+    ).max() < 1.95 / np.sqrt(len(share))
 
 
 @pytest.mark.parametrize("shape", [(4000, 3), (400, 5, 6), (200, 5, 6, 3)])
@@ -207,7 +277,11 @@ def test_noise_is_normal_with_the_standard_deviation_asked_for(shape):
 
 
 EVERYTHING = dict.fromkeys(augmentation.NAMES, 0)
-ZEROS = [({name: 0.0}, SHAPES[1]) for name in augmentation.NAMES] + [(EVERYTHING, shape) for shape in SHAPES] + [({}, SHAPES[0])]
+ZEROS = (
+    [({name: 0.0}, SHAPES[1]) for name in augmentation.NAMES]
+    + [(EVERYTHING, shape) for shape in SHAPES]
+    + [({}, SHAPES[0])]
+)
 
 
 @pytest.mark.parametrize(("strengths", "shape"), ZEROS)
@@ -230,9 +304,17 @@ def test_every_strength_changes_every_example_in_its_own_way(name):
 
 
 def test_what_happens_to_an_example_depends_on_its_key_alone():
-    images, how = draw(8, 12, 10), Augmentation(**{name: getattr(ALL, name) for name in augmentation.NAMES if name != "mixup"})
+    images, how = (
+        draw(8, 12, 10),
+        Augmentation(
+            **{name: getattr(ALL, name) for name in augmentation.NAMES if name != "mixup"}
+        ),
+    )
     whole = augment(how, keys(8), jnp.asarray(images), one_hot(8))[0]
-    parts = [augment(how, keys(8)[i : i + 2], jnp.asarray(images[i : i + 2]), one_hot(2))[0] for i in range(0, 8, 2)]
+    parts = [
+        augment(how, keys(8)[i : i + 2], jnp.asarray(images[i : i + 2]), one_hot(2))[0]
+        for i in range(0, 8, 2)
+    ]
     np.testing.assert_allclose(whole, np.concatenate(parts), atol=1e-5)
 
 
@@ -247,7 +329,9 @@ def test_channels_go_the_same_way():
 def test_streams_of_augmentation_do_not_meet_the_others():
     begins = (INIT, ORDER, NOISE, AUGMENT, AUGMENT + augmentation.ELASTIC)
     words = {
-        tuple(np.asarray(jax.random.key_data(counted(jax.random.key(seed), begin + count))).tolist())
+        tuple(
+            np.asarray(jax.random.key_data(counted(jax.random.key(seed), begin + count))).tolist()
+        )
         for seed in range(10)
         for begin in begins
         for count in range(10)
@@ -257,18 +341,28 @@ def test_streams_of_augmentation_do_not_meet_the_others():
 
 @pytest.mark.parametrize("elastic", [None, 1.0])
 def test_long_streams_meet_no_key_of_a_later_example(elastic):
-    """Around the places where the streams of one round end, for the keys of examples and those of their displacements."""
+    """Around the places where the streams of one round end, for the keys of examples and those of
+    their displacements.
+    """
     how, batch, order_key = Augmentation(shift=1.0, elastic=elastic), 128, counted(KEY, ORDER)
     seen = []
     for end in (1 << 28, 1 << 29, 1 << 30, 1 << 31):
         for number in (end // batch - 1, end // batch, end // batch + 1):
             first = augmentation.key_of_step(how, order_key, number, batch)
             for begin in (0,) if elastic is None else (0, augmentation.ELASTIC):
-                seen += [tuple(np.asarray(jax.random.key_data(counted(first, begin + place))).tolist()) for place in (0, 127)]
-    seen += [tuple(np.asarray(jax.random.key_data(counted(KEY, begin))).tolist()) for begin in (INIT, ORDER, NOISE)]
+                seen += [
+                    tuple(np.asarray(jax.random.key_data(counted(first, begin + place))).tolist())
+                    for place in (0, 127)
+                ]
+    seen += [
+        tuple(np.asarray(jax.random.key_data(counted(KEY, begin))).tolist())
+        for begin in (INIT, ORDER, NOISE)
+    ]
     assert len(set(seen)) == len(seen)
     below = augmentation.key_of_step(how, order_key, 1000, batch)
-    assert np.array_equal(jax.random.key_data(below), jax.random.key_data(counted(KEY, AUGMENT + 1000 * batch)))
+    assert np.array_equal(
+        jax.random.key_data(below), jax.random.key_data(counted(KEY, AUGMENT + 1000 * batch))
+    )
 
 
 def test_every_example_of_every_epoch_has_a_key_of_its_own(digits, monkeypatch):
@@ -276,7 +370,9 @@ def test_every_example_of_every_epoch_has_a_key_of_its_own(digits, monkeypatch):
     seen = []
 
     def spy(how, keys, inputs, targets, weights):
-        jax.debug.callback(lambda words: seen.append(np.asarray(words)), jax.random.key_data(keys), ordered=True)
+        jax.debug.callback(
+            lambda words: seen.append(np.asarray(words)), jax.random.key_data(keys), ordered=True
+        )
         return inputs, targets
 
     monkeypatch.setattr(augmentation, "augment", spy)
@@ -295,8 +391,14 @@ def test_every_example_of_every_epoch_has_a_key_of_its_own(digits, monkeypatch):
 def test_every_epoch_sees_new_images_and_a_seed_makes_them(digits):
 
     def losses(shift, seed):
-        still = jaxnet.Recipe(optimizer="sgd", learning_rate=0.0, epochs=2, augmentation=Augmentation(shift=shift))
-        return np.asarray(jaxnet.fit(jaxnet.mlp((8,)), digits, still, KEY, order_key=jax.random.key(seed)).history.train_loss)
+        still = jaxnet.Recipe(
+            optimizer="sgd", learning_rate=0.0, epochs=2, augmentation=Augmentation(shift=shift)
+        )
+        return np.asarray(
+            jaxnet.fit(
+                jaxnet.mlp((8,)), digits, still, KEY, order_key=jax.random.key(seed)
+            ).history.train_loss
+        )
 
     plain, once = losses(0, 0), losses(1, 0)
     assert abs(plain[0] - plain[1]) < 1e-5
@@ -309,13 +411,22 @@ def test_tables_take_noise_and_mixup():
     x = draw(300, 6)
     for y in ((x[:, 0] > 0).astype(int), x[:, 0]):
         splits = jaxnet.split(x, y)
-        recipe = jaxnet.Recipe(epochs=20, batch_size=32, learning_rate=1e-2, augmentation=Augmentation(noise=0.1, mixup=0.2))
-        losses = np.asarray(jaxnet.fit(jaxnet.mlp((8,)), splits, recipe, KEY).history.validation_loss)
+        recipe = jaxnet.Recipe(
+            epochs=20,
+            batch_size=32,
+            learning_rate=1e-2,
+            augmentation=Augmentation(noise=0.1, mixup=0.2),
+        )
+        losses = np.asarray(
+            jaxnet.fit(jaxnet.mlp((8,)), splits, recipe, KEY).history.validation_loss
+        )
         assert losses[-1] < 0.5 * losses[0]
 
 
 def few_digits(digits, n):
-    train = jaxnet.Dataset(digits.train.x[:n], digits.train.y[:n], digits.classes, digits.train.white)
+    train = jaxnet.Dataset(
+        digits.train.x[:n], digits.train.y[:n], digits.classes, digits.train.white
+    )
     return jaxnet.Splits(train, digits.validation, digits.test, digits.standardisation)
 
 
@@ -323,12 +434,25 @@ def test_nothing_is_mixed_with_an_example_of_weight_zero(digits):
     """Since it may be held out: training is the same, whatever it is."""
     splits, held_out = few_digits(digits, 100), np.arange(100) % 3 == 0
     x = jnp.where(held_out[:, None, None], np.uint8(99), splits.train.x)
-    poisoned = jaxnet.Splits(jaxnet.Dataset(x, splits.train.y, splits.classes), splits.validation, splits.test, splits.standardisation)
+    poisoned = jaxnet.Splits(
+        jaxnet.Dataset(x, splits.train.y, splits.classes),
+        splits.validation,
+        splits.test,
+        splits.standardisation,
+    )
     recipe = jaxnet.Recipe(epochs=2, batch_size=32, augmentation=Augmentation(mixup=0.4))
     weights = jnp.asarray(~held_out, jnp.float32)
-    clean, dirty = (jaxnet.fit(jaxnet.mlp((8,)), s, recipe, KEY, weights=weights).params for s in (splits, poisoned))
+    clean, dirty = (
+        jaxnet.fit(jaxnet.mlp((8,)), s, recipe, KEY, weights=weights).params
+        for s in (splits, poisoned)
+    )
     assert gap(clean, dirty) == 0
-    assert gap(clean, jaxnet.fit(jaxnet.mlp((8,)), poisoned, recipe, KEY, weights=jnp.ones(100)).params) > 1e-2
+    assert (
+        gap(
+            clean, jaxnet.fit(jaxnet.mlp((8,)), poisoned, recipe, KEY, weights=jnp.ones(100)).params
+        )
+        > 1e-2
+    )
 
 
 @pytest.mark.parametrize("name", augmentation.OF_IMAGES)
@@ -357,15 +481,28 @@ def test_tables_refuse_what_changes_images(name):
 def test_strengths_that_cannot_be_meant_are_refused(digits, value, message):
     for name in ("shift", "mixup"):
         with pytest.raises(jaxnet.InputError, match=f"{name} {message}"):
-            jaxnet.fit(jaxnet.mlp((8,)), digits, jaxnet.Recipe(augmentation=Augmentation(**{name: value})), KEY)
+            jaxnet.fit(
+                jaxnet.mlp((8,)),
+                digits,
+                jaxnet.Recipe(augmentation=Augmentation(**{name: value})),
+                KEY,
+            )
 
 
 def test_strengths_under_vmap_are_each_alone_and_none_compiles_anew(digits, compilations):
     splits = few_digits(digits, 200)
 
     def fit(strength):
-        how = Augmentation(shift=strength, rotate=20 * strength, elastic=strength, noise=0.2 * strength, cutout=4 * strength)
-        return jaxnet.fit(jaxnet.mlp((16,)), splits, jaxnet.Recipe(epochs=2, batch_size=64, augmentation=how), KEY).params
+        how = Augmentation(
+            shift=strength,
+            rotate=20 * strength,
+            elastic=strength,
+            noise=0.2 * strength,
+            cutout=4 * strength,
+        )
+        return jaxnet.fit(
+            jaxnet.mlp((16,)), splits, jaxnet.Recipe(epochs=2, batch_size=64, augmentation=how), KEY
+        ).params
 
     many = jax.vmap(fit)(jnp.array([0.0, 0.5, 1.0]))
     before = len(compilations)
@@ -391,15 +528,29 @@ def test_host_loop_resumed_run_and_restored_run_agree_bitwise(digits, tmp_path):
     with pytest.raises(Stop):
         train(model, digits, few, KEY, out=tmp_path, watch=stop)
     began = []
-    resumed = train(model, digits, few, KEY, out=tmp_path, watch=lambda done, row: began.append(done))
+    resumed = train(
+        model, digits, few, KEY, out=tmp_path, watch=lambda done, row: began.append(done)
+    )
     assert began[0] >= 1
     jaxnet.save(resumed, tmp_path / "run")
     restored = jaxnet.restore(tmp_path / "run")
     for run in (loop, resumed, restored):
-        assert gap((scan.params, scan.best, scan.history, scan.recipe), (run.params, run.best, run.history, run.recipe)) == 0
-    assert restored.recipe.augmentation == Augmentation(*map(np.float32, (1, 10)), noise=np.float32(0.1), mixup=np.float32(0.2))
-    other = jaxnet.Recipe(epochs=4, batch_size=64, augmentation=Augmentation(**{**vars(how), "shift": 0.5}))
-    with pytest.raises(jaxnet.InputError, match=r"recipe.augmentation.shift was 1.0 and is now 0.5"):
+        assert (
+            gap(
+                (scan.params, scan.best, scan.history, scan.recipe),
+                (run.params, run.best, run.history, run.recipe),
+            )
+            == 0
+        )
+    assert restored.recipe.augmentation == Augmentation(
+        *map(np.float32, (1, 10)), noise=np.float32(0.1), mixup=np.float32(0.2)
+    )
+    other = jaxnet.Recipe(
+        epochs=4, batch_size=64, augmentation=Augmentation(**{**vars(how), "shift": 0.5})
+    )
+    with pytest.raises(
+        jaxnet.InputError, match=r"recipe.augmentation.shift was 1.0 and is now 0.5"
+    ):
         train(model, digits, other, KEY, out=tmp_path)
 
 
@@ -479,9 +630,13 @@ print(json.dumps([found, refused]))
 def test_a_plan_changes_nothing_but_where(tmp_path):
     """In a process of its own, in which the CPU is two devices."""
     environment = os.environ | {
-        "JAX_PLATFORMS": "cpu", "JAX_NUMPY_RANK_PROMOTION": "raise", "PYTHONWARNINGS": "error", "JAX_COMPILATION_CACHE_DIR": str(CACHE),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }  # fmt: skip
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUMPY_RANK_PROMOTION": "raise",
+        "PYTHONWARNINGS": "error",
+        "JAX_COMPILATION_CACHE_DIR": str(CACHE),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
     command = [sys.executable, "-c", PLANS, os.path.dirname(__file__), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
@@ -490,14 +645,24 @@ def test_a_plan_changes_nothing_but_where(tmp_path):
     assert found.pop("began") == 1
     assert max(found.values()) < 1e-4, found
     assert max(found[name] for name in ("train", "resumed")) == 0, found
-    statistics = "a network with batch statistics needs each batch whole; give the plan one device and no micro_batch"
+    statistics = (
+        "a network with batch statistics needs each batch whole; give the plan one "
+        "device and no micro_batch"
+    )
     assert refused == {
         "batch statistics": [statistics],
         "batch statistics, parts": [statistics],
         "odd": ["2 devices do not divide a batch of 33; give a plan that does"] * 2,
-        "odd parts": ["micro_batch 5 does not divide the 32 examples that a device gets of a batch; give one that does"],
-        "no parts": ["micro_batch 0 does not divide the 64 examples that a device gets of a batch; give one that does"],
-        "too many": ["the plan wants 4 devices, and JAX has 2; on a CPU call use_cpu_devices first"] * 2,
+        "odd parts": [
+            "micro_batch 5 does not divide the 32 examples that a device gets of a batch; give "
+            "one that does"
+        ],
+        "no parts": [
+            "micro_batch 0 does not divide the 64 examples that a device gets of a batch; give "
+            "one that does"
+        ],
+        "too many": ["the plan wants 4 devices, and JAX has 2; on a CPU call use_cpu_devices first"]
+        * 2,
         "none": ["0 devices do not divide a batch of 64; give a plan that does"] * 2,
     }
 
@@ -517,4 +682,6 @@ def test_the_picture_of_augmented_images(digits, tmp_path, colour):
     assert 400 < height < 1200
     assert pixels.min() < 100
     assert (np.ptp(pixels, axis=-1).max() > 100) == colour
-    assert (tmp_path / "figures/once.png").read_bytes() == (tmp_path / "figures/again.png").read_bytes()
+    assert (tmp_path / "figures/once.png").read_bytes() == (
+        tmp_path / "figures/again.png"
+    ).read_bytes()

@@ -1,6 +1,8 @@
-"""A function of one example on a batch held last is `jax.vmap` of it, values and gradients; what has no rule is refused by name.
+"""A function of one example on a batch held last is `jax.vmap` of it, values and gradients; what
+has no rule is refused by name.
 
-Compared in float32: where numbers are sums of at most 64 products, 1e-5 of the number and 1e-6 beside it.
+Compared in float32: where numbers are sums of at most 64 products, 1e-5 of the number and 1e-6
+beside it.
 """
 
 import functools
@@ -19,7 +21,7 @@ from jax.interpreters import partial_eval
 
 import jaxnet
 from jaxnet.core.jaxpr import CALLS, equations, refuse
-from jaxnet.kernels.batch_last import (
+from jaxnet.kernels.batch_last import (  # fmt: skip
     AS_GIVEN,
     FIRST,
     LAST,
@@ -32,10 +34,13 @@ from jaxnet.kernels.batch_last import (
     constant,
     evaluate,
     rules,
-)  # fmt: skip
-from jaxnet.layers import dropout
+)
+from jaxnet.models.layers import dropout
 
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # to compile: each program runs once
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}  # to compile: each program runs once
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 BATCH, FEATURES, WIDTH, MEMBERS = 6, 5, 4, 3
 RNG = np.random.default_rng(0)
@@ -46,13 +51,19 @@ def draw(*shape):
 
 
 X, Y, S = draw(BATCH, FEATURES), jnp.asarray([0, 3, 1, 1, 2, 0], jnp.int32), jnp.float32(0.7)
-P = {"w": draw(FEATURES, WIDTH), "b": draw(WIDTH), "t": draw(WIDTH, FEATURES)}  # w: as Flax has it, t: as Equinox has it
+P = {
+    "w": draw(FEATURES, WIDTH),
+    "b": draw(WIDTH),
+    "t": draw(WIDTH, FEATURES),
+}  # w: as Flax has it, t: as Equinox has it
 
 
 def program_of(function, params, x, y=Y, s=S):
     """The jaxpr of one example, without what is not used."""
     program = jax.make_jaxpr(function)(params, x[0], y[0], s)
-    jaxpr, _ = partial_eval.dce_jaxpr(program.jaxpr, [True] * len(program.out_avals), instantiate=True)
+    jaxpr, _ = partial_eval.dce_jaxpr(
+        program.jaxpr, [True] * len(program.out_avals), instantiate=True
+    )
     return program.replace(jaxpr=jaxpr)
 
 
@@ -70,7 +81,9 @@ def rows(out, shape, batch):
 def held_last(program, params, matrices, x, y=Y, s=S):
     """Every example's output, by `evaluate`. matrices: how parameters of two axes are held."""
     leaves = [
-        Held(leaf.reshape(1, -1), ROW) if leaf.ndim < 2 else Held(leaf.T if matrices is TURNED else leaf, matrices)
+        Held(leaf.reshape(1, -1), ROW)
+        if leaf.ndim < 2
+        else Held(leaf.T if matrices is TURNED else leaf, matrices)
         for leaf in jax.tree.leaves(params)
     ]
     args = [*leaves, Held(x, FIRST), Held(y[None], LAST), Held(jnp.reshape(s, (1, 1)), SHARED)]
@@ -79,8 +92,12 @@ def held_last(program, params, matrices, x, y=Y, s=S):
 
 
 def compare(function, params=P, x=X, y=Y, *, members=False, tolerance=CLOSE):
-    """Values and gradients with respect to parameters, both ways of holding matrices, against vmap over the examples."""
-    program = program_of(function, jax.tree.map(lambda leaf: leaf[0], params) if members else params, x, y)
+    """Values and gradients with respect to parameters, both ways of holding matrices, against vmap
+    over the examples.
+    """
+    program = program_of(
+        function, jax.tree.map(lambda leaf: leaf[0], params) if members else params, x, y
+    )
     differentiable = jnp.issubdtype(program.out_avals[0].dtype, jnp.floating)
     weight = draw(len(x), *program.out_avals[0].shape)
 
@@ -94,13 +111,18 @@ def compare(function, params=P, x=X, y=Y, *, members=False, tolerance=CLOSE):
     @functools.partial(jax.jit, compiler_options=QUICK)
     def all_ways(params):
         want = both(lambda params: jax.vmap(function, (None, 0, 0, None))(params, x, y, S))(params)
-        return want, [both(lambda params, kind=kind: held_last(program, params, kind, x, y))(params) for kind in (AS_GIVEN, TURNED)]
+        return want, [
+            both(lambda params, kind=kind: held_last(program, params, kind, x, y))(params)
+            for kind in (AS_GIVEN, TURNED)
+        ]
 
     want, got = all_ways(params)
     for each in got:
         for a, b in zip(*map(jax.tree.leaves, (each, want)), strict=True):
             assert (a.dtype, a.shape) == (b.dtype, b.shape)
-            size = max(1.0, float(np.abs(b).max(initial=0)))  # sums round by their largest part, whatever is left of them
+            size = max(
+                1.0, float(np.abs(b).max(initial=0))
+            )  # sums round by their largest part, whatever is left of them
             np.testing.assert_allclose(a, b, rtol=tolerance["rtol"], atol=tolerance["atol"] * size)
     return program
 
@@ -125,7 +147,9 @@ def two(operation):
 
 def whole(operation):
     """An operation on whole numbers that depend on the example."""
-    return lambda p, x, y, s: operation(jnp.arange(1, 5, dtype=jnp.uint32) * (y + 2).astype(jnp.uint32), jnp.full(4, 3, jnp.uint32))
+    return lambda p, x, y, s: operation(
+        jnp.arange(1, 5, dtype=jnp.uint32) * (y + 2).astype(jnp.uint32), jnp.full(4, 3, jnp.uint32)
+    )
 
 
 def words_of_key(p, x, y, s):
@@ -145,7 +169,9 @@ RULED = {
     "ceil": of(jnp.ceil),
     "checkpoint": of(jax.checkpoint(lambda h: jnp.sin(h) * np.arange(4, dtype=np.float32))),
     "clamp": of(lambda h: lax.clamp(-0.5, h, 0.5)),
-    "concatenate": lambda p, x, y, s: jnp.concatenate([layer(p, x), x, p["b"], jnp.ones(2), s[None]]),
+    "concatenate": lambda p, x, y, s: jnp.concatenate(
+        [layer(p, x), x, p["b"], jnp.ones(2), s[None]]
+    ),
     "convert_element_type": of(lambda h: (h * 3).astype(jnp.int32)),
     "copy": of(jnp.copy),
     "cos": of(jnp.cos),
@@ -207,7 +233,14 @@ RULED = {
 }
 # What one version of JAX calls so and another does not: the same rule.
 ALSO = {"copy_p": "copy", "expand_dims": "broadcast_in_dim"}
-OPENED = {"closed_call": "jit", "core_call": "jit", "eval_jaxpr": "jit", "pjit": "jit", "remat": "checkpoint", "remat2": "checkpoint"}
+OPENED = {
+    "closed_call": "jit",
+    "core_call": "jit",
+    "eval_jaxpr": "jit",
+    "pjit": "jit",
+    "remat": "checkpoint",
+    "remat2": "checkpoint",
+}
 
 
 def test_every_rule_is_tested():
@@ -221,24 +254,46 @@ def test_every_rule_is_tested():
 @pytest.mark.parametrize("name", RULED)
 def test_each_operation(name):
     program = compare(RULED[name])
-    assert names(program.jaxpr) & ({name} | {also for also, same in (ALSO | OPENED).items() if same == name})
+    assert names(program.jaxpr) & (
+        {name} | {also for also, same in (ALSO | OPENED).items() if same == name}
+    )
 
 
 def test_closed_calls():
     """Which no public function makes: the program of a jit with that name."""
     program = program_of(RULED["jit"], P, X)
     equations = [
-        equation.replace(primitive=primitives.closed_call_p, params={"call_jaxpr": equation.params["jaxpr"]})
+        equation.replace(
+            primitive=primitives.closed_call_p, params={"call_jaxpr": equation.params["jaxpr"]}
+        )
         if equation.primitive.name in ("jit", "pjit")
         else equation
         for equation in program.jaxpr.eqns
     ]
     changed = program.replace(jaxpr=program.jaxpr.replace(eqns=equations))
     assert primitives.closed_call_p.name in names(changed.jaxpr)  # which is another one in JAX 0.12
-    np.testing.assert_allclose(held_last(changed, P, TURNED, X), jax.vmap(RULED["jit"], (None, 0, 0, None))(P, X, Y, S), **CLOSE)
+    np.testing.assert_allclose(
+        held_last(changed, P, TURNED, X),
+        jax.vmap(RULED["jit"], (None, 0, 0, None))(P, X, Y, S),
+        **CLOSE,
+    )
 
 
-ACTIVATIONS = ("relu", "gelu", "silu", "softplus", "elu", "tanh", "swish", "leaky_relu", "selu", "sigmoid", "hard_swish", "mish", "celu")
+ACTIVATIONS = (
+    "relu",
+    "gelu",
+    "silu",
+    "softplus",
+    "elu",
+    "tanh",
+    "swish",
+    "leaky_relu",
+    "selu",
+    "sigmoid",
+    "hard_swish",
+    "mish",
+    "celu",
+)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -278,11 +333,17 @@ FUNCTIONS = {
     "entropy of softmax": lambda p, x, y, s: jax.nn.softmax(layer(p, x)) @ p["t"] - x,
     "whether right": lambda p, x, y, s: (layer(p, x).argmax(-1) == y).astype(jnp.float32),
     "layer norm": lambda p, x, y, s: layer_norm(layer(p, x)) * p["b"],
-    "layer norm with an axis of 1": lambda p, x, y, s: (layer_norm(flax_like(p, x)[None]) * p["b"][None])[0],
+    "layer norm with an axis of 1": lambda p, x, y, s: (
+        layer_norm(flax_like(p, x)[None]) * p["b"][None]
+    )[0],
     "standardised inputs": lambda p, x, y, s: layer(p, (x - 0.3) * s),
-    "slices": lambda p, x, y, s: jnp.concatenate([x[3:], x[:3]]) @ p["w"] + jnp.concatenate([p["b"][2:], p["b"][:2]]),
+    "slices": lambda p, x, y, s: (
+        jnp.concatenate([x[3:], x[:3]]) @ p["w"] + jnp.concatenate([p["b"][2:], p["b"][:2]])
+    ),
     "slice of an equal number": lambda p, x, y, s: jnp.broadcast_to(s, (9,))[2:6] * layer(p, x),
-    "a value of two axes": lambda p, x, y, s: (layer(p, x).reshape(2, 2) * layer(p, x).reshape(2, 2)).sum(),
+    "a value of two axes": lambda p, x, y, s: (
+        layer(p, x).reshape(2, 2) * layer(p, x).reshape(2, 2)
+    ).sum(),
     "constants closed over": lambda p, x, y, s: layer(p, x) * TABLE + TABLE,
     "a number of its own": lambda p, x, y, s: layer(p, x) * y,
     "counts and bits": lambda p, x, y, s: (layer(p, x) > 0).sum(),
@@ -297,7 +358,15 @@ def test_functions_of_an_example(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["as Flax multiplies", "as Equinox multiplies", "the same layer twice", "cross entropy", "layer norm", "slices"]
+    "name",
+    [
+        "as Flax multiplies",
+        "as Equinox multiplies",
+        "the same layer twice",
+        "cross entropy",
+        "layer norm",
+        "slices",
+    ],
 )
 def test_members_are_those_of_a_double_vmap(name):
     compare(FUNCTIONS[name], jax.tree.map(lambda leaf: draw(MEMBERS, *leaf.shape), P), members=True)
@@ -324,7 +393,9 @@ def test_bytes():
 def test_argmax_of_ties_is_the_first():
     tied = jnp.asarray([[1, 3, 3, 0, 3], [2, 2, 2, 2, 2], [0, 0, 0, 0, 1]], jnp.float32)
     compare(lambda p, x, y, s: jnp.argmax(x), x=tied, y=Y[:3])
-    assert held_last(program_of(lambda p, x, y, s: jnp.argmax(x), P, tied), P, TURNED, tied, Y[:3]).tolist() == [1, 0, 4]
+    assert held_last(
+        program_of(lambda p, x, y, s: jnp.argmax(x), P, tied), P, TURNED, tied, Y[:3]
+    ).tolist() == [1, 0, 4]
 
 
 def test_a_largest_number_that_is_tied_has_the_gradient_of_jax():
@@ -339,7 +410,10 @@ def test_functions_with_derivatives_of_their_own_at_their_edges():
 
 
 def test_operands_of_products_are_rounded_and_sums_are_not():
-    program, big = program_of(of(lambda h: h), P, X), lambda a: a.astype(jnp.bfloat16).astype(jnp.float32)
+    program, big = (
+        program_of(of(lambda h: h), P, X),
+        lambda a: a.astype(jnp.bfloat16).astype(jnp.float32),
+    )
     args = [
         Held(P["b"][None], ROW),
         Held(P["t"], AS_GIVEN),
@@ -349,12 +423,18 @@ def test_operands_of_products_are_rounded_and_sums_are_not():
         Held(S[None, None], SHARED),
     ]
     (out,) = evaluate(program.jaxpr, [], args, jnp.bfloat16)
-    np.testing.assert_allclose(rows(out, (WIDTH,), BATCH), big(X) @ big(P["w"]) + P["b"][None], **CLOSE)
+    np.testing.assert_allclose(
+        rows(out, (WIDTH,), BATCH), big(X) @ big(P["w"]) + P["b"][None], **CLOSE
+    )
     assert np.abs(rows(out, (WIDTH,), BATCH) - (X @ P["w"] + P["b"][None])).max() > 1e-4
 
 
 def test_a_number_an_example():
-    for held in (Held(X[:, :1], FIRST), Held(X[:, :1].T, LAST), Held(jnp.ones((1, 1), jnp.int32), SHARED)):
+    for held in (
+        Held(X[:, :1], FIRST),
+        Held(X[:, :1].T, LAST),
+        Held(jnp.ones((1, 1), jnp.int32), SHARED),
+    ):
         out = as_last(held, BATCH)
         assert (out.shape, out.dtype) == ((1, BATCH), jnp.float32)
         np.testing.assert_array_equal(out[0], jnp.broadcast_to(held.value.ravel(), (BATCH,)))
@@ -369,7 +449,11 @@ class Linen(nn.Module):
 
 class Nnx(nnx.Module):
     def __init__(self, *, rngs):
-        self.hidden, self.norm, self.out = nnx.Linear(6, 7, rngs=rngs), nnx.LayerNorm(7, rngs=rngs), nnx.Linear(7, 3, rngs=rngs)
+        self.hidden, self.norm, self.out = (
+            nnx.Linear(6, 7, rngs=rngs),
+            nnx.LayerNorm(7, rngs=rngs),
+            nnx.Linear(7, 3, rngs=rngs),
+        )
 
     def __call__(self, x):
         return self.out(nnx.silu(self.norm(self.hidden(x.reshape(len(x), -1)))))
@@ -380,7 +464,13 @@ def equinox():
 
     def build(key):
         keys, act = jax.random.split(key), eqx.nn.Lambda
-        layers = [act(jnp.ravel), eqx.nn.Linear(6, 7, key=keys[0]), eqx.nn.LayerNorm(7), act(jax.nn.relu), eqx.nn.Linear(7, 3, key=keys[1])]
+        layers = [
+            act(jnp.ravel),
+            eqx.nn.Linear(6, 7, key=keys[0]),
+            eqx.nn.LayerNorm(7),
+            act(jax.nn.relu),
+            eqx.nn.Linear(7, 3, key=keys[1]),
+        ]
         return eqx.nn.Sequential(layers)
 
     return jaxnet.Model.from_equinox(build)
@@ -390,7 +480,9 @@ MODELS = {
     "linear": lambda: jaxnet.linear().for_outputs(3),
     "mlp": lambda: jaxnet.mlp((7, 5)).for_outputs(3),
     "mlp of one output": lambda: jaxnet.mlp((7,), activation="gelu").for_outputs(1),
-    "mlp with layer norm": lambda: jaxnet.mlp((7, 5), normalisation="layer", activation="silu").for_outputs(3),
+    "mlp with layer norm": lambda: jaxnet.mlp(
+        (7, 5), normalisation="layer", activation="silu"
+    ).for_outputs(3),
     "linen": lambda: jaxnet.Model.from_linen(Linen()),
     "nnx": lambda: jaxnet.Model.from_nnx(Nnx),
     "equinox": equinox,
@@ -400,7 +492,9 @@ MODELS = {
 @pytest.mark.parametrize("members", [False, True])
 @pytest.mark.parametrize("name", MODELS)
 def test_models(name, members):
-    """Of images, 2 x 3; a layer norm's gradient is a difference of numbers some ten times as large, and so its error."""
+    """Of images, 2 x 3; a layer norm's gradient is a difference of numbers some ten times as large,
+    and so its error.
+    """
     model, images = MODELS[name](), jax.ShapeDtypeStruct((1, 2, 3), jnp.float32)
     shapes, _ = jax.eval_shape(model.init, jax.random.key(0), images)
     params = jax.tree.map(lambda leaf: draw(*[MEMBERS] * members, *leaf.shape), shapes)
@@ -408,18 +502,26 @@ def test_models(name, members):
     def outputs(params, x, y, s):
         return model.apply(params, {}, x.reshape(1, 2, 3), key=None, dropout=None)[0][0] * s
 
-    compare(outputs, params, draw(BATCH, 6), members=members, tolerance={"rtol": 1e-5, "atol": 1e-5})
-    check_examples_apart(lambda params, x: model.apply(params, {}, x, key=None, dropout=None)[0], shapes, (2, 3))
+    compare(
+        outputs, params, draw(BATCH, 6), members=members, tolerance={"rtol": 1e-5, "atol": 1e-5}
+    )
+    check_examples_apart(
+        lambda params, x: model.apply(params, {}, x, key=None, dropout=None)[0], shapes, (2, 3)
+    )
 
 
 def test_dropout_is_that_of_the_batch():
-    """Each example's key stands its place after the batch's; here the place is what else is the label."""
+    """Each example's key stands its place after the batch's; here the place is what else is the
+    label.
+    """
     key, place = jax.random.key(3), jnp.arange(BATCH, dtype=jnp.int32)
     first, second = jax.random.key_data(key)
 
     def one(p, x, place, rate):
         words = jnp.concatenate([(first + place.astype(jnp.uint32))[None], second[None]])
-        return dropout(layer(p, x)[None], jax.random.wrap_key_data(words, impl="threefry2x32"), rate, 1)[0]
+        return dropout(
+            layer(p, x)[None], jax.random.wrap_key_data(words, impl="threefry2x32"), rate, 1
+        )[0]
 
     program = compare(one, y=place)
     many = held_last(program, P, TURNED, X, place)
@@ -454,31 +556,76 @@ MATRIX = np.ones((2, 3), np.float32)
 REFUSED = {
     "sort": (of(jnp.sort), "'sort'"),
     "cumsum": (of(jnp.cumsum), "'cumsum'"),
-    "convolution": (lambda p, x, y, s: lax.conv(x.reshape(1, 1, 5), x[:3].reshape(1, 1, 3), (1,), "VALID"), "'conv_general_dilated'"),
+    "convolution": (
+        lambda p, x, y, s: lax.conv(x.reshape(1, 1, 5), x[:3].reshape(1, 1, 3), (1,), "VALID"),
+        "'conv_general_dilated'",
+    ),
     "gather": (lambda p, x, y, s: jnp.take_along_axis(layer(p, x), y[None], 0), "'gather'"),
     "product of two values": (lambda p, x, y, s: x @ x, "'dot_general' other than"),
-    "product of two matrices": (lambda p, x, y, s: x @ (p["w"] @ p["t"]), "'dot_general' other than"),
+    "product of two matrices": (
+        lambda p, x, y, s: x @ (p["w"] @ p["t"]),
+        "'dot_general' other than",
+    ),
     "product of a value of two axes": (
         lambda p, x, y, s: jnp.concatenate([x, x]).reshape(2, 5) @ p["w"],
         "'dot_general' of a value with several axes",
     ),
     "a gradient of its own": (of(own_gradient), "'custom_vjp_call"),
-    "derivatives of two results": (of(lambda h: jnp.add(*two_results(h))), "'custom_jvp_call' with"),
-    "derivatives of whole numbers": (lambda p, x, y, s: of_a_count(layer(p, x)[0], y), "'custom_jvp_call' with"),
-    "matrix times values": (lambda p, x, y, s: layer(p, x)[None] @ p["t"] * p["w"].T, "'mul' of a matrix of parameters"),
-    "matrix plus its transpose": (lambda p, x, y, s: x @ (p["w"] + p["t"].T), "'add' of a matrix of parameters"),
-    "largest precision": (lambda p, x, y, s: jnp.dot(x, p["w"], precision="highest"), "precision .*HIGHEST"),
-    "another algorithm": (lambda p, x, y, s: jnp.dot(x, p["w"], precision=lax.DotAlgorithmPreset.BF16_BF16_F32), "precision .*BF16"),
-    "strides": (lambda p, x, y, s: lax.slice(layer(p, x), (0,), (4,), (2,)), "'slice' with strides"),
+    "derivatives of two results": (
+        of(lambda h: jnp.add(*two_results(h))),
+        "'custom_jvp_call' with",
+    ),
+    "derivatives of whole numbers": (
+        lambda p, x, y, s: of_a_count(layer(p, x)[0], y),
+        "'custom_jvp_call' with",
+    ),
+    "matrix times values": (
+        lambda p, x, y, s: layer(p, x)[None] @ p["t"] * p["w"].T,
+        "'mul' of a matrix of parameters",
+    ),
+    "matrix plus its transpose": (
+        lambda p, x, y, s: x @ (p["w"] + p["t"].T),
+        "'add' of a matrix of parameters",
+    ),
+    "largest precision": (
+        lambda p, x, y, s: jnp.dot(x, p["w"], precision="highest"),
+        "precision .*HIGHEST",
+    ),
+    "another algorithm": (
+        lambda p, x, y, s: jnp.dot(x, p["w"], precision=lax.DotAlgorithmPreset.BF16_BF16_F32),
+        "precision .*BF16",
+    ),
+    "strides": (
+        lambda p, x, y, s: lax.slice(layer(p, x), (0,), (4,), (2,)),
+        "'slice' with strides",
+    ),
     "slice of a matrix": (lambda p, x, y, s: p["w"][:2], "'slice'"),
-    "slice of several axes": (of(lambda h: h.reshape(2, 2)[:1]), "'slice' along one of several axes"),
-    "transpose of several axes": (of(lambda h: h.reshape(2, 2).T), "'transpose' of a value with several axes"),
+    "slice of several axes": (
+        of(lambda h: h.reshape(2, 2)[:1]),
+        "'slice' along one of several axes",
+    ),
+    "transpose of several axes": (
+        of(lambda h: h.reshape(2, 2).T),
+        "'transpose' of a value with several axes",
+    ),
     "reshape of a matrix": (lambda p, x, y, s: p["w"].reshape(-1)[:4], "'reshape' of a matrix"),
     "sum of a matrix": (lambda p, x, y, s: p["w"].sum(), "'reduce_sum'"),
-    "some of several axes": (of(lambda h: h.reshape(2, 2).sum(0)), "'reduce_sum' over some of several axes"),
-    "repeated numbers": (of(lambda h: jnp.broadcast_to(h[None], (2, 4))), "'broadcast_in_dim' from 4 to 8 numbers"),
-    "concatenated rows": (of(lambda h: jnp.concatenate([h[None], h[None]])), "'concatenate' along one of several axes"),
-    "counts along several axes": (lambda p, x, y, s: lax.broadcasted_iota(jnp.int32, (2, 3), 1), "'iota' along one of several axes"),
+    "some of several axes": (
+        of(lambda h: h.reshape(2, 2).sum(0)),
+        "'reduce_sum' over some of several axes",
+    ),
+    "repeated numbers": (
+        of(lambda h: jnp.broadcast_to(h[None], (2, 4))),
+        "'broadcast_in_dim' from 4 to 8 numbers",
+    ),
+    "concatenated rows": (
+        of(lambda h: jnp.concatenate([h[None], h[None]])),
+        "'concatenate' along one of several axes",
+    ),
+    "counts along several axes": (
+        lambda p, x, y, s: lax.broadcasted_iota(jnp.int32, (2, 3), 1),
+        "'iota' along one of several axes",
+    ),
     "constants of two axes": (lambda p, x, y, s: x[:2] @ MATRIX, r"a constant of shape \(2, 3\)"),
     "a loop": (lambda p, x, y, s: lax.fori_loop(0, 3, lambda i, h: h + x, x), "'(scan|while)'"),
 }
@@ -501,16 +648,22 @@ MIXED = {
     "the first example": lambda p, x: x - x[:1],
     "inside of jit": lambda p, x: jax.jit(lambda x: x / x.max(axis=0, keepdims=True))(x),
     "covariance": lambda p, x: x @ (x.T @ x),
-    "inside of checkpoint": lambda p, x: jax.checkpoint(lambda x: x / x.max(axis=0, keepdims=True))(x),
-    "inside of a scan": lambda p, x: lax.scan(lambda h, _: (h - h.sum(0, keepdims=True), None), x, length=2)[0],
-    "batch norm": lambda p, x: nn.BatchNorm(use_running_average=False, use_scale=False, use_bias=False).apply(
-        {"params": {}}, x, mutable=["batch_stats"]
+    "inside of checkpoint": lambda p, x: jax.checkpoint(lambda x: x / x.max(axis=0, keepdims=True))(
+        x
+    ),
+    "inside of a scan": lambda p, x: lax.scan(
+        lambda h, _: (h - h.sum(0, keepdims=True), None), x, length=2
     )[0],
+    "batch norm": lambda p, x: nn.BatchNorm(
+        use_running_average=False, use_scale=False, use_bias=False
+    ).apply({"params": {}}, x, mutable=["batch_stats"])[0],
 }
 APART = {
     "a layer": lambda p, x: jax.nn.relu(x @ p["w"] + p["b"][None]),
     "a layer of columns": lambda p, x: (p["t"] @ x.T + p["b"][:, None]).T,
-    "layer norm": lambda p, x: nn.LayerNorm().apply({"params": {"scale": jnp.ones(FEATURES), "bias": jnp.zeros(FEATURES)}}, x),
+    "layer norm": lambda p, x: nn.LayerNorm().apply(
+        {"params": {"scale": jnp.ones(FEATURES), "bias": jnp.zeros(FEATURES)}}, x
+    ),
     "reshape": lambda p, x: x.reshape(len(x), 1, FEATURES),
     "softmax": lambda p, x: jax.nn.softmax(x),
     "under vmap": lambda p, x: jax.vmap(lambda x: p["t"] @ x)(x),

@@ -1,6 +1,8 @@
-"""Random bits by hashing are lowbias32 as Wellons published it, pass for uniform and independent, and are an example's own.
+"""Random bits by hashing are lowbias32 as Wellons published it, pass for uniform and independent,
+and are an example's own.
 
-Shares and correlations are held against 5 standard errors of truly random bits, of n numbers: with fixed seeds.
+Shares and correlations are held against 5 standard errors of truly random bits, of n numbers: with
+fixed seeds.
 """
 
 import itertools
@@ -12,10 +14,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxnet import bits as hashing
-from jaxnet.bits import GOLDEN, bits, examples, hashed, mix, normal
-from jaxnet.keys import AUGMENT, INIT, NOISE, ORDER, counted
-from jaxnet.layers import dropout
+from jaxnet import random as hashing
+from jaxnet.models.layers import dropout
+from jaxnet.random import (
+    AUGMENT,
+    GOLDEN,
+    INIT,
+    NOISE,
+    ORDER,
+    bits,
+    counted,
+    examples,
+    hashed,
+    mix,
+    normal,
+)
 
 KEY = jax.random.key(7)
 COUNTS = jnp.arange(1 << 18, dtype=jnp.int32)
@@ -23,7 +36,9 @@ draw = jax.jit(bits, static_argnums=(1, 2))
 
 
 def lowbias32(x):
-    """As published in C: x ^= x >> 16; x *= 0x7feb352d; x ^= x >> 15; x *= 0x846ca68b; x ^= x >> 16."""
+    """As published in C: x ^= x >> 16; x *= 0x7feb352d; x ^= x >> 15; x *= 0x846ca68b; x ^= x >>
+    16.
+    """
     x = np.array(x, np.uint32)
     x ^= x >> np.uint32(16)
     x *= np.uint32(0x7FEB352D)
@@ -53,7 +68,9 @@ def shares(numbers):
 
 
 def check_uniform(numbers):
-    """The mean, the variance, each bit, and a chi-square test of the upper and of the lower byte."""
+    """The mean, the variance, each bit, and a chi-square test of the upper and of the lower
+    byte.
+    """
     numbers = np.asarray(numbers).ravel()
     unit = numbers / 2.0**32
     assert abs(unit.mean() - 0.5) < 5 / math.sqrt(12 * unit.size)
@@ -90,7 +107,9 @@ def test_mixing_has_no_collisions():
 def test_bits_are_the_formula_in_numpy():
     words, layer, size = words_of(jax.random.split(KEY, 50)), 3, 17
     places = np.arange(size, dtype=np.uint32)[None] * GOLDEN
-    example = lowbias32(lowbias32(words[:, :1]) ^ (words[:, 1:2] + np.full((1, 1), layer, np.uint32) * GOLDEN))
+    example = lowbias32(
+        lowbias32(words[:, :1]) ^ (words[:, 1:2] + np.full((1, 1), layer, np.uint32) * GOLDEN)
+    )
     want = lowbias32(example + places)
     for number in (bits(jnp.asarray(words), size, layer), draw(jnp.asarray(words), size, layer)):
         assert number.dtype == jnp.uint32
@@ -101,23 +120,34 @@ def test_hashed_keys_do_not_collide():
     first = jax.jit(jax.vmap(hashed, (None, 0)))(KEY, COUNTS)
     words = words_of(first)
     assert len(np.unique(words, axis=0)) == len(words)
-    assert len(np.unique(words[:, 0])) == len(words)  # of one key each count has a first word of its own
-    others = [words_of(jax.vmap(hashed, (None, 0))(jax.random.key(seed), COUNTS[:4096])) for seed in range(32)]
+    assert len(np.unique(words[:, 0])) == len(
+        words
+    )  # of one key each count has a first word of its own
+    others = [
+        words_of(jax.vmap(hashed, (None, 0))(jax.random.key(seed), COUNTS[:4096]))
+        for seed in range(32)
+    ]
     assert len(np.unique(np.concatenate(others), axis=0)) == 32 * 4096
     streams = [
-        words_of(jax.vmap(hashed, (None, 0))(counted(KEY, begin), COUNTS[:4096])) for begin in (INIT, ORDER, ORDER + 4096, NOISE, AUGMENT)
+        words_of(jax.vmap(hashed, (None, 0))(counted(KEY, begin), COUNTS[:4096]))
+        for begin in (INIT, ORDER, ORDER + 4096, NOISE, AUGMENT)
     ]
     assert len(np.unique(np.concatenate(streams), axis=0)) == 5 * 4096
 
 
 def test_hashing_follows_counting():
-    """The first word and the count are added, so that a counted key has the keys that come after."""
+    """The first word and the count are added, so that a counted key has the keys that come
+    after.
+    """
     assert np.array_equal(words_of(hashed(counted(KEY, 3), 4)), words_of(hashed(KEY, 7)))
 
 
 def test_hashed_keys_are_those_of_a_count_however_it_is_given():
     for count in (0, 5, 4_000_000_000):
-        assert np.array_equal(words_of(hashed(KEY, count)), words_of(jax.jit(hashed)(KEY, jnp.asarray(count, jnp.uint32))))
+        assert np.array_equal(
+            words_of(hashed(KEY, count)),
+            words_of(jax.jit(hashed)(KEY, jnp.asarray(count, jnp.uint32))),
+        )
     assert not np.array_equal(words_of(hashed(KEY, 0)), words_of(KEY))
 
 
@@ -139,7 +169,9 @@ def test_bits_are_uniform(size):
 
 
 def test_neighbours_are_independent():
-    """Places beside one another, examples, layers, steps, seeds; and the first bits of neighbouring examples."""
+    """Places beside one another, examples, layers, steps, seeds; and the first bits of neighbouring
+    examples.
+    """
     numbers = np.asarray(draw(batch(1000), 1000))
     check_independent(numbers[:, 1:], numbers[:, :-1])
     check_independent(numbers[1:], numbers[:-1])
@@ -153,7 +185,9 @@ def test_neighbours_are_independent():
 
 
 def test_sums_over_examples_and_over_places_vary_as_they_should():
-    """Which they would not if rows or columns had a pattern in common: chi-square of the sums of 1,000 each."""
+    """Which they would not if rows or columns had a pattern in common: chi-square of the sums of
+    1,000 each.
+    """
     unit = (np.asarray(draw(batch(1000), 1000)) / 2.0**32 - 0.5) * math.sqrt(12)
     for axis in (0, 1):
         square = (unit.sum(axis) ** 2 / 1000).sum()
@@ -200,7 +234,9 @@ def test_normal_numbers_are_finite_at_both_ends(monkeypatch):
     monkeypatch.setattr(hashing, "bits", lambda words, size: ends)
     numbers = np.asarray(normal(batch(1), 4))[0]
     assert np.isfinite(numbers).all()
-    np.testing.assert_allclose(numbers, np.array([-1, -1, 1, 1]) * stats.norm.ppf(1 - 2.0**-24), rtol=1e-2)
+    np.testing.assert_allclose(
+        numbers, np.array([-1, -1, 1, 1]) * stats.norm.ppf(1 - 2.0**-24), rtol=1e-2
+    )
 
 
 def test_keys_of_other_generators_are_hashed_and_counted_too():
@@ -225,7 +261,9 @@ def test_dropout_keeps_the_share_asked_for_and_the_expectation(rate):
     assert abs(out.mean() - 1) <= (5 * error + 2.0**-16) / (1 - rate) + 1e-6
     np.testing.assert_allclose(out[out > 0], 1 / (1 - rate), rtol=1e-6)
     of_examples = (out == 0).mean(1)
-    assert abs(of_examples.var() * 300 - rate * (1 - rate)) <= 5 * rate * (1 - rate) * math.sqrt(2 / 1000)
+    assert abs(of_examples.var() * 300 - rate * (1 - rate)) <= 5 * rate * (1 - rate) * math.sqrt(
+        2 / 1000
+    )
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -238,7 +276,11 @@ def test_dropout_of_a_traced_rate_is_that_of_a_number(rate):
 
 def test_masks_of_layers_keys_and_examples_differ_and_a_seed_makes_them():
     x = jnp.ones((50, 400))
-    masks = [np.asarray(dropout(x, key, 0.5, layer)) > 0 for key in (KEY, hashed(KEY, 1)) for layer in (0, 1, 2)]
+    masks = [
+        np.asarray(dropout(x, key, 0.5, layer)) > 0
+        for key in (KEY, hashed(KEY, 1))
+        for layer in (0, 1, 2)
+    ]
     masks += [masks[0][np.roll(np.arange(50), 1)]]
     for a, b in itertools.combinations(masks, 2):
         assert abs((a == b).mean() - 0.5) < 5 * 0.5 / math.sqrt(x.size)

@@ -43,7 +43,9 @@ def test_arrays_are_padded_to_tiles(shape, dtype, tiles, tile):
 
 
 def program(w, b, x, shift):
-    """For a batch of 128, tiles of each value: of an example's, (its size, 128); of what all have in common, its own shape."""
+    """For a batch of 128, tiles of each value: of an example's, (its size, 128); of what all have
+    in common, its own shape.
+    """
     centred = x - shift  # (3, 128): one
     scaled = centred * 2.0  # one
     doubled = w * 2.0  # (3, 20): one
@@ -57,15 +59,21 @@ SHAPES = [array(3, 20), array(20), array(3), array(3)]
 def test_values_of_a_program_by_hand():
     jaxpr = jax.make_jaxpr(program)(*SHAPES).jaxpr
     assert values(jaxpr, 2, 1, 128) == ((1 + 3 + 3 + 1) * 4096, 2 * 4096)
-    assert values(jaxpr, 2, 1, 129) == ((1 + 6 + 6 + 2) * 4096, 4 * 4096)  # what all have in common does not grow
-    # Where all are parameters; and where none is, but all are of the example: then w is (60, 128), eight tiles.
+    assert values(jaxpr, 2, 1, 129) == (
+        (1 + 6 + 6 + 2) * 4096,
+        4 * 4096,
+    )  # what all have in common does not grow
+    # Where all are parameters; and where none is, but all are of the example: then w is (60, 128),
+    # eight tiles.
     assert values(jaxpr, 4, 0, 128) == (6 * 4096, 0)
     assert values(jaxpr, 0, 4, 128) == (0, (1 + 1 + 8 + 3 + 3 + 1) * 4096)
 
 
 def test_values_of_a_function_inside_are_its_outputs():
     """Of jit and others with a program of their own the results alone are counted."""
-    jaxpr = jax.make_jaxpr(lambda w, x: jax.jit(lambda w, x: jnp.exp(jnp.exp(x @ w)))(w, x))(array(3, 20), array(3)).jaxpr
+    jaxpr = jax.make_jaxpr(lambda w, x: jax.jit(lambda w, x: jnp.exp(jnp.exp(x @ w)))(w, x))(
+        array(3, 20), array(3)
+    ).jaxpr
     assert len(jaxpr.eqns) == 1
     assert values(jaxpr, 1, 1, 128) == (3 * 4096, 0)
 
@@ -76,7 +84,9 @@ def fit(*, state=MIB, params=0, minibatch=0, each=0, inputs=0, own=False):
     def arrays(size):
         return [array(size // 512, 128)] if size else []
 
-    return members_at_once(arrays(state), arrays(params), arrays(minibatch), (each, inputs), own=own)
+    return members_at_once(
+        arrays(state), arrays(params), arrays(minibatch), (each, inputs), own=own
+    )
 
 
 def test_members_by_hand():
@@ -89,7 +99,16 @@ def test_members_by_hand():
     # With minibatches of their own: 96 / (8 + 4 + 2 * 2).
     assert fit(state=8 * MIB, inputs=4 * MIB, minibatch=2 * MIB, own=True) == 6
     assert fit(state=8 * MIB, inputs=4 * MIB, minibatch=2 * MIB) == 11
-    assert members_at_once([array(8, 128)] * 3, [array(8, 128)], [array(32, 128, dtype=jnp.uint8)], (0, 0), own=False) == MOST
+    assert (
+        members_at_once(
+            [array(8, 128)] * 3,
+            [array(8, 128)],
+            [array(32, 128, dtype=jnp.uint8)],
+            (0, 0),
+            own=False,
+        )
+        == MOST
+    )
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -120,7 +139,9 @@ def test_members_that_are_counted_fit_and_one_more_does_not():
 
             def needed(count, size=size, own=own):
                 of_minibatch = MIB + 2 * MIB
-                return count * (size + MIB + 2 * MIB + own * of_minibatch) + (not own) * of_minibatch
+                return (
+                    count * (size + MIB + 2 * MIB + own * of_minibatch) + (not own) * of_minibatch
+                )
 
             assert needed(count) <= ROOM < needed(count + 1)
 

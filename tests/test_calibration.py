@@ -11,9 +11,9 @@ from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
-from jaxnet.diagnostics.calibration import calibration, scaled, temperature
 from jaxnet.errors import InputError
 from jaxnet.report.figures import reliability
+from jaxnet.stats.calibration import calibration, scaled, temperature
 
 
 def drawn(n, sharp, rng, classes=5):
@@ -33,31 +33,49 @@ def test_values_are_the_definitions(bins):
         d = [float(p[i].argmax() == y[i]) - p[i].max() for i in inside]
         if not inside:
             continue
-        seen.append((len(inside), np.mean([p[i].max() for i in inside]), np.mean([p[i].argmax() == y[i] for i in inside])))
+        seen.append(
+            (
+                len(inside),
+                np.mean([p[i].max() for i in inside]),
+                np.mean([p[i].argmax() == y[i] for i in inside]),
+            )
+        )
         ece += len(d) / n * abs(np.mean(d))
         if len(d) > 1:
             w, s2 = len(d) / n, np.var(d, ddof=1)
             u = np.mean([d[i] * d[j] for i in range(len(d)) for j in range(len(d)) if i != j])
             squared += w * u
-            within += 4 * w**2 * max(u, 0) * s2 / len(d) + 2 * w**2 * s2**2 / (len(d) * (len(d) - 1))
+            within += 4 * w**2 * max(u, 0) * s2 / len(d) + 2 * w**2 * s2**2 / (
+                len(d) * (len(d) - 1)
+            )
             power, mean = power + w * u**2, mean + w * u
     half = 1.959964 * math.sqrt(within + max(0.0, power - mean**2) / n)
     found = calibration(log_p, y, bins=bins)
     assert found.ece == pytest.approx(ece, abs=1e-12)
     size = found.squared_error
-    assert (size.estimate, size.low, size.high) == pytest.approx((squared, squared - half, squared + half), abs=1e-7)
-    assert [(each.count, each.confidence, each.accuracy.estimate) for each in found.bins] == [pytest.approx(each) for each in seen]
+    assert (size.estimate, size.low, size.high) == pytest.approx(
+        (squared, squared - half, squared + half), abs=1e-7
+    )
+    assert [(each.count, each.confidence, each.accuracy.estimate) for each in found.bins] == [
+        pytest.approx(each) for each in seen
+    ]
     rows = np.arange(n)
     assert found.negative_log_likelihood.estimate == pytest.approx(-log_p[rows, y].mean())
     assert found.brier.estimate == pytest.approx(((p - np.eye(5)[y]) ** 2).sum(1).mean())
-    assert found.overconfidence.estimate == pytest.approx(p.max(1).mean() - (p.argmax(1) == y).mean())
+    assert found.overconfidence.estimate == pytest.approx(
+        p.max(1).mean() - (p.argmax(1) == y).mean()
+    )
     assert "by chance alone" in str(found)
 
 
 def test_a_confidence_on_a_border_belongs_to_the_bin_below_it():
     log_p = np.log(np.array([[0.75, 0.25], [0.76, 0.24], [0.5, 0.5]]))
     found = calibration(log_p, np.array([0, 0, 1]), bins=4)
-    assert [(each.low, each.high, each.count) for each in found.bins] == [(0.25, 0.5, 1), (0.5, 0.75, 1), (0.75, 1.0, 1)]
+    assert [(each.low, each.high, each.count) for each in found.bins] == [
+        (0.25, 0.5, 1),
+        (0.5, 0.75, 1),
+        (0.75, 1.0, 1),
+    ]
 
 
 def test_the_null_value_is_that_of_labels_drawn_from_the_confidences():
@@ -89,35 +107,55 @@ def test_an_overconfident_network_is_found_and_mended():
 
 
 def test_intervals_cover():
-    """200 studies of a network with factor 0.6; 180 of 200 would come from an interval of 95% in 1 case in 500."""
+    """200 studies of a network with factor 0.6; 180 of 200 would come from an interval of 95% in 1
+    case in 500.
+    """
     rng = np.random.default_rng(3)
     log_p, _ = drawn(200_000, 2.0, rng)
     loud, p = scaled(log_p, 0.6), np.exp(log_p)
     confidence, right = np.exp(loud.max(1)), p[np.arange(len(p)), loud.argmax(1)]
     where = np.minimum((confidence * 15).astype(int), 14)
-    share, total = np.bincount(where, minlength=15) / len(p), np.bincount(where, right - confidence, 15) / len(p)
-    truths = {"squared": (total[share > 0] ** 2 / share[share > 0]).sum(), "over": (confidence - right).mean(), "temperature": 1 / 0.6}
+    share, total = (
+        np.bincount(where, minlength=15) / len(p),
+        np.bincount(where, right - confidence, 15) / len(p),
+    )
+    truths = {
+        "squared": (total[share > 0] ** 2 / share[share > 0]).sum(),
+        "over": (confidence - right).mean(),
+        "temperature": 1 / 0.6,
+    }
     inside = dict.fromkeys(truths, 0)
     for _ in range(200):
         mine, y = drawn(200, 2.0, rng)
         mine = scaled(mine, 0.6)
         found = calibration(mine, y)
-        sizes = {"squared": found.squared_error, "over": found.overconfidence, "temperature": temperature(mine, y)}
+        sizes = {
+            "squared": found.squared_error,
+            "over": found.overconfidence,
+            "temperature": temperature(mine, y),
+        }
         for name, size in sizes.items():
             inside[name] += size.low <= truths[name] <= size.high
     assert min(inside.values()) > 180
 
 
-@pytest.mark.skipif(tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 8), reason="no temperatures before 1.8")
+@pytest.mark.skipif(
+    tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 8),
+    reason="no temperatures before 1.8",
+)
 def test_temperatures_are_scikit_learns():
     x, y = load_digits(return_X_y=True)
     found = []
     for strength in (1e-3, 1e-1, 10.0):
         model = LogisticRegression(C=strength, max_iter=2000).fit(x[:600] / 16, y[:600])
         logits = model.decision_function(x[600:] / 16)
-        calibrated = CalibratedClassifierCV(FrozenEstimator(model), method="temperature").fit(x[600:] / 16, y[600:])
+        calibrated = CalibratedClassifierCV(FrozenEstimator(model), method="temperature").fit(
+            x[600:] / 16, y[600:]
+        )
         found.append(temperature(scaled(logits, 1.0), y[600:]).estimate)
-        assert found[-1] == pytest.approx(1 / calibrated.calibrated_classifiers_[0].calibrators[0].beta_, rel=1e-6)
+        assert found[-1] == pytest.approx(
+            1 / calibrated.calibrated_classifiers_[0].calibrators[0].beta_, rel=1e-6
+        )
     assert found[0] < 0.5
     assert found[2] > 2 * found[0]
 
@@ -129,7 +167,9 @@ def test_log_probabilities_are_as_good_as_logits():
     y[:200] = logits[:200].argmax(1)
     log_p = scaled(logits, 1.0)
     t = float(temperature(log_p, y))
-    around = [np.mean(-scaled(logits, t * factor)[np.arange(300), y]) for factor in (0.99, 1.0, 1.01)]
+    around = [
+        np.mean(-scaled(logits, t * factor)[np.arange(300), y]) for factor in (0.99, 1.0, 1.01)
+    ]
     assert around[1] < min(around[0], around[2])
     assert scaled(log_p, np.float32(2)) == pytest.approx(scaled(logits, 2), abs=1e-9)
 
@@ -157,7 +197,10 @@ def test_what_has_no_temperature_is_refused():
         (lambda log_p, y: (log_p[None], y), r"shape \(1, 40, 5\)"),
         (lambda log_p, y: (log_p, y[:-1]), r"labels have shape \(39,\) for 40"),
         (lambda log_p, y: (np.exp(log_p), y), "add up to"),
-        (lambda log_p, y: (np.where(np.arange(40)[:, None] == 7, np.nan, log_p), y), "example 7 add up to nan"),
+        (
+            lambda log_p, y: (np.where(np.arange(40)[:, None] == 7, np.nan, log_p), y),
+            "example 7 add up to nan",
+        ),
         (lambda log_p, y: (log_p, y.astype(float)), "as integers"),
         (lambda log_p, y: (log_p, y + 4), "from 0 below 5"),
         (lambda log_p, y: (log_p[:0], y[:0]), r"shape \(0, 5\)"),
@@ -193,6 +236,10 @@ def test_one_class_and_certainty_have_a_calibration():
 def test_the_reliability_diagram_is_drawn(tmp_path):
     from PIL import Image
 
-    reliability(calibration(*drawn(300, 2.0, np.random.default_rng(8))), tmp_path / "reliability.png", part="test set")
+    reliability(
+        calibration(*drawn(300, 2.0, np.random.default_rng(8))),
+        tmp_path / "reliability.png",
+        part="test set",
+    )
     with Image.open(tmp_path / "reliability.png") as image:
         assert min(image.size) > 300

@@ -91,7 +91,9 @@ def _break(name):
             {
                 "other format": lambda: custom.update(jaxnet=99),
                 "no arrays": lambda: custom.pop("arrays"),
-                "other shape": lambda: custom["arrays"]["params"]["dict"]["output"]["dict"]["bias"].update(shape=[11]),
+                "other shape": lambda: custom["arrays"]["params"]["dict"]["output"]["dict"][
+                    "bias"
+                ].update(shape=[11]),
                 "other optimizer field": lambda: custom["recipe"].pop("optimizer"),
                 "no json": lambda: None,
             }[name]()
@@ -101,7 +103,16 @@ def _break(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["empty folder", "array lost", "array cut", "other format", "no arrays", "other optimizer field", "no json"]
+    "name",
+    [
+        "empty folder",
+        "array lost",
+        "array cut",
+        "other format",
+        "no arrays",
+        "other optimizer field",
+        "no json",
+    ],
 )
 def test_broken_checkpoints_are_refused(run, tmp_path, name):
     jaxnet.save(run, tmp_path / "run")
@@ -117,7 +128,9 @@ def test_nothing_at_the_path(tmp_path):
 
 def test_no_file_is_a_pickle(run, tmp_path):
     jaxnet.save(run, tmp_path / "run")
-    assert not [p for p in (tmp_path / "run").rglob("*") if p.is_file() and p.read_bytes()[:1] == b"\x80"]
+    assert not [
+        p for p in (tmp_path / "run").rglob("*") if p.is_file() and p.read_bytes()[:1] == b"\x80"
+    ]
 
 
 def test_another_training_in_the_folder_is_refused_by_its_difference(digits, tmp_path):
@@ -125,7 +138,9 @@ def test_another_training_in_the_folder_is_refused_by_its_difference(digits, tmp
     train(MODEL, digits, few, KEY, out=tmp_path)
     with pytest.raises(jaxnet.InputError, match=r"recipe.learning_rate was 0.001 and is now 0.002"):
         train(MODEL, digits, jaxnet.Recipe(epochs=2, learning_rate=2e-3), KEY, out=tmp_path)
-    with pytest.raises(jaxnet.InputError, match=r"model was 'mlp\(hidden=\(8,\), activation=relu\)' and is now"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"model was 'mlp\(hidden=\(8,\), activation=relu\)' and is now"
+    ):
         train(jaxnet.mlp((9,)), digits, few, KEY, out=tmp_path)
     with pytest.raises(jaxnet.InputError, match=r"data\.training set was '1258 x \(8, 8\) uint8"):
         train(MODEL, jaxnet.load("digits", seed=1), few, KEY, out=tmp_path)
@@ -149,11 +164,15 @@ def changed(data, part):
 
 @pytest.mark.parametrize("what", ["x", "y"])
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
-def test_a_training_is_not_continued_on_data_of_which_one_number_changed(part, what, digits, stopped, tmp_path):
+def test_a_training_is_not_continued_on_data_of_which_one_number_changed(
+    part, what, digits, stopped, tmp_path
+):
     shutil.copytree(stopped, tmp_path / "run")
     other = replace(digits, **{part: changed(getattr(digits, part), what)})
     before = [(file, file.read_bytes()) for file in files_of(tmp_path / "run/state")]
-    with pytest.raises(jaxnet.InputError, match=f"{'training' if part == 'train' else part} set was .* and is now"):
+    with pytest.raises(
+        jaxnet.InputError, match=f"{'training' if part == 'train' else part} set was .* and is now"
+    ):
         train(MODEL, other, FOUR, KEY, out=tmp_path / "run")
     assert [(file, file.read_bytes()) for file in files_of(tmp_path / "run/state")] == before
 
@@ -204,12 +223,18 @@ def flipped(file, bit=0):
 
 # What may happen to a checkpoint: (of its files, those that it may happen to; how).
 DAMAGES = {
-    "byte of the arrays": lambda path: flipped(max(files_of(path / "state"), key=lambda file: file.stat().st_size)),
+    "byte of the arrays": lambda path: flipped(
+        max(files_of(path / "state"), key=lambda file: file.stat().st_size)
+    ),
     "byte of what is said": lambda path: flipped(path / "_CHECKPOINT_METADATA"),
     "byte of a checksum": lambda path: flipped(path / "checksums.json"),
-    "file cut": lambda path: [file.write_bytes(file.read_bytes()[:-1]) for file in files_of(path / "state")],
+    "file cut": lambda path: [
+        file.write_bytes(file.read_bytes()[:-1]) for file in files_of(path / "state")
+    ],
     "file emptied": lambda path: (path / "state/_METADATA").write_bytes(b""),
-    "file deleted": lambda path: max(files_of(path / "state"), key=lambda file: file.stat().st_size).unlink(),
+    "file deleted": lambda path: max(
+        files_of(path / "state"), key=lambda file: file.stat().st_size
+    ).unlink(),
     "checksums deleted": lambda path: (path / "checksums.json").unlink(),
     "all deleted": lambda path: [shutil.rmtree(path), path.mkdir()],
     "a file in its place": lambda path: [shutil.rmtree(path), path.write_bytes(b"")],
@@ -226,28 +251,44 @@ def test_where_the_newest_checkpoint_is_damaged_training_goes_on_from_the_one_be
     DAMAGES[name](state / "00000003")
     found, began = files_of(state / "00000003"), list[int]()
     found = [(file.relative_to(state / "00000003"), file.read_bytes()) for file in found]
-    run = train(MODEL, digits, FOUR, KEY, out=tmp_path / "run", watch=lambda done, row: began.append(done))
+    run = train(
+        MODEL, digits, FOUR, KEY, out=tmp_path / "run", watch=lambda done, row: began.append(done)
+    )
     assert began[0] == 2
     assert gap(run.params, undisturbed.params) == 0
-    warnings = [record for record in caplog.records if record.name == "jaxnet" and record.levelname == "WARNING"]
+    warnings = [
+        record
+        for record in caplog.records
+        if record.name == "jaxnet" and record.levelname == "WARNING"
+    ]
     assert len(warnings) == 1
     for words in (str(state / "00000003"), "after epoch 2", "00000003.damaged"):
         assert words in warnings[0].getMessage()
     kept = state / "00000003.damaged"
     assert [(file.relative_to(kept), file.read_bytes()) for file in files_of(kept)] == found
-    assert sorted(path.name for path in state.iterdir()) == ["00000003", "00000003.damaged", "00000004"]
+    assert sorted(path.name for path in state.iterdir()) == [
+        "00000003",
+        "00000003.damaged",
+        "00000004",
+    ]
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_training_on_data_from_disk_goes_on_from_the_checkpoint_before_within_an_epoch_too(tmp_path, monkeypatch, caplog):
+def test_a_training_on_data_from_disk_goes_on_from_the_checkpoint_before_within_an_epoch_too(
+    tmp_path, monkeypatch, caplog
+):
     monkeypatch.setattr(jaxnet.loop, "CHECKPOINT_SHARE", 1e9)
     for size in ("BLOCK", "CHUNK"):
-        monkeypatch.setattr(jaxnet.data.streaming, size, 1 << 8)  # some chunks an epoch
+        monkeypatch.setattr(jaxnet.data.streaming.chunks, size, 1 << 8)  # some chunks an epoch
     draw = np.random.default_rng(0)
     (tmp_path / "data").mkdir()
     np.save(tmp_path / "data/x.npy", draw.normal(size=(3000, 4)).astype(np.float32))
     np.save(tmp_path / "data/y.npy", draw.integers(0, 3, 3000))
-    splits, few, epochs = jaxnet.stream(tmp_path / "data"), replace(FOUR, epochs=2, batch_size=64), list[int]()
+    splits, few, epochs = (
+        jaxnet.stream(tmp_path / "data"),
+        replace(FOUR, epochs=2, batch_size=64),
+        list[int](),
+    )
 
     def stop(done, row):
         epochs.append(done)
@@ -262,24 +303,32 @@ def test_a_training_on_data_from_disk_goes_on_from_the_checkpoint_before_within_
     DAMAGES["byte of the arrays"](newest)
     again = train(MODEL, splits, few, KEY, out=tmp_path / "run")
     assert gap((again.params, again.history), (whole.params, whole.history)) == 0
-    assert [record.levelname for record in caplog.records if str(newest) in record.getMessage()] == ["WARNING"]
+    assert [
+        record.levelname for record in caplog.records if str(newest) in record.getMessage()
+    ] == ["WARNING"]
 
 
 @pytest.mark.parametrize("name", ["byte of the arrays", "all deleted"])
-def test_where_no_checkpoint_is_intact_training_is_refused_again_and_again(name, digits, stopped, tmp_path):
+def test_where_no_checkpoint_is_intact_training_is_refused_again_and_again(
+    name, digits, stopped, tmp_path
+):
     shutil.copytree(stopped, tmp_path / "run")
     state = tmp_path / "run/state"
     for path in state.iterdir():
         DAMAGES[name](path)
     before = [(file, file.read_bytes()) for file in files_of(state)]
     for _ in range(2):
-        with pytest.raises(jaxnet.InputError, match="no other checkpoint is intact; give another --out, or delete") as refused:
+        with pytest.raises(
+            jaxnet.InputError, match="no other checkpoint is intact; give another --out, or delete"
+        ) as refused:
             train(MODEL, digits, FOUR, KEY, out=tmp_path / "run")
         assert str(state / "00000003") in str(refused.value)
         assert [(file, file.read_bytes()) for file in files_of(state)] == before
     shutil.rmtree(state)
     began = []
-    train(MODEL, digits, FOUR, KEY, out=tmp_path / "run", watch=lambda done, row: began.append(done))
+    train(
+        MODEL, digits, FOUR, KEY, out=tmp_path / "run", watch=lambda done, row: began.append(done)
+    )
     assert began[0] == 0
 
 
@@ -287,11 +336,15 @@ def test_after_a_damage_the_last_intact_one_lost_is_no_fresh_start(digits, stopp
     shutil.copytree(stopped, tmp_path / "run")
     (tmp_path / "run/state/00000003").rename(tmp_path / "run/state/00000003.damaged")
     shutil.rmtree(tmp_path / "run/state/00000002")
-    with pytest.raises(jaxnet.InputError, match=r"00000003\.damaged is damaged, and no other checkpoint is intact"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"00000003\.damaged is damaged, and no other checkpoint is intact"
+    ):
         train(MODEL, digits, FOUR, KEY, out=tmp_path / "run")
 
 
-def test_what_a_kill_left_of_a_save_or_a_removal_is_no_damage(digits, stopped, undisturbed, tmp_path, caplog):
+def test_what_a_kill_left_of_a_save_or_a_removal_is_no_damage(
+    digits, stopped, undisturbed, tmp_path, caplog
+):
     shutil.copytree(stopped, tmp_path / "run")
     state = tmp_path / "run/state"
     for name in (
@@ -303,7 +356,9 @@ def test_what_a_kill_left_of_a_save_or_a_removal_is_no_damage(digits, stopped, u
         (state / name).mkdir()
     (state / "mine").mkdir()
     began = []
-    run = train(MODEL, digits, FOUR, KEY, out=tmp_path / "run", watch=lambda done, row: began.append(done))
+    run = train(
+        MODEL, digits, FOUR, KEY, out=tmp_path / "run", watch=lambda done, row: began.append(done)
+    )
     assert began[0] == 3
     assert gap(run.params, undisturbed.params) == 0
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
@@ -326,7 +381,9 @@ def before_checksums(path):
     meta = path / "_CHECKPOINT_METADATA"
     about = json.loads(meta.read_text())
     about["custom_metadata"]["jaxnet"] = 1
-    about["custom_metadata"]["recipe"]["optimizer"] = about["custom_metadata"]["recipe"]["optimizer"].removeprefix("custom ")
+    about["custom_metadata"]["recipe"]["optimizer"] = about["custom_metadata"]["recipe"][
+        "optimizer"
+    ].removeprefix("custom ")
     meta.write_text(json.dumps(about))
 
 
@@ -343,12 +400,18 @@ def own(learning_rate):
 
 
 own.__name__ = "adam"  # as a built-in one
-OPTIMIZERS = {"adam": own, "lion": optax.lion, "sgd(momentum=0.9)": functools.partial(optax.sgd, momentum=0.9)}
+OPTIMIZERS = {
+    "adam": own,
+    "lion": optax.lion,
+    "sgd(momentum=0.9)": functools.partial(optax.sgd, momentum=0.9),
+}
 
 
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_custom_optimizer_is_asked_for_before_a_restored_recipe_trains(name, old, digits, tmp_path):
+def test_a_custom_optimizer_is_asked_for_before_a_restored_recipe_trains(
+    name, old, digits, tmp_path
+):
     few = jaxnet.Recipe(epochs=1, batch_size=500, optimizer=OPTIMIZERS[name])
     run = jaxnet.fit(MODEL, digits, few, KEY)
     jaxnet.save(run, tmp_path / "run")
@@ -356,12 +419,20 @@ def test_a_custom_optimizer_is_asked_for_before_a_restored_recipe_trains(name, o
         before_checksums(tmp_path / "run")
     again = jaxnet.restore(tmp_path / "run")
     assert np.array_equal(*(jaxnet.predict(MODEL, each, digits.test.x) for each in (run, again)))
-    assert jaxnet.evaluate(MODEL, again, digits.test).error == jaxnet.evaluate(MODEL, run, digits.test).error
-    if (old, name) != (True, "adam"):  # of which an old file does not say that it was none of the built-in ones
+    assert (
+        jaxnet.evaluate(MODEL, again, digits.test).error
+        == jaxnet.evaluate(MODEL, run, digits.test).error
+    )
+    if (old, name) != (
+        True,
+        "adam",
+    ):  # of which an old file does not say that it was none of the built-in ones
         trainings = {
             "fit": lambda: jaxnet.fit(MODEL, digits, again.recipe, KEY),
             "train": lambda: train(MODEL, digits, again.recipe, KEY),
-            "population": lambda: jaxnet.fit_population(MODEL, digits, again.recipe, jax.random.split(KEY, 2)),
+            "population": lambda: jaxnet.fit_population(
+                MODEL, digits, again.recipe, jax.random.split(KEY, 2)
+            ),
         }
         for begin in trainings.values():
             with pytest.raises(jaxnet.InputError, match=r"optimizer=") as refused:
@@ -371,20 +442,31 @@ def test_a_custom_optimizer_is_asked_for_before_a_restored_recipe_trains(name, o
         assert jaxnet.restore(tmp_path / "again").recipe == again.recipe
     whole = jaxnet.restore(tmp_path / "run", optimizer=OPTIMIZERS[name])
     assert gap(jaxnet.fit(MODEL, digits, whole.recipe, KEY).params, run.params) == 0
-    with pytest.raises(jaxnet.InputError, match="optimizer is custom rmsprop, but the run was trained with"):
+    with pytest.raises(
+        jaxnet.InputError, match="optimizer is custom rmsprop, but the run was trained with"
+    ):
         jaxnet.restore(tmp_path / "run", optimizer=optax.rmsprop)
 
 
 def test_a_built_in_optimizer_and_a_function_of_its_name_are_two(run, digits, tmp_path):
     jaxnet.save(run, tmp_path / "run")
-    with pytest.raises(jaxnet.InputError, match="optimizer is custom adam, but the run was trained with adam; leave optimizer out"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match="optimizer is custom adam, but the run was trained with adam; leave optimizer out",
+    ):
         jaxnet.restore(tmp_path / "run", optimizer=own)
     few = jaxnet.Recipe(epochs=1, batch_size=500)
     train(MODEL, digits, few, KEY, out=tmp_path / "trained")
-    with pytest.raises(jaxnet.InputError, match=r"recipe\.optimizer was 'adam' and is now 'custom adam'"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"recipe\.optimizer was 'adam' and is now 'custom adam'"
+    ):
         train(MODEL, digits, replace(few, optimizer=own), KEY, out=tmp_path / "trained")
 
 
 def test_recipes_are_described_by_short_decimals():
     described = describe_recipe(jaxnet.Recipe(learning_rate=jnp.float32(1e-3), dropout=0.1))
-    assert (described["learning_rate"], described["dropout"], described["clip"]) == (0.001, 0.1, None)
+    assert (described["learning_rate"], described["dropout"], described["clip"]) == (
+        0.001,
+        0.1,
+        None,
+    )

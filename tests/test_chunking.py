@@ -9,7 +9,7 @@ import pytest
 
 import jaxnet
 from jaxnet import Plan, Recipe
-from jaxnet.chunking import MOST, VMEM, plan_for_members
+from jaxnet.population.placement import MOST, VMEM, plan_for_members
 
 RECIPE = Recipe(batch_size=64)
 
@@ -30,7 +30,9 @@ def plan(model, splits, platform, *, recipe=RECIPE, count=2, memory=None):
     return plan_for_members(model, splits, recipe, 1000, [Device(platform, memory)] * count)[0]
 
 
-@pytest.mark.parametrize(("hidden", "chunk"), [((4,), MOST), ((64, 32), 16), ((256, 128), 2), ((1024, 1024), 1)])
+@pytest.mark.parametrize(
+    ("hidden", "chunk"), [((4,), MOST), ((64, 32), 16), ((256, 128), 2), ((1024, 1024), 1)]
+)
 def test_on_a_cpu_small_steps_are_taken_together(digits, hidden, chunk):
     assert plan(jaxnet.mlp(hidden), digits, "cpu") == Plan(2, chunk=chunk)
 
@@ -38,9 +40,14 @@ def test_on_a_cpu_small_steps_are_taken_together(digits, hidden, chunk):
 def test_on_a_cpu_convolutions_train_one_at_a_time_in_parts_of_a_batch(digits):
     model = jaxnet.cnn((4,), (8,))
     assert plan(model, digits, "cpu") == Plan(2, micro_batch=16)
-    assert plan(model, digits, "cpu", recipe=Recipe(dropout=0.1)) == Plan(2, micro_batch=16)  # masks are an example's own
-    # Not where parts would have other partners than the whole batch, so that a member would not be the run alone.
-    assert plan(model, digits, "cpu", recipe=Recipe(augmentation=jaxnet.Augmentation(mixup=0.2))) == Plan(2)
+    assert plan(model, digits, "cpu", recipe=Recipe(dropout=0.1)) == Plan(
+        2, micro_batch=16
+    )  # masks are an example's own
+    # Not where parts would have other partners than the whole batch, so that a member would not be
+    # the run alone.
+    assert plan(
+        model, digits, "cpu", recipe=Recipe(augmentation=jaxnet.Augmentation(mixup=0.2))
+    ) == Plan(2)
     assert plan(jaxnet.cnn((4,), (8,), normalisation="batch"), digits, "cpu") == Plan(2)
 
 
@@ -62,10 +69,12 @@ def test_on_a_gpu_as_many_as_its_memory_holds(digits):
 
 
 def test_one_device_of_many_cores_is_pointed_out(digits, caplog, monkeypatch):
-    monkeypatch.setattr("jaxnet.chunking.cores", lambda: 4)
+    monkeypatch.setattr("jaxnet.population.placement.cores", lambda: 4)
     with caplog.at_level(logging.WARNING, "jaxnet"):
         plan(jaxnet.mlp((8,)), digits, "cpu", count=1)
-    assert "one CPU device of 4 cores; call jaxnet.use_cpu_devices() before JAX starts" in caplog.text
+    assert (
+        "one CPU device of 4 cores; call jaxnet.use_cpu_devices() before JAX starts" in caplog.text
+    )
 
 
 def test_the_reason_is_given(digits):

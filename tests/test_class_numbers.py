@@ -1,4 +1,6 @@
-"""Which numbers are classes: the same labels through arrays, .npz, CSV, .npy files on disk and Parquet."""
+"""Which numbers are classes: the same labels through arrays, .npz, CSV, .npy files on disk and
+Parquet.
+"""
 
 import jax
 import numpy as np
@@ -23,7 +25,10 @@ LABELS = {
     "int8": np.array([-128, 0, 127], np.int8)[PLACE],
     "uint64": np.array([3, 2**63 + 2048, 2**63], np.uint64)[PLACE],
 }
-FLOATS = {"1., 2., 3.": np.array([1.0, 2.0, 3.0])[PLACE], "-1., 1.": np.array([-1, 1, 1], np.float32)[PLACE]}
+FLOATS = {
+    "1., 2., 3.": np.array([1.0, 2.0, 3.0])[PLACE],
+    "-1., 1.": np.array([-1, 1, 1], np.float32)[PLACE],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -37,12 +42,22 @@ def _npz(path, y):
 
 
 def _npz_parts(path, y):
-    np.savez(path / "b.npz", x=X[:80], y=y[:80], x_test=X[80:100], y_test=y[80:100], x_validation=X[100:], y_validation=y[100:])
+    np.savez(
+        path / "b.npz",
+        x=X[:80],
+        y=y[:80],
+        x_test=X[80:100],
+        y_test=y[80:100],
+        x_validation=X[100:],
+        y_validation=y[100:],
+    )
     return jaxnet.load(path / "b.npz")
 
 
 def _csv(path, y):
-    pandas.DataFrame({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "y": y}).to_csv(path / "a.csv", index=False)
+    pandas.DataFrame({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "y": y}).to_csv(
+        path / "a.csv", index=False
+    )
     return jaxnet.load(path / "a.csv")
 
 
@@ -53,7 +68,9 @@ def _arrays(path, y, **how):
 
 
 def _parquet(path, y):
-    pandas.DataFrame({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "y": y}).to_parquet(path / "a.parquet")
+    pandas.DataFrame({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "y": y}).to_parquet(
+        path / "a.parquet"
+    )
     return jaxnet.stream(path / "a.parquet")
 
 
@@ -67,7 +84,9 @@ DOORS = {
     "parquet": _parquet,
 }
 FILES = [door for door in DOORS if door not in ("split", "folds")]
-CASES = [(door, case) for door in DOORS for case in LABELS] + [(door, case) for door in FILES for case in FLOATS]
+CASES = [(door, case) for door in DOORS for case in LABELS] + [
+    (door, case) for door in FILES for case in FLOATS
+]
 
 
 @pytest.mark.parametrize(("door", "case"), CASES)
@@ -84,23 +103,40 @@ def test_few_whole_numbers_are_classes_named_by_them(tmp_path, door, case):
 
 def test_the_network_of_other_numbers_is_that_of_0_and_1():
     recipe = jaxnet.Recipe(epochs=2)
-    runs = [jaxnet.fit(jaxnet.mlp((4,)), jaxnet.split(X, y), recipe, jax.random.key(0)).params for y in (PLACE, PLACE + 1, PLACE * 7 - 3)]
-    assert all(np.array_equal(a, b) for run in runs[1:] for a, b in zip(jax.tree.leaves(runs[0]), jax.tree.leaves(run), strict=True))
+    runs = [
+        jaxnet.fit(jaxnet.mlp((4,)), jaxnet.split(X, y), recipe, jax.random.key(0)).params
+        for y in (PLACE, PLACE + 1, PLACE * 7 - 3)
+    ]
+    assert all(
+        np.array_equal(a, b)
+        for run in runs[1:]
+        for a, b in zip(jax.tree.leaves(runs[0]), jax.tree.leaves(run), strict=True)
+    )
 
 
 def test_training_on_disk_with_other_numbers_is_that_with_0_and_1(tmp_path):
     runs = []
     for number, y in enumerate((PLACE, PLACE * 2.0 - 1)):
         (folder := tmp_path / str(number)).mkdir()
-        runs.append(jaxnet.train(jaxnet.mlp((4,)), _arrays(folder, y), jaxnet.Recipe(epochs=2), jax.random.key(0)))
+        runs.append(
+            jaxnet.train(
+                jaxnet.mlp((4,)), _arrays(folder, y), jaxnet.Recipe(epochs=2), jax.random.key(0)
+            )
+        )
     assert runs[1].classes == ("-1", "1", "3")
-    assert all(np.array_equal(a, b) for a, b in zip(*(jax.tree.leaves(run.params) for run in runs), strict=True))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(*(jax.tree.leaves(run.params) for run in runs), strict=True)
+    )
 
 
 def test_what_was_made_of_numbers_is_said():
     assert jaxnet.split(X, LABELS["0..K-1"]).notes == ()
     assert jaxnet.split(X, PLACE / 3).notes == ()
-    for y, words in ((LABELS["-1/+1"], "labels -1, 1 as the classes 0 to 1"), (LABELS["a gap"], "labels 0, 2, 5 as the classes 0 to 2")):
+    for y, words in (
+        (LABELS["-1/+1"], "labels -1, 1 as the classes 0 to 1"),
+        (LABELS["a gap"], "labels 0, 2, 5 as the classes 0 to 2"),
+    ):
         (note,) = jaxnet.split(X, y).notes
         assert words in note
         assert next(jaxnet.folds(X, y)).notes == (note,)
@@ -113,12 +149,18 @@ def test_what_was_made_of_numbers_is_said():
 def test_names_are_given_to_0_to_k_and_to_no_other_labels():
     assert jaxnet.split(X, LABELS["0..K-1"], classes=("a", "b", "c")).classes == ("a", "b", "c")
     for case, row in (("1..K", int(np.argmax(PLACE == 2))), ("-1/+1", int(np.argmax(PLACE == 0)))):
-        with pytest.raises(jaxnet.InputError, match=rf"label {LABELS[case][row]} in row {row} is out of range: 3 classes"):
+        with pytest.raises(
+            jaxnet.InputError,
+            match=rf"label {LABELS[case][row]} in row {row} is out of range: 3 classes",
+        ):
             jaxnet.split(X, LABELS[case], classes=("a", "b", "c"))
 
 
 def test_many_whole_numbers_with_gaps_are_no_classes():
-    with pytest.raises(jaxnet.InputError, match=r"120 different whole numbers from 0 to 833, .* y.astype\(float\) .* numpy.unique"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match=r"120 different whole numbers from 0 to 833, .* y.astype\(float\) .* numpy.unique",
+    ):
         jaxnet.split(X, np.arange(ROWS) * 7)
     assert jaxnet.split(X, np.arange(ROWS) % 30 + 1).train.outputs == 30  # count from 1
     assert jaxnet.split(X, np.arange(ROWS) % 20 * 7).train.outputs == 20
@@ -129,7 +171,9 @@ def test_files_with_values_stay_a_regression(tmp_path, door):
     for y in (PLACE / 3, np.arange(ROWS) * 7.0):
         splits = DOORS[door](tmp_path, y)
         assert splits.classes is None
-        np.testing.assert_allclose(splits.test.y, y[np.asarray(splits.test.x)[:, 0].astype(int)], rtol=1e-6)
+        np.testing.assert_allclose(
+            splits.test.y, y[np.asarray(splits.test.x)[:, 0].astype(int)], rtol=1e-6
+        )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

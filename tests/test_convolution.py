@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-import jaxnet.convolution
-from jaxnet.convolution import conv_general_dilated, max_pool
+import jaxnet.models.convolution
+from jaxnet.models.convolution import conv_general_dilated, max_pool
 
 KEY = jax.random.key(0)
 LAYOUTS = {3: ("NWC", "WIO", "NWC"), 4: ("NHWC", "HWIO", "NHWC"), 5: ("NDHWC", "DHWIO", "NDHWC")}
@@ -18,7 +18,13 @@ CASES = [
     ((8, 7), (2, 4), (1, 1), "SAME", {}),
     ((8, 7), (5, 5), (1, 1), "VALID", {}),
     ((8, 7), (1, 1), (1, 1), "VALID", {}),
-    ((6, 6), (3, 3), (1, 1), ((4, 3), (5, 3)), {}),  # wider than the kernel: the gradient's padding is negative
+    (
+        (6, 6),
+        (3, 3),
+        (1, 1),
+        ((4, 3), (5, 3)),
+        {},
+    ),  # wider than the kernel: the gradient's padding is negative
     ((9, 9), (3, 3), (1, 1), ((-1, 0), (1, -2)), {}),
     ((9, 10), (3, 3), (2, 2), "SAME", {}),
     ((10, 11), (3, 3), (2, 2), "VALID", {}),  # a column that no window reaches
@@ -32,7 +38,13 @@ CASES = [
     ((8, 7), (3, 3), (1, 1), "SAME", {"feature_group_count": 4}),
     ((9, 8), (3, 2), (2, 2), "VALID", {"feature_group_count": 2, "rhs_dilation": (2, 2)}),
     ((8, 7), (3, 3), (1, 1), "SAME", {"feature_group_count": 8}),
-    ((8, 7), (3, 2), (2, 2), ((3, 1), (-1, 2)), {"feature_group_count": 8, "rhs_dilation": (1, 2), "lhs_dilation": (2, 1)}),
+    (
+        (8, 7),
+        (3, 2),
+        (2, 2),
+        ((3, 1), (-1, 2)),
+        {"feature_group_count": 8, "rhs_dilation": (1, 2), "lhs_dilation": (2, 1)},
+    ),
     ((8, 7), (3, 3), (1, 1), "SAME", {"feature_group_count": 8, "outputs": 16}),
     ((11,), (4,), (2,), "SAME", {}),
     ((11,), (3,), (1,), "SAME", {"feature_group_count": 8}),
@@ -60,7 +72,9 @@ def case(image, size, strides, padding, options):
         return conv_general_dilated(x, kernel, strides, padding, **options)
 
     def theirs(x, kernel):
-        return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUTS[x.ndim], **options)
+        return jax.lax.conv_general_dilated(
+            x, kernel, strides, padding, dimension_numbers=LAYOUTS[x.ndim], **options
+        )
 
     return x, kernel, normal(*jax.eval_shape(theirs, x, kernel).shape), ours, theirs
 
@@ -87,9 +101,17 @@ def test_padding_that_cuts_before_and_adds_behind_is_right(options):
 
     def theirs(x, kernel):
         cut = x[:, 1:, 2 // options.get("lhs_dilation", (1, 1))[1] :]
-        return jax.lax.conv_general_dilated(cut, kernel, (1, 1), ((0, 1), (0, 2)), dimension_numbers=LAYOUTS[4], **options)
+        return jax.lax.conv_general_dilated(
+            cut, kernel, (1, 1), ((0, 1), (0, 2)), dimension_numbers=LAYOUTS[4], **options
+        )
 
-    assert all(map(near, jax.jit(with_gradients(ours))(x, kernel, g), jax.jit(with_gradients(theirs))(x, kernel, g)))
+    assert all(
+        map(
+            near,
+            jax.jit(with_gradients(ours))(x, kernel, g),
+            jax.jit(with_gradients(theirs))(x, kernel, g),
+        )
+    )
 
 
 MANY = [
@@ -105,12 +127,19 @@ def test_convolution_is_that_of_lax_for_many_in_a_scan(image, size, strides, pad
     xs, kernels, gs = (jnp.stack([a, 2 * a, -a]) for a in (x, kernel, g))
 
     def in_scan(convolve):
-        return jax.jit(lambda *arrays: jax.lax.scan(lambda _, each: (None, with_gradients(convolve)(*each)), None, arrays)[1])
+        return jax.jit(
+            lambda *arrays: jax.lax.scan(
+                lambda _, each: (None, with_gradients(convolve)(*each)), None, arrays
+            )[1]
+        )
 
     expected = in_scan(theirs)(xs, kernels, gs)
     for many in (in_scan(ours), jax.jit(jax.vmap(with_gradients(ours)))):
         assert all(map(near, many(xs, kernels, gs), expected))
-    one_kernel_each = [jax.jit(jax.vmap(with_gradients(convolve), (None, 0, None)))(x, kernels, g) for convolve in (ours, theirs)]
+    one_kernel_each = [
+        jax.jit(jax.vmap(with_gradients(convolve), (None, 0, None)))(x, kernels, g)
+        for convolve in (ours, theirs)
+    ]
     assert all(map(near, *one_kernel_each))
 
 
@@ -118,7 +147,9 @@ def test_second_derivatives_are_those_of_lax():
     x, kernel, g, ours, theirs = case(*MANY[0])
 
     def curvature(convolve):
-        return jax.grad(lambda k: (jax.grad(lambda k: ((convolve(x, k) * g) ** 2).sum())(k) ** 2).sum())(kernel)
+        return jax.grad(
+            lambda k: (jax.grad(lambda k: ((convolve(x, k) * g) ** 2).sum())(k) ** 2).sum()
+        )(kernel)
 
     assert near(curvature(ours), curvature(theirs))
 
@@ -133,19 +164,27 @@ def test_second_derivatives_are_those_of_lax():
     ],
 )
 def test_what_is_not_plain_goes_to_lax(options, monkeypatch):
-    monkeypatch.setattr(jaxnet.convolution, "_conv", None)
+    monkeypatch.setattr(jaxnet.models.convolution, "_conv", None)
     options = {**options}
     x, kernel = (jnp.ones(shape, options.get("dtype")) for shape in ((2, 5, 5, 5), (5, 5, 5, 5)))
     options.pop("dtype", None)
     out = conv_general_dilated(x, kernel, (2, 2), "SAME", **options)
     numbers = options.pop("dimension_numbers", LAYOUTS[4])
-    assert (out == jax.lax.conv_general_dilated(x, kernel, (2, 2), "SAME", dimension_numbers=numbers, **options)).all()
+    assert (
+        out
+        == jax.lax.conv_general_dilated(
+            x, kernel, (2, 2), "SAME", dimension_numbers=numbers, **options
+        )
+    ).all()
 
 
 def test_a_flax_layer_takes_it():
     x = normal(2, 9, 9, 4)
     options = {"strides": 2, "kernel_dilation": 2, "feature_group_count": 2, "padding": "CIRCULAR"}
-    ours, theirs = (nn.Conv(6, (3, 3), **options, **given) for given in ({"conv_general_dilated": conv_general_dilated}, {}))
+    ours, theirs = (
+        nn.Conv(6, (3, 3), **options, **given)
+        for given in ({"conv_general_dilated": conv_general_dilated}, {})
+    )
     variables = theirs.init(KEY, x)
     assert near(ours.apply(variables, x), theirs.apply(variables, x))
 
@@ -163,9 +202,9 @@ def test_max_pool_is_that_of_flax_and_equal_values_share_its_gradient(image, tie
     x = jnp.round(normal(3, *image, 2)) if ties else normal(3, *image, 2)
     g = normal(*by_reshape(x).shape)
     pools = max_pool, by_reshape, lambda x: nn.max_pool(x, (2, 2), strides=(2, 2))
-    (y, dx), (_, shared), (flax, first) = jax.jit(lambda x, g: [(lambda y, back: (y, back(g)[0]))(*jax.vjp(pool, x)) for pool in pools])(
-        x, g
-    )
+    (y, dx), (_, shared), (flax, first) = jax.jit(
+        lambda x, g: [(lambda y, back: (y, back(g)[0]))(*jax.vjp(pool, x)) for pool in pools]
+    )(x, g)
     assert (max_pool(x) == flax).all()
     assert (y == flax).all()
     assert near(dx, shared)
@@ -177,4 +216,7 @@ def test_max_pool_is_the_same_for_many_in_a_scan():
     gradient = lambda pool: lambda x, g: jax.vjp(pool, x)[1](g)[0]  # noqa: E731
     expected = jax.jit(jax.vmap(gradient(by_reshape)))(xs, gs)
     assert (jax.jit(jax.vmap(gradient(max_pool)))(xs, gs) == expected).all()
-    assert (jax.lax.scan(lambda _, each: (None, gradient(max_pool)(*each)), None, (xs, gs))[1] == expected).all()
+    assert (
+        jax.lax.scan(lambda _, each: (None, gradient(max_pool)(*each)), None, (xs, gs))[1]
+        == expected
+    ).all()

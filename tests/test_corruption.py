@@ -13,11 +13,16 @@ KEY = jax.random.key(0)
 
 def images(dtype=np.uint8, shape=(6, 12, 10)):
     x = np.random.default_rng(0).uniform(0, 255, shape)
-    return (ndimage.gaussian_filter(x, (0, 1, 1, *[0] * (len(shape) - 3))) if dtype != np.uint8 else x).astype(dtype)
+    return (
+        ndimage.gaussian_filter(x, (0, 1, 1, *[0] * (len(shape) - 3))) if dtype != np.uint8 else x
+    ).astype(dtype)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("dtype", "shape"), [(np.uint8, (6, 12, 10)), (np.float32, (6, 12, 10, 3)), (np.uint8, (2, 8, 8, 1))])
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [(np.uint8, (6, 12, 10)), (np.float32, (6, 12, 10, 3)), (np.uint8, (2, 8, 8, 1))],
+)
 def test_nothing_changes_at_0_and_type_range_and_key_are_kept(kind, dtype, shape):
     x = images(dtype, shape)
     white = 255.0
@@ -34,14 +39,22 @@ def test_nothing_changes_at_0_and_type_range_and_key_are_kept(kind, dtype, shape
 
 def test_blur_is_scipys():
     x = images(np.float32, (3, 20, 17))
-    wanted = ndimage.gaussian_filter(x.astype(float), (0, 1.5, 1.5), mode="nearest", radius=(0, 5, 5))
+    wanted = ndimage.gaussian_filter(
+        x.astype(float), (0, 1.5, 1.5), mode="nearest", radius=(0, 5, 5)
+    )
     assert corrupt(x, "blur", 1.5, KEY, white=255.0) == pytest.approx(wanted, abs=1e-2)
 
 
 def test_rotation_is_scipys_to_either_side():
     x = images(np.float32, (12, 15, 15))
     turned = corrupt(x, "rotation", 30, KEY, white=255.0)
-    both = [[ndimage.rotate(image, side * 30, order=1, mode="nearest", reshape=False) for image in x.astype(float)] for side in (1, -1)]
+    both = [
+        [
+            ndimage.rotate(image, side * 30, order=1, mode="nearest", reshape=False)
+            for image in x.astype(float)
+        ]
+        for side in (1, -1)
+    ]
     gaps = np.abs(np.array(both) - turned).max((2, 3))
     assert (gaps.min(0) < 0.1).all()
     assert set(gaps.argmin(0)) == {0, 1}
@@ -61,7 +74,9 @@ def test_contrast_inversion_and_noise_are_their_formulas():
     x = images()
     assert np.array_equal(corrupt(x, "inversion", 1.0, KEY), 255 - x)
     assert np.array_equal(corrupt(x, "inversion", 0.5, KEY), np.full_like(x, np.rint(127.5)))
-    assert corrupt(x, "contrast", 0.4, KEY).astype(float) == pytest.approx(np.rint(127.5 + 0.6 * (x - 127.5)), abs=1)
+    assert corrupt(x, "contrast", 0.4, KEY).astype(float) == pytest.approx(
+        np.rint(127.5 + 0.6 * (x - 127.5)), abs=1
+    )
     grey = np.full((50, 30, 30), 8.0, np.float32)
     noise = corrupt(grey, "noise", 0.1, KEY, white=16.0) - grey
     assert noise.std() == pytest.approx(1.6, rel=0.02)
@@ -92,7 +107,10 @@ def test_frequencies_are_those_asked_for():
         (lambda: corrupt(np.ones((5, 3, 3)), "fog", 0.1, KEY), "unknown kind 'fog'"),
         (lambda: corrupt(np.ones((5, 3, 3)), "noise", -1.0, KEY), "strength is -1.0"),
         (lambda: corrupt(np.ones((5, 3, 3)), "noise", float("nan"), KEY), "strength is nan"),
-        *((lambda kind=kind: corrupt(np.ones((5, 3, 3)), kind, 1.5, KEY), "a share from 0 to 1") for kind in SHARES),
+        *(
+            (lambda kind=kind: corrupt(np.ones((5, 3, 3)), kind, 1.5, KEY), "a share from 0 to 1")
+            for kind in SHARES
+        ),
         (lambda: corrupt(np.zeros((5, 3, 3)), "noise", 0.1, KEY), "white is 0.0"),
         (lambda: knock_out(np.array([0, 1]), 7, 0.5, KEY), "no example has label 7"),
         (lambda: knock_out(np.array([0, 1]), 1, 1.5, KEY), "share is 1.5"),

@@ -1,4 +1,6 @@
-"""Datasets, splits and sources; and every bad input, refused with the value, the place and the cure."""
+"""Datasets, splits and sources; and every bad input, refused with the value, the place and the
+cure.
+"""
 
 import gzip
 import json
@@ -16,7 +18,7 @@ from sklearn.datasets import load_digits
 from sklearn.preprocessing import StandardScaler
 
 import jaxnet
-from jaxnet.data.idx import FILES as IDX_FILES
+from jaxnet.data.sources.idx import FILES as IDX_FILES
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
 Y = np.arange(60) % 3
@@ -24,11 +26,17 @@ Y = np.arange(60) % 3
 
 def test_digits_are_those_of_scikit_learn():
     splits, theirs = jaxnet.load("digits"), load_digits()
-    ours = np.concatenate([np.asarray(part.x) for part in (splits.train, splits.validation, splits.test)])
-    labels = np.concatenate([np.asarray(part.y) for part in (splits.train, splits.validation, splits.test)])
+    ours = np.concatenate(
+        [np.asarray(part.x) for part in (splits.train, splits.validation, splits.test)]
+    )
+    labels = np.concatenate(
+        [np.asarray(part.y) for part in (splits.train, splits.validation, splits.test)]
+    )
     assert ours.dtype == np.uint8
     a = sorted((tuple(x.ravel()), y) for x, y in zip(ours.tolist() and ours, labels, strict=True))
-    b = sorted((tuple(x.ravel().astype(int)), y) for x, y in zip(theirs.images, theirs.target, strict=True))
+    b = sorted(
+        (tuple(x.ravel().astype(int)), y) for x, y in zip(theirs.images, theirs.target, strict=True)
+    )
     assert a == b
 
 
@@ -39,16 +47,23 @@ def test_digits_are_those_of_scikit_learn():
     validation=st.sampled_from([0.0, 0.1, 0.25]),
     test=st.sampled_from([0.1, 0.2, 0.5]),
 )
-def test_a_split_is_disjoint_complete_exact_stratified_and_deterministic(seed, counts, validation, test):
+def test_a_split_is_disjoint_complete_exact_stratified_and_deterministic(
+    seed, counts, validation, test
+):
     y = np.repeat(np.arange(len(counts)), counts)
     n = len(y)
     sizes = round(test * n), round(validation * n)
-    if sizes[0] == 0 or (validation and sizes[1] == 0) or n - sum(sizes) < len(counts):  # refused, as other tests hold
+    if (
+        sizes[0] == 0 or (validation and sizes[1] == 0) or n - sum(sizes) < len(counts)
+    ):  # refused, as other tests hold
         return
     x = np.arange(n, dtype=np.float32)[:, None]
     splits = jaxnet.split(x, y, validation=validation, test=test, seed=seed)
     again = jaxnet.split(x, y, validation=validation, test=test, seed=seed)
-    parts = {name: np.asarray(getattr(splits, name).x).ravel().astype(int) for name in ("train", "validation", "test")}
+    parts = {
+        name: np.asarray(getattr(splits, name).x).ravel().astype(int)
+        for name in ("train", "validation", "test")
+    }
     assert sorted(np.concatenate(list(parts.values()))) == list(range(n))
     assert (len(parts["test"]), len(parts["validation"])) == sizes
     for name, rows in parts.items():
@@ -71,7 +86,9 @@ def test_standardisation_is_scikit_learns_on_the_training_set_only():
     scaler = StandardScaler().fit(np.asarray(splits.train.x, np.float64))
     for part in (splits.train, splits.validation, splits.test):
         ours = splits.standardisation.inputs(part.x)
-        np.testing.assert_allclose(ours, scaler.transform(np.asarray(part.x, np.float64)), atol=1e-5)
+        np.testing.assert_allclose(
+            ours, scaler.transform(np.asarray(part.x, np.float64)), atol=1e-5
+        )
         assert (np.asarray(ours)[:, 2] == 0).all()
 
 
@@ -112,7 +129,9 @@ def test_text_labels_and_booleans_are_classes_and_floats_a_regression():
 def test_class_weights_count_every_class_the_same():
     dataset = jaxnet.Dataset(X, np.repeat([0, 1, 2], [40, 15, 5]).astype(np.int32), ("a", "b", "c"))
     weights = np.asarray(jaxnet.class_weights(dataset))
-    np.testing.assert_allclose([weights[dataset.y == label].sum() for label in range(3)], 20, rtol=1e-6)
+    np.testing.assert_allclose(
+        [weights[dataset.y == label].sum() for label in range(3)], 20, rtol=1e-6
+    )
     np.testing.assert_allclose(weights.mean(), 1, rtol=1e-6)
 
 
@@ -121,7 +140,18 @@ def test_mnist_from_its_files(mnist_folder):
     with gzip.open(mnist_folder / "train-images-idx3-ubyte.gz") as file:
         assert file.read()[16:] == np.asarray(splits.train.x).tobytes()
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (60_000, 0, 10_000)
-    assert np.bincount(np.asarray(splits.test.y)).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(np.asarray(splits.test.y)).tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
     held_out = jaxnet.load("mnist", data_dir=mnist_folder)
     assert len(held_out.validation) == 6000
 
@@ -131,7 +161,11 @@ def _small_mnist(folder, **changes):
     rng = np.random.default_rng(0)
     for name, count in zip(IDX_FILES, (20, 20, 10, 10), strict=True):
         shape = (count, 28, 28) if "images" in name else (count,)
-        data = rng.integers(0, 256, shape, dtype=np.uint8) if "images" in name else (np.arange(count) % 10).astype(np.uint8)
+        data = (
+            rng.integers(0, 256, shape, dtype=np.uint8)
+            if "images" in name
+            else (np.arange(count) % 10).astype(np.uint8)
+        )
         header = bytes([0, 0, 8, len(shape)]) + b"".join(size.to_bytes(4) for size in shape)
         content = changes.get(name, header + data.tobytes())
         (folder / name).write_bytes(content)
@@ -145,16 +179,28 @@ def test_unpacked_idx_files_are_read(tmp_path):
 LABELS, IMAGES = "train-labels-idx1-ubyte", "train-images-idx3-ubyte"
 HEADER = bytes([0, 0, 8, 1]) + (20).to_bytes(4)
 BAD_IDX = {
-    "magic": ({LABELS: b"\0\0\x08\x03" + HEADER[4:] + bytes(20)}, rf"{LABELS}: not an IDX file of 1 dimensions: it begins with 00000803"),
+    "magic": (
+        {LABELS: b"\0\0\x08\x03" + HEADER[4:] + bytes(20)},
+        rf"{LABELS}: not an IDX file of 1 dimensions: it begins with 00000803",
+    ),
     "empty": ({LABELS: b""}, rf"{LABELS}: not an IDX file of 1 dimensions: it begins with nothing"),
-    "truncated": ({LABELS: HEADER + bytes(13)}, rf"{LABELS}: its header promises \(20,\), 20 bytes, but 13 follow"),
+    "truncated": (
+        {LABELS: HEADER + bytes(13)},
+        rf"{LABELS}: its header promises \(20,\), 20 bytes, but 13 follow",
+    ),
     "huge": ({IMAGES: bytes([0, 0, 8, 3]) + b"\xff" * 12}, rf"{IMAGES}: its header promises"),
     "label out of range": (
         {LABELS: HEADER + bytes([*range(10), 17, *range(9)])},
         rf"{LABELS}: label 17 in row 10 is out of range: 10 classes",
     ),
-    "lengths": ({LABELS: bytes([0, 0, 8, 1]) + (19).to_bytes(4) + bytes(19)}, "x has 20 examples and y has 19"),
-    "class missing": ({LABELS: HEADER + bytes([*range(9), 0, *range(9), 1])}, r"class '9' \(label 9\) has no example in the training set"),
+    "lengths": (
+        {LABELS: bytes([0, 0, 8, 1]) + (19).to_bytes(4) + bytes(19)},
+        "x has 20 examples and y has 19",
+    ),
+    "class missing": (
+        {LABELS: HEADER + bytes([*range(9), 0, *range(9), 1])},
+        r"class '9' \(label 9\) has no example in the training set",
+    ),
 }
 
 
@@ -179,7 +225,10 @@ def test_a_corrupt_gzip_file_is_refused(tmp_path):
 def test_missing_mnist_files_say_which_and_where_within_a_second(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
     start = time.monotonic()
-    with pytest.raises(jaxnet.InputError, match=r"no --data-dir .* four files train-images-idx3-ubyte.gz, .* --data-dir"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match=r"no --data-dir .* four files train-images-idx3-ubyte.gz, .* --data-dir",
+    ):
         jaxnet.load("mnist")
     _small_mnist(tmp_path)
     (tmp_path / LABELS).unlink()
@@ -197,7 +246,15 @@ def test_npz_with_and_without_given_splits(tmp_path):
     assert np.array_equal(splits.train.x, X)
     assert np.array_equal(splits.test.x, X[:9])
     text = np.array(["b", "a", "c"])[Y]
-    np.savez(tmp_path / "c.npz", x=X, y=text, x_test=X[:2], y_test=text[:2], x_validation=X[:4], y_validation=text[:4])
+    np.savez(
+        tmp_path / "c.npz",
+        x=X,
+        y=text,
+        x_test=X[:2],
+        y_test=text[:2],
+        x_validation=X[:4],
+        y_validation=text[:4],
+    )
     splits = jaxnet.load(str(tmp_path / "c.npz"))
     assert splits.classes == ("a", "b", "c")
     assert np.asarray(splits.test.y).tolist() == [1, 0]
@@ -211,14 +268,36 @@ def bad(rows, value):
 
 
 BAD_ARRAYS = {
-    "nan": (bad((7, 2), np.nan), Y, r"x has 1 values that are not finite, the first \(nan\) in row 7, column 2; remove those rows or fill"),
+    "nan": (
+        bad((7, 2), np.nan),
+        Y,
+        r"x has 1 values that are not finite, the first \(nan\) in row 7, column 2; remove those "
+        r"rows or fill",
+    ),
     "inf": (bad((5, 0), np.inf), Y, r"the first \(inf\) in row 5, column 0"),
     "overflow": (X.astype(np.float64) * 1e300, Y, "are not finite"),
-    "nan label": (X, np.where(Y == 1, np.nan, 1.0), r"y has 20 values that are not finite, the first \(nan\) in row 1"),
-    "many labels": (X, np.arange(60) + 10**7, "60 different whole numbers from 10000000 to 10000059, too many to be classes"),
+    "nan label": (
+        X,
+        np.where(Y == 1, np.nan, 1.0),
+        r"y has 20 values that are not finite, the first \(nan\) in row 1",
+    ),
+    "many labels": (
+        X,
+        np.arange(60) + 10**7,
+        "60 different whole numbers from 10000000 to 10000059, too many to be classes",
+    ),
     "lengths": (X, Y[:-1], "x has 60 examples and y has 59"),
-    "one class": (X, Y * 0, r"all 42 training examples are of one class \('0'\); there is nothing to tell apart"),
-    "one-hot": (X, np.eye(3)[Y], r"y must hold one label an example, but has shape \(60, 3\); of one-hot rows give y.argmax\(1\)"),
+    "one class": (
+        X,
+        Y * 0,
+        r"all 42 training examples are of one class \('0'\); there is nothing to tell apart",
+    ),
+    "one-hot": (
+        X,
+        np.eye(3)[Y],
+        r"y must hold one label an example, but has shape \(60, 3\); of one-hot rows give "
+        r"y.argmax\(1\)",
+    ),
     "column": (X, Y[:, None], r"give y.reshape\(-1\)"),
     "flat": (X[:, 0], Y, r"x must be \(examples, features\)"),
     "empty": (X[:0], Y[:0], r"x is empty: its shape is \(0, 3\)"),
@@ -264,17 +343,38 @@ def _foreign(path):
 BAD_FILES = {
     "missing": (lambda p: p, "no such file"),
     "not a zip": (lambda p: p.write_bytes(b"hello") and p, "not a readable .npz file"),
-    "truncated": (lambda p: p.write_bytes(_npz(p, x=X, y=Y).read_bytes()[:200]) and p, "not a readable .npz file"),
-    "pickle": (lambda p: _npz(p, x=X.astype(object), y=Y), "holds pickled objects, which could run code and are never loaded"),
+    "truncated": (
+        lambda p: p.write_bytes(_npz(p, x=X, y=Y).read_bytes()[:200]) and p,
+        "not a readable .npz file",
+    ),
+    "pickle": (
+        lambda p: _npz(p, x=X.astype(object), y=Y),
+        "holds pickled objects, which could run code and are never loaded",
+    ),
     "no y": (lambda p: _npz(p, x=X), r"x and y must come together; the file holds x"),
     "no x": (lambda p: _npz(p, a=X), r"needs arrays x and y; the file holds a"),
-    "one class": (lambda p: _npz(p, x=X, y=Y * 0), r"data.npz: all 42 training examples are of one class"),
-    "other shape": (lambda p: _npz(p, x=X, y=Y, x_test=X[:, :2], y_test=Y), r"a test example has shape \(2,\), a training example \(3,\)"),
+    "one class": (
+        lambda p: _npz(p, x=X, y=Y * 0),
+        r"data.npz: all 42 training examples are of one class",
+    ),
+    "other shape": (
+        lambda p: _npz(p, x=X, y=Y, x_test=X[:, :2], y_test=Y),
+        r"a test example has shape \(2,\), a training example \(3,\)",
+    ),
     "empty test": (lambda p: _npz(p, x=X, y=Y, x_test=X[:0], y_test=Y[:0]), r"x is empty"),
-    "unknown class": (lambda p: _npz(p, x=X, y=Y, x_test=X[:3], y_test=np.array([0, 9, 1])), r"\(test\): label 9 in row 1 is out of range"),
-    "mixed labels": (lambda p: _npz(p, x=X, y=Y.astype(str), x_test=X, y_test=Y), "some labels are text and some are not"),
+    "unknown class": (
+        lambda p: _npz(p, x=X, y=Y, x_test=X[:3], y_test=np.array([0, 9, 1])),
+        r"\(test\): label 9 in row 1 is out of range",
+    ),
+    "mixed labels": (
+        lambda p: _npz(p, x=X, y=Y.astype(str), x_test=X, y_test=Y),
+        "some labels are text and some are not",
+    ),
     "foreign zip": (lambda p: _foreign(p), "a.txt is no array"),
-    "nan": (lambda p: _npz(p, x=bad((7, 2), np.nan), y=Y), r"x has 1 values that are not finite, .* in row 7, column 2"),
+    "nan": (
+        lambda p: _npz(p, x=bad((7, 2), np.nan), y=Y),
+        r"x has 1 values that are not finite, .* in row 7, column 2",
+    ),
 }
 
 
@@ -288,12 +388,23 @@ def test_bad_npz_files_are_refused(tmp_path, case):
 
 
 def test_unknown_names_get_near_matches():
-    with pytest.raises(jaxnet.InputError, match=r"there is no data set 'mnits' .* Did you mean 'mnist'"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"there is no data set 'mnits' .* Did you mean 'mnist'"
+    ):
         jaxnet.load("mnits")
 
 
 def test_importing_jaxnet_loads_nothing_heavy():
-    heavy = ("tensorflow", "tensorflow_datasets", "orbax", "matplotlib", "scipy", "rich", "tyro", "flax")
+    heavy = (
+        "tensorflow",
+        "tensorflow_datasets",
+        "orbax",
+        "matplotlib",
+        "scipy",
+        "rich",
+        "tyro",
+        "flax",
+    )
     code = (
         "import jax, json, sys; before = set(sys.modules); import jaxnet; "
         f"print(json.dumps([m for m in {heavy!r} if m in sys.modules and m not in before]))"

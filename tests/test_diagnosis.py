@@ -1,4 +1,6 @@
-"""The ladder of members, the diagnosis and its words; patients whose trouble is known; intervals that cover."""
+"""The ladder of members, the diagnosis and its words; patients whose trouble is known; intervals
+that cover.
+"""
 
 import json
 import logging
@@ -13,9 +15,19 @@ from sklearn.linear_model import LinearRegression
 
 import jaxnet
 from experiments.benchmarks import coverage, patients
-from jaxnet.diagnostics import Diagnosis, ensemble_gain, error_ladder, error_of, exact, mean, paired_difference, validation_curve, wilson
-from jaxnet.diagnostics.two_way import POSITIVE, RATE, contrast, interval, table
+from jaxnet.diagnostics import (
+    Diagnosis,
+    ensemble_gain,
+    error_ladder,
+    error_of,
+    exact,
+    mean,
+    paired_difference,
+    validation_curve,
+    wilson,
+)
 from jaxnet.errors import InputError
+from jaxnet.stats.random_effects import POSITIVE, RATE, contrast, interval, table
 
 
 def members(rates, sizes, count=16, seed=0, spread=1.0):
@@ -42,15 +54,26 @@ def test_the_verdict_on_a_recipe(rates, verdict):
     found = error_ladder(members(rates, (2000, 800, 800)))
     assert found.verdict.startswith(verdict), found.verdict
     assert set(found.errors) == {"train", "validation", "test"}
-    assert [f.size.estimate for f in found.findings] == sorted((f.size.estimate for f in found.findings), reverse=True)
+    assert [f.size.estimate for f in found.findings] == sorted(
+        (f.size.estimate for f in found.findings), reverse=True
+    )
 
 
 def test_what_would_settle_it_is_said():
     few = error_ladder(members((0.0, 0.02, 0.05), (500, 300, 50)))
-    assert few.verdict == "inconclusive: 50 examples are too few for an interval; at least 100 are needed. Give more examples to test"
+    assert (
+        few.verdict
+        == "inconclusive: 50 examples are too few for an interval; at least 100 are needed. Give more examples to test"
+    )
     alone = error_ladder(members((0.0, 0.05, 0.05), (500, 300, 300), count=4))
-    assert alone.verdict == "inconclusive: 4 members are too few for an interval; at least 16 are needed"
-    assert "times as many examples would settle it" in error_ladder(members((0.0, 0.01, 0.015), (2000, 400, 400))).verdict
+    assert (
+        alone.verdict
+        == "inconclusive: 4 members are too few for an interval; at least 16 are needed"
+    )
+    assert (
+        "times as many examples would settle it"
+        in error_ladder(members((0.0, 0.01, 0.015), (2000, 400, 400))).verdict
+    )
 
 
 def test_labelled_examples_from_the_place_of_use_decide_on_mismatch():
@@ -66,18 +89,29 @@ def test_one_member_is_one_network_and_wilson_speaks_for_it():
     assert wilson(12, 300).low < found.errors["train"].estimate
 
 
-@pytest.mark.parametrize("parts", [{"train": np.zeros(5)}, {"test": np.zeros(5)}, {"train": np.zeros((3, 5)), "test": np.zeros((2, 5))}])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"train": np.zeros(5)},
+        {"test": np.zeros(5)},
+        {"train": np.zeros((3, 5)), "test": np.zeros((2, 5))},
+    ],
+)
 def test_parts_that_do_not_fit_are_refused(parts):
     with pytest.raises(InputError, match="give"):
         error_ladder(parts)
 
 
 def test_claims_are_rare_where_every_effect_is_at_the_tolerance():
-    """At most 7% of studies claim anything (the benchmark has 1,000 studies, this has 200: 99.9% binomial limit)."""
+    """At most 7% of studies claim anything (the benchmark has 1,000 studies, this has 200: 99.9%
+    binomial limit).
+    """
     rng = np.random.default_rng(5)
     claims = 0
     for _ in range(200):
-        found = error_ladder(patients.at_tolerance(rng, 16, (1000, 300, 400)), tolerance=patients.TOLERANCE)
+        found = error_ladder(
+            patients.at_tolerance(rng, 16, (1000, 300, 400)), tolerance=patients.TOLERANCE
+        )
         claims += any(f.claimed for f in found.findings) or found.verdict.startswith("good")
     assert exact(claims, 200, 0.998).low < 0.07
 
@@ -95,7 +129,9 @@ def test_interval_of_independent_cells_is_students():
 
 
 def test_variance_components_are_the_anova_estimates():
-    """By hand: A + B - AB from the mean squares of a two-way table (Searle, Casella & McCulloch 1992, section 4.4)."""
+    """By hand: A + B - AB from the mean squares of a two-way table (Searle, Casella & McCulloch
+    1992, section 4.4).
+    """
     rng = np.random.default_rng(1)
     values = rng.normal(size=(6, 1)) + rng.normal(size=(1, 50)) + rng.normal(size=(6, 50))
     given = table(values)
@@ -139,7 +175,9 @@ def test_a_mean_that_few_examples_carry_is_refused():
 def test_intervals_cover(world):
     """A smaller version of experiments.benchmarks.coverage: 150 studies of the smallest size."""
     truth = coverage.truths(coverage.WORLDS[world], 16, many=1000, votes=60)
-    counts = coverage.study_crossed(world, 16, 200, 150, 0, truth) | coverage.study_smallest(world, 150, 0, truth)
+    counts = coverage.study_crossed(world, 16, 200, 150, 0, truth) | coverage.study_smallest(
+        world, 150, 0, truth
+    )
     assert len(counts) > 12
     for (_, statistic, *_), (given, held, _, _) in counts.items():
         if not given:
@@ -152,7 +190,9 @@ def test_intervals_cover(world):
 
 
 def test_partitions_cover_a_new_pool():
-    counts = coverage.study_pool("ridge regression", 200, 300, 0, coverage.pool_truths("ridge regression"))
+    counts = coverage.study_pool(
+        "ridge regression", 200, 300, 0, coverage.pool_truths("ridge regression")
+    )
     for (_, statistic, *_), (given, held, _, _) in counts.items():
         assert exact(int(held), int(given), 0.999).high >= 0.93, statistic
 
@@ -179,7 +219,9 @@ def test_ensemble_gain_of_a_vote_by_hand():
     assert found.member.estimate == pytest.approx(5 / 9)
     assert found.ensemble.estimate == pytest.approx(1 / 3)
     assert found.gain.estimate == pytest.approx(5 / 9 - 1 / 3)
-    p = np.log(np.array([[[0.9, 0.1]], [[0.4, 0.6]], [[0.4, 0.6]]]))  # the vote is for 1, the mean probability for 0
+    p = np.log(
+        np.array([[[0.9, 0.1]], [[0.4, 0.6]], [[0.4, 0.6]]])
+    )  # the vote is for 1, the mean probability for 0
     assert ensemble_gain(p, np.array([0])).ensemble.estimate == 0
     brier = ensemble_gain(p, np.array([0]), loss="brier")
     assert brier.ensemble.estimate == pytest.approx(2 * (1 - np.exp(p[:, 0, 0]).mean()) ** 2)
@@ -221,7 +263,12 @@ def told(request):
     handler, level = Heard(), logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    found = jaxnet.diagnose(jaxnet.mlp((16,)), digits, jaxnet.Recipe(epochs=8, batch_size=64, learning_rate=3e-3), jax.random.key(0))
+    found = jaxnet.diagnose(
+        jaxnet.mlp((16,)),
+        digits,
+        jaxnet.Recipe(epochs=8, batch_size=64, learning_rate=3e-3),
+        jax.random.key(0),
+    )
     logger.removeHandler(handler)
     logger.setLevel(level)
     return found, heard
@@ -239,8 +286,8 @@ def test_diagnose_measures_the_ladder_and_both_sizes(told):
     assert quarters.bias.refused is None
     assert found.ensemble.ensemble.estimate <= found.ensemble.member.estimate
     assert (
-        "16 networks on all 1,258 training examples, 16 on quarters, 8 on halves and 10 on smaller parts of them, 160 steps each"
-        in heard[0]
+        "16 networks on all 1,258 training examples, 16 on quarters, 8 on halves and 10 on "
+        "smaller parts of them, 160 steps each" in heard[0]
     )
     assert "operations" in heard[0]
 
@@ -251,12 +298,20 @@ def test_its_words_fit_a_screen_and_its_json_is_plain(told):
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 110
     assert lines[0].startswith(found.verdict[:40])
-    assert "try next: " in str(found) or "inconclusive" in found.verdict or "good enough" in found.verdict
+    assert (
+        "try next: " in str(found)
+        or "inconclusive" in found.verdict
+        or "good enough" in found.verdict
+    )
     again = json.loads(found.json())
     assert again["verdict"] == found.verdict
     assert again["errors"]["test"]["estimate"] == found.errors["test"].estimate
     assert all({"code", "size", "evidence", "remedies"} <= set(each) for each in again["findings"])
-    assert {r["of"] for each in again["findings"] for r in each["remedies"]} <= {"Recipe", "Model", "Splits"}
+    assert {r["of"] for each in again["findings"] for r in each["remedies"]} <= {
+        "Recipe",
+        "Model",
+        "Splits",
+    }
 
 
 def test_the_first_member_is_fit_alone(digits):
@@ -264,24 +319,32 @@ def test_the_first_member_is_fit_alone(digits):
     from jaxnet.studies.diagnose import MOST_KEYS
 
     recipe = jaxnet.Recipe(epochs=2, learning_rate=3e-3)
-    population = jaxnet.diagnose(jaxnet.mlp((8,)), digits, recipe, jax.random.key(3), members=2).networks
+    population = jaxnet.diagnose(
+        jaxnet.mlp((8,)), digits, recipe, jax.random.key(3), members=2
+    ).networks
     more = jaxnet.diagnose(jaxnet.mlp((8,)), digits, recipe, jax.random.key(3), members=3).networks
     key = jax.random.fold_in(jax.random.key(3), MOST_KEYS + 1)
     alone = jaxnet.fit(jaxnet.mlp((8,)), digits, recipe, key)
-    for one, two, three in zip(*(jax.tree.leaves(run.params) for run in (alone, population[1], more[1])), strict=True):
+    for one, two, three in zip(
+        *(jax.tree.leaves(run.params) for run in (alone, population[1], more[1])), strict=True
+    ):
         np.testing.assert_allclose(one, two, atol=2e-5)
         np.testing.assert_allclose(three, two, atol=2e-5)
 
 
 def test_a_regression_is_told_in_variances_of_y():
     x, y = load_diabetes(return_X_y=True)
-    splits = jaxnet.split(x.astype(np.float32), y.astype(np.float32), validation=0.3, test=0.3, seed=0)
+    splits = jaxnet.split(
+        x.astype(np.float32), y.astype(np.float32), validation=0.3, test=0.3, seed=0
+    )
     recipe = jaxnet.Recipe(epochs=30, batch_size=32, learning_rate=1e-2)
     found = jaxnet.diagnose(jaxnet.linear(), splits, recipe, jax.random.key(0), tolerance=0.1)
     # What least squares leaves of the variance.
     train = splits.train
     fitted = LinearRegression().fit(np.asarray(train.x), np.asarray(train.y))
-    left = np.mean((fitted.predict(np.asarray(train.x)) - np.asarray(train.y)) ** 2) / np.var(np.asarray(train.y))
+    left = np.mean((fitted.predict(np.asarray(train.x)) - np.asarray(train.y)) ** 2) / np.var(
+        np.asarray(train.y)
+    )
     assert found.regression
     assert found.errors["train"].estimate == pytest.approx(left, rel=0.05)
     assert found.verdict.startswith("high bias")
@@ -292,9 +355,14 @@ def test_one_set_of_unseen_examples_is_enough(missing):
     splits = jaxnet.load("digits", validation=0.3)
     part = getattr(splits, missing)
     splits = replace(splits, **{missing: replace(part, x=part.x[:0], y=part.y[:0])})
-    found = jaxnet.diagnose(jaxnet.mlp((8,)), splits, jaxnet.Recipe(epochs=2), jax.random.key(0), members=2)
+    found = jaxnet.diagnose(
+        jaxnet.mlp((8,)), splits, jaxnet.Recipe(epochs=2), jax.random.key(0), members=2
+    )
     assert set(found.errors) == {"train", "validation", "test"} - {missing}
-    assert {f.code for f in found.findings} & {"high bias", "high variance", "mismatch"} == {"high bias", "high variance"}
+    assert {f.code for f in found.findings} & {"high bias", "high variance", "mismatch"} == {
+        "high bias",
+        "high variance",
+    }
     assert found.decompositions[0].training == len(splits.train)
 
 
@@ -302,14 +370,20 @@ def test_mismatch_is_measured_where_the_network_is_used():
     splits = jaxnet.load("digits", validation=0.2)
     used = replace(splits.test, x=np.roll(np.asarray(splits.test.x), 3, axis=2))
     recipe = jaxnet.Recipe(epochs=8, batch_size=64, learning_rate=3e-3)
-    found = jaxnet.diagnose(jaxnet.mlp((16,)), replace(splits, target_sample=used), recipe, jax.random.key(0))
+    found = jaxnet.diagnose(
+        jaxnet.mlp((16,)), replace(splits, target_sample=used), recipe, jax.random.key(0)
+    )
     assert found.verdict.startswith("mismatch: ")
     assert found.errors["use"].low > found.errors["test"].high
 
 
 def test_diverged_members_are_counted_and_left_out(digits):
     found = jaxnet.diagnose(
-        jaxnet.mlp((8,)), digits, jaxnet.Recipe(optimizer="sgd", epochs=2, learning_rate=1e12), jax.random.key(0), members=2
+        jaxnet.mlp((8,)),
+        digits,
+        jaxnet.Recipe(optimizer="sgd", epochs=2, learning_rate=1e12),
+        jax.random.key(0),
+        members=2,
     )
     assert found.members <= 1  # one whose units all died goes nowhere
     assert found.diverged > 12
@@ -319,11 +393,15 @@ def test_diverged_members_are_counted_and_left_out(digits):
 
 
 def test_networks_that_predict_nothing_but_nan_diverged_too():
-    """One step that makes parameters too large to predict with, but leaves them and the loss before it finite."""
+    """One step that makes parameters too large to predict with, but leaves them and the loss before
+    it finite.
+    """
     rng = np.random.default_rng(0)
     x = rng.normal(size=(120, 3))
     splits = jaxnet.split(x, (x[:, 0] > 0).astype(int), validation=0.2, test=0.2)
-    recipe = jaxnet.Recipe(optimizer="sgd", epochs=1, batch_size=128, learning_rate=1e30, schedule="constant")
+    recipe = jaxnet.Recipe(
+        optimizer="sgd", epochs=1, batch_size=128, learning_rate=1e30, schedule="constant"
+    )
     model = jaxnet.mlp((8, 8))
     assert not jaxnet.fit(model, splits, recipe, jax.random.key(0)).diverged
     found = jaxnet.diagnose(model, splits, recipe, jax.random.key(0), members=2)
@@ -335,10 +413,14 @@ def test_networks_that_predict_nothing_but_nan_diverged_too():
 def test_a_leaking_test_set_is_found(digits):
     x, y = np.asarray(digits.train.x), np.asarray(digits.train.y)
     leaking = jaxnet.data.Dataset(
-        np.concatenate([np.asarray(digits.test.x), x[:30]]), np.concatenate([np.asarray(digits.test.y), y[:30]]), digits.classes
+        np.concatenate([np.asarray(digits.test.x), x[:30]]),
+        np.concatenate([np.asarray(digits.test.y), y[:30]]),
+        digits.classes,
     )
     splits = jaxnet.Splits(digits.train, digits.validation, leaking, digits.standardisation)
-    found = jaxnet.diagnose(jaxnet.mlp((8,)), splits, jaxnet.Recipe(epochs=1), jax.random.key(0), members=2)
+    found = jaxnet.diagnose(
+        jaxnet.mlp((8,)), splits, jaxnet.Recipe(epochs=1), jax.random.key(0), members=2
+    )
     leak = next(f for f in found.findings if f.code == "leaking test set")
     assert leak.claimed
     assert leak.size.estimate == pytest.approx(30 / len(leaking))
@@ -347,31 +429,56 @@ def test_a_leaking_test_set_is_found(digits):
 def test_seconds_are_kept_and_their_price_is_said(digits):
     recipe = jaxnet.Recipe(epochs=30, batch_size=16, learning_rate=1e-3)
     one = jaxnet.Plan(devices=1, chunk=4)
-    found = jaxnet.diagnose(jaxnet.mlp((64,)), digits, recipe, jax.random.key(0), seconds=0.5, plan=one)
+    found = jaxnet.diagnose(
+        jaxnet.mlp((64,)), digits, recipe, jax.random.key(0), seconds=0.5, plan=one
+    )
     assert found.members == 4
-    assert "to keep within 0.5 s, 4 networks were trained of 50, 4 of 16 on all examples" in found.notes[0]
+    assert (
+        "to keep within 0.5 s, 4 networks were trained of 50, 4 of 16 on all examples"
+        in found.notes[0]
+    )
     assert "there are no intervals" in found.notes[0]
-    assert found.verdict == "inconclusive: 4 members are too few for an interval; at least 16 are needed"
+    assert (
+        found.verdict
+        == "inconclusive: 4 members are too few for an interval; at least 16 are needed"
+    )
     assert found.notes[0][:40] in str(found)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"members": 0}, "at least 1 network"), ({"seconds": -1.0}, "positive time"), ({"seconds": 1.0, "out": "x"}, "seconds or out")],
+    [
+        ({"members": 0}, "at least 1 network"),
+        ({"seconds": -1.0}, "positive time"),
+        ({"seconds": 1.0, "out": "x"}, "seconds or out"),
+    ],
 )
 def test_bad_requests_are_refused(digits, options, message):
     with pytest.raises(InputError, match=message):
-        jaxnet.diagnose(jaxnet.linear(), digits, jaxnet.Recipe(epochs=1), jax.random.key(0), **options)
+        jaxnet.diagnose(
+            jaxnet.linear(), digits, jaxnet.Recipe(epochs=1), jax.random.key(0), **options
+        )
 
 
-PATIENTS = ["a linear model on two circles", "test images shifted by 2 pixels", "50 test images", "a hundredth of the learning rate"]
+PATIENTS = [
+    "a linear model on two circles",
+    "test images shifted by 2 pixels",
+    "50 test images",
+    "a hundredth of the learning rate",
+]
 
 
 @pytest.mark.parametrize("name", PATIENTS)
 def test_known_patients(name):
     """The quick ones of experiments.benchmarks.patients, one seed each."""
     patient = patients.PATIENTS[name]
-    found = jaxnet.diagnose(patient.model, patient.splits(0), patient.recipe, jax.random.key(0), tolerance=patient.tolerance)
+    found = jaxnet.diagnose(
+        patient.model,
+        patient.splits(0),
+        patient.recipe,
+        jax.random.key(0),
+        tolerance=patient.tolerance,
+    )
     assert patients.judged(found.verdict, patient.right) == "right", found.verdict
 
 
@@ -394,7 +501,9 @@ def test_from_predictions_of_names_is_that_of_numbers():
     f = np.where(rng.random((16, 400)) < 0.3, rng.integers(0, 3, (16, 400)), y)
     names = np.array(["cat", "dog", "emu"])
     numbers = Diagnosis.from_predictions((f, y), (f[:, ::-1], y[::-1]), (f, y))
-    words = Diagnosis.from_predictions((names[f], names[y]), (names[f][:, ::-1], names[y][::-1]), (names[f], names[y]))
+    words = Diagnosis.from_predictions(
+        (names[f], names[y]), (names[f][:, ::-1], names[y][::-1]), (names[f], names[y])
+    )
     assert numbers == words
 
 
@@ -403,7 +512,9 @@ def test_from_predictions_takes_partitions_and_probabilities():
     y = rng.integers(0, 3, 300)
     logits = rng.normal(size=(16, 300, 3)) + 2 * np.eye(3)[y]
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    found = Diagnosis.from_predictions((log_p, y), None, (log_p, y), partitions={4: log_p, 2: log_p[:8]})
+    found = Diagnosis.from_predictions(
+        (log_p, y), None, (log_p, y), partitions={4: log_p, 2: log_p[:8]}
+    )
     assert [parts.training for parts in found.decompositions] == [300, 150, 75]
     assert found.errors["test"].estimate == pytest.approx((log_p.argmax(-1) != y).mean())
     assert "(bias²)" in str(found)
@@ -416,19 +527,34 @@ def test_from_predictions_of_one_network_and_of_a_regression():
     one = Diagnosis.from_predictions((f, y), None, (f, y))
     assert one.members == 1
     assert one.errors["test"] == mean((f - y) ** 2 / y.var())
-    many = Diagnosis.from_predictions((np.stack([f] * 16), y), None, (np.stack([f] * 16), y), tolerance=0.5)
+    many = Diagnosis.from_predictions(
+        (np.stack([f] * 16), y), None, (np.stack([f] * 16), y), tolerance=0.5
+    )
     assert many.verdict.startswith("good enough")
 
 
 BAD = [
     (((np.zeros(5, int), np.zeros(5, int)),), "only predictions on the training set"),
-    (((np.zeros((2, 5), int), np.zeros(4, int)), None, (np.zeros((2, 5), int), np.zeros(5, int))), "train: predictions have shape"),
-    (((np.zeros(5, int), np.zeros(5)), None, (np.zeros(5, int), np.zeros(5, int))), "one kind of them everywhere"),
+    (
+        (
+            (np.zeros((2, 5), int), np.zeros(4, int)),
+            None,
+            (np.zeros((2, 5), int), np.zeros(5, int)),
+        ),
+        "train: predictions have shape",
+    ),
+    (
+        ((np.zeros(5, int), np.zeros(5)), None, (np.zeros(5, int), np.zeros(5, int))),
+        "one kind of them everywhere",
+    ),
     (
         ((np.zeros((5, 2)), np.full(5, 7)), None, (np.zeros((5, 2)), np.zeros(5, int))),
         "labels range from 7 to 7.*example 0; give class numbers from 0 below 2",
     ),
-    (((np.zeros(5), np.zeros(5)), None, (np.zeros(5), np.zeros(5))), "all training labels are equal"),
+    (
+        ((np.zeros(5), np.zeros(5)), None, (np.zeros(5), np.zeros(5))),
+        "all training labels are equal",
+    ),
 ]
 
 

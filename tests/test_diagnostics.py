@@ -30,7 +30,8 @@ def test_exact_is_scipys(trials, level):
         assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
 
 
-# Newcombe 1998, Statistics in Medicine 17:873, table II, method 10: successes and trials of both, and the limits printed.
+# Newcombe 1998, Statistics in Medicine 17:873, table II, method 10: successes and trials of both,
+# and the limits printed.
 NEWCOMBE = [
     (56, 70, 48, 80, 0.0524, 0.3339),
     (9, 10, 3, 10, 0.1705, 0.8090),
@@ -49,7 +50,12 @@ def test_a_difference_of_proportions_is_newcombes_table(a, m, b, n, low, high):
 
 
 @pytest.mark.parametrize(
-    "draw", [lambda rng: rng.exponential(2.0, 200), lambda rng: rng.chisquare(1, 200), lambda rng: rng.gamma(0.3, 1, 400)]
+    "draw",
+    [
+        lambda rng: rng.exponential(2.0, 200),
+        lambda rng: rng.chisquare(1, 200),
+        lambda rng: rng.gamma(0.3, 1, 400),
+    ],
 )
 def test_means_cover_and_are_never_negative(draw):
     rng = np.random.default_rng(0)
@@ -85,14 +91,29 @@ def test_differences_cover(p, q, n):
 def ladder(train, validation, test, **options):
     """The ladder of one network from (wrong, of) pairs."""
     pairs = {"train": train, "validation": validation, "test": test}
-    return error_ladder({name: np.arange(pair[1]) < pair[0] for name, pair in pairs.items() if pair is not None}, **options)
+    return error_ladder(
+        {name: np.arange(pair[1]) < pair[0] for name, pair in pairs.items() if pair is not None},
+        **options,
+    )
 
 
 VERDICTS = [
-    (((100, 1000), (105, 1000), (103, 1000)), {}, "high bias: it is wrong even on the examples it learned from"),
-    (((0, 5000), (500, 5000), (500, 5000)), {}, "high variance: it does worse on examples it has not seen"),
+    (
+        ((100, 1000), (105, 1000), (103, 1000)),
+        {},
+        "high bias: it is wrong even on the examples it learned from",
+    ),
+    (
+        ((0, 5000), (500, 5000), (500, 5000)),
+        {},
+        "high variance: it does worse on examples it has not seen",
+    ),
     (((0, 5000), (20, 5000), (900, 5000)), {}, "mismatch: it does worse where it is used"),
-    (((0, 50000), (50, 5000), (50, 5000)), {}, "good enough: no step of the error ladder exceeds the tolerance of 2.0%"),
+    (
+        ((0, 50000), (50, 5000), (50, 5000)),
+        {},
+        "good enough: no step of the error ladder exceeds the tolerance of 2.0%",
+    ),
     (((0, 1000), (4, 180), (9, 360)), {}, "inconclusive: "),
     (((1000, 10000), (2000, 10000), (2010, 10000)), {}, "high bias and high variance: "),
     (((1000, 10000), (3000, 10000), (3010, 10000)), {}, "high variance: "),
@@ -114,9 +135,20 @@ def test_verdicts(errors, options, verdict):
     assert all(finding.remedies for finding in found.findings)
 
 
-@pytest.mark.parametrize("truth", [(0.0, 0.02, 0.04), (0.02, 0.04, 0.06), (0.02, 0.02, 0.02), (0.05, 0.07, 0.07), (0.0, 0.02, 0.02)])
+@pytest.mark.parametrize(
+    "truth",
+    [
+        (0.0, 0.02, 0.04),
+        (0.02, 0.04, 0.06),
+        (0.02, 0.02, 0.02),
+        (0.05, 0.07, 0.07),
+        (0.0, 0.02, 0.02),
+    ],
+)
 def test_false_claims_are_rare(truth):
-    """Steps that are exactly at the tolerance must not be called high more often than in 5% of studies."""
+    """Steps that are exactly at the tolerance must not be called high more often than in 5% of
+    studies.
+    """
     rng, n, false = np.random.default_rng(0), 400, 0
     sizes = np.diff([0.0, *truth])
     names = ("high bias", "high variance", "mismatch")
@@ -135,7 +167,11 @@ def test_good_enough_is_rarely_said_of_a_step_at_the_tolerance():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"tolerance": -1.0}, "tolerance is -1.0"), ({"target_error": math.nan}, "target_error is nan")]
+    ("options", "message"),
+    [
+        ({"tolerance": -1.0}, "tolerance is -1.0"),
+        ({"target_error": math.nan}, "target_error is nan"),
+    ],
 )
 def test_bad_targets_are_refused(options, message):
     with pytest.raises(InputError, match=message):
@@ -144,7 +180,9 @@ def test_bad_targets_are_refused(options, message):
 
 def test_a_diverged_network_is_inconclusive():
     broken = np.full(50, math.nan)
-    assert error_ladder({"train": broken, "test": broken}).verdict.startswith("inconclusive: an error is not a finite number")
+    assert error_ladder({"train": broken, "test": broken}).verdict.startswith(
+        "inconclusive: an error is not a finite number"
+    )
 
 
 def test_an_estimate_is_its_number_and_its_words():

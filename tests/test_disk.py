@@ -1,4 +1,6 @@
-"""Disks that are full, folders that may not be written, and signals while files are written: a message, and nothing lost."""
+"""Disks that are full, folders that may not be written, and signals while files are written: a
+message, and nothing lost.
+"""
 
 import builtins
 import errno
@@ -17,9 +19,10 @@ import pytest
 from conftest import CACHE, gap
 
 import jaxnet
-from jaxnet import disk, folder, runner
+from jaxnet.cli import runner
 from jaxnet.display import visible
 from jaxnet.report.html import run as run_page
+from jaxnet.runtime import files
 
 ROOT = Path(__file__).parent.parent
 ODD = os.fsdecode(b"odd\xff")
@@ -28,7 +31,9 @@ ODD = os.fsdecode(b"odd\xff")
 def start(*arguments):
     """The exit status of an experiment, in this process."""
     given = ["--no-cache", "--epochs", "2", "--hidden", "8", *map(str, arguments)]
-    return runner.main("train", runner.TrainOptions(), "", began=time.perf_counter(), arguments=given)
+    return runner.main(
+        "train", runner.TrainOptions(), "", began=time.perf_counter(), arguments=given
+    )
 
 
 @pytest.fixture
@@ -41,12 +46,22 @@ def failing(monkeypatch):
                 raise OSError(number, os.strerror(number))
 
         def open_(file, mode="r", buffering=-1, *rest, **more):
-            if isinstance(file, int) or fragment not in os.fsdecode(os.fspath(file)) or not set(mode) & set("wax+"):
+            if (
+                isinstance(file, int)
+                or fragment not in os.fsdecode(os.fspath(file))
+                or not set(mode) & set("wax+")
+            ):
                 return opened(file, mode, buffering, *rest, **more)
             if number != errno.ENOSPC:
                 raise OSError(number, os.strerror(number), str(file))
             raw = Full(file, mode.replace("b", "").replace("t", ""))
-            return raw if buffering == 0 else io.BufferedWriter(raw) if "b" in mode else io.TextIOWrapper(io.BufferedWriter(raw))
+            return (
+                raw
+                if buffering == 0
+                else io.BufferedWriter(raw)
+                if "b" in mode
+                else io.TextIOWrapper(io.BufferedWriter(raw))
+            )
 
         opened = builtins.open
         for module in (builtins, io):
@@ -67,7 +82,9 @@ def unwritable(tmp_path):
     }
 
 
-def test_folders_that_cannot_be_written_are_refused_by_every_verb_before_work(tmp_path, digits, capsys):
+def test_folders_that_cannot_be_written_are_refused_by_every_verb_before_work(
+    tmp_path, digits, capsys
+):
     model, recipe, key = jaxnet.mlp((4,)), jaxnet.Recipe(epochs=1), jax.random.key(0)
     run = jaxnet.fit(model, digits, recipe, key)
 
@@ -76,7 +93,9 @@ def test_folders_that_cannot_be_written_are_refused_by_every_verb_before_work(tm
 
     verbs = {
         "train": lambda path: jaxnet.train(model, digits, recipe, key, out=path, watch=watch),
-        "fit_population": lambda path: jaxnet.fit_population(model, digits, recipe, key[None], out=path, watch=watch),
+        "fit_population": lambda path: jaxnet.fit_population(
+            model, digits, recipe, key[None], out=path, watch=watch
+        ),
         "save": lambda path: jaxnet.save(run, path),
         "export": lambda path: jaxnet.export(run, path),
     }
@@ -85,7 +104,9 @@ def test_folders_that_cannot_be_written_are_refused_by_every_verb_before_work(tm
         for name, verb in verbs.items():
             with pytest.raises(jaxnet.InputError) as error:
                 verb(path)
-            assert cure in str(error.value) or (name in ("save", "export") and "exists already" in str(error.value)), name
+            assert cure in str(error.value) or (
+                name in ("save", "export") and "exists already" in str(error.value)
+            ), name
             assert visible(path) in str(error.value)
         assert start("--out", path) == 2
         said = capsys.readouterr().err
@@ -96,13 +117,28 @@ def test_folders_that_cannot_be_written_are_refused_by_every_verb_before_work(tm
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["log.txt", "checksums.json", "history.csv", "curves.png", "curves.svg", "report.html", "result.json"])
-def test_a_disk_that_is_full_at_any_file_keeps_what_was_trained(tmp_path, capsys, failing, monkeypatch, name):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "log.txt",
+        "checksums.json",
+        "history.csv",
+        "curves.png",
+        "curves.svg",
+        "report.html",
+        "result.json",
+    ],
+)
+def test_a_disk_that_is_full_at_any_file_keeps_what_was_trained(
+    tmp_path, capsys, failing, monkeypatch, name
+):
     failing(f"/{name}", errno.ENOSPC)
     assert start("--out", tmp_path / "run") == 2
     said = capsys.readouterr().err
     place = "00000001" if name == "checksums.json" else name
-    assert f"{place} cannot be written ({os.strerror(errno.ENOSPC)}); make room on that disk" in said
+    assert (
+        f"{place} cannot be written ({os.strerror(errno.ENOSPC)}); make room on that disk" in said
+    )
     assert "continue with the same options, --resume and --out" in said
     assert not (tmp_path / "run/result.json").exists()
     assert not list((tmp_path / "run").rglob("*.tmp"))
@@ -120,7 +156,9 @@ def test_figures_that_may_not_be_written(tmp_path, capsys, failing):
 
 
 def test_logs_for_tensorboard_that_cannot_be_written(tmp_path, capsys, failing, monkeypatch):
-    pytest.importorskip("tensorboardX", reason="tensorboardX, which writes the logs, is not installed")
+    pytest.importorskip(
+        "tensorboardX", reason="tensorboardX, which writes the logs, is not installed"
+    )
     failing("tfevents", errno.ENOSPC)
     assert start("--tensorboard", "--out", tmp_path / "run") == 2
     assert "make room on that disk; then continue" in capsys.readouterr().err
@@ -128,15 +166,26 @@ def test_logs_for_tensorboard_that_cannot_be_written(tmp_path, capsys, failing, 
     assert start("--tensorboard", "--out", tmp_path / "run", "--resume") == 0
 
 
-def test_predictions_that_cannot_be_written_leave_all_members(tmp_path, digits, failing, monkeypatch):
-    model, recipe, keys = jaxnet.mlp((4,)), jaxnet.Recipe(epochs=2), jax.random.split(jax.random.key(0), 2)
+def test_predictions_that_cannot_be_written_leave_all_members(
+    tmp_path, digits, failing, monkeypatch
+):
+    model, recipe, keys = (
+        jaxnet.mlp((4,)),
+        jaxnet.Recipe(epochs=2),
+        jax.random.split(jax.random.key(0), 2),
+    )
     failing("/predictions/", errno.EDQUOT)
-    with pytest.raises(jaxnet.InputError, match=r"quota .*; then make the same call with the same out: all members are saved"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match=r"quota .*; then make the same call with the same out: all members are saved",
+    ):
         jaxnet.fit_population(model, digits, recipe, keys, out=tmp_path)
     assert not list(tmp_path.rglob("*.npy*"))
     monkeypatch.undo()
     heard = []
-    population = jaxnet.fit_population(model, digits, recipe, keys, out=tmp_path, watch=heard.append)
+    population = jaxnet.fit_population(
+        model, digits, recipe, keys, out=tmp_path, watch=heard.append
+    )
     assert heard[0].finished == 2
     assert population.predictions.test.shape == (2, len(digits.test), 10)
 
@@ -147,7 +196,10 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch, cap
         jaxnet.enable_cache(tmp_path / "file")
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_: str(tmp_path / "file"))
     given = ["--epochs", "1", "--hidden", "8", "--out", str(tmp_path / "run")]
-    assert runner.main("train", runner.TrainOptions(), "", began=time.perf_counter(), arguments=given) == 0
+    assert (
+        runner.main("train", runner.TrainOptions(), "", began=time.perf_counter(), arguments=given)
+        == 0
+    )
     assert "compiled programs are not kept" in capsys.readouterr().out
 
 
@@ -160,7 +212,9 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch, cap
         (signal.SIGINT, runner, "judge"),
     ],
 )
-def test_signals_while_the_report_is_written(tmp_path, capsys, monkeypatch, hearing, number, module, name):
+def test_signals_while_the_report_is_written(
+    tmp_path, capsys, monkeypatch, hearing, number, module, name
+):
     real = getattr(module, name)
 
     def stopped(*arguments, **more):
@@ -172,7 +226,10 @@ def test_signals_while_the_report_is_written(tmp_path, capsys, monkeypatch, hear
     assert start("--out", tmp_path / "run") == 128 + number
     assert signal.getsignal(number) == before
     said = capsys.readouterr().out
-    assert f"stopped by {number.name} before all files were written; what was trained is saved in {tmp_path}" in said
+    assert (
+        f"stopped by {number.name} before all files were written; what was trained is saved in "
+        f"{tmp_path}" in said
+    )
     assert "continue with the same options, --resume and --out" in said
     monkeypatch.undo()
     assert start("--out", tmp_path / "run", "--resume") == 0
@@ -181,30 +238,47 @@ def test_signals_while_the_report_is_written(tmp_path, capsys, monkeypatch, hear
 
 def test_files_are_whole_or_as_they_were(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
-    disk.write_whole(path, b"before")
+    files.write_whole(path, b"before")
 
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(jaxnet.InputError, match=r"result.json cannot be written .*make room"):
-        folder.write_text(path, "after")
+        files.write_text(path, "after")
     assert path.read_bytes() == b"before"
     assert os.listdir(tmp_path) == ["result.json"]
 
 
 def test_room_is_looked_for_before_work(tmp_path):
-    disk.check_folder(tmp_path / "a/b", 1000)
+    files.check_folder(tmp_path / "a/b", 1000)
     with pytest.raises(jaxnet.InputError, match=r"b cannot be written"):
-        disk.check_folder(tmp_path / "a/b", 1 << 60)
+        files.check_folder(tmp_path / "a/b", 1 << 60)
     assert not os.listdir(tmp_path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a file that is always full")
 def test_standard_output_that_is_full(tmp_path):
-    command = [sys.executable, "-m", "experiments.train", "--no-cache", "--epochs", "1", "--out", str(tmp_path / "run")]
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.train",
+        "--no-cache",
+        "--epochs",
+        "1",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=100, check=False)
+        done = subprocess.run(
+            command,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            timeout=100,
+            check=False,
+        )
     assert done.returncode == 2
     assert done.stderr.startswith("error: standard output: No space left on device; ")
     assert done.stderr.count("\n") == 1
@@ -250,9 +324,19 @@ print("left", [each for each in left if "/" not in each.split("state/")[-1]])
 
 @pytest.mark.skipif(os.name != "posix", reason="limits on the size of files are of POSIX")
 def test_files_that_may_not_grow_end_in_a_message_and_no_thread_complains(tmp_path, digits):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(CACHE), "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "JAX_COMPILATION_CACHE_DIR": str(CACHE),
+        "JAX_ENABLE_COMPILATION_CACHE": "false",
+    }
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, env=environment, timeout=120, check=False
+        [sys.executable, "-c", LIMITED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
@@ -262,7 +346,14 @@ def test_files_that_may_not_grow_end_in_a_message_and_no_thread_complains(tmp_pa
     assert not (tmp_path / "exported").exists()
     assert done.stdout.splitlines()[-1] == "left ['train/state/00000001']"
     model, recipe, seen = jaxnet.mlp((8,)), jaxnet.Recipe(epochs=6), []
-    run = jaxnet.train(model, digits, recipe, jax.random.key(0), out=tmp_path / "train", watch=lambda epochs, _: seen.append(epochs))
+    run = jaxnet.train(
+        model,
+        digits,
+        recipe,
+        jax.random.key(0),
+        out=tmp_path / "train",
+        watch=lambda epochs, _: seen.append(epochs),
+    )
     assert seen[0] == 1
     assert gap(run.params, jaxnet.fit(model, digits, recipe, jax.random.key(0)).params) == 0.0
     assert np.isfinite(run.history.train_loss).all()

@@ -1,4 +1,6 @@
-"""What a message suggests to someone who mistyped a name, and that every message says what to do."""
+"""What a message suggests to someone who mistyped a name, and that every message says what to
+do.
+"""
 
 import ast
 import re
@@ -12,11 +14,11 @@ import pytest
 
 import jaxnet
 from jaxnet import __main__ as overview
+from jaxnet.cli.options import SweepOptions, TrainOptions, build_space
+from jaxnet.cli.runner import main
+from jaxnet.cli.saved_run import bring_back
 from jaxnet.diagnostics import bias_variance_decomposition, two_sample_test
 from jaxnet.errors import InputError, check_known, near, near_path
-from jaxnet.finished import bring_back
-from jaxnet.options import SweepOptions, TrainOptions, build_space
-from jaxnet.runner import main
 
 pytestmark = pytest.mark.core
 ROOT = Path(__file__).parent.parent
@@ -25,18 +27,29 @@ PREDICTIONS, LABELS = np.zeros((16, 200), int), np.zeros(200, int)
 
 def test_the_nearest_name_comes_first_and_then_all_there_are():
     assert near("adma", ["sgd", "adam"]) == "; did you mean 'adam'? Known are sgd, adam"
-    assert near("Label", ["id", "label"], "its columns are") == "; did you mean 'label'? Its columns are id, label"
+    assert (
+        near("Label", ["id", "label"], "its columns are")
+        == "; did you mean 'label'? Its columns are id, label"
+    )
     assert near("fog", ["noise", "blur"]) == "; known are noise, blur"
     assert near("a", []) == "; known are none"
     assert near("zzz", [f"f{i}" for i in range(50)]).endswith(", f28, f29 and 20 more")
-    with pytest.raises(InputError, match=r"unknown colour 'gren'; did you mean 'green'\? Known are red, green"):
+    with pytest.raises(
+        InputError, match=r"unknown colour 'gren'; did you mean 'green'\? Known are red, green"
+    ):
         check_known("colour", "gren", ["red", "green"])
 
 
 def test_a_missing_path_suggests_its_neighbour_or_says_which_folder_is_not_there(tmp_path):
     (tmp_path / "runs/digits-1").mkdir(parents=True)
-    assert near_path(tmp_path / "runs/digit-1") == f"; did you mean {str(tmp_path / 'runs/digits-1')!r}?"
-    assert near_path(tmp_path / "run/digits-1") == f"; did you mean {str(tmp_path / 'runs/digits-1')!r}?"
+    assert (
+        near_path(tmp_path / "runs/digit-1")
+        == f"; did you mean {str(tmp_path / 'runs/digits-1')!r}?"
+    )
+    assert (
+        near_path(tmp_path / "run/digits-1")
+        == f"; did you mean {str(tmp_path / 'runs/digits-1')!r}?"
+    )
     assert near_path(tmp_path / "elsewhere/x") == f"; there is no folder {tmp_path / 'elsewhere'}"
     assert near_path(tmp_path / "elsewhere") == ""
 
@@ -53,15 +66,30 @@ def files(tmp_path):
 
 
 MISTYPED = {
-    "optimizer": (lambda p: jaxnet.fit(*_job(optimizer="adma")), "unknown optimizer 'adma'; did you mean 'adam'"),
-    "schedule": (lambda p: jaxnet.fit(*_job(schedule="cosin")), "unknown schedule 'cosin'; did you mean 'cosine'"),
-    "activation": (lambda p: jaxnet.mlp((8,), activation="reul"), "unknown activation 'reul'; did you mean 'relu'"),
-    "padding": (lambda p: jaxnet.cnn(padding="same"), "unknown padding 'same'; did you mean 'SAME'"),
+    "optimizer": (
+        lambda p: jaxnet.fit(*_job(optimizer="adma")),
+        "unknown optimizer 'adma'; did you mean 'adam'",
+    ),
+    "schedule": (
+        lambda p: jaxnet.fit(*_job(schedule="cosin")),
+        "unknown schedule 'cosin'; did you mean 'cosine'",
+    ),
+    "activation": (
+        lambda p: jaxnet.mlp((8,), activation="reul"),
+        "unknown activation 'reul'; did you mean 'relu'",
+    ),
+    "padding": (
+        lambda p: jaxnet.cnn(padding="same"),
+        "unknown padding 'same'; did you mean 'SAME'",
+    ),
     "hyperparameter": (
         lambda p: jaxnet.sweep(*_job()[:3], [{"learning-rate": 1.0}], jax.random.key(0)),
         "unknown hyperparameter 'learning-rate'; did you mean 'learning_rate'",
     ),
-    "space": (lambda p: build_space(SweepOptions(space=("hiden=64,128",))), "unknown hyperparameter 'hiden'; did you mean 'hidden'"),
+    "space": (
+        lambda p: build_space(SweepOptions(space=("hiden=64,128",))),
+        "unknown hyperparameter 'hiden'; did you mean 'hidden'",
+    ),
     "augmentation": (
         lambda p: build_space(SweepOptions(space=("rotation=0:9",))),
         "unknown hyperparameter 'rotation'; did you mean 'rotate'",
@@ -71,25 +99,69 @@ MISTYPED = {
         "unknown loss 'zero-one'; did you mean 'zero_one'",
     ),
     "design": (
-        lambda p: bias_variance_decomposition(PREDICTIONS, LABELS, loss="zero_one", design="partitions"),
+        lambda p: bias_variance_decomposition(
+            PREDICTIONS, LABELS, loss="zero_one", design="partitions"
+        ),
         "unknown design 'partitions'; did you mean 'partition'",
     ),
-    "method": (lambda p: two_sample_test(np.ones((9, 2)), np.ones((9, 2)), method="bsdd"), "unknown method 'bsdd'; did you mean 'bbsd'"),
-    "plan": (lambda p: jaxnet.fit(*_job(), plan=jaxnet.Plan(implementation="residant")), "did you mean 'resident'"),
-    "data set": (lambda p: jaxnet.load("digts"), "there is no data set 'digts' .* Did you mean 'digits'"),
-    "prepared": (lambda p: jaxnet.load("cifar", data_dir=p), "there is no data set 'cifar' .* Did you mean 'cifar10'"),
+    "method": (
+        lambda p: two_sample_test(np.ones((9, 2)), np.ones((9, 2)), method="bsdd"),
+        "unknown method 'bsdd'; did you mean 'bbsd'",
+    ),
+    "plan": (
+        lambda p: jaxnet.fit(*_job(), plan=jaxnet.Plan(implementation="residant")),
+        "did you mean 'resident'",
+    ),
+    "data set": (
+        lambda p: jaxnet.load("digts"),
+        "there is no data set 'digts' .* Did you mean 'digits'",
+    ),
+    "prepared": (
+        lambda p: jaxnet.load("cifar", data_dir=p),
+        "there is no data set 'cifar' .* Did you mean 'cifar10'",
+    ),
     "file": (lambda p: jaxnet.load(p / "irsi.csv"), "no such file; did you mean '.*iris.csv'"),
-    "suffix": (lambda p: jaxnet.load(p / "iris.cvs"), "no such folder, nor a file .* did you mean '.*iris.csv'"),
-    "folder": (lambda p: jaxnet.load(p / "tables/iris.csv"), "no such file; there is no folder .*tables"),
-    "label": (lambda p: jaxnet.load(p / "iris.csv", label="kinds"), "has no column 'kinds'; did you mean 'kind'. Its columns are length,"),
-    "groups": (lambda p: jaxnet.load(p / "iris.csv", groups="Width"), "has no column 'Width'; did you mean 'width'"),
-    "ignore": (lambda p: jaxnet.load(p / "iris.csv", ignore=("lenght",)), "has no column 'lenght'; did you mean 'length'"),
-    "array": (lambda p: jaxnet.load(p / "arrays.npz"), "x and y must come together; the file holds X, y"),
-    "task": (lambda p: jaxnet.load(p / "iris.csv", task="classificaton"), "unknown task 'classificaton'; did you mean 'classification'"),
+    "suffix": (
+        lambda p: jaxnet.load(p / "iris.cvs"),
+        "no such folder, nor a file .* did you mean '.*iris.csv'",
+    ),
+    "folder": (
+        lambda p: jaxnet.load(p / "tables/iris.csv"),
+        "no such file; there is no folder .*tables",
+    ),
+    "label": (
+        lambda p: jaxnet.load(p / "iris.csv", label="kinds"),
+        "has no column 'kinds'; did you mean 'kind'. Its columns are length,",
+    ),
+    "groups": (
+        lambda p: jaxnet.load(p / "iris.csv", groups="Width"),
+        "has no column 'Width'; did you mean 'width'",
+    ),
+    "ignore": (
+        lambda p: jaxnet.load(p / "iris.csv", ignore=("lenght",)),
+        "has no column 'lenght'; did you mean 'length'",
+    ),
+    "array": (
+        lambda p: jaxnet.load(p / "arrays.npz"),
+        "x and y must come together; the file holds X, y",
+    ),
+    "task": (
+        lambda p: jaxnet.load(p / "iris.csv", task="classificaton"),
+        "unknown task 'classificaton'; did you mean 'classification'",
+    ),
     "run": (lambda p: bring_back(p / "runs/trian-1"), "no such folder; did you mean '.*train-1'"),
-    "no run": (lambda p: bring_back(p / "runs"), "is not the folder of a run, since it has no run.json; the newest in it is .*train-1"),
-    "unfinished": (lambda p: bring_back(p / "runs/train-1"), "is the folder of a run that is not finished; continue it with --resume"),
-    "checkpoint": (lambda p: jaxnet.restore(p / "runs/train"), "no such checkpoint; did you mean '.*train-1'"),
+    "no run": (
+        lambda p: bring_back(p / "runs"),
+        "is not the folder of a run, since it has no run.json; the newest in it is .*train-1",
+    ),
+    "unfinished": (
+        lambda p: bring_back(p / "runs/train-1"),
+        "is the folder of a run that is not finished; continue it with --resume",
+    ),
+    "checkpoint": (
+        lambda p: jaxnet.restore(p / "runs/train"),
+        "no such checkpoint; did you mean '.*train-1'",
+    ),
 }
 
 
@@ -109,9 +181,13 @@ def test_what_is_mistyped_is_met_with_the_nearest(files, case, monkeypatch):
 COMMANDS = {
     "command": (
         ("predit", "--run", "x"),
-        "unknown command 'predit'; did you mean 'predict'? Known are predict, prepare; options begin with --",
+        "unknown command 'predit'; did you mean 'predict'? Known are predict, prepare; options "
+        "begin with --",
     ),
-    "preset": (("--preset", "fats"), "unknown preset 'fats'; did you mean 'fast'? Known are mlp, fast"),
+    "preset": (
+        ("--preset", "fats"),
+        "unknown preset 'fats'; did you mean 'fast'? Known are mlp, fast",
+    ),
     "option": (("--learning-rat", "1"), "--learning-rate"),
     "underscore": (("--optimiser", "adam"), "--optimizer"),
     "choice": (("--model", "mpl"), "Expected one of ('mlp', 'cnn', 'linear')"),
@@ -124,7 +200,9 @@ def test_what_is_mistyped_at_the_command_line(case, tmp_path, monkeypatch, capsy
     monkeypatch.chdir(tmp_path)
     words, message = COMMANDS[case]
     try:
-        status = main("train", {"mlp": TrainOptions(), "fast": TrainOptions()}, "", began=0.0, arguments=words)
+        status = main(
+            "train", {"mlp": TrainOptions(), "fast": TrainOptions()}, "", began=0.0, arguments=words
+        )
     except SystemExit as ended:  # tyro's
         status = ended.code
     assert status == 2
@@ -133,14 +211,26 @@ def test_what_is_mistyped_at_the_command_line(case, tmp_path, monkeypatch, capsy
 
 
 def test_names_of_scripts():
-    done = subprocess.run([sys.executable, "-m", "experiments.digitz"], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.digitz"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
     assert done.returncode == 2
-    assert done.stderr.startswith("error: unknown experiment 'digitz'; did you mean 'digits'? Known are ")
+    assert done.stderr.startswith(
+        "error: unknown experiment 'digitz'; did you mean 'digits'? Known are "
+    )
 
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("swep", "; did you mean 'sweep'? There are "), ("sweep", "; it is run by python -m experiments.sweep"), ("--all", "; there are ")],
+    [
+        ("swep", "; did you mean 'sweep'? There are "),
+        ("sweep", "; it is run by python -m experiments.sweep"),
+        ("--all", "; there are "),
+    ],
 )
 def test_words_after_the_package(word, message, capsys):
     assert overview.main([word]) == 2
@@ -149,13 +239,23 @@ def test_words_after_the_package(word, message, capsys):
 
 
 # How a message says what to do, or leaves it to words that another function makes.
-CURE = re.compile(r"; |\b(give|leave|put|install|take|need|must be)\b|near(_path)?\(|missing\(|told\[|\{(cure|error)\}", re.IGNORECASE)
+CURE = re.compile(
+    r"; |\b(give|leave|put|install|take|need|must "
+    r"be)\b|near(_path)?\(|missing\(|told\[|\{(cure|error)\}",
+    re.IGNORECASE,
+)
 
 
 def test_every_message_says_what_to_do():
     bare = []
-    for path in sorted(set((ROOT / "jaxnet").rglob("*.py")) - {ROOT / "jaxnet/report/html/network.py"}):  # whose messages stand in a page
+    for path in sorted(
+        set((ROOT / "jaxnet").rglob("*.py")) - {ROOT / "jaxnet/report/html/network.py"}
+    ):  # whose messages stand in a page
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "InputError" and not CURE.search(ast.unparse(node.args[0])):
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "id", "") == "InputError"
+                and not CURE.search(ast.unparse(node.args[0]))
+            ):
                 bare.append(f"{path.name}:{node.lineno}: {ast.unparse(node.args[0])}")
     assert not bare

@@ -1,4 +1,6 @@
-"""Names that would steer a terminal or cannot be encoded: shown escaped wherever text leaves the program, and never in the way."""
+"""Names that would steer a terminal or cannot be encoded: shown escaped wherever text leaves the
+program, and never in the way.
+"""
 
 import codecs
 import csv
@@ -19,12 +21,12 @@ import pytest
 from PIL import Image
 
 import jaxnet
-from jaxnet import folder
 from jaxnet.checkpoint import DamagedError
 from jaxnet.display import visible
 from jaxnet.report import console, figures
 from jaxnet.report.html import document
-from jaxnet.stopping import log_to
+from jaxnet.runtime import files
+from jaxnet.runtime.interrupts import log_to
 
 STEERING = "\x00\x07\x08\x0c\r\n\t\x1b\x7f\x85\x9b\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff"
 NASTY = {
@@ -38,7 +40,14 @@ PLAIN = ("", "Äpfel, 梨 and 👍🏽", "می‌خواهم", "a\\nb", "[bold]<b
 
 
 def unseen(text):
-    return sorted({character for character in text if character in STEERING or "\ud800" <= character <= "\udfff"} - {"\n"})
+    return sorted(
+        {
+            character
+            for character in text
+            if character in STEERING or "\ud800" <= character <= "\udfff"
+        }
+        - {"\n"}
+    )
 
 
 def test_what_steers_or_cannot_be_encoded_is_escaped():
@@ -54,7 +63,10 @@ def test_what_steers_or_cannot_be_encoded_is_escaped():
 
 def test_messages():
     for name, shown in NASTY.items():
-        for error in (jaxnet.InputError(f"column {name} is empty"), DamagedError(f"column {name} is empty", Path("x"))):
+        for error in (
+            jaxnet.InputError(f"column {name} is empty"),
+            DamagedError(f"column {name} is empty", Path("x")),
+        ):
             assert str(error) == f"column {shown} is empty"
         assert str(pickle.loads(pickle.dumps(jaxnet.InputError(name)))) == shown
     with pytest.raises(jaxnet.InputError) as refusal:
@@ -72,7 +84,9 @@ def test_logs(tmp_path, caplog, capsys):
         assert capsys.readouterr().out == f"beware: 100% of {shown}\n"
         with log_to(tmp_path) as log:
             log(f"group {name}")
-        assert (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()[-1] == f"group {shown}"
+        assert (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()[
+            -1
+        ] == f"group {shown}"
 
 
 def test_the_console(capsys):
@@ -89,15 +103,23 @@ def test_the_console(capsys):
 
 def test_files(tmp_path):
     names = [*NASTY, *PLAIN]
-    folder.write_json(tmp_path / "result.json", {"classes": names, **dict.fromkeys(NASTY, 1)})
-    assert folder.read_json(tmp_path / "result.json") == {"classes": names, **dict.fromkeys(NASTY, 1)}  # data are kept as they are
-    folder.write_text(tmp_path / "labels.csv", "".join(names))
+    files.write_json(tmp_path / "result.json", {"classes": names, **dict.fromkeys(NASTY, 1)})
+    assert files.read_json(tmp_path / "result.json") == {
+        "classes": names,
+        **dict.fromkeys(NASTY, 1),
+    }  # data are kept as they are
+    files.write_text(tmp_path / "labels.csv", "".join(names))
     assert (tmp_path / "labels.csv").read_text(encoding="utf-8")
 
 
 def test_the_page():
     for name, shown in NASTY.items():
-        page = document.document(name, document.section(name, document.table([document.text(name)], [[document.text(name)]], caption=name)))
+        page = document.document(
+            name,
+            document.section(
+                name, document.table([document.text(name)], [[document.text(name)]], caption=name)
+            ),
+        )
         assert page.encode("utf-8")
         assert not unseen(page)
         assert page.count(shown) == 6  # title twice, and heading, caption, head and cell
@@ -107,7 +129,9 @@ def test_figures(tmp_path):
     classes = tuple(NASTY)
     figures.confusion(np.eye(len(classes), dtype=int), classes, tmp_path / "confusion.png")
     x = np.zeros((6, 4, 4), np.uint8)
-    figures.wrong_images(x, np.arange(6) % 5, np.log(np.full((6, 5), 0.2)), classes, 255.0, tmp_path / "wrong.png")
+    figures.wrong_images(
+        x, np.arange(6) % 5, np.log(np.full((6, 5), 0.2)), classes, 255.0, tmp_path / "wrong.png"
+    )
     for path in tmp_path.glob("*.svg"):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
     assert {path.name for path in tmp_path.glob("*.png")} == {"confusion.png", "wrong.png"}
@@ -115,7 +139,9 @@ def test_figures(tmp_path):
 
 def test_runs_and_exports_keep_the_names(tmp_path):
     rng = np.random.default_rng(0)
-    splits = jaxnet.split(rng.normal(size=(60, 2)).astype(np.float32), np.arange(60) % 5, seed=0, classes=tuple(NASTY))
+    splits = jaxnet.split(
+        rng.normal(size=(60, 2)).astype(np.float32), np.arange(60) % 5, seed=0, classes=tuple(NASTY)
+    )
     run = jaxnet.fit(jaxnet.linear(), splits, jaxnet.Recipe(epochs=1), jax.random.key(0))
     jaxnet.save(run, tmp_path / "run")
     assert jaxnet.restore(tmp_path / "run").classes == tuple(NASTY)
@@ -145,8 +171,16 @@ def test_a_nasty_table_on_an_ascii_terminal(tmp_path):
     with open(table, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["size\x1b[2J", "kind\u2028new", "label\u202e"])
-        writer.writerows([size, rng.choice(words), words[int(np.digitize(size, [-0.5, 0.5]))]] for size in sizes)
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LANG": "C", "LC_ALL": "C", "JAX_PLATFORMS": "cpu"}
+        writer.writerows(
+            [size, rng.choice(words), words[int(np.digitize(size, [-0.5, 0.5]))]] for size in sizes
+        )
+    environment = {
+        **os.environ,
+        "PYTHONIOENCODING": "ascii",
+        "LANG": "C",
+        "LC_ALL": "C",
+        "JAX_PLATFORMS": "cpu",
+    }
     options = ["--dataset", table, "--epochs", "1", "--hidden", "4", "--out", tmp_path / "run"]
     command = [sys.executable, "-m", "experiments.train", *options]
     done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=300)
@@ -163,8 +197,8 @@ def test_a_nasty_table_on_an_ascii_terminal(tmp_path):
 
 
 def test_classes_that_are_not_utf_8(tmp_path, monkeypatch):
-    from jaxnet import runner
-    from jaxnet.options import TrainOptions
+    from jaxnet.cli import runner
+    from jaxnet.cli.options import TrainOptions
 
     images = tmp_path / "images"
     images.mkdir()
@@ -174,16 +208,30 @@ def test_classes_that_are_not_utf_8(tmp_path, monkeypatch):
         name.mkdir()
         for i in range(30):
             picture = io.BytesIO()
-            Image.fromarray((rng.integers(0, 128, (6, 6)) + 120 * number).astype(np.uint8)).save(picture, "PNG")
+            Image.fromarray((rng.integers(0, 128, (6, 6)) + 120 * number).astype(np.uint8)).save(
+                picture, "PNG"
+            )
             (name / f"{i}.png").write_bytes(picture.getvalue())
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
-    options = ["--dataset", str(images), "--epochs", "1", "--hidden", "4", "--no-cache", "--out", str(tmp_path / "run")]
+    options = [
+        "--dataset",
+        str(images),
+        "--epochs",
+        "1",
+        "--hidden",
+        "4",
+        "--no-cache",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     status = runner.main("train", TrainOptions(), "", began=time.perf_counter(), arguments=options)
     terminal.seek(0)
     assert status == 0
     assert r"th\udce9\x1b[31m" in terminal.read()
-    assert jaxnet.folder.read_json(tmp_path / "run/result.json")["dataset"]["classes"] == [name.name for name in names]
+    assert jaxnet.cli.run_folder.read_json(tmp_path / "run/result.json")["dataset"]["classes"] == [
+        name.name for name in names
+    ]
     page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
     assert r"caf\udce9" in page
     assert not unseen(page)

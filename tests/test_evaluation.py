@@ -26,12 +26,16 @@ def test_class_metrics_are_scikit_learns():
     np.testing.assert_allclose(ours.f1, f1)
     np.testing.assert_array_equal(ours.confusion, sk.confusion_matrix(Y, predictions))
     assert ours.accuracy.estimate == pytest.approx(sk.accuracy_score(Y, predictions))
-    assert ours.loss.estimate == pytest.approx(-np.mean([LOG_P[i, y] for i, y in enumerate(Y)]), rel=1e-5)
+    assert ours.loss.estimate == pytest.approx(
+        -np.mean([LOG_P[i, y] for i, y in enumerate(Y)]), rel=1e-5
+    )
     assert ours.baseline == pytest.approx(1 - np.bincount(Y).max() / 500)
 
 
 def test_a_class_never_predicted_or_never_there_is_nan_and_not_a_warning():
-    ours = class_metrics(np.log(np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1]], np.float32)), np.array([0, 1], np.int32))
+    ours = class_metrics(
+        np.log(np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1]], np.float32)), np.array([0, 1], np.int32)
+    )
     assert np.isnan(ours.precision[1])
     assert np.isnan(ours.recall[2])
 
@@ -50,10 +54,16 @@ def test_predictions_that_are_not_numbers_are_wrong():
 def test_value_metrics_are_scikit_learns():
     y = RNG.normal(50, 9, 300).astype(np.float32)
     predictions = (y + RNG.normal(0, 3, 300)).astype(np.float32)
-    ours = value_metrics(predictions, y, Standardisation(jnp.zeros(()), jnp.ones(()), jnp.float32(49.0), jnp.float32(8.0)))
+    ours = value_metrics(
+        predictions,
+        y,
+        Standardisation(jnp.zeros(()), jnp.ones(()), jnp.float32(49.0), jnp.float32(8.0)),
+    )
     assert ours.rmse.estimate == pytest.approx(sk.root_mean_squared_error(y, predictions), rel=1e-5)
     assert ours.r2.estimate == pytest.approx(sk.r2_score(y, predictions), rel=1e-5)
-    assert ours.error.estimate == pytest.approx(sk.mean_squared_error(y, predictions) / 64, rel=1e-5)
+    assert ours.error.estimate == pytest.approx(
+        sk.mean_squared_error(y, predictions) / 64, rel=1e-5
+    )
     assert ours.baseline == pytest.approx(np.mean((y - 49.0) ** 2) / 64, rel=1e-5)
     assert ours.rmse.low < ours.rmse.estimate < ours.rmse.high
     assert ours.r2.low < ours.r2.estimate < ours.r2.high
@@ -76,16 +86,26 @@ def test_predict_gives_the_same_for_any_number_of_examples(digits, n):
     x = RNG.integers(0, 17, (n, 8, 8), dtype=np.uint8)
     ours = jaxnet.predict(model, run, x)
     assert ours.shape == (n, 10)
-    x1 = (x.reshape(n, 64).astype(np.float64) - float(run.standardisation.mean)) / float(run.standardisation.scale)
+    x1 = (x.reshape(n, 64).astype(np.float64) - float(run.standardisation.mean)) / float(
+        run.standardisation.scale
+    )
     p = jax.tree.map(np.float64, run.params)
-    logits = np.maximum(x1 @ p["hidden_0"]["kernel"] + p["hidden_0"]["bias"], 0) @ p["output"]["kernel"] + p["output"]["bias"]
-    np.testing.assert_allclose(ours, logits - np.log(np.exp(logits).sum(1, keepdims=True)), atol=1e-4)
+    logits = (
+        np.maximum(x1 @ p["hidden_0"]["kernel"] + p["hidden_0"]["bias"], 0) @ p["output"]["kernel"]
+        + p["output"]["bias"]
+    )
+    np.testing.assert_allclose(
+        ours, logits - np.log(np.exp(logits).sum(1, keepdims=True)), atol=1e-4
+    )
 
 
 def test_other_shapes_and_classes_are_refused(digits):
     model = jaxnet.mlp((8,))
     run = jaxnet.fit(model, digits, jaxnet.Recipe(epochs=1), jax.random.key(0))
-    with pytest.raises(jaxnet.InputError, match=r"x has examples of shape \(9, 9\), but the network was trained on \(8, 8\)"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match=r"x has examples of shape \(9, 9\), but the network was trained on \(8, 8\)",
+    ):
         jaxnet.predict(model, run, np.zeros((2, 9, 9)))
     other = jaxnet.Dataset(digits.test.x, digits.test.y, tuple("abcdefghij"))
     with pytest.raises(jaxnet.InputError, match="the data set has classes"):

@@ -1,4 +1,6 @@
-"""Extrapolation of learning curves: the golden numbers of two other implementations, closed forms, real curves, refusals."""
+"""Extrapolation of learning curves: the golden numbers of two other implementations, closed forms,
+real curves, refusals.
+"""
 
 from pathlib import Path
 
@@ -9,7 +11,17 @@ from scipy.stats import multivariate_normal, norm
 
 import jaxnet
 from jaxnet.diagnostics import Estimate, examples_needed, extrapolate
-from jaxnet.diagnostics.curves import COMPONENTS, LEARNED, Curves, as_error, below, forecast, quantiles, refusals, summary
+from jaxnet.stats.curve_prior import (
+    COMPONENTS,
+    LEARNED,
+    Curves,
+    as_error,
+    below,
+    forecast,
+    quantiles,
+    refusals,
+    summary,
+)
 
 LCDB = Path(__file__).parent.parent.parent / "shared/data/lcdb/curves.npz"
 N = 500 * 2.0 ** np.arange(6)
@@ -18,17 +30,30 @@ TEST = 10_000
 LIMITS = (0.025, 0.5, 0.975)
 
 
-def curve(sizes=N, errors=E, relative=(0.03, 0.02, 0.02, 0.015, 0.015, 0.015), test=TEST, pad=0) -> Curves:
+def curve(
+    sizes=N, errors=E, relative=(0.03, 0.02, 0.02, 0.015, 0.015, 0.015), test=TEST, pad=0
+) -> Curves:
     """With so many members that their variance is not smoothed, and V as given."""
     members = 1e12
     variance = (np.asarray(relative) ** 2 - 1e-6) * members * (errors + 0.5 / test) ** 2
     wide = lambda values: np.concatenate([values, np.zeros(pad)])[None]  # noqa: E731
-    return Curves(wide(sizes), wide(errors), wide(variance), wide(np.full(len(sizes), members)), np.array([float(test)]))
+    return Curves(
+        wide(sizes),
+        wide(errors),
+        wide(variance),
+        wide(np.full(len(sizes), members)),
+        np.array([float(test)]),
+    )
 
 
 def members_of(errors, spread=0.02, count=8, seed=0):
     """(sizes, members) around these means."""
-    return np.clip(errors[:, None] * (1 + spread * np.random.default_rng(seed).standard_normal((len(errors), count))), 0, 1)
+    return np.clip(
+        errors[:, None]
+        * (1 + spread * np.random.default_rng(seed).standard_normal((len(errors), count))),
+        0,
+        1,
+    )
 
 
 @pytest.mark.core
@@ -38,13 +63,19 @@ def test_golden(pad):
     given, before = curve(pad=pad), jax.config.jax_enable_x64
     places = np.array([[32_000.0, 60_000.0, 120_000.0]])
     found = as_error(quantiles(forecast(given, places), LIMITS), given.test_examples)[0]
-    expected = [[0.01985, 0.03029, 0.03726], [0.01310, 0.02596, 0.03635], [0.00830, 0.02241, 0.03620]]
+    expected = [
+        [0.01985, 0.03029, 0.03726],
+        [0.01310, 0.02596, 0.03635],
+        [0.00830, 0.02241, 0.03620],
+    ]
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert jax.config.jax_enable_x64 is before  # the user's own precision stays
 
 
 def test_the_processes_against_numpy():
-    """Mean, deviation and weight of each component from the joint normal distribution, by conditioning written out."""
+    """Mean, deviation and weight of each component from the joint normal distribution, by
+    conditioning written out.
+    """
     given, at = curve(), 48_000.0
     mixture = forecast(given, np.array([[at]]))
     a = np.append(np.log2(N / N[0]), np.log2(at / N[0]))
@@ -52,11 +83,16 @@ def test_the_processes_against_numpy():
     noise = np.array([0.03, 0.02, 0.02, 0.015, 0.015, 0.015]) ** 2
     fits = []
     for c, (_, mu, tau, length, walk) in enumerate(COMPONENTS):
-        # Slopes by quadrature: an Ornstein-Uhlenbeck process of variance tau^2 and this length, integrated from 0.
+        # Slopes by quadrature: an Ornstein-Uhlenbeck process of variance tau^2 and this length,
+        # integrated from 0.
         grid = np.linspace(0, a[-1], 2001)
         rate = tau**2 * np.exp(-np.abs(grid[:, None] - grid[None]) / length)
         step = grid[1] - grid[0]
-        upto = [np.where(grid <= x + 1e-9, step, 0) - np.where((grid == 0) | (np.abs(grid - x) < step / 2), step / 2, 0) for x in a]
+        upto = [
+            np.where(grid <= x + 1e-9, step, 0)
+            - np.where((grid == 0) | (np.abs(grid - x) < step / 2), step / 2, 0)
+            for x in a
+        ]
         upto = np.stack(upto) * (a > 0)[:, None]
         covariance = upto @ rate @ upto.T + 9 + walk**2 * np.minimum(a[:, None], a[None])
         own = np.append(0.3 * noise + walk**2 / 4, 2.04 * noise[-1] + walk**2 / 4)
@@ -64,17 +100,24 @@ def test_the_processes_against_numpy():
         mean = -1.5 + mu * a
         gain = np.linalg.solve(joint[:-1, :-1], joint[:-1, -1])
         assert mixture.mean[0, 0, c] == pytest.approx(mean[-1] + gain @ (y - mean[:-1]), abs=2e-3)
-        assert mixture.deviation[0, 0, c] == pytest.approx(np.sqrt(joint[-1, -1] - gain @ joint[:-1, -1]), rel=5e-3)
+        assert mixture.deviation[0, 0, c] == pytest.approx(
+            np.sqrt(joint[-1, -1] - gain @ joint[:-1, -1]), rel=5e-3
+        )
         fits.append(multivariate_normal(mean[:-1], joint[:-1, :-1]).logpdf(y))
     weights = COMPONENTS[:, 0] * np.exp(LEARNED * (np.array(fits) - max(fits)))
-    np.testing.assert_allclose(mixture.weight[0], weights / weights.sum(), atol=5e-4)  # of the quadrature
+    np.testing.assert_allclose(
+        mixture.weight[0], weights / weights.sum(), atol=5e-4
+    )  # of the quadrature
 
 
 def test_quantiles_are_those_of_the_mixture():
     mixture = forecast(curve(), np.array([[40_000.0, 100_000.0]]))
     y = quantiles(mixture, LIMITS)
     for place in range(2):
-        cdf = (mixture.weight[0] * norm.cdf(y[0, place][:, None], mixture.mean[0, place], mixture.deviation[0, place])).sum(1)
+        cdf = (
+            mixture.weight[0]
+            * norm.cdf(y[0, place][:, None], mixture.mean[0, place], mixture.deviation[0, place])
+        ).sum(1)
         np.testing.assert_allclose(cdf, LIMITS, atol=1e-10)
     error = as_error(y, np.array([10_000.0]))[..., 1]
     np.testing.assert_allclose(below(mixture, error, np.array([10_000.0])), 0.5, atol=1e-9)
@@ -93,7 +136,9 @@ def test_extrapolate():
 
 
 def test_smoothing_of_variances():
-    """(4 avg3 + (R - 1) s^2) / (R + 3): the same forecast from variances that were smoothed by hand."""
+    """(4 avg3 + (R - 1) s^2) / (R + 3): the same forecast from variances that were smoothed by
+    hand.
+    """
     errors = members_of(E, spread=0.05, count=6)
     given = Curves(N[None], *summary(errors[None]), np.array([float(TEST)]))
     s2, padded = given.variance[0], np.pad(given.variance[0], 1, mode="edge")
@@ -101,7 +146,9 @@ def test_smoothing_of_variances():
     v = smooth / (6 * (given.error[0] + 0.5 / TEST) ** 2) + 1e-6
     by_hand = curve(errors=given.error[0], relative=np.sqrt(v))
     at = np.array([[50_000.0]])
-    np.testing.assert_allclose(quantiles(forecast(given, at), LIMITS), quantiles(forecast(by_hand, at), LIMITS), atol=1e-8)
+    np.testing.assert_allclose(
+        quantiles(forecast(given, at), LIMITS), quantiles(forecast(by_hand, at), LIMITS), atol=1e-8
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,8 +157,18 @@ def test_smoothing_of_variances():
         (N[:4], members_of(E[:4]), 8_000, "4 sizes and 8 members"),
         (N, members_of(E, count=4), 30_000, "6 sizes and 4 members"),
         (N, members_of(E), 10**9, "farther than 11.3 times"),
-        (N, members_of(np.array([0.5, 0.5, 0.51, 0.5, 0.51, 0.505]), spread=0), 30_000, "not begun to fall"),
-        (N, members_of(np.array([0.5, 0.4, 0.5, 0.2, 0.1, 0.001])), 120_000, "wider than a factor of 4"),
+        (
+            N,
+            members_of(np.array([0.5, 0.5, 0.51, 0.5, 0.51, 0.505]), spread=0),
+            30_000,
+            "not begun to fall",
+        ),
+        (
+            N,
+            members_of(np.array([0.5, 0.4, 0.5, 0.2, 0.1, 0.001])),
+            120_000,
+            "wider than a factor of 4",
+        ),
     ],
 )
 def test_refusals(sizes, errors, at, words):
@@ -146,7 +203,9 @@ def test_examples_needed():
     chances = [p for _, p in found.probabilities]
     assert [n for n, _ in found.probabilities] == [32_000, 64_000, 128_000]
     assert 0 < chances[0] < chances[1] < chances[2] < 1
-    assert str(found).startswith(f"at least {found.at_least:,} examples to reach an error of 2.50%; with probability")
+    assert str(found).startswith(
+        f"at least {found.at_least:,} examples to reach an error of 2.50%; with probability"
+    )
     never = examples_needed(N, errors, 1e-4, TEST)
     assert never.at_least is None
     assert str(never) == "more data alone will not reach an error of 0.01%, up to 180,800 examples"
@@ -157,14 +216,30 @@ def test_examples_needed():
 
 
 def test_coverage_of_curves_drawn_from_the_prior():
-    """Against the prior itself: where a component made the curve, its own interval covers as often as it says."""
+    """Against the prior itself: where a component made the curve, its own interval covers as often
+    as it says.
+    """
     rng = np.random.default_rng(0)
     _, mu, tau, length, walk = COMPONENTS[1]
     a = np.log2(np.append(N, 64_000.0) / N[0])
     low, apart = np.minimum(a[:, None], a[None]), np.abs(a[:, None] - a[None])
-    slope = tau**2 * length * (2 * low + length * (np.exp(-a / length)[:, None] + np.exp(-a / length) - 1 - np.exp(-apart / length)))
+    slope = (
+        tau**2
+        * length
+        * (
+            2 * low
+            + length
+            * (np.exp(-a / length)[:, None] + np.exp(-a / length) - 1 - np.exp(-apart / length))
+        )
+    )
     y = rng.multivariate_normal(np.log(0.2) + mu * a, slope + walk**2 * low, size=2000)
-    many = Curves(np.tile(N, (2000, 1)), np.exp(y[:, :-1]) - 0.5e-4, np.full((2000, 6), 1e-12), np.full((2000, 6), 8.0), np.full(2000, 1e4))
+    many = Curves(
+        np.tile(N, (2000, 1)),
+        np.exp(y[:, :-1]) - 0.5e-4,
+        np.full((2000, 6), 1e-12),
+        np.full((2000, 6), 8.0),
+        np.full(2000, 1e4),
+    )
     mixture = forecast(many, np.full((2000, 1), 64_000.0))
     z = (y[:, -1] - mixture.mean[:, 0, 1]) / mixture.deviation[:, 0, 1]
     assert np.mean(np.abs(z) < 1.96) == pytest.approx(0.95, abs=0.015)
@@ -172,7 +247,9 @@ def test_coverage_of_curves_drawn_from_the_prior():
 
 
 def test_real_curves():
-    """A fifth of the development half of LCDB, four times as far: coverage, width and refusals as promised."""
+    """A fifth of the development half of LCDB, four times as far: coverage, width and refusals as
+    promised.
+    """
     if not LCDB.exists():
         pytest.skip("the LCDB curves are not on this machine")
     with np.load(LCDB) as data:
@@ -183,7 +260,11 @@ def test_real_curves():
     truth = np.nanmean(errors[np.arange(len(size)), last], -1)
     known = (size > 0) & (size <= at[:, None] / 4)
     rows = known.sum(1) >= 5
-    curves = Curves(np.where(known, size, 0)[rows], *summary(np.where(known[..., None], errors, np.nan)[rows]), test[rows])
+    curves = Curves(
+        np.where(known, size, 0)[rows],
+        *summary(np.where(known[..., None], errors, np.nan)[rows]),
+        test[rows],
+    )
     y = quantiles(forecast(curves, at[rows, None]), LIMITS)
     limits, half = as_error(y, curves.test_examples)[:, 0], (y[..., 2] - y[..., 0]) / 2
     kept = np.array([why[0] is None for why in refusals(curves, at[rows, None], half)])

@@ -6,8 +6,8 @@ import pytest
 from test_experiments import FAST, run
 
 import jaxnet
-from jaxnet.finished import bring_back, data_of
-from jaxnet.models import named
+from jaxnet.cli.saved_run import bring_back, data_of
+from jaxnet.models.builtin import named
 
 
 @pytest.mark.core
@@ -27,14 +27,24 @@ def test_a_built_in_model_is_found_again_by_its_name(model):
 
 @pytest.mark.core
 @pytest.mark.parametrize(
-    "name", ["custom", "Net(3)", "mlp(hidden=(3,))", "mlp(hidden=(3,), activation=rule)", 'mlp(__import__("os"))', "mlp("]
+    "name",
+    [
+        "custom",
+        "Net(3)",
+        "mlp(hidden=(3,))",
+        "mlp(hidden=(3,), activation=rule)",
+        'mlp(__import__("os"))',
+        "mlp(",
+    ],
 )
 def test_other_names_are_no_built_in_models(name):
     with pytest.raises(jaxnet.InputError, match="is the name of no built-in model"):
         named(name)
 
 
-def test_the_network_that_a_sweep_chose_comes_back_though_its_options_name_another(tmp_path, digits):
+def test_the_network_that_a_sweep_chose_comes_back_though_its_options_name_another(
+    tmp_path, digits
+):
     space = ("--space", "hidden=4,32", "--trials", "2", "--hidden", "8")
     run(*FAST, *space, "--out", tmp_path / "swept", script="sweep")
     swept = bring_back(tmp_path / "swept")
@@ -55,16 +65,22 @@ def test_data_that_moved_are_found_by_the_name_of_their_file(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "here.npz").rename(tmp_path / "there/here.npz")
     np.testing.assert_array_equal(data_of(finished, tmp_path / "there").test.x, before.test.x)
-    with pytest.raises(jaxnet.InputError, match=r"run: its data set is not there: .*here.npz: no such file"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"run: its data set is not there: .*here.npz: no such file"
+    ):
         data_of(finished)
     np.savez(tmp_path / "here.npz", x=x[:, :3], y=y)
-    with pytest.raises(jaxnet.InputError, match=r"here.npz holds other examples than the network learned from"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"here.npz holds other examples than the network learned from"
+    ):
         data_of(finished)
 
 
 def test_a_run_of_a_model_of_ones_own_says_so(tmp_path, digits):
     model = jaxnet.mlp((4,)).for_outputs(10)._replace(name="mine")
     (tmp_path / "run.json").write_text('{"experiment": "mine"}')
-    jaxnet.save(jaxnet.fit(model, digits, jaxnet.Recipe(epochs=1), jax.random.key(0)), tmp_path / "params")
+    jaxnet.save(
+        jaxnet.fit(model, digits, jaxnet.Recipe(epochs=1), jax.random.key(0)), tmp_path / "params"
+    )
     with pytest.raises(jaxnet.InputError, match="'mine' is the name of no built-in model"):
         bring_back(tmp_path)

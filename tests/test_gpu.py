@@ -1,6 +1,8 @@
-"""What XLA makes of training for NVIDIA GPUs, without a GPU: kernels a step, CUDA graphs, and what the host has to do.
+"""What XLA makes of training for NVIDIA GPUs, without a GPU: kernels a step, CUDA graphs, and what
+the host has to do.
 
-Needs XLA's compiler for them, which is large and so not among what development installs; see experiments/benchmarks/gpu_programs.py.
+Needs XLA's compiler for them, which is large and so not among what development installs; see
+experiments/benchmarks/gpu_programs.py.
 """
 
 import functools
@@ -17,7 +19,8 @@ from experiments.benchmarks.gpu_programs import installed
 pytestmark = pytest.mark.skipif(
     not installed(),
     reason="XLA's compiler for NVIDIA GPUs is not installed: "
-    f"pip install --no-deps jax-cuda13-plugin=={jax.__version__} jax-cuda13-pjrt=={jax.__version__}, and ptxas",
+    f"pip install --no-deps jax-cuda13-plugin=={jax.__version__} "
+    f"jax-cuda13-pjrt=={jax.__version__}, and ptxas",
 )
 
 PROGRAM = """
@@ -61,7 +64,9 @@ TRAINING_SET = 54_000 * 28 * 28  # bytes
 @functools.cache
 def compiled(chip: str, *programs: str) -> dict:
     root = Path(__file__).parent.parent
-    done = subprocess.run([sys.executable, "-c", PROGRAM, chip, *programs], capture_output=True, text=True, cwd=root)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, chip, *programs], capture_output=True, text=True, cwd=root
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -72,7 +77,9 @@ def readings(chip: str) -> dict:
 
 @CHIPS
 def test_the_host_waits_for_nothing_within_an_epoch(chip):
-    """The loop over steps is found by its known length. A population asks once an epoch whether it is the last of the call."""
+    """The loop over steps is found by its known length. A population asks once an epoch whether it
+    is the last of the call.
+    """
     for name, reading in readings(chip).items():
         assert reading["host"] == [], name
         assert reading["waits"] == (name == "population"), name
@@ -80,7 +87,9 @@ def test_the_host_waits_for_nothing_within_an_epoch(chip):
 
 @CHIPS
 def test_a_step_is_few_kernels_in_one_graph(chip):
-    """Measured with jax 0.10.2: 27 to 33, and 40 to 42 of a cnn, whose convolutions stay outside of graphs."""
+    """Measured with jax 0.10.2: 27 to 33, and 40 to 42 of a cnn, whose convolutions stay outside of
+    graphs.
+    """
     for name, reading in readings(chip).items():
         assert reading["launches"] == 1 or name == "cnn", name
         assert reading["kernels"] <= (48 if name == "cnn" else 36), name
@@ -96,14 +105,18 @@ def test_the_training_set_is_not_copied_in_a_step(chip):
 
 @CHIPS
 def test_products_are_of_the_type_that_the_chip_has_units_for(chip):
-    """A T4 has no units for bfloat16, and computes it in float32; from A100 on float32 may be TF32."""
+    """A T4 has no units for bfloat16, and computes it in float32; from A100 on float32 may be
+    TF32.
+    """
     found = readings(chip)
     assert {*found["mlp"]["products"]} <= ({"f32"} if chip == "T4" else {"f32", "tf32"})
     assert ("bf16" in found["mlp in bfloat16"]["products"]) == (chip != "T4")
 
 
 def test_what_is_asserted_can_fail():
-    """Of an optimizer with many products, batches of half the training set, and losses that loop until, and that call the host."""
+    """Of an optimizer with many products, batches of half the training set, and losses that loop
+    until, and that call the host.
+    """
     found = compiled("T4", "muon", "half", "asking", "spoken")
     assert found["muon"]["kernels"] > 36
     assert found["half"]["largest"] > TRAINING_SET / 2

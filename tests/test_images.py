@@ -12,7 +12,9 @@ RNG = np.random.default_rng(0)
 def _save(path, pixels, mode=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(pixels)
-    image = image.quantize(8) if mode == "quantized" else image if mode is None else image.convert(mode)
+    image = (
+        image.quantize(8) if mode == "quantized" else image if mode is None else image.convert(mode)
+    )
     image.save(path)
 
 
@@ -26,7 +28,9 @@ def _folder(root, *, count=12, shape=(6, 5), classes=("cat", "dog"), end=".png")
 
 
 def _all(splits):
-    return np.concatenate([np.asarray(part.x) for part in (splits.train, splits.validation, splits.test)])
+    return np.concatenate(
+        [np.asarray(part.x) for part in (splits.train, splits.validation, splits.test)]
+    )
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3)])
@@ -46,9 +50,13 @@ def test_given_parts_jpeg_scaling_hidden_files_and_trained_on(tmp_path):
     (tmp_path / "train/cat/.DS_Store").write_text("")
     (tmp_path / ".git").mkdir()
     splits = jaxnet.load(tmp_path, image_size=(8, 8))
-    assert [part.x.shape for part in (splits.train, splits.validation, splits.test)] == [(24, 8, 8)] * 3
+    assert [part.x.shape for part in (splits.train, splits.validation, splits.test)] == [
+        (24, 8, 8)
+    ] * 3
     with Image.open(sorted((tmp_path / "train/cat").glob("*.jpg"))[0]) as image:
-        assert np.array_equal(splits.train.x[0], np.asarray(image.resize((8, 8), Image.Resampling.BILINEAR)))
+        assert np.array_equal(
+            splits.train.x[0], np.asarray(image.resize((8, 8), Image.Resampling.BILINEAR))
+        )
     import jax
 
     run = jaxnet.fit(jaxnet.cnn((4,), (8,)), splits, jaxnet.Recipe(epochs=1), jax.random.key(0))
@@ -80,17 +88,41 @@ def _sixteen(path):
 
 
 BAD = {
-    "not decodable": (lambda p: _spoil(p / "cat/3.png"), {}, r"cat/3.png: not a readable PNG or JPEG image .*; save it again"),
-    "cut off": (lambda p: _spoil(p / "cat/3.png", (p / "cat/3.png").read_bytes()[:60]), {}, "cat/3.png: not a readable"),
-    "16 bits": (lambda p: _sixteen(p / "dog/3.png"), {}, "dog/3.png: has 16 bits a pixel; save it with 8"),
-    "transparent": (lambda p: _transparent(p / "dog/3.png"), {}, "dog/3.png: is partly transparent"),
+    "not decodable": (
+        lambda p: _spoil(p / "cat/3.png"),
+        {},
+        r"cat/3.png: not a readable PNG or JPEG image .*; save it again",
+    ),
+    "cut off": (
+        lambda p: _spoil(p / "cat/3.png", (p / "cat/3.png").read_bytes()[:60]),
+        {},
+        "cat/3.png: not a readable",
+    ),
+    "16 bits": (
+        lambda p: _sixteen(p / "dog/3.png"),
+        {},
+        "dog/3.png: has 16 bits a pixel; save it with 8",
+    ),
+    "transparent": (
+        lambda p: _transparent(p / "dog/3.png"),
+        {},
+        "dog/3.png: is partly transparent",
+    ),
     "other size": (
         lambda p: _save(p / "dog/3.png", np.zeros((9, 5), np.uint8)),
         {},
         r"is 5x6 pixels, and .*dog/3.png is 5x9; .*--image-size",
     ),
-    "other file": (lambda p: _spoil(p / "dog/notes.txt"), {}, "dog/notes.txt: is no PNG or JPEG image"),
-    "a table's option": (lambda p: None, {"label": "x"}, "label .* is 'x', but .* has no use for it"),
+    "other file": (
+        lambda p: _spoil(p / "dog/notes.txt"),
+        {},
+        "dog/notes.txt: is no PNG or JPEG image",
+    ),
+    "a table's option": (
+        lambda p: None,
+        {"label": "x"},
+        "label .* is 'x', but .* has no use for it",
+    ),
 }
 
 
@@ -105,14 +137,19 @@ def test_bad_images_are_named(tmp_path, case):
 
 def test_folders_without_classes_are_refused(tmp_path):
     _folder(tmp_path / "one", classes=("cat",))
-    with pytest.raises(jaxnet.InputError, match=r"one: has one sub-folder with images \('cat'\); it needs one a class, at least two"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match=r"one: has one sub-folder with images \('cat'\); it needs one a class, at least two",
+    ):
         jaxnet.load(tmp_path / "one")
     (tmp_path / "none").mkdir()
     with pytest.raises(jaxnet.InputError, match="none: has no sub-folder with images"):
         jaxnet.load(tmp_path / "none")
     _folder(tmp_path / "parts/train")
     _folder(tmp_path / "parts/test", classes=("cat", "cow"))
-    with pytest.raises(jaxnet.InputError, match=r"has a class 'cow' of which .*train has no example"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"has a class 'cow' of which .*train has no example"
+    ):
         jaxnet.load(tmp_path / "parts")
     with pytest.raises(jaxnet.InputError, match="no such folder, nor a file"):
         jaxnet.load(tmp_path / "nowhere")

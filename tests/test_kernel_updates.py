@@ -1,7 +1,8 @@
 """The kernel's updates are optax's, for gradients from 1e-12 to 1e3 and zeros among them.
 
-Every change is optax's to 1e-6; Adam's, to 1e-6 of what it would be if its gradients did not cancel one another. With Adam's usual
-decays optax takes 1 - 0.999 in float64 but 0.999^t in float32, and is 1e-5 from the truth in the first steps, the kernel 4e-6.
+Every change is optax's to 1e-6; Adam's, to 1e-6 of what it would be if its gradients did not cancel
+one another. With Adam's usual decays optax takes 1 - 0.999 in float64 but 0.999^t in float32, and
+is 1e-5 from the truth in the first steps, the kernel 4e-6.
 """
 
 import functools
@@ -23,10 +24,14 @@ RNG = np.random.default_rng(0)
 
 
 def gradients(*shape):
-    """Of each parameter another size, a tenth of them zero; in the last row of another size at each step."""
+    """Of each parameter another size, a tenth of them zero; in the last row of another size at each
+    step.
+    """
     size = 10.0 ** RNG.uniform(-12, 3, shape)
     grads = size * RNG.normal(size=(STEPS, *shape))
-    grads[:, -1] = 10.0 ** RNG.uniform(-12, 3, (STEPS, shape[-1])) * RNG.normal(size=(STEPS, shape[-1]))
+    grads[:, -1] = 10.0 ** RNG.uniform(-12, 3, (STEPS, shape[-1])) * RNG.normal(
+        size=(STEPS, shape[-1])
+    )
     grads[RNG.random(grads.shape) < 0.1] = 0
     grads[:, *NEVER] = 0
     return grads.astype(np.float32)
@@ -39,24 +44,39 @@ RECIPES = {
     "momentum": Recipe(optimizer="momentum", learning_rate=0.1),
     "nesterov": Recipe(optimizer="nesterov", learning_rate=0.1, momentum=0.8, schedule="cosine"),
     "adam": Recipe(optimizer="adam", learning_rate=1e-3, **SAID),
-    "adamw": Recipe(optimizer="adamw", learning_rate=1e-3, weight_decay=0.1, schedule="warmup_cosine", **SAID),
-    "adam of short memory": Recipe(optimizer="adam", learning_rate=1e-2, momentum=0.0, second_momentum=0.9, schedule="one_cycle"),
+    "adamw": Recipe(
+        optimizer="adamw", learning_rate=1e-3, weight_decay=0.1, schedule="warmup_cosine", **SAID
+    ),
+    "adam of short memory": Recipe(
+        optimizer="adam",
+        learning_rate=1e-2,
+        momentum=0.0,
+        second_momentum=0.9,
+        schedule="one_cycle",
+    ),
 }
 
 
 def numbers_of(recipe):
     """A row a step of each number."""
     numbers = step_numbers(as_float32(recipe), STEPS, jnp.arange(STEPS, dtype=jnp.int32))
-    return {name: jnp.broadcast_to(jnp.asarray(value, jnp.float32), (STEPS,)) for name, value in numbers.items()}
+    return {
+        name: jnp.broadcast_to(jnp.asarray(value, jnp.float32), (STEPS,))
+        for name, value in numbers.items()
+    }
 
 
 def factors(recipe):
     """What the kernel's moments lack: see on_chip.py."""
-    return [1 - decay for decay in decays(recipe)] if recipe.optimizer in ("adam", "adamw") else [1.0]
+    return (
+        [1 - decay for decay in decays(recipe)] if recipe.optimizer in ("adam", "adamw") else [1.0]
+    )
 
 
 def begin(recipe, param):
-    return jnp.asarray(param), tuple(jnp.zeros_like(param) for _ in range(MOMENTS[recipe.optimizer]))
+    return jnp.asarray(param), tuple(
+        jnp.zeros_like(param) for _ in range(MOMENTS[recipe.optimizer])
+    )
 
 
 def ours(recipe, grads, state, numbers):
@@ -64,12 +84,19 @@ def ours(recipe, grads, state, numbers):
 
     def step(state, each):
         (param, moments), (grad, now) = state, each
-        now = {name: number[..., None, None] if number.ndim else number[None, None] for name, number in now.items()}
+        now = {
+            name: number[..., None, None] if number.ndim else number[None, None]
+            for name, number in now.items()
+        }
         new = update(recipe.optimizer, param, moments, grad, now, decayed="decay" in now)
-        change, _ = update(recipe.optimizer, jnp.zeros_like(param), moments, grad, now, decayed=False)
+        change, _ = update(
+            recipe.optimizer, jnp.zeros_like(param), moments, grad, now, decayed=False
+        )
         return new, (new[0], change)
 
-    state, (params, changes) = jax.jit(lambda *args: jax.lax.scan(step, *args))(state, (jnp.asarray(grads), numbers))
+    state, (params, changes) = jax.jit(lambda *args: jax.lax.scan(step, *args))(
+        state, (jnp.asarray(grads), numbers)
+    )
     return state, np.asarray(params), np.asarray(changes)
 
 
@@ -79,21 +106,34 @@ def theirs(recipe, grads, param):
 
     def step(state, grad):
         change, opt_state = optimizer.update(grad, state[1], state[0])
-        return (optax.apply_updates(state[0], change), opt_state), (optax.apply_updates(state[0], change), change)
+        return (optax.apply_updates(state[0], change), opt_state), (
+            optax.apply_updates(state[0], change),
+            change,
+        )
 
-    (_, state), (params, changes) = jax.jit(lambda *args: jax.lax.scan(step, *args))((param, optimizer.init(param)), jnp.asarray(grads))
+    (_, state), (params, changes) = jax.jit(lambda *args: jax.lax.scan(step, *args))(
+        (param, optimizer.init(param)), jnp.asarray(grads)
+    )
     return state, np.asarray(params), np.asarray(changes)
 
 
 def in_float64(recipe):
-    """Adam's changes by Kingma & Ba 2015, alg. 1, and what they would be if all gradients had one sign."""
+    """Adam's changes by Kingma & Ba 2015, alg. 1, and what they would be if all gradients had one
+    sign.
+    """
     first, second = (float(decay) for decay in decays(as_float32(recipe)))
     mean = square = size = np.zeros((ROWS, COLUMNS))
     changes, sizes = [], []
     for count, grad in enumerate(GRADIENTS.astype(float), 1):
-        mean, size = (first * old + (1 - first) * new for old, new in ((mean, grad), (size, np.abs(grad))))
+        mean, size = (
+            first * old + (1 - first) * new for old, new in ((mean, grad), (size, np.abs(grad)))
+        )
         square = second * square + (1 - second) * grad**2
-        scale = float(np.float32(recipe.learning_rate)) / (1 - first**count) / (np.sqrt(square / (1 - second**count)) + EPSILON)
+        scale = (
+            float(np.float32(recipe.learning_rate))
+            / (1 - first**count)
+            / (np.sqrt(square / (1 - second**count)) + EPSILON)
+        )
         changes.append(-mean * scale)
         sizes.append(size * scale)
     return np.array(changes), np.array(sizes)
@@ -108,7 +148,9 @@ def worst(changes, want, sizes):
 
 def both(recipe):
     """(The kernel's, optax's) parameters and changes of all steps."""
-    return ours(recipe, GRADIENTS, begin(recipe, PARAM), numbers_of(recipe))[1:], theirs(recipe, GRADIENTS, PARAM)[1:]
+    return ours(recipe, GRADIENTS, begin(recipe, PARAM), numbers_of(recipe))[1:], theirs(
+        recipe, GRADIENTS, PARAM
+    )[1:]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov"])
@@ -133,7 +175,9 @@ def test_changes_of_the_usual_adam_are_nearer_to_the_truth_than_those_of_optax()
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_parameters_stay_with_those_of_optax(name):
-    """Over 200 steps, decay and schedule included: to 1e-5 of the longest step, and 1e-6 of the largest that they have been."""
+    """Over 200 steps, decay and schedule included: to 1e-5 of the longest step, and 1e-6 of the
+    largest that they have been.
+    """
     (params, _), (want, _) = both(RECIPES[name])
     steps = np.abs(np.diff(want, axis=0, prepend=PARAM[None])).max(0)
     allowed = 1e-5 * steps + 1e-6 * np.abs(want).max(0)
@@ -144,7 +188,9 @@ def test_parameters_stay_with_those_of_optax(name):
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_gradient_that_is_always_zero_moves_nothing_but_by_decay(name):
     recipe = RECIPES[name]
-    (param, moments), params, changes = ours(recipe, GRADIENTS, begin(recipe, PARAM), numbers_of(recipe))
+    (param, moments), params, changes = ours(
+        recipe, GRADIENTS, begin(recipe, PARAM), numbers_of(recipe)
+    )
     assert all(np.isfinite(leaf).all() for leaf in (param, *moments, params))
     assert (changes[:, *NEVER] == 0).all()
     if recipe.weight_decay is None:
@@ -157,30 +203,48 @@ def test_a_gradient_that_is_always_zero_moves_nothing_but_by_decay(name):
 def test_decay_only_where_it_is_asked_for():
     now = {"step": jnp.full((1, 1), 0.1), "decay": jnp.full((1, 1), 0.01)}
     param, zero = jnp.asarray(PARAM), jnp.zeros_like(PARAM)
-    np.testing.assert_allclose(update("sgd", param, (), zero, now, decayed=True)[0], 0.99 * PARAM, rtol=1e-6)
+    np.testing.assert_allclose(
+        update("sgd", param, (), zero, now, decayed=True)[0], 0.99 * PARAM, rtol=1e-6
+    )
     assert np.array_equal(update("sgd", param, (), zero, now, decayed=False)[0], PARAM)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_schedules_are_in_the_numbers(schedule):
     recipe = Recipe(optimizer="adamw", learning_rate=0.02, weight_decay=0.3, schedule=schedule)
-    _, _, rates = theirs(Recipe(optimizer="sgd", learning_rate=0.02, schedule=schedule), np.ones((STEPS, 1, 1), np.float32), PARAM[:1, :1])
-    np.testing.assert_allclose(numbers_of(recipe)["decay"], -0.3 * rates.ravel(), rtol=1e-5, atol=1e-9)
+    _, _, rates = theirs(
+        Recipe(optimizer="sgd", learning_rate=0.02, schedule=schedule),
+        np.ones((STEPS, 1, 1), np.float32),
+        PARAM[:1, :1],
+    )
+    np.testing.assert_allclose(
+        numbers_of(recipe)["decay"], -0.3 * rates.ravel(), rtol=1e-5, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_state_goes_to_the_kernel_and_back(name):
-    """Half of the steps are optax's, the others the kernel's: its moments are optax's then, without their factors."""
+    """Half of the steps are optax's, the others the kernel's: its moments are optax's then, without
+    their factors.
+    """
     recipe, half = RECIPES[name], STEPS // 2
     state, params, _ = theirs(recipe, GRADIENTS[:half], PARAM)
-    moments = [leaf / f for leaf, f in zip(moments_of(recipe, state), factors(recipe), strict=False)]
+    moments = [
+        leaf / f for leaf, f in zip(moments_of(recipe, state), factors(recipe), strict=False)
+    ]
     rest = {key: value[half:] for key, value in numbers_of(recipe).items()}
-    (param, moments), _, _ = ours(recipe, GRADIENTS[half:], (jnp.asarray(params[-1]), tuple(moments)), rest)
+    (param, moments), _, _ = ours(
+        recipe, GRADIENTS[half:], (jnp.asarray(params[-1]), tuple(moments)), rest
+    )
     want_state, want, _ = theirs(recipe, GRADIENTS, PARAM)
     steps = np.abs(np.diff(want, axis=0, prepend=PARAM[None])).max(0)
     assert (np.abs(param - want[-1]) <= 1e-5 * steps + 1e-6 * np.abs(want).max(0)).all()
-    for leaf, factor, optax_leaf, power in zip(moments, factors(recipe), moments_of(recipe, want_state), (1, 2), strict=False):
-        error = np.abs(leaf * factor - optax_leaf) / np.maximum(np.abs(GRADIENTS).max(0) ** power, SMALLEST)
+    for leaf, factor, optax_leaf, power in zip(
+        moments, factors(recipe), moments_of(recipe, want_state), (1, 2), strict=False
+    ):
+        error = np.abs(leaf * factor - optax_leaf) / np.maximum(
+            np.abs(GRADIENTS).max(0) ** power, SMALLEST
+        )
         assert error.max() < 2e-6
 
 
@@ -196,20 +260,32 @@ def test_members_are_each_alone(name):
     """A leading axis of three, with numbers of their own."""
     recipe, scale = RECIPES[name], jnp.asarray([1.0, 0.5, 2.0])
     few, numbers = GRADIENTS[:20], {key: value[:20] for key, value in numbers_of(recipe).items()}
-    own = {key: value[:, None] * (scale[None] if key in ("step", "decay") else jnp.ones((1, 3))) for key, value in numbers.items()}
+    own = {
+        key: value[:, None] * (scale[None] if key in ("step", "decay") else jnp.ones((1, 3)))
+        for key, value in numbers.items()
+    }
     grads = np.stack([few, -few, 0.1 * few], 1)
     _, together, _ = ours(recipe, grads, begin(recipe, np.stack([PARAM, 2 * PARAM, -PARAM])), own)
     for j, sign in enumerate((1, 2, -1)):
-        _, alone, _ = ours(recipe, grads[:, j], begin(recipe, sign * PARAM), {key: value[:, j] for key, value in own.items()})
+        _, alone, _ = ours(
+            recipe,
+            grads[:, j],
+            begin(recipe, sign * PARAM),
+            {key: value[:, j] for key, value in own.items()},
+        )
         np.testing.assert_allclose(together[:, j], alone, rtol=1e-6, atol=1e-7)
 
 
 def test_tables_name_the_same_optimizers():
     assert set(DIRECTIONS) == set(MOMENTS)
     for name, count in MOMENTS.items():
-        numbers = {key: jnp.full((1, 1), 0.5) for key in ("step", "momentum", "second_momentum", "epsilon")}
+        numbers = {
+            key: jnp.full((1, 1), 0.5) for key in ("step", "momentum", "second_momentum", "epsilon")
+        }
         param = jnp.ones((2, 3))
-        new, moments = jax.jit(functools.partial(update, name, decayed=False))(param, (param,) * count, param, numbers)
+        new, moments = jax.jit(functools.partial(update, name, decayed=False))(
+            param, (param,) * count, param, numbers
+        )
         assert new.shape == (2, 3)
         assert len(moments) == count
 
@@ -217,12 +293,18 @@ def test_tables_name_the_same_optimizers():
 LEAVES = [np.array([[3.0, -4.0]], np.float32), np.array([[12.0], [0.0]], np.float32)]  # of norm 13
 
 
-@pytest.mark.parametrize(("scale", "largest"), [(1, 1.0), (1, 12.9), (1, 13.1), (1, 1e6), (1e-6, 1e-7), (1e6, 1.0), (0, 1.0), (1, 0.0)])
+@pytest.mark.parametrize(
+    ("scale", "largest"),
+    [(1, 1.0), (1, 12.9), (1, 13.1), (1, 1e6), (1e-6, 1e-7), (1e6, 1.0), (0, 1.0), (1, 0.0)],
+)
 def test_clipping_is_that_of_optax(scale, largest):
     grads = [jnp.asarray(leaf * np.float32(scale)) for leaf in LEAVES]
     clip = optax.clip_by_global_norm(largest)
     want, _ = clip.update(grads, clip.init(grads))
-    for got in (clipped(grads, jnp.full((1, 1), largest)), jax.jit(clipped)(grads, jnp.full((1, 1), largest))):
+    for got in (
+        clipped(grads, jnp.full((1, 1), largest)),
+        jax.jit(clipped)(grads, jnp.full((1, 1), largest)),
+    ):
         for a, b in zip(got, want, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6)
     norm = float(np.sqrt(sum((np.asarray(leaf, float) ** 2).sum() for leaf in got)))
@@ -246,6 +328,8 @@ def test_division_in_and_outside_of_a_kernel():
     def kernel(ref, out):
         out[...] = _reciprocal(ref[...])
 
-    inside = pl.pallas_call(kernel, out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype), interpret=True)(x)
+    inside = pl.pallas_call(
+        kernel, out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype), interpret=True
+    )(x)
     for got in (jax.jit(_reciprocal)(x), inside):
         np.testing.assert_allclose(got, 1 / np.asarray(x, float), rtol=1e-6)

@@ -1,4 +1,6 @@
-"""Doubtful labels and their number: by hand, against cleanlab, in simulations, and the experiment from end to end."""
+"""Doubtful labels and their number: by hand, against cleanlab, in simulations, and the experiment
+from end to end.
+"""
 
 import csv
 import io
@@ -18,9 +20,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 import jaxnet
-from jaxnet.diagnostics.calibration import scaled
-from jaxnet.diagnostics.labels import hard_examples, wrong_labels
 from jaxnet.errors import InputError
+from jaxnet.stats.calibration import scaled
+from jaxnet.stats.label_errors import hard_examples, wrong_labels
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {
@@ -72,7 +74,9 @@ def test_only_members_that_did_not_see_an_example_count():
 
 
 def members(y, classes, rng, *, count=4, sure=6.0, hard=0.1, noise=None):
-    """Networks that are sure of most examples and guess some; of noise (classes, classes) they learned that they predict it."""
+    """Networks that are sure of most examples and guess some; of noise (classes, classes) they
+    learned that they predict it.
+    """
     logits = sure * np.eye(classes)[y] + rng.standard_normal((len(y), classes))
     logits[rng.random(len(y)) < hard] /= 8
     p = np.exp(scaled(logits + 0.5 * rng.standard_normal((count, len(y), classes)), 1))
@@ -91,10 +95,14 @@ def pairs(rate, classes):
     return (1 - rate) * np.eye(classes) + rate * np.roll(np.eye(classes), 1, axis=1)
 
 
-@pytest.mark.parametrize("noise", [uniform(0, 5), uniform(0.02, 5), uniform(0.1, 5), uniform(0.2, 5), pairs(0.1, 5)])
+@pytest.mark.parametrize(
+    "noise", [uniform(0, 5), uniform(0.02, 5), uniform(0.1, 5), uniform(0.2, 5), pairs(0.1, 5)]
+)
 @pytest.mark.parametrize("learned", [False, True], ids=["not learned", "learned"])
 def test_the_share_of_wrong_labels_is_covered(noise, learned):
-    """Whatever the noise, and whether or not networks learned it as well. Networks err on a tenth, which is no wrong label."""
+    """Whatever the noise, and whether or not networks learned it as well. Networks err on a tenth,
+    which is no wrong label.
+    """
     rng = np.random.default_rng(1)
     covered, given, off = 0, 0, list[float]()
     for _ in range(30):
@@ -116,7 +124,9 @@ def test_the_share_is_counted_among_the_easy_half():
     # The second class is easier as a whole; ranks are within a class all the same.
     margin = np.concatenate([rng.permutation(200) + 1.0, rng.permutation(200) + 1000.0]) / 300
     log_p = np.tile(scaled(np.where(np.eye(2)[y] > 0, margin[:, None], 0.0), 1), (3, 1, 1))
-    rank = np.concatenate([np.argsort(np.argsort(margin[:200])), np.argsort(np.argsort(margin[200:]))])
+    rank = np.concatenate(
+        [np.argsort(np.argsort(margin[:200])), np.argsort(np.argsort(margin[200:]))]
+    )
     labels = y.copy()
     wrong = np.flatnonzero(rank >= 100)[::10]
     labels[wrong] = 1 - y[wrong]
@@ -128,7 +138,10 @@ def test_where_nothing_can_be_said_it_is_refused():
     rng = np.random.default_rng(3)
     y = rng.integers(0, 5, 600)
     log_p = members(y, 5, rng)
-    assert "199 examples that 3 members have not seen are too few" in wrong_labels(log_p[:, :199], y[:199]).refused
+    assert (
+        "199 examples that 3 members have not seen are too few"
+        in wrong_labels(log_p[:, :199], y[:199]).refused
+    )
     assert "0 examples" in wrong_labels(log_p[:2], y).refused
     seen = np.zeros((4, 600), bool)
     seen[:2] = True
@@ -136,8 +149,13 @@ def test_where_nothing_can_be_said_it_is_refused():
     # Classes that overlap: calibrated networks that are right as often as they say.
     truth = scaled(1.5 * rng.standard_normal((3000, 5)), 1)
     drawn = (rng.random((3000, 1)) > np.exp(truth).cumsum(1)[:, :-1]).sum(1)
-    assert "cannot be told from hard examples" in wrong_labels(np.tile(truth, (3, 1, 1)), drawn).refused
-    assert "cannot be told from wrong networks" in wrong_labels(log_p, rng.integers(0, 5, 600)).refused
+    assert (
+        "cannot be told from hard examples"
+        in wrong_labels(np.tile(truth, (3, 1, 1)), drawn).refused
+    )
+    assert (
+        "cannot be told from wrong networks" in wrong_labels(log_p, rng.integers(0, 5, 600)).refused
+    )
 
 
 def test_the_ranking_is_not_below_cleanlabs():
@@ -146,7 +164,12 @@ def test_the_ranking_is_not_below_cleanlabs():
     x, y, rng = x[:1000] / 16, y[:1000], np.random.default_rng(4)
     given = np.where(rng.random(1000) < 0.05, (y + rng.integers(1, 10, 1000)) % 10, y)
     draws = rng.integers(0, 1000, (8, 1000))
-    log_p = np.stack([LogisticRegression(C=0.1, max_iter=500).fit(x[rows], given[rows]).predict_log_proba(x) for rows in draws])
+    log_p = np.stack(
+        [
+            LogisticRegression(C=0.1, max_iter=500).fit(x[rows], given[rows]).predict_log_proba(x)
+            for rows in draws
+        ]
+    )
     seen = np.stack([np.isin(np.arange(1000), rows) for rows in draws])
     kept = ~seen.all(0)
     log_p, seen, labels, wrong = log_p[:, kept], seen[:, kept], given[kept], (given != y)[kept]
@@ -169,7 +192,10 @@ def test_the_ranking_is_not_below_cleanlabs():
     [
         ({"log_p": lambda f: f[0]}, r"shape \(40, 5\)"),
         ({"log_p": lambda f: np.exp(f)}, "member 0, example 0 add up to"),
-        ({"log_p": lambda f: np.where(np.arange(40)[:, None] == 3, np.nan, f)}, "example 3 add up to nan"),
+        (
+            {"log_p": lambda f: np.where(np.arange(40)[:, None] == 3, np.nan, f)},
+            "example 3 add up to nan",
+        ),
         ({"log_p": lambda f: np.full_like(f, np.nan)}, "no member predicts anything finite"),
         ({"y": lambda y: y[:5]}, r"labels have shape \(5,\) for 40"),
         ({"y": lambda y: y * 1.0}, "as integers"),
@@ -196,7 +222,9 @@ def test_a_bad_number_is_named():
 
 def experiment(*arguments, status=0):
     command = [sys.executable, "-m", "experiments.labels", "--no-cache", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, check=False
+    )
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -208,11 +236,24 @@ def test_the_experiment_lists_the_labels_that_were_flipped(tmp_path):
     given = np.where(rng.random(len(y)) < 0.06, (y + rng.integers(1, 10, len(y))) % 10, y)
     np.savez(tmp_path / "noisy.npz", x=x, y=given)
     out = tmp_path / "run"
-    done = experiment("--dataset", tmp_path / "noisy.npz", "--members", 12, "--hidden", 32, "--epochs", 10, "--out", out)
+    done = experiment(
+        "--dataset",
+        tmp_path / "noisy.npz",
+        "--members",
+        12,
+        "--hidden",
+        32,
+        "--epochs",
+        10,
+        "--out",
+        out,
+    )
     # The same split as the experiment's says which rows were flipped.
     again = jaxnet.load(str(tmp_path / "noisy.npz"))
     right = {image.tobytes(): int(label) for image, label in zip(x, y, strict=True)}
-    flipped = np.array([right[image.tobytes()] for image in np.asarray(again.train.x)]) != np.asarray(again.train.y)
+    flipped = np.array(
+        [right[image.tobytes()] for image in np.asarray(again.train.x)]
+    ) != np.asarray(again.train.y)
     rows = list(csv.DictReader(io.StringIO((out / "labels.csv").read_text())))
     train = [row for row in rows if row["part"] == "train"]
     hits = flipped[[int(row["index"]) for row in train[:30]]]
@@ -238,13 +279,31 @@ def test_a_table_has_no_picture_and_values_are_refused(tmp_path):
     x = rng.standard_normal((400, 3))
     lines = [f"{a:.4f},{b:.4f},{c:.4f},{'high' if a + b > 0 else 'low'}" for a, b, c in x]
     (tmp_path / "table.csv").write_text("\n".join(["a,b,c,level", *lines]))
-    experiment("--dataset", tmp_path / "table.csv", "--members", 12, "--hidden", 8, "--epochs", 3, "--out", tmp_path / "run")
+    experiment(
+        "--dataset",
+        tmp_path / "table.csv",
+        "--members",
+        12,
+        "--hidden",
+        8,
+        "--epochs",
+        3,
+        "--out",
+        tmp_path / "run",
+    )
     rows = list(csv.DictReader(io.StringIO((tmp_path / "run/labels.csv").read_text())))
     assert rows
     assert {row["label"] for row in rows} <= {"high", "low"}
     assert not (tmp_path / "run/figures/doubtful.png").exists()
-    assert "a multiple of 4" in experiment("--members", 10, "--out", tmp_path / "ten", status=2).stderr
+    assert (
+        "a multiple of 4" in experiment("--members", 10, "--out", tmp_path / "ten", status=2).stderr
+    )
     values = [f"{a:.4f},{b:.4f},{a + b:.4f}" for a, b, _ in x]
     (tmp_path / "values.csv").write_text("\n".join(["a,b,sum", *values]))
-    assert "labels that are values" in experiment("--dataset", tmp_path / "values.csv", "--out", tmp_path / "no", status=2).stderr
+    assert (
+        "labels that are values"
+        in experiment(
+            "--dataset", tmp_path / "values.csv", "--out", tmp_path / "no", status=2
+        ).stderr
+    )
     assert not (tmp_path / "no").exists()

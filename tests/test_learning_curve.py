@@ -1,14 +1,17 @@
-"""Learning curves: the networks are those of fit, the numbers those of evaluate, and what is said of more data."""
+"""Learning curves: the networks are those of fit, the numbers those of evaluate, and what is said
+of more data.
+"""
 
 import jax
 import numpy as np
 import pytest
 
 import jaxnet
-from jaxnet import Recipe, resampling
+from jaxnet import Recipe
+from jaxnet.data import resampling
 from jaxnet.diagnostics import extrapolate, repeated
-from jaxnet.diagnostics.curves import measured
 from jaxnet.diagnostics.symptoms import more_data
+from jaxnet.stats.curve_prior import measured
 
 MODEL = jaxnet.mlp((16,))
 RECIPE = Recipe(epochs=4, batch_size=32, learning_rate=1e-2)
@@ -27,10 +30,16 @@ def test_each_error_is_that_of_the_network_alone(digits, traced):
     samples = resampling.first(KEY, SIZES, len(digits.train), repeats=5)
     for order, place in ((0, 0), (3, 2), (4, 5)):
         member = order * len(SIZES) + place
-        run = jaxnet.fit(MODEL, digits, RECIPE, jax.random.fold_in(KEY, member), **samples.alone(member))
+        run = jaxnet.fit(
+            MODEL, digits, RECIPE, jax.random.fold_in(KEY, member), **samples.alone(member)
+        )
         alone = jaxnet.evaluate(MODEL, run, digits.test).error.estimate
-        assert curve.errors[place, order] == pytest.approx(alone, abs=1.5 / len(digits.test))  # rounding may turn an example
-        assert curve.training[place, order] == pytest.approx(1 - float(run.history.train_accuracy[-1]), abs=2e-3)
+        assert curve.errors[place, order] == pytest.approx(
+            alone, abs=1.5 / len(digits.test)
+        )  # rounding may turn an example
+        assert curve.training[place, order] == pytest.approx(
+            1 - float(run.history.train_accuracy[-1]), abs=2e-3
+        )
         assert samples.seen(member).sum() == SIZES[place]
     assert len(curve.networks) == 30
 
@@ -55,7 +64,14 @@ def test_default_sizes(digits):
 
 
 def test_members_that_diverge_are_counted_and_left_out(digits):
-    curve = jaxnet.learning_curve(MODEL, digits, Recipe(optimizer="sgd", learning_rate=1e30, epochs=2), KEY, sizes=[50, 100], members=2)
+    curve = jaxnet.learning_curve(
+        MODEL,
+        digits,
+        Recipe(optimizer="sgd", learning_rate=1e30, epochs=2),
+        KEY,
+        sizes=[50, 100],
+        members=2,
+    )
     assert curve.diverged == 4
     assert "at some size all members diverged" in (curve.predict([200])[0].refused or "")
     assert "diverged" in str(curve.needed(0.1))
@@ -64,7 +80,14 @@ def test_members_that_diverge_are_counted_and_left_out(digits):
 def test_of_a_regression_the_curve_is_measured_only():
     x = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
     splits = jaxnet.split(x, x @ np.array([1.0, 2.0, 3.0], np.float32), seed=0)
-    curve = jaxnet.learning_curve(jaxnet.linear(), splits, Recipe(epochs=60, learning_rate=0.05), KEY, sizes=[10, 240], members=5)
+    curve = jaxnet.learning_curve(
+        jaxnet.linear(),
+        splits,
+        Recipe(epochs=60, learning_rate=0.05),
+        KEY,
+        sizes=[10, 240],
+        members=5,
+    )
     assert curve.errors[-1].max() < 1e-3  # of a variance of 14
     assert curve.training[-1].max() < 1e-3
     assert "never checked" in (curve.predict([1_000])[0].refused or "")
@@ -88,7 +111,9 @@ def test_bad_arguments(digits, more, words):
 
 def _found(errors, spread=0.02, tolerance=0.02):
     n = 500 * 2.0 ** np.arange(len(errors))
-    members = np.asarray(errors)[:, None] * (1 + spread * np.random.default_rng(0).standard_normal((len(errors), 8)))
+    members = np.asarray(errors)[:, None] * (
+        1 + spread * np.random.default_rng(0).standard_normal((len(errors), 8))
+    )
     return more_data(measured(n, members, 10_000), repeated(members[-1]), tolerance)
 
 

@@ -9,8 +9,8 @@ from flax import linen as nn
 from flax import nnx
 
 import jaxnet
-from jaxnet.convolution import conv_general_dilated, max_pool
-from jaxnet.layers import dropout
+from jaxnet.models.convolution import conv_general_dilated, max_pool
+from jaxnet.models.layers import dropout
 
 pytestmark = pytest.mark.core
 
@@ -21,7 +21,9 @@ MODELS = {
     "mlp layer gelu": lambda: jaxnet.mlp((16,), activation="gelu", normalisation="layer"),
     "mlp batch tanh": lambda: jaxnet.mlp((16,), activation="tanh", normalisation="batch"),
     "cnn": lambda: jaxnet.cnn((4,), (8,)),
-    "cnn batch silu": lambda: jaxnet.cnn((4, 6), (8,), kernel=2, activation="silu", normalisation="batch"),
+    "cnn batch silu": lambda: jaxnet.cnn(
+        (4, 6), (8,), kernel=2, activation="silu", normalisation="batch"
+    ),
 }
 
 
@@ -42,7 +44,9 @@ def test_initial_parameters_have_the_shapes_of_linen_and_the_variance_of_he(name
     params, state = model.init(KEY, x)
     theirs = jax.eval_shape(lambda key: model.apply.module.init(key, x), KEY)
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, theirs["params"])
-    assert jax.tree.map(jnp.shape, state) == {k: jax.tree.map(jnp.shape, v) for k, v in theirs.items() if k != "params"}
+    assert jax.tree.map(jnp.shape, state) == {
+        k: jax.tree.map(jnp.shape, v) for k, v in theirs.items() if k != "params"
+    }
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         where = jax.tree_util.keystr(path)
         if leaf.ndim > 1:
@@ -63,7 +67,10 @@ def test_describe_counts_parameters(digits):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: jaxnet.mlp((16, 0)), r"hidden is \(16, 0\); every width must be a whole number of at least 1"),
+        (
+            lambda: jaxnet.mlp((16, 0)),
+            r"hidden is \(16, 0\); every width must be a whole number of at least 1",
+        ),
         (lambda: jaxnet.mlp((16,), activation="rule"), "unknown activation 'rule'; known are relu"),
         (lambda: jaxnet.mlp((16,), normalisation="group"), "unknown normalisation 'group'"),
         (lambda: jaxnet.cnn(kernel=0), r"kernel is \(0,\)"),
@@ -87,7 +94,10 @@ def test_dropout_keeps_the_mean_and_drops_the_share(rate):
 
 
 def test_dropout_rate_zero_is_no_dropout(digits):
-    off, zero = (jaxnet.fit(jaxnet.mlp((16,)), digits, jaxnet.Recipe(epochs=2, dropout=rate), KEY) for rate in (None, 0.0))
+    off, zero = (
+        jaxnet.fit(jaxnet.mlp((16,)), digits, jaxnet.Recipe(epochs=2, dropout=rate), KEY)
+        for rate in (None, 0.0)
+    )
     assert gap(off.params, zero.params) < 1e-6
 
 
@@ -123,22 +133,37 @@ CASES = [
 @pytest.mark.parametrize(("padding", "size", "side"), CASES)
 def test_convolution_and_its_gradients_are_those_of_lax(padding, size, side):
     ours = lambda x, k: conv_general_dilated(x, k, (1, 1), padding)  # noqa: E731
-    theirs = lambda x, k: jax.lax.conv_general_dilated(x, k, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))  # noqa: E731
+
+    def theirs(x, k):
+        return jax.lax.conv_general_dilated(
+            x, k, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
     keys = jax.random.split(KEY, 3)
-    x, k = jax.random.normal(keys[0], (4, side, side + 1, 3)), jax.random.normal(keys[1], (size, size, 3, 5))
+    x, k = (
+        jax.random.normal(keys[0], (4, side, side + 1, 3)),
+        jax.random.normal(keys[1], (size, size, 3, 5)),
+    )
     a, b = jax.vjp(ours, x, k), jax.vjp(theirs, x, k)
     assert gap(a[0], b[0]) < 1e-4
     g = jax.random.normal(keys[2], a[0].shape)
     assert gap(a[1](g), b[1](g)) < 1e-3
     many = jnp.stack([k, 2 * k])
-    assert gap(jax.vmap(lambda k: jax.grad(lambda k: (ours(x, k) * g).sum())(k))(many)[1], b[1](g)[1]) < 1e-3
+    assert (
+        gap(jax.vmap(lambda k: jax.grad(lambda k: (ours(x, k) * g).sum())(k))(many)[1], b[1](g)[1])
+        < 1e-3
+    )
 
 
 def test_strided_and_grouped_convolutions_fall_back_to_lax():
     x, k = jnp.ones((1, 6, 6, 4)), jnp.ones((3, 3, 2, 4))
     numbers = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
-    grouped = conv_general_dilated(x, k, (1, 1), "SAME", dimension_numbers=numbers, feature_group_count=2)
-    strided = conv_general_dilated(x, jnp.ones((3, 3, 4, 4)), (2, 2), "SAME", dimension_numbers=numbers)
+    grouped = conv_general_dilated(
+        x, k, (1, 1), "SAME", dimension_numbers=numbers, feature_group_count=2
+    )
+    strided = conv_general_dilated(
+        x, jnp.ones((3, 3, 4, 4)), (2, 2), "SAME", dimension_numbers=numbers
+    )
     assert grouped.shape == (1, 6, 6, 4)
     assert strided.shape == (1, 3, 3, 4)
 
@@ -175,26 +200,43 @@ def _custom(width, activation):
 # What was trained, another model, and what the message says of each.
 OTHERS = {
     "activation": (
-        lambda: jaxnet.mlp((8,)), lambda: jaxnet.mlp((8,), activation="tanh"),
-        "hidden=(8,), activation=relu", "hidden=(8,), activation=tanh",
+        lambda: jaxnet.mlp((8,)),
+        lambda: jaxnet.mlp((8,), activation="tanh"),
+        "hidden=(8,), activation=relu",
+        "hidden=(8,), activation=tanh",
     ),
-    "kind": (lambda: jaxnet.mlp((8,)), jaxnet.linear, "hidden=(8,), activation=relu", "mlp(hidden=())"),
+    "kind": (
+        lambda: jaxnet.mlp((8,)),
+        jaxnet.linear,
+        "hidden=(8,), activation=relu",
+        "mlp(hidden=())",
+    ),
     "linen function": (
-        lambda: jaxnet.Model.from_linen(Named()), lambda: jaxnet.Model.from_linen(Named(activation=nn.tanh)),
-        "Named(width=8)", "Named(width=8, activation=tanh)",
+        lambda: jaxnet.Model.from_linen(Named()),
+        lambda: jaxnet.Model.from_linen(Named(activation=nn.tanh)),
+        "Named(width=8)",
+        "Named(width=8, activation=tanh)",
     ),
     "linen list": (
         lambda: jaxnet.Model.from_linen(nn.Sequential([_flat, nn.Dense(8), nn.relu, nn.Dense(10)])),
         lambda: jaxnet.Model.from_linen(nn.Sequential([_flat, nn.Dense(8), nn.tanh, nn.Dense(10)])),
-        "Dense(features=8), relu", "Dense(features=8), tanh",
+        "Dense(features=8), relu",
+        "Dense(features=8), tanh",
     ),
     "nnx function": (
-        lambda: jaxnet.Model.from_nnx(NamedNnx), lambda: jaxnet.Model.from_nnx(_nnx_tanh),
-        "NamedNnx(activation=relu)", "NamedNnx(activation=tanh)",
+        lambda: jaxnet.Model.from_nnx(NamedNnx),
+        lambda: jaxnet.Model.from_nnx(_nnx_tanh),
+        "NamedNnx(activation=relu)",
+        "NamedNnx(activation=tanh)",
     ),
-    "own name": (lambda: _custom(8, nn.relu), lambda: _custom(8, nn.relu)._replace(name="other"), "custom", "other"),
+    "own name": (
+        lambda: _custom(8, nn.relu),
+        lambda: _custom(8, nn.relu)._replace(name="other"),
+        "custom",
+        "other",
+    ),
     "shape": (lambda: _custom(8, nn.relu), lambda: _custom(9, nn.relu), "(8, 10)", "(9, 10)"),
-}  # fmt: skip
+}
 
 
 def _flat(x):
@@ -228,4 +270,6 @@ def test_a_model_that_was_not_trained_is_refused_wherever_it_meets_the_run(name,
         assert other_said in str(refused.value), where
     assert np.array_equal(jaxnet.predict(model, run, x), before)
     assert jax.vmap(lambda run: jaxnet.predict(model, run, x))(many.run).shape == (2, 5, 10)
-    np.testing.assert_allclose(jaxnet.predict(make(), many, x)[1], jaxnet.predict(model, many[1], x), atol=1e-5)
+    np.testing.assert_allclose(
+        jaxnet.predict(make(), many, x)[1], jaxnet.predict(model, many[1], x), atol=1e-5
+    )

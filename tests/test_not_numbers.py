@@ -1,4 +1,6 @@
-"""What is not a number: masked values, NaN, infinity, complex numbers, text and dates, wherever inputs and predictions come in."""
+"""What is not a number: masked values, NaN, infinity, complex numbers, text and dates, wherever
+inputs and predictions come in.
+"""
 
 import logging
 from dataclasses import replace
@@ -11,9 +13,16 @@ from sklearn.metrics import zero_one_loss
 
 import jaxnet
 from jaxnet.data.corruption import corrupt, knock_out
-from jaxnet.diagnostics import Diagnosis, bias_variance_decomposition, calibration, extrapolate, sample_and_seed_variance, seeds_needed
-from jaxnet.diagnostics.intervals import Estimate
+from jaxnet.diagnostics import (
+    Diagnosis,
+    bias_variance_decomposition,
+    extrapolate,
+    sample_and_seed_variance,
+    seeds_needed,
+)
 from jaxnet.errors import InputError
+from jaxnet.stats import calibration
+from jaxnet.stats.estimate import Estimate
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 3))
@@ -61,17 +70,47 @@ def spoiled(array, place, value):
 # Inputs
 
 MASKED = [
-    (lambda: jaxnet.split(masked(X, 3, 2), Y), "x has 1 masked value, the first in row 3, column 2; leave those examples out"),
-    (lambda: jaxnet.split(X, masked(Y, slice(7, 57))), "y has 50 masked values, the first in row 7"),
-    (lambda: jaxnet.split([masked(row, 1) for row in X], Y), "x has 200 masked values, the first in row 0, column 1"),
-    (lambda: jaxnet.split(X, Y, groups=masked(Y, 5)), "groups has 1 masked value, the first in row 5"),
-    (lambda: jaxnet.split(X, Y, order=masked(Y, 5)), "order has 1 masked value, the first in row 5"),
+    (
+        lambda: jaxnet.split(masked(X, 3, 2), Y),
+        "x has 1 masked value, the first in row 3, column 2; leave those examples out",
+    ),
+    (
+        lambda: jaxnet.split(X, masked(Y, slice(7, 57))),
+        "y has 50 masked values, the first in row 7",
+    ),
+    (
+        lambda: jaxnet.split([masked(row, 1) for row in X], Y),
+        "x has 200 masked values, the first in row 0, column 1",
+    ),
+    (
+        lambda: jaxnet.split(X, Y, groups=masked(Y, 5)),
+        "groups has 1 masked value, the first in row 5",
+    ),
+    (
+        lambda: jaxnet.split(X, Y, order=masked(Y, 5)),
+        "order has 1 masked value, the first in row 5",
+    ),
     (lambda: next(jaxnet.folds(X, masked(Y, 9))), "y has 1 masked value, the first in row 9"),
-    (lambda: jaxnet.JaxnetClassifier(epochs=1).fit(masked(X, 3, 2), Y), "X has 1 masked value, the first in row 3, column 2"),
-    (lambda: jaxnet.JaxnetClassifier(epochs=1).fit(X, masked(Y, 3)), "y has 1 masked value, the first in row 3"),
-    (lambda: jaxnet.JaxnetRegressor(epochs=1).fit(X, VALUES, masked(np.ones(200), 4)), "sample_weight has 1 masked value"),
-    (lambda: corrupt(masked(np.ones((2, 4, 4)), 1, 2, 3), "noise", 0.1, jax.random.key(0)), "x has 1 masked value, the first in row 1"),
-    (lambda: knock_out(masked(Y, 8), 1, 0.5, jax.random.key(0)), "y has 1 masked value, the first in row 8"),
+    (
+        lambda: jaxnet.JaxnetClassifier(epochs=1).fit(masked(X, 3, 2), Y),
+        "X has 1 masked value, the first in row 3, column 2",
+    ),
+    (
+        lambda: jaxnet.JaxnetClassifier(epochs=1).fit(X, masked(Y, 3)),
+        "y has 1 masked value, the first in row 3",
+    ),
+    (
+        lambda: jaxnet.JaxnetRegressor(epochs=1).fit(X, VALUES, masked(np.ones(200), 4)),
+        "sample_weight has 1 masked value",
+    ),
+    (
+        lambda: corrupt(masked(np.ones((2, 4, 4)), 1, 2, 3), "noise", 0.1, jax.random.key(0)),
+        "x has 1 masked value, the first in row 1",
+    ),
+    (
+        lambda: knock_out(masked(Y, 8), 1, 0.5, jax.random.key(0)),
+        "y has 1 masked value, the first in row 8",
+    ),
 ]
 
 
@@ -85,17 +124,31 @@ def test_a_mask_of_nothing_is_none(run):
     nothing = np.ma.masked_array(X, np.zeros(X.shape, bool))
     plain, same = jaxnet.split(X, Y), jaxnet.split(nothing, np.ma.masked_array(Y))
     np.testing.assert_array_equal(np.asarray(plain.train.x), np.asarray(same.train.x))
-    np.testing.assert_array_equal(jaxnet.predict(MODEL, run, nothing), jaxnet.predict(MODEL, run, X))
+    np.testing.assert_array_equal(
+        jaxnet.predict(MODEL, run, nothing), jaxnet.predict(MODEL, run, X)
+    )
 
 
 NO_INPUTS = [
-    (spoiled(X, (1, 0), np.nan), r"x has 1 value that is not finite, the first \(nan\) in row 1, column 0; leave out"),
-    (spoiled(X, (1, 0), -np.inf), r"x has 1 value that is not finite, the first \(-inf\) in row 1, column 0"),
-    (spoiled(X, (1, 0), 1e39), r"x has 1 value that is beyond 3.4e\+38.*\(1e\+39\) in row 1, column 0"),
+    (
+        spoiled(X, (1, 0), np.nan),
+        r"x has 1 value that is not finite, the first \(nan\) in row 1, column 0; leave out",
+    ),
+    (
+        spoiled(X, (1, 0), -np.inf),
+        r"x has 1 value that is not finite, the first \(-inf\) in row 1, column 0",
+    ),
+    (
+        spoiled(X, (1, 0), 1e39),
+        r"x has 1 value that is beyond 3.4e\+38.*\(1e\+39\) in row 1, column 0",
+    ),
     (X + 1j, "x must hold numbers, but is of type complex128; encode"),
     (X.astype(str), "x must hold numbers, but is of type <U32; encode"),
     (X.astype(object), "x must hold numbers, but is of type object; encode"),
-    (np.full(X.shape, np.datetime64("2024-01-01")), "x must hold numbers, but is of type datetime64"),
+    (
+        np.full(X.shape, np.datetime64("2024-01-01")),
+        "x must hold numbers, but is of type datetime64",
+    ),
     ([[1.0, 2.0, 3.0], [1.0, 2.0]], "x cannot be read as an array"),
     (masked(X, 2, 1), "x has 1 masked value, the first in row 2, column 1"),
 ]
@@ -113,7 +166,11 @@ def test_predict_takes_every_kind_of_number(run):
     right = np.asarray(jaxnet.predict(MODEL, run, np.ones((2, 3), np.float32)))
     for kind in (np.float16, np.float64, np.int8, np.int64, bool, jnp.bfloat16):
         np.testing.assert_array_equal(jaxnet.predict(MODEL, run, np.ones((2, 3), kind)), right)
-    np.testing.assert_allclose(jax.jit(lambda x: jaxnet.predict(MODEL, run, x))(np.ones((2, 3), np.float32)), right, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.jit(lambda x: jaxnet.predict(MODEL, run, x))(np.ones((2, 3), np.float32)),
+        right,
+        atol=1e-6,
+    )
 
 
 def test_an_estimator_refuses_what_float32_cannot_hold():
@@ -128,8 +185,13 @@ def test_an_estimator_refuses_what_float32_cannot_hold():
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_an_estimator_that_diverged_names_no_class():
-    trained = jaxnet.JaxnetClassifier((8,), epochs=2, learning_rate=1e30, optimizer="sgd", random_state=0).fit(X, Y)
-    with pytest.raises(InputError, match=r"no class for 200 of 200 examples, the first of them 0: .* diverged at step"):
+    trained = jaxnet.JaxnetClassifier(
+        (8,), epochs=2, learning_rate=1e30, optimizer="sgd", random_state=0
+    ).fit(X, Y)
+    with pytest.raises(
+        InputError,
+        match=r"no class for 200 of 200 examples, the first of them 0: .* diverged at step",
+    ):
         trained.predict(X)
     assert np.isnan(trained.predict_proba(X)).all()
 
@@ -153,15 +215,22 @@ def test_predictions_of_classes_that_are_nan_are_wrong(run, splits, caplog):
 
 def test_values_that_are_nan_have_no_error(values):
     test = jaxnet.split(X, VALUES).test
-    with pytest.raises(InputError, match=r"predicts nan for example 0, and no finite value for 40 of 40 examples.*diverged"):
+    with pytest.raises(
+        InputError,
+        match=r"predicts nan for example 0, and no finite value for 40 of 40 examples.*diverged",
+    ):
         jaxnet.evaluate(MODEL, with_nan(values), test)
 
 
 def test_a_member_that_diverged_has_no_error_and_the_others_have_theirs(values):
     test = jaxnet.split(X, VALUES).test
-    both = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), values, with_nan(values))
+    both = jax.tree.map(
+        lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), values, with_nan(values)
+    )
     sound, lost = jaxnet.evaluate(MODEL, jaxnet.Population((both,), (np.arange(2),)), test)
-    assert sound.error.estimate == pytest.approx(jaxnet.evaluate(MODEL, values, test).error.estimate, rel=1e-5)
+    assert sound.error.estimate == pytest.approx(
+        jaxnet.evaluate(MODEL, values, test).error.estimate, rel=1e-5
+    )
     assert np.isnan(lost.error.estimate)
     assert "40 of 40 losses are not numbers" in lost.error.refused
 
@@ -169,7 +238,11 @@ def test_a_member_that_diverged_has_no_error_and_the_others_have_theirs(values):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"y": Y + 1}, "y range from 1 to 2, the first wrong one 2 of example .*; give class numbers from 0 below 2"),
+        (
+            {"y": Y + 1},
+            "y range from 1 to 2, the first wrong one 2 of example .*; give class numbers from 0 "
+            "below 2",
+        ),
         ({"y": Y[:-1]}, r"y have shape \(199,\) for 200 examples"),
         ({"y": np.eye(2)[Y]}, r"y have shape \(200, 2\).*argmax"),
         ({"y": Y * 1.0}, "y are float64; give class numbers as integers"),
@@ -193,7 +266,12 @@ def test_a_diagnosis_counts_nan_as_wrong_and_says_how_many():
     y[:150] = 0  # which NaN was taken for
     train, _ = log_probabilities(rng, y, 16)
     test, lost = log_probabilities(rng, y, 16, 0.1)
-    right = np.mean([zero_one_loss(y, np.where(gone, 9, f.argmax(1))) for f, gone in zip(np.nan_to_num(test), lost, strict=True)])
+    right = np.mean(
+        [
+            zero_one_loss(y, np.where(gone, 9, f.argmax(1)))
+            for f, gone in zip(np.nan_to_num(test), lost, strict=True)
+        ]
+    )
     of_scores = Diagnosis.from_predictions((train, y), None, (test, y))
     classes = np.where(lost, np.nan, np.nan_to_num(test).argmax(2))
     of_classes = Diagnosis.from_predictions((train.argmax(2), y), None, (classes, y))
@@ -201,14 +279,19 @@ def test_a_diagnosis_counts_nan_as_wrong_and_says_how_many():
     for found in (of_scores, of_classes):
         assert found.errors["test"].estimate == pytest.approx(right)
         member, example = np.argwhere(lost)[0]
-        words = f"test: {lost.sum()} of 4800 predictions are not numbers, the first that of member {member}, example {example}"
+        words = (
+            f"test: {lost.sum()} of 4800 predictions are not numbers, the first that of "
+            f"member {member}, example {example}"
+        )
         assert words in found.notes[0]
         assert "count as wrong" in found.notes[0]
         assert not found.decompositions
         assert found.ensemble is None
         assert "left out" in found.notes[1]
         assert found.diverged == 0
-    assert of_one.errors["test"].estimate == pytest.approx(zero_one_loss(y, np.where(lost[0], 9, np.nan_to_num(test[0]).argmax(1))))
+    assert of_one.errors["test"].estimate == pytest.approx(
+        zero_one_loss(y, np.where(lost[0], 9, np.nan_to_num(test[0]).argmax(1)))
+    )
     assert f"test: {lost[0].sum()} of 300 predictions" in of_one.notes[0]
 
 
@@ -234,7 +317,11 @@ def test_a_network_that_predicts_nothing_but_nan_is_left_out():
 
 def test_where_all_diverged_nothing_is_said_to_be_good():
     y = np.arange(300) % 3
-    for nothing in (np.full((300, 3), np.nan), np.full((4, 300, 3), np.nan), np.full((4, 300), np.nan)):
+    for nothing in (
+        np.full((300, 3), np.nan),
+        np.full((4, 300, 3), np.nan),
+        np.full((4, 300), np.nan),
+    ):
         found = Diagnosis.from_predictions((nothing, y), None, (nothing, y))
         assert found.verdict.startswith("inconclusive: an error is not a finite number")
         assert found.diverged == (1 if nothing.shape == (300, 3) else 4)
@@ -247,34 +334,52 @@ def test_partitions_with_a_diverged_network_are_left_out():
     parts = f[:8].copy()
     parts[5] = np.nan
     found = Diagnosis.from_predictions((f, y), None, (f, y), partitions={2: parts})
-    sound = Diagnosis.from_predictions((f, y), None, (f, y), partitions={2: parts[[0, 1, 2, 3, 6, 7]]})
+    sound = Diagnosis.from_predictions(
+        (f, y), None, (f, y), partitions={2: parts[[0, 1, 2, 3, 6, 7]]}
+    )
     assert found.decompositions == sound.decompositions
     assert "partitions into 2: 1 of 4 were left out" in " ".join(found.notes)
 
 
 def test_values_that_are_nan_are_refused():
     f = RNG.normal(size=(16, 200))
-    with pytest.raises(InputError, match=r"test predictions has 1 value that is not finite, the first \(nan\) in member 3, example 7"):
+    with pytest.raises(
+        InputError,
+        match=(
+            r"test predictions has 1 value that is not finite, the first \(nan\) in member 3, "
+            r"example 7"
+        ),
+    ):
         Diagnosis.from_predictions((f, VALUES), None, (spoiled(f, (3, 7), np.nan), VALUES))
 
 
 # Class numbers
 
 
-@pytest.mark.parametrize("names", [[0, 1, 2], [-1, 0, 1], [3, 7, 10**9], [-(10**9), 5, 10**12], [1, 2, 3]])
+@pytest.mark.parametrize(
+    "names", [[0, 1, 2], [-1, 0, 1], [3, 7, 10**9], [-(10**9), 5, 10**12], [1, 2, 3]]
+)
 def test_class_numbers_are_only_names(names):
-    """The closed form: Kohavi & Wolpert's loss is the share of wrong predictions, whatever the classes are called."""
+    """The closed form: Kohavi & Wolpert's loss is the share of wrong predictions, whatever the
+    classes are called.
+    """
     rng = np.random.default_rng(4)
     y = rng.integers(0, 3, 300)
     f = np.where(rng.random((16, 300)) < 0.8, y, rng.integers(0, 3, (16, 300)))
     called, wrong = np.array(names), np.mean(f != y)
     for loss in ("zero_one", "zero_one_kohavi_wolpert"):
-        assert bias_variance_decomposition(called[f], called[y], loss=loss).loss.estimate == pytest.approx(wrong, abs=1e-12)
-    found = sample_and_seed_variance(called[f].reshape(4, 4, 300), called[y], loss="zero_one_kohavi_wolpert")
+        assert bias_variance_decomposition(
+            called[f], called[y], loss=loss
+        ).loss.estimate == pytest.approx(wrong, abs=1e-12)
+    found = sample_and_seed_variance(
+        called[f].reshape(4, 4, 300), called[y], loss="zero_one_kohavi_wolpert"
+    )
     assert found.loss.estimate == pytest.approx(wrong, abs=1e-12)
     p = (called[f][..., None] == called).mean(0)
     bias = 0.5 * ((p - (called[y][:, None] == called)) ** 2).sum(1) - 0.5 * (1 - (p**2).sum(1)) / 15
-    assert bias_variance_decomposition(called[f], called[y], loss="zero_one_kohavi_wolpert").bias.estimate == pytest.approx(bias.mean())
+    assert bias_variance_decomposition(
+        called[f], called[y], loss="zero_one_kohavi_wolpert"
+    ).bias.estimate == pytest.approx(bias.mean())
 
 
 # Others
@@ -300,7 +405,9 @@ def test_the_null_of_a_calibration_has_a_stream_of_its_own():
     confidence = np.exp(log_p.max(1))
     where = np.ceil(confidence * 15).astype(int) - 1
     order = np.argsort(where, kind="stable")
-    same = np.random.default_rng(0).random((1000, 400), np.float32) < confidence[order].astype(np.float32)
+    same = np.random.default_rng(0).random((1000, 400), np.float32) < confidence[order].astype(
+        np.float32
+    )
     off = same - confidence[order]
     ece = sum(np.abs(off[:, where[order] == b].sum(1)) for b in range(15)) / 400
     null = calibration(log_p, y).null

@@ -1,4 +1,6 @@
-"""The kernel that trains on a TPU chip, interpreted, against XLA's program of the same steps; and who is trained by which."""
+"""The kernel that trains on a TPU chip, interpreted, against XLA's program of the same steps; and
+who is trained by which.
+"""
 
 import dataclasses
 import logging
@@ -35,16 +37,23 @@ RECIPES = {
     "adamw, one cycle": {"optimizer": "adamw", "weight_decay": 0.05, "schedule": "one_cycle"},
     "cosine": {"schedule": "cosine"},
     "warmup_cosine": {"schedule": "warmup_cosine"},
-    "weight decay, clip": {"optimizer": "momentum", "learning_rate": 0.02, "weight_decay": 0.01, "clip": 0.5},
+    "weight decay, clip": {
+        "optimizer": "momentum",
+        "learning_rate": 0.02,
+        "weight_decay": 0.01,
+        "clip": 0.5,
+    },
     "l1": {"l1": 1e-3},
     "dropout": {"dropout": 0.3},
     "label smoothing": {"label_smoothing": 0.1},
     "noise": {"augmentation": Augmentation(noise=0.5)},
     "patience": {"patience": 1, "learning_rate": 0.03},
 }
-# Float32 sums in another order, each step built on the last one: 50 steps of a parameter that moves by some 0.1.
+# Float32 sums in another order, each step built on the last one: 50 steps of a parameter that moves
+# by some 0.1.
 TOLERANCE = 2e-5
-# Where rounding moves a unit across the corner of relu, Adam makes much of it: of so many trainings one would be such a case.
+# Where rounding moves a unit across the corner of relu, Adam makes much of it: of so many trainings
+# one would be such a case.
 SMOOTH = jaxnet.mlp((24, 12), activation="tanh")
 
 
@@ -54,10 +63,14 @@ def recipe(**changes) -> Recipe:
 
 @pytest.fixture(scope="module")
 def images():
-    """Small images as bytes, whose number no batch size here divides: the last batch is not full."""
+    """Small images as bytes, whose number no batch size here divides: the last batch is not
+    full.
+    """
     draw = np.random.default_rng(0)
     x = draw.integers(0, 255, (1000, 6, 6)).astype(np.uint8)
-    return jaxnet.split(x, ((x.reshape(1000, -1) - 127.0) @ draw.normal(size=(36, 5))).argmax(1), seed=0)
+    return jaxnet.split(
+        x, ((x.reshape(1000, -1) - 127.0) @ draw.normal(size=(36, 5))).argmax(1), seed=0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +98,11 @@ def same(kernel, xla, tolerance=TOLERANCE) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.core if name in ("sgd", "adam", "dropout") else ()) for name in RECIPES]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.core if name in ("sgd", "adam", "dropout") else ())
+        for name in RECIPES
+    ],
 )
 def test_a_network_alone(images, name):
     kernel, xla = both(jaxnet.mlp((24, 12)), images, recipe(**RECIPES[name]))
@@ -95,9 +112,13 @@ def test_a_network_alone(images, name):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("name", ["momentum", "adamw, one cycle", "dropout", "noise", "weight decay, clip"])
+@pytest.mark.parametrize(
+    "name", ["momentum", "adamw, one cycle", "dropout", "noise", "weight decay, clip"]
+)
 def test_members_with_their_own_numbers(images, name, shared):
-    """Each is the run alone, by XLA, whether they share minibatches or not; 5 of them in groups of 3 and 2."""
+    """Each is the run alone, by XLA, whether they share minibatches or not; 5 of them in groups of
+    3 and 2.
+    """
     rates = np.linspace(0.001, 0.01, 5, dtype=np.float32)
     given, keys = recipe(**{**RECIPES[name], "learning_rate": rates}), jax.random.split(KEY, 5)
     order_key = jax.random.key(9) if shared else None
@@ -115,19 +136,36 @@ def test_members_with_their_own_numbers(images, name, shared):
 
 def test_groups_that_do_not_divide_the_members(images, monkeypatch):
     monkeypatch.setattr(on_chip.budget, "MOST", 3)
-    run = jax.jit(jax.vmap(lambda key: jaxnet.fit(jaxnet.mlp((8,)), images, recipe(epochs=1), key, plan=KERNEL).params))
+    run = jax.jit(
+        jax.vmap(
+            lambda key: (
+                jaxnet.fit(jaxnet.mlp((8,)), images, recipe(epochs=1), key, plan=KERNEL).params
+            )
+        )
+    )
     keys = jax.random.split(KEY, 4)
-    alone = [jaxnet.fit(jaxnet.mlp((8,)), images, recipe(epochs=1), key, plan=XLA).params for key in keys]
+    alone = [
+        jaxnet.fit(jaxnet.mlp((8,)), images, recipe(epochs=1), key, plan=XLA).params for key in keys
+    ]
     assert gap(run(keys), jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)) < TOLERANCE
 
 
 def test_a_population_by_the_kernel(images):
     """Bootstrap weights, own rates, waves: fit_population by the kernel and by XLA."""
-    keys, given = jax.random.split(KEY, 5), recipe(learning_rate=np.linspace(0.001, 0.01, 5, dtype=np.float32))
+    keys, given = (
+        jax.random.split(KEY, 5),
+        recipe(learning_rate=np.linspace(0.001, 0.01, 5, dtype=np.float32)),
+    )
     samples = jaxnet.resampling.bootstrap(jax.random.key(2), 5, len(images.train))
     by = [
         jaxnet.fit_population(
-            jaxnet.mlp((24, 12)), images, given, keys, order_key=KEY, resample=samples, plan=Plan(1, chunk=3, implementation=implementation)
+            jaxnet.mlp((24, 12)),
+            images,
+            given,
+            keys,
+            order_key=KEY,
+            resample=samples,
+            plan=Plan(1, chunk=3, implementation=implementation),
         )
         for implementation in ("resident", "xla")
     ]
@@ -147,7 +185,12 @@ def test_a_table_of_values_and_a_loss_of_ones_own(values):
         return optax.huber_loss(outputs, targets).sum(-1)
 
     for loss in (None, huber):
-        kernel, xla = both(jaxnet.mlp((16,), activation="gelu", normalisation="layer"), values, recipe(epochs=8, batch_size=40), loss=loss)
+        kernel, xla = both(
+            jaxnet.mlp((16,), activation="gelu", normalisation="layer"),
+            values,
+            recipe(epochs=8, batch_size=40),
+            loss=loss,
+        )
         assert gap(kernel.params, xla.params) < TOLERANCE
         assert gap(kernel.history, xla.history) < TOLERANCE
 
@@ -179,14 +222,21 @@ class Equinox(eqx.Module):
 
 
 @pytest.mark.parametrize(
-    "model", [Model.from_linen(Linen()), Model.from_nnx(lambda rngs: Nnx(rngs)), Model.from_equinox(lambda key: Equinox(key))]
+    "model",
+    [
+        Model.from_linen(Linen()),
+        Model.from_nnx(lambda rngs: Nnx(rngs)),
+        Model.from_equinox(lambda key: Equinox(key)),
+    ],
 )
 def test_modules_of_other_libraries(images, model):
     same(*both(model, images, recipe()))
 
 
 def test_bfloat16(images):
-    """Another rounding of the same products: XLA on a CPU sums in bfloat16 what the kernel sums in float32."""
+    """Another rounding of the same products: XLA on a CPU sums in bfloat16 what the kernel sums in
+    float32.
+    """
     kernel, xla = both(jaxnet.mlp((24, 12)), images, recipe(precision="bfloat16"))
     assert gap(kernel.params, xla.params) < 0.02
     assert abs(kernel.history.train_loss[-1] - xla.history.train_loss[-1]) < 0.01
@@ -196,21 +246,29 @@ def test_divergence_is_marked_with_its_step(images):
     def exploding(outputs, targets):
         return 1e30 * (outputs**2).sum(-1) ** 4
 
-    kernel, xla = both(jaxnet.mlp((8,)), images, recipe(optimizer="sgd", learning_rate=1e3), loss=exploding)
+    kernel, xla = both(
+        jaxnet.mlp((8,)), images, recipe(optimizer="sgd", learning_rate=1e3), loss=exploding
+    )
     assert int(xla.diverged_at) >= 0
     assert int(kernel.diverged_at) == int(xla.diverged_at)
 
 
 def test_the_same_bits_every_time(images):
     given = recipe(dropout=0.3, augmentation=Augmentation(noise=0.1))
-    first, second = (jaxnet.fit(jaxnet.mlp((24, 12)), images, given, KEY, plan=KERNEL) for _ in range(2))
+    first, second = (
+        jaxnet.fit(jaxnet.mlp((24, 12)), images, given, KEY, plan=KERNEL) for _ in range(2)
+    )
     assert gap(first.params, second.params) == 0
 
 
 @pytest.mark.parametrize("members", [0, 2])
 def test_no_race_and_no_memory_that_was_not_written(images, members, monkeypatch):
-    """As a TPU would do it: copies that take their time, and memory that is full of NaN until it is written."""
-    params = pltpu.InterpretParams(uninitialized_memory="nan", detect_races=True, dma_execution_mode="on_wait")
+    """As a TPU would do it: copies that take their time, and memory that is full of NaN until it is
+    written.
+    """
+    params = pltpu.InterpretParams(
+        uninitialized_memory="nan", detect_races=True, dma_execution_mode="on_wait"
+    )
     small = dataclasses.replace(images, train=jax.tree.map(lambda leaf: leaf[:100], images.train))
     given = recipe(epochs=1, dropout=0.2, clip=0.5)
 
@@ -218,9 +276,13 @@ def test_no_race_and_no_memory_that_was_not_written(images, members, monkeypatch
         def one(key):
             state = jaxnet.start(jaxnet.mlp((8,)).for_outputs(5), small, given, key, order_key=KEY)
             rows = jnp.arange(100).reshape(4, 25)
-            return steps(jaxnet.mlp((8,)).for_outputs(5), small, given, state, rows, plan=plan)[0].params
+            return steps(jaxnet.mlp((8,)).for_outputs(5), small, given, state, rows, plan=plan)[
+                0
+            ].params
 
-        return jax.jit(jax.vmap(one))(jax.random.split(KEY, members)) if members else jax.jit(one)(KEY)
+        return (
+            jax.jit(jax.vmap(one))(jax.random.split(KEY, members)) if members else jax.jit(one)(KEY)
+        )
 
     wanted = run(XLA)
     monkeypatch.setattr(on_chip, "INTERPRET", params)
@@ -232,14 +294,21 @@ def test_no_race_and_no_memory_that_was_not_written(images, members, monkeypatch
 
 @pytest.mark.parametrize("epoch", [10_737_417, 10_737_418], ids=["below", "beyond"])
 def test_both_count_on_alike_where_a_stream_has_been_used_up(images, epoch):
-    """Steps 42,949,668 to 42,949,675 of batches of 25: the first four end the first 2^30 examples, the others begin the next."""
+    """Steps 42,949,668 to 42,949,675 of batches of 25: the first four end the first 2^30 examples,
+    the others begin the next.
+    """
     small = dataclasses.replace(images, train=jax.tree.map(lambda leaf: leaf[:100], images.train))
     model, noise = jaxnet.mlp((8,)).for_outputs(5), Augmentation(noise=0.5)
-    given = recipe(optimizer="sgd", learning_rate=0.05, augmentation=noise, dropout=0.2)  # whose state knows no number of steps
+    given = recipe(
+        optimizer="sgd", learning_rate=0.05, augmentation=noise, dropout=0.2
+    )  # whose state knows no number of steps
     state = jaxnet.start(model, small, given, KEY)._replace(epoch=jnp.int32(epoch))
     rows = jnp.arange(100, dtype=jnp.int32).reshape(4, 25)
     kernel, xla = (
-        jax.jit(lambda state, plan=plan: steps(model, small, given, state, rows, plan=plan)[0].params)(state) for plan in (KERNEL, XLA)
+        jax.jit(
+            lambda state, plan=plan: steps(model, small, given, state, rows, plan=plan)[0].params
+        )(state)
+        for plan in (KERNEL, XLA)
     )
     assert gap(kernel, xla) < TOLERANCE
     assert gap(kernel, state.params) > 1e-3
@@ -259,8 +328,14 @@ UNSUPPORTED = {
     "batch statistics": {"model": jaxnet.mlp((8,), normalisation="batch")},
     "such as a convolution's": {"model": jaxnet.cnn((4,), (8,))},
     "a plan that divides batches": {"plan": {"micro_batch": 16}},
-    "operation 'sort'": {"loss": lambda outputs, targets: (jnp.sort(outputs, -1) - targets).sum(-1) ** 2},
-    "operation 'gather'": {"loss": lambda outputs, targets: -jnp.take_along_axis(outputs, targets.argmax(-1)[:, None], 1)[:, 0]},
+    "operation 'sort'": {
+        "loss": lambda outputs, targets: (jnp.sort(outputs, -1) - targets).sum(-1) ** 2
+    },
+    "operation 'gather'": {
+        "loss": lambda outputs, targets: (
+            -jnp.take_along_axis(outputs, targets.argmax(-1)[:, None], 1)[:, 0]
+        )
+    },
     "more than the 112 MiB": {"model": jaxnet.mlp((6000, 6000))},
 }
 
@@ -268,17 +343,30 @@ UNSUPPORTED = {
 @pytest.mark.parametrize("reason", UNSUPPORTED)
 def test_what_the_kernel_cannot_train(images, reason, caplog):
     """Asked for, it fails and says why; left to the rule, it is trained by XLA, which says why."""
-    case = {"recipe": {}, "model": jaxnet.mlp((8,)), "plan": {}, "loss": None, **UNSUPPORTED[reason]}
+    case = {
+        "recipe": {},
+        "model": jaxnet.mlp((8,)),
+        "plan": {},
+        "loss": None,
+        **UNSUPPORTED[reason],
+    }
     given = recipe(**{"epochs": 1, **case["recipe"]})
     with pytest.raises(NotImplementedError, match=reason):
         jax.eval_shape(
             lambda key: jaxnet.fit(
-                case["model"], images, given, key, loss=case["loss"], plan=Plan(**case["plan"], implementation="resident")
+                case["model"],
+                images,
+                given,
+                key,
+                loss=case["loss"],
+                plan=Plan(**case["plan"], implementation="resident"),
             ),
             KEY,
         )
     with caplog.at_level(logging.INFO, "jaxnet"):
-        plan = choose(Plan(**case["plan"]), case["model"], images, given, loss=case["loss"], device=Chip)
+        plan = choose(
+            Plan(**case["plan"]), case["model"], images, given, loss=case["loss"], device=Chip
+        )
     assert plan == Plan(**case["plan"], implementation="xla")
     assert reason in caplog.text
     if "6000" not in case["model"].name:
@@ -288,7 +376,9 @@ def test_what_the_kernel_cannot_train(images, reason, caplog):
 
 def test_keys_the_kernel_cannot_draw_from(images):
     with pytest.raises(NotImplementedError, match="keys of rbg"):
-        jaxnet.fit(jaxnet.mlp((8,)), images, recipe(epochs=1), jax.random.key(0, impl="rbg"), plan=KERNEL)
+        jaxnet.fit(
+            jaxnet.mlp((8,)), images, recipe(epochs=1), jax.random.key(0, impl="rbg"), plan=KERNEL
+        )
 
 
 def test_examples_that_are_mixed(images):
@@ -305,11 +395,18 @@ def test_examples_that_are_mixed(images):
 
 def test_a_compiler_that_refuses_ends_in_a_trained_network(images, monkeypatch, caplog, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(probe, "_ask", lambda program, topology: "Unsupported version: expected <= 7 but got 8")
+    monkeypatch.setattr(
+        probe, "_ask", lambda program, topology: "Unsupported version: expected <= 7 but got 8"
+    )
     monkeypatch.setattr(implementations, "_device", lambda: Chip)
     run = jaxnet.fit(jaxnet.mlp((8,)), images, recipe(epochs=1), KEY)
     assert "refuses the kernel: Unsupported version: expected <= 7 but got 8" in caplog.text
-    assert gap(run.params, jaxnet.fit(jaxnet.mlp((8,)), images, recipe(epochs=1), KEY, plan=XLA).params) == 0
+    assert (
+        gap(
+            run.params, jaxnet.fit(jaxnet.mlp((8,)), images, recipe(epochs=1), KEY, plan=XLA).params
+        )
+        == 0
+    )
 
 
 def test_the_answer_is_remembered(images, monkeypatch, tmp_path):
@@ -318,14 +415,19 @@ def test_the_answer_is_remembered(images, monkeypatch, tmp_path):
     monkeypatch.setattr(probe, "_ask", lambda program, topology: asked.append(topology))
     for _ in range(2):
         assert choose(Plan(), jaxnet.mlp((8,)), images, recipe(), device=Chip) == KERNEL
-    assert choose(Plan(), jaxnet.mlp((8,)), images, recipe(), device=Chip, members=3, own_order=False) == KERNEL
+    assert (
+        choose(Plan(), jaxnet.mlp((8,)), images, recipe(), device=Chip, members=3, own_order=False)
+        == KERNEL
+    )
     assert asked == ["v5e:1x1"] * 2
 
 
 def test_a_compiler_that_aborts_is_an_answer(monkeypatch):
     monkeypatch.setattr(probe.sys, "executable", "/bin/false")
     assert probe._ask(b"", "v5e:1x1") == "exit code 1"
-    monkeypatch.setattr(probe.subprocess, "run", lambda *_, **__: probe.subprocess.CompletedProcess([], -6, "", ""))
+    monkeypatch.setattr(
+        probe.subprocess, "run", lambda *_, **__: probe.subprocess.CompletedProcess([], -6, "", "")
+    )
     assert probe._ask(b"", "v5e:1x1") == "the compiler ended its process with SIGABRT"
 
 
@@ -348,7 +450,9 @@ def test_other_devices(images, caplog):
     assert "a Tesla T4 has no units for bfloat16" in caplog.text
     with pytest.raises(InputError, match="a kernel for TPUs, and this is a gpu"):
         choose(KERNEL, jaxnet.mlp(), images, recipe(), device=Gpu)
-    with pytest.raises(InputError, match="unknown implementation 'pallas'; known are auto, xla, resident"):
+    with pytest.raises(
+        InputError, match="unknown implementation 'pallas'; known are auto, xla, resident"
+    ):
         choose(Plan(implementation="pallas"), jaxnet.mlp(), images, recipe())
 
 
@@ -366,12 +470,23 @@ def test_verify(images, members):
 def test_digits_of_mnist_by_the_kernel(mnist_folder):
     """98% of the test set, all features of an ordinary recipe on, and the same bits twice."""
     splits = jaxnet.load("mnist", data_dir=mnist_folder, validation=0.0)
-    given = Recipe(optimizer="adamw", epochs=6, batch_size=128, learning_rate=3e-3, schedule="one_cycle", weight_decay=0.01, dropout=0.1)
+    given = Recipe(
+        optimizer="adamw",
+        epochs=6,
+        batch_size=128,
+        learning_rate=3e-3,
+        schedule="one_cycle",
+        weight_decay=0.01,
+        dropout=0.1,
+    )
 
     def watch(epoch: int, row: Row) -> None:
         print(epoch, row.train_loss, row.train_accuracy)
 
-    first, second = (jaxnet.train(jaxnet.mlp((128, 64)), splits, given, KEY, plan=KERNEL, watch=watch) for _ in range(2))
+    first, second = (
+        jaxnet.train(jaxnet.mlp((128, 64)), splits, given, KEY, plan=KERNEL, watch=watch)
+        for _ in range(2)
+    )
     assert jaxnet.evaluate(jaxnet.mlp((128, 64)), first, splits.test).accuracy.estimate >= 0.98
     assert gap(first.params, second.params) == 0
     print(jaxnet.evaluate(jaxnet.mlp((128, 64)), first, splits.test))

@@ -1,4 +1,6 @@
-"""Models, recipes, runs and estimators as pickles: the same when they are loaded, or refused with what to do instead."""
+"""Models, recipes, runs and estimators as pickles: the same when they are loaded, or refused with
+what to do instead.
+"""
 
 import copy
 import functools
@@ -58,8 +60,12 @@ MODELS = {
     "linear": jaxnet.linear,
     "linen": lambda: jaxnet.Model.from_linen(Linen()),
     "linen with other fields": lambda: jaxnet.Model.from_linen(Linen(4, jnp.tanh)),
-    "linen in a row": lambda: jaxnet.Model.from_linen(nn.Sequential([nn.Dense(8), nn.silu, nn.LayerNorm(), nn.Dense(2)])),
-    "linen with an initializer": lambda: jaxnet.Model.from_linen(nn.Dense(2, bias_init=nn.initializers.zeros)),
+    "linen in a row": lambda: jaxnet.Model.from_linen(
+        nn.Sequential([nn.Dense(8), nn.silu, nn.LayerNorm(), nn.Dense(2)])
+    ),
+    "linen with an initializer": lambda: jaxnet.Model.from_linen(
+        nn.Dense(2, bias_init=nn.initializers.zeros)
+    ),
     "nnx": lambda: jaxnet.Model.from_nnx(nnx_net),
     "nnx class": lambda: jaxnet.Model.from_nnx(Nnx),
     "nnx partial": lambda: jaxnet.Model.from_nnx(functools.partial(Nnx, 4)),
@@ -76,17 +82,31 @@ def data():
 @pytest.mark.parametrize("name", MODELS)
 def test_a_pickle_or_copy_of_a_model_is_an_equal_model(name):
     model = MODELS[name]()
-    for other in (MODELS[name](), pickle.loads(pickle.dumps(model)), copy.deepcopy(model), copy.copy(model)):
+    for other in (
+        MODELS[name](),
+        pickle.loads(pickle.dumps(model)),
+        copy.deepcopy(model),
+        copy.copy(model),
+    ):
         assert other == model
         assert hash(other) == hash(model)
         assert other.name == model.name
 
 
 def test_models_that_differ_stay_different():
-    nets = [functools.partial(Nnx, width) for width in (4, 5)] + [functools.partial(Nnx, width=width) for width in (4, 5)] + [Nnx]
-    models = [jaxnet.Model.from_nnx(net) for net in nets] + [jaxnet.Model.from_linen(Linen(width)) for width in (4, 5)]
+    nets = (
+        [functools.partial(Nnx, width) for width in (4, 5)]
+        + [functools.partial(Nnx, width=width) for width in (4, 5)]
+        + [Nnx]
+    )
+    models = [jaxnet.Model.from_nnx(net) for net in nets] + [
+        jaxnet.Model.from_linen(Linen(width)) for width in (4, 5)
+    ]
     assert len(set(pickle.loads(pickle.dumps(models)))) == len(set(models)) == len(models)
-    same = [jaxnet.Model.from_nnx(functools.partial(nnx.Linear, 3, 2, use_bias=bias)) for bias in (1, True)]
+    same = [
+        jaxnet.Model.from_nnx(functools.partial(nnx.Linear, 3, 2, use_bias=bias))
+        for bias in (1, True)
+    ]
     assert same[0] != same[1]
 
 
@@ -98,21 +118,37 @@ def test_a_loaded_model_compiles_nothing_anew(data, compilations):
         wanted = jaxnet.predict(model, run, data[0])
         before = len(compilations)
         for other in (MODELS[name](), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
-            assert np.array_equal(jaxnet.predict(other, pickle.loads(pickle.dumps(run)), data[0]), wanted)
+            assert np.array_equal(
+                jaxnet.predict(other, pickle.loads(pickle.dumps(run)), data[0]), wanted
+            )
         assert len(compilations) == before
 
 
 def test_another_process_predicts_the_same(data, tmp_path):
     splits = jaxnet.split(*data, seed=0)
-    runs = {name: (MODELS[name](), jaxnet.fit(MODELS[name](), splits, jaxnet.Recipe(epochs=1), KEY)) for name in ("linen", "nnx")}
-    (tmp_path / "runs").write_bytes(pickle.dumps((data[0], runs, {name: jaxnet.predict(*run, data[0]) for name, run in runs.items()})))
+    runs = {
+        name: (MODELS[name](), jaxnet.fit(MODELS[name](), splits, jaxnet.Recipe(epochs=1), KEY))
+        for name in ("linen", "nnx")
+    }
+    (tmp_path / "runs").write_bytes(
+        pickle.dumps(
+            (data[0], runs, {name: jaxnet.predict(*run, data[0]) for name, run in runs.items()})
+        )
+    )
     script = (
         "import pickle, sys, numpy as np, jaxnet\n"
         "x, runs, wanted = pickle.load(open(sys.argv[1], 'rb'))\n"
-        "print([np.abs(jaxnet.predict(*run, x) - wanted[name]).max() < 1e-6 for name, run in runs.items()])"
+        "print([np.abs(jaxnet.predict(*run, x) - wanted[name]).max() < 1e-6 for name, run in "
+        "runs.items()])"
     )
     where = {"PYTHONPATH": ":".join(sys.path), "JAX_PLATFORMS": "cpu", "PATH": ""}
-    done = subprocess.run([sys.executable, "-c", script, tmp_path / "runs"], capture_output=True, text=True, env=where, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "runs"],
+        capture_output=True,
+        text=True,
+        env=where,
+        check=False,
+    )
     assert done.stdout.strip() == "[np.True_, np.True_]", done.stderr
 
 
@@ -138,7 +174,12 @@ def test_a_fitted_estimator(data, kind, name):
     x, y = data
     if kind == "JaxnetRegressor":
         model = (
-            None if name is None else {"linen": nn.Dense(1), "linen in a row": nn.Sequential([nn.Dense(4), nn.relu, nn.Dense(1)])}.get(name)
+            None
+            if name is None
+            else {
+                "linen": nn.Dense(1),
+                "linen in a row": nn.Sequential([nn.Dense(4), nn.relu, nn.Dense(1)]),
+            }.get(name)
         )
         model = jaxnet.Model.from_linen(model) if model is not None else None
         if name is not None and model is None:
@@ -163,9 +204,17 @@ def lambdas():
 
     return {
         "nnx": (lambda: jaxnet.Model.from_nnx(lambda rngs: Nnx(rngs=rngs)), "Nnx"),
-        "partial of a lambda": (lambda: jaxnet.Model.from_nnx(functools.partial(lambda width, rngs: Nnx(width, rngs=rngs), 4)), "Nnx"),
+        "partial of a lambda": (
+            lambda: jaxnet.Model.from_nnx(
+                functools.partial(lambda width, rngs: Nnx(width, rngs=rngs), 4)
+            ),
+            "Nnx",
+        ),
         "linen": (lambda: jaxnet.Model.from_linen(Local()), "Local"),
-        "linen with a lambda": (lambda: jaxnet.Model.from_linen(Linen(activation=lambda x: x)), "Linen"),
+        "linen with a lambda": (
+            lambda: jaxnet.Model.from_linen(Linen(activation=lambda x: x)),
+            "Linen",
+        ),
         "functions": (lambda: jaxnet.Model(lambda key, x: ({}, {}), apply, "own"), "own"),
     }
 
@@ -188,7 +237,9 @@ def test_what_has_no_name_is_refused_with_the_cure(name, data):
 
 @pytest.mark.parametrize("name", lambdas())
 def test_cloudpickle_stores_what_has_no_name(name):
-    cloudpickle = pytest.importorskip("cloudpickle")  # joblib sends estimators to its workers in this way
+    cloudpickle = pytest.importorskip(
+        "cloudpickle"
+    )  # joblib sends estimators to its workers in this way
     model = lambdas()[name][0]()
     assert pickle.loads(cloudpickle.dumps(model)).name == model.name
 
@@ -196,9 +247,13 @@ def test_cloudpickle_stores_what_has_no_name(name):
 def test_an_optimizer_without_a_name_is_refused_with_the_cure(data):
     for optimizer in (lambda rate: optax.adam(rate), optax.adam(1e-3)):
         recipe = jaxnet.Recipe(optimizer=optimizer, learning_rate=None)
-        with pytest.raises(jaxnet.InputError, match=r"the optimizer cannot be pickled .*top of a module"):
+        with pytest.raises(
+            jaxnet.InputError, match=r"the optimizer cannot be pickled .*top of a module"
+        ):
             pickle.dumps(recipe)
         assert copy.deepcopy(recipe).optimizer == optimizer
         if importlib.util.find_spec("sklearn"):
-            with pytest.raises(jaxnet.InputError, match=r"the optimizer cannot be pickled .*top of a module"):
+            with pytest.raises(
+                jaxnet.InputError, match=r"the optimizer cannot be pickled .*top of a module"
+            ):
                 pickle.dumps(jaxnet.JaxnetClassifier(optimizer=optimizer))

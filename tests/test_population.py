@@ -1,4 +1,6 @@
-"""Populations: every member is the run alone, whatever else trains beside it, wherever, and however often it was stopped."""
+"""Populations: every member is the run alone, whatever else trains beside it, wherever, and however
+often it was stopped.
+"""
 
 import functools
 import logging
@@ -18,8 +20,10 @@ import pytest
 from conftest import gap
 
 import jaxnet
-from jaxnet import Plan, Recipe, population, resampling
+from jaxnet import Plan, Recipe
+from jaxnet.data import resampling
 from jaxnet.data.splitting import take
+from jaxnet.population import fit as population
 
 KEYS = jax.random.split(jax.random.key(0), 6)
 MODEL = jaxnet.mlp((12,))
@@ -28,13 +32,17 @@ ORDER = jax.random.key(9)
 ALONE, TOGETHER = Plan(devices=2, chunk=1), Plan(devices=1, chunk=3)
 KILLS = int(os.environ.get("JAXNET_KILLS", "4"))
 LAST_BIT = 5e-7  # of a loss of 2 to 4; of the parameters 6e-8
-ROUNDING = 2e-5  # the largest difference of parameters of some tenths, after 60 steps of Adam, that is rounding
+# the largest difference of parameters of some tenths, after 60 steps of Adam, that is rounding
+ROUNDING = 2e-5
 
 
 @pytest.fixture(scope="module")
 def small(digits):
     """A few of the digits, so that an epoch is seven steps."""
-    parts = {name: take(getattr(digits, name), slice(n)) for name, n in (("train", 400), ("validation", 100), ("test", 120))}
+    parts = {
+        name: take(getattr(digits, name), slice(n))
+        for name, n in (("train", 400), ("validation", 100), ("test", 120))
+    }
     return jaxnet.data.splitting.assemble(*parts.values(), name="small")
 
 
@@ -63,16 +71,27 @@ KINDS = ["all", "bootstrap", "weighted", "partitions", "subsamples", "first", "f
 @pytest.mark.parametrize("shared", [False, True], ids=["own order", "shared order"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_member_is_the_run_alone(small, kind, shared):
-    """One at a time on a device it is that to the last bit (bit for bit on jax 0.10.2, not on 0.7.2), several at once to rounding."""
+    """One at a time on a device it is that to the last bit (bit for bit on jax 0.10.2, not on
+    0.7.2), several at once to rounding.
+    """
     samples, order_key = _samples(kind, small), ORDER if shared else None
     alone, together = (
-        jaxnet.fit_population(MODEL, small, RECIPE, KEYS, resample=samples, order_key=order_key, plan=plan) for plan in (ALONE, TOGETHER)
+        jaxnet.fit_population(
+            MODEL, small, RECIPE, KEYS, resample=samples, order_key=order_key, plan=plan
+        )
+        for plan in (ALONE, TOGETHER)
     )
     assert len(alone) == len(together) == len(KEYS)
     for i in (0, 2, 5):
         given = {} if samples is None else samples.alone(i)
         run = jaxnet.fit(MODEL, small, RECIPE, KEYS[i], order_key=order_key, **given)
-        assert gap((alone[i].params, alone[i].history, alone[i].best), (run.params, run.history, run.best)) < LAST_BIT
+        assert (
+            gap(
+                (alone[i].params, alone[i].history, alone[i].best),
+                (run.params, run.history, run.best),
+            )
+            < LAST_BIT
+        )
         assert gap((together[i].params, together[i].history), (run.params, run.history)) < ROUNDING
         assert alone[i].status == run.status
         assert jax.tree.structure(alone[i]) == jax.tree.structure(run)
@@ -94,7 +113,11 @@ def _probabilities(model, splits, recipe):
     alone = [jaxnet.fit(model, splits, recipe, key) for key in KEYS[:3]]
     losses = many.run.history.train_loss, np.stack([run.history.train_loss for run in alone])
     x = np.asarray(splits.test.x)
-    return np.exp(jaxnet.predict(model, many, x)), np.exp([jaxnet.predict(model, run, x) for run in alone]), losses
+    return (
+        np.exp(jaxnet.predict(model, many, x)),
+        np.exp([jaxnet.predict(model, run, x) for run in alone]),
+        losses,
+    )
 
 
 def test_what_batch_normalization_cancels_has_no_gradient(small):
@@ -118,9 +141,15 @@ def test_what_batch_normalization_cancels_has_no_gradient(small):
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "muon", "momentum"])
 @pytest.mark.parametrize("hidden", [(12,), (12, 12)], ids=["one layer", "two layers"])
 def test_members_with_batch_normalization_agree_to_ten_learning_rates(small, optimizer, hidden):
-    recipe = replace(RECIPE, optimizer=optimizer, weight_decay=1e-3 if optimizer == "adamw" else None)
-    together, alone, (losses, wanted) = _probabilities(jaxnet.mlp(hidden, normalisation="batch"), small, recipe)
-    assert np.abs(together - alone).max() < (2e-5 if optimizer == "momentum" else 10 * recipe.learning_rate)
+    recipe = replace(
+        RECIPE, optimizer=optimizer, weight_decay=1e-3 if optimizer == "adamw" else None
+    )
+    together, alone, (losses, wanted) = _probabilities(
+        jaxnet.mlp(hidden, normalisation="batch"), small, recipe
+    )
+    assert np.abs(together - alone).max() < (
+        2e-5 if optimizer == "momentum" else 10 * recipe.learning_rate
+    )
     assert np.abs(losses - wanted).max() < ROUNDING
 
 
@@ -132,7 +161,13 @@ def test_members_without_cancelled_parameters_agree_to_rounding():
 
 
 def test_other_members_chunks_and_devices_change_no_member(small):
-    plans = [Plan(1, chunk=1), Plan(3, chunk=1), Plan(2, chunk=2), Plan(3, chunk=5), Plan(1, chunk=64)]
+    plans = [
+        Plan(1, chunk=1),
+        Plan(3, chunk=1),
+        Plan(2, chunk=2),
+        Plan(3, chunk=5),
+        Plan(1, chunk=64),
+    ]
     many = [jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=plan) for plan in plans]
     few = jaxnet.fit_population(MODEL, small, RECIPE, KEYS[:2], plan=ALONE)
     assert gap(many[0].params, many[1].params) == 0
@@ -149,8 +184,16 @@ def test_every_number_of_a_recipe_may_differ(small, plan):
         Recipe(learning_rate=rate, dropout=dropout, weight_decay=decay, **common)
         for rate, dropout, decay in zip(rates, dropouts, decays, strict=True)
     ]
-    arrays = Recipe(learning_rate=np.array(rates), dropout=np.array(dropouts), weight_decay=np.array(decays), **common)
-    listed, dealt = (jaxnet.fit_population(MODEL, small, given, KEYS[:3], plan=plan) for given in (recipes, arrays))
+    arrays = Recipe(
+        learning_rate=np.array(rates),
+        dropout=np.array(dropouts),
+        weight_decay=np.array(decays),
+        **common,
+    )
+    listed, dealt = (
+        jaxnet.fit_population(MODEL, small, given, KEYS[:3], plan=plan)
+        for given in (recipes, arrays)
+    )
     assert gap(listed.params, dealt.params) == 0
     for i, recipe in enumerate(recipes):
         run = jaxnet.fit(MODEL, small, recipe, KEYS[i])
@@ -162,12 +205,24 @@ def test_order_keys_of_members(small):
     orders = jax.random.split(ORDER, 2)
     many = jaxnet.fit_population(MODEL, small, RECIPE, KEYS[:2], order_key=orders, plan=ALONE)
     for i in range(2):
-        assert gap(many[i].params, jaxnet.fit(MODEL, small, RECIPE, KEYS[i], order_key=orders[i]).params) == 0
+        assert (
+            gap(
+                many[i].params,
+                jaxnet.fit(MODEL, small, RECIPE, KEYS[i], order_key=orders[i]).params,
+            )
+            == 0
+        )
 
 
 @pytest.mark.core
 def test_structures_are_grouped(small, caplog):
-    models = [jaxnet.mlp((8,)), jaxnet.mlp((12,)), jaxnet.mlp((8,)), jaxnet.linear(), jaxnet.mlp((8,))]
+    models = [
+        jaxnet.mlp((8,)),
+        jaxnet.mlp((12,)),
+        jaxnet.mlp((8,)),
+        jaxnet.linear(),
+        jaxnet.mlp((8,)),
+    ]
     recipes = [RECIPE, RECIPE, RECIPE, RECIPE, Recipe(epochs=2, batch_size=32, optimizer="sgd")]
     with caplog.at_level(logging.INFO, "jaxnet"):
         many = jaxnet.fit_population(models, small, recipes, KEYS[:5])
@@ -175,18 +230,29 @@ def test_structures_are_grouped(small, caplog):
     assert "4 structures: a program each" in caplog.text
     assert list(many.epochs) == [3, 3, 3, 3, 2]
     for i in range(5):
-        assert gap(many[i].params, jaxnet.fit(models[i], small, recipes[i], KEYS[i]).params) < ROUNDING
+        assert (
+            gap(many[i].params, jaxnet.fit(models[i], small, recipes[i], KEYS[i]).params) < ROUNDING
+        )
     with pytest.raises(jaxnet.InputError, match="4 different structures; take each"):
         _ = many.params
 
 
 @pytest.mark.core
 def test_two_programs_a_structure_whatever_is_trained(small, compilations):
-    """Numbers, sizes of samples, waves and calls compile nothing; counted over the whole process."""
+    """Numbers, sizes of samples, waves and calls compile nothing; counted over the whole
+    process.
+    """
     sizes = resampling.first(jax.random.key(1), [50, 90, 130, 170, 210, 400], 400)
 
     def go(model, resample, rate):
-        jaxnet.fit_population(model, small, Recipe(epochs=4, learning_rate=rate), KEYS, resample=resample, plan=Plan(1, chunk=2))
+        jaxnet.fit_population(
+            model,
+            small,
+            Recipe(epochs=4, learning_rate=rate),
+            KEYS,
+            resample=resample,
+            plan=Plan(1, chunk=2),
+        )
 
     go(jaxnet.mlp((5,)), sizes, 1e-3)
     compilations.clear()
@@ -204,17 +270,25 @@ def test_what_a_member_did_not_see_has_no_part_in_it(small, kind):
     for i in (0, 4):
         x = np.array(small.train.x)
         x[~samples.seen(i)] = 255 - x[~samples.seen(i)]
-        spoiled = replace(small, train=replace(small.train, x=jax.device_put(x)))  # the standardisation stays that of the pool
+        spoiled = replace(
+            small, train=replace(small.train, x=jax.device_put(x))
+        )  # the standardisation stays that of the pool
         run = jaxnet.fit(MODEL, spoiled, RECIPE, KEYS[i], **samples.alone(i))
         same = gap(many[i].params, run.params)
-        assert same == 0 if kind != "bootstrap" else same < ROUNDING  # weights of 0 times other numbers: rounding of sums
+        assert (
+            same == 0 if kind != "bootstrap" else same < ROUNDING
+        )  # weights of 0 times other numbers: rounding of sums
 
 
 def test_a_sample_takes_its_examples_equally_often_and_equal_steps(small):
-    """Against a loop by hand over exactly those examples: 400 / 100 rounds, each a permutation of the member's own."""
+    """Against a loop by hand over exactly those examples: 400 / 100 rounds, each a permutation of
+    the member's own.
+    """
     samples = resampling.partitions(jax.random.key(1), 4, 400)
     indices, count = samples.alone(1)["sample"]
-    rows = jax.jit(jaxnet.training.order, static_argnums=(1, 2))(jax.random.key(0), 400, 50, (indices, count))
+    rows = jax.jit(jaxnet.training.order, static_argnums=(1, 2))(
+        jax.random.key(0), 400, 50, (indices, count)
+    )
     for four in np.asarray(rows).reshape(4, 100):
         assert sorted(four) == sorted(np.flatnonzero(samples.seen(1)))
 
@@ -227,7 +301,9 @@ def test_a_member_that_diverges_rests_and_disturbs_none(small, caplog):
         with caplog.at_level(logging.WARNING, "jaxnet"):
             caplog.clear()
             wild, calm = (
-                jaxnet.fit_population(MODEL, small, jax.tree.map(lambda _, r=r: r, recipe), KEYS, plan=plan)
+                jaxnet.fit_population(
+                    MODEL, small, jax.tree.map(lambda _, r=r: r, recipe), KEYS, plan=plan
+                )
                 for r in (rates, np.full(6, 3e-3))
             )
         assert list(wild.diverged) == [False, True, False, False, False, False]
@@ -238,7 +314,13 @@ def test_a_member_that_diverges_rests_and_disturbs_none(small, caplog):
         assert all(gap(wild[i].params, calm[i].params) == 0 for i in (0, 2, 3, 4, 5))
         assert caplog.text.count("1 of 6 members diverged") == 1
         assert (
-            wild[1].status == jaxnet.fit(MODEL, small, Recipe(optimizer="sgd", epochs=4, batch_size=64, learning_rate=1e30), KEYS[1]).status
+            wild[1].status
+            == jaxnet.fit(
+                MODEL,
+                small,
+                Recipe(optimizer="sgd", epochs=4, batch_size=64, learning_rate=1e30),
+                KEYS[1],
+            ).status
         )
 
 
@@ -252,7 +334,9 @@ def test_members_stop_early_each_at_its_own_epoch(small):
         for i, run in enumerate(runs):
             assert many[i].status == run.status
             assert gap(many[i].best.epoch, run.best.epoch) == 0
-            assert np.array_equal(np.isnan(many[i].history.train_loss), np.isnan(run.history.train_loss))
+            assert np.array_equal(
+                np.isnan(many[i].history.train_loss), np.isnan(run.history.train_loss)
+            )
 
 
 class Normalised(nn.Module):
@@ -273,7 +357,9 @@ class Normalised(nn.Module):
     ids=["batch statistics", "micro-batches", "a plan by rule"],
 )
 def test_other_networks(small, model, plan):
-    recipe = replace(RECIPE, optimizer="momentum", learning_rate=0.02)  # Adam makes whole steps of gradients that are only rounding
+    recipe = replace(
+        RECIPE, optimizer="momentum", learning_rate=0.02
+    )  # Adam makes whole steps of gradients that are only rounding
     many = jaxnet.fit_population(model, small, recipe, KEYS[:3], plan=plan)
     for i in range(3):
         run = jaxnet.fit(model, small, recipe, KEYS[i])
@@ -286,11 +372,18 @@ def test_a_regression_without_validation(small, tmp_path):
     splits = jaxnet.split(x, x.sum(1) * 1e6, validation=0.0, test=0.2)
     samples = resampling.bootstrap(jax.random.key(0), 4, len(splits.train))
     many = jaxnet.fit_population(
-        jaxnet.linear(), splits, Recipe(epochs=30, learning_rate=0.05), KEYS[:4], resample=samples, out=tmp_path / "p"
+        jaxnet.linear(),
+        splits,
+        Recipe(epochs=30, learning_rate=0.05),
+        KEYS[:4],
+        resample=samples,
+        out=tmp_path / "p",
     )
     assert many.predictions.validation is None
     assert many.predictions.test.dtype == np.float32
-    assert np.allclose(many.predictions.test, jaxnet.predict(jaxnet.linear(), many, splits.test.x), atol=1.0)
+    assert np.allclose(
+        many.predictions.test, jaxnet.predict(jaxnet.linear(), many, splits.test.x), atol=1.0
+    )
     assert np.allclose(many.predictions.test.mean(0), splits.test.y, rtol=0.05, atol=2e5)
     for i in range(4):
         assert np.array_equal(np.isnan(many.predictions.unseen[i]), samples.seen(i))
@@ -307,8 +400,12 @@ def test_predictions_of_all_members(small, tmp_path):
     kept = many.predictions
     assert isinstance(kept.test, np.memmap)
     assert kept.test.dtype == np.float16
-    # Float16 rounds to 2^-11 of a value; the value itself was computed in other blocks of examples (1e-5, as above).
-    for file, values in ((kept.test, together), (kept.validation, jaxnet.predict(MODEL, many, small.validation.x))):
+    # Float16 rounds to 2^-11 of a value; the value itself was computed in other blocks of examples
+    # (1e-5, as above).
+    for file, values in (
+        (kept.test, together),
+        (kept.validation, jaxnet.predict(MODEL, many, small.validation.x)),
+    ):
         assert file.shape == values.shape
         assert (np.abs(file.astype(np.float64) - values) <= 2.0**-11 * np.abs(values) + 1e-5).all()
     # Every example is predicted by the one member that did not see it.
@@ -321,7 +418,9 @@ def test_predictions_of_all_members(small, tmp_path):
 
 
 def test_members_are_saved_together(small, tmp_path):
-    many = jaxnet.fit_population(MODEL, small, Recipe(epochs=1, learning_rate=np.array([1e-3, 1e-2])), KEYS[:2])
+    many = jaxnet.fit_population(
+        MODEL, small, Recipe(epochs=1, learning_rate=np.array([1e-3, 1e-2])), KEYS[:2]
+    )
     jaxnet.save(many.run, tmp_path / "many")
     again = jaxnet.restore(tmp_path / "many")
     assert gap(again.params, many.params) == 0
@@ -345,10 +444,12 @@ def _stop_after(calls):
 
 @pytest.mark.core
 @pytest.mark.parametrize("calls", [0, 1, 4])
-def test_a_population_continues_with_the_same_numbers_on_other_devices(small, tmp_path, monkeypatch, calls):
+def test_a_population_continues_with_the_same_numbers_on_other_devices(
+    small, tmp_path, monkeypatch, calls
+):
     monkeypatch.setattr(population, "CALL", 0.0)  # a call an epoch
-    monkeypatch.setattr(jaxnet.ledger, "GROWTH", 0.0)
-    monkeypatch.setattr(jaxnet.ledger, "SHARE", 1e9)  # a checkpoint after every call
+    monkeypatch.setattr(jaxnet.population.checkpoint, "GROWTH", 0.0)
+    monkeypatch.setattr(jaxnet.population.checkpoint, "SHARE", 1e9)  # a checkpoint after every call
     samples = resampling.partitions(jax.random.key(1), 3, 400, repeats=2)
     go = functools.partial(jaxnet.fit_population, MODEL, small, RECIPE, KEYS, resample=samples)
     whole = go(plan=ALONE)
@@ -357,9 +458,19 @@ def test_a_population_continues_with_the_same_numbers_on_other_devices(small, tm
     before = (tmp_path / "p/log.txt").read_text()
     assert before.count("checkpoint") == calls + 1
     again = go(out=tmp_path / "p", plan=Plan(2, chunk=1))
-    assert gap((whole.params, whole.run.history, whole.epochs), (again.params, again.run.history, again.epochs)) == 0
+    assert (
+        gap(
+            (whole.params, whole.run.history, whole.epochs),
+            (again.params, again.run.history, again.epochs),
+        )
+        == 0
+    )
     # Nothing that a checkpoint had was trained again: 6 members, 3 epochs.
-    trained = [line.split() for line in (tmp_path / "p/log.txt").read_text().splitlines() if line.startswith("group")]
+    trained = [
+        line.split()
+        for line in (tmp_path / "p/log.txt").read_text().splitlines()
+        if line.startswith("group")
+    ]
     epochs = [(member, int(words[5])) for words in trained for member in _members(words[3])]
     assert sorted(epochs) == [(member, epoch) for member in range(6) for epoch in (1, 2, 3)]
     seconds = time.perf_counter()
@@ -376,20 +487,26 @@ def _members(words):
 
 @pytest.fixture(scope="module")
 def stopped(small, tmp_path_factory):
-    """A population of two waves that was stopped in the last epoch of the second, with a checkpoint after each epoch."""
+    """A population of two waves that was stopped in the last epoch of the second, with a checkpoint
+    after each epoch.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(population, "CALL", 0.0)
-        patch.setattr(jaxnet.ledger, "GROWTH", 0.0)
-        patch.setattr(jaxnet.ledger, "SHARE", 1e9)
+        patch.setattr(jaxnet.population.checkpoint, "GROWTH", 0.0)
+        patch.setattr(jaxnet.population.checkpoint, "SHARE", 1e9)
         folder = tmp_path_factory.mktemp("stopped")
         with pytest.raises(Stop):
-            jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=TOGETHER, out=folder, watch=_stop_after(5))
+            jaxnet.fit_population(
+                MODEL, small, RECIPE, KEYS, plan=TOGETHER, out=folder, watch=_stop_after(5)
+            )
     return folder
 
 
 def _damage(path):
     """The largest file of a checkpoint, with one bit flipped."""
-    file = max((file for file in path.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
+    file = max(
+        (file for file in path.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size
+    )
     whole = bytearray(file.read_bytes())
     whole[len(whole) // 3] ^= 4
     file.write_bytes(whole)
@@ -397,24 +514,43 @@ def _damage(path):
 
 @pytest.mark.core
 @pytest.mark.parametrize("which", ["newest", "oldest", "a wave"])
-def test_of_a_damaged_part_the_members_go_on_from_the_one_before(which, small, stopped, tmp_path, caplog):
+def test_of_a_damaged_part_the_members_go_on_from_the_one_before(
+    which, small, stopped, tmp_path, caplog
+):
     whole = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=TOGETHER)
     shutil.copytree(stopped, tmp_path / "p")
     state, done = tmp_path / "p/state", (tmp_path / "p/log.txt").read_text().count("\n")
     parts = sorted(state.glob("part-????????"))
-    assert [path.name for path in parts] == ["part-00000001", "part-00000002", "part-00000003", "part-00000004"]
-    damaged, began = {"newest": (parts[3:], 1), "oldest": (parts[:1], 2), "a wave": (parts[2:], 0)}[which]
+    assert [path.name for path in parts] == [
+        "part-00000001",
+        "part-00000002",
+        "part-00000003",
+        "part-00000004",
+    ]
+    damaged, began = {"newest": (parts[3:], 1), "oldest": (parts[:1], 2), "a wave": (parts[2:], 0)}[
+        which
+    ]
     for path in damaged:
         _damage(path)
     again = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=TOGETHER, out=tmp_path / "p")
     assert gap((whole.params, whole.run.history), (again.params, again.run.history)) == 0
-    lines = [line.split() for line in (tmp_path / "p/log.txt").read_text().splitlines()[done:] if line.startswith("group")]
-    assert {words[3] for words in lines} == {"3-5"}, "members that were finished, and not damaged, were trained again"
+    lines = [
+        line.split()
+        for line in (tmp_path / "p/log.txt").read_text().splitlines()[done:]
+        if line.startswith("group")
+    ]
+    assert {words[3] for words in lines} == {"3-5"}, (
+        "members that were finished, and not damaged, were trained again"
+    )
     assert int(lines[0][5]) > began
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warned) == len(damaged)
     for path in damaged:
-        assert any(str(path) in words and "go on from older checkpoints, and begin again where there is none" in words for words in warned)
+        assert any(
+            str(path) in words
+            and "go on from older checkpoints, and begin again where there is none" in words
+            for words in warned
+        )
         assert path.with_name(path.name + ".damaged").is_dir()
 
 
@@ -422,7 +558,9 @@ def test_of_a_damaged_part_the_members_go_on_from_the_one_before(which, small, s
 @pytest.mark.parametrize("how", ["flipped", "cut", "header"])
 def test_predictions_that_changed_on_disk_are_computed_again(how, small, stopped, tmp_path, caplog):
     shutil.copytree(stopped, tmp_path / "p")
-    go = functools.partial(jaxnet.fit_population, MODEL, small, RECIPE, KEYS, plan=TOGETHER, out=tmp_path / "p")
+    go = functools.partial(
+        jaxnet.fit_population, MODEL, small, RECIPE, KEYS, plan=TOGETHER, out=tmp_path / "p"
+    )
     before = np.array(go().predictions.test)
     file = tmp_path / "p/predictions/test.npy"
     written = file.stat().st_mtime_ns
@@ -436,7 +574,10 @@ def test_predictions_that_changed_on_disk_are_computed_again(how, small, stopped
         file.write_bytes(whole)
     assert np.array_equal(go().predictions.test, before)
     (warned,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert f"{file.parent} is damaged: test.npy is not what was written there; the members predict again" in warned
+    assert (
+        f"{file.parent} is damaged: test.npy is not what was written there; the members predict "
+        "again" in warned
+    )
 
 
 @pytest.mark.core
@@ -445,7 +586,9 @@ def test_a_population_of_which_no_part_is_intact_is_refused(small, stopped, tmp_
     for path in (tmp_path / "p/state").iterdir():
         _damage(path)
     for _ in range(2):
-        with pytest.raises(jaxnet.InputError, match="no other checkpoint is intact; give another --out, or delete") as refused:
+        with pytest.raises(
+            jaxnet.InputError, match="no other checkpoint is intact; give another --out, or delete"
+        ) as refused:
             jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=TOGETHER, out=tmp_path / "p")
         assert str(tmp_path / "p/state/part-00000004") in str(refused.value)
     assert not list((tmp_path / "p/state").glob("*.damaged"))
@@ -454,11 +597,17 @@ def test_a_population_of_which_no_part_is_intact_is_refused(small, stopped, tmp_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"recipes": Recipe(epochs=3, batch_size=64, learning_rate=1e-2)}, "recipe.learning_rate was .*0.003.* and is now .*0.0[01]"),
+        (
+            {"recipes": Recipe(epochs=3, batch_size=64, learning_rate=1e-2)},
+            "recipe.learning_rate was .*0.003.* and is now .*0.0[01]",
+        ),
         ({"keys": KEYS[:5]}, "members was 6 and is now 5"),
         ({"keys": KEYS[::-1]}, "keys was"),
         ({"order_key": ORDER}, "order_key was None and is now"),
-        ({"resample": resampling.bootstrap(ORDER, 6, 400)}, "resample was None and is now 'bootstrap'"),
+        (
+            {"resample": resampling.bootstrap(ORDER, 6, 400)},
+            "resample was None and is now 'bootstrap'",
+        ),
         ({"model": jaxnet.mlp((13,))}, r"groups.0.model was .mlp\(hidden=\(.*hidden=\(13"),
     ],
 )
@@ -475,7 +624,9 @@ def test_out_of_memory_halves_the_chunk(small, monkeypatch, caplog):
     train = population._train_wave
 
     def fail(*_):
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+        raise jax.errors.JaxRuntimeError(
+            "RESOURCE_EXHAUSTED: Out of memory while trying to allocate"
+        )
 
     def scarce(job, program, *rest):
         if program.members > 2:
@@ -508,22 +659,36 @@ def test_progress_says_how_far_it_is(small):
     [
         ({"keys": jax.random.key(0)}, r"keys has shape \(\); give a key a member"),
         ({"keys": KEYS[:0]}, "keys are empty"),
-        ({"keys": jax.random.split(jax.random.key(0, impl="rbg"), 3)}, "draws otherwise in a population than alone"),
+        (
+            {"keys": jax.random.split(jax.random.key(0, impl="rbg"), 3)},
+            "draws otherwise in a population than alone",
+        ),
         ({"recipes": [RECIPE]}, "1 recipes for 6 keys; give one for all, or one a member"),
         ({"model": [MODEL] * 5}, "5 models for 6 keys"),
         ({"recipes": Recipe(learning_rate=np.ones(5))}, r"a number of the recipe has shape \(5,\)"),
-        ({"recipes": Recipe(learning_rate=np.array([1, 1, 1, 1, 1, -1.0]))}, "learning_rate is -1.0"),
+        (
+            {"recipes": Recipe(learning_rate=np.array([1, 1, 1, 1, 1, -1.0]))},
+            "learning_rate is -1.0",
+        ),
         ({"recipes": [RECIPE] * 5 + [Recipe(dropout=2.0)]}, "dropout is 2.0"),
         ({"order_key": KEYS[:2]}, "order_key holds 2 keys for 6 members"),
-        ({"resample": resampling.bootstrap(ORDER, 5, 400)}, "resample is of 5 members and 400 examples; there are 6 keys"),
-        ({"resample": resampling.bootstrap(ORDER, 6, 300)}, "resample is of 6 members and 300 examples"),
+        (
+            {"resample": resampling.bootstrap(ORDER, 5, 400)},
+            "resample is of 5 members and 400 examples; there are 6 keys",
+        ),
+        (
+            {"resample": resampling.bootstrap(ORDER, 6, 300)},
+            "resample is of 6 members and 300 examples",
+        ),
         ({"plan": Plan(9)}, "the plan wants 9 devices, and JAX has 3"),
         ({"plan": Plan(chunk=0)}, "the plan has chunk 0"),
     ],
 )
 def test_bad_input_is_refused(small, change, message):
     with pytest.raises(jaxnet.InputError, match=message):
-        jaxnet.fit_population(**{"model": MODEL, "splits": small, "recipes": RECIPE, "keys": KEYS, **change})
+        jaxnet.fit_population(
+            **{"model": MODEL, "splits": small, "recipes": RECIPE, "keys": KEYS, **change}
+        )
 
 
 def test_what_a_run_answers_a_population_answers_for_each_member(small, tmp_path):
@@ -542,14 +707,21 @@ def test_what_a_run_answers_a_population_answers_for_each_member(small, tmp_path
     assert many.history.train_loss.shape == (3, 3)
 
     for refused in (jaxnet.save, jaxnet.export):
-        with pytest.raises(jaxnet.InputError, match=r"run holds 3 networks; give one of them: population\[i\]"):
+        with pytest.raises(
+            jaxnet.InputError, match=r"run holds 3 networks; give one of them: population\[i\]"
+        ):
             refused(many, tmp_path / "all")
     assert not list(tmp_path.iterdir())
     with pytest.raises(jaxnet.InputError, match=r"the data set has classes .*give one with those"):
-        jaxnet.evaluate(MODEL, many, jaxnet.split(np.eye(8, dtype=np.float32), np.arange(8) % 2, seed=0).train)
+        jaxnet.evaluate(
+            MODEL, many, jaxnet.split(np.eye(8, dtype=np.float32), np.arange(8) % 2, seed=0).train
+        )
     for name in ("recipe", "best", "model", "classes", "chosen", "halved"):
         assert not hasattr(many, name)
-        with pytest.raises(AttributeError, match=rf"a population has no {name}.*population\[i\].{name} .*population.run.{name}"):
+        with pytest.raises(
+            AttributeError,
+            match=rf"a population has no {name}.*population\[i\].{name} .*population.run.{name}",
+        ):
             getattr(many, name)
     with pytest.raises(AttributeError, match="'Population' object has no attribute 'colour'"):
         _ = many.colour
@@ -557,20 +729,32 @@ def test_what_a_run_answers_a_population_answers_for_each_member(small, tmp_path
 
 def test_of_values_and_of_several_structures(small):
     rng = np.random.default_rng(0)
-    line = jaxnet.split(x := rng.normal(size=(90, 3)).astype(np.float32), x.sum(1), validation=0.0, seed=0)
+    line = jaxnet.split(
+        x := rng.normal(size=(90, 3)).astype(np.float32), x.sum(1), validation=0.0, seed=0
+    )
     recipes = [jaxnet.Recipe(epochs=epochs, batch_size=32) for epochs in (1, 3, 1)]
     many = jaxnet.fit_population(jaxnet.linear(), line, recipes, KEYS[:3])
     assert many.history.train_accuracy is None
     assert many.history.validation_loss is None
     for member, epochs in enumerate((1, 3, 1)):
-        assert np.array_equal(many.history.train_loss[member, :epochs], many[member].history.train_loss)
+        assert np.array_equal(
+            many.history.train_loss[member, :epochs], many[member].history.train_loss
+        )
         assert np.isnan(many.history.train_loss[member, epochs:]).all()
-    assert many.status == ("finished after epoch 1", "finished after epoch 3", "finished after epoch 1")
-    with pytest.raises(jaxnet.InputError, match=r"2 different structures; take each from population.runs"):
+    assert many.status == (
+        "finished after epoch 1",
+        "finished after epoch 3",
+        "finished after epoch 1",
+    )
+    with pytest.raises(
+        jaxnet.InputError, match=r"2 different structures; take each from population.runs"
+    ):
         jaxnet.evaluate(jaxnet.linear(), many, line.test)
     same = jaxnet.fit_population(jaxnet.linear(), line, recipes[0], KEYS[:2])
     found = jaxnet.evaluate(jaxnet.linear(), same, line.test)
-    assert [each.rmse.estimate for each in found] == [jaxnet.evaluate(jaxnet.linear(), same[i], line.test).rmse.estimate for i in range(2)]
+    assert [each.rmse.estimate for each in found] == [
+        jaxnet.evaluate(jaxnet.linear(), same[i], line.test).rmse.estimate for i in range(2)
+    ]
 
 
 def test_members_are_taken_by_number(small):
@@ -599,13 +783,24 @@ jaxnet.fit_population(jaxnet.mlp((16,)), splits, recipe, keys, resample=samples,
 
 
 def _process(folder, devices):
-    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(folder), str(devices), str(jax.config.jax_compilation_cache_dir or "")]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        PROGRAM,
+        str(folder),
+        str(devices),
+        str(jax.config.jax_compilation_cache_dir or ""),
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def _trained(folder):
     """What all members predict: a digest of what they learned."""
-    return [np.load(folder / f"predictions/{name}.npy") for name in ("validation", "test", "unseen")]
+    return [
+        np.load(folder / f"predictions/{name}.npy") for name in ("validation", "test", "unseen")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -617,13 +812,18 @@ def undisturbed(tmp_path_factory):
 
 
 def test_kills_at_random_moments_lose_nothing_whatever_the_devices(undisturbed, tmp_path):
-    """Kill -9 while it starts, trains, saves and predicts, on 1 to 3 devices in turn; then to the end."""
+    """Kill -9 while it starts, trains, saves and predicts, on 1 to 3 devices in turn; then to the
+    end.
+    """
     folder, moments, killed = tmp_path / "p", np.random.default_rng(0), 0
     for kill in range(KILLS):
         process, log = _process(folder, 1 + kill % 3), folder / "log.txt"
         lines = log.read_text().count("group") if log.exists() else 0
         wanted = lines + int(moments.integers(0, 60))
-        while process.poll() is None and (log.read_text().count("group") if log.exists() else 0) < wanted:
+        while (
+            process.poll() is None
+            and (log.read_text().count("group") if log.exists() else 0) < wanted
+        ):
             time.sleep(0.005)
         time.sleep(moments.uniform(0, 0.2))
         process.kill()
@@ -654,9 +854,15 @@ def test_a_signal_saves_and_the_population_continues(undisturbed, tmp_path, numb
     process = _process(folder, 3)
     assert not process.communicate()[1]
     again = _trained_lines(log)[len(before) :]
-    first = {member: int(line.split()[5]) for line in reversed(again) for member in _members(line.split()[3])}
+    first = {
+        member: int(line.split()[5])
+        for line in reversed(again)
+        for member in _members(line.split()[3])
+    }
     last = {member: int(line.split()[5]) for line in before for member in _members(line.split()[3])}
-    assert all(first[member] > last[member] for member in first.keys() & last.keys())  # no epoch twice
+    assert all(
+        first[member] > last[member] for member in first.keys() & last.keys()
+    )  # no epoch twice
     for a, b in zip(_trained(undisturbed), _trained(folder), strict=True):
         assert np.array_equal(a, b, equal_nan=True)
 

@@ -1,6 +1,8 @@
-"""Data sets of TensorFlow Datasets: read without TensorFlow, decoded once, and every failure said within seconds.
+"""Data sets of TensorFlow Datasets: read without TensorFlow, decoded once, and every failure said
+within seconds.
 
-The small data set here is written by hand in the layout that TFDS writes, so that no TensorFlow is needed to test reading.
+The small data set here is written by hand in the layout that TFDS writes, so that no TensorFlow is
+needed to test reading.
 """
 
 import gzip
@@ -17,7 +19,8 @@ import pytest
 from PIL import Image
 
 import jaxnet
-from jaxnet.data import npz, prepared
+from jaxnet.data.sources import npz
+from jaxnet.data.sources import tfds as prepared
 
 RNG = np.random.default_rng(0)
 NAMES = ("cat", "dog", "owl")
@@ -35,8 +38,18 @@ def _png(pixels):
     return file.getvalue()
 
 
-def _prepared(root, name="pets", *, parts=(("train", 30), ("test", 12)), shape=(5, 4), shapes=None, broken=False):
-    """What TFDS leaves on disk after preparing, with ArrayRecord files; returns {part: (pixels, labels)}."""
+def _prepared(
+    root,
+    name="pets",
+    *,
+    parts=(("train", 30), ("test", 12)),
+    shape=(5, 4),
+    shapes=None,
+    broken=False,
+):
+    """What TFDS leaves on disk after preparing, with ArrayRecord files; returns {part: (pixels,
+    labels)}.
+    """
     from array_record.python import array_record_module
     from tensorflow_datasets.proto import tf_example_pb2
 
@@ -46,7 +59,10 @@ def _prepared(root, name="pets", *, parts=(("train", 30), ("test", 12)), shape=(
     for part, count in parts:
         file = folder / f"{name}-{part}.array_record-00000-of-00001"
         writer = array_record_module.ArrayRecordWriter(str(file), "group_size:1")
-        pixels = [RNG.integers(0, 256, (shapes or [shape])[i % len(shapes or [shape])], dtype=np.uint8) for i in range(count)]
+        pixels = [
+            RNG.integers(0, 256, (shapes or [shape])[i % len(shapes or [shape])], dtype=np.uint8)
+            for i in range(count)
+        ]
         labels = np.arange(count) % 3
         for i in range(count):
             example = tf_example_pb2.Example()
@@ -57,8 +73,21 @@ def _prepared(root, name="pets", *, parts=(("train", 30), ("test", 12)), shape=(
         writer.close()
         arrays[part] = (pixels, labels)
         template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-        splits.append({"name": part, "numBytes": "1", "shardLengths": [str(count)], "filepathTemplate": template})
-    info = {"name": name, "version": "1.0.0", "fileFormat": "array_record", "splits": splits, "moduleName": "pets"}
+        splits.append(
+            {
+                "name": part,
+                "numBytes": "1",
+                "shardLengths": [str(count)],
+                "filepathTemplate": template,
+            }
+        )
+    info = {
+        "name": name,
+        "version": "1.0.0",
+        "fileFormat": "array_record",
+        "splits": splits,
+        "moduleName": "pets",
+    }
     (folder / "dataset_info.json").write_text(json.dumps(info))
     size = [str(n) for n in (*shape[:2], 3 if len(shape) == 3 else 1)]
     base = "tensorflow_datasets.core.features"
@@ -67,9 +96,15 @@ def _prepared(root, name="pets", *, parts=(("train", 30), ("test", 12)), shape=(
             "pythonClassName": f"{base}.image_feature.Image",
             "image": {"shape": {"dimensions": size}, "dtype": "uint8", "encodingFormat": "png"},
         },
-        "label": {"pythonClassName": f"{base}.class_label_feature.ClassLabel", "classLabel": {"numClasses": "3"}},
+        "label": {
+            "pythonClassName": f"{base}.class_label_feature.ClassLabel",
+            "classLabel": {"numClasses": "3"},
+        },
     }
-    described = {"pythonClassName": f"{base}.features_dict.FeaturesDict", "featuresDict": {"features": features}}
+    described = {
+        "pythonClassName": f"{base}.features_dict.FeaturesDict",
+        "featuresDict": {"features": features},
+    }
     (folder / "features.json").write_text(json.dumps(described))
     (folder / "label.labels.txt").write_text("\n".join(NAMES) + "\n")
     return arrays
@@ -132,7 +167,10 @@ def test_a_full_disk_while_caching_leaves_nothing_half_written(tmp_path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", full)
-        with pytest.warns(UserWarning, match=r"cannot be written \(.*No space left on device\), so every load of pets decodes"):
+        with pytest.warns(
+            UserWarning,
+            match=r"cannot be written \(.*No space left on device\), so every load of pets decodes",
+        ):
             first = jaxnet.load("pets")
     assert list(folder.iterdir()) == []
     assert np.array_equal(first.train.x, jaxnet.load("pets").train.x)
@@ -158,14 +196,19 @@ def test_an_unwritable_cache_is_said_and_does_no_harm(tmp_path, monkeypatch):
 
 def test_images_of_many_sizes_need_a_size(tmp_path):
     _prepared(tmp_path / "tfds", shapes=[(5, 4), (9, 7)])
-    with pytest.raises(jaxnet.InputError, match=r"example 0 of train: is 4x5 pixels, and .* is 7x9; .* --image-size"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match=r"example 0 of train: is 4x5 pixels, and .* is 7x9; .* --image-size",
+    ):
         jaxnet.load("pets")
     assert jaxnet.load("pets", image_size=(6, 6)).train.x.shape[1:] == (6, 6)
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
     _prepared(tmp_path / "a", broken=True)
-    with pytest.raises(jaxnet.InputError, match="example 7 of train: not a readable PNG or JPEG image"):
+    with pytest.raises(
+        jaxnet.InputError, match="example 7 of train: not a readable PNG or JPEG image"
+    ):
         jaxnet.load("pets", data_dir=tmp_path / "a")
     _prepared(tmp_path / "b")
     (record,) = (tmp_path / "b/pets/1.0.0").glob("*train*")
@@ -173,7 +216,9 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(jaxnet.InputError, match=r"1.0.0: cannot be read .*; prepare pets again"):
         jaxnet.load("pets", data_dir=tmp_path / "b")
     _prepared(tmp_path / "c", parts=(("train", 20), ("test", 5)))
-    (tmp_path / "c/pets/1.0.0/features.json").write_text((tmp_path / "c/pets/1.0.0/features.json").read_text().replace("label", "lbl"))
+    (tmp_path / "c/pets/1.0.0/features.json").write_text(
+        (tmp_path / "c/pets/1.0.0/features.json").read_text().replace("label", "lbl")
+    )
     with pytest.raises(jaxnet.InputError, match=r"cannot be read|features of kind"):
         jaxnet.load("pets", data_dir=tmp_path / "c")
     with pytest.raises(jaxnet.InputError, match=r"task .* has no use for it"):
@@ -182,7 +227,10 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
 def test_what_is_not_there_is_said_within_seconds(tmp_path):
     start = time.monotonic()
-    words = r"no data set 'cifar10' in the package, nor prepared in .*tfds.*pip install tensorflow importlib_resources; .* prepare cifar10"
+    words = (
+        r"no data set 'cifar10' in the package, nor prepared in .*tfds.*pip install "
+        r"tensorflow importlib_resources; .* prepare cifar10"
+    )
     with pytest.raises(jaxnet.InputError, match=words):
         jaxnet.load("cifar10")
     assert time.monotonic() - start < 2
@@ -190,7 +238,10 @@ def test_what_is_not_there_is_said_within_seconds(tmp_path):
 
 def test_preparing_says_what_it_lacks(tmp_path, monkeypatch):
     if importlib.util.find_spec("tensorflow") is None:
-        with pytest.raises(jaxnet.InputError, match=r"preparing cifar10 needs tensorflow.* once: pip install tensorflow"):
+        with pytest.raises(
+            jaxnet.InputError,
+            match=r"preparing cifar10 needs tensorflow.* once: pip install tensorflow",
+        ):
             jaxnet.prepare("cifar10")
 
     def unreachable(address, timeout):
@@ -198,13 +249,19 @@ def test_preparing_says_what_it_lacks(tmp_path, monkeypatch):
 
     monkeypatch.setattr(socket, "create_connection", unreachable)
     with pytest.raises(
-        jaxnet.InputError, match=r"example.org cannot be reached .* name it as --originals .*: a.gz from https://example.org/b/a.gz"
+        jaxnet.InputError,
+        match=(
+            r"example.org cannot be reached .* name it as --originals .*: a.gz from "
+            r"https://example.org/b/a.gz"
+        ),
     ):
         prepared._check_network("some", ["https://example.org/b/a.gz"])
 
 
 def test_mnist_prepared_from_its_files_is_the_same_byte_for_byte(tmp_path, mnist_folder):
-    if any(importlib.util.find_spec(module) is None for module in ("tensorflow", "importlib_resources")):
+    if any(
+        importlib.util.find_spec(module) is None for module in ("tensorflow", "importlib_resources")
+    ):
         pytest.skip("TensorFlow, which prepares, is not installed")
     jaxnet.prepare("mnist", data_dir=tmp_path / "data", originals=mnist_folder)
     splits = jaxnet.load("mnist", data_dir=tmp_path / "data", validation=0.0)
@@ -212,6 +269,8 @@ def test_mnist_prepared_from_its_files_is_the_same_byte_for_byte(tmp_path, mnist
     for part in ("train", "test"):
         ours, theirs = getattr(splits, part), getattr(official, part)
         assert _bag(np.asarray(ours.x), ours.y) == _bag(np.asarray(theirs.x), theirs.y)
-    assert gzip.decompress((mnist_folder / "t10k-labels-idx1-ubyte.gz").read_bytes())[8:] == bytes(np.asarray(official.test.y, np.uint8))
+    assert gzip.decompress((mnist_folder / "t10k-labels-idx1-ubyte.gz").read_bytes())[8:] == bytes(
+        np.asarray(official.test.y, np.uint8)
+    )
     with pytest.raises(jaxnet.InputError, match="lacks"):
         jaxnet.prepare("fashion_mnist", data_dir=tmp_path / "data", originals=os.fspath(tmp_path))

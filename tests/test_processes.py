@@ -18,9 +18,9 @@ from conftest import CACHE
 from jaxnet import restore
 from jaxnet.agreement import check_agreement, disagreement
 from jaxnet.errors import InputError
-from jaxnet.ledger import Part
-from jaxnet.population import _dealt
-from jaxnet.processes import join
+from jaxnet.population.checkpoint import Part
+from jaxnet.population.fit import _dealt
+from jaxnet.runtime.processes import join
 
 WORK = """
 import sys, jax, numpy as np, jaxnet
@@ -81,7 +81,8 @@ ENVIRONMENT = os.environ | {
     "JAX_COMPILATION_CACHE_DIR": str(CACHE),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
-# Before, the runtime that loses process 0 ends a process with its own words alone, and nothing can be said after.
+# Before, the runtime that loses process 0 ends a process with its own words alone, and nothing can
+# be said after.
 RUNTIME_ABORTS = tuple(map(int, jax.__version__.split(".")[:2])) >= (0, 10)
 
 
@@ -92,7 +93,9 @@ def free_port() -> int:
 
 
 def start(work: str, count: int, *arguments: object) -> list[subprocess.Popen]:
-    """So many processes with this code; each is given its number, their number, a port and the arguments."""
+    """So many processes with this code; each is given its number, their number, a port and the
+    arguments.
+    """
     port = free_port()
     return [
         subprocess.Popen(
@@ -155,7 +158,10 @@ def test_the_others_name_a_lost_process_and_fewer_go_on(how, alone, tmp_path):
     workers[1].communicate()
     assert workers[0].returncode == 1, said
     assert took < 60
-    assert f"process 1 of 2 ({socket.gethostname()}, pid {workers[1].pid}) died, or cannot be reached" in said
+    assert (
+        f"process 1 of 2 ({socket.gethostname()}, pid {workers[1].pid}) died, or cannot be reached"
+        in said
+    )
     end(begin(1, tmp_path))
     assert numbers(tmp_path)["began"] >= 1
     assert_same(numbers(tmp_path), alone)
@@ -173,14 +179,18 @@ def population_alone(tmp_path_factory) -> dict[str, np.ndarray]:
 def assert_same_population(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
     """Up to rounding; predictions are kept as float16."""
     np.testing.assert_array_equal(found["epochs"], wanted["epochs"])
-    np.testing.assert_allclose(found["test"].astype(float), wanted["test"].astype(float), rtol=2e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        found["test"].astype(float), wanted["test"].astype(float), rtol=2e-3, atol=1e-4
+    )
     for name in wanted.keys() - {"epochs", "test"}:
         np.testing.assert_allclose(found[name], wanted[name], rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_members_over_processes_are_the_same_population(count, population_alone, tmp_path):
-    """Of three structures, with rungs in between; of 4 processes some have no member after the first one."""
+    """Of three structures, with rungs in between; of 4 processes some have no member after the
+    first one.
+    """
     end(begin(count, tmp_path, work=POPULATION))
     for process in ("", *map(str, range(1, count))):
         assert_same_population(numbers(tmp_path, process), population_alone)
@@ -198,7 +208,10 @@ def test_a_population_that_lost_a_process_goes_on_with_one(lost, population_alon
     assert time.monotonic() - began < 60
     assert workers[1 - lost].returncode == 1, said
     if lost or RUNTIME_ABORTS:
-        assert f"process {lost} of 2 ({socket.gethostname()}, pid {workers[lost].pid}) died, or cannot be reached" in said
+        assert (
+            f"process {lost} of 2 ({socket.gethostname()}, pid {workers[lost].pid}) died, or "
+            "cannot be reached" in said
+        )
     assert list((tmp_path / "run/state").glob("part-????????"))
     workers[lost].communicate()
     end(begin(1, tmp_path, work=POPULATION))
@@ -207,10 +220,18 @@ def test_a_population_that_lost_a_process_goes_on_with_one(lost, population_alon
 
 @pytest.fixture
 def two_hosts(tmp_path):
-    """Commands that run something on each of two hosts, and one that cuts the wire between them: network namespaces."""
-    if os.name != "posix" or os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "mount", "hostname"))):
+    """Commands that run something on each of two hosts, and one that cuts the wire between them:
+    network namespaces.
+    """
+    if (
+        os.name != "posix"
+        or os.geteuid() != 0
+        or not all(map(shutil.which, ("ip", "unshare", "mount", "hostname")))
+    ):
         pytest.skip("network namespaces need Linux's ip, and root")
-    names = [f"j{os.getpid()}{which}" for which in "ab"]  # of the namespaces, and of their ends of the wire
+    names = [
+        f"j{os.getpid()}{which}" for which in "ab"
+    ]  # of the namespaces, and of their ends of the wire
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.1 localhost\n10.9.0.1 hosta\n10.9.0.2 hostb\n")
 
@@ -218,7 +239,9 @@ def two_hosts(tmp_path):
         return subprocess.run(["ip", *words], capture_output=True, check=False).returncode
 
     try:
-        if any(ip("netns", "add", name) for name in names) or ip("link", "add", names[0], "type", "veth", "peer", "name", names[1]):
+        if any(ip("netns", "add", name) for name in names) or ip(
+            "link", "add", names[0], "type", "veth", "peer", "name", names[1]
+        ):
             pytest.skip("network namespaces cannot be made here")
         for i, name in enumerate(names):
             ip("link", "set", name, "netns", name)
@@ -227,7 +250,22 @@ def two_hosts(tmp_path):
             ip("-n", name, "link", "set", name, "up")
         inside = 'mount --bind "$0" /etc/hosts; hostname "$1"; shift; exec "$@"'
         yield (
-            [["ip", "netns", "exec", n, "unshare", "-u", "sh", "-c", inside, str(hosts), f"host{n[-1]}"] for n in names],
+            [
+                [
+                    "ip",
+                    "netns",
+                    "exec",
+                    n,
+                    "unshare",
+                    "-u",
+                    "sh",
+                    "-c",
+                    inside,
+                    str(hosts),
+                    f"host{n[-1]}",
+                ]
+                for n in names
+            ],
             ["ip", "-n", names[0], "link", "set", names[0], "down"],
         )
     finally:
@@ -239,11 +277,24 @@ def test_a_cut_wire_stops_both_ends_and_each_names_the_other(two_hosts, tmp_path
     on, cut = two_hosts
     workers = [
         subprocess.Popen(
-            [*on[i], sys.executable, "-c", WORK.replace("127.0.0.1", "10.9.0.1"), str(i), "2", "4567", str(tmp_path), "0.5"],
-            env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [
+                *on[i],
+                sys.executable,
+                "-c",
+                WORK.replace("127.0.0.1", "10.9.0.1"),
+                str(i),
+                "2",
+                "4567",
+                str(tmp_path),
+                "0.5",
+            ],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for i in range(2)
-    ]  # fmt: skip
+    ]
     for line in workers[0].stdout:
         if line.startswith("epoch 2"):
             break
@@ -259,15 +310,34 @@ def test_a_cut_wire_stops_both_ends_and_each_names_the_other(two_hosts, tmp_path
 
 def script(out: Path, *arguments: str, count: int) -> list[subprocess.Popen]:
     """The same command, by so many processes."""
-    port, command = free_port(), [sys.executable, "-m", "experiments.train", "--no-cache", *arguments, "--out", str(out)]
+    port, command = (
+        free_port(),
+        [sys.executable, "-m", "experiments.train", "--no-cache", *arguments, "--out", str(out)],
+    )
     return [
         subprocess.Popen(
-            [*command, *(("--coordinator", f"127.0.0.1:{port}", "--processes", str(count), "--process-id", str(i)) * (count > 1))],
-            env=ENVIRONMENT | {"PYTHONWARNINGS": "error"}, cwd=Path(__file__).parent.parent,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [
+                *command,
+                *(
+                    (
+                        "--coordinator",
+                        f"127.0.0.1:{port}",
+                        "--processes",
+                        str(count),
+                        "--process-id",
+                        str(i),
+                    )
+                    * (count > 1)
+                ),
+            ],
+            env=ENVIRONMENT | {"PYTHONWARNINGS": "error"},
+            cwd=Path(__file__).parent.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def test_a_script_by_two_processes_stopped_and_continued_by_one(tmp_path, hearing):
@@ -280,7 +350,10 @@ def test_a_script_by_two_processes_stopped_and_continued_by_one(tmp_path, hearin
         time.sleep(0.05)
     workers[1].send_signal(signal.SIGINT)
     (said, wrong), (nothing, _) = (worker.communicate(timeout=60) for worker in workers)
-    assert {worker.returncode for worker in workers} <= {128 + signal.SIGINT, 128 + signal.SIGTERM}, said + wrong
+    assert {worker.returncode for worker in workers} <= {
+        128 + signal.SIGINT,
+        128 + signal.SIGTERM,
+    }, said + wrong
     assert nothing == ""
     assert "each batch is split over 2 processes" in said
     assert "Gloo" not in said
@@ -289,13 +362,19 @@ def test_a_script_by_two_processes_stopped_and_continued_by_one(tmp_path, hearin
         (worker,) = script(out, *options, *more, count=1)
         end([worker])
     assert json.loads((tmp_path / "run/result.json").read_text())["resumed"]["from_epoch"] >= 3
-    pairs = zip(*(jax.tree.leaves(restore(tmp_path / name / "params").params) for name in ("run", "alone")), strict=True)
+    pairs = zip(
+        *(jax.tree.leaves(restore(tmp_path / name / "params").params) for name in ("run", "alone")),
+        strict=True,
+    )
     assert max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs) < 1e-3
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
 def test_members_are_dealt_once_and_evenly(processes):
-    parts = [Part(0, np.array([4, 2]), 3, False, None, None), Part(0, np.arange(10, 33), 0, False, None, None)]
+    parts = [
+        Part(0, np.array([4, 2]), 3, False, None, None),
+        Part(0, np.arange(10, 33), 0, False, None, None),
+    ]
     few = [Part(1, np.array([7]), 0, False, None, None)]
     dealt = [_dealt({0: parts, 1: few}, i, processes) for i in range(processes)]
     counts = [sum(len(part.members) for part in each.get(0, [])) for each in dealt]
@@ -364,7 +443,12 @@ def test_bad_addresses_are_refused(given, words):
 
 
 def test_no_others_are_looked_for_where_nothing_says_so(monkeypatch):
-    for name in ("SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE", "JAX_COORDINATOR_ADDRESS", "TPU_WORKER_HOSTNAMES"):
+    for name in (
+        "SLURM_STEP_NODELIST",
+        "OMPI_COMM_WORLD_SIZE",
+        "JAX_COORDINATOR_ADDRESS",
+        "TPU_WORKER_HOSTNAMES",
+    ):
         monkeypatch.delenv(name, raising=False)
     assert not join()
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "1")
@@ -402,7 +486,11 @@ processes.leave()
             }
         workers.append(
             subprocess.Popen(
-                [sys.executable, "-c", code], env=ENVIRONMENT | more, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                [sys.executable, "-c", code],
+                env=ENVIRONMENT | more,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
             )
         )
     for i, worker in enumerate(workers):
@@ -429,7 +517,7 @@ def changed(part, field, row):
     values[row] = 1 - values[row]
     return replace(splits, **{part: replace(data, **{field: values})})
 def named_alike(width):
-    return jaxnet.models.with_outputs(jaxnet.mlp((width,)), 2)._replace(name="custom")
+    return jaxnet.models.model.with_outputs(jaxnet.mlp((width,)), 2)._replace(name="custom")
 recipe, model, key = jaxnet.Recipe(epochs=2, batch_size=16), jaxnet.mlp((4,)), jax.random.key(0)
 other = jax.random.key(1)
 weights = np.ones(len(splits.train), np.float32)
@@ -502,7 +590,9 @@ processes.leave()
 
 
 def test_processes_that_disagree_all_raise_and_name_the_field(tmp_path):
-    """From Python: each argument, each part of the data, versions and settings. They go on together afterwards."""
+    """From Python: each argument, each part of the data, versions and settings. They go on together
+    afterwards.
+    """
     workers = start(DISAGREE, 2, tmp_path / "run")
     said = []
     for worker in workers:
@@ -521,8 +611,8 @@ def test_processes_that_disagree_all_raise_and_name_the_field(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-# experiments.train, which says when it has joined and read its data, and comes to be compared with the others. With a version:
-# as if another optax were installed.
+# experiments.train, which says when it has joined and read its data, and comes to be compared with
+# the others. With a version: as if another optax were installed.
 COMPARED = """
 import importlib.metadata, runpy, sys, time
 from jaxnet import agreement
@@ -537,25 +627,51 @@ agreement.concluded = timed
 sys.argv[0] = module
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
-slow = pytest.mark.skipif(not os.environ.get("JAXNET_SLOW"), reason="takes minutes: set JAXNET_SLOW=1")
+slow = pytest.mark.skipif(
+    not os.environ.get("JAXNET_SLOW"), reason="takes minutes: set JAXNET_SLOW=1"
+)
 
 
-def compared(out: Path, *each: list[str], versions: tuple[str, ...] = ("", ""), modules: tuple[str, ...] = ()) -> list[tuple[int, str]]:
-    """(exit status, standard error) of scripts with the arguments of each process, the last of which ended within 20 s of
-    when the last one came to be compared.
+def compared(
+    out: Path, *each: list[str], versions: tuple[str, ...] = ("", ""), modules: tuple[str, ...] = ()
+) -> list[tuple[int, str]]:
+    """(exit status, standard error) of scripts with the arguments of each process, the last of
+    which ended within 20 s of when the last one came to be compared.
     """
     port = free_port()
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", COMPARED, versions[i], (modules or ("experiments.train",) * 2)[i], "--no-cache", *arguments,
-             "--out", str(out), "--coordinator", f"127.0.0.1:{port}", "--processes", str(len(each)), "--process-id", str(i)],
-            env=ENVIRONMENT, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [
+                sys.executable,
+                "-c",
+                COMPARED,
+                versions[i],
+                (modules or ("experiments.train",) * 2)[i],
+                "--no-cache",
+                *arguments,
+                "--out",
+                str(out),
+                "--coordinator",
+                f"127.0.0.1:{port}",
+                "--processes",
+                str(len(each)),
+                "--process-id",
+                str(i),
+            ],
+            env=ENVIRONMENT,
+            cwd=Path(__file__).parent.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for i, arguments in enumerate(each)
-    ]  # fmt: skip
+    ]
     said = [worker.communicate(timeout=120)[1] for worker in workers]
     ended = time.monotonic()
-    times = [[float(line.split()[1]) for line in words.splitlines() if line.startswith("compared ")] for words in said]
+    times = [
+        [float(line.split()[1]) for line in words.splitlines() if line.startswith("compared ")]
+        for words in said
+    ]
     assert all(times), said
     assert ended - max(each[-1] for each in times) < 20
     return [(worker.returncode, words) for worker, words in zip(workers, said, strict=True)]
@@ -563,7 +679,9 @@ def compared(out: Path, *each: list[str], versions: tuple[str, ...] = ("", ""), 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[str, Path]:
-    """Two data sets of one name, of which the second has one other pixel in its last row; and both as streams."""
+    """Two data sets of one name, of which the second has one other pixel in its last row; and both
+    as streams.
+    """
     folder, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
     x, y = rng.normal(size=(400, 5)).astype(np.float32), rng.integers(0, 3, 400)
     for name in "ab":
@@ -580,14 +698,22 @@ def files(tmp_path_factory) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("field", "values", "arguments"),
     [
-        ("learning_rate", ("0.003", "0.3"), (["--learning-rate", "3e-3"], ["--learning-rate", "0.3"])),
+        (
+            "learning_rate",
+            ("0.003", "0.3"),
+            (["--learning-rate", "3e-3"], ["--learning-rate", "0.3"]),
+        ),
         pytest.param("seed", ("0", "1"), ([], ["--seed", "1"]), marks=slow),
         pytest.param("epochs", ("30", "60"), (["--epochs", "30"], ["--epochs", "60"]), marks=slow),
         pytest.param("model", ("mlp", "linear"), ([], ["--model", "linear"]), marks=slow),
-        pytest.param("hidden", ("[16]", "[17]"), (["--hidden", "16"], ["--hidden", "17"]), marks=slow),
+        pytest.param(
+            "hidden", ("[16]", "[17]"), (["--hidden", "16"], ["--hidden", "17"]), marks=slow
+        ),
         pytest.param("split_seed", ("0", "1"), ([], ["--split-seed", "1"]), marks=slow),
         pytest.param("members", ("8", "1"), (["--members", "8"], []), marks=slow),
-        pytest.param("dataset", ("digits", "data.npz"), ([], ["--dataset", "a/data.npz"]), marks=slow),
+        pytest.param(
+            "dataset", ("digits", "data.npz"), ([], ["--dataset", "a/data.npz"]), marks=slow
+        ),
         pytest.param("stream", ("true", "false"), (["--stream"], []), marks=slow),
         pytest.param("platform", ("cpu", "not given"), (["--platform", "cpu"], []), marks=slow),
     ],
@@ -606,13 +732,17 @@ def test_scripts_with_other_options_end_and_name_the_option(field, values, argum
     ("data", "more", "field"),
     [
         ("data.npz", [], "data.training set is 280 x (5,) float32"),
-        pytest.param("data.npz", ["--members", "4"], "data.training set is 280 x (5,) float32", marks=slow),
+        pytest.param(
+            "data.npz", ["--members", "4"], "data.training set is 280 x (5,) float32", marks=slow
+        ),
         pytest.param("rows", ["--stream"], "data.training set.labels is checksum", marks=slow),
     ],
 )
 def test_scripts_with_other_data_end_and_name_the_part(data, more, field, files, tmp_path):
     """The files have the same name in other folders, as they may have on other machines."""
-    for status, said in compared(tmp_path / "run", *(["--dataset", str(files[name] / data), *more] for name in "ab")):
+    for status, said in compared(
+        tmp_path / "run", *(["--dataset", str(files[name] / data), *more] for name in "ab")
+    ):
         assert status == 2, said
         assert field in said
         assert "on process 0 and " in said
@@ -629,17 +759,25 @@ def test_scripts_with_other_versions_end_and_name_the_package(tmp_path):
 
 
 @pytest.mark.parametrize("missing", [pytest.param(0, marks=slow), 1])
-def test_a_script_that_cannot_read_its_data_is_named_to_the_one_that_waits(missing, files, tmp_path):
+def test_a_script_that_cannot_read_its_data_is_named_to_the_one_that_waits(
+    missing, files, tmp_path
+):
     there, gone = files["a"] / "data.npz", files["a"] / "gone/data.npz"
-    found = compared(tmp_path / "run", *(["--dataset", str(gone if i == missing else there)] for i in range(2)))
+    found = compared(
+        tmp_path / "run", *(["--dataset", str(gone if i == missing else there)] for i in range(2))
+    )
     assert [status for status, _ in found] == [2 if i == missing else 1 for i in range(2)], found
-    assert all(f"{gone}: no such file" in said and "Traceback" not in said for _, said in found), found
+    assert all(f"{gone}: no such file" in said and "Traceback" not in said for _, said in found), (
+        found
+    )
     assert f"process {missing} of 2" in found[1 - missing][1]
 
 
 @slow
 def test_other_scripts_do_not_train_together(tmp_path):
-    for status, said in compared(tmp_path / "run", [], [], modules=("experiments.train", "experiments.sweep")):
+    for status, said in compared(
+        tmp_path / "run", [], [], modules=("experiments.train", "experiments.sweep")
+    ):
         assert status == 2, said
         assert "experiment is train on process 0 and sweep on process 1" in said
 
@@ -652,7 +790,9 @@ def test_a_port_in_use_is_refused_by_name(family, listening):
         if listening:
             taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=rf"cannot listen at port {port} .*give all processes another port"):
+        with pytest.raises(
+            InputError, match=rf"cannot listen at port {port} .*give all processes another port"
+        ):
             join(f"127.0.0.1:{port}", 2, 0)
 
 
@@ -662,9 +802,24 @@ def test_a_script_whose_port_is_in_use_ends_with_a_message():
         taken.listen()
         port = taken.getsockname()[1]
         done = subprocess.run(
-            [sys.executable, "-m", "experiments.train", "--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process-id", "0"],
-            env=ENVIRONMENT, cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "experiments.train",
+                "--coordinator",
+                f"127.0.0.1:{port}",
+                "--processes",
+                "2",
+                "--process-id",
+                "0",
+            ],
+            env=ENVIRONMENT,
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     assert done.returncode == 2, done.stderr
     assert f"port {port}" in done.stderr
     assert "Traceback" not in done.stderr
@@ -676,7 +831,13 @@ def test_the_port_of_a_cluster_that_is_in_use_is_refused(monkeypatch):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        job = {"JOB_ID": "7", "STEP_NODELIST": "localhost", "NTASKS": "2", "PROCID": "0", "LOCALID": "0"}
+        job = {
+            "JOB_ID": "7",
+            "STEP_NODELIST": "localhost",
+            "NTASKS": "2",
+            "PROCID": "0",
+            "LOCALID": "0",
+        }
         for name, value in job.items():
             monkeypatch.setenv(f"SLURM_{name}", value)
         monkeypatch.setenv("JAX_COORDINATOR_PORT", str(port))
@@ -684,7 +845,10 @@ def test_the_port_of_a_cluster_that_is_in_use_is_refused(monkeypatch):
             join()
 
 
-@pytest.mark.parametrize("address", ["localhost", "localhost:", ":4567", "localhost:http", "localhost:0", "localhost:65536"])
+@pytest.mark.parametrize(
+    "address",
+    ["localhost", "localhost:", ":4567", "localhost:http", "localhost:0", "localhost:65536"],
+)
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(InputError, match=rf"--coordinator {address} is no address; give HOST:PORT"):
         join(address, 2, 1)
@@ -698,10 +862,20 @@ def test_one_process_describes_nothing():
 
 
 def test_a_message_names_who_has_what():
-    given = [{"seed": "0", "epochs": "3"}] * 3 + [{"seed": "1", "epochs": "3"}, {"epochs": "3"}, {"seed": "0", "epochs": "3"}]
-    assert "agree: seed is 0 on processes 0 to 2, 5 and 1 on process 3 and not given on process 4. Give" in disagreement(given)
+    given = [{"seed": "0", "epochs": "3"}] * 3 + [
+        {"seed": "1", "epochs": "3"},
+        {"epochs": "3"},
+        {"seed": "0", "epochs": "3"},
+    ]
+    assert (
+        "agree: seed is 0 on processes 0 to 2, 5 and 1 on process 3 and not given on process 4. "
+        "Give" in disagreement(given)
+    )
     assert disagreement(given[:3]) == ""
     many = [{f"option {i}": str(process) for i in range(30)} for process in range(2)]
     assert "; and 20 more. Give" in disagreement(many)
     assert "process 1: no such column" in disagreement([given[0], {"refused": "no such column"}])
-    assert disagreement([{"call": "train", "seed": "0"}, {"call": "fit_population"}]).count(" is ") == 1
+    assert (
+        disagreement([{"call": "train", "seed": "0"}, {"call": "fit_population"}]).count(" is ")
+        == 1
+    )

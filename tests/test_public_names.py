@@ -1,4 +1,6 @@
-"""The names of the package: what a type checker is told, what is there at run time, and what importing costs."""
+"""The names of the package: what a type checker is told, what is there at run time, and what
+importing costs.
+"""
 
 import ast
 import subprocess
@@ -14,8 +16,17 @@ pytestmark = pytest.mark.core
 
 def told_to_type_checkers() -> set[str]:
     tree = ast.parse(Path(jaxnet.__file__).read_text())
-    (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
-    return {alias.asname or alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    (block,) = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    return {
+        alias.asname or alias.name
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
 
 
 def test_every_name_that_type_checkers_know_is_there() -> None:
@@ -30,7 +41,14 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_a_training_imports_neither_diagnostics_nor_scikit_learn() -> None:
-    program = "import sys, jaxnet; jaxnet.fit, jaxnet.load, jaxnet.mlp, jaxnet.evaluate; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    program = (
+        "import sys, jaxnet; jaxnet.fit, jaxnet.load, jaxnet.mlp, jaxnet.evaluate; "
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert "jaxnet.training" in done.stdout.split()
-    assert not {"jaxnet.studies.diagnose", "jaxnet.studies.sweep", "sklearn", "matplotlib"} & set(done.stdout.split())
+    assert not {"jaxnet.studies.diagnose", "jaxnet.studies.sweep", "sklearn", "matplotlib"} & set(
+        done.stdout.split()
+    )

@@ -19,7 +19,9 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 GUIDES = ROOT / "experiments/guides"
 DOCUMENTS = [README, *sorted(GUIDES.glob("*.md")), ROOT / "experiments/benchmarks/README.md"]
-MODULES = [path for package in ("jaxnet", "experiments") for path in sorted((ROOT / package).rglob("*.py"))]
+MODULES = [
+    path for package in ("jaxnet", "experiments") for path in sorted((ROOT / package).rglob("*.py"))
+]
 SCRIPTS = sorted((ROOT / "experiments").glob("[!_]*.py"))
 LEFT_OUT = "torch"  # the examples that need it are a test of their own, where it is installed
 
@@ -37,7 +39,9 @@ def examples(document):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Runs the Python blocks of a document in an empty folder; gives their names and what they printed."""
+    """Runs the Python blocks of a document in an empty folder; gives their names and what they
+    printed.
+    """
     monkeypatch.chdir(tmp_path)
 
     def evaluate(path, *, torch=False):
@@ -62,7 +66,9 @@ def test_the_walk_through_with_a_csv_comes_to_what_it_says(run):
     guide = GUIDES / "csv.md"
     names, out = run(guide)
     said = " ".join(guide.read_text(encoding="utf-8").split())
-    message = next(line for line in out.splitlines() if line.startswith("wine.csv: has missing values"))
+    message = next(
+        line for line in out.splitlines() if line.startswith("wine.csv: has missing values")
+    )
     assert " ".join(message.split()) in said
     assert "read with ';' between columns and a decimal comma" in out
     assert names["diagnosis"].verdict.startswith("inconclusive: ")
@@ -77,7 +83,11 @@ def test_the_walk_through_with_a_csv_comes_to_what_it_says(run):
 
 def test_what_people_bring_learns(run):
     names, out = run(GUIDES / "your_own.md")
-    accuracies = [float(line.split()[0]) for line in out.splitlines() if re.match(r"0\.\d+ \(0\.\d+ to 0\.\d+\)$", line)]
+    accuracies = [
+        float(line.split()[0])
+        for line in out.splitlines()
+        if re.match(r"0\.\d+ \(0\.\d+ to 0\.\d+\)$", line)
+    ]
     assert len(accuracies) == 7  # Linen, NNX, Equinox, by hand, loss, optimizer, parts by hand
     assert min(accuracies) > 0.8
     assert "('setosa', 'versicolor', 'virginica')" in out
@@ -92,14 +102,23 @@ def test_predictions_of_pytorch_are_diagnosed(run):
     assert out.count("of 16 networks that differ in luck alone") == 2
 
 
-@pytest.mark.parametrize("path", named(path for path in DOCUMENTS if path not in (README, GUIDES / "csv.md", GUIDES / "your_own.md")))
+@pytest.mark.parametrize(
+    "path",
+    named(
+        path
+        for path in DOCUMENTS
+        if path not in (README, GUIDES / "csv.md", GUIDES / "your_own.md")
+    ),
+)
 def test_the_code_in_other_documents_runs(run, path):
     run(path)
 
 
 def test_the_code_in_docstrings_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    parsers = Sybil([DocTestParser(), PythonCodeBlockParser()], document_types={".py": PythonDocStringDocument})
+    parsers = Sybil(
+        [DocTestParser(), PythonCodeBlockParser()], document_types={".py": PythonDocStringDocument}
+    )
     for path in MODULES:
         for example in parsers.parse(path).examples():
             example.evaluate()
@@ -107,7 +126,10 @@ def test_the_code_in_docstrings_runs(tmp_path, monkeypatch):
 
 def test_the_two_commands_to_start_with():
     commands = re.findall(r"^```sh\n(.*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
-    assert [command.split(" && ")[-1] for command in commands] == ["python -m experiments.digits", "python -m pytest -q -n auto"]
+    assert [command.split(" && ")[-1] for command in commands] == [
+        "python -m experiments.digits",
+        "python -m pytest -q -n auto",
+    ]
 
 
 def test_the_example_is_short():
@@ -117,7 +139,11 @@ def test_the_example_is_short():
 
 @pytest.mark.parametrize("path", named([README, GUIDES / "your_own.md"]))
 def test_diagnosing_scikit_learn_takes_ten_lines(path):
-    code = next(block for block in path.read_text(encoding="utf-8").split("```") if "from_predictions" in block)
+    code = next(
+        block
+        for block in path.read_text(encoding="utf-8").split("```")
+        if "from_predictions" in block
+    )
     assert "from sklearn" in code
     assert len([line for line in code.splitlines()[1:] if line.strip()]) <= 10
 
@@ -134,7 +160,9 @@ def commands():
     found: dict[str, set[str]] = {}
     for path in [*DOCUMENTS, *SCRIPTS]:
         text = path.read_text(encoding="utf-8")
-        for shown in re.finditer(r"python -m experiments\.([a-z_.]*[a-z_])( [^`\n]*)?((?:\n {6,}-[^`\n]*)*)", text):
+        for shown in re.finditer(
+            r"python -m experiments\.([a-z_.]*[a-z_])( [^`\n]*)?((?:\n {6,}-[^`\n]*)*)", text
+        ):
             found.setdefault(shown[1], set()).update(options_in(f"{shown[2]} {shown[3]}"))
     return found
 
@@ -146,7 +174,12 @@ COMMANDS = commands()
 def help_of(*words):
     """What --help of a script prints, with those of its further commands."""
     done = subprocess.run(
-        [sys.executable, "-m", *words, "--help"], cwd=ROOT, env=os.environ | {"COLUMNS": "200"}, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", *words, "--help"],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-500:]
     return done.stdout
@@ -154,7 +187,9 @@ def help_of(*words):
 
 def options_of(script):
     further = ("predict", "prepare") if script == "train" else ()
-    text = help_of(f"experiments.{script}") + "".join(help_of(f"experiments.{script}", word) for word in further)
+    text = help_of(f"experiments.{script}") + "".join(
+        help_of(f"experiments.{script}", word) for word in further
+    )
     return set(re.findall(r"--[a-z][a-z0-9-]*", text))
 
 
@@ -168,13 +203,22 @@ def test_options_that_are_shown_alone_belong_to_some_script():
     text = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
     shown = options_in(" ".join(re.findall(r"`(--[^`]*)`", text)))
     assert "--groups" in shown
-    assert shown <= set().union(*map(options_of, ("train", "mnist", "sweep", "benchmarks.tpu_schedule")))
+    assert shown <= set().union(
+        *map(options_of, ("train", "mnist", "sweep", "benchmarks.tpu_schedule"))
+    )
 
 
 @pytest.mark.parametrize("path", named(DOCUMENTS))
 def test_links_lead_somewhere(path):
-    targets = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.S | re.M))
-    missing = [target for target in targets if "://" not in target and not (path.parent / target.split("#")[0]).exists()]
+    targets = re.findall(
+        r"\]\(([^)\s]+)\)",
+        re.sub(r"^```.*?^```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.S | re.M),
+    )
+    missing = [
+        target
+        for target in targets
+        if "://" not in target and not (path.parent / target.split("#")[0]).exists()
+    ]
     assert not missing
 
 

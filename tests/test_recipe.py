@@ -10,7 +10,15 @@ import pytest
 from recipes import REGULARIZERS, ROWS, pairs
 
 import jaxnet
-from jaxnet.recipe import NUMBERS, OPTIMIZERS, SCHEDULES, STRUCTURE, as_float32, check, transformation
+from jaxnet.recipe import (
+    NUMBERS,
+    OPTIMIZERS,
+    SCHEDULES,
+    STRUCTURE,
+    as_float32,
+    check,
+    transformation,
+)
 
 pytestmark = pytest.mark.core
 
@@ -21,8 +29,13 @@ def test_numbers_are_leaves_structure_is_static_and_none_is_absent():
     assert len(jax.tree.leaves(Recipe())) == 1
     assert len(jax.tree.leaves(Recipe(dropout=0.1, l1=0.0))) == 3
     assert set(NUMBERS) | set(STRUCTURE) == set(Recipe.__dataclass_fields__)
-    assert jax.tree.structure(Recipe(learning_rate=1)) == jax.tree.structure(Recipe(learning_rate=2.0))
-    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(as_float32(Recipe(learning_rate=1, dropout=jnp.float16(0.5)))))
+    assert jax.tree.structure(Recipe(learning_rate=1)) == jax.tree.structure(
+        Recipe(learning_rate=2.0)
+    )
+    assert all(
+        leaf.dtype == np.float32
+        for leaf in jax.tree.leaves(as_float32(Recipe(learning_rate=1, dropout=jnp.float16(0.5))))
+    )
 
 
 def test_the_table_covers_every_pair():
@@ -54,10 +67,22 @@ def test_the_table_covers_every_pair():
         ({"clip": float("inf")}, "clip is inf"),
         ({"optimizer": "sgd", "momentum": 0.9}, "sgd has no momentum; give optimizer='momentum'"),
         ({"optimizer": "adamw"}, "adamw without weight_decay is adam; give weight_decay"),
-        ({"optimizer": optax.adam(1e-3)}, "a finished optax transformation brings its own learning_rate"),
-        ({"optimizer": optax.adam(1e-3), "learning_rate": None, "schedule": "cosine"}, "brings its own schedule"),
-        ({"optimizer": optax.adam(1e-3), "learning_rate": None, "clip": 1.0}, "brings its own clip"),
-        ({"optimizer": optax.adam, "weight_decay": 0.1}, "weight_decay belongs inside a custom optimizer"),
+        (
+            {"optimizer": optax.adam(1e-3)},
+            "a finished optax transformation brings its own learning_rate",
+        ),
+        (
+            {"optimizer": optax.adam(1e-3), "learning_rate": None, "schedule": "cosine"},
+            "brings its own schedule",
+        ),
+        (
+            {"optimizer": optax.adam(1e-3), "learning_rate": None, "clip": 1.0},
+            "brings its own clip",
+        ),
+        (
+            {"optimizer": optax.adam, "weight_decay": 0.1},
+            "weight_decay belongs inside a custom optimizer",
+        ),
     ],
 )
 def test_bad_recipes_are_refused(changes, message):
@@ -73,7 +98,12 @@ def test_patience_without_validation_is_refused(digits):
 
 
 def test_a_finished_transformation_trains(digits):
-    run = jaxnet.fit(jaxnet.mlp((32,)), digits, Recipe(optimizer=optax.adam(5e-3), learning_rate=None), jax.random.key(0))
+    run = jaxnet.fit(
+        jaxnet.mlp((32,)),
+        digits,
+        Recipe(optimizer=optax.adam(5e-3), learning_rate=None),
+        jax.random.key(0),
+    )
     assert jaxnet.evaluate(jaxnet.mlp((32,)), run, digits.test).accuracy.estimate > 0.9
 
 
@@ -88,7 +118,9 @@ THEIRS = {
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_schedules_are_those_of_optax(schedule):
     steps, params = 50, {"w": jnp.zeros((2, 2))}
-    optimizer = transformation(as_float32(Recipe(optimizer="sgd", schedule=schedule, learning_rate=0.5)), steps)
+    optimizer = transformation(
+        as_float32(Recipe(optimizer="sgd", schedule=schedule, learning_rate=0.5)), steps
+    )
     state, theirs = optimizer.init(params), THEIRS[schedule](steps)
     for count in range(steps):
         updates, state = optimizer.update({"w": jnp.ones((2, 2))}, state, params)
@@ -98,7 +130,10 @@ def test_schedules_are_those_of_optax(schedule):
 ALIASES = {
     "sgd": (Recipe(optimizer="sgd", learning_rate=0.1), optax.sgd(0.1)),
     "momentum": (Recipe(optimizer="momentum", learning_rate=0.1), optax.sgd(0.1, momentum=0.9)),
-    "nesterov": (Recipe(optimizer="nesterov", learning_rate=0.1, momentum=0.8), optax.sgd(0.1, momentum=0.8, nesterov=True)),
+    "nesterov": (
+        Recipe(optimizer="nesterov", learning_rate=0.1, momentum=0.8),
+        optax.sgd(0.1, momentum=0.8, nesterov=True),
+    ),
     "adam": (Recipe(optimizer="adam", learning_rate=0.1, momentum=0.7), optax.adam(0.1, b1=0.7)),
     "adamw": (
         Recipe(optimizer="adamw", learning_rate=0.1, weight_decay=0.2),
@@ -106,7 +141,10 @@ ALIASES = {
     ),
     "muon": (Recipe(optimizer="muon", learning_rate=0.1), optax.contrib.muon(0.1)),
     "custom": (Recipe(optimizer=optax.rmsprop, learning_rate=0.1), optax.rmsprop(0.1)),
-    "clip": (Recipe(optimizer="sgd", learning_rate=0.1, clip=0.5), optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.1))),
+    "clip": (
+        Recipe(optimizer="sgd", learning_rate=0.1, clip=0.5),
+        optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.1)),
+    ),
 }
 
 
@@ -118,7 +156,9 @@ def test_optimizers_are_those_of_optax(name):
     params = {"w": jax.random.normal(key, (4, 3)), "b": jnp.ones(3)}
     states = [ours.init(params), theirs.init(params)]
     for i in range(4):
-        gradient = jax.tree.map(lambda leaf, i=i: jax.random.normal(jax.random.key(i), leaf.shape), params)
+        gradient = jax.tree.map(
+            lambda leaf, i=i: jax.random.normal(jax.random.key(i), leaf.shape), params
+        )
         a, states[0] = ours.update(gradient, states[0], params)
         b, states[1] = theirs.update(gradient, states[1], params)
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), a, b)

@@ -1,4 +1,6 @@
-"""report.html as somebody opens it: from disk, without a network, in a real browser, with mouse, finger and keyboard."""
+"""report.html as somebody opens it: from disk, without a network, in a real browser, with mouse,
+finger and keyboard.
+"""
 
 import csv
 import html
@@ -43,7 +45,9 @@ def several(tmp_path_factory):
 
 @pytest.fixture
 def visit(browser):
-    """A function that opens a page without a network, and at the end of the test sees that it neither complained nor asked for anything."""
+    """A function that opens a page without a network, and at the end of the test sees that it
+    neither complained nor asked for anything.
+    """
     opened = []
 
     def open_it(path, size=DESKTOP, **more):
@@ -51,7 +55,12 @@ def visit(browser):
         tab, heard = context.new_page(), []
         tab.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
         tab.on("pageerror", lambda error: heard.append(str(error)))
-        tab.on("request", lambda request: request.url.startswith(("data:", path.as_uri())) or heard.append(request.url))
+        tab.on(
+            "request",
+            lambda request: (
+                request.url.startswith(("data:", path.as_uri())) or heard.append(request.url)
+            ),
+        )
         tab.goto(path.as_uri())
         opened.append((context, heard))
         return tab
@@ -64,7 +73,9 @@ def visit(browser):
 
 def answer(tab):
     """What the playground says, once it has drawn what it was given."""
-    tab.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    tab.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
     return tab.inner_text("#answer").split(",")[0]
 
 
@@ -82,14 +93,20 @@ def answers(tab):
 
 def test_the_page_says_what_the_result_says_and_names_no_network(one, several):
     for folder in (one, several):
-        text, found = (folder / "report.html").read_text(), json.loads((folder / "result.json").read_text())
+        text, found = (
+            (folder / "report.html").read_text(),
+            json.loads((folder / "result.json").read_text()),
+        )
         for words in found["verdict"].split(": ", 1):
             assert html.escape(words) in text
         for finding in found["findings"]:
             assert html.escape(finding["evidence"]) in text
         assert f"{found['error']['test']['estimate']:.2%}" in text
         if found["error"]["test"]["low"] is not None:  # four members are too few for an interval
-            assert f"{found['error']['test']['low']:.2%} to {found['error']['test']['high']:.2%}" in text
+            assert (
+                f"{found['error']['test']['low']:.2%} to {found['error']['test']['high']:.2%}"
+                in text
+            )
         assert "http" not in re.sub('content="default[^>]*', "", text).replace("http-equiv", "")
         assert len(text) < LARGEST
     parts = json.loads((several / "result.json").read_text())["diagnosis"]["decompositions"]
@@ -102,16 +119,32 @@ def test_ten_drawn_digits_are_recognised_without_a_network(one, visit):
 
 
 def test_a_network_trained_on_mnist_recognises_drawn_digits(mnist_folder, tmp_path, visit):
-    run("--no-cache", "--data-dir", mnist_folder, "--epochs", 4, "--out", tmp_path / "run", script="mnist")
+    run(
+        "--no-cache",
+        "--data-dir",
+        mnist_folder,
+        "--epochs",
+        4,
+        "--out",
+        tmp_path / "run",
+        script="mnist",
+    )
     said = answers(visit(tmp_path / "run/report.html"))
     assert sum(said[digit] == str(digit) for digit in DIGITS) >= 9, said
 
 
 def test_probabilities_are_those_of_predict(one, several, visit, digits):
     x = np.asarray(digits.test.x[:100])
-    compute = "images => images.map(image => Array.from(playground.network.run(Float32Array.from(image)).probabilities))"
+    compute = (
+        "images => images.map(image => "
+        "Array.from(playground.network.run(Float32Array.from(image)).probabilities))"
+    )
     for folder, hidden in ((one, (256, 128)), (several, (32,))):
-        shown = np.array(visit(folder / "report.html").evaluate(compute, x.reshape(100, -1).astype(float).tolist()))
+        shown = np.array(
+            visit(folder / "report.html").evaluate(
+                compute, x.reshape(100, -1).astype(float).tolist()
+            )
+        )
         told = np.exp(jaxnet.predict(jaxnet.mlp(hidden), jaxnet.restore(folder / "params"), x))
         assert np.abs(shown - told).max() <= 1e-3
 
@@ -225,8 +258,14 @@ def test_no_request_can_leave_the_page(one, browser):
         tab.goto((one / "report.html").as_uri())
         with pytest.raises(Exception, match="Failed to fetch"):
             tab.evaluate("address => fetch(address)", f"{address}/fetched")
-        tab.evaluate("address => document.body.append(Object.assign(new Image(), {src: address}))", f"{address}/image")
-        tab.evaluate("document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.injected = 1'}))")
+        tab.evaluate(
+            "address => document.body.append(Object.assign(new Image(), {src: address}))",
+            f"{address}/image",
+        )
+        tab.evaluate(
+            "document.body.append(Object.assign(document.createElement('script'), {textContent: "
+            "'window.injected = 1'}))"
+        )
         tab.wait_for_timeout(200)
         assert tab.evaluate("window.injected") is None
         assert asked == []
@@ -237,12 +276,20 @@ def test_no_request_can_leave_the_page(one, browser):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_accessibility(one, several, visit, scheme, size):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed").Axe()
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe-core is not installed"
+    ).Axe()
     for folder in (one, several):
         tab = visit(folder / "report.html", size, color_scheme=scheme)
-        tab.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        tab.evaluate(
+            "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
+        )
         found = axe.run(tab).response["violations"]
-        assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")] == []
+        assert [
+            (each["id"], each["nodes"][0]["html"])
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ] == []
         assert tab.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
@@ -260,7 +307,15 @@ def test_what_comes_from_data_is_escaped(tmp_path, visit):
     y = np.array([evil, "b"])[rng.integers(0, 2, 120)]
     x = np.where(y[:, None] == evil, 1.0, -1.0) + rng.normal(0, 1.5, (120, 3))
     np.savez(tmp_path / "evil<b>.npz", x=x, y=y)
-    run("--no-cache", "--dataset", tmp_path / "evil<b>.npz", "--epochs", 2, "--out", tmp_path / "run")
+    run(
+        "--no-cache",
+        "--dataset",
+        tmp_path / "evil<b>.npz",
+        "--epochs",
+        2,
+        "--out",
+        tmp_path / "run",
+    )
     tab = visit(tmp_path / "run/report.html")
     assert tab.locator("img[src=x]").count() == 0
     assert tab.locator("b", has_text="evil").count() == 0
@@ -276,7 +331,15 @@ def test_a_regression_has_a_page(tmp_path, visit):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 4)).astype(np.float32)
     np.savez(tmp_path / "values.npz", x=x, y=x[:, 0] + 0.1 * rng.normal(size=200))
-    run("--no-cache", "--dataset", tmp_path / "values.npz", "--epochs", 3, "--out", tmp_path / "values")
+    run(
+        "--no-cache",
+        "--dataset",
+        tmp_path / "values.npz",
+        "--epochs",
+        3,
+        "--out",
+        tmp_path / "values",
+    )
     tab = visit(tmp_path / "values/report.html")
     assert tab.locator("#what-it-gets-wrong tbody tr").count() == 20
     assert tab.locator("#draw").count() == 0
@@ -285,9 +348,25 @@ def test_a_regression_has_a_page(tmp_path, visit):
 def test_images_in_colour_with_long_names_have_a_page_for_a_phone(tmp_path, visit):
     rng = np.random.default_rng(0)
     y = rng.integers(0, 12, 480)
-    x = np.clip(rng.normal(128, 40, (480, 8, 8, 3)) + 5 * y[:, None, None, None], 0, 255).astype(np.uint8)
-    np.savez(tmp_path / "colour.npz", x=x, y=np.array([f"a class with quite a long name, number {i}" for i in range(12)])[y])
-    run("--no-cache", "--dataset", tmp_path / "colour.npz", "--epochs", 1, "--validation", 0, "--out", tmp_path / "run")
+    x = np.clip(rng.normal(128, 40, (480, 8, 8, 3)) + 5 * y[:, None, None, None], 0, 255).astype(
+        np.uint8
+    )
+    np.savez(
+        tmp_path / "colour.npz",
+        x=x,
+        y=np.array([f"a class with quite a long name, number {i}" for i in range(12)])[y],
+    )
+    run(
+        "--no-cache",
+        "--dataset",
+        tmp_path / "colour.npz",
+        "--epochs",
+        1,
+        "--validation",
+        0,
+        "--out",
+        tmp_path / "run",
+    )
     tab = visit(tmp_path / "run/report.html", PHONE)
     assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert tab.locator("#what-it-gets-wrong img").count() == 40
@@ -296,7 +375,18 @@ def test_images_in_colour_with_long_names_have_a_page_for_a_phone(tmp_path, visi
 
 
 def test_a_network_that_diverged_says_so_and_nothing_else(tmp_path, visit):
-    told = ("--optimizer", "sgd", "--learning-rate", "1e12", "--schedule", "constant", "--epochs", 2, "--out", tmp_path / "run")
+    told = (
+        "--optimizer",
+        "sgd",
+        "--learning-rate",
+        "1e12",
+        "--schedule",
+        "constant",
+        "--epochs",
+        2,
+        "--out",
+        tmp_path / "run",
+    )
     run("--no-cache", *told, script="digits")
     found = json.loads((tmp_path / "run/result.json").read_text())
     assert found["verdict"].startswith("diverged: at step")
@@ -351,11 +441,15 @@ def test_placement_finds_how_figures_lie():
 
 
 def test_placement_of_mnist_is_as_its_makers_say(mnist_folder):
-    """Digits fit a box of 20 x 20 and lie with their centre of mass in the middle of 28 x 28 (LeCun, Cortes & Burges 1998)."""
+    """Digits fit a box of 20 x 20 and lie with their centre of mass in the middle of 28 x 28
+    (LeCun, Cortes & Burges 1998).
+    """
     data = jaxnet.load("mnist", data_dir=mnist_folder)
     found = placement(np.asarray(data.train.x).reshape(-1, 28, 28), data.train.white)
     assert (found.size, found.centered, found.background, found.ink) == (20, "mass", 0, 255)
-    assert np.allclose(found.center, 14.5, atol=0.2)  # of pixels from 0: their corner lies half a pixel before
+    assert np.allclose(
+        found.center, 14.5, atol=0.2
+    )  # of pixels from 0: their corner lies half a pixel before
 
 
 def test_confident_mistakes_come_first():
@@ -369,9 +463,15 @@ def test_a_result_without_claims_says_what_would_help(one):
     found = json.loads((one / "result.json").read_text())
     for finding in found["findings"]:
         finding["claimed"] = False
-    assert f"The largest step that could be is {found['findings'][0]['code']};" in html_of(found, one / "figures")
+    assert f"The largest step that could be is {found['findings'][0]['code']};" in html_of(
+        found, one / "figures"
+    )
     for finding in found["findings"]:
         finding["size"]["high"] = 0.01
-    assert "Nothing is shown to be above the tolerance.</p></div>" in html_of(found, one / "figures")
+    assert "Nothing is shown to be above the tolerance.</p></div>" in html_of(
+        found, one / "figures"
+    )
     found["findings"][0]["claimed"] = True
-    assert f"In this order, against {found['findings'][0]['code']}:" in html_of(found, one / "figures")
+    assert f"In this order, against {found['findings'][0]['code']}:" in html_of(
+        found, one / "figures"
+    )

@@ -1,4 +1,6 @@
-"""What members train on: distributions, disjointness, coverage, and independence of the number of members."""
+"""What members train on: distributions, disjointness, coverage, and independence of the number of
+members.
+"""
 
 import jax
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 from scipy import stats
 
 import jaxnet
-from jaxnet import resampling
+from jaxnet.data import resampling
 
 KEY = jax.random.key(3)
 
@@ -31,7 +33,10 @@ def test_more_members_change_none():
     assert all(np.array_equal(few.seen(i), many.seen(i)) for i in range(3))
     few, many = (resampling.partitions(KEY, 4, 30, repeats=r) for r in (1, 3))
     assert all(np.array_equal(few.seen(i), many.seen(i)) for i in range(4))
-    assert not np.array_equal(resampling.bootstrap(jax.random.key(4), 3, 30).weights, resampling.bootstrap(KEY, 3, 30).weights)
+    assert not np.array_equal(
+        resampling.bootstrap(jax.random.key(4), 3, 30).weights,
+        resampling.bootstrap(KEY, 3, 30).weights,
+    )
 
 
 @pytest.mark.parametrize(("parts", "examples"), [(4, 30), (7, 7), (1, 5)])
@@ -86,14 +91,26 @@ def test_weights_are_taken_as_they_are():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: resampling.bootstrap(KEY, 0, 5), "members is 0; give a whole number of at least 1"),
+        (
+            lambda: resampling.bootstrap(KEY, 0, 5),
+            "members is 0; give a whole number of at least 1",
+        ),
         (lambda: resampling.partitions(KEY, 6, 5), "5 examples cannot make 6 parts"),
-        (lambda: resampling.subsamples(KEY, 2, 6, 5), "6 of 5 examples cannot be drawn without replacement"),
-        (lambda: resampling.first(KEY, [1, 6], 5), r"counts are \[1, 6\]; give at least one, and none above the 5 examples"),
+        (
+            lambda: resampling.subsamples(KEY, 2, 6, 5),
+            "6 of 5 examples cannot be drawn without replacement",
+        ),
+        (
+            lambda: resampling.first(KEY, [1, 6], 5),
+            r"counts are \[1, 6\]; give at least one, and none above the 5 examples",
+        ),
         (lambda: resampling.first(KEY, [], 5), "give at least one"),
         (lambda: resampling.first(KEY, [0], 5), r"counts\[0\] is 0"),
         (lambda: resampling.weighted([1.0, 2.0]), r"weights have shape \(2,\)"),
-        (lambda: resampling.weighted([[1.0, -2.0]]), "weight -2.0 of member 0, example 1, is not a finite number"),
+        (
+            lambda: resampling.weighted([[1.0, -2.0]]),
+            "weight -2.0 of member 0, example 1, is not a finite number",
+        ),
         (lambda: resampling.weighted([[1.0, np.nan]]), "weight nan of member 0"),
         (lambda: resampling.folds(jaxnet.load("digits").train, 1), "count is 1; give from 2 folds"),
     ],
@@ -104,7 +121,9 @@ def test_bad_samples_are_refused(make, message):
 
 
 def test_samples_are_not_those_of_numpys_own_seeds():
-    """Whoever shuffles the same examples with default_rng(0) must not find them in the order of a partition."""
+    """Whoever shuffles the same examples with default_rng(0) must not find them in the order of a
+    partition.
+    """
     order = resampling.partitions(jax.random.key(0), 4, 1000).orders[0]
     other = np.random.default_rng(0).permutation(1000)
     assert abs(np.corrcoef(order, other)[0, 1]) < 0.15

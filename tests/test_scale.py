@@ -1,4 +1,6 @@
-"""The model of what a run needs, against JAX's own accounts and the library's own rules; and the script itself."""
+"""The model of what a run needs, against JAX's own accounts and the library's own rules; and the
+script itself.
+"""
 
 import functools
 import math
@@ -14,9 +16,9 @@ from test_experiments import ENVIRONMENT, ROOT
 import jaxnet
 from experiments import scale
 from experiments.scale import Job, Kind, need, of_network
-from jaxnet.chunking import plan_for_members
 from jaxnet.data import Standardisation
-from jaxnet.models import with_outputs
+from jaxnet.models.model import with_outputs
+from jaxnet.population.placement import plan_for_members
 from jaxnet.training import admit, epoch, start
 
 CORE = Kind("core", "cpu", 1e11, 16e9, math.inf, 1e-4, 1e9, 1e-3)
@@ -30,19 +32,28 @@ def shapes(examples, features=784, validation=0, dtype=np.uint8):
         x, y = jax.ShapeDtypeStruct((n, features), dtype), jax.ShapeDtypeStruct((n,), np.int32)
         return jaxnet.Dataset(x, y, tuple("0123456789"), 255.0)
 
-    return jaxnet.Splits(part(examples), part(validation), part(1), Standardisation(np.float32(0), np.float32(1)))
+    return jaxnet.Splits(
+        part(examples), part(validation), part(1), Standardisation(np.float32(0), np.float32(1))
+    )
 
 
 def prepared(hidden, optimizer, batch, splits):
     recipe = jaxnet.Recipe(optimizer=optimizer, batch_size=batch)
     seen, recipe, _ = admit(splits, recipe, jax.random.key(0), None, None, None)
     model = with_outputs(jaxnet.mlp(hidden), 10)
-    return model, seen, recipe, jax.eval_shape(functools.partial(start, model), seen, recipe, jax.random.key(0))
+    return (
+        model,
+        seen,
+        recipe,
+        jax.eval_shape(functools.partial(start, model), seen, recipe, jax.random.key(0)),
+    )
 
 
 def job_of(hidden, optimizer, batch, examples, *, features=784, members=1, best=False, itemsize=1):
     parameters, activations = of_network(hidden, features)
-    return Job(members, parameters, examples, features, activations, batch, 1, optimizer, itemsize, best)
+    return Job(
+        members, parameters, examples, features, activations, batch, 1, optimizer, itemsize, best
+    )
 
 
 def bytes_of(tree):
@@ -56,7 +67,9 @@ def test_the_state_has_the_bytes_of_the_real_one(optimizer, validation):
     *_, state = prepared((32, 16), optimizer, 10, splits)
     job = job_of((32, 16), optimizer, 10, 100, best=validation > 0)
     assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) == job.parameters
-    numbers = bytes_of((state.epoch, state.diverged_at)) + 2 * 4  # and the keys' words, steps and losses
+    numbers = (
+        bytes_of((state.epoch, state.diverged_at)) + 2 * 4
+    )  # and the keys' words, steps and losses
     assert 0 <= bytes_of(state) - scale.state_bytes(job) <= numbers + 32
     assert bytes_of(splits.train) == 100 * scale.example_bytes(job)
 
@@ -72,25 +85,37 @@ CASES = [
 
 
 @pytest.mark.parametrize(("hidden", "optimizer", "batch", "examples", "features", "dtype"), CASES)
-def test_memory_is_what_the_compiled_epoch_takes(hidden, optimizer, batch, examples, features, dtype):
+def test_memory_is_what_the_compiled_epoch_takes(
+    hidden, optimizer, batch, examples, features, dtype
+):
     splits = shapes(examples, features, 10, dtype)
-    found = scale.program_bytes(hidden, splits, jaxnet.Recipe(optimizer=optimizer, batch_size=batch))
+    found = scale.program_bytes(
+        hidden, splits, jaxnet.Recipe(optimizer=optimizer, batch_size=batch)
+    )
     itemsize = np.dtype(dtype).itemsize
-    job = job_of(hidden, optimizer, batch, examples, features=features, best=True, itemsize=itemsize)
+    job = job_of(
+        hidden, optimizer, batch, examples, features=features, best=True, itemsize=itemsize
+    )
     assert 0.95 < need(job, CORE, 1, 1e9).memory / found < 1.15
 
 
 def test_memory_of_members_at_once_is_what_they_take_together():
     model, splits, recipe, state = prepared((256, 128), "adam", 128, shapes(4096))
     members = 8
-    states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), state)
+    states = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), state
+    )
 
     def together(splits, recipe, states):
         return jax.vmap(lambda state: epoch(model, splits, recipe, state))(states)
 
-    found = scale.compiled_bytes(jax.jit(together, donate_argnums=2).lower(splits, recipe, states).compile())
+    found = scale.compiled_bytes(
+        jax.jit(together, donate_argnums=2).lower(splits, recipe, states).compile()
+    )
     job = job_of((256, 128), "adam", 128, 4096)
-    predicted = job.examples * scale.example_bytes(job) + members * scale.member_bytes(job, job.batch)
+    predicted = job.examples * scale.example_bytes(job) + members * scale.member_bytes(
+        job, job.batch
+    )
     assert 0.9 < predicted / found < 1.2
 
 
@@ -109,14 +134,23 @@ class Device:
 def test_members_at_once_are_those_of_the_library(hidden, kind):
     splits = shapes(2000)
     recipe = jaxnet.Recipe(batch_size=64, optimizer="momentum")
-    plan, _ = plan_for_members(jaxnet.mlp(hidden), splits, recipe, 10_000, [Device(kind)], implementation="xla")
+    plan, _ = plan_for_members(
+        jaxnet.mlp(hidden), splits, recipe, 10_000, [Device(kind)], implementation="xla"
+    )
     found = need(job_of(hidden, "momentum", 64, 2000, members=10_000), kind, 1, 1e9)
     assert found.together == plan.chunk
 
 
 def test_members_at_once_on_a_gpu_fill_as_much_of_it():
     splits = shapes(2000)
-    plan, _ = plan_for_members(jaxnet.mlp((128, 64)), splits, jaxnet.Recipe(batch_size=64), 10**6, [Device(H100)], implementation="xla")
+    plan, _ = plan_for_members(
+        jaxnet.mlp((128, 64)),
+        splits,
+        jaxnet.Recipe(batch_size=64),
+        10**6,
+        [Device(H100)],
+        implementation="xla",
+    )
     found = need(job_of((128, 64), "adam", 64, 2000, members=10**6), H100, 1, 1e9)
     assert 0.7 < found.together / plan.chunk < 1.4
 
@@ -124,22 +158,32 @@ def test_members_at_once_on_a_gpu_fill_as_much_of_it():
 def test_time_grows_with_what_there_is_to_do_and_shrinks_with_devices():
     many = SMALL._replace(members=1024)
     base = need(many, CORE, 1, 1e9).seconds
-    for changed in (many._replace(members=2048), many._replace(epochs=20), many._replace(examples=100_000)):
+    for changed in (
+        many._replace(members=2048),
+        many._replace(epochs=20),
+        many._replace(examples=100_000),
+    ):
         assert need(changed, CORE, 1, 1e9).seconds == pytest.approx(2 * base)
     for devices in (2, 4, 512, 1024):
         assert need(many, CORE, devices, 1e9).seconds == pytest.approx(base / devices)
     assert need(many, CORE, 4096, 1e9).seconds == need(many, CORE, 1024, 1e9).seconds
     steps, operations = 10 * 100, 6 * 100_000 * 500
-    assert need(SMALL, CORE, 1, 1e9).seconds == pytest.approx(steps * (CORE.overhead + operations / CORE.rate))
+    assert need(SMALL, CORE, 1, 1e9).seconds == pytest.approx(
+        steps * (CORE.overhead + operations / CORE.rate)
+    )
 
 
 def test_devices_that_share_batches_pay_for_the_exchange():
-    """Each byte of the gradient (N-1)/N times out and back, and twice the depth of a tree in messages."""
+    """Each byte of the gradient (N-1)/N times out and back, and twice the depth of a tree in
+    messages.
+    """
     for devices, hops in ((2, 2), (4, 4), (8, 6), (256, 16)):
         wanted = 2 * 4 * 1e6 * (devices - 1) / devices / CORE.link + hops * CORE.hop
         assert scale.exchange_seconds(1_000_000, CORE, devices) == pytest.approx(wanted)
     assert scale.exchange_seconds(1_000_000, CORE, 1) == 0
-    alone, shared = (scale.step_seconds(SMALL, CORE, 1, batch, n) for batch, n in ((500, 1), (250, 2)))
+    alone, shared = (
+        scale.step_seconds(SMALL, CORE, 1, batch, n) for batch, n in ((500, 1), (250, 2))
+    )
     compute = 6 * 100_000 * 500 / CORE.rate
     assert alone - shared == pytest.approx(compute / 2 - scale.exchange_seconds(100_000, CORE, 2))
 
@@ -159,9 +203,15 @@ def test_what_does_not_fit_is_read_from_disk_by_one_network_and_refused_for_memb
 
 def test_a_state_that_leaves_the_chip_is_bound_by_memory():
     wide = SMALL._replace(parameters=50_000_000, batch=8)
-    moved = 2 * 4 * wide.parameters * 4  # parameters, two moments and the gradient, read and written
-    assert scale.step_seconds(wide, V5E, 1, 8, 1) == pytest.approx(V5E.overhead + moved / V5E.bandwidth)
-    assert scale.step_seconds(SMALL, V5E, 1, 500, 1) == pytest.approx(V5E.overhead + 6 * 100_000 * 500 / V5E.rate)
+    moved = (
+        2 * 4 * wide.parameters * 4
+    )  # parameters, two moments and the gradient, read and written
+    assert scale.step_seconds(wide, V5E, 1, 8, 1) == pytest.approx(
+        V5E.overhead + moved / V5E.bandwidth
+    )
+    assert scale.step_seconds(SMALL, V5E, 1, 500, 1) == pytest.approx(
+        V5E.overhead + 6 * 100_000 * 500 / V5E.rate
+    )
 
 
 def test_a_line_is_found_again_and_never_starts_below_zero():
@@ -175,15 +225,31 @@ def test_gradients_of_cpu_devices_are_one_message_a_step(digits):
     plan = jaxnet.Plan(devices=2)
     model, seen, recipe, _ = prepared((16, 8), "adam", 64, digits)
     state = plan.place(start(model, seen, recipe, jax.random.key(0)))
-    program = jax.jit(lambda seen, state: epoch(model, seen, recipe, state, plan=plan)).lower(plan.place(seen), state).compile()
+    program = (
+        jax.jit(lambda seen, state: epoch(model, seen, recipe, state, plan=plan))
+        .lower(plan.place(seen), state)
+        .compile()
+    )
     assert len(re.findall(r" all-reduce(?:-start)?\(", program.as_text())) == 1
 
 
 def test_the_script_measures_checks_and_calculates():
     """With two processes on this machine."""
-    sizes = ["--measured-examples", "512", "--measured-members", "4", "--measured-batch-size", "64", "--measured-hidden", "16", "8"]
+    sizes = [
+        "--measured-examples",
+        "512",
+        "--measured-members",
+        "4",
+        "--measured-batch-size",
+        "64",
+        "--measured-hidden",
+        "16",
+        "8",
+    ]
     command = [sys.executable, "-m", "experiments.scale", "--processes", "1", "2", *sizes]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, timeout=200, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, timeout=200, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     measured = [row for row in rows if row[:1] in (["1"], ["2"]) and "%" in " ".join(row)]

@@ -15,7 +15,18 @@ from jaxnet.data.corruption import corrupt
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shift") / "run"
-    done = run("--dataset", "digits", "--repetitions", 4, "--epochs", 8, "--out", folder, "--no-cache", script="shift")
+    done = run(
+        "--dataset",
+        "digits",
+        "--repetitions",
+        4,
+        "--epochs",
+        8,
+        "--out",
+        folder,
+        "--no-cache",
+        script="shift",
+    )
     return folder, done.stdout
 
 
@@ -46,7 +57,9 @@ def test_the_study_says_what_is_found_and_what_it_costs(studied):
     mild = none["estimated_error"]
     assert mild["low"] <= none["error"]["estimate"] <= mild["high"]
     assert result(folder)["verdict"] in said
-    assert {"power.png", "estimated_errors.png", "unlike.png"} <= {path.name for path in (folder / "figures").iterdir()}
+    assert {"power.png", "estimated_errors.png", "unlike.png"} <= {
+        path.name for path in (folder / "figures").iterdir()
+    }
     assert "unlike" in (folder / "report.html").read_text()
 
 
@@ -54,18 +67,32 @@ def test_the_reference_is_what_the_network_says_of_held_out_examples(studied, di
     folder, _ = studied
     with np.load(folder / "reference.npz") as kept:
         outputs, labels = kept["log_probabilities"], kept["labels"]
-    assert np.array_equal(labels, np.concatenate([np.asarray(digits.test.y), np.asarray(digits.validation.y)]))
+    assert np.array_equal(
+        labels, np.concatenate([np.asarray(digits.test.y), np.asarray(digits.validation.y)])
+    )
     network = jaxnet.restore(folder / "params")
-    assert outputs[: len(digits.test)] == pytest.approx(np.asarray(jaxnet.predict(jaxnet.mlp(), network, digits.test.x)), abs=1e-4)
+    assert outputs[: len(digits.test)] == pytest.approx(
+        np.asarray(jaxnet.predict(jaxnet.mlp(), network, digits.test.x)), abs=1e-4
+    )
 
 
-@pytest.mark.parametrize(("name", "status", "verdict"), [("clean", 0, "same"), ("noisy", 3, "shifted")])
+@pytest.mark.parametrize(
+    ("name", "status", "verdict"), [("clean", 0, "same"), ("noisy", 3, "shifted")]
+)
 def test_the_monitor_prints_one_line(studied, batches, name, status, verdict):
     done = run("--run", studied[0], "--new", batches / f"{name}.npz", script="shift", status=status)
     assert done.stdout.count("\n") == 1
     found = json.loads(done.stdout)
     assert (found["verdict"], found["p_value"] < found["level"]) == (verdict, verdict == "shifted")
-    assert {"examples", "size", "power", "detectable", "what", "reference_error", "estimated_error"} <= set(found)
+    assert {
+        "examples",
+        "size",
+        "power",
+        "detectable",
+        "what",
+        "reference_error",
+        "estimated_error",
+    } <= set(found)
     assert found["size"]["low"] <= found["size"]["estimate"] <= found["size"]["high"]
     assert (found["estimated_error"]["refused"] is None) == (verdict == "same")
 
@@ -89,11 +116,17 @@ def test_without_a_reference_the_data_set_is_read(studied, batches, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(studied[0], copy)
     (copy / "reference.npz").unlink()
-    both = [run("--run", folder, "--new", batches / "clean.npz", script="shift").stdout for folder in (studied[0], copy)]
+    both = [
+        run("--run", folder, "--new", batches / "clean.npz", script="shift").stdout
+        for folder in (studied[0], copy)
+    ]
     ours, theirs = (json.loads(line) for line in both)
     assert ours["p_value"] == pytest.approx(theirs["p_value"], abs=0.01)
     np.savez(copy / "reference.npz", x=np.zeros(3))
-    assert "is not of this run" in run("--run", copy, "--new", batches / "clean.npz", script="shift", status=2).stderr
+    assert (
+        "is not of this run"
+        in run("--run", copy, "--new", batches / "clean.npz", script="shift", status=2).stderr
+    )
     assert (
         "is not the folder of a run, since it has no run.json"
         in run("--run", tmp_path, "--new", batches / "clean.npz", script="shift", status=2).stderr
@@ -103,7 +136,12 @@ def test_without_a_reference_the_data_set_is_read(studied, batches, tmp_path):
 def test_what_holds_no_images_is_refused(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "table.npz", x=rng.standard_normal((300, 4)), y=rng.integers(0, 2, 300))
-    done = run("--dataset", tmp_path / "table.npz", "--out", tmp_path / "run", script="shift", status=2)
+    done = run(
+        "--dataset", tmp_path / "table.npz", "--out", tmp_path / "run", script="shift", status=2
+    )
     assert "corruptions are of images" in done.stderr
     assert not (tmp_path / "run").exists()
-    assert "level is 2.0" in run("--level", "2", "--out", tmp_path / "run", script="shift", status=2).stderr
+    assert (
+        "level is 2.0"
+        in run("--level", "2", "--out", tmp_path / "run", script="shift", status=2).stderr
+    )

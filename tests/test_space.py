@@ -24,14 +24,25 @@ def test_trials_fill_the_space_evenly(make):
     assert len(trials) == 300
     logs = [np.log10(trial["learning_rate"]) for trial in trials]
     assert stats.kstest(logs, stats.uniform(-4, 4).cdf).pvalue > 1e-3
-    assert stats.kstest([trial["dropout"] for trial in trials], stats.uniform(0, 0.5).cdf).pvalue > 1e-3
+    assert (
+        stats.kstest([trial["dropout"] for trial in trials], stats.uniform(0, 0.5).cdf).pvalue
+        > 1e-3
+    )
     assert 120 < sum(trial["batch_size"] == 32 for trial in trials) < 180
     assert make(SPACE, 300, seed=1) == trials != make(SPACE, 300, seed=2)
 
 
 def test_quasi_random_leaves_smaller_holes_than_random():
     def holes(make):
-        return max(np.diff(sorted(trial["dropout"] for trial in make({"dropout": Linear(0.0, 1.0)}, 64, seed=3)), prepend=0, append=1))
+        return max(
+            np.diff(
+                sorted(
+                    trial["dropout"] for trial in make({"dropout": Linear(0.0, 1.0)}, 64, seed=3)
+                ),
+                prepend=0,
+                append=1,
+            )
+        )
 
     assert holes(quasi_random) < 2.1 / 64 < holes(random)
 
@@ -49,8 +60,14 @@ def test_edges():
     ("make", "message"),
     [
         (lambda: grid({}), "the space has no axis"),
-        (lambda: grid({"learning_rate": Log(0.0, 1.0)}), "ranges from 0.0 on a logarithmic scale; give a positive number"),
-        (lambda: grid({"dropout": Linear(1.0, 0.5)}), "dropout ranges from 1.0 to 0.5; give two finite numbers"),
+        (
+            lambda: grid({"learning_rate": Log(0.0, 1.0)}),
+            "ranges from 0.0 on a logarithmic scale; give a positive number",
+        ),
+        (
+            lambda: grid({"dropout": Linear(1.0, 0.5)}),
+            "dropout ranges from 1.0 to 0.5; give two finite numbers",
+        ),
         (lambda: grid({"dropout": Linear(0.0, np.inf)}), "give two finite numbers"),
         (lambda: grid({"optimizer": "adam"}), "optimizer has the choices 'adam'"),
         (lambda: grid({"optimizer": ()}), "give a sequence with at least one"),

@@ -21,7 +21,11 @@ def _rows(splits):
 
 
 @settings(deadline=None, max_examples=50)
-@given(sizes=st.lists(st.integers(1, 15), min_size=3, max_size=25), seed=st.integers(0, 99), validation=st.sampled_from([0.0, 0.1, 0.3]))
+@given(
+    sizes=st.lists(st.integers(1, 15), min_size=3, max_size=25),
+    seed=st.integers(0, 99),
+    validation=st.sampled_from([0.0, 0.1, 0.3]),
+)
 def test_no_group_is_in_two_parts(sizes, seed, validation):
     groups = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
     x, y = _numbered(len(groups))
@@ -41,7 +45,11 @@ def test_no_group_is_in_two_parts(sizes, seed, validation):
 
 
 @settings(deadline=None, max_examples=50)
-@given(times=st.lists(st.integers(0, 30), min_size=20, max_size=80), seed=st.integers(0, 9), validation=st.sampled_from([0.0, 0.2]))
+@given(
+    times=st.lists(st.integers(0, 30), min_size=20, max_size=80),
+    seed=st.integers(0, 9),
+    validation=st.sampled_from([0.0, 0.2]),
+)
 def test_no_later_example_is_trained_on(times, seed, validation):
     times = np.array(times)
     if len(np.unique(times)) < 4:
@@ -65,7 +73,9 @@ def test_distinct_times_give_the_exact_fractions_and_dates_and_text_will_do():
 
 
 @settings(deadline=None, max_examples=20)
-@given(count=st.integers(2, 7), n=st.integers(30, 60), grouped=st.booleans(), seed=st.integers(0, 9))
+@given(
+    count=st.integers(2, 7), n=st.integers(30, 60), grouped=st.booleans(), seed=st.integers(0, 9)
+)
 def test_each_example_is_tested_in_exactly_one_fold(count, n, grouped, seed):
     x, y = _numbered(n)
     groups = np.arange(n) // 4 if grouped else None
@@ -120,9 +130,15 @@ def test_planted_duplicates_are_counted_exactly(exact, near, seed):
     test[:exact] = train[rng.permutation(100)[:exact]]
     rows = rng.permutation(100)[:near]
     spread = train.std(0)
-    test[exact : exact + near] = train[rows] + spread * 3e-6  # another rounding, as of a file with six digits
+    test[exact : exact + near] = (
+        train[rows] + spread * 3e-6
+    )  # another rounding, as of a file with six digits
     splits = jaxnet.data.splitting.assemble(
-        *(jaxnet.data.checks.dataset(part, np.zeros(len(part))) for part in (train, test[-1:], test)), name="planted"
+        *(
+            jaxnet.data.checks.dataset(part, np.zeros(len(part)))
+            for part in (train, test[-1:], test)
+        ),
+        name="planted",
     )
     found = {(overlap.part, overlap.other): overlap for overlap in overlaps(splits)}
     assert found[("test", "validation")].exactly == 1  # the validation set is the last test example
@@ -144,7 +160,9 @@ def test_duplicates_of_images_are_counted_and_none_are_invented(digits):
 
 
 def test_tables_of_small_whole_numbers_have_no_invented_duplicates():
-    """Rows that differ only in the high bits of some words, where a hash by sums of products meets by chance."""
+    """Rows that differ only in the high bits of some words, where a hash by sums of products meets
+    by chance.
+    """
     x, number = np.zeros((4096, 8), np.float32), np.arange(4096)
     for place, column in enumerate((1, 3, 5, 7)):
         x[:, column] = (number >> (3 * place)) & 7

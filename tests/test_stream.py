@@ -1,4 +1,6 @@
-"""Data larger than memory: every training row once an epoch, whatever the sizes and processes; and each bad row by name."""
+"""Data larger than memory: every training row once an epoch, whatever the sizes and processes; and
+each bad row by name.
+"""
 
 import contextlib
 import itertools
@@ -15,8 +17,9 @@ from test_prepared import _prepared
 
 import jaxnet
 from jaxnet.data.dataset import Standardisation
-from jaxnet.data.rows import ArrayFiles
-from jaxnet.data.streaming import Stream, chunks, layout, stream
+from jaxnet.data.streaming.chunks import chunks, layout
+from jaxnet.data.streaming.rows import ArrayFiles
+from jaxnet.data.streaming.stream import Stream, stream
 
 RNG = np.random.default_rng(0)
 SMALL = 700  # bytes of a chunk, so that there are many
@@ -27,7 +30,9 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def _arrays(folder: Path, n: int, shape=(3,), dtype=np.uint8, classes: int | None = 4) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(
+    folder: Path, n: int, shape=(3,), dtype=np.uint8, classes: int | None = 4
+) -> tuple[np.ndarray, np.ndarray]:
     """x.npy and y.npy, written; every row is different."""
     folder.mkdir(exist_ok=True)
     x = RNG.integers(0, 256, (n, *shape)).astype(dtype)
@@ -38,21 +43,39 @@ def _arrays(folder: Path, n: int, shape=(3,), dtype=np.uint8, classes: int | Non
 
 
 def _stream(folder: Path, held_out=(), **kwargs) -> Stream:
-    return Stream(ArrayFiles(folder), np.array(held_out, np.int64), **({"classes": tuple("abcd")} | kwargs))
+    return Stream(
+        ArrayFiles(folder), np.array(held_out, np.int64), **({"classes": tuple("abcd")} | kwargs)
+    )
 
 
 def _rows(chunks_) -> np.ndarray:
     """The rows that count, in order."""
-    return np.concatenate([chunk.rows if chunk.real is None else chunk.rows[chunk.real] for chunk in chunks_])
+    return np.concatenate(
+        [chunk.rows if chunk.real is None else chunk.rows[chunk.real] for chunk in chunks_]
+    )
 
 
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of one to a few parts of a batch, so that small data have many."""
-    monkeypatch.setattr("jaxnet.data.streaming.BLOCK", 24)
+    monkeypatch.setattr("jaxnet.data.streaming.chunks.BLOCK", 24)
 
 
-SIZES = [(1, 1), (5, 8), (64, 8), (96, 8), (97, 8), (100, 7), (103, 12), (111, 4), (112, 16), (127, 16), (128, 16), (129, 6), (200, 128)]
+SIZES = [
+    (1, 1),
+    (5, 8),
+    (64, 8),
+    (96, 8),
+    (97, 8),
+    (100, 7),
+    (103, 12),
+    (111, 4),
+    (112, 16),
+    (127, 16),
+    (128, 16),
+    (129, 6),
+    (200, 128),
+]
 
 
 @pytest.mark.parametrize(("n", "batch"), SIZES)
@@ -65,7 +88,9 @@ def test_every_training_row_once_an_epoch(tmp_path, small_blocks, n, batch, held
     got = list(chunks(data, batch_size=batch, seed=3, epoch=0, chunk_bytes=SMALL))
     assert np.array_equal(np.sort(_rows(got)), np.setdiff1d(np.arange(n + held), held_out))
     assert [chunk.number for chunk in got] == list(range(cut.chunks))
-    assert [len(chunk.y) for chunk in got] == [cut.shards * cut.chunk] * (cut.chunks - 1) + [cut.shards * cut.last]
+    assert [len(chunk.y) for chunk in got] == [cut.shards * cut.chunk] * (cut.chunks - 1) + [
+        cut.shards * cut.last
+    ]
     for chunk in got:
         assert np.array_equal(chunk.x, x[chunk.rows])
         assert np.array_equal(chunk.y, y[chunk.rows])
@@ -73,7 +98,9 @@ def test_every_training_row_once_an_epoch(tmp_path, small_blocks, n, batch, held
     assert cut.shards * cut.part == min(batch, n)
     assert (cut.chunk % cut.block, cut.block % cut.part, cut.steps * cut.part) == (0, 0, cut.chunk)
     assert (cut.chunks - 1) * cut.steps + -(-cut.last // cut.part) == cut.epoch_steps
-    assert (cut.epoch_steps - 1) * cut.shards * cut.part < n <= cut.epoch_steps * cut.shards * cut.part
+    assert (
+        (cut.epoch_steps - 1) * cut.shards * cut.part < n <= cut.epoch_steps * cut.shards * cut.part
+    )
 
 
 def test_a_place_that_is_filled_is_the_only_one_that_does_not_count(tmp_path, small_blocks):
@@ -90,7 +117,11 @@ def test_processes_read_parts_of_one_order(tmp_path, small_blocks, n):
     data = _stream(tmp_path, [4, 5, 77])
 
     def epoch_of(process: int, processes: int):
-        return list(chunks(data, batch_size=8, seed=1, epoch=2, shard=(process, processes), chunk_bytes=SMALL))
+        return list(
+            chunks(
+                data, batch_size=8, seed=1, epoch=2, shard=(process, processes), chunk_bytes=SMALL
+            )
+        )
 
     alone = epoch_of(0, 1)
     assert len(alone) > 2
@@ -98,18 +129,30 @@ def test_processes_read_parts_of_one_order(tmp_path, small_blocks, n):
         parts = [epoch_of(process, processes) for process in range(processes)]
         for chunk, *own in zip(alone, *parts, strict=True):
             for name in ("x", "y", "rows"):
-                assert np.array_equal(getattr(chunk, name), np.concatenate([getattr(part, name) for part in own]))
-            real = np.concatenate([np.ones(len(part.y), bool) if part.real is None else part.real for part in own])
-            assert np.array_equal(real, np.ones(len(real), bool) if chunk.real is None else chunk.real)
+                assert np.array_equal(
+                    getattr(chunk, name), np.concatenate([getattr(part, name) for part in own])
+                )
+            real = np.concatenate(
+                [np.ones(len(part.y), bool) if part.real is None else part.real for part in own]
+            )
+            assert np.array_equal(
+                real, np.ones(len(real), bool) if chunk.real is None else chunk.real
+            )
     # A shard is a range of positions, so what a process reads is one stretch of the file.
     half = [_rows(epoch_of(process, 2)) for process in (0, 1)]
     assert half[0].max() < half[1].min()
 
 
-def test_the_order_is_a_function_of_seed_and_epoch_and_goes_on_from_any_chunk(tmp_path, small_blocks):
+def test_the_order_is_a_function_of_seed_and_epoch_and_goes_on_from_any_chunk(
+    tmp_path, small_blocks
+):
     _arrays(tmp_path, 300)
     data, how = _stream(tmp_path, [7]), {"batch_size": 8, "chunk_bytes": SMALL}
-    orders = {(seed, epoch): _rows(chunks(data, seed=seed, epoch=epoch, **how)) for seed in (0, 1) for epoch in (0, 1)}
+    orders = {
+        (seed, epoch): _rows(chunks(data, seed=seed, epoch=epoch, **how))
+        for seed in (0, 1)
+        for epoch in (0, 1)
+    }
     for a, b in itertools.combinations(orders.values(), 2):
         assert not np.array_equal(a, b)
         assert np.array_equal(np.sort(a), np.sort(b))
@@ -135,7 +178,9 @@ def test_blocks_are_shuffled_evenly(tmp_path, small_blocks):
         np.add.at(seen, np.unique(first.rows[first.rows < 200] // cut.block), 1)
     expected = epochs * 2 / blocks
     assert seen.sum() == epochs * 2
-    assert ((seen - expected) ** 2 / expected).sum() < 1.7 * blocks  # chi-squared; its mean is the number of blocks
+    assert (
+        (seen - expected) ** 2 / expected
+    ).sum() < 1.7 * blocks  # chi-squared; its mean is the number of blocks
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
@@ -153,7 +198,9 @@ def test_what_does_not_fit_is_refused(tmp_path):
 
 
 def _threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("grain-prefetch")]
+    return [
+        thread.name for thread in threading.enumerate() if thread.name.startswith("grain-prefetch")
+    ]
 
 
 def test_no_thread_outlives_its_iterator(tmp_path, small_blocks):
@@ -188,18 +235,35 @@ def test_splits_hold_every_row_once(tmp_path, dtype, shape):
     splits = stream(tmp_path, validation=0.1, test=60, seed=5)
     assert isinstance(splits.train, Stream)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (390, 50, 60)
-    assert (splits.classes, splits.train.outputs, splits.train.shape) == (("0", "1", "2", "3"), 4, shape)
+    assert (splits.classes, splits.train.outputs, splits.train.shape) == (
+        ("0", "1", "2", "3"),
+        4,
+        shape,
+    )
     got = list(chunks(splits.train, batch_size=32, seed=0, epoch=0))
     trained = np.sort(_rows(got))
     held = np.setdiff1d(np.arange(500), trained)
-    both = [np.concatenate([np.asarray(getattr(part, name)) for part in (splits.validation, splits.test)]) for name in ("x", "y")]
+    both = [
+        np.concatenate(
+            [np.asarray(getattr(part, name)) for part in (splits.validation, splits.test)]
+        )
+        for name in ("x", "y")
+    ]
     assert _bag(*both) == _bag(x[held], y[held])
     assert splits.validation.x.dtype == splits.train.dtype == dtype
     images = len(shape) > 1
-    assert splits.train.white == splits.test.white == (None if not images else 255.0 if dtype == np.uint8 else float(x[trained].max()))
+    assert (
+        splits.train.white
+        == splits.test.white
+        == (None if not images else 255.0 if dtype == np.uint8 else float(x[trained].max()))
+    )
     # All training rows are few enough to be the sample.
-    exact = Standardisation.of(jaxnet.data.Dataset(x[trained], y[trained].astype(np.int32), splits.classes))
-    for ours, theirs in zip(jax.tree.leaves(splits.standardisation), jax.tree.leaves(exact), strict=True):
+    exact = Standardisation.of(
+        jaxnet.data.Dataset(x[trained], y[trained].astype(np.int32), splits.classes)
+    )
+    for ours, theirs in zip(
+        jax.tree.leaves(splits.standardisation), jax.tree.leaves(exact), strict=True
+    ):
         assert np.array_equal(ours, theirs)
     assert "mean and scale are those of 390 random training rows" in splits.notes
     again, other = stream(tmp_path, seed=5, test=60), stream(tmp_path, seed=6, test=60)
@@ -213,14 +277,14 @@ def _bag(x, y):
 
 def test_parts_of_a_fraction_are_capped_and_the_statistics_are_of_a_sample(tmp_path, monkeypatch):
     x, _ = _arrays(tmp_path, 500, dtype=np.float32)
-    monkeypatch.setattr("jaxnet.data.streaming.HELD_ROWS", 20)
-    monkeypatch.setattr("jaxnet.data.streaming.SAMPLE", 100)
+    monkeypatch.setattr("jaxnet.data.streaming.stream.HELD_ROWS", 20)
+    monkeypatch.setattr("jaxnet.data.streaming.stream.SAMPLE", 100)
     splits = stream(tmp_path, test=30)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (450, 20, 30)
     error = x.std(0) / 10
     assert np.all(np.abs(np.asarray(splits.standardisation.mean) - x.mean(0)) < 4 * error)
     assert not np.array_equal(splits.standardisation.mean, x.mean(0))
-    monkeypatch.setattr("jaxnet.data.streaming.HELD_BYTES", 12 * 7)
+    monkeypatch.setattr("jaxnet.data.streaming.stream.HELD_BYTES", 12 * 7)
     assert len(stream(tmp_path).test) == 7
 
 
@@ -232,12 +296,17 @@ def test_labels_say_what_the_task_is(tmp_path):
     (chunk,) = chunks(splits.train, batch_size=8, seed=0, epoch=0)
     assert np.array_equal(chunk.y, y.astype(np.float32)[chunk.rows])
     assert np.isclose(
-        splits.standardisation.target_mean, y[chunk.rows[chunk.real]].mean() if chunk.real is not None else y[chunk.rows].mean()
+        splits.standardisation.target_mean,
+        y[chunk.rows[chunk.real]].mean() if chunk.real is not None else y[chunk.rows].mean(),
     )
-    with pytest.raises(jaxnet.InputError, match=r"y.npy: row 0 has label .* but no row has label 0"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"y.npy: row 0 has label .* but no row has label 0"
+    ):
         stream(tmp_path, task="classification")
     np.save(tmp_path / "y.npy", np.arange(200) % 30 + 1900)  # too many to be classes
-    with pytest.raises(jaxnet.InputError, match=r'row 0 has label 1900, but no row has label 0.*task="regression"'):
+    with pytest.raises(
+        jaxnet.InputError, match=r'row 0 has label 1900, but no row has label 0.*task="regression"'
+    ):
         stream(tmp_path)
     assert stream(tmp_path, task="regression").classes is None
     np.save(tmp_path / "y.npy", np.zeros(200, int))
@@ -259,7 +328,10 @@ def test_a_truncated_file_is_refused(tmp_path, part):
     file = tmp_path / f"{part}.npy"
     file.write_bytes(file.read_bytes()[:-5])
     size, promised = file.stat().st_size, file.stat().st_size + 5
-    with pytest.raises(jaxnet.InputError, match=rf"{part}.npy: its header promises \(100,.*, {promised} bytes, but it has {size}"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match=rf"{part}.npy: its header promises \(100,.*, {promised} bytes, but it has {size}",
+    ):
         stream(tmp_path)
 
 
@@ -274,7 +346,10 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path, name):
         file.write_bytes(whole[: 128 + len(whole[128:]) * 90 // 100])
         try:
             if corrupt == "stop":
-                with pytest.raises(jaxnet.InputError, match=r"x.npy: row \d+ cannot be read \(the file ends at byte \d+\)"):
+                with pytest.raises(
+                    jaxnet.InputError,
+                    match=r"x.npy: row \d+ cannot be read \(the file ends at byte \d+\)",
+                ):
                     list(chunks(data, batch_size=8, seed=0, epoch=0))
             else:
                 (chunk,) = chunks(data, batch_size=8, seed=0, epoch=0)
@@ -286,7 +361,12 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path, name):
 def test_files_that_do_not_fit_are_refused(tmp_path):
     x, y = _arrays(tmp_path, 40)
     for name, array, words in [
-        ("x", x.astype(np.int64), r"x.npy: must be .* uint8, float32 or float64, but is \(40, 3\) of int64; write x.astype"),
+        (
+            "x",
+            x.astype(np.int64),
+            r"x.npy: must be .* uint8, float32 or float64, but is \(40, 3\) of int64; write "
+            r"x.astype",
+        ),
         ("x", x[:, 0], r"x.npy: must be \(rows, features\)"),
         ("x", np.asfortranarray(x), "x.npy: is in Fortran order"),
         ("x", x[:39], "x.npy has 39 rows and y.npy has 40"),
@@ -329,17 +409,26 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
 def _held(splits, x) -> set[int]:
     """Which rows are in memory."""
     rows = {row.tobytes(): i for i, row in enumerate(x)}
-    return {rows[np.asarray(row).tobytes()] for part in (splits.validation, splits.test) for row in part.x}
+    return {
+        rows[np.asarray(row).tobytes()]
+        for part in (splits.validation, splits.test)
+        for row in part.x
+    }
 
 
 def test_numbers_that_are_not_finite_stop_or_are_skipped_wherever_they_are(tmp_path):
-    """Here in every tenth row, so that the validation set, the test set and the sample meet some too."""
+    """Here in every tenth row, so that the validation set, the test set and the sample meet some
+    too.
+    """
     x, _ = _arrays(tmp_path, 300, (4, 3), np.float32)
     x += RNG.random(x.shape, np.float32)  # no two rows alike
     bad = np.arange(0, 300, 10)
     x[bad, 2, 1] = np.resize([np.nan, np.inf, -np.inf], len(bad))
     np.save(tmp_path / "x.npy", x)
-    with pytest.raises(jaxnet.InputError, match=r'x.npy: row \d*0 holds (nan|-?inf) in column 2, 1; .* with corrupt="skip"'):
+    with pytest.raises(
+        jaxnet.InputError,
+        match=r'x.npy: row \d*0 holds (nan|-?inf) in column 2, 1; .* with corrupt="skip"',
+    ):
         stream(tmp_path)
     splits = stream(tmp_path, corrupt="skip")
     (chunk,) = _epoch(splits)
@@ -380,7 +469,11 @@ def test_labels_out_of_range_stop_or_are_skipped(tmp_path):
     y[[17, 400]] = -3, 99
     np.save(tmp_path / "y.npy", y)
     with pytest.raises(
-        jaxnet.InputError, match=r"y.npy: row 17 has label -3, but classes are numbered 0 to 3 without a gap \(2 such rows\)"
+        jaxnet.InputError,
+        match=(
+            r"y.npy: row 17 has label -3, but classes are numbered 0 to 3 without a gap \(2 "
+            r"such rows\)"
+        ),
     ):
         stream(tmp_path)
     splits = stream(tmp_path, corrupt="skip")
@@ -393,7 +486,10 @@ def test_labels_out_of_range_stop_or_are_skipped(tmp_path):
     y = RNG.normal(size=1000)
     y[[3, 500]] = np.nan, 1e300
     np.save(tmp_path / "y.npy", y)
-    with pytest.raises(jaxnet.InputError, match=r"y.npy: row (3|500) has label (nan|1e\+300), which is no finite number"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match=r"y.npy: row (3|500) has label (nan|1e\+300), which is no finite number",
+    ):
         _epoch(stream(tmp_path))
     assert not {3, 500} & _trained(stream(tmp_path, corrupt="skip"))
 
@@ -409,7 +505,10 @@ def test_a_class_without_training_rows_is_refused(tmp_path):
             outcomes.append(len(stream(tmp_path, test=30, seed=seed).train))
         except jaxnet.InputError as error:
             outcomes.append(str(error).split(": ", 1)[1])
-    assert set(outcomes) == {24, "all examples of class 1 were held out; give more of them, or another seed"}
+    assert set(outcomes) == {
+        24,
+        "all examples of class 1 were held out; give more of them, or another seed",
+    }
 
 
 def _tables(n: int, width: int = 3):
@@ -422,10 +521,21 @@ def _tables(n: int, width: int = 3):
         x,
         y,
         {
-            "columns": pa.table({**{f"f{i}": x[:, i].astype(np.int16) for i in range(width)}, "y": y}),
+            "columns": pa.table(
+                {**{f"f{i}": x[:, i].astype(np.int16) for i in range(width)}, "y": y}
+            ),
             "fixed": pa.table({"x": pa.FixedSizeListArray.from_arrays(flat, width), "y": y}),
-            "lists": pa.table({"x": pa.ListArray.from_arrays(np.arange(0, n * width + 1, width, np.int32), flat), "y": y}),
-            "floats": pa.table({"x": pa.FixedSizeListArray.from_arrays(flat.cast(pa.float64()), width), "y": y}),
+            "lists": pa.table(
+                {
+                    "x": pa.ListArray.from_arrays(
+                        np.arange(0, n * width + 1, width, np.int32), flat
+                    ),
+                    "y": y,
+                }
+            ),
+            "floats": pa.table(
+                {"x": pa.FixedSizeListArray.from_arrays(flat.cast(pa.float64()), width), "y": y}
+            ),
         },
     )
 
@@ -440,9 +550,11 @@ def test_parquet_is_decoded_once(tmp_path, monkeypatch, kind, files):
     table = tables[kind]
     (folder := tmp_path / "data").mkdir()
     for i, rows in enumerate(np.array_split(np.arange(700), files)):
-        parquet.write_table(table.slice(rows[0], len(rows)), folder / f"part-{i}.parquet", row_group_size=100)
+        parquet.write_table(
+            table.slice(rows[0], len(rows)), folder / f"part-{i}.parquet", row_group_size=100
+        )
     path = folder if files > 1 else folder / "part-0.parquet"
-    monkeypatch.setattr("jaxnet.data.parquet.PIECE", 500)
+    monkeypatch.setattr("jaxnet.data.streaming.parquet.PIECE", 500)
     splits = stream(path)
     (chunk,) = _epoch(splits)
     assert chunk.x.dtype == (np.uint8 if kind in ("fixed", "lists") else np.float32)
@@ -450,7 +562,7 @@ def test_parquet_is_decoded_once(tmp_path, monkeypatch, kind, files):
     assert np.array_equal(chunk.y, y[chunk.rows])
     trained = _trained(splits)
     assert trained | _held(splits, x.astype(chunk.x.dtype)) == set(range(700))
-    monkeypatch.setattr("jaxnet.data.parquet._unpack", None)
+    monkeypatch.setattr("jaxnet.data.streaming.parquet._unpack", None)
     assert np.array_equal(_epoch(stream(path))[0].x, chunk.x)
     (cache,) = (tmp_path / "cache/jaxnet/data").iterdir()
     assert f"decoded into {cache}" in splits.notes
@@ -485,9 +597,18 @@ def test_parquet_that_cannot_be_used_is_refused(tmp_path):
     path = tmp_path / "a.parquet"
     table = tables["columns"]
     for columns, words in [
-        (table.append_column("z", pa.array(["a"] * 50)).select(["f0", "z", "y"]), "column 'z' is of type string; encode"),
-        (table.append_column("z", pa.array(["a"] * 50).dictionary_encode()).select(["z", "y"]), "column 'z' is of type dictionary"),
-        (pa.table({"x": tables["lists"]["x"], "w": y, "y": y}), r"column of lists among others \(x, w\)"),
+        (
+            table.append_column("z", pa.array(["a"] * 50)).select(["f0", "z", "y"]),
+            "column 'z' is of type string; encode",
+        ),
+        (
+            table.append_column("z", pa.array(["a"] * 50).dictionary_encode()).select(["z", "y"]),
+            "column 'z' is of type dictionary",
+        ),
+        (
+            pa.table({"x": tables["lists"]["x"], "w": y, "y": y}),
+            r"column of lists among others \(x, w\)",
+        ),
         (pa.table({"y": y}), "no column beside the label 'y'"),
         (pa.table({"x": y, "y": tables["lists"]["x"]}), "the label 'y' is of type list"),
         (table.slice(0, 0), "a.parquet: has no rows"),
@@ -499,7 +620,10 @@ def test_parquet_that_cannot_be_used_is_refused(tmp_path):
     with pytest.raises(jaxnet.InputError, match="no column 'z'; its columns are f0, f1, f2, y"):
         stream(path, label="z")
     parquet.write_table(table.select(["f0", "y"]), tmp_path / "b.parquet")
-    with pytest.raises(jaxnet.InputError, match=r"b.parquet: its columns are not those of a.parquet; they differ in .*f1: int16"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match=r"b.parquet: its columns are not those of a.parquet; they differ in .*f1: int16",
+    ):
         stream(tmp_path)
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(jaxnet.InputError, match=r"a.parquet: not a readable Parquet file"):
@@ -514,10 +638,16 @@ def test_parquet_that_cannot_be_used_is_refused(tmp_path):
 def test_a_damaged_page_stops_or_its_row_group_is_skipped(tmp_path, kind, checksums):
     x, _, tables = _tables(700)
     (folder := tmp_path / "data").mkdir()
-    how = {"compression": "none", "write_page_checksum": True} if checksums else {"compression": "gzip"}  # which has a checksum of its own
+    how = (
+        {"compression": "none", "write_page_checksum": True}
+        if checksums
+        else {"compression": "gzip"}
+    )  # which has a checksum of its own
     for i in range(2):
         table = tables[kind].slice(350 * i, 350)
-        parquet.write_table(table, folder / f"{i}.parquet", row_group_size=100, use_dictionary=False, **how)
+        parquet.write_table(
+            table, folder / f"{i}.parquet", row_group_size=100, use_dictionary=False, **how
+        )
     file = folder / "1.parquet"
     column = parquet.read_metadata(file).row_group(2).column(0)
     content = bytearray(file.read_bytes())
@@ -525,7 +655,9 @@ def test_a_damaged_page_stops_or_its_row_group_is_skipped(tmp_path, kind, checks
     content[middle : middle + 8] = bytes(255 - byte for byte in content[middle : middle + 8])
     file.write_bytes(content)
     for _ in range(2):
-        with pytest.raises(jaxnet.InputError, match=r'1.parquet: row group 2 cannot be decoded \(.*corrupt="skip"'):
+        with pytest.raises(
+            jaxnet.InputError, match=r'1.parquet: row group 2 cannot be decoded \(.*corrupt="skip"'
+        ):
             stream(folder)
         splits = stream(folder, corrupt="skip")
         lost = set(range(550, 650))
@@ -545,8 +677,12 @@ def test_gaps_and_ragged_lists_in_parquet(tmp_path):
         values = list(y)
         values[9] = None
         path = tmp_path / f"{kind}.parquet"
-        parquet.write_table(pa.table({"x": pa.array(lists, pa.list_(kind)), "y": values}), path, row_group_size=60)
-        with pytest.raises(jaxnet.InputError, match=r"parquet: row (3|150) has (0|2) numbers, not 3; mend"):
+        parquet.write_table(
+            pa.table({"x": pa.array(lists, pa.list_(kind)), "y": values}), path, row_group_size=60
+        )
+        with pytest.raises(
+            jaxnet.InputError, match=r"parquet: row (3|150) has (0|2) numbers, not 3; mend"
+        ):
             stream(path)
         splits = stream(path, corrupt="skip")
         good = set(range(n)) - {3, 9, 77, 150}
@@ -562,7 +698,9 @@ def test_gaps_and_ragged_lists_in_parquet(tmp_path):
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     parquet.write_table(_tables(100)[2]["fixed"], tmp_path / "a.parquet")
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
-    with pytest.raises(jaxnet.InputError, match=r"a.parquet: takes 0.0 GB when decoded, but .* has room for 0.0 GB"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"a.parquet: takes 0.0 GB when decoded, but .* has room for 0.0 GB"
+    ):
         stream(tmp_path / "a.parquet")
     assert not list((tmp_path / "cache/jaxnet/data").iterdir())
 
@@ -579,7 +717,11 @@ def test_records_are_decoded_when_they_are_read(tmp_path, shape):
     assert np.array_equal(chunk.y, arrays["train"][1][chunk.rows])
     assert _trained(splits) | set(splits.train.held_out.tolist()) == set(range(90))
     assert splits.train.white == 255.0
-    assert stream("pets", data_dir=tmp_path / "tfds", image_size=(3, 2)).train.shape == (3, 2, *shape[2:])
+    assert stream("pets", data_dir=tmp_path / "tfds", image_size=(3, 2)).train.shape == (
+        3,
+        2,
+        *shape[2:],
+    )
     for wrong, words in [({"task": "regression"}, "task"), ({"label": "image"}, "label")]:
         with pytest.raises(jaxnet.InputError, match=f"{words} .* has no use for it"):
             stream("pets", data_dir=tmp_path / "tfds", **wrong)
@@ -589,7 +731,10 @@ def test_records_are_decoded_when_they_are_read(tmp_path, shape):
 
 def test_a_record_that_cannot_be_decoded_stops_or_is_skipped(tmp_path):
     _prepared(tmp_path, parts=(("train", 60), ("test", 5)), broken=True)
-    with pytest.raises(jaxnet.InputError, match=r"1.0.0: record 7 of train cannot be decoded \(its image: not a readable PNG or JPEG"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match=r"1.0.0: record 7 of train cannot be decoded \(its image: not a readable PNG or JPEG",
+    ):
         _epoch(stream("pets", data_dir=tmp_path, validation=0))
     splits = stream("pets", data_dir=tmp_path, validation=0, corrupt="skip")
     assert _trained(splits) == set(range(60)) - {7}
@@ -611,5 +756,8 @@ def test_damaged_bytes_of_a_record(tmp_path):
     assert _trained(splits) == set(range(60)) - set(chunk.bad)
     file.write_bytes(content[: len(content) // 2])
     for corrupt in ("stop", "skip"):  # not one record can be read
-        with pytest.raises(jaxnet.InputError, match=r"1.0.0: (record \d+ of train cannot be decoded|cannot be read)"):
+        with pytest.raises(
+            jaxnet.InputError,
+            match=r"1.0.0: (record \d+ of train cannot be decoded|cannot be read)",
+        ):
             stream("pets", data_dir=tmp_path, validation=0, corrupt=corrupt)

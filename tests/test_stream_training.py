@@ -1,4 +1,6 @@
-"""Training over data on disk: the steps of the same order in memory, each row once an epoch, whatever stops it in between."""
+"""Training over data on disk: the steps of the same order in memory, each row once an epoch,
+whatever stops it in between.
+"""
 
 import contextlib
 import itertools
@@ -22,9 +24,9 @@ from test_processes import assert_same, end, numbers, start
 import jaxnet
 from jaxnet import parts, training
 from jaxnet.data import Dataset, Splits, Stream
-from jaxnet.data.streaming import chunks, layout
+from jaxnet.data.streaming.chunks import chunks, layout
 from jaxnet.loop import train
-from jaxnet.models import with_outputs
+from jaxnet.models.model import with_outputs
 
 KEY, MODEL = jax.random.key(0), jaxnet.mlp((16,))
 FEATURES = 5
@@ -35,29 +37,41 @@ ROUNDING = 2e-6  # of float32, where sums are in another order
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Blocks of a few rows and chunks of a few blocks, so that small data have many."""
-    monkeypatch.setattr("jaxnet.data.streaming.BLOCK", 2 * FEATURES * 4)
-    monkeypatch.setattr("jaxnet.data.streaming.CHUNK", 100 * FEATURES * 4)
+    monkeypatch.setattr("jaxnet.data.streaming.chunks.BLOCK", 2 * FEATURES * 4)
+    monkeypatch.setattr("jaxnet.data.streaming.chunks.CHUNK", 100 * FEATURES * 4)
 
 
 def _write(folder: Path, n: int, classes: int | None = 3) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(n)
     folder.mkdir(exist_ok=True)
     x = rng.normal(size=(n, FEATURES)).astype(np.float32)
-    y = x[:, 0] * 3 + x[:, 1] ** 2 + 100 if classes is None else np.digitize(x[:, 0] + x[:, 1] / 2, [-0.5, 0.5])
+    y = (
+        x[:, 0] * 3 + x[:, 1] ** 2 + 100
+        if classes is None
+        else np.digitize(x[:, 0] + x[:, 1] / 2, [-0.5, 0.5])
+    )
     np.save(folder / "x.npy", x)
     np.save(folder / "y.npy", y)
     return x, y
 
 
-def _rows(splits: Splits, recipe: jaxnet.Recipe, epoch: int, key=KEY) -> tuple[np.ndarray, np.ndarray]:
-    """(rows of the source, whether they count), each (steps, batch): what an epoch takes, in order."""
+def _rows(
+    splits: Splits, recipe: jaxnet.Recipe, epoch: int, key=KEY
+) -> tuple[np.ndarray, np.ndarray]:
+    """(rows of the source, whether they count), each (steps, batch): what an epoch takes, in
+    order.
+    """
     stream: Stream = splits.train
     cut, order_key = layout(stream, recipe.batch_size), training.streams(key, None)[1]
     shards = np.arange(cut.shards)[None, :, None]
     rows, real = [], []
-    for chunk in chunks(stream, batch_size=recipe.batch_size, seed=parts.seed(order_key), epoch=epoch):
+    for chunk in chunks(
+        stream, batch_size=recipe.batch_size, seed=parts.seed(order_key), epoch=epoch
+    ):
         each = len(chunk.y) // cut.shards
-        order = np.asarray(parts.rows_of_part(order_key, cut, epoch * cut.chunks + chunk.number, each))
+        order = np.asarray(
+            parts.rows_of_part(order_key, cut, epoch * cut.chunks + chunk.number, each)
+        )
         places = (shards * each + order).reshape(len(order), -1)
         again = np.arange(len(order) * cut.part).reshape(-1, 1, cut.part) >= each
         given = np.ones(len(chunk.y), bool) if chunk.real is None else chunk.real
@@ -66,7 +80,9 @@ def _rows(splits: Splits, recipe: jaxnet.Recipe, epoch: int, key=KEY) -> tuple[n
     return np.concatenate(rows), np.concatenate(real)
 
 
-def _in_memory(splits: Splits, x: np.ndarray, y: np.ndarray, recipe: jaxnet.Recipe) -> tuple[training.TrainState, training.Row]:
+def _in_memory(
+    splits: Splits, x: np.ndarray, y: np.ndarray, recipe: jaxnet.Recipe
+) -> tuple[training.TrainState, training.Row]:
     """The same steps over arrays: state and history."""
     data = Dataset(jnp.asarray(x), jnp.asarray(y.astype(splits.train.label_dtype)), splits.classes)
     whole = replace(splits, train=data, test=training.NO_TEST)
@@ -82,12 +98,21 @@ def _in_memory(splits: Splits, x: np.ndarray, y: np.ndarray, recipe: jaxnet.Reci
 
     for epoch in range(recipe.epochs):
         rows, real = _rows(splits, recipe, epoch)
-        state, row = jax.jit(one)(state, jnp.asarray(rows, jnp.int32), jnp.asarray(real), jnp.int32(epoch))
+        state, row = jax.jit(one)(
+            state, jnp.asarray(rows, jnp.int32), jnp.asarray(real), jnp.int32(epoch)
+        )
         history.append(row)
     return state, jax.tree.map(lambda *leaves: np.stack(leaves), *history)
 
 
-CASES = [(600, 16, 3, 0.1), (613, 12, 3, 0.0), (613, 16, None, 0.1), (400, 7, 3, 0.1), (50, 64, 3, 0.2), (352, 32, 3, 0)]
+CASES = [
+    (600, 16, 3, 0.1),
+    (613, 12, 3, 0.0),
+    (613, 16, None, 0.1),
+    (400, 7, 3, 0.1),
+    (50, 64, 3, 0.2),
+    (352, 32, 3, 0),
+]
 
 
 @pytest.mark.parametrize(("n", "batch", "classes", "validation"), CASES)
@@ -109,7 +134,12 @@ def test_it_is_the_training_in_memory_on_the_same_order(tmp_path, n, batch, clas
 
 
 def _start(splits: Splits, recipe: jaxnet.Recipe) -> training.TrainState:
-    return training.start(with_outputs(MODEL, splits.train.outputs), replace(splits, train=splits.train.empty), recipe, KEY)
+    return training.start(
+        with_outputs(MODEL, splits.train.outputs),
+        replace(splits, train=splits.train.empty),
+        recipe,
+        KEY,
+    )
 
 
 @pytest.mark.parametrize("classes", [3, None])
@@ -120,16 +150,28 @@ def test_it_is_plain_optax_on_the_same_order(tmp_path, classes):
     state = _start(splits, RECIPE)
     params, optimizer = state.params, optax.adam(1e-2)
     opt_state = optimizer.init(params)
-    mean, scale, *of_targets = (np.asarray(leaf) for leaf in jax.tree.leaves(splits.standardisation))
+    mean, scale, *of_targets = (
+        np.asarray(leaf) for leaf in jax.tree.leaves(splits.standardisation)
+    )
     inputs = jnp.asarray((x - mean[None]) / scale[None])
-    targets = jax.nn.one_hot(y, 3) if classes else jnp.asarray((y - of_targets[0]) / of_targets[1], jnp.float32)
+    targets = (
+        jax.nn.one_hot(y, 3)
+        if classes
+        else jnp.asarray((y - of_targets[0]) / of_targets[1], jnp.float32)
+    )
 
     @jax.jit
     def step(params, opt_state, rows, real):
         def mean_loss(params):
-            hidden = jax.nn.relu(inputs[rows] @ params["hidden_0"]["kernel"] + params["hidden_0"]["bias"][None])
+            hidden = jax.nn.relu(
+                inputs[rows] @ params["hidden_0"]["kernel"] + params["hidden_0"]["bias"][None]
+            )
             outputs = hidden @ params["output"]["kernel"] + params["output"]["bias"][None]
-            losses = optax.softmax_cross_entropy(outputs, targets[rows]) if classes else (outputs[:, 0] - targets[rows]) ** 2
+            losses = (
+                optax.softmax_cross_entropy(outputs, targets[rows])
+                if classes
+                else (outputs[:, 0] - targets[rows]) ** 2
+            )
             return (losses * real).sum() / real.sum()
 
         updates, opt_state = optimizer.update(jax.grad(mean_loss)(params), opt_state)
@@ -138,10 +180,14 @@ def test_it_is_plain_optax_on_the_same_order(tmp_path, classes):
     for epoch in range(2):
         for rows, real in zip(*_rows(splits, RECIPE, epoch), strict=True):
             params, opt_state = step(params, opt_state, rows, real)
-    assert gap(run.params, params) < 20 * ROUNDING  # Adam divides small gradients by their size, rounding and all
+    assert (
+        gap(run.params, params) < 20 * ROUNDING
+    )  # Adam divides small gradients by their size, rounding and all
 
 
-@pytest.mark.parametrize("how", [{}, {"dropout": 0.2, "augmentation": jaxnet.Augmentation(noise=0.1)}])
+@pytest.mark.parametrize(
+    "how", [{}, {"dropout": 0.2, "augmentation": jaxnet.Augmentation(noise=0.1)}]
+)
 def test_the_order_does_not_depend_on_the_devices(tmp_path, how):
     _write(tmp_path, 613)
     splits, recipe = jaxnet.stream(tmp_path), replace(RECIPE, **how)
@@ -192,7 +238,9 @@ class Killed(BaseException):
 
 @contextlib.contextmanager
 def trained_rows(monkeypatch, *, stop: int | None = None, how: str = ""):
-    """Records the rows of each part that is trained on, by (epoch, part); at the `stop`th a signal comes, or the end."""
+    """Records the rows of each part that is trained on, by (epoch, part); at the `stop`th a signal
+    comes, or the end.
+    """
     seen: dict[tuple[int, int], np.ndarray] = {}
     read, count = parts.OnDisk._read, itertools.count(1)
 
@@ -213,7 +261,9 @@ def trained_rows(monkeypatch, *, stop: int | None = None, how: str = ""):
 
 @pytest.mark.parametrize("how", ["SIGTERM", "killed"])
 @pytest.mark.parametrize("stop", [1, 4, 6, 9])
-def test_stopped_and_continued_within_an_epoch_is_the_same_to_the_bit(tmp_path, monkeypatch, how, stop):
+def test_stopped_and_continued_within_an_epoch_is_the_same_to_the_bit(
+    tmp_path, monkeypatch, how, stop
+):
     _write(tmp_path, 613)
     splits, recipe = jaxnet.stream(tmp_path), replace(RECIPE, dropout=0.1, schedule="cosine")
     assert layout(splits.train, 16).chunks == 5
@@ -226,10 +276,19 @@ def test_stopped_and_continued_within_an_epoch_is_the_same_to_the_bit(tmp_path, 
         train(MODEL, splits, recipe, KEY, out=tmp_path / "run")
     epoch, part = divmod(stop - (how == "killed"), 5)
     if how == "SIGTERM":
-        assert (f"after part {part} of epoch {epoch + 1}" if part else f"after epoch {epoch}") in str(stopped.value)
+        assert (
+            f"after part {part} of epoch {epoch + 1}" if part else f"after epoch {epoch}"
+        ) in str(stopped.value)
     began = []
     with trained_rows(monkeypatch) as after:
-        run = train(MODEL, jaxnet.stream(tmp_path), recipe, KEY, out=tmp_path / "run", watch=lambda done, row: began.append(done))
+        run = train(
+            MODEL,
+            jaxnet.stream(tmp_path),
+            recipe,
+            KEY,
+            out=tmp_path / "run",
+            watch=lambda done, row: began.append(done),
+        )
     assert began[0] == epoch
     assert gap(run.params, wanted.params) == 0
     assert gap(run.history, wanted.history) == 0
@@ -265,10 +324,22 @@ def test_another_data_set_does_not_continue_a_training(tmp_path):
         return jaxnet.stream(tmp_path)
 
     for change, words in [
-        (lambda: jaxnet.stream(tmp_path, seed=1), "data.training set.held out was 'checksum [0-9a-f]{8}' and is now"),
-        (lambda: jaxnet.stream(tmp_path, test=0.3), "data.training set.examples was 210 and is now 180"),
-        *((lambda row=row: one_label_changed(row), "data.training set.labels was") for row in range(0, 300, 50)),
-        (lambda: np.save(tmp_path / "x.npy", x + 1) or jaxnet.stream(tmp_path), "data.training set.100 random rows was"),
+        (
+            lambda: jaxnet.stream(tmp_path, seed=1),
+            "data.training set.held out was 'checksum [0-9a-f]{8}' and is now",
+        ),
+        (
+            lambda: jaxnet.stream(tmp_path, test=0.3),
+            "data.training set.examples was 210 and is now 180",
+        ),
+        *(
+            (lambda row=row: one_label_changed(row), "data.training set.labels was")
+            for row in range(0, 300, 50)
+        ),
+        (
+            lambda: np.save(tmp_path / "x.npy", x + 1) or jaxnet.stream(tmp_path),
+            "data.training set.100 random rows was",
+        ),
     ]:
         with pytest.raises(jaxnet.InputError, match=words):
             train(MODEL, change(), RECIPE, KEY, out=tmp_path / "run")
@@ -289,7 +360,10 @@ def test_rows_that_cannot_be_used_are_skipped_counted_and_named(tmp_path, caplog
     held = set(jaxnet.stream(tmp_path).train.held_out.tolist())
     bad = [row for row in BAD if row not in held]
     _spoil(tmp_path, x, bad)
-    splits, recipe = jaxnet.stream(tmp_path, corrupt="skip"), replace(RECIPE, batch_size=batch, dropout=0.1)
+    splits, recipe = (
+        jaxnet.stream(tmp_path, corrupt="skip"),
+        replace(RECIPE, batch_size=batch, dropout=0.1),
+    )
     with caplog.at_level(logging.WARNING, "jaxnet"):
         run = train(MODEL, splits, recipe, KEY, out=tmp_path / "run")
     state, history = _in_memory(splits, np.where(np.isnan(x), 0, x), y, recipe)
@@ -299,8 +373,12 @@ def test_rows_that_cannot_be_used_are_skipped_counted_and_named(tmp_path, caplog
     _, real = _rows(splits, recipe, 0)
     assert real.sum() == len(splits.train) - len(bad)
     names = ", ".join(map(str, bad))
-    said = f"{len(bad)} of 280 training rows could not be used and were left out, such as rows {names}"
-    assert [record.getMessage() for record in caplog.records] == [f"epoch {epoch}: {said}" for epoch in (1, 2)]
+    said = (
+        f"{len(bad)} of 280 training rows could not be used and were left out, such as rows {names}"
+    )
+    assert [record.getMessage() for record in caplog.records] == [
+        f"epoch {epoch}: {said}" for epoch in (1, 2)
+    ]
     log = (tmp_path / "run/log.txt").read_text()
     assert f"epoch 2: {said}" in log
     assert log.count("cannot be used") >= 2
@@ -324,7 +402,9 @@ def test_a_bad_row_stops_with_the_state_saved_and_may_then_be_skipped(tmp_path, 
     per_chunk = layout(splits.train, 16).steps
     bad = int(_rows(splits, RECIPE, 0)[0][3 * per_chunk, 0])  # in the fourth chunk
     _overwrite(tmp_path, np.where(np.arange(len(x))[:, None] == bad, np.nan, x).astype(np.float32))
-    with pytest.raises(jaxnet.InputError, match=rf"x.npy: row {bad} holds nan in column 0; mend the file, or leave"):
+    with pytest.raises(
+        jaxnet.InputError, match=rf"x.npy: row {bad} holds nan in column 0; mend the file, or leave"
+    ):
         train(MODEL, splits, RECIPE, KEY, out=tmp_path / "run")
     assert "checkpoint 3" in (tmp_path / "run/log.txt").read_text()
     skipping = replace(splits, train=replace(splits.train, corrupt="skip"))
@@ -361,7 +441,10 @@ def test_it_stops_early_as_in_memory(tmp_path):
     x, y = _write(tmp_path, 500)
     y = np.random.default_rng(0).integers(0, 3, 500)  # nothing to learn
     np.save(tmp_path / "y.npy", y)
-    splits, recipe = jaxnet.stream(tmp_path), replace(RECIPE, epochs=20, patience=2, learning_rate=3e-2)
+    splits, recipe = (
+        jaxnet.stream(tmp_path),
+        replace(RECIPE, epochs=20, patience=2, learning_rate=3e-2),
+    )
     run = train(MODEL, splits, recipe, KEY, out=tmp_path / "run")
     assert "stopped early" in run.status
     done = int(run.epochs)
@@ -374,11 +457,17 @@ def test_it_stops_early_as_in_memory(tmp_path):
 
 def test_it_diverges_as_in_memory(tmp_path):
     x, y = _write(tmp_path, 500, None)
-    splits, recipe = jaxnet.stream(tmp_path), replace(RECIPE, epochs=5, optimizer="sgd", learning_rate=50.0)
+    splits, recipe = (
+        jaxnet.stream(tmp_path),
+        replace(RECIPE, epochs=5, optimizer="sgd", learning_rate=50.0),
+    )
     run = train(MODEL, splits, recipe, KEY)
     state, _ = _in_memory(splits, x, y, replace(recipe, epochs=1))
     assert int(run.diverged_at) == int(state.diverged_at) > 0
-    assert (int(run.epochs), run.status.split(":")[0]) == (1, f"diverged at step {int(state.diverged_at)}")
+    assert (int(run.epochs), run.status.split(":")[0]) == (
+        1,
+        f"diverged at step {int(state.diverged_at)}",
+    )
 
 
 def test_a_run_is_saved_judged_and_restored_like_any(tmp_path):
@@ -394,16 +483,36 @@ def test_a_run_is_saved_judged_and_restored_like_any(tmp_path):
 @pytest.mark.parametrize(
     ("act", "words"),
     [
-        (lambda s: train(MODEL, s, RECIPE, KEY, weights=np.ones(len(s.train), np.float32)), "weights and sample need .* leave them out"),
+        (
+            lambda s: train(MODEL, s, RECIPE, KEY, weights=np.ones(len(s.train), np.float32)),
+            "weights and sample need .* leave them out",
+        ),
         (lambda s: train(MODEL, s, RECIPE, KEY, sample=(np.arange(5), 5)), "weights and sample"),
-        (lambda s: train(MODEL, s, RECIPE, KEY, plan=jaxnet.Plan(implementation="resident")), "'resident' needs .* give 'auto' or 'xla'"),
-        (lambda s: train(MODEL, s, RECIPE, KEY, plan=jaxnet.Plan(devices=3)), "3 devices cannot share the 16 parts"),
+        (
+            lambda s: train(MODEL, s, RECIPE, KEY, plan=jaxnet.Plan(implementation="resident")),
+            "'resident' needs .* give 'auto' or 'xla'",
+        ),
+        (
+            lambda s: train(MODEL, s, RECIPE, KEY, plan=jaxnet.Plan(devices=3)),
+            "3 devices cannot share the 16 parts",
+        ),
         (lambda s: train(MODEL, s, RECIPE, KEY, plan=jaxnet.Plan(devices=0)), "0 devices"),
-        (lambda s: train(MODEL, s, replace(RECIPE, batch_size=9), KEY, plan=jaxnet.Plan(devices=2)), "2 devices cannot share the 1 parts"),
+        (
+            lambda s: train(
+                MODEL, s, replace(RECIPE, batch_size=9), KEY, plan=jaxnet.Plan(devices=2)
+            ),
+            "2 devices cannot share the 1 parts",
+        ),
         (lambda s: train(MODEL, s, replace(RECIPE, batch_size=0), KEY), "batch_size"),
-        (lambda s: train(MODEL, s, replace(RECIPE, epochs=10**9), KEY), "epochs is 1000000000: .* larger batch_size"),
+        (
+            lambda s: train(MODEL, s, replace(RECIPE, epochs=10**9), KEY),
+            "epochs is 1000000000: .* larger batch_size",
+        ),
         (lambda s: jaxnet.fit(MODEL, s, RECIPE, KEY), "stays on disk: jaxnet.train trains on it"),
-        (lambda s: jaxnet.fit_population(MODEL, s, RECIPE, jax.random.split(KEY, 2)), "stays on disk"),
+        (
+            lambda s: jaxnet.fit_population(MODEL, s, RECIPE, jax.random.split(KEY, 2)),
+            "stays on disk",
+        ),
         (lambda s: jaxnet.diagnose(MODEL, s, RECIPE, KEY), "stays on disk"),
         (lambda s: jaxnet.learning_curve(MODEL, s, RECIPE, KEY), "stays on disk"),
         (lambda s: jaxnet.sweep(MODEL, s, RECIPE, [{"learning_rate": 0.1}], KEY), "stays on disk"),
@@ -463,9 +572,14 @@ def test_two_processes_share_the_shards_and_one_goes_on_where_the_other_was_kill
         found[name] = numbers(tmp_path / name)
     every = sorted(set(range(613)) - held - set(bad))
     for name in found:
-        assert sorted(map(tuple, found[name].pop("rows").tolist())) == [(epoch, row) for epoch in range(3) for row in every]
+        assert sorted(map(tuple, found[name].pop("rows").tolist())) == [
+            (epoch, row) for epoch in range(3) for row in every
+        ]
     assert_same(found["two"], found["alone"])
-    said = f"epoch 3: {len(bad)} of {613 - len(held)} training rows could not be used and were left out, such as rows "
+    said = (
+        f"epoch 3: {len(bad)} of {613 - len(held)} training rows could not be used and were "
+        "left out, such as rows "
+    )
     said += ", ".join(map(str, bad))
     for name in found:
         assert said in (tmp_path / name / "log.txt").read_text()
@@ -486,7 +600,18 @@ def test_two_processes_share_the_shards_and_one_goes_on_where_the_other_was_kill
 
 
 def _command(*arguments, status: int = 0) -> subprocess.CompletedProcess:
-    return run_script("--stream", "--no-cache", "--epochs", "2", "--batch-size", "16", "--hidden", "16", *arguments, status=status)
+    return run_script(
+        "--stream",
+        "--no-cache",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "16",
+        "--hidden",
+        "16",
+        *arguments,
+        status=status,
+    )
 
 
 def test_the_script_trains_from_disk(tmp_path, monkeypatch):
@@ -494,18 +619,27 @@ def test_the_script_trains_from_disk(tmp_path, monkeypatch):
     x, y = _write(tmp_path / "data", 900)
     done = _command("--dataset", tmp_path / "data", "--out", tmp_path / "run")
     assert "630 training rows of 900 stay on disk" in done.stdout
-    assert "630 random training rows stand for all 630 where the training set is judged or drawn" in done.stdout
+    assert (
+        "630 random training rows stand for all 630 where the training set is judged or drawn"
+        in done.stdout
+    )
     found = json.loads((tmp_path / "run/result.json").read_text())
     assert found["dataset"]["name"] == "data"
     assert found["dataset"]["examples"] == {"train": 630, "validation": 90, "test": 180}
     assert found["recipe"]["epochs"] == 2
     splits = jaxnet.stream(tmp_path / "data")
     saved = jaxnet.restore(tmp_path / "run/params")
-    recipe = jaxnet.Recipe(epochs=2, batch_size=16, learning_rate=3e-3, optimizer="adam", schedule="one_cycle")
+    recipe = jaxnet.Recipe(
+        epochs=2, batch_size=16, learning_rate=3e-3, optimizer="adam", schedule="one_cycle"
+    )
     wanted = train(MODEL, splits, recipe, KEY)
     assert gap(saved.params, wanted.params) < ROUNDING
-    rows = np.concatenate([chunk.rows for chunk in chunks(splits.train, batch_size=16, seed=0, epoch=0)])
-    right = np.asarray(jaxnet.predict(MODEL, saved, x[np.unique(rows)])).argmax(1) == y[np.unique(rows)]
+    rows = np.concatenate(
+        [chunk.rows for chunk in chunks(splits.train, batch_size=16, seed=0, epoch=0)]
+    )
+    right = (
+        np.asarray(jaxnet.predict(MODEL, saved, x[np.unique(rows)])).argmax(1) == y[np.unique(rows)]
+    )
     assert found["accuracy"]["train"]["estimate"] == pytest.approx(right.mean())
     assert not (tmp_path / "run/state").exists()
 
@@ -515,9 +649,14 @@ def test_the_script_names_what_it_leaves_out(tmp_path):
     bad = int(jaxnet.stream(tmp_path / "data").train.at(np.array([17]))[0])
     _spoil(tmp_path / "data", x, [bad])
     arguments = ("--dataset", tmp_path / "data", "--out", tmp_path / "run")
-    assert f"row {bad} holds nan in column 2; mend the file" in _command(*arguments, status=2).stderr
+    assert (
+        f"row {bad} holds nan in column 2; mend the file" in _command(*arguments, status=2).stderr
+    )
     done = _command(*arguments, "--corrupt", "skip")
-    assert f"beware: epoch 2: 1 of 630 training rows could not be used and were left out, such as row {bad}" in done.stdout
+    assert (
+        "beware: epoch 2: 1 of 630 training rows could not be used and were left out, such as "
+        f"row {bad}" in done.stdout
+    )
     found = json.loads((tmp_path / "run/result.json").read_text())
     assert found["dataset"]["examples"]["train"] == 629
 

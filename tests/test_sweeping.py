@@ -24,11 +24,18 @@ def found(digits):
 def test_every_row_is_the_run_alone(digits, found):
     key = jax.random.split(KEY, 1)[0]
     for row in (0, 3):
-        run = jaxnet.fit(MODEL, digits, Recipe(epochs=4, batch_size=64, learning_rate=found.table["learning_rate"][row]), key)
+        run = jaxnet.fit(
+            MODEL,
+            digits,
+            Recipe(epochs=4, batch_size=64, learning_rate=found.table["learning_rate"][row]),
+            key,
+        )
         metrics = jaxnet.evaluate(MODEL, run, digits.validation)
         assert found.table["error"][row] == pytest.approx(float(metrics.error), abs=1e-6)
         interval = wilson(int(metrics.wrong.sum()), len(digits.validation))
-        assert (found.table["low"][row], found.table["high"][row]) == pytest.approx((interval.low, interval.high))
+        assert (found.table["low"][row], found.table["high"][row]) == pytest.approx(
+            (interval.low, interval.high)
+        )
         assert found.table["loss"][row] == pytest.approx(float(metrics.loss), rel=1e-4)
 
 
@@ -52,11 +59,16 @@ def test_the_table_as_csv(found):
 def test_the_edge_of_the_space_is_pointed_out(digits):
     low = sweep(MODEL, digits, RECIPE, space.grid({"learning_rate": space.Log(1e-6, 1e-3)}, 5), KEY)
     assert low.best == 4
-    assert any(words.startswith("the best learning_rate, 0.001, lies at the edge of what was tried") for words in low.words)
+    assert any(
+        words.startswith("the best learning_rate, 0.001, lies at the edge of what was tried")
+        for words in low.words
+    )
 
 
 def test_seeds_structures_and_augmentation(digits):
-    trials = space.grid({"model": [MODEL, jaxnet.linear()], "noise": (0.1, 0.5), "batch_size": (32, 64)})
+    trials = space.grid(
+        {"model": [MODEL, jaxnet.linear()], "noise": (0.1, 0.5), "batch_size": (32, 64)}
+    )
     found = sweep(jaxnet.mlp((8,)), digits, Recipe(epochs=2), trials, KEY, seeds=3)
     assert len(found.population) == 24
     assert len(found.population.runs) == 4
@@ -64,7 +76,12 @@ def test_seeds_structures_and_augmentation(digits):
     keys = jax.random.split(KEY, 3)
     recipe = Recipe(epochs=2, batch_size=64, augmentation=jaxnet.Augmentation(noise=0.5))
     row = trials.index({"model": trials[0]["model"], "noise": 0.5, "batch_size": 64})
-    errors = [float(jaxnet.evaluate(MODEL, jaxnet.fit(MODEL, digits, recipe, key), digits.validation).error) for key in keys]
+    errors = [
+        float(
+            jaxnet.evaluate(MODEL, jaxnet.fit(MODEL, digits, recipe, key), digits.validation).error
+        )
+        for key in keys
+    ]
     interval = stats.t.interval(0.95, 2, np.mean(errors), stats.sem(errors))
     assert found.table["error"][row] == pytest.approx(np.mean(errors), abs=1e-6)
     assert (found.table["low"][row], found.table["high"][row]) == pytest.approx(interval, abs=1e-6)
@@ -73,7 +90,13 @@ def test_seeds_structures_and_augmentation(digits):
 def test_a_regression():
     x = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
     splits = jaxnet.split(x, x.sum(1) * 100)
-    found = sweep(jaxnet.linear(), splits, Recipe(epochs=20), space.grid({"learning_rate": space.Log(1e-4, 0.1)}, 4), KEY)
+    found = sweep(
+        jaxnet.linear(),
+        splits,
+        Recipe(epochs=20),
+        space.grid({"learning_rate": space.Log(1e-4, 0.1)}, 4),
+        KEY,
+    )
     assert found.best == 3
     assert found.table["error"][3] < 0.05 < found.table["error"][0]
 
@@ -93,7 +116,10 @@ def test_trials_that_diverge_are_marked_and_not_chosen(digits):
     ("trials", "message"),
     [
         ([], "0 trials"),
-        ([{"learning_rat": 1.0}], "unknown hyperparameter 'learning_rat'; did you mean 'learning_rate'?"),
+        (
+            [{"learning_rat": 1.0}],
+            "unknown hyperparameter 'learning_rat'; did you mean 'learning_rate'?",
+        ),
         ([{"dropout": 2.0}], "dropout is 2.0"),
     ],
 )
@@ -105,7 +131,9 @@ def test_bad_trials_are_refused(digits, trials, message):
 def test_the_test_set_never_chooses():
     x = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
     splits = jaxnet.split(x, (x[:, 0] > 0).astype(int), validation=0.0)
-    with pytest.raises(jaxnet.InputError, match="the validation set is empty, and the test set must not choose"):
+    with pytest.raises(
+        jaxnet.InputError, match="the validation set is empty, and the test set must not choose"
+    ):
         sweep(MODEL, splits, RECIPE, [{"learning_rate": 1e-3}], KEY)
 
 

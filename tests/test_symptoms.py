@@ -31,7 +31,10 @@ def test_wrong_training_labels_are_counted_and_named(splits):
     wrong = rng.permutation(len(y))[: len(y) // 10]
     y[wrong] = (y[wrong] + rng.integers(1, 10, len(wrong))) % 10
     noisy = with_labels(splits, y)
-    found = finding(jaxnet.diagnose(jaxnet.mlp((64,)), noisy, Recipe(epochs=10, learning_rate=3e-3), KEY), "label noise")
+    found = finding(
+        jaxnet.diagnose(jaxnet.mlp((64,)), noisy, Recipe(epochs=10, learning_rate=3e-3), KEY),
+        "label noise",
+    )
     assert found.claimed
     assert found.size.low <= len(wrong) / len(y) <= found.size.high
     assert len(found.examples) == 20
@@ -46,7 +49,12 @@ def test_wrong_training_labels_are_counted_and_named(splits):
 
 
 def test_networks_that_know_by_heart_are_too_sure(splits):
-    few = replace(splits, train=replace(splits.train, x=np.asarray(splits.train.x)[:80], y=np.asarray(splits.train.y)[:80]))
+    few = replace(
+        splits,
+        train=replace(
+            splits.train, x=np.asarray(splits.train.x)[:80], y=np.asarray(splits.train.y)[:80]
+        ),
+    )
     sure = Recipe(optimizer="sgd", epochs=400, batch_size=80, learning_rate=1.0)
     found = finding(jaxnet.diagnose(jaxnet.mlp((64,)), few, sure, KEY), "overconfident")
     assert found.claimed
@@ -55,7 +63,9 @@ def test_networks_that_know_by_heart_are_too_sure(splits):
 
 
 def test_unlabelled_examples_from_where_it_is_used(splits):
-    """Shifted by a pixel: the error there is foreseen, or it is said that it cannot be; the same examples again: nothing is found."""
+    """Shifted by a pixel: the error there is foreseen, or it is said that it cannot be; the same
+    examples again: nothing is found.
+    """
     half = splits.test.x.shape[0] // 2
     x, unknown = np.asarray(splits.test.x), np.full(half, -1, np.int32)
     rest = replace(splits.test, x=x[half:], y=np.asarray(splits.test.y)[half:])
@@ -67,18 +77,36 @@ def test_unlabelled_examples_from_where_it_is_used(splits):
         assert ("the network's outputs differ (p = 0.002)" in found.evidence) == claimed
         truth = np.asarray(splits.test.y)[:half]
         run = jaxnet.fit(jaxnet.mlp((64,)), given, recipe, KEY)
-        error = float(np.mean(np.asarray(jaxnet.predict(jaxnet.mlp((64,)), run, moved)).argmax(1) != truth))
-        base = error_of(
-            np.asarray(jaxnet.predict(jaxnet.mlp((64,)), run, splits.validation.x)).argmax(1)[None] != np.asarray(splits.validation.y)
+        error = float(
+            np.mean(np.asarray(jaxnet.predict(jaxnet.mlp((64,)), run, moved)).argmax(1) != truth)
         )
-        assert found.size.refused is not None or found.size.low <= error - base.estimate <= found.size.high
+        base = error_of(
+            np.asarray(jaxnet.predict(jaxnet.mlp((64,)), run, splits.validation.x)).argmax(1)[None]
+            != np.asarray(splits.validation.y)
+        )
+        assert (
+            found.size.refused is not None
+            or found.size.low <= error - base.estimate <= found.size.high
+        )
         assert claimed == (error > 0.2)
 
 
 def test_a_mismatch_says_what_differs(splits):
     used = np.asarray(splits.test.y) < 3
-    few = replace(splits.test, x=np.roll(np.asarray(splits.test.x)[used], 2, axis=1), y=np.asarray(splits.test.y)[used])
-    found = jaxnet.diagnose(jaxnet.mlp((64,)), replace(splits, target_sample=few), Recipe(epochs=10, learning_rate=3e-3), KEY)
+    few = replace(
+        splits.test,
+        x=np.roll(np.asarray(splits.test.x)[used], 2, axis=1),
+        y=np.asarray(splits.test.y)[used],
+    )
+    found = jaxnet.diagnose(
+        jaxnet.mlp((64,)),
+        replace(splits, target_sample=few),
+        Recipe(epochs=10, learning_rate=3e-3),
+        KEY,
+    )
     mismatch = finding(found, "mismatch")
     assert mismatch.claimed
-    assert "the network's outputs differ (p = 0.002), most of all the probability of" in mismatch.evidence
+    assert (
+        "the network's outputs differ (p = 0.002), most of all the probability of"
+        in mismatch.evidence
+    )

@@ -11,8 +11,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
 import jaxnet
-from jaxnet.data.table import encode, read_table
-from jaxnet.options import Options, build_model, build_recipe, with_epochs
+from jaxnet.cli.options import Options, build_model, build_recipe, with_epochs
+from jaxnet.data.sources.csv import encode, read_table
 
 RNG = np.random.default_rng(0)
 ROWS = 80
@@ -51,7 +51,9 @@ def test_every_dialect_gives_the_same_splits(tmp_path, dialect):
 
 def test_values_are_those_of_pandas(tmp_path):
     FRAME.to_csv(tmp_path / "a.csv", index=False)
-    splits = jaxnet.load(tmp_path / "a.csv", validation=0.0, order="count", ignore=("colour",), label="kind")
+    splits = jaxnet.load(
+        tmp_path / "a.csv", validation=0.0, order="count", ignore=("colour",), label="kind"
+    )
     rows = FRAME.sort_values("count", kind="stable")
     ours = np.sort(np.concatenate([splits.train.x, splits.test.x]).ravel())
     np.testing.assert_array_equal(ours, np.sort(rows["size"].to_numpy(np.float32)))
@@ -75,7 +77,11 @@ def test_a_table_without_header_and_one_in_an_old_encoding(tmp_path):
     splits = jaxnet.load(tmp_path / "a.csv")
     assert [column.name for column in splits.columns] == ["f0", "f1"]
     assert len(splits.train) + len(splits.validation) + len(splits.test) == 30
-    (tmp_path / "b.csv").write_bytes(("größe;farbe\n" + "".join(f"{i};{('grün', 'weiß')[i % 2]}\n" for i in range(30))).encode("cp1252"))
+    (tmp_path / "b.csv").write_bytes(
+        ("größe;farbe\n" + "".join(f"{i};{('grün', 'weiß')[i % 2]}\n" for i in range(30))).encode(
+            "cp1252"
+        )
+    )
     splits = jaxnet.load(tmp_path / "b.csv")
     assert splits.classes == ("grün", "weiß")
     assert "read as cp1252, since it is not UTF-8" in splits.notes
@@ -117,30 +123,86 @@ BAD = {
     "missing file": (lambda path: None, {}, "bad.csv: no such file"),
     "empty": (_lines(""), {}, "bad.csv: is empty"),
     "only a header": (_lines("a,b,c"), {}, "bad.csv: has no rows below its header"),
-    "missing column": (_lines("a,b,c", *GOOD), {"label": "d"}, "bad.csv: has no column 'd'; its columns are a, b, c"),
+    "missing column": (
+        _lines("a,b,c", *GOOD),
+        {"label": "d"},
+        "bad.csv: has no column 'd'; its columns are a, b, c",
+    ),
     "ignored column": (_lines("a,b,c", *GOOD), {"ignore": ("d",)}, "has no column 'd'"),
-    "label ignored": (_lines("a,b,c", *GOOD), {"label": "c", "ignore": ("c",)}, "the label column 'c' is used otherwise"),
-    "no inputs": (_lines("a,b,c", *GOOD), {"ignore": ("a", "b")}, "has no column beside the label 'c'"),
+    "label ignored": (
+        _lines("a,b,c", *GOOD),
+        {"label": "c", "ignore": ("c",)},
+        "the label column 'c' is used otherwise",
+    ),
+    "no inputs": (
+        _lines("a,b,c", *GOOD),
+        {"ignore": ("a", "b")},
+        "has no column beside the label 'c'",
+    ),
     "twice": (_lines("a,a,c", *GOOD), {}, "more than one column named 'a'"),
-    "gaps": (_lines("a,b,c", *GOOD[:20], "NA,u,1", ",v,0", "3,?,1"), {}, "missing values, in column 'a' 2 of 23, 'b' 1 of 23. Fill them"),
-    "mixed": (_lines("a,b,c", *GOOD, "about 4,u,1", "5.5,v,0"), {}, "column 'a' mixes numbers and text: 1 values .* 'about 4' in row 31"),
-    "thousands": (_lines("a;c", *[f'"1.{i:03d},5";{i % 2}' for i in range(30)]), {}, "column 'a' holds numbers in a form .* thousands"),
-    "names": (_lines("a,b,c", *[f"{i}.5,name {i},{i % 2}" for i in range(30)]), {}, "column 'b' has 30 different texts .* --ignore 'b'"),
-    "ragged": (_lines("a,b,c", *GOOD, "1,2"), {}, "is not a table that can be read: .*Expected 3 columns, got 2"),
+    "gaps": (
+        _lines("a,b,c", *GOOD[:20], "NA,u,1", ",v,0", "3,?,1"),
+        {},
+        "missing values, in column 'a' 2 of 23, 'b' 1 of 23. Fill them",
+    ),
+    "mixed": (
+        _lines("a,b,c", *GOOD, "about 4,u,1", "5.5,v,0"),
+        {},
+        "column 'a' mixes numbers and text: 1 values .* 'about 4' in row 31",
+    ),
+    "thousands": (
+        _lines("a;c", *[f'"1.{i:03d},5";{i % 2}' for i in range(30)]),
+        {},
+        "column 'a' holds numbers in a form .* thousands",
+    ),
+    "names": (
+        _lines("a,b,c", *[f"{i}.5,name {i},{i % 2}" for i in range(30)]),
+        {},
+        "column 'b' has 30 different texts .* --ignore 'b'",
+    ),
+    "ragged": (
+        _lines("a,b,c", *GOOD, "1,2"),
+        {},
+        "is not a table that can be read: .*Expected 3 columns, got 2",
+    ),
     "utf-16": (lambda path: path.write_text("a,b\n1,2\n", "utf-16"), {}, "is no text in UTF-8"),
-    "one class": (_lines("a,b,c", *[line[:-1] + "1" for line in GOOD]), {}, "all 21 training examples are of one class"),
-    "times": (_lines("t,c", *[f"2024-01-{i + 1:02d},{i % 2}" for i in range(30)]), {}, "column 't' holds times; .* --order"),
-    "one group": (_lines("a,b,c", *[f"{i}.5,u,{i % 2}" for i in range(30)]), {"groups": "b"}, "all 30 examples are of 1 group"),
+    "one class": (
+        _lines("a,b,c", *[line[:-1] + "1" for line in GOOD]),
+        {},
+        "all 21 training examples are of one class",
+    ),
+    "times": (
+        _lines("t,c", *[f"2024-01-{i + 1:02d},{i % 2}" for i in range(30)]),
+        {},
+        "column 't' holds times; .* --order",
+    ),
+    "one group": (
+        _lines("a,b,c", *[f"{i}.5,u,{i % 2}" for i in range(30)]),
+        {"groups": "b"},
+        "all 30 examples are of 1 group",
+    ),
     "no group column": (_lines("a,b,c", *GOOD), {"groups": "g"}, "has no column 'g'"),
-    "one time": (_lines("a,b,c", *[f"{i}.5,3,{i % 2}" for i in range(30)]), {"order": "b"}, "order has 1 different values"),
+    "one time": (
+        _lines("a,b,c", *[f"{i}.5,3,{i % 2}" for i in range(30)]),
+        {"order": "b"},
+        "order has 1 different values",
+    ),
     "task": (_lines("a,b,c", *GOOD), {"task": "ranking"}, "unknown task 'ranking'"),
     "text values": (
         _lines("a,c", *[f"{i}.5,{'uv'[i % 2]}" for i in range(30)]),
         {"task": "regression"},
         "the labels are text, such as 'u'",
     ),
-    "decimal classes": (_lines("a,c", *[f"{i},{i}.5" for i in range(30)]), {"task": "classification"}, "labels such as 0.5 are no classes"),
-    "image size": (_lines("a,b,c", *GOOD), {"image_size": (4, 4)}, "image_size .* has no use for it"),
+    "decimal classes": (
+        _lines("a,c", *[f"{i},{i}.5" for i in range(30)]),
+        {"task": "classification"},
+        "labels such as 0.5 are no classes",
+    ),
+    "image size": (
+        _lines("a,b,c", *GOOD),
+        {"image_size": (4, 4)},
+        "image_size .* has no use for it",
+    ),
 }
 
 
@@ -161,11 +223,21 @@ def test_new_rows_go_through_the_stored_encoding(tmp_path):
     new = encode(splits.columns, read_table(tmp_path / "new.csv")[0], tmp_path / "new.csv")
     assert np.array_equal(old, new)
     shuffled.assign(colour="pink").to_csv(tmp_path / "pink.csv", index=False)
-    with pytest.raises(jaxnet.InputError, match=r"column 'colour' has 'pink' in row 1, which the network has not seen; it knows 'blue"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match=(
+            r"column 'colour' has 'pink' in row 1, which the network has not seen; it knows "
+            r"'blue"
+        ),
+    ):
         encode(splits.columns, read_table(tmp_path / "pink.csv")[0], tmp_path / "pink.csv")
     shuffled.drop(columns="size").to_csv(tmp_path / "less.csv", index=False)
     with pytest.raises(
-        jaxnet.InputError, match=r"has no column 'size', from which the network learned; its columns are kind, colour, count"
+        jaxnet.InputError,
+        match=(
+            r"has no column 'size', from which the network learned; its columns are kind, "
+            r"colour, count"
+        ),
     ):
         encode(splits.columns, read_table(tmp_path / "less.csv")[0], tmp_path / "less.csv")
 
@@ -173,18 +245,31 @@ def test_new_rows_go_through_the_stored_encoding(tmp_path):
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes"])
 def test_known_tables_arrive_as_scikit_learn_has_them(tmp_path, name):
     table = getattr(datasets, f"load_{name}")(as_frame=True)
-    table.frame.to_csv(tmp_path / "a.csv", index=False, sep=";", decimal=",", encoding="utf-8-sig", quoting=csv.QUOTE_ALL)
+    table.frame.to_csv(
+        tmp_path / "a.csv",
+        index=False,
+        sep=";",
+        decimal=",",
+        encoding="utf-8-sig",
+        quoting=csv.QUOTE_ALL,
+    )
     splits = jaxnet.load(tmp_path / "a.csv")
     x = np.concatenate([part.x for part in (splits.train, splits.validation, splits.test)])
     assert (splits.classes is None) == (name == "diabetes")
-    np.testing.assert_allclose(np.sort(x, axis=0), np.sort(table.data.to_numpy(np.float32), axis=0), rtol=1e-6)
+    np.testing.assert_allclose(
+        np.sort(x, axis=0), np.sort(table.data.to_numpy(np.float32), axis=0), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_default_options_score_like_scikit_learns_network(tmp_path, name):
-    """The same architecture on the same splits: accuracy, or R^2, no lower than 0.05 less on the mean of five seeds."""
-    getattr(datasets, f"load_{name}")(as_frame=True).frame.to_csv(tmp_path / "a.csv", index=False, sep=";", decimal=",")
+    """The same architecture on the same splits: accuracy, or R^2, no lower than 0.05 less on the
+    mean of five seeds.
+    """
+    getattr(datasets, f"load_{name}")(as_frame=True).frame.to_csv(
+        tmp_path / "a.csv", index=False, sep=";", decimal=","
+    )
     ours, theirs = [], []
     for seed in range(5):
         splits = jaxnet.load(tmp_path / "a.csv", seed=seed)
@@ -194,6 +279,8 @@ def test_default_options_score_like_scikit_learns_network(tmp_path, name):
         ours.append((metrics.r2 if splits.classes is None else metrics.accuracy).estimate)
         scaler = StandardScaler().fit(splits.train.x)
         kind = MLPRegressor if splits.classes is None else MLPClassifier
-        network = kind(hidden_layer_sizes=options.hidden, random_state=seed).fit(scaler.transform(splits.train.x), splits.train.y)
+        network = kind(hidden_layer_sizes=options.hidden, random_state=seed).fit(
+            scaler.transform(splits.train.x), splits.train.y
+        )
         theirs.append(network.score(scaler.transform(splits.test.x), splits.test.y))
     assert np.mean(ours) > np.mean(theirs) - 0.05, (ours, theirs)

@@ -13,14 +13,19 @@ from jaxnet.report import tensorboard
 
 pytest.importorskip("tensorboardX", reason="tensorboardX, which writes the logs, is not installed")
 event_accumulator = pytest.importorskip(
-    "tensorboard.backend.event_processing.event_accumulator", reason="TensorBoard, which reads the logs, is not installed"
+    "tensorboard.backend.event_processing.event_accumulator",
+    reason="TensorBoard, which reads the logs, is not installed",
 )
-RECIPE = jaxnet.Recipe(epochs=6, batch_size=64, learning_rate=3e-3, augmentation=jaxnet.Augmentation(noise=0.1))
+RECIPE = jaxnet.Recipe(
+    epochs=6, batch_size=64, learning_rate=3e-3, augmentation=jaxnet.Augmentation(noise=0.1)
+)
 MODEL = jaxnet.mlp((16,))
 
 
 def read(folder):
-    found = event_accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
+    found = event_accumulator.EventAccumulator(
+        str(folder), size_guidance={"scalars": 0, "images": 0}
+    )
     found.Reload()
     return found
 
@@ -37,12 +42,17 @@ def trained(digits):
 
 def test_curves_hyperparameters_and_metrics_of_a_run(trained, digits, tmp_path):
     tensorboard.write(tmp_path, trained, {"test": jaxnet.evaluate(MODEL, trained, digits.test)})
-    for part, name, column in (("training", "loss", "train_loss"), ("validation", "accuracy", "validation_accuracy")):
+    for part, name, column in (
+        ("training", "loss", "train_loss"),
+        ("validation", "accuracy", "validation_accuracy"),
+    ):
         steps, values = curve(tmp_path / part, name)
         assert steps == [1, 2, 3, 4, 5, 6]
         np.testing.assert_allclose(values, getattr(trained.history, column), rtol=1e-6)
     found = read(tmp_path / "result")
-    assert found.Scalars("error/test")[0].value == pytest.approx(float(jaxnet.evaluate(MODEL, trained, digits.test).error))
+    assert found.Scalars("error/test")[0].value == pytest.approx(
+        float(jaxnet.evaluate(MODEL, trained, digits.test).error)
+    )
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     content = found.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
@@ -66,11 +76,17 @@ class Killed(Exception):
 
 
 def test_epochs_are_there_as_they_end_and_once_after_a_kill(digits, tmp_path, monkeypatch):
-    """Epochs 3 and 4 were written, but no checkpoint is of them: after the kill they are trained and written again."""
+    """Epochs 3 and 4 were written, but no checkpoint is of them: after the kill they are trained
+    and written again.
+    """
     from jaxnet import loop
 
     out, logs, saved = tmp_path / "run", tmp_path / "logs", loop.save_progress
-    monkeypatch.setattr(loop, "save_progress", lambda folder, epoch, *rest: saved(folder, epoch, *rest) if epoch <= 2 else None)
+    monkeypatch.setattr(
+        loop,
+        "save_progress",
+        lambda folder, epoch, *rest: saved(folder, epoch, *rest) if epoch <= 2 else None,
+    )
     key, seen = jax.random.key(0), []
 
     def kill(done, row):
@@ -83,10 +99,20 @@ def test_epochs_are_there_as_they_end_and_once_after_a_kill(digits, tmp_path, mo
     assert curve(logs / "training", "loss")[0] == [1, 2, 3, 4]
     monkeypatch.undo()
     with tensorboard.live(logs) as log:
-        run = jaxnet.train(MODEL, digits, RECIPE, key, out=out, watch=lambda done, row: (seen.append(done), log(done, row)))
+        run = jaxnet.train(
+            MODEL,
+            digits,
+            RECIPE,
+            key,
+            out=out,
+            watch=lambda done, row: (seen.append(done), log(done, row)),
+        )
     assert seen == list(range(seen[0], 7))
     assert seen[0] <= 2
-    for part, name, column in (("training", "accuracy", "train_accuracy"), ("validation", "loss", "validation_loss")):
+    for part, name, column in (
+        ("training", "accuracy", "train_accuracy"),
+        ("validation", "loss", "validation_loss"),
+    ):
         steps, values = curve(logs / part, name)
         assert steps == [1, 2, 3, 4, 5, 6]
         np.testing.assert_allclose(values, getattr(run.history, column), rtol=1e-6)
@@ -99,7 +125,9 @@ def test_the_option_adds_logs_and_changes_nothing_else(tmp_path):
     a, b = (result(tmp_path / name) for name in ("without", "with"))
     a.pop("seconds"), b.pop("seconds")
     assert a == b
-    assert json.loads((tmp_path / "with/run.json").read_text()) == json.loads((tmp_path / "without/run.json").read_text())
+    assert json.loads((tmp_path / "with/run.json").read_text()) == json.loads(
+        (tmp_path / "without/run.json").read_text()
+    )
     assert not (tmp_path / "without/tensorboard").exists()
     logs = tmp_path / "with/tensorboard"
     steps, values = curve(logs / "validation", "accuracy")
@@ -113,15 +141,33 @@ def test_the_option_adds_logs_and_changes_nothing_else(tmp_path):
 
 
 def test_members_have_logs_of_their_own(tmp_path):
-    run("--no-cache", "--epochs", "2", "--hidden", "8", "--members", "3", "--tensorboard", "--out", tmp_path / "run", script="digits")
+    run(
+        "--no-cache",
+        "--epochs",
+        "2",
+        "--hidden",
+        "8",
+        "--members",
+        "3",
+        "--tensorboard",
+        "--out",
+        tmp_path / "run",
+        script="digits",
+    )
     logs = tmp_path / "run/tensorboard"
-    curves = [curve(folder / "training", "loss") for folder in (logs, logs / "member-1", logs / "member-2")]
+    curves = [
+        curve(folder / "training", "loss")
+        for folder in (logs, logs / "member-1", logs / "member-2")
+    ]
     assert all(steps == [1, 2] for steps, _ in curves)
     assert len({values[0] for _, values in curves}) == 3
 
 
 def test_without_the_package_the_message_says_what_to_install(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(jaxnet.InputError, match="need the package tensorboardX, which is not installed: pip install tensorboardX"):
+    with pytest.raises(
+        jaxnet.InputError,
+        match="need the package tensorboardX, which is not installed: pip install tensorboardX",
+    ):
         tensorboard.write(tmp_path / "logs", trained)
     assert not (tmp_path / "logs").exists()

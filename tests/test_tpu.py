@@ -1,6 +1,8 @@
-"""What the TPU compiler makes of the kernel and of a population, without a TPU: where state lives, what goes from chip to chip.
+"""What the TPU compiler makes of the kernel and of a population, without a TPU: where state lives,
+what goes from chip to chip.
 
-Needs libtpu (`pip install -e '.[tpu]'`), which is large and so not among what development installs; .ci/run installs it.
+Needs libtpu (`pip install -e '.[tpu]'`), which is large and so not among what development installs;
+.ci/run installs it.
 """
 
 import importlib.util
@@ -18,7 +20,8 @@ from jaxnet.kernels.probe import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("libtpu") is None, reason="libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu]'"
+    importlib.util.find_spec("libtpu") is None,
+    reason="libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu]'",
 )
 
 ASK = """
@@ -244,7 +247,8 @@ for implementation in sys.argv[2:]:
         print(json.dumps([implementation, name, text.count('custom_call_target="tpu_custom_call"'), text.count(" while(")]), flush=True)
 """
 
-# In a /tmp and a /dev of its own, a process that has the chip's lock and device starts another, which wants it too.
+# In a /tmp and a /dev of its own, a process that has the chip's lock and device starts another,
+# which wants it too.
 HOLDER = """
 import fcntl, json, os, subprocess, sys
 lock, chip = open("/tmp/libtpu_lockfile", "w"), open("/dev/accel0")
@@ -265,7 +269,9 @@ exec "$@"
 def run(program: str, *arguments: str) -> list:
     """The lines of JSON that it printed."""
     command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ENVIRONMENT})
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **ENVIRONMENT}
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line[:1] in "[{"]
 
@@ -276,7 +282,9 @@ def compiled(topology: str, times: int = 1, implementation: str = "xla") -> dict
 
 @pytest.mark.parametrize("topology", ["v5e:1x1", "v6e:1x1"])
 def test_the_compiler_takes_the_kernel_of_every_configuration(topology):
-    """One kernel and no loop around it; and nothing in memory but what it is given and the minibatches it reads."""
+    """One kernel and no loop around it; and nothing in memory but what it is given and the
+    minibatches it reads.
+    """
     found = dict(run(KERNELS, topology))
     assert len(found) == (14 if on_chip.VMAPS_INSIDE else 10)
     for case, of in found.items():
@@ -301,7 +309,9 @@ def test_the_rule_asks_the_compiler():
 
 @pytest.mark.parametrize(("topology", "devices"), [("v5e:1x1", 1), ("v5e:2x2", 4)])
 def test_the_state_of_a_chunk_stays_on_the_chip(topology, devices):
-    """Six arrays each of parameters, first and second moments: in the loop over steps all are in VMEM, memory space 1."""
+    """Six arrays each of parameters, first and second moments: in the loop over steps all are in
+    VMEM, memory space 1.
+    """
     found = compiled(topology)
     assert found["devices"] == devices
     assert found["chunk"] == 54  # 70 MiB, less the examples, of 1,312,636 bytes each
@@ -310,11 +320,15 @@ def test_the_state_of_a_chunk_stays_on_the_chip(topology, devices):
 
 
 def test_devices_that_share_batches_exchange_gradients_alone():
-    """Once a step, all arrays in one message; of a part of an epoch also once how many rows of each batch are real."""
+    """Once a step, all arrays in one message; of a part of an epoch also once how many rows of each
+    batch are real.
+    """
     programs = run(PARTS)
     assert len(programs) == 4
     for name, which, found in programs:
-        wanted = {"all-reduce in a loop": 1} | ({"all-reduce": 1} if which == "a part of one" else {})
+        wanted = {"all-reduce in a loop": 1} | (
+            {"all-reduce": 1} if which == "a part of one" else {}
+        )
         assert found == wanted, (name, which)
 
 
@@ -324,10 +338,14 @@ def test_twice_the_chunk_does_not_fit_the_chip():
 
 
 def test_what_the_notebook_trains():
-    """Of experiments/colab.ipynb, its own models and recipes in the shapes of its data, on the one chip of a TPU runtime."""
+    """Of experiments/colab.ipynb, its own models and recipes in the shapes of its data, on the one
+    chip of a TPU runtime.
+    """
     implementations = ("xla", "resident") if on_chip.VMAPS_INSIDE else ("xla",)
     found = run(NOTEBOOK, str(ROOT / "experiments/colab.ipynb"), *implementations)
-    assert [(by, name) for by, name, _, _ in found] == [(by, name) for by in implementations for name in ("digits", "mnist", "many")]
+    assert [(by, name) for by, name, _, _ in found] == [
+        (by, name) for by in implementations for name in ("digits", "mnist", "many")
+    ]
     for implementation, name, kernel, loops in found:
         assert (kernel > 0) == (implementation == "resident"), name
         assert loops > 0, name
@@ -335,17 +353,31 @@ def test_what_the_notebook_trains():
 
 @pytest.mark.parametrize("asked", [(), ("--platform", "tpu")])
 def test_a_chip_that_another_process_holds(tmp_path, asked):
-    """By what libtpu itself says then, for which JAX would train on the CPU, or stop with a traceback."""
+    """By what libtpu itself says then, for which JAX would train on the CPU, or stop with a
+    traceback.
+    """
     (tmp_path / "alone").mkdir()
     alone = ["unshare", "-rm", "bash", "-c", ALONE, "bash", str(tmp_path / "alone")]
-    told = {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-1", "TPU_WORKER_HOSTNAMES": "localhost"}
-    environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"} | told
-    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+    told = {
+        "TPU_SKIP_MDS_QUERY": "1",
+        "TPU_ACCELERATOR_TYPE": "v5litepod-1",
+        "TPU_WORKER_HOSTNAMES": "localhost",
+    }
+    environment = {
+        name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"
+    } | told
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*alone, "true"], capture_output=True).returncode
+    ):
         pytest.skip("this machine gives no process a /tmp and a /dev of its own")
     command = [*alone, sys.executable, "-c", HOLDER, *asked, "--out", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
     assert found["status"] == 2
-    assert f"the TPU is held by process {found['holder']}, and serves one process at a time" in found["errors"]
+    assert (
+        f"the TPU is held by process {found['holder']}, and serves one process at a time"
+        in found["errors"]
+    )
     assert "--platform cpu" in found["errors"]

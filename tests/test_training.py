@@ -11,9 +11,9 @@ from conftest import gap
 from recipes import NAMES, ROWS, recipe
 
 import jaxnet
-from jaxnet.keys import AUGMENT, INIT, NOISE, ORDER, STREAM, block, counted, words
 from jaxnet.loop import train
-from jaxnet.models import with_outputs
+from jaxnet.models.model import with_outputs
+from jaxnet.random import AUGMENT, INIT, NOISE, ORDER, STREAM, block, counted, words
 from jaxnet.training import MOST_STEPS, Place, admit, order, steps
 
 pytestmark = pytest.mark.core
@@ -43,7 +43,9 @@ def test_recipe_under_vmap_is_each_alone(row, digits):
     for i, key in enumerate(keys):
         alone = jaxnet.fit(MODEL, digits, few, key)
         # Newton-Schulz iterations of muon amplify rounding.
-        assert gap(jax.tree.map(lambda leaf, i=i: leaf[i], many.params), alone.params) < (2e-2 if row[0] == "muon" else 2e-4)
+        assert gap(jax.tree.map(lambda leaf, i=i: leaf[i], many.params), alone.params) < (
+            2e-2 if row[0] == "muon" else 2e-4
+        )
 
 
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
@@ -51,12 +53,27 @@ def test_recipe_round_trips_through_a_checkpoint(row, digits, tmp_path):
     run = jaxnet.fit(MODEL, digits, recipe(row, epochs=2), KEY)
     jaxnet.save(run, tmp_path / "run")
     again = jaxnet.restore(tmp_path / "run")
-    for name in ("params", "model_state", "best", "standardisation", "history", "epochs", "diverged_at"):
+    for name in (
+        "params",
+        "model_state",
+        "best",
+        "standardisation",
+        "history",
+        "epochs",
+        "diverged_at",
+    ):
         assert jax.tree.leaves(getattr(run, name)) or not jax.tree.leaves(getattr(again, name))
         if jax.tree.leaves(getattr(run, name)):
             assert gap(getattr(run, name), getattr(again, name)) == 0
-    assert np.array_equal(jaxnet.predict(MODEL, run, digits.test.x), jaxnet.predict(MODEL, again, digits.test.x))
-    assert (again.recipe.schedule, again.recipe.epochs, again.model, again.classes) == (row[1], 2, run.model, run.classes)
+    assert np.array_equal(
+        jaxnet.predict(MODEL, run, digits.test.x), jaxnet.predict(MODEL, again, digits.test.x)
+    )
+    assert (again.recipe.schedule, again.recipe.epochs, again.model, again.classes) == (
+        row[1],
+        2,
+        run.model,
+        run.classes,
+    )
 
 
 def test_four_keys_and_learning_rates_under_vmap_are_four_single_calls(digits):
@@ -67,12 +84,17 @@ def test_four_keys_and_learning_rates_under_vmap_are_four_single_calls(digits):
 
     many = jax.vmap(one)(keys, rates)
     for i in range(4):
-        assert gap(jax.tree.map(lambda leaf, i=i: leaf[i], many.params), one(keys[i], rates[i]).params) < 1e-5
+        assert (
+            gap(jax.tree.map(lambda leaf, i=i: leaf[i], many.params), one(keys[i], rates[i]).params)
+            < 1e-5
+        )
 
 
 def test_vmap_over_example_weights(digits):
     n, few = len(digits.train), jaxnet.Recipe(epochs=2)
-    weights = jnp.asarray(np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=2).astype(np.float32))
+    weights = jnp.asarray(
+        np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=2).astype(np.float32)
+    )
     many = jax.vmap(lambda w: jaxnet.fit(MODEL, digits, few, KEY, weights=w))(weights)
     for i in range(2):
         alone = jaxnet.fit(MODEL, digits, few, KEY, weights=weights[i])
@@ -95,12 +117,16 @@ def test_scan_host_loop_and_resumed_run_agree_bitwise(digits, tmp_path, patience
     with pytest.raises(Stop):
         train(MODEL, digits, few, KEY, out=tmp_path, watch=stop)
     began = []
-    resumed = train(MODEL, digits, few, KEY, out=tmp_path, watch=lambda done, row: began.append(done))
+    resumed = train(
+        MODEL, digits, few, KEY, out=tmp_path, watch=lambda done, row: began.append(done)
+    )
     assert began[0] >= 1
     for run in (loop, resumed):
         assert gap(scan.params, run.params) == 0
         assert gap(scan.best, run.best) == 0
-        assert np.array_equal(scan.history.validation_loss, run.history.validation_loss, equal_nan=True)
+        assert np.array_equal(
+            scan.history.validation_loss, run.history.validation_loss, equal_nan=True
+        )
         assert run.status == scan.status
 
 
@@ -118,7 +144,11 @@ def test_whole_run_is_counted_in_compilations(compilations):
     train(model, splits, few, key)
     assert len(compilations) - before == 4  # start and epoch
     train(jaxnet.mlp((11,)), splits, jaxnet.Recipe(epochs=2, learning_rate=0.5), key)
-    jaxnet.evaluate(jaxnet.mlp((11,)), jaxnet.fit(jaxnet.mlp((11,)), splits, jaxnet.Recipe(epochs=2, learning_rate=1), key), splits.test)
+    jaxnet.evaluate(
+        jaxnet.mlp((11,)),
+        jaxnet.fit(jaxnet.mlp((11,)), splits, jaxnet.Recipe(epochs=2, learning_rate=1), key),
+        splits.test,
+    )
     assert len(compilations) - before == 4
 
 
@@ -128,7 +158,9 @@ def test_adam_steps_are_those_of_optax_on_the_same_batches(digits):
     state = jaxnet.start(MODEL, digits, few, KEY)
     params, opt = state.params, optax.adam(1e-2)
     opt_state = opt.init(params)
-    x = (np.asarray(digits.train.x, np.float32).reshape(n, -1) - digits.standardisation.mean) / digits.standardisation.scale
+    x = (
+        np.asarray(digits.train.x, np.float32).reshape(n, -1) - digits.standardisation.mean
+    ) / digits.standardisation.scale
     y = np.asarray(digits.train.y)
 
     def loss(params, rows):
@@ -137,7 +169,11 @@ def test_adam_steps_are_those_of_optax_on_the_same_batches(digits):
         return optax.softmax_cross_entropy_with_integer_labels(logits, y[rows]).mean()
 
     for _ in range(2):
-        rows = np.asarray(order(state.order_key, n, 100, None) if _ == 0 else order(counted(state.order_key, 1), n, 100, None))
+        rows = np.asarray(
+            order(state.order_key, n, 100, None)
+            if _ == 0
+            else order(counted(state.order_key, 1), n, 100, None)
+        )
         for i, batch in enumerate(rows):
             real = batch[: n - i * 100] if i == len(rows) - 1 else batch
             updates, opt_state = opt.update(jax.grad(loss)(params, real), opt_state, params)
@@ -149,11 +185,15 @@ def test_order_takes_every_example_once_and_the_fill_has_no_weight(digits):
     rows = np.asarray(order(KEY, 1000, 128, None)).ravel()
     assert sorted(rows[:1000]) == list(range(1000))
     assert np.array_equal(rows[1000:], rows[:24])
-    assert not np.array_equal(rows[:1000], np.asarray(order(jax.random.key(1), 1000, 128, None)).ravel()[:1000])
+    assert not np.array_equal(
+        rows[:1000], np.asarray(order(jax.random.key(1), 1000, 128, None)).ravel()[:1000]
+    )
 
 
 def test_ties_of_an_order_are_broken_by_place():
-    """NumPy's sort by bits and then by place is the order, alone and under vmap, in epochs with ties and without."""
+    """NumPy's sort by bits and then by place is the order, alone and under vmap, in epochs with
+    ties and without.
+    """
     n, keys = 54_000, jax.random.split(KEY, 24)
     bits = np.stack([np.asarray(jax.random.bits(key, (n,), jnp.uint32)) for key in keys])
     wanted = np.argsort(bits, axis=1, kind="stable")
@@ -172,7 +212,9 @@ def test_ties_of_an_order_of_a_sample_are_broken_by_place(monkeypatch, count):
     monkeypatch.setattr(jax.random, "bits", lambda key, shape, dtype: jnp.asarray(few))
     places = np.arange(2 * n)
     wanted = np.lexsort((places, few, places // count))[:n] % count
-    assert np.array_equal(order(KEY, n, n, (jnp.arange(n, dtype=jnp.int32), jnp.int32(count)))[0], wanted)
+    assert np.array_equal(
+        order(KEY, n, n, (jnp.arange(n, dtype=jnp.int32), jnp.int32(count)))[0], wanted
+    )
 
 
 def test_order_of_a_sample_is_fresh_in_each_round_and_the_whole_is_the_ordinary_shuffle():
@@ -190,7 +232,9 @@ def test_a_sample_that_does_not_divide_is_visited_evenly():
     n, count, epochs = 100, 75, 400
     sample = (jnp.arange(n, dtype=jnp.int32), jnp.int32(count))
     draw = jax.jit(jax.vmap(lambda key: order(key, n, n, sample).ravel()))
-    visits = np.bincount(np.asarray(draw(jax.random.split(KEY, epochs))).ravel(), minlength=n) / epochs
+    visits = (
+        np.bincount(np.asarray(draw(jax.random.split(KEY, epochs))).ravel(), minlength=n) / epochs
+    )
     assert (visits[count:] == 0).all()
     # Once for sure, and a third of the time once more.
     assert np.abs(visits[:count] - n / count).max() < 5 * np.sqrt(2 / 9 / epochs)
@@ -210,19 +254,30 @@ def test_predictions_of_many_members_under_vmap(digits):
     many = jax.vmap(lambda run: jaxnet.predict(MODEL, run, digits.test.x))(runs)
     one = jaxnet.predict(MODEL, jax.tree.map(lambda leaf: leaf[1], runs), digits.test.x)
     np.testing.assert_allclose(many[1], one, atol=1e-5)
-    with pytest.raises(jaxnet.InputError, match=r"run holds 2 networks; take one of them: .*leaf\[i\]"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"run holds 2 networks; take one of them: .*leaf\[i\]"
+    ):
         _ = runs.status
-    with pytest.raises(jaxnet.InputError, match=r"run holds 2 networks; give one of them: .*leaf\[i\]"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"run holds 2 networks; give one of them: .*leaf\[i\]"
+    ):
         jaxnet.evaluate(MODEL, runs, digits.test)
 
 
 def test_a_sample_is_the_training_on_these_rows(digits):
-    """Weights that are zero outside a half, and a sample of that half, both never look at the other half."""
+    """Weights that are zero outside a half, and a sample of that half, both never look at the other
+    half.
+    """
     n = len(digits.train)
     half = np.arange(n) < n // 2
     sample = (jnp.arange(n, dtype=jnp.int32), jnp.int32(n // 2))
     x = jnp.asarray(digits.train.x).at[n // 2 :].set(99)
-    poisoned = jaxnet.Splits(jaxnet.Dataset(x, digits.train.y, digits.classes), digits.validation, digits.test, digits.standardisation)
+    poisoned = jaxnet.Splits(
+        jaxnet.Dataset(x, digits.train.y, digits.classes),
+        digits.validation,
+        digits.test,
+        digits.standardisation,
+    )
     few = jaxnet.Recipe(epochs=2)
     for kwargs in ({"sample": sample}, {"weights": jnp.asarray(half, jnp.float32)}):
         clean, dirty = (jaxnet.fit(MODEL, s, few, KEY, **kwargs).params for s in (digits, poisoned))
@@ -230,7 +285,9 @@ def test_a_sample_is_the_training_on_these_rows(digits):
 
 
 def test_integer_weights_are_repeated_rows():
-    """Full-batch gradient descent with weights 0, 1, 2 is that on rows left out, taken once and twice."""
+    """Full-batch gradient descent with weights 0, 1, 2 is that on rows left out, taken once and
+    twice.
+    """
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(200, 3)).astype(np.float32), rng.integers(0, 2, 200)
     splits = jaxnet.split(x, y)
@@ -251,11 +308,18 @@ def test_linear_regression_reaches_the_least_squares_solution():
     x = rng.normal(3, 2, size=(400, 4)).astype(np.float32)
     y = (x @ [1.0, -2.0, 0.5, 3.0] + 7 + rng.normal(0, 0.1, 400)).astype(np.float32)
     splits = jaxnet.split(x, y, validation=0.0)
-    run = jaxnet.fit(jaxnet.linear(), splits, jaxnet.Recipe(optimizer="sgd", learning_rate=0.3, epochs=200, batch_size=1000), KEY)
+    run = jaxnet.fit(
+        jaxnet.linear(),
+        splits,
+        jaxnet.Recipe(optimizer="sgd", learning_rate=0.3, epochs=200, batch_size=1000),
+        KEY,
+    )
     a = np.c_[np.asarray(splits.train.x), np.ones(len(splits.train))]
     solution = np.linalg.lstsq(a, np.asarray(splits.train.y), rcond=None)[0]
     exact = np.c_[np.asarray(splits.test.x), np.ones(len(splits.test))] @ solution
-    np.testing.assert_allclose(jaxnet.predict(jaxnet.linear(), run, splits.test.x), exact, atol=2e-3)
+    np.testing.assert_allclose(
+        jaxnet.predict(jaxnet.linear(), run, splits.test.x), exact, atol=2e-3
+    )
 
 
 def test_l1_and_weight_decay_leave_biases_alone(digits):
@@ -266,8 +330,12 @@ def test_l1_and_weight_decay_leave_biases_alone(digits):
     lasso = jaxnet.fit(MODEL, digits, jaxnet.Recipe(**base, l1=0.5), KEY).params
     for layer in ("hidden_0", "output"):
         kernel = start[layer]["kernel"]
-        np.testing.assert_allclose(decayed[layer]["kernel"], plain[layer]["kernel"] - 0.05 * kernel, atol=1e-6)
-        np.testing.assert_allclose(lasso[layer]["kernel"], plain[layer]["kernel"] - 0.05 * np.sign(kernel), atol=1e-6)
+        np.testing.assert_allclose(
+            decayed[layer]["kernel"], plain[layer]["kernel"] - 0.05 * kernel, atol=1e-6
+        )
+        np.testing.assert_allclose(
+            lasso[layer]["kernel"], plain[layer]["kernel"] - 0.05 * np.sign(kernel), atol=1e-6
+        )
         for other in (decayed, lasso):
             np.testing.assert_allclose(other[layer]["bias"], plain[layer]["bias"], atol=1e-7)
 
@@ -282,21 +350,34 @@ def test_clip_bounds_the_step(digits):
 
 def test_warm_start_continues_from_the_given_parameters(digits):
     first = jaxnet.fit(MODEL, digits, jaxnet.Recipe(epochs=3), KEY)
-    still = jaxnet.fit(MODEL, digits, jaxnet.Recipe(optimizer="sgd", epochs=1, learning_rate=0.0), KEY, params=first.params)
+    still = jaxnet.fit(
+        MODEL,
+        digits,
+        jaxnet.Recipe(optimizer="sgd", epochs=1, learning_rate=0.0),
+        KEY,
+        params=first.params,
+    )
     assert gap(first.params, still.params) == 0
     with pytest.raises(jaxnet.InputError, match="params do not belong to this model"):
         jaxnet.fit(jaxnet.mlp((8,)), digits, jaxnet.Recipe(epochs=1), KEY, params=first.params)
 
 
 def test_divergence_is_data_and_words(digits):
-    run = jaxnet.fit(MODEL, digits, jaxnet.Recipe(optimizer="sgd", learning_rate=1e30, epochs=2, batch_size=64), KEY)
+    run = jaxnet.fit(
+        MODEL,
+        digits,
+        jaxnet.Recipe(optimizer="sgd", learning_rate=1e30, epochs=2, batch_size=64),
+        KEY,
+    )
     assert 0 < int(run.diverged_at) < 5
     assert run.status.startswith(f"diverged at step {int(run.diverged_at)}")
     metrics = jaxnet.evaluate(MODEL, run, digits.test)
     assert metrics.accuracy.estimate == 0
-    many = jax.vmap(lambda rate: jaxnet.fit(MODEL, digits, jaxnet.Recipe(optimizer="sgd", learning_rate=rate, epochs=2), KEY))(
-        jnp.array([0.1, 1e30])
-    )
+    many = jax.vmap(
+        lambda rate: jaxnet.fit(
+            MODEL, digits, jaxnet.Recipe(optimizer="sgd", learning_rate=rate, epochs=2), KEY
+        )
+    )(jnp.array([0.1, 1e30]))
     assert int(many.diverged_at[0]) == -1
     assert int(many.diverged_at[1]) >= 0
 
@@ -311,11 +392,16 @@ def test_early_stopping_keeps_the_best_and_freezes_under_vmap(digits):
     assert int(run.best.epoch) == 1 + np.nanargmin(losses) == done - 2
     value = jaxnet.evaluate(MODEL, run, digits.validation).loss.estimate
     np.testing.assert_allclose(value, np.nanmin(losses), rtol=1e-4)
-    many = jax.vmap(lambda key: jaxnet.fit(MODEL, digits, noisy, key))(jnp.stack([KEY, jax.random.key(5)]))
-    # At this learning rate rounding grows from epoch to epoch, so that only the first ones are those of the run alone.
+    many = jax.vmap(lambda key: jaxnet.fit(MODEL, digits, noisy, key))(
+        jnp.stack([KEY, jax.random.key(5)])
+    )
+    # At this learning rate rounding grows from epoch to epoch, so that only the first ones are
+    # those of the run alone.
     rows = np.asarray(many.history.validation_loss)
     np.testing.assert_allclose(rows[0, :2], losses[:2], rtol=1e-2)
-    for row, epochs, best in zip(rows, np.asarray(many.epochs), np.asarray(many.best.epoch), strict=True):
+    for row, epochs, best in zip(
+        rows, np.asarray(many.epochs), np.asarray(many.best.epoch), strict=True
+    ):
         assert best == 1 + np.nanargmin(row) == (epochs - 2 if epochs < 15 else best)
         assert np.isnan(row[epochs:]).all()
         assert np.isfinite(row[:epochs]).all()
@@ -335,7 +421,10 @@ def test_the_test_set_is_never_looked_at(digits):
 
 
 def test_bfloat16_is_close_to_float32(digits):
-    wide, narrow = (jaxnet.fit(MODEL, digits, jaxnet.Recipe(epochs=5, precision=p), KEY) for p in ("float32", "bfloat16"))
+    wide, narrow = (
+        jaxnet.fit(MODEL, digits, jaxnet.Recipe(epochs=5, precision=p), KEY)
+        for p in ("float32", "bfloat16")
+    )
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(narrow.params))
     a, b = (jaxnet.evaluate(MODEL, run, digits.test).accuracy.estimate for run in (wide, narrow))
     assert abs(a - b) < 0.03
@@ -387,39 +476,70 @@ def test_bad_keys_are_refused(digits):
 
 
 def test_a_model_of_other_outputs_is_refused(digits):
-    with pytest.raises(jaxnet.InputError, match=r"outputs of shape \(128, 7\), but this data set needs \(128, 10\)"):
+    with pytest.raises(
+        jaxnet.InputError, match=r"outputs of shape \(128, 7\), but this data set needs \(128, 10\)"
+    ):
         jaxnet.fit(jaxnet.mlp((4,)).for_outputs(7), digits, jaxnet.Recipe(epochs=1), KEY)
 
 
 def test_random_streams_do_not_meet(digits):
-    """Neighbouring seeds, epochs, steps and the three streams of a run all have keys of their own."""
+    """Neighbouring seeds, epochs, steps and the three streams of a run all have keys of their
+    own.
+    """
     keys = {
-        tuple(np.asarray(jax.random.key_data(counted(jax.random.key(seed), stream + count))).tolist())
+        tuple(
+            np.asarray(jax.random.key_data(counted(jax.random.key(seed), stream + count))).tolist()
+        )
         for seed in range(20)
         for stream in (INIT, ORDER, NOISE)
         for count in range(20)
     }
     assert len(keys) == 20 * 3 * 20
-    a, b = (np.asarray(jax.random.uniform(counted(jax.random.key(0), count), (20_000,))) for count in (7, 8))
+    a, b = (
+        np.asarray(jax.random.uniform(counted(jax.random.key(0), count), (20_000,)))
+        for count in (7, 8)
+    )
     assert abs(np.corrcoef(a, b)[0, 1]) < 5 / np.sqrt(20_000)
 
 
 def test_no_block_of_a_stream_meets_another_beyond_2_to_the_30():
-    """Below, the places are counted as one number; there the next one would be where the initialization key is."""
+    """Below, the places are counted as one number; there the next one would be where the
+    initialization key is.
+    """
     key, size = counted(jax.random.key(0), AUGMENT), 100
     first = STREAM // size  # the first block that does not fit
-    assert np.array_equal(words(block(key, first - 1, size)), words(counted(key, (first - 1) * size)))
+    assert np.array_equal(
+        words(block(key, first - 1, size)), words(counted(key, (first - 1) * size))
+    )
     assert np.array_equal(words(counted(key, STREAM)), words(counted(jax.random.key(0), INIT)))
-    numbers = [0, 1, first - 1, first, first + 1, 2 * first - 1, 2 * first, 3 * first, 4 * first, MOST_STEPS - 1]
+    numbers = [
+        0,
+        1,
+        first - 1,
+        first,
+        first + 1,
+        2 * first - 1,
+        2 * first,
+        3 * first,
+        4 * first,
+        MOST_STEPS - 1,
+    ]
     seen = [
-        tuple(words(counted(block(counted(jax.random.key(seed), stream), number, size), place)).tolist())
+        tuple(
+            words(
+                counted(block(counted(jax.random.key(seed), stream), number, size), place)
+            ).tolist()
+        )
         for seed in range(3)
         for stream in (INIT, ORDER, NOISE, AUGMENT)
         for number in numbers
         for place in (0, 1, size - 1)
     ]
     assert len(set(seen)) == len(seen) == 3 * 4 * len(numbers) * 3
-    assert np.array_equal(jax.vmap(lambda n: words(block(key, n, size)))(jnp.array(numbers, jnp.int32))[3], words(block(key, first, size)))
+    assert np.array_equal(
+        jax.vmap(lambda n: words(block(key, n, size)))(jnp.array(numbers, jnp.int32))[3],
+        words(block(key, first, size)),
+    )
 
 
 def test_runs_of_more_steps_than_can_be_counted_are_refused(digits):
@@ -427,28 +547,46 @@ def test_runs_of_more_steps_than_can_be_counted_are_refused(digits):
     most = MOST_STEPS // of_epoch
     admit(digits, jaxnet.Recipe(epochs=most, batch_size=64), KEY, None, None, None)
     too_many = jaxnet.Recipe(epochs=most + 1, batch_size=64)
-    for verb in (jaxnet.fit, jaxnet.train, lambda m, s, r, key: jaxnet.fit_population(m, s, r, key[None])):
-        with pytest.raises(jaxnet.InputError, match=f"epochs is {most + 1}.*at most {most:,} epochs, or a larger batch_size"):
+    for verb in (
+        jaxnet.fit,
+        jaxnet.train,
+        lambda m, s, r, key: jaxnet.fit_population(m, s, r, key[None]),
+    ):
+        with pytest.raises(
+            jaxnet.InputError,
+            match=f"epochs is {most + 1}.*at most {most:,} epochs, or a larger batch_size",
+        ):
             verb(MODEL, digits, too_many, KEY)
 
 
 def test_the_order_key_alone_makes_the_order(digits):
     few = jaxnet.Recipe(epochs=1, batch_size=64)
-    default, same, other = (jaxnet.fit(MODEL, digits, few, KEY, order_key=k).params for k in (None, KEY, jax.random.key(9)))
+    default, same, other = (
+        jaxnet.fit(MODEL, digits, few, KEY, order_key=k).params
+        for k in (None, KEY, jax.random.key(9))
+    )
     assert gap(default, same) == 0
     assert gap(default, other) > 1e-4
     full = jaxnet.Recipe(epochs=1, batch_size=5000)
-    a, b = (jaxnet.fit(MODEL, digits, full, KEY, order_key=k).params for k in (None, jax.random.key(9)))
+    a, b = (
+        jaxnet.fit(MODEL, digits, full, KEY, order_key=k).params for k in (None, jax.random.key(9))
+    )
     assert gap(a, b) < 1e-5
 
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_an_epoch_in_parts_is_the_epoch(digits, devices):
-    """Of 10 batches and 40 rows more: the first six, then the rest, whose rows stand on each device apart."""
+    """Of 10 batches and 40 rows more: the first six, then the rest, whose rows stand on each device
+    apart.
+    """
     rows, batch, of = np.random.default_rng(0).permutation(680).astype(np.int32), 64, 11
-    recipe = jaxnet.Recipe(epochs=3, batch_size=batch, learning_rate=1e-2, dropout=0.2, schedule="cosine")
+    recipe = jaxnet.Recipe(
+        epochs=3, batch_size=batch, learning_rate=1e-2, dropout=0.2, schedule="cosine"
+    )
     train_ = replace(digits.train, x=digits.train.x[:680], y=digits.train.y[:680])
-    seen, recipe, _ = admit(replace(digits, train=train_), recipe, jax.random.key(0), None, None, None)
+    seen, recipe, _ = admit(
+        replace(digits, train=train_), recipe, jax.random.key(0), None, None, None
+    )
     model = with_outputs(MODEL, 10)
     state = jaxnet.start(model, seen, recipe, jax.random.key(0))._replace(epoch=jnp.int32(1))
     filled = np.concatenate([rows, rows[: of * batch - 680]]).reshape(of, batch)
@@ -461,13 +599,33 @@ def test_an_epoch_in_parts_is_the_epoch(digits, devices):
         # Each device has the rows of its share of every batch, one batch after the other.
         shares = filled[begin:end].reshape(end - begin, devices, -1)
         stored = shares.swapaxes(0, 1).reshape(-1)
-        own = replace(seen, train=replace(seen.train, x=seen.train.x[stored], y=seen.train.y[stored]))
-        numbers = np.tile(np.arange(shares[:, 0].size, dtype=np.int32).reshape(end - begin, 1, -1), (1, devices, 1))
-        real = None if end < of else jnp.asarray(np.arange(begin * batch, end * batch).reshape(-1, batch) < 680)
+        own = replace(
+            seen, train=replace(seen.train, x=seen.train.x[stored], y=seen.train.y[stored])
+        )
+        numbers = np.tile(
+            np.arange(shares[:, 0].size, dtype=np.int32).reshape(end - begin, 1, -1),
+            (1, devices, 1),
+        )
+        real = (
+            None
+            if end < of
+            else jnp.asarray(np.arange(begin * batch, end * batch).reshape(-1, batch) < 680)
+        )
         place = Place(jnp.int32(of + begin), of, real)
-        return steps(model, own, recipe, state, jnp.asarray(numbers.reshape(-1, batch)), plan=plan, place=place)
+        return steps(
+            model,
+            own,
+            recipe,
+            state,
+            jnp.asarray(numbers.reshape(-1, batch)),
+            plan=plan,
+            place=place,
+        )
 
-    (wanted, sums), (half, first) = jax.jit(whole)(seen, state), jax.jit(lambda *given: part(*given, 0, 6))(seen, state)
+    (wanted, sums), (half, first) = (
+        jax.jit(whole)(seen, state),
+        jax.jit(lambda *given: part(*given, 0, 6))(seen, state),
+    )
     found, second = jax.jit(lambda *given: part(*given, 6, of))(seen, half)
     assert gap(found.params, state.params) > 0.01
     assert gap(found.params, wanted.params) < 2e-6

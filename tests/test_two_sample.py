@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxnet.diagnostics.two_sample import METHODS, Output, Unlike, two_sample_test
+from jaxnet.diagnostics.two_sample import METHODS, two_sample_test
 from jaxnet.errors import InputError
+from jaxnet.stats.two_sample import Output, Unlike
 
 
 def normals(seed, n, m, shift=0.0, outputs=5):
@@ -47,8 +48,13 @@ def test_one_outputs_p_value_is_the_exact_one():
 def test_bonferroni_is_never_bolder_by_more_than_chance():
     for seed in range(6):
         a, b = normals(seed, 100, 100, 0.35)
-        bonferroni = min(1.0, 5 * min(stats.ks_2samp(a[:, k], b[:, k], method="exact").pvalue for k in range(5)))
-        assert two_sample_test(a, b, method="bbsd").p_value <= bonferroni + 4 * np.sqrt(bonferroni / 499) + 1 / 500
+        bonferroni = min(
+            1.0, 5 * min(stats.ks_2samp(a[:, k], b[:, k], method="exact").pvalue for k in range(5))
+        )
+        assert (
+            two_sample_test(a, b, method="bbsd").p_value
+            <= bonferroni + 4 * np.sqrt(bonferroni / 499) + 1 / 500
+        )
 
 
 def test_mmd_is_the_sum_over_pairs():
@@ -60,7 +66,11 @@ def test_mmd_is_the_sum_over_pairs():
     width = np.median(squares[np.triu_indices(50, 1)])
     kernel = np.exp(-squares / (2 * width))
     np.fill_diagonal(kernel, 0)
-    wanted = kernel[:30, :30].sum() / (30 * 29) + kernel[30:, 30:].sum() / (20 * 19) - 2 * kernel[:30, 30:].mean()
+    wanted = (
+        kernel[:30, :30].sum() / (30 * 29)
+        + kernel[30:, 30:].sum() / (20 * 19)
+        - 2 * kernel[:30, 30:].mean()
+    )
     assert found.statistic == pytest.approx(wanted, abs=2e-6)
 
 
@@ -81,7 +91,12 @@ def test_fisher_is_scipys_where_no_tie_is_broken():
 def test_false_alarms_and_power(method):
     count, n = 100, 40
     alarms = [
-        [two_sample_test(*normals(seed, n, n, shift), method=method, key=jax.random.key(seed)).shifted for seed in range(count)]
+        [
+            two_sample_test(
+                *normals(seed, n, n, shift), method=method, key=jax.random.key(seed)
+            ).shifted
+            for seed in range(count)
+        ]
         for shift in (0.0, 2.0)
     ]
     assert stats.binomtest(sum(alarms[0]), count, 0.05, alternative="greater").pvalue > 0.01
@@ -93,7 +108,10 @@ def test_power_rises_with_the_sample_and_is_what_happens(method):
     sizes = {"bbsd": (50, 200), "classifier": (100, 400), "mmd": (50, 200)}[method]
     shares, foreseen, found = [], [], None
     for n in sizes:
-        each = [two_sample_test(*normals(seed, n, n, 0.45), method=method, key=jax.random.key(seed)) for seed in range(25)]
+        each = [
+            two_sample_test(*normals(seed, n, n, 0.45), method=method, key=jax.random.key(seed))
+            for seed in range(25)
+        ]
         shares.append(np.mean([one.shifted for one in each]))
         foreseen.append(np.mean([one.power for one in each]))
         assert each[0].detectable < (found or np.inf)
@@ -105,7 +123,12 @@ def test_power_rises_with_the_sample_and_is_what_happens(method):
 @pytest.mark.parametrize("method", ["bbsd", "mmd"])
 def test_a_shift_of_the_detectable_size_is_found_in_about_80_percent(method):
     n = 150
-    shift = np.mean([two_sample_test(*(x[:, 2] for x in normals(seed, n, n, 0.5)), method=method).detectable for seed in range(10)])
+    shift = np.mean(
+        [
+            two_sample_test(*(x[:, 2] for x in normals(seed, n, n, 0.5)), method=method).detectable
+            for seed in range(10)
+        ]
+    )
 
     def size(mean):  # of two normals
         if method == "bbsd":
@@ -115,28 +138,44 @@ def test_a_shift_of_the_detectable_size_is_found_in_about_80_percent(method):
 
     means = np.linspace(0.2, 0.6, 9)
     mean = means[np.argmin([abs(size(each) - shift) for each in means])]
-    found = [two_sample_test(*(x[:, 2] for x in normals(seed, n, n, mean, 3)), method=method).shifted for seed in range(100)]
+    found = [
+        two_sample_test(*(x[:, 2] for x in normals(seed, n, n, mean, 3)), method=method).shifted
+        for seed in range(100)
+    ]
     assert 0.68 <= np.mean(found) <= 0.96
 
 
 def test_intervals_cover_the_size_of_the_shift():
-    truth = 2 * stats.norm.cdf(0.25) - 1  # largest difference of the distributions of N(0, 1) and N(0.5, 1)
-    found = [two_sample_test(*normals(seed, 150, 200, 0.5), method="bbsd", key=jax.random.key(seed)).size for seed in range(40)]
+    truth = (
+        2 * stats.norm.cdf(0.25) - 1
+    )  # largest difference of the distributions of N(0, 1) and N(0.5, 1)
+    found = [
+        two_sample_test(*normals(seed, 150, 200, 0.5), method="bbsd", key=jax.random.key(seed)).size
+        for seed in range(40)
+    ]
     assert np.mean([each.low <= truth <= each.high for each in found]) >= 0.93
     a, b = normals(0, 2500, 2500, 0.5)
     truth = two_sample_test(a, b, method="mmd").statistic
-    found = [two_sample_test(*normals(seed, 100, 100, 0.5), method="mmd", key=jax.random.key(seed)).size for seed in range(40)]
+    found = [
+        two_sample_test(*normals(seed, 100, 100, 0.5), method="mmd", key=jax.random.key(seed)).size
+        for seed in range(40)
+    ]
     assert np.mean([each.low <= truth <= each.high for each in found]) >= 0.93
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_differs_is_named(method):
     rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((400, 6, 6)).astype(np.float32), rng.standard_normal((300, 6, 6)).astype(np.float32)
+    a, b = (
+        rng.standard_normal((400, 6, 6)).astype(np.float32),
+        rng.standard_normal((300, 6, 6)).astype(np.float32),
+    )
     odd = np.arange(0, 300, 3)
     b[odd, 2:4, 2:4] += 4.0  # a third of the new examples has a spot
     found = (
-        two_sample_test(a.reshape(400, 36), b.reshape(300, 36), method=method) if method == "bbsd" else two_sample_test(a, b, method=method)
+        two_sample_test(a.reshape(400, 36), b.reshape(300, 36), method=method)
+        if method == "bbsd"
+        else two_sample_test(a, b, method=method)
     )
     assert found.shifted
     if isinstance(found.what, Output):
@@ -153,22 +192,30 @@ def test_the_same_key_gives_the_same_and_the_level_is_kept(method):
     a, b = normals(0, 30, 40)
     one, two = (two_sample_test(a, b, method=method, key=jax.random.key(3)) for _ in range(2))
     assert (one.p_value, one.size, one.power) == (two.p_value, two.size, two.power)
-    assert two_sample_test(a, b, method=method, key=jax.random.key(3), level=0.9999).shifted == (one.p_value < 0.9999)
-    assert str(one).startswith("no difference is shown" if one.p_value >= 0.05 else "the two samples differ")
+    assert two_sample_test(a, b, method=method, key=jax.random.key(3), level=0.9999).shifted == (
+        one.p_value < 0.9999
+    )
+    assert str(one).startswith(
+        "no difference is shown" if one.p_value >= 0.05 else "the two samples differ"
+    )
 
 
 def test_constant_and_integer_samples():
     constant = two_sample_test(np.ones((20, 3)), np.ones((30, 3)), method="bbsd")
     assert (constant.p_value, constant.statistic, constant.shifted) == (1.0, 0.0, False)
     for method in METHODS:
-        apart = two_sample_test(np.zeros((40, 4), np.uint8), np.full((40, 4), 9, np.uint8), method=method)
+        apart = two_sample_test(
+            np.zeros((40, 4), np.uint8), np.full((40, 4), 9, np.uint8), method=method
+        )
         assert apart.shifted
         assert apart.power > 0.99
-        assert not two_sample_test(np.ones((40, 4), np.uint8), np.ones((40, 4), np.uint8), method=method).shifted
+        assert not two_sample_test(
+            np.ones((40, 4), np.uint8), np.ones((40, 4), np.uint8), method=method
+        ).shifted
 
 
 def test_large_samples_are_compared_in_part(monkeypatch):
-    from jaxnet.diagnostics import two_sample
+    from jaxnet.stats import two_sample
 
     monkeypatch.setattr(two_sample, "KERNEL_LIMIT", 300)
     a, b = normals(0, 1000, 500, 1.0)
@@ -184,10 +231,16 @@ def test_large_samples_are_compared_in_part(monkeypatch):
         ({"method": "t"}, "unknown method 't'"),
         ({"level": 1.0}, "level is 1.0"),
         ({"level": 0.001}, "between 0.002 and 1"),
-        ({"method": "mmd", "new": np.full((9, 5), np.inf)}, r"new has 45 values that are not finite, the first \(inf\) in example 0"),
+        (
+            {"method": "mmd", "new": np.full((9, 5), np.inf)},
+            r"new has 45 values that are not finite, the first \(inf\) in example 0",
+        ),
         ({"new": np.zeros((3, 5))}, r"new has shape \(3, 5\); .* at least 4"),
         ({"new": np.zeros((9, 4))}, "shape"),
-        ({"new": np.full((9, 5), np.nan)}, r"new has 45 values that are not numbers, the first \(nan\) in example 0"),
+        (
+            {"new": np.full((9, 5), np.nan)},
+            r"new has 45 values that are not numbers, the first \(nan\) in example 0",
+        ),
         ({"reference": np.array(["a"] * 9)}, "reference must hold numbers, but is of type <U1"),
         ({"key": jax.random.split(jax.random.key(0), 2)[0:2]}, "key"),
     ],

@@ -1,15 +1,19 @@
-"""Errors and class frequencies without labels, against simulations whose truth is known, and scikit-learn."""
+"""Errors and class frequencies without labels, against simulations whose truth is known, and
+scikit-learn.
+"""
 
 import numpy as np
 import pytest
 
-from jaxnet.diagnostics.label_shift import label_shift
-from jaxnet.diagnostics.unlabelled import doubt, estimate_error_without_labels
 from jaxnet.errors import InputError
+from jaxnet.stats.label_shift import label_shift
+from jaxnet.stats.unlabeled_error import doubt, estimate_error_without_labels
 
 
 def network(seed, n, classes=5, sharp=1.0, too_sure=1.0, blur=0.0, frequencies=None, members=None):
-    """(log-probabilities, labels) of a network that is `too_sure`, on examples that are harder the larger blur is."""
+    """(log-probabilities, labels) of a network that is `too_sure`, on examples that are harder the
+    larger blur is.
+    """
     rng = np.random.default_rng(seed)
     y = rng.choice(classes, n, p=frequencies)
     logits = rng.standard_normal((n, classes)) * 1.2
@@ -22,12 +26,14 @@ def network(seed, n, classes=5, sharp=1.0, too_sure=1.0, blur=0.0, frequencies=N
 
 def test_the_fit_is_scikit_learns():
     linear_model = pytest.importorskip("sklearn.linear_model")
-    from jaxnet.diagnostics.unlabelled import _logistic
+    from jaxnet.stats.unlabeled_error import _logistic
 
     old, labels = network(0, 1500, too_sure=2.0)
     x, wrong = doubt(old[None].astype(np.float64)), old.argmax(1) != labels
     fit, covariance = _logistic(x, wrong)
-    theirs = linear_model.LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x[:, None], wrong)
+    theirs = linear_model.LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(
+        x[:, None], wrong
+    )
     assert fit == pytest.approx([theirs.intercept_[0], theirs.coef_[0, 0]], abs=1e-4)
     draws = []
     for seed in range(200):
@@ -52,7 +58,9 @@ def test_the_slope_undoes_too_sure_confidences():
     one, two = (estimate_error_without_labels(each, labels, each) for each in (fair, sure))
     assert two.slope == pytest.approx(one.slope / 2, rel=1e-6)
     assert (two.error.estimate, two.error.low) == pytest.approx((one.error.estimate, one.error.low))
-    assert one.error.estimate == pytest.approx((fair.argmax(1) != labels).mean(), abs=1e-9)  # a fit with an intercept keeps the mean
+    assert one.error.estimate == pytest.approx(
+        (fair.argmax(1) != labels).mean(), abs=1e-9
+    )  # a fit with an intercept keeps the mean
 
 
 @pytest.mark.parametrize("too_sure", [0.7, 1.0, 2.0])
@@ -106,9 +114,15 @@ def test_what_cannot_be_trusted_is_refused():
     assert "60 reference" in few.error.refused
     assert few.broken is None
     right = old.argmax(1)
-    assert "0 of 1000 reference examples are wrong" in estimate_error_without_labels(old, right, old).error.refused
+    assert (
+        "0 of 1000 reference examples are wrong"
+        in estimate_error_without_labels(old, right, old).error.refused
+    )
     backwards = np.where(np.exp(old).max(1) > 0.9, (right + 1) % 5, right)
-    assert "confident predictions are not more often right" in estimate_error_without_labels(old, backwards, old).broken
+    assert (
+        "confident predictions are not more often right"
+        in estimate_error_without_labels(old, backwards, old).broken
+    )
 
 
 def test_members_that_differ_too_much_are_seen():
@@ -120,7 +134,8 @@ def test_members_that_differ_too_much_are_seen():
     others = [(member.argmax(1) != noisy[0].argmax(1)).mean() for member in noisy[1:]]
     assert found.disagreement == pytest.approx(np.mean(others))
     assert found.broken is None
-    # Another member, never sure, is of another opinion now: confidences hardly move, yet one of the two is wrong on each.
+    # Another member, never sure, is of another opinion now: confidences hardly move, yet one of the
+    # two is wrong on each.
     rng = np.random.default_rng(0)
     confident, right = rng.uniform(0.6, 0.99, 2000), rng.integers(0, 3, 2000)
     y = np.where(rng.random(2000) < confident, right, (right + 1) % 3)
@@ -141,16 +156,25 @@ def test_members_that_differ_too_much_are_seen():
     ("change", "words"),
     [
         ({"new_log_probabilities": np.full((5, 4), np.log(1 / 4))}, "same members and classes"),
-        ({"new_log_probabilities": np.ones((5, 3))}, "new_log_probabilities: the probabilities of example 0 add up to 8.155"),
+        (
+            {"new_log_probabilities": np.ones((5, 3))},
+            "new_log_probabilities: the probabilities of example 0 add up to 8.155",
+        ),
         ({"new_log_probabilities": np.zeros(5)}, r"floats \(examples, classes\)"),
-        ({"reference_log_probabilities": np.full((9, 3), np.nan)}, "example 0 add up to nan; leave out"),
+        (
+            {"reference_log_probabilities": np.full((9, 3), np.nan)},
+            "example 0 add up to nan; leave out",
+        ),
         ({"reference_labels": np.zeros(8, int)}, "reference_labels have shape"),
         ({"reference_labels": np.full(9, 3)}, "from 3 to 3"),
         ({"level": 0.0}, "level is 0.0"),
     ],
 )
 def test_bad_input_is_named(change, words):
-    given = {"reference_log_probabilities": np.full((9, 3), np.log(1 / 3)), "reference_labels": np.zeros(9, int)}
+    given = {
+        "reference_log_probabilities": np.full((9, 3), np.log(1 / 3)),
+        "reference_labels": np.zeros(9, int),
+    }
     given |= {"new_log_probabilities": np.full((9, 3), np.log(1 / 3))} | change
     with pytest.raises(InputError, match=words):
         estimate_error_without_labels(**given)
@@ -162,19 +186,29 @@ def test_bad_input_is_named(change, words):
 def counts(rng, n, accuracy, frequencies):
     """(predictions, labels) of a network of that accuracy whose errors fall anywhere."""
     y = rng.choice(len(frequencies), n, p=frequencies)
-    return np.where(rng.random(n) < accuracy, y, (y + rng.integers(1, len(frequencies), n)) % len(frequencies)), y
+    return np.where(
+        rng.random(n) < accuracy, y, (y + rng.integers(1, len(frequencies), n)) % len(frequencies)
+    ), y
 
 
-@pytest.mark.parametrize(("classes", "accuracy", "n", "m"), [(3, 0.8, 300, 100), (10, 0.9, 1000, 200), (10, 0.7, 1000, 500)])
+@pytest.mark.parametrize(
+    ("classes", "accuracy", "n", "m"),
+    [(3, 0.8, 300, 100), (10, 0.9, 1000, 200), (10, 0.7, 1000, 500)],
+)
 def test_frequencies_cover(classes, accuracy, n, m):
     rng, inside, absent = np.random.default_rng(0), [], []
     for _ in range(150):
         q = rng.dirichlet(np.ones(classes))
         q[0] = 0
         q /= q.sum()
-        found = label_shift(*counts(rng, n, accuracy, np.full(classes, 1 / classes)), counts(rng, m, accuracy, q)[0])
+        found = label_shift(
+            *counts(rng, n, accuracy, np.full(classes, 1 / classes)), counts(rng, m, accuracy, q)[0]
+        )
         if found.broken is None:
-            covered = [each.low <= truth <= each.high for each, truth in zip(found.frequencies, q, strict=True)]
+            covered = [
+                each.low <= truth <= each.high
+                for each, truth in zip(found.frequencies, q, strict=True)
+            ]
             absent.append(covered[0])
             inside += covered[1:]
         assert sum(each.estimate for each in found.frequencies) == pytest.approx(1)
@@ -187,7 +221,9 @@ def test_frequencies_are_the_solution_of_the_confusion_matrix():
     rng = np.random.default_rng(1)
     predictions, labels = counts(rng, 5000, 0.8, [0.5, 0.3, 0.2])
     new, _ = counts(rng, 4000, 0.8, [0.1, 0.2, 0.7])
-    confusion = np.array([[np.mean(predictions[labels == k] == i) for k in range(3)] for i in range(3)])
+    confusion = np.array(
+        [[np.mean(predictions[labels == k] == i) for k in range(3)] for i in range(3)]
+    )
     wanted = np.linalg.solve(confusion, np.bincount(new, minlength=3) / 4000)
     found = label_shift(np.eye(3)[predictions], labels, np.log(np.eye(3)[new] + 0.1))
     assert [each.estimate for each in found.frequencies] == pytest.approx(wanted)
@@ -204,15 +240,23 @@ def test_what_cannot_be_counted_is_refused():
     assert missing.frequencies[0].refused == missing.refused
     assert np.isnan(missing.weights).all()
     predictions, labels = counts(rng, 600, 0.95, [0.4, 0.3, 0.3])
-    alike = np.where(predictions == 2, rng.integers(1, 3, 600), np.where(predictions == 1, rng.integers(1, 3, 600), predictions))
+    alike = np.where(
+        predictions == 2,
+        rng.integers(1, 3, 600),
+        np.where(predictions == 1, rng.integers(1, 3, 600), predictions),
+    )
     assert "do not tell classes 1 and 2 apart" in label_shift(alike, labels, alike).refused
-    assert "20 new examples are too few" in label_shift(predictions, labels, predictions[:20]).refused
+    assert (
+        "20 new examples are too few" in label_shift(predictions, labels, predictions[:20]).refused
+    )
 
 
 def test_classes_that_look_different_are_seen():
     rng = np.random.default_rng(0)
     predictions, labels = counts(rng, 3000, 0.7, [0.4, 0.3, 0.3])
-    found = label_shift(predictions, labels, np.zeros(2000, int))  # even of class 0 only 70% were predicted as it
+    found = label_shift(
+        predictions, labels, np.zeros(2000, int)
+    )  # even of class 0 only 70% were predicted as it
     assert "look different now" in found.broken
     assert all(each.refused for each in found.frequencies)
     assert label_shift(predictions, labels, predictions).broken is None
@@ -222,14 +266,27 @@ def test_classes_that_look_different_are_seen():
     ("change", "words"),
     [
         ({"reference_labels": np.zeros(5, int)}, "reference_labels have shape"),
-        ({"reference_predictions": np.zeros(9)}, "reference_predictions are float64; give class numbers"),
+        (
+            {"reference_predictions": np.zeros(9)},
+            "reference_predictions are float64; give class numbers",
+        ),
         ({"new_predictions": np.array([-1, 0])}, "from -1 to"),
-        ({"new_predictions": np.zeros((4, 2)), "reference_predictions": np.zeros((9, 3))}, "of 2 and of 3 classes"),
-        ({"new_predictions": np.full((4, 2), np.nan)}, r"new_predictions has 8 values .*\(nan\) in example 0"),
+        (
+            {"new_predictions": np.zeros((4, 2)), "reference_predictions": np.zeros((9, 3))},
+            "of 2 and of 3 classes",
+        ),
+        (
+            {"new_predictions": np.full((4, 2), np.nan)},
+            r"new_predictions has 8 values .*\(nan\) in example 0",
+        ),
         ({"level": 2.0}, "level is 2.0"),
     ],
 )
 def test_bad_frequencies_input_is_named(change, words):
-    given = {"reference_predictions": np.arange(9) % 2, "reference_labels": np.arange(9) % 2, "new_predictions": np.arange(4) % 2} | change
+    given = {
+        "reference_predictions": np.arange(9) % 2,
+        "reference_labels": np.arange(9) % 2,
+        "new_predictions": np.arange(4) % 2,
+    } | change
     with pytest.raises(InputError, match=words):
         label_shift(**given)

@@ -1,9 +1,11 @@
-"""An epoch on the accelerator at hand: the kernel's time and XLA's, and how far their parameters are apart.
+"""An epoch on the accelerator at hand: the kernel's time and XLA's, and how far their parameters
+are apart.
 
     python -m experiments.benchmarks.accelerator --data-dir FOLDER
 
-784-128-64-10 on MNIST, one network and many that share minibatches; seconds are of the fastest epoch of three, compiled. On a GPU,
-for which there is no kernel, XLA's alone. On a CPU a kernel is only interpreted: nothing is measured there.
+784-128-64-10 on MNIST, one network and many that share minibatches; seconds are of the fastest
+epoch of three, compiled. On a GPU, for which there is no kernel, XLA's alone. On a CPU a kernel is
+only interpreted: nothing is measured there.
 """
 
 import io
@@ -58,11 +60,23 @@ def by_xla(model: jaxnet.Model, splits: jaxnet.Splits, recipe: Recipe, members: 
     return min(seconds)
 
 
-def measure(splits: jaxnet.Splits, optimizers: Sequence[str], batches: Sequence[int], members: Sequence[int]) -> str:
-    """A line an optimizer, a batch size and a number of networks: milliseconds of an epoch by the kernel and by XLA."""
+def measure(
+    splits: jaxnet.Splits, optimizers: Sequence[str], batches: Sequence[int], members: Sequence[int]
+) -> str:
+    """A line an optimizer, a batch size and a number of networks: milliseconds of an epoch by the
+    kernel and by XLA.
+    """
     device, model = jax.devices()[0], jaxnet.mlp((128, 64))
     table = Table(
-        "optimizer", "batch", "networks", "kernel, ms", "XLA, ms", "XLA's / kernel's", "difference", title=device.device_kind, box=None
+        "optimizer",
+        "batch",
+        "networks",
+        "kernel, ms",
+        "XLA, ms",
+        "XLA's / kernel's",
+        "difference",
+        title=device.device_kind,
+        box=None,
     )
     for optimizer, batch, count in itertools.product(optimizers, batches, members):
         recipe = Recipe(optimizer=optimizer, batch_size=batch, epochs=1, learning_rate=0.001)
@@ -70,7 +84,13 @@ def measure(splits: jaxnet.Splits, optimizers: Sequence[str], batches: Sequence[
         if device.platform == "tpu":
             found = verify(model, splits, recipe, members=count)
             kernel, xla = found.seconds
-            table.add_row(*row, f"{kernel * 1e3:.2f}", f"{xla * 1e3:.2f}", f"{xla / kernel:.1f}", f"{found.difference:.1e}")
+            table.add_row(
+                *row,
+                f"{kernel * 1e3:.2f}",
+                f"{xla * 1e3:.2f}",
+                f"{xla / kernel:.1f}",
+                f"{found.difference:.1e}",
+            )
         else:
             table.add_row(*row, "none", f"{by_xla(model, splits, recipe, count) * 1e3:.2f}", "", "")
     text = io.StringIO()

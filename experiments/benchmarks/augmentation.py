@@ -2,8 +2,9 @@
 
     python -m experiments.benchmarks.augmentation
 
-The network of `experiments.mnist --preset cnn` on random images of 28x28 pixels, with and without shift, rotate, scale
-and elastic, in turn; then a network so small that its step is little else than the augmentation.
+The network of `experiments.mnist --preset cnn` on random images of 28x28 pixels, with and without
+shift, rotate, scale and elastic, in turn; then a network so small that its step is little else than
+the augmentation.
 """
 
 import statistics
@@ -16,8 +17,20 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from jaxnet import Augmentation, Model, Plan, Recipe, Splits, cnn, epoch, mlp, split, start, use_cpu_devices
-from jaxnet.devices import plan_for_images
+from jaxnet import (
+    Augmentation,
+    Model,
+    Plan,
+    Recipe,
+    Splits,
+    cnn,
+    epoch,
+    mlp,
+    split,
+    start,
+    use_cpu_devices,
+)
+from jaxnet.runtime.plan import plan_for_images
 
 HOW = Augmentation(shift=2, rotate=12, scale=0.12, elastic=1.0)
 
@@ -34,12 +47,17 @@ class Options:
     """readings of each"""
 
 
-def measure(model: Model, splits: Splits, recipes: dict[str, Recipe], plan: Plan, rounds: int) -> dict[str, float]:
+def measure(
+    model: Model, splits: Splits, recipes: dict[str, Recipe], plan: Plan, rounds: int
+) -> dict[str, float]:
     """Median time of an epoch with each recipe, read in turn."""
     seconds: dict[str, list[float]] = {name: [] for name in recipes}
     run = jax.jit(lambda splits, recipe, state: epoch(model, splits, recipe, state, plan=plan))
     splits = plan.place(splits)
-    states = {name: plan.place(start(model, splits, recipe, jax.random.key(0))) for name, recipe in recipes.items()}
+    states = {
+        name: plan.place(start(model, splits, recipe, jax.random.key(0)))
+        for name, recipe in recipes.items()
+    }
     for _ in range(rounds + 1):
         for name, recipe in recipes.items():
             began = time.perf_counter()
@@ -56,7 +74,9 @@ def main() -> None:
     examples = options.batch * options.steps + 10
     x, y = rng.integers(0, 256, (examples, 28, 28), np.uint8), rng.integers(0, 10, examples)
     splits = split(x, y, validation=0.0, test=10 / examples)
-    plain = Recipe(epochs=options.rounds + 1, batch_size=options.batch, learning_rate=3e-3, dropout=0.3)
+    plain = Recipe(
+        epochs=options.rounds + 1, batch_size=options.batch, learning_rate=3e-3, dropout=0.3
+    )
     recipes = {"without": plain, "with": replace(plain, augmentation=HOW)}
     table = Table("", "without, ms a step", "with", "ratio", box=None)
     for name, model, plan in (

@@ -1,11 +1,13 @@
-"""Does a training step of a convolutional network cost the same inside `lax.scan` as alone, and what does each kind gain?
+"""Does a training step of a convolutional network cost the same inside `lax.scan` as alone, and
+what does each kind gain?
 
     python -m experiments.benchmarks.convolution
 
-XLA:CPU takes gradient convolutions inside a loop off its fast path (jax issue 12868); jaxnet writes them so that they
-stay on it (jaxnet/convolution.py). Three tables, each with its readings taken in turn, medians of milliseconds: forward
-pass and whole step, alone and in a scan; value and both gradients of one convolution in a scan, by kind; and 2x2 max
-pooling alone, whose gradient is to cost little more than its forward pass.
+XLA:CPU takes gradient convolutions inside a loop off its fast path (jax issue 12868); jaxnet writes
+them so that they stay on it (jaxnet/models/convolution.py). Three tables, each with its readings
+taken in turn, medians of milliseconds: forward pass and whole step, alone and in a scan; value and
+both gradients of one convolution in a scan, by kind; and 2x2 max pooling alone, whose gradient is
+to cost little more than its forward pass.
 """
 
 import statistics
@@ -21,7 +23,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from jaxnet.convolution import conv_general_dilated, max_pool
+from jaxnet.models.convolution import conv_general_dilated, max_pool
 
 STEPS, NUMBERS = 8, ("NHWC", "HWIO", "NHWC")
 
@@ -32,9 +34,21 @@ KINDS: dict[str, Kind] = {
     "5x5, VALID": (14, 16, 5, 32, {"padding": "VALID"}),
     "3x3, stride 2": (28, 16, 3, 32, {"window_strides": (2, 2)}),
     "3x3, dilation 2": (14, 16, 3, 32, {"rhs_dilation": (2, 2)}),
-    "3x3, of a dilated image": (14, 16, 3, 32, {"lhs_dilation": (2, 2), "padding": ((1, 2), (1, 2))}),
+    "3x3, of a dilated image": (
+        14,
+        16,
+        3,
+        32,
+        {"lhs_dilation": (2, 2), "padding": ((1, 2), (1, 2))},
+    ),
     "3x3, 4 groups": (14, 32, 3, 64, {"feature_group_count": 4}),
-    "3x3, stride 2, 4 groups": (28, 32, 3, 64, {"feature_group_count": 4, "window_strides": (2, 2)}),
+    "3x3, stride 2, 4 groups": (
+        28,
+        32,
+        3,
+        64,
+        {"feature_group_count": 4, "window_strides": (2, 2)},
+    ),
     "3x3, depthwise": (14, 32, 3, 32, {"feature_group_count": 32}),
     "7x7, depthwise": (14, 32, 7, 32, {"feature_group_count": 32}),
 }
@@ -89,11 +103,17 @@ def alone_and_in_a_scan(options: Options) -> Table:
     table = Table("", "alone, ms", "in a scan, ms a step", "ratio", box=None)
     for name, conv in (("jaxnet", ours), ("jax.lax", plain)):
 
-        def forward(params: list[jax.Array], x: jax.Array, conv: Any = conv) -> tuple[list[jax.Array], jax.Array]:
+        def forward(
+            params: list[jax.Array], x: jax.Array, conv: Any = conv
+        ) -> tuple[list[jax.Array], jax.Array]:
             return params, outputs(conv, params, x).sum()
 
-        def backward(params: list[jax.Array], x: jax.Array, conv: Any = conv) -> tuple[list[jax.Array], jax.Array]:
-            value, gradient = jax.value_and_grad(lambda p: jnp.mean(outputs(conv, p, x) ** 2))(params)
+        def backward(
+            params: list[jax.Array], x: jax.Array, conv: Any = conv
+        ) -> tuple[list[jax.Array], jax.Array]:
+            value, gradient = jax.value_and_grad(lambda p: jnp.mean(outputs(conv, p, x) ** 2))(
+                params
+            )
             return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradient), value
 
         for what, step in (("forward", forward), ("forward, backward and step", backward)):
@@ -110,7 +130,9 @@ def alone_and_in_a_scan(options: Options) -> Table:
     return table
 
 
-def descend(conv: Callable[..., jax.Array], kernel: jax.Array, image: jax.Array) -> tuple[jax.Array, jax.Array]:
+def descend(
+    conv: Callable[..., jax.Array], kernel: jax.Array, image: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """A step against half the squared value: the next kernel, and the gradient of the image."""
     value, back = jax.vjp(conv, image, kernel)
     of_image, of_kernel = back(value)
@@ -119,14 +141,24 @@ def descend(conv: Callable[..., jax.Array], kernel: jax.Array, image: jax.Array)
 
 def kinds(options: Options) -> Table:
     """Value and both gradients of one convolution in a scan."""
-    table, key = Table("value and gradients in a scan", "jaxnet, ms", "jax.lax, ms", "lax / jaxnet", box=None), jax.random.key(0)
+    table, key = (
+        Table(
+            "value and gradients in a scan", "jaxnet, ms", "jax.lax, ms", "lax / jaxnet", box=None
+        ),
+        jax.random.key(0),
+    )
     for name, (side, inputs, size, features, given) in KINDS.items():
         how: dict[str, Any] = {"window_strides": (1, 1), "padding": "SAME"} | given
         x = jax.random.normal(key, (STEPS, options.batch // 4, side, side, inputs))
-        kernel = jax.random.normal(key, (size, size, inputs // how.get("feature_group_count", 1), features))
+        kernel = jax.random.normal(
+            key, (size, size, inputs // how.get("feature_group_count", 1), features)
+        )
 
         programs: dict[str, Callable[[], Any]] = {}
-        for whose, conv in (("jaxnet", conv_general_dilated), ("jax.lax", jax.lax.conv_general_dilated)):
+        for whose, conv in (
+            ("jaxnet", conv_general_dilated),
+            ("jax.lax", jax.lax.conv_general_dilated),
+        ):
             step = partial(descend, partial(conv, dimension_numbers=NUMBERS, **how))
             programs[whose] = partial(jax.jit(partial(jax.lax.scan, step)), kernel, x)
         a, b = (each / STEPS for each in in_turn(programs, options.rounds))
@@ -140,8 +172,19 @@ def by_window(x: jax.Array) -> jax.Array:
 
 
 def pooling(options: Options) -> Table:
-    """Max pooling: its forward pass, its gradient's pass, and both; and no more than reading and writing what the gradient must."""
-    table = Table("2x2 max pooling", "forward, ms", "gradient", "both", "gradient / forward", "both / forward", "x * 2", box=None)
+    """Max pooling: its forward pass, its gradient's pass, and both; and no more than reading and
+    writing what the gradient must.
+    """
+    table = Table(
+        "2x2 max pooling",
+        "forward, ms",
+        "gradient",
+        "both",
+        "gradient / forward",
+        "both / forward",
+        "x * 2",
+        box=None,
+    )
     for shape in POOLED:
         x = jax.random.normal(jax.random.key(0), shape)
         for name, pool in (("jaxnet", max_pool), ("reduce_window", by_window)):
@@ -156,7 +199,9 @@ def pooling(options: Options) -> Table:
             }
             a, b, c, d = in_turn(programs, options.rounds)
             size = "x".join(map(str, shape))
-            table.add_row(f"{size}, {name}", *(f"{each:.2f}" for each in (a, b, c, b / a, c / a, d)))
+            table.add_row(
+                f"{size}, {name}", *(f"{each:.2f}" for each in (a, b, c, b / a, c / a, d))
+            )
     return table
 
 

@@ -1,12 +1,15 @@
-"""Does a training go on from its newest intact checkpoint, whatever happens to its files and whenever it is killed?
+"""Does a training go on from its newest intact checkpoint, whatever happens to its files and
+whenever it is killed?
 
-    python -m experiments.benchmarks.damages [--part damages|kills] [--only training|population|stream]
+    python -m experiments.benchmarks.damages [--part damages|kills] [--only
+    training|population|stream]
 
-A training, a population and a training on data from disk, each of a second or two. Damages: some of the checkpoints of one that was
-stopped are damaged (a byte flipped, a file cut, emptied or deleted, at random), and it is called again. Kills: it is killed
-with SIGKILL at a random moment, most of them in the middle of training, called again, and so on to its end. Each time it must
-go on from the newest intact checkpoint, with a warning where that is not the newest one, or refuse by name; and those that
-come to the end must have the parameters of one that nothing happened to, to the bit.
+A training, a population and a training on data from disk, each of a second or two. Damages: some of
+the checkpoints of one that was stopped are damaged (a byte flipped, a file cut, emptied or deleted,
+at random), and it is called again. Kills: it is killed with SIGKILL at a random moment, most of
+them in the middle of training, called again, and so on to its end. Each time it must go on from the
+newest intact checkpoint, with a warning where that is not the newest one, or refuse by name; and
+those that come to the end must have the parameters of one that nothing happened to, to the bit.
 """
 
 import contextlib
@@ -32,7 +35,9 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxnet
-from jaxnet import ledger, loop, population
+from jaxnet import loop
+from jaxnet.population import checkpoint as ledger
+from jaxnet.population import fit as population
 
 Kind = Literal["training", "population", "stream"]
 KINDS: tuple[Kind, ...] = ("training", "population", "stream")
@@ -101,7 +106,9 @@ def write_data(folder: Path) -> None:
     np.save(folder / "y.npy", (x[:, 0] > 0).astype(np.int32) + (x[:, 1] > 0))
 
 
-def train(kind: Kind, data: Path, out: Path, watch: Callable[..., None] | None = None) -> list[np.ndarray]:
+def train(
+    kind: Kind, data: Path, out: Path, watch: Callable[..., None] | None = None
+) -> list[np.ndarray]:
     """The parameters, also in out/params.npz."""
     recipe = jaxnet.Recipe(epochs=EPOCHS[kind], batch_size=64, learning_rate=1e-2, patience=50)
     if kind == "stream":
@@ -112,14 +119,21 @@ def train(kind: Kind, data: Path, out: Path, watch: Callable[..., None] | None =
             run = jaxnet.train(MODEL, splits, recipe, KEY, out=out, watch=watch)
         else:
             plan = jaxnet.Plan(chunk=3)
-            run = jaxnet.fit_population(MODEL, splits, recipe, jax.random.split(KEY, 6), out=out, watch=watch, plan=plan).run
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves((run.params, run.best, run.history, run.epochs))]
+            run = jaxnet.fit_population(
+                MODEL, splits, recipe, jax.random.split(KEY, 6), out=out, watch=watch, plan=plan
+            ).run
+    leaves = [
+        np.asarray(leaf)
+        for leaf in jax.tree.leaves((run.params, run.best, run.history, run.epochs))
+    ]
     np.savez(out / "unfinished.npz", *leaves)
     (out / "unfinished.npz").replace(out / "params.npz")
     return leaves
 
 
-def damages(options: Options, kind: Kind, folder: Path, wanted: list[np.ndarray]) -> tuple[Counter[str], str]:
+def damages(
+    options: Options, kind: Kind, folder: Path, wanted: list[np.ndarray]
+) -> tuple[Counter[str], str]:
     """(how many went how, how many of those that went on have the wanted parameters)."""
     draw, found, equal = random.Random(f"{options.seed} damages {kind}"), Counter[str](), 0
     for number in range(options.damages):
@@ -133,10 +147,14 @@ def damages(options: Options, kind: Kind, folder: Path, wanted: list[np.ndarray]
 
         with contextlib.suppress(Stop):
             train(kind, folder / "data", out, stop)
-        checkpoints = sorted(path for path in (out / "state").iterdir() if CHECKPOINT.fullmatch(path.name))
+        checkpoints = sorted(
+            path for path in (out / "state").iterdir() if CHECKPOINT.fullmatch(path.name)
+        )
         damaged = checkpoints if draw.random() < 0.25 else checkpoints[-1:]  # the newest, or all
         for path in damaged:
-            files = sorted(file for file in path.rglob("*") if file.is_file() and file.stat().st_size)
+            files = sorted(
+                file for file in path.rglob("*") if file.is_file() and file.stat().st_size
+            )
             DAMAGES[how](draw.choice(files), draw)
         began, warned = list[int](), list[str]()
         heard = logging.Handler()
@@ -145,7 +163,9 @@ def damages(options: Options, kind: Kind, folder: Path, wanted: list[np.ndarray]
         logging.getLogger("jaxnet").addHandler(heard)
         found["times"] += 1
         try:
-            given = train(kind, folder / "data", out, lambda *now, began=began: began.append(_epochs(*now)))
+            given = train(
+                kind, folder / "data", out, lambda *now, began=began: began.append(_epochs(*now))
+            )
         except jaxnet.InputError as error:
             found["refused" if any(str(path) in str(error) for path in damaged) else "other"] += 1
         else:
@@ -156,21 +176,30 @@ def damages(options: Options, kind: Kind, folder: Path, wanted: list[np.ndarray]
         finally:
             logging.getLogger("jaxnet").removeHandler(heard)
         print(
-            f"{kind} {number}: {how} in {len(damaged)} of {len(checkpoints)}; began at {began[:1]}, {warned}", file=sys.stderr, flush=True
+            f"{kind} {number}: {how} in {len(damaged)} of {len(checkpoints)}; began at "
+            f"{began[:1]}, {warned}",
+            file=sys.stderr,
+            flush=True,
         )
         shutil.rmtree(out)
     return found, f"{equal} of {found['went on']} equal"
 
 
-def kills(options: Options, kind: Kind, folder: Path, wanted: list[np.ndarray]) -> tuple[Counter[str], str]:
-    """(how many were killed where, and how many epochs were trained again though a checkpoint had them; how many are equal)."""
+def kills(
+    options: Options, kind: Kind, folder: Path, wanted: list[np.ndarray]
+) -> tuple[Counter[str], str]:
+    """(how many were killed where, and how many epochs were trained again though a checkpoint had
+    them; how many are equal).
+    """
     draw, found, equal, number = random.Random(f"{options.seed} kills {kind}"), Counter[str](), 0, 0
     command = [sys.executable, "-m", "experiments.benchmarks.damages", "--only", kind, "--child"]
     while found["times"] < options.kills:
         out, number = folder / f"killed-{number}", number + 1
         log = out / "log.txt"
         for _ in range(5):
-            process = subprocess.Popen([*command, str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                [*command, str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
             before, in_training, more = len(_lines(log)), draw.random() < 0.75, draw.randint(1, 12)
             while in_training and process.poll() is None and len(_lines(log)) < before + more:
                 time.sleep(0.001)
@@ -179,9 +208,16 @@ def kills(options: Options, kind: Kind, folder: Path, wanted: list[np.ndarray]) 
             _, errors = process.communicate()
             if process.returncode == -9:
                 found["times"] += 1
-                found["in training"] += len(_lines(log)) > before and not (out / "params.npz").exists()
+                found["in training"] += (
+                    len(_lines(log)) > before and not (out / "params.npz").exists()
+                )
             found["other"] += bool(errors) or process.returncode not in (0, -9)
-            print(f"{kind} {number}: exit {process.returncode}, lines {before} to {len(_lines(log))} {errors}", file=sys.stderr, flush=True)
+            print(
+                f"{kind} {number}: exit {process.returncode}, lines {before} to "
+                f"{len(_lines(log))} {errors}",
+                file=sys.stderr,
+                flush=True,
+            )
         if subprocess.run([*command, str(out)], check=False).returncode:
             found["other"] += 1
             continue
@@ -206,12 +242,16 @@ def _again(lines: list[str]) -> int:
 
 
 def _epochs(now: object, *_: object) -> int:
-    """How many epochs are done, of what a watch is told; of a population how far all of its members are, as a percentage."""
+    """How many epochs are done, of what a watch is told; of a population how far all of its members
+    are, as a percentage.
+    """
     return now if isinstance(now, int) else round(100 * getattr(now, "share", 0.0))
 
 
 def _same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
-    return len(a) == len(b) and all(np.array_equal(*pair, equal_nan=True) for pair in zip(a, b, strict=True))
+    return len(a) == len(b) and all(
+        np.array_equal(*pair, equal_nan=True) for pair in zip(a, b, strict=True)
+    )
 
 
 def _flipped(content: bytes, draw: random.Random) -> bytes:

@@ -1,13 +1,15 @@
-"""What does XLA make of jaxnet's programs for an NVIDIA GPU: kernels a step, CUDA graphs, waits for the host, memory?
+"""What does XLA make of jaxnet's programs for an NVIDIA GPU: kernels a step, CUDA graphs, waits for
+the host, memory?
 
     pip install --no-deps "jax-cuda13-plugin==VERSION" "jax-cuda13-pjrt==VERSION"    # VERSION of the installed jax; cuda12 serves too
     python -m experiments.benchmarks.gpu_programs --chips T4 A100 H100
 
-Compiled for the description of a chip, never run: no GPU is needed, and no time is measured. Without a device XLA cannot tune,
-so that a product may be another kernel on a real one, with scratch memory of its own, and the sort that shuffles is XLA's and not
-CUB's. What is fused, copied, recorded into graphs or sent to the host is as it would be with a CUDA 12.3 or later. XLA needs
-ptxas, of the CUDA toolkit or of the package nvidia-cuda-nvcc. Flags of XLA are taken from XLA_FLAGS, such as
---xla_gpu_enable_command_buffer=+while, which records the loop over steps too.
+Compiled for the description of a chip, never run: no GPU is needed, and no time is measured.
+Without a device XLA cannot tune, so that a product may be another kernel on a real one, with
+scratch memory of its own, and the sort that shuffles is XLA's and not CUB's. What is fused, copied,
+recorded into graphs or sent to the host is as it would be with a CUDA 12.3 or later. XLA needs
+ptxas, of the CUDA toolkit or of the package nvidia-cuda-nvcc. Flags of XLA are taken from
+XLA_FLAGS, such as --xla_gpu_enable_command_buffer=+while, which records the loop over steps too.
 """
 
 import functools
@@ -33,22 +35,45 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxnet
-from jaxnet import Plan, Recipe, parts, population, training
+from jaxnet import Plan, Recipe, parts, training
 from jaxnet.data import Standardisation
-from jaxnet.models import with_outputs
+from jaxnet.models.model import with_outputs
+from jaxnet.population import fit as population
 
 TRAIN, VALIDATION, BATCH, MEMBERS = 54_000, 6_000, 128, 64
 CUDA = "12.9.0"  # of the driver; before 12.3 XLA records no calls of libraries into graphs
-HOST = r" (infeed|outfeed|send|recv)\(|(S\(5\))|(\w*callback\w*)\""  # operations, memory and custom calls of the host
-NOTHING = ("parameter", "get-tuple-element", "bitcast", "tuple", "constant")  # operations that do nothing
+# operations, memory and custom calls of the host
+HOST = r" (infeed|outfeed|send|recv)\(|(S\(5\))|(\w*callback\w*)\""
+NOTHING = (
+    "parameter",
+    "get-tuple-element",
+    "bitcast",
+    "tuple",
+    "constant",
+)  # operations that do nothing
 COLUMNS = (
-    "program", "chip", "precision", "kernels", "fusions", "gemms", "convolutions", "others", "launches", "waits", "products", "to the host",
-    "largest", "arguments", "temporary",
-)  # fmt: skip
+    "program",
+    "chip",
+    "precision",
+    "kernels",
+    "fusions",
+    "gemms",
+    "convolutions",
+    "others",
+    "launches",
+    "waits",
+    "products",
+    "to the host",
+    "largest",
+    "arguments",
+    "temporary",
+)
 
 
 class Chip(NamedTuple):
-    """A GPU as XLA's cost model sees it, from NVIDIA's data sheets: bytes, bytes a second and GHz."""
+    """A GPU as XLA's cost model sees it, from NVIDIA's data sheets: bytes, bytes a second and
+    GHz.
+    """
 
     capability: tuple[int, int]
     multiprocessors: int
@@ -83,9 +108,11 @@ class Options:
 class Reading:
     """What a compiled program does in a step of training, and what all of it needs.
 
-    launches: what the host starts in a step, kernels or graphs of them. products: types that matrix products and convolutions take.
+    launches: what the host starts in a step, kernels or graphs of them. products: types that matrix
+        products and convolutions take.
     largest: bytes of the largest array that a step writes.
-    waits: loops of unknown length and branches in all of the program, for which the host asks the device.
+    waits: loops of unknown length and branches in all of the program, for which the host asks the
+        device.
     host: operations that send something to the host. arguments, temporary: bytes.
     """
 
@@ -119,7 +146,12 @@ def device(name: str) -> Any:
     chip = CHIPS[name]
     versions = " ".join(
         f'{which}: "{CUDA}"'
-        for which in ("driver_version", "kernel_mode_driver_version", "runtime_version", "compile_time_toolkit_version")
+        for which in (
+            "driver_version",
+            "kernel_mode_driver_version",
+            "runtime_version",
+            "compile_time_toolkit_version",
+        )
     )
     description = f"""gpu_device_info {{
         threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
@@ -130,21 +162,33 @@ def device(name: str) -> Any:
         cuda_compute_capability {{ major: {chip.capability[0]} minor: {chip.capability[1]} }}
         registers_per_core_limit: 65536 registers_per_block_limit: 65536 {versions} }}
         platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 8 }} device_description_str: "{name}" """
-    return topologies.get_topology_desc(platform="cuda", topology_name=name, target_config=description, topology="1x1x1").devices[0]
+    return topologies.get_topology_desc(
+        platform="cuda", topology_name=name, target_config=description, topology="1x1x1"
+    ).devices[0]
 
 
 def images() -> jaxnet.Splits:
     """Zeros in the shapes of MNIST."""
 
     def part(examples: int) -> jaxnet.Dataset:
-        return jaxnet.Dataset(np.zeros((examples, 28, 28), np.uint8), np.zeros(examples, np.int32), tuple("0123456789"), 255.0)
+        return jaxnet.Dataset(
+            np.zeros((examples, 28, 28), np.uint8),
+            np.zeros(examples, np.int32),
+            tuple("0123456789"),
+            255.0,
+        )
 
     return jaxnet.Splits(part(TRAIN), part(VALIDATION), part(16), Standardisation.of(part(16)))
 
 
 def placed(tree: Any, device: Any) -> Any:
     """Shapes and types of arrays on a device."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=SingleDeviceSharding(device)), tree)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=SingleDeviceSharding(device)
+        ),
+        tree,
+    )
 
 
 def fit(model: jaxnet.Model, recipe: Recipe, device: Any, loss: Any = None) -> Any:
@@ -158,13 +202,19 @@ def epoch(model: jaxnet.Model, recipe: Recipe, device: Any) -> Any:
     """The epoch that `jaxnet.train` loops over, compiled."""
     seen, recipe, extras = training.admit(images(), recipe, jax.random.key(0), None, None, None)
     model = with_outputs(model, 10)
-    state = jax.eval_shape(functools.partial(training.start, model), seen, recipe, jax.random.key(0))
-    return parts._epoch.lower(model, None, Plan(), *placed((seen, recipe, state, extras), device)).compile()
+    state = jax.eval_shape(
+        functools.partial(training.start, model), seen, recipe, jax.random.key(0)
+    )
+    return parts._epoch.lower(
+        model, None, Plan(), *placed((seen, recipe, state, extras), device)
+    ).compile()
 
 
 def members(model: jaxnet.Model, recipe: Recipe, device: Any, count: int = MEMBERS) -> Any:
     """A call of `jaxnet.fit_population` for so many members at once, compiled."""
-    job = population._admit(model, images(), recipe, jax.random.split(jax.random.key(0), count), None, None, None)
+    job = population._admit(
+        model, images(), recipe, jax.random.split(jax.random.key(0), count), None, None, None
+    )
     with ThreadPoolExecutor(2) as pool:
         return population._compile(job, 0, Plan(chunk=count), (device,), pool).advance.result()
 
@@ -184,25 +234,36 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], Callable[[], jaxnet.Model]]] = {
 
 def dump_to(folder: str) -> None:
     """Have XLA write what it makes of programs; call it before JAX starts."""
-    flags = f"--xla_dump_to={folder} --xla_dump_hlo_as_text --xla_dump_hlo_module_re=jit__(fit|epoch|advance)"
+    flags = (
+        f"--xla_dump_to={folder} --xla_dump_hlo_as_text "
+        "--xla_dump_hlo_module_re=jit__(fit|epoch|advance)"
+    )
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
     jax.config.update("jax_platforms", "cpu")
 
 
 def read(compiled: Any, folder: str, steps: int = -(-TRAIN // BATCH)) -> Reading:
-    """Read the program last compiled, and delete what XLA wrote of it. steps: of an epoch, by which their loop is known."""
+    """Read the program last compiled, and delete what XLA wrote of it. steps: of an epoch, by which
+    their loop is known.
+    """
     text, memory = compiled.as_text(), compiled.memory_analysis()
-    sequence = max(Path(folder).glob("*.thunk_sequence*.txt")).read_text()  # after passes, if they changed anything
+    sequence = max(
+        Path(folder).glob("*.thunk_sequence*.txt")
+    ).read_text()  # after passes, if they changed anything
     assembly = "".join(path.read_text() for path in Path(folder).glob("*.ptx"))
     for path in filter(Path.is_file, Path(folder).iterdir()):
         path.unlink()
     [name] = re.findall(rf' while\(.*body=%([\w.-]+).*"known_trip_count":{{"n":"{steps}"', text)
     body = re.search(rf"^%{re.escape(name)} .*?^}}", text, re.MULTILINE | re.DOTALL)
     assert body is not None
-    operations = re.findall(r"^ +(?:ROOT )?%([\w.-]+) = (.*?) ([a-z-]+)\((.*)$", body[0], re.MULTILINE)
+    operations = re.findall(
+        r"^ +(?:ROOT )?%([\w.-]+) = (.*?) ([a-z-]+)\((.*)$", body[0], re.MULTILINE
+    )
     types = {name: type_ for name, type_, _, _ in operations}
     kinds, largest = Counter[str](), 0
-    products = set(re.findall(r"mma[\w.]*?\.(bf16|tf32|f16)\.", assembly))  # units that XLA's own kernels use, where it writes them
+    products = set(
+        re.findall(r"mma[\w.]*?\.(bf16|tf32|f16)\.", assembly)
+    )  # units that XLA's own kernels use, where it writes them
     for _, type_, operation, rest in operations:
         if operation in NOTHING:
             continue
@@ -211,7 +272,9 @@ def read(compiled: Any, folder: str, steps: int = -(-TRAIN // BATCH)) -> Reading
         kinds[kind] += 1
         if kind in ("gemm", "blas", "dnn"):
             products.add(types[re.findall(r"%([\w.-]+)", rest)[0]].split("[")[0])
-        largest = max(largest, *(_bytes(*array) for array in re.findall(r"([a-z]+)(\d*)\[([\d,]*)\]", type_)))
+        largest = max(
+            largest, *(_bytes(*array) for array in re.findall(r"([a-z]+)(\d*)\[([\d,]*)\]", type_))
+        )
     launches, branches = _launches(sequence)
     return Reading(
         fusions=kinds.pop("fusion", 0),
@@ -221,7 +284,8 @@ def read(compiled: Any, folder: str, steps: int = -(-TRAIN // BATCH)) -> Reading
         launches=launches,
         products=sorted(products),
         largest=largest,
-        waits=branches + sum("known_trip_count" not in line for line in text.splitlines() if " while(" in line),
+        waits=branches
+        + sum("known_trip_count" not in line for line in text.splitlines() if " while(" in line),
         host=sorted({"".join(words) for words in re.findall(HOST, text)}),
         arguments=memory.argument_size_in_bytes,
         temporary=memory.temp_size_in_bytes,
@@ -229,11 +293,16 @@ def read(compiled: Any, folder: str, steps: int = -(-TRAIN // BATCH)) -> Reading
 
 
 def _launches(sequence: str) -> tuple[int, int]:
-    """(what the host starts in a step, branches of the whole program that it takes). sequence: indented as it is nested.
+    """(what the host starts in a step, branches of the whole program that it takes). sequence:
+    indented as it is nested.
 
-    The loop over steps is the innermost one with most to do. In what is recorded into a graph the host has no part.
+    The loop over steps is the innermost one with most to do. In what is recorded into a graph the
+    host has no part.
     """
-    lines = [(len(space), word) for space, word in re.findall(r"^( *)(?:\d+: (?=k))?(k\w+|body:)", sequence, re.MULTILINE)]
+    lines = [
+        (len(space), word)
+        for space, word in re.findall(r"^( *)(?:\d+: (?=k))?(k\w+|body:)", sequence, re.MULTILINE)
+    ]
     bodies, branches = list[tuple[int, int]](), 0
     for i, (depth, word) in enumerate(lines):
         recorded, above = False, depth
@@ -242,10 +311,14 @@ def _launches(sequence: str) -> tuple[int, int]:
                 recorded, above = recorded or holder == "kCommandBuffer", outer
         branches += word == "kConditional" and not recorded
         if word == "body:":
-            inside = list(itertools.takewhile(lambda line, depth=depth: line[0] > depth, lines[i + 1 :]))
+            inside = list(
+                itertools.takewhile(lambda line, depth=depth: line[0] > depth, lines[i + 1 :])
+            )
             if all(kind != "kWhile" for _, kind in inside):
                 first = inside[0][0]
-                bodies.append((len(inside), 0 if recorded else sum(depth == first for depth, _ in inside)))
+                bodies.append(
+                    (len(inside), 0 if recorded else sum(depth == first for depth, _ in inside))
+                )
     return max(bodies)[1], branches
 
 
@@ -257,7 +330,9 @@ def main() -> None:
     """Compile, read and print."""
     options = tyro.cli(Options, description=__doc__)
     if not installed():
-        raise SystemExit("no compiler for NVIDIA GPUs is installed; see --help for how to install it")
+        raise SystemExit(
+            "no compiler for NVIDIA GPUs is installed; see --help for how to install it"
+        )
     table = Table(*COLUMNS, box=None)
     for column in table.columns[3:]:
         column.justify = "right"
@@ -267,13 +342,39 @@ def main() -> None:
             chip = device(name)
             for what, (program, model) in PROGRAMS.items():
                 for precision in options.precisions:
-                    r = read(program(model(), Recipe(epochs=3, batch_size=BATCH, precision=precision), chip), folder)
-                    kernels = (r.kernels, r.fusions, r.gemms, r.convolutions, r.others, r.launches, r.waits)
-                    sizes = (f"{size / 2**20:.1f}" for size in (r.largest, r.arguments, r.temporary))
+                    r = read(
+                        program(
+                            model(), Recipe(epochs=3, batch_size=BATCH, precision=precision), chip
+                        ),
+                        folder,
+                    )
+                    kernels = (
+                        r.kernels,
+                        r.fusions,
+                        r.gemms,
+                        r.convolutions,
+                        r.others,
+                        r.launches,
+                        r.waits,
+                    )
+                    sizes = (
+                        f"{size / 2**20:.1f}" for size in (r.largest, r.arguments, r.temporary)
+                    )
                     host = " ".join(r.host) or "none"
-                    table.add_row(what, name, precision, *map(str, kernels), " ".join(r.products), host, *sizes)
+                    table.add_row(
+                        what,
+                        name,
+                        precision,
+                        *map(str, kernels),
+                        " ".join(r.products),
+                        host,
+                        *sizes,
+                    )
     Console(highlight=False, width=200).print(table)
-    print("Kernels to launches are of a step, waits and what goes to the host of the whole program; sizes are in MiB.")
+    print(
+        "Kernels to launches are of a step, waits and what goes to the host of the whole program; "
+        "sizes are in MiB."
+    )
 
 
 if __name__ == "__main__":

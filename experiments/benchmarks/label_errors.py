@@ -1,11 +1,13 @@
-"""Are doubtful labels the wrong ones, and is their number known? Validated errors of MNIST, and labels flipped on purpose.
+"""Are doubtful labels the wrong ones, and is their number known? Validated errors of MNIST, and
+labels flipped on purpose.
 
     python -m experiments.benchmarks.label_errors [--data-dir DIR] [--seeds 10] [--out FOLDER]
 
-With --data-dir, the folder with the four files of mnist: how many of the most doubtful test labels are among the 15 that people
-found wrong. Of digits with flipped training labels: average precision of the ranking out of bag, next to cleanlab's scores of the same
-mean probabilities where cleanlab is installed, and coverage of the share of wrong labels. Flips are uniform (to any other class), pairs
-(each class to the next), or of one class alone (a third of it to the first).
+With --data-dir, the folder with the four files of mnist: how many of the most doubtful test labels
+are among the 15 that people found wrong. Of digits with flipped training labels: average precision
+of the ranking out of bag, next to cleanlab's scores of the same mean probabilities where cleanlab
+is installed, and coverage of the share of wrong labels. Flips are uniform (to any other class),
+pairs (each class to the next), or of one class alone (a third of it to the first).
 """
 
 import argparse
@@ -16,15 +18,29 @@ import jax
 import numpy as np
 
 import jaxnet
-from jaxnet.diagnostics.labels import HardExample, hard_examples, wrong_labels
+from jaxnet.stats.label_errors import HardExample, hard_examples, wrong_labels
 
-# The test images of MNIST whose label at most 2 of 5 people chose, among the 100 that confident learning found most doubtful:
-# (index, given label, the label most people chose instead, or None where they agreed on none). Northcutt, Athalye & Mueller 2021;
-# github.com/cleanlab/label-errors, mturk/mnist_mturk.json at 6d5d6b3 (Apache License 2.0).
+# The test images of MNIST whose label at most 2 of 5 people chose, among the 100 that confident
+# learning found most doubtful: (index, given label, the label most people chose instead, or None
+# where they agreed on none). Northcutt, Athalye & Mueller 2021; github.com/cleanlab/label-errors,
+# mturk/mnist_mturk.json at 6d5d6b3 (Apache License 2.0).
 MNIST_ERRORS = (
-    (947, 8, 9), (1621, 0, 6), (1901, 9, 4), (2130, 4, None), (2462, 2, 0), (2597, 5, 3), (2654, 6, None), (3520, 6, None),
-    (3558, 5, 0), (5937, 5, 3), (6651, 0, 6), (6783, 1, 6), (8527, 4, None), (9679, 6, None), (9729, 5, 6),
-)  # fmt: skip
+    (947, 8, 9),
+    (1621, 0, 6),
+    (1901, 9, 4),
+    (2130, 4, None),
+    (2462, 2, 0),
+    (2597, 5, 3),
+    (2654, 6, None),
+    (3520, 6, None),
+    (3558, 5, 0),
+    (5937, 5, 3),
+    (6651, 0, 6),
+    (6783, 1, 6),
+    (8527, 4, None),
+    (9679, 6, None),
+    (9729, 5, 6),
+)
 MEMBERS, FOLDS = 24, 4
 RATES = {"uniform": (0.0, 0.02, 0.05, 0.1, 0.2), "pairs": (0.05, 0.1), "one class": (0.1,)}
 
@@ -35,27 +51,61 @@ def mnist(data_dir: Path, out: Path | None) -> None:
     y, known = np.asarray(splits.test.y), {index: consensus for index, _, consensus in MNIST_ERRORS}
     assert all(y[index] == given for index, given, _ in MNIST_ERRORS)
     recipes = {
-        "MLP": (jaxnet.mlp((256, 128)), jaxnet.Recipe(epochs=8, batch_size=128, learning_rate=3e-3, schedule="one_cycle")),
-        "CNN": (jaxnet.cnn((16, 32), (64,)), jaxnet.Recipe(epochs=3, batch_size=128, learning_rate=5e-3, schedule="one_cycle")),
+        "MLP": (
+            jaxnet.mlp((256, 128)),
+            jaxnet.Recipe(epochs=8, batch_size=128, learning_rate=3e-3, schedule="one_cycle"),
+        ),
+        "CNN": (
+            jaxnet.cnn((16, 32), (64,)),
+            jaxnet.Recipe(epochs=3, batch_size=128, learning_rate=5e-3, schedule="one_cycle"),
+        ),
     }
-    print("MNIST, 60,000 training images, 8 networks: of the most doubtful test labels, how many of the 15 that people found wrong")
-    print(f"{'':6s}{'error':>8s}{'of 10':>8s}{'of 20':>8s}{'of 50':>8s}{'of 100':>8s}   wrong labels by the networks")
+    print(
+        "MNIST, 60,000 training images, 8 networks: of the most doubtful test labels, how many of "
+        "the 15 that people found wrong"
+    )
+    print(
+        f"{'':6s}{'error':>8s}{'of 10':>8s}{'of 20':>8s}{'of 50':>8s}{'of 100':>8s}   wrong "
+        "labels by the networks"
+    )
     found: tuple[HardExample, ...] = ()
     for name, (model, recipe) in recipes.items():
         many = jaxnet.fit_population(model, splits, recipe, jax.random.split(jax.random.key(0), 8))
         log_p = np.asarray(jaxnet.predict(model, many, splits.test.x))
         found, share = hard_examples(log_p, y), wrong_labels(log_p, y)
-        hits = "".join(f"{sum(each.index in known for each in found[:most]):>8d}" for most in (10, 20, 50, 100))
-        print(f"{name:6s}{(log_p.argmax(2) != y).mean():>8.4f}{hits}   {share} {share.refused or ''}", flush=True)
-    print("the 20 most doubtful by the CNNs: index, label, prediction, confidence, share that contradicts, found wrong by people")
+        hits = "".join(
+            f"{sum(each.index in known for each in found[:most]):>8d}" for most in (10, 20, 50, 100)
+        )
+        print(
+            f"{name:6s}{(log_p.argmax(2) != y).mean():>8.4f}{hits}   {share} {share.refused or ''}",
+            flush=True,
+        )
+    print(
+        "the 20 most doubtful by the CNNs: index, label, prediction, confidence, share that "
+        "contradicts, found wrong by people"
+    )
     for each in found[:20]:
-        people = "" if each.index not in known else f"wrong, {'undecided' if known[each.index] is None else known[each.index]}"
-        print(f"{each.index:>6d}{each.label:>4d}{each.prediction:>4d}{each.confidence:>8.3f}{each.contradicted:>7.2f}  {people}")
+        people = (
+            ""
+            if each.index not in known
+            else f"wrong, {'undecided' if known[each.index] is None else known[each.index]}"
+        )
+        print(
+            f"{each.index:>6d}{each.label:>4d}{each.prediction:>4d}{each.confidence:>8.3f}"
+            f"{each.contradicted:>7.2f}  {people}"
+        )
     if out is not None and splits.classes is not None and splits.test.white is not None:
         from jaxnet.report.figures import doubtful
 
         x = np.asarray(splits.test.x)
-        doubtful(x, found, splits.classes, splits.test.white, out / "mnist_doubtful.png", part="test set of MNIST")
+        doubtful(
+            x,
+            found,
+            splits.classes,
+            splits.test.white,
+            out / "mnist_doubtful.png",
+            part="test set of MNIST",
+        )
 
 
 def flipped(y: np.ndarray, kind: str, rate: float, rng: np.random.Generator) -> np.ndarray:
@@ -73,21 +123,42 @@ def flipped(y: np.ndarray, kind: str, rate: float, rng: np.random.Generator) -> 
     return new
 
 
-def trained(x: np.ndarray, y: np.ndarray, seed: int, *, folds: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(log-probabilities of the members on their training set, whether they have seen each example)."""
+def trained(
+    x: np.ndarray, y: np.ndarray, seed: int, *, folds: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """(log-probabilities of the members on their training set, whether they have seen each
+    example).
+    """
     n, extra = len(x), 20  # a test set must be, and is not looked at
     splits = jaxnet.split(
-        np.concatenate([x, x[:extra]]), np.concatenate([y, y[:extra]]), validation=0, test=extra / (n + extra), order=np.arange(n + extra)
+        np.concatenate([x, x[:extra]]),
+        np.concatenate([y, y[:extra]]),
+        validation=0,
+        test=extra / (n + extra),
+        order=np.arange(n + extra),
     )
     key = jax.random.key(seed)
     samples = jaxnet.resampling.bootstrap(key, MEMBERS, n)
     if folds:
-        repeats = [jaxnet.resampling.folds(splits.train, FOLDS, seed=1000 * seed + i) for i in range(MEMBERS // FOLDS)]
+        repeats = [
+            jaxnet.resampling.folds(splits.train, FOLDS, seed=1000 * seed + i)
+            for i in range(MEMBERS // FOLDS)
+        ]
         samples = jaxnet.resampling.together(repeats)
     model = jaxnet.mlp((128, 64))
-    recipe = jaxnet.Recipe(epochs=max(10, round(150 * 64 / n)), batch_size=64, learning_rate=3e-3, schedule="one_cycle")
-    many = jaxnet.fit_population(model, splits, recipe, jax.random.split(jax.random.fold_in(key, 1), MEMBERS), resample=samples)
-    return np.asarray(jaxnet.predict(model, many, splits.train.x)), np.stack([samples.seen(i) for i in range(MEMBERS)])
+    recipe = jaxnet.Recipe(
+        epochs=max(10, round(150 * 64 / n)), batch_size=64, learning_rate=3e-3, schedule="one_cycle"
+    )
+    many = jaxnet.fit_population(
+        model,
+        splits,
+        recipe,
+        jax.random.split(jax.random.fold_in(key, 1), MEMBERS),
+        resample=samples,
+    )
+    return np.asarray(jaxnet.predict(model, many, splits.train.x)), np.stack(
+        [samples.seen(i) for i in range(MEMBERS)]
+    )
 
 
 def average_precision(order: np.ndarray, wrong: np.ndarray) -> float:
@@ -112,19 +183,29 @@ def ranking(x: np.ndarray, y: np.ndarray, seeds: int) -> None:
         order = np.array([each.index for each in hard_examples(log_p, labels, seen=seen)])
         found.setdefault("jaxnet.hard_examples", []).append(average_precision(order, wrong))
         if get_label_quality_scores is not None:
-            p = (np.exp(log_p.astype(np.float64)) * ~seen[..., None]).sum(0) / (~seen).sum(0)[:, None]
+            p = (np.exp(log_p.astype(np.float64)) * ~seen[..., None]).sum(0) / (~seen).sum(0)[
+                :, None
+            ]
             p /= p.sum(1, keepdims=True)
             for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy"):
                 scores = get_label_quality_scores(labels, p, method=method)
-                found.setdefault(f"cleanlab, {method}", []).append(average_precision(np.argsort(scores, kind="stable"), wrong))
-    print(f"\ndigits, {len(y):,} training labels, 5% flipped, {MEMBERS} bootstraps, out of bag: average precision, mean of {seeds} seeds")
+                found.setdefault(f"cleanlab, {method}", []).append(
+                    average_precision(np.argsort(scores, kind="stable"), wrong)
+                )
+    print(
+        f"\ndigits, {len(y):,} training labels, 5% flipped, {MEMBERS} bootstraps, out of bag: "
+        f"average precision, mean of {seeds} seeds"
+    )
     for name, values in found.items():
         print(f"{name:<40s}{np.mean(values):.4f} +- {np.std(values, ddof=1) / np.sqrt(seeds):.4f}")
     ours, *theirs = found.values()
     for name, values in zip(list(found)[1:], theirs, strict=True):
         off = np.array(ours) - values
         error = off.std(ddof=1) / np.sqrt(seeds)
-        print(f"{'jaxnet less ' + name:<50s}{off.mean():+.4f} +- {error:.4f}, not worse in {(off >= 0).sum()} seeds")
+        print(
+            f"{'jaxnet less ' + name:<50s}{off.mean():+.4f} +- {error:.4f}, not worse in "
+            f"{(off >= 0).sum()} seeds"
+        )
 
 
 def counting(name: str, x: np.ndarray, y: np.ndarray, seeds: int) -> None:
@@ -133,15 +214,27 @@ def counting(name: str, x: np.ndarray, y: np.ndarray, seeds: int) -> None:
         from cleanlab.count import num_label_issues
     except ImportError:
         num_label_issues = None
-    print(f"\n{name}, {len(y):,} labels, {MEMBERS} networks on three of {FOLDS} folds: wrong labels, means over {seeds} seeds")
     print(
-        f"{'flips':>10s}{'true':>8s}{'estimate':>10s}{'low':>8s}{'high':>8s}{'covered':>10s}{'refused':>9s}{'disagreeing':>13s}{'cleanlab':>10s}"
+        f"\n{name}, {len(y):,} labels, {MEMBERS} networks on three of {FOLDS} folds: wrong "
+        f"labels, means over {seeds} seeds"
+    )
+    print(
+        f"{'flips':>10s}{'true':>8s}{'estimate':>10s}{'low':>8s}{'high':>8s}{'covered':>10s}"
+        f"{'refused':>9s}{'disagreeing':>13s}{'cleanlab':>10s}"
     )
     for kind, rates in RATES.items():
         for rate in rates:
-            rows, refused, against, theirs, wrong = list[tuple[float, ...]](), 0, list[int](), list[float](), list[int]()
+            rows, refused, against, theirs, wrong = (
+                list[tuple[float, ...]](),
+                0,
+                list[int](),
+                list[float](),
+                list[int](),
+            )
             for seed in range(seeds):
-                given = flipped(y, kind, rate, np.random.default_rng([seed, round(1000 * rate), len(kind)]))
+                given = flipped(
+                    y, kind, rate, np.random.default_rng([seed, round(1000 * rate), len(kind)])
+                )
                 log_p, seen = trained(x, given, seed, folds=True)
                 share, n = wrong_labels(log_p, given, seen=seen), len(y)
                 wrong.append(int((given != y).sum()))
@@ -157,10 +250,17 @@ def counting(name: str, x: np.ndarray, y: np.ndarray, seeds: int) -> None:
             if rows:
                 estimate, low, high, true = np.array(rows).T
                 inside = int(((low <= true) & (true <= high)).sum())
-                cells += f"{estimate.mean():>10.1f}{low.mean():>8.1f}{high.mean():>8.1f}{inside:>7d}/{len(rows)}"
+                cells += (
+                    f"{estimate.mean():>10.1f}{low.mean():>8.1f}{high.mean():>8.1f}"
+                    f"{inside:>7d}/{len(rows)}"
+                )
             else:
                 cells += " " * 46
-            print(f"{cells}{refused:>9d}{np.mean(against):>13.1f}{np.mean(theirs) if theirs else np.nan:>10.1f}", flush=True)
+            print(
+                f"{cells}{refused:>9d}{np.mean(against):>13.1f}"
+                f"{np.mean(theirs) if theirs else np.nan:>10.1f}",
+                flush=True,
+            )
 
 
 def overlapping(n: int, classes: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -171,10 +271,14 @@ def overlapping(n: int, classes: int, rng: np.random.Generator) -> tuple[np.ndar
 
 def main() -> int:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data-dir", type=Path, help="folder with the four files of mnist")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--out", type=Path, help="folder for the picture of MNIST's doubtful labels")
+    parser.add_argument(
+        "--out", type=Path, help="folder for the picture of MNIST's doubtful labels"
+    )
     options = parser.parse_args()
     jaxnet.use_cpu_devices()
     jaxnet.enable_cache()
@@ -182,13 +286,22 @@ def main() -> int:
     x, y = np.asarray(digits.train.x), np.asarray(digits.train.y)
     ranking(x, y, options.seeds)
     counting("digits", x, y, options.seeds)
-    counting("normal clouds that overlap", *overlapping(1500, 5, np.random.default_rng(0)), seeds=options.seeds)
+    counting(
+        "normal clouds that overlap",
+        *overlapping(1500, 5, np.random.default_rng(0)),
+        seeds=options.seeds,
+    )
     if options.data_dir is None:
         print("\nMNIST is left out: no --data-dir was given")
         return 0
     whole = jaxnet.load("mnist", data_dir=options.data_dir, validation=0)
     rows = np.random.default_rng(0).permutation(len(whole.train))[:3000]
-    counting("MNIST, a sample", np.asarray(whole.train.x)[rows], np.asarray(whole.train.y)[rows], options.seeds)
+    counting(
+        "MNIST, a sample",
+        np.asarray(whole.train.x)[rows],
+        np.asarray(whole.train.y)[rows],
+        options.seeds,
+    )
     print()
     mnist(options.data_dir, options.out)
     return 0

@@ -1,10 +1,12 @@
-"""How well are real learning curves extrapolated? jaxnet beside what people do: a power law by weighted least squares.
+"""How well are real learning curves extrapolated? jaxnet beside what people do: a power law by
+weighted least squares.
 
     python -m experiments.benchmarks.learning_curves CURVES
 
-CURVES: an .npz file of learning curves of LCDB 1.0 (Mohr, Viering, Loog & van Rijn 2022), of test errors at growing sizes. Sizes
-up to N/2, N/4 and N/8 predict the error at a curve's largest size N, which is known; all repeats are used. The rival fits
-a + b n^-c, a and b at least 0, weighted by the inverse variance of each mean, and bootstraps the repeats (percentiles).
+CURVES: an .npz file of learning curves of LCDB 1.0 (Mohr, Viering, Loog & van Rijn 2022), of test
+errors at growing sizes. Sizes up to N/2, N/4 and N/8 predict the error at a curve's largest size N,
+which is known; all repeats are used. The rival fits a + b n^-c, a and b at least 0, weighted by the
+inverse variance of each mean, and bootstraps the repeats (percentiles).
 """
 
 import argparse
@@ -15,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxnet.diagnostics.curves import SIZES, Curves, as_error, forecast, quantiles, refusals, summary
+from jaxnet.stats.curve_prior import SIZES, Curves, as_error, forecast, quantiles, refusals, summary
 
 MLP = "sklearn.neural_network.MLPClassifier"
 EXPONENTS = np.linspace(0.02, 2.0, 67)
@@ -23,7 +25,9 @@ BOOTSTRAPS, LIMITS = 200, (0.025, 0.5, 0.975)
 
 
 class Found(NamedTuple):
-    """Limits and median of each curve, (curves, 3), which were refused, and milliseconds a curve."""
+    """Limits and median of each curve, (curves, 3), which were refused, and milliseconds a
+    curve.
+    """
 
     limits: np.ndarray
     refused: np.ndarray
@@ -32,7 +36,9 @@ class Found(NamedTuple):
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("curves", type=Path)
     path = parser.parse_args().curves
     if not path.exists():
@@ -45,8 +51,13 @@ def main() -> int:
     last = (size > 0).sum(1) - 1
     largest = np.take_along_axis(size, last[:, None], 1)[:, 0]
     truth = np.nanmean(errors[np.arange(len(size)), last], -1)
-    print(f"{len(size)} curves; those with {SIZES} sizes or more are extrapolated, all others refused")
-    print("                        covered   MLPs    kept  MLPs kept   half-width  |log ratio|   refused (of all)   ms a curve")
+    print(
+        f"{len(size)} curves; those with {SIZES} sizes or more are extrapolated, all others refused"
+    )
+    print(
+        "                        covered   MLPs    kept  MLPs kept   half-width  |log ratio|   "
+        "refused (of all)   ms a curve"
+    )
     for factor in (2, 4, 8):
         known = (size > 0) & (size <= largest[:, None] / factor)
         rows = np.flatnonzero(known.sum(1) >= SIZES)
@@ -67,7 +78,11 @@ def mixture(curves: Curves, at: np.ndarray) -> Found:
     y = quantiles(forecast(curves, places), LIMITS)
     seconds = time.perf_counter() - began
     reasons = refusals(curves, places, (y[..., 2] - y[..., 0]) / 2)
-    return Found(as_error(y, curves.test_examples)[:, 0], np.array([why[0] is not None for why in reasons]), 1e3 * seconds / len(at))
+    return Found(
+        as_error(y, curves.test_examples)[:, 0],
+        np.array([why[0] is not None for why in reasons]),
+        1e3 * seconds / len(at),
+    )
 
 
 def power_law(curves: Curves, errors: np.ndarray, at: np.ndarray) -> Found:
@@ -77,13 +92,20 @@ def power_law(curves: Curves, errors: np.ndarray, at: np.ndarray) -> Found:
     for row, n in enumerate(at):
         sizes = curves.sizes[row] > 0
         repeats = [values[~np.isnan(values)] for values in errors[row][sizes]]
-        means = np.stack([each[rng.integers(0, len(each), (BOOTSTRAPS, len(each)))].mean(1) for each in repeats], 1)
+        means = np.stack(
+            [each[rng.integers(0, len(each), (BOOTSTRAPS, len(each)))].mean(1) for each in repeats],
+            1,
+        )
         means = np.concatenate([curves.error[row][sizes][None], means])
         weights = 1 / (curves.variance[row][sizes] / curves.members[row][sizes] + 1e-6)
         predictions = fitted(curves.sizes[row][sizes], means, weights, n)
         limits[row] = np.quantile(predictions[1:], LIMITS)
         limits[row, 1] = predictions[0]
-    return Found(np.clip(limits, 0, 1), np.zeros(len(at), bool), 1e3 * (time.perf_counter() - began) / len(at))
+    return Found(
+        np.clip(limits, 0, 1),
+        np.zeros(len(at), bool),
+        1e3 * (time.perf_counter() - began) / len(at),
+    )
 
 
 def fitted(sizes: np.ndarray, means: np.ndarray, weights: np.ndarray, n: float) -> np.ndarray:
@@ -102,7 +124,9 @@ def fitted(sizes: np.ndarray, means: np.ndarray, weights: np.ndarray, n: float) 
     return floor[rows, best] + slope[rows, best] * (n / sizes[0]) ** -EXPONENTS[best]
 
 
-def report(name: str, found: Found, truth: np.ndarray, network: np.ndarray, curves: Curves, total: int) -> None:
+def report(
+    name: str, found: Found, truth: np.ndarray, network: np.ndarray, curves: Curves, total: int
+) -> None:
     """A line of the table."""
     low, centre, high = found.limits.T
     covered, kept = (low <= truth) & (truth <= high), ~found.refused
@@ -111,8 +135,10 @@ def report(name: str, found: Found, truth: np.ndarray, network: np.ndarray, curv
     ratio = np.abs(np.log((centre + half_example) / (truth + half_example)))
     refused = (total - kept.sum()) / total
     print(
-        f"{name:22s} {covered.mean():8.1%} {covered[network].mean():7.1%} {covered[kept].mean():7.1%} {covered[kept & network].mean():9.1%}"
-        f" {np.median(half):12.3f} {np.median(ratio):11.3f} {found.refused.mean():12.1%} ({refused:.1%}) {found.milliseconds:11.2f}",
+        f"{name:22s} {covered.mean():8.1%} {covered[network].mean():7.1%} "
+        f"{covered[kept].mean():7.1%} {covered[kept & network].mean():9.1%}"
+        f" {np.median(half):12.3f} {np.median(ratio):11.3f} {found.refused.mean():12.1%} "
+        f"({refused:.1%}) {found.milliseconds:11.2f}",
         flush=True,
     )
 

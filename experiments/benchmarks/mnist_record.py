@@ -1,12 +1,14 @@
-"""How fast does a CPU reach 99% on MNIST, with the preset `fast`, and how fast is the same in PyTorch?
+"""How fast does a CPU reach 99% on MNIST, with the preset `fast`, and how fast is the same in
+PyTorch?
 
     python -m experiments.benchmarks.mnist_record --data-dir FOLDER --seeds 30
 
-The protocol of airbench (Jordan 2024): a fixed network, recipe and schedule, nothing chosen on the test set, every seed
-counts; mean and standard deviation of the test accuracy, median seconds of training with the data in memory, compilation
-apart. Seeds are run in turn, each kind in a process of its own: jaxnet, then the same network, initialisation and recipe
-in PyTorch, as it is usually written (batches by indexing one tensor) and with channels last. PyTorch is left out where
-it is missing.
+The protocol of airbench (Jordan 2024): a fixed network, recipe and schedule, nothing chosen on the
+test set, every seed counts; mean and standard deviation of the test accuracy, median seconds of
+training with the data in memory, compilation apart. Seeds are run in turn, each kind in a process
+of its own: jaxnet, then the same network, initialisation and recipe in PyTorch, as it is usually
+written (batches by indexing one tensor) and with channels last. PyTorch is left out where it is
+missing.
 """
 
 import importlib.util
@@ -25,8 +27,8 @@ from rich.table import Table
 
 import jaxnet
 from experiments.mnist import FAST
-from jaxnet.devices import plan_for_images
-from jaxnet.options import build_model, build_recipe
+from jaxnet.cli.options import build_model, build_recipe
+from jaxnet.runtime.plan import plan_for_images
 
 JAXNET, USUAL, CHANNELS_LAST = "jaxnet", "PyTorch, as usually written", "PyTorch, channels last"
 
@@ -53,9 +55,15 @@ class Ours:
     def __call__(self, seed: int) -> tuple[float, float]:
         """(seconds, test accuracy); the first call compiles."""
         began = time.perf_counter()
-        run = jax.block_until_ready(jaxnet.fit(self.model, self.splits, self.recipe, jax.random.key(seed), plan=self.plan))
+        run = jax.block_until_ready(
+            jaxnet.fit(self.model, self.splits, self.recipe, jax.random.key(seed), plan=self.plan)
+        )
         seconds = time.perf_counter() - began
-        return seconds, float((jaxnet.predict(self.model, run, self.splits.test.x).argmax(1) == self.splits.test.y).mean())
+        return seconds, float(
+            (
+                jaxnet.predict(self.model, run, self.splits.test.x).argmax(1) == self.splits.test.y
+            ).mean()
+        )
 
 
 class PyTorch:
@@ -77,7 +85,9 @@ here: dict[int, Ours | PyTorch] = {}  # what this process trains
 
 def begin(kind: str, data_dir: Path) -> None:
     """Make this process one of the kind."""
-    here[0] = Ours(data_dir) if kind == JAXNET else PyTorch(data_dir, channels_last=kind == CHANNELS_LAST)
+    here[0] = (
+        Ours(data_dir) if kind == JAXNET else PyTorch(data_dir, channels_last=kind == CHANNELS_LAST)
+    )
 
 
 def one(seed: int) -> tuple[float, float]:
@@ -91,26 +101,55 @@ def main() -> None:
     kinds = [JAXNET]
     if importlib.util.find_spec("torch") is not None:
         kinds += [USUAL, CHANNELS_LAST]
-    fresh = {"max_workers": 1, "mp_context": multiprocessing.get_context("spawn"), "initializer": begin}
-    pools = {kind: ProcessPoolExecutor(**fresh, initargs=(kind, options.data_dir)) for kind in kinds}
-    first = {kind: pool.submit(one, 0).result()[0] for kind, pool in pools.items()}  # the warm-up is not counted
+    fresh = {
+        "max_workers": 1,
+        "mp_context": multiprocessing.get_context("spawn"),
+        "initializer": begin,
+    }
+    pools = {
+        kind: ProcessPoolExecutor(**fresh, initargs=(kind, options.data_dir)) for kind in kinds
+    }
+    first = {
+        kind: pool.submit(one, 0).result()[0] for kind, pool in pools.items()
+    }  # the warm-up is not counted
     readings: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
     for seed in track(range(options.seeds), "training", transient=True):
         for kind, pool in pools.items():
             readings[kind].append(pool.submit(one, seed).result())
-    table = Table("", "accuracy", "sd", "lowest", "seconds", "fastest", "slowest", "jaxnet's / its", "by pairs", box=None)
+    table = Table(
+        "",
+        "accuracy",
+        "sd",
+        "lowest",
+        "seconds",
+        "fastest",
+        "slowest",
+        "jaxnet's / its",
+        "by pairs",
+        box=None,
+    )
     own = [seconds for seconds, _ in readings[JAXNET]]
     for kind, each in readings.items():
         seconds, accuracy = zip(*each, strict=True)
         pairs = statistics.median(a / b for a, b in zip(own, seconds, strict=True))
         spread = statistics.stdev(accuracy) if len(accuracy) > 1 else 0.0
         table.add_row(
-            kind, f"{statistics.mean(accuracy):.4%}", f"{spread:.3%}", f"{min(accuracy):.2%}", f"{statistics.median(seconds):.2f}",
-            f"{min(seconds):.2f}", f"{max(seconds):.2f}", f"{statistics.median(own) / statistics.median(seconds):.2f}", f"{pairs:.2f}",
-        )  # fmt: skip
+            kind,
+            f"{statistics.mean(accuracy):.4%}",
+            f"{spread:.3%}",
+            f"{min(accuracy):.2%}",
+            f"{statistics.median(seconds):.2f}",
+            f"{min(seconds):.2f}",
+            f"{max(seconds):.2f}",
+            f"{statistics.median(own) / statistics.median(seconds):.2f}",
+            f"{pairs:.2f}",
+        )
     console = Console(highlight=False)
     console.print(table)
-    console.print(f"{options.seeds} seeds each, medians of seconds; with compilation, once, jaxnet takes {first[JAXNET]:.2f} s")
+    console.print(
+        f"{options.seeds} seeds each, medians of seconds; with compilation, once, jaxnet takes "
+        f"{first[JAXNET]:.2f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.patients jaxnet [--seeds 20]    networks of jaxnet, by `diagnose` with its default settings
     python -m experiments.benchmarks.patients arrays                 simulated errors, with every effect exactly at the tolerance
 
-The verdicts that are right were written down before the first run; a patient is opposite where another definite verdict is
-given.
+The verdicts that are right were written down before the first run; a patient is opposite where
+another definite verdict is given.
 """
 
 import argparse
@@ -26,7 +26,9 @@ TOLERANCE = 0.02
 
 
 class Patient(NamedTuple):
-    """What is treated: splits of a seed, a network and a recipe, and the verdicts that are right."""
+    """What is treated: splits of a seed, a network and a recipe, and the verdicts that are
+    right.
+    """
 
     splits: Callable[[int], Splits]
     model: Model
@@ -35,7 +37,9 @@ class Patient(NamedTuple):
     tolerance: float = TOLERANCE
 
 
-def assemble(x: np.ndarray, y: np.ndarray, sizes: tuple[int, int, int], seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def assemble(
+    x: np.ndarray, y: np.ndarray, sizes: tuple[int, int, int], seed: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Random rows for training, validation and test set: (inputs of each, labels of each)."""
     order = np.random.default_rng(seed).permutation(len(y))
     ends = np.cumsum(sizes)
@@ -46,7 +50,9 @@ def assemble(x: np.ndarray, y: np.ndarray, sizes: tuple[int, int, int], seed: in
 def as_splits(x: list[np.ndarray], y: list[np.ndarray], classes: int) -> Splits:
     """Splits of these parts."""
     names = tuple(str(c) for c in range(classes))
-    parts = [Dataset(inputs, labels.astype(np.int32), names) for inputs, labels in zip(x, y, strict=True)]
+    parts = [
+        Dataset(inputs, labels.astype(np.int32), names) for inputs, labels in zip(x, y, strict=True)
+    ]
     return Splits(*parts, standardisation=Standardisation.of(parts[0]))
 
 
@@ -55,17 +61,26 @@ def circles(seed: int) -> Splits:
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, 2000)
     angle, radius = rng.uniform(0, 2 * np.pi, 2000), np.where(y == 1, 0.5, 1.0)
-    x = (radius * np.stack([np.cos(angle), np.sin(angle)])).T + 0.05 * rng.standard_normal((2000, 2))
+    x = (radius * np.stack([np.cos(angle), np.sin(angle)])).T + 0.05 * rng.standard_normal(
+        (2000, 2)
+    )
     return as_splits(*assemble(x.astype(np.float32), y, (1000, 500, 500), seed), 2)
 
 
-def digits(sizes: tuple[int, int, int], *, noise: float = 0.0, shift: int = 0, used: int | None = None) -> Callable[[int], Splits]:
-    """The digits. noise: share of wrong training labels. shift: of the test images, pixels. used: test images to keep."""
+def digits(
+    sizes: tuple[int, int, int], *, noise: float = 0.0, shift: int = 0, used: int | None = None
+) -> Callable[[int], Splits]:
+    """The digits. noise: share of wrong training labels. shift: of the test images, pixels. used:
+    test images to keep.
+    """
 
     def splits(seed: int) -> Splits:
         data = jaxnet.load("digits")
         every = [data.train, data.validation, data.test]
-        x, y = (np.concatenate([np.asarray(getattr(part, name)) for part in every]) for name in ("x", "y"))
+        x, y = (
+            np.concatenate([np.asarray(getattr(part, name)) for part in every])
+            for name in ("x", "y")
+        )
         inputs, labels = assemble(x, y, sizes, seed)
         rng = np.random.default_rng([seed, 1])
         wrong = rng.permutation(sizes[0])[: round(noise * sizes[0])]
@@ -83,21 +98,37 @@ PLAIN = Recipe(epochs=30, batch_size=64, learning_rate=3e-3)
 PATIENTS = {
     "a linear model on two circles": Patient(circles, jaxnet.linear(), PLAIN, ("high bias",)),
     "512 hidden units, 200 digits": Patient(
-        digits(FEW), jaxnet.mlp((512,)), Recipe(epochs=50, batch_size=64, learning_rate=1e-3), ("high variance",)
+        digits(FEW),
+        jaxnet.mlp((512,)),
+        Recipe(epochs=50, batch_size=64, learning_rate=1e-3),
+        ("high variance",),
     ),
     "the same, a fifth of the training labels wrong": Patient(
-        digits(FEW, noise=0.2), jaxnet.mlp((512,)), Recipe(epochs=50, batch_size=64, learning_rate=1e-3), ("high variance", "label noise")
+        digits(FEW, noise=0.2),
+        jaxnet.mlp((512,)),
+        Recipe(epochs=50, batch_size=64, learning_rate=1e-3),
+        ("high variance", "label noise"),
     ),
-    "test images shifted by 2 pixels": Patient(digits(MANY, shift=2), jaxnet.mlp((64,)), PLAIN, ("mismatch",)),
+    "test images shifted by 2 pixels": Patient(
+        digits(MANY, shift=2), jaxnet.mlp((64,)), PLAIN, ("mismatch",)
+    ),
     "a CNN on half of the digits, tolerance 4%": Patient(
-        digits(HALF), jaxnet.cnn((16, 32), (64,)), Recipe(epochs=30, batch_size=32, learning_rate=5e-3, schedule="one_cycle", dropout=0.2),
-        ("good enough",), tolerance=0.04,
+        digits(HALF),
+        jaxnet.cnn((16, 32), (64,)),
+        Recipe(epochs=30, batch_size=32, learning_rate=5e-3, schedule="one_cycle", dropout=0.2),
+        ("good enough",),
+        tolerance=0.04,
     ),
-    "50 test images": Patient(digits((1000, 200, 597), used=50), jaxnet.mlp((64,)), PLAIN, ("inconclusive",)),
+    "50 test images": Patient(
+        digits((1000, 200, 597), used=50), jaxnet.mlp((64,)), PLAIN, ("inconclusive",)
+    ),
     "a hundredth of the learning rate": Patient(
-        digits(MANY), jaxnet.mlp((64,)), Recipe(epochs=30, batch_size=64, learning_rate=3e-5), ("high bias", "optimisation not finished")
+        digits(MANY),
+        jaxnet.mlp((64,)),
+        Recipe(epochs=30, batch_size=64, learning_rate=3e-5),
+        ("high bias", "optimisation not finished"),
     ),
-}  # fmt: skip
+}
 BROKEN = ("high bias", "high variance", "mismatch", "label noise", "optimisation not finished")
 
 
@@ -113,31 +144,53 @@ def treat(seeds: int, only: str) -> int:
     """Networks of jaxnet."""
     jaxnet.enable_cache()
     failed = 0
-    print(f"{'patient':48s}{'right':>7s}{'inconclusive':>14s}{'opposite':>10s}{'seconds':>9s}  verdicts")
+    print(
+        f"{'patient':48s}{'right':>7s}{'inconclusive':>14s}{'opposite':>10s}{'seconds':>9s}  "
+        "verdicts"
+    )
     for name, patient in PATIENTS.items():
         if only not in name:
             continue
         began, outcomes, verdicts = time.perf_counter(), Counter[str](), Counter[str]()
         for seed in range(seeds):
-            found = jaxnet.diagnose(patient.model, patient.splits(seed), patient.recipe, jax.random.key(seed), tolerance=patient.tolerance)
+            found = jaxnet.diagnose(
+                patient.model,
+                patient.splits(seed),
+                patient.recipe,
+                jax.random.key(seed),
+                tolerance=patient.tolerance,
+            )
             outcomes[judged(found.verdict, patient.right)] += 1
             verdicts[found.verdict.split(":", maxsplit=1)[0]] += 1
         took = (time.perf_counter() - began) / seeds
         failed += outcomes["right"] < 0.9 * seeds or outcomes["opposite"] > 0
-        row = "".join(f"{outcomes[kind]:>{width}d}" for kind, width in (("right", 7), ("inconclusive", 14), ("opposite", 10)))
+        row = "".join(
+            f"{outcomes[kind]:>{width}d}"
+            for kind, width in (("right", 7), ("inconclusive", 14), ("opposite", 10))
+        )
         print(f"{name:48s}{row}{took:9.1f}  {dict(verdicts)}", flush=True)
     return int(failed > 0)
 
 
-def at_tolerance(rng: np.random.Generator, members: int, sizes: tuple[int, int, int]) -> dict[str, np.ndarray]:
-    """Whether members err, with training error, gap and mismatch of exactly the tolerance each, on average."""
+def at_tolerance(
+    rng: np.random.Generator, members: int, sizes: tuple[int, int, int]
+) -> dict[str, np.ndarray]:
+    """Whether members err, with training error, gap and mismatch of exactly the tolerance each, on
+    average.
+    """
     from scipy.special import ndtri
 
     quality, spreads = 0.2 * rng.standard_normal((members, 1)), (1.5, 1.0)
     errors = {}
     for k, (name, n) in enumerate(zip(("train", "validation", "test"), sizes, strict=True), 1):
-        value = quality + spreads[0] * rng.standard_normal(n) + spreads[1] * rng.standard_normal((members, n))
-        errors[name] = value < ndtri(k * TOLERANCE) * float(np.sqrt(0.2**2 + spreads[0] ** 2 + spreads[1] ** 2))
+        value = (
+            quality
+            + spreads[0] * rng.standard_normal(n)
+            + spreads[1] * rng.standard_normal((members, n))
+        )
+        errors[name] = value < ndtri(k * TOLERANCE) * float(
+            np.sqrt(0.2**2 + spreads[0] ** 2 + spreads[1] ** 2)
+        )
     return errors
 
 
@@ -145,27 +198,47 @@ def simulate(studies: int) -> int:
     """How often anything is claimed where nothing should be."""
     failed = 0
     print(f"{'members':>8s}  {'train, validation, test':26s}{'claims':>8s}{'share':>8s}")
-    for members, sizes in ((16, (1000, 200, 400)), (16, (5000, 1000, 1000)), (32, (50000, 5000, 10000))):
+    for members, sizes in (
+        (16, (1000, 200, 400)),
+        (16, (5000, 1000, 1000)),
+        (32, (50000, 5000, 10000)),
+    ):
         rng = np.random.default_rng(0)
         count = studies if sizes[0] < 10_000 else studies // 4
         claims = sum(
-            any(f.claimed for f in error_ladder(at_tolerance(rng, members, sizes), tolerance=TOLERANCE).findings) for _ in range(count)
+            any(
+                f.claimed
+                for f in error_ladder(
+                    at_tolerance(rng, members, sizes), tolerance=TOLERANCE
+                ).findings
+            )
+            for _ in range(count)
         )
         failed += claims > 0.07 * count
-        print(f"{members:8d}  {', '.join(map(str, sizes)):26s}{claims:8d}{claims / count:8.3f}   of {count}", flush=True)
+        print(
+            f"{members:8d}  {', '.join(map(str, sizes)):26s}{claims:8d}{claims / count:8.3f}   of "
+            f"{count}",
+            flush=True,
+        )
     return int(failed > 0)
 
 
 def main() -> int:
     """The exit status is 1 where a promise is broken."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("which", choices=("jaxnet", "arrays"))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", default="", help="patients whose name has this in it")
     parser.add_argument("--studies", type=int, default=1000)
     options = parser.parse_args()
     jaxnet.use_cpu_devices()
-    return treat(options.seeds, options.only) if options.which == "jaxnet" else simulate(options.studies)
+    return (
+        treat(options.seeds, options.only)
+        if options.which == "jaxnet"
+        else simulate(options.studies)
+    )
 
 
 if __name__ == "__main__":

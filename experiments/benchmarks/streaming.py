@@ -1,14 +1,18 @@
-"""How fast, and in how little memory, does a network train on more data than fit: `train` over `jaxnet.stream`?
+"""How fast, and in how little memory, does a network train on more data than fit: `train` over
+`jaxnet.stream`?
 
     python -m experiments.benchmarks.streaming --folder FOLDER
 
-Writes 8 GB of 28x28 images as x.npy and y.npy (labels by a random linear teacher), and trains 784-128-64-10, Adam, batch 128, on
-them for one epoch. Beside it, with the same network, batch and plan: training in memory on the first rows, before and after.
-The rate from disk should be at least 80% of the one in memory, and peak memory below 2 GB. Each training is a process of its
-own; the files are dropped from the system's cache of files before one begins. Rates are of epochs, without what is compiled
-before the first; the CPU time of an example says what it costs where something else runs beside it. Two more things are
-checked: on a prefix, that the steps are those of the same order in memory; and that a training killed in the middle of its
-epoch and continued ends with the same parameters, having trained on every row once.
+Writes 8 GB of 28x28 images as x.npy and y.npy (labels by a random linear teacher), and trains
+784-128-64-10, Adam, batch 128, on them for one epoch. Beside it, with the same network, batch and
+plan: training in memory on the first rows, before and after. The rate from disk should be at least
+80% of the one in memory, and peak memory below 2 GB. Each training is a process of its own; the
+files are dropped from the system's cache of files before one begins. Rates are of epochs, without
+what is compiled before the first; the CPU time of an example says what it costs where something
+else runs beside it. Two more things are
+checked: on a prefix, that the steps are those of the same order in memory; and that a training
+killed in the middle of its epoch and continued ends with the same parameters, having trained on
+every row once.
 """
 
 import json
@@ -37,8 +41,8 @@ import jaxnet
 from jaxnet import Recipe, parts, training
 from jaxnet.data import Dataset, Stream
 from jaxnet.data.splitting import assemble
-from jaxnet.data.streaming import Chunk, chunks, layout
-from jaxnet.models import with_outputs
+from jaxnet.data.streaming.chunks import Chunk, chunks, layout
+from jaxnet.models.model import with_outputs
 
 PIXELS, CLASSES, PIECE = 784, 10, 100_000
 SEED = 0
@@ -75,7 +79,9 @@ def main() -> None:
     if options.only is not None:
         assert options.folder is not None
         jaxnet.use_cpu_devices(options.devices)
-        work = {"memory": in_memory, "disk": from_disk, "killed": from_disk, "equal": equal}[options.only]
+        work = {"memory": in_memory, "disk": from_disk, "killed": from_disk, "equal": equal}[
+            options.only
+        ]
         print(json.dumps(work(options, options.folder)))
         return
     with ExitStack() as until_the_end:
@@ -87,7 +93,10 @@ def main() -> None:
         written = write(folder, rows)
         if not options.keep:
             until_the_end.callback(lambda: [path.unlink() for path in written])
-        print(f"{rows:,} rows, {sum(path.stat().st_size for path in written) / 1e9:.2f} GB, written in {time.perf_counter() - began:.0f} s")
+        print(
+            f"{rows:,} rows, {sum(path.stat().st_size for path in written) / 1e9:.2f} GB, written "
+            f"in {time.perf_counter() - began:.0f} s"
+        )
         compare(replace(options, folder=folder), folder, rows)
 
 
@@ -99,7 +108,9 @@ def write(folder: Path, rows: int) -> list[Path]:
     teacher = rng.normal(size=(PIXELS, CLASSES)).astype(np.float32)
     with open(paths[0], "wb") as x_file, open(paths[1], "wb") as y_file:
         for file, shape in ((x_file, (rows, PIXELS)), (y_file, (rows,))):
-            np.lib.format.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": "|u1"})
+            np.lib.format.write_array_header_1_0(
+                file, {"shape": shape, "fortran_order": False, "descr": "|u1"}
+            )
         for first in range(0, rows, PIECE):
             x = rng.integers(0, 256, (min(PIECE, rows - first), PIXELS), dtype=np.uint8)
             (((x.astype(np.float32) - 127.5) @ teacher).argmax(1).astype(np.uint8)).tofile(y_file)
@@ -110,19 +121,37 @@ def write(folder: Path, rows: int) -> list[Path]:
 def compare(options: Options, folder: Path, rows: int) -> None:
     """The table, and whether the targets are met."""
     before, disk, after = (alone(options, only) for only in ("memory", "disk", "memory"))
-    table = Table("", "rows", "examples/s", "CPU µs an example", "peak memory, GB", "training loss", box=None)
-    for name, found in (("in memory, before", before), ("from disk", disk), ("in memory, after", after)):
-        numbers = (f"{found['cpu'] * 1e6:.2f}", f"{found['memory'] / 1e9:.2f}", f"{found['loss']:.4f}")
+    table = Table(
+        "", "rows", "examples/s", "CPU µs an example", "peak memory, GB", "training loss", box=None
+    )
+    for name, found in (
+        ("in memory, before", before),
+        ("from disk", disk),
+        ("in memory, after", after),
+    ):
+        numbers = (
+            f"{found['cpu'] * 1e6:.2f}",
+            f"{found['memory'] / 1e9:.2f}",
+            f"{found['loss']:.4f}",
+        )
         table.add_row(name, f"{found['rows']:,}", f"{found['rate']:,.0f}", *numbers)
     for column in table.columns[1:]:
         column.justify = "right"
     Console(width=120, highlight=False).print(table)
     share = disk["rate"] / ((before["rate"] + after["rate"]) / 2)
-    print(f"rate from disk / in memory: {share:.2f} (target {RATE:.2f}: {'met' if share >= RATE else 'missed'})")
+    print(
+        f"rate from disk / in memory: {share:.2f} (target {RATE:.2f}: "
+        f"{'met' if share >= RATE else 'missed'})"
+    )
     met = "met" if disk["memory"] < MEMORY else "missed"
-    print(f"peak memory from disk: {disk['memory'] / 1e9:.2f} GB (target {MEMORY / 1e9:.0f}: {met})")
+    print(
+        f"peak memory from disk: {disk['memory'] / 1e9:.2f} GB (target {MEMORY / 1e9:.0f}: {met})"
+    )
     found = alone(options, "equal")
-    print(f"{found['rows']:,} rows, from disk and by the same order in memory: parameters differ by at most {found['gap']:.1e}")
+    print(
+        f"{found['rows']:,} rows, from disk and by the same order in memory: parameters differ by "
+        f"at most {found['gap']:.1e}"
+    )
     killed(options, folder, rows)
 
 
@@ -133,18 +162,35 @@ def alone(options: Options, only: str) -> dict[str, Any]:
 
 
 def command(options: Options, only: str) -> list[str]:
-    """Drops the data from the system's cache of files, so that they come from the disk, and gives the command of the process."""
+    """Drops the data from the system's cache of files, so that they come from the disk, and gives
+    the command of the process.
+    """
     assert options.folder is not None
     for path in options.folder.glob("*.npy"):
         with open(path, "rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    numbers = [f"--{name}={getattr(options, name.replace('-', '_'))}" for name in ("in-memory", "prefix", "batch-size", "devices")]
+    numbers = [
+        f"--{name}={getattr(options, name.replace('-', '_'))}"
+        for name in ("in-memory", "prefix", "batch-size", "devices")
+    ]
     hidden = ["--hidden", *map(str, options.hidden)]
-    return [sys.executable, "-m", "experiments.benchmarks.streaming", "--only", only, "--folder", str(options.folder), *numbers, *hidden]
+    return [
+        sys.executable,
+        "-m",
+        "experiments.benchmarks.streaming",
+        "--only",
+        only,
+        "--folder",
+        str(options.folder),
+        *numbers,
+        *hidden,
+    ]
 
 
-def timed(options: Options, splits: jaxnet.Splits, epochs: int, out: Path | None = None) -> tuple[jaxnet.Run, dict[str, Any]]:
+def timed(
+    options: Options, splits: jaxnet.Splits, epochs: int, out: Path | None = None
+) -> tuple[jaxnet.Run, dict[str, Any]]:
     """The trained network, and how fast that went."""
     times: list[tuple[float, float]] = []
 
@@ -152,9 +198,14 @@ def timed(options: Options, splits: jaxnet.Splits, epochs: int, out: Path | None
         times.append((time.perf_counter(), time.process_time()))
 
     run = jaxnet.train(
-        jaxnet.mlp(options.hidden), splits, Recipe(epochs=epochs, batch_size=options.batch_size), jax.random.key(SEED),
-        out=out, plan=jaxnet.Plan(devices=options.devices), watch=watch,
-    )  # fmt: skip
+        jaxnet.mlp(options.hidden),
+        splits,
+        Recipe(epochs=epochs, batch_size=options.batch_size),
+        jax.random.key(SEED),
+        out=out,
+        plan=jaxnet.Plan(devices=options.devices),
+        watch=watch,
+    )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     seconds, cpu = (np.array(times[-1]) - np.array(times[0])) / (epochs * len(splits.train))
     about = {"rows": len(splits.train), "rate": float(1 / seconds), "cpu": float(cpu)}
@@ -170,17 +221,26 @@ def in_memory(options: Options, folder: Path) -> dict[str, Any]:
 
 def dataset(x: np.ndarray, y: np.ndarray) -> Dataset:
     """In memory, as `load` has it."""
-    return Dataset(jax.device_put(np.array(x)), jax.device_put(y.astype(np.int32)), tuple(map(str, range(CLASSES))))
+    return Dataset(
+        jax.device_put(np.array(x)),
+        jax.device_put(y.astype(np.int32)),
+        tuple(map(str, range(CLASSES))),
+    )
 
 
 def from_disk(options: Options, folder: Path) -> dict[str, Any]:
-    """One epoch; its parameters, and the rows of each part it trained on, are left in the folder "disk" or "killed"."""
+    """One epoch; its parameters, and the rows of each part it trained on, are left in the folder
+    "disk" or "killed".
+    """
     out = folder / str(options.only)
     (out / "rows").mkdir(parents=True, exist_ok=True)
 
     def recorded(*args: Any, **kwargs: Any) -> Generator[Chunk, None, None]:
         for chunk in chunks(*args, **kwargs):
-            np.save(out / f"rows/{chunk.number:06d}.npy", chunk.rows if chunk.real is None else chunk.rows[chunk.real])
+            np.save(
+                out / f"rows/{chunk.number:06d}.npy",
+                chunk.rows if chunk.real is None else chunk.rows[chunk.real],
+            )
             yield chunk
 
     if options.only == "killed":
@@ -192,7 +252,9 @@ def from_disk(options: Options, folder: Path) -> dict[str, Any]:
 
 
 def killed(options: Options, folder: Path, rows: int) -> None:
-    """Kills a training by SIGKILL in the middle of its epoch, continues it, and compares with the one that was not."""
+    """Kills a training by SIGKILL in the middle of its epoch, continues it, and compares with the
+    one that was not.
+    """
     out = folder / "killed"
     try:
         worker = subprocess.Popen(command(options, "killed"), stdout=subprocess.DEVNULL)
@@ -205,12 +267,23 @@ def killed(options: Options, folder: Path, rows: int) -> None:
         worker.wait()
         alone(options, "killed")
         begun = [line for line in log.read_text().splitlines() if line.startswith("begin")]
-        counts = np.bincount(np.concatenate([np.load(path) for path in sorted((out / "rows").iterdir())]), minlength=rows)
+        counts = np.bincount(
+            np.concatenate([np.load(path) for path in sorted((out / "rows").iterdir())]),
+            minlength=rows,
+        )
         with np.load(folder / "disk/params.npz") as whole, np.load(out / "params.npz") as again:
             gap = max(float(np.abs(whole[name] - again[name]).max()) for name in whole)
-        once, never, twice = ((counts == n).sum() if n < 2 else (counts > 1).sum() for n in (1, 0, 2))
-        print(f"killed in part {middle}, continued ({begun[-1]}): parameters differ by {gap:.1e} from those of a training that was not")
-        print(f"of {rows:,} rows {once:,} were trained on once, {twice:,} more often, and {never:,}, all held out for the test, never")
+        once, never, twice = (
+            (counts == n).sum() if n < 2 else (counts > 1).sum() for n in (1, 0, 2)
+        )
+        print(
+            f"killed in part {middle}, continued ({begun[-1]}): parameters differ by {gap:.1e} "
+            "from those of a training that was not"
+        )
+        print(
+            f"of {rows:,} rows {once:,} were trained on once, {twice:,} more often, and "
+            f"{never:,}, all held out for the test, never"
+        )
     finally:
         shutil.rmtree(out, ignore_errors=True)
         shutil.rmtree(folder / "disk", ignore_errors=True)
@@ -222,24 +295,35 @@ def equal(options: Options, folder: Path) -> dict[str, Any]:
     part.mkdir()
     try:
         for name in "xy":
-            np.save(part / f"{name}.npy", np.load(folder / f"{name}.npy", mmap_mode="r")[: options.prefix])
+            np.save(
+                part / f"{name}.npy",
+                np.load(folder / f"{name}.npy", mmap_mode="r")[: options.prefix],
+            )
         splits = jaxnet.stream(part, validation=0, test=10_000)
         run, _ = timed(options, splits, 1)
         stream: Stream = splits.train  # pyrefly: ignore[bad-assignment]
         whole = dataset(np.load(part / "x.npy"), np.load(part / "y.npy"))
     finally:
         shutil.rmtree(part)
-    recipe, model = Recipe(epochs=1, batch_size=options.batch_size), with_outputs(jaxnet.mlp(options.hidden), CLASSES)
+    recipe, model = (
+        Recipe(epochs=1, batch_size=options.batch_size),
+        with_outputs(jaxnet.mlp(options.hidden), CLASSES),
+    )
     rows, real = order(stream, options.batch_size)
     seen = replace(splits, train=whole)
 
     @jax.jit
     def train() -> training.TrainState:
         state = training.start(model, seen, recipe, jax.random.key(SEED))
-        return training.steps(model, seen, recipe, state, rows, place=training.Place(jnp.int32(0), len(rows), real))[0]
+        return training.steps(
+            model, seen, recipe, state, rows, place=training.Place(jnp.int32(0), len(rows), real)
+        )[0]
 
     pairs = zip(jax.tree.leaves(run.params), jax.tree.leaves(train().params), strict=True)
-    return {"rows": len(stream), "gap": max(float(jnp.abs(ours - theirs).max()) for ours, theirs in pairs)}
+    return {
+        "rows": len(stream),
+        "gap": max(float(jnp.abs(ours - theirs).max()) for ours, theirs in pairs),
+    }
 
 
 def order(stream: Stream, batch_size: int) -> tuple[jax.Array, jax.Array]:
@@ -250,7 +334,11 @@ def order(stream: Stream, batch_size: int) -> tuple[jax.Array, jax.Array]:
         each = len(chunk.y) // cut.shards
         taken = np.asarray(parts.rows_of_part(key, cut, chunk.number, each))
         rows.append(chunk.rows[(shards * each + taken).reshape(len(taken), -1)])
-        real.append(parts.counting(cut, taken, np.ones(len(chunk.y), bool) if chunk.real is None else chunk.real, each))
+        real.append(
+            parts.counting(
+                cut, taken, np.ones(len(chunk.y), bool) if chunk.real is None else chunk.real, each
+            )
+        )
     return jnp.asarray(np.concatenate(rows), jnp.int32), jnp.asarray(np.concatenate(real))
 
 

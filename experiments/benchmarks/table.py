@@ -2,8 +2,9 @@
 
     python -m experiments.benchmarks.table --rows 200000
 
-Numbers and categories in a comma dialect and in that of a European spreadsheet; jaxnet's time includes encoding the
-categories, pandas' only reading. In turn, medians. pandas is left out where it is missing.
+Numbers and categories in a comma dialect and in that of a European spreadsheet; jaxnet's time
+includes encoding the categories, pandas' only reading. In turn, medians. pandas is left out where
+it is missing.
 """
 
 import importlib.util
@@ -20,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxnet
-from jaxnet.data.table import encode, read_table
+from jaxnet.data.sources.csv import encode, read_table
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,10 @@ def write(path: Path, options: Options, *, european: bool) -> None:
     colours = rng.choice(["red", "green", "blue"], (options.rows, 3))
     separator = ";" if european else ","
     head = separator.join([f"n{i}" for i in range(options.columns)] + ["a", "b", "label"])
-    lines = [head, *(separator.join((*row, *colour)) for row, colour in zip(numbers, colours, strict=True))]
+    lines = [
+        head,
+        *(separator.join((*row, *colour)) for row, colour in zip(numbers, colours, strict=True)),
+    ]
     path.write_text("\n".join(lines), "utf-8-sig" if european else "utf-8")
 
 
@@ -57,12 +61,16 @@ def main() -> None:
             write(path, options, european=european)
             encodings = jaxnet.load(path).columns
             assert encodings is not None
-            kinds: dict[str, Callable[[], object]] = {"jaxnet": lambda e=encodings, p=path: encode(e, read_table(p)[0], p)}
+            kinds: dict[str, Callable[[], object]] = {
+                "jaxnet": lambda e=encodings, p=path: encode(e, read_table(p)[0], p)
+            }
             if importlib.util.find_spec("pandas") is not None:
                 import pandas
 
                 separator, decimal = (";", ",") if european else (",", ".")
-                kinds["pandas"] = lambda p=path, s=separator, d=decimal: pandas.read_csv(p, engine="c", sep=s, decimal=d)
+                kinds["pandas"] = lambda p=path, s=separator, d=decimal: pandas.read_csv(
+                    p, engine="c", sep=s, decimal=d
+                )
             seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
             for _ in range(options.rounds):
                 for kind, read in kinds.items():
@@ -73,7 +81,12 @@ def main() -> None:
             for kind, median in medians.items():
                 ratio = f"{median / medians['pandas']:.2f}" if "pandas" in medians else ""
                 dialect_name = "European" if european else "comma"
-                table.add_row(f"{kind}, {dialect_name}", f"{median:.3f}", f"{options.rows / median:,.0f}", ratio)
+                table.add_row(
+                    f"{kind}, {dialect_name}",
+                    f"{median:.3f}",
+                    f"{options.rows / median:,.0f}",
+                    ratio,
+                )
     Console(highlight=False).print(table)
 
 

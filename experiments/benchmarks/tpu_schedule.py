@@ -1,31 +1,38 @@
-"""How many cycles does a step of training take on a TPU, by the schedule of its compiler: as one kernel, and as XLA's scan?
+"""How many cycles does a step of training take on a TPU, by the schedule of its compiler: as one
+kernel, and as XLA's scan?
 
     pip install -e '.[tpu]'
-    python -m experiments.benchmarks.tpu_schedule --optimizers adam --batches 128 512 --members 1 64 --json schedule.json
+    python -m experiments.benchmarks.tpu_schedule --optimizers adam --batches 128 512 --members 1 64
+    --json schedule.json
     python -m experiments.benchmarks.tpu_schedule --features
 
-Networks 784-128-64-10 on bytes in MNIST's shape, compiled for a TPU that is not there. Nothing runs: no figure is a measurement.
-Waiting for memory (DMA) is in none of them.
+Networks 784-128-64-10 on bytes in MNIST's shape, compiled for a TPU that is not there. Nothing
+runs: no figure is a measurement. Waiting for memory (DMA) is in none of them.
 
-*resident*: the kernel's scheduled bundles, one a cycle, from the label of the loop over its grid to the branch back to it, empty
-ones included, without the blocks that copy a group's state in and out, which a branch skips at all other steps; times the groups
-into which the members are divided. Exact for straight-line code; a loop inside would make it a lower bound, and then it says so.
+*resident*: the kernel's scheduled bundles, one a cycle, from the label of the loop over its grid to
+the branch back to it, empty ones included, without the blocks that copy a group's state in and out,
+which a branch skips at all other steps; times the groups into which the members are divided. Exact
+for straight-line code; a loop inside would make it a lower bound, and then it says so.
 
-*xla*: the sum of the compiler's own estimates (estimated_cycles, with what it takes to start an operation) over the operations in
-the body of the loop over steps, loops and calls within counted once. Gathers of rows and operations on scalars have no estimate
-and count as none. Bundles would say less: the code of a fusion is a loop, run an unknown number of times.
+*xla*: the sum of the compiler's own estimates (estimated_cycles, with what it takes to start an
+operation) over the operations in the body of the loop over steps, loops and calls within counted
+once. Gathers of rows and operations on scalars have no estimate and count as none. Bundles would
+say less: the code of a fusion is a loop, run an unknown number of times.
 
-*bound*: what the matrix units need for the products alone, of a and b, (rows, inner) and (inner, columns), where a unit keeps a
-tile of b and takes a row of a at each cycle:
+*bound*: what the matrix units need for the products alone, of a and b, (rows, inner) and (inner,
+columns), where a unit keeps a tile of b and takes a row of a at each cycle:
 
-    sum over products of ceil16(rows) * ceil(inner / side) * ceil(columns / side) / (units * rows a cycle)
+    sum over products of ceil16(rows) * ceil(inner / side) * ceil(columns / side) / (units * rows a
+    cycle)
 
-with the examples of a batch as columns (batch last): outputs = w h, (out, in) and (in, batch); the gradient of inputs = w^T g, (in,
-out) and (out, batch), not of the first layer; the gradient of w = g h^T, (out, batch) and (batch, in). Rows come by 16, a register
-of bfloat16. v5e has 4 units of side 128 that take a row a cycle, v6e 2 of side 256 that take two: its schedules have products of 16
-rows 8 cycles apart, and its peak of 918 TFLOP/s asks for as much. Another layout can need less. The kernel's first layer of several
-members is h w, for whose gradient 784 rows do in place of 7 tiles of 128: 508 cycles a member in place of 536 at a batch of 128 on
-v5e; on v6e two members share a tile there.
+with the examples of a batch as columns (batch last): outputs = w h, (out, in) and (in, batch); the
+gradient of inputs = w^T g, (in, out) and (out, batch), not of the first layer; the gradient of w =
+g h^T, (out, batch) and (batch, in). Rows come by 16, a register of bfloat16. v5e has 4 units of
+side 128 that take a row a cycle, v6e 2 of side 256 that take two: its schedules have products of 16
+rows 8 cycles apart, and its peak of 918 TFLOP/s asks for as much. Another layout can need less. The
+kernel's first layer of several members is h w, for whose gradient 784 rows do in place of 7 tiles
+of 128: 508 cycles a member in place of 536 at a batch of 128 on v5e; on v6e two members share a
+tile there.
 """
 
 import importlib.util
@@ -51,15 +58,20 @@ from jaxnet import Plan, Recipe, training
 from jaxnet.data import Standardisation
 from jaxnet.data.augmentation import Augmentation
 from jaxnet.kernels.probe import ENVIRONMENT
-from jaxnet.models import with_outputs
+from jaxnet.models.model import with_outputs
 
 EXAMPLES, WIDTHS = 60_000, (784, 128, 64, 10)
 DELAY = 4  # bundles that still run after a branch
 BUNDLE = re.compile(r"^ *(?:0x)?([0-9a-f]+) +((?:[A-Z]{2} ?)*) *: *[> ]*\{(.*)", re.MULTILINE)
-UNITS = {"v5e": (4, 128, 1), "v6e": (2, 256, 2)}  # matrix units, side of their tiles, rows that each takes a cycle
+UNITS = {
+    "v5e": (4, 128, 1),
+    "v6e": (2, 256, 2),
+}  # matrix units, side of their tiles, rows that each takes a cycle
 FULL = 128, 59_904  # a batch, and as many examples as are whole batches
 NOISE = {"augmentation": Augmentation(noise=0.1)}
-FEATURES: dict[str, tuple[dict[str, Any], int, bool]] = {  # changes of the recipe, examples, whether they have weights
+FEATURES: dict[
+    str, tuple[dict[str, Any], int, bool]
+] = {  # changes of the recipe, examples, whether they have weights
     "plain": ({}, FULL[1], False),
     "label smoothing": ({"label_smoothing": 0.1}, FULL[1], False),
     "weight decay": ({"weight_decay": 1e-2}, FULL[1], False),
@@ -71,7 +83,15 @@ FEATURES: dict[str, tuple[dict[str, Any], int, bool]] = {  # changes of the reci
     "a last batch that is not full": ({}, EXAMPLES, False),
     "a schedule": ({"schedule": "cosine"}, FULL[1], False),
 }
-COLUMNS = ("optimizer", "batch", "members", "implementation", "cycles_per_step", "bound_cycles_per_step", "method")
+COLUMNS = (
+    "optimizer",
+    "batch",
+    "members",
+    "implementation",
+    "cycles_per_step",
+    "bound_cycles_per_step",
+    "method",
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +100,11 @@ class Options:
 
     topology: str = "v5e:1x1"
     """the TPU: v5e:1x1 or v6e:1x1"""
-    optimizers: tuple[Literal["sgd", "momentum", "nesterov", "adam", "adamw"], ...] = ("sgd", "momentum", "adam")
+    optimizers: tuple[Literal["sgd", "momentum", "nesterov", "adam", "adamw"], ...] = (
+        "sgd",
+        "momentum",
+        "adam",
+    )
     """of which optimizers"""
     batches: tuple[int, ...] = (128, 512)
     """batch sizes"""
@@ -91,7 +115,9 @@ class Options:
     own: tuple[Literal["minibatches", "learning-rates"], ...] = ()
     """what each member has for itself; by default all share both"""
     features: bool = False
-    """instead of all that: what each feature of a recipe adds to a step of the kernel; one network, batch 128, sgd and adam"""
+    """instead of all that: what each feature of a recipe adds to a step of the kernel; one network,
+    batch 128, sgd and adam
+    """
     json: Path | None = None
     """a file for the rows"""
     keep: Path | None = None
@@ -99,7 +125,9 @@ class Options:
 
 
 class Case(NamedTuple):
-    """What is trained, and how. own: see Options. examples: of the training set. weighted: whether they have weights."""
+    """What is trained, and how. own: see Options. examples: of the training set. weighted: whether
+    they have weights.
+    """
 
     recipe: Recipe
     members: int = 1
@@ -111,12 +139,20 @@ class Case(NamedTuple):
     @property
     def name(self) -> str:
         """For files."""
-        words = (self.implementation, self.recipe.optimizer, f"batch{self.recipe.batch_size}", f"members{self.members}", *self.own)
+        words = (
+            self.implementation,
+            self.recipe.optimizer,
+            f"batch{self.recipe.batch_size}",
+            f"members{self.members}",
+            *self.own,
+        )
         return "-".join(words)
 
 
 class Reading(NamedTuple):
-    """Cycles a step of all members together, how they were counted, and what they were counted in."""
+    """Cycles a step of all members together, how they were counted, and what they were counted
+    in.
+    """
 
     cycles: int
     method: str
@@ -124,24 +160,46 @@ class Reading(NamedTuple):
 
 
 def steps_of(case: Case, device: Any) -> tuple[Any, tuple[Any, ...]]:
-    """(The steps of an epoch as a function to be compiled, the shapes of its arguments on the device)."""
+    """(The steps of an epoch as a function to be compiled, the shapes of its arguments on the
+    device).
+    """
 
     def part(examples: int) -> jaxnet.Dataset:
-        return jaxnet.Dataset(np.zeros((examples, 28, 28), np.uint8), np.zeros(examples, np.int32), tuple("0123456789"), 255.0)
+        return jaxnet.Dataset(
+            np.zeros((examples, 28, 28), np.uint8),
+            np.zeros(examples, np.int32),
+            tuple("0123456789"),
+            255.0,
+        )
 
-    splits = jaxnet.Splits(part(case.examples), part(0), training.NO_TEST, Standardisation.of(part(16)))
+    splits = jaxnet.Splits(
+        part(case.examples), part(0), training.NO_TEST, Standardisation.of(part(16))
+    )
     recipe, batch = training.as_float32(case.recipe), case.recipe.batch_size
     model = with_outputs(jaxnet.mlp(WIDTHS[1:-1]), WIDTHS[-1])
     rows: Any = jax.ShapeDtypeStruct((-(-case.examples // batch), batch), jnp.int32)
     weights = jax.ShapeDtypeStruct((case.examples,), jnp.float32) if case.weighted else None
 
-    order_key, recipe_axis = (0 if "minibatches" in case.own else None), (0 if "learning-rates" in case.own else None)
+    order_key, recipe_axis = (
+        (0 if "minibatches" in case.own else None),
+        (0 if "learning-rates" in case.own else None),
+    )
 
     def begin(key: Any) -> training.TrainState:
-        return training.start(model, splits, recipe, key, order_key=jax.random.key(1) if order_key is None else key)
+        return training.start(
+            model, splits, recipe, key, order_key=jax.random.key(1) if order_key is None else key
+        )
 
     def run(splits: Any, recipe: Any, weights: Any, state: Any, rows: Any) -> Any:
-        return training.steps(model, splits, recipe, state, rows, weights=weights, plan=Plan(implementation=case.implementation))
+        return training.steps(
+            model,
+            splits,
+            recipe,
+            state,
+            rows,
+            weights=weights,
+            plan=Plan(implementation=case.implementation),
+        )
 
     key = jax.random.key(0)
     state = jax.eval_shape(begin, key)
@@ -151,12 +209,18 @@ def steps_of(case: Case, device: Any) -> tuple[Any, tuple[Any, ...]]:
         run = jax.vmap(run, (None, recipe_axis, None, axes, order_key))
         state = jax.eval_shape(jax.vmap(begin, out_axes=axes), jax.random.split(key, case.members))
         recipe, rows = (
-            tree if axis is None else jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((case.members, *leaf.shape), leaf.dtype), tree)
+            tree
+            if axis is None
+            else jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct((case.members, *leaf.shape), leaf.dtype), tree
+            )
             for tree, axis in ((recipe, recipe_axis), (rows, order_key))
         )
     place = SingleDeviceSharding(device)
     args = (splits, recipe, weights, state, rows)
-    return run, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), args)
+    return run, jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), args
+    )
 
 
 def read(case: Case, device: Any, dump: Path) -> Reading:
@@ -165,7 +229,9 @@ def read(case: Case, device: Any, dump: Path) -> Reading:
     traced = jax.jit(run).trace(*args)
     compiled = traced.lower().compile()
     written = sorted(dump.glob("*-resident*-packed-bundles-post-ra.txt"))
-    bundles = [path.read_text(errors="ignore") for path in written if "schedule-analysis" not in path.name]
+    bundles = [
+        path.read_text(errors="ignore") for path in written if "schedule-analysis" not in path.name
+    ]
     for path in dump.iterdir():
         path.unlink()
     if case.implementation == "xla":
@@ -174,31 +240,49 @@ def read(case: Case, device: Any, dump: Path) -> Reading:
         operations = estimated(text)
         longest, cycles = max(operations, key=lambda each: each[1])
         total = sum(cycles for _, cycles in operations)
-        return Reading(total, f"XLA's estimates of {len(operations)} operations, the longest {cycles:,}: {longest}", text)
+        return Reading(
+            total,
+            f"XLA's estimates of {len(operations)} operations, the longest {cycles:,}: {longest}",
+            text,
+        )
     grid = re.search(r"grid=\((\d+), \d+\)", str(traced.jaxpr))
     assert grid is not None
     [kernel] = bundles
     cycles, exact = scheduled(kernel)
     groups = int(grid[1])
     times = f" x {groups} groups of {math.ceil(case.members / groups)}" if groups > 1 else ""
-    return Reading(cycles * groups, f"{'' if exact else 'at least '}{cycles:,} bundles{times}", kernel)
+    return Reading(
+        cycles * groups, f"{'' if exact else 'at least '}{cycles:,} bundles{times}", kernel
+    )
 
 
 def scheduled(text: str) -> tuple[int, bool]:
-    """(Bundles of a step of the kernel, whether that is all: no loop is inside). text: its bundles as the compiler prints them."""
+    """(Bundles of a step of the kernel, whether that is all: no loop is inside). text: its bundles
+    as the compiler prints them.
+    """
     bundles = [(int(address, 16), label, rest) for address, label, rest in BUNDLE.findall(text)]
     assert [address for address, _, _ in bundles] == [*range(len(bundles))]
     branches = [
-        (address, int(target)) for address, _, rest in bundles for target in re.findall(r"sbr\.rel .*?target bundleno = (\d+)", rest)
+        (address, int(target))
+        for address, _, rest in bundles
+        for target in re.findall(r"sbr\.rel .*?target bundleno = (\d+)", rest)
     ]
     begin = next(address for address, label, _ in bundles if "LB" in label)
-    end = next(address for address, target in branches if target == begin and address > begin) + DELAY + 1
+    end = (
+        next(address for address, target in branches if target == begin and address > begin)
+        + DELAY
+        + 1
+    )
     skipped = set[int]()
     for address, target in branches:
         region = range(address + DELAY + 1, target)
         what = "".join(bundles[i][2] for i in region)
         # What a step computes multiplies, and what fetches its minibatch is marked as Pallas' own.
-        copies = ("dma" in what or "vst" in what) and "vmatmul" not in what and "pipeline-emitter" not in what
+        copies = (
+            ("dma" in what or "vst" in what)
+            and "vmatmul" not in what
+            and "pipeline-emitter" not in what
+        )
         if begin <= address < end and copies:
             skipped.update(region)
     counted = [bundle for bundle in bundles[begin:end] if bundle[0] not in skipped]
@@ -208,22 +292,32 @@ def scheduled(text: str) -> tuple[int, bool]:
 
 
 def estimated(text: str) -> list[tuple[str, int]]:
-    """(Name and type, estimated cycles) of each operation in the body of the loop over steps. text: a compiled program."""
-    computations = dict(re.findall(r"^(?:ENTRY )?%([\w.-]+) [^\n]*\{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL))
+    """(Name and type, estimated cycles) of each operation in the body of the loop over steps. text:
+    a compiled program.
+    """
+    computations = dict(
+        re.findall(r"^(?:ENTRY )?%([\w.-]+) [^\n]*\{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL)
+    )
     [entry] = re.findall(r"^ENTRY %([\w.-]+)", text, re.MULTILINE)
 
     def operations(name: str) -> list[tuple[str, int]]:
         found = []
         for line in computations[name].splitlines():
-            cycles = re.search(r'^ +(?:ROOT )?%([\w.-]+) = \(?(\w+\[[\d,]*\]).*"estimated_cycles":"(\d+)"', line)
+            cycles = re.search(
+                r'^ +(?:ROOT )?%([\w.-]+) = \(?(\w+\[[\d,]*\]).*"estimated_cycles":"(\d+)"', line
+            )
             found += [(f"{cycles[1]} {cycles[2]}", int(cycles[3]))] if cycles else []
             if re.search(r" (while|call|conditional)\(", line):
-                for inner in re.findall(r"(?:body|to_apply|true_computation|false_computation)=%([\w.-]+)", line):
+                for inner in re.findall(
+                    r"(?:body|to_apply|true_computation|false_computation)=%([\w.-]+)", line
+                ):
                     found += operations(inner)
         return found
 
     loops = re.findall(r" while\(.*body=%([\w.-]+)", computations[entry])
-    return max((operations(loop) for loop in loops), key=lambda found: sum(cycles for _, cycles in found))
+    return max(
+        (operations(loop) for loop in loops), key=lambda found: sum(cycles for _, cycles in found)
+    )
 
 
 def bound(topology: str, batch: int, members: int) -> float:
@@ -242,17 +336,33 @@ def bound(topology: str, batch: int, members: int) -> float:
 
 def print_cycles(options: Options, device: Any, dump: Path) -> None:
     """Compile all cases, and print a row of each as it comes."""
-    print("optimizer batch members implementation  cycles a step  an example      bound  x bound  x kernel  counted", flush=True)
+    print(
+        "optimizer batch members implementation  cycles a step  an example      bound  x bound  x "
+        "kernel  counted",
+        flush=True,
+    )
     found = []
-    for optimizer, batch, members in itertools.product(options.optimizers, options.batches, options.members):
-        recipe, least = Recipe(optimizer=optimizer, batch_size=batch, epochs=1), bound(options.topology, batch, members)
+    for optimizer, batch, members in itertools.product(
+        options.optimizers, options.batches, options.members
+    ):
+        recipe, least = (
+            Recipe(optimizer=optimizer, batch_size=batch, epochs=1),
+            bound(options.topology, batch, members),
+        )
         kernel = math.nan
         for implementation in options.implementations:
-            case = Case(recipe, members, implementation, options.own if members > 1 else (), EXAMPLES // batch * batch)
+            case = Case(
+                recipe,
+                members,
+                implementation,
+                options.own if members > 1 else (),
+                EXAMPLES // batch * batch,
+            )
             cycles, method, text = read(case, device, dump)
             kernel = cycles if implementation == "resident" else kernel
             print(
-                f"{optimizer:9} {batch:5} {members:7} {implementation:14} {cycles:14,} {cycles / batch / members:11.2f} {least:10,.0f}"
+                f"{optimizer:9} {batch:5} {members:7} {implementation:14} {cycles:14,} "
+                f"{cycles / batch / members:11.2f} {least:10,.0f}"
                 f" {cycles / least:8.2f} {cycles / kernel:9.2f}  {method}",
                 flush=True,
             )
@@ -265,7 +375,11 @@ def print_cycles(options: Options, device: Any, dump: Path) -> None:
 
 def print_features(options: Options, device: Any, dump: Path) -> None:
     """Compile the kernel without and with each feature, and print what that adds."""
-    print(f"{'cycles a step':30}" + "".join(f"{optimizer:>10} {'added':>7}" for optimizer in ("sgd", "adam")), flush=True)
+    print(
+        f"{'cycles a step':30}"
+        + "".join(f"{optimizer:>10} {'added':>7}" for optimizer in ("sgd", "adam")),
+        flush=True,
+    )
     plain: dict[str, int] = {}
     for name, (changes, examples, weighted) in FEATURES.items():
         print(f"{name:30}", end="", flush=True)
@@ -273,7 +387,11 @@ def print_features(options: Options, device: Any, dump: Path) -> None:
             recipe = Recipe(optimizer=optimizer, batch_size=FULL[0], epochs=1, **changes)
             cycles, _, text = read(Case(recipe, examples=examples, weighted=weighted), device, dump)
             keep(options, f"{optimizer} {name}".replace(" ", "-"), text)
-            print(f"{cycles:10,} {cycles - plain.setdefault(optimizer, cycles):7,}", end="", flush=True)
+            print(
+                f"{cycles:10,} {cycles - plain.setdefault(optimizer, cycles):7,}",
+                end="",
+                flush=True,
+            )
         print(flush=True)
 
 
@@ -291,9 +409,16 @@ def main() -> None:
         raise SystemExit("libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu]'")
     with tempfile.TemporaryDirectory() as folder:
         jax.config.update("jax_platforms", "cpu")
-        os.environ.update(ENVIRONMENT | {"LIBTPU_INIT_ARGS": f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true"})
-        one_chip = {"chips_per_host_bounds": (1, 1, 1)} if options.topology.endswith("1x1") else {}  # libtpu before 0.0.52 needs it
-        device = topologies.get_topology_desc(platform="tpu", topology_name=options.topology, **one_chip).devices[0]
+        os.environ.update(
+            ENVIRONMENT
+            | {"LIBTPU_INIT_ARGS": f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true"}
+        )
+        one_chip = (
+            {"chips_per_host_bounds": (1, 1, 1)} if options.topology.endswith("1x1") else {}
+        )  # libtpu before 0.0.52 needs it
+        device = topologies.get_topology_desc(
+            platform="tpu", topology_name=options.topology, **one_chip
+        ).devices[0]
         (print_features if options.features else print_cycles)(options, device, Path(folder))
 
 

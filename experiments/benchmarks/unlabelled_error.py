@@ -1,11 +1,15 @@
-"""Does the interval of an error that was estimated without labels hold the true error? Many shifts, several networks.
+"""Does the interval of an error that was estimated without labels hold the true error? Many shifts,
+several networks.
 
-    python -m experiments.benchmarks.unlabelled_error --data-dir FOLDER [--python PYTHON_WITH_NANNYML]
+    python -m experiments.benchmarks.unlabelled_error --data-dir FOLDER [--python
+    PYTHON_WITH_NANNYML]
 
-Networks of the digits and of MNIST are asked for their error on corrupted images and on changed class frequencies, in batches.
-The numbers in the estimate were chosen with the first five networks; the others check them.
-Truth: the error on all examples there are of the shift, up to 10,000. Beside it, on the same confidences, NannyML's CBPE
-(accuracy, with the band of its sampling error) run by another Python, where one is given that has it.
+Networks of the digits and of MNIST are asked for their error on corrupted images and on changed
+class frequencies, in batches. The numbers in the estimate were chosen with the first five networks;
+the others check them.
+Truth: the error on all examples there are of the shift, up to 10,000. Beside it, on the same
+confidences, NannyML's CBPE (accuracy, with the band of its sampling error) run by another Python,
+where one is given that has it.
 """
 
 import argparse
@@ -23,8 +27,8 @@ import numpy as np
 import jaxnet
 from jaxnet.data import Dataset, Splits, Standardisation
 from jaxnet.data.corruption import corrupt, knock_out, with_frequencies
-from jaxnet.diagnostics.unlabelled import UnlabelledError, estimate_error_without_labels
 from jaxnet.errors import InputError
+from jaxnet.stats.unlabeled_error import UnlabelledError, estimate_error_without_labels
 
 MEMBERS = 4
 CHOSEN_WITH = 5  # networks that the estimate's numbers were chosen with
@@ -78,11 +82,15 @@ class Network(NamedTuple):
 
     def says(self, x: np.ndarray) -> np.ndarray:
         """Log-probabilities (members, examples, classes)."""
-        return np.stack([np.asarray(jaxnet.predict(self.model, member, x)) for member in self.members])
+        return np.stack(
+            [np.asarray(jaxnet.predict(self.model, member, x)) for member in self.members]
+        )
 
 
 class Case(NamedTuple):
-    """A batch of shifted examples. alone, together: what is estimated from one network, and from all members."""
+    """A batch of shifted examples. alone, together: what is estimated from one network, and from
+    all members.
+    """
 
     network: int
     shift: str
@@ -93,16 +101,24 @@ class Case(NamedTuple):
     probabilities: np.ndarray
 
 
-def train(name: str, splits: Splits, learned: int, reference: int, model: jaxnet.Model, epochs: int) -> Network:
+def train(
+    name: str, splits: Splits, learned: int, reference: int, model: jaxnet.Model, epochs: int
+) -> Network:
     """Members of a recipe on the first of a random order of all examples."""
     parts = [part for part in (splits.train, splits.validation, splits.test) if len(part)]
-    x, y = (np.concatenate([np.asarray(getattr(part, which)) for part in parts]) for which in ("x", "y"))
+    x, y = (
+        np.concatenate([np.asarray(getattr(part, which)) for part in parts]) for which in ("x", "y")
+    )
     order = np.random.default_rng(0).permutation(len(y))
 
     def some(rows: np.ndarray) -> Dataset:
         return Dataset(x[rows], y[rows], splits.classes, splits.train.white)
 
-    seen, held, rest = some(order[:learned]), some(order[learned : learned + reference]), some(order[learned + reference :][:10_000])
+    seen, held, rest = (
+        some(order[:learned]),
+        some(order[learned : learned + reference]),
+        some(order[learned + reference :][:10_000]),
+    )
     given = Splits(seen, some(order[:0]), held, Standardisation.of(seen))
     recipe = jaxnet.Recipe(epochs=epochs, batch_size=64, learning_rate=3e-3, schedule="one_cycle")
     members = [jaxnet.fit(model, given, recipe, jax.random.key(seed)) for seed in range(MEMBERS)]
@@ -122,29 +138,54 @@ def networks(folder: Path | None) -> Iterator[Network]:
     yield train("MNIST, linear", mnist, 5000, 2000, jaxnet.linear(), 10)
     yield train("MNIST, mlp of 1,000", mnist, 1000, 1000, jaxnet.mlp((64,)), 30)
     yield train("MNIST, cnn", mnist, 2000, 5000, jaxnet.cnn((8, 16), (32,)), 10)
-    yield train("MNIST, mlp of 40,000", mnist, 40_000, 5000, jaxnet.mlp((256, 128), normalisation="layer"), 5)
+    yield train(
+        "MNIST, mlp of 40,000",
+        mnist,
+        40_000,
+        5000,
+        jaxnet.mlp((256, 128), normalisation="layer"),
+        5,
+    )
     yield train("digits, linear", digits, 400, 600, jaxnet.linear(), 30)
-    yield train("MNIST, wide cnn", mnist, 10_000, 3000, jaxnet.cnn((16, 32), (64,), kernel=5, activation="gelu"), 4)
+    yield train(
+        "MNIST, wide cnn",
+        mnist,
+        10_000,
+        3000,
+        jaxnet.cnn((16, 32), (64,), kernel=5, activation="gelu"),
+        4,
+    )
 
 
 def shifted(network: Network) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(shift, images, labels): nothing, every corruption at every strength, changed class frequencies."""
+    """(shift, images, labels): nothing, every corruption at every strength, changed class
+    frequencies.
+    """
     x, y = np.asarray(network.new.x), np.asarray(network.new.y)
     yield "none", x, y
     for kind, strengths in STRENGTHS.items():
         for strength in strengths:
             true = strength * (x.shape[1] / 28 if kind in PIXELS else 1.0)
-            yield f"{kind} {true:.3g}", corrupt(x, kind, true, jax.random.key(1), white=network.new.white), y
+            yield (
+                f"{kind} {true:.3g}",
+                corrupt(x, kind, true, jax.random.key(1), white=network.new.white),
+                y,
+            )
     rows = knock_out(y, 0, 1.0, jax.random.key(2))
     yield "class 0 gone", x[rows], y[rows]
     for seed in range(4):
-        rows = with_frequencies(y, np.random.default_rng(seed).dirichlet(np.ones(10)), len(y), jax.random.key(seed))
+        rows = with_frequencies(
+            y, np.random.default_rng(seed).dirichlet(np.ones(10)), len(y), jax.random.key(seed)
+        )
         yield f"frequencies {seed + 1}", x[rows], y[rows]
 
 
 def cases_of(number: int, network: Network) -> Iterator[Case]:
     """Of every shift, batches of every size."""
-    reference, labels = network.says(np.asarray(network.reference.x)), np.asarray(network.reference.y)
+    reference, labels = (
+        network.says(np.asarray(network.reference.x)),
+        np.asarray(network.reference.y),
+    )
     for seed, (shift, x, y) in enumerate(shifted(network)):
         outputs = network.says(x)
         truth = float((outputs[0].argmax(1) != y).mean())
@@ -157,7 +198,12 @@ def cases_of(number: int, network: Network) -> Iterator[Case]:
 
 def beside(python: str | None, nets: list[Network], cases: list[Case]) -> np.ndarray | None:
     """(cases, 3): CBPE's estimated error, lower and upper limit; None without NannyML."""
-    if python is None or subprocess.run([python, "-c", "import nannyml"], capture_output=True, check=False).returncode:
+    if (
+        python is None
+        or subprocess.run(
+            [python, "-c", "import nannyml"], capture_output=True, check=False
+        ).returncode
+    ):
         print("NannyML is absent; give --python PATH of an environment with it", file=sys.stderr)
         return None
     arrays = {"cases": np.array(len(cases))}
@@ -168,30 +214,47 @@ def beside(python: str | None, nets: list[Network], cases: list[Case]) -> np.nda
         arrays |= {f"new{i}": case.probabilities, f"network{i}": np.array(case.network)}
     with tempfile.TemporaryDirectory() as folder:
         np.savez(f"{folder}/given.npz", **arrays)  # pyrefly: ignore[bad-argument-type]
-        subprocess.run([python, "-c", CBPE, f"{folder}/given.npz", f"{folder}/found.npy"], check=True)
+        subprocess.run(
+            [python, "-c", CBPE, f"{folder}/given.npz", f"{folder}/found.npy"], check=True
+        )
         accuracy = np.load(f"{folder}/found.npy")
     return 1 - accuracy[:, [0, 2, 1]]
 
 
 def cell(found: UnlabelledError) -> str:
     """An estimate with its interval, or that it is refused."""
-    return "refused" if found.broken else f"{found.error.estimate:.3f} ({found.error.low:.3f}-{found.error.high:.3f})"
+    return (
+        "refused"
+        if found.broken
+        else f"{found.error.estimate:.3f} ({found.error.low:.3f}-{found.error.high:.3f})"
+    )
 
 
-def summary(name: str, truths: np.ndarray, low: np.ndarray, high: np.ndarray, refused: np.ndarray, mild: np.ndarray) -> str:
+def summary(
+    name: str,
+    truths: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    refused: np.ndarray,
+    mild: np.ndarray,
+) -> str:
     """Coverage and width of those that were not refused."""
     inside, half = (low <= truths) & (truths <= high), (high - low) / 2
     rows = ~refused
     return (
-        f"{name:22s} covers {inside[rows].mean():6.1%} of {rows.sum()} cases, {(inside | refused).mean():6.1%} or refuses; refused "
-        f"{refused.mean():5.1%}, of mild ones {refused[mild].mean():5.1%}; median half-width {np.median(half[rows]):.4f}, "
+        f"{name:22s} covers {inside[rows].mean():6.1%} of {rows.sum()} cases, "
+        f"{(inside | refused).mean():6.1%} or refuses; refused "
+        f"{refused.mean():5.1%}, of mild ones {refused[mild].mean():5.1%}; median half-width "
+        f"{np.median(half[rows]):.4f}, "
         f"of mild ones {np.median(half[rows & mild]):.4f}"
     )
 
 
 def main() -> int:
     """Print the table and what it amounts to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data-dir", type=Path, help="folder with the four files of MNIST")
     parser.add_argument("--python", help="Python of an environment with nannyml")
     options = parser.parse_args()
@@ -200,32 +263,58 @@ def main() -> int:
     nets = list(networks(options.data_dir))
     cases = [case for number, network in enumerate(nets) for case in cases_of(number, network)]
     rival = beside(options.python, nets, cases)
-    print(f"{'network':21s}{'shift':17s}{'batch':>7s}{'moved':>7s}{'truth':>7s}{'one network':>24s}{'all members':>24s}{'CBPE':>24s}")
+    print(
+        f"{'network':21s}{'shift':17s}{'batch':>7s}{'moved':>7s}{'truth':>7s}{'one network':>24s}"
+        f"{'all members':>24s}{'CBPE':>24s}"
+    )
     for i, case in enumerate(cases):
         cbpe = "" if rival is None else f"{rival[i, 0]:.3f} ({rival[i, 1]:.3f}-{rival[i, 2]:.3f})"
         print(
-            f"{nets[case.network].name:21s}{case.shift:17s}{case.batch:>7,}{case.alone.distance:>7.2f}{case.truth:>7.3f}"
+            f"{nets[case.network].name:21s}{case.shift:17s}{case.batch:>7,}"
+            f"{case.alone.distance:>7.2f}{case.truth:>7.3f}"
             f"{cell(case.alone):>24s}{cell(case.together):>24s}{cbpe:>24s}"
         )
     truths = np.array([case.truth for case in cases])
     mild = np.array([case.alone.distance <= MILD for case in cases])
     groups = {
         "all": np.ones(len(cases), bool),
-        "networks the numbers were chosen with": np.array([case.network < CHOSEN_WITH for case in cases]),
+        "networks the numbers were chosen with": np.array(
+            [case.network < CHOSEN_WITH for case in cases]
+        ),
         "other networks": np.array([case.network >= CHOSEN_WITH for case in cases]),
-        "class frequencies": np.array([case.shift.startswith(("frequencies", "class")) for case in cases]),
+        "class frequencies": np.array(
+            [case.shift.startswith(("frequencies", "class")) for case in cases]
+        ),
     }
-    groups |= {network.name: np.array([case.network == i for case in cases]) for i, network in enumerate(nets)}
+    groups |= {
+        network.name: np.array([case.network == i for case in cases])
+        for i, network in enumerate(nets)
+    }
     for of, rows in groups.items():
         if not rows.any():
             continue
         print(f"\n{of}")
-        for name, found in (("one network", [c.alone for c in cases]), ("all members", [c.together for c in cases])):
-            low, high = (np.nan_to_num(np.array([getattr(f.error, side) for f in found])) for side in ("low", "high"))
+        for name, found in (
+            ("one network", [c.alone for c in cases]),
+            ("all members", [c.together for c in cases]),
+        ):
+            low, high = (
+                np.nan_to_num(np.array([getattr(f.error, side) for f in found]))
+                for side in ("low", "high")
+            )
             refused = np.array([f.error.refused is not None for f in found])
             print(summary(name, truths[rows], low[rows], high[rows], refused[rows], mild[rows]))
         if rival is not None:
-            print(summary("CBPE", truths[rows], rival[rows, 1], rival[rows, 2], np.zeros(rows.sum(), bool), mild[rows]))
+            print(
+                summary(
+                    "CBPE",
+                    truths[rows],
+                    rival[rows, 1],
+                    rival[rows, 2],
+                    np.zeros(rows.sum(), bool),
+                    mild[rows],
+                )
+            )
     print(f"\n{time.perf_counter() - began:.0f} s")
     return 0
 

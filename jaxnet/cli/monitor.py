@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import tyro
 
-from jaxnet.data.npz import read_npz, write_npz
-from jaxnet.devices import enable_cache, use_platform
-from jaxnet.diagnostics.two_sample import FEWEST
+from jaxnet.cli.options import MonitorOptions
+from jaxnet.cli.predict import new_examples
+from jaxnet.cli.saved_run import Finished, bring_back, data_of
+from jaxnet.data.sources.npz import read_npz, write_npz
 from jaxnet.errors import InputError
 from jaxnet.evaluation import predict
-from jaxnet.finished import Finished, bring_back, data_of
-from jaxnet.folder import plain
-from jaxnet.options import MonitorOptions
-from jaxnet.processes import first
 from jaxnet.report import console
-from jaxnet.runner import new_examples
+from jaxnet.runtime.devices import enable_cache, use_platform
+from jaxnet.runtime.files import plain
+from jaxnet.runtime.processes import first
+from jaxnet.stats.two_sample import FEWEST
 from jaxnet.studies import shift
 
 SHIFTED = 3  # exit status
@@ -28,7 +28,9 @@ REFERENCE = "reference.npz"  # in the folder of a run
 
 
 def monitor(arguments: Sequence[str]) -> int:
-    """Prints one line of JSON on a file and a run. Returns the exit status: 0, 3 if shifted, 2 for bad input."""
+    """Prints one line of JSON on a file and a run. Returns the exit status: 0, 3 if shifted, 2 for
+    bad input.
+    """
     logging.getLogger("jaxnet").setLevel(logging.ERROR)
     console.open_to_all_names()
     name, words = "python -m experiments.shift", MonitorOptions.__doc__
@@ -55,14 +57,18 @@ def write_reference(folder: Path, reference: shift.Reference) -> None:
 
 
 def reference_of(finished: Finished, data_dir: Path | None) -> shift.Reference:
-    """What the network of a run says of held-out examples: as the run kept it, or from its data set."""
+    """What the network of a run says of held-out examples: as the run kept it, or from its data
+    set.
+    """
     run, path = finished.run, finished.folder / REFERENCE
     outputs = 1 if run.classes is None else len(run.classes)
     if path.exists():
         kept = read_npz(path)
         names = {"log_probabilities", "labels"}
         if set(kept) != names or kept["log_probabilities"].shape != (len(kept["labels"]), outputs):
-            raise InputError(f"{path}: is not of this run; remove it to have it computed from the data set")
+            raise InputError(
+                f"{path}: is not of this run; remove it to have it computed from the data set"
+            )
         return shift.Reference(kept["log_probabilities"], kept["labels"])
     held = shift.held_out(data_of(finished, data_dir), run)
     return shift.Reference(np.asarray(predict(finished.model, run, held.x)), np.asarray(held.y))

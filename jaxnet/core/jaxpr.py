@@ -1,7 +1,9 @@
-"""Traced programs (jaxprs): one interpreter, which walks the equations of a program with a table of rules.
+"""Traced programs (jaxprs): one interpreter, which walks the equations of a program with a table of
+rules.
 
-A rule says what one operation makes of its operands. What an operand is, is the caller's choice: kernels/batch_last.py
-holds the values of a whole batch, interop/program.py only notes what was computed.
+A rule says what one operation makes of its operands. What an operand is, is the caller's choice:
+kernels/batch_last.py holds the values of a whole batch, interop/program.py only notes what was
+computed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,16 +46,19 @@ def interpret(
         args: values of its arguments.
         rules: what an operation makes of its operands, by the name of its primitive.
         lift: makes a value of an array that the program holds.
-        otherwise: the rule of operations without one. Programs that are called, as by `jax.jit` or `jax.checkpoint`,
-            are interpreted in their place before that.
+        otherwise: the rule of operations without one. Programs that are called, as by `jax.jit` or
+            `jax.checkpoint`, are interpreted in their place before that.
 
     Returns:
         The values of its outputs.
 
     Raises:
-        NotImplementedError: with the name of an operation that has no rule, unless `otherwise` has one.
+        NotImplementedError: with the name of an operation that has no rule, unless `otherwise` has
+            one.
     """
-    known: dict[Any, V] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *args], strict=True))
+    known: dict[Any, V] = dict(
+        zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *args], strict=True)
+    )
 
     def read(variable: Any) -> V:
         if isinstance(variable, Literal):
@@ -64,7 +69,9 @@ def interpret(
         name, operands = equation.primitive.name, [read(variable) for variable in equation.invars]
         if name not in rules and name in CALLS:
             inner, held = called(equation)
-            outputs = interpret(inner, [*map(lift, held)], operands, rules=rules, lift=lift, otherwise=otherwise)
+            outputs = interpret(
+                inner, [*map(lift, held)], operands, rules=rules, lift=lift, otherwise=otherwise
+            )
         else:
             outputs = rules.get(name, otherwise)(equation, operands)
         known.update(zip(equation.outvars, outputs, strict=True))
@@ -89,6 +96,8 @@ def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
     """All equations of a program, each followed by those of the programs among its parameters."""
     for equation in jaxpr.eqns:
         yield equation
-        for leaf in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda leaf: isinstance(leaf, ClosedJaxpr)):
+        for leaf in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda leaf: isinstance(leaf, ClosedJaxpr)
+        ):
             if isinstance(leaf, ClosedJaxpr | Jaxpr):
                 yield from equations(leaf.jaxpr if isinstance(leaf, ClosedJaxpr) else leaf)

@@ -1,18 +1,18 @@
 """Data: a Dataset, its Splits, and the sources they come from."""
 
-from .augmentation import Augmentation as Augmentation
-from .corruption import corrupt as corrupt
-from .corruption import knock_out as knock_out
-from .corruption import with_frequencies as with_frequencies
-from .dataset import Column as Column
-from .dataset import Dataset as Dataset
-from .dataset import Splits as Splits
-from .dataset import Standardisation as Standardisation
-from .dataset import class_weights as class_weights
-from .overlap import overlaps as overlaps
-from .prepared import prepare as prepare
-from .sources import load as load
-from .splitting import folds as folds
-from .splitting import split as split
-from .streaming import Stream as Stream
-from .streaming import stream as stream
+from jaxnet.data.augmentation import Augmentation as Augmentation
+from jaxnet.data.corruption import corrupt as corrupt
+from jaxnet.data.corruption import knock_out as knock_out
+from jaxnet.data.corruption import with_frequencies as with_frequencies
+from jaxnet.data.dataset import Column as Column
+from jaxnet.data.dataset import Dataset as Dataset
+from jaxnet.data.dataset import Splits as Splits
+from jaxnet.data.dataset import Standardisation as Standardisation
+from jaxnet.data.dataset import class_weights as class_weights
+from jaxnet.data.overlap import overlaps as overlaps
+from jaxnet.data.sources.load import load as load
+from jaxnet.data.sources.tfds import prepare as prepare
+from jaxnet.data.splitting import folds as folds
+from jaxnet.data.splitting import split as split
+from jaxnet.data.streaming.stream import Stream as Stream
+from jaxnet.data.streaming.stream import stream as stream

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key, UInt8
 
-from ..bits import normal
-from ..errors import InputError, check_kind, shown, with_known_words
-from ..keys import AUGMENT, ORDER, STREAM, block, counted
-from ..typing import Number
+from jaxnet.errors import InputError, check_kind, shown, with_known_words
+from jaxnet.random import AUGMENT, ORDER, STREAM, block, counted, normal
+from jaxnet.typing import Number
 
-SMOOTHNESS = 7  # elastic displacements are correlated over 1/7 of the image: 4 pixels of 28, as in Simard et al. 2003
+# elastic displacements are correlated over 1/7 of the image: 4 pixels of 28, as in Simard et al.
+# 2003
+SMOOTHNESS = 7
 ELASTIC = 1 << 28  # where the long stream of an example begins, counted from its key
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -29,15 +30,20 @@ LARGEST = float(np.finfo(np.float32).max)
 @with_known_words(translate="shift", zoom="scale", jitter="noise")
 @dataclass(frozen=True)
 class Augmentation:
-    """Strengths, each a number that may be traced; None means absent from the program, 0 means no change.
+    """Strengths, each a number that may be traced; None means absent from the program, 0 means no
+    change.
 
-    shift: largest shift along each axis, pixels. rotate: largest angle, degrees. scale: largest change of size; 0.1
-    makes it up to 1.1 times larger or smaller. All three are drawn uniformly (scale in its logarithm).
-    elastic: standard deviation of a smooth displacement, pixels (Simard, Steinkraus & Platt 2003, section 2).
-    noise: standard deviation of normal noise, in standard deviations of the inputs; also for tables.
+    shift: largest shift along each axis, pixels. rotate: largest angle, degrees. scale: largest
+    change of size; 0.1 makes it up to 1.1 times larger or smaller. All three are drawn uniformly
+    (scale in its logarithm).
+    elastic: standard deviation of a smooth displacement, pixels (Simard, Steinkraus & Platt 2003,
+        section 2).
+    noise: standard deviation of normal noise, in standard deviations of the inputs; also for
+        tables.
     cutout: side of a square that is set to the mean, pixels (DeVries & Taylor 2017).
-    mixup: alpha; inputs and targets are mixed with those of the next example, with a share from Beta(alpha, alpha)
-    (Zhang et al. 2018, eq. 1); also for tables. Where a plan splits the batch, the next one is of the same part.
+    mixup: alpha; inputs and targets are mixed with those of the next example, with a share from
+    Beta(alpha, alpha) (Zhang et al. 2018, eq. 1); also for tables. Where a plan splits the batch,
+    the next one is of the same part.
     """
 
     shift: Number | None = None
@@ -61,16 +67,22 @@ def augment(
     targets: Float[Array, "batch outputs"],
     weights: Float[Array, " batch"] | None = None,
 ) -> tuple[Float[Array, "batch ..."], Float[Array, "batch outputs"]]:
-    """(inputs, targets) changed as asked. inputs: standardised; images as (batch, height, width[, channels]).
+    """(inputs, targets) changed as asked. inputs: standardised; images as (batch, height, width[,
+    channels]).
 
-    keys: one an example. weights: an example of weight 0 is mixed into no other, since it may be held out.
-    Beyond its border an image goes on as at its border. Raises InputError where images are needed and the inputs are none.
+    keys: one an example. weights: an example of weight 0 is mixed into no other, since it may be
+    held out. Beyond its border an image goes on as at its border. Raises InputError where images
+    are needed and the inputs are none.
     """
     check(how, inputs.shape[1:])
     drawn = any(getattr(how, name) is not None for name in NAMES if name != "noise")
     how = jax.tree.map(lambda strength: jnp.asarray(strength, jnp.float32), how)
     none = jnp.zeros((len(keys), 8), jnp.float32)
-    draw = jax.vmap(lambda key: jax.random.uniform(key, (8,), jnp.float32, minval=-1.0))(keys) if drawn else none
+    draw = (
+        jax.vmap(lambda key: jax.random.uniform(key, (8,), jnp.float32, minval=-1.0))(keys)
+        if drawn
+        else none
+    )
     if any(getattr(how, name) is not None for name in OF_COORDINATES):
         inputs = resample(inputs, _coordinates(how, keys, draw, *inputs.shape[1:3]))
     if how.noise is not None:
@@ -86,17 +98,28 @@ def augment(
     return inputs, targets
 
 
-def key_of_step(how: Augmentation, order_key: Key[Array, ""], number: int | Integer[Array, ""], batch: int) -> Key[Array, ""]:
+def key_of_step(
+    how: Augmentation, order_key: Key[Array, ""], number: int | Integer[Array, ""], batch: int
+) -> Key[Array, ""]:
     """The key from which the keys of the `batch` examples of a step are counted.
 
     order_key: as in TrainState. number: of the step in the run.
     """
     # The long streams of elastic take the places from ELASTIC on.
-    return block(counted(order_key, AUGMENT - ORDER), number, batch, room=STREAM if how.elastic is None else ELASTIC)
+    return block(
+        counted(order_key, AUGMENT - ORDER),
+        number,
+        batch,
+        room=STREAM if how.elastic is None else ELASTIC,
+    )
 
 
-def resample(images: Float[Array, "batch height width ..."], at: Float[Array, "batch 2 h w"]) -> Float[Array, "batch h w ..."]:
-    """Images read at (rows, columns), in pixels and between them: bilinear, and beyond the border as at the border."""
+def resample(
+    images: Float[Array, "batch height width ..."], at: Float[Array, "batch 2 h w"]
+) -> Float[Array, "batch h w ..."]:
+    """Images read at (rows, columns), in pixels and between them: bilinear, and beyond the border
+    as at the border.
+    """
 
     def corner(at: Array, size: int) -> tuple[Array, Array, int]:
         """The pixel before, the way beyond it, and the step to the pixel after."""
@@ -105,7 +128,9 @@ def resample(images: Float[Array, "batch height width ..."], at: Float[Array, "b
         return before, at - before, min(size - 1, 1)
 
     def one(image: Array, at: Array) -> Array:
-        (top, down, below), (left, across, right) = (corner(at[axis], image.shape[axis]) for axis in (0, 1))
+        (top, down, below), (left, across, right) = (
+            corner(at[axis], image.shape[axis]) for axis in (0, 1)
+        )
         down, across = (a.reshape(*a.shape, *[1] * (image.ndim - 2)) for a in (down, across))
 
         def read(row: Array, column: Array) -> Array:
@@ -119,11 +144,17 @@ def resample(images: Float[Array, "batch height width ..."], at: Float[Array, "b
 
 
 def affine(
-    height: int, width: int, shift: Float[Array, "batch 2"], degrees: Float[Array, " batch"], scale: Float[Array, " batch"]
+    height: int,
+    width: int,
+    shift: Float[Array, "batch 2"],
+    degrees: Float[Array, " batch"],
+    scale: Float[Array, " batch"],
 ) -> Float[Array, "batch 2 h w"]:
-    """(rows, columns) to read images at, so that they come out scaled and turned about their centre, then shifted.
+    """(rows, columns) to read images at, so that they come out scaled and turned about their
+    centre, then shifted.
 
-    degrees: positive ones turn the first axis (down) towards the second (right), as in `scipy.ndimage.rotate`.
+    degrees: positive ones turn the first axis (down) towards the second (right), as in
+        `scipy.ndimage.rotate`.
     """
     angle = jnp.deg2rad(degrees)
     cosine, sine = jnp.cos(angle) / scale, jnp.sin(angle) / scale
@@ -132,17 +163,30 @@ def affine(
     origin = middle - jnp.einsum("bij,bj->bi", turn, middle + shift, precision="highest")
     # As one product: what is a number an example would otherwise be computed anew for every pixel.
     pixels = np.stack([*np.indices((height, width)), np.ones((height, width))]).astype(np.float32)
-    return jnp.einsum("bij,jhw->bihw", jnp.concatenate([turn, origin[:, :, None]], -1), pixels, precision="highest")
+    return jnp.einsum(
+        "bij,jhw->bihw",
+        jnp.concatenate([turn, origin[:, :, None]], -1),
+        pixels,
+        precision="highest",
+    )
 
 
-def smooth(lattice: Float[Array, "... rows columns"], height: int, width: int, sigma: float) -> Float[Array, "... h w"]:
-    """A smooth field: impulses on a lattice `sigma` pixels apart, seen through a Gaussian of that standard deviation.
+def smooth(
+    lattice: Float[Array, "... rows columns"], height: int, width: int, sigma: float
+) -> Float[Array, "... h w"]:
+    """A smooth field: impulses on a lattice `sigma` pixels apart, seen through a Gaussian of that
+    standard deviation.
 
-    The lattice begins two points above and left of the first pixel. Impulses of variance 1 give a field of variance 1,
-    to 1e-3: the sum of the squared Gaussians is pi.
+    The lattice begins two points above and left of the first pixel. Impulses of variance 1 give a
+    field of variance 1, to 1e-3: the sum of the squared Gaussians is pi.
     """
-    down, across = (_gaussian(size, points, sigma) for size, points in ((height, lattice.shape[-2]), (width, lattice.shape[-1])))
-    return jnp.einsum("hr,...rc,wc->...hw", down, lattice, across, precision="highest") / math.sqrt(math.pi)
+    down, across = (
+        _gaussian(size, points, sigma)
+        for size, points in ((height, lattice.shape[-2]), (width, lattice.shape[-1]))
+    )
+    return jnp.einsum("hr,...rc,wc->...hw", down, lattice, across, precision="highest") / math.sqrt(
+        math.pi
+    )
 
 
 def cut_out(
@@ -151,7 +195,10 @@ def cut_out(
     """Images with a square around each centre set to 0, the mean of standardised inputs."""
     height, width = images.shape[1:3]
     first = centres - jnp.floor(jnp.asarray(side, jnp.float32) / 2)
-    row, column = jnp.arange(height, dtype=jnp.float32)[None], jnp.arange(width, dtype=jnp.float32)[None]
+    row, column = (
+        jnp.arange(height, dtype=jnp.float32)[None],
+        jnp.arange(width, dtype=jnp.float32)[None],
+    )
     rows = (row >= first[:, :1]) & (row < first[:, :1] + side)
     columns = (column >= first[:, 1:]) & (column < first[:, 1:] + side)
     inside = rows[:, :, None] & columns[:, None, :]
@@ -159,50 +206,76 @@ def cut_out(
 
 
 def larger_share(alpha: Number, draw: Float[Array, "batch 2"]) -> Float[Array, " batch"]:
-    """The larger of s and 1 - s, for s from Beta(alpha, alpha), from two numbers uniform from -1 to 1; 1 for alpha 0.
+    """The larger of s and 1 - s, for s from Beta(alpha, alpha), from two numbers uniform from -1 to
+    1; 1 for alpha 0.
 
-    So an example's own label is the one to get right; Beta(alpha, alpha) being symmetric, pairs are mixed as ever.
-    Through Student's t of 2 alpha degrees of freedom (Bailey 1994; Devroye 1996, section 3), without rejections.
+    So an example's own label is the one to get right; Beta(alpha, alpha) being symmetric, pairs are
+    mixed as ever. Through Student's t of 2 alpha degrees of freedom (Bailey 1994; Devroye 1996,
+    section 3), without rejections.
     """
     square = jnp.expm1(-jnp.log((draw[:, 0] + 1) / 2) / alpha) * jnp.cos(jnp.pi * draw[:, 1]) ** 2
     return 0.5 + 0.5 / jnp.sqrt(1 + 1 / square)
 
 
-def mix_up(values: Float[Array, "batch ..."], share: Float[Array, " batch"]) -> Float[Array, "batch ..."]:
-    """Each example's share of itself, and for the rest the next one; the last is mixed with the first."""
+def mix_up(
+    values: Float[Array, "batch ..."], share: Float[Array, " batch"]
+) -> Float[Array, "batch ..."]:
+    """Each example's share of itself, and for the rest the next one; the last is mixed with the
+    first.
+    """
     share = share.reshape(-1, *[1] * (values.ndim - 1))
     return share * values + (1 - share) * jnp.roll(values, -1, axis=0)
 
 
 def check(how: Augmentation, shape: tuple[int, ...] | None = None) -> None:
-    """Raise InputError for strengths that cannot be meant, or that need images where an example has another shape."""
-    check_kind("augmentation", how, Augmentation, "a jaxnet.Augmentation, such as Augmentation(shift=2), or None")
+    """Raise InputError for strengths that cannot be meant, or that need images where an example has
+    another shape.
+    """
+    check_kind(
+        "augmentation",
+        how,
+        Augmentation,
+        "a jaxnet.Augmentation, such as Augmentation(shift=2), or None",
+    )
     for name in NAMES:
         number = one_number(name, getattr(how, name))
         if number is not None and not 0 <= number <= LARGEST:
             raise InputError(f"{name} is {number}; give a finite number of at least 0, or None")
     wanted = [name for name in OF_IMAGES if getattr(how, name) is not None]
     if wanted and shape is not None and len(shape) not in (2, 3):
-        raise InputError(f"{' and '.join(wanted)} change images, but an example has shape {shape}; leave them out")
+        raise InputError(
+            f"{' and '.join(wanted)} change images, but an example has shape {shape}; leave them "
+            "out"
+        )
 
 
 def one_number(name: str, value: Any) -> np.ndarray | None:
-    """A real number as an array, or None where it is None or traced. Raises InputError for what is not one number."""
+    """A real number as an array, or None where it is None or traced. Raises InputError for what is
+    not one number.
+    """
     is_array = isinstance(value, jax.Array | np.ndarray)
     if is_array and value.ndim:
-        raise InputError(f"{name} has shape {value.shape}; give one number, and many through jax.vmap")
+        raise InputError(
+            f"{name} has shape {value.shape}; give one number, and many through jax.vmap"
+        )
     if value is None or isinstance(value, jax.core.Tracer):
         return None
     if not is_array and (isinstance(value, bool) or not isinstance(value, float | int | np.number)):
         raise InputError(f"{name} is {shown(value)}; give a finite number")
     number = value if is_array else np.asarray(value)
-    if not (jnp.issubdtype(number.dtype, jnp.integer) or jnp.issubdtype(number.dtype, jnp.floating)):
+    if not (
+        jnp.issubdtype(number.dtype, jnp.integer) or jnp.issubdtype(number.dtype, jnp.floating)
+    ):
         raise InputError(f"{name} is {shown(value)}; give a finite number")
     return np.asarray(number)
 
 
 def _coordinates(
-    how: Augmentation, keys: Key[Array, " batch"], draw: Float[Array, "batch 8"], height: int, width: int
+    how: Augmentation,
+    keys: Key[Array, " batch"],
+    draw: Float[Array, "batch 8"],
+    height: int,
+    width: int,
 ) -> Float[Array, "batch 2 h w"]:
     """Where to read the images. draw: uniform from -1 to 1."""
     none = jnp.zeros(len(draw), jnp.float32)
@@ -221,11 +294,15 @@ def _coordinates(
 
 
 def _gaussian(size: int, points: int, sigma: float) -> Float[np.ndarray, "size points"]:
-    """exp(-d^2 / 2) of each pixel's distance d to each point of the lattice along one axis, in units of sigma."""
+    """exp(-d^2 / 2) of each pixel's distance d to each point of the lattice along one axis, in
+    units of sigma.
+    """
     distance = np.arange(size)[:, None] / sigma - (np.arange(points)[None] - 2)
     return np.exp(-(distance**2) / 2).astype(np.float32)
 
 
 def _bytes(key: Key[Array, ""], count: int) -> UInt8[Array, " count"]:
     """Uniform bytes; `jax.random.bits` would throw away three quarters of each word."""
-    return jax.lax.bitcast_convert_type(jax.random.bits(key, (-(-count // 4),), jnp.uint32), jnp.uint8).reshape(-1)[:count]
+    return jax.lax.bitcast_convert_type(
+        jax.random.bits(key, (-(-count // 4),), jnp.uint32), jnp.uint8
+    ).reshape(-1)[:count]

@@ -1,4 +1,6 @@
-"""The door: what comes from outside is checked here once, on the host, and refused with the value, the place and the cure."""
+"""The door: what comes from outside is checked here once, on the host, and refused with the value,
+the place and the cure.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -6,30 +8,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import admission
-from ..errors import LISTED, InputError, check_known, check_number, check_whole, shown
-from . import memory
-from .dataset import Dataset
-from .precision import loses
+from jaxnet import arrays
+from jaxnet.data import memory
+from jaxnet.data.dataset import Dataset
+from jaxnet.data.precision import loses
+from jaxnet.errors import LISTED, InputError, check_known, check_number, check_whole, shown
 
 TASKS = ("classification", "regression")
 FEW = 20  # whole numbers with up to this many different values are classes
 
 
-def dataset(x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = None, where: str = "") -> Dataset:
-    """A Dataset of NumPy arrays from anything array-like, to be `settled`. where: the file, named in every message."""
+def dataset(
+    x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = None, where: str = ""
+) -> Dataset:
+    """A Dataset of NumPy arrays from anything array-like, to be `settled`. where: the file, named
+    in every message.
+    """
     at = f"{where}: " if where else ""
-    xs, ys = admission.array(f"{at}x", x), admission.array(f"{at}y", y, ("row",))
+    xs, ys = arrays.array(f"{at}x", x), arrays.array(f"{at}y", y, ("row",))
     images = inputs(xs, at)
     if len(xs) != len(np.atleast_1d(ys)):
-        raise InputError(f"{at}x has {len(xs)} examples and y has {len(np.atleast_1d(ys))}; they must be the same")
+        raise InputError(
+            f"{at}x has {len(xs)} examples and y has {len(np.atleast_1d(ys))}; they must be the "
+            "same"
+        )
     if ys.ndim != 1:
-        cure = "; of one-hot rows give y.argmax(1)" if ys.ndim == 2 and ys.shape[1] > 1 else "; give y.reshape(-1)"
+        cure = (
+            "; of one-hot rows give y.argmax(1)"
+            if ys.ndim == 2 and ys.shape[1] > 1
+            else "; give y.reshape(-1)"
+        )
         raise InputError(f"{at}y must hold one label an example, but has shape {ys.shape}{cure}")
     white = white_of(images)
     if ys.dtype.kind == "f":
         if classes is not None:
-            raise InputError(f"{at}class labels must be integers, but y is {ys.dtype}; give y.astype(int)")
+            raise InputError(
+                f"{at}class labels must be integers, but y is {ys.dtype}; give y.astype(int)"
+            )
         return Dataset(images, _finite(ys, f"{at}y"), None, white)  # pyrefly: ignore[bad-argument-type]
     labels, names = _labels(ys, classes, at)
     return Dataset(images, labels, names, white)  # pyrefly: ignore[bad-argument-type]
@@ -45,7 +60,8 @@ def white_of(x: np.ndarray) -> float | None:
 
 
 def settled(data: Dataset, rows: np.ndarray | None = None) -> Dataset:
-    """The data as they are kept: float32, or x or y as float64 where float32 would lose a column of these rows. Bytes stay bytes.
+    """The data as they are kept: float32, or x or y as float64 where float32 would lose a column of
+    these rows. Bytes stay bytes.
 
     rows: those that a network learns from; all if not given.
     """
@@ -63,7 +79,9 @@ def kinds(data: Dataset, rows: np.ndarray | None = None) -> tuple[np.dtype, np.d
 
 
 def settled_like(data: Dataset, train: Dataset) -> Dataset:
-    """A part as the training set is kept. What was rounded to float32 or to bytes before stays as it is, and `parts` refuses it."""
+    """A part as the training set is kept. What was rounded to float32 or to bytes before stays as
+    it is, and `parts` refuses it.
+    """
 
     def kind(values: Any, wanted: np.dtype) -> np.dtype:
         rounded = wanted == np.float64 and values.dtype in (np.float32, np.float16)
@@ -89,7 +107,9 @@ def _cast(values: Any, kind: np.dtype) -> Any:
 
 
 def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = "") -> None:
-    """Parts that belong together: none empty but validation, same shapes, every class in training."""
+    """Parts that belong together: none empty but validation, same shapes, every class in
+    training.
+    """
     at = f"{where}: " if where else ""
     for part, name in ((train, "training"), (test, "test")):
         if len(part) == 0:
@@ -97,27 +117,40 @@ def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = ""
     for part, name in ((validation, "validation"), (test, "test")):
         if part.x.shape[1:] != train.x.shape[1:]:
             raise InputError(
-                f"{at}a {name} example has shape {part.x.shape[1:]}, a training example {train.x.shape[1:]}; give both the same"
+                f"{at}a {name} example has shape {part.x.shape[1:]}, a training example "
+                f"{train.x.shape[1:]}; give both the same"
             )
         if part.x.dtype != train.x.dtype:
-            raise InputError(f"{at}{name} x is {part.x.dtype}, training x is {train.x.dtype}; give both the same type")
+            raise InputError(
+                f"{at}{name} x is {part.x.dtype}, training x is {train.x.dtype}; give both the "
+                "same type"
+            )
         if part.y.dtype != train.y.dtype:
-            raise InputError(f"{at}{name} y is {part.y.dtype}, training y is {train.y.dtype}; give both the same type")
+            raise InputError(
+                f"{at}{name} y is {part.y.dtype}, training y is {train.y.dtype}; give both the "
+                "same type"
+            )
         if part.classes != train.classes:
-            raise InputError(f"{at}the {name} set has classes {part.classes}, the training set {train.classes}; give both the same")
+            raise InputError(
+                f"{at}the {name} set has classes {part.classes}, the training set "
+                f"{train.classes}; give both the same"
+            )
     if train.classes is None:
         return
     counts = np.bincount(np.asarray(train.y), minlength=len(train.classes))
     if len(train.classes) == 1:
         raise InputError(
-            f"{at}all {counts[0]} training examples are of one class ({train.classes[0]!r}); there is nothing to tell apart. "
+            f"{at}all {counts[0]} training examples are of one class ({train.classes[0]!r}); "
+            "there is nothing to tell apart. "
             "Give at least two classes"
         )
     if not counts.all():
         missing = int(np.flatnonzero(counts == 0)[0])
         raise InputError(
-            f"{at}class {train.classes[missing]!r} (label {missing}) has no example in the training set. "
-            f"Labels must be 0 to {len(train.classes) - 1} without a gap: give examples of it, or renumber the labels"
+            f"{at}class {train.classes[missing]!r} (label {missing}) has no example in the "
+            "training set. "
+            f"Labels must be 0 to {len(train.classes) - 1} without a gap: give examples of it, or "
+            "renumber the labels"
         )
 
 
@@ -125,12 +158,18 @@ def fractions(validation: float, test: float | None, seed: int) -> None:
     """Fractions that leave something to train on, and a seed that can be one."""
     check_whole("the seed of the split", seed, 0)
     if not 0 <= check_number("validation", validation) < 1:
-        raise InputError(f"validation is {validation}; give a fraction from 0 to below 1{_of_count('validation', validation)}")
+        raise InputError(
+            f"validation is {validation}; give a fraction from 0 to below "
+            f"1{_of_count('validation', validation)}"
+        )
     if test is not None and not 0 < check_number("test", test) < 1:
         why = _of_count("test", test) or ": without a test set nothing can be judged"
         raise InputError(f"test is {test}; give a fraction between 0 and 1{why}")
     if validation + (test or 0) >= 1:
-        raise InputError(f"validation {validation} and test {test} leave nothing to train on; their sum must be below 1")
+        raise InputError(
+            f"validation {validation} and test {test} leave nothing to train on; their sum must "
+            "be below 1"
+        )
 
 
 def _of_count(name: str, value: float) -> str:
@@ -146,58 +185,92 @@ def class_names(classes: Any) -> None:
     if classes is None:
         return
     if not isinstance(classes, tuple | list | np.ndarray) or np.ndim(classes) != 1:
-        raise InputError(f"classes is {shown(classes)}; give a name for each class, such as ('no', 'yes')")
+        raise InputError(
+            f"classes is {shown(classes)}; give a name for each class, such as ('no', 'yes')"
+        )
     names = list(map(str, classes))
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"classes has {twice[0]!r} more than once; give each class a name of its own")
+        raise InputError(
+            f"classes has {twice[0]!r} more than once; give each class a name of its own"
+        )
 
 
 def task(labels: list[np.ndarray], wanted: str | None, where: str) -> tuple[str, str]:
-    """("classification" or "regression", why), from the labels of all parts. wanted: what the user said, or None.
+    """("classification" or "regression", why), from the labels of all parts. wanted: what the user
+    said, or None.
 
-    Text is classes, numbers with decimal places are values. Whole numbers are classes if they are few, or if they
-    count 0, 1, ... or 1, 2, ... without a gap and each has 10 examples on average; else values.
+    Text is classes, numbers with decimal places are values. Whole numbers are classes if they are
+    few, or if they count 0, 1, ... or 1, 2, ... without a gap and each has 10 examples on average;
+    else values.
     """
     if wanted is not None:
         check_known("task", wanted, TASKS)
     text = [y.dtype.kind == "U" for y in labels]
     if any(text) and not all(text):
-        raise InputError(f"{where}: some labels are text and some are not; give all of them as text, or all as numbers")
+        raise InputError(
+            f"{where}: some labels are text and some are not; give all of them as text, or all as "
+            "numbers"
+        )
     if all(text):
         if wanted == "regression":
             raise InputError(
-                f"{where}: the labels are text, such as {str(labels[0].flat[0])!r}; a regression needs numbers; leave the task out"
+                f"{where}: the labels are text, such as {str(labels[0].flat[0])!r}; a regression "
+                "needs numbers; leave the task out"
             )
         return "classification", "the labels are text"
     values = np.unique(np.concatenate([y.ravel() for y in labels]))
     odd = values[~whole(values)]
     if len(odd) and wanted == "classification":
-        raise InputError(f"{where}: labels such as {odd[0]} are no classes; give whole numbers or text")
+        raise InputError(
+            f"{where}: labels such as {odd[0]} are no classes; give whole numbers or text"
+        )
     if wanted is not None and not len(odd):
         return wanted, "that was asked for"
     return task_of_numbers(values, sum(map(len, labels)))
 
 
 def task_of_numbers(values: np.ndarray, examples: int) -> tuple[str, str]:
-    """`task` of labels that are numbers. values: the different ones in ascending order. examples: how many labels there are."""
+    """`task` of labels that are numbers. values: the different ones in ascending order. examples:
+    how many labels there are.
+    """
     if not whole(values).all():
         return "regression", "the labels are numbers with decimal places"
     count = len(values)
     if count <= FEW:
-        return "classification", f"the labels are {count} different whole numbers; --task regression takes them as values"
+        return (
+            "classification",
+            f"the labels are {count} different whole numbers; --task regression takes them as "
+            "values",
+        )
     if counting(values) and examples >= 10 * count:
-        return "classification", f"the labels count {values[0]:g} to {values[-1]:g}; --task regression takes them as values"
-    return "regression", f"the labels are {count} different whole numbers; --task classification takes them as classes"
+        return (
+            "classification",
+            f"the labels count {values[0]:g} to {values[-1]:g}; --task regression takes them as "
+            "values",
+        )
+    return (
+        "regression",
+        f"the labels are {count} different whole numbers; --task classification takes them as "
+        "classes",
+    )
 
 
 def whole(values: np.ndarray) -> np.ndarray:
     """Which of these numbers are whole; infinity and NaN are not."""
-    return np.ones(len(values), bool) if values.dtype.kind in "biu" else np.isfinite(values) & (values == np.round(values))
+    return (
+        np.ones(len(values), bool)
+        if values.dtype.kind in "biu"
+        else np.isfinite(values) & (values == np.round(values))
+    )
 
 
 def counting(values: np.ndarray) -> bool:
     """Whether ascending whole numbers, each of them once, count from 0 or 1 without a gap."""
-    return len(values) > 0 and values[0] in (0, 1) and int(values[-1]) - int(values[0]) == len(values) - 1
+    return (
+        len(values) > 0
+        and values[0] in (0, 1)
+        and int(values[-1]) - int(values[0]) == len(values) - 1
+    )
 
 
 def named_by_number(values: np.ndarray) -> tuple[str, ...]:
@@ -206,25 +279,47 @@ def named_by_number(values: np.ndarray) -> tuple[str, ...]:
 
 
 def label_notes(y: np.ndarray, classes: tuple[str, ...] | None) -> tuple[str, ...]:
-    """What a user should know of the classes, or None for a regression, that `dataset` made of numbers y alone."""
-    if classes is None and whole(y).all() and task_of_numbers(np.unique(y), len(y))[0] == "classification":
+    """What a user should know of the classes, or None for a regression, that `dataset` made of
+    numbers y alone.
+    """
+    if (
+        classes is None
+        and whole(y).all()
+        and task_of_numbers(np.unique(y), len(y))[0] == "classification"
+    ):
         return (
-            f"task: regression, since y is {y.dtype}, although its values are few whole numbers; if they are classes, give y.astype(int)",
+            f"task: regression, since y is {y.dtype}, although its values are few whole numbers; "
+            "if they are classes, give y.astype(int)",
         )
-    if classes is not None and y.dtype.kind in "iu" and classes != named_by_number(np.arange(len(classes))):
+    if (
+        classes is not None
+        and y.dtype.kind in "iu"
+        and classes != named_by_number(np.arange(len(classes)))
+    ):
         names = ", ".join(classes[:LISTED]) + ", ..." * (len(classes) > LISTED)
-        return (f"task: classification, with the labels {names} as the classes 0 to {len(classes) - 1}",)
+        return (
+            f"task: classification, with the labels {names} as the classes 0 to {len(classes) - 1}",
+        )
     return ()
 
 
 def inputs(x: np.ndarray, at: str) -> np.ndarray:
     """Inputs of any examples, as they are. at: what every message begins with."""
     if x.dtype.kind not in "biuf":
-        raise InputError(f"{at}x must hold numbers, but is of type {x.dtype}; encode text and categories as numbers")
+        raise InputError(
+            f"{at}x must hold numbers, but is of type {x.dtype}; encode text and categories as "
+            "numbers"
+        )
     if x.ndim < 2:
-        raise InputError(f"{at}x must be (examples, features) or (examples, height, width[, channels]), but has shape {x.shape}")
+        raise InputError(
+            f"{at}x must be (examples, features) or (examples, height, width[, channels]), but "
+            f"has shape {x.shape}"
+        )
     if x.size == 0:
-        raise InputError(f"{at}x is empty: its shape is {x.shape}; give it examples, each with at least one number")
+        raise InputError(
+            f"{at}x is empty: its shape is {x.shape}; give it examples, each with at least one "
+            "number"
+        )
     return _finite(x, f"{at}x")
 
 
@@ -241,23 +336,37 @@ def _finite(values: np.ndarray, what: str) -> np.ndarray:
             bad += int(sound.size - np.count_nonzero(sound))
     if bad:
         with np.errstate(over="ignore"):
-            place = (first, *np.argwhere(~np.isfinite(values[first].astype(np.float32)))[0]) if values.ndim > 1 else (first,)
+            place = (
+                (first, *np.argwhere(~np.isfinite(values[first].astype(np.float32)))[0])
+                if values.ndim > 1
+                else (first,)
+            )
         raise InputError(
-            f"{what} has {bad} values that are not finite, the first ({values[tuple(place)]}) in {admission.spot(np.array(place))}; "
+            f"{what} has {bad} values that are not finite, the first ({values[tuple(place)]}) in "
+            f"{arrays.spot(np.array(place))}; "
             "remove those rows or fill the gaps"
         )
     return values
 
 
-def _labels(y: np.ndarray, classes: tuple[str, ...] | None, at: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class indices and class names, of whole numbers or of text. classes: names of the labels 0 to K - 1."""
+def _labels(
+    y: np.ndarray, classes: tuple[str, ...] | None, at: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class indices and class names, of whole numbers or of text. classes: names of the labels 0 to
+    K - 1.
+    """
     if y.dtype.kind == "U" and classes is not None:
-        raise InputError(f"{at}y is text, which names its own classes; leave classes out, or give integers")
+        raise InputError(
+            f"{at}y is text, which names its own classes; leave classes out, or give integers"
+        )
     if y.dtype.kind == "U":
         names, labels = np.unique(y, return_inverse=True)
         return labels.astype(np.int32), tuple(map(str, names))
     if y.dtype.kind not in "biu":
-        raise InputError(f"{at}y must hold integers, text or floats, but is of type {y.dtype}; give y.astype(int), or (str) or (float)")
+        raise InputError(
+            f"{at}y must hold integers, text or floats, but is of type {y.dtype}; give "
+            "y.astype(int), or (str) or (float)"
+        )
     if classes is None:
         return _of_numbers(y, at)
     classes = tuple(map(str, classes))
@@ -266,19 +375,24 @@ def _labels(y: np.ndarray, classes: tuple[str, ...] | None, at: str) -> tuple[np
     if len(wrong):
         row = int(wrong[0])
         raise InputError(
-            f"{at}label {labels[row]} in row {row} is out of range: {count} classes are numbered 0 to {count - 1}; "
+            f"{at}label {labels[row]} in row {row} is out of range: {count} classes are numbered "
+            f"0 to {count - 1}; "
             "mend it, or remove the row"
         )
     return labels.astype(np.int32), classes
 
 
 def _of_numbers(y: np.ndarray, at: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class indices and class names, of whole numbers that count from 0 or 1, or are few: the names are those numbers."""
+    """Class indices and class names, of whole numbers that count from 0 or 1, or are few: the names
+    are those numbers.
+    """
     values, labels = np.unique(y, return_inverse=True)
     if not counting(values) and len(values) > FEW:
         raise InputError(
-            f"{at}y holds {len(values)} different whole numbers from {values[0]} to {values[-1]}, too many to be classes where they do not "
-            f"count from 0 or 1 without a gap; give y.astype(float) if they are values, or numpy.unique(y, return_inverse=True)[1] if they "
+            f"{at}y holds {len(values)} different whole numbers from {values[0]} to {values[-1]}, "
+            "too many to be classes where they do not "
+            "count from 0 or 1 without a gap; give y.astype(float) if they are values, or "
+            "numpy.unique(y, return_inverse=True)[1] if they "
             "are classes"
         )
     return labels.astype(np.int32), named_by_number(values)

@@ -1,6 +1,8 @@
-"""Known changes of a data set: what a test of change should find, and what an estimate of the error should survive.
+"""Known changes of a data set: what a test of change should find, and what an estimate of the error
+should survive.
 
-Of images `corrupt` keeps the labels true; of classes `knock_out` and `with_frequencies` choose examples.
+Of images `corrupt` keeps the labels true; of classes `knock_out` and `with_frequencies` choose
+examples.
 """
 
 import functools
@@ -13,10 +15,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 from numpy.typing import ArrayLike
 
-from .. import admission
-from ..errors import InputError, check_known
-from ..keys import AnyKey, as_key
-from .augmentation import affine, resample
+from jaxnet import arrays
+from jaxnet.data.augmentation import affine, resample
+from jaxnet.errors import InputError, check_known
+from jaxnet.random import AnyKey, as_key
 
 STREAM = 0xC0A7
 KINDS = ("noise", "blur", "shift", "rotation", "contrast", "inversion")
@@ -31,57 +33,89 @@ def corrupt(
     *,
     white: float | int | None = None,
 ) -> Num[np.ndarray, "examples ..."]:
-    """Images changed by one kind of corruption, of the type and within the range of the given ones; 0 is no change.
+    """Images changed by one kind of corruption, of the type and within the range of the given ones;
+    0 is no change.
 
-    x: (examples, height, width[, channels]), from 0 to `white`, which is 255 of uint8 if not given, else their largest value.
-    strength: noise: standard deviation, as a share of white. blur: standard deviation of a Gaussian, pixels. shift: pixels,
-    in a direction of each image's own. rotation: degrees, to either side. contrast: share of it that is lost, around half
-    of white. inversion: share of the way to the negative, white - x; up to 0.5 it is a loss of contrast.
-    Raises InputError for what is no image, an unknown kind, and a strength that cannot be meant.
+    x: (examples, height, width[, channels]), from 0 to `white`, which is 255 of uint8 if not given,
+        else their largest value.
+    strength: noise: standard deviation, as a share of white. blur: standard deviation of a
+    Gaussian, pixels. shift: pixels, in a direction of each image's own. rotation: degrees, to
+    either side. contrast: share of it that is lost, around half of white. inversion: share of the
+    way to the negative, white - x; up to 0.5 it is a loss of contrast. Raises InputError for what
+    is no image, an unknown kind, and a strength that cannot be meant.
     """
-    images = admission.numbers("x", x)
+    images = arrays.numbers("x", x)
     if images.ndim not in (3, 4) or 0 in images.shape or images.dtype.kind not in "uif":
-        raise InputError(f"x has shape {images.shape} and type {images.dtype}; give images (examples, height, width[, channels])")
+        raise InputError(
+            f"x has shape {images.shape} and type {images.dtype}; give images (examples, height, "
+            "width[, channels])"
+        )
     check_known("kind", kind, KINDS)
     most = 1.0 if kind in SHARES else float(np.finfo(np.float32).max)
     if not 0 <= strength <= most:
         raise InputError(
-            f"strength is {strength!r}; {kind} takes " + ("a share from 0 to 1" if kind in SHARES else "a number of at least 0")
+            f"strength is {strength!r}; {kind} takes "
+            + ("a share from 0 to 1" if kind in SHARES else "a number of at least 0")
         )
     if white is None:
         white = 255.0 if images.dtype == np.uint8 else float(images.max())
     if not 0 < white < np.inf:
         raise InputError(f"white is {white!r}; give the value of a white pixel, above 0")
     radius = int(np.ceil(3 * strength)) if kind == "blur" else 0
-    changed = np.asarray(_corrupt(images, np.float32(strength), np.float32(white), as_key("key", key), kind=kind, radius=radius))
+    changed = np.asarray(
+        _corrupt(
+            images,
+            np.float32(strength),
+            np.float32(white),
+            as_key("key", key),
+            kind=kind,
+            radius=radius,
+        )
+    )
     return (np.rint(changed) if images.dtype.kind in "ui" else changed).astype(images.dtype)
 
 
-def knock_out(y: ArrayLike, label: int, share: float | int, key: AnyKey) -> Int[np.ndarray, " kept"]:
-    """Row numbers, in order, without a random share of the examples of one class (Rabanser et al. 2019, section 4.1)."""
+def knock_out(
+    y: ArrayLike, label: int, share: float | int, key: AnyKey
+) -> Int[np.ndarray, " kept"]:
+    """Row numbers, in order, without a random share of the examples of one class (Rabanser et al.
+    2019, section 4.1).
+    """
     labels = _labels(y)
     if not 0 <= share <= 1:
         raise InputError(f"share is {share!r}; give one from 0 to 1")
     if not (of := np.flatnonzero(labels == label)).size:
-        raise InputError(f"no example has label {label!r}; the labels are {', '.join(map(str, np.unique(labels)))}")
+        raise InputError(
+            f"no example has label {label!r}; the labels are "
+            f"{', '.join(map(str, np.unique(labels)))}"
+        )
     gone = _generator(key).permutation(of)[: round(share * len(of))]
     return np.delete(np.arange(len(labels)), gone)
 
 
-def with_frequencies(y: ArrayLike, frequencies: Sequence[float] | ArrayLike, count: int, key: AnyKey) -> Int[np.ndarray, " count"]:
-    """Row numbers of `count` examples drawn with replacement, so that classes 0, 1, ... have these frequencies.
+def with_frequencies(
+    y: ArrayLike, frequencies: Sequence[float] | ArrayLike, count: int, key: AnyKey
+) -> Int[np.ndarray, " count"]:
+    """Row numbers of `count` examples drawn with replacement, so that classes 0, 1, ... have these
+    frequencies.
 
-    frequencies: (classes,), at least 0; only their ratios count. Raises InputError where a class with any has no example.
+    frequencies: (classes,), at least 0; only their ratios count. Raises InputError where a class
+        with any has no example.
     """
     labels, wanted = _labels(y), np.asarray(frequencies, np.float64)
     if wanted.ndim != 1 or not np.isfinite(wanted).all() or (wanted < 0).any() or wanted.sum() == 0:
-        raise InputError(f"frequencies are {frequencies!r}; give one a class, at least 0, and not all of them 0")
+        raise InputError(
+            f"frequencies are {frequencies!r}; give one a class, at least 0, and not all of them 0"
+        )
     if count < 1:
         raise InputError(f"count is {count!r}; give at least 1")
     rng, rows = _generator(key), []
     for label, number in enumerate(rng.multinomial(count, wanted / wanted.sum())):
         if wanted[label] and not (of := np.flatnonzero(labels == label)).size:
-            raise InputError(f"class {label} is to have frequency {wanted[label]:g}, but no example has it; give it 0")
+            raise InputError(
+                f"class {label} is to have frequency {wanted[label]:g}, but no example has it; "
+                "give it 0"
+            )
         if number:
             rows.append(rng.choice(of, number))
     return rng.permutation(np.concatenate(rows))
@@ -114,7 +148,9 @@ def _corrupt(
             way = jnp.asarray(strength * jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1))
             changed = resample(images, affine(height, width, way, jnp.zeros(n, jnp.float32), size))
         case "rotation":
-            side = jax.random.bernoulli(key, jnp.float32(0.5), (n,)).astype(jnp.float32)  # rademacher draws float64 where that is on
+            side = jax.random.bernoulli(key, jnp.float32(0.5), (n,)).astype(
+                jnp.float32
+            )  # rademacher draws float64 where that is on
             degrees = jnp.asarray(strength * (2 * side - 1))
             changed = resample(images, affine(height, width, still, degrees, size))
         case "contrast":
@@ -125,21 +161,39 @@ def _corrupt(
 
 
 def _smoothed(images: Array, weights: Array, axis: int) -> Array:
-    """A weighted sum of neighbours along one axis; beyond its border an image goes on as at its border."""
+    """A weighted sum of neighbours along one axis; beyond its border an image goes on as at its
+    border.
+    """
     radius, size = len(weights) // 2, images.shape[axis]
-    places, away = jnp.arange(size, dtype=jnp.int32), jnp.arange(-radius, radius + 1, dtype=jnp.int32)
+    places, away = (
+        jnp.arange(size, dtype=jnp.int32),
+        jnp.arange(-radius, radius + 1, dtype=jnp.int32),
+    )
     near = jnp.clip(places[:, None] + away[None], 0, size - 1)
-    kernel = jnp.zeros((size, size), jnp.float32).at[places[:, None], near].add(jnp.broadcast_to(weights[None], near.shape))
+    kernel = (
+        jnp.zeros((size, size), jnp.float32)
+        .at[places[:, None], near]
+        .add(jnp.broadcast_to(weights[None], near.shape))
+    )
     return jnp.moveaxis(jnp.tensordot(kernel, images, (1, axis), precision="highest"), 0, axis)
 
 
 def _labels(y: ArrayLike) -> np.ndarray:
-    labels = admission.array("y", y, ("row",))
+    labels = arrays.array("y", y, ("row",))
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
-        raise InputError(f"y has shape {labels.shape} and type {labels.dtype}; give class numbers (examples,)")
+        raise InputError(
+            f"y has shape {labels.shape} and type {labels.dtype}; give class numbers (examples,)"
+        )
     return labels
 
 
 def _generator(key: AnyKey) -> np.random.Generator:
-    """NumPy's; the last word keeps it apart from `default_rng(seed)`, with which others shuffle the same examples."""
-    return np.random.default_rng([*(int(word) for word in np.asarray(jax.random.key_data(as_key("key", key))).ravel()), STREAM])
+    """NumPy's; the last word keeps it apart from `default_rng(seed)`, with which others shuffle the
+    same examples.
+    """
+    return np.random.default_rng(
+        [
+            *(int(word) for word in np.asarray(jax.random.key_data(as_key("key", key))).ravel()),
+            STREAM,
+        ]
+    )

@@ -1,4 +1,6 @@
-"""The nouns of data: a Dataset, the Standardisation that inputs go through, and the Splits a network is judged with."""
+"""The nouns of data: a Dataset, the Standardisation that inputs go through, and the Splits a
+network is judged with.
+"""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -8,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from ..errors import InputError, check_kind
-from ..typing import Rebuilt
-from .precision import Origin, moments, origin_of
+from jaxnet.data.precision import Origin, moments, origin_of
+from jaxnet.errors import InputError, check_kind
+from jaxnet.typing import Rebuilt
 
 Floats = np.ndarray | np.floating
 
@@ -22,7 +24,8 @@ class Dataset:
 
     x: (examples, ...) uint8 or float32; images are (examples, height, width[, channels]).
     y: (examples,) int32 class indices, or float32 values of a regression.
-    x or y are float64, as NumPy arrays on the host, where float32 could not tell the values of a column apart.
+    x or y are float64, as NumPy arrays on the host, where float32 could not tell the values of a
+    column apart.
     classes: a name a class; None says that this is a regression.
     white: the value of a white pixel where x are images, to read and draw pictures; else None.
     """
@@ -42,11 +45,12 @@ class Dataset:
 
 
 class Standardisation(NamedTuple):
-    """Mean and scale of the training set: one pair for all pixels of images, one a column of a table.
+    """Mean and scale of the training set: one pair for all pixels of images, one a column of a
+    table.
 
     mean, scale: () or (features,) float32. target_mean, target_scale: () float32, None for classes.
-    origin, target_origin: of inputs and of y, where float32 cannot hold them as they are; mean and scale then are of what they make of
-    them. None where it can.
+    origin, target_origin: of inputs and of y, where float32 cannot hold them as they are; mean and
+    scale then are of what they make of them. None where it can.
     """
 
     mean: Float[Array, "..."]
@@ -57,7 +61,9 @@ class Standardisation(NamedTuple):
     target_origin: Origin | None = None
 
     def inputs(self, x: Num[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
-        """Inputs with the training set's mean 0 and standard deviation 1, as float32. Raises InputError as `Origin.centered` does."""
+        """Inputs with the training set's mean 0 and standard deviation 1, as float32. Raises
+        InputError as `Origin.centered` does.
+        """
         return standardised(self.held(x), self.mean, 1 / self.scale)
 
     def targets(self, y: Any) -> Any:
@@ -101,7 +107,9 @@ class Standardisation(NamedTuple):
         return mean * unit + offset, scale * unit
 
     @classmethod
-    def of(cls, train: Dataset, weights: Float[np.ndarray, " examples"] | None = None) -> "Standardisation":
+    def of(
+        cls, train: Dataset, weights: Float[np.ndarray, " examples"] | None = None
+    ) -> "Standardisation":
         """The statistics of a training set. A constant column keeps scale 1, so it becomes 0.
 
         weights: how often each example counts; once if not given.
@@ -109,8 +117,13 @@ class Standardisation(NamedTuple):
         mean, scale, origin = _statistics(np.asarray(train.x), weights)
         if train.classes is not None:
             return cls(*jax.device_put([np.float32(mean), np.float32(scale)]), origin=origin)
-        target_mean, target_scale, target_origin = _statistics(np.asarray(train.y)[:, None], weights)
-        found = [np.float32(a) for a in (mean, scale, np.ravel(target_mean)[0], np.ravel(target_scale)[0])]
+        target_mean, target_scale, target_origin = _statistics(
+            np.asarray(train.y)[:, None], weights
+        )
+        found = [
+            np.float32(a)
+            for a in (mean, scale, np.ravel(target_mean)[0], np.ravel(target_scale)[0])
+        ]
         return cls(*jax.device_put(found), origin=origin, target_origin=target_origin)
 
 
@@ -118,24 +131,33 @@ def _statistics(x: np.ndarray, weights: np.ndarray | None) -> tuple[Floats, Floa
     """Mean and scale, in float64, of what a device holds of inputs, and their Origin."""
     if x.dtype == np.float64 and (origin := origin_of(found := moments(x, weights))) is not None:
         offset, unit = np.array(origin.offset), np.array(origin.unit)
-        mean, scale = (found.first - offset + found.mean) / unit, np.where(found.deviation > 0, found.scale / unit, 1.0)
+        mean, scale = (
+            (found.first - offset + found.mean) / unit,
+            np.where(found.deviation > 0, found.scale / unit, 1.0),
+        )
         return (mean, scale, origin) if x.ndim < 3 else (mean[0], scale[0], origin)
     mean, deviation = _moments(x) if weights is None else _weighted_moments(weights, x)
-    near = (deviation > 0) & (deviation <= 1e-6 * np.abs(mean))  # where what is left of large numbers may be rounding
+    near = (deviation > 0) & (
+        deviation <= 1e-6 * np.abs(mean)
+    )  # where what is left of large numbers may be rounding
     scale = np.where(deviation > 0, deviation, 1.0)
     if near.any():
         scale = np.where(near, moments(x, weights).scale.reshape(scale.shape), scale)
     return mean, scale, None
 
 
-def standardised(x: Num[Array | np.ndarray, "..."], mean: Float[Array, "..."], factor: Float[Array, "..."]) -> Float[Array, "..."]:
+def standardised(
+    x: Num[Array | np.ndarray, "..."], mean: Float[Array, "..."], factor: Float[Array, "..."]
+) -> Float[Array, "..."]:
     """(x - mean) * factor as float32."""
     mean, factor = (jnp.broadcast_to(a, x.shape) for a in (mean, factor))
     return (jnp.asarray(x, jnp.float32) - mean) * factor
 
 
 class Column(NamedTuple):
-    """A column of a table: a number, or one of these categories, which become an input each that is 1 or 0."""
+    """A column of a table: a number, or one of these categories, which become an input each that is
+    1 or 0.
+    """
 
     name: str
     categories: tuple[str, ...] | None = None
@@ -148,7 +170,8 @@ class Splits:
 
     train: a Dataset, or a Stream of one on disk. validation may be empty.
     target_sample: examples from where the network will be used, if there are any.
-    columns: what the inputs were made of, where they come from a table. notes: what was decided while it was read.
+    columns: what the inputs were made of, where they come from a table. notes: what was decided
+        while it was read.
     """
 
     train: Dataset | Rebuilt
@@ -167,20 +190,26 @@ class Splits:
 
 
 def on_device(splits: Splits) -> Splits:
-    """Training and validation set as a device holds them, where float32 cannot hold them as they are, and their standardisation.
+    """Training and validation set as a device holds them, where float32 cannot hold them as they
+    are, and their standardisation.
 
     Raises InputError inside jit, where they have become float32 already.
     """
     own = splits.standardisation
     if own.origin is None and own.target_origin is None:
         return splits
-    parts = (replace(part, x=own.held(part.x), y=own.held_targets(part.y)) for part in (splits.train, splits.validation))
+    parts = (
+        replace(part, x=own.held(part.x), y=own.held_targets(part.y))
+        for part in (splits.train, splits.validation)
+    )
     train, validation = parts
     return replace(splits, train=train, validation=validation, standardisation=own.on_device)
 
 
 def class_weights(dataset: Dataset) -> Float[Array, " examples"]:
-    """A weight an example, so that every class counts the same and the mean weight is 1 (King & Zeng 2001, eq. 8)."""
+    """A weight an example, so that every class counts the same and the mean weight is 1 (King &
+    Zeng 2001, eq. 8).
+    """
     check_kind("dataset", dataset, Dataset, "a Dataset, such as splits.train")
     if dataset.classes is None:
         raise InputError("class weights need classes, but this is a regression; leave them out")
@@ -190,21 +219,29 @@ def class_weights(dataset: Dataset) -> Float[Array, " examples"]:
 
 
 def _moments(x: np.ndarray) -> tuple[Floats, Floats]:
-    """Mean and standard deviation in float64: over all pixels of images, else a column at a time."""
+    """Mean and standard deviation in float64: over all pixels of images, else a column at a
+    time.
+    """
     if x.ndim > 2:
         chunks = [chunk.reshape(-1) for chunk in np.array_split(x, -(-x.size // 100_000))]
         mean = sum(float(c.sum(dtype=np.float64)) for c in chunks) / x.size
-        # Squared around the mean as float32, which costs no digits, and put right for its rounding; float32 sums of
-        # 100,000 pixels are off by less than 1e-6.
+        # Squared around the mean as float32, which costs no digits, and put right for its rounding;
+        # float32 sums of 100,000 pixels are off by less than 1e-6.
         near = np.float32(mean)
         squares = sum(float(np.dot(f, f)) for f in (c.astype(np.float32) - near for c in chunks))
-        return np.asarray(mean), np.sqrt(np.maximum(squares / x.size - (mean - float(near)) ** 2, 0.0))
+        return np.asarray(mean), np.sqrt(
+            np.maximum(squares / x.size - (mean - float(near)) ** 2, 0.0)
+        )
     mean = x.mean(0, dtype=np.float64)
-    return mean, np.sqrt(sum(_squares(chunk, mean) for chunk in np.array_split(x, -(-x.size // 10_000_000))) / len(x))
+    return mean, np.sqrt(
+        sum(_squares(chunk, mean) for chunk in np.array_split(x, -(-x.size // 10_000_000))) / len(x)
+    )
 
 
 def _squares(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Each column's sum of squared deviations, added row after row in float64, of which few are in memory at a time."""
+    """Each column's sum of squared deviations, added row after row in float64, of which few are in
+    memory at a time.
+    """
     if x.shape[1] == 1:  # which NumPy adds up in pairs
         return np.square(x - mean).sum(0)
     few = min(len(x), max(1, 250_000 // x.shape[1]))
@@ -219,6 +256,9 @@ def _squares(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 def _weighted_moments(weights: np.ndarray, x: np.ndarray) -> tuple[Floats, Floats]:
     """The same of examples that count as often as their weights say."""
-    share, axes = weights.astype(np.float64) / weights.sum(dtype=np.float64), tuple(range(1, x.ndim)) if x.ndim > 2 else ()
+    share, axes = (
+        weights.astype(np.float64) / weights.sum(dtype=np.float64),
+        tuple(range(1, x.ndim)) if x.ndim > 2 else (),
+    )
     mean = share @ x.mean(axes, dtype=np.float64)
     return mean, np.sqrt(share @ np.square(x - mean).mean(axes))

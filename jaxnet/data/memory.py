@@ -1,4 +1,6 @@
-"""Memory of large arrays: in pages that JAX on a CPU adopts without a copy, and that can be given back before the array is done with."""
+"""Memory of large arrays: in pages that JAX on a CPU adopts without a copy, and that can be given
+back before the array is done with.
+"""
 
 import contextlib
 import math
@@ -41,42 +43,71 @@ def stretches(array: np.ndarray) -> Iterator[slice]:
 
 
 def give_back(array: np.ndarray, rows: slice) -> None:
-    """Frees the memory of rows that nobody reads again, where `empty` made the array; other arrays are left as they are."""
+    """Frees the memory of rows that nobody reads again, where `empty` made the array; other arrays
+    are left as they are.
+    """
     pages = array
     while isinstance(pages, np.ndarray):
         pages = pages.base
-    if not isinstance(pages, Pages) or not array.flags.c_contiguous or not hasattr(mmap, "MADV_DONTNEED"):
+    if (
+        not isinstance(pages, Pages)
+        or not array.flags.c_contiguous
+        or not hasattr(mmap, "MADV_DONTNEED")
+    ):
         return
     first = array.ctypes.data - np.frombuffer(pages, np.uint8).ctypes.data
-    begin, end = ((first + row * array.strides[0]) // BORDER * BORDER for row in (rows.start, rows.stop))
+    begin, end = (
+        (first + row * array.strides[0]) // BORDER * BORDER for row in (rows.start, rows.stop)
+    )
     if end > begin:
         pages.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
 
 def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes of memory that this process can still take, the limits of its container included; None where that cannot be found out.
+    """Bytes of memory that this process can still take, the limits of its container included; None
+    where that cannot be found out.
 
-    proc, groups: where Linux tells of memory and of control groups, of version 1 and 2. Files in its cache count as free.
+    proc, groups: where Linux tells of memory and of control groups, of version 1 and 2. Files in
+        its cache count as free.
     """
     try:
-        about = dict(line.split(":") for line in (proc / "meminfo").read_text().splitlines() if line.count(":") == 1)
-        free = sum(int(about[name].split()[0]) * 1024 for name in ("MemAvailable", "SwapFree") if name in about)
+        about = dict(
+            line.split(":")
+            for line in (proc / "meminfo").read_text().splitlines()
+            if line.count(":") == 1
+        )
+        free = sum(
+            int(about[name].split()[0]) * 1024
+            for name in ("MemAvailable", "SwapFree")
+            if name in about
+        )
         mine = [line.split(":", 2) for line in (proc / "self/cgroup").read_text().splitlines()]
     except (OSError, ValueError):
         return None
     for number, kinds, path in (each for each in mine if len(each) == 3):
         if "memory" in kinds.split(","):
-            root, limit, used, cached = groups / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_{}_file"
+            root, limit, used, cached = (
+                groups / "memory",
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+                "total_{}_file",
+            )
         elif number == "0":
             root, limit, used, cached = groups, "memory.max", "memory.current", "{}_file"
         else:
             continue
         # A limit of a group above holds too. Within a container its own group may be the root.
         own = root / path.lstrip("/")
-        for folder in dict.fromkeys((root, own, *(each for each in own.parents if each.is_relative_to(root)))):
+        for folder in dict.fromkeys(
+            (root, own, *(each for each in own.parents if each.is_relative_to(root)))
+        ):
             with contextlib.suppress(OSError, ValueError):  # not there, or "max"
                 most, now = (int((folder / name).read_text()) for name in (limit, used))
-                stats = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-                now -= sum(int(stats.get(cached.format(kind), 0)) for kind in ("active", "inactive"))
+                stats = dict(
+                    line.split() for line in (folder / "memory.stat").read_text().splitlines()
+                )
+                now -= sum(
+                    int(stats.get(cached.format(kind), 0)) for kind in ("active", "inactive")
+                )
                 free = min(free, max(0, most - now))
     return free

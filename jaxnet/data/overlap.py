@@ -4,13 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .dataset import Dataset, Splits
+from jaxnet.data.dataset import Dataset, Splits
 
 NEAR = 1e-4  # standard deviations: what is closer may be the rounding of another file format
 
 
 class Overlap(NamedTuple):
-    """How many examples of `part` occur in `other` too: exactly, and also those equal only after standardisation."""
+    """How many examples of `part` occur in `other` too: exactly, and also those equal only after
+    standardisation.
+    """
 
     part: str
     other: str
@@ -18,12 +20,20 @@ class Overlap(NamedTuple):
     standardised: int
 
     def __str__(self) -> str:
-        more = f" (and {self.standardised - self.exactly} more nearly so)" if self.standardised > self.exactly else ""
-        return f"{self.exactly} examples of the {self.part} set occur in the {self.other} set as well{more}"
+        more = (
+            f" (and {self.standardised - self.exactly} more nearly so)"
+            if self.standardised > self.exactly
+            else ""
+        )
+        return (
+            f"{self.exactly} examples of the {self.part} set occur in the {self.other} set as "
+            f"well{more}"
+        )
 
 
 def overlaps(splits: Splits) -> tuple[Overlap, ...]:
-    """The overlaps that there are: of validation with training set, and of the test set with both. Labels do not count.
+    """The overlaps that there are: of validation with training set, and of the test set with both.
+    Labels do not count.
 
     After standardisation two examples are equal whose values all agree to 1e-4 standard deviations.
     """
@@ -34,7 +44,9 @@ def overlaps(splits: Splits) -> tuple[Overlap, ...]:
         same = _shared(exact[part], exact[other])
         near = same
         if splits.train.x.dtype != np.uint8 and len(same):  # bytes are not rounded
-            near = same | _close(_standardised(splits, parts[part]), _standardised(splits, parts[other]))
+            near = same | _close(
+                _standardised(splits, parts[part]), _standardised(splits, parts[other])
+            )
         found.append(Overlap(part, other, int(same.sum()), int(near.sum())))
     return tuple(overlap for overlap in found if overlap.standardised)
 
@@ -44,7 +56,9 @@ def _standardised(splits: Splits, part: Dataset) -> np.ndarray:
     own = splits.standardisation
     mean, scale = (np.asarray(a, np.float64) for a in (own.mean, own.scale))
     x = np.asarray(part.x, np.float64)
-    return (((x if own.origin is None else own.origin.exact(x)) - mean) / scale).reshape(len(part), -1)
+    return (((x if own.origin is None else own.origin.exact(x)) - mean) / scale).reshape(
+        len(part), -1
+    )
 
 
 def _close(part: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -1,7 +1,9 @@
-"""What float32 cannot hold of a column, and the offset that is subtracted in float64 before its numbers become float32.
+"""What float32 cannot hold of a column, and the offset that is subtracted in float64 before its
+numbers become float32.
 
-float32 keeps 24 bits. Of a column of Unix times that differ by seconds nothing is left in them, since the size takes them all. Such
-columns stay float64 on the host, and each goes to a device as (value - offset) / unit, which float32 holds well.
+float32 keeps 24 bits. Of a column of Unix times that differ by seconds nothing is left in them,
+since the size takes them all. Such columns stay float64 on the host, and each goes to a device as
+(value - offset) / unit, which float32 holds well.
 """
 
 from collections.abc import Iterator
@@ -13,12 +15,17 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 from numpy.typing import ArrayLike
 
-from .. import admission
-from ..errors import InputError
+from jaxnet import arrays
+from jaxnet.errors import InputError
 
-EXACT = (np.dtype(np.bool_), *map(np.dtype, (np.uint8, np.int8, np.uint16, np.int16, np.float16, np.float32)))  # float32 holds them all
+EXACT = (
+    np.dtype(np.bool_),
+    *map(np.dtype, (np.uint8, np.int8, np.uint16, np.int16, np.float16, np.float32)),
+)  # float32 holds them all
 HALF_STEP = 2.0**-24  # the largest rounding error of float32, as a share of the number
-NEEDED = 2.0**-10  # of a standard deviation: with rounding errors below it, float16's ten bits are left, enough for any network
+# of a standard deviation: with rounding errors below it, float16's ten bits are left, enough for
+# any network
+NEEDED = 2.0**-10
 SMALLEST, LARGEST = 2.0**-126, 2.0**126  # beyond these float32 has no number, or no inverse of it
 TOO_FINE = 1e-14  # of the largest value: standard deviations below it are rounding in float64 too
 WHOLE = 2.0**53  # from here on float64 does not hold every whole number
@@ -28,17 +35,21 @@ AT_ONCE = 1 << 20  # numbers that are float64 at one time
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Origin:
-    """What is done to inputs, or to y, in float64 before they become float32: (value - offset) / unit.
+    """What is done to inputs, or to y, in float64 before they become float32: (value - offset) /
+    unit.
 
-    offset, unit: one for each column of a table; a single one for images and for y. 0 and 1 where float32 holds a column as it is.
-    Plain Python numbers, since inside jit arrays of float64 would become float32.
+    offset, unit: one for each column of a table; a single one for images and for y. 0 and 1 where
+    float32 holds a column as it is. Plain Python numbers, since inside jit arrays of float64 would
+    become float32.
     """
 
     offset: tuple[float, ...]
     unit: tuple[float, ...]
 
     def centered(self, values: ArrayLike, name: str = "x") -> Float[np.ndarray, "..."]:
-        """(values - offset) / unit as float32, a chunk at a time. name: of the argument. Raises InputError as `check` does."""
+        """(values - offset) / unit as float32, a chunk at a time. name: of the argument. Raises
+        InputError as `check` does.
+        """
         self.check(values, name)
         values = np.asarray(values)
         narrow = np.empty(values.shape, np.float32)
@@ -47,24 +58,29 @@ class Origin:
             narrow[rows] = self.nearest(values[rows])
             if not np.isfinite(narrow[rows]).all():
                 place = np.argwhere(~np.isfinite(narrow[rows]))[0]
-                spot = admission.spot(np.array([rows.start + place[0], *place[1:]]))
+                spot = arrays.spot(np.array([rows.start + place[0], *place[1:]]))
                 raise InputError(
-                    f"{name} has {values[rows][tuple(place)]} in {spot}, which is no finite number, or too far from {self.words(name)}; "
+                    f"{name} has {values[rows][tuple(place)]} in {spot}, which is no finite "
+                    f"number, or too far from {self.words(name)}; "
                     "fix that row, or remove it"
                 )
         return narrow
 
     def check(self, values: ArrayLike, name: str) -> None:
-        """Raises InputError for numbers that are float32 already, as all are inside jit. name: of the argument, for messages."""
+        """Raises InputError for numbers that are float32 already, as all are inside jit. name: of
+        the argument, for messages.
+        """
         if isinstance(values, jax.core.Tracer):
             raise InputError(
-                f"inside jit or vmap {name} arrives as float32, which cannot hold {self.words(name)}; call this outside of jit with {name} "
+                f"inside jit or vmap {name} arrives as float32, which cannot hold "
+                f"{self.words(name)}; call this outside of jit with {name} "
                 f"as float64, or subtract the mean from {name} first, in float64, and train on that"
             )
         values = np.asarray(values)
         if values.size and values.dtype.kind == "f" and values.dtype.itemsize < 8:
             raise InputError(
-                f"{name} is {values.dtype}, which cannot hold {self.words(name)}; give {name} as float64, as it was before it became "
+                f"{name} is {values.dtype}, which cannot hold {self.words(name)}; give {name} as "
+                "float64, as it was before it became "
                 f"{values.dtype}"
             )
 
@@ -79,23 +95,38 @@ class Origin:
         return values / unit - np.array(self.offset) / unit
 
     def restored(self, values: Float[Array | np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        """What `centered` made of numbers, undone, as float64. Raises InputError inside jit, where nothing is float64."""
+        """What `centered` made of numbers, undone, as float64. Raises InputError inside jit, where
+        nothing is float64.
+        """
         if isinstance(values, jax.core.Tracer):
-            raise InputError(f"inside jit or vmap everything is float32, which cannot hold {self.words('y')}; call this outside of jit")
+            raise InputError(
+                f"inside jit or vmap everything is float32, which cannot hold {self.words('y')}; "
+                "call this outside of jit"
+            )
         return np.asarray(values, np.float64) * np.array(self.unit) + np.array(self.offset)
 
     def words(self, name: str) -> str:
         """What float32 cannot hold of an argument, for messages."""
-        column = next(i for i, (offset, unit) in enumerate(zip(self.offset, self.unit, strict=True)) if offset or unit != 1)
+        column = next(
+            i
+            for i, (offset, unit) in enumerate(zip(self.offset, self.unit, strict=True))
+            if offset or unit != 1
+        )
         where = f" in column {column}" if len(self.offset) > 1 else ""
-        size = f"around {self.offset[column]:.6g}" if self.unit[column] == 1 else f"of the size of {self.unit[column]:.1e}"
+        size = (
+            f"around {self.offset[column]:.6g}"
+            if self.unit[column] == 1
+            else f"of the size of {self.unit[column]:.1e}"
+        )
         return f"the values of {name}{where}, which are {size}"
 
 
 class Moments(NamedTuple):
-    """Of each column, or of all pixels of images: float64, and exact where the values are large and differ little.
+    """Of each column, or of all pixels of images: float64, and exact where the values are large and
+    differ little.
 
-    first: the first value. mean: of the values less the first. deviation: their standard deviation. largest: of the sizes.
+    first: the first value. mean: of the values less the first. deviation: their standard deviation.
+        largest: of the sizes.
     """
 
     first: np.ndarray
@@ -105,14 +136,22 @@ class Moments(NamedTuple):
 
     @property
     def lost(self) -> Bool[np.ndarray, " columns"]:
-        """Which columns float32 would lose: rounding is large beside the standard deviation, or the size is out of range."""
+        """Which columns float32 would lose: rounding is large beside the standard deviation, or the
+        size is out of range.
+        """
         rounding = np.maximum(self.largest * HALF_STEP, SMALLEST)
-        return ((self.deviation > 0) & (rounding > NEEDED * self.deviation)) | (self.largest > LARGEST)
+        return ((self.deviation > 0) & (rounding > NEEDED * self.deviation)) | (
+            self.largest > LARGEST
+        )
 
     @property
     def scale(self) -> np.ndarray:
-        """The deviation; 1 of a constant column, and the size of one that even float64 cannot tell from a constant."""
-        return np.where(self.too_fine, self.largest, np.where(self.deviation > 0, self.deviation, 1.0))
+        """The deviation; 1 of a constant column, and the size of one that even float64 cannot tell
+        from a constant.
+        """
+        return np.where(
+            self.too_fine, self.largest, np.where(self.deviation > 0, self.deviation, 1.0)
+        )
 
     @property
     def too_fine(self) -> Bool[np.ndarray, " columns"]:
@@ -121,11 +160,14 @@ class Moments(NamedTuple):
 
 
 def moments(
-    x: Num[np.ndarray, "examples ..."], weights: Float[np.ndarray, " examples"] | None = None, rows: Int[np.ndarray, " rows"] | None = None
+    x: Num[np.ndarray, "examples ..."],
+    weights: Float[np.ndarray, " examples"] | None = None,
+    rows: Int[np.ndarray, " rows"] | None = None,
 ) -> Moments:
     """The Moments of (examples,) values, of the columns of a table, or of all pixels of images.
 
-    weights: how often each example counts; once if not given. rows: only these; there are no weights then.
+    weights: how often each example counts; once if not given. rows: only these; there are no
+        weights then.
     """
     count = len(x) if rows is None else len(rows)
     step = max(1, AT_ONCE * len(x) // x.size)
@@ -135,15 +177,27 @@ def moments(
             at = slice(first, first + step)
             part = x[at if rows is None else rows[at]]
             flat = part.reshape(len(part), -1) if x.ndim < 3 else part.reshape(-1, 1)
-            yield flat, None if weights is None else np.repeat(weights[at].astype(np.float64), len(flat) // len(part))
+            yield (
+                flat,
+                None
+                if weights is None
+                else np.repeat(weights[at].astype(np.float64), len(flat) // len(part)),
+            )
 
     columns = x[0].size if x.ndim < 3 else 1
     largest = np.zeros(columns)
     for flat, _ in chunks():
         for extreme in (flat.max(0), flat.min(0)):
             np.maximum(largest, np.abs(extreme.astype(np.float64)), out=largest)
-    size = np.where((largest > 0) & (largest < 1e-100), _power_of_two(largest), 1.0)  # squares of less are 0
-    first, total, squares, mass = next(chunks())[0][0] / size, np.zeros(columns), np.zeros(columns), 0.0
+    size = np.where(
+        (largest > 0) & (largest < 1e-100), _power_of_two(largest), 1.0
+    )  # squares of less are 0
+    first, total, squares, mass = (
+        next(chunks())[0][0] / size,
+        np.zeros(columns),
+        np.zeros(columns),
+        0.0,
+    )
     with np.errstate(over="ignore", invalid="ignore"):
         for flat, of_each in chunks():
             away = flat / size - first
@@ -163,7 +217,9 @@ def origin_of(found: Moments) -> Origin | None:
     offset = np.where(lost, found.first + found.mean, 0.0)
     # A power of two, so that nothing is rounded, and only where float32 has no such numbers.
     beyond = lost & ((found.scale < SMALLEST / HALF_STEP) | (found.largest > LARGEST))
-    unit = np.where(beyond, _power_of_two(np.where(found.deviation > 0, found.scale, found.largest)), 1.0)
+    unit = np.where(
+        beyond, _power_of_two(np.where(found.deviation > 0, found.scale, found.largest)), 1.0
+    )
     return Origin(tuple(offset.tolist()), tuple(unit.tolist()))
 
 
@@ -174,16 +230,26 @@ def _power_of_two(size: np.ndarray) -> np.ndarray:
 
 def loses(x: Array | np.ndarray, rows: Int[np.ndarray, " rows"] | None = None) -> bool:
     """Whether float32 would lose a column, of these rows. Costs nothing for types that it holds."""
-    return x.dtype not in EXACT and len(x) > 0 and bool(moments(np.asarray(x), rows=rows).lost.any())
+    return (
+        x.dtype not in EXACT and len(x) > 0 and bool(moments(np.asarray(x), rows=rows).lost.any())
+    )
 
 
 def unresolved(x: np.ndarray) -> list[int]:
-    """The columns of a table whose values even float64 cannot tell apart, or whose one value is beyond what it holds exactly."""
+    """The columns of a table whose values even float64 cannot tell apart, or whose one value is
+    beyond what it holds exactly.
+    """
     if x.ndim > 2 or x.dtype.kind != "f" or not len(x):
         return []
-    some = np.arange(x[0].size) if x.dtype == np.float64 else np.flatnonzero(np.abs(np.atleast_1d(x[0])) >= WHOLE)
+    some = (
+        np.arange(x[0].size)
+        if x.dtype == np.float64
+        else np.flatnonzero(np.abs(np.atleast_1d(x[0])) >= WHOLE)
+    )
     if not some.size:
         return []
     flat = x.reshape(len(x), -1)
-    found = moments(flat if len(some) == flat.shape[1] else flat[:, some])  # no copy of a table that is float64
+    found = moments(
+        flat if len(some) == flat.shape[1] else flat[:, some]
+    )  # no copy of a table that is float64
     return some[found.too_fine | ((found.deviation == 0) & (found.largest >= WHOLE))].tolist()

@@ -1,4 +1,6 @@
-"""Arrays in memory to Splits: deterministic in the seed, stratified by class, by group or in order, nothing used twice."""
+"""Arrays in memory to Splits: deterministic in the seed, stratified by class, by group or in order,
+nothing used twice.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,12 +10,12 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import ArrayLike
 
-from .. import admission
-from ..errors import InputError, check_text, check_whole
-from . import checks, memory
-from .dataset import Column, Dataset, Splits, Standardisation
-from .precision import unresolved
-from .reading import Reading
+from jaxnet import arrays
+from jaxnet.data import checks, memory
+from jaxnet.data.dataset import Column, Dataset, Splits, Standardisation
+from jaxnet.data.precision import unresolved
+from jaxnet.data.sources.request import Reading
+from jaxnet.errors import InputError, check_text, check_whole
 
 Rows = Int[np.ndarray, " rows"]
 
@@ -32,23 +34,32 @@ def split(
 ) -> Splits:
     """Splits of examples in memory: integer or text labels are classes, floats a regression.
 
-    Integers that count from 0 or 1, or are at most 20 different ones, are classes, which have those numbers for names.
-    x: (examples, ...); y: (examples,). validation, test: fractions of all examples; validation may be 0.
-    groups: (examples,) whom or what an example is of; no group is in two parts, so the fractions are met as nearly as
-        whole groups allow. order: (examples,) such as times; the last are the test set, those before them the
-        validation set, and equal ones are in one part. classes: names for the integer labels 0, 1, ...
+    Integers that count from 0 or 1, or are at most 20 different ones, are classes, which have those
+    numbers for names.
+    x: (examples, ...); y: (examples,). validation, test: fractions of all examples; validation may
+        be 0.
+    groups: (examples,) whom or what an example is of; no group is in two parts, so the fractions
+        are met as nearly as whole groups allow. order: (examples,) such as times; the last are the
+        test set, those before them the validation set, and equal ones are in one part. classes:
+        names for the integer labels 0, 1, ...
     Without groups or order, classes are spread evenly, each with at least one example in training.
-    x and y become float32, or stay float64 where float32 cannot tell the values of a column apart; uint8 stays as it is.
-    Raises InputError for what cannot be used.
+    x and y become float32, or stay float64 where float32 cannot tell the values of a column apart;
+    uint8 stays as it is. Raises InputError for what cannot be used.
     """
     checks.fractions(validation, test, seed)
     checks.class_names(classes)
     check_text("name", name, "a name")
     data = checks.dataset(x, y, classes=classes)
-    test_rows, validation_rows, train_rows = partition(data, (test, validation), seed, groups=groups, order=order)
+    test_rows, validation_rows, train_rows = partition(
+        data, (test, validation), seed, groups=groups, order=order
+    )
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
     data = checks.settled(data, train_rows)
-    return assemble(*(take(data, rows) for rows in (train_rows, validation_rows, test_rows)), name=name, notes=notes)
+    return assemble(
+        *(take(data, rows) for rows in (train_rows, validation_rows, test_rows)),
+        name=name,
+        notes=notes,
+    )
 
 
 def folds(
@@ -62,7 +73,8 @@ def folds(
     classes: tuple[str, ...] | None = None,
     name: str = "arrays",
 ) -> Iterator[Splits]:
-    """Splits for cross-validation, one after the other: each example is in the test set of exactly one.
+    """Splits for cross-validation, one after the other: each example is in the test set of exactly
+    one.
 
     count: how many. validation: fraction of each fold's other examples. The rest is as in `split`.
     """
@@ -74,7 +86,10 @@ def folds(
     codes = None if groups is None else _codes(groups, len(data), "groups")
     units = len(data) if codes is None else int(codes.max()) + 1
     if not 2 <= count <= units:
-        raise InputError(f"count is {count}; give from 2 folds to one a{' group' if groups is not None else 'n example'}: {units}")
+        raise InputError(
+            f"count is {count}; give from 2 folds to one "
+            f"a{' group' if groups is not None else 'n example'}: {units}"
+        )
     fold_of = fold_numbers(data, count, seed, codes)
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
 
@@ -82,7 +97,9 @@ def folds(
         for number in range(count):
             rows, rest = np.flatnonzero(fold_of == number), np.flatnonzero(fold_of != number)
             own = None if codes is None else codes[rest]
-            held_out, training = partition(take(data, rest), (validation,), seed + number, groups=own)
+            held_out, training = partition(
+                take(data, rest), (validation,), seed + number, groups=own
+            )
             kept = checks.settled(data, rest[training])
             chosen = (take(kept, part) for part in (rest[training], rest[held_out], rows))
             yield assemble(*chosen, name=f"{name}, fold {number + 1} of {count}", notes=notes)
@@ -90,13 +107,22 @@ def folds(
     return each()
 
 
-def fold_numbers(data: Dataset, count: int, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
-    """(examples,) which of `count` folds each is in. groups: (examples,) numbers from 0, of which none is in two folds."""
+def fold_numbers(
+    data: Dataset, count: int, seed: int, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """(examples,) which of `count` folds each is in. groups: (examples,) numbers from 0, of which
+    none is in two folds.
+    """
     rng = np.random.default_rng(seed)
     if groups is None:
-        # In turn, class by class, so that no two folds differ by more than one, in all nor in any class.
+        # In turn, class by class, so that no two folds differ by more than one, in all nor in any
+        # class.
         line = rng.permutation(len(data))
-        line = line if data.classes is None else line[np.argsort(np.asarray(data.y)[line], kind="stable")]
+        line = (
+            line
+            if data.classes is None
+            else line[np.argsort(np.asarray(data.y)[line], kind="stable")]
+        )
         fold_of = np.empty(len(data), int)
         fold_of[line] = np.arange(len(data)) % count
         return fold_of
@@ -110,7 +136,12 @@ def fold_numbers(data: Dataset, count: int, seed: int, groups: np.ndarray | None
 
 
 def hold_out(
-    data: Dataset, fraction: float, seed: int, *, groups: ArrayLike | None = None, order: ArrayLike | None = None
+    data: Dataset,
+    fraction: float,
+    seed: int,
+    *,
+    groups: ArrayLike | None = None,
+    order: ArrayLike | None = None,
 ) -> tuple[Dataset, Dataset]:
     """(the rest, a part of it); the whole may not be used again."""
     if fraction == 0:
@@ -120,9 +151,14 @@ def hold_out(
 
 
 def complete(
-    parts: dict[str, Dataset], reading: Reading, *, groups: ArrayLike | None = None, order: ArrayLike | None = None
+    parts: dict[str, Dataset],
+    reading: Reading,
+    *,
+    groups: ArrayLike | None = None,
+    order: ArrayLike | None = None,
 ) -> tuple[Dataset, Dataset, Dataset]:
-    """(train, validation, test) of the parts that a source has; what is missing is held out from "train".
+    """(train, validation, test) of the parts that a source has; what is missing is held out from
+    "train".
 
     The parts may not be used again.
     """
@@ -130,9 +166,13 @@ def complete(
     assert train is not None
     by = {"groups": groups, "order": order}
     if test is None:
-        checks.fractions(0.0 if validation is not None else reading.validation, reading.test, reading.seed)
+        checks.fractions(
+            0.0 if validation is not None else reading.validation, reading.test, reading.seed
+        )
     if test is None and validation is None:
-        test_rows, validation_rows, rest = partition(train, (reading.test, reading.validation), reading.seed, **by)
+        test_rows, validation_rows, rest = partition(
+            train, (reading.test, reading.validation), reading.seed, **by
+        )
         return divide(train, rest, validation_rows, test_rows)  # pyrefly: ignore[bad-return]
     if test is None:
         train, test = hold_out(train, reading.test, reading.seed, **by)
@@ -142,12 +182,19 @@ def complete(
 
 
 def partition(
-    data: Dataset, fractions: tuple[float, ...], seed: int, *, groups: ArrayLike | None = None, order: ArrayLike | None = None
+    data: Dataset,
+    fractions: tuple[float, ...],
+    seed: int,
+    *,
+    groups: ArrayLike | None = None,
+    order: ArrayLike | None = None,
 ) -> list[Rows]:
     """Row numbers of one part a fraction, and of the rest, each in ascending order."""
     n, rng = len(data), np.random.default_rng(seed)
     if groups is not None and order is not None:
-        raise InputError("groups and order were given; a split can go by one of them: leave the other out")
+        raise InputError(
+            "groups and order were given; a split can go by one of them: leave the other out"
+        )
     if groups is not None:
         parts = _by_group(_codes(groups, n, "groups"), fractions, rng)
     elif order is not None:
@@ -158,7 +205,8 @@ def partition(
     wanted = [fraction > 0 for fraction in fractions] + [True]
     if any(want and len(part) == 0 for part, want in zip(parts, wanted, strict=True)):
         raise InputError(
-            f"{n} examples in parts of {', '.join(f'{f:g}' for f in fractions)} leave an empty part; give more examples or other fractions"
+            f"{n} examples in parts of {', '.join(f'{f:g}' for f in fractions)} leave an empty "
+            "part; give more examples or other fractions"
         )
     return [np.sort(part) for part in parts]
 
@@ -173,7 +221,8 @@ def assemble(
     columns: tuple[Column, ...] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Splits:
-    """Splits of given parts, on the device, with the training set's standardisation. where: the file, named in messages.
+    """Splits of given parts, on the device, with the training set's standardisation. where: the
+    file, named in messages.
 
     What float32 cannot hold stays on the host; what float64 cannot is said in the notes.
     """
@@ -182,23 +231,42 @@ def assemble(
     checks.parts(train, validation, test, where=where)
     notes = (*notes, *notes_on(train, columns))
     statistics = Standardisation.of(train)
-    return Splits(placed(train), placed(validation), placed(test), statistics, name=name, columns=columns, notes=notes)
+    return Splits(
+        placed(train),
+        placed(validation),
+        placed(test),
+        statistics,
+        name=name,
+        columns=columns,
+        notes=notes,
+    )
 
 
 def placed(data: Dataset) -> Dataset:
     """The data on the device, but for what is float64."""
     # device_put and not jnp.asarray, which compiles a program for every shape.
-    x, y = (values if values.dtype == np.float64 else jax.device_put(values) for values in (data.x, data.y))
+    x, y = (
+        values if values.dtype == np.float64 else jax.device_put(values)
+        for values in (data.x, data.y)
+    )
     return replace(data, x=x, y=y)
 
 
 def notes_on(train: Dataset, columns: tuple[Column, ...] | None) -> tuple[str, ...]:
     """The columns that count as constant since float64 cannot tell their values apart, in words."""
-    names = None if columns is None else [column.name for column in columns for _ in column.categories or (None,)]
-    found = [f"column {number if names is None else repr(names[number])}" for number in unresolved(np.asarray(train.x))]
+    names = (
+        None
+        if columns is None
+        else [column.name for column in columns for _ in column.categories or (None,)]
+    )
+    found = [
+        f"column {number if names is None else repr(names[number])}"
+        for number in unresolved(np.asarray(train.x))
+    ]
     found += ["y"] * (train.classes is None and bool(unresolved(np.asarray(train.y))))
     return tuple(
-        f"{name} counts as constant: float64 cannot tell values apart that differ by less than 1e-14 of their size; if they should, "
+        f"{name} counts as constant: float64 cannot tell values apart that differ by less than "
+        "1e-14 of their size; if they should, "
         "subtract an offset where they come from"
         for name in found
     )
@@ -210,10 +278,11 @@ def take(data: Dataset, rows: Rows | slice) -> Dataset:
 
 
 def divide(data: Dataset, *parts: Int[np.ndarray, " _"]) -> tuple[Dataset, ...]:
-    """The examples of each part, given by row numbers in ascending order, as they are kept; the whole may not be used again.
+    """The examples of each part, given by row numbers in ascending order, as they are kept; the
+    whole may not be used again.
 
-    The first part is to learn from, and decides what is kept as float32. The memory of the whole is given back while the parts
-    fill, so that both together take no more than one of them.
+    The first part is to learn from, and decides what is kept as float32. The memory of the whole is
+    given back while the parts fill, so that both together take no more than one of them.
     """
     x_kind, y_kind = checks.kinds(data, parts[0])
     made = [memory.empty((len(rows), *data.x.shape[1:]), x_kind) for rows in parts]
@@ -223,14 +292,17 @@ def divide(data: Dataset, *parts: Int[np.ndarray, " _"]) -> tuple[Dataset, ...]:
             places = slice(*np.searchsorted(rows, (stretch.start, stretch.stop)))
             x[places] = whole[rows[places]]
         memory.give_back(whole, stretch)
-    return tuple(replace(data, x=x, y=data.y[rows].astype(y_kind)) for x, rows in zip(made, parts, strict=True))
+    return tuple(
+        replace(data, x=x, y=data.y[rows].astype(y_kind))
+        for x, rows in zip(made, parts, strict=True)
+    )
 
 
 def _line(y: np.ndarray, stratified: bool, rng: np.random.Generator) -> Rows:
     """All rows in an order whose every stretch has nearly the same shares of each class.
 
-    Every example gets a place in (0, 1): its rank within its class, over the class's size. The first of each class
-    stands at the end of the line, where the training set is.
+    Every example gets a place in (0, 1): its rank within its class, over the class's size. The
+    first of each class stands at the end of the line, where the training set is.
     """
     n = len(y)
     place = rng.permutation(n) / n
@@ -245,20 +317,31 @@ def _line(y: np.ndarray, stratified: bool, rng: np.random.Generator) -> Rows:
     return np.argsort(place, kind="stable")
 
 
-def _by_group(codes: np.ndarray, fractions: tuple[float, ...], rng: np.random.Generator) -> list[Rows]:
-    """Whole groups in random order, taken into a part as long as that brings it nearer to its size."""
+def _by_group(
+    codes: np.ndarray, fractions: tuple[float, ...], rng: np.random.Generator
+) -> list[Rows]:
+    """Whole groups in random order, taken into a part as long as that brings it nearer to its
+    size.
+    """
     sizes, parts = np.bincount(codes), 1 + sum(fraction > 0 for fraction in fractions)
     if len(sizes) < parts:
         raise InputError(
-            f"all {len(codes)} examples are of {len(sizes)} group{'s' * (len(sizes) > 1)}; {parts} parts by group need at least {parts}; "
+            f"all {len(codes)} examples are of {len(sizes)} group{'s' * (len(sizes) > 1)}; "
+            f"{parts} parts by group need at least {parts}; "
             "group otherwise, or ask for fewer parts"
         )
     left, taken = list(rng.permutation(len(sizes))), []
     for number, fraction in enumerate(fractions):
         wanted, chosen, filled = fraction * len(codes), [], 0
-        still = sum(f > 0 for f in fractions[number + 1 :]) + 1  # parts that need a group of their own after this one
+        still = (
+            sum(f > 0 for f in fractions[number + 1 :]) + 1
+        )  # parts that need a group of their own after this one
         for group in list(left):
-            if len(left) > still and fraction > 0 and (not chosen or filled + sizes[group] / 2 <= wanted):
+            if (
+                len(left) > still
+                and fraction > 0
+                and (not chosen or filled + sizes[group] / 2 <= wanted)
+            ):
                 chosen.append(group)
                 left.remove(group)
                 filled += sizes[group]
@@ -269,12 +352,17 @@ def _by_group(codes: np.ndarray, fractions: tuple[float, ...], rng: np.random.Ge
 
 
 def _in_order(codes: np.ndarray, fractions: tuple[float, ...]) -> list[Rows]:
-    """The last are the first part, those before them the second, and so on; equal ones stay together."""
+    """The last are the first part, those before them the second, and so on; equal ones stay
+    together.
+    """
     line = np.argsort(codes, kind="stable")[::-1]
-    borders = np.flatnonzero(np.diff(codes[line]) != 0) + 1  # places where a cut divides no equal ones
+    borders = (
+        np.flatnonzero(np.diff(codes[line]) != 0) + 1
+    )  # places where a cut divides no equal ones
     if len(borders) < sum(fraction > 0 for fraction in fractions):
         raise InputError(
-            f"order has {len(borders) + 1} different values in {len(codes)} examples, too few for parts in order; "
+            f"order has {len(borders) + 1} different values in {len(codes)} examples, too few for "
+            "parts in order; "
             "order by something finer, or ask for fewer parts"
         )
     cuts, place = [], 0
@@ -289,11 +377,20 @@ def _in_order(codes: np.ndarray, fractions: tuple[float, ...]) -> list[Rows]:
 
 def _codes(values: ArrayLike, examples: int, what: str) -> np.ndarray:
     """Each value's rank among the different ones."""
-    values = admission.array(what, values, ("row",))
+    values = arrays.array(what, values, ("row",))
     if values.shape != (examples,):
-        raise InputError(f"{what} has shape {values.shape}; give one value an example: ({examples},)")
+        raise InputError(
+            f"{what} has shape {values.shape}; give one value an example: ({examples},)"
+        )
     if values.dtype.kind == "O":
-        raise InputError(f"{what} must hold numbers, text or times, but is of type object; give an array of one of these")
-    if (missing := np.flatnonzero(values != values)).size:  # NaN and NaT are not equal to themselves
-        raise InputError(f"{what} has no value in row {missing[0]}; fill the gap, or remove the row")
+        raise InputError(
+            f"{what} must hold numbers, text or times, but is of type object; give an array of "
+            "one of these"
+        )
+    if (
+        missing := np.flatnonzero(values != values)
+    ).size:  # NaN and NaT are not equal to themselves
+        raise InputError(
+            f"{what} has no value in row {missing[0]}; fill the gap, or remove the row"
+        )
     return np.unique(values, return_inverse=True)[1]

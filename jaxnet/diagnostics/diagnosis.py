@@ -10,18 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import admission, display
-from ..errors import InputError
-from ..folder import plain
-from ..run import Population
-from .comparison import EnsembleGain, ensemble_gain
-from .decomposition import Decomposition, Design, bias_variance_decomposition
-from .findings import DATA, Finding, diverged, first_to_mend
-from .intervals import Estimate
-from .ladder import error_ladder
+from jaxnet import arrays, display
+from jaxnet.diagnostics.findings import DATA, Finding, diverged, first_to_mend
+from jaxnet.diagnostics.ladder import error_ladder
+from jaxnet.errors import InputError
+from jaxnet.run import Population
+from jaxnet.runtime.files import plain
+from jaxnet.stats.bias_variance import Decomposition, Design, bias_variance_decomposition
+from jaxnet.stats.comparison import EnsembleGain, ensemble_gain
+from jaxnet.stats.estimate import Estimate
 
 WIDTH = 96  # columns of the text
-SHOWN = {"train": "training set", "validation": "validation set", "test": "test set", "use": "where it will be used"}
+SHOWN = {
+    "train": "training set",
+    "validation": "validation set",
+    "test": "test set",
+    "use": "where it will be used",
+}
 STEPS = {
     "high bias": "wrong even on what it learned from (bias)",
     "high variance": "worse on examples it has not seen (variance)",
@@ -33,7 +38,9 @@ Part = tuple[ArrayLike, ArrayLike]
 
 @dataclass(frozen=True)
 class Parts:
-    """A decomposition without its arrays. training: examples of each member's training set, where that is known."""
+    """A decomposition without its arrays. training: examples of each member's training set, where
+    that is known.
+    """
 
     design: Design
     kind: str
@@ -46,13 +53,18 @@ class Parts:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong with a recipe, measured, and what to try. Plain numbers but for `networks`; `json()` is these as text.
+    """What is wrong with a recipe, measured, and what to try. Plain numbers but for `networks`;
+    `json()` is these as text.
 
-    verdict: begins with the largest of high bias, high variance and mismatch, or with good enough or inconclusive.
-    findings: in order of size. errors: of train, validation, test and use, as far as there are. regression: errors are then
-    shares of the variance of y, else of examples. decompositions: of the error on the test set, or else the validation set.
-    ensemble: what the members achieve together there. members: whose errors these are; diverged: those left out.
-    examples: of each part. notes: what to bear in mind. networks: those that `jaxnet.diagnose` trained.
+    verdict: begins with the largest of high bias, high variance and mismatch, or with good enough
+        or inconclusive.
+    findings: in order of size. errors: of train, validation, test and use, as far as there are.
+    regression: errors are then shares of the variance of y, else of examples. decompositions: of
+        the error on the test set, or else the validation set.
+    ensemble: what the members achieve together there. members: whose errors these are; diverged:
+        those left out.
+    examples: of each part. notes: what to bear in mind. networks: those that `jaxnet.diagnose`
+        trained.
     """
 
     verdict: str
@@ -99,36 +111,56 @@ class Diagnosis:
     ) -> "Diagnosis":
         """The diagnosis of a recipe from what its networks predict, of whatever library they are.
 
-        train, validation, test, use: pairs (predictions, labels) on the training set, on held-out examples like those, on the
-            test set, on examples from where the network will be used. Predictions of members that were trained on the same
-            examples come first axis members: class numbers or names (members, examples), log-probabilities (members, examples,
-            classes), or of a regression values (members, examples). Without that axis they are of one network.
-        partitions: by number of parts K what networks predict on the test set that were trained on K disjoint random parts of
-            the training set, the parts of a partition following each other: these allow to speak of bias and variance.
-        target_error: what could be reached, by default 0. tolerance: the smallest step that matters. Of a regression both are
-            shares of the variance of y.
-        Predictions of classes that are not numbers (NaN) count as wrong, and a network that predicts nothing else is left out as
-        diverged; both are said. Raises InputError for what does not fit together, and for values that are not finite.
+        train, validation, test, use: pairs (predictions, labels) on the training set, on held-out
+            examples like those, on the test set, on examples from where the network will be used.
+            Predictions of members that were trained on the same examples come first axis members:
+            class numbers or names (members, examples), log-probabilities (members, examples,
+            classes), or of a regression values (members, examples). Without that axis they are of
+            one network.
+        partitions: by number of parts K what networks predict on the test set that were trained on
+            K disjoint random parts of the training set, the parts of a partition following each
+            other: these allow to speak of bias and variance.
+        target_error: what could be reached, by default 0. tolerance: the smallest step that
+            matters. Of a regression both are shares of the variance of y.
+        Predictions of classes that are not numbers (NaN) count as wrong, and a network that
+        predicts nothing else is left out as diverged; both are said. Raises InputError for what
+        does not fit together, and for values that are not finite.
         """
         given = {"train": train, "validation": validation, "test": test, "use": use}
-        each, groups = _encoded({name: part for name, part in given.items() if part is not None}, partitions or {})
+        each, groups = _encoded(
+            {name: part for name, part in given.items() if part is not None}, partitions or {}
+        )
         regression = each["train"].labels.dtype.kind == "f"
         variance = float(np.var(each["train"].labels)) if regression else 1.0
         if regression and not variance > 0:
-            raise InputError("all training labels are equal; there is nothing to learn; give values that differ")
-        each, lost, total = _without_diverged({name: part for name, part in each.items() if len(part.labels)})
+            raise InputError(
+                "all training labels are equal; there is nothing to learn; give values that differ"
+            )
+        each, lost, total = _without_diverged(
+            {name: part for name, part in each.items() if len(part.labels)}
+        )
         for name, part in each.items():
             if regression:
-                admission.numbers(f"{name} predictions", part.predictions, part.axes)
-        errors = {name: part.squares / variance if regression else part.wrong for name, part in each.items()}
+                arrays.numbers(f"{name} predictions", part.predictions, part.axes)
+        errors = {
+            name: part.squares / variance if regression else part.wrong
+            for name, part in each.items()
+        }
         if lost == total:
             errors = {name: np.full((1, len(part.labels)), np.nan) for name, part in each.items()}
-        notes = [f"{name}: {part.unanswered_in_words}; they count as wrong" for name, part in each.items() if part.unanswered.any()]
+        notes = [
+            f"{name}: {part.unanswered_in_words}; they count as wrong"
+            for name, part in each.items()
+            if part.unanswered.any()
+        ]
         kept = {k: _sound_partitions(part, k) for k, part in groups.items()}
         for k, (_, gone) in kept.items():
             if gone:
                 count = len(groups[k].predictions) // k
-                notes.append(f"partitions into {k}: {gone} of {count} were left out, since a network of each predicts nothing but NaN")
+                notes.append(
+                    f"partitions into {k}: {gone} of {count} were left out, since a network of "
+                    "each predicts nothing but NaN"
+                )
         return diagnosis_of(
             errors,
             each["test" if "test" in each else "validation"],
@@ -147,7 +179,8 @@ class Diagnosis:
 class Predicted:
     """Predictions ([members,] examples[, classes]) and their labels.
 
-    Of classes they are log-probabilities, or class numbers, of which admission.NO_CLASS is a prediction that is not a number.
+    Of classes they are log-probabilities, or class numbers, of which arrays.NO_CLASS is a
+    prediction that is not a number.
     """
 
     predictions: np.ndarray
@@ -166,16 +199,18 @@ class Predicted:
     @property
     def axes(self) -> tuple[str, ...]:
         """Those of a place."""
-        return admission.MEMBERS if self.of_members else admission.EXAMPLES
+        return arrays.MEMBERS if self.of_members else arrays.EXAMPLES
 
     @property
     def classes(self) -> np.ndarray:
         """([members,] examples) predicted class numbers."""
-        return admission.chosen(self.predictions) if self.scores else self.predictions
+        return arrays.chosen(self.predictions) if self.scores else self.predictions
 
     @property
     def wrong(self) -> np.ndarray:
-        """([members,] examples) whether each is predicted wrongly; what is not a number is wrong."""
+        """([members,] examples) whether each is predicted wrongly; what is not a number is
+        wrong.
+        """
         return self.classes != self.labels
 
     @property
@@ -186,14 +221,21 @@ class Predicted:
     @property
     def unanswered(self) -> np.ndarray:
         """([members,] examples) which predictions are not numbers."""
-        return ~np.isfinite(self.predictions) if self.labels.dtype.kind == "f" else self.classes == admission.NO_CLASS
+        return (
+            ~np.isfinite(self.predictions)
+            if self.labels.dtype.kind == "f"
+            else self.classes == arrays.NO_CLASS
+        )
 
     @property
     def unanswered_in_words(self) -> str:
         """How many, and where the first of them is."""
         lost = self.unanswered
-        first = admission.spot(np.argwhere(lost)[0], self.axes)
-        return f"{int(lost.sum())} of {lost.size} predictions are not numbers, the first that of {first}"
+        first = arrays.spot(np.argwhere(lost)[0], self.axes)
+        return (
+            f"{int(lost.sum())} of {lost.size} predictions are not numbers, the first that of "
+            f"{first}"
+        )
 
     def only(self, members: np.ndarray) -> "Predicted":
         """Those of some members."""
@@ -213,9 +255,11 @@ def diagnosis_of(
     notes: Sequence[str] = (),
     diverged: int = 0,
 ) -> Diagnosis:
-    """From the errors of each part, and predictions on the examples on which the error is decomposed.
+    """From the errors of each part, and predictions on the examples on which the error is
+    decomposed.
 
-    variance: of y, the unit of errors of a regression. training: examples in the training set. more: other findings.
+    variance: of y, the unit of errors of a regression. training: examples in the training set.
+        more: other findings.
     """
     regression = held_out.labels.dtype.kind == "f"
     ladder = error_ladder(errors, target_error=target_error or 0.0, tolerance=tolerance)
@@ -223,26 +267,39 @@ def diagnosis_of(
     kind = "squared" if regression else "zero_one_kohavi_wolpert"
 
     def decomposed(part: Predicted) -> np.ndarray:
-        return part.predictions.astype(np.float64) / math.sqrt(variance) if regression else part.classes
+        return (
+            part.predictions.astype(np.float64) / math.sqrt(variance)
+            if regression
+            else part.classes
+        )
 
     notes = list(notes)
     decompositions = []
     ensemble = None
     members = len(held_out.predictions) if held_out.of_members else 1
     if members > 1 and held_out.unanswered.any():
-        notes.append(f"bias, variance and the members' joint prediction are left out: {held_out.unanswered_in_words}")
+        notes.append(
+            "bias, variance and the members' joint prediction are left out: "
+            f"{held_out.unanswered_in_words}"
+        )
     elif members > 1:
         found = bias_variance_decomposition(decomposed(held_out), y, loss=kind, design="seeds")
         decompositions.append(_without_arrays(found, training))
         ensemble = ensemble_gain(
-            decomposed(held_out) if regression else held_out.predictions, y, loss="squared" if regression else "zero_one"
+            decomposed(held_out) if regression else held_out.predictions,
+            y,
+            loss="squared" if regression else "zero_one",
         )
     for k in sorted(partitions):
         part = Predicted(partitions[k], held_out.labels)
         if part.unanswered.any():
-            notes.append(f"bias and variance of partitions into {k} are left out: {part.unanswered_in_words}")
+            notes.append(
+                f"bias and variance of partitions into {k} are left out: {part.unanswered_in_words}"
+            )
             continue
-        found = bias_variance_decomposition(decomposed(part), y, loss=kind, design="partition", parts=k)
+        found = bias_variance_decomposition(
+            decomposed(part), y, loss=kind, design="partition", parts=k
+        )
         decompositions.append(_without_arrays(found, training // k))
     findings = sorted([*ladder.findings, *more], key=lambda finding: -finding.size.estimate)
     return Diagnosis(
@@ -262,38 +319,65 @@ def diagnosis_of(
 
 
 def _without_arrays(found: Decomposition, training: int) -> Parts:
-    return Parts(found.design, found.kind, training, found.members, found.loss, found.bias, found.variance)
+    return Parts(
+        found.design, found.kind, training, found.members, found.loss, found.bias, found.variance
+    )
 
 
-def _encoded(given: Mapping[str, Part], partitions: Mapping[int, ArrayLike]) -> tuple[dict[str, Predicted], dict[int, Predicted]]:
-    """The parts, and what was predicted by partitions, admitted: names of classes as numbers, values as float64."""
+def _encoded(
+    given: Mapping[str, Part], partitions: Mapping[int, ArrayLike]
+) -> tuple[dict[str, Predicted], dict[int, Predicted]]:
+    """The parts, and what was predicted by partitions, admitted: names of classes as numbers,
+    values as float64.
+    """
     names = [*given, *(f"partition {k}" for k in partitions)]
     held_out = given.get("test", given.get("validation"))
     if held_out is None:
-        raise InputError("there are only predictions on the training set; give those on validation or test set too")
+        raise InputError(
+            "there are only predictions on the training set; give those on validation or test set "
+            "too"
+        )
     pairs = [*given.values(), *((f, held_out[1]) for f in partitions.values())]
-    fs = [_plain(f"{name} predictions", f, admission.MEMBERS) for name, (f, _) in zip(names, pairs, strict=True)]
-    ys = [_plain(f"{name} labels", y, admission.EXAMPLES) for name, (_, y) in zip(names, pairs, strict=True)]
-    kinds = {"number" if y.dtype.kind in "iub" else "value" if y.dtype.kind == "f" else "text" for y in ys}
+    fs = [
+        _plain(f"{name} predictions", f, arrays.MEMBERS)
+        for name, (f, _) in zip(names, pairs, strict=True)
+    ]
+    ys = [
+        _plain(f"{name} labels", y, arrays.EXAMPLES)
+        for name, (_, y) in zip(names, pairs, strict=True)
+    ]
+    kinds = {
+        "number" if y.dtype.kind in "iub" else "value" if y.dtype.kind == "f" else "text"
+        for y in ys
+    }
     if len(kinds) > 1:
-        raise InputError(f"labels are of types {', '.join(sorted({str(y.dtype) for y in ys}))}; give one kind of them everywhere")
+        raise InputError(
+            f"labels are of types {', '.join(sorted({str(y.dtype) for y in ys}))}; give one kind "
+            "of them everywhere"
+        )
     if kinds == {"value"}:
         fs, ys = _values(names, fs, ys)
-    elif kinds == {"number"} and any(f.dtype.kind == "f" and not _are_classes(f, y) for f, y in zip(fs, ys, strict=True)):
+    elif kinds == {"number"} and any(
+        f.dtype.kind == "f" and not _are_classes(f, y) for f, y in zip(fs, ys, strict=True)
+    ):
         fs, ys = _log_probabilities(names, fs, ys)
     else:
         fs, ys = _class_codes(names, fs, ys)
     each = [Predicted(f, y) for f, y in zip(fs, ys, strict=True)]
-    return dict(zip(names, each[: len(given)], strict=False)), dict(zip(partitions, each[len(given) :], strict=True))
+    return dict(zip(names, each[: len(given)], strict=False)), dict(
+        zip(partitions, each[len(given) :], strict=True)
+    )
 
 
 def _plain(what: str, given: ArrayLike, axes: tuple[str, ...]) -> np.ndarray:
     """Numbers, booleans or text; text may come as objects."""
-    found = admission.array(what, given, axes)
+    found = arrays.array(what, given, axes)
     if found.dtype.kind == "O" and found.size and all(isinstance(each, str) for each in found.flat):
         return found.astype(str)
     if found.dtype.kind not in "biufSU":
-        raise InputError(f"{what} are of type {found.dtype}; give numbers, or names of classes as text")
+        raise InputError(
+            f"{what} are of type {found.dtype}; give numbers, or names of classes as text"
+        )
     return found
 
 
@@ -302,33 +386,55 @@ Arrays = list[np.ndarray]
 
 def _values(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
     for name, f, y in zip(names, fs, ys, strict=True):
-        if f.dtype.kind not in "biuf" or f.ndim not in (1, 2) or y.ndim != 1 or f.shape[-1:] != y.shape:
+        if (
+            f.dtype.kind not in "biuf"
+            or f.ndim not in (1, 2)
+            or y.ndim != 1
+            or f.shape[-1:] != y.shape
+        ):
             raise InputError(
-                f"{name}: predictions have shape {f.shape} and type {f.dtype} for labels {y.shape}; give values, (members, examples)"
+                f"{name}: predictions have shape {f.shape} and type {f.dtype} for labels "
+                f"{y.shape}; give values, (members, examples)"
             )
-        admission.numbers(f"{name} labels", y, admission.EXAMPLES)
+        arrays.numbers(f"{name} labels", y, arrays.EXAMPLES)
     return [f.astype(np.float64) for f in fs], [y.astype(np.float64) for y in ys]
 
 
 def _are_classes(f: np.ndarray, y: np.ndarray) -> bool:
     """Whether floats are class numbers, with NaN where there is none."""
-    return f.ndim in (1, 2) and f.shape[-1:] == y.shape and bool(np.all(np.isnan(f) | (f == np.round(f)) & np.isfinite(f)))
+    return (
+        f.ndim in (1, 2)
+        and f.shape[-1:] == y.shape
+        and bool(np.all(np.isnan(f) | (f == np.round(f)) & np.isfinite(f)))
+    )
 
 
 def _log_probabilities(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
     """NaN may be among them, which counts as wrong."""
     found = []
     for name, f, y in zip(names, fs, ys, strict=True):
-        if f.dtype.kind != "f" or f.ndim not in (2, 3) or y.ndim != 1 or f.shape[-2] != len(y) or f.shape[-1] == 0:
+        if (
+            f.dtype.kind != "f"
+            or f.ndim not in (2, 3)
+            or y.ndim != 1
+            or f.shape[-2] != len(y)
+            or f.shape[-1] == 0
+        ):
             raise InputError(
-                f"{name}: predictions have shape {f.shape} and type {f.dtype}; give log-probabilities, (members, examples, classes)"
+                f"{name}: predictions have shape {f.shape} and type {f.dtype}; give "
+                "log-probabilities, (members, examples, classes)"
             )
-        found.append(admission.labels(f"{name}: labels", y, len(y), f.shape[-1]))
+        found.append(arrays.labels(f"{name}: labels", y, len(y), f.shape[-1]))
         for place in np.ndindex(f.shape[: f.ndim - 2]):
             lost = np.isnan(f[place]).any(1)
-            admission.check_sums(f"{name} predictions", f[place], admission.MEMBERS[2 - f.ndim + 1 :], place, lost)
+            arrays.check_sums(
+                f"{name} predictions", f[place], arrays.MEMBERS[2 - f.ndim + 1 :], place, lost
+            )
     if len(count := {f.shape[-1] for f in fs}) > 1:
-        raise InputError(f"log-probabilities are of {' and of '.join(map(str, sorted(count)))} classes; give the same ones everywhere")
+        raise InputError(
+            f"log-probabilities are of {' and of '.join(map(str, sorted(count)))} classes; give "
+            "the same ones everywhere"
+        )
     return fs, found
 
 
@@ -336,25 +442,59 @@ def _class_codes(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arra
     """The classes numbered from 0, in order of their names; NO_CLASS where a prediction is NaN."""
     for name, f, y in zip(names, fs, ys, strict=True):
         if f.ndim not in (1, 2) or y.ndim != 1 or f.shape[-1:] != y.shape:
-            raise InputError(f"{name}: predictions have shape {f.shape} for labels {y.shape}; give classes, (members, examples)")
-        if (f.dtype.kind in "SU") != (y.dtype.kind in "SU") or (f.dtype.kind == "S") != (y.dtype.kind == "S"):
-            raise InputError(f"{name}: predictions are {f.dtype} and labels {y.dtype}; give the same names of classes in both")
+            raise InputError(
+                f"{name}: predictions have shape {f.shape} for labels {y.shape}; give classes, "
+                "(members, examples)"
+            )
+        if (f.dtype.kind in "SU") != (y.dtype.kind in "SU") or (f.dtype.kind == "S") != (
+            y.dtype.kind == "S"
+        ):
+            raise InputError(
+                f"{name}: predictions are {f.dtype} and labels {y.dtype}; give the same names of "
+                "classes in both"
+            )
     lost = [np.isnan(f) if f.dtype.kind == "f" else np.zeros(f.shape, bool) for f in fs]
-    fs = [np.where(gone, 0, f).astype(np.int64) if f.dtype.kind == "f" else f for f, gone in zip(fs, lost, strict=True)]
-    known = np.unique(np.concatenate([np.unique(each) for each in (*(f[~gone] for f, gone in zip(fs, lost, strict=True)), *ys)]))
-    codes = [np.where(gone, admission.NO_CLASS, np.searchsorted(known, f)) for f, gone in zip(fs, lost, strict=True)]
+    fs = [
+        np.where(gone, 0, f).astype(np.int64) if f.dtype.kind == "f" else f
+        for f, gone in zip(fs, lost, strict=True)
+    ]
+    known = np.unique(
+        np.concatenate(
+            [
+                np.unique(each)
+                for each in (*(f[~gone] for f, gone in zip(fs, lost, strict=True)), *ys)
+            ]
+        )
+    )
+    codes = [
+        np.where(gone, arrays.NO_CLASS, np.searchsorted(known, f))
+        for f, gone in zip(fs, lost, strict=True)
+    ]
     return codes, [np.searchsorted(known, y) for y in ys]
 
 
 def _without_diverged(parts: Mapping[str, Predicted]) -> tuple[dict[str, Predicted], int, int]:
-    """(the parts without members that predict nothing but NaN in any of them, how many these are, of how many)."""
-    if len({(part.of_members, len(part.predictions) if part.of_members else 1) for part in parts.values()}) > 1:
+    """(the parts without members that predict nothing but NaN in any of them, how many these are,
+    of how many).
+    """
+    if (
+        len(
+            {
+                (part.of_members, len(part.predictions) if part.of_members else 1)
+                for part in parts.values()
+            }
+        )
+        > 1
+    ):
         return dict(parts), 0, 1  # the error ladder has the words for it
     silent = [part.unanswered.all(-1) for part in parts.values()]
     lost = np.atleast_1d(np.all(silent, axis=0))
     if not lost.any():
         return dict(parts), 0, len(lost)
-    members = {name: part if part.of_members else Predicted(part.predictions[None], part.labels) for name, part in parts.items()}
+    members = {
+        name: part if part.of_members else Predicted(part.predictions[None], part.labels)
+        for name, part in parts.items()
+    }
     return {name: part.only(~lost) for name, part in members.items()}, int(lost.sum()), len(lost)
 
 
@@ -368,33 +508,76 @@ def _sound_partitions(part: Predicted, k: int) -> tuple[Predicted, int]:
 
 def _lines(d: Diagnosis) -> list[str]:
     """The text: a screen of it."""
-    share = "squared error, in variances of y" if d.regression else "share of examples predicted wrongly"
-    who = "one network, which speaks only for itself" if d.members == 1 else f"{d.members} networks that differ in luck alone"
+    share = (
+        "squared error, in variances of y"
+        if d.regression
+        else "share of examples predicted wrongly"
+    )
+    who = (
+        "one network, which speaks only for itself"
+        if d.members == 1
+        else f"{d.members} networks that differ in luck alone"
+    )
     lines = [fill(d.verdict, WIDTH), "", f"{share}, of {who}; with 95% intervals"]
-    lines += [_row(f"{SHOWN[name]}, {d.examples[name]:,} examples", error) for name, error in d.errors.items()]
+    lines += [
+        _row(f"{SHOWN[name]}, {d.examples[name]:,} examples", error)
+        for name, error in d.errors.items()
+    ]
     reachable = f"{d.target_error:.1%} could be reached, and " if d.target_error else ""
     lines.append(f"so it is, where {reachable}{d.tolerance:.1%} matters")
     for finding in (finding for finding in d.findings if finding.code in STEPS):
         state = (
-            "too much" if finding.claimed else "fine" if finding.size.refused is None and finding.size.high < d.tolerance else "not settled"
+            "too much"
+            if finding.claimed
+            else "fine"
+            if finding.size.refused is None and finding.size.high < d.tolerance
+            else "not settled"
         )
         lines.append(f"{_row(STEPS[finding.code], finding.size)}  {state}")
     partitions = [parts for parts in d.decompositions if parts.design == "partition"]
     if partitions:
-        lines.append("trained on other examples of the same kind, and so many of them, networks would")
+        lines.append(
+            "trained on other examples of the same kind, and so many of them, networks would"
+        )
     for parts in partitions:
-        lines.append(_row(f"{parts.training:,} examples: make the same mistakes (bias²)", parts.bias))
-        lines.append(_row(f"{parts.training:,} examples: make mistakes of their own (variance)", parts.variance))
+        lines.append(
+            _row(f"{parts.training:,} examples: make the same mistakes (bias²)", parts.bias)
+        )
+        lines.append(
+            _row(
+                f"{parts.training:,} examples: make mistakes of their own (variance)",
+                parts.variance,
+            )
+        )
     if d.ensemble is not None:
-        lines.append(_row(f"the prediction of all {d.ensemble.members} networks together", d.ensemble.ensemble))
-    lines += [fill(finding.evidence, WIDTH, subsequent_indent="  ") for finding in d.findings if finding.code in DATA]
-    others = [finding for finding in d.findings if finding.code not in (*STEPS, *DATA) and finding.claimed]
-    lines += [fill(f"beware, {finding.code}: {finding.evidence}", WIDTH, subsequent_indent="  ") for finding in others]
+        lines.append(
+            _row(
+                f"the prediction of all {d.ensemble.members} networks together", d.ensemble.ensemble
+            )
+        )
+    lines += [
+        fill(finding.evidence, WIDTH, subsequent_indent="  ")
+        for finding in d.findings
+        if finding.code in DATA
+    ]
+    others = [
+        finding for finding in d.findings if finding.code not in (*STEPS, *DATA) and finding.claimed
+    ]
+    lines += [
+        fill(f"beware, {finding.code}: {finding.evidence}", WIDTH, subsequent_indent="  ")
+        for finding in others
+    ]
     lines += [fill(note, WIDTH, subsequent_indent="  ") for note in d.notes]
     claimed = {finding.code: finding for finding in reversed(d.findings) if finding.claimed}
     first = first_to_mend([finding.code for finding in d.findings if finding.claimed])
     if first is not None:
-        lines.append(fill("try next: " + "; ".join(remedy.words for remedy in claimed[first].remedies[:3]), WIDTH, subsequent_indent="  "))
+        lines.append(
+            fill(
+                "try next: " + "; ".join(remedy.words for remedy in claimed[first].remedies[:3]),
+                WIDTH,
+                subsequent_indent="  ",
+            )
+        )
     return lines
 
 
@@ -404,4 +587,8 @@ def _row(words: str, size: Estimate) -> str:
 
 def _number(estimate: Estimate) -> str:
     centre = f"{estimate.estimate:7.2%}"
-    return centre + (f"  ({estimate.low:.2%} to {estimate.high:.2%})" if estimate.refused is None else "  (no interval)")
+    return centre + (
+        f"  ({estimate.low:.2%} to {estimate.high:.2%})"
+        if estimate.refused is None
+        else "  (no interval)"
+    )

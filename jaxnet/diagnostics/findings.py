@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .intervals import Estimate
+from jaxnet.stats.estimate import Estimate
 
 
 @dataclass(frozen=True)
 class Remedy:
     """Something to try: a field of a Recipe, Model or Splits, and what to do with it.
 
-    how: multiply the field by `value`, set it to `value` (None: leave it out), or add examples as `value` says.
+    how: multiply the field by `value`, set it to `value` (None: leave it out), or add examples as
+        `value` says.
     """
 
     of: Literal["Recipe", "Model", "Splits"]
@@ -23,7 +24,8 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Finding:
-    """One measured statement. size: on the scale of the error; claimed: whether it stands above the tolerance.
+    """One measured statement. size: on the scale of the error; claimed: whether it stands above the
+    tolerance.
 
     examples: row numbers of the training examples it speaks of, the most telling first.
     """
@@ -37,18 +39,22 @@ class Finding:
 
 
 TRAIN_LONGER = Remedy("Recipe", "epochs", "multiply", 2, "train for longer")
-FASTER = Remedy("Recipe", "learning_rate", "multiply", 3, "try a higher learning rate, or another optimizer")
+FASTER = Remedy(
+    "Recipe", "learning_rate", "multiply", 3, "try a higher learning rate, or another optimizer"
+)
 SLOWER = Remedy("Recipe", "learning_rate", "multiply", 0.3, "lower the learning rate")
 MORE_DATA = Remedy("Splits", "train", "add", "as many more", "get more training examples")
 
-# What to mend first, since it changes all else; then the steps of the ladder. Of these none is mended: a price and not a fault.
+# What to mend first, since it changes all else; then the steps of the ladder. Of these none is
+# mended: a price and not a fault.
 URGENT = ("diverged", "leaking test set", "optimisation not finished")
 STEPS = ("high bias", "high variance", "mismatch")
 DATA = ("more data helps", "more data will not help")
 
 EDGE = "chosen at the edge of the sweep"
 
-# The classic remedies in order: Ng, Machine Learning Yearning (2018), chapters 25 to 27 and 41 to 43.
+# The classic remedies in order: Ng, Machine Learning Yearning (2018), chapters 25 to 27 and 41 to
+# 43.
 REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "high bias": (
         Remedy("Model", "hidden", "multiply", 2, "make the network wider, or deeper"),
@@ -61,14 +67,38 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
         MORE_DATA,
         Remedy("Recipe", "weight_decay", "set", 1e-2, "regularize: weight decay"),
         Remedy("Recipe", "dropout", "set", 0.2, "regularize: dropout"),
-        Remedy("Recipe", "augmentation", "set", "shift=2, rotate=10", "change training examples a little each time they are seen"),
+        Remedy(
+            "Recipe",
+            "augmentation",
+            "set",
+            "shift=2, rotate=10",
+            "change training examples a little each time they are seen",
+        ),
         Remedy("Recipe", "patience", "set", 5, "stop early"),
         Remedy("Model", "hidden", "multiply", 0.5, "make the network smaller"),
     ),
     "mismatch": (
-        Remedy("Splits", "train", "add", "like those where it is used", "add training examples from where the network is used"),
-        Remedy("Splits", "validation", "set", "like those where it is used", "choose with examples from where the network is used"),
-        Remedy("Recipe", "augmentation", "set", "like the difference", "change training examples the way those differ"),
+        Remedy(
+            "Splits",
+            "train",
+            "add",
+            "like those where it is used",
+            "add training examples from where the network is used",
+        ),
+        Remedy(
+            "Splits",
+            "validation",
+            "set",
+            "like those where it is used",
+            "choose with examples from where the network is used",
+        ),
+        Remedy(
+            "Recipe",
+            "augmentation",
+            "set",
+            "like the difference",
+            "change training examples the way those differ",
+        ),
     ),
     "more data helps": (MORE_DATA,),
     "overconfident": (
@@ -77,17 +107,35 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
         Remedy("Recipe", "weight_decay", "set", 1e-2, "regularize: weight decay"),
     ),
     "label noise": (
-        Remedy("Splits", "train", "set", "labels checked", "check the training labels that all networks contradict"),
+        Remedy(
+            "Splits",
+            "train",
+            "set",
+            "labels checked",
+            "check the training labels that all networks contradict",
+        ),
         Remedy("Recipe", "label_smoothing", "set", 0.1, "smooth the labels"),
         Remedy("Recipe", "patience", "set", 5, "stop early, before the wrong labels are learned"),
     ),
     "leaking test set": (
-        Remedy("Splits", "test", "set", "without those in the training set", "leave out the test examples that are in the training set"),
-        Remedy("Splits", "groups", "set", "one a source", "split so that all examples of a source are in one part"),
+        Remedy(
+            "Splits",
+            "test",
+            "set",
+            "without those in the training set",
+            "leave out the test examples that are in the training set",
+        ),
+        Remedy(
+            "Splits",
+            "groups",
+            "set",
+            "one a source",
+            "split so that all examples of a source are in one part",
+        ),
     ),
     "optimisation not finished": (TRAIN_LONGER, FASTER),
     "diverged": (SLOWER, Remedy("Recipe", "clip", "set", 1.0, "clip the gradient")),
-}  # fmt: skip
+}
 
 
 # More data do nothing for a network that cannot learn those it has.
@@ -105,12 +153,17 @@ def diverged(lost: int, total: int) -> list[Finding]:
     if not lost:
         return []
     share = lost / total
-    words = f"{lost} of {total} networks diverged: their loss was no longer a finite number. The rest is measured without them"
+    words = (
+        f"{lost} of {total} networks diverged: their loss was no longer a finite number. The "
+        "rest is measured without them"
+    )
     return [finding("diverged", Estimate(share, share, share), True, words)]
 
 
 def first_to_mend(codes: Sequence[str]) -> str | None:
-    """Of the codes of findings that are claimed, by size, the one whose remedies come first; None where nothing is to be mended."""
+    """Of the codes of findings that are claimed, by size, the one whose remedies come first; None
+    where nothing is to be mended.
+    """
 
     def rank(code: str) -> int:
         return URGENT.index(code) if code in URGENT else len(URGENT) + (code not in STEPS)
@@ -119,10 +172,24 @@ def first_to_mend(codes: Sequence[str]) -> str | None:
 
 
 def edge_of_sweep(name: str, best: float) -> Finding:
-    """That the best value of a hyperparameter lies at the edge of what was tried. size: that value."""
-    remedy = Remedy("Recipe", name, "multiply", 10, f"widen the space of {name.replace('_', ' ')} beyond {best:.4g}")
+    """That the best value of a hyperparameter lies at the edge of what was tried. size: that
+    value.
+    """
+    remedy = Remedy(
+        "Recipe",
+        name,
+        "multiply",
+        10,
+        f"widen the space of {name.replace('_', ' ')} beyond {best:.4g}",
+    )
     size = Estimate(best, refused="a value that was chosen has no interval")
-    return Finding(EDGE, size, True, f"the best {name.replace('_', ' ')}, {best:.4g}, lies at the edge of what was tried", (remedy,))
+    return Finding(
+        EDGE,
+        size,
+        True,
+        f"the best {name.replace('_', ' ')}, {best:.4g}, lies at the edge of what was tried",
+        (remedy,),
+    )
 
 
 def percent(size: Estimate) -> str:

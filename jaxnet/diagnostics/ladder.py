@@ -1,7 +1,9 @@
-"""The error ladder: target -> training -> validation -> where it is used, and the verdict it allows.
+"""The error ladder: target -> training -> validation -> where it is used, and the verdict it
+allows.
 
-Ng, Machine Learning Yearning (2018), chapters 20 to 30 and 40 to 43. Avoidable bias is the step from the target to the
-training error, variance the step to the validation error, mismatch the step to where the network is used.
+Ng, Machine Learning Yearning (2018), chapters 20 to 30 and 40 to 43. Avoidable bias is the step
+from the target to the training error, variance the step to the validation error, mismatch the step
+to where the network is used.
 """
 
 import math
@@ -12,20 +14,27 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import admission
-from ..errors import InputError
-from .findings import Finding, finding, percent
-from .intervals import LEVEL, Estimate, combination, exact, mean
-from .two_way import ERRORS, POSITIVE, RATE, TwoWay, contrast, interval, table
+from jaxnet import arrays
+from jaxnet.diagnostics.findings import Finding, finding, percent
+from jaxnet.errors import InputError
+from jaxnet.stats.estimate import LEVEL, Estimate, combination, exact, mean
+from jaxnet.stats.random_effects import ERRORS, POSITIVE, RATE, TwoWay, contrast, interval, table
 
 ALPHA = 0.05
 RUNGS = {
     "high bias": "it is wrong even on the examples it learned from",
     "high variance": "it does worse on examples it has not seen",
-    "mismatch": "it does worse where it is used than on held-out examples like those it learned from",
+    "mismatch": (
+        "it does worse where it is used than on held-out examples like those it learned from"
+    ),
 }
 ORDER = ("train", "validation", "test", "use")
-WORDS = {"train": "training error", "validation": "validation error", "test": "test error", "use": "error where it is used"}
+WORDS = {
+    "train": "training error",
+    "validation": "validation error",
+    "test": "test error",
+    "use": "error where it is used",
+}
 FAR = 900  # times as many: more than anybody gets
 
 Weights = dict[str, float]
@@ -33,7 +42,8 @@ Weights = dict[str, float]
 
 @dataclass(frozen=True)
 class Ladder:
-    """The steps in order of size, and the verdict: it begins with the name of the largest, or with good enough or inconclusive.
+    """The steps in order of size, and the verdict: it begins with the name of the largest, or with
+    good enough or inconclusive.
 
     errors: of each part, with 95% intervals.
     """
@@ -43,33 +53,49 @@ class Ladder:
     errors: dict[str, Estimate]
 
 
-def error_ladder(errors: Mapping[str, ArrayLike], *, target_error: float = 0.0, tolerance: float = 0.02) -> Ladder:
+def error_ladder(
+    errors: Mapping[str, ArrayLike], *, target_error: float = 0.0, tolerance: float = 0.02
+) -> Ladder:
     """The verdict from errors on disjoint sets of examples.
 
-    errors: of train, validation (if there is one), test and, labelled examples from there given, use: whether each example
-        is predicted wrongly (booleans), or its loss. (examples,) of one network, for which alone the verdict then speaks,
-        or (members, examples) of networks that one recipe trained on these training examples: the verdict is on the recipe.
-    target_error: what could be reached. tolerance: the smallest step that matters, on the scale of the error.
+    errors: of train, validation (if there is one), test and, labelled examples from there given,
+        use: whether each example is predicted wrongly (booleans), or its loss. (examples,) of one
+        network, for which alone the verdict then speaks, or (members, examples) of networks that
+        one recipe trained on these training examples: the verdict is on the recipe.
+    target_error: what could be reached. tolerance: the smallest step that matters, on the scale of
+        the error.
 
-    "high X" is claimed where X's Holm-adjusted one-sided 5% lower bound exceeds the tolerance (Holm 1979); "good
-    enough" where every unadjusted one-sided 95% upper bound is below it; one is called the largest where Bonferroni
-    intervals of its difference to every other claimed one exclude 0. So a false claim has probability at most 5%
-    as far as the intervals cover, under any dependence.
-    Raises InputError for a tolerance or target that is no such number, and for parts that do not fit together.
+    "high X" is claimed where X's Holm-adjusted one-sided 5% lower bound exceeds the tolerance (Holm
+    1979); "good enough" where every unadjusted one-sided 95% upper bound is below it; one is called
+    the largest where Bonferroni intervals of its difference to every other claimed one exclude 0.
+    So a false claim has probability at most 5% as far as the intervals cover, under any dependence.
+    Raises InputError for a tolerance or target that is no such number, and for parts that do not
+    fit together.
     """
     if not (tolerance > 0 and math.isfinite(tolerance)):
-        raise InputError(f"tolerance is {tolerance}; give a finite number above 0, on the scale of the error")
+        raise InputError(
+            f"tolerance is {tolerance}; give a finite number above 0, on the scale of the error"
+        )
     if not (target_error >= 0 and math.isfinite(target_error)):
         raise InputError(f"target_error is {target_error}; give a finite number of at least 0")
-    given_ = {name: admission.array(f"errors of {name}", errors[name], admission.MEMBERS) for name in ORDER if name in errors}
+    given_ = {
+        name: arrays.array(f"errors of {name}", errors[name], arrays.MEMBERS)
+        for name in ORDER
+        if name in errors
+    }
     parts = {name: each for name, each in given_.items() if each.size}
     _check(parts)
     given = OneNetwork(parts) if parts["train"].ndim == 1 else Members(parts)
     found = {name: given.size({name: 1.0}) for name in parts}
     if not all(math.isfinite(error.estimate) for error in found.values()):
-        words = "inconclusive: an error is not a finite number, so the training diverged. Lower the learning rate, or set clip"
+        words = (
+            "inconclusive: an error is not a finite number, so the training diverged. Lower "
+            "the learning rate, or set clip"
+        )
         return Ladder(words, (), found)
-    held_out, used = (next(name for name in names if name in parts) for names in (ORDER[1:], ORDER[:0:-1]))
+    held_out, used = (
+        next(name for name in names if name in parts) for names in (ORDER[1:], ORDER[:0:-1])
+    )
     steps: dict[str, tuple[Weights, float]] = {
         "high bias": ({"train": 1.0}, -target_error),
         "high variance": ({held_out: 1.0, "train": -1.0}, 0.0),
@@ -81,24 +107,35 @@ def error_ladder(errors: Mapping[str, ArrayLike], *, target_error: float = 0.0, 
         """A step, or what it exceeds a rival by, with an interval of this level."""
         weights, constant = steps[name]
         if rival is not None:
-            weights = {part: weights.get(part, 0.0) - steps[rival][0].get(part, 0.0) for part in parts}
+            weights = {
+                part: weights.get(part, 0.0) - steps[rival][0].get(part, 0.0) for part in parts
+            }
             constant -= steps[rival][1]
         return given.size(weights, constant, level)
 
     sizes = {name: size(name, LEVEL) for name in steps}
     order = sorted(steps, key=lambda name: sizes[name].estimate, reverse=True)
     claimed = _holm(size, order, tolerance)
-    findings = tuple(finding(name, sizes[name], name in claimed, _sentence(*steps[name], sizes[name])) for name in order)
+    findings = tuple(
+        finding(name, sizes[name], name in claimed, _sentence(*steps[name], sizes[name]))
+        for name in order
+    )
     if claimed:
         return Ladder(_largest(size, sizes, claimed), findings, found)
     unsettled = [name for name in order if not size(name, 1 - 2 * ALPHA).high < tolerance]
     if not unsettled:
-        return Ladder(f"good enough: no step of the error ladder exceeds the tolerance of {tolerance:.1%}", findings, found)
+        return Ladder(
+            f"good enough: no step of the error ladder exceeds the tolerance of {tolerance:.1%}",
+            findings,
+            found,
+        )
     refused = next((sizes[name].refused for name in unsettled if sizes[name].refused), None)
     few = [name for name, error in found.items() if error.refused]
     if refused and len(few) < len(found):
         refused += f". Give more examples to {' and '.join(few)}"
-    words = refused or _unsettled({name: (steps[name][0], sizes[name]) for name in unsettled}, given, tolerance)
+    words = refused or _unsettled(
+        {name: (steps[name][0], sizes[name]) for name in unsettled}, given, tolerance
+    )
     return Ladder(f"inconclusive: {words}", findings, found)
 
 
@@ -109,10 +146,16 @@ class OneNetwork:
     parts: dict[str, np.ndarray]
 
     def size(self, weights: Weights, constant: float = 0.0, level: float = LEVEL) -> Estimate:
-        """The sum of weighted errors and a constant. Exact binomial limits: one-sided, Wilson's miss small rates too often (Cai 2005)."""
+        """The sum of weighted errors and a constant. Exact binomial limits: one-sided, Wilson's
+        miss small rates too often (Cai 2005).
+        """
         used = {name: weight for name, weight in weights.items() if weight}
         each = [self.error(name, level) for name in used]
-        return each[0] if list(used.values()) == [1.0] and not constant else combination(list(used.values()), each, constant)
+        return (
+            each[0]
+            if list(used.values()) == [1.0] and not constant
+            else combination(list(used.values()), each, constant)
+        )
 
     def error(self, name: str, level: float) -> Estimate:
         """Of a part; where a loss is no number, so is their mean."""
@@ -137,7 +180,9 @@ class Members:
     @cached_property
     def tables(self) -> dict[str, TwoWay]:
         """By part."""
-        return {name: table(e, RATE if e.dtype == bool else POSITIVE) for name, e in self.parts.items()}
+        return {
+            name: table(e, RATE if e.dtype == bool else POSITIVE) for name, e in self.parts.items()
+        }
 
     def size(self, weights: Weights, constant: float = 0.0, level: float = LEVEL) -> Estimate:
         """The sum of weighted errors and a constant."""
@@ -146,24 +191,41 @@ class Members:
     def settles(self, weights: Weights) -> str:
         """What there should be more of, so that the interval becomes shorter."""
         given = contrast(self.tables, weights)
-        return "members" if given.members_variance()[0] > sum(part.weight**2 * part.own for part in given.parts) else "examples"
+        return (
+            "members"
+            if given.members_variance()[0] > sum(part.weight**2 * part.own for part in given.parts)
+            else "examples"
+        )
 
 
 def _check(parts: dict[str, np.ndarray]) -> None:
     if "train" not in parts or not {"validation", "test", "use"} & set(parts):
-        raise InputError(f"errors are of {', '.join(parts) or 'nothing'}; give train, and validation or test")
+        raise InputError(
+            f"errors are of {', '.join(parts) or 'nothing'}; give train, and validation or test"
+        )
     first = parts["train"]
     for name, part in parts.items():
         if part.dtype.kind not in "biuf":
             raise InputError(f"errors of {name} are of type {part.dtype}; give booleans or losses")
-        if part.ndim not in (1, 2) or part.ndim != first.ndim or (part.ndim == 2 and len(part) != len(first)):
-            raise InputError(f"errors of {name} have shape {part.shape}, those of train {first.shape}; give the same members of all")
+        if (
+            part.ndim not in (1, 2)
+            or part.ndim != first.ndim
+            or (part.ndim == 2 and len(part) != len(first))
+        ):
+            raise InputError(
+                f"errors of {name} have shape {part.shape}, those of train {first.shape}; give "
+                "the same members of all"
+            )
 
 
 def _holm(size: Callable[..., Estimate], names: list[str], tolerance: float) -> list[str]:
-    """The names whose lower bounds exceed the tolerance at level ALPHA / (names not claimed yet), in the order given."""
+    """The names whose lower bounds exceed the tolerance at level ALPHA / (names not claimed yet),
+    in the order given.
+    """
     left = list(names)
-    while passing := [name for name in left if size(name, 1 - 2 * ALPHA / len(left)).low > tolerance]:
+    while passing := [
+        name for name in left if size(name, 1 - 2 * ALPHA / len(left)).low > tolerance
+    ]:
         left = [name for name in left if name not in passing]
     return [name for name in names if name not in left]
 
@@ -180,17 +242,27 @@ def _largest(size: Callable[..., Estimate], sizes: dict[str, Estimate], claimed:
     return words + (f"; also {', '.join(rest)}" if rest else "")
 
 
-def _unsettled(steps: dict[str, tuple[Weights, Estimate]], given: OneNetwork | Members, tolerance: float) -> str:
+def _unsettled(
+    steps: dict[str, tuple[Weights, Estimate]], given: OneNetwork | Members, tolerance: float
+) -> str:
     """Which steps are not settled, and what would settle them."""
-    words = ", ".join(f"{name.removeprefix('high ')} {percent(size)}" for name, (_, size) in steps.items())
+    words = ", ".join(
+        f"{name.removeprefix('high ')} {percent(size)}" for name, (_, size) in steps.items()
+    )
     # Intervals shrink with the square root of the number, if the estimate stays.
     needs = [
-        (((size.high - size.low) / 2 / max(abs(size.estimate - tolerance), 1e-9)) ** 2, given.settles(weights))
+        (
+            ((size.high - size.low) / 2 / max(abs(size.estimate - tolerance), 1e-9)) ** 2,
+            given.settles(weights),
+        )
         for weights, size in steps.values()
     ]
     times, what = max(needs)
     if times > FAR:
-        return f"{words}: on the tolerance of {tolerance:.1%} itself; more {what} will hardly settle it"
+        return (
+            f"{words}: on the tolerance of {tolerance:.1%} itself; more {what} will hardly "
+            "settle it"
+        )
     return (
         f"{words} could be on either side of the tolerance of {tolerance:.1%}; "
         f"about {max(2, math.ceil(times))} times as many {what} would settle it"

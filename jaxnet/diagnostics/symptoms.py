@@ -1,40 +1,59 @@
-"""What else is wrong, besides the steps of the error ladder: each finding from what the networks of a diagnosis predict."""
+"""What else is wrong, besides the steps of the error ladder: each finding from what the networks of
+a diagnosis predict.
+"""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data import Splits, overlaps
-from ..errors import InputError
-from ..losses import Loss
-from ..recipe import Recipe
-from . import curves
-from .calibration import temperature
-from .curves import Curves
-from .extrapolation import predicted
-from .findings import Finding, diverged, finding, percent
-from .intervals import Estimate, combination, exact, repeated
-from .label_shift import label_shift
-from .labels import hard_examples, wrong_labels
-from .two_sample import Output, two_sample_test
-from .two_way import ERRORS, MEMBERS, RATE, SIGNED, block, contrast, interval, table, two_way
-from .unlabelled import estimate_error_without_labels
+from jaxnet.data import Splits, overlaps
+from jaxnet.diagnostics.findings import Finding, diverged, finding, percent
+from jaxnet.diagnostics.two_sample import two_sample_test
+from jaxnet.errors import InputError
+from jaxnet.models.losses import Loss
+from jaxnet.recipe import Recipe
+from jaxnet.stats import curve_prior
+from jaxnet.stats.calibration import temperature
+from jaxnet.stats.curve_prior import Curves
+from jaxnet.stats.estimate import Estimate, combination, exact, repeated
+from jaxnet.stats.extrapolation import predicted
+from jaxnet.stats.label_errors import hard_examples, wrong_labels
+from jaxnet.stats.label_shift import label_shift
+from jaxnet.stats.random_effects import (
+    ERRORS,
+    MEMBERS,
+    RATE,
+    SIGNED,
+    block,
+    contrast,
+    interval,
+    table,
+    two_way,
+)
+from jaxnet.stats.two_sample import Output
+from jaxnet.stats.unlabeled_error import estimate_error_without_labels
 
 LAST = 4  # the last so many-th part of training is where an error that still falls is looked for
 DOUBTED = 20  # training examples that a finding names
-FACTORS = (8, 4, 2)  # times as many examples, the farthest that is not refused says whether more data help
+FACTORS = (
+    8,
+    4,
+    2,
+)  # times as many examples, the farthest that is not refused says whether more data help
 
 
 @dataclass(frozen=True)
 class Found:
     """What the networks that did not diverge predict.
 
-    errors: by part (members, examples) of those trained on all examples. outputs: their predictions on validation set, test set
-    and where the network is used, labelled or not, by part. partitions: predictions where the error is decomposed, by number of
-    parts, of partitions without a diverged network. by_size: (members,) errors there, by number of training examples, growing.
-    rows: training examples looked at; unseen: predictions on them of networks trained on quarters, (members, rows[, classes]);
-    seen: which of them they were trained on; new: their errors on the validation set. falling: (members, epochs) training
-    errors. variance: of y; of classes 1. diverged: how many did.
+    errors: by part (members, examples) of those trained on all examples. outputs: their predictions
+    on validation set, test set and where the network is used, labelled or not, by part. partitions:
+    predictions where the error is decomposed, by number of parts, of partitions without a diverged
+    network. by_size: (members,) errors there, by number of training examples, growing.
+    rows: training examples looked at; unseen: predictions on them of networks trained on quarters,
+        (members, rows[, classes]);
+    seen: which of them they were trained on; new: their errors on the validation set. falling:
+    (members, epochs) training errors. variance: of y; of classes 1. diverged: how many did.
     """
 
     errors: dict[str, np.ndarray]
@@ -55,9 +74,21 @@ def held_out(splits: Splits) -> str:
     return "test" if len(splits.test) else "validation"
 
 
-def symptoms(splits: Splits, recipe: Recipe, found: Found, *, networks: int, tolerance: float, loss: Loss | None) -> list[Finding]:
+def symptoms(
+    splits: Splits,
+    recipe: Recipe,
+    found: Found,
+    *,
+    networks: int,
+    tolerance: float,
+    loss: Loss | None,
+) -> list[Finding]:
     """All of them that apply. networks: how many were trained."""
-    given = [*diverged(found.diverged, networks), *_leaking(splits), *_unfinished(splits, recipe, found, tolerance, loss)]
+    given = [
+        *diverged(found.diverged, networks),
+        *_leaking(splits),
+        *_unfinished(splits, recipe, found, tolerance, loss),
+    ]
     if splits.classes is None:
         return given
     return [
@@ -74,67 +105,118 @@ def _leaking(splits: Splits) -> list[Finding]:
     if not found or not len(splits.test):
         return []
     share = found[0].standardised / len(splits.test)
-    words = f"{found[0]}: that is {share:.1%} of it, and what is measured on them is not of unseen examples"
+    words = (
+        f"{found[0]}: that is {share:.1%} of it, and what is measured on them is not of "
+        "unseen examples"
+    )
     return [finding("leaking test set", Estimate(share, share, share), True, words)]
 
 
 def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
     """How many training labels are wrong, from networks that did not see them, and which.
 
-    Where easy examples do not show it: whether networks that saw neither contradict training labels more often than validation
-    labels. Labels that are wrong in both as often do not show that way.
+    Where easy examples do not show it: whether networks that saw neither contradict training labels
+    more often than validation labels. Labels that are wrong in both as often do not show that way.
     """
     if len(found.unseen) < MEMBERS:
         return []
     y = np.asarray(splits.train.y)[found.rows]
     share = wrong_labels(found.unseen, y, seen=found.seen)
-    doubted = [each for each in hard_examples(found.unseen, y, seen=found.seen, most=DOUBTED) if each.prediction != each.label]
+    doubted = [
+        each
+        for each in hard_examples(found.unseen, y, seen=found.seen, most=DOUBTED)
+        if each.prediction != each.label
+    ]
     examples = tuple(int(found.rows[each.index]) for each in doubted)
     if share.refused is None:
-        words = f"wrong among the training labels are {percent(share)}, if hard examples are mislabelled as often as easy ones"
-        return [replace(finding("label noise", share, share.low > tolerance, words), examples=examples)]
+        words = (
+            f"wrong among the training labels are {percent(share)}, if hard examples are "
+            "mislabelled as often as easy ones"
+        )
+        return [
+            replace(finding("label noise", share, share.low > tolerance, words), examples=examples)
+        ]
     if len(splits.validation) < ERRORS:
         return []
     counted = (~found.seen).sum(0) > 1
     contradicted = (found.unseen.argmax(-1) != y)[:, counted].astype(np.float64)
     unseen = two_way([block(contradicted, seen=found.seen[:, counted])], RATE)
-    size = interval(contrast({"train": unseen, "validation": table(found.new, RATE)}, {"train": 1.0, "validation": -1.0}), examples=ERRORS)
-    words = f"networks contradict labels of training examples they did not see more often than validation labels, by {percent(size)}"
-    return [replace(finding("label noise", size, bool(size.low > tolerance), words), examples=examples)]
+    size = interval(
+        contrast(
+            {"train": unseen, "validation": table(found.new, RATE)},
+            {"train": 1.0, "validation": -1.0},
+        ),
+        examples=ERRORS,
+    )
+    words = (
+        "networks contradict labels of training examples they did not see more often than "
+        f"validation labels, by {percent(size)}"
+    )
+    return [
+        replace(finding("label noise", size, bool(size.low > tolerance), words), examples=examples)
+    ]
 
 
-def _unfinished(splits: Splits, recipe: Recipe, found: Found, tolerance: float, loss: Loss | None) -> list[Finding]:
+def _unfinished(
+    splits: Splits, recipe: Recipe, found: Found, tolerance: float, loss: Loss | None
+) -> list[Finding]:
     """How much the training error fell in the last quarter of the epochs."""
     last = recipe.epochs // LAST
-    if not last or recipe.patience is not None or (splits.classes is None and loss is not None) or not len(found.falling):
+    if (
+        not last
+        or recipe.patience is not None
+        or (splits.classes is None and loss is not None)
+        or not len(found.falling)
+    ):
         return []
     size = repeated(found.falling[:, -1 - last] - found.falling[:, -1])
-    words = f"in the last {last} of {recipe.epochs} epochs the training error still fell, by {percent(size)}"
+    words = (
+        f"in the last {last} of {recipe.epochs} epochs the training error still fell, by "
+        f"{percent(size)}"
+    )
     return [finding("optimisation not finished", size, bool(size.low > tolerance), words)]
 
 
 def _more_data(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
     """Whether more training examples would help: the errors at growing sizes, extrapolated."""
-    if len(found.by_size) < curves.SIZES:
+    if len(found.by_size) < curve_prior.SIZES:
         return []
     most = max(len(each) for each in found.by_size.values())
-    padded = np.stack([np.concatenate([each, np.full(most - len(each), np.nan)]) for each in found.by_size.values()])
-    curve = curves.measured(list(found.by_size), padded, found.errors[held_out(splits)].shape[1])
+    padded = np.stack(
+        [
+            np.concatenate([each, np.full(most - len(each), np.nan)])
+            for each in found.by_size.values()
+        ]
+    )
+    curve = curve_prior.measured(
+        list(found.by_size), padded, found.errors[held_out(splits)].shape[1]
+    )
     return [more_data(curve, repeated(found.by_size[len(splits.train)]), tolerance)]
 
 
 def more_data(curve: Curves, now: Estimate, tolerance: float) -> Finding:
-    """Whether more training examples would lower the error by more than the tolerance. now: at the largest size."""
+    """Whether more training examples would lower the error by more than the tolerance. now: at the
+    largest size.
+    """
     n = float(curve.sizes.max())
     reach = predicted(curve, [factor * n for factor in FACTORS])
-    factor, then = next(((f, e) for f, e in zip(FACTORS, reach, strict=True) if e.refused is None), (FACTORS[-1], reach[-1]))
+    factor, then = next(
+        ((f, e) for f, e in zip(FACTORS, reach, strict=True) if e.refused is None),
+        (FACTORS[-1], reach[-1]),
+    )
     if then.refused is not None or now.refused is not None:
         why = then.refused or now.refused
         size = Estimate(now.estimate - then.estimate, refused=why)
-        return finding("more data helps", size, False, f"whether more training examples would help cannot be said: {why}")
+        return finding(
+            "more data helps",
+            size,
+            False,
+            f"whether more training examples would help cannot be said: {why}",
+        )
     size = combination([1.0, -1.0], [now, then])
     words = (
-        f"with {factor} times as many training examples the error would be {then.estimate:.2%} ({then.low:.2%} to {then.high:.2%}), "
+        f"with {factor} times as many training examples the error would be {then.estimate:.2%} "
+        f"({then.low:.2%} to {then.high:.2%}), "
         f"with all {n:,.0f} it is {now.estimate:.2%}"
     )
     if size.high < tolerance:
@@ -143,7 +225,9 @@ def more_data(curve: Curves, now: Estimate, tolerance: float) -> Finding:
 
 
 def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
-    """How much surer the networks are of their predictions on unseen examples, like those they learned from, than they are right."""
+    """How much surer the networks are of their predictions on unseen examples, like those they
+    learned from, than they are right.
+    """
     part = "validation" if len(splits.validation) else "test"
     if not len(outputs := found.outputs[part]):
         return []
@@ -151,21 +235,27 @@ def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Findi
     confidence, right = np.exp(outputs.max(-1).astype(np.float64)), outputs.argmax(-1) == y
     size = interval(table(confidence - right, SIGNED), examples=ERRORS)
     words = (
-        f"networks give their predictions a probability of {confidence.mean():.2%} on unseen examples and are right in "
+        f"networks give their predictions a probability of {confidence.mean():.2%} on unseen "
+        "examples and are right in "
         f"{right.mean():.2%}: a difference of {percent(size)}"
     )
     claimed = bool(size.low > tolerance)
     if claimed:
         try:
             t = temperature(outputs[0], y).estimate
-            words += f". Log-probabilities divided by {t:.3g} and normalised again are calibrated better (temperature scaling)"
+            words += (
+                f". Log-probabilities divided by {t:.3g} and normalised again are calibrated "
+                "better (temperature scaling)"
+            )
         except InputError:
             pass  # no temperature does
     return [finding("overconfident", size, claimed, words)]
 
 
 def what_differs(splits: Splits, found: Found, part: str) -> str:
-    """In words, how what a network says of a part differs from what it says of the validation set; nothing where that is not shown."""
+    """In words, how what a network says of a part differs from what it says of the validation set;
+    nothing where that is not shown.
+    """
     names = splits.classes
     if names is None or not all(len(found.outputs.get(each, ())) for each in ("validation", part)):
         return ""
@@ -174,28 +264,50 @@ def what_differs(splits: Splits, found: Found, part: str) -> str:
     if not test.shifted or not isinstance(test.what, Output):
         return ""
     words = (
-        f"the network's outputs differ (p = {test.p_value:.2g}), most of all the probability of {names[test.what.index]}, which is "
+        f"the network's outputs differ (p = {test.p_value:.2g}), most of all the probability of "
+        f"{names[test.what.index]}, which is "
         f"{test.what.new} there: a distance of {test.size.estimate:.2f} of 1"
     )
     moved = label_shift(old, np.asarray(splits.validation.y), new)
     if moved.refused is None and moved.broken is None:
         change = np.array([each.estimate for each in moved.frequencies]) - moved.reference
         most = int(np.abs(change).argmax())
-        words += f". If classes look as before, {names[most]} is {change[most]:+.1%} of the examples"
+        words += (
+            f". If classes look as before, {names[most]} is {change[most]:+.1%} of the examples"
+        )
     return words
 
 
 def _shifted(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
-    """Whether examples without labels, from where the network is used, are like the others, and what error to expect on them."""
-    if "use" in found.errors or not len(found.outputs.get("use", ())) or not len(found.outputs.get("validation", ())):
+    """Whether examples without labels, from where the network is used, are like the others, and
+    what error to expect on them.
+    """
+    if (
+        "use" in found.errors
+        or not len(found.outputs.get("use", ()))
+        or not len(found.outputs.get("validation", ()))
+    ):
         return []
     y = np.asarray(splits.validation.y)
     expected = estimate_error_without_labels(found.outputs["validation"], y, found.outputs["use"])
     wrong = found.outputs["validation"][0].argmax(-1) != y
     size = combination([1.0, -1.0], [expected.error, exact(int(wrong.sum()), len(y))])
     differs = what_differs(splits, found, "use")
-    words = differs or "the network's outputs on unlabelled examples from where it is used are like those on the validation set"
-    words += f"; the error there is put at {percent(expected.error)}, without labels and if examples of equal confidence are as often wrong"
+    words = differs or (
+        "the network's outputs on unlabelled examples from where it is used are like those on "
+        "the validation set"
+    )
+    words += (
+        f"; the error there is put at {percent(expected.error)}, without labels and if "
+        "examples of equal confidence are as often wrong"
+    )
     if expected.broken is not None:
         words += f", which is not so: {expected.broken}"
-    return [finding("shift", size, bool(differs) and (expected.broken is not None or bool(size.low > tolerance)), words)]
+    return [
+        finding(
+            "shift",
+            size,
+            bool(differs) and (expected.broken is not None or bool(size.low > tolerance)),
+            words,
+        )
+    ]

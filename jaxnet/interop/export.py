@@ -17,19 +17,22 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxnet import arguments
-from jaxnet.disk import check_folder, writing
 from jaxnet.display import UNSEEN
 from jaxnet.errors import InputError, check_path
 from jaxnet.evaluation import predict
 from jaxnet.interop import forward, program
-from jaxnet.keys import is_key, words
-from jaxnet.models import Model, check_trained, named
-from jaxnet.processes import once
-from jaxnet.run import ONE_OF_MANY, Population, Run
+from jaxnet.models.builtin import named
+from jaxnet.models.model import Model
+from jaxnet.random import is_key, words
+from jaxnet.run import ONE_OF_MANY, Population, Run, check_trained
+from jaxnet.runtime.files import check_folder, writing
+from jaxnet.runtime.processes import once
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 READ_BY_012 = (0, 8, 2)  # the first jax whose exports jax 0.12 reads as they are
-EXPIRED = "JAX_EXPORT_DESERIALIZE_EXPIRED_VERSIONS"  # 1 in the environment makes JAX read an older export
+EXPIRED = (
+    "JAX_EXPORT_DESERIALIZE_EXPIRED_VERSIONS"  # 1 in the environment makes JAX read an older export
+)
 # What safetensors holds and gives back to NumPy.
 STORED = ("bool", "bfloat16", "float16", "float32", "float64")
 STORED += tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
@@ -40,23 +43,27 @@ INSTALL_ONNX = "pip install onnx-ir, then pip install --no-deps jax2onnx"
 logger = logging.getLogger("jaxnet")
 
 
-def export(run: Run | Population, path: str | Path, *, model: Model | None = None, onnx: bool = False) -> None:
+def export(
+    run: Run | Population, path: str | Path, *, model: Model | None = None, onnx: bool = False
+) -> None:
     """Write a trained network as a folder that can be used without jaxnet, whole or not at all.
 
-    The folder holds `model.stablehlo`, a program with the parameters in it, which `jax.export.deserialize` reads;
-    `params.safetensors`, the parameters, model state and standardization by their paths; `forward.py` with
-    `forward.json`, which compute the same with NumPy alone, if they have all operations of the network (the logger
-    "jaxnet" says which is missing); and `README.md`, which says how to load them and what inputs and outputs are.
+    The folder holds `model.stablehlo`, a program with the parameters in it, which
+    `jax.export.deserialize` reads; `params.safetensors`, the parameters, model state and
+    standardization by their paths; `forward.py` with `forward.json`, which compute the same with
+    NumPy alone, if they have all operations of the network (the logger "jaxnet" says which is
+    missing); and `README.md`, which says how to load them and what inputs and outputs are.
 
-    The program takes inputs as the data set has them, float32 (batch, *run.shape), for any batch, and returns what
-    `predict` does: log-probabilities (batch, classes), or values (batch,). Where float32 cannot hold inputs or values
-    as they are, README.md says what to subtract from x first, or to add to values afterwards; the offsets are in
-    `params.safetensors`. It is compiled for CPUs, CUDA GPUs and TPUs; if one of them cannot run it, the logger says why.
-    JAX reads it for half a year of later releases, and afterwards with an option that README.md names; JAX 0.12 refuses
-    what a JAX before 0.8.2 wrote, which the logger says.
+    The program takes inputs as the data set has them, float32 (batch, *run.shape), for any batch,
+    and returns what `predict` does: log-probabilities (batch, classes), or values (batch,). Where
+    float32 cannot hold inputs or values as they are, README.md says what to subtract from x first,
+    or to add to values afterwards; the offsets are in `params.safetensors`. It is compiled for
+    CPUs, CUDA GPUs and TPUs; if one of them cannot run it, the logger says why. JAX reads it for
+    half a year of later releases, and afterwards with an option that README.md names; JAX 0.12
+    refuses what a JAX before 0.8.2 wrote, which the logger says.
 
-    All processes call it, and the first one writes. A network that diverged is written too; README.md and the logger
-    say so.
+    All processes call it, and the first one writes. A network that diverged is written too;
+    README.md and the logger say so.
 
     Args:
         run: the trained network.
@@ -78,7 +85,10 @@ def export(run: Run | Population, path: str | Path, *, model: Model | None = Non
         try:
             model = named(run.model)
         except InputError:
-            raise InputError(f"{run.model} is none of the built-in models; give the one that was trained as model=") from None
+            raise InputError(
+                f"{run.model} is none of the built-in models; give the one that was trained as "
+                "model="
+            ) from None
     check_trained(model, run)
     if run.diverged:
         logger.warning("%s: the exported network %s", path, run.status)
@@ -92,22 +102,36 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
     here = replace(here, standardisation=here.standardisation.on_device)
 
     def one(x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """`predict` for one example, to be vmapped: many models ask for the number of examples as an integer."""
+        """`predict` for one example, to be vmapped: many models ask for the number of examples as
+        an integer.
+        """
         return predict(model, here, x[None])[0]
 
     about = {
         "model": run.model,
         "classes": json.dumps(run.classes),
         "shape": json.dumps(run.shape),
-        "written_by": ", ".join(f"{package} {importlib.metadata.version(package)}" for package in ("jaxnet", "jax")),
+        "written_by": ", ".join(
+            f"{package} {importlib.metadata.version(package)}" for package in ("jaxnet", "jax")
+        ),
     }
     lowered, platforms = _stablehlo(one, run)
-    files = {"model.stablehlo": lowered, "params.safetensors": _safetensors(run, about), **_numpy(model, here)}
+    files = {
+        "model.stablehlo": lowered,
+        "params.safetensors": _safetensors(run, about),
+        **_numpy(model, here),
+    }
     if jax.__version_info__ < READ_BY_012:
-        logger.warning("model.stablehlo is written by jax %s, and jax 0.12 refuses it: %s", jax.__version__, _how_old(files))
+        logger.warning(
+            "model.stablehlo is written by jax %s, and jax 0.12 refuses it: %s",
+            jax.__version__,
+            _how_old(files),
+        )
     if onnx:
         files["model.onnx"] = _onnx(one, run, about)
-    return files | {"README.md": _readme(run, about, platforms, files).encode(errors="backslashreplace")}
+    return files | {
+        "README.md": _readme(run, about, platforms, files).encode(errors="backslashreplace")
+    }
 
 
 def _stablehlo(one: Callable[[Array], Array], run: Run) -> tuple[bytes, tuple[str, ...]]:
@@ -124,15 +148,24 @@ def _stablehlo(one: Callable[[Array], Array], run: Run) -> tuple[bytes, tuple[st
         return lowered(PLATFORMS), PLATFORMS
     except InputError:
         raise
-    except Exception as error:  # an operation of the user's model may be missing on a platform, and raise anything
+    except (
+        Exception
+    ) as error:  # an operation of the user's model may be missing on a platform, and raise anything
         serialized, able = b"", ()
         for platform in PLATFORMS:
             try:
                 serialized, able = lowered((*able, platform)), (*able, platform)
             except Exception as reason:
-                logger.warning("the exported network does not run on %s: %s: %s", platform, type(reason).__name__, reason)
+                logger.warning(
+                    "the exported network does not run on %s: %s: %s",
+                    platform,
+                    type(reason).__name__,
+                    reason,
+                )
         if not able:
-            raise InputError(f"{run.model} cannot be exported ({type(error).__name__}: {error})") from error
+            raise InputError(
+                f"{run.model} cannot be exported ({type(error).__name__}: {error})"
+            ) from error
         return serialized, able
 
 
@@ -140,33 +173,59 @@ def _safetensors(run: Run, about: dict[str, str]) -> bytes:
     from safetensors.numpy import save
 
     tensors = _by_path(program.network_arrays(run))
-    for name, origin in (("origin", run.standardisation.origin), ("target_origin", run.standardisation.target_origin)):
+    for name, origin in (
+        ("origin", run.standardisation.origin),
+        ("target_origin", run.standardisation.target_origin),
+    ):
         if origin is not None:
-            tensors |= {f"{name}/offset": np.array(origin.offset), f"{name}/unit": np.array(origin.unit)}
+            tensors |= {
+                f"{name}/offset": np.array(origin.offset),
+                f"{name}/unit": np.array(origin.unit),
+            }
     for name, tensor in tensors.items():
         if tensor.dtype.name not in STORED:
-            raise InputError(f"{name} is {tensor.dtype}, which safetensors cannot hold; known are {', '.join(STORED)}")
+            raise InputError(
+                f"{name} is {tensor.dtype}, which safetensors cannot hold; known are "
+                f"{', '.join(STORED)}"
+            )
     return save(tensors, about)
 
 
 def _numpy(model: Model, run: Run) -> dict[str, bytes]:
-    """forward.py and what it reads besides the parameters; nothing where it lacks an operation of the network."""
+    """forward.py and what it reads besides the parameters; nothing where it lacks an operation of
+    the network.
+    """
     try:
         made, output = program.trace(model, run, follow_places=False)
     except NotImplementedError as reason:
-        logger.warning("the exported network comes without forward.py, its program for NumPy, which does not have %s", reason)
+        logger.warning(
+            "the exported network comes without forward.py, its program for NumPy, which does not "
+            "have %s",
+            reason,
+        )
         return {}
-    paths = [_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(program.network_arrays(run))]
-    fixed = [(number, program.constant(value)) for value, number in made.arrays if value.leaf is None]
+    paths = [
+        _path(path) for path, _ in jax.tree_util.tree_leaves_with_path(program.network_arrays(run))
+    ]
+    fixed = [
+        (number, program.constant(value)) for value, number in made.arrays if value.leaf is None
+    ]
     described = {
         "shape": run.shape,
         "steps": made.steps,
-        "constants": [(number, np.asarray(array, np.float64).ravel().tolist()) for number, array in fixed],
-        "parameters": [(number, paths[value.leaf]) for value, number in made.arrays if value.leaf is not None],
+        "constants": [
+            (number, np.asarray(array, np.float64).ravel().tolist()) for number, array in fixed
+        ],
+        "parameters": [
+            (number, paths[value.leaf]) for value, number in made.arrays if value.leaf is not None
+        ],
         "output": output.number,
         "output_shape": output.shape,
     }
-    return {"forward.py": Path(forward.__file__).read_bytes(), "forward.json": json.dumps(described).encode()}
+    return {
+        "forward.py": Path(forward.__file__).read_bytes(),
+        "forward.json": json.dumps(described).encode(),
+    }
 
 
 def _path(path: Any) -> str:
@@ -174,36 +233,54 @@ def _path(path: Any) -> str:
 
 
 def _by_path(tree: PyTree) -> dict[str, np.ndarray]:
-    """The arrays of a tree by their paths, such as "params/hidden_0/kernel"; keys as their words."""
+    """The arrays of a tree by their paths, such as "params/hidden_0/kernel"; keys as their
+    words.
+    """
     leaves = jax.tree_util.tree_leaves_with_path(words(tree))
     # Row-major: safetensors writes memory as it is.
     tensors = {_path(path): np.asarray(leaf, order="C") for path, leaf in leaves}
     if len(tensors) < len(leaves):
-        raise InputError("two arrays of the network have the same path; leave out the slashes in names of parameters")
+        raise InputError(
+            "two arrays of the network have the same path; leave out the slashes in names of "
+            "parameters"
+        )
     return tensors
 
 
 def _onnx(one: Callable[[Array], Array], run: Run, about: dict[str, str]) -> bytes:
     from jax.extend.core import jaxpr_as_fun
 
-    with _only_errors("jax2onnx", "onnx_ir"):  # they report operations that are not used, and types that are left open
+    with _only_errors(
+        "jax2onnx", "onnx_ir"
+    ):  # they report operations that are not used, and types that are left open
         try:
             import onnx  # pyrefly: ignore[missing-import]
             from jax2onnx import to_onnx  # pyrefly: ignore[missing-import]
         except ImportError as error:
-            raise InputError(f"onnx=True needs the package jax2onnx ({error}): {INSTALL_ONNX}") from None
+            raise InputError(
+                f"onnx=True needs the package jax2onnx ({error}): {INSTALL_ONNX}"
+            ) from None
         try:
-            # Traced to JAX's own operations: what jax2onnx puts in the place of Flax's cannot be vmapped, and what it
-            # makes of jit breaks with each new JAX.
+            # Traced to JAX's own operations: what jax2onnx puts in the place of Flax's cannot be
+            # vmapped, and what it makes of jit breaks with each new JAX.
             with jax.disable_jit():
-                alone = jaxpr_as_fun(jax.make_jaxpr(one)(jax.ShapeDtypeStruct(run.shape, np.float32)))
+                alone = jaxpr_as_fun(
+                    jax.make_jaxpr(one)(jax.ShapeDtypeStruct(run.shape, np.float32))
+                )
             inputs, whole = [("batch", *run.shape)], jax.vmap(lambda x: alone(x)[0])
-            made = to_onnx(whole, inputs, model_name="network", input_names=["x"], output_names=["outputs"])
+            made = to_onnx(
+                whole, inputs, model_name="network", input_names=["x"], output_names=["outputs"]
+            )
             onnx.helper.set_model_props(made, about)
             onnx.checker.check_model(made, full_check=True)
         except Exception as error:  # an operation, or a JAX, that it does not know
-            versions = " with ".join(f"{package} {importlib.metadata.version(package)}" for package in ("jax2onnx", "jax"))
-            raise InputError(f"{versions} cannot convert {run.model} ({error}); export without onnx=True") from error
+            versions = " with ".join(
+                f"{package} {importlib.metadata.version(package)}"
+                for package in ("jax2onnx", "jax")
+            )
+            raise InputError(
+                f"{versions} cannot convert {run.model} ({error}); export without onnx=True"
+            ) from error
     return made.SerializeToString()
 
 
@@ -221,7 +298,9 @@ def _only_errors(*names: str) -> Iterator[None]:
             each.setLevel(level)
 
 
-def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], files: Mapping[str, bytes]) -> str:
+def _readme(
+    run: Run, about: dict[str, str], platforms: tuple[str, ...], files: Mapping[str, bytes]
+) -> str:
     """How to use the folder, for someone who has nothing else."""
     jax_here = importlib.metadata.version("jax")
     before, after = _offsets(run)
@@ -231,25 +310,52 @@ def _readme(run: Run, about: dict[str, str], platforms: tuple[str, ...], files: 
         f"- x: float32 {_inputs(run)}",
         f"- outputs: float32 {_outputs(run)}",
         f"`model.stablehlo` is the whole network. It runs on {', '.join(platforms)} and needs "
-        f"`pip install jax=={jax_here} flatbuffers`; JAX reads such a file for half a year of later releases, and not with earlier ones. "
-        f"A JAX that says it is too old reads it with the environment variable `{EXPIRED}=1`, without a promise: check some outputs.",
+        f"`pip install jax=={jax_here} flatbuffers`; JAX reads such a file for half a year of "
+        "later releases, and not with earlier ones. "
+        f"A JAX that says it is too old reads it with the environment variable `{EXPIRED}=1`, "
+        "without a promise: check some outputs.",
         _block(
             "python",
             f"from pathlib import Path\nfrom jax import export\n{before}\n"
             f'outputs = export.deserialize(Path("model.stablehlo").read_bytes()).call(x){after}',
         ),
-        "`params.safetensors` are its parameters by name, and with what inputs are standardised: (x - mean) / scale. "
+        "`params.safetensors` are its parameters by name, and with what inputs are standardised: "
+        "(x - mean) / scale. "
         "It needs `pip install safetensors`:",
-        _block("python", 'from safetensors.numpy import load_file\n\nparameters = load_file("params.safetensors")'),
+        _block(
+            "python",
+            "from safetensors.numpy import load_file\n\nparameters = "
+            'load_file("params.safetensors")',
+        ),
     ]
     if "forward.py" in files:
-        call = 'import runpy\n\nforward = runpy.run_path("forward.py")["forward"]\noutputs = forward(x)'
-        words = "`forward.py` computes the whole network with NumPy alone, of any version, from `params.safetensors` and `forward.json`"
-        words += ":" if not before else "; offsets are its own work: x is as in the training data, float64, and so are outputs:"
+        call = (
+            'import runpy\n\nforward = runpy.run_path("forward.py")["forward"]\noutputs = '
+            "forward(x)"
+        )
+        words = (
+            "`forward.py` computes the whole network with NumPy alone, of any version, from "
+            "`params.safetensors` and `forward.json`"
+        )
+        words += (
+            ":"
+            if not before
+            else (
+                "; offsets are its own work: x is as in the training data, float64, and so are "
+                "outputs:"
+            )
+        )
         parts += [words, _block("python", call)]
     if "model.onnx" in files:
-        call = f'import onnxruntime\n{before}\n(outputs,) = onnxruntime.InferenceSession("model.onnx").run(None, {{"x": x}}){after}'
-        parts += ["`model.onnx` is the whole network for ONNX runtimes, such as `pip install onnxruntime`:", _block("python", call)]
+        call = (
+            f"import onnxruntime\n{before}\n(outputs,) = "
+            f'onnxruntime.InferenceSession("model.onnx").run(None, {{"x": x}}){after}'
+        )
+        parts += [
+            "`model.onnx` is the whole network for ONNX runtimes, such as `pip install "
+            "onnxruntime`:",
+            _block("python", call),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -259,52 +365,91 @@ def _inputs(run: Run) -> str:
     if run.white is not None:
         values = f"pixels from 0 to {run.white:g}, {values}"
     if (origin := run.standardisation.origin) is not None:
-        values = f"with an offset subtracted from them first, in float64, as float32 cannot hold {origin.words('x')}; not standardized"
+        values = (
+            "with an offset subtracted from them first, in float64, as float32 cannot hold "
+            f"{origin.words('x')}; not standardized"
+        )
     if run.columns is not None:
-        columns = [column.name if column.categories is None else {column.name: column.categories} for column in run.columns]
-        values += f", of these columns; one with categories is an input each, 1 or 0\n\n{_json(columns)}"
+        columns = [
+            column.name if column.categories is None else {column.name: column.categories}
+            for column in run.columns
+        ]
+        values += (
+            f", of these columns; one with categories is an input each, 1 or 0\n\n{_json(columns)}"
+        )
     return f"({', '.join(map(str, ('batch', *run.shape)))}), {values}"
 
 
 def _outputs(run: Run) -> str:
     """The shape and meaning of outputs."""
     if run.classes is not None:
-        return f"(batch, {len(run.classes)}): log-probabilities of these classes\n\n{_json(run.classes)}"
+        return (
+            f"(batch, {len(run.classes)}): log-probabilities of these "
+            f"classes\n\n{_json(run.classes)}"
+        )
     if (origin := run.standardisation.target_origin) is not None:
         held = origin.words("y")
-        return f"(batch,): values to which an offset is added afterwards, in float64, as float32 cannot hold {held}"
+        return (
+            "(batch,): values to which an offset is added afterwards, in float64, as float32 "
+            f"cannot hold {held}"
+        )
     return "(batch,): values, in the units of the training data"
 
 
 def _offsets(run: Run) -> tuple[str, str]:
-    """(Python lines before a call, those after it), which subtract the offset of inputs and add that of values."""
+    """(Python lines before a call, those after it), which subtract the offset of inputs and add
+    that of values.
+    """
     before, after = "", ""
     if run.standardisation.origin is not None or run.standardisation.target_origin is not None:
-        before = 'import numpy as np\nfrom safetensors.numpy import load_file\n\noffsets = load_file("params.safetensors")\n'
+        before = (
+            "import numpy as np\nfrom safetensors.numpy import load_file\n\noffsets = "
+            'load_file("params.safetensors")\n'
+        )
     if run.standardisation.origin is not None:
-        before += 'x = ((np.asarray(x, "float64") - offsets["origin/offset"]) / offsets["origin/unit"]).astype("float32")\n'
+        before += (
+            'x = ((np.asarray(x, "float64") - offsets["origin/offset"]) / '
+            'offsets["origin/unit"]).astype("float32")\n'
+        )
     if run.standardisation.target_origin is not None:
-        after = '\noutputs = np.asarray(outputs, "float64") * offsets["target_origin/unit"] + offsets["target_origin/offset"]'
+        after = (
+            '\noutputs = np.asarray(outputs, "float64") * offsets["target_origin/unit"] + '
+            'offsets["target_origin/offset"]'
+        )
     return before, after
 
 
 def _how_old(files: Mapping[str, bytes]) -> str:
     """What to do about the program of an old JAX."""
     other = "use forward.py, or " if "forward.py" in files else ""
-    return f"{other}set {EXPIRED}=1 in the environment where it is read, or export again with a newer jax"
+    return (
+        f"{other}set {EXPIRED}=1 in the environment where it is read, or export again with a "
+        "newer jax"
+    )
 
 
 def _standing(run: Run) -> str:
     """Whether the network is trained or diverged."""
     if not run.diverged:
         return "A trained network."
-    finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(run.chosen) if np.issubdtype(leaf.dtype, np.inexact))
-    left = "Its parameters are those of its best epoch." if finite else "Its parameters are not all finite, so do not use its outputs."
+    finite = all(
+        np.isfinite(leaf).all()
+        for leaf in jax.tree.leaves(run.chosen)
+        if np.issubdtype(leaf.dtype, np.inexact)
+    )
+    left = (
+        "Its parameters are those of its best epoch."
+        if finite
+        else "Its parameters are not all finite, so do not use its outputs."
+    )
     return f"**This network {run.status}.** {left}"
 
 
 def _json(value: Any) -> str:
-    return _block("json", UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False)))
+    return _block(
+        "json",
+        UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False)),
+    )
 
 
 def _block(language: str, text: str) -> str:
@@ -312,10 +457,15 @@ def _block(language: str, text: str) -> str:
 
 
 def _write(path: Path, files: Callable[[], dict[str, bytes]]) -> None:
-    """Write a folder with these files: beside its place, and then moved there, so that a kill leaves no half of it."""
+    """Write a folder with these files: beside its place, and then moved there, so that a kill
+    leaves no half of it.
+    """
     with writing(path):
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise InputError(f"{path} exists already and is no empty folder; give another path, or remove it first")
+            raise InputError(
+                f"{path} exists already and is no empty folder; give another path, or remove it "
+                "first"
+            )
     check_folder(path)
     contents = files()
     with writing(path):

@@ -1,7 +1,8 @@
 """What an exported network predicts, with NumPy alone.
 
-`jaxnet.export` copies this file into the folder of a network, beside forward.json, which lists the steps that lead from an example
-to the outputs, and params.safetensors, which holds the parameters. In that folder:
+`jaxnet.export` copies this file into the folder of a network, beside forward.json, which lists the
+steps that lead from an example to the outputs, and params.safetensors, which holds the parameters.
+In that folder:
 
     import runpy
 
@@ -23,14 +24,18 @@ BLOCK = 64  # examples that are computed together
 
 
 def forward(x: ArrayLike, folder: str | Path = Path(__file__).parent) -> np.ndarray:
-    """Outputs of the network for examples x, as they were in the training data: (examples, ...). Computed in float64.
+    """Outputs of the network for examples x, as they were in the training data: (examples, ...).
+    Computed in float64.
 
     float32, or float64 where they are values with an offset that float32 would lose.
     """
     shape, steps, values, output, output_shape, origins = load(Path(folder))
     x = np.asarray(x)
     if x.shape[1:] != shape or x.ndim == 0:
-        raise ValueError(f"x has shape {x.shape}; give examples of shape {shape}, so ({', '.join(('examples', *map(str, shape)))})")
+        raise ValueError(
+            f"x has shape {x.shape}; give examples of shape {shape}, so "
+            f"({', '.join(('examples', *map(str, shape)))})"
+        )
     if "origin" in origins:
         offset, unit = origins["origin"]
         x = (x.astype(np.float64) - offset) / unit
@@ -49,14 +54,18 @@ def forward(x: ArrayLike, folder: str | Path = Path(__file__).parent) -> np.ndar
 
 @functools.cache
 def load(folder):
-    """(shape of an example, steps, arrays by number, number of the output, its shape, offsets and units of inputs and outputs).
+    """(shape of an example, steps, arrays by number, number of the output, its shape, offsets and
+    units of inputs and outputs).
 
     What depends on no example is computed.
     """
     program = json.loads((folder / "forward.json").read_text(encoding="utf-8"))
     parameters = read_safetensors(folder / "params.safetensors")
     values = {number: np.array(numbers, np.float64) for number, numbers in program["constants"]}
-    values |= {number: parameters[name].astype(np.float64).ravel() for number, name in program["parameters"]}
+    values |= {
+        number: parameters[name].astype(np.float64).ravel()
+        for number, name in program["parameters"]
+    }
     live = {0}
     for step in program["steps"]:
         live |= {step["to"]} if live & set(step["of"]) else set()
@@ -65,7 +74,14 @@ def load(folder):
     steps = [step for step in program["steps"] if step["to"] in live]
     names = [name for name in ("origin", "target_origin") if f"{name}/offset" in parameters]
     origins = {name: (parameters[f"{name}/offset"], parameters[f"{name}/unit"]) for name in names}
-    return tuple(program["shape"]), steps, values, program["output"], tuple(program["output_shape"]), origins
+    return (
+        tuple(program["shape"]),
+        steps,
+        values,
+        program["output"],
+        tuple(program["output_shape"]),
+        origins,
+    )
 
 
 def read_safetensors(path):
@@ -73,7 +89,9 @@ def read_safetensors(path):
     content = Path(path).read_bytes()
     begin = 8 + int.from_bytes(content[:8], "little")
     kinds = {"BOOL": "?", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
-    kinds |= {f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)}
+    kinds |= {
+        f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)
+    }
     arrays = {}
     for name, about in json.loads(content[8:begin]).items():
         if name != "__metadata__":
@@ -87,10 +105,14 @@ def read_safetensors(path):
 
 
 def compute(steps, values):
-    """The values, with what the steps make of them. A value is (numbers,), or (examples, numbers) where it depends on them."""
+    """The values, with what the steps make of them. A value is (numbers,), or (examples, numbers)
+    where it depends on them.
+    """
     values = dict(values)
     for step in steps:
-        values[step["to"]] = OPERATIONS[step["op"]](step, *(values[number] for number in step["of"]))
+        values[step["to"]] = OPERATIONS[step["op"]](
+            step, *(values[number] for number in step["of"])
+        )
     return values
 
 
@@ -105,7 +127,9 @@ def take(step, *operands):
     lead = np.broadcast_shapes(*(operand.shape[:-1] for operand in operands))
     table = operands[0]
     if len(operands) > 1:
-        table = np.concatenate([np.broadcast_to(operand, (*lead, operand.shape[-1])) for operand in operands], -1)
+        table = np.concatenate(
+            [np.broadcast_to(operand, (*lead, operand.shape[-1])) for operand in operands], -1
+        )
     return table[..., places(step, "where")]
 
 
@@ -128,20 +152,33 @@ def convolve(step, x, w):
     """A convolution of (height, width, inputs) with (height, width, inputs of a group, outputs)."""
     height, width, (rows, columns, each, units) = step["height"], step["width"], step["kernel"]
     (down, right), (below, beside), groups = step["strides"], step["dilation"], step["groups"]
-    x, w, share = x.reshape(*x.shape[:-1], -1, step["columns"], step["inputs"]), w.reshape(rows, columns, each, units), units // groups
+    x, w, share = (
+        x.reshape(*x.shape[:-1], -1, step["columns"], step["inputs"]),
+        w.reshape(rows, columns, each, units),
+        units // groups,
+    )
     made = np.zeros((*x.shape[:-3], height, width, units))
     for row in range(rows):
         for column in range(columns):
             top, left = row * below, column * beside
-            seen = x[..., top : top + (height - 1) * down + 1 : down, left : left + (width - 1) * right + 1 : right, :]
+            seen = x[
+                ...,
+                top : top + (height - 1) * down + 1 : down,
+                left : left + (width - 1) * right + 1 : right,
+                :,
+            ]
             for group in range(groups):
                 out = slice(group * share, (group + 1) * share)
-                made[..., out] += seen[..., group * each : (group + 1) * each] @ w[row, column, :, out]
+                made[..., out] += (
+                    seen[..., group * each : (group + 1) * each] @ w[row, column, :, out]
+                )
     return made.reshape(*made.shape[:-3], height * width * units)
 
 
 def places(step, word):
-    """The places that a step names: an offset and strides, or runs of begin, step and count. Kept with the step."""
+    """The places that a step names: an offset and strides, or runs of begin, step and count. Kept
+    with the step.
+    """
     if not isinstance(step[word], np.ndarray):
         step[word] = _places(**step[word])
     return step[word]
@@ -149,9 +186,14 @@ def places(step, word):
 
 def _places(offset=0, shape=(), strides=(), runs=None):
     if runs is not None:
-        groups = [begin + by * np.arange(count) for begin, by, count in zip(runs[::3], runs[1::3], runs[2::3], strict=True)]
+        groups = [
+            begin + by * np.arange(count)
+            for begin, by, count in zip(runs[::3], runs[1::3], runs[2::3], strict=True)
+        ]
         return np.concatenate([np.zeros(0, int), *groups])
-    even = offset + sum(index * stride for index, stride in zip(np.indices(shape), strides, strict=True))
+    even = offset + sum(
+        index * stride for index, stride in zip(np.indices(shape), strides, strict=True)
+    )
     return np.broadcast_to(even, shape).ravel()
 
 
@@ -172,8 +214,26 @@ REDUCTIONS = {
     "argmin": lambda groups: groups.argmin(-1),
 }
 MAPS = {
-    **{name: getattr(np, name) for name in ("abs", "cbrt", "ceil", "cos", "cosh", "exp", "exp2", "expm1", "floor", "log", "log1p")},
-    **{name: getattr(np, name) for name in ("sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc")},
+    **{
+        name: getattr(np, name)
+        for name in (
+            "abs",
+            "cbrt",
+            "ceil",
+            "cos",
+            "cosh",
+            "exp",
+            "exp2",
+            "expm1",
+            "floor",
+            "log",
+            "log1p",
+        )
+    },
+    **{
+        name: getattr(np, name)
+        for name in ("sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc")
+    },
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,

@@ -1,7 +1,8 @@
-"""Which steps a network takes with one example: a program on flat arrays, for NumPy and for the page of a report.
+"""Which steps a network takes with one example: a program on flat arrays, for NumPy and for the
+page of a report.
 
-`predict` is traced, and the operations of its jaxpr become steps of five kinds, which interop/forward.py and the page's
-network.js can compute:
+`predict` is traced, and the operations of its jaxpr become steps of five kinds, which
+interop/forward.py and the page's network.js can compute:
 
     map       a function, number by number; an operand of one number goes with any other
     take      numbers of the operands, concatenated, from the places given
@@ -9,7 +10,8 @@ network.js can compute:
     dot       (batch, m, k) x (batch, k, n)
     convolve  (height, width, inputs) with (height, width, inputs of a group, outputs)
 
-Reshapes are no steps. A number that comes from an image keeps its position in it, so that layers can be drawn.
+Reshapes are no steps. A number that comes from an image keeps its position in it, so that layers
+can be drawn.
 """
 
 import dataclasses
@@ -28,15 +30,72 @@ from jaxtyping import PyTree
 
 from jaxnet.core.jaxpr import bind, interpret
 from jaxnet.evaluation import predict
-from jaxnet.models import Model
+from jaxnet.models.model import Model
 from jaxnet.run import Run
 
 FUNCTIONS = {
-    *("abs", "cbrt", "ceil", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1", "floor", "is_finite", "log", "log1p"),
-    *("logistic", "neg", "not", "rsqrt", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "add", "and", "atan2"),
-    *("div", "eq", "ge", "gt", "le", "lt", "max", "min", "mul", "ne", "or", "pow", "rem", "sub", "xor", "clamp", "select_n"),
+    *(
+        "abs",
+        "cbrt",
+        "ceil",
+        "cos",
+        "cosh",
+        "erf",
+        "erfc",
+        "exp",
+        "exp2",
+        "expm1",
+        "floor",
+        "is_finite",
+        "log",
+        "log1p",
+    ),
+    *(
+        "logistic",
+        "neg",
+        "not",
+        "rsqrt",
+        "sign",
+        "sin",
+        "sinh",
+        "sqrt",
+        "square",
+        "tan",
+        "tanh",
+        "add",
+        "and",
+        "atan2",
+    ),
+    *(
+        "div",
+        "eq",
+        "ge",
+        "gt",
+        "le",
+        "lt",
+        "max",
+        "min",
+        "mul",
+        "ne",
+        "or",
+        "pow",
+        "rem",
+        "sub",
+        "xor",
+        "clamp",
+        "select_n",
+    ),
 }
-SAME = ("reshape", "squeeze", "copy", "copy_p", "stop_gradient", "optimization_barrier", "name", "sharding_constraint")
+SAME = (
+    "reshape",
+    "squeeze",
+    "copy",
+    "copy_p",
+    "stop_gradient",
+    "optimization_barrier",
+    "name",
+    "sharding_constraint",
+)
 NOT_OF_INTEGERS = {"div", "not", "and", "or", "xor", "rem", "pow"}
 BORDERS = {"max": -math.inf, "min": math.inf, "sum": 0.0}  # what windows find outside of an array
 
@@ -46,7 +105,8 @@ BORDERS = {"max": -math.inf, "min": math.inf, "sum": 0.0}  # what windows find o
 
 @dataclass(eq=False)
 class Value:
-    """A value of the traced network: a constant, one of the network's arrays, or made by an operation.
+    """A value of the traced network: a constant, one of the network's arrays, or made by an
+    operation.
 
     leaf: the index of the array. fixed: whether it depends on constants alone.
     """
@@ -79,7 +139,9 @@ def network_arrays(run: Run) -> dict[str, PyTree]:
 
 
 def operations_of(model: Model, run: Run) -> tuple[list[Operation], Value, Value]:
-    """(the operations of predict for one example that its output depends on, the example, the output)."""
+    """(the operations of predict for one example that its output depends on, the example, the
+    output).
+    """
     leaves, structure = jax.tree.flatten(network_arrays(run))
 
     def one(leaves: list[Any], x: Any) -> Any:
@@ -93,13 +155,21 @@ def operations_of(model: Model, run: Run) -> tuple[list[Operation], Value, Value
     record = functools.partial(_record, operations)
 
     def choose(equation: JaxprEqn, inputs: list[Value]) -> list[Value]:
-        """The branch that a constant chooses. A choice that depends on the example is recorded, and has no rule."""
+        """The branch that a constant chooses. A choice that depends on the example is recorded, and
+        has no rule.
+        """
         which, *rest = inputs
-        return walk(equation.params["branches"][int(constant(which))], rest) if which.fixed else record(equation, inputs)
+        return (
+            walk(equation.params["branches"][int(constant(which))], rest)
+            if which.fixed
+            else record(equation, inputs)
+        )
 
     def walk(program: ClosedJaxpr, args: list[Value]) -> list[Value]:
         constants = [*map(_lift, program.consts)]
-        return interpret(program.jaxpr, constants, args, rules={"cond": choose}, lift=_lift, otherwise=record)
+        return interpret(
+            program.jaxpr, constants, args, rules={"cond": choose}, lift=_lift, otherwise=record
+        )
 
     (output,) = walk(closed, [*arrays, x])
     return _needed(operations, output), x, output
@@ -111,7 +181,10 @@ def _lift(array: Any) -> Value:
 
 def _record(operations: list[Operation], equation: JaxprEqn, inputs: list[Value]) -> list[Value]:
     """Outputs of an operation, which is added to the list."""
-    fixed, avals = all(value.fixed for value in inputs), [variable.aval for variable in equation.outvars]
+    fixed, avals = (
+        all(value.fixed for value in inputs),
+        [variable.aval for variable in equation.outvars],
+    )
     outputs = [Value(aval.shape, aval.dtype, fixed=fixed) for aval in avals]  # pyrefly: ignore[missing-attribute]
     operations.append(Operation(equation.primitive, equation.params, inputs, outputs))
     for value in outputs:
@@ -145,9 +218,9 @@ def constant(value: Value) -> Any:
 class Operand(NamedTuple):
     """A value of the program, by its number.
 
-    live: whether it depends on the example. layer: the index of the layer that it comes from with its numbers kept
-    apart, or -1. places: (size, 3) row, column and channel of each number in the image that they are, NaN for padding;
-    None where they are no image.
+    live: whether it depends on the example. layer: the index of the layer that it comes from with
+    its numbers kept apart, or -1. places: (size, 3) row, column and channel of each number in the
+    image that they are, NaN for padding; None where they are no image.
     """
 
     number: int
@@ -163,7 +236,9 @@ class Operand(NamedTuple):
 
 
 class ImageLayout(NamedTuple):
-    """(rows, columns, channels) of a value that is an image, and the places of its numbers in this order."""
+    """(rows, columns, channels) of a value that is an image, and the places of its numbers in this
+    order.
+    """
 
     shape: tuple[int, int, int]
     order: np.ndarray
@@ -173,9 +248,10 @@ class ImageLayout(NamedTuple):
 class Layer:
     """A product with parameters.
 
-    kind: dense, convolution, or output for what is no product. weights: its parameters, (..., units); None for an output.
-    inputs: the layout of the image that a dense layer takes, if it takes one. shown: what its outputs become before the
-    next product.
+    kind: dense, convolution, or output for what is no product. weights: its parameters, (...,
+        units); None for an output.
+    inputs: the layout of the image that a dense layer takes, if it takes one. shown: what its
+    outputs become before the next product.
     """
 
     kind: str
@@ -189,7 +265,8 @@ class Layer:
 class Program:
     """The steps so far. The example is value 0.
 
-    follow_places: whether it is followed where in the image each number comes from, so that layers can be drawn.
+    follow_places: whether it is followed where in the image each number comes from, so that layers
+        can be drawn.
     arrays: the constants and arrays of the network that the steps need, with their numbers.
     """
 
@@ -204,7 +281,9 @@ class Program:
         """A value of the traced network, as it was computed, or as the network holds it."""
         if value not in self.known:
             source = value.made_by
-            if source is not None and source.name == "broadcast_in_dim":  # many equal numbers are not stored
+            if (
+                source is not None and source.name == "broadcast_in_dim"
+            ):  # many equal numbers are not stored
                 (self.known[value],) = _move(self, source, [self.read(source.inputs[0])])
             else:
                 self.known[value] = Operand(self.new(), value.shape)
@@ -220,19 +299,35 @@ class Program:
         self.count += 1
         return self.count - 1
 
-    def step(self, op: str, operands: Sequence[Operand], shape: Sequence[int], **static: Any) -> Operand:
+    def step(
+        self, op: str, operands: Sequence[Operand], shape: Sequence[int], **static: Any
+    ) -> Operand:
         """The output of one more step. static: what the step is told besides its operands."""
         made = Operand(self.new(), tuple(shape), any(operand.live for operand in operands))
-        self.steps.append({"op": op, "of": [operand.number for operand in operands], "to": made.number, "size": made.size, **static})
+        self.steps.append(
+            {
+                "op": op,
+                "of": [operand.number for operand in operands],
+                "to": made.number,
+                "size": made.size,
+                **static,
+            }
+        )
         return made
 
     def map(self, name: str, operands: Sequence[Operand], shape: tuple[int, ...]) -> Operand:
-        """A function, number by number. What it makes belongs to the last of the layers that it comes from."""
+        """A function, number by number. What it makes belongs to the last of the layers that it
+        comes from.
+        """
         size = math.prod(shape)
 
         def spread(operand: Operand) -> Operand:
             alike = operand.size in (1, size)
-            return operand if alike else self.take([operand], lambda table: np.broadcast_to(table, shape))
+            return (
+                operand
+                if alike
+                else self.take([operand], lambda table: np.broadcast_to(table, shape))
+            )
 
         same = [*map(spread, operands)]
         made = self.step("map", same, shape, name=name)
@@ -246,7 +341,9 @@ class Program:
         """What `move` makes of the operands; it is given the places of their numbers."""
         ends = np.cumsum([0, *(operand.size for operand in operands)])
         each = zip(ends, ends[1:], operands, strict=False)
-        table = move(*(np.arange(begin, end).reshape(operand.shape) for begin, end, operand in each))
+        table = move(
+            *(np.arange(begin, end).reshape(operand.shape) for begin, end, operand in each)
+        )
         first, flat = operands[0], table.ravel()
         if len(operands) == 1 and np.array_equal(flat, np.arange(first.size)):
             return first._replace(shape=table.shape)
@@ -258,17 +355,31 @@ class Program:
             return made
         places = np.full((made.size, 3), np.nan)
         places[flat < first.size] = first.places[inside]
-        other = any(operand.live for operand in operands[1:]) or _channels(places) != _channels(first.places)
+        other = any(operand.live for operand in operands[1:]) or _channels(places) != _channels(
+            first.places
+        )
         return made._replace(layer=-1 if other else first.layer, places=places)
 
     def reduce(self, name: str, operand: Operand, begin: np.ndarray, group: np.ndarray) -> Operand:
-        """Groups of numbers, each to one. The place of a pooled number is the mean of the places that it comes from."""
-        made = self.step("reduce", [operand], begin.shape, name=name, begin=encode_places(begin), group=encode_places(group))
+        """Groups of numbers, each to one. The place of a pooled number is the mean of the places
+        that it comes from.
+        """
+        made = self.step(
+            "reduce",
+            [operand],
+            begin.shape,
+            name=name,
+            begin=encode_places(begin),
+            group=encode_places(group),
+        )
         if operand.places is None:
             return made
         of_each = operand.places[begin.reshape(-1, 1) + group.ravel()]
         channels = of_each[..., 2]
-        if np.isnan(channels).all(1).any() or (np.nanmin(channels, 1) < np.nanmax(channels, 1)).any():
+        if (
+            np.isnan(channels).all(1).any()
+            or (np.nanmin(channels, 1) < np.nanmax(channels, 1)).any()
+        ):
             return made  # of several channels, or of none
         places = np.round(np.nanmean(of_each, 1), 4)
         made = made._replace(places=places)
@@ -288,7 +399,8 @@ def trace(model: Model, run: Run, *, follow_places: bool = True) -> tuple[Progra
     Args:
         model: the network that was trained.
         run: its parameters, and the shape of an example.
-        follow_places: whether it is followed where in the image each number comes from, so that layers can be drawn.
+        follow_places: whether it is followed where in the image each number comes from, so that
+            layers can be drawn.
 
     Raises:
         NotImplementedError: with the name of an operation that is none of the five.
@@ -307,7 +419,9 @@ def trace(model: Model, run: Run, *, follow_places: bool = True) -> tuple[Progra
 def _apply(program: Program, operation: Operation) -> list[Operand]:
     """Outputs of an operation, by its rule."""
     for value in (*operation.inputs, *operation.outputs):
-        if value.dtype not in (jnp.float32, jnp.bfloat16, jnp.bool_) and not jnp.issubdtype(value.dtype, jnp.integer):
+        if value.dtype not in (jnp.float32, jnp.bfloat16, jnp.bool_) and not jnp.issubdtype(
+            value.dtype, jnp.integer
+        ):
             raise NotImplementedError(f"operation {operation.name!r} of type {value.dtype}")
     rule = RULES.get(operation.name)
     if rule is None:
@@ -323,20 +437,31 @@ def encode_places(table: np.ndarray) -> dict[str, int | list[int]]:
         table: the places.
 
     Returns:
-        An offset and strides where they lie evenly, else runs: begin, step, count, begin, step, count...
+        An offset and strides where they lie evenly, else runs: begin, step, count, begin, step,
+        count...
     """
     flat = table.ravel()
     axes = [axis for axis, size in enumerate(table.shape) if size > 1]
     first = int(flat[0]) if flat.size else 0
-    strides = [int(table[tuple(int(i == axis) for i in range(table.ndim))]) - first for axis in axes]
+    strides = [
+        int(table[tuple(int(i == axis) for i in range(table.ndim))]) - first for axis in axes
+    ]
     shape = [table.shape[axis] for axis in axes]
-    even = first + sum(index * stride for index, stride in zip(np.indices(shape), strides, strict=True))
+    even = first + sum(
+        index * stride for index, stride in zip(np.indices(shape), strides, strict=True)
+    )
     if np.array_equal(np.ravel(even), flat):
         return {"offset": first, "shape": shape, "strides": strides}
     steps, runs, begin = np.diff(flat), list[int](), 0
-    breaks = np.append(np.flatnonzero(np.diff(steps)) + 1, len(steps))  # steps from which on they are others
+    breaks = np.append(
+        np.flatnonzero(np.diff(steps)) + 1, len(steps)
+    )  # steps from which on they are others
     while begin < len(flat):
-        end = int(breaks[np.searchsorted(breaks, begin, side="right")]) if begin < len(steps) else begin
+        end = (
+            int(breaks[np.searchsorted(breaks, begin, side="right")])
+            if begin < len(steps)
+            else begin
+        )
         runs += [int(flat[begin]), int(steps[begin]) if end > begin else 0, end - begin + 1]
         begin = end + 1
     return {"runs": runs}
@@ -346,11 +471,15 @@ def image_layout(operand: Operand) -> ImageLayout | None:
     """The layout of a value as an image; None where it is none, or has only one pixel."""
     if operand.places is None or np.isnan(operand.places).any():
         return None
-    marks, at = zip(*(np.unique(column, return_inverse=True) for column in operand.places.T), strict=True)
+    marks, at = zip(
+        *(np.unique(column, return_inverse=True) for column in operand.places.T), strict=True
+    )
     rows, columns, channels = map(len, marks)
     if rows * columns * channels != operand.size or rows * columns == 1:
         return None
-    return ImageLayout((rows, columns, channels), np.argsort(np.ravel_multi_index(at, (rows, columns, channels))))
+    return ImageLayout(
+        (rows, columns, channels), np.argsort(np.ravel_multi_index(at, (rows, columns, channels)))
+    )
 
 
 def _channels(places: np.ndarray) -> int:
@@ -377,14 +506,20 @@ def _add_any(program: Program, operation: Operation, operands: list[Operand]) ->
 
 
 def _integer_pow(program: Program, operation: Operation, operands: list[Operand]) -> list[Operand]:
-    return [program.map("pow", [operands[0], program.literal(float(operation.params["y"]))], operands[0].shape)]
+    return [
+        program.map(
+            "pow", [operands[0], program.literal(float(operation.params["y"]))], operands[0].shape
+        )
+    ]
 
 
 def _convert(program: Program, operation: Operation, operands: list[Operand]) -> list[Operand]:
     before, after = operation.inputs[0].dtype, operation.outputs[0].dtype
     if after == jnp.bool_ and before != jnp.bool_:
         return [program.map("ne", [operands[0], program.literal(0.0)], operands[0].shape)]
-    if after == jnp.bfloat16:  # the results of operations are not rounded, as little as XLA rounds them all
+    if (
+        after == jnp.bfloat16
+    ):  # the results of operations are not rounded, as little as XLA rounds them all
         return [program.map("bfloat16", operands, operands[0].shape)]
     if jnp.issubdtype(after, jnp.integer) and jnp.issubdtype(before, jnp.floating):
         return [program.map("trunc", operands, operands[0].shape)]
@@ -394,13 +529,19 @@ def _convert(program: Program, operation: Operation, operands: list[Operand]) ->
 def _same(program: Program, operation: Operation, operands: list[Operand]) -> list[Operand]:
     if operation.params.get("dimensions") is not None and operation.name == "reshape":
         raise NotImplementedError("a reshape of axes in another order")
-    return [operand._replace(shape=value.shape) for operand, value in zip(operands, operation.outputs, strict=True)]
+    return [
+        operand._replace(shape=value.shape)
+        for operand, value in zip(operands, operation.outputs, strict=True)
+    ]
 
 
 def _move(program: Program, operation: Operation, operands: list[Operand]) -> list[Operand]:
     """Operations that move numbers."""
     move = MOVES[operation.name]
-    return [program.take(operands, lambda *t, i=i: move(operation.params, *t)[i]) for i in range(len(operation.outputs))]
+    return [
+        program.take(operands, lambda *t, i=i: move(operation.params, *t)[i])
+        for i in range(len(operation.outputs))
+    ]
 
 
 def _move_at(program: Program, operation: Operation, operands: list[Operand]) -> list[Operand]:
@@ -410,7 +551,9 @@ def _move_at(program: Program, operation: Operation, operands: list[Operand]) ->
     places = [constant(value) for value in operation.inputs[1:]]
 
     def move(table: np.ndarray) -> np.ndarray:
-        return np.asarray(bind(operation.primitive, operation.params, jnp.asarray(table, jnp.int32), *places)[0])
+        return np.asarray(
+            bind(operation.primitive, operation.params, jnp.asarray(table, jnp.int32), *places)[0]
+        )
 
     return [program.take(operands, move)]
 
@@ -426,13 +569,19 @@ def _slice(params: dict[str, Any], x: np.ndarray) -> list[np.ndarray]:
 
 
 def _pad(params: dict[str, Any], x: np.ndarray, value: np.ndarray) -> list[np.ndarray]:
-    """An array with numbers put before, after and between its own, or cut where the configuration is negative."""
+    """An array with numbers put before, after and between its own, or cut where the configuration
+    is negative.
+    """
     for axis, (low, high, gap) in enumerate(params["padding_config"]):
         shape = list(x.shape)
         shape[axis] = max(0, (shape[axis] - 1) * (gap + 1) + 1) + max(low, 0) + max(high, 0)
         wide = np.full(shape, value, x.dtype)
-        np.moveaxis(wide, axis, 0)[max(low, 0) : shape[axis] - max(high, 0) : gap + 1] = np.moveaxis(x, axis, 0)
-        x = np.moveaxis(np.moveaxis(wide, axis, 0)[max(-low, 0) : shape[axis] - max(-high, 0)], 0, axis)
+        np.moveaxis(wide, axis, 0)[max(low, 0) : shape[axis] - max(high, 0) : gap + 1] = (
+            np.moveaxis(x, axis, 0)
+        )
+        x = np.moveaxis(
+            np.moveaxis(wide, axis, 0)[max(-low, 0) : shape[axis] - max(-high, 0)], 0, axis
+        )
     return [x]
 
 
@@ -457,20 +606,32 @@ def _strides(shape: Sequence[int]) -> list[int]:
 
 def _grid(shape: Sequence[int], strides: Sequence[int]) -> np.ndarray:
     """(*shape,) sums of indices times strides."""
-    return np.asarray(sum(index * stride for index, stride in zip(np.indices(shape), strides, strict=True)), int).reshape(shape)
+    return np.asarray(
+        sum(index * stride for index, stride in zip(np.indices(shape), strides, strict=True)), int
+    ).reshape(shape)
 
 
 def _reduce(program: Program, operation: Operation, operands: list[Operand]) -> list[Operand]:
     operand, axes = operands[0], operation.params["axes"]
-    kept, strides = [axis for axis in range(len(operand.shape)) if axis not in axes], _strides(operand.shape)
-    begin, group = (_grid([operand.shape[axis] for axis in some], [strides[axis] for axis in some]) for some in (kept, axes))
-    name = {"reduce_and": "min", "reduce_or": "max"}.get(operation.name, operation.name.removeprefix("reduce_"))
+    kept, strides = (
+        [axis for axis in range(len(operand.shape)) if axis not in axes],
+        _strides(operand.shape),
+    )
+    begin, group = (
+        _grid([operand.shape[axis] for axis in some], [strides[axis] for axis in some])
+        for some in (kept, axes)
+    )
+    name = {"reduce_and": "min", "reduce_or": "max"}.get(
+        operation.name, operation.name.removeprefix("reduce_")
+    )
     return [program.reduce(name, operand, begin, group)]
 
 
 def _window(program: Program, operation: Operation, operands: list[Operand]) -> list[Operand]:
     params, name = operation.params, operation.name.removeprefix("reduce_window_")
-    operand = _padded(program, operands[0], BORDERS[name], params["padding"], params["base_dilation"])
+    operand = _padded(
+        program, operands[0], BORDERS[name], params["padding"], params["base_dilation"]
+    )
     strides = _strides(operand.shape)
 
     def apart(word: str) -> list[int]:
@@ -481,32 +642,54 @@ def _window(program: Program, operation: Operation, operands: list[Operand]) -> 
     return [program.reduce(name, operand, begin, group)]
 
 
-def _padded(program: Program, operand: Operand, value: float, padding: Sequence[tuple[Any, Any]], dilation: Sequence[Any]) -> Operand:
-    config = {"padding_config": [(int(low), int(high), int(by) - 1) for (low, high), by in zip(padding, dilation, strict=True)]}
+def _padded(
+    program: Program,
+    operand: Operand,
+    value: float,
+    padding: Sequence[tuple[Any, Any]],
+    dilation: Sequence[Any],
+) -> Operand:
+    config = {
+        "padding_config": [
+            (int(low), int(high), int(by) - 1)
+            for (low, high), by in zip(padding, dilation, strict=True)
+        ]
+    }
     if not any(itertools.chain(*config["padding_config"])):
         return operand
     return program.take([operand, program.literal(value)], lambda *tables: _pad(config, *tables)[0])
 
 
 def _dot(program: Program, operation: Operation, operands: list[Operand]) -> list[Operand]:
-    """A product of matrices, with what depends on the example on the left; with parameters it is a dense layer."""
+    """A product of matrices, with what depends on the example on the left; with parameters it is a
+    dense layer.
+    """
     contracted, batch = operation.params["dimension_numbers"]
     one, two = (1, 0) if operands[1].live and not operands[0].live else (0, 1)
     x, w = operands[one], operands[two]
 
     def free(which: int) -> list[int]:
         """The axes of an operand that the product keeps."""
-        return [axis for axis in range(len(operands[which].shape)) if axis not in (*contracted[which], *batch[which])]
+        return [
+            axis
+            for axis in range(len(operands[which].shape))
+            if axis not in (*contracted[which], *batch[which])
+        ]
 
     of_batch, rows = [x.shape[axis] for axis in batch[one]], [x.shape[axis] for axis in free(one)]
     columns = [w.shape[axis] for axis in free(two)]
-    b, m, n, k = *map(math.prod, (of_batch, rows, columns)), math.prod(x.shape[axis] for axis in contracted[one])
+    b, m, n, k = (
+        *map(math.prod, (of_batch, rows, columns)),
+        math.prod(x.shape[axis] for axis in contracted[one]),
+    )
     x = program.take([x], lambda table: table.transpose(*batch[one], *free(one), *contracted[one]))
     w = program.take([w], lambda table: table.transpose(*batch[two], *contracted[two], *free(two)))
     made = program.step("dot", [x, w], (b, m, n), batch=b, m=m, k=k, n=n)
     if x.live and not w.live and b == 1:
         made = made._replace(layer=len(program.layers))
-        program.layers.append(Layer("dense", n, w._replace(shape=(k, n)), image_layout(x) if m == 1 else None, made))
+        program.layers.append(
+            Layer("dense", n, w._replace(shape=(k, n)), image_layout(x) if m == 1 else None, made)
+        )
     made = made._replace(shape=(*of_batch, *rows, *columns))
     if one:
         begin, end = len(of_batch), len(of_batch) + len(rows)
@@ -516,29 +699,49 @@ def _dot(program: Program, operation: Operation, operands: list[Operand]) -> lis
 
 
 def _convolve(program: Program, operation: Operation, operands: list[Operand]) -> list[Operand]:
-    """A convolution in one or two dimensions with a kernel of parameters; in one, the image has one row."""
+    """A convolution in one or two dimensions with a kernel of parameters; in one, the image has one
+    row.
+    """
     params, (x, w) = operation.params, operands
     of_x, of_w, of_out = params["dimension_numbers"]
     space = len(of_x) - 2
     if space > 2:
         raise NotImplementedError(f"convolution in {space} dimensions")
     if x.shape[of_x[0]] != 1 or w.live or params["batch_group_count"] != 1:
-        raise NotImplementedError("convolution of several examples, or with a kernel that is computed")
+        raise NotImplementedError(
+            "convolution of several examples, or with a kernel that is computed"
+        )
     x = program.take([x], lambda table: table.transpose(of_x[0], *of_x[2:], of_x[1])[0])
     w = program.take([w], lambda table: table.transpose(*of_w[2:], *of_w[1::-1]))
     x = _padded(program, x, 0.0, [*params["padding"], (0, 0)], [*params["lhs_dilation"], 1])
-    strides, dilation = (tuple(map(int, params[word])) for word in ("window_strides", "rhs_dilation"))
+    strides, dilation = (
+        tuple(map(int, params[word])) for word in ("window_strides", "rhs_dilation")
+    )
     if space == 1:
         x, w = x._replace(shape=(1, *x.shape)), w._replace(shape=(1, *w.shape))
         strides, dilation = (1, *strides), (1, *dilation)
-    space_out = [(a - (b - 1) * d - 1) // s + 1 for a, b, s, d in zip(x.shape, w.shape, strides, dilation, strict=False)]
+    space_out = [
+        (a - (b - 1) * d - 1) // s + 1
+        for a, b, s, d in zip(x.shape, w.shape, strides, dilation, strict=False)
+    ]
     units = w.shape[-1]
     made = program.step(
-        "convolve", [x, w], (*space_out, units), height=space_out[0], width=space_out[1], columns=x.shape[1], inputs=x.shape[2],
-        kernel=w.shape, strides=strides, dilation=dilation, groups=params["feature_group_count"],
-    )  # fmt: skip
+        "convolve",
+        [x, w],
+        (*space_out, units),
+        height=space_out[0],
+        width=space_out[1],
+        columns=x.shape[1],
+        inputs=x.shape[2],
+        kernel=w.shape,
+        strides=strides,
+        dilation=dilation,
+        groups=params["feature_group_count"],
+    )
     if x.live:
-        places = np.indices(made.shape).reshape(3, -1).T.astype(float) if program.follow_places else None
+        places = (
+            np.indices(made.shape).reshape(3, -1).T.astype(float) if program.follow_places else None
+        )
         made = made._replace(layer=len(program.layers), places=places)
         program.layers.append(Layer("convolution", units, w, None, made))
     made = made._replace(shape=(1, *space_out[2 - space :], units))
@@ -551,7 +754,11 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(SAME, _same),
     **dict.fromkeys(MOVES, _move),
     **dict.fromkeys(("gather", "dynamic_slice"), _move_at),
-    **dict.fromkeys([f"reduce_{name}" for name in ("max", "min", "sum", "prod", "and", "or")] + ["argmax", "argmin"], _reduce),
+    **dict.fromkeys(
+        [f"reduce_{name}" for name in ("max", "min", "sum", "prod", "and", "or")]
+        + ["argmax", "argmin"],
+        _reduce,
+    ),
     **dict.fromkeys([f"reduce_window_{name}" for name in BORDERS], _window),
     "add_any": _add_any,
     "conv_general_dilated": _convolve,

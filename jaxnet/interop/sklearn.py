@@ -1,7 +1,8 @@
 """Networks as scikit-learn estimators: a step of a pipeline, of a cross-validation, of a search.
 
-They only translate: data, through scikit-learn's own checks, to Splits; parameters to a Model and a Recipe. `fit` and `predict` do
-the rest. Imported when one is asked for, since scikit-learn need not be there.
+They only translate: data, through scikit-learn's own checks, to Splits; parameters to a Model and a
+Recipe. `fit` and `predict` do the rest. Imported when one is asked for, since scikit-learn need not
+be there.
 """
 
 import hashlib
@@ -15,12 +16,13 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from jaxnet import admission
+from jaxnet import arrays
 from jaxnet.data import Augmentation, Dataset, Splits, Standardisation, checks
 from jaxnet.data.splitting import notes_on, partition, take
 from jaxnet.errors import InputError, check_kind
 from jaxnet.evaluation import predict
-from jaxnet.models import Model, mlp
+from jaxnet.models.builtin import mlp
+from jaxnet.models.model import Model
 from jaxnet.recipe import Recipe, check_optimizer_pickles, enough_epochs
 from jaxnet.training import fit
 
@@ -32,7 +34,8 @@ try:
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data  # pyrefly: ignore[missing-module-attribute]
 except ImportError:
     raise InputError(
-        "JaxnetClassifier and JaxnetRegressor need the package scikit-learn, which is not installed: pip install scikit-learn"
+        "JaxnetClassifier and JaxnetRegressor need the package scikit-learn, which is not "
+        "installed: pip install scikit-learn"
     ) from None
 
 
@@ -40,7 +43,9 @@ REPEATS = 10  # of an example, on average, by which whole weights may make a tra
 
 
 class _Network(BaseEstimator):
-    """What both have in common. X, y and weights may be anything here: what they cannot be, scikit-learn refuses."""
+    """What both have in common. X, y and weights may be anything here: what they cannot be,
+    scikit-learn refuses.
+    """
 
     @no_type_check  # any value is stored as it is, and refused by fit
     def __init__(
@@ -96,10 +101,22 @@ class _Network(BaseEstimator):
         check_optimizer_pickles(self.optimizer)
         return super().__getstate__()
 
-    def _train(self, X: np.ndarray, y: np.ndarray, weights: Float[np.ndarray, " examples"] | None, classes: tuple[str, ...] | None) -> None:
+    def _train(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        weights: Float[np.ndarray, " examples"] | None,
+        classes: tuple[str, ...] | None,
+    ) -> None:
         if self.shape is not None:
-            check_kind("shape", self.shape, tuple | list, "the shape of an example, such as (28, 28)")
-        data = checks.settled(checks.dataset(X if self.shape is None else _reshaped(X, tuple(self.shape)), y, classes=classes))
+            check_kind(
+                "shape", self.shape, tuple | list, "the shape of an example, such as (28, 28)"
+            )
+        data = checks.settled(
+            checks.dataset(
+                X if self.shape is None else _reshaped(X, tuple(self.shape)), y, classes=classes
+            )
+        )
         for note in notes_on(data, None):
             warnings.warn(note, stacklevel=3)
         order, seed = _order_of_its_own(data), _seed(self.random_state)
@@ -109,13 +126,17 @@ class _Network(BaseEstimator):
         rows, weights = _repeated(rows, weights)
         train, validation = take(data, rows), take(data, held_out)
         checks.parts(train, validation, train)  # whoever cross-validates keeps the test set
-        splits = Splits(train, validation, take(data, slice(0, 0)), Standardisation.of(train, weights))
+        splits = Splits(
+            train, validation, take(data, slice(0, 0)), Standardisation.of(train, weights)
+        )
         given = {field.name: getattr(self, field.name) for field in fields(Recipe)}
         if self.epochs is None:
             given["epochs"] = enough_epochs(len(train), self.batch_size)
         self.model_ = self.model
         if self.model is None:
-            self.model_ = mlp(self.hidden, activation=self.activation, normalisation=self.normalisation)
+            self.model_ = mlp(
+                self.hidden, activation=self.activation, normalisation=self.normalisation
+            )
         run = fit(self.model_, splits, Recipe(**given), jax.random.key(seed), weights=weights)
         self.run_ = jax.tree.map(np.asarray, run)  # on no device, so that any process can load it
         self.history_ = self.run_.history
@@ -134,25 +155,30 @@ class _Network(BaseEstimator):
 class JaxnetClassifier(ClassifierMixin, _Network):
     """A network that classifies, as a scikit-learn estimator.
 
-    hidden, activation, normalisation: of the MLP, as `jaxnet.mlp` has them. model: any other network in its place.
-    shape: of an example, such as (28, 28) for images whose pixels stand in a row; a row as it is if not given.
-    From optimizer to augmentation: the Recipe. epochs: as many as a small data set needs if not given, at least 10.
+    hidden, activation, normalisation: of the MLP, as `jaxnet.mlp` has them. model: any other
+        network in its place.
+    shape: of an example, such as (28, 28) for images whose pixels stand in a row; a row as it is if
+    not given. From optimizer to augmentation: the Recipe. epochs: as many as a small data set needs
+    if not given, at least 10.
     validation_fraction: of the examples, held out for patience; their weights do not count.
     random_state: an int is the seed of the key; of a RandomState or None one is drawn.
 
-    After fit: classes_, n_features_in_, feature_names_in_; run_, the Run, with model_ for it, as `jaxnet.evaluate` takes them;
-    history_, a Row of arrays; n_iter_, epochs trained; loss_curve_, the training loss of each.
-    Inputs, (examples, features), are standardised within. Outputs are float32.
-    pickle and joblib store an estimator if the functions and classes of its model and optimizer stand at the top of a module.
+    After fit: classes_, n_features_in_, feature_names_in_; run_, the Run, with model_ for it, as
+    `jaxnet.evaluate` takes them; history_, a Row of arrays; n_iter_, epochs trained; loss_curve_,
+    the training loss of each. Inputs, (examples, features), are standardised within. Outputs are
+    float32. pickle and joblib store an estimator if the functions and classes of its model and
+    optimizer stand at the top of a module.
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "JaxnetClassifier":
         """Train on X (examples, features) and labels y (examples,).
 
-        sample_weight: (examples,) how often each counts: 0 as if it were not there, 2 as if it were there twice. So whole weights
-            repeat examples, if by no more than 10 on average; others are factors of the loss, of which only the ratios matter.
+        sample_weight: (examples,) how often each counts: 0 as if it were not there, 2 as if it were
+            there twice. So whole weights repeat examples, if by no more than 10 on average; others
+            are factors of the loss, of which only the ratios matter.
         In whatever order the examples come, the network is the same.
-        Raises ValueError for what cannot be used; warns with ConvergenceWarning where training diverged.
+        Raises ValueError for what cannot be used; warns with ConvergenceWarning where training
+        diverged.
         """
         _no_gaps(X=X, y=y, sample_weight=sample_weight)
         X, y = validate_data(self, X, y)
@@ -163,12 +189,16 @@ class JaxnetClassifier(ClassifierMixin, _Network):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each example, (examples,). Raises InputError where the network diverged, and says none."""
-        classes = admission.chosen(self._outputs(X))
-        if (lost := np.flatnonzero(classes == admission.NO_CLASS)).size:
+        """The most probable class of each example, (examples,). Raises InputError where the network
+        diverged, and says none.
+        """
+        classes = arrays.chosen(self._outputs(X))
+        if (lost := np.flatnonzero(classes == arrays.NO_CLASS)).size:
             raise InputError(
-                f"the network predicts no class for {len(lost)} of {len(classes)} examples, the first of them {lost[0]}: "
-                f"its outputs are not numbers; take a network whose outputs are finite. This one {self.run_.status}"
+                f"the network predicts no class for {len(lost)} of {len(classes)} examples, the "
+                f"first of them {lost[0]}: "
+                "its outputs are not numbers; take a network whose outputs are finite. This one "
+                f"{self.run_.status}"
             )
         return self.classes_[classes]
 
@@ -177,18 +207,24 @@ class JaxnetClassifier(ClassifierMixin, _Network):
         return np.exp(self._outputs(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Their logarithms (examples, classes), as the functions of `jaxnet.diagnostics` take them."""
+        """Their logarithms (examples, classes), as the functions of `jaxnet.diagnostics` take
+        them.
+        """
         return self._outputs(X)
 
 
 class JaxnetRegressor(RegressorMixin, _Network):
-    """A network for values, as a scikit-learn estimator. One value an example; the parameters are those of JaxnetClassifier.
+    """A network for values, as a scikit-learn estimator. One value an example; the parameters are
+    those of JaxnetClassifier.
 
-    Values are standardised within, so that learning_rate means the same for all units. label_smoothing is for classes.
+    Values are standardised within, so that learning_rate means the same for all units.
+    label_smoothing is for classes.
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "JaxnetRegressor":
-        """Train on X (examples, features) and values y (examples,). sample_weight as in JaxnetClassifier."""
+        """Train on X (examples, features) and values y (examples,). sample_weight as in
+        JaxnetClassifier.
+        """
         _no_gaps(X=X, y=y, sample_weight=sample_weight)
         X, y = validate_data(self, X, y, y_numeric=True)
         X, y, weights = _counting(X, y.astype(np.float64), sample_weight)
@@ -203,10 +239,12 @@ class JaxnetRegressor(RegressorMixin, _Network):
 def _no_gaps(**given: Any) -> None:
     """Raises InputError for masked values, of which scikit-learn's checks take no notice."""
     for name, array in given.items():
-        admission.no_gaps(name, array)
+        arrays.no_gaps(name, array)
 
 
-def _counting(X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def _counting(
+    X: np.ndarray, y: np.ndarray, sample_weight: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """The examples that count, and their weights, None if none were given."""
     if sample_weight is None:
         return X, y, None
@@ -215,16 +253,22 @@ def _counting(X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndar
 
 
 def _order_of_its_own(data: Dataset) -> np.ndarray:
-    """Row numbers in an order that follows from the examples alone, so that a network depends on nothing else.
+    """Row numbers in an order that follows from the examples alone, so that a network depends on
+    nothing else.
 
     The sums of a training depend on the order of the rows, if only by their rounding.
     """
     rows = zip(np.ascontiguousarray(data.x), np.asarray(data.y), strict=True)
-    return np.argsort([hashlib.blake2b(x.tobytes() + y.tobytes(), digest_size=16).hexdigest() for x, y in rows], kind="stable")
+    return np.argsort(
+        [hashlib.blake2b(x.tobytes() + y.tobytes(), digest_size=16).hexdigest() for x, y in rows],
+        kind="stable",
+    )
 
 
 def _repeated(rows: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """(rows, weights of mean 1), or where weights are whole numbers and not large, (each row as often as its weight says, None)."""
+    """(rows, weights of mean 1), or where weights are whole numbers and not large, (each row as
+    often as its weight says, None).
+    """
     if weights is None:
         return rows, None
     weights = weights[rows]
@@ -235,10 +279,15 @@ def _repeated(rows: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray,
 
 def _seed(random_state: Any) -> int:
     drawn_from = check_random_state(random_state)
-    return int(random_state) if isinstance(random_state, Integral) else int(drawn_from.randint(2**31))
+    return (
+        int(random_state) if isinstance(random_state, Integral) else int(drawn_from.randint(2**31))
+    )
 
 
 def _reshaped(X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if np.prod(shape) != X.shape[1]:
-        raise InputError(f"shape is {shape}, of {np.prod(shape)} numbers, but an example has {X.shape[1]}; give a shape with as many")
+        raise InputError(
+            f"shape is {shape}, of {np.prod(shape)} numbers, but an example has {X.shape[1]}; "
+            "give a shape with as many"
+        )
     return X.reshape(len(X), *shape)

@@ -8,5 +8,5 @@ probe.py        whether the compiler takes a program
 verify.py       kernel and reference compared on the device at hand
 """
 
-from .verify import Verification as Verification
-from .verify import verify as verify
+from jaxnet.kernels.verify import Verification as Verification
+from jaxnet.kernels.verify import verify as verify

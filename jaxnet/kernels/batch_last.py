@@ -1,9 +1,10 @@
 """A function of one example, evaluated on a batch that is held in the last dimension.
 
-A TPU's vector registers are 8 x 128 numbers. Ten class scores of 128 examples fill 16 of them as (batch, 10), most of it
-padding, and 2 as (10, batch); and a product with a (outputs, inputs) matrix costs the matrix unit a row an output instead of
-a row an example. So the user's function is traced for one example, and each of its operations is done for all of them by a
-rule below. A value of the example has its axes in a row, whatever its shape, so that reshapes cost nothing:
+A TPU's vector registers are 8 x 128 numbers. Ten class scores of 128 examples fill 16 of them as
+(batch, 10), most of it padding, and 2 as (10, batch); and a product with a (outputs, inputs) matrix
+costs the matrix unit a row an output instead of a row an example. So the user's function is traced
+for one example, and each of its operations is done for all of them by a rule below. A value of the
+example has its axes in a row, whatever its shape, so that reshapes cost nothing:
 
     SHARED  (size, 1)       the same for all examples
     LAST    (size, batch)   computed from an example
@@ -53,14 +54,18 @@ class Held(NamedTuple):
     kind: Kind
 
 
-def evaluate(program: Jaxpr, constants: Sequence[Held], args: Sequence[Held], dtype: Any) -> list[Held]:
-    """Outputs of a function that was traced for one example, for every example of a batch. Differentiable in reverse.
+def evaluate(
+    program: Jaxpr, constants: Sequence[Held], args: Sequence[Held], dtype: Any
+) -> list[Held]:
+    """Outputs of a function that was traced for one example, for every example of a batch.
+    Differentiable in reverse.
 
     Args:
         program: the function, as `jax.make_jaxpr` traces it.
         constants: its constants.
         args: its arguments.
-        dtype: to which the operands of products are rounded, those of gradients too; sums are float32.
+        dtype: to which the operands of products are rounded, those of gradients too; sums are
+            float32.
 
     Returns:
         The outputs.
@@ -71,8 +76,11 @@ def evaluate(program: Jaxpr, constants: Sequence[Held], args: Sequence[Held], dt
     return interpret(program, constants, args, rules=rules(dtype), lift=constant)
 
 
-def check_examples_apart(function: Callable[..., Any], params: PyTree, shape: tuple[int, ...]) -> None:
-    """Check that a function of a batch treats its examples apart, so that it can be traced for one of them.
+def check_examples_apart(
+    function: Callable[..., Any], params: PyTree, shape: tuple[int, ...]
+) -> None:
+    """Check that a function of a batch treats its examples apart, so that it can be traced for one
+    of them.
 
     Every operation must keep the axis of examples, and no number may depend on how many there are.
 
@@ -85,19 +93,37 @@ def check_examples_apart(function: Callable[..., Any], params: PyTree, shape: tu
         NotImplementedError: where it mixes examples.
     """
     one, other = (_numbers(function, params, (count, *shape)) for count in (MARK, OTHER_MARK))
-    if any(not np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(one, other, strict=True)):
+    if any(
+        not np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        for a, b in zip(one, other, strict=True)
+    ):
         raise NotImplementedError("a number that depends on how many examples a batch has")
 
 
-def _numbers(function: Callable[..., Any], params: PyTree, shape: tuple[int, ...]) -> list[np.ndarray]:
-    """The numbers written into a function of a batch of this shape, all of whose operations are checked."""
-    program, count = jax.make_jaxpr(function)(params, jax.ShapeDtypeStruct(shape, jnp.float32)), shape[0]
+def _numbers(
+    function: Callable[..., Any], params: PyTree, shape: tuple[int, ...]
+) -> list[np.ndarray]:
+    """The numbers written into a function of a batch of this shape, all of whose operations are
+    checked.
+    """
+    program, count = (
+        jax.make_jaxpr(function)(params, jax.ShapeDtypeStruct(shape, jnp.float32)),
+        shape[0],
+    )
     numbers = list[np.ndarray]()
     for equation in equations(program.jaxpr):
-        numbers += [np.asarray(variable.val) for variable in equation.invars if isinstance(variable, Literal)]
+        numbers += [
+            np.asarray(variable.val)
+            for variable in equation.invars
+            if isinstance(variable, Literal)
+        ]
         before, after = (_shapes(variables) for variables in (equation.invars, equation.outvars))
-        if any(count in shape for shape in before) and any(shape.count(count) != 1 for shape in after):
-            raise NotImplementedError(f"operation {equation.primitive.name!r} across the examples of a batch")
+        if any(count in shape for shape in before) and any(
+            shape.count(count) != 1 for shape in after
+        ):
+            raise NotImplementedError(
+                f"operation {equation.primitive.name!r} across the examples of a batch"
+            )
     return numbers
 
 
@@ -118,7 +144,9 @@ def _as(held: Held, kind: Kind) -> Array:
     """A value as LAST, FIRST, SHARED (a column) or ROW, as far as broadcasting needs it."""
     value = held.value
     columns, rows = {SHARED, LAST}, {ROW, FIRST}
-    turned = value.size > 1 and ((held.kind in columns and kind in rows) or (held.kind in rows and kind in columns))
+    turned = value.size > 1 and (
+        (held.kind in columns and kind in rows) or (held.kind in rows and kind in columns)
+    )
     return value.T if turned else value
 
 
@@ -127,7 +155,11 @@ def _full(held: Held, size: int) -> Held:
     axis = 1 if held.kind in (FIRST, ROW) else 0
     shape = list(held.value.shape)
     shape[axis] = size
-    return held if held.value.shape[axis] == size else Held(jnp.broadcast_to(held.value, shape), held.kind)
+    return (
+        held
+        if held.value.shape[axis] == size
+        else Held(jnp.broadcast_to(held.value, shape), held.kind)
+    )
 
 
 def _elementwise(equation: Any, args: list[Held]) -> list[Held]:
@@ -135,17 +167,33 @@ def _elementwise(equation: Any, args: list[Held]) -> list[Held]:
     kinds = {held.kind for held in args}
     if matrices := kinds & MATRICES:
         kind = next(iter(matrices))
-        if len(matrices) > 1 or any(held.kind not in MATRICES and held.value.size > 1 for held in args):
-            raise NotImplementedError(f"operation {equation.primitive.name!r} of a matrix of parameters and values of an example")
+        if len(matrices) > 1 or any(
+            held.kind not in MATRICES and held.value.size > 1 for held in args
+        ):
+            raise NotImplementedError(
+                f"operation {equation.primitive.name!r} of a matrix of parameters and values of "
+                "an example"
+            )
     elif LAST in kinds:
         kind = LAST
     elif FIRST in kinds:
         kind = FIRST
     else:
-        kind = SHARED if any(held.kind is SHARED and held.value.size > 1 for held in args) or ROW not in kinds else ROW
+        kind = (
+            SHARED
+            if any(held.kind is SHARED and held.value.size > 1 for held in args) or ROW not in kinds
+            else ROW
+        )
     values = [held.value if matrices else _as(held, kind) for held in args]
     shape = jnp.broadcast_shapes(*(value.shape for value in values))
-    return [Held(out, kind) for out in bind(equation.primitive, equation.params, *(jnp.broadcast_to(value, shape) for value in values))]
+    return [
+        Held(out, kind)
+        for out in bind(
+            equation.primitive,
+            equation.params,
+            *(jnp.broadcast_to(value, shape) for value in values),
+        )
+    ]
 
 
 def _same(equation: Any, args: list[Held]) -> list[Held]:
@@ -153,9 +201,13 @@ def _same(equation: Any, args: list[Held]) -> list[Held]:
     (held, *_), before, after = args, _size(equation.invars[0]), _size(equation.outvars[0])
     if held.kind in MATRICES:
         if equation.invars[0].aval.shape != equation.outvars[0].aval.shape:
-            raise NotImplementedError(f"operation {equation.primitive.name!r} of a matrix of parameters")
+            raise NotImplementedError(
+                f"operation {equation.primitive.name!r} of a matrix of parameters"
+            )
     elif before not in (1, after):
-        raise NotImplementedError(f"operation {equation.primitive.name!r} from {before} to {after} numbers")
+        raise NotImplementedError(
+            f"operation {equation.primitive.name!r} from {before} to {after} numbers"
+        )
     return [held]
 
 
@@ -169,7 +221,9 @@ def _transpose(equation: Any, args: list[Held]) -> list[Held]:
     (held,), shape, order = args, equation.invars[0].aval.shape, equation.params["permutation"]
     if held.kind in MATRICES:
         return [Held(held.value, OTHER[held.kind] if order == (1, 0) else held.kind)]
-    if [axis for axis in order if shape[axis] > 1] != [axis for axis, size in enumerate(shape) if size > 1]:
+    if [axis for axis in order if shape[axis] > 1] != [
+        axis for axis, size in enumerate(shape) if size > 1
+    ]:
         raise NotImplementedError("operation 'transpose' of a value with several axes")
     return args
 
@@ -178,7 +232,9 @@ def _axis(equation: Any, shape: tuple[int, ...]) -> int | None:
     """The only axis that is longer than 1, if there is one."""
     axes = [axis for axis, size in enumerate(shape) if size > 1]
     if len(axes) > 1:
-        raise NotImplementedError(f"operation {equation.primitive.name!r} along one of several axes")
+        raise NotImplementedError(
+            f"operation {equation.primitive.name!r} along one of several axes"
+        )
     return axes[0] if axes else None
 
 
@@ -209,20 +265,31 @@ def _concatenate(equation: Any, args: list[Held]) -> list[Held]:
     if any(held.kind in MATRICES for held in args):
         raise NotImplementedError("operation 'concatenate' of a matrix of parameters")
     kind = LAST if any(held.kind in (LAST, FIRST) for held in args) else SHARED
-    parts = [_as(_full(held, _size(variable)), kind) for held, variable in zip(args, equation.invars, strict=True)]
+    parts = [
+        _as(_full(held, _size(variable)), kind)
+        for held, variable in zip(args, equation.invars, strict=True)
+    ]
     batch = max(part.shape[1] for part in parts)
-    return [Held(jnp.concatenate([jnp.broadcast_to(part, (len(part), batch)) for part in parts]), kind)]
+    return [
+        Held(jnp.concatenate([jnp.broadcast_to(part, (len(part), batch)) for part in parts]), kind)
+    ]
 
 
 def _column(equation: Any, held: Held, axes: Sequence[Any]) -> Held | None:
-    """What is to be reduced over all that it has, LAST or SHARED; None where the axes have but one number."""
+    """What is to be reduced over all that it has, LAST or SHARED; None where the axes have but one
+    number.
+    """
     shape = equation.invars[0].aval.shape
     if held.kind in MATRICES:
-        raise NotImplementedError(f"operation {equation.primitive.name!r} of a matrix of parameters")
+        raise NotImplementedError(
+            f"operation {equation.primitive.name!r} of a matrix of parameters"
+        )
     if math.prod(shape[axis] for axis in axes) == 1:
         return None
     if math.prod(shape[axis] for axis in axes) != math.prod(shape):
-        raise NotImplementedError(f"operation {equation.primitive.name!r} over some of several axes")
+        raise NotImplementedError(
+            f"operation {equation.primitive.name!r} over some of several axes"
+        )
     kind = LAST if held.kind in (LAST, FIRST) else SHARED
     return Held(_as(_full(held, math.prod(shape)), kind), kind)
 
@@ -232,35 +299,54 @@ def _reduce(reduce: Callable[..., Array]) -> Rule[Held]:
         column = _column(equation, args[0], equation.params["axes"])
         if column is None:
             return args
-        return [Held(reduce(column.value, axis=0, keepdims=True).astype(column.value.dtype), column.kind)]
+        return [
+            Held(
+                reduce(column.value, axis=0, keepdims=True).astype(column.value.dtype), column.kind
+            )
+        ]
 
     return rule
 
 
 def _argmax(equation: Any, args: list[Held]) -> list[Held]:
     """The first place of the largest number."""
-    column, of_type = _column(equation, args[0], equation.params["axes"]), equation.params["index_dtype"]
+    column, of_type = (
+        _column(equation, args[0], equation.params["axes"]),
+        equation.params["index_dtype"],
+    )
     if column is None:
         return [Held(jnp.zeros((1, 1), of_type), SHARED)]
     places = jax.lax.broadcasted_iota(of_type, column.value.shape, 0)
-    largest = column.value == jnp.broadcast_to(column.value.max(0, keepdims=True), column.value.shape)
+    largest = column.value == jnp.broadcast_to(
+        column.value.max(0, keepdims=True), column.value.shape
+    )
     return [Held(jnp.where(largest, places, len(places)).min(0, keepdims=True), column.kind)]
 
 
 def _dot(equation: Any, args: list[Held], *, dtype: Any) -> list[Held]:
     """A vector of the example times a matrix of parameters, on either side."""
-    ((left, right), batched), precision = equation.params["dimension_numbers"], equation.params["precision"]
+    ((left, right), batched), precision = (
+        equation.params["dimension_numbers"],
+        equation.params["precision"],
+    )
     sides = [*zip(args, equation.invars, (left, right), strict=True)]
-    (vector, variable, along), (matrix, _, into) = sides if args[1].kind in MATRICES else sides[::-1]
+    (vector, variable, along), (matrix, _, into) = (
+        sides if args[1].kind in MATRICES else sides[::-1]
+    )
     small = jax.lax.Precision.DEFAULT
     if precision not in (None, (small, small)):
         raise NotImplementedError(f"a product of precision {precision}")
     if matrix.kind not in MATRICES or vector.kind in MATRICES or any(batched) or len(along) != 1:
-        raise NotImplementedError("operation 'dot_general' other than of one example's vector and a matrix of parameters")
+        raise NotImplementedError(
+            "operation 'dot_general' other than of one example's vector and a matrix of parameters"
+        )
     if variable.aval.shape[along[0]] != _size(variable):
         raise NotImplementedError("operation 'dot_general' of a value with several axes")
     inputs = into[0] if matrix.kind is AS_GIVEN else 1 - into[0]
-    vector = _full(Held(_as(vector, LAST), LAST) if vector.kind not in (LAST, FIRST) else vector, _size(variable))
+    vector = _full(
+        Held(_as(vector, LAST), LAST) if vector.kind not in (LAST, FIRST) else vector,
+        _size(variable),
+    )
     if inputs == 0 and vector.kind is LAST:
         vector = Held(vector.value.T, FIRST)
     out = _layer(vector, matrix.value, inputs, dtype)
@@ -268,13 +354,16 @@ def _dot(equation: Any, args: list[Held], *, dtype: Any) -> list[Held]:
 
 
 def _contract(a: Array, b: Array, along_a: int, along_b: int) -> Array:
-    return jax.lax.dot_general(a, b, (((along_a,), (along_b,)), ((), ())), preferred_element_type=jnp.float32)
+    return jax.lax.dot_general(
+        a, b, (((along_a,), (along_b,)), ((), ())), preferred_element_type=jnp.float32
+    )
 
 
 def _layer(vector: Held, matrix: Array, inputs: int, dtype: Any) -> Held:
     """The product and its gradients, so written that no large operand or result is transposed.
 
-    matrix: (inputs, outputs), and the result is FIRST, or (outputs, inputs), and it is LAST, as `inputs` is 0 or 1.
+    matrix: (inputs, outputs), and the result is FIRST, or (outputs, inputs), and it is LAST, as
+        `inputs` is 0 or 1.
     """
     first = vector.kind is FIRST
 
@@ -296,10 +385,16 @@ def _layer(vector: Held, matrix: Array, inputs: int, dtype: Any) -> Held:
 
 
 def _custom_jvp(equation: Any, args: list[Held], *, dtype: Any) -> list[Held]:
-    """A function with a derivative of its own, such as relu: that derivative too is traced for one example."""
+    """A function with a derivative of its own, such as relu: that derivative too is traced for one
+    example.
+    """
     avals: list[Any] = [variable.aval for variable in equation.invars]
-    if len(equation.outvars) > 1 or any(not jnp.issubdtype(aval.dtype, jnp.floating) for aval in avals):
-        raise NotImplementedError("operation 'custom_jvp_call' with several results, or of whole numbers")
+    if len(equation.outvars) > 1 or any(
+        not jnp.issubdtype(aval.dtype, jnp.floating) for aval in avals
+    ):
+        raise NotImplementedError(
+            "operation 'custom_jvp_call' with several results, or of whole numbers"
+        )
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
     alone = functools.partial(bind, equation.primitive, equation.params)
     tangent = jax.make_jaxpr(lambda p, t: jax.jvp(lambda *p: alone(*p)[0], p, t))(shapes, shapes)
@@ -323,7 +418,9 @@ def _custom_jvp(equation: Any, args: list[Held], *, dtype: Any) -> list[Held]:
 
 
 def _convert(equation: Any, args: list[Held]) -> list[Held]:
-    """Another type; bytes become floats by way of int32, which is the only way that older compilers know."""
+    """Another type; bytes become floats by way of int32, which is the only way that older compilers
+    know.
+    """
     (held,) = args
     if held.value.dtype == jnp.uint8:
         held = Held(held.value.astype(jnp.int32), held.kind)
@@ -350,16 +447,62 @@ def constant(value: Any) -> Held:
 
 
 ELEMENTWISE = (
-    "abs", "add", "add_any", "and", "bitcast_convert_type", "ceil", "clamp", "cos", "div", "eq", "erf", "erf_inv", "exp", "exp2",
-    "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg",
-    "not", "or", "pow", "rem", "round", "rsqrt", "select_n", "shift_left", "shift_right_arithmetic", "shift_right_logical",
-    "sin", "sqrt", "square", "sub", "tan", "tanh", "xor",
-)  # fmt: skip
+    "abs",
+    "add",
+    "add_any",
+    "and",
+    "bitcast_convert_type",
+    "ceil",
+    "clamp",
+    "cos",
+    "div",
+    "eq",
+    "erf",
+    "erf_inv",
+    "exp",
+    "exp2",
+    "floor",
+    "ge",
+    "gt",
+    "integer_pow",
+    "is_finite",
+    "le",
+    "log",
+    "log1p",
+    "logistic",
+    "lt",
+    "max",
+    "min",
+    "mul",
+    "ne",
+    "neg",
+    "not",
+    "or",
+    "pow",
+    "rem",
+    "round",
+    "rsqrt",
+    "select_n",
+    "shift_left",
+    "shift_right_arithmetic",
+    "shift_right_logical",
+    "sin",
+    "sqrt",
+    "square",
+    "sub",
+    "tan",
+    "tanh",
+    "xor",
+)
 RULES: dict[str, Rule[Held]] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
-    **dict.fromkeys(("broadcast_in_dim", "expand_dims", "reshape", "squeeze", "copy", "copy_p"), _same),
+    **dict.fromkeys(
+        ("broadcast_in_dim", "expand_dims", "reshape", "squeeze", "copy", "copy_p"), _same
+    ),
     **dict.fromkeys(("random_wrap", "random_unwrap"), _key),
-    **dict.fromkeys(("custom_vjp_call", "custom_vjp_call_jaxpr"), refuse),  # opened, it would lose its gradient
+    **dict.fromkeys(
+        ("custom_vjp_call", "custom_vjp_call_jaxpr"), refuse
+    ),  # opened, it would lose its gradient
     "argmax": _argmax,
     "concatenate": _concatenate,
     "convert_element_type": _convert,
@@ -377,6 +520,10 @@ RULES: dict[str, Rule[Held]] = {
 
 
 def rules(dtype: Any) -> dict[str, Rule[Held]]:
-    """All rules, by the name of the operation. dtype: to which the operands of products are rounded."""
+    """All rules, by the name of the operation. dtype: to which the operands of products are
+    rounded.
+    """
     with_products = {"custom_jvp_call": _custom_jvp, "dot_general": _dot}
-    return RULES | {name: functools.partial(rule, dtype=dtype) for name, rule in with_products.items()}
+    return RULES | {
+        name: functools.partial(rule, dtype=dtype) for name, rule in with_products.items()
+    }

@@ -2,10 +2,11 @@
 
     bytes = k * (state + gradient + 2 * values) + inputs + 2 * (blocks of the minibatch)
 
-values: all that is computed from parameters for a batch, each of which has a gradient. inputs: what is computed from the
-minibatch alone, such as inputs that are standardised; once a member where each has a minibatch of its own, as have the blocks.
-The next minibatch is fetched while this one is used, hence the last factor. An array's last two axes are
-padded to tiles of 8 x 128 words of 32 bits, 16 x 128 of 16 bits and 32 x 128 of 8 bits (JAX's guide to Pallas on TPUs).
+values: all that is computed from parameters for a batch, each of which has a gradient. inputs: what
+is computed from the minibatch alone, such as inputs that are standardised; once a member where each
+has a minibatch of its own, as have the blocks. The next minibatch is fetched while this one is
+used, hence the last factor. An array's last two axes are padded to tiles of 8 x 128 words of 32
+bits, 16 x 128 of 16 bits and 32 x 128 of 8 bits (JAX's guide to Pallas on TPUs).
 """
 
 import math
@@ -19,7 +20,12 @@ LANES, SUBLANES = 128, 8
 MOST = 16  # members a group: with more the schedule gets no shorter
 LIMIT = 112 << 20  # bytes that a kernel may use, of 128 MiB
 SPARE = 16 << 20  # of them, left to the compiler
-VMEM = {"TPU v5 lite": 128 << 20, "TPU v5e": 128 << 20, "TPU v6 lite": 128 << 20, "TPU v6e": 128 << 20}  # bytes of a core
+VMEM = {
+    "TPU v5 lite": 128 << 20,
+    "TPU v5e": 128 << 20,
+    "TPU v6 lite": 128 << 20,
+    "TPU v6e": 128 << 20,
+}  # bytes of a core
 
 
 def padded_bytes(shape: tuple[int, ...], dtype: Any) -> int:
@@ -27,15 +33,22 @@ def padded_bytes(shape: tuple[int, ...], dtype: Any) -> int:
     size = jnp.dtype(dtype).itemsize
     *outer, rows, columns = (1, 1, *shape)
     tile = SUBLANES * max(1, 4 // size)
-    return math.prod(outer) * math.ceil(rows / tile) * tile * math.ceil(columns / LANES) * LANES * size
+    return (
+        math.prod(outer) * math.ceil(rows / tile) * tile * math.ceil(columns / LANES) * LANES * size
+    )
 
 
 def values(example: Jaxpr, params: int, inputs: int, batch: int) -> tuple[int, int]:
-    """(Bytes of what an example's program computes from parameters, of what it computes without them), for a batch held last.
+    """(Bytes of what an example's program computes from parameters, of what it computes without
+    them), for a batch held last.
 
-    params, inputs: how many of its arguments are parameters, which come first, and how many are an example's own, which follow.
+    params, inputs: how many of its arguments are parameters, which come first, and how many are an
+        example's own, which follow.
     """
-    of_params, of_example = set(example.invars[:params]), set(example.invars[params : params + inputs])
+    of_params, of_example = (
+        set(example.invars[:params]),
+        set(example.invars[params : params + inputs]),
+    )
     sizes = [0, 0]
     for equation in example.eqns:
         read = {variable for variable in equation.invars if not isinstance(variable, Literal)}
@@ -43,23 +56,34 @@ def values(example: Jaxpr, params: int, inputs: int, batch: int) -> tuple[int, i
         alike = of_example.isdisjoint(read)
         for out in equation.outvars:
             shape: tuple[int, ...] = out.aval.shape  # pyrefly: ignore[missing-attribute]
-            sizes[without] += padded_bytes(shape if alike else (math.prod(shape), batch), jnp.float32)
+            sizes[without] += padded_bytes(
+                shape if alike else (math.prod(shape), batch), jnp.float32
+            )
         of_params.update([] if without else equation.outvars)
         of_example.update([] if alike else equation.outvars)
     return sizes[0], sizes[1]
 
 
 def members_at_once(
-    state: Iterable[Any], params: Iterable[Any], minibatch: Iterable[Any], of_example: tuple[int, int], *, own: bool
+    state: Iterable[Any],
+    params: Iterable[Any],
+    minibatch: Iterable[Any],
+    of_example: tuple[int, int],
+    *,
+    own: bool,
 ) -> int:
     """How many members fit at once, at most MOST; 0 where not even one does.
 
-    state, params: arrays of a member. minibatch: blocks of one. of_example: see `values`. own: whether each has its own minibatch.
+    state, params: arrays of a member. minibatch: blocks of one. of_example: see `values`. own:
+        whether each has its own minibatch.
     """
 
     def size(arrays: Iterable[Any]) -> int:
         return sum(padded_bytes(array.shape, array.dtype) for array in arrays)
 
-    each, inputs = size(state) + size(params) + 2 * of_example[0], of_example[1] + 2 * size(minibatch)
+    each, inputs = (
+        size(state) + size(params) + 2 * of_example[0],
+        of_example[1] + 2 * size(minibatch),
+    )
     room = LIMIT - SPARE
     return max(0, min(MOST, room // (each + inputs) if own else (room - inputs) // each))

@@ -1,8 +1,10 @@
-"""Does the TPU's compiler take this program? Asked in a process of its own, since some versions abort the one that asks.
+"""Does the TPU's compiler take this program? Asked in a process of its own, since some versions
+abort the one that asks.
 
     python -m jaxnet.kernels.probe FILE TOPOLOGY
 
-FILE is what `jax.export` wrote. The answer is kept in the user's cache folder, for this version of jax and of libtpu.
+FILE is what `jax.export` wrote. The answer is kept in the user's cache folder, for this version of
+jax and of libtpu.
 """
 
 import hashlib
@@ -20,7 +22,12 @@ import jax
 import jax.export
 import platformdirs
 
-TOPOLOGIES = {"TPU v5 lite": "v5e:1x1", "TPU v5e": "v5e:1x1", "TPU v6 lite": "v6e:1x1", "TPU v6e": "v6e:1x1"}  # by kind of device
+TOPOLOGIES = {
+    "TPU v5 lite": "v5e:1x1",
+    "TPU v5e": "v5e:1x1",
+    "TPU v6 lite": "v6e:1x1",
+    "TPU v6e": "v6e:1x1",
+}  # by kind of device
 LIMIT = 600  # seconds
 # The compiler runs beside the one that has the chip, and asks nobody where it is.
 ENVIRONMENT = {
@@ -34,8 +41,17 @@ def refusal(program: jax.export.Exported, kind: str) -> str | None:
     topology = TOPOLOGIES[kind]
     # Without the places in files at which it was written.
     text = re.sub(r"^#loc.*$|loc\(.*\)", "", program.mlir_module(), flags=re.MULTILINE)
-    about = (hashlib.sha256(text.encode()).hexdigest(), topology, jax.__version__, _version("libtpu"))
-    memory = Path(platformdirs.user_cache_dir("jaxnet")) / "kernels" / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.json"
+    about = (
+        hashlib.sha256(text.encode()).hexdigest(),
+        topology,
+        jax.__version__,
+        _version("libtpu"),
+    )
+    memory = (
+        Path(platformdirs.user_cache_dir("jaxnet"))
+        / "kernels"
+        / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.json"
+    )
     try:
         return json.loads(memory.read_text())["refusal"]
     except (OSError, ValueError, KeyError):
@@ -56,7 +72,13 @@ def _ask(program: bytes, topology: str) -> str | None:
         path.write_bytes(program)
         command = [sys.executable, "-m", "jaxnet.kernels.probe", str(path), topology]
         try:
-            done = subprocess.run(command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, timeout=LIMIT)
+            done = subprocess.run(
+                command,
+                env={**os.environ, **ENVIRONMENT},
+                capture_output=True,
+                text=True,
+                timeout=LIMIT,
+            )
         except subprocess.TimeoutExpired:
             return f"the compiler took more than {LIMIT} seconds"
     if done.returncode < 0:
@@ -82,9 +104,13 @@ def _compile(path: str, topology: str) -> None:
     try:
         devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
     except Exception:  # before libtpu 0.0.52
-        devices = topologies.get_topology_desc(platform="tpu", topology_name=topology, chips_per_host_bounds=(1, 1, 1)).devices
+        devices = topologies.get_topology_desc(
+            platform="tpu", topology_name=topology, chips_per_host_bounds=(1, 1, 1)
+        ).devices
     on_chip = SingleDeviceSharding(devices[0])
-    leaves = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=on_chip) for leaf in exported.in_avals]
+    leaves = [
+        jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=on_chip) for leaf in exported.in_avals
+    ]
     jax.jit(exported.call).lower(*exported.in_tree.unflatten(leaves)[0]).compile()
 
 

@@ -1,7 +1,8 @@
 """The steps of an epoch as one program on a TPU chip, which leaves it only for the next minibatch.
 
-A training step of a small network is a dozen tiny operations, each of which XLA starts on its own and which meet in memory.
-Here all steps are one `pallas_call`, that is one function, `kernel`, run once for every point of a grid:
+A training step of a small network is a dozen tiny operations, each of which XLA starts on its own
+and which meet in memory. Here all steps are one `pallas_call`, that is one function, `kernel`, run
+once for every point of a grid:
 
     grid = (groups of members, steps), steps innermost
 
@@ -11,14 +12,19 @@ Here all steps are one `pallas_call`, that is one function, `kernel`, run once f
             at step 0   at the last one                                the step before is computed
                  v        |                                                    v
       VMEM    state of k members  <---- loss, gradient, update ----   x (batch, features), labels (1, batch)
-                                                                  numbers of the step (SMEM): learning rate, ...
+                                                                  numbers of the step (SMEM):
+                                                                  learning rate, ...
 
-- *Residency.* Parameters and moments live in scratch memory, which persists from one point of the grid to the next.
-- *Blocks.* A `BlockSpec` tells which part of an array a point of the grid sees: its shape, and a function from the point to
-  the part's place. Pallas fetches the next part in the background, and none where the place stays the same.
-- *Members.* A network alone is a chain in which each operation waits for the one before. The k members of a group are vmapped
-  inside the kernel, so that there is always another member's to go on with.
-- *Batch last.* The loss of one example is evaluated as batch_last.py says, and its gradient taken through that.
+- *Residency.* Parameters and moments live in scratch memory, which persists from one point of the
+  grid to the next.
+- *Blocks.* A `BlockSpec` tells which part of an array a point of the grid sees: its shape, and a
+  function from the point to the part's place. Pallas fetches the next part in the background, and
+  none where the place stays the same.
+- *Members.* A network alone is a chain in which each operation waits for the one before. The k
+  members of a group are vmapped inside the kernel, so that there is always another member's to go
+  on with.
+- *Batch last.* The loss of one example is evaluated as batch_last.py says, and its gradient taken
+  through that.
 - *Budget.* k is what budget.py finds room for.
 
 Nothing here knows of data sets or recipes: `example` is any function of one example.
@@ -37,8 +43,19 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.extend.core import Jaxpr
 from jaxtyping import Array, Float, Int, Num
 
-from .batch_last import FIRST, LAST, ROW, SHARED, TURNED, Held, Kind, as_last, evaluate, sign
-from .updates import clipped, update
+from jaxnet.kernels.batch_last import (
+    FIRST,
+    LAST,
+    ROW,
+    SHARED,
+    TURNED,
+    Held,
+    Kind,
+    as_last,
+    evaluate,
+    sign,
+)
+from jaxnet.kernels.updates import clipped, update
 
 ZERO = np.int32(0)  # an index must be 32 bits wide, also where JAX has been told to use 64
 
@@ -46,11 +63,14 @@ ZERO = np.int32(0)  # an index must be 32 bits wide, also where JAX has been tol
 class Task(NamedTuple):
     """What is trained.
 
-    example: the jaxpr of (parameters..., x, columns..., place in the batch, scalars..., constants...) -> (loss, others...) of
-        one example. closed_over: which of its own constants it uses; these come first among the constants.
+    example: the jaxpr of (parameters..., x, columns..., place in the batch, scalars...,
+        constants...) -> (loss, others...) of one example. closed_over: which of its own constants
+        it uses; these come first among the constants.
     kinds: how each parameter is held. names, types: of the scalars.
-    optimizer: of updates.py. decayed: for each parameter, whether it decays. last: how many examples the last step really has.
-    weighted: whether the last column weighs the losses. precision: to which the operands of products are rounded.
+    optimizer: of updates.py. decayed: for each parameter, whether it decays. last: how many
+        examples the last step really has.
+    weighted: whether the last column weighs the losses. precision: to which the operands of
+        products are rounded.
     """
 
     example: Jaxpr
@@ -66,7 +86,9 @@ class Task(NamedTuple):
 
 
 class State(NamedTuple):
-    """What training changes: parameters, and for each moment of the optimizer as many arrays, float32."""
+    """What training changes: parameters, and for each moment of the optimizer as many arrays,
+    float32.
+    """
 
     params: list[Float[Array, "members ..."]]
     moments: list[list[Float[Array, "members ..."]]]
@@ -75,7 +97,8 @@ class State(NamedTuple):
 class Streams(NamedTuple):
     """What the steps are given; an axis of members is of size 1 where all share it.
 
-    scalars: the bits of a float32 or uint32 each, as Task.names and types tell. constants: the same at all steps.
+    scalars: the bits of a float32 or uint32 each, as Task.names and types tell. constants: the same
+        at all steps.
     """
 
     x: Num[Array, "members steps batch features"]
@@ -87,44 +110,75 @@ class Streams(NamedTuple):
 def train(
     task: Task, state: State, streams: Streams, *, k: int, vmem: int, interpret: Any = False
 ) -> tuple[State, Float[Array, "members sums batch"]]:
-    """(The state after all steps, sums): for each place in a batch the sums over steps of the loss and of the others, and last
-    the first step whose loss was not finite, or the number of steps.
+    """(The state after all steps, sums): for each place in a batch the sums over steps of the loss
+    and of the others, and last the first step whose loss was not finite, or the number of steps.
 
     k: members a group. vmem: bytes that the kernel may use.
     """
     members, (_, steps, batch, features) = len(state.params[0]), streams.x.shape
     groups = math.ceil(members / k)
-    held = State([*map(_hold, state.params, task.kinds)], [[*map(_hold, each, task.kinds)] for each in state.moments])
+    held = State(
+        [*map(_hold, state.params, task.kinds)],
+        [[*map(_hold, each, task.kinds)] for each in state.moments],
+    )
     leaves, structure = jax.tree.flatten(held)
     leaves = [_padded(leaf, groups * k) for leaf in leaves]
 
     def operand(array: Array, block: tuple[int, ...], *, stepped: bool = True) -> tuple[Array, Any]:
-        """An array with its axis of members in front, of which a group sees its k, or the only one; at a step, that step."""
+        """An array with its axis of members in front, of which a group sees its k, or the only one;
+        at a step, that step.
+        """
         inner = (len(block) - 1) * (ZERO,)
         if len(array) == 1:
-            return array, pl.BlockSpec((1, *block), lambda g, i: (ZERO, i if stepped else ZERO, *inner))
-        return _padded(array, groups * k), pl.BlockSpec((k, *block), lambda g, i: (g, i if stepped else ZERO, *inner))
+            return array, pl.BlockSpec(
+                (1, *block), lambda g, i: (ZERO, i if stepped else ZERO, *inner)
+            )
+        return _padded(array, groups * k), pl.BlockSpec(
+            (k, *block), lambda g, i: (g, i if stepped else ZERO, *inner)
+        )
 
     arrays, specs = zip(
         operand(streams.x, (1, batch, features)),
         *(operand(column[:, :, None], (1, 1, batch)) for column in streams.columns),
-        *(operand(constant[:, None, None], (1, 1, constant.shape[1]), stepped=False) for constant in streams.constants),
+        *(
+            operand(constant[:, None, None], (1, 1, constant.shape[1]), stepped=False)
+            for constant in streams.constants
+        ),
         strict=True,
     )
     anywhere, rows = pl.BlockSpec(memory_space=pl.ANY), len(task.example.outvars) + 1
     scalars, own = _scalars(streams.scalars, groups, k), [len(each) > 1 for each in streams.scalars]
     *leaves, sums = pl.pallas_call(
-        functools.partial(_kernel, task, structure, k, steps, len(streams.columns), own, [len(array) > 1 for array in arrays]),
+        functools.partial(
+            _kernel,
+            task,
+            structure,
+            k,
+            steps,
+            len(streams.columns),
+            own,
+            [len(array) > 1 for array in arrays],
+        ),
         name="resident",
         grid=(groups, steps),
         in_specs=[
             *[anywhere] * len(leaves),
-            pl.BlockSpec((1, 1, *scalars.shape[2:]), lambda g, i: (g if any(own) else ZERO, i, ZERO, ZERO), memory_space=pltpu.SMEM),
+            pl.BlockSpec(
+                (1, 1, *scalars.shape[2:]),
+                lambda g, i: (g if any(own) else ZERO, i, ZERO, ZERO),
+                memory_space=pltpu.SMEM,
+            ),
             *specs,
         ],
-        out_specs=[*[anywhere] * len(leaves), pl.BlockSpec((k, rows, batch), lambda g, i: (g, ZERO, ZERO))],
+        out_specs=[
+            *[anywhere] * len(leaves),
+            pl.BlockSpec((k, rows, batch), lambda g, i: (g, ZERO, ZERO)),
+        ],
         out_shape=[*_shapes(leaves), jax.ShapeDtypeStruct((groups * k, rows, batch), jnp.float32)],
-        scratch_shapes=[*(pltpu.VMEM((k, *leaf.shape[1:]), leaf.dtype) for leaf in leaves), pltpu.SemaphoreType.DMA((len(leaves),))],
+        scratch_shapes=[
+            *(pltpu.VMEM((k, *leaf.shape[1:]), leaf.dtype) for leaf in leaves),
+            pltpu.SemaphoreType.DMA((len(leaves),)),
+        ],
         input_output_aliases={j: j for j in range(len(leaves))},
         compiler_params=pltpu.CompilerParams(vmem_limit_bytes=vmem),
         interpret=interpret,
@@ -132,28 +186,49 @@ def train(
     held = structure.unflatten([leaf[:members] for leaf in leaves])
 
     def released(leaves: list[Array]) -> list[Array]:
-        return [_release(leaf, kind, old.shape) for leaf, kind, old in zip(leaves, task.kinds, state.params, strict=True)]
+        return [
+            _release(leaf, kind, old.shape)
+            for leaf, kind, old in zip(leaves, task.kinds, state.params, strict=True)
+        ]
 
     return State(released(held.params), [released(each) for each in held.moments]), sums[:members]
 
 
-def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, differ: list[bool], own: list[bool], *refs: Any) -> None:
+def _kernel(
+    task: Task,
+    structure: Any,
+    k: int,
+    steps: int,
+    columns: int,
+    differ: list[bool],
+    own: list[bool],
+    *refs: Any,
+) -> None:
     """One step of one group of k members: what `pallas_call` runs at each point of the grid.
 
-    differ, own: for each scalar, and for each array of the streams, whether each member has its own.
-    refs: the state in HBM as it is before, scalars, minibatch; the state in HBM as it is after, sums; the state here, in VMEM.
+    differ, own: for each scalar, and for each array of the streams, whether each member has its
+        own.
+    refs: the state in HBM as it is before, scalars, minibatch; the state in HBM as it is after,
+        sums; the state here, in VMEM.
     """
     n = structure.num_leaves
-    before, (scalars, *arrays), (*after, sums), (*here, semaphores) = _cut(refs, n, 1 + len(own), n + 1, n + 1)
+    before, (scalars, *arrays), (*after, sums), (*here, semaphores) = _cut(
+        refs, n, 1 + len(own), n + 1, n + 1
+    )
     group, step = pl.program_id(0), pl.program_id(1)
     alone = k == 1
 
     def mine(ref: Any) -> Any:
-        """The group's part; without a slice where it is all, since older compilers slice only whole tiles."""
+        """The group's part; without a slice where it is all, since older compilers slice only whole
+        tiles.
+        """
         return ref if ref.shape[0] == k else ref.at[pl.ds(group * k, k)]
 
     def move(sources: Sequence[Any], targets: Sequence[Any]) -> None:
-        copies = [pltpu.make_async_copy(*each, semaphores.at[np.int32(j)]) for j, each in enumerate(zip(sources, targets, strict=True))]
+        copies = [
+            pltpu.make_async_copy(*each, semaphores.at[np.int32(j)])
+            for j, each in enumerate(zip(sources, targets, strict=True))
+        ]
         for copy in copies:
             copy.start()
         for copy in copies:
@@ -165,29 +240,51 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, differ
         sums[...] = jnp.zeros_like(sums)
         sums[:, -1:] = jnp.full_like(sums[:, -1:], steps)
 
-    # The step itself. Of a member alone there is no axis of members, since vmap over one is no help.
+    # The step itself. Of a member alone there is no axis of members, since vmap over one is no
+    # help.
     state = structure.unflatten([ref[0] if alone else ref[...] for ref in here])
-    blocks = [ref[:, 0] if each and not alone else ref[0, 0] for ref, each in zip(arrays, own, strict=True)]
+    blocks = [
+        ref[:, 0] if each and not alone else ref[0, 0]
+        for ref, each in zip(arrays, own, strict=True)
+    ]
     x, *blocks = blocks
     numbers = _numbers(task, scalars, k, differ)
     batch = x.shape[-2]
-    size = batch if task.last == batch else jnp.where(step == steps - 1, np.int32(task.last), np.int32(batch))
+    size = (
+        batch
+        if task.last == batch
+        else jnp.where(step == steps - 1, np.int32(task.last), np.int32(batch))
+    )
     of_whole = np.float32(1 / batch)
-    share_of_one = of_whole if task.last == batch else jnp.where(step == steps - 1, np.float32(1 / task.last), of_whole)
+    share_of_one = (
+        of_whole
+        if task.last == batch
+        else jnp.where(step == steps - 1, np.float32(1 / task.last), of_whole)
+    )
 
-    def gradient(params: list[Array], x: Array, blocks: list[Array], numbers: list[Array]) -> tuple[list[Array], list[Array]]:
+    def gradient(
+        params: list[Array], x: Array, blocks: list[Array], numbers: list[Array]
+    ) -> tuple[list[Array], list[Array]]:
         """Of one member: the sums of this step, and the mean gradient of its batch."""
         place = jax.lax.broadcasted_iota(jnp.int32, (1, batch), 1)
         real = None if task.last == batch else (place < size).astype(jnp.float32)
         weight = _product(real, blocks[columns - 1] if task.weighted else None)
 
         def objective(params: list[Array]) -> tuple[Array, list[Array]]:
-            args = [*map(Held, params, task.kinds), Held(x, FIRST), *(Held(column, LAST) for column in blocks[:columns]), Held(place, LAST)]
+            args = [
+                *map(Held, params, task.kinds),
+                Held(x, FIRST),
+                *(Held(column, LAST) for column in blocks[:columns]),
+                Held(place, LAST),
+            ]
             constants = iter([Held(constant, ROW) for constant in blocks[columns:]])
             unused = Held(jnp.zeros((1, 1), jnp.float32), SHARED)
             closed_over = [next(constants) if is_used else unused for is_used in task.closed_over]
             args += [*(Held(number, SHARED) for number in numbers), *constants]
-            loss, *others = (as_last(out, batch) for out in evaluate(task.example, closed_over, args, task.precision))
+            loss, *others = (
+                as_last(out, batch)
+                for out in evaluate(task.example, closed_over, args, task.precision)
+            )
             return loss, others
 
         losses, pull, others = jax.vjp(objective, params, has_aux=True)
@@ -195,22 +292,32 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, differ
         (grads,) = pull(share if weight is None else share * weight)
         if "l1" in task.names:
             factor = numbers[task.names.index("l1")]
-            grads = [g + factor * sign(p) if kernel else g for g, p, kernel in zip(grads, params, task.decayed, strict=True)]
+            grads = [
+                g + factor * sign(p) if kernel else g
+                for g, p, kernel in zip(grads, params, task.decayed, strict=True)
+            ]
         losses = losses if weight is None else losses * weight
         return [losses, *(other if real is None else other * real for other in others)], grads
 
     # All members at once; what they share has no axis of them.
     if not alone:
         axes = [0 if each else None for each in own]
-        gradient = jax.vmap(gradient, (0, axes[0], axes[1:], [0 if each else None for each in differ]))
+        gradient = jax.vmap(
+            gradient, (0, axes[0], axes[1:], [0 if each else None for each in differ])
+        )
     rows, grads = gradient(state.params, x, blocks, numbers)
-    named = {name: number.reshape((-1, 1, 1)[alone:]) for name, number in zip(task.names, numbers, strict=True)}
+    named = {
+        name: number.reshape((-1, 1, 1)[alone:])
+        for name, number in zip(task.names, numbers, strict=True)
+    }
     if "clip" in named:
         grads = clipped(grads, named["clip"])
     new = State([], [[] for _ in state.moments])
     for j, (param, grad) in enumerate(zip(state.params, grads, strict=True)):
         decayed = task.decayed[j] and "decay" in named
-        param, moments = update(task.optimizer, param, [each[j] for each in state.moments], grad, named, decayed=decayed)
+        param, moments = update(
+            task.optimizer, param, [each[j] for each in state.moments], grad, named, decayed=decayed
+        )
         new.params.append(param)
         for each, moment in zip(new.moments, moments, strict=True):
             each.append(moment)
@@ -229,21 +336,29 @@ def _kernel(task: Task, structure: Any, k: int, steps: int, columns: int, differ
 
 
 def _numbers(task: Task, scalars: Any, k: int, differ: list[bool]) -> list[Array]:
-    """The scalars of this step, (1, 1) each, or (k, 1, 1) where members differ: the vector unit knows no others."""
+    """The scalars of this step, (1, 1) each, or (k, 1, 1) where members differ: the vector unit
+    knows no others.
+    """
     numbers, count = [], sum(differ)
     shared = len(differ) - count
     for kind, own in zip(task.types, differ, strict=True):
         j = sum(each == own for each in differ[: len(numbers)]) + (shared if own else 0)
         if own and k > 1:
-            bits = jnp.concatenate([jnp.full((1, 1, 1), scalars[0, 0, 0, member * count + j]) for member in range(k)])
+            bits = jnp.concatenate(
+                [jnp.full((1, 1, 1), scalars[0, 0, 0, member * count + j]) for member in range(k)]
+            )
         else:
             bits = jnp.full((1, 1), scalars[0, 0, 0, j])
         numbers.append(jax.lax.bitcast_convert_type(bits, kind))
     return numbers
 
 
-def _scalars(scalars: list[Int[Array, "_ steps"]], groups: int, k: int) -> Int[Array, "groups steps 1 all"]:
-    """Those of all, then those of a group's members side by side, since scalar memory is read one by one."""
+def _scalars(
+    scalars: list[Int[Array, "_ steps"]], groups: int, k: int
+) -> Int[Array, "groups steps 1 all"]:
+    """Those of all, then those of a group's members side by side, since scalar memory is read one
+    by one.
+    """
     shared = [each for each in scalars if len(each) == 1]
     own = [_padded(each, groups * k) for each in scalars if len(each) > 1]
     if not own:
@@ -266,7 +381,11 @@ def _release(leaf: Array, kind: Kind, shape: tuple[int, ...]) -> Array:
 
 def _padded(array: Array, members: int) -> Array:
     """With the last member once more, until there are as many."""
-    return array if len(array) == members else jnp.concatenate([array, jnp.repeat(array[-1:], members - len(array), axis=0)])
+    return (
+        array
+        if len(array) == members
+        else jnp.concatenate([array, jnp.repeat(array[-1:], members - len(array), axis=0)])
+    )
 
 
 def _cut(items: Sequence[Any], *sizes: int) -> list[list[Any]]:

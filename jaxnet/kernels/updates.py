@@ -1,7 +1,9 @@
-"""What an optimizer does to parameters, written for the vector unit: optax's numbers, in fewer operations.
+"""What an optimizer does to parameters, written for the vector unit: optax's numbers, in fewer
+operations.
 
-Everything here is number by number, so that a leading axis of members costs nothing. What would need a power or a schedule
-comes as a number a step, computed before the kernel starts: see `jaxnet.recipe.step_numbers`.
+Everything here is number by number, so that a leading axis of members costs nothing. What would
+need a power or a schedule comes as a number a step, computed before the kernel starts: see
+`jaxnet.recipe.step_numbers`.
 """
 
 import functools
@@ -19,10 +21,15 @@ SMALLEST = 1.2e-38  # a float32 below it counts as 0 on a TPU
 Leaf = Float[Array, "..."]  # (rows, columns) of a member, or of several, with their axis in front
 Numbers = Mapping[str, Array]
 
-# The compiler's own division, without what infinities and zeros would need: neither comes up here. Older Pallas has the function
-# elsewhere and does not know the word.
-_of_pallas: Callable[..., Array] = pltpu.reciprocal if hasattr(pltpu, "reciprocal") else pl.reciprocal
-_reciprocal = functools.partial(_of_pallas, **{"full_range": False} if "full_range" in inspect.signature(_of_pallas).parameters else {})
+# The compiler's own division, without what infinities and zeros would need: neither comes up here.
+# Older Pallas has the function elsewhere and does not know the word.
+_of_pallas: Callable[..., Array] = (
+    pltpu.reciprocal if hasattr(pltpu, "reciprocal") else pl.reciprocal
+)
+_reciprocal = functools.partial(
+    _of_pallas,
+    **{"full_range": False} if "full_range" in inspect.signature(_of_pallas).parameters else {},
+)
 
 
 def clipped(gradient: Sequence[Leaf], largest: Array) -> list[Leaf]:
@@ -33,9 +40,17 @@ def clipped(gradient: Sequence[Leaf], largest: Array) -> list[Leaf]:
 
 
 def update(
-    optimizer: str, param: Leaf, moments: Sequence[Leaf], gradient: Leaf, numbers: Numbers, *, decayed: bool
+    optimizer: str,
+    param: Leaf,
+    moments: Sequence[Leaf],
+    gradient: Leaf,
+    numbers: Numbers,
+    *,
+    decayed: bool,
 ) -> tuple[Leaf, tuple[Leaf, ...]]:
-    """(The parameter, its moments) after a step along the optimizer's direction, with decoupled decay where it is asked for."""
+    """(The parameter, its moments) after a step along the optimizer's direction, with decoupled
+    decay where it is asked for.
+    """
     direction, moments = DIRECTIONS[optimizer](gradient, *moments, numbers=numbers)
     change = numbers["step"] * direction
     if decayed:
@@ -59,11 +74,14 @@ def _nesterov(gradient: Leaf, trace: Leaf, *, numbers: Numbers) -> tuple[Leaf, t
     return gradient + numbers["momentum"] * trace, (trace,)
 
 
-def _adam(gradient: Leaf, mean: Leaf, square: Leaf, *, numbers: Numbers) -> tuple[Leaf, tuple[Leaf, ...]]:
+def _adam(
+    gradient: Leaf, mean: Leaf, square: Leaf, *, numbers: Numbers
+) -> tuple[Leaf, tuple[Leaf, ...]]:
     """Kingma & Ba 2015, alg. 1, without what can be one number a step.
 
-    mean: m / (1 - b1), and square: v / (1 - b2); the factors and bias corrections are in `step` and `epsilon`. So an update is
-    24 operations a register, of which the root has 12; optax's own, as it is written, has 31.
+    mean: m / (1 - b1), and square: v / (1 - b2); the factors and bias corrections are in `step` and
+    `epsilon`. So an update is 24 operations a register, of which the root has 12; optax's own, as
+    it is written, has 31.
     """
     mean = gradient + numbers["momentum"] * mean
     square = gradient * gradient + numbers["second_momentum"] * square

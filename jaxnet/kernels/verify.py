@@ -1,4 +1,6 @@
-"""One epoch by the kernel and by XLA on the device at hand: are the numbers the same, and which is faster?"""
+"""One epoch by the kernel and by XLA on the device at hand: are the numbers the same, and which is
+faster?
+"""
 
 import time
 from dataclasses import dataclass
@@ -10,9 +12,9 @@ import numpy as np
 from jaxtyping import Array, Key
 
 if TYPE_CHECKING:
-    from ..data import Splits
-    from ..models import Model
-    from ..recipe import Recipe
+    from jaxnet.data import Splits
+    from jaxnet.models.model import Model
+    from jaxnet.recipe import Recipe
 
 ROUNDS = 3
 
@@ -21,9 +23,10 @@ ROUNDS = 3
 class Verification:
     """What one epoch by the kernel and by XLA gave.
 
-    difference: the largest between their parameters. moved: how far the parameters moved at most, to compare it with.
-    losses: the mean training loss of each. seconds: of an epoch, the fastest of three after one to compile. interpreted: whether
-    the kernel was only interpreted, so that its seconds say nothing.
+    difference: the largest between their parameters. moved: how far the parameters moved at most,
+        to compare it with.
+    losses: the mean training loss of each. seconds: of an epoch, the fastest of three after one to
+    compile. interpreted: whether the kernel was only interpreted, so that its seconds say nothing.
     """
 
     device: str
@@ -37,20 +40,31 @@ class Verification:
     def __str__(self) -> str:
         kernel, xla = self.seconds
         who = f"{self.members} members" if self.members else "one network"
-        times = f"kernel {kernel * 1e3:.3g} ms an epoch{' (interpreted)' * self.interpreted}, XLA {xla * 1e3:.3g} ms"
+        times = (
+            f"kernel {kernel * 1e3:.3g} ms an epoch{' (interpreted)' * self.interpreted}, XLA "
+            f"{xla * 1e3:.3g} ms"
+        )
         return (
-            f"{self.device}, {who}: parameters differ by at most {self.difference:.1e} after moving {self.moved:.1e}; "
+            f"{self.device}, {who}: parameters differ by at most {self.difference:.1e} after "
+            f"moving {self.moved:.1e}; "
             f"training loss {self.losses[0]:.6f} and {self.losses[1]:.6f}; {times}"
         )
 
 
-def verify(model: "Model", splits: "Splits", recipe: "Recipe", key: Key[Array, ""] | None = None, *, members: int = 0) -> Verification:
+def verify(
+    model: "Model",
+    splits: "Splits",
+    recipe: "Recipe",
+    key: Key[Array, ""] | None = None,
+    *,
+    members: int = 0,
+) -> Verification:
     """One epoch of a network, or of so many members with one order, by the kernel and by XLA.
 
     Raises NotImplementedError for what the kernel cannot train, and what the compiler raises.
     """
-    from ..devices import Plan
-    from ..training import admit, epoch, start
+    from jaxnet.runtime.plan import Plan
+    from jaxnet.training import admit, epoch, start
 
     key = jax.random.key(0) if key is None else key
     seen, recipe, _ = admit(splits, recipe, key, None, None, None)
@@ -63,7 +77,9 @@ def verify(model: "Model", splits: "Splits", recipe: "Recipe", key: Key[Array, "
     state = jax.jit(jax.vmap(begin) if members else begin)(keys)
     if members:  # one order for all, so that they share minibatches
         state = state._replace(order_key=state.order_key[0], epoch=jnp.int32(0))
-    axes = jax.tree.map(lambda _: 0, state)._replace(order_key=None, epoch=None) if members else None
+    axes = (
+        jax.tree.map(lambda _: 0, state)._replace(order_key=None, epoch=None) if members else None
+    )
 
     def of(implementation: str) -> tuple[Any, float, float]:
         def one(state: Any) -> tuple[Any, Array]:
@@ -92,4 +108,7 @@ def verify(model: "Model", splits: "Splits", recipe: "Recipe", key: Key[Array, "
 
 
 def _gap(a: Any, b: Any) -> float:
-    return max(float(jnp.abs(x - y).max()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    return max(
+        float(jnp.abs(x - y).max())
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )

@@ -18,7 +18,7 @@ from jaxnet.data import Dataset, Splits
 from jaxnet.diagnostics import Estimate, Ladder
 from jaxnet.display import visible
 from jaxnet.evaluation import ClassMetrics, Metrics
-from jaxnet.population import Standing
+from jaxnet.population.fit import Standing
 from jaxnet.run import Row
 
 CLASS_ROWS = 40  # rows of the table of classes
@@ -27,7 +27,9 @@ PROGRESS_LINES = 10  # of progress, where the output is no terminal
 
 
 def open_to_all_names() -> None:
-    """Standard output escapes what its encoding does not have, as standard error does, instead of ending the program."""
+    """Standard output escapes what its encoding does not have, as standard error does, instead of
+    ending the program.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -39,7 +41,9 @@ def say(*lines: str) -> None:
 
 
 def cell(text: object) -> str:
-    """A text as rich is to print it: as it is, with nothing in it that is markup or steers the terminal."""
+    """A text as rich is to print it: as it is, with nothing in it that is markup or steers the
+    terminal.
+    """
     return escape(visible(text))
 
 
@@ -76,17 +80,28 @@ def progress(epochs: int) -> Iterator[Callable[[int, Row], None]]:
     console = Console(highlight=False)
     if not console.is_terminal:
         shown = {math.ceil(epochs * i / PROGRESS_LINES) for i in range(1, PROGRESS_LINES + 1)}
-        yield lambda done, row: say(f"epoch {done}/{epochs}  {_row(row)}") if done in shown else None
+        yield (
+            lambda done, row: say(f"epoch {done}/{epochs}  {_row(row)}") if done in shown else None
+        )
         return
-    columns = (TextColumn("epoch {task.completed}/{task.total}"), BarColumn(), TextColumn("{task.fields[row]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("epoch {task.completed}/{task.total}"),
+        BarColumn(),
+        TextColumn("{task.fields[row]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("epochs", total=epochs, row="compiling")
-        yield lambda done, row: bar.update(task, completed=done, row=_row(row) if done else "compiling")
+        yield lambda done, row: bar.update(
+            task, completed=done, row=_row(row) if done else "compiling"
+        )
 
 
 @contextmanager
 def members() -> Iterator[Callable[[Standing], None]]:
-    """Shows how far a population is: a bar with the time left on a terminal, some lines elsewhere."""
+    """Shows how far a population is: a bar with the time left on a terminal, some lines
+    elsewhere.
+    """
     console = Console(highlight=False)
     if not console.is_terminal:
         heard, next_share = list[tuple[float, float]](), [0.0]  # times and shares
@@ -97,15 +112,25 @@ def members() -> Iterator[Callable[[Standing], None]]:
                 next_share[0] = math.floor(standing.share * PROGRESS_LINES + 1) / PROGRESS_LINES
                 (began, share), left = heard[min(1, len(heard) - 1)], ""  # the first call compiles
                 if share < standing.share < 1:
-                    left = f", about {(time.monotonic() - began) * (1 - standing.share) / (standing.share - share):.0f} s left"
+                    left = (
+                        ", about "
+                        f"{(time.monotonic() - began) * (1 - standing.share) / (standing.share - share):.0f} s left"
+                    )
                 say(_standing(standing) + left)
 
         yield line
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f}%"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("compiling", total=1.0)
-        yield lambda standing: bar.update(task, completed=standing.share, description=_standing(standing))
+        yield lambda standing: bar.update(
+            task, completed=standing.share, description=_standing(standing)
+        )
 
 
 def trials(table: Mapping[str, np.ndarray], names: Sequence[str], best: int) -> None:
@@ -114,7 +139,10 @@ def trials(table: Mapping[str, np.ndarray], names: Sequence[str], best: int) -> 
     shown = Table("trial", *names, *(name.replace("_", " ") for name in measures), box=None)
     order = np.lexsort((table["loss"], table["error"]))
     for row in order[:TRIAL_ROWS]:
-        cells = (f"{v:.4g}" if isinstance(v, float | np.floating) else str(v) for v in (table[name][row] for name in (*names, *measures)))
+        cells = (
+            f"{v:.4g}" if isinstance(v, float | np.floating) else str(v)
+            for v in (table[name][row] for name in (*names, *measures))
+        )
         shown.add_row(f"{row}", *map(cell, cells))
     for column in shown.columns:
         column.justify = "right"
@@ -124,11 +152,21 @@ def trials(table: Mapping[str, np.ndarray], names: Sequence[str], best: int) -> 
 
 
 def spreads(errors: Mapping[str, np.ndarray], deviations: Mapping[str, Estimate]) -> None:
-    """Test errors of networks that differ in luck alone, by kind of luck, and their standard deviation."""
-    table = Table("", "mean test error", "standard deviation", "95% interval", "lowest", "highest", box=None)
+    """Test errors of networks that differ in luck alone, by kind of luck, and their standard
+    deviation.
+    """
+    table = Table(
+        "", "mean test error", "standard deviation", "95% interval", "lowest", "highest", box=None
+    )
     for kind, each in errors.items():
         spread, numbers = deviations[kind], (f"{v:.4f}" for v in (each.min(), each.max()))
-        table.add_row(kind, f"{each.mean():.4f}", f"{spread.estimate:.4f}", _interval(spread, "{:.4f}"), *numbers)
+        table.add_row(
+            kind,
+            f"{each.mean():.4f}",
+            f"{spread.estimate:.4f}",
+            _interval(spread, "{:.4f}"),
+            *numbers,
+        )
     for column in table.columns[1:]:
         column.justify = "right"
     Console(highlight=False).print(table)
@@ -136,12 +174,28 @@ def spreads(errors: Mapping[str, np.ndarray], deviations: Mapping[str, Estimate]
 
 def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder: Ladder) -> None:
     """Errors with intervals beside the trivial baseline, the table of classes, and the verdict."""
-    table = Table("", "error", "95% interval", "accuracy", "always the most frequent class", box=None)
+    table = Table(
+        "", "error", "95% interval", "accuracy", "always the most frequent class", box=None
+    )
     if classes is None:
-        table = Table("", "error / variance", "95% interval", "RMSE", "R²", "always the training mean", box=None)
+        table = Table(
+            "",
+            "error / variance",
+            "95% interval",
+            "RMSE",
+            "R²",
+            "always the training mean",
+            box=None,
+        )
     for name, m in metrics.items():
         if isinstance(m, ClassMetrics):
-            table.add_row(name, f"{m.error.estimate:.2%}", _interval(m.error, "{:.2%}"), f"{m.accuracy.estimate:.2%}", f"{m.baseline:.2%}")
+            table.add_row(
+                name,
+                f"{m.error.estimate:.2%}",
+                _interval(m.error, "{:.2%}"),
+                f"{m.accuracy.estimate:.2%}",
+                f"{m.baseline:.2%}",
+            )
         else:
             values = (f"{m.rmse.estimate:.4g}", f"{m.r2.estimate:.4f}", f"{m.baseline:.4f}")
             table.add_row(name, f"{m.error.estimate:.4f}", _interval(m.error, "{:.4f}"), *values)
@@ -151,9 +205,22 @@ def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder:
     console.print(table)
     test = metrics["test"]
     if isinstance(test, ClassMetrics) and classes is not None:
-        each = Table("class", "precision", "recall", "F1", "examples", title="test set", title_justify="left", box=None)
+        each = Table(
+            "class",
+            "precision",
+            "recall",
+            "F1",
+            "examples",
+            title="test set",
+            title_justify="left",
+            box=None,
+        )
         for i, name in list(enumerate(classes))[:CLASS_ROWS]:
-            each.add_row(cell(name), *(f"{v[i]:.3f}" for v in (test.precision, test.recall, test.f1)), str(test.confusion[i].sum()))
+            each.add_row(
+                cell(name),
+                *(f"{v[i]:.3f}" for v in (test.precision, test.recall, test.f1)),
+                str(test.confusion[i].sum()),
+            )
         for column in each.columns[1:]:
             column.justify = "right"
         console.print(each)
@@ -174,7 +241,10 @@ def _parts(splits: Splits) -> list[tuple[str, Dataset]]:
 
 
 def _standing(standing: Standing) -> str:
-    return f"{standing.finished}/{standing.members} members trained, those in training at epoch {standing.epoch}/{standing.epochs}"
+    return (
+        f"{standing.finished}/{standing.members} members trained, those in training at epoch "
+        f"{standing.epoch}/{standing.epochs}"
+    )
 
 
 def _row(row: Row) -> str:
@@ -184,8 +254,14 @@ def _row(row: Row) -> str:
         "validation loss": row.validation_loss,
         "accuracy ": row.validation_accuracy,
     }
-    return "  ".join(f"{name.strip()} {float(value):.4f}" for name, value in names.items() if value is not None)
+    return "  ".join(
+        f"{name.strip()} {float(value):.4f}" for name, value in names.items() if value is not None
+    )
 
 
 def _interval(estimate: Estimate, form: str) -> str:
-    return "too few examples" if estimate.refused else f"{form.format(estimate.low)} to {form.format(estimate.high)}"
+    return (
+        "too few examples"
+        if estimate.refused
+        else f"{form.format(estimate.low)} to {form.format(estimate.high)}"
+    )

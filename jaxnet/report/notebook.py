@@ -1,4 +1,5 @@
-"""What a notebook shows of a Diagnosis, a Population or a Run: HTML from what is known already. Nothing is computed by JAX.
+"""What a notebook shows of a Diagnosis, a Population or a Run: HTML from what is known already.
+Nothing is computed by JAX.
 
 Colors are those of the notebook, light or dark, and pictures are part of the text.
 """
@@ -15,17 +16,23 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxnet.diagnostics import Diagnosis, Estimate
-from jaxnet.diagnostics.decomposition import WORDS
 from jaxnet.diagnostics.diagnosis import SHOWN
 from jaxnet.recipe import NUMBERS, STRUCTURE, Recipe, optimizer_name
 from jaxnet.report import figures
 from jaxnet.report.figures.axes import DECADES, DPI, TRAIN, VALIDATION
 from jaxnet.report.html.document import png, text
 from jaxnet.run import Population, Run
+from jaxnet.stats.bias_variance import WORDS
 
 MOST_MEMBERS = 6  # members that a table shows
 MOST_CURVES = 200  # members whose curves are drawn
-QUANTILES = {"lowest": 0.0, "lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75, "highest": 1.0}
+QUANTILES = {
+    "lowest": 0.0,
+    "lower quartile": 0.25,
+    "median": 0.5,
+    "upper quartile": 0.75,
+    "highest": 1.0,
+}
 
 FRAME = """<div class="jaxnet">
 <style>
@@ -43,11 +50,24 @@ FRAME = """<div class="jaxnet">
 
 
 def of_diagnosis(found: Diagnosis) -> str:
-    """HTML of a diagnosis: the verdict, the errors behind it, what was found and what to try, the decomposition, the figure."""
-    unit = "squared error, in variances of y" if found.regression else "share of examples predicted wrongly"
-    who = "one network, which speaks only for itself" if found.members == 1 else f"{found.members} networks that differ in luck alone"
+    """HTML of a diagnosis: the verdict, the errors behind it, what was found and what to try, the
+    decomposition, the figure.
+    """
+    unit = (
+        "squared error, in variances of y"
+        if found.regression
+        else "share of examples predicted wrongly"
+    )
+    who = (
+        "one network, which speaks only for itself"
+        if found.members == 1
+        else f"{found.members} networks that differ in luck alone"
+    )
     lost = f", {found.diverged} more diverged and were left out" if found.diverged else ""
-    errors = [[SHOWN[name], f"{found.examples[name]:,}", *_interval(error)] for name, error in found.errors.items()]
+    errors = [
+        [SHOWN[name], f"{found.examples[name]:,}", *_interval(error)]
+        for name, error in found.errors.items()
+    ]
     claimed = [finding for finding in found.findings if finding.claimed]
     others = [finding for finding in found.findings if not finding.claimed]
     parts = [
@@ -59,43 +79,78 @@ def of_diagnosis(found: Diagnosis) -> str:
         more = f"<br>Try next: {text(remedies)}" if remedies else ""
         parts.append(f"<p><b>{text(finding.code)}</b>: {text(finding.evidence)}{more}</p>")
     if others:
-        items = "".join(f"<li><b>{text(finding.code)}</b>: {text(finding.evidence)}</li>" for finding in others)
-        parts.append(f"<details><summary>looked for, and not claimed: {len(others)}</summary><ul>{items}</ul></details>")
+        items = "".join(
+            f"<li><b>{text(finding.code)}</b>: {text(finding.evidence)}</li>" for finding in others
+        )
+        parts.append(
+            "<details><summary>looked for, and not claimed: "
+            f"{len(others)}</summary><ul>{items}</ul></details>"
+        )
     taken_apart = []
     for each in found.decompositions:
         on = "" if each.training is None else f"trained on {each.training:,} examples: "
         bias, variance = WORDS[each.design]
         squared = " (squared)" * (each.design in ("fresh", "partition"))
-        taken_apart += [[f"{on}{bias}{squared}", *_interval(each.bias)], [f"{on}{variance}", *_interval(each.variance)]]
+        taken_apart += [
+            [f"{on}{bias}{squared}", *_interval(each.bias)],
+            [f"{on}{variance}", *_interval(each.variance)],
+        ]
     if found.ensemble is not None:
-        taken_apart.append([f"all {found.ensemble.members} networks together", *_interval(found.ensemble.ensemble)])
+        taken_apart.append(
+            [f"all {found.ensemble.members} networks together", *_interval(found.ensemble.ensemble)]
+        )
     if taken_apart:
         parts.append(_table(["", "error", "95% interval"], taken_apart, "the error taken apart"))
     with tempfile.TemporaryDirectory() as folder:
         figures.error_analysis(found, Path(folder) / "diagnosis.png")
-        parts.append(_picture(Path(folder) / "diagnosis.png", "errors, and how bias and variance change with the training set"))
+        parts.append(
+            _picture(
+                Path(folder) / "diagnosis.png",
+                "errors, and how bias and variance change with the training set",
+            )
+        )
     parts += [f"<p><small>{text(note)}</small></p>" for note in found.notes]
     return FRAME.format(parts="\n".join(parts))
 
 
 def of_population(many: Population) -> str:
-    """HTML of a population: who is in it, how its members ended, a table of the first ones and of quantiles, and their curves."""
+    """HTML of a population: who is in it, how its members ended, a table of the first ones and of
+    quantiles, and their curves.
+    """
     columns, status, diverged = _columns(many), _status(many), many.diverged
     count = {word: int((status == word).sum()) for word in dict.fromkeys(status)}
     ended = ", ".join(f"{n} {word}" for word, n in sorted(count.items(), key=lambda item: -item[1]))
     head = f"{len(many)} network{'s' * (len(many) != 1)}: {ended}"
-    structures = "".join(f"<li>{text(_structure(run, len(members)))}</li>" for run, members in zip(many.runs, many.members, strict=True))
-    rows = [[str(i), *(_number(column[i]) for column in columns.values()), status[i]] for i in range(min(MOST_MEMBERS, len(many)))]
+    structures = "".join(
+        f"<li>{text(_structure(run, len(members)))}</li>"
+        for run, members in zip(many.runs, many.members, strict=True)
+    )
+    rows = [
+        [str(i), *(_number(column[i]) for column in columns.values()), status[i]]
+        for i in range(min(MOST_MEMBERS, len(many)))
+    ]
     sound = ~diverged
     if sound.sum() > 1:
         for name, share in QUANTILES.items():
-            finite = [column[sound & np.isfinite(column) & (title != "structure")] for title, column in columns.items()]
-            rows.append([name, *(_number(np.quantile(each, share)) if each.size else "" for each in finite), ""])
+            finite = [
+                column[sound & np.isfinite(column) & (title != "structure")]
+                for title, column in columns.items()
+            ]
+            rows.append(
+                [
+                    name,
+                    *(_number(np.quantile(each, share)) if each.size else "" for each in finite),
+                    "",
+                ]
+            )
     parts = [
         f'<p class="verdict">{text(head)}</p>',
         f"<ul>{structures}</ul>",
         _table(
-            ["member", *columns, ""], rows, "at the end of training" + "; quantiles of those that did not diverge" * bool(sound.sum() > 1)
+            ["member", *columns, ""],
+            rows,
+            "at the end of training"
+            + "; quantiles of those that did not diverge" * bool(sound.sum() > 1),
         ),
         _picture(_curves(many), "losses of the members over the epochs"),
     ]
@@ -103,13 +158,19 @@ def of_population(many: Population) -> str:
 
 
 def of_run(run: Run) -> str:
-    """HTML of a run: how it ended, what was trained, and its curves; with a leading member axis, that of a population."""
+    """HTML of a run: how it ended, what was trained, and its curves; with a leading member axis,
+    that of a population.
+    """
     run = jax.tree.map(np.asarray, run)
     if np.ndim(run.epochs):
         return of_population(Population((run,), (np.arange(len(run.epochs)),)))
     done = int(run.epochs)
     history = jax.tree.map(lambda column: column[:done], run.history)
-    ended = [[name.replace("_", " "), _number(column[-1])] for name, column in history._asdict().items() if column is not None and done]
+    ended = [
+        [name.replace("_", " "), _number(column[-1])]
+        for name, column in history._asdict().items()
+        if column is not None and done
+    ]
     with tempfile.TemporaryDirectory() as folder:
         best = None if run.best is None else int(run.best.epoch)
         figures.curves(history, Path(folder) / "curves.png", best_epoch=best)
@@ -125,15 +186,25 @@ def of_run(run: Run) -> str:
 
 def _columns(many: Population) -> dict[str, np.ndarray]:
     """(members,) each: numbers of the recipe in which members differ, and what they came to."""
-    columns = {"structure": many.each(lambda run: np.full(len(run.epochs), _place(many, run)))} if len(many.runs) > 1 else {}
+    columns = (
+        {"structure": many.each(lambda run: np.full(len(run.epochs), _place(many, run)))}
+        if len(many.runs) > 1
+        else {}
+    )
     for name in dict.fromkeys(name for run in many.runs for name, _ in _numbers(run.recipe)):
-        column = many.each(lambda run, name=name: np.broadcast_to(dict(_numbers(run.recipe)).get(name, np.nan), np.shape(run.epochs)))
+        column = many.each(
+            lambda run, name=name: np.broadcast_to(
+                dict(_numbers(run.recipe)).get(name, np.nan), np.shape(run.epochs)
+            )
+        )
         if len(np.unique(column)) > 1:
             columns[name.replace("_", " ")] = column
     columns["epochs"] = many.epochs
     for name in many.runs[0].history._fields:
         if any(getattr(run.history, name) is not None for run in many.runs):
-            columns[name.replace("_", " ")] = many.each(lambda run, name=name: _last(getattr(run.history, name), np.asarray(run.epochs)))
+            columns[name.replace("_", " ")] = many.each(
+                lambda run, name=name: _last(getattr(run.history, name), np.asarray(run.epochs))
+            )
     return columns
 
 
@@ -152,20 +223,32 @@ def _status(many: Population) -> np.ndarray:
     """(members,) how each ended, in a word or two."""
     halved = many.each(lambda run: run.halved)
     early = many.each(lambda run: np.asarray(run.epochs) < run.recipe.epochs)
-    return np.select([many.diverged, halved, early], ["diverged", "stopped by halving", "stopped early"], "finished")
+    return np.select(
+        [many.diverged, halved, early],
+        ["diverged", "stopped by halving", "stopped early"],
+        "finished",
+    )
 
 
 def _structure(run: Run, members: int) -> str:
-    """What was trained: the model, how many of it, and the recipe, whose numbers may differ from member to member."""
+    """What was trained: the model, how many of it, and the recipe, whose numbers may differ from
+    member to member.
+    """
     words = [run.model if members == 1 else f"{members} x {run.model}"]
     default = Recipe()
     for name in STRUCTURE:
         value = getattr(run.recipe, name)
         if name in ("optimizer", "epochs", "batch_size") or value != getattr(default, name):
-            words.append(f"{name.replace('_', ' ')} {optimizer_name(value) if name == 'optimizer' else value}")
+            words.append(
+                f"{name.replace('_', ' ')} "
+                f"{optimizer_name(value) if name == 'optimizer' else value}"
+            )
     for name, number in _numbers(run.recipe):
         low, high = np.min(number), np.max(number)
-        words.append(f"{name.replace('_', ' ')} {_number(low)}" + (f" to {_number(high)}" if high > low else ""))
+        words.append(
+            f"{name.replace('_', ' ')} {_number(low)}"
+            + (f" to {_number(high)}" if high > low else "")
+        )
     return ", ".join(words)
 
 
@@ -180,11 +263,18 @@ def _numbers(recipe: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _curves(many: Population) -> bytes:
-    """A picture of the validation losses, or training losses where there are none, of up to MOST_CURVES members."""
+    """A picture of the validation losses, or training losses where there are none, of up to
+    MOST_CURVES members.
+    """
     figure = Figure(figsize=(5.2, 3.0), layout="constrained")
     axes = figure.subplots()
     validation = all(run.history.validation_loss is not None for run in many.runs)
-    curves = [np.asarray(run.history.validation_loss if validation else run.history.train_loss, np.float64) for run in many.runs]
+    curves = [
+        np.asarray(
+            run.history.validation_loss if validation else run.history.train_loss, np.float64
+        )
+        for run in many.runs
+    ]
     shown = np.unique(np.linspace(0, len(many) - 1, MOST_CURVES).astype(int))
     color, drawn = VALIDATION if validation else TRAIN, []
     for curve, members in zip(curves, many.members, strict=True):
@@ -192,13 +282,21 @@ def _curves(many: Population) -> bytes:
             drawn.append(np.where(np.isfinite(line), line, np.nan))
             marker = "o" if len(line) == 1 else ""
             axes.plot(
-                np.arange(1, len(line) + 1), drawn[-1], color=color, linewidth=0.8, marker=marker, alpha=min(1.0, max(0.15, 8 / len(shown)))
+                np.arange(1, len(line) + 1),
+                drawn[-1],
+                color=color,
+                linewidth=0.8,
+                marker=marker,
+                alpha=min(1.0, max(0.15, 8 / len(shown))),
             )
     finite = np.concatenate([line[np.isfinite(line)] for line in drawn])
     if finite.size and 0 < finite.min() < finite.max() / DECADES:
         axes.set_yscale("log")
     axes.locator_params(axis="x", integer=True)
-    axes.set_title(f"{len(shown)} of {len(many)} members" if len(shown) < len(many) else "all members", fontsize=10)
+    axes.set_title(
+        f"{len(shown)} of {len(many)} members" if len(shown) < len(many) else "all members",
+        fontsize=10,
+    )
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation loss" if validation else "training loss, while it changes")
     axes.grid(alpha=0.25)
@@ -209,7 +307,12 @@ def _curves(many: Population) -> bytes:
 
 
 def _interval(size: Estimate) -> tuple[str, str]:
-    return _percent(size.estimate), "no interval" if size.refused is not None else f"{_percent(size.low)} to {_percent(size.high)}"
+    return (
+        _percent(size.estimate),
+        "no interval"
+        if size.refused is not None
+        else f"{_percent(size.low)} to {_percent(size.high)}",
+    )
 
 
 def _percent(value: float) -> str:
@@ -224,7 +327,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = ""
     title = f"<caption>{text(caption)}</caption>" if caption else ""
     top = "".join(f"<th>{text(name)}</th>" for name in head)
     body = "".join(f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table>{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        "<div "
+        f'class="wide"><table>{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def _picture(image: bytes | Path, words: str) -> str:

@@ -12,29 +12,44 @@ from jaxnet.studies.shift import ShiftStudy
 
 def bias_variance(found: BiasVariance) -> list[str]:
     """Error, bias and variance, a row for each value."""
-    lines = [f"{found.vary or '':>14}{'examples':>10}{'members':>9}{'error':>26}{'bias²':>26}{'variance':>26}"]
+    lines = [
+        f"{found.vary or '':>14}{'examples':>10}{'members':>9}{'error':>26}{'bias²':>26}"
+        f"{'variance':>26}"
+    ]
     refused = set[str]()
     for each in found.measured:
         parts = each.decomposition
         sizes = (
-            f"{size.estimate:.4f}{f' ({size.low:.4f}-{size.high:.4f})' if size.refused is None else '':>18}"
+            f"{size.estimate:.4f}"
+            f"{f' ({size.low:.4f}-{size.high:.4f})' if size.refused is None else '':>18}"
             for size in (parts.loss, parts.bias, parts.variance)
         )
         value = "" if each.value is None else f"{each.value:g}"
-        lines.append(f"{value:>14}{each.examples:>10,}{parts.members:>9}" + "".join(f"{size:>26}" for size in sizes))
+        lines.append(
+            f"{value:>14}{each.examples:>10,}{parts.members:>9}"
+            + "".join(f"{size:>26}" for size in sizes)
+        )
         refused |= {size.refused for size in (parts.bias, parts.variance) if size.refused}
     return lines + [f"no interval: {reason}" for reason in sorted(refused)]
 
 
 def learning_curve(curve: LearningCurve, at: Sequence[int], reach: Sequence[Estimate]) -> list[str]:
-    """Errors, a row for each size, and then those to expect at other sizes. reach: these, one for each of `at`."""
+    """Errors, a row for each size, and then those to expect at other sizes. reach: these, one for
+    each of `at`.
+    """
     lines = [f"{'examples':>12}{'error':>28}{'while training':>18}"]
     for n, size, training in zip(curve.sizes, curve.measured, curve.training, strict=True):
         lines.append(f"{n:>12,}{size!s:>28}{np.nanmean(training):>18.4f}")
     if curve.diverged:
-        lines.append(f"beware: {curve.diverged} of {curve.errors.size} networks diverged and are left out")
+        lines.append(
+            f"beware: {curve.diverged} of {curve.errors.size} networks diverged and are left out"
+        )
     for n, size in zip(at, reach, strict=True):
-        words = f"{size!s:>28}{'foreseen':>18}" if size.refused is None else f"  cannot be foreseen: {size.refused}"
+        words = (
+            f"{size!s:>28}{'foreseen':>18}"
+            if size.refused is None
+            else f"  cannot be foreseen: {size.refused}"
+        )
         lines.append(f"{n:>12,}{words}")
     return lines
 
@@ -45,7 +60,14 @@ def shift(found: ShiftStudy) -> list[str]:
     lines = [f"{head}{'size':>8s}{'error':>9s}  estimated without labels"]
     for each in found.shifts:
         estimated = each.estimated_error
-        words = "refused" if estimated.refused else f"{estimated.estimate:.3f} ({estimated.low:.3f} to {estimated.high:.3f})"
+        words = (
+            "refused"
+            if estimated.refused
+            else f"{estimated.estimate:.3f} ({estimated.low:.3f} to {estimated.high:.3f})"
+        )
         shares = "".join(f"{share:>7.0%}" for share in each.alarms)
-        lines.append(f"{each.name:22s}{shares}{each.test.size.estimate:>8.3f}{each.error.estimate:>9.3f}  {words}")
+        lines.append(
+            f"{each.name:22s}{shares}{each.test.size.estimate:>8.3f}{each.error.estimate:>9.3f}  "
+            f"{words}"
+        )
     return lines

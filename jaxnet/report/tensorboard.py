@@ -1,7 +1,8 @@
-"""Logs for TensorBoard, written by tensorboardX without TensorFlow: `tensorboard --logdir runs` shows them beside each other.
+"""Logs for TensorBoard, written by tensorboardX without TensorFlow: `tensorboard --logdir runs`
+shows them beside each other.
 
-folder/training, folder/validation: loss and accuracy over epochs, which TensorBoard draws into the same charts.
-folder/result: hyperparameters with the final metrics, and figures.
+folder/training, folder/validation: loss and accuracy over epochs, which TensorBoard draws into the
+same charts. folder/result: hyperparameters with the final metrics, and figures.
 """
 
 import importlib.util
@@ -16,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from jaxnet.checkpoint import describe_recipe
-from jaxnet.disk import NotWrittenError, writing
 from jaxnet.errors import InputError
 from jaxnet.evaluation import ClassMetrics, Metrics
 from jaxnet.run import Row, Run
+from jaxnet.runtime.files import NotWrittenError, writing
 
 CURVES = {
     "training": {"loss": "train_loss", "accuracy": "train_accuracy"},
@@ -30,14 +31,18 @@ CURVES = {
 def require() -> None:
     """Raises InputError, which says what to install, where the writer is missing."""
     if importlib.util.find_spec("tensorboardX") is None:
-        raise InputError("logs for TensorBoard need the package tensorboardX, which is not installed: pip install tensorboardX")
+        raise InputError(
+            "logs for TensorBoard need the package tensorboardX, which is not installed: pip "
+            "install tensorboardX"
+        )
 
 
 @contextmanager
 def live(folder: str | Path) -> Iterator[Callable[[int, Row], None]]:
     """Gives the `watch` for `jaxnet.train` that writes each epoch when it ends.
 
-    What a training that is continued had written after its last checkpoint is marked as void, so that no step is there twice.
+    What a training that is continued had written after its last checkpoint is marked as void, so
+    that no step is there twice.
     """
     with ExitStack() as open_ones:
         writers: dict[str, Events] = {}
@@ -45,7 +50,9 @@ def live(folder: str | Path) -> Iterator[Callable[[int, Row], None]]:
         def watch(done: int, row: Row) -> None:
             parts = {part: values for part in CURVES if (values := _values(row, part))}
             for part, values in parts.items():
-                if part not in writers:  # called once before the first epoch, with the last one done
+                if (
+                    part not in writers
+                ):  # called once before the first epoch, with the last one done
                     writers[part] = open_ones.enter_context(Events(Path(folder) / part, done + 1))
                     continue
                 _add(writers[part], values, done)
@@ -53,7 +60,12 @@ def live(folder: str | Path) -> Iterator[Callable[[int, Row], None]]:
         yield watch
 
 
-def write(folder: str | Path, run: Run, metrics: Mapping[str, Metrics] | None = None, figures: Sequence[str | Path] = ()) -> None:
+def write(
+    folder: str | Path,
+    run: Run,
+    metrics: Mapping[str, Metrics] | None = None,
+    figures: Sequence[str | Path] = (),
+) -> None:
     """Everything of a finished run, in place of what was written there while it trained.
 
     metrics: by the name of the part, such as {"test": jaxnet.evaluate(...)}. figures: PNG files.
@@ -64,8 +76,14 @@ def write(folder: str | Path, run: Run, metrics: Mapping[str, Metrics] | None = 
         if columns := _values(run.history, part):
             with _fresh(Path(folder) / part) as writer:
                 for epoch in range(int(run.epochs)):
-                    _add(writer, {name: column[epoch] for name, column in columns.items()}, epoch + 1)
-    found = {f"{name}/{part}": value for part, each in (metrics or {}).items() for name, value in _numbers(each).items()}
+                    _add(
+                        writer, {name: column[epoch] for name, column in columns.items()}, epoch + 1
+                    )
+    found = {
+        f"{name}/{part}": value
+        for part, each in (metrics or {}).items()
+        for name, value in _numbers(each).items()
+    }
     if found or figures:
         from tensorboardX.summary import hparams, image
 
@@ -78,7 +96,8 @@ def write(folder: str | Path, run: Run, metrics: Mapping[str, Metrics] | None = 
 
 
 class Events:
-    """A file of events, written at once: tensorboardX's own writer leaves that to a thread, whose errors nobody hears.
+    """A file of events, written at once: tensorboardX's own writer leaves that to a thread, whose
+    errors nobody hears.
 
     What was there from step `first` on is void. Raises NotWrittenError.
     """
@@ -89,7 +108,10 @@ class Events:
 
         self._event = Event
         # With nanoseconds: one that begins in the same second is a file of its own.
-        self._path = folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{time.time_ns()}"
+        self._path = (
+            folder
+            / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{time.time_ns()}"
+        )
         with writing(self._path):
             folder.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "wb", buffering=0)  # noqa: SIM115 - closed by whoever uses this as a context
@@ -115,7 +137,12 @@ class Events:
 
         data = self._event(wall_time=time.time(), **content).SerializeToString()
         length = struct.pack("<Q", len(data))
-        left = memoryview(length + struct.pack("<I", masked_crc32c(length)) + data + struct.pack("<I", masked_crc32c(data)))
+        left = memoryview(
+            length
+            + struct.pack("<I", masked_crc32c(length))
+            + data
+            + struct.pack("<I", masked_crc32c(data))
+        )
         with writing(self._path):
             while left:
                 left = left[self._file.write(left) :]
@@ -136,7 +163,11 @@ def _add(events: Events, values: Mapping[str, Any], step: int) -> None:
 
 
 def _values(row: Row, part: str) -> dict[str, Any]:
-    return {name: np.asarray(value) for name, column in CURVES[part].items() if (value := getattr(row, column)) is not None}
+    return {
+        name: np.asarray(value)
+        for name, column in CURVES[part].items()
+        if (value := getattr(row, column)) is not None
+    }
 
 
 def _numbers(metrics: Metrics) -> dict[str, float]:

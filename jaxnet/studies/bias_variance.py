@@ -19,19 +19,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from jaxnet import arguments, resampling
-from jaxnet.data import Dataset, Splits
-from jaxnet.devices import Plan
-from jaxnet.diagnostics import Decomposition, Difference, Estimate, bias_variance_decomposition, paired_decomposition, repeated
+from jaxnet import arguments
+from jaxnet.data import Dataset, Splits, resampling
+from jaxnet.diagnostics import (
+    Decomposition,
+    Difference,
+    Estimate,
+    bias_variance_decomposition,
+    paired_decomposition,
+    repeated,
+)
 from jaxnet.errors import InputError, check_known, check_whole
-from jaxnet.folder import plain
-from jaxnet.keys import AnyKey, as_key, number_of
-from jaxnet.losses import Loss
-from jaxnet.models import Model
-from jaxnet.population import Standing, fit_population
-from jaxnet.predictions import predictions_of
+from jaxnet.models.losses import Loss
+from jaxnet.models.model import Model
+from jaxnet.population.fit import Standing, fit_population
+from jaxnet.population.predictions import predictions_of
+from jaxnet.random import AnyKey, as_key, number_of
 from jaxnet.recipe import Recipe
 from jaxnet.run import Population, Run
+from jaxnet.runtime.files import plain
+from jaxnet.runtime.plan import Plan
 
 Axis = Literal["width", "examples", "epochs", "weight-decay", "label-noise"]
 # What each axis varies.
@@ -83,7 +90,9 @@ class Measured:
     def summary(self) -> dict[str, Any]:
         """The measurements in the types that JSON has."""
         found = self.decomposition
-        numbers = {each.kind: {part: getattr(each, part) for part in PARTS} for each in self.decompositions}
+        numbers = {
+            each.kind: {part: getattr(each, part) for part in PARTS} for each in self.decompositions
+        }
         return plain(
             {
                 "value": self.value,
@@ -115,7 +124,13 @@ class Peak:
 
     def summary(self) -> dict[str, Any]:
         """The measurements in the types that JSON has."""
-        return plain({"value": self.value, "variance_differences": self.variance_differences, "bias_steps": self.bias_steps})
+        return plain(
+            {
+                "value": self.value,
+                "variance_differences": self.variance_differences,
+                "bias_steps": self.bias_steps,
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -193,7 +208,8 @@ def measure(
     out: str | Path | None = None,
     watch: Callable[[Standing], None] | None = None,
 ) -> BiasVariance:
-    """Trains networks on samples of the training set and decomposes their error into bias and variance.
+    """Trains networks on samples of the training set and decomposes their error into bias and
+    variance.
 
     Args:
       model: the network.
@@ -229,7 +245,11 @@ def measure(
         raise InputError("the test set is empty; hold some examples out to judge the networks")
     n = len(splits.train)
     base = _Trial(None, model, recipe, splits, examples or n // 4)
-    given = values or (tuple(n // share for share in SHARES) if vary == "examples" else VALUES.get(vary or "", (None,)))
+    given = values or (
+        tuple(n // share for share in SHARES)
+        if vary == "examples"
+        else VALUES.get(vary or "", (None,))
+    )
     trials = [_varied(base, vary, value, number_of(key), model_of_width) for value in given]
     drawn = [_draw(key, members, trial.examples, n) for trial in trials]
     # Trials on the same data are one population, whose programs compile side by side.
@@ -238,11 +258,17 @@ def measure(
     measured, runs = list[Measured](), list[Run]()
     for number, group in enumerate(groups):
         counts = [len(drawn[i].samples) for i in group]
-        models = [trials[i].model for i, count in zip(group, counts, strict=True) for _ in range(count)]
+        models = [
+            trials[i].model for i, count in zip(group, counts, strict=True) for _ in range(count)
+        ]
         population = fit_population(
             models,
             trials[group[0]].splits,
-            [trials[i].recipe for i, count in zip(group, counts, strict=True) for _ in range(count)],
+            [
+                trials[i].recipe
+                for i, count in zip(group, counts, strict=True)
+                for _ in range(count)
+            ],
             jnp.concatenate([jax.random.split(key, count) for count in counts]),
             resample=resampling.together([drawn[i].samples for i in group]),
             loss=loss,
@@ -253,7 +279,9 @@ def measure(
         of_each_run = [models[int(members_of[0])] for members_of in population.members]
         test = predictions_of(of_each_run, trials[group[0]].splits, population, plan).test
         errors = _training_errors(population, splits)
-        for i, of_trial in zip(group, np.split(np.arange(len(population)), np.cumsum(counts)[:-1]), strict=True):
+        for i, of_trial in zip(
+            group, np.split(np.arange(len(population)), np.cumsum(counts)[:-1]), strict=True
+        ):
             sound = _sound(population, of_trial, drawn[i].parts, trials[i].value)
             decompositions, predictions = _decompose(test[sound], splits, drawn[i])
             measured.append(
@@ -275,15 +303,25 @@ def measure(
         vary=vary,
         measured=tuple(measured),
         peak=peak,
-        unit="squared error / variance of y" if splits.classes is None else "0-1 loss (share predicted wrongly)",
-        verdict=f"of an error of {one.loss}, bias² is {one.bias} and variance {one.variance}" if peak is None else peak.words[0],
+        unit="squared error / variance of y"
+        if splits.classes is None
+        else "0-1 loss (share predicted wrongly)",
+        verdict=f"of an error of {one.loss}, bias² is {one.bias} and variance {one.variance}"
+        if peak is None
+        else peak.words[0],
         model=trials[0].model,
         run=runs[0],
         splits=_learned_from(trials[0].splits, drawn[0].samples.seen(0)),
     )
 
 
-def _varied(trial: _Trial, vary: str | None, value: float | None, seed: int, model_of_width: Callable[[int], Model] | None) -> _Trial:
+def _varied(
+    trial: _Trial,
+    vary: str | None,
+    value: float | None,
+    seed: int,
+    model_of_width: Callable[[int], Model] | None,
+) -> _Trial:
     """The trial with another value of what is varied."""
     trial = trial._replace(value=value)
     match vary:
@@ -304,7 +342,10 @@ def _varied(trial: _Trial, vary: str | None, value: float | None, seed: int, mod
 def _draw(key: Key[Array, ""], members: int, count: int, n: int) -> _Drawn:
     """Training sets of `count` of n examples: disjoint ones where there are enough examples."""
     if not 1 <= count <= n // 2:
-        raise InputError(f"{count} training examples a network of {n}; give at most half of them, so that networks can have different ones")
+        raise InputError(
+            f"{count} training examples a network of {n}; give at most half of them, so that "
+            "networks can have different ones"
+        )
     if members * count <= n:
         return _Drawn(resampling.disjoint(key, members, count, n), None)
     parts = n // count
@@ -328,7 +369,9 @@ def _with_noise(splits: Splits, share: float, seed: int) -> Splits:
     return replace(splits, train=replace(splits.train, y=y))
 
 
-def _share(watch: Callable[[Standing], None], number: int, populations: int) -> Callable[[Standing], None]:
+def _share(
+    watch: Callable[[Standing], None], number: int, populations: int
+) -> Callable[[Standing], None]:
     """Progress of one of several populations of the same size as progress of them all."""
 
     def tell(standing: Standing) -> None:
@@ -345,8 +388,12 @@ def _share(watch: Callable[[Standing], None], number: int, populations: int) -> 
     return tell
 
 
-def _sound(population: Population, members: np.ndarray, parts: int | None, value: float | None) -> np.ndarray:
-    """Those of some members that did not diverge; of a partition only where none of its members did."""
+def _sound(
+    population: Population, members: np.ndarray, parts: int | None, value: float | None
+) -> np.ndarray:
+    """Those of some members that did not diverge; of a partition only where none of its members
+    did.
+    """
     sound = ~population.diverged[members]
     if parts is not None:
         sound = np.repeat(sound.reshape(-1, parts).all(1), parts)
@@ -354,7 +401,9 @@ def _sound(population: Population, members: np.ndarray, parts: int | None, value
         lost = f"{int((~sound).sum())} of {len(members)} networks are left out at {value}"
         logger.warning("%s, since they, or others of their partition, diverged", lost)
     if sound.sum() < 2:
-        raise InputError(f"at {value} nearly all networks diverged; lower the learning rate, or set clip")
+        raise InputError(
+            f"at {value} nearly all networks diverged; lower the learning rate, or set clip"
+        )
     return members[sound]
 
 
@@ -363,18 +412,29 @@ def _training_errors(population: Population, splits: Splits) -> np.ndarray:
 
     def last(run: Run) -> np.ndarray:
         accuracy = run.history.train_accuracy
-        return np.asarray(run.history.train_loss if splits.classes is None or accuracy is None else 1 - np.asarray(accuracy))[:, -1]
+        return np.asarray(
+            run.history.train_loss
+            if splits.classes is None or accuracy is None
+            else 1 - np.asarray(accuracy)
+        )[:, -1]
 
     return population.each(last)
 
 
-def _decompose(predictions: np.ndarray, splits: Splits, drawn: _Drawn) -> tuple[tuple[Decomposition, ...], np.ndarray]:
+def _decompose(
+    predictions: np.ndarray, splits: Splits, drawn: _Drawn
+) -> tuple[tuple[Decomposition, ...], np.ndarray]:
     """(decompositions of the error on the test set, the predictions in its unit)."""
     predictions = predictions.astype(np.result_type(predictions, np.float32))
     y, losses = np.asarray(splits.test.y), ("zero_one_kohavi_wolpert", "cross_entropy", "brier")
     if splits.classes is None:
         predictions, y, losses = predictions / _scale(splits), y / _scale(splits), ("squared",)
-    found = [bias_variance_decomposition(predictions, y, loss=loss, design=drawn.design, parts=drawn.parts) for loss in losses]
+    found = [
+        bias_variance_decomposition(
+            predictions, y, loss=loss, design=drawn.design, parts=drawn.parts
+        )
+        for loss in losses
+    ]
     return tuple(found), predictions
 
 
@@ -386,7 +446,12 @@ def _scale(splits: Splits) -> float:
 def _learned_from(splits: Splits, seen: np.ndarray) -> Splits:
     """The splits with only those training examples."""
     train, rows = splits.train, np.flatnonzero(seen)
-    return replace(splits, train=Dataset(np.asarray(train.x)[rows], np.asarray(train.y)[rows], train.classes, train.white))
+    return replace(
+        splits,
+        train=Dataset(
+            np.asarray(train.x)[rows], np.asarray(train.y)[rows], train.classes, train.white
+        ),
+    )
 
 
 def _peak(measured: Sequence[Measured], splits: Splits, vary: str) -> Peak:
@@ -404,12 +469,20 @@ def _peak(measured: Sequence[Measured], splits: Splits, vary: str) -> Peak:
         if a is b or len(a.predictions) != len(b.predictions):
             return None
         design = a.decomposition.design
-        return paired_decomposition(a.predictions, b.predictions, y, loss=loss, design=design, parts=a.parts)
+        return paired_decomposition(
+            a.predictions, b.predictions, y, loss=loss, design=design, parts=a.parts
+        )
 
-    ends = {name: found.variance for name, each in (("first", measured[0]), ("last", measured[-1])) if (found := more(measured[top], each))}
+    ends = {
+        name: found.variance
+        for name, each in (("first", measured[0]), ("last", measured[-1]))
+        if (found := more(measured[top], each))
+    }
     steps = [found.bias for a, b in itertools.pairwise(measured) if (found := more(b, a))]
     words = f"variance is largest at {vary} {measured[top].value:g}"
-    words += "".join(f", more than at the {end} value by {difference}" for end, difference in ends.items())
+    words += "".join(
+        f", more than at the {end} value by {difference}" for end, difference in ends.items()
+    )
     rising = sum(step.low > 0 for step in steps)
     bias = "at no step does bias² rise by more than chance"
     if rising:

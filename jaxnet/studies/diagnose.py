@@ -14,30 +14,32 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxnet import arguments
-from jaxnet.chunking import plan_for_members
 from jaxnet.data import Dataset, Splits
-from jaxnet.devices import Plan
-from jaxnet.diagnostics import curves
+from jaxnet.data.resampling import disjoint, partitions, together, whole
 from jaxnet.diagnostics.diagnosis import Diagnosis, Predicted, diagnosis_of
 from jaxnet.diagnostics.findings import Finding
 from jaxnet.diagnostics.symptoms import Found, held_out, symptoms, what_differs
-from jaxnet.diagnostics.two_way import MEMBERS
 from jaxnet.errors import InputError, check_number, check_whole
-from jaxnet.keys import AnyKey, as_key
-from jaxnet.losses import Loss, check_loss
-from jaxnet.models import Model, initial, input_shape, with_outputs
+from jaxnet.models.losses import Loss, check_loss
+from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.objective import forward
-from jaxnet.population import Standing, fit_population
-from jaxnet.predictions import member_predictions
-from jaxnet.processes import once, own
+from jaxnet.population.fit import Standing, fit_population
+from jaxnet.population.placement import plan_for_members
+from jaxnet.population.predictions import member_predictions
+from jaxnet.random import AnyKey, as_key
 from jaxnet.recipe import Recipe
-from jaxnet.resampling import disjoint, partitions, together, whole
 from jaxnet.run import Population
+from jaxnet.runtime.plan import Plan
+from jaxnet.runtime.processes import once, own
+from jaxnet.stats import curve_prior
+from jaxnet.stats.random_effects import MEMBERS
 from jaxnet.studies.learning_curve import SMALLEST
 
 QUARTERS, HALVES = 4, 2  # parts of the training set that the members of a decomposition share out
 SMALLER = (8, 16)  # with these parts too there are sizes enough for a learning curve
-LEAST, MOST = 4, 8  # partitions: fewer have no interval, more say little more, since what is left is the luck of the pool
+# partitions: fewer have no interval, more say little more, since what is left is the luck of the
+# pool
+LEAST, MOST = (4, 8)
 MOST_KEYS = 1 << 20  # networks of a kind
 LOOKED_AT = 10_000  # training examples, for the finding of wrong labels
 CORE = 3e10  # operations a second of a CPU core, in small matrix products
@@ -48,7 +50,8 @@ logger = logging.getLogger("jaxnet")
 
 @dataclass(frozen=True)
 class Needs:
-    """How many networks on all examples, from the `first` one on, how many partitions into quarters and into halves.
+    """How many networks on all examples, from the `first` one on, how many partitions into quarters
+    and into halves.
 
     smaller: networks on each of the smaller parts.
     """
@@ -61,8 +64,15 @@ class Needs:
 
     @property
     def networks(self) -> dict[int, int]:
-        """How many, by the parts that the training set was divided into for them, in the order in which they stand."""
-        return {1: self.wholes, QUARTERS: QUARTERS * self.quarters, HALVES: HALVES * self.halves, **dict.fromkeys(SMALLER, self.smaller)}
+        """How many, by the parts that the training set was divided into for them, in the order in
+        which they stand.
+        """
+        return {
+            1: self.wholes,
+            QUARTERS: QUARTERS * self.quarters,
+            HALVES: HALVES * self.halves,
+            **dict.fromkeys(SMALLER, self.smaller),
+        }
 
     @property
     def total(self) -> int:
@@ -90,16 +100,20 @@ def diagnose(
     out: str | Path | None = None,
     watch: Callable[[Standing], None] | None = None,
 ) -> Diagnosis:
-    """Why a recipe does not do better on this data set, measured on networks trained for it, and what to try.
+    """Why a recipe does not do better on this data set, measured on networks trained for it, and
+    what to try.
 
-    Trains `members` networks on the whole training set, for the error ladder, and others on quarters and halves of it (4 to 8
-    partitions each), which show bias and variance and where they go as data grow; of classes also 5 each on eighths and
-    sixteenths, for the learning curve. All take equally many steps. The logger "jaxnet" says what that costs before it starts.
-    target_error: what could be reached, by default 0. tolerance: the smallest step that matters; of a regression both are
-    shares of the variance of y. seconds: to keep within, on this machine, by training fewer networks.
-    Members that diverge are left out and counted. Where splits have a labelled target_sample, mismatch is measured there.
-    loss, plan, out, watch: as in `fit_population`; with `seconds` there is no `out`. The networks are those of the diagnosis
-    (`networks`), the ones on all examples first; with `seconds` those of the first wave. Raises InputError where nothing can be
+    Trains `members` networks on the whole training set, for the error ladder, and others on
+    quarters and halves of it (4 to 8 partitions each), which show bias and variance and where they
+    go as data grow; of classes also 5 each on eighths and sixteenths, for the learning curve. All
+    take equally many steps. The logger "jaxnet" says what that costs before it starts.
+    target_error: what could be reached, by default 0. tolerance: the smallest step that matters; of
+    a regression both are shares of the variance of y. seconds: to keep within, on this machine, by
+    training fewer networks. Members that diverge are left out and counted. Where splits have a
+    labelled target_sample, mismatch is measured there.
+    loss, plan, out, watch: as in `fit_population`; with `seconds` there is no `out`. The networks
+    are those of the diagnosis (`networks`), the ones on all examples first; with `seconds` those of
+    the first wave. Raises InputError where nothing can be
     said: without members, or without examples that were held out.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
@@ -115,14 +129,26 @@ def diagnose(
     if seconds is not None and not check_number("seconds", seconds) > 0:
         raise InputError(f"seconds is {seconds}; give a positive time, or leave it out")
     if seconds is not None and out is not None:
-        raise InputError("what is to keep within some seconds cannot be continued later; give seconds or out")
+        raise InputError(
+            "what is to keep within some seconds cannot be continued later; give seconds or out"
+        )
     if not len(splits.test) and not len(splits.validation):
-        raise InputError("there are neither validation nor test examples; hold some out, else nothing can be said of unseen ones")
+        raise InputError(
+            "there are neither validation nor test examples; hold some out, else nothing can be "
+            "said of unseen ones"
+        )
     n = len(splits.train)
     repeats = min(MOST, max(LEAST, members // QUARTERS)) if n >= 2 * QUARTERS else 0
-    smaller = curves.MEMBERS if n >= SMALLER[-1] * SMALLEST and splits.classes is not None else 0
+    smaller = (
+        curve_prior.MEMBERS if n >= SMALLER[-1] * SMALLEST and splits.classes is not None else 0
+    )
     needs = Needs(members, repeats, repeats, smaller)
-    logger.info("%s", _cost(model, splits, recipe, needs, jax.local_device_count() if plan is None else plan.devices))
+    logger.info(
+        "%s",
+        _cost(
+            model, splits, recipe, needs, jax.local_device_count() if plan is None else plan.devices
+        ),
+    )
     train = functools.partial(_train, model, splits, recipe, key, loss=loss)
     if seconds is None:
         trained = [(needs, train(needs, plan=plan, out=out, watch=watch))]
@@ -138,7 +164,14 @@ def diagnose(
         variance=found.variance,
         target_error=target_error,
         tolerance=tolerance,
-        more=symptoms(splits, recipe, found, networks=sum(each.total for each, _ in trained), tolerance=tolerance, loss=loss),
+        more=symptoms(
+            splits,
+            recipe,
+            found,
+            networks=sum(each.total for each, _ in trained),
+            tolerance=tolerance,
+            loss=loss,
+        ),
         notes=[*_fewer(needs, trained, seconds), *_unanswered(splits, found)],
         diverged=found.diverged,
     )
@@ -151,7 +184,9 @@ def _explained(finding: Finding, splits: Splits, found: Found) -> Finding:
     if finding.code != "mismatch" or not finding.claimed:
         return finding
     differs = what_differs(splits, found, "use" if "use" in found.errors else "test")
-    return replace(finding, evidence="; ".join(part for part in (finding.evidence, differs) if part))
+    return replace(
+        finding, evidence="; ".join(part for part in (finding.evidence, differs) if part)
+    )
 
 
 def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, devices: int) -> str:
@@ -160,19 +195,27 @@ def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, devices: i
     batch = min(recipe.batch_size, n)
     steps = recipe.epochs * -(-n // batch)
     model = with_outputs(model, splits.train.outputs)
-    params, model_state = jax.eval_shape(functools.partial(initial, model), jax.random.key(0), input_shape(splits))
+    params, model_state = jax.eval_shape(
+        functools.partial(initial, model), jax.random.key(0), input_shape(splits)
+    )
     x = jax.ShapeDtypeStruct((batch, *splits.train.x.shape[1:]), jnp.float32)
     run = jax.jit(functools.partial(forward, model, precision=recipe.precision))
     counted = run.lower(params, model_state, x).cost_analysis() or {}
-    operations = 3.0 * float(counted.get("flops", 0.0)) * steps * needs.total  # forward, and backward to inputs and to kernels
+    operations = (
+        3.0 * float(counted.get("flops", 0.0)) * steps * needs.total
+    )  # forward, and backward to inputs and to kernels
     words = (
-        f"{needs.wholes} networks on all {n:,} training examples, {QUARTERS * needs.quarters} on quarters, {HALVES * needs.halves} on "
-        f"halves and {len(SMALLER) * needs.smaller} on smaller parts of them, {steps:,} steps each: {operations:.1e} operations"
+        f"{needs.wholes} networks on all {n:,} training examples, {QUARTERS * needs.quarters} on "
+        f"quarters, {HALVES * needs.halves} on "
+        f"halves and {len(SMALLER) * needs.smaller} on smaller parts of them, {steps:,} steps "
+        f"each: {operations:.1e} operations"
     )
     if jax.default_backend() != "cpu":
         return words
     seconds = max(1, round(operations / CORE / devices))
-    return f"{words}, roughly {seconds:,} s on {devices} CPU device{'s' * (devices > 1)} once compiled"
+    return (
+        f"{words}, roughly {seconds:,} s on {devices} CPU device{'s' * (devices > 1)} once compiled"
+    )
 
 
 def _train(
@@ -191,7 +234,9 @@ def _train(
     n = len(splits.train)
     numbers = np.concatenate(
         [
-            parts * MOST_KEYS + (needs.first if parts == 1 else 0) + np.arange(count, dtype=np.uint32)
+            parts * MOST_KEYS
+            + (needs.first if parts == 1 else 0)
+            + np.arange(count, dtype=np.uint32)
             for parts, count in needs.networks.items()
         ]
     )
@@ -199,16 +244,37 @@ def _train(
     samples = [whole(needs.wholes, n)] if needs.wholes else []
     for parts, repeats in ((QUARTERS, needs.quarters), (HALVES, needs.halves)):
         if repeats:
-            samples.append(partitions(jax.random.fold_in(key, 100 + parts), parts, n, repeats=repeats))
+            samples.append(
+                partitions(jax.random.fold_in(key, 100 + parts), parts, n, repeats=repeats)
+            )
     if needs.smaller:
-        samples += [disjoint(jax.random.fold_in(key, 100 + parts), needs.smaller, n // parts, n) for parts in SMALLER]
-    return fit_population(model, splits, recipe, keys, resample=together(samples), loss=loss, plan=plan, out=out, watch=watch)
+        samples += [
+            disjoint(jax.random.fold_in(key, 100 + parts), needs.smaller, n // parts, n)
+            for parts in SMALLER
+        ]
+    return fit_population(
+        model,
+        splits,
+        recipe,
+        keys,
+        resample=together(samples),
+        loss=loss,
+        plan=plan,
+        out=out,
+        watch=watch,
+    )
 
 
 def _within(
-    train: Callable[..., Population], needs: Needs, plan: Plan, seconds: float, watch: Callable[[Standing], None] | None
+    train: Callable[..., Population],
+    needs: Needs,
+    plan: Plan,
+    seconds: float,
+    watch: Callable[[Standing], None] | None,
 ) -> list[tuple[Needs, Population]]:
-    """As much of it as the time allows: a first wave, which shows how long they take, and what is left time for."""
+    """As much of it as the time allows: a first wave, which shows how long they take, and what is
+    left time for.
+    """
     heard = list[tuple[float, float]]()
     began = time.monotonic()
 
@@ -227,47 +293,88 @@ def _within(
     wholes = min(needs.wholes - pilot.wholes, max(0, afford))
     quarters = min(needs.quarters, max(0, afford - wholes) // QUARTERS)
     halves = min(needs.halves, max(0, afford - wholes - QUARTERS * quarters) // HALVES)
-    smaller = needs.smaller if afford - wholes - QUARTERS * quarters - HALVES * halves >= len(SMALLER) * needs.smaller else 0
+    smaller = (
+        needs.smaller
+        if afford - wholes - QUARTERS * quarters - HALVES * halves >= len(SMALLER) * needs.smaller
+        else 0
+    )
     rest = Needs(wholes, quarters, halves, smaller, first=pilot.wholes)
     return trained if rest.total == 0 else [*trained, (rest, train(rest, watch=watch))]
 
 
-def _fewer(needs: Needs, trained: Sequence[tuple[Needs, Population]], seconds: float | None) -> list[str]:
+def _fewer(
+    needs: Needs, trained: Sequence[tuple[Needs, Population]], seconds: float | None
+) -> list[str]:
     """What training fewer networks costs in certainty."""
-    total, wholes = (sum(getattr(each, name) for each, _ in trained) for name in ("total", "wholes"))
+    total, wholes = (
+        sum(getattr(each, name) for each, _ in trained) for name in ("total", "wholes")
+    )
     if total == needs.total:
         return []
-    words = f"to keep within {seconds:g} s, {total} networks were trained of {needs.total}, {wholes} of {needs.wholes} on all examples"
+    words = (
+        f"to keep within {seconds:g} s, {total} networks were trained of {needs.total}, "
+        f"{wholes} of {needs.wholes} on all examples"
+    )
     if wholes < MEMBERS:
         return [f"{words}; below {MEMBERS} there are no intervals"]
     if wholes < needs.wholes:
-        return [f"{words}: what varies with the network is known {math.sqrt(needs.wholes / wholes):.1f} times less precisely"]
+        return [
+            f"{words}: what varies with the network is known "
+            f"{math.sqrt(needs.wholes / wholes):.1f} times less precisely"
+        ]
     return [f"{words}: bias and variance are taken apart less precisely, or not at all"]
 
 
 def _predict(
-    model: Model, splits: Splits, trained: Sequence[tuple[Needs, Population]], plan: Plan | None, lost: np.ndarray | None = None
+    model: Model,
+    splits: Splits,
+    trained: Sequence[tuple[Needs, Population]],
+    plan: Plan | None,
+    lost: np.ndarray | None = None,
 ) -> Found:
-    """Predictions of the networks where they are needed, a kind at a time. lost: (networks,) those left out; by default, the diverged."""
+    """Predictions of the networks where they are needed, a kind at a time. lost: (networks,) those
+    left out; by default, the diverged.
+    """
     regression = splits.classes is None
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     target = splits.target_sample
     if target is not None and len(target):
         parts["use"] = target
-    labelled = {name: part for name, part in parts.items() if len(part) and (regression or int(np.min(np.asarray(part.y))) >= 0)}
+    labelled = {
+        name: part
+        for name, part in parts.items()
+        if len(part) and (regression or int(np.min(np.asarray(part.y))) >= 0)
+    }
     variance = float(np.var(np.asarray(splits.train.y), dtype=np.float64)) if regression else 1.0
     where = getattr(splits, held_out(splits))
     kinds = np.concatenate([needs.parts for needs, _ in trained])
-    sound = ~np.concatenate([population.diverged for _, population in trained]) if lost is None else ~lost
+    sound = (
+        ~np.concatenate([population.diverged for _, population in trained])
+        if lost is None
+        else ~lost
+    )
     each_sound = np.split(sound, np.cumsum([len(population) for _, population in trained])[:-1])
 
     def outputs(kind: int, dataset: Dataset) -> np.ndarray:
-        """(members, examples[, classes]) of the sound networks of a kind; no members where there are no examples."""
+        """(members, examples[, classes]) of the sound networks of a kind; no members where there
+        are no examples.
+        """
         found = []
         for (needs, population), own_sound in zip(trained, each_sound, strict=True):
             if len(dataset) and (members := np.flatnonzero((needs.parts == kind) & own_sound)).size:
-                found += [each for _, each in member_predictions([model], _only(population, members), np.asarray(dataset.x), plan)]
-        return np.concatenate(found) if found else np.empty((0, len(dataset), *(() if regression else (dataset.outputs,))), np.float32)
+                found += [
+                    each
+                    for _, each in member_predictions(
+                        [model], _only(population, members), np.asarray(dataset.x), plan
+                    )
+                ]
+        return (
+            np.concatenate(found)
+            if found
+            else np.empty(
+                (0, len(dataset), *(() if regression else (dataset.outputs,))), np.float32
+            )
+        )
 
     def errors(predicted: np.ndarray, dataset: Dataset) -> np.ndarray:
         y = np.asarray(dataset.y)
@@ -280,7 +387,9 @@ def _predict(
         losses = {name: np.full((1, len(part)), np.nan) for name, part in labelled.items()}
     groups, by_size = {}, {1: of_wholes[held_out(splits)]}
     for k in (QUARTERS, HALVES):
-        whole_ones = np.repeat(sound[kinds == k].reshape(-1, k).all(1), k)  # of partitions without a diverged one
+        whole_ones = np.repeat(
+            sound[kinds == k].reshape(-1, k).all(1), k
+        )  # of partitions without a diverged one
         by_size[k] = outputs(k, where)
         predicted = by_size[k][whole_ones[sound[kinds == k]]]
         if len(predicted):
@@ -292,7 +401,9 @@ def _predict(
     if (silent & sound).any():  # parameters that are finite, and too large to predict with
         return _predict(model, splits, trained, plan, silent)
     rows = np.unique(np.linspace(0, len(splits.train) - 1, LOOKED_AT).astype(np.int64))
-    some = replace(splits.train, x=np.asarray(splits.train.x)[rows], y=np.asarray(splits.train.y)[rows])
+    some = replace(
+        splits.train, x=np.asarray(splits.train.x)[rows], y=np.asarray(splits.train.y)[rows]
+    )
     seen = [
         samples.seen(int(i))[rows]
         for (needs, each), own_sound in zip(trained, each_sound, strict=True)
@@ -300,14 +411,24 @@ def _predict(
         for i in np.flatnonzero((needs.parts == QUARTERS) & own_sound)
     ]
     falling = [
-        each.each(lambda run: np.asarray(run.history.train_loss) if regression else 1 - np.asarray(run.history.train_accuracy))
+        each.each(
+            lambda run: (
+                np.asarray(run.history.train_loss)
+                if regression
+                else 1 - np.asarray(run.history.train_accuracy)
+            )
+        )
         for _, each in trained
     ]
     return Found(
         errors=losses,
         outputs=of_wholes,
         partitions=groups,
-        by_size={len(splits.train) // k: errors(each, where).mean(1) for k, each in sorted(by_size.items(), reverse=True) if len(each)},
+        by_size={
+            len(splits.train) // k: errors(each, where).mean(1)
+            for k, each in sorted(by_size.items(), reverse=True)
+            if len(each)
+        },
         rows=rows,
         unseen=outputs(QUARTERS, some),
         seen=np.array(seen, bool).reshape(-1, len(rows)),
@@ -322,10 +443,23 @@ def _unanswered(splits: Splits, found: Found) -> list[str]:
     """How many predictions of classes are not numbers, by part."""
     if splits.classes is None:
         return []
-    given = {"train": splits.train, "validation": splits.validation, "test": splits.test, "use": splits.target_sample}
-    labelled = {name: part for name, part in given.items() if part is not None and name in found.errors}
-    parts = {name: Predicted(found.outputs[name], np.asarray(part.y)) for name, part in labelled.items()}
-    return [f"{name}: {part.unanswered_in_words}; they count as wrong" for name, part in parts.items() if part.unanswered.any()]
+    given = {
+        "train": splits.train,
+        "validation": splits.validation,
+        "test": splits.test,
+        "use": splits.target_sample,
+    }
+    labelled = {
+        name: part for name, part in given.items() if part is not None and name in found.errors
+    }
+    parts = {
+        name: Predicted(found.outputs[name], np.asarray(part.y)) for name, part in labelled.items()
+    }
+    return [
+        f"{name}: {part.unanswered_in_words}; they count as wrong"
+        for name, part in parts.items()
+        if part.unanswered.any()
+    ]
 
 
 def _only(population: Population, members: np.ndarray) -> Population:

@@ -1,4 +1,6 @@
-"""Label errors: which labels of a data set are wrong, and how many, by networks that did not see them."""
+"""Label errors: which labels of a data set are wrong, and how many, by networks that did not see
+them.
+"""
 
 import csv
 import io
@@ -10,22 +12,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnet import arguments, resampling
-from jaxnet.data import Dataset, Splits
-from jaxnet.devices import Plan
+from jaxnet import arguments
+from jaxnet.data import Dataset, Splits, resampling
 from jaxnet.diagnostics import Estimate, Finding, HardExample, hard_examples, wrong_labels
-from jaxnet.diagnostics.calibration import Calibration, calibration, temperature
 from jaxnet.diagnostics.findings import finding, percent
-from jaxnet.diagnostics.labels import MEMBERS as OPINIONS
 from jaxnet.errors import InputError, check_number, check_whole
-from jaxnet.folder import plain
-from jaxnet.keys import AnyKey, as_key, number_of
-from jaxnet.losses import Loss
-from jaxnet.models import Model
-from jaxnet.population import Standing, fit_population
-from jaxnet.predictions import predictions_of
+from jaxnet.models.losses import Loss
+from jaxnet.models.model import Model
+from jaxnet.population.fit import Standing, fit_population
+from jaxnet.population.predictions import predictions_of
+from jaxnet.random import AnyKey, as_key, number_of
 from jaxnet.recipe import Recipe
 from jaxnet.run import Population
+from jaxnet.runtime.files import plain
+from jaxnet.runtime.plan import Plan
+from jaxnet.stats.calibration import Calibration, calibration, temperature
+from jaxnet.stats.label_errors import MEMBERS as OPINIONS
 
 FOLDS = 4
 PARTS = {"train": "training set", "validation": "validation set", "test": "test set"}
@@ -63,7 +65,9 @@ class LabelErrors:
         """A row for each doubtful label, with an empty column for the corrected one."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["index", "part", "label", "suggested", "confidence", "contradicted_by", "corrected"])
+        writer.writerow(
+            ["index", "part", "label", "suggested", "confidence", "contradicted_by", "corrected"]
+        )
         for part, rows in self.doubtful.items():
             for each in rows:
                 names = self.classes[each.label], self.classes[each.prediction]
@@ -90,15 +94,16 @@ def find(
     out: str | Path | None = None,
     watch: Callable[[Standing], None] | None = None,
 ) -> LabelErrors:
-    """Finds doubtful labels with networks that did not train on them, and estimates how many are wrong.
+    """Finds doubtful labels with networks that did not train on them, and estimates how many are
+    wrong.
 
     Args:
       model: the network.
       splits: a data set of classes.
       recipe: how each network is trained.
       key: of folds and networks.
-      members: networks on three folds of four, a multiple of 4 and at least 12, so that each training
-        example is new to a quarter of them. One more is trained on the whole training set.
+      members: networks on three folds of four, a multiple of 4 and at least 12, so that each
+        training example is new to a quarter of them. One more is trained on the whole training set.
       tolerance: the smallest share of wrong training labels that matters.
       most: doubtful labels to list of each part of the data.
       loss: of an example, as in `jaxnet.fit_population`.
@@ -118,7 +123,10 @@ def find(
     check_whole("most", most)
     check_whole("members", members, most=1 << 20)
     if splits.classes is None:
-        raise InputError("labels that are values of a regression cannot be told right from wrong this way; give a data set of classes")
+        raise InputError(
+            "labels that are values of a regression cannot be told right from wrong this way; "
+            "give a data set of classes"
+        )
     if members % FOLDS or members < FOLDS * OPINIONS:
         raise InputError(
             f"members is {members}; give a multiple of {FOLDS} of at least {FOLDS * OPINIONS}, "
@@ -128,10 +136,16 @@ def find(
         raise InputError("the test set is empty; hold some examples out to judge the networks")
     samples = _folds(splits.train, members, number_of(key))
     keys = jax.random.split(key, len(samples))
-    networks = fit_population(model, splits, recipe, keys, resample=samples, loss=loss, plan=plan, out=out, watch=watch)
+    networks = fit_population(
+        model, splits, recipe, keys, resample=samples, loss=loss, plan=plan, out=out, watch=watch
+    )
     said = predictions_of([model], splits, networks, plan)
     seen = np.stack([samples.seen(member) for member in range(len(samples))])
-    given = {"train": (said.unseen, seen), "validation": (said.validation, None), "test": (said.test, None)}
+    given = {
+        "train": (said.unseen, seen),
+        "validation": (said.validation, None),
+        "test": (said.test, None),
+    }
     found, wrong = dict[str, tuple[HardExample, ...]](), dict[str, Estimate]()
     for part, (log_p, known) in given.items():
         if log_p is not None:
@@ -141,10 +155,17 @@ def find(
     t, why = _temperature(said.validation, splits.validation)
     share = wrong["train"]
     verdict = _sentence(share, len(splits.train))
-    noise = () if share.refused is not None else (finding("label noise", share, share.low > tolerance, verdict),)
+    noise = (
+        ()
+        if share.refused is not None
+        else (finding("label noise", share, share.low > tolerance, verdict),)
+    )
     return LabelErrors(
         wrong=wrong,
-        doubtful={part: tuple(each for each in all_ if each.prediction != each.label)[:most] for part, all_ in found.items()},
+        doubtful={
+            part: tuple(each for each in all_ if each.prediction != each.label)[:most]
+            for part, all_ in found.items()
+        },
         hardest=found["test"],
         calibration=calibration(np.asarray(said.test[0]), np.asarray(splits.test.y)),
         temperature=t,
@@ -157,13 +178,17 @@ def find(
 
 
 def _folds(train: Dataset, members: int, seed: int) -> resampling.Samples:
-    """The whole training set once, then all but one of four folds, the folds anew for every four members."""
+    """The whole training set once, then all but one of four folds, the folds anew for every four
+    members.
+    """
     seeds = np.random.SeedSequence(seed).generate_state(members // FOLDS)
     folds = [resampling.folds(train, FOLDS, seed=int(each)) for each in seeds]
     return resampling.together([resampling.whole(1, len(train)), *folds])
 
 
-def _temperature(log_probabilities: np.ndarray | None, validation: Dataset) -> tuple[Estimate | None, str]:
+def _temperature(
+    log_probabilities: np.ndarray | None, validation: Dataset
+) -> tuple[Estimate | None, str]:
     """(the temperature of the first network, or None; why there is none)."""
     if log_probabilities is None:
         return None, "no validation set"
@@ -177,5 +202,11 @@ def _sentence(share: Estimate, examples: int) -> str:
     """How many training labels are wrong."""
     if share.refused is not None:
         return f"how many training labels are wrong cannot be said: {share.refused}"
-    count = f"{share.estimate * examples:,.0f} of {examples:,}, {share.low * examples:,.0f} to {share.high * examples:,.0f}"
-    return f"wrong among the training labels: {percent(share)} ({count}), if hard examples are mislabelled as often as easy ones"
+    count = (
+        f"{share.estimate * examples:,.0f} of {examples:,}, {share.low * examples:,.0f} to "
+        f"{share.high * examples:,.0f}"
+    )
+    return (
+        f"wrong among the training labels: {percent(share)} ({count}), if hard examples are "
+        "mislabelled as often as easy ones"
+    )

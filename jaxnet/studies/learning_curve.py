@@ -1,4 +1,6 @@
-"""learning_curve: networks on growing parts of the training set as one population, and what more examples would buy."""
+"""learning_curve: networks on growing parts of the training set as one population, and what more
+examples would buy.
+"""
 
 import logging
 import math
@@ -11,24 +13,24 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxnet import admission, arguments
+from jaxnet import arguments, arrays
 from jaxnet.data import Splits
-from jaxnet.devices import Plan
-from jaxnet.diagnostics.curves import Curves, measured
-from jaxnet.diagnostics.extrapolation import Needed, needed, predicted
-from jaxnet.diagnostics.intervals import Estimate, repeated
+from jaxnet.data.resampling import first
 from jaxnet.errors import InputError, check_whole, shown
-from jaxnet.keys import AnyKey, as_key
-from jaxnet.losses import Loss
-from jaxnet.models import Model
-from jaxnet.population import Standing, fit_population
-from jaxnet.predictions import member_predictions
+from jaxnet.models.losses import Loss
+from jaxnet.models.model import Model
+from jaxnet.population.fit import Standing, fit_population
+from jaxnet.population.predictions import member_predictions
+from jaxnet.random import AnyKey, as_key
 from jaxnet.recipe import Recipe
-from jaxnet.resampling import first
 from jaxnet.run import Population
+from jaxnet.runtime.plan import Plan
+from jaxnet.stats.curve_prior import Curves, measured
+from jaxnet.stats.estimate import Estimate, repeated
+from jaxnet.stats.extrapolation import Needed, needed, predicted
 
-# Sizes by default: in steps of the square root of 2, as those of the curves from which the prior was learned; the half of
-# them leaves the interval eight times as far by a quarter wider.
+# Sizes by default: in steps of the square root of 2, as those of the curves from which the prior
+# was learned; the half of them leaves the interval eight times as far by a quarter wider.
 STEPS, SMALLEST = 12, 16
 
 logger = logging.getLogger("jaxnet")
@@ -38,10 +40,11 @@ logger = logging.getLogger("jaxnet")
 class LearningCurve:
     """Errors of networks that were trained on growing parts of the training set.
 
-    sizes: (sizes,) training examples. errors: (sizes, members) on test_examples held-out examples: shares predicted wrongly,
-    or of a regression squared errors in variances of y; NaN of a member that diverged. training: the same on what they learned
-    from, in their last epoch. networks: those of the first order from the smallest to the largest size, and so on. farther: why
-    such errors are not extrapolated, or None.
+    sizes: (sizes,) training examples. errors: (sizes, members) on test_examples held-out examples:
+    shares predicted wrongly, or of a regression squared errors in variances of y; NaN of a member
+    that diverged. training: the same on what they learned from, in their last epoch. networks:
+    those of the first order from the smallest to the largest size, and so on. farther: why such
+    errors are not extrapolated, or None.
     """
 
     sizes: Int[np.ndarray, " sizes"]
@@ -58,7 +61,9 @@ class LearningCurve:
 
     @cached_property
     def measured(self) -> tuple[Estimate, ...]:
-        """The mean error at each size, with Student's interval over members: on these same held-out examples."""
+        """The mean error at each size, with Student's interval over members: on these same held-out
+        examples.
+        """
         return tuple(repeated(each[~np.isnan(each)]) for each in self.errors)
 
     @cached_property
@@ -69,7 +74,11 @@ class LearningCurve:
     @property
     def refused(self) -> str | None:
         """Why it cannot be extrapolated at all, or None."""
-        return "at some size all members diverged" if np.isnan(self.errors).all(1).any() else self.farther
+        return (
+            "at some size all members diverged"
+            if np.isnan(self.errors).all(1).any()
+            else self.farther
+        )
 
     def predict(self, at: Sequence[float | int]) -> tuple[Estimate, ...]:
         """The errors at other sizes: `jaxnet.diagnostics.extrapolate`."""
@@ -82,8 +91,19 @@ class LearningCurve:
         if self.refused is None:
             return needed(self.curve, error)
         largest = int(self.sizes[-1])
-        reached = bool(np.nanmean(self.errors[-1]) <= error) if np.isfinite(self.errors[-1]).any() else False
-        return Needed(error, reached, largest if reached else None, largest, (), None if reached else self.refused)
+        reached = (
+            bool(np.nanmean(self.errors[-1]) <= error)
+            if np.isfinite(self.errors[-1]).any()
+            else False
+        )
+        return Needed(
+            error,
+            reached,
+            largest if reached else None,
+            largest,
+            (),
+            None if reached else self.refused,
+        )
 
 
 def learning_curve(
@@ -99,13 +119,14 @@ def learning_curve(
     out: str | Path | None = None,
     watch: Callable[[Standing], None] | None = None,
 ) -> LearningCurve:
-    """How the error falls as the training set grows, measured on networks trained for it, and where it is going.
+    """How the error falls as the training set grows, measured on networks trained for it, and where
+    it is going.
 
-    Trains `members` networks at each size, each of them on the first examples of a random order of its own; all take equally
-    many steps, and all are one compiled program. sizes: by default from the whole training set down to a 64th of it, each 1.4
-    times smaller than the next.
-    Errors are of the test set, or where there is none of the validation set. loss, plan, out, watch: as in `fit_population`.
-    Raises InputError for sizes that are none of the training set.
+    Trains `members` networks at each size, each of them on the first examples of a random order of
+    its own; all take equally many steps, and all are one compiled program. sizes: by default from
+    the whole training set down to a 64th of it, each 1.4 times smaller than the next.
+    Errors are of the test set, or where there is none of the validation set. loss, plan, out,
+    watch: as in `fit_population`. Raises InputError for sizes that are none of the training set.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     key = as_key("key", key)
@@ -113,26 +134,58 @@ def learning_curve(
     n = len(splits.train)
     plain = isinstance(sizes, Sequence | np.ndarray) and all(np.ndim(size) == 0 for size in sizes)
     chosen = _sizes(n) if sizes is None else np.asarray(sizes if plain else ())
-    if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not chosen.size or not (np.diff(chosen) > 0).all() or chosen[0] < 1:
-        raise InputError(f"sizes are {shown(sizes)}; give growing whole numbers of training examples")
+    if (
+        chosen.ndim != 1
+        or chosen.dtype.kind not in "iu"
+        or not chosen.size
+        or not (np.diff(chosen) > 0).all()
+        or chosen[0] < 1
+    ):
+        raise InputError(
+            f"sizes are {shown(sizes)}; give growing whole numbers of training examples"
+        )
     if chosen[-1] > n:
-        raise InputError(f"the largest size is {chosen[-1]:,}, and there are {n:,} training examples; give smaller sizes")
+        raise InputError(
+            f"the largest size is {chosen[-1]:,}, and there are {n:,} training examples; give "
+            "smaller sizes"
+        )
     held_out = splits.test if len(splits.test) else splits.validation
     if not len(held_out):
-        raise InputError("there are neither validation nor test examples; hold some out, else nothing can be said of unseen ones")
-    logger.info("%d networks at each of %d sizes, from %s to %s examples", members, len(chosen), f"{chosen[0]:,}", f"{chosen[-1]:,}")
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, np.arange(members * len(chosen), dtype=np.uint32))
+        raise InputError(
+            "there are neither validation nor test examples; hold some out, else nothing can be "
+            "said of unseen ones"
+        )
+    logger.info(
+        "%d networks at each of %d sizes, from %s to %s examples",
+        members,
+        len(chosen),
+        f"{chosen[0]:,}",
+        f"{chosen[-1]:,}",
+    )
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(
+        key, np.arange(members * len(chosen), dtype=np.uint32)
+    )
     samples = first(key, [int(size) for size in chosen], n, repeats=members)
-    population = fit_population(model, splits, recipe, keys, resample=samples, loss=loss, plan=plan, out=out, watch=watch)
+    population = fit_population(
+        model, splits, recipe, keys, resample=samples, loss=loss, plan=plan, out=out, watch=watch
+    )
     regression = splits.classes is None
     variance = float(np.var(np.asarray(splits.train.y), dtype=np.float64)) if regression else 1.0
     y, found = np.asarray(held_out.y), np.full(len(population), np.nan)
     for rows, outputs in member_predictions([model], population, np.asarray(held_out.x), plan):
-        found[rows] = ((outputs.astype(np.float64) - y) ** 2).mean(1) / variance if regression else (admission.chosen(outputs) != y).mean(1)
+        found[rows] = (
+            ((outputs.astype(np.float64) - y) ** 2).mean(1) / variance
+            if regression
+            else (arrays.chosen(outputs) != y).mean(1)
+        )
     training = _training(population, loss)
     found[population.diverged], training[population.diverged] = np.nan, np.nan
     in_order = (found.reshape(members, -1).T, training.reshape(members, -1).T)
-    farther = "curves of squared errors were never checked, only those of errors of classes" if regression else None
+    farther = (
+        "curves of squared errors were never checked, only those of errors of classes"
+        if regression
+        else None
+    )
     return LearningCurve(chosen, *in_order, len(held_out), population, farther)
 
 
@@ -142,10 +195,14 @@ def _sizes(n: int) -> np.ndarray:
 
 
 def _training(population: Population, loss: Loss | None) -> np.ndarray:
-    """(members,) errors on what they were trained on, as counted in their last epoch; NaN where that was of another loss."""
+    """(members,) errors on what they were trained on, as counted in their last epoch; NaN where
+    that was of another loss.
+    """
     run = population.run
     accuracy = run.history.train_accuracy
     if accuracy is None and loss is not None:
         return np.full(len(population), np.nan)
-    errors = np.asarray(run.history.train_loss if accuracy is None else 1 - np.asarray(accuracy), np.float64)
+    errors = np.asarray(
+        run.history.train_loss if accuracy is None else 1 - np.asarray(accuracy), np.float64
+    )
     return np.take_along_axis(errors, np.maximum(population.epochs - 1, 0)[:, None], 1)[:, 0]

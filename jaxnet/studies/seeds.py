@@ -12,17 +12,17 @@ from jaxtyping import Float
 
 from jaxnet import arguments
 from jaxnet.data import Splits
-from jaxnet.devices import Plan
 from jaxnet.diagnostics import Estimate, deviation, repeated, seeds_needed
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.evaluation import judge, predict
-from jaxnet.folder import plain
-from jaxnet.keys import AnyKey, as_key
-from jaxnet.losses import Loss
-from jaxnet.models import Model
-from jaxnet.population import Standing, fit_population
+from jaxnet.models.losses import Loss
+from jaxnet.models.model import Model
+from jaxnet.population.fit import Standing, fit_population
+from jaxnet.random import AnyKey, as_key
 from jaxnet.recipe import Recipe
 from jaxnet.run import Population
+from jaxnet.runtime.files import plain
+from jaxnet.runtime.plan import Plan
 
 # Which random numbers differ between the networks of a kind.
 ALL, INITIALIZATION, ORDER = "all luck", "initialisation alone", "order of examples alone"
@@ -63,9 +63,17 @@ class Spread:
     def summary(self) -> dict[str, Any]:
         """The measurements in the types that JSON has."""
         kinds = {
-            kind: {"errors": errors, "mean": self.mean[kind], "deviation": self.deviation[kind]} for kind, errors in self.errors.items()
+            kind: {"errors": errors, "mean": self.mean[kind], "deviation": self.deviation[kind]}
+            for kind, errors in self.errors.items()
         }
-        return plain({"kinds": kinds, "difference": self.difference, "needed": self.needed, "words": self.words})
+        return plain(
+            {
+                "kinds": kinds,
+                "difference": self.difference,
+                "needed": self.needed,
+                "words": self.words,
+            }
+        )
 
 
 def spread(

@@ -12,18 +12,18 @@ from jaxtyping import Array, Key
 from jaxnet import arguments
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.corruption import corrupt, knock_out
-from jaxnet.devices import Plan
 from jaxnet.diagnostics import Estimate, estimate_error_without_labels, two_sample_test, wilson
-from jaxnet.diagnostics.two_sample import Output, TwoSample, Unlike
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.evaluation import predict
-from jaxnet.folder import plain
-from jaxnet.keys import AnyKey, as_key, number_of
 from jaxnet.loop import train
-from jaxnet.losses import Loss
-from jaxnet.models import Model
+from jaxnet.models.losses import Loss
+from jaxnet.models.model import Model
+from jaxnet.random import AnyKey, as_key, number_of
 from jaxnet.recipe import Recipe
 from jaxnet.run import Row, Run
+from jaxnet.runtime.files import plain
+from jaxnet.runtime.plan import Plan
+from jaxnet.stats.two_sample import Output, TwoSample, Unlike
 
 SIZES = (10, 20, 50, 100, 200, 500, 1000)  # of batches
 # What each kind of shift is tried at: shares of an image's width, degrees, or shares.
@@ -89,7 +89,8 @@ class ShiftFound:
     Args:
       name: kind and strength.
       kind: of the shift, or "none".
-      strength: in the units of `jaxnet.data.corruption.corrupt`, or the share of a class that is missing.
+      strength: in the units of `jaxnet.data.corruption.corrupt`, or the share of a class that is
+          missing.
       alarms: the share of batches in which a test finds it, by the size of the batches.
       test: of all examples.
       error: of the network on the shifted examples.
@@ -144,7 +145,14 @@ class ShiftStudy:
 
     def summary(self) -> dict[str, Any]:
         """The measurements in the types that JSON has."""
-        return plain({"level": self.level, "repetitions": self.repetitions, "sizes": self.sizes, "shifts": self.shifts})
+        return plain(
+            {
+                "level": self.level,
+                "repetitions": self.repetitions,
+                "sizes": self.sizes,
+                "shifts": self.shifts,
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -232,7 +240,10 @@ def study(
     if splits.classes is None or white is None:
         raise InputError(f"{splits.name} holds no classes of images; corruptions are of images")
     if len(splits.test) < 4 * SIZES[0]:
-        raise InputError(f"the test set has {len(splits.test)} examples; at least {4 * SIZES[0]} are needed to compare its halves")
+        raise InputError(
+            f"the test set has {len(splits.test)} examples; at least {4 * SIZES[0]} are needed to "
+            "compare its halves"
+        )
     run = train(model, splits, recipe, key, out=out, loss=loss, watch=watch, plan=plan or Plan())
     held = held_out(splits, run)
     outputs = np.asarray(predict(model, run, held.x))
@@ -243,7 +254,9 @@ def study(
     reference = Reference(outputs[known], np.asarray(held.y)[known])
     sizes = tuple(size for size in SIZES if size <= min(len(known), len(rest)))
     shifted = _shifts(rest, white, key)
-    found = tuple(_find(model, run, reference, each, sizes, repetitions, level, key) for each in shifted)
+    found = tuple(
+        _find(model, run, reference, each, sizes, repetitions, level, key) for each in shifted
+    )
     return ShiftStudy(
         level=level,
         repetitions=repetitions,
@@ -262,11 +275,15 @@ def held_out(splits: Splits, run: Run) -> Dataset:
     if run.recipe.patience is not None or not len(splits.validation):
         return splits.test
     both = splits.test, splits.validation
-    x, y = (np.concatenate([np.asarray(getattr(part, name)) for part in both]) for name in ("x", "y"))
+    x, y = (
+        np.concatenate([np.asarray(getattr(part, name)) for part in both]) for name in ("x", "y")
+    )
     return replace(splits.test, x=x, y=y)
 
 
-def monitor(model: Model, run: Run, x: np.ndarray, reference: Reference, *, level: float = 0.01) -> Monitored:
+def monitor(
+    model: Model, run: Run, x: np.ndarray, reference: Reference, *, level: float = 0.01
+) -> Monitored:
     """Compares new examples with those that a network was judged with, by its outputs.
 
     Args:
@@ -321,7 +338,9 @@ def _find(
 
     def share(size: int) -> float:
         """Of batches with an alarm."""
-        return float(np.mean([_alarm(reference.outputs, new, size, i, level) for i in range(repetitions)]))
+        return float(
+            np.mean([_alarm(reference.outputs, new, size, i, level) for i in range(repetitions)])
+        )
 
     wrong = new.argmax(1) != np.asarray(shifted.data.y)
     estimated = estimate_error_without_labels(*reference, new)
@@ -330,7 +349,10 @@ def _find(
         kind=shifted.kind,
         strength=shifted.strength,
         alarms=tuple(share(size) for size in sizes),
-        test=OutputTest.of(two_sample_test(reference.outputs, new, method="bbsd", key=key, level=level), run.classes),
+        test=OutputTest.of(
+            two_sample_test(reference.outputs, new, method="bbsd", key=key, level=level),
+            run.classes,
+        ),
         error=wilson(int(wrong.sum()), len(wrong)),
         estimated_error=estimated.error,
         broken=estimated.broken,
@@ -354,8 +376,12 @@ def _verdict(found: Sequence[ShiftFound], size: int, tolerance: float) -> str:
     return words + "; missed: " * bool(missed) + ", ".join(missed)
 
 
-def _unlike(reference: np.ndarray, shifted: Sequence[_Shifted], level: float, key: Key[Array, ""]) -> dict[str, np.ndarray]:
-    """Images of the reference, and of each kind's strongest shift those that differ most surely from it."""
+def _unlike(
+    reference: np.ndarray, shifted: Sequence[_Shifted], level: float, key: Key[Array, ""]
+) -> dict[str, np.ndarray]:
+    """Images of the reference, and of each kind's strongest shift those that differ most surely
+    from it.
+    """
     rows = {"reference": reference[:SHOWN]}
     strongest = {each.kind: each for each in shifted if each.kind != "none"}
     for kind, each in strongest.items():

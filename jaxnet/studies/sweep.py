@@ -1,4 +1,6 @@
-"""sweep: one network or more a trial, all as one population; the validation set chooses, the test set is looked at once."""
+"""sweep: one network or more a trial, all as one population; the validation set chooses, the test
+set is looked at once.
+"""
 
 import csv
 import io
@@ -12,28 +14,31 @@ import numpy as np
 
 from jaxnet import arguments
 from jaxnet.data import Augmentation, Splits, augmentation
-from jaxnet.devices import Plan
 from jaxnet.diagnostics import Estimate, repeated, wilson
 from jaxnet.errors import InputError, check_whole, near, shown
 from jaxnet.evaluation import Metrics, evaluate, judge, predict
-from jaxnet.halving import Halving
-from jaxnet.keys import AnyKey, as_key
-from jaxnet.losses import Loss
-from jaxnet.models import Model
-from jaxnet.population import Standing, fit_population
+from jaxnet.models.losses import Loss
+from jaxnet.models.model import Model
+from jaxnet.population.fit import Standing, fit_population
+from jaxnet.population.halving import Halving
+from jaxnet.random import AnyKey, as_key
 from jaxnet.recipe import Recipe
 from jaxnet.run import Population, Run
+from jaxnet.runtime.plan import Plan
 from jaxnet.studies.space import Trial, at_edge
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What trials gave. table: a column a hyperparameter and a measure, a row a trial, NaN where all its networks diverged.
+    """What trials gave. table: a column a hyperparameter and a measure, a row a trial, NaN where
+    all its networks diverged.
 
-    error is the mean over seeds of the validation error, of classes the share of wrong ones and else in variances of y;
-    low and high its 95% interval: of one seed Wilson's, of more Student's. trained_epochs, with halving: how many a trial was
-    trained, when its other measures were taken. best: the row of the lowest error, of trials that were trained to their end.
-    model, recipe: of that row; run: its network of the first seed; test: how that one does on the test set.
+    error is the mean over seeds of the validation error, of classes the share of wrong ones and
+    else in variances of y; low and high its 95% interval: of one seed Wilson's, of more Student's.
+    trained_epochs, with halving: how many a trial was trained, when its other measures were taken.
+    best: the row of the lowest error, of trials that were trained to their end.
+    model, recipe: of that row; run: its network of the first seed; test: how that one does on the
+        test set.
     words: what to bear in mind.
     """
 
@@ -52,7 +57,15 @@ class Sweep:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["trial", *self.table])
         for row in range(len(self.table["error"])):
-            writer.writerow([row, *(f"{v[row]:.7g}" if v.dtype.kind == "f" else v[row] for v in self.table.values())])
+            writer.writerow(
+                [
+                    row,
+                    *(
+                        f"{v[row]:.7g}" if v.dtype.kind == "f" else v[row]
+                        for v in self.table.values()
+                    ),
+                ]
+            )
         return text.getvalue()
 
 
@@ -72,18 +85,26 @@ def sweep(
 ) -> Sweep:
     """Trains `seeds` networks for each trial, and chooses the one with the lowest validation error.
 
-    trials: such as `jaxnet.space.grid(...)` makes: values by the name of a field of Recipe or of Augmentation, or by "model".
-    key: its first `seeds` splits are the keys of every trial, so that trials differ in nothing else.
-    halving: after which epochs the worst trials stop, each with all its seeds; its `together` is set to `seeds`.
-    The rest is as in `fit_population`. Raises InputError for an unknown name, and where the validation set is empty.
+    trials: such as `jaxnet.space.grid(...)` makes: values by the name of a field of Recipe or of
+        Augmentation, or by "model".
+    key: its first `seeds` splits are the keys of every trial, so that trials differ in nothing
+        else.
+    halving: after which epochs the worst trials stop, each with all its seeds; its `together` is
+    set to `seeds`. The rest is as in `fit_population`. Raises InputError for an unknown name, and
+    where the validation set is empty.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     key = as_key("key", key)
     if not isinstance(trials, list | tuple) or not all(isinstance(trial, dict) for trial in trials):
-        raise InputError(f"trials is {shown(trials)}; give a list of dicts, as jaxnet.space.grid(space) makes it")
+        raise InputError(
+            f"trials is {shown(trials)}; give a list of dicts, as jaxnet.space.grid(space) makes it"
+        )
     check_whole("seeds", seeds, most=1 << 20)
     if not len(splits.validation):
-        raise InputError("the validation set is empty, and the test set must not choose; hold some examples out for validation")
+        raise InputError(
+            "the validation set is empty, and the test set must not choose; hold some examples "
+            "out for validation"
+        )
     if not trials:
         raise InputError("there are 0 trials; give at least one")
     keys = jax.random.split(key, seeds)
@@ -91,14 +112,25 @@ def sweep(
     recipes = [_changed(recipe, trial) for trial in trials for _ in range(seeds)]
     every = keys[np.tile(np.arange(seeds), len(trials))]
     population = fit_population(
-        models, splits, recipes, every, order_key=keys[0] if seeds == 1 else None, loss=loss,
-        halving=None if halving is None else replace(halving, together=seeds), plan=plan, out=out, watch=watch,
-    )  # fmt: skip
+        models,
+        splits,
+        recipes,
+        every,
+        order_key=keys[0] if seeds == 1 else None,
+        loss=loss,
+        halving=None if halving is None else replace(halving, together=seeds),
+        plan=plan,
+        out=out,
+        watch=watch,
+    )
     measures = _measures(population, splits, models)
     table = _columns(trials) | _summary(measures, splits, (len(trials), seeds))
     stopped = np.asarray(population.each(lambda run: run.halved).reshape(-1, seeds).any(1))
     if np.isnan(table["error"][~stopped]).all():
-        raise InputError("every network of every trial diverged; give a space of lower learning rates, or set clip")
+        raise InputError(
+            "every network of every trial diverged; give a space of lower learning rates, or set "
+            "clip"
+        )
     best = int(np.lexsort((table["loss"], table["error"], stopped))[0])
     words = _words(table, best, trials, stopped)
     if halving is not None:
@@ -128,46 +160,80 @@ def _changed(recipe: Recipe, trial: Trial) -> Recipe:
         elif name in known:
             recipe = replace(recipe, **{name: value})
         elif name != "model":
-            raise InputError(f"unknown hyperparameter {name!r}{near(name, (*known, *augmentation.NAMES, 'model'))}")
+            raise InputError(
+                f"unknown hyperparameter {name!r}"
+                f"{near(name, (*known, *augmentation.NAMES, 'model'))}"
+            )
     if strengths:
-        recipe = replace(recipe, augmentation=replace(recipe.augmentation or Augmentation(), **strengths))
+        recipe = replace(
+            recipe, augmentation=replace(recipe.augmentation or Augmentation(), **strengths)
+        )
     return recipe
 
 
-def _measures(population: Population, splits: Splits, models: Sequence[Model]) -> dict[str, np.ndarray]:
-    """(members,) of each measure after the epoch whose parameters count; NaN of members that diverged."""
+def _measures(
+    population: Population, splits: Splits, models: Sequence[Model]
+) -> dict[str, np.ndarray]:
+    """(members,) of each measure after the epoch whose parameters count; NaN of members that
+    diverged.
+    """
 
     def at_end(column: Callable[[Run], Any]) -> np.ndarray:
         def of(run: Run) -> np.ndarray:
             last = run.epochs if run.recipe.patience is None or run.best is None else run.best.epoch
-            return np.asarray(column(run))[np.arange(len(last)), np.maximum(np.asarray(last) - 1, 0)]
+            return np.asarray(column(run))[
+                np.arange(len(last)), np.maximum(np.asarray(last) - 1, 0)
+            ]
 
         return np.where(population.diverged, np.nan, population.each(of))
 
-    losses = {"loss": at_end(lambda run: run.history.validation_loss), "training_loss": at_end(lambda run: run.history.train_loss)}
+    losses = {
+        "loss": at_end(lambda run: run.history.validation_loss),
+        "training_loss": at_end(lambda run: run.history.train_loss),
+    }
     if splits.classes is not None:
         count = len(splits.validation)
-        error = np.round((1 - at_end(lambda run: run.history.validation_accuracy).astype(float)) * count) / count
-        return {"error": error, "training_error": 1 - at_end(lambda run: run.history.train_accuracy).astype(float)} | losses
+        error = (
+            np.round(
+                (1 - at_end(lambda run: run.history.validation_accuracy).astype(float)) * count
+            )
+            / count
+        )
+        return {
+            "error": error,
+            "training_error": 1 - at_end(lambda run: run.history.train_accuracy).astype(float),
+        } | losses
     y = np.asarray(splits.validation.y)
 
     def error(i: int) -> float:
         """Of values; NaN where one is not finite, as after diverging."""
         run = population[i]
-        return float(judge(np.asarray(predict(models[i], run, splits.validation.x)), y, run.standardisation).error)
+        return float(
+            judge(
+                np.asarray(predict(models[i], run, splits.validation.x)), y, run.standardisation
+            ).error
+        )
 
     errors = [np.nan if lost else error(i) for i, lost in enumerate(population.diverged)]
     return {"error": np.array(errors), "training_error": losses["training_loss"]} | losses
 
 
-def _summary(measures: dict[str, np.ndarray], splits: Splits, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+def _summary(
+    measures: dict[str, np.ndarray], splits: Splits, shape: tuple[int, int]
+) -> dict[str, np.ndarray]:
     """A row a trial: means over the seeds that did not diverge, and the interval of the error."""
     each = {name: values.reshape(shape) for name, values in measures.items()}
     lost = np.isnan(each["error"]).sum(1)
     counts = np.maximum(shape[1] - lost, 1)
-    means = {name: np.where(lost == shape[1], np.nan, np.nansum(values, 1) / counts) for name, values in each.items()}
+    means = {
+        name: np.where(lost == shape[1], np.nan, np.nansum(values, 1) / counts)
+        for name, values in each.items()
+    }
     intervals = [_interval(row[~np.isnan(row)], splits) for row in each["error"]]
-    bounds = {"low": np.array([i.low for i in intervals]), "high": np.array([i.high for i in intervals])}
+    bounds = {
+        "low": np.array([i.low for i in intervals]),
+        "high": np.array([i.high for i in intervals]),
+    }
     return {
         "error": means["error"],
         **bounds,
@@ -194,26 +260,37 @@ def _plain(value: Any) -> Any:
 def _savings(trained: np.ndarray, stopped: np.ndarray, epochs: Sequence[int]) -> str:
     """When halving stopped how many, and what share of the epochs of all recipes was trained."""
     after, counts = np.unique(trained[stopped].max(1), return_counts=True)
-    stops = ", ".join(f"{count} after epoch {epoch}" for epoch, count in zip(after, counts, strict=True))
+    stops = ", ".join(
+        f"{count} after epoch {epoch}" for epoch, count in zip(after, counts, strict=True)
+    )
     return (
-        f"halving stopped {stopped.sum()} of {len(stopped)} trials ({stops}): {trained.sum():,} epochs of networks were trained, "
+        f"halving stopped {stopped.sum()} of {len(stopped)} trials ({stops}): {trained.sum():,} "
+        "epochs of networks were trained, "
         f"{trained.sum() / sum(epochs):.0%} of the {sum(epochs):,} of the full sweep"
     )
 
 
-def _words(table: dict[str, np.ndarray], best: int, trials: Sequence[Trial], stopped: np.ndarray) -> tuple[str, ...]:
+def _words(
+    table: dict[str, np.ndarray], best: int, trials: Sequence[Trial], stopped: np.ndarray
+) -> tuple[str, ...]:
     """What the numbers do not say by themselves."""
     count = len(trials) - stopped.sum()
     among = f" of the {count} that were trained to their end" if stopped.any() else ""
     words = [
-        f"trial {best} of {len(trials)} has the lowest validation error{among}, {table['error'][best]:.4g}: as the lowest of {count} it is "
-        "too low on average; the test error is that of the chosen network alone, and took no part in the choice"
+        f"trial {best} of {len(trials)} has the lowest validation error{among}, "
+        f"{table['error'][best]:.4g}: as the lowest of {count} it is "
+        "too low on average; the test error is that of the chosen network alone, and took no part "
+        "in the choice"
     ]
     words += [
-        f"the best {name}, {table[name][best]:.4g}, lies at the edge of what was tried: widen the space beyond it"
+        f"the best {name}, {table[name][best]:.4g}, lies at the edge of what was tried: widen the "
+        "space beyond it"
         for name in dict.fromkeys(name for trial in trials for name in trial)
         if at_edge(table[name].tolist(), best)
     ]
     if (lost := int((table["diverged"] > 0).sum())) > 0:
-        words.append(f"in {lost} of {len(trials)} trials a network diverged; such networks have no part in the means")
+        words.append(
+            f"in {lost} of {len(trials)} trials a network diverged; such networks have no part in "
+            "the means"
+        )
     return tuple(words)

@@ -22,15 +22,22 @@ def read(name, offset):
 
 
 def images(name):
-    return (read(name, 16).reshape(-1, 784) / np.float32(255) - np.float32(0.1307)) / np.float32(0.3081)
+    return (read(name, 16).reshape(-1, 784) / np.float32(255) - np.float32(0.1307)) / np.float32(
+        0.3081
+    )
 
 
 x, y = images("train-images-idx3-ubyte"), read("train-labels-idx1-ubyte", 8).astype(np.int32)
-x_test, y_test = images("t10k-images-idx3-ubyte"), read("t10k-labels-idx1-ubyte", 8).astype(np.int32)
+x_test, y_test = (
+    images("t10k-images-idx3-ubyte"),
+    read("t10k-labels-idx1-ubyte", 8).astype(np.int32),
+)
 keras.utils.set_random_seed(0)
 layers = [keras.layers.Dense(128, "relu"), keras.layers.Dense(64, "relu"), keras.layers.Dense(10)]
 model = keras.Sequential([keras.Input((784,)), *layers])
-model.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+model.compile(
+    keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+)
 model.fit(x, y, batch_size=128, epochs=3, verbose=0)
 print("accuracy", (model.predict(x_test, batch_size=1000, verbose=0).argmax(1) == y_test).mean())
 if mode == "steady":

@@ -1,4 +1,6 @@
-"""The matrix products of a training step of 784-128-64-10 at batch 128, alone, as often as in one epoch of MNIST."""
+"""The matrix products of a training step of 784-128-64-10 at batch 128, alone, as often as in one
+epoch of MNIST.
+"""
 
 import sys
 import time
@@ -14,7 +16,9 @@ kernels = [jax.random.normal(key, shape) * 0.05 for shape in ((784, 128), (128, 
 @jax.jit
 def epoch(kernels):
     def step(kernels, _):
-        """Each product needs the one before and the new kernels, so that none can be left out or moved out of the loop."""
+        """Each product needs the one before and the new kernels, so that none can be left out or
+        moved out of the loop.
+        """
         h1 = x @ kernels[0]
         h2 = h1 @ kernels[1]
         out = h2 @ kernels[2]

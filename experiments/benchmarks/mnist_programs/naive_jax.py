@@ -1,4 +1,6 @@
-"""784-128-64-10 on MNIST as JAX, Flax and optax are usually written: Linen init, a jitted scan over the steps of an epoch."""
+"""784-128-64-10 on MNIST as JAX, Flax and optax are usually written: Linen init, a jitted scan over
+the steps of an epoch.
+"""
 
 import gzip
 import os
@@ -23,7 +25,10 @@ def read(name, offset):
 
 
 def images(name):
-    return jnp.asarray((read(name, 16).reshape(-1, 784) / np.float32(255) - np.float32(0.1307)) / np.float32(0.3081))
+    return jnp.asarray(
+        (read(name, 16).reshape(-1, 784) / np.float32(255) - np.float32(0.1307))
+        / np.float32(0.3081)
+    )
 
 
 class MLP(nn.Module):
@@ -35,7 +40,10 @@ class MLP(nn.Module):
 
 
 x, y = images("train-images-idx3-ubyte"), jnp.asarray(read("train-labels-idx1-ubyte", 8), jnp.int32)
-x_test, y_test = images("t10k-images-idx3-ubyte"), jnp.asarray(read("t10k-labels-idx1-ubyte", 8), jnp.int32)
+x_test, y_test = (
+    images("t10k-images-idx3-ubyte"),
+    jnp.asarray(read("t10k-labels-idx1-ubyte", 8), jnp.int32),
+)
 model, optimizer, batch = MLP(), optax.adam(1e-3), 128
 steps = len(x) // batch
 
@@ -48,7 +56,9 @@ def epoch(params, opt_state, key, x, y):
         params, opt_state = carry
 
         def loss(params):
-            return optax.softmax_cross_entropy_with_integer_labels(model.apply(params, x[rows]), y[rows]).mean()
+            return optax.softmax_cross_entropy_with_integer_labels(
+                model.apply(params, x[rows]), y[rows]
+            ).mean()
 
         value, gradient = jax.value_and_grad(loss)(params)
         updates, opt_state = optimizer.update(gradient, opt_state)
@@ -66,5 +76,7 @@ print("accuracy", float((model.apply(params, x_test).argmax(-1) == y_test).mean(
 if mode == "steady":
     for i in range(3):
         start = time.perf_counter()
-        (params, opt_state), losses = jax.block_until_ready(epoch(params, opt_state, jax.random.fold_in(key, i), x, y))
+        (params, opt_state), losses = jax.block_until_ready(
+            epoch(params, opt_state, jax.random.fold_in(key, i), x, y)
+        )
         print("epoch", time.perf_counter() - start)

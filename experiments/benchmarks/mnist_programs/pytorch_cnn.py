@@ -1,4 +1,6 @@
-"""The preset `fast` of experiments/mnist.py in PyTorch: the same network, initialisation and recipe."""
+"""The preset `fast` of experiments/mnist.py in PyTorch: the same network, initialisation and
+recipe.
+"""
 
 import os
 import time
@@ -10,20 +12,30 @@ from torch import nn
 from torch.nn import functional
 
 import jaxnet
-from jaxnet.options import Options
+from jaxnet.cli.options import Options
 
 
-def training(splits: jaxnet.Splits, preset: Options, *, channels_last: bool) -> Callable[[int], tuple[float, float]]:
-    """A function of the seed that trains, with the data in memory, and returns (seconds, test accuracy)."""
+def training(
+    splits: jaxnet.Splits, preset: Options, *, channels_last: bool
+) -> Callable[[int], tuple[float, float]]:
+    """A function of the seed that trains, with the data in memory, and returns (seconds, test
+    accuracy).
+    """
     torch.set_num_threads(os.cpu_count() or 1)
     images, labels, test_images, test_labels = (
-        torch.from_numpy(np.array(a)) for a in (splits.train.x, splits.train.y, splits.test.x, splits.test.y)
+        torch.from_numpy(np.array(a))
+        for a in (splits.train.x, splits.train.y, splits.test.x, splits.test.y)
     )
     images, test_images = images[:, None], test_images[:, None]
     labels, test_labels = labels.long(), test_labels.long()
     mean, scale = float(splits.standardisation.mean), float(splits.standardisation.scale)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    (first, second), (wide,), size, batches = preset.channels, preset.hidden, preset.batch_size, -(-len(labels) // preset.batch_size)
+    (first, second), (wide,), size, batches = (
+        preset.channels,
+        preset.hidden,
+        preset.batch_size,
+        -(-len(labels) // preset.batch_size),
+    )
 
     def run(seed: int) -> tuple[float, float]:
         torch.manual_seed(seed)
@@ -35,13 +47,22 @@ def training(splits: jaxnet.Splits, preset: Options, *, channels_last: bool) -> 
         model(torch.zeros(1, 1, 28, 28))
         for module in model:
             if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_uniform_(module.weight, nonlinearity="linear" if module is model[-1] else "relu")
+                nn.init.kaiming_uniform_(
+                    module.weight, nonlinearity="linear" if module is model[-1] else "relu"
+                )
                 nn.init.zeros_(module.bias)
         model = model.to(memory_format=layout)
         began = time.perf_counter()
-        optimizer = torch.optim.Adam(model.parameters(), lr=preset.learning_rate, betas=(preset.momentum, preset.second_momentum))
+        optimizer = torch.optim.Adam(
+            model.parameters(),
+            lr=preset.learning_rate,
+            betas=(preset.momentum, preset.second_momentum),
+        )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, preset.learning_rate, total_steps=preset.epochs * batches + 1, cycle_momentum=False
+            optimizer,
+            preset.learning_rate,
+            total_steps=preset.epochs * batches + 1,
+            cycle_momentum=False,
         )
         for _ in range(preset.epochs):
             order = torch.randperm(len(labels))

@@ -1,4 +1,6 @@
-"""784-128-64-10 on MNIST in PyTorch, with a loop that indexes one tensor: the fast way without a DataLoader."""
+"""784-128-64-10 on MNIST in PyTorch, with a loop that indexes one tensor: the fast way without a
+DataLoader.
+"""
 
 import gzip
 import sys
@@ -17,13 +19,24 @@ def read(name, offset):
 
 
 def images(name):
-    return torch.from_numpy((read(name, 16).reshape(-1, 784) / np.float32(255) - np.float32(0.1307)) / np.float32(0.3081))
+    return torch.from_numpy(
+        (read(name, 16).reshape(-1, 784) / np.float32(255) - np.float32(0.1307))
+        / np.float32(0.3081)
+    )
 
 
-x, y = images("train-images-idx3-ubyte"), torch.from_numpy(read("train-labels-idx1-ubyte", 8).astype(np.int64))
-x_test, y_test = images("t10k-images-idx3-ubyte"), torch.from_numpy(read("t10k-labels-idx1-ubyte", 8).astype(np.int64))
+x, y = (
+    images("train-images-idx3-ubyte"),
+    torch.from_numpy(read("train-labels-idx1-ubyte", 8).astype(np.int64)),
+)
+x_test, y_test = (
+    images("t10k-images-idx3-ubyte"),
+    torch.from_numpy(read("t10k-labels-idx1-ubyte", 8).astype(np.int64)),
+)
 torch.manual_seed(0)
-model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
+model = nn.Sequential(
+    nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
+)
 optimizer, loss_of = torch.optim.Adam(model.parameters(), lr=1e-3), nn.CrossEntropyLoss()
 
 

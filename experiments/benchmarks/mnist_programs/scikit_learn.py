@@ -18,13 +18,23 @@ def read(name, offset):
 
 
 def images(name):
-    return (read(name, 16).reshape(-1, 784) / np.float32(255) - np.float32(0.1307)) / np.float32(0.3081)
+    return (read(name, 16).reshape(-1, 784) / np.float32(255) - np.float32(0.1307)) / np.float32(
+        0.3081
+    )
 
 
 x, y = images("train-images-idx3-ubyte"), read("train-labels-idx1-ubyte", 8)
 x_test, y_test = images("t10k-images-idx3-ubyte"), read("t10k-labels-idx1-ubyte", 8)
 warnings.simplefilter("ignore", ConvergenceWarning)
-model = MLPClassifier((128, 64), solver="adam", alpha=0.0, batch_size=128, learning_rate_init=1e-3, max_iter=3, random_state=0)
+model = MLPClassifier(
+    (128, 64),
+    solver="adam",
+    alpha=0.0,
+    batch_size=128,
+    learning_rate_init=1e-3,
+    max_iter=3,
+    random_state=0,
+)
 model.fit(x, y)
 print("accuracy", model.score(x_test, y_test))
 if mode == "steady":

@@ -1,4 +1,6 @@
-"""Figures of what was found, each drawn to a PNG and, where it has lines, an SVG; none computes anything that is reported."""
+"""Figures of what was found, each drawn to a PNG and, where it has lines, an SVG; none computes
+anything that is reported.
+"""
 
 from jaxnet.report.figures.calibration import reliability as reliability
 from jaxnet.report.figures.comparison import curves_of_runs as curves_of_runs

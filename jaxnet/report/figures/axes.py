@@ -10,13 +10,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxnet.diagnostics import Estimate
-from jaxnet.disk import write_whole
 from jaxnet.display import visible
-from jaxnet.processes import first
 from jaxnet.report.figures.vector import svg
+from jaxnet.runtime.files import write_whole
+from jaxnet.runtime.processes import first
 
-TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"  # of Okabe & Ito 2008: told apart with any color vision
-PARTS = {"train": "training set", "validation": "validation set", "test": "test set", "use": "where it is used"}
+TRAIN, VALIDATION, INK = (
+    "#0072b2",
+    "#d55e00",
+    "#222222",
+)  # of Okabe & Ito 2008: told apart with any color vision
+PARTS = {
+    "train": "training set",
+    "validation": "validation set",
+    "test": "test set",
+    "use": "where it is used",
+}
 DPI = 110
 MOST_TICKS = 12
 FEW = 30  # epochs that are marked
@@ -31,7 +40,11 @@ def epoch_marker(values: Any) -> str | None:
 
 def error_unit(regression: bool) -> tuple[float, str]:
     """(factor of errors, what they are then)."""
-    return (1.0, "squared error / variance of y") if regression else (100.0, "examples predicted wrongly, %")
+    return (
+        (1.0, "squared error / variance of y")
+        if regression
+        else (100.0, "examples predicted wrongly, %")
+    )
 
 
 def literal(text: str) -> str:
@@ -42,7 +55,14 @@ def literal(text: str) -> str:
 def draw_interval(axes: Axes, place: float, size: Estimate, color: str, scale: float) -> None:
     """The interval of an estimate, where it has one."""
     if size.refused is None:
-        axes.plot([place, place], [scale * size.low, scale * size.high], color=color, linewidth=2.5, alpha=0.5, solid_capstyle="butt")
+        axes.plot(
+            [place, place],
+            [scale * size.low, scale * size.high],
+            color=color,
+            linewidth=2.5,
+            alpha=0.5,
+            solid_capstyle="butt",
+        )
 
 
 def label_axes(axes: Axes, x: str, y: str) -> None:
@@ -60,7 +80,9 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> None:
         return
     drawn = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class name may be in any script
+        warnings.filterwarnings(
+            "ignore", message="Glyph .* missing"
+        )  # a class name may be in any script
         # No time and no version in the file: the same run gives the same picture.
         figure.savefig(drawn, format=path.suffix[1:] or "png", dpi=DPI, metadata={"Software": None})
         write_whole(path, drawn.getvalue())

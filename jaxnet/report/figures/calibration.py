@@ -4,26 +4,54 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from jaxnet.diagnostics.calibration import Calibration
 from jaxnet.report.figures.axes import INK, TRAIN, VALIDATION, label_axes, save
+from jaxnet.stats.calibration import Calibration
 
 RIGHT = "share that is right"
 
 
 def reliability(found: Calibration, path: Path, *, part: str) -> None:
-    """Accuracy with 95% intervals in each bin of the confidence, above how many predictions are in it. part: of which they are."""
+    """Accuracy with 95% intervals in each bin of the confidence, above how many predictions are in
+    it. part: of which they are.
+    """
     figure = Figure(figsize=(4.6, 5.4))
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     figure.subplots_adjust(0.15, 0.1, 0.96, 0.93, hspace=0.1)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="calibrated")
     for each in found.bins:
         low, high = each.accuracy.low, each.accuracy.high
-        axes.plot([each.confidence] * 2, [low, high], color=VALIDATION, linewidth=2.5, alpha=0.5, solid_capstyle="butt")
-        axes.plot([each.confidence], [each.accuracy.estimate], "o", color=VALIDATION, markersize=5, label=RIGHT)
+        axes.plot(
+            [each.confidence] * 2,
+            [low, high],
+            color=VALIDATION,
+            linewidth=2.5,
+            alpha=0.5,
+            solid_capstyle="butt",
+        )
+        axes.plot(
+            [each.confidence],
+            [each.accuracy.estimate],
+            "o",
+            color=VALIDATION,
+            markersize=5,
+            label=RIGHT,
+        )
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    named = {str(line.get_label()): line for line in axes.lines if line.get_label() in ("calibrated", RIGHT)}
-    axes.legend(list(named.values()), ["calibrated", f"{len(found.bins)} bins, 95% intervals"], frameon=False, loc="upper left", fontsize=9)
-    axes.set_title(f"{part}: calibration error {found.ece:.3f}, by chance {found.null.mean:.3f}", fontsize=10)
+    named = {
+        str(line.get_label()): line
+        for line in axes.lines
+        if line.get_label() in ("calibrated", RIGHT)
+    }
+    axes.legend(
+        list(named.values()),
+        ["calibrated", f"{len(found.bins)} bins, 95% intervals"],
+        frameon=False,
+        loc="upper left",
+        fontsize=9,
+    )
+    axes.set_title(
+        f"{part}: calibration error {found.ece:.3f}, by chance {found.null.mean:.3f}", fontsize=10
+    )
     label_axes(axes, "", RIGHT)
     counts.bar(
         [(each.low + each.high) / 2 for each in found.bins], [each.count for each in found.bins],

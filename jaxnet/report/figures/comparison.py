@@ -9,7 +9,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxnet.diagnostics import Estimate
-from jaxnet.report.figures.axes import INK, TRAIN, draw_interval, epoch_marker, label_axes, literal, save
+from jaxnet.report.figures.axes import (
+    INK,
+    TRAIN,
+    draw_interval,
+    epoch_marker,
+    label_axes,
+    literal,
+    save,
+)
 from jaxnet.run import Row
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # of Okabe & Ito 2008
@@ -17,18 +25,38 @@ STYLES = ("-", "--", "-.")  # of the next runs, where there are more than colors
 
 
 def curves_of_runs(histories: Mapping[str, Row], path: Path) -> None:
-    """Loss, and of classes accuracy, on the validation set over the epochs, a line a run; on the training set where there is none."""
-    part = "validation" if all(row.validation_loss is not None for row in histories.values()) else "train"
+    """Loss, and of classes accuracy, on the validation set over the epochs, a line a run; on the
+    training set where there is none.
+    """
+    part = (
+        "validation"
+        if all(row.validation_loss is not None for row in histories.values())
+        else "train"
+    )
     words = {"validation": "validation", "train": "training"}[part]
-    measures = [name for name in ("loss", "accuracy") if any(getattr(row, f"{part}_{name}") is not None for row in histories.values())]
+    measures = [
+        name
+        for name in ("loss", "accuracy")
+        if any(getattr(row, f"{part}_{name}") is not None for row in histories.values())
+    ]
     figure = Figure(figsize=(5.0 * len(measures), 3.8))
-    figure.subplots_adjust(0.62 / (5.0 * len(measures)), 0.14, 1 - 0.1 / (5.0 * len(measures)), 0.96, wspace=0.22)
+    figure.subplots_adjust(
+        0.62 / (5.0 * len(measures)), 0.14, 1 - 0.1 / (5.0 * len(measures)), 0.96, wspace=0.22
+    )
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(measures))), measures, strict=True):
         looks = cycle([(color, style) for style in STYLES for color in COLORS])
         for (run, row), (color, style) in zip(histories.items(), looks, strict=False):
             if (values := getattr(row, f"{part}_{name}")) is not None:
                 epochs = np.arange(1, len(np.asarray(values)) + 1)
-                axes.plot(epochs, values, color=color, linestyle=style, marker=epoch_marker(values), markersize=4, label=_label(run))
+                axes.plot(
+                    epochs,
+                    values,
+                    color=color,
+                    linestyle=style,
+                    marker=epoch_marker(values),
+                    markersize=4,
+                    label=_label(run),
+                )
         label_axes(axes, "epoch", f"{words} {name}")
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.axes[0].legend(frameon=False, fontsize=8)
@@ -37,16 +65,29 @@ def curves_of_runs(histories: Mapping[str, Row], path: Path) -> None:
 
 def differences(found: Mapping[str, Estimate], path: Path, *, regression: bool) -> None:
     """The difference of each pair with its interval, and where there would be none."""
-    scale, unit = (1.0, "squared error / variance of y") if regression else (100.0, "percentage points of error")
+    scale, unit = (
+        (1.0, "squared error / variance of y")
+        if regression
+        else (100.0, "percentage points of error")
+    )
     figure = Figure(figsize=(max(4.0, 1.0 + 1.3 * len(found)), 3.6))
     width = figure.get_figwidth()
     axes = figure.subplots()
     figure.subplots_adjust(0.75 / width, 0.26, 1 - 0.1 / width, 0.96)
     for place, difference in enumerate(found.values()):
         draw_interval(axes, float(place), difference, TRAIN, scale)
-        axes.plot([place], [scale * difference.estimate], "o", color=TRAIN, markersize=5, label="difference")
+        axes.plot(
+            [place],
+            [scale * difference.estimate],
+            "o",
+            color=TRAIN,
+            markersize=5,
+            label="difference",
+        )
     axes.axhline(0, color=INK, linestyle=":", linewidth=1)
-    axes.set_xticks(range(len(found)), ["\n".join(wrap(literal(pair), 16)) for pair in found], fontsize=8)
+    axes.set_xticks(
+        range(len(found)), ["\n".join(wrap(literal(pair), 16)) for pair in found], fontsize=8
+    )
     axes.set_xlim(-0.5, len(found) - 0.5)
     label_axes(axes, "", unit)
     save(figure, path)

@@ -1,4 +1,6 @@
-"""Figures of a diagnosis: errors of the parts, bias and variance, learning curves, and the spread over seeds."""
+"""Figures of a diagnosis: errors of the parts, bias and variance, learning curves, and the spread
+over seeds.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,21 +12,40 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from jaxnet.diagnostics import Decomposition, Diagnosis, Estimate
-from jaxnet.diagnostics.curves import FARTHEST
-from jaxnet.report.figures.axes import INK, MOST_TICKS, PARTS, TRAIN, VALIDATION, draw_interval, error_unit, label_axes, save
+from jaxnet.report.figures.axes import (
+    INK,
+    MOST_TICKS,
+    PARTS,
+    TRAIN,
+    VALIDATION,
+    draw_interval,
+    error_unit,
+    label_axes,
+    save,
+)
+from jaxnet.stats.curve_prior import FARTHEST
 from jaxnet.studies.learning_curve import LearningCurve
 
 
 def error_analysis(found: Diagnosis, path: Path) -> None:
-    """Errors from training set to where it is used, and how bias and variance change with the size of the training set."""
-    partitions = sorted((parts for parts in found.decompositions if parts.design == "partition"), key=lambda parts: parts.training or 0)
+    """Errors from training set to where it is used, and how bias and variance change with the size
+    of the training set.
+    """
+    partitions = sorted(
+        (parts for parts in found.decompositions if parts.design == "partition"),
+        key=lambda parts: parts.training or 0,
+    )
     count = 1 + bool(partitions)
     figure = Figure(figsize=(5.2 * count, 3.8))
     figure.subplots_adjust(0.8 / (5.2 * count), 0.15, 1 - 0.1 / (5.2 * count), 0.9, wspace=0.3)
     axes = np.atleast_1d(figure.subplots(1, count))
     percent, unit = error_unit(found.regression)
-    _ladder(axes[0], found.errors, found.target_error + found.tolerance, regression=found.regression)
-    title = "one network" if found.members == 1 else f"{found.members} networks, mean and 95% interval"
+    _ladder(
+        axes[0], found.errors, found.target_error + found.tolerance, regression=found.regression
+    )
+    title = (
+        "one network" if found.members == 1 else f"{found.members} networks, mean and 95% interval"
+    )
     axes[0].set_title(title, fontsize=10)
     if partitions:
         n = [parts.training or 0 for parts in partitions]
@@ -32,9 +53,19 @@ def error_analysis(found: Diagnosis, path: Path) -> None:
             ("bias", "bias²: the mistakes they share", TRAIN, "o"),
             ("variance", "variance: mistakes of their own", VALIDATION, "s"),
         ):
-            sizes, shift = [getattr(parts, name) for parts in partitions], 1.015 if name == "bias" else 1 / 1.015
+            sizes, shift = (
+                [getattr(parts, name) for parts in partitions],
+                1.015 if name == "bias" else 1 / 1.015,
+            )
             beside = [shift * each for each in n]  # so that no interval hides another
-            axes[1].plot(beside, [percent * size.estimate for size in sizes], color=color, marker=marker, markersize=5, label=words)
+            axes[1].plot(
+                beside,
+                [percent * size.estimate for size in sizes],
+                color=color,
+                marker=marker,
+                markersize=5,
+                label=words,
+            )
             for where, size in zip(beside, sizes, strict=True):
                 draw_interval(axes[1], where, size, color, percent)
         axes[1].set_xscale("log")
@@ -50,7 +81,9 @@ def error_analysis(found: Diagnosis, path: Path) -> None:
 
 
 def ladder(errors: Mapping[str, Estimate], path: Path, *, limit: float, regression: bool) -> None:
-    """Errors of one network from training set to where it is used. limit: target error and tolerance."""
+    """Errors of one network from training set to where it is used. limit: target error and
+    tolerance.
+    """
     figure = Figure(figsize=(5.2, 3.8))
     figure.subplots_adjust(0.8 / 5.2, 0.15, 1 - 0.1 / 5.2, 0.9)
     axes = figure.subplots()
@@ -70,18 +103,35 @@ def decomposition(
     training: Sequence[Estimate] | None = None,
     names: tuple[str, str] = ("bias²", "variance"),
 ) -> None:
-    """Error, bias and variance with 95% bands over a quantity. training: errors on the training sets."""
+    """Error, bias and variance with 95% bands over a quantity. training: errors on the training
+    sets.
+    """
     figure = Figure(figsize=(6.4, 4.2))
     axes = figure.add_axes((0.13, 0.13, 0.84, 0.84))
     lines: list[tuple[str, Sequence[Estimate], str, str, str]] = [
-        ("error = bias² + variance" if names[0] == "bias²" else "error", [each.loss for each in found], INK, "D", "--"),
+        (
+            "error = bias² + variance" if names[0] == "bias²" else "error",
+            [each.loss for each in found],
+            INK,
+            "D",
+            "--",
+        ),
         (names[0], [each.bias for each in found], TRAIN, "o", "-"),
         (names[1], [each.variance for each in found], VALIDATION, "s", "-"),
     ]
     if training is not None:
         lines.append(("error on the training sets", training, "#009e73", "^", ":"))
     for words, sizes, color, marker, line in lines:
-        axes.plot(places, [size.estimate for size in sizes], line, color=color, marker=marker, markersize=4, linewidth=1.4, label=words)
+        axes.plot(
+            places,
+            [size.estimate for size in sizes],
+            line,
+            color=color,
+            marker=marker,
+            markersize=4,
+            linewidth=1.4,
+            label=words,
+        )
         low, high = ([getattr(size, end) for size in sizes] for end in ("low", "high"))
         axes.fill_between(places, low, high, color=color, alpha=0.18, linewidth=0)
     if log:
@@ -97,21 +147,50 @@ def decomposition(
 
 
 def learning_curve(found: LearningCurve, path: Path, *, target: float = 0.0) -> None:
-    """Errors over the number of training examples, and beyond the largest number what they will be, with a 95% band."""
+    """Errors over the number of training examples, and beyond the largest number what they will be,
+    with a 95% band.
+    """
     figure = Figure(figsize=(6.4, 4.2))
     axes = figure.add_axes((0.13, 0.13, 0.84, 0.84))
     percent, unit = error_unit(found.farther is not None)
     for place, size in zip(found.sizes, found.measured, strict=True):
         draw_interval(axes, float(place), size, VALIDATION, percent)
     dots: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.4}
-    axes.plot(found.sizes, percent * np.nanmean(found.training, 1), color=TRAIN, label="training, while it changes", **dots)
-    axes.plot(found.sizes, [percent * each.estimate for each in found.measured], color=VALIDATION, label="held out", **dots)
+    axes.plot(
+        found.sizes,
+        percent * np.nanmean(found.training, 1),
+        color=TRAIN,
+        label="training, while it changes",
+        **dots,
+    )
+    axes.plot(
+        found.sizes,
+        [percent * each.estimate for each in found.measured],
+        color=VALIDATION,
+        label="held out",
+        **dots,
+    )
     places = np.geomspace(found.sizes[-1], FARTHEST * found.sizes[-1], 33)
-    reach = [(n, each) for n, each in zip(places, found.predict(list(places)), strict=True) if each.refused is None]
+    reach = [
+        (n, each)
+        for n, each in zip(places, found.predict(list(places)), strict=True)
+        if each.refused is None
+    ]
     if reach:
-        n, center, low, high = np.array([(n, each.estimate, each.low, each.high) for n, each in reach]).T
-        axes.plot(n, percent * center, "--", color=VALIDATION, linewidth=1.4, label="foreseen, with a 95% band")
-        axes.fill_between(n, percent * low, percent * high, color=VALIDATION, alpha=0.18, linewidth=0)
+        n, center, low, high = np.array(
+            [(n, each.estimate, each.low, each.high) for n, each in reach]
+        ).T
+        axes.plot(
+            n,
+            percent * center,
+            "--",
+            color=VALIDATION,
+            linewidth=1.4,
+            label="foreseen, with a 95% band",
+        )
+        axes.fill_between(
+            n, percent * low, percent * high, color=VALIDATION, alpha=0.18, linewidth=0
+        )
     if target > 0:
         axes.axhline(percent * target, color=INK, linestyle=":", linewidth=1)
         axes.text(found.sizes[0], percent * target, "target", ha="left", va="bottom", fontsize=8)

@@ -1,4 +1,6 @@
-"""Figures of single examples: what is confused, what is wrong, what augmentation makes of an image, predicted values."""
+"""Figures of single examples: what is confused, what is wrong, what augmentation makes of an image,
+predicted values.
+"""
 
 from pathlib import Path
 
@@ -8,14 +10,18 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 from matplotlib.figure import Figure
 
-from jaxnet import admission
+from jaxnet import arrays
 from jaxnet.data import Augmentation, Standardisation
 from jaxnet.data.augmentation import augment
 from jaxnet.report.figures.axes import INK, MOST_DOTS, TRAIN, label_axes, literal, save
 
 
-def confusion(counts: Int[np.ndarray, "classes classes"], classes: tuple[str, ...], path: Path) -> None:
-    """How often each class was taken for which: labels down, predictions across; the diagonal is right."""
+def confusion(
+    counts: Int[np.ndarray, "classes classes"], classes: tuple[str, ...], path: Path
+) -> None:
+    """How often each class was taken for which: labels down, predictions across; the diagonal is
+    right.
+    """
     n = len(classes)
     size = min(14.0, max(4.5, 0.45 * n + 1.5))
     figure = Figure(figsize=(size, size))
@@ -26,7 +32,15 @@ def confusion(counts: Int[np.ndarray, "classes classes"], classes: tuple[str, ..
     axes.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(1.0, wrong.max()) * 1.3)
     if n <= 30:
         for i, j in np.argwhere(counts > 0):
-            axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9, color="#555555" if i == j else INK)
+            axes.text(
+                j,
+                i,
+                str(counts[i, j]),
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="#555555" if i == j else INK,
+            )
         names = [literal(name) for name in classes]
         axes.set_xticks(range(n), names, rotation=0 if max(map(len, classes)) < 3 else 90)
         axes.set_yticks(range(n), names)
@@ -46,29 +60,46 @@ def wrong_images(
     *,
     most: int = 40,
 ) -> None:
-    """The test images it got wrong, the most confident first: label, prediction and its probability."""
-    predictions = admission.chosen(log_probabilities)
+    """The test images it got wrong, the most confident first: label, prediction and its
+    probability.
+    """
+    predictions = arrays.chosen(log_probabilities)
     wrong = np.flatnonzero(predictions != y)
     confidence = np.exp(log_probabilities.max(1))
-    told = wrong[predictions[wrong] != admission.NO_CLASS]  # what is not a number has no confidence
+    told = wrong[predictions[wrong] != arrays.NO_CLASS]  # what is not a number has no confidence
     shown = told[np.argsort(-confidence[told], kind="stable")][:most]
     height, width = x.shape[1:3]
-    # One picture of all tiles, with room for two lines above each: an axes apiece would take a second to draw.
+    # One picture of all tiles, with room for two lines above each: an axes apiece would take a
+    # second to draw.
     head, gap, columns = 0.55 * height, 0.15 * width, 8
     rows = max(1, -(-len(shown) // columns))
     inches = 0.95 / width
-    figure = Figure(figsize=(columns * (width + gap) * inches, rows * (height + head) * inches + 0.35))
+    figure = Figure(
+        figsize=(columns * (width + gap) * inches, rows * (height + head) * inches + 0.35)
+    )
     axes = figure.add_axes((0, 0, 1, 1 - 0.35 / figure.get_figheight()))
     axes.set(xlim=(-gap / 2, columns * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
     axes.set_axis_off()
     figure.suptitle(
-        f"{len(wrong)} of {len(y)} test images are wrong" + (f"; the {most} most confident" if len(wrong) > most else ""), fontsize=10
+        f"{len(wrong)} of {len(y)} test images are wrong"
+        + (f"; the {most} most confident" if len(wrong) > most else ""),
+        fontsize=10,
     )
     for place, i in enumerate(shown):
         left, top = place % columns * (width + gap), place // columns * (height + head) + head
         image = x[i] / white if x[i].ndim == 3 and x.shape[-1] == 3 else x[i].reshape(height, width)
-        axes.imshow(image, cmap="gray_r", vmin=0, vmax=white, extent=(left, left + width, top + height, top), aspect="auto")
-        words = f"{literal(classes[y[i]])}, said {literal(classes[predictions[i]])}\n{confidence[i]:.0%}"
+        axes.imshow(
+            image,
+            cmap="gray_r",
+            vmin=0,
+            vmax=white,
+            extent=(left, left + width, top + height, top),
+            aspect="auto",
+        )
+        words = (
+            f"{literal(classes[y[i]])}, said "
+            f"{literal(classes[predictions[i]])}\n{confidence[i]:.0%}"
+        )
         axes.text(left + width / 2, top - 0.05 * head, words, ha="center", va="bottom", fontsize=8)
     axes.set(xlim=(-gap / 2, columns * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
     save(figure, path, vector=False)
@@ -85,33 +116,62 @@ def augmented(
     versions: int = 7,
     seed: int = 0,
 ) -> None:
-    """The first training images, a row each: as they are, then as training may see them. With mixup the next row is mixed in."""
+    """The first training images, a row each: as they are, then as training may see them. With mixup
+    the next row is mixed in.
+    """
     x = x[:most]
     examples, height, width = x.shape[:3]
-    # All in one batch, a version of every example after the other, so that the next example is that of the next row.
-    keys, tiled = jax.random.split(jax.random.key(seed), versions * examples), np.tile(x, (versions, *[1] * (x.ndim - 1)))
-    changed, _ = jax.jit(augment)(how, keys, standardisation.inputs(tiled), jnp.zeros((len(tiled), 1), jnp.float32))
-    back = np.asarray(changed) * np.asarray(standardisation.scale) + np.asarray(standardisation.mean)
+    # All in one batch, a version of every example after the other, so that the next example is that
+    # of the next row.
+    keys, tiled = (
+        jax.random.split(jax.random.key(seed), versions * examples),
+        np.tile(x, (versions, *[1] * (x.ndim - 1))),
+    )
+    changed, _ = jax.jit(augment)(
+        how, keys, standardisation.inputs(tiled), jnp.zeros((len(tiled), 1), jnp.float32)
+    )
+    back = np.asarray(changed) * np.asarray(standardisation.scale) + np.asarray(
+        standardisation.mean
+    )
     back = back if standardisation.origin is None else standardisation.origin.restored(back)
-    tiles = np.concatenate([x, np.clip(back, 0, white)]).reshape(1 + versions, examples, height, width, -1)
+    tiles = np.concatenate([x, np.clip(back, 0, white)]).reshape(
+        1 + versions, examples, height, width, -1
+    )
     color, gap = tiles.shape[-1] == 3, max(1, width // 8)
-    tiles = np.pad(tiles, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=white if color else 0)
-    canvas = tiles.transpose(1, 2, 0, 3, 4).reshape(examples * (height + gap), (1 + versions) * (width + gap), -1)
+    tiles = np.pad(
+        tiles, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=white if color else 0
+    )
+    canvas = tiles.transpose(1, 2, 0, 3, 4).reshape(
+        examples * (height + gap), (1 + versions) * (width + gap), -1
+    )
     inches, head = 0.95 / width, 0.35
     figure = Figure(figsize=(canvas.shape[1] * inches, canvas.shape[0] * inches + head))
     axes = figure.add_axes((0, 0, 1, 1 - head / figure.get_figheight()))
-    axes.imshow(canvas / white if color else canvas[..., 0], cmap="gray_r", vmin=0, vmax=white, aspect="auto", interpolation="nearest")
+    axes.imshow(
+        canvas / white if color else canvas[..., 0],
+        cmap="gray_r",
+        vmin=0,
+        vmax=white,
+        aspect="auto",
+        interpolation="nearest",
+    )
     axes.axvline(width + gap / 2 - 0.5, color=INK, linewidth=1)
     axes.set_axis_off()
-    figure.suptitle("training images, and right of the line what training may see of them", fontsize=10)
+    figure.suptitle(
+        "training images, and right of the line what training may see of them", fontsize=10
+    )
     save(figure, path, vector=False)
 
 
-def values(y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " examples"], path: Path) -> None:
+def values(
+    y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " examples"], path: Path
+) -> None:
     """Predicted against true values of the test set; on the line they are right."""
     figure = Figure(figsize=(4.5, 4.5))
     axes = figure.add_axes((0.16, 0.12, 0.8, 0.84))
     axes.axline((float(y[0]), float(y[0])), slope=1, color=INK, linewidth=1, linestyle=":")
-    axes.scatter(y, predictions, s=10, color=TRAIN, alpha=0.6, linewidths=0, rasterized=len(y) > MOST_DOTS)
+    axes.scatter(
+        y, predictions, s=10, color=TRAIN, alpha=0.6, linewidths=0, rasterized=len(y) > MOST_DOTS
+    )
     label_axes(axes, "true value, test set", "prediction")
     save(figure, path)

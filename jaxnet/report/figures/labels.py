@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Num
 from matplotlib.figure import Figure
 
-from jaxnet.diagnostics.labels import HardExample
 from jaxnet.report.figures.axes import literal, save
+from jaxnet.stats.label_errors import HardExample
 
 COLUMNS = 8
 
@@ -23,23 +23,48 @@ def doubtful(
     part: str,
     most: int = 40,
 ) -> None:
-    """The first of these images: index, the label, and what the networks say instead, with its probability. part: of which these are."""
+    """The first of these images: index, the label, and what the networks say instead, with its
+    probability. part: of which these are.
+    """
     shown = found[:most]
     height, width = x.shape[1:3]
-    # One picture of all tiles, with room for three lines above each: an axes apiece would take a second to draw.
+    # One picture of all tiles, with room for three lines above each: an axes apiece would take a
+    # second to draw.
     head, gap = 0.75 * height, 0.2 * width
     rows = max(1, -(-len(shown) // COLUMNS))
     inches = 0.95 / width
-    figure = Figure(figsize=(COLUMNS * (width + gap) * inches, rows * (height + head) * inches + 0.35))
+    figure = Figure(
+        figsize=(COLUMNS * (width + gap) * inches, rows * (height + head) * inches + 0.35)
+    )
     axes = figure.add_axes((0, 0, 1, 1 - 0.35 / figure.get_figheight()))
     axes.set_axis_off()
-    figure.suptitle(f"{part}: the {len(shown)} most doubtful labels" if shown else f"{part}: no label is doubtful", fontsize=10)
+    figure.suptitle(
+        f"{part}: the {len(shown)} most doubtful labels"
+        if shown
+        else f"{part}: no label is doubtful",
+        fontsize=10,
+    )
     for place, each in enumerate(shown):
         left, top = place % COLUMNS * (width + gap), place // COLUMNS * (height + head) + head
         image = x[each.index]
-        image = image / white if image.ndim == 3 and image.shape[-1] == 3 else image.reshape(height, width)
-        axes.imshow(image, cmap="gray_r", vmin=0, vmax=white, extent=(left, left + width, top + height, top), aspect="auto")
-        words = f"{each.index}\nlabel {literal(classes[each.label])}\n{literal(classes[each.prediction])}? {each.confidence:.0%}"
+        image = (
+            image / white
+            if image.ndim == 3 and image.shape[-1] == 3
+            else image.reshape(height, width)
+        )
+        axes.imshow(
+            image,
+            cmap="gray_r",
+            vmin=0,
+            vmax=white,
+            extent=(left, left + width, top + height, top),
+            aspect="auto",
+        )
+        words = (
+            f"{each.index}\nlabel "
+            f"{literal(classes[each.label])}\n{literal(classes[each.prediction])}? "
+            f"{each.confidence:.0%}"
+        )
         axes.text(left + width / 2, top - 0.05 * head, words, ha="center", va="bottom", fontsize=8)
     axes.set(xlim=(-gap / 2, COLUMNS * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
     save(figure, path, vector=False)

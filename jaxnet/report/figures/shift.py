@@ -13,16 +13,39 @@ from jaxnet.report.figures.axes import INK, TRAIN, VALIDATION, label_axes, save
 SHADES = ("#a6cee3", "#56b4e9", "#0072b2", "#023858")  # from weak to strong
 
 
-def power(found: Mapping[str, Mapping[str, Sequence[float]]], sizes: Sequence[int], path: Path, *, level: float) -> None:
-    """Share of batches that raise an alarm over their size: a panel a kind of shift, a line a strength, weakest first."""
+def power(
+    found: Mapping[str, Mapping[str, Sequence[float]]],
+    sizes: Sequence[int],
+    path: Path,
+    *,
+    level: float,
+) -> None:
+    """Share of batches that raise an alarm over their size: a panel a kind of shift, a line a
+    strength, weakest first.
+    """
     across = min(3, len(found))
     down = -(-len(found) // across)
     figure = Figure(figsize=(3.6 * across, 2.9 * down))
-    figure.subplots_adjust(0.62 / (3.6 * across), 0.5 / (2.9 * down), 1 - 0.1 / (3.6 * across), 1 - 0.3 / (2.9 * down), 0.25, 0.45)
+    figure.subplots_adjust(
+        0.62 / (3.6 * across),
+        0.5 / (2.9 * down),
+        1 - 0.1 / (3.6 * across),
+        1 - 0.3 / (2.9 * down),
+        0.25,
+        0.45,
+    )
     panels = np.atleast_1d(figure.subplots(down, across)).ravel()
     for axes, (kind, lines) in zip(panels, found.items(), strict=False):
         for (strength, shares), color in zip(lines.items(), SHADES[-len(lines) :], strict=False):
-            axes.plot(sizes, shares, color=color, marker="o", markersize=3.5, linewidth=1.4, label=strength)
+            axes.plot(
+                sizes,
+                shares,
+                color=color,
+                marker="o",
+                markersize=3.5,
+                linewidth=1.4,
+                label=strength,
+            )
         axes.axhline(level, color=INK, linestyle=":", linewidth=1)
         axes.set_xscale("log")
         axes.set_ylim(-0.03, 1.03)
@@ -34,19 +57,33 @@ def power(found: Mapping[str, Mapping[str, Sequence[float]]], sizes: Sequence[in
     save(figure, path)
 
 
-def estimated_errors(truths: Mapping[str, Estimate], estimates: Mapping[str, Estimate], path: Path) -> None:
-    """The error on each shifted test set: with labels, and as it is estimated without; a row a shift."""
+def estimated_errors(
+    truths: Mapping[str, Estimate], estimates: Mapping[str, Estimate], path: Path
+) -> None:
+    """The error on each shifted test set: with labels, and as it is estimated without; a row a
+    shift.
+    """
     names = list(truths)[::-1]
     height = 0.9 + 0.24 * len(names)
     figure = Figure(figsize=(6.8, height))
     axes = figure.add_axes((0.24, 0.5 / height, 0.73, 1 - 0.85 / height))
     for row, name in enumerate(names):
-        for found, color, beside, marker in ((truths[name], TRAIN, 0.14, "o"), (estimates[name], VALIDATION, -0.14, "s")):
+        for found, color, beside, marker in (
+            (truths[name], TRAIN, 0.14, "o"),
+            (estimates[name], VALIDATION, -0.14, "s"),
+        ):
             if found.refused is None:
-                axes.plot([100 * found.low, 100 * found.high], [row + beside] * 2, color=color, linewidth=1.4)
+                axes.plot(
+                    [100 * found.low, 100 * found.high],
+                    [row + beside] * 2,
+                    color=color,
+                    linewidth=1.4,
+                )
                 axes.plot([100 * found.estimate], [row + beside], marker, color=color, markersize=4)
             elif color == VALIDATION:
-                axes.text(100, row + beside, "refused", fontsize=7, color=color, ha="right", va="center")
+                axes.text(
+                    100, row + beside, "refused", fontsize=7, color=color, ha="right", va="center"
+                )
     axes.plot([], [], "o-", color=TRAIN, markersize=4, label="with labels")
     axes.plot([], [], "s-", color=VALIDATION, markersize=4, label="estimated without")
     axes.set_yticks(range(len(names)), names, fontsize=8)
@@ -57,23 +94,47 @@ def estimated_errors(truths: Mapping[str, Estimate], estimates: Mapping[str, Est
     save(figure, path)
 
 
-def unlike(rows: Mapping[str, Num[np.ndarray, "examples ..."]], white: float, path: Path, *, most: int = 10) -> None:
+def unlike(
+    rows: Mapping[str, Num[np.ndarray, "examples ..."]], white: float, path: Path, *, most: int = 10
+) -> None:
     """Images that look least like the other sample, a row of them a sample."""
     height, width = next(iter(rows.values())).shape[1:3]
     inches, side, head = 0.7 / width, 1.7, 0.35
     gap = max(1, width // 8)
-    figure = Figure(figsize=(side + most * (width + gap) * inches, head + len(rows) * (height + gap) * inches))
-    axes = figure.add_axes((side / figure.get_figwidth(), 0, 1 - side / figure.get_figwidth(), 1 - head / figure.get_figheight()))
+    figure = Figure(
+        figsize=(side + most * (width + gap) * inches, head + len(rows) * (height + gap) * inches)
+    )
+    axes = figure.add_axes(
+        (
+            side / figure.get_figwidth(),
+            0,
+            1 - side / figure.get_figwidth(),
+            1 - head / figure.get_figheight(),
+        )
+    )
     color = next(iter(rows.values())).shape[3:] == (3,)
-    canvas = np.full((len(rows) * (height + gap), most * (width + gap), 3 if color else 1), 1.0 if color else 0.0)
+    canvas = np.full(
+        (len(rows) * (height + gap), most * (width + gap), 3 if color else 1), 1.0 if color else 0.0
+    )
     for row, images in enumerate(rows.values()):
         top = row * (height + gap)
         for column, image in enumerate(images[:most]):
             left = column * (width + gap)
-            canvas[top : top + height, left : left + width] = image.reshape(height, width, -1) / white
-    axes.imshow(canvas if color else canvas[..., 0], cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+            canvas[top : top + height, left : left + width] = (
+                image.reshape(height, width, -1) / white
+            )
+    axes.imshow(
+        canvas if color else canvas[..., 0],
+        cmap="gray_r",
+        vmin=0,
+        vmax=1,
+        aspect="auto",
+        interpolation="nearest",
+    )
     for row, name in enumerate(rows):
-        axes.text(-gap, row * (height + gap) + height / 2, name, fontsize=8, ha="right", va="center")
+        axes.text(
+            -gap, row * (height + gap) + height / 2, name, fontsize=8, ha="right", va="center"
+        )
     axes.set_axis_off()
     figure.suptitle("what a network tells most surely from the reference", fontsize=10)
     save(figure, path, vector=False)

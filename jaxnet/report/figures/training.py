@@ -9,7 +9,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from jaxnet.report.figures.axes import DECADES, INK, TRAIN, VALIDATION, epoch_marker, label_axes, literal, save
+from jaxnet.report.figures.axes import (
+    DECADES,
+    INK,
+    TRAIN,
+    VALIDATION,
+    epoch_marker,
+    label_axes,
+    literal,
+    save,
+)
 from jaxnet.run import Row
 
 
@@ -19,28 +28,53 @@ def curves(history: Row, path: Path, *, best_epoch: int | None = None) -> None:
     if history.train_accuracy is not None:
         pairs.append(("accuracy", history.train_accuracy, history.validation_accuracy))
     figure = Figure(figsize=(5.0 * len(pairs), 3.6))
-    figure.subplots_adjust(0.62 / (5.0 * len(pairs)), 0.14, 1 - 0.1 / (5.0 * len(pairs)), 0.96, wspace=0.22)
-    for axes, (name, train, validation) in zip(np.atleast_1d(figure.subplots(1, len(pairs))), pairs, strict=True):
+    figure.subplots_adjust(
+        0.62 / (5.0 * len(pairs)), 0.14, 1 - 0.1 / (5.0 * len(pairs)), 0.96, wspace=0.22
+    )
+    for axes, (name, train, validation) in zip(
+        np.atleast_1d(figure.subplots(1, len(pairs))), pairs, strict=True
+    ):
         epochs = np.arange(1, len(np.asarray(train)) + 1)
         marker = epoch_marker(train)
-        axes.plot(epochs, train, color=TRAIN, marker=marker, markersize=4, label="training, while it changes")
+        axes.plot(
+            epochs,
+            train,
+            color=TRAIN,
+            marker=marker,
+            markersize=4,
+            label="training, while it changes",
+        )
         if validation is not None:
-            axes.plot(epochs, validation, color=VALIDATION, marker=marker, markersize=4, label="validation")
+            axes.plot(
+                epochs,
+                validation,
+                color=VALIDATION,
+                marker=marker,
+                markersize=4,
+                label="validation",
+            )
         if best_epoch:
-            axes.axvline(best_epoch, color=INK, linestyle=":", linewidth=1, label="lowest validation loss")
+            axes.axvline(
+                best_epoch, color=INK, linestyle=":", linewidth=1, label="lowest validation loss"
+            )
         label_axes(axes, "epoch", name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False, loc="best" if len(epochs) < 200 else "upper right")
     save(figure, path)
 
 
-def validation_curve(table: Mapping[str, np.ndarray], names: Sequence[str], best: int, path: Path, *, error: str) -> None:
-    """Validation error with 95% intervals, and training error, over each of these hyperparameters. error: in words.
+def validation_curve(
+    table: Mapping[str, np.ndarray], names: Sequence[str], best: int, path: Path, *, error: str
+) -> None:
+    """Validation error with 95% intervals, and training error, over each of these hyperparameters.
+    error: in words.
 
     One that alone varies is joined by a line; of several, each panel shows all trials.
     """
     figure = Figure(figsize=(5.2 * len(names), 4.0))
-    figure.subplots_adjust(0.7 / (5.2 * len(names)), 0.2, 1 - 0.1 / (5.2 * len(names)), 0.96, wspace=0.22)
+    figure.subplots_adjust(
+        0.7 / (5.2 * len(names)), 0.2, 1 - 0.1 / (5.2 * len(names)), 0.96, wspace=0.22
+    )
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         values = table[name]
         numbers = values.dtype.kind in "fiu"
@@ -48,13 +82,23 @@ def validation_curve(table: Mapping[str, np.ndarray], names: Sequence[str], best
         kinds, places = (values, values) if numbers else np.unique(values, return_inverse=True)
         rows = np.argsort(places, kind="stable")
         x, middle = places[rows], table["error"][rows]
-        bars = np.nan_to_num(np.abs(np.stack([middle - table["low"][rows], table["high"][rows] - middle])))
+        bars = np.nan_to_num(
+            np.abs(np.stack([middle - table["low"][rows], table["high"][rows] - middle]))
+        )
         dots: dict[str, Any] = {"linestyle": line, "marker": "o", "markersize": 3, "linewidth": 1}
         axes.errorbar(x, middle, bars, color=VALIDATION, label="validation", **dots)
-        axes.plot(x, table["training_error"][rows], color=TRAIN, label="training, while it changes", **dots)
+        axes.plot(
+            x,
+            table["training_error"][rows],
+            color=TRAIN,
+            label="training, while it changes",
+            **dots,
+        )
         axes.axvline(places[best], color=INK, linestyle=":", linewidth=1, label="chosen")
         if not numbers:
-            words = ["\n".join(wrap(literal(str(kind)), max(12, 50 // len(kinds)))) for kind in kinds]
+            words = [
+                "\n".join(wrap(literal(str(kind)), max(12, 50 // len(kinds)))) for kind in kinds
+            ]
             axes.set_xticks(range(len(kinds)), words, fontsize=8)
             axes.set_xlim(-0.5, len(kinds) - 0.5)
         elif values.min() > 0 and values.max() / values.min() > DECADES:

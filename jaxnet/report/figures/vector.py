@@ -1,4 +1,6 @@
-"""A figure as SVG whose values can be pointed at: over each place on its horizontal axis lies a strip that says what is drawn there."""
+"""A figure as SVG whose values can be pointed at: over each place on its horizontal axis lies a
+strip that says what is drawn there.
+"""
 
 import io
 from collections.abc import Iterator
@@ -17,16 +19,22 @@ MOST_STRIPS = 400  # strips in a panel
 
 
 def svg(figure: Figure) -> str:
-    """The text of an SVG file: the same figure gives the same text. Lines with a label are what can be pointed at."""
+    """The text of an SVG file: the same figure gives the same text. Lines with a label are what can
+    be pointed at.
+    """
     drawn = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "jaxnet", "font.family": "sans-serif"}):
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "jaxnet", "font.family": "sans-serif"}
+    ):
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     strips = "".join(_strip(figure, axes, *each) for axes in figure.axes for each in _values(axes))
     return drawn.getvalue().replace("</svg>", f'<g class="strips">{strips}</g>\n</svg>')
 
 
 def _values(axes: Axes) -> Iterator[tuple[float, float, float, str]]:
-    """(place, from, to, words) for each place where a labeled line has a value; coordinates are those of the data."""
+    """(place, from, to, words) for each place where a labeled line has a value; coordinates are
+    those of the data.
+    """
     found: dict[float, list[str]] = {}
     for line in axes.lines:
         label = str(line.get_label())
@@ -44,8 +52,18 @@ def _values(axes: Axes) -> Iterator[tuple[float, float, float, str]]:
     if not places:
         return
     # An axis without a label has names at its ticks, or shares it with a panel below.
-    ticks = {float(tick): label.get_text() for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=False)}
-    axis = next((each.get_xlabel() for each in [axes, *axes.get_shared_x_axes().get_siblings(axes)] if each.get_xlabel()), "")
+    ticks = {
+        float(tick): label.get_text()
+        for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=False)
+    }
+    axis = next(
+        (
+            each.get_xlabel()
+            for each in [axes, *axes.get_shared_x_axes().get_siblings(axes)]
+            if each.get_xlabel()
+        ),
+        "",
+    )
     shown = axes.transData.transform([(place, axes.get_ylim()[0]) for place in places])[:, 0]
     low, high = axes.transAxes.transform([(0, 0), (1, 1)])[:, 0]
     edges = np.concatenate([[low], (shown[1:] + shown[:-1]) / 2, [high]])
@@ -55,8 +73,14 @@ def _values(axes: Axes) -> Iterator[tuple[float, float, float, str]]:
 
 
 def _intervals(axes: Axes, color: str) -> dict[float, tuple[float, float]]:
-    """By place: a vertical line of two points, in the color of a series, is the interval of its value there."""
-    lines = [line.get_data() for line in axes.lines if to_hex(line.get_color()) == color and str(line.get_label()).startswith("_")]
+    """By place: a vertical line of two points, in the color of a series, is the interval of its
+    value there.
+    """
+    lines = [
+        line.get_data()
+        for line in axes.lines
+        if to_hex(line.get_color()) == color and str(line.get_label()).startswith("_")
+    ]
     pairs = [(np.asarray(x, float), np.asarray(y, float)) for x, y in lines]
     return {float(x[0]): (y[0], y[1]) for x, y in pairs if len(x) == 2 and x[0] == x[1]}
 
@@ -66,6 +90,7 @@ def _strip(figure: Figure, axes: Axes, place: float, low: float, high: float, wo
     bottom, top = scale * axes.transAxes.transform([(0, 0), (1, 1)])[:, 1]
     x, width = scale * low, max(0.5, scale * (high - low))
     return (
-        f'<rect x="{x:.2f}" y="{height - top:.2f}" width="{width:.2f}" height="{top - bottom:.2f}" fill="none" pointer-events="all"'
+        f'<rect x="{x:.2f}" y="{height - top:.2f}" width="{width:.2f}" '
+        f'height="{top - bottom:.2f}" fill="none" pointer-events="all"'
         f' data-at="{scale * place:.2f}"><title>{escape(visible(words))}</title></rect>'
     )

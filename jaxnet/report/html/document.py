@@ -1,4 +1,5 @@
-"""An HTML page in one file: styles and scripts inside it, allowed by their hashes alone, and no network.
+"""An HTML page in one file: styles and scripts inside it, allowed by their hashes alone, and no
+network.
 
 Everything that comes from data is escaped here: `text` for words, `data` for what scripts read.
 """
@@ -52,16 +53,33 @@ PAGE = """<!doctype html>
 """
 
 
-def document(title: str, body: str, *, scripts: Sequence[str] = ("page.js",), read: dict[str, Any] | None = None) -> str:
-    """The page. body: HTML. scripts: files beside this one, in order. read: what scripts find as JSON, by the id of its element."""
+def document(
+    title: str,
+    body: str,
+    *,
+    scripts: Sequence[str] = ("page.js",),
+    read: dict[str, Any] | None = None,
+) -> str:
+    """The page. body: HTML. scripts: files beside this one, in order. read: what scripts find as
+    JSON, by the id of its element.
+    """
     sources = [_source(name) for name in scripts]
-    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'" for source in sources)
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
+        for source in sources
+    )
     return PAGE.format(
-        policy=f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes}",
+        policy=(
+            "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
+            f"style-src 'unsafe-inline'; script-src {hashes}"
+        ),
         title=text(title),
         style=_source("page.css"),
         body=body,
-        data="".join(f'<script type="application/json" id="{escape(name)}">{data(value)}</script>' for name, value in (read or {}).items()),
+        data="".join(
+            f'<script type="application/json" id="{escape(name)}">{data(value)}</script>'
+            for name, value in (read or {}).items()
+        ),
         scripts="".join(f"<script>{source}</script>" for source in sources),
     )
 
@@ -76,24 +94,42 @@ def anchor(title: str) -> str:
     return re.sub(r"\W+", "-", title).strip("-").lower()
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "", kind: str = "numbers") -> str:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "", kind: str = "numbers"
+) -> str:
     """Cells are HTML, of `text` or made of it; the first of a row is its heading."""
     title = f"<caption>{text(caption)}</caption>" if caption else ""
     first = "".join(f'<th scope="col">{cell}</th>' if cell else "<td></td>" for cell in head)
-    body = "".join(f'<tr><th scope="row">{cells[0]}</th>{"".join(f"<td>{cell}</td>" for cell in cells[1:])}</tr>' for cells in rows)
-    return f'<div class="wide" tabindex="0"><table class="{kind}">{title}<thead><tr>{first}</tr></thead><tbody>{body}</tbody></table></div>'
+    body = "".join(
+        "<tr><th "
+        f'scope="row">{cells[0]}</th>{"".join(f"<td>{cell}</td>" for cell in cells[1:])}</tr>'
+        for cells in rows
+    )
+    return (
+        '<div class="wide" tabindex="0"><table '
+        f'class="{kind}">{title}<thead><tr>{first}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def chart(path: Path, words: str) -> str:
-    """A figure: the SVG file, whose values can be pointed at and read as a table, or else the PNG. words: what it shows."""
+    """A figure: the SVG file, whose values can be pointed at and read as a table, or else the PNG.
+    words: what it shows.
+    """
     if not path.with_suffix(".svg").exists():
         image = png(path.with_suffix(".png").read_bytes())
-        return f'<figure><img alt="{text(words)}" src="{image}"><figcaption>{text(words)}</figcaption></figure>'
+        return (
+            f'<figure><img alt="{text(words)}" '
+            f'src="{image}"><figcaption>{text(words)}</figcaption></figure>'
+        )
     drawn = path.with_suffix(".svg").read_text(encoding="utf-8")
     drawn = drawn[drawn.index("<svg") :]
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
-    drawn = re.sub(r"<style.*?</style>", "", drawn, count=1, flags=re.DOTALL)  # it would speak of the whole page; page.css has it
-    drawn = re.sub(r' xmlns(:xlink)?="[^"]*"', "", drawn).replace("xlink:href", "href")  # in a page both are known
+    drawn = re.sub(
+        r"<style.*?</style>", "", drawn, count=1, flags=re.DOTALL
+    )  # it would speak of the whole page; page.css has it
+    drawn = re.sub(r' xmlns(:xlink)?="[^"]*"', "", drawn).replace(
+        "xlink:href", "href"
+    )  # in a page both are known
     drawn = re.sub("#[0-9a-f]{6}", lambda found: COLORS.get(found[0], found[0]), drawn)
     drawn = re.sub(r"font-family: [^;\"]*", "font-family: inherit", drawn)
     # Two figures may have the same names within them.
@@ -101,11 +137,20 @@ def chart(path: Path, words: str) -> str:
     width = float(re.findall(r'width="([\d.]+)pt"', drawn)[0])
     size = f'style="max-width: {width / 72:.2f}in; min-width: {SMALLEST * width / 72:.2f}in"'
     drawn = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', size, drawn, count=1)
-    drawn = drawn.replace("<svg", f'<svg class="chart" role="img" tabindex="0" aria-label="{text(words)}"', 1)
+    drawn = drawn.replace(
+        "<svg", f'<svg class="chart" role="img" tabindex="0" aria-label="{text(words)}"', 1
+    )
     values = re.findall(r"<title>(.*?)</title>", drawn)
     listed = "".join(f"<li>{value}</li>" for value in values)
-    told = f'<details><summary>values</summary><ol class="values" tabindex="0">{listed}</ol></details>' if values else ""
-    return f"<figure><div class='wide'>{drawn}</div><figcaption>{text(words)}</figcaption>{told}</figure>"
+    told = (
+        f'<details><summary>values</summary><ol class="values" tabindex="0">{listed}</ol></details>'
+        if values
+        else ""
+    )
+    return (
+        "<figure><div "
+        f"class='wide'>{drawn}</div><figcaption>{text(words)}</figcaption>{told}</figure>"
+    )
 
 
 def text(words: Any) -> str:

@@ -21,7 +21,9 @@ def wrong_classes(
     classes: Sequence[str],
     white: float | None,
 ) -> str:
-    """The most confident mistakes first: the picture, or else the row's number, the label, and the likeliest classes with probabilities."""
+    """The most confident mistakes first: the picture, or else the row's number, the label, and the
+    likeliest classes with probabilities.
+    """
     probabilities = np.exp(log_probabilities.astype(np.float64))
     confidence = probabilities.max(1)
     numbers = ~np.isnan(confidence)
@@ -34,16 +36,29 @@ def wrong_classes(
         if len(wrong) > MOST_WRONG
         else ", the most confident mistakes first" * (len(wrong) > 1)
     )
-    nothing = f" Of {len(wrong) - len(thought):,} the outputs are no numbers." * (len(thought) < len(wrong))
-    said = f"<p>{len(wrong):,} of {len(y):,} test examples are predicted wrongly{first}.{nothing}</p>"
+    nothing = f" Of {len(wrong) - len(thought):,} the outputs are no numbers." * (
+        len(thought) < len(wrong)
+    )
+    said = (
+        f"<p>{len(wrong):,} of {len(y):,} test examples are predicted wrongly{first}.{nothing}</p>"
+    )
     return f'{said}<ul class="tiles">{"".join(tiles)}</ul>' if tiles else said
 
 
-def wrong_values(y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " examples"]) -> str:
+def wrong_values(
+    y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " examples"]
+) -> str:
     """The test examples whose values are farthest off."""
     shown = np.argsort(-np.abs(predictions - y), kind="stable")[: MOST_WRONG // 2]
-    rows = [(f"{i}", f"{y[i]:.5g}", f"{predictions[i]:.5g}", f"{predictions[i] - y[i]:+.4g}") for i in shown]
-    return table(["test example", "true value", "prediction", "difference"], rows, caption="the farthest off first")
+    rows = [
+        (f"{i}", f"{y[i]:.5g}", f"{predictions[i]:.5g}", f"{predictions[i] - y[i]:+.4g}")
+        for i in shown
+    ]
+    return table(
+        ["test example", "true value", "prediction", "difference"],
+        rows,
+        caption="the farthest off first",
+    )
 
 
 def picture(image: Num[np.ndarray, "..."], white: float) -> bytes:
@@ -59,7 +74,14 @@ def picture(image: Num[np.ndarray, "..."], white: float) -> bytes:
     return file.getvalue()
 
 
-def _tile(number: int, x: np.ndarray, classes: Sequence[str], label: int, probabilities: np.ndarray, white: float | None) -> str:
+def _tile(
+    number: int,
+    x: np.ndarray,
+    classes: Sequence[str],
+    label: int,
+    probabilities: np.ndarray,
+    white: float | None,
+) -> str:
     likely = np.argsort(-probabilities, kind="stable")[:LIKELY]
     listed = [*likely, *([label] if label not in likely else [])]
     bars = "".join(
@@ -70,4 +92,6 @@ def _tile(number: int, x: np.ndarray, classes: Sequence[str], label: int, probab
     said = classes[int(likely[0])]
     words = f"test example {number}: label {classes[label]}, predicted {said}"
     image = "" if white is None else f'<img alt="{text(words)}" src="{png(picture(x, white))}">'
-    return f'<li>{image}{number}: label <b>{text(classes[label])}</b><ul class="bars">{bars}</ul></li>'
+    return (
+        f'<li>{image}{number}: label <b>{text(classes[label])}</b><ul class="bars">{bars}</ul></li>'
+    )

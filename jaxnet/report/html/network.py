@@ -1,4 +1,6 @@
-"""Trained networks as plain data, of which makeNetwork in network.js makes a function of an image."""
+"""Trained networks as plain data, of which makeNetwork in network.js makes a function of an
+image.
+"""
 
 import base64
 import json
@@ -12,7 +14,7 @@ from jaxnet.display import visible
 from jaxnet.errors import InputError
 from jaxnet.interop import program as programs
 from jaxnet.interop.program import Layer, Operand, Program
-from jaxnet.models import Model
+from jaxnet.models.model import Model
 from jaxnet.run import Run
 
 MANY = 4096  # numbers beyond which an array is stored in 16 bits
@@ -29,13 +31,17 @@ class Network(NamedTuple):
 def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -> Network:
     """The networks of runs of one structure: as many as fit, from the first on.
 
-    most_bytes: of text that their numbers take. Raises InputError where not even one fits, where the runs differ in
-    structure, for a regression, and for what a page cannot compute.
+    most_bytes: of text that their numbers take. Raises InputError where not even one fits, where
+    the runs differ in structure, for a regression, and for what a page cannot compute.
     """
     run = runs[0]
     if run.classes is None:
-        raise InputError(f"{run.model} gives values; a page shows networks that give probabilities of classes")
-    leaves, structures = zip(*(jax.tree.flatten(programs.network_arrays(run)) for run in runs), strict=True)
+        raise InputError(
+            f"{run.model} gives values; a page shows networks that give probabilities of classes"
+        )
+    leaves, structures = zip(
+        *(jax.tree.flatten(programs.network_arrays(run)) for run in runs), strict=True
+    )
     shapes = [[np.shape(leaf) for leaf in each] for each in leaves]
     if any(other != (structures[0], shapes[0]) for other in zip(structures, shapes, strict=True)):
         raise InputError("the runs differ in structure; give those of one")
@@ -45,9 +51,15 @@ def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -
         raise InputError(f"a page cannot compute {run.model}: it does not have {reason}") from None
     layers = _layers(program, output)
 
-    fixed = [(number, programs.constant(value)) for value, number in program.arrays if value.leaf is None]
+    fixed = [
+        (number, programs.constant(value)) for value, number in program.arrays if value.leaf is None
+    ]
     own = [(number, value.leaf) for value, number in program.arrays if value.leaf is not None]
-    same = [(number, leaf) for number, leaf in own if all(np.array_equal(each[leaf], leaves[0][leaf]) for each in leaves)]
+    same = [
+        (number, leaf)
+        for number, leaf in own
+        if all(np.array_equal(each[leaf], leaves[0][leaf]) for each in leaves)
+    ]
     shared = [*fixed, *((number, leaves[0][leaf]) for number, leaf in same)]
     constants, members = _texts(shared), list[Any]()
     size = len(json.dumps(constants))
@@ -58,7 +70,10 @@ def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -
             break
         members.append(texts)
     if not members:
-        raise InputError(f"the parameters of {run.model} take {size:,} bytes of text, of {most_bytes:,} at most in a page")
+        raise InputError(
+            f"the parameters of {run.model} take {size:,} bytes of text, of {most_bytes:,} at "
+            "most in a page"
+        )
     data = {
         "shape": list(run.shape),
         "classes": list(map(visible, run.classes)),
@@ -72,7 +87,9 @@ def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -
 
 
 def _layers(program: Program, output: Operand) -> list[dict[str, Any]]:
-    """What to show of each product with parameters, in order; the last one is what the network says."""
+    """What to show of each product with parameters, in order; the last one is what the network
+    says.
+    """
     layers = program.layers
     if layers and layers[-1].units == output.size:
         layers[-1].shown = output  # also of a convolution whose picture is averaged
@@ -91,7 +108,9 @@ def _layers(program: Program, output: Operand) -> list[dict[str, Any]]:
                 "value": shown.number,
                 "shape": list(drawn.shape) if drawn else [rows, layer.units][rows == 1 :],
                 "weights": None if weights is None else weights.number,
-                "inputs": [] if weights is None else list(inputs.shape if inputs else weights.shape[:-1]),
+                "inputs": []
+                if weights is None
+                else list(inputs.shape if inputs else weights.shape[:-1]),
                 "order": None if inputs is None else programs.encode_places(inputs.order),
             }
         )
@@ -103,11 +122,15 @@ def _texts(arrays: Sequence[tuple[int, Any]]) -> list[tuple[int, dict[str, str]]
 
 
 def _text(array: np.ndarray) -> dict[str, str]:
-    """Numbers as float32, or many as int16 with a scale for each place of the last axis; little-endian, in base64."""
+    """Numbers as float32, or many as int16 with a scale for each place of the last axis;
+    little-endian, in base64.
+    """
     if array.size <= MANY or array.ndim < 2 or not np.isfinite(array).all():
         return {"float32": _base64(array, "<f4")}
     scales = np.abs(array).max(tuple(range(array.ndim - 1))).astype(np.float32) / LEVELS
-    levels = np.round(array / np.where(scales > 0, scales, 1).reshape((1,) * (array.ndim - 1) + scales.shape))
+    levels = np.round(
+        array / np.where(scales > 0, scales, 1).reshape((1,) * (array.ndim - 1) + scales.shape)
+    )
     return {"int16": _base64(levels, "<i2"), "scales": _base64(scales, "<f4")}
 
 

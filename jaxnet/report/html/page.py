@@ -1,18 +1,31 @@
-"""report.html: what was found, why, and what to try, then all that was measured. Reads result.json and the figures; computes nothing."""
+"""report.html: what was found, why, and what to try, then all that was measured. Reads result.json
+and the figures; computes nothing.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxnet.diagnostics.decomposition import WORDS
 from jaxnet.diagnostics.findings import DATA, STEPS, first_to_mend
 from jaxnet.report.figures.axes import PARTS
 from jaxnet.report.html.document import anchor, chart, document, section, table, text
+from jaxnet.stats.bias_variance import WORDS
 
-MEASURES = {"error": "error", "accuracy": "accuracy", "loss": "loss, nats", "rmse": "RMSE", "r2": "R²", "baseline": "baseline"}
-# Of the figures, in order, what each shows; those of the experiment itself, which are not named here, come first.
+MEASURES = {
+    "error": "error",
+    "accuracy": "accuracy",
+    "loss": "loss, nats",
+    "rmse": "RMSE",
+    "r2": "R²",
+    "baseline": "baseline",
+}
+# Of the figures, in order, what each shows; those of the experiment itself, which are not named
+# here, come first.
 FIGURES = {
-    "diagnosis": "errors of each part of the data, and how bias and variance change with the size of the training set",
+    "diagnosis": (
+        "errors of each part of the data, and how bias and variance change with the size "
+        "of the training set"
+    ),
     "ladder": "errors of each part of the data, with 95% intervals",
     "curves": "what happened in each epoch",
     "calibration": "how often predictions are right, over how confident they are",
@@ -25,31 +38,56 @@ MATRIX_CLASSES = 30  # above which the confusion matrix is a picture
 UPRIGHT = 4  # letters of a class, above which names stand upright over the matrix
 
 
-def page(result: dict[str, Any], figures: Path, *, wrong: str = "", playground: str = "", read: dict[str, Any] | None = None) -> str:
-    """The HTML of a result, as plain values. figures: their folder. wrong, playground: HTML of those sections; read: what they read."""
+def page(
+    result: dict[str, Any],
+    figures: Path,
+    *,
+    wrong: str = "",
+    playground: str = "",
+    read: dict[str, Any] | None = None,
+) -> str:
+    """The HTML of a result, as plain values. figures: their folder. wrong, playground: HTML of
+    those sections; read: what they read.
+    """
 
     def shown(name: str) -> str:
         return chart(figures / name, FIGURES[name]) if (figures / f"{name}.png").exists() else ""
 
     def of_first(body: str) -> str:
         many = result["members"] if "diagnosis" in result else 1
-        return f'<p class="note">Of the first of the {many} networks.</p>{body}' if body and many > 1 else body
+        return (
+            f'<p class="note">Of the first of the {many} networks.</p>{body}'
+            if body and many > 1
+            else body
+        )
 
     own = sorted(path.stem for path in figures.glob("*.png") if path.stem not in PLACED)
     parts = {
         "What was found": _findings(result["findings"]),
-        result["experiment"].replace("_", " "): "".join(chart(figures / name, name.replace("_", " ")) for name in own),
-        "Where the error comes from": shown("diagnosis") + shown("ladder") + _decompositions(result.get("diagnosis")),
+        result["experiment"].replace("_", " "): "".join(
+            chart(figures / name, name.replace("_", " ")) for name in own
+        ),
+        "Where the error comes from": shown("diagnosis")
+        + shown("ladder")
+        + _decompositions(result.get("diagnosis")),
         "While it learned": of_first(shown("curves") + shown("augmented")),
         CONFUSION: of_first(_confusion(result, figures) + shown("values")),
-        "Can its confidence be believed?": of_first(_calibration(result.get("calibration")) + shown("calibration")),
+        "Can its confidence be believed?": of_first(
+            _calibration(result.get("calibration")) + shown("calibration")
+        ),
         "What it gets wrong": of_first(wrong),
         "Draw, and watch it think": playground,
         "To repeat it": _about(result),
     }
     parts = {name: body for name, body in parts.items() if body}
     links = "".join(f'<a href="#{anchor(name)}">{text(name)}</a>' for name in parts)
-    body = "\n".join([_top(result), f'<nav aria-label="parts of the page">{links}</nav>', *(section(*part) for part in parts.items())])
+    body = "\n".join(
+        [
+            _top(result),
+            f'<nav aria-label="parts of the page">{links}</nav>',
+            *(section(*part) for part in parts.items()),
+        ]
+    )
     title = f"{result['experiment']}: {result['model']['name']} on {result['dataset']['name']}"
     scripts = ("page.js", "network.js", "playground.js") if read else ("page.js",)
     return document(title, body, scripts=scripts, read=read)
@@ -74,18 +112,37 @@ def _top(result: dict[str, Any]) -> str:
     name, _, why = result["verdict"].partition(":")
     verdict = f'<p class="verdict"><b>{text(name)}</b>{text(why.strip())}</p>'
     tried = _next(result["findings"], result["tolerance"])
-    beside = f'<div class="beside"><div>{_numbers(result)}</div><div><h2>What to try next</h2>{tried}</div></div>'
+    beside = (
+        f'<div class="beside"><div>{_numbers(result)}</div><div><h2>What to try '
+        f"next</h2>{tried}</div></div>"
+    )
     return f'<section id="verdict">{verdict}{beside}</section>'
 
 
 def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
-    """What to try, of the finding to mend first; or else of the largest step that could be above the tolerance."""
-    code, words = first_to_mend([finding["code"] for finding in findings if finding["claimed"]]), "In this order, against {}:"
+    """What to try, of the finding to mend first; or else of the largest step that could be above
+    the tolerance.
+    """
+    code, words = (
+        first_to_mend([finding["code"] for finding in findings if finding["claimed"]]),
+        "In this order, against {}:",
+    )
     if code is None:
-        steps = [finding for finding in findings if finding["code"] in STEPS and finding["size"]["estimate"]]
-        unsettled = [finding for finding in steps if finding["size"]["high"] is None or finding["size"]["high"] > tolerance]
+        steps = [
+            finding
+            for finding in findings
+            if finding["code"] in STEPS and finding["size"]["estimate"]
+        ]
+        unsettled = [
+            finding
+            for finding in steps
+            if finding["size"]["high"] is None or finding["size"]["high"] > tolerance
+        ]
         code = unsettled[0]["code"] if unsettled else None
-        words = "Nothing is shown to be above the tolerance. The largest step that could be is {}; against it would help:"
+        words = (
+            "Nothing is shown to be above the tolerance. The largest step that could be is "
+            "{}; against it would help:"
+        )
     if code is None:
         return "<p>Nothing is shown to be above the tolerance.</p>"
     remedies = next(finding["remedies"] for finding in findings if finding["code"] == code)
@@ -95,7 +152,12 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
 
 def _numbers(result: dict[str, Any]) -> str:
     # Of many networks the error is their mean; the loss beside it would be that of the first.
-    names = [name for name in MEASURES if result.get(name) and ("diagnosis" not in result or name in ("error", "accuracy", "baseline"))]
+    names = [
+        name
+        for name in MEASURES
+        if result.get(name)
+        and ("diagnosis" not in result or name in ("error", "accuracy", "baseline"))
+    ]
     shares = () if _regression(result) else ("error", "accuracy", "baseline")
     words = dict(MEASURES)
     if _regression(result):
@@ -107,17 +169,39 @@ def _numbers(result: dict[str, Any]) -> str:
         )
         for part in result["error"]
     ]
-    trivial = "always the training mean" if _regression(result) else "the error of always saying the most frequent class"
-    who = f"{result['members']} networks that differ in luck" if "diagnosis" in result else f"one network, {result['status']}"
-    return table(["", *(words[name] for name in names)], rows, caption=f"{who}; with 95% intervals; baseline: {trivial}")
+    trivial = (
+        "always the training mean"
+        if _regression(result)
+        else "the error of always saying the most frequent class"
+    )
+    who = (
+        f"{result['members']} networks that differ in luck"
+        if "diagnosis" in result
+        else f"one network, {result['status']}"
+    )
+    return table(
+        ["", *(words[name] for name in names)],
+        rows,
+        caption=f"{who}; with 95% intervals; baseline: {trivial}",
+    )
 
 
 def _findings(findings: Sequence[dict[str, Any]]) -> str:
     def words(finding: dict[str, Any]) -> str:
         state = "shown" if finding["claimed"] else "not shown"
-        remedies = "; ".join(remedy["words"] for remedy in finding["remedies"]) if finding["claimed"] else ""
-        more = f'<br><span class="note">Try: {text(remedies)}.</span>' if remedies and finding["code"] not in DATA else ""
-        return f"<dt>{text(finding['code'])}, {state}</dt><dd>{text(finding['evidence'])}{more}</dd>"
+        remedies = (
+            "; ".join(remedy["words"] for remedy in finding["remedies"])
+            if finding["claimed"]
+            else ""
+        )
+        more = (
+            f'<br><span class="note">Try: {text(remedies)}.</span>'
+            if remedies and finding["code"] not in DATA
+            else ""
+        )
+        return (
+            f"<dt>{text(finding['code'])}, {state}</dt><dd>{text(finding['evidence'])}{more}</dd>"
+        )
 
     return f"<dl>{''.join(map(words, findings))}</dl>" if findings else ""
 
@@ -133,7 +217,9 @@ def _decompositions(diagnosis: dict[str, Any] | None) -> str:
         on = "" if parts["training"] is None else f"trained on {parts['training']:,} examples: "
         shares = (number(parts[name], percent=percent) for name in ("bias", "variance"))
         rows += zip((f"{on}{bias}{squared}", f"{on}{variance}"), shares, strict=True)
-    return table(["", "of the error"], rows, caption="the test error, taken apart; with 95% intervals")
+    return table(
+        ["", "of the error"], rows, caption="the test error, taken apart; with 95% intervals"
+    )
 
 
 def _confusion(result: dict[str, Any], figures: Path) -> str:
@@ -142,8 +228,12 @@ def _confusion(result: dict[str, Any], figures: Path) -> str:
         return ""
     counts = found["confusion"]
     if len(classes) > MATRIX_CLASSES:
-        return chart(figures / "confusion", "how often each class of the test set was taken for which")
-    worst = max([1, *(count for i, row in enumerate(counts) for j, count in enumerate(row) if i != j)])
+        return chart(
+            figures / "confusion", "how often each class of the test set was taken for which"
+        )
+    worst = max(
+        [1, *(count for i, row in enumerate(counts) for j, count in enumerate(row) if i != j)]
+    )
 
     def cell(i: int, j: int, count: int) -> str:
         total = sum(counts[i]) or 1
@@ -151,20 +241,25 @@ def _confusion(result: dict[str, Any], figures: Path) -> str:
         kind = "right" if i == j else "wrong" if count else "none"
         words = text(f"{classes[i]} taken for {classes[j]}: {count} of {total}")
         either = f'data-count="{count}" data-share="{count / total:.0%}"'
-        return f'<td class="{kind}" style="--share: {share:.3f}" title="{words}" {either}>{count}</td>'
+        return (
+            f'<td class="{kind}" style="--share: {share:.3f}" title="{words}" {either}>{count}</td>'
+        )
 
     upright = " upright" * (max(map(len, classes)) > UPRIGHT)
     head = "".join(f'<th scope="col" title="{text(name)}">{text(name)}</th>' for name in classes)
     rows = "".join(
-        f'<tr><th scope="row" title="{text(classes[i])}">{text(classes[i])}</th>{"".join(cell(i, j, count) for j, count in enumerate(row))}'
+        '<tr><th scope="row" '
+        f'title="{text(classes[i])}">{text(classes[i])}</th>{"".join(cell(i, j, count) for j, count in enumerate(row))}'
         f"<td>{number(found['precision'][i])}</td><td>{number(found['recall'][i])}</td></tr>"
         for i, row in enumerate(counts)
     )
     caption = "test set; a row a label, a column what was predicted"
     head += '<th scope="col">precision</th><th scope="col">recall</th>'
     return (
-        f'<button type="button" data-toggles="{anchor(CONFUSION)}" aria-pressed="false">share of each label</button>'
-        f'<div class="wide" tabindex="0"><table class="confusion{upright}"><caption>{caption}</caption>'
+        f'<button type="button" data-toggles="{anchor(CONFUSION)}" aria-pressed="false">share of '
+        "each label</button>"
+        '<div class="wide" tabindex="0"><table '
+        f'class="confusion{upright}"><caption>{caption}</caption>'
         f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -175,7 +270,11 @@ def _calibration(found: dict[str, Any] | None) -> str:
     null = found["null"]
     rows = [
         ("calibration error", number(found["ece"])),
-        ("by chance alone it would be", f"{number(null['mean'])} <small>{number(null['low'])} to {number(null['high'])}</small>"),
+        (
+            "by chance alone it would be",
+            f"{number(null['mean'])} <small>{number(null['low'])} to "
+            f"{number(null['high'])}</small>",
+        ),
         ("confidence above accuracy", number(found["overconfidence"], percent=True)),
         ("negative log-likelihood, nats", number(found["negative_log_likelihood"])),
         ("Brier score", number(found["brier"])),
@@ -185,7 +284,9 @@ def _calibration(found: dict[str, Any] | None) -> str:
 
 def _about(result: dict[str, Any]) -> str:
     recipe = {name: value for name, value in result["recipe"].items() if value is not None}
-    dataset = {name: value for name, value in result["dataset"].items() if value not in (None, [], {})}
+    dataset = {
+        name: value for name, value in result["dataset"].items() if value not in (None, [], {})
+    }
     dataset.pop("columns", None)
     groups = {
         "experiment": result["experiment"],

@@ -1,4 +1,6 @@
-"""How the ink of training images lies in them, so that what is drawn by hand can be made to lie the same way."""
+"""How the ink of training images lies in them, so that what is drawn by hand can be made to lie the
+same way.
+"""
 
 from typing import Literal, NamedTuple
 
@@ -13,8 +15,9 @@ LOOKED_AT = 2000  # images
 class Placement(NamedTuple):
     """Where figures lie in images of height x width, in pixels.
 
-    background, ink: the values of a pixel without and with ink. stroke: width of the lines. size: of a figure's `side`, None where
-    figures have any size, and drawings are taken as they are. center: (y, x) of what `centered` says, 0.5 the middle of the first pixel.
+    background, ink: the values of a pixel without and with ink. stroke: width of the lines. size:
+    of a figure's `side`, None where figures have any size, and drawings are taken as they are.
+    center: (y, x) of what `centered` says, 0.5 the middle of the first pixel.
     """
 
     height: int
@@ -38,7 +41,9 @@ def placement(x: Num[np.ndarray, "examples height width"], white: float) -> Plac
     drawn = np.clip((some - background) / ((ink - background) or 1.0), 0, 1)
     drawn = drawn[drawn.max((1, 2)) > INKED]
     if not len(drawn):
-        return Placement(height, width, background, ink, 2.0, None, "longest", (height / 2, width / 2), "box")
+        return Placement(
+            height, width, background, ink, 2.0, None, "longest", (height / 2, width / 2), "box"
+        )
     boxes = np.array([_box(image > INKED) for image in drawn], float)  # top, bottom, left, right
     sizes = np.stack([boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]], axis=1)
     sides = {"longest": sizes.max(1), "height": sizes[:, 0]}
@@ -47,13 +52,18 @@ def placement(x: Num[np.ndarray, "examples height width"], white: float) -> Plac
     mass = drawn.sum((1, 2))
     rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
     centers = {
-        "mass": np.stack([(drawn.sum(2) * rows).sum(1) / mass, (drawn.sum(1) * columns).sum(1) / mass], axis=1),
+        "mass": np.stack(
+            [(drawn.sum(2) * rows).sum(1) / mass, (drawn.sum(1) * columns).sum(1) / mass], axis=1
+        ),
         "box": np.stack([boxes[:, :2].mean(1), boxes[:, 2:].mean(1)], axis=1),
     }
     centered = min(centers, key=lambda name: centers[name].std(0).sum())
     padded = np.pad(drawn, ((0, 0), (1, 1), (1, 1)))
-    # A line has two edges, so the total variation is twice its length, and its ink its length times its width.
-    variation = np.hypot(np.diff(padded, axis=1)[:, :, 1:], np.diff(padded, axis=2)[:, 1:]).sum((1, 2))
+    # A line has two edges, so the total variation is twice its length, and its ink its length times
+    # its width.
+    variation = np.hypot(np.diff(padded, axis=1)[:, :, 1:], np.diff(padded, axis=2)[:, 1:]).sum(
+        (1, 2)
+    )
     return Placement(
         height=height,
         width=width,
@@ -62,7 +72,10 @@ def placement(x: Num[np.ndarray, "examples height width"], white: float) -> Plac
         stroke=float(np.median(2 * mass / variation)),
         size=float(np.median(sides[side])) if regular else None,
         side=side,  # pyrefly: ignore[bad-argument-type]
-        center=(float(np.median(centers[centered][:, 0])), float(np.median(centers[centered][:, 1]))),
+        center=(
+            float(np.median(centers[centered][:, 0])),
+            float(np.median(centers[centered][:, 1])),
+        ),
         centered=centered,  # pyrefly: ignore[bad-argument-type]
     )
 

@@ -1,4 +1,6 @@
-"""The playground: a canvas to draw on, and a network in the page that says what it sees, as HTML and what scripts read."""
+"""The playground: a canvas to draw on, and a network in the page that says what it sees, as HTML
+and what scripts read.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,7 +10,7 @@ import numpy as np
 from jaxnet.data import Splits
 from jaxnet.display import visible
 from jaxnet.errors import InputError
-from jaxnet.models import Model
+from jaxnet.models.model import Model
 from jaxnet.report.html.document import text
 from jaxnet.report.html.network import network
 from jaxnet.report.html.placement import placement
@@ -52,7 +54,8 @@ class Playground(NamedTuple):
 
 
 def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
-    """Of one network, or of some that may disagree; a sentence instead where the network does not fit into a page.
+    """Of one network, or of some that may disagree; a sentence instead where the network does not
+    fit into a page.
 
     For classes of gray images of at most 64 x 64 pixels, else it is empty.
     """
@@ -75,11 +78,16 @@ def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
     rows = np.linspace(0, len(x) - 1, min(EXAMPLES, PIXELS // (height * width), len(x))).astype(int)
     labels = np.asarray(splits.test.y)[rows]
     options = "".join(
-        f'<option value="{i}">{row}: {text(classes[label])}</option>' for i, (row, label) in enumerate(zip(rows, labels, strict=True))
+        f'<option value="{i}">{row}: {text(classes[label])}</option>'
+        for i, (row, label) in enumerate(zip(rows, labels, strict=True))
     )
     center = "box" if where.centered == "box" else "center of mass"
     how = f"it is scaled, and moved until its {center} lies where it does in the training images"
-    how = "it is taken as it lies, since the training images are not all of one size" if where.size is None else how
+    how = (
+        "it is taken as it lies, since the training images are not all of one size"
+        if where.size is None
+        else how
+    )
     read = {
         "network": found.data,
         "playground": {

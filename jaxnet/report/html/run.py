@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxnet.data import Splits
 from jaxnet.evaluation import ClassMetrics, Metrics
-from jaxnet.models import Model
+from jaxnet.models.model import Model
 from jaxnet.report import figures
 from jaxnet.report.html.examples import wrong_classes, wrong_values
 from jaxnet.report.html.page import page
@@ -17,16 +17,34 @@ from jaxnet.run import Run
 
 
 def draw(
-    result: Mapping[str, Any], run: Run, splits: Splits, outputs: Mapping[str, np.ndarray], metrics: Mapping[str, Metrics], to: Path
+    result: Mapping[str, Any],
+    run: Run,
+    splits: Splits,
+    outputs: Mapping[str, np.ndarray],
+    metrics: Mapping[str, Metrics],
+    to: Path,
 ) -> None:
-    """The figures of a network, each as PNG and, where it has lines, as SVG, into the folder `to`."""
-    figures.curves(run.history, to / "curves.png", best_epoch=None if run.best is None else int(run.best.epoch))
+    """The figures of a network, each as PNG and, where it has lines, as SVG, into the folder
+    `to`.
+    """
+    figures.curves(
+        run.history, to / "curves.png", best_epoch=None if run.best is None else int(run.best.epoch)
+    )
     if "diagnosis" not in result:
-        errors, limit = {name: each.error for name, each in metrics.items()}, result["target_error"] + result["tolerance"]
+        errors, limit = (
+            {name: each.error for name, each in metrics.items()},
+            result["target_error"] + result["tolerance"],
+        )
         figures.ladder(errors, to / "ladder.png", limit=limit, regression=splits.classes is None)
     if run.recipe.augmentation is not None and splits.train.white is not None:
         some = np.asarray(splits.train.x[:5])
-        figures.augmented(some, run.recipe.augmentation, run.standardisation, splits.train.white, to / "augmented.png")
+        figures.augmented(
+            some,
+            run.recipe.augmentation,
+            run.standardisation,
+            splits.train.white,
+            to / "augmented.png",
+        )
     test, x, y = metrics["test"], np.asarray(splits.test.x), np.asarray(splits.test.y)
     if not isinstance(test, ClassMetrics) or splits.classes is None:
         figures.values(y, outputs["test"], to / "values.png")
@@ -35,10 +53,19 @@ def draw(
     if result["calibration"] is not None:
         figures.reliability(result["calibration"], to / "calibration.png", part="test set")
     if splits.test.white is not None:
-        figures.wrong_images(x, y, outputs["test"], splits.classes, splits.test.white, to / "wrong.png")
+        figures.wrong_images(
+            x, y, outputs["test"], splits.classes, splits.test.white, to / "wrong.png"
+        )
 
 
-def html(result: dict[str, Any], model: Model, runs: Sequence[Run], splits: Splits, outputs: np.ndarray, pictures: Path) -> str:
+def html(
+    result: dict[str, Any],
+    model: Model,
+    runs: Sequence[Run],
+    splits: Splits,
+    outputs: np.ndarray,
+    pictures: Path,
+) -> str:
     """The page of a result, as HTML.
 
     Args:
@@ -53,6 +80,10 @@ def html(result: dict[str, Any], model: Model, runs: Sequence[Run], splits: Spli
         The text of report.html.
     """
     x, y = np.asarray(splits.test.x), np.asarray(splits.test.y)
-    wrong = wrong_values(y, outputs) if splits.classes is None else wrong_classes(x, y, outputs, splits.classes, splits.test.white)
+    wrong = (
+        wrong_values(y, outputs)
+        if splits.classes is None
+        else wrong_classes(x, y, outputs, splits.classes, splits.test.white)
+    )
     play = playground(model, runs, splits)
     return page(result, pictures, wrong=wrong, playground=play.html, read=play.read)

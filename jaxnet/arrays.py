@@ -1,0 +1,362 @@
+"""The door for arrays: predictions, labels, losses and inputs become plain NumPy arrays here, or
+are refused by value and place.
+
+What an argument means decides which function admits it:
+
+    array               anything without gaps, of whatever type
+    numbers             real numbers, all of them finite unless infinity means something
+    class_numbers       integers that name classes; `coded` numbers the different ones 0, 1, ...
+    labels              one class number for each example, and where the classes are known, one of theirs
+    log_probabilities   natural logarithms that add up to 1 over the last axis; -inf is a probability of 0
+    scores              probabilities, logits or log-probabilities, of which only the order counts
+    predictions         what a loss takes, and the labels to it
+    losses              one number for each example, or whether it is predicted wrongly
+    booleans            such as which member has seen which example
+
+`what` is the argument's name and `axes` names the axes of a place: "member 1, example 2".
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num, Shaped
+from numpy.typing import ArrayLike
+
+from jaxnet.errors import InputError
+
+ROWS = ("row", "column")
+EXAMPLES = ("example",)
+MEMBERS = ("member", "example")
+SUM = 0.02  # by which probabilities may miss 1; those kept as float16 do by less
+FEW = 1000  # classes whose numbers are taken as they are
+NO_CLASS = -1  # the class of a prediction that is not a number
+
+
+def array(what: str, given: ArrayLike, axes: Sequence[str] = ROWS) -> Shaped[np.ndarray, "..."]:
+    """The array as NumPy has it. Raises InputError for masked values, which are gaps, and for rows
+    of different lengths.
+    """
+    no_gaps(what, given, axes)
+    try:
+        found = np.asarray(given)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{what} cannot be read as an array ({error}); give rows of equal length, all of them "
+            "numbers"
+        ) from None
+    return found.astype(np.float32) if found.dtype.name == "bfloat16" else found
+
+
+def no_gaps(what: str, given: object, axes: Sequence[str] = ROWS) -> None:
+    """Raises InputError for masked values, whatever else is given."""
+    mask = _mask(given)
+    if mask is not None and (count := int(mask.sum())):
+        raise InputError(
+            f"{what} has {count} masked value{'s' * (count > 1)}, the first in "
+            f"{spot(np.argwhere(mask)[0], axes)}; "
+            "leave those examples out, or fill the gaps"
+        )
+
+
+def numbers(
+    what: str, given: ArrayLike, axes: Sequence[str] = ROWS, *, infinite: bool = False
+) -> Num[np.ndarray, "..."]:
+    """Real numbers, of their own type; False and True are 0 and 1. infinite: whether infinity is
+    one.
+    """
+    found = array(what, given, axes)
+    if found.dtype.kind not in "biuf":
+        raise InputError(
+            f"{what} must hold numbers, but is of type {found.dtype}; encode text, dates and "
+            "categories as numbers"
+        )
+    _refuse(
+        what,
+        found,
+        _not_numbers(found, infinite=infinite),
+        axes,
+        "not numbers" if infinite else "not finite",
+    )
+    return found.astype(np.float32) if found.dtype == bool else found
+
+
+def within_float32(
+    what: str, given: ArrayLike, axes: Sequence[str] = ROWS
+) -> Num[np.ndarray, "..."]:
+    """Numbers that stay finite as float32; their type is left as it is."""
+    found = numbers(what, given, axes)
+    if found.dtype.kind == "f" and found.dtype.itemsize > 4 and found.size:
+        most = np.finfo(np.float32).max
+        if max(found.max(), -found.min()) > most:
+            _refuse(
+                what, found, np.abs(found) > most, axes, f"beyond {most:.1e}, the largest float32"
+            )
+    return found
+
+
+def class_numbers(
+    what: str, given: ArrayLike, axes: Sequence[str] = EXAMPLES
+) -> Int[np.ndarray, "..."]:
+    """Integers, whichever they are; False and True are 0 and 1."""
+    found = array(what, given, axes)
+    if found.dtype.kind == "f":
+        _refuse(what, found, _not_numbers(found), axes, "not finite")
+    if found.dtype.kind not in "biu":
+        raise InputError(
+            f"{what} are {found.dtype}; give class numbers as integers, such as the codes of "
+            "np.unique(..., return_inverse=True)"
+        )
+    return found.astype(np.int64) if found.dtype.kind == "b" or found.dtype == np.uint64 else found
+
+
+def labels(
+    what: str, given: ArrayLike, examples: int, classes: int | None = None
+) -> Int[np.ndarray, " examples"]:
+    """A class number for each example. classes: how many there are, where predictions say so."""
+    found = array(what, given, EXAMPLES)
+    if found.shape != (examples,):
+        one_hot = found.ndim == 2 and found.shape[1] > 1 and len(found) == examples
+        cure = "; of one-hot rows give y.argmax(1)" if one_hot else "; give one for each example"
+        raise InputError(
+            f"{what} have shape {found.shape} for {examples} examples: {(examples,)} is "
+            f"needed{cure}"
+        )
+    found = class_numbers(what, found)
+    if classes is not None and found.size and (found.min() < 0 or found.max() >= classes):
+        row = int(np.flatnonzero((found < 0) | (found >= classes))[0])
+        raise InputError(
+            f"{what} range from {found.min()} to {found.max()}, the first wrong one {found[row]} "
+            f"of example {row}; "
+            f"give class numbers from 0 below {classes}"
+        )
+    return found
+
+
+def log_probabilities(
+    what: str,
+    given: ArrayLike,
+    axes: Sequence[str] = EXAMPLES,
+    *,
+    seen: Bool[np.ndarray, "members examples"] | None = None,
+) -> Float[np.ndarray, "... classes"]:
+    """Natural logarithms of probabilities, classes last. seen: predictions that are not looked at,
+    and may be anything.
+    """
+    found = array(what, given, (*axes, "class"))
+    if found.dtype.kind != "f" or found.ndim != len(axes) + 1 or 0 in found.shape:
+        wanted = ", ".join(f"{axis}s" for axis in axes)
+        raise InputError(
+            f"{what} have shape {found.shape} and type {found.dtype}; give log-probabilities, "
+            f"floats ({wanted}, classes)"
+        )
+    for place in np.ndindex(
+        found.shape[: found.ndim - 2]
+    ):  # a member at a time, since all together may not fit in memory
+        check_sums(what, found[place], axes, place, None if seen is None else seen[place])
+    return found
+
+
+def check_sums(
+    what: str,
+    log_p: Float[np.ndarray, "examples classes"],
+    axes: Sequence[str] = EXAMPLES,
+    place: tuple[int, ...] = (),
+    left_out: Bool[np.ndarray, " examples"] | None = None,
+) -> None:
+    """Raises InputError for examples whose probabilities do not add up to 1. place: where they are
+    among others.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.exp(log_p.astype(np.float32)).sum(1)
+    wrong = ~(np.abs(total - 1) <= SUM)
+    if left_out is not None:
+        wrong &= ~left_out
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        cure = "give log-probabilities, as log_softmax makes them"
+        if np.isnan(log_p[row]).any():
+            cure = "leave out that example, or the members that diverged"
+        raise InputError(
+            f"{what}: the probabilities of {spot((*place, row), axes)} add up to "
+            f"{total[row]:.4g}; {cure}"
+        )
+
+
+def scores(
+    what: str, given: ArrayLike, axes: Sequence[str] = EXAMPLES
+) -> Float[np.ndarray, "... classes"]:
+    """Of each class, the largest that of the class that is predicted; -inf is a class that is
+    impossible.
+    """
+    found = array(what, given, axes)
+    if found.dtype.kind != "f" or found.ndim < 1 or 0 in found.shape:
+        raise InputError(
+            f"{what} have shape {found.shape} and type {found.dtype}; give floats, (..., classes)"
+        )
+    bad = np.isnan(found) | (found == np.inf)
+    bad[~np.isfinite(found).any(-1)] = True  # not even one class is possible
+    _refuse(what, found, bad, axes, "no score of a class")
+    return found
+
+
+def predictions(
+    given: ArrayLike,
+    labels_: ArrayLike,
+    *,
+    loss: str,
+    axes: Sequence[str] = MEMBERS,
+    seen: Bool[np.ndarray, "members examples"] | None = None,
+) -> tuple[Num[np.ndarray, "..."], Num[np.ndarray, " examples"]]:
+    """(predictions, labels) as a loss takes them, examples the last of the axes.
+
+    Values (squared), log-probabilities (cross_entropy, brier), or either class numbers or
+    log-probabilities (the zero-one losses).
+    seen: predictions that are not looked at, and may be anything. Class numbers are `coded`.
+    """
+    f = array("predictions", given, axes)
+    of_values, either = loss == "squared", loss.startswith("zero_one")
+    wanted = len(axes) + (f.ndim > len(axes) if either else not of_values)
+    if f.ndim != wanted or 0 in f.shape:
+        form = (
+            "values"
+            if of_values
+            else "class numbers or log-probabilities"
+            if either
+            else "log-probabilities"
+        )
+        shape = ", ".join(f"{axis}s" for axis in axes) + (
+            "[, classes]" if either else ", classes" if not of_values else ""
+        )
+        raise InputError(
+            f"predictions have shape {f.shape}; {loss} takes {form}, ({shape}), and none of these "
+            "may be 0"
+        )
+    examples = f.shape[len(axes) - 1]
+    if of_values:
+        f = numbers(
+            "predictions",
+            f if seen is None or f.dtype.kind != "f" else np.where(seen, f.dtype.type(0), f),
+            axes,
+        )
+        y = numbers("labels", labels_, EXAMPLES)
+        if y.shape != (examples,):
+            raise InputError(
+                f"labels have shape {y.shape} for {examples} examples; give one value for each: "
+                f"{(examples,)}"
+            )
+        return f, y
+    if wanted == len(axes):
+        f, y = class_numbers("predictions", f, axes), labels("labels", labels_, examples)
+        (f, y), _ = coded(f, y)
+        return f, y
+    f = log_probabilities("predictions", f, axes, seen=seen)
+    if seen is not None:
+        f = np.where(seen[..., None], f.dtype.type(-np.log(f.shape[-1])), f)
+    return f, labels("labels", labels_, examples, f.shape[-1])
+
+
+def losses(what: str, given: ArrayLike, axes: Sequence[str] = MEMBERS) -> Shaped[np.ndarray, "..."]:
+    """One for each member and example; that one is not finite is said with the mean, which then is
+    none.
+    """
+    found = array(what, given, axes)
+    if found.dtype.kind not in "biuf" or found.ndim != len(axes) or not found.size:
+        wanted = ", ".join(f"{axis}s" for axis in axes)
+        raise InputError(
+            f"{what} have shape {found.shape} and type {found.dtype}; give numbers or booleans: "
+            f"({wanted}), not empty"
+        )
+    return found
+
+
+def booleans(what: str, given: ArrayLike, shape: tuple[int, ...]) -> Bool[np.ndarray, "..."]:
+    """Whether something is so, for each of `shape`."""
+    found = array(what, given, MEMBERS)
+    if found.shape != shape or found.dtype != bool:
+        raise InputError(
+            f"{what} has shape {found.shape} and type {found.dtype}; give booleans for each "
+            f"member and example: {shape}"
+        )
+    return found
+
+
+def coded(*arrays: Int[np.ndarray, "..."]) -> tuple[list[Int[np.ndarray, "..."]], int]:
+    """(arrays of class numbers with the classes numbered from 0, in their order; how many classes
+    there are).
+
+    Small numbers stay as they are. Any others cost memory by how many differ, and not by the
+    largest.
+    """
+    low, high = min(int(each.min()) for each in arrays), max(int(each.max()) for each in arrays)
+    if low >= 0 and high < FEW:
+        return list(arrays), high + 1
+    names = np.unique(
+        np.concatenate(
+            [np.unique(part) for each in arrays for part in each.reshape(-1, each.shape[-1])]
+        )
+    )
+    return [np.searchsorted(names, each) for each in arrays], len(names)
+
+
+def chosen(log_p: Float[np.ndarray, "... classes"]) -> Int[np.ndarray, "..."]:
+    """The most probable class, or NO_CLASS, which is no label, where a log-probability is NaN."""
+    return np.where(np.isnan(log_p).any(-1), NO_CLASS, log_p.argmax(-1))
+
+
+def spot(place: Sequence[int] | np.ndarray, axes: Sequence[str] = ROWS) -> str:
+    """A place in words: "member 1, example 2"; indices beyond the named axes are listed with the
+    last of them.
+    """
+    named = [f"{axis} {index}" for axis, index in zip(axes, place, strict=False)]
+    return ", ".join([*named, *(str(index) for index in place[len(axes) :])]) or "its only place"
+
+
+def _refuse(
+    what: str,
+    values: np.ndarray,
+    bad: Bool[np.ndarray, "..."] | None,
+    axes: Sequence[str],
+    why: str,
+) -> None:
+    if bad is None or not bad.any():
+        return
+    place, count = np.argwhere(bad)[0], int(bad.sum())
+    many = f"{count} values that are" if count > 1 else "1 value that is"
+    raise InputError(
+        f"{what} has {many} {why}, the first ({values[tuple(place)]}) in {spot(place, axes)}; "
+        "leave out those examples, or the members that diverged, or fill the gaps"
+    )
+
+
+def _not_numbers(values: np.ndarray, *, infinite: bool = False) -> Bool[np.ndarray, "..."] | None:
+    """Which values are not finite, or not numbers; None where all are. Looks at the extremes first,
+    which takes no memory.
+    """
+    if values.dtype.kind != "f" or not values.size:
+        return None
+    with np.errstate(invalid="ignore"):
+        extremes = np.array([values.min(), values.max()])  # NaN is both
+    good = ~np.isnan(extremes) if infinite else np.isfinite(extremes)
+    return None if good.all() else np.isnan(values) if infinite else ~np.isfinite(values)
+
+
+def _mask(given: object) -> Bool[np.ndarray, "..."] | None:
+    """Which values are masked, of a masked array or of sequences of such; None where there is no
+    mask.
+    """
+    if isinstance(given, np.ma.MaskedArray):
+        return np.ma.getmaskarray(given)
+    if not isinstance(given, list | tuple):
+        return None
+    masks = [_mask(each) for each in given]
+    if all(mask is None for mask in masks):
+        return None
+    try:
+        return np.stack(
+            [
+                np.zeros(np.shape(each), bool) if mask is None else mask
+                for each, mask in zip(given, masks, strict=True)
+            ]
+        )
+    except ValueError:  # of different lengths, which is said of the values
+        return None

@@ -1,0 +1,508 @@
+"""The options of a run, and the model and recipe they ask for."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+from jaxnet.data import (
+    Augmentation,
+    Dataset,
+    Splits,
+    Standardisation,
+    Stream,
+    augmentation,
+    load,
+    stream,
+)
+from jaxnet.data.streaming.stream import sample
+from jaxnet.errors import InputError, near
+from jaxnet.models.builtin import cnn, linear, mlp
+from jaxnet.models.model import Model
+from jaxnet.recipe import Recipe, enough_epochs
+from jaxnet.studies.space import Axis, Linear, Log
+
+READING = (
+    "data_dir",
+    "validation",
+    "test",
+    "task",
+    "label",
+    "groups",
+    "order",
+    "ignore",
+    "image_size",
+)  # as `load` has them
+IN_MEMORY = (
+    "groups",
+    "order",
+    "ignore",
+    "balance",
+    "members",
+)  # options of a training set that is read whole
+WHOLE = ("epochs", "batch_size", "patience")
+LOGARITHMIC = (
+    "learning_rate",
+    "weight_decay",
+    "l1",
+    "clip",
+)  # what a range of runs over, if not said
+# Where a run happens, not what it is; who was stopped by a row that cannot be used may go on
+# without it.
+PLACES = (
+    "out",
+    "resume",
+    "platform",
+    "data_dir",
+    "cache",
+    "coordinator",
+    "processes",
+    "process_id",
+    "corrupt",
+    "tensorboard",
+)
+# What each of several processes may have for itself: where it finds data and keeps programs, how it
+# reaches process 0, and what process 0 alone decides or writes. --platform is not among them:
+# devices of one kind cannot share a training with those of another.
+OWN = ("data_dir", "cache", "coordinator", "process_id", "out", "resume", "tensorboard")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every option of a run."""
+
+    dataset: str = "digits"
+    """digits; mnist or another data set of TensorFlow Datasets; a table (.csv), arrays (.npz), or a
+    folder of images
+    """
+    data_dir: Path | None = None
+    """folder of TensorFlow Datasets, or with the four files of mnist"""
+    validation: float = 0.1
+    """fraction to hold out for validation; 0 for none"""
+    test: float = 0.2
+    """fraction to hold out for the test, where the data set has no test set of its own"""
+    task: Literal["classification", "regression"] | None = None
+    """what the labels are; by default it is seen from them, and said why"""
+    label: str | None = None
+    """column of a table to learn; by default the last"""
+    groups: str | None = None
+    """column of a table, or array of an .npz file, of which no value may be in two parts"""
+    order: str | None = None
+    """column or array, such as a time, by which the last examples are the test set"""
+    ignore: tuple[str, ...] = ()
+    """columns of a table to leave out"""
+    image_size: tuple[int, int] | None = None
+    """height and width to which images in files are scaled"""
+    model: Literal["mlp", "cnn", "linear"] = "mlp"
+    """network; cnn is for images"""
+    hidden: tuple[int, ...] = (128, 64)
+    """widths of the hidden layers"""
+    channels: tuple[int, ...] = (32, 64)
+    """widths of the convolutions of a cnn"""
+    kernel: tuple[int, ...] = (3,)
+    """sizes of a cnn's convolutions: one for all, or one for each"""
+    stride: tuple[int, ...] = (1,)
+    """their strides: 1 is followed by 2x2 max pooling, 2 halves the image by itself"""
+    padding: Literal["SAME", "VALID"] = "SAME"
+    """of the convolutions"""
+    activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
+    """what follows each hidden layer"""
+    normalisation: Literal["layer", "batch"] | None = None
+    """normalisation of the hidden layers"""
+    optimizer: Literal["sgd", "momentum", "nesterov", "adam", "adamw", "muon"] = "adam"
+    """how a gradient becomes a step"""
+    schedule: Literal["constant", "cosine", "warmup_cosine", "one_cycle"] = "one_cycle"
+    """of the learning rate over the run"""
+    epochs: int | None = None
+    """passes over the training set; by default 10, or as many as make 150 steps"""
+    batch_size: int = 64
+    """examples a step"""
+    learning_rate: float = 3e-3
+    """largest learning rate"""
+    momentum: float | None = None
+    """momentum, or the optimizer's usual one"""
+    second_momentum: float | None = None
+    """b2 of adam and adamw; by default 0.999"""
+    weight_decay: float | None = None
+    """decoupled weight decay of kernels"""
+    l1: float | None = None
+    """factor of the kernels' absolute values in the loss"""
+    dropout: float | None = None
+    """share of hidden units dropped in training"""
+    label_smoothing: float | None = None
+    """share of each target spread over all classes"""
+    clip: float | None = None
+    """largest norm of the gradient"""
+    shift: float | None = None
+    """augmentation: largest shift of images, pixels"""
+    rotate: float | None = None
+    """largest angle by which images are turned, degrees"""
+    scale: float | None = None
+    """largest change of size; 0.1 is up to 1.1 times larger or smaller"""
+    elastic: float | None = None
+    """standard deviation of a smooth displacement, pixels"""
+    noise: float | None = None
+    """standard deviation of noise, in those of the inputs; also for tables"""
+    cutout: float | None = None
+    """side of a square set to the mean, pixels"""
+    mixup: float | None = None
+    """alpha of the Beta from which the share of the next example is drawn; also for tables"""
+    patience: int | None = None
+    """stop early after this many epochs without a lower validation loss"""
+    balance: bool = False
+    """weigh examples so that every class counts the same"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """of the network's products; bfloat16 is for accelerators"""
+    target_error: float = 0.0
+    """the error that could be reached: human level, a requirement"""
+    tolerance: float = 0.02
+    """the smallest step of the error ladder that matters"""
+    seed: int = 0
+    """of training: initialisation, order, noise"""
+    split_seed: int = 0
+    """of the split into training, validation and test set"""
+    platform: Literal["cpu", "gpu", "tpu"] | None = None
+    """where to run; by default the fastest that JAX finds"""
+    cache: bool = True
+    """keep compiled programs in the user's cache folder, so that the next run starts sooner"""
+    out: Path | None = None
+    """folder to write; by default runs/NAME-<time>"""
+    resume: bool = False
+    """continue the run in --out, or else the newest unfinished one"""
+    tensorboard: bool = False
+    """write logs for TensorBoard into the folder too, epoch by epoch"""
+    coordinator: str | None = None
+    """where several processes run the same command: host:port of the first, or auto as on a TPU
+    pod; Slurm and Open MPI need none
+    """
+    processes: int | None = None
+    """with --coordinator: how many there are"""
+    process_id: int | None = None
+    """with --coordinator: which of them this is, from 0"""
+
+
+@dataclass(frozen=True)
+class TrainOptions(Options):
+    """Every option of a training."""
+
+    members: int = 1
+    """networks, to diagnose the recipe: as many on the whole training set, and others on parts of
+    it
+    """
+    stream: bool = False
+    """leave the training set on disk: a folder with x.npy and y.npy, Parquet, or a data set of
+    TensorFlow Datasets
+    """
+    corrupt: Literal["stop", "skip"] = "stop"
+    """what to do at rows on disk that cannot be used: stop, and continue with --resume, or leave
+    them out
+    """
+
+
+@dataclass(frozen=True)
+class SweepOptions(Options):
+    """Every option of a sweep."""
+
+    space: tuple[str, ...] = ("learning_rate=1e-4:1",)
+    """what to vary: name=low:high, name=low:high:linear or :log, or name=value,value;
+    hidden=64,128x64 too
+    """
+    method: Literal["grid", "random", "quasi-random"] = "grid"
+    """how to fill the space"""
+    trials: int = 32
+    """how many; of a grid, points a range"""
+    seeds: int = 1
+    """networks a trial"""
+    halving: int | None = None
+    """train all trials a little, keep the best 1 in this many, and so on"""
+
+
+@dataclass(frozen=True)
+class SeedsOptions(Options):
+    """Every option of a study of seeds."""
+
+    members: int = 30
+    """networks of each kind"""
+    difference: float = 0.005
+    """a difference of test errors that somebody claims"""
+
+
+@dataclass(frozen=True)
+class BiasVarianceOptions(Options):
+    """Every option of a study of bias and variance."""
+
+    vary: Literal["width", "examples", "epochs", "weight-decay", "label-noise"] | None = None
+    """what to vary: width of the hidden layers, training examples a network, ..., share of training
+    labels drawn anew
+    """
+    values: tuple[float, ...] = ()
+    """its values; by default some that fit the data set"""
+    members: int = 16
+    """networks for each value"""
+    examples: int | None = None
+    """training examples of each network; by default a quarter of the training set"""
+    as_values: bool = False
+    """learn class numbers as values of a regression, by squared error"""
+    pool: int = 1
+    """side of the squares of pixels that images are averaged over first"""
+
+
+@dataclass(frozen=True)
+class LearningCurveOptions(Options):
+    """Every option of a learning curve."""
+
+    sizes: tuple[int, ...] = ()
+    """training examples; by default from all there are down to a 64th, in steps of 1.4"""
+    members: int = 8
+    """networks at each size"""
+    at: tuple[int, ...] = ()
+    """sizes to predict the error for; by default two, four and eight times the largest one"""
+
+
+@dataclass(frozen=True)
+class LabelsOptions(Options):
+    """Every option of a search for wrong labels."""
+
+    members: int = 16
+    """networks, a multiple of 4: each training example is new to a quarter of them"""
+    most: int = 100
+    """doubtful labels to list of each part of the data set"""
+
+
+@dataclass(frozen=True)
+class ShiftOptions(Options):
+    """Every option of a study of shifts."""
+
+    repetitions: int = 20
+    """batches of each size that are tested, for each shift"""
+    level: float = 0.05
+    """of the tests: how often a batch without a shift may raise an alarm"""
+
+
+@dataclass(frozen=True)
+class MonitorOptions:
+    """Is this batch still like the data that a network was judged with? One line of JSON; exit
+    status 0, 3 if shifted, 2 if bad.
+    """
+
+    run: Path
+    """folder of a finished run"""
+    new: Path
+    """.npz file with an array x, or a table for a network that learned from one"""
+    level: float = 0.01
+    """how often a batch without a shift may raise an alarm"""
+    data_dir: Path | None = None
+    """folder of the data set, where the run kept no reference"""
+    platform: Literal["cpu", "gpu", "tpu"] | None = None
+    """where to run; by default the fastest that JAX finds"""
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Every option of a comparison."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """folders of finished runs"""
+    data_dir: Path | None = None
+    """folder of the data sets, as the runs had it, or where their files are now"""
+    platform: Literal["cpu", "gpu", "tpu"] | None = None
+    """where to run; by default the fastest that JAX finds"""
+    cache: bool = True
+    """keep compiled programs in the user's cache folder, so that the next comparison starts
+    sooner
+    """
+    out: Path | None = None
+    """folder to write; by default runs/compare-<time>"""
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """Prepare a data set of TensorFlow Datasets, once, so that it can be read from now on without
+    TensorFlow.
+    """
+
+    name: tyro.conf.Positional[str]
+    """as TensorFlow Datasets calls it"""
+    data_dir: Path | None = None
+    """where to keep it; by default where TensorFlow Datasets does"""
+    originals: Path | None = None
+    """folder with its original files, if they are not to be downloaded"""
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Classes with probabilities, or values, for new examples, as CSV on standard output."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """PNG or JPEG images, .npz files with an array x, or tables"""
+    run: Path
+    """folder of a finished run"""
+    platform: Literal["cpu", "gpu", "tpu"] | None = None
+    """where to run; by default the fastest that JAX finds"""
+
+
+def build_model(options: Options) -> Model:
+    """The network that the options ask for."""
+    match options.model:
+        case "linear":
+            return linear()
+        case "cnn":
+            shape = {"kernel": options.kernel, "stride": options.stride, "padding": options.padding}
+            return cnn(
+                options.channels,
+                options.hidden,
+                **shape,
+                activation=options.activation,
+                normalisation=options.normalisation,
+            )
+        case "mlp":
+            return mlp(
+                options.hidden, activation=options.activation, normalisation=options.normalisation
+            )
+
+
+def shared_options(options: Any) -> dict[str, Any]:
+    """The options, in a dataclass, that all processes of a run must have in common; of a path to
+    the data only its last name.
+    """
+    shared = {name: value for name, value in asdict(options).items() if name not in OWN}
+    return shared | {"dataset": Path(options.dataset).absolute().name}
+
+
+def with_epochs(options: Options, examples: int) -> Options:
+    """The options with a number of epochs; if none was given, so many that a small data set trains
+    as long as it needs.
+    """
+    if options.epochs is not None:
+        return options
+    return replace(options, epochs=enough_epochs(examples, options.batch_size))
+
+
+def build_recipe(options: Options) -> Recipe:
+    """Those of the options that are hyperparameters."""
+    strengths = {name: getattr(options, name) for name in augmentation.NAMES}
+    how = (
+        Augmentation(**strengths)
+        if any(strength is not None for strength in strengths.values())
+        else None
+    )
+    return Recipe(
+        **{f.name: getattr(options, f.name) for f in fields(Recipe) if f.name != "augmentation"},
+        augmentation=how,
+    )
+
+
+def read(options: Options) -> tuple[Splits, Stream | None]:
+    """(the data in memory, the training set where it stays on disk): random rows of it stand for it
+    in memory then.
+    """
+    reading = {name: getattr(options, name) for name in READING}
+    if not (isinstance(options, TrainOptions) and options.stream):
+        return load(options.dataset, **reading, seed=options.split_seed), None
+    if asked := [
+        name for name in IN_MEMORY if getattr(options, name) != getattr(TrainOptions(), name)
+    ]:
+        raise InputError(
+            f"--stream leaves the training set on disk, and --{asked[0]} needs all of it in "
+            "memory; leave one of them out"
+        )
+    reading = {name: value for name, value in reading.items() if name not in IN_MEMORY}
+    splits = stream(options.dataset, **reading, corrupt=options.corrupt, seed=options.split_seed)
+    whole: Any = splits.train
+    some = sample(whole, np.random.default_rng(options.split_seed))
+    note = (
+        f"{len(some):,} random training rows stand for all {len(whole):,} where the training "
+        "set is judged or drawn"
+    )
+    return replace(splits, train=some, notes=(*splits.notes, note)), whole
+
+
+def prepared(splits: Splits, options: BiasVarianceOptions) -> Splits:
+    """The splits with images pooled, and class numbers as values, where the options ask for
+    that.
+    """
+    if options.pool == 1 and not options.as_values:
+        return splits
+    train, validation, test = (
+        _prepared(part, options) for part in (splits.train, splits.validation, splits.test)
+    )
+    return replace(
+        splits,
+        standardisation=Standardisation.of(train),
+        train=train,
+        validation=validation,
+        test=test,
+    )
+
+
+def _prepared(part: Dataset, options: BiasVarianceOptions) -> Dataset:
+    x, y, side = np.asarray(part.x), np.asarray(part.y), options.pool
+    if side > 1:
+        if part.white is None or x.shape[1] % side or x.shape[2] % side:
+            raise InputError(
+                f"--pool {side} does not divide inputs of shape {x.shape[1:]}; give a divisor of "
+                "an image's height and width"
+            )
+        x = x.reshape(len(x), x.shape[1] // side, side, x.shape[2] // side, side, *x.shape[3:])
+        x = x.mean((2, 4), dtype=np.result_type(x.dtype, np.float32))
+    if options.as_values:
+        return Dataset(x, y.astype(np.float32), None, part.white)
+    return Dataset(x, y, part.classes, part.white)
+
+
+def build_space(options: SweepOptions) -> dict[str, Axis]:
+    """The space that --space asks for. Raises InputError for what it cannot be."""
+    return dict(_axis(text, options) for text in options.space)
+
+
+def _axis(text: str, options: Options) -> tuple[str, Axis]:
+    name, _, given = text.partition("=")
+    name = name.strip().replace("-", "_")
+    if not given:
+        raise InputError(f"--space {text!r}: give name=low:high or name=value,value")
+    if name == "hidden":
+        return "model", [
+            build_model(
+                replace(
+                    options, hidden=tuple(_number(width, text, int) for width in each.split("x"))
+                )
+            )
+            for each in given.split(",")
+        ]
+    known = {f.name: f for f in fields(Recipe) if f.name != "augmentation"}
+    if name not in (names := (*known, *augmentation.NAMES)):
+        raise InputError(
+            f"--space {text!r}: unknown hyperparameter {name!r}{near(name, ('hidden', *names))}"
+        )
+    if ":" not in given:
+        kind = (
+            float
+            if name not in known or not known[name].metadata.get("static")
+            else int
+            if name in WHOLE
+            else str
+        )
+        return name, [
+            each if kind is str else _number(each, text, kind) for each in given.split(",")
+        ]
+    low, high, *scale = given.split(":")
+    if scale not in ([], ["log"], ["linear"]):
+        raise InputError(f"--space {text!r}: the scale is {':'.join(scale)!r}; give log or linear")
+    if name in WHOLE:
+        raise InputError(
+            f"--space {text!r}: {name} is a whole number; give some values instead, "
+            f"{name}={low},{high}"
+        )
+    log = scale == ["log"] or (not scale and name in LOGARITHMIC)
+    return name, (Log if log else Linear)(_number(low, text, float), _number(high, text, float))
+
+
+def _number(given: str, text: str, kind: type) -> Any:
+    try:
+        return kind(given)
+    except ValueError:
+        raise InputError(
+            f"--space {text!r}: {given!r} is not a{' whole' * (kind is int)} number; give one"
+        ) from None

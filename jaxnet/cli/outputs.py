@@ -1,0 +1,278 @@
+"""What an experiment writes into its folder and prints: result.json, parameters, history, figures
+and the report.
+"""
+
+import csv
+import importlib
+import io
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxnet.agreement import versions
+from jaxnet.checkpoint import describe_recipe, discard_progress, save
+from jaxnet.cli.options import Options
+from jaxnet.data import Splits, Stream
+from jaxnet.data.overlap import Overlap
+from jaxnet.diagnostics import Estimate, Finding
+from jaxnet.diagnostics.findings import finding
+from jaxnet.evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
+from jaxnet.models.model import Model, describe
+from jaxnet.population.fit import Standing
+from jaxnet.recipe import Recipe
+from jaxnet.report import console, tensorboard
+from jaxnet.run import Run
+from jaxnet.runtime import files, processes
+from jaxnet.runtime.timing import Clock
+from jaxnet.stats.calibration import Calibration, calibration
+from jaxnet.stats.label_errors import HardExample, hard_examples
+
+MEMBERS = "members"  # folder of a population within that of a run
+TENSORBOARD = "tensorboard"  # of logs
+LOGGED = 5  # members of which there are logs
+HARDEST = 50  # examples that result.json lists
+
+
+class Setup(NamedTuple):
+    """What an experiment begins with. layers: as `describe` gives them. shared: examples in two
+    parts.
+
+    stream: the training set, where it stays on disk; some of its rows stand for it in splits.
+    """
+
+    experiment: str
+    options: Options
+    splits: Splits
+    model: Model
+    recipe: Recipe
+    layers: list[tuple[str, str, int]]
+    shared: tuple[Overlap, ...]
+    out: Path
+    clock: Clock
+    stream: Stream | None = None
+
+
+def report(
+    setup: Setup,
+    model: Model,
+    run: Run,
+    more: dict[str, Any],
+    says: str | None = None,
+    findings: Sequence[Finding] = (),
+    members: Sequence[Run] = (),
+) -> dict[str, Any]:
+    """Judge a network, say what was found and write the folder; returns what result.json holds.
+
+    more: what this experiment adds to it, or puts in place of the network's. says: what is printed
+        instead of its numbers.
+    findings: besides those of the error ladder. members: networks of the same recipe, this one
+        first, to set beside each other.
+    """
+    splits, options = setup.splits, setup.options
+    parts = {
+        name: part for name in ("train", "validation", "test") if len(part := getattr(splits, name))
+    }
+    outputs = {name: np.asarray(predict(model, run, part.x)) for name, part in parts.items()}
+    metrics = {
+        name: judge(outputs[name], np.asarray(part.y), splits.standardisation)
+        for name, part in parts.items()
+    }
+    ladder = network_ladder(metrics, target_error=options.target_error, tolerance=options.tolerance)
+    if run.diverged:
+        found = finding("diverged", Estimate(1.0, refused="it is one network"), True, run.status)
+        ladder = replace(
+            ladder, verdict=run.status.replace(" ", ": ", 1), findings=(found, *ladder.findings)
+        )
+    if says is None:
+        console.say(run.status)
+        console.result(metrics, splits.classes, ladder)
+    else:
+        console.say(*says.split("\n"))
+    result = {
+        "experiment": setup.experiment,
+        "dataset": {
+            "name": splits.name,
+            "shape": run.shape,
+            "classes": splits.classes,
+            "examples": {k: len(v) for k, v in parts.items()},
+            "notes": splits.notes,
+            "columns": None
+            if splits.columns is None
+            else [column._asdict() for column in splits.columns],
+            "overlaps": [overlap._asdict() for overlap in setup.shared],
+        },
+        "model": {"name": model.name, "parameters": describe(model, splits)[-1][2]},
+        "recipe": describe_recipe(run.recipe),
+        "seed": options.seed,
+        "split_seed": options.split_seed,
+        "versions": versions(),
+        "device": f"{jax.local_devices()[0].device_kind} ({jax.default_backend()})",
+        "status": run.status,
+        "target_error": options.target_error,
+        "tolerance": options.tolerance,
+        **numbers(metrics),
+        "calibration": believed(outputs["test"], splits),
+        "verdict": ladder.verdict,
+        "findings": (*ladder.findings, *findings),
+        **more,
+    }
+    write(
+        setup.out,
+        result,
+        model,
+        members or (run,),
+        splits,
+        outputs,
+        metrics,
+        setup.clock,
+        logs=options.tensorboard,
+    )
+    return result
+
+
+@contextmanager
+def training_members(setup: Setup) -> Iterator[tuple[Callable[[Standing], None], dict[str, int]]]:
+    """Progress of a population on the console, and where it began: (watch, what `resumed` is to
+    say).
+    """
+    began: dict[str, int] = {}
+    ahead = threading.Thread(
+        target=_prepare_what_follows, args=(setup.model, setup.splits, setup.recipe)
+    )
+    ahead.start()
+    with setup.clock.part("train"), console.members() as show:
+
+        def watch(standing: Standing) -> None:
+            began.setdefault("from_epoch", standing.epoch)
+            began.setdefault("members", standing.finished)
+            show(standing)
+
+        yield watch, began
+    ahead.join()
+
+
+def hardest(
+    log_probabilities: Float[np.ndarray, "members examples classes"],
+    y: Int[np.ndarray, " examples"],
+) -> list[dict[str, Any]]:
+    """What result.json holds of the examples whose label the members doubt most; nothing where all
+    of them diverged.
+    """
+    if not any(np.isfinite(member.astype(np.float32)).any() for member in log_probabilities):
+        return []
+    return listed(hard_examples(log_probabilities, y, most=HARDEST))
+
+
+def listed(found: Sequence[HardExample]) -> list[dict[str, Any]]:
+    """What result.json holds of the first of these examples."""
+    return [
+        {
+            "index": each.index,
+            "label": each.label,
+            "prediction": each.prediction,
+            "confidence": round(each.confidence, 6),
+        }
+        for each in found[:HARDEST]
+    ]
+
+
+def believed(log_probabilities: np.ndarray, splits: Splits) -> Calibration | None:
+    """Whether the confidences on the test set can be believed; None of a regression, and where
+    outputs are no numbers.
+    """
+    if splits.classes is None or not np.isfinite(log_probabilities.max(1)).all():
+        return None
+    return calibration(log_probabilities, np.asarray(splits.test.y))
+
+
+def numbers(metrics: dict[str, Metrics]) -> dict[str, Any]:
+    """What was measured, by name and part; accuracy is null for a regression."""
+    test = metrics["test"]
+    names = (
+        ("accuracy", "error", "loss", "baseline")
+        if isinstance(test, ClassMetrics)
+        else ("error", "rmse", "r2", "baseline")
+    )
+    tables: dict[str, Any] = {"accuracy": None} | {
+        name: {part: getattr(m, name) for part, m in metrics.items()} for name in names
+    }
+    if isinstance(test, ClassMetrics):
+        tables["test_classes"] = {
+            name: getattr(test, name) for name in ("precision", "recall", "f1", "confusion")
+        }
+    return tables
+
+
+def write(
+    out: Path,
+    result: dict[str, Any],
+    model: Model,
+    runs: Sequence[Run],
+    splits: Splits,
+    outputs: dict[str, Any],
+    metrics: dict[str, Metrics],
+    clock: Clock,
+    *,
+    logs: bool = False,
+) -> None:
+    """The folder of a finished run, result.json last. runs: the first is written, all are in the
+    page. logs: for TensorBoard too.
+    """
+    from jaxnet.report.html import run as run_page
+
+    run, figures = runs[0], out / "figures"
+    if processes.first() and (out / "params").exists():  # of a run that was stopped while it wrote
+        shutil.rmtree(out / "params")
+    processes.meet("params")
+    save(run, out / "params")
+    if not processes.first():
+        return
+    files.write_text(out / "history.csv", history_csv(run))
+    run_page.draw(result, run, splits, outputs, metrics, figures)
+    files.write_text(
+        out / "report.html",
+        run_page.html(files.plain(result), model, runs, splits, outputs["test"], figures),
+    )
+    if logs:
+        tensorboard.write(out / TENSORBOARD, run, metrics, sorted(figures.glob("*.png")))
+        for number, member in enumerate(runs[1:LOGGED], 1):
+            tensorboard.write(out / TENSORBOARD / f"member-{number}", member)
+    result["seconds"] = clock.seconds()
+    files.write_json(out / "result.json", result)
+    discard_progress(out / "state")
+
+
+def history_csv(run: Run) -> str:
+    """A line an epoch that was trained."""
+    columns = {
+        name: np.asarray(column)
+        for name, column in run.history._asdict().items()
+        if column is not None
+    }
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["epoch", *columns])
+    writer.writerows(
+        [i + 1, *(f"{column[i]:.7g}" for column in columns.values())]
+        for i in range(int(run.epochs))
+    )
+    return text.getvalue()
+
+
+def _with(splits: Splits, on_disk: Stream) -> Splits:
+    """The splits with their training set on disk."""
+    return replace(splits, train=on_disk)  # pyrefly: ignore[bad-argument-type]
+
+
+def _prepare_what_follows(model: Model, splits: Splits, recipe: Recipe) -> None:
+    for module in ("orbax.checkpoint", "jaxnet.report.figures", "scipy.special"):
+        importlib.import_module(module)
+    compile_ahead(model, splits, recipe)

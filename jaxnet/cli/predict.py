@@ -1,0 +1,66 @@
+"""The commands `predict` and `prepare` of an experiment."""
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from jaxnet.arrays import NO_CLASS, chosen
+from jaxnet.cli.options import PredictOptions, PrepareOptions
+from jaxnet.cli.saved_run import bring_back
+from jaxnet.data import checks, prepare
+from jaxnet.data.sources.csv import SUFFIXES, encode, read_table
+from jaxnet.data.sources.images import read_examples
+from jaxnet.display import visible
+from jaxnet.evaluation import predict
+from jaxnet.report import console
+from jaxnet.run import Run
+from jaxnet.runtime.devices import use_platform
+
+
+def predict_files(options: PredictOptions) -> None:
+    """Writes predictions for the examples in files to standard output, as CSV."""
+    use_platform(options.platform)
+    _, _, model, run = bring_back(options.run)
+    if run.diverged:
+        print(
+            f"the network {run.status}; a prediction that is not a number is left empty",
+            file=sys.stderr,
+        )
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    show = (
+        visible if sys.stdout.isatty() else str
+    )  # as they are for a program, that may look for them
+    writer.writerow(
+        ["file", "row", "prediction", *(f"p({show(name)})" for name in run.classes or ())]
+    )
+    for path in options.files:
+        outputs = np.asarray(predict(model, run, new_examples(path, run)))
+        for row, output in enumerate(outputs):
+            if run.classes is None:
+                writer.writerow(
+                    [show(path), row, f"{output:.{np.finfo(outputs.dtype).precision + 1}g}"]
+                )
+            else:
+                number = int(chosen(output))
+                name = "" if number == NO_CLASS else run.classes[number]
+                writer.writerow(
+                    [show(path), row, show(name), *(f"{p:.6f}" for p in np.exp(output))]
+                )
+
+
+def new_examples(path: Path, run: Run) -> np.ndarray:
+    """The examples in a file, encoded as those that the network learned from."""
+    if run.columns is not None and path.suffix.lower() in SUFFIXES:
+        return checks.inputs(encode(run.columns, read_table(path)[0], path), f"{path}: ")
+    return read_examples(path, run.shape, run.white)
+
+
+def prepare_data(options: PrepareOptions) -> None:
+    """Prepares a data set, and says where it is."""
+    folder_ = prepare(options.name, data_dir=options.data_dir, originals=options.originals)
+    console.say(
+        f"prepared in {folder_}; use it with --dataset {options.name}"
+        + (f" --data-dir {options.data_dir}" * (options.data_dir is not None))
+    )

@@ -1,0 +1,349 @@
+"""The experiment runner: options to a trained, judged and reported network, in one folder.
+
+    options -> set_up: data, model, recipe, folder -> train_one, or another work -> report: judge,
+    write
+
+Every script in experiments/ calls `main`. The same options give the same result.json, `seconds` and
+`resumed` aside.
+"""
+
+import argparse
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict, replace
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from jaxnet.agreement import check_agreement
+from jaxnet.cli import run_folder
+from jaxnet.cli.options import (
+    PLACES,
+    Options,
+    PredictOptions,
+    PrepareOptions,
+    TrainOptions,
+    build_model,
+    build_recipe,
+    read,
+    shared_options,
+    with_epochs,
+)
+from jaxnet.cli.outputs import (
+    MEMBERS,
+    TENSORBOARD,
+    Setup,
+    _prepare_what_follows,
+    _with,
+    hardest,
+    report,
+    training_members,
+)
+from jaxnet.cli.predict import predict_files, prepare_data
+from jaxnet.data import class_weights, overlaps
+from jaxnet.data.streaming.chunks import layout
+from jaxnet.errors import InputError, check_known, near
+from jaxnet.identity import describe_data
+from jaxnet.loop import train
+from jaxnet.models.model import describe
+from jaxnet.recipe import check
+from jaxnet.report import console, tensorboard
+from jaxnet.run import Row
+from jaxnet.runtime import files, processes
+from jaxnet.runtime.devices import enable_cache, use_cpu_devices, use_platform
+from jaxnet.runtime.interrupts import Interrupted, stopped_at_once
+from jaxnet.runtime.plan import Plan, plan_for_images
+from jaxnet.runtime.timing import Clock
+from jaxnet.studies.diagnose import diagnose
+
+
+def main(
+    experiment: str,
+    defaults: Options | Mapping[str, Options],
+    description: str,
+    *,
+    began: float,
+    work: Callable[[Setup], dict[str, Any]] | None = None,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """One experiment from the command line. Returns the exit status: 2 for bad input, 128 + signal
+    when stopped.
+
+    defaults: of the options, or several of them by name, for --preset to choose from; the first one
+        stands without it.
+    work: what is done once the data are there, by default `train_one`; it returns what result.json
+        is to hold.
+    """
+    clock = Clock(began)
+    console.open_to_all_names()
+    # What is imported by now stays to the end: no collection, nor the exit, need walk over it again
+    # (0.3 s).
+    gc.freeze()
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    name = f"python -m experiments.{experiment}"
+    logging.getLogger("jaxnet").addHandler(console.Spoken())
+    logging.getLogger(
+        "jaxnet"
+    ).propagate = False  # some library may have given the root a handler too
+    logging.getLogger("jaxnet").setLevel(logging.INFO)
+    try:
+        # tyro would let a default subcommand swallow options, so the first word decides.
+        if arguments[:1] == ["predict"]:
+            predict_files(tyro.cli(PredictOptions, args=arguments[1:], prog=f"{name} predict"))
+        elif arguments[:1] == ["prepare"]:
+            prepare_data(tyro.cli(PrepareOptions, args=arguments[1:], prog=f"{name} prepare"))
+        elif arguments and not arguments[0].startswith("-"):
+            raise InputError(
+                f"{name}: unknown command {arguments[0]!r}"
+                f"{near(arguments[0], ('predict', 'prepare'))}; options begin with --"
+            )
+        else:
+            if isinstance(defaults, Mapping):
+                defaults, arguments = _preset(defaults, arguments)
+            options = tyro.cli(
+                type(defaults), args=arguments, default=defaults, prog=name, description=description
+            )
+            with processes.joined(options.coordinator, options.processes, options.process_id):
+                setup = set_up(experiment, options, clock)
+                if setup is not None:
+                    go_on = (
+                        "continue with the same options, --resume and --out "
+                        f"{os.path.relpath(setup.out)}"
+                    )
+                    try:
+                        with files.writing(setup.out), stopped_at_once(setup.out):
+                            (work or train_one)(setup)
+                    except InputError as error:
+                        run_folder.abandon(setup.out)
+                        if isinstance(error, files.NotWrittenError) and setup.out.exists():
+                            raise files.NotWrittenError(
+                                error.problem, f"then {go_on}: what was saved is kept"
+                            ) from None
+                        raise
+                    except Interrupted as stop:
+                        console.say(f"{stop}; {go_on}")
+                        raise
+                    console.say(f"written to {setup.out}")
+    except InputError as error:
+        console.error(str(error))
+        return 2
+    except Interrupted as stop:
+        return 128 + stop.number
+    except KeyboardInterrupt:
+        console.error("stopped")
+        return 128 + signal.SIGINT
+    except OSError as error:
+        console.error(
+            f"{error.filename or 'standard output'}: {error.strerror or error}; make room, or "
+            "give another place"
+        )
+        return 2
+    finally:
+        gc.freeze()
+        try:
+            sys.stdout.flush()
+        except OSError:  # Python would try again at the end, and say so
+            with suppress(OSError):
+                sys.stdout.close()
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the script
+    return 0
+
+
+def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
+    """Options to data, model, recipe and folder, with a word on each; None where the run is
+    finished already.
+    """
+    check_agreement(
+        lambda: {"experiment": experiment, **shared_options(options)}
+    )  # before JAX starts, for which all need the same platform
+    if options.tensorboard:
+        tensorboard.require()
+    _prepare(options)
+    if (
+        not options.resume
+    ):  # else the folder is known later, and may be of a finished run, to which nothing is written
+        processes.once(lambda: files.check_folder(options.out or run_folder.RUNS))
+    model = build_model(options)
+    if options.epochs is not None:
+        check(build_recipe(options))  # what cannot be meant is said before the data are read
+    with clock.part("data"):
+        splits, on_disk = read(options)
+    # Here, since all that follows depends on the data: a process might refuse its own before
+    # `train` compares them.
+    check_agreement(
+        lambda: {"data": describe_data(splits if on_disk is None else _with(splits, on_disk))}
+    )
+    options = with_epochs(options, len(splits.train if on_disk is None else on_disk))
+    recipe = build_recipe(options)
+    check(recipe, has_validation=len(splits.validation) > 0)
+    layers = describe(model, splits)
+    settings = {name: value for name, value in asdict(options).items() if name not in PLACES}
+    out, found = run_folder.begin(experiment, settings, options.out, resume=options.resume)
+    if found:
+        console.say(found)
+    if finished := processes.once(lambda: run_folder.result(out)):
+        console.say(f"finished already: {finished['verdict']}")
+        return None
+    console.data(splits)
+    shared = overlaps(splits)
+    for overlap in shared:
+        console.say(f"beware: {overlap}, so what is measured on it is not of unseen examples")
+    console.layers(model.name, layers)
+    return Setup(experiment, options, splits, model, recipe, layers, shared, out, clock, on_disk)
+
+
+def train_one(setup: Setup) -> dict[str, Any]:
+    """Train, judge and write one network, or those of --members; returns what result.json holds."""
+    if isinstance(setup.options, TrainOptions) and setup.options.members > 1:
+        return train_members(setup, setup.options)
+    options, splits, model, recipe = setup.options, setup.splits, setup.model, setup.recipe
+    plan, given = Plan(), splits
+    if setup.stream is not None:
+        given = _with(splits, setup.stream)
+    batch, count = min(options.batch_size, len(given.train)), processes.own()[1]
+    divided = (
+        batch if setup.stream is None else layout(setup.stream, options.batch_size).shards
+    )  # what devices and processes divide
+    together = count if options.normalisation != "batch" and divided % count == 0 else 1
+    if options.model == "cnn" and options.normalisation != "batch":
+        plan = plan_for_images(batch // together)
+        plan = plan if divided // together % plan.devices == 0 else Plan()
+    if plan.splits_batches:
+        console.say(
+            f"each batch is split over {plan.devices} CPU devices, {plan.micro_batch or 'all'} "
+            "examples at a time, to fit their caches"
+        )
+    plan = replace(plan, processes=together)
+    if together > 1:
+        console.say(f"each batch is split over {count} processes")
+    elif count > 1:
+        why = "it needs each whole" if divided % count == 0 else f"{count} do not divide {divided}"
+        console.say(
+            f"beware: batches of {batch} are not split over processes, since {why}: each computes "
+            "the same"
+        )
+
+    # Compiling needs no interpreter, so what comes later is imported, and compiled in its turn,
+    # meanwhile. Not by a daemon: one that compiles while the interpreter ends, after Ctrl-C, aborts
+    # the process.
+    ahead = threading.Thread(target=_prepare_what_follows, args=(model, splits, recipe))
+    ahead.start()
+    weights = class_weights(splits.train) if options.balance else None
+    logs = (
+        tensorboard.live(setup.out / TENSORBOARD)
+        if options.tensorboard and processes.first()
+        else nullcontext()
+    )
+    with training(setup) as (show, began), logs as log:
+
+        def watch(epochs: int, row: Row) -> None:
+            show(epochs, row)
+            if log is not None:
+                log(epochs, row)
+
+        run = train(
+            model,
+            given,
+            recipe,
+            jax.random.key(options.seed),
+            out=setup.out,
+            weights=weights,
+            watch=watch,
+            plan=plan,
+        )
+    ahead.join()
+    return report(setup, model, run, {"resumed": began})
+
+
+def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
+    """Diagnose the recipe, and write it with its first network."""
+    splits = setup.splits
+    if options.balance:
+        raise InputError("with --members examples are not weighed; leave --balance out")
+    with training_members(setup) as (watch, began):
+        diagnosis = diagnose(
+            setup.model,
+            splits,
+            setup.recipe,
+            jax.random.key(options.seed),
+            members=options.members,
+            target_error=options.target_error,
+            tolerance=options.tolerance,
+            out=setup.out / MEMBERS,
+            watch=watch,
+        )
+    population = diagnosis.networks
+    assert population is not None
+    assert population.predictions is not None
+    from jaxnet.report import figures
+
+    figures.error_analysis(diagnosis, setup.out / "figures/diagnosis.png")
+    test = population.predictions.test[: options.members]
+    errors = diagnosis.errors
+    more = {
+        "members": options.members,
+        "accuracy": None
+        if diagnosis.regression
+        else {part: error.complement() for part, error in errors.items()},
+        "error": errors,
+        "verdict": diagnosis.verdict,
+        "findings": diagnosis.findings,
+        "diagnosis": diagnosis.summary(),
+        "hard_examples": [] if splits.classes is None else hardest(test, np.asarray(splits.test.y)),
+        "resumed": began,
+    }
+    sound = np.flatnonzero(~population.diverged[: options.members])
+    members = [population[int(i)] for i in sound] or [population[0]]
+    return report(setup, setup.model, members[0], more, str(diagnosis), members=members)
+
+
+@contextmanager
+def training(setup: Setup) -> Iterator[tuple[Callable[[int, Row], None], dict[str, int]]]:
+    """Progress of a network on the console, and where it began: (watch, what `resumed` is to
+    say).
+    """
+    began: dict[str, int] = {}
+    with setup.clock.part("train"), console.progress(setup.recipe.epochs) as show:
+
+        def watch(epochs: int, row: Row) -> None:
+            began.setdefault("from_epoch", epochs)
+            show(epochs, row)
+
+        yield watch, began
+
+
+def _preset(presets: Mapping[str, Options], arguments: list[str]) -> tuple[Options, list[str]]:
+    """The defaults that --preset asks for, and the arguments that remain."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", default=next(iter(presets)))
+    given, rest = parser.parse_known_args(arguments)
+    check_known("preset", given.preset, presets)
+    return presets[given.preset], rest
+
+
+def _prepare(options: Options) -> None:
+    """Platform and cache, before JAX starts."""
+    try:
+        use_cpu_devices()  # one a core, so that the parts of a batch can run side by side
+    except InputError as error:
+        console.say(f"the CPU stays one device: {error}")
+    use_platform(options.platform)
+    if options.precision == "bfloat16" and jax.default_backend() == "cpu":
+        raise InputError(
+            "bfloat16 is for accelerators: on the CPU it is slower than float32; give --precision "
+            "float32"
+        )
+    if options.cache:
+        try:
+            enable_cache()
+        except InputError as error:
+            console.say(f"compiled programs are not kept: {error}")
+    processes.meet("begin")

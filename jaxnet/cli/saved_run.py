@@ -1,0 +1,83 @@
+"""A finished run, brought back from its folder: what it was, its network, and the data that it
+learned from.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxnet.checkpoint import restore
+from jaxnet.cli.options import TrainOptions, read
+from jaxnet.data import Splits
+from jaxnet.errors import InputError, near_path
+from jaxnet.models.builtin import named
+from jaxnet.models.model import Model
+from jaxnet.run import Run
+from jaxnet.runtime import files
+
+PARAMS = "params"  # folder of the network within that of a run
+
+
+class Finished(NamedTuple):
+    """What the folder of a run holds. about: its run.json, the experiment and its options."""
+
+    folder: Path
+    about: dict[str, Any]
+    model: Model
+    run: Run
+
+
+def bring_back(path: Path) -> Finished:
+    """The network of a finished run. Raises InputError, which says what to give instead, for any
+    other folder.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder{near_path(path)}")
+    if not (path / "run.json").exists():
+        runs = sorted(
+            (each.parent for each in path.glob("*/run.json")), key=lambda each: each.stat().st_mtime
+        )
+        cure = (
+            f"the newest in it is {runs[-1]}"
+            if runs
+            else "give one that an experiment wrote, such as runs/digits-..."
+        )
+        raise InputError(f"{path}: is not the folder of a run, since it has no run.json; {cure}")
+    about = files.read_json(path / "run.json")
+    if not (path / PARAMS).is_dir():
+        raise InputError(
+            f"{path}: is the folder of a run that is not finished; continue it with --resume "
+            f"--out {path}"
+        )
+    run = restore(path / PARAMS)
+    return Finished(path, about, named(run.model), run)
+
+
+def data_of(finished: Finished, data_dir: Path | None = None) -> Splits:
+    """The data set of a run, read and split as it was. data_dir: as the run had it, or where its
+    files are now.
+    """
+    known = {field.name for field in fields(TrainOptions)} - {"data_dir"}
+    about = finished.about.items()
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in about
+        if name in known
+    }
+    path = Path(given["dataset"])
+    if path.exists():
+        data_dir = None
+    elif data_dir is not None and (
+        path.suffix or len(path.parts) > 1
+    ):  # a file or folder, and no name of a data set
+        given["dataset"], data_dir = str(data_dir / path.name), None
+    try:
+        splits = read(TrainOptions(**given, data_dir=data_dir))[0]
+    except InputError as error:
+        raise InputError(f"{finished.folder}: its data set is not there: {error}") from None
+    if splits.classes != finished.run.classes or splits.test.x.shape[1:] != finished.run.shape:
+        raise InputError(
+            f"{finished.folder}: {finished.about.get('dataset')} holds other examples than the "
+            "network learned from; give the same data set"
+        )
+    return splits

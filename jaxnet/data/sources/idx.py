@@ -1,0 +1,94 @@
+"""MNIST from its four official files, in the IDX format of LeCun, Cortes & Burges 1998."""
+
+import importlib
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from jaxnet.data import checks
+from jaxnet.data.dataset import Splits
+from jaxnet.data.sources.request import Reading
+from jaxnet.data.splitting import assemble, hold_out
+from jaxnet.errors import InputError
+
+DIGITS = tuple("0123456789")
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+def has_files(folder: Path) -> bool:
+    """Whether any of the four files is there."""
+    return any((folder / f"{name}{end}").exists() for name in FILES for end in ("", ".gz"))
+
+
+def splits_of_files(folder: Path, reading: Reading) -> Splits:
+    """60,000 training and 10,000 test images of 28x28 pixels, from the four files, gzipped or
+    not.
+    """
+    reading.refuse("mnist", "task", "label", "groups", "order", "ignore", "image_size")
+    paths = [_path(folder, name) for name in FILES]
+    with ThreadPoolExecutor(len(paths)) as pool:
+        arrays = pool.map(_read, paths, (3, 1, 3, 1))
+        # Unpacking needs no interpreter lock, so what training will import anyway is imported
+        # meanwhile.
+        for module in ("optax", "jaxnet.models.layers"):
+            importlib.import_module(module)
+        x, y, x_test, y_test = arrays
+    pool_set = checks.dataset(x, y, classes=DIGITS, where=f"{paths[0]} and {paths[1].name}")
+    test_set = checks.dataset(
+        x_test, y_test, classes=DIGITS, where=f"{paths[2]} and {paths[3].name}"
+    )
+    return assemble(
+        *hold_out(pool_set, reading.validation, reading.seed),
+        test_set,
+        name="mnist",
+        where=str(folder),
+    )
+
+
+def _path(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.exists():
+            return path
+    files = ", ".join(f"{file}.gz" for file in FILES)
+    raise InputError(
+        f"{folder / name}.gz is missing: put {files} (or unpacked, without .gz) into a folder and "
+        "name it as --data-dir (data_dir=)"
+    )
+
+
+def _read(path: Path, dimensions: int) -> np.ndarray:
+    """The array of one IDX file of unsigned bytes, gzipped or not, with magic number and sizes
+    checked.
+    """
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            # One call that holds no interpreter lock: the gzip module would come back for it at
+            # every 128 KiB.
+            content = zlib.decompress(
+                content, wbits=zlib.MAX_WBITS | 16, bufsize=max(1, 5 * len(content))
+            )
+    except (OSError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error}); get the file again") from None
+    header = 4 + 4 * dimensions
+    if len(content) < header or content[:4] != bytes([0, 0, 8, dimensions]):
+        raise InputError(
+            f"{path}: not an IDX file of {dimensions} dimensions: it begins with "
+            f"{content[:4].hex() or 'nothing'} "
+            f"instead of 0000080{dimensions}; get the file again"
+        )
+    shape = tuple(int.from_bytes(content[4 + 4 * i : 8 + 4 * i]) for i in range(dimensions))
+    promised, found = int(np.prod(shape, dtype=object)), len(content) - header
+    if promised != found:
+        raise InputError(
+            f"{path}: its header promises {shape}, {promised} bytes, but {found} follow; get the "
+            "file again"
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

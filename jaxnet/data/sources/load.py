@@ -1,0 +1,111 @@
+"""Where data come from: a name or a path to Splits."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from jaxnet.data import checks
+from jaxnet.data.dataset import Splits
+from jaxnet.data.sources import csv, idx, images, npz
+from jaxnet.data.sources import tfds as prepared
+from jaxnet.data.sources.request import Reading
+from jaxnet.data.splitting import split
+from jaxnet.errors import InputError, check_number, near_path, shown
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+    task: str | None = None,
+    label: str | None = None,
+    groups: str | None = None,
+    order: str | None = None,
+    ignore: str | Sequence[str] = (),
+    image_size: tuple[int, int] | None = None,
+) -> Splits:
+    """Splits of a named data set, of a file, or of a folder of images.
+
+    name_or_path: "digits" (1,797 8x8 images, in the package); "mnist" or another image
+        classification data set that TensorFlow Datasets knows, prepared (see `prepare`) or, of
+        mnist, its four IDX files in data_dir; the path of a table (.csv, .tsv, .txt), of arrays
+        (.npz with x and y, and optionally x_test, y_test, x_validation, y_validation), or of a
+        folder with PNG or JPEG images, one sub-folder a class.
+    validation: fraction of the training pool to hold out, 0 for none. test: likewise, where the
+        source has no test set of its own. seed: of the split.
+    task: "classification" or "regression", where the labels could be either. label, ignore: columns
+        of a table: what to learn (the last, if not given), and what to leave out. groups, order:
+        columns or arrays to split by, as in `split`. image_size: (height, width) to which images in
+        a folder are scaled.
+    Raises InputError for what cannot be found, read or used.
+    """
+    if (
+        not isinstance(name_or_path, str | os.PathLike)
+        or not str(name_or_path).strip()
+        or Path(name_or_path) == Path()
+    ):
+        made = (
+            "; of arrays jaxnet.split(x, y) makes Splits"
+            if not isinstance(name_or_path, str) and name_or_path is not None
+            else ""
+        )
+        raise InputError(
+            f"name_or_path is {shown(name_or_path)}; give the name of a data set, such as "
+            f'"digits", or a path{made}'
+        )
+    checks.fractions(validation, None, seed)
+    check_number("test", test)
+    reading = Reading.of(
+        data_dir=data_dir,
+        validation=validation,
+        test=test,
+        seed=seed,
+        task=task,
+        label=label,
+        groups=groups,
+        order=order,
+        ignore=ignore,
+        image_size=image_size,
+    )
+    folder = reading.data_dir
+    name, path = str(name_or_path), Path(name_or_path)
+    if name == "digits":
+        return _digits(reading)
+    if path.suffix.lower() in csv.SUFFIXES:
+        return csv.splits_of_table(path, reading)
+    if path.suffix == ".npz":
+        return npz.splits_of_npz(path, reading)
+    if path.is_dir() and (len(path.parts) > 1 or images.has_classes(path)):
+        return images.splits_of_folder(path, reading)
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(
+            f"{path}: no such folder, nor a file that ends in {', '.join((*csv.SUFFIXES, '.npz'))}"
+            f"{near_path(path)}"
+        )
+    if name == "mnist" and folder is not None and idx.has_files(folder):
+        return idx.splits_of_files(folder, reading)
+    return prepared.splits_of_prepared(name, reading, ("digits", "mnist"))
+
+
+def _digits(reading: Reading) -> Splits:
+    """Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits: the 1,797 images of its
+    test part.
+    """
+    reading.refuse("digits", "task", "label", "groups", "order", "ignore", "image_size")
+    fractions = {"validation": reading.validation, "test": reading.test, "seed": reading.seed}
+    with (
+        resources.as_file(resources.files("jaxnet.data") / "digits.npz") as path,
+        np.load(path) as arrays,
+    ):
+        splits = split(arrays["x"], arrays["y"], **fractions, classes=idx.DIGITS, name="digits")
+    parts = {
+        name: replace(getattr(splits, name), white=16.0) for name in ("train", "validation", "test")
+    }
+    return replace(splits, **parts)

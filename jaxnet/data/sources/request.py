@@ -1,0 +1,88 @@
+"""How a source is to be read: what `load` was asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxnet.errors import InputError, check_path, check_text, check_whole, near, shown
+
+WORDS = {
+    "label": "label (--label)",
+    "ignore": "ignore (--ignore)",
+    "groups": "groups (--groups)",
+    "order": "order (--order)",
+    "task": "task (--task)",
+    "image_size": "image_size (--image-size)",
+    "data_dir": "data_dir (--data-dir)",
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What `load` was asked for beyond the name of the source; see there."""
+
+    data_dir: Path | None = None
+    validation: float = 0.1
+    test: float = 0.2
+    seed: int = 0
+    task: str | None = None
+    label: str | None = None
+    groups: str | None = None
+    order: str | None = None
+    ignore: tuple[str, ...] = ()
+    image_size: tuple[int, int] | None = None
+
+    def refuse(self, source: object, *names: str) -> None:
+        """Raise InputError where one of these was asked for, since this source has no use for
+        it.
+        """
+        default = {f.name: f.default for f in fields(self)}
+        for name in names:
+            if getattr(self, name) != default[name]:
+                raise InputError(
+                    f"{WORDS[name]} is {getattr(self, name)!r}, but {source} has no use for it; "
+                    "leave it out"
+                )
+
+    @classmethod
+    def of(
+        cls, *, data_dir: str | Path | None, ignore: Any = (), image_size: Any = None, **given: Any
+    ) -> "Reading":
+        """Of what `load` or `stream` was given. Raises InputError for what is no path, name or
+        size.
+        """
+        if data_dir is not None:
+            check_path("data_dir", data_dir)
+        for what in ("label", "groups", "order"):
+            if given.get(what) is not None:
+                check_text(what, given[what], "the name of a column, or leave it out")
+        names = (ignore,) if isinstance(ignore, str) else () if ignore is None else ignore
+        if not isinstance(names, tuple | list | np.ndarray):
+            raise InputError(
+                f"ignore is {shown(ignore)}; give names of columns, such as ('age', 'name')"
+            )
+        for name in names:
+            check_text("ignore", name, "names of columns, such as ('age', 'name')")
+        if image_size is not None and (
+            not isinstance(image_size, tuple | list) or len(image_size) != 2
+        ):
+            raise InputError(f"image_size is {shown(image_size)}; give (height, width)")
+        for side in image_size or ():
+            check_whole("image_size", side)
+        folder, size = (
+            None if data_dir is None else Path(data_dir),
+            None if image_size is None else tuple(image_size),
+        )
+        return cls(data_dir=folder, ignore=tuple(map(str, names)), image_size=size, **given)
+
+    def column(self, what: str, columns: Mapping[str, Any], where: str) -> np.ndarray:
+        """The array or column that was named for groups or order."""
+        name = getattr(self, what)
+        if name not in columns:
+            raise InputError(
+                f"{where}: has no {name!r} for {what}{near(name, columns, 'it holds')}"
+            )
+        return np.asarray(columns[name])

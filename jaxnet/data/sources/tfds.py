@@ -1,0 +1,291 @@
+"""Data sets of TensorFlow Datasets: prepared once with TensorFlow, read without it, decoded once
+and then mapped.
+
+prepare                    originals -> ArrayRecord files                 needs TensorFlow, once
+splits_of_prepared         ArrayRecord files -> one .npz file -> Splits   the second load only maps that file
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import socket
+import sys
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import numpy as np
+import platformdirs
+
+from jaxnet.data import checks
+from jaxnet.data.dataset import Splits
+from jaxnet.data.sources import idx
+from jaxnet.data.sources.images import decode
+from jaxnet.data.sources.npz import UNREADABLE, map_npz, write_npz
+from jaxnet.data.sources.request import Reading
+from jaxnet.data.splitting import assemble, complete
+from jaxnet.errors import InputError, check_path, check_text, nearest
+
+PARTS = ("train", "validation", "test")
+CHUNK = 1000  # examples decoded at a time
+PATIENCE = 5.0  # seconds to find out that there is no network
+
+
+def splits_of_prepared(name: str, reading: Reading, others: tuple[str, ...] = ()) -> Splits:
+    """Splits of a prepared data set in reading.data_dir, or where TensorFlow Datasets keeps them.
+    others: names that may be meant.
+    """
+    reading.refuse(name, "task", "label", "groups", "order", "ignore")
+    root = reading.data_dir or default_folder()
+    folder = find(root, name)
+    if folder is None:
+        raise InputError(missing(name, reading.data_dir, root, others))
+    arrays = _cached(name, folder, reading.image_size)
+    classes = tuple(map(str, arrays["classes"]))
+    data = {
+        part: checks.dataset(
+            arrays[f"x_{part}"], arrays[f"y_{part}"], classes=classes, where=f"{folder} ({part})"
+        )
+        for part in PARTS
+        if f"x_{part}" in arrays
+    }
+    if "train" not in data:
+        raise InputError(
+            f"{folder}: has no part named train, but {', '.join(data) or 'none'}; give a data set "
+            "that has one"
+        )
+    return assemble(*complete(data, reading), name=name, where=str(folder))
+
+
+def prepare(
+    name: str, *, data_dir: str | Path | None = None, originals: str | Path | None = None
+) -> Path:
+    """Prepare a data set of TensorFlow Datasets, so that `load` can read it from now on; returns
+    its folder.
+
+    data_dir: where to keep it; by default where TensorFlow Datasets does. originals: a folder with
+    its downloaded original files; without it they are downloaded. Raises InputError, within
+    seconds, where TensorFlow, the files or the network are missing, and says which files they are.
+    """
+    check_text("name", name, "the name of a data set of TensorFlow Datasets")
+    for what, path in (("data_dir", data_dir), ("originals", originals)):
+        if path is not None:
+            check_path(what, path)
+    root = default_folder() if data_dir is None else Path(data_dir)
+    if (folder := find(root, name)) is not None:
+        return folder
+    if missing := [
+        module
+        for module in ("tensorflow", "importlib_resources")
+        if importlib.util.find_spec(module) is None
+    ]:
+        raise InputError(
+            f"preparing {name} needs {' and '.join(missing)}, once: pip install "
+            f"{' '.join(missing)}. Reading it needs neither"
+        )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=str(root), file_format="array_record")
+    except Exception as error:  # whatever the code of that data set raises
+        raise InputError(
+            f"{name} is no data set that TensorFlow Datasets can build: {first_line(error)}; its "
+            "catalogue lists the names"
+        ) from None
+    urls = sorted(getattr(builder, "url_infos", None) or {})
+    if originals is not None:
+        given = Path(originals)
+        if absent := [url for url in urls if not (given / Path(urlparse(url).path).name).exists()]:
+            raise InputError(
+                f"{given}: lacks {', '.join(Path(urlparse(url).path).name for url in absent)}; "
+                f"get it from {', '.join(absent)}"
+            )
+    else:
+        _check_network(name, urls)
+    config = tfds.download.DownloadConfig(
+        manual_dir=None if originals is None else str(Path(originals).absolute())
+    )
+    try:
+        builder.download_and_prepare(download_config=config)
+    except Exception as error:
+        raise InputError(
+            f"{name} could not be prepared: {type(error).__name__}: {first_line(error)}; mend "
+            "that, and prepare it again"
+        ) from None
+    return Path(builder.data_dir)
+
+
+def default_folder() -> Path:
+    """Where TensorFlow Datasets keeps what it prepared."""
+    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
+
+def find(root: Path, name: str) -> Path | None:
+    """The folder of the newest version that is prepared: root/name[/config]/version, or root
+    itself.
+    """
+    if not root.is_dir():
+        return None
+    folders = (
+        [path.parent for path in (root / name).rglob("dataset_info.json")]
+        if ".." not in name
+        else []
+    )
+    folders = [
+        path
+        for path in folders
+        if not any(part.startswith("incomplete") for part in path.relative_to(root).parts)
+    ]
+    if (root / "dataset_info.json").exists() and name in root.parts:
+        folders.append(root)
+    return max(
+        folders,
+        key=lambda path: [int(n) if n.isdigit() else -1 for n in path.name.split(".")],
+        default=None,
+    )
+
+
+def missing(name: str, given: Path | None, root: Path, others: tuple[str, ...] = ()) -> str:
+    """What to say of a data set that is not there. others: names that may be meant, beside those
+    that are prepared.
+    """
+    there = (path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else ()
+    meant = nearest(name, (*others, *there))
+    hint = "" if meant is None else f" Did you mean {meant!r}?"
+    files = ""
+    if name == "mnist":
+        files = (
+            f", or put its four files {', '.join(f'{file}.gz' for file in idx.FILES)} into a "
+            "folder and name it as --data-dir (data_dir=)"
+        )
+    where = (
+        f"{root} (--data-dir)"
+        if given is not None
+        else f"{root}, and no --data-dir (data_dir=) was given"
+    )
+    return (
+        f"there is no data set {name!r} in the package, nor prepared in {where}.{hint} If "
+        "TensorFlow Datasets knows it, prepare it "
+        "once: pip install tensorflow importlib_resources; python -m experiments.train prepare "
+        f"{name} (jaxnet.prepare){files}"
+    )
+
+
+def _cached(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, np.ndarray]:
+    """The decoded arrays, mapped from the file that the first load wrote."""
+    described = b"".join(
+        (folder / file).read_bytes()
+        for file in ("dataset_info.json", "features.json")
+        if (folder / file).exists()
+    )
+    key = hashlib.sha256(described + repr((str(folder.resolve()), size)).encode()).hexdigest()[:16]
+    cache = (
+        Path(platformdirs.user_cache_dir("jaxnet"))
+        / "data"
+        / f"{name.replace('/', '-')}-{folder.name}-{key}.npz"
+    )
+    with contextlib.suppress(*UNREADABLE):  # not there, or damaged: it is made anew
+        return map_npz(cache)
+    arrays = _decoded(name, folder, size)
+    try:
+        write_npz(cache, arrays)
+    except OSError as error:
+        warnings.warn(
+            f"{cache}: cannot be written ({error}), so every load of {name} decodes its images "
+            "again",
+            stacklevel=5,
+        )
+        return arrays
+    return map_npz(cache)
+
+
+def _decoded(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, np.ndarray]:
+    """All images and labels, as the arrays of an .npz file."""
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(str(folder))
+        features = builder.info.features
+        image, label = (
+            only(features, tfds.features.Image, name),
+            only(features, tfds.features.ClassLabel, name),
+        )
+        arrays: dict[str, np.ndarray] = {"classes": np.array(features[label].names)}
+        for part in PARTS:
+            if part not in builder.info.splits:
+                continue
+            source: Any = builder.as_data_source(
+                split=part, decoders={image: tfds.decode.SkipDecoding()}
+            )
+            pixels, labels = [], []
+            for first in progress(range(0, len(source), CHUNK), f"decoding {name} ({part})"):
+                rows = range(first, min(first + CHUNK, len(source)))
+                examples = source.__getitems__(rows)
+                names = [f"{folder}: example {row} of {part}" for row in rows]
+                pixels.append(decode([example[image] for example in examples], names, size))
+                labels += [example[label] for example in examples]
+            if min(labels, default=0) < 0:
+                continue  # a part whose labels were not published
+            if len({chunk.shape[1:] for chunk in pixels}) > 1:
+                raise InputError(
+                    f"{folder}: its images differ in size or colours; scale all to one size, such "
+                    "as --image-size 64 64"
+                )
+            arrays |= {f"x_{part}": np.concatenate(pixels), f"y_{part}": np.array(labels, np.int32)}
+        return arrays
+    except InputError:
+        raise
+    except (
+        Exception
+    ) as error:  # TFDS and its readers raise whatever they like; from outside it is one thing
+        raise InputError(
+            f"{folder}: cannot be read ({type(error).__name__}: {first_line(error)}); prepare "
+            f"{name} again"
+        ) from None
+
+
+def only(features: Any, kind: type, name: str) -> str:
+    """The one feature of this kind."""
+    found = [key for key, feature in features.items() if isinstance(feature, kind)]
+    if len(found) != 1:
+        raise InputError(
+            f"{name} has {len(found)} features of kind {kind.__name__}; only image classification "
+            "with one of each can be read"
+        )
+    return found[0]
+
+
+def _check_network(name: str, urls: list[str]) -> None:
+    """Raise InputError within seconds where the first file's host cannot be reached; TFDS would try
+    for minutes.
+    """
+    if not urls:
+        return
+    host = urlparse(urls[0]).hostname or ""
+    try:
+        socket.create_connection((host, 443), PATIENCE).close()
+    except OSError as error:
+        files = "; ".join(f"{Path(urlparse(url).path).name} from {url}" for url in urls)
+        raise InputError(
+            f"{host} cannot be reached ({error}), where the files of {name} are. Get them "
+            "elsewhere, put them into a folder and name it "
+            f"as --originals (originals=): {files}"
+        ) from None
+
+
+def progress(steps: Iterable[int], words: str) -> Iterable[int]:
+    """The steps, shown as a bar where someone watches."""
+    if not sys.stderr.isatty():
+        return steps
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(list(steps), words, console=Console(stderr=True), transient=True)
+
+
+def first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "no reason given")

@@ -1,0 +1,1 @@
+"""Training sets larger than memory, read from disk in chunks."""

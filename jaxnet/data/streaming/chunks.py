@@ -1,0 +1,181 @@
+"""The chunks in which a training set on disk is read, in an order that is a function of seed and
+epoch.
+"""
+
+import contextlib
+import functools
+import logging
+import math
+from collections.abc import Generator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int, Num
+
+from jaxnet.data.streaming.stream import Stream, fill
+from jaxnet.errors import InputError
+
+SHARDS = 16  # at most
+BLOCK = 1 << 18  # bytes read at once: enough that a disk streams
+CHUNK = 1 << 26  # bytes of all shards
+BATCHES = 4  # at least, in a chunk
+ALIGNMENT = 64  # bytes
+
+
+class Chunk(NamedTuple):
+    """Training rows, the same number of every shard, shard after shard.
+
+    number: in the epoch, from 0. y: int32 classes or float32 values. real: False where a row only
+    fills a place, or cannot be used; None where all are real. rows: their numbers in the source.
+    bad: those of them that cannot be used.
+    """
+
+    number: int
+    x: Num[np.ndarray, "rows ..."]
+    y: Num[np.ndarray, " rows"]
+    real: Bool[np.ndarray, " rows"] | None
+    rows: Int[np.ndarray, " rows"]
+    bad: tuple[int, ...]
+
+
+class Layout(NamedTuple):
+    """How an epoch is cut, the same for every shard and every process.
+
+    shards: how many. part: rows of a batch from one shard. block: rows of a block. chunk: rows of
+        one shard in a chunk.
+    chunks: in an epoch. last: rows of one shard in the last chunk. steps: of a whole chunk.
+        epoch_steps: of an epoch.
+    """
+
+    shards: int
+    part: int
+    block: int
+    chunk: int
+    chunks: int
+    last: int
+    steps: int
+    epoch_steps: int
+
+
+def layout(stream: Stream, batch_size: int, *, chunk_bytes: int | None = None) -> Layout:
+    """How an epoch of batches of this size is cut into chunks of about so many bytes, CHUNK by
+    default, of four batches at least.
+
+    As in memory, a batch is never larger than the training set. Raises InputError for a batch size
+    below 1.
+    """
+    n = len(stream)
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; give a whole number of at least 1")
+    batch = min(batch_size, n)
+    shards = min(SHARDS, batch & -batch)  # the largest power of two that divides it
+    part = batch // shards
+    row = math.prod(stream.shape) * stream.dtype.itemsize
+    block = part * max(1, round(BLOCK / (part * row)))
+    chunk_bytes = CHUNK if chunk_bytes is None else chunk_bytes
+    chunk = block * max(chunk_bytes // (shards * block * row), -(-BATCHES * part // block))
+    longest = -(-n // shards)
+    chunks = -(-longest // chunk)
+    last = longest - (chunks - 1) * chunk
+    return Layout(shards, part, block, chunk, chunks, last, chunk // part, -(-longest // part))
+
+
+def chunks(
+    stream: Stream,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    first: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    chunk_bytes: int | None = None,
+) -> Generator[Chunk, None, None]:
+    """The chunks of an epoch from number `first` on, read ahead by two threads until the iterator
+    is closed.
+
+    seed: of the order, at least 0. shard: (process, processes): which shards are read; the
+    processes must divide the layout's shards. Raises InputError for what cannot be used, and at a
+    bad row where stream.corrupt is "stop".
+    """
+    cut = layout(stream, batch_size, chunk_bytes=chunk_bytes)
+    process, processes = shard
+    if not 0 <= process < processes or cut.shards % processes:
+        raise InputError(
+            f"shard is {shard}; give (process, processes) with processes that divide the "
+            f"{cut.shards} shards of a batch"
+        )
+    if not 0 <= first <= cut.chunks:
+        raise InputError(
+            f"first is {first}; give a number from 0 to {cut.chunks}, the chunks of an epoch"
+        )
+    if seed < 0 or epoch < 0:
+        raise InputError(f"seed is {seed} and epoch {epoch}; give whole numbers of at least 0")
+    own = cut.shards // processes
+    return _read_ahead(stream, cut, range(process * own, (process + 1) * own), seed, epoch, first)
+
+
+def _read_ahead(
+    stream: Stream, cut: Layout, shards: range, seed: int, epoch: int, first: int
+) -> Generator[Chunk, None, None]:
+    logging.getLogger("absl").addFilter(_worth_saying)
+    import grain
+
+    full = (
+        len(stream) // cut.shards // cut.block
+    )  # blocks that every shard has whole; what is left comes last
+    orders = [np.random.default_rng((seed, epoch, number)).permutation(full) for number in shards]
+    read = functools.partial(_chunk, stream, cut, shards, orders, full)
+    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
+    with contextlib.closing(
+        iter(grain.MapDataset.range(first, cut.chunks).map(read).to_iter_dataset(options))
+    ) as iterator:
+        yield from iterator
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Not that worker processes, of which there are none here, are not profiled, as Grain warns
+    with some versions of jaxlib.
+    """
+    return "worker profiling requires" not in str(record.msg)
+
+
+def _chunk(
+    stream: Stream, cut: Layout, shards: range, orders: list[np.ndarray], full: int, number: int
+) -> Chunk:
+    """The chunk of this number: its rows read into fresh buffers, which the consumer may keep."""
+    each = cut.last if number == cut.chunks - 1 else cut.chunk
+    places = len(shards) * each
+    x = _aligned((places, *stream.shape), stream.dtype)
+    y = np.empty(places, stream.label_dtype)
+    rows, real, bad = np.empty(places, np.int64), np.ones(places, bool), []
+    per_chunk, last, place = cut.chunk // cut.block, number == cut.chunks - 1, 0
+    longest = -(-len(stream) // cut.shards)
+    for shard, order in zip(shards, orders, strict=True):
+        begin, end = (len(stream) * (shard + i) // cut.shards for i in (0, 1))
+        starts = [
+            begin + int(order[i]) * cut.block
+            for i in range(number * per_chunk, min((number + 1) * per_chunk, full))
+        ]
+        stretches = [np.arange(start, start + cut.block) for start in starts]
+        if last:
+            stretches.append(np.arange(begin + full * cut.block, end))
+        for positions in stretches:
+            at = slice(place, place := place + len(positions))
+            rows[at] = stream.at(positions)
+            bad += fill(stream, rows[at], x[at], y[at], real[at])
+        if last and end - begin < longest:  # a shard of one row fewer: its last one once more
+            at = slice(place, place := place + 1)
+            rows[at] = stream.at(np.array([end - 1]))
+            fill(stream, rows[at], x[at], y[at], real[at])
+            real[at] = False
+    return Chunk(number, x, y, None if real.all() else real, rows, tuple(bad))
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An empty array that begins where XLA wants it to, so that a CPU trains on this memory and on
+    no copy of it.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    begin = -memory.ctypes.data % ALIGNMENT
+    return memory[begin : begin + size].view(dtype).reshape(shape)

@@ -1,0 +1,416 @@
+"""Parquet files, decoded once into a pair of .npy files that is kept, and read from there.
+
+Parquet has no way to a single row: a row group is decoded whole, and most writers make them of 100
+MB and more. To read rows of all groups in random order would decode each group hundreds of times an
+epoch, or keep many in memory.
+"""
+
+import bisect
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import platformdirs
+
+from jaxnet.data.precision import EXACT, moments
+from jaxnet.data.sources import tfds as prepared
+from jaxnet.data.streaming.rows import ArrayFiles
+from jaxnet.errors import InputError, near, near_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PIECE = 1 << 23  # bytes decoded at a time
+VERSION = 2  # of what is decoded: what another one left in the cache is not read
+# row groups at most in which is seen whether float32 holds the numbers, together in as many bytes
+LOOKED_AT = 16
+WIDE = "float32 or float64"
+BUFFER = 1 << 16  # bytes read of a column at a time: there may be a thousand columns
+MOST_CLASSES = 10_000
+Odd = tuple[int, int, str]  # rows from, to, and why they cannot be used
+
+
+class Group(NamedTuple):
+    """A row group: its file, its number there, and which rows of all files it holds."""
+
+    file: Path
+    number: int
+    first: int
+    stop: int
+
+
+class Columns(NamedTuple):
+    """What the columns mean. names: the classes, where labels are texts. lists: whether the one
+    input is a list of numbers.
+
+    dtype: of x, WIDE where that depends on the numbers.
+    """
+
+    inputs: tuple[str, ...]
+    label: str
+    names: tuple[str, ...] | None
+    whole: bool
+    lists: bool
+    width: int
+    dtype: str
+
+
+class Unpacked(ArrayFiles):
+    """The .npy files that Parquet was decoded into, with the rows that could not be decoded, and
+    why.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        about = json.loads((folder / "about.json").read_text())
+        self.classes = None if about["names"] is None else tuple(about["names"])
+        self.whole, self._files, self._odd = about["whole"], about["files"], about["odd"]
+
+    @property
+    def odd(self) -> list[Odd]:
+        """The rows that could not be decoded."""
+        return [tuple(each) for each in self._odd]
+
+    def read(self, first: int, x: np.ndarray, y: np.ndarray) -> dict[int, str]:
+        bad = super().read(first, x, y)
+        for begin, end, why in self._odd:
+            bad |= dict.fromkeys(range(max(begin, first), min(end, first + len(y))), why)
+        return bad
+
+    def named(self, row: int, part: str) -> str:
+        file, begin = self._files[bisect.bisect(self._files, row, key=lambda each: each[1]) - 1]
+        return f"{file}: row {row - begin}"
+
+
+def rows_of_parquet(path: Path, label: str | None, corrupt: str) -> Unpacked:
+    """Rows of a Parquet file, or of all in a folder in order of name: decoded at the first call,
+    found at the next.
+
+    label: its column; the last, if not given. The others are numbers, or there is one, of lists of
+        equally many.
+    corrupt: "stop" raises for a row group that cannot be decoded, "skip" leaves it to `read` to
+    report its rows. Raises InputError for what cannot be used.
+    """
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    groups, schema = _groups(files)
+    columns = _columns(path, schema, groups, label)
+    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    key = hashlib.sha256(repr((VERSION, stats, columns)).encode()).hexdigest()[:16]
+    folder = Path(platformdirs.user_cache_dir("jaxnet")) / "data" / f"{path.stem}-{key}"
+    try:
+        rows = Unpacked(folder)
+    except (InputError, OSError, ValueError, KeyError):  # not there, or damaged: it is made anew
+        shutil.rmtree(folder, ignore_errors=True)
+        _unpack(path, folder, groups, columns, corrupt)
+        rows = Unpacked(folder)
+    if rows.odd and corrupt == "stop":
+        raise InputError(
+            f'{rows.odd[0][2]}; mend the file, or leave such rows out with corrupt="skip"'
+        )
+    return rows
+
+
+def _groups(files: list[Path]) -> tuple[list[Group], "pa.Schema"]:
+    """The row groups of all files, and the columns that all have."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    groups, schemas, rows = [], [], 0
+    for file in files:
+        try:
+            with pa.OSFile(os.fsencode(file)) as opened:  # a name need not be UTF-8
+                about = parquet.read_metadata(opened)
+            schemas.append(about.schema.to_arrow_schema().remove_metadata())
+        except FileNotFoundError:
+            raise InputError(f"{file}: no such file{near_path(file)}") from None
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(
+                f"{file}: not a readable Parquet file ({prepared.first_line(error)}); get it again"
+            ) from None
+        if not schemas[-1].equals(schemas[0]):
+            theirs = set(map(str, schemas[-1])) ^ set(map(str, schemas[0]))
+            raise InputError(
+                f"{file}: its columns are not those of {files[0].name}; they differ in "
+                f"{', '.join(sorted(theirs))}; write all with the same"
+            )
+        for number in range(about.num_row_groups):
+            if count := about.row_group(number).num_rows:
+                groups.append(Group(file, number, rows, rows := rows + count))
+    if not groups:
+        raise InputError(f"{files[0]}: has no rows; give it some")
+    return groups, schemas[0]
+
+
+def _columns(path: Path, schema: "pa.Schema", groups: list[Group], label: str | None) -> Columns:
+    import pyarrow as pa
+
+    label = label if label is not None else schema.names[-1]
+    if label not in schema.names:
+        raise InputError(
+            f"{path}: has no column {label!r}{near(label, schema.names, 'its columns are')}"
+        )
+    inputs = tuple(name for name in schema.names if name != label)
+    if not inputs:
+        raise InputError(
+            f"{path}: has no column beside the label {label!r}; it needs at least one to learn from"
+        )
+
+    def is_list(kind: "pa.DataType") -> bool:
+        return (
+            pa.types.is_fixed_size_list(kind)
+            or pa.types.is_list(kind)
+            or pa.types.is_large_list(kind)
+        )
+
+    lists = any(is_list(schema.field(name).type) for name in inputs)
+    for name in inputs:
+        kind = schema.field(name).type
+        if lists and len(inputs) > 1:
+            raise InputError(
+                f"{path}: has a column of lists among others ({', '.join(inputs)}); give numbers "
+                "in columns, or one of lists"
+            )
+        if not _is_number(kind.value_type if is_list(kind) else kind):
+            raise InputError(
+                f"{path}: column {name!r} is of type {kind}; encode it as numbers first, a "
+                "category as a column each"
+            )
+    kind = schema.field(label).type
+    text = any(
+        is_text(kind)
+        for is_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary)
+    )
+    if not text and not _is_number(kind):
+        raise InputError(
+            f"{path}: the label {label!r} is of type {kind}; give whole numbers, texts or values, "
+            "or name another with label="
+        )
+    whole = text or not pa.types.is_floating(kind)
+    kind = schema.field(inputs[0]).type
+    kinds = [kind.value_type] if lists else [schema.field(name).type for name in inputs]
+    dtype = (
+        "uint8"
+        if kinds == [pa.uint8()] and lists
+        else "float32"
+        if all(map(_is_narrow, kinds))
+        else WIDE
+    )
+    width = _width(groups, inputs[0], kind) if lists else len(inputs)
+    return Columns(
+        inputs, label, _names(path, groups, label) if text else None, whole, lists, width, dtype
+    )
+
+
+def _is_number(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _is_narrow(kind: "pa.DataType") -> bool:
+    """Whether float32 holds all numbers of a type."""
+    return np.dtype(kind.to_pandas_dtype()) in EXACT
+
+
+def _width(groups: list[Group], name: str, kind: "pa.DataType") -> int:
+    """How many numbers a list has: as the type says, or as the first one that is there."""
+    import pyarrow as pa
+
+    if pa.types.is_fixed_size_list(kind):
+        return kind.list_size
+    for group in groups:
+        with contextlib.suppress(InputError):  # the next one may be whole
+            for batch in _batches(group, [name], 1000):
+                for one in batch.column(name):
+                    if one.is_valid and len(one):
+                        return len(one)
+    raise InputError(
+        f"{groups[0].file}: column {name!r} has no list with numbers in it; fill it, or leave the "
+        "column away"
+    )
+
+
+def _names(path: Path, groups: list[Group], label: str) -> tuple[str, ...]:
+    """All texts of the label column, in order."""
+    import pyarrow as pa
+
+    found: set[str] = set()
+    for group in groups:
+        with contextlib.suppress(InputError):  # met again when its rows are decoded
+            for batch in _batches(group, [label], PIECE // 64):
+                found |= set(batch.column(label).cast(pa.string()).unique().drop_null().to_pylist())
+        if len(found) > MOST_CLASSES:
+            raise InputError(
+                f"{path}: the label {label!r} has more than {MOST_CLASSES} different texts; name "
+                "another with label="
+            )
+    return tuple(sorted(found))
+
+
+def _batches(group: Group, columns: list[str], rows: int) -> Iterator["pa.RecordBatch"]:
+    """The group's rows, so many at a time. Raises InputError where they cannot be decoded."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with (
+            pa.OSFile(os.fsencode(group.file)) as opened,
+            parquet.ParquetFile(
+                opened, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True
+            ) as file,
+        ):
+            yield from file.iter_batches(
+                batch_size=rows, row_groups=[group.number], columns=columns
+            )
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{group.file}: row group {group.number} cannot be decoded "
+            f"({prepared.first_line(error)}); get the file again"
+        ) from None
+
+
+def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, corrupt: str) -> None:
+    """Write the folder that Unpacked reads: the whole or none. Raises InputError, for a bad row
+    group if corrupt is "stop".
+    """
+    if columns.dtype == WIDE:
+        columns = columns._replace(
+            dtype="float64" if _loses(groups, columns._replace(dtype="float64")) else "float32"
+        )
+    shape = (groups[-1].stop, columns.width)
+    row = columns.width * np.dtype(columns.dtype).itemsize
+    needed = shape[0] * (row + 8)
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    odd: list[Odd] = []
+    starts = {str(group.file): group.first for group in reversed(groups)}
+    try:
+        unfinished.mkdir(parents=True)
+        if needed > (free := shutil.disk_usage(unfinished).free):
+            raise InputError(
+                f"{path}: takes {needed / 1e9:.1f} GB when decoded, but {folder.parent} has room "
+                f"for {free / 1e9:.1f} GB; make room, "
+                "or write the data as x.npy and y.npy into a folder and give that"
+            )
+        with open(unfinished / "x.npy", "wb") as x_file, open(unfinished / "y.npy", "wb") as y_file:
+            _begin(x_file, shape, columns.dtype)
+            _begin(y_file, shape[:1], "float64")
+            x_begin, y_begin = x_file.tell(), y_file.tell()
+            for number in prepared.progress(range(len(groups)), f"decoding {path.name}"):
+                group = groups[number]
+                first = group.first
+                try:
+                    for batch in _batches(
+                        group, [*columns.inputs, columns.label], max(1, PIECE // (row + 8))
+                    ):
+                        x, y, strange = _decoded(batch, columns)
+                        x.tofile(x_file)
+                        y.tofile(y_file)
+                        for place, why in strange:
+                            row_of_file = first + place - starts[str(group.file)]
+                            odd.append(
+                                (
+                                    first + place,
+                                    first + place + 1,
+                                    f"{group.file}: row {row_of_file} {why}",
+                                )
+                            )
+                        first += len(y)
+                except InputError as error:
+                    if corrupt == "stop":
+                        raise InputError(
+                            f"{error}; get the file again, or leave such rows out with "
+                            'corrupt="skip"'
+                        ) from None
+                    odd = [each for each in odd if each[0] < group.first] + [
+                        (group.first, group.stop, str(error))
+                    ]
+                    y_file.seek(y_begin + 8 * group.first)
+                    np.full(group.stop - group.first, np.nan).tofile(y_file)
+                x_file.seek(x_begin + row * group.stop)
+                x_file.truncate()
+        about = {
+            "names": columns.names,
+            "whole": columns.whole,
+            "files": sorted(starts.items(), key=lambda each: each[1]),
+            "odd": odd,
+        }
+        (unfinished / "about.json").write_text(json.dumps(about))
+        with contextlib.suppress(OSError):  # another process was first
+            unfinished.rename(folder)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be decoded into {folder.parent} ({error}); make room there"
+        ) from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _loses(groups: list[Group], columns: Columns) -> bool:
+    """Whether float32 may lose a column of them: seen from the first rows of some row groups, and
+    so with caution.
+
+    Where they do not differ, those that follow may.
+    """
+    some = [groups[i] for i in np.unique(np.linspace(0, len(groups) - 1, LOOKED_AT).astype(int))]
+    rows, found = max(1, PIECE // len(some) // (8 * columns.width)), list[np.ndarray]()
+    for group in some:
+        with contextlib.suppress(InputError):  # met again when its rows are decoded
+            batch = next(_batches(group, [*columns.inputs, columns.label], rows), None)
+            if batch is not None:
+                x = _decoded(batch, columns)[0]
+                found.append(x[np.isfinite(x).all(1)])
+    x = np.concatenate(found) if found else np.empty((0, columns.width))
+    if not len(x):
+        return True
+    about = moments(x)
+    return bool((about.lost | ((about.deviation == 0) & (about.largest > 0))).any())
+
+
+def _begin(file: Any, shape: tuple[int, ...], dtype: str) -> None:
+    """The header of an .npy file."""
+    np.lib.format.write_array_header_1_0(
+        file, {"shape": shape, "fortran_order": False, "descr": np.dtype(dtype).str}
+    )
+
+
+def _decoded(
+    batch: "pa.RecordBatch", columns: Columns
+) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]]:
+    """(x, y, [(place, why)]) of some rows; a gap among numbers becomes NaN."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    def numbers(values: "pa.Array", kind: "pa.DataType") -> np.ndarray:
+        return values.cast(kind, safe=False).to_numpy(zero_copy_only=False)
+
+    wide = pa.float64() if columns.dtype == "float64" else pa.float32()
+    label = batch.column(columns.label)
+    if columns.names is not None:
+        names = pa.array(columns.names, pa.string())
+        label = compute.index_in(label.cast(pa.string()), value_set=names)  # pyrefly: ignore[missing-attribute]
+    y = numbers(label, pa.float64())
+    if not columns.lists:
+        x = np.stack([numbers(batch.column(name), wide) for name in columns.inputs], 1)
+        return x, y, []
+    lists = batch.column(columns.inputs[0])
+    lengths = compute.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)  # pyrefly: ignore[missing-attribute]
+    fits = lengths == columns.width
+    strange = [
+        (int(i), f"has {lengths[i]} numbers, not {columns.width}") for i in np.flatnonzero(~fits)
+    ]
+    values = (lists.filter(pa.array(fits)) if strange else lists).flatten()
+    x = np.zeros((len(batch), columns.width), columns.dtype)
+    if columns.dtype == "uint8" and values.null_count:
+        gaps = values.is_null().to_numpy(zero_copy_only=False).reshape(-1, columns.width).any(1)
+        strange += [(int(i), "has a gap among its numbers") for i in np.flatnonzero(fits)[gaps]]
+        values = values.fill_null(0)
+    x[fits] = numbers(values, pa.uint8() if columns.dtype == "uint8" else wide).reshape(
+        -1, columns.width
+    )
+    return x, y, strange

@@ -1,0 +1,502 @@
+"""Data larger than memory: training rows stay on disk, and come in chunks of blocks whose order is
+a function of seed and epoch.
+
+    positions   the training rows, numbered from 0; the held-out rows are passed over
+    shards      V equal ranges of positions; a batch takes as many from each, so V/P shards are all that one of P processes reads
+    blocks      consecutive positions of a shard, read at once; each epoch permutes the blocks of each shard
+    chunk       the next few blocks of every shard, to be shuffled row by row by whoever trains
+
+A position in the data is (epoch, chunk): nothing else is needed to go on from there.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+from jaxtyping import Int
+
+from jaxnet.data import checks
+from jaxnet.data.dataset import Dataset, Splits, Standardisation
+from jaxnet.data.precision import Origin
+from jaxnet.data.sources import tfds as prepared
+from jaxnet.data.sources.request import Reading
+from jaxnet.data.splitting import notes_on, placed
+from jaxnet.data.streaming.records import Records, records
+from jaxnet.data.streaming.rows import ArrayFiles, Renumbered, Rows
+from jaxnet.errors import InputError, check_known, check_number, check_path, check_whole
+
+HELD_ROWS, HELD_BYTES = (
+    10_000,
+    1 << 28,
+)  # at most, of a validation or test set that was asked for as a fraction
+SAMPLE, SAMPLE_NUMBERS = 1 << 16, 1 << 25  # rows for mean and scale, and numbers in them, at most
+PIECE = 1 << 20  # labels looked at at once
+MOST_CLASSES = 100_000
+MOST_STRANGE = 0.01  # of all labels: more are no mistakes, but labels of another kind
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """A training set that stays on disk, where a Dataset would be in memory.
+
+    rows: all rows of the source. held_out: (rows,) int64 in ascending order, the rows that are not
+        for training.
+    classes, white: as in Dataset. corrupt: "stop" raises InputError at a row that cannot be used,
+        "skip" leaves it out.
+    origin, target_origin: as in Standardisation: what is subtracted from float64 rows before chunks
+        of them are float32.
+    """
+
+    rows: Rows
+    held_out: Int[np.ndarray, " rows"]
+    classes: tuple[str, ...] | None = None
+    white: float | None = None
+    corrupt: Literal["stop", "skip"] | str = "stop"
+    origin: Origin | None = None
+    target_origin: Origin | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows) - len(self.held_out)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a network gives for one example: one a class, or one value."""
+        return 1 if self.classes is None else len(self.classes)
+
+    @property
+    def x(self) -> NoReturn:
+        """Raises InputError: whoever asks for it wants a Dataset."""
+        raise InputError(
+            f"the training set, {len(self):,} examples, stays on disk: jaxnet.train trains on it, "
+            "without weights or a sample; for "
+            "anything else give splits in memory, as jaxnet.load and jaxnet.split make them"
+        )
+
+    y = x
+
+    @property
+    def empty(self) -> Dataset:
+        """None of its rows, in memory: what a network must know of their shape and classes."""
+        x_kind, y_kind = self.kinds
+        return Dataset(
+            np.zeros((0, *self.shape), x_kind), np.zeros(0, y_kind), self.classes, self.white
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return self.rows.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of x in a chunk: uint8 or float32."""
+        return np.dtype(np.uint8 if self.rows.dtype == np.uint8 else np.float32)
+
+    @property
+    def label_dtype(self) -> np.dtype:
+        """Of y in a chunk: int32 classes or float32 values."""
+        return np.dtype(np.int32 if self.classes is not None else np.float32)
+
+    @property
+    def kinds(self) -> tuple[np.dtype, np.dtype]:
+        """Of x and y in the units of the source, in memory: as in a chunk, or float64 where that
+        cannot hold them.
+        """
+        wide = np.dtype(np.float64)
+        return (
+            self.dtype if self.origin is None else wide,
+            self.label_dtype if self.target_origin is None else wide,
+        )
+
+    def at(self, positions: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """The rows at these positions among the training rows, which pass over the held-out
+        ones.
+        """
+        return positions + np.searchsorted(self._before, positions, side="right")
+
+    @functools.cached_property
+    def _before(self) -> np.ndarray:
+        """How many training rows stand before each held-out row."""
+        return self.held_out - np.arange(len(self.held_out))
+
+
+def stream(
+    path: str | Path,
+    *,
+    validation: float | int = 0.1,
+    test: float | int = 0.2,
+    label: str | None = None,
+    corrupt: Literal["stop", "skip"] | str = "stop",
+    seed: int = 0,
+    task: Literal["classification", "regression"] | str | None = None,
+    data_dir: str | Path | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Splits:
+    """Splits whose training set stays on disk, as a Stream; validation and test set are random rows
+    in memory.
+
+    path: a folder with x.npy and y.npy; a Parquet file or a folder of such, decoded once into .npy
+        files in the user's cache; or the name of an image classification data set that TensorFlow
+        Datasets prepared, in data_dir.
+    validation, test: counts, or fractions of all rows; of a fraction at most 10,000 rows and 256 MB
+        are taken. Where the source has such a part of its own, that count of it, or instead of a
+        fraction all of it up to as much. validation may be 0.
+    label: column of a Parquet file, by default its last. corrupt: "stop" raises at a row that
+        cannot be used, "skip" leaves it out. seed: of the split. task: few whole numbers are
+        classes, also as floats, and other floats a regression, if it does not say otherwise.
+    image_size: (height, width) to which images of TensorFlow Datasets are scaled.
+    Mean and scale are those of at most 65,536 random training rows. Raises InputError for what
+    cannot be used.
+    """
+    if corrupt not in ("stop", "skip"):
+        raise InputError(f"corrupt is {corrupt!r}; give 'stop' or 'skip'")
+    check_path("path", path)
+    check_whole("the seed of the split", seed, 0)
+    check_number("validation", validation)
+    check_number("test", test)
+    reading = Reading.of(
+        data_dir=data_dir, seed=seed, task=task, label=label, image_size=image_size
+    )
+    rows, own, notes = _source(path, reading, corrupt)
+    rows, classes, counts, why = _classes(rows, task, corrupt)
+    rng = np.random.default_rng(seed)
+    wanted = {
+        part: _count(part, size, rows, own.get(part))
+        for part, size in (("validation", validation), ("test", test))
+    }
+    inside = {part: count for part, count in wanted.items() if part not in own}
+    if sum(inside.values()) >= len(rows):
+        raise InputError(
+            f"{path}: {sum(inside.values())} rows held out of {len(rows)} leave nothing to train "
+            "on; ask for fewer"
+        )
+    drawn = rng.choice(len(rows), sum(inside.values()), replace=False)
+    train = Stream(rows, np.sort(drawn), classes, corrupt=corrupt)
+    some = _drawn(train, rng, min(SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape))))
+    some = checks.settled(some)
+    statistics = Standardisation.of(some)
+    white = checks.white_of(np.asarray(some.x))
+    train = replace(
+        train, white=white, origin=statistics.origin, target_origin=statistics.target_origin
+    )
+    held: dict[str, Dataset] = {}
+    for part, count in wanted.items():
+        if part in own:
+            numbers = rng.choice(len(own[part]), count, replace=False)
+        else:
+            numbers, drawn = drawn[:count], drawn[count:]
+        held[part] = checks.cast(
+            _in_memory(replace(train, rows=own.get(part, rows)), numbers), *train.kinds
+        )
+    if classes is not None and counts is not None:
+        counts = counts - sum(np.bincount(held[part].y, minlength=len(counts)) for part in inside)
+        if (missing := np.flatnonzero(counts <= 0)).size:
+            raise InputError(
+                f"{path}: all examples of class {classes[missing[0]]} were held out; give more of "
+                "them, or another seed"
+            )
+    notes += [
+        why,
+        f"{len(train)} training rows of {len(rows)} stay on disk",
+        *(
+            f"{part}: {len(held[part])} random rows" + (" of its own" if part in own else "")
+            for part in wanted
+            if wanted[part]
+        ),
+        f"mean and scale are those of {len(some)} random training rows",
+        *notes_on(some, None),
+    ]
+    about: Any = {
+        "name": Path(path).resolve().name if len(Path(path).parts) > 1 else str(path),
+        "notes": tuple(notes),
+    }
+    return Splits(train, placed(held["validation"]), placed(held["test"]), statistics, **about)  # pyrefly: ignore[bad-argument-type]
+
+
+def sample(stream: Stream, rng: np.random.Generator, size: int | None = None) -> Dataset:
+    """So many random training rows in memory, or all if there are fewer; by default at most as many
+    as of a validation set.
+
+    Of rows that cannot be used see `corrupt`.
+    """
+    return checks.cast(
+        _drawn(stream, rng, _few(stream.rows) if size is None else size), *stream.kinds
+    )
+
+
+def _drawn(stream: Stream, rng: np.random.Generator, size: int) -> Dataset:
+    """So many random training rows, or all, as the source holds them."""
+    return _in_memory(
+        stream, stream.at(rng.choice(len(stream), min(len(stream), size), replace=False))
+    )
+
+
+def _source(
+    path: str | Path, reading: Reading, corrupt: str
+) -> tuple[Rows, dict[str, Rows], list[str]]:
+    """(rows for training, the parts that the source has beside them, what was decided)."""
+    folder = Path(path)
+    if any((folder / name).exists() for name in ("x.npy", "y.npy")):
+        reading.refuse(path, "label", "data_dir", "image_size")
+        return ArrayFiles(folder), {}, []
+    if folder.suffix == ".parquet" or (folder.is_dir() and any(folder.glob("*.parquet"))):
+        reading.refuse(path, "data_dir", "image_size")
+        from jaxnet.data.streaming.parquet import rows_of_parquet
+
+        rows = rows_of_parquet(folder, reading.label, corrupt)
+        return rows, {}, [f"decoded into {rows.folder}"]
+    if folder.is_dir() or len(folder.parts) > 1:
+        raise InputError(
+            f"{path}: is no folder with x.npy and y.npy, nor Parquet; of TensorFlow Datasets give "
+            "the name, and data_dir"
+        )
+    reading.refuse(path, "label", "task")
+    root = reading.data_dir or prepared.default_folder()
+    if (found := prepared.find(root, str(path))) is None:
+        raise InputError(prepared.missing(str(path), reading.data_dir, root))
+    parts: dict[str, Rows] = {**records(str(path), found, reading.image_size)}
+    return parts.pop("train"), parts, [f"read from {found}"]
+
+
+def _count(part: str, size: float | int, rows: Rows, own: Rows | None) -> int:
+    """How many rows a part takes: a count; or a fraction, all of its own where it has them, up to
+    what is small in memory.
+    """
+    there = len(rows if own is None else own)
+    if size < 0 or (size == 0 and part == "test") or (isinstance(size, float) and not size < 1):
+        raise InputError(f"{part} is {size}; give a count of rows or a fraction below 1")
+    if not isinstance(size, float):
+        return min(size, there)
+    return min(round(size * there) if own is None else there, _few(rows))
+
+
+def _few(rows: Rows) -> int:
+    """How many rows are small in memory."""
+    return min(HELD_ROWS, max(1, HELD_BYTES // (math.prod(rows.shape) * rows.dtype.itemsize)))
+
+
+def _in_memory(stream: Stream, numbers: np.ndarray) -> Dataset:
+    """The rows of these numbers that can be used, as the source holds them. Raises InputError where
+    there are some, and none can be.
+    """
+    rows = np.sort(numbers)
+    x, real = np.empty((len(rows), *stream.shape), stream.rows.dtype), np.ones(len(rows), bool)
+    y = np.empty(len(rows), np.float64 if stream.classes is None else np.int32)
+    if fill(stream, rows, x, y, real):
+        if not real.any():
+            fill(replace(stream, corrupt="stop"), rows, x, y, real)  # says why
+        x, y = x[real], y[real]
+    return Dataset(x, y, stream.classes, stream.white)
+
+
+def _classes(
+    rows: Rows, task: str | None, corrupt: str
+) -> tuple[Rows, tuple[str, ...] | None, np.ndarray | None, str]:
+    """(the rows with classes numbered from 0, the classes' names, how many rows each has, why).
+
+    Few whole numbers are classes, and so are those that count from 0 or 1 without a gap. Where
+    almost all labels count from 0, a few others are no classes, but rows that cannot be used, as
+    broken ones are. None for what a regression has not, or what the source knows without its labels
+    being read.
+    """
+    if task is not None:
+        check_known("task", task, checks.TASKS)
+    if rows.classes is not None and task == "regression":
+        raise InputError(
+            f"{rows.named(0, 'y')}: the labels are names of classes; a regression needs numbers; "
+            "leave the task out"
+        )
+    if task == "regression":
+        return rows, None, None, "task: regression, since that was asked for"
+    names = rows.classes
+    if isinstance(rows, Records):
+        return rows, names, None, "task: classification, since the source says so"
+    open_ = not rows.whole and task is None
+    counts, others = _tally(rows, MOST_CLASSES if names is None else len(names), until_values=open_)
+    tally = dict(sorted((dict(enumerate(counts.tolist())) | others).items()))
+    values = np.array([value for value, count in tally.items() if count], np.float64)
+    if open_ and (
+        not len(values) or checks.task_of_numbers(values, sum(tally.values()))[0] == "regression"
+    ):
+        return rows, None, None, "task: regression, since the labels are floats"
+    if names is None:
+        number = len(counts) if counts.all() else int(counts.argmin())
+        strange = sum(tally.values()) - counts[:number].sum()
+        few = 0 < len(values) <= checks.FEW or checks.counting(values)
+        if (
+            few
+            and checks.whole(values).all()
+            and (number < 2 or not rows.whole or strange > MOST_STRANGE * len(rows))
+        ):
+            rows, names = Renumbered(rows, values), checks.named_by_number(values)
+            counts = np.array([tally[value] for value in values])
+        else:
+            names, counts = checks.named_by_number(np.arange(number)), counts[:number]
+    number = len(names)
+    strange = 0
+    if counts.sum() < len(rows):
+        example = ""
+        for first, labels in label_pieces(rows):
+            odd = np.flatnonzero(np.isfinite(labels) & ~_numbered(labels, number))
+            if odd.size and not strange:
+                example = f"{rows.named(first + int(odd[0]), 'y')} has label {labels[odd[0]]:g}"
+            strange += odd.size
+        if strange and (corrupt == "stop" or number < 2 or strange > MOST_STRANGE * len(rows)):
+            numbered = (
+                f"classes are numbered 0 to {number - 1} without a gap"
+                if number
+                else "no row has label 0, where classes begin"
+            )
+            raise InputError(
+                f"{example}, but {numbered} ({strange} such rows); renumber the labels, take them "
+                "as values with "
+                'task="regression", or leave a few such rows out with corrupt="skip"'
+            )
+    if number < 2:
+        raise InputError(
+            f"{rows.named(0, 'y')}: all labels are of one class; there is nothing to tell apart. "
+            "Give at least two classes"
+        )
+    if task:
+        why = "that was asked for"
+    elif rows.classes is not None:
+        why = "the labels are texts"
+    else:
+        why = (
+            f"the labels are {number} different whole numbers"
+            if isinstance(rows, Renumbered)
+            else "the labels are whole numbers"
+        )
+    return (
+        rows,
+        names,
+        counts,
+        f"task: classification, since {why}"
+        + (f"; {strange} rows have other labels" if strange else ""),
+    )
+
+
+def _tally(rows: Rows, most: int, *, until_values: bool) -> tuple[np.ndarray, dict[float, int]]:
+    """How many rows have each of the labels 0 to most - 1, and how many have each other number, up
+    to one more than are few.
+
+    until_values: whether to stop where the labels are seen to be values.
+    """
+    counts, others = np.zeros(most, np.int64), dict[float, int]()
+    for _, labels in label_pieces(rows):
+        known = _numbered(labels, most)
+        counts += np.bincount(labels[known].astype(np.int64), minlength=most)
+        for value, count in zip(
+            *(
+                a.tolist()
+                for a in np.unique(labels[~known & np.isfinite(labels)], return_counts=True)
+            ),
+            strict=True,
+        ):
+            if value in others or len(others) <= checks.FEW:
+                others[value] = others.get(value, 0) + count
+        if until_values and (
+            len(others) > checks.FEW or not checks.whole(np.array(list(others))).all()
+        ):
+            break
+    return counts, others
+
+
+def _numbered(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Which labels are numbers of so many classes."""
+    return (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
+
+
+def label_pieces(rows: Rows) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, labels) of all rows, a piece at a time."""
+    for first in range(0, len(rows), PIECE):
+        try:
+            yield first, rows.labels(first, min(PIECE, len(rows) - first))
+        except OSError as error:
+            raise InputError(
+                f"{rows.named(first, 'y')} and those after it cannot be read ({error}); get the "
+                "file again"
+            ) from None
+
+
+def fill(
+    stream: Stream, rows: np.ndarray, x: np.ndarray, y: np.ndarray, real: np.ndarray
+) -> list[int]:
+    """Fill the buffers with these rows, in ascending order, and clear those that cannot be used.
+    Returns their numbers.
+
+    Buffers of float64 are filled with what the source holds, others with what a device does: from
+    the stream's origin on. Raises InputError, which names file and row, at the first of them where
+    stream.corrupt is "stop".
+    """
+    if len(rows) == 0:
+        return []
+    labels = np.empty(len(rows), np.float64)
+    raw = x if x.dtype == stream.rows.dtype else np.empty(x.shape, stream.rows.dtype)
+    found: dict[int, str] = {}
+    for begin, end in itertools.pairwise(
+        [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
+    ):
+        found |= stream.rows.read(int(rows[begin]), raw[begin:end], labels[begin:end])
+    if raw is not x:
+        with np.errstate(over="ignore", invalid="ignore"):
+            x[:] = raw if stream.origin is None else stream.origin.nearest(raw)
+    values = (
+        labels
+        if stream.target_origin is None or y.dtype == np.float64
+        else stream.target_origin.nearest(labels)
+    )
+    found = (
+        _unusable(stream, rows, raw, labels, x, values) | found
+    )  # what could not be read is no number either
+    if found and stream.corrupt == "stop":
+        raise InputError(
+            f'{found[min(found)]}; mend the file, or leave such rows out with corrupt="skip"'
+        )
+    places = np.searchsorted(rows, list(found))
+    x[places], values[places], real[places] = 0, 0, False
+    y[:] = values
+    return sorted(found)
+
+
+def _unusable(
+    stream: Stream,
+    rows: np.ndarray,
+    raw: np.ndarray,
+    labels: np.ndarray,
+    x: np.ndarray,
+    values: np.ndarray,
+) -> dict[int, str]:
+    """The rows with inputs that are not finite, or labels that are none, and why. raw, labels: as
+    read; x, values: as they are kept.
+    """
+    found = {}
+    if stream.classes is None:
+        wrong, what = ~(np.abs(values) <= LARGEST), "which is no finite number"
+    else:
+        wrong = ~_numbered(labels, len(stream.classes))
+        what = f"but classes are numbered 0 to {len(stream.classes) - 1}"
+    for place in np.flatnonzero(wrong).tolist():
+        found[int(rows[place])] = (
+            f"{stream.rows.named(int(rows[place]), 'y')} has label {labels[place]:g}, {what}"
+        )
+    if x.dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            # A sum that is finite is cheaper than to look at each always; finite ones may overflow
+            # too.
+            sound = np.isfinite(x.sum()) if x.dtype == np.float32 else np.abs(x).max() <= LARGEST
+        if not sound:
+            good = np.abs(x) <= LARGEST
+            for place in np.flatnonzero(~good.reshape(len(x), -1).all(1)).tolist():
+                at = np.argwhere(~good[place])[0].tolist()
+                value, column = raw[place][tuple(at)], ", ".join(map(str, at))
+                found[int(rows[place])] = (
+                    f"{stream.rows.named(int(rows[place]), 'x')} holds {value} in column {column}"
+                )
+    return found

@@ -1,0 +1,241 @@
+"""The built-in models: mlp, cnn and linear, as Linen modules that are initialized from one flat
+draw of numbers.
+"""
+
+import ast
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from jaxnet.errors import InputError, check_known, shown
+from jaxnet.models.model import Model
+from jaxnet.typing import Number
+
+
+def mlp(
+    hidden: Sequence[int] = (128, 64),
+    *more: object,
+    activation: str = "relu",
+    normalisation: str | None = None,
+) -> Model:
+    """A multilayer perceptron with hidden layers of these widths.
+
+    activation: relu, gelu, silu or tanh. normalisation: "layer", "batch" or None.
+    """
+    if more:
+        raise InputError(
+            f"hidden is {shown(hidden)}, with {len(more)} more behind it; give one sequence of "
+            "widths, such as mlp((128, 64))"
+        )
+    widths = _widths("hidden", hidden)
+    _check_choices(activation, normalisation)
+    return _open("MLP", hidden=widths, activation=activation, normalisation=normalisation)
+
+
+def cnn(
+    channels: Sequence[int] = (32, 64),
+    hidden: Sequence[int] = (128,),
+    *,
+    kernel: int | Sequence[int] = 3,
+    stride: int | Sequence[int] = 1,
+    padding: str = "SAME",
+    activation: str = "relu",
+    normalisation: str | None = None,
+) -> Model:
+    """A convolutional network for images: convolutions that each halve the image, then an MLP.
+
+    kernel, stride: one for all convolutions, or one for each. Stride 1 is followed by 2x2 max
+    pooling, stride 2 halves by itself. padding: SAME or VALID.
+    """
+    _check_choices(activation, normalisation)
+    check_known("padding", padding, ("SAME", "VALID"))
+    widths = _widths("channels", channels)
+    each = {
+        name: _one_each(name, value, len(widths))
+        for name, value in (("kernel", kernel), ("stride", stride))
+    }
+    if (wrong := set(each["stride"]) - {1, 2}) and widths:
+        raise InputError(f"stride is {max(wrong)}; give 1, which is followed by max pooling, or 2")
+    shape = {"channels": widths, "hidden": _widths("hidden", hidden), **each, "padding": padding}
+    return _open("CNN", **shape, activation=activation, normalisation=normalisation)
+
+
+def linear() -> Model:
+    """A linear model: logistic regression on classes, least squares on values."""
+    return _open("MLP", hidden=())
+
+
+def named(name: str) -> Model:
+    """The built-in model of this name, such as "mlp(hidden=(64,), activation=relu)". Raises
+    InputError where none has it.
+    """
+    if name == linear().name:
+        return linear()
+    try:
+        call: Any = ast.parse(name, mode="eval").body
+        words: dict[Any, Any] = {
+            each.arg: each.value.id
+            if isinstance(each.value, ast.Name)
+            else ast.literal_eval(each.value)
+            for each in call.keywords
+        }
+        model = {"mlp": mlp, "cnn": cnn}[call.func.id](**words)
+    except (AttributeError, KeyError, SyntaxError, TypeError, ValueError):
+        model = None
+    if model is None or model.name != name:
+        raise InputError(
+            f"{name!r} is the name of no built-in model; make your own again, and give it to "
+            "predict or evaluate"
+        )
+    return model
+
+
+@functools.cache
+def _open(kind: str, **structure: Any) -> Model:
+    """A built-in model that waits for its number of outputs. Cached: equal structure gives the very
+    same model.
+    """
+    words = ", ".join(f"{name}={value}" for name, value in structure.items() if value is not None)
+    name = f"{kind.lower()}({words})"
+
+    unfinished = _Unfinished(name)
+    return Model(unfinished, unfinished, name, _ForOutputs(kind, name, tuple(structure.items())))
+
+
+@functools.cache
+def _finished(kind: str, name: str, structure: tuple[tuple[str, Any], ...], outputs: int) -> Model:
+    from jaxnet.models import layers
+
+    module = getattr(layers, kind)(outputs=outputs, **dict(structure))
+    return Model(_FlatInit(module), _LinenApply(module), name)
+
+
+@dataclass(frozen=True)
+class _ForOutputs:
+    """What finishes a built-in model."""
+
+    kind: str
+    name: str
+    structure: tuple[tuple[str, Any], ...]
+
+    def __call__(self, outputs: int) -> Model:
+        return _finished(self.kind, self.name, self.structure, outputs)
+
+
+@dataclass(frozen=True)
+class _Unfinished:
+    """What a built-in model does before."""
+
+    name: str
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise InputError(
+            f"{self.name} does not know its number of outputs yet; use model.for_outputs(n)"
+        )
+
+
+@dataclass(frozen=True)
+class _FlatInit:
+    """He-uniform kernels (He et al. 2015, eq. 10), LeCun-uniform for the output layer, zero biases,
+    unit scales.
+
+    One uniform draw is sliced into all kernels: a draw a parameter, as Linen's own init does it,
+    takes ten times as long to compile.
+    """
+
+    module: Any
+
+    def __call__(self, key: Array, x: Array, /) -> tuple[PyTree, PyTree]:
+        shapes = jax.eval_shape(
+            functools.partial(self.module.init, dropout=None),
+            key,
+            jax.ShapeDtypeStruct(x.shape, x.dtype),
+        )
+        params, state = (
+            shapes["params"],
+            {name: value for name, value in shapes.items() if name != "params"},
+        )
+        paths = jax.tree_util.tree_leaves_with_path(params)
+        size = sum(leaf.size for _, leaf in paths if leaf.ndim > 1)
+        draw = jax.random.uniform(key, (size,), jnp.float32, minval=-1.0, maxval=1.0)
+        leaves, start = [], 0
+        for path, leaf in paths:
+            if leaf.ndim > 1:
+                gain = 1.0 if "output" in jax.tree_util.keystr(path) else 2.0
+                bound = math.sqrt(3 * gain / math.prod(leaf.shape[:-1]))
+                leaves.append(draw[start : start + leaf.size].reshape(leaf.shape) * bound)
+                start += leaf.size
+            else:
+                leaves.append(_constant(path, leaf))
+        return jax.tree.unflatten(
+            jax.tree.structure(params), leaves
+        ), jax.tree_util.tree_map_with_path(_constant, state)
+
+
+def _constant(path: Any, leaf: jax.ShapeDtypeStruct) -> Array:
+    """Ones for scales and variances, zeros for biases and means."""
+    ones = any(word in jax.tree_util.keystr(path[-1:]) for word in ("scale", "var"))
+    return jnp.full(leaf.shape, 1.0 if ones else 0.0, leaf.dtype)
+
+
+@dataclass(frozen=True)
+class _LinenApply:
+    """Linen's apply with the model state as a value."""
+
+    module: Any
+
+    def __call__(
+        self,
+        params: PyTree,
+        model_state: PyTree,
+        x: Array,
+        /,
+        *,
+        key: Array | None = None,
+        dropout: Number | None = None,
+    ) -> tuple[Float[Array, "batch outputs"], PyTree]:
+        variables = {"params": params, **model_state}
+        if key is None or not model_state:
+            return self.module.apply(variables, x, key=key, dropout=dropout), model_state
+        return self.module.apply(variables, x, key=key, dropout=dropout, mutable=list(model_state))
+
+
+def _widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
+    if (
+        not isinstance(widths, Sequence | np.ndarray)
+        or isinstance(widths, str)
+        or (isinstance(widths, np.ndarray) and widths.ndim == 0)
+    ):
+        example = f"({widths},)" if str(widths).isdecimal() else "(128, 64)"
+        raise InputError(f"{name} is {shown(widths)}; give a width a layer, such as {example}")
+    whole = (
+        isinstance(width, float | int | np.number)
+        and not isinstance(width, bool)
+        and float(width).is_integer()
+        for width in widths
+    )
+    if not all(whole) or any(width < 1 for width in widths):
+        raise InputError(
+            f"{name} is {shown(tuple(widths))}; every width must be a whole number of at least 1"
+        )
+    return tuple(int(width) for width in widths)
+
+
+def _one_each(name: str, value: int | Sequence[int], count: int) -> tuple[int, ...]:
+    """One for all, or one for each."""
+    widths = _widths(name, (value,) if isinstance(value, float | int | np.number) else value)
+    if len(widths) not in (1, count):
+        raise InputError(f"{name} is {widths} for {count} convolutions; give one, or one for each")
+    return widths * count if len(widths) == 1 else widths
+
+
+def _check_choices(activation: str, normalisation: str | None) -> None:
+    check_known("activation", activation, ("relu", "gelu", "silu", "tanh"))
+    check_known("normalisation", normalisation, ("layer", "batch", None))

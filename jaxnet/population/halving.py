@@ -1,0 +1,188 @@
+"""Successive halving: members train to a rung, the best of them go on to the next, and the others
+stop costing compute.
+
+Which go on is decided by what the validation set said of all members at the rung, on the host, by
+pure functions.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxnet.errors import InputError, check_kind, check_number, check_whole
+from jaxnet.recipe import Recipe
+from jaxnet.run import Row, over
+from jaxnet.training import TrainState
+
+
+@dataclass(frozen=True)
+class Halving:
+    """When members of a population stop before the end of their recipe (successive halving;
+    Jamieson & Talwalkar 2016, fig. 3).
+
+    rungs: numbers of epochs after which trials are ranked, and the worst of them stop. keep: the
+        share of them that goes on, to the nearest whole number, at least one.
+    together: so many members, one beside the other, are one trial, such as its seeds: ranked by
+        their mean, they stop together.
+    """
+
+    rungs: tuple[int, ...]
+    keep: float = 1 / 3
+    together: int = 1
+
+    @classmethod
+    def geometric(cls, epochs: int, *, factor: int = 4, first: int = 1) -> "Halving":
+        """Rungs first, first * factor, ... below `epochs`, at each of which one trial in `factor`
+        goes on (Li et al. 2018, alg. 1).
+
+        Raises InputError where there is no such rung.
+        """
+        for name, number in (("epochs", epochs), ("factor", factor), ("first", first)):
+            check_whole(name, number)
+        if factor < 2 or not 1 <= first < epochs:
+            raise InputError(
+                f"factor is {factor}, and the first rung {first} of {epochs} epochs; give at "
+                "least 2, and a rung below"
+            )
+        count = next(count for count in range(1, epochs) if first * factor**count >= epochs)
+        return cls(tuple(first * factor**i for i in range(count)), keep=1 / factor)
+
+
+class Stage(NamedTuple):
+    """The way of those in the running from one rung to the next. begin, until: epochs; None is the
+    end of their recipes.
+    """
+
+    number: int
+    begin: int
+    until: int | None
+    running: Bool[np.ndarray, " members"]
+
+    def share(
+        self,
+        halving: Halving | None,
+        epochs: Int[np.ndarray, " members"],
+        reached: Int[np.ndarray, " members"],
+    ) -> float:
+        """Share of all epochs that will be trained, where members have so many of theirs."""
+        ends = epochs if self.until is None else np.full_like(epochs, self.until)
+        lengths = np.where(self.running, ends - self.begin, 0)
+        within = np.clip(reached - self.begin, 0, lengths).sum() / lengths.sum()
+        planned = _planned(halving, epochs)
+        sums = np.cumsum([0.0, *planned])
+        return float((sums[self.number] + planned[self.number] * within) / sums[-1])
+
+
+class Standings(NamedTuple):
+    """What a rung knows of each member.
+
+    measure: by which it is ranked, infinite of one that diverged: the validation loss, before which
+    comes of classes the number of mistakes. settled: -1 where it has gone on before, 1 where it has
+    been stopped before, so that what was decided once stays.
+    over: whether it has come to its own end, early stopping or divergence.
+    """
+
+    measure: Float[np.ndarray, "members measures"]
+    settled: Int[np.ndarray, " members"]
+    over: Bool[np.ndarray, " members"]
+
+
+def check(halving: Halving, recipes: list[Recipe], *, has_validation: bool) -> None:
+    """Raise InputError for a halving that cannot be meant for members with these recipes."""
+    rungs = halving.rungs
+    check_kind("rungs of halving", rungs, tuple | list, "numbers of epochs, such as (1, 4)")
+    for rung in rungs:
+        check_whole("a rung of halving", rung, 0)
+    check_number("keep of halving", halving.keep)
+    check_whole("together of halving", halving.together, 0)
+    if not has_validation:
+        raise InputError(
+            "halving ranks members on the validation set, which is empty; hold some examples out, "
+            "or give halving=None"
+        )
+    if not rungs or any(b <= a for a, b in zip((0, *rungs), rungs, strict=False)):
+        raise InputError(
+            f"the rungs of halving are {rungs}; give at least one, each a larger number of epochs "
+            "than the one before"
+        )
+    if not 0 < halving.keep < 1:
+        raise InputError(
+            f"halving keeps a share of {halving.keep}; give a number between 0 and 1, such as 1/4"
+        )
+    if halving.together < 1 or len(recipes) % halving.together:
+        raise InputError(
+            f"halving takes {halving.together} members together, of {len(recipes)}; give a number "
+            "that divides them"
+        )
+    if (fewest := min(recipe.epochs for recipe in recipes)) <= rungs[-1]:
+        raise InputError(
+            f"the last rung of halving is {rungs[-1]}, and a recipe has {fewest} epochs; give "
+            "rungs below it, or more epochs"
+        )
+
+
+def standings(
+    recipe: Recipe, state: TrainState, history: Row, finished: bool, rung: int, examples: int
+) -> Standings:
+    """Of members that share a structure, at a rung that they have reached. examples: of the
+    validation set.
+    """
+    assert state.best is not None
+    assert history.validation_loss is not None
+    losses = np.asarray(history.validation_loss, float)[:, :rung]
+    # With early stopping a member stands for its best epoch, as in `Run.chosen`.
+    place = (
+        rung - 1
+        if recipe.patience is None
+        else np.where(np.isnan(losses), np.inf, losses).argmin(1)
+    )
+    row = (np.arange(len(losses)), place)
+    measures = [losses[row]]
+    if history.validation_accuracy is not None:
+        measures = [
+            np.round((1 - np.asarray(history.validation_accuracy, float)[row]) * examples),
+            *measures,
+        ]
+    lost = (state.diverged_at >= 0) | ~np.isfinite(losses[row])
+    done = np.asarray(state.epoch)
+    ended = np.asarray(over(recipe, state.diverged_at, done, state.best.epoch))
+    return Standings(
+        measure=np.where(lost[:, None], np.inf, np.stack(measures, 1)),
+        settled=np.where(done > rung, -1, np.where(finished & ~ended, 1, 0)),
+        over=ended,
+    )
+
+
+def survivors(
+    halving: Halving, found: Standings, running: Bool[np.ndarray, " members"]
+) -> Bool[np.ndarray, " members"]:
+    """Which members go on: those of the best of the trials that are running; equal ones in order of
+    their numbers.
+    """
+    trials = int(running[:: halving.together].sum())
+    means = found.measure.reshape(-1, halving.together, found.measure.shape[1]).mean(1)
+    settled = found.settled.reshape(-1, halving.together).sum(1)
+    order = np.lexsort((*means.T[::-1], settled, ~running[:: halving.together]))
+    goes_on = np.zeros(len(means), bool)
+    goes_on[order[: _kept(halving, trials)]] = True
+    return np.repeat(goes_on, halving.together)
+
+
+def _kept(halving: Halving, trials: int) -> int:
+    return max(1, math.floor(halving.keep * trials + 0.5))
+
+
+def _planned(halving: Halving | None, epochs: Int[np.ndarray, " members"]) -> list[float]:
+    """Epochs of members to train in each stage, if none ends before; beyond the last rung as many
+    as recipes have on average.
+    """
+    if halving is None:
+        return [float(epochs.sum())]
+    trials, planned = len(epochs) // halving.together, list[float]()
+    for begin, until in zip((0, *halving.rungs), (*halving.rungs, epochs.mean()), strict=True):
+        planned.append(float(trials * halving.together * (until - begin)))
+        trials = _kept(halving, trials)
+    return planned

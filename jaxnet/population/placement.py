@@ -1,0 +1,168 @@
+"""How many members of a population a device trains at once: a fixed rule from platform, sizes and
+memory, never a timing.
+"""
+
+import functools
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from jaxnet.data import Splits
+from jaxnet.implementations import choose
+from jaxnet.models.losses import Loss
+from jaxnet.models.model import Model, with_outputs
+from jaxnet.objective import forward
+from jaxnet.recipe import Recipe
+from jaxnet.runtime.plan import CACHE_FULL, Plan
+from jaxnet.runtime.processes import cores
+from jaxnet.training import start
+
+# operations that a step of all members of a CPU device should have, so that starting its kernels is
+# no burden
+STEP = 40e6
+MOST = 32  # members at once on a CPU core: beyond, their states no longer fit its cache
+# bytes that XLA keeps on a TPU chip from step to step, of 128: the rest is gradients and
+# activations
+VMEM = 70 << 20
+LEAST = 8 << 30  # bytes of a GPU or TPU that does not say how many it has
+SHARE = 0.8  # of a device's memory; the rest is the compiler's
+
+logger = logging.getLogger("jaxnet")
+
+
+def plan_for_members(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    members: int,
+    devices: Sequence[Any] | None = None,
+    *,
+    loss: Loss | None = None,
+    own_order: bool = True,
+    weighted: bool = False,
+    implementation: str = "auto",
+) -> tuple[Plan, str]:
+    """(the plan, and why) for members of one structure on these devices, by default all of this
+    process.
+
+    own_order: whether each member has minibatches of its own. weighted: whether its examples have
+        weights.
+    """
+    devices = jax.local_devices() if devices is None else devices
+    state = jax.eval_shape(
+        functools.partial(start, with_outputs(model, splits.train.outputs)),
+        splits,
+        _one(recipe),
+        jax.random.key(0),
+    )
+    kept = _bytes((state.params, state.opt_state))
+    batch = min(recipe.batch_size, len(splits.train))
+    match devices[0].platform:
+        case "cpu":
+            if len(devices) == 1 and (available := cores()) > 1:
+                logger.warning(
+                    "members train on one CPU device of %d cores; call jaxnet.use_cpu_devices() "
+                    "before JAX starts",
+                    available,
+                )
+            kernels = [leaf for leaf in jax.tree.leaves(state.params) if leaf.ndim > 1]
+            if any(leaf.ndim > 2 for leaf in kernels):
+                micro_batch = _micro_batch(model, recipe, state.model_state, batch)
+                return Plan(
+                    len(devices), micro_batch
+                ), "convolutions of different members do not share kernels on a CPU"
+            operations = (
+                6 * batch * sum(leaf.size for leaf in kernels)
+            )  # forward, and backward to inputs and to kernels
+            chunk = int(np.clip(STEP // max(1, operations), 1, MOST))
+            return Plan(
+                len(devices), chunk=chunk
+            ), f"a step of one member has {operations / 1e6:.2g} million operations"
+        case "tpu":
+            each = 2 * kept + (batch + len(splits.train)) * (
+                math.prod(splits.train.x.shape[1:]) * splits.train.x.dtype.itemsize * own_order + 12
+            )
+            chunk = int(
+                np.clip(_memory(devices[0], splits) // each, 1, -(-members // len(devices)))
+            )
+            plan = choose(
+                Plan(len(devices), chunk=chunk, implementation=implementation), model, splits, recipe,
+                loss=loss, weighted=weighted, members=chunk, own_order=own_order, device=devices[0],
+            )  # fmt: skip
+            if plan.implementation == "resident":
+                return plan, "their steps are one program on the chip"
+            # XLA keeps the examples there too, before the state, where they fit.
+            room = max(VMEM - _bytes(splits.train), VMEM // 4)
+            return replace(
+                plan, chunk=max(1, room // kept)
+            ), f"parameters and optimizer state, {kept:,} bytes a member, stay on the chip"
+        case _:
+            room = _memory(devices[0], splits)
+            each = 2 * _bytes(state) + 2 * _residuals(
+                model, splits, recipe, state.params, state.model_state, batch
+            )
+            each += 4 * 3 * len(splits.train)  # weights or sample, and order
+            return Plan(
+                len(devices), chunk=max(1, int(room // each))
+            ), f"as many as {room:,.0f} bytes hold, {each:,} a member"
+
+
+def _memory(device: Any, splits: Splits) -> float:
+    """Bytes of a device that are left for members."""
+    try:
+        found = (device.memory_stats() or {}).get("bytes_limit", LEAST)
+    except (
+        NotImplementedError,
+        jax.errors.JaxRuntimeError,
+    ):  # a device that programs are compiled for elsewhere
+        found = LEAST
+    return SHARE * found - _bytes(splits)
+
+
+def _micro_batch(model: Model, recipe: Recipe, model_state: PyTree, batch: int) -> int | None:
+    """A cache-full that divides the batch, where that changes no result: what is drawn for a batch
+    is drawn for its parts otherwise.
+    """
+    drawn = model.for_outputs is None
+    drawn |= recipe.augmentation is not None and recipe.augmentation.mixup is not None
+    if drawn or jax.tree.leaves(model_state):
+        return None
+    part = max(m for m in range(1, CACHE_FULL + 1) if batch % m == 0)
+    return part if part >= CACHE_FULL // 4 and part < batch else None
+
+
+def _residuals(
+    model: Model, splits: Splits, recipe: Recipe, params: PyTree, model_state: PyTree, batch: int
+) -> int:
+    """Bytes that the forward pass of a batch leaves for the backward pass."""
+    model = with_outputs(model, splits.train.outputs)
+    x = jax.ShapeDtypeStruct((batch, *splits.train.x.shape[1:]), jnp.float32)
+
+    def backward(params: PyTree, model_state: PyTree, x: Any, key: Any) -> Any:
+        dropout = None if recipe.dropout is None else jnp.float32(0)
+
+        def outputs(params: PyTree) -> Any:
+            return forward(
+                model, params, model_state, x, precision=recipe.precision, key=key, dropout=dropout
+            )[0]
+
+        return jax.vjp(outputs, params)[1]
+
+    return _bytes(jax.eval_shape(backward, params, model_state, x, jax.random.key(0)))
+
+
+def _one(recipe: Recipe) -> Recipe:
+    """The recipe of a first member."""
+    return jax.tree.map(lambda leaf: leaf[0] if np.ndim(leaf) else leaf, recipe)
+
+
+def _bytes(tree: PyTree) -> int:
+    # Of a key, JAX counts the type's item size.
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,227 @@
+"""What all members of a population predict, a wave of them at a time: in memory, or kept on disk
+and mapped from there.
+"""
+
+import functools
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jaxtyping import Array, Num, PyTree
+
+from jaxnet.checkpoint import CHECKSUMS, DamagedError, check_files, write_checksums
+from jaxnet.data import Dataset, Splits, Standardisation
+from jaxnet.data.resampling import Samples
+from jaxnet.models.model import Model, with_outputs
+from jaxnet.population.placement import VMEM
+from jaxnet.run import Population, Predictions, check_trained
+from jaxnet.runtime.files import writing
+from jaxnet.runtime.plan import Plan
+from jaxnet.runtime.processes import first, gather, meet, once, own
+from jaxnet.runtime.sharding import COPIED, SPLIT, device_mesh, spread
+from jaxnet.training import in_blocks
+
+logger = logging.getLogger("jaxnet")
+
+
+def member_predictions(
+    models: Sequence[Model],
+    population: Population,
+    x: Num[np.ndarray, "examples ..."],
+    plan: Plan | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(members, their log-probabilities (members, examples, classes) or values (members,
+    examples)), float32, wave by wave.
+
+    Values are float64 where float32 cannot hold y.
+    models: one for each of population.runs. Of several processes each computes a share, and all
+        yield everything.
+    """
+    for model, run in zip(models, population.runs, strict=True):
+        check_trained(model, run)
+    process, processes = own()
+    for model, run, members in zip(models, population.runs, population.members, strict=True):
+        share = -(-len(members) // processes)
+        devices = jax.local_devices()[
+            : min(share, jax.local_device_count() if plan is None else plan.devices)
+        ]
+        chunk = _chunk(run.params) if plan is None else plan.chunk
+        here = len(devices) * min(chunk, -(-share // len(devices)))
+        mesh = device_mesh(devices)
+        params, model_state = run.chosen
+        standardisation = jax.tree.map(lambda leaf: leaf[0], run.standardisation)
+        shared = jax.device_put(
+            (standardisation.on_device, standardisation.held(x)), NamedSharding(mesh, COPIED)
+        )
+        for begin in range(0, len(members), here * processes):
+            places = np.minimum(begin + here * process + np.arange(here), len(members) - 1)
+            networks = jax.tree.map(lambda leaf, p=places: leaf[p], (params, model_state))
+            outputs = _predict_wave(
+                shared,
+                jax.device_put(networks, NamedSharding(mesh, SPLIT)),
+                model=with_outputs(model, 1 if run.classes is None else len(run.classes)),
+                precision=run.recipe.precision,
+                mesh=mesh,
+            )
+            real = slice(begin, min(begin + here * processes, len(members)))
+            yield (
+                members[real],
+                np.asarray(
+                    standardisation.restored(gather(np.asarray(outputs))[: real.stop - begin])
+                ),
+            )
+
+
+def keep_predictions(
+    folder: Path, models: Sequence[Model], splits: Splits, population: Population, plan: Plan | None
+) -> Predictions:
+    """The predictions of all members on validation and test set, and on what they did not train on,
+    kept in a folder.
+    """
+    samples, count = population.samples, len(population)
+    own, outputs = splits.standardisation, () if splits.classes is None else (len(splits.classes),)
+    parts = {
+        name: np.asarray(own.held(part.x))
+        for name, part in _parts_to_predict(splits, samples).items()
+    }
+    kind = _kind(splits)
+    shapes = {name: (count, len(x), *outputs) for name, x in parts.items()}
+    if once(lambda: not _kept(folder, shapes, kind)):
+        files = dict[str, np.memmap]()
+        if first():
+            files = {
+                name: _new_file(folder / f"{name}.npy.tmp", shape, kind)
+                for name, shape in shapes.items()
+            }
+        borders = np.cumsum([0, *(len(x) for x in parts.values())])
+        runs = tuple(
+            replace(run, standardisation=run.standardisation._replace(origin=None))
+            for run in population.runs
+        )
+        for members, values in member_predictions(
+            models, replace(population, runs=runs), np.concatenate(list(parts.values())), plan
+        ):
+            for (name, file), begin, end in zip(files.items(), borders, borders[1:], strict=False):
+                for member, value in zip(members, values[:, begin:end], strict=True):
+                    file[member] = value
+                    if name == "unseen" and samples is not None:
+                        file[member][samples.seen(int(member))] = np.nan
+        with writing(folder):
+            for name, file in files.items():
+                file.flush()
+                (folder / f"{name}.npy.tmp").replace(folder / f"{name}.npy")
+            if first():
+                write_checksums(folder, [folder / f"{name}.npy" for name in files])
+        meet("predictions")
+    maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in parts}
+    return Predictions(maps.get("validation"), maps["test"], maps.get("unseen"))
+
+
+def predictions_of(
+    models: Sequence[Model], splits: Splits, population: Population, plan: Plan | None = None
+) -> Predictions:
+    """The predictions that a population has kept, or else the same ones, computed in memory.
+
+    models: one for each of population.runs.
+    """
+    if population.predictions is not None:
+        return population.predictions
+    parts = _parts_to_predict(splits, population.samples)
+    outputs = () if splits.classes is None else (len(splits.classes),)
+    found = dict[str, np.ndarray]()
+    for name, part in parts.items():
+        found[name] = np.empty((len(population), len(part), *outputs), _kind(splits))
+        for members, values in member_predictions(models, population, np.asarray(part.x), plan):
+            found[name][members] = values
+    if population.samples is not None:
+        for member in range(len(population)):
+            found["unseen"][member][population.samples.seen(member)] = np.nan
+    return Predictions(found.get("validation"), found["test"], found.get("unseen"))
+
+
+@functools.partial(jax.jit, static_argnames=("model", "precision", "mesh"))
+def _predict_wave(
+    shared: tuple[Standardisation, Array],
+    own: tuple[PyTree, PyTree],
+    *,
+    model: Model,
+    precision: str,
+    mesh: Mesh,
+) -> Array:
+    def one(shared: tuple[Standardisation, Array], own: tuple[PyTree, PyTree]) -> Array:
+        (standardisation, x), (params, model_state) = shared, own
+        outputs = in_blocks(model, params, model_state, standardisation, x, precision=precision)
+        return (
+            jax.nn.log_softmax(outputs)
+            if standardisation.target_mean is None
+            else standardisation.values(outputs[:, 0])
+        )
+
+    return spread(one, mesh, shared, own)
+
+
+def _chunk(params: PyTree) -> int:
+    """How many members predict at once on a device; a block of examples keeps it busy even with
+    few.
+    """
+    leaves = jax.tree.leaves(params)
+    if jax.default_backend() == "cpu":
+        return 1 if any(leaf.ndim > 3 for leaf in leaves) else 8
+    return max(1, VMEM * len(leaves[0]) // sum(leaf.nbytes for leaf in leaves))
+
+
+def _parts_to_predict(splits: Splits, samples: Samples | None) -> dict[str, Dataset]:
+    """Validation and test set, and the training set where not all members trained on all of it, as
+    far as they hold examples.
+    """
+    parts = {"validation": splits.validation, "test": splits.test} | (
+        {} if samples is None else {"unseen": splits.train}
+    )
+    return {name: part for name, part in parts.items() if len(part)}
+
+
+def _kind(splits: Splits) -> np.dtype:
+    """Of the predictions that are kept."""
+    if splits.classes is not None:
+        return np.dtype(np.float16)
+    return np.dtype(np.float32 if splits.standardisation.target_origin is None else np.float64)
+
+
+def _new_file(path: Path, shape: tuple[int, ...], kind: np.dtype) -> np.memmap:
+    """An .npy file that is mapped. Its place on the disk is taken first: where that ends, a write
+    to mapped memory kills a process.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            mapped = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
+            if hasattr(os, "posix_fallocate"):
+                with open(path, "r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+    return mapped
+
+
+def _kept(folder: Path, shapes: Mapping[str, tuple[int, ...]], kind: np.dtype) -> bool:
+    """Whether a folder has predictions of these shapes, as they were written. Warns of those that
+    have changed since.
+    """
+    try:
+        if (folder / CHECKSUMS).exists():
+            check_files(folder)
+        kept = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in shapes}
+    except FileNotFoundError:
+        return False
+    except (DamagedError, OSError, ValueError) as error:
+        logger.warning("%s; the members predict again", error)
+        return False
+    return all(
+        kept[name].shape == shape and kept[name].dtype == kind for name, shape in shapes.items()
+    )

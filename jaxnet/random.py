@@ -1,0 +1,175 @@
+"""Random streams from one key by counting, without hashing: each hash is a loop that XLA compiles
+anew.
+
+A counter-based generator such as threefry gives independent streams for any two keys that differ,
+in sequence or not (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3).
+What is counted is the high word of the key, which is 0 in the key of any seed below 2^32, so that
+neighbouring seeds never meet.
+"""
+
+import contextlib
+from numbers import Integral
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Integer, Key, PyTree, UInt32
+
+from jaxnet.errors import InputError, shown
+
+# A mask of dropout is drawn for every hidden unit at every step. Threefry takes some 80 operations
+# a number for that, and cannot be drawn for one example of a batch alone. The hash below (Wellons
+# 2018, "Prospecting for hash functions", lowbias32; its bias is 0.17) takes 9, and a number depends
+# on nothing but the words of its example's key, its place in the example and its layer.
+GOLDEN = np.uint32(0x9E3779B9)  # 2^32 over the golden ratio: its multiples are far apart
+
+AnyKey = (
+    Key[Array, ""] | UInt32[Array | np.ndarray, " words"]
+)  # as jax.random.key makes it, or jax.random.PRNGKey
+AnyKeys = Key[Array, "..."] | UInt32[Array | np.ndarray, "... words"]
+
+STREAM = 1 << 30  # the number of places of a stream
+INIT, ORDER, NOISE, AUGMENT = (
+    0,
+    STREAM,
+    2 * STREAM,
+    3 * STREAM,
+)  # where each stream of a run's key begins
+
+
+def counted(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, ""]:
+    """The key that stands `count` places after this one."""
+    words = jax.random.key_data(key)
+    high = np.array([1] + [0] * (words.size - 1), np.uint32)
+    return jax.random.wrap_key_data(
+        words + high * jnp.asarray(count, jnp.uint32), impl=jax.random.key_impl(key)
+    )
+
+
+def block(
+    key: Key[Array, ""], number: int | Integer[Array, ""], size: int, *, room: int = STREAM
+) -> Key[Array, ""]:
+    """The key from which the `size` places of a block are counted, so that no two blocks of a
+    stream share a place.
+
+    key: where the stream begins. number: of the block, from 0. room: the number of places of the
+    stream; when they are used up, the next block begins a new round at the first place, with
+    another low word. The low word of the first round is the key's own.
+    """
+    in_round, number = room // size, jnp.asarray(number, jnp.uint32)
+    words = jax.random.key_data(key)
+    low = np.array([0, 1] + [0] * (words.size - 2), np.uint32)
+    # Mixed, so that it is far from the low words of neighboring seeds. mix(0) is 0.
+    of_round = jax.random.wrap_key_data(
+        words ^ low * mix(number // in_round), impl=jax.random.key_impl(key)
+    )
+    return counted(of_round, number % in_round * size)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether this is an array of typed keys, or the shape of one."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def as_key(name: str, value: Any) -> Key[Array, ""]:
+    """One typed key of what a user gives as one. Raises InputError for anything else. name: of the
+    argument.
+    """
+    key = as_keys(
+        name, value, f"a key such as jax.random.key({value if isinstance(value, Integral) else 0})"
+    )
+    if key.shape != ():
+        raise InputError(
+            f"{name} holds {key.shape} keys; give one, and many to fit_population or through "
+            "jax.vmap"
+        )
+    return key
+
+
+def as_keys(name: str, value: Any, cure: str) -> Key[Array, "..."]:
+    """Typed keys of typed ones, or of the words that jax.random.PRNGKey gives. Raises InputError
+    for anything else. cure: what to give.
+    """
+    if isinstance(value, jax.Array) and is_key(value):
+        return value
+    if isinstance(value, jax.Array | np.ndarray) and value.dtype == np.uint32:
+        with contextlib.suppress(TypeError, ValueError):  # so many words are no key
+            return jax.random.wrap_key_data(jnp.asarray(value))
+    raise InputError(f"{name} is {shown(value)}; give {cure}")
+
+
+def number_of(key: Key[Array, ""]) -> int:
+    """The seed of a key that `jax.random.key(seed)` made; of any other key, a number below 2^64
+    that is as much its own.
+    """
+    high, low = (int(word) for word in np.asarray(jax.random.key_data(key)).ravel()[:2])
+    return high << 32 | low
+
+
+def words(tree: PyTree) -> PyTree:
+    """The tree with the words of its keys in their place: plain arrays, which can be placed and
+    written.
+    """
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
+
+
+def with_keys(like: PyTree, plain: PyTree) -> PyTree:
+    """What `words` made of a tree, undone. like: that tree, or its shapes."""
+    return jax.tree.map(
+        lambda leaf, given: (
+            jax.random.wrap_key_data(given, impl=leaf.dtype._impl) if is_key(leaf) else given
+        ),
+        like,
+        plain,
+    )
+
+
+def mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+    """Each 32-bit word as another one, without collisions."""
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return x ^ (x >> np.uint32(16))
+
+
+def hashed(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, ""]:
+    """The key that stands `count` places after this one, hashed, so that examples can be counted
+    from it.
+    """
+    words = jax.random.key_data(key)
+    first = mix(words[0] + jnp.asarray(count, jnp.uint32))
+    second = mix(first ^ words[1])
+    words = jnp.concatenate([jnp.stack([second, mix(first + second)]), words[2:]])
+    return jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
+
+
+def bits(
+    words: UInt32[Array, "examples words"], size: int, layer: int = 0
+) -> UInt32[Array, "examples size"]:
+    """32 random bits for each of `size` places of each example. words: of the examples' keys."""
+    of_layer = np.uint32(layer * int(GOLDEN) % (1 << 32))
+    example = mix(mix(words[:, :1]) ^ (words[:, 1:2] + of_layer))
+    place = jax.lax.broadcasted_iota(jnp.uint32, (1, size), 1) * GOLDEN
+    shape = (len(words), size)
+    return mix(jnp.broadcast_to(example, shape) + jnp.broadcast_to(place, shape))
+
+
+def examples(key: Key[Array, ""], count: int) -> UInt32[Array, "examples words"]:
+    """Words of the keys of a batch: of each example, those that stand as many places after the
+    key's as itself in the batch.
+    """
+    words = jax.random.key_data(key)[None]
+    places = jax.lax.broadcasted_iota(jnp.uint32, (count, 1), 0)
+    return jnp.concatenate(
+        [
+            jnp.broadcast_to(words[:, :1], (count, 1)) + places,
+            jnp.broadcast_to(words[:, 1:2], (count, 1)),
+        ],
+        1,
+    )
+
+
+def normal(words: UInt32[Array, "examples words"], size: int) -> Float[Array, "examples size"]:
+    """Standard normal numbers, from 23 bits each."""
+    whole = (bits(words, size) >> np.uint32(9)).astype(jnp.int32).astype(jnp.float32)
+    return np.float32(np.sqrt(2)) * jax.lax.erf_inv((whole + 0.5) * np.float32(2.0**-22) - 1)

@@ -1,0 +1,1 @@
+"""The machine: processes, devices, interrupts, timing and files."""

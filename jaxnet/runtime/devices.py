@@ -1,0 +1,121 @@
+"""Where programs run, and where compiled ones are kept."""
+
+import os
+import re
+import stat
+import warnings
+from pathlib import Path
+
+import jax
+import platformdirs
+
+from jaxnet.errors import InputError, check_known, check_path, check_whole
+from jaxnet.runtime.files import NotWrittenError, check_folder
+from jaxnet.runtime.processes import cores
+
+# What libtpu says of a chip that another process has.
+HELD = re.compile(
+    r"The TPU is already in use by(?: process with pid (\d+))?|/dev/\S+: Device or resource "
+    r"busy|multi-process lockfile"
+)
+PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
+
+
+def enable_cache(folder: str | Path | None = None) -> Path:
+    """Keep compiled programs on disk, so that the next process need not compile them again; call it
+    before training.
+
+    folder: by default jaxnet's own in the user's cache folder. It is private, since compiled
+    programs are code that the next process will run. Returns the folder. Raises InputError where it
+    cannot be private or written.
+    """
+    if folder is not None:
+        check_path("folder", folder)
+    folder = (
+        Path(platformdirs.user_cache_dir("jaxnet")) / "compiled" if folder is None else Path(folder)
+    )
+    try:
+        check_folder(folder)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.stat()
+        others = hasattr(os, "getuid") and (
+            about.st_uid != os.getuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        )
+        if others:
+            raise InputError(
+                f"{folder} can be written by others, whose programs would be run; give a folder "
+                "that only you can write"
+            )
+    except (OSError, NotWrittenError) as error:
+        raise InputError(
+            f"{folder}: cannot hold compiled programs ({error}); give a folder that can be written"
+        ) from None
+    # What fails in reading or writing one of them costs a compilation, and is no reason for a
+    # warning at each program.
+    warnings.filterwarnings(
+        "ignore", message="Error (reading|writing) persistent compilation cache entry"
+    )
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    # The defaults keep only what took a second or more, which leaves out most of what is compiled
+    # here.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return folder
+
+
+def use_platform(platform: str | None = None) -> None:
+    """Start JAX on cpu, gpu or tpu, or where it chooses to.
+
+    Raises InputError where there is none, where another process holds the TPU, or where JAX has
+    started on another already.
+    """
+    if platform is not None:
+        check_known("platform", platform, PLATFORMS)
+        jax.config.update("jax_platforms", PLATFORMS[platform])
+    try:
+        found = jax.devices()[0].platform
+    except RuntimeError as error:
+        _refuse_held_chip(error)
+        extra = {"gpu": "jax[cuda12]", "tpu": "jax[tpu]"}.get(platform or "", "jax")
+        raise InputError(
+            f"no {platform or 'device'} can be used here ({error}); install {extra} where there "
+            "is one, or give another platform"
+        ) from None
+    if platform is None and found == "cpu":
+        try:
+            jax.devices(
+                "tpu"
+            )  # where JAX takes the CPU since it could not get the TPU, it says so only when asked
+        except RuntimeError as error:
+            _refuse_held_chip(error)
+    elif platform not in (None, found):
+        raise InputError(f"JAX has started on {found} already; choose the platform first")
+
+
+def _refuse_held_chip(error: RuntimeError) -> None:
+    """Raises InputError where this is what libtpu says of a chip that another process has."""
+    found = HELD.search(str(error))
+    if found is not None:
+        holder, kill = (
+            (f"process {found[1]}", f" (kill {found[1]})") if found[1] else ("another process", "")
+        )
+        raise InputError(
+            f"the TPU is held by {holder}, and serves one process at a time ({error}). End that "
+            f"one{kill}; if it is a notebook, "
+            "restart its session, or train in the notebook itself. Or give --platform cpu"
+        ) from None
+
+
+def use_cpu_devices(count: int | None = None) -> None:
+    """Split the CPU into devices, one a core by default, so that members train side by side; call
+    it before JAX starts.
+    """
+    if count is not None:
+        check_whole("count", count)
+    try:
+        jax.config.update("jax_num_cpu_devices", count or cores())
+    except RuntimeError:
+        raise InputError(
+            "JAX has started already with its CPU devices; call use_cpu_devices before the first "
+            "array is made"
+        ) from None

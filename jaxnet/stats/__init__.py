@@ -1,0 +1,3 @@
+"""Statistics on plain arrays: every function takes arrays and returns estimates, and knows no
+model.
+"""

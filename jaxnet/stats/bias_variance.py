@@ -1,0 +1,482 @@
+"""Bias and variance of predictions that many trainings make on the same examples.
+
+Everything is measured against labels, so what is called bias contains the noise of the labels.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+from numpy.typing import ArrayLike
+
+from jaxnet import arrays
+from jaxnet.errors import InputError, check_known
+from jaxnet.stats.estimate import LEVEL, Estimate
+from jaxnet.stats.random_effects import (
+    DIFFERENCE,
+    PAIRS,
+    POSITIVE,
+    RATE,
+    SIGNED,
+    Block,
+    block,
+    interval,
+    two_way,
+)
+from jaxnet.stats.voting import Vote, vote, vote_estimates
+
+Loss = Literal["squared", "zero_one", "zero_one_kohavi_wolpert", "cross_entropy", "brier"]
+Design = Literal["fresh", "partition", "bootstrap", "seeds"]
+LOSSES = ("squared", "zero_one", "zero_one_kohavi_wolpert", "cross_entropy", "brier")
+CELLS = 1 << 18  # numbers of a block of examples; more leave a core's cache
+SMALLEST = float(np.log(np.finfo(np.float32).tiny))  # to which lower log-probabilities are raised
+UNSEEN = 3  # members that must not have seen an example for it to count
+WITHIN = {
+    "squared": POSITIVE,
+    "zero_one": RATE,
+    "zero_one_kohavi_wolpert": RATE,
+    "cross_entropy": POSITIVE,
+    "brier": (0.0, 2.0),
+}
+WORDS = {
+    "fresh": ("bias", "variance"),
+    "partition": ("bias", "variance"),
+    "bootstrap": (
+        "error of the bagged prediction on your data",
+        "spread under resampling your data",
+    ),
+    "seeds": (
+        "error of the averaged prediction",
+        "variance of the optimisation on this training set",
+    ),
+}
+PARTS_VOTE = "members that are parts of one pool have no interval of a vote; give independent ones"
+PLUG_IN = "it describes these members and no others"
+
+
+class Examples(NamedTuple):
+    """(examples,) each: what the means are of. Bias and variance are corrected where the means
+    are.
+    """
+
+    loss: Float[np.ndarray, " examples"]
+    bias: Float[np.ndarray, " examples"]
+    variance: Float[np.ndarray, " examples"]
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """The mean loss of the members, and its parts; bias is that of squared losses: bias^2.
+
+    bias + variance = loss; of zero_one bias + net_variance = loss. bias, variance: for any number
+    of members, but of zero_one those of a vote of these. plug_in_bias, plug_in_variance: of these
+    members as they are.
+    net_variance, unbiased_variance, biased_variance: of zero_one: the votes against the main
+    prediction where it is right, less the right ones where it is wrong. per_example: before
+    averaging.
+    clipped: how many log-probabilities were raised to -87.3. dropped: examples that fewer than 3
+        members had not seen.
+    """
+
+    kind: Loss
+    design: Design
+    loss: Estimate
+    bias: Estimate
+    variance: Estimate
+    plug_in_bias: Estimate
+    plug_in_variance: Estimate
+    net_variance: Estimate | None
+    unbiased_variance: Estimate | None
+    biased_variance: Estimate | None
+    per_example: Examples
+    members: int
+    examples: int
+    parts: int | None = None
+    clipped: int = 0
+    dropped: int = 0
+
+    def __str__(self) -> str:
+        squared = (
+            " (squared)"
+            if self.kind in ("squared", "brier", "zero_one_kohavi_wolpert")
+            and self.design in ("fresh", "partition")
+            else ""
+        )
+        bias, variance = WORDS[self.design]
+        rows = [
+            (f"mean loss of {self.members} members", self.loss),
+            (f"{bias}{squared}", self.bias),
+            (variance, self.variance),
+        ]
+        if self.net_variance is not None:
+            rows.append((f"net {variance}", self.net_variance))
+        width = max(len(name) for name, _ in rows)
+        head = f"{self.kind.replace('_', ' ')}, {self.examples:,} examples"
+        if self.design in ("fresh", "partition"):
+            head += "; bias contains the noise of the labels"
+        return "\n".join([head, *(f"{name:<{width}}  {value}" for name, value in rows)])
+
+
+def bias_variance_decomposition(
+    predictions: ArrayLike,
+    labels: ArrayLike,
+    *,
+    loss: Loss | str,
+    design: Design | str = "fresh",
+    parts: int | None = None,
+    seen: ArrayLike | None = None,
+    level: float = LEVEL,
+) -> Decomposition:
+    """The mean loss of the members as bias and variance, with intervals for new members and new
+    examples.
+
+    predictions: class numbers, whichever they are (zero_one, zero_one_kohavi_wolpert) or values
+        (squared), (members, examples), or log-probabilities, (members, examples, classes), which
+        the zero-one losses take too.
+    loss: squared, in squared units of y (Geman, Bienenstock & Doursat 1992, eq. 3.4); brier, the
+        same summed over classes (Yang et al. 2020); zero_one_kohavi_wolpert (Kohavi & Wolpert 1996,
+        eq. 3); zero_one, of a vote with ties to the smallest class (Domingos 2000, theorem 2);
+        cross_entropy, nats (Heskes 1998, eq. 7; jackknifed).
+    design: what the members' training sets are, and so what may be said: fresh, independent ones;
+        partition, `parts` disjoint parts of one pool, the parts of a partition following each
+        other; bootstrap, resamples of one; seeds, one and the same.
+    seen: cells to leave out since the member trained on the example (out of bag); examples that
+        fewer than 3 members have not seen are dropped, and counted.
+    Raises InputError for predictions and labels that cannot be such.
+    """
+    f, y, known = _checked(predictions, labels, loss, design, parts, seen)
+    dropped = 0
+    if known is not None:
+        kept = (~known).sum(0) >= UNSEEN
+        dropped = int((~kept).sum())
+        if not kept.any():
+            raise InputError(f"no example is unseen by {UNSEEN} members; give more members")
+        f, y, known = f[:, kept], y[kept], known[:, kept]
+    members, n = f.shape[:2]
+    classes = _classes(f, y)
+    pieces, votes, clipped = list[dict[str, Piece]](), list[Vote](), 0
+    for of in _blocks(members, n, classes):
+        f_, y_, seen_ = f[:, of], y[of], None if known is None else known[:, of]
+        if loss == "zero_one":
+            votes.append(vote(f_, y_, classes, seen_))
+            pieces.append({"loss": Piece(block((f_ != y_).astype(np.float64), seen=seen_))})
+            continue
+        values, raised = _values(f_, y_, loss, classes, seen_, parts)
+        clipped += raised
+        pieces.append(
+            {
+                name: Piece(block(each.pseudo, each.corrected, seen_), each.plug_in)
+                for name, each in values.items()
+            }
+        )
+    tables = {
+        name: two_way([each[name].block for each in pieces], WITHIN[loss], partition=parts)
+        for name in pieces[0]
+    }
+    found = {name: interval(each, level) for name, each in tables.items()}
+    columns = {
+        name: np.concatenate([each[name].block.columns for each in pieces]) for name in pieces[0]
+    }
+    if loss == "zero_one":
+        more, per_example = vote_estimates(
+            votes, members, level, None if parts is None else PARTS_VOTE
+        )
+        found |= more
+        columns |= per_example
+        plug_in = {
+            name: Estimate(found[name].estimate, refused=PLUG_IN) for name in ("bias", "variance")
+        }
+    else:
+        plug_in = {
+            name: Estimate(
+                float(np.mean(np.concatenate([each[name].plug_in for each in pieces]))),
+                refused=PLUG_IN,
+            )
+            for name in ("bias", "variance")
+        }
+    return Decomposition(
+        kind=cast(Loss, loss),
+        design=cast(Design, design),
+        loss=found["loss"],
+        bias=found["bias"],
+        variance=found["variance"],
+        plug_in_bias=plug_in["bias"],
+        plug_in_variance=plug_in["variance"],
+        net_variance=found.get("net_variance"),
+        unbiased_variance=found.get("unbiased_variance"),
+        biased_variance=found.get("biased_variance"),
+        per_example=Examples(columns["loss"], columns["bias"], columns["variance"]),
+        members=members,
+        examples=n,
+        parts=parts,
+        clipped=clipped,
+        dropped=dropped,
+    )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of two decompositions on the same examples: the first less the second."""
+
+    loss: Estimate
+    bias: Estimate
+    variance: Estimate
+
+
+def paired_decomposition(
+    a: ArrayLike,
+    b: ArrayLike,
+    labels: ArrayLike,
+    *,
+    loss: Loss | str,
+    design: Design | str = "fresh",
+    parts: int | None = None,
+    level: float = LEVEL,
+) -> Difference:
+    """How much more loss, bias and variance recipe a has than b; member i of both may share its
+    training sample and its luck.
+
+    As in `bias_variance_decomposition`, but for zero_one, whose votes have no differences with
+    intervals.
+    """
+    if loss == "zero_one":
+        raise InputError("differences of zero_one have no intervals; take zero_one_kohavi_wolpert")
+    (f, y, _), (g, other, _) = (
+        _checked(each, labels, loss, design, parts, None) for each in (a, b)
+    )
+    if f.shape != g.shape:
+        raise InputError(
+            f"predictions have shapes {f.shape} and {g.shape}; give the same members and examples "
+            "twice"
+        )
+    classes = max(_classes(f, y), _classes(g, other))
+    blocks: dict[str, list[Block]] = {"loss": [], "bias": [], "variance": []}
+    for of in _blocks(len(f), len(y), classes):
+        first, second = (
+            _values(each[:, of], own[of], loss, classes, None, parts)[0]
+            for each, own in ((f, y), (g, other))
+        )
+        for name, gathered in blocks.items():
+            gathered.append(
+                block(
+                    first[name].pseudo - second[name].pseudo,
+                    first[name].corrected - second[name].corrected,
+                )
+            )
+    within = DIFFERENCE if WITHIN[loss] == RATE else SIGNED
+    return Difference(
+        **{
+            name: interval(two_way(gathered, within, partition=parts), level, members=PAIRS)
+            for name, gathered in blocks.items()
+        }
+    )
+
+
+class Piece(NamedTuple):
+    """A statistic of a block of examples. plug_in: (examples,) of these members."""
+
+    block: Block
+    plug_in: Float[np.ndarray, " examples"] = np.zeros(0)
+
+
+class Values(NamedTuple):
+    """A statistic g an example: corrected, of these members as they are, and its pseudo-values M g
+    - (M-1) g(-m).
+    """
+
+    corrected: Float[np.ndarray, " examples"]
+    plug_in: Float[np.ndarray, " examples"]
+    pseudo: Float[np.ndarray, "members examples"]
+
+
+def _classes(f: np.ndarray, y: np.ndarray) -> int:
+    """How many numbers a member says of an example, at least once it is one-hot."""
+    return (
+        f.shape[2] if f.ndim == 3 else int(max(f.max(), y.max())) + 1 if f.dtype.kind in "iu" else 1
+    )
+
+
+def _blocks(members: int, examples: int, classes: int) -> list[slice]:
+    """Examples at a time."""
+    width = max(1, CELLS // (members * classes))
+    return [slice(start, min(start + width, examples)) for start in range(0, examples, width)]
+
+
+def _values(
+    f: Num[np.ndarray, "members examples *classes"],
+    y: Num[np.ndarray, " examples"],
+    loss: Loss | str,
+    classes: int,
+    seen: Bool[np.ndarray, "members examples"] | None,
+    parts: int | None,
+) -> tuple[dict[str, Values], int]:
+    """(the statistics of a block, of all members or of each partition by itself and then averaged;
+    log-probabilities raised).
+    """
+    raised = 0
+    of = _quadratic
+    match loss:
+        case "cross_entropy":
+            (f, raised), of = normalised(f), _cross_entropy
+        case "brier":
+            log_p, raised = normalised(f)
+            f, y = np.exp(log_p), one_hot(y, classes)
+        case "zero_one_kohavi_wolpert":
+            f, y = (np.sqrt(0.5) * one_hot(each, classes) for each in (f, y))
+        case "squared":
+            f, y = f[..., None].astype(np.float64), y[:, None].astype(np.float64)
+    if parts is None:
+        return of(f, y, None if seen is None else ~seen), raised
+    found = [of(f[first : first + parts], y, None) for first in range(0, len(f), parts)]
+    return {
+        name: Values(
+            np.mean([each[name].corrected for each in found], axis=0),
+            np.mean([each[name].plug_in for each in found], axis=0),
+            np.concatenate([each[name].pseudo for each in found]),
+        )
+        for name in found[0]
+    }, raised
+
+
+def _quadratic(
+    f: Float[np.ndarray, "members examples classes"],
+    y: Float[np.ndarray, "examples classes"],
+    unseen: Bool[np.ndarray, "members examples"] | None,
+) -> dict[str, Values]:
+    """|f - y|^2 and its parts: bias |mean f - y|^2 - S^2 / M, variance S^2 = sum |f - mean f|^2 /
+    (M - 1).
+    """
+    count = _count(f, unseen)
+    mean = f.mean(0) if unseen is None else np.einsum("mic,mi->ic", f, unseen) / count[:, None]
+    deviation, error = f - mean, mean - y
+    if unseen is not None:
+        deviation = deviation * unseen[..., None]
+    squares = np.einsum("mic,mic->mi", deviation, deviation)
+    along = np.einsum("mic,ic->mi", deviation, error)
+    loss, total, off = ((f - y) ** 2).sum(-1), squares.sum(0), (error**2).sum(-1)
+    mean_loss = loss.mean(0) if unseen is None else (loss * unseen).sum(0) / count
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # of 1 or 2 members, which have no such values
+        variance = total / (count - 1)
+        bias = off - variance / count
+        variance_without = (total - count / (count - 1) * squares) / (count - 2)
+        bias_without = (
+            off
+            - 2 * along / (count - 1)
+            + squares / (count - 1) ** 2
+            - variance_without / (count - 1)
+        )
+    return {
+        "loss": Values(mean_loss, mean_loss, loss),
+        "bias": Values(bias, off, _pseudo(count, bias, bias_without)),
+        "variance": Values(variance, total / count, _pseudo(count, variance, variance_without)),
+    }
+
+
+def _cross_entropy(
+    log_p: Float[np.ndarray, "members examples classes"],
+    y: Int[np.ndarray, " examples"],
+    unseen: Bool[np.ndarray, "members examples"] | None,
+) -> dict[str, Values]:
+    """-log p(y) and its parts: bias -log of the normalised geometric mean, variance mean KL(that ||
+    p) = -log of its norm.
+    """
+    rows = np.arange(len(y))
+    count = _count(log_p, unseen)
+    loss = -log_p[:, rows, y]
+    total = log_p.sum(0) if unseen is None else np.einsum("mic,mi->ic", log_p, unseen)
+    mean = total / count[:, None]
+    norm = _log_sum_exp(mean)
+    bias, variance = norm - mean[rows, y], -norm
+    mean_loss = loss.mean(0) if unseen is None else (loss * unseen).sum(0) / count
+    if np.min(count) < 2:
+        nothing = np.full(len(y), np.nan)
+        blank = np.full(loss.shape, np.nan)
+        return {"loss": Values(mean_loss, mean_loss, loss)} | {
+            name: Values(nothing, plug_in, blank)
+            for name, plug_in in (("bias", bias), ("variance", variance))
+        }
+    without = (total - log_p) / (count - 1)[:, None]
+    norm_without = _log_sum_exp(without)
+    values = {"loss": Values(mean_loss, mean_loss, loss)}
+    for name, plug_in, left in (
+        ("bias", bias, norm_without - without[:, rows, y]),
+        ("variance", variance, -norm_without),
+    ):
+        pseudo = _pseudo(count, plug_in, left)
+        corrected = pseudo.mean(0) if unseen is None else (pseudo * unseen).sum(0) / count
+        values[name] = Values(corrected, plug_in, pseudo)
+    return values
+
+
+def _count(
+    f: Float[np.ndarray, "members examples classes"],
+    unseen: Bool[np.ndarray, "members examples"] | None,
+) -> Float[np.ndarray, " examples"]:
+    """Members that speak of each example."""
+    return (
+        np.full(f.shape[1], float(len(f))) if unseen is None else unseen.sum(0).astype(np.float64)
+    )
+
+
+def _pseudo(
+    count: Float[np.ndarray, " examples"],
+    all_: Float[np.ndarray, " examples"],
+    without: Float[np.ndarray, "members examples"],
+) -> Float[np.ndarray, "members examples"]:
+    """M g - (M-1) g(-m)."""
+    if np.min(count) < 3:  # two members, or one, leave nothing to vary
+        return np.broadcast_to(all_, without.shape)
+    return count * all_ - (count - 1) * without
+
+
+def _log_sum_exp(x: Float[np.ndarray, "*any classes"]) -> Float[np.ndarray, "*any"]:
+    most = x.max(-1)
+    return most + np.log(np.exp(x - most[..., None]).sum(-1))
+
+
+def normalised(
+    log_p: Num[np.ndarray, "members examples classes"],
+) -> tuple[Float[np.ndarray, "members examples classes"], int]:
+    """(log-probabilities in float64, none of them below the smallest, that add up to 1; how many
+    were raised).
+    """
+    low = log_p < SMALLEST
+    raised = int(np.count_nonzero(low))
+    log_p = np.maximum(log_p, SMALLEST, dtype=np.float64) if raised else log_p.astype(np.float64)
+    return log_p - _log_sum_exp(log_p)[..., None], raised
+
+
+def one_hot(classes: Int[np.ndarray, "*any"], count: int) -> Float[np.ndarray, "*any classes"]:
+    return (classes[..., None] == np.arange(count)).astype(np.float64)
+
+
+def _checked(
+    predictions: ArrayLike,
+    labels: ArrayLike,
+    loss: str,
+    design: str,
+    parts: int | None,
+    seen: ArrayLike | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Predictions and labels as the loss wants them, and what the members have seen."""
+    check_known("loss", loss, LOSSES)
+    check_known("design", design, WORDS)
+    if seen is not None:
+        seen = arrays.booleans(
+            "seen", seen, arrays.array("predictions", predictions, arrays.MEMBERS).shape[:2]
+        )
+    f, y = arrays.predictions(predictions, labels, loss=loss, seen=seen)
+    if (design == "partition") != (parts is not None):
+        raise InputError(
+            f"design is {design!r} and parts is {parts}; a partition, and no other design, has a "
+            "number of parts"
+        )
+    if parts is not None and (parts < 2 or len(f) % parts or seen is not None):
+        raise InputError(
+            f"parts is {parts} for {len(f)} members{' and seen is given' * (seen is not None)}; "
+            "give whole partitions, without seen"
+        )
+    return f.argmax(2) if f.ndim == 3 and loss.startswith("zero_one") else f, y, seen

@@ -1,0 +1,368 @@
+"""Whether a network's confidences can be believed, and the temperature that mends them.
+
+Confidence is the probability of the class a network predicts. It is calibrated if of all
+predictions made with confidence c a share of c is right (Guo, Pleiss, Sun & Weinberger 2017, eq.
+1).
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, Integer
+from numpy.typing import ArrayLike
+
+from jaxnet import arrays
+from jaxnet.errors import InputError
+from jaxnet.random import as_key
+from jaxnet.stats.bias_variance import normalised
+from jaxnet.stats.estimate import LEVEL, Estimate, combination, mean, wilson
+
+EXAMPLES = 100  # the fewest for an interval
+FEW = 5  # wrong, or right, predictions below which a normal interval does not hold
+MISTAKES = (
+    20  # the fewest wrong predictions for the interval of a temperature, which hinges on them
+)
+STREAM = 0x5EC1
+DRAWS = 1000  # of labels, for the null value
+CELLS = 1 << 22  # random numbers at once
+LOGS = (-10.0, 10.0)  # between which the temperature's logarithm is looked for
+
+
+class ReliabilityBin(NamedTuple):
+    """The predictions with a confidence above `low`, up to `high`: how many, their mean confidence,
+    and how many are right.
+    """
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: Estimate
+
+
+class NullValue(NamedTuple):
+    """What a perfectly calibrated network with these confidences would show: the mean, and the
+    range of 95 in 100 draws.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What `calibration` measures of one network. No interval of the plug-in ECE is honest, since
+    it is biased: see `null`.
+
+    ece: sum_b (N_b / n) |accuracy_b - confidence_b|. null: what it is by chance alone.
+    squared_error: the same squared, without bias; its square root is on the scale of ece.
+        overconfidence: mean confidence - accuracy. negative_log_likelihood: nats.
+    brier: squared error summed over classes. bins: those that hold examples, for a reliability
+        diagram.
+    """
+
+    ece: float
+    null: NullValue
+    squared_error: Estimate
+    overconfidence: Estimate
+    negative_log_likelihood: Estimate
+    brier: Estimate
+    bins: tuple[ReliabilityBin, ...]
+    examples: int
+
+    def __str__(self) -> str:
+        rows = {
+            "calibration error": (
+                f"{self.ece:.4f}; by chance alone {self.null.mean:.4f} "
+                f"({self.null.low:.4f} to {self.null.high:.4f})"
+            ),
+            "its square, without bias": self.squared_error,
+            "overconfidence": self.overconfidence,
+            "negative log-likelihood": self.negative_log_likelihood,
+            "Brier score": self.brier,
+        }
+        width = max(map(len, rows))
+        return "\n".join(
+            [
+                f"confidences on {self.examples:,} examples",
+                *(f"{name:<{width}}  {value}" for name, value in rows.items()),
+            ]
+        )
+
+
+def calibration(
+    log_probabilities: ArrayLike,
+    labels: ArrayLike,
+    *,
+    bins: int = 15,
+    key: Array | np.ndarray | None = None,
+    level: float = LEVEL,
+) -> Calibration:
+    """How far the confidences of one network are from how often it is right, on examples it did not
+    learn from.
+
+    log_probabilities: (examples, classes), nats. labels: (examples,) class numbers. bins: of equal
+        width (Guo et al. 2017, eq. 3).
+    key: of the labels drawn from the network's own confidences for the null value; by default
+    jax.random.key(0). The squared error sum_b w_b E[correct - confidence | b]^2 is a U-statistic
+    within each bin (unbiased, so it can be below 0), its interval normal: V = sum_b [4 w^2 max(U,
+    0) s^2 / N + 2 w^2 s^4 / (N (N - 1))] + max(0, sum_b w U^2 - (sum_b w U)^2) / n. Its bins with
+    one example say nothing and are left out. Intervals are for new examples and this network, no
+    other. Raises InputError for what cannot be log-probabilities and labels.
+    """
+    log_p, y = _checked(log_probabilities, labels)
+    if not isinstance(bins, int | np.integer) or bins < 1:
+        raise InputError(f"bins is {bins!r}; give a whole number of at least 1")
+    n, rows = len(y), np.arange(len(y))
+    p = np.exp(log_p)
+    confidence, correct = p.max(1), log_p.argmax(1) == y
+    where = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    difference = correct - confidence
+    few = min(int(correct.sum()), n - int(correct.sum()))
+    p[rows, y] -= 1
+    return Calibration(
+        ece=float(_ece(where, difference[None], bins)[0]),
+        null=_null(where, confidence, bins, key),
+        squared_error=_squared_error(where, difference, bins, few, level),
+        overconfidence=_overconfidence(confidence, correct, level),
+        negative_log_likelihood=mean(-log_p[rows, y], level),
+        brier=mean((p**2).sum(1), level),
+        bins=tuple(
+            ReliabilityBin(
+                b / bins,
+                (b + 1) / bins,
+                len(inside),
+                float(confidence[inside].mean()),
+                wilson(int(correct[inside].sum()), len(inside), level),
+            )
+            for b in range(bins)
+            if len(inside := np.flatnonzero(where == b))
+        ),
+        examples=n,
+    )
+
+
+def temperature(
+    log_probabilities: ArrayLike, labels: ArrayLike, *, level: float = LEVEL
+) -> Estimate:
+    """The T by which logits are to be divided so that the labels become likeliest (Guo et al. 2017,
+    section 4.2); see `scaled`.
+
+    log_probabilities: (examples, classes), as good as logits, since what a softmax does not see
+    makes no difference. labels: (examples,) class numbers. Both of a validation set: on a training
+    set confidences are too high, on the test set one would choose by it. Above 1 the network is
+    overconfident. The interval is the sandwich's on log T (White 1982, eq. 3.1), of Student's t
+    with degrees of freedom by the kurtosis of the slopes. Raises InputError where no T is
+    likeliest: all predictions are right (T -> 0), or no better than chance (T -> infinity).
+    """
+    log_p, y = _checked(log_probabilities, labels)
+    logits = log_p - log_p.max(1, keepdims=True)
+    own = logits[np.arange(len(y)), y]
+
+    def slopes(log_t: float) -> tuple[np.ndarray, np.ndarray]:
+        """Of each example's negative log-likelihood along -log T: the first derivative, and the
+        variance in the second.
+        """
+        scaled_ = logits * math.exp(-log_t)
+        p = np.exp(scaled_)
+        p /= p.sum(1, keepdims=True)
+        expected = (p * scaled_).sum(1)
+        return expected - own * math.exp(-log_t), (p * scaled_**2).sum(1) - expected**2
+
+    if not own.any():
+        raise InputError(
+            f"all {len(y)} predictions are right, so that the likeliest temperature is 0; give "
+            "more validation examples"
+        )
+    if slopes(LOGS[1])[0].sum() >= 0:
+        raise InputError(
+            "the labels are no likelier than by chance, so that no finite temperature is the "
+            "likeliest; do the labels belong here?"
+        )
+    if slopes(LOGS[0])[0].sum() <= 0:
+        raise InputError(
+            "the likeliest temperature is below 0.00005: predictions are right or tied; give more "
+            "validation examples"
+        )
+    from scipy.optimize import brentq
+
+    log_t = float(brentq(lambda at: slopes(at)[0].sum(), *LOGS, xtol=1e-12))  # pyrefly: ignore[bad-argument-type]
+    first, second = slopes(log_t)
+    t, power = math.exp(log_t), float((first**2).sum())
+    if len(y) < EXAMPLES:
+        return Estimate(
+            t,
+            refused=(
+                f"{len(y)} examples are too few for an interval of a temperature; at least "
+                f"{EXAMPLES} are needed"
+            ),
+        )
+    if (wrong := int((log_p.argmax(1) != y).sum())) < MISTAKES:
+        return Estimate(
+            t,
+            refused=(
+                f"{wrong} wrong predictions are too few for an interval of a temperature; at "
+                f"least {MISTAKES} are needed"
+            ),
+        )
+    # A few confident mistakes make most of the slope's variance, which is known the less well:
+    # degrees of freedom as in two_way.
+    from scipy.special import stdtrit
+
+    freedom = max(1.0, 2 * power**2 / float((first**4).sum()) - 1)
+    reach = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(power) / float(second.sum())
+    factor = math.exp(min(reach, 700.0))
+    return Estimate(t, t / factor, t * factor)
+
+
+def scaled(
+    log_probabilities: ArrayLike, T: float | int | np.number | Estimate
+) -> Float[np.ndarray, "..."]:
+    """Log-probabilities (..., classes), or logits, at temperature T: log softmax(log p / T),
+    float64. Their order stays the same.
+    """
+    t, log_p = float(T), arrays.scores("log_probabilities", log_probabilities)
+    if not (math.isfinite(t) and t > 0):
+        raise InputError(f"the temperature is {t}; give a number above 0")
+    if log_p.shape[-1] > 1 and log_p.min() >= 0 and np.abs(log_p.sum(-1) - 1).max() <= arrays.SUM:
+        raise InputError(
+            "log_probabilities are from 0 to 1 and add up to 1, as probabilities do; give their "
+            "logarithms: np.log(p)"
+        )
+    logits = log_p.astype(np.float64) - log_p.max(-1, keepdims=True)
+    return normalised(normalised(logits.reshape(1, -1, log_p.shape[-1]))[0] / t)[0].reshape(
+        log_p.shape
+    )
+
+
+def _checked(
+    log_probabilities: ArrayLike, labels: ArrayLike
+) -> tuple[Float[np.ndarray, "examples classes"], Integer[np.ndarray, " examples"]]:
+    """Log-probabilities in float64 that add up to 1, and labels that fit them."""
+    log_p = arrays.log_probabilities("log_probabilities", log_probabilities)
+    y = arrays.labels("labels", labels, *log_p.shape)
+    return normalised(log_p[None])[0][0], y
+
+
+def _ece(
+    where: Int[np.ndarray, " examples"], difference: Float[np.ndarray, "draws examples"], bins: int
+) -> Float[np.ndarray, " draws"]:
+    """sum_b |sum of the differences in b| / n, since (N_b / n) |mean| is that."""
+    order = np.argsort(where, kind="stable")
+    starts = np.flatnonzero(np.diff(where[order], prepend=-1))
+    return np.abs(np.add.reduceat(difference[:, order], starts, axis=1)).sum(1) / len(where)
+
+
+def _null(
+    where: Int[np.ndarray, " examples"],
+    confidence: Float[np.ndarray, " examples"],
+    bins: int,
+    key: Array | np.ndarray | None,
+) -> NullValue:
+    """The ECE of predictions that are right as often as their confidence says."""
+    key = jax.random.key(0) if key is None else as_key("key", key)
+    # The last word keeps it apart from `default_rng(seed)`, with which the examples may have been
+    # drawn: [0, 0] is seed 0.
+    rng = np.random.default_rng(
+        [*(int(word) for word in np.asarray(jax.random.key_data(key)).ravel()), STREAM]
+    )
+    order = np.argsort(where, kind="stable")
+    where, confidence = where[order], confidence[order].astype(np.float32)
+    at_once = max(1, CELLS // len(where))
+    drawn = [
+        _ece(
+            where,
+            (rng.random((min(at_once, DRAWS - first), len(where)), np.float32) < confidence)
+            - confidence,
+            bins,
+        )
+        for first in range(0, DRAWS, at_once)
+    ]
+    values = np.concatenate(drawn)
+    low, high = np.quantile(values, [0.025, 0.975])
+    return NullValue(float(values.mean()), float(low), float(high))
+
+
+def _squared_error(
+    where: Int[np.ndarray, " examples"],
+    difference: Float[np.ndarray, " examples"],
+    bins: int,
+    few: int,
+    level: float,
+) -> Estimate:
+    """The debiased squared calibration error, as `calibration` says. few: how many are wrong, or
+    right if these are fewer.
+    """
+    n = len(where)
+    count = np.bincount(where, minlength=bins)
+    total, squares = (
+        np.bincount(where, weights=values, minlength=bins) for values in (difference, difference**2)
+    )
+    kept = count > 1
+    count, total, squares = count[kept], total[kept], squares[kept]
+    if not len(count):
+        return Estimate(math.nan, refused="no bin holds 2 examples; give more examples")
+    w, pairs = count / n, count * (count - 1)
+    u = (total**2 - squares) / pairs
+    variance = np.maximum(squares - total**2 / count, 0) / (count - 1)
+    estimate = float(w @ u)
+    if n < EXAMPLES:
+        return Estimate(
+            estimate,
+            refused=(
+                f"{n} examples are too few for an interval of the calibration error; at least "
+                f"{EXAMPLES} are needed"
+            ),
+        )
+    if (
+        few < FEW
+        # what is not seen yet then decides: with 2 mistakes among 100 the interval covers in 53% of
+        # studies
+    ):
+        return Estimate(
+            estimate,
+            refused=(
+                f"{few} predictions are wrong, or right; at least {FEW} of both kinds are "
+                "needed for an interval"
+            ),
+        )
+    within = float(
+        (w**2 * (4 * np.maximum(u, 0) * variance / count + 2 * variance**2 / pairs)).sum()
+    )
+    half = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(
+        within + max(0.0, float(w @ u**2) - estimate**2) / n
+    )
+    return Estimate(estimate, estimate - half, estimate + half)
+
+
+def _overconfidence(
+    confidence: Float[np.ndarray, " examples"], correct: np.ndarray, level: float
+) -> Estimate:
+    """Its mean difference with a normal interval; where few are wrong, or right, with Wilson's of
+    the accuracy (MOVER).
+    """
+    n, right = len(correct), int(correct.sum())
+    difference = confidence - correct
+    centre, z = float(difference.mean()), NormalDist().inv_cdf((1 + level) / 2)
+    if n < EXAMPLES:
+        return Estimate(
+            centre,
+            refused=(
+                f"{n} examples are too few for an interval of overconfidence; at least "
+                f"{EXAMPLES} are needed"
+            ),
+        )
+    if min(right, n - right) < FEW:
+        half = z * float(confidence.std(ddof=1)) / math.sqrt(n)
+        centre_ = float(confidence.mean())
+        return combination(
+            [1.0, -1.0],
+            [Estimate(centre_, centre_ - half, centre_ + half), wilson(right, n, level)],
+        )
+    half = z * float(difference.std(ddof=1)) / math.sqrt(n)
+    return Estimate(centre, centre - half, centre + half)

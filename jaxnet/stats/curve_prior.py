@@ -1,0 +1,294 @@
+"""A prior over learning curves, conditioned on what was measured: how the error goes on with more
+training examples.
+
+Real curves are not all power laws, nor all monotone (Viering & Loog 2021), so no family of them is
+assumed: the logarithm of the error is a Gaussian process over the logarithm of the size, a mixture
+of four, whose slope wanders back to a mean (integrated Ornstein-Uhlenbeck process; Doob 1942) and
+to which a random walk is added. Its constants were learned by maximum conditional likelihood on
+half of the real curves of LCDB 1.0 (Mohr et al. 2022), of classifiers of scikit-learn.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from numpy.typing import ArrayLike
+
+from jaxnet import arrays
+from jaxnet.errors import InputError
+from jaxnet.typing import double
+
+SIZES = MEMBERS = 5  # the fewest from which a curve is extrapolated
+FARTHEST = 11.3  # times the largest size: farther was never checked
+FALL = 0.05  # of log error, from its highest to the last: below it the curve has not begun to fall
+WIDEST = math.log(2.0)  # half-width of a useful interval, on the scale of the logarithm
+LEARNED = 0.03  # power of the likelihood in the weights of the components
+OFFSET, OFFSET_VARIANCE = -1.5, 9.0  # prior of the log error at the first size
+NOISE, FUTURE_NOISE = (
+    0.3,
+    2.04,
+)  # of the measured variance: of the mean at a size, and of what will be measured
+# weight, mean slope mu per doubling, its deviation tau, its length l in doublings, random walk q
+COMPONENTS = np.array(
+    [
+        [0.510, -0.000926, 0.00536, 4.21, 0.000302],
+        [0.327, -0.0171, 0.0341, 4.26, 0.00151],
+        [0.137, -0.147, 0.148, 3.82, 0.00945],
+        [0.0252, -0.339, 0.345, 1.83, 0.452],
+    ]
+)
+BISECTIONS = 50
+
+
+class Mixture(NamedTuple):
+    """Of normal distributions, of log(error + half an example) at some sizes of some curves."""
+
+    weight: Float[np.ndarray, "curves 4"]
+    mean: Float[np.ndarray, "curves at 4"]
+    deviation: Float[np.ndarray, "curves at 4"]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Measured learning curves of the same learner or of different ones, one a row; sizes a row has
+    fewer of are 0.
+
+    error: mean over members; variance: of a member's error, between members. members: that were
+        trained at each size.
+    test_examples: on which the error was measured.
+    """
+
+    sizes: Float[np.ndarray, "curves sizes"]
+    error: Float[np.ndarray, "curves sizes"]
+    variance: Float[np.ndarray, "curves sizes"]
+    members: Float[np.ndarray, "curves sizes"]
+    test_examples: Float[np.ndarray, " curves"]
+
+
+def measured(sizes: ArrayLike, errors: ArrayLike, test_examples: int) -> Curves:
+    """One curve from errors (sizes, members), in order of size; NaN is a member that is not there.
+
+    Raises InputError for what is no learning curve.
+    """
+    n, e = (
+        each.astype(np.float64)
+        for each in (arrays.numbers("sizes", sizes, ("size",)), arrays.array("errors", errors))
+    )
+    if n.ndim != 1 or e.ndim != 2 or len(n) != len(e) or not e.size:
+        raise InputError(
+            f"sizes have shape {n.shape} and errors {e.shape}; give (sizes,) and (sizes, members)"
+        )
+    if not (np.isfinite(n).all() and (n >= 1).all() and (np.diff(n) > 0).all()):
+        raise InputError(f"sizes are {n.tolist()}; give growing numbers of training examples")
+    there = ~np.isnan(e)
+    if not there.any(1).all() or not (0 <= e[there].min() <= e[there].max() <= 1):
+        raise InputError(
+            "errors are not shares from 0 to 1 of at least one member at each size; give rates of "
+            "wrong predictions"
+        )
+    if test_examples < 1:
+        raise InputError(
+            f"test_examples is {test_examples}; give how many the errors were measured on"
+        )
+    return Curves(n[None], *summary(e[None]), np.array([float(test_examples)]))
+
+
+def summary(
+    errors: Float[np.ndarray, "curves sizes members"],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(mean, variance, members), each (curves, sizes), of the members that are there."""
+    there = ~np.isnan(errors)
+    count = there.sum(-1).astype(np.float64)
+    mean = np.where(there, errors, 0.0).sum(-1) / np.maximum(count, 1)
+    squares = np.where(there, (errors - mean[..., None]) ** 2, 0.0).sum(-1)
+    return mean, squares / np.maximum(count - 1, 1), count
+
+
+def forecast(curves: Curves, at: Float[np.ndarray, "curves at"]) -> Mixture:
+    """What a measurement at other sizes would give; all curves at once, in float64 whatever JAX is
+    set to.
+    """
+    with double(True):
+        found = _forecast(
+            curves.sizes,
+            curves.error,
+            curves.variance,
+            curves.members,
+            curves.test_examples,
+            np.asarray(at, np.float64),
+        )
+        return Mixture(*(np.asarray(each) for each in found))
+
+
+def quantiles(
+    mixture: Mixture, probabilities: Sequence[float]
+) -> Float[np.ndarray, "curves at probabilities"]:
+    """Of log(error + half an example), by bisection."""
+    with double(True):
+        return np.asarray(_quantiles(*mixture, np.asarray(probabilities, np.float64)))
+
+
+def below(
+    mixture: Mixture,
+    errors: Float[np.ndarray, "curves at"],
+    test_examples: Float[np.ndarray, " curves"],
+) -> np.ndarray:
+    """(curves, at) probabilities that the error is at most that."""
+    from scipy.special import ndtr
+
+    y = np.log(errors + 0.5 / test_examples[:, None])
+    return (mixture.weight[:, None] * ndtr((y[..., None] - mixture.mean) / mixture.deviation)).sum(
+        -1
+    )
+
+
+def as_error(y: np.ndarray, test_examples: Float[np.ndarray, " curves"]) -> np.ndarray:
+    """From the scale of the mixture back to that of the error; first axis curves."""
+    return np.clip(np.exp(y) - (0.5 / test_examples).reshape(-1, *[1] * (y.ndim - 1)), 0.0, 1.0)
+
+
+def refusals(
+    curves: Curves, at: Float[np.ndarray, "curves at"], half_width: Float[np.ndarray, "curves at"]
+) -> list[list[str | None]]:
+    """Why the extrapolation of each curve to each size is not to be relied on, or None. half_width:
+    on the log scale.
+
+    Never by the truth: the reasons are known before it is.
+    """
+    there = curves.sizes > 0
+    y = np.where(there, np.log(curves.error + 0.5 / curves.test_examples[:, None]), -np.inf)
+    last = there.sum(1) - 1
+    fall = y.max(1) - np.take_along_axis(y, last[:, None], 1)[:, 0]
+    fewest = np.where(there, curves.members, np.inf).min(1)
+    words = []
+    for row, (count, members) in enumerate(zip(there.sum(1), fewest, strict=True)):
+        smallest, largest = curves.sizes[row, 0], curves.sizes[row, last[row]]
+        always = None
+        if count < SIZES or members < MEMBERS:
+            always = (
+                f"{count} sizes and {members:.0f} members are too few to go beyond them; at "
+                f"least {SIZES} and {MEMBERS} are needed"
+            )
+        elif fall[row] < FALL:
+            always = (
+                f"the error has not begun to fall by {largest:,.0f} examples; measure at "
+                "larger sizes, or mend the training first"
+            )
+        words.append(
+            [
+                always or _far_or_wide(n, smallest, largest, width)
+                for n, width in zip(at[row], half_width[row], strict=True)
+            ]
+        )
+    return words
+
+
+def _far_or_wide(n: float, smallest: float, largest: float, half_width: float) -> str | None:
+    if n < smallest:
+        return (
+            f"{n:,.0f} examples are fewer than the smallest size, {smallest:,.0f}: curves are "
+            "extrapolated to larger sizes only"
+        )
+    if n > FARTHEST * largest:
+        return (
+            f"{n:,.0f} examples are farther than {FARTHEST} times the largest size, "
+            f"{largest:,.0f}: farther than was ever checked"
+        )
+    if half_width > WIDEST:
+        return (
+            f"at {n:,.0f} examples the interval is wider than a factor of 4; measure at larger "
+            "sizes, or with more members"
+        )
+    return None
+
+
+@jax.jit
+def _forecast(
+    sizes: Float[Array, "curves sizes"],
+    error: Float[Array, "curves sizes"],
+    variance: Float[Array, "curves sizes"],
+    members: Float[Array, "curves sizes"],
+    test_examples: Float[Array, " curves"],
+    at: Float[Array, "curves at"],
+) -> tuple[Array, Array, Array]:
+    def one(
+        n: Array, e: Array, s2: Array, r: Array, t: Array, there: Array
+    ) -> tuple[Array, Array, Array]:
+        known, eps = n > 0, 0.5 / t
+        last = known.sum() - 1
+        y = jnp.where(known, jnp.log(e + eps), 0.0)
+        a = jnp.where(known, jnp.log2(jnp.where(known, n, 1.0) / n[0]), 0.0)
+        beside = jnp.arange(n.size)[:, None] + jnp.array([-1, 0, 1])[None]
+        average = s2[jnp.clip(beside, 0, last)].mean(1)
+        v = (4 * average + (r - 1) * s2) / (r + 3) / (jnp.maximum(r, 1.0) * (e + eps) ** 2) + 1e-6
+        mixed = functools.partial(_component, a, y, v, v[last], known, jnp.log2(there / n[0]))
+        mean, deviation, fit = jax.vmap(mixed)(jnp.asarray(COMPONENTS[:, 1:]))
+        return jax.nn.softmax(jnp.log(COMPONENTS[:, 0]) + LEARNED * fit), mean.T, deviation.T
+
+    return jax.vmap(one)(sizes, error, variance, members, test_examples, at)
+
+
+def _component(
+    a: Float[Array, " sizes"],
+    y: Float[Array, " sizes"],
+    v: Float[Array, " sizes"],
+    v_last: Float[Array, ""],
+    known: Bool[Array, " sizes"],
+    there: Float[Array, " at"],
+    constants: Float[Array, " 4"],
+) -> tuple[Array, Array, Array]:
+    """(mean, deviation, log likelihood) of one Gaussian process, its slopes starting at the first
+    size.
+    """
+    mu, tau, length, walk = constants
+
+    def kernel(a: Array, b: Array) -> Array:
+        a, b = a[:, None], b[None, :]
+        m = jnp.minimum(a, b)
+        around = jnp.exp(-a / length) + jnp.exp(-b / length) - 1 - jnp.exp(-jnp.abs(a - b) / length)
+        return tau**2 * length * (2 * m + length * around) + walk**2 * m
+
+    both = known[:, None] & known[None, :]
+    # Rows that are not there are independent, known exactly, and as expected.
+    c = jnp.where(both, kernel(a, a) + OFFSET_VARIANCE, 0.0) + jnp.diag(
+        jnp.where(known, NOISE * v + walk**2 / 4, 1.0)
+    )
+    r = jnp.where(known, y - OFFSET - mu * a, 0.0)
+    factor = jnp.linalg.cholesky(c)
+    white = jax.scipy.linalg.solve_triangular(factor, r, lower=True)
+    to = jnp.where(known[:, None], kernel(a, there) + OFFSET_VARIANCE, 0.0)
+    whitened = jax.scipy.linalg.solve_triangular(factor, to, lower=True)
+    own = jnp.diagonal(kernel(there, there)) + OFFSET_VARIANCE
+    variance = own - jnp.sum(whitened**2, 0) + FUTURE_NOISE * v_last + walk**2 / 4
+    fit = -0.5 * jnp.sum(white**2) - jnp.sum(jnp.log(jnp.diagonal(factor)))
+    return OFFSET + mu * there + whitened.T @ white, jnp.sqrt(variance), fit
+
+
+@jax.jit
+def _quantiles(
+    weight: Float[Array, "curves 4"],
+    mean: Float[Array, "curves at 4"],
+    deviation: Float[Array, "curves at 4"],
+    probabilities: Float[Array, " probabilities"],
+) -> Float[Array, "curves at probabilities"]:
+    def one(w: Array, m: Array, s: Array, p: Array) -> Array:
+        def halve(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+            middle = (ends[0] + ends[1]) / 2
+            under = jnp.sum(w * jax.scipy.stats.norm.cdf((middle - m) / s)) < p
+            return jnp.where(under, middle, ends[0]), jnp.where(under, ends[1], middle)
+
+        reach = 10 * s
+        low, high = jax.lax.fori_loop(
+            0, BISECTIONS, halve, (jnp.min(m - reach), jnp.max(m + reach))
+        )
+        return (low + high) / 2
+
+    per_probability = jax.vmap(one, in_axes=(None, None, None, 0))
+    per_place = jax.vmap(per_probability, in_axes=(None, 0, 0, None))
+    return jax.vmap(per_place, in_axes=(0, 0, 0, None))(weight, mean, deviation, probabilities)

@@ -1,0 +1,182 @@
+"""Reported numbers and their 95% intervals, or the reason why there is none."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxnet import arrays
+from jaxnet.errors import InputError
+
+LEVEL = 0.95
+FEWEST = 30  # examples from which a mean may be taken as normal
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A reported number with its 95% interval; float() of it is the estimate.
+
+    Where no interval can be given honestly, low and high are NaN and `refused` says why, and what
+    it would take.
+    """
+
+    estimate: float
+    low: float = math.nan
+    high: float = math.nan
+    refused: str | None = None
+
+    def __float__(self) -> float:
+        return self.estimate
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.4f}" + (
+            f" ({self.low:.4f} to {self.high:.4f})" if self.refused is None else ""
+        )
+
+    def complement(self) -> "Estimate":
+        """1 - this: an error from an accuracy."""
+        return Estimate(1 - self.estimate, 1 - self.high, 1 - self.low, self.refused)
+
+
+def wilson(successes: int, trials: int, level: float = LEVEL) -> Estimate:
+    """A proportion with its two-sided score interval (Wilson 1927; Brown, Cai & DasGupta 2001, eq.
+    4).
+
+    It speaks of this one network on new examples, not of the recipe that made it.
+    """
+    if trials == 0:
+        return Estimate(math.nan, refused="no examples; at least 1 is needed")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, spread = successes / trials, z * z / trials
+    centre = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == trials else min(1.0, centre + half)
+    return Estimate(share, low, high)
+
+
+def exact(successes: int, trials: int, level: float = LEVEL) -> Estimate:
+    """A proportion with the exact binomial interval (Clopper & Pearson 1934): each limit errs at
+    most (1 - level) / 2.
+
+    For claims. One-sided, the score interval misses small proportions too often (Cai 2005, section
+    2).
+    """
+    if trials == 0:
+        return Estimate(math.nan, refused="no examples; at least 1 is needed")
+    from scipy.special import betaincinv
+
+    tail = (1 - level) / 2
+    low = 0.0 if successes == 0 else float(betaincinv(successes, trials - successes + 1, tail))
+    high = (
+        1.0
+        if successes == trials
+        else float(betaincinv(successes + 1, trials - successes, 1 - tail))
+    )
+    return Estimate(successes / trials, low, high)
+
+
+def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
+    """The mean of independent values of at least 0, such as losses, with its interval.
+
+    By the central limit theorem for the logarithm of the mean, so that no limit is negative.
+    """
+    values = _line(values, infinite=True)
+    n = len(values)
+    if n == 0:
+        return Estimate(math.nan, refused="no examples; at least 1 is needed")
+    centre = float(np.mean(values, dtype=np.float64))
+    if n < FEWEST:
+        return Estimate(
+            centre,
+            refused=(
+                f"{n} examples are too few for an interval of a mean; at least {FEWEST} are needed"
+            ),
+        )
+    if not math.isfinite(centre) or centre <= 0:
+        return Estimate(
+            centre, refused=f"a mean of {centre} has no interval on a logarithmic scale"
+        )
+    error = float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(n)
+    exponent = NormalDist().inv_cdf((1 + level) / 2) * error / centre
+    # Beyond a factor of e^700 there is no such number; the interval then says nothing.
+    factor = math.exp(min(exponent, 700.0))
+    return Estimate(centre, centre / factor, centre * factor)
+
+
+def combination(
+    coefficients: Sequence[float], parts: Sequence[Estimate], constant: float = 0.0
+) -> Estimate:
+    """sum_i c_i part_i + constant, of independent parts that have intervals of the same level.
+
+    The variance of each part is recovered from its own limits (MOVER; Zou & Donner 2008, eq. 5 and
+    6); for a difference of two Wilson intervals this is Newcombe's method 10 (1998).
+    """
+    centre = constant + sum(c * part.estimate for c, part in zip(coefficients, parts, strict=True))
+    refused = next(
+        (part.refused for c, part in zip(coefficients, parts, strict=True) if c and part.refused),
+        None,
+    )
+    if refused is not None:
+        return Estimate(centre, refused=refused)
+    below = above = 0.0
+    for c, part in zip(coefficients, parts, strict=True):
+        low, high = sorted((c * part.low, c * part.high))
+        below += (c * part.estimate - low) ** 2
+        above += (high - c * part.estimate) ** 2
+    return Estimate(centre, centre - math.sqrt(below), centre + math.sqrt(above))
+
+
+def repeated(values: ArrayLike, level: float = LEVEL) -> Estimate:
+    """The mean over repeated trainings with Student's interval (Student 1908): of the recipe, on
+    these same test examples.
+    """
+    values = _line(values)
+    n = len(values)
+    centre = float(np.mean(values, dtype=np.float64)) if n else math.nan
+    if n < 2:
+        return Estimate(
+            centre,
+            refused=(
+                f"{n} training{'s' * (n != 1)} cannot show how much trainings differ; at "
+                "least 2 are needed"
+            ),
+        )
+    from scipy.special import stdtrit
+
+    half = (
+        float(stdtrit(n - 1, (1 + level) / 2))
+        * float(np.std(values, ddof=1, dtype=np.float64))
+        / math.sqrt(n)
+    )
+    return Estimate(centre, centre - half, centre + half)
+
+
+def deviation(values: ArrayLike, level: float = LEVEL) -> Estimate:
+    """The standard deviation of normally distributed values, with its chi-square interval."""
+    values = _line(values)
+    n = len(values)
+    if n < 2:
+        return Estimate(
+            math.nan,
+            refused=f"{n} value{'s' * (n != 1)} cannot show a spread; at least 2 are needed",
+        )
+    from scipy.special import chdtri
+
+    spread = float(np.std(values, ddof=1, dtype=np.float64))
+    tails = (1 - level) / 2, (1 + level) / 2  # of the probability above
+    low, high = (spread * math.sqrt((n - 1) / float(chdtri(n - 1, tail))) for tail in tails)
+    return Estimate(spread, low, high)
+
+
+def _line(values: ArrayLike, *, infinite: bool = False) -> np.ndarray:
+    """Numbers, one after the other. infinite: whether infinity is one, as it is among losses."""
+    found = arrays.numbers("values", values, ("value",), infinite=infinite)
+    if found.ndim != 1:
+        raise InputError(
+            f"values have shape {found.shape}; give one axis of them: values.reshape(-1)"
+        )
+    return found

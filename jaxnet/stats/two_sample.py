@@ -1,0 +1,314 @@
+"""Two-sample tests on plain arrays: the distance between two samples, its p-value, and what could
+have been detected.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from jaxnet.stats.estimate import LEVEL, Estimate
+
+STREAM = 0x25A3
+DRAWS = 499  # permutations, and as many bootstraps
+FOUND = 0.8  # the power that `detectable` has
+FEWEST = 4  # examples a sample
+UNLIKE = 20  # examples that are shown
+NEIGHBOURS = 1000  # examples from which the width of the kernel is taken
+ROWS = 512  # of the kernel, computed at once
+KERNEL_LIMIT = 20_000  # examples of both samples that mmd compares; of more, a random part
+
+
+class Output(NamedTuple):
+    """The output that differs most. new: whether it is higher or lower than in the reference. at:
+    where it differs most, as a value of the output. distances: (outputs,) of all of them.
+    """
+
+    index: int
+    new: Literal["higher", "lower"]
+    at: float
+    distances: Float[np.ndarray, " outputs"]
+
+
+class Unlike(NamedTuple):
+    """Row numbers of the examples that look least like the other sample, most telling first."""
+
+    reference: Int[np.ndarray, " examples"]
+    new: Int[np.ndarray, " examples"]
+
+
+@dataclass(frozen=True)
+class TwoSample:
+    """What a test of two samples found.
+
+    statistic: what was tested. p_value: how often so much or more where nothing differs. shifted:
+        p_value < level.
+    size: of the shift, in the units of the method, with its 95% interval.
+    power: with which probability samples of these sizes show a shift of the size seen.
+    detectable: the smallest size that they show with a probability of 80%; infinite, or above 1,
+        where they show none.
+    counts: examples compared of reference and new.
+    """
+
+    method: str
+    statistic: float
+    p_value: float
+    shifted: bool
+    size: Estimate
+    power: float
+    detectable: float
+    what: Output | Unlike
+    level: float
+    counts: tuple[int, int]
+
+    def __str__(self) -> str:
+        verdict = "the two samples differ" if self.shifted else "no difference is shown"
+        return (
+            f"{verdict}: p = {self.p_value:.3g}, size {self.size}, a power of {self.power:.0%}; "
+            f"with {self.counts[0]:,} and {self.counts[1]:,} examples, sizes from "
+            f"{self.detectable:.3g} are found in {FOUND:.0%} of cases"
+        )
+
+
+def power(size: float, critical: float, error: float) -> float:
+    """The probability to be above the critical size."""
+    return NormalDist().cdf((size - critical) / error) if error > 0 else float(size > critical)
+
+
+def generator(key: Key[Array, ""]) -> np.random.Generator:
+    """NumPy's; the last word keeps it apart from `default_rng(seed)`, with which others may have
+    drawn the samples.
+    """
+    return np.random.default_rng(
+        [*(int(word) for word in np.asarray(jax.random.key_data(key)).ravel()), STREAM]
+    )
+
+
+def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoSample:
+    (n, m), rng = (len(a), len(b)), generator(key)
+    pooled = np.concatenate([a, b]).reshape(n + m, -1)
+    order = np.argsort(pooled, axis=0, kind="stable")
+    values = np.take_along_axis(pooled, order, 0)
+    last = np.ones(values.shape, bool)  # of equal values only the last one counts
+    last[:-1] = values[1:] != values[:-1]
+    columns = range(pooled.shape[1])
+    ends = [np.flatnonzero(last[:, column]) for column in columns]
+
+    def differences(weights: np.ndarray, column: int) -> np.ndarray:
+        """F_reference - F_new at each value, for weights of examples (first axis): positive in one,
+        negative in the other.
+        """
+        sums = np.cumsum(weights[order[:, column]], 0, weights.dtype)
+        return sums if len(ends[column]) == n + m else sums[ends[column]]
+
+    # Whole numbers, so that equal distances are equal: nm/g times the distance.
+    g = math.gcd(n, m)
+    steps = np.repeat([m // g, -(n // g)], [n, m]).astype(
+        np.int64 if n * m // g > 2**31 - 1 else np.int32
+    )
+    unit = g / (n * m)
+    gaps = [differences(steps, column) for column in columns]
+    distances = np.array([np.abs(gap).max() for gap in gaps])
+    null, band = np.zeros(DRAWS, np.int64), np.zeros(DRAWS)
+    for part in chunks(n + m):
+        permuted = rng.permuted(np.broadcast_to(steps, (part.stop - part.start, n + m)), axis=1).T
+        # How much more, or less, than once each example is drawn: what the differences of the
+        # distributions are off by.
+        drawn = _drawn(n, m, part.stop - part.start, rng).T
+        for column in columns:
+            null[part] = np.maximum(null[part], np.abs(differences(permuted, column)).max(0))
+            band[part] = np.maximum(band[part], np.abs(differences(drawn, column)).max(0))
+    top = int(distances.argmax())
+    size, reach = float(distances[top] * unit), float(np.quantile(band, LEVEL))
+    p, critical = p_value(float(distances[top]), null), _critical(null, level) * unit
+    place = int(np.abs(gaps[top]).argmax())
+    at = float(values[ends[top], top][place])
+    below = [float((sample.reshape(len(sample), -1)[:, top] <= at).mean()) for sample in (a, b)]
+    error = math.sqrt(below[0] * (1 - below[0]) / n + below[1] * (1 - below[1]) / m)
+    # Of another shift the place is not known: in the middle shares spread most.
+    detectable = critical + NormalDist().inv_cdf(FOUND) * math.sqrt(1 / n + 1 / m) / 2
+    return TwoSample(
+        method="bbsd",
+        statistic=size,
+        p_value=p,
+        shifted=p < level,
+        size=Estimate(size, max(0.0, size - reach), min(1.0, size + reach)),
+        power=power(size, critical, error),
+        detectable=detectable,
+        what=Output(top, "higher" if gaps[top][place] > 0 else "lower", at, distances * unit),
+        level=level,
+        counts=(n, m),
+    )
+
+
+def chunks(examples: int) -> list[slice]:
+    """Draws to hold at once: few enough for some MB."""
+    step = max(16, min(DRAWS, 1_000_000 // examples))
+    return [slice(first, min(DRAWS, first + step)) for first in range(0, DRAWS, step)]
+
+
+def _drawn(
+    n: int, m: int, count: int, rng: np.random.Generator
+) -> Float[np.ndarray, "draws examples"]:
+    """Bootstraps of both samples less the samples, as weights: those of the new one are negative
+    (Efron 1979).
+    """
+    counts = [rng.multinomial(size, np.full(size, 1 / size), count) for size in (n, m)]
+    return np.concatenate([(counts[0] - 1) / n, (1 - counts[1]) / m], 1).astype(np.float32)
+
+
+def p_value(observed: float, null: np.ndarray) -> float:
+    return (1 + int((null >= observed).sum())) / (1 + len(null))
+
+
+def _critical(null: np.ndarray, level: float) -> float:
+    """What has to be exceeded for a p-value below the level."""
+    allowed = math.ceil(level * (1 + len(null))) - 2  # as many of the null may reach it
+    return float(np.sort(null)[::-1][allowed]) if allowed >= 0 else math.inf
+
+
+def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoSample:
+    rng = generator(key)
+    rows = [np.arange(len(a)), np.arange(len(b))]
+    if len(a) + len(b) > KERNEL_LIMIT:
+        parts = [
+            max(FEWEST, round(KERNEL_LIMIT * len(sample) / (len(a) + len(b)))) for sample in (a, b)
+        ]
+        rows = [
+            np.sort(rng.permutation(len(sample))[:part])
+            for sample, part in zip((a, b), parts, strict=True)
+        ]
+    n, m = len(rows[0]), len(rows[1])
+    x = _on_one_scale(np.concatenate([a[rows[0]], b[rows[1]]]))
+    some = x if n + m <= NEIGHBOURS else x[rng.permutation(n + m)[:NEIGHBOURS]]
+    squares = np.asarray(_squared_distances(some, some))[np.triu_indices(len(some), 1)]
+    width = float(np.median(squares[squares > 0])) if (squares > 0).any() else 1.0
+    of_b = (np.arange(n + m) >= n).astype(np.float32)
+    signs = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)]).astype(np.float32)
+    permuted = rng.permuted(np.broadcast_to(of_b, (DRAWS, n + m)), axis=1)
+    drawn = _drawn(n, m, DRAWS, rng)
+    vectors = np.concatenate([of_b[None], permuted, signs[None], drawn])
+    pad = -(n + m) % ROWS
+    forms, sums, witness = _forms(
+        np.pad(x, ((0, pad), (0, 0))),
+        np.pad(vectors, ((0, 0), (0, pad))),
+        np.pad(np.ones(n + m, np.float32), (0, pad)),
+        np.float32(width),
+        jnp.int32(1 + DRAWS),
+    )
+    forms, sums, witness = (
+        np.asarray(forms, np.float64),
+        np.asarray(sums, np.float64),
+        np.asarray(witness, np.float64)[: n + m],
+    )
+    total = sums[-1]
+    within_b, between = forms[: 1 + DRAWS], sums[: 1 + DRAWS] - forms[: 1 + DRAWS]
+    within_a = total - 2 * between - within_b
+    values = within_a / (n * (n - 1)) + within_b / (m * (m - 1)) - 2 * between / (n * m)
+    statistic, null = float(values[0]), values[1:]
+    # The kernel of an example with itself is 1; the constant that was taken from the others cancels
+    # where weights sum to 0.
+    squared = np.concatenate([signs[None], drawn]).astype(np.float64) ** 2
+    lengths = np.maximum(0.0, forms[1 + DRAWS :] + (1 - CENTRE) * squared.sum(1))
+    length, reach = math.sqrt(lengths[0]), float(np.quantile(np.sqrt(lengths[1:]), LEVEL))
+    low, high = max(0.0, length - reach) ** 2, (length + reach) ** 2
+    p, critical = (
+        p_value(statistic - 1e-4 * float(null.std()), null),
+        _critical(null, level),
+    )  # equal but for rounding is equal
+    # Variance: of the null, and, in proportion to the size, of the witness (Gretton et al. 2012,
+    # corollary 16).
+    own = float(null.var())
+    growing = 4 * (witness[:n].var() / n + witness[n:].var() / m) / max(lengths[0], 1e-12)
+    z = NormalDist().inv_cdf(FOUND)
+    half = critical + z * z * growing / 2
+    detectable = half + math.sqrt(max(0.0, half**2 - critical**2 + z * z * own))
+    return TwoSample(
+        method="mmd",
+        statistic=statistic,
+        p_value=p,
+        shifted=p < level,
+        size=Estimate(statistic, min(low, statistic), max(high, statistic)),
+        power=power(statistic, critical, math.sqrt(own + growing * max(0.0, statistic))),
+        detectable=detectable,
+        what=Unlike(
+            rows[0][np.argsort(-witness[:n], kind="stable")[:UNLIKE]],
+            rows[1][np.argsort(witness[n:], kind="stable")[:UNLIKE]],
+        ),
+        level=level,
+        counts=(n, m),
+    )
+
+
+# of the kernel's values, at the median distance: taken from them, which saves digits and changes no
+# difference
+CENTRE = math.exp(-0.5)
+
+
+def _on_one_scale(x: np.ndarray) -> Float[np.ndarray, "examples inputs"]:
+    """Columns of a table with mean 0 and standard deviation 1; images as they are, but around their
+    mean.
+    """
+    flat = x.reshape(len(x), -1).astype(np.float32)
+    flat = flat - flat.mean(0, dtype=np.float64).astype(np.float32)
+    spread = flat.std(0, dtype=np.float64) if x.ndim == 2 else flat.std(dtype=np.float64)
+    return flat / np.where(spread > 0, spread, 1.0).astype(np.float32)
+
+
+@jax.jit
+def _squared_distances(
+    x: Float[Array | np.ndarray, "a inputs"], y: Float[Array | np.ndarray, "b inputs"]
+) -> Float[Array, "a b"]:
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    products = jnp.einsum("ai,bi->ab", x, y, precision="highest")
+    return jnp.maximum(0.0, (x * x).sum(1)[:, None] + (y * y).sum(1)[None] - 2 * products)
+
+
+@jax.jit
+def _forms(
+    x: Float[Array | np.ndarray, "examples inputs"],
+    vectors: Float[Array | np.ndarray, "vectors examples"],
+    real: Float[Array | np.ndarray, " examples"],
+    width: Float[Array | np.ndarray, ""] | np.floating,
+    signs: Int[Array, ""],
+) -> tuple[Float[Array, " vectors"], Float[Array, "..."], Float[Array, " examples"]]:
+    """(v'Kv of each vector, 1'Kv of each and of the vector 1, Kv of vector number `signs`), a block
+    of rows of K at a time.
+
+    K is the kernel less its value at the median distance, 0 between an example and itself.
+    """
+    x, vectors, real = jnp.asarray(x), jnp.asarray(vectors), jnp.asarray(real)
+    places = jnp.arange(len(x), dtype=jnp.int32)
+
+    def add(
+        total: tuple[Array, Array, Array], first: Array
+    ) -> tuple[tuple[Array, Array, Array], Array]:
+        rows = jax.lax.dynamic_slice_in_dim(x, first, ROWS)
+        apart = (first + jnp.arange(ROWS, dtype=jnp.int32))[:, None] != places[None]
+        ours = jax.lax.dynamic_slice_in_dim(real, first, ROWS)
+        kernel = (
+            (jnp.exp(-_squared_distances(rows, x) / (2 * width)) - CENTRE)
+            * apart
+            * real[None]
+            * ours[:, None]
+        )
+        seen = kernel @ vectors.T  # (rows, vectors)
+        mine = jax.lax.dynamic_slice_in_dim(vectors, first, ROWS, 1)
+        forms, sums, everything = total
+        return (
+            forms + jnp.einsum("vr,rv->v", mine, seen),
+            sums + seen.sum(0),
+            everything + kernel.sum(),
+        ), seen[:, signs]
+
+    zeros, firsts = (
+        jnp.zeros(len(vectors), jnp.float32),
+        jnp.arange(0, len(x), ROWS, dtype=jnp.int32),
+    )
+    (forms, sums, everything), witness = jax.lax.scan(add, (zeros, zeros, jnp.float32(0)), firsts)
+    return forms, jnp.concatenate([sums, everything[None]]), witness.reshape(-1)

@@ -1,0 +1,121 @@
+"""Which variance: that of the training sample, or that of the seed (law of total variance; Neal et
+al. 2018, eq. 4).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from jaxnet import arrays
+from jaxnet.errors import InputError, check_known
+from jaxnet.stats.bias_variance import normalised, one_hot
+from jaxnet.stats.estimate import LEVEL, Estimate
+from jaxnet.stats.random_effects import POSITIVE, block, interval, two_way
+
+AXES = ("sample", "seed", "example")
+SAMPLES = 8  # the fewest for an interval
+KINDS = ("squared", "brier", "zero_one_kohavi_wolpert")
+
+
+@dataclass(frozen=True)
+class SampleAndSeed:
+    """bias + sample + seed = loss, on average over training samples and seeds; each may be
+    estimated below 0 by chance.
+
+    bias: squared error of the mean of all. sample: variance over training samples of the mean over
+    seeds. seed: variance over seeds on one training sample, averaged over samples.
+    """
+
+    loss: Estimate
+    bias: Estimate
+    sample: Estimate
+    seed: Estimate
+    samples: int
+    seeds: int
+
+
+def sample_and_seed_variance(
+    predictions: ArrayLike,
+    labels: ArrayLike,
+    *,
+    loss: Literal["squared", "brier", "zero_one_kohavi_wolpert"],
+    same_seeds: bool = False,
+    level: float = LEVEL,
+) -> SampleAndSeed:
+    """Unbiased estimates from networks trained with several seeds on each of several independent
+    training samples.
+
+    predictions: values (squared), class numbers, whichever they are (zero_one_kohavi_wolpert), or
+        log-probabilities with classes last.
+    same_seeds: whether the seeds are the same in every sample; what seeds have in common is then
+    kept out of `sample`. Intervals leave out a sample at a time, and so want 8 samples at least.
+    Searle, Casella & McCulloch 1992, section 4.3. Raises InputError for predictions and labels that
+    cannot be such.
+    """
+    check_known("loss", loss, KINDS)
+    f, y = arrays.predictions(predictions, labels, loss=loss, axes=AXES)
+    if f.shape[0] < 2 or f.shape[1] < 2:
+        raise InputError(
+            f"predictions have shape {f.shape}; give at least 2 samples of 2 seeds: (samples, "
+            "seeds, examples)"
+        )
+    if loss == "zero_one_kohavi_wolpert" and f.ndim == 4:
+        f = f.argmax(3)
+    if loss == "brier":
+        flat, _ = normalised(f.reshape(-1, *f.shape[2:]))
+        values, truth = np.exp(flat).reshape(f.shape), one_hot(y, f.shape[3])
+    elif loss == "squared":
+        values, truth = f[..., None].astype(np.float64), y[:, None].astype(np.float64)
+    else:
+        classes, half = int(max(f.max(), y.max())) + 1, np.sqrt(0.5)
+        values, truth = half * one_hot(f, classes), half * one_hot(y, classes)
+    samples, seeds = f.shape[:2]
+    whole = _components(values, truth, same_seeds)
+    names = tuple(whole)
+    left = (
+        [_components(np.delete(values, s, axis=0), truth, same_seeds) for s in range(samples)]
+        if samples > 2
+        else []
+    )
+    found = {}
+    for name in names:
+        pseudo = (
+            np.stack([samples * whole[name] - (samples - 1) * each[name] for each in left])
+            if left
+            else whole[name][None]
+        )
+        found[name] = interval(
+            two_way([block(pseudo, whole[name])], POSITIVE), level, members=SAMPLES
+        )
+    return SampleAndSeed(**found, samples=samples, seeds=seeds)
+
+
+def _components(
+    f: Float[np.ndarray, "samples seeds examples classes"],
+    y: Float[np.ndarray, "examples classes"],
+    crossed: bool,
+) -> dict[str, Float[np.ndarray, " examples"]]:
+    """Of each example, from mean squares."""
+    s, k = f.shape[:2]
+    rows, mean = f.mean(1), f.mean((0, 1))
+    between = k * ((rows - mean) ** 2).sum((0, -1)) / max(1, s - 1)
+    within = ((f - rows[:, None]) ** 2).sum((0, 1, -1)) / (s * (k - 1))
+    loss, off = ((f - y) ** 2).sum(-1).mean((0, 1)), ((mean - y) ** 2).sum(-1)
+    if not crossed:
+        return {
+            "loss": loss,
+            "bias": off - between / (s * k),
+            "sample": (between - within) / k,
+            "seed": within,
+        }
+    columns = f.mean(0)
+    residual = ((f - rows[:, None] - columns + mean) ** 2).sum((0, 1, -1)) / max(
+        1, (s - 1) * (k - 1)
+    )
+    common = s * ((columns - mean) ** 2).sum((0, -1)) / (k - 1)
+    sample, seed = (between - residual) / k, (common - residual) / s
+    bias = off - sample / s - seed / k - residual / (s * k)
+    return {"loss": loss, "bias": bias, "sample": sample, "seed": seed + residual}

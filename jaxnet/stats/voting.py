@@ -1,0 +1,158 @@
+"""The vote of M members (Domingos 2000): its bias, and the variance of the votes around it.
+
+Votes are counted in integers. Leaving out one member hardly ever turns a vote, so intervals draw
+members anew instead.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxnet.stats.estimate import Estimate
+from jaxnet.stats.random_effects import (
+    DIFFERENCE,
+    EXAMPLES,
+    FEW,
+    MEMBERS,
+    RATE,
+    around,
+    exact_limits,
+    is_few,
+)
+
+DRAWS = 200
+NAMES = ("bias", "variance", "net_variance", "unbiased_variance", "biased_variance")
+
+
+class Vote(NamedTuple):
+    """Of a block of examples. values: (statistics, examples), in order of NAMES. sums: (statistics,
+    draws) over the examples.
+
+    scatter: (statistics,) variances over draws, summed over the examples.
+    """
+
+    values: Float[np.ndarray, "statistics examples"]
+    sums: Float[np.ndarray, "statistics draws"]
+    scatter: Float[np.ndarray, " statistics"]
+
+
+def vote(
+    predictions: Int[np.ndarray, "members examples"],
+    labels: Int[np.ndarray, " examples"],
+    classes: int,
+    seen: Bool[np.ndarray, "members examples"] | None = None,
+    ballots: Float[np.ndarray, "members examples classes"] | None = None,
+) -> Vote:
+    """The statistics of all members, and of members drawn with replacement, the same draws for
+    every block.
+
+    ballots: how much of its vote each member gives to each class, where that decides the main
+        prediction.
+    """
+    members, n = predictions.shape
+    cast = predictions[..., None] == np.arange(classes)
+    if seen is not None:
+        cast &= ~seen[..., None]
+    values = np.stack(_statistics(cast.sum(0), labels, None if ballots is None else ballots.sum(0)))
+    weights = (
+        np.random.default_rng(0)
+        .multinomial(members, np.full(members, 1 / members), DRAWS)
+        .astype(np.float32)
+    )
+
+    def draw(votes: np.ndarray) -> np.ndarray:
+        return (weights @ votes.reshape(members, -1).astype(np.float32)).reshape(DRAWS, n, classes)
+
+    drawn = np.stack(_statistics(draw(cast), labels, None if ballots is None else draw(ballots)))
+    return Vote(values, drawn.sum(2), drawn.var(1, ddof=1).sum(1))
+
+
+def vote_estimates(
+    votes: Sequence[Vote], members: int, level: float, refused: str | None
+) -> tuple[dict[str, Estimate], dict[str, Float[np.ndarray, " examples"]]]:
+    """(the statistics with intervals, each of its examples); refused: why there are no intervals,
+    if that is so.
+    """
+    values = dict(zip(NAMES, np.concatenate([each.values for each in votes], axis=1), strict=True))
+    sums, scatter = (
+        np.sum([each.sums for each in votes], axis=0),
+        np.sum([each.scatter for each in votes], axis=0),
+    )
+    estimates = {}
+    for i, name in enumerate(NAMES):
+        within = DIFFERENCE if name == "net_variance" else RATE
+        estimates[name] = _estimate(
+            values[name], sums[i], float(scatter[i]), members, within, level, refused
+        )
+    return estimates, values
+
+
+def _statistics(
+    counts: np.ndarray, labels: Int[np.ndarray, " examples"], ballots: np.ndarray | None = None
+) -> tuple[np.ndarray, ...]:
+    """From how often each class was voted for, (..., examples, classes): what NAMES says, (...,
+    examples) each.
+    """
+    main = (counts if ballots is None else ballots).argmax(
+        -1
+    )  # the first of several: ties to the smallest class
+    total = np.maximum(counts.sum(-1), 1)
+    right = (
+        np.take_along_axis(counts, np.broadcast_to(labels, main.shape)[..., None], -1)[..., 0]
+        / total
+    )
+    against = 1 - np.take_along_axis(counts, main[..., None], -1)[..., 0] / total
+    wrong = main != labels
+    unbiased, biased = np.where(wrong, 0.0, against), np.where(wrong, right, 0.0)
+    return (
+        wrong.astype(np.float64),
+        against,
+        unbiased - biased,
+        unbiased,
+        biased,
+    )  # B, V, net, and its parts
+
+
+def _estimate(
+    values: Float[np.ndarray, " examples"],
+    sums: Float[np.ndarray, " draws"],
+    drawn: float,
+    members: int,
+    within: tuple[float, float],
+    level: float,
+    refused: str | None,
+) -> Estimate:
+    from scipy.special import stdtrit
+
+    n, mean = len(values), float(values.mean())
+    if refused is None and members < MEMBERS:
+        refused = f"{members} members are too few for an interval; at least {MEMBERS} are needed"
+    if refused is None and n < EXAMPLES:
+        refused = f"{n} examples are too few for an interval; at least {EXAMPLES} are needed"
+    if refused is not None:
+        return Estimate(mean, refused=refused)
+    own = float(values.var(ddof=1)) / n
+    if is_few(mean, n, within):
+        low, high = exact_limits(mean, n, within, level)
+        return Estimate(mean, min(low, mean), max(high, mean))
+    between = max(0.0, float(sums.var(ddof=1)) - drawn) / n**2
+    variance = own + between
+    scatter = own**2 / (n - 1) + between**2 / (members - 1)
+    t = float(stdtrit(variance**2 / scatter, (1 + level) / 2)) if scatter > 0 else 0.0
+    reach = t * variance**0.5
+    found = around(mean, reach, reach, within)
+    if within == DIFFERENCE:
+        # As skewed as a rate where one side makes nearly all of it; wider than both.
+        if 0 < mean < 1:
+            found = Estimate(
+                mean, found.low, max(found.high, around(mean, reach, reach, RATE).high)
+            )
+        if np.abs(values).sum() < FEW:
+            least, most = (
+                exact_limits(float(side.mean()), n, RATE, level)[1]
+                for side in ((-values).clip(0), values.clip(0))
+            )
+            found = Estimate(mean, min(found.low, -least), max(found.high, most))
+    return found
