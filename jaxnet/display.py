@@ -1,28 +1,135 @@
-"""How names and nouns are shown: what text may hold, and which module draws which noun."""
+"""How names and nouns are shown: what text may hold, which module draws which noun, and short text.
+
+The nouns come first in the order of packages and what draws them last, so that a noun knows its
+drawing by name alone: it is imported at the first display.
+"""
 
 import importlib
 import logging
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from textwrap import wrap
+from typing import Any
 
 # Control characters, line separators, marks that reverse the direction of text, lone surrogates.
 UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
 
-# The function that draws a noun as HTML in a notebook, by the name of its class. It is imported at
-# the first display: the nouns come first in the order of packages, and what draws them last.
+# By the name of a class: the function that draws it as HTML in a notebook, and as short text.
 NOTEBOOK = {
     "Diagnosis": "jaxnet.report.notebook:of_diagnosis",
     "Population": "jaxnet.report.notebook:of_population",
     "Run": "jaxnet.report.notebook:of_run",
 }
+TEXT = {
+    "Augmentation": "jaxnet.report.text:of_settings",
+    "Dataset": "jaxnet.report.text:of_dataset",
+    "Diagnosis": "jaxnet.report.text:of_diagnosis",
+    "Estimate": "jaxnet.report.text:of_settings",
+    "LearningCurve": "jaxnet.report.text:of_learning_curve",
+    "Model": "jaxnet.report.text:of_model",
+    "Population": "jaxnet.report.text:of_population",
+    "Recipe": "jaxnet.report.text:of_settings",
+    "Run": "jaxnet.report.text:of_run",
+    "Splits": "jaxnet.report.text:of_splits",
+    "Stream": "jaxnet.report.text:of_stream",
+    "Sweep": "jaxnet.report.text:of_sweep",
+    "TrainState": "jaxnet.report.text:of_state",
+}
+
+WIDTH, HEIGHT = 100, 15  # columns and lines of a short text
+MOST_LINES = 3  # of one value
+FIRST = 6  # items of a sequence that a short text names
 
 
 def html(noun: object) -> str:
-    """The HTML that a notebook shows for a noun of the table."""
-    name = next(each.__name__ for each in type(noun).__mro__ if each.__name__ in NOTEBOOK)
-    module, _, function = NOTEBOOK[name].partition(":")
-    return getattr(importlib.import_module(module), function)(noun)
+    """The HTML that a notebook shows for a noun."""
+    draw = _drawing(noun, NOTEBOOK)
+    assert draw is not None, f"{type(noun).__name__} has no HTML"
+    return draw(noun)
+
+
+def text(noun: object) -> str:
+    """The text that `repr` and `print` show: it fits a screen, holds no arrays and compiles nothing.
+
+    The leaves of a noun may be tracers, or whatever else a tree operation has put there.
+    """
+    try:
+        draw = _drawing(noun, TEXT)
+        return table(type(noun).__name__, _fields(noun)) if draw is None else draw(noun)
+    except Exception:  # a noun whose leaves are not what its class says
+        return f"{type(noun).__name__}(...)"
+
+
+def table(title: str, rows: Iterable[tuple[str, object]]) -> str:
+    """A title, and below it each row: its name, and its value in a few words.
+
+    Args:
+        title: what is shown.
+        rows: (name, value) pairs. A row whose value is None is left out.
+
+    Returns:
+        At most HEIGHT lines of at most WIDTH columns.
+    """
+    told = [(visible(name), words(value)) for name, value in rows if value is not None]
+    width = max((len(name) for name, _ in told), default=0)
+    lines = [shortened(visible(title))]
+    for name, value in told:
+        parts = wrap(
+            value, max(WIDTH // 2, WIDTH - width - 4), max_lines=MOST_LINES, placeholder=" ..."
+        )
+        lines += [
+            shortened(f"  {name if i == 0 else '':{width}}  {part}")
+            for i, part in enumerate(parts or [""])
+        ]
+    return "\n".join(lines if len(lines) <= HEIGHT else [*lines[: HEIGHT - 1], "  ..."])
+
+
+def words(value: Any) -> str:
+    """A value in one line: numbers and text as they are, an array by type and shape."""
+    if isinstance(value, str):
+        return visible(value)
+    if value is None:
+        return "None"
+    if (found := number(value)) is not None:
+        return (
+            f"{found:.6g}"
+            if isinstance(found, float)
+            else str(found)
+            if isinstance(found, bool)
+            else f"{found:,}"
+        )
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype}[{', '.join(map(str, value.shape))}]"
+    if isinstance(value, Mapping):
+        return _listed(
+            [f"{name}: {words(each)}" for name, each in list(value.items())[:FIRST]], len(value)
+        )
+    if isinstance(value, Sequence) and not hasattr(value, "_fields"):
+        return _listed([words(each) for each in value[:FIRST]], len(value))
+    if isinstance(value, type) or callable(value):
+        return getattr(value, "__qualname__", type(value).__name__)
+    return visible(str(value).partition("\n")[0])
+
+
+def number(value: Any) -> float | int | bool | None:
+    """A number, or the number that an array without axes holds; None where there is none to know."""
+    if isinstance(value, int | float):
+        return value
+    if getattr(value, "shape", None) != ():
+        return None
+    try:
+        found = value.item()
+    except Exception:  # a tracer, a deleted array, or one that other processes hold
+        return None
+    return found if isinstance(found, int | float) else None
+
+
+def shortened(line: str) -> str:
+    """A line of at most WIDTH columns, with an ellipsis where something was cut."""
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
 
 
 def visible(text: object) -> str:
@@ -37,3 +144,26 @@ def show_record(record: logging.LogRecord) -> bool:
 
 
 logging.getLogger("jaxnet").addFilter(show_record)
+
+
+def _drawing(noun: object, drawings: Mapping[str, str]) -> Callable[[Any], str] | None:
+    """The function of a table for a class or one of its bases; None where it names none of them."""
+    known = [drawings[each.__name__] for each in type(noun).__mro__ if each.__name__ in drawings]
+    if not known:
+        return None
+    module, _, function = known[0].partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _fields(noun: Any) -> list[tuple[str, object]]:
+    """(name, value) of each field that a dataclass shows, or of each of a named tuple."""
+    names = (
+        [each.name for each in fields(noun) if each.repr] if is_dataclass(noun) else noun._fields
+    )
+    return [(name, getattr(noun, name, None)) for name in names]
+
+
+def _listed(items: Sequence[str], count: int) -> str:
+    """The first items of a sequence, and how many there are where these are not all."""
+    more = f", ... ({count:,} in all)" if count > len(items) else ""
+    return ", ".join(items) + more if items else "none"

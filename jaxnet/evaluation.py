@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 from numpy.typing import ArrayLike
 
-from jaxnet import arguments, arrays
+from jaxnet import arguments, arrays, display
 from jaxnet.data import Dataset, Splits, Standardisation
 from jaxnet.diagnostics import Estimate, Ladder, error_ladder, mean, wilson
 from jaxnet.errors import InputError, shown
@@ -52,6 +52,8 @@ class ClassMetrics:
     f1: np.ndarray
     not_numbers: int = 0
 
+    __repr__ = display.text
+
 
 @dataclass(frozen=True)
 class ValueMetrics:
@@ -68,6 +70,8 @@ class ValueMetrics:
     rmse: Estimate
     r2: Estimate
     baseline: float
+
+    __repr__ = display.text
 
 
 Metrics = ClassMetrics | ValueMetrics

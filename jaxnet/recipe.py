@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
+from jaxnet import display
 from jaxnet.data import augmentation
 from jaxnet.data.augmentation import Augmentation
 from jaxnet.errors import InputError, check_known, check_whole, shown, with_known_words
@@ -78,6 +79,8 @@ class Recipe:
     label_smoothing: Number | None = None
     clip: Number | None = None
     augmentation: Augmentation | None = None
+
+    __repr__ = display.text
 
     def __reduce__(self) -> tuple[Any, ...]:
         check_optimizer_pickles(self.optimizer)

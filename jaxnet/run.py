@@ -38,6 +38,8 @@ class Row(NamedTuple):
     validation_loss: Float[Array, "..."] | None = None
     validation_accuracy: Float[Array, "..."] | None = None
 
+    __repr__ = display.text
+
 
 class Best(NamedTuple):
     """The parameters with the lowest validation loss so far, and the number of epochs after which
@@ -48,6 +50,8 @@ class Best(NamedTuple):
     model_state: PyTree
     loss: Float[Array, "..."]
     epoch: Int[Array, "..."]
+
+    __repr__ = display.text
 
 
 def over(recipe: Recipe, diverged_at: Any, epoch: Any, best_epoch: Any) -> Any:
@@ -87,6 +91,8 @@ class Run:
     white: float | None = field(metadata={"static": True})
     shape: tuple[int, ...] = field(metadata={"static": True})
     columns: tuple[Column, ...] | None = field(default=None, metadata={"static": True})
+
+    __repr__ = display.text
 
     @property
     def chosen(self) -> tuple[PyTree, PyTree]:
@@ -165,6 +171,8 @@ class Population:
     members: tuple[np.ndarray, ...]
     samples: Samples | None = None
     predictions: "Predictions | None" = None
+
+    __repr__ = display.text
 
     def __len__(self) -> int:
         return sum(len(members) for members in self.members)
@@ -264,6 +272,8 @@ class Predictions(NamedTuple):
     validation: np.ndarray | None
     test: np.ndarray
     unseen: np.ndarray | None
+
+    __repr__ = display.text
 
 
 def check_trained(model: Model, run: Run) -> None:

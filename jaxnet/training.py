@@ -20,7 +20,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 
-from jaxnet import arguments
+from jaxnet import arguments, display
 from jaxnet.agreement import check_agreement
 from jaxnet.data import Dataset, Splits, Standardisation
 from jaxnet.data import augmentation as augmentations
@@ -69,6 +69,8 @@ class TrainState(NamedTuple):
     best: Best | None
     epoch: Int[Array, "..."]
     diverged_at: Int[Array, "..."]
+
+    __repr__ = display.text
 
 
 class Sample(NamedTuple):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key, UInt8
 
+from jaxnet import display
 from jaxnet.errors import InputError, check_kind, shown, with_known_words
 from jaxnet.random import AUGMENT, ORDER, STREAM, block, counted, normal
 from jaxnet.typing import Number
@@ -53,6 +54,8 @@ class Augmentation:
     noise: Number | None = None
     cutout: Number | None = None
     mixup: Number | None = None
+
+    __repr__ = display.text
 
 
 NAMES = tuple(f.name for f in fields(Augmentation))

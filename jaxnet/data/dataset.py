@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+from jaxnet import display
 from jaxnet.data.precision import Origin, moments, origin_of
 from jaxnet.errors import InputError, check_kind
 from jaxnet.typing import Rebuilt
@@ -35,6 +36,8 @@ class Dataset:
     classes: tuple[str, ...] | None = field(default=None, metadata={"static": True})
     white: float | None = field(default=None, metadata={"static": True})
 
+    __repr__ = display.text
+
     def __len__(self) -> int:
         return len(self.y)
 
@@ -59,6 +62,8 @@ class Standardisation(NamedTuple):
     target_scale: Float[Array, ""] | None = None
     origin: Origin | None = None
     target_origin: Origin | None = None
+
+    __repr__ = display.text
 
     def inputs(self, x: Num[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
         """Inputs with the training set's mean 0 and standard deviation 1, as float32. Raises
@@ -182,6 +187,8 @@ class Splits:
     name: str = field(default="arrays", metadata={"static": True})
     columns: tuple[Column, ...] | None = field(default=None, metadata={"static": True})
     notes: tuple[str, ...] = field(default=(), metadata={"static": True})
+
+    __repr__ = display.text
 
     @property
     def classes(self) -> tuple[str, ...] | None:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxnet import display
 from jaxnet.data import Dataset
 from jaxnet.data.splitting import fold_numbers
 from jaxnet.errors import InputError, check_kind, check_whole
@@ -34,6 +35,8 @@ class Samples:
     order: np.ndarray | None = None
     first: np.ndarray | None = None
     count: np.ndarray | None = None
+
+    __repr__ = display.text
 
     def __len__(self) -> int:
         given = self.count if self.weights is None else self.weights

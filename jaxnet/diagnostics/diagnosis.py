@@ -81,6 +81,8 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
     networks: Population | None = field(default=None, repr=False, compare=False)
 
+    __repr__ = display.text
+
     def summary(self) -> dict[str, Any]:
         """Everything but the networks, in the types that JSON has; what is no number is None."""
         numbers = plain(replace(self, networks=None))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from jaxnet import display
 from jaxnet.stats.estimate import Estimate
 
 
@@ -36,6 +37,8 @@ class Finding:
     evidence: str
     remedies: tuple[Remedy, ...]
     examples: tuple[int, ...] = ()
+
+    __repr__ = display.text
 
 
 TRAIN_LONGER = Remedy("Recipe", "epochs", "multiply", 2, "train for longer")

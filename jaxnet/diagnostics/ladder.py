@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxnet import arrays
+from jaxnet import arrays, display
 from jaxnet.diagnostics.findings import Finding, finding, percent
 from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate, combination, exact, mean
@@ -51,6 +51,8 @@ class Ladder:
     verdict: str
     findings: tuple[Finding, ...]
     errors: dict[str, Estimate]
+
+    __repr__ = display.text
 
 
 def error_ladder(

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from jaxnet import display
 from jaxnet.data import Splits
 from jaxnet.errors import check_kind
 from jaxnet.models.pickling import check_pickle
@@ -68,6 +69,8 @@ class Model(NamedTuple):
     apply: Apply
     name: str = "custom"
     for_outputs: Callable[[int], "Model"] | None = None
+
+    __repr__ = display.text
 
     def __reduce__(self) -> tuple[Any, ...]:
         check_pickle(

@@ -6,10 +6,8 @@ Colors are those of the notebook, light or dark, and pictures are part of the te
 
 import io
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -17,10 +15,10 @@ from matplotlib.figure import Figure
 
 from jaxnet.diagnostics import Diagnosis, Estimate
 from jaxnet.diagnostics.diagnosis import SHOWN
-from jaxnet.recipe import NUMBERS, STRUCTURE, Recipe, optimizer_name
 from jaxnet.report import figures
 from jaxnet.report.figures.axes import DECADES, DPI, TRAIN, VALIDATION
 from jaxnet.report.html.document import png, text
+from jaxnet.report.text import architecture, counted, endings, last_epoch, numbers_of, short
 from jaxnet.run import Population, Run
 from jaxnet.stats.bias_variance import WORDS
 
@@ -117,16 +115,14 @@ def of_population(many: Population) -> str:
     """HTML of a population: who is in it, how its members ended, a table of the first ones and of
     quantiles, and their curves.
     """
-    columns, status, diverged = _columns(many), _status(many), many.diverged
-    count = {word: int((status == word).sum()) for word in dict.fromkeys(status)}
-    ended = ", ".join(f"{n} {word}" for word, n in sorted(count.items(), key=lambda item: -item[1]))
-    head = f"{len(many)} network{'s' * (len(many) != 1)}: {ended}"
+    columns, status, diverged = _columns(many), many.each(endings), many.diverged
+    head = f"{len(many)} network{'s' * (len(many) != 1)}: {counted(status)}"
     structures = "".join(
-        f"<li>{text(_structure(run, len(members)))}</li>"
+        f"<li>{text(architecture(run, len(members)))}</li>"
         for run, members in zip(many.runs, many.members, strict=True)
     )
     rows = [
-        [str(i), *(_number(column[i]) for column in columns.values()), status[i]]
+        [str(i), *(short(column[i]) for column in columns.values()), status[i]]
         for i in range(min(MOST_MEMBERS, len(many)))
     ]
     sound = ~diverged
@@ -139,7 +135,7 @@ def of_population(many: Population) -> str:
             rows.append(
                 [
                     name,
-                    *(_number(np.quantile(each, share)) if each.size else "" for each in finite),
+                    *(short(np.quantile(each, share)) if each.size else "" for each in finite),
                     "",
                 ]
             )
@@ -167,7 +163,7 @@ def of_run(run: Run) -> str:
     done = int(run.epochs)
     history = jax.tree.map(lambda column: column[:done], run.history)
     ended = [
-        [name.replace("_", " "), _number(column[-1])]
+        [name.replace("_", " "), short(column[-1])]
         for name, column in history._asdict().items()
         if column is not None and done
     ]
@@ -177,7 +173,7 @@ def of_run(run: Run) -> str:
         picture = _picture(Path(folder) / "curves.png", "loss and accuracy over the epochs")
     parts = [
         f'<p class="verdict">{text(run.status)}</p>',
-        f"<p>{text(_structure(run, 1))}</p>",
+        f"<p>{text(architecture(run, 1))}</p>",
         _table(["at the end of training", ""], ended),
         picture,
     ]
@@ -191,10 +187,10 @@ def _columns(many: Population) -> dict[str, np.ndarray]:
         if len(many.runs) > 1
         else {}
     )
-    for name in dict.fromkeys(name for run in many.runs for name, _ in _numbers(run.recipe)):
+    for name in dict.fromkeys(name for run in many.runs for name, _ in numbers_of(run.recipe)):
         column = many.each(
             lambda run, name=name: np.broadcast_to(
-                dict(_numbers(run.recipe)).get(name, np.nan), np.shape(run.epochs)
+                dict(numbers_of(run.recipe)).get(name, np.nan), np.shape(run.epochs)
             )
         )
         if len(np.unique(column)) > 1:
@@ -203,63 +199,13 @@ def _columns(many: Population) -> dict[str, np.ndarray]:
     for name in many.runs[0].history._fields:
         if any(getattr(run.history, name) is not None for run in many.runs):
             columns[name.replace("_", " ")] = many.each(
-                lambda run, name=name: _last(getattr(run.history, name), np.asarray(run.epochs))
+                lambda run, name=name: last_epoch(getattr(run.history, name), run.epochs)
             )
     return columns
 
 
 def _place(many: Population, run: Run) -> int:
     return next(place for place, each in enumerate(many.runs, 1) if each is run)
-
-
-def _last(history: np.ndarray | None, epochs: np.ndarray) -> np.ndarray:
-    """(members,) what stood in the last epoch that each was trained."""
-    if history is None or not np.shape(history)[1]:
-        return np.full(len(epochs), np.nan)
-    return np.asarray(history)[np.arange(len(epochs)), np.maximum(np.asarray(epochs), 1) - 1]
-
-
-def _status(many: Population) -> np.ndarray:
-    """(members,) how each ended, in a word or two."""
-    halved = many.each(lambda run: run.halved)
-    early = many.each(lambda run: np.asarray(run.epochs) < run.recipe.epochs)
-    return np.select(
-        [many.diverged, halved, early],
-        ["diverged", "stopped by halving", "stopped early"],
-        "finished",
-    )
-
-
-def _structure(run: Run, members: int) -> str:
-    """What was trained: the model, how many of it, and the recipe, whose numbers may differ from
-    member to member.
-    """
-    words = [run.model if members == 1 else f"{members} x {run.model}"]
-    default = Recipe()
-    for name in STRUCTURE:
-        value = getattr(run.recipe, name)
-        if name in ("optimizer", "epochs", "batch_size") or value != getattr(default, name):
-            words.append(
-                f"{name.replace('_', ' ')} "
-                f"{optimizer_name(value) if name == 'optimizer' else value}"
-            )
-    for name, number in _numbers(run.recipe):
-        low, high = np.min(number), np.max(number)
-        words.append(
-            f"{name.replace('_', ' ')} {_number(low)}"
-            + (f" to {_number(high)}" if high > low else "")
-        )
-    return ", ".join(words)
-
-
-def _numbers(recipe: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """The numbers that a recipe has, and those of its augmentation."""
-    for name in NUMBERS if isinstance(recipe, Recipe) else [field.name for field in fields(recipe)]:
-        value = getattr(recipe, name)
-        if is_dataclass(value):
-            yield from _numbers(value)
-        elif value is not None and np.asarray(value).dtype.kind in "fiub":
-            yield name, np.asarray(value)
 
 
 def _curves(many: Population) -> bytes:
@@ -317,10 +263,6 @@ def _interval(size: Estimate) -> tuple[str, str]:
 
 def _percent(value: float) -> str:
     return f"{value:.2%}" if np.isfinite(value) else "–"
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if np.isfinite(value) else "–"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:

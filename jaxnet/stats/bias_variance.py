@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 from numpy.typing import ArrayLike
 
-from jaxnet import arrays
+from jaxnet import arrays, display
 from jaxnet.errors import InputError, check_known
 from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.stats.random_effects import (
@@ -95,6 +95,8 @@ class Decomposition:
     parts: int | None = None
     clipped: int = 0
     dropped: int = 0
+
+    __repr__ = display.text
 
     def __str__(self) -> str:
         squared = (
@@ -222,6 +224,8 @@ class Difference:
     loss: Estimate
     bias: Estimate
     variance: Estimate
+
+    __repr__ = display.text
 
 
 def paired_decomposition(

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Integer
 from numpy.typing import ArrayLike
 
-from jaxnet import arrays
+from jaxnet import arrays, display
 from jaxnet.errors import InputError
 from jaxnet.random import as_key
 from jaxnet.stats.bias_variance import normalised
@@ -74,6 +74,8 @@ class Calibration:
     brier: Estimate
     bins: tuple[ReliabilityBin, ...]
     examples: int
+
+    __repr__ = display.text
 
     def __str__(self) -> str:
         rows = {

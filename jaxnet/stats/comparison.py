@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxnet import arrays
+from jaxnet import arrays, display
 from jaxnet.errors import InputError, check_known
 from jaxnet.stats.bias_variance import normalised, one_hot
 from jaxnet.stats.estimate import LEVEL, Estimate, exact
@@ -140,6 +140,8 @@ class EnsembleGain:
     gain: Estimate
     members: int
 
+    __repr__ = display.text
+
 
 def ensemble_gain(
     predictions: ArrayLike,
@@ -189,6 +191,8 @@ class ValidationCurve:
     validation: tuple[Estimate, ...]
     best: int
     tied: tuple[int, ...]
+
+    __repr__ = display.text
 
 
 def validation_curve(

@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxnet import arrays
+from jaxnet import arrays, display
 from jaxnet.errors import InputError
 
 LEVEL = 0.95
@@ -27,6 +27,8 @@ class Estimate:
     low: float = math.nan
     high: float = math.nan
     refused: str | None = None
+
+    __repr__ = display.text
 
     def __float__(self) -> float:
         return self.estimate

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from jaxnet import arrays
+from jaxnet import arrays, display
 from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate
 
@@ -37,6 +37,8 @@ class LabelShift:
     condition: float
     refused: str | None
     broken: str | None
+
+    __repr__ = display.text
 
 
 def label_shift(

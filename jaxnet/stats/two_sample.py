@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxnet import display
 from jaxnet.stats.estimate import LEVEL, Estimate
 
 STREAM = 0x25A3
@@ -65,6 +66,8 @@ class TwoSample:
     what: Output | Unlike
     level: float
     counts: tuple[int, int]
+
+    __repr__ = display.text
 
     def __str__(self) -> str:
         verdict = "the two samples differ" if self.shifted else "no difference is shown"

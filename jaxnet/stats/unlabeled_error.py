@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from jaxnet import arrays
+from jaxnet import arrays, display
 from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate
 
@@ -49,6 +49,8 @@ class UnlabelledError:
     slope: float
     disagreement: float | None
     counts: tuple[int, int]
+
+    __repr__ = display.text
 
     def __str__(self) -> str:
         return f"error {self.error}, {self.reference:.4f} on the reference" + (

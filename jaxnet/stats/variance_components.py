@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from jaxnet import arrays
+from jaxnet import arrays, display
 from jaxnet.errors import InputError, check_known
 from jaxnet.stats.bias_variance import normalised, one_hot
 from jaxnet.stats.estimate import LEVEL, Estimate
@@ -35,6 +35,8 @@ class SampleAndSeed:
     seed: Estimate
     samples: int
     seeds: int
+
+    __repr__ = display.text
 
 
 def sample_and_seed_variance(

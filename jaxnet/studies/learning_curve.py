@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxnet import arguments, arrays
+from jaxnet import arguments, arrays, display
 from jaxnet.data import Splits
 from jaxnet.data.resampling import first
 from jaxnet.errors import InputError, check_whole, shown
@@ -53,6 +53,8 @@ class LearningCurve:
     test_examples: int
     networks: Population = field(repr=False)
     farther: str | None = None
+
+    __repr__ = display.text
 
     @property
     def diverged(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnet import arguments
+from jaxnet import arguments, display
 from jaxnet.data import Augmentation, Splits, augmentation
 from jaxnet.diagnostics import Estimate, repeated, wilson
 from jaxnet.errors import InputError, check_whole, near, shown
@@ -50,6 +50,8 @@ class Sweep:
     test: Metrics
     words: tuple[str, ...]
     population: Population
+
+    __repr__ = display.text
 
     def csv(self) -> str:
         """The table as text."""

@@ -20,6 +20,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from jaxtyping import Int
 
+from jaxnet import display
 from jaxnet.data import checks
 from jaxnet.data.dataset import Dataset, Splits, Standardisation
 from jaxnet.data.precision import Origin
@@ -60,6 +61,8 @@ class Stream:
     corrupt: Literal["stop", "skip"] | str = "stop"
     origin: Origin | None = None
     target_origin: Origin | None = None
+
+    __repr__ = display.text
 
     def __len__(self) -> int:
         return len(self.rows) - len(self.held_out)

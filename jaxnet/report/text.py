@@ -1,0 +1,371 @@
+"""The short text of each noun, which `repr` and `print` show.
+
+Nothing is compiled and no array is printed. Leaves may be tracers, None, or whatever else a tree
+operation has put in their place: what cannot be known of them is left out.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxnet.display import HEIGHT, WIDTH, number, shortened, table, words
+from jaxnet.recipe import STRUCTURE, Recipe, optimizer_name
+
+if TYPE_CHECKING:
+    from jaxnet.data import Dataset, Splits, Stream
+    from jaxnet.diagnostics import Diagnosis, Estimate
+    from jaxnet.models.model import Model
+    from jaxnet.run import Population, Run
+    from jaxnet.studies.learning_curve import LearningCurve
+    from jaxnet.studies.sweep import Sweep
+    from jaxnet.training import TrainState
+
+T = TypeVar("T")
+TRIALS = 5  # rows of a sweep
+SIZES = 8  # rows of a learning curve
+NOTES = 4  # of splits
+ARCHITECTURES = 4  # of a population
+PARTS = ("training", "validation")
+
+
+def of_run(run: "Run") -> str:
+    """What was trained, how it ended, and its last losses and errors; of many, those of a population."""
+    if members := np.shape(_known(lambda: run.epochs)):
+        return _of_members([run], members[0], None)
+    last = _known(lambda: int(run.epochs) - 1)
+    ended = {part: _known(lambda part=part: _ended(run, part, last)) for part in PARTS}
+    best = _known(lambda: f"{float(run.best.loss):.4f} after epoch {int(run.best.epoch)}")  # pyrefly: ignore
+    rows = [
+        ("status", _known(lambda: run.status) or "values are not known"),
+        ("data", _data(run.shape, run.classes)),
+        ("recipe", of_settings(run.recipe)),
+        *ended.items(),
+        ("lowest validation loss", best),
+        ("parameters", _count(run.params)),
+    ]
+    return table(f"Run of {run.model}", rows)
+
+
+def of_population(many: "Population") -> str:
+    """How many networks of which architectures, how they ended, and quantiles of their errors."""
+    return _of_members(many.runs, len(many), many)
+
+
+def of_sweep(found: "Sweep") -> str:
+    """The chosen trial and its errors, and the trials that come next."""
+    columns = list(found.table)
+    names = columns[: columns.index("error")]
+    order = np.lexsort((found.table["loss"], found.table["error"]))
+    shown = [found.best, *(int(row) for row in order if row != found.best)][:TRIALS]
+    rows = [(f"trial {row}", _trial(found.table, names, row)) for row in shown]
+    left = len(order) - len(shown)
+    return table(
+        f"Sweep of {len(order)} trials over {', '.join(names)}",
+        [
+            (
+                "chosen",
+                f"trial {found.best}, the lowest validation error of trials trained to their end",
+            ),
+            ("test error", _known(lambda: _interval(found.test.error, found.run.classes is None))),
+            *rows,
+            ("...", f"and {left} more trials in .table" if left else None),
+            *(("note", note) for note in found.words),
+        ],
+    )
+
+
+def of_splits(splits: "Splits") -> str:
+    """The parts of a data set with their sizes, and what was decided while it was read."""
+    parts = ("train", "validation", "test", "target_sample")
+    sizes = [(part, _known(lambda part=part: _size(getattr(splits, part)))) for part in parts]
+    about = _known(lambda: _data(_shape_of(splits.train), splits.classes))
+    columns = None if splits.columns is None else words([column.name for column in splits.columns])
+    notes = [("note", note) for note in splits.notes[:NOTES]]
+    more = f"and {len(splits.notes) - NOTES} more in .notes" if len(splits.notes) > NOTES else None
+    return table(
+        f"Splits of {splits.name}",
+        [("data", about), *sizes, ("columns", columns), *notes, ("...", more)],
+    )
+
+
+def of_dataset(part: "Dataset") -> str:
+    """How many examples of what, in one line."""
+    about = _known(lambda: f"{len(part):,} examples: {words(part.x)}, {_classes(part.classes)}")
+    return shortened(f"Dataset({about or _classes(part.classes)})")
+
+
+def of_stream(part: "Stream") -> str:
+    """The same of examples on disk."""
+    about = _known(lambda: f"{len(part):,} examples on disk: {_shape(part.rows.shape)}, ")
+    return shortened(f"Stream({about or ''}{_classes(part.classes)})")
+
+
+def of_diagnosis(found: "Diagnosis") -> str:
+    """The verdict, the errors behind it, and what was found; `print` shows the whole."""
+    who = "one network" if found.members == 1 else f"{found.members} networks"
+    verdict = wrap(found.verdict, WIDTH - 16)
+    claimed = ", ".join(finding.code for finding in found.findings if finding.claimed)
+    errors = [
+        (f"{part} error", _interval(error, found.regression))
+        for part, error in found.errors.items()
+    ]
+    return table(
+        f"Diagnosis of {who}",
+        [
+            *(("" if row else "verdict", line) for row, line in enumerate(verdict[:4])),
+            *errors,
+            ("found", claimed or "nothing that exceeds the tolerance for certain"),
+            ("more", "print(...) shows all of it"),
+        ],
+    )
+
+
+def of_learning_curve(found: "LearningCurve") -> str:
+    """The held-out error at each size of the training set."""
+    regression = found.farther is not None
+    shown = np.unique(np.linspace(0, len(found.sizes) - 1, SIZES).astype(int))
+    rows = [
+        (f"{int(found.sizes[i]):,} examples", _interval(found.measured[i], regression))
+        for i in shown
+    ]
+    members = found.errors.shape[1]
+    about = f"held-out error on {found.test_examples:,} examples, {members} networks at each of {len(found.sizes)} sizes"
+    return table(
+        f"LearningCurve: {about}",
+        [
+            *rows,
+            ("diverged", found.diverged or None),
+            ("beyond", found.refused or "see .predict and .needed"),
+        ],
+    )
+
+
+def of_model(model: "Model") -> str:
+    """Its name."""
+    still = ", number of outputs still open" if model.for_outputs is not None else ""
+    return shortened(f"Model({words(model.name)}{still})")
+
+
+def of_state(state: "TrainState") -> str:
+    """How far a training is, and the best loss so far."""
+    best = _known(lambda: f"{float(state.best.loss):.4f} after epoch {int(state.best.epoch)}")  # pyrefly: ignore
+    diverged = _known(lambda: f"at step {step}" if (step := int(state.diverged_at)) >= 0 else None)
+    rows = [("epochs done", state.epoch), ("lowest validation loss", best), ("diverged", diverged)]
+    return table("TrainState", [*rows, ("parameters", _count(state.params))])
+
+
+def of_settings(noun: Any) -> str:
+    """A Recipe or an Augmentation with the fields that differ from their defaults."""
+    told = []
+    for field in fields(noun):
+        value = getattr(noun, field.name)
+        default = None if field.default is MISSING else field.default
+        if not (value is default or _equal(value, default)):
+            told.append(f"{field.name}={_setting(field.name, value)}")
+    whole = f"{type(noun).__name__}({', '.join(told)})"
+    return "\n".join(
+        wrap(whole, WIDTH, subsequent_indent="    ", max_lines=HEIGHT, placeholder=" ...")
+    )
+
+
+def numbers_of(recipe: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, value) of each number that a recipe has, and of those of its augmentation."""
+    for field in fields(recipe):
+        value = getattr(recipe, field.name)
+        if is_dataclass(value):
+            yield from numbers_of(value)
+        elif (
+            value is not None
+            and not field.metadata.get("static")
+            and np.asarray(value).dtype.kind in "fiub"
+        ):
+            yield field.name, np.asarray(value)
+
+
+def architecture(run: "Run", members: int) -> str:
+    """What was trained: the model, how many of it, and the recipe, whose numbers may be ranges."""
+    told = [run.model if members == 1 else f"{members} x {run.model}"]
+    default = Recipe()
+    for name in STRUCTURE:
+        value = getattr(run.recipe, name)
+        if name in ("optimizer", "epochs", "batch_size") or value != getattr(default, name):
+            told.append(
+                f"{name.replace('_', ' ')} {optimizer_name(value) if name == 'optimizer' else value}"
+            )
+    for name, value in numbers_of(run.recipe):
+        low, high = np.min(value), np.max(value)
+        told.append(
+            f"{name.replace('_', ' ')} {short(low)}" + (f" to {short(high)}" if high > low else "")
+        )
+    return ", ".join(told)
+
+
+def endings(run: "Run") -> np.ndarray:
+    """(members,) how each member of a run ended, in a word or two."""
+    early = np.asarray(run.epochs) < run.recipe.epochs
+    return np.select(
+        [run.diverged, run.halved, early],
+        ["diverged", "stopped by halving", "stopped early"],
+        "finished",
+    )
+
+
+def last_epoch(history: ArrayLike | None, epochs: ArrayLike) -> np.ndarray:
+    """(members,) the value of the last epoch that each was trained; NaN where there is none."""
+    epochs = np.asarray(epochs)
+    if history is None or not np.shape(history)[1]:
+        return np.full(len(epochs), np.nan)
+    return np.asarray(history)[np.arange(len(epochs)), np.maximum(epochs, 1) - 1]
+
+
+def short(value: Any) -> str:
+    """A number in four digits."""
+    return f"{value:.4g}" if np.isfinite(value) else "–"
+
+
+def counted(endings: np.ndarray) -> str:
+    """How many ended in which way, the most frequent first."""
+    kinds, counts = np.unique(endings, return_counts=True)
+    return ", ".join(f"{counts[i]} {kinds[i]}" for i in np.argsort(-counts, kind="stable"))
+
+
+def _of_members(runs: Sequence["Run"], count: int, many: "Population | None") -> str:
+    ended = _known(lambda: counted(np.concatenate([endings(run) for run in runs])))
+    rows: list[tuple[str, object]] = [
+        ("trained", _known(lambda run=run: architecture(run, len(run.epochs))) or run.model)
+        for run in runs
+    ]
+    more = (
+        f"and {len(rows) - ARCHITECTURES} more architectures" if len(rows) > ARCHITECTURES else None
+    )
+    classes = runs[0].classes
+    return table(
+        f"{'Run' if many is None else 'Population'} of {count} network{'s' * (count != 1)}: {ended or 'not known here'}",
+        [
+            *rows[:ARCHITECTURES],
+            ("...", more),
+            ("data", _data(runs[0].shape, classes)),
+            *((part, _known(lambda part=part: _spread(runs, part))) for part in PARTS),
+            (
+                "parameters",
+                f"{_count(runs[0].params) // max(1, len_of(runs[0])):,} per network"
+                if _count(runs[0].params)
+                else None,
+            ),
+            ("trained on", None if many is None or many.samples is None else many.samples.kind),
+            ("predictions", None if many is None or many.predictions is None else "kept"),
+        ],
+    )
+
+
+def len_of(run: "Run") -> int:
+    """The members of a run with a leading member axis."""
+    return (np.shape(run.epochs) or (1,))[0]
+
+
+def _spread(runs: Sequence["Run"], part: str) -> str | None:
+    """Median and range over the members of a part's last loss, or of its error for classes."""
+    prefix = "train" if part == "training" else part
+    measure = "loss" if runs[0].classes is None else "accuracy"
+    columns = [getattr(run.history, f"{prefix}_{measure}") for run in runs]
+    if any(column is None for column in columns):
+        return None
+    values = np.concatenate(
+        [last_epoch(column, run.epochs) for column, run in zip(columns, runs, strict=True)]
+    )
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return None
+    shown = [values] if measure == "loss" else [100 * (1 - values)]
+    low, middle, high = (float(of(shown[0])) for of in (np.min, np.median, np.max))
+    form = "{:.4g}" if measure == "loss" else "{:.2f}%"
+    name = "loss" if measure == "loss" else "error"
+    return f"{name} {form.format(middle)} (median; from {form.format(low)} to {form.format(high)})"
+
+
+def _ended(run: "Run", part: str, last: int | None) -> str | None:
+    """Loss and, of classes, error of a part in the last epoch."""
+    prefix = "train" if part == "training" else part
+    loss, accuracy = (getattr(run.history, f"{prefix}_{name}") for name in ("loss", "accuracy"))
+    if loss is None or last is None or last < 0:
+        return None
+    error = "" if accuracy is None else f", error {1 - float(np.asarray(accuracy)[last]):.2%}"
+    return f"loss {float(np.asarray(loss)[last]):.4f}{error}"
+
+
+def _trial(columns: Mapping[str, np.ndarray], names: Sequence[str], row: int) -> str:
+    settings = ", ".join(f"{name} {words(columns[name][row])}" for name in names)
+    return f"error {float(columns['error'][row]):.4g} ({settings})"
+
+
+def _size(part: Any) -> str | None:
+    return None if part is None else f"{len(part):,} examples" + " on disk" * hasattr(part, "rows")
+
+
+def _shape_of(part: Any) -> tuple[int, ...]:
+    """Of one example's x, in memory or on disk."""
+    return part.rows.shape if hasattr(part, "rows") else part.x.shape[1:]
+
+
+def _data(shape: Sequence[int], classes: Sequence[str] | None) -> str:
+    return f"{_shape(shape)}, {_classes(classes)}"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return f"{' x '.join(map(str, shape)) or 'single'} inputs"
+
+
+def _classes(classes: Sequence[str] | None) -> str:
+    return "a regression" if classes is None else f"{len(classes):,} classes"
+
+
+def _interval(size: "Estimate", regression: bool) -> str:
+    form = "{:.4f}".format if regression else "{:.2%}".format
+    if size.refused is not None:
+        return f"{form(size.estimate)} (no interval)"
+    return f"{form(size.estimate)} ({form(size.low)} to {form(size.high)})"
+
+
+def _setting(name: str, value: Any) -> str:
+    """A value of a field as code, or of an array its range."""
+    if name == "optimizer":
+        return repr(value) if isinstance(value, str) else optimizer_name(value)
+    if value is None or isinstance(value, str | bool) or is_dataclass(value):
+        return repr(value)
+    if np.shape(value) == ():
+        found = number(value)
+        return (
+            words(value)
+            if found is None
+            else str(np.float32(found) if hasattr(value, "dtype") else found)
+        )
+    found = _known(lambda: np.asarray(value))
+    if found is None or found.dtype.kind not in "fiu" or not found.size:
+        return words(value)
+    return f"<{found.size} from {short(found.min())} to {short(found.max())}>"
+
+
+def _equal(value: Any, default: Any) -> bool:
+    """Whether a value is its default; of float32 the default as float32 has it."""
+    mine, other = number(value), number(default)
+    if mine is None or other is None:
+        return isinstance(value, str) and value == default
+    return mine in (other, float(np.float32(other))) or (mine != mine and other != other)
+
+
+def _count(tree: Any) -> int | None:
+    """The numbers of a tree of arrays; None where its leaves have no size."""
+    return sum(getattr(leaf, "size", 0) for leaf in jax.tree.leaves(tree)) or None
+
+
+def _known(find: Callable[[], T]) -> T | None:
+    """What `find` gives; None where a leaf is not what it should be: a display never fails."""
+    try:
+        return find()
+    except Exception:
+        return None
