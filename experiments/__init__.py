@@ -6,6 +6,7 @@ from pathlib import Path
 
 # Read before anything heavy is imported, so that a run can say how long that took.
 BEGAN = time.perf_counter()
+MOVED = {"scale": "benchmarks.scale"}  # scripts that had another name
 
 
 def _refuse_unknown(words: list[str]) -> None:
@@ -17,7 +18,8 @@ def _refuse_unknown(words: list[str]) -> None:
     if name.isidentifier() and name not in (*known, "experiments", "benchmarks"):
         from jaxnet.errors import near
 
-        print(f"error: unknown experiment {name!r}{near(name, known)}", file=sys.stderr)
+        cure = f"; it is now experiments.{MOVED[name]}" if name in MOVED else near(name, known)
+        print(f"error: unknown experiment {name!r}{cure}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -210,18 +210,23 @@ def test_what_is_mistyped_at_the_command_line(case, tmp_path, monkeypatch, capsy
     assert not list(tmp_path.iterdir())
 
 
-def test_names_of_scripts():
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("digitz", "did you mean 'digits'? Known are "),
+        ("scale", "it is now experiments.benchmarks.scale\n"),
+    ],
+)
+def test_names_of_scripts(name, words):
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.digitz"],
+        [sys.executable, "-m", f"experiments.{name}"],
         capture_output=True,
         text=True,
         cwd=ROOT,
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith(
-        "error: unknown experiment 'digitz'; did you mean 'digits'? Known are "
-    )
+    assert done.stderr.startswith(f"error: unknown experiment {name!r}; {words}")
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,16 @@ import pytest
 from test_experiments import ENVIRONMENT, ROOT
 
 import jaxnet
-from experiments import scale
-from experiments.scale import Job, Kind, need, of_network
+from experiments.benchmarks import cost_model, scale
+from experiments.benchmarks.cost_model import Job, Kind, need, of_network
 from jaxnet.data import Standardisation
 from jaxnet.models.model import with_outputs
 from jaxnet.population.placement import plan_for_members
 from jaxnet.training import admit, epoch, start
 
 CORE = Kind("core", "cpu", 1e11, 16e9, math.inf, 1e-4, 1e9, 1e-3)
-V5E = scale.chips(0.2)[0][0]
-H100 = scale.chips(0.2)[2][0]
+V5E = cost_model.chips(0.2)[0][0]
+H100 = cost_model.chips(0.2)[2][0]
 SMALL = Job(1, 100_000, 50_000, 784, 200, 500, 10)
 
 
@@ -60,7 +60,7 @@ def bytes_of(tree):
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-@pytest.mark.parametrize("optimizer", scale.MOMENTS)
+@pytest.mark.parametrize("optimizer", cost_model.MOMENTS)
 @pytest.mark.parametrize("validation", [0, 10])
 def test_the_state_has_the_bytes_of_the_real_one(optimizer, validation):
     splits = shapes(100, validation=validation)
@@ -70,8 +70,8 @@ def test_the_state_has_the_bytes_of_the_real_one(optimizer, validation):
     numbers = (
         bytes_of((state.epoch, state.diverged_at)) + 2 * 4
     )  # and the keys' words, steps and losses
-    assert 0 <= bytes_of(state) - scale.state_bytes(job) <= numbers + 32
-    assert bytes_of(splits.train) == 100 * scale.example_bytes(job)
+    assert 0 <= bytes_of(state) - cost_model.state_bytes(job) <= numbers + 32
+    assert bytes_of(splits.train) == 100 * cost_model.example_bytes(job)
 
 
 CASES = [
@@ -113,7 +113,7 @@ def test_memory_of_members_at_once_is_what_they_take_together():
         jax.jit(together, donate_argnums=2).lower(splits, recipe, states).compile()
     )
     job = job_of((256, 128), "adam", 128, 4096)
-    predicted = job.examples * scale.example_bytes(job) + members * scale.member_bytes(
+    predicted = job.examples * cost_model.example_bytes(job) + members * cost_model.member_bytes(
         job, job.batch
     )
     assert 0.9 < predicted / found < 1.2
@@ -179,13 +179,15 @@ def test_devices_that_share_batches_pay_for_the_exchange():
     """
     for devices, hops in ((2, 2), (4, 4), (8, 6), (256, 16)):
         wanted = 2 * 4 * 1e6 * (devices - 1) / devices / CORE.link + hops * CORE.hop
-        assert scale.exchange_seconds(1_000_000, CORE, devices) == pytest.approx(wanted)
-    assert scale.exchange_seconds(1_000_000, CORE, 1) == 0
+        assert cost_model.exchange_seconds(1_000_000, CORE, devices) == pytest.approx(wanted)
+    assert cost_model.exchange_seconds(1_000_000, CORE, 1) == 0
     alone, shared = (
-        scale.step_seconds(SMALL, CORE, 1, batch, n) for batch, n in ((500, 1), (250, 2))
+        cost_model.step_seconds(SMALL, CORE, 1, batch, n) for batch, n in ((500, 1), (250, 2))
     )
     compute = 6 * 100_000 * 500 / CORE.rate
-    assert alone - shared == pytest.approx(compute / 2 - scale.exchange_seconds(100_000, CORE, 2))
+    assert alone - shared == pytest.approx(
+        compute / 2 - cost_model.exchange_seconds(100_000, CORE, 2)
+    )
 
 
 def test_what_does_not_fit_is_read_from_disk_by_one_network_and_refused_for_members():
@@ -206,18 +208,18 @@ def test_a_state_that_leaves_the_chip_is_bound_by_memory():
     moved = (
         2 * 4 * wide.parameters * 4
     )  # parameters, two moments and the gradient, read and written
-    assert scale.step_seconds(wide, V5E, 1, 8, 1) == pytest.approx(
+    assert cost_model.step_seconds(wide, V5E, 1, 8, 1) == pytest.approx(
         V5E.overhead + moved / V5E.bandwidth
     )
-    assert scale.step_seconds(SMALL, V5E, 1, 500, 1) == pytest.approx(
+    assert cost_model.step_seconds(SMALL, V5E, 1, 500, 1) == pytest.approx(
         V5E.overhead + 6 * 100_000 * 500 / V5E.rate
     )
 
 
 def test_a_line_is_found_again_and_never_starts_below_zero():
-    assert scale.line((1, 5), (3, 9)) == (3, 2)
-    assert scale.line((1, 1), (2, 4)) == (0, 2)
-    assert scale.line((1, 5), (2, 4)) == (0, 2)
+    assert cost_model.line((1, 5), (3, 9)) == (3, 2)
+    assert cost_model.line((1, 1), (2, 4)) == (0, 2)
+    assert cost_model.line((1, 5), (2, 4)) == (0, 2)
 
 
 def test_gradients_of_cpu_devices_are_one_message_a_step(digits):
@@ -246,7 +248,15 @@ def test_the_script_measures_checks_and_calculates():
         "16",
         "8",
     ]
-    command = [sys.executable, "-m", "experiments.scale", "--processes", "1", "2", *sizes]
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.benchmarks.scale",
+        "--processes",
+        "1",
+        "2",
+        *sizes,
+    ]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, timeout=200, check=False
     )

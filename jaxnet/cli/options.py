@@ -22,7 +22,7 @@ from jaxnet.errors import InputError, near
 from jaxnet.models.builtin import cnn, linear, mlp
 from jaxnet.models.model import Model
 from jaxnet.recipe import Recipe, enough_epochs
-from jaxnet.studies.space import Axis, Linear, Log
+from jaxnet.studies.space import Axis, Linear, Log, Trial, grid, quasi_random, random
 
 READING = (
     "data_dir",
@@ -450,6 +450,20 @@ def _prepared(part: Dataset, options: BiasVarianceOptions) -> Dataset:
     if options.as_values:
         return Dataset(x, y.astype(np.float32), None, part.white)
     return Dataset(x, y, part.classes, part.white)
+
+
+def build_trials(options: SweepOptions) -> tuple[list[str], list[Trial]]:
+    """(the names of what --space varies, the trials to make in it). Raises InputError for what it
+    cannot be.
+    """
+    axes = build_space(options)
+    match options.method:
+        case "grid":
+            return list(axes), grid(axes, options.trials)
+        case "random":
+            return list(axes), random(axes, options.trials, seed=options.seed)
+        case "quasi-random":
+            return list(axes), quasi_random(axes, options.trials, seed=options.seed)
 
 
 def build_space(options: SweepOptions) -> dict[str, Axis]:

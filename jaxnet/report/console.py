@@ -20,6 +20,7 @@ from jaxnet.display import visible
 from jaxnet.evaluation import ClassMetrics, Metrics
 from jaxnet.population.fit import Standing
 from jaxnet.run import Row
+from jaxnet.studies.comparison import LUCK, Comparison
 
 CLASS_ROWS = 40  # rows of the table of classes
 TRIAL_ROWS = 10  # rows of the table of trials
@@ -172,6 +173,54 @@ def spreads(errors: Mapping[str, np.ndarray], deviations: Mapping[str, Estimate]
     Console(highlight=False).print(table)
 
 
+def comparison(found: Comparison) -> None:
+    """Runs side by side, their differences, and what is not the same in all."""
+    terminal = Console(highlight=False)
+    table = Table(
+        "run",
+        "test error",
+        "95% interval",
+        "mean of members",
+        "test examples",
+        "data set",
+        box=None,
+    )
+    for run in found.runs:
+        together = ""
+        if run.members_error is not None:
+            estimate, interval = _cells(run.members_error, run.regression)
+            together = f"{estimate} of {run.members}" + f", {interval}" * bool(interval)
+        cells = (
+            run.name,
+            *_cells(run.error, run.regression),
+            together,
+            f"{run.test_examples:,}",
+            run.dataset,
+        )
+        table.add_row(*map(cell, cells))
+    terminal.print(table)
+    say("")
+    for pair in found.pairs:
+        say(
+            pair.words
+            if pair.difference is not None
+            else f"{pair.first} and {pair.second}: {pair.words}"
+        )
+    if any(pair.of == "networks" for pair in found.pairs):
+        say(LUCK)
+    if not found.differs:
+        say("nothing differs in their experiments, data, models, recipes, seeds and versions")
+        return
+    table = Table("what differs", *(cell(run.name) for run in found.runs), box=None)
+    for name, values in found.differs.items():
+        table.add_row(
+            cell(name.replace("_", " ")),
+            *("" if value is None else cell(value) for value in values),
+        )
+    say("")
+    terminal.print(table)
+
+
 def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder: Ladder) -> None:
     """Errors with intervals beside the trivial baseline, the table of classes, and the verdict."""
     table = Table(
@@ -257,6 +306,14 @@ def _row(row: Row) -> str:
     return "  ".join(
         f"{name.strip()} {float(value):.4f}" for name, value in names.items() if value is not None
     )
+
+
+def _cells(error: Estimate, regression: bool) -> tuple[str, str]:
+    """An error and its interval."""
+    form = "{:.4g}" if regression else "{:.2%}"
+    return form.format(
+        error.estimate
+    ), "" if error.refused else f"{form.format(error.low)} to {form.format(error.high)}"
 
 
 def _interval(estimate: Estimate, form: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,6 +17,8 @@ from jaxtyping import Float, Int
 from jaxnet import arguments, arrays, display
 from jaxnet.data import Splits
 from jaxnet.data.resampling import first
+from jaxnet.diagnostics.findings import Finding
+from jaxnet.diagnostics.symptoms import FACTORS, more_data
 from jaxnet.errors import InputError, check_whole, shown
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
@@ -24,6 +27,7 @@ from jaxnet.population.predictions import member_predictions
 from jaxnet.random import AnyKey, as_key
 from jaxnet.recipe import Recipe
 from jaxnet.run import Population
+from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.curve_prior import Curves, measured
 from jaxnet.stats.estimate import Estimate, repeated
@@ -80,6 +84,31 @@ class LearningCurve:
             "at some size all members diverged"
             if np.isnan(self.errors).all(1).any()
             else self.farther
+        )
+
+    @property
+    def farther_sizes(self) -> tuple[int, ...]:
+        """Two, four and eight times the largest size."""
+        return tuple(int(factor * self.sizes[-1]) for factor in reversed(FACTORS))
+
+    def findings(self, tolerance: float) -> tuple[Finding, ...]:
+        """Whether more examples would lower the error by more than the tolerance; nothing where
+        members diverged.
+        """
+        if self.farther is not None or self.diverged:
+            return ()
+        return (more_data(self.curve, self.measured[-1], tolerance),)
+
+    def summary(self) -> dict[str, Any]:
+        """The measurements in the types that JSON has."""
+        return plain(
+            {
+                "sizes": self.sizes,
+                "errors": self.errors,
+                "training_errors": self.training,
+                "measured": self.measured,
+                "diverged": self.diverged,
+            }
         )
 
     def predict(self, at: Sequence[float | int]) -> tuple[Estimate, ...]:

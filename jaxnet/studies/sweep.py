@@ -15,6 +15,7 @@ import numpy as np
 from jaxnet import arguments, display
 from jaxnet.data import Augmentation, Splits, augmentation
 from jaxnet.diagnostics import Estimate, repeated, wilson
+from jaxnet.diagnostics.findings import Finding, edge_of_sweep
 from jaxnet.errors import InputError, check_whole, near, shown
 from jaxnet.evaluation import Metrics, evaluate, judge, predict
 from jaxnet.models.losses import Loss
@@ -52,6 +53,13 @@ class Sweep:
     population: Population
 
     __repr__ = display.text
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The hyperparameters whose best value lies at the edge of what was tried."""
+        names = list(self.table)[: list(self.table).index("error")]
+        edges = [name for name in names if at_edge(self.table[name].tolist(), self.best)]
+        return tuple(edge_of_sweep(name, float(self.table[name][self.best])) for name in edges)
 
     def csv(self) -> str:
         """The table as text."""

@@ -1,15 +1,13 @@
 """How does throughput grow with processes, and what would a run of a given size need, up to a pod?
 
-    python -m experiments.scale
-    python -m experiments.scale --members 1 --hidden 4096 4096 --examples 100000000 --batch-size
-    8960
+    python -m experiments.benchmarks.scale
+    python -m experiments.benchmarks.scale --members 1 --hidden 4096 4096 --examples 100000000 --batch-size 8960
 
-First this machine: 1, 2 and 4 processes, a CPU device on a core each, train one network with its
-batches split over them, and a population dealt to them; where other programs want the cores too,
-each exchange of gradients waits for its turn. Of the same run come the rate, the overhead of a step
-and the speed between processes by which the model predicts, and beside its predictions stand
-measured runs that it was not fitted to. Last, what a run of the given size would need, by the model
-and what the makers publish of their chips: that is a calculation, on paper, and no measurement.
+First this machine: 1, 2 and 4 processes, a CPU device on a core each, train one network with its batches split over them, and a
+population dealt to them; where other programs want the cores too, each exchange of gradients waits for its turn. Of the same run
+come the rate, the overhead of a step and the speed between processes by which the model predicts, and beside its predictions
+stand measured runs that it was not fitted to. Last, what a run of the given size would need, by the model and what the makers
+publish of their chips: that is a calculation, on paper, and no measurement.
 """
 
 import json
@@ -21,8 +19,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
-from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -32,76 +29,28 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxnet
+from experiments.benchmarks.cost_model import (
+    CLASSES,
+    FEATURES,
+    Job,
+    Kind,
+    chips,
+    line,
+    need,
+    of_network,
+)
 from jaxnet import Plan, Recipe
 from jaxnet.data import Standardisation
-from jaxnet.data.streaming.chunks import CHUNK, SHARDS
+from jaxnet.data.streaming.chunks import SHARDS
 from jaxnet.models.model import with_outputs
-from jaxnet.population.placement import LEAST, MOST, SHARE, STEP, VMEM
+from jaxnet.population.placement import LEAST
 from jaxnet.runtime import processes
 from jaxnet.runtime.processes import cores
 from jaxnet.training import admit, epoch, start
 
-CLASSES, FEATURES = 10, 784
-MOMENTS = {
-    "sgd": 0,
-    "momentum": 1,
-    "nesterov": 1,
-    "adam": 2,
-}  # numbers a parameter that the optimizer keeps
 EXCHANGED = (1_000, 1_000_000)  # numbers in the vectors that show what a message and a byte cost
 EPOCHS = 8  # measured, of which the first two are left out
 LIMIT = 600  # seconds for a set of processes
-
-
-class Job(NamedTuple):
-    """What is to be trained.
-
-    parameters: of a member. features: of an example, of `itemsize` bytes each. activations: numbers
-    of an example that the layers give, the outputs among them. best: whether the best parameters on
-    a validation set are kept.
-    """
-
-    members: int
-    parameters: int
-    examples: int
-    features: int
-    activations: int
-    batch: int
-    epochs: int
-    optimizer: str = "adam"
-    itemsize: int = 1
-    best: bool = True
-
-
-class Kind(NamedTuple):
-    """A kind of device.
-
-    rate: operations a second in training. memory: bytes. bandwidth: of the memory, bytes a second.
-        overhead: seconds a step.
-    link: bytes a second that a device sends to others. hop: seconds of a message. host: devices
-        that share a disk.
-    """
-
-    name: str
-    platform: str
-    rate: float
-    memory: float
-    bandwidth: float
-    overhead: float
-    link: float
-    hop: float
-    host: int = 1
-
-
-class Need(NamedTuple):
-    """What a run needs. together: members at once on a device. memory: bytes of a device. streamed:
-    the examples stay on disk.
-    """
-
-    together: int
-    memory: float
-    seconds: float
-    streamed: bool
 
 
 @dataclass(frozen=True)
@@ -123,9 +72,7 @@ class Options:
     hidden: tuple[int, ...] = (128, 64)
     """of the calculated run"""
     members: int = 10_000
-    """of the calculated run; batches of 1 are split over the devices, else members are dealt to
-    them
-    """
+    """of the calculated run; batches of 1 are split over the devices, else members are dealt to them"""
     examples: int = 1_000_000
     """of the calculated run, of 784 bytes each"""
     batch_size: int = 512
@@ -133,146 +80,9 @@ class Options:
     epochs: int = 30
     """of the calculated run"""
     utilisation: float = 0.2
-    """share of the published peak: XLA's own estimate for v5e, 205,300 cycles a step of 64 networks
-    784-128-64-10 with batches of 128
-    """
+    """share of the published peak: XLA's own estimate for v5e, 205,300 cycles a step of 64 networks 784-128-64-10 with batches of 128"""
     disk: float = 1e9
     """bytes a second that a host reads: an assumption, a third of what local flash disks reach"""
-
-
-def chips(utilisation: float) -> list[tuple[Kind, tuple[int, ...]]]:
-    """Kinds of accelerators with the numbers of them to calculate for.
-
-    Peak, memory and links of https://docs.cloud.google.com/tpu/docs/v5e and .../v5p (TPUs multiply
-    float32 in bfloat16 passes, by JAX's default), and of NVIDIA's data sheet of the H100 SXM (TF32
-    without sparsity, NVLink in one direction). A step's overhead is that of some ten kernels, and a
-    hop one microsecond: assumptions.
-    """
-    return [
-        (
-            Kind("TPU v5e", "tpu", 197e12 * utilisation, 16e9, 819e9, 15e-6, 200e9, 1e-6, 8),
-            (1, 256),
-        ),
-        (
-            Kind("TPU v5p", "tpu", 459e12 * utilisation, 95e9, 2765e9, 15e-6, 600e9, 1e-6, 4),
-            (1, 8960),
-        ),
-        (Kind("H100", "gpu", 494.7e12 * utilisation, 80e9, 3350e9, 30e-6, 450e9, 2e-6, 8), (1, 8)),
-    ]
-
-
-def of_network(
-    hidden: tuple[int, ...], features: int = FEATURES, outputs: int = CLASSES
-) -> tuple[int, int]:
-    """(parameters, activations of an example) of fully connected layers."""
-    widths = (features, *hidden, outputs)
-    return sum((a + 1) * b for a, b in pairwise(widths)), sum(widths[1:])
-
-
-def state_bytes(job: Job) -> int:
-    """Of a member's parameters, what its optimizer keeps, and its best parameters: the arrays of a
-    TrainState.
-    """
-    return 4 * job.parameters * (1 + MOMENTS[job.optimizer] + job.best)
-
-
-def member_bytes(job: Job, batch: int) -> int:
-    """Of a member in training on batches of so many examples.
-
-    Beside its state: gradient, and parameters and moments once more, since the loop over steps has
-    its own; of each example of the batch its row, the same as inputs, and activations with their
-    gradients; row numbers and random bits, each also sorted.
-    """
-    working = 4 * job.parameters * (2 + MOMENTS[job.optimizer])
-    examples = batch * (job.features * (job.itemsize + 4) + 2 * 4 * job.activations)
-    return state_bytes(job) + working + examples + 5 * 4 * job.examples
-
-
-def example_bytes(job: Job) -> int:
-    """Of an example and its label."""
-    return job.features * job.itemsize + 4
-
-
-def need(job: Job, kind: Kind, devices: int, disk: float) -> Need | None:
-    """What a job needs on so many devices, or None where it does not fit: only one network is
-    trained on examples from disk.
-    """
-    alone = job.members == 1
-    batch = math.ceil(job.batch / devices) if alone else job.batch
-    each, shared, streamed = member_bytes(job, batch), job.examples * example_bytes(job), False
-    room = SHARE * kind.memory
-    if alone and each + shared > room:
-        streamed, held = True, min(job.examples, CHUNK // example_bytes(job))
-        each, shared = (
-            member_bytes(job._replace(examples=held), batch),
-            2 * CHUNK,
-        )  # one chunk in training, and one that waits
-    together = together_on(
-        job, kind, math.ceil(job.members / devices), (room - shared) // each, shared
-    )
-    if together < 1:
-        return None
-    waves = math.ceil(math.ceil(job.members / devices) / together)
-    steps = job.epochs * math.ceil(job.examples / job.batch)
-    seconds = waves * steps * step_seconds(job, kind, together, batch, devices if alone else 1)
-    if streamed:  # read while the chunk before is trained on
-        hosts = math.ceil(devices / kind.host)
-        seconds = max(seconds, job.epochs * job.examples * example_bytes(job) / (hosts * disk))
-    return Need(together, shared + together * each, seconds, streamed)
-
-
-def together_on(job: Job, kind: Kind, own: int, fit: float, shared: float) -> int:
-    """How many of its own members a device trains at once, of those that fit: as
-    `jaxnet.population.placement` has it.
-    """
-    if kind.platform == "cpu":
-        fit = min(fit, max(1, min(MOST, STEP // (6 * job.parameters * job.batch))))
-    if kind.platform == "tpu":
-        fit = min(fit, max(1, max(VMEM - shared, VMEM // 4) // moved_bytes(job)))
-    return int(min(own, fit))
-
-
-def moved_bytes(job: Job) -> int:
-    """Of parameters and what the optimizer keeps, which every step reads and writes."""
-    return 4 * job.parameters * (1 + MOMENTS[job.optimizer])
-
-
-def step_seconds(job: Job, kind: Kind, together: int, batch: int, devices: int) -> float:
-    """Of one optimizer step of the members at once on a device by XLA's program, and of the
-    exchange of gradients between devices.
-
-    6 operations a parameter and example; or, where that takes longer, the state and the gradient
-    through the memory, unless they stay on a TPU's chip.
-    """
-    state = together * moved_bytes(job)
-    on_chip = kind.platform == "tpu" and state <= VMEM
-    through = 0.0 if on_chip else 2 * (state + 4 * job.parameters * together) / kind.bandwidth
-    return (
-        kind.overhead
-        + max(6 * job.parameters * batch * together / kind.rate, through)
-        + exchange_seconds(job.parameters, kind, devices)
-    )
-
-
-def exchange_seconds(parameters: int, kind: Kind, devices: int) -> float:
-    """Of an all-reduce of a gradient in float32: each byte out and back, and no fewer hops than a
-    tree has.
-    """
-    if devices == 1:
-        return 0.0
-    return (
-        2 * 4 * parameters * (devices - 1) / devices / kind.link
-        + 2 * math.ceil(math.log2(devices)) * kind.hop
-    )
-
-
-def line(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
-    """(offset, slope) through two points, none of them negative: through the origin and the second,
-    where the offset would be.
-    """
-    slope = (second[1] - first[1]) / (second[0] - first[0])
-    offset = first[1] - slope * first[0]
-    return (offset, slope) if offset >= 0 and slope > 0 else (0.0, second[1] / second[0])
 
 
 def main() -> None:
@@ -283,11 +93,9 @@ def main() -> None:
     console.print(growth(options, found))
     here = this_machine(options, found)
     console.print(
-        f"of these runs: {here.rate / 1e9:.1f} GFLOP/s and {here.overhead * 1e6:.0f} microseconds "
-        "a step on a core"
+        f"of these runs: {here.rate / 1e9:.1f} GFLOP/s and {here.overhead * 1e6:.0f} microseconds a step on a core"
         + (
-            f"; {here.link / 1e9:.2f} GB/s and {here.hop * 1e6:.0f} microseconds a message "
-            "between processes"
+            f"; {here.link / 1e9:.2f} GB/s and {here.hop * 1e6:.0f} microseconds a message between processes"
             if here.hop
             else ""
         )
@@ -302,13 +110,8 @@ def start_processes(options: Options, count: int) -> dict[str, Any]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     own, environment = json.dumps(asdict(options)), os.environ | {"JAX_PLATFORMS": "cpu"}
-    command = [
-        sys.executable,
-        "-c",
-        "import json, sys\nfrom experiments import scale\nscale.work(*map(json.loads, "
-        "sys.argv[1:]))",
-        own,
-    ]
+    program = "import json, sys\nfrom experiments.benchmarks import scale\nscale.work(*map(json.loads, sys.argv[1:]))"
+    command = [sys.executable, "-c", program, own]
     places = [json.dumps({"process": i, "count": count, "port": port}) for i in range(count)]
     running = [
         subprocess.Popen(
@@ -332,9 +135,7 @@ def start_processes(options: Options, count: int) -> dict[str, Any]:
 
 
 def work(given: dict[str, Any], place: dict[str, int]) -> None:
-    """A process's part of what so many of them measure; the first prints it. given: Options as JSON
-    has them.
-    """
+    """A process's part of what so many of them measure; the first prints it. given: Options as JSON has them."""
     options = Options(**given | {"measured_hidden": tuple(given["measured_hidden"])})
     process, count, port = place["process"], place["count"], place["port"]
     if hasattr(os, "sched_setaffinity"):  # else one process would multiply matrices on all cores
@@ -405,9 +206,7 @@ def epoch_seconds(
 
 
 def population_seconds(options: Options, splits: jaxnet.Splits, recipe: Recipe) -> float:
-    """Of an epoch of the population, all members together: the second call, since the first
-    compiles.
-    """
+    """Of an epoch of the population, all members together: the second call, since the first compiles."""
     model, keys = (
         jaxnet.mlp(options.measured_hidden),
         jax.random.split(jax.random.key(0), options.measured_members),
@@ -457,9 +256,7 @@ def program_bytes(hidden: tuple[int, ...], splits: jaxnet.Splits, recipe: Recipe
 
 
 def compiled_bytes(program: Any) -> int:
-    """Of what a compiled program is given, gives and works on; what it gives in the place of what
-    it was given counts once.
-    """
+    """Of what a compiled program is given, gives and works on; what it gives in the place of what it was given counts once."""
     found = program.memory_analysis()
     return (
         found.argument_size_in_bytes
@@ -493,9 +290,7 @@ def measured_job(
 
 
 def this_machine(options: Options, found: dict[int, dict[str, Any]]) -> Kind:
-    """A core, and messages between two processes, by what was measured with two networks and with
-    two sizes of message.
-    """
+    """A core, and messages between two processes, by what was measured with two networks and with two sizes of message."""
     steps = math.ceil(options.measured_examples / options.measured_batch_size)
     points = [
         (6.0 * of_network(hidden)[0] * options.measured_batch_size, found[1][name] / steps)
@@ -519,18 +314,13 @@ def this_machine(options: Options, found: dict[int, dict[str, Any]]) -> Kind:
 
 
 def growth(options: Options, found: dict[int, dict[str, Any]]) -> Table:
-    """Throughput beside processes and cores: the examples of all members, each of them trained on
-    in a second.
-    """
+    """Throughput beside processes and cores: the examples of all members, each of them trained on in a second."""
     load = (
         f" (load of the last minute {os.getloadavg()[0]:.1f}, these processes included)"
         if hasattr(os, "getloadavg")
         else ""
     )
-    title = (
-        f"measured on {cores()} cores of this machine{load}, processes over loopback; in "
-        "steady state"
-    )
+    title = f"measured on {cores()} cores of this machine{load}, processes over loopback; in steady state"
     names = (
         "processes",
         "one training, examples/s",
@@ -613,11 +403,9 @@ def on_paper(options: Options, here: Kind) -> Table:
     )
     networks = f"{job.members:,} network{'s' * (job.members > 1)} of {parameters:,} parameters"
     title = (
-        f"calculated, not measured: {networks}, {job.examples:,} examples of {FEATURES} bytes, "
-        f"{job.epochs} epochs, "
+        f"calculated, not measured: {networks}, {job.examples:,} examples of {FEATURES} bytes, {job.epochs} epochs, "
         f"batches of {job.batch}, {job.optimizer};"
-        f"\nchips at {options.utilisation:.0%} of the published peak, disks at "
-        f"{options.disk / 1e9:g} GB/s a host, "
+        f"\nchips at {options.utilisation:.0%} of the published peak, disks at {options.disk / 1e9:g} GB/s a host, "
         "without starting and compiling"
     )
     table = Table(

@@ -1,0 +1,93 @@
+"""Finished runs, brought back from their folders to be compared."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxnet.checkpoint import describe_recipe
+from jaxnet.cli import run_folder
+from jaxnet.cli.options import READING
+from jaxnet.cli.outputs import MEMBERS
+from jaxnet.cli.saved_run import Finished, bring_back, data_of
+from jaxnet.data import Splits
+from jaxnet.errors import InputError
+from jaxnet.evaluation import predict
+from jaxnet.runtime.files import plain
+from jaxnet.studies.comparison import Compared
+
+# Options that say what a network learned from.
+READ = tuple(name for name in READING if name != "data_dir")
+DATA = ("dataset", *READ, "split_seed", "balance", "stream")
+
+
+def compared(paths: Sequence[Path], data_dir: Path | None = None) -> list[Compared]:
+    """The runs in these folders with their predictions; data that several have in common are read once.
+
+    data_dir: folder of the data sets, as the runs had it, or where their files are now.
+    """
+    finished = [bring_back(path) for path in paths]
+    read: dict[str, Splits] = {}
+    runs = []
+    for name, each in zip(_names(paths), finished, strict=True):
+        data = repr([each.about.get(option) for option in DATA])
+        if data not in read:
+            read[data] = data_of(each, data_dir)
+        outputs = np.asarray(predict(each.model, each.run, read[data].test.x))
+        members = _members(each, outputs.shape)
+        facts = _facts(each, len(read[data].train), 1 if members is None else len(members))
+        runs.append(Compared(name, each.run, read[data], outputs, members, facts))
+    return runs
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """A name for each folder: its own, or the whole path where several have that one; numbered where the same comes again."""
+    own = [path.resolve().name for path in paths]
+    names = own if len(set(own)) == len(own) else [str(path) for path in paths]
+    return [
+        f"{name} ({names[: i + 1].count(name)})" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
+    ]
+
+
+def _members(finished: Finished, shape: tuple[int, ...]) -> np.ndarray | None:
+    """What networks of this recipe predict that trained on all training examples, as the run kept it; None where it has one."""
+    path, result = (
+        finished.folder / MEMBERS / "predictions/test.npy",
+        run_folder.result(finished.folder) or {},
+    )
+    if not path.exists():
+        return None
+    first, count = 0, 0
+    if "diagnosis" in result or "seeds" in result:
+        count = finished.about["members"]
+    elif "sweep" in result:
+        count = finished.about["seeds"]
+        first = result["sweep"]["best"] * count
+    kept = np.load(path, mmap_mode="r")
+    if kept.shape[1:] != shape or len(kept) < first + count:
+        raise InputError(
+            f"{path}: is not of this run's test set; remove the folder {path.parent.parent} to compare its network alone"
+        )
+    return (
+        kept[first : first + count].astype(np.result_type(kept, np.float32)) if count > 1 else None
+    )
+
+
+def _facts(finished: Finished, training: int, members: int) -> dict[str, Any]:
+    """What is known of a run, by name: experiment, data, model, recipe, seed, versions and device."""
+    result, options = run_folder.result(finished.folder) or {}, finished.about
+    recipe = describe_recipe(finished.run.recipe)
+    strengths = recipe.pop("augmentation") or {}
+    versions = {
+        f"version of {name}": version for name, version in result.get("versions", {}).items()
+    }
+    facts = {"experiment": options["experiment"]} | {name: options.get(name) for name in DATA}
+    facts |= {"training examples": training, "model": finished.run.model} | recipe | strengths
+    facts |= (
+        {"seed": options.get("seed"), "members": members}
+        | versions
+        | {"device": result.get("device")}
+    )
+    return plain(facts)

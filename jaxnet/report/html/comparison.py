@@ -1,0 +1,102 @@
+"""The page of a comparison: runs side by side. Reads result.json and the figures; computes nothing."""
+
+from pathlib import Path
+from typing import Any
+
+from jaxnet.report.html.document import chart, document, section, table, text
+from jaxnet.report.html.page import number
+from jaxnet.studies.comparison import LUCK
+
+
+def page(result: dict[str, Any], figures: Path) -> str:
+    """The HTML of a result, as plain values. figures: their folder."""
+    names = [run["name"] for run in result["runs"]]
+    parts = [
+        f'<section id="verdict"><p class="verdict">{text(result["verdict"])}</p></section>',
+        section("Side by side", _runs(result["runs"])),
+        section("Differences", _differences(result, figures)),
+        section("What differs", _unlike(result["differs"], names)),
+        section(
+            "While they learned",
+            chart(figures / "curves", "loss and accuracy over the epochs, a line a run"),
+        ),
+    ]
+    return document(f"compare: {', '.join(names)}", "\n".join(parts))
+
+
+def _runs(runs: list[dict[str, Any]]) -> str:
+    several = any(run["members_error"] for run in runs)
+    head = [
+        "",
+        "test error",
+        *["mean of its members"] * several,
+        "test examples",
+        "model",
+        "parameters",
+        "how it ended",
+    ]
+    rows = []
+    for run in runs:
+        percent, together = not run["regression"], ""
+        if run["members_error"] is not None:
+            together = f"{number(run['members_error'], percent=percent)} of {run['members']}"
+        rest = (
+            f"{run['test_examples']:,}",
+            text(run["model"]),
+            f"{run['parameters']:,}",
+            text(run["status"]),
+        )
+        rows.append(
+            (text(run["name"]), number(run["error"], percent=percent), *[together] * several, *rest)
+        )
+    return table(head, rows, caption="with 95% intervals for new test examples")
+
+
+def _differences(result: dict[str, Any], figures: Path) -> str:
+    percent = {run["name"]: not run["regression"] for run in result["runs"]}
+    compared = [pair for pair in result["pairs"] if pair["difference"] is not None]
+    left = [pair for pair in result["pairs"] if pair["difference"] is None]
+    found = "".join(f"<li>{text(pair['words'])}</li>" for pair in compared)
+    without = "".join(
+        f"<li>{text(pair['first'])} and {text(pair['second'])}: {text(pair['words'])}</li>"
+        for pair in left
+    )
+    html = f"<ul>{found}{without}</ul>"
+    if compared:
+        columns = [
+            "",
+            "difference",
+            "is it real?",
+            "of",
+            "only the first is wrong on",
+            "only the second is wrong on",
+        ]
+        rows = [
+            (
+                f"{text(pair['first'])} less {text(pair['second'])}",
+                number(pair["difference"], percent=percent[pair["first"]]),
+                "yes" if pair["real"] else "not shown",
+                text(pair["of"]),
+                *(
+                    "" if pair[name] is None else f"{pair[name]:,}"
+                    for name in ("only_first", "only_second")
+                ),
+            )
+            for pair in compared
+        ]
+        told = "the error of the first less that of the second, with intervals that all together hold with 95%"
+        html += table(columns, rows, caption=told)
+        html += chart(figures / "differences", "differences with their intervals; the line is none")
+    if any(pair["of"] == "networks" for pair in result["pairs"]):
+        html += f'<p class="note">{text(LUCK)}</p>'
+    return html
+
+
+def _unlike(differs: dict[str, list[Any]], names: list[str]) -> str:
+    if not differs:
+        return "<p>Nothing in experiment, data, model, recipe, seed and versions.</p>"
+    rows = [
+        (text(name.replace("_", " ")), *("" if value is None else text(value) for value in values))
+        for name, values in differs.items()
+    ]
+    return table(["", *map(text, names)], rows)

@@ -1,0 +1,290 @@
+"""Comparison: whether trained networks, or the recipes they come from, differ on the same test examples."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from jaxnet.data import Splits, Standardisation
+from jaxnet.diagnostics import Estimate, error_of, network_difference, paired_difference
+from jaxnet.errors import InputError
+from jaxnet.evaluation import ClassMetrics, Metrics, judge
+from jaxnet.run import Run
+from jaxnet.runtime.files import plain
+from jaxnet.stats.estimate import LEVEL
+from jaxnet.stats.random_effects import PAIRS
+
+LUCK = f"A difference of networks may be luck of their training; to compare recipes, train each with --members {PAIRS} or more."
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A trained network and what it predicts on its test set.
+
+    Args:
+      name: of the run, which no other one has.
+      run: the network.
+      splits: the data; the test set judges.
+      outputs: (examples, classes) log-probabilities, or (examples,) values on the test set.
+      members: (members, ...) the same of other networks of its recipe, as far as they are known.
+      facts: what is known of it by name, as plain values: experiment, data, recipe, versions, device.
+    """
+
+    name: str
+    run: Run
+    splits: Splits
+    outputs: np.ndarray
+    members: np.ndarray | None
+    facts: dict[str, Any]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Of the test set."""
+        return np.asarray(self.splits.test.y)
+
+
+@dataclass(frozen=True)
+class Side:
+    """The numbers of one run in a comparison.
+
+    Args:
+      name: of the run.
+      experiment: that made it.
+      dataset: its name.
+      regression: whether the network predicts values.
+      model: its name.
+      parameters: how many.
+      status: how the training ended.
+      test_examples: how many.
+      error: of the network on the test set.
+      members: networks of its recipe whose predictions are known.
+      members_error: their mean error; None of one network.
+    """
+
+    name: str
+    experiment: str
+    dataset: str
+    regression: bool
+    model: str
+    parameters: int
+    status: str
+    test_examples: int
+    error: Estimate
+    members: int
+    members_error: Estimate | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs and whether they differ.
+
+    Args:
+      first: name of a run.
+      second: name of the other.
+      words: whether the difference is real, in a sentence.
+      of: "recipes" where both have members, else "networks".
+      difference: the error of the first less that of the second; None where they cannot be compared.
+      only_first: test examples that only the first network has wrong.
+      only_second: test examples that only the second network has wrong.
+    """
+
+    first: str
+    second: str
+    words: str
+    of: Literal["networks", "recipes"] | None = None
+    difference: Estimate | None = None
+    only_first: int | None = None
+    only_second: int | None = None
+
+    @property
+    def real(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        size = self.difference
+        return size is not None and size.refused is None and not size.low <= 0 <= size.high
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    Args:
+      runs: the numbers of each.
+      pairs: every two of them.
+      differs: what is not the same in all runs, a value for each, by name.
+      level: of each interval, so that all of them together hold with 95% (Bonferroni).
+      verdict: which differences are real, in a sentence.
+    """
+
+    runs: tuple[Side, ...]
+    pairs: tuple[Pair, ...]
+    differs: dict[str, list[Any]]
+    level: float
+    verdict: str
+
+    def summary(self) -> dict[str, Any]:
+        """The comparison in the types that JSON has."""
+        pairs = [plain(pair) | {"real": pair.real} for pair in self.pairs]
+        return plain(
+            {
+                "verdict": self.verdict,
+                "runs": self.runs,
+                "differs": self.differs,
+                "pairs": pairs,
+                "level": self.level,
+            }
+        )
+
+
+def compare(runs: Sequence[Compared]) -> Comparison:
+    """Compares each two runs on the test examples that they share.
+
+    Args:
+      runs: at least two, all of classes or all of values.
+
+    Returns:
+      The differences; all intervals together hold with 95%.
+
+    Raises:
+      InputError: for a single run, and for runs of classes and of values together.
+    """
+    if len(runs) < 2:
+        raise InputError(f"{len(runs)} runs were given; give two or more")
+    kinds = {run.splits.classes is None: run.name for run in runs}
+    if len(kinds) > 1:
+        raise InputError(
+            f"{kinds[True]} predicts values, and {kinds[False]} classes; compare runs of one kind"
+        )
+    couples = list(itertools.combinations(runs, 2))
+    comparable = sum(_why_not(a, b) is None for a, b in couples)
+    level = 1 - (1 - LEVEL) / max(1, comparable)
+    pairs = tuple(_differ(a, b, level) for a, b in couples)
+    return Comparison(
+        runs=tuple(_side(run) for run in runs),
+        pairs=pairs,
+        differs=_differs(runs),
+        level=level,
+        verdict=_overall(pairs, comparable),
+    )
+
+
+def _why_not(a: Compared, b: Compared) -> str | None:
+    """Why two runs cannot be compared; None where they can."""
+    one, other = a.splits.test, b.splits.test
+    if a.splits.name != b.splits.name:
+        return f"their test sets are of {a.splits.name} and of {b.splits.name}"
+    if one.classes != other.classes:
+        return "they learned other classes"
+    arrays = [
+        (np.asarray(getattr(one, name)), np.asarray(getattr(other, name))) for name in ("x", "y")
+    ]
+    if not all(np.array_equal(mine, theirs) for mine, theirs in arrays):
+        return f"their test sets are not the same examples ({len(one):,} and {len(other):,}); read and split the data alike"
+    return None
+
+
+def _differ(a: Compared, b: Compared, level: float) -> Pair:
+    """The difference of two runs, and whether it is real."""
+    if why := _why_not(a, b):
+        return Pair(a.name, b.name, f"not compared: {why}")
+    scale = a.run.standardisation  # of a regression: one unit for both
+    wrong, other = (_losses(judge(each.outputs, each.labels, scale)) for each in (a, b))
+    outputs, difference, of = (
+        (a.outputs, b.outputs),
+        network_difference(wrong, other, level),
+        "networks",
+    )
+    if (
+        a.members is not None
+        and b.members is not None
+        and (count := min(len(a.members), len(b.members))) >= PAIRS
+    ):
+        outputs, of = (a.members[:count], b.members[:count]), "recipes"
+        mine, theirs = _members_losses(outputs[0], a, scale), _members_losses(outputs[1], b, scale)
+        difference = paired_difference(mine, theirs, level)
+    alone = (None, None)
+    if wrong.dtype == bool and of == "networks":
+        alone = (int((wrong & ~other).sum()), int((other & ~wrong).sum()))
+    pair = Pair(a.name, b.name, "", of, difference, *alone)
+    same = np.array_equal(*outputs, equal_nan=True)
+    return replace(
+        pair,
+        words=_verdict(pair, same=same, examples=len(a.labels), percent=scale.target_mean is None),
+    )
+
+
+def _verdict(pair: Pair, *, same: bool, examples: int, percent: bool) -> str:
+    """Whether a difference is real, in a sentence. same: whether the predictions are."""
+    assert pair.difference is not None
+    difference = pair.difference
+    if same:
+        return f"no difference: {pair.first} and {pair.second} say the same of all {examples:,} test examples"
+    if difference.refused:
+        return (
+            f"it cannot be told whether {pair.first} and {pair.second} differ: {difference.refused}"
+        )
+    if not pair.real:
+        return f"no difference is shown between {pair.first} and {pair.second}: {_size(difference, percent)}"
+    better, worse = (pair.first, pair.second) if difference.high < 0 else (pair.second, pair.first)
+    low, high = sorted((abs(difference.low), abs(difference.high)))
+    lower = Estimate(abs(difference.estimate), low, high)
+    scope = ", for new trainings too" if pair.of == "recipes" else ""
+    return f"{better} is better than {worse}: its error is lower by {_size(lower, percent)}{scope}"
+
+
+def _overall(pairs: Sequence[Pair], comparable: int) -> str:
+    """Which differences are real."""
+    if real := [pair.words for pair in pairs if pair.real]:
+        return "; ".join(real)
+    if len(pairs) == 1:
+        return pairs[0].words
+    if comparable:
+        return "no difference is shown between these runs"
+    return "nothing to compare: no two runs have the same test examples"
+
+
+def _size(difference: Estimate, percent: bool) -> str:
+    """In percentage points, or of a regression in variances of y."""
+    if percent:
+        numbers = (100 * value for value in (difference.estimate, difference.low, difference.high))
+        return "{:.2f} percentage points ({:.2f} to {:.2f})".format(*numbers)
+    return f"{difference.estimate:.4g} ({difference.low:.4g} to {difference.high:.4g})"
+
+
+def _losses(metrics: Metrics) -> np.ndarray:
+    """(examples,) whether each is wrong, or its squared error."""
+    return metrics.wrong if isinstance(metrics, ClassMetrics) else metrics.squares
+
+
+def _members_losses(outputs: np.ndarray, run: Compared, scale: Standardisation) -> np.ndarray:
+    """(members, examples) of these."""
+    return np.stack([_losses(judge(member, run.labels, scale)) for member in outputs])
+
+
+def _side(compared: Compared) -> Side:
+    run, members = compared.run, compared.members
+    scale = run.standardisation
+    return Side(
+        name=compared.name,
+        experiment=compared.facts.get("experiment", ""),
+        dataset=compared.splits.name,
+        regression=compared.splits.classes is None,
+        model=run.model,
+        parameters=sum(np.size(leaf) for leaf in jax.tree.leaves(run.params)),
+        status=run.status,
+        test_examples=len(compared.labels),
+        error=judge(compared.outputs, compared.labels, scale).error,
+        members=1 if members is None else len(members),
+        members_error=None
+        if members is None
+        else error_of(_members_losses(members, compared, scale)),
+    )
+
+
+def _differs(runs: Sequence[Compared]) -> dict[str, list[Any]]:
+    """The facts that are not the same in all runs, by name."""
+    names = dict.fromkeys(itertools.chain(*(run.facts for run in runs)))
+    values = {name: [run.facts.get(name) for run in runs] for name in names}
+    return {name: each for name, each in values.items() if any(value != each[0] for value in each)}
