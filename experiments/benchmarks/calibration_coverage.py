@@ -147,9 +147,8 @@ def scikit_learns(log_p: np.ndarray, y: np.ndarray) -> float:
             self.classes_ = np.arange(x.shape[1])
             return self
 
-    calibrated: Any = CalibratedClassifierCV(
-        FrozenEstimator(Given().fit(log_p, y)), method="temperature"
-    )  # pyrefly: ignore[bad-argument-type]
+    frozen, method = FrozenEstimator(Given().fit(log_p, y)), "temperature"
+    calibrated: Any = CalibratedClassifierCV(frozen, method=method)  # pyrefly: ignore[bad-argument-type]
     calibrated.fit(log_p.astype(np.float64), y)
     return float(1 / calibrated.calibrated_classifiers_[0].calibrators[0].beta_)
 
