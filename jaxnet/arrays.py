@@ -303,6 +303,21 @@ def chosen(log_p: Float[np.ndarray, "... classes"]) -> Int[np.ndarray, "..."]:
     return np.where(np.isnan(log_p).any(-1), NO_CLASS, log_p.argmax(-1))
 
 
+def wrong(
+    predictions: Num[np.ndarray, "..."], labels: Int[np.ndarray, "..."]
+) -> Bool[np.ndarray, "..."]:
+    """Whether each prediction is wrong, as is one that is not a number.
+
+    Args:
+        predictions: class numbers (..., examples), or log-probabilities (..., examples, classes).
+        labels: class numbers (examples,).
+
+    Returns:
+        (..., examples).
+    """
+    return (chosen(predictions) if predictions.dtype.kind == "f" else predictions) != labels
+
+
 def spot(place: Sequence[int] | np.ndarray, axes: Sequence[str] = ROWS) -> str:
     """A place in words: "member 1, example 2"; indices beyond the named axes are listed with the
     last of them.

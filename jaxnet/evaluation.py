@@ -208,7 +208,7 @@ def class_metrics(
     n, classes = log_probabilities.shape
     predictions = arrays.chosen(log_probabilities)
     numbers = predictions != arrays.NO_CLASS
-    wrong = predictions != y
+    wrong = arrays.wrong(predictions, y)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (y[numbers], predictions[numbers]), 1)
     true, said, found = confusion.diagonal(), confusion.sum(0), np.bincount(y, minlength=classes)

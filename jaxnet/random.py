@@ -30,6 +30,12 @@ AnyKey = (
 AnyKeys = Key[Array, "..."] | UInt32[Array | np.ndarray, "... words"]
 
 STREAM = 1 << 30  # the number of places of a stream
+# The last words of the seeds of NumPy's generators, by what they draw. They keep generators apart
+# from each other, and from `default_rng(seed)`, with which others may draw from the same examples:
+# NumPy ignores zeros at the end of a seed, so that [0, 0] is 0.
+LAST_WORDS = {
+    "resampling": 0x5A3D, "corruption": 0xC0A7, "two_sample": 0x25A3, "calibration": 0x5EC1,
+}  # fmt: skip
 INIT, ORDER, NOISE, AUGMENT = (
     0,
     STREAM,
@@ -65,6 +71,25 @@ def block(
         words ^ low * mix(number // in_round), impl=jax.random.key_impl(key)
     )
     return counted(of_round, number % in_round * size)
+
+
+def generator(key: AnyKey, purpose: str, *numbers: int) -> np.random.Generator:
+    """NumPy's random generator of a key, for what is drawn once, on the host, and compiles nothing.
+
+    Args:
+        key: one key.
+        purpose: what is drawn, a name in LAST_WORDS: the generators of one key for different
+            purposes are independent.
+        numbers: which of several generators of one key and purpose it is.
+
+    Returns:
+        A generator, the same for a typed key and for that of `jax.random.PRNGKey`.
+
+    Raises:
+        InputError: where key is none.
+    """
+    words = np.asarray(jax.random.key_data(as_key("key", key))).ravel().tolist()
+    return np.random.default_rng([*numbers, *words, LAST_WORDS[purpose]])
 
 
 def is_key(leaf: Any) -> bool:

@@ -23,7 +23,7 @@ import scipy.special
 import scipy.stats
 
 import jaxnet
-from jaxnet import diagnostics
+from jaxnet import arrays, diagnostics
 from jaxnet.diagnostics import Diagnosis, Estimate
 from jaxnet.errors import InputError
 
@@ -671,3 +671,29 @@ def test_every_public_function_has_its_rows():
     }
     functions = {SHORT.get(name.split(":")[0], name.split(":")[0]) for name, *_ in LINES}
     assert functions == public - NO_ARRAYS | {"from_predictions", "evaluate", "predict"}
+
+
+def test_what_is_wrong():
+    """Class numbers or log-probabilities, of one network or of several; what is not a number is wrong."""
+    labels = np.array([0, 1, 1, 0])
+    log_p = np.log(
+        np.array(
+            [
+                [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.5, 0.5]],
+                [[0.4, 0.6], [0.4, 0.6], [0.4, 0.6], [0.4, 0.6]],
+            ]
+        )
+    )
+    log_p[1, 1, 0] = np.nan
+    wrong = [
+        [False, False, True, False],
+        [True, True, False, True],
+    ]  # of equals the first class is meant
+    assert arrays.wrong(log_p, labels).tolist() == wrong
+    assert arrays.wrong(log_p[1].astype(np.float16), labels).tolist() == wrong[1]
+    assert arrays.wrong(np.array([0, arrays.NO_CLASS, 1, 1]), labels).tolist() == [
+        False,
+        True,
+        False,
+        True,
+    ]

@@ -9,6 +9,7 @@ from scipy import stats
 
 import jaxnet
 from jaxnet.data import resampling
+from jaxnet.random import LAST_WORDS, generator
 
 KEY = jax.random.key(3)
 
@@ -127,3 +128,17 @@ def test_samples_are_not_those_of_numpys_own_seeds():
     order = resampling.partitions(jax.random.key(0), 4, 1000).orders[0]
     other = np.random.default_rng(0).permutation(1000)
     assert abs(np.corrcoef(order, other)[0, 1]) < 0.15
+
+
+@pytest.mark.parametrize("key", [jax.random.key(7), jax.random.PRNGKey(7)], ids=["typed", "words"])
+def test_generators_draw_what_they_always_drew(key):
+    """The first draws, written down before the generators of resampling and corruption were one function."""
+    draws = {
+        ("resampling", 3): [4148070253, 1179558219, 2897836553, 1149029234],
+        ("corruption",): [3498359553, 1108263801, 2415224799, 2986702387],
+        ("two_sample",): [1437964513, 1223583758, 3646189154, 4272902983],
+        ("calibration",): [1787235871, 1214416171, 4270533132, 2465733849],
+    }
+    assert set(LAST_WORDS) == {purpose for purpose, *_ in draws}
+    for purpose, first in draws.items():
+        assert generator(key, *purpose).integers(0, 2**32, 4).tolist() == first

@@ -18,9 +18,8 @@ from numpy.typing import ArrayLike
 from jaxnet import arrays
 from jaxnet.data.augmentation import affine, resample
 from jaxnet.errors import InputError, check_known
-from jaxnet.random import AnyKey, as_key
+from jaxnet.random import AnyKey, as_key, generator
 
-STREAM = 0xC0A7
 KINDS = ("noise", "blur", "shift", "rotation", "contrast", "inversion")
 SHARES = ("contrast", "inversion")  # of which more than all cannot be taken
 
@@ -89,7 +88,7 @@ def knock_out(
             f"no example has label {label!r}; the labels are "
             f"{', '.join(map(str, np.unique(labels)))}"
         )
-    gone = _generator(key).permutation(of)[: round(share * len(of))]
+    gone = generator(key, "corruption").permutation(of)[: round(share * len(of))]
     return np.delete(np.arange(len(labels)), gone)
 
 
@@ -109,7 +108,7 @@ def with_frequencies(
         )
     if count < 1:
         raise InputError(f"count is {count!r}; give at least 1")
-    rng, rows = _generator(key), []
+    rng, rows = generator(key, "corruption"), []
     for label, number in enumerate(rng.multinomial(count, wanted / wanted.sum())):
         if wanted[label] and not (of := np.flatnonzero(labels == label)).size:
             raise InputError(
@@ -185,15 +184,3 @@ def _labels(y: ArrayLike) -> np.ndarray:
             f"y has shape {labels.shape} and type {labels.dtype}; give class numbers (examples,)"
         )
     return labels
-
-
-def _generator(key: AnyKey) -> np.random.Generator:
-    """NumPy's; the last word keeps it apart from `default_rng(seed)`, with which others shuffle the
-    same examples.
-    """
-    return np.random.default_rng(
-        [
-            *(int(word) for word in np.asarray(jax.random.key_data(as_key("key", key))).ravel()),
-            STREAM,
-        ]
-    )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -15,9 +14,7 @@ from jaxnet import display
 from jaxnet.data import Dataset
 from jaxnet.data.splitting import fold_numbers
 from jaxnet.errors import InputError, check_kind, check_whole
-from jaxnet.random import AnyKey, as_key
-
-STREAM = 0x5A3D
+from jaxnet.random import AnyKey, generator
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,9 @@ def bootstrap(key: AnyKey, members: int, examples: int) -> Samples:
     drawn indices, its noise is not.
     """
     _positive(members=members, examples=examples)
-    draws = (_generator(key, i).integers(0, examples, examples) for i in range(members))
+    draws = (
+        generator(key, "resampling", i).integers(0, examples, examples) for i in range(members)
+    )
     return Samples(
         "bootstrap",
         weights=np.stack(
@@ -258,18 +257,8 @@ def folds(data: Dataset, count: int, *, seed: int = 0) -> Samples:
     )
 
 
-def _generator(key: AnyKey, number: int) -> np.random.Generator:
-    """NumPy's, since what is drawn here is drawn once, on the host, and needs no program compiled.
-
-    The last word keeps it apart from `default_rng(seed)`, with which others shuffle the same
-    examples: NumPy takes zeros at the end of a seed for nothing, and so [0, 0, 0] for 0.
-    """
-    words = (int(word) for word in np.asarray(jax.random.key_data(as_key("key", key))).ravel())
-    return np.random.default_rng([number, *words, STREAM])
-
-
 def _permutation(key: AnyKey, number: int, examples: int) -> np.ndarray:
-    return _generator(key, number).permutation(examples).astype(np.int32)
+    return generator(key, "resampling", number).permutation(examples).astype(np.int32)
 
 
 def _positive(**numbers: int) -> None:

@@ -213,7 +213,7 @@ class Predicted:
         """([members,] examples) whether each is predicted wrongly; what is not a number is
         wrong.
         """
-        return self.classes != self.labels
+        return arrays.wrong(self.classes, self.labels)
 
     @property
     def squares(self) -> np.ndarray:

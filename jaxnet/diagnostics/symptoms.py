@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jaxnet import arrays
 from jaxnet.data import Splits, overlaps
 from jaxnet.diagnostics.findings import Finding, diverged, finding, percent
 from jaxnet.diagnostics.two_sample import two_sample_test
@@ -139,7 +140,7 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
     if len(splits.validation) < ERRORS:
         return []
     counted = (~found.seen).sum(0) > 1
-    contradicted = (found.unseen.argmax(-1) != y)[:, counted].astype(np.float64)
+    contradicted = arrays.wrong(found.unseen, y)[:, counted].astype(np.float64)
     unseen = two_way([block(contradicted, seen=found.seen[:, counted])], RATE)
     size = interval(
         contrast(
@@ -232,7 +233,7 @@ def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Findi
     if not len(outputs := found.outputs[part]):
         return []
     y = np.asarray(getattr(splits, part).y)
-    confidence, right = np.exp(outputs.max(-1).astype(np.float64)), outputs.argmax(-1) == y
+    confidence, right = np.exp(outputs.max(-1).astype(np.float64)), ~arrays.wrong(outputs, y)
     size = interval(table(confidence - right, SIGNED), examples=ERRORS)
     words = (
         f"networks give their predictions a probability of {confidence.mean():.2%} on unseen "
@@ -290,7 +291,7 @@ def _shifted(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
         return []
     y = np.asarray(splits.validation.y)
     expected = estimate_error_without_labels(found.outputs["validation"], y, found.outputs["use"])
-    wrong = found.outputs["validation"][0].argmax(-1) != y
+    wrong = arrays.wrong(found.outputs["validation"][0], y)
     size = combination([1.0, -1.0], [expected.error, exact(int(wrong.sum()), len(y))])
     differs = what_differs(splits, found, "use")
     words = differs or (

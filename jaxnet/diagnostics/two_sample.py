@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from jaxnet import arrays
 from jaxnet.data.precision import loses, moments, origin_of
 from jaxnet.errors import InputError, check_known
-from jaxnet.random import AnyKey, as_key
+from jaxnet.random import AnyKey, as_key, generator
 from jaxnet.stats.estimate import combination, exact
 from jaxnet.stats.two_sample import (
     DRAWS,
@@ -33,7 +33,6 @@ from jaxnet.stats.two_sample import (
     Unlike,
     bbsd,
     chunks,
-    generator,
     mmd,
     p_value,
     power,
@@ -114,7 +113,7 @@ def _samples(
 
 
 def _classifier(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoSample:
-    (n, m), rng = (len(a), len(b)), generator(key)
+    (n, m), rng = (len(a), len(b)), generator(key, "two_sample")
     orders = [rng.permutation(n), rng.permutation(m)]
     halves = [(order[: len(order) // 2], order[len(order) // 2 :]) for order in orders]
     scores = _scores(

@@ -162,7 +162,9 @@ def bias_variance_decomposition(
         f_, y_, seen_ = f[:, of], y[of], None if known is None else known[:, of]
         if loss == "zero_one":
             votes.append(vote(f_, y_, classes, seen_))
-            pieces.append({"loss": Piece(block((f_ != y_).astype(np.float64), seen=seen_))})
+            pieces.append(
+                {"loss": Piece(block(arrays.wrong(f_, y_).astype(np.float64), seen=seen_))}
+            )
             continue
         values, raised = _values(f_, y_, loss, classes, seen_, parts)
         clipped += raised

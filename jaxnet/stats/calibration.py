@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError
-from jaxnet.random import as_key
+from jaxnet.random import as_key, generator
 from jaxnet.stats.bias_variance import normalised
 from jaxnet.stats.estimate import LEVEL, Estimate, combination, mean, wilson
 
@@ -26,7 +26,6 @@ FEW = 5  # wrong, or right, predictions below which a normal interval does not h
 MISTAKES = (
     20  # the fewest wrong predictions for the interval of a temperature, which hinges on them
 )
-STREAM = 0x5EC1
 DRAWS = 1000  # of labels, for the null value
 CELLS = 1 << 22  # random numbers at once
 LOGS = (-10.0, 10.0)  # between which the temperature's logarithm is looked for
@@ -122,7 +121,7 @@ def calibration(
         raise InputError(f"bins is {bins!r}; give a whole number of at least 1")
     n, rows = len(y), np.arange(len(y))
     p = np.exp(log_p)
-    confidence, correct = p.max(1), log_p.argmax(1) == y
+    confidence, correct = p.max(1), ~arrays.wrong(log_p, y)
     where = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     difference = correct - confidence
     few = min(int(correct.sum()), n - int(correct.sum()))
@@ -204,7 +203,7 @@ def temperature(
                 f"{EXAMPLES} are needed"
             ),
         )
-    if (wrong := int((log_p.argmax(1) != y).sum())) < MISTAKES:
+    if (wrong := int(arrays.wrong(log_p, y).sum())) < MISTAKES:
         return Estimate(
             t,
             refused=(
@@ -268,11 +267,7 @@ def _null(
 ) -> NullValue:
     """The ECE of predictions that are right as often as their confidence says."""
     key = jax.random.key(0) if key is None else as_key("key", key)
-    # The last word keeps it apart from `default_rng(seed)`, with which the examples may have been
-    # drawn: [0, 0] is seed 0.
-    rng = np.random.default_rng(
-        [*(int(word) for word in np.asarray(jax.random.key_data(key)).ravel()), STREAM]
-    )
+    rng = generator(key, "calibration")
     order = np.argsort(where, kind="stable")
     where, confidence = where[order], confidence[order].astype(np.float32)
     at_once = max(1, CELLS // len(where))

@@ -161,7 +161,7 @@ def ensemble_gain(
     if loss == "zero_one":
         classes = f.shape[2] if f.ndim == 3 else int(max(f.max(), y.max())) + 1
         ids = f.argmax(2) if f.ndim == 3 else f
-        member = error_of(ids != y, level)
+        member = error_of(arrays.wrong(ids, y), level)
         ballots = np.exp(normalised(f)[0]) if f.ndim == 3 else None
         found, _ = vote_estimates([vote(ids, y, classes, ballots=ballots)], len(f), level, None)
         return EnsembleGain(member, found["bias"], found["net_variance"], len(f))

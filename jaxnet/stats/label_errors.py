@@ -131,7 +131,7 @@ def wrong_labels(
         )
         return Estimate(math.nan, refused=f"{words}; at least {EXAMPLES} are needed")
     probability = said.probability[kept]
-    contradicted = probability.argmax(1) != y[kept]
+    contradicted = arrays.wrong(probability, y[kept])
     rank = _rank(probability)
     found, inner = (
         exact(int(some.sum()), len(some), level)
@@ -215,7 +215,7 @@ def _opinion(
         )
         total[rows] += np.exp(normalised(own[None])[0][0])
         count[rows] += 1
-        against[rows] += own.argmax(1) != y[rows]
+        against[rows] += arrays.wrong(own, y[rows])
     if not count.any():
         raise InputError(
             "no member predicts anything finite on an example that it has not seen; give seen as "

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxnet import display
+from jaxnet.random import generator
 from jaxnet.stats.estimate import LEVEL, Estimate
 
-STREAM = 0x25A3
 DRAWS = 499  # permutations, and as many bootstraps
 FOUND = 0.8  # the power that `detectable` has
 FEWEST = 4  # examples a sample
@@ -83,17 +83,8 @@ def power(size: float, critical: float, error: float) -> float:
     return NormalDist().cdf((size - critical) / error) if error > 0 else float(size > critical)
 
 
-def generator(key: Key[Array, ""]) -> np.random.Generator:
-    """NumPy's; the last word keeps it apart from `default_rng(seed)`, with which others may have
-    drawn the samples.
-    """
-    return np.random.default_rng(
-        [*(int(word) for word in np.asarray(jax.random.key_data(key)).ravel()), STREAM]
-    )
-
-
 def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoSample:
-    (n, m), rng = (len(a), len(b)), generator(key)
+    (n, m), rng = (len(a), len(b)), generator(key, "two_sample")
     pooled = np.concatenate([a, b]).reshape(n + m, -1)
     order = np.argsort(pooled, axis=0, kind="stable")
     values = np.take_along_axis(pooled, order, 0)
@@ -176,7 +167,7 @@ def _critical(null: np.ndarray, level: float) -> float:
 
 
 def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoSample:
-    rng = generator(key)
+    rng = generator(key, "two_sample")
     rows = [np.arange(len(a)), np.arange(len(b))]
     if len(a) + len(b) > KERNEL_LIMIT:
         parts = [

@@ -85,7 +85,7 @@ def estimate_error_without_labels(
     old, labels, new = _checked(
         reference_log_probabilities, reference_labels, new_log_probabilities, level
     )
-    (n, m), wrong = (old.shape[1], new.shape[1]), old[0].argmax(1) != labels
+    (n, m), wrong = (old.shape[1], new.shape[1]), arrays.wrong(old[0], labels)
     before, now = doubt(old), doubt(new)
     frequencies, distance = _moved(old, new, before, now)
     disagreement = None if len(new) == 1 else float((new[0].argmax(1) != new[1:].argmax(2)).mean())

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxnet import arrays
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.random_effects import (
     DIFFERENCE,
@@ -104,7 +105,7 @@ def _statistics(
         / total
     )
     against = 1 - np.take_along_axis(counts, main[..., None], -1)[..., 0] / total
-    wrong = main != labels
+    wrong = arrays.wrong(main, labels)
     unbiased, biased = np.where(wrong, 0.0, against), np.where(wrong, right, 0.0)
     return (
         wrong.astype(np.float64),

@@ -207,7 +207,7 @@ def learning_curve(
         found[rows] = (
             ((outputs.astype(np.float64) - y) ** 2).mean(1) / variance
             if regression
-            else (arrays.chosen(outputs) != y).mean(1)
+            else arrays.wrong(outputs, y).mean(1)
         )
     training = _training(population, loss)
     found[population.diverged], training[population.diverged] = np.nan, np.nan

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from jaxnet import arguments
+from jaxnet import arguments, arrays
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.corruption import corrupt, knock_out
 from jaxnet.diagnostics import Estimate, estimate_error_without_labels, two_sample_test, wilson
@@ -342,7 +342,7 @@ def _find(
             np.mean([_alarm(reference.outputs, new, size, i, level) for i in range(repetitions)])
         )
 
-    wrong = new.argmax(1) != np.asarray(shifted.data.y)
+    wrong = arrays.wrong(new, np.asarray(shifted.data.y))
     estimated = estimate_error_without_labels(*reference, new)
     return ShiftFound(
         name=shifted.name,

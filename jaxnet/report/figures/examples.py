@@ -64,7 +64,7 @@ def wrong_images(
     probability.
     """
     predictions = arrays.chosen(log_probabilities)
-    wrong = np.flatnonzero(predictions != y)
+    wrong = np.flatnonzero(arrays.wrong(predictions, y))
     confidence = np.exp(log_probabilities.max(1))
     told = wrong[predictions[wrong] != arrays.NO_CLASS]  # what is not a number has no confidence
     shown = told[np.argsort(-confidence[told], kind="stable")][:most]

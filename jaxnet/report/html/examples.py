@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 from PIL import Image
 
+from jaxnet import arrays
 from jaxnet.report.html.document import png, table, text
 
 MOST_WRONG = 40
@@ -27,7 +28,7 @@ def wrong_classes(
     probabilities = np.exp(log_probabilities.astype(np.float64))
     confidence = probabilities.max(1)
     numbers = ~np.isnan(confidence)
-    wrong = np.flatnonzero((log_probabilities.argmax(1) != y) | ~numbers)
+    wrong = np.flatnonzero(arrays.wrong(log_probabilities, y))
     thought = wrong[numbers[wrong]]
     shown = thought[np.argsort(-confidence[thought], kind="stable")][:MOST_WRONG]
     tiles = [_tile(int(i), x[i], classes, int(y[i]), probabilities[i], white) for i in shown]
