@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from jaxnet.errors import InputError, near
-from jaxnet.models.model import Model
 from jaxnet.models.pickling import packed, unpacked
 from jaxnet.random import is_key
 from jaxnet.typing import Number
@@ -31,9 +30,10 @@ TRAINING = {
 }
 
 Flags = tuple[tuple[str, bool], ...]
+Functions = tuple[Callable[..., Any], Callable[..., Any], str]  # init, apply and name of a Model
 
 
-def from_linen(module: Any, flags: Mapping[str, bool] | None, name: str | None) -> Model:
+def from_linen(module: Any, flags: Mapping[str, bool] | None, name: str | None) -> Functions:
     """See Model.from_linen."""
     from flax import linen as nn
 
@@ -58,7 +58,7 @@ def from_linen(module: Any, flags: Mapping[str, bool] | None, name: str | None) 
     return _linen(_Compared(module), called, kept, _title(module) if name is None else name)
 
 
-def from_nnx(constructor: Callable[..., Any], name: str | None) -> Model:
+def from_nnx(constructor: Callable[..., Any], name: str | None) -> Functions:
     """See Model.from_nnx."""
     from flax import nnx
 
@@ -66,7 +66,7 @@ def from_nnx(constructor: Callable[..., Any], name: str | None) -> Model:
     return _nnx(_Constructor(constructor), name)
 
 
-def from_equinox(constructor: Callable[..., Any], name: str | None) -> Model:
+def from_equinox(constructor: Callable[..., Any], name: str | None) -> Functions:
     """See Model.from_equinox."""
     try:
         import equinox as eqx
@@ -149,10 +149,9 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 @functools.cache
-def _linen(compared: _Compared, called: Flags, kept: Flags, name: str) -> Model:
-    return Model(
-        _LinenInit(compared, called, kept, name), _LinenApply(compared, called, kept, name), name
-    )
+def _linen(compared: _Compared, called: Flags, kept: Flags, name: str) -> Functions:
+    made = compared, called, kept, name
+    return _LinenInit(*made), _LinenApply(*made), name
 
 
 @dataclass(frozen=True)
@@ -229,7 +228,7 @@ def _rngs(key: Array) -> dict[str, Array]:
 
 
 @functools.cache
-def _nnx(constructor: _Constructor, name: str | None) -> Model:
+def _nnx(constructor: _Constructor, name: str | None) -> Functions:
     outline = _nnx_parts(constructor).outline
     own = {
         attribute: value
@@ -237,7 +236,7 @@ def _nnx(constructor: _Constructor, name: str | None) -> Model:
         if not attribute.startswith("_")
     }
     name = _titled(_class(outline), own) if name is None else name
-    return Model(_NnxInit(constructor, name), _NnxApply(constructor, name), name)
+    return _NnxInit(constructor, name), _NnxApply(constructor, name), name
 
 
 class _NnxParts(NamedTuple):
@@ -354,14 +353,14 @@ def _streams(shapes: PyTree, key: Array) -> PyTree:
 
 
 @functools.cache
-def _equinox(constructor: _Constructor, name: str | None) -> Model:
+def _equinox(constructor: _Constructor, name: str | None) -> Functions:
     rest = _equinox_parts(constructor).rest
     name = (
         _titled(_class(rest), {field.name: getattr(rest, field.name) for field in fields(rest)})
         if name is None
         else name
     )
-    return Model(_EquinoxInit(constructor, name), _EquinoxApply(constructor, name), name)
+    return _EquinoxInit(constructor, name), _EquinoxApply(constructor, name), name
 
 
 class _EquinoxParts(NamedTuple):

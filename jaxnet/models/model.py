@@ -100,7 +100,7 @@ class Model(NamedTuple):
         """
         from jaxnet.models.adapters import from_linen
 
-        return from_linen(module, flags, name)
+        return _the_same(*from_linen(module, flags, name))
 
     @staticmethod
     def from_nnx(constructor: Callable[..., Any], *, name: str | None = None) -> "Model":
@@ -112,7 +112,7 @@ class Model(NamedTuple):
         """
         from jaxnet.models.adapters import from_nnx
 
-        return from_nnx(constructor, name)
+        return _the_same(*from_nnx(constructor, name))
 
     @staticmethod
     def from_equinox(constructor: Callable[..., Any], *, name: str | None = None) -> "Model":
@@ -124,7 +124,13 @@ class Model(NamedTuple):
         """
         from jaxnet.models.adapters import from_equinox
 
-        return from_equinox(constructor, name)
+        return _the_same(*from_equinox(constructor, name))
+
+
+@functools.cache
+def _the_same(init: Init, apply: Apply, name: str) -> Model:
+    """The Model of these functions, the same object for equal ones."""
+    return Model(init, apply, name)
 
 
 def describe(model: Model, splits: Splits) -> list[tuple[str, str, int]]:
