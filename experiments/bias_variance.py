@@ -1,8 +1,8 @@
 """How much of the error is bias, how much is variance, and what moves them?
 
-    python -m experiments.bias_variance                                          of a recipe, on quarters of the training set
+    python -m experiments.bias_variance   of a recipe, on quarters of the training set
     python -m experiments.bias_variance --vary width --values 1 4 16 64 256
-    python -m experiments.bias_variance --vary label-noise                       or examples, epochs, weight-decay
+    python -m experiments.bias_variance --vary label-noise   or examples, epochs, weight-decay
 
 Networks are trained on random samples of the training set that no two share while these last, else
 on the parts of random partitions; all take equally many steps. Judged on the test set: of classes

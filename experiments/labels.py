@@ -1,7 +1,7 @@
 """Which labels of a data set are wrong, and how many? And can the network's confidences be
 believed?
 
-    python -m experiments.labels                        or --dataset mnist, a table, a folder of images
+    python -m experiments.labels   or --dataset mnist, a table, a folder of images
     python -m experiments.labels --members 32 --most 200
 
 Networks are trained on three of four folds, so that each training example is new to a quarter of
@@ -33,9 +33,16 @@ def work(setup: Setup) -> dict[str, Any]:
         raise InputError("examples of doubtful labels are not weighed; leave --balance out")
     with training_members(setup) as (watch, began):
         found = label_errors.find(
-            setup.model, splits, setup.recipe, jax.random.key(options.seed), members=options.members,
-            tolerance=options.tolerance, most=options.most, out=setup.out / MEMBERS, watch=watch,
-        )  # fmt: skip
+            setup.model,
+            splits,
+            setup.recipe,
+            jax.random.key(options.seed),
+            members=options.members,
+            tolerance=options.tolerance,
+            most=options.most,
+            out=setup.out / MEMBERS,
+            watch=watch,
+        )
     write_text(setup.out / "labels.csv", found.csv())
     if splits.train.white is not None:
         from jaxnet.report import figures

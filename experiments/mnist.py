@@ -1,14 +1,17 @@
 """How well does a network read the digits of MNIST?
 
-python -m experiments.mnist --data-dir FOLDER                     with the four official files in FOLDER
-python -m experiments.mnist --data-dir FOLDER --preset cnn        mlp (the default), cnn, best-mlp or fast
+python -m experiments.mnist --data-dir FOLDER                with the four official files in FOLDER
+python -m experiments.mnist --data-dir FOLDER --preset cnn   mlp, cnn, best-mlp or fast
 
 Test accuracy, mean and standard deviation over seeds, on 2 cores of an AMD EPYC (AVX2), jax 0.10.2:
 
-mlp         0.9829, 0.0005 over seeds 0 to 9; 7 s each. Widths and recipe were chosen on the validation set
-cnn         0.9944, 0.0002 over seeds 0 to 2; 280 s alone on the machine
-best-mlp    0.9935, 0.0006 over seeds 0 to 2; no convolution, but examples deformed anew in each of 60 epochs
-fast        0.9903, 0.0008 over seeds 0 to 29; 6.1 s, compilation apart (experiments/benchmarks/mnist_record.py)
+mlp        0.9829, 0.0005 over seeds 0 to 9; 7 s each. Widths and recipe were chosen on the
+           validation set
+cnn        0.9944, 0.0002 over seeds 0 to 2; 280 s alone on the machine
+best-mlp   0.9935, 0.0006 over seeds 0 to 2; no convolution, but examples deformed anew in each of
+           60 epochs
+fast       0.9903, 0.0008 over seeds 0 to 29; 6.1 s, compilation apart
+           (experiments/benchmarks/mnist_record.py)
 """
 
 import sys

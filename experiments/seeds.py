@@ -26,9 +26,15 @@ def work(setup: Setup) -> dict[str, Any]:
     assert isinstance(options, SeedsOptions)
     with training_members(setup) as (watch, began):
         found = seeds.spread(
-            setup.model, splits, setup.recipe, jax.random.key(options.seed), members=options.members,
-            difference=options.difference, out=setup.out / MEMBERS, watch=watch,
-        )  # fmt: skip
+            setup.model,
+            splits,
+            setup.recipe,
+            jax.random.key(options.seed),
+            members=options.members,
+            difference=options.difference,
+            out=setup.out / MEMBERS,
+            watch=watch,
+        )
     console.spreads(found.errors, found.deviation)
     console.say(found.words)
     from jaxnet.report import figures

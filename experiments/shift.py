@@ -1,8 +1,10 @@
 """Is the world still as it was when the network learned? What would be noticed, after how many
 examples, and what it costs.
 
-    python -m experiments.shift --dataset digits            trains, shifts the test set, and tests with batches of every size
-    python -m experiments.shift --run DIR --new FILE.npz    is this batch still like the held-out data of that run? One line of
+    python -m experiments.shift --dataset digits           trains, shifts the test set, and tests
+                                                           with batches of every size
+    python -m experiments.shift --run DIR --new FILE.npz   is this batch still like the held-out
+                                                           data of that run? One line of
                                                             JSON; exit status 0: no change is shown,
                                                             3: shifted, 2: bad input
 

@@ -2,7 +2,8 @@
 
     python -m experiments.train --dataset digits
     python -m experiments.train --dataset FILE.npz --hidden 256 128 --epochs 20
-    python -m experiments.train --stream --dataset FOLDER        more than fits in memory: x.npy and y.npy, or Parquet
+    python -m experiments.train --stream --dataset FOLDER   more than fits in memory: x.npy and
+                                                            y.npy, or Parquet
     python -m experiments.train predict --run DIR FILE...
 
 Trains one network, judges it on examples it has not seen, and writes a folder with everything that

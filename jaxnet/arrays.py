@@ -6,8 +6,10 @@ What an argument means decides which function admits it:
     array               anything without gaps, of whatever type
     numbers             real numbers, all of them finite unless infinity means something
     class_numbers       integers that name classes; `coded` numbers the different ones 0, 1, ...
-    labels              one class number for each example, and where the classes are known, one of theirs
-    log_probabilities   natural logarithms that add up to 1 over the last axis; -inf is a probability of 0
+    labels              one class number for each example, and where the classes are known, one of
+                        theirs
+    log_probabilities   natural logarithms that add up to 1 over the last axis; -inf is a
+                        probability of 0
     scores              probabilities, logits or log-probabilities, of which only the order counts
     predictions         what a loss takes, and the labels to it
     losses              one number for each example, or whether it is predicted wrongly

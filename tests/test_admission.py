@@ -27,89 +27,108 @@ from jaxnet import arrays, diagnostics
 from jaxnet.diagnostics import Diagnosis, Estimate
 from jaxnet.errors import InputError
 
+# What is given, one column each.
+COLUMNS = [
+    "nan",
+    "inf",
+    "-inf",
+    "empty",
+    "ragged",
+    "text",
+    "object",
+    "bool",
+    "-1/+1",
+    "1..K",
+    "10^9",
+    "one-hot",
+    "(n,1)",
+    "short",
+    "mask",
+    "p",
+    "log",
+]
 TABLE = """
-                                                   nan inf -inf empty ragged text object bool -1/+1 1..K 10^9 one-hot (n,1) short mask p log
-calibration                   log_probabilities    R   R   =    R     R      R    R      R    R     R    R    R       R     R     R    R -
-calibration                   labels               R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    - R
-deviation                     values               R   R   R    I     R      R    R      =    =     =    =    R       R     =     R    - -
-ensemble_gain:zero_one        predictions          R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - =
-ensemble_gain:zero_one        labels               R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - R
-ensemble_gain:mean            predictions          R   R   =    R     R      R    R      R    R     R    R    R       R     R     R    R -
-ensemble_gain:squared         predictions          R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - -
-ensemble_gain:squared         labels               R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - -
-ensemble_gain:brier           predictions          R   R   =    R     R      R    R      R    R     R    R    R       R     R     R    R -
-ensemble_gain:brier           labels               R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    - R
-error_ladder                  train                I   I   I    R     R      R    R      =    =     =    =    R       R     =     R    - -
-error_ladder                  test                 I   I   I    R     R      R    R      =    =     =    =    R       R     =     R    - -
-error_of                      wrong                I   I   I    R     R      R    R      =    =     =    =    R       R     =     R    - -
-estimate_error_without_labels reference            R   R   =    R     R      R    R      R    R     R    R    R       R     R     R    R -
-estimate_error_without_labels labels               R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    - R
-estimate_error_without_labels new                  R   R   =    R     R      R    R      R    R     R    R    R       R     =     R    R -
-examples_needed               sizes                R   R   R    R     R      R    R      R    R     R    =    R       R     R     R    - -
-examples_needed               errors               R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    R R
-extrapolate                   sizes                R   R   R    R     R      R    R      R    R     R    I    R       R     R     R    - -
-extrapolate                   errors               R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    R R
-bias_variance:squared         predictions          R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - -
-bias_variance:squared         labels               R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - -
-bias_variance:zero_one        predictions          R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - =
-bias_variance:zero_one        labels               R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - R
-bias_variance:kohavi_wolpert  predictions          R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - =
-bias_variance:kohavi_wolpert  labels               R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - R
-bias_variance:largest         predictions          R   R   =    R     R      R    R      R    R     R    R    R       R     R     R    R -
-bias_variance:largest         labels               R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    - R
-bias_variance:cross_entropy   predictions          R   R   =    R     R      R    R      R    R     R    R    R       R     R     R    R -
-bias_variance:cross_entropy   labels               R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    - R
-bias_variance:brier           predictions          R   R   =    R     R      R    R      R    R     R    R    R       R     R     R    R -
-bias_variance:brier           labels               R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    - R
-bias_variance:seen            seen                 R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    R R
-paired_decomposition:squared  a                    R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - -
-paired_decomposition:classes  a                    R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - =
-paired_decomposition:classes  b                    R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - =
-paired_decomposition:classes  labels               R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - R
-paired_decomposition:brier    b                    R   R   =    R     R      R    R      R    R     R    R    R       R     R     R    R -
-sample_and_seed:squared       predictions          R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - -
-sample_and_seed:squared       labels               R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - -
-sample_and_seed:classes       predictions          R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - =
-sample_and_seed:classes       labels               R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - R
-sample_and_seed:brier         predictions          R   R   =    R     R      R    R      R    R     R    R    R       R     R     R    R -
-sample_and_seed:brier         labels               R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    - R
-hard_examples                 log_probabilities    R   R   =    R     R      R    R      R    R     R    R    R       R     R     R    R -
-hard_examples                 labels               R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    - R
-hard_examples                 seen                 R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    R R
-wrong_labels                  log_probabilities    R   R   =    R     R      R    R      R    R     R    R    R       R     R     R    R -
-wrong_labels                  labels               R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    - R
-label_shift:classes           reference            R   R   R    R     R      R    R      =    R     I    R    =       R     R     R    - I
-label_shift:classes           reference_labels     R   R   R    R     R      R    R      =    R     I    R    R       R     R     R    - R
-label_shift:classes           new_predictions      R   R   R    R     R      R    R      =    R     I    R    =       R     =     R    - =
-label_shift:scores            reference            R   R   =    R     R      R    R      R    =     =    =    R       R     R     R    = =
-label_shift:scores            new_predictions      R   R   =    R     R      R    R      R    =     =    =    R       R     =     R    = =
-mean                          values               R   I   I    I     R      R    R      =    =     =    =    R       R     =     R    - -
-network_difference            a                    I   I   I    R     R      R    R      =    =     =    =    R       R     R     R    - -
-network_difference            b                    I   I   I    R     R      R    R      =    =     =    =    R       R     R     R    - -
-paired_difference             a                    I   I   I    R     R      R    R      =    =     =    =    R       R     R     R    - -
-paired_difference             b                    I   I   I    R     R      R    R      =    =     =    =    R       R     R     R    - -
-repeated                      values               R   R   R    I     R      R    R      =    =     =    =    R       R     =     R    - -
-scaled                        log_probabilities    R   R   =    R     R      R    R      R    =     =    =    R       =     =     R    R -
-temperature                   log_probabilities    R   R   =    R     R      R    R      R    R     R    R    R       R     R     R    R -
-temperature                   labels               R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    - R
-two_sample_test:bbsd          reference            R   =   =    R     R      R    R      =    =     =    =    R       R     =     R    - -
-two_sample_test:bbsd          new                  R   =   =    R     R      R    R      =    =     =    =    R       R     =     R    - -
-two_sample_test:classifier    reference            R   R   R    R     R      R    R      =    =     =    =    R       R     =     R    - -
-two_sample_test:mmd           new                  R   R   R    R     R      R    R      =    =     =    =    R       R     =     R    - -
-validation_curve              training             R   R   R    R     R      R    R      =    =     =    =    R       R     =     R    - -
-validation_curve              validation           R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - -
-Diagnosis:classes             predictions          W   R   R    R     R      =    R      =    =     =    =    R       R     R     R    - R
-Diagnosis:classes             labels               R   R   R    R     R      =    R      =    =     =    =    R       R     R     R    - R
-Diagnosis:classes             partition            W   R   R    R     R      =    R      =    =     =    =    R       R     R     R    - R
-Diagnosis:log_probabilities   predictions          W   R   =    R     R      R    R      R    R     R    R    R       R     R     R    R -
-Diagnosis:log_probabilities   labels               R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    - R
-Diagnosis:values              predictions          R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - -
-Diagnosis:values              labels               R   R   R    R     R      R    R      R    =     =    =    R       R     R     R    - -
-evaluate:classes              x                    R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - -
-evaluate:classes              y                    R   R   R    R     R      R    R      =    R     R    R    R       R     R     R    - R
-evaluate:values               x                    R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - -
-evaluate:values               y                    R   R   R    R     R      R    R      =    =     =    =    R       R     R     R    - -
-predict                       x                    R   R   R    =     R      R    R      =    =     =    =    R       R     =     R    - -
+calibration                   log_probabilities  R R = R R R R R R R R R R R R R -
+calibration                   labels             R R R R R R R = R R R R R R R - R
+deviation                     values             R R R I R R R = = = = R R = R - -
+ensemble_gain:zero_one        predictions        R R R R R R R = = = = R R R R - =
+ensemble_gain:zero_one        labels             R R R R R R R = = = = R R R R - R
+ensemble_gain:mean            predictions        R R = R R R R R R R R R R R R R -
+ensemble_gain:squared         predictions        R R R R R R R = = = = R R R R - -
+ensemble_gain:squared         labels             R R R R R R R = = = = R R R R - -
+ensemble_gain:brier           predictions        R R = R R R R R R R R R R R R R -
+ensemble_gain:brier           labels             R R R R R R R = R R R R R R R - R
+error_ladder                  train              I I I R R R R = = = = R R = R - -
+error_ladder                  test               I I I R R R R = = = = R R = R - -
+error_of                      wrong              I I I R R R R = = = = R R = R - -
+estimate_error_without_labels reference          R R = R R R R R R R R R R R R R -
+estimate_error_without_labels labels             R R R R R R R = R R R R R R R - R
+estimate_error_without_labels new                R R = R R R R R R R R R R = R R -
+examples_needed               sizes              R R R R R R R R R R = R R R R - -
+examples_needed               errors             R R R R R R R = R R R R R R R R R
+extrapolate                   sizes              R R R R R R R R R R I R R R R - -
+extrapolate                   errors             R R R R R R R = R R R R R R R R R
+bias_variance:squared         predictions        R R R R R R R = = = = R R R R - -
+bias_variance:squared         labels             R R R R R R R = = = = R R R R - -
+bias_variance:zero_one        predictions        R R R R R R R = = = = R R R R - =
+bias_variance:zero_one        labels             R R R R R R R = = = = R R R R - R
+bias_variance:kohavi_wolpert  predictions        R R R R R R R = = = = R R R R - =
+bias_variance:kohavi_wolpert  labels             R R R R R R R = = = = R R R R - R
+bias_variance:largest         predictions        R R = R R R R R R R R R R R R R -
+bias_variance:largest         labels             R R R R R R R = R R R R R R R - R
+bias_variance:cross_entropy   predictions        R R = R R R R R R R R R R R R R -
+bias_variance:cross_entropy   labels             R R R R R R R = R R R R R R R - R
+bias_variance:brier           predictions        R R = R R R R R R R R R R R R R -
+bias_variance:brier           labels             R R R R R R R = R R R R R R R - R
+bias_variance:seen            seen               R R R R R R R = R R R R R R R R R
+paired_decomposition:squared  a                  R R R R R R R = = = = R R R R - -
+paired_decomposition:classes  a                  R R R R R R R = = = = R R R R - =
+paired_decomposition:classes  b                  R R R R R R R = = = = R R R R - =
+paired_decomposition:classes  labels             R R R R R R R = = = = R R R R - R
+paired_decomposition:brier    b                  R R = R R R R R R R R R R R R R -
+sample_and_seed:squared       predictions        R R R R R R R = = = = R R R R - -
+sample_and_seed:squared       labels             R R R R R R R = = = = R R R R - -
+sample_and_seed:classes       predictions        R R R R R R R = = = = R R R R - =
+sample_and_seed:classes       labels             R R R R R R R = = = = R R R R - R
+sample_and_seed:brier         predictions        R R = R R R R R R R R R R R R R -
+sample_and_seed:brier         labels             R R R R R R R = R R R R R R R - R
+hard_examples                 log_probabilities  R R = R R R R R R R R R R R R R -
+hard_examples                 labels             R R R R R R R = R R R R R R R - R
+hard_examples                 seen               R R R R R R R = R R R R R R R R R
+wrong_labels                  log_probabilities  R R = R R R R R R R R R R R R R -
+wrong_labels                  labels             R R R R R R R = R R R R R R R - R
+label_shift:classes           reference          R R R R R R R = R I R = R R R - I
+label_shift:classes           reference_labels   R R R R R R R = R I R R R R R - R
+label_shift:classes           new_predictions    R R R R R R R = R I R = R = R - =
+label_shift:scores            reference          R R = R R R R R = = = R R R R = =
+label_shift:scores            new_predictions    R R = R R R R R = = = R R = R = =
+mean                          values             R I I I R R R = = = = R R = R - -
+network_difference            a                  I I I R R R R = = = = R R R R - -
+network_difference            b                  I I I R R R R = = = = R R R R - -
+paired_difference             a                  I I I R R R R = = = = R R R R - -
+paired_difference             b                  I I I R R R R = = = = R R R R - -
+repeated                      values             R R R I R R R = = = = R R = R - -
+scaled                        log_probabilities  R R = R R R R R = = = R = = R R -
+temperature                   log_probabilities  R R = R R R R R R R R R R R R R -
+temperature                   labels             R R R R R R R = R R R R R R R - R
+two_sample_test:bbsd          reference          R = = R R R R = = = = R R = R - -
+two_sample_test:bbsd          new                R = = R R R R = = = = R R = R - -
+two_sample_test:classifier    reference          R R R R R R R = = = = R R = R - -
+two_sample_test:mmd           new                R R R R R R R = = = = R R = R - -
+validation_curve              training           R R R R R R R = = = = R R = R - -
+validation_curve              validation         R R R R R R R = = = = R R R R - -
+Diagnosis:classes             predictions        W R R R R = R = = = = R R R R - R
+Diagnosis:classes             labels             R R R R R = R = = = = R R R R - R
+Diagnosis:classes             partition          W R R R R = R = = = = R R R R - R
+Diagnosis:log_probabilities   predictions        W R = R R R R R R R R R R R R R -
+Diagnosis:log_probabilities   labels             R R R R R R R = R R R R R R R - R
+Diagnosis:values              predictions        R R R R R R R = = = = R R R R - -
+Diagnosis:values              labels             R R R R R R R R = = = R R R R - -
+evaluate:classes              x                  R R R R R R R = = = = R R R R - -
+evaluate:classes              y                  R R R R R R R = R R R R R R R - R
+evaluate:values               x                  R R R R R R R = = = = R R R R - -
+evaluate:values               y                  R R R R R R R = = = = R R R R - -
+predict                       x                  R R R = R R R = = = = R R = R - -
 """
 # Of names in the table that would make it wider than a screen.
 SHORT = {
@@ -605,7 +624,7 @@ def spoiled(arrays: dict[str, Any], argument: str, column: str) -> dict[str, Any
     return arrays | {argument: (RENAMED | SPOILED)[column](array)}
 
 
-COLUMNS, *LINES = (line.split() for line in TABLE.strip().splitlines())
+LINES = [line.split() for line in TABLE.strip().splitlines()]
 
 
 def case_of(name: str, argument: str) -> str:

@@ -33,26 +33,37 @@ from jaxnet.diagnostics import calibration, two_sample_test
 
 warnings.simplefilter("error")
 
+
 class Net(nn.Module):
     @nn.compact
     def __call__(self, x):
         return nn.Dense(2)(x)
 
+
 class XNet(nnx.Module):
     def __init__(self, rngs):
         self.layer = nnx.Linear(3, 2, rngs=rngs)
 
+
 class ENet(eqx.Module):
     weight: jax.Array
 
+
 class Unhashable:
     __hash__ = None
+
     def __call__(self, outputs, targets):
         return outputs.sum(1)
 
+
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(60, 3)), np.arange(60) % 2
-splits, model, recipe, key = jaxnet.split(x, y), jaxnet.mlp((4,)), jaxnet.Recipe(epochs=1), jax.random.key(0)
+splits, model, recipe, key = (
+    jaxnet.split(x, y),
+    jaxnet.mlp((4,)),
+    jaxnet.Recipe(epochs=1),
+    jax.random.key(0),
+)
 values = jaxnet.split(x, x[:, 0])
 run = jaxnet.fit(model, splits, recipe, key)
 state = jaxnet.start(model, splits, recipe, key)
@@ -61,14 +72,21 @@ of_integers = optax.softmax_cross_entropy_with_integer_labels
 trials = space.grid({"learning_rate": [0.1, 0.2]})
 here = Path(tempfile.mkdtemp())
 
+
 def fit(**changes):
-    return jaxnet.fit(**({"model": model, "splits": splits, "recipe": recipe, "key": key} | changes))
+    return jaxnet.fit(
+        **({"model": model, "splits": splits, "recipe": recipe, "key": key} | changes)
+    )
+
 
 def made(**settings):
     return fit(recipe=jaxnet.Recipe(**({"epochs": 1} | settings)))
 
+
 def many(**changes):
-    return jaxnet.fit_population(**({"model": model, "splits": splits, "recipes": recipe, "keys": keys} | changes))
+    return jaxnet.fit_population(
+        **({"model": model, "splits": splits, "recipes": recipe, "keys": keys} | changes)
+    )
 """
 
 # What is called, and words of the message.
@@ -165,7 +183,8 @@ CALLS = {
     "made(epochs=10**10)": "epochs is 10000000000 at most 134,217,728 epochs",
     "made(epochs=10**9)": "epochs is 1000000000 at most 134,217,728 epochs",
     "made(epochs=10**7 - 1, batch_size=1, optimizer=3)": "optimizer is 3 sgd",
-    "jaxnet.train(model, jaxnet.split(rng.normal(size=(600, 1)), np.arange(600) % 2), jaxnet.Recipe(epochs=9_000_000, batch_size=1), key)": (
+    "jaxnet.train(model, jaxnet.split(rng.normal(size=(600, 1)), np.arange(600) % 2), "
+    "jaxnet.Recipe(epochs=9_000_000, batch_size=1), key)": (
         "epochs is 9000000 420 steps at most 5,113,056 epochs"
     ),
     "many(recipes=jaxnet.Recipe(epochs=10**10))": "epochs is 10000000000 at most",

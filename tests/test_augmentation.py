@@ -561,8 +561,10 @@ import jax, jaxnet
 import numpy as np
 from jaxnet import Augmentation, Plan, Recipe
 from jaxnet.loop import train
+
 sys.path.insert(0, sys.argv[1])
 from conftest import gap
+
 jaxnet.use_cpu_devices(2)  # conftest makes three
 from test_augmentation import few_digits
 
@@ -580,12 +582,15 @@ for n in (256, 250):
         found[f"{n}: {plan}"] = gap(what(whole), what(fit(plan)))
 found["moved"] = gap(whole.params, jaxnet.start(model, splits, few, key).params)
 
+
 class Stop(Exception):
     pass
+
 
 def stop(done, row):
     if done == 2:
         raise Stop
+
 
 here = {"weights": weights, "plan": Plan(devices=2)}
 found["train"] = gap(what(train(model, splits, few, key, **here)), what(halves))
@@ -594,17 +599,30 @@ try:
 except Stop:
     pass
 began = []
-resumed = train(model, splits, few, key, out=sys.argv[2], watch=lambda done, row: began.append(done), **here)
+resumed = train(
+    model, splits, few, key, out=sys.argv[2], watch=lambda done, row: began.append(done), **here
+)
 found["resumed"], found["began"] = gap(what(resumed), what(halves)), began[0]
 jaxnet.save(resumed, Path(sys.argv[2]) / "run")
-for name, params in (("warm", halves.params), ("restored", jaxnet.restore(Path(sys.argv[2]) / "run").params)):
-    started = [jaxnet.fit(model, splits, few, key, params=params, plan=plan) for plan in (Plan(), Plan(2))]
+for name, params in (
+    ("warm", halves.params),
+    ("restored", jaxnet.restore(Path(sys.argv[2]) / "run").params),
+):
+    started = [
+        jaxnet.fit(model, splits, few, key, params=params, plan=plan) for plan in (Plan(), Plan(2))
+    ]
     found[name] = gap(*map(what, started))
-    found[name + " train"] = gap(what(train(model, splits, few, key, params=params, plan=Plan(2))), what(started[1]))
+    found[name + " train"] = gap(
+        what(train(model, splits, few, key, params=params, plan=Plan(2))), what(started[1])
+    )
+
 
 def many(plan):
     few = Recipe(epochs=1, batch_size=64)
-    return jax.vmap(lambda key: jaxnet.fit(jaxnet.mlp((4,)), splits, few, key, weights=weights, plan=plan))(jax.random.split(key, 2))
+    return jax.vmap(
+        lambda key: jaxnet.fit(jaxnet.mlp((4,)), splits, few, key, weights=weights, plan=plan)
+    )(jax.random.split(key, 2))
+
 
 found["vmap"] = gap(what(many(Plan())), what(many(Plan(2, 16))))
 

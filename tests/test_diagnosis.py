@@ -63,7 +63,8 @@ def test_what_would_settle_it_is_said():
     few = error_ladder(members((0.0, 0.02, 0.05), (500, 300, 50)))
     assert (
         few.verdict
-        == "inconclusive: 50 examples are too few for an interval; at least 100 are needed. Give more examples to test"
+        == "inconclusive: 50 examples are too few for an interval; at least 100 are needed. "
+        "Give more examples to test"
     )
     alone = error_ladder(members((0.0, 0.05, 0.05), (500, 300, 300), count=4))
     assert (

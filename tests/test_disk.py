@@ -295,10 +295,12 @@ digits = jaxnet.load("digits")
 run = jaxnet.fit(large, digits, jaxnet.Recipe(epochs=1), jax.random.key(0))
 done = []
 
+
 def limit(*_):
     done.append(0)
     if len(done) == 3:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, resource.RLIM_INFINITY))
+
 
 def refused(verb):
     try:
@@ -309,15 +311,38 @@ def refused(verb):
     else:
         raise AssertionError("it was written")
 
-refused(lambda: jaxnet.train(small, digits, jaxnet.Recipe(epochs=6), jax.random.key(0), out=out / "train", watch=limit))
+
+refused(
+    lambda: jaxnet.train(
+        small, digits, jaxnet.Recipe(epochs=6), jax.random.key(0), out=out / "train", watch=limit
+    )
+)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-refused(lambda: jaxnet.train(large, digits, jaxnet.Recipe(epochs=6), jax.random.key(0), out=out / "large"))
-refused(lambda: jaxnet.fit_population(large, digits, jaxnet.Recipe(epochs=1), jax.random.split(jax.random.key(0), 2), out=out / "members"))
+refused(
+    lambda: jaxnet.train(
+        large, digits, jaxnet.Recipe(epochs=6), jax.random.key(0), out=out / "large"
+    )
+)
+refused(
+    lambda: jaxnet.fit_population(
+        large,
+        digits,
+        jaxnet.Recipe(epochs=1),
+        jax.random.split(jax.random.key(0), 2),
+        out=out / "members",
+    )
+)
 refused(lambda: jaxnet.save(run, out / "saved"))
 refused(lambda: jaxnet.export(run, out / "exported"))
-jaxnet.checkpoint.check_folder = lambda *_, **__: None  # what it cannot foresee, such as a disk that others fill
+jaxnet.checkpoint.check_folder = lambda *_, **__: (
+    None
+)  # what it cannot foresee, such as a disk that others fill
 refused(lambda: jaxnet.save(run, out / "saved"))
-left = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.name.startswith(("0", "part")) or "tmp" in path.name)
+left = sorted(
+    str(path.relative_to(out))
+    for path in out.rglob("*")
+    if path.name.startswith(("0", "part")) or "tmp" in path.name
+)
 print("left", [each for each in left if "/" not in each.split("state/")[-1]])
 """
 

@@ -28,7 +28,10 @@ from jaxnet.report.html import document
 from jaxnet.runtime import files
 from jaxnet.runtime.interrupts import log_to
 
-STEERING = "\x00\x07\x08\x0c\r\n\t\x1b\x7f\x85\x9b\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff"
+STEERING = (
+    "\x00\x07\x08\x0c\r\n\t\x1b\x7f\x85\x9b\u061c\u200e\u200f"
+    "\u2028\u2029\u202a\u202e\u2066\u2069\ufeff"
+)
 NASTY = {
     "red\x1b[31m": r"red\x1b[31m",
     "two\nlines\r": r"two\nlines\r",

@@ -65,11 +65,15 @@ FORWARD = ("forward.py", "forward.json")
 # command line.
 STRANGER = """
 import json, os, re, sys
+
 sys.modules["jaxnet"] = None
 import numpy as np
+
 for folder in sys.argv[1:]:
     os.chdir(folder)
-    blocks = re.findall(r"```python\\n(.*?)```", open("README.md", encoding="utf-8").read(), re.DOTALL)
+    blocks = re.findall(
+        r"```python\\n(.*?)```", open("README.md", encoding="utf-8").read(), re.DOTALL
+    )
     for file in sorted(name for name in os.listdir("..") if name.startswith("x")):
         names = {"x": np.load("../" + file)}
         for block in blocks:
@@ -172,12 +176,20 @@ def test_the_same_predictions_in_a_process_without_jaxnet(runs, digits, tmp_path
 # What the README says of forward.py, in a process that has nothing but NumPy.
 NUMPY_ALONE = """
 import os, re, sys
+
 for package in ("jax", "jaxlib", "jaxnet", "flax", "safetensors", "ml_dtypes", "scipy"):
     sys.modules[package] = None
 import numpy as np
+
 for folder in sys.argv[1:]:
     os.chdir(folder)
-    (block,) = (b for b in re.findall(r"```python\\n(.*?)```", open("README.md", encoding="utf-8").read(), re.DOTALL) if "forward" in b)
+    (block,) = (
+        b
+        for b in re.findall(
+            r"```python\\n(.*?)```", open("README.md", encoding="utf-8").read(), re.DOTALL
+        )
+        if "forward" in b
+    )
     names = {"x": np.load("../x.npy")}
     exec(block, names)
     np.save("../outputs.npy", names["outputs"])
@@ -186,8 +198,14 @@ for folder in sys.argv[1:]:
         names["forward"](names["x"][0])
     except ValueError as error:
         assert "give examples of shape" in str(error)
-print("done with", sorted({name.split(".")[0] for name in sys.modules} & {"numpy", "jax", "jaxnet", "safetensors", "scipy"} - {
-    name for name in sys.modules if sys.modules[name] is None}))
+print(
+    "done with",
+    sorted(
+        {name.split(".")[0] for name in sys.modules}
+        & {"numpy", "jax", "jaxnet", "safetensors", "scipy"}
+        - {name for name in sys.modules if sys.modules[name] is None}
+    ),
+)
 """
 
 

@@ -30,13 +30,20 @@ import jaxnet
 from experiments.benchmarks.gpu_programs import dump_to, device, fit, members, mlp, read
 from jaxnet import Recipe
 
+
 def asking(outputs, targets):
     largest = jax.lax.stop_gradient(jnp.abs(outputs).max())
-    return jaxnet.cross_entropy(outputs, targets) * jax.lax.while_loop(lambda scale: scale > 1, lambda scale: scale / 2, largest)
+    return jaxnet.cross_entropy(outputs, targets) * jax.lax.while_loop(
+        lambda scale: scale > 1, lambda scale: scale / 2, largest
+    )
+
 
 def spoken(outputs, targets):
-    callback = jax.ffi.ffi_call("xla_ffi_python_gpu_callback", jax.ShapeDtypeStruct(targets.shape, jnp.float32))
+    callback = jax.ffi.ffi_call(
+        "xla_ffi_python_gpu_callback", jax.ShapeDtypeStruct(targets.shape, jnp.float32)
+    )
     return jaxnet.cross_entropy(outputs, callback(targets, index=np.uint64(0)))
+
 
 what = {
     "mlp": lambda chip: fit(mlp(), Recipe(), chip),

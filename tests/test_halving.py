@@ -512,8 +512,9 @@ def test_the_best_of_a_sweep_was_trained_to_its_end(small):
 
 PROGRAM = """
 import sys, jax, jaxnet, numpy as np
-from jaxnet import population
-from jaxnet.halving import Halving
+from jaxnet.population import fit as population
+from jaxnet.population.halving import Halving
+
 if sys.argv[2]:
     jax.config.update("jax_compilation_cache_dir", sys.argv[2])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -522,7 +523,15 @@ splits = jaxnet.load("digits")
 keys, rates = jax.random.split(jax.random.key(0), 24), np.geomspace(1e-4, 0.1, 24)
 recipe = jaxnet.Recipe(epochs=60, batch_size=32, learning_rate=rates)
 halving = Halving((5, 15, 30), keep=1 / 2)
-jaxnet.fit_population(jaxnet.mlp((16,)), splits, recipe, keys, halving=halving, plan=jaxnet.Plan(chunk=1), out=sys.argv[1])
+jaxnet.fit_population(
+    jaxnet.mlp((16,)),
+    splits,
+    recipe,
+    keys,
+    halving=halving,
+    plan=jaxnet.Plan(chunk=1),
+    out=sys.argv[1],
+)
 """
 
 

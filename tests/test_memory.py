@@ -22,14 +22,22 @@ PEAK = """
 import json, sys, threading, time
 import jaxnet
 
+
 def held():
-    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("RssAnon"))
+    return next(
+        int(line.split()[1]) * 1024
+        for line in open("/proc/self/status")
+        if line.startswith("RssAnon")
+    )
+
 
 before, peak, done = held(), [0], threading.Event()
+
 
 def watch():
     while not done.wait(0.001):
         peak[0] = max(peak[0], held())
+
 
 watching = threading.Thread(target=watch)
 watching.start()

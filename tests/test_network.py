@@ -268,7 +268,9 @@ def in_page(page, data, images, *, member=0):
         """([data, images, member]) => {
             const network = makeNetwork(data);
             const results = images.map((image) => network.run(Float32Array.from(image), member));
-            return results.map(({ probabilities, activations }) => [[...probabilities], activations.map((values) => [...values])]);
+            return results.map(({ probabilities, activations }) => [
+    [...probabilities], activations.map((values) => [...values])
+  ]);
         }""",
         [json.loads(json.dumps(data)), np.reshape(images, (len(images), -1)).tolist(), member],
     )
@@ -377,7 +379,8 @@ def test_members_of_a_population(page, digits):
     # One network in a page, asked of its members in turn.
     ways = page.evaluate(
         """([data, image]) => {
-            const network = makeNetwork(data), run = (member) => [...network.run(Float32Array.from(image), member).probabilities];
+            const network = makeNetwork(data);
+const run = (member) => [...network.run(Float32Array.from(image), member).probabilities];
             return [network.members, [2, 0, 2].map(run)];
         }""",
         [json.loads(json.dumps(found.data)), np.ravel(images[0]).tolist()],

@@ -16,12 +16,12 @@ from jaxnet.data.corruption import corrupt, knock_out
 from jaxnet.diagnostics import (
     Diagnosis,
     bias_variance_decomposition,
+    calibration,
     extrapolate,
     sample_and_seed_variance,
     seeds_needed,
 )
 from jaxnet.errors import InputError
-from jaxnet.stats import calibration
 from jaxnet.stats.estimate import Estimate
 
 RNG = np.random.default_rng(0)

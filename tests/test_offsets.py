@@ -533,7 +533,7 @@ def test_rows_of_a_stream_that_cannot_be_used_are_named_with_their_value(tmp_pat
     assert np.isfinite(chunk.x).all()
 
 
-def test_parquet_is_decoded_to_float64_only_where_it_must_be_and_what_older_versions_decoded_is_not_read(
+def test_parquet_is_decoded_to_float64_only_where_it_must_be_and_older_caches_are_not_read(
     tmp_path, monkeypatch
 ):
     x, y = problem("plain", "classification")

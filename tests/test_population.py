@@ -767,7 +767,9 @@ def test_members_are_taken_by_number(small):
 
 PROGRAM = """
 import sys, jax, jaxnet
-from jaxnet import population, resampling
+from jaxnet.population import fit as population
+from jaxnet.data import resampling
+
 jaxnet.use_cpu_devices(int(sys.argv[2]))
 if sys.argv[3]:
     jax.config.update("jax_compilation_cache_dir", sys.argv[3])
@@ -778,7 +780,9 @@ keys = jax.random.split(jax.random.key(0), 12)
 samples = resampling.bootstrap(jax.random.key(1), 12, len(splits.train))
 recipe = jaxnet.Recipe(epochs=60, batch_size=32, learning_rate=3e-3, patience=20)
 plan = jaxnet.Plan(int(sys.argv[2]), chunk=1)
-jaxnet.fit_population(jaxnet.mlp((16,)), splits, recipe, keys, resample=samples, plan=plan, out=sys.argv[1])
+jaxnet.fit_population(
+    jaxnet.mlp((16,)), splits, recipe, keys, resample=samples, plan=plan, out=sys.argv[1]
+)
 """
 
 

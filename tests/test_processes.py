@@ -24,26 +24,45 @@ from jaxnet.runtime.processes import join
 
 WORK = """
 import sys, jax, numpy as np, jaxnet
-from jaxnet import processes
+from jaxnet.runtime import processes
+
 processes.SILENCE = 10  # seconds, for 20
-process, count, port, out, pause = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], float(sys.argv[5])
+process, count, port, out, pause = (
+    int(sys.argv[1]),
+    int(sys.argv[2]),
+    sys.argv[3],
+    sys.argv[4],
+    float(sys.argv[5]),
+)
 jaxnet.use_cpu_devices(1)
 if count > 1:
     assert processes.join(f"127.0.0.1:{port}", count, process)
 import time
+
 splits = jaxnet.load("digits")
 recipe = jaxnet.Recipe(epochs=8, batch_size=64, learning_rate=3e-3, dropout=0.1)
 began = []
+
+
 def watch(done, row):
     began.append(done)
     if done:
         time.sleep(pause)
         print("epoch", done, flush=True)
+
+
 plan = jaxnet.Plan(processes=count)
-run = jaxnet.train(jaxnet.mlp((16,)), splits, recipe, jax.random.key(0), out=out + "/run", plan=plan, watch=watch)
+run = jaxnet.train(
+    jaxnet.mlp((16,)), splits, recipe, jax.random.key(0), out=out + "/run", plan=plan, watch=watch
+)
 jaxnet.save(run, out + "/saved")
 if process == 0:
-    np.savez(out + "/result.npz", *jax.tree.leaves(run.params), began=began[0], loss=np.asarray(run.history.train_loss))
+    np.savez(
+        out + "/result.npz",
+        *jax.tree.leaves(run.params),
+        began=began[0],
+        loss=np.asarray(run.history.train_loss),
+    )
 found = processes.gather(np.full((process + 1, 2), process, np.int64) + 2**40)
 assert found.tolist() == [[2**40 + p] * 2 for p in range(count) for _ in range(p + 1)], found
 assert processes.once(lambda: {"of": process}) == {"of": 0}
@@ -53,26 +72,50 @@ processes.leave()
 
 POPULATION = """
 import sys, jax, numpy as np, jaxnet
-from jaxnet import processes
+from jaxnet.runtime import processes
+
 processes.SILENCE = 10  # seconds, for 20
-process, count, port, out, pause = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], float(sys.argv[5])
+process, count, port, out, pause = (
+    int(sys.argv[1]),
+    int(sys.argv[2]),
+    sys.argv[3],
+    sys.argv[4],
+    float(sys.argv[5]),
+)
 jaxnet.use_cpu_devices(1 if count > 1 else None)
 if count > 1:
     assert processes.join(f"127.0.0.1:{port}", count, process)
 import time
-from jaxnet import population
+from jaxnet.population import fit as population
+
 population.CALL = 0.0  # an epoch a call
 splits = jaxnet.load("digits")
-recipe = jaxnet.Recipe(epochs=8, batch_size=64, learning_rate=np.geomspace(1e-4, 1e-2, 9).astype(np.float32), dropout=0.1)
+recipe = jaxnet.Recipe(
+    epochs=8,
+    batch_size=64,
+    learning_rate=np.geomspace(1e-4, 1e-2, 9).astype(np.float32),
+    dropout=0.1,
+)
 models = [jaxnet.mlp((16,))] * 6 + [jaxnet.mlp((8, 8))] * 2 + [jaxnet.linear()]
+
+
 def watch(standing):
     time.sleep(pause)
     if standing.epoch:
         print("epoch", standing.epoch, flush=True)
+
+
 keys, halving = jax.random.split(jax.random.key(0), 9), jaxnet.Halving((2, 5), keep=1 / 2)
-population = jaxnet.fit_population(models, splits, recipe, keys, halving=halving, out=out + "/run", watch=watch)
+population = jaxnet.fit_population(
+    models, splits, recipe, keys, halving=halving, out=out + "/run", watch=watch
+)
 leaves = [leaf for run in population.runs for leaf in jax.tree.leaves((run.params, run.best))]
-np.savez(out + f"/result{'' if process == 0 else process}.npz", *leaves, epochs=population.epochs, test=population.predictions.test)
+np.savez(
+    out + f"/result{'' if process == 0 else process}.npz",
+    *leaves,
+    epochs=population.epochs,
+    test=population.predictions.test,
+)
 processes.leave()
 """
 
@@ -396,7 +439,7 @@ def test_a_process_that_ends_is_named(ending, status, words, tmp_path):
     """The other one, which waits where no signal is caught, says why, and ends."""
     code = f"""
 import os, signal, sys, time, jaxnet
-from jaxnet import processes
+from jaxnet.runtime import processes
 jaxnet.use_cpu_devices(1)
 processes.join(f"127.0.0.1:{{sys.argv[3]}}", 2, int(sys.argv[1]))
 processes.meet("begin")
@@ -415,7 +458,7 @@ def test_messages_are_cut_and_joined(tmp_path):
     code = """
 import sys
 import numpy as np, jaxnet
-from jaxnet import processes
+from jaxnet.runtime import processes
 jaxnet.use_cpu_devices(1)
 processes.MESSAGE = 1000
 i = int(sys.argv[1])
@@ -461,7 +504,7 @@ def test_the_environment_of_a_cluster_is_enough(cluster):
     job = free_port() - (65535 - 2**12 + 1)
     code = """
 import os, sys, jax, jaxnet
-from jaxnet import processes
+from jaxnet.runtime import processes
 jaxnet.use_cpu_devices(1)
 assert processes.join()
 print(jax.process_index(), jax.process_count())
@@ -502,7 +545,9 @@ processes.leave()
 DISAGREE = """
 import sys, jax, numpy as np, jaxnet, optax
 from dataclasses import replace
-from jaxnet import agreement, processes
+from jaxnet import agreement
+from jaxnet.runtime import processes
+
 jaxnet.use_cpu_devices(1)
 process = int(sys.argv[1])
 processes.join(f"127.0.0.1:{sys.argv[3]}", 2, process)
@@ -511,24 +556,40 @@ other_scale = jaxnet.data.Standardisation(np.float32(0), np.float32(1))
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(96, 4)).astype(np.float32), np.arange(96, dtype=np.int32) % 2
 splits = jaxnet.split(x, y, test=0.25, validation=0.25)
+
+
 def changed(part, field, row):
     data = getattr(splits, part)
     values = np.array(getattr(data, field))
     values[row] = 1 - values[row]
     return replace(splits, **{part: replace(data, **{field: values})})
+
+
 def named_alike(width):
     return jaxnet.models.model.with_outputs(jaxnet.mlp((width,)), 2)._replace(name="custom")
+
+
 recipe, model, key = jaxnet.Recipe(epochs=2, batch_size=16), jaxnet.mlp((4,)), jax.random.key(0)
 other = jax.random.key(1)
 weights = np.ones(len(splits.train), np.float32)
 seen = np.arange(len(splits.train))
 params = jaxnet.start(model, splits, recipe, key).params
-def train(model=model, splits=splits, recipe=recipe, key=key, plan=jaxnet.Plan(processes=2), **more):
+
+
+def train(
+    model=model, splits=splits, recipe=recipe, key=key, plan=jaxnet.Plan(processes=2), **more
+):
     return jaxnet.train(model, splits, recipe, key, plan=plan, **more)
+
+
 def fit(recipe):
     return jaxnet.fit(model, splits, recipe, key, plan=jaxnet.Plan(processes=2))
+
+
 def members(model=model, splits=splits, recipe=recipe, keys=jax.random.split(key, 4), **more):
     return jaxnet.fit_population(model, splits, recipe, keys, **more)
+
+
 def with_version(call):
     versions = agreement.versions
     agreement.versions = lambda: versions() | {"numpy": f"99.{process}"}
@@ -536,22 +597,30 @@ def with_version(call):
         call()
     finally:
         agreement.versions = versions
+
+
 def with_setting(call):
     with jax.default_matmul_precision("highest" if process else "default"):
         call()
+
+
 p = process
 cases = {
     "train learning_rate": lambda: train(recipe=replace(recipe, learning_rate=(0.003, 0.3)[p])),
     "train epochs": lambda: train(recipe=replace(recipe, epochs=(2, 3)[p])),
     "train optimizer": lambda: train(recipe=replace(recipe, optimizer=("adam", "sgd")[p])),
-    "train augmentation.noise": lambda: train(recipe=replace(recipe, augmentation=jaxnet.Augmentation(noise=(0.1, 0.2)[p]))),
+    "train augmentation.noise": lambda: train(
+        recipe=replace(recipe, augmentation=jaxnet.Augmentation(noise=(0.1, 0.2)[p]))
+    ),
     "train key": lambda: train(key=(key, other)[p]),
     "train order_key": lambda: train(order_key=(None, other)[p]),
     "train weights": lambda: train(weights=(weights, 2 * weights)[p]),
     "train sample": lambda: train(sample=((seen, 40), (seen, 30))[p]),
     "train params": lambda: train(params=(params, jax.tree.map(lambda leaf: leaf + 1, params))[p]),
     "train loss": lambda: train(loss=(None, jaxnet.cross_entropy)[p]),
-    "train plan.micro_batch": lambda: train(plan=jaxnet.Plan(processes=2, micro_batch=(None, 4)[p])),
+    "train plan.micro_batch": lambda: train(
+        plan=jaxnet.Plan(processes=2, micro_batch=(None, 4)[p])
+    ),
     "train model": lambda: train((model, jaxnet.mlp((5,)))[p]),
     "train parameters": lambda: train(named_alike((4, 5)[p])),
     "train out": lambda: train(out=(sys.argv[4], None)[p]),
@@ -559,7 +628,9 @@ cases = {
     "train training set": lambda: train(splits=(splits, changed("train", "x", 40))[p]),
     "train validation set": lambda: train(splits=(splits, changed("validation", "x", 7))[p]),
     "train test set": lambda: train(splits=(splits, changed("test", "y", 3))[p]),
-    "train mean and scale": lambda: train(splits=(splits, replace(splits, standardisation=other_scale))[p]),
+    "train mean and scale": lambda: train(
+        splits=(splits, replace(splits, standardisation=other_scale))[p]
+    ),
     "train name": lambda: train(splits=(splits, replace(splits, name="other"))[p]),
     "train numpy": lambda: with_version(train),
     "train jax_default_matmul_precision": lambda: with_setting(train),
@@ -570,7 +641,9 @@ cases = {
     "members keys": lambda: members(keys=jax.random.split((key, other)[p], 4)),
     "members model": lambda: members([model, (jaxnet.linear(), model)[p], model, model]),
     "members epochs": lambda: members(recipe=[replace(recipe, epochs=(2, 3)[p])] + [recipe] * 3),
-    "members samples": lambda: members(resample=jaxnet.resampling.bootstrap((key, other)[p], 4, len(splits.train))),
+    "members samples": lambda: members(
+        resample=jaxnet.resampling.bootstrap((key, other)[p], 4, len(splits.train))
+    ),
     "members halving": lambda: members(halving=(None, jaxnet.Halving((1,), keep=1 / 2))[p]),
     "members plan.chunk": lambda: members(plan=(None, jaxnet.Plan(chunk=2))[p]),
     "members training set": lambda: members(splits=(splits, changed("train", "x", 0))[p]),

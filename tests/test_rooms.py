@@ -1,4 +1,5 @@
-"""The packages of jaxnet and what each may import: only packages to its left, also inside functions.
+"""The packages of jaxnet and what each may import: only packages to its left, also inside
+functions.
 
     python tests/test_rooms.py
 

@@ -528,9 +528,18 @@ def test_what_needs_memory_is_refused(tmp_path, act, words):
 
 WORK = """
 import logging, sys, time, jax, numpy as np, jaxnet
-from jaxnet import loop, parts, processes
-from jaxnet.data import streaming
-process, count, port, folder, out, pause = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5], float(sys.argv[6])
+from jaxnet import loop, parts
+from jaxnet.runtime import processes
+from jaxnet.data.streaming import stream as streaming
+
+process, count, port, folder, out, pause = (
+    int(sys.argv[1]),
+    int(sys.argv[2]),
+    sys.argv[3],
+    sys.argv[4],
+    sys.argv[5],
+    float(sys.argv[6]),
+)
 streaming.BLOCK, streaming.CHUNK, loop.CHECKPOINT_SHARE = 40, 2000, 1e9
 jaxnet.use_cpu_devices(2)
 logging.getLogger("jaxnet").setLevel("ERROR")
@@ -538,21 +547,41 @@ if count > 1:
     processes.SILENCE = 10  # seconds, for 20
     assert processes.join(f"127.0.0.1:{port}", count, process)
 read, rows = parts.OnDisk._read, []
+
+
 def slowly(self, epoch, begin):
     for chunk, *rest in read(self, epoch, begin):
         print("part", epoch, chunk.number, flush=True)
         time.sleep(pause)
-        rows.extend((epoch, row) for row in (chunk.rows if chunk.real is None else chunk.rows[chunk.real]))
+        rows.extend(
+            (epoch, row) for row in (chunk.rows if chunk.real is None else chunk.rows[chunk.real])
+        )
         yield chunk, *rest
+
+
 parts.OnDisk._read = slowly
 splits = jaxnet.stream(folder, corrupt="skip")
 recipe = jaxnet.Recipe(epochs=3, batch_size=16, learning_rate=1e-2, dropout=0.1)
 plan = jaxnet.Plan(processes=count, devices=2 if count > 1 else 1)
 began = []
-run = jaxnet.train(jaxnet.mlp((16,)), splits, recipe, jax.random.key(0), out=out, plan=plan, watch=lambda done, row: began.append(done))
+run = jaxnet.train(
+    jaxnet.mlp((16,)),
+    splits,
+    recipe,
+    jax.random.key(0),
+    out=out,
+    plan=plan,
+    watch=lambda done, row: began.append(done),
+)
 rows = processes.gather(np.array(rows))
 if process == 0:
-    np.savez(out + "/result.npz", *jax.tree.leaves(run.params), began=began[0], rows=rows, loss=np.asarray(run.history.train_loss))
+    np.savez(
+        out + "/result.npz",
+        *jax.tree.leaves(run.params),
+        began=began[0],
+        rows=rows,
+        loss=np.asarray(run.history.train_loss),
+    )
 processes.leave()
 """
 

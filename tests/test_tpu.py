@@ -41,34 +41,67 @@ from concurrent.futures import ThreadPoolExecutor
 import jax, numpy as np
 from jax.experimental import topologies
 import jaxnet
-from jaxnet import Plan, population
-from jaxnet.chunking import plan_for_members
+from jaxnet import Plan
+from jaxnet.population import fit as population
+from jaxnet.population.placement import plan_for_members
 from jaxnet.data import Standardisation
 
 name, times, implementation = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-one_chip = {"chips_per_host_bounds": (1, 1, 1)} if name.endswith("1x1") else {}  # libtpu before 0.0.52 needs it
+one_chip = (
+    {"chips_per_host_bounds": (1, 1, 1)} if name.endswith("1x1") else {}
+)  # libtpu before 0.0.52 needs it
 devices = topologies.get_topology_desc(platform="tpu", topology_name=name, **one_chip).devices
+
 
 def part(n):
     x = np.zeros((n, 28, 28), np.uint8)
     x[0] = 255
-    return jaxnet.Dataset(jax.device_put(x), jax.device_put(np.arange(n, dtype=np.int32) % 10), tuple("0123456789"), 255.0)
+    return jaxnet.Dataset(
+        jax.device_put(x),
+        jax.device_put(np.arange(n, dtype=np.int32) % 10),
+        tuple("0123456789"),
+        255.0,
+    )
+
 
 splits = jaxnet.Splits(part(2048), part(256), part(16), Standardisation.of(part(16)))
 model, recipe = jaxnet.mlp((128, 64)), jaxnet.Recipe(epochs=3, batch_size=128)
 plan, why = plan_for_members(model, splits, recipe, 10_000, devices, implementation=implementation)
-plan = Plan(plan.devices, chunk=plan.chunk * times if implementation == "xla" else 24, implementation=implementation)
+plan = Plan(
+    plan.devices,
+    chunk=plan.chunk * times if implementation == "xla" else 24,
+    implementation=implementation,
+)
 keys = jax.random.split(jax.random.key(0), plan.devices * plan.chunk)
 job = population._admit(model, splits, recipe, keys, jax.random.key(1), None, None)
 with ThreadPoolExecutor(2) as pool:
     text = population._compile(job, 0, plan, tuple(devices), pool).advance.result().as_text()
 loops = []
 for carry in re.findall(r" = \\((.*)\\) while\\(", text):
-    state = [leaf for leaf in re.findall(r"f32\\[[\\d,]*\\]\\{[^}]*\\}", carry) if leaf.startswith(f"f32[{plan.chunk},")]
+    state = [
+        leaf
+        for leaf in re.findall(r"f32\\[[\\d,]*\\]\\{[^}]*\\}", carry)
+        if leaf.startswith(f"f32[{plan.chunk},")
+    ]
     loops.append([len(state), sum("S(1)" in leaf for leaf in state)])
-moved = [word for word in ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter") if word in text]
+moved = [
+    word
+    for word in ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
+    if word in text
+]
 kernels = text.count('custom_call_target="tpu_custom_call"')
-print(json.dumps({"devices": plan.devices, "chunk": plan.chunk, "why": why, "loops": loops, "moved": moved, "kernels": kernels}))
+print(
+    json.dumps(
+        {
+            "devices": plan.devices,
+            "chunk": plan.chunk,
+            "why": why,
+            "loops": loops,
+            "moved": moved,
+            "kernels": kernels,
+        }
+    )
+)
 """
 
 PARTS = """
@@ -80,35 +113,49 @@ from jax.sharding import NamedSharding, PartitionSpec
 import jaxnet
 from jaxnet import Plan
 from jaxnet.data import Standardisation
-from jaxnet.devices import device_mesh
-from jaxnet.models import with_outputs
-from jaxnet.training import Place, admit, epoch, start, steps
+from jaxnet.runtime.sharding import device_mesh
+from jaxnet.models.model import with_outputs
+from jaxnet.training import (Place, admit, epoch, start, steps)
 
 # Of those in two halves, the first: the second ends in -done.
-MOVES = r" (all-reduce|all-gather|all-to-all|ragged-all-to-all|collective-[a-z]+|reduce-scatter|send|recv)(-start)?\\("
+MOVES = (
+    r" (all-reduce|all-gather|all-to-all|ragged-all-to-all|collective-[a-z]+|reduce-scatter"
+    r"|send|recv)(-start)?\\("
+)
 chips = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices
 Plan.mesh = property(lambda plan: device_mesh(chips, plan.parts))  # of chips that JAX does not have
 plan = Plan(devices=4, implementation="xla")
+
 
 def part(n):
     x = np.zeros((n, 28, 28), np.uint8)
     x[0] = 255
     return jaxnet.Dataset(x, np.arange(n, dtype=np.int32) % 10, tuple("0123456789"), 255.0)
 
+
 def on_chips(tree, *axes):
     sharding = NamedSharding(plan.mesh, PartitionSpec(*axes))
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype, sharding=sharding), tree)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype, sharding=sharding), tree
+    )
+
 
 def an_epoch(splits, recipe, state):
     return epoch(model, splits, recipe, state, plan=plan)
 
+
 def a_part(splits, recipe, state, rows, first, real):
     return steps(model, splits, recipe, state, rows, plan=plan, place=Place(first, 16, real))
 
-splits = jaxnet.Splits(part(2000), part(256), part(16), Standardisation.of(part(16)))  # 15 batches, and 80 examples more
+
+splits = jaxnet.Splits(
+    part(2000), part(256), part(16), Standardisation.of(part(16))
+)  # 15 batches, and 80 examples more
 for name, model in {"mlp": jaxnet.mlp((128, 64)), "cnn": jaxnet.cnn((8,), (16,))}.items():
     model = with_outputs(model, 10)
-    recipe = jaxnet.Recipe(epochs=3, batch_size=128, optimizer="adam", dropout=0.1, clip=1.0, patience=2)
+    recipe = jaxnet.Recipe(
+        epochs=3, batch_size=128, optimizer="adam", dropout=0.1, clip=1.0, patience=2
+    )
     seen, recipe, _ = admit(splits, recipe, jax.random.key(0), None, None, None)
     state = on_chips(jax.eval_shape(lambda: start(model, seen, recipe, jax.random.key(0))))
     given = on_chips(seen), on_chips(recipe), state
@@ -116,10 +163,16 @@ for name, model in {"mlp": jaxnet.mlp((128, 64)), "cnn": jaxnet.cnn((8,), (16,))
     own = replace(given[0], train=on_chips(seen.train, "batch"))
     rows, first, real = np.zeros((8, 128), np.int32), np.int32(0), np.zeros((8, 128), bool)
     rows, real = (on_chips(each, None, "batch") for each in (rows, real))
-    programs["a part of one"] = jax.jit(a_part, donate_argnames="state").lower(own, *given[1:], rows, on_chips(first), real)
+    programs["a part of one"] = jax.jit(a_part, donate_argnames="state").lower(
+        own, *given[1:], rows, on_chips(first), real
+    )
     for which, program in programs.items():
         text = program.compile().as_text()
-        bodies, found, computation = set(re.findall(r"body=%?([\\w.-]+)", text)), collections.Counter(), None
+        bodies, found, computation = (
+            set(re.findall(r"body=%?([\\w.-]+)", text)),
+            collections.Counter(),
+            None,
+        )
         for line in text.splitlines():
             if head := re.match(r"(?:ENTRY )?%?([\\w.-]+) .*-> .*{$", line):
                 computation = head[1]
@@ -135,55 +188,113 @@ import jax, jax.export, jax.numpy as jnp, numpy as np
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 import jaxnet
-from jaxnet import Augmentation, Plan, Recipe, implementations, on_chip
+from jaxnet import (Augmentation, Plan, Recipe, implementations, on_chip)
 from jaxnet.data import Standardisation
 
 name = sys.argv[1]
 try:
     devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
 except Exception:  # before libtpu 0.0.52
-    devices = topologies.get_topology_desc(platform="tpu", topology_name=name, chips_per_host_bounds=(1, 1, 1)).devices
+    devices = topologies.get_topology_desc(
+        platform="tpu", topology_name=name, chips_per_host_bounds=(1, 1, 1)
+    ).devices
 here = SingleDeviceSharding(devices[0])
+
 
 def part(n, classes):
     shape, kind = ((n, 28, 28), jnp.uint8) if classes else ((n, 13), jnp.float32)
-    x, y = jax.ShapeDtypeStruct(shape, kind), jax.ShapeDtypeStruct((n,), jnp.int32 if classes else jnp.float32)
-    return jaxnet.Dataset(x, y, tuple("0123456789") if classes else None, 255.0 if classes else None)
+    x, y = (
+        jax.ShapeDtypeStruct(shape, kind),
+        jax.ShapeDtypeStruct((n,), jnp.int32 if classes else jnp.float32),
+    )
+    return jaxnet.Dataset(
+        x, y, tuple("0123456789") if classes else None, 255.0 if classes else None
+    )
 
-images = jaxnet.Splits(part(6000, True), part(0, True), part(0, True), Standardisation(np.float32(33), np.float32(78)))
+
+images = jaxnet.Splits(
+    part(6000, True), part(0, True), part(0, True), Standardisation(np.float32(33), np.float32(78))
+)
 column = np.ones(13, np.float32)
-table = jaxnet.Splits(part(1000, False), part(0, False), part(0, False), Standardisation(column, column, np.float32(0), np.float32(1)))
+table = jaxnet.Splits(
+    part(1000, False),
+    part(0, False),
+    part(0, False),
+    Standardisation(column, column, np.float32(0), np.float32(1)),
+)
 everything = dict(weight_decay=0.01, l1=1e-5, dropout=0.3, label_smoothing=0.1, clip=1.0)
 everything |= dict(schedule="one_cycle", augmentation=Augmentation(noise=0.1))
 mlp, rates = jaxnet.mlp((128, 64)), np.ones(16, np.float32)
 CASES = {
-    **{o: (mlp, images, dict(optimizer=o), 0, True, False) for o in ("sgd", "momentum", "nesterov", "adam")},
+    **{
+        o: (mlp, images, dict(optimizer=o), 0, True, False)
+        for o in ("sgd", "momentum", "nesterov", "adam")
+    },
     "adamw, all else": (mlp, images, dict(optimizer="adamw", **everything), 0, True, True),
     "batch 100": (mlp, images, dict(batch_size=100), 0, True, False),
     "batch 1024": (mlp, images, dict(batch_size=1024), 0, True, False),
     "bfloat16": (mlp, images, dict(precision="bfloat16"), 0, True, False),
     "linear": (jaxnet.linear(), images, {}, 0, True, False),
-    "a table": (jaxnet.mlp((32,), activation="gelu", normalisation="layer"), table, dict(batch_size=50), 0, True, False),
+    "a table": (
+        jaxnet.mlp((32,), activation="gelu", normalisation="layer"),
+        table,
+        dict(batch_size=50),
+        0,
+        True,
+        False,
+    ),
     "silu, tanh": (jaxnet.mlp((64, 32), activation="silu"), images, {}, 0, True, False),
-    "16 members, own rates": (mlp, images, dict(optimizer="momentum", learning_rate=rates), 16, False, False),
+    "16 members, own rates": (
+        mlp,
+        images,
+        dict(optimizer="momentum", learning_rate=rates),
+        16,
+        False,
+        False,
+    ),
     "16 members, weights": (mlp, images, dict(optimizer="adam", dropout=0.3), 16, False, True),
-    "5 members, own minibatches": (mlp, images, dict(optimizer="adamw", **everything), 5, True, False),
+    "5 members, own minibatches": (
+        mlp,
+        images,
+        dict(optimizer="adamw", **everything),
+        5,
+        True,
+        False,
+    ),
 }
+
 
 def compiled(which):
     model, splits, changes, members, own_order, weighted = CASES[which]
     options = dict(loss=None, weighted=weighted, members=members, own_order=own_order)
-    program = implementations.exported(Plan(implementation="resident"), model, splits, Recipe(**{"epochs": 2, **changes}), **options)
-    args = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here) for leaf in program.in_avals]
+    program = implementations.exported(
+        Plan(implementation="resident"),
+        model,
+        splits,
+        Recipe(**{"epochs": 2, **changes}),
+        **options,
+    )
+    args = [
+        jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here) for leaf in program.in_avals
+    ]
     made = jax.jit(program.call).lower(*args).compile()
     memory, text = made.memory_analysis(), made.as_text()
     given = sum(leaf.size * leaf.dtype.itemsize for leaf in program.in_avals)
-    kernels, loops = (text.count(word) for word in ('custom_call_target="tpu_custom_call"', " while("))
+    kernels, loops = (
+        text.count(word) for word in ('custom_call_target="tpu_custom_call"', " while(")
+    )
     own = members if own_order and members else 1
-    return which, dict(own=own, temporary=memory.temp_size_in_bytes, given=given, kernels=kernels, loops=loops)
+    return which, dict(
+        own=own, temporary=memory.temp_size_in_bytes, given=given, kernels=kernels, loops=loops
+    )
+
 
 # Older compilers take no members inside a kernel, and compare no bfloat16 on a v5e.
-taken = [case for case, of in CASES.items() if on_chip.VMAPS_INSIDE or not (of[3] or "precision" in of[2])]
+taken = [
+    case
+    for case, of in CASES.items()
+    if on_chip.VMAPS_INSIDE or not (of[3] or "precision" in of[2])
+]
 with ThreadPoolExecutor(2) as pool:
     for case, found in pool.map(compiled, taken):
         print(json.dumps([case, found]), flush=True)
@@ -200,65 +311,112 @@ from jax._src.interpreters import pxla
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 import jaxnet
-from jaxnet import Plan, population, training
-from jaxnet.chunking import plan_for_members
+from jaxnet import Plan, training
+from jaxnet.population import fit as population
+from jaxnet.population.placement import plan_for_members
 from jaxnet.data import Standardisation
-from jaxnet.models import with_outputs
+from jaxnet.models.model import with_outputs
 
 try:
     chips = topologies.get_topology_desc(platform="tpu", topology_name="v5e:1x1").devices
 except Exception:  # before libtpu 0.0.52
-    chips = topologies.get_topology_desc(platform="tpu", topology_name="v5e:1x1", chips_per_host_bounds=(1, 1, 1)).devices
+    chips = topologies.get_topology_desc(
+        platform="tpu", topology_name="v5e:1x1", chips_per_host_bounds=(1, 1, 1)
+    ).devices
 here = SingleDeviceSharding(chips[0])
 
-def part(n):
-    return jaxnet.Dataset(np.zeros((n, 28, 28), np.uint8), np.arange(n, dtype=np.int32) % 10, tuple("0123456789"), 255.0)
 
-# Colab's own libtpu lacks a function by which its jax compares layouts once a program is compiled, and that would crash.
+def part(n):
+    return jaxnet.Dataset(
+        np.zeros((n, 28, 28), np.uint8),
+        np.arange(n, dtype=np.int32) % 10,
+        tuple("0123456789"),
+        255.0,
+    )
+
+
+# Colab's own libtpu lacks a function by which its jax compares layouts once a program is compiled,
+# and that would crash.
 if tuple(map(int, metadata.version("libtpu").split("."))) < (0, 0, 23):
     pxla.is_default_layout = lambda *_: True
-images = jaxnet.Splits(part(54_000), part(6_000), part(10_000), Standardisation(np.float32(33), np.float32(78)))
+images = jaxnet.Splits(
+    part(54_000), part(6_000), part(10_000), Standardisation(np.float32(33), np.float32(78))
+)
 said = dict(jax=jax, jaxnet=jaxnet, np=np, images=images)
-cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(Path(sys.argv[1]).read_text())["cells"]}
+cells = {
+    cell["id"]: "".join(cell["source"])
+    for cell in json.loads(Path(sys.argv[1]).read_text())["cells"]
+}
 for cell in ("digits-recipe", "mnist-recipe", "population-recipe"):
     exec(cells[cell], said)
+
 
 def fit(implementation, model, splits, recipe):
     seen, recipe, extras = training.admit(splits, recipe, jax.random.key(0), None, None, None)
     given = (seen, recipe, jax.random.key(0), None, extras)
-    given = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=here), given)
-    return training._fit.lower(with_outputs(model, 10), None, Plan(implementation=implementation), *given).compile()
+    given = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=here), given
+    )
+    return training._fit.lower(
+        with_outputs(model, 10), None, Plan(implementation=implementation), *given
+    ).compile()
+
 
 def many(implementation, model, splits, recipes, keys):
-    plan, _ = plan_for_members(model, splits, recipes, len(keys), chips, implementation=implementation)
+    plan, _ = plan_for_members(
+        model, splits, recipes, len(keys), chips, implementation=implementation
+    )
     keys = keys[: plan.chunk]
     recipes = replace(recipes, learning_rate=recipes.learning_rate[: plan.chunk])
     job = population._admit(model, splits, recipes, keys, jax.random.key(2), None, None)
     with ThreadPoolExecutor(2) as pool:
-        return population._compile(job, 0, replace(plan, implementation=implementation), chips, pool).advance.result()
+        return population._compile(
+            job, 0, replace(plan, implementation=implementation), chips, pool
+        ).advance.result()
+
 
 for implementation in sys.argv[2:]:
     for name, program in {
-        "digits": lambda: fit(implementation, *(said[word] for word in ("model", "splits", "recipe"))),
-        "mnist": lambda: fit(implementation, *(said[word] for word in ("image_model", "images", "image_recipe"))),
-        "many": lambda: many(implementation, *(said[word] for word in ("model", "splits", "rates", "keys"))),
+        "digits": lambda: fit(
+            implementation, *(said[word] for word in ("model", "splits", "recipe"))
+        ),
+        "mnist": lambda: fit(
+            implementation, *(said[word] for word in ("image_model", "images", "image_recipe"))
+        ),
+        "many": lambda: many(
+            implementation, *(said[word] for word in ("model", "splits", "rates", "keys"))
+        ),
     }.items():
         text = program().as_text()
-        print(json.dumps([implementation, name, text.count('custom_call_target="tpu_custom_call"'), text.count(" while(")]), flush=True)
+        print(
+            json.dumps(
+                [
+                    implementation,
+                    name,
+                    text.count('custom_call_target="tpu_custom_call"'),
+                    text.count(" while("),
+                ]
+            ),
+            flush=True,
+        )
 """
 
 # In a /tmp and a /dev of its own, a process that has the chip's lock and device starts another,
 # which wants it too.
 HOLDER = """
 import fcntl, json, os, subprocess, sys
+
 lock, chip = open("/tmp/libtpu_lockfile", "w"), open("/dev/accel0")
 fcntl.lockf(lock, fcntl.LOCK_EX)
-done = subprocess.run([sys.executable, "-m", "experiments.digits", *sys.argv[1:]], capture_output=True, text=True)
+done = subprocess.run(
+    [sys.executable, "-m", "experiments.digits", *sys.argv[1:]], capture_output=True, text=True
+)
 print(json.dumps({"holder": os.getpid(), "status": done.returncode, "errors": done.stderr}))
 """
 ALONE = """
 mount -t tmpfs none "$1" && mkdir "$1/tmp" "$1/dev" "$1/dev/shm" && touch "$1/dev/accel0" || exit 77
-for d in null zero urandom; do touch "$1/dev/$d" && mount --bind "/dev/$d" "$1/dev/$d" || exit 77; done
+for d in null zero urandom; do touch "$1/dev/$d" &&
+    mount --bind "/dev/$d" "$1/dev/$d" || exit 77; done
 for d in /tmp/*/; do mkdir "$1$d" && mount --bind "$d" "$1$d" || exit 77; done
 mount --rbind "$1/dev" /dev && mount --rbind "$1/tmp" /tmp || exit 77
 shift

@@ -1,7 +1,9 @@
 """How long does a diagnosis take, beside mlxtend's decomposition of scikit-learn's network?
 
-    python -m experiments.benchmarks.decompositions diagnose [--rounds 64]     whole time, compilation included
-    python -m experiments.benchmarks.decompositions alone                      decompositions of 64 members x 10,000 examples
+    python -m experiments.benchmarks.decompositions diagnose [--rounds 64]
+        whole time, compilation included
+    python -m experiments.benchmarks.decompositions alone
+        decompositions of 64 members x 10,000 examples
 
 The same data (digits), network size and epochs. Of mlxtend, `rounds` bootstraps, one after the
 other; of jaxnet `members=rounds`, which trains as many networks on all examples, and partitions

@@ -1,15 +1,16 @@
 """What does XLA make of jaxnet's programs for an NVIDIA GPU: kernels a step, CUDA graphs, waits for
 the host, memory?
 
-    pip install --no-deps "jax-cuda13-plugin==VERSION" "jax-cuda13-pjrt==VERSION"    # VERSION of the installed jax; cuda12 serves too
+    pip install --no-deps "jax-cuda13-plugin==VERSION" "jax-cuda13-pjrt==VERSION"
     python -m experiments.benchmarks.gpu_programs --chips T4 A100 H100
 
-Compiled for the description of a chip, never run: no GPU is needed, and no time is measured.
-Without a device XLA cannot tune, so that a product may be another kernel on a real one, with
-scratch memory of its own, and the sort that shuffles is XLA's and not CUB's. What is fused, copied,
-recorded into graphs or sent to the host is as it would be with a CUDA 12.3 or later. XLA needs
-ptxas, of the CUDA toolkit or of the package nvidia-cuda-nvcc. Flags of XLA are taken from
-XLA_FLAGS, such as --xla_gpu_enable_command_buffer=+while, which records the loop over steps too.
+Compiled for the description of a chip, never run; VERSION is that of the installed jax, and cuda12
+serves too: no GPU is needed, and no time is measured. Without a device XLA cannot tune, so that a
+product may be another kernel on a real one, with scratch memory of its own, and the sort that
+shuffles is XLA's and not CUB's. What is fused, copied, recorded into graphs or sent to the host is
+as it would be with a CUDA 12.3 or later. XLA needs ptxas, of the CUDA toolkit or of the package
+nvidia-cuda-nvcc. Flags of XLA are taken from XLA_FLAGS, such as
+--xla_gpu_enable_command_buffer=+while, which records the loop over steps too.
 """
 
 import functools
@@ -156,12 +157,15 @@ def device(name: str) -> Any:
     description = f"""gpu_device_info {{
         threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
         shared_memory_per_core: {chip.shared} shared_memory_per_block_optin: {chip.shared_most}
-        threads_per_core_limit: {chip.threads} core_count: {chip.multiprocessors} fpus_per_core: {chip.lanes}
+        threads_per_core_limit: {chip.threads} core_count: {chip.multiprocessors}
+        fpus_per_core: {chip.lanes}
         block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
-        memory_bandwidth: {chip.bandwidth:.0f} l2_cache_size: {chip.cache} clock_rate_ghz: {chip.clock} device_memory_size: {chip.memory}
+        memory_bandwidth: {chip.bandwidth:.0f} l2_cache_size: {chip.cache}
+        clock_rate_ghz: {chip.clock} device_memory_size: {chip.memory}
         cuda_compute_capability {{ major: {chip.capability[0]} minor: {chip.capability[1]} }}
         registers_per_core_limit: 65536 registers_per_block_limit: 65536 {versions} }}
-        platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 8 }} device_description_str: "{name}" """
+        platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 8 }}
+        device_description_str: "{name}" """
     return topologies.get_topology_desc(
         platform="cuda", topology_name=name, target_config=description, topology="1x1x1"
     ).devices[0]

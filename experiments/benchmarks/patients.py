@@ -1,7 +1,9 @@
 """Does the diagnosis find what is known to be wrong?
 
-    python -m experiments.benchmarks.patients jaxnet [--seeds 20]    networks of jaxnet, by `diagnose` with its default settings
-    python -m experiments.benchmarks.patients arrays                 simulated errors, with every effect exactly at the tolerance
+    python -m experiments.benchmarks.patients jaxnet [--seeds 20]
+        networks of jaxnet, by `diagnose` with its default settings
+    python -m experiments.benchmarks.patients arrays
+        simulated errors, with every effect exactly at the tolerance
 
 The verdicts that are right were written down before the first run; a patient is opposite where
 another definite verdict is given.

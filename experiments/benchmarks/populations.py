@@ -1,10 +1,15 @@
 """What does training many networks as one program save, and what limits it?
 
-    python -m experiments.benchmarks.populations others                     against scikit-learn, PyTorch and a loop
-    python -m experiments.benchmarks.populations plans --network mnist      every devices x chunk against the rule's choice
-    python -m experiments.benchmarks.populations growth                     time and memory from 1 to 1,000 members
-    python -m experiments.benchmarks.populations structures                 64 structures against a process each
-    python -m experiments.benchmarks.populations sweep                      256 learning rates against 16 of scikit-learn
+    python -m experiments.benchmarks.populations others
+        against scikit-learn, PyTorch and a loop
+    python -m experiments.benchmarks.populations plans --network mnist
+        every devices x chunk against the rule's choice
+    python -m experiments.benchmarks.populations growth
+        time and memory from 1 to 1,000 members
+    python -m experiments.benchmarks.populations structures
+        64 structures against a process each
+    python -m experiments.benchmarks.populations sweep
+        256 learning rates against 16 of scikit-learn
 
 All in one run, on data in memory; a member is a whole training. GFLOP/s counts 6 operations a
 weight and example, and stands beside the rate of the same matrix products alone. Needs
@@ -292,9 +297,14 @@ def growth(options: Options) -> None:
 
 ALONE = """
 import sys, jax, jaxnet
+
 hidden = tuple(map(int, sys.argv[1].split(",")))
 splits = jaxnet.load("digits")
-jax.block_until_ready(jaxnet.fit(jaxnet.mlp(hidden), splits, jaxnet.Recipe(epochs=30, batch_size=64), jax.random.key(0)).params)
+jax.block_until_ready(
+    jaxnet.fit(
+        jaxnet.mlp(hidden), splits, jaxnet.Recipe(epochs=30, batch_size=64), jax.random.key(0)
+    ).params
+)
 """
 
 

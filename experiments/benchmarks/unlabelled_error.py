@@ -47,26 +47,46 @@ MILD = 0.15  # distance of the outputs
 # Reads confidences, writes (estimated accuracy, lower, upper) a case.
 CBPE = """
 import sys, warnings
+
 warnings.filterwarnings("ignore")
-import logging; logging.disable(logging.CRITICAL)
+import logging
+
+logging.disable(logging.CRITICAL)
 import numpy as np, pandas as pd, nannyml as nml
+
 given, rows = np.load(sys.argv[1]), []
+
+
 def frame(p, y=None):
     table = pd.DataFrame({f"p{k}": p[:, k] for k in range(p.shape[1])})
     table["said"] = p.argmax(1)
     return table if y is None else table.assign(label=y)
+
+
 fitted = {}
 for i in range(int(given["cases"])):
     network = int(given[f"network{i}"])
     if network not in fitted:
         p, y = given[f"reference{network}"], given[f"labels{network}"]
         fitted[network] = nml.CBPE(
-            y_pred_proba={k: f"p{k}" for k in range(p.shape[1])}, y_pred="said", y_true="label",
-            problem_type="classification_multiclass", metrics=["accuracy"], chunk_number=1,
+            y_pred_proba={k: f"p{k}" for k in range(p.shape[1])},
+            y_pred="said",
+            y_true="label",
+            problem_type="classification_multiclass",
+            metrics=["accuracy"],
+            chunk_number=1,
         )
         fitted[network].fit(frame(p, y))
-    found = fitted[network].estimate(frame(given[f"new{i}"])).filter(period="analysis").to_df()["accuracy"].iloc[0]
-    rows.append([found["value"], found["lower_confidence_boundary"], found["upper_confidence_boundary"]])
+    found = (
+        fitted[network]
+        .estimate(frame(given[f"new{i}"]))
+        .filter(period="analysis")
+        .to_df()["accuracy"]
+        .iloc[0]
+    )
+    rows.append(
+        [found["value"], found["lower_confidence_boundary"], found["upper_confidence_boundary"]]
+    )
 np.save(sys.argv[2], np.array(rows, float))
 """
 

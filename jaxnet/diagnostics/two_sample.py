@@ -2,7 +2,7 @@
 could have been found?
 
     bbsd         largest Kolmogorov-Smirnov distance of a network's outputs     permutations
-    classifier   how well a network tells the two samples apart                 exact, on held-out examples
+    classifier   how well a network tells the two samples apart exact, on held-out examples
     mmd          distance of the means in the space of a Gaussian kernel        permutations
 
 Every p-value holds at any sample size: where nothing differs, p < level at most as often as the

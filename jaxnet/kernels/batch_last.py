@@ -6,11 +6,12 @@ costs the matrix unit a row an output instead of a row an example. So the user's
 for one example, and each of its operations is done for all of them by a rule below. A value of the
 example has its axes in a row, whatever its shape, so that reshapes cost nothing:
 
-    SHARED  (size, 1)       the same for all examples
-    LAST    (size, batch)   computed from an example
-    FIRST   (batch, size)   an example's inputs, as they lie in memory, and what an AS_GIVEN matrix makes of them
-    ROW     (1, size)       a vector of parameters
-    AS_GIVEN, TURNED        a matrix of parameters as the function has it, and its transpose
+    SHARED  (size, 1)   the same for all examples
+    LAST                (size, batch)   computed from an example
+    FIRST               (batch, size) an example's inputs, as they lie in memory, and what an
+                        AS_GIVEN matrix makes of them
+    ROW                 (1, size)       a vector of parameters
+    AS_GIVEN, TURNED    a matrix of parameters as the function has it, and its transpose
 
 A value of size 1 stands for any number of equal ones until something needs them all.
 """

@@ -6,14 +6,15 @@ once for every point of a grid:
 
     grid = (groups of members, steps), steps innermost
 
-      HBM     state of group 0        state of group 1            x, labels: step 0 | step 1 | step 2 | ...
-                 |        ^                                                    |
-            copied in   copied out                                     a block a step, fetched while
-            at step 0   at the last one                                the step before is computed
-                 v        |                                                    v
-      VMEM    state of k members  <---- loss, gradient, update ----   x (batch, features), labels (1, batch)
-                                                                  numbers of the step (SMEM):
-                                                                  learning rate, ...
+    HBM     state of group 0     state of group 1          x, labels: step 0 | step 1 | ...
+               |        ^                                            |
+          copied in   copied out                             a block a step, fetched while
+          at step 0   at the last one                        the step before is computed
+               v        |                                            v
+    VMEM    state of k members  <-- loss, gradient, update --  x (batch, features),
+                                                               labels (1, batch)
+                                                               numbers of the step (SMEM):
+                                                               learning rate, ...
 
 - *Residency.* Parameters and moments live in scratch memory, which persists from one point of the
   grid to the next.

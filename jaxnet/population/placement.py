@@ -93,9 +93,16 @@ def plan_for_members(
                 np.clip(_memory(devices[0], splits) // each, 1, -(-members // len(devices)))
             )
             plan = choose(
-                Plan(len(devices), chunk=chunk, implementation=implementation), model, splits, recipe,
-                loss=loss, weighted=weighted, members=chunk, own_order=own_order, device=devices[0],
-            )  # fmt: skip
+                Plan(len(devices), chunk=chunk, implementation=implementation),
+                model,
+                splits,
+                recipe,
+                loss=loss,
+                weighted=weighted,
+                members=chunk,
+                own_order=own_order,
+                device=devices[0],
+            )
             if plan.implementation == "resident":
                 return plan, "their steps are one program on the chip"
             # XLA keeps the examples there too, before the state, where they fit.

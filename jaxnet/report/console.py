@@ -113,10 +113,8 @@ def members() -> Iterator[Callable[[Standing], None]]:
                 next_share[0] = math.floor(standing.share * PROGRESS_LINES + 1) / PROGRESS_LINES
                 (began, share), left = heard[min(1, len(heard) - 1)], ""  # the first call compiles
                 if share < standing.share < 1:
-                    left = (
-                        ", about "
-                        f"{(time.monotonic() - began) * (1 - standing.share) / (standing.share - share):.0f} s left"
-                    )
+                    speed = (standing.share - share) / (time.monotonic() - began)
+                    left = f", about {(1 - standing.share) / speed:.0f} s left"
                 say(_standing(standing) + left)
 
         yield line

@@ -39,7 +39,8 @@ FRAME = """<div class="jaxnet">
 .jaxnet .wide {{ overflow-x: auto; }}
 .jaxnet table {{ border-collapse: collapse; margin: .5em 0; color: inherit; }}
 .jaxnet caption {{ caption-side: top; text-align: left; color: inherit; }}
-.jaxnet th, .jaxnet td {{ padding: .15em .8em .15em 0; text-align: right; border-bottom: 1px solid rgba(128, 128, 128, .35); }}
+.jaxnet th, .jaxnet td {{ padding: .15em .8em .15em 0; text-align: right;
+  border-bottom: 1px solid rgba(128, 128, 128, .35); }}
 .jaxnet th:first-child, .jaxnet td:first-child {{ text-align: left; }}
 .jaxnet img {{ max-width: 100%; height: auto; }}
 </style>

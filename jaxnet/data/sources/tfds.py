@@ -1,8 +1,9 @@
 """Data sets of TensorFlow Datasets: prepared once with TensorFlow, read without it, decoded once
 and then mapped.
 
-prepare                    originals -> ArrayRecord files                 needs TensorFlow, once
-splits_of_prepared         ArrayRecord files -> one .npz file -> Splits   the second load only maps that file
+prepare              originals -> ArrayRecord files                 needs TensorFlow, once
+splits_of_prepared   ArrayRecord files -> one .npz file -> Splits the second load only maps that
+                     file
 """
 
 import contextlib

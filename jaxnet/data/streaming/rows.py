@@ -1,8 +1,9 @@
 """Rows on disk that are read a stretch at a time: a pair of .npy files, Parquet by way of such a
 pair, a prepared data set.
 
-    len(rows), rows.shape, rows.dtype       how many, and what one is
-    rows.read(first, x, y) -> {row: why}    the rows from `first` on, into two buffers; which cannot be read, and why
+    len(rows), rows.shape, rows.dtype      how many, and what one is
+    rows.read(first, x, y) -> {row: why}   the rows from `first` on, into two buffers; which cannot
+                                           be read, and why
 
 No file is mapped, since pages of a mapped file count as memory of the process. `read` may be called
 by many threads.

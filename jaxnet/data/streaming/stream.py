@@ -2,8 +2,10 @@
 a function of seed and epoch.
 
     positions   the training rows, numbered from 0; the held-out rows are passed over
-    shards      V equal ranges of positions; a batch takes as many from each, so V/P shards are all that one of P processes reads
-    blocks      consecutive positions of a shard, read at once; each epoch permutes the blocks of each shard
+    shards      V equal ranges of positions; a batch takes as many from each, so V/P shards are all
+                that one of P processes reads
+    blocks      consecutive positions of a shard, read at once; each epoch permutes the blocks of
+                each shard
     chunk       the next few blocks of every shard, to be shuffled row by row by whoever trains
 
 A position in the data is (epoch, chunk): nothing else is needed to go on from there.

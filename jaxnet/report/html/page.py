@@ -249,8 +249,9 @@ def _confusion(result: dict[str, Any], figures: Path) -> str:
     head = "".join(f'<th scope="col" title="{text(name)}">{text(name)}</th>' for name in classes)
     rows = "".join(
         '<tr><th scope="row" '
-        f'title="{text(classes[i])}">{text(classes[i])}</th>{"".join(cell(i, j, count) for j, count in enumerate(row))}'
-        f"<td>{number(found['precision'][i])}</td><td>{number(found['recall'][i])}</td></tr>"
+        f'title="{text(classes[i])}">{text(classes[i])}</th>'
+        + "".join(cell(i, j, count) for j, count in enumerate(row))
+        + f"<td>{number(found['precision'][i])}</td><td>{number(found['recall'][i])}</td></tr>"
         for i, row in enumerate(counts)
     )
     caption = "test set; a row a label, a column what was predicted"
@@ -297,7 +298,8 @@ def _about(result: dict[str, Any]) -> str:
         "device": result["device"],
         "versions": _listed(result["versions"]),
     }
-    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{text(value)}</dd>' for name, value in groups.items())}</dl>"
+    items = (f"<dt>{name}</dt><dd>{text(value)}</dd>" for name, value in groups.items())
+    return f"<dl>{''.join(items)}</dl>"
 
 
 def _listed(group: Mapping[str, Any]) -> str:

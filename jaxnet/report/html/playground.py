@@ -21,14 +21,17 @@ EXAMPLES, PIXELS = 24, 20_000  # of the test set, to look at: how many, with how
 MEMBERS = 8  # networks of a population
 
 HTML = """
-<p>Draw with mouse, finger or pen: {words}. With the keyboard: arrow keys move the pen, the space bar lifts and lowers it,
-Backspace clears.</p>
+<p>Draw with mouse, finger or pen: {words}. With the keyboard: arrow keys move the pen,
+the space bar lifts and lowers it, Backspace clears.</p>
 <div class="playground">
 <div>
-<canvas id="draw" width="320" height="320" tabindex="0" role="application" aria-label="drawing area"></canvas>
+<canvas id="draw" width="320" height="320" tabindex="0" role="application"
+ aria-label="drawing area"></canvas>
 <div class="tools"><button type="button" id="clear">clear</button>
-<label>or test example <select id="example"><option value="">none</option>{examples}</select></label></div>
-<figure><canvas id="seen" class="pixels" width="{width}" height="{height}" role="img" aria-label="what the network sees"></canvas>
+<label>or test example
+<select id="example"><option value="">none</option>{examples}</select></label></div>
+<figure><canvas id="seen" class="pixels" width="{width}" height="{height}" role="img"
+ aria-label="what the network sees"></canvas>
 <figcaption>what the network sees, {height} x {width} pixels</figcaption></figure>
 </div>
 <div>
@@ -40,7 +43,8 @@ Backspace clears.</p>
 <h3>What a unit looks for</h3>
 <div class="tools"><label>layer <select id="layer"></select></label>
 <label>unit <input type="number" id="unit" min="0" value="0" inputmode="numeric"></label></div>
-<figure><canvas id="weights" role="img" aria-label="weights"></canvas><figcaption id="weights-words"></figcaption></figure>
+<figure><canvas id="weights" role="img" aria-label="weights"></canvas>
+<figcaption id="weights-words"></figcaption></figure>
 </div>
 </div>
 """
