@@ -52,7 +52,8 @@ def html(noun: object) -> str:
 
 
 def text(noun: object) -> str:
-    """The text that `repr` and `print` show: it fits a screen, holds no arrays and compiles nothing.
+    """The text that `repr` and `print` show: it fits a screen, holds no arrays and compiles
+    nothing.
 
     The leaves of a noun may be tracers, or whatever else a tree operation has put there.
     """
@@ -115,7 +116,9 @@ def words(value: Any) -> str:
 
 
 def number(value: Any) -> float | int | bool | None:
-    """A number, or the number that an array without axes holds; None where there is none to know."""
+    """A number, or the number that an array without axes holds; None where there is none to
+    know.
+    """
     if isinstance(value, int | float):
         return value
     if getattr(value, "shape", None) != ():

@@ -29,23 +29,8 @@ from jaxnet.errors import InputError
 
 # What is given, one column each.
 COLUMNS = [
-    "nan",
-    "inf",
-    "-inf",
-    "empty",
-    "ragged",
-    "text",
-    "object",
-    "bool",
-    "-1/+1",
-    "1..K",
-    "10^9",
-    "one-hot",
-    "(n,1)",
-    "short",
-    "mask",
-    "p",
-    "log",
+    *("nan", "inf", "-inf", "empty", "ragged", "text", "object", "bool", "-1/+1"),
+    *("1..K", "10^9", "one-hot", "(n,1)", "short", "mask", "p", "log"),
 ]
 TABLE = """
 calibration                   log_probabilities  R R = R R R R R R R R R R R R R -

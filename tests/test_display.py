@@ -1,4 +1,6 @@
-"""Short displays: every public noun fits a screen, holds no arrays, compiles nothing and never fails."""
+"""Short displays: every public noun fits a screen, holds no arrays, compiles nothing and never
+fails.
+"""
 
 from dataclasses import fields, is_dataclass, replace
 
@@ -51,7 +53,9 @@ def fits(text: str) -> bool:
 
 
 def filled(noun: type, value: object) -> object:
-    """A noun each of whose fields holds this value, made as tree operations make it: without looking at the value."""
+    """A noun each of whose fields holds this value, made as tree operations make it: without
+    looking at the value.
+    """
     if not is_dataclass(noun):
         return tuple.__new__(noun, [value] * len(noun._fields))
     made = object.__new__(noun)
@@ -159,8 +163,8 @@ def test_a_run_says_what_it_is_and_how_it_ended(results):
     assert run.status in shown
     assert "Recipe(epochs=2, batch_size=32, learning_rate=0.01)" in shown
     assert (
-        f"validation              loss {history.validation_loss[-1]:.4f}, error {1 - history.validation_accuracy[-1]:.2%}"
-        in shown
+        f"validation              loss {history.validation_loss[-1]:.4f}, error "
+        f"{1 - history.validation_accuracy[-1]:.2%}" in shown
     )
     assert f"{sum(leaf.size for leaf in jax.tree.leaves(run.params)):,}" in shown
     assert "error" not in repr(results["values"])

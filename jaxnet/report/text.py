@@ -34,7 +34,9 @@ PARTS = ("training", "validation")
 
 
 def of_run(run: "Run") -> str:
-    """What was trained, how it ended, and its last losses and errors; of many, those of a population."""
+    """What was trained, how it ended, and its last losses and errors; of many, those of a
+    population.
+    """
     if members := np.shape(_known(lambda: run.epochs)):
         return _of_members([run], members[0], None)
     last = _known(lambda: int(run.epochs) - 1)
@@ -134,7 +136,10 @@ def of_learning_curve(found: "LearningCurve") -> str:
         for i in shown
     ]
     members = found.errors.shape[1]
-    about = f"held-out error on {found.test_examples:,} examples, {members} networks at each of {len(found.sizes)} sizes"
+    about = (
+        f"held-out error on {found.test_examples:,} examples, {members} networks at each of "
+        f"{len(found.sizes)} sizes"
+    )
     return table(
         f"LearningCurve: {about}",
         [
@@ -195,7 +200,8 @@ def architecture(run: "Run", members: int) -> str:
         value = getattr(run.recipe, name)
         if name in ("optimizer", "epochs", "batch_size") or value != getattr(default, name):
             told.append(
-                f"{name.replace('_', ' ')} {optimizer_name(value) if name == 'optimizer' else value}"
+                f"{name.replace('_', ' ')} "
+                f"{optimizer_name(value) if name == 'optimizer' else value}"
             )
     for name, value in numbers_of(run.recipe):
         low, high = np.min(value), np.max(value)
@@ -245,7 +251,8 @@ def _of_members(runs: Sequence["Run"], count: int, many: "Population | None") ->
     )
     classes = runs[0].classes
     return table(
-        f"{'Run' if many is None else 'Population'} of {count} network{'s' * (count != 1)}: {ended or 'not known here'}",
+        f"{'Run' if many is None else 'Population'} of {count} network{'s' * (count != 1)}: "
+        f"{ended or 'not known here'}",
         [
             *rows[:ARCHITECTURES],
             ("...", more),
