@@ -1,11 +1,13 @@
-"""Is one run really better than another? Runs side by side, with the difference of each pair on the same test examples.
+"""Is one run really better than another? Runs side by side, with the difference of each pair on the
+same test examples.
 
     python -m experiments.compare runs/a runs/b runs/c
 
-Brings the networks back from the folders of finished runs, and their data; runs that had a --data-dir need it here too. A
-difference of two networks holds for them alone: the same recipe with another seed is another network. Where both runs have
---members 8 or more, it is of the recipes. Intervals are as wide as it takes for all of them together to hold with 95% (Bonferroni).
-Runs whose test sets are not the same examples stand beside each other without a difference.
+Brings the networks back from the folders of finished runs, and their data; runs that had a
+--data-dir need it here too. A difference of two networks holds for them alone: the same recipe with
+another seed is another network. Where both runs have --members 8 or more, it is of the recipes.
+Intervals are as wide as it takes for all of them together to hold with 95% (Bonferroni). Runs whose
+test sets are not the same examples stand beside each other without a difference.
 """
 
 import sys
@@ -35,7 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if len(options.runs) < 2:
             raise InputError(
-                f"{len(options.runs)} run{'s were' * (not options.runs) or ' was'} given; give the folders of two or more"
+                f"{len(options.runs)} run{'s were' * (not options.runs) or ' was'} given; give "
+                "the folders of two or more"
             )
         use_platform(options.platform)
         if options.cache:

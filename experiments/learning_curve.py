@@ -3,8 +3,9 @@
     python -m experiments.learning_curve
     python -m experiments.learning_curve --dataset mnist --epochs 2 --at 480000 --target-error 0.02
 
-Trains networks on growing random parts of the training set, all equally many steps, as one population. Says what the error will
-be with more examples, with intervals that carry the doubt about the curve's form, and how many it takes to reach --target-error.
+Trains networks on growing random parts of the training set, all equally many steps, as one
+population. Says what the error will be with more examples, with intervals that carry the doubt
+about the curve's form, and how many it takes to reach --target-error.
 """
 
 import sys
@@ -27,9 +28,15 @@ def work(setup: Setup) -> dict[str, Any]:
     assert isinstance(options, LearningCurveOptions)
     with training_members(setup) as (watch, began):
         curve = learning_curve(
-            setup.model, splits, setup.recipe, jax.random.key(options.seed), sizes=options.sizes or None, members=options.members,
-            out=setup.out / MEMBERS, watch=watch,
-        )  # fmt: skip
+            setup.model,
+            splits,
+            setup.recipe,
+            jax.random.key(options.seed),
+            sizes=options.sizes or None,
+            members=options.members,
+            out=setup.out / MEMBERS,
+            watch=watch,
+        )
     at = options.at or curve.farther_sizes
     reach, findings = curve.predict(at), curve.findings(options.tolerance)
     needed = curve.needed(options.target_error) if options.target_error > 0 else None
@@ -40,10 +47,14 @@ def work(setup: Setup) -> dict[str, Any]:
         curve, setup.out / "figures/learning_curve.png", target=options.target_error
     )
     more: dict[str, Any] = {
-        "verdict": words[0] if words else f"the error is {curve.measured[-1]} with {curve.sizes[-1]:,} examples",
-        "findings": findings, "members": options.members,
-        "learning_curve": curve.summary() | {"at": at, "predicted": reach, "needed": needed}, "resumed": began,
-    }  # fmt: skip
+        "verdict": words[0]
+        if words
+        else f"the error is {curve.measured[-1]} with {curve.sizes[-1]:,} examples",
+        "findings": findings,
+        "members": options.members,
+        "learning_curve": curve.summary() | {"at": at, "predicted": reach, "needed": needed},
+        "resumed": began,
+    }
     if splits.classes is not None:
         assert curve.networks.predictions is not None
         largest = curve.networks.predictions.test[len(curve.sizes) - 1 :: len(curve.sizes)]

@@ -1,11 +1,15 @@
 """Which hyperparameters suit this data set?
 
-    python -m experiments.sweep                                             256 learning rates: --trials 256
-    python -m experiments.sweep --space learning_rate=1e-4:1 dropout=0:0.5 hidden=64,128x64 --method quasi-random --seeds 3
-    python -m experiments.sweep --trials 256 --halving 4                    the best quarter goes on after epochs 1, 4, 16, ...
+    python -m experiments.sweep
+        256 learning rates: --trials 256
+    python -m experiments.sweep --space learning_rate=1e-4:1 dropout=0:0.5 hidden=64,128x64 --method
+    quasi-random --seeds 3
+    python -m experiments.sweep --trials 256 --halving 4
+        the best quarter goes on after epochs 1, 4, 16, ...
 
-Trains a network for every trial, all in one program a structure; the validation set chooses, and the test set is looked at
-once, by the chosen network. Writes sweep.csv, figures/validation_curve.png and what `train` writes, for the chosen one.
+Trains a network for every trial, all in one program a structure; the validation set chooses, and
+the test set is looked at once, by the chosen network. Writes sweep.csv,
+figures/validation_curve.png and what `train` writes, for the chosen one.
 """
 
 import sys

@@ -1,4 +1,6 @@
-"""What a training of a given size needs, calculated: memory of a device and seconds, by kind and number of devices."""
+"""What a training of a given size needs, calculated: memory of a device and seconds, by kind and
+number of devices.
+"""
 
 import math
 from itertools import pairwise
@@ -19,8 +21,9 @@ MOMENTS = {
 class Job(NamedTuple):
     """What is to be trained.
 
-    parameters: of a member. features: of an example, of `itemsize` bytes each. activations: numbers of an example that the layers
-    give, the outputs among them. best: whether the best parameters on a validation set are kept.
+    parameters: of a member. features: of an example, of `itemsize` bytes each. activations: numbers
+    of an example that the layers give, the outputs among them. best: whether the best parameters on
+    a validation set are kept.
     """
 
     members: int
@@ -38,8 +41,10 @@ class Job(NamedTuple):
 class Kind(NamedTuple):
     """A kind of device.
 
-    rate: operations a second in training. memory: bytes. bandwidth: of the memory, bytes a second. overhead: seconds a step.
-    link: bytes a second that a device sends to others. hop: seconds of a message. host: devices that share a disk.
+    rate: operations a second in training. memory: bytes. bandwidth: of the memory, bytes a second.
+        overhead: seconds a step.
+    link: bytes a second that a device sends to others. hop: seconds of a message. host: devices
+        that share a disk.
     """
 
     name: str
@@ -54,7 +59,9 @@ class Kind(NamedTuple):
 
 
 class Need(NamedTuple):
-    """What a run needs. together: members at once on a device. memory: bytes of a device. streamed: the examples stay on disk."""
+    """What a run needs. together: members at once on a device. memory: bytes of a device. streamed:
+    the examples stay on disk.
+    """
 
     together: int
     memory: float
@@ -65,9 +72,10 @@ class Need(NamedTuple):
 def chips(utilisation: float) -> list[tuple[Kind, tuple[int, ...]]]:
     """Kinds of accelerators with the numbers of them to calculate for.
 
-    Peak, memory and links of https://docs.cloud.google.com/tpu/docs/v5e and .../v5p (TPUs multiply float32 in bfloat16 passes, by
-    JAX's default), and of NVIDIA's data sheet of the H100 SXM (TF32 without sparsity, NVLink in one direction). A step's overhead
-    is that of some ten kernels, and a hop one microsecond: assumptions.
+    Peak, memory and links of https://docs.cloud.google.com/tpu/docs/v5e and .../v5p (TPUs multiply
+    float32 in bfloat16 passes, by JAX's default), and of NVIDIA's data sheet of the H100 SXM (TF32
+    without sparsity, NVLink in one direction). A step's overhead is that of some ten kernels, and a
+    hop one microsecond: assumptions.
     """
     return [
         (
@@ -91,15 +99,18 @@ def of_network(
 
 
 def state_bytes(job: Job) -> int:
-    """Of a member's parameters, what its optimizer keeps, and its best parameters: the arrays of a TrainState."""
+    """Of a member's parameters, what its optimizer keeps, and its best parameters: the arrays of a
+    TrainState.
+    """
     return 4 * job.parameters * (1 + MOMENTS[job.optimizer] + job.best)
 
 
 def member_bytes(job: Job, batch: int) -> int:
     """Of a member in training on batches of so many examples.
 
-    Beside its state: gradient, and parameters and moments once more, since the loop over steps has its own; of each example of
-    the batch its row, the same as inputs, and activations with their gradients; row numbers and random bits, each also sorted.
+    Beside its state: gradient, and parameters and moments once more, since the loop over steps has
+    its own; of each example of the batch its row, the same as inputs, and activations with their
+    gradients; row numbers and random bits, each also sorted.
     """
     working = 4 * job.parameters * (2 + MOMENTS[job.optimizer])
     examples = batch * (job.features * (job.itemsize + 4) + 2 * 4 * job.activations)
@@ -112,7 +123,9 @@ def example_bytes(job: Job) -> int:
 
 
 def need(job: Job, kind: Kind, devices: int, disk: float) -> Need | None:
-    """What a job needs on so many devices, or None where it does not fit: only one network is trained on examples from disk."""
+    """What a job needs on so many devices, or None where it does not fit: only one network is
+    trained on examples from disk.
+    """
     alone = job.members == 1
     batch = math.ceil(job.batch / devices) if alone else job.batch
     each, shared, streamed = member_bytes(job, batch), job.examples * example_bytes(job), False
@@ -138,7 +151,9 @@ def need(job: Job, kind: Kind, devices: int, disk: float) -> Need | None:
 
 
 def together_on(job: Job, kind: Kind, own: int, fit: float, shared: float) -> int:
-    """How many of its own members a device trains at once, of those that fit: as `jaxnet.chunking` has it."""
+    """How many of its own members a device trains at once, of those that fit: as `jaxnet.chunking`
+    has it.
+    """
     if kind.platform == "cpu":
         fit = min(fit, max(1, min(MOST, STEP // (6 * job.parameters * job.batch))))
     if kind.platform == "tpu":
@@ -152,10 +167,11 @@ def moved_bytes(job: Job) -> int:
 
 
 def step_seconds(job: Job, kind: Kind, together: int, batch: int, devices: int) -> float:
-    """Of one optimizer step of the members at once on a device by XLA's program, and of the exchange of gradients between devices.
+    """Of one optimizer step of the members at once on a device by XLA's program, and of the
+    exchange of gradients between devices.
 
-    6 operations a parameter and example; or, where that takes longer, the state and the gradient through the memory, unless they
-    stay on a TPU's chip.
+    6 operations a parameter and example; or, where that takes longer, the state and the gradient
+    through the memory, unless they stay on a TPU's chip.
     """
     state = together * moved_bytes(job)
     on_chip = kind.platform == "tpu" and state <= VMEM
@@ -168,7 +184,9 @@ def step_seconds(job: Job, kind: Kind, together: int, batch: int, devices: int) 
 
 
 def exchange_seconds(parameters: int, kind: Kind, devices: int) -> float:
-    """Of an all-reduce of a gradient in float32: each byte out and back, and no fewer hops than a tree has."""
+    """Of an all-reduce of a gradient in float32: each byte out and back, and no fewer hops than a
+    tree has.
+    """
     if devices == 1:
         return 0.0
     return (
@@ -178,7 +196,9 @@ def exchange_seconds(parameters: int, kind: Kind, devices: int) -> float:
 
 
 def line(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
-    """(offset, slope) through two points, none of them negative: through the origin and the second, where the offset would be."""
+    """(offset, slope) through two points, none of them negative: through the origin and the second,
+    where the offset would be.
+    """
     slope = (second[1] - first[1]) / (second[0] - first[0])
     offset = first[1] - slope * first[0]
     return (offset, slope) if offset >= 0 and slope > 0 else (0.0, second[1] / second[0])

@@ -1,13 +1,15 @@
 """How does throughput grow with processes, and what would a run of a given size need, up to a pod?
 
     python -m experiments.benchmarks.scale
-    python -m experiments.benchmarks.scale --members 1 --hidden 4096 4096 --examples 100000000 --batch-size 8960
+    python -m experiments.benchmarks.scale --members 1 --hidden 4096 4096 --examples 100000000
+    --batch-size 8960
 
-First this machine: 1, 2 and 4 processes, a CPU device on a core each, train one network with its batches split over them, and a
-population dealt to them; where other programs want the cores too, each exchange of gradients waits for its turn. Of the same run
-come the rate, the overhead of a step and the speed between processes by which the model predicts, and beside its predictions
-stand measured runs that it was not fitted to. Last, what a run of the given size would need, by the model and what the makers
-publish of their chips: that is a calculation, on paper, and no measurement.
+First this machine: 1, 2 and 4 processes, a CPU device on a core each, train one network with its
+batches split over them, and a population dealt to them; where other programs want the cores too,
+each exchange of gradients waits for its turn. Of the same run come the rate, the overhead of a step
+and the speed between processes by which the model predicts, and beside its predictions stand
+measured runs that it was not fitted to. Last, what a run of the given size would need, by the model
+and what the makers publish of their chips: that is a calculation, on paper, and no measurement.
 """
 
 import json
@@ -72,7 +74,9 @@ class Options:
     hidden: tuple[int, ...] = (128, 64)
     """of the calculated run"""
     members: int = 10_000
-    """of the calculated run; batches of 1 are split over the devices, else members are dealt to them"""
+    """of the calculated run; batches of 1 are split over the devices, else members are dealt to
+    them
+    """
     examples: int = 1_000_000
     """of the calculated run, of 784 bytes each"""
     batch_size: int = 512
@@ -80,7 +84,9 @@ class Options:
     epochs: int = 30
     """of the calculated run"""
     utilisation: float = 0.2
-    """share of the published peak: XLA's own estimate for v5e, 205,300 cycles a step of 64 networks 784-128-64-10 with batches of 128"""
+    """share of the published peak: XLA's own estimate for v5e, 205,300 cycles a step of 64 networks
+    784-128-64-10 with batches of 128
+    """
     disk: float = 1e9
     """bytes a second that a host reads: an assumption, a third of what local flash disks reach"""
 
@@ -93,9 +99,11 @@ def main() -> None:
     console.print(growth(options, found))
     here = this_machine(options, found)
     console.print(
-        f"of these runs: {here.rate / 1e9:.1f} GFLOP/s and {here.overhead * 1e6:.0f} microseconds a step on a core"
+        f"of these runs: {here.rate / 1e9:.1f} GFLOP/s and {here.overhead * 1e6:.0f} microseconds "
+        "a step on a core"
         + (
-            f"; {here.link / 1e9:.2f} GB/s and {here.hop * 1e6:.0f} microseconds a message between processes"
+            f"; {here.link / 1e9:.2f} GB/s and {here.hop * 1e6:.0f} microseconds a message "
+            "between processes"
             if here.hop
             else ""
         )
@@ -110,7 +118,10 @@ def start_processes(options: Options, count: int) -> dict[str, Any]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     own, environment = json.dumps(asdict(options)), os.environ | {"JAX_PLATFORMS": "cpu"}
-    program = "import json, sys\nfrom experiments.benchmarks import scale\nscale.work(*map(json.loads, sys.argv[1:]))"
+    program = (
+        "import json, sys\nfrom experiments.benchmarks import "
+        "scale\nscale.work(*map(json.loads, sys.argv[1:]))"
+    )
     command = [sys.executable, "-c", program, own]
     places = [json.dumps({"process": i, "count": count, "port": port}) for i in range(count)]
     running = [
@@ -135,7 +146,9 @@ def start_processes(options: Options, count: int) -> dict[str, Any]:
 
 
 def work(given: dict[str, Any], place: dict[str, int]) -> None:
-    """A process's part of what so many of them measure; the first prints it. given: Options as JSON has them."""
+    """A process's part of what so many of them measure; the first prints it. given: Options as JSON
+    has them.
+    """
     options = Options(**given | {"measured_hidden": tuple(given["measured_hidden"])})
     process, count, port = place["process"], place["count"], place["port"]
     if hasattr(os, "sched_setaffinity"):  # else one process would multiply matrices on all cores
@@ -206,7 +219,9 @@ def epoch_seconds(
 
 
 def population_seconds(options: Options, splits: jaxnet.Splits, recipe: Recipe) -> float:
-    """Of an epoch of the population, all members together: the second call, since the first compiles."""
+    """Of an epoch of the population, all members together: the second call, since the first
+    compiles.
+    """
     model, keys = (
         jaxnet.mlp(options.measured_hidden),
         jax.random.split(jax.random.key(0), options.measured_members),
@@ -256,7 +271,9 @@ def program_bytes(hidden: tuple[int, ...], splits: jaxnet.Splits, recipe: Recipe
 
 
 def compiled_bytes(program: Any) -> int:
-    """Of what a compiled program is given, gives and works on; what it gives in the place of what it was given counts once."""
+    """Of what a compiled program is given, gives and works on; what it gives in the place of what
+    it was given counts once.
+    """
     found = program.memory_analysis()
     return (
         found.argument_size_in_bytes
@@ -290,7 +307,9 @@ def measured_job(
 
 
 def this_machine(options: Options, found: dict[int, dict[str, Any]]) -> Kind:
-    """A core, and messages between two processes, by what was measured with two networks and with two sizes of message."""
+    """A core, and messages between two processes, by what was measured with two networks and with
+    two sizes of message.
+    """
     steps = math.ceil(options.measured_examples / options.measured_batch_size)
     points = [
         (6.0 * of_network(hidden)[0] * options.measured_batch_size, found[1][name] / steps)
@@ -314,13 +333,18 @@ def this_machine(options: Options, found: dict[int, dict[str, Any]]) -> Kind:
 
 
 def growth(options: Options, found: dict[int, dict[str, Any]]) -> Table:
-    """Throughput beside processes and cores: the examples of all members, each of them trained on in a second."""
+    """Throughput beside processes and cores: the examples of all members, each of them trained on
+    in a second.
+    """
     load = (
         f" (load of the last minute {os.getloadavg()[0]:.1f}, these processes included)"
         if hasattr(os, "getloadavg")
         else ""
     )
-    title = f"measured on {cores()} cores of this machine{load}, processes over loopback; in steady state"
+    title = (
+        f"measured on {cores()} cores of this machine{load}, processes over loopback; in "
+        "steady state"
+    )
     names = (
         "processes",
         "one training, examples/s",
@@ -403,9 +427,11 @@ def on_paper(options: Options, here: Kind) -> Table:
     )
     networks = f"{job.members:,} network{'s' * (job.members > 1)} of {parameters:,} parameters"
     title = (
-        f"calculated, not measured: {networks}, {job.examples:,} examples of {FEATURES} bytes, {job.epochs} epochs, "
+        f"calculated, not measured: {networks}, {job.examples:,} examples of {FEATURES} bytes, "
+        f"{job.epochs} epochs, "
         f"batches of {job.batch}, {job.optimizer};"
-        f"\nchips at {options.utilisation:.0%} of the published peak, disks at {options.disk / 1e9:g} GB/s a host, "
+        f"\nchips at {options.utilisation:.0%} of the published peak, disks at "
+        f"{options.disk / 1e9:g} GB/s a host, "
         "without starting and compiling"
     )
     table = Table(

@@ -23,7 +23,8 @@ DATA = ("dataset", *READ, "split_seed", "balance", "stream")
 
 
 def compared(paths: Sequence[Path], data_dir: Path | None = None) -> list[Compared]:
-    """The runs in these folders with their predictions; data that several have in common are read once.
+    """The runs in these folders with their predictions; data that several have in common are read
+    once.
 
     data_dir: folder of the data sets, as the runs had it, or where their files are now.
     """
@@ -42,7 +43,9 @@ def compared(paths: Sequence[Path], data_dir: Path | None = None) -> list[Compar
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """A name for each folder: its own, or the whole path where several have that one; numbered where the same comes again."""
+    """A name for each folder: its own, or the whole path where several have that one; numbered
+    where the same comes again.
+    """
     own = [path.resolve().name for path in paths]
     names = own if len(set(own)) == len(own) else [str(path) for path in paths]
     return [
@@ -52,7 +55,9 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _members(finished: Finished, shape: tuple[int, ...]) -> np.ndarray | None:
-    """What networks of this recipe predict that trained on all training examples, as the run kept it; None where it has one."""
+    """What networks of this recipe predict that trained on all training examples, as the run kept
+    it; None where it has one.
+    """
     path, result = (
         finished.folder / MEMBERS / "predictions/test.npy",
         run_folder.result(finished.folder) or {},
@@ -68,7 +73,8 @@ def _members(finished: Finished, shape: tuple[int, ...]) -> np.ndarray | None:
     kept = np.load(path, mmap_mode="r")
     if kept.shape[1:] != shape or len(kept) < first + count:
         raise InputError(
-            f"{path}: is not of this run's test set; remove the folder {path.parent.parent} to compare its network alone"
+            f"{path}: is not of this run's test set; remove the folder {path.parent.parent} to "
+            "compare its network alone"
         )
     return (
         kept[first : first + count].astype(np.result_type(kept, np.float32)) if count > 1 else None
@@ -76,7 +82,9 @@ def _members(finished: Finished, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _facts(finished: Finished, training: int, members: int) -> dict[str, Any]:
-    """What is known of a run, by name: experiment, data, model, recipe, seed, versions and device."""
+    """What is known of a run, by name: experiment, data, model, recipe, seed, versions and
+    device.
+    """
     result, options = run_folder.result(finished.folder) or {}, finished.about
     recipe = describe_recipe(finished.run.recipe)
     strengths = recipe.pop("augmentation") or {}

@@ -1,4 +1,6 @@
-"""Comparison: whether trained networks, or the recipes they come from, differ on the same test examples."""
+"""Comparison: whether trained networks, or the recipes they come from, differ on the same test
+examples.
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -17,7 +19,10 @@ from jaxnet.runtime.files import plain
 from jaxnet.stats.estimate import LEVEL
 from jaxnet.stats.random_effects import PAIRS
 
-LUCK = f"A difference of networks may be luck of their training; to compare recipes, train each with --members {PAIRS} or more."
+LUCK = (
+    "A difference of networks may be luck of their training; to compare recipes, train each "
+    f"with --members {PAIRS} or more."
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Compared:
       splits: the data; the test set judges.
       outputs: (examples, classes) log-probabilities, or (examples,) values on the test set.
       members: (members, ...) the same of other networks of its recipe, as far as they are known.
-      facts: what is known of it by name, as plain values: experiment, data, recipe, versions, device.
+      facts: what is known of it by name, as plain values: experiment, data, recipe, versions,
+          device.
     """
 
     name: str
@@ -86,7 +92,8 @@ class Pair:
       second: name of the other.
       words: whether the difference is real, in a sentence.
       of: "recipes" where both have members, else "networks".
-      difference: the error of the first less that of the second; None where they cannot be compared.
+      difference: the error of the first less that of the second; None where they cannot be
+          compared.
       only_first: test examples that only the first network has wrong.
       only_second: test examples that only the second network has wrong.
     """
@@ -181,7 +188,10 @@ def _why_not(a: Compared, b: Compared) -> str | None:
         (np.asarray(getattr(one, name)), np.asarray(getattr(other, name))) for name in ("x", "y")
     ]
     if not all(np.array_equal(mine, theirs) for mine, theirs in arrays):
-        return f"their test sets are not the same examples ({len(one):,} and {len(other):,}); read and split the data alike"
+        return (
+            f"their test sets are not the same examples ({len(one):,} and {len(other):,}); "
+            "read and split the data alike"
+        )
     return None
 
 
@@ -220,13 +230,19 @@ def _verdict(pair: Pair, *, same: bool, examples: int, percent: bool) -> str:
     assert pair.difference is not None
     difference = pair.difference
     if same:
-        return f"no difference: {pair.first} and {pair.second} say the same of all {examples:,} test examples"
+        return (
+            f"no difference: {pair.first} and {pair.second} say the same of all {examples:,} "
+            "test examples"
+        )
     if difference.refused:
         return (
             f"it cannot be told whether {pair.first} and {pair.second} differ: {difference.refused}"
         )
     if not pair.real:
-        return f"no difference is shown between {pair.first} and {pair.second}: {_size(difference, percent)}"
+        return (
+            f"no difference is shown between {pair.first} and {pair.second}: "
+            f"{_size(difference, percent)}"
+        )
     better, worse = (pair.first, pair.second) if difference.high < 0 else (pair.second, pair.first)
     low, high = sorted((abs(difference.low), abs(difference.high)))
     lower = Estimate(abs(difference.estimate), low, high)

@@ -1,4 +1,6 @@
-"""The page of a comparison: runs side by side. Reads result.json and the figures; computes nothing."""
+"""The page of a comparison: runs side by side. Reads result.json and the figures; computes
+nothing.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -84,7 +86,10 @@ def _differences(result: dict[str, Any], figures: Path) -> str:
             )
             for pair in compared
         ]
-        told = "the error of the first less that of the second, with intervals that all together hold with 95%"
+        told = (
+            "the error of the first less that of the second, with intervals that all together "
+            "hold with 95%"
+        )
         html += table(columns, rows, caption=told)
         html += chart(figures / "differences", "differences with their intervals; the line is none")
     if any(pair["of"] == "networks" for pair in result["pairs"]):
