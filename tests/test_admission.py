@@ -678,7 +678,9 @@ def test_every_public_function_has_its_rows():
 
 
 def test_what_is_wrong():
-    """Class numbers or log-probabilities, of one network or of several; what is not a number is wrong."""
+    """Class numbers or log-probabilities, of one network or of several; what is not a number is
+    wrong.
+    """
     labels = np.array([0, 1, 1, 0])
     log_p = np.log(
         np.array(

@@ -132,7 +132,9 @@ def test_samples_are_not_those_of_numpys_own_seeds():
 
 @pytest.mark.parametrize("key", [jax.random.key(7), jax.random.PRNGKey(7)], ids=["typed", "words"])
 def test_generators_draw_what_they_always_drew(key):
-    """The first draws, written down before the generators of resampling and corruption were one function."""
+    """The first draws, written down before the generators of resampling and corruption were one
+    function.
+    """
     draws = {
         ("resampling", 3): [4148070253, 1179558219, 2897836553, 1149029234],
         ("corruption",): [3498359553, 1108263801, 2415224799, 2986702387],
