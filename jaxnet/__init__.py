@@ -107,7 +107,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULE_OF, *_MODULES, "data", "diagnostics"})
 
 
-__all__ = [
-    *_MODULES,
-    *(name for name in _MODULE_OF if not name.startswith("Jaxnet")),
-]  # scikit-learn need not be there
+# scikit-learn need not be there
+__all__ = [*_MODULES, *(name for name in _MODULE_OF if not name.startswith("Jaxnet"))]

@@ -24,9 +24,8 @@ from jaxnet.errors import InputError, shown
 # on nothing but the words of its example's key, its place in the example and its layer.
 GOLDEN = np.uint32(0x9E3779B9)  # 2^32 over the golden ratio: its multiples are far apart
 
-AnyKey = (
-    Key[Array, ""] | UInt32[Array | np.ndarray, " words"]
-)  # as jax.random.key makes it, or jax.random.PRNGKey
+# as jax.random.key makes it, or jax.random.PRNGKey
+AnyKey = Key[Array, ""] | UInt32[Array | np.ndarray, " words"]
 AnyKeys = Key[Array, "..."] | UInt32[Array | np.ndarray, "... words"]
 
 STREAM = 1 << 30  # the number of places of a stream
@@ -36,12 +35,8 @@ STREAM = 1 << 30  # the number of places of a stream
 LAST_WORDS = {
     "resampling": 0x5A3D, "corruption": 0xC0A7, "two_sample": 0x25A3, "calibration": 0x5EC1,
 }  # fmt: skip
-INIT, ORDER, NOISE, AUGMENT = (
-    0,
-    STREAM,
-    2 * STREAM,
-    3 * STREAM,
-)  # where each stream of a run's key begins
+# where each stream of a run's key begins
+INIT, ORDER, NOISE, AUGMENT = (0, STREAM, 2 * STREAM, 3 * STREAM)
 
 
 def counted(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, ""]:

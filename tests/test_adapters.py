@@ -33,9 +33,8 @@ class Linen(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train=False):
-        x = nn.Dense(self.width, use_bias=False)(
-            x.reshape(len(x), -1)
-        )  # a bias that the norm takes away again is noise to Adam
+        # a bias that the norm takes away again is noise to Adam
+        x = nn.Dense(self.width, use_bias=False)(x.reshape(len(x), -1))
         x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
         x = nn.Dropout(self.rate, deterministic=not train)(x)
         self.sow("seen", "hidden", x)

@@ -121,12 +121,8 @@ SHORT = {
     "sample_and_seed": "sample_and_seed_variance",
     "Diagnosis": "from_predictions",
 }
-NO_ARRAYS = {
-    "combination",
-    "exact",
-    "seeds_needed",
-    "wilson",
-}  # they take Estimates, weights and counts
+# they take Estimates, weights and counts
+NO_ARRAYS = {"combination", "exact", "seeds_needed", "wilson"}
 
 N, M, K = 200, 4, 2
 RNG = np.random.default_rng(0)
@@ -137,12 +133,12 @@ LOG_P = scipy.special.log_softmax(SCORES, -1)
 VALUES = Y + 0.5 * RNG.normal(size=(M, N))
 LOSSES = RNG.random((M, N))
 SEEN = RNG.random((M, N)) < 0.1
+# members that agree
 SURE = np.tile(
     scipy.special.log_softmax(RNG.uniform(1, 3, N)[:, None] * np.eye(K)[Y], -1), (M, 1, 1)
-)  # members that agree
-DOUBTED = np.where(
-    np.isin(np.arange(N), np.argsort(-SURE[0].max(1))[:2]), 1 - Y, Y
-)  # of which they are surest, two labels are wrong
+)
+# of which they are surest, two labels are wrong
+DOUBTED = np.where(np.isin(np.arange(N), np.argsort(-SURE[0].max(1))[:2]), 1 - Y, Y)
 SIZES, ERRORS = (
     np.array([100, 200, 400, 800, 1600]),
     0.5 * np.array([1, 0.7, 0.5, 0.35, 0.25])[:, None] + 0.01 * RNG.random((5, 5)),
@@ -691,10 +687,8 @@ def test_what_is_wrong():
         )
     )
     log_p[1, 1, 0] = np.nan
-    wrong = [
-        [False, False, True, False],
-        [True, True, False, True],
-    ]  # of equals the first class is meant
+    # of equals the first class is meant
+    wrong = [[False, False, True, False], [True, True, False, True]]
     assert arrays.wrong(log_p, labels).tolist() == wrong
     assert arrays.wrong(log_p[1].astype(np.float16), labels).tolist() == wrong[1]
     assert arrays.wrong(np.array([0, arrays.NO_CLASS, 1, 1]), labels).tolist() == [

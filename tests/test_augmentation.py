@@ -187,9 +187,8 @@ def test_displacements_have_the_standard_deviation_asked_for():
     np.testing.assert_allclose(off[..., :2].std(0), 0.5, rtol=0.06)
     assert abs(off[..., :2].std() / 0.5 - 1) < 0.01
     assert abs(off[..., :2].mean()) < 0.01
-    assert (
-        abs(np.corrcoef(off[..., 0].ravel(), off[..., 1].ravel())[0, 1]) < 0.02
-    )  # neither axis follows the other
+    # neither axis follows the other
+    assert abs(np.corrcoef(off[..., 0].ravel(), off[..., 1].ravel())[0, 1]) < 0.02
     assert np.corrcoef(off[:, 3, 3, 0], off[:, 4, 3, 0])[0, 1] > 0.9  # neighbours do
 
 

@@ -37,10 +37,8 @@ from jaxnet.kernels.batch_last import (  # fmt: skip
 )
 from jaxnet.models.layers import dropout
 
-QUICK = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-}  # to compile: each program runs once
+# to compile: each program runs once
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 BATCH, FEATURES, WIDTH, MEMBERS = 6, 5, 4, 3
 RNG = np.random.default_rng(0)
@@ -51,11 +49,8 @@ def draw(*shape):
 
 
 X, Y, S = draw(BATCH, FEATURES), jnp.asarray([0, 3, 1, 1, 2, 0], jnp.int32), jnp.float32(0.7)
-P = {
-    "w": draw(FEATURES, WIDTH),
-    "b": draw(WIDTH),
-    "t": draw(WIDTH, FEATURES),
-}  # w: as Flax has it, t: as Equinox has it
+# w: as Flax has it, t: as Equinox has it
+P = {"w": draw(FEATURES, WIDTH), "b": draw(WIDTH), "t": draw(WIDTH, FEATURES)}
 
 
 def program_of(function, params, x, y=Y, s=S):
@@ -120,9 +115,8 @@ def compare(function, params=P, x=X, y=Y, *, members=False, tolerance=CLOSE):
     for each in got:
         for a, b in zip(*map(jax.tree.leaves, (each, want)), strict=True):
             assert (a.dtype, a.shape) == (b.dtype, b.shape)
-            size = max(
-                1.0, float(np.abs(b).max(initial=0))
-            )  # sums round by their largest part, whatever is left of them
+            # sums round by their largest part, whatever is left of them
+            size = max(1.0, float(np.abs(b).max(initial=0)))
             np.testing.assert_allclose(a, b, rtol=tolerance["rtol"], atol=tolerance["atol"] * size)
     return program
 

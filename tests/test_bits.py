@@ -120,9 +120,8 @@ def test_hashed_keys_do_not_collide():
     first = jax.jit(jax.vmap(hashed, (None, 0)))(KEY, COUNTS)
     words = words_of(first)
     assert len(np.unique(words, axis=0)) == len(words)
-    assert len(np.unique(words[:, 0])) == len(
-        words
-    )  # of one key each count has a first word of its own
+    # of one key each count has a first word of its own
+    assert len(np.unique(words[:, 0])) == len(words)
     others = [
         words_of(jax.vmap(hashed, (None, 0))(jax.random.key(seed), COUNTS[:4096]))
         for seed in range(32)

@@ -59,10 +59,8 @@ SHAPES = [array(3, 20), array(20), array(3), array(3)]
 def test_values_of_a_program_by_hand():
     jaxpr = jax.make_jaxpr(program)(*SHAPES).jaxpr
     assert values(jaxpr, 2, 1, 128) == ((1 + 3 + 3 + 1) * 4096, 2 * 4096)
-    assert values(jaxpr, 2, 1, 129) == (
-        (1 + 6 + 6 + 2) * 4096,
-        4 * 4096,
-    )  # what all have in common does not grow
+    # what all have in common does not grow
+    assert values(jaxpr, 2, 1, 129) == ((1 + 6 + 6 + 2) * 4096, 4 * 4096)
     # Where all are parameters; and where none is, but all are of the example: then w is (60, 128),
     # eight tiles.
     assert values(jaxpr, 4, 0, 128) == (6 * 4096, 0)

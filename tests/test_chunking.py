@@ -40,9 +40,8 @@ def test_on_a_cpu_small_steps_are_taken_together(digits, hidden, chunk):
 def test_on_a_cpu_convolutions_train_one_at_a_time_in_parts_of_a_batch(digits):
     model = jaxnet.cnn((4,), (8,))
     assert plan(model, digits, "cpu") == Plan(2, micro_batch=16)
-    assert plan(model, digits, "cpu", recipe=Recipe(dropout=0.1)) == Plan(
-        2, micro_batch=16
-    )  # masks are an example's own
+    # masks are an example's own
+    assert plan(model, digits, "cpu", recipe=Recipe(dropout=0.1)) == Plan(2, micro_batch=16)
     # Not where parts would have other partners than the whole batch, so that a member would not be
     # the run alone.
     assert plan(

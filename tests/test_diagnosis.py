@@ -220,9 +220,8 @@ def test_ensemble_gain_of_a_vote_by_hand():
     assert found.member.estimate == pytest.approx(5 / 9)
     assert found.ensemble.estimate == pytest.approx(1 / 3)
     assert found.gain.estimate == pytest.approx(5 / 9 - 1 / 3)
-    p = np.log(
-        np.array([[[0.9, 0.1]], [[0.4, 0.6]], [[0.4, 0.6]]])
-    )  # the vote is for 1, the mean probability for 0
+    # the vote is for 1, the mean probability for 0
+    p = np.log(np.array([[[0.9, 0.1]], [[0.4, 0.6]], [[0.4, 0.6]]]))
     assert ensemble_gain(p, np.array([0])).ensemble.estimate == 0
     brier = ensemble_gain(p, np.array([0]), loss="brier")
     assert brier.ensemble.estimate == pytest.approx(2 * (1 - np.exp(p[:, 0, 0]).mean()) ** 2)

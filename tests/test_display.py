@@ -20,13 +20,14 @@ PUBLIC = {
         if callable(each) and not name.startswith("_")
     },
 }
+# a few numbers and words
 PLAIN = (
     jaxnet.Plan,
     jaxnet.Halving,
     diagnostics.HardExample,
     diagnostics.Needed,
     diagnostics.Remedy,
-)  # a few numbers and words
+)
 NOUNS = {
     each.__name__: each
     for each in PUBLIC.values()

@@ -107,10 +107,11 @@ def test_the_console(capsys):
 def test_files(tmp_path):
     names = [*NASTY, *PLAIN]
     files.write_json(tmp_path / "result.json", {"classes": names, **dict.fromkeys(NASTY, 1)})
+    # data are kept as they are
     assert files.read_json(tmp_path / "result.json") == {
         "classes": names,
         **dict.fromkeys(NASTY, 1),
-    }  # data are kept as they are
+    }
     files.write_text(tmp_path / "labels.csv", "".join(names))
     assert (tmp_path / "labels.csv").read_text(encoding="utf-8")
 

@@ -223,9 +223,8 @@ def test_copies_of_a_held_out_example_are_not_trained_on(blobs):
         .run_
     )
     apart = JaxnetClassifier((8,), epochs=2, validation_fraction=0.5, random_state=0).fit(x, y).run_
-    assert (
-        gap(run.standardisation, apart.standardisation) < 1e-6
-    )  # of the same 30 examples, three times each
+    # of the same 30 examples, three times each
+    assert gap(run.standardisation, apart.standardisation) < 1e-6
 
 
 class Net(nn.Module):

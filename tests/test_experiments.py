@@ -799,9 +799,8 @@ def test_a_learning_curve(tmp_path):
     assert curve["at"] == [2516, 5032, 10064]
     assert curve["needed"]["horizon"] == 14215
     assert found["verdict"] == said.splitlines()[-2]
-    assert found["error"]["test"]["estimate"] == pytest.approx(
-        curve["errors"][-1][0]
-    )  # the network of the folder
+    # the network of the folder
+    assert found["error"]["test"]["estimate"] == pytest.approx(curve["errors"][-1][0])
     assert [each["code"] for each in found["findings"]] in (
         ["more data helps"],
         ["more data will not help"],
@@ -914,9 +913,8 @@ def test_bias_and_variance_along_an_axis(tmp_path):
     done = run(*options, "--out", tmp_path / "run", script="bias_variance")
     found = result(tmp_path / "run")["bias_variance"]
     assert [each["value"] for each in found["values"]] == [2, 16]
-    assert {each["design"] for each in found["values"]} == {
-        "fresh"
-    }  # 4 x 300 of 1,258: no two share an example
+    # 4 x 300 of 1,258: no two share an example
+    assert {each["design"] for each in found["values"]} == {"fresh"}
     for each in found["values"]:
         for loss in ("zero_one_kohavi_wolpert", "cross_entropy", "brier"):
             parts = {name: each[loss][name]["estimate"] for name in ("loss", "bias", "variance")}

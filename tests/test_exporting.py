@@ -168,9 +168,8 @@ def test_the_same_predictions_in_a_process_without_jaxnet(runs, digits, tmp_path
                 )
             else:
                 assert np.abs(np.exp(theirs) - np.exp(ours)).max() < 1e-6
-                assert (
-                    np.abs(theirs - ours).max() < 5e-6
-                )  # some units in the last place of a logarithm below -8
+                # some units in the last place of a logarithm below -8
+                assert np.abs(theirs - ours).max() < 5e-6
 
 
 # What the README says of forward.py, in a process that has nothing but NumPy.

@@ -105,9 +105,8 @@ def test_the_processes_against_numpy():
         )
         fits.append(multivariate_normal(mean[:-1], joint[:-1, :-1]).logpdf(y))
     weights = COMPONENTS[:, 0] * np.exp(LEARNED * (np.array(fits) - max(fits)))
-    np.testing.assert_allclose(
-        mixture.weight[0], weights / weights.sum(), atol=5e-4
-    )  # of the quadrature
+    # of the quadrature
+    np.testing.assert_allclose(mixture.weight[0], weights / weights.sum(), atol=5e-4)
 
 
 def test_quantiles_are_those_of_the_mixture():

@@ -34,9 +34,8 @@ def test_each_error_is_that_of_the_network_alone(digits, traced):
             MODEL, digits, RECIPE, jax.random.fold_in(KEY, member), **samples.alone(member)
         )
         alone = jaxnet.evaluate(MODEL, run, digits.test).error.estimate
-        assert curve.errors[place, order] == pytest.approx(
-            alone, abs=1.5 / len(digits.test)
-        )  # rounding may turn an example
+        # rounding may turn an example
+        assert curve.errors[place, order] == pytest.approx(alone, abs=1.5 / len(digits.test))
         assert curve.training[place, order] == pytest.approx(
             1 - float(run.history.train_accuracy[-1]), abs=2e-3
         )

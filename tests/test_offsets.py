@@ -197,9 +197,8 @@ def test_inputs_are_standardised_as_in_float64():
         * scale
     )
     wanted = (splits.test.x - mean) / np.where(deviation > 0, deviation, 1.0)
-    np.testing.assert_allclose(
-        splits.standardisation.inputs(splits.test.x), wanted, atol=2e-3
-    )  # NumPy knows a mean of 1e12 to 1e-3
+    # NumPy knows a mean of 1e12 to 1e-3
+    np.testing.assert_allclose(splits.standardisation.inputs(splits.test.x), wanted, atol=2e-3)
 
 
 def test_the_training_set_alone_decides_what_is_lost():
@@ -335,9 +334,8 @@ def test_one_training_in_all_its_forms(run, splits, tmp_path):
     looped = jaxnet.train(MODEL, splits, RECIPE, key, out=tmp_path / "train")
     assert gap(looped.params, run.params) == 0
     keys = jax.random.split(key, 3)
-    many = jax.vmap(lambda key: jaxnet.fit(MODEL, splits, RECIPE, key))(
-        keys
-    )  # closed over, so that nothing is traced
+    # closed over, so that nothing is traced
+    many = jax.vmap(lambda key: jaxnet.fit(MODEL, splits, RECIPE, key))(keys)
     population = jaxnet.fit_population(MODEL, splits, RECIPE, keys, out=tmp_path / "population")
     found = jaxnet.predict(MODEL, population, splits.test.x)
     assert found.dtype == population.predictions.test.dtype == np.float64
@@ -515,9 +513,8 @@ def test_chunks_of_a_stream_are_float32_from_the_offset_on(tmp_path):
     held = np.isin(x, splits.test.x).all(1) | np.isin(x, splits.validation.x).all(1)
     assert (held.sum(), splits.test.x.dtype) == (150, np.float64)
     jaxnet.train(MODEL, splits, replace(RECIPE, epochs=1), jax.random.key(0), out=tmp_path / "out")
-    jaxnet.train(
-        MODEL, splits, replace(RECIPE, epochs=1), jax.random.key(0), out=tmp_path / "out"
-    )  # read
+    # read
+    jaxnet.train(MODEL, splits, replace(RECIPE, epochs=1), jax.random.key(0), out=tmp_path / "out")
 
 
 def test_rows_of_a_stream_that_cannot_be_used_are_named_with_their_value(tmp_path):
@@ -545,12 +542,10 @@ def test_parquet_is_decoded_to_float64_only_where_it_must_be_and_older_caches_ar
         patch.setattr("jaxnet.data.streaming.parquet._loses", lambda groups, columns: False)
         assert of_parquet(x, y, older).train.rows.dtype == np.float32
     assert jaxnet.stream(older / "t.parquet").train.rows.dtype == np.float64
-    monkeypatch.setattr(
-        "jaxnet.data.streaming.parquet.PIECE", 3 * 3 * 8 * 8
-    )  # eight rows of each row group
-    rows = np.where(
-        np.arange(500) < 450, 1.6e9, 1.6e9 + np.arange(500.0)
-    )  # nothing is seen of it in the first ones
+    # eight rows of each row group
+    monkeypatch.setattr("jaxnet.data.streaming.parquet.PIECE", 3 * 3 * 8 * 8)
+    # nothing is seen of it in the first ones
+    rows = np.where(np.arange(500) < 450, 1.6e9, 1.6e9 + np.arange(500.0))
     assert (
         of_parquet(np.column_stack([rows, x[:, 0], x[:, 1]]), y, tmp_path).train.rows.dtype
         == np.float64

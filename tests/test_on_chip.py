@@ -299,9 +299,8 @@ def test_both_count_on_alike_where_a_stream_has_been_used_up(images, epoch):
     """
     small = dataclasses.replace(images, train=jax.tree.map(lambda leaf: leaf[:100], images.train))
     model, noise = jaxnet.mlp((8,)).for_outputs(5), Augmentation(noise=0.5)
-    given = recipe(
-        optimizer="sgd", learning_rate=0.05, augmentation=noise, dropout=0.2
-    )  # whose state knows no number of steps
+    # whose state knows no number of steps
+    given = recipe(optimizer="sgd", learning_rate=0.05, augmentation=noise, dropout=0.2)
     state = jaxnet.start(model, small, given, KEY)._replace(epoch=jnp.int32(epoch))
     rows = jnp.arange(100, dtype=jnp.int32).reshape(4, 25)
     kernel, xla = (

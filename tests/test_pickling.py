@@ -237,9 +237,8 @@ def test_what_has_no_name_is_refused_with_the_cure(name, data):
 
 @pytest.mark.parametrize("name", lambdas())
 def test_cloudpickle_stores_what_has_no_name(name):
-    cloudpickle = pytest.importorskip(
-        "cloudpickle"
-    )  # joblib sends estimators to its workers in this way
+    # joblib sends estimators to its workers in this way
+    cloudpickle = pytest.importorskip("cloudpickle")
     model = lambdas()[name][0]()
     assert pickle.loads(cloudpickle.dumps(model)).name == model.name
 

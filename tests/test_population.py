@@ -270,14 +270,12 @@ def test_what_a_member_did_not_see_has_no_part_in_it(small, kind):
     for i in (0, 4):
         x = np.array(small.train.x)
         x[~samples.seen(i)] = 255 - x[~samples.seen(i)]
-        spoiled = replace(
-            small, train=replace(small.train, x=jax.device_put(x))
-        )  # the standardisation stays that of the pool
+        # the standardisation stays that of the pool
+        spoiled = replace(small, train=replace(small.train, x=jax.device_put(x)))
         run = jaxnet.fit(MODEL, spoiled, RECIPE, KEYS[i], **samples.alone(i))
         same = gap(many[i].params, run.params)
-        assert (
-            same == 0 if kind != "bootstrap" else same < ROUNDING
-        )  # weights of 0 times other numbers: rounding of sums
+        # weights of 0 times other numbers: rounding of sums
+        assert same == 0 if kind != "bootstrap" else same < ROUNDING
 
 
 def test_a_sample_takes_its_examples_equally_often_and_equal_steps(small):
@@ -357,9 +355,8 @@ class Normalised(nn.Module):
     ids=["batch statistics", "micro-batches", "a plan by rule"],
 )
 def test_other_networks(small, model, plan):
-    recipe = replace(
-        RECIPE, optimizer="momentum", learning_rate=0.02
-    )  # Adam makes whole steps of gradients that are only rounding
+    # Adam makes whole steps of gradients that are only rounding
+    recipe = replace(RECIPE, optimizer="momentum", learning_rate=0.02)
     many = jaxnet.fit_population(model, small, recipe, KEYS[:3], plan=plan)
     for i in range(3):
         run = jaxnet.fit(model, small, recipe, KEYS[i])
@@ -864,9 +861,8 @@ def test_a_signal_saves_and_the_population_continues(undisturbed, tmp_path, numb
         for member in _members(line.split()[3])
     }
     last = {member: int(line.split()[5]) for line in before for member in _members(line.split()[3])}
-    assert all(
-        first[member] > last[member] for member in first.keys() & last.keys()
-    )  # no epoch twice
+    # no epoch twice
+    assert all(first[member] > last[member] for member in first.keys() & last.keys())
     for a, b in zip(_trained(undisturbed), _trained(folder), strict=True):
         assert np.array_equal(a, b, equal_nan=True)
 

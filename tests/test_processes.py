@@ -272,9 +272,8 @@ def two_hosts(tmp_path):
         or not all(map(shutil.which, ("ip", "unshare", "mount", "hostname")))
     ):
         pytest.skip("network namespaces need Linux's ip, and root")
-    names = [
-        f"j{os.getpid()}{which}" for which in "ab"
-    ]  # of the namespaces, and of their ends of the wire
+    # of the namespaces, and of their ends of the wire
+    names = [f"j{os.getpid()}{which}" for which in "ab"]
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.1 localhost\n10.9.0.1 hosta\n10.9.0.2 hostb\n")
 

@@ -447,9 +447,8 @@ def test_placement_of_mnist_is_as_its_makers_say(mnist_folder):
     data = jaxnet.load("mnist", data_dir=mnist_folder)
     found = placement(np.asarray(data.train.x).reshape(-1, 28, 28), data.train.white)
     assert (found.size, found.centered, found.background, found.ink) == (20, "mass", 0, 255)
-    assert np.allclose(
-        found.center, 14.5, atol=0.2
-    )  # of pixels from 0: their corner lies half a pixel before
+    # of pixels from 0: their corner lies half a pixel before
+    assert np.allclose(found.center, 14.5, atol=0.2)
 
 
 def test_confident_mistakes_come_first():

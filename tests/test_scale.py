@@ -67,9 +67,8 @@ def test_the_state_has_the_bytes_of_the_real_one(optimizer, validation):
     *_, state = prepared((32, 16), optimizer, 10, splits)
     job = job_of((32, 16), optimizer, 10, 100, best=validation > 0)
     assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) == job.parameters
-    numbers = (
-        bytes_of((state.epoch, state.diverged_at)) + 2 * 4
-    )  # and the keys' words, steps and losses
+    # and the keys' words, steps and losses
+    numbers = bytes_of((state.epoch, state.diverged_at)) + 2 * 4
     assert 0 <= bytes_of(state) - cost_model.state_bytes(job) <= numbers + 32
     assert bytes_of(splits.train) == 100 * cost_model.example_bytes(job)
 
@@ -205,9 +204,8 @@ def test_what_does_not_fit_is_read_from_disk_by_one_network_and_refused_for_memb
 
 def test_a_state_that_leaves_the_chip_is_bound_by_memory():
     wide = SMALL._replace(parameters=50_000_000, batch=8)
-    moved = (
-        2 * 4 * wide.parameters * 4
-    )  # parameters, two moments and the gradient, read and written
+    # parameters, two moments and the gradient, read and written
+    moved = 2 * 4 * wide.parameters * 4
     assert cost_model.step_seconds(wide, V5E, 1, 8, 1) == pytest.approx(
         V5E.overhead + moved / V5E.bandwidth
     )

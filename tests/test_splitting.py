@@ -130,9 +130,8 @@ def test_planted_duplicates_are_counted_exactly(exact, near, seed):
     test[:exact] = train[rng.permutation(100)[:exact]]
     rows = rng.permutation(100)[:near]
     spread = train.std(0)
-    test[exact : exact + near] = (
-        train[rows] + spread * 3e-6
-    )  # another rounding, as of a file with six digits
+    # another rounding, as of a file with six digits
+    test[exact : exact + near] = train[rows] + spread * 3e-6
     splits = jaxnet.data.splitting.assemble(
         *(
             jaxnet.data.checks.dataset(part, np.zeros(len(part)))

@@ -638,11 +638,12 @@ def test_parquet_that_cannot_be_used_is_refused(tmp_path):
 def test_a_damaged_page_stops_or_its_row_group_is_skipped(tmp_path, kind, checksums):
     x, _, tables = _tables(700)
     (folder := tmp_path / "data").mkdir()
+    # which has a checksum of its own
     how = (
         {"compression": "none", "write_page_checksum": True}
         if checksums
         else {"compression": "gzip"}
-    )  # which has a checksum of its own
+    )
     for i in range(2):
         table = tables[kind].slice(350 * i, 350)
         parquet.write_table(

@@ -180,9 +180,8 @@ def test_it_is_plain_optax_on_the_same_order(tmp_path, classes):
     for epoch in range(2):
         for rows, real in zip(*_rows(splits, RECIPE, epoch), strict=True):
             params, opt_state = step(params, opt_state, rows, real)
-    assert (
-        gap(run.params, params) < 20 * ROUNDING
-    )  # Adam divides small gradients by their size, rounding and all
+    # Adam divides small gradients by their size, rounding and all
+    assert gap(run.params, params) < 20 * ROUNDING
 
 
 @pytest.mark.parametrize(

@@ -146,9 +146,8 @@ def test_a_shift_of_the_detectable_size_is_found_in_about_80_percent(method):
 
 
 def test_intervals_cover_the_size_of_the_shift():
-    truth = (
-        2 * stats.norm.cdf(0.25) - 1
-    )  # largest difference of the distributions of N(0, 1) and N(0.5, 1)
+    # largest difference of the distributions of N(0, 1) and N(0.5, 1)
+    truth = 2 * stats.norm.cdf(0.25) - 1
     found = [
         two_sample_test(*normals(seed, 150, 200, 0.5), method="bbsd", key=jax.random.key(seed)).size
         for seed in range(40)

@@ -58,9 +58,8 @@ def test_the_slope_undoes_too_sure_confidences():
     one, two = (estimate_error_without_labels(each, labels, each) for each in (fair, sure))
     assert two.slope == pytest.approx(one.slope / 2, rel=1e-6)
     assert (two.error.estimate, two.error.low) == pytest.approx((one.error.estimate, one.error.low))
-    assert one.error.estimate == pytest.approx(
-        (fair.argmax(1) != labels).mean(), abs=1e-9
-    )  # a fit with an intercept keeps the mean
+    # a fit with an intercept keeps the mean
+    assert one.error.estimate == pytest.approx((fair.argmax(1) != labels).mean(), abs=1e-9)
 
 
 @pytest.mark.parametrize("too_sure", [0.7, 1.0, 2.0])
@@ -254,9 +253,8 @@ def test_what_cannot_be_counted_is_refused():
 def test_classes_that_look_different_are_seen():
     rng = np.random.default_rng(0)
     predictions, labels = counts(rng, 3000, 0.7, [0.4, 0.3, 0.3])
-    found = label_shift(
-        predictions, labels, np.zeros(2000, int)
-    )  # even of class 0 only 70% were predicted as it
+    # even of class 0 only 70% were predicted as it
+    found = label_shift(predictions, labels, np.zeros(2000, int))
     assert "look different now" in found.broken
     assert all(each.refused for each in found.frequencies)
     assert label_shift(predictions, labels, predictions).broken is None

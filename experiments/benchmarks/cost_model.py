@@ -10,12 +10,8 @@ from jaxnet.data.streaming.chunks import CHUNK
 from jaxnet.population.placement import MOST, SHARE, STEP, VMEM
 
 CLASSES, FEATURES = 10, 784
-MOMENTS = {
-    "sgd": 0,
-    "momentum": 1,
-    "nesterov": 1,
-    "adam": 2,
-}  # numbers a parameter that the optimizer keeps
+# numbers a parameter that the optimizer keeps
+MOMENTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}
 
 
 class Job(NamedTuple):
@@ -132,10 +128,8 @@ def need(job: Job, kind: Kind, devices: int, disk: float) -> Need | None:
     room = SHARE * kind.memory
     if alone and each + shared > room:
         streamed, held = True, min(job.examples, CHUNK // example_bytes(job))
-        each, shared = (
-            member_bytes(job._replace(examples=held), batch),
-            2 * CHUNK,
-        )  # one chunk in training, and one that waits
+        # one chunk in training, and one that waits
+        each, shared = (member_bytes(job._replace(examples=held), batch), 2 * CHUNK)
     together = together_on(
         job, kind, math.ceil(job.members / devices), (room - shared) // each, shared
     )

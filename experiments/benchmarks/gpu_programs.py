@@ -45,13 +45,8 @@ TRAIN, VALIDATION, BATCH, MEMBERS = 54_000, 6_000, 128, 64
 CUDA = "12.9.0"  # of the driver; before 12.3 XLA records no calls of libraries into graphs
 # operations, memory and custom calls of the host
 HOST = r" (infeed|outfeed|send|recv)\(|(S\(5\))|(\w*callback\w*)\""
-NOTHING = (
-    "parameter",
-    "get-tuple-element",
-    "bitcast",
-    "tuple",
-    "constant",
-)  # operations that do nothing
+# operations that do nothing
+NOTHING = ("parameter", "get-tuple-element", "bitcast", "tuple", "constant")
 COLUMNS = (
     "program",
     "chip",
@@ -265,9 +260,8 @@ def read(compiled: Any, folder: str, steps: int = -(-TRAIN // BATCH)) -> Reading
     )
     types = {name: type_ for name, type_, _, _ in operations}
     kinds, largest = Counter[str](), 0
-    products = set(
-        re.findall(r"mma[\w.]*?\.(bf16|tf32|f16)\.", assembly)
-    )  # units that XLA's own kernels use, where it writes them
+    # units that XLA's own kernels use, where it writes them
+    products = set(re.findall(r"mma[\w.]*?\.(bf16|tf32|f16)\.", assembly))
     for _, type_, operation, rest in operations:
         if operation in NOTHING:
             continue

@@ -109,9 +109,8 @@ def main() -> None:
     pools = {
         kind: ProcessPoolExecutor(**fresh, initargs=(kind, options.data_dir)) for kind in kinds
     }
-    first = {
-        kind: pool.submit(one, 0).result()[0] for kind, pool in pools.items()
-    }  # the warm-up is not counted
+    # the warm-up is not counted
+    first = {kind: pool.submit(one, 0).result()[0] for kind, pool in pools.items()}
     readings: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
     for seed in track(range(options.seeds), "training", transient=True):
         for kind, pool in pools.items():

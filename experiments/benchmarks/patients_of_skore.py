@@ -26,9 +26,8 @@ from experiments.benchmarks.patients import PATIENTS, judged
 from jaxnet import Diagnosis
 
 NETWORKS = 16
-OTHER_CHECKS = [
-    f"SKD{number:03d}" for number in range(3, 17)
-]  # of skore, than over- and underfitting
+# of skore, than over- and underfitting
+OTHER_CHECKS = [f"SKD{number:03d}" for number in range(3, 17)]
 
 
 def said(fitted: list[Any], x: np.ndarray) -> np.ndarray:

@@ -108,9 +108,8 @@ def others(options: Options) -> None:
             )
 
     cold = seconds(population)  # the first call compiles
-    cold_thousand = seconds(
-        lambda: population(1000, (64, 33))
-    )  # and so does this one, for it is another structure
+    # and so does this one, for it is another structure
+    cold_thousand = seconds(lambda: population(1000, (64, 33)))
     loop(1)
     readings: dict[str, list[float]] = {}
     for _ in range(options.rounds):

@@ -63,10 +63,8 @@ from jaxnet.models.model import with_outputs
 EXAMPLES, WIDTHS = 60_000, (784, 128, 64, 10)
 DELAY = 4  # bundles that still run after a branch
 BUNDLE = re.compile(r"^ *(?:0x)?([0-9a-f]+) +((?:[A-Z]{2} ?)*) *: *[> ]*\{(.*)", re.MULTILINE)
-UNITS = {
-    "v5e": (4, 128, 1),
-    "v6e": (2, 256, 2),
-}  # matrix units, side of their tiles, rows that each takes a cycle
+# matrix units, side of their tiles, rows that each takes a cycle
+UNITS = {"v5e": (4, 128, 1), "v6e": (2, 256, 2)}
 FULL = 128, 59_904  # a batch, and as many examples as are whole batches
 NOISE = {"augmentation": Augmentation(noise=0.1)}
 FEATURES: dict[
@@ -413,9 +411,8 @@ def main() -> None:
             ENVIRONMENT
             | {"LIBTPU_INIT_ARGS": f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true"}
         )
-        one_chip = (
-            {"chips_per_host_bounds": (1, 1, 1)} if options.topology.endswith("1x1") else {}
-        )  # libtpu before 0.0.52 needs it
+        # libtpu before 0.0.52 needs it
+        one_chip = {"chips_per_host_bounds": (1, 1, 1)} if options.topology.endswith("1x1") else {}
         device = topologies.get_topology_desc(
             platform="tpu", topology_name=options.topology, **one_chip
         ).devices[0]

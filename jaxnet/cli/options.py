@@ -24,6 +24,7 @@ from jaxnet.models.model import Model
 from jaxnet.recipe import Recipe, enough_epochs
 from jaxnet.studies.space import Axis, Linear, Log, Trial, grid, quasi_random, random
 
+# as `load` has them
 READING = (
     "data_dir",
     "validation",
@@ -34,21 +35,12 @@ READING = (
     "order",
     "ignore",
     "image_size",
-)  # as `load` has them
-IN_MEMORY = (
-    "groups",
-    "order",
-    "ignore",
-    "balance",
-    "members",
-)  # options of a training set that is read whole
+)
+# options of a training set that is read whole
+IN_MEMORY = ("groups", "order", "ignore", "balance", "members")
 WHOLE = ("epochs", "batch_size", "patience")
-LOGARITHMIC = (
-    "learning_rate",
-    "weight_decay",
-    "l1",
-    "clip",
-)  # what a range of runs over, if not said
+# what a range of runs over, if not said
+LOGARITHMIC = ("learning_rate", "weight_decay", "l1", "clip")
 # Where a run happens, not what it is; who was stopped by a row that cannot be used may go on
 # without it.
 PLACES = (

@@ -29,9 +29,8 @@ def predict_files(options: PredictOptions) -> None:
             file=sys.stderr,
         )
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    show = (
-        visible if sys.stdout.isatty() else str
-    )  # as they are for a program, that may look for them
+    # as they are for a program, that may look for them
+    show = visible if sys.stdout.isatty() else str
     writer.writerow(
         ["file", "row", "prediction", *(f"p({show(name)})" for name in run.classes or ())]
     )

@@ -161,9 +161,8 @@ def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
     """Options to data, model, recipe and folder, with a word on each; None where the run is
     finished already.
     """
-    check_agreement(
-        lambda: {"experiment": experiment, **shared_options(options)}
-    )  # before JAX starts, for which all need the same platform
+    # before JAX starts, for which all need the same platform
+    check_agreement(lambda: {"experiment": experiment, **shared_options(options)})
     if options.tensorboard:
         tensorboard.require()
     _prepare(options)
@@ -209,9 +208,8 @@ def train_one(setup: Setup) -> dict[str, Any]:
     if setup.stream is not None:
         given = _with(splits, setup.stream)
     batch, count = min(options.batch_size, len(given.train)), processes.own()[1]
-    divided = (
-        batch if setup.stream is None else layout(setup.stream, options.batch_size).shards
-    )  # what devices and processes divide
+    # what devices and processes divide
+    divided = batch if setup.stream is None else layout(setup.stream, options.batch_size).shards
     together = count if options.normalisation != "batch" and divided % count == 0 else 1
     if options.model == "cnn" and options.normalisation != "batch":
         plan = plan_for_images(batch // together)

@@ -147,9 +147,8 @@ def _corrupt(
             way = jnp.asarray(strength * jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1))
             changed = resample(images, affine(height, width, way, jnp.zeros(n, jnp.float32), size))
         case "rotation":
-            side = jax.random.bernoulli(key, jnp.float32(0.5), (n,)).astype(
-                jnp.float32
-            )  # rademacher draws float64 where that is on
+            # rademacher draws float64 where that is on
+            side = jax.random.bernoulli(key, jnp.float32(0.5), (n,)).astype(jnp.float32)
             degrees = jnp.asarray(strength * (2 * side - 1))
             changed = resample(images, affine(height, width, still, degrees, size))
         case "contrast":

@@ -142,9 +142,8 @@ def _statistics(x: np.ndarray, weights: np.ndarray | None) -> tuple[Floats, Floa
         )
         return (mean, scale, origin) if x.ndim < 3 else (mean[0], scale[0], origin)
     mean, deviation = _moments(x) if weights is None else _weighted_moments(weights, x)
-    near = (deviation > 0) & (
-        deviation <= 1e-6 * np.abs(mean)
-    )  # where what is left of large numbers may be rounding
+    # where what is left of large numbers may be rounding
+    near = (deviation > 0) & (deviation <= 1e-6 * np.abs(mean))
     scale = np.where(deviation > 0, deviation, 1.0)
     if near.any():
         scale = np.where(near, moments(x, weights).scale.reshape(scale.shape), scale)

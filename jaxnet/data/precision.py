@@ -18,10 +18,11 @@ from numpy.typing import ArrayLike
 from jaxnet import arrays
 from jaxnet.errors import InputError
 
+# float32 holds them all
 EXACT = (
     np.dtype(np.bool_),
     *map(np.dtype, (np.uint8, np.int8, np.uint16, np.int16, np.float16, np.float32)),
-)  # float32 holds them all
+)
 HALF_STEP = 2.0**-24  # the largest rounding error of float32, as a share of the number
 # of a standard deviation: with rounding errors below it, float16's ten bits are left, enough for
 # any network
@@ -189,9 +190,8 @@ def moments(
     for flat, _ in chunks():
         for extreme in (flat.max(0), flat.min(0)):
             np.maximum(largest, np.abs(extreme.astype(np.float64)), out=largest)
-    size = np.where(
-        (largest > 0) & (largest < 1e-100), _power_of_two(largest), 1.0
-    )  # squares of less are 0
+    # squares of less are 0
+    size = np.where((largest > 0) & (largest < 1e-100), _power_of_two(largest), 1.0)
     first, total, squares, mass = (
         next(chunks())[0][0] / size,
         np.zeros(columns),
@@ -249,7 +249,6 @@ def unresolved(x: np.ndarray) -> list[int]:
     if not some.size:
         return []
     flat = x.reshape(len(x), -1)
-    found = moments(
-        flat if len(some) == flat.shape[1] else flat[:, some]
-    )  # no copy of a table that is float64
+    # no copy of a table that is float64
+    found = moments(flat if len(some) == flat.shape[1] else flat[:, some])
     return some[found.too_fine | ((found.deviation == 0) & (found.largest >= WHOLE))].tolist()

@@ -333,9 +333,8 @@ def _by_group(
     left, taken = list(rng.permutation(len(sizes))), []
     for number, fraction in enumerate(fractions):
         wanted, chosen, filled = fraction * len(codes), [], 0
-        still = (
-            sum(f > 0 for f in fractions[number + 1 :]) + 1
-        )  # parts that need a group of their own after this one
+        # parts that need a group of their own after this one
+        still = sum(f > 0 for f in fractions[number + 1 :]) + 1
         for group in list(left):
             if (
                 len(left) > still
@@ -356,9 +355,8 @@ def _in_order(codes: np.ndarray, fractions: tuple[float, ...]) -> list[Rows]:
     together.
     """
     line = np.argsort(codes, kind="stable")[::-1]
-    borders = (
-        np.flatnonzero(np.diff(codes[line]) != 0) + 1
-    )  # places where a cut divides no equal ones
+    # places where a cut divides no equal ones
+    borders = np.flatnonzero(np.diff(codes[line]) != 0) + 1
     if len(borders) < sum(fraction > 0 for fraction in fractions):
         raise InputError(
             f"order has {len(borders) + 1} different values in {len(codes)} examples, too few for "

@@ -36,11 +36,8 @@ from jaxnet.stats.unlabeled_error import estimate_error_without_labels
 
 LAST = 4  # the last so many-th part of training is where an error that still falls is looked for
 DOUBTED = 20  # training examples that a finding names
-FACTORS = (
-    8,
-    4,
-    2,
-)  # times as many examples, the farthest that is not refused says whether more data help
+# times as many examples, the farthest that is not refused says whether more data help
+FACTORS = (8, 4, 2)
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,8 @@ def two_sample_test(
     """
     check_known("method", method, METHODS)
     a, b = _samples(reference, new, finite=method != "bbsd")
-    least = (
-        0.0 if method == "classifier" else 1 / (1 + DRAWS)
-    )  # p-values of permutations are not below that
+    # p-values of permutations are not below that
+    least = 0.0 if method == "classifier" else 1 / (1 + DRAWS)
     if not least < level < 1:
         raise InputError(f"level is {level!r}; give a probability between {least:g} and 1")
     key = jax.random.key(0) if key is None else as_key("key", key)
@@ -131,9 +130,8 @@ def _classifier(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float)
     error = math.sqrt(
         sum(rate * (1 - rate) / count for rate, count in zip(rates, reversed(held), strict=True))
     )
-    scale = (
-        math.sqrt(sum(1 / count for count in held)) / 2
-    )  # spread of a difference of shares about a half
+    # spread of a difference of shares about a half
+    scale = math.sqrt(sum(1 / count for count in held)) / 2
     least, sure = z * scale, NormalDist().inv_cdf(FOUND) * scale
     # size = least + sure sqrt(1 - size^2), solved for size
     detectable = (least + sure * math.sqrt(max(0.0, 1 + sure**2 - least**2))) / (1 + sure**2)

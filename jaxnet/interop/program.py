@@ -453,9 +453,8 @@ def encode_places(table: np.ndarray) -> dict[str, int | list[int]]:
     if np.array_equal(np.ravel(even), flat):
         return {"offset": first, "shape": shape, "strides": strides}
     steps, runs, begin = np.diff(flat), list[int](), 0
-    breaks = np.append(
-        np.flatnonzero(np.diff(steps)) + 1, len(steps)
-    )  # steps from which on they are others
+    # steps from which on they are others
+    breaks = np.append(np.flatnonzero(np.diff(steps)) + 1, len(steps))
     while begin < len(flat):
         end = (
             int(breaks[np.searchsorted(breaks, begin, side="right")])

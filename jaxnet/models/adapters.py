@@ -317,9 +317,8 @@ class _NnxApply(_Nnx):
         _check_dropout(self.name, dropout)
         graph, shapes, _, called, takes_rngs = _nnx_parts(self.constructor)
         training = key is not None
-        key = (
-            jax.random.key(0) if key is None else key
-        )  # evaluation draws nothing, but the graph has places for keys
+        # evaluation draws nothing, but the graph has places for keys
+        key = jax.random.key(0) if key is None else key
         module = nnx.merge(
             graph, _fill(shapes[0], params), _streams(shapes[1], key), _fill(shapes[2], model_state)
         )

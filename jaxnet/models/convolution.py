@@ -18,11 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-LAYOUTS = {
-    3: ("NWC", "WIO", "NWC"),
-    4: ("NHWC", "HWIO", "NHWC"),
-    5: ("NDHWC", "DHWIO", "NDHWC"),
-}  # by the rank of the images
+# by the rank of the images
+LAYOUTS = {3: ("NWC", "WIO", "NWC"), 4: ("NHWC", "HWIO", "NHWC"), 5: ("NDHWC", "DHWIO", "NDHWC")}
 GROUP = 4  # inputs of a group from which on the fast path is faster
 
 

@@ -83,9 +83,8 @@ def use_platform(platform: str | None = None) -> None:
         ) from None
     if platform is None and found == "cpu":
         try:
-            jax.devices(
-                "tpu"
-            )  # where JAX takes the CPU since it could not get the TPU, it says so only when asked
+            # where JAX takes the CPU since it could not get the TPU, it says so only when asked
+            jax.devices("tpu")
         except RuntimeError as error:
             _refuse_held_chip(error)
     elif platform not in (None, found):

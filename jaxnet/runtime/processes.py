@@ -35,10 +35,8 @@ PATIENCE = 50  # seconds to wait for the others at the start
 GRACE = 20  # seconds that the others have to end by themselves, once one was asked to stop
 LOOK = 1.0  # seconds between two looks at who is there
 SLACK = 3.0  # seconds that a process has to say what another one said already: that it refuses
-NAME, LEFT = (
-    "jaxnet/name",
-    "jaxnet/left",
-)  # in the runtime's key-value store, by process: who it is, and why it left
+# in the runtime's key-value store, by process: who it is, and why it left
+NAME, LEFT = ("jaxnet/name", "jaxnet/left")
 PLACE = "jaxnet/place"  # machine and cores that it may use
 MESSAGE = 1 << 26  # bytes that a process sends at once
 CALLS = "jaxnet/calls"  # by number: what was said
@@ -89,9 +87,8 @@ def join(
         )
     if (listening := _listens(coordinator, process_id)) is not None:
         _check_free(listening)
-    jax.config.update(
-        "jax_enable_recoverability", True
-    )  # else the runtime aborts all processes where one is lost
+    # else the runtime aborts all processes where one is lost
+    jax.config.update("jax_enable_recoverability", True)
     if os.name == "posix":
         ctypes.CDLL(None).signal(signal.SIGABRT, _on_abort)
     try:
@@ -109,9 +106,8 @@ def join(
         threading.current_thread() is threading.main_thread()
         and (handler := signal.getsignal(signal.SIGTERM)) is not None
     ):
-        signal.signal(
-            signal.SIGTERM, handler
-        )  # the runtime took it, for notices of preemption that nobody here reads
+        # the runtime took it, for notices of preemption that nobody here reads
+        signal.signal(signal.SIGTERM, handler)
     _client().key_value_set(f"{PLACE}/{_index()}", _cores())
     _client().key_value_set(f"{NAME}/{_index()}", f"{socket.gethostname()}, pid {os.getpid()}")
     _leaving.clear()
@@ -248,9 +244,8 @@ def _wait_for(key: str, whom: str) -> str:
             return client.blocking_key_value_get(key, int(LOOK * 1000))
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
-                _leaving.wait(
-                    SILENCE + 10 * LOOK
-                )  # the watch, which ended the connection, says why and stops the process
+                # the watch, which ended the connection, says why and stops the process
+                _leaving.wait(SILENCE + 10 * LOOK)
                 raise
         if time.monotonic() > until:
             logger.warning(
@@ -427,9 +422,8 @@ def _stop(me: int, why: str) -> None:
     )
     os.write(2, words.encode())
     if me == 0:
-        time.sleep(
-            3 * LOOK
-        )  # the others see the same, and without the first one they could not say it
+        # the others see the same, and without the first one they could not say it
+        time.sleep(3 * LOOK)
     os._exit(1)  # the main thread may wait for the lost one for ever
 
 
@@ -481,9 +475,8 @@ def _check_free(address: str) -> None:
         except OSError:  # a machine without IPv6
             continue
         with probe:
-            probe.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # a run that has just ended does not hold its port
+            # a run that has just ended does not hold its port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             try:

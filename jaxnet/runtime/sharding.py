@@ -11,10 +11,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import PyTree
 
-SPLIT, COPIED = (
-    PartitionSpec("member"),
-    PartitionSpec(),
-)  # of arrays with a leading axis of members, and of what all share
+# of arrays with a leading axis of members, and of what all share
+SPLIT, COPIED = (PartitionSpec("member"), PartitionSpec())
 
 
 def spread(one: Callable[..., Any], mesh: Mesh, shared: PyTree, own: PyTree) -> Any:

@@ -30,10 +30,8 @@ FALL = 0.05  # of log error, from its highest to the last: below it the curve ha
 WIDEST = math.log(2.0)  # half-width of a useful interval, on the scale of the logarithm
 LEARNED = 0.03  # power of the likelihood in the weights of the components
 OFFSET, OFFSET_VARIANCE = -1.5, 9.0  # prior of the log error at the first size
-NOISE, FUTURE_NOISE = (
-    0.3,
-    2.04,
-)  # of the measured variance: of the mean at a size, and of what will be measured
+# of the measured variance: of the mean at a size, and of what will be measured
+NOISE, FUTURE_NOISE = (0.3, 2.04)
 # weight, mean slope mu per doubling, its deviation tau, its length l in doublings, random walk q
 COMPONENTS = np.array(
     [

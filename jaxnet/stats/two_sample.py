@@ -211,10 +211,8 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
     lengths = np.maximum(0.0, forms[1 + DRAWS :] + (1 - CENTRE) * squared.sum(1))
     length, reach = math.sqrt(lengths[0]), float(np.quantile(np.sqrt(lengths[1:]), LEVEL))
     low, high = max(0.0, length - reach) ** 2, (length + reach) ** 2
-    p, critical = (
-        p_value(statistic - 1e-4 * float(null.std()), null),
-        _critical(null, level),
-    )  # equal but for rounding is equal
+    # equal but for rounding is equal
+    p, critical = (p_value(statistic - 1e-4 * float(null.std()), null), _critical(null, level))
     # Variance: of the null, and, in proportion to the size, of the witness (Gretton et al. 2012,
     # corollary 16).
     own = float(null.var())

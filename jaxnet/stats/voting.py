@@ -96,9 +96,8 @@ def _statistics(
     """From how often each class was voted for, (..., examples, classes): what NAMES says, (...,
     examples) each.
     """
-    main = (counts if ballots is None else ballots).argmax(
-        -1
-    )  # the first of several: ties to the smallest class
+    # the first of several: ties to the smallest class
+    main = (counts if ballots is None else ballots).argmax(-1)
     total = np.maximum(counts.sum(-1), 1)
     right = (
         np.take_along_axis(counts, np.broadcast_to(labels, main.shape)[..., None], -1)[..., 0]
@@ -107,13 +106,8 @@ def _statistics(
     against = 1 - np.take_along_axis(counts, main[..., None], -1)[..., 0] / total
     wrong = arrays.wrong(main, labels)
     unbiased, biased = np.where(wrong, 0.0, against), np.where(wrong, right, 0.0)
-    return (
-        wrong.astype(np.float64),
-        against,
-        unbiased - biased,
-        unbiased,
-        biased,
-    )  # B, V, net, and its parts
+    # B, V, net, and its parts
+    return (wrong.astype(np.float64), against, unbiased - biased, unbiased, biased)
 
 
 def _estimate(

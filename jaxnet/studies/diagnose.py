@@ -201,9 +201,8 @@ def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, devices: i
     x = jax.ShapeDtypeStruct((batch, *splits.train.x.shape[1:]), jnp.float32)
     run = jax.jit(functools.partial(forward, model, precision=recipe.precision))
     counted = run.lower(params, model_state, x).cost_analysis() or {}
-    operations = (
-        3.0 * float(counted.get("flops", 0.0)) * steps * needs.total
-    )  # forward, and backward to inputs and to kernels
+    # forward, and backward to inputs and to kernels
+    operations = 3.0 * float(counted.get("flops", 0.0)) * steps * needs.total
     words = (
         f"{needs.wholes} networks on all {n:,} training examples, {QUARTERS * needs.quarters} on "
         f"quarters, {HALVES * needs.halves} on "
@@ -387,9 +386,8 @@ def _predict(
         losses = {name: np.full((1, len(part)), np.nan) for name, part in labelled.items()}
     groups, by_size = {}, {1: of_wholes[held_out(splits)]}
     for k in (QUARTERS, HALVES):
-        whole_ones = np.repeat(
-            sound[kinds == k].reshape(-1, k).all(1), k
-        )  # of partitions without a diverged one
+        # of partitions without a diverged one
+        whole_ones = np.repeat(sound[kinds == k].reshape(-1, k).all(1), k)
         by_size[k] = outputs(k, where)
         predicted = by_size[k][whole_ones[sound[kinds == k]]]
         if len(predicted):

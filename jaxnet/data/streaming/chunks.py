@@ -120,9 +120,8 @@ def _read_ahead(
     logging.getLogger("absl").addFilter(_worth_saying)
     import grain
 
-    full = (
-        len(stream) // cut.shards // cut.block
-    )  # blocks that every shard has whole; what is left comes last
+    # blocks that every shard has whole; what is left comes last
+    full = len(stream) // cut.shards // cut.block
     orders = [np.random.default_rng((seed, epoch, number)).permutation(full) for number in shards]
     read = functools.partial(_chunk, stream, cut, shards, orders, full)
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)

@@ -33,10 +33,8 @@ from jaxnet.data.streaming.records import Records, records
 from jaxnet.data.streaming.rows import ArrayFiles, Renumbered, Rows
 from jaxnet.errors import InputError, check_known, check_number, check_path, check_whole
 
-HELD_ROWS, HELD_BYTES = (
-    10_000,
-    1 << 28,
-)  # at most, of a validation or test set that was asked for as a fraction
+# at most, of a validation or test set that was asked for as a fraction
+HELD_ROWS, HELD_BYTES = (10_000, 1 << 28)
 SAMPLE, SAMPLE_NUMBERS = 1 << 16, 1 << 25  # rows for mean and scale, and numbers in them, at most
 PIECE = 1 << 20  # labels looked at at once
 MOST_CLASSES = 100_000
@@ -457,9 +455,8 @@ def fill(
         if stream.target_origin is None or y.dtype == np.float64
         else stream.target_origin.nearest(labels)
     )
-    found = (
-        _unusable(stream, rows, raw, labels, x, values) | found
-    )  # what could not be read is no number either
+    # what could not be read is no number either
+    found = _unusable(stream, rows, raw, labels, x, values) | found
     if found and stream.corrupt == "stop":
         raise InputError(
             f'{found[min(found)]}; mend the file, or leave such rows out with corrupt="skip"'

@@ -15,11 +15,8 @@ from jaxnet.report.figures.vector import svg
 from jaxnet.runtime.files import write_whole
 from jaxnet.runtime.processes import first
 
-TRAIN, VALIDATION, INK = (
-    "#0072b2",
-    "#d55e00",
-    "#222222",
-)  # of Okabe & Ito 2008: told apart with any color vision
+# of Okabe & Ito 2008: told apart with any color vision
+TRAIN, VALIDATION, INK = ("#0072b2", "#d55e00", "#222222")
 PARTS = {
     "train": "training set",
     "validation": "validation set",
@@ -80,9 +77,8 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> None:
         return
     drawn = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="Glyph .* missing"
-        )  # a class name may be in any script
+        # a class name may be in any script
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
         # No time and no version in the file: the same run gives the same picture.
         figure.savefig(drawn, format=path.suffix[1:] or "png", dpi=DPI, metadata={"Software": None})
         write_whole(path, drawn.getvalue())

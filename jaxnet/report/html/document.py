@@ -124,12 +124,10 @@ def chart(path: Path, words: str) -> str:
     drawn = path.with_suffix(".svg").read_text(encoding="utf-8")
     drawn = drawn[drawn.index("<svg") :]
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
-    drawn = re.sub(
-        r"<style.*?</style>", "", drawn, count=1, flags=re.DOTALL
-    )  # it would speak of the whole page; page.css has it
-    drawn = re.sub(r' xmlns(:xlink)?="[^"]*"', "", drawn).replace(
-        "xlink:href", "href"
-    )  # in a page both are known
+    # it would speak of the whole page; page.css has it
+    drawn = re.sub(r"<style.*?</style>", "", drawn, count=1, flags=re.DOTALL)
+    # in a page both are known
+    drawn = re.sub(r' xmlns(:xlink)?="[^"]*"', "", drawn).replace("xlink:href", "href")
     drawn = re.sub("#[0-9a-f]{6}", lambda found: COLORS.get(found[0], found[0]), drawn)
     drawn = re.sub(r"font-family: [^;\"]*", "font-family: inherit", drawn)
     # Two figures may have the same names within them.
