@@ -1,1 +1,1 @@
-"""TODO"""
+"""Networks for other tools: files that run without jaxnet, and scikit-learn estimators."""

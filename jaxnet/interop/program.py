@@ -34,68 +34,15 @@ from jaxnet.models.model import Model
 from jaxnet.run import Run
 
 FUNCTIONS = {
-    *(
-        "abs",
-        "cbrt",
-        "ceil",
-        "cos",
-        "cosh",
-        "erf",
-        "erfc",
-        "exp",
-        "exp2",
-        "expm1",
-        "floor",
-        "is_finite",
-        "log",
-        "log1p",
-    ),
-    *(
-        "logistic",
-        "neg",
-        "not",
-        "rsqrt",
-        "sign",
-        "sin",
-        "sinh",
-        "sqrt",
-        "square",
-        "tan",
-        "tanh",
-        "add",
-        "and",
-        "atan2",
-    ),
-    *(
-        "div",
-        "eq",
-        "ge",
-        "gt",
-        "le",
-        "lt",
-        "max",
-        "min",
-        "mul",
-        "ne",
-        "or",
-        "pow",
-        "rem",
-        "sub",
-        "xor",
-        "clamp",
-        "select_n",
-    ),
-}
+    "abs", "add", "and", "atan2", "cbrt", "ceil", "clamp", "cos", "cosh", "div", "eq", "erf",
+    "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt", "is_finite", "le", "log", "log1p",
+    "logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow", "rem", "rsqrt",
+    "select_n", "sign", "sin", "sinh", "sqrt", "square", "sub", "tan", "tanh", "xor",
+}  # fmt: skip
 SAME = (
-    "reshape",
-    "squeeze",
-    "copy",
-    "copy_p",
-    "stop_gradient",
-    "optimization_barrier",
-    "name",
+    "reshape", "squeeze", "copy", "copy_p", "stop_gradient", "optimization_barrier", "name",
     "sharding_constraint",
-)
+)  # fmt: skip
 NOT_OF_INTEGERS = {"div", "not", "and", "or", "xor", "rem", "pow"}
 BORDERS = {"max": -math.inf, "min": math.inf, "sum": 0.0}  # what windows find outside of an array
 

@@ -1,8 +1,8 @@
 """Networks as scikit-learn estimators: a step of a pipeline, of a cross-validation, of a search.
 
-They only translate: data, through scikit-learn's own checks, to Splits; parameters to a Model and a
-Recipe. `fit` and `predict` do the rest. Imported when one is asked for, since scikit-learn need not
-be there.
+The estimators only translate: data, by scikit-learn's own checks, to Splits; parameters to a Model
+and a Recipe. `fit` and `predict` do the rest. Imported when an estimator is first asked for, since
+scikit-learn need not be installed.
 """
 
 import hashlib
@@ -43,9 +43,7 @@ REPEATS = 10  # of an example, on average, by which whole weights may make a tra
 
 
 class _Network(BaseEstimator):
-    """What both have in common. X, y and weights may be anything here: what they cannot be,
-    scikit-learn refuses.
-    """
+    """What both estimators share. X, y and weights are checked by scikit-learn."""
 
     @no_type_check  # any value is stored as it is, and refused by fit
     def __init__(
@@ -155,30 +153,44 @@ class _Network(BaseEstimator):
 class JaxnetClassifier(ClassifierMixin, _Network):
     """A network that classifies, as a scikit-learn estimator.
 
-    hidden, activation, normalisation: of the MLP, as `jaxnet.mlp` has them. model: any other
-        network in its place.
-    shape: of an example, such as (28, 28) for images whose pixels stand in a row; a row as it is if
-    not given. From optimizer to augmentation: the Recipe. epochs: as many as a small data set needs
-    if not given, at least 10.
-    validation_fraction: of the examples, held out for patience; their weights do not count.
-    random_state: an int is the seed of the key; of a RandomState or None one is drawn.
+    Inputs, (examples, features), are standardized within; outputs are float32. Pickle and joblib
+    store an estimator if the functions and classes of its model and optimizer are defined at the
+    top of a module.
 
-    After fit: classes_, n_features_in_, feature_names_in_; run_, the Run, with model_ for it, as
-    `jaxnet.evaluate` takes them; history_, a Row of arrays; n_iter_, epochs trained; loss_curve_,
-    the training loss of each. Inputs, (examples, features), are standardised within. Outputs are
-    float32. pickle and joblib store an estimator if the functions and classes of its model and
-    optimizer stand at the top of a module.
+    Args:
+        hidden: widths of the hidden layers of the MLP; with activation and normalisation as in
+            `jaxnet.mlp`.
+        model: any other network in its place.
+        shape: of an example, such as (28, 28) for images whose pixels are the features. By default
+            the network takes the features as they are.
+        optimizer: this and all others up to augmentation are those of `jaxnet.Recipe`.
+        epochs: by default as many as a small data set needs, at least 10.
+        validation_fraction: share of the examples held out for patience, without weights.
+        random_state: an int is the seed of the key; from a RandomState or None one is drawn.
+
+    Attributes:
+        classes_, n_features_in_, feature_names_in_: as in scikit-learn.
+        run_: the Run, and model_ its model, as `jaxnet.evaluate` takes them.
+        history_: arrays (epochs,) of what happened in each epoch.
+        n_iter_: how many epochs were trained.
+        loss_curve_: (n_iter_,) the training loss of each epoch.
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "JaxnetClassifier":
-        """Train on X (examples, features) and labels y (examples,).
+        """Train on labeled examples; the network does not depend on their order.
 
-        sample_weight: (examples,) how often each counts: 0 as if it were not there, 2 as if it were
-            there twice. So whole weights repeat examples, if by no more than 10 on average; others
-            are factors of the loss, of which only the ratios matter.
-        In whatever order the examples come, the network is the same.
-        Raises ValueError for what cannot be used; warns with ConvergenceWarning where training
-        diverged.
+        Args:
+            X: (examples, features).
+            y: (examples,) labels.
+            sample_weight: (examples,) how often each counts: 0 as if it were not there, 2 as if it
+                were there twice. Whole weights repeat examples, unless by more than 10 on average;
+                others are factors of the loss, of which only the ratios matter.
+
+        Returns:
+            The estimator. A training that diverged warns with ConvergenceWarning.
+
+        Raises:
+            ValueError: for what cannot be used.
         """
         _no_gaps(X=X, y=y, sample_weight=sample_weight)
         X, y = validate_data(self, X, y)
@@ -189,8 +201,10 @@ class JaxnetClassifier(ClassifierMixin, _Network):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each example, (examples,). Raises InputError where the network
-        diverged, and says none.
+        """The most probable class of each example, (examples,).
+
+        Raises:
+            InputError: where the network diverged, and predicts none.
         """
         classes = arrays.chosen(self._outputs(X))
         if (lost := np.flatnonzero(classes == arrays.NO_CLASS)).size:
@@ -214,17 +228,14 @@ class JaxnetClassifier(ClassifierMixin, _Network):
 
 
 class JaxnetRegressor(RegressorMixin, _Network):
-    """A network for values, as a scikit-learn estimator. One value an example; the parameters are
-    those of JaxnetClassifier.
+    """A network that predicts one value for each example, as a scikit-learn estimator.
 
-    Values are standardised within, so that learning_rate means the same for all units.
-    label_smoothing is for classes.
+    The parameters are those of JaxnetClassifier; label_smoothing is for classes alone. Values are
+    standardized within, so that learning_rate means the same for all units.
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "JaxnetRegressor":
-        """Train on X (examples, features) and values y (examples,). sample_weight as in
-        JaxnetClassifier.
-        """
+        """Train on X (examples, features) and values y (examples,); else as JaxnetClassifier."""
         _no_gaps(X=X, y=y, sample_weight=sample_weight)
         X, y = validate_data(self, X, y, y_numeric=True)
         X, y, weights = _counting(X, y.astype(np.float64), sample_weight)
@@ -237,7 +248,7 @@ class JaxnetRegressor(RegressorMixin, _Network):
 
 
 def _no_gaps(**given: Any) -> None:
-    """Raises InputError for masked values, of which scikit-learn's checks take no notice."""
+    """Raise InputError for masked values, which scikit-learn's checks ignore."""
     for name, array in given.items():
         arrays.no_gaps(name, array)
 
@@ -253,10 +264,9 @@ def _counting(
 
 
 def _order_of_its_own(data: Dataset) -> np.ndarray:
-    """Row numbers in an order that follows from the examples alone, so that a network depends on
-    nothing else.
+    """Row numbers in an order that depends on the examples alone, as then the network does.
 
-    The sums of a training depend on the order of the rows, if only by their rounding.
+    Sums over the rows depend on their order, if only by rounding.
     """
     rows = zip(np.ascontiguousarray(data.x), np.asarray(data.y), strict=True)
     return np.argsort(
