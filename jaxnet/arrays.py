@@ -22,9 +22,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num, Shaped
-from numpy.typing import ArrayLike
 
 from jaxnet.errors import InputError
+from jaxnet.typing import ArrayLike
 
 ROWS = ("row", "column")
 EXAMPLES = ("example",)

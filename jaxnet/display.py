@@ -30,6 +30,7 @@ TEXT = {
     "Estimate": "jaxnet.report.text:of_settings",
     "LearningCurve": "jaxnet.report.text:of_learning_curve",
     "Model": "jaxnet.report.text:of_model",
+    "Plan": "jaxnet.report.text:of_settings",
     "Population": "jaxnet.report.text:of_population",
     "Recipe": "jaxnet.report.text:of_settings",
     "Run": "jaxnet.report.text:of_run",

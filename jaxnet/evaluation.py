@@ -13,7 +13,6 @@ from typing import overload
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
-from numpy.typing import ArrayLike
 
 from jaxnet import arguments, arrays, display
 from jaxnet.data import Dataset, Splits, Standardisation
@@ -24,6 +23,7 @@ from jaxnet.population.predictions import member_predictions
 from jaxnet.recipe import Recipe
 from jaxnet.run import ONE_OF_MANY, Population, Run, check_trained
 from jaxnet.training import BLOCK, in_blocks
+from jaxnet.typing import ArrayLike
 
 logger = logging.getLogger("jaxnet")
 

@@ -9,7 +9,7 @@ neighbouring seeds never meet.
 
 import contextlib
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any, NewType
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +24,11 @@ from jaxnet.errors import InputError, shown
 # on nothing but the words of its example's key, its place in the example and its layer.
 GOLDEN = np.uint32(0x9E3779B9)  # 2^32 over the golden ratio: its multiples are far apart
 
-# as jax.random.key makes it, or jax.random.PRNGKey
+# As jax.random.key makes them, or jax.random.PRNGKey.
 AnyKey = Key[Array, ""] | UInt32[Array | np.ndarray, " words"]
 AnyKeys = Key[Array, "..."] | UInt32[Array | np.ndarray, "... words"]
+if not TYPE_CHECKING:  # help() then shows the name alone
+    AnyKey, AnyKeys = NewType("AnyKey", AnyKey), NewType("AnyKeys", AnyKeys)
 
 STREAM = 1 << 30  # the number of places of a stream
 # The last words of the seeds of NumPy's generators, by what they draw. They keep generators apart

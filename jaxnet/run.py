@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
-from numpy.typing import ArrayLike
 
 from jaxnet import display
 from jaxnet.data import Column, Standardisation
@@ -17,7 +16,7 @@ from jaxnet.data.resampling import Samples
 from jaxnet.errors import InputError
 from jaxnet.models.model import Model, initial
 from jaxnet.recipe import Recipe
-from jaxnet.typing import Rebuilt
+from jaxnet.typing import ArrayLike, Rebuilt
 
 # How a message says where one network is in a run that holds many.
 ONE_OF_MANY = (

@@ -1,10 +1,11 @@
 """Types that more than one module needs, and how wide JAX's numbers are."""
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, Never, NewType
 
 import jax
 import numpy as np
+import numpy.typing
 from jaxtyping import Array
 
 # A field of a pytree: JAX rebuilds the object with whatever it likes in an array's place, so
@@ -13,6 +14,11 @@ from jaxtyping import Array
 Rebuilt = Never if TYPE_CHECKING else Any
 
 Number = float | int | Array | np.ndarray | Rebuilt
+
+# Unions that public functions take, under a name, so that help() shows the name alone.
+ArrayLike = numpy.typing.ArrayLike
+if not TYPE_CHECKING:
+    ArrayLike = NewType("ArrayLike", ArrayLike)
 
 
 def double(enabled: bool) -> AbstractContextManager[object]:

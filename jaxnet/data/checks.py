@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays
 from jaxnet.data import memory
 from jaxnet.data.dataset import Dataset
 from jaxnet.data.precision import loses
 from jaxnet.errors import LISTED, InputError, check_known, check_number, check_whole, shown
+from jaxnet.typing import ArrayLike
 
 TASKS = ("classification", "regression")
 FEW = 20  # whole numbers with up to this many different values are classes

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays
 from jaxnet.data.augmentation import affine, resample
 from jaxnet.errors import InputError, check_known
 from jaxnet.random import AnyKey, as_key, generator
+from jaxnet.typing import ArrayLike
 
 KINDS = ("noise", "blur", "shift", "rotation", "contrast", "inversion")
 SHARES = ("contrast", "inversion")  # of which more than all cannot be taken

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays
 from jaxnet.errors import InputError
+from jaxnet.typing import ArrayLike
 
 # float32 holds them all
 EXACT = (

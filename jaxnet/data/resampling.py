@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jaxnet import display
 from jaxnet.data import Dataset
 from jaxnet.data.splitting import fold_numbers
 from jaxnet.errors import InputError, check_kind, check_whole
 from jaxnet.random import AnyKey, generator
+from jaxnet.typing import ArrayLike
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from dataclasses import replace
 import jax
 import numpy as np
 from jaxtyping import Int
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays
 from jaxnet.data import checks, memory
@@ -16,6 +15,7 @@ from jaxnet.data.dataset import Column, Dataset, Splits, Standardisation
 from jaxnet.data.precision import unresolved
 from jaxnet.data.sources.request import Reading
 from jaxnet.errors import InputError, check_text, check_whole
+from jaxnet.typing import ArrayLike
 
 Rows = Int[np.ndarray, " rows"]
 

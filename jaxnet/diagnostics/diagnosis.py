@@ -8,7 +8,6 @@ from textwrap import fill
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays, display
 from jaxnet.diagnostics.findings import DATA, Finding, diverged, first_to_mend
@@ -19,6 +18,7 @@ from jaxnet.runtime.files import plain
 from jaxnet.stats.bias_variance import Decomposition, Design, bias_variance_decomposition
 from jaxnet.stats.comparison import EnsembleGain, ensemble_gain
 from jaxnet.stats.estimate import Estimate
+from jaxnet.typing import ArrayLike
 
 WIDTH = 96  # columns of the text
 SHOWN = {

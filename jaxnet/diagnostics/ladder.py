@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays, display
 from jaxnet.diagnostics.findings import Finding, finding, percent
 from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate, combination, exact, mean
 from jaxnet.stats.random_effects import ERRORS, POSITIVE, RATE, TwoWay, contrast, interval, table
+from jaxnet.typing import ArrayLike
 
 ALPHA = 0.05
 RUNGS = {

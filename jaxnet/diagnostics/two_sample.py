@@ -17,7 +17,6 @@ from typing import Literal
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays
 from jaxnet.data.precision import loses, moments, origin_of
@@ -37,6 +36,7 @@ from jaxnet.stats.two_sample import (
     p_value,
     power,
 )
+from jaxnet.typing import ArrayLike
 
 METHODS = ("bbsd", "classifier", "mmd")
 STEPS, BATCH, HIDDEN = 300, 64, (64,)  # of the network that tells samples apart

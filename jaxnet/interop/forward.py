@@ -18,7 +18,8 @@ import math
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+
+from jaxnet.typing import ArrayLike
 
 BLOCK = 64  # examples that are computed together
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jaxnet.display import HEIGHT, WIDTH, number, shortened, table, words
 from jaxnet.recipe import STRUCTURE, Recipe, optimizer_name
+from jaxnet.typing import ArrayLike
 
 if TYPE_CHECKING:
     from jaxnet.data import Dataset, Splits, Stream
@@ -37,8 +37,8 @@ def of_run(run: "Run") -> str:
     """What was trained, how it ended, and its last losses and errors; of many, those of a
     population.
     """
-    if members := np.shape(_known(lambda: run.epochs)):
-        return _of_members([run], members[0], None)
+    if np.ndim(run.epochs):
+        return _of_members([run], len(run.epochs), None)
     last = _known(lambda: int(run.epochs) - 1)
     ended = {part: _known(lambda part=part: _ended(run, part, last)) for part in PARTS}
     best = _known(lambda: f"{float(run.best.loss):.4f} after epoch {int(run.best.epoch)}")  # pyrefly: ignore
@@ -165,7 +165,7 @@ def of_state(state: "TrainState") -> str:
 
 
 def of_settings(noun: Any) -> str:
-    """A Recipe or an Augmentation with the fields that differ from their defaults."""
+    """A noun of settings, such as a Recipe, with the fields that differ from their defaults."""
     told = []
     for field in fields(noun):
         value = getattr(noun, field.name)
@@ -249,30 +249,20 @@ def _of_members(runs: Sequence["Run"], count: int, many: "Population | None") ->
     more = (
         f"and {len(rows) - ARCHITECTURES} more architectures" if len(rows) > ARCHITECTURES else None
     )
-    classes = runs[0].classes
+    each = _known(lambda: sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(runs[0].params)))
     return table(
         f"{'Run' if many is None else 'Population'} of {count} network{'s' * (count != 1)}: "
         f"{ended or 'not known here'}",
         [
             *rows[:ARCHITECTURES],
             ("...", more),
-            ("data", _data(runs[0].shape, classes)),
+            ("data", _data(runs[0].shape, runs[0].classes)),
             *((part, _known(lambda part=part: _spread(runs, part))) for part in PARTS),
-            (
-                "parameters",
-                f"{_count(runs[0].params) // max(1, len_of(runs[0])):,} per network"
-                if _count(runs[0].params)
-                else None,
-            ),
+            ("parameters", each and f"{each:,} per network"),
             ("trained on", None if many is None or many.samples is None else many.samples.kind),
             ("predictions", None if many is None or many.predictions is None else "kept"),
         ],
     )
-
-
-def len_of(run: "Run") -> int:
-    """The members of a run with a leading member axis."""
-    return (np.shape(run.epochs) or (1,))[0]
 
 
 def _spread(runs: Sequence["Run"], part: str) -> str | None:

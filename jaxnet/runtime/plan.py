@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
+from jaxnet import display
 from jaxnet.errors import InputError
 from jaxnet.random import with_keys, words
 from jaxnet.runtime.sharding import COPIED, device_mesh
@@ -37,6 +38,8 @@ class Plan:
     chunk: int = 1
     implementation: str = "auto"
     processes: int = 1
+
+    __repr__ = display.text
 
     @property
     def parts(self) -> int:

@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError, check_known
@@ -25,6 +24,7 @@ from jaxnet.stats.random_effects import (
     two_way,
 )
 from jaxnet.stats.voting import Vote, vote, vote_estimates
+from jaxnet.typing import ArrayLike
 
 Loss = Literal["squared", "zero_one", "zero_one_kohavi_wolpert", "cross_entropy", "brier"]
 Design = Literal["fresh", "partition", "bootstrap", "seeds"]

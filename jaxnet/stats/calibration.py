@@ -13,13 +13,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError
 from jaxnet.random import as_key, generator
 from jaxnet.stats.bias_variance import normalised
 from jaxnet.stats.estimate import LEVEL, Estimate, combination, mean, wilson
+from jaxnet.typing import ArrayLike
 
 EXAMPLES = 100  # the fewest for an interval
 FEW = 5  # wrong, or right, predictions below which a normal interval does not hold

@@ -7,7 +7,6 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError, check_known
@@ -29,6 +28,7 @@ from jaxnet.stats.random_effects import (
     two_way,
 )
 from jaxnet.stats.voting import vote, vote_estimates
+from jaxnet.typing import ArrayLike
 
 NEXT = 1e-9  # to an estimate
 

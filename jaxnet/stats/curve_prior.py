@@ -18,11 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays
 from jaxnet.errors import InputError
-from jaxnet.typing import double
+from jaxnet.typing import ArrayLike, double
 
 SIZES = MEMBERS = 5  # the fewest from which a curve is extrapolated
 FARTHEST = 11.3  # times the largest size: farther was never checked

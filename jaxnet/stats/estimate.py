@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError
+from jaxnet.typing import ArrayLike
 
 LEVEL = 0.95
 FEWEST = 30  # examples from which a mean may be taken as normal

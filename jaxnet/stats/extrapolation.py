@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays
 from jaxnet.errors import InputError
@@ -22,6 +21,7 @@ from jaxnet.stats.curve_prior import (
     refusals,
 )
 from jaxnet.stats.estimate import LEVEL, Estimate
+from jaxnet.typing import ArrayLike
 
 PLACES = 200  # sizes that are looked at, from the last one measured to the farthest
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays
 from jaxnet.errors import InputError
 from jaxnet.stats.bias_variance import normalised
 from jaxnet.stats.estimate import LEVEL, Estimate, exact
+from jaxnet.typing import ArrayLike
 
 MEMBERS = 3  # the fewest that have not seen an example, for it to count among wrong labels
 EXAMPLES = 200  # the fewest for a share of wrong labels

@@ -7,11 +7,11 @@ from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate
+from jaxnet.typing import ArrayLike
 
 MOST = 1000  # classes, whatever the number of examples
 EXAMPLES = 5  # of a class in the reference, the fewest

@@ -8,11 +8,11 @@ from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate
+from jaxnet.typing import ArrayLike
 
 ERRORS = 5  # and as many right: the fewest to calibrate with
 REFERENCE, NEW = 100, 100  # the fewest examples

@@ -7,13 +7,13 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError, check_known
 from jaxnet.stats.bias_variance import normalised, one_hot
 from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.stats.random_effects import POSITIVE, block, interval, two_way
+from jaxnet.typing import ArrayLike
 
 AXES = ("sample", "seed", "example")
 SAMPLES = 8  # the fewest for an interval
