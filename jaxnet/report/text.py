@@ -41,13 +41,12 @@ def of_run(run: "Run") -> str:
         return _of_members([run], len(run.epochs), None)
     last = _known(lambda: int(run.epochs) - 1)
     ended = {part: _known(lambda part=part: _ended(run, part, last)) for part in PARTS}
-    best = _known(lambda: f"{float(run.best.loss):.4f} after epoch {int(run.best.epoch)}")  # pyrefly: ignore
     rows = [
         ("status", _known(lambda: run.status) or "values are not known"),
         ("data", _data(run.shape, run.classes)),
         ("recipe", of_settings(run.recipe)),
         *ended.items(),
-        ("lowest validation loss", best),
+        ("lowest validation loss", _lowest(run.best)),
         ("parameters", _count(run.params)),
     ]
     return table(f"Run of {run.model}", rows)
@@ -158,9 +157,12 @@ def of_model(model: "Model") -> str:
 
 def of_state(state: "TrainState") -> str:
     """How far a training is, and the best loss so far."""
-    best = _known(lambda: f"{float(state.best.loss):.4f} after epoch {int(state.best.epoch)}")  # pyrefly: ignore
     diverged = _known(lambda: f"at step {step}" if (step := int(state.diverged_at)) >= 0 else None)
-    rows = [("epochs done", state.epoch), ("lowest validation loss", best), ("diverged", diverged)]
+    rows = [
+        ("epochs done", state.epoch),
+        ("lowest validation loss", _lowest(state.best)),
+        ("diverged", diverged),
+    ]
     return table("TrainState", [*rows, ("parameters", _count(state.params))])
 
 
@@ -293,6 +295,11 @@ def _ended(run: "Run", part: str, last: int | None) -> str | None:
         return None
     error = "" if accuracy is None else f", error {1 - float(np.asarray(accuracy)[last]):.2%}"
     return f"loss {float(np.asarray(loss)[last]):.4f}{error}"
+
+
+def _lowest(best: Any) -> str | None:
+    """The lowest validation loss, and when it was."""
+    return _known(lambda: f"{float(best.loss):.4f} after epoch {int(best.epoch)}")
 
 
 def _trial(columns: Mapping[str, np.ndarray], names: Sequence[str], row: int) -> str:
