@@ -5,6 +5,7 @@ occurs in a row.
 from itertools import combinations, product
 
 import optax
+import pytest
 
 from jaxnet import Recipe
 from jaxnet.recipe import OPTIMIZERS, SCHEDULES
@@ -75,5 +76,21 @@ def recipe(row: Row, **changes) -> Recipe:
     return Recipe(**{**settings, **changes})
 
 
+def _few() -> set[Row]:
+    """Rows with each optimizer once, and with every schedule and regularizer."""
+    few: list[Row] = []
+    for optimizer in (*OPTIMIZERS, "custom"):
+        own = [row for row in ROWS if row[0] == optimizer]
+        seen = {name for row in few for name in (row[1], *row[2])}
+        few.append(max(own, key=lambda row: len({row[1], *row[2]} - seen)))
+    return set(few)
+
+
 ROWS = _rows()
 NAMES = ["-".join((row[0], row[1], *sorted(row[2]))) for row in ROWS]
+FEW = _few()
+# A few rows always; all of them, with every pair, in .ci/run.
+CASES = [
+    pytest.param(row, id=name, marks=() if row in FEW else pytest.mark.slow)
+    for row, name in zip(ROWS, NAMES, strict=True)
+]

@@ -194,7 +194,13 @@ def test_a_resumed_run_is_the_undisturbed_one_bitwise(name, digits, runs, tmp_pa
     )
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "linen",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("nnx", "equinox", "plain")),
+    ],
+)
 def test_many_under_vmap_are_each_alone_and_equal_models_compile_once(name, digits, compilations):
     keys, few = jax.random.split(KEY, 2), FEW
     many = jax.vmap(lambda key: jaxnet.fit(MODELS[name](), digits, few, key))(keys)

@@ -567,11 +567,14 @@ from conftest import gap
 jaxnet.use_cpu_devices(2)  # conftest makes three
 from test_augmentation import few_digits
 
-digits, key, model, found = jaxnet.load("digits"), jax.random.key(0), jaxnet.cnn((4,), (8,)), {}
-how = Augmentation(shift=1, rotate=10, scale=0.1, elastic=0.5, cutout=2)
+digits, key, found = jaxnet.load("digits"), jax.random.key(0), {}
+model, how, sizes = {
+    "mlp": (jaxnet.mlp((8,)), Augmentation(noise=0.1, cutout=2), (250,)),
+    "cnn": (jaxnet.cnn((4,), (8,)), Augmentation(shift=1, rotate=10, scale=0.1, elastic=0.5, cutout=2), (256, 250)),
+}[sys.argv[3]]
 few = Recipe(optimizer="sgd", learning_rate=0.1, epochs=2, batch_size=64, l1=1e-3, augmentation=how)
 what = lambda run: (run.params, run.best, run.history)
-for n in (256, 250):
+for n in sizes:
     splits = few_digits(digits, n)
     weights = jax.numpy.asarray(np.random.default_rng(0).uniform(0, 2, n).astype(np.float32))
     fit = lambda plan: jaxnet.fit(model, splits, few, key, weights=weights, plan=plan)
@@ -644,7 +647,8 @@ print(json.dumps([found, refused]))
 """
 
 
-def test_a_plan_changes_nothing_but_where(tmp_path):
+@pytest.mark.parametrize("model", ["mlp", pytest.param("cnn", marks=pytest.mark.slow)])
+def test_a_plan_changes_nothing_but_where(model, tmp_path):
     """In a process of its own, in which the CPU is two devices."""
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
@@ -654,7 +658,7 @@ def test_a_plan_changes_nothing_but_where(tmp_path):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    command = [sys.executable, "-c", PLANS, os.path.dirname(__file__), str(tmp_path)]
+    command = [sys.executable, "-c", PLANS, os.path.dirname(__file__), str(tmp_path), model]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     found, refused = json.loads(done.stdout)

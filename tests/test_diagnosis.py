@@ -172,12 +172,13 @@ def test_a_mean_that_few_examples_carry_is_refused():
     assert "1 of 500 examples carry nearly all of it" in interval(table(losses, POSITIVE)).refused
 
 
+@pytest.mark.parametrize("studies", [30, pytest.param(150, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("world", ["easy", "skewed members"])
-def test_intervals_cover(world):
-    """A smaller version of experiments.benchmarks.coverage: 150 studies of the smallest size."""
+def test_intervals_cover(world, studies):
+    """A smaller version of experiments.benchmarks.coverage: studies of the smallest size."""
     truth = coverage.truths(coverage.WORLDS[world], 16, many=1000, votes=60)
-    counts = coverage.study_crossed(world, 16, 200, 150, 0, truth) | coverage.study_smallest(
-        world, 150, 0, truth
+    counts = coverage.study_crossed(world, 16, 200, studies, 0, truth) | coverage.study_smallest(
+        world, studies, 0, truth
     )
     assert len(counts) > 12
     for (_, statistic, *_), (given, held, _, _) in counts.items():

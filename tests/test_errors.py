@@ -20,7 +20,6 @@ from jaxnet.cli.saved_run import bring_back
 from jaxnet.diagnostics import bias_variance_decomposition, two_sample_test
 from jaxnet.errors import InputError, check_known, near, near_path
 
-pytestmark = pytest.mark.core
 ROOT = Path(__file__).parent.parent
 PREDICTIONS, LABELS = np.zeros((16, 200), int), np.zeros(200, int)
 

@@ -32,14 +32,16 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from jaxnet import JaxnetClassifier, JaxnetRegressor
 from jaxnet.interop.sklearn import _order_of_its_own
 
-pytestmark = pytest.mark.core
-
 
 # Small networks compile in half the time; a smaller one needs a larger learning rate.
-@parametrize_with_checks(
-    [JaxnetClassifier(hidden=(8,)), JaxnetRegressor(hidden=(8,), learning_rate=0.02)]
-)
+@parametrize_with_checks([JaxnetClassifier(hidden=(8,))])
 def test_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([JaxnetRegressor(hidden=(8,), learning_rate=0.02)])
+def test_the_checks_of_scikit_learn_for_regressors(estimator, check):
     check(estimator)
 
 
@@ -75,6 +77,7 @@ def test_a_pipeline_reads_digits(images):
     assert scores.min() > 0.95
 
 
+@pytest.mark.core
 def test_a_search_over_numbers_compiles_once(some_images, compilations):
     x, y = some_images
     estimator = JaxnetClassifier(hidden=(32,), weight_decay=0.0, random_state=0)
@@ -125,6 +128,7 @@ def test_calibration_mends_what_is_too_sure():
     assert after < 0.65
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("kind", [JaxnetClassifier, JaxnetRegressor])
 def test_whole_weights_are_repeated_rows_exactly(blobs, kind):
     # In minibatches, and with batch statistics, which weights of the loss would not reach.
@@ -164,6 +168,7 @@ def test_weighted_statistics_are_numpys(blobs):
         assert float(given.target_mean) == pytest.approx(np.average(y, weights=weights))
 
 
+@pytest.mark.core
 def test_it_is_jaxnets_fit(some_images):
     x, y = some_images
     fitted = JaxnetClassifier((32,), epochs=3, dropout=0.1, random_state=7).fit(x, y)
@@ -233,6 +238,7 @@ class Net(nn.Module):
         return nn.Dense(3)(nn.tanh(nn.Dense(8)(x)))
 
 
+@pytest.mark.core
 def test_a_model_of_ones_own_survives_clones(blobs, compilations):
     x, y, _ = blobs
     estimator = JaxnetClassifier(model=jaxnet.Model.from_linen(Net()), epochs=300, random_state=0)
@@ -243,6 +249,7 @@ def test_a_model_of_ones_own_survives_clones(blobs, compilations):
     assert len(compilations) == before
 
 
+@pytest.mark.core
 def test_images_in_rows_and_a_pickle(some_images, compilations):
     x, y = (each[:300] for each in some_images)
     estimator = JaxnetClassifier(

@@ -64,7 +64,11 @@ with tempfile.TemporaryDirectory() as folder:
         found[name] = {**vars(reading), "kernels": reading.kernels}
 print(json.dumps(found))
 """
-CHIPS = pytest.mark.parametrize("chip", ["T4", "A100", "H100"])
+# A chip a worker, since what was compiled for it is kept there.
+CHIPS = pytest.mark.parametrize(
+    "chip",
+    [pytest.param(chip, marks=pytest.mark.xdist_group(chip)) for chip in ("T4", "A100", "H100")],
+)
 TRAINING_SET = 54_000 * 28 * 28  # bytes
 
 

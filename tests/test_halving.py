@@ -548,7 +548,8 @@ def _process(folder):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_kills_at_random_moments_lose_nothing(tmp_path):
+@pytest.mark.parametrize("kills", [1, pytest.param(KILLS, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_lose_nothing(kills, tmp_path):
     """Kill -9 while it trains, ranks and saves; then to the end: the same choices, and the same
     networks.
     """
@@ -556,7 +557,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path):
     assert process.returncode == 0
     folder, moments, killed = tmp_path / "p", np.random.default_rng(0), 0
     log = folder / "log.txt"
-    for _ in range(KILLS):
+    for _ in range(kills):
         process = _process(folder)
         wanted = (log.read_text().count("group") if log.exists() else 0) + int(
             moments.integers(5, 60)
@@ -572,7 +573,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path):
         killed += process.returncode == -signal.SIGKILL
     _, errors = (process := _process(folder)).communicate()
     assert process.returncode == 0, errors
-    assert killed == KILLS
+    assert killed == kills
     for name in ("validation", "test"):
         a, b = (
             np.load(each / f"predictions/{name}.npy") for each in (tmp_path / "undisturbed", folder)

@@ -21,7 +21,6 @@ from jaxnet.data import Dataset, Standardisation, overlaps
 from jaxnet.data.streaming.chunks import chunks
 from jaxnet.diagnostics import two_sample_test
 
-pytestmark = pytest.mark.core
 MODEL, RECIPE = jaxnet.mlp((8,)), jaxnet.Recipe(epochs=20, learning_rate=2e-2, batch_size=32)
 PLAIN = np.random.default_rng(0).normal(size=(500, 3))
 SLOPES = np.array([1.0, -0.5, 0.25])
@@ -110,8 +109,18 @@ def score(run, splits):
     return (found.r2 if splits.classes is None else found.accuracy).estimate
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    ("source", "task"),
+    [
+        *((source, "classification") for source in SOURCES),
+        ("arrays", "regression"),
+        *(
+            pytest.param(source, "regression", marks=pytest.mark.slow)
+            for source in SOURCES
+            if source != "arrays"
+        ),
+    ],
+)
 def test_learned_as_without_an_offset(source, task, tmp_path):
     wanted = None
     for name in ("plain", *SHIFTS):
@@ -155,6 +164,7 @@ def test_estimators_learn_as_without_an_offset(name):
         assert found[1] > 0.95
 
 
+@pytest.mark.core
 def test_what_float32_holds_is_float32_and_what_it_does_not_is_float64_in_the_units_of_the_user():
     rng = np.random.default_rng(1)
     year, pixel = 365 * 86400, rng.integers(0, 256, (500, 4))
@@ -184,6 +194,7 @@ def test_what_float32_holds_is_float32_and_what_it_does_not_is_float64_in_the_un
     )
 
 
+@pytest.mark.core
 def test_inputs_are_standardised_as_in_float64():
     x = np.column_stack(
         [shift(PLAIN[:, 0]) for shift in SHIFTS.values()] + [PLAIN[:, 1], np.full(500, 1e30)]
@@ -258,6 +269,7 @@ def run(splits):
     return trained(splits)
 
 
+@pytest.mark.core
 def test_raw_rows_are_predicted_as_the_test_set_is(run):
     x, y = problem("seconds", "regression")
     found = jaxnet.predict(MODEL, run, x)
@@ -304,6 +316,7 @@ def test_inputs_that_are_float32_already_are_refused(run, splits, case):
         REFUSED[case](run, splits)
 
 
+@pytest.mark.core
 def test_values_are_refused_inside_jit(splits):
     only_values = jaxnet.split(PLAIN, 1e12 + PLAIN[:, 0])
     run = trained(only_values)
@@ -329,6 +342,7 @@ def test_inputs_too_far_from_the_offset_are_refused():
         jaxnet.predict(MODEL, run, x)
 
 
+@pytest.mark.core
 def test_one_training_in_all_its_forms(run, splits, tmp_path):
     key = jax.random.key(0)
     looped = jaxnet.train(MODEL, splits, RECIPE, key, out=tmp_path / "train")
@@ -357,6 +371,7 @@ def test_one_training_in_all_its_forms(run, splits, tmp_path):
     assert gap(jaxnet.predict(MODEL, again, splits.test.x), found) == 0
 
 
+@pytest.mark.core
 def test_save_and_restore_keep_the_offset_to_the_bit(run, splits, tmp_path):
     jaxnet.save(run, tmp_path / "run")
     restored = jaxnet.restore(tmp_path / "run")
@@ -501,6 +516,7 @@ def test_a_stream_of_float64_that_float32_holds_is_that_of_float32(tmp_path):
     assert gap(runs[0].standardisation, runs[1].standardisation) == 0
 
 
+@pytest.mark.core
 def test_chunks_of_a_stream_are_float32_from_the_offset_on(tmp_path):
     x, y = problem("seconds", "regression")
     splits = of_stream(x, y, tmp_path)

@@ -4,7 +4,6 @@ who is trained by which.
 
 import dataclasses
 import logging
-import os
 
 import equinox as eqx
 import jax
@@ -49,6 +48,8 @@ RECIPES = {
     "noise": {"augmentation": Augmentation(noise=0.5)},
     "patience": {"patience": 1, "learning_rate": 0.03},
 }
+# Of these the others are made up, and are left to .ci/run.
+ALWAYS = ("sgd", "adam", "adamw, one cycle", "weight decay, clip", "dropout", "noise", "patience")
 # Float32 sums in another order, each step built on the last one: 50 steps of a parameter that moves
 # by some 0.1.
 TOLERANCE = 2e-5
@@ -97,13 +98,13 @@ def same(kernel, xla, tolerance=TOLERANCE) -> None:
     np.testing.assert_array_equal(kernel.diverged_at, xla.diverged_at)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.core if name in ("sgd", "adam", "dropout") else ())
-        for name in RECIPES
-    ],
-)
+def _marks(name):
+    return [pytest.mark.core] * (name in ("sgd", "adam", "dropout")) + [pytest.mark.slow] * (
+        name not in ALWAYS
+    )
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(name)) for name in RECIPES])
 def test_a_network_alone(images, name):
     kernel, xla = both(jaxnet.mlp((24, 12)), images, recipe(**RECIPES[name]))
     same(kernel, xla)
@@ -111,9 +112,25 @@ def test_a_network_alone(images, name):
     assert gap(xla.params, start.params) > 1e-2  # there was something to get wrong
 
 
-@pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize(
-    "name", ["momentum", "adamw, one cycle", "dropout", "noise", "weight decay, clip"]
+    ("name", "shared"),
+    [
+        ("dropout", True),
+        ("weight decay, clip", False),
+        *(
+            pytest.param(
+                "dropout" if shared is False else "weight decay, clip",
+                shared,
+                marks=pytest.mark.slow,
+            )
+            for shared in (True, False)
+        ),
+        *(
+            pytest.param(name, shared, marks=pytest.mark.slow)
+            for name in ("momentum", "adamw, one cycle", "noise")
+            for shared in (True, False)
+        ),
+    ],
 )
 def test_members_with_their_own_numbers(images, name, shared):
     """Each is the run alone, by XLA, whether they share minibatches or not; 5 of them in groups of
@@ -465,7 +482,7 @@ def test_verify(images, members):
     assert "parameters differ by at most" in str(found)
 
 
-@pytest.mark.skipif(not os.environ.get("JAXNET_SLOW"), reason="takes minutes: set JAXNET_SLOW=1")
+@pytest.mark.slow
 def test_digits_of_mnist_by_the_kernel(mnist_folder):
     """98% of the test set, all features of an ordinary recipe on, and the same bits twice."""
     splits = jaxnet.load("mnist", data_dir=mnist_folder, validation=0.0)

@@ -68,8 +68,18 @@ KINDS = ["all", "bootstrap", "weighted", "partitions", "subsamples", "first", "f
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("shared", [False, True], ids=["own order", "shared order"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "shared"),
+    [
+        *(pytest.param(kind, False, id=f"{kind}-own order") for kind in KINDS),
+        *(
+            pytest.param(
+                kind, True, id=f"{kind}-shared order", marks=[pytest.mark.slow] * (kind != "all")
+            )
+            for kind in KINDS
+        ),
+    ],
+)
 def test_every_member_is_the_run_alone(small, kind, shared):
     """One at a time on a device it is that to the last bit (bit for bit on jax 0.10.2, not on
     0.7.2), several at once to rounding.
@@ -138,8 +148,19 @@ def test_what_batch_normalization_cancels_has_no_gradient(small):
     assert np.abs(gradient["kernel"][constant]).max() < 1e-6 * of_others
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "muon", "momentum"])
-@pytest.mark.parametrize("hidden", [(12,), (12, 12)], ids=["one layer", "two layers"])
+@pytest.mark.parametrize(
+    ("optimizer", "hidden"),
+    [
+        pytest.param(
+            optimizer,
+            hidden,
+            marks=[pytest.mark.slow]
+            * ((optimizer, len(hidden)) not in (("adam", 1), ("momentum", 2))),
+        )
+        for optimizer in ("adam", "adamw", "muon", "momentum")
+        for hidden in ((12,), (12, 12))
+    ],
+)
 def test_members_with_batch_normalization_agree_to_ten_learning_rates(small, optimizer, hidden):
     recipe = replace(
         RECIPE, optimizer=optimizer, weight_decay=1e-3 if optimizer == "adamw" else None
@@ -812,12 +833,13 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
-def test_kills_at_random_moments_lose_nothing_whatever_the_devices(undisturbed, tmp_path):
+@pytest.mark.parametrize("kills", [1, pytest.param(KILLS, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_lose_nothing_whatever_the_devices(kills, undisturbed, tmp_path):
     """Kill -9 while it starts, trains, saves and predicts, on 1 to 3 devices in turn; then to the
     end.
     """
     folder, moments, killed = tmp_path / "p", np.random.default_rng(0), 0
-    for kill in range(KILLS):
+    for kill in range(kills):
         process, log = _process(folder, 1 + kill % 3), folder / "log.txt"
         lines = log.read_text().count("group") if log.exists() else 0
         wanted = lines + int(moments.integers(0, 60))

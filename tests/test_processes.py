@@ -124,6 +124,7 @@ ENVIRONMENT = os.environ | {
     "JAX_COMPILATION_CACHE_DIR": str(CACHE),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
+slow = pytest.mark.slow
 # Before, the runtime that loses process 0 ends a process with its own words alone, and nothing can
 # be said after.
 RUNTIME_ABORTS = tuple(map(int, jax.__version__.split(".")[:2])) >= (0, 10)
@@ -180,14 +181,14 @@ def assert_same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> 
         np.testing.assert_allclose(found[name], wanted[name], rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=slow)])
 def test_a_batch_split_over_processes_trains_the_same_network(count, alone, tmp_path):
     end(begin(count, tmp_path))
     assert_same(numbers(tmp_path), alone)
     assert (tmp_path / "saved").is_dir()
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=slow)])
 def test_the_others_name_a_lost_process_and_fewer_go_on(how, alone, tmp_path):
     workers = begin(2, tmp_path, pause=0.7)
     for line in workers[0].stdout:
@@ -229,7 +230,7 @@ def assert_same_population(found: dict[str, np.ndarray], wanted: dict[str, np.nd
         np.testing.assert_allclose(found[name], wanted[name], rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=slow)])
 def test_members_over_processes_are_the_same_population(count, population_alone, tmp_path):
     """Of three structures, with rungs in between; of 4 processes some have no member after the
     first one.
@@ -239,6 +240,7 @@ def test_members_over_processes_are_the_same_population(count, population_alone,
         assert_same_population(numbers(tmp_path, process), population_alone)
 
 
+@slow
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_population_that_lost_a_process_goes_on_with_one(lost, population_alone, tmp_path):
     workers = begin(2, tmp_path, pause=0.5, work=POPULATION)
@@ -315,6 +317,7 @@ def two_hosts(tmp_path):
             ip("netns", "del", name)
 
 
+@slow
 def test_a_cut_wire_stops_both_ends_and_each_names_the_other(two_hosts, tmp_path):
     on, cut = two_hosts
     workers = [
@@ -431,7 +434,12 @@ def test_members_are_dealt_once_and_evenly(processes):
     [
         ('raise ValueError("no such column")', 1, "stopped: ValueError: no such column"),
         ('processes.leave("Ctrl-C", asked=True); sys.exit(130)', 130, "stopped: Ctrl-C"),
-        ("os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM, "died, or cannot be reached"),
+        pytest.param(
+            "os.kill(os.getpid(), signal.SIGTERM)",
+            -signal.SIGTERM,
+            "died, or cannot be reached",
+            marks=slow,
+        ),
     ],
 )
 def test_a_process_that_ends_is_named(ending, status, words, tmp_path):
@@ -699,9 +707,6 @@ agreement.concluded = timed
 sys.argv[0] = module
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
-slow = pytest.mark.skipif(
-    not os.environ.get("JAXNET_SLOW"), reason="takes minutes: set JAXNET_SLOW=1"
-)
 
 
 def compared(

@@ -1,11 +1,14 @@
 """What README, guides and docstrings show is run as it stands, and what they name is there."""
 
+import ast
+import importlib
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
 import sys
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 
 import numpy as np
@@ -44,16 +47,61 @@ def run(tmp_path, monkeypatch, capsys):
     """
     monkeypatch.chdir(tmp_path)
 
-    def evaluate(path, *, torch=False):
+    def evaluate(path, *, torch=False, most=None):
         document = Sybil([PythonCodeBlockParser()]).parse(path)
         ordinary, needing = examples(document)
-        for example in [*ordinary, *(needing if torch else [])]:
+        for example in [*ordinary, *(needing if torch else [])][:most]:
             example.evaluate()
         return document.namespace, capsys.readouterr().out
 
     return evaluate
 
 
+def calls(code):
+    """(what is called, the call) for every call of something of jaxnet in these statements, in
+    order.
+    """
+    known = {}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            known |= {
+                name.name: importlib.import_module(name.name)
+                for name in node.names
+                if name.name == "jaxnet"
+            }
+        elif isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "jaxnet":
+            module = importlib.import_module(node.module)
+            known |= {name.asname or name.name: getattr(module, name.name) for name in node.names}
+    for node in ast.walk(ast.parse(code)):
+        path = ast.unparse(node.func).split(".") if isinstance(node, ast.Call) else [""]
+        if path[0] in known and all(map(str.isidentifier, path)):
+            yield reduce(getattr, path[1:], known[path[0]]), node
+
+
+@pytest.mark.parametrize("path", named(DOCUMENTS))
+def test_calls_that_are_shown_can_be_made(path):
+    """Each name is there and takes these arguments; with the next test the quick twin of those
+    below, which run whole documents.
+    """
+    blocks = [example.parsed for example in Sybil([PythonCodeBlockParser()]).parse(path).examples()]
+    for called, node in calls("\n".join(map(str, blocks))):
+        given = [None for argument in node.args if not isinstance(argument, ast.Starred)]
+        named_ = {keyword.arg: None for keyword in node.keywords if keyword.arg}
+        whole = len(given) == len(node.args) and len(named_) == len(node.keywords)
+        signature = inspect.signature(called)
+        (signature.bind if whole else signature.bind_partial)(*given, **named_)
+
+
+@pytest.mark.parametrize("path", named([README, GUIDES / "your_own.md"]))
+def test_the_first_two_examples_run(path, run):
+    _, out = run(path, most=2)
+    assert (
+        re.search(r"^(array\()?\[?0\.9\d", out, re.MULTILINE)
+        or "finished after epoch 10 0.9" in out
+    )
+
+
+@pytest.mark.slow
 def test_the_code_in_the_readme_runs(run):
     names, out = run(README)
     assert "finished after epoch 10" in out
@@ -62,6 +110,7 @@ def test_the_code_in_the_readme_runs(run):
     assert Path("digits-network/model.stablehlo").exists()
 
 
+@pytest.mark.slow
 def test_the_walk_through_with_a_csv_comes_to_what_it_says(run):
     guide = GUIDES / "csv.md"
     names, out = run(guide)
@@ -81,6 +130,7 @@ def test_the_walk_through_with_a_csv_comes_to_what_it_says(run):
     assert "curves of squared errors were never checked" in out
 
 
+@pytest.mark.slow
 def test_what_people_bring_learns(run):
     names, out = run(GUIDES / "your_own.md")
     accuracies = [
@@ -96,12 +146,14 @@ def test_what_people_bring_learns(run):
     assert "300 examples: squared bias 0.0" in out
 
 
+@pytest.mark.slow
 def test_predictions_of_pytorch_are_diagnosed(run):
     pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     _, out = run(GUIDES / "your_own.md", torch=True)
     assert out.count("of 16 networks that differ in luck alone") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     named(

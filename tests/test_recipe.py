@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from recipes import REGULARIZERS, ROWS, pairs
+from recipes import FEW, REGULARIZERS, ROWS, pairs
 
 import jaxnet
 from jaxnet.recipe import (
@@ -49,6 +49,12 @@ def test_the_table_covers_every_pair():
     covered = set().union(*map(pairs, ROWS))
     # A custom optimizer brings its own weight decay: see the refusals.
     assert {frozenset(pair) for pair in wanted} - covered == {frozenset(("custom", "weight_decay"))}
+
+
+def test_the_few_rows_have_every_name():
+    names = set().union(*({row[0], row[1], *row[2]} for row in FEW))
+    assert names == {*OPTIMIZERS, "custom", *SCHEDULES, *REGULARIZERS}
+    assert len(FEW) == len(OPTIMIZERS) + 1
 
 
 @pytest.mark.parametrize(

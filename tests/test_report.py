@@ -118,6 +118,7 @@ def test_ten_drawn_digits_are_recognised_without_a_network(one, visit):
     assert sum(said[digit] == str(digit) for digit in DIGITS) >= 8, said
 
 
+@pytest.mark.slow
 def test_a_network_trained_on_mnist_recognises_drawn_digits(mnist_folder, tmp_path, visit):
     run(
         "--no-cache",

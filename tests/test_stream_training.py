@@ -589,30 +589,42 @@ def _work(count: int, folder: Path, out: Path, pause: float = 0.0) -> list[subpr
     return start(WORK, count, folder, out, pause)
 
 
-def test_two_processes_share_the_shards_and_one_goes_on_where_the_other_was_killed(tmp_path):
-    x, _ = _write(tmp_path / "data", 613)
-    held = set(jaxnet.stream(tmp_path / "data").train.held_out.tolist())
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory):
+    """(folder with some bad rows, the good rows of its training set, what one process makes of
+    it).
+    """
+    place = tmp_path_factory.mktemp("shards")
+    x, _ = _write(place / "data", 613)
+    held = set(jaxnet.stream(place / "data").train.held_out.tolist())
     bad = [row for row in (3, 40, 300, 600) if row not in held]
-    _spoil(tmp_path / "data", x, bad)
-    found = {}
-    for name, count in (("alone", 1), ("two", 2)):
-        end(_work(count, tmp_path / "data", tmp_path / name))
-        found[name] = numbers(tmp_path / name)
-    every = sorted(set(range(613)) - held - set(bad))
-    for name in found:
-        assert sorted(map(tuple, found[name].pop("rows").tolist())) == [
-            (epoch, row) for epoch in range(3) for row in every
-        ]
-    assert_same(found["two"], found["alone"])
+    _spoil(place / "data", x, bad)
+    end(_work(1, place / "data", place / "alone"))
     said = (
         f"epoch 3: {len(bad)} of {613 - len(held)} training rows could not be used and were "
         "left out, such as rows "
     )
     said += ", ".join(map(str, bad))
-    for name in found:
-        assert said in (tmp_path / name / "log.txt").read_text()
+    assert said in (place / "alone/log.txt").read_text()
+    return place / "data", sorted(set(range(613)) - held - set(bad)), numbers(place / "alone"), said
 
-    workers = _work(2, tmp_path / "data", tmp_path / "killed", pause=0.3)
+
+def test_two_processes_share_the_shards(spoilt, tmp_path):
+    folder, every, alone, said = spoilt
+    end(_work(2, folder, tmp_path / "two"))
+    two = numbers(tmp_path / "two")
+    for found in (alone, two):
+        assert sorted(map(tuple, found["rows"].tolist())) == [
+            (epoch, row) for epoch in range(3) for row in every
+        ]
+    assert_same(*({k: v for k, v in found.items() if k != "rows"} for found in (two, alone)))
+    assert said in (tmp_path / "two/log.txt").read_text()
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_where_one_of_two_was_killed(spoilt, tmp_path):
+    folder, every, alone, _ = spoilt
+    workers = _work(2, folder, tmp_path / "killed", pause=0.3)
     for line in workers[0].stdout:
         if line.startswith("part 1 3"):
             break
@@ -620,11 +632,11 @@ def test_two_processes_share_the_shards_and_one_goes_on_where_the_other_was_kill
     _, said = workers[0].communicate(timeout=90)
     workers[1].communicate()
     assert workers[0].returncode == 1, said
-    end(_work(1, tmp_path / "data", tmp_path / "killed"))
+    end(_work(1, folder, tmp_path / "killed"))
     again = numbers(tmp_path / "killed")
     assert again["began"] == 1
     assert 2 * len(every) > len(again.pop("rows")) > len(every)  # not from the begin of the epoch
-    assert_same(again, found["alone"])
+    assert_same(again, {k: v for k, v in alone.items() if k != "rows"})
 
 
 def _command(*arguments, status: int = 0) -> subprocess.CompletedProcess:

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from conftest import gap
-from recipes import NAMES, ROWS, recipe
+from recipes import CASES, recipe
 
 import jaxnet
 from jaxnet.loop import train
@@ -22,7 +22,7 @@ MODEL = jaxnet.mlp((32,))
 KEY = jax.random.key(0)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+@pytest.mark.parametrize("row", CASES)
 def test_recipe_learns_and_second_call_compiles_nothing(row, digits, compilations):
     run = jaxnet.fit(MODEL, digits, recipe(row), KEY)
     assert jaxnet.evaluate(MODEL, run, digits.test).accuracy.estimate > 0.85
@@ -35,7 +35,7 @@ def test_recipe_learns_and_second_call_compiles_nothing(row, digits, compilation
     assert gap(run.params, again.params) > 1e-3
 
 
-@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+@pytest.mark.parametrize("row", CASES)
 def test_recipe_under_vmap_is_each_alone(row, digits):
     few = recipe(row, epochs=2)
     keys = jax.random.split(KEY, 2)
@@ -48,7 +48,7 @@ def test_recipe_under_vmap_is_each_alone(row, digits):
         )
 
 
-@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+@pytest.mark.parametrize("row", CASES)
 def test_recipe_round_trips_through_a_checkpoint(row, digits, tmp_path):
     run = jaxnet.fit(MODEL, digits, recipe(row, epochs=2), KEY)
     jaxnet.save(run, tmp_path / "run")
