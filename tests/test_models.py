@@ -247,7 +247,12 @@ def _nnx_tanh(rngs):
     return NamedNnx(nnx.tanh, rngs=rngs)
 
 
-@pytest.mark.parametrize("name", OTHERS)
+QUICK = ("activation", "linen function", "nnx function", "own name")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in OTHERS]
+)
 def test_a_model_that_was_not_trained_is_refused_wherever_it_meets_the_run(name, digits, tmp_path):
     make, make_other, said, other_said = OTHERS[name]
     model, other, x = make(), make_other(), digits.test.x[:5]

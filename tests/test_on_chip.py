@@ -99,9 +99,8 @@ def same(kernel, xla, tolerance=TOLERANCE) -> None:
 
 
 def _marks(name):
-    return [pytest.mark.core] * (name in ("sgd", "adam", "dropout")) + [pytest.mark.slow] * (
-        name not in ALWAYS
-    )
+    core, always = name in ("sgd", "adam", "dropout"), name in ALWAYS
+    return [pytest.mark.core] * core + [pytest.mark.slow] * (not always)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(name)) for name in RECIPES])
@@ -115,21 +114,14 @@ def test_a_network_alone(images, name):
 @pytest.mark.parametrize(
     ("name", "shared"),
     [
-        ("dropout", True),
-        ("weight decay, clip", False),
-        *(
-            pytest.param(
-                "dropout" if shared is False else "weight decay, clip",
-                shared,
-                marks=pytest.mark.slow,
-            )
-            for shared in (True, False)
-        ),
-        *(
-            pytest.param(name, shared, marks=pytest.mark.slow)
-            for name in ("momentum", "adamw, one cycle", "noise")
-            for shared in (True, False)
-        ),
+        pytest.param(
+            name,
+            shared,
+            marks=[pytest.mark.slow]
+            * ((name, shared) not in (("dropout", True), ("weight decay, clip", False))),
+        )
+        for name in ("momentum", "adamw, one cycle", "dropout", "noise", "weight decay, clip")
+        for shared in (True, False)
     ],
 )
 def test_members_with_their_own_numbers(images, name, shared):
