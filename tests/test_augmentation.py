@@ -570,7 +570,11 @@ from test_augmentation import few_digits
 digits, key, found = jaxnet.load("digits"), jax.random.key(0), {}
 model, how, sizes = {
     "mlp": (jaxnet.mlp((8,)), Augmentation(noise=0.1, cutout=2), (250,)),
-    "cnn": (jaxnet.cnn((4,), (8,)), Augmentation(shift=1, rotate=10, scale=0.1, elastic=0.5, cutout=2), (256, 250)),
+    "cnn": (
+        jaxnet.cnn((4,), (8,)),
+        Augmentation(shift=1, rotate=10, scale=0.1, elastic=0.5, cutout=2),
+        (256, 250),
+    ),
 }[sys.argv[3]]
 few = Recipe(optimizer="sgd", learning_rate=0.1, epochs=2, batch_size=64, l1=1e-3, augmentation=how)
 what = lambda run: (run.params, run.best, run.history)

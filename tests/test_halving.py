@@ -79,8 +79,14 @@ def expected_epochs(runs, rungs, kept, epochs):
     return list(trained)
 
 
-@pytest.mark.core
-@pytest.mark.parametrize("plan", [ALONE, TOGETHER, None], ids=["alone", "together", "by rule"])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        pytest.param(ALONE, id="alone"),
+        pytest.param(TOGETHER, id="together"),
+        pytest.param(None, id="by rule", marks=pytest.mark.core),
+    ],
+)
 def test_survivors_are_the_run_alone_and_losers_its_beginning(small, alone, plan):
     many = jaxnet.fit_population(MODEL, small, RECIPES, KEYS, halving=HALVING, plan=plan)
     assert list(many.epochs) == expected_epochs(alone, HALVING.rungs, (3, 1), 7)
@@ -106,7 +112,6 @@ def test_survivors_are_the_run_alone_and_losers_its_beginning(small, alone, plan
     assert not many.diverged.any()
 
 
-@pytest.mark.core
 def test_members_of_all_structures_are_ranked_together(small):
     """The wider network learns faster: none of the narrow ones is left, though there are as
     many.
@@ -173,7 +178,6 @@ def test_a_regression_is_ranked_by_its_loss():
     assert many[0].status == "stopped after epoch 1 of 4: others had a lower validation loss"
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("plan", [ALONE, TOGETHER], ids=["alone", "together"])
 def test_early_stopping_goes_on_working(small, plan):
     """A member stands for its best epoch so far, and one that came to its own end is not trained,
@@ -254,8 +258,15 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.core
-@pytest.mark.parametrize("calls", [0, 3, 9, 18, 19, 22, 25, 26, 28])
+@pytest.mark.parametrize(
+    "calls",
+    [
+        0,
+        pytest.param(9, marks=pytest.mark.core),
+        28,
+        *(pytest.param(calls, marks=pytest.mark.slow) for calls in (3, 18, 19, 22, 25, 26)),
+    ],
+)
 def test_a_population_continues_with_the_same_numbers(small, whole, tmp_path, monkeypatch, calls):
     """Stopped while it begins, within a stage, right at a rung and after it; every epoch of every
     member is trained once.

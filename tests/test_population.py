@@ -67,11 +67,18 @@ def _samples(kind, splits):
 KINDS = ["all", "bootstrap", "weighted", "partitions", "subsamples", "first", "folds"]
 
 
-@pytest.mark.core
 @pytest.mark.parametrize(
     ("kind", "shared"),
     [
-        *(pytest.param(kind, False, id=f"{kind}-own order") for kind in KINDS),
+        *(
+            pytest.param(
+                kind,
+                False,
+                id=f"{kind}-own order",
+                marks=[pytest.mark.core] * (kind in ("all", "bootstrap", "partitions")),
+            )
+            for kind in KINDS
+        ),
         *(
             pytest.param(
                 kind, True, id=f"{kind}-shared order", marks=[pytest.mark.slow] * (kind != "all")
@@ -196,7 +203,6 @@ def test_other_members_chunks_and_devices_change_no_member(small):
     assert all(gap(many[0].params, other.params) < ROUNDING for other in many[2:])
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("plan", [ALONE, TOGETHER], ids=["alone", "together"])
 def test_every_number_of_a_recipe_may_differ(small, plan):
     rates, dropouts, decays = [1e-3, 3e-3, 1e-2], [0.0, 0.2, 0.5], [0.0, 1e-2, 0.1]
@@ -235,7 +241,6 @@ def test_order_keys_of_members(small):
         )
 
 
-@pytest.mark.core
 def test_structures_are_grouped(small, caplog):
     models = [
         jaxnet.mlp((8,)),
@@ -460,8 +465,7 @@ def _stop_after(calls):
     return watch
 
 
-@pytest.mark.core
-@pytest.mark.parametrize("calls", [0, 1, 4])
+@pytest.mark.parametrize("calls", [0, pytest.param(1, marks=pytest.mark.core), 4])
 def test_a_population_continues_with_the_same_numbers_on_other_devices(
     small, tmp_path, monkeypatch, calls
 ):
@@ -530,7 +534,6 @@ def _damage(path):
     file.write_bytes(whole)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("which", ["newest", "oldest", "a wave"])
 def test_of_a_damaged_part_the_members_go_on_from_the_one_before(
     which, small, stopped, tmp_path, caplog
@@ -572,7 +575,6 @@ def test_of_a_damaged_part_the_members_go_on_from_the_one_before(
         assert path.with_name(path.name + ".damaged").is_dir()
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("how", ["flipped", "cut", "header"])
 def test_predictions_that_changed_on_disk_are_computed_again(how, small, stopped, tmp_path, caplog):
     shutil.copytree(stopped, tmp_path / "p")
@@ -598,7 +600,6 @@ def test_predictions_that_changed_on_disk_are_computed_again(how, small, stopped
     )
 
 
-@pytest.mark.core
 def test_a_population_of_which_no_part_is_intact_is_refused(small, stopped, tmp_path):
     shutil.copytree(stopped, tmp_path / "p")
     for path in (tmp_path / "p/state").iterdir():
