@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jaxnet.recipe import Recipe as Recipe
     from jaxnet.run import Population as Population
     from jaxnet.run import Run as Run
+    from jaxnet.runtime import processes as processes
     from jaxnet.runtime.devices import enable_cache as enable_cache
     from jaxnet.runtime.devices import use_cpu_devices as use_cpu_devices
     from jaxnet.runtime.plan import Plan as Plan
@@ -83,7 +84,11 @@ _NAMES = {
     "studies.sweep": ("Sweep", "sweep"),
     "training": ("epoch", "fit", "start"),
 }
-_MODULES = {"resampling": "data.resampling", "space": "studies.space"}
+_MODULES = {
+    "processes": "runtime.processes",
+    "resampling": "data.resampling",
+    "space": "studies.space",
+}
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 
