@@ -1,7 +1,7 @@
 """Which labels of a data set are wrong, and how many? And can the network's confidences be
 believed?
 
-    python -m experiments.labels   or --dataset mnist, a table, a folder of images
+    python -m experiments.labels                 or --dataset mnist, a table, a folder of images
     python -m experiments.labels --members 32 --most 200
 
 Networks are trained on three of four folds, so that each training example is new to a quarter of
@@ -14,71 +14,41 @@ import sys
 from typing import Any
 
 import jax
-import numpy as np
 
 from experiments import BEGAN
 from jaxnet import InputError
 from jaxnet.cli.options import LabelsOptions
 from jaxnet.cli.outputs import MEMBERS, Setup, listed, report, training_members
 from jaxnet.cli.runner import main
+from jaxnet.report import tables
 from jaxnet.runtime.files import write_text
 from jaxnet.studies import label_errors
 
 
 def work(setup: Setup) -> dict[str, Any]:
     """Train on folds, list the doubtful labels of all parts, and write."""
-    options, splits = setup.options, setup.splits
+    options = setup.options
     assert isinstance(options, LabelsOptions)
     if options.balance:
         raise InputError("examples of doubtful labels are not weighed; leave --balance out")
     with training_members(setup) as (watch, began):
         found = label_errors.find(
-            setup.model,
-            splits,
-            setup.recipe,
-            jax.random.key(options.seed),
-            members=options.members,
-            tolerance=options.tolerance,
-            most=options.most,
+            setup.model, setup.splits, setup.recipe, jax.random.key(options.seed), watch=watch,
+            members=options.members, tolerance=options.tolerance, most=options.most,
             out=setup.out / MEMBERS,
-            watch=watch,
-        )
+        )  # fmt: skip
     write_text(setup.out / "labels.csv", found.csv())
-    if splits.train.white is not None:
+    if setup.splits.train.white is not None:
         from jaxnet.report import figures
 
-        for part, name in (("train", "doubtful"), ("test", "doubtful_test")):
-            figures.doubtful(
-                np.asarray(getattr(splits, part).x),
-                found.doubtful[part],
-                found.classes,
-                splits.train.white,
-                setup.out / f"figures/{name}.png",
-                part=label_errors.PARTS[part],
-            )
-    counts = [
-        f"{label_errors.PARTS[part]}: {len(rows)} doubtful labels listed in labels.csv"
-        for part, rows in found.doubtful.items()
-    ]
-    temperature = found.no_temperature if found.temperature is None else found.temperature
-    words = [
-        found.verdict,
-        *counts,
-        "",
-        str(found.calibration),
-        f"temperature for them  {temperature}",
-    ]
+        figures.doubtful_labels(found, setup.splits, setup.out / "figures")
     more = {
-        "verdict": found.verdict,
-        "members": options.members,
-        "labels": found.summary(),
-        "calibration": found.calibration,
-        "temperature": found.temperature,
-        "hard_examples": listed(found.hardest),
-        "resumed": began,
-        "findings": found.findings,
-    }
-    return report(setup, setup.model, found.networks[0], more, "\n".join(words))
+        "verdict": found.verdict, "members": options.members, "labels": found.summary(),
+        "calibration": found.calibration, "temperature": found.temperature,
+        "hard_examples": listed(found.hardest), "resumed": began, "findings": found.findings,
+    }  # fmt: skip
+    words = "\n".join(tables.label_errors(found))
+    return report(setup, setup.model, found.networks[0], more, words)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import sys
 from typing import Any
 
 import jax
-import numpy as np
 
 from experiments import BEGAN
 from jaxnet import learning_curve
@@ -28,28 +27,21 @@ def work(setup: Setup) -> dict[str, Any]:
     assert isinstance(options, LearningCurveOptions)
     with training_members(setup) as (watch, began):
         curve = learning_curve(
-            setup.model,
-            splits,
-            setup.recipe,
-            jax.random.key(options.seed),
-            sizes=options.sizes or None,
-            members=options.members,
-            out=setup.out / MEMBERS,
+            setup.model, splits, setup.recipe, jax.random.key(options.seed),
+            sizes=options.sizes or None, members=options.members, out=setup.out / MEMBERS,
             watch=watch,
-        )
+        )  # fmt: skip
     at = options.at or curve.farther_sizes
     reach, findings = curve.predict(at), curve.findings(options.tolerance)
     needed = curve.needed(options.target_error) if options.target_error > 0 else None
     words = [finding.evidence for finding in findings] if needed is None else [str(needed)]
     from jaxnet.report import figures
 
-    figures.learning_curve(
-        curve, setup.out / "figures/learning_curve.png", target=options.target_error
-    )
+    path = setup.out / "figures/learning_curve.png"
+    figures.learning_curve(curve, path, target=options.target_error)
+    now = f"the error is {curve.measured[-1]} with {curve.sizes[-1]:,} examples"
     more: dict[str, Any] = {
-        "verdict": words[0]
-        if words
-        else f"the error is {curve.measured[-1]} with {curve.sizes[-1]:,} examples",
+        "verdict": words[0] if words else now,
         "findings": findings,
         "members": options.members,
         "learning_curve": curve.summary() | {"at": at, "predicted": reach, "needed": needed},
@@ -58,7 +50,7 @@ def work(setup: Setup) -> dict[str, Any]:
     if splits.classes is not None:
         assert curve.networks.predictions is not None
         largest = curve.networks.predictions.test[len(curve.sizes) - 1 :: len(curve.sizes)]
-        more["hard_examples"] = hardest(largest, np.asarray(splits.test.y))
+        more["hard_examples"] = hardest(largest, splits)
     lines = [*tables.learning_curve(curve, at, reach), *words]
     return report(setup, setup.model, curve.networks[len(curve.sizes) - 1], more, "\n".join(lines))
 

@@ -21,46 +21,18 @@ from jaxnet.cli.runner import TrainOptions, main
 
 MNIST = TrainOptions(dataset="mnist", hidden=(256, 128), epochs=5, batch_size=128)
 CNN = TrainOptions(
-    dataset="mnist",
-    validation=0.0,
-    model="cnn",
-    channels=(32, 64),
-    hidden=(128,),
-    epochs=10,
-    batch_size=128,
-    learning_rate=3e-3,
-    dropout=0.3,
-    shift=2.0,
-    rotate=12.0,
-    scale=0.12,
-)
+    dataset="mnist", validation=0.0, model="cnn", channels=(32, 64), hidden=(128,), epochs=10,
+    batch_size=128, learning_rate=3e-3, dropout=0.3, shift=2.0, rotate=12.0, scale=0.12,
+)  # fmt: skip
 BEST_MLP = TrainOptions(
-    dataset="mnist",
-    validation=0.0,
-    hidden=(1024, 512),
-    epochs=60,
-    batch_size=128,
-    learning_rate=2e-3,
-    shift=2.0,
-    rotate=12.0,
-    scale=0.12,
-    elastic=1.0,
-)
+    dataset="mnist", validation=0.0, hidden=(1024, 512), epochs=60, batch_size=128,
+    learning_rate=2e-3, shift=2.0, rotate=12.0, scale=0.12, elastic=1.0,
+)  # fmt: skip
 FAST = TrainOptions(
-    dataset="mnist",
-    validation=0.0,
-    model="cnn",
-    channels=(16, 32),
-    hidden=(64,),
-    kernel=(5, 3),
-    stride=(2, 1),
-    padding="VALID",
-    epochs=2,
-    batch_size=256,
-    learning_rate=1e-2,
-    momentum=0.7,
+    dataset="mnist", validation=0.0, model="cnn", channels=(16, 32), hidden=(64,), kernel=(5, 3),
+    stride=(2, 1), padding="VALID", epochs=2, batch_size=256, learning_rate=1e-2, momentum=0.7,
     second_momentum=0.9,
-)
+)  # fmt: skip
 PRESETS = {"mlp": MNIST, "cnn": CNN, "best-mlp": BEST_MLP, "fast": FAST}
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import sys
 from typing import Any
 
 import jax
-import numpy as np
 
 from experiments import BEGAN
 from jaxnet.cli.options import SeedsOptions
@@ -45,7 +44,7 @@ def work(setup: Setup) -> dict[str, Any]:
     more = {
         "members": options.members,
         "seeds": found.summary(),
-        "hard_examples": [] if splits.classes is None else hardest(test, np.asarray(splits.test.y)),
+        "hard_examples": hardest(test, splits),
         "resumed": began,
     }
     return report(setup, setup.model, found.networks[0], more)

@@ -4,9 +4,9 @@ examples, and what it costs.
     python -m experiments.shift --dataset digits           trains, shifts the test set, and tests
                                                            with batches of every size
     python -m experiments.shift --run DIR --new FILE.npz   is this batch still like the held-out
-                                                           data of that run? One line of
-                                                            JSON; exit status 0: no change is shown,
-                                                            3: shifted, 2: bad input
+                                                           data of that run? One line of JSON; exit
+                                                           status 0: no change is shown, 3: shifted,
+                                                           2: bad input
 
 Held-out data are the test set, and the validation set where it did not choose the epoch. A run of
 this script keeps its outputs on them in reference.npz; of any other run they are computed from the
@@ -33,31 +33,16 @@ def work(setup: Setup) -> dict[str, Any]:
     assert isinstance(options, ShiftOptions)
     with training(setup) as (watch, began):
         found = shift.study(
-            setup.model,
-            setup.splits,
-            setup.recipe,
-            jax.random.key(options.seed),
-            tolerance=options.tolerance,
-            repetitions=options.repetitions,
-            level=options.level,
+            setup.model, setup.splits, setup.recipe, jax.random.key(options.seed), watch=watch,
+            tolerance=options.tolerance, repetitions=options.repetitions, level=options.level,
             out=setup.out,
-            watch=watch,
-        )
+        )  # fmt: skip
     write_reference(setup.out, found.reference)
     from jaxnet.report import figures
 
-    folder = setup.out / "figures"
-    figures.power(found.alarms, found.sizes, folder / "power.png", level=found.level)
-    truths, estimates = (
-        {each.name: getattr(each, which) for each in found.shifts}
-        for which in ("error", "estimated_error")
-    )
-    figures.estimated_errors(truths, estimates, folder / "estimated_errors.png")
-    figures.unlike(found.unlike, found.white, folder / "unlike.png")
+    figures.shifts(found, setup.out / "figures")
     more = {"verdict": found.verdict, "shift": found.summary(), "resumed": began}
-    return report(
-        setup, setup.model, found.run, more, "\n".join([*tables.shift(found), found.verdict])
-    )
+    return report(setup, setup.model, found.run, more, "\n".join(tables.shift(found)))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """Which hyperparameters suit this data set?
 
-    python -m experiments.sweep
-        256 learning rates: --trials 256
-    python -m experiments.sweep --space learning_rate=1e-4:1 dropout=0:0.5 hidden=64,128x64 --method
-    quasi-random --seeds 3
-    python -m experiments.sweep --trials 256 --halving 4
-        the best quarter goes on after epochs 1, 4, 16, ...
+    python -m experiments.sweep                         256 learning rates: --trials 256
+    python -m experiments.sweep --space learning_rate=1e-4:1 dropout=0:0.5 hidden=64,128x64
+    python -m experiments.sweep --method quasi-random --seeds 3
+    python -m experiments.sweep --trials 256 --halving 4     the best quarter goes on after epochs
+                                                             1, 4, 16, ...
 
 Trains a network for every trial, all in one program a structure; the validation set chooses, and
 the test set is looked at once, by the chosen network. Writes sweep.csv,
@@ -16,11 +15,10 @@ import sys
 from typing import Any
 
 import jax
-import numpy as np
 
 from experiments import BEGAN
-from jaxnet import Halving, sweep
-from jaxnet.cli.options import SweepOptions, build_trials
+from jaxnet import sweep
+from jaxnet.cli.options import SweepOptions, build_halving, build_trials
 from jaxnet.cli.outputs import MEMBERS, Setup, hardest, report, training_members
 from jaxnet.cli.runner import main
 from jaxnet.report import console
@@ -29,14 +27,10 @@ from jaxnet.runtime.files import write_text
 
 def work(setup: Setup) -> dict[str, Any]:
     """Train all trials, choose, and write."""
-    options, splits, halving = setup.options, setup.splits, None
+    options, splits = setup.options, setup.splits
     assert isinstance(options, SweepOptions)
     names, trials = build_trials(options)
-    if options.halving is not None:
-        halving = Halving.geometric(
-            min(trial.get("epochs", setup.recipe.epochs) for trial in trials),
-            factor=options.halving,
-        )
+    halving = build_halving(options, trials, setup.recipe)
     with training_members(setup) as (watch, began):
         found = sweep(
             setup.model, splits, setup.recipe, trials, jax.random.key(options.seed),
@@ -46,23 +40,14 @@ def work(setup: Setup) -> dict[str, Any]:
 
     write_text(setup.out / "sweep.csv", found.csv())
     error = "error" if splits.classes is not None else "error / variance"
-    figures.validation_curve(
-        found.table, names, found.best, setup.out / "figures/validation_curve.png", error=error
-    )
-    console.trials(
-        found.table, [*names, *(["trained_epochs"] if halving is not None else [])], found.best
-    )
-    for words in found.words:
-        console.say(words)
-    predictions = found.population.predictions
-    assert predictions is not None
+    path = setup.out / "figures/validation_curve.png"
+    figures.validation_curve(found.table, names, found.best, path, error=error)
+    console.sweep(found, names)
+    assert found.population.predictions is not None
     more = {
         "sweep": {"trials": found.table, "best": found.best, "words": found.words},
-        "hard_examples": []
-        if splits.classes is None
-        else hardest(predictions.test, np.asarray(splits.test.y)),
-        "resumed": began,
-    }
+        "hard_examples": hardest(found.population.predictions.test, splits), "resumed": began,
+    }  # fmt: skip
     return report(setup, found.model, found.run, more, findings=found.findings)
 
 

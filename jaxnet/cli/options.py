@@ -1,5 +1,6 @@
 """The options of a run, and the model and recipe they ask for."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from jaxnet.data.streaming.stream import sample
 from jaxnet.errors import InputError, near
 from jaxnet.models.builtin import cnn, linear, mlp
 from jaxnet.models.model import Model
+from jaxnet.population.halving import Halving
 from jaxnet.recipe import Recipe, enough_epochs
 from jaxnet.studies.space import Axis, Linear, Log, Trial, grid, quasi_random, random
 
@@ -310,6 +312,34 @@ class CompareOptions:
 
 
 @dataclass(frozen=True)
+class AskOptions:
+    """Every option of a search in which Optuna chooses the trials."""
+
+    dataset: str = "digits"
+    """as in the other experiments"""
+    data_dir: Path | None = None
+    """where it is, for data sets that need it"""
+    hidden: tuple[int, ...] = (64, 32)
+    """widths of the hidden layers"""
+    epochs: int = 10
+    """of every training"""
+    rounds: int = 8
+    """how often Optuna is asked"""
+    batch: int = 16
+    """trials it is asked for at once"""
+    seed: int = 0
+    """of training and search"""
+    coordinator: str | None = None
+    """where several processes run this: host:port of the first, or auto; each trains a share of
+    every batch
+    """
+    processes: int | None = None
+    """with --coordinator: how many there are"""
+    process_id: int | None = None
+    """with --coordinator: which of them this is, from 0"""
+
+
+@dataclass(frozen=True)
 class PrepareOptions:
     """Prepare a data set of TensorFlow Datasets, once, so that it can be read from now on without
     TensorFlow.
@@ -456,6 +486,14 @@ def build_trials(options: SweepOptions) -> tuple[list[str], list[Trial]]:
             return list(axes), random(axes, options.trials, seed=options.seed)
         case "quasi-random":
             return list(axes), quasi_random(axes, options.trials, seed=options.seed)
+
+
+def build_halving(options: SweepOptions, trials: Sequence[Trial], recipe: Recipe) -> Halving | None:
+    """After which epochs --halving stops the worst trials; None where it was not asked for."""
+    if options.halving is None:
+        return None
+    epochs = min(trial.get("epochs", recipe.epochs) for trial in trials)
+    return Halving.geometric(epochs, factor=options.halving)
 
 
 def build_space(options: SweepOptions) -> dict[str, Axis]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from jaxnet.agreement import versions
 from jaxnet.checkpoint import describe_recipe, discard_progress, save
@@ -159,16 +159,14 @@ def training_members(setup: Setup) -> Iterator[tuple[Callable[[Standing], None],
     ahead.join()
 
 
-def hardest(
-    log_probabilities: Float[np.ndarray, "members examples classes"],
-    y: Int[np.ndarray, " examples"],
-) -> list[dict[str, Any]]:
-    """What result.json holds of the examples whose label the members doubt most; nothing where all
-    of them diverged.
+def hardest(predictions: Float[np.ndarray, "members ..."], splits: Splits) -> list[dict[str, Any]]:
+    """What result.json holds of the test examples whose label the members doubt most; nothing of a
+    regression, and where all of them diverged.
     """
-    if not any(np.isfinite(member.astype(np.float32)).any() for member in log_probabilities):
+    finite = (np.isfinite(member.astype(np.float32)).any() for member in predictions)
+    if splits.classes is None or not any(finite):
         return []
-    return listed(hard_examples(log_probabilities, y, most=HARDEST))
+    return listed(hard_examples(predictions, np.asarray(splits.test.y), most=HARDEST))
 
 
 def listed(found: Sequence[HardExample]) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ import tyro
 
 from jaxnet.agreement import check_agreement
 from jaxnet.cli import run_folder
+from jaxnet.cli.command import keep_programs
 from jaxnet.cli.options import (
     PLACES,
     Options,
@@ -58,7 +59,7 @@ from jaxnet.recipe import check
 from jaxnet.report import console, tensorboard
 from jaxnet.run import Row
 from jaxnet.runtime import files, processes
-from jaxnet.runtime.devices import enable_cache, use_cpu_devices, use_platform
+from jaxnet.runtime.devices import use_cpu_devices, use_platform
 from jaxnet.runtime.interrupts import Interrupted, stopped_at_once
 from jaxnet.runtime.plan import Plan, plan_for_images
 from jaxnet.runtime.timing import Clock
@@ -295,7 +296,7 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
         "verdict": diagnosis.verdict,
         "findings": diagnosis.findings,
         "diagnosis": diagnosis.summary(),
-        "hard_examples": [] if splits.classes is None else hardest(test, np.asarray(splits.test.y)),
+        "hard_examples": hardest(test, splits),
         "resumed": began,
     }
     sound = np.flatnonzero(~population.diverged[: options.members])
@@ -340,8 +341,5 @@ def _prepare(options: Options) -> None:
             "float32"
         )
     if options.cache:
-        try:
-            enable_cache()
-        except InputError as error:
-            console.say(f"compiled programs are not kept: {error}")
+        keep_programs()
     processes.meet("begin")

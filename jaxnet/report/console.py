@@ -19,8 +19,10 @@ from jaxnet.diagnostics import Estimate, Ladder
 from jaxnet.display import visible
 from jaxnet.evaluation import ClassMetrics, Metrics
 from jaxnet.population.fit import Standing
+from jaxnet.report.tables import LUCK
 from jaxnet.run import Row
-from jaxnet.studies.comparison import LUCK, Comparison
+from jaxnet.studies.comparison import Comparison
+from jaxnet.studies.sweep import Sweep
 
 CLASS_ROWS = 40  # rows of the table of classes
 TRIAL_ROWS = 10  # rows of the table of trials
@@ -132,8 +134,12 @@ def members() -> Iterator[Callable[[Standing], None]]:
         )
 
 
-def trials(table: Mapping[str, np.ndarray], names: Sequence[str], best: int) -> None:
-    """The trials of a sweep with the lowest validation error."""
+def sweep(found: Sweep, names: Sequence[str]) -> None:
+    """The trials of a sweep with the lowest validation error, and what to bear in mind. names: of
+    what was varied.
+    """
+    table = found.table
+    names = [*names, *(name for name in ("trained_epochs",) if name in table)]
     measures = ("error", "low", "high", "training_error", "diverged")
     shown = Table("trial", *names, *(name.replace("_", " ") for name in measures), box=None)
     order = np.lexsort((table["loss"], table["error"]))
@@ -148,6 +154,8 @@ def trials(table: Mapping[str, np.ndarray], names: Sequence[str], best: int) -> 
     Console(highlight=False).print(shown)
     if len(order) > TRIAL_ROWS:
         say(f"... and {len(order) - TRIAL_ROWS} more trials, in sweep.csv")
+    for words in found.words:
+        say(words)
 
 
 def spreads(errors: Mapping[str, np.ndarray], deviations: Mapping[str, Estimate]) -> None:

@@ -5,13 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxnet.diagnostics import Estimate
+from jaxnet.stats.random_effects import PAIRS
 from jaxnet.studies.bias_variance import BiasVariance
+from jaxnet.studies.label_errors import PARTS, LabelErrors
 from jaxnet.studies.learning_curve import LearningCurve
 from jaxnet.studies.shift import ShiftStudy
 
+# Below a comparison of networks.
+LUCK = (
+    "A difference of networks may be luck of their training; "
+    f"to compare recipes, train each with --members {PAIRS} or more."
+)
+
 
 def bias_variance(found: BiasVariance) -> list[str]:
-    """Error, bias and variance, a row for each value."""
+    """Error, bias and variance, a row for each value, and where the variance is largest."""
     lines = [
         f"{found.vary or '':>14}{'examples':>10}{'members':>9}{'error':>26}{'bias²':>26}"
         f"{'variance':>26}"
@@ -30,7 +38,21 @@ def bias_variance(found: BiasVariance) -> list[str]:
             + "".join(f"{size:>26}" for size in sizes)
         )
         refused |= {size.refused for size in (parts.bias, parts.variance) if size.refused}
-    return lines + [f"no interval: {reason}" for reason in sorted(refused)]
+    lines += [f"no interval: {reason}" for reason in sorted(refused)]
+    return lines if found.peak is None else [*lines, *found.peak.words]
+
+
+def label_errors(found: LabelErrors) -> list[str]:
+    """How many labels are wrong, how many doubtful ones are listed, and whether the network's
+    confidences can be believed.
+    """
+    counts = [
+        f"{PARTS[part]}: {len(rows)} doubtful labels listed in labels.csv"
+        for part, rows in found.doubtful.items()
+    ]
+    temperature = found.no_temperature if found.temperature is None else found.temperature
+    believed = [str(found.calibration), f"temperature for them  {temperature}"]
+    return [found.verdict, *counts, "", *believed]
 
 
 def learning_curve(curve: LearningCurve, at: Sequence[int], reach: Sequence[Estimate]) -> list[str]:
@@ -55,7 +77,7 @@ def learning_curve(curve: LearningCurve, at: Sequence[int], reach: Sequence[Esti
 
 
 def shift(found: ShiftStudy) -> list[str]:
-    """Alarms, size and cost, a row for each shift."""
+    """Alarms, size and cost, a row for each shift, and the verdict."""
     head = f"{'alarms in batches of':22s}" + "".join(f"{size:>7,}" for size in found.sizes)
     lines = [f"{head}{'size':>8s}{'error':>9s}  estimated without labels"]
     for each in found.shifts:
@@ -70,4 +92,4 @@ def shift(found: ShiftStudy) -> list[str]:
             f"{each.name:22s}{shares}{each.test.size.estimate:>8.3f}{each.error.estimate:>9.3f}  "
             f"{words}"
         )
-    return lines
+    return [*lines, found.verdict]

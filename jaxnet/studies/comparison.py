@@ -19,11 +19,6 @@ from jaxnet.runtime.files import plain
 from jaxnet.stats.estimate import LEVEL
 from jaxnet.stats.random_effects import PAIRS
 
-LUCK = (
-    "A difference of networks may be luck of their training; to compare recipes, train each "
-    f"with --members {PAIRS} or more."
-)
-
 
 @dataclass(frozen=True)
 class Compared:

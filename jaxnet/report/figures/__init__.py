@@ -3,8 +3,10 @@ anything that is reported.
 """
 
 from jaxnet.report.figures.calibration import reliability as reliability
+from jaxnet.report.figures.comparison import comparison_of_runs as comparison_of_runs
 from jaxnet.report.figures.comparison import curves_of_runs as curves_of_runs
 from jaxnet.report.figures.comparison import differences as differences
+from jaxnet.report.figures.diagnosis import bias_variance as bias_variance
 from jaxnet.report.figures.diagnosis import decomposition as decomposition
 from jaxnet.report.figures.diagnosis import error_analysis as error_analysis
 from jaxnet.report.figures.diagnosis import ladder as ladder
@@ -15,8 +17,10 @@ from jaxnet.report.figures.examples import confusion as confusion
 from jaxnet.report.figures.examples import values as values
 from jaxnet.report.figures.examples import wrong_images as wrong_images
 from jaxnet.report.figures.labels import doubtful as doubtful
+from jaxnet.report.figures.labels import doubtful_labels as doubtful_labels
 from jaxnet.report.figures.shift import estimated_errors as estimated_errors
 from jaxnet.report.figures.shift import power as power
+from jaxnet.report.figures.shift import shifts as shifts
 from jaxnet.report.figures.shift import unlike as unlike
 from jaxnet.report.figures.training import curves as curves
 from jaxnet.report.figures.training import validation_curve as validation_curve

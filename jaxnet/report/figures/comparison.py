@@ -19,6 +19,7 @@ from jaxnet.report.figures.axes import (
     save,
 )
 from jaxnet.run import Row
+from jaxnet.studies.comparison import Comparison
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # of Okabe & Ito 2008
 STYLES = ("-", "--", "-.")  # of the next runs, where there are more than colors
@@ -61,6 +62,18 @@ def curves_of_runs(histories: Mapping[str, Row], path: Path) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.axes[0].legend(frameon=False, fontsize=8)
     save(figure, path)
+
+
+def comparison_of_runs(found: Comparison, histories: Mapping[str, Row], folder: Path) -> None:
+    """The differences of runs, and how each was trained. histories: by name of the run."""
+    told = {
+        f"{pair.first} less {pair.second}": pair.difference
+        for pair in found.pairs
+        if pair.difference is not None
+    }
+    if told:
+        differences(told, folder / "differences.png", regression=found.runs[0].regression)
+    curves_of_runs(histories, folder / "curves.png")
 
 
 def differences(found: Mapping[str, Estimate], path: Path, *, regression: bool) -> None:

@@ -24,6 +24,7 @@ from jaxnet.report.figures.axes import (
     save,
 )
 from jaxnet.stats.curve_prior import FARTHEST
+from jaxnet.studies.bias_variance import AXES, BiasVariance
 from jaxnet.studies.learning_curve import LearningCurve
 
 
@@ -144,6 +145,20 @@ def decomposition(
     axes.legend(frameon=False)
     label_axes(axes, x, unit)
     save(figure, path)
+
+
+def bias_variance(found: BiasVariance, path: Path) -> None:
+    """Error, bias and variance over what was varied."""
+    places = [each.value or 0.0 for each in found.measured]
+    decomposition(
+        places,
+        [each.decomposition for each in found.measured],
+        path,
+        x=AXES.get(found.vary or "", ""),
+        unit=found.unit,
+        log=min(places) > 0 and max(places) > 10 * min(places),
+        training=[each.training for each in found.measured],
+    )
 
 
 def learning_curve(found: LearningCurve, path: Path, *, target: float = 0.0) -> None:

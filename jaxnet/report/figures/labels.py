@@ -7,8 +7,10 @@ import numpy as np
 from jaxtyping import Num
 from matplotlib.figure import Figure
 
+from jaxnet.data import Splits
 from jaxnet.report.figures.axes import literal, save
 from jaxnet.stats.label_errors import HardExample
+from jaxnet.studies.label_errors import PARTS, LabelErrors
 
 COLUMNS = 8
 
@@ -68,3 +70,12 @@ def doubtful(
         axes.text(left + width / 2, top - 0.05 * head, words, ha="center", va="bottom", fontsize=8)
     axes.set(xlim=(-gap / 2, COLUMNS * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
     save(figure, path, vector=False)
+
+
+def doubtful_labels(found: LabelErrors, splits: Splits, folder: Path) -> None:
+    """The images with the most doubtful labels, of the training and of the test set."""
+    white = splits.train.white
+    assert white is not None
+    for part, name in (("train", "doubtful"), ("test", "doubtful_test")):
+        x, path = np.asarray(getattr(splits, part).x), folder / f"{name}.png"
+        doubtful(x, found.doubtful[part], found.classes, white, path, part=PARTS[part])

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from jaxnet.diagnostics import Estimate
 from jaxnet.report.figures.axes import INK, TRAIN, VALIDATION, label_axes, save
+from jaxnet.studies.shift import ShiftStudy
 
 SHADES = ("#a6cee3", "#56b4e9", "#0072b2", "#023858")  # from weak to strong
 
@@ -138,3 +139,12 @@ def unlike(
     axes.set_axis_off()
     figure.suptitle("what a network tells most surely from the reference", fontsize=10)
     save(figure, path, vector=False)
+
+
+def shifts(found: ShiftStudy, folder: Path) -> None:
+    """Alarms, errors, and images that differ, of every shift of a study."""
+    power(found.alarms, found.sizes, folder / "power.png", level=found.level)
+    truths = {each.name: each.error for each in found.shifts}
+    estimates = {each.name: each.estimated_error for each in found.shifts}
+    estimated_errors(truths, estimates, folder / "estimated_errors.png")
+    unlike(found.unlike, found.white, folder / "unlike.png")

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxnet.report.html.document import chart, document, section, table, text
 from jaxnet.report.html.page import number
-from jaxnet.studies.comparison import LUCK
+from jaxnet.report.tables import LUCK
 
 
 def page(result: dict[str, Any], figures: Path) -> str:

@@ -1,0 +1,81 @@
+"""A command that begins no run: options in, an exit status out."""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from jaxnet.agreement import check_agreement
+from jaxnet.cli.options import shared_options
+from jaxnet.errors import InputError
+from jaxnet.report import console
+from jaxnet.runtime import processes
+from jaxnet.runtime.devices import enable_cache, use_cpu_devices
+
+Given = TypeVar("Given")
+
+
+def run_command(
+    name: str,
+    options: type[Given],
+    description: str | None,
+    work: Callable[[Given], None],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Reads options, does the work, and returns the exit status: 2 for bad input.
+
+    Args:
+      name: of the script.
+      options: a dataclass of the options.
+      description: of the script, for --help.
+      work: what is done with the options.
+      arguments: words of the command line, by default those of this process.
+
+    Returns:
+      The exit status.
+    """
+    console.open_to_all_names()
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    prog = f"python -m experiments.{name}"
+    given = tyro.cli(options, args=words, prog=prog, description=description)
+    try:
+        work(given)
+    except InputError as error:
+        console.error(str(error))
+        return 2
+    return 0
+
+
+def keep_programs() -> None:
+    """Keeps compiled programs in the user's cache folder, or says why they cannot be kept."""
+    try:
+        enable_cache()
+    except InputError as error:
+        console.say(f"compiled programs are not kept: {error}")
+
+
+def wanted(package: str) -> Any:
+    """A package that an example needs. Raises InputError where it is not installed."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError:
+        words = f"this example needs the package {package}: pip install {package}"
+        raise InputError(words) from None
+
+
+def together(name: str, work: Callable[[Given], None]) -> Callable[[Given], None]:
+    """The same work by one process or by several, where the options name a coordinator: all of them
+    must be given the same options. name: of the script.
+    """
+
+    def joined(options: Given) -> None:
+        given: Any = options
+        with processes.joined(given.coordinator, given.processes, given.process_id):
+            check_agreement(lambda: {"experiment": name, **shared_options(options)})
+            use_cpu_devices()
+            processes.meet("begin")
+            work(options)
+
+    return joined
