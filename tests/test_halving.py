@@ -497,7 +497,7 @@ def test_the_best_of_a_sweep_was_trained_to_its_end(small):
     """Also where a trial that was stopped had a lower error than those that went on have at their
     end.
     """
-    space_ = space.grid({"learning_rate": space.Log(3e-3, 3e-1)}, 6)
+    space_ = space.grid({"learning_rate": space.LogUniform(3e-3, 3e-1)}, 6)
     found = sweep(
         MODEL,
         small,

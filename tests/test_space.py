@@ -5,9 +5,14 @@ import pytest
 from scipy import stats
 
 import jaxnet
-from jaxnet.studies.space import Linear, Log, at_edge, grid, quasi_random, random
+from jaxnet import space
+from jaxnet.studies.space import Linear, LogUniform, at_edge, grid, quasi_random, random
 
-SPACE = {"learning_rate": Log(1e-4, 1.0), "dropout": Linear(0.0, 0.5), "batch_size": (32, 64)}
+SPACE = {
+    "learning_rate": LogUniform(1e-4, 1.0),
+    "dropout": Linear(0.0, 0.5),
+    "batch_size": (32, 64),
+}
 
 
 def test_a_grid_has_every_combination():
@@ -61,7 +66,7 @@ def test_edges():
     [
         (lambda: grid({}), "the space has no axis"),
         (
-            lambda: grid({"learning_rate": Log(0.0, 1.0)}),
+            lambda: grid({"learning_rate": LogUniform(0.0, 1.0)}),
             "ranges from 0.0 on a logarithmic scale; give a positive number",
         ),
         (
@@ -78,3 +83,10 @@ def test_edges():
 def test_bad_spaces_are_refused(make, message):
     with pytest.raises(jaxnet.InputError, match=message):
         make()
+
+
+def test_the_old_name_of_a_logarithmic_range_answers():
+    with pytest.warns(DeprecationWarning, match="Log is now called LogUniform"):
+        assert space.Log is LogUniform
+    with pytest.raises(AttributeError, match="has no attribute 'Lag'"):
+        _ = space.Lag

@@ -18,7 +18,9 @@ MODEL, RECIPE, KEY = jaxnet.mlp((16,)), Recipe(epochs=4, batch_size=64), jax.ran
 
 @pytest.fixture(scope="module")
 def found(digits):
-    return sweep(MODEL, digits, RECIPE, space.grid({"learning_rate": space.Log(1e-5, 1.0)}, 6), KEY)
+    return sweep(
+        MODEL, digits, RECIPE, space.grid({"learning_rate": space.LogUniform(1e-5, 1.0)}, 6), KEY
+    )
 
 
 def test_every_row_is_the_run_alone(digits, found):
@@ -57,7 +59,9 @@ def test_the_table_as_csv(found):
 
 
 def test_the_edge_of_the_space_is_pointed_out(digits):
-    low = sweep(MODEL, digits, RECIPE, space.grid({"learning_rate": space.Log(1e-6, 1e-3)}, 5), KEY)
+    low = sweep(
+        MODEL, digits, RECIPE, space.grid({"learning_rate": space.LogUniform(1e-6, 1e-3)}, 5), KEY
+    )
     assert low.best == 4
     assert any(
         words.startswith("the best learning_rate, 0.001, lies at the edge of what was tried")
@@ -94,7 +98,7 @@ def test_a_regression():
         jaxnet.linear(),
         splits,
         Recipe(epochs=20),
-        space.grid({"learning_rate": space.Log(1e-4, 0.1)}, 4),
+        space.grid({"learning_rate": space.LogUniform(1e-4, 0.1)}, 4),
         KEY,
     )
     assert found.best == 3

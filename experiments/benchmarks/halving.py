@@ -38,8 +38,8 @@ from jaxnet.population.halving import Halving
 SIZES = {"train": 8000, "validation": 2000, "test": 10_000}
 HIDDEN, BATCH = (64, 32), 64
 SPACE = {
-    "learning_rate": space.Log(1e-4, 1.0),
-    "weight_decay": space.Log(1e-6, 1e-1),
+    "learning_rate": space.LogUniform(1e-4, 1.0),
+    "weight_decay": space.LogUniform(1e-6, 1e-1),
     "dropout": space.Linear(0.0, 0.5),
     "label_smoothing": space.Linear(0.0, 0.2),
 }
@@ -192,7 +192,7 @@ def by_optuna(options: Options, splits: jaxnet.Splits, trials: list[space.Trial]
         values: dict[str, Any] = {}
         for name, axis in SPACE.items():
             values[name] = trial.suggest_float(
-                name, axis.low, axis.high, log=isinstance(axis, space.Log)
+                name, axis.low, axis.high, log=isinstance(axis, space.LogUniform)
             )
         recipe = Recipe(epochs=options.epochs, batch_size=BATCH, **values)
         state, error = start(model, splits, recipe, key), math.nan

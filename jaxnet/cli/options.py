@@ -24,7 +24,7 @@ from jaxnet.models.builtin import cnn, linear, mlp
 from jaxnet.models.model import Model
 from jaxnet.population.halving import Halving
 from jaxnet.recipe import Recipe, enough_epochs
-from jaxnet.studies.space import Axis, Linear, Log, Trial, grid, quasi_random, random
+from jaxnet.studies.space import Axis, Linear, LogUniform, Trial, grid, quasi_random, random
 
 # as `load` has them
 READING = (
@@ -540,7 +540,9 @@ def _axis(text: str, options: Options) -> tuple[str, Axis]:
             f"{name}={low},{high}"
         )
     log = scale == ["log"] or (not scale and name in LOGARITHMIC)
-    return name, (Log if log else Linear)(_number(low, text, float), _number(high, text, float))
+    return name, (LogUniform if log else Linear)(
+        _number(low, text, float), _number(high, text, float)
+    )
 
 
 def _number(given: str, text: str, kind: type) -> Any:

@@ -4,6 +4,7 @@ ones.
 
 import itertools
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Log:
+class LogUniform:
     """A range of positive numbers, every factor as likely as another."""
 
     low: float
@@ -39,20 +40,28 @@ class Log:
         )
 
 
-Axis = Linear | Log | Sequence[Any]  # a sequence holds the values to choose from
+Axis = Linear | LogUniform | Sequence[Any]  # a sequence holds the values to choose from
 Space = Mapping[str, Axis]
 Trial = dict[str, Any]
+
+
+def __getattr__(name: str) -> Any:
+    """The old name of LogUniform."""
+    if name != "Log":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("Log is now called LogUniform", DeprecationWarning, stacklevel=2)
+    return LogUniform
 
 
 def grid(space: Space, points: int = 8) -> list[Trial]:
     """Every combination of `points` evenly spaced values of each range, and of all choices."""
     _check(space)
     check_whole("points", points)
-    if points < 2 and any(isinstance(axis, Linear | Log) for axis in space.values()):
+    if points < 2 and any(isinstance(axis, Linear | LogUniform) for axis in space.values()):
         raise InputError(f"points is {points}; give at least 2, the ends of the range")
     values = [
         [axis.at(place) for place in np.linspace(0, 1, points)]
-        if isinstance(axis, Linear | Log)
+        if isinstance(axis, Linear | LogUniform)
         else list(axis)
         for axis in space.values()
     ]
@@ -102,7 +111,7 @@ def _trials(space: Space, places: np.ndarray) -> list[Trial]:
 def _value(axis: Axis, place: float) -> Any:
     return (
         axis.at(place)
-        if isinstance(axis, Linear | Log)
+        if isinstance(axis, Linear | LogUniform)
         else axis[min(int(place * len(axis)), len(axis) - 1)]
     )
 
@@ -111,7 +120,7 @@ def _check(space: Space, trials: int = 1, seed: int = 0) -> None:
     if not isinstance(space, Mapping):
         raise InputError(
             f"space is {shown(space)}; give ranges and choices by name, such as "
-            f"{{'learning_rate': Log(1e-4, 1.0)}}"
+            f"{{'learning_rate': LogUniform(1e-4, 1.0)}}"
         )
     if not space:
         raise InputError(
@@ -120,7 +129,7 @@ def _check(space: Space, trials: int = 1, seed: int = 0) -> None:
     check_whole("trials", trials)
     check_whole("seed", seed, 0)
     for name, axis in space.items():
-        if isinstance(axis, Linear | Log):
+        if isinstance(axis, Linear | LogUniform):
             check_number(f"low of {name}", axis.low)
             check_number(f"high of {name}", axis.high)
             if not (math.isfinite(axis.low) and math.isfinite(axis.high) and axis.low < axis.high):
@@ -128,7 +137,7 @@ def _check(space: Space, trials: int = 1, seed: int = 0) -> None:
                     f"{name} ranges from {axis.low} to {axis.high}; give two finite numbers, the "
                     "lower one first"
                 )
-            if isinstance(axis, Log) and axis.low <= 0:
+            if isinstance(axis, LogUniform) and axis.low <= 0:
                 raise InputError(
                     f"{name} ranges from {axis.low} on a logarithmic scale; give a positive "
                     "number, or a linear scale"

@@ -1,0 +1,137 @@
+"""Studies as functions, without folders: their networks are those of fit, whatever is kept."""
+
+import ast
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jaxnet
+from jaxnet import Recipe
+from jaxnet.random import number_of
+from jaxnet.studies import bias_variance, comparison, label_errors, seeds
+
+MODEL, KEY = jaxnet.mlp((8,)), jax.random.key(7)
+RECIPE = Recipe(epochs=2, batch_size=64, learning_rate=1e-2)
+
+
+def error(run, splits):
+    return jaxnet.evaluate(MODEL, run, splits.test).error.estimate
+
+
+def test_seeds_differ_in_what_their_kind_says(digits):
+    found = seeds.spread(MODEL, digits, RECIPE, KEY, members=3, difference=0.1)
+    keys = jax.random.split(KEY, 3)
+    runs = {
+        seeds.ALL: jaxnet.fit(MODEL, digits, RECIPE, keys[1], order_key=keys[1]),
+        seeds.INITIALIZATION: jaxnet.fit(MODEL, digits, RECIPE, keys[1], order_key=keys[0]),
+        seeds.ORDER: jaxnet.fit(MODEL, digits, RECIPE, keys[0], order_key=keys[1]),
+    }
+    assert len(found.networks) == 9
+    for kind, run in runs.items():
+        slack = 1.5 / len(digits.test)  # rounding may turn an example
+        assert found.errors[kind][1] == pytest.approx(error(run, digits), abs=slack)
+        assert found.mean[kind].estimate == pytest.approx(np.mean(found.errors[kind]))
+        assert found.deviation[kind].estimate == pytest.approx(np.std(found.errors[kind], ddof=1))
+    assert found.summary()["kinds"][seeds.ORDER]["errors"] == found.errors[seeds.ORDER].tolist()
+
+
+def test_label_errors_are_the_same_with_a_folder_and_without(digits, tmp_path):
+    alone = label_errors.find(MODEL, digits, RECIPE, KEY, members=12, most=5)
+    kept = label_errors.find(MODEL, digits, RECIPE, KEY, members=12, most=5, out=tmp_path / "out")
+    assert alone.summary() == kept.summary()
+    assert alone.csv() == kept.csv()
+    assert {part: len(rows) for part, rows in alone.doubtful.items()} == {
+        "train": 5, "validation": 5, "test": 5,
+    }  # fmt: skip
+    whole = jaxnet.fit(MODEL, digits, RECIPE, jax.random.split(KEY, 13)[0])
+    for one, other in zip(
+        jax.tree.leaves(whole.params), jax.tree.leaves(alone.networks[0].params), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def test_labels_of_a_regression_are_refused():
+    x = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    splits = jaxnet.split(x, x[:, 0], seed=0)
+    with pytest.raises(jaxnet.InputError, match="give a data set of classes"):
+        label_errors.find(MODEL, splits, RECIPE, KEY)
+
+
+def test_bias_and_variance_tell_what_all_populations_have_done(digits):
+    told = []
+    found = bias_variance.measure(
+        MODEL, digits, RECIPE, KEY, vary="label-noise", values=(0.0, 0.5), members=4,
+        watch=told.append,
+    )  # fmt: skip
+    assert [each.value for each in found.measured] == [0.0, 0.5]
+    assert {each.members for each in told} == {8}
+    assert [each.share for each in told] == sorted(each.share for each in told)
+    assert (told[-1].share, told[-1].finished) == (1.0, 8)
+    clean, noisy = found.measured
+    assert noisy.training.estimate > clean.training.estimate
+    for each in found.measured:
+        y = np.asarray(digits.test.y)
+        wrong = (each.predictions.argmax(2) != y).mean()
+        assert each.decomposition.loss.estimate == pytest.approx(wrong)
+    assert len(found.splits.train) == clean.examples == len(digits.train) // 4
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"members": 1}, "variance needs at least 2"),
+        ({"vary": "depth"}, "unknown vary 'depth'"),
+        ({"vary": "width"}, "give a function from a width to a model"),
+        ({"vary": "epochs", "values": (0.5,)}, "epochs takes whole numbers of at least 1"),
+    ],
+)
+def test_bad_arguments_of_bias_and_variance(digits, more, words):
+    with pytest.raises(jaxnet.InputError, match=words):
+        bias_variance.measure(MODEL, digits, RECIPE, KEY, **more)
+
+
+def test_a_single_run_is_not_compared():
+    with pytest.raises(jaxnet.InputError, match="give two or more"):
+        comparison.compare([])
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("seed", [0, 7, 2**31 - 1])
+def test_the_number_of_a_key_is_its_seed(seed):
+    assert number_of(jax.random.key(seed)) == seed
+
+
+@pytest.mark.core
+def test_the_numbers_of_other_keys_differ():
+    keys = jax.random.split(jax.random.key(0), 100)
+    assert len({number_of(key) for key in keys}) == 100
+
+
+@pytest.mark.core
+def test_studies_print_nothing_and_import_no_room_to_their_right():
+    for path in (Path(jaxnet.__file__).parent / "studies").glob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                assert ast.unparse(node.func) != "print"
+            named = (
+                [alias.name for alias in getattr(node, "names", [])]
+                if isinstance(node, ast.Import)
+                else []
+            )
+            named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.startswith(("jaxnet.report", "jaxnet.cli")) for name in named)
+
+
+@pytest.mark.core
+def test_a_script_is_at_most_60_lines():
+    scripts = Path(jaxnet.__file__).parent.parent / "experiments"
+    if scripts.is_dir():
+        long = {
+            path.name: n
+            for path in scripts.glob("*.py")
+            if (n := len(path.read_text().splitlines())) > 60
+        }
+        assert long == {}
