@@ -198,7 +198,7 @@ def measure(
     recipe: Recipe,
     key: AnyKey,
     *,
-    vary: Axis | None = None,
+    vary: Axis | str | None = None,
     values: Sequence[float] = (),
     members: int = 16,
     examples: int | None = None,
