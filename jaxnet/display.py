@@ -13,7 +13,7 @@ from textwrap import wrap
 from typing import Any
 
 # Control characters, line separators, marks that reverse the direction of text, lone surrogates.
-UNSEEN = re.compile(
+ESCAPED = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
 
@@ -40,9 +40,9 @@ TEXT = {
     "TrainState": "jaxnet.report.text:of_state",
 }
 
-WIDTH, HEIGHT = 100, 15  # columns and lines of a short text
+ACROSS, DOWN = 100, 15  # columns and lines of a short text
 MOST_LINES = 3  # of one value
-FIRST = 6  # items of a sequence that a short text names
+SHOWN_ITEMS = 6  # items of a sequence that a short text names
 
 
 def html(noun: object) -> str:
@@ -73,20 +73,20 @@ def table(title: str, rows: Iterable[tuple[str, object]]) -> str:
         rows: (name, value) pairs. A row whose value is None is left out.
 
     Returns:
-        At most HEIGHT lines of at most WIDTH columns.
+        At most DOWN lines of at most ACROSS columns.
     """
     told = [(visible(name), words(value)) for name, value in rows if value is not None]
     width = max((len(name) for name, _ in told), default=0)
     lines = [shortened(visible(title))]
     for name, value in told:
         parts = wrap(
-            value, max(WIDTH // 2, WIDTH - width - 4), max_lines=MOST_LINES, placeholder=" ..."
+            value, max(ACROSS // 2, ACROSS - width - 4), max_lines=MOST_LINES, placeholder=" ..."
         )
         lines += [
             shortened(f"  {name if i == 0 else '':{width}}  {part}")
             for i, part in enumerate(parts or [""])
         ]
-    return "\n".join(lines if len(lines) <= HEIGHT else [*lines[: HEIGHT - 1], "  ..."])
+    return "\n".join(lines if len(lines) <= DOWN else [*lines[: DOWN - 1], "  ..."])
 
 
 def words(value: Any) -> str:
@@ -107,10 +107,11 @@ def words(value: Any) -> str:
         return f"{value.dtype}[{', '.join(map(str, value.shape))}]"
     if isinstance(value, Mapping):
         return _listed(
-            [f"{name}: {words(each)}" for name, each in list(value.items())[:FIRST]], len(value)
+            [f"{name}: {words(each)}" for name, each in list(value.items())[:SHOWN_ITEMS]],
+            len(value),
         )
     if isinstance(value, Sequence) and not hasattr(value, "_fields"):
-        return _listed([words(each) for each in value[:FIRST]], len(value))
+        return _listed([words(each) for each in value[:SHOWN_ITEMS]], len(value))
     if isinstance(value, type) or callable(value):
         return getattr(value, "__qualname__", type(value).__name__)
     return visible(str(value).partition("\n")[0])
@@ -132,13 +133,13 @@ def number(value: Any) -> float | int | bool | None:
 
 
 def shortened(line: str) -> str:
-    """A line of at most WIDTH columns, with an ellipsis where something was cut."""
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
+    """A line of at most ACROSS columns, with an ellipsis where something was cut."""
+    return line if len(line) <= ACROSS else f"{line[: ACROSS - 3]}..."
 
 
 def visible(text: object) -> str:
     """The text with unseen characters escaped as Python writes them, so that a name is one line."""
-    return UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+    return ESCAPED.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
 def show_record(record: logging.LogRecord) -> bool:

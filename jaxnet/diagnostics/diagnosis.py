@@ -21,7 +21,7 @@ from jaxnet.stats.estimate import Estimate
 from jaxnet.typing import ArrayLike
 
 WIDTH = 96  # columns of the text
-SHOWN = {
+PART_NAMES = {
     "train": "training set",
     "validation": "validation set",
     "test": "test set",
@@ -522,7 +522,7 @@ def _lines(d: Diagnosis) -> list[str]:
     )
     lines = [fill(d.verdict, WIDTH), "", f"{share}, of {who}; with 95% intervals"]
     lines += [
-        _row(f"{SHOWN[name]}, {d.examples[name]:,} examples", error)
+        _row(f"{PART_NAMES[name]}, {d.examples[name]:,} examples", error)
         for name, error in d.errors.items()
     ]
     reachable = f"{d.target_error:.1%} could be reached, and " if d.target_error else ""

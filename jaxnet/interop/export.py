@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxnet import arguments
-from jaxnet.display import UNSEEN
+from jaxnet.display import ESCAPED
 from jaxnet.errors import InputError, check_path
 from jaxnet.evaluation import predict
 from jaxnet.interop import forward, program
@@ -448,7 +448,7 @@ def _standing(run: Run) -> str:
 def _json(value: Any) -> str:
     return _block(
         "json",
-        UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False)),
+        ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False)),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxnet.diagnostics import Diagnosis, Estimate
-from jaxnet.diagnostics.diagnosis import SHOWN
+from jaxnet.diagnostics.diagnosis import PART_NAMES
 from jaxnet.report import figures
 from jaxnet.report.figures.axes import DECADES, DPI, TRAIN, VALIDATION
 from jaxnet.report.html.document import png, text
@@ -64,7 +64,7 @@ def of_diagnosis(found: Diagnosis) -> str:
     )
     lost = f", {found.diverged} more diverged and were left out" if found.diverged else ""
     errors = [
-        [SHOWN[name], f"{found.examples[name]:,}", *_interval(error)]
+        [PART_NAMES[name], f"{found.examples[name]:,}", *_interval(error)]
         for name, error in found.errors.items()
     ]
     claimed = [finding for finding in found.findings if finding.claimed]

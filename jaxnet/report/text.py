@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import jax
 import numpy as np
 
-from jaxnet.display import HEIGHT, WIDTH, number, shortened, table, words
+from jaxnet.display import ACROSS, DOWN, number, shortened, table, words
 from jaxnet.recipe import STRUCTURE, Recipe, optimizer_name
 from jaxnet.typing import ArrayLike
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from jaxnet.training import TrainState
 
 T = TypeVar("T")
-TRIALS = 5  # rows of a sweep
-SIZES = 8  # rows of a learning curve
-NOTES = 4  # of splits
+TRIAL_LINES = 5  # rows of a sweep
+SIZE_LINES = 8  # rows of a learning curve
+NOTE_LINES = 4  # of splits
 ARCHITECTURES = 4  # of a population
-PARTS = ("training", "validation")
+HISTORIES = ("training", "validation")
 
 
 def of_run(run: "Run") -> str:
@@ -40,7 +40,7 @@ def of_run(run: "Run") -> str:
     if np.ndim(run.epochs):
         return _of_members([run], len(run.epochs), None)
     last = _known(lambda: int(run.epochs) - 1)
-    ended = {part: _known(lambda part=part: _ended(run, part, last)) for part in PARTS}
+    ended = {part: _known(lambda part=part: _ended(run, part, last)) for part in HISTORIES}
     rows = [
         ("status", _known(lambda: run.status) or "values are not known"),
         ("data", _data(run.shape, run.classes)),
@@ -62,7 +62,7 @@ def of_sweep(found: "Sweep") -> str:
     columns = list(found.table)
     names = columns[: columns.index("error")]
     order = np.lexsort((found.table["loss"], found.table["error"]))
-    shown = [found.best, *(int(row) for row in order if row != found.best)][:TRIALS]
+    shown = [found.best, *(int(row) for row in order if row != found.best)][:TRIAL_LINES]
     rows = [(f"trial {row}", _trial(found.table, names, row)) for row in shown]
     left = len(order) - len(shown)
     return table(
@@ -86,8 +86,9 @@ def of_splits(splits: "Splits") -> str:
     sizes = [(part, _known(lambda part=part: _size(getattr(splits, part)))) for part in parts]
     about = _known(lambda: _data(_shape_of(splits.train), splits.classes))
     columns = None if splits.columns is None else words([column.name for column in splits.columns])
-    notes = [("note", note) for note in splits.notes[:NOTES]]
-    more = f"and {len(splits.notes) - NOTES} more in .notes" if len(splits.notes) > NOTES else None
+    notes = [("note", note) for note in splits.notes[:NOTE_LINES]]
+    left = len(splits.notes) - NOTE_LINES
+    more = f"and {left} more in .notes" if left > 0 else None
     return table(
         f"Splits of {splits.name}",
         [("data", about), *sizes, ("columns", columns), *notes, ("...", more)],
@@ -109,7 +110,7 @@ def of_stream(part: "Stream") -> str:
 def of_diagnosis(found: "Diagnosis") -> str:
     """The verdict, the errors behind it, and what was found; `print` shows the whole."""
     who = "one network" if found.members == 1 else f"{found.members} networks"
-    verdict = wrap(found.verdict, WIDTH - 16)
+    verdict = wrap(found.verdict, ACROSS - 16)
     claimed = ", ".join(finding.code for finding in found.findings if finding.claimed)
     errors = [
         (f"{part} error", _interval(error, found.regression))
@@ -129,7 +130,7 @@ def of_diagnosis(found: "Diagnosis") -> str:
 def of_learning_curve(found: "LearningCurve") -> str:
     """The held-out error at each size of the training set."""
     regression = found.farther is not None
-    shown = np.unique(np.linspace(0, len(found.sizes) - 1, SIZES).astype(int))
+    shown = np.unique(np.linspace(0, len(found.sizes) - 1, SIZE_LINES).astype(int))
     rows = [
         (f"{int(found.sizes[i]):,} examples", _interval(found.measured[i], regression))
         for i in shown
@@ -176,7 +177,7 @@ def of_settings(noun: Any) -> str:
             told.append(f"{field.name}={_setting(field.name, value)}")
     whole = f"{type(noun).__name__}({', '.join(told)})"
     return "\n".join(
-        wrap(whole, WIDTH, subsequent_indent="    ", max_lines=HEIGHT, placeholder=" ...")
+        wrap(whole, ACROSS, subsequent_indent="    ", max_lines=DOWN, placeholder=" ...")
     )
 
 
@@ -259,7 +260,7 @@ def _of_members(runs: Sequence["Run"], count: int, many: "Population | None") ->
             *rows[:ARCHITECTURES],
             ("...", more),
             ("data", _data(runs[0].shape, runs[0].classes)),
-            *((part, _known(lambda part=part: _spread(runs, part))) for part in PARTS),
+            *((part, _known(lambda part=part: _spread(runs, part))) for part in HISTORIES),
             ("parameters", each and f"{each:,} per network"),
             ("trained on", None if many is None or many.samples is None else many.samples.kind),
             ("predictions", None if many is None or many.predictions is None else "kept"),

@@ -15,24 +15,18 @@ from jaxnet.report.figures.vector import svg
 from jaxnet.runtime.files import write_whole
 from jaxnet.runtime.processes import first
 
-# of Okabe & Ito 2008: told apart with any color vision
-TRAIN, VALIDATION, INK = ("#0072b2", "#d55e00", "#222222")
-PARTS = {
-    "train": "training set",
-    "validation": "validation set",
-    "test": "test set",
-    "use": "where it is used",
-}
+# Of Okabe & Ito 2008: told apart with any color vision.
+TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"
 DPI = 110
 MOST_TICKS = 12
-FEW = 30  # epochs that are marked
+MARKED_EPOCHS = 30  # epochs that are marked
 MOST_DOTS = 500  # of an SVG, which holds more of them as pixels
 DECADES = 30  # times that the largest value is the smallest, above which an axis is logarithmic
 
 
 def epoch_marker(values: Any) -> str | None:
     """Of a curve over epochs: one for each where they are few, so that a single one can be seen."""
-    return "o" if np.isfinite(values).sum() < FEW else None
+    return "o" if np.isfinite(values).sum() < MARKED_EPOCHS else None
 
 
 def error_unit(regression: bool) -> tuple[float, str]:

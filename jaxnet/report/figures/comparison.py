@@ -21,7 +21,8 @@ from jaxnet.report.figures.axes import (
 from jaxnet.run import Row
 from jaxnet.studies.comparison import Comparison
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # of Okabe & Ito 2008
+# Of Okabe & Ito 2008.
+RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 STYLES = ("-", "--", "-.")  # of the next runs, where there are more than colors
 
 
@@ -45,7 +46,7 @@ def curves_of_runs(histories: Mapping[str, Row], path: Path) -> None:
         0.62 / (5.0 * len(measures)), 0.14, 1 - 0.1 / (5.0 * len(measures)), 0.96, wspace=0.22
     )
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(measures))), measures, strict=True):
-        looks = cycle([(color, style) for style in STYLES for color in COLORS])
+        looks = cycle([(color, style) for style in STYLES for color in RUN_COLORS])
         for (run, row), (color, style) in zip(histories.items(), looks, strict=False):
             if (values := getattr(row, f"{part}_{name}")) is not None:
                 epochs = np.arange(1, len(np.asarray(values)) + 1)

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from jaxnet.diagnostics import Decomposition, Diagnosis, Estimate
+from jaxnet.diagnostics.diagnosis import PART_NAMES
 from jaxnet.report.figures.axes import (
     INK,
     MOST_TICKS,
-    PARTS,
     TRAIN,
     VALIDATION,
     draw_interval,
@@ -240,7 +240,7 @@ def _ladder(axes: Axes, errors: Mapping[str, Estimate], limit: float, *, regress
         axes.plot([place], [scale * error.estimate], "o", color=color, markersize=5, label="error")
     axes.axhline(scale * limit, color=INK, linestyle=":", linewidth=1)
     axes.text(-0.45, scale * limit, "target + tolerance", ha="left", va="bottom", fontsize=8)
-    axes.set_xticks(range(len(errors)), [PARTS[name] for name in errors])
+    axes.set_xticks(range(len(errors)), [PART_NAMES[name] for name in errors])
     axes.set_xlim(-0.5, len(errors) - 0.5)
     axes.set_ylim(bottom=0)
     label_axes(axes, "", unit)

@@ -12,7 +12,7 @@ from jaxnet.report.figures.axes import literal, save
 from jaxnet.stats.label_errors import HardExample
 from jaxnet.studies.label_errors import PARTS, LabelErrors
 
-COLUMNS = 8
+TILES = 8  # in a row
 
 
 def doubtful(
@@ -33,10 +33,10 @@ def doubtful(
     # One picture of all tiles, with room for three lines above each: an axes apiece would take a
     # second to draw.
     head, gap = 0.75 * height, 0.2 * width
-    rows = max(1, -(-len(shown) // COLUMNS))
+    rows = max(1, -(-len(shown) // TILES))
     inches = 0.95 / width
     figure = Figure(
-        figsize=(COLUMNS * (width + gap) * inches, rows * (height + head) * inches + 0.35)
+        figsize=(TILES * (width + gap) * inches, rows * (height + head) * inches + 0.35)
     )
     axes = figure.add_axes((0, 0, 1, 1 - 0.35 / figure.get_figheight()))
     axes.set_axis_off()
@@ -47,7 +47,7 @@ def doubtful(
         fontsize=10,
     )
     for place, each in enumerate(shown):
-        left, top = place % COLUMNS * (width + gap), place // COLUMNS * (height + head) + head
+        left, top = (place % TILES * (width + gap), place // TILES * (height + head) + head)
         image = x[each.index]
         image = (
             image / white
@@ -68,7 +68,7 @@ def doubtful(
             f"{each.confidence:.0%}"
         )
         axes.text(left + width / 2, top - 0.05 * head, words, ha="center", va="bottom", fontsize=8)
-    axes.set(xlim=(-gap / 2, COLUMNS * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
+    axes.set(xlim=(-gap / 2, TILES * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
     save(figure, path, vector=False)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from jaxnet.display import visible
 
 # Of the figures, by what they are in the page, where they follow the theme.
-COLORS = {
+THEME_COLORS = {
     "#ffffff": "var(--paper)",
     "#000000": "var(--ink)",
     "#222222": "var(--ink)",
@@ -29,7 +29,8 @@ COLORS = {
     "#009e73": "var(--three)",
 }
 
-SMALLEST = 0.6  # of its size, to which a chart shrinks before it is to be moved to be seen whole
+# The share of its size to which a chart shrinks; on a smaller screen it is scrolled.
+SMALLEST_CHART = 0.6
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -128,12 +129,12 @@ def chart(path: Path, words: str) -> str:
     drawn = re.sub(r"<style.*?</style>", "", drawn, count=1, flags=re.DOTALL)
     # in a page both are known
     drawn = re.sub(r' xmlns(:xlink)?="[^"]*"', "", drawn).replace("xlink:href", "href")
-    drawn = re.sub("#[0-9a-f]{6}", lambda found: COLORS.get(found[0], found[0]), drawn)
+    drawn = re.sub("#[0-9a-f]{6}", lambda found: THEME_COLORS.get(found[0], found[0]), drawn)
     drawn = re.sub(r"font-family: [^;\"]*", "font-family: inherit", drawn)
     # Two figures may have the same names within them.
     drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{path.stem}-", drawn)
     width = float(re.findall(r'width="([\d.]+)pt"', drawn)[0])
-    size = f'style="max-width: {width / 72:.2f}in; min-width: {SMALLEST * width / 72:.2f}in"'
+    size = f'style="max-width: {width / 72:.2f}in; min-width: {SMALLEST_CHART * width / 72:.2f}in"'
     drawn = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', size, drawn, count=1)
     drawn = drawn.replace(
         "<svg", f'<svg class="chart" role="img" tabindex="0" aria-label="{text(words)}"', 1

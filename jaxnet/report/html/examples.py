@@ -12,7 +12,7 @@ from jaxnet.report.html.document import png, table, text
 
 MOST_WRONG = 40
 LIKELY = 3  # classes named of each
-LARGEST = 64  # pixels of a side; larger images are made smaller
+LARGEST_TILE = 64  # pixels of a side; larger images are made smaller
 
 
 def wrong_classes(
@@ -70,7 +70,7 @@ def picture(image: Num[np.ndarray, "..."], white: float) -> bytes:
     else:
         pixels = np.round(255 * (1 - shares.reshape(shares.shape[:2]))).astype(np.uint8)
     drawn, file = Image.fromarray(pixels), io.BytesIO()
-    drawn.thumbnail((LARGEST, LARGEST))
+    drawn.thumbnail((LARGEST_TILE, LARGEST_TILE))
     drawn.save(file, "png", optimize=True)
     return file.getvalue()
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxnet.diagnostics.diagnosis import PART_NAMES
 from jaxnet.diagnostics.findings import DATA, STEPS, first_to_mend
-from jaxnet.report.figures.axes import PARTS
 from jaxnet.report.html.document import anchor, chart, document, section, table, text
 from jaxnet.stats.bias_variance import WORDS
 
@@ -164,7 +164,7 @@ def _numbers(result: dict[str, Any]) -> str:
         words["error"] = "error / variance of y"
     rows = [
         (
-            f"{PARTS[part]}, {result['dataset']['examples'].get(part, 0):,}",
+            f"{PART_NAMES[part]}, {result['dataset']['examples'].get(part, 0):,}",
             *(number(result[name].get(part), percent=name in shares) for name in names),
         )
         for part in result["error"]

@@ -9,7 +9,7 @@ from jaxtyping import Num
 
 INKED = 0.35  # share of the darkest ink, from which on a pixel belongs to a figure
 REGULAR = 0.12  # standard deviation over mean, up to which figures are all of one size
-LOOKED_AT = 2000  # images
+MEASURED_IMAGES = 2000  # images
 
 
 class Placement(NamedTuple):
@@ -33,7 +33,7 @@ class Placement(NamedTuple):
 
 def placement(x: Num[np.ndarray, "examples height width"], white: float) -> Placement:
     """Measures it on gray images whose values lie between 0 and `white`."""
-    some = np.asarray(x[:: max(1, len(x) // LOOKED_AT)], np.float64)
+    some = np.asarray(x[:: max(1, len(x) // MEASURED_IMAGES)], np.float64)
     height, width = some.shape[1:]
     edge = np.concatenate([some[:, 0], some[:, -1], some[:, :, 0], some[:, :, -1]], axis=1)
     background = float(np.median(edge))

@@ -16,9 +16,10 @@ from jaxnet.report.html.network import network
 from jaxnet.report.html.placement import placement
 from jaxnet.run import Run
 
-LARGEST = 64  # pixels of a side that is drawn on
-EXAMPLES, PIXELS = 24, 20_000  # of the test set, to look at: how many, with how many pixels in all
-MEMBERS = 8  # networks of a population
+LARGEST_CANVAS = 64  # pixels of a side that is drawn on
+# Test examples that can be looked at: how many at most, and how many pixels in all.
+CANVAS_EXAMPLES, CANVAS_PIXELS = 24, 20_000
+CANVAS_MEMBERS = 8  # networks of a population
 
 HTML = """
 <p>Draw with mouse, finger or pen: {words}. With the keyboard: arrow keys move the pen,
@@ -66,7 +67,7 @@ def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
     x, white, classes = splits.test.x, splits.test.white, splits.classes
     shape = tuple(x.shape[1:])
     gray = len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)
-    if white is None or classes is None or not gray or max(shape[:2]) > LARGEST:
+    if white is None or classes is None or not gray or max(shape[:2]) > LARGEST_CANVAS:
         return Playground("", {})
     height, width = shape[:2]
     where = placement(np.asarray(splits.train.x).reshape(-1, height, width), white)
@@ -76,10 +77,11 @@ def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
     if not sound:
         return Playground(f"<p>The network is not in this page: it {text(runs[0].status)}.</p>", {})
     try:
-        found = network(model, sound[:MEMBERS])
+        found = network(model, sound[:CANVAS_MEMBERS])
     except InputError as error:
         return Playground(f"<p>The network is not in this page: {text(error)}.</p>", {})
-    rows = np.linspace(0, len(x) - 1, min(EXAMPLES, PIXELS // (height * width), len(x))).astype(int)
+    count = min(CANVAS_EXAMPLES, CANVAS_PIXELS // (height * width), len(x))
+    rows = np.linspace(0, len(x) - 1, count).astype(int)
     labels = np.asarray(splits.test.y)[rows]
     options = "".join(
         f'<option value="{i}">{row}: {text(classes[label])}</option>'
