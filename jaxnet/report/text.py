@@ -255,7 +255,7 @@ def _of_members(runs: Sequence["Run"], count: int, many: "Population | None") ->
     each = _known(lambda: sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(runs[0].params)))
     return table(
         f"{'Run' if many is None else 'Population'} of {count} network{'s' * (count != 1)}: "
-        f"{ended or 'not known here'}",
+        f"{ended or 'values are not known'}",
         [
             *rows[:ARCHITECTURES],
             ("...", more),
