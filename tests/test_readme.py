@@ -1,15 +1,20 @@
 """What README, guides and docstrings show is run as it stands, and what they name is there."""
 
 import ast
+import contextlib
+import gc
 import importlib
 import importlib.util
 import inspect
+import io
 import os
 import re
+import runpy
 import subprocess
 import sys
 from functools import cache, reduce
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -223,25 +228,35 @@ COMMANDS = commands()
 
 
 @cache
-def help_of(*words):
-    """What --help of a script prints, with those of its further commands."""
-    done = subprocess.run(
-        [sys.executable, "-m", *words, "--help"],
-        cwd=ROOT,
-        env=os.environ | {"COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-500:]
-    return done.stdout
+def help_of(script, *words):
+    """What --help of a script prints, with those of its further commands. Benchmarks choose the
+    settings of JAX, each in a process of its own.
+    """
+    arguments = [*words, "--help"]
+    if script.startswith("benchmarks."):
+        command = [sys.executable, "-m", f"experiments.{script}", *arguments]
+        environment = os.environ | {"COLUMNS": "200"}
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr[-500:]
+        return done.stdout
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+    with (
+        mock.patch.dict(os.environ, COLUMNS="200"),
+        mock.patch.object(sys, "argv", [script, *arguments]),
+        contextlib.redirect_stdout(out),
+        pytest.raises(SystemExit) as ended,
+    ):
+        runpy.run_path(str(ROOT / f"experiments/{script}.py"), run_name="__main__")
+    gc.unfreeze()  # what a script that ends need not walk over
+    assert not ended.value.code
+    return out.buffer.getvalue().decode()
 
 
 def options_of(script):
     further = ("predict", "prepare") if script == "train" else ()
-    text = help_of(f"experiments.{script}") + "".join(
-        help_of(f"experiments.{script}", word) for word in further
-    )
+    text = help_of(script) + "".join(help_of(script, word) for word in further)
     return set(re.findall(r"--[a-z][a-z0-9-]*", text))
 
 
