@@ -4,8 +4,10 @@ import gc
 import itertools
 import logging
 import os
+import runpy
 import shutil
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -104,6 +106,28 @@ def compilations():
     jax.monitoring.register_event_duration_secs_listener(listen)
     yield heard
     alive.clear()
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """Run a script in this process, where it ends with status 2 before it trains: its (out, err)."""
+    root = Path(__file__).parent.parent
+
+    def refuse(*arguments, script="train"):
+        monkeypatch.chdir(root)
+        monkeypatch.setenv("COLUMNS", "150")
+        monkeypatch.setenv("TFDS_DATA_DIR", "none")
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(root / f"experiments/{script}.py"), run_name="__main__")
+        gc.unfreeze()  # what a script that ends need not walk over
+        said = capsys.readouterr()
+        assert ended.value.code == 2, said
+        assert "Traceback" not in said.out + said.err
+        return said
+
+    return refuse
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@ and bad input.
 """
 
 import csv
-import gc
 import html
 import io
 import json
 import os
 import random
-import runpy
 import shutil
 import signal
 import subprocess
@@ -57,28 +55,6 @@ def run(*arguments, script="train", cwd=ROOT, status=0):
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     return done
-
-
-@pytest.fixture
-def refused(monkeypatch, capsys):
-    """What a script says on standard error as it ends with status 2, in this process: none of these
-    comes to train.
-    """
-    monkeypatch.chdir(ROOT)
-    for name in ("COLUMNS", "TFDS_DATA_DIR"):
-        monkeypatch.setenv(name, ENVIRONMENT[name])
-
-    def refuse(*arguments, script="train"):
-        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(ROOT / f"experiments/{script}.py"), run_name="__main__")
-        gc.unfreeze()  # what a script that ends need not walk over
-        said = capsys.readouterr()
-        assert ended.value.code == 2, said
-        assert "Traceback" not in said.out + said.err
-        return said.err
-
-    return refuse
 
 
 def result(folder):
@@ -170,20 +146,17 @@ def test_a_finished_run_is_printed_and_not_run_again(finished):
     assert (folder / "result.json").stat().st_mtime_ns == before
 
 
-def test_what_is_in_the_way_is_refused(finished, tmp_path):
+def test_what_is_in_the_way_is_refused(finished, tmp_path, refused):
     folder, _ = finished
-    assert (
-        "holds a run already; continue it with --resume"
-        in run(*FAST, "--out", folder, status=2).stderr
-    )
-    done = run(
-        "--no-cache", "--epochs", 4, "--learning-rate", 0.1, "--out", folder, "--resume", status=2
-    )
-    assert "epochs was 3 and is now 4; learning_rate was 0.003 and is now 0.1" in done.stderr
+    said = refused(*FAST, "--out", folder).err
+    assert "holds a run already; continue it with --resume" in said
+    other = ("--no-cache", "--epochs", 4, "--learning-rate", 0.1)
+    said = refused(*other, "--out", folder, "--resume").err
+    assert "epochs was 3 and is now 4; learning_rate was 0.003 and is now 0.1" in said
     (tmp_path / "mine.txt").write_text("mine")
-    assert "is not empty and not a run" in run(*FAST, "--out", tmp_path, status=2).stderr
+    assert "is not empty and not a run" in refused(*FAST, "--out", tmp_path).err
     (tmp_path / "file").write_text("")
-    assert "cannot be written" in run(*FAST, "--out", tmp_path / "file/run", status=2).stderr
+    assert "cannot be written" in refused(*FAST, "--out", tmp_path / "file/run").err
 
 
 def test_resume_without_out_takes_the_newest_unfinished_run_or_starts_fresh(tmp_path):
@@ -252,14 +225,12 @@ BAD_FILES = {
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_bad_files_to_predict_are_refused(finished, tmp_path, case, refused):
     make, message = BAD_FILES[case]
-    assert message in refused("predict", "--run", finished[0], make(tmp_path))
+    assert message in refused("predict", "--run", finished[0], make(tmp_path)).err
 
 
-def test_predict_without_a_run(tmp_path):
-    assert (
-        "is not the folder of a run, since it has no run.json; give one"
-        in run("predict", "--run", tmp_path, "a.png", status=2).stderr
-    )
+def test_predict_without_a_run(tmp_path, refused):
+    said = refused("predict", "--run", tmp_path, "a.png").err
+    assert "is not the folder of a run, since it has no run.json; give one" in said
 
 
 def _write_npz(folder, **arrays):
@@ -314,9 +285,8 @@ BAD_PLATFORMS = {
 @pytest.mark.parametrize("case", BAD_INPUT)
 def test_bad_input_has_a_message_and_exit_status_2(tmp_path, case, refused):
     make, message = BAD_INPUT[case]
-    assert message in refused(*FAST[:1], *make(tmp_path), "--out", tmp_path / "run").replace(
-        "\n", " "
-    )
+    said = refused(*FAST[:1], *make(tmp_path), "--out", tmp_path / "run").err
+    assert message in said.replace("\n", " ")
     assert not (tmp_path / "run/result.json").exists()
 
 
@@ -671,7 +641,7 @@ def test_examples_in_two_parts_are_said_and_counted(tmp_path):
     )
 
 
-def test_presets_and_a_folder_of_images(tmp_path):
+def test_presets_and_a_folder_of_images(tmp_path, refused):
     rng = np.random.default_rng(0)
     for name, grey in (("dark", 60), ("light", 180)):
         (tmp_path / "pictures" / name).mkdir(parents=True)
@@ -702,10 +672,8 @@ def test_presets_and_a_folder_of_images(tmp_path):
         io.StringIO(run("predict", "--run", tmp_path / "run", tmp_path / "new.jpg").stdout)
     )
     assert row["prediction"] == "light"
-    assert (
-        "unknown preset 'fst'; did you mean 'fast'? Known are mlp, cnn"
-        in run("--preset", "fst", script="mnist", status=2).stderr
-    )
+    said = refused("--preset", "fst", script="mnist").err
+    assert "unknown preset 'fst'; did you mean 'fast'? Known are mlp, cnn" in said
 
 
 SWEEP = (
@@ -809,7 +777,7 @@ def test_the_spread_over_seeds(tmp_path):
     assert (tmp_path / "run/figures/spread.png").exists()
 
 
-def test_a_learning_curve(tmp_path):
+def test_a_learning_curve(tmp_path, refused):
     options = (
         *FAST,
         "--hidden",
@@ -840,12 +808,8 @@ def test_a_learning_curve(tmp_path):
         ["more data will not help"],
     )
     assert (tmp_path / "run/figures/learning_curve.png").exists()
-    assert (
-        "the largest size is 2,000"
-        in run(
-            *FAST, "--sizes", "2000", "--out", tmp_path / "bad", script="learning_curve", status=2
-        ).stderr
-    )
+    too_large = (*FAST, "--sizes", "2000", "--out", tmp_path / "bad")
+    assert "the largest size is 2,000" in refused(*too_large, script="learning_curve").err
 
 
 @pytest.mark.parametrize(
@@ -865,9 +829,8 @@ def test_a_learning_curve(tmp_path):
     ],
 )
 def test_bad_spaces_have_a_message(tmp_path, space, message, refused):
-    assert message in refused(
-        "--no-cache", "--space", space, "--trials", "4", "--out", tmp_path / "run", script="sweep"
-    )
+    options = ("--no-cache", "--space", space, "--trials", "4", "--out", tmp_path / "run")
+    assert message in refused(*options, script="sweep").err
     assert not (tmp_path / "run").exists()
 
 
@@ -984,7 +947,8 @@ BAD_STUDIES = [
 
 @pytest.mark.parametrize(("options", "message"), BAD_STUDIES)
 def test_a_study_that_cannot_be_is_refused(tmp_path, options, message, refused):
-    assert message in refused(*FAST, *options, "--out", tmp_path / "run", script="bias_variance")
+    out = ("--out", tmp_path / "run")
+    assert message in refused(*FAST, *options, *out, script="bias_variance").err
     assert not (tmp_path / "run").exists()
 
 

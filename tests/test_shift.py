@@ -106,13 +106,13 @@ def test_the_monitor_prints_one_line(studied, batches, name, status, verdict):
         ("absent", "no such file"),
     ],
 )
-def test_the_monitor_refuses_bad_files(studied, batches, name, words):
-    done = run("--run", studied[0], "--new", batches / f"{name}.npz", script="shift", status=2)
-    assert done.stdout == ""
-    assert words in done.stderr
+def test_the_monitor_refuses_bad_files(studied, batches, name, words, refused):
+    said = refused("--run", studied[0], "--new", batches / f"{name}.npz", script="shift")
+    assert said.out == ""
+    assert words in said.err
 
 
-def test_without_a_reference_the_data_set_is_read(studied, batches, tmp_path):
+def test_without_a_reference_the_data_set_is_read(studied, batches, tmp_path, refused):
     copy = tmp_path / "run"
     shutil.copytree(studied[0], copy)
     (copy / "reference.npz").unlink()
@@ -123,25 +123,17 @@ def test_without_a_reference_the_data_set_is_read(studied, batches, tmp_path):
     ours, theirs = (json.loads(line) for line in both)
     assert ours["p_value"] == pytest.approx(theirs["p_value"], abs=0.01)
     np.savez(copy / "reference.npz", x=np.zeros(3))
-    assert (
-        "is not of this run"
-        in run("--run", copy, "--new", batches / "clean.npz", script="shift", status=2).stderr
-    )
-    assert (
-        "is not the folder of a run, since it has no run.json"
-        in run("--run", tmp_path, "--new", batches / "clean.npz", script="shift", status=2).stderr
-    )
+    new = ("--new", batches / "clean.npz")
+    assert "is not of this run" in refused("--run", copy, *new, script="shift").err
+    said = refused("--run", tmp_path, *new, script="shift").err
+    assert "is not the folder of a run, since it has no run.json" in said
 
 
-def test_what_holds_no_images_is_refused(tmp_path):
+def test_what_holds_no_images_is_refused(tmp_path, refused):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "table.npz", x=rng.standard_normal((300, 4)), y=rng.integers(0, 2, 300))
-    done = run(
-        "--dataset", tmp_path / "table.npz", "--out", tmp_path / "run", script="shift", status=2
-    )
-    assert "corruptions are of images" in done.stderr
+    out = ("--out", tmp_path / "run")
+    said = refused("--dataset", tmp_path / "table.npz", *out, script="shift").err
+    assert "corruptions are of images" in said
     assert not (tmp_path / "run").exists()
-    assert (
-        "level is 2.0"
-        in run("--level", "2", "--out", tmp_path / "run", script="shift", status=2).stderr
-    )
+    assert "level is 2.0" in refused("--level", "2", *out, script="shift").err
