@@ -110,7 +110,7 @@ def compilations():
 
 @pytest.fixture
 def refused(monkeypatch, capsys):
-    """Run a script in this process, where it ends with status 2 before it trains: its (out, err)."""
+    """Run a script in this process, where it ends with status 2 before it trains: (out, err)."""
     root = Path(__file__).parent.parent
 
     def refuse(*arguments, script="train"):
