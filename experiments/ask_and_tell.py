@@ -16,8 +16,7 @@ import jax
 import numpy as np
 
 import jaxnet
-from jaxnet.cli.command import run_command, together, wanted
-from jaxnet.cli.options import AskOptions
+from jaxnet.cli import AskOptions, run_command, together, wanted
 from jaxnet.report import console
 
 SPACE = {"learning_rate": (1e-4, 1.0), "weight_decay": (1e-4, 1.0), "dropout": (0.0, 0.6)}

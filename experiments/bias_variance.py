@@ -17,28 +17,25 @@ from typing import Any
 import jax
 
 from experiments import BEGAN
-from jaxnet.cli.options import BiasVarianceOptions, build_model, prepared
-from jaxnet.cli.outputs import MEMBERS, Setup, hardest, report, training_members
-from jaxnet.cli.runner import main
-from jaxnet.models.model import Model
+from jaxnet import Model, cli
 from jaxnet.report import tables
 from jaxnet.studies import bias_variance
 
 
-def work(setup: Setup) -> dict[str, Any]:
+def work(setup: cli.Setup) -> dict[str, Any]:
     """Train the networks of all values, decompose their errors, and write."""
     options = setup.options
-    assert isinstance(options, BiasVarianceOptions)
-    setup = setup._replace(splits=prepared(setup.splits, options))
+    assert isinstance(options, cli.BiasVarianceOptions)
+    setup = setup._replace(splits=cli.prepared(setup.splits, options))
 
     def model_of_width(width: int) -> Model:
-        return build_model(replace(options, hidden=(width,) * len(options.hidden)))
+        return cli.build_model(replace(options, hidden=(width,) * len(options.hidden)))
 
-    with training_members(setup) as (watch, began):
+    with cli.training_members(setup) as (watch, began):
         found = bias_variance.measure(
             setup.model, setup.splits, setup.recipe, jax.random.key(options.seed), watch=watch,
             vary=options.vary, values=options.values, members=options.members,
-            examples=options.examples, model_of_width=model_of_width, out=setup.out / MEMBERS,
+            examples=options.examples, model_of_width=model_of_width, out=setup.out / cli.MEMBERS,
         )  # fmt: skip
     if options.vary is not None and len(found.measured) > 1:
         from jaxnet.report import figures
@@ -47,12 +44,12 @@ def work(setup: Setup) -> dict[str, Any]:
     more = {
         "verdict": found.verdict, "findings": (), "members": options.members,
         "bias_variance": found.summary(),
-        "hard_examples": hardest(found.measured[-1].predictions, setup.splits),
+        "hard_examples": cli.hardest(found.measured[-1].predictions, setup.splits),
         "resumed": {"from_epoch": 0} | began,
     }  # fmt: skip
     setup, words = setup._replace(splits=found.splits), "\n".join(tables.bias_variance(found))
-    return report(setup, found.model, found.run, more, words)
+    return cli.report(setup, found.model, found.run, more, words)
 
 
 if __name__ == "__main__":
-    sys.exit(main("bias_variance", BiasVarianceOptions(), __doc__, began=BEGAN, work=work))
+    sys.exit(cli.main("bias_variance", cli.BiasVarianceOptions(), __doc__, began=BEGAN, work=work))

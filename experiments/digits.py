@@ -9,7 +9,7 @@ compilation cache, everything included, on 2 cores of an AMD EPYC (AVX2), jax 0.
 import sys
 
 from experiments import BEGAN
-from jaxnet.cli.runner import TrainOptions, main
+from jaxnet.cli import TrainOptions, main
 
 DIGITS = TrainOptions(dataset="digits", hidden=(256, 128), epochs=30, dropout=0.2)
 

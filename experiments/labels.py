@@ -16,28 +16,24 @@ from typing import Any
 import jax
 
 from experiments import BEGAN
-from jaxnet import InputError
-from jaxnet.cli.options import LabelsOptions
-from jaxnet.cli.outputs import MEMBERS, Setup, listed, report, training_members
-from jaxnet.cli.runner import main
+from jaxnet import InputError, cli
 from jaxnet.report import tables
-from jaxnet.runtime.files import write_text
 from jaxnet.studies import label_errors
 
 
-def work(setup: Setup) -> dict[str, Any]:
+def work(setup: cli.Setup) -> dict[str, Any]:
     """Train on folds, list the doubtful labels of all parts, and write."""
     options = setup.options
-    assert isinstance(options, LabelsOptions)
+    assert isinstance(options, cli.LabelsOptions)
     if options.balance:
         raise InputError("examples of doubtful labels are not weighed; leave --balance out")
-    with training_members(setup) as (watch, began):
+    with cli.training_members(setup) as (watch, began):
         found = label_errors.find(
             setup.model, setup.splits, setup.recipe, jax.random.key(options.seed), watch=watch,
             members=options.members, tolerance=options.tolerance, most=options.most,
-            out=setup.out / MEMBERS,
+            out=setup.out / cli.MEMBERS,
         )  # fmt: skip
-    write_text(setup.out / "labels.csv", found.csv())
+    cli.write_text(setup.out / "labels.csv", found.csv())
     if setup.splits.train.white is not None:
         from jaxnet.report import figures
 
@@ -45,11 +41,11 @@ def work(setup: Setup) -> dict[str, Any]:
     more = {
         "verdict": found.verdict, "members": options.members, "labels": found.summary(),
         "calibration": found.calibration, "temperature": found.temperature,
-        "hard_examples": listed(found.hardest), "resumed": began, "findings": found.findings,
+        "hard_examples": cli.listed(found.hardest), "resumed": began, "findings": found.findings,
     }  # fmt: skip
     words = "\n".join(tables.label_errors(found))
-    return report(setup, setup.model, found.networks[0], more, words)
+    return cli.report(setup, setup.model, found.networks[0], more, words)
 
 
 if __name__ == "__main__":
-    sys.exit(main("labels", LabelsOptions(), __doc__, began=BEGAN, work=work))
+    sys.exit(cli.main("labels", cli.LabelsOptions(), __doc__, began=BEGAN, work=work))

@@ -15,9 +15,7 @@ import jax
 
 from experiments import BEGAN
 from jaxnet import learning_curve
-from jaxnet.cli.options import LearningCurveOptions
-from jaxnet.cli.outputs import MEMBERS, Setup, hardest, report, training_members
-from jaxnet.cli.runner import main
+from jaxnet.cli import MEMBERS, LearningCurveOptions, Setup, hardest, main, report, training_members
 from jaxnet.report import tables
 
 

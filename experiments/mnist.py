@@ -17,7 +17,7 @@ fast       0.9903, 0.0008 over seeds 0 to 29; 6.1 s, compilation apart
 import sys
 
 from experiments import BEGAN
-from jaxnet.cli.runner import TrainOptions, main
+from jaxnet.cli import TrainOptions, main
 
 MNIST = TrainOptions(dataset="mnist", hidden=(256, 128), epochs=5, batch_size=128)
 CNN = TrainOptions(

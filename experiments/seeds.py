@@ -12,9 +12,7 @@ from typing import Any
 import jax
 
 from experiments import BEGAN
-from jaxnet.cli.options import SeedsOptions
-from jaxnet.cli.outputs import MEMBERS, Setup, hardest, report, training_members
-from jaxnet.cli.runner import main
+from jaxnet.cli import MEMBERS, SeedsOptions, Setup, hardest, main, report, training_members
 from jaxnet.report import console
 from jaxnet.studies import seeds
 

@@ -19,10 +19,7 @@ from typing import Any
 import jax
 
 from experiments import BEGAN
-from jaxnet.cli.monitor import monitor, write_reference
-from jaxnet.cli.options import ShiftOptions
-from jaxnet.cli.outputs import Setup, report
-from jaxnet.cli.runner import main, training
+from jaxnet.cli import Setup, ShiftOptions, compare_file, main, report, training, write_reference
 from jaxnet.report import tables
 from jaxnet.studies import shift
 
@@ -48,5 +45,5 @@ def work(setup: Setup) -> dict[str, Any]:
 if __name__ == "__main__":
     given = sys.argv[1:]
     if any(word.split("=")[0] in ("--run", "--new") for word in given):
-        sys.exit(monitor(given))
+        sys.exit(compare_file(given))
     sys.exit(main("shift", ShiftOptions(), __doc__, began=BEGAN, work=work))

@@ -17,28 +17,24 @@ from typing import Any
 import jax
 
 from experiments import BEGAN
-from jaxnet import sweep
-from jaxnet.cli.options import SweepOptions, build_halving, build_trials
-from jaxnet.cli.outputs import MEMBERS, Setup, hardest, report, training_members
-from jaxnet.cli.runner import main
+from jaxnet import cli, sweep
 from jaxnet.report import console
-from jaxnet.runtime.files import write_text
 
 
-def work(setup: Setup) -> dict[str, Any]:
+def work(setup: cli.Setup) -> dict[str, Any]:
     """Train all trials, choose, and write."""
     options, splits = setup.options, setup.splits
-    assert isinstance(options, SweepOptions)
-    names, trials = build_trials(options)
-    halving = build_halving(options, trials, setup.recipe)
-    with training_members(setup) as (watch, began):
+    assert isinstance(options, cli.SweepOptions)
+    names, trials = cli.build_trials(options)
+    halving = cli.build_halving(options, trials, setup.recipe)
+    with cli.training_members(setup) as (watch, began):
         found = sweep(
             setup.model, splits, setup.recipe, trials, jax.random.key(options.seed),
-            seeds=options.seeds, halving=halving, out=setup.out / MEMBERS, watch=watch,
+            seeds=options.seeds, halving=halving, out=setup.out / cli.MEMBERS, watch=watch,
         )  # fmt: skip
     from jaxnet.report import figures
 
-    write_text(setup.out / "sweep.csv", found.csv())
+    cli.write_text(setup.out / "sweep.csv", found.csv())
     error = "error" if splits.classes is not None else "error / variance"
     path = setup.out / "figures/validation_curve.png"
     figures.validation_curve(found.table, names, found.best, path, error=error)
@@ -46,10 +42,10 @@ def work(setup: Setup) -> dict[str, Any]:
     assert found.population.predictions is not None
     more = {
         "sweep": {"trials": found.table, "best": found.best, "words": found.words},
-        "hard_examples": hardest(found.population.predictions.test, splits), "resumed": began,
+        "hard_examples": cli.hardest(found.population.predictions.test, splits), "resumed": began,
     }  # fmt: skip
-    return report(setup, found.model, found.run, more, findings=found.findings)
+    return cli.report(setup, found.model, found.run, more, findings=found.findings)
 
 
 if __name__ == "__main__":
-    sys.exit(main("sweep", SweepOptions(), __doc__, began=BEGAN, work=work))
+    sys.exit(cli.main("sweep", cli.SweepOptions(), __doc__, began=BEGAN, work=work))

@@ -13,7 +13,7 @@ is reported. `digits` and `mnist` are this script with other defaults.
 import sys
 
 from experiments import BEGAN
-from jaxnet.cli.runner import TrainOptions, main
+from jaxnet.cli import TrainOptions, main
 
 if __name__ == "__main__":
     sys.exit(main("train", TrainOptions(), __doc__, began=BEGAN))

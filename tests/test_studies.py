@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxnet
-from jaxnet import Recipe
+from jaxnet import Recipe, cli
 from jaxnet.random import number_of
 from jaxnet.studies import bias_variance, comparison, label_errors, seeds
 
@@ -125,13 +125,26 @@ def test_studies_print_nothing_and_import_no_room_to_their_right():
             assert not any(name.startswith(("jaxnet.report", "jaxnet.cli")) for name in named)
 
 
+SCRIPTS = sorted((Path(jaxnet.__file__).parent.parent / "experiments").glob("[!_]*.py"))
+FACES = {"jaxnet", *(f"jaxnet.{room}" for room in ("cli", "diagnostics", "report", "studies"))}
+
+
 @pytest.mark.core
-def test_a_script_is_at_most_60_lines():
-    scripts = Path(jaxnet.__file__).parent.parent / "experiments"
-    if scripts.is_dir():
-        long = {
-            path.name: n
-            for path in scripts.glob("*.py")
-            if (n := len(path.read_text().splitlines())) > 60
-        }
-        assert long == {}
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_is_short_and_takes_public_names_only(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 60
+    nodes = [each for each in ast.walk(ast.parse(text)) if isinstance(each, ast.ImportFrom)]
+    assert {each.module for each in nodes if "jaxnet" in (each.module or "")} <= FACES
+
+
+@pytest.mark.core
+def test_every_name_that_scripts_take_from_the_command_line_is_there():
+    told = ast.parse(Path(cli.__file__).read_text())
+    (block,) = [each for each in told.body if isinstance(each, ast.If)]
+    names = {alias.name for each in block.body for alias in getattr(each, "names", [])}
+    assert names <= set(dir(cli))
+    for name in names:
+        assert getattr(cli, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'mian'"):
+        _ = cli.mian

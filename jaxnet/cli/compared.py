@@ -1,6 +1,6 @@
 """Finished runs, brought back from their folders to be compared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ from jaxnet.cli.saved_run import Finished, bring_back, data_of
 from jaxnet.data import Splits
 from jaxnet.errors import InputError
 from jaxnet.evaluation import predict
-from jaxnet.runtime.files import plain
-from jaxnet.studies.comparison import Compared
+from jaxnet.run import Row
+from jaxnet.runtime.files import plain, write_json, write_text
+from jaxnet.studies.comparison import Compared, Comparison
 
 # Options that say what a network learned from.
 READ = tuple(name for name in READING if name != "data_dir")
 DATA = ("dataset", *READ, "split_seed", "balance", "stream")
 
 
-def compared(paths: Sequence[Path], data_dir: Path | None = None) -> list[Compared]:
+def bring_back_all(paths: Sequence[Path], data_dir: Path | None = None) -> list[Compared]:
     """The runs in these folders with their predictions; data that several have in common are read
     once.
 
@@ -40,6 +41,16 @@ def compared(paths: Sequence[Path], data_dir: Path | None = None) -> list[Compar
         facts = _facts(each, len(read[data].train), 1 if members is None else len(members))
         runs.append(Compared(name, each.run, read[data], outputs, members, facts))
     return runs
+
+
+def write_comparison(found: Comparison, histories: Mapping[str, Row], out: Path) -> None:
+    """Figures, report.html and result.json, the last one last. histories: by name of the run."""
+    from jaxnet.report import figures
+    from jaxnet.report.html.comparison import page
+
+    figures.comparison_of_runs(found, histories, out / "figures")
+    write_text(out / "report.html", page(found.summary(), out / "figures"))
+    write_json(out / "result.json", {"experiment": "compare", **found.summary()})
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -27,7 +27,7 @@ SHIFTED = 3  # exit status
 REFERENCE = "reference.npz"  # in the folder of a run
 
 
-def monitor(arguments: Sequence[str]) -> int:
+def compare_file(arguments: Sequence[str]) -> int:
     """Prints one line of JSON on a file and a run. Returns the exit status: 0, 3 if shifted, 2 for
     bad input.
     """
