@@ -5,8 +5,9 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxnet.checkpoint import restore as restore
-    from jaxnet.checkpoint import save as save
+    from jaxnet.core.recipe import Recipe as Recipe
+    from jaxnet.core.run import Population as Population
+    from jaxnet.core.run import Run as Run
     from jaxnet.data import Augmentation as Augmentation
     from jaxnet.data import Dataset as Dataset
     from jaxnet.data import Splits as Splits
@@ -18,13 +19,18 @@ if TYPE_CHECKING:
     from jaxnet.data import split as split
     from jaxnet.data import stream as stream
     from jaxnet.diagnostics.diagnosis import Diagnosis as Diagnosis
+    from jaxnet.engine.checkpoint import restore as restore
+    from jaxnet.engine.checkpoint import save as save
+    from jaxnet.engine.fit import epoch as epoch
+    from jaxnet.engine.fit import fit as fit
+    from jaxnet.engine.fit import start as start
+    from jaxnet.engine.loop import train as train
+    from jaxnet.engine.prediction import evaluate as evaluate
+    from jaxnet.engine.prediction import predict as predict
     from jaxnet.errors import InputError as InputError
-    from jaxnet.evaluation import evaluate as evaluate
-    from jaxnet.evaluation import predict as predict
     from jaxnet.interop.export import export as export
     from jaxnet.interop.sklearn import JaxnetClassifier as JaxnetClassifier
     from jaxnet.interop.sklearn import JaxnetRegressor as JaxnetRegressor
-    from jaxnet.loop import train as train
     from jaxnet.models.builtin import cnn as cnn
     from jaxnet.models.builtin import linear as linear
     from jaxnet.models.builtin import mlp as mlp
@@ -34,9 +40,6 @@ if TYPE_CHECKING:
     from jaxnet.models.model import describe as describe
     from jaxnet.population.fit import fit_population as fit_population
     from jaxnet.population.halving import Halving as Halving
-    from jaxnet.recipe import Recipe as Recipe
-    from jaxnet.run import Population as Population
-    from jaxnet.run import Run as Run
     from jaxnet.runtime import processes as processes
     from jaxnet.runtime.devices import enable_cache as enable_cache
     from jaxnet.runtime.devices import use_cpu_devices as use_cpu_devices
@@ -47,12 +50,10 @@ if TYPE_CHECKING:
     from jaxnet.studies.learning_curve import learning_curve as learning_curve
     from jaxnet.studies.sweep import Sweep as Sweep
     from jaxnet.studies.sweep import sweep as sweep
-    from jaxnet.training import epoch as epoch
-    from jaxnet.training import fit as fit
-    from jaxnet.training import start as start
 
 _NAMES = {
-    "checkpoint": ("restore", "save"),
+    "core.recipe": ("Recipe",),
+    "core.run": ("Population", "Run"),
     "data": (
         "Augmentation",
         "Dataset",
@@ -65,24 +66,23 @@ _NAMES = {
         "stream",
     ),
     "diagnostics.diagnosis": ("Diagnosis",),
+    "engine.checkpoint": ("restore", "save"),
+    "engine.fit": ("epoch", "fit", "start"),
+    "engine.loop": ("train",),
+    "engine.prediction": ("evaluate", "predict"),
     "errors": ("InputError",),
-    "evaluation": ("evaluate", "predict"),
     "interop.export": ("export",),
     "interop.sklearn": ("JaxnetClassifier", "JaxnetRegressor"),
-    "loop": ("train",),
     "models.builtin": ("cnn", "linear", "mlp"),
     "models.losses": ("cross_entropy", "squared"),
     "models.model": ("Model", "describe"),
     "population.fit": ("fit_population",),
     "population.halving": ("Halving",),
-    "recipe": ("Recipe",),
-    "run": ("Population", "Run"),
     "runtime.devices": ("enable_cache", "use_cpu_devices"),
     "runtime.plan": ("Plan",),
     "studies.diagnose": ("diagnose",),
     "studies.learning_curve": ("LearningCurve", "learning_curve"),
     "studies.sweep": ("Sweep", "sweep"),
-    "training": ("epoch", "fit", "start"),
 }
 _MODULES = {
     "processes": "runtime.processes",

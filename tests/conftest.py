@@ -148,3 +148,30 @@ def gap(a, b) -> float:
         float(np.max(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64))))
         for x, y in pairs
     )
+
+
+def problem_of(model, splits, recipe, **given):
+    """The Problem that `fit` makes of these. given: its loss, weights and sample."""
+    from jaxnet.core.training import Problem
+    from jaxnet.engine.arguments import check_arguments
+
+    return check_arguments(Problem(model, splits, recipe, **given))[0]
+
+
+def shuffled(key, examples, batch_size, sample=None):
+    """Row numbers (steps, batch) of the first epoch of a training with this order key."""
+    import jaxnet
+    from jaxnet.core.training import NO_EXAMPLES, Problem, TrainState, shuffle
+    from jaxnet.data import Dataset, Splits, Standardisation
+
+    train = Dataset(np.zeros((examples, 1), np.float32), np.zeros(examples, np.float32))
+    splits = Splits(
+        train,
+        NO_EXAMPLES,
+        NO_EXAMPLES,
+        Standardisation(np.float32(0), np.float32(1), np.float32(0), np.float32(1)),
+    )
+    state = TrainState(None, None, None, None, key, None, np.int32(0), np.int32(-1))
+    return shuffle(
+        Problem(jaxnet.linear(), splits, jaxnet.Recipe(batch_size=batch_size), sample=sample), state
+    ).rows

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from jaxnet import Recipe
-from jaxnet.recipe import OPTIMIZERS, SCHEDULES
+from jaxnet.core.recipe import OPTIMIZERS, SCHEDULES
 
 RATES = {
     "sgd": 0.2,

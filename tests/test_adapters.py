@@ -11,14 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import gap
+from conftest import gap, shuffled
 from flax import linen as nn
 from flax import nnx
 
 import jaxnet
 from jaxnet.models.adapters import _check_constructor
 from jaxnet.random import INIT, counted, hashed
-from jaxnet.training import order
 from jaxnet.typing import double
 
 pytestmark = pytest.mark.core
@@ -267,7 +266,7 @@ def batches(digits, recipe, state):
     x, y = np.asarray(digits.standardisation.inputs(digits.train.x)), np.asarray(digits.train.y)
     number = 0
     for epoch in range(recipe.epochs):
-        for i, rows in enumerate(np.asarray(order(counted(state.order_key, epoch), n, size, None))):
+        for i, rows in enumerate(np.asarray(shuffled(counted(state.order_key, epoch), n, size))):
             yield x[rows], y[rows], min(size, n - i * size), hashed(state.key, number)
             number += 1
 

@@ -18,7 +18,7 @@ from scipy import ndimage, stats
 import jaxnet
 from jaxnet.data import augmentation
 from jaxnet.data.augmentation import Augmentation, affine, cut_out, mix_up, resample, smooth
-from jaxnet.loop import train
+from jaxnet.engine.loop import train
 from jaxnet.random import AUGMENT, INIT, NOISE, ORDER, counted
 from jaxnet.report import figures
 
@@ -559,7 +559,7 @@ from pathlib import Path
 import jax, jaxnet
 import numpy as np
 from jaxnet import Augmentation, Plan, Recipe
-from jaxnet.loop import train
+from jaxnet.engine.loop import train
 
 sys.path.insert(0, sys.argv[1])
 from conftest import gap

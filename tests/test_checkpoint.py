@@ -13,8 +13,8 @@ import pytest
 from conftest import gap
 
 import jaxnet
-from jaxnet.checkpoint import describe_recipe
-from jaxnet.loop import train
+from jaxnet.core.recipe import describe_recipe
+from jaxnet.engine.loop import train
 
 pytestmark = pytest.mark.core
 
@@ -200,7 +200,7 @@ def stopped(digits, tmp_path_factory):
             raise Stop
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jaxnet.loop, "CHECKPOINT_SHARE", 1e9)
+        patch.setattr("jaxnet.engine.loop.CHECKPOINT_SHARE", 1e9)
         with pytest.raises(Stop):
             train(MODEL, digits, FOUR, KEY, out=folder, watch=watch)
     return folder
@@ -277,7 +277,7 @@ def test_where_the_newest_checkpoint_is_damaged_training_goes_on_from_the_one_be
 def test_a_training_on_data_from_disk_goes_on_from_the_checkpoint_before_within_an_epoch_too(
     tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(jaxnet.loop, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr("jaxnet.engine.loop.CHECKPOINT_SHARE", 1e9)
     for size in ("BLOCK", "CHUNK"):
         monkeypatch.setattr(jaxnet.data.streaming.chunks, size, 1 << 8)  # some chunks an epoch
     draw = np.random.default_rng(0)

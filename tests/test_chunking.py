@@ -9,6 +9,7 @@ import pytest
 
 import jaxnet
 from jaxnet import Plan, Recipe
+from jaxnet.core.training import Problem
 from jaxnet.population.placement import MOST, VMEM, plan_for_members
 
 RECIPE = Recipe(batch_size=64)
@@ -27,7 +28,9 @@ class Device:
 
 
 def plan(model, splits, platform, *, recipe=RECIPE, count=2, memory=None):
-    return plan_for_members(model, splits, recipe, 1000, [Device(platform, memory)] * count)[0]
+    return plan_for_members(
+        Problem(model, splits, recipe), 1000, [Device(platform, memory)] * count
+    )[0]
 
 
 @pytest.mark.parametrize(
@@ -77,5 +80,5 @@ def test_one_device_of_many_cores_is_pointed_out(digits, caplog, monkeypatch):
 
 
 def test_the_reason_is_given(digits):
-    words = plan_for_members(jaxnet.mlp((64, 32)), digits, RECIPE, 10, jax.devices())[1]
+    words = plan_for_members(Problem(jaxnet.mlp((64, 32)), digits, RECIPE), 10, jax.devices())[1]
     assert words == "a step of one member has 2.5 million operations"

@@ -334,9 +334,8 @@ refused(
 )
 refused(lambda: jaxnet.save(run, out / "saved"))
 refused(lambda: jaxnet.export(run, out / "exported"))
-jaxnet.checkpoint.check_folder = lambda *_, **__: (
-    None
-)  # what it cannot foresee, such as a disk that others fill
+# what it cannot foresee, such as a disk that others fill
+jaxnet.engine.checkpoint.check_folder = lambda *_, **__: None
 refused(lambda: jaxnet.save(run, out / "saved"))
 left = sorted(
     str(path.relative_to(out))

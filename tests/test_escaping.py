@@ -21,8 +21,8 @@ import pytest
 from PIL import Image
 
 import jaxnet
-from jaxnet.checkpoint import DamagedError
 from jaxnet.display import visible
+from jaxnet.engine.checkpoint import DamagedError
 from jaxnet.report import console, figures
 from jaxnet.report.html import document
 from jaxnet.runtime import files

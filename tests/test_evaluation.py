@@ -8,7 +8,7 @@ from sklearn import metrics as sk
 
 import jaxnet
 from jaxnet.data import Standardisation
-from jaxnet.evaluation import class_metrics, network_ladder, value_metrics
+from jaxnet.engine.prediction import class_metrics, network_ladder, value_metrics
 
 pytestmark = pytest.mark.core
 

@@ -17,8 +17,9 @@ import pytest
 from conftest import gap
 
 import jaxnet
-from jaxnet import Plan, Recipe, checkpoint, space
+from jaxnet import Plan, Recipe, space
 from jaxnet.data.splitting import take
+from jaxnet.engine import checkpoint
 from jaxnet.population import checkpoint as ledger
 from jaxnet.population import fit as population
 from jaxnet.population.halving import Halving, Standings, survivors

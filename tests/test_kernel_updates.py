@@ -15,8 +15,9 @@ import pytest
 from jax.experimental import pallas as pl
 
 from jaxnet import Recipe
+from jaxnet.core.optimizers import EPSILON, decays, step_numbers, transformation
+from jaxnet.core.recipe import SCHEDULES, as_float32
 from jaxnet.kernels.updates import DIRECTIONS, MOMENTS, SMALLEST, _reciprocal, clipped, update
-from jaxnet.recipe import EPSILON, SCHEDULES, as_float32, decays, step_numbers, transformation
 
 STEPS, ROWS, COLUMNS = 200, 4, 128
 NEVER = np.s_[0, :16]  # parameters whose gradient is always 0

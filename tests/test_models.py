@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import gap
+from conftest import gap, shuffled
 from flax import linen as nn
 from flax import nnx
 
@@ -109,7 +109,7 @@ def test_batch_statistics_are_those_of_flax_on_the_same_batches(digits):
     )
     run = jaxnet.fit(model, digits, few, KEY)
     state = jaxnet.start(model, digits, few, KEY)
-    rows = np.asarray(jaxnet.training.order(state.order_key, len(digits.train), 100, None))
+    rows = np.asarray(shuffled(state.order_key, len(digits.train), 100))
     x = digits.standardisation.inputs(digits.train.x)
     variables = {"params": state.params, **state.model_state}
     for batch in rows:

@@ -11,17 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import gap
+from conftest import gap, problem_of
 from flax import linen as nn
 from flax import nnx
 from jax.experimental.pallas import tpu as pltpu
 
 import jaxnet
-from jaxnet import Augmentation, InputError, Model, Plan, Recipe, implementations, on_chip
-from jaxnet.implementations import choose
-from jaxnet.kernels import probe, verify
-from jaxnet.run import Row
-from jaxnet.training import steps
+from jaxnet import Augmentation, InputError, Model, Plan, Recipe
+from jaxnet.core.training import Batch, EpochMetrics, start
+from jaxnet.engine.parallel import run_steps_on
+from jaxnet.kernels import probe, resident_steps, verify
+from jaxnet.kernels.dispatch import choose
 
 KERNEL, XLA = Plan(implementation="resident"), Plan(implementation="xla")
 KEY = jax.random.key(1)
@@ -144,7 +144,7 @@ def test_members_with_their_own_numbers(images, name, shared):
 
 
 def test_groups_that_do_not_divide_the_members(images, monkeypatch):
-    monkeypatch.setattr(on_chip.budget, "MOST", 3)
+    monkeypatch.setattr(resident_steps.budget, "MOST", 3)
     run = jax.jit(
         jax.vmap(
             lambda key: (
@@ -279,22 +279,22 @@ def test_no_race_and_no_memory_that_was_not_written(images, members, monkeypatch
         uninitialized_memory="nan", detect_races=True, dma_execution_mode="on_wait"
     )
     small = dataclasses.replace(images, train=jax.tree.map(lambda leaf: leaf[:100], images.train))
-    given = recipe(epochs=1, dropout=0.2, clip=0.5)
+    problem = problem_of(
+        jaxnet.mlp((8,)), small, recipe(epochs=1, batch_size=25, dropout=0.2, clip=0.5)
+    )
 
     def run(plan):
         def one(key):
-            state = jaxnet.start(jaxnet.mlp((8,)).for_outputs(5), small, given, key, order_key=KEY)
-            rows = jnp.arange(100).reshape(4, 25)
-            return steps(jaxnet.mlp((8,)).for_outputs(5), small, given, state, rows, plan=plan)[
-                0
-            ].params
+            state = start(problem, key, order_key=KEY)
+            batches = Batch(jnp.arange(4), jnp.arange(100).reshape(4, 25))
+            return run_steps_on(plan)(problem, state, batches)[0].params
 
         return (
             jax.jit(jax.vmap(one))(jax.random.split(KEY, members)) if members else jax.jit(one)(KEY)
         )
 
     wanted = run(XLA)
-    monkeypatch.setattr(on_chip, "INTERPRET", params)
+    monkeypatch.setattr(resident_steps, "INTERPRET", params)
     assert gap(run(KERNEL), wanted) < TOLERANCE
     from jax._src.pallas.mosaic.interpret import interpret_pallas_call
 
@@ -307,16 +307,19 @@ def test_both_count_on_alike_where_a_stream_has_been_used_up(images, epoch):
     the others begin the next.
     """
     small = dataclasses.replace(images, train=jax.tree.map(lambda leaf: leaf[:100], images.train))
-    model, noise = jaxnet.mlp((8,)).for_outputs(5), Augmentation(noise=0.5)
-    # whose state knows no number of steps
-    given = recipe(optimizer="sgd", learning_rate=0.05, augmentation=noise, dropout=0.2)
-    state = jaxnet.start(model, small, given, KEY)._replace(epoch=jnp.int32(epoch))
-    rows = jnp.arange(100, dtype=jnp.int32).reshape(4, 25)
+    noise = Augmentation(noise=0.5)
+    # whose state counts no steps
+    given = recipe(
+        optimizer="sgd", learning_rate=0.05, batch_size=25, augmentation=noise, dropout=0.2
+    )
+    problem = problem_of(jaxnet.mlp((8,)), small, given)
+    state = start(problem, KEY)._replace(epoch=jnp.int32(epoch))
+    batches = Batch(
+        jnp.int32(4 * epoch) + jnp.arange(4, dtype=jnp.int32),
+        jnp.arange(100, dtype=jnp.int32).reshape(4, 25),
+    )
     kernel, xla = (
-        jax.jit(
-            lambda state, plan=plan: steps(model, small, given, state, rows, plan=plan)[0].params
-        )(state)
-        for plan in (KERNEL, XLA)
+        jax.jit(run_steps_on(plan))(problem, state, batches)[0].params for plan in (KERNEL, XLA)
     )
     assert gap(kernel, xla) < TOLERANCE
     assert gap(kernel, state.params) > 1e-3
@@ -373,7 +376,9 @@ def test_what_the_kernel_cannot_train(images, reason, caplog):
         )
     with caplog.at_level(logging.INFO, "jaxnet"):
         plan = choose(
-            Plan(**case["plan"]), case["model"], images, given, loss=case["loss"], device=Chip
+            Plan(**case["plan"]),
+            problem_of(case["model"], images, given, loss=case["loss"]),
+            device=Chip,
         )
     assert plan == Plan(**case["plan"], implementation="xla")
     assert reason in caplog.text
@@ -406,7 +411,7 @@ def test_a_compiler_that_refuses_ends_in_a_trained_network(images, monkeypatch, 
     monkeypatch.setattr(
         probe, "_ask", lambda program, topology: "Unsupported version: expected <= 7 but got 8"
     )
-    monkeypatch.setattr(implementations, "_device", lambda: Chip)
+    monkeypatch.setattr("jaxnet.kernels.dispatch._device", lambda: Chip)
     run = jaxnet.fit(jaxnet.mlp((8,)), images, recipe(epochs=1), KEY)
     assert "refuses the kernel: Unsupported version: expected <= 7 but got 8" in caplog.text
     assert (
@@ -422,9 +427,15 @@ def test_the_answer_is_remembered(images, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(probe, "_ask", lambda program, topology: asked.append(topology))
     for _ in range(2):
-        assert choose(Plan(), jaxnet.mlp((8,)), images, recipe(), device=Chip) == KERNEL
+        assert choose(Plan(), problem_of(jaxnet.mlp((8,)), images, recipe()), device=Chip) == KERNEL
     assert (
-        choose(Plan(), jaxnet.mlp((8,)), images, recipe(), device=Chip, members=3, own_order=False)
+        choose(
+            Plan(),
+            problem_of(jaxnet.mlp((8,)), images, recipe()),
+            device=Chip,
+            members=3,
+            own_order=False,
+        )
         == KERNEL
     )
     assert asked == ["v5e:1x1"] * 2
@@ -449,19 +460,25 @@ def test_other_devices(images, caplog):
     class OtherTpu:
         platform, device_kind = "tpu", "TPU v4"
 
-    assert choose(Plan(), jaxnet.mlp(), images, recipe(), device=Gpu) == XLA
-    assert choose(Plan(), jaxnet.mlp(), images, recipe(), device=OtherTpu) == XLA
-    assert choose(Plan(), jaxnet.mlp(), images, recipe()) == XLA
-    assert choose(Plan(), jaxnet.mlp(), images, recipe(precision="bfloat16"), device=Gpu) == XLA
+    assert choose(Plan(), problem_of(jaxnet.mlp(), images, recipe()), device=Gpu) == XLA
+    assert choose(Plan(), problem_of(jaxnet.mlp(), images, recipe()), device=OtherTpu) == XLA
+    assert choose(Plan(), problem_of(jaxnet.mlp(), images, recipe())) == XLA
+    assert (
+        choose(Plan(), problem_of(jaxnet.mlp(), images, recipe(precision="bfloat16")), device=Gpu)
+        == XLA
+    )
     assert not caplog.text
-    assert choose(Plan(), jaxnet.mlp(), images, recipe(precision="bfloat16"), device=T4) == XLA
+    assert (
+        choose(Plan(), problem_of(jaxnet.mlp(), images, recipe(precision="bfloat16")), device=T4)
+        == XLA
+    )
     assert "a Tesla T4 has no units for bfloat16" in caplog.text
     with pytest.raises(InputError, match="a kernel for TPUs, and this is a gpu"):
-        choose(KERNEL, jaxnet.mlp(), images, recipe(), device=Gpu)
+        choose(KERNEL, problem_of(jaxnet.mlp(), images, recipe()), device=Gpu)
     with pytest.raises(
         InputError, match="unknown implementation 'pallas'; known are auto, xla, resident"
     ):
-        choose(Plan(implementation="pallas"), jaxnet.mlp(), images, recipe())
+        choose(Plan(implementation="pallas"), problem_of(jaxnet.mlp(), images, recipe()))
 
 
 @pytest.mark.parametrize("members", [0, 3])
@@ -488,7 +505,7 @@ def test_digits_of_mnist_by_the_kernel(mnist_folder):
         dropout=0.1,
     )
 
-    def watch(epoch: int, row: Row) -> None:
+    def watch(epoch: int, row: EpochMetrics) -> None:
         print(epoch, row.train_loss, row.train_accuracy)
 
     first, second = (

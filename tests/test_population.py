@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-from conftest import gap
+from conftest import gap, shuffled
 
 import jaxnet
 from jaxnet import Plan, Recipe
@@ -310,9 +310,7 @@ def test_a_sample_takes_its_examples_equally_often_and_equal_steps(small):
     """
     samples = resampling.partitions(jax.random.key(1), 4, 400)
     indices, count = samples.alone(1)["sample"]
-    rows = jax.jit(jaxnet.training.order, static_argnums=(1, 2))(
-        jax.random.key(0), 400, 50, (indices, count)
-    )
+    rows = jax.jit(shuffled, static_argnums=(1, 2))(jax.random.key(0), 400, 50, (indices, count))
     for four in np.asarray(rows).reshape(4, 100):
         assert sorted(four) == sorted(np.flatnonzero(samples.seen(1)))
 

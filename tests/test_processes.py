@@ -16,7 +16,7 @@ import pytest
 from conftest import CACHE
 
 from jaxnet import restore
-from jaxnet.agreement import check_agreement, disagreement
+from jaxnet.engine.agreement import check_agreement, disagreement
 from jaxnet.errors import InputError
 from jaxnet.population.checkpoint import Part
 from jaxnet.population.fit import _dealt
@@ -552,7 +552,7 @@ processes.leave()
 DISAGREE = """
 import sys, jax, numpy as np, jaxnet, optax
 from dataclasses import replace
-from jaxnet import agreement
+from jaxnet.engine import agreement
 from jaxnet.runtime import processes
 
 jaxnet.use_cpu_devices(1)
@@ -695,7 +695,7 @@ def test_processes_that_disagree_all_raise_and_name_the_field(tmp_path):
 # the others. With a version: as if another optax were installed.
 COMPARED = """
 import importlib.metadata, runpy, sys, time
-from jaxnet import agreement
+from jaxnet.engine import agreement
 version, module, *sys.argv[1:] = sys.argv[1:]
 versions, concluded = agreement.versions, agreement.concluded
 if version:

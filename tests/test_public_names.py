@@ -48,7 +48,7 @@ def test_a_training_imports_neither_diagnostics_nor_scikit_learn() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert "jaxnet.training" in done.stdout.split()
+    assert "jaxnet.core.training" in done.stdout.split()
     assert not {"jaxnet.studies.diagnose", "jaxnet.studies.sweep", "sklearn", "matplotlib"} & set(
         done.stdout.split()
     )

@@ -10,15 +10,8 @@ import pytest
 from recipes import FEW, REGULARIZERS, ROWS, pairs
 
 import jaxnet
-from jaxnet.recipe import (
-    NUMBERS,
-    OPTIMIZERS,
-    SCHEDULES,
-    STRUCTURE,
-    as_float32,
-    check,
-    transformation,
-)
+from jaxnet.core.optimizers import transformation
+from jaxnet.core.recipe import NUMBERS, OPTIMIZERS, SCHEDULES, STRUCTURE, as_float32, check
 
 pytestmark = pytest.mark.core
 

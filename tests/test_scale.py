@@ -2,7 +2,6 @@
 script itself.
 """
 
-import functools
 import math
 import re
 import subprocess
@@ -11,15 +10,16 @@ import sys
 import jax
 import numpy as np
 import pytest
+from conftest import problem_of
 from test_experiments import ENVIRONMENT, ROOT
 
 import jaxnet
 from experiments.benchmarks import cost_model, scale
 from experiments.benchmarks.cost_model import Job, Kind, need, of_network
+from jaxnet.core.training import Problem, epoch, run_steps, start
 from jaxnet.data import Standardisation
-from jaxnet.models.model import with_outputs
+from jaxnet.engine.parallel import run_steps_on
 from jaxnet.population.placement import plan_for_members
-from jaxnet.training import admit, epoch, start
 
 CORE = Kind("core", "cpu", 1e11, 16e9, math.inf, 1e-4, 1e9, 1e-3)
 V5E = cost_model.chips(0.2)[0][0]
@@ -39,14 +39,8 @@ def shapes(examples, features=784, validation=0, dtype=np.uint8):
 
 def prepared(hidden, optimizer, batch, splits):
     recipe = jaxnet.Recipe(optimizer=optimizer, batch_size=batch)
-    seen, recipe, _ = admit(splits, recipe, jax.random.key(0), None, None, None)
-    model = with_outputs(jaxnet.mlp(hidden), 10)
-    return (
-        model,
-        seen,
-        recipe,
-        jax.eval_shape(functools.partial(start, model), seen, recipe, jax.random.key(0)),
-    )
+    problem = problem_of(jaxnet.mlp(hidden), splits, recipe)
+    return problem, jax.eval_shape(start, problem, jax.random.key(0))
 
 
 def job_of(hidden, optimizer, batch, examples, *, features=784, members=1, best=False, itemsize=1):
@@ -99,17 +93,17 @@ def test_memory_is_what_the_compiled_epoch_takes(
 
 
 def test_memory_of_members_at_once_is_what_they_take_together():
-    model, splits, recipe, state = prepared((256, 128), "adam", 128, shapes(4096))
+    problem, state = prepared((256, 128), "adam", 128, shapes(4096))
     members = 8
     states = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), state
     )
 
-    def together(splits, recipe, states):
-        return jax.vmap(lambda state: epoch(model, splits, recipe, state))(states)
+    def together(problem, states):
+        return jax.vmap(lambda state: epoch(problem, state, run_steps))(states)
 
     found = scale.compiled_bytes(
-        jax.jit(together, donate_argnums=2).lower(splits, recipe, states).compile()
+        jax.jit(together, donate_argnums=1).lower(problem, states).compile()
     )
     job = job_of((256, 128), "adam", 128, 4096)
     predicted = job.examples * cost_model.example_bytes(job) + members * cost_model.member_bytes(
@@ -134,7 +128,7 @@ def test_members_at_once_are_those_of_the_library(hidden, kind):
     splits = shapes(2000)
     recipe = jaxnet.Recipe(batch_size=64, optimizer="momentum")
     plan, _ = plan_for_members(
-        jaxnet.mlp(hidden), splits, recipe, 10_000, [Device(kind)], implementation="xla"
+        Problem(jaxnet.mlp(hidden), splits, recipe), 10_000, [Device(kind)], implementation="xla"
     )
     found = need(job_of(hidden, "momentum", 64, 2000, members=10_000), kind, 1, 1e9)
     assert found.together == plan.chunk
@@ -142,14 +136,8 @@ def test_members_at_once_are_those_of_the_library(hidden, kind):
 
 def test_members_at_once_on_a_gpu_fill_as_much_of_it():
     splits = shapes(2000)
-    plan, _ = plan_for_members(
-        jaxnet.mlp((128, 64)),
-        splits,
-        jaxnet.Recipe(batch_size=64),
-        10**6,
-        [Device(H100)],
-        implementation="xla",
-    )
+    problem = Problem(jaxnet.mlp((128, 64)), splits, jaxnet.Recipe(batch_size=64))
+    plan, _ = plan_for_members(problem, 10**6, [Device(H100)], implementation="xla")
     found = need(job_of((128, 64), "adam", 64, 2000, members=10**6), H100, 1, 1e9)
     assert 0.7 < found.together / plan.chunk < 1.4
 
@@ -223,11 +211,11 @@ def test_a_line_is_found_again_and_never_starts_below_zero():
 def test_gradients_of_cpu_devices_are_one_message_a_step(digits):
     """As the model has it: XLA on CPUs makes one of each array that it is given."""
     plan = jaxnet.Plan(devices=2)
-    model, seen, recipe, _ = prepared((16, 8), "adam", 64, digits)
-    state = plan.place(start(model, seen, recipe, jax.random.key(0)))
+    problem, _ = prepared((16, 8), "adam", 64, digits)
+    state = plan.place(start(problem, jax.random.key(0)))
     program = (
-        jax.jit(lambda seen, state: epoch(model, seen, recipe, state, plan=plan))
-        .lower(plan.place(seen), state)
+        jax.jit(lambda problem, state: epoch(problem, state, run_steps_on(plan)))
+        .lower(plan.place(problem), state)
         .compile()
     )
     assert len(re.findall(r" all-reduce(?:-start)?\(", program.as_text())) == 1

@@ -17,16 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import gap
+from conftest import gap, problem_of
 from test_experiments import run as run_script
 from test_processes import assert_same, end, numbers, start
 
 import jaxnet
-from jaxnet import parts, training
+from jaxnet.core import training
 from jaxnet.data import Dataset, Splits, Stream
 from jaxnet.data.streaming.chunks import chunks, layout
-from jaxnet.loop import train
-from jaxnet.models.model import with_outputs
+from jaxnet.engine import streamed
+from jaxnet.engine.loop import train
 
 KEY, MODEL = jax.random.key(0), jaxnet.mlp((16,))
 FEATURES = 5
@@ -66,11 +66,11 @@ def _rows(
     shards = np.arange(cut.shards)[None, :, None]
     rows, real = [], []
     for chunk in chunks(
-        stream, batch_size=recipe.batch_size, seed=parts.seed(order_key), epoch=epoch
+        stream, batch_size=recipe.batch_size, seed=streamed.seed(order_key), epoch=epoch
     ):
         each = len(chunk.y) // cut.shards
         order = np.asarray(
-            parts.rows_of_part(order_key, cut, epoch * cut.chunks + chunk.number, each)
+            streamed.rows_of_part(order_key, cut, epoch * cut.chunks + chunk.number, each)
         )
         places = (shards * each + order).reshape(len(order), -1)
         again = np.arange(len(order) * cut.part).reshape(-1, 1, cut.part) >= each
@@ -82,19 +82,23 @@ def _rows(
 
 def _in_memory(
     splits: Splits, x: np.ndarray, y: np.ndarray, recipe: jaxnet.Recipe
-) -> tuple[training.TrainState, training.Row]:
+) -> tuple[training.TrainState, training.EpochMetrics]:
     """The same steps over arrays: state and history."""
     data = Dataset(jnp.asarray(x), jnp.asarray(y.astype(splits.train.label_dtype)), splits.classes)
-    whole = replace(splits, train=data, test=training.NO_TEST)
-    model = with_outputs(MODEL, data.outputs)
-    state, history = training.start(model, whole, recipe, KEY), []
+    problem = replace(
+        problem_of(MODEL, replace(splits, train=data), recipe), streamed=len(splits.train)
+    )  # of these rows
+    state, history = training.start(problem, KEY), []
 
     def one(state, rows, real, epoch):
-        place = training.Place(epoch * len(rows), len(rows), real)
-        state, sums = training.steps(model, whole, recipe, state, rows, place=place)
+        number = epoch * len(rows) + jnp.arange(len(rows), dtype=jnp.int32)
+        size = jnp.maximum(real.sum(1, dtype=jnp.int32), 1)
+        state, sums = training.run_steps(
+            problem, state, training.Batch(number, rows, size=size, mask=real)
+        )
         means = sums / real.sum()
-        row = training.Row(means[0], None if splits.classes is None else means[1])
-        return training.look(model, whole, recipe, state, row)
+        metrics = training.EpochMetrics(means[0], None if splits.classes is None else means[1])
+        return training.validate(problem, state, metrics)
 
     for epoch in range(recipe.epochs):
         rows, real = _rows(splits, recipe, epoch)
@@ -134,12 +138,7 @@ def test_it_is_the_training_in_memory_on_the_same_order(tmp_path, n, batch, clas
 
 
 def _start(splits: Splits, recipe: jaxnet.Recipe) -> training.TrainState:
-    return training.start(
-        with_outputs(MODEL, splits.train.outputs),
-        replace(splits, train=splits.train.empty),
-        recipe,
-        KEY,
-    )
+    return training.start(problem_of(MODEL, replace(splits, train=splits.train.empty), recipe), KEY)
 
 
 @pytest.mark.parametrize("classes", [3, None])
@@ -202,17 +201,17 @@ def test_two_programs_are_compiled_and_few_chunks_wait(tmp_path, monkeypatch, co
     _write(tmp_path, 1013)
     splits = jaxnet.stream(tmp_path)
     assert layout(splits.train, 16).chunks > 5
-    live, placed = [], parts.OnDisk._placed
+    live, placed = [], streamed.OnDisk._placed
 
     def counted(self, chunk):
         shape = chunk.x.shape
         live.append(sum(array.shape == shape for array in jax.live_arrays()))
         return placed(self, chunk)
 
-    monkeypatch.setattr(parts.OnDisk, "_placed", counted)
-    before = parts._part._cache_size()
+    monkeypatch.setattr(streamed.OnDisk, "_placed", counted)
+    before = streamed._part._cache_size()
     train(MODEL, splits, RECIPE, KEY)
-    assert parts._part._cache_size() - before <= 2
+    assert streamed._part._cache_size() - before <= 2
     assert max(live) <= 2
     count = len(compilations)
     train(MODEL, splits, replace(RECIPE, learning_rate=1e-3), jax.random.key(1))
@@ -225,7 +224,7 @@ def test_a_long_epoch_says_how_far_it_is(tmp_path, monkeypatch, caplog):
     with caplog.at_level(logging.INFO, "jaxnet"):
         train(MODEL, splits, RECIPE, KEY)
         assert not caplog.records
-        monkeypatch.setattr("jaxnet.parts.SPEAK", -1)
+        monkeypatch.setattr("jaxnet.engine.streamed.SPEAK", -1)
         train(MODEL, splits, RECIPE, KEY)
     said = [record.getMessage() for record in caplog.records]
     assert said == [f"epoch {epoch} part {part} of 5" for epoch in (1, 2) for part in range(1, 6)]
@@ -241,7 +240,7 @@ def trained_rows(monkeypatch, *, stop: int | None = None, how: str = ""):
     comes, or the end.
     """
     seen: dict[tuple[int, int], np.ndarray] = {}
-    read, count = parts.OnDisk._read, itertools.count(1)
+    read, count = streamed.OnDisk._read, itertools.count(1)
 
     def recorded(self, epoch, begin):
         for chunk, *rest in read(self, epoch, begin):
@@ -254,7 +253,7 @@ def trained_rows(monkeypatch, *, stop: int | None = None, how: str = ""):
             yield chunk, *rest
 
     with monkeypatch.context() as patch:
-        patch.setattr(parts.OnDisk, "_read", recorded)
+        patch.setattr(streamed.OnDisk, "_read", recorded)
         yield seen
 
 
@@ -267,7 +266,7 @@ def test_stopped_and_continued_within_an_epoch_is_the_same_to_the_bit(
     splits, recipe = jaxnet.stream(tmp_path), replace(RECIPE, dropout=0.1, schedule="cosine")
     assert layout(splits.train, 16).chunks == 5
     wanted = train(MODEL, splits, recipe, KEY)
-    monkeypatch.setattr("jaxnet.loop.CHECKPOINT_SHARE", 1e9)  # after each part
+    monkeypatch.setattr("jaxnet.engine.loop.CHECKPOINT_SHARE", 1e9)  # after each part
     with (
         trained_rows(monkeypatch, stop=stop, how=how) as before,
         pytest.raises(Killed if how == "killed" else KeyboardInterrupt) as stopped,
@@ -527,7 +526,7 @@ def test_what_needs_memory_is_refused(tmp_path, act, words):
 
 WORK = """
 import logging, sys, time, jax, numpy as np, jaxnet
-from jaxnet import loop, parts
+from jaxnet.engine import loop, streamed
 from jaxnet.runtime import processes
 from jaxnet.data.streaming import stream as streaming
 
@@ -545,7 +544,7 @@ logging.getLogger("jaxnet").setLevel("ERROR")
 if count > 1:
     processes.SILENCE = 10  # seconds, for 20
     assert processes.join(f"127.0.0.1:{port}", count, process)
-read, rows = parts.OnDisk._read, []
+read, rows = streamed.OnDisk._read, []
 
 
 def slowly(self, epoch, begin):
@@ -558,7 +557,7 @@ def slowly(self, epoch, begin):
         yield chunk, *rest
 
 
-parts.OnDisk._read = slowly
+streamed.OnDisk._read = slowly
 splits = jaxnet.stream(folder, corrupt="skip")
 recipe = jaxnet.Recipe(epochs=3, batch_size=16, learning_rate=1e-2, dropout=0.1)
 plan = jaxnet.Plan(processes=count, devices=2 if count > 1 else 1)

@@ -79,7 +79,7 @@ def test_epochs_are_there_as_they_end_and_once_after_a_kill(digits, tmp_path, mo
     """Epochs 3 and 4 were written, but no checkpoint is of them: after the kill they are trained
     and written again.
     """
-    from jaxnet import loop
+    from jaxnet.engine import loop
 
     out, logs, saved = tmp_path / "run", tmp_path / "logs", loop.save_progress
     monkeypatch.setattr(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxnet import on_chip
+from jaxnet.kernels import resident_steps
 from jaxnet.kernels.probe import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
@@ -27,12 +27,15 @@ pytestmark = pytest.mark.skipif(
 ASK = """
 import json
 import jaxnet
-from jaxnet.implementations import choose
+from jaxnet.core.training import Problem
+from jaxnet.kernels.dispatch import choose
 
 class Chip:
     platform, device_kind = "tpu", "TPU v5 lite"
 
-plan = choose(jaxnet.Plan(), jaxnet.mlp((16,)), jaxnet.load("digits"), jaxnet.Recipe(), device=Chip)
+model = jaxnet.mlp((16,)).for_outputs(10)
+problem = Problem(model, jaxnet.load("digits"), jaxnet.Recipe())
+plan = choose(jaxnet.Plan(), problem, device=Chip)
 print(json.dumps({"chosen": plan.implementation}))
 """
 PROGRAM = """
@@ -42,6 +45,7 @@ import jax, numpy as np
 from jax.experimental import topologies
 import jaxnet
 from jaxnet import Plan
+from jaxnet.core.training import Problem
 from jaxnet.population import fit as population
 from jaxnet.population.placement import plan_for_members
 from jaxnet.data import Standardisation
@@ -66,7 +70,9 @@ def part(n):
 
 splits = jaxnet.Splits(part(2048), part(256), part(16), Standardisation.of(part(16)))
 model, recipe = jaxnet.mlp((128, 64)), jaxnet.Recipe(epochs=3, batch_size=128)
-plan, why = plan_for_members(model, splits, recipe, 10_000, devices, implementation=implementation)
+plan, why = plan_for_members(
+    Problem(model, splits, recipe), 10_000, devices, implementation=implementation
+)
 plan = Plan(
     plan.devices,
     chunk=plan.chunk * times if implementation == "xla" else 24,
@@ -113,9 +119,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 import jaxnet
 from jaxnet import Plan
 from jaxnet.data import Standardisation
+from jaxnet.core.training import Batch, Problem, epoch, start
+from jaxnet.engine.arguments import check_arguments
+from jaxnet.engine.parallel import run_steps_on
 from jaxnet.runtime.sharding import device_mesh
-from jaxnet.models.model import with_outputs
-from jaxnet.training import (Place, admit, epoch, start, steps)
 
 # Of those in two halves, the first: the second ends in -done.
 MOVES = (
@@ -140,27 +147,30 @@ def on_chips(tree, *axes):
     )
 
 
-def an_epoch(splits, recipe, state):
-    return epoch(model, splits, recipe, state, plan=plan)
+def an_epoch(problem, state):
+    return epoch(problem, state, run_steps_on(plan))
 
 
-def a_part(splits, recipe, state, rows, first, real):
-    return steps(model, splits, recipe, state, rows, plan=plan, place=Place(first, 16, real))
+
+def a_part(problem, state, rows, first, real):
+    size = jnp.maximum(real.sum(1, dtype=jnp.int32), 1)
+    batches = Batch(first + jnp.arange(len(rows), dtype=jnp.int32), rows, size=size, mask=real)
+    return run_steps_on(plan)(replace(problem, streamed=2000), state, batches)
 
 
 splits = jaxnet.Splits(
     part(2000), part(256), part(16), Standardisation.of(part(16))
 )  # 15 batches, and 80 examples more
 for name, model in {"mlp": jaxnet.mlp((128, 64)), "cnn": jaxnet.cnn((8,), (16,))}.items():
-    model = with_outputs(model, 10)
     recipe = jaxnet.Recipe(
         epochs=3, batch_size=128, optimizer="adam", dropout=0.1, clip=1.0, patience=2
     )
-    seen, recipe, _ = admit(splits, recipe, jax.random.key(0), None, None, None)
-    state = on_chips(jax.eval_shape(lambda: start(model, seen, recipe, jax.random.key(0))))
-    given = on_chips(seen), on_chips(recipe), state
+    problem, _ = check_arguments(Problem(model, splits, recipe))
+    state = on_chips(jax.eval_shape(lambda: start(problem, jax.random.key(0))))
+    given = on_chips(problem), state
     programs = {"an epoch": jax.jit(an_epoch, donate_argnames="state").lower(*given)}
-    own = replace(given[0], train=on_chips(seen.train, "batch"))
+    train = on_chips(problem.splits.train, "batch")
+    own = replace(given[0], splits=replace(given[0].splits, train=train))
     rows, first, real = np.zeros((8, 128), np.int32), np.int32(0), np.zeros((8, 128), bool)
     rows, real = (on_chips(each, None, "batch") for each in (rows, real))
     programs["a part of one"] = jax.jit(a_part, donate_argnames="state").lower(
@@ -188,7 +198,11 @@ import jax, jax.export, jax.numpy as jnp, numpy as np
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 import jaxnet
-from jaxnet import (Augmentation, Plan, Recipe, implementations, on_chip)
+from dataclasses import replace
+from jaxnet import Augmentation, Recipe
+from jaxnet.core.training import Problem
+from jaxnet.kernels import dispatch, resident_steps
+from jaxnet.models.model import with_outputs
 from jaxnet.data import Standardisation
 
 name = sys.argv[1]
@@ -266,14 +280,10 @@ CASES = {
 
 def compiled(which):
     model, splits, changes, members, own_order, weighted = CASES[which]
-    options = dict(loss=None, weighted=weighted, members=members, own_order=own_order)
-    program = implementations.exported(
-        Plan(implementation="resident"),
-        model,
-        splits,
-        Recipe(**{"epochs": 2, **changes}),
-        **options,
-    )
+    weights = jax.ShapeDtypeStruct((len(splits.train),), jnp.float32) if weighted else None
+    model, recipe = with_outputs(model, splits.train.outputs), Recipe(**{"epochs": 2, **changes})
+    problem = Problem(model, splits, recipe, weights=weights)
+    program = dispatch.exported(problem, members=members, own_order=own_order)
     args = [
         jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here) for leaf in program.in_avals
     ]
@@ -293,7 +303,7 @@ def compiled(which):
 taken = [
     case
     for case, of in CASES.items()
-    if on_chip.VMAPS_INSIDE or not (of[3] or "precision" in of[2])
+    if resident_steps.VMAPS_INSIDE or not (of[3] or "precision" in of[2])
 ]
 with ThreadPoolExecutor(2) as pool:
     for case, found in pool.map(compiled, taken):
@@ -311,7 +321,10 @@ from jax._src.interpreters import pxla
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 import jaxnet
-from jaxnet import Plan, training
+from jaxnet import Plan
+from jaxnet.core.training import Problem
+from jaxnet.engine import fit as engine_fit
+from jaxnet.engine.arguments import check_arguments
 from jaxnet.population import fit as population
 from jaxnet.population.placement import plan_for_members
 from jaxnet.data import Standardisation
@@ -352,19 +365,17 @@ for cell in ("digits-recipe", "mnist-recipe", "population-recipe"):
 
 
 def fit(implementation, model, splits, recipe):
-    seen, recipe, extras = training.admit(splits, recipe, jax.random.key(0), None, None, None)
-    given = (seen, recipe, jax.random.key(0), None, extras)
+    problem, _ = check_arguments(Problem(model, splits, recipe))
     given = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=here), given
+        lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=here),
+        (problem, jax.random.key(0), None, None),
     )
-    return training._fit.lower(
-        with_outputs(model, 10), None, Plan(implementation=implementation), *given
-    ).compile()
+    return engine_fit._fit.lower(Plan(implementation=implementation), *given).compile()
 
 
 def many(implementation, model, splits, recipes, keys):
     plan, _ = plan_for_members(
-        model, splits, recipes, len(keys), chips, implementation=implementation
+        Problem(model, splits, recipes), len(keys), chips, implementation=implementation
     )
     keys = keys[: plan.chunk]
     recipes = replace(recipes, learning_rate=recipes.learning_rate[: plan.chunk])
@@ -444,7 +455,7 @@ def test_the_compiler_takes_the_kernel_of_every_configuration(topology):
     minibatches it reads.
     """
     found = dict(run(KERNELS, topology))
-    assert len(found) == (14 if on_chip.VMAPS_INSIDE else 10)
+    assert len(found) == (14 if resident_steps.VMAPS_INSIDE else 10)
     for case, of in found.items():
         assert (of["kernels"], of["loops"]) == (1, 0), case
         assert of["temporary"] <= of["given"] + of["own"] * 6016 * 1024, case
@@ -499,7 +510,7 @@ def test_what_the_notebook_trains():
     """Of experiments/colab.ipynb, its own models and recipes in the shapes of its data, on the one
     chip of a TPU runtime.
     """
-    implementations = ("xla", "resident") if on_chip.VMAPS_INSIDE else ("xla",)
+    implementations = ("xla", "resident") if resident_steps.VMAPS_INSIDE else ("xla",)
     found = run(NOTEBOOK, str(ROOT / "experiments/colab.ipynb"), *implementations)
     assert [(by, name) for by, name, _, _ in found] == [
         (by, name) for by in implementations for name in ("digits", "mnist", "many")

@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import gap
+from conftest import gap, problem_of, shuffled
 from recipes import CASES, recipe
 
 import jaxnet
-from jaxnet.loop import train
-from jaxnet.models.model import with_outputs
+from jaxnet.core.training import Batch, Problem, start
+from jaxnet.engine.arguments import MOST_STEPS, check_arguments
+from jaxnet.engine.loop import train
+from jaxnet.engine.parallel import run_steps_on
 from jaxnet.random import AUGMENT, INIT, NOISE, ORDER, STREAM, block, counted, words
-from jaxnet.training import MOST_STEPS, Place, admit, order, steps
 
 pytestmark = pytest.mark.core
 
@@ -153,7 +154,7 @@ def test_whole_run_is_counted_in_compilations(compilations):
 
 
 def test_adam_steps_are_those_of_optax_on_the_same_batches(digits):
-    """An independent loop, a Python step at a time, on the rows that `order` gives."""
+    """An independent loop, a Python step at a time, on the rows that `shuffle` gives."""
     few, n = jaxnet.Recipe(epochs=2, batch_size=100, learning_rate=1e-2), len(digits.train)
     state = jaxnet.start(MODEL, digits, few, KEY)
     params, opt = state.params, optax.adam(1e-2)
@@ -170,9 +171,9 @@ def test_adam_steps_are_those_of_optax_on_the_same_batches(digits):
 
     for _ in range(2):
         rows = np.asarray(
-            order(state.order_key, n, 100, None)
+            shuffled(state.order_key, n, 100)
             if _ == 0
-            else order(counted(state.order_key, 1), n, 100, None)
+            else shuffled(counted(state.order_key, 1), n, 100)
         )
         for i, batch in enumerate(rows):
             real = batch[: n - i * 100] if i == len(rows) - 1 else batch
@@ -182,11 +183,11 @@ def test_adam_steps_are_those_of_optax_on_the_same_batches(digits):
 
 
 def test_order_takes_every_example_once_and_the_fill_has_no_weight(digits):
-    rows = np.asarray(order(KEY, 1000, 128, None)).ravel()
+    rows = np.asarray(shuffled(KEY, 1000, 128)).ravel()
     assert sorted(rows[:1000]) == list(range(1000))
     assert np.array_equal(rows[1000:], rows[:24])
     assert not np.array_equal(
-        rows[:1000], np.asarray(order(jax.random.key(1), 1000, 128, None)).ravel()[:1000]
+        rows[:1000], np.asarray(shuffled(jax.random.key(1), 1000, 128)).ravel()[:1000]
     )
 
 
@@ -200,8 +201,8 @@ def test_ties_of_an_order_are_broken_by_place():
     ties = n - np.array([len(np.unique(row)) for row in bits])
     assert (ties > 0).sum() >= 4
     assert (ties == 0).sum() >= 4
-    assert np.array_equal(jax.jit(jax.vmap(lambda key: order(key, n, n, None)[0]))(keys), wanted)
-    alone = jax.jit(lambda key: order(key, n, n, None)[0])
+    assert np.array_equal(jax.jit(jax.vmap(lambda key: shuffled(key, n, n)[0]))(keys), wanted)
+    alone = jax.jit(lambda key: shuffled(key, n, n)[0])
     assert all(np.array_equal(alone(key), row) for key, row in zip(keys, wanted, strict=True))
 
 
@@ -213,25 +214,25 @@ def test_ties_of_an_order_of_a_sample_are_broken_by_place(monkeypatch, count):
     places = np.arange(2 * n)
     wanted = np.lexsort((places, few, places // count))[:n] % count
     assert np.array_equal(
-        order(KEY, n, n, (jnp.arange(n, dtype=jnp.int32), jnp.int32(count)))[0], wanted
+        shuffled(KEY, n, n, (jnp.arange(n, dtype=jnp.int32), jnp.int32(count)))[0], wanted
     )
 
 
 def test_order_of_a_sample_is_fresh_in_each_round_and_the_whole_is_the_ordinary_shuffle():
     n, sub = 60, 20
     indices = jnp.asarray(np.r_[np.arange(0, 40, 2), np.zeros(40)].astype(np.int32))
-    rows = np.asarray(order(KEY, n, n, (indices, jnp.int32(sub)))).ravel()
+    rows = np.asarray(shuffled(KEY, n, n, (indices, jnp.int32(sub)))).ravel()
     rounds = rows.reshape(3, sub)
     assert all(sorted(r) == list(range(0, 40, 2)) for r in rounds)
     assert not np.array_equal(rounds[0], rounds[1])
     everything = (jnp.arange(n, dtype=jnp.int32), jnp.int32(n))
-    assert np.array_equal(order(KEY, n, 8, everything), order(KEY, n, 8, None))
+    assert np.array_equal(shuffled(KEY, n, 8, everything), shuffled(KEY, n, 8))
 
 
 def test_a_sample_that_does_not_divide_is_visited_evenly():
     n, count, epochs = 100, 75, 400
     sample = (jnp.arange(n, dtype=jnp.int32), jnp.int32(count))
-    draw = jax.jit(jax.vmap(lambda key: order(key, n, n, sample).ravel()))
+    draw = jax.jit(jax.vmap(lambda key: shuffled(key, n, n, sample).ravel()))
     visits = (
         np.bincount(np.asarray(draw(jax.random.split(KEY, epochs))).ravel(), minlength=n) / epochs
     )
@@ -470,9 +471,9 @@ def test_bad_arguments_are_refused(digits, changes, message):
 
 def test_bad_keys_are_refused(digits):
     with pytest.raises(jaxnet.InputError, match=r"give a key such as jax.random.key\(0\)"):
-        admit(digits, jaxnet.Recipe(), jnp.zeros(3, jnp.uint32), None, None, None)
+        jaxnet.fit(MODEL, digits, jaxnet.Recipe(), jnp.zeros(3, jnp.uint32))
     with pytest.raises(jaxnet.InputError, match=r"order_key holds \(2,\) keys"):
-        admit(digits, jaxnet.Recipe(), KEY, jax.random.split(KEY, 2), None, None)
+        check_arguments(Problem(MODEL, digits, jaxnet.Recipe()), jax.random.split(KEY, 2))
 
 
 def test_a_model_of_other_outputs_is_refused(digits):
@@ -545,7 +546,7 @@ def test_no_block_of_a_stream_meets_another_beyond_2_to_the_30():
 def test_runs_of_more_steps_than_can_be_counted_are_refused(digits):
     of_epoch = -(-len(digits.train) // 64)
     most = MOST_STEPS // of_epoch
-    admit(digits, jaxnet.Recipe(epochs=most, batch_size=64), KEY, None, None, None)
+    check_arguments(Problem(MODEL, digits, jaxnet.Recipe(epochs=most, batch_size=64)))
     too_many = jaxnet.Recipe(epochs=most + 1, batch_size=64)
     for verb in (
         jaxnet.fit,
@@ -584,24 +585,23 @@ def test_an_epoch_in_parts_is_the_epoch(digits, devices):
         epochs=3, batch_size=batch, learning_rate=1e-2, dropout=0.2, schedule="cosine"
     )
     train_ = replace(digits.train, x=digits.train.x[:680], y=digits.train.y[:680])
-    seen, recipe, _ = admit(
-        replace(digits, train=train_), recipe, jax.random.key(0), None, None, None
-    )
-    model = with_outputs(MODEL, 10)
-    state = jaxnet.start(model, seen, recipe, jax.random.key(0))._replace(epoch=jnp.int32(1))
+    problem = problem_of(MODEL, replace(digits, train=train_), recipe)
+    state = start(problem, jax.random.key(0))._replace(epoch=jnp.int32(1))
     filled = np.concatenate([rows, rows[: of * batch - 680]]).reshape(of, batch)
-    plan = jaxnet.Plan(devices)
+    run_steps = run_steps_on(jaxnet.Plan(devices, implementation="xla"))
+    number = of + np.arange(of, dtype=np.int32)
 
-    def whole(seen, state):
-        return steps(model, seen, recipe, state, jnp.asarray(filled), plan=plan)
+    def whole(problem, state):
+        size = np.minimum(680 - np.arange(of, dtype=np.int32) * batch, batch)
+        return run_steps(problem, state, Batch(number, filled, size=size))
 
-    def part(seen, state, begin, end):
+    def part(problem, state, begin, end):
         # Each device has the rows of its share of every batch, one batch after the other.
         shares = filled[begin:end].reshape(end - begin, devices, -1)
         stored = shares.swapaxes(0, 1).reshape(-1)
-        own = replace(
-            seen, train=replace(seen.train, x=seen.train.x[stored], y=seen.train.y[stored])
-        )
+        train = problem.splits.train
+        train = replace(train, x=train.x[stored], y=train.y[stored])
+        own = replace(problem, splits=replace(problem.splits, train=train), streamed=680)
         numbers = np.tile(
             np.arange(shares[:, 0].size, dtype=np.int32).reshape(end - begin, 1, -1),
             (1, devices, 1),
@@ -611,22 +611,16 @@ def test_an_epoch_in_parts_is_the_epoch(digits, devices):
             if end < of
             else jnp.asarray(np.arange(begin * batch, end * batch).reshape(-1, batch) < 680)
         )
-        place = Place(jnp.int32(of + begin), of, real)
-        return steps(
-            model,
-            own,
-            recipe,
-            state,
-            jnp.asarray(numbers.reshape(-1, batch)),
-            plan=plan,
-            place=place,
+        size = None if real is None else real.sum(1, dtype=jnp.int32)
+        return run_steps(
+            own, state, Batch(number[begin:end], numbers.reshape(-1, batch), size=size, mask=real)
         )
 
     (wanted, sums), (half, first) = (
-        jax.jit(whole)(seen, state),
-        jax.jit(lambda *given: part(*given, 0, 6))(seen, state),
+        jax.jit(whole)(problem, state),
+        jax.jit(lambda *given: part(*given, 0, 6))(problem, state),
     )
-    found, second = jax.jit(lambda *given: part(*given, 6, of))(seen, half)
+    found, second = jax.jit(lambda *given: part(*given, 6, of))(problem, half)
     assert gap(found.params, state.params) > 0.01
     assert gap(found.params, wanted.params) < 2e-6
     np.testing.assert_allclose(first + second, sums, rtol=1e-5)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from conftest import gap
+from conftest import gap, problem_of
 from flax import nnx
 from recipes import ROWS, recipe
 
@@ -21,7 +21,7 @@ from jaxnet import Augmentation, Model, Plan, Recipe
 from jaxnet.data import resampling
 from jaxnet.data.corruption import corrupt
 from jaxnet.data.splitting import take
-from jaxnet.implementations import exported
+from jaxnet.kernels.dispatch import exported
 
 pytestmark = pytest.mark.core
 
@@ -197,8 +197,8 @@ def test_the_kernel_for_a_tpu_has_no_number_of_64_bits(small):
     )
     with wide():
         for members in (0, 2):
-            of = {"loss": None, "weighted": True, "members": members, "own_order": True}
-            program = exported(Plan(implementation="resident"), MODEL, small, full, **of)
+            problem = problem_of(MODEL, small, full, weights=np.ones(len(small.train), np.float32))
+            program = exported(problem, members=members, own_order=True)
             assert "f64" not in program.mlir_module()
             assert {str(result.dtype) for result in program.out_avals} == {"float32", "int32"}
 

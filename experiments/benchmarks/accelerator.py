@@ -23,8 +23,8 @@ from rich.table import Table
 
 import jaxnet
 from jaxnet import Plan, Recipe
+from jaxnet.engine.fit import epoch, start
 from jaxnet.kernels import verify
-from jaxnet.training import admit, epoch, start
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,10 @@ class Options:
 
 def by_xla(model: jaxnet.Model, splits: jaxnet.Splits, recipe: Recipe, members: int) -> float:
     """Seconds of an epoch by XLA's program, the fastest of three."""
-    seen, recipe, _ = admit(splits, recipe, jax.random.key(0), None, None, None)
 
     def one(key: jax.Array) -> jax.Array:
-        state = start(model, seen, recipe, key, order_key=jax.random.key(1))
-        return epoch(model, seen, recipe, state, plan=Plan(implementation="xla"))[1].train_loss
+        state = start(model, splits, recipe, key, order_key=jax.random.key(1))
+        return epoch(model, splits, recipe, state, plan=Plan(implementation="xla"))[1].train_loss
 
     run = jax.jit(jax.vmap(one) if members else one)
     keys = jax.random.split(jax.random.key(0), members) if members else jax.random.key(0)

@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxnet
-from jaxnet import loop
+from jaxnet.engine import loop
 from jaxnet.population import checkpoint as ledger
 from jaxnet.population import fit as population
 

@@ -13,7 +13,6 @@ nvidia-cuda-nvcc. Flags of XLA are taken from XLA_FLAGS, such as
 --xla_gpu_enable_command_buffer=+while, which records the loop over steps too.
 """
 
-import functools
 import importlib.util
 import itertools
 import math
@@ -36,9 +35,12 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxnet
-from jaxnet import Plan, Recipe, parts, training
+from jaxnet import Plan, Recipe
+from jaxnet.core.training import Problem, start
 from jaxnet.data import Standardisation
-from jaxnet.models.model import with_outputs
+from jaxnet.engine import fit as engine_fit
+from jaxnet.engine import streamed
+from jaxnet.engine.arguments import check_arguments
 from jaxnet.population import fit as population
 
 TRAIN, VALIDATION, BATCH, MEMBERS = 54_000, 6_000, 128, 64
@@ -192,21 +194,16 @@ def placed(tree: Any, device: Any) -> Any:
 
 def fit(model: jaxnet.Model, recipe: Recipe, device: Any, loss: Any = None) -> Any:
     """`jaxnet.fit`, compiled."""
-    seen, recipe, extras = training.admit(images(), recipe, jax.random.key(0), None, None, None)
-    given = placed((seen, recipe, jax.random.key(0), None, extras), device)
-    return training._fit.lower(with_outputs(model, 10), loss, Plan(), *given).compile()
+    problem, _ = check_arguments(Problem(model, images(), recipe, loss))
+    given = placed((problem, jax.random.key(0), None, None), device)
+    return engine_fit._fit.lower(Plan(), *given).compile()
 
 
 def epoch(model: jaxnet.Model, recipe: Recipe, device: Any) -> Any:
     """The epoch that `jaxnet.train` loops over, compiled."""
-    seen, recipe, extras = training.admit(images(), recipe, jax.random.key(0), None, None, None)
-    model = with_outputs(model, 10)
-    state = jax.eval_shape(
-        functools.partial(training.start, model), seen, recipe, jax.random.key(0)
-    )
-    return parts._epoch.lower(
-        model, None, Plan(), *placed((seen, recipe, state, extras), device)
-    ).compile()
+    problem, _ = check_arguments(Problem(model, images(), recipe))
+    state = jax.eval_shape(start, problem, jax.random.key(0))
+    return streamed._epoch.lower(Plan(), *placed((problem, state), device)).compile()
 
 
 def members(model: jaxnet.Model, recipe: Recipe, device: Any, count: int = MEMBERS) -> Any:

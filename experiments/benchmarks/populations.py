@@ -43,6 +43,7 @@ from rich.table import Table
 
 import jaxnet
 from jaxnet import Plan, Recipe
+from jaxnet.core.training import Problem
 from jaxnet.data import resampling
 from jaxnet.data.splitting import take
 from jaxnet.population.placement import plan_for_members
@@ -172,7 +173,7 @@ def plans(options: Options) -> None:
         options.members,
     )
     keys = jax.random.split(jax.random.key(0), members)
-    rule, why = plan_for_members(model, splits, recipe, members)
+    rule, why = plan_for_members(Problem(model, splits, recipe), members)
     devices = sorted({1, len(jax.devices())})
     chunks = [2**i for i in range(int(math.log2(min(64, members))) + 1)]
     if options.network == "cnn":

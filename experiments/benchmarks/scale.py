@@ -42,13 +42,13 @@ from experiments.benchmarks.cost_model import (
     of_network,
 )
 from jaxnet import Plan, Recipe
+from jaxnet.core.training import Problem, epoch, run_steps, start
 from jaxnet.data import Standardisation
 from jaxnet.data.streaming.chunks import SHARDS
-from jaxnet.models.model import with_outputs
+from jaxnet.engine.arguments import check_arguments
 from jaxnet.population.placement import LEAST
 from jaxnet.runtime import processes
 from jaxnet.runtime.processes import cores
-from jaxnet.training import admit, epoch, start
 
 EXCHANGED = (1_000, 1_000_000)  # numbers in the vectors that show what a message and a byte cost
 EPOCHS = 8  # measured, of which the first two are left out
@@ -261,13 +261,10 @@ def message_seconds(size: int, plan: Plan, times: int = 50) -> float:
 
 def program_bytes(hidden: tuple[int, ...], splits: jaxnet.Splits, recipe: Recipe) -> int:
     """Of the compiled epoch of one training, by XLA's own account."""
-    model = with_outputs(jaxnet.mlp(hidden), CLASSES)
-    seen, recipe, _ = admit(splits, recipe, jax.random.key(0), None, None, None)
-    state = jax.eval_shape(lambda: start(model, seen, recipe, jax.random.key(0)))
-    program = jax.jit(
-        lambda splits, recipe, state: epoch(model, splits, recipe, state), donate_argnums=2
-    )
-    return compiled_bytes(program.lower(seen, recipe, state).compile())
+    problem, _ = check_arguments(Problem(jaxnet.mlp(hidden), splits, recipe))
+    state = jax.eval_shape(lambda: start(problem, jax.random.key(0)))
+    program = jax.jit(lambda problem, state: epoch(problem, state, run_steps), donate_argnums=1)
+    return compiled_bytes(program.lower(problem, state).compile())
 
 
 def compiled_bytes(program: Any) -> int:

@@ -38,11 +38,13 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxnet
-from jaxnet import Recipe, parts, training
+from jaxnet import Recipe
+from jaxnet.core import training
 from jaxnet.data import Dataset, Stream
 from jaxnet.data.splitting import assemble
 from jaxnet.data.streaming.chunks import Chunk, chunks, layout
-from jaxnet.models.model import with_outputs
+from jaxnet.engine import streamed
+from jaxnet.engine.arguments import check_arguments
 
 PIXELS, CLASSES, PIECE = 784, 10, 100_000
 SEED = 0
@@ -194,7 +196,7 @@ def timed(
     """The trained network, and how fast that went."""
     times: list[tuple[float, float]] = []
 
-    def watch(done: int, row: training.Row) -> None:
+    def watch(done: int, row: training.EpochMetrics) -> None:
         times.append((time.perf_counter(), time.process_time()))
 
     run = jaxnet.train(
@@ -244,7 +246,7 @@ def from_disk(options: Options, folder: Path) -> dict[str, Any]:
             yield chunk
 
     if options.only == "killed":
-        parts.chunks = recorded
+        streamed.chunks = recorded
     splits = jaxnet.stream(folder, validation=0, test=10_000)
     run, found = timed(options, splits, 1, out if options.only == "killed" else None)
     np.savez(out / "params.npz", *jax.tree.leaves(run.params))
@@ -305,19 +307,19 @@ def equal(options: Options, folder: Path) -> dict[str, Any]:
         whole = dataset(np.load(part / "x.npy"), np.load(part / "y.npy"))
     finally:
         shutil.rmtree(part)
-    recipe, model = (
-        Recipe(epochs=1, batch_size=options.batch_size),
-        with_outputs(jaxnet.mlp(options.hidden), CLASSES),
-    )
+    recipe = Recipe(epochs=1, batch_size=options.batch_size)
     rows, real = order(stream, options.batch_size)
-    seen = replace(splits, train=whole)
+    problem, _ = check_arguments(
+        training.Problem(jaxnet.mlp(options.hidden), replace(splits, train=whole), recipe)
+    )
+    problem = replace(problem, streamed=len(stream))
 
     @jax.jit
     def train() -> training.TrainState:
-        state = training.start(model, seen, recipe, jax.random.key(SEED))
-        return training.steps(
-            model, seen, recipe, state, rows, place=training.Place(jnp.int32(0), len(rows), real)
-        )[0]
+        state = training.start(problem, jax.random.key(SEED))
+        size = jnp.maximum(real.sum(1, dtype=jnp.int32), 1)
+        batches = training.Batch(jnp.arange(len(rows), dtype=jnp.int32), rows, size=size, mask=real)
+        return training.run_steps(problem, state, batches)[0]
 
     pairs = zip(jax.tree.leaves(run.params), jax.tree.leaves(train().params), strict=True)
     return {
@@ -330,12 +332,12 @@ def order(stream: Stream, batch_size: int) -> tuple[jax.Array, jax.Array]:
     """(rows, whether they count), each (steps, batch): what the first epoch takes, in order."""
     cut, key = layout(stream, batch_size), training.streams(jax.random.key(SEED), None)[1]
     shards, rows, real = np.arange(cut.shards)[None, :, None], [], []
-    for chunk in chunks(stream, batch_size=batch_size, seed=parts.seed(key), epoch=0):
+    for chunk in chunks(stream, batch_size=batch_size, seed=streamed.seed(key), epoch=0):
         each = len(chunk.y) // cut.shards
-        taken = np.asarray(parts.rows_of_part(key, cut, chunk.number, each))
+        taken = np.asarray(streamed.rows_of_part(key, cut, chunk.number, each))
         rows.append(chunk.rows[(shards * each + taken).reshape(len(taken), -1)])
         real.append(
-            parts.counting(
+            streamed.counting(
                 cut, taken, np.ones(len(chunk.y), bool) if chunk.real is None else chunk.real, each
             )
         )

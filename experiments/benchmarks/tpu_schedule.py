@@ -54,9 +54,12 @@ from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
 import jaxnet
-from jaxnet import Plan, Recipe, training
+from jaxnet import Plan, Recipe
+from jaxnet.core import training
+from jaxnet.core.recipe import as_float32
 from jaxnet.data import Standardisation
 from jaxnet.data.augmentation import Augmentation
+from jaxnet.engine.parallel import run_steps_on
 from jaxnet.kernels.probe import ENVIRONMENT
 from jaxnet.models.model import with_outputs
 
@@ -171,9 +174,9 @@ def steps_of(case: Case, device: Any) -> tuple[Any, tuple[Any, ...]]:
         )
 
     splits = jaxnet.Splits(
-        part(case.examples), part(0), training.NO_TEST, Standardisation.of(part(16))
+        part(case.examples), part(0), training.NO_EXAMPLES, Standardisation.of(part(16))
     )
-    recipe, batch = training.as_float32(case.recipe), case.recipe.batch_size
+    recipe, batch = as_float32(case.recipe), case.recipe.batch_size
     model = with_outputs(jaxnet.mlp(WIDTHS[1:-1]), WIDTHS[-1])
     rows: Any = jax.ShapeDtypeStruct((-(-case.examples // batch), batch), jnp.int32)
     weights = jax.ShapeDtypeStruct((case.examples,), jnp.float32) if case.weighted else None
@@ -184,20 +187,15 @@ def steps_of(case: Case, device: Any) -> tuple[Any, tuple[Any, ...]]:
     )
 
     def begin(key: Any) -> training.TrainState:
+        problem = training.Problem(model, splits, recipe)
         return training.start(
-            model, splits, recipe, key, order_key=jax.random.key(1) if order_key is None else key
+            problem, key, order_key=jax.random.key(1) if order_key is None else key
         )
 
     def run(splits: Any, recipe: Any, weights: Any, state: Any, rows: Any) -> Any:
-        return training.steps(
-            model,
-            splits,
-            recipe,
-            state,
-            rows,
-            weights=weights,
-            plan=Plan(implementation=case.implementation),
-        )
+        problem = training.Problem(model, splits, recipe, weights=weights)
+        batches = training.shuffle(problem, state)._replace(rows=rows)
+        return run_steps_on(Plan(implementation=case.implementation))(problem, state, batches)
 
     key = jax.random.key(0)
     state = jax.eval_shape(begin, key)

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import tyro
 
-from jaxnet.agreement import check_agreement
 from jaxnet.cli.options import shared_options
+from jaxnet.engine.agreement import check_agreement
 from jaxnet.errors import InputError
 from jaxnet.report import console
 from jaxnet.runtime import processes

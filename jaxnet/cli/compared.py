@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from jaxnet.checkpoint import describe_recipe
 from jaxnet.cli import run_folder
 from jaxnet.cli.options import READING
 from jaxnet.cli.outputs import MEMBERS
 from jaxnet.cli.saved_run import Finished, bring_back, data_of
+from jaxnet.core.recipe import describe_recipe
+from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Splits
+from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError
-from jaxnet.evaluation import predict
-from jaxnet.run import Row
 from jaxnet.runtime.files import plain, write_json, write_text
 from jaxnet.studies.comparison import Compared, Comparison
 
@@ -43,7 +43,7 @@ def bring_back_all(paths: Sequence[Path], data_dir: Path | None = None) -> list[
     return runs
 
 
-def write_comparison(found: Comparison, histories: Mapping[str, Row], out: Path) -> None:
+def write_comparison(found: Comparison, histories: Mapping[str, EpochMetrics], out: Path) -> None:
     """Figures, report.html and result.json, the last one last. histories: by name of the run."""
     from jaxnet.report import figures
     from jaxnet.report.html.comparison import page

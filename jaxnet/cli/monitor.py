@@ -14,8 +14,8 @@ from jaxnet.cli.options import MonitorOptions
 from jaxnet.cli.predict import new_examples
 from jaxnet.cli.saved_run import Finished, bring_back, data_of
 from jaxnet.data.sources.npz import read_npz, write_npz
+from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError
-from jaxnet.evaluation import predict
 from jaxnet.report import console
 from jaxnet.runtime.devices import enable_cache, use_platform
 from jaxnet.runtime.files import plain

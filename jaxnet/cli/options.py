@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
+from jaxnet.core.recipe import Recipe, enough_epochs
 from jaxnet.data import (
     Augmentation,
     Dataset,
@@ -23,7 +24,6 @@ from jaxnet.errors import InputError, near
 from jaxnet.models.builtin import cnn, linear, mlp
 from jaxnet.models.model import Model
 from jaxnet.population.halving import Halving
-from jaxnet.recipe import Recipe, enough_epochs
 from jaxnet.studies.space import Axis, Linear, LogUniform, Trial, grid, quasi_random, random
 
 # as `load` has them

@@ -17,19 +17,27 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from jaxnet.agreement import versions
-from jaxnet.checkpoint import describe_recipe, discard_progress, save
 from jaxnet.cli.options import Options
+from jaxnet.core.recipe import Recipe, describe_recipe
+from jaxnet.core.run import Run
+from jaxnet.core.training import Problem
 from jaxnet.data import Splits, Stream
 from jaxnet.data.overlap import Overlap
 from jaxnet.diagnostics import Estimate, Finding
 from jaxnet.diagnostics.findings import finding
-from jaxnet.evaluation import ClassMetrics, Metrics, compile_ahead, judge, network_ladder, predict
+from jaxnet.engine.agreement import versions
+from jaxnet.engine.checkpoint import discard_progress, save
+from jaxnet.engine.prediction import (
+    ClassMetrics,
+    Metrics,
+    compile_ahead,
+    judge,
+    network_ladder,
+    predict,
+)
 from jaxnet.models.model import Model, describe
 from jaxnet.population.fit import Standing
-from jaxnet.recipe import Recipe
 from jaxnet.report import console, tensorboard
-from jaxnet.run import Run
 from jaxnet.runtime import files, processes
 from jaxnet.runtime.timing import Clock
 from jaxnet.stats.calibration import Calibration, calibration
@@ -273,4 +281,4 @@ def _with(splits: Splits, on_disk: Stream) -> Splits:
 def _prepare_what_follows(model: Model, splits: Splits, recipe: Recipe) -> None:
     for module in ("orbax.checkpoint", "jaxnet.report.figures", "scipy.special"):
         importlib.import_module(module)
-    compile_ahead(model, splits, recipe)
+    compile_ahead(Problem(model, splits, recipe))

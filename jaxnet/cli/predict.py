@@ -9,13 +9,13 @@ import numpy as np
 from jaxnet.arrays import NO_CLASS, chosen
 from jaxnet.cli.options import PredictOptions, PrepareOptions
 from jaxnet.cli.saved_run import bring_back
+from jaxnet.core.run import Run
 from jaxnet.data import checks, prepare
 from jaxnet.data.sources.csv import SUFFIXES, encode, read_table
 from jaxnet.data.sources.images import read_examples
 from jaxnet.display import visible
-from jaxnet.evaluation import predict
+from jaxnet.engine.prediction import predict
 from jaxnet.report import console
-from jaxnet.run import Run
 from jaxnet.runtime.devices import use_platform
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jaxnet.checkpoint import differences
+from jaxnet.engine.fingerprint import differences
 from jaxnet.errors import InputError
 from jaxnet.runtime.files import check_folder, plain, read_json, write_json, writing
 from jaxnet.runtime.processes import first, once

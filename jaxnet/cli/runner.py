@@ -23,7 +23,6 @@ import jax
 import numpy as np
 import tyro
 
-from jaxnet.agreement import check_agreement
 from jaxnet.cli import run_folder
 from jaxnet.cli.command import keep_programs
 from jaxnet.cli.options import (
@@ -49,15 +48,16 @@ from jaxnet.cli.outputs import (
     training_members,
 )
 from jaxnet.cli.predict import predict_files, prepare_data
+from jaxnet.core.recipe import check
+from jaxnet.core.training import EpochMetrics
 from jaxnet.data import class_weights, overlaps
 from jaxnet.data.streaming.chunks import layout
+from jaxnet.engine.agreement import check_agreement
+from jaxnet.engine.fingerprint import describe_data
+from jaxnet.engine.loop import train
 from jaxnet.errors import InputError, check_known, near
-from jaxnet.identity import describe_data
-from jaxnet.loop import train
 from jaxnet.models.model import describe
-from jaxnet.recipe import check
 from jaxnet.report import console, tensorboard
-from jaxnet.run import Row
 from jaxnet.runtime import files, processes
 from jaxnet.runtime.devices import use_cpu_devices, use_platform
 from jaxnet.runtime.interrupts import Interrupted, stopped_at_once
@@ -243,7 +243,7 @@ def train_one(setup: Setup) -> dict[str, Any]:
     )
     with training(setup) as (show, began), logs as log:
 
-        def watch(epochs: int, row: Row) -> None:
+        def watch(epochs: int, row: EpochMetrics) -> None:
             show(epochs, row)
             if log is not None:
                 log(epochs, row)
@@ -305,14 +305,14 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
 
 
 @contextmanager
-def training(setup: Setup) -> Iterator[tuple[Callable[[int, Row], None], dict[str, int]]]:
+def training(setup: Setup) -> Iterator[tuple[Callable[[int, EpochMetrics], None], dict[str, int]]]:
     """Progress of a network on the console, and where it began: (watch, what `resumed` is to
     say).
     """
     began: dict[str, int] = {}
     with setup.clock.part("train"), console.progress(setup.recipe.epochs) as show:
 
-        def watch(epochs: int, row: Row) -> None:
+        def watch(epochs: int, row: EpochMetrics) -> None:
             began.setdefault("from_epoch", epochs)
             show(epochs, row)
 

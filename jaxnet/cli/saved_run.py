@@ -6,13 +6,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxnet.checkpoint import restore
 from jaxnet.cli.options import TrainOptions, read
+from jaxnet.core.run import Run
 from jaxnet.data import Splits
+from jaxnet.engine.checkpoint import restore
 from jaxnet.errors import InputError, near_path
 from jaxnet.models.builtin import named
 from jaxnet.models.model import Model
-from jaxnet.run import Run
 from jaxnet.runtime import files
 
 PARAMS = "params"  # folder of the network within that of a run

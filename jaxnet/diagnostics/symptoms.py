@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from jaxnet import arrays
+from jaxnet.core.recipe import Recipe
 from jaxnet.data import Splits, overlaps
 from jaxnet.diagnostics.findings import Finding, diverged, finding, percent
 from jaxnet.diagnostics.two_sample import two_sample_test
 from jaxnet.errors import InputError
 from jaxnet.models.losses import Loss
-from jaxnet.recipe import Recipe
 from jaxnet.stats import curve_prior
 from jaxnet.stats.calibration import temperature
 from jaxnet.stats.curve_prior import Curves

@@ -183,12 +183,12 @@ def _scores(
     log-odds.
     """
     # `evaluation` needs the diagnostics, so they cannot need it while they are imported.
+    from jaxnet.core.recipe import Recipe
     from jaxnet.data import Dataset, Splits, Standardisation, class_weights
     from jaxnet.data.checks import settled
-    from jaxnet.evaluation import predict
+    from jaxnet.engine.fit import fit
+    from jaxnet.engine.prediction import predict
     from jaxnet.models.builtin import mlp
-    from jaxnet.recipe import Recipe
-    from jaxnet.training import fit
 
     kinds = ("reference", "new")
     x = np.concatenate(samples).reshape(-1, *(samples[0].shape[1:] or (1,)))

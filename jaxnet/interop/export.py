@@ -16,15 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxnet import arguments
+from jaxnet.core.run import ONE_OF_MANY, Population, Run, check_trained
 from jaxnet.display import ESCAPED
+from jaxnet.engine import arguments
+from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError, check_path
-from jaxnet.evaluation import predict
 from jaxnet.interop import forward, program
 from jaxnet.models.builtin import named
 from jaxnet.models.model import Model
 from jaxnet.random import is_key, words
-from jaxnet.run import ONE_OF_MANY, Population, Run, check_trained
 from jaxnet.runtime.files import check_folder, writing
 from jaxnet.runtime.processes import once
 

@@ -29,9 +29,9 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn
 from jaxtyping import PyTree
 
 from jaxnet.core.jaxpr import bind, interpret
-from jaxnet.evaluation import predict
+from jaxnet.core.run import Run
+from jaxnet.engine.prediction import predict
 from jaxnet.models.model import Model
-from jaxnet.run import Run
 
 FUNCTIONS = {
     "abs", "add", "and", "atan2", "cbrt", "ceil", "clamp", "cos", "cosh", "div", "eq", "erf",

@@ -17,14 +17,14 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxnet import arrays
+from jaxnet.core.recipe import Recipe, check_optimizer_pickles, enough_epochs
 from jaxnet.data import Augmentation, Dataset, Splits, Standardisation, checks
 from jaxnet.data.splitting import notes_on, partition, take
+from jaxnet.engine.fit import fit
+from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError, check_kind
-from jaxnet.evaluation import predict
 from jaxnet.models.builtin import mlp
 from jaxnet.models.model import Model
-from jaxnet.recipe import Recipe, check_optimizer_pickles, enough_epochs
-from jaxnet.training import fit
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin

@@ -3,7 +3,7 @@ operations.
 
 Everything here is number by number, so that a leading axis of members costs nothing. What would
 need a power or a schedule comes as a number a step, computed before the kernel starts: see
-`jaxnet.recipe.step_numbers`.
+`jaxnet.core.optimizers.step_numbers`.
 """
 
 import functools

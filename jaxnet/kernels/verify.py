@@ -4,17 +4,19 @@ faster?
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-if TYPE_CHECKING:
-    from jaxnet.data import Splits
-    from jaxnet.models.model import Model
-    from jaxnet.recipe import Recipe
+from jaxnet.core import training
+from jaxnet.core.recipe import Recipe, as_float32
+from jaxnet.core.training import Problem, RunSteps, epoch, start
+from jaxnet.data import Splits
+from jaxnet.data.dataset import on_device
+from jaxnet.models.model import Model, with_outputs
 
 ROUNDS = 3
 
@@ -52,9 +54,9 @@ class Verification:
 
 
 def verify(
-    model: "Model",
-    splits: "Splits",
-    recipe: "Recipe",
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
     key: Key[Array, ""] | None = None,
     *,
     members: int = 0,
@@ -63,16 +65,17 @@ def verify(
 
     Raises NotImplementedError for what the kernel cannot train, and what the compiler raises.
     """
-    from jaxnet.runtime.plan import Plan
-    from jaxnet.training import admit, epoch, start
+    from jaxnet.kernels import resident_steps  # which imports Pallas
 
     key = jax.random.key(0) if key is None else key
-    seen, recipe, _ = admit(splits, recipe, key, None, None, None)
+    problem = Problem(
+        with_outputs(model, splits.train.outputs), on_device(splits), as_float32(recipe)
+    )
     device = jax.local_devices()[0]
     keys = jax.random.split(key, members) if members else key
 
     def begin(key_: Any) -> Any:
-        return start(model, seen, recipe, key_, order_key=key)
+        return start(problem, key_, order_key=key)
 
     state = jax.jit(jax.vmap(begin) if members else begin)(keys)
     if members:  # one order for all, so that they share minibatches
@@ -81,10 +84,10 @@ def verify(
         jax.tree.map(lambda _: 0, state)._replace(order_key=None, epoch=None) if members else None
     )
 
-    def of(implementation: str) -> tuple[Any, float, float]:
+    def of(steps: RunSteps) -> tuple[Any, float, float]:
         def one(state: Any) -> tuple[Any, Array]:
-            new, row = epoch(model, seen, recipe, state, plan=Plan(implementation=implementation))
-            return new.params, row.train_loss
+            new, metrics = epoch(problem, state, steps)
+            return new.params, metrics.train_loss
 
         run = jax.jit(jax.vmap(one, (axes,)) if members else one)
         params, loss = jax.block_until_ready(run(state))
@@ -95,7 +98,7 @@ def verify(
             seconds.append(time.perf_counter() - began)
         return params, float(np.mean(loss)), min(seconds)
 
-    kernel, xla = of("resident"), of("xla")
+    kernel, xla = of(resident_steps.run_steps), of(training.run_steps)
     return Verification(
         device=device.device_kind,
         members=members,

@@ -18,11 +18,11 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int
 
-from jaxnet import checkpoint
-from jaxnet.checkpoint import DamagedError
-from jaxnet.run import Row
+from jaxnet.core.training import EpochMetrics, TrainState
+from jaxnet.engine import checkpoint
+from jaxnet.engine.checkpoint import DamagedError
+from jaxnet.engine.fingerprint import check_same
 from jaxnet.runtime.processes import exchange, first, several
-from jaxnet.training import TrainState
 
 SHARE = 0.1  # of the time may go into checkpoints
 # and of the time so far may lie between two of them, so that their number grows with its logarithm
@@ -39,7 +39,7 @@ class Part(NamedTuple):
     epoch: int
     finished: bool
     state: TrainState | None
-    history: Row | None
+    history: EpochMetrics | None
 
     def take(self, places: np.ndarray | slice) -> "Part":
         """Some of its members."""
@@ -78,7 +78,9 @@ class Ledger:
     """
 
     def __init__(
-        self, folder: Path | None, shapes: Callable[[int, int, bool], tuple[TrainState, Row]]
+        self,
+        folder: Path | None,
+        shapes: Callable[[int, int, bool], tuple[TrainState, EpochMetrics]],
     ) -> None:
         """shapes: of (state, history) of a group, a number of members, finished or not."""
         self.folder, self._shapes = folder, shapes
@@ -133,7 +135,7 @@ class Ledger:
         found = np.array(
             [(member, part.epoch, part.finished) for member, part in sorted(self._held.items())]
         )
-        checkpoint.check_same((found, self._next), where=self.folder)
+        check_same((found, self._next), where=self.folder)
         checkpoint.set_aside(
             damaged, "its members go on from older checkpoints, and begin again where there is none"
         )
@@ -300,7 +302,7 @@ def _packed(fresh: Iterable[Part], going_on: Iterable[Part], asked: bool) -> byt
 
 
 def _unpacked(
-    given: bytes, shapes: Callable[[int, int, bool], tuple[TrainState, Row]]
+    given: bytes, shapes: Callable[[int, int, bool], tuple[TrainState, EpochMetrics]]
 ) -> tuple[list[Part], list[Part], bool]:
     """What `_packed` was given."""
     line, _, _ = given.partition(b"\n")

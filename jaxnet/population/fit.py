@@ -29,14 +29,27 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Int, PyTree, UInt32
 
-from jaxnet import arguments
-from jaxnet.agreement import check_agreement, outline
-from jaxnet.checkpoint import describe_recipe, differences
+from jaxnet.core.recipe import Recipe, as_float32, describe_recipe
+from jaxnet.core.run import Population, Run, finish
+from jaxnet.core.training import (
+    EpochMetrics,
+    Problem,
+    TrainState,
+    blank_metrics,
+    ended,
+    epoch,
+    start,
+    streams,
+)
 from jaxnet.data import Splits, Standardisation
 from jaxnet.data.dataset import on_device
 from jaxnet.data.resampling import Samples
+from jaxnet.engine import arguments
+from jaxnet.engine.agreement import check_agreement, outline
+from jaxnet.engine.fingerprint import describe_data, differences, name_of, told
+from jaxnet.engine.parallel import run_steps_on
 from jaxnet.errors import InputError, check_kind
-from jaxnet.identity import describe_data, name_of, told
+from jaxnet.kernels.dispatch import choose
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model, with_outputs
 from jaxnet.population.checkpoint import Ledger, Part, joined
@@ -45,24 +58,11 @@ from jaxnet.population.halving import check as check_halving
 from jaxnet.population.placement import plan_for_members
 from jaxnet.population.predictions import keep_predictions
 from jaxnet.random import AnyKeys, as_keys
-from jaxnet.recipe import Recipe, as_float32
-from jaxnet.run import Population, Row, Run, over
 from jaxnet.runtime.files import check_folder, plain, read_json, then, write_json
 from jaxnet.runtime.interrupts import Interrupted, log_to, signals
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import Calls, agreed, first, once, own
 from jaxnet.runtime.sharding import COPIED, SPLIT, device_mesh, spread
-from jaxnet.training import (
-    Sample,
-    TrainState,
-    admit,
-    blank_row,
-    epoch,
-    finish,
-    start,
-    streams,
-    without_test,
-)
 
 CALL = (
     0.5  # seconds that a call should take: short enough to hear Ctrl-C, long enough to cost nothing
@@ -115,7 +115,19 @@ class Given(NamedTuple):
     key: UInt32[Array | np.ndarray, "*members words"]
     order_key: UInt32[Array | np.ndarray, "*members words"] | None
     weights: Float[Array | np.ndarray, "*members examples"] | None
-    sample: Sample | None
+    sample: tuple[Array | np.ndarray, Array | np.ndarray] | None
+
+
+class Structure(NamedTuple):
+    """What a program of a group is compiled for, besides shapes. keys: the implementation of random
+    keys.
+    """
+
+    model: Model
+    loss: Loss | None
+    keys: str
+    mesh: Mesh
+    plan: Plan
 
 
 class Program(NamedTuple):
@@ -125,7 +137,7 @@ class Program(NamedTuple):
     mesh: Mesh
     members: int
     begin: Future[Callable[..., TrainState]]
-    advance: Future[Callable[..., tuple[TrainState, Row]]]
+    advance: Future[Callable[..., tuple[TrainState, EpochMetrics]]]
 
 
 class Standing(NamedTuple):
@@ -209,8 +221,8 @@ def fit_population(
     epochs, reached = np.zeros(len(keys), int), np.zeros(len(keys), int)
     for group in job.groups:
         epochs[group.members] = group.recipe.epochs
-    for member, (epoch_, ended) in ledger.epochs().items():
-        reached[member] = epochs[member] if ended else epoch_
+    for member, (epoch_, done) in ledger.epochs().items():
+        reached[member] = epochs[member] if done else epoch_
 
     calls, saving = Calls(), threading.Lock()
     stopped, left = (
@@ -303,8 +315,8 @@ def fit_population(
             log(words)
             logger.info(words)
             save(together=True)
-            for member, (epoch_, ended) in ledger.epochs().items():
-                reached[member] = epochs[member] if ended else epoch_
+            for member, (epoch_, done) in ledger.epochs().items():
+                reached[member] = epochs[member] if done else epoch_
             say_how_far(
                 after,
                 stage.until,
@@ -515,17 +527,10 @@ def _choose(
     """
     group, why = job.groups[number], "as asked for"
     if plan is None:
-        weighted = job.samples is not None and "weights" in job.samples.alone(0)
-        own_order = job.order_key is None or (job.samples is not None and not weighted)
-        plan, why = plan_for_members(
-            group.model,
-            job.splits,
-            group.recipe,
-            members,
-            loss=job.loss,
-            own_order=own_order,
-            weighted=weighted,
-        )
+        weights = None if job.samples is None else job.samples.alone(0).get("weights")
+        own_order = job.order_key is None or (job.samples is not None and weights is None)
+        problem = Problem(group.model, job.splits, group.recipe, job.loss, weights)
+        plan, why = plan_for_members(problem, members, own_order=own_order)
     _check(plan)
     devices = jax.local_devices()[: plan.devices]
     if members < len(devices):
@@ -621,7 +626,7 @@ def _train_wave(
         if part.state is None:
             state, history = (
                 program.begin.result()(shared, given),
-                put(blank_row(job.splits, program.members, group.recipe.epochs)),
+                put(blank_metrics(job.splits, program.members, group.recipe.epochs)),
             )
         else:
             state, history = put(
@@ -638,12 +643,12 @@ def _train_wave(
         done = to
         best_epoch = 0 if state.best is None else np.asarray(state.best.epoch)
         finished = done == group.recipe.epochs or bool(
-            np.all(over(group.recipe, np.asarray(state.diverged_at), done, best_epoch))
+            np.all(ended(group.recipe, np.asarray(state.diverged_at), done, best_epoch))
         )
         standing = part._replace(epoch=done, finished=finished, state=None, history=None)
 
         def fetch(
-            standing: Part = standing, state: TrainState = state, history: Row = history
+            standing: Part = standing, state: TrainState = state, history: EpochMetrics = history
         ) -> Part:
             kept = state._replace(opt_state=None) if standing.finished else state
             kept, rows = jax.tree.map(lambda leaf: np.asarray(leaf)[:real].copy(), (kept, history))
@@ -672,11 +677,9 @@ def _compile(
     """The program of a group, compiled in the pool."""
     group, members = job.groups[number], plan.chunk * plan.devices
     mesh = device_mesh(devices)
-    structure = {
-        "model": with_outputs(group.model, job.splits.train.outputs),
-        "implementation": job.implementation,
-        "mesh": mesh,
-    }
+    on_each = Plan(micro_batch=plan.micro_batch, implementation=plan.implementation)
+    model = with_outputs(group.model, job.splits.train.outputs)
+    structure = Structure(model, job.loss, job.implementation, mesh, on_each)
 
     def split(leaf: Any) -> jax.ShapeDtypeStruct:
         spec = SPLIT if len(leaf.shape) else COPIED
@@ -685,25 +688,22 @@ def _compile(
     def copied(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, COPIED))
 
-    on_each = Plan(micro_batch=plan.micro_batch, implementation=plan.implementation)
     begin_, advance_ = _jitted(devices[0].platform)
     shared = jax.tree.map(copied, (job.splits, job.order_key))
     given = jax.tree.map(split, _given(job, group, group.members[np.zeros(members, int)]))
 
     # Traced once: two threads that traced it at the same time would leave one trace in JAX's cache
     # and compile the other.
-    traced = pool.submit(begin_.trace, shared, given, **structure)
+    traced = pool.submit(begin_.trace, structure, shared, given)
 
     def begin() -> Callable[..., TrainState]:
         return traced.result().lower().compile()
 
-    def advance() -> Callable[..., tuple[TrainState, Row]]:
+    def advance() -> Callable[..., tuple[TrainState, EpochMetrics]]:
         state = jax.tree.map(split, traced.result().out_info)
-        history = jax.tree.map(split, blank_row(job.splits, members, group.recipe.epochs))
+        history = jax.tree.map(split, blank_metrics(job.splits, members, group.recipe.epochs))
         place = np.int32(0)
-        lowered = advance_.lower(
-            shared, given, place, place, state, history, loss=job.loss, plan=on_each, **structure
-        )
+        lowered = advance_.lower(structure, shared, given, place, place, state, history)
         return lowered.compile()
 
     return Program(plan, mesh, members, pool.submit(begin), pool.submit(advance))
@@ -713,84 +713,68 @@ def _compile(
 def _jitted(platform: str) -> tuple[Any, Any]:
     """`_begin` and `_advance`, compiled for a platform."""
     options = {"compiler_options": OPTIONS.get(platform)}
-    begin = jax.jit(_begin, static_argnames=("model", "implementation", "mesh"), **options)
-    static = ("model", "loss", "implementation", "mesh", "plan")
+    begin = jax.jit(_begin, static_argnames="structure", **options)
     return begin, jax.jit(
-        _advance, static_argnames=static, donate_argnames=("state", "history"), **options
+        _advance, static_argnames="structure", donate_argnames=("state", "history"), **options
     )
 
 
-def _begin(
-    shared: tuple[Splits, Array | None],
-    given: Given,
-    *,
-    model: Model,
-    implementation: str,
-    mesh: Mesh,
-) -> TrainState:
+def _begin(structure: Structure, shared: tuple[Splits, Array | None], given: Given) -> TrainState:
     """The states of a wave before the first epoch; keys are made anew in each call."""
 
     def one(shared: tuple[Splits, Array | None], given: Given) -> TrainState:
+        problem = Problem(structure.model, shared[0], given.recipe)
         state = start(
-            model,
-            shared[0],
-            given.recipe,
-            jax.random.wrap_key_data(jnp.asarray(given.key), impl=implementation),
+            problem, jax.random.wrap_key_data(jnp.asarray(given.key), impl=structure.keys)
         )
         return state._replace(key=None, order_key=None)
 
-    return spread(one, mesh, shared, given)
+    return spread(one, structure.mesh, shared, given)
 
 
 def _advance(
+    structure: Structure,
     shared: tuple[Splits, Array | None],
     given: Given,
     done: Int[Array, ""],
     until: Int[Array, ""],
     state: TrainState,
-    history: Row,
-    *,
-    model: Model,
-    loss: Loss | None,
-    implementation: str,
-    mesh: Mesh,
-    plan: Plan,
-) -> tuple[TrainState, Row]:
+    history: EpochMetrics,
+) -> tuple[TrainState, EpochMetrics]:
     """A wave from `done` epochs to `until`."""
-    wrap: Callable[[Any], Array] = functools.partial(jax.random.wrap_key_data, impl=implementation)
+    wrap: Callable[[Any], Array] = functools.partial(jax.random.wrap_key_data, impl=structure.keys)
 
-    def one(shared: tuple[Any, ...], own: tuple[Given, TrainState, Row]) -> tuple[TrainState, Row]:
+    def one(
+        shared: tuple[Any, ...], own: tuple[Given, TrainState, EpochMetrics]
+    ) -> tuple[TrainState, EpochMetrics]:
         (splits, order_key), done, until = shared
         given, state, history = own
         order_words = given.order_key if order_key is None else order_key
         noise, order = streams(wrap(given.key), None if order_words is None else wrap(order_words))
+        problem = Problem(
+            structure.model, splits, given.recipe, structure.loss, given.weights, given.sample
+        )
+        run_steps = run_steps_on(choose(structure.plan, problem))
 
-        def go_on(carry: tuple[Array, TrainState, Row]) -> tuple[Array, TrainState, Row]:
+        def go_on(
+            carry: tuple[Array, TrainState, EpochMetrics],
+        ) -> tuple[Array, TrainState, EpochMetrics]:
             # The number of the epoch is the same for all, so that those who share an order key
             # share its order.
             number, state, history = carry
             now = state._replace(key=noise, order_key=order, epoch=number)
-            new, row = epoch(
-                model,
-                splits,
-                given.recipe,
-                now,
-                weights=given.weights,
-                sample=given.sample,
-                loss=loss,
-                plan=plan,
-            )
+            new, metrics = epoch(problem, now, run_steps)
             trained = jnp.where(new.epoch > number, new.epoch, state.epoch)
             history = jax.tree.map(
                 lambda column, value: jax.lax.dynamic_update_index_in_dim(column, value, number, 0),
                 history,
-                row,
+                metrics,
             )
             return number + 1, new._replace(key=None, order_key=None, epoch=trained), history
 
         return jax.lax.while_loop(lambda carry: carry[0] < until, go_on, (done, state, history))[1:]
 
-    return spread(one, mesh, (shared, done, until), (given, state, history))
+    return spread(one, structure.mesh, (shared, done, until), (given, state, history))
 
 
 def _given(job: Job, group: Group, members: Int[np.ndarray, " wave"]) -> Given:
@@ -803,7 +787,7 @@ def _given(job: Job, group: Group, members: Int[np.ndarray, " wave"]) -> Given:
             weights = np.stack([each["weights"] for each in alone])
         else:
             indices, counts = zip(*(each["sample"] for each in alone), strict=True)
-            sample = Sample(np.stack(indices), np.array(counts, np.int32))
+            sample = np.stack(indices), np.array(counts, np.int32)
     return Given(
         recipe=jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, group.recipe),
         key=job.keys[members],
@@ -813,21 +797,20 @@ def _given(job: Job, group: Group, members: Int[np.ndarray, " wave"]) -> Given:
     )
 
 
-def _shapes(job: Job, number: int, members: int, finished: bool) -> tuple[TrainState, Row]:
+def _shapes(job: Job, number: int, members: int, finished: bool) -> tuple[TrainState, EpochMetrics]:
     """Shapes and types of a part, as the ledger keeps it."""
     group = job.groups[number]
     given = _given(job, group, group.members[:1])
     alone = jax.tree.map(lambda leaf: leaf[0] if leaf.ndim else leaf, given.recipe)
     key = jax.random.wrap_key_data(job.keys[0], impl=job.implementation)
-    state = jax.eval_shape(functools.partial(start, group.model), job.splits, alone, key)._replace(
-        key=None, order_key=None
-    )
+    problem = Problem(with_outputs(group.model, job.splits.train.outputs), job.splits, alone)
+    state = jax.eval_shape(start, problem, key)._replace(key=None, order_key=None)
     if finished:
         state = state._replace(opt_state=None)
     state = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), state
     )
-    return state, blank_row(job.splits, members, group.recipe.epochs)
+    return state, blank_metrics(job.splits, members, group.recipe.epochs)
 
 
 def _population(job: Job, standardisation: Standardisation, finished: list[Part]) -> Population:
@@ -837,7 +820,7 @@ def _population(job: Job, standardisation: Standardisation, finished: list[Part]
         part = joined([part for part in finished if part.group == number])
         assert part.state is not None
         assert part.history is not None
-        run = finish(group.model, job.splits, group.recipe, part.state, part.history)
+        run = finish(Problem(group.model, job.splits, group.recipe), part.state, part.history)
         count = len(group.members)
         repeated = jax.tree.map(functools.partial(_repeated, count), standardisation)
         recipe = jax.tree.map(lambda leaf, count=count: np.broadcast_to(leaf, count), group.recipe)
@@ -976,9 +959,9 @@ def _admit(
             raise InputError(
                 f"{len(given)} {name} for {members} keys; give one for all, or one a member"
             )
-    seen = on_device(without_test(splits))
+    seen = on_device(arguments.without_test(splits))
     for recipe in {id(recipe): recipe for recipe in each}.values():
-        admit(seen, recipe, keys[0], None, None, None)
+        arguments.check_arguments(Problem(models[0], seen, recipe))
     if halving is not None:
         check_halving(halving, each, has_validation=len(splits.validation) > 0)
     by_structure: dict[Any, list[int]] = {}

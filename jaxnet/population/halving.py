@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxnet.core.recipe import Recipe
+from jaxnet.core.training import EpochMetrics, TrainState, ended
 from jaxnet.errors import InputError, check_kind, check_number, check_whole
-from jaxnet.recipe import Recipe
-from jaxnet.run import Row, over
-from jaxnet.training import TrainState
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,12 @@ def check(halving: Halving, recipes: list[Recipe], *, has_validation: bool) -> N
 
 
 def standings(
-    recipe: Recipe, state: TrainState, history: Row, finished: bool, rung: int, examples: int
+    recipe: Recipe,
+    state: TrainState,
+    history: EpochMetrics,
+    finished: bool,
+    rung: int,
+    examples: int,
 ) -> Standings:
     """Of members that share a structure, at a rung that they have reached. examples: of the
     validation set.
@@ -148,11 +152,11 @@ def standings(
         ]
     lost = (state.diverged_at >= 0) | ~np.isfinite(losses[row])
     done = np.asarray(state.epoch)
-    ended = np.asarray(over(recipe, state.diverged_at, done, state.best.epoch))
+    over = np.asarray(ended(recipe, state.diverged_at, done, state.best.epoch))
     return Standings(
         measure=np.where(lost[:, None], np.inf, np.stack(measures, 1)),
-        settled=np.where(done > rung, -1, np.where(finished & ~ended, 1, 0)),
-        over=ended,
+        settled=np.where(done > rung, -1, np.where(finished & ~over, 1, 0)),
+        over=over,
     )
 
 

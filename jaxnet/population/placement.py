@@ -2,7 +2,6 @@
 memory, never a timing.
 """
 
-import functools
 import logging
 import math
 from collections.abc import Sequence
@@ -14,15 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from jaxnet.core.objective import forward
+from jaxnet.core.recipe import Recipe
+from jaxnet.core.training import Problem, TrainState, start
 from jaxnet.data import Splits
-from jaxnet.implementations import choose
-from jaxnet.models.losses import Loss
-from jaxnet.models.model import Model, with_outputs
-from jaxnet.objective import forward
-from jaxnet.recipe import Recipe
+from jaxnet.kernels.dispatch import choose
+from jaxnet.models.model import with_outputs
 from jaxnet.runtime.plan import CACHE_FULL, Plan
 from jaxnet.runtime.processes import cores
-from jaxnet.training import start
 
 # operations that a step of all members of a CPU device should have, so that starting its kernels is
 # no burden
@@ -38,32 +36,26 @@ logger = logging.getLogger("jaxnet")
 
 
 def plan_for_members(
-    model: Model,
-    splits: Splits,
-    recipe: Recipe,
+    problem: Problem,
     members: int,
     devices: Sequence[Any] | None = None,
     *,
-    loss: Loss | None = None,
     own_order: bool = True,
-    weighted: bool = False,
     implementation: str = "auto",
 ) -> tuple[Plan, str]:
     """(the plan, and why) for members of one structure on these devices, by default all of this
     process.
 
-    own_order: whether each member has minibatches of its own. weighted: whether its examples have
-        weights.
+    problem: theirs; numbers of its recipe may have a member axis, and of its weights only the shape
+        is looked at.
+    own_order: whether each member has minibatches of its own.
     """
     devices = jax.local_devices() if devices is None else devices
-    state = jax.eval_shape(
-        functools.partial(start, with_outputs(model, splits.train.outputs)),
-        splits,
-        _one(recipe),
-        jax.random.key(0),
-    )
+    splits = problem.splits
+    finished = replace(problem, model=with_outputs(problem.model, splits.train.outputs))
+    state = jax.eval_shape(start, replace(finished, recipe=_one(problem.recipe)), jax.random.key(0))
     kept = _bytes((state.params, state.opt_state))
-    batch = min(recipe.batch_size, len(splits.train))
+    batch = problem.batch_size
     match devices[0].platform:
         case "cpu":
             if len(devices) == 1 and (available := cores()) > 1:
@@ -74,7 +66,7 @@ def plan_for_members(
                 )
             kernels = [leaf for leaf in jax.tree.leaves(state.params) if leaf.ndim > 1]
             if any(leaf.ndim > 2 for leaf in kernels):
-                micro_batch = _micro_batch(model, recipe, state.model_state, batch)
+                micro_batch = _micro_batch(problem, state.model_state)
                 return Plan(
                     len(devices), micro_batch
                 ), "convolutions of different members do not share kernels on a CPU"
@@ -94,11 +86,7 @@ def plan_for_members(
             )
             plan = choose(
                 Plan(len(devices), chunk=chunk, implementation=implementation),
-                model,
-                splits,
-                recipe,
-                loss=loss,
-                weighted=weighted,
+                finished,
                 members=chunk,
                 own_order=own_order,
                 device=devices[0],
@@ -112,9 +100,7 @@ def plan_for_members(
             ), f"parameters and optimizer state, {kept:,} bytes a member, stay on the chip"
         case _:
             room = _memory(devices[0], splits)
-            each = 2 * _bytes(state) + 2 * _residuals(
-                model, splits, recipe, state.params, state.model_state, batch
-            )
+            each = 2 * _bytes(state) + 2 * _residuals(finished, state)
             each += 4 * 3 * len(splits.train)  # weights or sample, and order
             return Plan(
                 len(devices), chunk=max(1, int(room // each))
@@ -133,11 +119,12 @@ def _memory(device: Any, splits: Splits) -> float:
     return SHARE * found - _bytes(splits)
 
 
-def _micro_batch(model: Model, recipe: Recipe, model_state: PyTree, batch: int) -> int | None:
+def _micro_batch(problem: Problem, model_state: PyTree) -> int | None:
     """A cache-full that divides the batch, where that changes no result: what is drawn for a batch
     is drawn for its parts otherwise.
     """
-    drawn = model.for_outputs is None
+    batch, recipe = problem.batch_size, problem.recipe
+    drawn = problem.model.for_outputs is None
     drawn |= recipe.augmentation is not None and recipe.augmentation.mixup is not None
     if drawn or jax.tree.leaves(model_state):
         return None
@@ -145,24 +132,28 @@ def _micro_batch(model: Model, recipe: Recipe, model_state: PyTree, batch: int) 
     return part if part >= CACHE_FULL // 4 and part < batch else None
 
 
-def _residuals(
-    model: Model, splits: Splits, recipe: Recipe, params: PyTree, model_state: PyTree, batch: int
-) -> int:
+def _residuals(problem: Problem, state: TrainState) -> int:
     """Bytes that the forward pass of a batch leaves for the backward pass."""
-    model = with_outputs(model, splits.train.outputs)
-    x = jax.ShapeDtypeStruct((batch, *splits.train.x.shape[1:]), jnp.float32)
+    recipe = problem.recipe
+    x = jax.ShapeDtypeStruct((problem.batch_size, *problem.splits.train.x.shape[1:]), jnp.float32)
 
     def backward(params: PyTree, model_state: PyTree, x: Any, key: Any) -> Any:
         dropout = None if recipe.dropout is None else jnp.float32(0)
 
         def outputs(params: PyTree) -> Any:
             return forward(
-                model, params, model_state, x, precision=recipe.precision, key=key, dropout=dropout
+                problem.model,
+                params,
+                model_state,
+                x,
+                precision=recipe.precision,
+                key=key,
+                dropout=dropout,
             )[0]
 
         return jax.vjp(outputs, params)[1]
 
-    return _bytes(jax.eval_shape(backward, params, model_state, x, jax.random.key(0)))
+    return _bytes(jax.eval_shape(backward, state.params, state.model_state, x, jax.random.key(0)))
 
 
 def _one(recipe: Recipe) -> Recipe:

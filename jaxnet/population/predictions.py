@@ -14,17 +14,17 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Num, PyTree
 
-from jaxnet.checkpoint import CHECKSUMS, DamagedError, check_files, write_checksums
+from jaxnet.core.objective import in_blocks
+from jaxnet.core.run import Population, Predictions, check_trained
 from jaxnet.data import Dataset, Splits, Standardisation
 from jaxnet.data.resampling import Samples
+from jaxnet.engine.checkpoint import CHECKSUMS, DamagedError, check_files, write_checksums
 from jaxnet.models.model import Model, with_outputs
 from jaxnet.population.placement import VMEM
-from jaxnet.run import Population, Predictions, check_trained
 from jaxnet.runtime.files import writing
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import first, gather, meet, once, own
 from jaxnet.runtime.sharding import COPIED, SPLIT, device_mesh, spread
-from jaxnet.training import in_blocks
 
 logger = logging.getLogger("jaxnet")
 

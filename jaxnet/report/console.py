@@ -14,13 +14,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Dataset, Splits
 from jaxnet.diagnostics import Estimate, Ladder
 from jaxnet.display import visible
-from jaxnet.evaluation import ClassMetrics, Metrics
+from jaxnet.engine.prediction import ClassMetrics, Metrics
 from jaxnet.population.fit import Standing
 from jaxnet.report.tables import LUCK
-from jaxnet.run import Row
 from jaxnet.studies.comparison import Comparison
 from jaxnet.studies.sweep import Sweep
 
@@ -78,7 +78,7 @@ def layers(name: str, rows: Sequence[tuple[str, str, int]]) -> None:
 
 
 @contextmanager
-def progress(epochs: int) -> Iterator[Callable[[int, Row], None]]:
+def progress(epochs: int) -> Iterator[Callable[[int, EpochMetrics], None]]:
     """Shows each epoch: a bar with the time left on a terminal, some lines elsewhere."""
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -302,7 +302,7 @@ def _standing(standing: Standing) -> str:
     )
 
 
-def _row(row: Row) -> str:
+def _row(row: EpochMetrics) -> str:
     names = {
         "loss": row.train_loss,
         "accuracy": row.train_accuracy,

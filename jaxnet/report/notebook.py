@@ -13,13 +13,13 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
+from jaxnet.core.run import Population, Run
 from jaxnet.diagnostics import Diagnosis, Estimate
 from jaxnet.diagnostics.diagnosis import PART_NAMES
 from jaxnet.report import figures
 from jaxnet.report.figures.axes import DECADES, DPI, TRAIN, VALIDATION
 from jaxnet.report.html.document import png, text
 from jaxnet.report.text import architecture, counted, endings, last_epoch, numbers_of, short
-from jaxnet.run import Population, Run
 from jaxnet.stats.bias_variance import WORDS
 
 MOST_MEMBERS = 6  # members that a table shows

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxnet.checkpoint import describe_recipe
+from jaxnet.core.recipe import describe_recipe
+from jaxnet.core.run import Run
+from jaxnet.core.training import EpochMetrics
+from jaxnet.engine.prediction import ClassMetrics, Metrics
 from jaxnet.errors import InputError
-from jaxnet.evaluation import ClassMetrics, Metrics
-from jaxnet.run import Row, Run
 from jaxnet.runtime.files import NotWrittenError, writing
 
 CURVES = {
@@ -38,7 +39,7 @@ def require() -> None:
 
 
 @contextmanager
-def live(folder: str | Path) -> Iterator[Callable[[int, Row], None]]:
+def live(folder: str | Path) -> Iterator[Callable[[int, EpochMetrics], None]]:
     """Gives the `watch` for `jaxnet.train` that writes each epoch when it ends.
 
     What a training that is continued had written after its last checkpoint is marked as void, so
@@ -47,7 +48,7 @@ def live(folder: str | Path) -> Iterator[Callable[[int, Row], None]]:
     with ExitStack() as open_ones:
         writers: dict[str, Events] = {}
 
-        def watch(done: int, row: Row) -> None:
+        def watch(done: int, row: EpochMetrics) -> None:
             parts = {part: values for part in CURVES if (values := _values(row, part))}
             for part, values in parts.items():
                 if (
@@ -162,7 +163,7 @@ def _add(events: Events, values: Mapping[str, Any], step: int) -> None:
         events.add(scalar(name, float(value)), step)
 
 
-def _values(row: Row, part: str) -> dict[str, Any]:
+def _values(row: EpochMetrics, part: str) -> dict[str, Any]:
     return {
         name: np.asarray(value)
         for name, column in CURVES[part].items()

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import jax
 import numpy as np
 
+from jaxnet.core.recipe import STRUCTURE, Recipe, optimizer_name
 from jaxnet.display import ACROSS, DOWN, number, shortened, table, words
-from jaxnet.recipe import STRUCTURE, Recipe, optimizer_name
 from jaxnet.typing import ArrayLike
 
 if TYPE_CHECKING:
+    from jaxnet.core.run import Population, Run
+    from jaxnet.core.training import TrainState
     from jaxnet.data import Dataset, Splits, Stream
     from jaxnet.diagnostics import Diagnosis, Estimate
     from jaxnet.models.model import Model
-    from jaxnet.run import Population, Run
     from jaxnet.studies.learning_curve import LearningCurve
     from jaxnet.studies.sweep import Sweep
-    from jaxnet.training import TrainState
 
 T = TypeVar("T")
 TRIAL_LINES = 5  # rows of a sweep

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from jaxnet import arguments
+from jaxnet.core.recipe import Recipe
+from jaxnet.core.run import Population, Run
 from jaxnet.data import Dataset, Splits, resampling
 from jaxnet.diagnostics import (
     Decomposition,
@@ -29,14 +30,13 @@ from jaxnet.diagnostics import (
     paired_decomposition,
     repeated,
 )
+from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_known, check_whole
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.population.fit import Standing, fit_population
 from jaxnet.population.predictions import predictions_of
 from jaxnet.random import AnyKey, as_key, number_of
-from jaxnet.recipe import Recipe
-from jaxnet.run import Population, Run
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
 

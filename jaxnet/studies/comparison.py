@@ -10,11 +10,11 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from jaxnet.core.run import Run
 from jaxnet.data import Splits, Standardisation
 from jaxnet.diagnostics import Estimate, error_of, network_difference, paired_difference
+from jaxnet.engine.prediction import ClassMetrics, Metrics, judge
 from jaxnet.errors import InputError
-from jaxnet.evaluation import ClassMetrics, Metrics, judge
-from jaxnet.run import Run
 from jaxnet.runtime.files import plain
 from jaxnet.stats.estimate import LEVEL
 from jaxnet.stats.random_effects import PAIRS

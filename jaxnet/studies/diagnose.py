@@ -13,22 +13,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from jaxnet import arguments
+from jaxnet.core.objective import forward
+from jaxnet.core.recipe import Recipe
+from jaxnet.core.run import Population
+from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.resampling import disjoint, partitions, together, whole
 from jaxnet.diagnostics.diagnosis import Diagnosis, Predicted, diagnosis_of
 from jaxnet.diagnostics.findings import Finding
 from jaxnet.diagnostics.symptoms import Found, held_out, symptoms, what_differs
+from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
-from jaxnet.objective import forward
 from jaxnet.population.fit import Standing, fit_population
 from jaxnet.population.placement import plan_for_members
 from jaxnet.population.predictions import member_predictions
 from jaxnet.random import AnyKey, as_key
-from jaxnet.recipe import Recipe
-from jaxnet.run import Population
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import once, own
 from jaxnet.stats import curve_prior
@@ -153,7 +154,7 @@ def diagnose(
     if seconds is None:
         trained = [(needs, train(needs, plan=plan, out=out, watch=watch))]
     else:
-        chosen = plan or plan_for_members(model, splits, recipe, needs.total)[0]
+        chosen = plan or plan_for_members(Problem(model, splits, recipe), needs.total)[0]
         trained = _within(functools.partial(train, plan=chosen), needs, chosen, seconds, watch)
     found = _predict(model, splits, trained, plan)
     diagnosis = diagnosis_of(

@@ -12,18 +12,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnet import arguments
+from jaxnet.core.recipe import Recipe
+from jaxnet.core.run import Population
 from jaxnet.data import Dataset, Splits, resampling
 from jaxnet.diagnostics import Estimate, Finding, HardExample, hard_examples, wrong_labels
 from jaxnet.diagnostics.findings import finding, percent
+from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.population.fit import Standing, fit_population
 from jaxnet.population.predictions import predictions_of
 from jaxnet.random import AnyKey, as_key, number_of
-from jaxnet.recipe import Recipe
-from jaxnet.run import Population
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.calibration import Calibration, calibration, temperature

@@ -14,19 +14,20 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxnet import arguments, arrays, display
+from jaxnet import arrays, display
+from jaxnet.core.recipe import Recipe
+from jaxnet.core.run import Population
 from jaxnet.data import Splits
 from jaxnet.data.resampling import first
 from jaxnet.diagnostics.findings import Finding
 from jaxnet.diagnostics.symptoms import FACTORS, more_data
+from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_whole, shown
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.population.fit import Standing, fit_population
 from jaxnet.population.predictions import member_predictions
 from jaxnet.random import AnyKey, as_key
-from jaxnet.recipe import Recipe
-from jaxnet.run import Population
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.curve_prior import Curves, measured

@@ -10,17 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxnet import arguments
+from jaxnet.core.recipe import Recipe
+from jaxnet.core.run import Population
 from jaxnet.data import Splits
 from jaxnet.diagnostics import Estimate, deviation, repeated, seeds_needed
+from jaxnet.engine import arguments
+from jaxnet.engine.prediction import judge, predict
 from jaxnet.errors import InputError, check_number, check_whole
-from jaxnet.evaluation import judge, predict
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.population.fit import Standing, fit_population
 from jaxnet.random import AnyKey, as_key
-from jaxnet.recipe import Recipe
-from jaxnet.run import Population
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
 

@@ -9,18 +9,20 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from jaxnet import arguments, arrays
+from jaxnet import arrays
+from jaxnet.core.recipe import Recipe
+from jaxnet.core.run import Run
+from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.corruption import corrupt, knock_out
 from jaxnet.diagnostics import Estimate, estimate_error_without_labels, two_sample_test, wilson
+from jaxnet.engine import arguments
+from jaxnet.engine.loop import train
+from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError, check_number, check_whole
-from jaxnet.evaluation import predict
-from jaxnet.loop import train
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.random import AnyKey, as_key, number_of
-from jaxnet.recipe import Recipe
-from jaxnet.run import Row, Run
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.two_sample import Output, TwoSample, Unlike
@@ -206,7 +208,7 @@ def study(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    watch: Callable[[int, Row], None] | None = None,
+    watch: Callable[[int, EpochMetrics], None] | None = None,
 ) -> ShiftStudy:
     """Trains a network, shifts one half of the test set, and compares it with the other.
 

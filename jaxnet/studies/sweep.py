@@ -12,19 +12,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnet import arguments, display
+from jaxnet import display
+from jaxnet.core.recipe import Recipe
+from jaxnet.core.run import Population, Run
 from jaxnet.data import Augmentation, Splits, augmentation
 from jaxnet.diagnostics import Estimate, repeated, wilson
 from jaxnet.diagnostics.findings import Finding, edge_of_sweep
+from jaxnet.engine import arguments
+from jaxnet.engine.prediction import Metrics, evaluate, judge, predict
 from jaxnet.errors import InputError, check_whole, near, shown
-from jaxnet.evaluation import Metrics, evaluate, judge, predict
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.population.fit import Standing, fit_population
 from jaxnet.population.halving import Halving
 from jaxnet.random import AnyKey, as_key
-from jaxnet.recipe import Recipe
-from jaxnet.run import Population, Run
 from jaxnet.runtime.plan import Plan
 from jaxnet.studies.space import Trial, at_edge
 

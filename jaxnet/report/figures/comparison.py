@@ -8,6 +8,7 @@ from textwrap import wrap
 import numpy as np
 from matplotlib.figure import Figure
 
+from jaxnet.core.training import EpochMetrics
 from jaxnet.diagnostics import Estimate
 from jaxnet.report.figures.axes import (
     INK,
@@ -18,7 +19,6 @@ from jaxnet.report.figures.axes import (
     literal,
     save,
 )
-from jaxnet.run import Row
 from jaxnet.studies.comparison import Comparison
 
 # Of Okabe & Ito 2008.
@@ -26,7 +26,7 @@ RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 STYLES = ("-", "--", "-.")  # of the next runs, where there are more than colors
 
 
-def curves_of_runs(histories: Mapping[str, Row], path: Path) -> None:
+def curves_of_runs(histories: Mapping[str, EpochMetrics], path: Path) -> None:
     """Loss, and of classes accuracy, on the validation set over the epochs, a line a run; on the
     training set where there is none.
     """
@@ -65,7 +65,9 @@ def curves_of_runs(histories: Mapping[str, Row], path: Path) -> None:
     save(figure, path)
 
 
-def comparison_of_runs(found: Comparison, histories: Mapping[str, Row], folder: Path) -> None:
+def comparison_of_runs(
+    found: Comparison, histories: Mapping[str, EpochMetrics], folder: Path
+) -> None:
     """The differences of runs, and how each was trained. histories: by name of the run."""
     told = {
         f"{pair.first} less {pair.second}": pair.difference

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from jaxnet.core.training import EpochMetrics
 from jaxnet.report.figures.axes import (
     DECADES,
     INK,
@@ -19,10 +20,9 @@ from jaxnet.report.figures.axes import (
     literal,
     save,
 )
-from jaxnet.run import Row
 
 
-def curves(history: Row, path: Path, *, best_epoch: int | None = None) -> None:
+def curves(history: EpochMetrics, path: Path, *, best_epoch: int | None = None) -> None:
     """Loss, and of classes accuracy, over the epochs, on training and validation set."""
     pairs = [("loss", history.train_loss, history.validation_loss)]
     if history.train_accuracy is not None:

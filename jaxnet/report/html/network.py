@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxnet.core.run import Run
 from jaxnet.display import visible
 from jaxnet.errors import InputError
 from jaxnet.interop import program as programs
 from jaxnet.interop.program import Layer, Operand, Program
 from jaxnet.models.model import Model
-from jaxnet.run import Run
 
 MANY = 4096  # numbers beyond which an array is stored in 16 bits
 LEVELS = 32767  # the largest of them

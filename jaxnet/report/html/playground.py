@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxnet.core.run import Run
 from jaxnet.data import Splits
 from jaxnet.display import visible
 from jaxnet.errors import InputError
@@ -14,7 +15,6 @@ from jaxnet.models.model import Model
 from jaxnet.report.html.document import text
 from jaxnet.report.html.network import network
 from jaxnet.report.html.placement import placement
-from jaxnet.run import Run
 
 LARGEST_CANVAS = 64  # pixels of a side that is drawn on
 # Test examples that can be looked at: how many at most, and how many pixels in all.

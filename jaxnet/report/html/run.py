@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from jaxnet.core.run import Run
 from jaxnet.data import Splits
-from jaxnet.evaluation import ClassMetrics, Metrics
+from jaxnet.engine.prediction import ClassMetrics, Metrics
 from jaxnet.models.model import Model
 from jaxnet.report import figures
 from jaxnet.report.html.examples import wrong_classes, wrong_values
 from jaxnet.report.html.page import page
 from jaxnet.report.html.playground import playground
-from jaxnet.run import Run
 
 
 def draw(

@@ -1,4 +1,4 @@
-"""The steps of an epoch as one program on the chip: `training.steps` for networks that
+"""The steps of an epoch as one program on the chip: `run_steps` for networks that
 kernels/resident.py can train.
 
 Model, loss and recipe are traced for one example; what differs from step to step, such as a
@@ -13,11 +13,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.extend.core import Jaxpr, Literal
 from jax.interpreters import partial_eval
 from jaxtyping import Array, Float, Int, PyTree
 
+from jaxnet.core.objective import correct, forward, losses_of, make_targets, smooth
+from jaxnet.core.optimizers import decays, step_numbers
+from jaxnet.core.recipe import Recipe
+from jaxnet.core.training import Batch, Problem, TrainState
 from jaxnet.data import Splits, Standardisation
 from jaxnet.data import augmentation as augmentations
 from jaxnet.data.augmentation import Augmentation
@@ -26,12 +29,7 @@ from jaxnet.kernels import budget, resident
 from jaxnet.kernels.batch_last import AS_GIVEN, ROW, TURNED, Kind, check_examples_apart, constant
 from jaxnet.kernels.resident import State, Streams, Task
 from jaxnet.kernels.updates import DIRECTIONS, MOMENTS
-from jaxnet.models.losses import Loss
-from jaxnet.models.model import Model
-from jaxnet.objective import forward, hits, losses_of, make_targets, smooth
 from jaxnet.random import counted, hashed
-from jaxnet.recipe import Recipe, decays, step_numbers
-from jaxnet.runtime.plan import Plan
 from jaxnet.typing import Number
 
 WORDS = ("key 0", "key 1", "order 0", "order 1")
@@ -51,44 +49,28 @@ class Program(NamedTuple):
     names: tuple[str, ...]
 
 
-def steps(
-    model: Model,
-    splits: Splits,
-    recipe: Recipe,
-    params: PyTree,
-    opt_state: PyTree,
-    model_state: PyTree,
-    key: Array,
-    order_key: Array,
-    first: Int[Array, ""],
-    of: int,
-    rows: Int[Array, "steps batch"],
-    *,
-    weights: Float[Array | np.ndarray, " examples"] | None,
-    loss: Loss | None,
-    plan: Plan,
-) -> tuple[PyTree, PyTree, Float[Array, " sums"], Int[Array, ""]]:
-    """(params, opt_state, the sums over the steps of the loss and, of classes, of hits, the step
-    that failed first or -1).
+def run_steps(
+    problem: Problem, state: TrainState, batches: Batch
+) -> tuple[TrainState, Float[Array, " sums"]]:
+    """What `training.run_steps` computes, by a kernel.
 
-    first: the number of the first step; of: of how many an epoch.
     Raises NotImplementedError, with the reason, for what the kernel cannot train.
     """
-    (count, batch), examples = rows.shape, len(splits.train)
-    _check(recipe, model_state, key, plan)
-    number = first + jnp.arange(count, dtype=jnp.int32)
+    splits, recipe, rows = problem.splits, problem.recipe, batches.rows
+    (count, batch), examples = rows.shape, problem.examples
+    _check(problem, state, batches)
+    assert state.key is not None
+    assert state.order_key is not None
+    first, number = batches.step[0], batches.step
     alone, vectors = _constants(splits)
-    scalars = (
-        step_numbers(recipe, recipe.epochs * of, number)
-        | alone
-        | _words(recipe, key, order_key, number, batch)
-    )
-    columns = {"y": splits.train.y[rows]} | (
-        {} if weights is None else {"weight": jnp.asarray(weights, jnp.float32)[rows]}
-    )
-    program = trace(model, splits, recipe, loss, params, list(columns), scalars)
-    leaves, structure = jax.tree.flatten(params)
-    moments, rebuild = _moments(opt_state, params)
+    words = _words(recipe, state.key, state.order_key, number, batch)
+    scalars = step_numbers(recipe, recipe.epochs * problem.steps, number) | alone | words
+    columns = {"y": splits.train.y[rows]}
+    if problem.weights is not None:
+        columns["weight"] = jnp.asarray(problem.weights, jnp.float32)[rows]
+    program = trace(problem, state.params, list(columns), scalars)
+    leaves, structure = jax.tree.flatten(state.params)
+    moments, rebuild = _moments(state.opt_state, state.params)
     if len(moments) != MOMENTS[recipe.optimizer]:
         raise NotImplementedError(
             f"an optimizer state with {len(moments)} moments for {recipe.optimizer}"
@@ -107,8 +89,8 @@ def steps(
         types=tuple(jnp.uint32 if name in WORDS else jnp.float32 for name in program.names),
         optimizer=recipe.optimizer,
         decayed=tuple(leaf.ndim > 1 for leaf in leaves),
-        last=batch if of > count else examples - (count - 1) * batch,
-        weighted=weights is not None,
+        last=batch if batches.size is None else examples - (count - 1) * batch,
+        weighted=problem.weights is not None,
     )
     # Adam's kernel keeps its moments without their factors.
     factors = (
@@ -123,21 +105,19 @@ def steps(
     ]
     bad = sums[-1].min()
     failed = jnp.where(bad < count, first + bad.astype(jnp.int32), -1)
-    return structure.unflatten(new), rebuild(moments, count), sums[:-1].sum(-1), failed
+    diverged_at = jnp.where(state.diverged_at < 0, failed, state.diverged_at)
+    new_state = state._replace(
+        params=structure.unflatten(new), opt_state=rebuild(moments, count), diverged_at=diverged_at
+    )
+    return new_state, sums[:-1].sum(-1)
 
 
-def trace(
-    model: Model,
-    splits: Splits,
-    recipe: Recipe,
-    loss: Loss | None,
-    params: PyTree,
-    columns: list[str],
-    scalars: dict[str, Any],
-) -> Program:
-    """The loss and hit of one example, as an example's program. scalars: values by name; those of
-    keys go where they are not used.
+def trace(problem: Problem, params: PyTree, columns: list[str], scalars: dict[str, Any]) -> Program:
+    """The loss of one example, and whether its prediction is correct, as an example's program.
+
+    scalars: values by name; those of keys go where they are not used.
     """
+    model, splits, recipe, loss = problem.model, problem.splits, problem.recipe, problem.loss
     shape, names, (_, vectors) = splits.train.x.shape[1:], list(scalars), _constants(splits)
 
     def example(
@@ -178,7 +158,7 @@ def trace(
         return (
             (losses[0],)
             if splits.classes is None
-            else (losses[0], hits(outputs, y)[0].astype(jnp.float32))
+            else (losses[0], correct(outputs, y)[0].astype(jnp.float32))
         )
 
     def of(leaf: Any, *shape: int) -> jax.ShapeDtypeStruct:
@@ -314,7 +294,12 @@ def kinds_of(shapes: list[tuple[int, ...]], features: int, *, packed: bool) -> t
     )
 
 
-def _check(recipe: Recipe, model_state: PyTree, key: Array, plan: Plan) -> None:
+def _check(problem: Problem, state: TrainState, batches: Batch) -> None:
+    """Raise NotImplementedError for what the kernel cannot train."""
+    recipe, key = problem.recipe, state.key
+    assert key is not None
+    if batches.mask is not None or batches.offset is not None or problem.streamed is not None:
+        raise NotImplementedError("a part of the training set, or of a batch")
     if not isinstance(recipe.optimizer, str) or recipe.optimizer not in DIRECTIONS:
         name = recipe.optimizer if isinstance(recipe.optimizer, str) else "of its own"
         raise NotImplementedError(f"optimizer {name}: the kernel has {', '.join(DIRECTIONS)}")
@@ -326,10 +311,8 @@ def _check(recipe: Recipe, model_state: PyTree, key: Array, plan: Plan) -> None:
         ]
         if asked:
             raise NotImplementedError(f"augmentation {asked[0]}: the kernel has noise alone")
-    if jax.tree.leaves(model_state):
+    if jax.tree.leaves(state.model_state):
         raise NotImplementedError("a network with batch statistics, or other state of its own")
-    if plan.splits_batches:
-        raise NotImplementedError("a plan that divides batches")
     if "threefry" not in (implementation := str(jax.random.key_impl(key))):
         raise NotImplementedError(f"keys of {implementation}: the kernel has threefry's")
 

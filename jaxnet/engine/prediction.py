@@ -14,15 +14,16 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from jaxnet import arguments, arrays, display
+from jaxnet import arrays, display
+from jaxnet.core.objective import BLOCK, in_blocks
+from jaxnet.core.run import ONE_OF_MANY, Population, Run, check_trained
+from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits, Standardisation
 from jaxnet.diagnostics import Estimate, Ladder, error_ladder, mean, wilson
+from jaxnet.engine import arguments
 from jaxnet.errors import InputError, shown
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.population.predictions import member_predictions
-from jaxnet.recipe import Recipe
-from jaxnet.run import ONE_OF_MANY, Population, Run, check_trained
-from jaxnet.training import BLOCK, in_blocks
 from jaxnet.typing import ArrayLike
 
 logger = logging.getLogger("jaxnet")
@@ -120,17 +121,19 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
     return np.asarray(run.standardisation.restored(np.concatenate(blocks)))
 
 
-def compile_ahead(model: Model, splits: Splits, recipe: Recipe) -> None:
+def compile_ahead(problem: Problem) -> None:
     """Compile what `predict` will need of a Run to come, so that this can happen while it
     trains.
     """
-    model = with_outputs(model, splits.train.outputs)
+    splits, model = problem.splits, with_outputs(problem.model, problem.splits.train.outputs)
     params, model_state = jax.eval_shape(
         functools.partial(initial, model), jax.random.key(0), input_shape(splits)
     )
     own, kind = splits.standardisation, splits.train.x.dtype
     block = np.zeros((BLOCK, *splits.train.x.shape[1:]), kind if kind == np.uint8 else np.float32)
-    _predict.lower(model, recipe.precision, (params, model_state, own.on_device), block).compile()
+    _predict.lower(
+        model, problem.recipe.precision, (params, model_state, own.on_device), block
+    ).compile()
 
 
 @overload

@@ -8,59 +8,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Int, PyTree
 
 from jaxnet import display
+from jaxnet.core.recipe import Recipe
+from jaxnet.core.training import Best, EpochMetrics, Problem, TrainState, ended
 from jaxnet.data import Column, Standardisation
 from jaxnet.data.resampling import Samples
 from jaxnet.errors import InputError
 from jaxnet.models.model import Model, initial
-from jaxnet.recipe import Recipe
 from jaxnet.typing import ArrayLike, Rebuilt
 
 # How a message says where one network is in a run that holds many.
 ONE_OF_MANY = (
     "population[i] of a population, jax.tree.map(lambda leaf: leaf[i], run) of what jax.vmap gave"
 )
-
-
-class Row(NamedTuple):
-    """What happened in one epoch; in a Run's history, in each of them. None where it does not
-    apply.
-
-    Training loss and accuracy are means over the epoch, in training mode, while the parameters
-    change.
-    """
-
-    train_loss: Float[Array, "..."]
-    train_accuracy: Float[Array, "..."] | None = None
-    validation_loss: Float[Array, "..."] | None = None
-    validation_accuracy: Float[Array, "..."] | None = None
-
-    __repr__ = display.text
-
-
-class Best(NamedTuple):
-    """The parameters with the lowest validation loss so far, and the number of epochs after which
-    they stood.
-    """
-
-    params: PyTree
-    model_state: PyTree
-    loss: Float[Array, "..."]
-    epoch: Int[Array, "..."]
-
-    __repr__ = display.text
-
-
-def over(recipe: Recipe, diverged_at: Any, epoch: Any, best_epoch: Any) -> Any:
-    """Whether a training has diverged, or its validation loss has not fallen for `patience`
-    epochs.
-    """
-    diverged = diverged_at >= 0
-    return (
-        diverged if recipe.patience is None else diverged | (epoch - best_epoch >= recipe.patience)
-    )
 
 
 @jax.tree_util.register_dataclass
@@ -71,8 +33,8 @@ class Run:
 
     params, model_state: after the last epoch. best: those of lowest validation loss, None without
         validation.
-    history: a Row of arrays, an entry an epoch, NaN after an early stop. epochs: how many were
-        trained.
+    history: EpochMetrics of arrays, one entry per epoch, NaN after an early stop. epochs: how many
+        were trained.
     diverged_at: the first step whose loss was not finite, or -1.
     model, classes, white, shape, columns: the model's name, and what its inputs and outputs mean.
     """
@@ -81,7 +43,7 @@ class Run:
     model_state: PyTree
     best: Best | None
     standardisation: Standardisation
-    history: Row
+    history: EpochMetrics
     epochs: Int[Array, "..."] | Rebuilt
     diverged_at: Int[Array, "..."] | Rebuilt
     recipe: Recipe
@@ -110,8 +72,10 @@ class Run:
         own.
         """
         best_epoch = 0 if self.best is None else np.asarray(self.best.epoch)
-        ended = over(self.recipe, np.asarray(self.diverged_at), np.asarray(self.epochs), best_epoch)
-        return np.asarray((np.asarray(self.epochs) < self.recipe.epochs) & ~ended)
+        by_itself = ended(
+            self.recipe, np.asarray(self.diverged_at), np.asarray(self.epochs), best_epoch
+        )
+        return np.asarray((np.asarray(self.epochs) < self.recipe.epochs) & ~by_itself)
 
     @property
     def diverged(self) -> Bool[np.ndarray, "..."]:
@@ -222,7 +186,7 @@ class Population:
         return tuple(self[member].status for member in range(len(self)))
 
     @property
-    def history(self) -> Row:
+    def history(self) -> EpochMetrics:
         """As in a Run, with arrays (members, epochs); NaN after the last epoch of each."""
         most = max(run.recipe.epochs for run in self.runs)
 
@@ -237,7 +201,7 @@ class Population:
                 )
             )
 
-        return Row(*map(of_all, Row._fields))  # pyrefly: ignore[bad-argument-type]
+        return EpochMetrics(*map(of_all, EpochMetrics._fields))  # pyrefly: ignore[bad-argument-type]
 
     if not TYPE_CHECKING:
 
@@ -320,3 +284,23 @@ def _shapes_by_path(tree: PyTree) -> dict[str, tuple[int, ...]]:
         jax.tree_util.keystr(path): np.shape(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
+
+
+def finish(problem: Problem, state: TrainState, history: EpochMetrics) -> Run:
+    """The Run that a last state and its history amount to."""
+    splits = problem.splits
+    return Run(
+        params=state.params,
+        model_state=state.model_state,
+        best=state.best,
+        standardisation=splits.standardisation,
+        history=history,
+        epochs=state.epoch,
+        diverged_at=state.diverged_at,
+        recipe=problem.recipe,
+        model=problem.model.name,
+        classes=splits.classes,
+        white=splits.train.white,
+        shape=splits.train.x.shape[1:],
+        columns=splits.columns,
+    )

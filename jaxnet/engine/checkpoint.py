@@ -9,7 +9,6 @@ import itertools
 import json
 import logging
 import re
-import reprlib
 import shutil
 import sys
 import zlib
@@ -24,24 +23,27 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxnet import arguments
-from jaxnet.data import Column, Standardisation
-from jaxnet.data.augmentation import NAMES, Augmentation
-from jaxnet.data.precision import Origin
-from jaxnet.errors import InputError, check_path, near_path
-from jaxnet.random import with_keys, words
-from jaxnet.recipe import (
+from jaxnet.core.recipe import (
     CUSTOM,
     NUMBERS,
     OPTIMIZERS,
     STRUCTURE,
     NotRestored,
     Recipe,
+    describe_recipe,
     optimizer_name,
 )
-from jaxnet.run import ONE_OF_MANY, Best, Population, Row, Run
+from jaxnet.core.run import ONE_OF_MANY, Population, Run
+from jaxnet.core.training import Best, EpochMetrics
+from jaxnet.data import Column, Standardisation
+from jaxnet.data.augmentation import NAMES, Augmentation
+from jaxnet.data.precision import Origin
+from jaxnet.engine import arguments
+from jaxnet.engine.fingerprint import differences
+from jaxnet.errors import InputError, check_path, near_path
+from jaxnet.random import with_keys, words
 from jaxnet.runtime.files import check_folder, writing
-from jaxnet.runtime.processes import first, gather, once
+from jaxnet.runtime.processes import first, once
 
 FORMATS = (1, 2)  # read; the last one is written, and has checksums of its files
 CHECKSUMS = "checksums.json"  # in the folder of a checkpoint: the CRC-32 of each of its files
@@ -53,8 +55,6 @@ ORIGINS = (
     "origin",
     "target_origin",
 )  # of a Standardisation: kept as text, which loses no digit of float64
-SHORT = reprlib.Repr()  # thousands of members are named by the first few
-SHORT.maxstring = SHORT.maxother = 200
 NUMBERED = re.compile(r"\d{8}")
 LEFT_OVER = re.compile(
     r"(part-)?\d{8}(\.unfinished|\.orbax-checkpoint-tmp).*"
@@ -132,7 +132,7 @@ def restore(path: str | Path, *, optimizer: Any = None) -> Run:
                 origin=_origin(about.get("origin")),
                 target_origin=_origin(about.get("target_origin")),
             ),
-            history=Row(**given["history"]),
+            history=EpochMetrics(**given["history"]),
             epochs=given["epochs"],
             diverged_at=given["diverged_at"],
             recipe=Recipe(
@@ -296,65 +296,6 @@ def read_arrays(path: Path, wanted: PyTree) -> PyTree:
     return jax.tree.map(np.asarray, _read(path, wanted))
 
 
-def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:
-    """Raise InputError naming how what is in a folder differs from what is wanted now, if it
-    does.
-    """
-    given, wanted = (flat(json.loads(json.dumps(about))) for about in (given, wanted))
-    changed = [
-        f"{name} was {SHORT.repr(given.get(name))} and is now {SHORT.repr(wanted.get(name))}"
-        for name in {**given, **wanted}
-        if given.get(name) != wanted.get(name)
-    ]
-    if changed:
-        raise InputError(
-            f"{where} holds a training of something else: {'; '.join(changed)}. Give the same "
-            "again, or another folder"
-        )
-
-
-def checksum(tree: PyTree) -> int:
-    """CRC-32 of all arrays: tells other data apart, and is no protection from forgery."""
-    total = 0
-    for leaf in jax.tree.leaves(words(tree)):
-        total = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).data, total)
-    return total
-
-
-def flat(tree: Any, name: str = "") -> dict[str, Any]:
-    """Nested plain values by one name each: "recipe.epochs", "groups.0.model"."""
-    if isinstance(tree, list) and tree and all(isinstance(item, dict) for item in tree):
-        tree = dict(enumerate(tree))
-    if isinstance(tree, dict):
-        return {
-            k: v
-            for key, value in tree.items()
-            for k, v in flat(value, f"{name}.{key}" if name else str(key)).items()
-        }
-    return {name: tree}
-
-
-def check_same(found: PyTree, *, where: Path) -> None:
-    """Raise InputError where processes have not read the same there."""
-    if len(set(gather(np.array([checksum(found)])).tolist())) > 1:
-        raise InputError(
-            f"{where}: the processes find different things there; give a folder that all of them "
-            "see"
-        )
-
-
-def describe_recipe(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain values; the optimizer by its name, as `optimizer_name` has it."""
-    described = {name: getattr(recipe, name) for name in STRUCTURE}
-    described = {
-        name: int(value) if isinstance(value, np.integer) else value
-        for name, value in described.items()
-    }
-    described["optimizer"] = optimizer_name(recipe.optimizer)
-    numbers = {name: _plain(getattr(recipe, name)) for name in NUMBERS}
-    return described | jax.tree.map(_decimal, numbers)
-
-
 def _optimizer(name: str, given: Any, path: Path) -> Any:
     """The optimizer of a run that was saved: a built-in one, the one that is given, or what stands
     for it.
@@ -372,11 +313,6 @@ def _optimizer(name: str, given: Any, path: Path) -> Any:
             f"{cure}"
         )
     return given
-
-
-def _decimal(number: Any) -> Any:
-    """The shortest decimal that is this float32: 0.001, not 0.0010000000474974513."""
-    return float(str(np.float32(number))) if np.ndim(number) == 0 else np.asarray(number).tolist()
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -502,7 +438,7 @@ def _origin(given: dict[str, Any] | None) -> Origin | None:
 
 def _plain(tree: Any) -> Any:
     """Our own named tuples as dicts, so that files say what is what."""
-    if isinstance(tree, Best | Row | Standardisation):
+    if isinstance(tree, Best | EpochMetrics | Standardisation):
         return {
             name: _plain(value) for name, value in tree._asdict().items() if name not in ORIGINS
         }

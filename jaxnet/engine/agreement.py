@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxnet.checkpoint import flat
+from jaxnet.engine.fingerprint import flat
 from jaxnet.errors import InputError
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.processes import concluded, own, several

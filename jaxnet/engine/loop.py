@@ -16,23 +16,32 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxnet import arguments
-from jaxnet.agreement import check_agreement, outline
-from jaxnet.checkpoint import check_same, restore_progress, save_progress, set_aside
+from jaxnet.core.recipe import Recipe
+from jaxnet.core.run import Run, finish
+from jaxnet.core.training import (
+    EpochMetrics,
+    Problem,
+    TrainState,
+    blank_metrics,
+    ended,
+    start,
+    streams,
+)
 from jaxnet.data import Splits, Stream
+from jaxnet.engine import arguments
+from jaxnet.engine.agreement import check_agreement, outline
+from jaxnet.engine.checkpoint import restore_progress, save_progress, set_aside
+from jaxnet.engine.fingerprint import check_same, describe_training
+from jaxnet.engine.fit import ALL_AT_ONCE
+from jaxnet.engine.streamed import ChunkSums, in_memory, on_disk
 from jaxnet.errors import InputError
-from jaxnet.identity import describe_training
-from jaxnet.models.losses import Loss, check_loss
-from jaxnet.models.model import Model, with_outputs
-from jaxnet.parts import Within, in_memory, on_disk
+from jaxnet.models.losses import Loss
+from jaxnet.models.model import Model
 from jaxnet.random import AnyKey, as_key, words
-from jaxnet.recipe import Recipe
-from jaxnet.run import Row, Run, over
 from jaxnet.runtime.files import check_folder, then
 from jaxnet.runtime.interrupts import Interrupted, log_to, signals
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import agreed, first, once
-from jaxnet.training import ALL_AT_ONCE, Pair, TrainState, admit, blank_row, finish, start, streams
 
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
 
@@ -41,15 +50,15 @@ class Progress(NamedTuple):
     """An unfinished training: its state, and a history with NaN for the epochs to come."""
 
     state: TrainState
-    history: Row
+    history: EpochMetrics
 
 
 class ProgressWithin(NamedTuple):
     """The same within an epoch over a training set on disk."""
 
     state: TrainState
-    history: Row
-    within: Within
+    history: EpochMetrics
+    within: ChunkSums
 
 
 def train(
@@ -59,10 +68,10 @@ def train(
     key: AnyKey,
     *,
     out: str | Path | None = None,
-    watch: Callable[[int, Row], None] | None = None,
+    watch: Callable[[int, EpochMetrics], None] | None = None,
     order_key: AnyKey | None = None,
     weights: Float[Array | np.ndarray, " examples"] | None = None,
-    sample: Pair | None = None,
+    sample: tuple[Array | np.ndarray, Array | np.ndarray | np.integer | int] | None = None,
     loss: Loss | None = None,
     params: PyTree | None = None,
     plan: Plan = ALL_AT_ONCE,
@@ -77,18 +86,17 @@ def train(
         and the one before is used; where no checkpoint is intact, InputError. Data that changed are
         something else, whichever part changed; of a training set on disk all labels and 100 rows
         are compared.
-    watch: called with the number of epochs done and the last Row, after each and once before the
-    first. The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with the state
-    saved in out. Of several processes all call it with the same arguments, or all raise InputError
-    that names what differs; all read what is in out, which must be a folder that all see, and the
-    first writes. For a network that one process trains alone there is `fit`. From disk an epoch
-    comes in chunks, with checkpoints between them too. There are no weights and no sample then; a
-    row that cannot be used raises InputError with the state saved in out, or is left out and
-    counted, as `jaxnet.stream` was told.
+    watch: called with the number of epochs done and the last EpochMetrics, after each and once
+    before the first. The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with
+    the state saved in out. Of several processes all call it with the same arguments, or all raise
+    InputError that names what differs; all read what is in out, which must be a folder that all
+    see, and the first writes. For a network that one process trains alone there is `fit`. From disk
+    an epoch comes in chunks, with checkpoints between them too. There are no weights and no sample
+    then; a row that cannot be used raises InputError with the state saved in out, or is left out
+    and counted, as `jaxnet.stream` was told.
     """
     arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
     key = as_key("key", key)
-    check_loss(loss)
     arguments.check_surroundings(out, watch)
     given, whole = splits.train, splits
     if isinstance(given, Stream):
@@ -98,16 +106,16 @@ def train(
                 "leave them out"
             )
         splits = replace(splits, train=given.empty)
-    seen, recipe, extras = admit(splits, recipe, key, order_key, weights, sample)
-    model = with_outputs(model, splits.train.outputs)
+    problem, order_key = arguments.check_arguments(
+        Problem(model, splits, recipe, loss, weights, sample), order_key
+    )
+    params = arguments.check_params(problem, params)
     folder = None if out is None else Path(out).absolute()
-    begin = functools.partial(_start, model, seen, recipe, key, extras.order_key, params)
+    begin = functools.partial(_start, problem, key, order_key, params)
 
     @functools.cache
     def about() -> dict[str, Any]:
-        return describe_training(
-            model, whole, recipe, key, **extras._asdict(), params=params, loss=loss
-        )
+        return describe_training(replace(problem, splits=whole), key, order_key, params)
 
     check_agreement(
         lambda: {
@@ -119,10 +127,12 @@ def train(
             "parameters and optimizer state": outline(jax.eval_shape(begin)),
         }
     )
-    if isinstance(given, Stream):
-        epochs = on_disk(model, loss, plan, given, seen, recipe, streams(key, extras.order_key)[1])
-    else:
-        epochs = in_memory(model, loss, plan, seen, recipe, extras)
+    on_stream = isinstance(given, Stream)
+    epochs = (
+        on_disk(plan, problem, given, streams(key, order_key)[1])
+        if on_stream
+        else in_memory(plan, problem)
+    )
     plan, progress = epochs.plan, None
     with ThreadPoolExecutor(1) as pool:
         # Two programs, two cores. The epoch is compiled for the shapes to come; the call in the
@@ -142,7 +152,7 @@ def train(
                 shape,
             )
         epochs.compile(placed)
-        nothing = blank_row(splits, recipe.epochs), epochs.within
+        nothing = blank_metrics(splits, recipe.epochs), epochs.within
         if folder is not None:
             progress, damaged = restore_progress(
                 folder / "state", _progress(shape, *nothing), about()
@@ -197,25 +207,25 @@ def train(
         log(f"begin at {done}" + (f", part {part}" if part else ""))
         if watch is not None:
             watch(done, jax.tree.map(lambda column: column[done - 1], history))
-        last = _over(recipe, state, done)
+        last = _ended(recipe, state, done)
         while not last:
             try:
-                state, within, row = next(parts)
+                state, within, metrics = next(parts)
             except InputError:  # a row that cannot be used
                 if folder is not None:
                     save()
                 raise
             part += 1
-            if row is not None:
+            if metrics is not None:
                 for column, value in zip(
-                    jax.tree.leaves(history), jax.tree.leaves(row), strict=True
+                    jax.tree.leaves(history), jax.tree.leaves(metrics), strict=True
                 ):
                     column[done] = value
                 done, part = done + 1, 0
                 log(f"epoch {done}")
                 if watch is not None:
-                    watch(done, row)
-                last = _over(recipe, state, done)
+                    watch(done, metrics)
+                last = _ended(recipe, state, done)
             if folder is not None:
                 due, asked = (
                     last or spent <= CHECKPOINT_SHARE * (time.monotonic() - began),
@@ -230,28 +240,25 @@ def train(
                     )
                     raise Interrupted(caught[0] if caught else signal.SIGTERM, where, folder)
     state = plan.fetch(state)
-    return finish(model, splits, recipe, state, jax.device_put(history))
+    return finish(replace(problem, splits=splits), state, jax.device_put(history))
 
 
-@functools.partial(jax.jit, static_argnames="model")
+@jax.jit
 def _start(
-    model: Model,
-    splits: Splits,
-    recipe: Recipe,
-    key: Array,
-    order_key: Array | None,
-    params: PyTree | None,
+    problem: Problem, key: Array, order_key: Array | None, params: PyTree | None
 ) -> TrainState:
-    return start(model, splits, recipe, key, order_key=order_key, params=params)
+    return start(problem, key, order_key=order_key, params=params)
 
 
-def _progress(state: TrainState, history: Row, within: Within | None) -> Progress | ProgressWithin:
+def _progress(
+    state: TrainState, history: EpochMetrics, within: ChunkSums | None
+) -> Progress | ProgressWithin:
     return Progress(state, history) if within is None else ProgressWithin(state, history, within)
 
 
-def _over(recipe: Recipe, state: TrainState, done: int) -> bool:
+def _ended(recipe: Recipe, state: TrainState, done: int) -> bool:
     """Whether no epoch is left to train."""
     best_epoch = 0 if state.best is None else np.asarray(state.best.epoch)
     return done == recipe.epochs or bool(
-        over(recipe, np.asarray(state.diverged_at), done, best_epoch)
+        ended(recipe, np.asarray(state.diverged_at), done, best_epoch)
     )

@@ -2,30 +2,26 @@
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PyTree
 
 from jaxnet import display
 from jaxnet.data import augmentation
 from jaxnet.data.augmentation import Augmentation
 from jaxnet.errors import InputError, check_known, check_whole, shown, with_known_words
 from jaxnet.models.pickling import check_pickle
-from jaxnet.typing import Number, double
+from jaxnet.typing import Number
 
 if TYPE_CHECKING:
-    import optax
+    pass
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "cosine", "warmup_cosine", "one_cycle")
 PRECISIONS = ("float32", "bfloat16")
-EPSILON = 1e-8  # of Adam, as optax has it
-WARMUP = 0.1  # share of the steps in which warmup_cosine rises
 CUSTOM = "custom "  # stands before the name of an optimizer that is none of the built-in ones
 
 
@@ -35,9 +31,17 @@ def _static(default: Any) -> Any:
 
 @jax.tree_util.register_dataclass
 @with_known_words(
-    lr="learning_rate", wd="weight_decay", l2="weight_decay", batch="batch_size", b1="momentum", b2="second_momentum",
-    early_stopping="patience", grad_clip="clip", max_norm="clip", dtype="precision",
-)  # fmt: skip
+    lr="learning_rate",
+    wd="weight_decay",
+    l2="weight_decay",
+    batch="batch_size",
+    b1="momentum",
+    b2="second_momentum",
+    early_stopping="patience",
+    grad_clip="clip",
+    max_norm="clip",
+    dtype="precision",
+)
 @dataclass(frozen=True)
 class Recipe:
     """Numbers are leaves: they may be tracers or carry a member axis, and changing them never
@@ -180,9 +184,15 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
             "out, or leave patience out"
         )
     for name, low, high in (
-        ("learning_rate", 0.0, math.inf), ("momentum", 0.0, 1.0), ("second_momentum", 0.0, 1.0), ("weight_decay", 0.0, math.inf),
-        ("l1", 0.0, math.inf), ("dropout", 0.0, 1.0), ("label_smoothing", 0.0, 1.0), ("clip", 0.0, math.inf),
-    ):  # fmt: skip
+        ("learning_rate", 0.0, math.inf),
+        ("momentum", 0.0, 1.0),
+        ("second_momentum", 0.0, 1.0),
+        ("weight_decay", 0.0, math.inf),
+        ("l1", 0.0, math.inf),
+        ("dropout", 0.0, 1.0),
+        ("label_smoothing", 0.0, 1.0),
+        ("clip", 0.0, math.inf),
+    ):
         _range(name, getattr(recipe, name), low, high)
     if recipe.augmentation is not None:
         augmentation.check(recipe.augmentation)
@@ -225,117 +235,8 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
         )
 
 
-def transformation(recipe: Recipe, steps: int) -> "optax.GradientTransformation":
-    """The recipe as an optax chain. steps: of the whole run, for the schedule."""
-    import optax
-
-    if hasattr(recipe.optimizer, "update"):
-        return recipe.optimizer
-    unit, peak = _unit_schedule(recipe.schedule, steps), recipe.learning_rate
-    rate: Any = peak if unit is None or peak is None else lambda count: peak * unit(count)
-    weight_decay: Any = recipe.weight_decay
-    clip = [] if recipe.clip is None else [optax.clip_by_global_norm(recipe.clip)]
-    if not isinstance(recipe.optimizer, str):
-        return optax.chain(*clip, recipe.optimizer(rate))
-    decay = [] if weight_decay is None else [optax.add_decayed_weights(weight_decay, mask=kernels)]
-    return optax.chain(*clip, *_direction(recipe), *decay, optax.scale_by_learning_rate(rate))
-
-
-def step_numbers(recipe: Recipe, steps: int, number: Int[Array, " some"]) -> dict[str, Number]:
-    """The numbers of these steps of a run, for a kernel without schedules and powers: one for all,
-    or one a step.
-
-    step: what the direction is multiplied with, the learning rate. decay: with it, weight decay. Of
-    Adam (Kingma & Ba 2015, alg. 1), whose kernel keeps m / (1 - b1) and v / (1 - b2), step has
-    these factors and the bias corrections as well, and so has epsilon.
-    """
-    unit = _unit_schedule(recipe.schedule, steps)
-    assert recipe.learning_rate is not None
-    with double(False):
-        rate: Any = (
-            recipe.learning_rate if unit is None else recipe.learning_rate * jax.vmap(unit)(number)
-        )
-    numbers: dict[str, Number] = {"step": rate}
-    first, second = decays(recipe)
-    if recipe.optimizer != "sgd":
-        numbers["momentum"] = first
-    if recipe.optimizer in ("adam", "adamw"):
-        mean, square = (((1 - b) / (1 - b ** (number + 1))) for b in (first, second))
-        root = jnp.sqrt(square)
-        numbers |= {
-            "second_momentum": second,
-            "step": rate * mean / root,
-            "epsilon": EPSILON / root,
-        }
-    if recipe.weight_decay is not None:
-        numbers["decay"] = rate * recipe.weight_decay
-    for name in ("l1", "dropout", "label_smoothing", "clip"):
-        if (value := getattr(recipe, name)) is not None:
-            numbers[name] = value
-    if recipe.augmentation is not None and recipe.augmentation.noise is not None:
-        numbers["noise"] = recipe.augmentation.noise
-    return numbers
-
-
-def decays(recipe: Recipe) -> tuple[Array, Array]:
-    """(momentum, second_momentum) of momentum, nesterov, adam and adamw, as given or the usual
-    ones.
-    """
-    first, second = (
-        0.9 if recipe.momentum is None else recipe.momentum,
-        0.999 if recipe.second_momentum is None else recipe.second_momentum,
-    )
-    return jnp.asarray(first, jnp.float32), jnp.asarray(second, jnp.float32)
-
-
 def _word(value: Any) -> str:
     return getattr(value, "__name__", None) or repr(value)
-
-
-def kernels(params: PyTree) -> PyTree:
-    """True for the arrays that multiply inputs; False for biases and norms."""
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
-
-
-def _direction(recipe: Recipe) -> list["optax.GradientTransformation"]:
-    """What turns a gradient into a direction of ascent, before decay and learning rate."""
-    import optax
-
-    momentum = {} if recipe.momentum is None else {"value": recipe.momentum}
-    match recipe.optimizer:
-        case "sgd":
-            return []
-        case "momentum" | "nesterov":
-            return [
-                optax.trace(momentum.get("value", 0.9), nesterov=recipe.optimizer == "nesterov")
-            ]
-        case "muon":
-            # A learning rate of -1 leaves the direction as it is: rate, schedule and decay follow
-            # in the chain.
-            from optax import contrib
-
-            return [contrib.muon(-1.0, beta=momentum.get("value", 0.95))]
-        case "adam" | "adamw":
-            second: Any = 0.999 if recipe.second_momentum is None else recipe.second_momentum
-            return [optax.scale_by_adam(b1=momentum.get("value", 0.9), b2=second)]
-    raise AssertionError(f"unknown optimizer {recipe.optimizer!r}: `check` was not called")
-
-
-def _unit_schedule(name: str, steps: int) -> Callable[[Any], Any] | None:
-    """The schedule with peak 1: optax's own refuse a peak that is a tracer."""
-    import optax
-
-    match name:
-        case "cosine":
-            return optax.cosine_decay_schedule(1.0, steps)
-        case "warmup_cosine":
-            return optax.warmup_cosine_decay_schedule(
-                0.0, 1.0, max(1, round(WARMUP * steps)), max(2, steps)
-            )
-        case "one_cycle":
-            return optax.cosine_onecycle_schedule(max(2, steps), 1.0)
-        case _:
-            return None
 
 
 def _range(name: str, value: Any, low: float, high: float) -> None:
@@ -348,3 +249,24 @@ def _range(name: str, value: Any, low: float, high: float) -> None:
     if not low <= narrow < high:
         bound = f"from {low:g} to below {high:g}" if math.isfinite(high) else f"of at least {low:g}"
         raise InputError(f"{name} is {narrow}; give a finite number {bound}")
+
+
+def describe_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values; the optimizer by its name, as `optimizer_name` has it."""
+    described = {name: getattr(recipe, name) for name in STRUCTURE}
+    described = {
+        name: int(value) if isinstance(value, np.integer) else value
+        for name, value in described.items()
+    }
+    described["optimizer"] = optimizer_name(recipe.optimizer)
+    numbers = {name: getattr(recipe, name) for name in NUMBERS}
+    if recipe.augmentation is not None:
+        numbers["augmentation"] = {
+            name: getattr(recipe.augmentation, name) for name in augmentation.NAMES
+        }
+    return described | jax.tree.map(_decimal, numbers)
+
+
+def _decimal(number: Any) -> Any:
+    """The shortest decimal that is this float32: 0.001, not 0.0010000000474974513."""
+    return float(str(np.float32(number))) if np.ndim(number) == 0 else np.asarray(number).tolist()

@@ -4,22 +4,28 @@ By it a training is continued only by the same, and processes that train togethe
 about to do the same.
 """
 
+import json
+import reprlib
 import zlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from jaxnet.checkpoint import checksum, describe_recipe
+from jaxnet.core.recipe import describe_recipe
+from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits, Standardisation, Stream
 from jaxnet.data.streaming.records import Records
 from jaxnet.data.streaming.stream import label_pieces, sample
-from jaxnet.models.losses import Loss
-from jaxnet.models.model import Model
-from jaxnet.recipe import Recipe
+from jaxnet.errors import InputError
+from jaxnet.random import words
+from jaxnet.runtime.processes import gather
 
+SHORT = reprlib.Repr()  # thousands of members are named by the first few
+SHORT.maxstring = SHORT.maxother = 200
 KNOWN_BY = (
     100  # rows of a training set on disk by which it is told from another, besides all its labels
 )
@@ -66,30 +72,21 @@ def describe_data(splits: Splits) -> dict[str, Any]:
 
 
 def describe_training(
-    model: Model,
-    splits: Splits,
-    recipe: Recipe,
-    key: Array,
-    *,
-    order_key: Array | None,
-    weights: Any,
-    sample: Any,
-    params: PyTree | None,
-    loss: Loss | None,
+    problem: Problem, key: Array, order_key: Array | None, params: PyTree | None
 ) -> dict[str, Any]:
     """What decides a training, as plain values. A custom model, loss or optimizer is told by its
     name, and what it starts from.
     """
     return {
-        "model": model.name,
-        "data": describe_data(splits),
-        "recipe": describe_recipe(recipe),
+        "model": problem.model.name,
+        "data": describe_data(problem.splits),
+        "recipe": describe_recipe(problem.recipe),
         "key": told(key),
         "order_key": told(order_key),
-        "weights": told(weights),
-        "sample": told(sample),
+        "weights": told(problem.weights),
+        "sample": told(problem.sample),
         "params": told(params),
-        "loss": None if loss is None else name_of(loss),
+        "loss": None if problem.loss is None else name_of(problem.loss),
     }
 
 
@@ -119,3 +116,50 @@ def _part(data: Dataset) -> str:
     """One part of data in memory: its size, types and checksum."""
     x, y = np.asarray(data.x), np.asarray(data.y)
     return f"{len(y)} x {x.shape[1:]} {x.dtype}, labels {y.dtype}, {told((x, y))}"
+
+
+def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:
+    """Raise InputError naming how what is in a folder differs from what is wanted now, if it
+    does.
+    """
+    given, wanted = (flat(json.loads(json.dumps(about))) for about in (given, wanted))
+    changed = [
+        f"{name} was {SHORT.repr(given.get(name))} and is now {SHORT.repr(wanted.get(name))}"
+        for name in {**given, **wanted}
+        if given.get(name) != wanted.get(name)
+    ]
+    if changed:
+        raise InputError(
+            f"{where} holds a training of something else: {'; '.join(changed)}. Give the same "
+            "again, or another folder"
+        )
+
+
+def checksum(tree: PyTree) -> int:
+    """CRC-32 of all arrays: tells other data apart, and is no protection from forgery."""
+    total = 0
+    for leaf in jax.tree.leaves(words(tree)):
+        total = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).data, total)
+    return total
+
+
+def flat(tree: Any, name: str = "") -> dict[str, Any]:
+    """Nested plain values by one name each: "recipe.epochs", "groups.0.model"."""
+    if isinstance(tree, list) and tree and all(isinstance(item, dict) for item in tree):
+        tree = dict(enumerate(tree))
+    if isinstance(tree, dict):
+        return {
+            k: v
+            for key, value in tree.items()
+            for k, v in flat(value, f"{name}.{key}" if name else str(key)).items()
+        }
+    return {name: tree}
+
+
+def check_same(found: PyTree, *, where: Path) -> None:
+    """Raise InputError where processes have not read the same there."""
+    if len(set(gather(np.array([checksum(found)])).tolist())) > 1:
+        raise InputError(
+            f"{where}: the processes find different things there; give a folder that all of them "
+            "see"
+        )

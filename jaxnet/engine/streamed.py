@@ -1,8 +1,10 @@
 """What the host loop trains by: epochs of a training set in memory, each one part, or of one on
 disk, in as many as it has chunks.
 
-    chunk, from disk -> the shards of each device -> order -> steps -> sums      two programs: of a whole chunk, and of the last
-    after the last one: look
+    chunk, from disk -> the shards of each device -> shuffle -> run_steps -> sums
+    after the last one: validate
+
+Two programs are compiled: one for a whole chunk, and one for the last.
 
 Which rows of a chunk meet in a batch is a function of order key, epoch, chunk and shard, so that no
 number depends on how many devices or processes share the shards, but to rounding.
@@ -22,18 +24,25 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxnet.core.training import (
+    NO_EXAMPLES,
+    Batch,
+    EpochMetrics,
+    Problem,
+    TrainState,
+    epoch,
+    training_metrics,
+    validate,
+)
 from jaxnet.data import Dataset, Splits, Stream
 from jaxnet.data.streaming.chunks import Chunk, Layout, chunks, layout
+from jaxnet.engine.arguments import check_steps
+from jaxnet.engine.parallel import run_steps_on
 from jaxnet.errors import InputError
-from jaxnet.implementations import choose
-from jaxnet.models.losses import Loss
-from jaxnet.models.model import Model
+from jaxnet.kernels.dispatch import choose
 from jaxnet.random import block, counted
-from jaxnet.recipe import Recipe
-from jaxnet.run import Row
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import agreed, first, gather
-from jaxnet.training import NO_TEST, Extras, Place, TrainState, check_steps, epoch, look, steps
 
 SPEAK = 30  # seconds after which a long epoch says how far it is
 FEW = 5  # rows that cannot be used are named; the others are counted
@@ -41,11 +50,11 @@ FEW = 5  # rows that cannot be used are named; the others are counted
 logger = logging.getLogger("jaxnet")
 
 
-class Within(NamedTuple):
+class ChunkSums(NamedTuple):
     """How far an epoch of chunks is.
 
-    chunks: done. sums: over them, as `steps` gives them. skipped: how many of their rows could not
-        be used.
+    chunks: done. sums: over them, as `run_steps` gives them. skipped: how many of their rows could
+        not be used.
     """
 
     chunks: Int[Array | np.ndarray, ""]
@@ -53,35 +62,24 @@ class Within(NamedTuple):
     skipped: Int[Array | np.ndarray, ""]
 
 
-class Reached(NamedTuple):
-    """Where a training is after one more part. row: what happened in the epoch, where that was its
-    last part.
-    """
-
-    state: TrainState
-    within: Within | None
-    row: Row | None
+# (the state after one more part, how far its epoch is, what happened in the epoch where that was
+# its last part)
+Reached = tuple[TrainState, ChunkSums | None, EpochMetrics | None]
 
 
 @dataclass(frozen=True)
 class InMemory:
     """Epochs as `fit` has them, each one compiled part."""
 
-    model: Model
-    loss: Loss | None
     plan: Plan
-    splits: Splits
-    recipe: Recipe
-    extras: Extras
+    problem: Problem
 
     parts = 1
     within = None
 
     def compile(self, state: Any) -> None:
         """Compiles the program for a state of this shape."""
-        _epoch.lower(
-            self.model, self.loss, self.plan, self.splits, self.recipe, state, self.extras
-        ).compile()
+        _epoch.lower(self.plan, self.problem, state).compile()
 
     def reach(
         self, state: TrainState, within: None, log: Callable[[str], None]
@@ -90,24 +88,19 @@ class InMemory:
         by the next.
         """
         while True:
-            state, row = _epoch(
-                self.model, self.loss, self.plan, self.splits, self.recipe, state, self.extras
-            )
-            yield Reached(state, None, row)
+            state, metrics = _epoch(self.plan, self.problem, state)
+            yield state, None, metrics
 
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Epochs over a Stream, a part a chunk. splits: with an empty training set. order_key: as in
+    """Epochs over a Stream, a part a chunk. problem: with an empty training set. order_key: as in
     TrainState.
     """
 
-    model: Model
-    loss: Loss | None
     plan: Plan
+    problem: Problem
     stream: Stream
-    splits: Splits
-    recipe: Recipe
     order_key: Key[Array, ""]
     cut: Layout
 
@@ -117,13 +110,13 @@ class OnDisk:
         return self.cut.chunks
 
     @property
-    def within(self) -> Within:
+    def within(self) -> ChunkSums:
         """At the begin of an epoch."""
         none, sums = (
             np.zeros((), np.int32),
             np.zeros(1 if self.stream.classes is None else 2, np.float32),
         )
-        return jax.device_put(Within(none, sums, none))
+        return jax.device_put(ChunkSums(none, sums, none))
 
     def compile(self, state: Any) -> None:
         """Compiles the program of a whole chunk, or of the only one, for a state of this shape."""
@@ -136,11 +129,11 @@ class OnDisk:
         y = jax.ShapeDtypeStruct(shape, self.stream.label_dtype, **spread)
         real = jax.ShapeDtypeStruct(shape, bool, **spread) if self._counts(0) else None
         _part.lower(
-            *self._static, self._with(x, y), self.recipe, state, self.plan.place(self.within), real
+            self.plan, self.cut, self._with(x, y), state, self.plan.place(self.within), real
         ).compile()
 
     def reach(
-        self, state: TrainState, within: Within, log: Callable[[str], None]
+        self, state: TrainState, within: ChunkSums, log: Callable[[str], None]
     ) -> Generator[Reached, None, None]:
         """Chunk after chunk, without an end. The state given, and each one had before, is used up
         by the next.
@@ -152,7 +145,7 @@ class OnDisk:
         while True:
             bad: list[int] = []
             with closing(self._read(number, begin)) as read:
-                for chunk, splits, real in read:
+                for chunk, problem, real in read:
                     said = f"epoch {number + 1} part {chunk.number + 1} of {self.cut.chunks}"
                     log(f"{said}: {_named(chunk.bad)} cannot be used" if chunk.bad else said)
                     if first() and time.monotonic() - spoken > SPEAK:
@@ -162,22 +155,20 @@ class OnDisk:
                     # One chunk in training and one that waits for it; without this all of an epoch
                     # would be waiting, in memory.
                     jax.block_until_ready(within)
-                    state, within = _part(*self._static, splits, self.recipe, state, within, real)
+                    state, within = _part(self.plan, self.cut, problem, state, within, real)
                     if chunk.number < self.cut.chunks - 1:
-                        yield Reached(state, within, None)
+                        yield state, within, None
             if self.stream.corrupt == "skip":
                 self._count(number, int(within.skipped), bad, log)
-            state, within, row = _close(
-                self.model, self.loss, len(self.stream), self.splits, self.recipe, state, within
-            )
+            state, within, metrics = _close(self.problem, state, within)
             number, begin = number + 1, 0
-            yield Reached(state, within, row)
+            yield state, within, metrics
 
     def _read(
         self, epoch: int, begin: int
-    ) -> Generator[tuple[Chunk, Splits, Array | None], None, None]:
+    ) -> Generator[tuple[Chunk, Problem, Array | None], None, None]:
         """Each chunk as it was read, and in the splits on the devices, with which rows count."""
-        how: Any = {"batch_size": self.recipe.batch_size, "seed": seed(self.order_key)}
+        how: Any = {"batch_size": self.problem.recipe.batch_size, "seed": seed(self.order_key)}
         if self.plan.processes > 1:
             how["shard"] = jax.process_index(), self.plan.processes
         with closing(chunks(self.stream, **how, epoch=epoch, first=begin)) as read:
@@ -197,7 +188,7 @@ class OnDisk:
                     return
                 yield given
 
-    def _placed(self, chunk: Chunk) -> tuple[Chunk, Splits, Array | None]:
+    def _placed(self, chunk: Chunk) -> tuple[Chunk, Problem, Array | None]:
         def put(leaf: np.ndarray) -> Array:
             return (
                 jax.device_put(leaf)
@@ -216,17 +207,15 @@ class OnDisk:
         """
         return self.stream.corrupt == "skip" or number == self.cut.chunks - 1
 
-    def _with(self, x: Any, y: Any) -> Splits:
+    def _with(self, x: Any, y: Any) -> Problem:
+        """The problem with a chunk as its training set, and without a validation set."""
         train = Dataset(x, y, self.stream.classes, self.stream.white)
-        return Splits(train, NO_TEST, NO_TEST, self.splits.standardisation)
+        splits = Splits(train, NO_EXAMPLES, NO_EXAMPLES, self.problem.splits.standardisation)
+        return replace(self.problem, splits=splits)
 
     @property
     def _sharding(self) -> NamedSharding:
         return NamedSharding(self.plan.mesh, PartitionSpec("batch"))
-
-    @property
-    def _static(self) -> tuple[Model, Loss | None, Plan, Layout, int]:
-        return self.model, self.loss, self.plan, self.cut, len(self.stream)
 
     def _count(self, number: int, skipped: int, bad: list[int], log: Callable[[str], None]) -> None:
         """Says how many rows of an epoch were left out, and names some."""
@@ -244,36 +233,27 @@ class OnDisk:
                 logger.warning("%s", said)
 
 
-def in_memory(
-    model: Model, loss: Loss | None, plan: Plan, splits: Splits, recipe: Recipe, extras: Extras
-) -> InMemory:
-    """The door, with the plan's implementation chosen and the data where it wants them."""
-    plan = choose(plan, model, splits, recipe, loss=loss, weighted=extras.weights is not None)
-    splits, extras = plan.place((splits, extras))
-    return InMemory(model, loss, plan, splits, recipe, extras)
-
-
-def on_disk(
-    model: Model,
-    loss: Loss | None,
-    plan: Plan,
-    stream: Stream,
-    splits: Splits,
-    recipe: Recipe,
-    order_key: Array,
-) -> OnDisk:
-    """The door: raises InputError for a plan that cannot train on data from disk. splits: with an
-    empty training set.
+def in_memory(plan: Plan, problem: Problem) -> InMemory:
+    """Epochs of a training set in memory: the plan's implementation is chosen, and the data are
+    where the plan wants them.
     """
-    cut = layout(stream, recipe.batch_size)
-    check_steps(recipe, cut.epoch_steps)
+    plan = choose(plan, problem)
+    return InMemory(plan, plan.place(problem))
+
+
+def on_disk(plan: Plan, problem: Problem, stream: Stream, order_key: Array) -> OnDisk:
+    """Epochs of a training set on disk. Raises InputError for a plan that cannot train on it.
+    problem: with an empty training set.
+    """
+    cut = layout(stream, problem.recipe.batch_size)
+    check_steps(problem.recipe, cut.epoch_steps)
     if plan.implementation == "resident":
         raise InputError(
             "implementation 'resident' needs the training set in memory, and this one stays on "
             "disk; give 'auto' or 'xla'"
         )
     plan = replace(plan, implementation="xla") if plan.implementation == "auto" else plan
-    plan = choose(plan, model, splits, recipe, loss=loss)
+    plan = choose(plan, problem)
     if plan.parts < 1 or cut.shards % plan.parts:
         raise InputError(
             f"{plan.parts} devices cannot share the {cut.shards} parts in which a batch of "
@@ -281,7 +261,7 @@ def on_disk(
             f"give a plan of a power of two of them, {cut.shards} at most, or a batch size that a "
             "larger power of two divides"
         )
-    return OnDisk(model, loss, plan, stream, plan.place(splits), recipe, order_key, cut)
+    return OnDisk(plan, plan.place(replace(problem, streamed=len(stream))), stream, order_key, cut)
 
 
 def seed(order_key: Key[Array, ""]) -> int:
@@ -327,87 +307,59 @@ def counting(
     )
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loss", "plan"), donate_argnames="state")
-def _epoch(
-    model: Model,
-    loss: Loss | None,
-    plan: Plan,
-    splits: Splits,
-    recipe: Recipe,
-    state: TrainState,
-    extras: Extras,
-) -> tuple[TrainState, Row]:
-    return epoch(
-        model,
-        splits,
-        recipe,
-        state,
-        weights=extras.weights,
-        sample=extras.sample,
-        loss=loss,
-        plan=plan,
-    )
+@functools.partial(jax.jit, static_argnames="plan", donate_argnames="state")
+def _epoch(plan: Plan, problem: Problem, state: TrainState) -> tuple[TrainState, EpochMetrics]:
+    return epoch(problem, state, run_steps_on(plan))
 
 
-@functools.partial(
-    jax.jit,
-    static_argnames=("model", "loss", "plan", "cut", "examples"),
-    donate_argnames=("state", "within"),
-)
+@functools.partial(jax.jit, static_argnames=("plan", "cut"), donate_argnames=("state", "within"))
 def _part(
-    model: Model,
-    loss: Loss | None,
     plan: Plan,
     cut: Layout,
-    examples: int,
-    splits: Splits,
-    recipe: Recipe,
+    problem: Problem,
     state: TrainState,
-    within: Within,
+    within: ChunkSums,
     real: Bool[Array, " rows"] | None,
-) -> tuple[TrainState, Within]:
-    """One optimizer step a batch of a chunk, which is the training set of these splits."""
+) -> tuple[TrainState, ChunkSums]:
+    """One optimizer step per batch of a chunk, which is the training set of this problem. real:
+    which of its rows count.
+    """
     assert state.order_key is not None
     each, own = (
-        len(splits.train) // cut.shards,
+        len(problem.splits.train) // cut.shards,
         cut.shards // plan.parts,
     )  # rows of a shard, and shards of a device
     rows = rows_of_part(state.order_key, cut, state.epoch * cut.chunks + within.chunks, each)
-    counts, skipped = None, within.skipped
+    mask, size, skipped = None, None, within.skipped
     if real is not None:
-        counts = counting(cut, rows, real, each)
-        last = examples - (cut.chunks - 1) * cut.shards * cut.chunk
+        mask = counting(cut, rows, real, each)
+        size = jnp.maximum(
+            mask.sum(1, dtype=jnp.int32), 1
+        )  # a batch in which nothing counts has gradient 0
+        last = problem.examples - (cut.chunks - 1) * cut.shards * cut.chunk
         skipped = (
             skipped
             + jnp.where(within.chunks == cut.chunks - 1, last, cut.shards * cut.chunk)
-            - counts.sum(dtype=jnp.int32)
+            - mask.sum(dtype=jnp.int32)
         )
-    place = Place(
-        state.epoch * cut.epoch_steps + within.chunks * cut.steps, cut.epoch_steps, counts
-    )
+    first = state.epoch * cut.epoch_steps + within.chunks * cut.steps
     shard = np.arange(cut.shards, dtype=np.int32)[None, :, None]
     local = (rows + shard % own * each).reshape(len(rows), -1)  # rows are numbered on each device
-    state, sums = steps(model, splits, recipe, state, local, loss=loss, plan=plan, place=place)
-    return state, Within(within.chunks + 1, within.sums + sums, skipped)
+    batches = Batch(first + jnp.arange(len(rows), dtype=jnp.int32), local, size=size, mask=mask)
+    state, sums = run_steps_on(plan)(problem, state, batches)
+    return state, ChunkSums(within.chunks + 1, within.sums + sums, skipped)
 
 
-@functools.partial(
-    jax.jit, static_argnames=("model", "loss", "examples"), donate_argnames=("state", "within")
-)
+@functools.partial(jax.jit, donate_argnames=("state", "within"))
 def _close(
-    model: Model,
-    loss: Loss | None,
-    examples: int,
-    splits: Splits,
-    recipe: Recipe,
-    state: TrainState,
-    within: Within,
-) -> tuple[TrainState, Within, Row]:
+    problem: Problem, state: TrainState, within: ChunkSums
+) -> tuple[TrainState, ChunkSums, EpochMetrics]:
     """The look at the validation set after the last chunk."""
-    means = within.sums / (examples - within.skipped)
-    row = Row(train_loss=means[0], train_accuracy=None if splits.classes is None else means[1])
-    state, row = look(model, splits, recipe, state, row, loss=loss)
-    return state, jax.tree.map(jnp.zeros_like, within), row
+    metrics = training_metrics(
+        problem, jnp.asarray(within.sums) / (problem.examples - within.skipped)
+    )
+    state, metrics = validate(problem, state, metrics)
+    return state, jax.tree.map(jnp.zeros_like, within), metrics
 
 
 def _named(rows: Any) -> str:

@@ -7,12 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num, PyTree
 
-from jaxnet.data import Splits
+from jaxnet.core.recipe import Recipe
+from jaxnet.data import Splits, Standardisation
 from jaxnet.errors import InputError
 from jaxnet.models.losses import Loss, cross_entropy, squared
 from jaxnet.models.model import Model, at_most_32_bits
-from jaxnet.recipe import Recipe
 from jaxnet.typing import Number, double
+
+# examples evaluated at once: enough to fill a device; of 1,000, members with convolutions outgrow a
+# GPU, and CPUs are slower
+BLOCK = 250
 
 
 def forward(
@@ -106,8 +110,34 @@ def losses_of(
     return losses.astype(jnp.float32)
 
 
-def hits(
+def correct(
     outputs: Float[Array, "batch outputs"], y: Num[Array | np.ndarray, " batch"]
 ) -> Bool[Array, " batch"]:
     """Whether the largest output is the label's."""
     return jax.lax.argmax(outputs, outputs.ndim - 1, jnp.int32) == y
+
+
+def in_blocks(
+    model: Model,
+    params: PyTree,
+    model_state: PyTree,
+    standardisation: Standardisation,
+    x: Num[Array | np.ndarray, "examples ..."],
+    *,
+    precision: str,
+) -> Float[Array, "examples outputs"]:
+    """Outputs of the network in evaluation, BLOCK examples at a time."""
+
+    def block(x: Array | np.ndarray) -> Array:
+        return forward(model, params, model_state, standardisation.inputs(x), precision=precision)[
+            0
+        ]
+
+    examples = len(x)
+    if examples <= BLOCK:
+        return block(x)
+    rows = jnp.minimum(
+        jnp.arange(-(-examples // BLOCK) * BLOCK, dtype=jnp.int32), examples - 1
+    ).reshape(-1, BLOCK)
+    outputs = jax.lax.map(lambda rows: block(x[rows]), rows)
+    return outputs.reshape(-1, outputs.shape[-1])[:examples]

@@ -1,0 +1,126 @@
+"""The optax transformation that a recipe stands for, and its numbers step by step."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PyTree
+
+from jaxnet.core.recipe import Recipe
+from jaxnet.typing import Number, double
+
+if TYPE_CHECKING:
+    import optax
+
+EPSILON = 1e-8  # of Adam, as optax has it
+WARMUP = 0.1  # share of the steps in which warmup_cosine rises
+
+
+def transformation(recipe: Recipe, steps: int) -> "optax.GradientTransformation":
+    """The recipe as an optax chain. steps: of the whole run, for the schedule."""
+    import optax
+
+    if hasattr(recipe.optimizer, "update"):
+        return recipe.optimizer
+    unit, peak = _unit_schedule(recipe.schedule, steps), recipe.learning_rate
+    rate: Any = peak if unit is None or peak is None else lambda count: peak * unit(count)
+    weight_decay: Any = recipe.weight_decay
+    clip = [] if recipe.clip is None else [optax.clip_by_global_norm(recipe.clip)]
+    if not isinstance(recipe.optimizer, str):
+        return optax.chain(*clip, recipe.optimizer(rate))
+    decay = [] if weight_decay is None else [optax.add_decayed_weights(weight_decay, mask=kernels)]
+    return optax.chain(*clip, *_direction(recipe), *decay, optax.scale_by_learning_rate(rate))
+
+
+def step_numbers(recipe: Recipe, steps: int, number: Int[Array, " some"]) -> dict[str, Number]:
+    """The numbers of these steps of a run, for a kernel without schedules and powers: one for all,
+    or one a step.
+
+    step: what the direction is multiplied with, the learning rate. decay: with it, weight decay. Of
+    Adam (Kingma & Ba 2015, alg. 1), whose kernel keeps m / (1 - b1) and v / (1 - b2), step has
+    these factors and the bias corrections as well, and so has epsilon.
+    """
+    unit = _unit_schedule(recipe.schedule, steps)
+    assert recipe.learning_rate is not None
+    with double(False):
+        rate: Any = (
+            recipe.learning_rate if unit is None else recipe.learning_rate * jax.vmap(unit)(number)
+        )
+    numbers: dict[str, Number] = {"step": rate}
+    first, second = decays(recipe)
+    if recipe.optimizer != "sgd":
+        numbers["momentum"] = first
+    if recipe.optimizer in ("adam", "adamw"):
+        mean, square = (((1 - b) / (1 - b ** (number + 1))) for b in (first, second))
+        root = jnp.sqrt(square)
+        numbers |= {
+            "second_momentum": second,
+            "step": rate * mean / root,
+            "epsilon": EPSILON / root,
+        }
+    if recipe.weight_decay is not None:
+        numbers["decay"] = rate * recipe.weight_decay
+    for name in ("l1", "dropout", "label_smoothing", "clip"):
+        if (value := getattr(recipe, name)) is not None:
+            numbers[name] = value
+    if recipe.augmentation is not None and recipe.augmentation.noise is not None:
+        numbers["noise"] = recipe.augmentation.noise
+    return numbers
+
+
+def decays(recipe: Recipe) -> tuple[Array, Array]:
+    """(momentum, second_momentum) of momentum, nesterov, adam and adamw, as given or the usual
+    ones.
+    """
+    first, second = (
+        0.9 if recipe.momentum is None else recipe.momentum,
+        0.999 if recipe.second_momentum is None else recipe.second_momentum,
+    )
+    return jnp.asarray(first, jnp.float32), jnp.asarray(second, jnp.float32)
+
+
+def kernels(params: PyTree) -> PyTree:
+    """True for the arrays that multiply inputs; False for biases and norms."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
+def _direction(recipe: Recipe) -> list["optax.GradientTransformation"]:
+    """What turns a gradient into a direction of ascent, before decay and learning rate."""
+    import optax
+
+    momentum = {} if recipe.momentum is None else {"value": recipe.momentum}
+    match recipe.optimizer:
+        case "sgd":
+            return []
+        case "momentum" | "nesterov":
+            return [
+                optax.trace(momentum.get("value", 0.9), nesterov=recipe.optimizer == "nesterov")
+            ]
+        case "muon":
+            # A learning rate of -1 leaves the direction as it is: rate, schedule and decay follow
+            # in the chain.
+            from optax import contrib
+
+            return [contrib.muon(-1.0, beta=momentum.get("value", 0.95))]
+        case "adam" | "adamw":
+            second: Any = 0.999 if recipe.second_momentum is None else recipe.second_momentum
+            return [optax.scale_by_adam(b1=momentum.get("value", 0.9), b2=second)]
+    raise AssertionError(f"unknown optimizer {recipe.optimizer!r}: `check` was not called")
+
+
+def _unit_schedule(name: str, steps: int) -> Callable[[Any], Any] | None:
+    """The schedule with peak 1: optax's own refuse a peak that is a tracer."""
+    import optax
+
+    match name:
+        case "cosine":
+            return optax.cosine_decay_schedule(1.0, steps)
+        case "warmup_cosine":
+            return optax.warmup_cosine_decay_schedule(
+                0.0, 1.0, max(1, round(WARMUP * steps)), max(2, steps)
+            )
+        case "one_cycle":
+            return optax.cosine_onecycle_schedule(max(2, steps), 1.0)
+        case _:
+            return None

@@ -1,0 +1,12 @@
+"""Where and how a training runs, on the host: what is pure is in jaxnet/core.
+
+fit.py          the public verbs start, epoch and fit: arguments checked, devices and kernels chosen
+loop.py         train: the same epochs one at a time, with progress, checkpoints and Ctrl-C
+parallel.py     batches divided over devices, or computed a few examples at a time
+streamed.py     epochs of a training set in memory, or of one on disk, chunk by chunk
+prediction.py   what a trained network predicts, and how often it is right
+arguments.py    what verbs refuse, and what they say then
+fingerprint.py  what tells one training from another
+checkpoint.py   runs and unfinished trainings on disk
+agreement.py    what several processes must agree on
+"""

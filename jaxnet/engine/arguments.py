@@ -1,0 +1,240 @@
+"""The arguments that the verbs share: what is of another kind is refused, and the message says what
+to give instead.
+
+Only kinds are looked at, which takes a microsecond; values are checked where they are used.
+"""
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from jaxnet.core.recipe import Recipe, as_float32
+from jaxnet.core.recipe import check as check_recipe
+from jaxnet.core.run import Population, Run
+from jaxnet.core.training import NO_EXAMPLES, Problem
+from jaxnet.data import Dataset, Splits, Stream
+from jaxnet.data import augmentation as augmentations
+from jaxnet.data.dataset import on_device
+from jaxnet.errors import InputError, check_kind, check_path, check_whole, shown
+from jaxnet.models.losses import check_loss
+from jaxnet.models.model import Model, initial, input_shape, with_outputs
+from jaxnet.random import AnyKey, as_key
+from jaxnet.runtime.plan import Plan
+
+MOST_STEPS = (1 << 31) - 1  # of a run, whose steps are counted as int32
+MOST_EPOCHS = 1 << 27  # of a run, whose history then takes 2 GB
+KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "model": (Model, "a Model, such as jaxnet.mlp((128, 64))"),
+    "splits": (Splits, "Splits, as jaxnet.split makes them of arrays and jaxnet.load of files"),
+    "recipe": (Recipe, "a Recipe, such as jaxnet.Recipe(epochs=5)"),
+    "run": ((Run, Population), "a Run, as jaxnet.fit and jaxnet.train return it"),
+    "dataset": (Dataset, "a Dataset, such as splits.test"),
+    "plan": (Plan, "a Plan, such as jaxnet.Plan(), or leave it out"),
+}
+# What a class that a library defines, or that inherits from one, is the base of.
+LIBRARIES = {
+    "flax.linen": "a Linen module; give jaxnet.Model.from_linen({0}(...))",
+    "flax.nnx": "an NNX module; give jaxnet.Model.from_nnx(lambda rngs: {0}(..., rngs=rngs))",
+    "equinox": "an Equinox module; give jaxnet.Model.from_equinox(lambda key: {0}(..., key=key))",
+    "torch": (
+        "of PyTorch, and JAX cannot train it; give jaxnet.mlp or jaxnet.cnn, or write it in Flax"
+    ),
+    "keras": (
+        "of Keras, and jaxnet cannot train it; give jaxnet.mlp or jaxnet.cnn, or write it in Flax"
+    ),
+    "sklearn": "of scikit-learn, and jaxnet cannot train it; give jaxnet.mlp or jaxnet.linear",
+}
+
+
+def check(**given: Any) -> None:
+    """Raises InputError for the first of these arguments that is of another kind than its name
+    says.
+    """
+    for name, value in given.items():
+        kind, cure = KINDS[name]
+        if not isinstance(value, kind):
+            raise InputError(f"{name} is {shown(value)}{_meant(name, value) or f'; give {cure}'}")
+    if "plan" in given:
+        _check_plan(given["plan"])
+
+
+def check_surroundings(out: object, watch: object, plan: object = None) -> None:
+    """Raises InputError for what is no path, no function or no plan; each may be None."""
+    if plan is not None:
+        check(plan=plan)
+    if out is not None:
+        check_path("out", out)
+    if watch is not None and not callable(watch):
+        raise InputError(f"watch is {shown(watch)}; give a function, or leave it out")
+
+
+def check_arguments(
+    problem: Problem, order_key: AnyKey | None = None
+) -> tuple[Problem, Array | None]:
+    """A problem as a user states it, checked where it is concrete and made ready for a device:
+    without its test set.
+
+    Returns (the problem, the order key). Raises InputError for what cannot be meant.
+    """
+    splits, recipe, weights, chosen = problem.splits, problem.recipe, problem.weights, None
+    check_loss(problem.loss)
+    shape = splits.train.x.shape[1:]  # of a Stream this raises
+    check_recipe(recipe, has_validation=len(splits.validation) > 0)
+    if recipe.augmentation is not None:
+        augmentations.check(recipe.augmentation, shape)
+    examples = len(splits.train)
+    check_steps(recipe, -(-examples // recipe.batch_size))
+    order_key = None if order_key is None else as_key("order_key", order_key)
+    if weights is not None:
+        weights = _numbers("weights", weights, jnp.float32)
+        if weights.shape != (examples,):
+            raise InputError(
+                f"weights have shape {weights.shape}; give one a training example: ({examples},)"
+            )
+        if (
+            not isinstance(weights, jax.core.Tracer)
+            and (bad := np.flatnonzero(~(np.asarray(weights) >= 0) | np.isinf(weights))).size
+        ):
+            raise InputError(
+                f"weight {weights[int(bad[0])]} of example {bad[0]} is not a finite number of at "
+                "least 0; mend it"
+            )
+    if problem.sample is not None:
+        chosen = _check_sample(problem.sample, examples)
+    seen, model = on_device(without_test(splits)), with_outputs(problem.model, splits.train.outputs)
+    ready = replace(
+        problem, model=model, splits=seen, recipe=as_float32(recipe), weights=weights, sample=chosen
+    )
+    return ready, order_key
+
+
+def _check_sample(sample: Any, examples: int) -> tuple[Array, Array]:
+    """A sample as arrays. Raises InputError for anything else."""
+    if not isinstance(sample, tuple | list) or len(sample) != 2:
+        raise InputError(
+            f"sample is {shown(sample)}; give a pair (indices, count), as resample.alone(i) has it"
+        )
+    indices, count = (_numbers(f"sample[{i}]", each, jnp.int32) for i, each in enumerate(sample))
+    if indices.shape != (examples,) or count.shape != ():
+        raise InputError(
+            f"sample is (indices, count) with shapes {indices.shape} and {count.shape}; "
+            f"give the indices padded to ({examples},) and one count"
+        )
+    if not isinstance(count, jax.core.Tracer) and not 1 <= int(count) <= examples:
+        raise InputError(f"the sample's count is {int(count)}; give a number from 1 to {examples}")
+    if (
+        not isinstance(indices, jax.core.Tracer)
+        and not np.isin(np.asarray(indices), np.arange(examples)).all()
+    ):
+        raise InputError(
+            f"the sample's indices must be row numbers from 0 to {examples - 1}; give such"
+        )
+    return indices, count
+
+
+def check_params(problem: Problem, params: PyTree | None) -> PyTree | None:
+    """Parameters to start from. Raises InputError for those of another model."""
+    if params is None:
+        return None
+    if isinstance(params, Run):
+        raise InputError("params is a Run; give its parameters, run.params")
+    fresh, _ = jax.eval_shape(
+        functools.partial(initial, problem.model), jax.random.key(0), input_shape(problem.splits)
+    )
+    if (given := _shapes(params)) != (wanted := _shapes(fresh)):
+        raise InputError(
+            f"params do not belong to this model: given {given}, wanted {wanted}; give those of "
+            "the same model, or none"
+        )
+    return params
+
+
+def check_steps(recipe: Recipe, of_epoch: int) -> None:
+    """Raise InputError for a run of more steps than can be counted. of_epoch: steps of an epoch."""
+    if (count := recipe.epochs * of_epoch) > MOST_STEPS or recipe.epochs > MOST_EPOCHS:
+        most = min(MOST_EPOCHS, MOST_STEPS // max(of_epoch, 1))
+        raise InputError(
+            f"epochs is {recipe.epochs}: with {of_epoch:,} steps each these are {count:,} steps, "
+            f"but a run has at most {MOST_STEPS:,}, and "
+            f"at most {MOST_EPOCHS:,} epochs; give at most {most:,} epochs, or a larger batch_size"
+        )
+
+
+def without_test(splits: Splits) -> Splits:
+    """What training sees."""
+    return Splits(
+        splits.train, splits.validation, NO_EXAMPLES, splits.standardisation, columns=splits.columns
+    )
+
+
+def _check_plan(plan: Plan) -> None:
+    for name in ("devices", "chunk", "processes", "micro_batch"):
+        if name != "micro_batch" or plan.micro_batch is not None:
+            check_whole(f"{name} of the plan", getattr(plan, name), 0)
+    check_kind("implementation of the plan", plan.implementation, str, "auto, xla or resident")
+
+
+def _meant(name: str, value: Any) -> str | None:
+    """How the message ends where it shows what was meant; None where it does not."""
+    if name == "model":
+        return _model(value)
+    if isinstance(value, type) and issubclass(value, KINDS[name][0]):
+        return f" itself; give one of it, such as {KINDS[name][1].split('such as ')[-1]}"
+    if name == "splits" and isinstance(value, Dataset | Stream):
+        return (
+            ", one part of a data set; give the Splits that it is of, or make some with "
+            "jaxnet.split(dataset.x, dataset.y)"
+        )
+    if name == "splits" and isinstance(value, tuple | list) and len(value) == 2:
+        return "; give jaxnet.split(x, y), which makes training, validation and test set of them"
+    if name == "splits" and isinstance(value, str):
+        return f"; give jaxnet.load({value!r})"
+    if name == "recipe" and isinstance(value, dict):
+        return "; give jaxnet.Recipe(**recipe)"
+    if name == "dataset" and isinstance(value, Splits):
+        return ", which has three parts; give one of them, such as splits.test"
+    if name == "dataset":
+        return (
+            "; give a Dataset, such as splits.test; of arrays x and y it is jaxnet.Dataset(x, "
+            "y, run.classes), with classes from 0"
+        )
+    return None
+
+
+def _model(value: Any) -> str | None:
+    """The same of what is given for a model."""
+    if isinstance(value, int):
+        return f"; give jaxnet.mlp(({value},))"
+    if isinstance(value, tuple | list) and value and all(isinstance(width, int) for width in value):
+        return f"; give jaxnet.mlp({tuple(value)})"
+    if (
+        getattr(value, "__module__", None) == Model.__module__
+        and callable(value)
+        and hasattr(value, "__name__")
+    ):
+        return f"; call it: jaxnet.{value.__name__}()"
+    cls = value if isinstance(value, type) else type(value)
+    for base in cls.__mro__:
+        for library, what in LIBRARIES.items():
+            if f"{base.__module__}.".startswith(f"{library}."):
+                return f", which is {what.format(cls.__name__)}"
+    return None
+
+
+def _numbers(name: str, values: Any, dtype: Any) -> Array:
+    """An array of numbers as JAX has them. Raises InputError for anything else."""
+    try:
+        return jnp.asarray(values, dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{name} is {shown(values)}, which is no array of numbers ({error}); give one"
+        ) from None
+
+
+def _shapes(tree: PyTree) -> str:
+    return str(jax.tree.map(lambda leaf: "x".join(map(str, jnp.shape(leaf))), tree))

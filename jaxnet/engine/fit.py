@@ -1,0 +1,141 @@
+"""start, epoch and fit as public verbs: arguments are checked, and who computes is chosen, once,
+before the fold begins.
+
+What they compute is in jaxnet/core/training.py, and depends on none of the choices made here, but
+to rounding.
+"""
+
+import functools
+from dataclasses import asdict, replace
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from jaxnet.core import training
+from jaxnet.core.recipe import Recipe, check
+from jaxnet.core.run import Run, finish
+from jaxnet.core.training import EpochMetrics, Problem, TrainState
+from jaxnet.data import Splits
+from jaxnet.data.dataset import on_device
+from jaxnet.engine import arguments
+from jaxnet.engine.agreement import check_agreement
+from jaxnet.engine.fingerprint import describe_training
+from jaxnet.engine.parallel import run_steps_on
+from jaxnet.errors import check_kind
+from jaxnet.kernels.dispatch import choose
+from jaxnet.models.losses import Loss, check_loss
+from jaxnet.models.model import Model, at_most_32_bits, with_outputs
+from jaxnet.random import AnyKey, as_key
+from jaxnet.runtime.plan import Plan
+
+ALL_AT_ONCE = Plan()
+
+
+def fit(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: AnyKey,
+    *,
+    order_key: AnyKey | None = None,
+    weights: Float[Array | np.ndarray, " examples"] | None = None,
+    sample: tuple[Array | np.ndarray, Array | np.ndarray | np.integer | int] | None = None,
+    loss: Loss | None = None,
+    params: PyTree | None = None,
+    plan: Plan = ALL_AT_ONCE,
+) -> Run:
+    """A network trained for all epochs as one compiled program; inside jit or vmap it is traced.
+
+    key: makes initialization and noise. order_key: makes the order of examples; the same as key if
+        not given.
+    weights: one per training example, with mean 1 to keep the scale of the loss.
+    sample: (indices padded to the number of training examples, count): train on these only, in as
+        many steps.
+    loss: by default cross_entropy of classes, and squared error of values. params: where to start
+        from.
+    plan: where it runs; by default on one device, a batch at once. Of several processes that share
+    batches all give the same. Raises InputError for invalid arguments, never for what happens in
+    training: see `Run.status`.
+    """
+    arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
+    key = as_key("key", key)
+    given = Problem(model, splits, recipe, loss, weights, sample)
+    problem, order_key = arguments.check_arguments(given, order_key)
+    params = arguments.check_params(problem, params)
+    started = key, order_key, params
+    if plan.processes > 1 and not any(
+        isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((problem, started))
+    ):
+        check_agreement(
+            lambda: {"call": "fit", **describe_training(given, *started), "plan": asdict(plan)}
+        )
+    plan = choose(plan, problem)
+    run = plan.fetch(_fit(plan, *plan.place((problem, *started))))
+    own = splits.standardisation
+    return replace(
+        run,
+        standardisation=run.standardisation._replace(
+            origin=own.origin, target_origin=own.target_origin
+        ),
+    )
+
+
+def start(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: AnyKey,
+    *,
+    order_key: AnyKey | None = None,
+    params: PyTree | None = None,
+) -> TrainState:
+    """The state before the first epoch. The arguments are those of `fit`."""
+    arguments.check(model=model, splits=splits, recipe=recipe)
+    key, order_key = (
+        as_key("key", key),
+        None if order_key is None else as_key("order_key", order_key),
+    )
+    check(recipe, has_validation=len(splits.validation) > 0)
+    problem = Problem(with_outputs(model, splits.train.outputs), splits, at_most_32_bits(recipe))
+    return training.start(
+        problem, key, order_key=order_key, params=arguments.check_params(problem, params)
+    )
+
+
+def epoch(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    state: TrainState,
+    *,
+    weights: Float[Array | np.ndarray, " examples"] | None = None,
+    sample: tuple[Array | np.ndarray, Array | np.ndarray | np.integer | int] | None = None,
+    loss: Loss | None = None,
+    plan: Plan = ALL_AT_ONCE,
+) -> tuple[TrainState, EpochMetrics]:
+    """One pass over the training set in a fresh order, then a look at the validation set: (state,
+    what happened).
+
+    A state that has diverged or stopped early stays as it is, and its metrics are NaN. Jit it, as
+    `train` does, before you loop over it. The arguments are those of `fit`.
+    """
+    arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
+    check_kind(
+        "state", state, TrainState, "a TrainState, as jaxnet.start and jaxnet.epoch return it"
+    )
+    check_loss(loss)
+    check(recipe, has_validation=state.best is not None)
+    model, splits = with_outputs(model, splits.train.outputs), on_device(splits)
+    problem = Problem(model, splits, at_most_32_bits(recipe), loss, weights, sample)
+    return training.epoch(problem, state, run_steps_on(choose(plan, problem)))
+
+
+@functools.partial(jax.jit, static_argnames="plan")
+def _fit(
+    plan: Plan, problem: Problem, key: Array, order_key: Array | None, params: PyTree | None
+) -> Run:
+    state, history = training.fit(
+        problem, key, run_steps_on(plan), order_key=order_key, params=params
+    )
+    return finish(problem, state, history)
