@@ -171,7 +171,7 @@ def shuffled(key, examples, batch_size, sample=None):
         NO_EXAMPLES,
         Standardisation(np.float32(0), np.float32(1), np.float32(0), np.float32(1)),
     )
-    state = TrainState(None, None, None, None, key, None, np.int32(0), np.int32(-1))
+    state = TrainState(None, None, None, None, key, None, jax.numpy.int32(0), jax.numpy.int32(-1))
     return shuffle(
         Problem(jaxnet.linear(), splits, jaxnet.Recipe(batch_size=batch_size), sample=sample), state
     ).rows
