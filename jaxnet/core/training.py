@@ -1,8 +1,8 @@
 """Training is a fold: one state, and one pure function `epoch: state -> (state, metrics)`.
 
-    state = start(problem, key)                         parameters, optimizer state, keys, best so far
-    state, metrics = epoch(problem, state, run_steps)   shuffle -> run_steps -> validate
-    state, history = fit(problem, key, run_steps)       lax.scan over epoch: jit it, vmap it
+    state = start(problem, key)                        parameters, optimizer state, keys, best
+    state, metrics = epoch(problem, state, run_steps)  shuffle -> run_steps -> validate
+    state, history = fit(problem, key, run_steps)      lax.scan over epoch: jit it, vmap it
 
 `run_steps` takes one optimizer step per batch. It is an argument: the one below is plain JAX; those
 of engine/parallel.py divide each batch, and the one of kernels/resident_steps.py keeps the
