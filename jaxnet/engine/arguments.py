@@ -23,7 +23,7 @@ from jaxnet.data.dataset import on_device
 from jaxnet.errors import InputError, check_kind, check_path, check_whole, shown
 from jaxnet.models.losses import check_loss
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
-from jaxnet.random import AnyKey, as_key
+from jaxnet.random import as_key
 from jaxnet.runtime.plan import Plan
 
 MOST_STEPS = (1 << 31) - 1  # of a run, whose steps are counted as int32
@@ -74,7 +74,7 @@ def check_surroundings(out: object, watch: object, plan: object = None) -> None:
 
 
 def check_arguments(
-    problem: Problem, order_key: AnyKey | None = None
+    problem: Problem, order_key: Array | np.ndarray | None = None
 ) -> tuple[Problem, Array | None]:
     """A problem as a user states it, checked where it is concrete and made ready for a device:
     without its test set.
