@@ -1,21 +1,21 @@
-"""The door for arrays: predictions, labels, losses and inputs become plain NumPy arrays here, or
-are refused by value and place.
+"""Check arrays from outside: predictions, labels, losses and inputs become plain NumPy arrays.
 
-What an argument means decides which function admits it:
+A function that cannot use an array raises InputError, which names the value and its place. Nothing
+here computes a statistic or knows a model. What an argument means decides which function checks it:
 
     array               anything without gaps, of whatever type
     numbers             real numbers, all of them finite unless infinity means something
-    class_numbers       integers that name classes; `coded` numbers the different ones 0, 1, ...
-    labels              one class number for each example, and where the classes are known, one of
-                        theirs
-    log_probabilities   natural logarithms that add up to 1 over the last axis; -inf is a
-                        probability of 0
+    class_numbers       integers that name classes; `coded` renumbers the distinct ones 0, 1, ...
+    labels              one class number for each example, within the known classes if any are known
+    log_probabilities   natural logarithms of probabilities that sum to 1 over the last axis; -inf
+                        is a probability of 0
     scores              probabilities, logits or log-probabilities, of which only the order counts
-    predictions         what a loss takes, and the labels to it
+    predictions         the predictions and labels that a loss takes
     losses              one number for each example, or whether it is predicted wrongly
     booleans            such as which member has seen which example
 
-`what` is the argument's name and `axes` names the axes of a place: "member 1, example 2".
+Everywhere `what` is the name of the argument in messages, and `axes` names the axes of a place, as
+in "member 1, example 2".
 """
 
 from collections.abc import Sequence
@@ -35,8 +35,18 @@ NO_CLASS = -1  # the class of a prediction that is not a number
 
 
 def array(what: str, given: ArrayLike, axes: Sequence[str] = ROWS) -> Shaped[np.ndarray, "..."]:
-    """The array as NumPy has it. Raises InputError for masked values, which are gaps, and for rows
-    of different lengths.
+    """The argument as a NumPy array.
+
+    Args:
+        what: name of the argument, for messages.
+        given: anything that NumPy reads as an array; bfloat16 becomes float32.
+        axes: names of the axes, for messages.
+
+    Returns:
+        The array, of any shape and type.
+
+    Raises:
+        InputError: for masked values, which are gaps, and for rows of different lengths.
     """
     no_gaps(what, given, axes)
     try:
@@ -50,7 +60,16 @@ def array(what: str, given: ArrayLike, axes: Sequence[str] = ROWS) -> Shaped[np.
 
 
 def no_gaps(what: str, given: object, axes: Sequence[str] = ROWS) -> None:
-    """Raises InputError for masked values, whatever else is given."""
+    """Refuse masked values, whatever else an argument holds.
+
+    Args:
+        what: name of the argument, for messages.
+        given: the argument, of any type.
+        axes: names of the axes, for messages.
+
+    Raises:
+        InputError: where values are masked; it names the first one.
+    """
     mask = _mask(given)
     if mask is not None and (count := int(mask.sum())):
         raise InputError(
@@ -63,8 +82,19 @@ def no_gaps(what: str, given: object, axes: Sequence[str] = ROWS) -> None:
 def numbers(
     what: str, given: ArrayLike, axes: Sequence[str] = ROWS, *, infinite: bool = False
 ) -> Num[np.ndarray, "..."]:
-    """Real numbers, of their own type; False and True are 0 and 1. infinite: whether infinity is
-    one.
+    """Real numbers in their own type; booleans become 0 and 1 in float32.
+
+    Args:
+        what: name of the argument, for messages.
+        given: the numbers, of any shape.
+        axes: names of the axes, for messages.
+        infinite: whether infinity is allowed. NaN never is.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        InputError: for other types, and for values that are not finite.
     """
     found = array(what, given, axes)
     if found.dtype.kind not in "biuf":
@@ -85,7 +115,19 @@ def numbers(
 def within_float32(
     what: str, given: ArrayLike, axes: Sequence[str] = ROWS
 ) -> Num[np.ndarray, "..."]:
-    """Numbers that stay finite as float32; their type is left as it is."""
+    """Numbers that stay finite as float32; their own type is kept.
+
+    Args:
+        what: name of the argument, for messages.
+        given: the numbers, of any shape.
+        axes: names of the axes, for messages.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        InputError: as `numbers` does, and for values beyond the largest float32.
+    """
     found = numbers(what, given, axes)
     if found.dtype.kind == "f" and found.dtype.itemsize > 4 and found.size:
         most = np.finfo(np.float32).max
@@ -99,7 +141,19 @@ def within_float32(
 def class_numbers(
     what: str, given: ArrayLike, axes: Sequence[str] = EXAMPLES
 ) -> Int[np.ndarray, "..."]:
-    """Integers, whichever they are; False and True are 0 and 1."""
+    """Integers of any value that name classes; booleans become 0 and 1.
+
+    Args:
+        what: name of the argument, for messages.
+        given: the integers, of any shape.
+        axes: names of the axes, for messages.
+
+    Returns:
+        The integers, in a type that can be negative where they were booleans or uint64.
+
+    Raises:
+        InputError: for other types.
+    """
     found = array(what, given, axes)
     if found.dtype.kind == "f":
         _refuse(what, found, _not_numbers(found), axes, "not finite")
@@ -114,7 +168,20 @@ def class_numbers(
 def labels(
     what: str, given: ArrayLike, examples: int, classes: int | None = None
 ) -> Int[np.ndarray, " examples"]:
-    """A class number for each example. classes: how many there are, where predictions say so."""
+    """One class number for each example.
+
+    Args:
+        what: name of the argument, for messages.
+        given: (examples,) integers.
+        examples: how many examples there are.
+        classes: how many classes there are; None if that is not known.
+
+    Returns:
+        (examples,) class numbers.
+
+    Raises:
+        InputError: for another shape or type, and for numbers outside of 0 to classes - 1.
+    """
     found = array(what, given, EXAMPLES)
     if found.shape != (examples,):
         one_hot = found.ndim == 2 and found.shape[1] > 1 and len(found) == examples
@@ -141,8 +208,20 @@ def log_probabilities(
     *,
     seen: Bool[np.ndarray, "members examples"] | None = None,
 ) -> Float[np.ndarray, "... classes"]:
-    """Natural logarithms of probabilities, classes last. seen: predictions that are not looked at,
-    and may be anything.
+    """Natural logarithms of probabilities over classes.
+
+    Args:
+        what: name of the argument, for messages.
+        given: (..., classes) floats.
+        axes: names of all axes but the last one.
+        seen: (members, examples) predictions that are not checked; they may hold anything. None
+            checks all.
+
+    Returns:
+        The log-probabilities.
+
+    Raises:
+        InputError: for another shape or type, and where probabilities do not sum to 1.
     """
     found = array(what, given, (*axes, "class"))
     if found.dtype.kind != "f" or found.ndim != len(axes) + 1 or 0 in found.shape:
@@ -165,8 +244,17 @@ def check_sums(
     place: tuple[int, ...] = (),
     left_out: Bool[np.ndarray, " examples"] | None = None,
 ) -> None:
-    """Raises InputError for examples whose probabilities do not add up to 1. place: where they are
-    among others.
+    """Refuse examples whose probabilities do not sum to 1, within SUM.
+
+    Args:
+        what: name of the argument, for messages.
+        log_p: (examples, classes) log-probabilities.
+        axes: names of all axes but the last one, for messages.
+        place: indices of this table along the axes before the examples.
+        left_out: (examples,) those that are not checked. None checks all.
+
+    Raises:
+        InputError: where a sum is not 1; it names the first example.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.exp(log_p.astype(np.float32)).sum(1)
@@ -187,8 +275,18 @@ def check_sums(
 def scores(
     what: str, given: ArrayLike, axes: Sequence[str] = EXAMPLES
 ) -> Float[np.ndarray, "... classes"]:
-    """Of each class, the largest that of the class that is predicted; -inf is a class that is
-    impossible.
+    """Scores of classes, whose largest one marks the predicted class.
+
+    Args:
+        what: name of the argument, for messages.
+        given: (..., classes) floats; -inf marks a class that is impossible.
+        axes: names of all axes but the last one.
+
+    Returns:
+        The scores.
+
+    Raises:
+        InputError: for NaN, for inf, and where no class is possible.
     """
     found = array(what, given, axes)
     if found.dtype.kind != "f" or found.ndim < 1 or 0 in found.shape:
@@ -209,11 +307,23 @@ def predictions(
     axes: Sequence[str] = MEMBERS,
     seen: Bool[np.ndarray, "members examples"] | None = None,
 ) -> tuple[Num[np.ndarray, "..."], Num[np.ndarray, " examples"]]:
-    """(predictions, labels) as a loss takes them, examples the last of the axes.
+    """Predictions and labels as a loss takes them.
 
-    Values (squared), log-probabilities (cross_entropy, brier), or either class numbers or
-    log-probabilities (the zero-one losses).
-    seen: predictions that are not looked at, and may be anything. Class numbers are `coded`.
+    Args:
+        given: values for "squared", log-probabilities for "cross_entropy" and "brier", and either
+            class numbers or log-probabilities for the zero-one losses; the examples are the last
+            one of the axes, and classes come after them.
+        labels_: (examples,) values or class numbers.
+        loss: name of the loss.
+        axes: names of the axes.
+        seen: (members, examples) predictions that are not checked; they may hold anything. None
+            checks all.
+
+    Returns:
+        (predictions, labels). Class numbers are `coded`.
+
+    Raises:
+        InputError: for shapes, types and values that do not fit the loss.
     """
     f = array("predictions", given, axes)
     of_values, either = loss == "squared", loss.startswith("zero_one")
@@ -258,8 +368,20 @@ def predictions(
 
 
 def losses(what: str, given: ArrayLike, axes: Sequence[str] = MEMBERS) -> Shaped[np.ndarray, "..."]:
-    """One for each member and example; that one is not finite is said with the mean, which then is
-    none.
+    """Losses, or whether predictions are wrong, for each member and example.
+
+    Values that are not finite are allowed: whoever takes their mean reports that there is none.
+
+    Args:
+        what: name of the argument, for messages.
+        given: numbers or booleans with these axes.
+        axes: names of the axes.
+
+    Returns:
+        The losses.
+
+    Raises:
+        InputError: for another number of axes, another type, or an empty array.
     """
     found = array(what, given, axes)
     if found.dtype.kind not in "biuf" or found.ndim != len(axes) or not found.size:
@@ -272,7 +394,19 @@ def losses(what: str, given: ArrayLike, axes: Sequence[str] = MEMBERS) -> Shaped
 
 
 def booleans(what: str, given: ArrayLike, shape: tuple[int, ...]) -> Bool[np.ndarray, "..."]:
-    """Whether something is so, for each of `shape`."""
+    """An array of booleans of a given shape.
+
+    Args:
+        what: name of the argument, for messages.
+        given: the booleans.
+        shape: the shape that is needed.
+
+    Returns:
+        The booleans.
+
+    Raises:
+        InputError: for another shape or type.
+    """
     found = array(what, given, MEMBERS)
     if found.shape != shape or found.dtype != bool:
         raise InputError(
@@ -283,11 +417,16 @@ def booleans(what: str, given: ArrayLike, shape: tuple[int, ...]) -> Bool[np.nda
 
 
 def coded(*arrays: Int[np.ndarray, "..."]) -> tuple[list[Int[np.ndarray, "..."]], int]:
-    """(arrays of class numbers with the classes numbered from 0, in their order; how many classes
-    there are).
+    """Renumber the classes of arrays from 0, in ascending order.
 
-    Small numbers stay as they are. Any others cost memory by how many differ, and not by the
-    largest.
+    Numbers from 0 to below FEW stay as they are. For any others, memory grows with how many
+    distinct numbers there are and not with the largest one.
+
+    Args:
+        *arrays: class numbers, of any shapes.
+
+    Returns:
+        (the renumbered arrays, the number of classes).
     """
     low, high = min(int(each.min()) for each in arrays), max(int(each.max()) for each in arrays)
     if low >= 0 and high < FEW:
@@ -358,7 +497,7 @@ def _not_numbers(values: np.ndarray, *, infinite: bool = False) -> Bool[np.ndarr
 
 
 def _mask(given: object) -> Bool[np.ndarray, "..."] | None:
-    """Which values are masked, of a masked array or of sequences of such; None where there is no
+    """Which values are masked in a masked array or in nested sequences of them; None without a
     mask.
     """
     if isinstance(given, np.ma.MaskedArray):

@@ -1,7 +1,8 @@
-"""How names and nouns are shown: what text may hold, which module draws which noun, and short text.
+"""How names and nouns are displayed: escaped text, short tables, and which module draws which noun.
 
-The nouns come first in the order of packages and what draws them last, so that a noun knows its
-drawing by name alone: it is imported at the first display.
+The classes come first in the order of packages and their drawings last. So a class knows its
+drawing by name only, and the module is imported at the first display. Nothing here computes
+anything about a noun.
 """
 
 import importlib
@@ -56,7 +57,12 @@ def text(noun: object) -> str:
     """The text that `repr` and `print` show: it fits a screen, holds no arrays and compiles
     nothing.
 
-    The leaves of a noun may be tracers, or whatever else a tree operation has put there.
+    Args:
+        noun: an object whose leaves may be tracers, or whatever else a tree operation has put
+            there.
+
+    Returns:
+        The text; "ClassName(...)" where nothing can be known.
     """
     try:
         draw = _drawing(noun, TEXT)
@@ -66,7 +72,7 @@ def text(noun: object) -> str:
 
 
 def table(title: str, rows: Iterable[tuple[str, object]]) -> str:
-    """A title, and below it each row: its name, and its value in a few words.
+    """A title, and below it each row with its name and its value in a few words.
 
     Args:
         title: what is shown.
@@ -118,8 +124,8 @@ def words(value: Any) -> str:
 
 
 def number(value: Any) -> float | int | bool | None:
-    """A number, or the number that an array without axes holds; None where there is none to
-    know.
+    """A Python number, or the number that an array without axes holds; None if it cannot be
+    known.
     """
     if isinstance(value, int | float):
         return value
@@ -138,7 +144,9 @@ def shortened(line: str) -> str:
 
 
 def visible(text: object) -> str:
-    """The text with unseen characters escaped as Python writes them, so that a name is one line."""
+    """The text with invisible characters escaped as Python writes them, so that a name stays one
+    line.
+    """
     return ESCAPED.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
@@ -152,7 +160,7 @@ logging.getLogger("jaxnet").addFilter(show_record)
 
 
 def _drawing(noun: object, drawings: Mapping[str, str]) -> Callable[[Any], str] | None:
-    """The function of a table for a class or one of its bases; None where it names none of them."""
+    """The drawing that a table names for the class of a noun or for one of its bases, or None."""
     known = [drawings[each.__name__] for each in type(noun).__mro__ if each.__name__ in drawings]
     if not known:
         return None

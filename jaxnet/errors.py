@@ -1,5 +1,6 @@
-"""What jaxnet raises when something from outside cannot be used, and what the message suggests
-instead.
+"""The exception that jaxnet raises for input it cannot use, and the suggestions in its message.
+
+The checks here look at one plain value each; arrays are checked in `jaxnet.arrays`.
 """
 
 import functools
@@ -19,16 +20,23 @@ LONG = 100  # letters of a value that a message shows at most
 
 
 class InputError(ValueError):
-    """Bad input, refused at the door: the message names the value, the place and the cure, in one
-    line.
-    """
+    """Input that cannot be used; the message names the value, its place and the fix in one line."""
 
     def __init__(self, message: object) -> None:
         super().__init__(visible(message))
 
 
 def check_known(what: str, word: object, known: Iterable[object]) -> None:
-    """Raises InputError, which suggests the nearest, where a word is none of the known ones."""
+    """Refuse a word that is not among the known ones.
+
+    Args:
+        what: what the word names, for the message.
+        word: what was given.
+        known: the words that are allowed.
+
+    Raises:
+        InputError: it suggests the nearest known word.
+    """
     known = tuple(known)
     if not any(word is each or (isinstance(word, str) and word == each) for each in known):
         raise InputError(
@@ -37,8 +45,13 @@ def check_known(what: str, word: object, known: Iterable[object]) -> None:
 
 
 def with_known_words(**synonyms: str) -> Callable[[type[T]], type[T]]:
-    """Makes a dataclass raise InputError for a keyword that is no field of it. synonyms: what
-    others call its fields.
+    """Make a dataclass raise InputError for a keyword that is not a field of it.
+
+    Args:
+        **synonyms: fields by the names that other libraries give them, which the message suggests.
+
+    Returns:
+        A decorator for the class.
     """
 
     def decorated(cls: type[T]) -> type[T]:
@@ -69,13 +82,33 @@ def with_known_words(**synonyms: str) -> Callable[[type[T]], type[T]]:
 
 
 def check_kind(name: str, value: object, kind: type | UnionType, cure: str) -> None:
-    """Raises InputError for a value of another kind. cure: what to give."""
+    """Refuse a value of another type.
+
+    Args:
+        name: name of the argument.
+        value: what was given.
+        kind: the type or types that are allowed.
+        cure: what to give instead, for the message.
+
+    Raises:
+        InputError: for another type.
+    """
     if not isinstance(value, kind):
         raise InputError(f"{name} is {shown(value)}; give {cure}")
 
 
 def check_whole(name: str, value: object, least: int = 1, *, most: int | None = None) -> None:
-    """Raises InputError for what is not a whole number from `least` to `most`."""
+    """Refuse anything but a whole number within bounds.
+
+    Args:
+        name: name of the argument.
+        value: what was given.
+        least: the smallest number that is allowed.
+        most: the largest number that is allowed; None for no limit.
+
+    Raises:
+        InputError: for anything else.
+    """
     number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
     if number is None or number < least or (most is not None and number > most):
         bound = f"of at least {least}" if most is None else f"from {least} to {most:,}"
@@ -83,26 +116,46 @@ def check_whole(name: str, value: object, least: int = 1, *, most: int | None = 
 
 
 def check_number(name: str, value: Any) -> Any:
-    """The value, which is one number. Raises InputError for anything else."""
+    """Return a value that is one real number.
+
+    Args:
+        name: name of the argument.
+        value: what was given.
+
+    Returns:
+        The value.
+
+    Raises:
+        InputError: for anything else.
+    """
     if not isinstance(value, Real) or isinstance(value, bool):
         raise InputError(f"{name} is {shown(value)}; give a number")
     return value
 
 
 def check_text(name: str, value: object, cure: str) -> None:
-    """Raises InputError for what is no text, or an empty one. cure: what to give."""
+    """Refuse anything but text that is not empty.
+
+    Args:
+        name: name of the argument.
+        value: what was given.
+        cure: what to give instead, for the message.
+
+    Raises:
+        InputError: for anything else.
+    """
     if not isinstance(value, str) or not value:
         raise InputError(f"{name} is {shown(value)}; give {cure}")
 
 
 def check_path(name: str, value: object) -> None:
-    """Raises InputError for what is no path."""
+    """Refuse anything but a path, with InputError."""
     if not isinstance(value, str | os.PathLike) or not str(value):
         raise InputError(f"{name} is {shown(value)}; give a path, as text or pathlib.Path")
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: plain ones as they are, others by what they are."""
+    """A value as a message shows it: plain values as they are, others by their type or shape."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
     if hasattr(value, "shape") and hasattr(value, "dtype") and getattr(value, "ndim", 0):
@@ -117,8 +170,15 @@ def shown(value: Any) -> str:
 
 
 def near(word: object, known: Iterable[object], words: str = "known are") -> str:
-    """How a message ends after an unknown word: "; did you mean 'adam'? Known are sgd, adam", or ";
-    known are sgd, adam".
+    """The end of a message about an unknown word, which suggests the nearest known one.
+
+    Args:
+        word: the unknown word.
+        known: the known words; at most LISTED of them are listed.
+        words: what introduces the list.
+
+    Returns:
+        Such as "; did you mean 'adam'? Known are sgd, adam", or "; known are sgd, adam".
     """
     names = [str(name) for name in known]
     listed = (
@@ -134,8 +194,13 @@ def near(word: object, known: Iterable[object], words: str = "known are") -> str
 
 
 def near_path(path: Path) -> str:
-    """How a message ends after a path that does not exist: "; did you mean 'runs/a'?", or what of
-    it is missing, or nothing.
+    """The end of a message about a path that does not exist.
+
+    Args:
+        path: the missing path.
+
+    Returns:
+        Such as "; did you mean 'runs/a'?", or which parent folder is missing, or nothing.
     """
     try:
         missing = next(each for each in (*reversed(path.parents), path) if not each.exists())
@@ -148,7 +213,7 @@ def near_path(path: Path) -> str:
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
-    """The name that is most like a word, whatever its case; None where none is like it."""
+    """The name that is most similar to a word, ignoring case; None where none is similar."""
     import difflib
 
     folded = {name.casefold(): name for name in names if name != word}

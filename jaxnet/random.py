@@ -1,10 +1,12 @@
-"""Random streams from one key by counting, without hashing: each hash is a loop that XLA compiles
+"""Random streams of one key, found by counting and not by hashing: XLA would compile each hash
 anew.
 
 A counter-based generator such as threefry gives independent streams for any two keys that differ,
-in sequence or not (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3).
-What is counted is the high word of the key, which is 0 in the key of any seed below 2^32, so that
-neighbouring seeds never meet.
+in sequence or not. Counting adds to the high word of the key, which is 0 in the key of any seed
+below 2^32, so that neighboring seeds never meet.
+
+References:
+    Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.
 """
 
 import contextlib
@@ -42,7 +44,15 @@ INIT, ORDER, NOISE, AUGMENT = (0, STREAM, 2 * STREAM, 3 * STREAM)
 
 
 def counted(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, ""]:
-    """The key that stands `count` places after this one."""
+    """The key that lies `count` places after this one.
+
+    Args:
+        key: one typed key.
+        count: number of places, modulo 2^32; may be traced.
+
+    Returns:
+        A key with the same implementation.
+    """
     words = jax.random.key_data(key)
     high = np.array([1] + [0] * (words.size - 1), np.uint32)
     return jax.random.wrap_key_data(
@@ -53,12 +63,19 @@ def counted(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, 
 def block(
     key: Key[Array, ""], number: int | Integer[Array, ""], size: int, *, room: int = STREAM
 ) -> Key[Array, ""]:
-    """The key from which the `size` places of a block are counted, so that no two blocks of a
-    stream share a place.
+    """The key from which the places of a block are counted; no two blocks of a stream share a
+    place.
 
-    key: where the stream begins. number: of the block, from 0. room: the number of places of the
-    stream; when they are used up, the next block begins a new round at the first place, with
-    another low word. The low word of the first round is the key's own.
+    Args:
+        key: the beginning of the stream.
+        number: number of the block, from 0; may be traced.
+        size: number of places of each block.
+        room: number of places of the stream. When they are used up, the next block begins a new
+            round at the first place, with another low word. The low word of the first round is the
+            key's own.
+
+    Returns:
+        A key with the same implementation.
     """
     in_round, number = room // size, jnp.asarray(number, jnp.uint32)
     words = jax.random.key_data(key)
@@ -90,13 +107,22 @@ def generator(key: AnyKey, purpose: str, *numbers: int) -> np.random.Generator:
 
 
 def is_key(leaf: Any) -> bool:
-    """Whether this is an array of typed keys, or the shape of one."""
+    """Whether a leaf is an array of typed keys, or the shape of one."""
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def as_key(name: str, value: Any) -> Key[Array, ""]:
-    """One typed key of what a user gives as one. Raises InputError for anything else. name: of the
-    argument.
+    """The one typed key that a user gives.
+
+    Args:
+        name: name of the argument.
+        value: a typed key, or the words that jax.random.PRNGKey gives.
+
+    Returns:
+        A typed key without axes.
+
+    Raises:
+        InputError: for anything else, and for several keys.
     """
     key = as_keys(
         name, value, f"a key such as jax.random.key({value if isinstance(value, Integral) else 0})"
@@ -110,8 +136,18 @@ def as_key(name: str, value: Any) -> Key[Array, ""]:
 
 
 def as_keys(name: str, value: Any, cure: str) -> Key[Array, "..."]:
-    """Typed keys of typed ones, or of the words that jax.random.PRNGKey gives. Raises InputError
-    for anything else. cure: what to give.
+    """The typed keys that a user gives.
+
+    Args:
+        name: name of the argument.
+        value: typed keys, or the words that jax.random.PRNGKey gives.
+        cure: what to give instead, for the message.
+
+    Returns:
+        Typed keys, of any shape.
+
+    Raises:
+        InputError: for anything else.
     """
     if isinstance(value, jax.Array) and is_key(value):
         return value
@@ -122,22 +158,30 @@ def as_keys(name: str, value: Any, cure: str) -> Key[Array, "..."]:
 
 
 def number_of(key: Key[Array, ""]) -> int:
-    """The seed of a key that `jax.random.key(seed)` made; of any other key, a number below 2^64
-    that is as much its own.
+    """A number below 2^64 for a key: the seed if `jax.random.key(seed)` made it, else a number that
+    is as unique as the key.
     """
     high, low = (int(word) for word in np.asarray(jax.random.key_data(key)).ravel()[:2])
     return high << 32 | low
 
 
 def words(tree: PyTree) -> PyTree:
-    """The tree with the words of its keys in their place: plain arrays, which can be placed and
+    """The tree with each key replaced by its words: plain arrays, which can be placed and
     written.
     """
     return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
 
 
 def with_keys(like: PyTree, plain: PyTree) -> PyTree:
-    """What `words` made of a tree, undone. like: that tree, or its shapes."""
+    """Undo `words`: put the keys back in place of their words.
+
+    Args:
+        like: a tree with keys in the same places, or its shapes.
+        plain: what `words` returned.
+
+    Returns:
+        The tree with keys.
+    """
     return jax.tree.map(
         lambda leaf, given: (
             jax.random.wrap_key_data(given, impl=leaf.dtype._impl) if is_key(leaf) else given
@@ -148,15 +192,22 @@ def with_keys(like: PyTree, plain: PyTree) -> PyTree:
 
 
 def mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
-    """Each 32-bit word as another one, without collisions."""
+    """Map each 32-bit word to another one, without collisions: Wellons' hash lowbias32."""
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
     x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
     return x ^ (x >> np.uint32(16))
 
 
 def hashed(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, ""]:
-    """The key that stands `count` places after this one, hashed, so that examples can be counted
-    from it.
+    """The key that lies `count` places after this one, hashed, so that examples can be counted from
+    it.
+
+    Args:
+        key: one typed key.
+        count: number of places; may be traced.
+
+    Returns:
+        A key with the same implementation.
     """
     words = jax.random.key_data(key)
     first = mix(words[0] + jnp.asarray(count, jnp.uint32))
@@ -168,7 +219,16 @@ def hashed(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, "
 def bits(
     words: UInt32[Array, "examples words"], size: int, layer: int = 0
 ) -> UInt32[Array, "examples size"]:
-    """32 random bits for each of `size` places of each example. words: of the examples' keys."""
+    """32 random bits for each of `size` places of each example.
+
+    Args:
+        words: (examples, words) words of the examples' keys.
+        size: number of places of an example.
+        layer: number of the layer; the bits of two layers are independent.
+
+    Returns:
+        (examples, size) words.
+    """
     of_layer = np.uint32(layer * int(GOLDEN) % (1 << 32))
     example = mix(mix(words[:, :1]) ^ (words[:, 1:2] + of_layer))
     place = jax.lax.broadcasted_iota(jnp.uint32, (1, size), 1) * GOLDEN
@@ -177,8 +237,14 @@ def bits(
 
 
 def examples(key: Key[Array, ""], count: int) -> UInt32[Array, "examples words"]:
-    """Words of the keys of a batch: of each example, those that stand as many places after the
-    key's as itself in the batch.
+    """The words of the keys of a batch: the key of example i lies i places after the given one.
+
+    Args:
+        key: key of the batch.
+        count: number of examples.
+
+    Returns:
+        (examples, 2) words.
     """
     words = jax.random.key_data(key)[None]
     places = jax.lax.broadcasted_iota(jnp.uint32, (count, 1), 0)
@@ -192,6 +258,14 @@ def examples(key: Key[Array, ""], count: int) -> UInt32[Array, "examples words"]
 
 
 def normal(words: UInt32[Array, "examples words"], size: int) -> Float[Array, "examples size"]:
-    """Standard normal numbers, from 23 bits each."""
+    """Standard normal numbers, from 23 random bits each.
+
+    Args:
+        words: (examples, words) words of the examples' keys.
+        size: how many numbers each example gets.
+
+    Returns:
+        (examples, size) float32.
+    """
     whole = (bits(words, size) >> np.uint32(9)).astype(jnp.int32).astype(jnp.float32)
     return np.float32(np.sqrt(2)) * jax.lax.erf_inv((whole + 0.5) * np.float32(2.0**-22) - 1)

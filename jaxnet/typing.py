@@ -1,4 +1,6 @@
-"""Types that more than one module needs, and how wide JAX's numbers are."""
+"""Types that more than one module needs, and the width of JAX's numbers. Nothing else belongs
+here.
+"""
 
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Never, NewType
@@ -22,8 +24,13 @@ if not TYPE_CHECKING:
 
 
 def double(enabled: bool) -> AbstractContextManager[object]:
-    """A context in which numbers without a type of their own have 64 bits, or 32, whatever
-    `jax_enable_x64` says outside.
+    """A context that sets the width of numbers whose type is not given.
+
+    Args:
+        enabled: True for 64 bits, False for 32, whatever `jax_enable_x64` says outside.
+
+    Returns:
+        The context manager.
     """
     if hasattr(jax, "enable_x64"):
         return jax.enable_x64(enabled)

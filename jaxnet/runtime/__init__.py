@@ -1,1 +1,1 @@
-"""The machine: processes, devices, interrupts, timing and files."""
+"""Processes, devices, interrupts, timing and files of the machine; nothing here knows a network."""

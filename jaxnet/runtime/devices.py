@@ -1,4 +1,7 @@
-"""Where programs run, and where compiled ones are kept."""
+"""Choose the platform and devices on which programs run, and where compiled programs are kept.
+
+JAX must not have started yet when these functions change a platform or the number of devices.
+"""
 
 import os
 import re
@@ -22,12 +25,19 @@ PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 
 
 def enable_cache(folder: str | Path | None = None) -> Path:
-    """Keep compiled programs on disk, so that the next process need not compile them again; call it
-    before training.
+    """Keep compiled programs on disk, so that the next process need not compile them again.
 
-    folder: by default jaxnet's own in the user's cache folder. It is private, since compiled
-    programs are code that the next process will run. Returns the folder. Raises InputError where it
-    cannot be private or written.
+    Call it before training.
+
+    Args:
+        folder: where to keep them; by default jaxnet's folder in the user's cache. Nobody else may
+            be able to write it, since compiled programs are code that the next process runs.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: where the folder is not private or cannot be written.
     """
     if folder is not None:
         check_path("folder", folder)
@@ -64,10 +74,14 @@ def enable_cache(folder: str | Path | None = None) -> Path:
 
 
 def use_platform(platform: str | None = None) -> None:
-    """Start JAX on cpu, gpu or tpu, or where it chooses to.
+    """Start JAX on a platform.
 
-    Raises InputError where there is none, where another process holds the TPU, or where JAX has
-    started on another already.
+    Args:
+        platform: "cpu", "gpu" or "tpu"; None lets JAX choose.
+
+    Raises:
+        InputError: where there is no such device, where another process holds the TPU, or where JAX
+            has already started on another platform.
     """
     if platform is not None:
         check_known("platform", platform, PLATFORMS)
@@ -92,7 +106,7 @@ def use_platform(platform: str | None = None) -> None:
 
 
 def _refuse_held_chip(error: RuntimeError) -> None:
-    """Raises InputError where this is what libtpu says of a chip that another process has."""
+    """Raise InputError if libtpu's error says that another process holds the chip."""
     found = HELD.search(str(error))
     if found is not None:
         holder, kill = (
@@ -106,8 +120,15 @@ def _refuse_held_chip(error: RuntimeError) -> None:
 
 
 def use_cpu_devices(count: int | None = None) -> None:
-    """Split the CPU into devices, one a core by default, so that members train side by side; call
-    it before JAX starts.
+    """Split the CPU into several devices, so that members of a population train side by side.
+
+    Call it before JAX starts.
+
+    Args:
+        count: number of devices; by default one for each core that this process may use.
+
+    Raises:
+        InputError: where JAX has already started.
     """
     if count is not None:
         check_whole("count", count)

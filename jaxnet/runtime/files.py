@@ -1,5 +1,6 @@
-"""Writing to disk: whole files or none, a look before long work whether it can be done, and one
-message where it cannot.
+"""Write files whole or not at all, check early whether that is possible, and say why it is not.
+
+Errors of the operating system become NotWrittenError here; no other module may phrase them.
 """
 
 import errno
@@ -39,19 +40,35 @@ SAID_BY_ORBAX = re.compile(r"os_error_code='(\d+)'")
 
 
 class NotWrittenError(InputError):
-    """Something cannot be written. problem: what and why, and the cure. then: how to go on after
-    that.
+    """Something that cannot be written.
+
+    Attributes:
+        problem: what cannot be written, why, and the fix.
     """
 
     def __init__(self, problem: str, then: str = "") -> None:
+        """Make the message.
+
+        Args:
+            problem: what cannot be written, why, and the fix.
+            then: how to continue afterwards; nothing if empty.
+        """
         super().__init__(f"{problem}; {then}" if then else problem)
         self.problem = problem
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raises NotWrittenError, with the place and the cure, in place of an error of the operating
-    system in writing to `path`.
+    """A context that turns errors of the operating system into NotWrittenError.
+
+    Args:
+        path: what is being written, for the message.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        NotWrittenError: with the place and the fix.
     """
     try:
         yield
@@ -70,8 +87,16 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def then(words: str) -> Iterator[None]:
-    """What cannot be written ends with these words on how to go on, in place of those that were
-    there.
+    """A context that replaces the end of a NotWrittenError.
+
+    Args:
+        words: how to continue after the problem is fixed.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        NotWrittenError: with these words, in place of those that it had.
     """
     try:
         yield
@@ -80,10 +105,15 @@ def then(words: str) -> Iterator[None]:
 
 
 def check_folder(path: Path, size: int = 0, *, ending: str = "") -> None:
-    """Raises NotWrittenError where a folder cannot be made or written, or has no room for a file of
-    so many bytes. Leaves nothing there.
+    """Check that a folder can be made and written, and leave nothing there.
 
-    ending: what its name ends with in addition, while it is written.
+    Args:
+        path: the folder.
+        size: bytes of a file that must have room there.
+        ending: suffix of the folder's name while it is written.
+
+    Raises:
+        NotWrittenError: where that is not possible.
     """
     try:
         os.fspath(path).encode("utf-8")
@@ -110,7 +140,15 @@ def check_folder(path: Path, size: int = 0, *, ending: str = "") -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """The whole content, or what was there before. Raises NotWrittenError."""
+    """Replace a file by this content at once: after a failure it holds what was there before.
+
+    Args:
+        path: the file; its folder is made.
+        content: all bytes of the file.
+
+    Raises:
+        NotWrittenError: where it cannot be written.
+    """
     unfinished = path.with_name(path.name + ".tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +165,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is something of this name. Raises OSError where there cannot be."""
+    """Whether a path exists. Raises OSError where no such path is possible."""
     try:
         os.stat(path)
     except FileNotFoundError:
@@ -136,7 +174,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _number(error: BaseException | None) -> int | None:
-    """The number of the operating system's error behind an exception; None where there is none."""
+    """The errno of the operating system's error behind an exception; None if there is none."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return error.errno
@@ -154,20 +192,44 @@ def _problem(path: str | Path, number: int) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """The whole text or, after a kill, what was there before. Lone surrogates, which UTF-8 does not
-    have, are escaped.
+    """Replace a file by this text at once, from process 0 only.
+
+    Args:
+        path: the file.
+        text: its text. Lone surrogates, which UTF-8 cannot hold, are escaped.
+
+    Raises:
+        NotWrittenError: where it cannot be written.
     """
     if first():
         write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Plain JSON of anything that `plain` knows."""
+    """Write a value as plain JSON, from process 0 only.
+
+    Args:
+        path: the file.
+        value: anything that `plain` converts.
+
+    Raises:
+        NotWrittenError: where it cannot be written.
+    """
     write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file that this module wrote."""
+    """The object in a JSON file that `write_json` wrote.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The object.
+
+    Raises:
+        InputError: where it cannot be read or holds something else.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -180,7 +242,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, named tuples, arrays and paths as what JSON has; NaN and infinity as null."""
+    """A value in the types of JSON: dataclasses and named tuples as objects, arrays as lists, paths
+    as text, and NaN and infinity as null.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, tuple) and hasattr(value, "_asdict"):

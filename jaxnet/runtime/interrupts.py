@@ -1,6 +1,4 @@
-"""Long work that can be stopped at any moment: signals that ask for it, and a log that a kill
-cannot cut.
-"""
+"""Handle signals that ask long work to stop, and keep a log that a kill cannot cut."""
 
 import signal
 import threading
@@ -14,11 +12,21 @@ from jaxnet.runtime.files import writing
 
 
 class Interrupted(KeyboardInterrupt):
-    """Work was asked to stop by Ctrl-C or SIGTERM and has saved its state: the same call continues
-    it.
+    """Work that Ctrl-C or SIGTERM stopped after it saved its state; the same call continues it.
+
+    Attributes:
+        number: number of the signal.
+        folder: where the state is saved.
     """
 
     def __init__(self, number: int, where: str, folder: Path) -> None:
+        """Make the message.
+
+        Args:
+            number: number of the signal.
+            where: how far the work was.
+            folder: where the state is saved.
+        """
         super().__init__(
             f"stopped by {signal.Signals(number).name} {where}; what was trained is saved in "
             f"{folder}"
@@ -28,8 +36,13 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def signals(*, catch: bool) -> Iterator[list[int]]:
-    """The signals that asked to stop; only the main thread can catch them. A second one stops at
-    once.
+    """A context that collects the signals which ask to stop; a second one stops at once.
+
+    Args:
+        catch: whether to catch them. Only the main thread can.
+
+    Yields:
+        The list of signal numbers, which grows when one arrives.
     """
     caught: list[int] = []
     if not catch:
@@ -41,8 +54,17 @@ def signals(*, catch: bool) -> Iterator[list[int]]:
 
 @contextmanager
 def stopped_at_once(folder: Path) -> Iterator[None]:
-    """Raises Interrupted where Ctrl-C or SIGTERM comes while no `signals` within catches them.
-    folder: what was saved is there.
+    """A context that raises Interrupted at Ctrl-C or SIGTERM, unless `signals` inside of it catches
+    them.
+
+    Args:
+        folder: where the saved state is.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        Interrupted: at the first signal.
     """
 
     def stop(number: int) -> None:
@@ -54,8 +76,8 @@ def stopped_at_once(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _handled(handle: Callable[[int], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call this in the main thread, unless they were ignored; a second one stops
-    at once.
+    """A context in which Ctrl-C and SIGTERM call `handle` in the main thread; a second signal stops
+    at once. Signals that were ignored stay ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -79,7 +101,18 @@ def _handled(handle: Callable[[int], None]) -> Iterator[None]:
 
 @contextmanager
 def log_to(folder: Path | None) -> Iterator[Callable[[str], None]]:
-    """Appends lines to folder/log.txt, each on disk before the next thing happens."""
+    """A context that appends lines to folder/log.txt; each is on disk before the next thing
+    happens.
+
+    Args:
+        folder: where the log is; None logs nothing.
+
+    Yields:
+        A function that writes one line.
+
+    Raises:
+        NotWrittenError: where a line cannot be written.
+    """
     if folder is None:
         yield lambda _: None
         return

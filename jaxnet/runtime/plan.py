@@ -1,4 +1,7 @@
-"""The plan of a training: over which devices and processes it runs, and how much of it at once."""
+"""The plan of a training: on which devices and processes it runs, and how much of it at once.
+
+Every plan computes the same steps, except for rounding.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,18 +22,21 @@ CACHE_FULL = (
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a training runs, never what it computes: the same steps to rounding.
+    """Where a training runs: every plan computes the same steps, except for rounding.
 
-    Only what modules of your own draw and mixup's partners depend on it.
+    Only two things depend on it: what modules of your own draw, and the partners in mixup.
 
-    devices: over how many of this process each batch of one training is split, or the members of a
-        population.
-    chunk: how many members of a population each device trains at once.
-    micro_batch: how many examples' gradient is computed at once.
-    processes: over how many processes each batch of one training is split: all, or one.
-    A batch is divided only of a network without batch statistics, and without remainder.
-    implementation: xla; resident, the kernel that trains on a TPU chip, interpreted elsewhere; or
-    auto, the kernel on a TPU that its compiler takes.
+    Attributes:
+        devices: number of this process's devices over which each batch of one training is split, or
+            over which the members of a population are spread.
+        micro_batch: number of examples whose gradient is computed at once; None computes a batch at
+            once.
+        chunk: number of members of a population that each device trains at once.
+        implementation: "xla"; "resident", the kernel that trains on a TPU chip, and is interpreted
+            elsewhere; or "auto", which takes the kernel on a TPU whose compiler accepts it.
+        processes: number of processes over which each batch of one training is split: all, or one.
+            A batch is split only if the network has no batch statistics and the batch divides
+            without remainder.
     """
 
     devices: int = 1
@@ -43,17 +49,19 @@ class Plan:
 
     @property
     def parts(self) -> int:
-        """Into how many parts each batch of one training is divided, a device each."""
+        """The number of parts into which each batch of one training is split, one for each
+        device.
+        """
         return self.devices * self.processes
 
     @property
     def splits_batches(self) -> bool:
-        """Whether a batch is not computed as one."""
+        """Whether a batch is computed in several pieces."""
         return self.parts != 1 or self.micro_batch is not None
 
     @property
     def mesh(self) -> Mesh:
-        """The devices of one training, for parts of its batches."""
+        """The mesh of the devices that share the batches of one training."""
         if self.processes not in (1, jax.process_count()):
             raise InputError(
                 f"the plan wants {self.processes} processes, and there are {jax.process_count()}: "
@@ -72,11 +80,18 @@ class Plan:
 
     @property
     def sharding(self) -> NamedSharding:
-        """A copy on each device."""
+        """The sharding that keeps a copy on each device of the plan."""
         return NamedSharding(self.mesh, COPIED)
 
     def place(self, tree: Any) -> Any:
-        """Arrays where the plan wants them: a copy on each of its devices."""
+        """Put arrays where the plan needs them: a copy on each of its devices.
+
+        Args:
+            tree: a pytree of arrays and keys.
+
+        Returns:
+            The tree, placed.
+        """
         if self.parts <= 1:  # of none, training says why
             return tree
         sharding = self.sharding
@@ -90,7 +105,14 @@ class Plan:
         return with_keys(tree, jax.tree.map(put, words(tree)))
 
     def fetch(self, tree: Any) -> Any:
-        """What `place` spread, on this process's first device."""
+        """Undo `place`: put arrays on the first device of this process.
+
+        Args:
+            tree: a placed pytree of arrays and keys.
+
+        Returns:
+            The tree on one device.
+        """
         if self.parts == 1:
             return tree
         here = jax.local_devices()[0]
@@ -103,11 +125,17 @@ class Plan:
 
 
 def plan_for_images(batch_size: int) -> Plan:
-    """On a CPU, batches of images are split over its devices and computed a cache-full at a time;
-    elsewhere they are not.
+    """The fastest plan for batches of images.
 
-    A convolution's gradient is bound by memory there, so that parts which fit a core's cache are
-    faster.
+    A convolution's gradient is bound by memory on a CPU, so parts that fit the cache of a core are
+    faster. There, batches are split over the devices and computed in pieces of up to CACHE_FULL
+    images; elsewhere they are not split.
+
+    Args:
+        batch_size: number of examples of a batch.
+
+    Returns:
+        The plan.
     """
     if jax.default_backend() != "cpu":
         return Plan()

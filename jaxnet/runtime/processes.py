@@ -1,9 +1,8 @@
-"""Several processes that train together, on one machine or many: JAX's own runtime, and what is
-said when one is lost.
+"""Train with several processes, on one machine or many, through JAX's runtime.
 
-All run the same script with the same options. Process 0 writes; what it alone decides or finds, the
-others are told. A process that dies or cannot be reached any more is missed after SILENCE seconds;
-the others then say which, and stop.
+All processes run the same script with the same options. Process 0 writes files; whatever it alone
+decides or finds, the others are told. A process that dies or becomes unreachable is noticed after
+SILENCE seconds; the others then say which one it was, and stop. Nothing here knows what is trained.
 """
 
 import atexit
@@ -54,11 +53,19 @@ _errors = 2  # where standard error is, while something else stands in for it
 def join(
     coordinator: str | None = None, processes: int | None = None, process_id: int | None = None
 ) -> bool:
-    """Joins the other processes, if there are any, before JAX starts; whether there are.
+    """Connect this process to the others, if there are any, before JAX starts.
 
-    coordinator: host:port of process 0; "auto" for what JAX finds out, as on a TPU pod. Without it
-    the environment of Slurm, Open MPI or a TPU pod says whether there are others. Raises InputError
-    where they cannot be found in PATIENCE seconds.
+    Args:
+        coordinator: host:port of process 0; "auto" for what JAX finds out, as on a TPU pod. By
+            default the environment of Slurm, Open MPI or a TPU pod says whether there are others.
+        processes: number of processes; needs a coordinator.
+        process_id: number of this process, from 0; needs a coordinator.
+
+    Returns:
+        Whether there are other processes.
+
+    Raises:
+        InputError: where the others cannot be found in PATIENCE seconds.
     """
     given = {
         "coordinator_address": None if coordinator == "auto" else coordinator,
@@ -117,11 +124,12 @@ def join(
 
 
 def leave(reason: str | None = None, *, asked: bool = False) -> None:
-    """Ends it for all: waits for the others or, where there is a reason to go without them, tells
-    them.
+    """End the work of all processes.
 
-    asked: whether the reason is that somebody asked this process to stop; the others then have
-        GRACE seconds to end by themselves.
+    Args:
+        reason: why this process leaves without the others, who are told; None waits for them first.
+        asked: whether somebody asked this process to stop; the others then have GRACE seconds to
+            end by themselves.
     """
     if not several():
         return
@@ -145,11 +153,22 @@ def leave(reason: str | None = None, *, asked: bool = False) -> None:
 def joined(
     coordinator: str | None = None, processes: int | None = None, process_id: int | None = None
 ) -> Iterator[None]:
-    """What is done together with the other processes, if there are any: `join`, and in the end
-    `leave`.
+    """A context around work that several processes do together: it calls `join`, and `leave` at the
+    end.
 
-    All but the first say nothing on standard output any more. An InputError or Ctrl-C ends it for
-    all.
+    All processes but the first print nothing to standard output. An InputError or Ctrl-C ends the
+    work of all.
+
+    Args:
+        coordinator: as in `join`.
+        processes: as in `join`.
+        process_id: as in `join`.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: as `join` does.
     """
     if not join(coordinator, processes, process_id):
         yield
@@ -168,8 +187,8 @@ def joined(
 
 
 def cores() -> int:
-    """How many cores a process may use: its share of those of its machine, the same number for
-    all.
+    """The number of cores that a process may use: its share of its machine, the same for all
+    processes.
     """
     places = [_cores()]
     if several():
@@ -186,18 +205,26 @@ def several() -> bool:
 
 
 def own() -> tuple[int, int]:
-    """(the number of this process, how many there are)."""
+    """(the number of this process, the number of processes)."""
     return (_index(), _state().num_processes) if several() else (0, 1)
 
 
 def first() -> bool:
-    """Whether this is process 0, which writes."""
+    """Whether this is process 0, which writes files."""
     return not jax.distributed.is_initialized() or _index() == 0
 
 
 def once(work: Callable[[], Any]) -> Any:
-    """What `work` returns on process 0, plain values, or the InputError that it raises there; the
-    others are told.
+    """Run a function on process 0 only, and tell the others its result.
+
+    Args:
+        work: a function without arguments that returns plain JSON values.
+
+    Returns:
+        What it returned, on every process.
+
+    Raises:
+        InputError: on every process, where it raised one.
     """
     if not several():
         return work()
@@ -214,15 +241,22 @@ def once(work: Callable[[], Any]) -> Any:
 
 
 def agreed(*flags: bool) -> list[bool]:
-    """Each flag that holds on any process."""
+    """For each flag, whether it holds on any process."""
     return np.any(_everywhere(np.array(flags, np.uint8)), axis=0).tolist()
 
 
 def concluded(given: str, conclude: Callable[[list[str]], str]) -> str:
     """What process 0 concludes from what each process gives.
 
-    By way of the runtime's key-value store: a collective would need that all are about to do the
-    same, which is in question here.
+    It uses the runtime's key-value store: a collective would need all processes to be at the same
+    place, which is in question here.
+
+    Args:
+        given: what this process gives.
+        conclude: function of what all processes gave, in order of processes.
+
+    Returns:
+        The conclusion, on every process.
     """
     (me, count), client, place = own(), _client(), f"{TALKS}/{next(_numbers)}"
     client.key_value_set(f"{place}/{me}", given)
@@ -235,8 +269,8 @@ def concluded(given: str, conclude: Callable[[list[str]], str]) -> str:
 
 
 def _wait_for(key: str, whom: str) -> str:
-    """A value of the key-value store, once it is there. A process that is lost meanwhile ends the
-    waiting, see `_watch`.
+    """Wait for a value of the key-value store. If a process is lost meanwhile, `_watch` ends the
+    waiting.
     """
     client, until = _client(), time.monotonic() + PATIENT
     while True:
@@ -257,7 +291,11 @@ def _wait_for(key: str, whom: str) -> str:
 
 
 def meet(name: str) -> None:
-    """Waits for all processes to come here."""
+    """Wait until all processes reach this line.
+
+    Args:
+        name: name of the meeting, the same on all processes.
+    """
     if several():
         from jax.experimental import multihost_utils
 
@@ -266,23 +304,23 @@ def meet(name: str) -> None:
 
 
 class Calls:
-    """Calls to come together, which each process answers in its own time, so that none waits where
-    there is nothing to do.
+    """Calls to a meeting that each process answers in its own time, so that none waits without
+    need.
 
-    Any may `ask` for one, and the first process calls. Whoever sees that it is `called` comes, and
-    says so with `answered`. A process that has nothing to do any more is `idle`, and answers until
-    it is `over`. All make them in the same order.
+    Any process may `ask` for a meeting, and process 0 calls it. A process that finds itself
+    `called` comes, and confirms it with `answered`. A process that has nothing left to do is
+    `idle`, and goes on answering until `over`. All processes create their Calls in the same order.
     """
 
     def __init__(self) -> None:
         self._number, self._answers, self._here = next(_numbers), 0, set[str]()
 
     def ask(self) -> None:
-        """Asks all to come together."""
+        """Ask for a meeting of all processes."""
         self._say(f"ask-{self._answers}")
 
     def called(self) -> bool:
-        """Whether all are called, and this one has not answered."""
+        """Whether a meeting is called that this process has not answered."""
         said = self._said()
         if first() and f"ask-{self._answers}" in said:
             self._say(f"call-{self._answers}")
@@ -290,15 +328,15 @@ class Calls:
         return f"call-{self._answers}" in said
 
     def answered(self) -> None:
-        """Says that this process came."""
+        """Record that this process came."""
         self._answers += 1
 
     def idle(self) -> None:
-        """Says that this process has nothing to do any more."""
+        """Say that this process has nothing left to do."""
         self._say(f"idle-{own()[0]}")
 
     def over(self) -> bool:
-        """Whether that is so of all; there is no call after."""
+        """Whether all processes are idle; no call comes afterwards."""
         said = self._said()
         if first() and all(f"idle-{i}" in said for i in range(own()[1])):
             self._say("over")
@@ -321,7 +359,14 @@ class Calls:
 
 
 def exchange(given: bytes) -> list[bytes]:
-    """What each process gives, in order of processes."""
+    """What each process gives.
+
+    Args:
+        given: bytes of this process; the lengths may differ.
+
+    Returns:
+        The bytes of all processes, in order of processes.
+    """
     if not several():
         return [given]
     # As bytes: JAX would make 32 bits of 64.
@@ -341,8 +386,13 @@ def exchange(given: bytes) -> list[bytes]:
 
 
 def gather(tree: PyTree) -> PyTree:
-    """Arrays of all processes, joined along their first axis in order of processes; its length may
-    differ.
+    """Join arrays of all processes along their first axis, in order of processes.
+
+    Args:
+        tree: a pytree of arrays of this process; the lengths of the first axis may differ.
+
+    Returns:
+        The tree with the joined arrays.
     """
 
     def joined(leaf: Any) -> np.ndarray:
@@ -356,7 +406,7 @@ def gather(tree: PyTree) -> PyTree:
 
 
 def _everywhere(given: np.ndarray) -> np.ndarray:
-    """A vector of bytes of each process, as long for all: (processes, bytes)."""
+    """The bytes of each process, (processes, bytes); the vectors must be equally long."""
     if not several():
         return given[None]
     from jax.experimental.multihost_utils import process_allgather
@@ -365,8 +415,8 @@ def _everywhere(given: np.ndarray) -> np.ndarray:
 
 
 def _at_exit() -> None:
-    """Whoever ends without `leave` tells the others, unless the reason is that one of them is lost:
-    then that is said first.
+    """Tell the others that this process ends without `leave`; if a lost process is the reason, that
+    is said first.
     """
     if _leaving.is_set():
         return
@@ -383,7 +433,9 @@ def _at_exit() -> None:
 
 
 def _watch() -> None:
-    """Looks again and again who is there, and stops this process where another is missing."""
+    """Check every LOOK seconds which processes are there, and stop this one if another is
+    missing.
+    """
     client, count, me = _client(), _state().num_processes, _index()
     while not _leaving.wait(LOOK):
         for key, name in client.key_value_dir_get(NAME):
@@ -429,8 +481,8 @@ def _stop(me: int, why: str) -> None:
 
 @ctypes.CFUNCTYPE(None, ctypes.c_int)
 def _on_abort(_: int) -> None:
-    """The runtime's C++ aborts a process that does not find the others, or loses the first one; no
-    Python is asked before.
+    """Replace the abort of the C++ runtime, which calls no Python before, by a message: it aborts a
+    process that does not find the others, or loses process 0.
     """
     if _state().client is None or not _names:
         words = (
@@ -449,8 +501,8 @@ def _on_abort(_: int) -> None:
 
 
 def _listens(coordinator: str | None, process_id: int | None) -> str | None:
-    """The address at which this process is to hear the others, where it is the first: as given, or
-    as JAX will find it out.
+    """The address at which process 0 listens for the others, as given or as JAX will find it; None
+    on other processes.
     """
     from jax._src.clusters import ClusterEnv  # JAX has no public way to ask for it
 
@@ -465,8 +517,8 @@ def _listens(coordinator: str | None, process_id: int | None) -> str | None:
 
 
 def _check_free(address: str) -> None:
-    """Raises InputError where the port of an address cannot be listened at: the runtime would end
-    by a segmentation fault, or share it.
+    """Raise InputError if a port cannot be listened at: the runtime would crash, or share the
+    port.
     """
     port = address.rpartition(":")[2]
     for family, any_ in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
@@ -509,7 +561,7 @@ def _announced() -> bool:
 
 @contextmanager
 def _without(words: str, to: int) -> Iterator[None]:
-    """Standard output or error, by its number, without the lines of C++ that hold these words."""
+    """Standard output (1) or error (2) without the lines of C++ code that contain these words."""
     global _errors
     with tempfile.TemporaryFile() as kept:
         (sys.stdout, sys.stderr)[to - 1].flush()
@@ -530,7 +582,7 @@ def _without(words: str, to: int) -> Iterator[None]:
 
 
 def _cores() -> str:
-    """The name of the machine, and the numbers of those of its cores that this process may use."""
+    """The name of the machine, and the numbers of the cores that this process may use."""
     found = (
         os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     )

@@ -1,6 +1,4 @@
-"""One pure function of a member, over many members: spread over devices, and mapped over those of
-each.
-"""
+"""Map a pure function of one member over many members, on several devices."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,11 +14,19 @@ SPLIT, COPIED = (PartitionSpec("member"), PartitionSpec())
 
 
 def spread(one: Callable[..., Any], mesh: Mesh, shared: PyTree, own: PyTree) -> Any:
-    """`one(shared, own)` for each member: `own` has a leading axis of them, but for scalars, which
-    all share.
+    """Compute `one(shared, own)` for each member, spread over the devices of a mesh.
 
-    Nothing goes from device to device. A single member of a device runs the very program that it
-    would run alone.
+    No data moves between devices. A device that has a single member runs the very program that the
+    member would run alone.
+
+    Args:
+        one: a pure function of (shared, own) for one member.
+        mesh: the devices, as `device_mesh` arranges them.
+        shared: a pytree that all members share.
+        own: a pytree of arrays with a leading axis of members; scalars are shared by all.
+
+    Returns:
+        The results, with a leading axis of members.
     """
 
     def on_each_device(shared: PyTree, own: PyTree) -> Any:
@@ -43,8 +49,14 @@ def spread(one: Callable[..., Any], mesh: Mesh, shared: PyTree, own: PyTree) -> 
 
 
 def device_mesh(devices: Sequence[Any], each: int = 1) -> Mesh:
-    """Devices in rows: along `member` the members of a population, along `batch` the `each` devices
-    that share a member's batches.
+    """Arrange devices in a mesh with the axes `member` and `batch`.
+
+    Args:
+        devices: the devices, in order.
+        each: number of devices that share the batches of one member.
+
+    Returns:
+        A mesh of shape (len(devices) / each, each).
     """
     return Mesh(
         np.array(devices).reshape(-1, each),

@@ -1,4 +1,4 @@
-"""Where the seconds of a run went."""
+"""Measure how many seconds each part of a run takes, with compilation counted separately."""
 
 import threading
 import time
@@ -14,8 +14,15 @@ COMPILING = (
 
 
 class Clock:
-    """Seconds since `began`, a reading of time.perf_counter, by part. Compilation is told by JAX
-    itself and kept apart; what other threads compile meanwhile is not waited for, and not counted.
+    """Seconds spent in each part of a run.
+
+    JAX itself reports the time of compilation, which is kept separately. Compilation in other
+    threads is not counted, since nobody waits for it.
+
+    Attributes:
+        began: a reading of time.perf_counter when the process started.
+        compiling: seconds of compilation so far.
+        parts: seconds of each part, by name.
     """
 
     def __init__(self, began: float) -> None:
@@ -25,13 +32,20 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Counts what happens inside, compilation left out, to that part."""
+        """A context whose duration, without compilation, is added to a part.
+
+        Args:
+            name: name of the part.
+
+        Yields:
+            Nothing.
+        """
         start, compiling = time.perf_counter(), self.compiling
         yield
         self.parts[name] += time.perf_counter() - start - (self.compiling - compiling)
 
     def seconds(self) -> dict[str, float]:
-        """By part, all compilation, and the total so far."""
+        """Seconds of each part, of all compilation, and in total so far."""
         return {
             k: round(v, 3)
             for k, v in {
