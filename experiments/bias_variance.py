@@ -19,7 +19,7 @@ import jax
 from experiments import BEGAN
 from jaxnet import Model, cli
 from jaxnet.report import tables
-from jaxnet.studies import bias_variance
+from jaxnet.studies import measure_bias_variance
 
 
 def work(setup: cli.Setup) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def work(setup: cli.Setup) -> dict[str, Any]:
         return cli.build_model(replace(options, hidden=(width,) * len(options.hidden)))
 
     with cli.training_members(setup) as (watch, began):
-        found = bias_variance.measure(
+        found = measure_bias_variance(
             setup.model, setup.splits, setup.recipe, jax.random.key(options.seed), watch=watch,
             vary=options.vary, values=options.values, members=options.members,
             examples=options.examples, model_of_width=model_of_width, out=setup.out / cli.MEMBERS,

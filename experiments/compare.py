@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from jaxnet import InputError, cli
 from jaxnet.report import console
-from jaxnet.studies import comparison
+from jaxnet.studies import compare_runs
 
 
 def work(options: cli.CompareOptions) -> None:
@@ -28,7 +28,7 @@ def work(options: cli.CompareOptions) -> None:
         cli.keep_programs()
     cli.check_folder(options.out or cli.RUNS)
     runs = cli.bring_back_all(options.runs, options.data_dir)
-    found = comparison.compare(runs)
+    found = compare_runs(runs)
     about = {"runs": [run.name for run in runs]}
     out, _ = cli.begin("compare", about, options.out, resume=False)
     console.comparison(found)

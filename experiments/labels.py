@@ -18,7 +18,7 @@ import jax
 from experiments import BEGAN
 from jaxnet import InputError, cli
 from jaxnet.report import tables
-from jaxnet.studies import label_errors
+from jaxnet.studies import find_label_errors
 
 
 def work(setup: cli.Setup) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def work(setup: cli.Setup) -> dict[str, Any]:
     if options.balance:
         raise InputError("examples of doubtful labels are not weighed; leave --balance out")
     with cli.training_members(setup) as (watch, began):
-        found = label_errors.find(
+        found = find_label_errors(
             setup.model, setup.splits, setup.recipe, jax.random.key(options.seed), watch=watch,
             members=options.members, tolerance=options.tolerance, most=options.most,
             out=setup.out / cli.MEMBERS,

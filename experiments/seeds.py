@@ -14,7 +14,7 @@ import jax
 from experiments import BEGAN
 from jaxnet.cli import MEMBERS, SeedsOptions, Setup, hardest, main, report, training_members
 from jaxnet.report import console
-from jaxnet.studies import seeds
+from jaxnet.studies import spread_over_seeds
 
 
 def work(setup: Setup) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def work(setup: Setup) -> dict[str, Any]:
     options, splits = setup.options, setup.splits
     assert isinstance(options, SeedsOptions)
     with training_members(setup) as (watch, began):
-        found = seeds.spread(
+        found = spread_over_seeds(
             setup.model,
             splits,
             setup.recipe,

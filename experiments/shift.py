@@ -21,7 +21,7 @@ import jax
 from experiments import BEGAN
 from jaxnet.cli import Setup, ShiftOptions, compare_file, main, report, training, write_reference
 from jaxnet.report import tables
-from jaxnet.studies import shift
+from jaxnet.studies import study_shift
 
 
 def work(setup: Setup) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def work(setup: Setup) -> dict[str, Any]:
     options = setup.options
     assert isinstance(options, ShiftOptions)
     with training(setup) as (watch, began):
-        found = shift.study(
+        found = study_shift(
             setup.model, setup.splits, setup.recipe, jax.random.key(options.seed), watch=watch,
             tolerance=options.tolerance, repetitions=options.repetitions, level=options.level,
             out=setup.out,

@@ -10,7 +10,13 @@ import pytest
 import jaxnet
 from jaxnet import Recipe, cli
 from jaxnet.random import number_of
-from jaxnet.studies import bias_variance, comparison, label_errors, seeds
+from jaxnet.studies import (
+    compare_runs,
+    find_label_errors,
+    measure_bias_variance,
+    seeds,
+    spread_over_seeds,
+)
 
 MODEL, KEY = jaxnet.mlp((8,)), jax.random.key(7)
 RECIPE = Recipe(epochs=2, batch_size=64, learning_rate=1e-2)
@@ -21,7 +27,7 @@ def error(run, splits):
 
 
 def test_seeds_differ_in_what_their_kind_says(digits):
-    found = seeds.spread(MODEL, digits, RECIPE, KEY, members=3, difference=0.1)
+    found = spread_over_seeds(MODEL, digits, RECIPE, KEY, members=3, difference=0.1)
     keys = jax.random.split(KEY, 3)
     runs = {
         seeds.ALL: jaxnet.fit(MODEL, digits, RECIPE, keys[1], order_key=keys[1]),
@@ -38,8 +44,8 @@ def test_seeds_differ_in_what_their_kind_says(digits):
 
 
 def test_label_errors_are_the_same_with_a_folder_and_without(digits, tmp_path):
-    alone = label_errors.find(MODEL, digits, RECIPE, KEY, members=12, most=5)
-    kept = label_errors.find(MODEL, digits, RECIPE, KEY, members=12, most=5, out=tmp_path / "out")
+    alone = find_label_errors(MODEL, digits, RECIPE, KEY, members=12, most=5)
+    kept = find_label_errors(MODEL, digits, RECIPE, KEY, members=12, most=5, out=tmp_path / "out")
     assert alone.summary() == kept.summary()
     assert alone.csv() == kept.csv()
     assert {part: len(rows) for part, rows in alone.doubtful.items()} == {
@@ -56,12 +62,12 @@ def test_labels_of_a_regression_are_refused():
     x = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
     splits = jaxnet.split(x, x[:, 0], seed=0)
     with pytest.raises(jaxnet.InputError, match="give a data set of classes"):
-        label_errors.find(MODEL, splits, RECIPE, KEY)
+        find_label_errors(MODEL, splits, RECIPE, KEY)
 
 
 def test_bias_and_variance_tell_what_all_populations_have_done(digits):
     told = []
-    found = bias_variance.measure(
+    found = measure_bias_variance(
         MODEL, digits, RECIPE, KEY, vary="label-noise", values=(0.0, 0.5), members=4,
         watch=told.append,
     )  # fmt: skip
@@ -89,12 +95,12 @@ def test_bias_and_variance_tell_what_all_populations_have_done(digits):
 )
 def test_bad_arguments_of_bias_and_variance(digits, more, words):
     with pytest.raises(jaxnet.InputError, match=words):
-        bias_variance.measure(MODEL, digits, RECIPE, KEY, **more)
+        measure_bias_variance(MODEL, digits, RECIPE, KEY, **more)
 
 
 def test_a_single_run_is_not_compared():
     with pytest.raises(jaxnet.InputError, match="give two or more"):
-        comparison.compare([])
+        compare_runs([])
 
 
 @pytest.mark.core

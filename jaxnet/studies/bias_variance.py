@@ -192,7 +192,7 @@ class _Drawn(NamedTuple):
         return "fresh" if self.parts is None else "partition"
 
 
-def measure(
+def measure_bias_variance(
     model: Model,
     splits: Splits,
     recipe: Recipe,

@@ -140,7 +140,7 @@ class Comparison:
         )
 
 
-def compare(runs: Sequence[Compared]) -> Comparison:
+def compare_runs(runs: Sequence[Compared]) -> Comparison:
     """Compares each two runs on the test examples that they share.
 
     Args:

@@ -80,7 +80,7 @@ class LabelErrors:
         return plain({"wrong": self.wrong, "doubtful": self.doubtful})
 
 
-def find(
+def find_label_errors(
     model: Model,
     splits: Splits,
     recipe: Recipe,

@@ -76,7 +76,7 @@ class Spread:
         )
 
 
-def spread(
+def spread_over_seeds(
     model: Model,
     splits: Splits,
     recipe: Recipe,

@@ -196,7 +196,7 @@ class _Shifted(NamedTuple):
         return self.kind if self.kind == "none" else f"{self.kind} {self.strength:.3g}"
 
 
-def study(
+def study_shift(
     model: Model,
     splits: Splits,
     recipe: Recipe,
