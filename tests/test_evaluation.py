@@ -8,7 +8,8 @@ from sklearn import metrics as sk
 
 import jaxnet
 from jaxnet.data import Standardisation
-from jaxnet.engine.prediction import class_metrics, network_ladder, value_metrics
+from jaxnet.diagnostics.ladder import network_ladder
+from jaxnet.engine.prediction import class_metrics, value_metrics
 
 pytestmark = pytest.mark.core
 

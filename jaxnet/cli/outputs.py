@@ -25,16 +25,10 @@ from jaxnet.data import Splits, Stream
 from jaxnet.data.overlap import Overlap
 from jaxnet.diagnostics import Estimate, Finding
 from jaxnet.diagnostics.findings import finding
+from jaxnet.diagnostics.ladder import network_ladder
 from jaxnet.engine.agreement import versions
 from jaxnet.engine.checkpoint import discard_progress, save
-from jaxnet.engine.prediction import (
-    ClassMetrics,
-    Metrics,
-    compile_ahead,
-    judge,
-    network_ladder,
-    predict,
-)
+from jaxnet.engine.prediction import ClassMetrics, Metrics, compile_ahead, judge, predict
 from jaxnet.models.model import Model, describe
 from jaxnet.population.fit import Standing
 from jaxnet.report import console, tensorboard

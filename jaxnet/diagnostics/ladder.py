@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxnet import arrays, display
 from jaxnet.diagnostics.findings import Finding, finding, percent
+from jaxnet.engine.prediction import ClassMetrics, Metrics
 from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate, combination, exact, mean
 from jaxnet.stats.random_effects import ERRORS, POSITIVE, RATE, TwoWay, contrast, interval, table
@@ -274,3 +275,16 @@ def _unsettled(
 def _sentence(weights: Weights, constant: float, size: Estimate) -> str:
     more, *less = sorted(weights, key=lambda name: -weights[name])
     return f"{WORDS[more]} minus {WORDS[less[0]] if less else 'target error'}: {percent(size)}"
+
+
+def network_ladder(
+    parts: dict[str, Metrics], *, target_error: float = 0.0, tolerance: float = 0.02
+) -> Ladder:
+    """The error ladder of one network from its metrics on "train", "test" and, where there is one,
+    "validation".
+    """
+    errors = {
+        name: part.wrong if isinstance(part, ClassMetrics) else part.squares
+        for name, part in parts.items()
+    }
+    return error_ladder(errors, target_error=target_error, tolerance=tolerance)

@@ -1,7 +1,6 @@
 """What a trained network says, and how often it is right.
 
-`evaluate` is `predict`, then `judge`, which is `class_metrics` or `value_metrics`; `network_ladder`
-compares the parts.
+`evaluate` is `predict`, then `judge`, which is `class_metrics` or `value_metrics`.
 """
 
 import functools
@@ -19,11 +18,11 @@ from jaxnet.core.objective import BLOCK, in_blocks
 from jaxnet.core.run import ONE_OF_MANY, Population, Run, check_trained
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits, Standardisation
-from jaxnet.diagnostics import Estimate, Ladder, error_ladder, mean, wilson
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, shown
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.population.predictions import member_predictions
+from jaxnet.stats.estimate import Estimate, mean, wilson
 from jaxnet.typing import ArrayLike
 
 logger = logging.getLogger("jaxnet")
@@ -273,19 +272,6 @@ def _mean(losses: np.ndarray) -> Estimate:
         if lost
         else mean(losses)
     )
-
-
-def network_ladder(
-    parts: dict[str, Metrics], *, target_error: float = 0.0, tolerance: float = 0.02
-) -> Ladder:
-    """The error ladder of one network from its metrics on "train", "test" and, where there is one,
-    "validation".
-    """
-    errors = {
-        name: part.wrong if isinstance(part, ClassMetrics) else part.squares
-        for name, part in parts.items()
-    }
-    return error_ladder(errors, target_error=target_error, tolerance=tolerance)
 
 
 def _check_shape(run: Run, shape: tuple[int, ...]) -> None:
