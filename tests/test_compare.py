@@ -22,25 +22,14 @@ FEW = ("--no-cache", "--hidden", "16")
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Networks of the digits: trained well, the same with another seed, hardly trained, on another
-    split, and two with members.
+    """Networks of the digits: trained well, the same with another seed, hardly trained, and on
+    another split.
     """
     folder = tmp_path_factory.mktemp("runs")
     run(*FEW, "--epochs", "12", "--out", folder / "good")
     run(*FEW, "--epochs", "12", "--seed", "1", "--out", folder / "other-seed")
     run(*FEW, "--epochs", "1", "--out", folder / "poor")
     run(*FEW, "--epochs", "2", "--split-seed", "1", "--out", folder / "other-split")
-    for epochs in (3, 10):
-        run(
-            *FEW,
-            "--epochs",
-            epochs,
-            "--members",
-            "8",
-            "--out",
-            folder / f"members-{epochs}",
-            script="seeds",
-        )
     return folder
 
 
@@ -121,12 +110,16 @@ def test_intervals_of_several_comparisons_are_wider(runs, digits, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_with_members_on_both_sides_it_is_of_the_recipes(runs, digits, tmp_path, capsys):
-    found = compared(runs / "members-3", runs / "members-10", out=tmp_path / "out")
+    for epochs in (3, 10):
+        out = tmp_path / f"members-{epochs}"
+        run(*FEW, "--epochs", epochs, "--members", "8", "--out", out, script="seeds")
+    found = compared(tmp_path / "members-3", tmp_path / "members-10", out=tmp_path / "out")
     (pair,) = found["pairs"]
     y = np.asarray(digits.test.y)
     kept = [
-        np.load(runs / f"members-{n}/members/predictions/test.npy")[:8].argmax(2) != y
+        np.load(tmp_path / f"members-{n}/members/predictions/test.npy")[:8].argmax(2) != y
         for n in (3, 10)
     ]
     expected = paired_difference(*kept)
@@ -138,7 +131,7 @@ def test_with_members_on_both_sides_it_is_of_the_recipes(runs, digits, tmp_path,
     assert [each["members"] for each in found["runs"]] == [8, 8]
     assert found["runs"][1]["members_error"]["estimate"] == pytest.approx(kept[1].mean())
     assert "to compare recipes" not in capsys.readouterr().out
-    alone = compared(runs / "members-3", runs / "good", out=tmp_path / "alone")["pairs"][0]
+    alone = compared(tmp_path / "members-3", runs / "good", out=tmp_path / "alone")["pairs"][0]
     assert alone["of"] == "networks"
 
 
