@@ -1,4 +1,4 @@
-"""Data: a Dataset, its Splits, and the sources they come from."""
+"""Datasets and their Splits, from arrays, files or streams; nothing here knows a model."""
 
 from jaxnet.data.augmentation import Augmentation as Augmentation
 from jaxnet.data.corruption import corrupt as corrupt

@@ -1,9 +1,10 @@
-"""Augmentation: training examples changed anew each time they are seen, inside the compiled step.
+"""Augmentation: training examples are changed each time they are seen, inside the compiled step.
 
     coordinates -> one bilinear reading of the image      shift, rotate, scale, elastic
                 -> noise -> cutout -> mixup
 
-Every example has a key of its own, so that but for mixup nothing depends on how a batch is split.
+Every example has its own key, so the result does not depend on how a batch is split, except for
+mixup.
 """
 
 import math
@@ -31,20 +32,28 @@ LARGEST = float(np.finfo(np.float32).max)
 @with_known_words(translate="shift", zoom="scale", jitter="noise")
 @dataclass(frozen=True)
 class Augmentation:
-    """Strengths, each a number that may be traced; None means absent from the program, 0 means no
-    change.
+    """Strengths of the changes. None removes a change from the program; 0 leaves the examples
+    unchanged.
 
-    shift: largest shift along each axis, pixels. rotate: largest angle, degrees. scale: largest
-    change of size; 0.1 makes it up to 1.1 times larger or smaller. All three are drawn uniformly
-    (scale in its logarithm).
-    elastic: standard deviation of a smooth displacement, pixels (Simard, Steinkraus & Platt 2003,
-        section 2).
-    noise: standard deviation of normal noise, in standard deviations of the inputs; also for
-        tables.
-    cutout: side of a square that is set to the mean, pixels (DeVries & Taylor 2017).
-    mixup: alpha; inputs and targets are mixed with those of the next example, with a share from
-    Beta(alpha, alpha) (Zhang et al. 2018, eq. 1); also for tables. Where a plan splits the batch,
-    the next one is of the same part.
+    Each is a number that may be traced. Shift, rotation and scale are drawn uniformly, scale in its
+    logarithm.
+
+    Attributes:
+        shift: largest shift along each axis, pixels.
+        rotate: largest angle, degrees.
+        scale: largest change of size; 0.1 makes an image up to 1.1 times larger or smaller.
+        elastic: standard deviation of a smooth displacement, pixels.
+        noise: standard deviation of normal noise, in standard deviations of the inputs; also for
+            tables.
+        cutout: side of a square that is set to the mean, pixels.
+        mixup: alpha; inputs and targets are mixed with those of the next example, with a share from
+            Beta(alpha, alpha); also for tables. If a plan splits the batch, the next example is in
+            the same part.
+
+    References:
+        elastic: Simard, Steinkraus & Platt 2003, section 2.
+        cutout: DeVries & Taylor 2017.
+        mixup: Zhang et al. 2018, eq. 1.
     """
 
     shift: Number | None = None
@@ -70,12 +79,21 @@ def augment(
     targets: Float[Array, "batch outputs"],
     weights: Float[Array, " batch"] | None = None,
 ) -> tuple[Float[Array, "batch ..."], Float[Array, "batch outputs"]]:
-    """(inputs, targets) changed as asked. inputs: standardised; images as (batch, height, width[,
-    channels]).
+    """Change the examples of a batch. Beyond its border an image continues with the values at its
+    border.
 
-    keys: one an example. weights: an example of weight 0 is mixed into no other, since it may be
-    held out. Beyond its border an image goes on as at its border. Raises InputError where images
-    are needed and the inputs are none.
+    Args:
+        how: the strengths.
+        keys: (batch,) one key for each example.
+        inputs: (batch, ...) standardized; images are (batch, height, width[, channels]).
+        targets: (batch, outputs).
+        weights: (batch,) an example of weight 0 may be held out, so it is mixed into no other.
+
+    Returns:
+        (inputs, targets), changed.
+
+    Raises:
+        InputError: where a change needs images and the inputs are none.
     """
     check(how, inputs.shape[1:])
     drawn = any(getattr(how, name) is not None for name in NAMES if name != "noise")
@@ -104,9 +122,16 @@ def augment(
 def key_of_step(
     how: Augmentation, order_key: Key[Array, ""], number: int | Integer[Array, ""], batch: int
 ) -> Key[Array, ""]:
-    """The key from which the keys of the `batch` examples of a step are counted.
+    """The key from which the keys of a step's examples are counted.
 
-    order_key: as in TrainState. number: of the step in the run.
+    Args:
+        how: the strengths.
+        order_key: as in TrainState.
+        number: number of the step in the run; may be traced.
+        batch: number of examples of a step.
+
+    Returns:
+        One key.
     """
     # The long streams of elastic take the places from ELASTIC on.
     return block(
@@ -120,12 +145,20 @@ def key_of_step(
 def resample(
     images: Float[Array, "batch height width ..."], at: Float[Array, "batch 2 h w"]
 ) -> Float[Array, "batch h w ..."]:
-    """Images read at (rows, columns), in pixels and between them: bilinear, and beyond the border
-    as at the border.
+    """Read images at positions between pixels, by bilinear interpolation.
+
+    Beyond its border an image continues with the values at its border.
+
+    Args:
+        images: (batch, height, width[, channels]).
+        at: (batch, 2, h, w) rows and columns, in pixels.
+
+    Returns:
+        (batch, h, w[, channels]).
     """
 
     def corner(at: Array, size: int) -> tuple[Array, Array, int]:
-        """The pixel before, the way beyond it, and the step to the pixel after."""
+        """The pixel before, the distance beyond it, and the step to the pixel after it."""
         at = jnp.clip(at, 0, size - 1)
         before = jnp.minimum(at.astype(jnp.int32), max(size - 2, 0))
         return before, at - before, min(size - 1, 1)
@@ -153,11 +186,19 @@ def affine(
     degrees: Float[Array, " batch"],
     scale: Float[Array, " batch"],
 ) -> Float[Array, "batch 2 h w"]:
-    """(rows, columns) to read images at, so that they come out scaled and turned about their
-    centre, then shifted.
+    """The positions at which to read images so that they appear scaled and rotated about their
+    center, then shifted.
 
-    degrees: positive ones turn the first axis (down) towards the second (right), as in
-        `scipy.ndimage.rotate`.
+    Args:
+        height: of the images, pixels.
+        width: of the images, pixels.
+        shift: (batch, 2) pixels down and to the right.
+        degrees: (batch,) positive angles turn the first axis (down) towards the second (right), as
+            in `scipy.ndimage.rotate`.
+        scale: (batch,) 2 makes an image twice as large.
+
+    Returns:
+        (batch, 2, height, width) rows and columns, in pixels.
     """
     angle = jnp.deg2rad(degrees)
     cosine, sine = jnp.cos(angle) / scale, jnp.sin(angle) / scale
@@ -177,11 +218,20 @@ def affine(
 def smooth(
     lattice: Float[Array, "... rows columns"], height: int, width: int, sigma: float
 ) -> Float[Array, "... h w"]:
-    """A smooth field: impulses on a lattice `sigma` pixels apart, seen through a Gaussian of that
-    standard deviation.
+    """A smooth random field: impulses on a lattice, smoothed by a Gaussian.
 
-    The lattice begins two points above and left of the first pixel. Impulses of variance 1 give a
-    field of variance 1, to 1e-3: the sum of the squared Gaussians is pi.
+    Impulses of variance 1 give a field of variance 1, to 1e-3, since the squared Gaussians sum to
+    pi.
+
+    Args:
+        lattice: (..., rows, columns) impulses, `sigma` pixels apart. The lattice begins two points
+            above and left of the first pixel.
+        height: of the field, pixels.
+        width: of the field, pixels.
+        sigma: standard deviation of the Gaussian, pixels.
+
+    Returns:
+        (..., height, width).
     """
     down, across = (
         _gaussian(size, points, sigma)
@@ -195,7 +245,16 @@ def smooth(
 def cut_out(
     images: Float[Array, "batch height width ..."], centres: Float[Array, "batch 2"], side: Number
 ) -> Float[Array, "batch height width ..."]:
-    """Images with a square around each centre set to 0, the mean of standardised inputs."""
+    """Set a square around each center to 0, the mean of standardized inputs.
+
+    Args:
+        images: (batch, height, width[, channels]).
+        centres: (batch, 2) row and column of each center.
+        side: side of the square, pixels.
+
+    Returns:
+        The changed images.
+    """
     height, width = images.shape[1:3]
     first = centres - jnp.floor(jnp.asarray(side, jnp.float32) / 2)
     row, column = (
@@ -209,12 +268,21 @@ def cut_out(
 
 
 def larger_share(alpha: Number, draw: Float[Array, "batch 2"]) -> Float[Array, " batch"]:
-    """The larger of s and 1 - s, for s from Beta(alpha, alpha), from two numbers uniform from -1 to
-    1; 1 for alpha 0.
+    """The larger one of s and 1 - s, for s from Beta(alpha, alpha); 1 if alpha is 0.
 
-    So an example's own label is the one to get right; Beta(alpha, alpha) being symmetric, pairs are
-    mixed as ever. Through Student's t of 2 alpha degrees of freedom (Bailey 1994; Devroye 1996,
-    section 3), without rejections.
+    An example's own label then has the larger share; Beta(alpha, alpha) is symmetric, so pairs are
+    mixed as in mixup. s is computed from Student's t with 2 alpha degrees of freedom, without
+    rejections.
+
+    Args:
+        alpha: parameter of the Beta distribution.
+        draw: (batch, 2) numbers uniform from -1 to 1.
+
+    Returns:
+        (batch,) shares from 0.5 to 1.
+
+    References:
+        Bailey 1994; Devroye 1996, section 3.
     """
     square = jnp.expm1(-jnp.log((draw[:, 0] + 1) / 2) / alpha) * jnp.cos(jnp.pi * draw[:, 1]) ** 2
     return 0.5 + 0.5 / jnp.sqrt(1 + 1 / square)
@@ -223,16 +291,29 @@ def larger_share(alpha: Number, draw: Float[Array, "batch 2"]) -> Float[Array, "
 def mix_up(
     values: Float[Array, "batch ..."], share: Float[Array, " batch"]
 ) -> Float[Array, "batch ..."]:
-    """Each example's share of itself, and for the rest the next one; the last is mixed with the
-    first.
+    """Mix each example with the next one, and the last with the first.
+
+    Args:
+        values: (batch, ...).
+        share: (batch,) the share of each example itself.
+
+    Returns:
+        (batch, ...) mixed values.
     """
     share = share.reshape(-1, *[1] * (values.ndim - 1))
     return share * values + (1 - share) * jnp.roll(values, -1, axis=0)
 
 
 def check(how: Augmentation, shape: tuple[int, ...] | None = None) -> None:
-    """Raise InputError for strengths that cannot be meant, or that need images where an example has
-    another shape.
+    """Check the strengths of an augmentation.
+
+    Args:
+        how: what a user gave.
+        shape: shape of an example; None does not check for images.
+
+    Raises:
+        InputError: for strengths out of range, and where a change needs images and the examples are
+            none.
     """
     check_kind(
         "augmentation",
@@ -253,8 +334,17 @@ def check(how: Augmentation, shape: tuple[int, ...] | None = None) -> None:
 
 
 def one_number(name: str, value: Any) -> np.ndarray | None:
-    """A real number as an array, or None where it is None or traced. Raises InputError for what is
-    not one number.
+    """A real number as an array.
+
+    Args:
+        name: name of the argument.
+        value: what a user gave.
+
+    Returns:
+        The number; None if the value is None or traced.
+
+    Raises:
+        InputError: for anything but one number.
     """
     is_array = isinstance(value, jax.Array | np.ndarray)
     if is_array and value.ndim:
@@ -280,7 +370,7 @@ def _coordinates(
     height: int,
     width: int,
 ) -> Float[Array, "batch 2 h w"]:
-    """Where to read the images. draw: uniform from -1 to 1."""
+    """The positions at which to read the images. draw: uniform numbers from -1 to 1."""
     none = jnp.zeros(len(draw), jnp.float32)
     shift = jnp.zeros((len(draw), 2), jnp.float32) if how.shift is None else draw[:, :2] * how.shift
     degrees = none if how.rotate is None else draw[:, 2] * how.rotate
@@ -297,8 +387,8 @@ def _coordinates(
 
 
 def _gaussian(size: int, points: int, sigma: float) -> Float[np.ndarray, "size points"]:
-    """exp(-d^2 / 2) of each pixel's distance d to each point of the lattice along one axis, in
-    units of sigma.
+    """exp(-d^2 / 2) for the distance d of each pixel to each point of the lattice along one axis,
+    in units of sigma.
     """
     distance = np.arange(size)[:, None] / sigma - (np.arange(points)[None] - 2)
     return np.exp(-(distance**2) / 2).astype(np.float32)

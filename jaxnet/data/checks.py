@@ -1,5 +1,7 @@
-"""The door: what comes from outside is checked here once, on the host, and refused with the value,
-the place and the cure.
+"""Check data from outside once, on the host, before anything is computed with them.
+
+Whatever cannot be used raises InputError, which names the value, its place and the fix. Nothing
+here changes values, except for their type and the numbers of classes.
 """
 
 from dataclasses import replace
@@ -21,8 +23,19 @@ FEW = 20  # whole numbers with up to this many different values are classes
 def dataset(
     x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = None, where: str = ""
 ) -> Dataset:
-    """A Dataset of NumPy arrays from anything array-like, to be `settled`. where: the file, named
-    in every message.
+    """A checked Dataset of NumPy arrays, whose types `settled` chooses later.
+
+    Args:
+        x: (examples, features) or (examples, height, width[, channels]) numbers.
+        y: (examples,) integer or text labels are classes, floats are values.
+        classes: names of the integer labels 0, 1, ...; by default the labels name themselves.
+        where: the file, named in every message.
+
+    Returns:
+        The Dataset.
+
+    Raises:
+        InputError: for what cannot be used.
     """
     at = f"{where}: " if where else ""
     xs, ys = arrays.array(f"{at}x", x), arrays.array(f"{at}y", y, ("row",))
@@ -51,7 +64,14 @@ def dataset(
 
 
 def white_of(x: np.ndarray) -> float | None:
-    """The value of white where x are grey or colour images; else None."""
+    """The value of a white pixel.
+
+    Args:
+        x: inputs of any shape.
+
+    Returns:
+        255 for uint8 and the largest value otherwise, if x holds gray or color images; else None.
+    """
     if not (x.ndim == 3 or (x.ndim == 4 and x.shape[-1] in (1, 3))):
         return None
     if x.dtype == np.uint8:
@@ -60,16 +80,31 @@ def white_of(x: np.ndarray) -> float | None:
 
 
 def settled(data: Dataset, rows: np.ndarray | None = None) -> Dataset:
-    """The data as they are kept: float32, or x or y as float64 where float32 would lose a column of
-    these rows. Bytes stay bytes.
+    """Convert data to the types in which they are kept.
 
-    rows: those that a network learns from; all if not given.
+    That is float32, or float64 for x or y where float32 would lose a column. uint8 stays as it is.
+
+    Args:
+        data: the Dataset.
+        rows: (rows,) numbers of the examples that a network learns from, which decide; None takes
+            all.
+
+    Returns:
+        The Dataset in these types.
     """
     return cast(data, *kinds(data, rows))
 
 
 def kinds(data: Dataset, rows: np.ndarray | None = None) -> tuple[np.dtype, np.dtype]:
-    """The types of x and y that `settled` chooses."""
+    """The types of x and y that `settled` chooses.
+
+    Args:
+        data: the Dataset.
+        rows: (rows,) numbers of the examples that decide; None takes all.
+
+    Returns:
+        (type of x, type of y).
+    """
     x_kind, y_kind = data.x.dtype, data.y.dtype
     if x_kind != np.uint8:
         x_kind = np.dtype(np.float64 if loses(data.x, rows) else np.float32)
@@ -79,8 +114,16 @@ def kinds(data: Dataset, rows: np.ndarray | None = None) -> tuple[np.dtype, np.d
 
 
 def settled_like(data: Dataset, train: Dataset) -> Dataset:
-    """A part as the training set is kept. What was rounded to float32 or to bytes before stays as
-    it is, and `parts` refuses it.
+    """Convert a part to the types of the training set.
+
+    What was rounded to float32 or to bytes before stays as it is, and `parts` refuses it.
+
+    Args:
+        data: the part.
+        train: the training set, after `settled`.
+
+    Returns:
+        The part in these types.
     """
 
     def kind(values: Any, wanted: np.dtype) -> np.dtype:
@@ -96,7 +139,7 @@ def cast(data: Dataset, x_kind: np.dtype, y_kind: np.dtype) -> Dataset:
 
 
 def _cast(values: Any, kind: np.dtype) -> Any:
-    """The values as this type; the same array, also on a device, where they have it."""
+    """The values in this type; the same array if they have it, also on a device."""
     if values.dtype == kind:
         return values
     values = np.asarray(values)
@@ -107,8 +150,16 @@ def _cast(values: Any, kind: np.dtype) -> Any:
 
 
 def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = "") -> None:
-    """Parts that belong together: none empty but validation, same shapes, every class in
-    training.
+    """Check that the parts of a data set belong together.
+
+    Args:
+        train: the training set; it must hold every class.
+        validation: the validation set; only this one may be empty.
+        test: the test set.
+        where: the file, named in every message.
+
+    Raises:
+        InputError: where a part is empty, or shapes, types or classes differ.
     """
     at = f"{where}: " if where else ""
     for part, name in ((train, "training"), (test, "test")):
@@ -155,7 +206,16 @@ def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = ""
 
 
 def fractions(validation: float, test: float | None, seed: int) -> None:
-    """Fractions that leave something to train on, and a seed that can be one."""
+    """Check the fractions and the seed of a split.
+
+    Args:
+        validation: fraction of the validation set, at least 0.
+        test: fraction of the test set, above 0; None if there is none to hold out.
+        seed: seed of the split, at least 0.
+
+    Raises:
+        InputError: for anything else, and where nothing is left to train on.
+    """
     check_whole("the seed of the split", seed, 0)
     if not 0 <= check_number("validation", validation) < 1:
         raise InputError(
@@ -173,7 +233,7 @@ def fractions(validation: float, test: float | None, seed: int) -> None:
 
 
 def _of_count(name: str, value: float) -> str:
-    """What to give where a number of examples was given for a fraction."""
+    """The end of a message for a number of examples where a fraction was needed."""
     if not value >= 1:
         return ""
     share = f", for {value:g}% {name}={value / 100:g}" if value < 100 else ""
@@ -181,7 +241,14 @@ def _of_count(name: str, value: float) -> str:
 
 
 def class_names(classes: Any) -> None:
-    """Names of classes, or None."""
+    """Check the names of classes; None is allowed.
+
+    Args:
+        classes: what a user gave.
+
+    Raises:
+        InputError: for anything but distinct names.
+    """
     if classes is None:
         return
     if not isinstance(classes, tuple | list | np.ndarray) or np.ndim(classes) != 1:
@@ -196,12 +263,22 @@ def class_names(classes: Any) -> None:
 
 
 def task(labels: list[np.ndarray], wanted: str | None, where: str) -> tuple[str, str]:
-    """("classification" or "regression", why), from the labels of all parts. wanted: what the user
-    said, or None.
+    """Decide whether labels are classes or values.
 
-    Text is classes, numbers with decimal places are values. Whole numbers are classes if they are
-    few, or if they count 0, 1, ... or 1, 2, ... without a gap and each has 10 examples on average;
-    else values.
+    Text is classes, and numbers with decimal places are values. Whole numbers are classes if they
+    are few, or if they count 0, 1, ... or 1, 2, ... without a gap and each has 10 examples on
+    average; otherwise they are values.
+
+    Args:
+        labels: (examples,) labels of each part.
+        wanted: the task that the user asked for, or None.
+        where: the source, for messages.
+
+    Returns:
+        ("classification" or "regression", the reason in words).
+
+    Raises:
+        InputError: where the labels do not fit the task.
     """
     if wanted is not None:
         check_known("task", wanted, TASKS)
@@ -230,8 +307,14 @@ def task(labels: list[np.ndarray], wanted: str | None, where: str) -> tuple[str,
 
 
 def task_of_numbers(values: np.ndarray, examples: int) -> tuple[str, str]:
-    """`task` of labels that are numbers. values: the different ones in ascending order. examples:
-    how many labels there are.
+    """Decide the `task` of labels that are numbers.
+
+    Args:
+        values: (values,) the distinct labels in ascending order.
+        examples: number of labels.
+
+    Returns:
+        ("classification" or "regression", the reason in words).
     """
     if not whole(values).all():
         return "regression", "the labels are numbers with decimal places"
@@ -256,7 +339,7 @@ def task_of_numbers(values: np.ndarray, examples: int) -> tuple[str, str]:
 
 
 def whole(values: np.ndarray) -> np.ndarray:
-    """Which of these numbers are whole; infinity and NaN are not."""
+    """Which numbers are whole; infinity and NaN are not."""
     return (
         np.ones(len(values), bool)
         if values.dtype.kind in "biu"
@@ -265,7 +348,7 @@ def whole(values: np.ndarray) -> np.ndarray:
 
 
 def counting(values: np.ndarray) -> bool:
-    """Whether ascending whole numbers, each of them once, count from 0 or 1 without a gap."""
+    """Whether whole numbers, distinct and in ascending order, count from 0 or 1 without a gap."""
     return (
         len(values) > 0
         and values[0] in (0, 1)
@@ -279,8 +362,14 @@ def named_by_number(values: np.ndarray) -> tuple[str, ...]:
 
 
 def label_notes(y: np.ndarray, classes: tuple[str, ...] | None) -> tuple[str, ...]:
-    """What a user should know of the classes, or None for a regression, that `dataset` made of
-    numbers y alone.
+    """Notes for the user on how numeric labels were understood.
+
+    Args:
+        y: (examples,) the labels.
+        classes: the classes that `dataset` made of them; None for a regression.
+
+    Returns:
+        At most one note.
     """
     if (
         classes is None
@@ -304,7 +393,18 @@ def label_notes(y: np.ndarray, classes: tuple[str, ...] | None) -> tuple[str, ..
 
 
 def inputs(x: np.ndarray, at: str) -> np.ndarray:
-    """Inputs of any examples, as they are. at: what every message begins with."""
+    """Check the inputs of any examples, and return them unchanged.
+
+    Args:
+        x: (examples, features) or (examples, height, width[, channels]).
+        at: the beginning of every message.
+
+    Returns:
+        The same array.
+
+    Raises:
+        InputError: for other shapes and types, and for values that are not finite in float32.
+    """
     if x.dtype.kind not in "biuf":
         raise InputError(
             f"{at}x must hold numbers, but is of type {x.dtype}; encode text and categories as "
@@ -324,7 +424,9 @@ def inputs(x: np.ndarray, at: str) -> np.ndarray:
 
 
 def _finite(values: np.ndarray, what: str) -> np.ndarray:
-    """The same values, all of them numbers within the range of float32."""
+    """Return the values; raise InputError where they are not finite as float32. Rows are checked a
+    piece at a time, since a copy of all of them may not fit in memory.
+    """
     if values.dtype.kind != "f":
         return values
     bad, first = 0, 0
@@ -352,8 +454,12 @@ def _finite(values: np.ndarray, what: str) -> np.ndarray:
 def _labels(
     y: np.ndarray, classes: tuple[str, ...] | None, at: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class indices and class names, of whole numbers or of text. classes: names of the labels 0 to
-    K - 1.
+    """Class indices and class names from whole numbers or text.
+
+    Args:
+        y: (examples,) labels.
+        classes: names of the labels 0 to K - 1, or None.
+        at: the beginning of every message.
     """
     if y.dtype.kind == "U" and classes is not None:
         raise InputError(
@@ -383,8 +489,8 @@ def _labels(
 
 
 def _of_numbers(y: np.ndarray, at: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class indices and class names, of whole numbers that count from 0 or 1, or are few: the names
-    are those numbers.
+    """Class indices and names from whole numbers that are few or count from 0 or 1; the names are
+    the numbers.
     """
     values, labels = np.unique(y, return_inverse=True)
     if not counting(values) and len(values) > FEW:

@@ -1,8 +1,8 @@
-"""Known changes of a data set: what a test of change should find, and what an estimate of the error
-should survive.
+"""Change a data set in known ways: tests of a shift should find them, and estimates of the error
+should remain true.
 
-Of images `corrupt` keeps the labels true; of classes `knock_out` and `with_frequencies` choose
-examples.
+`corrupt` changes images and keeps their labels true; `knock_out` and `with_frequencies` select
+examples by class.
 """
 
 import functools
@@ -32,16 +32,25 @@ def corrupt(
     *,
     white: float | int | None = None,
 ) -> Num[np.ndarray, "examples ..."]:
-    """Images changed by one kind of corruption, of the type and within the range of the given ones;
-    0 is no change.
+    """Change images by one kind of corruption.
 
-    x: (examples, height, width[, channels]), from 0 to `white`, which is 255 of uint8 if not given,
-        else their largest value.
-    strength: noise: standard deviation, as a share of white. blur: standard deviation of a
-    Gaussian, pixels. shift: pixels, in a direction of each image's own. rotation: degrees, to
-    either side. contrast: share of it that is lost, around half of white. inversion: share of the
-    way to the negative, white - x; up to 0.5 it is a loss of contrast. Raises InputError for what
-    is no image, an unknown kind, and a strength that cannot be meant.
+    Args:
+        x: (examples, height, width[, channels]) numbers from 0 to `white`.
+        kind: the kind of corruption.
+        strength: 0 changes nothing. For "noise" the standard deviation as a share of white; for
+            "blur" the standard deviation of a Gaussian in pixels; for "shift" pixels, each image in
+            a random direction; for "rotation" degrees, to either side; for "contrast" the share of
+            the contrast around white / 2 that is lost; for "inversion" the share of the way to the
+            negative white - x, which up to 0.5 is a loss of contrast.
+        key: one key.
+        white: the value of a white pixel; by default 255 for uint8, and the largest value
+            otherwise.
+
+    Returns:
+        Images of the same shape, type and range.
+
+    Raises:
+        InputError: for anything but images, for an unknown kind, and for a strength out of range.
     """
     images = arrays.numbers("x", x)
     if images.ndim not in (3, 4) or 0 in images.shape or images.dtype.kind not in "uif":
@@ -77,8 +86,22 @@ def corrupt(
 def knock_out(
     y: ArrayLike, label: int, share: float | int, key: AnyKey
 ) -> Int[np.ndarray, " kept"]:
-    """Row numbers, in order, without a random share of the examples of one class (Rabanser et al.
-    2019, section 4.1).
+    """Leave out a random share of the examples of one class.
+
+    Args:
+        y: (examples,) class numbers.
+        label: the class.
+        share: share of its examples to leave out, from 0 to 1.
+        key: one key.
+
+    Returns:
+        (kept,) row numbers in ascending order.
+
+    Raises:
+        InputError: for a share out of range, and where no example has the label.
+
+    References:
+        Rabanser et al. 2019, "Failing loudly", section 4.1.
     """
     labels = _labels(y)
     if not 0 <= share <= 1:
@@ -95,11 +118,19 @@ def knock_out(
 def with_frequencies(
     y: ArrayLike, frequencies: Sequence[float] | ArrayLike, count: int, key: AnyKey
 ) -> Int[np.ndarray, " count"]:
-    """Row numbers of `count` examples drawn with replacement, so that classes 0, 1, ... have these
-    frequencies.
+    """Draw examples with replacement, so that the classes have given frequencies.
 
-    frequencies: (classes,), at least 0; only their ratios count. Raises InputError where a class
-        with any has no example.
+    Args:
+        y: (examples,) class numbers.
+        frequencies: (classes,) of classes 0, 1, ..., at least 0; only their ratios count.
+        count: number of examples to draw.
+        key: one key.
+
+    Returns:
+        (count,) row numbers.
+
+    Raises:
+        InputError: where a class with a frequency above 0 has no example.
     """
     labels, wanted = _labels(y), np.asarray(frequencies, np.float64)
     if wanted.ndim != 1 or not np.isfinite(wanted).all() or (wanted < 0).any() or wanted.sum() == 0:
@@ -159,8 +190,8 @@ def _corrupt(
 
 
 def _smoothed(images: Array, weights: Array, axis: int) -> Array:
-    """A weighted sum of neighbours along one axis; beyond its border an image goes on as at its
-    border.
+    """A weighted sum of neighbors along one axis. Beyond its border an image continues with the
+    values at its border.
     """
     radius, size = len(weights) // 2, images.shape[axis]
     places, away = (

@@ -1,5 +1,5 @@
-"""The nouns of data: a Dataset, the Standardisation that inputs go through, and the Splits a
-network is judged with.
+"""The nouns of data: a Dataset, its Standardisation, and the Splits with which a network is trained
+and judged.
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,12 +23,13 @@ Floats = np.ndarray | np.floating
 class Dataset:
     """Examples and what they mean, as `load` and `split` make and check them.
 
-    x: (examples, ...) uint8 or float32; images are (examples, height, width[, channels]).
-    y: (examples,) int32 class indices, or float32 values of a regression.
-    x or y are float64, as NumPy arrays on the host, where float32 could not tell the values of a
-    column apart.
-    classes: a name a class; None says that this is a regression.
-    white: the value of a white pixel where x are images, to read and draw pictures; else None.
+    Attributes:
+        x: (examples, ...) uint8 or float32; images are (examples, height, width[, channels]).
+            float64, as a NumPy array on the host, where float32 could not tell the values of a
+            column apart.
+        y: (examples,) int32 class indices, or float32 values of a regression; float64 as for x.
+        classes: the name of each class; None for a regression.
+        white: the value of a white pixel if x are images, to read and draw pictures; else None.
     """
 
     x: Num[Array | np.ndarray, "examples ..."] | Rebuilt
@@ -43,17 +44,22 @@ class Dataset:
 
     @property
     def outputs(self) -> int:
-        """How many numbers a network gives for one example: one a class, or one value."""
+        """The number of outputs of a network: one for each class, or one value."""
         return 1 if self.classes is None else len(self.classes)
 
 
 class Standardisation(NamedTuple):
-    """Mean and scale of the training set: one pair for all pixels of images, one a column of a
-    table.
+    """Mean and scale of the training set: one pair for all pixels of images, one for each column of
+    a table.
 
-    mean, scale: () or (features,) float32. target_mean, target_scale: () float32, None for classes.
-    origin, target_origin: of inputs and of y, where float32 cannot hold them as they are; mean and
-    scale then are of what they make of them. None where it can.
+    Attributes:
+        mean: () or (features,) float32.
+        scale: () or (features,) float32.
+        target_mean: () float32; None for classes.
+        target_scale: () float32; None for classes.
+        origin: what is subtracted from inputs in float64 if float32 cannot hold them; mean and
+            scale then describe the result. None otherwise.
+        target_origin: the same for y.
     """
 
     mean: Float[Array, "..."]
@@ -66,25 +72,33 @@ class Standardisation(NamedTuple):
     __repr__ = display.text
 
     def inputs(self, x: Num[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
-        """Inputs with the training set's mean 0 and standard deviation 1, as float32. Raises
-        InputError as `Origin.centered` does.
+        """Inputs whose mean and standard deviation over the training set are 0 and 1.
+
+        Args:
+            x: (examples, ...) inputs in their own units.
+
+        Returns:
+            (examples, ...) float32.
+
+        Raises:
+            InputError: as `Origin.centered` does.
         """
         return standardised(self.held(x), self.mean, 1 / self.scale)
 
     def targets(self, y: Any) -> Any:
-        """Values of a regression, standardised like the inputs."""
+        """Values of a regression, standardized like the inputs."""
         assert self.target_mean is not None
         assert self.target_scale is not None
         return (self.held_targets(y) - self.target_mean) / self.target_scale
 
     def values(self, outputs: Any) -> Any:
-        """What `targets` made of them, undone: in the units of y."""
+        """Undo `targets`: outputs in the units of y."""
         assert self.target_mean is not None
         assert self.target_scale is not None
         return self.restored(outputs * self.target_scale + self.target_mean)
 
     def held(self, x: Any) -> Any:
-        """Inputs as a device holds them: as they are, or from the origin on."""
+        """Inputs as a device holds them: unchanged, or with the offset subtracted."""
         return x if self.origin is None else self.origin.centered(x)
 
     def held_targets(self, y: Any) -> Any:
@@ -92,17 +106,17 @@ class Standardisation(NamedTuple):
         return y if self.target_origin is None else self.target_origin.centered(y, "y")
 
     def restored(self, values: Any) -> Any:
-        """What `held_targets` made of them, undone."""
+        """Undo `held_targets`."""
         return values if self.target_origin is None else self.target_origin.restored(values)
 
     @property
     def on_device(self) -> "Standardisation":
-        """The standardisation of what a device holds."""
+        """The standardization of inputs and values that a device holds."""
         return self._replace(origin=None, target_origin=None)
 
     @property
     def units(self) -> tuple[float, float]:
-        """Mean and scale of the training set's y, in float64 and its own units."""
+        """Mean and scale of the training set's y, in float64 and in the units of y."""
         assert self.target_mean is not None
         assert self.target_scale is not None
         mean, scale = float(self.target_mean), float(self.target_scale)
@@ -115,9 +129,15 @@ class Standardisation(NamedTuple):
     def of(
         cls, train: Dataset, weights: Float[np.ndarray, " examples"] | None = None
     ) -> "Standardisation":
-        """The statistics of a training set. A constant column keeps scale 1, so it becomes 0.
+        """The standardization that a training set defines. A constant column keeps scale 1, so it
+        becomes 0.
 
-        weights: how often each example counts; once if not given.
+        Args:
+            train: the training set.
+            weights: (examples,) how often each example counts; by default once.
+
+        Returns:
+            The Standardisation, on the device.
         """
         mean, scale, origin = _statistics(np.asarray(train.x), weights)
         if train.classes is not None:
@@ -133,7 +153,7 @@ class Standardisation(NamedTuple):
 
 
 def _statistics(x: np.ndarray, weights: np.ndarray | None) -> tuple[Floats, Floats, Origin | None]:
-    """Mean and scale, in float64, of what a device holds of inputs, and their Origin."""
+    """Mean and scale, in float64, of inputs as a device holds them, and their Origin."""
     if x.dtype == np.float64 and (origin := origin_of(found := moments(x, weights))) is not None:
         offset, unit = np.array(origin.offset), np.array(origin.unit)
         mean, scale = (
@@ -153,14 +173,26 @@ def _statistics(x: np.ndarray, weights: np.ndarray | None) -> tuple[Floats, Floa
 def standardised(
     x: Num[Array | np.ndarray, "..."], mean: Float[Array, "..."], factor: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    """(x - mean) * factor as float32."""
+    """(x - mean) * factor as float32.
+
+    Args:
+        x: numbers of any shape.
+        mean: numbers that broadcast to x.
+        factor: numbers that broadcast to x.
+
+    Returns:
+        float32 in the shape of x.
+    """
     mean, factor = (jnp.broadcast_to(a, x.shape) for a in (mean, factor))
     return (jnp.asarray(x, jnp.float32) - mean) * factor
 
 
 class Column(NamedTuple):
-    """A column of a table: a number, or one of these categories, which become an input each that is
-    1 or 0.
+    """A column of a table: a number, or categories, each of which becomes one input that is 1 or 0.
+
+    Attributes:
+        name: name of the column.
+        categories: the categories; None for numbers.
     """
 
     name: str
@@ -170,12 +202,18 @@ class Column(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Splits:
-    """One data set in the parts that a network learns from, is chosen with and is judged on.
+    """One data set in three parts: a network learns from the first, is chosen with the second, and
+    is judged on the third.
 
-    train: a Dataset, or a Stream of one on disk. validation may be empty.
-    target_sample: examples from where the network will be used, if there are any.
-    columns: what the inputs were made of, where they come from a table. notes: what was decided
-        while it was read.
+    Attributes:
+        train: a Dataset, or a Stream of one on disk.
+        validation: may be empty.
+        test: the test set.
+        standardisation: of the training set.
+        target_sample: examples from where the network will be used, if there are any.
+        name: name of the data set.
+        columns: the columns that the inputs were made of, if they come from a table.
+        notes: what was decided while the data were read.
     """
 
     train: Dataset | Rebuilt
@@ -191,15 +229,21 @@ class Splits:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """A name a class; None for a regression."""
+        """The name of each class; None for a regression."""
         return self.train.classes
 
 
 def on_device(splits: Splits) -> Splits:
-    """Training and validation set as a device holds them, where float32 cannot hold them as they
-    are, and their standardisation.
+    """Training and validation set with their standardization, in numbers that float32 holds well.
 
-    Raises InputError inside jit, where they have become float32 already.
+    Args:
+        splits: the data.
+
+    Returns:
+        The same splits if float32 holds them, else splits whose offsets are subtracted.
+
+    Raises:
+        InputError: inside jit, where the numbers have become float32 already.
     """
     own = splits.standardisation
     if own.origin is None and own.target_origin is None:
@@ -213,8 +257,19 @@ def on_device(splits: Splits) -> Splits:
 
 
 def class_weights(dataset: Dataset) -> Float[Array, " examples"]:
-    """A weight an example, so that every class counts the same and the mean weight is 1 (King &
-    Zeng 2001, eq. 8).
+    """Weights with which every class counts the same and whose mean is 1.
+
+    Args:
+        dataset: examples with classes.
+
+    Returns:
+        (examples,) float32.
+
+    Raises:
+        InputError: for a regression.
+
+    References:
+        King & Zeng 2001, "Logistic regression in rare events data", eq. 8.
     """
     check_kind("dataset", dataset, Dataset, "a Dataset, such as splits.train")
     if dataset.classes is None:
@@ -225,9 +280,7 @@ def class_weights(dataset: Dataset) -> Float[Array, " examples"]:
 
 
 def _moments(x: np.ndarray) -> tuple[Floats, Floats]:
-    """Mean and standard deviation in float64: over all pixels of images, else a column at a
-    time.
-    """
+    """Mean and standard deviation in float64: of all pixels of images, else of each column."""
     if x.ndim > 2:
         chunks = [chunk.reshape(-1) for chunk in np.array_split(x, -(-x.size // 100_000))]
         mean = sum(float(c.sum(dtype=np.float64)) for c in chunks) / x.size
@@ -245,8 +298,8 @@ def _moments(x: np.ndarray) -> tuple[Floats, Floats]:
 
 
 def _squares(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Each column's sum of squared deviations, added row after row in float64, of which few are in
-    memory at a time.
+    """Sum of squared deviations of each column, added row by row in float64, with few rows in
+    memory.
     """
     if x.shape[1] == 1:  # which NumPy adds up in pairs
         return np.square(x - mean).sum(0)
@@ -261,7 +314,7 @@ def _squares(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def _weighted_moments(weights: np.ndarray, x: np.ndarray) -> tuple[Floats, Floats]:
-    """The same of examples that count as often as their weights say."""
+    """Mean and standard deviation where each example counts as often as its weight says."""
     share, axes = (
         weights.astype(np.float64) / weights.sum(dtype=np.float64),
         tuple(range(1, x.ndim)) if x.ndim > 2 else (),

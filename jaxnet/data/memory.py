@@ -1,5 +1,6 @@
-"""Memory of large arrays: in pages that JAX on a CPU adopts without a copy, and that can be given
-back before the array is done with.
+"""Memory for large arrays, in pages that JAX on a CPU adopts without a copy.
+
+Rows that nobody reads again can be given back before the array is deleted.
 """
 
 import contextlib
@@ -22,7 +23,18 @@ class Pages(mmap.mmap):
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """An array in C order with any content, aligned as JAX wants it. Raises MemoryError."""
+    """An uninitialized array in C order, aligned as JAX needs it.
+
+    Args:
+        shape: shape of the array.
+        dtype: type of its numbers.
+
+    Returns:
+        The array.
+
+    Raises:
+        MemoryError: where there is no room.
+    """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < SMALL:
         return np.empty(shape, dtype)
@@ -37,14 +49,18 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
 
 
 def stretches(array: np.ndarray) -> Iterator[slice]:
-    """All rows, as many at a time as make STEP bytes."""
+    """Slices that cover all rows of an array, each of about STEP bytes."""
     rows = max(1, STEP // max(1, array[:1].nbytes))
     return (slice(begin, min(begin + rows, len(array))) for begin in range(0, len(array), rows))
 
 
 def give_back(array: np.ndarray, rows: slice) -> None:
-    """Frees the memory of rows that nobody reads again, where `empty` made the array; other arrays
-    are left as they are.
+    """Free the memory of rows that nobody reads again. Arrays that `empty` did not make are left as
+    they are.
+
+    Args:
+        array: the array, or a view of it.
+        rows: the rows to free.
     """
     pages = array
     while isinstance(pages, np.ndarray):
@@ -64,11 +80,14 @@ def give_back(array: np.ndarray, rows: slice) -> None:
 
 
 def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes of memory that this process can still take, the limits of its container included; None
-    where that cannot be found out.
+    """The memory that this process can still take, within the limits of its container.
 
-    proc, groups: where Linux tells of memory and of control groups, of version 1 and 2. Files in
-        its cache count as free.
+    Args:
+        proc: the folder in which Linux reports memory.
+        groups: the folder in which it reports control groups, of version 1 or 2.
+
+    Returns:
+        Bytes, including those of cached files; None where that cannot be found out.
     """
     try:
         about = dict(

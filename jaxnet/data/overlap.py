@@ -1,4 +1,6 @@
-"""Examples that occur in more than one part of Splits: such a test is worthless."""
+"""Find examples that occur in more than one part of Splits; a test on such examples is
+worthless.
+"""
 
 from typing import NamedTuple
 
@@ -10,8 +12,14 @@ NEAR = 1e-4  # standard deviations: what is closer may be the rounding of anothe
 
 
 class Overlap(NamedTuple):
-    """How many examples of `part` occur in `other` too: exactly, and also those equal only after
-    standardisation.
+    """How many examples of one part occur in another part too.
+
+    Attributes:
+        part: name of the part.
+        other: name of the other part.
+        exactly: number of examples that are equal.
+        standardised: number of examples that are equal after standardization, including those that
+            are equal before.
     """
 
     part: str
@@ -32,10 +40,16 @@ class Overlap(NamedTuple):
 
 
 def overlaps(splits: Splits) -> tuple[Overlap, ...]:
-    """The overlaps that there are: of validation with training set, and of the test set with both.
+    """Find the overlaps of the validation set with the training set, and of the test set with both.
+
+    Two examples are equal after standardization if all values agree to NEAR standard deviations.
     Labels do not count.
 
-    After standardisation two examples are equal whose values all agree to 1e-4 standard deviations.
+    Args:
+        splits: the data.
+
+    Returns:
+        The overlaps that have any examples.
     """
     parts = {"training": splits.train, "validation": splits.validation, "test": splits.test}
     exact = {name: _rows(np.asarray(part.x)) for name, part in parts.items()}
@@ -52,7 +66,7 @@ def overlaps(splits: Splits) -> tuple[Overlap, ...]:
 
 
 def _standardised(splits: Splits, part: Dataset) -> np.ndarray:
-    """(examples, values) in float64, where rounding is far below what counts as near."""
+    """(examples, values) in float64, whose rounding is far below NEAR."""
     own = splits.standardisation
     mean, scale = (np.asarray(a, np.float64) for a in (own.mean, own.scale))
     x = np.asarray(part.x, np.float64)
@@ -62,7 +76,7 @@ def _standardised(splits: Splits, part: Dataset) -> np.ndarray:
 
 
 def _close(part: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(examples of the part,) whether another is within NEAR in every value."""
+    """(examples of the part,) whether another example is within NEAR in every value."""
     from scipy.spatial import KDTree
 
     if not len(other):
@@ -72,12 +86,12 @@ def _close(part: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _rows(x: np.ndarray) -> list[bytes]:
-    """Each example's own bytes, so that two are equal only where the examples are."""
+    """The bytes of each example; they are equal exactly where the examples are."""
     x = np.ascontiguousarray(x + 0.0 if x.dtype.kind == "f" else x)  # -0.0 is 0.0
     return [row.tobytes() for row in x]
 
 
 def _shared(part: list[bytes], other: list[bytes]) -> np.ndarray:
-    """(examples of the part,) whether each is in the other too."""
+    """(examples of the part,) whether each one is in the other part too."""
     known = set(other)
     return np.array([row in known for row in part], bool)

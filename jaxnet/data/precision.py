@@ -1,9 +1,9 @@
-"""What float32 cannot hold of a column, and the offset that is subtracted in float64 before its
-numbers become float32.
+"""Find columns that float32 cannot hold, and subtract an offset in float64 before they become
+float32.
 
-float32 keeps 24 bits. Of a column of Unix times that differ by seconds nothing is left in them,
-since the size takes them all. Such columns stay float64 on the host, and each goes to a device as
-(value - offset) / unit, which float32 holds well.
+float32 keeps 24 bits. In a column of Unix times that differ by seconds, the size takes all of them.
+Such columns stay float64 on the host, and go to a device as (value - offset) / unit, which float32
+holds well.
 """
 
 from collections.abc import Iterator
@@ -36,20 +36,32 @@ AT_ONCE = 1 << 20  # numbers that are float64 at one time
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Origin:
-    """What is done to inputs, or to y, in float64 before they become float32: (value - offset) /
-    unit.
+    """The offset and unit of inputs or of y: (value - offset) / unit is computed in float64, then
+    float32.
 
-    offset, unit: one for each column of a table; a single one for images and for y. 0 and 1 where
-    float32 holds a column as it is. Plain Python numbers, since inside jit arrays of float64 would
-    become float32.
+    Both are plain Python numbers, since inside jit arrays of float64 would become float32.
+
+    Attributes:
+        offset: one for each column of a table; a single one for images and for y. 0 where float32
+            holds a column as it is.
+        unit: likewise; 1 where float32 holds a column as it is.
     """
 
     offset: tuple[float, ...]
     unit: tuple[float, ...]
 
     def centered(self, values: ArrayLike, name: str = "x") -> Float[np.ndarray, "..."]:
-        """(values - offset) / unit as float32, a chunk at a time. name: of the argument. Raises
-        InputError as `check` does.
+        """(values - offset) / unit as float32, computed a chunk at a time.
+
+        Args:
+            values: numbers in their own units.
+            name: name of the argument, for messages.
+
+        Returns:
+            float32 in the same shape.
+
+        Raises:
+            InputError: as `check` does, and where a result is not finite.
         """
         self.check(values, name)
         values = np.asarray(values)
@@ -68,8 +80,14 @@ class Origin:
         return narrow
 
     def check(self, values: ArrayLike, name: str) -> None:
-        """Raises InputError for numbers that are float32 already, as all are inside jit. name: of
-        the argument, for messages.
+        """Refuse numbers that have become float32 already, as all do inside jit.
+
+        Args:
+            values: the numbers.
+            name: name of the argument, for messages.
+
+        Raises:
+            InputError: for such numbers.
         """
         if isinstance(values, jax.core.Tracer):
             raise InputError(
@@ -86,7 +104,9 @@ class Origin:
             )
 
     def nearest(self, values: np.ndarray) -> Float[np.ndarray, "..."]:
-        """The same, infinite where a value is too far from the offset."""
+        """(values - offset) / unit as float32; infinite where a value is too far from the
+        offset.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
             return self.exact(values).astype(np.float32)
 
@@ -96,8 +116,16 @@ class Origin:
         return values / unit - np.array(self.offset) / unit
 
     def restored(self, values: Float[Array | np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        """What `centered` made of numbers, undone, as float64. Raises InputError inside jit, where
-        nothing is float64.
+        """Undo `centered`, in float64.
+
+        Args:
+            values: what `centered` returned.
+
+        Returns:
+            float64 in the same shape.
+
+        Raises:
+            InputError: inside jit, where nothing is float64.
         """
         if isinstance(values, jax.core.Tracer):
             raise InputError(
@@ -107,7 +135,7 @@ class Origin:
         return np.asarray(values, np.float64) * np.array(self.unit) + np.array(self.offset)
 
     def words(self, name: str) -> str:
-        """What float32 cannot hold of an argument, for messages."""
+        """What float32 cannot hold of an argument, in words for messages."""
         column = next(
             i
             for i, (offset, unit) in enumerate(zip(self.offset, self.unit, strict=True))
@@ -123,11 +151,15 @@ class Origin:
 
 
 class Moments(NamedTuple):
-    """Of each column, or of all pixels of images: float64, and exact where the values are large and
-    differ little.
+    """Moments of each column, or of all pixels of images, in float64.
 
-    first: the first value. mean: of the values less the first. deviation: their standard deviation.
-        largest: of the sizes.
+    They are exact also if the values are large and differ little.
+
+    Attributes:
+        first: the first value.
+        mean: mean of the values minus the first one.
+        deviation: standard deviation.
+        largest: largest absolute value.
     """
 
     first: np.ndarray
@@ -137,8 +169,8 @@ class Moments(NamedTuple):
 
     @property
     def lost(self) -> Bool[np.ndarray, " columns"]:
-        """Which columns float32 would lose: rounding is large beside the standard deviation, or the
-        size is out of range.
+        """Which columns float32 would lose: their rounding is large compared to the standard
+        deviation, or their size is out of range.
         """
         rounding = np.maximum(self.largest * HALF_STEP, SMALLEST)
         return ((self.deviation > 0) & (rounding > NEEDED * self.deviation)) | (
@@ -147,8 +179,8 @@ class Moments(NamedTuple):
 
     @property
     def scale(self) -> np.ndarray:
-        """The deviation; 1 of a constant column, and the size of one that even float64 cannot tell
-        from a constant.
+        """The standard deviation; 1 for a constant column, and the size for a column that float64
+        cannot tell from a constant one.
         """
         return np.where(
             self.too_fine, self.largest, np.where(self.deviation > 0, self.deviation, 1.0)
@@ -156,7 +188,7 @@ class Moments(NamedTuple):
 
     @property
     def too_fine(self) -> Bool[np.ndarray, " columns"]:
-        """Where the values differ by less than float64 can tell apart."""
+        """Which columns have values that differ by less than float64 can tell apart."""
         return (self.deviation > 0) & (self.deviation <= TOO_FINE * self.largest)
 
 
@@ -165,10 +197,15 @@ def moments(
     weights: Float[np.ndarray, " examples"] | None = None,
     rows: Int[np.ndarray, " rows"] | None = None,
 ) -> Moments:
-    """The Moments of (examples,) values, of the columns of a table, or of all pixels of images.
+    """The Moments of values, of the columns of a table, or of all pixels of images.
 
-    weights: how often each example counts; once if not given. rows: only these; there are no
-        weights then.
+    Args:
+        x: (examples,), (examples, columns) or images.
+        weights: (examples,) how often each example counts; by default once.
+        rows: (rows,) numbers of the examples to use, without weights; None takes all.
+
+    Returns:
+        The Moments.
     """
     count = len(x) if rows is None else len(rows)
     step = max(1, AT_ONCE * len(x) // x.size)
@@ -211,7 +248,7 @@ def moments(
 
 
 def origin_of(found: Moments) -> Origin | None:
-    """The Origin of columns with these Moments; None where float32 holds all of them."""
+    """The Origin of columns with these Moments; None if float32 holds all of them."""
     if not (lost := found.lost).any():
         return None
     offset = np.where(lost, found.first + found.mean, 0.0)
@@ -224,20 +261,36 @@ def origin_of(found: Moments) -> Origin | None:
 
 
 def _power_of_two(size: np.ndarray) -> np.ndarray:
-    """The largest that is not above, within what float64 holds with all its digits."""
+    """The largest power of two that is not above a size, among those that float64 holds with all
+    digits.
+    """
     return np.exp2(np.floor(np.log2(np.maximum(size, np.finfo(np.float64).tiny))))
 
 
 def loses(x: Array | np.ndarray, rows: Int[np.ndarray, " rows"] | None = None) -> bool:
-    """Whether float32 would lose a column, of these rows. Costs nothing for types that it holds."""
+    """Whether float32 would lose a column. It costs nothing for types that float32 holds.
+
+    Args:
+        x: (examples, ...) numbers.
+        rows: (rows,) numbers of the examples to check; None takes all.
+
+    Returns:
+        Whether it would.
+    """
     return (
         x.dtype not in EXACT and len(x) > 0 and bool(moments(np.asarray(x), rows=rows).lost.any())
     )
 
 
 def unresolved(x: np.ndarray) -> list[int]:
-    """The columns of a table whose values even float64 cannot tell apart, or whose one value is
-    beyond what it holds exactly.
+    """The columns whose values even float64 cannot tell apart, or whose one value is too large for
+    it.
+
+    Args:
+        x: (examples, columns) a table; images have no such columns.
+
+    Returns:
+        Numbers of the columns.
     """
     if x.ndim > 2 or x.dtype.kind != "f" or not len(x):
         return []

@@ -1,6 +1,6 @@
-"""What each member of a population trains on: counts of a bootstrap, or a subset of the examples.
+"""What each member of a population trains on: bootstrap counts, or a subset of the examples.
 
-Member i's sample comes from the key and from i alone, so that more members change none.
+The sample of member i depends on the key and on i alone, so more members change none of the others.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,19 @@ from jaxnet.typing import ArrayLike
 
 @dataclass(frozen=True)
 class Samples:
-    """The training samples of some members; one member's, as `fit` takes it, is `samples.alone(i)`.
+    """The training samples of some members; `samples.alone(i)` is that of one member, as `fit`
+    takes it.
 
-    kind: in words. weights: (members, examples), how much each example counts, or None.
-    Subsets: (orders, examples) row numbers in `orders`; member i has `count[i]` of them in a row,
-    in `orders[order[i]]` from place `first[i]` on, around the end.
+    They are weights, or subsets: member i then has `count[i]` consecutive row numbers of
+    `orders[order[i]]`, from place `first[i]` on, around the end.
+
+    Attributes:
+        kind: what they are, in words.
+        weights: (members, examples) how much each example counts; None for subsets.
+        orders: (orders, examples) row numbers.
+        order: (members,) index into orders.
+        first: (members,) first place in the order.
+        count: (members,) number of examples.
     """
 
     kind: str
@@ -41,17 +49,24 @@ class Samples:
 
     @property
     def examples(self) -> int:
-        """How many examples they are drawn from."""
+        """The number of examples that the samples are drawn from."""
         given = self.orders if self.weights is None else self.weights
         return 0 if given is None else given.shape[1]
 
     @property
     def arrays(self) -> tuple[np.ndarray | None, ...]:
-        """All there is to it but the words."""
+        """All fields but the words."""
         return self.weights, self.orders, self.order, self.first, self.count
 
     def alone(self, member: int) -> dict[str, Any]:
-        """What `fit` is given to train on this member's sample: its weights, or its sample."""
+        """The keywords that make `fit` train on the sample of one member.
+
+        Args:
+            member: number of the member.
+
+        Returns:
+            {"weights": (examples,) float32}, or {"sample": (row numbers, count)}.
+        """
         if self.weights is not None:
             return {"weights": self.weights[member].astype(np.float32)}
         assert self.orders is not None
@@ -66,7 +81,14 @@ class Samples:
         }
 
     def seen(self, member: int) -> np.ndarray:
-        """(examples,) whether the member trains on it."""
+        """Which examples a member trains on.
+
+        Args:
+            member: number of the member.
+
+        Returns:
+            (examples,) booleans.
+        """
         alone = self.alone(member)
         if self.weights is not None:
             return alone["weights"] > 0
@@ -75,10 +97,21 @@ class Samples:
 
 
 def bootstrap(key: AnyKey, members: int, examples: int) -> Samples:
-    """As many examples as there are, drawn with replacement (Efron 1979), as a count an example.
+    """Bootstrap samples: as many examples as there are, drawn with replacement, as counts.
 
     The counts weigh the losses, so members can share minibatches. The expected minibatch is that of
-    drawn indices, its noise is not.
+    drawn indices; its noise is not.
+
+    Args:
+        key: one key.
+        members: number of members.
+        examples: number of examples.
+
+    Returns:
+        The Samples.
+
+    References:
+        Efron 1979, "Bootstrap methods: another look at the jackknife".
     """
     _positive(members=members, examples=examples)
     draws = (
@@ -93,8 +126,17 @@ def bootstrap(key: AnyKey, members: int, examples: int) -> Samples:
 
 
 def weighted(weights: ArrayLike) -> Samples:
-    """Any weights: (members, examples), finite and at least 0; a mean of 1 keeps the scale of the
-    loss.
+    """Samples with weights of your own.
+
+    Args:
+        weights: (members, examples) finite numbers of at least 0; a mean of 1 keeps the scale of
+            the loss.
+
+    Returns:
+        The Samples.
+
+    Raises:
+        InputError: for anything else.
     """
     try:
         weights = np.asarray(weights)
@@ -119,8 +161,20 @@ def weighted(weights: ArrayLike) -> Samples:
 
 
 def partitions(key: AnyKey, parts: int, examples: int, *, repeats: int = 1) -> Samples:
-    """`parts` disjoint random parts of nearly equal size that hold every example, `repeats` times:
-    a member a part.
+    """Disjoint random parts of nearly equal size that together hold every example, one for each
+    member.
+
+    Args:
+        key: one key.
+        parts: number of parts.
+        examples: number of examples.
+        repeats: number of independent partitions.
+
+    Returns:
+        The Samples of parts * repeats members.
+
+    Raises:
+        InputError: where there are more parts than examples.
     """
     _positive(parts=parts, examples=examples, repeats=repeats)
     if parts > examples:
@@ -136,7 +190,20 @@ def partitions(key: AnyKey, parts: int, examples: int, *, repeats: int = 1) -> S
 
 
 def disjoint(key: AnyKey, members: int, count: int, examples: int) -> Samples:
-    """`count` examples a member, no two members sharing any: as good as new data for each."""
+    """Random subsets that share no example: each is as good as new data.
+
+    Args:
+        key: one key.
+        members: number of members.
+        count: number of examples of each member.
+        examples: number of examples.
+
+    Returns:
+        The Samples.
+
+    Raises:
+        InputError: where there are too few examples.
+    """
     _positive(members=members, count=count, examples=examples)
     if members * count > examples:
         raise InputError(
@@ -153,7 +220,15 @@ def disjoint(key: AnyKey, members: int, count: int, examples: int) -> Samples:
 
 
 def whole(members: int, examples: int) -> Samples:
-    """All examples for every member, to stand beside members that have fewer (see `together`)."""
+    """All examples for every member; `together` places them beside members that have fewer.
+
+    Args:
+        members: number of members.
+        examples: number of examples.
+
+    Returns:
+        The Samples.
+    """
     _positive(members=members, examples=examples)
     return Samples(
         "all examples",
@@ -165,7 +240,17 @@ def whole(members: int, examples: int) -> Samples:
 
 
 def together(samples: Sequence[Samples]) -> Samples:
-    """The members of several, one after the other; all of them subsets of the same examples."""
+    """Concatenate the members of several Samples.
+
+    Args:
+        samples: subsets of the same examples.
+
+    Returns:
+        The Samples of all members, in order.
+
+    Raises:
+        InputError: for weights, and for subsets of different examples.
+    """
     check_kind("samples", samples, list | tuple, "a list of Samples")
     for each in samples:
         check_kind("samples", each, Samples, "a list of Samples")
@@ -197,7 +282,20 @@ def together(samples: Sequence[Samples]) -> Samples:
 
 
 def subsamples(key: AnyKey, members: int, count: int, examples: int) -> Samples:
-    """`count` examples a member, drawn without replacement."""
+    """Random subsets drawn without replacement, independently for each member.
+
+    Args:
+        key: one key.
+        members: number of members.
+        count: number of examples of each member.
+        examples: number of examples.
+
+    Returns:
+        The Samples.
+
+    Raises:
+        InputError: where count is larger than the number of examples.
+    """
     _positive(members=members, count=count, examples=examples)
     if count > examples:
         raise InputError(
@@ -214,8 +312,19 @@ def subsamples(key: AnyKey, members: int, count: int, examples: int) -> Samples:
 
 
 def first(key: AnyKey, counts: Sequence[int], examples: int, *, repeats: int = 1) -> Samples:
-    """The first n of a random order, for each n of `counts`, in `repeats` orders: what a learning
-    curve needs.
+    """Growing subsets for a learning curve: the first n examples of a random order, for each n.
+
+    Args:
+        key: one key.
+        counts: the sizes n.
+        examples: number of examples.
+        repeats: number of random orders.
+
+    Returns:
+        The Samples of len(counts) * repeats members.
+
+    Raises:
+        InputError: where there is no count, or one is larger than the number of examples.
     """
     check_kind(
         "counts", counts, list | tuple | np.ndarray, "whole numbers of examples, such as [100, 200]"
@@ -238,8 +347,21 @@ def first(key: AnyKey, counts: Sequence[int], examples: int, *, repeats: int = 1
 
 
 def folds(data: Dataset, count: int, *, seed: int = 0) -> Samples:
-    """All but one of `count` folds a member, so that every example is new to one member. Classes
-    are spread evenly.
+    """Cross-validation: each member trains on all folds but one, so every example is new to one
+    member.
+
+    Classes are spread evenly over the folds.
+
+    Args:
+        data: the examples.
+        count: number of folds, and of members.
+        seed: seed of the folds.
+
+    Returns:
+        The Samples.
+
+    Raises:
+        InputError: where count is not between 2 and the number of examples.
     """
     check_kind("data", data, Dataset, "a Dataset, such as splits.train")
     check_whole("count", count, 0)

@@ -1,5 +1,6 @@
-"""Arrays in memory to Splits: deterministic in the seed, stratified by class, by group or in order,
-nothing used twice.
+"""Split arrays in memory: the result depends on the seed alone, and no example is in two parts.
+
+A split is stratified by class, by group or in order.
 """
 
 from collections.abc import Iterator
@@ -32,19 +33,32 @@ def split(
     classes: tuple[str, ...] | None = None,
     name: str = "arrays",
 ) -> Splits:
-    """Splits of examples in memory: integer or text labels are classes, floats a regression.
+    """Split examples in memory into a training, a validation and a test set.
 
-    Integers that count from 0 or 1, or are at most 20 different ones, are classes, which have those
-    numbers for names.
-    x: (examples, ...); y: (examples,). validation, test: fractions of all examples; validation may
-        be 0.
-    groups: (examples,) whom or what an example is of; no group is in two parts, so the fractions
-        are met as nearly as whole groups allow. order: (examples,) such as times; the last are the
-        test set, those before them the validation set, and equal ones are in one part. classes:
-        names for the integer labels 0, 1, ...
-    Without groups or order, classes are spread evenly, each with at least one example in training.
     x and y become float32, or stay float64 where float32 cannot tell the values of a column apart;
-    uint8 stays as it is. Raises InputError for what cannot be used.
+    uint8 stays as it is. Without groups or order, classes are spread evenly, each with at least one
+    example in the training set.
+
+    Args:
+        x: (examples, ...) inputs.
+        y: (examples,) labels: integers or text are classes, floats a regression. Integers are
+            classes if they count from 0 or 1 or have at most 20 distinct values; the classes have
+            these numbers as names.
+        validation: fraction of all examples in the validation set; may be 0.
+        test: fraction of all examples in the test set.
+        seed: seed of the split.
+        groups: (examples,) the person or thing that each example belongs to. No group is in two
+            parts, so the fractions are met as nearly as whole groups allow.
+        order: (examples,) such as times. The last examples are the test set, those before them the
+            validation set; equal ones are in the same part.
+        classes: names of the integer labels 0, 1, ...
+        name: name of the data set.
+
+    Returns:
+        The Splits.
+
+    Raises:
+        InputError: for what cannot be used.
     """
     checks.fractions(validation, test, seed)
     checks.class_names(classes)
@@ -73,10 +87,23 @@ def folds(
     classes: tuple[str, ...] | None = None,
     name: str = "arrays",
 ) -> Iterator[Splits]:
-    """Splits for cross-validation, one after the other: each example is in the test set of exactly
-    one.
+    """Splits for cross-validation, one after the other: each example is in exactly one test set.
 
-    count: how many. validation: fraction of each fold's other examples. The rest is as in `split`.
+    Args:
+        x: as in `split`.
+        y: as in `split`.
+        count: number of folds.
+        validation: fraction of each fold's other examples in the validation set.
+        seed: as in `split`.
+        groups: as in `split`.
+        classes: as in `split`.
+        name: as in `split`.
+
+    Returns:
+        An iterator over the Splits.
+
+    Raises:
+        InputError: for what cannot be used.
     """
     checks.fractions(validation, None, seed)
     checks.class_names(classes)
@@ -110,8 +137,16 @@ def folds(
 def fold_numbers(
     data: Dataset, count: int, seed: int, groups: np.ndarray | None = None
 ) -> np.ndarray:
-    """(examples,) which of `count` folds each is in. groups: (examples,) numbers from 0, of which
-    none is in two folds.
+    """Assign each example to a fold.
+
+    Args:
+        data: the examples.
+        count: number of folds.
+        seed: seed of the assignment.
+        groups: (examples,) group numbers from 0; no group is in two folds.
+
+    Returns:
+        (examples,) numbers of the folds, from 0.
     """
     rng = np.random.default_rng(seed)
     if groups is None:
@@ -143,7 +178,18 @@ def hold_out(
     groups: ArrayLike | None = None,
     order: ArrayLike | None = None,
 ) -> tuple[Dataset, Dataset]:
-    """(the rest, a part of it); the whole may not be used again."""
+    """Divide data into the rest and a held-out part. The given data may not be used again.
+
+    Args:
+        data: the whole.
+        fraction: fraction to hold out; 0 holds out nothing.
+        seed: seed of the split.
+        groups: as in `split`.
+        order: as in `split`.
+
+    Returns:
+        (the rest, the part).
+    """
     if fraction == 0:
         return data, take(data, slice(0, 0))
     part, rest = partition(data, (fraction,), seed, groups=groups, order=order)
@@ -157,10 +203,18 @@ def complete(
     groups: ArrayLike | None = None,
     order: ArrayLike | None = None,
 ) -> tuple[Dataset, Dataset, Dataset]:
-    """(train, validation, test) of the parts that a source has; what is missing is held out from
-    "train".
+    """Complete the parts that a source has; missing ones are held out from "train".
 
-    The parts may not be used again.
+    The given parts may not be used again.
+
+    Args:
+        parts: Datasets by name: "train", and optionally "validation" and "test".
+        reading: the fractions and the seed.
+        groups: as in `split`.
+        order: as in `split`.
+
+    Returns:
+        (train, validation, test).
     """
     train, validation, test = (parts.get(name) for name in ("train", "validation", "test"))
     assert train is not None
@@ -189,7 +243,21 @@ def partition(
     groups: ArrayLike | None = None,
     order: ArrayLike | None = None,
 ) -> list[Rows]:
-    """Row numbers of one part a fraction, and of the rest, each in ascending order."""
+    """Row numbers of one part for each fraction, and of the rest, each in ascending order.
+
+    Args:
+        data: the examples.
+        fractions: fraction of each part; the rest has no fraction of its own.
+        seed: seed of the split.
+        groups: as in `split`.
+        order: as in `split`.
+
+    Returns:
+        One array more than there are fractions.
+
+    Raises:
+        InputError: where a part would be empty, and for groups and order together.
+    """
     n, rng = len(data), np.random.default_rng(seed)
     if groups is not None and order is not None:
         raise InputError(
@@ -221,10 +289,24 @@ def assemble(
     columns: tuple[Column, ...] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Splits:
-    """Splits of given parts, on the device, with the training set's standardisation. where: the
-    file, named in messages.
+    """Make Splits from given parts, on the device, with the training set's standardization.
 
-    What float32 cannot hold stays on the host; what float64 cannot is said in the notes.
+    What float32 cannot hold stays on the host; the notes say what float64 cannot hold.
+
+    Args:
+        train: the training set.
+        validation: the validation set.
+        test: the test set.
+        name: name of the data set.
+        where: the file, for messages.
+        columns: the columns that the inputs were made of.
+        notes: what was decided while the data were read.
+
+    Returns:
+        The Splits.
+
+    Raises:
+        InputError: where the parts do not belong together.
     """
     train = checks.settled(train)
     validation, test = (checks.settled_like(part, train) for part in (validation, test))
@@ -243,7 +325,7 @@ def assemble(
 
 
 def placed(data: Dataset) -> Dataset:
-    """The data on the device, but for what is float64."""
+    """The data on the device, except for float64 arrays."""
     # device_put and not jnp.asarray, which compiles a program for every shape.
     x, y = (
         values if values.dtype == np.float64 else jax.device_put(values)
@@ -253,7 +335,15 @@ def placed(data: Dataset) -> Dataset:
 
 
 def notes_on(train: Dataset, columns: tuple[Column, ...] | None) -> tuple[str, ...]:
-    """The columns that count as constant since float64 cannot tell their values apart, in words."""
+    """Notes on columns that count as constant, since float64 cannot tell their values apart.
+
+    Args:
+        train: the training set.
+        columns: its columns, for their names; None numbers them.
+
+    Returns:
+        One note for each such column.
+    """
     names = (
         None
         if columns is None
@@ -273,16 +363,24 @@ def notes_on(train: Dataset, columns: tuple[Column, ...] | None) -> tuple[str, .
 
 
 def take(data: Dataset, rows: Rows | slice) -> Dataset:
-    """Some of the examples."""
+    """The examples with these row numbers, or in this slice."""
     return replace(data, x=data.x[rows], y=data.y[rows])
 
 
 def divide(data: Dataset, *parts: Int[np.ndarray, " _"]) -> tuple[Dataset, ...]:
-    """The examples of each part, given by row numbers in ascending order, as they are kept; the
-    whole may not be used again.
+    """Copy the examples of each part, in the types in which they are kept. The whole may not be
+    used again.
 
-    The first part is to learn from, and decides what is kept as float32. The memory of the whole is
-    given back while the parts fill, so that both together take no more than one of them.
+    The memory of the whole is given back while the parts fill, so both together take no more than
+    one of them.
+
+    Args:
+        data: the whole.
+        *parts: (rows,) row numbers in ascending order. The first part is the training set, whose
+            values decide what is kept as float32.
+
+    Returns:
+        The parts.
     """
     x_kind, y_kind = checks.kinds(data, parts[0])
     made = [memory.empty((len(rows), *data.x.shape[1:]), x_kind) for rows in parts]
@@ -299,10 +397,11 @@ def divide(data: Dataset, *parts: Int[np.ndarray, " _"]) -> tuple[Dataset, ...]:
 
 
 def _line(y: np.ndarray, stratified: bool, rng: np.random.Generator) -> Rows:
-    """All rows in an order whose every stretch has nearly the same shares of each class.
+    """All rows in an order in which every consecutive stretch has nearly the same share of each
+    class.
 
-    Every example gets a place in (0, 1): its rank within its class, over the class's size. The
-    first of each class stands at the end of the line, where the training set is.
+    Every example gets a place in (0, 1): its rank within its class, divided by the size of the
+    class. The first example of each class goes to the end of the line, where the training set is.
     """
     n = len(y)
     place = rng.permutation(n) / n
@@ -320,7 +419,7 @@ def _line(y: np.ndarray, stratified: bool, rng: np.random.Generator) -> Rows:
 def _by_group(
     codes: np.ndarray, fractions: tuple[float, ...], rng: np.random.Generator
 ) -> list[Rows]:
-    """Whole groups in random order, taken into a part as long as that brings it nearer to its
+    """Whole groups in random order; a part takes groups as long as each brings it nearer to its
     size.
     """
     sizes, parts = np.bincount(codes), 1 + sum(fraction > 0 for fraction in fractions)
@@ -351,8 +450,8 @@ def _by_group(
 
 
 def _in_order(codes: np.ndarray, fractions: tuple[float, ...]) -> list[Rows]:
-    """The last are the first part, those before them the second, and so on; equal ones stay
-    together.
+    """The last examples are the first part, those before them the second, and so on; equal ones
+    stay together.
     """
     line = np.argsort(codes, kind="stable")[::-1]
     # places where a cut divides no equal ones
@@ -374,7 +473,7 @@ def _in_order(codes: np.ndarray, fractions: tuple[float, ...]) -> list[Rows]:
 
 
 def _codes(values: ArrayLike, examples: int, what: str) -> np.ndarray:
-    """Each value's rank among the different ones."""
+    """The rank of each value among the distinct values."""
     values = arrays.array(what, values, ("row",))
     if values.shape != (examples,):
         raise InputError(

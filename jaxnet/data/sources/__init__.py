@@ -1,1 +1,1 @@
-"""Where data sets are read from: files, folders, tables and TensorFlow Datasets."""
+"""Read data sets from files, folders, tables and TensorFlow Datasets."""

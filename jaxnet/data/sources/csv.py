@@ -1,7 +1,8 @@
-"""Tables in text files as people have them: read by PyArrow, categories encoded, every gap named.
+"""Read tables from text files as people have them: PyArrow reads them, categories are encoded, and
+every gap is named.
 
-The dialect (separator, decimal comma, header or none, encoding) is found from the first lines; the
-rest is PyArrow's.
+The dialect (separator, decimal comma, header, encoding) is inferred from the first lines. Gaps are
+never filled here.
 """
 
 import csv
@@ -39,7 +40,14 @@ LOOK = 1 << 16  # bytes in which the dialect is sought
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file writes its table."""
+    """How a file writes its table.
+
+    Attributes:
+        separator: character between columns.
+        decimal: decimal point or comma.
+        header: whether the first line has the names of the columns.
+        encoding: encoding of the text.
+    """
 
     separator: str
     decimal: str
@@ -48,10 +56,18 @@ class Dialect:
 
 
 def splits_of_table(path: Path, reading: Reading) -> Splits:
-    """Splits of a table: a row an example, a column a number or a category, one of them the label.
+    """Splits of a table: each row is an example, each column a number or a category, and one is the
+    label.
 
-    The label is reading.label, or else the last column. Raises InputError for gaps, mixed columns
-    and the like, each with column, row and cure.
+    Args:
+        path: the file.
+        reading: what `load` was asked for; without a label, the last column is the label.
+
+    Returns:
+        The Splits.
+
+    Raises:
+        InputError: for gaps, mixed columns and the like, with column, row and fix.
     """
     reading.refuse(path, "image_size", "data_dir")
     columns, notes = read_table(path)
@@ -91,8 +107,16 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
 
 
 def read_table(path: Path) -> tuple[dict[str, "pa.ChunkedArray"], tuple[str, ...]]:
-    """The columns of a text file by name, as PyArrow types them, and what was decided on the
-    way.
+    """Read the columns of a text file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        (the columns by name, as PyArrow types them; notes on what was decided).
+
+    Raises:
+        InputError: for what is not a table.
     """
     dialect = _dialect(path)
     try:
@@ -124,11 +148,20 @@ def read_table(path: Path) -> tuple[dict[str, "pa.ChunkedArray"], tuple[str, ...
 def encode(
     encodings: Sequence[Column], columns: dict[str, "pa.ChunkedArray"], path: Path
 ) -> Float[np.ndarray, "rows inputs"]:
-    """The inputs of a network from the columns of a table: numbers as they are, a 1 or 0 for each
-    category.
+    """Encode the columns of a table as inputs: numbers as they are, a 1 or 0 for each category.
 
-    Columns are found by name, others passed over. Raises InputError for gaps, and for categories
-    that are not known.
+    Columns are found by name, and others are ignored.
+
+    Args:
+        encodings: the columns in the order of the inputs.
+        columns: the columns of the table by name.
+        path: the file, for messages.
+
+    Returns:
+        (rows, inputs) float64.
+
+    Raises:
+        InputError: for gaps, missing columns and unknown categories.
     """
     if missing := [column.name for column in encodings if column.name not in columns]:
         raise InputError(
@@ -163,7 +196,7 @@ def encode(
 
 
 def _dialect(path: Path) -> Dialect:
-    """What the first lines show. A byte-order mark is PyArrow's matter."""
+    """The dialect that the first lines show. PyArrow handles a byte-order mark."""
     try:
         with open(path, "rb") as file:
             start = file.read(LOOK)
@@ -184,9 +217,7 @@ def _dialect(path: Path) -> Dialect:
         return [row for row in csv.reader(lines, delimiter=separator) if row]
 
     def columns(separator: str) -> int:
-        """How many, if every line has as many; else the fewest, and never more than 1 without
-        agreement.
-        """
+        """The number of columns if every line has the same number, else 1."""
         counts = [len(row) for row in rows(separator)]
         return counts[0] if min(counts) == max(counts) else 1
 
@@ -255,7 +286,7 @@ def _encoding(path: Path, name: str, values: "pa.ChunkedArray") -> Column:
 def _label(
     path: Path, name: str, values: "pa.ChunkedArray", wanted: str | None
 ) -> tuple[np.ndarray, tuple[str, ...] | None, str]:
-    """(classes' numbers or values, the classes' names, why so)."""
+    """(class numbers or values, names of the classes, the reason in words)."""
     import pyarrow as pa
 
     if pa.types.is_temporal(values.type):
@@ -305,7 +336,7 @@ def _plain(path: Path, name: str, values: "pa.ChunkedArray") -> np.ndarray:
 
 
 def _codes(values: "pa.ChunkedArray") -> tuple[np.ndarray, list[str]]:
-    """Each value's number among the different ones, and these as text, in order."""
+    """The number of each value among the distinct ones, and these as text, in order."""
     import pyarrow as pa
     from pyarrow import compute
 
@@ -322,8 +353,8 @@ def _codes(values: "pa.ChunkedArray") -> tuple[np.ndarray, list[str]]:
 def _refuse_mixed(
     path: Path, name: str, codes: np.ndarray, names: list[str], *, anything: bool = False
 ) -> None:
-    """Raise InputError for a column that is numbers but for some texts. anything: for any text at
-    all.
+    """Raise InputError for a column of numbers with some texts. anything: also for a column of
+    texts.
     """
     numbers = np.array(
         [bool(NUMBER.fullmatch(text) or LIKE_NUMBER.fullmatch(text)) for text in names]

@@ -1,4 +1,8 @@
-"""MNIST from its four official files, in the IDX format of LeCun, Cortes & Burges 1998."""
+"""Read MNIST from its four official files, in the IDX format.
+
+References:
+    LeCun, Cortes & Burges 1998, "The MNIST database of handwritten digits".
+"""
 
 import importlib
 import zlib
@@ -23,13 +27,23 @@ FILES = (
 
 
 def has_files(folder: Path) -> bool:
-    """Whether any of the four files is there."""
+    """Whether any of the four files is in a folder."""
     return any((folder / f"{name}{end}").exists() for name in FILES for end in ("", ".gz"))
 
 
 def splits_of_files(folder: Path, reading: Reading) -> Splits:
-    """60,000 training and 10,000 test images of 28x28 pixels, from the four files, gzipped or
+    """60,000 training and 10,000 test images of 28 x 28 pixels, from the four files, gzipped or
     not.
+
+    Args:
+        folder: the folder of the files.
+        reading: what `load` was asked for.
+
+    Returns:
+        The Splits.
+
+    Raises:
+        InputError: for missing and damaged files.
     """
     reading.refuse("mnist", "task", "label", "groups", "order", "ignore", "image_size")
     paths = [_path(folder, name) for name in FILES]
@@ -64,7 +78,7 @@ def _path(folder: Path, name: str) -> Path:
 
 
 def _read(path: Path, dimensions: int) -> np.ndarray:
-    """The array of one IDX file of unsigned bytes, gzipped or not, with magic number and sizes
+    """The array of one IDX file of unsigned bytes, gzipped or not; magic number and sizes are
     checked.
     """
     try:

@@ -1,4 +1,6 @@
-"""Pictures in files: a folder of them with one sub-folder a class, and new ones to predict."""
+"""Read pictures from files: a folder with one sub-folder for each class, and new pictures to
+predict.
+"""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -31,19 +33,28 @@ PARTS = {
 
 
 def has_classes(folder: Path) -> bool:
-    """Whether the folder has a sub-folder with images in it, or below."""
+    """Whether a folder has images in its sub-folders, or one level below them."""
     return any(path.suffix.lower() in SUFFIXES for path in folder.glob("*/*")) or any(
         path.suffix.lower() in SUFFIXES for path in folder.glob("*/*/*")
     )
 
 
 def splits_of_folder(folder: Path, reading: Reading) -> Splits:
-    """Splits of a folder of images with one sub-folder a class; or with train, test, validation
-    folders of such.
+    """Splits of a folder of images with one sub-folder for each class, or of train, test and
+    validation folders with such sub-folders.
 
-    Images are uint8, grey if all of them are, else with three colours. All have one size, or are
-    scaled to reading.image_size. Hidden files are passed over. Raises InputError for what cannot be
-    read, by name.
+    Images are uint8, gray if all of them are, else with three colors. All have one size, or are
+    scaled to reading.image_size. Hidden files are ignored.
+
+    Args:
+        folder: the folder.
+        reading: what `load` was asked for.
+
+    Returns:
+        The Splits.
+
+    Raises:
+        InputError: for what cannot be read; it names the file.
     """
     reading.refuse(folder, "task", "label", "groups", "order", "ignore", "data_dir")
     below = _folders(folder)
@@ -86,8 +97,18 @@ def splits_of_folder(folder: Path, reading: Reading) -> Splits:
 def decode(
     pictures: Sequence[Path] | Sequence[bytes], names: Sequence[str], size: tuple[int, int] | None
 ) -> np.ndarray:
-    """The pixels of PNG or JPEG images, (images, height, width[, 3]) uint8; scaled to size if
-    given, else all of one size.
+    """The pixels of PNG or JPEG images.
+
+    Args:
+        pictures: the files, or their contents.
+        names: name of each image, for messages.
+        size: (height, width) to which images are scaled; None if all have one size.
+
+    Returns:
+        (images, height, width[, 3]) uint8.
+
+    Raises:
+        InputError: for unreadable images and different sizes.
     """
     with ThreadPoolExecutor() as pool:  # Pillow decodes without the interpreter lock
         opened = list(pool.map(open_image, pictures, names, [size] * len(names)))
@@ -111,10 +132,18 @@ def decode(
 def read_examples(
     path: Path, shape: tuple[int, ...], white: float | None
 ) -> Num[np.ndarray, "examples ..."]:
-    """The examples in an .npz file with x, or the one in a PNG or JPEG image, of the shape that a
-    network was trained on.
+    """New examples from a file: the array x of an .npz file, or one PNG or JPEG image.
 
-    white: the value of white in the training images. Raises InputError for what does not fit.
+    Args:
+        path: the file.
+        shape: shape of the examples that a network was trained on.
+        white: the value of a white pixel in the training images; None if they were not images.
+
+    Returns:
+        (examples, *shape).
+
+    Raises:
+        InputError: for what does not fit.
     """
     if path.suffix == ".npz":
         arrays = read_npz(path)
@@ -154,7 +183,19 @@ def _arrays(files: list[Path], size: tuple[int, int] | None) -> np.ndarray:
 
 
 def open_image(picture: Path | bytes, name: str, size: tuple[int, int] | None) -> np.ndarray:
-    """(height, width) of a grey image, (height, width, 3) of another."""
+    """The pixels of one image.
+
+    Args:
+        picture: the file, or its content.
+        name: its name, for messages.
+        size: (height, width) to which it is scaled; None keeps its size.
+
+    Returns:
+        (height, width) uint8 for a gray image, else (height, width, 3).
+
+    Raises:
+        InputError: for an unreadable image.
+    """
     from PIL import Image
 
     with _picture(picture, name) as image:
@@ -166,7 +207,7 @@ def open_image(picture: Path | bytes, name: str, size: tuple[int, int] | None) -
 
 
 def _picture(picture: Path | bytes, name: str) -> "Image":
-    """The decoded image, of 8 bits a channel and nowhere transparent."""
+    """The decoded image, with 8 bits for each channel and nowhere transparent."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -195,7 +236,7 @@ def _is_grey(image: "Image") -> bool:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The sub-folders that hold anything, in order of name."""
+    """The sub-folders that are not empty, in order of name."""
     return sorted(
         path
         for path in folder.iterdir()

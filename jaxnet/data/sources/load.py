@@ -1,4 +1,4 @@
-"""Where data come from: a name or a path to Splits."""
+"""Load Splits from a name or a path: this module only chooses which source reads it."""
 
 import os
 from collections.abc import Sequence
@@ -31,20 +31,30 @@ def load(
     ignore: str | Sequence[str] = (),
     image_size: tuple[int, int] | None = None,
 ) -> Splits:
-    """Splits of a named data set, of a file, or of a folder of images.
+    """Load a named data set, a file, or a folder of images.
 
-    name_or_path: "digits" (1,797 8x8 images, in the package); "mnist" or another image
-        classification data set that TensorFlow Datasets knows, prepared (see `prepare`) or, of
-        mnist, its four IDX files in data_dir; the path of a table (.csv, .tsv, .txt), of arrays
-        (.npz with x and y, and optionally x_test, y_test, x_validation, y_validation), or of a
-        folder with PNG or JPEG images, one sub-folder a class.
-    validation: fraction of the training pool to hold out, 0 for none. test: likewise, where the
-        source has no test set of its own. seed: of the split.
-    task: "classification" or "regression", where the labels could be either. label, ignore: columns
-        of a table: what to learn (the last, if not given), and what to leave out. groups, order:
-        columns or arrays to split by, as in `split`. image_size: (height, width) to which images in
-        a folder are scaled.
-    Raises InputError for what cannot be found, read or used.
+    Args:
+        name_or_path: "digits" (1,797 8x8 images, in the package); "mnist" or another image
+            classification data set that TensorFlow Datasets knows, prepared (see `prepare`), or for
+            mnist its four IDX files in data_dir; the path of a table (.csv, .tsv, .txt), of arrays
+            (.npz with x and y, and optionally x_test, y_test, x_validation, y_validation), or of a
+            folder with PNG or JPEG images, one sub-folder for each class.
+        data_dir: folder of TensorFlow Datasets, or with the four files of mnist.
+        validation: fraction of the training pool to hold out; 0 for none.
+        test: fraction to hold out, where the source has no test set of its own.
+        seed: seed of the split.
+        task: "classification" or "regression", where the labels could be either.
+        label: column of a table to learn; by default the last.
+        groups: column or array to split by, as in `split`.
+        order: column or array to split by, as in `split`.
+        ignore: columns of a table to leave out.
+        image_size: (height, width) to which images in a folder are scaled.
+
+    Returns:
+        The Splits.
+
+    Raises:
+        InputError: for what cannot be found, read or used.
     """
     if (
         not isinstance(name_or_path, str | os.PathLike)
@@ -95,8 +105,8 @@ def load(
 
 
 def _digits(reading: Reading) -> Splits:
-    """Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits: the 1,797 images of its
-    test part.
+    """The 1,797 images of the test part of "Optical Recognition of Handwritten Digits" (Alpaydin &
+    Kaynak 1998).
     """
     reading.refuse("digits", "task", "label", "groups", "order", "ignore", "image_size")
     fractions = {"validation": reading.validation, "test": reading.test, "seed": reading.seed}

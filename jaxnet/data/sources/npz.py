@@ -1,5 +1,6 @@
-"""NumPy's .npz files: data sets with x and y, and the cached arrays of sources that are slow to
-decode.
+"""Read NumPy's .npz files: data sets with x and y, and cached arrays of sources that decode slowly.
+
+Pickled objects are never loaded.
 """
 
 import math
@@ -38,8 +39,18 @@ SPARE = (
 
 
 def splits_of_npz(path: Path, reading: Reading) -> Splits:
-    """Splits of an .npz file with x and y, and optionally x_test, y_test, x_validation,
-    y_validation and classes.
+    """Splits of an .npz file.
+
+    Args:
+        path: a file with x and y, and optionally x_test, y_test, x_validation, y_validation and
+            classes.
+        reading: what `load` was asked for.
+
+    Returns:
+        The Splits.
+
+    Raises:
+        InputError: for what cannot be read or used.
     """
     reading.refuse(path, "label", "ignore", "image_size")
     return splits_of_arrays(read_npz(path), reading, name=path.name, where=str(path))
@@ -48,7 +59,20 @@ def splits_of_npz(path: Path, reading: Reading) -> Splits:
 def splits_of_arrays(
     arrays: dict[str, np.ndarray], reading: Reading, *, name: str, where: str
 ) -> Splits:
-    """Splits of named arrays, as an .npz file holds them."""
+    """Splits of named arrays, as an .npz file holds them.
+
+    Args:
+        arrays: the arrays by name.
+        reading: what `load` was asked for.
+        name: name of the data set.
+        where: the source, for messages.
+
+    Returns:
+        The Splits.
+
+    Raises:
+        InputError: for what cannot be used.
+    """
     if "x" not in arrays:  # as Keras names them
         arrays = {key.removesuffix("_train"): array for key, array in arrays.items()}
     for part in ("", "_test", "_validation"):
@@ -90,8 +114,8 @@ def splits_of_arrays(
 def _labelled(
     arrays: dict[str, np.ndarray], parts: list[str], wanted: str | None, where: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None, tuple[str, ...]]:
-    """The arrays with labels as class numbers or values, the classes' names if they are text, and
-    why so.
+    """The arrays with labels as class numbers or values, the names of the classes if they are text,
+    and a note on the task.
     """
     if any(
         arrays[part].ndim != 1 or arrays[part].dtype.kind not in "biufU" or not len(arrays[part])
@@ -122,8 +146,16 @@ def _labelled(
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file. Pickled objects are refused, never loaded, and so is what does
-    not fit into memory.
+    """Read the arrays of an .npz file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The arrays by name.
+
+    Raises:
+        InputError: for pickled objects, for what does not fit into memory, and for a damaged file.
     """
     try:
         if not zipfile.is_zipfile(path):
@@ -156,9 +188,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 def _sizes(
     path: Path, archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo
 ) -> tuple[int, int]:
-    """Bytes of an array, as its header says and as the archive says, with nothing unpacked but the
-    header.
-    """
+    """Bytes of an array according to its header and to the archive; only the header is unpacked."""
     with archive.open(member) as file:
         try:
             shape, _, dtype = npy_header(file)
@@ -175,8 +205,8 @@ def _sizes(
 
 
 def _check_sizes(path: Path, sizes: dict[str, tuple[int, int]]) -> None:
-    """Raise InputError where arrays do not fit into the memory that is left, or are not as large as
-    their headers say.
+    """Raise InputError where arrays do not fit into the free memory, or differ in size from their
+    headers.
     """
     needed, free = sum(promised for promised, _ in sizes.values()), memory.available()
     if free is not None and needed > free:
@@ -195,7 +225,7 @@ def _check_sizes(path: Path, sizes: dict[str, tuple[int, int]]) -> None:
 
 
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """An array, read a stretch at a time; the archive checks its sum at the end."""
+    """An array, read a piece at a time; the archive verifies its checksum at the end."""
     with archive.open(member) as file:
         shape, fortran, dtype = npy_header(file)
         array = memory.empty(shape[::-1] if fortran else shape, dtype)
@@ -209,8 +239,14 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """The whole file or none: a kill or a full disk leaves what was there before. Raises
-    OSError.
+    """Replace an .npz file at once: a kill or a full disk leaves what was there before.
+
+    Args:
+        path: the file; its folder is made.
+        arrays: the arrays by name.
+
+    Raises:
+        OSError: where it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -225,8 +261,16 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def map_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file that `write_npz` wrote, mapped into memory and not read. Raises
-    one of UNREADABLE.
+    """Map the arrays of an .npz file that `write_npz` wrote into memory, without reading them.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The arrays by name.
+
+    Raises:
+        Exception: one of UNREADABLE.
     """
     arrays: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
@@ -250,8 +294,16 @@ def map_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def npy_header(file: IO[bytes] | BufferedIOBase) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """(shape, whether in Fortran order, dtype) of an .npy file, which then stands at its data.
-    Raises ValueError.
+    """Read the header of an .npy file, which then stands at its data.
+
+    Args:
+        file: the open file.
+
+    Returns:
+        (shape, whether in Fortran order, type).
+
+    Raises:
+        ValueError: for what is not an .npy file.
     """
     version = np.lib.format.read_magic(file)
     read = (

@@ -1,4 +1,4 @@
-"""How a source is to be read: what `load` was asked for."""
+"""What `load` and `stream` were asked for, checked; no source is read here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -22,7 +22,9 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Reading:
-    """What `load` was asked for beyond the name of the source; see there."""
+    """What `load` was asked for beyond the name of the source; its docstring explains the
+    fields.
+    """
 
     data_dir: Path | None = None
     validation: float = 0.1
@@ -36,8 +38,14 @@ class Reading:
     image_size: tuple[int, int] | None = None
 
     def refuse(self, source: object, *names: str) -> None:
-        """Raise InputError where one of these was asked for, since this source has no use for
-        it.
+        """Refuse options that a source does not use.
+
+        Args:
+            source: the source, for the message.
+            *names: names of the options.
+
+        Raises:
+            InputError: where one of them differs from its default.
         """
         default = {f.name: f.default for f in fields(self)}
         for name in names:
@@ -51,8 +59,19 @@ class Reading:
     def of(
         cls, *, data_dir: str | Path | None, ignore: Any = (), image_size: Any = None, **given: Any
     ) -> "Reading":
-        """Of what `load` or `stream` was given. Raises InputError for what is no path, name or
-        size.
+        """Check what `load` or `stream` was given.
+
+        Args:
+            data_dir: a path, or None.
+            ignore: names of columns.
+            image_size: (height, width), or None.
+            **given: the other fields.
+
+        Returns:
+            The Reading.
+
+        Raises:
+            InputError: for what is no path, name or size.
         """
         if data_dir is not None:
             check_path("data_dir", data_dir)
@@ -79,7 +98,19 @@ class Reading:
         return cls(data_dir=folder, ignore=tuple(map(str, names)), image_size=size, **given)
 
     def column(self, what: str, columns: Mapping[str, Any], where: str) -> np.ndarray:
-        """The array or column that was named for groups or order."""
+        """The array or column that was named for groups or order.
+
+        Args:
+            what: "groups" or "order".
+            columns: the arrays by name.
+            where: the source, for messages.
+
+        Returns:
+            The array.
+
+        Raises:
+            InputError: where there is none of this name.
+        """
         name = getattr(self, what)
         if name not in columns:
             raise InputError(

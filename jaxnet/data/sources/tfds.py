@@ -1,9 +1,8 @@
-"""Data sets of TensorFlow Datasets: prepared once with TensorFlow, read without it, decoded once
-and then mapped.
+"""Read data sets of TensorFlow Datasets: TensorFlow prepares them once, and they are read without
+it.
 
 prepare              originals -> ArrayRecord files                 needs TensorFlow, once
-splits_of_prepared   ArrayRecord files -> one .npz file -> Splits the second load only maps that
-                     file
+splits_of_prepared   ArrayRecord files -> one .npz file -> Splits   later loads only map that file
 """
 
 import contextlib
@@ -36,8 +35,19 @@ PATIENCE = 5.0  # seconds to find out that there is no network
 
 
 def splits_of_prepared(name: str, reading: Reading, others: tuple[str, ...] = ()) -> Splits:
-    """Splits of a prepared data set in reading.data_dir, or where TensorFlow Datasets keeps them.
-    others: names that may be meant.
+    """Splits of a prepared data set.
+
+    Args:
+        name: name of the data set.
+        reading: what `load` was asked for; without data_dir the folder of TensorFlow Datasets is
+            used.
+        others: names that the user may have meant, for the message.
+
+    Returns:
+        The Splits.
+
+    Raises:
+        InputError: where it is not prepared, or cannot be read.
     """
     reading.refuse(name, "task", "label", "groups", "order", "ignore")
     root = reading.data_dir or default_folder()
@@ -64,12 +74,19 @@ def splits_of_prepared(name: str, reading: Reading, others: tuple[str, ...] = ()
 def prepare(
     name: str, *, data_dir: str | Path | None = None, originals: str | Path | None = None
 ) -> Path:
-    """Prepare a data set of TensorFlow Datasets, so that `load` can read it from now on; returns
-    its folder.
+    """Prepare a data set of TensorFlow Datasets, so that `load` can read it from now on.
 
-    data_dir: where to keep it; by default where TensorFlow Datasets does. originals: a folder with
-    its downloaded original files; without it they are downloaded. Raises InputError, within
-    seconds, where TensorFlow, the files or the network are missing, and says which files they are.
+    Args:
+        name: name of the data set.
+        data_dir: where to keep it; by default where TensorFlow Datasets does.
+        originals: a folder with its downloaded original files; without it they are downloaded.
+
+    Returns:
+        The folder of the data set.
+
+    Raises:
+        InputError: within seconds, where TensorFlow, the files or the network are missing; it says
+            which files they are.
     """
     check_text("name", name, "the name of a data set of TensorFlow Datasets")
     for what, path in (("data_dir", data_dir), ("originals", originals)):
@@ -121,13 +138,19 @@ def prepare(
 
 
 def default_folder() -> Path:
-    """Where TensorFlow Datasets keeps what it prepared."""
+    """The folder in which TensorFlow Datasets keeps what it prepared."""
     return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
 def find(root: Path, name: str) -> Path | None:
-    """The folder of the newest version that is prepared: root/name[/config]/version, or root
-    itself.
+    """The folder of the newest prepared version: root/name[/config]/version, or root itself.
+
+    Args:
+        root: the folder of all data sets.
+        name: name of the data set.
+
+    Returns:
+        The folder, or None.
     """
     if not root.is_dir():
         return None
@@ -151,8 +174,16 @@ def find(root: Path, name: str) -> Path | None:
 
 
 def missing(name: str, given: Path | None, root: Path, others: tuple[str, ...] = ()) -> str:
-    """What to say of a data set that is not there. others: names that may be meant, beside those
-    that are prepared.
+    """The message for a data set that is not there.
+
+    Args:
+        name: name of the data set.
+        given: the data_dir that the user gave, or None.
+        root: the folder that was searched.
+        others: names that the user may have meant, besides those that are prepared.
+
+    Returns:
+        The message.
     """
     there = (path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else ()
     meant = nearest(name, (*others, *there))
@@ -205,7 +236,7 @@ def _cached(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, 
 
 
 def _decoded(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, np.ndarray]:
-    """All images and labels, as the arrays of an .npz file."""
+    """All images and labels, decoded, as the arrays of an .npz file."""
     import tensorflow_datasets as tfds
 
     try:
@@ -250,7 +281,19 @@ def _decoded(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str,
 
 
 def only(features: Any, kind: type, name: str) -> str:
-    """The one feature of this kind."""
+    """The name of the one feature of a kind.
+
+    Args:
+        features: the features of a data set, by name.
+        kind: the class of the feature.
+        name: name of the data set, for messages.
+
+    Returns:
+        The name of the feature.
+
+    Raises:
+        InputError: where there are none or several.
+    """
     found = [key for key, feature in features.items() if isinstance(feature, kind)]
     if len(found) != 1:
         raise InputError(
@@ -261,8 +304,8 @@ def only(features: Any, kind: type, name: str) -> str:
 
 
 def _check_network(name: str, urls: list[str]) -> None:
-    """Raise InputError within seconds where the first file's host cannot be reached; TFDS would try
-    for minutes.
+    """Raise InputError within seconds if the host of the first file is unreachable; TensorFlow
+    Datasets would try for minutes.
     """
     if not urls:
         return
@@ -279,7 +322,7 @@ def _check_network(name: str, urls: list[str]) -> None:
 
 
 def progress(steps: Iterable[int], words: str) -> Iterable[int]:
-    """The steps, shown as a bar where someone watches."""
+    """The steps, shown as a progress bar if standard error is a terminal."""
     if not sys.stderr.isatty():
         return steps
     from rich.console import Console

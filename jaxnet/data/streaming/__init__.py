@@ -1,1 +1,1 @@
-"""Training sets larger than memory, read from disk in chunks."""
+"""Read training sets larger than memory from disk."""

@@ -1,5 +1,5 @@
-"""The chunks in which a training set on disk is read, in an order that is a function of seed and
-epoch.
+"""Read a training set on disk in chunks, in an order that depends on the seed and the epoch
+only.
 """
 
 import contextlib
@@ -23,11 +23,15 @@ ALIGNMENT = 64  # bytes
 
 
 class Chunk(NamedTuple):
-    """Training rows, the same number of every shard, shard after shard.
+    """Training rows: the same number from every shard, shard after shard.
 
-    number: in the epoch, from 0. y: int32 classes or float32 values. real: False where a row only
-    fills a place, or cannot be used; None where all are real. rows: their numbers in the source.
-    bad: those of them that cannot be used.
+    Attributes:
+        number: number in the epoch, from 0.
+        x: (rows, ...) uint8 or float32.
+        y: (rows,) int32 classes or float32 values.
+        real: (rows,) False where a row only fills a place, or cannot be used; None if all are real.
+        rows: (rows,) their numbers in the source.
+        bad: numbers of the rows that cannot be used.
     """
 
     number: int
@@ -41,10 +45,15 @@ class Chunk(NamedTuple):
 class Layout(NamedTuple):
     """How an epoch is cut, the same for every shard and every process.
 
-    shards: how many. part: rows of a batch from one shard. block: rows of a block. chunk: rows of
-        one shard in a chunk.
-    chunks: in an epoch. last: rows of one shard in the last chunk. steps: of a whole chunk.
-        epoch_steps: of an epoch.
+    Attributes:
+        shards: number of shards.
+        part: rows of a batch from one shard.
+        block: rows of a block.
+        chunk: rows of one shard in a chunk.
+        chunks: number of chunks in an epoch.
+        last: rows of one shard in the last chunk.
+        steps: steps of a whole chunk.
+        epoch_steps: steps of an epoch.
     """
 
     shards: int
@@ -58,11 +67,19 @@ class Layout(NamedTuple):
 
 
 def layout(stream: Stream, batch_size: int, *, chunk_bytes: int | None = None) -> Layout:
-    """How an epoch of batches of this size is cut into chunks of about so many bytes, CHUNK by
-    default, of four batches at least.
+    """Cut an epoch into chunks of at least four batches. As in memory, a batch is never larger than
+    the training set.
 
-    As in memory, a batch is never larger than the training set. Raises InputError for a batch size
-    below 1.
+    Args:
+        stream: the training set.
+        batch_size: number of examples of a batch.
+        chunk_bytes: about how many bytes a chunk has; by default CHUNK.
+
+    Returns:
+        The Layout.
+
+    Raises:
+        InputError: for a batch size below 1.
     """
     n = len(stream)
     if batch_size < 1:
@@ -90,12 +107,23 @@ def chunks(
     shard: tuple[int, int] = (0, 1),
     chunk_bytes: int | None = None,
 ) -> Generator[Chunk, None, None]:
-    """The chunks of an epoch from number `first` on, read ahead by two threads until the iterator
-    is closed.
+    """The chunks of an epoch, which two threads read ahead until the iterator is closed.
 
-    seed: of the order, at least 0. shard: (process, processes): which shards are read; the
-    processes must divide the layout's shards. Raises InputError for what cannot be used, and at a
-    bad row where stream.corrupt is "stop".
+    Args:
+        stream: the training set.
+        batch_size: number of examples of a batch.
+        seed: seed of the order, at least 0.
+        epoch: number of the epoch, from 0.
+        first: number of the chunk to begin with.
+        shard: (process, processes): which shards are read. The processes must divide the layout's
+            shards.
+        chunk_bytes: as in `layout`.
+
+    Returns:
+        A generator of Chunks.
+
+    Raises:
+        InputError: for arguments out of range, and at a bad row if stream.corrupt is "stop".
     """
     cut = layout(stream, batch_size, chunk_bytes=chunk_bytes)
     process, processes = shard
@@ -132,8 +160,8 @@ def _read_ahead(
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:
-    """Not that worker processes, of which there are none here, are not profiled, as Grain warns
-    with some versions of jaxlib.
+    """A filter for Grain's warning that worker processes, of which there are none here, are not
+    profiled.
     """
     return "worker profiling requires" not in str(record.msg)
 
@@ -141,7 +169,9 @@ def _worth_saying(record: logging.LogRecord) -> bool:
 def _chunk(
     stream: Stream, cut: Layout, shards: range, orders: list[np.ndarray], full: int, number: int
 ) -> Chunk:
-    """The chunk of this number: its rows read into fresh buffers, which the consumer may keep."""
+    """The chunk of this number; its rows are read into fresh buffers, which the consumer may
+    keep.
+    """
     each = cut.last if number == cut.chunks - 1 else cut.chunk
     places = len(shards) * each
     x = _aligned((places, *stream.shape), stream.dtype)
@@ -171,8 +201,8 @@ def _chunk(
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An empty array that begins where XLA wants it to, so that a CPU trains on this memory and on
-    no copy of it.
+    """An empty array aligned as XLA needs it, so that a CPU trains on this memory without a
+    copy.
     """
     size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + ALIGNMENT, np.uint8)

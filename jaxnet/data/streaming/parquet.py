@@ -1,7 +1,7 @@
-"""Parquet files, decoded once into a pair of .npy files that is kept, and read from there.
+"""Read Parquet files: they are decoded once into a pair of .npy files in the user's cache.
 
-Parquet has no way to a single row: a row group is decoded whole, and most writers make them of 100
-MB and more. To read rows of all groups in random order would decode each group hundreds of times an
+Parquet cannot read a single row: a row group is decoded whole, and most writers make them of 100 MB
+and more. Reading rows of all groups in random order would decode each group hundreds of times an
 epoch, or keep many in memory.
 """
 
@@ -37,7 +37,14 @@ Odd = tuple[int, int, str]  # rows from, to, and why they cannot be used
 
 
 class Group(NamedTuple):
-    """A row group: its file, its number there, and which rows of all files it holds."""
+    """A row group.
+
+    Attributes:
+        file: its file.
+        number: its number in the file.
+        first: its first row among the rows of all files.
+        stop: the row after its last one.
+    """
 
     file: Path
     number: int
@@ -46,10 +53,16 @@ class Group(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """What the columns mean. names: the classes, where labels are texts. lists: whether the one
-    input is a list of numbers.
+    """What the columns mean.
 
-    dtype: of x, WIDE where that depends on the numbers.
+    Attributes:
+        inputs: names of the input columns.
+        label: name of the label column.
+        names: the classes, if labels are text.
+        whole: whether labels are whole numbers.
+        lists: whether the one input is a list of numbers.
+        width: number of inputs.
+        dtype: type of x; WIDE if that depends on the numbers.
     """
 
     inputs: tuple[str, ...]
@@ -62,8 +75,14 @@ class Columns(NamedTuple):
 
 
 class Unpacked(ArrayFiles):
-    """The .npy files that Parquet was decoded into, with the rows that could not be decoded, and
-    why.
+    """The .npy files that Parquet was decoded into, and which rows could not be decoded, and why.
+
+    Args:
+        folder: the folder of the files.
+
+    Attributes:
+        classes: names of the classes, if labels are text.
+        whole: whether labels are whole numbers.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -89,13 +108,22 @@ class Unpacked(ArrayFiles):
 
 
 def rows_of_parquet(path: Path, label: str | None, corrupt: str) -> Unpacked:
-    """Rows of a Parquet file, or of all in a folder in order of name: decoded at the first call,
-    found at the next.
+    """Rows of a Parquet file, or of all Parquet files in a folder in order of name.
 
-    label: its column; the last, if not given. The others are numbers, or there is one, of lists of
-        equally many.
-    corrupt: "stop" raises for a row group that cannot be decoded, "skip" leaves it to `read` to
-    report its rows. Raises InputError for what cannot be used.
+    The first call decodes them; later calls find the result.
+
+    Args:
+        path: the file or folder.
+        label: the label column; by default the last. The other columns are numbers, or there is one
+            column of lists of equal length.
+        corrupt: "stop" raises for a row group that cannot be decoded; with "skip", `read` reports
+            its rows.
+
+    Returns:
+        The rows.
+
+    Raises:
+        InputError: for what cannot be used.
     """
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     groups, schema = _groups(files)
@@ -219,7 +247,7 @@ def _is_narrow(kind: "pa.DataType") -> bool:
 
 
 def _width(groups: list[Group], name: str, kind: "pa.DataType") -> int:
-    """How many numbers a list has: as the type says, or as the first one that is there."""
+    """The number of values in a list: from the type, or from the first list that is there."""
     import pyarrow as pa
 
     if pa.types.is_fixed_size_list(kind):
@@ -237,7 +265,7 @@ def _width(groups: list[Group], name: str, kind: "pa.DataType") -> int:
 
 
 def _names(path: Path, groups: list[Group], label: str) -> tuple[str, ...]:
-    """All texts of the label column, in order."""
+    """All distinct texts of the label column, in order."""
     import pyarrow as pa
 
     found: set[str] = set()
@@ -254,7 +282,7 @@ def _names(path: Path, groups: list[Group], label: str) -> tuple[str, ...]:
 
 
 def _batches(group: Group, columns: list[str], rows: int) -> Iterator["pa.RecordBatch"]:
-    """The group's rows, so many at a time. Raises InputError where they cannot be decoded."""
+    """The rows of a group, `rows` at a time. Raises InputError where they cannot be decoded."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -276,8 +304,8 @@ def _batches(group: Group, columns: list[str], rows: int) -> Iterator["pa.Record
 
 
 def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, corrupt: str) -> None:
-    """Write the folder that Unpacked reads: the whole or none. Raises InputError, for a bad row
-    group if corrupt is "stop".
+    """Write the folder that Unpacked reads, whole or not at all. Raises InputError, and for a bad
+    row group only if corrupt is "stop".
     """
     if columns.dtype == WIDE:
         columns = columns._replace(
@@ -352,10 +380,8 @@ def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, cor
 
 
 def _loses(groups: list[Group], columns: Columns) -> bool:
-    """Whether float32 may lose a column of them: seen from the first rows of some row groups, and
-    so with caution.
-
-    Where they do not differ, those that follow may.
+    """Whether float32 may lose a column, judged cautiously from the first rows of some row groups:
+    if these do not differ, later rows may.
     """
     some = [groups[i] for i in np.unique(np.linspace(0, len(groups) - 1, LOOKED_AT).astype(int))]
     rows, found = max(1, PIECE // len(some) // (8 * columns.width)), list[np.ndarray]()
@@ -373,7 +399,7 @@ def _loses(groups: list[Group], columns: Columns) -> bool:
 
 
 def _begin(file: Any, shape: tuple[int, ...], dtype: str) -> None:
-    """The header of an .npy file."""
+    """Write the header of an .npy file."""
     np.lib.format.write_array_header_1_0(
         file, {"shape": shape, "fortran_order": False, "descr": np.dtype(dtype).str}
     )

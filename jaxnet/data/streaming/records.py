@@ -1,4 +1,4 @@
-"""Random access to the examples of a prepared data set of TensorFlow Datasets."""
+"""Read single examples of a prepared data set of TensorFlow Datasets."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,20 @@ from jaxnet.errors import InputError
 
 
 def records(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, "Records"]:
-    """The parts, "train" among them, of a data set that TensorFlow Datasets prepared as ArrayRecord
-    files in this folder.
+    """The parts of a data set that TensorFlow Datasets prepared as ArrayRecord files.
 
-    size: (height, width) to which images are scaled. A part whose labels were not published is left
-    out. Raises InputError for a data set that is not of images and classes, or cannot be read.
+    A part whose labels were not published is left out.
+
+    Args:
+        name: name of the data set, for messages.
+        folder: its folder.
+        size: (height, width) to which images are scaled; None keeps their size.
+
+    Returns:
+        The rows of each part by name, "train" among them.
+
+    Raises:
+        InputError: for a data set that is not of images and classes, or cannot be read.
     """
     import tensorflow_datasets as tfds
 
@@ -78,8 +87,18 @@ def records(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, 
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """Rows of ArrayRecord files, each image decoded when it is read. place: what names a record in
-    messages.
+    """Rows of ArrayRecord files; each image is decoded when it is read.
+
+    Attributes:
+        source: the data source of TensorFlow Datasets.
+        count: number of rows.
+        image: name of the image feature.
+        label: name of the label feature.
+        classes: names of the classes.
+        shape: shape of an image.
+        size: (height, width) to which images are scaled, or None.
+        place: template for the name of a record in messages.
+        files: the files.
     """
 
     source: Any

@@ -1,12 +1,12 @@
-"""Rows on disk that are read a stretch at a time: a pair of .npy files, Parquet by way of such a
-pair, a prepared data set.
+"""Read rows on disk a stretch at a time: from a pair of .npy files, from decoded Parquet, or from a
+prepared data set.
 
-    len(rows), rows.shape, rows.dtype      how many, and what one is
-    rows.read(first, x, y) -> {row: why}   the rows from `first` on, into two buffers; which cannot
-                                           be read, and why
+    len(rows), rows.shape, rows.dtype      number of rows, and shape and type of one
+    rows.read(first, x, y) -> {row: why}   read the rows from `first` on into two buffers; the
+                                           result says which cannot be read, and why
 
-No file is mapped, since pages of a mapped file count as memory of the process. `read` may be called
-by many threads.
+No file is mapped into memory, since pages of a mapped file count as memory of the process. Many
+threads may call `read`.
 """
 
 import os
@@ -30,12 +30,12 @@ class Rows(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one example's x."""
+        """The shape of one example."""
         ...
 
     @property
     def dtype(self) -> np.dtype:
-        """Of x: uint8, float32 or float64."""
+        """The type of x: uint8, float32 or float64."""
         ...
 
     @property
@@ -45,35 +45,69 @@ class Rows(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """The classes' names where the source knows them."""
+        """Names of the classes, if the source knows them."""
         ...
 
     def __len__(self) -> int: ...
 
     def read(self, first: int, x: np.ndarray, y: np.ndarray) -> dict[int, str]:
-        """Fill x (rows, *shape) and y (rows,) float64 with the rows from `first` on. Returns {row:
-        why} of what cannot be read.
+        """Read rows into buffers.
+
+        Args:
+            first: number of the first row.
+            x: (rows, *shape), filled.
+            y: (rows,) float64, filled.
+
+        Returns:
+            {row: why} for rows that cannot be read.
         """
         ...
 
     def labels(self, first: int, count: int) -> np.ndarray:
-        """(count,) float64: the labels of the rows from `first` on."""
+        """The labels of some rows.
+
+        Args:
+            first: number of the first row.
+            count: number of rows.
+
+        Returns:
+            (count,) float64.
+        """
         ...
 
     def named(self, row: int, part: str) -> str:
-        """File and row, as messages name them. part: "x" or "y"."""
+        """File and row, as messages name them.
+
+        Args:
+            row: number of the row.
+            part: "x" or "y".
+
+        Returns:
+            The name.
+        """
         ...
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of each file, by its name."""
+        """The size of each file in bytes, by name."""
         ...
 
 
 class ArrayFiles:
-    """Rows of the files x.npy and y.npy in a folder. Raises InputError where they do not fit
-    together.
+    """Rows of the files x.npy and y.npy in a folder.
 
-    x: (rows, ...) uint8, float32 or float64 in C order. y: (rows,) whole numbers or floats.
+    Args:
+        folder: a folder with x.npy, (rows, ...) uint8, float32 or float64 in C order, and y.npy,
+            (rows,) whole numbers or floats.
+
+    Attributes:
+        folder: the folder.
+        shape: shape of one example.
+        dtype: type of x.
+        whole: whether labels are whole numbers.
+        classes: None, since the files name no classes.
+
+    Raises:
+        InputError: where the files do not fit together.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -134,7 +168,7 @@ class ArrayFiles:
 
 
 class _Array:
-    """An open .npy file, its header checked against its size."""
+    """An open .npy file whose size agrees with its header."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -174,7 +208,7 @@ class _Array:
         self._row = int(np.prod(self.shape[1:], dtype=object)) * self.dtype.itemsize
 
     def read(self, first: int, into: np.ndarray) -> None:
-        """Rows from `first` on, as many as the buffer takes. Raises OSError."""
+        """Read rows from `first` on, as many as the buffer takes. Raises OSError."""
         buffer, at = into.reshape(-1).view(np.uint8).data, self._begin + first * self._row
         while buffer:
             if (count := os.preadv(self._file, [buffer], at)) == 0:
@@ -184,8 +218,13 @@ class _Array:
 
 @dataclass(frozen=True, eq=False)
 class Renumbered:
-    """Rows whose labels are the places of theirs among these numbers, in ascending order, and NaN
-    where they are none of them.
+    """Rows whose labels are replaced by their index among known labels, and by NaN if they are
+    unknown.
+
+    Attributes:
+        rows: the rows with their own labels.
+        numbers: (classes,) the known labels in ascending order.
+        classes: names of the classes.
     """
 
     rows: Rows

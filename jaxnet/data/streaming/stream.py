@@ -1,14 +1,14 @@
-"""Data larger than memory: training rows stay on disk, and come in chunks of blocks whose order is
-a function of seed and epoch.
+"""Train on data larger than memory: rows stay on disk, and are read in chunks of blocks whose order
+depends on the seed and the epoch only.
 
-    positions   the training rows, numbered from 0; the held-out rows are passed over
-    shards      V equal ranges of positions; a batch takes as many from each, so V/P shards are all
-                that one of P processes reads
+    positions   the training rows, numbered from 0, without the held-out rows
+    shards      V equal ranges of positions; a batch takes equally many rows from each, so each of
+                P processes reads only V/P shards
     blocks      consecutive positions of a shard, read at once; each epoch permutes the blocks of
                 each shard
-    chunk       the next few blocks of every shard, to be shuffled row by row by whoever trains
+    chunk       the next few blocks of every shard; the trainer shuffles its rows
 
-A position in the data is (epoch, chunk): nothing else is needed to go on from there.
+A position in the data is (epoch, chunk): nothing else is needed to continue from there.
 """
 
 import functools
@@ -44,14 +44,17 @@ LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """A training set that stays on disk, where a Dataset would be in memory.
+    """A training set that stays on disk, in place of a Dataset in memory.
 
-    rows: all rows of the source. held_out: (rows,) int64 in ascending order, the rows that are not
-        for training.
-    classes, white: as in Dataset. corrupt: "stop" raises InputError at a row that cannot be used,
-        "skip" leaves it out.
-    origin, target_origin: as in Standardisation: what is subtracted from float64 rows before chunks
-        of them are float32.
+    Attributes:
+        rows: all rows of the source.
+        held_out: (rows,) int64 in ascending order, the rows that are not for training.
+        classes: as in Dataset.
+        white: as in Dataset.
+        corrupt: "stop" raises InputError at a row that cannot be used; "skip" leaves it out.
+        origin: as in Standardisation: what is subtracted from float64 rows before chunks of them
+            become float32.
+        target_origin: the same for y.
     """
 
     rows: Rows
@@ -69,12 +72,12 @@ class Stream:
 
     @property
     def outputs(self) -> int:
-        """How many numbers a network gives for one example: one a class, or one value."""
+        """The number of outputs of a network: one for each class, or one value."""
         return 1 if self.classes is None else len(self.classes)
 
     @property
     def x(self) -> NoReturn:
-        """Raises InputError: whoever asks for it wants a Dataset."""
+        """Not available: raises InputError, since whoever asks for it needs a Dataset."""
         raise InputError(
             f"the training set, {len(self):,} examples, stays on disk: jaxnet.train trains on it, "
             "without weights or a sample; for "
@@ -85,7 +88,7 @@ class Stream:
 
     @property
     def empty(self) -> Dataset:
-        """None of its rows, in memory: what a network must know of their shape and classes."""
+        """A Dataset without rows, which tells a network their shape and classes."""
         x_kind, y_kind = self.kinds
         return Dataset(
             np.zeros((0, *self.shape), x_kind), np.zeros(0, y_kind), self.classes, self.white
@@ -93,23 +96,23 @@ class Stream:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one example."""
+        """The shape of one example."""
         return self.rows.shape
 
     @property
     def dtype(self) -> np.dtype:
-        """Of x in a chunk: uint8 or float32."""
+        """The type of x in a chunk: uint8 or float32."""
         return np.dtype(np.uint8 if self.rows.dtype == np.uint8 else np.float32)
 
     @property
     def label_dtype(self) -> np.dtype:
-        """Of y in a chunk: int32 classes or float32 values."""
+        """The type of y in a chunk: int32 for classes or float32 for values."""
         return np.dtype(np.int32 if self.classes is not None else np.float32)
 
     @property
     def kinds(self) -> tuple[np.dtype, np.dtype]:
-        """Of x and y in the units of the source, in memory: as in a chunk, or float64 where that
-        cannot hold them.
+        """The types of x and y in memory: as in a chunk, or float64 where that type cannot hold
+        them.
         """
         wide = np.dtype(np.float64)
         return (
@@ -118,14 +121,19 @@ class Stream:
         )
 
     def at(self, positions: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-        """The rows at these positions among the training rows, which pass over the held-out
-        ones.
+        """Row numbers in the source of positions among the training rows.
+
+        Args:
+            positions: (n,) positions, which do not count held-out rows.
+
+        Returns:
+            (n,) row numbers.
         """
         return positions + np.searchsorted(self._before, positions, side="right")
 
     @functools.cached_property
     def _before(self) -> np.ndarray:
-        """How many training rows stand before each held-out row."""
+        """The number of training rows before each held-out row."""
         return self.held_out - np.arange(len(self.held_out))
 
 
@@ -144,18 +152,29 @@ def stream(
     """Splits whose training set stays on disk, as a Stream; validation and test set are random rows
     in memory.
 
-    path: a folder with x.npy and y.npy; a Parquet file or a folder of such, decoded once into .npy
-        files in the user's cache; or the name of an image classification data set that TensorFlow
-        Datasets prepared, in data_dir.
-    validation, test: counts, or fractions of all rows; of a fraction at most 10,000 rows and 256 MB
-        are taken. Where the source has such a part of its own, that count of it, or instead of a
-        fraction all of it up to as much. validation may be 0.
-    label: column of a Parquet file, by default its last. corrupt: "stop" raises at a row that
-        cannot be used, "skip" leaves it out. seed: of the split. task: few whole numbers are
-        classes, also as floats, and other floats a regression, if it does not say otherwise.
-    image_size: (height, width) to which images of TensorFlow Datasets are scaled.
-    Mean and scale are those of at most 65,536 random training rows. Raises InputError for what
-    cannot be used.
+    Mean and scale are those of at most 65,536 random training rows.
+
+    Args:
+        path: a folder with x.npy and y.npy; a Parquet file or a folder of such files, which are
+            decoded once into .npy files in the user's cache; or the name of an image classification
+            data set that TensorFlow Datasets prepared, in data_dir.
+        validation: a count, or a fraction of all rows; for a fraction at most 10,000 rows and 256
+            MB are taken. If the source has a validation set of its own, that count of it is taken,
+            or for a fraction all of it up to the same limits. May be 0.
+        test: likewise, above 0.
+        label: column of a Parquet file; by default its last.
+        corrupt: "stop" raises at a row that cannot be used; "skip" leaves it out.
+        seed: seed of the split.
+        task: "classification" or "regression"; by default few whole numbers are classes, also as
+            floats, and other floats are a regression.
+        data_dir: folder of TensorFlow Datasets.
+        image_size: (height, width) to which images of TensorFlow Datasets are scaled.
+
+    Returns:
+        The Splits.
+
+    Raises:
+        InputError: for what cannot be used.
     """
     if corrupt not in ("stop", "skip"):
         raise InputError(f"corrupt is {corrupt!r}; give 'stop' or 'skip'")
@@ -223,10 +242,16 @@ def stream(
 
 
 def sample(stream: Stream, rng: np.random.Generator, size: int | None = None) -> Dataset:
-    """So many random training rows in memory, or all if there are fewer; by default at most as many
-    as of a validation set.
+    """Random training rows in memory.
 
-    Of rows that cannot be used see `corrupt`.
+    Args:
+        stream: the training set; its `corrupt` says what happens to rows that cannot be used.
+        rng: the random generator.
+        size: number of rows, or all if there are fewer; by default at most as many as in a
+            validation set.
+
+    Returns:
+        The Dataset.
     """
     return checks.cast(
         _drawn(stream, rng, _few(stream.rows) if size is None else size), *stream.kinds
@@ -234,7 +259,7 @@ def sample(stream: Stream, rng: np.random.Generator, size: int | None = None) ->
 
 
 def _drawn(stream: Stream, rng: np.random.Generator, size: int) -> Dataset:
-    """So many random training rows, or all, as the source holds them."""
+    """`size` random training rows, or all, as the source holds them."""
     return _in_memory(
         stream, stream.at(rng.choice(len(stream), min(len(stream), size), replace=False))
     )
@@ -243,7 +268,7 @@ def _drawn(stream: Stream, rng: np.random.Generator, size: int) -> Dataset:
 def _source(
     path: str | Path, reading: Reading, corrupt: str
 ) -> tuple[Rows, dict[str, Rows], list[str]]:
-    """(rows for training, the parts that the source has beside them, what was decided)."""
+    """(rows for training, other parts that the source has, notes on what was decided)."""
     folder = Path(path)
     if any((folder / name).exists() for name in ("x.npy", "y.npy")):
         reading.refuse(path, "label", "data_dir", "image_size")
@@ -268,8 +293,8 @@ def _source(
 
 
 def _count(part: str, size: float | int, rows: Rows, own: Rows | None) -> int:
-    """How many rows a part takes: a count; or a fraction, all of its own where it has them, up to
-    what is small in memory.
+    """The number of rows of a part: a count, or a fraction limited by `_few`. A part that the
+    source has is taken whole up to that limit.
     """
     there = len(rows if own is None else own)
     if size < 0 or (size == 0 and part == "test") or (isinstance(size, float) and not size < 1):
@@ -280,13 +305,13 @@ def _count(part: str, size: float | int, rows: Rows, own: Rows | None) -> int:
 
 
 def _few(rows: Rows) -> int:
-    """How many rows are small in memory."""
+    """The number of rows that are small in memory."""
     return min(HELD_ROWS, max(1, HELD_BYTES // (math.prod(rows.shape) * rows.dtype.itemsize)))
 
 
 def _in_memory(stream: Stream, numbers: np.ndarray) -> Dataset:
-    """The rows of these numbers that can be used, as the source holds them. Raises InputError where
-    there are some, and none can be.
+    """The rows of these numbers that can be used, as the source holds them. Raises InputError if
+    none of them can be.
     """
     rows = np.sort(numbers)
     x, real = np.empty((len(rows), *stream.shape), stream.rows.dtype), np.ones(len(rows), bool)
@@ -301,12 +326,12 @@ def _in_memory(stream: Stream, numbers: np.ndarray) -> Dataset:
 def _classes(
     rows: Rows, task: str | None, corrupt: str
 ) -> tuple[Rows, tuple[str, ...] | None, np.ndarray | None, str]:
-    """(the rows with classes numbered from 0, the classes' names, how many rows each has, why).
+    """(rows with classes numbered from 0, names of the classes, rows of each class, a note).
 
     Few whole numbers are classes, and so are those that count from 0 or 1 without a gap. Where
-    almost all labels count from 0, a few others are no classes, but rows that cannot be used, as
-    broken ones are. None for what a regression has not, or what the source knows without its labels
-    being read.
+    almost all labels count from 0, a few others are treated as broken rows. The names and counts
+    are None for a regression, and the counts also if the source knows the classes without reading
+    labels.
     """
     if task is not None:
         check_known("task", task, checks.TASKS)
@@ -386,10 +411,10 @@ def _classes(
 
 
 def _tally(rows: Rows, most: int, *, until_values: bool) -> tuple[np.ndarray, dict[float, int]]:
-    """How many rows have each of the labels 0 to most - 1, and how many have each other number, up
-    to one more than are few.
+    """How many rows have each label from 0 to most - 1, and how many have each other number; no
+    more other numbers are counted than one above FEW.
 
-    until_values: whether to stop where the labels are seen to be values.
+    until_values: whether to stop once the labels are seen to be values.
     """
     counts, others = np.zeros(most, np.int64), dict[float, int]()
     for _, labels in label_pieces(rows):
@@ -412,12 +437,22 @@ def _tally(rows: Rows, most: int, *, until_values: bool) -> tuple[np.ndarray, di
 
 
 def _numbered(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Which labels are numbers of so many classes."""
+    """Which labels are class numbers below `classes`."""
     return (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
 
 
 def label_pieces(rows: Rows) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, labels) of all rows, a piece at a time."""
+    """The labels of all rows, a piece at a time.
+
+    Args:
+        rows: the rows.
+
+    Yields:
+        (number of the first row, labels).
+
+    Raises:
+        InputError: where they cannot be read.
+    """
     for first in range(0, len(rows), PIECE):
         try:
             yield first, rows.labels(first, min(PIECE, len(rows) - first))
@@ -431,12 +466,23 @@ def label_pieces(rows: Rows) -> Iterator[tuple[int, np.ndarray]]:
 def fill(
     stream: Stream, rows: np.ndarray, x: np.ndarray, y: np.ndarray, real: np.ndarray
 ) -> list[int]:
-    """Fill the buffers with these rows, in ascending order, and clear those that cannot be used.
-    Returns their numbers.
+    """Fill buffers with rows, and clear those that cannot be used.
 
-    Buffers of float64 are filled with what the source holds, others with what a device does: from
-    the stream's origin on. Raises InputError, which names file and row, at the first of them where
-    stream.corrupt is "stop".
+    Buffers of float64 get what the source holds; others get what a device holds, with the stream's
+    offset subtracted.
+
+    Args:
+        stream: the training set.
+        rows: (n,) row numbers in ascending order.
+        x: (n, ...), filled.
+        y: (n,), filled.
+        real: (n,) booleans; set to False for rows that cannot be used.
+
+    Returns:
+        Numbers of the rows that cannot be used.
+
+    Raises:
+        InputError: at the first such row if stream.corrupt is "stop"; it names file and row.
     """
     if len(rows) == 0:
         return []
@@ -475,7 +521,7 @@ def _unusable(
     x: np.ndarray,
     values: np.ndarray,
 ) -> dict[int, str]:
-    """The rows with inputs that are not finite, or labels that are none, and why. raw, labels: as
+    """The rows with inputs that are not finite or labels that are invalid, and why. raw, labels: as
     read; x, values: as they are kept.
     """
     found = {}
