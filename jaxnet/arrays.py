@@ -26,15 +26,15 @@ from jaxtyping import Bool, Float, Int, Num, Shaped
 from jaxnet.errors import InputError
 from jaxnet.typing import ArrayLike
 
-ROWS = ("row", "column")
-EXAMPLES = ("example",)
-MEMBERS = ("member", "example")
+ROW_AXES = ("row", "column")
+EXAMPLE_AXES = ("example",)
+MEMBER_AXES = ("member", "example")
 SUM = 0.02  # by which probabilities may miss 1; those kept as float16 do by less
-FEW = 1000  # classes whose numbers are taken as they are
+MAX_PLAIN_CLASSES = 1000  # classes whose numbers are taken as they are
 NO_CLASS = -1  # the class of a prediction that is not a number
 
 
-def array(what: str, given: ArrayLike, axes: Sequence[str] = ROWS) -> Shaped[np.ndarray, "..."]:
+def array(what: str, given: ArrayLike, axes: Sequence[str] = ROW_AXES) -> Shaped[np.ndarray, "..."]:
     """The argument as a NumPy array.
 
     Args:
@@ -59,7 +59,7 @@ def array(what: str, given: ArrayLike, axes: Sequence[str] = ROWS) -> Shaped[np.
     return found.astype(np.float32) if found.dtype.name == "bfloat16" else found
 
 
-def no_gaps(what: str, given: object, axes: Sequence[str] = ROWS) -> None:
+def no_gaps(what: str, given: object, axes: Sequence[str] = ROW_AXES) -> None:
     """Refuse masked values, whatever else an argument holds.
 
     Args:
@@ -80,7 +80,7 @@ def no_gaps(what: str, given: object, axes: Sequence[str] = ROWS) -> None:
 
 
 def numbers(
-    what: str, given: ArrayLike, axes: Sequence[str] = ROWS, *, infinite: bool = False
+    what: str, given: ArrayLike, axes: Sequence[str] = ROW_AXES, *, infinite: bool = False
 ) -> Num[np.ndarray, "..."]:
     """Real numbers in their own type; booleans become 0 and 1 in float32.
 
@@ -113,7 +113,7 @@ def numbers(
 
 
 def within_float32(
-    what: str, given: ArrayLike, axes: Sequence[str] = ROWS
+    what: str, given: ArrayLike, axes: Sequence[str] = ROW_AXES
 ) -> Num[np.ndarray, "..."]:
     """Numbers that stay finite as float32; their own type is kept.
 
@@ -139,7 +139,7 @@ def within_float32(
 
 
 def class_numbers(
-    what: str, given: ArrayLike, axes: Sequence[str] = EXAMPLES
+    what: str, given: ArrayLike, axes: Sequence[str] = EXAMPLE_AXES
 ) -> Int[np.ndarray, "..."]:
     """Integers of any value that name classes; booleans become 0 and 1.
 
@@ -182,7 +182,7 @@ def labels(
     Raises:
         InputError: for another shape or type, and for numbers outside of 0 to classes - 1.
     """
-    found = array(what, given, EXAMPLES)
+    found = array(what, given, EXAMPLE_AXES)
     if found.shape != (examples,):
         one_hot = found.ndim == 2 and found.shape[1] > 1 and len(found) == examples
         cure = "; of one-hot rows give y.argmax(1)" if one_hot else "; give one for each example"
@@ -204,7 +204,7 @@ def labels(
 def log_probabilities(
     what: str,
     given: ArrayLike,
-    axes: Sequence[str] = EXAMPLES,
+    axes: Sequence[str] = EXAMPLE_AXES,
     *,
     seen: Bool[np.ndarray, "members examples"] | None = None,
 ) -> Float[np.ndarray, "... classes"]:
@@ -240,7 +240,7 @@ def log_probabilities(
 def check_sums(
     what: str,
     log_p: Float[np.ndarray, "examples classes"],
-    axes: Sequence[str] = EXAMPLES,
+    axes: Sequence[str] = EXAMPLE_AXES,
     place: tuple[int, ...] = (),
     left_out: Bool[np.ndarray, " examples"] | None = None,
 ) -> None:
@@ -273,7 +273,7 @@ def check_sums(
 
 
 def scores(
-    what: str, given: ArrayLike, axes: Sequence[str] = EXAMPLES
+    what: str, given: ArrayLike, axes: Sequence[str] = EXAMPLE_AXES
 ) -> Float[np.ndarray, "... classes"]:
     """Scores of classes, whose largest one marks the predicted class.
 
@@ -304,7 +304,7 @@ def predictions(
     labels_: ArrayLike,
     *,
     loss: str,
-    axes: Sequence[str] = MEMBERS,
+    axes: Sequence[str] = MEMBER_AXES,
     seen: Bool[np.ndarray, "members examples"] | None = None,
 ) -> tuple[Num[np.ndarray, "..."], Num[np.ndarray, " examples"]]:
     """Predictions and labels as a loss takes them.
@@ -350,7 +350,7 @@ def predictions(
             f if seen is None or f.dtype.kind != "f" else np.where(seen, f.dtype.type(0), f),
             axes,
         )
-        y = numbers("labels", labels_, EXAMPLES)
+        y = numbers("labels", labels_, EXAMPLE_AXES)
         if y.shape != (examples,):
             raise InputError(
                 f"labels have shape {y.shape} for {examples} examples; give one value for each: "
@@ -367,7 +367,9 @@ def predictions(
     return f, labels("labels", labels_, examples, f.shape[-1])
 
 
-def losses(what: str, given: ArrayLike, axes: Sequence[str] = MEMBERS) -> Shaped[np.ndarray, "..."]:
+def losses(
+    what: str, given: ArrayLike, axes: Sequence[str] = MEMBER_AXES
+) -> Shaped[np.ndarray, "..."]:
     """Losses, or whether predictions are wrong, for each member and example.
 
     Values that are not finite are allowed: whoever takes their mean reports that there is none.
@@ -407,7 +409,7 @@ def booleans(what: str, given: ArrayLike, shape: tuple[int, ...]) -> Bool[np.nda
     Raises:
         InputError: for another shape or type.
     """
-    found = array(what, given, MEMBERS)
+    found = array(what, given, MEMBER_AXES)
     if found.shape != shape or found.dtype != bool:
         raise InputError(
             f"{what} has shape {found.shape} and type {found.dtype}; give booleans for each "
@@ -429,7 +431,7 @@ def coded(*arrays: Int[np.ndarray, "..."]) -> tuple[list[Int[np.ndarray, "..."]]
         (the renumbered arrays, the number of classes).
     """
     low, high = min(int(each.min()) for each in arrays), max(int(each.max()) for each in arrays)
-    if low >= 0 and high < FEW:
+    if low >= 0 and high < MAX_PLAIN_CLASSES:
         return list(arrays), high + 1
     names = np.unique(
         np.concatenate(
@@ -459,7 +461,7 @@ def wrong(
     return (chosen(predictions) if predictions.dtype.kind == "f" else predictions) != labels
 
 
-def spot(place: Sequence[int] | np.ndarray, axes: Sequence[str] = ROWS) -> str:
+def spot(place: Sequence[int] | np.ndarray, axes: Sequence[str] = ROW_AXES) -> str:
     """A place in words: "member 1, example 2"; indices beyond the named axes are listed with the
     last of them.
     """

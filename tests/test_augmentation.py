@@ -275,9 +275,9 @@ def test_noise_is_normal_with_the_standard_deviation_asked_for(shape):
     assert np.abs(np.corrcoef(flat.T) - np.eye(flat.shape[1])).max() < 5.5 / np.sqrt(len(flat))
 
 
-EVERYTHING = dict.fromkeys(augmentation.NAMES, 0)
+EVERYTHING = dict.fromkeys(augmentation.AUGMENTATION_FIELDS, 0)
 ZEROS = (
-    [({name: 0.0}, SHAPES[1]) for name in augmentation.NAMES]
+    [({name: 0.0}, SHAPES[1]) for name in augmentation.AUGMENTATION_FIELDS]
     + [(EVERYTHING, shape) for shape in SHAPES]
     + [({}, SHAPES[0])]
 )
@@ -291,7 +291,7 @@ def test_strength_zero_changes_nothing(strengths, shape):
     assert np.array_equal(targets, one_hot(n))
 
 
-@pytest.mark.parametrize("name", augmentation.NAMES)
+@pytest.mark.parametrize("name", augmentation.AUGMENTATION_FIELDS)
 def test_every_strength_changes_every_example_in_its_own_way(name):
     how, images = Augmentation(**{name: getattr(ALL, name)}), np.tile(draw(1, 12, 10), (6, 1, 1))
     images[:, 0, 0] = np.arange(6)  # a neighbour to be mixed with
@@ -306,7 +306,11 @@ def test_what_happens_to_an_example_depends_on_its_key_alone():
     images, how = (
         draw(8, 12, 10),
         Augmentation(
-            **{name: getattr(ALL, name) for name in augmentation.NAMES if name != "mixup"}
+            **{
+                name: getattr(ALL, name)
+                for name in augmentation.AUGMENTATION_FIELDS
+                if name != "mixup"
+            }
         ),
     )
     whole = augment(how, keys(8), jnp.asarray(images), one_hot(8))[0]

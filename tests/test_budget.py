@@ -6,9 +6,17 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxnet.kernels.budget import LIMIT, MOST, SPARE, VMEM, members_at_once, padded_bytes, values
+from jaxnet.kernels.budget import (
+    COMPILER_BYTES,
+    KERNEL_BYTES,
+    MAX_GROUP_MEMBERS,
+    VMEM_BYTES,
+    members_at_once,
+    padded_bytes,
+    values,
+)
 
-ROOM = LIMIT - SPARE
+ROOM = KERNEL_BYTES - COMPILER_BYTES
 MIB = 1 << 20
 
 
@@ -105,13 +113,13 @@ def test_members_by_hand():
             (0, 0),
             own=False,
         )
-        == MOST
+        == MAX_GROUP_MEMBERS
     )
 
 
 @pytest.mark.parametrize("own", [False, True])
 def test_at_most_most_and_none_where_nothing_fits(own):
-    assert fit(state=4096, own=own) == MOST
+    assert fit(state=4096, own=own) == MAX_GROUP_MEMBERS
     assert fit(state=ROOM, own=own) == 1
     assert fit(state=ROOM + 4096, own=own) == 0
     assert fit(state=4096, inputs=ROOM, own=own) == 0
@@ -126,7 +134,7 @@ def test_more_bytes_never_leave_room_for_more_members(what, own):
     sizes = [k * 4096 for k in range(0, 30_000, 250)]
     counts = [fit(**({"own": own} | {what: size or 4096})) for size in sizes]
     assert all(more >= less for more, less in itertools.pairwise(counts))
-    assert all(0 <= count <= MOST for count in counts)
+    assert all(0 <= count <= MAX_GROUP_MEMBERS for count in counts)
     assert counts[0] > counts[-1]
 
 
@@ -145,4 +153,4 @@ def test_members_that_are_counted_fit_and_one_more_does_not():
 
 
 def test_the_limit_fits_every_chip_that_is_known():
-    assert all(SPARE < LIMIT < memory for memory in VMEM.values())
+    assert all(COMPILER_BYTES < KERNEL_BYTES < memory for memory in VMEM_BYTES.values())

@@ -278,7 +278,7 @@ def test_a_training_on_data_from_disk_goes_on_from_the_checkpoint_before_within_
     tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setattr("jaxnet.engine.loop.CHECKPOINT_SHARE", 1e9)
-    for size in ("BLOCK", "CHUNK"):
+    for size in ("BLOCK_BYTES", "CHUNK_BYTES"):
         monkeypatch.setattr(jaxnet.data.streaming.chunks, size, 1 << 8)  # some chunks an epoch
     draw = np.random.default_rng(0)
     (tmp_path / "data").mkdir()

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from jaxnet.data.corruption import KINDS, SHARES, corrupt, knock_out, with_frequencies
+from jaxnet.data.corruption import (
+    CORRUPTIONS,
+    SHARE_CORRUPTIONS,
+    corrupt,
+    knock_out,
+    with_frequencies,
+)
 from jaxnet.errors import InputError
 
 KEY = jax.random.key(0)
@@ -18,7 +24,7 @@ def images(dtype=np.uint8, shape=(6, 12, 10)):
     ).astype(dtype)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CORRUPTIONS)
 @pytest.mark.parametrize(
     ("dtype", "shape"),
     [(np.uint8, (6, 12, 10)), (np.float32, (6, 12, 10, 3)), (np.uint8, (2, 8, 8, 1))],
@@ -109,7 +115,7 @@ def test_frequencies_are_those_asked_for():
         (lambda: corrupt(np.ones((5, 3, 3)), "noise", float("nan"), KEY), "strength is nan"),
         *(
             (lambda kind=kind: corrupt(np.ones((5, 3, 3)), kind, 1.5, KEY), "a share from 0 to 1")
-            for kind in SHARES
+            for kind in SHARE_CORRUPTIONS
         ),
         (lambda: corrupt(np.zeros((5, 3, 3)), "noise", 0.1, KEY), "white is 0.0"),
         (lambda: knock_out(np.array([0, 1]), 7, 0.5, KEY), "no example has label 7"),

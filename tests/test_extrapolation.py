@@ -13,7 +13,7 @@ import jaxnet
 from jaxnet.diagnostics import Estimate, examples_needed, extrapolate
 from jaxnet.stats.curve_prior import (
     COMPONENTS,
-    LEARNED,
+    LIKELIHOOD_POWER,
     Curves,
     as_error,
     below,
@@ -104,7 +104,7 @@ def test_the_processes_against_numpy():
             np.sqrt(joint[-1, -1] - gain @ joint[:-1, -1]), rel=5e-3
         )
         fits.append(multivariate_normal(mean[:-1], joint[:-1, :-1]).logpdf(y))
-    weights = COMPONENTS[:, 0] * np.exp(LEARNED * (np.array(fits) - max(fits)))
+    weights = COMPONENTS[:, 0] * np.exp(LIKELIHOOD_POWER * (np.array(fits) - max(fits)))
     # of the quadrature
     np.testing.assert_allclose(mixture.weight[0], weights / weights.sum(), atol=5e-4)
 

@@ -274,7 +274,7 @@ def test_a_population_continues_with_the_same_numbers(small, whole, tmp_path, mo
     """
     monkeypatch.setattr(population, "CALL", 0.0)  # a call an epoch
     monkeypatch.setattr(ledger, "GROWTH", 0.0)
-    monkeypatch.setattr(ledger, "SHARE", 1e9)  # a checkpoint after every call
+    monkeypatch.setattr(ledger, "SAVING_SHARE", 1e9)  # a checkpoint after every call
     trained, train, left = [], population._train_wave, [calls]
 
     def recorded(job, program, shared, part, until, between_calls, pace):
@@ -318,7 +318,7 @@ def test_a_population_continues_with_the_same_numbers(small, whole, tmp_path, mo
 def test_what_was_decided_stays_where_a_checkpoint_is_damaged(small, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(population, "CALL", 0.0)
     monkeypatch.setattr(ledger, "GROWTH", 0.0)
-    monkeypatch.setattr(ledger, "SHARE", 1e9)
+    monkeypatch.setattr(ledger, "SAVING_SHARE", 1e9)
     go = functools.partial(
         jaxnet.fit_population,
         MODEL,

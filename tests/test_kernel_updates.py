@@ -17,7 +17,14 @@ from jax.experimental import pallas as pl
 from jaxnet import Recipe
 from jaxnet.core.optimizers import EPSILON, decays, step_numbers, transformation
 from jaxnet.core.recipe import SCHEDULES, as_float32
-from jaxnet.kernels.updates import DIRECTIONS, MOMENTS, SMALLEST, _reciprocal, clipped, update
+from jaxnet.kernels.updates import (
+    DIRECTIONS,
+    MOMENTS,
+    SMALLEST_NORMAL,
+    _reciprocal,
+    clipped,
+    update,
+)
 
 STEPS, ROWS, COLUMNS = 200, 4, 128
 NEVER = np.s_[0, :16]  # parameters whose gradient is always 0
@@ -244,7 +251,7 @@ def test_the_state_goes_to_the_kernel_and_back(name):
         moments, factors(recipe), moments_of(recipe, want_state), (1, 2), strict=False
     ):
         error = np.abs(leaf * factor - optax_leaf) / np.maximum(
-            np.abs(GRADIENTS).max(0) ** power, SMALLEST
+            np.abs(GRADIENTS).max(0) ** power, SMALLEST_NORMAL
         )
         assert error.max() < 2e-6
 
@@ -324,7 +331,9 @@ def test_clipping_of_members_is_each_alone():
 
 def test_division_in_and_outside_of_a_kernel():
     """But not outside of jit. From the smallest number that a root may be to the largest."""
-    x = jnp.asarray(np.geomspace(np.sqrt(SMALLEST), 1e19, 1024, dtype=np.float32).reshape(8, 128))
+    x = jnp.asarray(
+        np.geomspace(np.sqrt(SMALLEST_NORMAL), 1e19, 1024, dtype=np.float32).reshape(8, 128)
+    )
 
     def kernel(ref, out):
         out[...] = _reciprocal(ref[...])

@@ -559,7 +559,7 @@ def test_parquet_is_decoded_to_float64_only_where_it_must_be_and_older_caches_ar
         assert of_parquet(x, y, older).train.rows.dtype == np.float32
     assert jaxnet.stream(older / "t.parquet").train.rows.dtype == np.float64
     # eight rows of each row group
-    monkeypatch.setattr("jaxnet.data.streaming.parquet.PIECE", 3 * 3 * 8 * 8)
+    monkeypatch.setattr("jaxnet.data.streaming.parquet.DECODED_BYTES", 3 * 3 * 8 * 8)
     # nothing is seen of it in the first ones
     rows = np.where(np.arange(500) < 450, 1.6e9, 1.6e9 + np.arange(500.0))
     assert (

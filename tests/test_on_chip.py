@@ -144,7 +144,7 @@ def test_members_with_their_own_numbers(images, name, shared):
 
 
 def test_groups_that_do_not_divide_the_members(images, monkeypatch):
-    monkeypatch.setattr(resident_steps.budget, "MOST", 3)
+    monkeypatch.setattr(resident_steps.budget, "MAX_GROUP_MEMBERS", 3)
     run = jax.jit(
         jax.vmap(
             lambda key: (

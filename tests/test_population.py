@@ -469,7 +469,9 @@ def test_a_population_continues_with_the_same_numbers_on_other_devices(
 ):
     monkeypatch.setattr(population, "CALL", 0.0)  # a call an epoch
     monkeypatch.setattr(jaxnet.population.checkpoint, "GROWTH", 0.0)
-    monkeypatch.setattr(jaxnet.population.checkpoint, "SHARE", 1e9)  # a checkpoint after every call
+    monkeypatch.setattr(
+        jaxnet.population.checkpoint, "SAVING_SHARE", 1e9
+    )  # a checkpoint after every call
     samples = resampling.partitions(jax.random.key(1), 3, 400, repeats=2)
     go = functools.partial(jaxnet.fit_population, MODEL, small, RECIPE, KEYS, resample=samples)
     whole = go(plan=ALONE)
@@ -513,7 +515,7 @@ def stopped(small, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(population, "CALL", 0.0)
         patch.setattr(jaxnet.population.checkpoint, "GROWTH", 0.0)
-        patch.setattr(jaxnet.population.checkpoint, "SHARE", 1e9)
+        patch.setattr(jaxnet.population.checkpoint, "SAVING_SHARE", 1e9)
         folder = tmp_path_factory.mktemp("stopped")
         with pytest.raises(Stop):
             jaxnet.fit_population(

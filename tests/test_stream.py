@@ -58,7 +58,7 @@ def _rows(chunks_) -> np.ndarray:
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of one to a few parts of a batch, so that small data have many."""
-    monkeypatch.setattr("jaxnet.data.streaming.chunks.BLOCK", 24)
+    monkeypatch.setattr("jaxnet.data.streaming.chunks.BLOCK_BYTES", 24)
 
 
 SIZES = [
@@ -554,7 +554,7 @@ def test_parquet_is_decoded_once(tmp_path, monkeypatch, kind, files):
             table.slice(rows[0], len(rows)), folder / f"part-{i}.parquet", row_group_size=100
         )
     path = folder if files > 1 else folder / "part-0.parquet"
-    monkeypatch.setattr("jaxnet.data.streaming.parquet.PIECE", 500)
+    monkeypatch.setattr("jaxnet.data.streaming.parquet.DECODED_BYTES", 500)
     splits = stream(path)
     (chunk,) = _epoch(splits)
     assert chunk.x.dtype == (np.uint8 if kind in ("fixed", "lists") else np.float32)

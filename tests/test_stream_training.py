@@ -37,8 +37,8 @@ ROUNDING = 2e-6  # of float32, where sums are in another order
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Blocks of a few rows and chunks of a few blocks, so that small data have many."""
-    monkeypatch.setattr("jaxnet.data.streaming.chunks.BLOCK", 2 * FEATURES * 4)
-    monkeypatch.setattr("jaxnet.data.streaming.chunks.CHUNK", 100 * FEATURES * 4)
+    monkeypatch.setattr("jaxnet.data.streaming.chunks.BLOCK_BYTES", 2 * FEATURES * 4)
+    monkeypatch.setattr("jaxnet.data.streaming.chunks.CHUNK_BYTES", 100 * FEATURES * 4)
 
 
 def _write(folder: Path, n: int, classes: int | None = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -538,7 +538,7 @@ process, count, port, folder, out, pause = (
     sys.argv[5],
     float(sys.argv[6]),
 )
-streaming.BLOCK, streaming.CHUNK, loop.CHECKPOINT_SHARE = 40, 2000, 1e9
+streaming.BLOCK_BYTES, streaming.CHUNK_BYTES, loop.CHECKPOINT_SHARE = 40, 2000, 1e9
 jaxnet.use_cpu_devices(2)
 logging.getLogger("jaxnet").setLevel("ERROR")
 if count > 1:

@@ -32,7 +32,7 @@ def test_seeds_differ_in_what_their_kind_says(digits):
     runs = {
         seeds.ALL: jaxnet.fit(MODEL, digits, RECIPE, keys[1], order_key=keys[1]),
         seeds.INITIALIZATION: jaxnet.fit(MODEL, digits, RECIPE, keys[1], order_key=keys[0]),
-        seeds.ORDER: jaxnet.fit(MODEL, digits, RECIPE, keys[0], order_key=keys[1]),
+        seeds.ORDER_ALONE: jaxnet.fit(MODEL, digits, RECIPE, keys[0], order_key=keys[1]),
     }
     assert len(found.networks) == 9
     for kind, run in runs.items():
@@ -40,7 +40,10 @@ def test_seeds_differ_in_what_their_kind_says(digits):
         assert found.errors[kind][1] == pytest.approx(error(run, digits), abs=slack)
         assert found.mean[kind].estimate == pytest.approx(np.mean(found.errors[kind]))
         assert found.deviation[kind].estimate == pytest.approx(np.std(found.errors[kind], ddof=1))
-    assert found.summary()["kinds"][seeds.ORDER]["errors"] == found.errors[seeds.ORDER].tolist()
+    assert (
+        found.summary()["kinds"][seeds.ORDER_ALONE]["errors"]
+        == found.errors[seeds.ORDER_ALONE].tolist()
+    )
 
 
 def test_label_errors_are_the_same_with_a_folder_and_without(digits, tmp_path):

@@ -28,7 +28,15 @@ from jaxnet.diagnostics import (
     sample_and_seed_variance,
 )
 from jaxnet.stats.bias_variance import Loss
-from jaxnet.stats.random_effects import ERRORS, MEMBERS, PAIRS, RATE, contrast, interval, table
+from jaxnet.stats.random_effects import (
+    MIN_ERROR_EXAMPLES,
+    MIN_MEMBERS,
+    MIN_PAIRED_MEMBERS,
+    RATE,
+    contrast,
+    interval,
+    table,
+)
 
 CLASSES = 4
 SMALLER = 0.7  # times the margins, of the worse recipe of a pair
@@ -180,21 +188,23 @@ def study_smallest(name: str, studies: int, seed: int, truth: dict[str, float]) 
     """Studies of errors, and of their differences, of the fewest members and examples."""
     world, rng, counts = WORLDS[name], np.random.default_rng([seed, 5]), Counts()
     for _ in range(studies):
-        wrong = crossed(world, MEMBERS, ERRORS, rng).argmax(-1) != 0
+        wrong = crossed(world, MIN_MEMBERS, MIN_ERROR_EXAMPLES, rng).argmax(-1) != 0
         note(
             counts,
-            (name, "error", MEMBERS, ERRORS),
+            (name, "error", MIN_MEMBERS, MIN_ERROR_EXAMPLES),
             error_of(wrong),
             truth["zero_one_kohavi_wolpert: loss"],
         )
-        margins = world_margins(world, rng.random(ERRORS))
+        margins = world_margins(world, rng.random(MIN_ERROR_EXAMPLES))
         a = (
-            log_probabilities(world, qualities(world, rng.random(PAIRS)), margins, rng).argmax(-1)
+            log_probabilities(
+                world, qualities(world, rng.random(MIN_PAIRED_MEMBERS)), margins, rng
+            ).argmax(-1)
             != 0
         )
         note(
             counts,
-            (name, "paired difference", PAIRS, ERRORS),
+            (name, "paired difference", MIN_PAIRED_MEMBERS, MIN_ERROR_EXAMPLES),
             worse(world, a, margins, rng),
             truth["worse"],
         )

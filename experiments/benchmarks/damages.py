@@ -77,7 +77,7 @@ class Options:
 def main() -> None:
     """Damage, kill, print."""
     options = tyro.cli(Options, description=__doc__)
-    loop.CHECKPOINT_SHARE = ledger.SHARE = 1e9  # a checkpoint after every epoch
+    loop.CHECKPOINT_SHARE = ledger.SAVING_SHARE = 1e9  # a checkpoint after every epoch
     ledger.GROWTH, population.CALL = 0.0, 0.0
     if options.child is not None:
         assert options.only is not None

@@ -17,7 +17,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxnet.stats.curve_prior import SIZES, Curves, as_error, forecast, quantiles, refusals, summary
+from jaxnet.stats.curve_prior import (
+    MIN_SIZES,
+    Curves,
+    as_error,
+    forecast,
+    quantiles,
+    refusals,
+    summary,
+)
 
 MLP = "sklearn.neural_network.MLPClassifier"
 EXPONENTS = np.linspace(0.02, 2.0, 67)
@@ -52,7 +60,8 @@ def main() -> int:
     largest = np.take_along_axis(size, last[:, None], 1)[:, 0]
     truth = np.nanmean(errors[np.arange(len(size)), last], -1)
     print(
-        f"{len(size)} curves; those with {SIZES} sizes or more are extrapolated, all others refused"
+        f"{len(size)} curves; those with {MIN_SIZES} sizes or more are extrapolated, all others "
+        "refused"
     )
     print(
         "                        covered   MLPs    kept  MLPs kept   half-width  |log ratio|   "
@@ -60,7 +69,7 @@ def main() -> int:
     )
     for factor in (2, 4, 8):
         known = (size > 0) & (size <= largest[:, None] / factor)
-        rows = np.flatnonzero(known.sum(1) >= SIZES)
+        rows = np.flatnonzero(known.sum(1) >= MIN_SIZES)
         used = np.where(known[..., None], errors, np.nan)[rows]
         curves = Curves(np.where(known, size, 0)[rows], *summary(used), test_examples[rows])
         found = mixture(curves, largest[rows])

@@ -20,7 +20,7 @@ from jaxnet.studies.comparison import Compared, Comparison
 
 # Options that say what a network learned from.
 READ = tuple(name for name in READING if name != "data_dir")
-DATA = ("dataset", *READ, "split_seed", "balance", "stream")
+DATA_OPTIONS = ("dataset", *READ, "split_seed", "balance", "stream")
 
 
 def bring_back_all(paths: Sequence[Path], data_dir: Path | None = None) -> list[Compared]:
@@ -33,7 +33,7 @@ def bring_back_all(paths: Sequence[Path], data_dir: Path | None = None) -> list[
     read: dict[str, Splits] = {}
     runs = []
     for name, each in zip(_names(paths), finished, strict=True):
-        data = repr([each.about.get(option) for option in DATA])
+        data = repr([each.about.get(option) for option in DATA_OPTIONS])
         if data not in read:
             read[data] = data_of(each, data_dir)
         outputs = np.asarray(predict(each.model, each.run, read[data].test.x))
@@ -102,7 +102,9 @@ def _facts(finished: Finished, training: int, members: int) -> dict[str, Any]:
     versions = {
         f"version of {name}": version for name, version in result.get("versions", {}).items()
     }
-    facts = {"experiment": options["experiment"]} | {name: options.get(name) for name in DATA}
+    facts = {"experiment": options["experiment"]} | {
+        name: options.get(name) for name in DATA_OPTIONS
+    }
     facts |= {"training examples": training, "model": finished.run.model} | recipe | strengths
     facts |= (
         {"seed": options.get("seed"), "members": members}

@@ -20,11 +20,11 @@ from jaxnet.report import console
 from jaxnet.runtime.devices import enable_cache, use_platform
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.processes import first
-from jaxnet.stats.two_sample import FEWEST
+from jaxnet.stats.two_sample import MIN_SAMPLE_SIZE
 from jaxnet.studies import shift
 
 SHIFTED = 3  # exit status
-REFERENCE = "reference.npz"  # in the folder of a run
+REFERENCE_FILE = "reference.npz"  # in the folder of a run
 
 
 def compare_file(arguments: Sequence[str]) -> int:
@@ -53,14 +53,14 @@ def write_reference(folder: Path, reference: shift.Reference) -> None:
     """Keeps in the folder of a run what its network says of held-out examples."""
     if first():
         arrays = {"log_probabilities": reference.outputs, "labels": reference.labels}
-        write_npz(folder / REFERENCE, arrays)
+        write_npz(folder / REFERENCE_FILE, arrays)
 
 
 def reference_of(finished: Finished, data_dir: Path | None) -> shift.Reference:
     """What the network of a run says of held-out examples: as the run kept it, or from its data
     set.
     """
-    run, path = finished.run, finished.folder / REFERENCE
+    run, path = finished.run, finished.folder / REFERENCE_FILE
     outputs = 1 if run.classes is None else len(run.classes)
     if path.exists():
         kept = read_npz(path)
@@ -77,8 +77,10 @@ def reference_of(finished: Finished, data_dir: Path | None) -> shift.Reference:
 def _compare(options: MonitorOptions) -> dict[str, Any]:
     finished = bring_back(options.run)
     x = new_examples(options.new, finished.run)
-    if len(x) < FEWEST:
-        raise InputError(f"{options.new}: has {len(x)} examples; at least {FEWEST} are needed")
+    if len(x) < MIN_SAMPLE_SIZE:
+        raise InputError(
+            f"{options.new}: has {len(x)} examples; at least {MIN_SAMPLE_SIZE} are needed"
+        )
     reference = reference_of(finished, options.data_dir)
     found = shift.monitor(finished.model, finished.run, x, reference, level=options.level)
     return plain({"file": options.new}) | found.summary()

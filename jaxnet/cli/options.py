@@ -40,12 +40,12 @@ READING = (
 )
 # options of a training set that is read whole
 IN_MEMORY = ("groups", "order", "ignore", "balance", "members")
-WHOLE = ("epochs", "batch_size", "patience")
+WHOLE_NUMBERS = ("epochs", "batch_size", "patience")
 # what a range of runs over, if not said
 LOGARITHMIC = ("learning_rate", "weight_decay", "l1", "clip")
 # Where a run happens, not what it is; who was stopped by a row that cannot be used may go on
 # without it.
-PLACES = (
+PLACE_OPTIONS = (
     "out",
     "resume",
     "platform",
@@ -404,7 +404,7 @@ def with_epochs(options: Options, examples: int) -> Options:
 
 def build_recipe(options: Options) -> Recipe:
     """Those of the options that are hyperparameters."""
-    strengths = {name: getattr(options, name) for name in augmentation.NAMES}
+    strengths = {name: getattr(options, name) for name in augmentation.AUGMENTATION_FIELDS}
     how = (
         Augmentation(**strengths)
         if any(strength is not None for strength in strengths.values())
@@ -516,7 +516,7 @@ def _axis(text: str, options: Options) -> tuple[str, Axis]:
             for each in given.split(",")
         ]
     known = {f.name: f for f in fields(Recipe) if f.name != "augmentation"}
-    if name not in (names := (*known, *augmentation.NAMES)):
+    if name not in (names := (*known, *augmentation.AUGMENTATION_FIELDS)):
         raise InputError(
             f"--space {text!r}: unknown hyperparameter {name!r}{near(name, ('hidden', *names))}"
         )
@@ -525,7 +525,7 @@ def _axis(text: str, options: Options) -> tuple[str, Axis]:
             float
             if name not in known or not known[name].metadata.get("static")
             else int
-            if name in WHOLE
+            if name in WHOLE_NUMBERS
             else str
         )
         return name, [
@@ -534,7 +534,7 @@ def _axis(text: str, options: Options) -> tuple[str, Axis]:
     low, high, *scale = given.split(":")
     if scale not in ([], ["log"], ["linear"]):
         raise InputError(f"--space {text!r}: the scale is {':'.join(scale)!r}; give log or linear")
-    if name in WHOLE:
+    if name in WHOLE_NUMBERS:
         raise InputError(
             f"--space {text!r}: {name} is a whole number; give some values instead, "
             f"{name}={low},{high}"

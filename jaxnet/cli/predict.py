@@ -11,7 +11,7 @@ from jaxnet.cli.options import PredictOptions, PrepareOptions
 from jaxnet.cli.saved_run import bring_back
 from jaxnet.core.run import Run
 from jaxnet.data import checks, prepare
-from jaxnet.data.sources.csv import SUFFIXES, encode, read_table
+from jaxnet.data.sources.csv import CSV_SUFFIXES, encode, read_table
 from jaxnet.data.sources.images import read_examples
 from jaxnet.display import visible
 from jaxnet.engine.prediction import predict
@@ -51,7 +51,7 @@ def predict_files(options: PredictOptions) -> None:
 
 def new_examples(path: Path, run: Run) -> np.ndarray:
     """The examples in a file, encoded as those that the network learned from."""
-    if run.columns is not None and path.suffix.lower() in SUFFIXES:
+    if run.columns is not None and path.suffix.lower() in CSV_SUFFIXES:
         return checks.inputs(encode(run.columns, read_table(path)[0], path), f"{path}: ")
     return read_examples(path, run.shape, run.white)
 

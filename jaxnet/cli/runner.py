@@ -26,7 +26,7 @@ import tyro
 from jaxnet.cli import run_folder
 from jaxnet.cli.command import keep_programs
 from jaxnet.cli.options import (
-    PLACES,
+    PLACE_OPTIONS,
     Options,
     PredictOptions,
     PrepareOptions,
@@ -185,7 +185,7 @@ def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
     recipe = build_recipe(options)
     check(recipe, has_validation=len(splits.validation) > 0)
     layers = describe(model, splits)
-    settings = {name: value for name, value in asdict(options).items() if name not in PLACES}
+    settings = {name: value for name, value in asdict(options).items() if name not in PLACE_OPTIONS}
     out, found = run_folder.begin(experiment, settings, options.out, resume=options.resume)
     if found:
         console.say(found)

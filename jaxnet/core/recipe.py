@@ -262,7 +262,7 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
     numbers = {name: getattr(recipe, name) for name in NUMBERS}
     if recipe.augmentation is not None:
         numbers["augmentation"] = {
-            name: getattr(recipe.augmentation, name) for name in augmentation.NAMES
+            name: getattr(recipe.augmentation, name) for name in augmentation.AUGMENTATION_FIELDS
         }
     return described | jax.tree.map(_decimal, numbers)
 

@@ -67,7 +67,7 @@ class Augmentation:
     __repr__ = display.text
 
 
-NAMES = tuple(f.name for f in fields(Augmentation))
+AUGMENTATION_FIELDS = tuple(f.name for f in fields(Augmentation))
 OF_COORDINATES = ("shift", "rotate", "scale", "elastic")
 OF_IMAGES = (*OF_COORDINATES, "cutout")
 
@@ -96,7 +96,7 @@ def augment(
         InputError: where a change needs images and the inputs are none.
     """
     check(how, inputs.shape[1:])
-    drawn = any(getattr(how, name) is not None for name in NAMES if name != "noise")
+    drawn = any(getattr(how, name) is not None for name in AUGMENTATION_FIELDS if name != "noise")
     how = jax.tree.map(lambda strength: jnp.asarray(strength, jnp.float32), how)
     none = jnp.zeros((len(keys), 8), jnp.float32)
     draw = (
@@ -321,7 +321,7 @@ def check(how: Augmentation, shape: tuple[int, ...] | None = None) -> None:
         Augmentation,
         "a jaxnet.Augmentation, such as Augmentation(shift=2), or None",
     )
-    for name in NAMES:
+    for name in AUGMENTATION_FIELDS:
         number = one_number(name, getattr(how, name))
         if number is not None and not 0 <= number <= LARGEST:
             raise InputError(f"{name} is {number}; give a finite number of at least 0, or None")

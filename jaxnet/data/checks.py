@@ -17,7 +17,7 @@ from jaxnet.errors import LISTED, InputError, check_known, check_number, check_w
 from jaxnet.typing import ArrayLike
 
 TASKS = ("classification", "regression")
-FEW = 20  # whole numbers with up to this many different values are classes
+MAX_INTEGER_CLASSES = 20  # whole numbers with up to this many different values are classes
 
 
 def dataset(
@@ -319,7 +319,7 @@ def task_of_numbers(values: np.ndarray, examples: int) -> tuple[str, str]:
     if not whole(values).all():
         return "regression", "the labels are numbers with decimal places"
     count = len(values)
-    if count <= FEW:
+    if count <= MAX_INTEGER_CLASSES:
         return (
             "classification",
             f"the labels are {count} different whole numbers; --task regression takes them as "
@@ -493,7 +493,7 @@ def _of_numbers(y: np.ndarray, at: str) -> tuple[np.ndarray, tuple[str, ...]]:
     the numbers.
     """
     values, labels = np.unique(y, return_inverse=True)
-    if not counting(values) and len(values) > FEW:
+    if not counting(values) and len(values) > MAX_INTEGER_CLASSES:
         raise InputError(
             f"{at}y holds {len(values)} different whole numbers from {values[0]} to {values[-1]}, "
             "too many to be classes where they do not "

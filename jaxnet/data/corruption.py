@@ -20,8 +20,8 @@ from jaxnet.errors import InputError, check_known
 from jaxnet.random import AnyKey, as_key, generator
 from jaxnet.typing import ArrayLike
 
-KINDS = ("noise", "blur", "shift", "rotation", "contrast", "inversion")
-SHARES = ("contrast", "inversion")  # of which more than all cannot be taken
+CORRUPTIONS = ("noise", "blur", "shift", "rotation", "contrast", "inversion")
+SHARE_CORRUPTIONS = ("contrast", "inversion")  # of which more than all cannot be taken
 
 
 def corrupt(
@@ -58,12 +58,12 @@ def corrupt(
             f"x has shape {images.shape} and type {images.dtype}; give images (examples, height, "
             "width[, channels])"
         )
-    check_known("kind", kind, KINDS)
-    most = 1.0 if kind in SHARES else float(np.finfo(np.float32).max)
+    check_known("kind", kind, CORRUPTIONS)
+    most = 1.0 if kind in SHARE_CORRUPTIONS else float(np.finfo(np.float32).max)
     if not 0 <= strength <= most:
         raise InputError(
             f"strength is {strength!r}; {kind} takes "
-            + ("a share from 0 to 1" if kind in SHARES else "a number of at least 0")
+            + ("a share from 0 to 1" if kind in SHARE_CORRUPTIONS else "a number of at least 0")
         )
     if white is None:
         white = 255.0 if images.dtype == np.uint8 else float(images.max())

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 SMALL = 1 << 16  # bytes of an array that needs no pages of its own
-STEP = 1 << 22  # bytes that are worked on at a time
+BYTES_AT_ONCE = 1 << 22  # bytes that are worked on at a time
 BORDER = 1 << 21  # bytes of the largest page; memory is given back in whole ones
 PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
@@ -49,8 +49,8 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
 
 
 def stretches(array: np.ndarray) -> Iterator[slice]:
-    """Slices that cover all rows of an array, each of about STEP bytes."""
-    rows = max(1, STEP // max(1, array[:1].nbytes))
+    """Slices that cover all rows of an array, each of about BYTES_AT_ONCE bytes."""
+    rows = max(1, BYTES_AT_ONCE // max(1, array[:1].nbytes))
     return (slice(begin, min(begin + rows, len(array))) for begin in range(0, len(array), rows))
 
 

@@ -27,9 +27,12 @@ HALF_STEP = 2.0**-24  # the largest rounding error of float32, as a share of the
 # of a standard deviation: with rounding errors below it, float16's ten bits are left, enough for
 # any network
 NEEDED = 2.0**-10
-SMALLEST, LARGEST = 2.0**-126, 2.0**126  # beyond these float32 has no number, or no inverse of it
+MIN_UNSCALED, MAX_UNSCALED = (
+    2.0**-126,
+    2.0**126,
+)  # beyond these float32 has no number, or no inverse of it
 TOO_FINE = 1e-14  # of the largest value: standard deviations below it are rounding in float64 too
-WHOLE = 2.0**53  # from here on float64 does not hold every whole number
+EXACT_INTEGERS = 2.0**53  # from here on float64 does not hold every whole number
 AT_ONCE = 1 << 20  # numbers that are float64 at one time
 
 
@@ -172,9 +175,9 @@ class Moments(NamedTuple):
         """Which columns float32 would lose: their rounding is large compared to the standard
         deviation, or their size is out of range.
         """
-        rounding = np.maximum(self.largest * HALF_STEP, SMALLEST)
+        rounding = np.maximum(self.largest * HALF_STEP, MIN_UNSCALED)
         return ((self.deviation > 0) & (rounding > NEEDED * self.deviation)) | (
-            self.largest > LARGEST
+            self.largest > MAX_UNSCALED
         )
 
     @property
@@ -253,7 +256,7 @@ def origin_of(found: Moments) -> Origin | None:
         return None
     offset = np.where(lost, found.first + found.mean, 0.0)
     # A power of two, so that nothing is rounded, and only where float32 has no such numbers.
-    beyond = lost & ((found.scale < SMALLEST / HALF_STEP) | (found.largest > LARGEST))
+    beyond = lost & ((found.scale < MIN_UNSCALED / HALF_STEP) | (found.largest > MAX_UNSCALED))
     unit = np.where(
         beyond, _power_of_two(np.where(found.deviation > 0, found.scale, found.largest)), 1.0
     )
@@ -297,11 +300,13 @@ def unresolved(x: np.ndarray) -> list[int]:
     some = (
         np.arange(x[0].size)
         if x.dtype == np.float64
-        else np.flatnonzero(np.abs(np.atleast_1d(x[0])) >= WHOLE)
+        else np.flatnonzero(np.abs(np.atleast_1d(x[0])) >= EXACT_INTEGERS)
     )
     if not some.size:
         return []
     flat = x.reshape(len(x), -1)
     # no copy of a table that is float64
     found = moments(flat if len(some) == flat.shape[1] else flat[:, some])
-    return some[found.too_fine | ((found.deviation == 0) & (found.largest >= WHOLE))].tolist()
+    return some[
+        found.too_fine | ((found.deviation == 0) & (found.largest >= EXACT_INTEGERS))
+    ].tolist()

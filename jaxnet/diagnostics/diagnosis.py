@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxnet import arrays, display
 from jaxnet.core.run import Population
-from jaxnet.diagnostics.findings import DATA, Finding, diverged, first_to_mend
+from jaxnet.diagnostics.findings import DATA_FINDINGS, Finding, diverged, first_to_mend
 from jaxnet.diagnostics.ladder import error_ladder
 from jaxnet.errors import InputError
 from jaxnet.runtime.files import plain
@@ -27,7 +27,7 @@ PART_NAMES = {
     "test": "test set",
     "use": "where it will be used",
 }
-STEPS = {
+STEP_WORDS = {
     "high bias": "wrong even on what it learned from (bias)",
     "high variance": "worse on examples it has not seen (variance)",
     "mismatch": "worse where it is used (mismatch)",
@@ -201,7 +201,7 @@ class Predicted:
     @property
     def axes(self) -> tuple[str, ...]:
         """Those of a place."""
-        return arrays.MEMBERS if self.of_members else arrays.EXAMPLES
+        return arrays.MEMBER_AXES if self.of_members else arrays.EXAMPLE_AXES
 
     @property
     def classes(self) -> np.ndarray:
@@ -341,11 +341,11 @@ def _encoded(
         )
     pairs = [*given.values(), *((f, held_out[1]) for f in partitions.values())]
     fs = [
-        _plain(f"{name} predictions", f, arrays.MEMBERS)
+        _plain(f"{name} predictions", f, arrays.MEMBER_AXES)
         for name, (f, _) in zip(names, pairs, strict=True)
     ]
     ys = [
-        _plain(f"{name} labels", y, arrays.EXAMPLES)
+        _plain(f"{name} labels", y, arrays.EXAMPLE_AXES)
         for name, (_, y) in zip(names, pairs, strict=True)
     ]
     kinds = {
@@ -398,7 +398,7 @@ def _values(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
                 f"{name}: predictions have shape {f.shape} and type {f.dtype} for labels "
                 f"{y.shape}; give values, (members, examples)"
             )
-        arrays.numbers(f"{name} labels", y, arrays.EXAMPLES)
+        arrays.numbers(f"{name} labels", y, arrays.EXAMPLE_AXES)
     return [f.astype(np.float64) for f in fs], [y.astype(np.float64) for y in ys]
 
 
@@ -430,7 +430,7 @@ def _log_probabilities(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays
         for place in np.ndindex(f.shape[: f.ndim - 2]):
             lost = np.isnan(f[place]).any(1)
             arrays.check_sums(
-                f"{name} predictions", f[place], arrays.MEMBERS[2 - f.ndim + 1 :], place, lost
+                f"{name} predictions", f[place], arrays.MEMBER_AXES[2 - f.ndim + 1 :], place, lost
             )
     if len(count := {f.shape[-1] for f in fs}) > 1:
         raise InputError(
@@ -527,7 +527,7 @@ def _lines(d: Diagnosis) -> list[str]:
     ]
     reachable = f"{d.target_error:.1%} could be reached, and " if d.target_error else ""
     lines.append(f"so it is, where {reachable}{d.tolerance:.1%} matters")
-    for finding in (finding for finding in d.findings if finding.code in STEPS):
+    for finding in (finding for finding in d.findings if finding.code in STEP_WORDS):
         state = (
             "too much"
             if finding.claimed
@@ -535,7 +535,7 @@ def _lines(d: Diagnosis) -> list[str]:
             if finding.size.refused is None and finding.size.high < d.tolerance
             else "not settled"
         )
-        lines.append(f"{_row(STEPS[finding.code], finding.size)}  {state}")
+        lines.append(f"{_row(STEP_WORDS[finding.code], finding.size)}  {state}")
     partitions = [parts for parts in d.decompositions if parts.design == "partition"]
     if partitions:
         lines.append(
@@ -560,10 +560,12 @@ def _lines(d: Diagnosis) -> list[str]:
     lines += [
         fill(finding.evidence, WIDTH, subsequent_indent="  ")
         for finding in d.findings
-        if finding.code in DATA
+        if finding.code in DATA_FINDINGS
     ]
     others = [
-        finding for finding in d.findings if finding.code not in (*STEPS, *DATA) and finding.claimed
+        finding
+        for finding in d.findings
+        if finding.code not in (*STEP_WORDS, *DATA_FINDINGS) and finding.claimed
     ]
     lines += [
         fill(f"beware, {finding.code}: {finding.evidence}", WIDTH, subsequent_indent="  ")

@@ -51,8 +51,8 @@ MORE_DATA = Remedy("Splits", "train", "add", "as many more", "get more training 
 # What to mend first, since it changes all else; then the steps of the ladder. Of these none is
 # mended: a price and not a fault.
 URGENT = ("diverged", "leaking test set", "optimisation not finished")
-STEPS = ("high bias", "high variance", "mismatch")
-DATA = ("more data helps", "more data will not help")
+ERROR_STEPS = ("high bias", "high variance", "mismatch")
+DATA_FINDINGS = ("more data helps", "more data will not help")
 
 EDGE = "chosen at the edge of the sweep"
 
@@ -169,9 +169,9 @@ def first_to_mend(codes: Sequence[str]) -> str | None:
     """
 
     def rank(code: str) -> int:
-        return URGENT.index(code) if code in URGENT else len(URGENT) + (code not in STEPS)
+        return URGENT.index(code) if code in URGENT else len(URGENT) + (code not in ERROR_STEPS)
 
-    return min((code for code in codes if code not in DATA), key=rank, default=None)
+    return min((code for code in codes if code not in DATA_FINDINGS), key=rank, default=None)
 
 
 def edge_of_sweep(name: str, best: float) -> Finding:

@@ -18,7 +18,15 @@ from jaxnet.diagnostics.findings import Finding, finding, percent
 from jaxnet.engine.prediction import ClassMetrics, Metrics
 from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate, combination, exact, mean
-from jaxnet.stats.random_effects import ERRORS, POSITIVE, RATE, TwoWay, contrast, interval, table
+from jaxnet.stats.random_effects import (
+    MIN_ERROR_EXAMPLES,
+    POSITIVE,
+    RATE,
+    TwoWay,
+    contrast,
+    interval,
+    table,
+)
 from jaxnet.typing import ArrayLike
 
 ALPHA = 0.05
@@ -29,8 +37,8 @@ RUNGS = {
         "it does worse where it is used than on held-out examples like those it learned from"
     ),
 }
-ORDER = ("train", "validation", "test", "use")
-WORDS = {
+PART_ORDER = ("train", "validation", "test", "use")
+ERROR_WORDS = {
     "train": "training error",
     "validation": "validation error",
     "test": "test error",
@@ -82,8 +90,8 @@ def error_ladder(
     if not (target_error >= 0 and math.isfinite(target_error)):
         raise InputError(f"target_error is {target_error}; give a finite number of at least 0")
     given_ = {
-        name: arrays.array(f"errors of {name}", errors[name], arrays.MEMBERS)
-        for name in ORDER
+        name: arrays.array(f"errors of {name}", errors[name], arrays.MEMBER_AXES)
+        for name in PART_ORDER
         if name in errors
     }
     parts = {name: each for name, each in given_.items() if each.size}
@@ -97,7 +105,8 @@ def error_ladder(
         )
         return Ladder(words, (), found)
     held_out, used = (
-        next(name for name in names if name in parts) for names in (ORDER[1:], ORDER[:0:-1])
+        next(name for name in names if name in parts)
+        for names in (PART_ORDER[1:], PART_ORDER[:0:-1])
     )
     steps: dict[str, tuple[Weights, float]] = {
         "high bias": ({"train": 1.0}, -target_error),
@@ -189,7 +198,9 @@ class Members:
 
     def size(self, weights: Weights, constant: float = 0.0, level: float = LEVEL) -> Estimate:
         """The sum of weighted errors and a constant."""
-        return interval(contrast(self.tables, weights, constant), level, examples=ERRORS)
+        return interval(
+            contrast(self.tables, weights, constant), level, examples=MIN_ERROR_EXAMPLES
+        )
 
     def settles(self, weights: Weights) -> str:
         """What there should be more of, so that the interval becomes shorter."""
@@ -274,7 +285,10 @@ def _unsettled(
 
 def _sentence(weights: Weights, constant: float, size: Estimate) -> str:
     more, *less = sorted(weights, key=lambda name: -weights[name])
-    return f"{WORDS[more]} minus {WORDS[less[0]] if less else 'target error'}: {percent(size)}"
+    return (
+        f"{ERROR_WORDS[more]} minus {ERROR_WORDS[less[0]] if less else 'target error'}: "
+        f"{percent(size)}"
+    )
 
 
 def network_ladder(

@@ -21,8 +21,8 @@ from jaxnet.stats.extrapolation import predicted
 from jaxnet.stats.label_errors import hard_examples, wrong_labels
 from jaxnet.stats.label_shift import label_shift
 from jaxnet.stats.random_effects import (
-    ERRORS,
-    MEMBERS,
+    MIN_ERROR_EXAMPLES,
+    MIN_MEMBERS,
     RATE,
     SIGNED,
     block,
@@ -34,7 +34,9 @@ from jaxnet.stats.random_effects import (
 from jaxnet.stats.two_sample import Output
 from jaxnet.stats.unlabeled_error import estimate_error_without_labels
 
-LAST = 4  # the last so many-th part of training is where an error that still falls is looked for
+LAST_PART = (
+    4  # the last so many-th part of training is where an error that still falls is looked for
+)
 DOUBTED = 20  # training examples that a finding names
 # times as many examples, the farthest that is not refused says whether more data help
 FACTORS = (8, 4, 2)
@@ -116,7 +118,7 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
     Where easy examples do not show it: whether networks that saw neither contradict training labels
     more often than validation labels. Labels that are wrong in both as often do not show that way.
     """
-    if len(found.unseen) < MEMBERS:
+    if len(found.unseen) < MIN_MEMBERS:
         return []
     y = np.asarray(splits.train.y)[found.rows]
     share = wrong_labels(found.unseen, y, seen=found.seen)
@@ -134,7 +136,7 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
         return [
             replace(finding("label noise", share, share.low > tolerance, words), examples=examples)
         ]
-    if len(splits.validation) < ERRORS:
+    if len(splits.validation) < MIN_ERROR_EXAMPLES:
         return []
     counted = (~found.seen).sum(0) > 1
     contradicted = arrays.wrong(found.unseen, y)[:, counted].astype(np.float64)
@@ -144,7 +146,7 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
             {"train": unseen, "validation": table(found.new, RATE)},
             {"train": 1.0, "validation": -1.0},
         ),
-        examples=ERRORS,
+        examples=MIN_ERROR_EXAMPLES,
     )
     words = (
         "networks contradict labels of training examples they did not see more often than "
@@ -159,7 +161,7 @@ def _unfinished(
     splits: Splits, recipe: Recipe, found: Found, tolerance: float, loss: Loss | None
 ) -> list[Finding]:
     """How much the training error fell in the last quarter of the epochs."""
-    last = recipe.epochs // LAST
+    last = recipe.epochs // LAST_PART
     if (
         not last
         or recipe.patience is not None
@@ -177,7 +179,7 @@ def _unfinished(
 
 def _more_data(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
     """Whether more training examples would help: the errors at growing sizes, extrapolated."""
-    if len(found.by_size) < curve_prior.SIZES:
+    if len(found.by_size) < curve_prior.MIN_SIZES:
         return []
     most = max(len(each) for each in found.by_size.values())
     padded = np.stack(
@@ -231,7 +233,7 @@ def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Findi
         return []
     y = np.asarray(getattr(splits, part).y)
     confidence, right = np.exp(outputs.max(-1).astype(np.float64)), ~arrays.wrong(outputs, y)
-    size = interval(table(confidence - right, SIGNED), examples=ERRORS)
+    size = interval(table(confidence - right, SIGNED), examples=MIN_ERROR_EXAMPLES)
     words = (
         f"networks give their predictions a probability of {confidence.mean():.2%} on unseen "
         "examples and are right in "

@@ -24,10 +24,10 @@ from jaxnet.errors import InputError, check_known
 from jaxnet.random import AnyKey, as_key, generator
 from jaxnet.stats.estimate import combination, exact
 from jaxnet.stats.two_sample import (
-    DRAWS,
-    FEWEST,
-    FOUND,
-    UNLIKE,
+    DETECTION_POWER,
+    EXAMPLES_SHOWN,
+    MIN_SAMPLE_SIZE,
+    RESAMPLES,
     TwoSample,
     Unlike,
     bbsd,
@@ -39,7 +39,7 @@ from jaxnet.stats.two_sample import (
 from jaxnet.typing import ArrayLike
 
 METHODS = ("bbsd", "classifier", "mmd")
-STEPS, BATCH, HIDDEN = 300, 64, (64,)  # of the network that tells samples apart
+CLASSIFIER_STEPS, BATCH, HIDDEN = 300, 64, (64,)  # of the network that tells samples apart
 
 
 def two_sample_test(
@@ -78,7 +78,7 @@ def two_sample_test(
     check_known("method", method, METHODS)
     a, b = _samples(reference, new, finite=method != "bbsd")
     # p-values of permutations are not below that
-    least = 0.0 if method == "classifier" else 1 / (1 + DRAWS)
+    least = 0.0 if method == "classifier" else 1 / (1 + RESAMPLES)
     if not least < level < 1:
         raise InputError(f"level is {level!r}; give a probability between {least:g} and 1")
     key = jax.random.key(0) if key is None else as_key("key", key)
@@ -93,13 +93,14 @@ def _samples(
     reference: ArrayLike, new: ArrayLike, *, finite: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     a, b = (
-        arrays.numbers(name, given, arrays.EXAMPLES, infinite=not finite)
+        arrays.numbers(name, given, arrays.EXAMPLE_AXES, infinite=not finite)
         for name, given in (("reference", reference), ("new", new))
     )
     for name, sample in (("reference", a), ("new", b)):
-        if sample.ndim < 1 or len(sample) < FEWEST:
+        if sample.ndim < 1 or len(sample) < MIN_SAMPLE_SIZE:
             raise InputError(
-                f"{name} has shape {sample.shape}; give (examples, ...), at least {FEWEST} examples"
+                f"{name} has shape {sample.shape}; give (examples, ...), at least "
+                f"{MIN_SAMPLE_SIZE} examples"
             )
     if a.shape[1:] != b.shape[1:]:
         raise InputError(
@@ -132,7 +133,7 @@ def _classifier(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float)
     )
     # spread of a difference of shares about a half
     scale = math.sqrt(sum(1 / count for count in held)) / 2
-    least, sure = z * scale, NormalDist().inv_cdf(FOUND) * scale
+    least, sure = z * scale, NormalDist().inv_cdf(DETECTION_POWER) * scale
     # size = least + sure sqrt(1 - size^2), solved for size
     detectable = (least + sure * math.sqrt(max(0.0, 1 + sure**2 - least**2))) / (1 + sure**2)
     size = replace(apart, low=max(-1.0, apart.low), high=min(1.0, apart.high))
@@ -145,8 +146,8 @@ def _classifier(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float)
         power=power(apart.estimate, z * own, error),
         detectable=detectable if least < 1 else math.inf,
         what=Unlike(
-            halves[0][1][np.argsort(of_a, kind="stable")[:UNLIKE]],
-            halves[1][1][np.argsort(-of_b, kind="stable")[:UNLIKE]],
+            halves[0][1][np.argsort(of_a, kind="stable")[:EXAMPLES_SHOWN]],
+            halves[1][1][np.argsort(-of_b, kind="stable")[:EXAMPLES_SHOWN]],
         ),
         level=level,
         counts=(n, m),
@@ -164,7 +165,7 @@ def _exact(of_a: np.ndarray, of_b: np.ndarray, rng: np.random.Generator) -> floa
 
     called, true = int((of_a > 0).sum() + (of_b > 0).sum()), int((of_b > 0).sum())
     table = len(of_a) + len(of_b), len(of_b), called
-    pooled, total = np.concatenate([of_a, of_b]), np.zeros(DRAWS)
+    pooled, total = np.concatenate([of_a, of_b]), np.zeros(RESAMPLES)
     for scores, chosen in ((pooled[pooled > 0], true), (pooled[pooled <= 0], len(of_b) - true)):
         for part in chunks(len(pooled)):
             shuffled = rng.permuted(
@@ -201,7 +202,7 @@ def _scores(
     splits = Splits(train, none, none, Standardisation.of(train))
     steps = -(-len(x) // BATCH)
     recipe = Recipe(
-        epochs=max(3, -(-STEPS // steps)),
+        epochs=max(3, -(-CLASSIFIER_STEPS // steps)),
         batch_size=BATCH,
         learning_rate=3e-3,
         schedule="one_cycle",

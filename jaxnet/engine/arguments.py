@@ -28,7 +28,7 @@ from jaxnet.runtime.plan import Plan
 
 MOST_STEPS = (1 << 31) - 1  # of a run, whose steps are counted as int32
 MOST_EPOCHS = 1 << 27  # of a run, whose history then takes 2 GB
-KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+ARGUMENT_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "model": (Model, "a Model, such as jaxnet.mlp((128, 64))"),
     "splits": (Splits, "Splits, as jaxnet.split makes them of arrays and jaxnet.load of files"),
     "recipe": (Recipe, "a Recipe, such as jaxnet.Recipe(epochs=5)"),
@@ -56,7 +56,7 @@ def check(**given: Any) -> None:
     says.
     """
     for name, value in given.items():
-        kind, cure = KINDS[name]
+        kind, cure = ARGUMENT_KINDS[name]
         if not isinstance(value, kind):
             raise InputError(f"{name} is {shown(value)}{_meant(name, value) or f'; give {cure}'}")
     if "plan" in given:
@@ -183,8 +183,8 @@ def _meant(name: str, value: Any) -> str | None:
     """How the message ends where it shows what was meant; None where it does not."""
     if name == "model":
         return _model(value)
-    if isinstance(value, type) and issubclass(value, KINDS[name][0]):
-        return f" itself; give one of it, such as {KINDS[name][1].split('such as ')[-1]}"
+    if isinstance(value, type) and issubclass(value, ARGUMENT_KINDS[name][0]):
+        return f" itself; give one of it, such as {ARGUMENT_KINDS[name][1].split('such as ')[-1]}"
     if name == "splits" and isinstance(value, Dataset | Stream):
         return (
             ", one part of a data set; give the Splits that it is of, or make some with "

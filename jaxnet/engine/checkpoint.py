@@ -36,7 +36,7 @@ from jaxnet.core.recipe import (
 from jaxnet.core.run import ONE_OF_MANY, Population, Run
 from jaxnet.core.training import Best, EpochMetrics
 from jaxnet.data import Column, Standardisation
-from jaxnet.data.augmentation import NAMES, Augmentation
+from jaxnet.data.augmentation import AUGMENTATION_FIELDS, Augmentation
 from jaxnet.data.precision import Origin
 from jaxnet.engine import arguments
 from jaxnet.engine.fingerprint import differences
@@ -443,7 +443,7 @@ def _plain(tree: Any) -> Any:
             name: _plain(value) for name, value in tree._asdict().items() if name not in ORIGINS
         }
     if isinstance(tree, Augmentation):
-        return {name: getattr(tree, name) for name in NAMES}
+        return {name: getattr(tree, name) for name in AUGMENTATION_FIELDS}
     return tree
 
 

@@ -183,7 +183,7 @@ def _labels(dataset: Dataset, classes: tuple[str, ...] | None) -> np.ndarray:
     examples = np.shape(dataset.x)[0]
     if classes is not None:
         return arrays.labels("y", dataset.y, examples, len(classes))
-    y = arrays.numbers("y", dataset.y, arrays.EXAMPLES)
+    y = arrays.numbers("y", dataset.y, arrays.EXAMPLE_AXES)
     if y.shape != (examples,):
         raise InputError(
             f"y has shape {y.shape} for {examples} examples; give one value for each: {(examples,)}"

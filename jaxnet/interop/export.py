@@ -28,7 +28,7 @@ from jaxnet.random import is_key, words
 from jaxnet.runtime.files import check_folder, writing
 from jaxnet.runtime.processes import once
 
-PLATFORMS = ("cpu", "cuda", "tpu")
+EXPORT_PLATFORMS = ("cpu", "cuda", "tpu")
 READ_BY_012 = (0, 8, 2)  # the first jax whose exports jax 0.12 reads as they are
 EXPIRED = (
     "JAX_EXPORT_DESERIALIZE_EXPIRED_VERSIONS"  # 1 in the environment makes JAX read an older export
@@ -145,14 +145,14 @@ def _stablehlo(one: Callable[[Array], Array], run: Run) -> tuple[bytes, tuple[st
         return bytes(export.export(whole, platforms=platforms)(inputs).serialize())
 
     try:
-        return lowered(PLATFORMS), PLATFORMS
+        return lowered(EXPORT_PLATFORMS), EXPORT_PLATFORMS
     except InputError:
         raise
     except (
         Exception
     ) as error:  # an operation of the user's model may be missing on a platform, and raise anything
         serialized, able = b"", ()
-        for platform in PLATFORMS:
+        for platform in EXPORT_PLATFORMS:
             try:
                 serialized, able = lowered((*able, platform)), (*able, platform)
             except Exception as reason:

@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxnet.typing import ArrayLike
 
-BLOCK = 64  # examples that are computed together
+EXAMPLES_AT_ONCE = 64  # examples that are computed together
 
 
 def forward(x: ArrayLike, folder: str | Path = Path(__file__).parent) -> np.ndarray:
@@ -42,8 +42,8 @@ def forward(x: ArrayLike, folder: str | Path = Path(__file__).parent) -> np.ndar
         x = (x.astype(np.float64) - offset) / unit
     x, found = x.astype(np.float32), [np.zeros((0, *output_shape), np.float32)]
     with np.errstate(all="ignore"):
-        for begin in range(0, len(x), BLOCK):
-            block = x[begin : begin + BLOCK].astype(np.float64)
+        for begin in range(0, len(x), EXAMPLES_AT_ONCE):
+            block = x[begin : begin + EXAMPLES_AT_ONCE].astype(np.float64)
             made = compute(steps, {**values, 0: block.reshape(len(block), -1)})
             found.append(made[output].reshape(len(block), *output_shape).astype(np.float32))
     outputs = np.concatenate(found)

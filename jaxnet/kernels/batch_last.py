@@ -495,7 +495,7 @@ ELEMENTWISE = (
     "tanh",
     "xor",
 )
-RULES: dict[str, Rule[Held]] = {
+BATCH_LAST_RULES: dict[str, Rule[Held]] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     **dict.fromkeys(
         ("broadcast_in_dim", "expand_dims", "reshape", "squeeze", "copy", "copy_p"), _same
@@ -525,6 +525,6 @@ def rules(dtype: Any) -> dict[str, Rule[Held]]:
     rounded.
     """
     with_products = {"custom_jvp_call": _custom_jvp, "dot_general": _dot}
-    return RULES | {
+    return BATCH_LAST_RULES | {
         name: functools.partial(rule, dtype=dtype) for name, rule in with_products.items()
     }

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 from jax.extend.core import Jaxpr, Literal
 
 LANES, SUBLANES = 128, 8
-MOST = 16  # members a group: with more the schedule gets no shorter
-LIMIT = 112 << 20  # bytes that a kernel may use, of 128 MiB
-SPARE = 16 << 20  # of them, left to the compiler
-VMEM = {
+MAX_GROUP_MEMBERS = 16  # members a group: with more the schedule gets no shorter
+KERNEL_BYTES = 112 << 20  # bytes that a kernel may use, of 128 MiB
+COMPILER_BYTES = 16 << 20  # of them, left to the compiler
+VMEM_BYTES = {
     "TPU v5 lite": 128 << 20,
     "TPU v5e": 128 << 20,
     "TPU v6 lite": 128 << 20,
@@ -72,7 +72,7 @@ def members_at_once(
     *,
     own: bool,
 ) -> int:
-    """How many members fit at once, at most MOST; 0 where not even one does.
+    """How many members fit at once, at most MAX_GROUP_MEMBERS; 0 where not even one does.
 
     state, params: arrays of a member. minibatch: blocks of one. of_example: see `values`. own:
         whether each has its own minibatch.
@@ -85,5 +85,7 @@ def members_at_once(
         size(state) + size(params) + 2 * of_example[0],
         of_example[1] + 2 * size(minibatch),
     )
-    room = LIMIT - SPARE
-    return max(0, min(MOST, room // (each + inputs) if own else (room - inputs) // each))
+    room = KERNEL_BYTES - COMPILER_BYTES
+    return max(
+        0, min(MAX_GROUP_MEMBERS, room // (each + inputs) if own else (room - inputs) // each)
+    )

@@ -28,7 +28,7 @@ TOPOLOGIES = {
     "TPU v6 lite": "v6e:1x1",
     "TPU v6e": "v6e:1x1",
 }  # by kind of device
-LIMIT = 600  # seconds
+PROBE_SECONDS = 600  # seconds
 # The compiler runs beside the one that has the chip, and asks nobody where it is.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
@@ -77,10 +77,10 @@ def _ask(program: bytes, topology: str) -> str | None:
                 env={**os.environ, **ENVIRONMENT},
                 capture_output=True,
                 text=True,
-                timeout=LIMIT,
+                timeout=PROBE_SECONDS,
             )
         except subprocess.TimeoutExpired:
-            return f"the compiler took more than {LIMIT} seconds"
+            return f"the compiler took more than {PROBE_SECONDS} seconds"
     if done.returncode < 0:
         return f"the compiler ended its process with {signal.Signals(-done.returncode).name}"
     if done.returncode == 0:

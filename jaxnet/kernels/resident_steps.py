@@ -233,7 +233,7 @@ def _train(
                 state,
                 streams,
                 k=k,
-                vmem=budget.LIMIT,
+                vmem=budget.KERNEL_BYTES,
                 interpret=interpret,
             )
 
@@ -280,7 +280,8 @@ def _fitting(example: Jaxpr, state: State, streams: Streams) -> int:
     fit = budget.members_at_once(all_state, params, minibatch, of_example, own=len(streams.x) > 1)
     if fit == 0:
         raise NotImplementedError(
-            f"a network and batch that need more than the {budget.LIMIT >> 20} MiB of vector memory"
+            f"a network and batch that need more than the {budget.KERNEL_BYTES >> 20} MiB of "
+            "vector memory"
         )
     return min(fit, members) if VMAPS_INSIDE else 1
 
@@ -306,7 +307,7 @@ def _check(problem: Problem, state: TrainState, batches: Batch) -> None:
     if recipe.augmentation is not None:
         asked = [
             name
-            for name in augmentations.NAMES
+            for name in augmentations.AUGMENTATION_FIELDS
             if name != "noise" and getattr(recipe.augmentation, name) is not None
         ]
         if asked:

@@ -16,7 +16,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float
 
-SMALLEST = 1.2e-38  # a float32 below it counts as 0 on a TPU
+SMALLEST_NORMAL = 1.2e-38  # a float32 below it counts as 0 on a TPU
 
 Leaf = Float[Array, "..."]  # (rows, columns) of a member, or of several, with their axis in front
 Numbers = Mapping[str, Array]
@@ -85,7 +85,7 @@ def _adam(
     """
     mean = gradient + numbers["momentum"] * mean
     square = gradient * gradient + numbers["second_momentum"] * square
-    positive = jnp.maximum(square, SMALLEST)
+    positive = jnp.maximum(square, SMALLEST_NORMAL)
     below = positive * jax.lax.rsqrt(positive) + numbers["epsilon"]
     return mean * _reciprocal(below), (mean, square)
 

@@ -24,7 +24,7 @@ from jaxnet.engine.checkpoint import DamagedError
 from jaxnet.engine.fingerprint import check_same
 from jaxnet.runtime.processes import exchange, first, several
 
-SHARE = 0.1  # of the time may go into checkpoints
+SAVING_SHARE = 0.1  # of the time may go into checkpoints
 # and of the time so far may lie between two of them, so that their number grows with its logarithm
 GROWTH = 0.02
 
@@ -205,7 +205,7 @@ class Ledger:
         """Whether it is time for a checkpoint."""
         now = time.monotonic()
         return self.folder is not None and now - self._last >= max(
-            self._cost / SHARE, GROWTH * (now - self._began)
+            self._cost / SAVING_SHARE, GROWTH * (now - self._began)
         )
 
     def save(self, *going_on: Part, asked: bool = False) -> bool:

@@ -20,7 +20,7 @@ from jaxnet.report import figures
 from jaxnet.report.figures.axes import DECADES, DPI, TRAIN, VALIDATION
 from jaxnet.report.html.document import png, text
 from jaxnet.report.text import architecture, counted, endings, last_epoch, numbers_of, short
-from jaxnet.stats.bias_variance import WORDS
+from jaxnet.stats.bias_variance import TERMS
 
 MOST_MEMBERS = 6  # members that a table shows
 MOST_CURVES = 200  # members whose curves are drawn
@@ -88,7 +88,7 @@ def of_diagnosis(found: Diagnosis) -> str:
     taken_apart = []
     for each in found.decompositions:
         on = "" if each.training is None else f"trained on {each.training:,} examples: "
-        bias, variance = WORDS[each.design]
+        bias, variance = TERMS[each.design]
         squared = " (squared)" * (each.design in ("fresh", "partition"))
         taken_apart += [
             [f"{on}{bias}{squared}", *_interval(each.bias)],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxnet.diagnostics import Estimate
-from jaxnet.stats.random_effects import PAIRS
+from jaxnet.stats.random_effects import MIN_PAIRED_MEMBERS
 from jaxnet.studies.bias_variance import BiasVariance
 from jaxnet.studies.label_errors import PARTS, LabelErrors
 from jaxnet.studies.learning_curve import LearningCurve
@@ -14,7 +14,7 @@ from jaxnet.studies.shift import ShiftStudy
 # Below a comparison of networks.
 LUCK = (
     "A difference of networks may be luck of their training; "
-    f"to compare recipes, train each with --members {PAIRS} or more."
+    f"to compare recipes, train each with --members {MIN_PAIRED_MEMBERS} or more."
 )
 
 

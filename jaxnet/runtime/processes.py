@@ -30,15 +30,15 @@ from jaxtyping import PyTree
 from jaxnet.errors import InputError
 
 SILENCE = 20  # seconds without a heartbeat after which a process counts as lost
-PATIENCE = 50  # seconds to wait for the others at the start
+JOIN_SECONDS = 50  # seconds to wait for the others at the start
 GRACE = 20  # seconds that the others have to end by themselves, once one was asked to stop
-LOOK = 1.0  # seconds between two looks at who is there
+POLL_SECONDS = 1.0  # seconds between two looks at who is there
 SLACK = 3.0  # seconds that a process has to say what another one said already: that it refuses
 # in the runtime's key-value store, by process: who it is, and why it left
 NAME, LEFT = ("jaxnet/name", "jaxnet/left")
 PLACE = "jaxnet/place"  # machine and cores that it may use
 MESSAGE = 1 << 26  # bytes that a process sends at once
-CALLS = "jaxnet/calls"  # by number: what was said
+CALLS_KEY = "jaxnet/calls"  # by number: what was said
 TALKS = "jaxnet/talks"  # by number: what each process gave, and what the first one concluded
 PATIENT = 30  # seconds after which a process says for whom it waits
 
@@ -65,7 +65,7 @@ def join(
         Whether there are other processes.
 
     Raises:
-        InputError: where the others cannot be found in PATIENCE seconds.
+        InputError: where the others cannot be found in JOIN_SECONDS seconds.
     """
     given = {
         "coordinator_address": None if coordinator == "auto" else coordinator,
@@ -101,7 +101,7 @@ def join(
     try:
         with _without("experimental recoverable task feature", 2):
             jax.distributed.initialize(
-                **given, initialization_timeout=PATIENCE, heartbeat_timeout_seconds=SILENCE
+                **given, initialization_timeout=JOIN_SECONDS, heartbeat_timeout_seconds=SILENCE
             )
     except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(
@@ -193,7 +193,7 @@ def cores() -> int:
     places = [_cores()]
     if several():
         places = [
-            _client().blocking_key_value_get(f"{PLACE}/{i}", PATIENCE * 1000)
+            _client().blocking_key_value_get(f"{PLACE}/{i}", JOIN_SECONDS * 1000)
             for i in range(own()[1])
         ]
     return max(1, min((place.count(",") + 1) // places.count(place) for place in places))
@@ -275,11 +275,11 @@ def _wait_for(key: str, whom: str) -> str:
     client, until = _client(), time.monotonic() + PATIENT
     while True:
         try:
-            return client.blocking_key_value_get(key, int(LOOK * 1000))
+            return client.blocking_key_value_get(key, int(POLL_SECONDS * 1000))
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 # the watch, which ended the connection, says why and stops the process
-                _leaving.wait(SILENCE + 10 * LOOK)
+                _leaving.wait(SILENCE + 10 * POLL_SECONDS)
                 raise
         if time.monotonic() > until:
             logger.warning(
@@ -345,7 +345,7 @@ class Calls:
 
     def _say(self, what: str) -> None:
         if several():
-            _client().key_value_set(f"{CALLS}/{self._number}/{what}", "", allow_overwrite=True)
+            _client().key_value_set(f"{CALLS_KEY}/{self._number}/{what}", "", allow_overwrite=True)
         else:
             self._here.add(what)
 
@@ -354,7 +354,7 @@ class Calls:
             return self._here
         return {
             key.rsplit("/", 1)[1]
-            for key, _ in _client().key_value_dir_get(f"{CALLS}/{self._number}")
+            for key, _ in _client().key_value_dir_get(f"{CALLS_KEY}/{self._number}")
         }
 
 
@@ -425,7 +425,7 @@ def _at_exit() -> None:
         if isinstance(cause, jax.errors.JaxRuntimeError) or "Gloo" in str(
             cause
         ):  # which JAX passes on as it comes
-            _leaving.wait(SILENCE + 10 * LOOK)  # the watch stops the process
+            _leaving.wait(SILENCE + 10 * POLL_SECONDS)  # the watch stops the process
         cause = cause.__cause__ or cause.__context__
     leave(
         "its script ended" if error is None else f"{type(error).__name__}: {error}".splitlines()[0]
@@ -433,11 +433,11 @@ def _at_exit() -> None:
 
 
 def _watch() -> None:
-    """Check every LOOK seconds which processes are there, and stop this one if another is
+    """Check every POLL_SECONDS seconds which processes are there, and stop this one if another is
     missing.
     """
     client, count, me = _client(), _state().num_processes, _index()
-    while not _leaving.wait(LOOK):
+    while not _leaving.wait(POLL_SECONDS):
         for key, name in client.key_value_dir_get(NAME):
             _names[int(key.rsplit("/", 1)[1])] = name
         for key, value in client.key_value_dir_get(LEFT):
@@ -475,7 +475,7 @@ def _stop(me: int, why: str) -> None:
     os.write(2, words.encode())
     if me == 0:
         # the others see the same, and without the first one they could not say it
-        time.sleep(3 * LOOK)
+        time.sleep(3 * POLL_SECONDS)
     os._exit(1)  # the main thread may wait for the lost one for ever
 
 
@@ -486,7 +486,7 @@ def _on_abort(_: int) -> None:
     """
     if _state().client is None or not _names:
         words = (
-            f"error: the other processes were not found in {PATIENCE} s; start all of them, "
+            f"error: the other processes were not found in {JOIN_SECONDS} s; start all of them, "
             "with the same --coordinator and --processes"
         )
         os.write(_errors, f"{words}\n".encode())
@@ -511,7 +511,7 @@ def _listens(coordinator: str | None, process_id: int | None) -> str | None:
     )
     with suppress(Exception):  # whatever is missing, JAX says it better when it starts
         address, _, process_id, _ = ClusterEnv.auto_detect_unset_distributed_params(
-            address, None, process_id, None, None, PATIENCE
+            address, None, process_id, None, None, JOIN_SECONDS
         )
     return address if process_id == 0 else None
 

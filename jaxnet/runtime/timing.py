@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import jax
 
-COMPILING = (
+COMPILE_EVENTS = (
     "/jax/core/compile/jaxpr_to_mlir_module_duration",
     "/jax/core/compile/backend_compile_duration",
 )
@@ -56,5 +56,5 @@ class Clock:
         }
 
     def _heard(self, event: str, duration_secs: float, **_: str | int) -> None:
-        if event in COMPILING and threading.current_thread() is threading.main_thread():
+        if event in COMPILE_EVENTS and threading.current_thread() is threading.main_thread():
             self.compiling += duration_secs

@@ -14,7 +14,7 @@ from jaxnet.errors import InputError, check_known
 from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.stats.random_effects import (
     DIFFERENCE,
-    PAIRS,
+    MIN_PAIRED_MEMBERS,
     POSITIVE,
     RATE,
     SIGNED,
@@ -29,9 +29,11 @@ from jaxnet.typing import ArrayLike
 Loss = Literal["squared", "zero_one", "zero_one_kohavi_wolpert", "cross_entropy", "brier"]
 Design = Literal["fresh", "partition", "bootstrap", "seeds"]
 LOSSES = ("squared", "zero_one", "zero_one_kohavi_wolpert", "cross_entropy", "brier")
-CELLS = 1 << 18  # numbers of a block of examples; more leave a core's cache
-SMALLEST = float(np.log(np.finfo(np.float32).tiny))  # to which lower log-probabilities are raised
-UNSEEN = 3  # members that must not have seen an example for it to count
+BLOCK_CELLS = 1 << 18  # numbers of a block of examples; more leave a core's cache
+MIN_LOG_PROBABILITY = float(
+    np.log(np.finfo(np.float32).tiny)
+)  # to which lower log-probabilities are raised
+MIN_UNSEEN = 3  # members that must not have seen an example for it to count
 WITHIN = {
     "squared": POSITIVE,
     "zero_one": RATE,
@@ -39,7 +41,7 @@ WITHIN = {
     "cross_entropy": POSITIVE,
     "brier": (0.0, 2.0),
 }
-WORDS = {
+TERMS = {
     "fresh": ("bias", "variance"),
     "partition": ("bias", "variance"),
     "bootstrap": (
@@ -105,7 +107,7 @@ class Decomposition:
             and self.design in ("fresh", "partition")
             else ""
         )
-        bias, variance = WORDS[self.design]
+        bias, variance = TERMS[self.design]
         rows = [
             (f"mean loss of {self.members} members", self.loss),
             (f"{bias}{squared}", self.bias),
@@ -150,10 +152,10 @@ def bias_variance_decomposition(
     f, y, known = _checked(predictions, labels, loss, design, parts, seen)
     dropped = 0
     if known is not None:
-        kept = (~known).sum(0) >= UNSEEN
+        kept = (~known).sum(0) >= MIN_UNSEEN
         dropped = int((~kept).sum())
         if not kept.any():
-            raise InputError(f"no example is unseen by {UNSEEN} members; give more members")
+            raise InputError(f"no example is unseen by {MIN_UNSEEN} members; give more members")
         f, y, known = f[:, kept], y[kept], known[:, kept]
     members, n = f.shape[:2]
     classes = _classes(f, y)
@@ -273,7 +275,9 @@ def paired_decomposition(
     within = DIFFERENCE if WITHIN[loss] == RATE else SIGNED
     return Difference(
         **{
-            name: interval(two_way(gathered, within, partition=parts), level, members=PAIRS)
+            name: interval(
+                two_way(gathered, within, partition=parts), level, members=MIN_PAIRED_MEMBERS
+            )
             for name, gathered in blocks.items()
         }
     )
@@ -305,7 +309,7 @@ def _classes(f: np.ndarray, y: np.ndarray) -> int:
 
 def _blocks(members: int, examples: int, classes: int) -> list[slice]:
     """Examples at a time."""
-    width = max(1, CELLS // (members * classes))
+    width = max(1, BLOCK_CELLS // (members * classes))
     return [slice(start, min(start + width, examples)) for start in range(0, examples, width)]
 
 
@@ -449,9 +453,13 @@ def normalised(
     """(log-probabilities in float64, none of them below the smallest, that add up to 1; how many
     were raised).
     """
-    low = log_p < SMALLEST
+    low = log_p < MIN_LOG_PROBABILITY
     raised = int(np.count_nonzero(low))
-    log_p = np.maximum(log_p, SMALLEST, dtype=np.float64) if raised else log_p.astype(np.float64)
+    log_p = (
+        np.maximum(log_p, MIN_LOG_PROBABILITY, dtype=np.float64)
+        if raised
+        else log_p.astype(np.float64)
+    )
     return log_p - _log_sum_exp(log_p)[..., None], raised
 
 
@@ -469,10 +477,10 @@ def _checked(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Predictions and labels as the loss wants them, and what the members have seen."""
     check_known("loss", loss, LOSSES)
-    check_known("design", design, WORDS)
+    check_known("design", design, TERMS)
     if seen is not None:
         seen = arrays.booleans(
-            "seen", seen, arrays.array("predictions", predictions, arrays.MEMBERS).shape[:2]
+            "seen", seen, arrays.array("predictions", predictions, arrays.MEMBER_AXES).shape[:2]
         )
     f, y = arrays.predictions(predictions, labels, loss=loss, seen=seen)
     if (design == "partition") != (parts is not None):

@@ -21,14 +21,14 @@ from jaxnet.stats.bias_variance import normalised
 from jaxnet.stats.estimate import LEVEL, Estimate, combination, mean, wilson
 from jaxnet.typing import ArrayLike
 
-EXAMPLES = 100  # the fewest for an interval
-FEW = 5  # wrong, or right, predictions below which a normal interval does not hold
-MISTAKES = (
+MIN_CALIBRATION_EXAMPLES = 100  # the fewest for an interval
+MIN_OF_EACH_OUTCOME = 5  # wrong, or right, predictions below which a normal interval does not hold
+MIN_MISTAKES = (
     20  # the fewest wrong predictions for the interval of a temperature, which hinges on them
 )
-DRAWS = 1000  # of labels, for the null value
-CELLS = 1 << 22  # random numbers at once
-LOGS = (-10.0, 10.0)  # between which the temperature's logarithm is looked for
+NULL_DRAWS = 1000  # of labels, for the null value
+NULL_CELLS = 1 << 22  # random numbers at once
+LOG_TEMPERATURES = (-10.0, 10.0)  # between which the temperature's logarithm is looked for
 
 
 class ReliabilityBin(NamedTuple):
@@ -180,35 +180,35 @@ def temperature(
             f"all {len(y)} predictions are right, so that the likeliest temperature is 0; give "
             "more validation examples"
         )
-    if slopes(LOGS[1])[0].sum() >= 0:
+    if slopes(LOG_TEMPERATURES[1])[0].sum() >= 0:
         raise InputError(
             "the labels are no likelier than by chance, so that no finite temperature is the "
             "likeliest; do the labels belong here?"
         )
-    if slopes(LOGS[0])[0].sum() <= 0:
+    if slopes(LOG_TEMPERATURES[0])[0].sum() <= 0:
         raise InputError(
             "the likeliest temperature is below 0.00005: predictions are right or tied; give more "
             "validation examples"
         )
     from scipy.optimize import brentq
 
-    log_t = float(brentq(lambda at: slopes(at)[0].sum(), *LOGS, xtol=1e-12))  # pyrefly: ignore[bad-argument-type]
+    log_t = float(brentq(lambda at: slopes(at)[0].sum(), *LOG_TEMPERATURES, xtol=1e-12))  # pyrefly: ignore[bad-argument-type]
     first, second = slopes(log_t)
     t, power = math.exp(log_t), float((first**2).sum())
-    if len(y) < EXAMPLES:
+    if len(y) < MIN_CALIBRATION_EXAMPLES:
         return Estimate(
             t,
             refused=(
                 f"{len(y)} examples are too few for an interval of a temperature; at least "
-                f"{EXAMPLES} are needed"
+                f"{MIN_CALIBRATION_EXAMPLES} are needed"
             ),
         )
-    if (wrong := int(arrays.wrong(log_p, y).sum())) < MISTAKES:
+    if (wrong := int(arrays.wrong(log_p, y).sum())) < MIN_MISTAKES:
         return Estimate(
             t,
             refused=(
                 f"{wrong} wrong predictions are too few for an interval of a temperature; at "
-                f"least {MISTAKES} are needed"
+                f"least {MIN_MISTAKES} are needed"
             ),
         )
     # A few confident mistakes make most of the slope's variance, which is known the less well:
@@ -270,15 +270,15 @@ def _null(
     rng = generator(key, "calibration")
     order = np.argsort(where, kind="stable")
     where, confidence = where[order], confidence[order].astype(np.float32)
-    at_once = max(1, CELLS // len(where))
+    at_once = max(1, NULL_CELLS // len(where))
     drawn = [
         _ece(
             where,
-            (rng.random((min(at_once, DRAWS - first), len(where)), np.float32) < confidence)
+            (rng.random((min(at_once, NULL_DRAWS - first), len(where)), np.float32) < confidence)
             - confidence,
             bins,
         )
-        for first in range(0, DRAWS, at_once)
+        for first in range(0, NULL_DRAWS, at_once)
     ]
     values = np.concatenate(drawn)
     low, high = np.quantile(values, [0.025, 0.975])
@@ -308,23 +308,24 @@ def _squared_error(
     u = (total**2 - squares) / pairs
     variance = np.maximum(squares - total**2 / count, 0) / (count - 1)
     estimate = float(w @ u)
-    if n < EXAMPLES:
+    if n < MIN_CALIBRATION_EXAMPLES:
         return Estimate(
             estimate,
             refused=(
                 f"{n} examples are too few for an interval of the calibration error; at least "
-                f"{EXAMPLES} are needed"
+                f"{MIN_CALIBRATION_EXAMPLES} are needed"
             ),
         )
     if (
-        few < FEW
+        few < MIN_OF_EACH_OUTCOME
         # what is not seen yet then decides: with 2 mistakes among 100 the interval covers in 53% of
         # studies
     ):
         return Estimate(
             estimate,
             refused=(
-                f"{few} predictions are wrong, or right; at least {FEW} of both kinds are "
+                f"{few} predictions are wrong, or right; at least {MIN_OF_EACH_OUTCOME} of both "
+                "kinds are "
                 "needed for an interval"
             ),
         )
@@ -346,15 +347,15 @@ def _overconfidence(
     n, right = len(correct), int(correct.sum())
     difference = confidence - correct
     centre, z = float(difference.mean()), NormalDist().inv_cdf((1 + level) / 2)
-    if n < EXAMPLES:
+    if n < MIN_CALIBRATION_EXAMPLES:
         return Estimate(
             centre,
             refused=(
                 f"{n} examples are too few for an interval of overconfidence; at least "
-                f"{EXAMPLES} are needed"
+                f"{MIN_CALIBRATION_EXAMPLES} are needed"
             ),
         )
-    if min(right, n - right) < FEW:
+    if min(right, n - right) < MIN_OF_EACH_OUTCOME:
         half = z * float(confidence.std(ddof=1)) / math.sqrt(n)
         centre_ = float(confidence.mean())
         return combination(

@@ -14,9 +14,9 @@ from jaxnet.stats.bias_variance import normalised, one_hot
 from jaxnet.stats.estimate import LEVEL, Estimate, exact
 from jaxnet.stats.random_effects import (
     DIFFERENCE,
-    ERRORS,
-    FEW,
-    PAIRS,
+    MIN_ERROR_EXAMPLES,
+    MIN_PAIRED_MEMBERS,
+    MIN_RATE_EXAMPLES,
     POSITIVE,
     RATE,
     SIGNED,
@@ -30,7 +30,7 @@ from jaxnet.stats.random_effects import (
 from jaxnet.stats.voting import vote, vote_estimates
 from jaxnet.typing import ArrayLike
 
-NEXT = 1e-9  # to an estimate
+ROOT_MARGIN = 1e-9  # to an estimate
 
 
 def error_of(wrong: ArrayLike, level: float = LEVEL) -> Estimate:
@@ -40,7 +40,9 @@ def error_of(wrong: ArrayLike, level: float = LEVEL) -> Estimate:
     wrong = arrays.losses("losses", wrong)
     if lost := _not_finite(wrong):
         return lost
-    return interval(table(wrong, RATE if wrong.dtype == bool else POSITIVE), level, examples=ERRORS)
+    return interval(
+        table(wrong, RATE if wrong.dtype == bool else POSITIVE), level, examples=MIN_ERROR_EXAMPLES
+    )
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estimate:
@@ -61,8 +63,8 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estim
     differences = a.astype(np.float64) - b
     given = table(differences, DIFFERENCE if a.dtype == b.dtype == bool else SIGNED)
     shares = np.abs(differences.mean(0))
-    found = interval(given, level, members=PAIRS, examples=ERRORS)
-    if found.refused is None and a.dtype == b.dtype == bool and shares.sum() < FEW:
+    found = interval(given, level, members=MIN_PAIRED_MEMBERS, examples=MIN_ERROR_EXAMPLES)
+    if found.refused is None and a.dtype == b.dtype == bool and shares.sum() < MIN_RATE_EXAMPLES:
         reach = exact_limits(float(shares.mean()), a.shape[1], RATE, level)[1]
         return Estimate(found.estimate, min(found.low, -reach), max(found.high, reach))
     return found
@@ -77,7 +79,7 @@ def network_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Esti
     rejects it; else Student's, with degrees of freedom by the kurtosis of the differences.
     """
     a, b = (
-        arrays.losses(f"losses {name}", each, arrays.EXAMPLES)
+        arrays.losses(f"losses {name}", each, arrays.EXAMPLE_AXES)
         for name, each in (("a", a), ("b", b))
     )
     if a.shape != b.shape:
@@ -92,7 +94,7 @@ def network_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Esti
     given = table(differences[None], SIGNED)
     if not differences.any():
         return Estimate(0.0, refused=f"both lose the same on each of {len(a)} examples")
-    if reason := refusal(given, members=1, examples=ERRORS):
+    if reason := refusal(given, members=1, examples=MIN_ERROR_EXAMPLES):
         return Estimate(given.estimate, refused=reason)
     from scipy.special import stdtrit
 
@@ -119,8 +121,12 @@ def _paired_rates(more: int, fewer: int, n: int, level: float) -> Estimate:
         )
 
     # At the estimate itself, which is beyond no error, the excess may be 0 too.
-    low: Any = -1.0 if excess(-1.0, 1.0) <= 0 else brentq(excess, -1.0, centre - NEXT, args=(1.0,))
-    high: Any = 1.0 if excess(1.0, -1.0) <= 0 else brentq(excess, centre + NEXT, 1.0, args=(-1.0,))
+    low: Any = (
+        -1.0 if excess(-1.0, 1.0) <= 0 else brentq(excess, -1.0, centre - ROOT_MARGIN, args=(1.0,))
+    )
+    high: Any = (
+        1.0 if excess(1.0, -1.0) <= 0 else brentq(excess, centre + ROOT_MARGIN, 1.0, args=(-1.0,))
+    )
     share = exact(more, apart, level) if apart else Estimate(0.5, 0.0, 1.0)
     return Estimate(
         centre,
@@ -233,7 +239,7 @@ def _not_finite(*losses: np.ndarray) -> Estimate | None:
     """No number, and why, where a loss is not finite, as those of a diverged network are not."""
     for each in losses:
         if each.dtype.kind == "f" and (bad := np.argwhere(~np.isfinite(each))).size:
-            place = arrays.spot(bad[0], arrays.MEMBERS[-each.ndim :])
+            place = arrays.spot(bad[0], arrays.MEMBER_AXES[-each.ndim :])
             return Estimate(
                 math.nan,
                 refused=f"the loss of {place} is {each[tuple(bad[0])]}, not a finite number",
@@ -243,4 +249,4 @@ def _not_finite(*losses: np.ndarray) -> Estimate | None:
 
 def _finite(what: str, given: ArrayLike) -> np.ndarray:
     """Losses of which all are finite: one that is not would be the best, or hide which is."""
-    return arrays.numbers(what, arrays.losses(what, given), arrays.MEMBERS)
+    return arrays.numbers(what, arrays.losses(what, given), arrays.MEMBER_AXES)

@@ -23,14 +23,16 @@ from jaxnet import arrays
 from jaxnet.errors import InputError
 from jaxnet.typing import ArrayLike, double
 
-SIZES = MEMBERS = 5  # the fewest from which a curve is extrapolated
-FARTHEST = 11.3  # times the largest size: farther was never checked
-FALL = 0.05  # of log error, from its highest to the last: below it the curve has not begun to fall
-WIDEST = math.log(2.0)  # half-width of a useful interval, on the scale of the logarithm
-LEARNED = 0.03  # power of the likelihood in the weights of the components
+MIN_SIZES = MIN_CURVE_MEMBERS = 5  # the fewest from which a curve is extrapolated
+MAX_SIZE_RATIO = 11.3  # times the largest size: farther was never checked
+MIN_FALL = (
+    0.05  # of log error, from its highest to the last: below it the curve has not begun to fall
+)
+MAX_HALF_WIDTH = math.log(2.0)  # half-width of a useful interval, on the scale of the logarithm
+LIKELIHOOD_POWER = 0.03  # power of the likelihood in the weights of the components
 OFFSET, OFFSET_VARIANCE = -1.5, 9.0  # prior of the log error at the first size
 # of the measured variance: of the mean at a size, and of what will be measured
-NOISE, FUTURE_NOISE = (0.3, 2.04)
+MEAN_NOISE, FUTURE_NOISE = (0.3, 2.04)
 # weight, mean slope mu per doubling, its deviation tau, its length l in doublings, random walk q
 COMPONENTS = np.array(
     [
@@ -167,12 +169,12 @@ def refusals(
     for row, (count, members) in enumerate(zip(there.sum(1), fewest, strict=True)):
         smallest, largest = curves.sizes[row, 0], curves.sizes[row, last[row]]
         always = None
-        if count < SIZES or members < MEMBERS:
+        if count < MIN_SIZES or members < MIN_CURVE_MEMBERS:
             always = (
                 f"{count} sizes and {members:.0f} members are too few to go beyond them; at "
-                f"least {SIZES} and {MEMBERS} are needed"
+                f"least {MIN_SIZES} and {MIN_CURVE_MEMBERS} are needed"
             )
-        elif fall[row] < FALL:
+        elif fall[row] < MIN_FALL:
             always = (
                 f"the error has not begun to fall by {largest:,.0f} examples; measure at "
                 "larger sizes, or mend the training first"
@@ -192,12 +194,12 @@ def _far_or_wide(n: float, smallest: float, largest: float, half_width: float) -
             f"{n:,.0f} examples are fewer than the smallest size, {smallest:,.0f}: curves are "
             "extrapolated to larger sizes only"
         )
-    if n > FARTHEST * largest:
+    if n > MAX_SIZE_RATIO * largest:
         return (
-            f"{n:,.0f} examples are farther than {FARTHEST} times the largest size, "
+            f"{n:,.0f} examples are farther than {MAX_SIZE_RATIO} times the largest size, "
             f"{largest:,.0f}: farther than was ever checked"
         )
-    if half_width > WIDEST:
+    if half_width > MAX_HALF_WIDTH:
         return (
             f"at {n:,.0f} examples the interval is wider than a factor of 4; measure at larger "
             "sizes, or with more members"
@@ -226,7 +228,11 @@ def _forecast(
         v = (4 * average + (r - 1) * s2) / (r + 3) / (jnp.maximum(r, 1.0) * (e + eps) ** 2) + 1e-6
         mixed = functools.partial(_component, a, y, v, v[last], known, jnp.log2(there / n[0]))
         mean, deviation, fit = jax.vmap(mixed)(jnp.asarray(COMPONENTS[:, 1:]))
-        return jax.nn.softmax(jnp.log(COMPONENTS[:, 0]) + LEARNED * fit), mean.T, deviation.T
+        return (
+            jax.nn.softmax(jnp.log(COMPONENTS[:, 0]) + LIKELIHOOD_POWER * fit),
+            mean.T,
+            deviation.T,
+        )
 
     return jax.vmap(one)(sizes, error, variance, members, test_examples, at)
 
@@ -254,7 +260,7 @@ def _component(
     both = known[:, None] & known[None, :]
     # Rows that are not there are independent, known exactly, and as expected.
     c = jnp.where(both, kernel(a, a) + OFFSET_VARIANCE, 0.0) + jnp.diag(
-        jnp.where(known, NOISE * v + walk**2 / 4, 1.0)
+        jnp.where(known, MEAN_NOISE * v + walk**2 / 4, 1.0)
     )
     r = jnp.where(known, y - OFFSET - mu * a, 0.0)
     factor = jnp.linalg.cholesky(c)

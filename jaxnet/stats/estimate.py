@@ -12,7 +12,7 @@ from jaxnet.errors import InputError
 from jaxnet.typing import ArrayLike
 
 LEVEL = 0.95
-FEWEST = 30  # examples from which a mean may be taken as normal
+MIN_MEAN_EXAMPLES = 30  # examples from which a mean may be taken as normal
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,12 @@ def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
     if n == 0:
         return Estimate(math.nan, refused="no examples; at least 1 is needed")
     centre = float(np.mean(values, dtype=np.float64))
-    if n < FEWEST:
+    if n < MIN_MEAN_EXAMPLES:
         return Estimate(
             centre,
             refused=(
-                f"{n} examples are too few for an interval of a mean; at least {FEWEST} are needed"
+                f"{n} examples are too few for an interval of a mean; at least "
+                f"{MIN_MEAN_EXAMPLES} are needed"
             ),
         )
     if not math.isfinite(centre) or centre <= 0:

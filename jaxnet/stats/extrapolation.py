@@ -11,7 +11,7 @@ import numpy as np
 from jaxnet import arrays
 from jaxnet.errors import InputError
 from jaxnet.stats.curve_prior import (
-    FARTHEST,
+    MAX_SIZE_RATIO,
     Curves,
     as_error,
     below,
@@ -23,7 +23,7 @@ from jaxnet.stats.curve_prior import (
 from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.typing import ArrayLike
 
-PLACES = 200  # sizes that are looked at, from the last one measured to the farthest
+GRID_SIZES = 200  # sizes that are looked at, from the last one measured to the farthest
 
 
 def extrapolate(
@@ -117,19 +117,19 @@ def needed(curve: Curves, error: float | int) -> Needed:
     if not 0 < error < 1:
         raise InputError(f"error is {error}; give a share between 0 and 1")
     largest = curve.sizes.max()
-    horizon = math.floor(FARTHEST * largest)
+    horizon = math.floor(MAX_SIZE_RATIO * largest)
     refused = refusals(curve, np.array([[largest]]), np.zeros((1, 1)))[0][0]
     if refused is not None:
         return Needed(error, False, None, horizon, (), refused)
     if curve.error[0, -1] <= error:
         return Needed(error, True, int(largest), horizon, ())
     places = np.concatenate(
-        [np.geomspace(largest, horizon, PLACES), largest * 2.0 ** np.arange(1, 4)]
+        [np.geomspace(largest, horizon, GRID_SIZES), largest * 2.0 ** np.arange(1, 4)]
     )[None]
     found = below(forecast(curve, places), np.full_like(places, error), curve.test_examples)[0]
-    enough = np.flatnonzero(found[:PLACES] >= (1 - LEVEL) / 2)
+    enough = np.flatnonzero(found[:GRID_SIZES] >= (1 - LEVEL) / 2)
     likely = tuple(
-        (int(n), float(p)) for n, p in zip(places[0, PLACES:], found[PLACES:], strict=True)
+        (int(n), float(p)) for n, p in zip(places[0, GRID_SIZES:], found[GRID_SIZES:], strict=True)
     )
     return Needed(
         error, False, math.ceil(places[0, enough[0]]) if len(enough) else None, horizon, likely

@@ -18,13 +18,15 @@ from jaxnet.stats.bias_variance import normalised
 from jaxnet.stats.estimate import LEVEL, Estimate, exact
 from jaxnet.typing import ArrayLike
 
-MEMBERS = 3  # the fewest that have not seen an example, for it to count among wrong labels
-EXAMPLES = 200  # the fewest for a share of wrong labels
+MIN_UNSEEN_MEMBERS = (
+    3  # the fewest that have not seen an example, for it to count among wrong labels
+)
+MIN_LABELED_EXAMPLES = 200  # the fewest for a share of wrong labels
 EASY, EASIEST = 0.5, 0.75  # ranks above which examples are so
 PLATEAU = 0.375  # the rank from which contradictions should not become rarer
-FALL = 0.03  # by which they may all the same
+MAX_FALL = 0.03  # by which they may all the same
 # the level at which they are found to: a share refused too often does less harm than a wrong one
-ALPHA = 0.1
+TREND_LEVEL = 0.1
 
 
 @dataclass(frozen=True)
@@ -122,14 +124,15 @@ def wrong_labels(
     cannot be log-probabilities, labels and seen.
     """
     said, y = _opinion(log_probabilities, labels, seen)
-    kept = said.members >= MEMBERS
+    kept = said.members >= MIN_UNSEEN_MEMBERS
     n = int(kept.sum())
-    if n < EXAMPLES:
+    if n < MIN_LABELED_EXAMPLES:
         words = (
-            f"{n} examples that {MEMBERS} members have not seen are too few to tell how many "
+            f"{n} examples that {MIN_UNSEEN_MEMBERS} members have not seen are too few to tell "
+            "how many "
             "labels are wrong"
         )
-        return Estimate(math.nan, refused=f"{words}; at least {EXAMPLES} are needed")
+        return Estimate(math.nan, refused=f"{words}; at least {MIN_LABELED_EXAMPLES} are needed")
     probability = said.probability[kept]
     contradicted = arrays.wrong(probability, y[kept])
     rank = _rank(probability)
@@ -185,7 +188,10 @@ def _falls(
     share, off = float(contradicted.mean()), rank - rank.mean()
     squares = float((off**2).sum())
     slope, error = float(off @ contradicted) / squares, math.sqrt(share * (1 - share) / squares)
-    return slope < NormalDist().inv_cdf(ALPHA) * error and -slope * float(np.ptp(rank)) > FALL
+    return (
+        slope < NormalDist().inv_cdf(TREND_LEVEL) * error
+        and -slope * float(np.ptp(rank)) > MAX_FALL
+    )
 
 
 def _opinion(
@@ -194,7 +200,7 @@ def _opinion(
     """(that of the members that have not seen an example, a member at a time, since all together
     may not fit in memory; the labels).
     """
-    f = arrays.array("log_probabilities", log_probabilities, arrays.MEMBERS)
+    f = arrays.array("log_probabilities", log_probabilities, arrays.MEMBER_AXES)
     if f.ndim != 3 or 0 in f.shape or f.dtype.kind != "f":
         raise InputError(
             f"log_probabilities have shape {f.shape} and type {f.dtype}; give floats, (members, "
@@ -211,7 +217,7 @@ def _opinion(
         if not np.isfinite(own).any():  # it diverged, or has seen all
             continue
         arrays.check_sums(
-            "log_probabilities", np.asarray(each, np.float32), arrays.MEMBERS, (member,), known_
+            "log_probabilities", np.asarray(each, np.float32), arrays.MEMBER_AXES, (member,), known_
         )
         total[rows] += np.exp(normalised(own[None])[0][0])
         count[rows] += 1

@@ -13,11 +13,11 @@ from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.typing import ArrayLike
 
-MOST = 1000  # classes, whatever the number of examples
-EXAMPLES = 5  # of a class in the reference, the fewest
-NEW = 30  # new examples, the fewest
+MAX_CLASSES = 1000  # classes, whatever the number of examples
+MIN_CLASS_EXAMPLES = 5  # of a class in the reference, the fewest
+MIN_NEW_EXAMPLES = 30  # new examples, the fewest
 # times its standard error that the smallest singular value must be, for a solution to be one
-SINGULAR = 3.0
+MIN_SINGULAR_VALUE = 3.0
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,16 @@ def label_shift(
             for k in range(classes)
         )
     )
-    if counts.min() < EXAMPLES:
+    if counts.min() < MIN_CLASS_EXAMPLES:
         rarest = int(counts.argmin())
         refused = (
-            f"class {rarest} has {counts[rarest]} reference examples; at least {EXAMPLES} "
+            f"class {rarest} has {counts[rarest]} reference examples; at least "
+            f"{MIN_CLASS_EXAMPLES} "
             "are needed"
         )
-    elif len(new) < NEW:
-        refused = f"{len(new)} new examples are too few; at least {NEW} are needed"
-    elif values[-1] <= SINGULAR * noise:
+    elif len(new) < MIN_NEW_EXAMPLES:
+        refused = f"{len(new)} new examples are too few; at least {MIN_NEW_EXAMPLES} are needed"
+    elif values[-1] <= MIN_SINGULAR_VALUE * noise:
         a, b = _confused(columns)
         refused = (
             f"predictions do not tell classes {a} and {b} apart well enough to count them; "
@@ -173,7 +174,7 @@ def _checked(
             f"labels and predictions are from {least} to {y.max()}; give class numbers from 0 to "
             f"{count - 1}"
         )
-    if count > max(MOST, len(y)):
+    if count > max(MAX_CLASSES, len(y)):
         raise InputError(
             f"the largest class number is {count - 1} with only {len(y)} reference examples; "
             "number the classes 0, 1, ..."

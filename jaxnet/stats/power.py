@@ -5,7 +5,7 @@ import math
 from jaxnet.errors import InputError
 from jaxnet.stats.estimate import Estimate
 
-MOST = 1_000_000
+MAX_TRAININGS = 1_000_000
 
 
 def seeds_needed(
@@ -48,7 +48,7 @@ def _needed(spread: float, difference: float, level: float, power: float) -> flo
     high = 2
     while not found(high):
         high *= 2
-        if high > MOST:
+        if high > MAX_TRAININGS:
             return math.inf
     low = high // 2
     while high - low > 1:

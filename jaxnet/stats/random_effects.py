@@ -18,14 +18,14 @@ from jaxtyping import Bool, Float, Shaped
 
 from jaxnet.stats.estimate import LEVEL, Estimate
 
-MEMBERS = 16  # the fewest for an interval
-PAIRS = 8  # the fewest for that of a paired difference
-ERRORS = 100  # the fewest examples for the interval of an error
-EXAMPLES = 200  # the fewest for those of bias and variance
-FEW = 5  # examples that make a rate; with fewer the t interval does not hold
+MIN_MEMBERS = 16  # the fewest for an interval
+MIN_PAIRED_MEMBERS = 8  # the fewest for that of a paired difference
+MIN_ERROR_EXAMPLES = 100  # the fewest examples for the interval of an error
+MIN_EXAMPLES = 200  # the fewest for those of bias and variance
+MIN_RATE_EXAMPLES = 5  # examples that make a rate; with fewer the t interval does not hold
 # examples that carry a mean without an upper bound; of fewer the one not seen yet may be the
 # largest
-CARRIED = 5
+MIN_CARRYING_EXAMPLES = 5
 RATE = (0.0, 1.0)
 POSITIVE = (0.0, math.inf)
 SIGNED = (-math.inf, math.inf)
@@ -182,7 +182,9 @@ def contrast(
     )
 
 
-def refusal(given: TwoWay, *, members: int = MEMBERS, examples: int = EXAMPLES) -> str | None:
+def refusal(
+    given: TwoWay, *, members: int = MIN_MEMBERS, examples: int = MIN_EXAMPLES
+) -> str | None:
     """Why there is no interval, and what it takes; None where there is one."""
     if not math.isfinite(given.estimate):
         return f"it is {given.estimate}, not a finite number"
@@ -206,16 +208,16 @@ def refusal(given: TwoWay, *, members: int = MEMBERS, examples: int = EXAMPLES) 
                 f"{_count(part.examples, 'example')} too few for an interval; at least "
                 f"{examples} are needed"
             )
-        if math.isinf(part.within[1]) and part.carried < CARRIED:
+        if math.isinf(part.within[1]) and part.carried < MIN_CARRYING_EXAMPLES:
             return (
                 f"{max(1, round(part.carried))} of {part.examples} examples carry nearly all "
-                f"of it; at least {CARRIED} should"
+                f"of it; at least {MIN_CARRYING_EXAMPLES} should"
             )
     return None
 
 
 def interval(
-    given: TwoWay, level: float = LEVEL, *, members: int = MEMBERS, examples: int = EXAMPLES
+    given: TwoWay, level: float = LEVEL, *, members: int = MIN_MEMBERS, examples: int = MIN_EXAMPLES
 ) -> Estimate:
     """The mean with its t interval, or the reason why there is none; degrees of freedom of
     Satterthwaite 1946.
@@ -304,9 +306,9 @@ def is_few(mean: float, examples: int, within: tuple[float, float]) -> bool:
     of their bound.
     """
     low, high = within
-    return math.isfinite(high - low) and examples * min(mean - low, high - mean) < FEW * (
-        high - low
-    )
+    return math.isfinite(high - low) and examples * min(
+        mean - low, high - mean
+    ) < MIN_RATE_EXAMPLES * (high - low)
 
 
 def exact_limits(

@@ -16,12 +16,12 @@ from jaxnet import display
 from jaxnet.random import generator
 from jaxnet.stats.estimate import LEVEL, Estimate
 
-DRAWS = 499  # permutations, and as many bootstraps
-FOUND = 0.8  # the power that `detectable` has
-FEWEST = 4  # examples a sample
-UNLIKE = 20  # examples that are shown
-NEIGHBOURS = 1000  # examples from which the width of the kernel is taken
-ROWS = 512  # of the kernel, computed at once
+RESAMPLES = 499  # permutations, and as many bootstraps
+DETECTION_POWER = 0.8  # the power that `detectable` has
+MIN_SAMPLE_SIZE = 4  # examples a sample
+EXAMPLES_SHOWN = 20  # examples that are shown
+WIDTH_EXAMPLES = 1000  # examples from which the width of the kernel is taken
+KERNEL_ROWS = 512  # of the kernel, computed at once
 KERNEL_LIMIT = 20_000  # examples of both samples that mmd compares; of more, a random part
 
 
@@ -74,7 +74,7 @@ class TwoSample:
         return (
             f"{verdict}: p = {self.p_value:.3g}, size {self.size}, a power of {self.power:.0%}; "
             f"with {self.counts[0]:,} and {self.counts[1]:,} examples, sizes from "
-            f"{self.detectable:.3g} are found in {FOUND:.0%} of cases"
+            f"{self.detectable:.3g} are found in {DETECTION_POWER:.0%} of cases"
         )
 
 
@@ -108,7 +108,7 @@ def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> Two
     unit = g / (n * m)
     gaps = [differences(steps, column) for column in columns]
     distances = np.array([np.abs(gap).max() for gap in gaps])
-    null, band = np.zeros(DRAWS, np.int64), np.zeros(DRAWS)
+    null, band = np.zeros(RESAMPLES, np.int64), np.zeros(RESAMPLES)
     for part in chunks(n + m):
         permuted = rng.permuted(np.broadcast_to(steps, (part.stop - part.start, n + m)), axis=1).T
         # How much more, or less, than once each example is drawn: what the differences of the
@@ -125,7 +125,7 @@ def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> Two
     below = [float((sample.reshape(len(sample), -1)[:, top] <= at).mean()) for sample in (a, b)]
     error = math.sqrt(below[0] * (1 - below[0]) / n + below[1] * (1 - below[1]) / m)
     # Of another shift the place is not known: in the middle shares spread most.
-    detectable = critical + NormalDist().inv_cdf(FOUND) * math.sqrt(1 / n + 1 / m) / 2
+    detectable = critical + NormalDist().inv_cdf(DETECTION_POWER) * math.sqrt(1 / n + 1 / m) / 2
     return TwoSample(
         method="bbsd",
         statistic=size,
@@ -142,8 +142,8 @@ def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> Two
 
 def chunks(examples: int) -> list[slice]:
     """Draws to hold at once: few enough for some MB."""
-    step = max(16, min(DRAWS, 1_000_000 // examples))
-    return [slice(first, min(DRAWS, first + step)) for first in range(0, DRAWS, step)]
+    step = max(16, min(RESAMPLES, 1_000_000 // examples))
+    return [slice(first, min(RESAMPLES, first + step)) for first in range(0, RESAMPLES, step)]
 
 
 def _drawn(
@@ -171,7 +171,8 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
     rows = [np.arange(len(a)), np.arange(len(b))]
     if len(a) + len(b) > KERNEL_LIMIT:
         parts = [
-            max(FEWEST, round(KERNEL_LIMIT * len(sample) / (len(a) + len(b)))) for sample in (a, b)
+            max(MIN_SAMPLE_SIZE, round(KERNEL_LIMIT * len(sample) / (len(a) + len(b))))
+            for sample in (a, b)
         ]
         rows = [
             np.sort(rng.permutation(len(sample))[:part])
@@ -179,21 +180,21 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
         ]
     n, m = len(rows[0]), len(rows[1])
     x = _on_one_scale(np.concatenate([a[rows[0]], b[rows[1]]]))
-    some = x if n + m <= NEIGHBOURS else x[rng.permutation(n + m)[:NEIGHBOURS]]
+    some = x if n + m <= WIDTH_EXAMPLES else x[rng.permutation(n + m)[:WIDTH_EXAMPLES]]
     squares = np.asarray(_squared_distances(some, some))[np.triu_indices(len(some), 1)]
     width = float(np.median(squares[squares > 0])) if (squares > 0).any() else 1.0
     of_b = (np.arange(n + m) >= n).astype(np.float32)
     signs = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)]).astype(np.float32)
-    permuted = rng.permuted(np.broadcast_to(of_b, (DRAWS, n + m)), axis=1)
-    drawn = _drawn(n, m, DRAWS, rng)
+    permuted = rng.permuted(np.broadcast_to(of_b, (RESAMPLES, n + m)), axis=1)
+    drawn = _drawn(n, m, RESAMPLES, rng)
     vectors = np.concatenate([of_b[None], permuted, signs[None], drawn])
-    pad = -(n + m) % ROWS
+    pad = -(n + m) % KERNEL_ROWS
     forms, sums, witness = _forms(
         np.pad(x, ((0, pad), (0, 0))),
         np.pad(vectors, ((0, 0), (0, pad))),
         np.pad(np.ones(n + m, np.float32), (0, pad)),
         np.float32(width),
-        jnp.int32(1 + DRAWS),
+        jnp.int32(1 + RESAMPLES),
     )
     forms, sums, witness = (
         np.asarray(forms, np.float64),
@@ -201,14 +202,14 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
         np.asarray(witness, np.float64)[: n + m],
     )
     total = sums[-1]
-    within_b, between = forms[: 1 + DRAWS], sums[: 1 + DRAWS] - forms[: 1 + DRAWS]
+    within_b, between = forms[: 1 + RESAMPLES], sums[: 1 + RESAMPLES] - forms[: 1 + RESAMPLES]
     within_a = total - 2 * between - within_b
     values = within_a / (n * (n - 1)) + within_b / (m * (m - 1)) - 2 * between / (n * m)
     statistic, null = float(values[0]), values[1:]
     # The kernel of an example with itself is 1; the constant that was taken from the others cancels
     # where weights sum to 0.
     squared = np.concatenate([signs[None], drawn]).astype(np.float64) ** 2
-    lengths = np.maximum(0.0, forms[1 + DRAWS :] + (1 - CENTRE) * squared.sum(1))
+    lengths = np.maximum(0.0, forms[1 + RESAMPLES :] + (1 - CENTRE) * squared.sum(1))
     length, reach = math.sqrt(lengths[0]), float(np.quantile(np.sqrt(lengths[1:]), LEVEL))
     low, high = max(0.0, length - reach) ** 2, (length + reach) ** 2
     # equal but for rounding is equal
@@ -217,7 +218,7 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
     # corollary 16).
     own = float(null.var())
     growing = 4 * (witness[:n].var() / n + witness[n:].var() / m) / max(lengths[0], 1e-12)
-    z = NormalDist().inv_cdf(FOUND)
+    z = NormalDist().inv_cdf(DETECTION_POWER)
     half = critical + z * z * growing / 2
     detectable = half + math.sqrt(max(0.0, half**2 - critical**2 + z * z * own))
     return TwoSample(
@@ -229,8 +230,8 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
         power=power(statistic, critical, math.sqrt(own + growing * max(0.0, statistic))),
         detectable=detectable,
         what=Unlike(
-            rows[0][np.argsort(-witness[:n], kind="stable")[:UNLIKE]],
-            rows[1][np.argsort(witness[n:], kind="stable")[:UNLIKE]],
+            rows[0][np.argsort(-witness[:n], kind="stable")[:EXAMPLES_SHOWN]],
+            rows[1][np.argsort(witness[n:], kind="stable")[:EXAMPLES_SHOWN]],
         ),
         level=level,
         counts=(n, m),
@@ -280,9 +281,9 @@ def _forms(
     def add(
         total: tuple[Array, Array, Array], first: Array
     ) -> tuple[tuple[Array, Array, Array], Array]:
-        rows = jax.lax.dynamic_slice_in_dim(x, first, ROWS)
-        apart = (first + jnp.arange(ROWS, dtype=jnp.int32))[:, None] != places[None]
-        ours = jax.lax.dynamic_slice_in_dim(real, first, ROWS)
+        rows = jax.lax.dynamic_slice_in_dim(x, first, KERNEL_ROWS)
+        apart = (first + jnp.arange(KERNEL_ROWS, dtype=jnp.int32))[:, None] != places[None]
+        ours = jax.lax.dynamic_slice_in_dim(real, first, KERNEL_ROWS)
         kernel = (
             (jnp.exp(-_squared_distances(rows, x) / (2 * width)) - CENTRE)
             * apart
@@ -290,7 +291,7 @@ def _forms(
             * ours[:, None]
         )
         seen = kernel @ vectors.T  # (rows, vectors)
-        mine = jax.lax.dynamic_slice_in_dim(vectors, first, ROWS, 1)
+        mine = jax.lax.dynamic_slice_in_dim(vectors, first, KERNEL_ROWS, 1)
         forms, sums, everything = total
         return (
             forms + jnp.einsum("vr,rv->v", mine, seen),
@@ -300,7 +301,7 @@ def _forms(
 
     zeros, firsts = (
         jnp.zeros(len(vectors), jnp.float32),
-        jnp.arange(0, len(x), ROWS, dtype=jnp.int32),
+        jnp.arange(0, len(x), KERNEL_ROWS, dtype=jnp.int32),
     )
     (forms, sums, everything), witness = jax.lax.scan(add, (zeros, zeros, jnp.float32(0)), firsts)
     return forms, jnp.concatenate([sums, everything[None]]), witness.reshape(-1)

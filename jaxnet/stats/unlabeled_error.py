@@ -14,14 +14,14 @@ from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.typing import ArrayLike
 
-ERRORS = 5  # and as many right: the fewest to calibrate with
-REFERENCE, NEW = 100, 100  # the fewest examples
-ALLOWANCE = (
+MIN_REFERENCE_ERRORS = 5  # and as many right: the fewest to calibrate with
+MIN_REFERENCE, MIN_NEW = 100, 100  # the fewest examples
+DISTANCE_ALLOWANCE = (
     2.5  # log-odds by which calibration may be off where outputs moved by the whole distance of 1
 )
-MIXED = 0.5  # and where all predictions went to other classes
-FARTHEST = 0.35  # distance beyond which confidences were seen to say nothing of the error
-SURE = 40.0  # log-odds beyond which a confidence is certainty
+FREQUENCY_ALLOWANCE = 0.5  # and where all predictions went to other classes
+MAX_DISTANCE = 0.35  # distance beyond which confidences were seen to say nothing of the error
+MAX_LOG_ODDS = 40.0  # log-odds beyond which a confidence is certainty
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,17 @@ def estimate_error_without_labels(
     disagreement = None if len(new) == 1 else float((new[0].argmax(1) != new[1:].argmax(2)).mean())
     error = float(wrong.mean())
     few = None
-    if n < REFERENCE or m < NEW:
+    if n < MIN_REFERENCE or m < MIN_NEW:
         few = (
-            f"{n} reference and {m} new examples are too few; at least {REFERENCE} and {NEW} "
+            f"{n} reference and {m} new examples are too few; at least {MIN_REFERENCE} and "
+            f"{MIN_NEW} "
             "are needed"
         )
-    elif min(wrong.sum(), n - wrong.sum()) < ERRORS:
+    elif min(wrong.sum(), n - wrong.sum()) < MIN_REFERENCE_ERRORS:
         few = (
-            f"{int(wrong.sum())} of {n} reference examples are wrong; at least {ERRORS} wrong "
-            f"and {ERRORS} right ones are needed"
+            f"{int(wrong.sum())} of {n} reference examples are wrong; at least "
+            f"{MIN_REFERENCE_ERRORS} wrong "
+            f"and {MIN_REFERENCE_ERRORS} right ones are needed"
         )
     if few is not None:
         return UnlabelledError(
@@ -120,15 +122,15 @@ def estimate_error_without_labels(
         gradient.mean(0) @ covariance @ gradient.mean(0)
     )
     reach = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance) / (mean * (1 - mean))
-    reach += ALLOWANCE * distance + MIXED * frequencies
+    reach += DISTANCE_ALLOWANCE * distance + FREQUENCY_ALLOWANCE * frequencies
     centre = math.log(mean / (1 - mean))
     low, high = _logit_inverse(np.array([centre - reach, centre + reach])).tolist()
     broken = None
     if fit[1] <= 0:
         broken = "on the reference, confident predictions are not more often right"
-    elif distance > FARTHEST:
+    elif distance > MAX_DISTANCE:
         broken = (
-            f"outputs moved by {distance:.2f} of 1, and beyond {FARTHEST} confidences say "
+            f"outputs moved by {distance:.2f} of 1, and beyond {MAX_DISTANCE} confidences say "
             "nothing of the error; label some examples"
         )
     elif disagreement is not None and disagreement / 2 > high:
@@ -150,7 +152,7 @@ def doubt(
     predicted = log_probabilities[0].argmax(1)[:, None] == np.arange(together.shape[1])
     chosen = together[predicted]
     others = np.logaddexp.reduce(np.where(predicted, -np.inf, together), 1)
-    return np.clip(others - chosen, -SURE, SURE)
+    return np.clip(others - chosen, -MAX_LOG_ODDS, MAX_LOG_ODDS)
 
 
 def _logistic(
@@ -215,7 +217,8 @@ def _checked(
     given = {"reference_log_probabilities": reference, "new_log_probabilities": new}
     both = {name: arrays.array(name, each) for name, each in given.items()}
     axes = {
-        name: arrays.MEMBERS if each.ndim == 3 else arrays.EXAMPLES for name, each in both.items()
+        name: arrays.MEMBER_AXES if each.ndim == 3 else arrays.EXAMPLE_AXES
+        for name, each in both.items()
     }
     old, fresh = (arrays.log_probabilities(name, each, axes[name]) for name, each in both.items())
     if old.shape[-1] < 2:

@@ -15,9 +15,9 @@ from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.stats.random_effects import POSITIVE, block, interval, two_way
 from jaxnet.typing import ArrayLike
 
-AXES = ("sample", "seed", "example")
-SAMPLES = 8  # the fewest for an interval
-KINDS = ("squared", "brier", "zero_one_kohavi_wolpert")
+SAMPLE_AXES = ("sample", "seed", "example")
+MIN_SAMPLES = 8  # the fewest for an interval
+QUADRATIC_LOSSES = ("squared", "brier", "zero_one_kohavi_wolpert")
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def sample_and_seed_variance(
     Searle, Casella & McCulloch 1992, section 4.3. Raises InputError for predictions and labels that
     cannot be such.
     """
-    check_known("loss", loss, KINDS)
-    f, y = arrays.predictions(predictions, labels, loss=loss, axes=AXES)
+    check_known("loss", loss, QUADRATIC_LOSSES)
+    f, y = arrays.predictions(predictions, labels, loss=loss, axes=SAMPLE_AXES)
     if f.shape[0] < 2 or f.shape[1] < 2:
         raise InputError(
             f"predictions have shape {f.shape}; give at least 2 samples of 2 seeds: (samples, "
@@ -90,7 +90,7 @@ def sample_and_seed_variance(
             else whole[name][None]
         )
         found[name] = interval(
-            two_way([block(pseudo, whole[name])], POSITIVE), level, members=SAMPLES
+            two_way([block(pseudo, whole[name])], POSITIVE), level, members=MIN_SAMPLES
         )
     return SampleAndSeed(**found, samples=samples, seeds=seeds)
 

@@ -14,22 +14,22 @@ from jaxnet import arrays
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.random_effects import (
     DIFFERENCE,
-    EXAMPLES,
-    FEW,
-    MEMBERS,
+    MIN_EXAMPLES,
+    MIN_MEMBERS,
+    MIN_RATE_EXAMPLES,
     RATE,
     around,
     exact_limits,
     is_few,
 )
 
-DRAWS = 200
-NAMES = ("bias", "variance", "net_variance", "unbiased_variance", "biased_variance")
+VOTE_DRAWS = 200
+VOTE_STATISTICS = ("bias", "variance", "net_variance", "unbiased_variance", "biased_variance")
 
 
 class Vote(NamedTuple):
-    """Of a block of examples. values: (statistics, examples), in order of NAMES. sums: (statistics,
-    draws) over the examples.
+    """Of a block of examples. values: (statistics, examples), in order of VOTE_STATISTICS. sums:
+    (statistics, draws) over the examples.
 
     scatter: (statistics,) variances over draws, summed over the examples.
     """
@@ -59,12 +59,14 @@ def vote(
     values = np.stack(_statistics(cast.sum(0), labels, None if ballots is None else ballots.sum(0)))
     weights = (
         np.random.default_rng(0)
-        .multinomial(members, np.full(members, 1 / members), DRAWS)
+        .multinomial(members, np.full(members, 1 / members), VOTE_DRAWS)
         .astype(np.float32)
     )
 
     def draw(votes: np.ndarray) -> np.ndarray:
-        return (weights @ votes.reshape(members, -1).astype(np.float32)).reshape(DRAWS, n, classes)
+        return (weights @ votes.reshape(members, -1).astype(np.float32)).reshape(
+            VOTE_DRAWS, n, classes
+        )
 
     drawn = np.stack(_statistics(draw(cast), labels, None if ballots is None else draw(ballots)))
     return Vote(values, drawn.sum(2), drawn.var(1, ddof=1).sum(1))
@@ -76,13 +78,15 @@ def vote_estimates(
     """(the statistics with intervals, each of its examples); refused: why there are no intervals,
     if that is so.
     """
-    values = dict(zip(NAMES, np.concatenate([each.values for each in votes], axis=1), strict=True))
+    values = dict(
+        zip(VOTE_STATISTICS, np.concatenate([each.values for each in votes], axis=1), strict=True)
+    )
     sums, scatter = (
         np.sum([each.sums for each in votes], axis=0),
         np.sum([each.scatter for each in votes], axis=0),
     )
     estimates = {}
-    for i, name in enumerate(NAMES):
+    for i, name in enumerate(VOTE_STATISTICS):
         within = DIFFERENCE if name == "net_variance" else RATE
         estimates[name] = _estimate(
             values[name], sums[i], float(scatter[i]), members, within, level, refused
@@ -93,8 +97,8 @@ def vote_estimates(
 def _statistics(
     counts: np.ndarray, labels: Int[np.ndarray, " examples"], ballots: np.ndarray | None = None
 ) -> tuple[np.ndarray, ...]:
-    """From how often each class was voted for, (..., examples, classes): what NAMES says, (...,
-    examples) each.
+    """From how often each class was voted for, (..., examples, classes): what VOTE_STATISTICS says,
+    (..., examples) each.
     """
     # the first of several: ties to the smallest class
     main = (counts if ballots is None else ballots).argmax(-1)
@@ -122,10 +126,12 @@ def _estimate(
     from scipy.special import stdtrit
 
     n, mean = len(values), float(values.mean())
-    if refused is None and members < MEMBERS:
-        refused = f"{members} members are too few for an interval; at least {MEMBERS} are needed"
-    if refused is None and n < EXAMPLES:
-        refused = f"{n} examples are too few for an interval; at least {EXAMPLES} are needed"
+    if refused is None and members < MIN_MEMBERS:
+        refused = (
+            f"{members} members are too few for an interval; at least {MIN_MEMBERS} are needed"
+        )
+    if refused is None and n < MIN_EXAMPLES:
+        refused = f"{n} examples are too few for an interval; at least {MIN_EXAMPLES} are needed"
     if refused is not None:
         return Estimate(mean, refused=refused)
     own = float(values.var(ddof=1)) / n
@@ -144,7 +150,7 @@ def _estimate(
             found = Estimate(
                 mean, found.low, max(found.high, around(mean, reach, reach, RATE).high)
             )
-        if np.abs(values).sum() < FEW:
+        if np.abs(values).sum() < MIN_RATE_EXAMPLES:
             least, most = (
                 exact_limits(float(side.mean()), n, RATE, level)[1]
                 for side in ((-values).clip(0), values.clip(0))

@@ -56,7 +56,13 @@ VALUES = {
     "label-noise": (0.0, 0.1, 0.2, 0.4),
 }
 SHARES = (32, 16, 8, 4)  # of the training set, the sizes by default
-PARTS = ("loss", "bias", "variance", "plug_in_bias", "plug_in_variance")  # of a decomposition
+DECOMPOSITION_FIELDS = (
+    "loss",
+    "bias",
+    "variance",
+    "plug_in_bias",
+    "plug_in_variance",
+)  # of a decomposition
 
 logger = logging.getLogger("jaxnet")
 
@@ -91,7 +97,8 @@ class Measured:
         """The measurements in the types that JSON has."""
         found = self.decomposition
         numbers = {
-            each.kind: {part: getattr(each, part) for part in PARTS} for each in self.decompositions
+            each.kind: {part: getattr(each, part) for part in DECOMPOSITION_FIELDS}
+            for each in self.decompositions
         }
         return plain(
             {

@@ -17,7 +17,7 @@ from jaxnet.engine.prediction import ClassMetrics, Metrics, judge
 from jaxnet.errors import InputError
 from jaxnet.runtime.files import plain
 from jaxnet.stats.estimate import LEVEL
-from jaxnet.stats.random_effects import PAIRS
+from jaxnet.stats.random_effects import MIN_PAIRED_MEMBERS
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _differ(a: Compared, b: Compared, level: float) -> Pair:
     if (
         a.members is not None
         and b.members is not None
-        and (count := min(len(a.members), len(b.members))) >= PAIRS
+        and (count := min(len(a.members), len(b.members))) >= MIN_PAIRED_MEMBERS
     ):
         outputs, of = (a.members[:count], b.members[:count]), "recipes"
         mine, theirs = _members_losses(outputs[0], a, scale), _members_losses(outputs[1], b, scale)

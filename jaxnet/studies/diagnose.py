@@ -33,16 +33,16 @@ from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import once, own
 from jaxnet.stats import curve_prior
-from jaxnet.stats.random_effects import MEMBERS
-from jaxnet.studies.learning_curve import SMALLEST
+from jaxnet.stats.random_effects import MIN_MEMBERS
+from jaxnet.studies.learning_curve import MIN_CURVE_EXAMPLES
 
 QUARTERS, HALVES = 4, 2  # parts of the training set that the members of a decomposition share out
 SMALLER = (8, 16)  # with these parts too there are sizes enough for a learning curve
 # partitions: fewer have no interval, more say little more, since what is left is the luck of the
 # pool
-LEAST, MOST = (4, 8)
+MIN_REPEATS, MAX_REPEATS = (4, 8)
 MOST_KEYS = 1 << 20  # networks of a kind
-LOOKED_AT = 10_000  # training examples, for the finding of wrong labels
+LABELS_CHECKED = 10_000  # training examples, for the finding of wrong labels
 CORE = 3e10  # operations a second of a CPU core, in small matrix products
 SAFETY = 0.8  # of the time that is left is planned
 
@@ -139,9 +139,11 @@ def diagnose(
             "said of unseen ones"
         )
     n = len(splits.train)
-    repeats = min(MOST, max(LEAST, members // QUARTERS)) if n >= 2 * QUARTERS else 0
+    repeats = min(MAX_REPEATS, max(MIN_REPEATS, members // QUARTERS)) if n >= 2 * QUARTERS else 0
     smaller = (
-        curve_prior.MEMBERS if n >= SMALLER[-1] * SMALLEST and splits.classes is not None else 0
+        curve_prior.MIN_CURVE_MEMBERS
+        if n >= SMALLER[-1] * MIN_CURVE_EXAMPLES and splits.classes is not None
+        else 0
     )
     needs = Needs(members, repeats, repeats, smaller)
     logger.info(
@@ -315,8 +317,8 @@ def _fewer(
         f"to keep within {seconds:g} s, {total} networks were trained of {needs.total}, "
         f"{wholes} of {needs.wholes} on all examples"
     )
-    if wholes < MEMBERS:
-        return [f"{words}; below {MEMBERS} there are no intervals"]
+    if wholes < MIN_MEMBERS:
+        return [f"{words}; below {MIN_MEMBERS} there are no intervals"]
     if wholes < needs.wholes:
         return [
             f"{words}: what varies with the network is known "
@@ -399,7 +401,7 @@ def _predict(
         silent[sound & (kinds == k)] = (~np.isfinite(each)).all(tuple(range(1, each.ndim)))
     if (silent & sound).any():  # parameters that are finite, and too large to predict with
         return _predict(model, splits, trained, plan, silent)
-    rows = np.unique(np.linspace(0, len(splits.train) - 1, LOOKED_AT).astype(np.int64))
+    rows = np.unique(np.linspace(0, len(splits.train) - 1, LABELS_CHECKED).astype(np.int64))
     some = replace(
         splits.train, x=np.asarray(splits.train.x)[rows], y=np.asarray(splits.train.y)[rows]
     )

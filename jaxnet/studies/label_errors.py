@@ -27,7 +27,7 @@ from jaxnet.random import AnyKey, as_key, number_of
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.calibration import Calibration, calibration, temperature
-from jaxnet.stats.label_errors import MEMBERS as OPINIONS
+from jaxnet.stats.label_errors import MIN_UNSEEN_MEMBERS as OPINIONS
 
 FOLDS = 4
 PARTS = {"train": "training set", "validation": "validation set", "test": "test set"}

@@ -36,7 +36,7 @@ from jaxnet.stats.extrapolation import Needed, needed, predicted
 
 # Sizes by default: in steps of the square root of 2, as those of the curves from which the prior
 # was learned; the half of them leaves the interval eight times as far by a quarter wider.
-STEPS, SMALLEST = 12, 16
+MOST_SIZES, MIN_CURVE_EXAMPLES = 12, 16
 
 logger = logging.getLogger("jaxnet")
 
@@ -222,8 +222,8 @@ def learning_curve(
 
 
 def _sizes(n: int) -> np.ndarray:
-    sizes = np.unique((n / 2 ** (np.arange(STEPS + 1) / 2)).astype(np.int64))
-    return sizes[sizes >= min(SMALLEST, n)]
+    sizes = np.unique((n / 2 ** (np.arange(MOST_SIZES + 1) / 2)).astype(np.int64))
+    return sizes[sizes >= min(MIN_CURVE_EXAMPLES, n)]
 
 
 def _training(population: Population, loss: Loss | None) -> np.ndarray:

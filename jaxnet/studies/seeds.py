@@ -25,8 +25,8 @@ from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
 
 # Which random numbers differ between the networks of a kind.
-ALL, INITIALIZATION, ORDER = "all luck", "initialisation alone", "order of examples alone"
-KINDS = (ALL, INITIALIZATION, ORDER)
+ALL, INITIALIZATION, ORDER_ALONE = "all luck", "initialisation alone", "order of examples alone"
+RANDOMNESS = (ALL, INITIALIZATION, ORDER_ALONE)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def spread_over_seeds(
     y = np.asarray(splits.test.y)
     outputs = np.asarray(predict(model, networks, splits.test.x))
     each = [judge(member, y, splits.standardisation).error.estimate for member in outputs]
-    errors = dict(zip(KINDS, np.array(each).reshape(len(KINDS), -1), strict=True))
+    errors = dict(zip(RANDOMNESS, np.array(each).reshape(len(RANDOMNESS), -1), strict=True))
     deviations = {kind: deviation(values) for kind, values in errors.items()}
     return Spread(
         errors,

@@ -166,14 +166,14 @@ def _changed(recipe: Recipe, trial: Trial) -> Recipe:
     known = [field.name for field in fields(Recipe)]
     strengths = {}
     for name, value in trial.items():
-        if name in augmentation.NAMES:
+        if name in augmentation.AUGMENTATION_FIELDS:
             strengths[name] = value
         elif name in known:
             recipe = replace(recipe, **{name: value})
         elif name != "model":
             raise InputError(
                 f"unknown hyperparameter {name!r}"
-                f"{near(name, (*known, *augmentation.NAMES, 'model'))}"
+                f"{near(name, (*known, *augmentation.AUGMENTATION_FIELDS, 'model'))}"
             )
     if strengths:
         recipe = replace(

@@ -25,7 +25,7 @@ from jaxnet.errors import InputError, near, near_path
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUFFIXES = (".csv", ".tsv", ".txt")
+CSV_SUFFIXES = (".csv", ".tsv", ".txt")
 SEPARATORS = (";", "\t", ",", "|")
 # Of thousands, with spaces or apostrophes or the other decimal sign: numbers to a person.
 LIKE_NUMBER = re.compile(
@@ -35,7 +35,7 @@ NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 COMMA_NUMBER = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
 GAPS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "#N/A"]
 MOST_CATEGORIES = 100
-LOOK = 1 << 16  # bytes in which the dialect is sought
+DIALECT_BYTES = 1 << 16  # bytes in which the dialect is sought
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _dialect(path: Path) -> Dialect:
     """The dialect that the first lines show. PyArrow handles a byte-order mark."""
     try:
         with open(path, "rb") as file:
-            start = file.read(LOOK)
+            start = file.read(DIALECT_BYTES)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file{near_path(path)}") from None
     except OSError as error:
@@ -211,7 +211,7 @@ def _dialect(path: Path) -> Dialect:
     if not start.strip(b"\xef\xbb\xbf \r\n\t"):
         raise InputError(f"{path}: is empty; it needs a header and rows")
     text = start.decode("utf-8-sig", errors="replace")
-    lines = text.splitlines()[: 100 if len(start) < LOOK else -1][:100]
+    lines = text.splitlines()[: 100 if len(start) < DIALECT_BYTES else -1][:100]
 
     def rows(separator: str) -> list[list[str]]:
         return [row for row in csv.reader(lines, delimiter=separator) if row]

@@ -21,8 +21,8 @@ from jaxnet.errors import InputError, near, near_path
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-PARTS = {
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+FOLDER_PARTS = {
     "train": "train",
     "training": "train",
     "test": "test",
@@ -34,8 +34,8 @@ PARTS = {
 
 def has_classes(folder: Path) -> bool:
     """Whether a folder has images in its sub-folders, or one level below them."""
-    return any(path.suffix.lower() in SUFFIXES for path in folder.glob("*/*")) or any(
-        path.suffix.lower() in SUFFIXES for path in folder.glob("*/*/*")
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.glob("*/*")) or any(
+        path.suffix.lower() in IMAGE_SUFFIXES for path in folder.glob("*/*/*")
     )
 
 
@@ -58,7 +58,9 @@ def splits_of_folder(folder: Path, reading: Reading) -> Splits:
     """
     reading.refuse(folder, "task", "label", "groups", "order", "ignore", "data_dir")
     below = _folders(folder)
-    parts = {PARTS[path.name.lower()]: path for path in below if path.name.lower() in PARTS}
+    parts = {
+        FOLDER_PARTS[path.name.lower()]: path for path in below if path.name.lower() in FOLDER_PARTS
+    }
     if len(parts) != len(below) or "train" not in parts:
         parts = {"train": folder}
     names = {part: [path.name for path in _folders(path)] for part, path in parts.items()}
@@ -158,7 +160,7 @@ def read_examples(
                 f"{shape}; give examples like those"
             )
         return x
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise InputError(
             f"{path}: give PNG or JPEG images, .npz files, or .csv files for a network that "
             "learned from a table"
@@ -248,7 +250,7 @@ def _images(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini"):
             continue
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
             raise InputError(
                 f"{path}: is no PNG or JPEG image; a folder of images holds one sub-folder a "
                 "class, and images in them"

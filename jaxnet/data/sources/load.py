@@ -88,7 +88,7 @@ def load(
     name, path = str(name_or_path), Path(name_or_path)
     if name == "digits":
         return _digits(reading)
-    if path.suffix.lower() in csv.SUFFIXES:
+    if path.suffix.lower() in csv.CSV_SUFFIXES:
         return csv.splits_of_table(path, reading)
     if path.suffix == ".npz":
         return npz.splits_of_npz(path, reading)
@@ -96,7 +96,8 @@ def load(
         return images.splits_of_folder(path, reading)
     if path.suffix or len(path.parts) > 1:
         raise InputError(
-            f"{path}: no such folder, nor a file that ends in {', '.join((*csv.SUFFIXES, '.npz'))}"
+            f"{path}: no such folder, nor a file that ends in "
+            f"{', '.join((*csv.CSV_SUFFIXES, '.npz'))}"
             f"{near_path(path)}"
         )
     if name == "mnist" and folder is not None and idx.has_files(folder):

@@ -32,7 +32,7 @@ UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-SPARE = (
+STREAM_INSTEAD = (
     "save x.npy and y.npy into a folder and train from there with --stream (jaxnet.stream), "
     "or give fewer rows"
 )
@@ -178,7 +178,9 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     except InputError:
         raise
     except MemoryError:
-        raise InputError(f"{path}: there is too little memory for its arrays; {SPARE}") from None
+        raise InputError(
+            f"{path}: there is too little memory for its arrays; {STREAM_INSTEAD}"
+        ) from None
     except UNREADABLE as error:
         raise InputError(
             f"{path}: not a readable .npz file ({error}); write it again with numpy.savez"
@@ -214,7 +216,7 @@ def _check_sizes(path: Path, sizes: dict[str, tuple[int, int]]) -> None:
         raise InputError(
             f"{path}: its arrays take {needed / 1e9:,.1f} GB of memory ({name} alone "
             f"{sizes[name][0] / 1e9:,.1f} GB), "
-            f"but {free / 1e9:,.1f} GB are available; {SPARE}"
+            f"but {free / 1e9:,.1f} GB are available; {STREAM_INSTEAD}"
         )
     for name, (promised, there) in sizes.items():
         if promised != there:
@@ -231,7 +233,7 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         array = memory.empty(shape[::-1] if fortran else shape, dtype)
         left = array.reshape(-1).view(np.uint8).data if array.size else b""
         while left:
-            if (count := file.readinto(left[: memory.STEP])) == 0:  # pyrefly: ignore[missing-attribute]
+            if (count := file.readinto(left[: memory.BYTES_AT_ONCE])) == 0:  # pyrefly: ignore[missing-attribute]
                 raise EOFError(f"{member.filename} ends {len(left):,} bytes early")
             left = left[count:]
         file.read(1)

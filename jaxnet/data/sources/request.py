@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxnet.errors import InputError, check_path, check_text, check_whole, near, shown
 
-WORDS = {
+OPTION_WORDS = {
     "label": "label (--label)",
     "ignore": "ignore (--ignore)",
     "groups": "groups (--groups)",
@@ -51,7 +51,8 @@ class Reading:
         for name in names:
             if getattr(self, name) != default[name]:
                 raise InputError(
-                    f"{WORDS[name]} is {getattr(self, name)!r}, but {source} has no use for it; "
+                    f"{OPTION_WORDS[name]} is {getattr(self, name)!r}, but {source} has no use "
+                    "for it; "
                     "leave it out"
                 )
 

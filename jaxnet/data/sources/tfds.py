@@ -29,9 +29,9 @@ from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import assemble, complete
 from jaxnet.errors import InputError, check_path, check_text, nearest
 
-PARTS = ("train", "validation", "test")
-CHUNK = 1000  # examples decoded at a time
-PATIENCE = 5.0  # seconds to find out that there is no network
+TFDS_PARTS = ("train", "validation", "test")
+DECODED_AT_ONCE = 1000  # examples decoded at a time
+CONNECT_SECONDS = 5.0  # seconds to find out that there is no network
 
 
 def splits_of_prepared(name: str, reading: Reading, others: tuple[str, ...] = ()) -> Splits:
@@ -60,7 +60,7 @@ def splits_of_prepared(name: str, reading: Reading, others: tuple[str, ...] = ()
         part: checks.dataset(
             arrays[f"x_{part}"], arrays[f"y_{part}"], classes=classes, where=f"{folder} ({part})"
         )
-        for part in PARTS
+        for part in TFDS_PARTS
         if f"x_{part}" in arrays
     }
     if "train" not in data:
@@ -247,15 +247,17 @@ def _decoded(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str,
             only(features, tfds.features.ClassLabel, name),
         )
         arrays: dict[str, np.ndarray] = {"classes": np.array(features[label].names)}
-        for part in PARTS:
+        for part in TFDS_PARTS:
             if part not in builder.info.splits:
                 continue
             source: Any = builder.as_data_source(
                 split=part, decoders={image: tfds.decode.SkipDecoding()}
             )
             pixels, labels = [], []
-            for first in progress(range(0, len(source), CHUNK), f"decoding {name} ({part})"):
-                rows = range(first, min(first + CHUNK, len(source)))
+            for first in progress(
+                range(0, len(source), DECODED_AT_ONCE), f"decoding {name} ({part})"
+            ):
+                rows = range(first, min(first + DECODED_AT_ONCE, len(source)))
                 examples = source.__getitems__(rows)
                 names = [f"{folder}: example {row} of {part}" for row in rows]
                 pixels.append(decode([example[image] for example in examples], names, size))
@@ -311,7 +313,7 @@ def _check_network(name: str, urls: list[str]) -> None:
         return
     host = urlparse(urls[0]).hostname or ""
     try:
-        socket.create_connection((host, 443), PATIENCE).close()
+        socket.create_connection((host, 443), CONNECT_SECONDS).close()
     except OSError as error:
         files = "; ".join(f"{Path(urlparse(url).path).name} from {url}" for url in urls)
         raise InputError(

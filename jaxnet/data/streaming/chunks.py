@@ -16,8 +16,8 @@ from jaxnet.data.streaming.stream import Stream, fill
 from jaxnet.errors import InputError
 
 SHARDS = 16  # at most
-BLOCK = 1 << 18  # bytes read at once: enough that a disk streams
-CHUNK = 1 << 26  # bytes of all shards
+BLOCK_BYTES = 1 << 18  # bytes read at once: enough that a disk streams
+CHUNK_BYTES = 1 << 26  # bytes of all shards
 BATCHES = 4  # at least, in a chunk
 ALIGNMENT = 64  # bytes
 
@@ -73,7 +73,7 @@ def layout(stream: Stream, batch_size: int, *, chunk_bytes: int | None = None) -
     Args:
         stream: the training set.
         batch_size: number of examples of a batch.
-        chunk_bytes: about how many bytes a chunk has; by default CHUNK.
+        chunk_bytes: about how many bytes a chunk has; by default CHUNK_BYTES.
 
     Returns:
         The Layout.
@@ -88,8 +88,8 @@ def layout(stream: Stream, batch_size: int, *, chunk_bytes: int | None = None) -
     shards = min(SHARDS, batch & -batch)  # the largest power of two that divides it
     part = batch // shards
     row = math.prod(stream.shape) * stream.dtype.itemsize
-    block = part * max(1, round(BLOCK / (part * row)))
-    chunk_bytes = CHUNK if chunk_bytes is None else chunk_bytes
+    block = part * max(1, round(BLOCK_BYTES / (part * row)))
+    chunk_bytes = CHUNK_BYTES if chunk_bytes is None else chunk_bytes
     chunk = block * max(chunk_bytes // (shards * block * row), -(-BATCHES * part // block))
     longest = -(-n // shards)
     chunks = -(-longest // chunk)

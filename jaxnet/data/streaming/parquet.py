@@ -26,13 +26,13 @@ from jaxnet.errors import InputError, near, near_path
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PIECE = 1 << 23  # bytes decoded at a time
+DECODED_BYTES = 1 << 23  # bytes decoded at a time
 VERSION = 2  # of what is decoded: what another one left in the cache is not read
 # row groups at most in which is seen whether float32 holds the numbers, together in as many bytes
-LOOKED_AT = 16
+SAMPLED_GROUPS = 16
 WIDE = "float32 or float64"
 BUFFER = 1 << 16  # bytes read of a column at a time: there may be a thousand columns
-MOST_CLASSES = 10_000
+MAX_LABEL_TEXTS = 10_000
 Odd = tuple[int, int, str]  # rows from, to, and why they cannot be used
 
 
@@ -271,11 +271,12 @@ def _names(path: Path, groups: list[Group], label: str) -> tuple[str, ...]:
     found: set[str] = set()
     for group in groups:
         with contextlib.suppress(InputError):  # met again when its rows are decoded
-            for batch in _batches(group, [label], PIECE // 64):
+            for batch in _batches(group, [label], DECODED_BYTES // 64):
                 found |= set(batch.column(label).cast(pa.string()).unique().drop_null().to_pylist())
-        if len(found) > MOST_CLASSES:
+        if len(found) > MAX_LABEL_TEXTS:
             raise InputError(
-                f"{path}: the label {label!r} has more than {MOST_CLASSES} different texts; name "
+                f"{path}: the label {label!r} has more than {MAX_LABEL_TEXTS} different texts; "
+                "name "
                 "another with label="
             )
     return tuple(sorted(found))
@@ -334,7 +335,7 @@ def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, cor
                 first = group.first
                 try:
                     for batch in _batches(
-                        group, [*columns.inputs, columns.label], max(1, PIECE // (row + 8))
+                        group, [*columns.inputs, columns.label], max(1, DECODED_BYTES // (row + 8))
                     ):
                         x, y, strange = _decoded(batch, columns)
                         x.tofile(x_file)
@@ -383,8 +384,10 @@ def _loses(groups: list[Group], columns: Columns) -> bool:
     """Whether float32 may lose a column, judged cautiously from the first rows of some row groups:
     if these do not differ, later rows may.
     """
-    some = [groups[i] for i in np.unique(np.linspace(0, len(groups) - 1, LOOKED_AT).astype(int))]
-    rows, found = max(1, PIECE // len(some) // (8 * columns.width)), list[np.ndarray]()
+    some = [
+        groups[i] for i in np.unique(np.linspace(0, len(groups) - 1, SAMPLED_GROUPS).astype(int))
+    ]
+    rows, found = max(1, DECODED_BYTES // len(some) // (8 * columns.width)), list[np.ndarray]()
     for group in some:
         with contextlib.suppress(InputError):  # met again when its rows are decoded
             batch = next(_batches(group, [*columns.inputs, columns.label], rows), None)

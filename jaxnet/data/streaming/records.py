@@ -41,7 +41,7 @@ def records(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, 
         decoders: Any = {image: tfds.decode.SkipDecoding()}
         sources = {
             part: builder.as_data_source(split=part, decoders=decoders)
-            for part in prepared.PARTS
+            for part in prepared.TFDS_PARTS
             if part in builder.info.splits
         }
         counts = {part: len(source) for part, source in sources.items()}

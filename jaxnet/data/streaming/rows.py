@@ -21,7 +21,7 @@ from jaxtyping import Float
 from jaxnet.data.sources.npz import npy_header
 from jaxnet.errors import InputError, near_path
 
-KINDS = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
+ROW_DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
 
 @runtime_checkable
@@ -113,7 +113,7 @@ class ArrayFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._x, self._y = _Array(folder / "x.npy"), _Array(folder / "y.npy")
-        if self._x.dtype not in KINDS or len(self._x.shape) < 2:
+        if self._x.dtype not in ROW_DTYPES or len(self._x.shape) < 2:
             raise InputError(
                 f"{self._x.path}: must be (rows, features) or (rows, height, width[, channels]) "
                 "of uint8, float32 or float64, but is "

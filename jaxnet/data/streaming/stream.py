@@ -36,7 +36,7 @@ from jaxnet.errors import InputError, check_known, check_number, check_path, che
 # at most, of a validation or test set that was asked for as a fraction
 HELD_ROWS, HELD_BYTES = (10_000, 1 << 28)
 SAMPLE, SAMPLE_NUMBERS = 1 << 16, 1 << 25  # rows for mean and scale, and numbers in them, at most
-PIECE = 1 << 20  # labels looked at at once
+LABELS_AT_ONCE = 1 << 20  # labels looked at at once
 MOST_CLASSES = 100_000
 MOST_STRANGE = 0.01  # of all labels: more are no mistakes, but labels of another kind
 LARGEST = float(np.finfo(np.float32).max)
@@ -356,7 +356,7 @@ def _classes(
     if names is None:
         number = len(counts) if counts.all() else int(counts.argmin())
         strange = sum(tally.values()) - counts[:number].sum()
-        few = 0 < len(values) <= checks.FEW or checks.counting(values)
+        few = 0 < len(values) <= checks.MAX_INTEGER_CLASSES or checks.counting(values)
         if (
             few
             and checks.whole(values).all()
@@ -427,10 +427,11 @@ def _tally(rows: Rows, most: int, *, until_values: bool) -> tuple[np.ndarray, di
             ),
             strict=True,
         ):
-            if value in others or len(others) <= checks.FEW:
+            if value in others or len(others) <= checks.MAX_INTEGER_CLASSES:
                 others[value] = others.get(value, 0) + count
         if until_values and (
-            len(others) > checks.FEW or not checks.whole(np.array(list(others))).all()
+            len(others) > checks.MAX_INTEGER_CLASSES
+            or not checks.whole(np.array(list(others))).all()
         ):
             break
     return counts, others
@@ -453,9 +454,9 @@ def label_pieces(rows: Rows) -> Iterator[tuple[int, np.ndarray]]:
     Raises:
         InputError: where they cannot be read.
     """
-    for first in range(0, len(rows), PIECE):
+    for first in range(0, len(rows), LABELS_AT_ONCE):
         try:
-            yield first, rows.labels(first, min(PIECE, len(rows) - first))
+            yield first, rows.labels(first, min(LABELS_AT_ONCE, len(rows) - first))
         except OSError as error:
             raise InputError(
                 f"{rows.named(first, 'y')} and those after it cannot be read ({error}); get the "

@@ -23,7 +23,7 @@ from jaxnet.report.figures.axes import (
     label_axes,
     save,
 )
-from jaxnet.stats.curve_prior import FARTHEST
+from jaxnet.stats.curve_prior import MAX_SIZE_RATIO
 from jaxnet.studies.bias_variance import AXES, BiasVariance
 from jaxnet.studies.learning_curve import LearningCurve
 
@@ -185,7 +185,7 @@ def learning_curve(found: LearningCurve, path: Path, *, target: float = 0.0) -> 
         label="held out",
         **dots,
     )
-    places = np.geomspace(found.sizes[-1], FARTHEST * found.sizes[-1], 33)
+    places = np.geomspace(found.sizes[-1], MAX_SIZE_RATIO * found.sizes[-1], 33)
     reach = [
         (n, each)
         for n, each in zip(places, found.predict(list(places)), strict=True)

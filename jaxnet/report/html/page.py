@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxnet.diagnostics.diagnosis import PART_NAMES
-from jaxnet.diagnostics.findings import DATA, STEPS, first_to_mend
+from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, first_to_mend
 from jaxnet.report.html.document import anchor, chart, document, section, table, text
-from jaxnet.stats.bias_variance import WORDS
+from jaxnet.stats.bias_variance import TERMS
 
 MEASURES = {
     "error": "error",
@@ -131,7 +131,7 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
         steps = [
             finding
             for finding in findings
-            if finding["code"] in STEPS and finding["size"]["estimate"]
+            if finding["code"] in ERROR_STEPS and finding["size"]["estimate"]
         ]
         unsettled = [
             finding
@@ -196,7 +196,7 @@ def _findings(findings: Sequence[dict[str, Any]]) -> str:
         )
         more = (
             f'<br><span class="note">Try: {text(remedies)}.</span>'
-            if remedies and finding["code"] not in DATA
+            if remedies and finding["code"] not in DATA_FINDINGS
             else ""
         )
         return (
@@ -212,7 +212,7 @@ def _decompositions(diagnosis: dict[str, Any] | None) -> str:
     percent = not diagnosis["regression"]
     rows: list[tuple[str, str]] = []
     for parts in diagnosis["decompositions"]:
-        bias, variance = WORDS[parts["design"]]
+        bias, variance = TERMS[parts["design"]]
         squared = "²" * (parts["design"] in ("fresh", "partition"))
         on = "" if parts["training"] is None else f"trained on {parts['training']:,} examples: "
         shares = (number(parts[name], percent=percent) for name in ("bias", "variance"))
