@@ -421,8 +421,8 @@ def booleans(what: str, given: ArrayLike, shape: tuple[int, ...]) -> Bool[np.nda
 def coded(*arrays: Int[np.ndarray, "..."]) -> tuple[list[Int[np.ndarray, "..."]], int]:
     """Renumber the classes of arrays from 0, in ascending order.
 
-    Numbers from 0 to below FEW stay as they are. For any others, memory grows with how many
-    distinct numbers there are and not with the largest one.
+    Numbers from 0 to below MAX_PLAIN_CLASSES stay as they are. For any others, memory grows with
+    how many distinct numbers there are and not with the largest one.
 
     Args:
         *arrays: class numbers, of any shapes.

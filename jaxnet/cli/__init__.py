@@ -1,8 +1,4 @@
-"""The command line: options, the folder of a run, and what a script does with them.
-
-A name is imported when it is first asked for, so that a script waits for nothing that it does not
-use.
-"""
+"""The command line: options, the folder of a run, and what a script does with them."""
 
 import importlib
 from typing import TYPE_CHECKING

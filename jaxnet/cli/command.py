@@ -1,4 +1,4 @@
-"""A command that begins no run: options in, an exit status out."""
+"""Run a command that begins no run: it reads options and returns an exit status."""
 
 import importlib
 import sys
@@ -24,17 +24,17 @@ def run_command(
     work: Callable[[Given], None],
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Reads options, does the work, and returns the exit status: 2 for bad input.
+    """Read options and do the work of a script.
 
     Args:
-      name: of the script.
-      options: a dataclass of the options.
-      description: of the script, for --help.
-      work: what is done with the options.
-      arguments: words of the command line, by default those of this process.
+        name: name of the script.
+        options: a dataclass of the options.
+        description: description of the script, for --help.
+        work: what is done with the options.
+        arguments: words of the command line; by default those of this process.
 
     Returns:
-      The exit status.
+        The exit status; 2 for bad input.
     """
     console.open_to_all_names()
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -49,7 +49,7 @@ def run_command(
 
 
 def keep_programs() -> None:
-    """Keeps compiled programs in the user's cache folder, or says why they cannot be kept."""
+    """Keep compiled programs in the user's cache folder, or print why that is impossible."""
     try:
         enable_cache()
     except InputError as error:
@@ -57,7 +57,17 @@ def keep_programs() -> None:
 
 
 def wanted(package: str) -> Any:
-    """A package that an example needs. Raises InputError where it is not installed."""
+    """Import a package that an example needs.
+
+    Args:
+        package: name of the package.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: where it is not installed.
+    """
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError:
@@ -66,8 +76,15 @@ def wanted(package: str) -> Any:
 
 
 def together(name: str, work: Callable[[Given], None]) -> Callable[[Given], None]:
-    """The same work by one process or by several, where the options name a coordinator: all of them
-    must be given the same options. name: of the script.
+    """Let several processes do the same work if the options name a coordinator; all must get the
+    same options.
+
+    Args:
+        name: name of the script.
+        work: what is done with the options.
+
+    Returns:
+        A function of the options.
     """
 
     def joined(options: Given) -> None:

@@ -1,4 +1,4 @@
-"""Finished runs, brought back from their folders to be compared."""
+"""Read finished runs from their folders, to compare them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,10 +24,17 @@ DATA_OPTIONS = ("dataset", *READ, "split_seed", "balance", "stream")
 
 
 def bring_back_all(paths: Sequence[Path], data_dir: Path | None = None) -> list[Compared]:
-    """The runs in these folders with their predictions; data that several have in common are read
-    once.
+    """The runs in these folders with their predictions; data that several runs share are read once.
 
-    data_dir: folder of the data sets, as the runs had it, or where their files are now.
+    Args:
+        paths: the folders.
+        data_dir: folder of the data sets, as the runs had it, or where their files are now.
+
+    Returns:
+        One Compared for each folder.
+
+    Raises:
+        InputError: where a folder holds no finished run, or its data are missing.
     """
     finished = [bring_back(path) for path in paths]
     read: dict[str, Splits] = {}
@@ -44,7 +51,13 @@ def bring_back_all(paths: Sequence[Path], data_dir: Path | None = None) -> list[
 
 
 def write_comparison(found: Comparison, histories: Mapping[str, EpochMetrics], out: Path) -> None:
-    """Figures, report.html and result.json, the last one last. histories: by name of the run."""
+    """Write figures, report.html and result.json, in this order.
+
+    Args:
+        found: the comparison.
+        histories: metrics of each epoch, by name of the run.
+        out: the folder.
+    """
     from jaxnet.report import figures
     from jaxnet.report.html.comparison import page
 
@@ -54,8 +67,8 @@ def write_comparison(found: Comparison, histories: Mapping[str, EpochMetrics], o
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """A name for each folder: its own, or the whole path where several have that one; numbered
-    where the same comes again.
+    """A name for each folder: its own name, or the whole path if several have the same name;
+    repeated folders are numbered.
     """
     own = [path.resolve().name for path in paths]
     names = own if len(set(own)) == len(own) else [str(path) for path in paths]
@@ -66,8 +79,8 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _members(finished: Finished, shape: tuple[int, ...]) -> np.ndarray | None:
-    """What networks of this recipe predict that trained on all training examples, as the run kept
-    it; None where it has one.
+    """Predictions, as the run kept them, of the networks of this recipe that trained on all
+    training examples; None if there is only one.
     """
     path, result = (
         finished.folder / MEMBERS / "predictions/test.npy",
@@ -93,9 +106,7 @@ def _members(finished: Finished, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _facts(finished: Finished, training: int, members: int) -> dict[str, Any]:
-    """What is known of a run, by name: experiment, data, model, recipe, seed, versions and
-    device.
-    """
+    """Facts about a run, by name: experiment, data, model, recipe, seed, versions and device."""
     result, options = run_folder.result(finished.folder) or {}, finished.about
     recipe = describe_recipe(finished.run.recipe)
     strengths = recipe.pop("augmentation") or {}

@@ -1,4 +1,4 @@
-"""The monitor: compares a file with the held-out data of a run, for a cron job or a shell loop."""
+"""Compare a file with the held-out data of a run, for a cron job or a shell loop."""
 
 import json
 import logging
@@ -28,8 +28,13 @@ REFERENCE_FILE = "reference.npz"  # in the folder of a run
 
 
 def compare_file(arguments: Sequence[str]) -> int:
-    """Prints one line of JSON on a file and a run. Returns the exit status: 0, 3 if shifted, 2 for
-    bad input.
+    """Print one line of JSON on a file and a run.
+
+    Args:
+        arguments: words of the command line.
+
+    Returns:
+        The exit status: 0, 3 if the data have shifted, 2 for bad input.
     """
     logging.getLogger("jaxnet").setLevel(logging.ERROR)
     console.open_to_all_names()
@@ -50,15 +55,33 @@ def compare_file(arguments: Sequence[str]) -> int:
 
 
 def write_reference(folder: Path, reference: shift.Reference) -> None:
-    """Keeps in the folder of a run what its network says of held-out examples."""
+    """Keep what a network predicts for held-out examples in the folder of its run.
+
+    Args:
+        folder: the folder.
+        reference: the predictions and labels.
+
+    Raises:
+        NotWrittenError: where it cannot be written.
+    """
     if first():
         arrays = {"log_probabilities": reference.outputs, "labels": reference.labels}
         write_npz(folder / REFERENCE_FILE, arrays)
 
 
 def reference_of(finished: Finished, data_dir: Path | None) -> shift.Reference:
-    """What the network of a run says of held-out examples: as the run kept it, or from its data
-    set.
+    """What the network of a run predicts for held-out examples: as the run kept it, or computed
+    from its data set.
+
+    Args:
+        finished: the run.
+        data_dir: folder of its data set, if the run kept nothing.
+
+    Returns:
+        The predictions and labels.
+
+    Raises:
+        InputError: where neither is there.
     """
     run, path = finished.run, finished.folder / REFERENCE_FILE
     outputs = 1 if run.classes is None else len(run.classes)

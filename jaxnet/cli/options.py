@@ -1,4 +1,4 @@
-"""The options of a run, and the model and recipe they ask for."""
+"""The options of a run, and the model and recipe that they describe."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -366,7 +366,7 @@ class PredictOptions:
 
 
 def build_model(options: Options) -> Model:
-    """The network that the options ask for."""
+    """The network that the options describe."""
     match options.model:
         case "linear":
             return linear()
@@ -386,16 +386,28 @@ def build_model(options: Options) -> Model:
 
 
 def shared_options(options: Any) -> dict[str, Any]:
-    """The options, in a dataclass, that all processes of a run must have in common; of a path to
-    the data only its last name.
+    """The options that all processes of a run must have in common; only the last name of the path
+    to the data.
+
+    Args:
+        options: a dataclass of options.
+
+    Returns:
+        The options by name.
     """
     shared = {name: value for name, value in asdict(options).items() if name not in OWN}
     return shared | {"dataset": Path(options.dataset).absolute().name}
 
 
 def with_epochs(options: Options, examples: int) -> Options:
-    """The options with a number of epochs; if none was given, so many that a small data set trains
-    as long as it needs.
+    """The options with a number of epochs; by default as many as a small data set needs.
+
+    Args:
+        options: the options.
+        examples: number of training examples.
+
+    Returns:
+        The options.
     """
     if options.epochs is not None:
         return options
@@ -403,7 +415,7 @@ def with_epochs(options: Options, examples: int) -> Options:
 
 
 def build_recipe(options: Options) -> Recipe:
-    """Those of the options that are hyperparameters."""
+    """The recipe that the options describe."""
     strengths = {name: getattr(options, name) for name in augmentation.AUGMENTATION_FIELDS}
     how = (
         Augmentation(**strengths)
@@ -417,8 +429,17 @@ def build_recipe(options: Options) -> Recipe:
 
 
 def read(options: Options) -> tuple[Splits, Stream | None]:
-    """(the data in memory, the training set where it stays on disk): random rows of it stand for it
-    in memory then.
+    """Read the data that the options name.
+
+    Args:
+        options: the options.
+
+    Returns:
+        (the data in memory, the training set if it stays on disk). In the second case random rows
+        of it stand for it in memory.
+
+    Raises:
+        InputError: for what cannot be read, and for options that need a training set in memory.
     """
     reading = {name: getattr(options, name) for name in READING}
     if not (isinstance(options, TrainOptions) and options.stream):
@@ -442,8 +463,17 @@ def read(options: Options) -> tuple[Splits, Stream | None]:
 
 
 def prepared(splits: Splits, options: BiasVarianceOptions) -> Splits:
-    """The splits with images pooled, and class numbers as values, where the options ask for
-    that.
+    """The splits with images pooled, and class numbers as values, if the options say so.
+
+    Args:
+        splits: the data.
+        options: the options.
+
+    Returns:
+        The changed splits.
+
+    Raises:
+        InputError: where pooling does not divide the images.
     """
     if options.pool == 1 and not options.as_values:
         return splits
@@ -475,8 +505,16 @@ def _prepared(part: Dataset, options: BiasVarianceOptions) -> Dataset:
 
 
 def build_trials(options: SweepOptions) -> tuple[list[str], list[Trial]]:
-    """(the names of what --space varies, the trials to make in it). Raises InputError for what it
-    cannot be.
+    """The trials of a sweep.
+
+    Args:
+        options: the options.
+
+    Returns:
+        (names of what --space varies, the trials).
+
+    Raises:
+        InputError: for a space that is invalid.
     """
     axes = build_space(options)
     match options.method:
@@ -489,7 +527,16 @@ def build_trials(options: SweepOptions) -> tuple[list[str], list[Trial]]:
 
 
 def build_halving(options: SweepOptions, trials: Sequence[Trial], recipe: Recipe) -> Halving | None:
-    """After which epochs --halving stops the worst trials; None where it was not asked for."""
+    """The Halving that --halving asks for, or None.
+
+    Args:
+        options: the options.
+        trials: the trials of the sweep.
+        recipe: the recipe that they change.
+
+    Returns:
+        After which epochs the worst trials are stopped.
+    """
     if options.halving is None:
         return None
     epochs = min(trial.get("epochs", recipe.epochs) for trial in trials)
@@ -497,7 +544,7 @@ def build_halving(options: SweepOptions, trials: Sequence[Trial], recipe: Recipe
 
 
 def build_space(options: SweepOptions) -> dict[str, Axis]:
-    """The space that --space asks for. Raises InputError for what it cannot be."""
+    """The search space that --space describes. Raises InputError if it is invalid."""
     return dict(_axis(text, options) for text in options.space)
 
 

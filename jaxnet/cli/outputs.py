@@ -1,5 +1,5 @@
-"""What an experiment writes into its folder and prints: result.json, parameters, history, figures
-and the report.
+"""Write and print the results of an experiment: result.json, parameters, history, figures and
+report.
 """
 
 import csv
@@ -44,10 +44,19 @@ HARDEST = 50  # examples that result.json lists
 
 
 class Setup(NamedTuple):
-    """What an experiment begins with. layers: as `describe` gives them. shared: examples in two
-    parts.
+    """What an experiment begins with.
 
-    stream: the training set, where it stays on disk; some of its rows stand for it in splits.
+    Attributes:
+        experiment: name of the experiment.
+        options: its options.
+        splits: the data.
+        model: the architecture.
+        recipe: the recipe.
+        layers: the table that `describe` returns.
+        shared: examples that are in two parts.
+        out: the folder of the run.
+        clock: the seconds of each part of the run.
+        stream: the training set, if it stays on disk; some of its rows stand for it in splits.
     """
 
     experiment: str
@@ -71,12 +80,19 @@ def report(
     findings: Sequence[Finding] = (),
     members: Sequence[Run] = (),
 ) -> dict[str, Any]:
-    """Judge a network, say what was found and write the folder; returns what result.json holds.
+    """Judge a network, print the result and write the folder.
 
-    more: what this experiment adds to it, or puts in place of the network's. says: what is printed
-        instead of its numbers.
-    findings: besides those of the error ladder. members: networks of the same recipe, this one
-        first, to set beside each other.
+    Args:
+        setup: the experiment.
+        model: the architecture.
+        run: the network.
+        more: what this experiment adds to result.json, or replaces there.
+        says: text that is printed instead of the network's numbers.
+        findings: findings besides those of the error ladder.
+        members: networks of the same recipe, this one first, which the page shows side by side.
+
+    Returns:
+        What result.json holds.
     """
     splits, options = setup.splits, setup.options
     parts = {
@@ -142,8 +158,13 @@ def report(
 
 @contextmanager
 def training_members(setup: Setup) -> Iterator[tuple[Callable[[Standing], None], dict[str, int]]]:
-    """Progress of a population on the console, and where it began: (watch, what `resumed` is to
-    say).
+    """A context that shows the progress of a population on the console.
+
+    Args:
+        setup: the experiment.
+
+    Yields:
+        (a function of the population's progress, where it began, for `resumed` in result.json).
     """
     began: dict[str, int] = {}
     ahead = threading.Thread(
@@ -162,8 +183,14 @@ def training_members(setup: Setup) -> Iterator[tuple[Callable[[Standing], None],
 
 
 def hardest(predictions: Float[np.ndarray, "members ..."], splits: Splits) -> list[dict[str, Any]]:
-    """What result.json holds of the test examples whose label the members doubt most; nothing of a
-    regression, and where all of them diverged.
+    """The test examples whose labels the members doubt most, for result.json.
+
+    Args:
+        predictions: (members, examples, classes) log-probabilities.
+        splits: the data.
+
+    Returns:
+        The examples; none for a regression, and if all members diverged.
     """
     finite = (np.isfinite(member.astype(np.float32)).any() for member in predictions)
     if splits.classes is None or not any(finite):
@@ -172,7 +199,7 @@ def hardest(predictions: Float[np.ndarray, "members ..."], splits: Splits) -> li
 
 
 def listed(found: Sequence[HardExample]) -> list[dict[str, Any]]:
-    """What result.json holds of the first of these examples."""
+    """The first HARDEST examples, for result.json."""
     return [
         {
             "index": each.index,
@@ -185,8 +212,14 @@ def listed(found: Sequence[HardExample]) -> list[dict[str, Any]]:
 
 
 def believed(log_probabilities: np.ndarray, splits: Splits) -> Calibration | None:
-    """Whether the confidences on the test set can be believed; None of a regression, and where
-    outputs are no numbers.
+    """The calibration of a network on the test set.
+
+    Args:
+        log_probabilities: (examples, classes).
+        splits: the data.
+
+    Returns:
+        The Calibration; None for a regression, and if outputs are not finite.
     """
     if splits.classes is None or not np.isfinite(log_probabilities.max(1)).all():
         return None
@@ -194,7 +227,7 @@ def believed(log_probabilities: np.ndarray, splits: Splits) -> Calibration | Non
 
 
 def numbers(metrics: dict[str, Metrics]) -> dict[str, Any]:
-    """What was measured, by name and part; accuracy is null for a regression."""
+    """Measurements by name and part; accuracy is None for a regression."""
     test = metrics["test"]
     names = (
         ("accuracy", "error", "loss", "baseline")
@@ -223,8 +256,18 @@ def write(
     *,
     logs: bool = False,
 ) -> None:
-    """The folder of a finished run, result.json last. runs: the first is written, all are in the
-    page. logs: for TensorBoard too.
+    """Write the folder of a finished run, result.json last.
+
+    Args:
+        out: the folder.
+        result: what result.json is to hold; the seconds are added.
+        model: the architecture.
+        runs: the networks. The first one is written, and the page shows all.
+        splits: the data.
+        outputs: predictions of each part, by name.
+        metrics: metrics of each part, by name.
+        clock: the seconds of each part of the run.
+        logs: whether to write logs for TensorBoard too.
     """
     from jaxnet.report.html import run as run_page
 
@@ -251,7 +294,7 @@ def write(
 
 
 def history_csv(run: Run) -> str:
-    """A line an epoch that was trained."""
+    """The metrics of each epoch that was trained, one line each, as CSV."""
     columns = {
         name: np.asarray(column)
         for name, column in run.history._asdict().items()
@@ -268,7 +311,7 @@ def history_csv(run: Run) -> str:
 
 
 def _with(splits: Splits, on_disk: Stream) -> Splits:
-    """The splits with their training set on disk."""
+    """The splits with the training set on disk."""
     return replace(splits, train=on_disk)  # pyrefly: ignore[bad-argument-type]
 
 

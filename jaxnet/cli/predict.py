@@ -20,7 +20,7 @@ from jaxnet.runtime.devices import use_platform
 
 
 def predict_files(options: PredictOptions) -> None:
-    """Writes predictions for the examples in files to standard output, as CSV."""
+    """Write predictions for the examples in files to standard output, as CSV."""
     use_platform(options.platform)
     _, _, model, run = bring_back(options.run)
     if run.diverged:
@@ -50,14 +50,25 @@ def predict_files(options: PredictOptions) -> None:
 
 
 def new_examples(path: Path, run: Run) -> np.ndarray:
-    """The examples in a file, encoded as those that the network learned from."""
+    """The examples in a file, encoded like those that the network was trained on.
+
+    Args:
+        path: a table, .npz file or image.
+        run: the network.
+
+    Returns:
+        (examples, *run.shape).
+
+    Raises:
+        InputError: for what does not fit the network.
+    """
     if run.columns is not None and path.suffix.lower() in CSV_SUFFIXES:
         return checks.inputs(encode(run.columns, read_table(path)[0], path), f"{path}: ")
     return read_examples(path, run.shape, run.white)
 
 
 def prepare_data(options: PrepareOptions) -> None:
-    """Prepares a data set, and says where it is."""
+    """Prepare a data set, and print where it is."""
     folder_ = prepare(options.name, data_dir=options.data_dir, originals=options.originals)
     console.say(
         f"prepared in {folder_}; use it with --dataset {options.name}"

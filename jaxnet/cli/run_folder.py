@@ -1,7 +1,7 @@
-"""The folder of a run: found or begun, and written so that a kill at any moment leaves it whole.
+"""Find or begin the folder of a run, and write it so that a kill at any moment leaves it whole.
 
-run.json says what the run is, from its first moment; result.json comes last, so where it is the run
-is finished. Of several processes the first writes.
+run.json says what the run is, from its first moment. result.json is written last, so a folder that
+has it is finished. Among several processes, only the first writes.
 """
 
 import itertools
@@ -20,11 +20,19 @@ RUNS = Path("runs")
 def begin(
     experiment: str, settings: dict[str, Any], out: Path | None, *, resume: bool
 ) -> tuple[Path, str]:
-    """(the folder, and a sentence on what was found there). settings: what the run is of, as plain
-    values.
+    """Find the folder of a run, or begin it.
 
-    Raises InputError where the folder holds something else, or anything at all and `resume` was not
-    asked for.
+    Args:
+        experiment: name of the experiment.
+        settings: the options of the run, as plain values.
+        out: the folder; by default a new one, or with `resume` the newest unfinished one.
+        resume: whether to continue a run.
+
+    Returns:
+        (the folder, a sentence on what was found there).
+
+    Raises:
+        InputError: where the folder holds something else, or anything at all without `resume`.
     """
 
     def find() -> list[str]:
@@ -62,14 +70,14 @@ def _begin(
 
 
 def abandon(out: Path) -> None:
-    """Leave nothing of a run that was refused before it did anything."""
+    """Remove the folder of a run that was refused before it did anything."""
     if first() and [path.name for path in out.iterdir()] == ["run.json"]:
         (out / "run.json").unlink()
         out.rmdir()
 
 
 def result(out: Path) -> dict[str, Any] | None:
-    """What a finished run found; None where it is not finished."""
+    """What a finished run found; None if it is not finished."""
     return read_json(out / "result.json") if (out / "result.json").exists() else None
 
 
@@ -81,8 +89,8 @@ def _newest_unfinished(experiment: str) -> Path | None:
 
 
 def _unused(path: Path) -> Path:
-    """A new folder of this name, or of this name and a number: two runs that start at once do not
-    share one.
+    """A new folder of this name, or of this name and a number, so that two runs that start at once
+    do not share one.
     """
     for number in itertools.count(1):
         named = path if number == 1 else path.with_name(f"{path.name}-{number}")

@@ -1,10 +1,10 @@
-"""The experiment runner: options to a trained, judged and reported network, in one folder.
+"""Run an experiment: from options to a trained, judged and reported network, in one folder.
 
     options -> set_up: data, model, recipe, folder -> train_one, or another work -> report: judge,
     write
 
-Every script in experiments/ calls `main`. The same options give the same result.json, `seconds` and
-`resumed` aside.
+Every script in experiments/ calls `main`. The same options give the same result.json, except for
+`seconds` and `resumed`.
 """
 
 import argparse
@@ -75,13 +75,20 @@ def main(
     work: Callable[[Setup], dict[str, Any]] | None = None,
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """One experiment from the command line. Returns the exit status: 2 for bad input, 128 + signal
-    when stopped.
+    """Run one experiment from the command line.
 
-    defaults: of the options, or several of them by name, for --preset to choose from; the first one
-        stands without it.
-    work: what is done once the data are there, by default `train_one`; it returns what result.json
-        is to hold.
+    Args:
+        experiment: name of the script.
+        defaults: the options, or several of them by name, from which --preset chooses; without it
+            the first ones are used.
+        description: description of the script, for --help.
+        began: a reading of time.perf_counter when the process started.
+        work: what is done once the data are there; by default `train_one`. It returns what
+            result.json is to hold.
+        arguments: words of the command line; by default those of this process.
+
+    Returns:
+        The exit status: 2 for bad input, 128 + signal if stopped.
     """
     clock = Clock(began)
     console.open_to_all_names()
@@ -159,8 +166,18 @@ def main(
 
 
 def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
-    """Options to data, model, recipe and folder, with a word on each; None where the run is
-    finished already.
+    """Turn options into data, model, recipe and folder, and print a line on each.
+
+    Args:
+        experiment: name of the script.
+        options: the options.
+        clock: the seconds of each part of the run.
+
+    Returns:
+        The Setup; None if the run is finished already.
+
+    Raises:
+        InputError: for options that cannot be used.
     """
     # before JAX starts, for which all need the same platform
     check_agreement(lambda: {"experiment": experiment, **shared_options(options)})
@@ -201,7 +218,14 @@ def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
 
 
 def train_one(setup: Setup) -> dict[str, Any]:
-    """Train, judge and write one network, or those of --members; returns what result.json holds."""
+    """Train, judge and write one network, or those of --members.
+
+    Args:
+        setup: the experiment.
+
+    Returns:
+        What result.json holds.
+    """
     if isinstance(setup.options, TrainOptions) and setup.options.members > 1:
         return train_members(setup, setup.options)
     options, splits, model, recipe = setup.options, setup.splits, setup.model, setup.recipe
@@ -263,7 +287,15 @@ def train_one(setup: Setup) -> dict[str, Any]:
 
 
 def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
-    """Diagnose the recipe, and write it with its first network."""
+    """Diagnose the recipe, and write it with its first network.
+
+    Args:
+        setup: the experiment.
+        options: its options.
+
+    Returns:
+        What result.json holds.
+    """
     splits = setup.splits
     if options.balance:
         raise InputError("with --members examples are not weighed; leave --balance out")
@@ -306,8 +338,13 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
 
 @contextmanager
 def training(setup: Setup) -> Iterator[tuple[Callable[[int, EpochMetrics], None], dict[str, int]]]:
-    """Progress of a network on the console, and where it began: (watch, what `resumed` is to
-    say).
+    """A context that shows the progress of a network on the console.
+
+    Args:
+        setup: the experiment.
+
+    Yields:
+        (a function of epochs and metrics, where it began, for `resumed` in result.json).
     """
     began: dict[str, int] = {}
     with setup.clock.part("train"), console.progress(setup.recipe.epochs) as show:
@@ -320,7 +357,7 @@ def training(setup: Setup) -> Iterator[tuple[Callable[[int, EpochMetrics], None]
 
 
 def _preset(presets: Mapping[str, Options], arguments: list[str]) -> tuple[Options, list[str]]:
-    """The defaults that --preset asks for, and the arguments that remain."""
+    """(the defaults that --preset chooses, the remaining arguments)."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset", default=next(iter(presets)))
     given, rest = parser.parse_known_args(arguments)
@@ -329,7 +366,7 @@ def _preset(presets: Mapping[str, Options], arguments: list[str]) -> tuple[Optio
 
 
 def _prepare(options: Options) -> None:
-    """Platform and cache, before JAX starts."""
+    """Choose platform and cache, before JAX starts."""
     try:
         use_cpu_devices()  # one a core, so that the parts of a batch can run side by side
     except InputError as error:

@@ -1,5 +1,5 @@
-"""A finished run, brought back from its folder: what it was, its network, and the data that it
-learned from.
+"""Read a finished run from its folder: its options, its network, and the data that it was trained
+on.
 """
 
 from dataclasses import fields
@@ -19,7 +19,14 @@ PARAMS = "params"  # folder of the network within that of a run
 
 
 class Finished(NamedTuple):
-    """What the folder of a run holds. about: its run.json, the experiment and its options."""
+    """What the folder of a run holds.
+
+    Attributes:
+        folder: the folder.
+        about: its run.json: the experiment and its options.
+        model: the architecture.
+        run: the trained network.
+    """
 
     folder: Path
     about: dict[str, Any]
@@ -28,8 +35,16 @@ class Finished(NamedTuple):
 
 
 def bring_back(path: Path) -> Finished:
-    """The network of a finished run. Raises InputError, which says what to give instead, for any
-    other folder.
+    """Read a finished run.
+
+    Args:
+        path: its folder.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: for any other folder; it says what to give instead.
     """
     if not path.is_dir():
         raise InputError(f"{path}: no such folder{near_path(path)}")
@@ -54,8 +69,17 @@ def bring_back(path: Path) -> Finished:
 
 
 def data_of(finished: Finished, data_dir: Path | None = None) -> Splits:
-    """The data set of a run, read and split as it was. data_dir: as the run had it, or where its
-    files are now.
+    """Read the data set of a run, and split it as the run did.
+
+    Args:
+        finished: the run.
+        data_dir: folder of the data set, as the run had it, or where its files are now.
+
+    Returns:
+        The Splits.
+
+    Raises:
+        InputError: where the data set is missing or differs.
     """
     known = {field.name for field in fields(TrainOptions)} - {"data_dir"}
     about = finished.about.items()

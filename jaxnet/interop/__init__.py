@@ -1,1 +1,1 @@
-"""Networks for other tools: files that run without jaxnet, and scikit-learn estimators."""
+"""Trained networks for other tools: files that run without jaxnet, and scikit-learn estimators."""

@@ -1,4 +1,4 @@
-"""A trained network as files that run and load without jaxnet."""
+"""Write a trained network as files that load and run without jaxnet."""
 
 import contextlib
 import importlib.metadata
@@ -102,8 +102,8 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
     here = replace(here, standardisation=here.standardisation.on_device)
 
     def one(x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """`predict` for one example, to be vmapped: many models ask for the number of examples as
-        an integer.
+        """`predict` for one example, to be vmapped: many models need the number of examples as an
+        integer.
         """
         return predict(model, here, x[None])[0]
 
@@ -135,7 +135,7 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
 
 
 def _stablehlo(one: Callable[[Array], Array], run: Run) -> tuple[bytes, tuple[str, ...]]:
-    """(the program, serialized; the platforms that it is for)."""
+    """(the serialized program, the platforms that it runs on)."""
     from jax import export
 
     inputs = jax.ShapeDtypeStruct((*export.symbolic_shape("batch"), *run.shape), np.float32)
@@ -192,9 +192,7 @@ def _safetensors(run: Run, about: dict[str, str]) -> bytes:
 
 
 def _numpy(model: Model, run: Run) -> dict[str, bytes]:
-    """forward.py and what it reads besides the parameters; nothing where it lacks an operation of
-    the network.
-    """
+    """forward.py and the steps that it reads; nothing if it lacks an operation of the network."""
     try:
         made, output = program.trace(model, run, follow_places=False)
     except NotImplementedError as reason:
@@ -286,7 +284,7 @@ def _onnx(one: Callable[[Array], Array], run: Run, about: dict[str, str]) -> byt
 
 @contextlib.contextmanager
 def _only_errors(*names: str) -> Iterator[None]:
-    """Silence what these loggers say below the level of errors."""
+    """Silence these loggers below the level of errors."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [each.level for each in loggers]
     for each in loggers:
@@ -301,7 +299,7 @@ def _only_errors(*names: str) -> Iterator[None]:
 def _readme(
     run: Run, about: dict[str, str], platforms: tuple[str, ...], files: Mapping[str, bytes]
 ) -> str:
-    """How to use the folder, for someone who has nothing else."""
+    """README.md of the folder, for someone who has nothing else."""
     jax_here = importlib.metadata.version("jax")
     before, after = _offsets(run)
     parts = [
@@ -360,7 +358,7 @@ def _readme(
 
 
 def _inputs(run: Run) -> str:
-    """The shape and meaning of inputs."""
+    """The shape and meaning of the inputs."""
     values = "as they were in the training data, not standardised"
     if run.white is not None:
         values = f"pixels from 0 to {run.white:g}, {values}"
@@ -381,7 +379,7 @@ def _inputs(run: Run) -> str:
 
 
 def _outputs(run: Run) -> str:
-    """The shape and meaning of outputs."""
+    """The shape and meaning of the outputs."""
     if run.classes is not None:
         return (
             f"(batch, {len(run.classes)}): log-probabilities of these "
@@ -397,8 +395,8 @@ def _outputs(run: Run) -> str:
 
 
 def _offsets(run: Run) -> tuple[str, str]:
-    """(Python lines before a call, those after it), which subtract the offset of inputs and add
-    that of values.
+    """(Python lines before a call, Python lines after it): the first subtract the offset of the
+    inputs, the others add that of the values.
     """
     before, after = "", ""
     if run.standardisation.origin is not None or run.standardisation.target_origin is not None:
@@ -420,7 +418,7 @@ def _offsets(run: Run) -> tuple[str, str]:
 
 
 def _how_old(files: Mapping[str, bytes]) -> str:
-    """What to do about the program of an old JAX."""
+    """What to do about a program that an old JAX wrote."""
     other = "use forward.py, or " if "forward.py" in files else ""
     return (
         f"{other}set {EXPIRED}=1 in the environment where it is read, or export again with a "
@@ -457,7 +455,7 @@ def _block(language: str, text: str) -> str:
 
 
 def _write(path: Path, files: Callable[[], dict[str, bytes]]) -> None:
-    """Write a folder with these files: beside its place, and then moved there, so that a kill
+    """Write a folder with these files. It is written beside its place and then moved, so a kill
     leaves no half of it.
     """
     with writing(path):

@@ -1,8 +1,8 @@
-"""What an exported network predicts, with NumPy alone.
+"""Compute with NumPy alone what an exported network predicts.
 
 `jaxnet.export` copies this file into the folder of a network, beside forward.json, which lists the
-steps that lead from an example to the outputs, and params.safetensors, which holds the parameters.
-In that folder:
+steps from an example to the outputs, and params.safetensors, which holds the parameters. In that
+folder:
 
     import runpy
 
@@ -25,10 +25,17 @@ EXAMPLES_AT_ONCE = 64  # examples that are computed together
 
 
 def forward(x: ArrayLike, folder: str | Path = Path(__file__).parent) -> np.ndarray:
-    """Outputs of the network for examples x, as they were in the training data: (examples, ...).
-    Computed in float64.
+    """Predict examples; everything is computed in float64.
 
-    float32, or float64 where they are values with an offset that float32 would lose.
+    Args:
+        x: (examples, ...) as they were in the training data.
+        folder: the folder of the network.
+
+    Returns:
+        (examples, ...) float32, or float64 for values with an offset that float32 would lose.
+
+    Raises:
+        ValueError: for examples of another shape.
     """
     shape, steps, values, output, output_shape, origins = load(Path(folder))
     x = np.asarray(x)
@@ -55,10 +62,14 @@ def forward(x: ArrayLike, folder: str | Path = Path(__file__).parent) -> np.ndar
 
 @functools.cache
 def load(folder):
-    """(shape of an example, steps, arrays by number, number of the output, its shape, offsets and
-    units of inputs and outputs).
+    """Read a network, and compute whatever does not depend on the example.
 
-    What depends on no example is computed.
+    Args:
+        folder: the folder of the network.
+
+    Returns:
+        (shape of an example, steps, arrays by number, number of the output, its shape, offsets and
+        units of inputs and outputs).
     """
     program = json.loads((folder / "forward.json").read_text(encoding="utf-8"))
     parameters = read_safetensors(folder / "params.safetensors")
@@ -86,7 +97,14 @@ def load(folder):
 
 
 def read_safetensors(path):
-    """The arrays of a safetensors file by name; bfloat16 as float32."""
+    """Read the arrays of a safetensors file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The arrays by name; bfloat16 as float32.
+    """
     content = Path(path).read_bytes()
     begin = 8 + int.from_bytes(content[:8], "little")
     kinds = {"BOOL": "?", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
@@ -106,8 +124,14 @@ def read_safetensors(path):
 
 
 def compute(steps, values):
-    """The values, with what the steps make of them. A value is (numbers,), or (examples, numbers)
-    where it depends on them.
+    """Run steps. A value is (numbers,), or (examples, numbers) if it depends on the examples.
+
+    Args:
+        steps: the steps, in order.
+        values: the values by number.
+
+    Returns:
+        The values together with the results of the steps.
     """
     values = dict(values)
     for step in steps:
@@ -118,13 +142,13 @@ def compute(steps, values):
 
 
 def apply_map(step, *operands):
-    """A function, number by number."""
+    """Apply a function number by number."""
     made = np.asarray(MAPS[step["name"]](*operands), np.float64)
     return np.broadcast_to(made, (*made.shape[:-1], step["size"]))
 
 
 def take(step, *operands):
-    """Numbers of the operands, laid one after the other, from the places given."""
+    """Concatenate the operands, and take the numbers at the given places."""
     lead = np.broadcast_shapes(*(operand.shape[:-1] for operand in operands))
     table = operands[0]
     if len(operands) > 1:
@@ -135,13 +159,15 @@ def take(step, *operands):
 
 
 def reduce(step, operand):
-    """Groups of numbers, each to one: the same group, begun at each of the places given."""
+    """Reduce groups of numbers to one number each: the same group, begun at each of the given
+    places.
+    """
     groups = operand[..., places(step, "begin")[:, None] + places(step, "group")]
     return np.asarray(REDUCTIONS[step["name"]](groups), np.float64)
 
 
 def dot(step, x, w):
-    """The products (batch, m, k) x (batch, k, n)."""
+    """The matrix products (batch, m, k) x (batch, k, n)."""
     batch, m, k, n = (step[word] for word in ("batch", "m", "k", "n"))
     if batch == 1 and w.ndim == 1:
         return (x.reshape(-1, k) @ w.reshape(k, n)).reshape(*x.shape[:-1], m * n)
@@ -150,7 +176,7 @@ def dot(step, x, w):
 
 
 def convolve(step, x, w):
-    """A convolution of (height, width, inputs) with (height, width, inputs of a group, outputs)."""
+    """Convolve (height, width, inputs) with (height, width, inputs of a group, outputs)."""
     height, width, (rows, columns, each, units) = step["height"], step["width"], step["kernel"]
     (down, right), (below, beside), groups = step["strides"], step["dilation"], step["groups"]
     x, w, share = (
@@ -177,8 +203,8 @@ def convolve(step, x, w):
 
 
 def places(step, word):
-    """The places that a step names: an offset and strides, or runs of begin, step and count. Kept
-    with the step.
+    """The places that a step names, as an offset and strides or as runs of begin, step and count;
+    they are kept in the step.
     """
     if not isinstance(step[word], np.ndarray):
         step[word] = _places(**step[word])
@@ -199,7 +225,7 @@ def _places(offset=0, shape=(), strides=(), runs=None):
 
 
 def bfloat16(a):
-    """The nearest bfloat16; of two as near, the even one."""
+    """The nearest bfloat16; between two equally near ones, the even one."""
     bits = np.asarray(a, np.float32).view(np.uint32)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
     return np.where(np.isnan(a), np.nan, rounded)

@@ -1,17 +1,17 @@
-"""Which steps a network takes with one example: a program on flat arrays, for NumPy and for the
-page of a report.
+"""Trace which steps a network takes for one example: a program on flat arrays, for NumPy and for
+the page of a report.
 
 `predict` is traced, and the operations of its jaxpr become steps of five kinds, which
-interop/forward.py and the page's network.js can compute:
+interop/forward.py and network.js in the page can compute:
 
     map       a function, number by number; an operand of one number goes with any other
-    take      numbers of the operands, concatenated, from the places given
-    reduce    groups of numbers, each to one: the same group, begun at each of the places given
+    take      numbers of the concatenated operands, from the given places
+    reduce    groups of numbers, each to one: the same group, begun at each of the given places
     dot       (batch, m, k) x (batch, k, n)
     convolve  (height, width, inputs) with (height, width, inputs of a group, outputs)
 
-Reshapes are no steps. A number that comes from an image keeps its position in it, so that layers
-can be drawn.
+Reshapes need no step. A number that comes from an image keeps its position in it, so that layers
+can be drawn. Nothing is computed here that depends on an example.
 """
 
 import dataclasses
@@ -52,10 +52,16 @@ BORDERS = {"max": -math.inf, "min": math.inf, "sum": 0.0}  # what windows find o
 
 @dataclass(eq=False)
 class Value:
-    """A value of the traced network: a constant, one of the network's arrays, or made by an
+    """A value of the traced network: a constant, an array of the network, or the result of an
     operation.
 
-    leaf: the index of the array. fixed: whether it depends on constants alone.
+    Attributes:
+        shape: its shape.
+        dtype: its type.
+        constant: the constant, once it is known.
+        leaf: index of the array of the network.
+        made_by: the operation whose result it is.
+        fixed: whether it depends on constants only.
     """
 
     shape: tuple[int, ...]
@@ -67,7 +73,14 @@ class Value:
 
 
 class Operation(NamedTuple):
-    """An operation of the traced network."""
+    """An operation of the traced network.
+
+    Attributes:
+        primitive: the JAX primitive.
+        params: its parameters.
+        inputs: its operands.
+        outputs: its results.
+    """
 
     primitive: Any
     params: dict[str, Any]
@@ -80,14 +93,27 @@ class Operation(NamedTuple):
 
 
 def network_arrays(run: Run) -> dict[str, PyTree]:
-    """The arrays that predict reads: parameters, model state and standardization."""
+    """The arrays that `predict` reads.
+
+    Args:
+        run: the trained network.
+
+    Returns:
+        Parameters, model state and standardization, by name.
+    """
     params, model_state = run.chosen
     return {"params": params, "model_state": model_state, "standardisation": run.standardisation}
 
 
 def operations_of(model: Model, run: Run) -> tuple[list[Operation], Value, Value]:
-    """(the operations of predict for one example that its output depends on, the example, the
-    output).
+    """Trace `predict` for one example.
+
+    Args:
+        model: the network that was trained.
+        run: its parameters, and the shape of an example.
+
+    Returns:
+        (the operations on which the output depends, the example, the output).
     """
     leaves, structure = jax.tree.flatten(network_arrays(run))
 
@@ -102,7 +128,7 @@ def operations_of(model: Model, run: Run) -> tuple[list[Operation], Value, Value
     record = functools.partial(_record, operations)
 
     def choose(equation: JaxprEqn, inputs: list[Value]) -> list[Value]:
-        """The branch that a constant chooses. A choice that depends on the example is recorded, and
+        """The branch that a constant selects. A choice that depends on the example is recorded, and
         has no rule.
         """
         which, *rest = inputs
@@ -127,7 +153,7 @@ def _lift(array: Any) -> Value:
 
 
 def _record(operations: list[Operation], equation: JaxprEqn, inputs: list[Value]) -> list[Value]:
-    """Outputs of an operation, which is added to the list."""
+    """Append an operation to the list, and return its outputs."""
     fixed, avals = (
         all(value.fixed for value in inputs),
         [variable.aval for variable in equation.outvars],
@@ -150,7 +176,7 @@ def _needed(operations: Sequence[Operation], output: Value) -> list[Operation]:
 
 
 def constant(value: Value) -> Any:
-    """The array of a value that depends on constants alone."""
+    """The array of a value that depends on constants only."""
     if value.constant is None and value.made_by is not None:
         operation = value.made_by
         outputs = bind(operation.primitive, operation.params, *map(constant, operation.inputs))
@@ -163,11 +189,15 @@ def constant(value: Value) -> Any:
 
 
 class Operand(NamedTuple):
-    """A value of the program, by its number.
+    """A value of the program.
 
-    live: whether it depends on the example. layer: the index of the layer that it comes from with
-    its numbers kept apart, or -1. places: (size, 3) row, column and channel of each number in the
-    image that they are, NaN for padding; None where they are no image.
+    Attributes:
+        number: its number.
+        shape: its shape.
+        live: whether it depends on the example.
+        layer: index of the layer that it comes from, with its numbers kept apart; -1 for none.
+        places: (size, 3) row, column and channel of each number in an image, NaN for padding; None
+            if it is no image.
     """
 
     number: int
@@ -178,13 +208,16 @@ class Operand(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """The number of its numbers."""
         return math.prod(self.shape)
 
 
 class ImageLayout(NamedTuple):
-    """(rows, columns, channels) of a value that is an image, and the places of its numbers in this
-    order.
+    """The layout of a value that is an image.
+
+    Attributes:
+        shape: (rows, columns, channels).
+        order: the places of its numbers in this order.
     """
 
     shape: tuple[int, int, int]
@@ -195,10 +228,12 @@ class ImageLayout(NamedTuple):
 class Layer:
     """A product with parameters.
 
-    kind: dense, convolution, or output for what is no product. weights: its parameters, (...,
-        units); None for an output.
-    inputs: the layout of the image that a dense layer takes, if it takes one. shown: what its
-    outputs become before the next product.
+    Attributes:
+        kind: "dense", "convolution", or "output" for an output that is no product.
+        units: number of outputs.
+        weights: the parameters, (..., units); None for an output.
+        inputs: layout of the image that a dense layer takes, if it takes one.
+        shown: what its outputs become before the next product.
     """
 
     kind: str
@@ -210,11 +245,16 @@ class Layer:
 
 @dataclass
 class Program:
-    """The steps so far. The example is value 0.
+    """The steps of a network; the example is value 0.
 
-    follow_places: whether it is followed where in the image each number comes from, so that layers
-        can be drawn.
-    arrays: the constants and arrays of the network that the steps need, with their numbers.
+    Attributes:
+        follow_places: whether to follow where in the image each number comes from, so that layers
+            can be drawn.
+        steps: the steps so far.
+        arrays: the constants and arrays of the network that the steps need, with their numbers.
+        layers: the layers so far.
+        known: the operands that values of the traced network became.
+        count: number of values so far.
     """
 
     follow_places: bool = True
@@ -225,7 +265,7 @@ class Program:
     count: int = 1
 
     def read(self, value: Value) -> Operand:
-        """A value of the traced network, as it was computed, or as the network holds it."""
+        """A value of the traced network, as it was computed or as the network holds it."""
         if value not in self.known:
             source = value.made_by
             if (
@@ -238,18 +278,28 @@ class Program:
         return self.known[value]
 
     def literal(self, value: float) -> Operand:
-        """A constant."""
+        """A constant number."""
         return self.read(Value((), jnp.float32, constant=np.float32(value), fixed=True))
 
     def new(self) -> int:
-        """The number of one more value."""
+        """The number of a new value."""
         self.count += 1
         return self.count - 1
 
     def step(
         self, op: str, operands: Sequence[Operand], shape: Sequence[int], **static: Any
     ) -> Operand:
-        """The output of one more step. static: what the step is told besides its operands."""
+        """Add a step.
+
+        Args:
+            op: kind of the step.
+            operands: its operands.
+            shape: shape of its output.
+            **static: what the step needs besides its operands.
+
+        Returns:
+            Its output.
+        """
         made = Operand(self.new(), tuple(shape), any(operand.live for operand in operands))
         self.steps.append(
             {
@@ -263,8 +313,16 @@ class Program:
         return made
 
     def map(self, name: str, operands: Sequence[Operand], shape: tuple[int, ...]) -> Operand:
-        """A function, number by number. What it makes belongs to the last of the layers that it
-        comes from.
+        """Apply a function number by number. The result belongs to the last one of the layers that
+        it comes from.
+
+        Args:
+            name: name of the function.
+            operands: its operands.
+            shape: shape of the result.
+
+        Returns:
+            The result.
         """
         size = math.prod(shape)
 
@@ -285,7 +343,15 @@ class Program:
         return made
 
     def take(self, operands: Sequence[Operand], move: Callable[..., np.ndarray]) -> Operand:
-        """What `move` makes of the operands; it is given the places of their numbers."""
+        """Rearrange the numbers of operands.
+
+        Args:
+            operands: the operands.
+            move: a function that gets the places of their numbers, and returns the places to take.
+
+        Returns:
+            The result.
+        """
         ends = np.cumsum([0, *(operand.size for operand in operands)])
         each = zip(ends, ends[1:], operands, strict=False)
         table = move(
@@ -308,8 +374,17 @@ class Program:
         return made._replace(layer=-1 if other else first.layer, places=places)
 
     def reduce(self, name: str, operand: Operand, begin: np.ndarray, group: np.ndarray) -> Operand:
-        """Groups of numbers, each to one. The place of a pooled number is the mean of the places
-        that it comes from.
+        """Reduce groups of numbers to one number each. The place of a pooled number is the mean of
+        the places that it comes from.
+
+        Args:
+            name: name of the reduction.
+            operand: the operand.
+            begin: the places where groups begin.
+            group: the places of a group, relative to its beginning.
+
+        Returns:
+            The result.
         """
         made = self.step(
             "reduce",
@@ -334,20 +409,23 @@ class Program:
         return self.show(made._replace(layer=operand.layer)) if same else made
 
     def show(self, operand: Operand) -> Operand:
-        """The same, noted as what to show of its layer, unless something was added around it."""
+        """Record an operand as what to show of its layer, unless it has padding, and return it."""
         if operand.layer >= 0 and (operand.places is None or not np.isnan(operand.places).any()):
             self.layers[operand.layer].shown = operand
         return operand
 
 
 def trace(model: Model, run: Run, *, follow_places: bool = True) -> tuple[Program, Operand]:
-    """(the program of predict for one example, whatever its numbers; the value that it predicts).
+    """Trace which steps `predict` takes for one example, whatever its numbers are.
 
     Args:
         model: the network that was trained.
         run: its parameters, and the shape of an example.
-        follow_places: whether it is followed where in the image each number comes from, so that
-            layers can be drawn.
+        follow_places: whether to follow where in the image each number comes from, so that layers
+            can be drawn.
+
+    Returns:
+        (the program, the value that it predicts).
 
     Raises:
         NotImplementedError: with the name of an operation that is none of the five.
@@ -364,7 +442,7 @@ def trace(model: Model, run: Run, *, follow_places: bool = True) -> tuple[Progra
 
 
 def _apply(program: Program, operation: Operation) -> list[Operand]:
-    """Outputs of an operation, by its rule."""
+    """The outputs of an operation, by its rule."""
     for value in (*operation.inputs, *operation.outputs):
         if value.dtype not in (jnp.float32, jnp.bfloat16, jnp.bool_) and not jnp.issubdtype(
             value.dtype, jnp.integer
@@ -378,13 +456,13 @@ def _apply(program: Program, operation: Operation) -> list[Operand]:
 
 
 def encode_places(table: np.ndarray) -> dict[str, int | list[int]]:
-    """Places in a flat array in few numbers, as forward.py and network.js read them.
+    """Describe places in a flat array with few numbers, as forward.py and network.js read them.
 
     Args:
         table: the places.
 
     Returns:
-        An offset and strides where they lie evenly, else runs: begin, step, count, begin, step,
+        An offset and strides if they are evenly spaced, else runs: begin, step, count, begin, step,
         count...
     """
     flat = table.ravel()
@@ -414,7 +492,7 @@ def encode_places(table: np.ndarray) -> dict[str, int | list[int]]:
 
 
 def image_layout(operand: Operand) -> ImageLayout | None:
-    """The layout of a value as an image; None where it is none, or has only one pixel."""
+    """The layout of a value as an image; None if it is none, or has only one pixel."""
     if operand.places is None or np.isnan(operand.places).any():
         return None
     marks, at = zip(
@@ -429,7 +507,7 @@ def image_layout(operand: Operand) -> ImageLayout | None:
 
 
 def _channels(places: np.ndarray) -> int:
-    """How many channels these places have, padding aside."""
+    """The number of channels of these places, without padding."""
     return len(np.unique(places[~np.isnan(places[:, 2]), 2]))
 
 
@@ -482,7 +560,7 @@ def _same(program: Program, operation: Operation, operands: list[Operand]) -> li
 
 
 def _move(program: Program, operation: Operation, operands: list[Operand]) -> list[Operand]:
-    """Operations that move numbers."""
+    """Operations that rearrange numbers."""
     move = MOVES[operation.name]
     return [
         program.take(operands, lambda *t, i=i: move(operation.params, *t)[i])
@@ -491,7 +569,9 @@ def _move(program: Program, operation: Operation, operands: list[Operand]) -> li
 
 
 def _move_at(program: Program, operation: Operation, operands: list[Operand]) -> list[Operand]:
-    """Operations that take numbers of their first operand from places that the others give."""
+    """Operations that take numbers of their first operand from places that the other operands
+    give.
+    """
     if not all(value.fixed for value in operation.inputs[1:]):
         raise NotImplementedError(f"operation {operation.name!r} at places that are computed")
     places = [constant(value) for value in operation.inputs[1:]]
@@ -515,9 +595,7 @@ def _slice(params: dict[str, Any], x: np.ndarray) -> list[np.ndarray]:
 
 
 def _pad(params: dict[str, Any], x: np.ndarray, value: np.ndarray) -> list[np.ndarray]:
-    """An array with numbers put before, after and between its own, or cut where the configuration
-    is negative.
-    """
+    """An array with numbers put before, after and between its own; negative amounts cut it."""
     for axis, (low, high, gap) in enumerate(params["padding_config"]):
         shape = list(x.shape)
         shape[axis] = max(0, (shape[axis] - 1) * (gap + 1) + 1) + max(low, 0) + max(high, 0)
@@ -607,8 +685,8 @@ def _padded(
 
 
 def _dot(program: Program, operation: Operation, operands: list[Operand]) -> list[Operand]:
-    """A product of matrices, with what depends on the example on the left; with parameters it is a
-    dense layer.
+    """A product of matrices, with the operand that depends on the example on the left; with
+    parameters it is a dense layer.
     """
     contracted, batch = operation.params["dimension_numbers"]
     one, two = (1, 0) if operands[1].live and not operands[0].live else (0, 1)
@@ -645,8 +723,8 @@ def _dot(program: Program, operation: Operation, operands: list[Operand]) -> lis
 
 
 def _convolve(program: Program, operation: Operation, operands: list[Operand]) -> list[Operand]:
-    """A convolution in one or two dimensions with a kernel of parameters; in one, the image has one
-    row.
+    """A convolution in one or two dimensions with a kernel of parameters; in one dimension, the
+    image has one row.
     """
     params, (x, w) = operation.params, operands
     of_x, of_w, of_out = params["dimension_numbers"]

@@ -1,8 +1,8 @@
-"""Networks as scikit-learn estimators: a step of a pipeline, of a cross-validation, of a search.
+"""Scikit-learn estimators, for pipelines, cross-validation and searches.
 
-The estimators only translate: data, by scikit-learn's own checks, to Splits; parameters to a Model
-and a Recipe. `fit` and `predict` do the rest. Imported when an estimator is first asked for, since
-scikit-learn need not be installed.
+The estimators only translate: data, checked by scikit-learn, to Splits, and parameters to a Model
+and a Recipe. `fit` and `predict` do the rest. This module is imported when an estimator is first
+used, since scikit-learn need not be installed.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ REPEATS = 10  # of an example, on average, by which whole weights may make a tra
 
 
 class _Network(BaseEstimator):
-    """What both estimators share. X, y and weights are checked by scikit-learn."""
+    """The common part of both estimators; scikit-learn checks X, y and weights."""
 
     @no_type_check  # any value is stored as it is, and refused by fit
     def __init__(
@@ -201,10 +201,16 @@ class JaxnetClassifier(ClassifierMixin, _Network):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each example, (examples,).
+        """The most probable class of each example.
+
+        Args:
+            X: (examples, features).
+
+        Returns:
+            (examples,) classes.
 
         Raises:
-            InputError: where the network diverged, and predicts none.
+            InputError: where the network diverged, and predicts no class.
         """
         classes = arrays.chosen(self._outputs(X))
         if (lost := np.flatnonzero(classes == arrays.NO_CLASS)).size:
@@ -217,12 +223,24 @@ class JaxnetClassifier(ClassifierMixin, _Network):
         return self.classes_[classes]
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities (examples, classes), in the order of classes_."""
+        """The probability of each class.
+
+        Args:
+            X: (examples, features).
+
+        Returns:
+            (examples, classes), in the order of classes_.
+        """
         return np.exp(self._outputs(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Their logarithms (examples, classes), as the functions of `jaxnet.diagnostics` take
-        them.
+        """The log-probability of each class, as the functions of `jaxnet.diagnostics` take it.
+
+        Args:
+            X: (examples, features).
+
+        Returns:
+            (examples, classes), in the order of classes_.
         """
         return self._outputs(X)
 
@@ -235,7 +253,19 @@ class JaxnetRegressor(RegressorMixin, _Network):
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "JaxnetRegressor":
-        """Train on X (examples, features) and values y (examples,); else as JaxnetClassifier."""
+        """Train on examples with values; the network does not depend on their order.
+
+        Args:
+            X: (examples, features).
+            y: (examples,) values.
+            sample_weight: as in JaxnetClassifier.
+
+        Returns:
+            The estimator. A training that diverged warns with ConvergenceWarning.
+
+        Raises:
+            ValueError: for what cannot be used.
+        """
         _no_gaps(X=X, y=y, sample_weight=sample_weight)
         X, y = validate_data(self, X, y, y_numeric=True)
         X, y, weights = _counting(X, y.astype(np.float64), sample_weight)
@@ -243,7 +273,14 @@ class JaxnetRegressor(RegressorMixin, _Network):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """A value for each example, (examples,)."""
+        """A value for each example.
+
+        Args:
+            X: (examples, features).
+
+        Returns:
+            (examples,) values.
+        """
         return self._outputs(X)
 
 
@@ -256,7 +293,7 @@ def _no_gaps(**given: Any) -> None:
 def _counting(
     X: np.ndarray, y: np.ndarray, sample_weight: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The examples that count, and their weights, None if none were given."""
+    """The examples with a weight above 0, and their weights; None if no weights were given."""
     if sample_weight is None:
         return X, y, None
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -264,9 +301,8 @@ def _counting(
 
 
 def _order_of_its_own(data: Dataset) -> np.ndarray:
-    """Row numbers in an order that depends on the examples alone, as then the network does.
-
-    Sums over the rows depend on their order, if only by rounding.
+    """Row numbers in an order that depends on the examples alone, so that the network does too:
+    sums over the rows depend on their order by rounding.
     """
     rows = zip(np.ascontiguousarray(data.x), np.asarray(data.y), strict=True)
     return np.argsort(
@@ -276,8 +312,8 @@ def _order_of_its_own(data: Dataset) -> np.ndarray:
 
 
 def _repeated(rows: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """(rows, weights of mean 1), or where weights are whole numbers and not large, (each row as
-    often as its weight says, None).
+    """(rows, weights of mean 1); if the weights are whole and not large, (rows repeated by weight,
+    None).
     """
     if weights is None:
         return rows, None

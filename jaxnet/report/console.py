@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of a run."""
+"""Print what a person at a terminal sees of a run; nothing is computed here."""
 
 import io
 import logging
@@ -30,8 +30,8 @@ PROGRESS_LINES = 10  # of progress, where the output is no terminal
 
 
 def open_to_all_names() -> None:
-    """Standard output escapes what its encoding does not have, as standard error does, instead of
-    ending the program.
+    """Make standard output and error escape what their encodings lack, instead of ending the
+    program.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -39,26 +39,28 @@ def open_to_all_names() -> None:
 
 
 def say(*lines: str) -> None:
-    """Some lines."""
+    """Print lines, with nothing in them that is markup or controls the terminal."""
     Console(highlight=False, soft_wrap=True).print("\n".join(map(cell, lines)))
 
 
 def cell(text: object) -> str:
-    """A text as rich is to print it: as it is, with nothing in it that is markup or steers the
+    """A text that rich prints as it is: without markup, and without characters that control the
     terminal.
     """
     return escape(visible(text))
 
 
 class Spoken(logging.Handler):
-    """Says what the library logs: which plan it chose, and what went wrong."""
+    """A logging handler that prints what the library logs, such as the plan it chose and
+    warnings.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         say(("beware: " if record.levelno >= logging.WARNING else "") + record.getMessage())
 
 
 def data(splits: Splits) -> None:
-    """The parts and what they hold."""
+    """Print the parts of a data set and what they hold."""
     parts = ", ".join(f"{name} {len(part):,}" for name, part in _parts(splits))
     shape = "x".join(map(str, splits.train.x.shape[1:]))
     kind = "a regression" if splits.classes is None else f"{len(splits.classes)} classes"
@@ -68,7 +70,12 @@ def data(splits: Splits) -> None:
 
 
 def layers(name: str, rows: Sequence[tuple[str, str, int]]) -> None:
-    """The table that `describe` gives."""
+    """Print the table that `describe` returns.
+
+    Args:
+        name: name of the model.
+        rows: (layer, shapes, number of parameters).
+    """
     say(name)
     table = Table("layer", "shapes", "parameters", box=None)
     table.columns[-1].justify = "right"
@@ -79,7 +86,15 @@ def layers(name: str, rows: Sequence[tuple[str, str, int]]) -> None:
 
 @contextmanager
 def progress(epochs: int) -> Iterator[Callable[[int, EpochMetrics], None]]:
-    """Shows each epoch: a bar with the time left on a terminal, some lines elsewhere."""
+    """Show each epoch of a training: as a progress bar with the time left on a terminal, as some
+    lines elsewhere.
+
+    Args:
+        epochs: number of epochs.
+
+    Yields:
+        A function of (epochs done, metrics of the last one).
+    """
     console = Console(highlight=False)
     if not console.is_terminal:
         shown = {math.ceil(epochs * i / PROGRESS_LINES) for i in range(1, PROGRESS_LINES + 1)}
@@ -102,8 +117,11 @@ def progress(epochs: int) -> Iterator[Callable[[int, EpochMetrics], None]]:
 
 @contextmanager
 def members() -> Iterator[Callable[[Standing], None]]:
-    """Shows how far a population is: a bar with the time left on a terminal, some lines
-    elsewhere.
+    """Show how far a population is: as a progress bar with the time left on a terminal, as some
+    lines elsewhere.
+
+    Yields:
+        A function of the population's progress.
     """
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -135,8 +153,11 @@ def members() -> Iterator[Callable[[Standing], None]]:
 
 
 def sweep(found: Sweep, names: Sequence[str]) -> None:
-    """The trials of a sweep with the lowest validation error, and what to bear in mind. names: of
-    what was varied.
+    """Print the trials of a sweep with the lowest validation error, and its notes.
+
+    Args:
+        found: the sweep.
+        names: names of the hyperparameters that were varied.
     """
     table = found.table
     names = [*names, *(name for name in ("trained_epochs",) if name in table)]
@@ -159,8 +180,12 @@ def sweep(found: Sweep, names: Sequence[str]) -> None:
 
 
 def spreads(errors: Mapping[str, np.ndarray], deviations: Mapping[str, Estimate]) -> None:
-    """Test errors of networks that differ in luck alone, by kind of luck, and their standard
-    deviation.
+    """Print the test errors of networks that differ only by chance, by source of chance, with their
+    standard deviations.
+
+    Args:
+        errors: (networks,) test errors, by source.
+        deviations: their standard deviation, by source.
     """
     table = Table(
         "", "mean test error", "standard deviation", "95% interval", "lowest", "highest", box=None
@@ -180,7 +205,7 @@ def spreads(errors: Mapping[str, np.ndarray], deviations: Mapping[str, Estimate]
 
 
 def comparison(found: Comparison) -> None:
-    """Runs side by side, their differences, and what is not the same in all."""
+    """Print runs side by side, their differences, and which of their options differ."""
     terminal = Console(highlight=False)
     table = Table(
         "run",
@@ -228,7 +253,14 @@ def comparison(found: Comparison) -> None:
 
 
 def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder: Ladder) -> None:
-    """Errors with intervals beside the trivial baseline, the table of classes, and the verdict."""
+    """Print errors with intervals beside the trivial baseline, the table of classes, and the
+    verdict.
+
+    Args:
+        metrics: metrics of each part, by name.
+        classes: names of the classes; None for a regression.
+        ladder: the error analysis.
+    """
     table = Table(
         "", "error", "95% interval", "accuracy", "always the most frequent class", box=None
     )
@@ -287,7 +319,7 @@ def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder:
 
 
 def error(text: str) -> None:
-    """A message of failure, on standard error."""
+    """Print a message of failure to standard error."""
     print(f"error: {visible(text)}", file=sys.stderr)
 
 
@@ -315,7 +347,7 @@ def _row(row: EpochMetrics) -> str:
 
 
 def _cells(error: Estimate, regression: bool) -> tuple[str, str]:
-    """An error and its interval."""
+    """(an error, its interval), as text."""
     form = "{:.4g}" if regression else "{:.2%}"
     return form.format(
         error.estimate

@@ -1,7 +1,6 @@
-"""What a notebook shows of a Diagnosis, a Population or a Run: HTML from what is known already.
-Nothing is computed by JAX.
+"""HTML that a notebook shows for a Diagnosis, a Population or a Run. JAX computes nothing for it.
 
-Colors are those of the notebook, light or dark, and pictures are part of the text.
+Colors are those of the notebook, light or dark, and pictures are embedded.
 """
 
 import io
@@ -49,9 +48,7 @@ FRAME = """<div class="jaxnet">
 
 
 def of_diagnosis(found: Diagnosis) -> str:
-    """HTML of a diagnosis: the verdict, the errors behind it, what was found and what to try, the
-    decomposition, the figure.
-    """
+    """HTML of a diagnosis: verdict, errors, findings and remedies, decomposition and figure."""
     unit = (
         "squared error, in variances of y"
         if found.regression
@@ -113,8 +110,8 @@ def of_diagnosis(found: Diagnosis) -> str:
 
 
 def of_population(many: Population) -> str:
-    """HTML of a population: who is in it, how its members ended, a table of the first ones and of
-    quantiles, and their curves.
+    """HTML of a population: its networks, how they ended, a table of the first ones and of
+    quantiles, and learning curves.
     """
     columns, status, diverged = _columns(many), many.each(endings), many.diverged
     head = f"{len(many)} network{'s' * (len(many) != 1)}: {counted(status)}"
@@ -155,8 +152,8 @@ def of_population(many: Population) -> str:
 
 
 def of_run(run: Run) -> str:
-    """HTML of a run: how it ended, what was trained, and its curves; with a leading member axis,
-    that of a population.
+    """HTML of a run: how it ended, what was trained, and learning curves; for a run with a member
+    axis, that of a population.
     """
     run = jax.tree.map(np.asarray, run)
     if np.ndim(run.epochs):
@@ -182,7 +179,7 @@ def of_run(run: Run) -> str:
 
 
 def _columns(many: Population) -> dict[str, np.ndarray]:
-    """(members,) each: numbers of the recipe in which members differ, and what they came to."""
+    """(members,) columns: numbers of the recipe in which members differ, and final results."""
     columns = (
         {"structure": many.each(lambda run: np.full(len(run.epochs), _place(many, run)))}
         if len(many.runs) > 1
@@ -210,8 +207,8 @@ def _place(many: Population, run: Run) -> int:
 
 
 def _curves(many: Population) -> bytes:
-    """A picture of the validation losses, or training losses where there are none, of up to
-    MOST_CURVES members.
+    """A picture of the validation losses of up to MOST_CURVES members, or of training losses
+    without validation.
     """
     figure = Figure(figsize=(5.2, 3.0), layout="constrained")
     axes = figure.subplots()
@@ -277,7 +274,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = ""
 
 
 def _picture(image: bytes | Path, words: str) -> str:
-    """A picture as part of the text; none where its file was left to another process to write."""
+    """An embedded picture; nothing if another process writes its file."""
     if isinstance(image, Path):
         if not image.exists():
             return ""

@@ -1,4 +1,4 @@
-"""Results of studies as tables of text, a line of which is a row."""
+"""Results of studies as tables of text, one row for each line; nothing is computed here."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ LUCK = (
 
 
 def bias_variance(found: BiasVariance) -> list[str]:
-    """Error, bias and variance, a row for each value, and where the variance is largest."""
+    """A row with error, bias and variance for each value, and where the variance is largest."""
     lines = [
         f"{found.vary or '':>14}{'examples':>10}{'members':>9}{'error':>26}{'bias²':>26}"
         f"{'variance':>26}"
@@ -43,8 +43,8 @@ def bias_variance(found: BiasVariance) -> list[str]:
 
 
 def label_errors(found: LabelErrors) -> list[str]:
-    """How many labels are wrong, how many doubtful ones are listed, and whether the network's
-    confidences can be believed.
+    """How many labels are wrong, how many doubtful ones are listed, and the calibration of the
+    network.
     """
     counts = [
         f"{PARTS[part]}: {len(rows)} doubtful labels listed in labels.csv"
@@ -56,8 +56,15 @@ def label_errors(found: LabelErrors) -> list[str]:
 
 
 def learning_curve(curve: LearningCurve, at: Sequence[int], reach: Sequence[Estimate]) -> list[str]:
-    """Errors, a row for each size, and then those to expect at other sizes. reach: these, one for
-    each of `at`.
+    """A row with the error for each size, and then the predicted errors at other sizes.
+
+    Args:
+        curve: the learning curve.
+        at: the other sizes.
+        reach: the predicted error at each of them.
+
+    Returns:
+        The lines.
     """
     lines = [f"{'examples':>12}{'error':>28}{'while training':>18}"]
     for n, size, training in zip(curve.sizes, curve.measured, curve.training, strict=True):
@@ -77,7 +84,7 @@ def learning_curve(curve: LearningCurve, at: Sequence[int], reach: Sequence[Esti
 
 
 def shift(found: ShiftStudy) -> list[str]:
-    """Alarms, size and cost, a row for each shift, and the verdict."""
+    """A row with alarms, size and error for each shift, and the verdict."""
     head = f"{'alarms in batches of':22s}" + "".join(f"{size:>7,}" for size in found.sizes)
     lines = [f"{head}{'size':>8s}{'error':>9s}  estimated without labels"]
     for each in found.shifts:

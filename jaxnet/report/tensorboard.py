@@ -1,8 +1,8 @@
-"""Logs for TensorBoard, written by tensorboardX without TensorFlow: `tensorboard --logdir runs`
-shows them beside each other.
+"""Write logs for TensorBoard with tensorboardX, without TensorFlow; `tensorboard --logdir runs`
+shows them side by side.
 
-folder/training, folder/validation: loss and accuracy over epochs, which TensorBoard draws into the
-same charts. folder/result: hyperparameters with the final metrics, and figures.
+folder/training and folder/validation hold loss and accuracy over epochs, which TensorBoard draws
+into the same charts. folder/result holds hyperparameters with the final metrics, and figures.
 """
 
 import importlib.util
@@ -30,7 +30,7 @@ CURVES = {
 
 
 def require() -> None:
-    """Raises InputError, which says what to install, where the writer is missing."""
+    """Raise InputError, which says what to install, if tensorboardX is missing."""
     if importlib.util.find_spec("tensorboardX") is None:
         raise InputError(
             "logs for TensorBoard need the package tensorboardX, which is not installed: pip "
@@ -40,10 +40,16 @@ def require() -> None:
 
 @contextmanager
 def live(folder: str | Path) -> Iterator[Callable[[int, EpochMetrics], None]]:
-    """Gives the `watch` for `jaxnet.train` that writes each epoch when it ends.
+    """A context that writes each epoch when it ends.
 
-    What a training that is continued had written after its last checkpoint is marked as void, so
-    that no step is there twice.
+    If a training continues, what it wrote after its last checkpoint is marked as void, so that no
+    step is there twice.
+
+    Args:
+        folder: the folder of the logs.
+
+    Yields:
+        The `watch` for `jaxnet.train`.
     """
     with ExitStack() as open_ones:
         writers: dict[str, Events] = {}
@@ -67,10 +73,16 @@ def write(
     metrics: Mapping[str, Metrics] | None = None,
     figures: Sequence[str | Path] = (),
 ) -> None:
-    """Everything of a finished run, in place of what was written there while it trained.
+    """Write the logs of a finished run, in place of those that were written while it trained.
 
-    metrics: by the name of the part, such as {"test": jaxnet.evaluate(...)}. figures: PNG files.
-    Raises InputError where tensorboardX is missing.
+    Args:
+        folder: the folder of the logs.
+        run: the run.
+        metrics: metrics by the name of the part, such as {"test": jaxnet.evaluate(...)}.
+        figures: PNG files.
+
+    Raises:
+        InputError: where tensorboardX is missing.
     """
     require()
     for part in CURVES:
@@ -97,10 +109,17 @@ def write(
 
 
 class Events:
-    """A file of events, written at once: tensorboardX's own writer leaves that to a thread, whose
-    errors nobody hears.
+    """A file of events, written immediately; tensorboardX's own writer uses a thread, whose errors
+    are lost.
 
-    What was there from step `first` on is void. Raises NotWrittenError.
+    What was there from step `first` on is void.
+
+    Args:
+        folder: the folder of the file.
+        first: the first step that is void.
+
+    Raises:
+        NotWrittenError: where it cannot be written.
     """
 
     def __init__(self, folder: Path, first: int) -> None:
@@ -130,7 +149,12 @@ class Events:
         self._file.close()
 
     def add(self, summary: Any, step: int) -> None:
-        """Writes a summary, as tensorboardX.summary makes them."""
+        """Write a summary, as tensorboardX.summary makes them.
+
+        Args:
+            summary: the summary.
+            step: its step.
+        """
         self._write(summary=summary, step=step)
 
     def _write(self, **content: Any) -> None:

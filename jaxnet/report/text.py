@@ -1,7 +1,7 @@
 """The short text of each noun, which `repr` and `print` show.
 
 Nothing is compiled and no array is printed. Leaves may be tracers, None, or whatever else a tree
-operation has put in their place: what cannot be known of them is left out.
+operation has put in their place; what cannot be known about them is left out.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ HISTORIES = ("training", "validation")
 
 
 def of_run(run: "Run") -> str:
-    """What was trained, how it ended, and its last losses and errors; of many, those of a
+    """What was trained, how it ended, and its last losses and errors; for many networks, those of a
     population.
     """
     if np.ndim(run.epochs):
@@ -81,7 +81,7 @@ def of_sweep(found: "Sweep") -> str:
 
 
 def of_splits(splits: "Splits") -> str:
-    """The parts of a data set with their sizes, and what was decided while it was read."""
+    """The sizes of the parts of a data set, and what was decided while it was read."""
     parts = ("train", "validation", "test", "target_sample")
     sizes = [(part, _known(lambda part=part: _size(getattr(splits, part)))) for part in parts]
     about = _known(lambda: _data(_shape_of(splits.train), splits.classes))
@@ -96,13 +96,13 @@ def of_splits(splits: "Splits") -> str:
 
 
 def of_dataset(part: "Dataset") -> str:
-    """How many examples of what, in one line."""
+    """The number and shape of examples, in one line."""
     about = _known(lambda: f"{len(part):,} examples: {words(part.x)}, {_classes(part.classes)}")
     return shortened(f"Dataset({about or _classes(part.classes)})")
 
 
 def of_stream(part: "Stream") -> str:
-    """The same of examples on disk."""
+    """The number and shape of examples on disk, in one line."""
     about = _known(lambda: f"{len(part):,} examples on disk: {_shape(part.rows.shape)}, ")
     return shortened(f"Stream({about or ''}{_classes(part.classes)})")
 
@@ -151,13 +151,13 @@ def of_learning_curve(found: "LearningCurve") -> str:
 
 
 def of_model(model: "Model") -> str:
-    """Its name."""
+    """The name of a model."""
     still = ", number of outputs still open" if model.for_outputs is not None else ""
     return shortened(f"Model({words(model.name)}{still})")
 
 
 def of_state(state: "TrainState") -> str:
-    """How far a training is, and the best loss so far."""
+    """How far a training is, and its lowest loss so far."""
     diverged = _known(lambda: f"at step {step}" if (step := int(state.diverged_at)) >= 0 else None)
     rows = [
         ("epochs done", state.epoch),
@@ -168,7 +168,7 @@ def of_state(state: "TrainState") -> str:
 
 
 def of_settings(noun: Any) -> str:
-    """A noun of settings, such as a Recipe, with the fields that differ from their defaults."""
+    """Settings such as a Recipe, with the fields that differ from their defaults."""
     told = []
     for field in fields(noun):
         value = getattr(noun, field.name)
@@ -182,7 +182,7 @@ def of_settings(noun: Any) -> str:
 
 
 def numbers_of(recipe: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, value) of each number that a recipe has, and of those of its augmentation."""
+    """(name, value) of each number in a recipe and in its augmentation."""
     for field in fields(recipe):
         value = getattr(recipe, field.name)
         if is_dataclass(value):
@@ -196,7 +196,9 @@ def numbers_of(recipe: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def architecture(run: "Run", members: int) -> str:
-    """What was trained: the model, how many of it, and the recipe, whose numbers may be ranges."""
+    """What was trained: the model, the number of networks, and the recipe, whose numbers may be
+    ranges.
+    """
     told = [run.model if members == 1 else f"{members} x {run.model}"]
     default = Recipe()
     for name in STRUCTURE:
@@ -225,7 +227,15 @@ def endings(run: "Run") -> np.ndarray:
 
 
 def last_epoch(history: ArrayLike | None, epochs: ArrayLike) -> np.ndarray:
-    """(members,) the value of the last epoch that each was trained; NaN where there is none."""
+    """The value of a measure in the last epoch of each member.
+
+    Args:
+        history: (members, epochs), or None.
+        epochs: (members,) number of epochs that each was trained.
+
+    Returns:
+        (members,); NaN where there is none.
+    """
     epochs = np.asarray(epochs)
     if history is None or not np.shape(history)[1]:
         return np.full(len(epochs), np.nan)
@@ -233,12 +243,12 @@ def last_epoch(history: ArrayLike | None, epochs: ArrayLike) -> np.ndarray:
 
 
 def short(value: Any) -> str:
-    """A number in four digits."""
+    """A number with four digits."""
     return f"{value:.4g}" if np.isfinite(value) else "–"
 
 
 def counted(endings: np.ndarray) -> str:
-    """How many ended in which way, the most frequent first."""
+    """How many members ended in which way, the most frequent first."""
     kinds, counts = np.unique(endings, return_counts=True)
     return ", ".join(f"{counts[i]} {kinds[i]}" for i in np.argsort(-counts, kind="stable"))
 
@@ -269,7 +279,7 @@ def _of_members(runs: Sequence["Run"], count: int, many: "Population | None") ->
 
 
 def _spread(runs: Sequence["Run"], part: str) -> str | None:
-    """Median and range over the members of a part's last loss, or of its error for classes."""
+    """Median and range over the members of the last loss of a part, or of its error for classes."""
     prefix = "train" if part == "training" else part
     measure = "loss" if runs[0].classes is None else "accuracy"
     columns = [getattr(run.history, f"{prefix}_{measure}") for run in runs]
@@ -289,7 +299,7 @@ def _spread(runs: Sequence["Run"], part: str) -> str | None:
 
 
 def _ended(run: "Run", part: str, last: int | None) -> str | None:
-    """Loss and, of classes, error of a part in the last epoch."""
+    """Loss of a part in the last epoch, and its error for classes."""
     prefix = "train" if part == "training" else part
     loss, accuracy = (getattr(run.history, f"{prefix}_{name}") for name in ("loss", "accuracy"))
     if loss is None or last is None or last < 0:
@@ -299,7 +309,7 @@ def _ended(run: "Run", part: str, last: int | None) -> str | None:
 
 
 def _lowest(best: Any) -> str | None:
-    """The lowest validation loss, and when it was."""
+    """The lowest validation loss, and its epoch."""
     return _known(lambda: f"{float(best.loss):.4f} after epoch {int(best.epoch)}")
 
 
@@ -313,7 +323,7 @@ def _size(part: Any) -> str | None:
 
 
 def _shape_of(part: Any) -> tuple[int, ...]:
-    """Of one example's x, in memory or on disk."""
+    """The shape of one example, in memory or on disk."""
     return part.rows.shape if hasattr(part, "rows") else part.x.shape[1:]
 
 
@@ -337,7 +347,7 @@ def _interval(size: "Estimate", regression: bool) -> str:
 
 
 def _setting(name: str, value: Any) -> str:
-    """A value of a field as code, or of an array its range."""
+    """A value of a field as code; the range of an array."""
     if name == "optimizer":
         return repr(value) if isinstance(value, str) else optimizer_name(value)
     if value is None or isinstance(value, str | bool) or is_dataclass(value):
@@ -356,7 +366,7 @@ def _setting(name: str, value: Any) -> str:
 
 
 def _equal(value: Any, default: Any) -> bool:
-    """Whether a value is its default; of float32 the default as float32 has it."""
+    """Whether a value is its default; a float32 value is compared with the default as float32."""
     mine, other = number(value), number(default)
     if mine is None or other is None:
         return isinstance(value, str) and value == default
@@ -364,12 +374,12 @@ def _equal(value: Any, default: Any) -> bool:
 
 
 def _count(tree: Any) -> int | None:
-    """The numbers of a tree of arrays; None where its leaves have no size."""
+    """The number of numbers in a tree of arrays; None if its leaves have no size."""
     return sum(getattr(leaf, "size", 0) for leaf in jax.tree.leaves(tree)) or None
 
 
 def _known(find: Callable[[], T]) -> T | None:
-    """What `find` gives; None where a leaf is not what it should be: a display never fails."""
+    """The result of `find`; None where it fails, since a display never does."""
     try:
         return find()
     except Exception:

@@ -411,8 +411,8 @@ def _classes(
 
 
 def _tally(rows: Rows, most: int, *, until_values: bool) -> tuple[np.ndarray, dict[float, int]]:
-    """How many rows have each label from 0 to most - 1, and how many have each other number; no
-    more other numbers are counted than one above FEW.
+    """How many rows have each label from 0 to most - 1, and how many have each other number; at
+    most MAX_INTEGER_CLASSES + 1 other numbers are counted.
 
     until_values: whether to stop once the labels are seen to be values.
     """

@@ -1,5 +1,5 @@
-"""Figures of what was found, each drawn to a PNG and, where it has lines, an SVG; none computes
-anything that is reported.
+"""Figures of results, each written as PNG and, if it has lines, as SVG; none computes anything that
+is reported.
 """
 
 from jaxnet.report.figures.calibration import reliability as reliability

@@ -25,12 +25,14 @@ DECADES = 30  # times that the largest value is the smallest, above which an axi
 
 
 def epoch_marker(values: Any) -> str | None:
-    """Of a curve over epochs: one for each where they are few, so that a single one can be seen."""
+    """The marker of a curve over epochs: a dot where there are few, so that a single one can be
+    seen.
+    """
     return "o" if np.isfinite(values).sum() < MARKED_EPOCHS else None
 
 
 def error_unit(regression: bool) -> tuple[float, str]:
-    """(factor of errors, what they are then)."""
+    """(factor of errors, label of their axis)."""
     return (
         (1.0, "squared error / variance of y")
         if regression
@@ -39,12 +41,20 @@ def error_unit(regression: bool) -> tuple[float, str]:
 
 
 def literal(text: str) -> str:
-    """Text in which a dollar is a dollar, not the beginning of a formula, and nothing is unseen."""
+    """Text in which a dollar sign begins no formula, and no character is invisible."""
     return visible(text).replace("$", r"\$")
 
 
 def draw_interval(axes: Axes, place: float, size: Estimate, color: str, scale: float) -> None:
-    """The interval of an estimate, where it has one."""
+    """Draw the interval of an estimate, if it has one.
+
+    Args:
+        axes: where to draw.
+        place: position on the horizontal axis.
+        size: the estimate.
+        color: the color.
+        scale: factor of the values.
+    """
     if size.refused is None:
         axes.plot(
             [place, place],
@@ -57,7 +67,7 @@ def draw_interval(axes: Axes, place: float, size: Estimate, color: str, scale: f
 
 
 def label_axes(axes: Axes, x: str, y: str) -> None:
-    """Labels the axes, with a light grid and no frame above and to the right."""
+    """Label the axes, with a light grid and no frame above and to the right."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(alpha=0.25)
@@ -66,7 +76,16 @@ def label_axes(axes: Axes, x: str, y: str) -> None:
 
 
 def save(figure: Figure, path: Path, *, vector: bool = True) -> None:
-    """As PNG, and beside it as SVG where it is not made of images."""
+    """Write a figure as PNG, and beside it as SVG if it is not made of images.
+
+    Args:
+        figure: the figure.
+        path: the PNG file.
+        vector: whether to write the SVG file too.
+
+    Raises:
+        NotWrittenError: where it cannot be written.
+    """
     if not first():
         return
     drawn = io.BytesIO()

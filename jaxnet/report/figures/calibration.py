@@ -1,4 +1,4 @@
-"""The reliability diagram: how often predictions are right, over how confident they were."""
+"""The reliability diagram: accuracy over confidence."""
 
 from pathlib import Path
 
@@ -11,8 +11,13 @@ RIGHT = "share that is right"
 
 
 def reliability(found: Calibration, path: Path, *, part: str) -> None:
-    """Accuracy with 95% intervals in each bin of the confidence, above how many predictions are in
-    it. part: of which they are.
+    """Draw the accuracy with 95% intervals in each bin of the confidence, and the number of
+    predictions in each bin below.
+
+    Args:
+        found: the calibration.
+        path: the file.
+        part: the part of the data, in words.
     """
     figure = Figure(figsize=(4.6, 5.4))
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

@@ -1,4 +1,4 @@
-"""Pictures of runs beside each other."""
+"""Figures that show runs side by side."""
 
 from collections.abc import Mapping
 from itertools import cycle
@@ -27,8 +27,12 @@ STYLES = ("-", "--", "-.")  # of the next runs, where there are more than colors
 
 
 def curves_of_runs(histories: Mapping[str, EpochMetrics], path: Path) -> None:
-    """Loss, and of classes accuracy, on the validation set over the epochs, a line a run; on the
-    training set where there is none.
+    """Draw the validation loss, and for classes the accuracy, over the epochs, one line for each
+    run; the training loss if there is no validation set.
+
+    Args:
+        histories: metrics of each epoch, by name of the run.
+        path: the file.
     """
     part = (
         "validation"
@@ -68,7 +72,13 @@ def curves_of_runs(histories: Mapping[str, EpochMetrics], path: Path) -> None:
 def comparison_of_runs(
     found: Comparison, histories: Mapping[str, EpochMetrics], folder: Path
 ) -> None:
-    """The differences of runs, and how each was trained. histories: by name of the run."""
+    """Draw the differences of runs, and their learning curves.
+
+    Args:
+        found: the comparison.
+        histories: metrics of each epoch, by name of the run.
+        folder: the folder of the files.
+    """
     told = {
         f"{pair.first} less {pair.second}": pair.difference
         for pair in found.pairs
@@ -80,7 +90,13 @@ def comparison_of_runs(
 
 
 def differences(found: Mapping[str, Estimate], path: Path, *, regression: bool) -> None:
-    """The difference of each pair with its interval, and where there would be none."""
+    """Draw the difference of each pair with its interval, and a line at no difference.
+
+    Args:
+        found: the difference of each pair, by its words.
+        path: the file.
+        regression: whether errors are squared errors.
+    """
     scale, unit = (
         (1.0, "squared error / variance of y")
         if regression
@@ -110,5 +126,5 @@ def differences(found: Mapping[str, Estimate], path: Path, *, regression: bool) 
 
 
 def _label(name: str) -> str:
-    """A name that a legend shows: one that begins with an underscore would be left out."""
+    """A name as a legend shows it; one that begins with an underscore would be left out."""
     return literal(name if not name.startswith("_") else f"\u200b{name}")

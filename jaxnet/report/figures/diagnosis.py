@@ -29,8 +29,12 @@ from jaxnet.studies.learning_curve import LearningCurve
 
 
 def error_analysis(found: Diagnosis, path: Path) -> None:
-    """Errors from training set to where it is used, and how bias and variance change with the size
-    of the training set.
+    """Draw the errors from the training set to the deployment data, and bias and variance over the
+    size of the training set.
+
+    Args:
+        found: the diagnosis.
+        path: the file.
     """
     partitions = sorted(
         (parts for parts in found.decompositions if parts.design == "partition"),
@@ -82,8 +86,13 @@ def error_analysis(found: Diagnosis, path: Path) -> None:
 
 
 def ladder(errors: Mapping[str, Estimate], path: Path, *, limit: float, regression: bool) -> None:
-    """Errors of one network from training set to where it is used. limit: target error and
-    tolerance.
+    """Draw the errors of one network from the training set to the deployment data.
+
+    Args:
+        errors: the error of each part, by name.
+        path: the file.
+        limit: target error plus tolerance.
+        regression: whether errors are squared errors.
     """
     figure = Figure(figsize=(5.2, 3.8))
     figure.subplots_adjust(0.8 / 5.2, 0.15, 1 - 0.1 / 5.2, 0.9)
@@ -104,8 +113,17 @@ def decomposition(
     training: Sequence[Estimate] | None = None,
     names: tuple[str, str] = ("bias²", "variance"),
 ) -> None:
-    """Error, bias and variance with 95% bands over a quantity. training: errors on the training
-    sets.
+    """Draw error, bias and variance with 95% bands over a quantity.
+
+    Args:
+        places: values of the quantity.
+        found: the decomposition at each of them.
+        path: the file.
+        x: label of the horizontal axis.
+        unit: label of the vertical axis.
+        log: whether the horizontal axis is logarithmic.
+        training: errors on the training sets.
+        names: labels of bias and variance.
     """
     figure = Figure(figsize=(6.4, 4.2))
     axes = figure.add_axes((0.13, 0.13, 0.84, 0.84))
@@ -148,7 +166,12 @@ def decomposition(
 
 
 def bias_variance(found: BiasVariance, path: Path) -> None:
-    """Error, bias and variance over what was varied."""
+    """Draw error, bias and variance over the quantity that was varied.
+
+    Args:
+        found: the study.
+        path: the file.
+    """
     places = [each.value or 0.0 for each in found.measured]
     decomposition(
         places,
@@ -162,8 +185,13 @@ def bias_variance(found: BiasVariance, path: Path) -> None:
 
 
 def learning_curve(found: LearningCurve, path: Path, *, target: float = 0.0) -> None:
-    """Errors over the number of training examples, and beyond the largest number what they will be,
-    with a 95% band.
+    """Draw errors over the number of training examples, and the predicted ones beyond the largest
+    number, with a 95% band.
+
+    Args:
+        found: the learning curve.
+        path: the file.
+        target: the target error.
     """
     figure = Figure(figsize=(6.4, 4.2))
     axes = figure.add_axes((0.13, 0.13, 0.84, 0.84))
@@ -217,7 +245,13 @@ def learning_curve(found: LearningCurve, path: Path, *, target: float = 0.0) -> 
 
 
 def spread(errors: Mapping[str, np.ndarray], path: Path) -> None:
-    """Test errors of networks that differ in luck alone, a row a kind of luck."""
+    """Draw the test errors of networks that differ only by chance, one row for each source of
+    chance.
+
+    Args:
+        errors: (networks,) test errors, by source.
+        path: the file.
+    """
     figure = Figure(figsize=(6.4, 0.8 + 0.7 * len(errors)))
     figure.subplots_adjust(0.33, 0.5 / (0.8 + 0.7 * len(errors)), 0.96, 0.97)
     axes = figure.subplots()

@@ -1,6 +1,4 @@
-"""Figures of single examples: what is confused, what is wrong, what augmentation makes of an image,
-predicted values.
-"""
+"""Figures of single examples: confusions, mistakes, augmented images, and predicted values."""
 
 from pathlib import Path
 
@@ -19,8 +17,12 @@ from jaxnet.report.figures.axes import INK, MOST_DOTS, TRAIN, label_axes, litera
 def confusion(
     counts: Int[np.ndarray, "classes classes"], classes: tuple[str, ...], path: Path
 ) -> None:
-    """How often each class was taken for which: labels down, predictions across; the diagonal is
-    right.
+    """Draw how often each class was predicted as which: labels in rows, predictions in columns.
+
+    Args:
+        counts: (classes, classes) counts; those on the diagonal are right.
+        classes: names of the classes.
+        path: the file.
     """
     n = len(classes)
     size = min(14.0, max(4.5, 0.45 * n + 1.5))
@@ -60,8 +62,17 @@ def wrong_images(
     *,
     most: int = 40,
 ) -> None:
-    """The test images it got wrong, the most confident first: label, prediction and its
-    probability.
+    """Draw the test images that are predicted wrongly, the most confident mistakes first, with
+    label, prediction and its probability.
+
+    Args:
+        x: (examples, ...) images.
+        y: (examples,) labels.
+        log_probabilities: (examples, classes).
+        classes: names of the classes.
+        white: the value of a white pixel.
+        path: the file.
+        most: number of images at most.
     """
     predictions = arrays.chosen(log_probabilities)
     wrong = np.flatnonzero(arrays.wrong(predictions, y))
@@ -116,8 +127,18 @@ def augmented(
     versions: int = 7,
     seed: int = 0,
 ) -> None:
-    """The first training images, a row each: as they are, then as training may see them. With mixup
-    the next row is mixed in.
+    """Draw the first training images, one row each: as they are, then as training may see them.
+    With mixup the next row is mixed in.
+
+    Args:
+        x: (examples, ...) images.
+        how: the augmentation.
+        standardisation: of the training set.
+        white: the value of a white pixel.
+        path: the file.
+        most: number of images at most.
+        versions: number of augmented versions of each.
+        seed: seed of the augmentation.
     """
     x = x[:most]
     examples, height, width = x.shape[:3]
@@ -166,7 +187,13 @@ def augmented(
 def values(
     y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " examples"], path: Path
 ) -> None:
-    """Predicted against true values of the test set; on the line they are right."""
+    """Draw predicted over true values of the test set; points on the line are right.
+
+    Args:
+        y: (examples,) true values.
+        predictions: (examples,) predicted values.
+        path: the file.
+    """
     figure = Figure(figsize=(4.5, 4.5))
     axes = figure.add_axes((0.16, 0.12, 0.8, 0.84))
     axes.axline((float(y[0]), float(y[0])), slope=1, color=INK, linewidth=1, linestyle=":")

@@ -1,4 +1,4 @@
-"""Pictures of examples whose labels are doubtful."""
+"""Figures of examples whose labels are doubtful."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +25,17 @@ def doubtful(
     part: str,
     most: int = 40,
 ) -> None:
-    """The first of these images: index, the label, and what the networks say instead, with its
-    probability. part: of which these are.
+    """Draw the first of these images: index, label, and the prediction of the networks with its
+    probability.
+
+    Args:
+        x: (examples, ...) images.
+        found: the doubtful examples.
+        classes: names of the classes.
+        white: the value of a white pixel.
+        path: the file.
+        part: the part of the data, in words.
+        most: number of images at most.
     """
     shown = found[:most]
     height, width = x.shape[1:3]
@@ -73,7 +82,13 @@ def doubtful(
 
 
 def doubtful_labels(found: LabelErrors, splits: Splits, folder: Path) -> None:
-    """The images with the most doubtful labels, of the training and of the test set."""
+    """Draw the images with the most doubtful labels, of the training and of the test set.
+
+    Args:
+        found: the label errors.
+        splits: the data.
+        folder: the folder of the files.
+    """
     white = splits.train.white
     assert white is not None
     for part, name in (("train", "doubtful"), ("test", "doubtful_test")):

@@ -1,4 +1,4 @@
-"""Pictures of shifts: how soon they are found, what they cost, and which examples differ."""
+"""Figures of shifts: how soon they are detected, what they cost, and which examples differ."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +21,14 @@ def power(
     *,
     level: float,
 ) -> None:
-    """Share of batches that raise an alarm over their size: a panel a kind of shift, a line a
-    strength, weakest first.
+    """Draw the share of batches that raise an alarm over their size: one panel for each kind of
+    shift, one line for each strength, the weakest first.
+
+    Args:
+        found: shares for each size, by kind and strength.
+        sizes: the sizes of batches.
+        path: the file.
+        level: the level of the test.
     """
     across = min(3, len(found))
     down = -(-len(found) // across)
@@ -61,8 +67,13 @@ def power(
 def estimated_errors(
     truths: Mapping[str, Estimate], estimates: Mapping[str, Estimate], path: Path
 ) -> None:
-    """The error on each shifted test set: with labels, and as it is estimated without; a row a
-    shift.
+    """Draw the error on each shifted test set, measured with labels and estimated without, one row
+    for each shift.
+
+    Args:
+        truths: the measured errors, by shift.
+        estimates: the estimated errors, by shift.
+        path: the file.
     """
     names = list(truths)[::-1]
     height = 0.9 + 0.24 * len(names)
@@ -98,7 +109,14 @@ def estimated_errors(
 def unlike(
     rows: Mapping[str, Num[np.ndarray, "examples ..."]], white: float, path: Path, *, most: int = 10
 ) -> None:
-    """Images that look least like the other sample, a row of them a sample."""
+    """Draw the images that look least like the other sample, one row for each sample.
+
+    Args:
+        rows: (examples, ...) images, by sample.
+        white: the value of a white pixel.
+        path: the file.
+        most: number of images of a row at most.
+    """
     height, width = next(iter(rows.values())).shape[1:3]
     inches, side, head = 0.7 / width, 1.7, 0.35
     gap = max(1, width // 8)
@@ -142,7 +160,12 @@ def unlike(
 
 
 def shifts(found: ShiftStudy, folder: Path) -> None:
-    """Alarms, errors, and images that differ, of every shift of a study."""
+    """Draw alarms, errors, and images that differ, for every shift of a study.
+
+    Args:
+        found: the study.
+        folder: the folder of the files.
+    """
     power(found.alarms, found.sizes, folder / "power.png", level=found.level)
     truths = {each.name: each.error for each in found.shifts}
     estimates = {each.name: each.estimated_error for each in found.shifts}

@@ -23,7 +23,13 @@ from jaxnet.report.figures.axes import (
 
 
 def curves(history: EpochMetrics, path: Path, *, best_epoch: int | None = None) -> None:
-    """Loss, and of classes accuracy, over the epochs, on training and validation set."""
+    """Draw the loss, and for classes the accuracy, over the epochs, on training and validation set.
+
+    Args:
+        history: metrics of each epoch.
+        path: the file.
+        best_epoch: the epoch with the lowest validation loss.
+    """
     pairs = [("loss", history.train_loss, history.validation_loss)]
     if history.train_accuracy is not None:
         pairs.append(("accuracy", history.train_accuracy, history.validation_accuracy))
@@ -66,10 +72,18 @@ def curves(history: EpochMetrics, path: Path, *, best_epoch: int | None = None) 
 def validation_curve(
     table: Mapping[str, np.ndarray], names: Sequence[str], best: int, path: Path, *, error: str
 ) -> None:
-    """Validation error with 95% intervals, and training error, over each of these hyperparameters.
-    error: in words.
+    """Draw the validation error with 95% intervals, and the training error, over each
+    hyperparameter.
 
-    One that alone varies is joined by a line; of several, each panel shows all trials.
+    A hyperparameter that alone varies is joined by a line; with several, each panel shows all
+    trials.
+
+    Args:
+        table: columns of the sweep, by name.
+        names: the hyperparameters.
+        best: the chosen trial.
+        path: the file.
+        error: name of the error, in words.
     """
     figure = Figure(figsize=(5.2 * len(names), 4.0))
     figure.subplots_adjust(

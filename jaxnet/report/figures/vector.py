@@ -1,5 +1,5 @@
-"""A figure as SVG whose values can be pointed at: over each place on its horizontal axis lies a
-strip that says what is drawn there.
+"""A figure as an interactive SVG: over each place on its horizontal axis lies a transparent strip
+whose tooltip says what is drawn there.
 """
 
 import io
@@ -19,8 +19,8 @@ MOST_STRIPS = 400  # strips in a panel
 
 
 def svg(figure: Figure) -> str:
-    """The text of an SVG file: the same figure gives the same text. Lines with a label are what can
-    be pointed at.
+    """The text of an SVG file, in which labeled lines have tooltips. The same figure always gives
+    the same text.
     """
     drawn = io.StringIO()
     with matplotlib.rc_context(
@@ -32,8 +32,8 @@ def svg(figure: Figure) -> str:
 
 
 def _values(axes: Axes) -> Iterator[tuple[float, float, float, str]]:
-    """(place, from, to, words) for each place where a labeled line has a value; coordinates are
-    those of the data.
+    """(place, from, to, words) for each place where a labeled line has a value; the first three are
+    horizontal positions in pixels of the figure.
     """
     found: dict[float, list[str]] = {}
     for line in axes.lines:
@@ -73,9 +73,7 @@ def _values(axes: Axes) -> Iterator[tuple[float, float, float, str]]:
 
 
 def _intervals(axes: Axes, color: str) -> dict[float, tuple[float, float]]:
-    """By place: a vertical line of two points, in the color of a series, is the interval of its
-    value there.
-    """
+    """The interval of each place: a vertical line of two points in the color of a series."""
     lines = [
         line.get_data()
         for line in axes.lines

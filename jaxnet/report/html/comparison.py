@@ -1,5 +1,5 @@
-"""The page of a comparison: runs side by side. Reads result.json and the figures; computes
-nothing.
+"""The page of a comparison, with runs side by side. It reads result.json and the figures, and
+computes nothing.
 """
 
 from pathlib import Path
@@ -11,7 +11,15 @@ from jaxnet.report.tables import LUCK
 
 
 def page(result: dict[str, Any], figures: Path) -> str:
-    """The HTML of a result, as plain values. figures: their folder."""
+    """The HTML of a comparison.
+
+    Args:
+        result: what result.json holds, as plain values.
+        figures: the folder of the figures.
+
+    Returns:
+        The text of report.html.
+    """
     names = [run["name"] for run in result["runs"]]
     parts = [
         f'<section id="verdict"><p class="verdict">{text(result["verdict"])}</p></section>',

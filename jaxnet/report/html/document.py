@@ -1,5 +1,5 @@
-"""An HTML page in one file: styles and scripts inside it, allowed by their hashes alone, and no
-network.
+"""An HTML page in one file: styles and scripts are inside, allowed by their hashes alone, and it
+needs no network.
 
 Everything that comes from data is escaped here: `text` for words, `data` for what scripts read.
 """
@@ -61,8 +61,16 @@ def document(
     scripts: Sequence[str] = ("page.js",),
     read: dict[str, Any] | None = None,
 ) -> str:
-    """The page. body: HTML. scripts: files beside this one, in order. read: what scripts find as
-    JSON, by the id of its element.
+    """The whole page.
+
+    Args:
+        title: title of the page.
+        body: its HTML.
+        scripts: files beside this one, in order.
+        read: what scripts find as JSON, by the id of its element.
+
+    Returns:
+        The text of the HTML file.
     """
     sources = [_source(name) for name in scripts]
     hashes = " ".join(
@@ -98,7 +106,17 @@ def anchor(title: str) -> str:
 def table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "", kind: str = "numbers"
 ) -> str:
-    """Cells are HTML, of `text` or made of it; the first of a row is its heading."""
+    """A table as HTML.
+
+    Args:
+        head: HTML of the column headings.
+        rows: HTML of the cells; the first cell of a row is its heading.
+        caption: text above the table.
+        kind: class of the table in page.css.
+
+    Returns:
+        The HTML.
+    """
     title = f"<caption>{text(caption)}</caption>" if caption else ""
     first = "".join(f'<th scope="col">{cell}</th>' if cell else "<td></td>" for cell in head)
     body = "".join(
@@ -113,8 +131,15 @@ def table(
 
 
 def chart(path: Path, words: str) -> str:
-    """A figure: the SVG file, whose values can be pointed at and read as a table, or else the PNG.
-    words: what it shows.
+    """A figure as HTML: the SVG file, whose values have tooltips and can be read as a table, or
+    else the PNG file.
+
+    Args:
+        path: the file, without or with any suffix.
+        words: what the figure shows.
+
+    Returns:
+        The HTML.
     """
     if not path.with_suffix(".svg").exists():
         image = png(path.with_suffix(".png").read_bytes())
@@ -153,7 +178,7 @@ def chart(path: Path, words: str) -> str:
 
 
 def text(words: Any) -> str:
-    """Words in which nothing is HTML, and nothing unseen."""
+    """Words with HTML escaped and no invisible characters."""
     return escape(visible(words))
 
 
@@ -163,7 +188,7 @@ def data(value: Any) -> str:
 
 
 def png(image: bytes) -> str:
-    """A PNG file as an address."""
+    """A PNG file as a data URL."""
     return f"data:image/png;base64,{base64.b64encode(image).decode()}"
 
 

@@ -1,4 +1,4 @@
-"""The examples a network gets wrong, and what it thought, as HTML."""
+"""The examples that a network predicts wrongly, and its probabilities, as HTML."""
 
 import io
 from collections.abc import Sequence
@@ -22,8 +22,18 @@ def wrong_classes(
     classes: Sequence[str],
     white: float | None,
 ) -> str:
-    """The most confident mistakes first: the picture, or else the row's number, the label, and the
-    likeliest classes with probabilities.
+    """The most confident mistakes as HTML: picture or row number, label, and the most probable
+    classes.
+
+    Args:
+        x: (examples, ...) inputs.
+        y: (examples,) labels.
+        log_probabilities: (examples, classes).
+        classes: names of the classes.
+        white: the value of a white pixel; None if inputs are no images.
+
+    Returns:
+        The HTML.
     """
     probabilities = np.exp(log_probabilities.astype(np.float64))
     confidence = probabilities.max(1)
@@ -49,7 +59,15 @@ def wrong_classes(
 def wrong_values(
     y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " examples"]
 ) -> str:
-    """The test examples whose values are farthest off."""
+    """The test examples with the largest errors of a regression, as HTML.
+
+    Args:
+        y: (examples,) true values.
+        predictions: (examples,) predicted values.
+
+    Returns:
+        The HTML.
+    """
     shown = np.argsort(-np.abs(predictions - y), kind="stable")[: MOST_WRONG // 2]
     rows = [
         (f"{i}", f"{y[i]:.5g}", f"{predictions[i]:.5g}", f"{predictions[i] - y[i]:+.4g}")
@@ -63,7 +81,15 @@ def wrong_values(
 
 
 def picture(image: Num[np.ndarray, "..."], white: float) -> bytes:
-    """An image as a PNG file: one channel as ink on paper, three as colors."""
+    """An image as a PNG file: one channel is drawn as ink on paper, three channels as colors.
+
+    Args:
+        image: (height, width[, channels]).
+        white: the value of a white pixel.
+
+    Returns:
+        The content of the file.
+    """
     shares = np.clip(np.asarray(image, np.float64) / white, 0, 1)
     if shares.ndim == 3 and shares.shape[-1] == 3:
         pixels = np.round(255 * shares).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Trained networks as plain data, of which makeNetwork in network.js makes a function of an
+"""Trained networks as plain data, from which makeNetwork in network.js makes a function of an
 image.
 """
 
@@ -22,17 +22,31 @@ LEVELS = 32767  # the largest of them
 
 
 class Network(NamedTuple):
-    """What makeNetwork takes, as plain values, and of how many of the runs."""
+    """The input of makeNetwork.
+
+    Attributes:
+        data: plain values.
+        members: number of the runs that it holds.
+    """
 
     data: dict[str, Any]
     members: int
 
 
 def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -> Network:
-    """The networks of runs of one structure: as many as fit, from the first on.
+    """The networks of runs of one architecture: as many as fit, from the first on.
 
-    most_bytes: of text that their numbers take. Raises InputError where not even one fits, where
-    the runs differ in structure, for a regression, and for what a page cannot compute.
+    Args:
+        model: the architecture.
+        runs: the trained networks.
+        most_bytes: bytes of text that their numbers may take.
+
+    Returns:
+        The Network.
+
+    Raises:
+        InputError: where not even one fits, where the runs differ in architecture, for a
+            regression, and for what a page cannot compute.
     """
     run = runs[0]
     if run.classes is None:
@@ -87,9 +101,7 @@ def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -
 
 
 def _layers(program: Program, output: Operand) -> list[dict[str, Any]]:
-    """What to show of each product with parameters, in order; the last one is what the network
-    says.
-    """
+    """What to show of each product with parameters, in order; the last one is the output."""
     layers = program.layers
     if layers and layers[-1].units == output.size:
         layers[-1].shown = output  # also of a convolution whose picture is averaged
@@ -122,7 +134,7 @@ def _texts(arrays: Sequence[tuple[int, Any]]) -> list[tuple[int, dict[str, str]]
 
 
 def _text(array: np.ndarray) -> dict[str, str]:
-    """Numbers as float32, or many as int16 with a scale for each place of the last axis;
+    """Numbers as float32, or large arrays as int16 with a scale for each place of the last axis;
     little-endian, in base64.
     """
     if array.size <= MANY or array.ndim < 2 or not np.isfinite(array).all():

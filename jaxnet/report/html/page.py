@@ -1,5 +1,5 @@
-"""report.html: what was found, why, and what to try, then all that was measured. Reads result.json
-and the figures; computes nothing.
+"""The page of a run: findings, reasons and remedies, then all measurements. It reads result.json
+and the figures, and computes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,8 +46,17 @@ def page(
     playground: str = "",
     read: dict[str, Any] | None = None,
 ) -> str:
-    """The HTML of a result, as plain values. figures: their folder. wrong, playground: HTML of
-    those sections; read: what they read.
+    """The HTML of a result.
+
+    Args:
+        result: what result.json holds, as plain values.
+        figures: the folder of the figures.
+        wrong: HTML of the wrong predictions.
+        playground: HTML of the playground.
+        read: what the scripts of the playground read.
+
+    Returns:
+        The text of report.html.
     """
 
     def shown(name: str) -> str:
@@ -94,7 +103,15 @@ def page(
 
 
 def number(value: Any, *, percent: bool = False) -> str:
-    """An Estimate as a dict, or a number, as HTML."""
+    """An Estimate as a dict, or a number, as HTML.
+
+    Args:
+        value: the Estimate, number or None.
+        percent: whether to write it in percent.
+
+    Returns:
+        The HTML.
+    """
     form = "{:.2%}" if percent else "{:.4g}"
     if not isinstance(value, dict):
         return "" if value is None else form.format(value)
@@ -120,8 +137,8 @@ def _top(result: dict[str, Any]) -> str:
 
 
 def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
-    """What to try, of the finding to mend first; or else of the largest step that could be above
-    the tolerance.
+    """The remedies of the finding to fix first; else those of the largest error step that could be
+    above the tolerance.
     """
     code, words = (
         first_to_mend([finding["code"] for finding in findings if finding["claimed"]]),

@@ -1,6 +1,4 @@
-"""How the ink of training images lies in them, so that what is drawn by hand can be made to lie the
-same way.
-"""
+"""Measure where figures lie in training images, so that a drawing can be placed in the same way."""
 
 from typing import Literal, NamedTuple
 
@@ -13,11 +11,19 @@ MEASURED_IMAGES = 2000  # images
 
 
 class Placement(NamedTuple):
-    """Where figures lie in images of height x width, in pixels.
+    """Where figures lie in images, in pixels.
 
-    background, ink: the values of a pixel without and with ink. stroke: width of the lines. size:
-    of a figure's `side`, None where figures have any size, and drawings are taken as they are.
-    center: (y, x) of what `centered` says, 0.5 the middle of the first pixel.
+    Attributes:
+        height: of an image.
+        width: of an image.
+        background: the value of a pixel without ink.
+        ink: the value of a pixel with ink.
+        stroke: width of the lines.
+        size: size of the figure's `side`; None if figures have any size, and drawings are used as
+            they are.
+        side: "height", or "longest" for the longest side.
+        center: (y, x) of what `centered` says; 0.5 is the middle of the first pixel.
+        centered: "box", or "mass" for the center of mass.
     """
 
     height: int
@@ -32,7 +38,15 @@ class Placement(NamedTuple):
 
 
 def placement(x: Num[np.ndarray, "examples height width"], white: float) -> Placement:
-    """Measures it on gray images whose values lie between 0 and `white`."""
+    """Measure the Placement of figures.
+
+    Args:
+        x: (examples, height, width) gray images.
+        white: the value of a white pixel; a black one is 0.
+
+    Returns:
+        The Placement.
+    """
     some = np.asarray(x[:: max(1, len(x) // MEASURED_IMAGES)], np.float64)
     height, width = some.shape[1:]
     edge = np.concatenate([some[:, 0], some[:, -1], some[:, :, 0], some[:, :, -1]], axis=1)

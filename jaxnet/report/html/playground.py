@@ -1,6 +1,4 @@
-"""The playground: a canvas to draw on, and a network in the page that says what it sees, as HTML
-and what scripts read.
-"""
+"""The playground: a canvas to draw on, and a network in the page that classifies the drawing."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -52,17 +50,29 @@ the space bar lifts and lowers it, Backspace clears.</p>
 
 
 class Playground(NamedTuple):
-    """html: of the section. read: what its scripts read, by the id of the element."""
+    """The playground as HTML, empty if there is none.
+
+    Attributes:
+        html: the section.
+        read: what its scripts read, by the id of the element.
+    """
 
     html: str
     read: dict[str, Any]
 
 
 def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
-    """Of one network, or of some that may disagree; a sentence instead where the network does not
-    fit into a page.
+    """The playground of one network, or of several whose predictions may differ.
 
-    For classes of gray images of at most 64 x 64 pixels, else it is empty.
+    It is for classes of gray images of at most 64 x 64 pixels.
+
+    Args:
+        model: the architecture.
+        runs: the trained networks.
+        splits: the data.
+
+    Returns:
+        The Playground; a sentence instead if the network does not fit into a page.
     """
     x, white, classes = splits.test.x, splits.test.white, splits.classes
     shape = tuple(x.shape[1:])

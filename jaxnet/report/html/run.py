@@ -1,4 +1,4 @@
-"""What the folder of a run shows: its figures, and the page."""
+"""Write the report of one run: its figures and its page."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,8 +24,15 @@ def draw(
     metrics: Mapping[str, Metrics],
     to: Path,
 ) -> None:
-    """The figures of a network, each as PNG and, where it has lines, as SVG, into the folder
-    `to`.
+    """Draw the figures of a network, each as PNG and, if it has lines, as SVG.
+
+    Args:
+        result: what result.json holds.
+        run: the network.
+        splits: the data.
+        outputs: (examples[, classes]) predictions of each part, by name.
+        metrics: metrics of each part, by name.
+        to: the folder of the figures.
     """
     figures.curves(
         run.history, to / "curves.png", best_epoch=None if run.best is None else int(run.best.epoch)
