@@ -1,4 +1,4 @@
-"""Bias and variance of predictions that many trainings make on the same examples.
+"""Bias and variance of the predictions that many trainings make on the same examples.
 
 Everything is measured against labels, so what is called bias contains the noise of the labels.
 """
@@ -29,11 +29,10 @@ from jaxnet.typing import ArrayLike
 Loss = Literal["squared", "zero_one", "zero_one_kohavi_wolpert", "cross_entropy", "brier"]
 Design = Literal["fresh", "partition", "bootstrap", "seeds"]
 LOSSES = ("squared", "zero_one", "zero_one_kohavi_wolpert", "cross_entropy", "brier")
-BLOCK_CELLS = 1 << 18  # numbers of a block of examples; more leave a core's cache
-MIN_LOG_PROBABILITY = float(
-    np.log(np.finfo(np.float32).tiny)
-)  # to which lower log-probabilities are raised
-MIN_UNSEEN = 3  # members that must not have seen an example for it to count
+BLOCK_CELLS = 1 << 18  # numbers in a block of examples; larger blocks do not fit a core's cache
+# Lower log-probabilities are raised to this one.
+MIN_LOG_PROBABILITY = float(np.log(np.finfo(np.float32).tiny))
+MIN_UNSEEN = 3  # members that must not have seen an example, for the example to count
 WITHIN = {
     "squared": POSITIVE,
     "zero_one": RATE,
@@ -58,8 +57,14 @@ PLUG_IN = "it describes these members and no others"
 
 
 class Examples(NamedTuple):
-    """(examples,) each: what the means are of. Bias and variance are corrected where the means
-    are.
+    """Loss, bias and variance on each example, whose means a Decomposition reports.
+
+    Bias and variance are corrected for the finite number of members, as the means are.
+
+    Attributes:
+        loss: (examples,) mean loss of the members.
+        bias: (examples,) bias.
+        variance: (examples,) variance.
     """
 
     loss: Float[np.ndarray, " examples"]
@@ -69,16 +74,29 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True)
 class Decomposition:
-    """The mean loss of the members, and its parts; bias is that of squared losses: bias^2.
+    """The mean loss of the members and its parts.
 
-    bias + variance = loss; of zero_one bias + net_variance = loss. bias, variance: for any number
-    of members, but of zero_one those of a vote of these. plug_in_bias, plug_in_variance: of these
-    members as they are.
-    net_variance, unbiased_variance, biased_variance: of zero_one: the votes against the main
-    prediction where it is right, less the right ones where it is wrong. per_example: before
-    averaging.
-    clipped: how many log-probabilities were raised to -87.3. dropped: examples that fewer than 3
-        members had not seen.
+    bias + variance = loss; for the loss zero_one, bias + net_variance = loss. For squared losses,
+    bias means bias^2.
+
+    Attributes:
+        kind: the loss.
+        design: how the members' training sets are related.
+        loss: mean loss of the members.
+        bias: bias, corrected so that it holds for any number of members; for zero_one the bias of a
+            vote of as many members as these.
+        variance: variance, likewise.
+        plug_in_bias: bias of these members as they are, without correction.
+        plug_in_variance: variance of these members as they are.
+        net_variance: for zero_one: unbiased_variance - biased_variance; else None.
+        unbiased_variance: for zero_one: votes against the main prediction where that is right.
+        biased_variance: for zero_one: right votes where the main prediction is wrong.
+        per_example: the values on each example, before averaging.
+        members: number of members.
+        examples: number of examples.
+        parts: number of disjoint parts of one pool, for the design partition.
+        clipped: how many log-probabilities were raised to -87.3.
+        dropped: how many examples were dropped because fewer than 3 members had not seen them.
     """
 
     kind: Loss
@@ -132,22 +150,43 @@ def bias_variance_decomposition(
     seen: ArrayLike | None = None,
     level: float = LEVEL,
 ) -> Decomposition:
-    """The mean loss of the members as bias and variance, with intervals for new members and new
-    examples.
+    """Decompose the mean loss of the members into bias and variance, with intervals for new members
+    and new examples.
 
-    predictions: class numbers, whichever they are (zero_one, zero_one_kohavi_wolpert) or values
-        (squared), (members, examples), or log-probabilities, (members, examples, classes), which
-        the zero-one losses take too.
-    loss: squared, in squared units of y (Geman, Bienenstock & Doursat 1992, eq. 3.4); brier, the
-        same summed over classes (Yang et al. 2020); zero_one_kohavi_wolpert (Kohavi & Wolpert 1996,
-        eq. 3); zero_one, of a vote with ties to the smallest class (Domingos 2000, theorem 2);
-        cross_entropy, nats (Heskes 1998, eq. 7; jackknifed).
-    design: what the members' training sets are, and so what may be said: fresh, independent ones;
-        partition, `parts` disjoint parts of one pool, the parts of a partition following each
-        other; bootstrap, resamples of one; seeds, one and the same.
-    seen: cells to leave out since the member trained on the example (out of bag); examples that
-        fewer than 3 members have not seen are dropped, and counted.
-    Raises InputError for predictions and labels that cannot be such.
+    Args:
+        predictions: (members, examples) class numbers (for zero_one and zero_one_kohavi_wolpert) or
+            values (for squared), or (members, examples, classes) log-probabilities, which the
+            zero-one
+            losses take too. Any integers may number the classes.
+        labels: (examples,) class numbers or values.
+        loss: squared, in squared units of y (Geman, Bienenstock & Doursat 1992, eq. 3.4); brier,
+          the
+            same summed over classes (Yang et al. 2020); zero_one_kohavi_wolpert (Kohavi & Wolpert
+            1996,
+            eq. 3); zero_one, of a vote with ties to the smallest class (Domingos 2000, theorem 2);
+            cross_entropy, in nats (Heskes 1998, eq. 7; jackknifed).
+        design: how the members' training sets are related, which decides what may be claimed:
+          fresh,
+            independent training sets; partition, `parts` disjoint parts of one pool, where the
+            parts of
+            one partition are consecutive members; bootstrap, resamples of one training set; seeds,
+            one
+            and the same training set.
+        parts: number of parts of a partition; only for that design.
+        seen: (members, examples) booleans: cells to leave out because the member trained on the
+            example (out of bag). Examples that fewer than 3 members have not seen are dropped and
+            counted.
+        level: confidence level of the intervals.
+
+    Returns:
+        The mean loss, its bias and its variance.
+
+    Raises:
+        InputError: for predictions, labels, seen or parts that do not fit the loss or each other.
+
+    References:
+        Geman, Bienenstock & Doursat 1992, eq. 3.4; Yang et al. 2020; Kohavi & Wolpert 1996, eq. 3;
+        Domingos 2000, theorem 2; Heskes 1998, eq. 7.
     """
     f, y, known = _checked(predictions, labels, loss, design, parts, seen)
     dropped = 0
@@ -223,7 +262,13 @@ def bias_variance_decomposition(
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two decompositions on the same examples: the first less the second."""
+    """The difference of two decompositions on the same examples: the first minus the second.
+
+    Attributes:
+        loss: difference of the mean losses.
+        bias: difference of the biases.
+        variance: difference of the variances.
+    """
 
     loss: Estimate
     bias: Estimate
@@ -242,11 +287,27 @@ def paired_decomposition(
     parts: int | None = None,
     level: float = LEVEL,
 ) -> Difference:
-    """How much more loss, bias and variance recipe a has than b; member i of both may share its
-    training sample and its luck.
+    """Compute how much more loss, bias and variance recipe a has than recipe b.
 
-    As in `bias_variance_decomposition`, but for zero_one, whose votes have no differences with
-    intervals.
+    Member i of both recipes may share its training sample and its random seed.
+
+    Args:
+        a: predictions of the first recipe, as in `bias_variance_decomposition`.
+        b: predictions of the second recipe, of the same shape.
+        labels: (examples,) class numbers or values.
+        loss: as in `bias_variance_decomposition`, except zero_one, whose votes have no differences
+          with
+            intervals.
+        design: as in `bias_variance_decomposition`.
+        parts: as in `bias_variance_decomposition`.
+        level: confidence level of the intervals.
+
+    Returns:
+        The differences, a minus b.
+
+    Raises:
+        InputError: for the loss zero_one, for shapes that differ, and as
+          `bias_variance_decomposition`.
     """
     if loss == "zero_one":
         raise InputError("differences of zero_one have no intervals; take zero_one_kohavi_wolpert")
@@ -284,15 +345,24 @@ def paired_decomposition(
 
 
 class Piece(NamedTuple):
-    """A statistic of a block of examples. plug_in: (examples,) of these members."""
+    """A statistic of a block of examples.
+
+    Attributes:
+        block: its sums over members and examples.
+        plug_in: (examples,) the statistic of these members as they are.
+    """
 
     block: Block
     plug_in: Float[np.ndarray, " examples"] = np.zeros(0)
 
 
 class Values(NamedTuple):
-    """A statistic g an example: corrected, of these members as they are, and its pseudo-values M g
-    - (M-1) g(-m).
+    """A statistic g of each example.
+
+    Attributes:
+        corrected: (examples,) g, corrected for the finite number of members.
+        plug_in: (examples,) g of these members as they are.
+        pseudo: (members, examples) the pseudo-values M g - (M-1) g(-m).
     """
 
     corrected: Float[np.ndarray, " examples"]
@@ -301,14 +371,16 @@ class Values(NamedTuple):
 
 
 def _classes(f: np.ndarray, y: np.ndarray) -> int:
-    """How many numbers a member says of an example, at least once it is one-hot."""
+    """Count the numbers with which a member describes an example, once class numbers are
+    one-hot.
+    """
     return (
         f.shape[2] if f.ndim == 3 else int(max(f.max(), y.max())) + 1 if f.dtype.kind in "iu" else 1
     )
 
 
 def _blocks(members: int, examples: int, classes: int) -> list[slice]:
-    """Examples at a time."""
+    """Cut the examples into blocks of about BLOCK_CELLS numbers."""
     width = max(1, BLOCK_CELLS // (members * classes))
     return [slice(start, min(start + width, examples)) for start in range(0, examples, width)]
 
@@ -321,8 +393,9 @@ def _values(
     seen: Bool[np.ndarray, "members examples"] | None,
     parts: int | None,
 ) -> tuple[dict[str, Values], int]:
-    """(the statistics of a block, of all members or of each partition by itself and then averaged;
-    log-probabilities raised).
+    """Compute the statistics of a block of examples, and how many log-probabilities were raised.
+
+    With `parts`, the statistics are those of each partition by itself, averaged over partitions.
     """
     raised = 0
     of = _quadratic
@@ -354,8 +427,8 @@ def _quadratic(
     y: Float[np.ndarray, "examples classes"],
     unseen: Bool[np.ndarray, "members examples"] | None,
 ) -> dict[str, Values]:
-    """|f - y|^2 and its parts: bias |mean f - y|^2 - S^2 / M, variance S^2 = sum |f - mean f|^2 /
-    (M - 1).
+    """Decompose |f - y|^2 into bias |mean f - y|^2 - S^2 / M and variance S^2 = sum |f - mean f|^2
+    / (M - 1).
     """
     count = _count(f, unseen)
     mean = f.mean(0) if unseen is None else np.einsum("mic,mi->ic", f, unseen) / count[:, None]
@@ -368,7 +441,7 @@ def _quadratic(
     mean_loss = loss.mean(0) if unseen is None else (loss * unseen).sum(0) / count
     with np.errstate(
         divide="ignore", invalid="ignore"
-    ):  # of 1 or 2 members, which have no such values
+    ):  # with 1 or 2 members these values do not exist
         variance = total / (count - 1)
         bias = off - variance / count
         variance_without = (total - count / (count - 1) * squares) / (count - 2)
@@ -390,8 +463,11 @@ def _cross_entropy(
     y: Int[np.ndarray, " examples"],
     unseen: Bool[np.ndarray, "members examples"] | None,
 ) -> dict[str, Values]:
-    """-log p(y) and its parts: bias -log of the normalised geometric mean, variance mean KL(that ||
-    p) = -log of its norm.
+    """Decompose -log p(y) into bias and variance.
+
+    The bias is -log of the normalized geometric mean of the members' probabilities at y. The
+    variance
+    is the mean KL(that mean || p) = -log of its norm.
     """
     rows = np.arange(len(y))
     count = _count(log_p, unseen)
@@ -425,7 +501,7 @@ def _count(
     f: Float[np.ndarray, "members examples classes"],
     unseen: Bool[np.ndarray, "members examples"] | None,
 ) -> Float[np.ndarray, " examples"]:
-    """Members that speak of each example."""
+    """Count the members that predict each example without having seen it."""
     return (
         np.full(f.shape[1], float(len(f))) if unseen is None else unseen.sum(0).astype(np.float64)
     )
@@ -436,8 +512,8 @@ def _pseudo(
     all_: Float[np.ndarray, " examples"],
     without: Float[np.ndarray, "members examples"],
 ) -> Float[np.ndarray, "members examples"]:
-    """M g - (M-1) g(-m)."""
-    if np.min(count) < 3:  # two members, or one, leave nothing to vary
+    """Compute the pseudo-values M g - (M-1) g(-m)."""
+    if np.min(count) < 3:  # with fewer than 3 members, leaving one out leaves nothing to vary
         return np.broadcast_to(all_, without.shape)
     return count * all_ - (count - 1) * without
 
@@ -450,8 +526,12 @@ def _log_sum_exp(x: Float[np.ndarray, "*any classes"]) -> Float[np.ndarray, "*an
 def normalised(
     log_p: Num[np.ndarray, "members examples classes"],
 ) -> tuple[Float[np.ndarray, "members examples classes"], int]:
-    """(log-probabilities in float64, none of them below the smallest, that add up to 1; how many
-    were raised).
+    """Normalize log-probabilities in float64 so that each example's probabilities add up to 1.
+
+    Returns:
+        The log-probabilities, none below MIN_LOG_PROBABILITY before normalization, and how many
+        were
+            raised to it.
     """
     low = log_p < MIN_LOG_PROBABILITY
     raised = int(np.count_nonzero(low))
@@ -475,7 +555,7 @@ def _checked(
     parts: int | None,
     seen: ArrayLike | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Predictions and labels as the loss wants them, and what the members have seen."""
+    """Check predictions, labels and seen, and convert predictions to what the loss needs."""
     check_known("loss", loss, LOSSES)
     check_known("design", design, TERMS)
     if seen is not None:

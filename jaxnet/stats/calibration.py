@@ -1,8 +1,8 @@
-"""Whether a network's confidences can be believed, and the temperature that mends them.
+"""Whether a network's confidence can be believed, and the temperature that corrects it.
 
-Confidence is the probability of the class a network predicts. It is calibrated if of all
-predictions made with confidence c a share of c is right (Guo, Pleiss, Sun & Weinberger 2017, eq.
-1).
+Confidence is the probability that a network gives to the class it predicts. It is calibrated if,
+among all predictions made with confidence c, a share c is right (Guo, Pleiss, Sun & Weinberger
+2017, eq. 1).
 """
 
 import math
@@ -21,19 +21,23 @@ from jaxnet.stats.bias_variance import normalised
 from jaxnet.stats.estimate import LEVEL, Estimate, combination, mean, wilson
 from jaxnet.typing import ArrayLike
 
-MIN_CALIBRATION_EXAMPLES = 100  # the fewest for an interval
-MIN_OF_EACH_OUTCOME = 5  # wrong, or right, predictions below which a normal interval does not hold
-MIN_MISTAKES = (
-    20  # the fewest wrong predictions for the interval of a temperature, which hinges on them
-)
-NULL_DRAWS = 1000  # of labels, for the null value
-NULL_CELLS = 1 << 22  # random numbers at once
-LOG_TEMPERATURES = (-10.0, 10.0)  # between which the temperature's logarithm is looked for
+MIN_CALIBRATION_EXAMPLES = 100  # for an interval
+MIN_OF_EACH_OUTCOME = 5  # with fewer wrong, or fewer right, predictions no normal interval holds
+MIN_MISTAKES = 20  # wrong predictions, which the interval of a temperature hinges on
+NULL_DRAWS = 1000  # draws of the labels for the null value
+NULL_CELLS = 1 << 22  # random numbers that are drawn at once
+LOG_TEMPERATURES = (-10.0, 10.0)  # range in which the temperature's logarithm is searched
 
 
 class ReliabilityBin(NamedTuple):
-    """The predictions with a confidence above `low`, up to `high`: how many, their mean confidence,
-    and how many are right.
+    """The predictions whose confidence lies in one bin of a reliability diagram.
+
+    Attributes:
+        low: the confidence is above this.
+        high: the confidence is at most this.
+        count: number of predictions.
+        confidence: their mean confidence.
+        accuracy: share of them that is right.
     """
 
     low: float
@@ -44,8 +48,13 @@ class ReliabilityBin(NamedTuple):
 
 
 class NullValue(NamedTuple):
-    """What a perfectly calibrated network with these confidences would show: the mean, and the
-    range of 95 in 100 draws.
+    """The calibration error that a perfectly calibrated network with these confidences would show
+    by chance.
+
+    Attributes:
+        mean: mean over draws of the labels.
+        low: lower limit of the range that holds 95% of the draws.
+        high: upper limit of that range.
     """
 
     mean: float
@@ -55,14 +64,23 @@ class NullValue(NamedTuple):
 
 @dataclass(frozen=True)
 class Calibration:
-    """What `calibration` measures of one network. No interval of the plug-in ECE is honest, since
-    it is biased: see `null`.
+    """The calibration of one network.
 
-    ece: sum_b (N_b / n) |accuracy_b - confidence_b|. null: what it is by chance alone.
-    squared_error: the same squared, without bias; its square root is on the scale of ece.
-        overconfidence: mean confidence - accuracy. negative_log_likelihood: nats.
-    brier: squared error summed over classes. bins: those that hold examples, for a reliability
-        diagram.
+    The plug-in calibration error (ECE) is biased, so no honest interval of it exists: compare it
+    with
+    `null`.
+
+    Attributes:
+        ece: sum_b (N_b / n) |accuracy_b - confidence_b|.
+        null: what the ECE would be by chance alone.
+        squared_error: the squared calibration error, without bias; its square root is on the scale
+          of
+            `ece`.
+        overconfidence: mean confidence - accuracy.
+        negative_log_likelihood: mean over examples, in nats.
+        brier: squared error summed over classes, mean over examples.
+        bins: the bins that hold examples, for a reliability diagram.
+        examples: number of examples.
     """
 
     ece: float
@@ -104,17 +122,29 @@ def calibration(
     key: Array | np.ndarray | None = None,
     level: float = LEVEL,
 ) -> Calibration:
-    """How far the confidences of one network are from how often it is right, on examples it did not
-    learn from.
+    """Measure how far the confidences of one network are from how often it is right.
 
-    log_probabilities: (examples, classes), nats. labels: (examples,) class numbers. bins: of equal
-        width (Guo et al. 2017, eq. 3).
-    key: of the labels drawn from the network's own confidences for the null value; by default
-    jax.random.key(0). The squared error sum_b w_b E[correct - confidence | b]^2 is a U-statistic
-    within each bin (unbiased, so it can be below 0), its interval normal: V = sum_b [4 w^2 max(U,
-    0) s^2 / N + 2 w^2 s^4 / (N (N - 1))] + max(0, sum_b w U^2 - (sum_b w U)^2) / n. Its bins with
-    one example say nothing and are left out. Intervals are for new examples and this network, no
-    other. Raises InputError for what cannot be log-probabilities and labels.
+    Use examples that the network did not learn from. Intervals are for new examples and this
+    network
+    only.
+
+    Args:
+        log_probabilities: (examples, classes), in nats.
+        labels: (examples,) class numbers.
+        bins: number of bins of equal width (Guo et al. 2017, eq. 3); 15 by default.
+        key: JAX random key of the labels that are drawn from the network's own confidences for the
+          null
+            value; `jax.random.key(0)` by default.
+        level: confidence level of the intervals.
+
+    Returns:
+        The calibration errors, overconfidence, scores and bins.
+
+    Raises:
+        InputError: for arguments that cannot be log-probabilities, labels or a number of bins.
+
+    References:
+        Guo, Pleiss, Sun & Weinberger 2017, eq. 3.
     """
     log_p, y = _checked(log_probabilities, labels)
     if not isinstance(bins, int | np.integer) or bins < 1:
@@ -151,23 +181,40 @@ def calibration(
 def temperature(
     log_probabilities: ArrayLike, labels: ArrayLike, *, level: float = LEVEL
 ) -> Estimate:
-    """The T by which logits are to be divided so that the labels become likeliest (Guo et al. 2017,
-    section 4.2); see `scaled`.
+    """Compute the temperature T by which to divide logits so that the labels become most likely.
 
-    log_probabilities: (examples, classes), as good as logits, since what a softmax does not see
-    makes no difference. labels: (examples,) class numbers. Both of a validation set: on a training
-    set confidences are too high, on the test set one would choose by it. Above 1 the network is
-    overconfident. The interval is the sandwich's on log T (White 1982, eq. 3.1), of Student's t
-    with degrees of freedom by the kurtosis of the slopes. Raises InputError where no T is
-    likeliest: all predictions are right (T -> 0), or no better than chance (T -> infinity).
+    Apply it with `scaled`. Above 1 the network is overconfident.
+
+    Args:
+        log_probabilities: (examples, classes), in nats; they are as good as logits, since a softmax
+            does not see the difference. Take them from a validation set: on a training set
+            confidences
+            are too high, and on the test set the test error would no longer be independent.
+        labels: (examples,) class numbers of the same validation set.
+        level: confidence level of the interval.
+
+    Returns:
+        T. Its interval is the sandwich interval on log T, with Student's t and degrees of freedom
+        by
+            the kurtosis of the slopes. It is refused for fewer than 100 examples or 20 wrong
+            predictions.
+
+    Raises:
+        InputError: where no finite T above 0 is most likely, because all predictions are right
+            (T -> 0) or no better than chance (T -> infinity).
+
+    References:
+        Guo et al. 2017, section 4.2; White 1982, eq. 3.1.
     """
     log_p, y = _checked(log_probabilities, labels)
     logits = log_p - log_p.max(1, keepdims=True)
     own = logits[np.arange(len(y)), y]
 
     def slopes(log_t: float) -> tuple[np.ndarray, np.ndarray]:
-        """Of each example's negative log-likelihood along -log T: the first derivative, and the
-        variance in the second.
+        """Differentiate each example's negative log-likelihood along -log T.
+
+        Returns:
+            The first derivative, and the variance in the second derivative.
         """
         scaled_ = logits * math.exp(-log_t)
         p = np.exp(scaled_)
@@ -211,8 +258,8 @@ def temperature(
                 f"least {MIN_MISTAKES} are needed"
             ),
         )
-    # A few confident mistakes make most of the slope's variance, which is known the less well:
-    # degrees of freedom as in two_way.
+    # A few confident mistakes make most of the slope's variance, which is then known less well: the
+    # degrees of freedom follow from the kurtosis, as in random_effects.
     from scipy.special import stdtrit
 
     freedom = max(1.0, 2 * power**2 / float((first**4).sum()) - 1)
@@ -224,8 +271,20 @@ def temperature(
 def scaled(
     log_probabilities: ArrayLike, T: float | int | np.number | Estimate
 ) -> Float[np.ndarray, "..."]:
-    """Log-probabilities (..., classes), or logits, at temperature T: log softmax(log p / T),
-    float64. Their order stays the same.
+    """Compute log-probabilities at temperature T: log softmax(log p / T).
+
+    The order of the classes stays the same.
+
+    Args:
+        log_probabilities: (..., classes) log-probabilities in nats, or logits.
+        T: temperature, above 0.
+
+    Returns:
+        (..., classes) log-probabilities, float64.
+
+    Raises:
+        InputError: for a temperature that is not above 0, and for probabilities in place of their
+            logarithms.
     """
     t, log_p = float(T), arrays.scores("log_probabilities", log_probabilities)
     if not (math.isfinite(t) and t > 0):
@@ -244,7 +303,7 @@ def scaled(
 def _checked(
     log_probabilities: ArrayLike, labels: ArrayLike
 ) -> tuple[Float[np.ndarray, "examples classes"], Integer[np.ndarray, " examples"]]:
-    """Log-probabilities in float64 that add up to 1, and labels that fit them."""
+    """Check the arguments; return log-probabilities in float64 that add up to 1, and labels."""
     log_p = arrays.log_probabilities("log_probabilities", log_probabilities)
     y = arrays.labels("labels", labels, *log_p.shape)
     return normalised(log_p[None])[0][0], y
@@ -253,7 +312,9 @@ def _checked(
 def _ece(
     where: Int[np.ndarray, " examples"], difference: Float[np.ndarray, "draws examples"], bins: int
 ) -> Float[np.ndarray, " draws"]:
-    """sum_b |sum of the differences in b| / n, since (N_b / n) |mean| is that."""
+    """Compute sum_b |sum of the differences in bin b| / n, which equals sum_b (N_b / n) |mean
+    difference|.
+    """
     order = np.argsort(where, kind="stable")
     starts = np.flatnonzero(np.diff(where[order], prepend=-1))
     return np.abs(np.add.reduceat(difference[:, order], starts, axis=1)).sum(1) / len(where)
@@ -265,7 +326,7 @@ def _null(
     bins: int,
     key: Array | np.ndarray | None,
 ) -> NullValue:
-    """The ECE of predictions that are right as often as their confidence says."""
+    """Draw the ECE of predictions that are right as often as their confidence says."""
     key = jax.random.key(0) if key is None else as_key("key", key)
     rng = generator(key, "calibration")
     order = np.argsort(where, kind="stable")
@@ -292,8 +353,9 @@ def _squared_error(
     few: int,
     level: float,
 ) -> Estimate:
-    """The debiased squared calibration error, as `calibration` says. few: how many are wrong, or
-    right if these are fewer.
+    """Compute the debiased squared calibration error.
+
+    `few` is the number of wrong predictions, or of right ones if these are fewer.
     """
     n = len(where)
     count = np.bincount(where, minlength=bins)
@@ -304,6 +366,10 @@ def _squared_error(
     count, total, squares = count[kept], total[kept], squares[kept]
     if not len(count):
         return Estimate(math.nan, refused="no bin holds 2 examples; give more examples")
+    # sum_b w_b E[correct - confidence | b]^2 is a U-statistic within each bin: unbiased, so that it
+    # can be below 0. Its interval is normal: V = sum_b [4 w^2 max(U, 0) s^2 / N + 2 w^2 s^4 /
+    # (N (N - 1))] + max(0, sum_b w U^2 - (sum_b w U)^2) / n. A bin with one example says nothing
+    # and is left out.
     w, pairs = count / n, count * (count - 1)
     u = (total**2 - squares) / pairs
     variance = np.maximum(squares - total**2 / count, 0) / (count - 1)
@@ -316,11 +382,8 @@ def _squared_error(
                 f"{MIN_CALIBRATION_EXAMPLES} are needed"
             ),
         )
-    if (
-        few < MIN_OF_EACH_OUTCOME
-        # what is not seen yet then decides: with 2 mistakes among 100 the interval covers in 53% of
-        # studies
-    ):
+    # Unseen outcomes then decide: with 2 mistakes among 100 the interval covers in 53% of studies.
+    if few < MIN_OF_EACH_OUTCOME:
         return Estimate(
             estimate,
             refused=(
@@ -341,8 +404,11 @@ def _squared_error(
 def _overconfidence(
     confidence: Float[np.ndarray, " examples"], correct: np.ndarray, level: float
 ) -> Estimate:
-    """Its mean difference with a normal interval; where few are wrong, or right, with Wilson's of
-    the accuracy (MOVER).
+    """Compute the mean of confidence - correct, with a normal interval.
+
+    Where few predictions are wrong, or few are right, the interval combines that of the mean
+    confidence
+    with Wilson's of the accuracy (MOVER).
     """
     n, right = len(correct), int(correct.sum())
     difference = confidence - correct

@@ -1,4 +1,8 @@
-"""Two recipes on the same examples, many members together, and a hyperparameter over its values."""
+"""Compare recipes, networks, ensembles and the values of a hyperparameter by their losses on the
+same examples.
+
+The functions take arrays of losses or predictions. They train nothing.
+"""
 
 import math
 from collections.abc import Sequence
@@ -30,12 +34,22 @@ from jaxnet.stats.random_effects import (
 from jaxnet.stats.voting import vote, vote_estimates
 from jaxnet.typing import ArrayLike
 
-ROOT_MARGIN = 1e-9  # to an estimate
+ROOT_MARGIN = 1e-9  # how close to the estimate the search for a limit begins
 
 
 def error_of(wrong: ArrayLike, level: float = LEVEL) -> Estimate:
-    """The mean of losses (members, examples), for new members and new examples; of booleans a
-    rate.
+    """Compute the mean of losses, with its interval for new members and new examples.
+
+    Args:
+        wrong: (members, examples) losses, or booleans: whether a prediction is wrong; the mean of
+            booleans is a rate.
+        level: confidence level of the interval.
+
+    Returns:
+        The mean loss; refused where a loss is not finite.
+
+    Raises:
+        InputError: for an array that cannot be losses.
     """
     wrong = arrays.losses("losses", wrong)
     if lost := _not_finite(wrong):
@@ -46,12 +60,22 @@ def error_of(wrong: ArrayLike, level: float = LEVEL) -> Estimate:
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estimate:
-    """The mean loss of recipe a less that of b, on the same examples; member i of both may share
-    its luck.
+    """Compute the mean loss of recipe a minus that of recipe b on the same examples.
 
-    a, b: the loss of each member on each example, or whether it is wrong. Where the recipes differ
-    on fewer than 5 examples, the limits are those that as many differences could have come from
-    (exact binomial).
+    Member i of both recipes may share its random seed. Where the recipes differ on fewer than 5
+    examples, the limits are exact binomial ones: those from which so few differences can have come.
+
+    Args:
+        a: (members, examples) the loss of each member of recipe a on each example, or whether it is
+            wrong.
+        b: the same for recipe b, of the same shape.
+        level: confidence level of the interval.
+
+    Returns:
+        The difference; refused where a loss is not finite.
+
+    Raises:
+        InputError: for arrays that cannot be losses, and for shapes that differ.
     """
     a, b = arrays.losses("losses a", a), arrays.losses("losses b", b)
     if a.shape != b.shape:
@@ -71,12 +95,27 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estim
 
 
 def network_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estimate:
-    """The mean loss of network a less that of b on new examples: of these two networks, not of the
-    recipes that made them.
+    """Compute the mean loss of network a minus that of network b on new examples.
 
-    a, b: (examples,) the loss of each on the same examples, or whether it is wrong. Of booleans the
-    score interval (Tango 1998, eq. 3), widened to hold 0 unless McNemar's exact test at this level
-    rejects it; else Student's, with degrees of freedom by the kurtosis of the differences.
+    The interval is for these two networks, not for the recipes that made them. For booleans it is
+    the
+    score interval, widened to include 0 unless McNemar's exact test at this level rejects 0. For
+    other
+    losses it is Student's, with degrees of freedom by the kurtosis of the differences.
+
+    Args:
+        a: (examples,) the loss of network a on each example, or whether it is wrong.
+        b: the same for network b, on the same examples.
+        level: confidence level of the interval.
+
+    Returns:
+        The difference; refused where a loss is not finite.
+
+    Raises:
+        InputError: for arrays that cannot be losses, and for shapes that differ.
+
+    References:
+        Tango 1998, eq. 3 (the score interval).
     """
     a, b = (
         arrays.losses(f"losses {name}", each, arrays.EXAMPLE_AXES)
@@ -103,14 +142,14 @@ def network_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Esti
 
 
 def _paired_rates(more: int, fewer: int, n: int, level: float) -> Estimate:
-    """(more - fewer) / n, of n pairs of which so many speak for either side."""
+    """Compute (more - fewer) / n for n pairs, of which `more` and `fewer` favor one side each."""
     from scipy.optimize import brentq
 
     z, centre, apart = NormalDist().inv_cdf((1 + level) / 2), (more - fewer) / n, more + fewer
 
     def excess(difference: float, side: float) -> float:
-        """How far the estimate is from this difference, on one side, beyond z standard errors under
-        it.
+        """Compute how far the estimate is beyond z standard errors from this difference, on one
+        side.
         """
         b = (2 * n - more + fewer) * difference - apart
         rate = (math.sqrt(max(0.0, b * b + 8 * n * fewer * difference * (1 - difference))) - b) / (
@@ -120,7 +159,7 @@ def _paired_rates(more: int, fewer: int, n: int, level: float) -> Estimate:
             max(0.0, n * (2 * rate + difference * (1 - difference)))
         )
 
-    # At the estimate itself, which is beyond no error, the excess may be 0 too.
+    # The excess may be 0 at the estimate itself too, so the search does not begin there.
     low: Any = (
         -1.0 if excess(-1.0, 1.0) <= 0 else brentq(excess, -1.0, centre - ROOT_MARGIN, args=(1.0,))
     )
@@ -137,8 +176,13 @@ def _paired_rates(more: int, fewer: int, n: int, level: float) -> Estimate:
 
 @dataclass(frozen=True)
 class EnsembleGain:
-    """What removing the variance would buy: the mean error of the members, that of their combined
-    prediction, and the difference.
+    """What removing the variance would gain.
+
+    Attributes:
+        member: mean error of the members.
+        ensemble: error of their combined prediction.
+        gain: the difference, member - ensemble.
+        members: number of members.
     """
 
     member: Estimate
@@ -156,11 +200,22 @@ def ensemble_gain(
     loss: Literal["zero_one", "squared", "brier"] | str = "zero_one",
     level: float = LEVEL,
 ) -> EnsembleGain:
-    """The error of M members one by one and together, for M new members and new examples.
+    """Compute the error of M members individually and together, for M new members and new examples.
 
-    zero_one: class numbers vote, with ties to the smallest; of log-probabilities (members,
-    examples, classes) the mean probability decides. squared: the mean of values. brier: the mean
-    probability.
+    Args:
+        predictions: (members, examples) class numbers or values, or (members, examples, classes)
+            log-probabilities.
+        labels: (examples,) class numbers or values.
+        loss: how predictions are combined. zero_one: class numbers vote, with ties to the smallest
+            class; with log-probabilities the mean probability decides. squared: the mean of the
+            values. brier: the mean probability.
+        level: confidence level of the intervals.
+
+    Returns:
+        Both errors and their difference.
+
+    Raises:
+        InputError: for predictions and labels that do not fit the loss or each other.
     """
     check_known("loss", loss, ("zero_one", "squared", "brier"))
     f, y = arrays.predictions(predictions, labels, loss=loss)
@@ -189,8 +244,13 @@ def ensemble_gain(
 
 @dataclass(frozen=True)
 class ValidationCurve:
-    """Errors over the values of a hyperparameter. best: of the lowest validation error. tied: not
-    told apart from it.
+    """Errors over the values of a hyperparameter.
+
+    Attributes:
+        training: training error of each value.
+        validation: validation error of each value.
+        best: index of the value with the lowest validation error.
+        tied: indices of the values that cannot be told apart from the best.
     """
 
     training: tuple[Estimate, ...]
@@ -204,12 +264,21 @@ class ValidationCurve:
 def validation_curve(
     training: Sequence[ArrayLike], validation: Sequence[ArrayLike], level: float = LEVEL
 ) -> ValidationCurve:
-    """Errors on training and validation set for each value of a hyperparameter, on the same
-    examples for all of them.
+    """Compute the errors on the training and the validation set for each value of a hyperparameter.
 
-    training, validation: for each value, whether each member is wrong on each example, or its loss.
-    tied: values whose difference to the best is not told from 0, with Bonferroni's intervals over
-    all values; those that have too few members for an interval are among them.
+    Args:
+        training: for each value, (members, examples) losses on the training set, or whether each
+            prediction is wrong.
+        validation: the same on the validation set, on the same examples for all values.
+        level: confidence level of the intervals.
+
+    Returns:
+        The errors, the best value, and those tied with it: their difference to the best has an
+          interval
+            (Bonferroni's over all values) that includes 0, or no interval, for lack of members.
+
+    Raises:
+        InputError: for different numbers of values in the two, and for losses that are not finite.
     """
     if not len(validation) or len(training) != len(validation):
         raise InputError(
@@ -236,7 +305,9 @@ def validation_curve(
 
 
 def _not_finite(*losses: np.ndarray) -> Estimate | None:
-    """No number, and why, where a loss is not finite, as those of a diverged network are not."""
+    """Return a refused Estimate where a loss is not finite, as the losses of a diverged network are
+    not.
+    """
     for each in losses:
         if each.dtype.kind == "f" and (bad := np.argwhere(~np.isfinite(each))).size:
             place = arrays.spot(bad[0], arrays.MEMBER_AXES[-each.ndim :])
@@ -248,5 +319,5 @@ def _not_finite(*losses: np.ndarray) -> Estimate | None:
 
 
 def _finite(what: str, given: ArrayLike) -> np.ndarray:
-    """Losses of which all are finite: one that is not would be the best, or hide which is."""
+    """Check that all losses are finite: one that is not would look best, or hide which is best."""
     return arrays.numbers(what, arrays.losses(what, given), arrays.MEMBER_AXES)

@@ -1,11 +1,7 @@
-"""A prior over learning curves, conditioned on what was measured: how the error goes on with more
-training examples.
+"""A prior over learning curves: it forecasts the error with more training examples from measured
+errors.
 
-Real curves are not all power laws, nor all monotone (Viering & Loog 2021), so no family of them is
-assumed: the logarithm of the error is a Gaussian process over the logarithm of the size, a mixture
-of four, whose slope wanders back to a mean (integrated Ornstein-Uhlenbeck process; Doob 1942) and
-to which a random walk is added. Its constants were learned by maximum conditional likelihood on
-half of the real curves of LCDB 1.0 (Mohr et al. 2022), of classifiers of scikit-learn.
+The functions take arrays of sizes and errors. They know no network.
 """
 
 import functools
@@ -23,17 +19,26 @@ from jaxnet import arrays
 from jaxnet.errors import InputError
 from jaxnet.typing import ArrayLike, double
 
-MIN_SIZES = MIN_CURVE_MEMBERS = 5  # the fewest from which a curve is extrapolated
-MAX_SIZE_RATIO = 11.3  # times the largest size: farther was never checked
-MIN_FALL = (
-    0.05  # of log error, from its highest to the last: below it the curve has not begun to fall
-)
-MAX_HALF_WIDTH = math.log(2.0)  # half-width of a useful interval, on the scale of the logarithm
-LIKELIHOOD_POWER = 0.03  # power of the likelihood in the weights of the components
-OFFSET, OFFSET_VARIANCE = -1.5, 9.0  # prior of the log error at the first size
-# of the measured variance: of the mean at a size, and of what will be measured
+# Real curves are not all power laws, nor all monotone (Viering & Loog 2021), so no family of curves
+# is assumed. The logarithm of the error is a Gaussian process over the logarithm of the size: a
+# mixture of four, whose slope wanders back to a mean (integrated Ornstein-Uhlenbeck process; Doob
+# 1942) and to which a random walk is added. Its constants were learned by maximum conditional
+# likelihood on half of the real curves of LCDB 1.0 (Mohr et al. 2022), which are of classifiers of
+# scikit-learn.
+
+MIN_SIZES = MIN_CURVE_MEMBERS = 5  # from which a curve is extrapolated
+MAX_SIZE_RATIO = 11.3  # forecasts farther than this times the largest size were never validated
+# The log error must fall by this much, from its highest value to the last, or the curve has not
+# begun to fall.
+MIN_FALL = 0.05
+MAX_HALF_WIDTH = math.log(2.0)  # half-width of a useful interval, on the logarithmic scale
+LIKELIHOOD_POWER = 0.03  # exponent of the likelihood in the weights of the components
+OFFSET, OFFSET_VARIANCE = -1.5, 9.0  # prior mean and variance of the log error at the first size
+# The factors of the measured variance that count as noise: of the mean at a size, and of a future
+# measurement.
 MEAN_NOISE, FUTURE_NOISE = (0.3, 2.04)
-# weight, mean slope mu per doubling, its deviation tau, its length l in doublings, random walk q
+# For each component: weight, mean slope mu per doubling, its deviation tau, its length l in
+# doublings, and the random walk q.
 COMPONENTS = np.array(
     [
         [0.510, -0.000926, 0.00536, 4.21, 0.000302],
@@ -46,7 +51,14 @@ BISECTIONS = 50
 
 
 class Mixture(NamedTuple):
-    """Of normal distributions, of log(error + half an example) at some sizes of some curves."""
+    """Mixtures of normal distributions of log(error + half an example), at some sizes of some
+    curves.
+
+    Attributes:
+        weight: (curves, 4) weights of the components.
+        mean: (curves, at, 4) means of the components.
+        deviation: (curves, at, 4) standard deviations of the components.
+    """
 
     weight: Float[np.ndarray, "curves 4"]
     mean: Float[np.ndarray, "curves at 4"]
@@ -55,12 +67,16 @@ class Mixture(NamedTuple):
 
 @dataclass(frozen=True)
 class Curves:
-    """Measured learning curves of the same learner or of different ones, one a row; sizes a row has
-    fewer of are 0.
+    """Measured learning curves, one per row, of the same learner or of different ones.
 
-    error: mean over members; variance: of a member's error, between members. members: that were
-        trained at each size.
-    test_examples: on which the error was measured.
+    Rows with fewer sizes than others end in sizes of 0.
+
+    Attributes:
+        sizes: (curves, sizes) numbers of training examples.
+        error: (curves, sizes) mean error over members, from 0 to 1.
+        variance: (curves, sizes) variance of a member's error between members.
+        members: (curves, sizes) number of members trained at each size.
+        test_examples: (curves,) number of examples on which the error was measured.
     """
 
     sizes: Float[np.ndarray, "curves sizes"]
@@ -71,9 +87,19 @@ class Curves:
 
 
 def measured(sizes: ArrayLike, errors: ArrayLike, test_examples: int) -> Curves:
-    """One curve from errors (sizes, members), in order of size; NaN is a member that is not there.
+    """Build one curve from errors, in order of size.
 
-    Raises InputError for what is no learning curve.
+    Args:
+        sizes: (sizes,) growing numbers of training examples.
+        errors: (sizes, members) shares of wrong predictions; NaN marks a member that was not
+          trained.
+        test_examples: number of examples on which the errors were measured.
+
+    Returns:
+        One curve.
+
+    Raises:
+        InputError: for arguments that are no learning curve.
     """
     n, e = (
         each.astype(np.float64)
@@ -101,7 +127,9 @@ def measured(sizes: ArrayLike, errors: ArrayLike, test_examples: int) -> Curves:
 def summary(
     errors: Float[np.ndarray, "curves sizes members"],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(mean, variance, members), each (curves, sizes), of the members that are there."""
+    """Compute the mean, the variance and the number of members, each (curves, sizes), skipping
+    NaN.
+    """
     there = ~np.isnan(errors)
     count = there.sum(-1).astype(np.float64)
     mean = np.where(there, errors, 0.0).sum(-1) / np.maximum(count, 1)
@@ -110,8 +138,16 @@ def summary(
 
 
 def forecast(curves: Curves, at: Float[np.ndarray, "curves at"]) -> Mixture:
-    """What a measurement at other sizes would give; all curves at once, in float64 whatever JAX is
-    set to.
+    """Forecast what a measurement at other sizes would give, for all curves at once.
+
+    It computes in float64, whatever JAX is set to.
+
+    Args:
+        curves: measured curves.
+        at: (curves, at) numbers of training examples.
+
+    Returns:
+        The distribution of log(error + half an example) at each size.
     """
     with double(True):
         found = _forecast(
@@ -128,7 +164,7 @@ def forecast(curves: Curves, at: Float[np.ndarray, "curves at"]) -> Mixture:
 def quantiles(
     mixture: Mixture, probabilities: Sequence[float]
 ) -> Float[np.ndarray, "curves at probabilities"]:
-    """Of log(error + half an example), by bisection."""
+    """Compute quantiles of log(error + half an example), by bisection."""
     with double(True):
         return np.asarray(_quantiles(*mixture, np.asarray(probabilities, np.float64)))
 
@@ -138,7 +174,7 @@ def below(
     errors: Float[np.ndarray, "curves at"],
     test_examples: Float[np.ndarray, " curves"],
 ) -> np.ndarray:
-    """(curves, at) probabilities that the error is at most that."""
+    """Compute the probabilities (curves, at) that the error is at most `errors`."""
     from scipy.special import ndtr
 
     y = np.log(errors + 0.5 / test_examples[:, None])
@@ -148,17 +184,26 @@ def below(
 
 
 def as_error(y: np.ndarray, test_examples: Float[np.ndarray, " curves"]) -> np.ndarray:
-    """From the scale of the mixture back to that of the error; first axis curves."""
+    """Convert values from the scale of the mixture back to errors; the first axis is that of the
+    curves.
+    """
     return np.clip(np.exp(y) - (0.5 / test_examples).reshape(-1, *[1] * (y.ndim - 1)), 0.0, 1.0)
 
 
 def refusals(
     curves: Curves, at: Float[np.ndarray, "curves at"], half_width: Float[np.ndarray, "curves at"]
 ) -> list[list[str | None]]:
-    """Why the extrapolation of each curve to each size is not to be relied on, or None. half_width:
-    on the log scale.
+    """Say for each curve and size why the extrapolation cannot be relied on, or None.
 
-    Never by the truth: the reasons are known before it is.
+    The reasons never depend on the true error, which is unknown when a forecast is made.
+
+    Args:
+        curves: measured curves.
+        at: (curves, at) numbers of training examples.
+        half_width: (curves, at) half the width of the interval, on the log scale.
+
+    Returns:
+        For each curve, one reason or None per size.
     """
     there = curves.sizes > 0
     y = np.where(there, np.log(curves.error + 0.5 / curves.test_examples[:, None]), -np.inf)
@@ -246,8 +291,8 @@ def _component(
     there: Float[Array, " at"],
     constants: Float[Array, " 4"],
 ) -> tuple[Array, Array, Array]:
-    """(mean, deviation, log likelihood) of one Gaussian process, its slopes starting at the first
-    size.
+    """Compute mean, standard deviation and log-likelihood of one Gaussian process, whose slope
+    starts at the first size.
     """
     mu, tau, length, walk = constants
 
@@ -258,19 +303,20 @@ def _component(
         return tau**2 * length * (2 * m + length * around) + walk**2 * m
 
     both = known[:, None] & known[None, :]
-    # Rows that are not there are independent, known exactly, and as expected.
+    # Sizes that were not measured get independent rows with unit variance and no residual, which
+    # change nothing.
     c = jnp.where(both, kernel(a, a) + OFFSET_VARIANCE, 0.0) + jnp.diag(
         jnp.where(known, MEAN_NOISE * v + walk**2 / 4, 1.0)
     )
     r = jnp.where(known, y - OFFSET - mu * a, 0.0)
     factor = jnp.linalg.cholesky(c)
-    white = jax.scipy.linalg.solve_triangular(factor, r, lower=True)
+    whitened_r = jax.scipy.linalg.solve_triangular(factor, r, lower=True)
     to = jnp.where(known[:, None], kernel(a, there) + OFFSET_VARIANCE, 0.0)
     whitened = jax.scipy.linalg.solve_triangular(factor, to, lower=True)
     own = jnp.diagonal(kernel(there, there)) + OFFSET_VARIANCE
     variance = own - jnp.sum(whitened**2, 0) + FUTURE_NOISE * v_last + walk**2 / 4
-    fit = -0.5 * jnp.sum(white**2) - jnp.sum(jnp.log(jnp.diagonal(factor)))
-    return OFFSET + mu * there + whitened.T @ white, jnp.sqrt(variance), fit
+    fit = -0.5 * jnp.sum(whitened_r**2) - jnp.sum(jnp.log(jnp.diagonal(factor)))
+    return OFFSET + mu * there + whitened.T @ whitened_r, jnp.sqrt(variance), fit
 
 
 @jax.jit

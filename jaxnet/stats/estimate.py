@@ -1,4 +1,8 @@
-"""Reported numbers and their 95% intervals, or the reason why there is none."""
+"""Reported numbers with their confidence intervals, or with the reason why there is no interval.
+
+The functions here compute intervals of proportions, means, sums and standard deviations from plain
+numbers. They never give an interval that does not hold: they refuse it.
+"""
 
 import math
 from collections.abc import Sequence
@@ -12,15 +16,18 @@ from jaxnet.errors import InputError
 from jaxnet.typing import ArrayLike
 
 LEVEL = 0.95
-MIN_MEAN_EXAMPLES = 30  # examples from which a mean may be taken as normal
+MIN_MEAN_EXAMPLES = 30  # from here on a mean is treated as normally distributed
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A reported number with its 95% interval; float() of it is the estimate.
+    """A reported number with its 95% confidence interval; `float()` gives the number.
 
-    Where no interval can be given honestly, low and high are NaN and `refused` says why, and what
-    it would take.
+    Attributes:
+        estimate: the number, in the unit of what was measured.
+        low: lower limit of the interval; NaN where no interval can be given honestly.
+        high: upper limit of the interval; NaN likewise.
+        refused: why there is no interval, and what it would take; None where there is one.
     """
 
     estimate: float
@@ -39,15 +46,25 @@ class Estimate:
         )
 
     def complement(self) -> "Estimate":
-        """1 - this: an error from an accuracy."""
+        """Return 1 minus this estimate, such as an error from an accuracy."""
         return Estimate(1 - self.estimate, 1 - self.high, 1 - self.low, self.refused)
 
 
 def wilson(successes: int, trials: int, level: float = LEVEL) -> Estimate:
-    """A proportion with its two-sided score interval (Wilson 1927; Brown, Cai & DasGupta 2001, eq.
-    4).
+    """Compute a proportion with its two-sided score interval.
 
-    It speaks of this one network on new examples, not of the recipe that made it.
+    The interval is for this one network on new examples, not for the recipe that made it.
+
+    Args:
+        successes: number of successes, at most `trials`.
+        trials: number of independent trials; with none the interval is refused.
+        level: confidence level of the interval, between 0 and 1.
+
+    Returns:
+        The share of successes, with its interval.
+
+    References:
+        Wilson 1927; Brown, Cai & DasGupta 2001, eq. 4.
     """
     if trials == 0:
         return Estimate(math.nan, refused="no examples; at least 1 is needed")
@@ -61,11 +78,22 @@ def wilson(successes: int, trials: int, level: float = LEVEL) -> Estimate:
 
 
 def exact(successes: int, trials: int, level: float = LEVEL) -> Estimate:
-    """A proportion with the exact binomial interval (Clopper & Pearson 1934): each limit errs at
+    """Compute a proportion with the exact binomial interval: each limit errs with probability at
     most (1 - level) / 2.
 
-    For claims. One-sided, the score interval misses small proportions too often (Cai 2005, section
-    2).
+    Use it for claims: as a one-sided limit, the score interval misses small proportions too often
+    (Cai 2005, section 2).
+
+    Args:
+        successes: number of successes, at most `trials`.
+        trials: number of independent trials; with none the interval is refused.
+        level: confidence level of the interval, between 0 and 1.
+
+    Returns:
+        The share of successes, with its interval.
+
+    References:
+        Clopper & Pearson 1934; Cai 2005, section 2.
     """
     if trials == 0:
         return Estimate(math.nan, refused="no examples; at least 1 is needed")
@@ -82,9 +110,22 @@ def exact(successes: int, trials: int, level: float = LEVEL) -> Estimate:
 
 
 def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
-    """The mean of independent values of at least 0, such as losses, with its interval.
+    """Compute the mean of independent values of at least 0, such as losses, with its interval.
 
-    By the central limit theorem for the logarithm of the mean, so that no limit is negative.
+    The interval follows from the central limit theorem for the logarithm of the mean, so that no
+    limit
+    is negative.
+
+    Args:
+        values: (values,) numbers of at least 0.
+        level: confidence level of the interval, between 0 and 1.
+
+    Returns:
+        The mean. Its interval is refused for fewer than 30 values, and for a mean that is 0 or not
+            finite.
+
+    Raises:
+        InputError: for values that are not one axis of numbers.
     """
     values = _line(values, infinite=True)
     n = len(values)
@@ -105,7 +146,7 @@ def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
         )
     error = float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(n)
     exponent = NormalDist().inv_cdf((1 + level) / 2) * error / centre
-    # Beyond a factor of e^700 there is no such number; the interval then says nothing.
+    # A factor above e^700 overflows a float; such an interval says nothing anyway.
     factor = math.exp(min(exponent, 700.0))
     return Estimate(centre, centre / factor, centre * factor)
 
@@ -113,10 +154,23 @@ def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
 def combination(
     coefficients: Sequence[float], parts: Sequence[Estimate], constant: float = 0.0
 ) -> Estimate:
-    """sum_i c_i part_i + constant, of independent parts that have intervals of the same level.
+    """Compute sum_i c_i part_i + constant of independent parts whose intervals have the same level.
 
-    The variance of each part is recovered from its own limits (MOVER; Zou & Donner 2008, eq. 5 and
-    6); for a difference of two Wilson intervals this is Newcombe's method 10 (1998).
+    The variance of each part is recovered from its own limits (MOVER). For the difference of two
+    Wilson
+    intervals this is Newcombe's method 10 (1998).
+
+    Args:
+        coefficients: c_i, one for each part.
+        parts: independent estimates.
+        constant: a number that is added.
+
+    Returns:
+        The sum with its interval; it is refused where a part with a coefficient other than 0 has no
+            interval.
+
+    References:
+        Zou & Donner 2008, eq. 5 and 6; Newcombe 1998.
     """
     centre = constant + sum(c * part.estimate for c, part in zip(coefficients, parts, strict=True))
     refused = next(
@@ -134,8 +188,22 @@ def combination(
 
 
 def repeated(values: ArrayLike, level: float = LEVEL) -> Estimate:
-    """The mean over repeated trainings with Student's interval (Student 1908): of the recipe, on
-    these same test examples.
+    """Compute the mean over repeated trainings with Student's interval.
+
+    The interval is for the recipe, on these same test examples.
+
+    Args:
+        values: (trainings,) one number per training.
+        level: confidence level of the interval, between 0 and 1.
+
+    Returns:
+        The mean; its interval is refused for fewer than 2 trainings.
+
+    Raises:
+        InputError: for values that are not one axis of finite numbers.
+
+    References:
+        Student 1908.
     """
     values = _line(values)
     n = len(values)
@@ -159,7 +227,18 @@ def repeated(values: ArrayLike, level: float = LEVEL) -> Estimate:
 
 
 def deviation(values: ArrayLike, level: float = LEVEL) -> Estimate:
-    """The standard deviation of normally distributed values, with its chi-square interval."""
+    """Compute the standard deviation of normally distributed values, with its chi-square interval.
+
+    Args:
+        values: (values,) numbers.
+        level: confidence level of the interval, between 0 and 1.
+
+    Returns:
+        The standard deviation, in the unit of the values; it is refused for fewer than 2 values.
+
+    Raises:
+        InputError: for values that are not one axis of finite numbers.
+    """
     values = _line(values)
     n = len(values)
     if n < 2:
@@ -170,13 +249,15 @@ def deviation(values: ArrayLike, level: float = LEVEL) -> Estimate:
     from scipy.special import chdtri
 
     spread = float(np.std(values, ddof=1, dtype=np.float64))
-    tails = (1 - level) / 2, (1 + level) / 2  # of the probability above
+    tails = (1 - level) / 2, (1 + level) / 2  # probabilities above the limit
     low, high = (spread * math.sqrt((n - 1) / float(chdtri(n - 1, tail))) for tail in tails)
     return Estimate(spread, low, high)
 
 
 def _line(values: ArrayLike, *, infinite: bool = False) -> np.ndarray:
-    """Numbers, one after the other. infinite: whether infinity is one, as it is among losses."""
+    """Check that values are numbers along one axis; `infinite` allows infinity, which a loss may
+    be.
+    """
     found = arrays.numbers("values", values, ("value",), infinite=infinite)
     if found.ndim != 1:
         raise InputError(

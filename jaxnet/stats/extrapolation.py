@@ -1,4 +1,4 @@
-"""What more training examples would buy, from errors at growing sizes: plain arrays of any
+"""What more training examples would gain, from errors at growing sizes, measured with any
 library.
 """
 
@@ -23,7 +23,7 @@ from jaxnet.stats.curve_prior import (
 from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.typing import ArrayLike
 
-GRID_SIZES = 200  # sizes that are looked at, from the last one measured to the farthest
+GRID_SIZES = 200  # sizes that are tried, from the largest measured one to the horizon
 
 
 def extrapolate(
@@ -34,16 +34,31 @@ def extrapolate(
     *,
     level: float = LEVEL,
 ) -> Estimate:
-    """The mean error that members will have when trained on `at` examples, with its interval, from
-    the curve up to there.
-
-    sizes: training examples, growing; errors: (sizes, members) shares of wrong predictions on
-    test_examples examples. The estimate is the median. The interval carries the uncertainty of the
-    curve's form. On held-out data sets of LCDB it covered 97, 96 and 95% two, four and eight times
-    as far, as an average over problems; it is no promise for a single one. Refused with fewer than
-    5 sizes or members, beyond 11.3 times the largest size, where the error has not begun to fall,
-    and where the interval would be wider than a factor of 4. Raises InputError for what is no
+    """Forecast the mean error of members trained on `at` examples, with its interval, from the
     learning curve.
+
+    The interval includes the uncertainty about the form of the curve. On held-out data sets of LCDB
+    it
+    covered 97, 96 and 95% at two, four and eight times the largest size, as an average over
+    problems;
+    this is no promise for a single problem.
+
+    Args:
+        sizes: (sizes,) growing numbers of training examples.
+        errors: (sizes, members) shares of wrong predictions, from 0 to 1.
+        at: number of training examples to forecast for.
+        test_examples: number of examples on which the errors were measured.
+        level: confidence level of the interval.
+
+    Returns:
+        The median of the forecast. Its interval is refused with fewer than 5 sizes or members,
+        beyond
+            11.3 times the largest size, where the error has not begun to fall, and where the
+            interval
+            would be wider than a factor of 4.
+
+    Raises:
+        InputError: for arguments that are no learning curve.
     """
     if not (at >= 1 and math.isfinite(at)):
         raise InputError(f"at is {at}; give a number of training examples")
@@ -53,7 +68,7 @@ def extrapolate(
 def predicted(
     curve: Curves, at: Sequence[float | int], level: float = LEVEL
 ) -> tuple[Estimate, ...]:
-    """`extrapolate` of one curve to several sizes."""
+    """Forecast the mean error at several sizes of one curve, as `extrapolate` does at one."""
     places = np.asarray(at, np.float64)[None]
     y = quantiles(forecast(curve, places), [(1 - level) / 2, 0.5, (1 + level) / 2])
     low, centre, high = as_error(y, curve.test_examples)[0].T
@@ -66,14 +81,21 @@ def predicted(
 
 @dataclass(frozen=True)
 class Needed:
-    """How many training examples it takes to reach an error; `str` of it says so.
+    """How many training examples it takes to reach an error; `str` of it says so in words.
 
-    Only a lower bound can be given honestly: at_least, the smallest size at which the error is
-    reached with probability 2.5%; None where it is not up to `horizon`, and then more data alone
-    will not do up to there. It covered 96 to 98% of real curves; the two-sided intervals that could
-    be made cover 8 to 84%.
-    probabilities: pairs (size, that the error is reached there). refused: why nothing can be said,
-        or None.
+    Only a lower bound can be given honestly: it covered 96 to 98% of real curves, while the
+    two-sided
+    intervals that could be made cover 8 to 84%.
+
+    Attributes:
+        error: the error to reach, between 0 and 1.
+        reached: whether the largest measured size reaches it.
+        at_least: the smallest size at which the error is reached with probability 2.5%; None where
+          no
+            size up to `horizon` does, so that more data alone will not suffice up to there.
+        horizon: the largest size that can be forecast.
+        probabilities: pairs of a size and the probability that the error is reached there.
+        refused: why nothing can be said, or None.
     """
 
     error: float
@@ -106,14 +128,27 @@ class Needed:
 def examples_needed(
     sizes: ArrayLike, errors: ArrayLike, error: float | int, test_examples: int
 ) -> Needed:
-    """How many training examples it takes until the mean error of members is at most `error`;
-    arguments as of `extrapolate`.
+    """Compute how many training examples it takes until the mean error of members is at most
+    `error`.
+
+    Args:
+        sizes: as in `extrapolate`.
+        errors: as in `extrapolate`.
+        error: the error to reach, between 0 and 1.
+        test_examples: as in `extrapolate`.
+
+    Returns:
+        A lower bound of the number of examples, and probabilities at some sizes.
+
+    Raises:
+        InputError: for arguments that are no learning curve, and an error that is not between 0 and
+          1.
     """
     return needed(measured(sizes, _no_gaps(errors), test_examples), error)
 
 
 def needed(curve: Curves, error: float | int) -> Needed:
-    """`examples_needed` of one curve."""
+    """Compute `examples_needed` for one curve."""
     if not 0 < error < 1:
         raise InputError(f"error is {error}; give a share between 0 and 1")
     largest = curve.sizes.max()
@@ -137,5 +172,5 @@ def needed(curve: Curves, error: float | int) -> Needed:
 
 
 def _no_gaps(errors: ArrayLike) -> np.ndarray:
-    """Of members that are all there."""
+    """Check errors of which no member is missing."""
     return arrays.numbers("errors", errors, ("size", "member"))

@@ -1,7 +1,7 @@
-"""Which labels are likely wrong, and how many, from networks that did not learn from them.
+"""Which labels are likely wrong, and how many, from networks that did not learn from these labels.
 
-A network that has seen an example may have learned its label by heart, so that on a training set
-only members count that have not seen it (out of bag).
+A network that has seen an example may have memorized its label. So on a training set, an example is
+judged only by members that have not seen it (out of bag).
 """
 
 import math
@@ -18,14 +18,12 @@ from jaxnet.stats.bias_variance import normalised
 from jaxnet.stats.estimate import LEVEL, Estimate, exact
 from jaxnet.typing import ArrayLike
 
-MIN_UNSEEN_MEMBERS = (
-    3  # the fewest that have not seen an example, for it to count among wrong labels
-)
-MIN_LABELED_EXAMPLES = 200  # the fewest for a share of wrong labels
-EASY, EASIEST = 0.5, 0.75  # ranks above which examples are so
-PLATEAU = 0.375  # the rank from which contradictions should not become rarer
-MAX_FALL = 0.03  # by which they may all the same
-# the level at which they are found to: a share refused too often does less harm than a wrong one
+MIN_UNSEEN_MEMBERS = 3  # members that must not have seen an example, for its label to be judged
+MIN_LABELED_EXAMPLES = 200  # for a share of wrong labels
+EASY, EASIEST = 0.5, 0.75  # ranks above which examples are easy, and are the easiest
+PLATEAU = 0.375  # from this rank on, contradictions should not become rarer
+MAX_FALL = 0.03  # a smaller decrease of contradictions is accepted
+# Significance level of that decrease: refusing a share too often does less harm than a wrong share.
 TREND_LEVEL = 0.1
 
 
@@ -33,9 +31,12 @@ TREND_LEVEL = 0.1
 class HardExample:
     """An example whose label the members doubt.
 
-    index: its row. label, prediction: class numbers, the second that of the largest mean
-    probability. confidence: that probability. contradicted: share of the members whose own
-    prediction is not the label.
+    Attributes:
+        index: row of the example.
+        label: class number of its label.
+        prediction: class number of the largest mean probability.
+        confidence: that probability.
+        contradicted: share of the members whose own prediction is not the label.
     """
 
     index: int
@@ -46,8 +47,12 @@ class HardExample:
 
 
 class Opinion(NamedTuple):
-    """What members say together: their mean probability, how many they are, and what share of them
-    contradict the label.
+    """What the members that have not seen an example predict together.
+
+    Attributes:
+        probability: (examples, classes) mean probability.
+        members: (examples,) number of members that have not seen the example.
+        contradicted: (examples,) share of them that contradicts the label.
     """
 
     probability: Float[np.ndarray, "examples classes"]
@@ -62,16 +67,32 @@ def hard_examples(
     seen: ArrayLike | None = None,
     most: int | None = None,
 ) -> tuple[HardExample, ...]:
-    """The examples in the order of doubt about their labels: first those which are likely
-    mislabelled.
+    """Rank the examples by doubt about their labels, those most likely mislabeled first.
 
-    log_probabilities: (members, examples, classes), nats. labels: (examples,) class numbers. seen:
-    (members, examples), whether the member trained on the example; what it says of it is not looked
-    at, may be NaN, and an example that all have seen is left out. most: how many; by default all.
-    Doubt is max_{c != label} log p(c) - log p(label), p the members' mean probability: the margin
-    of Northcutt, Jiang & Chuang 2021 (section 3.2) on the logarithm's scale, which ranks better
-    where many are confident. Members that predict nothing finite, since they diverged, are left
-    out. Raises InputError for what cannot be log-probabilities, labels and seen.
+    The doubt is max_{c != label} log p(c) - log p(label), where p is the members' mean probability:
+    the
+    margin of Northcutt, Jiang & Chuang 2021 (section 3.2) on the logarithmic scale, which ranks
+    better
+    where many predictions are confident.
+
+    Args:
+        log_probabilities: (members, examples, classes), in nats. Members without a finite
+          prediction,
+            because they diverged, are left out.
+        labels: (examples,) class numbers.
+        seen: (members, examples) booleans, whether the member trained on the example. Such a
+          prediction
+            is ignored and may be NaN; an example that all members have seen is left out.
+        most: the largest number of examples to return; by default all.
+
+    Returns:
+        The examples, the most doubtful first.
+
+    Raises:
+        InputError: for arguments that cannot be log-probabilities, labels, seen or a number.
+
+    References:
+        Northcutt, Jiang & Chuang 2021, section 3.2.
     """
     if most is not None and (not isinstance(most, int | np.integer) or most < 1):
         raise InputError(
@@ -105,24 +126,41 @@ def wrong_labels(
     seen: ArrayLike | None = None,
     level: float = LEVEL,
 ) -> Estimate:
-    """The share of the labels that are wrong; times the number of examples, how many.
+    """Estimate the share of labels that are wrong; times the number of examples, it is their
+    number.
 
-    The arguments are those of `hard_examples`. Members together err on hard examples, but hardly on
-    the easy ones: where they contradict the label of an easy example, it is the label that is
-    wrong. Easy are those of each predicted class with the larger margin between its first and
-    second class, one half of them. The estimate is the share of contradicted labels among these;
-    the interval is exact (Clopper & Pearson 1934), and reaches over that of the easiest quarter, so
-    that it does not hinge on where easy begins. This is confident learning's idea that a class is
-    known by its confident examples (Northcutt, Jiang & Chuang 2021, section 3.1), without its count
-    of hard but right ones; ranks within a class stay the same whatever noise the members learned,
-    so that nothing need be calibrated.
-    Assumed: most labels of each class are right, and easy examples are mislabelled as often as hard
-    ones. Where hard ones are mislabelled more often, more labels are wrong than this says; where no
-    example is beyond doubt, fewer are. Refused with fewer than 200 examples that 3 members have not
-    seen; where contradictions become rarer up to the easiest examples, so that wrong labels cannot
-    be told from mistakes; and where half of the labels could be wrong. Raises InputError for what
-    cannot be log-probabilities, labels and seen.
+    It assumes that most labels of each class are right, and that easy examples are mislabeled as
+    often
+    as hard ones. Where hard examples are mislabeled more often, more labels are wrong than this
+    says;
+    where no example is beyond doubt, fewer are.
+
+    Args:
+        log_probabilities: as in `hard_examples`.
+        labels: as in `hard_examples`.
+        seen: as in `hard_examples`.
+        level: confidence level of the interval.
+
+    Returns:
+        The share of contradicted labels among easy examples. The interval is exact, and extended to
+            that of the easiest quarter, so that it does not depend on where easy begins. It is
+            refused with fewer than 200 examples that 3 members have not seen; where contradictions
+            become rarer up to the easiest examples, so that wrong labels cannot be told from
+            mistakes;
+            and where half of the labels could be wrong.
+
+    Raises:
+        InputError: for arguments that cannot be log-probabilities, labels and seen.
+
+    References:
+        Northcutt, Jiang & Chuang 2021, section 3.1; Clopper & Pearson 1934.
     """
+    # Members together err on hard examples, but hardly on easy ones: where they contradict the
+    # label of an easy example, the label is wrong. Easy are, in each predicted class, the half of
+    # the examples with the larger margin between first and second class. Confident learning too
+    # takes a class to be known by its confident examples (Northcutt, Jiang & Chuang 2021, section
+    # 3.1); its count of hard but right examples is left out here. Ranks within a class stay the
+    # same whatever noise the members learned, so nothing needs to be calibrated.
     said, y = _opinion(log_probabilities, labels, seen)
     kept = said.members >= MIN_UNSEEN_MEMBERS
     n = int(kept.sum())
@@ -161,8 +199,10 @@ def wrong_labels(
 
 
 def _rank(probability: Float[np.ndarray, "examples classes"]) -> Float[np.ndarray, " examples"]:
-    """Of the margin between the first and the second class, among the examples with the same first,
-    within (0, 1).
+    """Rank the margin between the first and the second class among the examples with the same first
+    class.
+
+    The ranks lie within (0, 1).
     """
     best = probability.argmax(1)
     first, second = (
@@ -182,8 +222,10 @@ def _rank(probability: Float[np.ndarray, "examples classes"]) -> Float[np.ndarra
 def _falls(
     contradicted: Bool[np.ndarray, " examples"], rank: Float[np.ndarray, " examples"]
 ) -> bool:
-    """Whether contradictions become rarer with the rank: the test for trend of Cochran 1954 and
-    Armitage 1955, one-sided.
+    """Test whether contradictions become rarer with the rank: the one-sided test for trend.
+
+    References:
+        Cochran 1954; Armitage 1955.
     """
     share, off = float(contradicted.mean()), rank - rank.mean()
     squares = float((off**2).sum())
@@ -197,8 +239,9 @@ def _falls(
 def _opinion(
     log_probabilities: ArrayLike, labels: ArrayLike, seen: ArrayLike | None
 ) -> tuple[Opinion, Int[np.ndarray, " examples"]]:
-    """(that of the members that have not seen an example, a member at a time, since all together
-    may not fit in memory; the labels).
+    """Combine the predictions of the members that have not seen an example, and check the labels.
+
+    It reads one member at a time, since all together may not fit in memory.
     """
     f = arrays.array("log_probabilities", log_probabilities, arrays.MEMBER_AXES)
     if f.ndim != 3 or 0 in f.shape or f.dtype.kind != "f":

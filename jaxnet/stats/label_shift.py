@@ -1,5 +1,5 @@
-"""Class frequencies of new examples without labels, from how a network confuses the classes where
-there are labels.
+"""Class frequencies of new examples without labels, from how a network confuses the classes of
+labeled examples.
 """
 
 from dataclasses import dataclass
@@ -13,22 +13,24 @@ from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.typing import ArrayLike
 
-MAX_CLASSES = 1000  # classes, whatever the number of examples
-MIN_CLASS_EXAMPLES = 5  # of a class in the reference, the fewest
-MIN_NEW_EXAMPLES = 30  # new examples, the fewest
-# times its standard error that the smallest singular value must be, for a solution to be one
-MIN_SINGULAR_VALUE = 3.0
+MAX_CLASSES = 1000  # that are accepted however few the examples
+MIN_CLASS_EXAMPLES = 5  # reference examples of each class
+MIN_NEW_EXAMPLES = 30
+MIN_SINGULAR_VALUE = 3.0  # in standard errors, for the system to have a solution
 
 
 @dataclass(frozen=True)
 class LabelShift:
-    """Frequencies of the classes among new examples, if each class still looks as it did.
+    """Class frequencies among new examples, if the examples of each class still look the same.
 
-    frequencies: an Estimate a class. weights: (classes,) new frequency over that of the reference,
-        NaN where refused.
-    reference: (classes,) frequencies of the reference. condition: of the confusion matrix (its
-    largest singular value over the smallest). refused: why there is no estimate. broken: what shows
-    that classes look different now, or None.
+    Attributes:
+        frequencies: one Estimate for each class.
+        weights: (classes,) new frequency over that of the reference; NaN where refused.
+        reference: (classes,) frequencies of the reference.
+        condition: condition number of the confusion matrix: its largest singular value over the
+            smallest.
+        refused: why there is no estimate, or None.
+        broken: what shows that classes look different now, or None.
     """
 
     frequencies: tuple[Estimate, ...]
@@ -47,15 +49,36 @@ def label_shift(
     new_predictions: ArrayLike,
     level: float = LEVEL,
 ) -> LabelShift:
-    """New class frequencies by black-box shift estimation (Lipton, Wang & Smola 2018, section 4).
+    """Estimate the class frequencies of new examples by black-box shift estimation.
 
-    reference_predictions, new_predictions: class numbers (examples,), or (log-)probabilities
-    (examples, classes), of which the largest counts. reference_labels: (examples,); the network
-    must not have seen them. Solves C q = mu, with C the shares of each class that are predicted as
-    each, and mu those of the new predictions. Intervals by the delta method, from the sampling of
-    both, each share as if four examples more were spread over its possibilities (after Agresti &
-    Coull 1998). Limits are cut at 0 and 1, the estimates so that they sum to 1. Refused where a
-    class has fewer than 5 reference examples, or C is not told from a singular matrix.
+    It solves C q = mu, where C holds the share of each class that is predicted as each class, and
+    mu
+    the shares of the new predictions. The intervals follow from the sampling of both (delta
+    method),
+    where each share counts as if four more examples were spread over its possibilities (after
+    Agresti &
+    Coull 1998). Limits are clipped to 0 and 1, and the estimates are projected so that they sum to
+    1.
+
+    Args:
+        reference_predictions: (examples,) class numbers, or (examples, classes) probabilities or
+            log-probabilities, of which the largest counts.
+        reference_labels: (examples,) class numbers; the network must not have trained on these
+          examples.
+        new_predictions: predictions on the new examples, in the form of `reference_predictions`.
+        level: confidence level of the intervals.
+
+    Returns:
+        The frequencies. They are refused where a class has fewer than 5 reference examples, where
+        there
+            are fewer than 30 new examples, and where C cannot be told from a singular matrix.
+
+    Raises:
+        InputError: for predictions and labels that do not fit each other, and a level that is not
+            between 0 and 1.
+
+    References:
+        Lipton, Wang & Smola 2018, section 4; Agresti & Coull 1998.
     """
     predictions, labels, new, classes = _checked(
         reference_predictions, reference_labels, new_predictions
@@ -127,20 +150,24 @@ def label_shift(
 def _scatter(
     shares: Float[np.ndarray, " classes"], count: int
 ) -> Float[np.ndarray, "classes classes"]:
-    """The covariance of shares that were counted among so many examples, never 0."""
+    """Compute the covariance of shares counted among `count` examples; it is never 0."""
     smooth = (shares * count + 4 / len(shares)) / (count + 4)
     return (np.diag(smooth) - np.outer(smooth, smooth)) / count
 
 
 def _onto_simplex(q: Float[np.ndarray, " classes"]) -> Float[np.ndarray, " classes"]:
-    """The nearest frequencies (Held, Wolfe & Crowder 1974; Duchi et al. 2008, figure 1)."""
+    """Project onto the nearest frequencies that sum to 1.
+
+    References:
+        Held, Wolfe & Crowder 1974; Duchi et al. 2008, figure 1.
+    """
     falling = np.sort(q)[::-1]
     excess = (np.cumsum(falling) - 1) / np.arange(1, len(q) + 1)
     return np.maximum(q - excess[np.flatnonzero(falling > excess)[-1]], 0.0)
 
 
 def _confused(columns: Float[np.ndarray, "classes classes"]) -> tuple[int, int]:
-    """The two classes that are predicted most alike."""
+    """Find the two classes whose predictions are most alike."""
     apart = np.abs(columns[:, :, None] - columns[:, None, :]).sum(0) + 3 * np.eye(len(columns))
     a, b = np.unravel_index(int(apart.argmin()), apart.shape)
     return int(a), int(b)
@@ -149,6 +176,9 @@ def _confused(columns: Float[np.ndarray, "classes classes"]) -> tuple[int, int]:
 def _checked(
     reference: ArrayLike, labels: ArrayLike, new: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Check the arguments; return predicted classes, labels, new predicted classes and the number
+    of classes.
+    """
     classes, chosen = set[int](), []
     for name, given in {"reference_predictions": reference, "new_predictions": new}.items():
         f = arrays.array(name, given)

@@ -1,4 +1,4 @@
-"""How many trainings it takes to tell a difference from luck."""
+"""How many trainings it takes to tell a difference between two recipes from chance."""
 
 import math
 
@@ -11,12 +11,27 @@ MAX_TRAININGS = 1_000_000
 def seeds_needed(
     deviation: Estimate, difference: float, *, level: float = 0.05, power: float = 0.8
 ) -> Estimate:
-    """Trainings of each of two recipes with which Student's two-sided t test finds a difference of
-    their errors that often.
+    """Compute how many trainings of each of two recipes a two-sided t test needs to find a
+    difference.
 
-    deviation: of the error over trainings; the limits are those for its limits. The power is that
-    of the noncentral t distribution (Cohen 1988, section 2.3). A whole number, or infinity above a
-    million.
+    The power is that of Student's test under the noncentral t distribution.
+
+    Args:
+        deviation: standard deviation of the error over trainings of one recipe.
+        difference: the difference of mean errors to be found, above 0, in the unit of `deviation`.
+        level: significance level of the test; 0.05 by default.
+        power: probability with which the test finds the difference; 0.8 by default.
+
+    Returns:
+        The number of trainings per recipe: a whole number, or infinity above a million. Its limits
+          are
+            the numbers for the limits of `deviation`.
+
+    Raises:
+        InputError: for a difference that is not above 0, and for a deviation that is NaN.
+
+    References:
+        Cohen 1988, section 2.3.
     """
     if not difference > 0:
         raise InputError(f"difference is {difference}; give a positive number")
@@ -36,7 +51,7 @@ def _needed(spread: float, difference: float, level: float, power: float) -> flo
 
     def found(n: int) -> bool:
         freedom, shift = 2 * n - 2, difference / spread * math.sqrt(n / 2)
-        if shift > 30:  # beyond the function's range, and certain
+        if shift > 30:  # out of range for nctdtr; the difference is found for certain
             return True
         critical = stdtrit(freedom, 1 - level / 2)
         return bool(

@@ -1,10 +1,8 @@
-"""Means over a table of members and examples, which are both samples: every member sees the same
-examples.
+"""Means over a table of members and examples, both of which are random samples (crossed random
+effects).
 
-A table holds a value psi for each member and example: a loss, or the pseudo-value M g - (M-1) g(-m)
-of a statistic g of the members' predictions on an example (Tukey 1958). Its mean varies with the
-draw of the members (A), of the examples (B) and with both (AB, counted in A and in B): crossed
-random effects (Searle, Casella & McCulloch 1992, section 4.4; Owen 2007).
+The functions turn a table into its mean and the variance of that mean for new members and new
+examples. They know nothing about what the values are.
 """
 
 import math
@@ -18,25 +16,32 @@ from jaxtyping import Bool, Float, Shaped
 
 from jaxnet.stats.estimate import LEVEL, Estimate
 
-MIN_MEMBERS = 16  # the fewest for an interval
-MIN_PAIRED_MEMBERS = 8  # the fewest for that of a paired difference
-MIN_ERROR_EXAMPLES = 100  # the fewest examples for the interval of an error
-MIN_EXAMPLES = 200  # the fewest for those of bias and variance
-MIN_RATE_EXAMPLES = 5  # examples that make a rate; with fewer the t interval does not hold
-# examples that carry a mean without an upper bound; of fewer the one not seen yet may be the
-# largest
+# Every member sees the same examples. A table holds a value psi for each member and example: a
+# loss, or the pseudo-value M g - (M-1) g(-m) of a statistic g of the members' predictions on an
+# example (Tukey 1958). Its mean varies with the draw of the members (A), with the draw of the
+# examples (B), and with both (AB, which A and B each contain): crossed random effects (Searle,
+# Casella & McCulloch 1992, section 4.4; Owen 2007).
+
+MIN_MEMBERS = 16  # for an interval
+MIN_PAIRED_MEMBERS = 8  # for the interval of a paired difference
+MIN_ERROR_EXAMPLES = 100  # for the interval of an error
+MIN_EXAMPLES = 200  # for the intervals of bias and variance
+MIN_RATE_EXAMPLES = 5  # with fewer examples behind a rate, the t interval does not hold
+# Fewer examples must not carry a mean without an upper bound: the largest value may be unseen yet.
 MIN_CARRYING_EXAMPLES = 5
 RATE = (0.0, 1.0)
 POSITIVE = (0.0, math.inf)
 SIGNED = (-math.inf, math.inf)
-DIFFERENCE = (-1.0, 1.0)  # of rates
+DIFFERENCE = (-1.0, 1.0)  # range of a difference of rates
 
 
 class Block(NamedTuple):
-    """Sums over a block of examples; those of several blocks add up.
+    """Sums over a block of examples; the sums of several blocks add up.
 
-    columns: (examples,) the statistic of each. rows: (members,) sums of (psi - column) / (M - 1).
-        squares: of these, summed.
+    Attributes:
+        columns: (examples,) the statistic of each example.
+        rows: (members,) sums over the examples of (psi - column) / (M - 1).
+        squares: the same deviations squared, and summed over members and examples.
     """
 
     columns: Float[np.ndarray, " examples"]
@@ -45,10 +50,18 @@ class Block(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What a sum takes from one table. weight: in the sum. within: the range of its values.
+    """What one table contributes to a weighted sum of table means.
 
-    own, both: B and AB. freedom: degrees of freedom of B, fewer where few examples make most of it.
-    carried: how many examples carry the mean, the square of the sum over the sum of squares.
+    Attributes:
+        weight: weight of the table in the sum.
+        mean: mean of the table.
+        examples: number of examples in the table.
+        carried: effective number of examples that carry the mean: the square of the sum of absolute
+            values over the sum of squares.
+        own: B, the variance of the mean over the draw of examples.
+        freedom: degrees of freedom of B, fewer where few examples make most of it.
+        both: AB, the variance over members and examples together.
+        within: smallest and largest possible value.
     """
 
     weight: float
@@ -62,21 +75,25 @@ class Part(NamedTuple):
 
     @property
     def few(self) -> bool:
-        """Whether it is a rate that a handful of examples make."""
+        """Whether the mean is a rate that only a handful of examples make."""
         return is_few(self.mean, self.examples, self.within)
 
     def limits(self, level: float) -> tuple[float, float]:
-        """Of such a rate."""
+        """Compute the exact limits of a rate that only a handful of examples make."""
         return exact_limits(self.mean, self.examples, self.within, level)
 
 
 @dataclass(frozen=True)
 class TwoWay:
-    """What a table says of its mean, or several of the same members on different examples say of a
-    sum of their means.
+    """The mean of one table, or a sum of means of tables with the same members and different
+    examples.
 
-    rows: (members,) how far each member moves it. partition: how many parts of one pool of examples
-    follow each other as members; None where members are independent.
+    Attributes:
+        estimate: the mean, or the weighted sum of means.
+        rows: (members,) how far each member moves the estimate.
+        parts: what each table contributes.
+        partition: number of disjoint parts of one pool of examples on which consecutive members
+            trained; None where members are independent.
     """
 
     estimate: float
@@ -86,14 +103,15 @@ class TwoWay:
 
     @property
     def members(self) -> int:
-        """How many there are."""
+        """Number of members."""
         return len(self.rows)
 
     def members_variance(self) -> tuple[float, int]:
-        """(A, its degrees of freedom).
+        """Compute A, the variance of the estimate over members, and its degrees of freedom.
 
         The parts of a partition are independent, so the variance between them holds for a new pool
-        too; averaging over partitions of one pool takes away only what differs between them.
+        too.
+        Averaging over partitions of one pool removes only what differs between the partitions.
         """
         m = self.members
         if self.partition is None:
@@ -112,8 +130,16 @@ def block(
     statistic: Float[np.ndarray, " examples"] | None = None,
     seen: Bool[np.ndarray, "members examples"] | None = None,
 ) -> Block:
-    """Of pseudo-values and the statistic they belong to, by default their mean. seen: cells to
-    leave out.
+    """Sum a block of pseudo-values.
+
+    Args:
+        values: (members, examples) pseudo-values, or plain values.
+        statistic: (examples,) the statistic that the pseudo-values belong to; by default their
+          mean.
+        seen: (members, examples) which cells to leave out.
+
+    Returns:
+        The sums of the block.
     """
     if len(values) < 2:
         return Block(values[0] if statistic is None else statistic, np.zeros(len(values)), 0.0)
@@ -135,7 +161,16 @@ def block(
 def two_way(
     blocks: Sequence[Block], within: tuple[float, float] = POSITIVE, *, partition: int | None = None
 ) -> TwoWay:
-    """The table of these blocks of examples, of values within a range."""
+    """Combine blocks of examples to one table.
+
+    Args:
+        blocks: the sums of each block, of the same members.
+        within: smallest and largest possible value.
+        partition: number of parts, where members trained on disjoint parts of one pool.
+
+    Returns:
+        The mean of the table, with what its variance needs.
+    """
     columns = np.concatenate([each.columns for each in blocks])
     n, m = len(columns), len(blocks[0].rows)
     rows = reduce(np.add, (each.rows for each in blocks)) / n
@@ -159,14 +194,16 @@ def two_way(
 def table(
     values: Shaped[np.ndarray, "members examples"], within: tuple[float, float] = POSITIVE
 ) -> TwoWay:
-    """Of a value for each member and example: its loss, or whether it is wrong."""
+    """Summarize a table of values (members, examples), such as losses, or whether predictions are
+    wrong.
+    """
     return two_way([block(np.asarray(values, np.float64))], within)
 
 
 def contrast(
     tables: Mapping[str, TwoWay], weights: Mapping[str, float], constant: float = 0.0
 ) -> TwoWay:
-    """sum_k weight_k table_k + constant, of tables of the same members and of different
+    """Compute sum_k weight_k table_k + constant, for tables of the same members and different
     examples.
     """
     used = [(tables[name], weight) for name, weight in weights.items() if weight]
@@ -185,7 +222,13 @@ def contrast(
 def refusal(
     given: TwoWay, *, members: int = MIN_MEMBERS, examples: int = MIN_EXAMPLES
 ) -> str | None:
-    """Why there is no interval, and what it takes; None where there is one."""
+    """Say why a mean has no interval, and what it would take; None where it has one.
+
+    Args:
+        given: the mean.
+        members: the fewest members for an interval.
+        examples: the fewest examples for an interval.
+    """
     if not math.isfinite(given.estimate):
         return f"it is {given.estimate}, not a finite number"
     if given.partition is not None and given.partition < 3:
@@ -219,13 +262,25 @@ def refusal(
 def interval(
     given: TwoWay, level: float = LEVEL, *, members: int = MIN_MEMBERS, examples: int = MIN_EXAMPLES
 ) -> Estimate:
-    """The mean with its t interval, or the reason why there is none; degrees of freedom of
-    Satterthwaite 1946.
+    """Compute the t interval of a mean, or the reason why there is none.
 
-    Symmetric on the logit scale of rates, on the logarithm's of other positive means, linear for
-    sums and below 0. Where fewer than 5 examples make a rate, its own limits are exact ones on its
-    examples; a sum has its members' variance beside the limits of its parts (MOVER; Zou & Donner
-    2008, eq. 5 and 6).
+    The interval is symmetric on the logit scale for rates, on the logarithmic scale for other
+    positive
+    means, and on the linear scale for sums and for values that can be negative. Where fewer than 5
+    examples make a rate, the limits are exact binomial ones over its examples. A sum combines its
+    members' variance with the limits of its parts (MOVER).
+
+    Args:
+        given: the mean.
+        level: confidence level of the interval.
+        members: the fewest members for an interval.
+        examples: the fewest examples for an interval.
+
+    Returns:
+        The mean with its interval.
+
+    References:
+        Satterthwaite 1946 (degrees of freedom); Zou & Donner 2008, eq. 5 and 6 (MOVER).
     """
     estimate = given.estimate
     if reason := refusal(given, members=members, examples=examples):
@@ -239,8 +294,17 @@ def interval(
 
 
 def around(estimate: float, below: float, above: float, within: tuple[float, float]) -> Estimate:
-    """Limits as far as that to both sides, on the scale of a range that begins at 0 (delta
-    method).
+    """Compute limits at given distances from an estimate, on the scale that fits the range of its
+    values.
+
+    The scale is the logit or the logarithm for a range that begins at 0 (delta method), else
+    linear.
+
+    Args:
+        estimate: the number.
+        below: distance of the lower limit, on the linear scale.
+        above: distance of the upper limit, on the linear scale.
+        within: smallest and largest possible value.
     """
     low, high = within
     if low != 0 or not low < estimate < high:
@@ -258,7 +322,7 @@ def around(estimate: float, below: float, above: float, within: tuple[float, flo
 
 
 def _reach(given: TwoWay, level: float) -> tuple[float, float]:
-    """How far the limits are below and above."""
+    """Compute how far the limits are below and above the estimate."""
     from scipy.special import stdtrit
 
     between, freedom = given.members_variance()
@@ -285,8 +349,9 @@ def _reach(given: TwoWay, level: float) -> tuple[float, float]:
 
 
 def _freedom(columns: Float[np.ndarray, " examples"]) -> float:
-    """Those of the variance of values of this kurtosis: 2 Var(s^2) / s^4 inverted (Cramér 1946, eq.
-    27.4.2); n - 1 of normal ones.
+    """Compute the degrees of freedom of a variance from the kurtosis of the values.
+
+    This inverts 2 Var(s^2) / s^4 (Cramér 1946, eq. 27.4.2); for normal values it is n - 1.
     """
     n = len(columns)
     squares = (columns - columns.mean()) ** 2
@@ -302,8 +367,8 @@ def _count(number: int, what: str) -> str:
 
 
 def is_few(mean: float, examples: int, within: tuple[float, float]) -> bool:
-    """Whether a handful of examples make the mean of values within a finite range, or what it lacks
-    of their bound.
+    """Whether only a handful of examples make the mean of values within a finite range, or its
+    distance from a bound.
     """
     low, high = within
     return math.isfinite(high - low) and examples * min(
@@ -314,10 +379,14 @@ def is_few(mean: float, examples: int, within: tuple[float, float]) -> bool:
 def exact_limits(
     mean: float, examples: int, within: tuple[float, float], level: float
 ) -> tuple[float, float]:
-    """Limits of such a mean: exact binomial ones (Clopper & Pearson 1934) on the far side, the
-    bound itself on the near one.
+    """Compute limits of a mean that few examples make: exact binomial ones on the far side, the
+    bound itself on the near side.
 
-    Values inside the range vary less than those at its ends, of which the binomial is.
+    Values inside the range vary less than values at its ends, which the binomial distribution
+    assumes.
+
+    References:
+        Clopper & Pearson 1934.
     """
     from scipy.special import betaincinv
 

@@ -1,5 +1,8 @@
-"""Two-sample tests on plain arrays: the distance between two samples, its p-value, and what could
+"""Two-sample tests of plain arrays: the distance of two samples, its p-value, and which shift could
 have been detected.
+
+The tests compare outputs (bbsd) or inputs (mmd) by permutations. The classifier test, which trains
+a network, is in jaxnet/diagnostics/two_sample.py.
 """
 
 import math
@@ -16,18 +19,23 @@ from jaxnet import display
 from jaxnet.random import generator
 from jaxnet.stats.estimate import LEVEL, Estimate
 
-RESAMPLES = 499  # permutations, and as many bootstraps
-DETECTION_POWER = 0.8  # the power that `detectable` has
-MIN_SAMPLE_SIZE = 4  # examples a sample
-EXAMPLES_SHOWN = 20  # examples that are shown
-WIDTH_EXAMPLES = 1000  # examples from which the width of the kernel is taken
-KERNEL_ROWS = 512  # of the kernel, computed at once
-KERNEL_LIMIT = 20_000  # examples of both samples that mmd compares; of more, a random part
+RESAMPLES = 499  # permutations, and as many bootstrap samples
+DETECTION_POWER = 0.8  # power with which a shift of size `detectable` is found
+MIN_SAMPLE_SIZE = 4  # examples in each sample
+EXAMPLES_SHOWN = 20  # examples that `Unlike` lists of each sample
+WIDTH_EXAMPLES = 1000  # examples from which the width of the kernel is computed
+KERNEL_ROWS = 512  # rows of the kernel that are computed at once
+KERNEL_LIMIT = 20_000  # examples that mmd compares; of more it takes a random part
 
 
 class Output(NamedTuple):
-    """The output that differs most. new: whether it is higher or lower than in the reference. at:
-    where it differs most, as a value of the output. distances: (outputs,) of all of them.
+    """The output of a network that differs most between two samples.
+
+    Attributes:
+        index: number of the output.
+        new: whether it is higher or lower than in the reference.
+        at: value of the output at which the distributions differ most.
+        distances: (outputs,) distance of each output.
     """
 
     index: int
@@ -37,7 +45,12 @@ class Output(NamedTuple):
 
 
 class Unlike(NamedTuple):
-    """Row numbers of the examples that look least like the other sample, most telling first."""
+    """Row numbers of the examples that look least like the other sample, the most telling first.
+
+    Attributes:
+        reference: (examples,) rows of the reference.
+        new: (examples,) rows of the new sample.
+    """
 
     reference: Int[np.ndarray, " examples"]
     new: Int[np.ndarray, " examples"]
@@ -45,15 +58,21 @@ class Unlike(NamedTuple):
 
 @dataclass(frozen=True)
 class TwoSample:
-    """What a test of two samples found.
+    """The result of a test of two samples.
 
-    statistic: what was tested. p_value: how often so much or more where nothing differs. shifted:
-        p_value < level.
-    size: of the shift, in the units of the method, with its 95% interval.
-    power: with which probability samples of these sizes show a shift of the size seen.
-    detectable: the smallest size that they show with a probability of 80%; infinite, or above 1,
-        where they show none.
-    counts: examples compared of reference and new.
+    Attributes:
+        method: name of the test: bbsd, mmd or classifier.
+        statistic: the tested distance.
+        p_value: probability of a distance at least as large where nothing differs.
+        shifted: whether p_value < level.
+        size: size of the shift in the unit of the method, with its 95% interval.
+        power: probability with which samples of these sizes show a shift of the observed size.
+        detectable: the smallest shift that such samples show with a probability of 80%; infinite,
+          or
+            above 1, where they show none.
+        what: what differs most: the output, or the examples.
+        level: significance level of the test.
+        counts: number of examples compared, of the reference and the new sample.
     """
 
     method: str
@@ -79,11 +98,16 @@ class TwoSample:
 
 
 def power(size: float, critical: float, error: float) -> float:
-    """The probability to be above the critical size."""
+    """Compute the probability that an estimate of this size and standard error exceeds the critical
+    size.
+    """
     return NormalDist().cdf((size - critical) / error) if error > 0 else float(size > critical)
 
 
 def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoSample:
+    """Test whether any output differs in distribution, by the largest Kolmogorov-Smirnov distance
+    (black-box shift detection).
+    """
     (n, m), rng = (len(a), len(b)), generator(key, "two_sample")
     pooled = np.concatenate([a, b]).reshape(n + m, -1)
     order = np.argsort(pooled, axis=0, kind="stable")
@@ -94,13 +118,14 @@ def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> Two
     ends = [np.flatnonzero(last[:, column]) for column in columns]
 
     def differences(weights: np.ndarray, column: int) -> np.ndarray:
-        """F_reference - F_new at each value, for weights of examples (first axis): positive in one,
-        negative in the other.
+        """Compute F_reference - F_new at each value.
+
+        The weights (first axis: examples) are positive in one sample and negative in the other.
         """
         sums = np.cumsum(weights[order[:, column]], 0, weights.dtype)
         return sums if len(ends[column]) == n + m else sums[ends[column]]
 
-    # Whole numbers, so that equal distances are equal: nm/g times the distance.
+    # Distances times nm/g are whole numbers, so that equal distances compare equal.
     g = math.gcd(n, m)
     steps = np.repeat([m // g, -(n // g)], [n, m]).astype(
         np.int64 if n * m // g > 2**31 - 1 else np.int32
@@ -111,8 +136,8 @@ def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> Two
     null, band = np.zeros(RESAMPLES, np.int64), np.zeros(RESAMPLES)
     for part in chunks(n + m):
         permuted = rng.permuted(np.broadcast_to(steps, (part.stop - part.start, n + m)), axis=1).T
-        # How much more, or less, than once each example is drawn: what the differences of the
-        # distributions are off by.
+        # How much more, or less, often than once each example is drawn: by so much the differences
+        # of the distributions are off.
         drawn = _drawn(n, m, part.stop - part.start, rng).T
         for column in columns:
             null[part] = np.maximum(null[part], np.abs(differences(permuted, column)).max(0))
@@ -124,7 +149,7 @@ def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> Two
     at = float(values[ends[top], top][place])
     below = [float((sample.reshape(len(sample), -1)[:, top] <= at).mean()) for sample in (a, b)]
     error = math.sqrt(below[0] * (1 - below[0]) / n + below[1] * (1 - below[1]) / m)
-    # Of another shift the place is not known: in the middle shares spread most.
+    # The place of another shift is not known. Shares vary most in the middle, so assume that.
     detectable = critical + NormalDist().inv_cdf(DETECTION_POWER) * math.sqrt(1 / n + 1 / m) / 2
     return TwoSample(
         method="bbsd",
@@ -141,7 +166,7 @@ def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> Two
 
 
 def chunks(examples: int) -> list[slice]:
-    """Draws to hold at once: few enough for some MB."""
+    """Cut the draws into pieces that need a few MB each."""
     step = max(16, min(RESAMPLES, 1_000_000 // examples))
     return [slice(first, min(RESAMPLES, first + step)) for first in range(0, RESAMPLES, step)]
 
@@ -149,8 +174,11 @@ def chunks(examples: int) -> list[slice]:
 def _drawn(
     n: int, m: int, count: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "draws examples"]:
-    """Bootstraps of both samples less the samples, as weights: those of the new one are negative
-    (Efron 1979).
+    """Draw weights that are bootstrap samples of both samples minus the samples, negative for the
+    new one.
+
+    References:
+        Efron 1979.
     """
     counts = [rng.multinomial(size, np.full(size, 1 / size), count) for size in (n, m)]
     return np.concatenate([(counts[0] - 1) / n, (1 - counts[1]) / m], 1).astype(np.float32)
@@ -161,12 +189,18 @@ def p_value(observed: float, null: np.ndarray) -> float:
 
 
 def _critical(null: np.ndarray, level: float) -> float:
-    """What has to be exceeded for a p-value below the level."""
+    """Compute what the statistic has to exceed for a p-value below the level."""
     allowed = math.ceil(level * (1 + len(null))) - 2  # as many of the null may reach it
     return float(np.sort(null)[::-1][allowed]) if allowed >= 0 else math.inf
 
 
 def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoSample:
+    """Test whether inputs differ, by the maximum mean discrepancy with a Gaussian kernel of median
+    width.
+
+    References:
+        Gretton et al. 2012, corollary 16 (the variance of the statistic).
+    """
     rng = generator(key, "two_sample")
     rows = [np.arange(len(a)), np.arange(len(b))]
     if len(a) + len(b) > KERNEL_LIMIT:
@@ -206,16 +240,16 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
     within_a = total - 2 * between - within_b
     values = within_a / (n * (n - 1)) + within_b / (m * (m - 1)) - 2 * between / (n * m)
     statistic, null = float(values[0]), values[1:]
-    # The kernel of an example with itself is 1; the constant that was taken from the others cancels
-    # where weights sum to 0.
+    # The kernel of an example with itself is 1. The constant that was subtracted from the other
+    # values cancels where weights sum to 0.
     squared = np.concatenate([signs[None], drawn]).astype(np.float64) ** 2
     lengths = np.maximum(0.0, forms[1 + RESAMPLES :] + (1 - CENTRE) * squared.sum(1))
     length, reach = math.sqrt(lengths[0]), float(np.quantile(np.sqrt(lengths[1:]), LEVEL))
     low, high = max(0.0, length - reach) ** 2, (length + reach) ** 2
-    # equal but for rounding is equal
+    # values that differ only by rounding count as equal
     p, critical = (p_value(statistic - 1e-4 * float(null.std()), null), _critical(null, level))
-    # Variance: of the null, and, in proportion to the size, of the witness (Gretton et al. 2012,
-    # corollary 16).
+    # The variance has two parts: that of the null, and that of the witness function, which grows
+    # with the size (Gretton et al. 2012, corollary 16).
     own = float(null.var())
     growing = 4 * (witness[:n].var() / n + witness[n:].var() / m) / max(lengths[0], 1e-12)
     z = NormalDist().inv_cdf(DETECTION_POWER)
@@ -238,15 +272,13 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
     )
 
 
-# of the kernel's values, at the median distance: taken from them, which saves digits and changes no
-# difference
+# The kernel's value at the median distance. It is subtracted from all values, which saves digits
+# and changes no difference.
 CENTRE = math.exp(-0.5)
 
 
 def _on_one_scale(x: np.ndarray) -> Float[np.ndarray, "examples inputs"]:
-    """Columns of a table with mean 0 and standard deviation 1; images as they are, but around their
-    mean.
-    """
+    """Standardize the columns of a table; center images and divide them by one common deviation."""
     flat = x.reshape(len(x), -1).astype(np.float32)
     flat = flat - flat.mean(0, dtype=np.float64).astype(np.float32)
     spread = flat.std(0, dtype=np.float64) if x.ndim == 2 else flat.std(dtype=np.float64)
@@ -270,10 +302,11 @@ def _forms(
     width: Float[Array | np.ndarray, ""] | np.floating,
     signs: Int[Array, ""],
 ) -> tuple[Float[Array, " vectors"], Float[Array, "..."], Float[Array, " examples"]]:
-    """(v'Kv of each vector, 1'Kv of each and of the vector 1, Kv of vector number `signs`), a block
-    of rows of K at a time.
+    """Compute v'Kv of each vector v, 1'Kv of each vector and of the vector 1, and Kv of vector
+    number `signs`.
 
-    K is the kernel less its value at the median distance, 0 between an example and itself.
+    K is the kernel minus its value at the median distance, and 0 between an example and itself. One
+    block of rows of K is computed at a time.
     """
     x, vectors, real = jnp.asarray(x), jnp.asarray(vectors), jnp.asarray(real)
     places = jnp.arange(len(x), dtype=jnp.int32)

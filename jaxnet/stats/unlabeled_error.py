@@ -1,6 +1,4 @@
-"""The error on examples without labels, from confidences that were calibrated where there are
-labels.
-"""
+"""The error on examples without labels, from confidence that was calibrated on labeled examples."""
 
 import math
 from dataclasses import dataclass
@@ -14,31 +12,36 @@ from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.typing import ArrayLike
 
-MIN_REFERENCE_ERRORS = 5  # and as many right: the fewest to calibrate with
-MIN_REFERENCE, MIN_NEW = 100, 100  # the fewest examples
-DISTANCE_ALLOWANCE = (
-    2.5  # log-odds by which calibration may be off where outputs moved by the whole distance of 1
-)
-FREQUENCY_ALLOWANCE = 0.5  # and where all predictions went to other classes
-MAX_DISTANCE = 0.35  # distance beyond which confidences were seen to say nothing of the error
-MAX_LOG_ODDS = 40.0  # log-odds beyond which a confidence is certainty
+MIN_REFERENCE_ERRORS = 5  # wrong, and as many right, predictions to calibrate with
+MIN_REFERENCE, MIN_NEW = 100, 100  # examples
+# Log-odds by which calibration may be off: where outputs moved by the largest distance, 1, and
+# where all predictions moved to other classes.
+DISTANCE_ALLOWANCE = 2.5
+FREQUENCY_ALLOWANCE = 0.5
+MAX_DISTANCE = 0.35  # beyond this distance, confidence was seen to say nothing about the error
+MAX_LOG_ODDS = 40.0  # confidence with larger log-odds counts as certain
 
 
 @dataclass(frozen=True)
 class UnlabelledError:
-    """What confidences say of the error on new examples, as long as examples of equal confidence
-    are as often wrong.
+    """The error on new examples as confidence tells it, if examples of equal confidence are wrong
+    equally often.
 
-    error: share predicted wrongly, with its 95% interval; refused where the assumption is seen to
-        be broken.
-    broken: why so, or None. distance: the largest Kolmogorov-Smirnov distance, 0 to 1, of the
-    confidences and of each output; of outputs as if the reference had the new frequencies of
-    predicted classes. frequencies: total variation of these, 0 to 1.
-    reference: the error on the reference. slope: 1 of confidences that are calibrated, less of such
-        as are too sure.
-    disagreement: share of new examples on which the first member and another differ, a mean over
-        others; None of one alone.
-    counts: examples of reference and new.
+    Attributes:
+        error: share predicted wrongly, with its 95% interval; refused where the assumption is seen
+          to
+            be broken.
+        broken: why the assumption is broken, or None.
+        distance: largest Kolmogorov-Smirnov distance, 0 to 1, of the confidence and of each output.
+          For
+            outputs, the reference is reweighted to the new frequencies of predicted classes.
+        frequencies: total variation distance of the frequencies of predicted classes, 0 to 1.
+        reference: error on the reference.
+        slope: 1 for calibrated confidence, less for overconfidence.
+        disagreement: share of new examples on which the first member and another one differ,
+          averaged
+            over the others; None for a single member.
+        counts: number of reference and of new examples.
     """
 
     error: Estimate
@@ -64,23 +67,41 @@ def estimate_error_without_labels(
     new_log_probabilities: ArrayLike,
     level: float = LEVEL,
 ) -> UnlabelledError:
-    """The error of a network on more examples like the new ones, from its confidences on them.
+    """Estimate the error of a network on more examples like the new ones, from its confidence on
+    them.
 
-    reference_log_probabilities, new_log_probabilities: (examples, classes), or (members, examples,
-    classes): then the error is the first member's, and the confidence is what all of them together
-    give to its prediction.
-    reference_labels: (examples,) class numbers; neither a member nor its choice may have seen these
-        examples.
+    The probability of an error is modeled as logistic in the log-odds of the confidence, fitted on
+    the
+    reference, and averaged over the new examples (confidence-based performance estimation). On the
+    logit scale the interval adds up the sampling of the new examples, the sampling of the reference
+    through the fit (sandwich), and an allowance: where inputs change, examples of equal confidence
+    are
+    no longer wrong equally often, and the less so the farther outputs moved. The allowance is 2.5
+    log-odds times `distance` plus 0.5 times `frequencies`. These numbers were measured
+    (experiments/benchmarks/unlabelled_error.py) and are no law: a change that leaves outputs as
+    they were cannot be seen here.
 
-    The probability of an error is logistic in the log-odds of the confidence (Platt 1999), fitted
-    on the reference, and averaged over the new examples (confidence-based performance estimation).
-    On the logit scale the interval holds the sampling of the new examples, that of the reference,
-    through the fit (sandwich; White 1982), and an allowance: where inputs change, examples of equal
-    confidence are no longer as often wrong, and the less so the farther outputs moved. It is 2.5
-    log-odds times `distance` and 0.5 times `frequencies`; beyond a distance of 0.35 the interval is
-    refused. These numbers were measured (experiments/benchmarks/unlabelled_error.py) and are no
-    law: a change that leaves outputs as they were cannot be seen here. Raises InputError for arrays
-        that do not fit each other.
+    Args:
+        reference_log_probabilities: (examples, classes), in nats, or (members, examples, classes):
+          the
+            error is then the first member's, and the confidence is what all members together give
+            to
+            its prediction.
+        reference_labels: (examples,) class numbers; neither the training of a member nor the choice
+            of it may have used these examples.
+        new_log_probabilities: log-probabilities of the new examples, of the same members and
+          classes.
+        level: confidence level of the interval.
+
+    Returns:
+        The error. Its interval is refused beyond a `distance` of 0.35, and for too few examples or
+            errors.
+
+    Raises:
+        InputError: for arrays that do not fit each other.
+
+    References:
+        Platt 1999 (the logistic fit); White 1982 (the sandwich).
     """
     old, labels, new = _checked(
         reference_log_probabilities, reference_labels, new_log_probabilities, level
@@ -147,7 +168,9 @@ def estimate_error_without_labels(
 def doubt(
     log_probabilities: Float[np.ndarray, "members examples classes"],
 ) -> Float[np.ndarray, " examples"]:
-    """The log-odds that the first member's prediction is wrong, as the members together see it."""
+    """Compute the log-odds, clipped to MAX_LOG_ODDS, that the first member's prediction is wrong,
+    according to all members together.
+    """
     together = np.logaddexp.reduce(log_probabilities, 0) - math.log(len(log_probabilities))
     predicted = log_probabilities[0].argmax(1)[:, None] == np.arange(together.shape[1])
     chosen = together[predicted]
@@ -158,8 +181,10 @@ def doubt(
 def _logistic(
     x: Float[np.ndarray, " examples"], wrong: Bool[np.ndarray, " examples"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(intercept and slope of the log-odds of an error, their covariance by the sandwich), by
-    Newton's method.
+    """Fit the log-odds of an error by Newton's method.
+
+    Returns:
+        Intercept and slope, and their sandwich covariance.
     """
     design, y = np.stack([np.ones(len(x)), x], 1), wrong.astype(np.float64)
     fit = np.array([math.log(y.mean() / (1 - y.mean())), 0.0])
@@ -168,7 +193,7 @@ def _logistic(
         p = _logit_inverse(design @ fit)
         hessian = (design * (p * (1 - p))[:, None]).T @ design + ridge
         step = np.linalg.solve(hessian, design.T @ (y - p))
-        # Half steps where a whole one goes too far.
+        # Damp steps that are too long.
         fit = fit + step * min(1.0, 2.0 / max(1e-12, float(np.abs(step).max())))
         if np.abs(step).max() < 1e-10:
             break
@@ -180,12 +205,12 @@ def _logistic(
 def _moved(
     old: np.ndarray, new: np.ndarray, before: np.ndarray, now: np.ndarray
 ) -> tuple[float, float]:
-    """(how far the frequencies of predicted classes are apart, the largest distance of confidences
-    and outputs).
+    """Compute how far the frequencies of predicted classes moved, and the largest distance of
+    confidence and outputs.
     """
     predicted, classes = (old[0].argmax(1), new[0].argmax(1)), old.shape[2]
     was, are = (np.bincount(each, minlength=classes) / len(each) for each in predicted)
-    # As if the reference had the new frequencies: what is left is not their change.
+    # Reweight the reference to the new frequencies, so that their change is not measured again.
     weights = np.divide(are, was, out=np.zeros(classes), where=was > 0)[predicted[0]]
     if not weights.any():
         return 1.0, 1.0
@@ -197,7 +222,9 @@ def _moved(
 
 
 def _distance(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
-    """The Kolmogorov-Smirnov distance of two samples, the first of them weighted."""
+    """Compute the Kolmogorov-Smirnov distance of two samples, where `weights` are those of the
+    first.
+    """
     values, order = np.concatenate([a, b]), np.argsort(a)
     cumulative = np.concatenate([[0.0], np.cumsum(weights[order])]) / weights.sum()
     below = (

@@ -1,5 +1,7 @@
-"""Which variance: that of the training sample, or that of the seed (law of total variance; Neal et
-al. 2018, eq. 4).
+"""How much of the variance of predictions comes from the training sample, and how much from the
+seed.
+
+The functions apply the law of total variance (Neal et al. 2018, eq. 4) to plain arrays.
 """
 
 from dataclasses import dataclass
@@ -22,11 +24,18 @@ QUADRATIC_LOSSES = ("squared", "brier", "zero_one_kohavi_wolpert")
 
 @dataclass(frozen=True)
 class SampleAndSeed:
-    """bias + sample + seed = loss, on average over training samples and seeds; each may be
-    estimated below 0 by chance.
+    """Loss, split into bias and two variances: bias + sample + seed = loss.
 
-    bias: squared error of the mean of all. sample: variance over training samples of the mean over
-    seeds. seed: variance over seeds on one training sample, averaged over samples.
+    The sum holds on average over training samples and seeds. Each part may be estimated below 0 by
+    chance.
+
+    Attributes:
+        loss: mean loss.
+        bias: squared error of the mean of all predictions.
+        sample: variance over training samples of the mean over seeds.
+        seed: variance over seeds on one training sample, averaged over samples.
+        samples: number of training samples.
+        seeds: number of seeds for each training sample.
     """
 
     loss: Estimate
@@ -47,15 +56,31 @@ def sample_and_seed_variance(
     same_seeds: bool = False,
     level: float = LEVEL,
 ) -> SampleAndSeed:
-    """Unbiased estimates from networks trained with several seeds on each of several independent
-    training samples.
+    """Estimate, without bias, how much loss the training sample and the seed each contribute.
 
-    predictions: values (squared), class numbers, whichever they are (zero_one_kohavi_wolpert), or
-        log-probabilities with classes last.
-    same_seeds: whether the seeds are the same in every sample; what seeds have in common is then
-    kept out of `sample`. Intervals leave out a sample at a time, and so want 8 samples at least.
-    Searle, Casella & McCulloch 1992, section 4.3. Raises InputError for predictions and labels that
-    cannot be such.
+    The networks were trained with several seeds on each of several independent training samples.
+
+    Args:
+        predictions: (samples, seeds, examples) values (squared) or class numbers
+            (zero_one_kohavi_wolpert; any integers may number the classes), or log-probabilities
+            (samples, seeds, examples, classes).
+        labels: (examples,) class numbers or values.
+        loss: squared, in squared units of y; brier; or zero_one_kohavi_wolpert.
+        same_seeds: whether the seeds are the same in every sample; what seeds have in common is
+          then
+            kept out of `sample`.
+        level: confidence level of the intervals.
+
+    Returns:
+        The parts of the loss. Their intervals leave out one sample at a time, and need at least 8
+            samples.
+
+    Raises:
+        InputError: for predictions and labels that do not fit the loss or each other, and for fewer
+            than 2 samples or 2 seeds.
+
+    References:
+        Searle, Casella & McCulloch 1992, section 4.3; Neal et al. 2018, eq. 4.
     """
     check_known("loss", loss, QUADRATIC_LOSSES)
     f, y = arrays.predictions(predictions, labels, loss=loss, axes=SAMPLE_AXES)
@@ -100,7 +125,7 @@ def _components(
     y: Float[np.ndarray, "examples classes"],
     crossed: bool,
 ) -> dict[str, Float[np.ndarray, " examples"]]:
-    """Of each example, from mean squares."""
+    """Compute the parts of each example's loss from mean squares; `crossed` if seeds are shared."""
     s, k = f.shape[:2]
     rows, mean = f.mean(1), f.mean((0, 1))
     between = k * ((rows - mean) ** 2).sum((0, -1)) / max(1, s - 1)

@@ -1,7 +1,8 @@
-"""The vote of M members (Domingos 2000): its bias, and the variance of the votes around it.
+"""The majority vote of M members: its bias, and the variance of the votes around it (Domingos
+2000).
 
-Votes are counted in integers. Leaving out one member hardly ever turns a vote, so intervals draw
-members anew instead.
+Votes are counted in integers. Leaving out one member hardly ever changes the winner of a vote, so
+the jackknife fails here: intervals resample the members with replacement instead.
 """
 
 from collections.abc import Sequence
@@ -23,15 +24,17 @@ from jaxnet.stats.random_effects import (
     is_few,
 )
 
-VOTE_DRAWS = 200
+VOTE_DRAWS = 200  # bootstrap samples of the members
 VOTE_STATISTICS = ("bias", "variance", "net_variance", "unbiased_variance", "biased_variance")
 
 
 class Vote(NamedTuple):
-    """Of a block of examples. values: (statistics, examples), in order of VOTE_STATISTICS. sums:
-    (statistics, draws) over the examples.
+    """Statistics of the vote on a block of examples.
 
-    scatter: (statistics,) variances over draws, summed over the examples.
+    Attributes:
+        values: (statistics, examples) of all members, in the order of VOTE_STATISTICS.
+        sums: (statistics, draws) sums over the examples, for each draw of the members.
+        scatter: (statistics,) variances over the draws, summed over the examples.
     """
 
     values: Float[np.ndarray, "statistics examples"]
@@ -46,11 +49,21 @@ def vote(
     seen: Bool[np.ndarray, "members examples"] | None = None,
     ballots: Float[np.ndarray, "members examples classes"] | None = None,
 ) -> Vote:
-    """The statistics of all members, and of members drawn with replacement, the same draws for
-    every block.
+    """Compute the vote statistics of all members, and of members drawn with replacement.
 
-    ballots: how much of its vote each member gives to each class, where that decides the main
-        prediction.
+    The draws are the same for every block of examples.
+
+    Args:
+        predictions: (members, examples) class numbers.
+        labels: (examples,) class numbers.
+        classes: number of classes.
+        seen: (members, examples) whether the member trained on the example; such votes do not
+          count.
+        ballots: (members, examples, classes) how much of its vote each member gives to each class,
+            where that decides the main prediction; by default the counts of votes decide.
+
+    Returns:
+        The statistics of this block.
     """
     members, n = predictions.shape
     cast = predictions[..., None] == np.arange(classes)
@@ -75,8 +88,16 @@ def vote(
 def vote_estimates(
     votes: Sequence[Vote], members: int, level: float, refused: str | None
 ) -> tuple[dict[str, Estimate], dict[str, Float[np.ndarray, " examples"]]]:
-    """(the statistics with intervals, each of its examples); refused: why there are no intervals,
-    if that is so.
+    """Compute the vote statistics with intervals from those of all blocks of examples.
+
+    Args:
+        votes: the statistics of each block.
+        members: number of members.
+        level: confidence level of the intervals.
+        refused: why there are no intervals, or None where there may be some.
+
+    Returns:
+        Each statistic with its interval, and its value on each example.
     """
     values = dict(
         zip(VOTE_STATISTICS, np.concatenate([each.values for each in votes], axis=1), strict=True)
@@ -97,10 +118,10 @@ def vote_estimates(
 def _statistics(
     counts: np.ndarray, labels: Int[np.ndarray, " examples"], ballots: np.ndarray | None = None
 ) -> tuple[np.ndarray, ...]:
-    """From how often each class was voted for, (..., examples, classes): what VOTE_STATISTICS says,
-    (..., examples) each.
+    """Compute the statistics of VOTE_STATISTICS, (..., examples) each, from votes (..., examples,
+    classes).
     """
-    # the first of several: ties to the smallest class
+    # argmax takes the first of several maxima, so ties go to the smallest class.
     main = (counts if ballots is None else ballots).argmax(-1)
     total = np.maximum(counts.sum(-1), 1)
     right = (
@@ -110,7 +131,7 @@ def _statistics(
     against = 1 - np.take_along_axis(counts, main[..., None], -1)[..., 0] / total
     wrong = arrays.wrong(main, labels)
     unbiased, biased = np.where(wrong, 0.0, against), np.where(wrong, right, 0.0)
-    # B, V, net, and its parts
+    # in the order of VOTE_STATISTICS
     return (wrong.astype(np.float64), against, unbiased - biased, unbiased, biased)
 
 
@@ -145,7 +166,8 @@ def _estimate(
     reach = t * variance**0.5
     found = around(mean, reach, reach, within)
     if within == DIFFERENCE:
-        # As skewed as a rate where one side makes nearly all of it; wider than both.
+        # Where one side makes nearly all of the difference, it is as skewed as a rate: take the
+        # wider limit of both.
         if 0 < mean < 1:
             found = Estimate(
                 mean, found.low, max(found.high, around(mean, reach, reach, RATE).high)
