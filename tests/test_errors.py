@@ -3,6 +3,7 @@ do.
 """
 
 import ast
+import logging
 import re
 import subprocess
 import sys
@@ -207,6 +208,13 @@ def test_what_is_mistyped_at_the_command_line(case, tmp_path, monkeypatch, capsy
     assert status == 2
     assert message in re.sub(r"[\s│]+", " ", capsys.readouterr().err)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_library_logs_is_printed_once_after_two_scripts_in_one_process(capsys):
+    for _ in range(2):
+        assert main("train", TrainOptions(), "", began=0.0, arguments=["learn"]) == 2
+    logging.getLogger("jaxnet").warning("the disk is nearly full")
+    assert capsys.readouterr().out == "beware: the disk is nearly full\n"
 
 
 @pytest.mark.parametrize(

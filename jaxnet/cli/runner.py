@@ -9,7 +9,6 @@ Every script in experiments/ calls `main`. The same options give the same result
 
 import argparse
 import gc
-import logging
 import os
 import signal
 import sys
@@ -97,11 +96,7 @@ def main(
     gc.freeze()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     name = f"python -m experiments.{experiment}"
-    logging.getLogger("jaxnet").addHandler(console.Spoken())
-    logging.getLogger(
-        "jaxnet"
-    ).propagate = False  # some library may have given the root a handler too
-    logging.getLogger("jaxnet").setLevel(logging.INFO)
+    console.listen()
     try:
         # tyro would let a default subcommand swallow options, so the first word decides.
         if arguments[:1] == ["predict"]:

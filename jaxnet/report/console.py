@@ -59,6 +59,15 @@ class Spoken(logging.Handler):
         say(("beware: " if record.levelno >= logging.WARNING else "") + record.getMessage())
 
 
+def listen() -> None:
+    """Print from now on what the library logs; a second call changes nothing."""
+    logger = logging.getLogger("jaxnet")
+    if not any(isinstance(handler, Spoken) for handler in logger.handlers):
+        logger.addHandler(Spoken())
+    logger.propagate = False  # some library may have given the root a handler too
+    logger.setLevel(logging.INFO)
+
+
 def data(splits: Splits) -> None:
     """Print the parts of a data set and what they hold."""
     parts = ", ".join(f"{name} {len(part):,}" for name, part in _parts(splits))
