@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from jaxnet.data import Splits as Splits
     from jaxnet.data import class_weights as class_weights
     from jaxnet.data import folds as folds
-    from jaxnet.data import load as load
     from jaxnet.data import prepare as prepare
     from jaxnet.data import resampling as resampling
     from jaxnet.data import split as split
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from jaxnet.engine.fit import epoch as epoch
     from jaxnet.engine.fit import fit as fit
     from jaxnet.engine.fit import start as start
+    from jaxnet.engine.loading import load as load
     from jaxnet.engine.loop import train as train
     from jaxnet.engine.prediction import evaluate as evaluate
     from jaxnet.engine.prediction import predict as predict
@@ -60,7 +60,6 @@ _NAMES = {
         "Splits",
         "class_weights",
         "folds",
-        "load",
         "prepare",
         "split",
         "stream",
@@ -68,6 +67,7 @@ _NAMES = {
     "diagnostics.diagnosis": ("Diagnosis",),
     "engine.checkpoint": ("restore", "save"),
     "engine.fit": ("epoch", "fit", "start"),
+    "engine.loading": ("load",),
     "engine.loop": ("train",),
     "engine.prediction": ("evaluate", "predict"),
     "errors": ("InputError",),

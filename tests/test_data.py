@@ -174,6 +174,9 @@ def _small_mnist(folder, **changes):
 def test_unpacked_idx_files_are_read(tmp_path):
     _small_mnist(tmp_path)
     assert len(jaxnet.load("mnist", data_dir=tmp_path, validation=0.0).train) == 20
+    called = []
+    jaxnet.load("mnist", data_dir=tmp_path, validation=0.0, meanwhile=lambda: called.append(1))
+    assert called == [1]
 
 
 LABELS, IMAGES = "train-labels-idx1-ubyte", "train-images-idx3-ubyte"

@@ -9,17 +9,9 @@ import numpy as np
 import tyro
 
 from jaxnet.core.recipe import Recipe, enough_epochs
-from jaxnet.data import (
-    Augmentation,
-    Dataset,
-    Splits,
-    Standardisation,
-    Stream,
-    augmentation,
-    load,
-    stream,
-)
+from jaxnet.data import Augmentation, Dataset, Splits, Standardisation, Stream, augmentation, stream
 from jaxnet.data.streaming.stream import sample
+from jaxnet.engine.loading import load
 from jaxnet.errors import InputError, near
 from jaxnet.models.builtin import cnn, linear, mlp
 from jaxnet.models.model import Model

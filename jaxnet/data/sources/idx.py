@@ -4,8 +4,8 @@ References:
     LeCun, Cortes & Burges 1998, "The MNIST database of handwritten digits".
 """
 
-import importlib
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,13 +31,16 @@ def has_files(folder: Path) -> bool:
     return any((folder / f"{name}{end}").exists() for name in FILES for end in ("", ".gz"))
 
 
-def splits_of_files(folder: Path, reading: Reading) -> Splits:
+def splits_of_files(
+    folder: Path, reading: Reading, meanwhile: Callable[[], object] | None = None
+) -> Splits:
     """60,000 training and 10,000 test images of 28 x 28 pixels, from the four files, gzipped or
     not.
 
     Args:
         folder: the folder of the files.
         reading: what `load` was asked for.
+        meanwhile: a function to call while threads unpack the files.
 
     Returns:
         The Splits.
@@ -49,10 +52,8 @@ def splits_of_files(folder: Path, reading: Reading) -> Splits:
     paths = [_path(folder, name) for name in FILES]
     with ThreadPoolExecutor(len(paths)) as pool:
         arrays = pool.map(_read, paths, (3, 1, 3, 1))
-        # Unpacking needs no interpreter lock, so what training will import anyway is imported
-        # meanwhile.
-        for module in ("optax", "jaxnet.models.layers"):
-            importlib.import_module(module)
+        if meanwhile is not None:
+            meanwhile()  # unpacking needs no interpreter lock
         x, y, x_test, y_test = arrays
     pool_set = checks.dataset(x, y, classes=DIGITS, where=f"{paths[0]} and {paths[1].name}")
     test_set = checks.dataset(

@@ -1,7 +1,7 @@
 """Load Splits from a name or a path: this module only chooses which source reads it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -30,6 +30,7 @@ def load(
     order: str | None = None,
     ignore: str | Sequence[str] = (),
     image_size: tuple[int, int] | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Splits:
     """Load a named data set, a file, or a folder of images.
 
@@ -49,6 +50,8 @@ def load(
         order: column or array to split by, as in `split`.
         ignore: columns of a table to leave out.
         image_size: (height, width) to which images in a folder are scaled.
+        meanwhile: a function to call while threads unpack the files of mnist; `jaxnet.load` imports
+            by default what training needs.
 
     Returns:
         The Splits.
@@ -101,7 +104,7 @@ def load(
             f"{near_path(path)}"
         )
     if name == "mnist" and folder is not None and idx.has_files(folder):
-        return idx.splits_of_files(folder, reading)
+        return idx.splits_of_files(folder, reading, meanwhile)
     return prepared.splits_of_prepared(name, reading, ("digits", "mnist"))
 
 

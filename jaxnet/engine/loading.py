@@ -1,0 +1,32 @@
+"""Load a data set, and import what every training needs while its files are unpacked."""
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import ParamSpec
+
+from jaxnet.data import Splits
+from jaxnet.data.sources.load import load as read
+
+Given = ParamSpec("Given")
+SLOW_IMPORTS = ("optax", "jaxnet.models.layers")  # layers imports Flax
+
+
+def _importing(read: Callable[Given, Splits]) -> Callable[Given, Splits]:
+    """The same function, which by default imports SLOW_IMPORTS meanwhile."""
+
+    @functools.wraps(read, ("__name__", "__qualname__", "__doc__", "__annotations__"))
+    def load(*args: Given.args, **options: Given.kwargs) -> Splits:
+        options.setdefault("meanwhile", import_for_training)
+        return read(*args, **options)
+
+    return load
+
+
+def import_for_training() -> None:
+    """Import the modules that every training needs and that take long to import."""
+    for module in SLOW_IMPORTS:
+        importlib.import_module(module)
+
+
+load = _importing(read)
