@@ -1,7 +1,7 @@
-"""Diagnostics: how good is a network, why is it not better, and how sure is that.
+"""Diagnostics: how good a network is, why it is not better, and how certain that is.
 
-Everything here takes plain arrays of predictions, of whatever library; `jaxnet.diagnose` and
-`jaxnet.learning_curve` train.
+The functions here take plain arrays of predictions, from any library. They train nothing, except
+for the classifier of the two-sample test; `jaxnet.diagnose` and `jaxnet.learning_curve` train.
 """
 
 from jaxnet.diagnostics.diagnosis import Diagnosis as Diagnosis

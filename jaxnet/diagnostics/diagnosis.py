@@ -1,4 +1,7 @@
-"""Diagnosis: all measurements of a recipe, the verdict, and both in words."""
+"""Diagnosis: all measurements of a recipe and the verdict, as data and as text.
+
+It takes predictions and errors; nothing here trains a network.
+"""
 
 import json
 import math
@@ -11,7 +14,7 @@ import numpy as np
 
 from jaxnet import arrays, display
 from jaxnet.core.run import Population
-from jaxnet.diagnostics.findings import DATA_FINDINGS, Finding, diverged, first_to_mend
+from jaxnet.diagnostics.findings import DATA_FINDINGS, Finding, diverged, first_to_fix
 from jaxnet.diagnostics.ladder import error_ladder
 from jaxnet.errors import InputError
 from jaxnet.runtime.files import plain
@@ -38,8 +41,16 @@ Part = tuple[ArrayLike, ArrayLike]
 
 @dataclass(frozen=True)
 class Parts:
-    """A decomposition without its arrays. training: examples of each member's training set, where
-    that is known.
+    """A decomposition without its arrays.
+
+    Attributes:
+        design: how the members' training sets are related.
+        kind: the loss.
+        training: number of examples in each member's training set; None where it is unknown.
+        members: number of members.
+        loss: mean loss.
+        bias: bias.
+        variance: variance.
     """
 
     design: Design
@@ -53,18 +64,26 @@ class Parts:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong with a recipe, measured, and what to try. Plain numbers but for `networks`;
-    `json()` is these as text.
+    """What is wrong with a recipe, measured, and what to try.
 
-    verdict: begins with the largest of high bias, high variance and mismatch, or with good enough
-        or inconclusive.
-    findings: in order of size. errors: of train, validation, test and use, as far as there are.
-    regression: errors are then shares of the variance of y, else of examples. decompositions: of
-        the error on the test set, or else the validation set.
-    ensemble: what the members achieve together there. members: whose errors these are; diverged:
-        those left out.
-    examples: of each part. notes: what to bear in mind. networks: those that `jaxnet.diagnose`
-        trained.
+    All fields but `networks` are plain data; `json()` returns them as text.
+
+    Attributes:
+        verdict: a sentence that begins with the largest of high bias, high variance and mismatch,
+            or with good enough or inconclusive.
+        findings: the findings, the largest first.
+        errors: error of train, validation, test and use, as far as they exist: a share of wrong
+            predictions, or for a regression a share of the variance of y.
+        decompositions: decompositions of the error on the test set, or else on the validation set.
+        ensemble: what the members achieve together on the same examples, or None.
+        regression: whether the task is a regression.
+        members: number of members whose errors these are.
+        diverged: number of members left out because they diverged.
+        examples: number of examples of each part.
+        target_error: the error that could be reached.
+        tolerance: the smallest step that matters.
+        notes: what to bear in mind.
+        networks: the networks that `jaxnet.diagnose` trained, or None.
     """
 
     verdict: str
@@ -84,13 +103,15 @@ class Diagnosis:
     __repr__ = display.text
 
     def summary(self) -> dict[str, Any]:
-        """Everything but the networks, in the types that JSON has; what is no number is None."""
+        """Return everything but the networks in types that JSON has; numbers that are not finite
+        become None.
+        """
         numbers = plain(replace(self, networks=None))
         del numbers["networks"]
         return numbers
 
     def json(self) -> str:
-        """The summary as JSON."""
+        """Return the summary as JSON text."""
         return json.dumps(self.summary(), indent=1, allow_nan=False)
 
     def __str__(self) -> str:
@@ -111,22 +132,31 @@ class Diagnosis:
         target_error: float | None = None,
         tolerance: float = 0.02,
     ) -> "Diagnosis":
-        """The diagnosis of a recipe from what its networks predict, of whatever library they are.
+        """Diagnose a recipe from what its networks predict, whatever library they come from.
 
-        train, validation, test, use: pairs (predictions, labels) on the training set, on held-out
-            examples like those, on the test set, on examples from where the network will be used.
-            Predictions of members that were trained on the same examples come first axis members:
-            class numbers or names (members, examples), log-probabilities (members, examples,
-            classes), or of a regression values (members, examples). Without that axis they are of
-            one network.
-        partitions: by number of parts K what networks predict on the test set that were trained on
-            K disjoint random parts of the training set, the parts of a partition following each
-            other: these allow to speak of bias and variance.
-        target_error: what could be reached, by default 0. tolerance: the smallest step that
-            matters. Of a regression both are shares of the variance of y.
-        Predictions of classes that are not numbers (NaN) count as wrong, and a network that
-        predicts nothing else is left out as diverged; both are said. Raises InputError for what
-        does not fit together, and for values that are not finite.
+        Each part is a pair (predictions, labels). Predictions are (members, examples) class numbers
+        or names, (members, examples, classes) log-probabilities, or for a regression (members,
+        examples) values, of members trained on the same examples. Without the axis of members they
+        are of one network. Predicted classes that are not numbers (NaN) count as wrong, and a
+        network that predicts nothing else is left out as diverged; notes say both.
+
+        Args:
+            train: predictions and labels on the training set.
+            validation: on held-out examples like those of the training set.
+            test: on the test set.
+            use: on examples from where the network will be used.
+            partitions: by number of parts K, predictions on the test set of networks that were
+                trained on K disjoint random parts of the training set, where the parts of one
+                partition are consecutive; only these allow claims about bias and variance.
+            target_error: the error that could be reached; 0 by default. For a regression, a share
+                of the variance of y.
+            tolerance: the smallest step that matters, in the same unit; 0.02 by default.
+
+        Returns:
+            The diagnosis.
+
+        Raises:
+            InputError: for arguments that do not fit together, and for values that are not finite.
         """
         given = {"train": train, "validation": validation, "test": test, "use": use}
         each, groups = _encoded(
@@ -179,10 +209,12 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Predictions ([members,] examples[, classes]) and their labels.
+    """Predictions and their labels.
 
-    Of classes they are log-probabilities, or class numbers, of which arrays.NO_CLASS is a
-    prediction that is not a number.
+    Attributes:
+        predictions: ([members,] examples[, classes]) values, log-probabilities, or class numbers;
+            the class number arrays.NO_CLASS stands for a prediction that is not a number.
+        labels: (examples,) values or class numbers.
     """
 
     predictions: np.ndarray
@@ -190,7 +222,7 @@ class Predicted:
 
     @property
     def scores(self) -> bool:
-        """Whether they are log-probabilities."""
+        """Whether the predictions are log-probabilities."""
         return self.predictions.dtype.kind == "f" and self.labels.dtype.kind != "f"
 
     @property
@@ -200,29 +232,27 @@ class Predicted:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Those of a place."""
+        """Names of the axes members and examples, as far as they exist."""
         return arrays.MEMBER_AXES if self.of_members else arrays.EXAMPLE_AXES
 
     @property
     def classes(self) -> np.ndarray:
-        """([members,] examples) predicted class numbers."""
+        """The predicted class numbers, ([members,] examples)."""
         return arrays.chosen(self.predictions) if self.scores else self.predictions
 
     @property
     def wrong(self) -> np.ndarray:
-        """([members,] examples) whether each is predicted wrongly; what is not a number is
-        wrong.
-        """
+        """Which predictions are wrong, ([members,] examples); one that is not a number is wrong."""
         return arrays.wrong(self.classes, self.labels)
 
     @property
     def squares(self) -> np.ndarray:
-        """([members,] examples) squared errors."""
+        """The squared errors, ([members,] examples)."""
         return (self.predictions.astype(np.float64) - self.labels) ** 2
 
     @property
     def unanswered(self) -> np.ndarray:
-        """([members,] examples) which predictions are not numbers."""
+        """Which predictions are not numbers, ([members,] examples)."""
         return (
             ~np.isfinite(self.predictions)
             if self.labels.dtype.kind == "f"
@@ -231,7 +261,7 @@ class Predicted:
 
     @property
     def unanswered_in_words(self) -> str:
-        """How many, and where the first of them is."""
+        """How many predictions are not numbers, and which one is the first."""
         lost = self.unanswered
         first = arrays.spot(np.argwhere(lost)[0], self.axes)
         return (
@@ -240,7 +270,7 @@ class Predicted:
         )
 
     def only(self, members: np.ndarray) -> "Predicted":
-        """Those of some members."""
+        """Select the predictions of some members."""
         return Predicted(self.predictions[members], self.labels)
 
 
@@ -257,11 +287,23 @@ def diagnosis_of(
     notes: Sequence[str] = (),
     diverged: int = 0,
 ) -> Diagnosis:
-    """From the errors of each part, and predictions on the examples on which the error is
-    decomposed.
+    """Build the diagnosis from the errors of each part and from predictions on the examples where
+    the error is decomposed.
 
-    variance: of y, the unit of errors of a regression. training: examples in the training set.
-        more: other findings.
+    Args:
+        errors: by part, ([members,] examples) errors.
+        held_out: predictions on the examples where the error is decomposed.
+        partitions: by number of parts, predictions on the same examples of networks of partitions.
+        training: number of examples in the training set.
+        variance: variance of y, the unit of a regression's errors; 1 for classes.
+        target_error: the error that could be reached; None for 0.
+        tolerance: the smallest step that matters.
+        more: further findings.
+        notes: what to bear in mind.
+        diverged: number of members left out because they diverged.
+
+    Returns:
+        The diagnosis, without `networks`.
     """
     regression = held_out.labels.dtype.kind == "f"
     ladder = error_ladder(errors, target_error=target_error or 0.0, tolerance=tolerance)
@@ -329,7 +371,7 @@ def _without_arrays(found: Decomposition, training: int) -> Parts:
 def _encoded(
     given: Mapping[str, Part], partitions: Mapping[int, ArrayLike]
 ) -> tuple[dict[str, Predicted], dict[int, Predicted]]:
-    """The parts, and what was predicted by partitions, admitted: names of classes as numbers,
+    """Check the parts and the predictions of partitions; encode names of classes as numbers and
     values as float64.
     """
     names = [*given, *(f"partition {k}" for k in partitions)]
@@ -372,7 +414,7 @@ def _encoded(
 
 
 def _plain(what: str, given: ArrayLike, axes: tuple[str, ...]) -> np.ndarray:
-    """Numbers, booleans or text; text may come as objects."""
+    """Check that an argument holds numbers, booleans or text; text may come as objects."""
     found = arrays.array(what, given, axes)
     if found.dtype.kind == "O" and found.size and all(isinstance(each, str) for each in found.flat):
         return found.astype(str)
@@ -412,7 +454,7 @@ def _are_classes(f: np.ndarray, y: np.ndarray) -> bool:
 
 
 def _log_probabilities(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
-    """NaN may be among them, which counts as wrong."""
+    """Check log-probabilities and their labels; NaN is allowed and counts as wrong."""
     found = []
     for name, f, y in zip(names, fs, ys, strict=True):
         if (
@@ -441,7 +483,9 @@ def _log_probabilities(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays
 
 
 def _class_codes(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
-    """The classes numbered from 0, in order of their names; NO_CLASS where a prediction is NaN."""
+    """Number the classes from 0, in the order of their names; NO_CLASS stands for a prediction that
+    is NaN.
+    """
     for name, f, y in zip(names, fs, ys, strict=True):
         if f.ndim not in (1, 2) or y.ndim != 1 or f.shape[-1:] != y.shape:
             raise InputError(
@@ -476,8 +520,10 @@ def _class_codes(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arra
 
 
 def _without_diverged(parts: Mapping[str, Predicted]) -> tuple[dict[str, Predicted], int, int]:
-    """(the parts without members that predict nothing but NaN in any of them, how many these are,
-    of how many).
+    """Leave out members that predict nothing but NaN in every part.
+
+    Returns:
+        The parts without them, how many they are, and of how many.
     """
     if (
         len(
@@ -501,7 +547,11 @@ def _without_diverged(parts: Mapping[str, Predicted]) -> tuple[dict[str, Predict
 
 
 def _sound_partitions(part: Predicted, k: int) -> tuple[Predicted, int]:
-    """(those whose networks all predict something, how many do not)."""
+    """Leave out partitions with a network that predicts nothing but NaN.
+
+    Returns:
+        The predictions of the other partitions, and how many were left out.
+    """
     if not part.of_members or len(part.predictions) % k:
         return part, 0  # the decomposition has the words for it
     sound = ~part.unanswered.all(-1).reshape(-1, k).any(1)
@@ -509,7 +559,7 @@ def _sound_partitions(part: Predicted, k: int) -> tuple[Predicted, int]:
 
 
 def _lines(d: Diagnosis) -> list[str]:
-    """The text: a screen of it."""
+    """Write the diagnosis as lines of text that fit a screen."""
     share = (
         "squared error, in variances of y"
         if d.regression
@@ -573,7 +623,7 @@ def _lines(d: Diagnosis) -> list[str]:
     ]
     lines += [fill(note, WIDTH, subsequent_indent="  ") for note in d.notes]
     claimed = {finding.code: finding for finding in reversed(d.findings) if finding.claimed}
-    first = first_to_mend([finding.code for finding in d.findings if finding.claimed])
+    first = first_to_fix([finding.code for finding in d.findings if finding.claimed])
     if first is not None:
         lines.append(
             fill(

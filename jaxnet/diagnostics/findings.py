@@ -1,4 +1,6 @@
-"""What was found, and what to try: sentences for people, and the same as data for programs."""
+"""Findings and remedies: what was measured and what to try, as sentences for people and as data for
+programs.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +12,14 @@ from jaxnet.stats.estimate import Estimate
 
 @dataclass(frozen=True)
 class Remedy:
-    """Something to try: a field of a Recipe, Model or Splits, and what to do with it.
+    """Something to try: a change of one field of a Recipe, a Model or Splits.
 
-    how: multiply the field by `value`, set it to `value` (None: leave it out), or add examples as
-        `value` says.
+    Attributes:
+        of: which object has the field.
+        field: name of the field.
+        how: multiply the field by `value`, set it to `value`, or add examples as `value` says.
+        value: the number or text for `how`; None, with set, leaves the field out.
+        words: the remedy in words.
     """
 
     of: Literal["Recipe", "Model", "Splits"]
@@ -25,10 +31,15 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Finding:
-    """One measured statement. size: on the scale of the error; claimed: whether it stands above the
-    tolerance.
+    """One measured statement.
 
-    examples: row numbers of the training examples it speaks of, the most telling first.
+    Attributes:
+        code: name of the finding.
+        size: size of the effect on the scale of the error, with its interval.
+        claimed: whether the size is shown to exceed the tolerance.
+        evidence: a sentence with the measured numbers.
+        remedies: what to try, in order.
+        examples: row numbers of the training examples concerned, the most telling first.
     """
 
     code: str
@@ -48,16 +59,16 @@ FASTER = Remedy(
 SLOWER = Remedy("Recipe", "learning_rate", "multiply", 0.3, "lower the learning rate")
 MORE_DATA = Remedy("Splits", "train", "add", "as many more", "get more training examples")
 
-# What to mend first, since it changes all else; then the steps of the ladder. Of these none is
-# mended: a price and not a fault.
+# Fix these first, since they change everything else; the error steps come next. Findings about the
+# amount of data are never fixed first: they name a price, not a fault.
 URGENT = ("diverged", "leaking test set", "optimisation not finished")
 ERROR_STEPS = ("high bias", "high variance", "mismatch")
 DATA_FINDINGS = ("more data helps", "more data will not help")
 
 EDGE = "chosen at the edge of the sweep"
 
-# The classic remedies in order: Ng, Machine Learning Yearning (2018), chapters 25 to 27 and 41 to
-# 43.
+# The classic remedies, in the order of Ng, Machine Learning Yearning (2018), chapters 25 to 27 and
+# 41 to 43.
 REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "high bias": (
         Remedy("Model", "hidden", "multiply", 2, "make the network wider, or deeper"),
@@ -141,18 +152,23 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
 }
 
 
-# More data do nothing for a network that cannot learn those it has.
+# More data do not help a network that cannot learn the data it has.
 REMEDIES["more data will not help"] = REMEDIES["high bias"]
 REMEDIES["shift"] = REMEDIES["mismatch"]
 
 
 def finding(code: str, size: Estimate, claimed: bool, evidence: str) -> Finding:
-    """With its remedies."""
+    """Build a finding with the remedies of its code."""
     return Finding(code, size, claimed, evidence, REMEDIES[code])
 
 
 def diverged(lost: int, total: int) -> list[Finding]:
-    """That so many networks diverged; nothing where none did."""
+    """Build the finding that networks diverged; the list is empty where none did.
+
+    Args:
+        lost: number of networks that diverged.
+        total: number of networks.
+    """
     if not lost:
         return []
     share = lost / total
@@ -163,9 +179,14 @@ def diverged(lost: int, total: int) -> list[Finding]:
     return [finding("diverged", Estimate(share, share, share), True, words)]
 
 
-def first_to_mend(codes: Sequence[str]) -> str | None:
-    """Of the codes of findings that are claimed, by size, the one whose remedies come first; None
-    where nothing is to be mended.
+def first_to_fix(codes: Sequence[str]) -> str | None:
+    """Choose which of the claimed findings to fix first.
+
+    Args:
+        codes: codes of the claimed findings, in order of size.
+
+    Returns:
+        The code whose remedies come first, or None where nothing is to be fixed.
     """
 
     def rank(code: str) -> int:
@@ -175,8 +196,12 @@ def first_to_mend(codes: Sequence[str]) -> str | None:
 
 
 def edge_of_sweep(name: str, best: float) -> Finding:
-    """That the best value of a hyperparameter lies at the edge of what was tried. size: that
-    value.
+    """Build the finding that the best value of a hyperparameter lies at the edge of the values
+    tried.
+
+    Args:
+        name: the hyperparameter, a field of Recipe.
+        best: its best value, which becomes the size of the finding.
     """
     remedy = Remedy(
         "Recipe",
@@ -196,7 +221,7 @@ def edge_of_sweep(name: str, best: float) -> Finding:
 
 
 def percent(size: Estimate) -> str:
-    """In words, with its interval."""
+    """Format an error as a percentage with its interval."""
     if size.refused is not None:
         return f"{size.estimate:.2%}, no interval"
     return f"{size.estimate:.2%}, 95% interval {size.low:.2%} to {size.high:.2%}"

@@ -1,9 +1,9 @@
-"""The error ladder: target -> training -> validation -> where it is used, and the verdict it
-allows.
+"""Error analysis: the steps from target to training to validation error and to the error in use,
+and the verdict.
 
-Ng, Machine Learning Yearning (2018), chapters 20 to 30 and 40 to 43. Avoidable bias is the step
-from the target to the training error, variance the step to the validation error, mismatch the step
-to where the network is used.
+Avoidable bias is the step from the target to the training error, variance the step to the
+validation error, and mismatch the step to the error where the network is used (Ng, Machine Learning
+Yearning, 2018, chapters 20 to 30 and 40 to 43). The errors are given; nothing here predicts.
 """
 
 import math
@@ -44,17 +44,20 @@ ERROR_WORDS = {
     "test": "test error",
     "use": "error where it is used",
 }
-FAR = 900  # times as many: more than anybody gets
+MAX_TIMES = 900  # nobody gets more than this times as many examples
 
 Weights = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """The steps in order of size, and the verdict: it begins with the name of the largest, or with
-    good enough or inconclusive.
+    """The error steps and the verdict they allow.
 
-    errors: of each part, with 95% intervals.
+    Attributes:
+        verdict: a sentence that begins with the name of the largest step, or with good enough or
+            inconclusive.
+        findings: the steps, the largest first.
+        errors: the error of each part, with 95% intervals.
     """
 
     verdict: str
@@ -67,21 +70,32 @@ class Ladder:
 def error_ladder(
     errors: Mapping[str, ArrayLike], *, target_error: float = 0.0, tolerance: float = 0.02
 ) -> Ladder:
-    """The verdict from errors on disjoint sets of examples.
+    """Compute the error steps and the verdict from errors on disjoint sets of examples.
 
-    errors: of train, validation (if there is one), test and, labelled examples from there given,
-        use: whether each example is predicted wrongly (booleans), or its loss. (examples,) of one
-        network, for which alone the verdict then speaks, or (members, examples) of networks that
-        one recipe trained on these training examples: the verdict is on the recipe.
-    target_error: what could be reached. tolerance: the smallest step that matters, on the scale of
-        the error.
+    "high X" is claimed where the Holm-adjusted one-sided 5% lower bound of X exceeds the tolerance
+    (Holm 1979). "good enough" is claimed where every unadjusted one-sided 95% upper bound is below
+    the tolerance. A step is called the largest where Bonferroni intervals of its difference to
+    every other claimed step exclude 0. So a false claim has probability at most 5%, as far as the
+    intervals cover, under any dependence.
 
-    "high X" is claimed where X's Holm-adjusted one-sided 5% lower bound exceeds the tolerance (Holm
-    1979); "good enough" where every unadjusted one-sided 95% upper bound is below it; one is called
-    the largest where Bonferroni intervals of its difference to every other claimed one exclude 0.
-    So a false claim has probability at most 5% as far as the intervals cover, under any dependence.
-    Raises InputError for a tolerance or target that is no such number, and for parts that do not
-    fit together.
+    Args:
+        errors: by part, whether each example is predicted wrongly (booleans), or its loss. The
+            parts are train, validation (if there is one), test, and use (labeled examples from
+            where the network is used). Shape (examples,) of one network, and the verdict is on that
+            network only; or (members, examples) of networks that one recipe trained on these
+            training examples, and the verdict is on the recipe.
+        target_error: the error that could be reached; 0 by default.
+        tolerance: the smallest step that matters, on the scale of the error; 0.02 by default.
+
+    Returns:
+        The steps, the verdict and the errors.
+
+    Raises:
+        InputError: for a tolerance that is not above 0, a target error below 0, and parts that do
+            not fit together.
+
+    References:
+        Ng 2018, chapters 20 to 30 and 40 to 43; Holm 1979.
     """
     if not (tolerance > 0 and math.isfinite(tolerance)):
         raise InputError(
@@ -116,7 +130,9 @@ def error_ladder(
         steps["mismatch"] = ({used: 1.0, held_out: -1.0}, 0.0)
 
     def size(name: str, level: float, rival: str | None = None) -> Estimate:
-        """A step, or what it exceeds a rival by, with an interval of this level."""
+        """Compute a step, or by how much it exceeds a rival step, with an interval of this
+        level.
+        """
         weights, constant = steps[name]
         if rival is not None:
             weights = {
@@ -153,13 +169,19 @@ def error_ladder(
 
 @dataclass(frozen=True)
 class OneNetwork:
-    """Errors of one network, on independent examples."""
+    """Errors of one network on independent examples.
+
+    Attributes:
+        parts: by part, (examples,) losses, or whether each prediction is wrong.
+    """
 
     parts: dict[str, np.ndarray]
 
     def size(self, weights: Weights, constant: float = 0.0, level: float = LEVEL) -> Estimate:
-        """The sum of weighted errors and a constant. Exact binomial limits: one-sided, Wilson's
-        miss small rates too often (Cai 2005).
+        """Compute the sum of weighted errors and a constant.
+
+        The limits are exact binomial ones: as one-sided limits, Wilson's miss small rates too often
+        (Cai 2005).
         """
         used = {name: weight for name, weight in weights.items() if weight}
         each = [self.error(name, level) for name in used]
@@ -170,7 +192,7 @@ class OneNetwork:
         )
 
     def error(self, name: str, level: float) -> Estimate:
-        """Of a part; where a loss is no number, so is their mean."""
+        """Compute the error of one part; it is refused where a loss is not a number."""
         losses = self.parts[name]
         if losses.dtype == bool:
             return exact(int(losses.sum()), len(losses), level)
@@ -179,31 +201,35 @@ class OneNetwork:
         return mean(losses, level)
 
     def settles(self, weights: Weights) -> str:
-        """What there should be more of, so that the interval becomes shorter."""
+        """Name what there should be more of to make the interval shorter."""
         return "examples"
 
 
 @dataclass(frozen=True)
 class Members:
-    """Errors of members on examples, both samples."""
+    """Errors of several members on the same examples; both count as random samples.
+
+    Attributes:
+        parts: by part, (members, examples) losses, or whether each prediction is wrong.
+    """
 
     parts: dict[str, np.ndarray]
 
     @cached_property
     def tables(self) -> dict[str, TwoWay]:
-        """By part."""
+        """The table of members and examples of each part."""
         return {
             name: table(e, RATE if e.dtype == bool else POSITIVE) for name, e in self.parts.items()
         }
 
     def size(self, weights: Weights, constant: float = 0.0, level: float = LEVEL) -> Estimate:
-        """The sum of weighted errors and a constant."""
+        """Compute the sum of weighted errors and a constant."""
         return interval(
             contrast(self.tables, weights, constant), level, examples=MIN_ERROR_EXAMPLES
         )
 
     def settles(self, weights: Weights) -> str:
-        """What there should be more of, so that the interval becomes shorter."""
+        """Name what there should be more of, members or examples, to make the interval shorter."""
         given = contrast(self.tables, weights)
         return (
             "members"
@@ -233,8 +259,8 @@ def _check(parts: dict[str, np.ndarray]) -> None:
 
 
 def _holm(size: Callable[..., Estimate], names: list[str], tolerance: float) -> list[str]:
-    """The names whose lower bounds exceed the tolerance at level ALPHA / (names not claimed yet),
-    in the order given.
+    """Select the names whose lower bounds exceed the tolerance, by Holm's procedure at level
+    ALPHA.
     """
     left = list(names)
     while passing := [
@@ -245,7 +271,9 @@ def _holm(size: Callable[..., Estimate], names: list[str], tolerance: float) -> 
 
 
 def _largest(size: Callable[..., Estimate], sizes: dict[str, Estimate], claimed: list[str]) -> str:
-    """The claimed steps, the largest first, tied where their order is not settled."""
+    """Describe the claimed steps, the largest first; steps are tied where their order is
+    uncertain.
+    """
     first, *rivals = claimed
     level = 1 - ALPHA / max(1, math.comb(len(claimed), 2))
     tied = [name for name in rivals if not size(first, level, name).low > 0]
@@ -259,11 +287,11 @@ def _largest(size: Callable[..., Estimate], sizes: dict[str, Estimate], claimed:
 def _unsettled(
     steps: dict[str, tuple[Weights, Estimate]], given: OneNetwork | Members, tolerance: float
 ) -> str:
-    """Which steps are not settled, and what would settle them."""
+    """Describe which steps are uncertain, and what would decide them."""
     words = ", ".join(
         f"{name.removeprefix('high ')} {percent(size)}" for name, (_, size) in steps.items()
     )
-    # Intervals shrink with the square root of the number, if the estimate stays.
+    # If the estimate stays, the interval shrinks with the square root of the number.
     needs = [
         (
             ((size.high - size.low) / 2 / max(abs(size.estimate - tolerance), 1e-9)) ** 2,
@@ -272,7 +300,7 @@ def _unsettled(
         for weights, size in steps.values()
     ]
     times, what = max(needs)
-    if times > FAR:
+    if times > MAX_TIMES:
         return (
             f"{words}: on the tolerance of {tolerance:.1%} itself; more {what} will hardly "
             "settle it"
@@ -294,8 +322,15 @@ def _sentence(weights: Weights, constant: float, size: Estimate) -> str:
 def network_ladder(
     parts: dict[str, Metrics], *, target_error: float = 0.0, tolerance: float = 0.02
 ) -> Ladder:
-    """The error ladder of one network from its metrics on "train", "test" and, where there is one,
-    "validation".
+    """Compute the error steps of one network from its metrics.
+
+    Args:
+        parts: metrics on "train", "test" and, where there is one, "validation".
+        target_error: as in `error_ladder`.
+        tolerance: as in `error_ladder`.
+
+    Returns:
+        The steps, the verdict and the errors.
     """
     errors = {
         name: part.wrong if isinstance(part, ClassMetrics) else part.squares

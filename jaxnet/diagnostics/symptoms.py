@@ -1,5 +1,6 @@
-"""What else is wrong, besides the steps of the error ladder: each finding from what the networks of
-a diagnosis predict.
+"""Findings besides the error steps: each is computed from what the networks of a diagnosis predict.
+
+Nothing here trains a network.
 """
 
 from dataclasses import dataclass, replace
@@ -34,11 +35,10 @@ from jaxnet.stats.random_effects import (
 from jaxnet.stats.two_sample import Output
 from jaxnet.stats.unlabeled_error import estimate_error_without_labels
 
-LAST_PART = (
-    4  # the last so many-th part of training is where an error that still falls is looked for
-)
+LAST_PART = 4  # an error that still falls is looked for in the last quarter of the epochs
 DOUBTED = 20  # training examples that a finding names
-# times as many examples, the farthest that is not refused says whether more data help
+# Factors of the training set's size: the largest one whose forecast is not refused decides whether
+# more data help.
 FACTORS = (8, 4, 2)
 
 
@@ -46,14 +46,23 @@ FACTORS = (8, 4, 2)
 class Found:
     """What the networks that did not diverge predict.
 
-    errors: by part (members, examples) of those trained on all examples. outputs: their predictions
-    on validation set, test set and where the network is used, labelled or not, by part. partitions:
-    predictions where the error is decomposed, by number of parts, of partitions without a diverged
-    network. by_size: (members,) errors there, by number of training examples, growing.
-    rows: training examples looked at; unseen: predictions on them of networks trained on quarters,
-        (members, rows[, classes]);
-    seen: which of them they were trained on; new: their errors on the validation set. falling:
-    (members, epochs) training errors. variance: of y; of classes 1. diverged: how many did.
+    Attributes:
+        errors: by part, (members, examples) errors of the networks trained on all training
+            examples.
+        outputs: by part, their predictions on the validation set, the test set, and the examples
+            from where the network is used, labeled or not.
+        partitions: by number of parts, predictions on the examples where the error is decomposed,
+            of the networks of partitions without a diverged network.
+        by_size: by number of training examples, in growing order, (members,) errors on the same
+            examples.
+        rows: training examples whose labels are checked.
+        unseen: (members, rows[, classes]) predictions on them of networks trained on quarters of
+            the training set.
+        seen: (members, rows) which of them these networks were trained on.
+        new: errors of these networks on the validation set.
+        falling: (members, epochs) training errors.
+        variance: variance of y; 1 for classes.
+        diverged: number of networks that diverged.
     """
 
     errors: dict[str, np.ndarray]
@@ -70,7 +79,7 @@ class Found:
 
 
 def held_out(splits: Splits) -> str:
-    """The part where the error is decomposed."""
+    """Name the part on which the error is decomposed."""
     return "test" if len(splits.test) else "validation"
 
 
@@ -83,7 +92,19 @@ def symptoms(
     tolerance: float,
     loss: Loss | None,
 ) -> list[Finding]:
-    """All of them that apply. networks: how many were trained."""
+    """Build all findings that apply.
+
+    Args:
+        splits: the data.
+        recipe: the recipe of the networks.
+        found: what they predict.
+        networks: number of networks trained, the diverged ones included.
+        tolerance: the smallest difference that matters, on the scale of the error.
+        loss: the loss of the training; None for the default.
+
+    Returns:
+        The findings, in no order.
+    """
     given = [
         *diverged(found.diverged, networks),
         *_leaking(splits),
@@ -113,10 +134,11 @@ def _leaking(splits: Splits) -> list[Finding]:
 
 
 def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
-    """How many training labels are wrong, from networks that did not see them, and which.
+    """Estimate how many training labels are wrong, and which, from networks that did not see them.
 
-    Where easy examples do not show it: whether networks that saw neither contradict training labels
-    more often than validation labels. Labels that are wrong in both as often do not show that way.
+    Where easy examples do not show it, compare how often networks that saw neither contradict
+    training labels and validation labels. Labels that are wrong equally often in both do not show
+    that way.
     """
     if len(found.unseen) < MIN_MEMBERS:
         return []
@@ -160,7 +182,7 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
 def _unfinished(
     splits: Splits, recipe: Recipe, found: Found, tolerance: float, loss: Loss | None
 ) -> list[Finding]:
-    """How much the training error fell in the last quarter of the epochs."""
+    """Compute how much the training error fell in the last quarter of the epochs."""
     last = recipe.epochs // LAST_PART
     if (
         not last
@@ -178,7 +200,7 @@ def _unfinished(
 
 
 def _more_data(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
-    """Whether more training examples would help: the errors at growing sizes, extrapolated."""
+    """Forecast, from the errors at growing sizes, whether more training examples would help."""
     if len(found.by_size) < curve_prior.MIN_SIZES:
         return []
     most = max(len(each) for each in found.by_size.values())
@@ -195,8 +217,13 @@ def _more_data(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
 
 
 def more_data(curve: Curves, now: Estimate, tolerance: float) -> Finding:
-    """Whether more training examples would lower the error by more than the tolerance. now: at the
-    largest size.
+    """Build the finding whether more training examples would lower the error by more than the
+    tolerance.
+
+    Args:
+        curve: the learning curve.
+        now: the error at its largest size.
+        tolerance: the smallest difference that matters, from 0 to 1.
     """
     n = float(curve.sizes.max())
     reach = predicted(curve, [factor * n for factor in FACTORS])
@@ -225,8 +252,9 @@ def more_data(curve: Curves, now: Estimate, tolerance: float) -> Finding:
 
 
 def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
-    """How much surer the networks are of their predictions on unseen examples, like those they
-    learned from, than they are right.
+    """Compute by how much the networks' confidence on unseen examples exceeds their accuracy.
+
+    The examples are like those that the networks learned from.
     """
     part = "validation" if len(splits.validation) else "test"
     if not len(outputs := found.outputs[part]):
@@ -253,8 +281,15 @@ def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Findi
 
 
 def what_differs(splits: Splits, found: Found, part: str) -> str:
-    """In words, how what a network says of a part differs from what it says of the validation set;
-    nothing where that is not shown.
+    """Describe how a network's outputs on a part differ from those on the validation set.
+
+    Args:
+        splits: the data.
+        found: what the networks predict.
+        part: name of the part.
+
+    Returns:
+        The difference in words; empty where none is shown.
     """
     names = splits.classes
     if names is None or not all(len(found.outputs.get(each, ())) for each in ("validation", part)):
@@ -279,8 +314,8 @@ def what_differs(splits: Splits, found: Found, part: str) -> str:
 
 
 def _shifted(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
-    """Whether examples without labels, from where the network is used, are like the others, and
-    what error to expect on them.
+    """Test whether unlabeled examples from where the network is used are like the others, and
+    estimate the error there.
     """
     if (
         "use" in found.errors

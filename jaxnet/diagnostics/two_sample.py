@@ -2,11 +2,11 @@
 could have been found?
 
     bbsd         largest Kolmogorov-Smirnov distance of a network's outputs     permutations
-    classifier   how well a network tells the two samples apart exact, on held-out examples
+    classifier   how well a network tells the two samples apart                 held-out examples
     mmd          distance of the means in the space of a Gaussian kernel        permutations
 
 Every p-value holds at any sample size: where nothing differs, p < level at most as often as the
-level says.
+level says. Only the classifier test trains a network.
 """
 
 import math
@@ -39,7 +39,7 @@ from jaxnet.stats.two_sample import (
 from jaxnet.typing import ArrayLike
 
 METHODS = ("bbsd", "classifier", "mmd")
-CLASSIFIER_STEPS, BATCH, HIDDEN = 300, 64, (64,)  # of the network that tells samples apart
+CLASSIFIER_STEPS, BATCH, HIDDEN = 300, 64, (64,)  # of the network that tells the samples apart
 
 
 def two_sample_test(
@@ -50,34 +50,51 @@ def two_sample_test(
     key: AnyKey | None = None,
     level: float = 0.05,
 ) -> TwoSample:
-    """Whether new examples come from the distribution of the reference.
+    """Test whether new examples come from the distribution of the reference.
 
-    reference, new: (examples, ...) of the same kind. bbsd: outputs of a trained network,
-        (examples,) or (examples, outputs);
-    classifier, mmd: inputs, or anything else. key: of permutations, bootstraps and training;
-        jax.random.key(0) if not given.
+    bbsd: statistic and size are the largest Kolmogorov-Smirnov distance of any output. Its
+    permutation distribution replaces Bonferroni's bound, which is too cautious for correlated
+    outputs. The interval is that of a bootstrapped band around the differences of all distribution
+    functions.
 
-    bbsd (Lipton, Wang & Smola 2018; Rabanser, Guenther & Lipton 2019): statistic and size are the
-    largest of the outputs' Kolmogorov-Smirnov distances. Its permutation distribution takes the
-    place of Bonferroni's bound, which correlated outputs make too cautious. The interval is that of
-    a bootstrapped band around the differences of all distributions.
-    classifier (Lopez-Paz & Oquab 2016): the statistic is the share of held-out examples that a
-    network puts into the right sample, a mean over samples; the size twice that less 1, a lower
-    bound of the total variation. Tested by Fisher's exact test, with ties broken by the network's
-    log-odds; the interval is of exact ones (MOVER). It speaks of this network: another may tell
-    more.
-    mmd (Gretton et al. 2012, eq. 3): statistic and size are the unbiased MMD^2 with a Gaussian
-    kernel as wide as the median distance; inputs of one axis are put on one scale first. The
-    interval is that of a bootstrapped ball around the difference of the means. Beyond 20,000
-    examples together, random parts of both are compared.
-    power, detectable: the size is taken as normal, with the spread that the samples show; of a
-    smaller or larger one, as a mixture of the two would have it.
-    Raises InputError for samples that cannot be compared, and a level that no p-value is below:
-    those of permutations are at least 1/500.
+    classifier: the statistic is the share of held-out examples that a network assigns to the right
+    sample, averaged over both samples; the size is twice that minus 1, a lower bound of the total
+    variation distance. It is tested by Fisher's exact test, with ties broken by the network's
+    log-odds; the interval combines exact ones (MOVER). It holds for this network: another one may
+    find more.
+
+    mmd: statistic and size are the unbiased MMD^2 with a Gaussian kernel as wide as the median
+    distance; the columns of a table are standardized first. The interval is that of a bootstrapped
+    ball around the difference of the means. Beyond 20,000 examples in total, random parts of both
+    samples are compared.
+
+    For power and detectable size, the size is taken as normal with the spread that the samples
+    show; for a smaller or larger size, with the spread that a mixture of the two samples would
+    have.
+
+    Args:
+        reference: (examples, ...) for bbsd the outputs of a trained network, (examples,) or
+            (examples, outputs); for classifier and mmd inputs, or anything else.
+        new: (examples, ...) the same kind of values of the new sample.
+        method: bbsd, classifier or mmd.
+        key: JAX random key of permutations, bootstrap samples and training; `jax.random.key(0)` by
+            default.
+        level: significance level; 0.05 by default.
+
+    Returns:
+        The result of the test.
+
+    Raises:
+        InputError: for samples that cannot be compared, and for a level that no p-value can be
+            below: those of permutations are at least 1/500.
+
+    References:
+        bbsd: Lipton, Wang & Smola 2018; Rabanser, Guenther & Lipton 2019. classifier: Lopez-Paz &
+        Oquab 2016. mmd: Gretton et al. 2012, eq. 3.
     """
     check_known("method", method, METHODS)
     a, b = _samples(reference, new, finite=method != "bbsd")
-    # p-values of permutations are not below that
+    # the smallest p-value that permutations can give
     least = 0.0 if method == "classifier" else 1 / (1 + RESAMPLES)
     if not least < level < 1:
         raise InputError(f"level is {level!r}; give a probability between {least:g} and 1")
@@ -131,7 +148,7 @@ def _classifier(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float)
     error = math.sqrt(
         sum(rate * (1 - rate) / count for rate, count in zip(rates, reversed(held), strict=True))
     )
-    # spread of a difference of shares about a half
+    # standard error of a difference of two shares near 1/2
     scale = math.sqrt(sum(1 / count for count in held)) / 2
     least, sure = z * scale, NormalDist().inv_cdf(DETECTION_POWER) * scale
     # size = least + sure sqrt(1 - size^2), solved for size
@@ -155,11 +172,15 @@ def _classifier(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float)
 
 
 def _exact(of_a: np.ndarray, of_b: np.ndarray, rng: np.random.Generator) -> float:
-    """How often random labels agree as well with what is called new, or better (Fisher 1935).
+    """Compute how often random labels agree with the predicted samples at least as well (Fisher's
+    exact test).
 
-    Counts tie often, which makes the test too cautious; of equal ones, the one counts as better
-    whose new examples have the larger log-odds together. Their share is found by permutations
-    within what is called new and what is not.
+    Counts tie often, which makes the test too cautious. Of equal counts, the one counts as better
+    whose new examples have the larger sum of log-odds; the share of those is found by permutations
+    within the examples that are predicted new and within the others.
+
+    References:
+        Fisher 1935.
     """
     from scipy.stats import hypergeom
 
@@ -172,7 +193,7 @@ def _exact(of_a: np.ndarray, of_b: np.ndarray, rng: np.random.Generator) -> floa
                 np.broadcast_to(scores, (part.stop - part.start, len(scores))), axis=1
             )
             total[part] += shuffled[:, :chosen].sum(1)
-    rounding = 1e-9 * float(np.abs(pooled).sum())  # sums in another order are still equal
+    rounding = 1e-9 * float(np.abs(pooled).sum())  # sums that differ only in order count as equal
     better, equal = float(hypergeom.sf(true, *table)), float(hypergeom.pmf(true, *table))
     return min(1.0, better + equal * p_value(float(of_b.sum()) - rounding, total))
 
@@ -180,10 +201,10 @@ def _exact(of_a: np.ndarray, of_b: np.ndarray, rng: np.random.Generator) -> floa
 def _scores(
     samples: list[np.ndarray], unseen: np.ndarray, key: Key[Array, ""]
 ) -> Float[np.ndarray, " unseen"]:
-    """How much likelier each unseen example is to a network to come from the second sample:
-    log-odds.
+    """Train a network to tell the samples apart; return its log-odds that each unseen example comes
+    from the second one.
     """
-    # `evaluation` needs the diagnostics, so they cannot need it while they are imported.
+    # The other tests need no network: training and the models are imported only here.
     from jaxnet.core.recipe import Recipe
     from jaxnet.data import Dataset, Splits, Standardisation, class_weights
     from jaxnet.data.checks import settled

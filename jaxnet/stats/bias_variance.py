@@ -156,22 +156,16 @@ def bias_variance_decomposition(
     Args:
         predictions: (members, examples) class numbers (for zero_one and zero_one_kohavi_wolpert) or
             values (for squared), or (members, examples, classes) log-probabilities, which the
-            zero-one
-            losses take too. Any integers may number the classes.
+            zero-one losses take too. Any integers may number the classes.
         labels: (examples,) class numbers or values.
         loss: squared, in squared units of y (Geman, Bienenstock & Doursat 1992, eq. 3.4); brier,
-          the
-            same summed over classes (Yang et al. 2020); zero_one_kohavi_wolpert (Kohavi & Wolpert
-            1996,
-            eq. 3); zero_one, of a vote with ties to the smallest class (Domingos 2000, theorem 2);
-            cross_entropy, in nats (Heskes 1998, eq. 7; jackknifed).
+            the same summed over classes (Yang et al. 2020); zero_one_kohavi_wolpert (Kohavi &
+            Wolpert 1996, eq. 3); zero_one, of a vote with ties to the smallest class (Domingos
+            2000, theorem 2); cross_entropy, in nats (Heskes 1998, eq. 7; jackknifed).
         design: how the members' training sets are related, which decides what may be claimed:
-          fresh,
-            independent training sets; partition, `parts` disjoint parts of one pool, where the
-            parts of
-            one partition are consecutive members; bootstrap, resamples of one training set; seeds,
-            one
-            and the same training set.
+            fresh, independent training sets; partition, `parts` disjoint parts of one pool, where
+            the parts of one partition are consecutive members; bootstrap, resamples of one training
+            set; seeds, one and the same training set.
         parts: number of parts of a partition; only for that design.
         seen: (members, examples) booleans: cells to leave out because the member trained on the
             example (out of bag). Examples that fewer than 3 members have not seen are dropped and
@@ -296,8 +290,7 @@ def paired_decomposition(
         b: predictions of the second recipe, of the same shape.
         labels: (examples,) class numbers or values.
         loss: as in `bias_variance_decomposition`, except zero_one, whose votes have no differences
-          with
-            intervals.
+            with intervals.
         design: as in `bias_variance_decomposition`.
         parts: as in `bias_variance_decomposition`.
         level: confidence level of the intervals.
@@ -307,7 +300,7 @@ def paired_decomposition(
 
     Raises:
         InputError: for the loss zero_one, for shapes that differ, and as
-          `bias_variance_decomposition`.
+            `bias_variance_decomposition`.
     """
     if loss == "zero_one":
         raise InputError("differences of zero_one have no intervals; take zero_one_kohavi_wolpert")
@@ -466,8 +459,7 @@ def _cross_entropy(
     """Decompose -log p(y) into bias and variance.
 
     The bias is -log of the normalized geometric mean of the members' probabilities at y. The
-    variance
-    is the mean KL(that mean || p) = -log of its norm.
+    variance is the mean KL(that mean || p) = -log of its norm.
     """
     rows = np.arange(len(y))
     count = _count(log_p, unseen)
@@ -530,8 +522,7 @@ def normalised(
 
     Returns:
         The log-probabilities, none below MIN_LOG_PROBABILITY before normalization, and how many
-        were
-            raised to it.
+        were raised to it.
     """
     low = log_p < MIN_LOG_PROBABILITY
     raised = int(np.count_nonzero(low))

@@ -67,15 +67,13 @@ class Calibration:
     """The calibration of one network.
 
     The plug-in calibration error (ECE) is biased, so no honest interval of it exists: compare it
-    with
-    `null`.
+    with `null`.
 
     Attributes:
         ece: sum_b (N_b / n) |accuracy_b - confidence_b|.
         null: what the ECE would be by chance alone.
         squared_error: the squared calibration error, without bias; its square root is on the scale
-          of
-            `ece`.
+            of `ece`.
         overconfidence: mean confidence - accuracy.
         negative_log_likelihood: mean over examples, in nats.
         brier: squared error summed over classes, mean over examples.
@@ -125,16 +123,14 @@ def calibration(
     """Measure how far the confidences of one network are from how often it is right.
 
     Use examples that the network did not learn from. Intervals are for new examples and this
-    network
-    only.
+    network only.
 
     Args:
         log_probabilities: (examples, classes), in nats.
         labels: (examples,) class numbers.
         bins: number of bins of equal width (Guo et al. 2017, eq. 3); 15 by default.
         key: JAX random key of the labels that are drawn from the network's own confidences for the
-          null
-            value; `jax.random.key(0)` by default.
+            null value; `jax.random.key(0)` by default.
         level: confidence level of the intervals.
 
     Returns:
@@ -188,20 +184,19 @@ def temperature(
     Args:
         log_probabilities: (examples, classes), in nats; they are as good as logits, since a softmax
             does not see the difference. Take them from a validation set: on a training set
-            confidences
-            are too high, and on the test set the test error would no longer be independent.
+            confidences are too high, and on the test set the test error would no longer be
+            independent.
         labels: (examples,) class numbers of the same validation set.
         level: confidence level of the interval.
 
     Returns:
         T. Its interval is the sandwich interval on log T, with Student's t and degrees of freedom
-        by
-            the kurtosis of the slopes. It is refused for fewer than 100 examples or 20 wrong
-            predictions.
+        by the kurtosis of the slopes. It is refused for fewer than 100 examples or 20 wrong
+        predictions.
 
     Raises:
-        InputError: where no finite T above 0 is most likely, because all predictions are right
-            (T -> 0) or no better than chance (T -> infinity).
+        InputError: where no finite T above 0 is most likely, because all predictions are right (T
+            -> 0) or no better than chance (T -> infinity).
 
     References:
         Guo et al. 2017, section 4.2; White 1982, eq. 3.1.
@@ -407,8 +402,7 @@ def _overconfidence(
     """Compute the mean of confidence - correct, with a normal interval.
 
     Where few predictions are wrong, or few are right, the interval combines that of the mean
-    confidence
-    with Wilson's of the accuracy (MOVER).
+    confidence with Wilson's of the accuracy (MOVER).
     """
     n, right = len(correct), int(correct.sum())
     difference = confidence - correct

@@ -98,10 +98,8 @@ def network_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Esti
     """Compute the mean loss of network a minus that of network b on new examples.
 
     The interval is for these two networks, not for the recipes that made them. For booleans it is
-    the
-    score interval, widened to include 0 unless McNemar's exact test at this level rejects 0. For
-    other
-    losses it is Student's, with degrees of freedom by the kurtosis of the differences.
+    the score interval, widened to include 0 unless McNemar's exact test at this level rejects 0.
+    For other losses it is Student's, with degrees of freedom by the kurtosis of the differences.
 
     Args:
         a: (examples,) the loss of network a on each example, or whether it is wrong.
@@ -274,8 +272,8 @@ def validation_curve(
 
     Returns:
         The errors, the best value, and those tied with it: their difference to the best has an
-          interval
-            (Bonferroni's over all values) that includes 0, or no interval, for lack of members.
+        interval (Bonferroni's over all values) that includes 0, or no interval, for lack of
+        members.
 
     Raises:
         InputError: for different numbers of values in the two, and for losses that are not finite.

@@ -92,7 +92,7 @@ def measured(sizes: ArrayLike, errors: ArrayLike, test_examples: int) -> Curves:
     Args:
         sizes: (sizes,) growing numbers of training examples.
         errors: (sizes, members) shares of wrong predictions; NaN marks a member that was not
-          trained.
+            trained.
         test_examples: number of examples on which the errors were measured.
 
     Returns:
@@ -127,8 +127,8 @@ def measured(sizes: ArrayLike, errors: ArrayLike, test_examples: int) -> Curves:
 def summary(
     errors: Float[np.ndarray, "curves sizes members"],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compute the mean, the variance and the number of members, each (curves, sizes), skipping
-    NaN.
+    """Compute the mean, the variance and the number of members, each (curves, sizes),
+    skipping NaN.
     """
     there = ~np.isnan(errors)
     count = there.sum(-1).astype(np.float64)

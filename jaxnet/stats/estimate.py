@@ -113,8 +113,7 @@ def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
     """Compute the mean of independent values of at least 0, such as losses, with its interval.
 
     The interval follows from the central limit theorem for the logarithm of the mean, so that no
-    limit
-    is negative.
+    limit is negative.
 
     Args:
         values: (values,) numbers of at least 0.
@@ -122,7 +121,7 @@ def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
 
     Returns:
         The mean. Its interval is refused for fewer than 30 values, and for a mean that is 0 or not
-            finite.
+        finite.
 
     Raises:
         InputError: for values that are not one axis of numbers.
@@ -157,8 +156,7 @@ def combination(
     """Compute sum_i c_i part_i + constant of independent parts whose intervals have the same level.
 
     The variance of each part is recovered from its own limits (MOVER). For the difference of two
-    Wilson
-    intervals this is Newcombe's method 10 (1998).
+    Wilson intervals this is Newcombe's method 10 (1998).
 
     Args:
         coefficients: c_i, one for each part.
@@ -167,7 +165,7 @@ def combination(
 
     Returns:
         The sum with its interval; it is refused where a part with a coefficient other than 0 has no
-            interval.
+        interval.
 
     References:
         Zou & Donner 2008, eq. 5 and 6; Newcombe 1998.

@@ -38,10 +38,8 @@ def extrapolate(
     learning curve.
 
     The interval includes the uncertainty about the form of the curve. On held-out data sets of LCDB
-    it
-    covered 97, 96 and 95% at two, four and eight times the largest size, as an average over
-    problems;
-    this is no promise for a single problem.
+    it covered 97, 96 and 95% at two, four and eight times the largest size, as an average over
+    problems; this is no promise for a single problem.
 
     Args:
         sizes: (sizes,) growing numbers of training examples.
@@ -52,10 +50,8 @@ def extrapolate(
 
     Returns:
         The median of the forecast. Its interval is refused with fewer than 5 sizes or members,
-        beyond
-            11.3 times the largest size, where the error has not begun to fall, and where the
-            interval
-            would be wider than a factor of 4.
+        beyond 11.3 times the largest size, where the error has not begun to fall, and where the
+        interval would be wider than a factor of 4.
 
     Raises:
         InputError: for arguments that are no learning curve.
@@ -84,15 +80,13 @@ class Needed:
     """How many training examples it takes to reach an error; `str` of it says so in words.
 
     Only a lower bound can be given honestly: it covered 96 to 98% of real curves, while the
-    two-sided
-    intervals that could be made cover 8 to 84%.
+    two-sided intervals that could be made cover 8 to 84%.
 
     Attributes:
         error: the error to reach, between 0 and 1.
         reached: whether the largest measured size reaches it.
         at_least: the smallest size at which the error is reached with probability 2.5%; None where
-          no
-            size up to `horizon` does, so that more data alone will not suffice up to there.
+            no size up to `horizon` does, so that more data alone will not suffice up to there.
         horizon: the largest size that can be forecast.
         probabilities: pairs of a size and the probability that the error is reached there.
         refused: why nothing can be said, or None.
@@ -142,7 +136,7 @@ def examples_needed(
 
     Raises:
         InputError: for arguments that are no learning curve, and an error that is not between 0 and
-          1.
+            1.
     """
     return needed(measured(sizes, _no_gaps(errors), test_examples), error)
 

@@ -70,19 +70,15 @@ def hard_examples(
     """Rank the examples by doubt about their labels, those most likely mislabeled first.
 
     The doubt is max_{c != label} log p(c) - log p(label), where p is the members' mean probability:
-    the
-    margin of Northcutt, Jiang & Chuang 2021 (section 3.2) on the logarithmic scale, which ranks
-    better
-    where many predictions are confident.
+    the margin of Northcutt, Jiang & Chuang 2021 (section 3.2) on the logarithmic scale, which ranks
+    better where many predictions are confident.
 
     Args:
         log_probabilities: (members, examples, classes), in nats. Members without a finite
-          prediction,
-            because they diverged, are left out.
+            prediction, because they diverged, are left out.
         labels: (examples,) class numbers.
         seen: (members, examples) booleans, whether the member trained on the example. Such a
-          prediction
-            is ignored and may be NaN; an example that all members have seen is left out.
+            prediction is ignored and may be NaN; an example that all members have seen is left out.
         most: the largest number of examples to return; by default all.
 
     Returns:
@@ -130,10 +126,8 @@ def wrong_labels(
     number.
 
     It assumes that most labels of each class are right, and that easy examples are mislabeled as
-    often
-    as hard ones. Where hard examples are mislabeled more often, more labels are wrong than this
-    says;
-    where no example is beyond doubt, fewer are.
+    often as hard ones. Where hard examples are mislabeled more often, more labels are wrong than
+    this says; where no example is beyond doubt, fewer are.
 
     Args:
         log_probabilities: as in `hard_examples`.
@@ -143,11 +137,10 @@ def wrong_labels(
 
     Returns:
         The share of contradicted labels among easy examples. The interval is exact, and extended to
-            that of the easiest quarter, so that it does not depend on where easy begins. It is
-            refused with fewer than 200 examples that 3 members have not seen; where contradictions
-            become rarer up to the easiest examples, so that wrong labels cannot be told from
-            mistakes;
-            and where half of the labels could be wrong.
+        that of the easiest quarter, so that it does not depend on where easy begins. It is refused
+        with fewer than 200 examples that 3 members have not seen; where contradictions become rarer
+        up to the easiest examples, so that wrong labels cannot be told from mistakes; and where
+        half of the labels could be wrong.
 
     Raises:
         InputError: for arguments that cannot be log-probabilities, labels and seen.

@@ -52,26 +52,22 @@ def label_shift(
     """Estimate the class frequencies of new examples by black-box shift estimation.
 
     It solves C q = mu, where C holds the share of each class that is predicted as each class, and
-    mu
-    the shares of the new predictions. The intervals follow from the sampling of both (delta
-    method),
-    where each share counts as if four more examples were spread over its possibilities (after
-    Agresti &
-    Coull 1998). Limits are clipped to 0 and 1, and the estimates are projected so that they sum to
-    1.
+    mu the shares of the new predictions. The intervals follow from the sampling of both (delta
+    method), where each share counts as if four more examples were spread over its possibilities
+    (after Agresti & Coull 1998). Limits are clipped to 0 and 1, and the estimates are projected so
+    that they sum to 1.
 
     Args:
         reference_predictions: (examples,) class numbers, or (examples, classes) probabilities or
             log-probabilities, of which the largest counts.
         reference_labels: (examples,) class numbers; the network must not have trained on these
-          examples.
+            examples.
         new_predictions: predictions on the new examples, in the form of `reference_predictions`.
         level: confidence level of the intervals.
 
     Returns:
         The frequencies. They are refused where a class has fewer than 5 reference examples, where
-        there
-            are fewer than 30 new examples, and where C cannot be told from a singular matrix.
+        there are fewer than 30 new examples, and where C cannot be told from a singular matrix.
 
     Raises:
         InputError: for predictions and labels that do not fit each other, and a level that is not

@@ -110,8 +110,7 @@ class TwoWay:
         """Compute A, the variance of the estimate over members, and its degrees of freedom.
 
         The parts of a partition are independent, so the variance between them holds for a new pool
-        too.
-        Averaging over partitions of one pool removes only what differs between the partitions.
+        too. Averaging over partitions of one pool removes only what differs between the partitions.
         """
         m = self.members
         if self.partition is None:
@@ -135,7 +134,7 @@ def block(
     Args:
         values: (members, examples) pseudo-values, or plain values.
         statistic: (examples,) the statistic that the pseudo-values belong to; by default their
-          mean.
+            mean.
         seen: (members, examples) which cells to leave out.
 
     Returns:
@@ -265,10 +264,9 @@ def interval(
     """Compute the t interval of a mean, or the reason why there is none.
 
     The interval is symmetric on the logit scale for rates, on the logarithmic scale for other
-    positive
-    means, and on the linear scale for sums and for values that can be negative. Where fewer than 5
-    examples make a rate, the limits are exact binomial ones over its examples. A sum combines its
-    members' variance with the limits of its parts (MOVER).
+    positive means, and on the linear scale for sums and for values that can be negative. Where
+    fewer than 5 examples make a rate, the limits are exact binomial ones over its examples. A sum
+    combines its members' variance with the limits of its parts (MOVER).
 
     Args:
         given: the mean.

@@ -68,8 +68,7 @@ class TwoSample:
         size: size of the shift in the unit of the method, with its 95% interval.
         power: probability with which samples of these sizes show a shift of the observed size.
         detectable: the smallest shift that such samples show with a probability of 80%; infinite,
-          or
-            above 1, where they show none.
+            or above 1, where they show none.
         what: what differs most: the output, or the examples.
         level: significance level of the test.
         counts: number of examples compared, of the reference and the new sample.

@@ -29,18 +29,15 @@ class UnlabelledError:
 
     Attributes:
         error: share predicted wrongly, with its 95% interval; refused where the assumption is seen
-          to
-            be broken.
+            to be broken.
         broken: why the assumption is broken, or None.
         distance: largest Kolmogorov-Smirnov distance, 0 to 1, of the confidence and of each output.
-          For
-            outputs, the reference is reweighted to the new frequencies of predicted classes.
+            For outputs, the reference is reweighted to the new frequencies of predicted classes.
         frequencies: total variation distance of the frequencies of predicted classes, 0 to 1.
         reference: error on the reference.
         slope: 1 for calibrated confidence, less for overconfidence.
         disagreement: share of new examples on which the first member and another one differ,
-          averaged
-            over the others; None for a single member.
+            averaged over the others; None for a single member.
         counts: number of reference and of new examples.
     """
 
@@ -71,31 +68,27 @@ def estimate_error_without_labels(
     them.
 
     The probability of an error is modeled as logistic in the log-odds of the confidence, fitted on
-    the
-    reference, and averaged over the new examples (confidence-based performance estimation). On the
-    logit scale the interval adds up the sampling of the new examples, the sampling of the reference
-    through the fit (sandwich), and an allowance: where inputs change, examples of equal confidence
-    are
-    no longer wrong equally often, and the less so the farther outputs moved. The allowance is 2.5
-    log-odds times `distance` plus 0.5 times `frequencies`. These numbers were measured
-    (experiments/benchmarks/unlabelled_error.py) and are no law: a change that leaves outputs as
-    they were cannot be seen here.
+    the reference, and averaged over the new examples (confidence-based performance estimation). On
+    the logit scale the interval adds up the sampling of the new examples, the sampling of the
+    reference through the fit (sandwich), and an allowance: where inputs change, examples of equal
+    confidence are no longer wrong equally often, and the less so the farther outputs moved. The
+    allowance is 2.5 log-odds times `distance` plus 0.5 times `frequencies`. These numbers were
+    measured (experiments/benchmarks/unlabelled_error.py) and are no law: a change that leaves
+    outputs as they were cannot be seen here.
 
     Args:
         reference_log_probabilities: (examples, classes), in nats, or (members, examples, classes):
-          the
-            error is then the first member's, and the confidence is what all members together give
-            to
-            its prediction.
+            the error is then the first member's, and the confidence is what all members together
+            give to its prediction.
         reference_labels: (examples,) class numbers; neither the training of a member nor the choice
             of it may have used these examples.
         new_log_probabilities: log-probabilities of the new examples, of the same members and
-          classes.
+            classes.
         level: confidence level of the interval.
 
     Returns:
         The error. Its interval is refused beyond a `distance` of 0.35, and for too few examples or
-            errors.
+        errors.
 
     Raises:
         InputError: for arrays that do not fit each other.

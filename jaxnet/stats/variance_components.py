@@ -67,13 +67,12 @@ def sample_and_seed_variance(
         labels: (examples,) class numbers or values.
         loss: squared, in squared units of y; brier; or zero_one_kohavi_wolpert.
         same_seeds: whether the seeds are the same in every sample; what seeds have in common is
-          then
-            kept out of `sample`.
+            then kept out of `sample`.
         level: confidence level of the intervals.
 
     Returns:
         The parts of the loss. Their intervals leave out one sample at a time, and need at least 8
-            samples.
+        samples.
 
     Raises:
         InputError: for predictions and labels that do not fit the loss or each other, and for fewer

@@ -58,7 +58,7 @@ def vote(
         labels: (examples,) class numbers.
         classes: number of classes.
         seen: (members, examples) whether the member trained on the example; such votes do not
-          count.
+            count.
         ballots: (members, examples, classes) how much of its vote each member gives to each class,
             where that decides the main prediction; by default the counts of votes decide.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnet.diagnostics.diagnosis import PART_NAMES
-from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, first_to_mend
+from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, first_to_fix
 from jaxnet.report.html.document import anchor, chart, document, section, table, text
 from jaxnet.stats.bias_variance import TERMS
 
@@ -141,7 +141,7 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
     above the tolerance.
     """
     code, words = (
-        first_to_mend([finding["code"] for finding in findings if finding["claimed"]]),
+        first_to_fix([finding["code"] for finding in findings if finding["claimed"]]),
         "In this order, against {}:",
     )
     if code is None:
