@@ -1,6 +1,7 @@
-"""Modules of Linen, NNX and Equinox as Models. Cached: what is equal is one model to the compiler.
+"""Adapters: modules of Linen, NNX and Equinox as Models.
 
-Such a model brings its own number of outputs and its own dropout rates.
+They are cached, so that equal modules are one model to the compiler. Such a model brings its own
+number of outputs and its own dropout rates.
 """
 
 import functools
@@ -19,7 +20,7 @@ from jaxnet.models.pickling import packed, unpacked
 from jaxnet.random import is_key
 from jaxnet.typing import Number
 
-# The words by which modules are told whether this is training, and what they say then.
+# The words that tell modules whether this is training, with their values in training.
 TRAINING = {
     "train": True,
     "training": True,
@@ -34,7 +35,7 @@ Functions = tuple[Callable[..., Any], Callable[..., Any], str]  # init, apply an
 
 
 def from_linen(module: Any, flags: Mapping[str, bool] | None, name: str | None) -> Functions:
-    """See Model.from_linen."""
+    """Make the functions and the name of `Model.from_linen`."""
     from flax import linen as nn
 
     if not isinstance(module, nn.Module):
@@ -42,7 +43,7 @@ def from_linen(module: Any, flags: Mapping[str, bool] | None, name: str | None) 
             f"{module!r} is not a Linen module; give one, such as Net(10), or an NNX module's "
             "constructor to Model.from_nnx"
         )
-    called = _called(module, flags)
+    called = _training_keywords(module, flags)
     named = {field.name for field in fields(module)}
     kept = tuple(
         flag
@@ -55,11 +56,11 @@ def from_linen(module: Any, flags: Mapping[str, bool] | None, name: str | None) 
             f"{_class(module)} has no keyword {word!r}"
             f"{near(word, there, 'in __call__ and among its fields are')}"
         )
-    return _linen(_Compared(module), called, kept, _title(module) if name is None else name)
+    return _linen(_Compared(module), called, kept, _linen_name(module) if name is None else name)
 
 
 def from_nnx(constructor: Callable[..., Any], name: str | None) -> Functions:
-    """See Model.from_nnx."""
+    """Make the functions and the name of `Model.from_nnx`."""
     from flax import nnx
 
     _check_constructor(constructor, nnx.Module, "nnx.Module", "lambda rngs: Net(10, rngs=rngs)")
@@ -67,7 +68,7 @@ def from_nnx(constructor: Callable[..., Any], name: str | None) -> Functions:
 
 
 def from_equinox(constructor: Callable[..., Any], name: str | None) -> Functions:
-    """See Model.from_equinox."""
+    """Make the functions and the name of `Model.from_equinox`."""
     try:
         import equinox as eqx
     except ImportError:
@@ -81,8 +82,8 @@ def from_equinox(constructor: Callable[..., Any], name: str | None) -> Functions
 
 @dataclass(frozen=True)
 class _Compared:
-    """A Linen module as a key of a cache, also where its fields cannot be hashed, such as the list
-    of nn.Sequential.
+    """A Linen module as the key of a cache, even where its fields cannot be hashed, such as the
+    list of nn.Sequential.
     """
 
     module: Any
@@ -102,7 +103,7 @@ class _Compared:
 
 @dataclass(frozen=True)
 class _Constructor:
-    """A constructor as a key of a cache: partials of the same function, with the same arguments,
+    """A constructor as the key of a cache: partials of the same function with the same arguments
     are equal.
     """
 
@@ -125,7 +126,7 @@ def _unpacked(kind: type, value: Any) -> Any:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two values are equal and of the same types, and so are those within partials, tuples,
+    """Whether two values have equal types and values, and so have those within partials, tuples,
     lists and dicts.
     """
     if type(one) is not type(other):
@@ -145,7 +146,7 @@ def _equal(one: Any, other: Any) -> bool:
         return False
 
 
-# Of these models, too, all functions are values, so that a pickle of a model is an equal model.
+# The functions of these models are values too, so that a pickle of a model is an equal model.
 
 
 @functools.cache
@@ -156,8 +157,13 @@ def _linen(compared: _Compared, called: Flags, kept: Flags, name: str) -> Functi
 
 @dataclass(frozen=True)
 class _Linen:
-    """A Linen module, and the keywords of its call (called) and its fields (kept) that say whether
-    this is training.
+    """A Linen module, and how it learns whether this is training.
+
+    Attributes:
+        compared: the module.
+        called: keywords of its call that say so, with their values in training.
+        kept: fields of it that say so, with their values in training.
+        name: name of the model.
     """
 
     compared: _Compared
@@ -166,27 +172,27 @@ class _Linen:
     name: str
 
     def bound(self, *, training: bool) -> tuple[Any, dict[str, bool]]:
-        """The module with its fields, and the keywords of its call, as they are in training or in
+        """Return the module with its fields, and the keywords of its call, for training or for
         evaluation.
         """
         module = self.compared.module
-        return module.clone(**_say(self.kept, training=training)) if self.kept else module, _say(
-            self.called, training=training
-        )
+        return module.clone(
+            **_training_words(self.kept, training=training)
+        ) if self.kept else module, _training_words(self.called, training=training)
 
 
 class _LinenInit(_Linen):
     def __call__(self, key: Array, x: Array, /) -> tuple[PyTree, PyTree]:
         from flax import linen as nn
 
-        # Training, since a part that only training has needs parameters too.
+        # Initialize as in training, since parts that exist only in training need parameters too.
         net, words = self.bound(training=True)
         variables = nn.unbox(net.init(key, x, **words))
         state = {
             collection: tree for collection, tree in variables.items() if collection != "params"
         }
         if state:
-            # What is sown grows with each call: a result, and no state.
+            # Sown values grow with each call: they are results, not state.
             _, after = jax.eval_shape(
                 lambda: net.apply(variables, x, rngs=_rngs(key), mutable=list(state), **words)
             )
@@ -221,8 +227,8 @@ class _LinenApply(_Linen):
 
 
 def _rngs(key: Array) -> dict[str, Array]:
-    """Streams of a Linen module: dropout has the key itself, all others draw from "params", as Flax
-    has it.
+    """Make the random streams of a Linen module: dropout gets the key itself, all others draw from
+    "params", as in Flax.
     """
     return {"dropout": key, "params": jax.random.fold_in(key, 1)}
 
@@ -235,15 +241,19 @@ def _nnx(constructor: _Constructor, name: str | None) -> Functions:
         for attribute, value in vars(outline).items()
         if not attribute.startswith("_")
     }
-    name = _titled(_class(outline), own) if name is None else name
+    name = _name_with_values(_class(outline), own) if name is None else name
     return _NnxInit(constructor, name), _NnxApply(constructor, name), name
 
 
 class _NnxParts(NamedTuple):
-    """What a constructor makes, without its numbers.
+    """What an NNX constructor makes, without its numbers.
 
-    graph, shapes: its graph, and dicts of parameters, random streams and other arrays. outline: the
-        module with those shapes.
+    Attributes:
+        graph: the module's graph.
+        shapes: dicts of its parameters, its random streams and its other arrays, as shapes.
+        outline: the module with those shapes.
+        called: keywords of its call that say whether this is training.
+        takes_rngs: whether its call takes random streams.
     """
 
     graph: Any
@@ -259,7 +269,7 @@ def _nnx_parts(constructor: _Constructor) -> _NnxParts:
 
     graph, *shapes = jax.eval_shape(lambda: _split_nnx(_construct_nnx(constructor, nnx.Rngs(0))))
     outline = nnx.merge(graph, *shapes)
-    # Flax from 0.12 on takes an array that is traced for a constant, and would keep the tracer.
+    # From 0.12 on, Flax takes a traced array for a constant, and would keep the tracer.
     for path, node in nnx.iter_graph(outline):
         for attribute, value in getattr(node, "__dict__", {}).items():
             if isinstance(value, jax.core.Tracer):
@@ -269,7 +279,11 @@ def _nnx_parts(constructor: _Constructor) -> _NnxParts:
                     "constant"
                 )
     return _NnxParts(
-        graph, shapes, outline, _called(outline, also=("rngs",)), "rngs" in _parameters(outline)
+        graph,
+        shapes,
+        outline,
+        _training_keywords(outline, also=("rngs",)),
+        "rngs" in _parameters(outline),
     )
 
 
@@ -280,7 +294,9 @@ def _construct_nnx(constructor: _Constructor, rngs: Any) -> Any:
 
 
 def _split_nnx(module: Any) -> list[PyTree]:
-    """The graph, and dicts of its parameters, its random streams, and all other arrays."""
+    """Split a module into its graph and dicts of its parameters, its random streams and all other
+    arrays.
+    """
     from flax import nnx
 
     graph, *states = nnx.split(module, nnx.Param, nnx.RngState, ...)
@@ -317,7 +333,7 @@ class _NnxApply(_Nnx):
         _check_dropout(self.name, dropout)
         graph, shapes, _, called, takes_rngs = _nnx_parts(self.constructor)
         training = key is not None
-        # evaluation draws nothing, but the graph has places for keys
+        # Evaluation draws nothing, but the graph has places for keys.
         key = jax.random.key(0) if key is None else key
         module = nnx.merge(
             graph, _fill(shapes[0], params), _streams(shapes[1], key), _fill(shapes[2], model_state)
@@ -327,19 +343,18 @@ class _NnxApply(_Nnx):
             self.name,
             module(
                 x,
-                **_say(called, training=training),
+                **_training_words(called, training=training),
                 **({"rngs": nnx.Rngs(key)} if takes_rngs else {}),
             ),
         )
         if not training:
             return outputs, model_state
-        # Of what the call left behind only what was there before: sown values are results, and no
-        # state.
+        # Keep only what was there before the call: sown values are results, not state.
         return outputs, _nest(_fill(shapes[2], _nest(_split_nnx(module)[3])))
 
 
 def _streams(shapes: PyTree, key: Array) -> PyTree:
-    """The random streams of an NNX module, each begun anew with a key of its own."""
+    """Start each random stream of an NNX module anew, with a key of its own."""
 
     def fresh(i: int, leaf: jax.ShapeDtypeStruct) -> Array:
         if not is_key(leaf):
@@ -355,7 +370,9 @@ def _streams(shapes: PyTree, key: Array) -> PyTree:
 def _equinox(constructor: _Constructor, name: str | None) -> Functions:
     rest = _equinox_parts(constructor).rest
     name = (
-        _titled(_class(rest), {field.name: getattr(rest, field.name) for field in fields(rest)})
+        _name_with_values(
+            _class(rest), {field.name: getattr(rest, field.name) for field in fields(rest)}
+        )
         if name is None
         else name
     )
@@ -363,8 +380,14 @@ def _equinox(constructor: _Constructor, name: str | None) -> Functions:
 
 
 class _EquinoxParts(NamedTuple):
-    """What a constructor makes, without its numbers: shapes of parameters and of all state, and the
-    rest, which is no array.
+    """What an Equinox constructor makes, without its numbers.
+
+    Attributes:
+        shapes: shapes of the parameters.
+        state_shapes: shapes of all state.
+        rest: everything that is not an array.
+        stateful: whether the module has eqx.nn.State.
+        takes_key: whether its call takes a key.
     """
 
     shapes: PyTree
@@ -399,7 +422,9 @@ def _make_equinox(constructor: _Constructor) -> Callable[[Array], tuple[Any, Any
 
 
 def _split_equinox(module_and_state: tuple[Any, Any]) -> tuple[PyTree, dict[str, PyTree], Any]:
-    """Parameters; integers, keys and eqx.nn.State; and the rest, which is no array."""
+    """Split into parameters; integers, keys and eqx.nn.State; and everything that is not an
+    array.
+    """
     import equinox as eqx
 
     module, state = module_and_state
@@ -469,10 +494,10 @@ def _parameters(module: Any) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(module.__call__).parameters
 
 
-def _called(
+def _training_keywords(
     module: Any, given: Mapping[str, bool] | None = None, *, also: tuple[str, ...] = ()
 ) -> Flags:
-    """The keywords of a module's call that say whether this is training, with their values in
+    """Find the keywords of a module's call that say whether this is training, with their values in
     training.
     """
     parameters = _parameters(module)
@@ -494,7 +519,7 @@ def _called(
     return tuple(flags.items())
 
 
-def _say(flags: Flags, *, training: bool) -> dict[str, bool]:
+def _training_words(flags: Flags, *, training: bool) -> dict[str, bool]:
     return {word: value == training for word, value in flags}
 
 
@@ -513,8 +538,8 @@ def _check_constructor(constructor: Any, kind: type, kind_name: str, example: st
 def _construct(
     constructor: Callable[..., Any], word: str, kind: type, kind_name: str, value: Any
 ) -> Any:
-    """The module that a constructor makes of nothing but keys, by keyword where it knows the
-    word.
+    """Call a constructor with nothing but keys, by keyword where it has that keyword, and check the
+    result.
     """
     parameters = inspect.signature(constructor).parameters.values()
     by_word = any(
@@ -536,9 +561,7 @@ def _construct(
 
 
 def _nest(tree: PyTree) -> dict[str, Any]:
-    """The arrays of any tree in nested dicts with text keys, which is what a checkpoint can
-    hold.
-    """
+    """Store the arrays of any tree in nested dicts with text keys, which a checkpoint can hold."""
     nested: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         *above, last = _names(path)
@@ -547,7 +570,7 @@ def _nest(tree: PyTree) -> dict[str, Any]:
 
 
 def _fill(shapes: PyTree, nested: PyTree) -> PyTree:
-    """The tree that `_nest` took apart: of these shapes, with its arrays in their places."""
+    """Restore the tree of these shapes that `_nest` took apart."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: functools.reduce(operator.getitem, _names(path), nested), shapes
     )
@@ -577,12 +600,12 @@ def _class(module: Any) -> str:
     return type(module).__name__
 
 
-def _title(module: Any, *, nested: bool = False) -> str:
-    """A Linen module's class and what of its fields can be named: no addresses, so that it is the
-    same tomorrow.
+def _linen_name(module: Any, *, nested: bool = False) -> str:
+    """Name a Linen module by its class and those of its fields that can be named.
 
-    Plain values are always in it, or of a nested module where they are not the default; all else
-    where it is not the default.
+    No address is part of the name, so that it stays the same in other processes. Plain values are
+    always part of it, those of a nested module only where they are not the default; all other
+    values only where they are not the default.
     """
     own = {
         field.name: getattr(module, field.name)
@@ -604,20 +627,20 @@ def _same(value: Any, default: Any) -> bool:
     )
 
 
-def _titled(kind: str, own: Mapping[str, Any]) -> str:
-    """A class of NNX or Equinox, and what of its own values can be named."""
+def _name_with_values(kind: str, own: Mapping[str, Any]) -> str:
+    """Name an NNX or Equinox module by its class and those of its own values that can be named."""
     words = _words(own)
     return f"{kind}({words})" if words else kind
 
 
 def _words(own: Mapping[str, Any]) -> str:
-    """What of these values can be named: plain values and functions, also in lists."""
+    """List the values that can be named: plain values and functions, also in lists."""
     named = {name: text for name, value in own.items() if (text := _named(value)) is not None}
     return ", ".join(f"{name}={text}" for name, text in named.items())
 
 
 def _named(value: Any) -> str | None:
-    """What a value is called, in the same words tomorrow; None for what has no name."""
+    """Name a value, with the same words in every process; None for a value that cannot be named."""
     from flax import linen as nn
 
     if _is_plain(value):
@@ -632,7 +655,7 @@ def _named(value: Any) -> str | None:
             else None
         )
     if isinstance(value, nn.Module):
-        return _title(value, nested=True)
+        return _linen_name(value, nested=True)
     return getattr(value, "__name__", None)
 
 

@@ -1,5 +1,6 @@
-"""The built-in models: mlp, cnn and linear, as Linen modules that are initialized from one flat
-draw of numbers.
+"""The built-in models: mlp, cnn and linear.
+
+They are Linen modules whose parameters are initialized from one flat draw of numbers.
 """
 
 import ast
@@ -25,9 +26,19 @@ def mlp(
     activation: str = "relu",
     normalisation: str | None = None,
 ) -> Model:
-    """A multilayer perceptron with hidden layers of these widths.
+    """Build a multilayer perceptron.
 
-    activation: relu, gelu, silu or tanh. normalisation: "layer", "batch" or None.
+    Args:
+        hidden: widths of the hidden layers; (128, 64) by default.
+        *more: no further positional argument is allowed.
+        activation: relu, gelu, silu or tanh.
+        normalisation: "layer", "batch" or None.
+
+    Returns:
+        The model; its number of outputs follows from the data.
+
+    Raises:
+        InputError: for widths, activations and normalizations that do not exist.
     """
     if more:
         raise InputError(
@@ -36,7 +47,9 @@ def mlp(
         )
     widths = _widths("hidden", hidden)
     _check_choices(activation, normalisation)
-    return _open("MLP", hidden=widths, activation=activation, normalisation=normalisation)
+    return _without_outputs(
+        "MLP", hidden=widths, activation=activation, normalisation=normalisation
+    )
 
 
 def cnn(
@@ -49,10 +62,25 @@ def cnn(
     activation: str = "relu",
     normalisation: str | None = None,
 ) -> Model:
-    """A convolutional network for images: convolutions that each halve the image, then an MLP.
+    """Build a convolutional network for images: convolutions that each halve the image, then an
+    MLP.
 
-    kernel, stride: one for all convolutions, or one for each. Stride 1 is followed by 2x2 max
-    pooling, stride 2 halves by itself. padding: SAME or VALID.
+    Args:
+        channels: channels of each convolution; (32, 64) by default.
+        hidden: widths of the hidden layers of the MLP; (128,) by default.
+        kernel: side of the kernel in pixels, one for all convolutions or one for each; 3 by
+            default.
+        stride: 1 or 2, one for all convolutions or one for each. Stride 1, the default, is followed
+            by 2x2 max pooling; stride 2 halves the image by itself.
+        padding: SAME or VALID.
+        activation: relu, gelu, silu or tanh.
+        normalisation: "layer", "batch" or None.
+
+    Returns:
+        The model; its number of outputs follows from the data.
+
+    Raises:
+        InputError: for arguments that do not exist or do not fit together.
     """
     _check_choices(activation, normalisation)
     check_known("padding", padding, ("SAME", "VALID"))
@@ -64,17 +92,25 @@ def cnn(
     if (wrong := set(each["stride"]) - {1, 2}) and widths:
         raise InputError(f"stride is {max(wrong)}; give 1, which is followed by max pooling, or 2")
     shape = {"channels": widths, "hidden": _widths("hidden", hidden), **each, "padding": padding}
-    return _open("CNN", **shape, activation=activation, normalisation=normalisation)
+    return _without_outputs("CNN", **shape, activation=activation, normalisation=normalisation)
 
 
 def linear() -> Model:
-    """A linear model: logistic regression on classes, least squares on values."""
-    return _open("MLP", hidden=())
+    """Build a linear model: logistic regression for classes, least squares for values."""
+    return _without_outputs("MLP", hidden=())
 
 
 def named(name: str) -> Model:
-    """The built-in model of this name, such as "mlp(hidden=(64,), activation=relu)". Raises
-    InputError where none has it.
+    """Build the built-in model of this name.
+
+    Args:
+        name: the name of a model, such as "mlp(hidden=(64,), activation=relu)".
+
+    Returns:
+        The model.
+
+    Raises:
+        InputError: where no built-in model has this name.
     """
     if name == linear().name:
         return linear()
@@ -98,9 +134,9 @@ def named(name: str) -> Model:
 
 
 @functools.cache
-def _open(kind: str, **structure: Any) -> Model:
-    """A built-in model that waits for its number of outputs. Cached: equal structure gives the very
-    same model.
+def _without_outputs(kind: str, **structure: Any) -> Model:
+    """Build a model whose number of outputs is still open; equal structure gives the very same
+    model.
     """
     words = ", ".join(f"{name}={value}" for name, value in structure.items() if value is not None)
     name = f"{kind.lower()}({words})"
@@ -110,7 +146,9 @@ def _open(kind: str, **structure: Any) -> Model:
 
 
 @functools.cache
-def _finished(kind: str, name: str, structure: tuple[tuple[str, Any], ...], outputs: int) -> Model:
+def _with_outputs(
+    kind: str, name: str, structure: tuple[tuple[str, Any], ...], outputs: int
+) -> Model:
     from jaxnet.models import layers
 
     module = getattr(layers, kind)(outputs=outputs, **dict(structure))
@@ -119,19 +157,29 @@ def _finished(kind: str, name: str, structure: tuple[tuple[str, Any], ...], outp
 
 @dataclass(frozen=True)
 class _ForOutputs:
-    """What finishes a built-in model."""
+    """The function that completes a built-in model with its number of outputs.
+
+    Attributes:
+        kind: the Linen module, MLP or CNN.
+        name: name of the model.
+        structure: keyword arguments of the module.
+    """
 
     kind: str
     name: str
     structure: tuple[tuple[str, Any], ...]
 
     def __call__(self, outputs: int) -> Model:
-        return _finished(self.kind, self.name, self.structure, outputs)
+        return _with_outputs(self.kind, self.name, self.structure, outputs)
 
 
 @dataclass(frozen=True)
 class _Unfinished:
-    """What a built-in model does before."""
+    """The functions of a built-in model without a number of outputs: they raise InputError.
+
+    Attributes:
+        name: name of the model.
+    """
 
     name: str
 
@@ -143,11 +191,17 @@ class _Unfinished:
 
 @dataclass(frozen=True)
 class _FlatInit:
-    """He-uniform kernels (He et al. 2015, eq. 10), LeCun-uniform for the output layer, zero biases,
+    """The init function: He-uniform kernels, LeCun-uniform ones in the output layer, zero biases,
     unit scales.
 
-    One uniform draw is sliced into all kernels: a draw a parameter, as Linen's own init does it,
+    One uniform draw is sliced into all kernels: one draw per parameter, as in Linen's own init,
     takes ten times as long to compile.
+
+    Attributes:
+        module: the Linen module.
+
+    References:
+        He et al. 2015, eq. 10.
     """
 
     module: Any
@@ -180,14 +234,18 @@ class _FlatInit:
 
 
 def _constant(path: Any, leaf: jax.ShapeDtypeStruct) -> Array:
-    """Ones for scales and variances, zeros for biases and means."""
+    """Fill scales and variances with ones, biases and means with zeros."""
     ones = any(word in jax.tree_util.keystr(path[-1:]) for word in ("scale", "var"))
     return jnp.full(leaf.shape, 1.0 if ones else 0.0, leaf.dtype)
 
 
 @dataclass(frozen=True)
 class _LinenApply:
-    """Linen's apply with the model state as a value."""
+    """The apply function: Linen's apply, with the model state as a value.
+
+    Attributes:
+        module: the Linen module.
+    """
 
     module: Any
 
@@ -229,7 +287,7 @@ def _widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
 
 
 def _one_each(name: str, value: int | Sequence[int], count: int) -> tuple[int, ...]:
-    """One for all, or one for each."""
+    """Check a width and return one for each convolution."""
     widths = _widths(name, (value,) if isinstance(value, float | int | np.number) else value)
     if len(widths) not in (1, count):
         raise InputError(f"{name} is {widths} for {count} convolutions; give one, or one for each")

@@ -1,12 +1,7 @@
-"""Convolution whose gradients stay on XLA:CPU's fast path inside `lax.scan`, and a max pooling with
-a cheap gradient.
+"""Convolution whose gradients stay on XLA:CPU's fast path inside `lax.scan`, and max pooling with a
+cheap gradient.
 
-XLA:CPU brings convolutions to its fast layout only in the entry computation
-(github.com/jax-ml/jax/issues/12868), so a gradient convolution inside a loop runs 2 to 70 times
-slower. Writing both gradients as convolutions that are born in that layout keeps them fast
-everywhere. It takes one group at a time, so that a depthwise convolution is faster as a sum of
-shifted products, and other groups of few inputs as they are. experiments/benchmarks/convolution.py
-measures it.
+Both compute what JAX's own operations compute, up to rounding.
 """
 
 import functools
@@ -18,13 +13,27 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# by the rank of the images
+# XLA:CPU brings convolutions to its fast layout only in the entry computation
+# (github.com/jax-ml/jax/issues/12868), so a gradient convolution inside a loop runs 2 to 70 times
+# slower. Writing both gradients as convolutions that already have that layout keeps them fast
+# everywhere. The fast path takes one group at a time. So a depthwise convolution is faster as a sum
+# of shifted products, and other groups of few inputs are faster without it.
+# experiments/benchmarks/convolution.py measures this.
+
+# Layouts of image, kernel and result by the rank of the images.
 LAYOUTS = {3: ("NWC", "WIO", "NWC"), 4: ("NHWC", "HWIO", "NHWC"), 5: ("NDHWC", "DHWIO", "NDHWC")}
-GROUP = 4  # inputs of a group from which on the fast path is faster
+GROUP = 4  # groups with at least so many inputs are faster on the fast path
 
 
 class Window(NamedTuple):
-    """How a kernel is laid over an image, a value for each spatial dimension."""
+    """How a kernel is placed over an image, with one value for each spatial dimension.
+
+    Attributes:
+        strides: steps between windows.
+        padding: values before and after the image.
+        lhs_dilation: steps between the values of the image.
+        rhs_dilation: steps between the values of the kernel.
+    """
 
     strides: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
@@ -43,13 +52,27 @@ def conv_general_dilated(
     feature_group_count: int = 1,
     **options: Any,
 ) -> Float[Array, "..."]:
-    """`jax.lax.conv_general_dilated` for `flax.linen.Conv`, channels last, with gradients that are
-    fast on a CPU.
+    """Compute `jax.lax.conv_general_dilated` for `flax.linen.Conv`, with gradients that are fast on
+    a CPU.
 
-    Equal to rounding, but differentiable in reverse mode only. To jax.lax unchanged goes what is
-    not measured to gain: other platforms than CPUs, dtypes than float32 and layouts, volumes,
-    groups of 2 or 3 inputs or of one input with several outputs, and a precision or any other
-    option.
+    The result is equal up to rounding, but differentiable in reverse mode only. What is not
+    measured to gain goes to jax.lax unchanged: platforms other than CPUs, dtypes other than
+    float32, layouts other than channels last, volumes, groups of 2 or 3 inputs or of one input with
+    several outputs, and a precision or any other option.
+
+    Args:
+        x: (batch, *space, inputs) images.
+        kernel: (*size, inputs per group, outputs).
+        window_strides: steps between windows, one per spatial dimension.
+        padding: SAME, VALID, or the values before and after each spatial dimension.
+        lhs_dilation: steps between the values of the image; 1 by default.
+        rhs_dilation: steps between the values of the kernel; 1 by default.
+        dimension_numbers: layout; channels last by default.
+        feature_group_count: number of groups of inputs.
+        **options: further arguments of `jax.lax.conv_general_dilated`.
+
+    Returns:
+        (batch, *space, outputs).
     """
     layout = LAYOUTS[x.ndim]
     dimension_numbers = layout if dimension_numbers is None else dimension_numbers
@@ -59,7 +82,8 @@ def conv_general_dilated(
         and x.ndim < 5
         and x.dtype == kernel.dtype == jnp.float32
         and all(value in (None, 1) for value in options.values())
-        and _numbers(x, kernel, dimension_numbers) == _numbers(x, kernel, layout)
+        and _dimension_numbers(x, kernel, dimension_numbers)
+        == _dimension_numbers(x, kernel, layout)
         and (depthwise or feature_group_count == 1 or kernel.shape[-2] >= GROUP)
     )
     if not gains:
@@ -93,18 +117,18 @@ def conv_general_dilated(
     )
 
 
-def _numbers(x: Array, kernel: Array, layout: Any) -> jax.lax.ConvDimensionNumbers:
+def _dimension_numbers(x: Array, kernel: Array, layout: Any) -> jax.lax.ConvDimensionNumbers:
     return jax.lax.conv_dimension_numbers(x.shape, kernel.shape, layout)
 
 
 def _dilated(size: int, by: int) -> int:
-    """Extent of `size` values that lie `by` apart."""
+    """Compute the extent of `size` values that lie `by` apart."""
     return (size - 1) * by + 1
 
 
 def _canonical(x: Array, kernel: Array, window: Window, groups: int) -> Array:
-    # With a padding such as (-2, 1), cut before and add behind, the fast path gives wrong numbers
-    # (jaxlib 0.10.2). So what the padding cuts is cut first.
+    # With a padding such as (-2, 1), which cuts at the beginning and adds at the end, the fast path
+    # gives wrong numbers (jaxlib 0.10.2). So cut first what the padding cuts.
     padding, by = window.padding, window.lhs_dilation
     cut = [
         (max(0, -(low // n)), max(0, -(high // n)))
@@ -134,16 +158,17 @@ def _forward(
 def _backward(
     window: Window, groups: int, saved: tuple[Array, Array], g: Array
 ) -> tuple[Array, Array]:
-    """The two gradients as convolutions (Dumoulin & Visin 2016, section 4), strides and dilations
-    changing places.
+    """Compute the two gradients as convolutions in which strides and dilations change places.
+
+    References:
+        Dumoulin & Visin 2016, section 4.
     """
     x, kernel = saved
     strides, padding, lhs_dilation, rhs_dilation = window
     batch, *space, inputs = x.shape
     *size, each, outputs = kernel.shape
     last, axes = len(size), range(len(size))
-    # Extents of image, kernel and gradient, each with its gaps, and what the padding puts before
-    # the image.
+    # Extents of image, kernel and gradient, each with its gaps, and the padding before the image.
     extents = [
         map(_dilated, space, lhs_dilation),
         map(_dilated, size, rhs_dilation),
@@ -176,8 +201,8 @@ _conv.defvjp(_forward, _backward)
 
 
 def _depthwise(x: Array, kernel: Array, window: Window) -> Array:
-    """A kernel for each feature alone: a sum over the kernel's positions of shifted images times
-    its values there.
+    """Convolve each feature with a kernel of its own: sum over the kernel's positions the shifted
+    images times its value there.
     """
     zero = jnp.zeros((), x.dtype)
     gaps = [
@@ -205,11 +230,17 @@ def _depthwise(x: Array, kernel: Array, window: Window) -> Array:
 def max_pool(
     x: Float[Array, "batch height width features"],
 ) -> Float[Array, "batch rows columns features"]:
-    """Largest value of each 2x2 window, an odd last row or column dropped. Equal ones share the
-    gradient.
+    """Compute the largest value of each 2x2 window.
 
-    On CPU its gradient costs about a twentieth of that of `reduce_window`, and a third of what jax
-    derives of the reshape.
+    An odd last row or column is dropped. Equal largest values share the gradient. On a CPU the
+    gradient costs about a twentieth of that of `reduce_window`, and a third of what JAX derives
+    from the reshape.
+
+    Args:
+        x: (batch, height, width, features).
+
+    Returns:
+        (batch, height // 2, width // 2, features).
     """
     batch, height, width, features = x.shape
     x = x[:, : height // 2 * 2, : width // 2 * 2]
@@ -222,13 +253,13 @@ def _corners(x: Array) -> list[Array]:
 
 
 def _pool(x: Array) -> tuple[Array, tuple[Array, Array]]:
-    # The same values as by reshape, which is faster alone but slower where a gradient follows.
+    # The values are the same as with a reshape, which is faster alone but slower with a gradient.
     y = functools.reduce(jnp.maximum, _corners(x))
     return y, (x, y)
 
 
 def _unpool(saved: tuple[Array, Array], g: Array) -> tuple[Array]:
-    """The gradient, at each largest value."""
+    """Compute the gradient: it goes to the largest value of each window."""
     x, y = saved
     share = g / sum((corner == y).astype(g.dtype) for corner in _corners(x))
     rows, columns = y.shape[1:3]

@@ -1,5 +1,6 @@
-"""The built-in networks as Flax Linen modules. Imported when a model is built, since Flax takes a
-while to import.
+"""The built-in networks as Flax Linen modules.
+
+This module is imported only when a model is built, since Flax takes a while to import.
 """
 
 import math
@@ -26,16 +27,24 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 def dropout(
     x: Float[Array, "batch ..."], key: Array, rate: Number, layer: int = 0
 ) -> Float[Array, "batch ..."]:
-    """Values with a share `rate` of its values set to 0 and the others scaled up (Srivastava et al.
-    2014, section 10).
+    """Set a share `rate` of the values to 0 and scale the others up.
 
-    The rate may be a tracer, in steps of 1/65536. layer: those of a network that have one key draw
-    their own masks.
+    Args:
+        x: (batch, ...) values.
+        key: JAX random key.
+        rate: share of values set to 0; it may be a tracer, and is rounded down to steps of 1/65536.
+        layer: number of the layer; layers of a network that share a key draw different masks.
+
+    Returns:
+        (batch, ...) values.
+
+    References:
+        Srivastava et al. 2014, section 10.
     """
     drawn = jax.lax.bitcast_convert_type(
         bits(examples(key, len(x)), math.prod(x.shape[1:]), layer), jnp.int32
     )
-    # Compared as signed numbers, so that a kernel need not convert them.
+    # Compare signed numbers, so that a kernel need not convert them.
     least = (jnp.floor(jnp.asarray(rate, jnp.float32) * 65536).astype(jnp.int32) - 32768) * 65536
     keep = drawn.reshape(x.shape) >= jnp.broadcast_to(least, x.shape)
     return jnp.where(
@@ -44,7 +53,12 @@ def dropout(
 
 
 class Block(nn.Module):
-    """What follows a layer's product: normalisation, activation, and dropout in training."""
+    """What follows a layer's product: normalization, activation, and dropout in training.
+
+    Attributes:
+        activation: a name in ACTIVATIONS.
+        normalisation: "layer", "batch" or None.
+    """
 
     activation: str
     normalisation: str | None
@@ -60,7 +74,14 @@ class Block(nn.Module):
 
 
 class MLP(nn.Module):
-    """Dense layers of the given widths and a last one of `outputs`; inputs are flattened."""
+    """Dense layers of the given widths and a last one of `outputs`; inputs are flattened.
+
+    Attributes:
+        hidden: widths of the hidden layers.
+        outputs: number of outputs.
+        activation: a name in ACTIVATIONS.
+        normalisation: "layer", "batch" or None.
+    """
 
     hidden: tuple[int, ...]
     outputs: int
@@ -81,7 +102,17 @@ class MLP(nn.Module):
 class CNN(nn.Module):
     """Convolutions that each halve the image, by stride 2 or by 2x2 max pooling, then an MLP.
 
-    Images are (batch, height, width[, channels]). kernel, stride: one a convolution.
+    Images are (batch, height, width[, channels]).
+
+    Attributes:
+        channels: channels of each convolution.
+        hidden: widths of the hidden layers of the MLP.
+        outputs: number of outputs.
+        kernel: side of the kernel of each convolution, in pixels.
+        stride: stride of each convolution, 1 or 2.
+        padding: SAME or VALID.
+        activation: a name in ACTIVATIONS.
+        normalisation: "layer", "batch" or None.
     """
 
     channels: tuple[int, ...]
@@ -118,7 +149,8 @@ class CNN(nn.Module):
             x = nn.Conv(width, **size, name=f"conv_{i}", conv_general_dilated=conv_general_dilated)(
                 x
             )
-            # Pooling first is a quarter of the work, and for a monotone activation the same.
+            # Pooling before the activation is a quarter of the work, and gives the same values for
+            # a monotone activation.
             x = max_pool(x) if stride == 1 else x
             x = Block(self.activation, self.normalisation, name=f"conv_block_{i}")(x, key, None)
         head = MLP(self.hidden, self.outputs, self.activation, self.normalisation, name="head")

@@ -1,4 +1,4 @@
-"""Losses: one number an example, from a network's outputs and the targets."""
+"""Losses: one number per example, computed from a network's outputs and the targets."""
 
 from typing import Protocol, runtime_checkable
 
@@ -10,17 +10,24 @@ from jaxnet.errors import InputError, shown
 
 @runtime_checkable
 class Loss(Protocol):
-    """(outputs, targets) -> (batch,) losses.
+    """A function (outputs, targets) -> (batch,) losses.
 
-    Of classes the targets are probabilities, (batch, classes): one-hot, smoothed or mixed. Of
-    values they are standardised, (batch, 1).
+    For classes, targets are probabilities (batch, classes): one-hot, smoothed or mixed. For values
+    they are standardized, (batch, 1).
     """
 
     def __call__(self, outputs: Array, targets: Array, /) -> Array: ...
 
 
 def check_loss(loss: object) -> None:
-    """Raises InputError for a loss that is no function; None is the usual one."""
+    """Check that a loss is a function that can be hashed, or None for the default loss.
+
+    Args:
+        loss: the loss.
+
+    Raises:
+        InputError: for a loss that is not a function, or cannot be hashed.
+    """
     if loss is not None and (not callable(loss) or isinstance(loss, type)):
         cure = (
             "give a function (outputs, targets) -> one number an example, such as "
@@ -37,8 +44,16 @@ def check_loss(loss: object) -> None:
 def cross_entropy(
     outputs: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]
 ) -> Float[Array, " batch"]:
-    """-sum_c targets log softmax(outputs), in nats. A product and not a gather: its gradient needs
-    no scatter.
+    """Compute -sum_c targets log softmax(outputs), in nats.
+
+    It multiplies instead of gathering, so that its gradient needs no scatter.
+
+    Args:
+        outputs: (batch, classes) logits.
+        targets: (batch, classes) probabilities.
+
+    Returns:
+        (batch,) losses.
     """
     return -(targets * jax.nn.log_softmax(outputs)).sum(-1)
 
@@ -46,5 +61,13 @@ def cross_entropy(
 def squared(
     outputs: Float[Array, "batch values"], targets: Float[Array, "batch values"]
 ) -> Float[Array, " batch"]:
-    """(outputs - targets)^2, summed over the values."""
+    """Compute (outputs - targets)^2, summed over the values.
+
+    Args:
+        outputs: (batch, values).
+        targets: (batch, values).
+
+    Returns:
+        (batch,) losses.
+    """
     return ((outputs - targets) ** 2).sum(-1)

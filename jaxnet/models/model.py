@@ -1,5 +1,5 @@
-"""A Model is two pure functions; the built-in ones are Linen modules, initialised from one flat
-draw of numbers.
+"""A Model is two pure functions, init and apply, made from plain functions or from a module of
+another library.
 """
 
 import functools
@@ -27,8 +27,9 @@ NARROWER = {
 
 @runtime_checkable
 class Init(Protocol):
-    """Makes (params, model_state) from a key and inputs of the shape and type to come; reads only
-    their shape.
+    """A function (key, x) -> (params, model_state) that creates the parameters.
+
+    It reads only the shape and type of `x`, which are those of the inputs to come.
     """
 
     def __call__(self, key: Array, x: Array, /) -> tuple[PyTree, PyTree]: ...
@@ -36,11 +37,11 @@ class Init(Protocol):
 
 @runtime_checkable
 class Apply(Protocol):
-    """(outputs, model_state) of a batch of inputs. Without a key it is evaluation, with one it is
-    training.
+    """A function (params, model_state, x) -> (outputs, model_state) for a batch of inputs.
 
-    x: (batch, ...) float32, standardised. outputs: (batch, classes) logits or (batch, 1) values.
-    dropout: the recipe's rate, or None.
+    Without a key it evaluates; with a key it computes what training needs. `x` is (batch, ...)
+    float32, standardized. The outputs are (batch, classes) logits or (batch, 1) values. `dropout`
+    is the recipe's rate, or None.
     """
 
     def __call__(
@@ -58,11 +59,16 @@ class Apply(Protocol):
 class Model(NamedTuple):
     """A network as two pure functions. Equal models are one model to the compiler.
 
-    model_state is what training changes without a gradient, such as batch statistics; {} for most.
-    name: what reports and files call it. for_outputs: the model with a last layer of that many
-    outputs, where that is still open; None where it is not. Files know a model by its name: two of
-    your own that differ in nothing that a name tells, and in no shape of a parameter, are taken for
-    the same; give them names.
+    Files know a model by its name. Two of your own models whose names and parameter shapes are
+    equal are taken for the same model, so give them different names.
+
+    Attributes:
+        init: creates parameters and model state.
+        apply: computes outputs. The model state is what training changes without a gradient, such
+            as batch statistics; {} for most models.
+        name: what reports and files call the model.
+        for_outputs: builds the model with a last layer of that many outputs, where the number is
+            still open; None where it is not.
     """
 
     init: Init
@@ -91,51 +97,88 @@ class Model(NamedTuple):
     def from_linen(
         module: Any, *, flags: Mapping[str, bool] | None = None, name: str | None = None
     ) -> "Model":
-        """The Model of a Flax Linen module. Equal modules give the very same model.
+        """Make the Model of a Flax Linen module. Equal modules give the very same model.
 
-        module: called as module(inputs). It hears whether this is training through the keywords of
-        its call or the fields that it has of train, training, is_training, deterministic, eval and
-        use_running_average.
-        flags: further such words, with their values in training.
+        Args:
+            module: the module, called as module(inputs). It learns whether this is training through
+                those of the words train, training, is_training, deterministic, eval and
+                use_running_average that are keywords of its call or fields of it.
+            flags: further such words, with their values in training.
+            name: name of the model; by default made from the module's class and fields.
+
+        Returns:
+            The model.
+
+        Raises:
+            InputError: for an object that is not a Linen module, and for flags that it does not
+                have.
         """
         from jaxnet.models.adapters import from_linen
 
-        return _the_same(*from_linen(module, flags, name))
+        return _cached_model(*from_linen(module, flags, name))
 
     @staticmethod
     def from_nnx(constructor: Callable[..., Any], *, name: str | None = None) -> "Model":
-        """The Model of a Flax NNX module. The same constructor gives the very same model.
+        """Make the Model of a Flax NNX module. The same constructor gives the very same model.
 
-        constructor: rngs -> nnx.Module, such as lambda rngs: Net(10, rngs=rngs). It hears whether
-        this is training through its train and eval methods, and through the keywords of its call as
-        in from_linen.
+        Args:
+            constructor: a function rngs -> nnx.Module, such as lambda rngs: Net(10, rngs=rngs). The
+                module learns whether this is training through its train and eval methods, and
+                through the keywords of its call as in `from_linen`.
+            name: name of the model; by default made from the module's class and values.
+
+        Returns:
+            The model.
+
+        Raises:
+            InputError: for an object that is not a constructor of an NNX module.
         """
         from jaxnet.models.adapters import from_nnx
 
-        return _the_same(*from_nnx(constructor, name))
+        return _cached_model(*from_nnx(constructor, name))
 
     @staticmethod
     def from_equinox(constructor: Callable[..., Any], *, name: str | None = None) -> "Model":
-        """The Model of an Equinox module. The same constructor gives the very same model.
+        """Make the Model of an Equinox module. The same constructor gives the very same model.
 
-        constructor: key -> eqx.Module, of one example, called as module(x) or module(x, key=key); a
-        module with eqx.nn.State as module(x, state) to give (outputs, state). The axis of examples
-        is called "batch". In evaluation it is in inference mode, in training as it was made.
+        Args:
+            constructor: a function key -> eqx.Module. The module is for one example and is called
+                as module(x) or module(x, key=key); a module with eqx.nn.State is called as
+                module(x, state) and returns (outputs, state). The axis of examples has the name
+                "batch". In evaluation the module is in inference mode, in training as it was made.
+            name: name of the model; by default made from the module's class and fields.
+
+        Returns:
+            The model.
+
+        Raises:
+            InputError: for an object that is not a constructor of an Equinox module, and where
+                equinox is not installed.
         """
         from jaxnet.models.adapters import from_equinox
 
-        return _the_same(*from_equinox(constructor, name))
+        return _cached_model(*from_equinox(constructor, name))
 
 
 @functools.cache
-def _the_same(init: Init, apply: Apply, name: str) -> Model:
-    """The Model of these functions, the same object for equal ones."""
+def _cached_model(init: Init, apply: Apply, name: str) -> Model:
+    """Make the Model of these functions, the same object for equal functions."""
     return Model(init, apply, name)
 
 
 def describe(model: Model, splits: Splits) -> list[tuple[str, str, int]]:
-    """(layer, shapes of its parameters, how many), a row a layer and a last one with the total.
-    Computes nothing.
+    """List the layers of a model, without computing anything.
+
+    Args:
+        model: the model.
+        splits: data whose inputs and outputs give the shapes.
+
+    Returns:
+        For each layer its name, the shapes of its parameters and their number, and a last row with
+        the total.
+
+    Raises:
+        InputError: for arguments that are not a Model and Splits.
     """
     check_kind("model", model, Model, "a Model, such as jaxnet.mlp((128, 64))")
     check_kind("splits", splits, Splits, "Splits, as jaxnet.split and jaxnet.load make them")
@@ -158,7 +201,7 @@ def describe(model: Model, splits: Splits) -> list[tuple[str, str, int]]:
 
 
 def initial(model: Model, key: Array, x: Array) -> tuple[PyTree, PyTree]:
-    """`model.init`, with numbers of at most 32 bits: those that it makes without
+    """Compute `model.init` with numbers of at most 32 bits, as it makes them without
     `jax_enable_x64`.
     """
     with double(False):
@@ -166,7 +209,7 @@ def initial(model: Model, key: Array, x: Array) -> tuple[PyTree, PyTree]:
 
 
 def at_most_32_bits(tree: PyTree) -> PyTree:
-    """The tree with its JAX arrays of 64-bit numbers as 32-bit numbers."""
+    """Convert the JAX arrays of 64-bit numbers in a tree to 32-bit numbers."""
 
     def narrow(leaf: Any) -> Any:
         return (
@@ -179,10 +222,10 @@ def at_most_32_bits(tree: PyTree) -> PyTree:
 
 
 def with_outputs(model: Model, outputs: int) -> Model:
-    """The model with its number of outputs fixed."""
+    """Fix the number of outputs of a model, where it is still open."""
     return model if model.for_outputs is None else model.for_outputs(outputs)
 
 
 def input_shape(splits: Splits) -> jax.ShapeDtypeStruct:
-    """Shape and type of a batch of one standardised input."""
+    """Compute shape and type of a batch of one standardized input."""
     return jax.ShapeDtypeStruct((1, *splits.train.x.shape[1:]), jnp.float32)

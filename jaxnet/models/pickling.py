@@ -1,8 +1,9 @@
-"""The parts of models in a form that pickle can hold.
+"""The parts of models in a form that pickle can store.
 
-Pickle stores a function by its name, and so fails on initializers that Flax makes inside of
-functions, and on what JAX wraps, such as jax.nn.relu. Here a module is stored as its class with the
-fields that differ from their defaults, and a wrapped function by the name under which it is found.
+Pickle stores a function by its name. So it fails for initializers that Flax creates inside
+functions, and for functions that JAX wraps, such as jax.nn.relu. Here a module is stored as its
+class with the fields that differ from their defaults, and a wrapped function by the name under
+which it can be imported.
 """
 
 import functools
@@ -14,12 +15,18 @@ from typing import Any, NamedTuple
 
 from jaxnet.errors import InputError
 
-BY_NAME = (type, types.FunctionType, types.BuiltinFunctionType)  # which picklers know themselves
-BY_VALUE = ("copy", "cloudpickle", "dill")  # modules that need no name of a function
+BY_NAME = (type, types.FunctionType, types.BuiltinFunctionType)  # kinds that pickle stores itself
+BY_VALUE = ("copy", "cloudpickle", "dill")  # picklers that need no name of a function
 
 
 class Call(NamedTuple):
-    """A call that makes a value again."""
+    """A call that creates a value again.
+
+    Attributes:
+        function: the function to call.
+        arguments: its positional arguments.
+        keywords: its keyword arguments.
+    """
 
     function: Any
     arguments: tuple[Any, ...]
@@ -27,7 +34,7 @@ class Call(NamedTuple):
 
 
 def packed(value: Any) -> Any:
-    """The value with a Call in place of each module, partial and wrapped function in it."""
+    """Replace each module, partial and wrapped function in a value by a Call."""
     if type(value) in (list, tuple):
         return type(value)(map(packed, value))
     if type(value) is dict:
@@ -41,13 +48,17 @@ def packed(value: Any) -> Any:
             type(value), (), {name: packed(field) for name, field in _changed(value).items()}
         )
         return call if _makes(call, value) else value
-    if callable(value) and not isinstance(value, BY_NAME) and (found := _place(value)) is not None:
+    if (
+        callable(value)
+        and not isinstance(value, BY_NAME)
+        and (found := _import_path(value)) is not None
+    ):
         return Call(_named, found, {})
     return value
 
 
 def unpacked(value: Any) -> Any:
-    """What `packed` was given."""
+    """Restore the value that `packed` was given."""
     if isinstance(value, Call):
         return unpacked(value.function)(*map(unpacked, value.arguments), **unpacked(value.keywords))
     if type(value) in (list, tuple):
@@ -56,8 +67,17 @@ def unpacked(value: Any) -> Any:
 
 
 def check_pickle(what: str, value: Any, cure: str) -> None:
-    """Raises InputError where pickle, which is at work, cannot hold the value; cloudpickle and
-    dill, which can, are let be.
+    """Check that pickle can store a value, while pickle is running.
+
+    cloudpickle and dill are not checked, since they can store it.
+
+    Args:
+        what: name of the value, for the message.
+        value: the value.
+        cure: what to do instead, for the message.
+
+    Raises:
+        InputError: where pickle cannot store the value.
     """
     frame = sys._getframe(1)
     while frame is not None:
@@ -68,7 +88,7 @@ def check_pickle(what: str, value: Any, cure: str) -> None:
         pickle.dumps(value)
     except InputError:
         raise
-    except Exception as error:  # pickle raises whatever the parts of a value do
+    except Exception as error:  # pickle passes on whatever the parts of a value raise
         raise InputError(f"{what} cannot be pickled ({error}); {cure}") from None
 
 
@@ -78,7 +98,9 @@ def _is_linen(value: Any) -> bool:
 
 
 def _changed(module: Any) -> dict[str, Any]:
-    """The fields of a Linen module that are not as they are by default, but for its parent."""
+    """Select the fields of a Linen module that differ from their defaults, except for its
+    parent.
+    """
     own = {
         each.name: (getattr(module, each.name), each.default)
         for each in fields(module)
@@ -90,12 +112,12 @@ def _changed(module: Any) -> dict[str, Any]:
 def _makes(call: Call, value: Any) -> bool:
     try:
         return bool(unpacked(call) == value)
-    except Exception:  # a class of one's own may refuse its fields, or compare as it likes
+    except Exception:  # a user's class may refuse its fields, or define any comparison
         return False
 
 
-def _place(value: Any) -> tuple[str, str] | None:
-    """(module, name) of what is found under its own name in a module that can be imported."""
+def _import_path(value: Any) -> tuple[str, str] | None:
+    """Find the module and name under which a value can be imported, or None."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if (
         not isinstance(module, str)
