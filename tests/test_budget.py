@@ -13,7 +13,7 @@ from jaxnet.kernels.budget import (
     VMEM_BYTES,
     members_at_once,
     padded_bytes,
-    values,
+    value_bytes,
 )
 
 ROOM = KERNEL_BYTES - COMPILER_BYTES
@@ -66,13 +66,13 @@ SHAPES = [array(3, 20), array(20), array(3), array(3)]
 
 def test_values_of_a_program_by_hand():
     jaxpr = jax.make_jaxpr(program)(*SHAPES).jaxpr
-    assert values(jaxpr, 2, 1, 128) == ((1 + 3 + 3 + 1) * 4096, 2 * 4096)
+    assert value_bytes(jaxpr, 2, 1, 128) == ((1 + 3 + 3 + 1) * 4096, 2 * 4096)
     # what all have in common does not grow
-    assert values(jaxpr, 2, 1, 129) == ((1 + 6 + 6 + 2) * 4096, 4 * 4096)
+    assert value_bytes(jaxpr, 2, 1, 129) == ((1 + 6 + 6 + 2) * 4096, 4 * 4096)
     # Where all are parameters; and where none is, but all are of the example: then w is (60, 128),
     # eight tiles.
-    assert values(jaxpr, 4, 0, 128) == (6 * 4096, 0)
-    assert values(jaxpr, 0, 4, 128) == (0, (1 + 1 + 8 + 3 + 3 + 1) * 4096)
+    assert value_bytes(jaxpr, 4, 0, 128) == (6 * 4096, 0)
+    assert value_bytes(jaxpr, 0, 4, 128) == (0, (1 + 1 + 8 + 3 + 3 + 1) * 4096)
 
 
 def test_values_of_a_function_inside_are_its_outputs():
@@ -81,7 +81,7 @@ def test_values_of_a_function_inside_are_its_outputs():
         array(3, 20), array(3)
     ).jaxpr
     assert len(jaxpr.eqns) == 1
-    assert values(jaxpr, 1, 1, 128) == (3 * 4096, 0)
+    assert value_bytes(jaxpr, 1, 1, 128) == (3 * 4096, 0)
 
 
 def fit(*, state=MIB, params=0, minibatch=0, each=0, inputs=0, own=False):

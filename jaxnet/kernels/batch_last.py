@@ -1,19 +1,19 @@
-"""A function of one example, evaluated on a batch that is held in the last dimension.
+"""Evaluate a function of one example on a batch that is held in the last dimension.
 
-A TPU's vector registers are 8 x 128 numbers. Ten class scores of 128 examples fill 16 of them as
-(batch, 10), most of it padding, and 2 as (10, batch); and a product with a (outputs, inputs) matrix
-costs the matrix unit a row an output instead of a row an example. So the user's function is traced
-for one example, and each of its operations is done for all of them by a rule below. A value of the
-example has its axes in a row, whatever its shape, so that reshapes cost nothing:
+A TPU's vector registers hold 8 x 128 numbers. Ten class scores of 128 examples fill 16 of them as
+(batch, 10), most of it padding, and 2 as (10, batch). A product with a (outputs, inputs) matrix
+costs the matrix unit one row per output instead of one row per example. So the user's function is
+traced for one example, and each of its operations is done for all examples by a rule below. A value
+of the example has its axes in a row, whatever its shape, so that reshapes cost nothing:
 
-    SHARED  (size, 1)   the same for all examples
+    SHARED              (size, 1)       the same for all examples
     LAST                (size, batch)   computed from an example
-    FIRST               (batch, size) an example's inputs, as they lie in memory, and what an
-                        AS_GIVEN matrix makes of them
+    FIRST               (batch, size)   an example's inputs, as they lie in memory, and what an
+                                        AS_GIVEN matrix makes of them
     ROW                 (1, size)       a vector of parameters
     AS_GIVEN, TURNED    a matrix of parameters as the function has it, and its transpose
 
-A value of size 1 stands for any number of equal ones until something needs them all.
+A value of size 1 stands for any number of equal values, until something needs all of them.
 """
 
 import enum
@@ -32,7 +32,7 @@ from jaxnet.core.jaxpr import Rule, bind, called, equations, interpret, refuse
 
 
 class Kind(enum.Enum):
-    """How a value is held; see the top of the file."""
+    """How a value is held; the module's docstring lists the ways."""
 
     SHARED = enum.auto()
     LAST = enum.auto()
@@ -45,11 +45,16 @@ class Kind(enum.Enum):
 SHARED, LAST, FIRST, ROW, AS_GIVEN, TURNED = Kind
 MATRICES = {AS_GIVEN, TURNED}
 OTHER = {AS_GIVEN: TURNED, TURNED: AS_GIVEN}
-MARK, OTHER_MARK = 8209, 8219  # primes, and so the sizes of no other axis
+MARK, OTHER_MARK = 8209, 8219  # numbers of examples: primes, so that no other axis has that size
 
 
 class Held(NamedTuple):
-    """A value and how it is held."""
+    """A value and how it is held.
+
+    Attributes:
+        value: the array.
+        kind: how it is held.
+    """
 
     value: Array
     kind: Kind
@@ -58,21 +63,22 @@ class Held(NamedTuple):
 def evaluate(
     program: Jaxpr, constants: Sequence[Held], args: Sequence[Held], dtype: Any
 ) -> list[Held]:
-    """Outputs of a function that was traced for one example, for every example of a batch.
-    Differentiable in reverse.
+    """Evaluate a function that was traced for one example on every example of a batch.
+
+    The result is differentiable in reverse mode.
 
     Args:
         program: the function, as `jax.make_jaxpr` traces it.
         constants: its constants.
         args: its arguments.
-        dtype: to which the operands of products are rounded, those of gradients too; sums are
+        dtype: type to which the operands of products are rounded, also those of gradients; sums are
             float32.
 
     Returns:
         The outputs.
 
     Raises:
-        NotImplementedError: with the name of an operation that has no rule.
+        NotImplementedError: for an operation that has no rule, with its name.
     """
     return interpret(program, constants, args, rules=rules(dtype), lift=constant)
 
@@ -80,20 +86,20 @@ def evaluate(
 def check_examples_apart(
     function: Callable[..., Any], params: PyTree, shape: tuple[int, ...]
 ) -> None:
-    """Check that a function of a batch treats its examples apart, so that it can be traced for one
-    of them.
+    """Check that a function of a batch treats its examples separately, so that it can be traced for
+    one.
 
     Every operation must keep the axis of examples, and no number may depend on how many there are.
 
     Args:
-        function: of (params, batch).
-        params: arrays or their shapes.
-        shape: of an example, float32.
+        function: a function of (params, batch).
+        params: arrays, or their shapes.
+        shape: shape of an example, which is float32.
 
     Raises:
-        NotImplementedError: where it mixes examples.
+        NotImplementedError: where the function mixes examples.
     """
-    one, other = (_numbers(function, params, (count, *shape)) for count in (MARK, OTHER_MARK))
+    one, other = (_literals(function, params, (count, *shape)) for count in (MARK, OTHER_MARK))
     if any(
         not np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
         for a, b in zip(one, other, strict=True)
@@ -101,11 +107,11 @@ def check_examples_apart(
         raise NotImplementedError("a number that depends on how many examples a batch has")
 
 
-def _numbers(
+def _literals(
     function: Callable[..., Any], params: PyTree, shape: tuple[int, ...]
 ) -> list[np.ndarray]:
-    """The numbers written into a function of a batch of this shape, all of whose operations are
-    checked.
+    """Collect the numbers written into a function of a batch of this shape, and check all of its
+    operations.
     """
     program, count = (
         jax.make_jaxpr(function)(params, jax.ShapeDtypeStruct(shape, jnp.float32)),
@@ -129,7 +135,10 @@ def _numbers(
 
 
 def sign(x: Array) -> Array:
-    """1, 0 or -1; JAX's own asks what chip it is on, which a compiler elsewhere cannot say."""
+    """Compute 1, 0 or -1.
+
+    JAX's own function asks on which chip it runs, which a compiler elsewhere cannot answer.
+    """
     return (x > 0).astype(x.dtype) - (x < 0).astype(x.dtype)
 
 
@@ -141,8 +150,8 @@ def _size(variable: Any) -> int:
     return math.prod(variable.aval.shape)
 
 
-def _as(held: Held, kind: Kind) -> Array:
-    """A value as LAST, FIRST, SHARED (a column) or ROW, as far as broadcasting needs it."""
+def _oriented(held: Held, kind: Kind) -> Array:
+    """Orient a value as LAST, FIRST, SHARED (a column) or ROW, as far as broadcasting needs it."""
     value = held.value
     columns, rows = {SHARED, LAST}, {ROW, FIRST}
     turned = value.size > 1 and (
@@ -151,8 +160,8 @@ def _as(held: Held, kind: Kind) -> Array:
     return value.T if turned else value
 
 
-def _full(held: Held, size: int) -> Held:
-    """A value with all of its equal numbers."""
+def _expanded(held: Held, size: int) -> Held:
+    """Expand a value of equal numbers to its full size."""
     axis = 1 if held.kind in (FIRST, ROW) else 0
     shape = list(held.value.shape)
     shape[axis] = size
@@ -164,7 +173,7 @@ def _full(held: Held, size: int) -> Held:
 
 
 def _elementwise(equation: Any, args: list[Held]) -> list[Held]:
-    """Number by number. Scalars are broadcast to what they meet."""
+    """Apply an elementwise operation; scalars are broadcast to what they meet."""
     kinds = {held.kind for held in args}
     if matrices := kinds & MATRICES:
         kind = next(iter(matrices))
@@ -185,7 +194,7 @@ def _elementwise(equation: Any, args: list[Held]) -> list[Held]:
             if any(held.kind is SHARED and held.value.size > 1 for held in args) or ROW not in kinds
             else ROW
         )
-    values = [held.value if matrices else _as(held, kind) for held in args]
+    values = [held.value if matrices else _oriented(held, kind) for held in args]
     shape = jnp.broadcast_shapes(*(value.shape for value in values))
     return [
         Held(out, kind)
@@ -197,8 +206,10 @@ def _elementwise(equation: Any, args: list[Held]) -> list[Held]:
     ]
 
 
-def _same(equation: Any, args: list[Held]) -> list[Held]:
-    """Another shape of the same numbers; of equal ones, however many."""
+def _reshape(equation: Any, args: list[Held]) -> list[Held]:
+    """Change the shape of a value, which costs nothing; a value of equal numbers may also change
+    its size.
+    """
     (held, *_), before, after = args, _size(equation.invars[0]), _size(equation.outvars[0])
     if held.kind in MATRICES:
         if equation.invars[0].aval.shape != equation.outvars[0].aval.shape:
@@ -212,13 +223,13 @@ def _same(equation: Any, args: list[Held]) -> list[Held]:
     return [held]
 
 
-def _key(equation: Any, args: list[Held]) -> list[Held]:
-    """A key is the words that it is made of."""
+def _pass_key(equation: Any, args: list[Held]) -> list[Held]:
+    """Pass a key on: it is represented by its words."""
     return args
 
 
 def _transpose(equation: Any, args: list[Held]) -> list[Held]:
-    """Of a matrix of parameters; or where no more than axes of size 1 change places."""
+    """Transpose a matrix of parameters, or a value whose permuted axes all but one have size 1."""
     (held,), shape, order = args, equation.invars[0].aval.shape, equation.params["permutation"]
     if held.kind in MATRICES:
         return [Held(held.value, OTHER[held.kind] if order == (1, 0) else held.kind)]
@@ -230,7 +241,7 @@ def _transpose(equation: Any, args: list[Held]) -> list[Held]:
 
 
 def _axis(equation: Any, shape: tuple[int, ...]) -> int | None:
-    """The only axis that is longer than 1, if there is one."""
+    """Find the only axis that is longer than 1, or None."""
     axes = [axis for axis, size in enumerate(shape) if size > 1]
     if len(axes) > 1:
         raise NotImplementedError(
@@ -256,7 +267,7 @@ def _slice(equation: Any, args: list[Held]) -> list[Held]:
     if params["strides"] is not None and params["strides"][axis] != 1:
         raise NotImplementedError("operation 'slice' with strides")
     kind = LAST if held.kind is FIRST else SHARED if held.kind is ROW else held.kind
-    column = _as(_full(held, shape[axis]), kind)
+    column = _oriented(_expanded(held, shape[axis]), kind)
     return [Held(column[params["start_indices"][axis] : params["limit_indices"][axis]], kind)]
 
 
@@ -267,7 +278,7 @@ def _concatenate(equation: Any, args: list[Held]) -> list[Held]:
         raise NotImplementedError("operation 'concatenate' of a matrix of parameters")
     kind = LAST if any(held.kind in (LAST, FIRST) for held in args) else SHARED
     parts = [
-        _as(_full(held, _size(variable)), kind)
+        _oriented(_expanded(held, _size(variable)), kind)
         for held, variable in zip(args, equation.invars, strict=True)
     ]
     batch = max(part.shape[1] for part in parts)
@@ -277,8 +288,10 @@ def _concatenate(equation: Any, args: list[Held]) -> list[Held]:
 
 
 def _column(equation: Any, held: Held, axes: Sequence[Any]) -> Held | None:
-    """What is to be reduced over all that it has, LAST or SHARED; None where the axes have but one
-    number.
+    """Prepare a value that is reduced over all of its axes, as LAST or SHARED.
+
+    Returns:
+        The value; None where the reduced axes have only one number.
     """
     shape = equation.invars[0].aval.shape
     if held.kind in MATRICES:
@@ -292,7 +305,7 @@ def _column(equation: Any, held: Held, axes: Sequence[Any]) -> Held | None:
             f"operation {equation.primitive.name!r} over some of several axes"
         )
     kind = LAST if held.kind in (LAST, FIRST) else SHARED
-    return Held(_as(_full(held, math.prod(shape)), kind), kind)
+    return Held(_oriented(_expanded(held, math.prod(shape)), kind), kind)
 
 
 def _reduce(reduce: Callable[..., Array]) -> Rule[Held]:
@@ -310,7 +323,7 @@ def _reduce(reduce: Callable[..., Array]) -> Rule[Held]:
 
 
 def _argmax(equation: Any, args: list[Held]) -> list[Held]:
-    """The first place of the largest number."""
+    """Find the first place of the largest number."""
     column, of_type = (
         _column(equation, args[0], equation.params["axes"]),
         equation.params["index_dtype"],
@@ -325,7 +338,7 @@ def _argmax(equation: Any, args: list[Held]) -> list[Held]:
 
 
 def _dot(equation: Any, args: list[Held], *, dtype: Any) -> list[Held]:
-    """A vector of the example times a matrix of parameters, on either side."""
+    """Multiply a vector of the example and a matrix of parameters, on either side."""
     ((left, right), batched), precision = (
         equation.params["dimension_numbers"],
         equation.params["precision"],
@@ -344,8 +357,8 @@ def _dot(equation: Any, args: list[Held], *, dtype: Any) -> list[Held]:
     if variable.aval.shape[along[0]] != _size(variable):
         raise NotImplementedError("operation 'dot_general' of a value with several axes")
     inputs = into[0] if matrix.kind is AS_GIVEN else 1 - into[0]
-    vector = _full(
-        Held(_as(vector, LAST), LAST) if vector.kind not in (LAST, FIRST) else vector,
+    vector = _expanded(
+        Held(_oriented(vector, LAST), LAST) if vector.kind not in (LAST, FIRST) else vector,
         _size(variable),
     )
     if inputs == 0 and vector.kind is LAST:
@@ -361,10 +374,13 @@ def _contract(a: Array, b: Array, along_a: int, along_b: int) -> Array:
 
 
 def _layer(vector: Held, matrix: Array, inputs: int, dtype: Any) -> Held:
-    """The product and its gradients, so written that no large operand or result is transposed.
+    """Compute the product and its gradients without transposing any large operand or result.
 
-    matrix: (inputs, outputs), and the result is FIRST, or (outputs, inputs), and it is LAST, as
-        `inputs` is 0 or 1.
+    Args:
+        vector: the vectors of a batch, LAST or FIRST.
+        matrix: (inputs, outputs) or (outputs, inputs).
+        inputs: axis of the inputs in `matrix`: 0 gives a result that is FIRST, 1 one that is LAST.
+        dtype: type to which the operands are rounded.
     """
     first = vector.kind is FIRST
 
@@ -386,8 +402,8 @@ def _layer(vector: Held, matrix: Array, inputs: int, dtype: Any) -> Held:
 
 
 def _custom_jvp(equation: Any, args: list[Held], *, dtype: Any) -> list[Held]:
-    """A function with a derivative of its own, such as relu: that derivative too is traced for one
-    example.
+    """Evaluate a function with a custom derivative, such as relu; the derivative too is traced for
+    one example.
     """
     avals: list[Any] = [variable.aval for variable in equation.invars]
     if len(equation.outvars) > 1 or any(
@@ -411,7 +427,7 @@ def _custom_jvp(equation: Any, args: list[Held], *, dtype: Any) -> list[Held]:
         both = [*map(Held, (*primals, *tangents), kinds * 2)]
         out, change = evaluate(tangent.jaxpr, [*map(constant, tangent.consts)], both, dtype)
         kind[:] = [out.kind]
-        return out.value, jnp.broadcast_to(_as(change, out.kind), out.value.shape)
+        return out.value, jnp.broadcast_to(_oriented(change, out.kind), out.value.shape)
 
     function = jax.custom_jvp(call)
     function.defjvp(with_tangent)
@@ -419,8 +435,8 @@ def _custom_jvp(equation: Any, args: list[Held], *, dtype: Any) -> list[Held]:
 
 
 def _convert(equation: Any, args: list[Held]) -> list[Held]:
-    """Another type; bytes become floats by way of int32, which is the only way that older compilers
-    know.
+    """Convert to another type; bytes become floats by way of int32, the only way that older
+    compilers know.
     """
     (held,) = args
     if held.value.dtype == jnp.uint8:
@@ -428,18 +444,20 @@ def _convert(equation: Any, args: list[Held]) -> list[Held]:
     return _elementwise(equation, [held])
 
 
-def _by(function: Callable[[Array], Array]) -> Rule[Held]:
-    """An operation that the compiler has no code for, by others that it has."""
+def _rewritten(function: Callable[[Array], Array]) -> Rule[Held]:
+    """Make a rule that computes an operation unknown to the compiler by other operations."""
     return lambda equation, args: [Held(function(args[0].value), args[0].kind)]
 
 
 def as_last(held: Held, batch: int) -> Float[Array, "1 batch"]:
-    """A number an example as float32, whether or not it depends on the example."""
-    return jnp.broadcast_to(_as(held, LAST), (1, batch)).astype(jnp.float32)
+    """Broadcast one number per example to float32 (1, batch), whether or not it depends on the
+    example.
+    """
+    return jnp.broadcast_to(_oriented(held, LAST), (1, batch)).astype(jnp.float32)
 
 
 def constant(value: Any) -> Held:
-    """A constant of the function: a number or a vector."""
+    """Hold a constant of the function, which must be a number or a vector."""
     if jnp.ndim(value) > 1:
         raise NotImplementedError(f"a constant of shape {jnp.shape(value)}")
     if jnp.ndim(value) == 0:
@@ -498,31 +516,31 @@ ELEMENTWISE = (
 BATCH_LAST_RULES: dict[str, Rule[Held]] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     **dict.fromkeys(
-        ("broadcast_in_dim", "expand_dims", "reshape", "squeeze", "copy", "copy_p"), _same
+        ("broadcast_in_dim", "expand_dims", "reshape", "squeeze", "copy", "copy_p"), _reshape
     ),
-    **dict.fromkeys(("random_wrap", "random_unwrap"), _key),
+    **dict.fromkeys(("random_wrap", "random_unwrap"), _pass_key),
     **dict.fromkeys(
         ("custom_vjp_call", "custom_vjp_call_jaxpr"), refuse
-    ),  # opened, it would lose its gradient
+    ),  # evaluated here, it would lose its gradient
     "argmax": _argmax,
     "concatenate": _concatenate,
     "convert_element_type": _convert,
-    "erfc": _by(lambda x: 1 - jax.lax.erf(x)),
-    "expm1": _by(lambda x: jnp.tanh(x / 2) * (jnp.exp(x) + 1)),
+    "erfc": _rewritten(lambda x: 1 - jax.lax.erf(x)),
+    "expm1": _rewritten(lambda x: jnp.tanh(x / 2) * (jnp.exp(x) + 1)),
     "iota": _iota,
     "reduce_max": _reduce(jnp.max),
     "reduce_min": _reduce(jnp.min),
     "reduce_sum": _reduce(jnp.sum),
-    "sign": _by(sign),
+    "sign": _rewritten(sign),
     "slice": _slice,
-    "stop_gradient": _by(jax.lax.stop_gradient),
+    "stop_gradient": _rewritten(jax.lax.stop_gradient),
     "transpose": _transpose,
 }
 
 
 def rules(dtype: Any) -> dict[str, Rule[Held]]:
-    """All rules, by the name of the operation. dtype: to which the operands of products are
-    rounded.
+    """Return all rules by the name of the operation; operands of products are rounded to
+    `dtype`.
     """
     with_products = {"custom_jvp_call": _custom_jvp, "dot_general": _dot}
     return BATCH_LAST_RULES | {

@@ -2,11 +2,12 @@
 
     bytes = k * (state + gradient + 2 * values) + inputs + 2 * (blocks of the minibatch)
 
-values: all that is computed from parameters for a batch, each of which has a gradient. inputs: what
-is computed from the minibatch alone, such as inputs that are standardised; once a member where each
-has a minibatch of its own, as have the blocks. The next minibatch is fetched while this one is
-used, hence the last factor. An array's last two axes are padded to tiles of 8 x 128 words of 32
-bits, 16 x 128 of 16 bits and 32 x 128 of 8 bits (JAX's guide to Pallas on TPUs).
+Here k is the number of members. The values are everything that is computed from parameters for a
+batch; each has a gradient, hence the first factor 2. The inputs are what is computed from the
+minibatch alone, such as standardized inputs. Inputs and blocks count once, or once per member where
+each member has its own minibatch. The next minibatch is fetched while this one is used, hence the
+last factor 2. The last two axes of an array are padded to tiles of 8 x 128 words of 32 bits, 16 x
+128 of 16 bits and 32 x 128 of 8 bits (JAX's guide to Pallas on TPUs).
 """
 
 import math
@@ -17,19 +18,19 @@ import jax.numpy as jnp
 from jax.extend.core import Jaxpr, Literal
 
 LANES, SUBLANES = 128, 8
-MAX_GROUP_MEMBERS = 16  # members a group: with more the schedule gets no shorter
+MAX_GROUP_MEMBERS = 16  # members per group: with more, the schedule gets no shorter
 KERNEL_BYTES = 112 << 20  # bytes that a kernel may use, of 128 MiB
-COMPILER_BYTES = 16 << 20  # of them, left to the compiler
+COMPILER_BYTES = 16 << 20  # part of KERNEL_BYTES that is left to the compiler
 VMEM_BYTES = {
     "TPU v5 lite": 128 << 20,
     "TPU v5e": 128 << 20,
     "TPU v6 lite": 128 << 20,
     "TPU v6e": 128 << 20,
-}  # bytes of a core
+}  # vector memory of a core, by kind of device
 
 
 def padded_bytes(shape: tuple[int, ...], dtype: Any) -> int:
-    """Bytes of an array in vector memory."""
+    """Compute the bytes of an array in vector memory, with its padding."""
     size = jnp.dtype(dtype).itemsize
     *outer, rows, columns = (1, 1, *shape)
     tile = SUBLANES * max(1, 4 // size)
@@ -38,12 +39,17 @@ def padded_bytes(shape: tuple[int, ...], dtype: Any) -> int:
     )
 
 
-def values(example: Jaxpr, params: int, inputs: int, batch: int) -> tuple[int, int]:
-    """(Bytes of what an example's program computes from parameters, of what it computes without
-    them), for a batch held last.
+def value_bytes(example: Jaxpr, params: int, inputs: int, batch: int) -> tuple[int, int]:
+    """Compute the bytes of what an example's program computes, for a batch held last.
 
-    params, inputs: how many of its arguments are parameters, which come first, and how many are an
-        example's own, which follow.
+    Args:
+        example: the program of one example.
+        params: how many of its arguments are parameters; these come first.
+        inputs: how many of its arguments are an example's own; these follow.
+        batch: number of examples in a batch.
+
+    Returns:
+        Bytes of what is computed from parameters, and of what is computed without them.
     """
     of_params, of_example = (
         set(example.invars[:params]),
@@ -72,10 +78,17 @@ def members_at_once(
     *,
     own: bool,
 ) -> int:
-    """How many members fit at once, at most MAX_GROUP_MEMBERS; 0 where not even one does.
+    """Compute how many members fit at once, at most MAX_GROUP_MEMBERS.
 
-    state, params: arrays of a member. minibatch: blocks of one. of_example: see `values`. own:
-        whether each has its own minibatch.
+    Args:
+        state: arrays of one member's state.
+        params: arrays of one member's parameters.
+        minibatch: blocks of one minibatch.
+        of_example: the bytes that `value_bytes` returns.
+        own: whether each member has its own minibatch.
+
+    Returns:
+        The number of members; 0 where not even one fits.
     """
 
     def size(arrays: Iterable[Any]) -> int:

@@ -1,9 +1,9 @@
-"""Who computes the steps of an epoch: a fixed rule, never a timing, so that the same seed gives the
-same result.
+"""Which implementation computes the steps of an epoch: a fixed rule, never a timing, so that a seed
+determines the result.
 
-The kernel (resident_steps.py, "resident") does on a TPU whose vector memory is known, of a network,
-recipe and batch that it can train, where the compiler takes it; XLA (`run_steps` of
-jaxnet/core/training.py, "xla") does all else.
+The kernel (resident_steps.py, "resident") computes on a TPU whose vector memory is known, for a
+network, recipe and batch that it can train, where the compiler takes it. XLA (`run_steps` of
+jaxnet/core/training.py, "xla") computes everything else.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from jaxnet.runtime.plan import Plan
 
 IMPLEMENTATIONS = ("auto", "xla", "resident")
 
-BFLOAT16 = 8.0  # compute capability of the first GPUs that have units for it
+BFLOAT16 = 8.0  # compute capability of the first GPUs with units for bfloat16
 
 logger = logging.getLogger("jaxnet")
 
@@ -30,14 +30,25 @@ logger = logging.getLogger("jaxnet")
 def choose(
     plan: Plan, problem: Problem, *, members: int = 0, own_order: bool = True, device: Any = None
 ) -> Plan:
-    """The plan with its implementation chosen. Of the problem's arrays only shapes and types are
-    looked at.
+    """Choose the implementation of a plan.
 
-    members: how many are trained at once under vmap; 0 is one without it. Numbers of the recipe
-        with an axis are one per member.
-    own_order: whether each member has minibatches of its own. device: by default JAX's first.
-    Where auto falls back although there is a TPU, the logger "jaxnet" says why: a warning where the
-    compiler refused.
+    Where auto falls back to XLA although there is a TPU, the logger "jaxnet" says why: with a
+    warning where the compiler refused.
+
+    Args:
+        plan: the plan; an implementation other than auto is kept.
+        problem: what is trained. Only shapes and types of its arrays are used.
+        members: number of members trained at once under vmap; 0 for one network without it. Numbers
+            of the recipe that have an axis are one per member.
+        own_order: whether each member has its own minibatches.
+        device: the device; JAX's first one by default.
+
+    Returns:
+        The plan with its implementation, xla or resident.
+
+    Raises:
+        InputError: for an unknown implementation, and for the kernel on a device that is neither a
+            TPU nor a CPU.
     """
     check_known("implementation", plan.implementation, IMPLEMENTATIONS)
     device, name = _device() if device is None else device, problem.model.name
@@ -80,8 +91,18 @@ def choose(
 
 
 def exported(problem: Problem, *, members: int, own_order: bool) -> jax.export.Exported:
-    """An epoch's steps by the kernel, for a TPU. Raises NotImplementedError for what it cannot
-    train.
+    """Export an epoch's steps by the kernel for a TPU.
+
+    Args:
+        problem: what is trained.
+        members: number of members trained at once; 0 for one network.
+        own_order: whether each member has its own minibatches.
+
+    Returns:
+        The exported program.
+
+    Raises:
+        NotImplementedError: for what the kernel cannot train.
     """
     from jaxnet.kernels.resident_steps import run_steps  # which imports Pallas
 
@@ -90,7 +111,7 @@ def exported(problem: Problem, *, members: int, own_order: bool) -> jax.export.E
     )
     recipe = jax.tree.map(
         lambda leaf: leaf[0] if np.ndim(leaf) else leaf, problem.recipe
-    )  # of a first member
+    )  # the first member
     one = dataclasses.replace(problem, splits=splits, recipe=recipe, sample=None)
     state = jax.eval_shape(start, one, jax.random.key(0))
     batches = jax.eval_shape(shuffle, one, state)
@@ -119,7 +140,7 @@ def exported(problem: Problem, *, members: int, own_order: bool) -> jax.export.E
     leaves, structure = jax.tree.flatten(args)
     shapes = [jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves]
     if members:
-        # What members share has no axis of them.
+        # What members share has no axis of members.
         shared = [None] * len(jax.tree.leaves(splits))
         of_recipe = [0 if np.ndim(leaf) else None for leaf in jax.tree.leaves(problem.recipe)]
         of_batches = [

@@ -1,10 +1,10 @@
-"""Does the TPU's compiler take this program? Asked in a process of its own, since some versions
-abort the one that asks.
+"""Whether the TPU's compiler takes a program. A separate process asks, since some compilers abort
+their process.
 
     python -m jaxnet.kernels.probe FILE TOPOLOGY
 
-FILE is what `jax.export` wrote. The answer is kept in the user's cache folder, for this version of
-jax and of libtpu.
+FILE is what `jax.export` wrote. The answer is cached in the user's cache folder, for this version
+of jax and of libtpu.
 """
 
 import hashlib
@@ -28,8 +28,8 @@ TOPOLOGIES = {
     "TPU v6 lite": "v6e:1x1",
     "TPU v6e": "v6e:1x1",
 }  # by kind of device
-PROBE_SECONDS = 600  # seconds
-# The compiler runs beside the one that has the chip, and asks nobody where it is.
+PROBE_SECONDS = 600  # the compiler may take this long
+# The compiler runs beside the process that holds the chip, and must not ask where it runs.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-1", "TPU_WORKER_HOSTNAMES": "localhost",
@@ -37,9 +37,17 @@ ENVIRONMENT = {
 
 
 def refusal(program: jax.export.Exported, kind: str) -> str | None:
-    """Why the compiler refuses a program for this kind of device, or None if it takes it."""
+    """Ask why the compiler refuses a program.
+
+    Args:
+        program: the program, exported for TPUs.
+        kind: kind of device, a key of TOPOLOGIES.
+
+    Returns:
+        The reason, or None where the compiler takes the program.
+    """
     topology = TOPOLOGIES[kind]
-    # Without the places in files at which it was written.
+    # Remove the source locations, which do not matter to the compiler.
     text = re.sub(r"^#loc.*$|loc\(.*\)", "", program.mlir_module(), flags=re.MULTILINE)
     about = (
         hashlib.sha256(text.encode()).hexdigest(),
@@ -61,7 +69,7 @@ def refusal(program: jax.export.Exported, kind: str) -> str | None:
         with tempfile.NamedTemporaryFile("w", dir=memory.parent, delete=False) as file:
             json.dump({"refusal": answer, "of": about}, file)
         os.replace(file.name, memory)
-    except OSError:  # it is asked again next time
+    except OSError:  # without a cache, the compiler is asked again next time
         pass
     return answer
 

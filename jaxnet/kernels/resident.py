@@ -1,8 +1,9 @@
-"""The steps of an epoch as one program on a TPU chip, which leaves it only for the next minibatch.
+"""The steps of an epoch as one program on a TPU chip, whose state leaves the chip only at the end
+of the epoch.
 
-A training step of a small network is a dozen tiny operations, each of which XLA starts on its own
-and which meet in memory. Here all steps are one `pallas_call`, that is one function, `kernel`, run
-once for every point of a grid:
+A training step of a small network is a dozen tiny operations. XLA starts each of them on its own,
+and they exchange values through memory. Here all steps are one `pallas_call`: one function,
+`kernel`, that runs once for every point of a grid:
 
     grid = (groups of members, steps), steps innermost
 
@@ -20,15 +21,15 @@ once for every point of a grid:
   grid to the next.
 - *Blocks.* A `BlockSpec` tells which part of an array a point of the grid sees: its shape, and a
   function from the point to the part's place. Pallas fetches the next part in the background, and
-  none where the place stays the same.
-- *Members.* A network alone is a chain in which each operation waits for the one before. The k
-  members of a group are vmapped inside the kernel, so that there is always another member's to go
-  on with.
-- *Batch last.* The loss of one example is evaluated as batch_last.py says, and its gradient taken
-  through that.
-- *Budget.* k is what budget.py finds room for.
+  fetches nothing where the place stays the same.
+- *Members.* A single network is a chain in which each operation waits for the one before. The k
+  members of a group are vmapped inside the kernel, so that there is always another member to
+  compute.
+- *Batch last.* The loss of one example is evaluated as batch_last.py says, and its gradient is
+  taken through that evaluation.
+- *Budget.* budget.py computes for which k there is room.
 
-Nothing here knows of data sets or recipes: `example` is any function of one example.
+Nothing here knows data sets or recipes: `example` is any function of one example.
 """
 
 import functools
@@ -58,20 +59,24 @@ from jaxnet.kernels.batch_last import (
 )
 from jaxnet.kernels.updates import clipped, update
 
-ZERO = np.int32(0)  # an index must be 32 bits wide, also where JAX has been told to use 64
+ZERO = np.int32(0)  # an index must have 32 bits, even where JAX is set to use 64
 
 
 class Task(NamedTuple):
     """What is trained.
 
-    example: the jaxpr of (parameters..., x, columns..., place in the batch, scalars...,
-        constants...) -> (loss, others...) of one example. closed_over: which of its own constants
-        it uses; these come first among the constants.
-    kinds: how each parameter is held. names, types: of the scalars.
-    optimizer: of updates.py. decayed: for each parameter, whether it decays. last: how many
-        examples the last step really has.
-    weighted: whether the last column weighs the losses. precision: to which the operands of
-        products are rounded.
+    Attributes:
+        example: the jaxpr of (parameters..., x, columns..., place in the batch, scalars...,
+            constants...) -> (loss, others...) of one example.
+        closed_over: which of its own constants it uses; these come first among the constants.
+        kinds: how each parameter is held.
+        names: names of the scalars.
+        types: types of the scalars.
+        optimizer: a name in updates.py.
+        decayed: for each parameter, whether it decays.
+        last: number of examples that the last step really has.
+        weighted: whether the last column holds weights of the losses.
+        precision: type to which the operands of products are rounded.
     """
 
     example: Jaxpr
@@ -87,8 +92,11 @@ class Task(NamedTuple):
 
 
 class State(NamedTuple):
-    """What training changes: parameters, and for each moment of the optimizer as many arrays,
-    float32.
+    """What training changes, in float32.
+
+    Attributes:
+        params: the parameters.
+        moments: for each moment of the optimizer, as many arrays as parameters.
     """
 
     params: list[Float[Array, "members ..."]]
@@ -96,10 +104,13 @@ class State(NamedTuple):
 
 
 class Streams(NamedTuple):
-    """What the steps are given; an axis of members is of size 1 where all share it.
+    """What the steps are given; an axis of members has size 1 where all members share the array.
 
-    scalars: the bits of a float32 or uint32 each, as Task.names and types tell. constants: the same
-        at all steps.
+    Attributes:
+        x: inputs of each step.
+        columns: further arrays with one number per example, such as labels.
+        scalars: the bits of a float32 or uint32 per step, as Task.names and Task.types tell.
+        constants: arrays that are the same at all steps.
     """
 
     x: Num[Array, "members steps batch features"]
@@ -111,23 +122,35 @@ class Streams(NamedTuple):
 def train(
     task: Task, state: State, streams: Streams, *, k: int, vmem: int, interpret: Any = False
 ) -> tuple[State, Float[Array, "members sums batch"]]:
-    """(The state after all steps, sums): for each place in a batch the sums over steps of the loss
-    and of the others, and last the first step whose loss was not finite, or the number of steps.
+    """Run all steps of an epoch for all members.
 
-    k: members a group. vmem: bytes that the kernel may use.
+    Args:
+        task: what is trained.
+        state: the state before, with a leading axis of members.
+        streams: what the steps are given.
+        k: members per group.
+        vmem: bytes of vector memory that the kernel may use.
+        interpret: how to interpret the kernel where there is no TPU; False compiles it.
+
+    Returns:
+        The state after all steps, and sums (members, sums, batch): for each place in a batch the
+        sums over steps of the loss and of the other outputs, and last the first step whose loss was
+        not finite, or the number of steps.
     """
     members, (_, steps, batch, features) = len(state.params[0]), streams.x.shape
     groups = math.ceil(members / k)
     held = State(
-        [*map(_hold, state.params, task.kinds)],
-        [[*map(_hold, each, task.kinds)] for each in state.moments],
+        [*map(_to_kernel, state.params, task.kinds)],
+        [[*map(_to_kernel, each, task.kinds)] for each in state.moments],
     )
     leaves, structure = jax.tree.flatten(held)
     leaves = [_padded(leaf, groups * k) for leaf in leaves]
 
     def operand(array: Array, block: tuple[int, ...], *, stepped: bool = True) -> tuple[Array, Any]:
-        """An array with its axis of members in front, of which a group sees its k, or the only one;
-        at a step, that step.
+        """Pad an array of streams and describe the block that each point of the grid sees.
+
+        The axis of members comes first. A group sees its k members, or the only one; a step sees
+        its step.
         """
         inner = (len(block) - 1) * (ZERO,)
         if len(array) == 1:
@@ -188,7 +211,7 @@ def train(
 
     def released(leaves: list[Array]) -> list[Array]:
         return [
-            _release(leaf, kind, old.shape)
+            _from_kernel(leaf, kind, old.shape)
             for leaf, kind, old in zip(leaves, task.kinds, state.params, strict=True)
         ]
 
@@ -205,23 +228,31 @@ def _kernel(
     own: list[bool],
     *refs: Any,
 ) -> None:
-    """One step of one group of k members: what `pallas_call` runs at each point of the grid.
+    """Compute one step of one group of k members: `pallas_call` runs this at each point of the
+    grid.
 
-    differ, own: for each scalar, and for each array of the streams, whether each member has its
-        own.
-    refs: the state in HBM as it is before, scalars, minibatch; the state in HBM as it is after,
-        sums; the state here, in VMEM.
+    Args:
+        task: what is trained.
+        structure: tree structure of the state.
+        k: members per group.
+        steps: number of steps.
+        columns: number of columns.
+        differ: for each scalar, whether each member has its own.
+        own: for each array of the streams, whether each member has its own.
+        *refs: the state in HBM before, the scalars, the minibatch; the state in HBM after, the
+            sums; the state in VMEM, and semaphores.
     """
     n = structure.num_leaves
-    before, (scalars, *arrays), (*after, sums), (*here, semaphores) = _cut(
+    before, (scalars, *arrays), (*after, sums), (*here, semaphores) = _split(
         refs, n, 1 + len(own), n + 1, n + 1
     )
     group, step = pl.program_id(0), pl.program_id(1)
     alone = k == 1
 
     def mine(ref: Any) -> Any:
-        """The group's part; without a slice where it is all, since older compilers slice only whole
-        tiles.
+        """Select the group's part.
+
+        Where that is everything there is no slice, since older compilers slice only whole tiles.
         """
         return ref if ref.shape[0] == k else ref.at[pl.ds(group * k, k)]
 
@@ -241,15 +272,14 @@ def _kernel(
         sums[...] = jnp.zeros_like(sums)
         sums[:, -1:] = jnp.full_like(sums[:, -1:], steps)
 
-    # The step itself. Of a member alone there is no axis of members, since vmap over one is no
-    # help.
+    # The step itself. A single member has no axis of members, since vmap over one does not help.
     state = structure.unflatten([ref[0] if alone else ref[...] for ref in here])
     blocks = [
         ref[:, 0] if each and not alone else ref[0, 0]
         for ref, each in zip(arrays, own, strict=True)
     ]
     x, *blocks = blocks
-    numbers = _numbers(task, scalars, k, differ)
+    numbers = _scalars_of_step(task, scalars, k, differ)
     batch = x.shape[-2]
     size = (
         batch
@@ -266,7 +296,7 @@ def _kernel(
     def gradient(
         params: list[Array], x: Array, blocks: list[Array], numbers: list[Array]
     ) -> tuple[list[Array], list[Array]]:
-        """Of one member: the sums of this step, and the mean gradient of its batch."""
+        """Compute one member's sums of this step, and the mean gradient of its batch."""
         place = jax.lax.broadcasted_iota(jnp.int32, (1, batch), 1)
         real = None if task.last == batch else (place < size).astype(jnp.float32)
         weight = _product(real, blocks[columns - 1] if task.weighted else None)
@@ -300,7 +330,7 @@ def _kernel(
         losses = losses if weight is None else losses * weight
         return [losses, *(other if real is None else other * real for other in others)], grads
 
-    # All members at once; what they share has no axis of them.
+    # Compute all members at once; what they share has no axis of members.
     if not alone:
         axes = [0 if each else None for each in own]
         gradient = jax.vmap(
@@ -324,7 +354,7 @@ def _kernel(
             each.append(moment)
     for ref, leaf in zip(here, jax.tree.leaves(new), strict=True):
         ref[...] = leaf[None] if alone else leaf
-    # What the epoch is told: sums, and the first step whose loss was not finite.
+    # The epoch needs the sums, and the first step whose loss was not finite.
     failed = jnp.where(jnp.isfinite(rows[0]), jnp.float32(steps), step.astype(jnp.float32))
     for j, row in enumerate([*rows, failed]):
         row = row[None] if alone else row
@@ -336,9 +366,9 @@ def _kernel(
         move(here, [*map(mine, after)])
 
 
-def _numbers(task: Task, scalars: Any, k: int, differ: list[bool]) -> list[Array]:
-    """The scalars of this step, (1, 1) each, or (k, 1, 1) where members differ: the vector unit
-    knows no others.
+def _scalars_of_step(task: Task, scalars: Any, k: int, differ: list[bool]) -> list[Array]:
+    """Read the scalars of this step, (1, 1) each, or (k, 1, 1) where members differ: the vector
+    unit has no others.
     """
     numbers, count = [], sum(differ)
     shared = len(differ) - count
@@ -357,8 +387,8 @@ def _numbers(task: Task, scalars: Any, k: int, differ: list[bool]) -> list[Array
 def _scalars(
     scalars: list[Int[Array, "_ steps"]], groups: int, k: int
 ) -> Int[Array, "groups steps 1 all"]:
-    """Those of all, then those of a group's members side by side, since scalar memory is read one
-    by one.
+    """Arrange the scalars: shared ones first, then those of a group's members side by side, since
+    scalar memory is read one by one.
     """
     shared = [each for each in scalars if len(each) == 1]
     own = [_padded(each, groups * k) for each in scalars if len(each) > 1]
@@ -371,17 +401,17 @@ def _scalars(
     return jnp.concatenate([*for_all, mine], -1)[:, :, None]
 
 
-def _hold(leaf: Array, kind: Kind) -> Array:
-    """Members of a parameter as the kernel has them: always two more axes."""
+def _to_kernel(leaf: Array, kind: Kind) -> Array:
+    """Reshape a parameter of all members to the kernel's form, which always has two more axes."""
     return leaf.reshape(len(leaf), 1, -1) if kind is ROW else leaf.mT if kind is TURNED else leaf
 
 
-def _release(leaf: Array, kind: Kind, shape: tuple[int, ...]) -> Array:
+def _from_kernel(leaf: Array, kind: Kind, shape: tuple[int, ...]) -> Array:
     return leaf.mT if kind is TURNED else leaf.reshape(shape)
 
 
 def _padded(array: Array, members: int) -> Array:
-    """With the last member once more, until there are as many."""
+    """Repeat the last member until there are `members`."""
     return (
         array
         if len(array) == members
@@ -389,8 +419,8 @@ def _padded(array: Array, members: int) -> Array:
     )
 
 
-def _cut(items: Sequence[Any], *sizes: int) -> list[list[Any]]:
-    """Pieces of these sizes."""
+def _split(items: Sequence[Any], *sizes: int) -> list[list[Any]]:
+    """Split a sequence into pieces of these sizes."""
     ends = np.cumsum(sizes)
     return [list(items[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
 

@@ -1,8 +1,8 @@
 """The steps of an epoch as one program on the chip: `run_steps` for networks that
 kernels/resident.py can train.
 
-Model, loss and recipe are traced for one example; what differs from step to step, such as a
-learning rate, is computed before.
+Model, loss and recipe are traced for one example. What differs from step to step, such as a
+learning rate, is computed beforehand.
 """
 
 import dataclasses
@@ -33,15 +33,20 @@ from jaxnet.random import counted, hashed
 from jaxnet.typing import Number
 
 WORDS = ("key 0", "key 1", "order 0", "order 1")
-INTERPRET: Any = True  # how kernels run where there is no TPU
-VMAPS_INSIDE = jax.__version_info__ >= (
-    0,
-    10,
-)  # older compilers do not take members that are vmapped in a kernel, or abort
+INTERPRET: Any = True  # how to interpret kernels where there is no TPU
+# Older compilers refuse members that are vmapped inside a kernel, or abort.
+VMAPS_INSIDE = jax.__version_info__ >= (0, 10)
 
 
 class Program(NamedTuple):
-    """An example's program, and what it takes: see Task."""
+    """An example's program, and what it takes: see resident.Task.
+
+    Attributes:
+        example: the jaxpr of one example.
+        closed_over: which of its own constants it uses.
+        constants: the constants that it uses.
+        names: names of the scalars that it uses.
+    """
 
     example: Jaxpr
     closed_over: tuple[bool, ...]
@@ -52,9 +57,19 @@ class Program(NamedTuple):
 def run_steps(
     problem: Problem, state: TrainState, batches: Batch
 ) -> tuple[TrainState, Float[Array, " sums"]]:
-    """What `training.run_steps` computes, by a kernel.
+    """Compute what `training.run_steps` computes, by a kernel.
 
-    Raises NotImplementedError, with the reason, for what the kernel cannot train.
+    Args:
+        problem: what is trained.
+        state: the state before.
+        batches: the batches of an epoch.
+
+    Returns:
+        The state after, and the sums over examples of the loss and, for classes, of correct
+        predictions.
+
+    Raises:
+        NotImplementedError: for what the kernel cannot train, with the reason.
     """
     splits, recipe, rows = problem.splits, problem.recipe, batches.rows
     (count, batch), examples = rows.shape, problem.examples
@@ -63,7 +78,7 @@ def run_steps(
     assert state.order_key is not None
     first, number = batches.step[0], batches.step
     alone, vectors = _constants(splits)
-    words = _words(recipe, state.key, state.order_key, number, batch)
+    words = _key_words(recipe, state.key, state.order_key, number, batch)
     scalars = step_numbers(recipe, recipe.epochs * problem.steps, number) | alone | words
     columns = {"y": splits.train.y[rows]}
     if problem.weights is not None:
@@ -92,7 +107,7 @@ def run_steps(
         last=batch if batches.size is None else examples - (count - 1) * batch,
         weighted=problem.weights is not None,
     )
-    # Adam's kernel keeps its moments without their factors.
+    # The kernel's Adam keeps moments without their factors (1 - b1) and (1 - b2).
     factors = (
         [1 - decay for decay in decays(recipe)] if recipe.optimizer in ("adam", "adamw") else [1.0]
     )
@@ -113,9 +128,20 @@ def run_steps(
 
 
 def trace(problem: Problem, params: PyTree, columns: list[str], scalars: dict[str, Any]) -> Program:
-    """The loss of one example, and whether its prediction is correct, as an example's program.
+    """Trace the loss of one example, and whether its prediction is correct, as an example's
+    program.
 
-    scalars: values by name; those of keys go where they are not used.
+    Args:
+        problem: what is trained.
+        params: parameters, or their shapes.
+        columns: names of the numbers of each example.
+        scalars: numbers of a step, by name; words of keys are left out where they are not used.
+
+    Returns:
+        The program.
+
+    Raises:
+        NotImplementedError: for what the kernel cannot train.
     """
     model, splits, recipe, loss = problem.model, problem.splits, problem.recipe, problem.loss
     shape, names, (_, vectors) = splits.train.x.shape[1:], list(scalars), _constants(splits)
@@ -148,9 +174,9 @@ def trace(problem: Problem, params: PyTree, columns: list[str], scalars: dict[st
             smooth(mine, make_targets(own, y)),
         )
         if how is not None:
-            key = _key(named["order 0"], named["order 1"], place)
+            key = _counted_key(named["order 0"], named["order 1"], place)
             inputs, targets = augmentations.augment(how, key[None], inputs, targets)
-        key = _key(named["key 0"], named["key 1"], place)
+        key = _counted_key(named["key 0"], named["key 1"], place)
         outputs, _ = forward(
             model, params, {}, inputs, precision=recipe.precision, key=key, dropout=mine.dropout
         )
@@ -188,7 +214,7 @@ def trace(problem: Problem, params: PyTree, columns: list[str], scalars: dict[st
     constants = [of(value, *value.shape) for value in vectors.values()]
     x, place = of(splits.train.x, math.prod(shape)), jax.ShapeDtypeStruct((), jnp.int32)
     closed = jax.make_jaxpr(example)(params, x, given, place, values, constants)
-    # What is left out where it is not used: words of keys, and constants of the function.
+    # Words of keys and constants of the function are left out where they are not used.
     before = len(jax.tree.leaves(params)) + 1 + len(given) + 1
     keep = [
         not before <= place < before + len(names) or names[place - before] not in WORDS
@@ -218,7 +244,7 @@ def trace(problem: Problem, params: PyTree, columns: list[str], scalars: dict[st
 def _train(
     task: Callable[..., Task], example: Jaxpr
 ) -> Callable[[State, Streams], tuple[State, Array]]:
-    """The kernel for a member alone, and under vmap for all of them."""
+    """Make the kernel for a single member, and under vmap for all members."""
 
     def many(state: State, streams: Streams, k: int) -> tuple[State, Array]:
         kinds = kinds_of(
@@ -246,7 +272,7 @@ def _train(
     @jax.custom_batching.custom_vmap
     def train(state: State, streams: Streams) -> tuple[State, Array]:
         state, streams = jax.tree.map(lambda leaf: leaf[None], (state, streams))
-        _fitting(example, state, streams)
+        _members_at_once(example, state, streams)
         return jax.tree.map(lambda leaf: leaf[0], many(state, streams, 1))
 
     @train.def_vmap
@@ -258,17 +284,17 @@ def _train(
         streams = jax.tree.map(
             lambda leaf, is_batched: leaf if is_batched else leaf[None], streams, batched[1]
         )
-        groups = math.ceil(members / _fitting(example, state, streams))
+        groups = math.ceil(members / _members_at_once(example, state, streams))
         out = many(state, streams, math.ceil(members / groups))
         return out, jax.tree.map(lambda _: True, out)
 
     return train
 
 
-def _fitting(example: Jaxpr, state: State, streams: Streams) -> int:
-    """How many members fit on the chip at once."""
+def _members_at_once(example: Jaxpr, state: State, streams: Streams) -> int:
+    """Compute how many members fit on the chip at once."""
     members, (_, _, batch, features) = len(state.params[0]), streams.x.shape
-    of_example = budget.values(example, len(state.params), len(streams.columns) + 2, batch)
+    of_example = budget.value_bytes(example, len(state.params), len(streams.columns) + 2, batch)
     minibatch = [
         jax.ShapeDtypeStruct((batch, features), streams.x.dtype),
         *[jax.ShapeDtypeStruct((1, batch), jnp.float32)] * len(streams.columns),
@@ -287,8 +313,10 @@ def _fitting(example: Jaxpr, state: State, streams: Streams) -> int:
 
 
 def kinds_of(shapes: list[tuple[int, ...]], features: int, *, packed: bool) -> tuple[Kind, ...]:
-    """How parameters are held. The first layer of packed members is x @ w, one product for all;
-    else outputs come first.
+    """Choose how parameters are held.
+
+    The first layer of several members together is x @ w, one product for all; elsewhere outputs
+    come first.
     """
     return tuple(
         ROW if len(s) < 2 else AS_GIVEN if packed and s[0] == features else TURNED for s in shapes
@@ -332,8 +360,9 @@ def _check_parameters(params: PyTree) -> None:
 
 
 def _constants(splits: Splits) -> tuple[dict[str, Array], dict[str, Array]]:
-    """What the standardisation is made of, numbers and vectors by name: mean and 1 / scale of
-    inputs, mean and scale of values.
+    """Collect the numbers and the vectors of the standardization by name.
+
+    They are the mean and 1 / scale of inputs, and the mean and scale of values.
     """
     mean, scale, target_mean, target_scale = splits.standardisation[:4]
     named = {
@@ -348,18 +377,20 @@ def _constants(splits: Splits) -> tuple[dict[str, Array], dict[str, Array]]:
     }
 
 
-def _key(first: Array, second: Array, place: Array) -> Array:
-    """The key that stands an example's place after this one."""
+def _counted_key(first: Array, second: Array, place: Array) -> Array:
+    """Compute the key that is `place` after this one."""
     return counted(
         jax.random.wrap_key_data(jnp.concatenate([first[None], second[None]]), impl="threefry2x32"),
         place,
     )
 
 
-def _words(
+def _key_words(
     recipe: Recipe, key: Array, order_key: Array, number: Int[Array, " steps"], batch: int
 ) -> dict[str, Array]:
-    """Words of the keys of each step, from which its examples are counted."""
+    """Compute the words of the keys of each step, from which the keys of its examples are
+    counted.
+    """
     how = Augmentation() if recipe.augmentation is None else recipe.augmentation
     noise = jax.random.key_data(jax.vmap(functools.partial(hashed, key))(number))
     order = jax.random.key_data(
@@ -377,8 +408,10 @@ def _bits(value: Number, count: int) -> Int[Array, " steps"]:
 def _moments(
     opt_state: PyTree, params: PyTree
 ) -> tuple[list[list[Array]], Callable[[list[list[Array]], int], PyTree]]:
-    """The parts of an optimizer's state that are like the parameters, and how to put new ones back;
-    counts go on by the steps.
+    """Collect the parts of an optimizer's state that have the parameters' shapes, and a function
+    that puts new ones back.
+
+    That function adds the number of steps to the state's counts.
     """
     structure, shapes = jax.tree.structure(params), [leaf.shape for leaf in jax.tree.leaves(params)]
 

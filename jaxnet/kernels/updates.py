@@ -1,8 +1,7 @@
-"""What an optimizer does to parameters, written for the vector unit: optax's numbers, in fewer
-operations.
+"""Optimizer updates for the vector unit: they give optax's numbers in fewer operations.
 
-Everything here is number by number, so that a leading axis of members costs nothing. What would
-need a power or a schedule comes as a number a step, computed before the kernel starts: see
+Every operation is elementwise, so that a leading axis of members costs nothing. Whatever would need
+a power or a schedule is one number per step, computed before the kernel starts: see
 `jaxnet.core.optimizers.step_numbers`.
 """
 
@@ -18,11 +17,11 @@ from jaxtyping import Array, Float
 
 SMALLEST_NORMAL = 1.2e-38  # a float32 below it counts as 0 on a TPU
 
-Leaf = Float[Array, "..."]  # (rows, columns) of a member, or of several, with their axis in front
+Leaf = Float[Array, "..."]  # (rows, columns) of one member, or (members, rows, columns)
 Numbers = Mapping[str, Array]
 
-# The compiler's own division, without what infinities and zeros would need: neither comes up here.
-# Older Pallas has the function elsewhere and does not know the word.
+# The compiler's own division, without the handling of infinities and zeros, which do not occur
+# here. Older versions of Pallas have the function elsewhere, without the keyword.
 _of_pallas: Callable[..., Array] = (
     pltpu.reciprocal if hasattr(pltpu, "reciprocal") else pl.reciprocal
 )
@@ -33,7 +32,18 @@ _reciprocal = functools.partial(
 
 
 def clipped(gradient: Sequence[Leaf], largest: Array) -> list[Leaf]:
-    """A gradient of at most this global norm (Pascanu et al. 2013, alg. 1)."""
+    """Scale a gradient to at most a global norm.
+
+    Args:
+        gradient: leaves of the gradient.
+        largest: the largest norm.
+
+    Returns:
+        The leaves of the scaled gradient.
+
+    References:
+        Pascanu et al. 2013, alg. 1.
+    """
     norm = jnp.sqrt(sum(jnp.sum(leaf * leaf, axis=(-2, -1), keepdims=True) for leaf in gradient))  # pyrefly: ignore[bad-argument-type]
     factor = jnp.where(norm < largest, 1.0, largest / norm)
     return [leaf * factor for leaf in gradient]
@@ -48,8 +58,18 @@ def update(
     *,
     decayed: bool,
 ) -> tuple[Leaf, tuple[Leaf, ...]]:
-    """(The parameter, its moments) after a step along the optimizer's direction, with decoupled
-    decay where it is asked for.
+    """Update a parameter and its moments by one step of the optimizer.
+
+    Args:
+        optimizer: a name in DIRECTIONS.
+        param: the parameter.
+        moments: its moments, as many as MOMENTS says.
+        gradient: its gradient.
+        numbers: the numbers of this step, by name.
+        decayed: whether to apply decoupled weight decay.
+
+    Returns:
+        The new parameter and its new moments.
     """
     direction, moments = DIRECTIONS[optimizer](gradient, *moments, numbers=numbers)
     change = numbers["step"] * direction
@@ -63,13 +83,13 @@ def _sgd(gradient: Leaf, *, numbers: Numbers) -> tuple[Leaf, tuple[Leaf, ...]]:
 
 
 def _momentum(gradient: Leaf, trace: Leaf, *, numbers: Numbers) -> tuple[Leaf, tuple[Leaf, ...]]:
-    """Heavy ball (Polyak 1964)."""
+    """Heavy ball momentum (Polyak 1964)."""
     trace = gradient + numbers["momentum"] * trace
     return trace, (trace,)
 
 
 def _nesterov(gradient: Leaf, trace: Leaf, *, numbers: Numbers) -> tuple[Leaf, tuple[Leaf, ...]]:
-    """Sutskever et al. 2013, eq. 3 and 4, in optax's form."""
+    """Nesterov momentum (Sutskever et al. 2013, eq. 3 and 4), in optax's form."""
     trace = gradient + numbers["momentum"] * trace
     return gradient + numbers["momentum"] * trace, (trace,)
 
@@ -77,11 +97,11 @@ def _nesterov(gradient: Leaf, trace: Leaf, *, numbers: Numbers) -> tuple[Leaf, t
 def _adam(
     gradient: Leaf, mean: Leaf, square: Leaf, *, numbers: Numbers
 ) -> tuple[Leaf, tuple[Leaf, ...]]:
-    """Kingma & Ba 2015, alg. 1, without what can be one number a step.
+    """Adam (Kingma & Ba 2015, alg. 1), without what can be one number per step.
 
-    mean: m / (1 - b1), and square: v / (1 - b2); the factors and bias corrections are in `step` and
-    `epsilon`. So an update is 24 operations a register, of which the root has 12; optax's own, as
-    it is written, has 31.
+    `mean` is m / (1 - b1) and `square` is v / (1 - b2); the factors and the bias corrections are
+    part of `step` and `epsilon`. So an update takes 24 operations per register, 12 of them for the
+    root; optax's own formula takes 31.
     """
     mean = gradient + numbers["momentum"] * mean
     square = gradient * gradient + numbers["second_momentum"] * square

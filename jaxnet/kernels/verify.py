@@ -1,6 +1,4 @@
-"""One epoch by the kernel and by XLA on the device at hand: are the numbers the same, and which is
-faster?
-"""
+"""Compare one epoch by the kernel and by XLA on the device at hand: the numbers, and the time."""
 
 import time
 from dataclasses import dataclass
@@ -18,17 +16,22 @@ from jaxnet.data import Splits
 from jaxnet.data.dataset import on_device
 from jaxnet.models.model import Model, with_outputs
 
-ROUNDS = 3
+ROUNDS = 3  # epochs that are timed
 
 
 @dataclass(frozen=True)
 class Verification:
     """What one epoch by the kernel and by XLA gave.
 
-    difference: the largest between their parameters. moved: how far the parameters moved at most,
-        to compare it with.
-    losses: the mean training loss of each. seconds: of an epoch, the fastest of three after one to
-    compile. interpreted: whether the kernel was only interpreted, so that its seconds say nothing.
+    Attributes:
+        device: kind of device.
+        members: number of members; 0 for one network.
+        difference: largest difference between the two results' parameters.
+        moved: largest change of a parameter in the epoch, to compare `difference` with.
+        losses: mean training loss, by the kernel and by XLA.
+        seconds: seconds of an epoch, by the kernel and by XLA: the fastest of three, compilation
+            excluded.
+        interpreted: whether the kernel was only interpreted, so that its seconds say nothing.
     """
 
     device: str
@@ -61,9 +64,21 @@ def verify(
     *,
     members: int = 0,
 ) -> Verification:
-    """One epoch of a network, or of so many members with one order, by the kernel and by XLA.
+    """Train one epoch by the kernel and by XLA, and compare them.
 
-    Raises NotImplementedError for what the kernel cannot train, and what the compiler raises.
+    Args:
+        model: the model.
+        splits: the data.
+        recipe: the recipe.
+        key: JAX random key; `jax.random.key(0)` by default.
+        members: number of members, which share one order of the examples; 0 for one network.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        NotImplementedError: for what the kernel cannot train.
+        Exception: whatever the compiler raises.
     """
     from jaxnet.kernels import resident_steps  # which imports Pallas
 
@@ -78,7 +93,7 @@ def verify(
         return start(problem, key_, order_key=key)
 
     state = jax.jit(jax.vmap(begin) if members else begin)(keys)
-    if members:  # one order for all, so that they share minibatches
+    if members:  # all members have one order, so that they share minibatches
         state = state._replace(order_key=state.order_key[0], epoch=jnp.int32(0))
     axes = (
         jax.tree.map(lambda _: 0, state)._replace(order_key=None, epoch=None) if members else None
@@ -102,15 +117,15 @@ def verify(
     return Verification(
         device=device.device_kind,
         members=members,
-        difference=_gap(kernel[0], xla[0]),
-        moved=_gap(xla[0], state.params),
+        difference=_largest_difference(kernel[0], xla[0]),
+        moved=_largest_difference(xla[0], state.params),
         losses=(kernel[1], xla[1]),
         seconds=(kernel[2], xla[2]),
         interpreted=device.platform != "tpu",
     )
 
 
-def _gap(a: Any, b: Any) -> float:
+def _largest_difference(a: Any, b: Any) -> float:
     return max(
         float(jnp.abs(x - y).max())
         for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
