@@ -1,10 +1,10 @@
-"""What of a population is trained: the newest part of each member in memory, and with a folder all
-of it on disk.
+"""The checkpoint of a population: the newest part of each member in memory, and with a folder all
+parts on disk.
 
-A part is some members of one group after the same number of epochs. On disk each is a checkpoint of
-its own, written whole or not at all; a part is removed once two newer ones hold each of its
-members. Of several processes each trains its share, and what they keep is exchanged before it is
-written, so that between two exchanges all ledgers are the same.
+A part is some members of one group after the same number of epochs. On disk each part is a
+checkpoint of its own, written whole or not at all; it is removed once two newer ones hold each of
+its members. With several processes, each trains its share, and what they keep is exchanged before
+it is written, so that between two exchanges the checkpoints of all processes are the same.
 """
 
 import json
@@ -30,8 +30,15 @@ GROWTH = 0.02
 
 
 class Part(NamedTuple):
-    """Members of a group after `epoch` epochs, on the host. state: without keys, and of the
-    finished without optimizer state.
+    """Members of a group after `epoch` epochs, on the host.
+
+    Attributes:
+        group: number of the group.
+        members: (part,) numbers of the members.
+        epoch: number of epochs trained.
+        finished: whether the members are trained no further.
+        state: their state, without keys; of finished members without optimizer state.
+        history: their metrics of each epoch.
     """
 
     group: int
@@ -42,12 +49,12 @@ class Part(NamedTuple):
     history: EpochMetrics | None
 
     def take(self, places: np.ndarray | slice) -> "Part":
-        """Some of its members."""
+        """Select some of the members."""
         state, history = jax.tree.map(lambda leaf: leaf[places], (self.state, self.history))
         return self._replace(members=self.members[places], state=state, history=history)
 
     def end(self) -> "Part":
-        """Its members as they are, to be trained no further."""
+        """Mark the members as finished."""
         assert self.state is not None
         return self._replace(finished=True, state=self.state._replace(opt_state=None))
 
@@ -61,7 +68,7 @@ class Written(NamedTuple):
 
 
 def joined(parts: list[Part]) -> Part:
-    """Parts of one group and epoch as one, in order of members."""
+    """Join parts of one group and epoch to one, in order of members."""
     members = np.concatenate([part.members for part in parts])
     trees = [(part.state, part.history) for part in parts]
     state, history = (
@@ -98,10 +105,12 @@ class Ledger:
         )
 
     def restore(self) -> None:
-        """Takes what is on disk. Of a damaged part the members are in an older one, or begin again,
-        and a warning says so.
+        """Read what is on disk.
 
-        Raises InputError where no part is intact, or processes find different things there.
+        Members of a damaged part are taken from an older one or begin again, and a warning says so.
+
+        Raises:
+            InputError: where no part is intact, or processes find different parts.
         """
         if self.folder is None:
             return
@@ -145,7 +154,7 @@ class Ledger:
                 checkpoint.remove(path)
 
     def parts(self, *, finished: bool) -> list[Part]:
-        """What is held of the finished, or of those that go on, each member once."""
+        """List the parts of the finished members, or of those that go on, each member once."""
         distinct = {
             id(part): part for part in list(self._held.values()) if part.finished == finished
         }.values()
@@ -157,22 +166,30 @@ class Ledger:
         return sorted(parts, key=lambda part: (part.group, part.epoch, part.members[0]))
 
     def epochs(self) -> dict[int, tuple[int, bool]]:
-        """How many epochs each member that is held has, and whether it is finished."""
+        """Return how many epochs each member has, and whether it is finished."""
         return {member: (part.epoch, part.finished) for member, part in self._held.items()}
 
     def count(self) -> int:
-        """How many members are finished."""
+        """Count the finished members."""
         return sum(part.finished for part in list(self._held.values()))
 
     def keep(self, part: Part) -> None:
-        """Takes members that are trained to their end, or rest until others have come as far."""
+        """Keep members that are trained to their end, or that wait until others have come as
+        far.
+        """
         with self._lock:
             self._take(part)
             self._fresh.append(part)
 
     def share(self, *going_on: Part, asked: bool = False) -> tuple[list[Part], bool]:
-        """Exchanges what processes have kept since the last time: (the parts that go on, whether
-        one was asked to stop), of all.
+        """Exchange what processes have kept since the last time.
+
+        Args:
+            *going_on: parts of this process that go on.
+            asked: whether this process was asked to stop.
+
+        Returns:
+            The parts that go on, and whether a process was asked to stop, of all processes.
         """
         with self._lock:
             if not several():
@@ -191,8 +208,8 @@ class Ledger:
             return going, any_asked
 
     def settle(self, goes_on: Bool[np.ndarray, " members"]) -> None:
-        """Ends those of the resting that do not go on, and joins the others, so that they fill
-        waves.
+        """End those of the waiting members that do not go on, and join the others, so that they
+        fill waves.
         """
         resting = self.parts(finished=False)
         for part in resting:
@@ -209,11 +226,17 @@ class Ledger:
         )
 
     def save(self, *going_on: Part, asked: bool = False) -> bool:
-        """Writes what is new since the last time, and parts that go on; whether a process was asked
-        to stop.
+        """Write what is new since the last time, and the parts that go on.
 
-        Those that rest come first: whoever was stopped at a rung, the members that were ranked with
-        it are on disk.
+        Waiting members come first: if training is stopped at a rung, all members that were ranked
+        with the stopped one are on disk.
+
+        Args:
+            *going_on: parts of this process that go on.
+            asked: whether this process was asked to stop.
+
+        Returns:
+            Whether a process was asked to stop.
         """
         with (
             self._lock
@@ -238,7 +261,7 @@ class Ledger:
         self._held |= dict.fromkeys(map(int, part.members), part)
 
     def _unsaved(self, *, finished: bool) -> list[Part]:
-        """What is held, and not on disk."""
+        """List what is kept and not on disk."""
 
         def saved(member: int, part: Part) -> bool:
             there = next(iter(self._written.get(member, [])), None)
@@ -279,7 +302,7 @@ class Ledger:
 
 
 def _joined(parts: Iterable[Part], by: Callable[[Part], tuple[int, ...]]) -> list[Part]:
-    """One part for each value of `by`."""
+    """Join the parts that have the same value of `by`."""
     alike = dict[tuple[int, ...], list[Part]]()
     for part in parts:
         alike.setdefault(by(part), []).append(part)
@@ -287,7 +310,9 @@ def _joined(parts: Iterable[Part], by: Callable[[Part], tuple[int, ...]]) -> lis
 
 
 def _packed(fresh: Iterable[Part], going_on: Iterable[Part], asked: bool) -> bytes:
-    """What a process tells the others, as bytes: a line of JSON, then the arrays of each part."""
+    """Pack what a process tells the others into bytes: a line of JSON, then the arrays of each
+    part.
+    """
     parts = [(part, False) for part in fresh] + [(part, True) for part in going_on]
     about = [
         [part.group, part.members.tolist(), part.epoch, part.finished, goes_on]

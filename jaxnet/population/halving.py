@@ -1,8 +1,8 @@
 """Successive halving: members train to a rung, the best of them go on to the next, and the others
-stop costing compute.
+stop.
 
-Which go on is decided by what the validation set said of all members at the rung, on the host, by
-pure functions.
+Pure functions on the host decide which members go on, from the validation errors of all members at
+the rung. Nothing here trains.
 """
 
 import math
@@ -19,13 +19,16 @@ from jaxnet.errors import InputError, check_kind, check_number, check_whole
 
 @dataclass(frozen=True)
 class Halving:
-    """When members of a population stop before the end of their recipe (successive halving;
-    Jamieson & Talwalkar 2016, fig. 3).
+    """When members of a population stop before the end of their recipe (successive halving).
 
-    rungs: numbers of epochs after which trials are ranked, and the worst of them stop. keep: the
-        share of them that goes on, to the nearest whole number, at least one.
-    together: so many members, one beside the other, are one trial, such as its seeds: ranked by
-        their mean, they stop together.
+    Attributes:
+        rungs: numbers of epochs after which trials are ranked and the worst of them stop.
+        keep: share of the trials that goes on, rounded to the nearest whole number, at least one.
+        together: number of consecutive members that are one trial, such as its seeds: they are
+            ranked by their mean and stop together.
+
+    References:
+        Jamieson & Talwalkar 2016, fig. 3.
     """
 
     rungs: tuple[int, ...]
@@ -34,10 +37,22 @@ class Halving:
 
     @classmethod
     def geometric(cls, epochs: int, *, factor: int = 4, first: int = 1) -> "Halving":
-        """Rungs first, first * factor, ... below `epochs`, at each of which one trial in `factor`
-        goes on (Li et al. 2018, alg. 1).
+        """Make rungs first, first * factor, ... below `epochs`, at each of which one trial in
+        `factor` goes on.
 
-        Raises InputError where there is no such rung.
+        Args:
+            epochs: number of epochs of the recipes.
+            factor: ratio of consecutive rungs, at least 2.
+            first: first rung, in epochs.
+
+        Returns:
+            The halving.
+
+        Raises:
+            InputError: where there is no such rung.
+
+        References:
+            Li et al. 2018, alg. 1.
         """
         for name, number in (("epochs", epochs), ("factor", factor), ("first", first)):
             check_whole(name, number)
@@ -51,8 +66,13 @@ class Halving:
 
 
 class Stage(NamedTuple):
-    """The way of those in the running from one rung to the next. begin, until: epochs; None is the
-    end of their recipes.
+    """The epochs that the running members train from one rung to the next.
+
+    Attributes:
+        number: number of the stage.
+        begin: first rung, in epochs.
+        until: next rung, in epochs; None is the end of the recipes.
+        running: (members,) which members train.
     """
 
     number: int
@@ -66,7 +86,9 @@ class Stage(NamedTuple):
         epochs: Int[np.ndarray, " members"],
         reached: Int[np.ndarray, " members"],
     ) -> float:
-        """Share of all epochs that will be trained, where members have so many of theirs."""
+        """Compute the share of all planned epochs that are trained once members have reached these
+        epochs.
+        """
         ends = epochs if self.until is None else np.full_like(epochs, self.until)
         lengths = np.where(self.running, ends - self.begin, 0)
         within = np.clip(reached - self.begin, 0, lengths).sum() / lengths.sum()
@@ -78,10 +100,12 @@ class Stage(NamedTuple):
 class Standings(NamedTuple):
     """What a rung knows of each member.
 
-    measure: by which it is ranked, infinite of one that diverged: the validation loss, before which
-    comes of classes the number of mistakes. settled: -1 where it has gone on before, 1 where it has
-    been stopped before, so that what was decided once stays.
-    over: whether it has come to its own end, early stopping or divergence.
+    Attributes:
+        measure: (members, measures) what members are ranked by: the validation loss, preceded for
+            classes by the number of mistakes; infinite for a diverged member.
+        settled: (members,) -1 where the member has gone on before, 1 where it has been stopped
+            before, so that a decision is made only once.
+        over: (members,) whether the member has ended by early stopping or divergence.
     """
 
     measure: Float[np.ndarray, "members measures"]
@@ -163,8 +187,8 @@ def standings(
 def survivors(
     halving: Halving, found: Standings, running: Bool[np.ndarray, " members"]
 ) -> Bool[np.ndarray, " members"]:
-    """Which members go on: those of the best of the trials that are running; equal ones in order of
-    their numbers.
+    """Decide which members go on: those of the best running trials, where equal trials rank in
+    order of their numbers.
     """
     trials = int(running[:: halving.together].sum())
     means = found.measure.reshape(-1, halving.together, found.measure.shape[1]).mean(1)
@@ -180,8 +204,8 @@ def _kept(halving: Halving, trials: int) -> int:
 
 
 def _planned(halving: Halving | None, epochs: Int[np.ndarray, " members"]) -> list[float]:
-    """Epochs of members to train in each stage, if none ends before; beyond the last rung as many
-    as recipes have on average.
+    """Compute the epochs to train in each stage, if no member ends early; after the last rung,
+    recipes count with their mean number of epochs.
     """
     if halving is None:
         return [float(epochs.sum())]

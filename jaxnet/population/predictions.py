@@ -1,5 +1,5 @@
-"""What all members of a population predict, a wave of them at a time: in memory, or kept on disk
-and mapped from there.
+"""What all members of a population predict, one wave of members at a time: in memory, or kept on
+disk and mapped.
 """
 
 import functools
@@ -35,12 +35,19 @@ def member_predictions(
     x: Num[np.ndarray, "examples ..."],
     plan: Plan | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(members, their log-probabilities (members, examples, classes) or values (members,
-    examples)), float32, wave by wave.
+    """Predict with all members, wave by wave.
 
-    Values are float64 where float32 cannot hold y.
-    models: one for each of population.runs. Of several processes each computes a share, and all
-        yield everything.
+    With several processes, each computes a share, and all yield everything.
+
+    Args:
+        models: one model for each of population.runs.
+        population: the members.
+        x: (examples, ...) inputs.
+        plan: devices and members per device; chosen here by default.
+
+    Yields:
+        Numbers of members, and their log-probabilities (members, examples, classes) or values
+        (members, examples), float32; values are float64 where float32 cannot hold y.
     """
     for model, run in zip(models, population.runs, strict=True):
         check_trained(model, run)
@@ -80,8 +87,8 @@ def member_predictions(
 def keep_predictions(
     folder: Path, models: Sequence[Model], splits: Splits, population: Population, plan: Plan | None
 ) -> Predictions:
-    """The predictions of all members on validation and test set, and on what they did not train on,
-    kept in a folder.
+    """Predict with all members on the validation set, the test set and the examples they did not
+    train on, and keep that in a folder.
     """
     samples, count = population.samples, len(population)
     own, outputs = splits.standardisation, () if splits.classes is None else (len(splits.classes),)
@@ -125,9 +132,13 @@ def keep_predictions(
 def predictions_of(
     models: Sequence[Model], splits: Splits, population: Population, plan: Plan | None = None
 ) -> Predictions:
-    """The predictions that a population has kept, or else the same ones, computed in memory.
+    """Return the predictions that a population has kept, or compute the same ones in memory.
 
-    models: one for each of population.runs.
+    Args:
+        models: one model for each of population.runs.
+        splits: the data.
+        population: the members.
+        plan: devices and members per device; chosen here by default.
     """
     if population.predictions is not None:
         return population.predictions
@@ -166,8 +177,8 @@ def _predict_wave(
 
 
 def _chunk(params: PyTree) -> int:
-    """How many members predict at once on a device; a block of examples keeps it busy even with
-    few.
+    """Compute how many members predict at once on a device; a block of examples keeps it busy even
+    with few.
     """
     leaves = jax.tree.leaves(params)
     if jax.default_backend() == "cpu":
@@ -176,8 +187,8 @@ def _chunk(params: PyTree) -> int:
 
 
 def _parts_to_predict(splits: Splits, samples: Samples | None) -> dict[str, Dataset]:
-    """Validation and test set, and the training set where not all members trained on all of it, as
-    far as they hold examples.
+    """Select the validation and the test set, and the training set where not all members trained on
+    all of it, as far as they have examples.
     """
     parts = {"validation": splits.validation, "test": splits.test} | (
         {} if samples is None else {"unseen": splits.train}
@@ -186,15 +197,17 @@ def _parts_to_predict(splits: Splits, samples: Samples | None) -> dict[str, Data
 
 
 def _kind(splits: Splits) -> np.dtype:
-    """Of the predictions that are kept."""
+    """Choose the type in which predictions are kept."""
     if splits.classes is not None:
         return np.dtype(np.float16)
     return np.dtype(np.float32 if splits.standardisation.target_origin is None else np.float64)
 
 
 def _new_file(path: Path, shape: tuple[int, ...], kind: np.dtype) -> np.memmap:
-    """An .npy file that is mapped. Its place on the disk is taken first: where that ends, a write
-    to mapped memory kills a process.
+    """Create an .npy file and map it.
+
+    Its space on disk is allocated first: where the disk is full, a write to mapped memory would
+    kill the process.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,8 +223,8 @@ def _new_file(path: Path, shape: tuple[int, ...], kind: np.dtype) -> np.memmap:
 
 
 def _kept(folder: Path, shapes: Mapping[str, tuple[int, ...]], kind: np.dtype) -> bool:
-    """Whether a folder has predictions of these shapes, as they were written. Warns of those that
-    have changed since.
+    """Whether a folder has predictions of these shapes, unchanged since they were written; warn of
+    changed ones.
     """
     try:
         if (folder / CHECKSUMS).exists():
