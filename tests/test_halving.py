@@ -133,7 +133,7 @@ def test_members_of_all_structures_are_ranked_together(small):
     assert len(many.runs) == 3
     for i in (1, 3, 5):
         assert gap(many[i].params, runs[i].params) < ROUNDING
-    assert [standing.share for standing in heard] == sorted(standing.share for standing in heard)
+    assert [now.share for now in heard] == sorted(now.share for now in heard)
     assert heard[-1].share == 1
     assert heard[-1].finished == 6
 
@@ -246,12 +246,12 @@ def test_progress_counts_the_epochs_that_are_trained(small):
     many = jaxnet.fit_population(
         MODEL, small, RECIPES, KEYS, halving=HALVING, plan=ALONE, watch=heard.append
     )
-    shares = [standing.share for standing in heard]
+    shares = [now.share for now in heard]
     assert shares == sorted(shares)
     total = 9 * 2 + 3 * 2 + 1 * 3
     assert total == many.epochs.sum()
     assert {round(share * total, 6) for share in shares} >= {0, 2, 16, 18, 20, 24, 27}
-    assert {standing.finished for standing in heard} == {0, 6, 8, 9}
+    assert {now.finished for now in heard} == {0, 6, 8, 9}
     assert heard[-1] == population.Standing(9, 9, 7, 7, 1.0)
 
 

@@ -361,7 +361,7 @@ def test_members_stop_early_each_at_its_own_epoch(small):
             )
 
 
-class Normalised(nn.Module):
+class BatchNormalized(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool):
         x = nn.Dense(8)(x.reshape(len(x), -1))
@@ -372,7 +372,7 @@ class Normalised(nn.Module):
 @pytest.mark.parametrize(
     ("model", "plan"),
     [
-        (jaxnet.Model.from_linen(Normalised()), TOGETHER),
+        (jaxnet.Model.from_linen(BatchNormalized()), TOGETHER),
         (jaxnet.cnn((3,), (8,)), Plan(2, chunk=1, micro_batch=16)),
         (jaxnet.cnn((3,), (8,)), None),
     ],
@@ -666,7 +666,7 @@ def test_out_of_memory_halves_the_chunk(small, monkeypatch, caplog):
 def test_progress_says_how_far_it_is(small):
     heard = []
     jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=ALONE, watch=heard.append)
-    shares = [standing.share for standing in heard]
+    shares = [now.share for now in heard]
     assert shares == sorted(shares)
     assert heard[-1] == population.Standing(6, 6, 3, 3, 1.0)
     assert heard[0] == population.Standing(0, 6, 0, 3, 0.0)

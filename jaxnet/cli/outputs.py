@@ -173,10 +173,10 @@ def training_members(setup: Setup) -> Iterator[tuple[Callable[[Standing], None],
     ahead.start()
     with setup.clock.part("train"), console.members() as show:
 
-        def watch(standing: Standing) -> None:
-            began.setdefault("from_epoch", standing.epoch)
-            began.setdefault("members", standing.finished)
-            show(standing)
+        def watch(now: Standing) -> None:
+            began.setdefault("from_epoch", now.epoch)
+            began.setdefault("members", now.finished)
+            show(now)
 
         yield watch, began
     ahead.join()

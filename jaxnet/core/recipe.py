@@ -36,7 +36,6 @@ def _static(default: Any) -> Any:
     l2="weight_decay",
     batch="batch_size",
     b1="momentum",
-    b2="second_momentum",
     early_stopping="patience",
     grad_clip="clip",
     max_norm="clip",

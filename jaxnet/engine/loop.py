@@ -46,14 +46,14 @@ from jaxnet.runtime.processes import agreed, first, once
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
 
 
-class Progress(NamedTuple):
+class Checkpoint(NamedTuple):
     """An unfinished training: its state, and a history with NaN for the epochs to come."""
 
     state: TrainState
     history: EpochMetrics
 
 
-class ProgressWithin(NamedTuple):
+class CheckpointWithin(NamedTuple):
     """The same within an epoch over a training set on disk."""
 
     state: TrainState
@@ -133,7 +133,7 @@ def train(
         if on_stream
         else in_memory(plan, problem)
     )
-    plan, progress = epochs.plan, None
+    plan, found = epochs.plan, None
     with ThreadPoolExecutor(1) as pool:
         # Two programs, two cores. The epoch is compiled for the shapes to come; the call in the
         # loop then finds it.
@@ -154,28 +154,28 @@ def train(
         epochs.compile(placed)
         nothing = blank_metrics(splits, recipe.epochs), epochs.within
         if folder is not None:
-            progress, damaged = restore_progress(
-                folder / "state", _progress(shape, *nothing), about()
+            found, damaged = restore_progress(
+                folder / "state", _checkpoint(shape, *nothing), about()
             )
             place = (
                 None
-                if progress is None
+                if found is None
                 else (
-                    progress.state.epoch,
-                    progress.within if isinstance(progress, ProgressWithin) else (),
+                    found.state.epoch,
+                    found.within if isinstance(found, CheckpointWithin) else (),
                 )
             )
             check_same(place, where=folder)  # and so before the first one writes again
-            if progress is not None:
+            if found is not None:
                 set_aside(
                     damaged,
                     "training goes on from an older checkpoint, after epoch "
                     f"{int(progress.state.epoch)}",
                 )
-        fresh = progress is None
-        progress = progress or _progress(begun.result(), *nothing)
-    state, history = plan.place(progress.state), jax.tree.map(np.array, progress.history)
-    within: Any = plan.place(progress.within) if isinstance(progress, ProgressWithin) else None
+        fresh = found is None
+        found = found or _checkpoint(begun.result(), *nothing)
+    state, history = plan.place(found.state), jax.tree.map(np.array, found.history)
+    within: Any = plan.place(found.within) if isinstance(found, CheckpointWithin) else None
     done, part = int(state.epoch), 0 if within is None else int(within.chunks)
     spent, began, saved = 0.0, time.monotonic(), None if fresh else done * epochs.parts + part
     with (
@@ -198,7 +198,7 @@ def train(
             save_progress(
                 folder / "state",
                 number,
-                _progress(plan.fetch(state), history, plan.fetch(within)),
+                _checkpoint(plan.fetch(state), history, plan.fetch(within)),
                 about(),
             )
             spent, saved = spent + time.monotonic() - clock, number
@@ -250,10 +250,10 @@ def _start(
     return start(problem, key, order_key=order_key, params=params)
 
 
-def _progress(
+def _checkpoint(
     state: TrainState, history: EpochMetrics, within: ChunkSums | None
-) -> Progress | ProgressWithin:
-    return Progress(state, history) if within is None else ProgressWithin(state, history, within)
+) -> Checkpoint | CheckpointWithin:
+    return Checkpoint(state, history) if within is None else CheckpointWithin(state, history, within)
 
 
 def _ended(recipe: Recipe, state: TrainState, done: int) -> bool:

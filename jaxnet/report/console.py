@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from jaxnet.core.training import EpochMetrics
@@ -117,7 +117,7 @@ def progress(epochs: int) -> Iterator[Callable[[int, EpochMetrics], None]]:
         TextColumn("{task.fields[row]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
+    with Bar(*columns, console=console) as bar:
         task = bar.add_task("epochs", total=epochs, row="compiling")
         yield lambda done, row: bar.update(
             task, completed=done, row=_row(row) if done else "compiling"
@@ -136,15 +136,15 @@ def members() -> Iterator[Callable[[Standing], None]]:
     if not console.is_terminal:
         heard, next_share = list[tuple[float, float]](), [0.0]  # times and shares
 
-        def line(standing: Standing) -> None:
-            heard.append((time.monotonic(), standing.share))
-            if standing.share >= next_share[0]:
-                next_share[0] = math.floor(standing.share * PROGRESS_LINES + 1) / PROGRESS_LINES
+        def line(now: Standing) -> None:
+            heard.append((time.monotonic(), now.share))
+            if now.share >= next_share[0]:
+                next_share[0] = math.floor(now.share * PROGRESS_LINES + 1) / PROGRESS_LINES
                 (began, share), left = heard[min(1, len(heard) - 1)], ""  # the first call compiles
-                if share < standing.share < 1:
-                    speed = (standing.share - share) / (time.monotonic() - began)
+                if share < now.share < 1:
+                    speed = (now.share - share) / (time.monotonic() - began)
                     left = f", about {(1 - standing.share) / speed:.0f} s left"
-                say(_standing(standing) + left)
+                say(_how_far(now) + left)
 
         yield line
         return
@@ -154,10 +154,10 @@ def members() -> Iterator[Callable[[Standing], None]]:
         TextColumn("{task.percentage:.0f}%"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
+    with Bar(*columns, console=console) as bar:
         task = bar.add_task("compiling", total=1.0)
-        yield lambda standing: bar.update(
-            task, completed=standing.share, description=_standing(standing)
+        yield lambda now: bar.update(
+            task, completed=now.share, description=_how_far(now)
         )
 
 
@@ -336,7 +336,7 @@ def _parts(splits: Splits) -> list[tuple[str, Dataset]]:
     return [("train", splits.train), ("validation", splits.validation), ("test", splits.test)]
 
 
-def _standing(standing: Standing) -> str:
+def _how_far(now: Standing) -> str:
     return (
         f"{standing.finished}/{standing.members} members trained, those in training at epoch "
         f"{standing.epoch}/{standing.epochs}"

@@ -381,14 +381,14 @@ def _share(
 ) -> Callable[[Standing], None]:
     """Progress of one of several populations of the same size as progress of them all."""
 
-    def tell(standing: Standing) -> None:
+    def tell(now: Standing) -> None:
         watch(
             Standing(
-                number * standing.members + standing.finished,
-                populations * standing.members,
-                standing.epoch,
-                standing.epochs,
-                (number + standing.share) / populations,
+                number * now.members + now.finished,
+                populations * now.members,
+                now.epoch,
+                now.epochs,
+                (number + now.share) / populations,
             )
         )
 

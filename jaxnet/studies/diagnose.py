@@ -280,10 +280,10 @@ def _within(
     heard = list[tuple[float, float]]()
     began = time.monotonic()
 
-    def listen(standing: Standing) -> None:
-        heard.append((time.monotonic(), standing.share))
+    def listen(now: Standing) -> None:
+        heard.append((time.monotonic(), now.share))
         if watch is not None:
-            watch(standing)
+            watch(now)
 
     pilot = Needs(min(needs.wholes, plan.devices * plan.chunk * own()[1]))
     trained = [(pilot, train(pilot, watch=listen))]
