@@ -31,11 +31,12 @@ def work(setup: cli.Setup) -> dict[str, Any]:
     def model_of_width(width: int) -> Model:
         return cli.build_model(replace(options, hidden=(width,) * len(options.hidden)))
 
-    with cli.training_members(setup) as (watch, began):
+    with cli.training_members(setup) as (progress, began):
         found = measure_bias_variance(
-            setup.model, setup.splits, setup.recipe, jax.random.key(options.seed), watch=watch,
+            setup.model, setup.splits, setup.recipe, jax.random.key(options.seed),
             vary=options.vary, values=options.values, members=options.members,
             examples=options.examples, model_of_width=model_of_width, out=setup.out / cli.MEMBERS,
+            progress=progress,
         )  # fmt: skip
     if options.vary is not None and len(found.measured) > 1:
         from jaxnet.report import figures

@@ -27,14 +27,14 @@ def work(setup: cli.Setup) -> dict[str, Any]:
     assert isinstance(options, cli.LabelsOptions)
     if options.balance:
         raise InputError("examples of doubtful labels are not weighed; leave --balance out")
-    with cli.training_members(setup) as (watch, began):
+    with cli.training_members(setup) as (progress, began):
         found = find_label_errors(
-            setup.model, setup.splits, setup.recipe, jax.random.key(options.seed), watch=watch,
+            setup.model, setup.splits, setup.recipe, jax.random.key(options.seed),
             members=options.members, tolerance=options.tolerance, most=options.most,
-            out=setup.out / cli.MEMBERS,
+            out=setup.out / cli.MEMBERS, progress=progress,
         )  # fmt: skip
     cli.write_text(setup.out / "labels.csv", found.csv())
-    if setup.splits.train.white is not None:
+    if setup.splits.train.pixel_max is not None:
         from jaxnet.report import figures
 
         figures.doubtful_labels(found, setup.splits, setup.out / "figures")

@@ -23,11 +23,11 @@ def work(setup: Setup) -> dict[str, Any]:
     """Train all networks as one population, extrapolate, and write."""
     options, splits = setup.options, setup.splits
     assert isinstance(options, LearningCurveOptions)
-    with training_members(setup) as (watch, began):
+    with training_members(setup) as (progress, began):
         curve = learning_curve(
             setup.model, splits, setup.recipe, jax.random.key(options.seed),
             sizes=options.sizes or None, members=options.members, out=setup.out / MEMBERS,
-            watch=watch,
+            progress=progress,
         )  # fmt: skip
     at = options.at or curve.farther_sizes
     reach, findings = curve.predict(at), curve.findings(options.tolerance)

@@ -31,7 +31,7 @@ BEST_MLP = TrainOptions(
 FAST = TrainOptions(
     dataset="mnist", validation=0.0, model="cnn", channels=(16, 32), hidden=(64,), kernel=(5, 3),
     stride=(2, 1), padding="VALID", epochs=2, batch_size=256, learning_rate=1e-2, momentum=0.7,
-    second_momentum=0.9,
+    b2=0.9,
 )  # fmt: skip
 PRESETS = {"mlp": MNIST, "cnn": CNN, "best-mlp": BEST_MLP, "fast": FAST}
 

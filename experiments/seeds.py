@@ -2,7 +2,7 @@
 
     python -m experiments.seeds --members 30 --difference 0.005
 
-Trains the same network with many seeds: all luck, that of the initialisation alone, that of the
+Trains the same network with many seeds: all luck, that of the initialization alone, that of the
 order of examples alone.
 """
 
@@ -21,7 +21,7 @@ def work(setup: Setup) -> dict[str, Any]:
     """Train all networks as one population, and compare their test errors."""
     options, splits = setup.options, setup.splits
     assert isinstance(options, SeedsOptions)
-    with training_members(setup) as (watch, began):
+    with training_members(setup) as (progress, began):
         found = spread_over_seeds(
             setup.model,
             splits,
@@ -30,7 +30,7 @@ def work(setup: Setup) -> dict[str, Any]:
             members=options.members,
             difference=options.difference,
             out=setup.out / MEMBERS,
-            watch=watch,
+            progress=progress,
         )
     console.spreads(found.errors, found.deviation)
     console.say(found.words)

@@ -28,11 +28,11 @@ def work(setup: Setup) -> dict[str, Any]:
     """Train, then shift one half of the test set and compare it with the other."""
     options = setup.options
     assert isinstance(options, ShiftOptions)
-    with training(setup) as (watch, began):
+    with training(setup) as (progress, began):
         found = study_shift(
-            setup.model, setup.splits, setup.recipe, jax.random.key(options.seed), watch=watch,
+            setup.model, setup.splits, setup.recipe, jax.random.key(options.seed),
             tolerance=options.tolerance, repetitions=options.repetitions, level=options.level,
-            out=setup.out,
+            out=setup.out, progress=progress,
         )  # fmt: skip
     write_reference(setup.out, found.reference)
     from jaxnet.report import figures

@@ -27,10 +27,10 @@ def work(setup: cli.Setup) -> dict[str, Any]:
     assert isinstance(options, cli.SweepOptions)
     names, trials = cli.build_trials(options)
     halving = cli.build_halving(options, trials, setup.recipe)
-    with cli.training_members(setup) as (watch, began):
+    with cli.training_members(setup) as (progress, began):
         found = sweep(
             setup.model, splits, setup.recipe, trials, jax.random.key(options.seed),
-            seeds=options.seeds, halving=halving, out=setup.out / cli.MEMBERS, watch=watch,
+            seeds=options.seeds, halving=halving, out=setup.out / cli.MEMBERS, progress=progress,
         )  # fmt: skip
     from jaxnet.report import figures
 

@@ -1,4 +1,4 @@
-"""jaxnet: why does my network not generalise, and what should I change?"""
+"""jaxnet: why does my network not generalize, and what should I change?"""
 
 import importlib
 import importlib.util

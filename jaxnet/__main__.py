@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: python -m jaxnet takes no {arguments[0]!r}{cure}", file=sys.stderr)
         return 2
     print(
-        f"jaxnet {version('jaxnet')}: why does my network not generalise, and what should I "
+        f"jaxnet {version('jaxnet')}: why does my network not generalize, and what should I "
         "change?\n"
     )
     if not scripts:

@@ -162,14 +162,14 @@ def shuffled(key, examples, batch_size, sample=None):
     """Row numbers (steps, batch) of the first epoch of a training with this order key."""
     import jaxnet
     from jaxnet.core.training import NO_EXAMPLES, Problem, TrainState, shuffle
-    from jaxnet.data import Dataset, Splits, Standardisation
+    from jaxnet.data import Dataset, Splits, Standardization
 
     train = Dataset(np.zeros((examples, 1), np.float32), np.zeros(examples, np.float32))
     splits = Splits(
         train,
         NO_EXAMPLES,
         NO_EXAMPLES,
-        Standardisation(np.float32(0), np.float32(1), np.float32(0), np.float32(1)),
+        Standardization(np.float32(0), np.float32(1), np.float32(0), np.float32(1)),
     )
     state = TrainState(None, None, None, None, key, None, jax.numpy.int32(0), jax.numpy.int32(-1))
     return shuffle(

@@ -172,7 +172,7 @@ def test_a_resumed_run_is_the_undisturbed_one_bitwise(name, digits, runs, tmp_pa
             raise Stop
 
     with pytest.raises(Stop):
-        jaxnet.train(MODELS[name](), digits, RECIPE, KEY, out=tmp_path, watch=stop)
+        jaxnet.train(MODELS[name](), digits, RECIPE, KEY, out=tmp_path, progress=stop)
     began = []
     resumed = jaxnet.train(
         MODELS[name](),
@@ -180,7 +180,7 @@ def test_a_resumed_run_is_the_undisturbed_one_bitwise(name, digits, runs, tmp_pa
         RECIPE,
         KEY,
         out=tmp_path,
-        watch=lambda done, row: began.append(done),
+        progress=lambda done, row: began.append(done),
     )
     assert began[0] >= 1
     scan = runs(name)
@@ -215,7 +215,7 @@ def test_many_under_vmap_are_each_alone_and_equal_models_compile_once(name, digi
 @pytest.mark.parametrize("name", MODELS)
 def test_training_drops_and_uses_the_batch_and_evaluation_neither(name, digits, runs):
     model, run = MODELS[name](), runs(name)
-    x = digits.standardisation.inputs(digits.train.x[:64])
+    x = digits.standardization.inputs(digits.train.x[:64])
     apply = functools.partial(model.apply, run.params, run.model_state, dropout=None)
     evaluated, state = apply(x, key=None)
     assert gap(state, run.model_state) == 0
@@ -232,7 +232,7 @@ def test_training_drops_and_uses_the_batch_and_evaluation_neither(name, digits, 
 
 
 def test_evaluation_is_that_of_the_module_itself(digits, runs):
-    x = digits.standardisation.inputs(digits.test.x)
+    x = digits.standardization.inputs(digits.test.x)
     run = runs("linen")
     theirs = Linen().apply({"params": run.params, **run.model_state}, x, train=False)
     assert (
@@ -263,7 +263,7 @@ def batches(digits, recipe, state):
     have them.
     """
     n, size = len(digits.train), recipe.batch_size
-    x, y = np.asarray(digits.standardisation.inputs(digits.train.x)), np.asarray(digits.train.y)
+    x, y = np.asarray(digits.standardization.inputs(digits.train.x)), np.asarray(digits.train.y)
     number = 0
     for epoch in range(recipe.epochs):
         for i, rows in enumerate(np.asarray(shuffled(counted(state.order_key, epoch), n, size))):

@@ -452,7 +452,7 @@ def cases() -> dict[str, Case]:
     for name, (run, y, classes) in trained.items():
         layer = jax.tree.map(np.float64, run.params["output"])
         mean, scale = (
-            np.float64(each) for each in (run.standardisation.mean, run.standardisation.scale)
+            np.float64(each) for each in (run.standardization.mean, run.standardization.scale)
         )
 
         def outputs(
@@ -475,8 +475,8 @@ def cases() -> dict[str, Case]:
         ) -> float:
             if classes:
                 return largest(outputs(x), y)
-            values = outputs(x)[:, 0] * float(run.standardisation.target_scale) + float(
-                run.standardisation.target_mean
+            values = outputs(x)[:, 0] * float(run.standardization.target_scale) + float(
+                run.standardization.target_mean
             )
             return squares(values, y) ** 0.5
 

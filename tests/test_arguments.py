@@ -220,7 +220,7 @@ CALLS = {
     "fit(params=run)": "params is a Run run.params",
     "jaxnet.train(model, splits, recipe, key, out=5)": "out is 5 path",
     "jaxnet.train(model, splits, recipe, key, out='')": "out is '' path",
-    "jaxnet.train(model, splits, recipe, key, watch=True)": "watch is True function",
+    "jaxnet.train(model, splits, recipe, key, progress=True)": "progress is True function",
     "many(halving=4)": "halving is 4 jaxnet.Halving(",
     "many(halving=jaxnet.Halving(2))": "rungs of halving is 2 (1, 4)",
     "many(resample=5)": "resample is 5 jaxnet.resampling",
@@ -265,8 +265,8 @@ CALLS = {
     "jaxnet.load('digits', test=200)": "test is 200 fraction",
     "jaxnet.load('a.csv', label=0)": "label is 0 name of a column",
     "jaxnet.load('a.csv', groups=y)": "groups is an array of shape (60,) name of a column",
-    "jaxnet.load('a.csv', ignore=3)": "ignore is 3 ('age', 'name')",
-    "jaxnet.load('a.csv', ignore=[3])": "ignore is 3 ('age', 'name')",
+    "jaxnet.load('a.csv', drop_columns=3)": "drop_columns is 3 ('age', 'name')",
+    "jaxnet.load('a.csv', drop_columns=[3])": "drop_columns is 3 ('age', 'name')",
     "jaxnet.load('faces', image_size=64)": "image_size is 64 (height, width)",
     "jaxnet.load('digits', data_dir=5)": "data_dir is 5 path",
     "jaxnet.stream('')": "path is '' path",
@@ -398,8 +398,8 @@ def test_raw_keys_of_samples_and_of_a_sweep(splits):
 def test_one_name_is_a_list_of_one_name(tmp_path):
     lines = "\n".join(f"{i},{i * 7 % 5},{i % 2}" for i in range(40))
     (tmp_path / "a.csv").write_text(f"age,size,kind\n{lines}\n")
-    for ignore in ("age", ["age"], ("age",)):
-        columns = jaxnet.load(tmp_path / "a.csv", ignore=ignore).columns
+    for drop_columns in ("age", ["age"], ("age",)):
+        columns = jaxnet.load(tmp_path / "a.csv", drop_columns=drop_columns).columns
         assert columns is not None
         assert [column.name for column in columns] == ["size"]
 

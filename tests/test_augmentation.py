@@ -189,7 +189,7 @@ def test_displacements_have_the_standard_deviation_asked_for():
     assert abs(off[..., :2].mean()) < 0.01
     # neither axis follows the other
     assert abs(np.corrcoef(off[..., 0].ravel(), off[..., 1].ravel())[0, 1]) < 0.02
-    assert np.corrcoef(off[:, 3, 3, 0], off[:, 4, 3, 0])[0, 1] > 0.9  # neighbours do
+    assert np.corrcoef(off[:, 3, 3, 0], off[:, 4, 3, 0])[0, 1] > 0.9  # neighbors do
 
 
 def test_shift_rotation_and_scale_are_uniform_within_their_strengths():
@@ -223,15 +223,15 @@ def test_shift_rotation_and_scale_are_uniform_within_their_strengths():
 @pytest.mark.parametrize("side", [0, 1, 2, 3, 4, 50])
 @pytest.mark.parametrize("shape", [(4, 7, 9), (4, 9, 7, 3)])
 def test_cutout_is_a_loop_over_pixels(shape, side):
-    images, centres = draw(*shape), np.array([[0, 0], [3, 5], [6, 6], [2, 1]])
+    images, centers = draw(*shape), np.array([[0, 0], [3, 5], [6, 6], [2, 1]])
     want = images.copy()
-    for i, (row, column) in enumerate(centres):
+    for i, (row, column) in enumerate(centers):
         for r in range(row - side // 2, row - side // 2 + side):
             for c in range(column - side // 2, column - side // 2 + side):
                 if 0 <= r < shape[1] and 0 <= c < shape[2]:
                     want[i, r, c] = 0
     assert np.array_equal(
-        cut_out(jnp.asarray(images), jnp.asarray(centres, jnp.float32), side), want
+        cut_out(jnp.asarray(images), jnp.asarray(centers, jnp.float32), side), want
     )
 
 
@@ -294,7 +294,7 @@ def test_strength_zero_changes_nothing(strengths, shape):
 @pytest.mark.parametrize("name", augmentation.AUGMENTATION_FIELDS)
 def test_every_strength_changes_every_example_in_its_own_way(name):
     how, images = Augmentation(**{name: getattr(ALL, name)}), np.tile(draw(1, 12, 10), (6, 1, 1))
-    images[:, 0, 0] = np.arange(6)  # a neighbour to be mixed with
+    images[:, 0, 0] = np.arange(6)  # a neighbor to be mixed with
     once, again, other = changed(images, how), changed(images, how), changed(images, how, seed=1)
     assert np.array_equal(once, again)
     assert all(np.abs(a - b).max() > 0 for a, b in zip(once, other, strict=True))
@@ -322,11 +322,11 @@ def test_what_happens_to_an_example_depends_on_its_key_alone():
 
 
 def test_channels_go_the_same_way():
-    grey = draw(5, 9, 12)
+    gray = draw(5, 9, 12)
     how = Augmentation(shift=1.5, rotate=15, scale=0.2, elastic=0.7, cutout=3, mixup=0.4)
-    colour = changed(np.stack([grey, 2 * grey, grey], -1), how)
+    color = changed(np.stack([gray, 2 * gray, gray], -1), how)
     for channel, factor in enumerate((1, 2, 1)):
-        np.testing.assert_allclose(colour[..., channel], factor * changed(grey, how), atol=1e-4)
+        np.testing.assert_allclose(color[..., channel], factor * changed(gray, how), atol=1e-4)
 
 
 def test_streams_of_augmentation_do_not_meet_the_others():
@@ -428,9 +428,9 @@ def test_tables_take_noise_and_mixup():
 
 def few_digits(digits, n):
     train = jaxnet.Dataset(
-        digits.train.x[:n], digits.train.y[:n], digits.classes, digits.train.white
+        digits.train.x[:n], digits.train.y[:n], digits.classes, digits.train.pixel_max
     )
-    return jaxnet.Splits(train, digits.validation, digits.test, digits.standardisation)
+    return jaxnet.Splits(train, digits.validation, digits.test, digits.standardization)
 
 
 def test_nothing_is_mixed_with_an_example_of_weight_zero(digits):
@@ -441,7 +441,7 @@ def test_nothing_is_mixed_with_an_example_of_weight_zero(digits):
         jaxnet.Dataset(x, splits.train.y, splits.classes),
         splits.validation,
         splits.test,
-        splits.standardisation,
+        splits.standardization,
     )
     recipe = jaxnet.Recipe(epochs=2, batch_size=32, augmentation=Augmentation(mixup=0.4))
     weights = jnp.asarray(~held_out, jnp.float32)
@@ -529,10 +529,10 @@ def test_host_loop_resumed_run_and_restored_run_agree_bitwise(digits, tmp_path):
             raise Stop
 
     with pytest.raises(Stop):
-        train(model, digits, few, KEY, out=tmp_path, watch=stop)
+        train(model, digits, few, KEY, out=tmp_path, progress=stop)
     began = []
     resumed = train(
-        model, digits, few, KEY, out=tmp_path, watch=lambda done, row: began.append(done)
+        model, digits, few, KEY, out=tmp_path, progress=lambda done, row: began.append(done)
     )
     assert began[0] >= 1
     jaxnet.save(resumed, tmp_path / "run")
@@ -605,12 +605,12 @@ def stop(done, row):
 here = {"weights": weights, "plan": Plan(devices=2)}
 found["train"] = gap(what(train(model, splits, few, key, **here)), what(halves))
 try:
-    train(model, splits, few, key, out=sys.argv[2], watch=stop, **here)
+    train(model, splits, few, key, out=sys.argv[2], progress=stop, **here)
 except Stop:
     pass
 began = []
 resumed = train(
-    model, splits, few, key, out=sys.argv[2], watch=lambda done, row: began.append(done), **here
+    model, splits, few, key, out=sys.argv[2], progress=lambda done, row: began.append(done), **here
 )
 found["resumed"], found["began"] = gap(what(resumed), what(halves)), began[0]
 jaxnet.save(resumed, Path(sys.argv[2]) / "run")
@@ -638,8 +638,8 @@ found["vmap"] = gap(what(many(Plan())), what(many(Plan(2, 16))))
 
 refused = {}
 for name, network, plan, batch in (
-    ("batch statistics", jaxnet.cnn((4,), (8,), normalisation="batch"), Plan(2), 64),
-    ("batch statistics, parts", jaxnet.cnn((4,), (8,), normalisation="batch"), Plan(1, 8), 64),
+    ("batch statistics", jaxnet.cnn((4,), (8,), normalization="batch"), Plan(2), 64),
+    ("batch statistics, parts", jaxnet.cnn((4,), (8,), normalization="batch"), Plan(1, 8), 64),
     ("odd", model, Plan(2), 33),
     ("odd parts", model, Plan(2, 5), 64),
     ("no parts", model, Plan(1, 0), 64),
@@ -696,13 +696,13 @@ def test_a_plan_changes_nothing_but_where(model, tmp_path):
     }
 
 
-@pytest.mark.parametrize("colour", [False, True])
-def test_the_picture_of_augmented_images(digits, tmp_path, colour):
+@pytest.mark.parametrize("color", [False, True])
+def test_the_picture_of_augmented_images(digits, tmp_path, color):
     x = np.asarray(digits.train.x)[:8, :, 1:7]
-    x = np.stack([x, x // 2, x * 0], -1) if colour else x
+    x = np.stack([x, x // 2, x * 0], -1) if color else x
     how = Augmentation(shift=1, rotate=15, elastic=0.5, mixup=0.4)
     for name in ("once", "again"):
-        figures.augmented(x, how, digits.standardisation, 16.0, tmp_path / f"figures/{name}.png")
+        figures.augmented(x, how, digits.standardization, 16.0, tmp_path / f"figures/{name}.png")
     with Image.open(tmp_path / "figures/once.png") as image:
         assert image.format == "PNG"
         width, height = image.size
@@ -710,7 +710,7 @@ def test_the_picture_of_augmented_images(digits, tmp_path, colour):
     assert 500 < width < 1200
     assert 400 < height < 1200
     assert pixels.min() < 100
-    assert (np.ptp(pixels, axis=-1).max() > 100) == colour
+    assert (np.ptp(pixels, axis=-1).max() > 100) == color
     assert (tmp_path / "figures/once.png").read_bytes() == (
         tmp_path / "figures/again.png"
     ).read_bytes()

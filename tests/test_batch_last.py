@@ -330,7 +330,7 @@ FUNCTIONS = {
     "layer norm with an axis of 1": lambda p, x, y, s: (
         layer_norm(flax_like(p, x)[None]) * p["b"][None]
     )[0],
-    "standardised inputs": lambda p, x, y, s: layer(p, (x - 0.3) * s),
+    "standardized inputs": lambda p, x, y, s: layer(p, (x - 0.3) * s),
     "slices": lambda p, x, y, s: (
         jnp.concatenate([x[3:], x[:3]]) @ p["w"] + jnp.concatenate([p["b"][2:], p["b"][:2]])
     ),
@@ -475,7 +475,7 @@ MODELS = {
     "mlp": lambda: jaxnet.mlp((7, 5)).for_outputs(3),
     "mlp of one output": lambda: jaxnet.mlp((7,), activation="gelu").for_outputs(1),
     "mlp with layer norm": lambda: jaxnet.mlp(
-        (7, 5), normalisation="layer", activation="silu"
+        (7, 5), normalization="layer", activation="silu"
     ).for_outputs(3),
     "linen": lambda: jaxnet.Model.from_linen(Linen()),
     "nnx": lambda: jaxnet.Model.from_nnx(Nnx),

@@ -167,8 +167,8 @@ def test_bits_are_uniform(size):
     check_uniform(draw(batch(1_000_000 // size), size))
 
 
-def test_neighbours_are_independent():
-    """Places beside one another, examples, layers, steps, seeds; and the first bits of neighbouring
+def test_neighbors_are_independent():
+    """Places beside one another, examples, layers, steps, seeds; and the first bits of neighboring
     examples.
     """
     numbers = np.asarray(draw(batch(1000), 1000))

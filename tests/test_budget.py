@@ -54,8 +54,8 @@ def program(w, b, x, shift):
     """For a batch of 128, tiles of each value: of an example's, (its size, 128); of what all have
     in common, its own shape.
     """
-    centred = x - shift  # (3, 128): one
-    scaled = centred * 2.0  # one
+    centerd = x - shift  # (3, 128): one
+    scaled = centerd * 2.0  # one
     doubled = w * 2.0  # (3, 20): one
     wide = scaled @ doubled  # (20, 128): three
     return jnp.sum(wide + b)  # three, and one for the sum

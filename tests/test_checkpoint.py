@@ -195,14 +195,14 @@ def stopped(digits, tmp_path_factory):
     """A training that was stopped after 3 of 4 epochs, with a checkpoint after each."""
     folder = tmp_path_factory.mktemp("stopped")
 
-    def watch(done, row):
+    def progress(done, row):
         if done == 4:
             raise Stop
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jaxnet.engine.loop.CHECKPOINT_SHARE", 1e9)
         with pytest.raises(Stop):
-            train(MODEL, digits, FOUR, KEY, out=folder, watch=watch)
+            train(MODEL, digits, FOUR, KEY, out=folder, progress=progress)
     return folder
 
 
@@ -252,7 +252,12 @@ def test_where_the_newest_checkpoint_is_damaged_training_goes_on_from_the_one_be
     found, began = files_of(state / "00000003"), list[int]()
     found = [(file.relative_to(state / "00000003"), file.read_bytes()) for file in found]
     run = train(
-        MODEL, digits, FOUR, KEY, out=tmp_path / "run", watch=lambda done, row: began.append(done)
+        MODEL,
+        digits,
+        FOUR,
+        KEY,
+        out=tmp_path / "run",
+        progress=lambda done, row: began.append(done),
     )
     assert began[0] == 2
     assert gap(run.params, undisturbed.params) == 0
@@ -297,7 +302,7 @@ def test_a_training_on_data_from_disk_goes_on_from_the_checkpoint_before_within_
 
     whole = train(MODEL, splits, few, KEY)
     with pytest.raises(Stop):
-        train(MODEL, splits, few, KEY, out=tmp_path / "run", watch=stop)
+        train(MODEL, splits, few, KEY, out=tmp_path / "run", progress=stop)
     before, newest = sorted((tmp_path / "run/state").iterdir())
     assert int(before.name) == int(newest.name) - 1 > 2, "no checkpoint within an epoch"
     DAMAGES["byte of the arrays"](newest)
@@ -327,7 +332,12 @@ def test_where_no_checkpoint_is_intact_training_is_refused_again_and_again(
     shutil.rmtree(state)
     began = []
     train(
-        MODEL, digits, FOUR, KEY, out=tmp_path / "run", watch=lambda done, row: began.append(done)
+        MODEL,
+        digits,
+        FOUR,
+        KEY,
+        out=tmp_path / "run",
+        progress=lambda done, row: began.append(done),
     )
     assert began[0] == 0
 
@@ -357,7 +367,12 @@ def test_what_a_kill_left_of_a_save_or_a_removal_is_no_damage(
     (state / "mine").mkdir()
     began = []
     run = train(
-        MODEL, digits, FOUR, KEY, out=tmp_path / "run", watch=lambda done, row: began.append(done)
+        MODEL,
+        digits,
+        FOUR,
+        KEY,
+        out=tmp_path / "run",
+        progress=lambda done, row: began.append(done),
     )
     assert began[0] == 3
     assert gap(run.params, undisturbed.params) == 0

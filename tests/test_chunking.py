@@ -50,7 +50,7 @@ def test_on_a_cpu_convolutions_train_one_at_a_time_in_parts_of_a_batch(digits):
     assert plan(
         model, digits, "cpu", recipe=Recipe(augmentation=jaxnet.Augmentation(mixup=0.2))
     ) == Plan(2)
-    assert plan(jaxnet.cnn((4,), (8,), normalisation="batch"), digits, "cpu") == Plan(2)
+    assert plan(jaxnet.cnn((4,), (8,), normalization="batch"), digits, "cpu") == Plan(2)
 
 
 @pytest.mark.parametrize(("optimizer", "copies"), [("sgd", 1), ("momentum", 2), ("adam", 3)])

@@ -223,7 +223,7 @@ def test_folders_that_hold_no_finished_run_are_refused(runs, tmp_path, capsys):
     ("more", "fewer", "n"), [(12, 3, 200), (40, 12, 359), (3, 25, 80), (9, 0, 50)]
 )
 def test_limits_are_differences_that_a_score_test_just_does_not_reject(more, fewer, n):
-    """With the standard error under the limit from a likelihood that is maximised numerically
+    """With the standard error under the limit from a likelihood that is maximized numerically
     (Tango 1998).
     """
     found = _difference(more, fewer, n)

@@ -31,16 +31,20 @@ def images(dtype=np.uint8, shape=(6, 12, 10)):
 )
 def test_nothing_changes_at_0_and_type_range_and_key_are_kept(kind, dtype, shape):
     x = images(dtype, shape)
-    white = 255.0
-    assert corrupt(x, kind, 0.0, KEY, white=white) == pytest.approx(x.astype(float), abs=1e-3)
-    strong = corrupt(x, kind, 1.0, KEY, white=white)
+    pixel_max = 255.0
+    assert corrupt(x, kind, 0.0, KEY, pixel_max=pixel_max) == pytest.approx(
+        x.astype(float), abs=1e-3
+    )
+    strong = corrupt(x, kind, 1.0, KEY, pixel_max=pixel_max)
     assert (strong.dtype, strong.shape) == (x.dtype, x.shape)
     assert strong.min() >= 0
     assert strong.max() <= 255
     assert not np.array_equal(strong, x)
-    assert np.array_equal(strong, corrupt(x, kind, 1.0, KEY, white=white))
+    assert np.array_equal(strong, corrupt(x, kind, 1.0, KEY, pixel_max=pixel_max))
     if kind in ("noise", "shift", "rotation"):
-        assert not np.array_equal(strong, corrupt(x, kind, 1.0, jax.random.key(1), white=white))
+        assert not np.array_equal(
+            strong, corrupt(x, kind, 1.0, jax.random.key(1), pixel_max=pixel_max)
+        )
 
 
 def test_blur_is_scipys():
@@ -48,12 +52,12 @@ def test_blur_is_scipys():
     wanted = ndimage.gaussian_filter(
         x.astype(float), (0, 1.5, 1.5), mode="nearest", radius=(0, 5, 5)
     )
-    assert corrupt(x, "blur", 1.5, KEY, white=255.0) == pytest.approx(wanted, abs=1e-2)
+    assert corrupt(x, "blur", 1.5, KEY, pixel_max=255.0) == pytest.approx(wanted, abs=1e-2)
 
 
 def test_rotation_is_scipys_to_either_side():
     x = images(np.float32, (12, 15, 15))
-    turned = corrupt(x, "rotation", 30, KEY, white=255.0)
+    turned = corrupt(x, "rotation", 30, KEY, pixel_max=255.0)
     both = [
         [
             ndimage.rotate(image, side * 30, order=1, mode="nearest", reshape=False)
@@ -83,8 +87,8 @@ def test_contrast_inversion_and_noise_are_their_formulas():
     assert corrupt(x, "contrast", 0.4, KEY).astype(float) == pytest.approx(
         np.rint(127.5 + 0.6 * (x - 127.5)), abs=1
     )
-    grey = np.full((50, 30, 30), 8.0, np.float32)
-    noise = corrupt(grey, "noise", 0.1, KEY, white=16.0) - grey
+    gray = np.full((50, 30, 30), 8.0, np.float32)
+    noise = corrupt(gray, "noise", 0.1, KEY, pixel_max=16.0) - gray
     assert noise.std() == pytest.approx(1.6, rel=0.02)
     assert noise.mean() == pytest.approx(0.0, abs=0.03)
 
@@ -117,7 +121,7 @@ def test_frequencies_are_those_asked_for():
             (lambda kind=kind: corrupt(np.ones((5, 3, 3)), kind, 1.5, KEY), "a share from 0 to 1")
             for kind in SHARE_CORRUPTIONS
         ),
-        (lambda: corrupt(np.zeros((5, 3, 3)), "noise", 0.1, KEY), "white is 0.0"),
+        (lambda: corrupt(np.zeros((5, 3, 3)), "noise", 0.1, KEY), "pixel_max is 0.0"),
         (lambda: knock_out(np.array([0, 1]), 7, 0.5, KEY), "no example has label 7"),
         (lambda: knock_out(np.array([0, 1]), 1, 1.5, KEY), "share is 1.5"),
         (lambda: knock_out(np.array([0.0, 1.0]), 1, 0.5, KEY), "give class numbers"),

@@ -80,12 +80,12 @@ def test_another_seed_splits_otherwise():
     assert not np.array_equal(a, b)
 
 
-def test_standardisation_is_scikit_learns_on_the_training_set_only():
+def test_standardization_is_scikit_learns_on_the_training_set_only():
     x = X * [1, 100, 0] + [5, -3, 4]
     splits = jaxnet.split(x, Y)
     scaler = StandardScaler().fit(np.asarray(splits.train.x, np.float64))
     for part in (splits.train, splits.validation, splits.test):
-        ours = splits.standardisation.inputs(part.x)
+        ours = splits.standardization.inputs(part.x)
         np.testing.assert_allclose(
             ours, scaler.transform(np.asarray(part.x, np.float64)), atol=1e-5
         )
@@ -97,17 +97,17 @@ def test_images_stay_uint8_and_have_one_mean_and_deviation():
     splits = jaxnet.split(x, np.arange(50) % 2)
     train = np.asarray(splits.train.x, np.float64)
     assert splits.train.x.dtype == np.uint8
-    np.testing.assert_allclose(splits.standardisation.mean, train.mean(), rtol=1e-6)
-    np.testing.assert_allclose(splits.standardisation.scale, train.std(), rtol=1e-6)
+    np.testing.assert_allclose(splits.standardization.mean, train.mean(), rtol=1e-6)
+    np.testing.assert_allclose(splits.standardization.scale, train.std(), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("centre", "spread"), [(1e4, 1.0), (-3e4, 5.0), (1e3, 0.1)])
-def test_float_images_far_from_zero_keep_their_deviation(centre, spread):
-    x = np.random.default_rng(0).normal(centre, spread, (60, 20, 20)).astype(np.float32)
+@pytest.mark.parametrize(("center", "spread"), [(1e4, 1.0), (-3e4, 5.0), (1e3, 0.1)])
+def test_float_images_far_from_zero_keep_their_deviation(center, spread):
+    x = np.random.default_rng(0).normal(center, spread, (60, 20, 20)).astype(np.float32)
     splits = jaxnet.split(x, np.arange(60) % 2)
     train = np.asarray(splits.train.x, np.float64)
-    np.testing.assert_allclose(splits.standardisation.scale, train.std(), rtol=1e-3)
-    np.testing.assert_allclose(splits.standardisation.mean, train.mean(), rtol=1e-6)
+    np.testing.assert_allclose(splits.standardization.scale, train.std(), rtol=1e-3)
+    np.testing.assert_allclose(splits.standardization.mean, train.mean(), rtol=1e-6)
 
 
 def test_validation_may_be_empty():

@@ -139,23 +139,23 @@ def by_hand(log_p, y, loss):
     p, total = np.exp(log_p.astype(np.float64)), np.zeros(3)
     for i, label in enumerate(y):
         if loss == "cross_entropy":
-            centre = np.exp(np.log(p[:, i]).mean(0))
-            centre /= centre.sum()
+            center = np.exp(np.log(p[:, i]).mean(0))
+            center /= center.sum()
             total += [
                 -np.log(p[:, i, label]).mean(),
-                -np.log(centre[label]),
-                np.mean([np.sum(centre * np.log(centre / member)) for member in p[:, i]]),
+                -np.log(center[label]),
+                np.mean([np.sum(center * np.log(center / member)) for member in p[:, i]]),
             ]
         else:
             truth, values = np.eye(p.shape[2])[label], p[:, i]
             if loss == "zero_one_kohavi_wolpert":
                 values = np.eye(p.shape[2])[values.argmax(-1)]
-            centre, half = values.mean(0), 0.5 if loss.startswith("zero") else 1.0
+            center, half = values.mean(0), 0.5 if loss.startswith("zero") else 1.0
             total += half * np.array(
                 [
                     ((values - truth) ** 2).sum(-1).mean(),
-                    ((centre - truth) ** 2).sum(),
-                    ((values - centre) ** 2).sum(-1).mean(),
+                    ((center - truth) ** 2).sum(),
+                    ((values - center) ** 2).sum(-1).mean(),
                 ]
             )
     return total / len(y)
@@ -290,7 +290,7 @@ def test_words_are_those_the_design_allows():
     assert "bias" not in text["bootstrap"].replace("bias contains", "")
     assert "variance" not in text["bootstrap"]
     assert "spread under resampling your data" in text["bootstrap"]
-    assert "variance of the optimisation on this training set" in text["seeds"]
+    assert "variance of the optimization on this training set" in text["seeds"]
 
 
 def test_intervals_are_refused_with_what_they_need():

@@ -77,7 +77,7 @@ def test_what_would_settle_it_is_said():
     )
 
 
-def test_labelled_examples_from_the_place_of_use_decide_on_mismatch():
+def test_labeled_examples_from_the_place_of_use_decide_on_mismatch():
     errors = members((0.0, 0.003, 0.003), (2000, 800, 800))
     errors["use"] = members((0.0, 0.0, 0.3), (1, 1, 800), seed=1)["test"]
     assert error_ladder(errors).verdict.startswith("mismatch: ")
@@ -418,7 +418,7 @@ def test_a_leaking_test_set_is_found(digits):
         np.concatenate([np.asarray(digits.test.y), y[:30]]),
         digits.classes,
     )
-    splits = jaxnet.Splits(digits.train, digits.validation, leaking, digits.standardisation)
+    splits = jaxnet.Splits(digits.train, digits.validation, leaking, digits.standardization)
     found = jaxnet.diagnose(
         jaxnet.mlp((8,)), splits, jaxnet.Recipe(epochs=1), jax.random.key(0), members=2
     )

@@ -88,13 +88,13 @@ def test_folders_that_cannot_be_written_are_refused_by_every_verb_before_work(
     model, recipe, key = jaxnet.mlp((4,)), jaxnet.Recipe(epochs=1), jax.random.key(0)
     run = jaxnet.fit(model, digits, recipe, key)
 
-    def watch(*_):
+    def progress(*_):
         raise AssertionError("training began")
 
     verbs = {
-        "train": lambda path: jaxnet.train(model, digits, recipe, key, out=path, watch=watch),
+        "train": lambda path: jaxnet.train(model, digits, recipe, key, out=path, progress=progress),
         "fit_population": lambda path: jaxnet.fit_population(
-            model, digits, recipe, key[None], out=path, watch=watch
+            model, digits, recipe, key[None], out=path, progress=progress
         ),
         "save": lambda path: jaxnet.save(run, path),
         "export": lambda path: jaxnet.export(run, path),
@@ -184,7 +184,7 @@ def test_predictions_that_cannot_be_written_leave_all_members(
     monkeypatch.undo()
     heard = []
     population = jaxnet.fit_population(
-        model, digits, recipe, keys, out=tmp_path, watch=heard.append
+        model, digits, recipe, keys, out=tmp_path, progress=heard.append
     )
     assert heard[0].finished == 2
     assert population.predictions.test.shape == (2, len(digits.test), 10)
@@ -314,7 +314,7 @@ def refused(verb):
 
 refused(
     lambda: jaxnet.train(
-        small, digits, jaxnet.Recipe(epochs=6), jax.random.key(0), out=out / "train", watch=limit
+        small, digits, jaxnet.Recipe(epochs=6), jax.random.key(0), out=out / "train", progress=limit
     )
 )
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
@@ -376,7 +376,7 @@ def test_files_that_may_not_grow_end_in_a_message_and_no_thread_complains(tmp_pa
         recipe,
         jax.random.key(0),
         out=tmp_path / "train",
-        watch=lambda epochs, _: seen.append(epochs),
+        progress=lambda epochs, _: seen.append(epochs),
     )
     assert seen[0] == 1
     assert gap(run.params, jaxnet.fit(model, digits, recipe, jax.random.key(0)).params) == 0.0

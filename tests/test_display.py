@@ -109,7 +109,7 @@ def results(digits):
         "numbers": jax.tree.map(np.float32, recipe),
         "history": run.history,
         "best": run.best,
-        "standardization": digits.standardisation,
+        "standardization": digits.standardization,
         "plan": jaxnet.Plan(),
         "halving": jaxnet.Halving.geometric(100),
         "augmentation": jaxnet.Augmentation(rotate=10.0),

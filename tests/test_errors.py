@@ -35,12 +35,12 @@ def test_the_nearest_name_comes_first_and_then_all_there_are():
     assert near("a", []) == "; known are none"
     assert near("zzz", [f"f{i}" for i in range(50)]).endswith(", f28, f29 and 20 more")
     with pytest.raises(
-        InputError, match=r"unknown colour 'gren'; did you mean 'green'\? Known are red, green"
+        InputError, match=r"unknown color 'gren'; did you mean 'green'\? Known are red, green"
     ):
-        check_known("colour", "gren", ["red", "green"])
+        check_known("color", "gren", ["red", "green"])
 
 
-def test_a_missing_path_suggests_its_neighbour_or_says_which_folder_is_not_there(tmp_path):
+def test_a_missing_path_suggests_its_neighbor_or_says_which_folder_is_not_there(tmp_path):
     (tmp_path / "runs/digits-1").mkdir(parents=True)
     assert (
         near_path(tmp_path / "runs/digit-1")
@@ -137,8 +137,8 @@ MISTYPED = {
         lambda p: jaxnet.load(p / "iris.csv", groups="Width"),
         "has no column 'Width'; did you mean 'width'",
     ),
-    "ignore": (
-        lambda p: jaxnet.load(p / "iris.csv", ignore=("lenght",)),
+    "drop_columns": (
+        lambda p: jaxnet.load(p / "iris.csv", drop_columns=("lenght",)),
         "has no column 'lenght'; did you mean 'length'",
     ),
     "array": (

@@ -13,7 +13,7 @@ from conftest import gap
 from flax import linen as nn
 
 import jaxnet
-from jaxnet.data import Dataset, Standardisation
+from jaxnet.data import Dataset, Standardization
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
@@ -133,12 +133,12 @@ def test_calibration_mends_what_is_too_sure():
 def test_whole_weights_are_repeated_rows_exactly(blobs, kind):
     # In minibatches, and with batch statistics, which weights of the loss would not reach.
     x, y, weights = blobs
-    estimator = kind(hidden=(8,), normalisation="batch", batch_size=16, epochs=5, random_state=0)
+    estimator = kind(hidden=(8,), normalization="batch", batch_size=16, epochs=5, random_state=0)
     order = np.random.default_rng(1).permutation(60)
     weighted = clone(estimator).fit(x[order], y[order], sample_weight=weights[order])
     repeated = clone(estimator).fit(x.repeat(weights, 0), y.repeat(weights))
     assert gap(weighted.run_.params, repeated.run_.params) == 0
-    assert gap(weighted.run_.standardisation, repeated.run_.standardisation) == 0
+    assert gap(weighted.run_.standardization, repeated.run_.standardization) == 0
     assert gap(weighted.run_.params, clone(estimator).fit(x, y).run_.params) > 0.01
 
 
@@ -159,7 +159,7 @@ def test_weighted_statistics_are_numpys(blobs):
     x, y, weights = blobs
     images, values = x.reshape(-1, 2, 2), y.astype(np.float32)
     for inputs, axes in ((x, (0,)), (images, (0, 1, 2))):
-        given = Standardisation.of(Dataset(inputs, values), 0.3 * weights)
+        given = Standardization.of(Dataset(inputs, values), 0.3 * weights)
         mean = (
             inputs.repeat(weights, 0).mean(axes, dtype=np.float64),
             inputs.repeat(weights, 0).std(axes, dtype=np.float64),
@@ -175,7 +175,7 @@ def test_it_is_jaxnets_fit(some_images):
     data = Dataset(x, y.astype(np.int32), tuple("0123456789"))
     order = _order_of_its_own(data)
     train, nothing = (replace(data, x=data.x[rows], y=data.y[rows]) for rows in (order, order[:0]))
-    splits = jaxnet.Splits(train, nothing, nothing, Standardisation.of(train))
+    splits = jaxnet.Splits(train, nothing, nothing, Standardization.of(train))
     recipe = jaxnet.Recipe(
         schedule="one_cycle", epochs=3, batch_size=64, learning_rate=3e-3, dropout=0.1
     )
@@ -229,7 +229,7 @@ def test_copies_of_a_held_out_example_are_not_trained_on(blobs):
     )
     apart = JaxnetClassifier((8,), epochs=2, validation_fraction=0.5, random_state=0).fit(x, y).run_
     # of the same 30 examples, three times each
-    assert gap(run.standardisation, apart.standardisation) < 1e-6
+    assert gap(run.standardization, apart.standardization) < 1e-6
 
 
 class Net(nn.Module):
@@ -272,7 +272,7 @@ def test_images_in_rows_and_a_pickle(some_images, compilations):
 @pytest.mark.parametrize(
     "model",
     [
-        jaxnet.mlp((8,), normalisation="layer"),
+        jaxnet.mlp((8,), normalization="layer"),
         jaxnet.cnn(),
         jaxnet.linear(),
         jaxnet.cnn().for_outputs(3),

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 import jaxnet
-from jaxnet.data import Standardisation
+from jaxnet.data import Standardization
 from jaxnet.diagnostics.ladder import network_ladder
 from jaxnet.engine.prediction import class_metrics, value_metrics
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.core
 RNG = np.random.default_rng(0)
 LOG_P = np.log(RNG.dirichlet(np.ones(4), 500)).astype(np.float32)
 Y = RNG.integers(0, 4, 500).astype(np.int32)
-UNIT = Standardisation(jnp.zeros(()), jnp.ones(()), jnp.float32(0.0), jnp.float32(1.0))
+UNIT = Standardization(jnp.zeros(()), jnp.ones(()), jnp.float32(0.0), jnp.float32(1.0))
 
 
 def test_class_metrics_are_scikit_learns():
@@ -58,7 +58,7 @@ def test_value_metrics_are_scikit_learns():
     ours = value_metrics(
         predictions,
         y,
-        Standardisation(jnp.zeros(()), jnp.ones(()), jnp.float32(49.0), jnp.float32(8.0)),
+        Standardization(jnp.zeros(()), jnp.ones(()), jnp.float32(49.0), jnp.float32(8.0)),
     )
     assert ours.rmse.estimate == pytest.approx(sk.root_mean_squared_error(y, predictions), rel=1e-5)
     assert ours.r2.estimate == pytest.approx(sk.r2_score(y, predictions), rel=1e-5)
@@ -87,8 +87,8 @@ def test_predict_gives_the_same_for_any_number_of_examples(digits, n):
     x = RNG.integers(0, 17, (n, 8, 8), dtype=np.uint8)
     ours = jaxnet.predict(model, run, x)
     assert ours.shape == (n, 10)
-    x1 = (x.reshape(n, 64).astype(np.float64) - float(run.standardisation.mean)) / float(
-        run.standardisation.scale
+    x1 = (x.reshape(n, 64).astype(np.float64) - float(run.standardization.mean)) / float(
+        run.standardization.scale
     )
     p = jax.tree.map(np.float64, run.params)
     logits = (

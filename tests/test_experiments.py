@@ -324,7 +324,7 @@ def test_a_regression_and_a_cnn_run_to_the_end(tmp_path):
     rows = run("predict", "--run", tmp_path / "a", tmp_path / "new.npz").stdout.splitlines()
     assert rows[0] == "file,row,prediction"
     assert len(rows) == 3
-    more = ("--normalisation", "batch", "--dropout", "0.1", "--balance", "--patience", "1")
+    more = ("--normalization", "batch", "--dropout", "0.1", "--balance", "--patience", "1")
     run(*FAST, "--model", "cnn", "--channels", 4, "--hidden", 8, *more, "--out", tmp_path / "b")
     assert result(tmp_path / "b")["model"]["name"].startswith("cnn(")
 
@@ -549,13 +549,13 @@ def test_a_cache_that_cannot_be_written_is_refused(tmp_path):
 
 def _table(folder, target, **changes):
     rng = np.random.default_rng(0)
-    colours = np.array(["red", "green", "blue"])[np.arange(300) % 3]
+    colors = np.array(["red", "green", "blue"])[np.arange(300) % 3]
     size = rng.normal(5, 2, 300).round(2)
-    value = size * 2 + (colours == "red") * 3
+    value = size * 2 + (colors == "red") * 3
     columns = {
         "size": [f'"{s}"'.replace(".", ",") for s in size],
-        "colour": colours,
-        "target": target(value, colours),
+        "color": colors,
+        "target": target(value, colors),
     }
     lines = [
         ";".join(columns),
@@ -573,7 +573,7 @@ def test_a_regression_from_a_european_table_to_predictions_of_new_rows(tmp_path)
     found = result(tmp_path / "run")
     assert found["dataset"]["columns"] == [
         {"name": "size", "categories": None},
-        {"name": "colour", "categories": ["blue", "green", "red"]},
+        {"name": "color", "categories": ["blue", "green", "red"]},
     ]
     assert found["r2"]["test"]["estimate"] > 0.9
     assert (
@@ -582,7 +582,7 @@ def test_a_regression_from_a_european_table_to_predictions_of_new_rows(tmp_path)
     assert found["rmse"]["test"]["low"] > 0
     assert found["error"]["test"]["estimate"] < found["baseline"]["test"]
     assert found["recipe"]["epochs"] == 38  # of four batches each
-    (tmp_path / "new.csv").write_text("colour,size,note\nred,5.0,a\nblue,2.5,b\n")
+    (tmp_path / "new.csv").write_text("color,size,note\nred,5.0,a\nblue,2.5,b\n")
     rows = list(
         csv.DictReader(
             io.StringIO(run("predict", "--run", tmp_path / "run", tmp_path / "new.csv").stdout)
@@ -590,16 +590,16 @@ def test_a_regression_from_a_european_table_to_predictions_of_new_rows(tmp_path)
     )
     assert abs(float(rows[0]["prediction"]) - 13) < 1
     assert abs(float(rows[1]["prediction"]) - 5) < 1
-    (tmp_path / "new.csv").write_text("colour,size\nred,5.0\npink,2.5\n")
+    (tmp_path / "new.csv").write_text("color,size\nred,5.0\npink,2.5\n")
     done = run("predict", "--run", tmp_path / "run", tmp_path / "new.csv", status=2)
     assert (
-        "column 'colour' has 'pink' in row 2, which the network has not seen; it knows 'blue', "
+        "column 'color' has 'pink' in row 2, which the network has not seen; it knows 'blue', "
         "'green', 'red'" in done.stderr
     )
 
 
 def test_classes_of_a_table_split_by_group_and_resumed(tmp_path):
-    path = _table(tmp_path, lambda value, colours: np.where(value > 11, "much", "little"))
+    path = _table(tmp_path, lambda value, colors: np.where(value > 11, "much", "little"))
     options = (
         "--no-cache",
         "--dataset",
@@ -607,7 +607,7 @@ def test_classes_of_a_table_split_by_group_and_resumed(tmp_path):
         "--epochs",
         3,
         "--groups",
-        "colour",
+        "color",
         "--out",
         tmp_path / "run",
     )
@@ -643,10 +643,10 @@ def test_examples_in_two_parts_are_said_and_counted(tmp_path):
 
 def test_presets_and_a_folder_of_images(tmp_path, refused):
     rng = np.random.default_rng(0)
-    for name, grey in (("dark", 60), ("light", 180)):
+    for name, gray in (("dark", 60), ("light", 180)):
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for i in range(20):
-            Image.fromarray(rng.normal(grey, 20, (9, 8)).clip(0, 255).astype(np.uint8)).save(
+            Image.fromarray(rng.normal(gray, 20, (9, 8)).clip(0, 255).astype(np.uint8)).save(
                 tmp_path / "pictures" / name / f"{i}.jpg"
             )
     run(

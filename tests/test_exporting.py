@@ -48,11 +48,11 @@ OWN = jaxnet.Model.from_linen(Net())
 MODELS = {
     "linear": jaxnet.linear(),
     "mlp": jaxnet.mlp((32, 16)),
-    "mlp layer gelu": jaxnet.mlp((16,), activation="gelu", normalisation="layer"),
-    "mlp batch tanh": jaxnet.mlp((16,), activation="tanh", normalisation="batch"),
+    "mlp layer gelu": jaxnet.mlp((16,), activation="gelu", normalization="layer"),
+    "mlp batch tanh": jaxnet.mlp((16,), activation="tanh", normalization="batch"),
     "cnn": jaxnet.cnn((4,), (8,)),
-    "cnn batch silu": jaxnet.cnn((4, 6), (8,), kernel=2, activation="silu", normalisation="batch"),
-    "cnn layer": jaxnet.cnn((4,), (8,), kernel=5, normalisation="layer"),
+    "cnn batch silu": jaxnet.cnn((4, 6), (8,), kernel=2, activation="silu", normalization="batch"),
+    "cnn layer": jaxnet.cnn((4,), (8,), kernel=5, normalization="layer"),
     "cnn valid stride": jaxnet.cnn((4,), (8,), stride=2, padding="VALID"),
     "own": OWN,
     "bfloat16": jaxnet.mlp((16,)),
@@ -88,7 +88,7 @@ except ImportError:
 
 
 def a_line(examples):
-    """A table, and values that are far from standardised."""
+    """A table, and values that are far from standardized."""
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(examples, 3)) * [1, 100, 1e-3] + [5, 0, 0]).astype(np.float32)
     return x, (x[:, 0] * 50 + x[:, 1] + rng.normal(size=examples) + 1000).astype(np.float32)
@@ -364,13 +364,13 @@ def test_parameters_are_those_that_predict_to_the_bit(runs, digits, tmp_path):
     )
     jaxnet.export(run, tmp_path / "own", model=OWN)
     given = unflatten_dict(load_file(tmp_path / "own/params.safetensors"), sep="/")
-    assert set(given) == {"params", "model_state", "standardisation"}
+    assert set(given) == {"params", "model_state", "standardization"}
     for tree, name in ((run.best.params, "params"), (run.best.model_state, "model_state")):
         assert jax.tree.structure(tree) == jax.tree.structure(given[name])
         jax.tree.map(np.testing.assert_array_equal, tree, given[name])
     # Flax alone, with what is in the file, is the network.
-    x = (digits.test.x.astype(np.float32) - given["standardisation"]["mean"]) / given[
-        "standardisation"
+    x = (digits.test.x.astype(np.float32) - given["standardization"]["mean"]) / given[
+        "standardization"
     ]["scale"]
     outputs = Net().apply({"params": given["params"], **given["model_state"]}, x, train=False)
     assert (

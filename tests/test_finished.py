@@ -16,8 +16,8 @@ from jaxnet.models.builtin import named
     [
         jaxnet.linear(),
         jaxnet.mlp(()),
-        jaxnet.mlp((7, 5), activation="tanh", normalisation="batch"),
-        jaxnet.cnn((4, 8), (3,), kernel=(3, 5), stride=2, padding="VALID", normalisation="layer"),
+        jaxnet.mlp((7, 5), activation="tanh", normalization="batch"),
+        jaxnet.cnn((4, 8), (3,), kernel=(3, 5), stride=2, padding="VALID", normalization="layer"),
     ],
     ids=lambda model: model.name,
 )

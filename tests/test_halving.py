@@ -126,7 +126,7 @@ def test_members_of_all_structures_are_ranked_together(small):
     ]
     heard = []
     many = jaxnet.fit_population(
-        models, small, recipes, keys, halving=Halving((1,), keep=1 / 2), watch=heard.append
+        models, small, recipes, keys, halving=Halving((1,), keep=1 / 2), progress=heard.append
     )
     assert list(many.epochs) == [1, 4, 1, 6, 1, 4]
     assert [epochs == 1 for epochs in expected_epochs(runs, (1,), (3,), 6)] == [True, False] * 3
@@ -244,7 +244,7 @@ def test_a_smaller_program_is_compiled_where_that_pays(small, monkeypatch, caplo
 def test_progress_counts_the_epochs_that_are_trained(small):
     heard = []
     many = jaxnet.fit_population(
-        MODEL, small, RECIPES, KEYS, halving=HALVING, plan=ALONE, watch=heard.append
+        MODEL, small, RECIPES, KEYS, halving=HALVING, plan=ALONE, progress=heard.append
     )
     shares = [now.share for now in heard]
     assert shares == sorted(shares)
@@ -252,7 +252,7 @@ def test_progress_counts_the_epochs_that_are_trained(small):
     assert total == many.epochs.sum()
     assert {round(share * total, 6) for share in shares} >= {0, 2, 16, 18, 20, 24, 27}
     assert {now.finished for now in heard} == {0, 6, 8, 9}
-    assert heard[-1] == population.Standing(9, 9, 7, 7, 1.0)
+    assert heard[-1] == population.Progress(9, 9, 7, 7, 1.0)
 
 
 class Stop(Exception):
@@ -284,7 +284,7 @@ def test_a_population_continues_with_the_same_numbers(small, whole, tmp_path, mo
 
         train(job, program, shared, part, until, call, pace)
 
-    def watch(standing):
+    def progress(now):
         left[0] -= 1
         if left[0] == -1:
             raise Stop
@@ -294,7 +294,7 @@ def test_a_population_continues_with_the_same_numbers(small, whole, tmp_path, mo
         jaxnet.fit_population, MODEL, small, RECIPES, KEYS, halving=HALVING, out=tmp_path / "p"
     )
     with pytest.raises(Stop):
-        go(plan=ALONE, watch=watch)
+        go(plan=ALONE, progress=progress)
     again = go(plan=Plan(3, chunk=1))
     assert (
         gap(

@@ -37,7 +37,7 @@ def _all(splits):
 def test_a_folder_a_class_gives_its_pixels(tmp_path, shape):
     pixels = _folder(tmp_path / "pets", shape=shape)
     splits = jaxnet.load(tmp_path / "pets")
-    assert (splits.classes, splits.name, splits.train.white) == (("cat", "dog"), "pets", 255.0)
+    assert (splits.classes, splits.name, splits.train.pixel_max) == (("cat", "dog"), "pets", 255.0)
     ours = {x.tobytes() for x in _all(splits)}
     assert ours == {x.tobytes() for x in pixels.values()}
     for x, y in zip(np.asarray(splits.train.x), np.asarray(splits.train.y), strict=True):
@@ -63,16 +63,16 @@ def test_given_parts_jpeg_scaling_hidden_files_and_trained_on(tmp_path):
     assert run.shape == (8, 8)
 
 
-def test_palettes_are_their_colours_and_grey_ones_are_grey(tmp_path):
+def test_palettes_are_their_colors_and_gray_ones_are_gray(tmp_path):
     _folder(tmp_path)
-    grey = RNG.integers(0, 256, (6, 5), dtype=np.uint8)
-    _save(tmp_path / "cat/palette.png", grey, "P")
-    assert any(np.array_equal(x, grey) for x in _all(jaxnet.load(tmp_path)))
-    _save(tmp_path / "cat/colour.png", np.full((6, 5, 3), (200, 10, 10), np.uint8), "quantized")
-    colours = _all(jaxnet.load(tmp_path))
-    assert colours.shape[1:] == (6, 5, 3)
-    assert any((x == (200, 10, 10)).all() for x in colours)
-    assert any(np.array_equal(x, np.repeat(grey[..., None], 3, -1)) for x in colours)
+    gray = RNG.integers(0, 256, (6, 5), dtype=np.uint8)
+    _save(tmp_path / "cat/palette.png", gray, "P")
+    assert any(np.array_equal(x, gray) for x in _all(jaxnet.load(tmp_path)))
+    _save(tmp_path / "cat/color.png", np.full((6, 5, 3), (200, 10, 10), np.uint8), "quantized")
+    colors = _all(jaxnet.load(tmp_path))
+    assert colors.shape[1:] == (6, 5, 3)
+    assert any((x == (200, 10, 10)).all() for x in colors)
+    assert any(np.array_equal(x, np.repeat(gray[..., None], 3, -1)) for x in colors)
 
 
 def _spoil(path, content=b"no image"):

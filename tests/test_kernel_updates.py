@@ -46,7 +46,7 @@ def gradients(*shape):
 
 
 GRADIENTS, PARAM = gradients(ROWS, COLUMNS), RNG.normal(size=(ROWS, COLUMNS)).astype(np.float32)
-SAID = {"momentum": 0.9, "second_momentum": 0.999}  # the usual ones, as a user would give them
+SAID = {"momentum": 0.9, "b2": 0.999}  # the usual ones, as a user would give them
 RECIPES = {
     "sgd": Recipe(optimizer="sgd", learning_rate=0.1),
     "momentum": Recipe(optimizer="momentum", learning_rate=0.1),
@@ -56,11 +56,7 @@ RECIPES = {
         optimizer="adamw", learning_rate=1e-3, weight_decay=0.1, schedule="warmup_cosine", **SAID
     ),
     "adam of short memory": Recipe(
-        optimizer="adam",
-        learning_rate=1e-2,
-        momentum=0.0,
-        second_momentum=0.9,
-        schedule="one_cycle",
+        optimizer="adam", learning_rate=1e-2, momentum=0.0, b2=0.9, schedule="one_cycle"
     ),
 }
 
@@ -169,7 +165,7 @@ def test_every_change_is_that_of_optax(optimizer):
 
 @pytest.mark.parametrize(("first", "second"), [(0.9, 0.999), (0.9, 0.99), (0.0, 0.9)])
 def test_every_change_of_adam_is_that_of_optax(first, second):
-    recipe = Recipe(optimizer="adam", learning_rate=1e-3, momentum=first, second_momentum=second)
+    recipe = Recipe(optimizer="adam", learning_rate=1e-3, momentum=first, b2=second)
     (_, changes), (_, want) = both(recipe)
     assert worst(changes, want, in_float64(recipe)[1]) < 1e-6
 
@@ -287,9 +283,7 @@ def test_members_are_each_alone(name):
 def test_tables_name_the_same_optimizers():
     assert set(DIRECTIONS) == set(MOMENTS)
     for name, count in MOMENTS.items():
-        numbers = {
-            key: jnp.full((1, 1), 0.5) for key in ("step", "momentum", "second_momentum", "epsilon")
-        }
+        numbers = {key: jnp.full((1, 1), 0.5) for key in ("step", "momentum", "b2", "epsilon")}
         param = jnp.ones((2, 3))
         new, moments = jax.jit(functools.partial(update, name, decayed=False))(
             param, (param,) * count, param, numbers

@@ -83,7 +83,7 @@ def members(y, classes, rng, *, count=4, sure=6.0, hard=0.1, noise=None):
     return np.log(p if noise is None else p @ noise)
 
 
-def relabelled(y, classes, noise, rng):
+def relabeled(y, classes, noise, rng):
     return (rng.random((len(y), 1)) > noise[y].cumsum(1)[:, :-1]).sum(1)
 
 
@@ -107,7 +107,7 @@ def test_the_share_of_wrong_labels_is_covered(noise, learned):
     covered, given, off = 0, 0, list[float]()
     for _ in range(30):
         y = rng.integers(0, 5, 600)
-        labels = relabelled(y, 5, noise, rng)
+        labels = relabeled(y, 5, noise, rng)
         found = wrong_labels(members(y, 5, rng, noise=noise if learned else None), labels)
         if found.refused is None:
             given += 1

@@ -34,12 +34,12 @@ def held():
 before, peak, done = held(), [0], threading.Event()
 
 
-def watch():
+def progress():
     while not done.wait(0.001):
         peak[0] = max(peak[0], held())
 
 
-watching = threading.Thread(target=watch)
+watching = threading.Thread(target=progress)
 watching.start()
 splits = jaxnet.load(sys.argv[1])
 done.set()
@@ -106,7 +106,7 @@ def test_examples_are_those_of_the_same_arrays_in_memory(tmp_path, write, dtype,
         ):
             assert one.dtype == other.dtype
             np.testing.assert_array_equal(one, other)
-    for one, other in zip(loaded.standardisation[:2], given.standardisation[:2], strict=True):
+    for one, other in zip(loaded.standardization[:2], given.standardization[:2], strict=True):
         np.testing.assert_array_equal(one, other)
     kept = x.astype(np.uint8 if dtype == "uint8" else np.float32)
     rows = np.concatenate(

@@ -1,4 +1,4 @@
-"""Models: shapes, initialisation, dropout, batch statistics, equality; and the convolution."""
+"""Models: shapes, initialization, dropout, batch statistics, equality; and the convolution."""
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,11 @@ KEY = jax.random.key(0)
 MODELS = {
     "linear": jaxnet.linear,
     "mlp": lambda: jaxnet.mlp((16, 8)),
-    "mlp layer gelu": lambda: jaxnet.mlp((16,), activation="gelu", normalisation="layer"),
-    "mlp batch tanh": lambda: jaxnet.mlp((16,), activation="tanh", normalisation="batch"),
+    "mlp layer gelu": lambda: jaxnet.mlp((16,), activation="gelu", normalization="layer"),
+    "mlp batch tanh": lambda: jaxnet.mlp((16,), activation="tanh", normalization="batch"),
     "cnn": lambda: jaxnet.cnn((4,), (8,)),
     "cnn batch silu": lambda: jaxnet.cnn(
-        (4, 6), (8,), kernel=2, activation="silu", normalisation="batch"
+        (4, 6), (8,), kernel=2, activation="silu", normalization="batch"
     ),
 }
 
@@ -72,7 +72,7 @@ def test_describe_counts_parameters(digits):
             r"hidden is \(16, 0\); every width must be a whole number of at least 1",
         ),
         (lambda: jaxnet.mlp((16,), activation="rule"), "unknown activation 'rule'; known are relu"),
-        (lambda: jaxnet.mlp((16,), normalisation="group"), "unknown normalisation 'group'"),
+        (lambda: jaxnet.mlp((16,), normalization="group"), "unknown normalization 'group'"),
         (lambda: jaxnet.cnn(kernel=0), r"kernel is \(0,\)"),
         (lambda: jaxnet.mlp().init(KEY, jnp.zeros((1, 3))), "does not know its number of outputs"),
     ],
@@ -104,13 +104,13 @@ def test_dropout_rate_zero_is_no_dropout(digits):
 def test_batch_statistics_are_those_of_flax_on_the_same_batches(digits):
     """Our loop on one hand; Flax's module stepped by hand on the other, same rows."""
     model, few = (
-        jaxnet.mlp((16,), normalisation="batch").for_outputs(10),
+        jaxnet.mlp((16,), normalization="batch").for_outputs(10),
         jaxnet.Recipe(optimizer="sgd", learning_rate=0.0, epochs=1, batch_size=100),
     )
     run = jaxnet.fit(model, digits, few, KEY)
     state = jaxnet.start(model, digits, few, KEY)
     rows = np.asarray(shuffled(state.order_key, len(digits.train), 100))
-    x = digits.standardisation.inputs(digits.train.x)
+    x = digits.standardization.inputs(digits.train.x)
     variables = {"params": state.params, **state.model_state}
     for batch in rows:
         _, changed = model.apply.module.apply(variables, x[batch], key=KEY, mutable=["batch_stats"])

@@ -29,7 +29,7 @@ IMAGES = 100
 
 
 class Linen(nn.Module):
-    """Pooling, dropout, batch and group normalisation, and convolutions of many kinds."""
+    """Pooling, dropout, batch and group normalization, and convolutions of many kinds."""
 
     @nn.compact
     def __call__(self, x, *, train=False):
@@ -182,10 +182,10 @@ MODELS = {
         f"mlp {activation}": functools.partial(jaxnet.mlp, activation=activation)
         for activation in ("relu", "gelu", "silu", "tanh")
     },
-    "mlp layer": lambda: jaxnet.mlp((32, 16), normalisation="layer"),
-    "cnn layer": lambda: jaxnet.cnn((8, 16), (64,), normalisation="layer"),
+    "mlp layer": lambda: jaxnet.mlp((32, 16), normalization="layer"),
+    "cnn layer": lambda: jaxnet.cnn((8, 16), (64,), normalization="layer"),
     "cnn batch": lambda: jaxnet.cnn(
-        (8, 16), (64,), kernel=(5, 3), stride=(2, 1), normalisation="batch", activation="silu"
+        (8, 16), (64,), kernel=(5, 3), stride=(2, 1), normalization="batch", activation="silu"
     ),
     "linen": lambda: jaxnet.Model.from_linen(Linen()),
     "attention": lambda: jaxnet.Model.from_linen(Attention()),
@@ -318,7 +318,7 @@ def test_layers_show_what_comes_after_pooling_and_activation(page, digits):
     images = digits.test.x[:3]
     _, activations = in_page(page, network(model, [run]).data, images)
     for image, (_, second, _) in zip(images, activations, strict=True):
-        x = run.standardisation.inputs(image[None])
+        x = run.standardization.inputs(image[None])
         # The gradient of an output for the parameters of the last product is what comes into it.
         gradient = jax.grad(
             lambda params, x=x: model.apply(params, run.model_state, x, key=None, dropout=None)[0][
@@ -364,7 +364,7 @@ def test_weights_are_the_parameters_of_a_unit(page):
 
 
 def test_members_of_a_population(page, digits):
-    model = jaxnet.mlp((16,), normalisation="batch")
+    model = jaxnet.mlp((16,), normalization="batch")
     many = jaxnet.fit_population(model, digits, jaxnet.Recipe(epochs=1), jax.random.split(KEY, 3))
     found = network(model, [many[member] for member in range(3)])
     assert found.members == 3
@@ -399,7 +399,7 @@ def test_as_many_members_as_fit():
     text = len(json.dumps([one.data["constants"], one.data["members"]]))
     assert network(model, runs, most_bytes=2 * text).members == 2
     assert all_.members == 3
-    # What is the same for all, such as the standardisation, is there once.
+    # What is the same for all, such as the standardization, is there once.
     assert [len(arrays) for arrays in all_.data["members"]] == [6, 6, 6]
     assert text < 0.6 * sum(leaf.nbytes * 4 / 3 for leaf in jax.tree.leaves(run.params))
     with pytest.raises(InputError, match=r"take [\d,]+ bytes of text, of 30,000 at most"):

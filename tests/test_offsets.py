@@ -17,7 +17,7 @@ from conftest import gap
 
 import jaxnet
 from jaxnet import InputError
-from jaxnet.data import Dataset, Standardisation, overlaps
+from jaxnet.data import Dataset, Standardization, overlaps
 from jaxnet.data.streaming.chunks import chunks
 from jaxnet.diagnostics import two_sample_test
 
@@ -178,7 +178,7 @@ def test_what_float32_holds_is_float32_and_what_it_does_not_is_float64_in_the_un
     y = rng.normal(size=500)
     splits = jaxnet.split(held, y)
     assert splits.train.x.dtype == splits.train.y.dtype == np.float32
-    assert splits.standardisation.origin is splits.standardisation.target_origin is None
+    assert splits.standardization.origin is splits.standardization.target_origin is None
     assert np.isin(np.asarray(splits.train.x)[:, 0], held[:, 0].astype(np.float32)).all()
     assert jaxnet.split(pixel.astype(np.uint8), y).train.x.dtype == np.uint8
     lost = np.c_[held, 1.6e9 + 20 * y]
@@ -195,7 +195,7 @@ def test_what_float32_holds_is_float32_and_what_it_does_not_is_float64_in_the_un
 
 
 @pytest.mark.core
-def test_inputs_are_standardised_as_in_float64():
+def test_inputs_are_standardized_as_in_float64():
     x = np.column_stack(
         [shift(PLAIN[:, 0]) for shift in SHIFTS.values()] + [PLAIN[:, 1], np.full(500, 1e30)]
     )
@@ -209,7 +209,7 @@ def test_inputs_are_standardised_as_in_float64():
     )
     wanted = (splits.test.x - mean) / np.where(deviation > 0, deviation, 1.0)
     # NumPy knows a mean of 1e12 to 1e-3
-    np.testing.assert_allclose(splits.standardisation.inputs(splits.test.x), wanted, atol=2e-3)
+    np.testing.assert_allclose(splits.standardization.inputs(splits.test.x), wanted, atol=2e-3)
 
 
 def test_the_training_set_alone_decides_what_is_lost():
@@ -217,7 +217,7 @@ def test_the_training_set_alone_decides_what_is_lost():
     x = np.where(order < 400, 1.6e9 + 20 * PLAIN[:, 0], 1.7e9)  # what is tested comes years later
     splits = jaxnet.split(x[:, None], (PLAIN[:, 0] > 0).astype(int), order=order)
     assert splits.train.x.dtype == np.float64
-    assert len(np.unique(np.asarray(splits.standardisation.inputs(splits.train.x)))) == len(
+    assert len(np.unique(np.asarray(splits.standardization.inputs(splits.train.x)))) == len(
         splits.train
     )
     for fold in jaxnet.folds(1.6e9 + 20 * PLAIN, (PLAIN[:, 0] > 0).astype(int), count=3):
@@ -226,7 +226,7 @@ def test_the_training_set_alone_decides_what_is_lost():
 
 def test_near_constant_columns_of_float32_count_and_constant_ones_do_not():
     steps = (1.6e9 + 128.0 * (np.arange(500) % 3)).astype(np.float32)  # which float32 holds
-    found = Standardisation.of(
+    found = Standardization.of(
         Dataset(np.c_[steps, np.full(500, 0.1, np.float32)], np.zeros(500, np.int32), ("a",))
     )
     np.testing.assert_allclose(found.scale, [steps.astype(np.float64).std(), 1.0], rtol=1e-6)
@@ -241,7 +241,7 @@ def test_a_note_names_a_column_that_float64_cannot_tell_apart(column, tmp_path):
     x, y = np.column_stack([PLAIN[:, 0], column]), PLAIN[:, 0] > 0
     splits = jaxnet.split(x, y.astype(int))
     assert any(note.startswith("column 1 counts as constant") for note in splits.notes)
-    assert np.abs(np.asarray(splits.standardisation.inputs(splits.test.x))[:, 1]).max() < 1e-9
+    assert np.abs(np.asarray(splits.standardization.inputs(splits.test.x))[:, 1]).max() < 1e-9
     rows = "\n".join(
         f"{a!r},{b!r},{'ab'[c]}" for (a, b), c in zip(x.tolist(), y.astype(int), strict=True)
     )
@@ -357,9 +357,9 @@ def test_one_training_in_all_its_forms(run, splits, tmp_path):
     for member in range(3):
         alone = jax.tree.map(lambda leaf, i=member: leaf[i], many)
         assert (
-            alone.standardisation.origin
-            == population[member].standardisation.origin
-            == splits.standardisation.origin
+            alone.standardization.origin
+            == population[member].standardization.origin
+            == splits.standardization.origin
         )
         np.testing.assert_allclose(
             jaxnet.predict(MODEL, alone, splits.test.x), found[member], atol=2e-3
@@ -375,8 +375,8 @@ def test_one_training_in_all_its_forms(run, splits, tmp_path):
 def test_save_and_restore_keep_the_offset_to_the_bit(run, splits, tmp_path):
     jaxnet.save(run, tmp_path / "run")
     restored = jaxnet.restore(tmp_path / "run")
-    assert restored.standardisation.origin == splits.standardisation.origin
-    assert restored.standardisation.target_origin == splits.standardisation.target_origin
+    assert restored.standardization.origin == splits.standardization.origin
+    assert restored.standardization.target_origin == splits.standardization.target_origin
     assert (
         gap(
             jaxnet.predict(MODEL, restored, splits.test.x),
@@ -437,7 +437,7 @@ def test_two_samples_are_compared_as_without_an_offset(method, name):
 def test_overlaps_are_found_between_rows_with_an_offset(splits):
     assert overlaps(splits) == ()
     (found,) = overlaps(replace(splits, test=splits.validation))
-    assert (found.part, found.exactly, found.standardised) == ("test", 50, 50)
+    assert (found.part, found.exactly, found.standardized) == ("test", 50, 50)
 
 
 def test_one_copy_in_memory():
@@ -510,17 +510,17 @@ def test_a_stream_of_float64_that_float32_holds_is_that_of_float32(tmp_path):
         (folder := tmp_path / np.dtype(kind).name).mkdir()
         found.append(of_stream(x.astype(kind), y, folder))
         assert found[-1].train.dtype == found[-1].test.x.dtype == np.float32
-        assert found[-1].standardisation.origin is None
+        assert found[-1].standardization.origin is None
     runs = [trained(splits) for splits in found]
     assert gap(runs[0].params, runs[1].params) == 0
-    assert gap(runs[0].standardisation, runs[1].standardisation) == 0
+    assert gap(runs[0].standardization, runs[1].standardization) == 0
 
 
 @pytest.mark.core
 def test_chunks_of_a_stream_are_float32_from_the_offset_on(tmp_path):
     x, y = problem("seconds", "regression")
     splits = of_stream(x, y, tmp_path)
-    train, origin = splits.train, splits.standardisation.origin
+    train, origin = splits.train, splits.standardization.origin
     (chunk,) = chunks(train, batch_size=32, seed=0, epoch=0)
     assert chunk.x.dtype == chunk.y.dtype == np.float32
     np.testing.assert_array_equal(

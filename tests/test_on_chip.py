@@ -32,7 +32,7 @@ RECIPES = {
     "momentum": {"optimizer": "momentum", "learning_rate": 0.02},
     "nesterov": {"optimizer": "nesterov", "learning_rate": 0.02, "momentum": 0.8},
     "adam": {},
-    "adam, its decays": {"momentum": 0.7, "second_momentum": 0.9},
+    "adam, its decays": {"momentum": 0.7, "b2": 0.9},
     "adamw, one cycle": {"optimizer": "adamw", "weight_decay": 0.05, "schedule": "one_cycle"},
     "cosine": {"schedule": "cosine"},
     "warmup_cosine": {"schedule": "warmup_cosine"},
@@ -195,7 +195,7 @@ def test_a_table_of_values_and_a_loss_of_ones_own(values):
 
     for loss in (None, huber):
         kernel, xla = both(
-            jaxnet.mlp((16,), activation="gelu", normalisation="layer"),
+            jaxnet.mlp((16,), activation="gelu", normalization="layer"),
             values,
             recipe(epochs=8, batch_size=40),
             loss=loss,
@@ -336,7 +336,7 @@ UNSUPPORTED = {
     "optimizer of its own": {"recipe": {"optimizer": optax.adagrad}},
     "augmentation shift": {"recipe": {"augmentation": Augmentation(shift=1.0)}},
     "augmentation mixup": {"recipe": {"augmentation": Augmentation(mixup=0.2)}},
-    "batch statistics": {"model": jaxnet.mlp((8,), normalisation="batch")},
+    "batch statistics": {"model": jaxnet.mlp((8,), normalization="batch")},
     "such as a convolution's": {"model": jaxnet.cnn((4,), (8,))},
     "a plan that divides batches": {"plan": {"micro_batch": 16}},
     "operation 'sort'": {
@@ -505,11 +505,11 @@ def test_digits_of_mnist_by_the_kernel(mnist_folder):
         dropout=0.1,
     )
 
-    def watch(epoch: int, row: EpochMetrics) -> None:
+    def progress(epoch: int, row: EpochMetrics) -> None:
         print(epoch, row.train_loss, row.train_accuracy)
 
     first, second = (
-        jaxnet.train(jaxnet.mlp((128, 64)), splits, given, KEY, plan=KERNEL, watch=watch)
+        jaxnet.train(jaxnet.mlp((128, 64)), splits, given, KEY, plan=KERNEL, progress=progress)
         for _ in range(2)
     )
     assert jaxnet.evaluate(jaxnet.mlp((128, 64)), first, splits.test).accuracy.estimate >= 0.98

@@ -56,7 +56,7 @@ def apply(params, model_state, x, *, key=None, dropout=None):
 
 
 MODELS = {
-    "mlp": lambda: jaxnet.mlp((8,), normalisation="batch"),
+    "mlp": lambda: jaxnet.mlp((8,), normalization="batch"),
     "linear": jaxnet.linear,
     "linen": lambda: jaxnet.Model.from_linen(Linen()),
     "linen with other fields": lambda: jaxnet.Model.from_linen(Linen(4, jnp.tanh)),

@@ -139,9 +139,9 @@ def _probabilities(model, splits, recipe):
 
 def test_what_batch_normalization_cancels_has_no_gradient(small):
     """But for rounding: the cause of the tolerance of the next test."""
-    model = jaxnet.mlp((12,), normalisation="batch").for_outputs(10)
+    model = jaxnet.mlp((12,), normalization="batch").for_outputs(10)
     state = jaxnet.start(model, small, RECIPE, KEYS[0])
-    x, y = small.standardisation.inputs(small.train.x), np.asarray(small.train.y)
+    x, y = small.standardization.inputs(small.train.x), np.asarray(small.train.y)
 
     def loss(params):
         outputs, _ = model.apply(params, state.model_state, x, key=KEYS[1], dropout=None)
@@ -173,7 +173,7 @@ def test_members_with_batch_normalization_agree_to_ten_learning_rates(small, opt
         RECIPE, optimizer=optimizer, weight_decay=1e-3 if optimizer == "adamw" else None
     )
     together, alone, (losses, wanted) = _probabilities(
-        jaxnet.mlp(hidden, normalisation="batch"), small, recipe
+        jaxnet.mlp(hidden, normalization="batch"), small, recipe
     )
     assert np.abs(together - alone).max() < (
         2e-5 if optimizer == "momentum" else 10 * recipe.learning_rate
@@ -296,7 +296,7 @@ def test_what_a_member_did_not_see_has_no_part_in_it(small, kind):
     for i in (0, 4):
         x = np.array(small.train.x)
         x[~samples.seen(i)] = 255 - x[~samples.seen(i)]
-        # the standardisation stays that of the pool
+        # the standardization stays that of the pool
         spoiled = replace(small, train=replace(small.train, x=jax.device_put(x)))
         run = jaxnet.fit(MODEL, spoiled, RECIPE, KEYS[i], **samples.alone(i))
         same = gap(many[i].params, run.params)
@@ -455,12 +455,12 @@ class Stop(Exception):
 def _stop_after(calls):
     left = [calls]
 
-    def watch(standing):
+    def progress(now):
         left[0] -= 1
         if left[0] < 0:
             raise Stop
 
-    return watch
+    return progress
 
 
 @pytest.mark.parametrize("calls", [0, pytest.param(1, marks=pytest.mark.core), 4])
@@ -476,7 +476,7 @@ def test_a_population_continues_with_the_same_numbers_on_other_devices(
     go = functools.partial(jaxnet.fit_population, MODEL, small, RECIPE, KEYS, resample=samples)
     whole = go(plan=ALONE)
     with pytest.raises(Stop):
-        go(out=tmp_path / "p", plan=Plan(3, chunk=1), watch=_stop_after(calls + 1))
+        go(out=tmp_path / "p", plan=Plan(3, chunk=1), progress=_stop_after(calls + 1))
     before = (tmp_path / "p/log.txt").read_text()
     assert before.count("checkpoint") == calls + 1
     again = go(out=tmp_path / "p", plan=Plan(2, chunk=1))
@@ -519,7 +519,7 @@ def stopped(small, tmp_path_factory):
         folder = tmp_path_factory.mktemp("stopped")
         with pytest.raises(Stop):
             jaxnet.fit_population(
-                MODEL, small, RECIPE, KEYS, plan=TOGETHER, out=folder, watch=_stop_after(5)
+                MODEL, small, RECIPE, KEYS, plan=TOGETHER, out=folder, progress=_stop_after(5)
             )
     return folder
 
@@ -665,11 +665,11 @@ def test_out_of_memory_halves_the_chunk(small, monkeypatch, caplog):
 
 def test_progress_says_how_far_it_is(small):
     heard = []
-    jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=ALONE, watch=heard.append)
+    jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=ALONE, progress=heard.append)
     shares = [now.share for now in heard]
     assert shares == sorted(shares)
-    assert heard[-1] == population.Standing(6, 6, 3, 3, 1.0)
-    assert heard[0] == population.Standing(0, 6, 0, 3, 0.0)
+    assert heard[-1] == population.Progress(6, 6, 3, 3, 1.0)
+    assert heard[0] == population.Progress(0, 6, 0, 3, 0.0)
     assert heard[1].epoch == 1
 
 
@@ -742,8 +742,8 @@ def test_what_a_run_answers_a_population_answers_for_each_member(small, tmp_path
             match=rf"a population has no {name}.*population\[i\].{name} .*population.run.{name}",
         ):
             getattr(many, name)
-    with pytest.raises(AttributeError, match="'Population' object has no attribute 'colour'"):
-        _ = many.colour
+    with pytest.raises(AttributeError, match="'Population' object has no attribute 'color'"):
+        _ = many.color
 
 
 def test_of_values_and_of_several_structures(small):

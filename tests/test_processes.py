@@ -44,7 +44,7 @@ recipe = jaxnet.Recipe(epochs=8, batch_size=64, learning_rate=3e-3, dropout=0.1)
 began = []
 
 
-def watch(done, row):
+def progress(done, row):
     began.append(done)
     if done:
         time.sleep(pause)
@@ -53,7 +53,13 @@ def watch(done, row):
 
 plan = jaxnet.Plan(processes=count)
 run = jaxnet.train(
-    jaxnet.mlp((16,)), splits, recipe, jax.random.key(0), out=out + "/run", plan=plan, watch=watch
+    jaxnet.mlp((16,)),
+    splits,
+    recipe,
+    jax.random.key(0),
+    out=out + "/run",
+    plan=plan,
+    progress=progress,
 )
 jaxnet.save(run, out + "/saved")
 if process == 0:
@@ -66,7 +72,7 @@ if process == 0:
 found = processes.gather(np.full((process + 1, 2), process, np.int64) + 2**40)
 assert found.tolist() == [[2**40 + p] * 2 for p in range(count) for _ in range(p + 1)], found
 assert processes.once(lambda: {"of": process}) == {"of": 0}
-assert processes.agreed(process == count - 1, False) == [True, False]
+assert processes.any_process(process == count - 1, False) == [True, False]
 processes.leave()
 """
 
@@ -99,15 +105,15 @@ recipe = jaxnet.Recipe(
 models = [jaxnet.mlp((16,))] * 6 + [jaxnet.mlp((8, 8))] * 2 + [jaxnet.linear()]
 
 
-def watch(standing):
+def progress(now):
     time.sleep(pause)
-    if standing.epoch:
-        print("epoch", standing.epoch, flush=True)
+    if now.epoch:
+        print("epoch", now.epoch, flush=True)
 
 
 keys, halving = jax.random.split(jax.random.key(0), 9), jaxnet.Halving((2, 5), keep=1 / 2)
 population = jaxnet.fit_population(
-    models, splits, recipe, keys, halving=halving, out=out + "/run", watch=watch
+    models, splits, recipe, keys, halving=halving, out=out + "/run", progress=progress
 )
 leaves = [leaf for run in population.runs for leaf in jax.tree.leaves((run.params, run.best))]
 np.savez(
@@ -449,7 +455,7 @@ import os, signal, sys, time, jaxnet
 from jaxnet.runtime import processes
 jaxnet.use_cpu_devices(1)
 processes.join(f"127.0.0.1:{{sys.argv[3]}}", 2, int(sys.argv[1]))
-processes.meet("begin")
+processes.barrier("begin")
 if sys.argv[1] == "1":
     {ending}
 time.sleep(60)
@@ -558,8 +564,8 @@ from jaxnet.runtime import processes
 jaxnet.use_cpu_devices(1)
 process = int(sys.argv[1])
 processes.join(f"127.0.0.1:{sys.argv[3]}", 2, process)
-processes.meet("begin")
-other_scale = jaxnet.data.Standardisation(np.float32(0), np.float32(1))
+processes.barrier("begin")
+other_scale = jaxnet.data.Standardization(np.float32(0), np.float32(1))
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(96, 4)).astype(np.float32), np.arange(96, dtype=np.int32) % 2
 splits = jaxnet.split(x, y, test=0.25, validation=0.25)
@@ -636,7 +642,7 @@ cases = {
     "train validation set": lambda: train(splits=(splits, changed("validation", "x", 7))[p]),
     "train test set": lambda: train(splits=(splits, changed("test", "y", 3))[p]),
     "train mean and scale": lambda: train(
-        splits=(splits, replace(splits, standardisation=other_scale))[p]
+        splits=(splits, replace(splits, standardization=other_scale))[p]
     ),
     "train name": lambda: train(splits=(splits, replace(splits, name="other"))[p]),
     "train numpy": lambda: with_version(train),

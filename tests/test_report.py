@@ -113,13 +113,13 @@ def test_the_page_says_what_the_result_says_and_names_no_network(one, several):
     assert f"{parts[0]['bias']['estimate']:.2%}" in (several / "report.html").read_text()
 
 
-def test_ten_drawn_digits_are_recognised_without_a_network(one, visit):
+def test_ten_drawn_digits_are_recognized_without_a_network(one, visit):
     said = answers(visit(one / "report.html"))
     assert sum(said[digit] == str(digit) for digit in DIGITS) >= 8, said
 
 
 @pytest.mark.slow
-def test_a_network_trained_on_mnist_recognises_drawn_digits(mnist_folder, tmp_path, visit):
+def test_a_network_trained_on_mnist_recognizes_drawn_digits(mnist_folder, tmp_path, visit):
     run(
         "--no-cache",
         "--data-dir",
@@ -196,13 +196,13 @@ def test_a_finger_tells_values_and_draws(one, visit):
 
 def test_toggles(one, visit):
     tab = visit(one / "report.html", color_scheme="light")
-    colour = "getComputedStyle(document.body).backgroundColor"
-    light = tab.evaluate(colour)
+    color = "getComputedStyle(document.body).backgroundColor"
+    light = tab.evaluate(color)
     tab.click("#theme")
-    assert tab.evaluate(colour) != light
+    assert tab.evaluate(color) != light
     assert tab.inner_text("#theme") == "light"
     tab.click("#theme")
-    assert tab.evaluate(colour) == light
+    assert tab.evaluate(color) == light
     cell = tab.locator(".confusion td.right").first
     count = cell.inner_text()
     tab.get_by_role("button", name="share of each label").click()
@@ -346,21 +346,21 @@ def test_a_regression_has_a_page(tmp_path, visit):
     assert tab.locator("#draw").count() == 0
 
 
-def test_images_in_colour_with_long_names_have_a_page_for_a_phone(tmp_path, visit):
+def test_images_in_color_with_long_names_have_a_page_for_a_phone(tmp_path, visit):
     rng = np.random.default_rng(0)
     y = rng.integers(0, 12, 480)
     x = np.clip(rng.normal(128, 40, (480, 8, 8, 3)) + 5 * y[:, None, None, None], 0, 255).astype(
         np.uint8
     )
     np.savez(
-        tmp_path / "colour.npz",
+        tmp_path / "color.npz",
         x=x,
         y=np.array([f"a class with quite a long name, number {i}" for i in range(12)])[y],
     )
     run(
         "--no-cache",
         "--dataset",
-        tmp_path / "colour.npz",
+        tmp_path / "color.npz",
         "--epochs",
         1,
         "--validation",
@@ -442,11 +442,11 @@ def test_placement_finds_how_figures_lie():
 
 
 def test_placement_of_mnist_is_as_its_makers_say(mnist_folder):
-    """Digits fit a box of 20 x 20 and lie with their centre of mass in the middle of 28 x 28
+    """Digits fit a box of 20 x 20 and lie with their center of mass in the middle of 28 x 28
     (LeCun, Cortes & Burges 1998).
     """
     data = jaxnet.load("mnist", data_dir=mnist_folder)
-    found = placement(np.asarray(data.train.x).reshape(-1, 28, 28), data.train.white)
+    found = placement(np.asarray(data.train.x).reshape(-1, 28, 28), data.train.pixel_max)
     assert (found.size, found.centered, found.background, found.ink) == (20, "mass", 0, 255)
     # of pixels from 0: their corner lies half a pixel before
     assert np.allclose(found.center, 14.5, atol=0.2)

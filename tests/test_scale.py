@@ -17,7 +17,7 @@ import jaxnet
 from experiments.benchmarks import cost_model, scale
 from experiments.benchmarks.cost_model import Job, Kind, need, of_network
 from jaxnet.core.training import Problem, epoch, run_steps, start
-from jaxnet.data import Standardisation
+from jaxnet.data import Standardization
 from jaxnet.engine.parallel import run_steps_on
 from jaxnet.population.placement import plan_for_members
 
@@ -33,7 +33,7 @@ def shapes(examples, features=784, validation=0, dtype=np.uint8):
         return jaxnet.Dataset(x, y, tuple("0123456789"), 255.0)
 
     return jaxnet.Splits(
-        part(examples), part(validation), part(1), Standardisation(np.float32(0), np.float32(1))
+        part(examples), part(validation), part(1), Standardization(np.float32(0), np.float32(1))
     )
 
 

@@ -35,7 +35,9 @@ def batches(tmp_path_factory, digits):
     folder = tmp_path_factory.mktemp("batches")
     x = np.concatenate([np.asarray(digits.test.x), np.asarray(digits.validation.x)])
     np.savez(folder / "clean.npz", x=x[::3])
-    np.savez(folder / "noisy.npz", x=corrupt(x[::3], "noise", 0.5, jax.random.key(0), white=16.0))
+    np.savez(
+        folder / "noisy.npz", x=corrupt(x[::3], "noise", 0.5, jax.random.key(0), pixel_max=16.0)
+    )
     np.savez(folder / "few.npz", x=x[:2])
     np.savez(folder / "wrong.npz", x=x[:50, :4])
     (folder / "malformed.npz").write_text("no archive")

@@ -144,7 +144,7 @@ def test_planted_duplicates_are_counted_exactly(exact, near, seed):
     if exact + near:
         assert found[("test", "training")].exactly <= exact + near
         assert found[("test", "training")].exactly >= exact
-        assert found[("test", "training")].standardised == exact + near
+        assert found[("test", "training")].standardized == exact + near
     else:
         assert ("test", "training") not in found
 

@@ -16,7 +16,7 @@ from pyarrow import parquet
 from test_prepared import _prepared
 
 import jaxnet
-from jaxnet.data.dataset import Standardisation
+from jaxnet.data.dataset import Standardization
 from jaxnet.data.streaming.chunks import chunks, layout
 from jaxnet.data.streaming.rows import ArrayFiles
 from jaxnet.data.streaming.stream import Stream, stream
@@ -253,16 +253,16 @@ def test_splits_hold_every_row_once(tmp_path, dtype, shape):
     assert splits.validation.x.dtype == splits.train.dtype == dtype
     images = len(shape) > 1
     assert (
-        splits.train.white
-        == splits.test.white
+        splits.train.pixel_max
+        == splits.test.pixel_max
         == (None if not images else 255.0 if dtype == np.uint8 else float(x[trained].max()))
     )
     # All training rows are few enough to be the sample.
-    exact = Standardisation.of(
+    exact = Standardization.of(
         jaxnet.data.Dataset(x[trained], y[trained].astype(np.int32), splits.classes)
     )
     for ours, theirs in zip(
-        jax.tree.leaves(splits.standardisation), jax.tree.leaves(exact), strict=True
+        jax.tree.leaves(splits.standardization), jax.tree.leaves(exact), strict=True
     ):
         assert np.array_equal(ours, theirs)
     assert "mean and scale are those of 390 random training rows" in splits.notes
@@ -282,8 +282,8 @@ def test_parts_of_a_fraction_are_capped_and_the_statistics_are_of_a_sample(tmp_p
     splits = stream(tmp_path, test=30)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (450, 20, 30)
     error = x.std(0) / 10
-    assert np.all(np.abs(np.asarray(splits.standardisation.mean) - x.mean(0)) < 4 * error)
-    assert not np.array_equal(splits.standardisation.mean, x.mean(0))
+    assert np.all(np.abs(np.asarray(splits.standardization.mean) - x.mean(0)) < 4 * error)
+    assert not np.array_equal(splits.standardization.mean, x.mean(0))
     monkeypatch.setattr("jaxnet.data.streaming.stream.HELD_BYTES", 12 * 7)
     assert len(stream(tmp_path).test) == 7
 
@@ -296,7 +296,7 @@ def test_labels_say_what_the_task_is(tmp_path):
     (chunk,) = chunks(splits.train, batch_size=8, seed=0, epoch=0)
     assert np.array_equal(chunk.y, y.astype(np.float32)[chunk.rows])
     assert np.isclose(
-        splits.standardisation.target_mean,
+        splits.standardization.target_mean,
         y[chunk.rows[chunk.real]].mean() if chunk.real is not None else y[chunk.rows].mean(),
     )
     with pytest.raises(
@@ -440,7 +440,7 @@ def test_numbers_that_are_not_finite_stop_or_are_skipped_wherever_they_are(tmp_p
     assert not chunk.x[place].any()
     assert not chunk.y[place].any()
     assert not chunk.real[place].any()
-    assert np.isfinite(splits.standardisation.mean)
+    assert np.isfinite(splits.standardization.mean)
 
 
 def test_large_finite_numbers_are_not_mistaken_for_bad_ones(tmp_path):
@@ -717,7 +717,7 @@ def test_records_are_decoded_when_they_are_read(tmp_path, shape):
     assert np.array_equal(chunk.x, np.stack(arrays["train"][0])[chunk.rows])
     assert np.array_equal(chunk.y, arrays["train"][1][chunk.rows])
     assert _trained(splits) | set(splits.train.held_out.tolist()) == set(range(90))
-    assert splits.train.white == 255.0
+    assert splits.train.pixel_max == 255.0
     assert stream("pets", data_dir=tmp_path / "tfds", image_size=(3, 2)).train.shape == (
         3,
         2,

@@ -150,7 +150,7 @@ def test_it_is_plain_optax_on_the_same_order(tmp_path, classes):
     params, optimizer = state.params, optax.adam(1e-2)
     opt_state = optimizer.init(params)
     mean, scale, *of_targets = (
-        np.asarray(leaf) for leaf in jax.tree.leaves(splits.standardisation)
+        np.asarray(leaf) for leaf in jax.tree.leaves(splits.standardization)
     )
     inputs = jnp.asarray((x - mean[None]) / scale[None])
     targets = (
@@ -285,7 +285,7 @@ def test_stopped_and_continued_within_an_epoch_is_the_same_to_the_bit(
             recipe,
             KEY,
             out=tmp_path / "run",
-            watch=lambda done, row: began.append(done),
+            progress=lambda done, row: began.append(done),
         )
     assert began[0] == epoch
     assert gap(run.params, wanted.params) == 0
@@ -569,7 +569,7 @@ run = jaxnet.train(
     jax.random.key(0),
     out=out,
     plan=plan,
-    watch=lambda done, row: began.append(done),
+    progress=lambda done, row: began.append(done),
 )
 rows = processes.gather(np.array(rows))
 if process == 0:

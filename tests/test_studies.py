@@ -72,7 +72,7 @@ def test_bias_and_variance_tell_what_all_populations_have_done(digits):
     told = []
     found = measure_bias_variance(
         MODEL, digits, RECIPE, KEY, vary="label-noise", values=(0.0, 0.5), members=4,
-        watch=told.append,
+        progress=told.append,
     )  # fmt: skip
     assert [each.value for each in found.measured] == [0.0, 0.5]
     assert {each.members for each in told} == {8}

@@ -62,7 +62,7 @@ def test_networks_that_know_by_heart_are_too_sure(splits):
     assert found.remedies[0].field == "label_smoothing"
 
 
-def test_unlabelled_examples_from_where_it_is_used(splits):
+def test_unlabeled_examples_from_where_it_is_used(splits):
     """Shifted by a pixel: the error there is foreseen, or it is said that it cannot be; the same
     examples again: nothing is found.
     """

@@ -20,7 +20,7 @@ FRAME = pandas.DataFrame(
     {
         "size": RNG.normal(10, 3, ROWS).round(3),
         "count": RNG.integers(0, 50, ROWS),
-        "colour": RNG.choice(["red", "green; dark", 'blue, "light"'], ROWS),
+        "color": RNG.choice(["red", "green; dark", 'blue, "light"'], ROWS),
         "kind": np.tile(["a", "b"], ROWS // 2),
     }
 )
@@ -41,7 +41,7 @@ def test_every_dialect_gives_the_same_splits(tmp_path, dialect):
     FRAME.to_csv(tmp_path / "other.csv", index=False, **DIALECTS[dialect])
     plain, other = (jaxnet.load(tmp_path / name) for name in ("plain.csv", "other.csv"))
     assert other.columns == plain.columns
-    assert [column.name for column in plain.columns] == ["size", "count", "colour"]
+    assert [column.name for column in plain.columns] == ["size", "count", "color"]
     assert plain.columns[2].categories == ('blue, "light"', "green; dark", "red")
     assert plain.classes == ("a", "b")
     for part in ("train", "validation", "test"):
@@ -52,7 +52,7 @@ def test_every_dialect_gives_the_same_splits(tmp_path, dialect):
 def test_values_are_those_of_pandas(tmp_path):
     FRAME.to_csv(tmp_path / "a.csv", index=False)
     splits = jaxnet.load(
-        tmp_path / "a.csv", validation=0.0, order="count", ignore=("colour",), label="kind"
+        tmp_path / "a.csv", validation=0.0, order="count", drop_columns=("color",), label="kind"
     )
     rows = FRAME.sort_values("count", kind="stable")
     ours = np.sort(np.concatenate([splits.train.x, splits.test.x]).ravel())
@@ -60,13 +60,13 @@ def test_values_are_those_of_pandas(tmp_path):
     columns, _ = read_table(tmp_path / "a.csv")
     full = jaxnet.load(tmp_path / "a.csv")
     x = encode(full.columns, columns, tmp_path / "a.csv")
-    dummies = pandas.get_dummies(FRAME["colour"]).to_numpy(float)
+    dummies = pandas.get_dummies(FRAME["color"]).to_numpy(float)
     np.testing.assert_array_equal(x, np.column_stack([FRAME["size"], FRAME["count"], dummies]))
 
 
 def test_label_named_or_last_and_columns_left_out(tmp_path):
     FRAME.to_csv(tmp_path / "a.csv")  # with pandas' row numbers, which have no name
-    splits = jaxnet.load(tmp_path / "a.csv", label="colour", ignore=("count",))
+    splits = jaxnet.load(tmp_path / "a.csv", label="color", drop_columns=("count",))
     assert splits.classes == ('blue, "light"', "green; dark", "red")
     assert [column.name for column in splits.columns] == ["size", "kind"]
     assert "left out: the column without a name" in splits.notes
@@ -128,15 +128,15 @@ BAD = {
         {"label": "d"},
         "bad.csv: has no column 'd'; its columns are a, b, c",
     ),
-    "ignored column": (_lines("a,b,c", *GOOD), {"ignore": ("d",)}, "has no column 'd'"),
+    "ignored column": (_lines("a,b,c", *GOOD), {"drop_columns": ("d",)}, "has no column 'd'"),
     "label ignored": (
         _lines("a,b,c", *GOOD),
-        {"label": "c", "ignore": ("c",)},
+        {"label": "c", "drop_columns": ("c",)},
         "the label column 'c' is used otherwise",
     ),
     "no inputs": (
         _lines("a,b,c", *GOOD),
-        {"ignore": ("a", "b")},
+        {"drop_columns": ("a", "b")},
         "has no column beside the label 'c'",
     ),
     "twice": (_lines("a,a,c", *GOOD), {}, "more than one column named 'a'"),
@@ -158,7 +158,7 @@ BAD = {
     "names": (
         _lines("a,b,c", *[f"{i}.5,name {i},{i % 2}" for i in range(30)]),
         {},
-        "column 'b' has 30 different texts .* --ignore 'b'",
+        "column 'b' has 30 different texts .* --drop-columns 'b'",
     ),
     "ragged": (
         _lines("a,b,c", *GOOD, "1,2"),
@@ -217,16 +217,16 @@ def test_bad_tables_are_refused_with_place_and_cure(tmp_path, case):
 def test_new_rows_go_through_the_stored_encoding(tmp_path):
     FRAME.to_csv(tmp_path / "a.csv", index=False)
     splits = jaxnet.load(tmp_path / "a.csv")
-    shuffled = FRAME[["kind", "colour", "size", "count"]].iloc[:10]
+    shuffled = FRAME[["kind", "color", "size", "count"]].iloc[:10]
     shuffled.to_csv(tmp_path / "new.csv", index=False, sep=";", decimal=",")
     old = encode(splits.columns, read_table(tmp_path / "a.csv")[0], tmp_path / "a.csv")[:10]
     new = encode(splits.columns, read_table(tmp_path / "new.csv")[0], tmp_path / "new.csv")
     assert np.array_equal(old, new)
-    shuffled.assign(colour="pink").to_csv(tmp_path / "pink.csv", index=False)
+    shuffled.assign(color="pink").to_csv(tmp_path / "pink.csv", index=False)
     with pytest.raises(
         jaxnet.InputError,
         match=(
-            r"column 'colour' has 'pink' in row 1, which the network has not seen; it knows "
+            r"column 'color' has 'pink' in row 1, which the network has not seen; it knows "
             r"'blue"
         ),
     ):
@@ -236,7 +236,7 @@ def test_new_rows_go_through_the_stored_encoding(tmp_path):
         jaxnet.InputError,
         match=(
             r"has no column 'size', from which the network learned; its columns are kind, "
-            r"colour, count"
+            r"color, count"
         ),
     ):
         encode(splits.columns, read_table(tmp_path / "less.csv")[0], tmp_path / "less.csv")

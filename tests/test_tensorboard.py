@@ -95,7 +95,7 @@ def test_epochs_are_there_as_they_end_and_once_after_a_kill(digits, tmp_path, mo
             raise Killed
 
     with pytest.raises(Killed), tensorboard.live(logs) as log:
-        jaxnet.train(MODEL, digits, RECIPE, key, out=out, watch=kill)
+        jaxnet.train(MODEL, digits, RECIPE, key, out=out, progress=kill)
     assert curve(logs / "training", "loss")[0] == [1, 2, 3, 4]
     monkeypatch.undo()
     with tensorboard.live(logs) as log:
@@ -105,7 +105,7 @@ def test_epochs_are_there_as_they_end_and_once_after_a_kill(digits, tmp_path, mo
             RECIPE,
             key,
             out=out,
-            watch=lambda done, row: (seen.append(done), log(done, row)),
+            progress=lambda done, row: (seen.append(done), log(done, row)),
         )
     assert seen == list(range(seen[0], 7))
     assert seen[0] <= 2

@@ -48,7 +48,7 @@ from jaxnet import Plan
 from jaxnet.core.training import Problem
 from jaxnet.population import fit as population
 from jaxnet.population.placement import plan_for_members
-from jaxnet.data import Standardisation
+from jaxnet.data import Standardization
 
 name, times, implementation = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 one_chip = (
@@ -68,7 +68,7 @@ def part(n):
     )
 
 
-splits = jaxnet.Splits(part(2048), part(256), part(16), Standardisation.of(part(16)))
+splits = jaxnet.Splits(part(2048), part(256), part(16), Standardization.of(part(16)))
 model, recipe = jaxnet.mlp((128, 64)), jaxnet.Recipe(epochs=3, batch_size=128)
 plan, why = plan_for_members(
     Problem(model, splits, recipe), 10_000, devices, implementation=implementation
@@ -118,7 +118,7 @@ from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 import jaxnet
 from jaxnet import Plan
-from jaxnet.data import Standardisation
+from jaxnet.data import Standardization
 from jaxnet.core.training import Batch, Problem, epoch, start
 from jaxnet.engine.arguments import check_arguments
 from jaxnet.engine.parallel import run_steps_on
@@ -159,7 +159,7 @@ def a_part(problem, state, rows, first, real):
 
 
 splits = jaxnet.Splits(
-    part(2000), part(256), part(16), Standardisation.of(part(16))
+    part(2000), part(256), part(16), Standardization.of(part(16))
 )  # 15 batches, and 80 examples more
 for name, model in {"mlp": jaxnet.mlp((128, 64)), "cnn": jaxnet.cnn((8,), (16,))}.items():
     recipe = jaxnet.Recipe(
@@ -203,7 +203,7 @@ from jaxnet import Augmentation, Recipe
 from jaxnet.core.training import Problem
 from jaxnet.kernels import dispatch, resident_steps
 from jaxnet.models.model import with_outputs
-from jaxnet.data import Standardisation
+from jaxnet.data import Standardization
 
 name = sys.argv[1]
 try:
@@ -227,14 +227,14 @@ def part(n, classes):
 
 
 images = jaxnet.Splits(
-    part(6000, True), part(0, True), part(0, True), Standardisation(np.float32(33), np.float32(78))
+    part(6000, True), part(0, True), part(0, True), Standardization(np.float32(33), np.float32(78))
 )
 column = np.ones(13, np.float32)
 table = jaxnet.Splits(
     part(1000, False),
     part(0, False),
     part(0, False),
-    Standardisation(column, column, np.float32(0), np.float32(1)),
+    Standardization(column, column, np.float32(0), np.float32(1)),
 )
 everything = dict(weight_decay=0.01, l1=1e-5, dropout=0.3, label_smoothing=0.1, clip=1.0)
 everything |= dict(schedule="one_cycle", augmentation=Augmentation(noise=0.1))
@@ -250,7 +250,7 @@ CASES = {
     "bfloat16": (mlp, images, dict(precision="bfloat16"), 0, True, False),
     "linear": (jaxnet.linear(), images, {}, 0, True, False),
     "a table": (
-        jaxnet.mlp((32,), activation="gelu", normalisation="layer"),
+        jaxnet.mlp((32,), activation="gelu", normalization="layer"),
         table,
         dict(batch_size=50),
         0,
@@ -327,7 +327,7 @@ from jaxnet.engine import fit as engine_fit
 from jaxnet.engine.arguments import check_arguments
 from jaxnet.population import fit as population
 from jaxnet.population.placement import plan_for_members
-from jaxnet.data import Standardisation
+from jaxnet.data import Standardization
 from jaxnet.models.model import with_outputs
 
 try:
@@ -353,7 +353,7 @@ def part(n):
 if tuple(map(int, metadata.version("libtpu").split("."))) < (0, 0, 23):
     pxla.is_default_layout = lambda *_: True
 images = jaxnet.Splits(
-    part(54_000), part(6_000), part(10_000), Standardisation(np.float32(33), np.float32(78))
+    part(54_000), part(6_000), part(10_000), Standardization(np.float32(33), np.float32(78))
 )
 said = dict(jax=jax, jaxnet=jaxnet, np=np, images=images)
 cells = {

@@ -58,7 +58,7 @@ def test_recipe_round_trips_through_a_checkpoint(row, digits, tmp_path):
         "params",
         "model_state",
         "best",
-        "standardisation",
+        "standardization",
         "history",
         "epochs",
         "diverged_at",
@@ -116,10 +116,10 @@ def test_scan_host_loop_and_resumed_run_agree_bitwise(digits, tmp_path, patience
             raise Stop
 
     with pytest.raises(Stop):
-        train(MODEL, digits, few, KEY, out=tmp_path, watch=stop)
+        train(MODEL, digits, few, KEY, out=tmp_path, progress=stop)
     began = []
     resumed = train(
-        MODEL, digits, few, KEY, out=tmp_path, watch=lambda done, row: began.append(done)
+        MODEL, digits, few, KEY, out=tmp_path, progress=lambda done, row: began.append(done)
     )
     assert began[0] >= 1
     for run in (loop, resumed):
@@ -160,8 +160,8 @@ def test_adam_steps_are_those_of_optax_on_the_same_batches(digits):
     params, opt = state.params, optax.adam(1e-2)
     opt_state = opt.init(params)
     x = (
-        np.asarray(digits.train.x, np.float32).reshape(n, -1) - digits.standardisation.mean
-    ) / digits.standardisation.scale
+        np.asarray(digits.train.x, np.float32).reshape(n, -1) - digits.standardization.mean
+    ) / digits.standardization.scale
     y = np.asarray(digits.train.y)
 
     def loss(params, rows):
@@ -277,7 +277,7 @@ def test_a_sample_is_the_training_on_these_rows(digits):
         jaxnet.Dataset(x, digits.train.y, digits.classes),
         digits.validation,
         digits.test,
-        digits.standardisation,
+        digits.standardization,
     )
     few = jaxnet.Recipe(epochs=2)
     for kwargs in ({"sample": sample}, {"weights": jnp.asarray(half, jnp.float32)}):
@@ -297,7 +297,7 @@ def test_integer_weights_are_repeated_rows():
     repeated = np.repeat(np.arange(n), counts)
     assert len(repeated) == n
     taken = jaxnet.Dataset(splits.train.x[repeated], splits.train.y[repeated], splits.classes)
-    other = jaxnet.Splits(taken, splits.validation, splits.test, splits.standardisation)
+    other = jaxnet.Splits(taken, splits.validation, splits.test, splits.standardization)
     slow = jaxnet.Recipe(optimizer="sgd", learning_rate=0.1, epochs=5, batch_size=n)
     a = jaxnet.fit(jaxnet.linear(), splits, slow, KEY, weights=jnp.asarray(counts, jnp.float32))
     b = jaxnet.fit(jaxnet.linear(), other, slow, KEY)
@@ -416,7 +416,7 @@ def test_best_is_kept_but_not_used_without_patience(digits):
 
 def test_the_test_set_is_never_looked_at(digits):
     broken = jaxnet.Dataset(np.asarray(digits.test.x) * 0 + 7, digits.test.y, digits.classes)
-    other = jaxnet.Splits(digits.train, digits.validation, broken, digits.standardisation)
+    other = jaxnet.Splits(digits.train, digits.validation, broken, digits.standardization)
     few = jaxnet.Recipe(epochs=2)
     assert gap(jaxnet.fit(MODEL, digits, few, KEY), jaxnet.fit(MODEL, other, few, KEY)) == 0
 
@@ -484,7 +484,7 @@ def test_a_model_of_other_outputs_is_refused(digits):
 
 
 def test_random_streams_do_not_meet(digits):
-    """Neighbouring seeds, epochs, steps and the three streams of a run all have keys of their
+    """Neighboring seeds, epochs, steps and the three streams of a run all have keys of their
     own.
     """
     keys = {

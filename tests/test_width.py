@@ -101,13 +101,13 @@ WHOLE = Augmentation(
 NUMBERS = np.float64(0.1)  # a strength that JAX would take for one of 64 bits
 CASES = {
     "cnn, batch norm, augmentation": lambda s: jaxnet.fit(
-        jaxnet.cnn((4,), (8,), normalisation="batch"),
+        jaxnet.cnn((4,), (8,), normalization="batch"),
         s,
         Recipe(epochs=1, batch_size=32, augmentation=WHOLE),
         KEY,
     ),
     "gelu, layer norm, bfloat16": lambda s: jaxnet.fit(
-        jaxnet.mlp((8,), activation="gelu", normalisation="layer"),
+        jaxnet.mlp((8,), activation="gelu", normalization="layer"),
         s,
         Recipe(epochs=2, precision="bfloat16"),
         KEY,
@@ -237,7 +237,7 @@ def test_data_made_under_the_setting(tmp_path):
 
     def on_disk():
         splits = jaxnet.stream(tmp_path, validation=40, test=40)
-        return splits.standardisation, jaxnet.train(MODEL, splits, FEW, KEY)
+        return splits.standardization, jaxnet.train(MODEL, splits, FEW, KEY)
 
     assert_same_bits(on_disk)
 
@@ -252,7 +252,7 @@ def test_corruptions_and_two_sample_tests(digits):
         "contrast": 0.5,
     }.items():
         assert_same_bits(
-            lambda kind=kind, strength=strength: corrupt(x, kind, strength, KEY, white=16.0)
+            lambda kind=kind, strength=strength: corrupt(x, kind, strength, KEY, pixel_max=16.0)
         )
     found = in_both(
         lambda: jaxnet.diagnostics.two_sample_test(x[:30], x[30:], method="mmd", key=KEY).statistic
@@ -357,7 +357,7 @@ def test_a_checkpoint_is_continued_under_the_other_setting(small, tmp_path, save
 
     whole = jaxnet.train(MODEL, small, FEW, KEY)
     with wide(saved_wide), pytest.raises(KeyboardInterrupt):
-        jaxnet.train(MODEL, small, FEW, KEY, out=tmp_path / "run", watch=stop)
+        jaxnet.train(MODEL, small, FEW, KEY, out=tmp_path / "run", progress=stop)
     with wide(not saved_wide):
         run = jaxnet.train(MODEL, small, FEW, KEY, out=tmp_path / "run")
         assert gap(run.params, whole.params) == 0

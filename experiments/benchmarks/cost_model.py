@@ -65,7 +65,7 @@ class Need(NamedTuple):
     streamed: bool
 
 
-def chips(utilisation: float) -> list[tuple[Kind, tuple[int, ...]]]:
+def chips(utilization: float) -> list[tuple[Kind, tuple[int, ...]]]:
     """Kinds of accelerators with the numbers of them to calculate for.
 
     Peak, memory and links of https://docs.cloud.google.com/tpu/docs/v5e and .../v5p (TPUs multiply
@@ -75,14 +75,14 @@ def chips(utilisation: float) -> list[tuple[Kind, tuple[int, ...]]]:
     """
     return [
         (
-            Kind("TPU v5e", "tpu", 197e12 * utilisation, 16e9, 819e9, 15e-6, 200e9, 1e-6, 8),
+            Kind("TPU v5e", "tpu", 197e12 * utilization, 16e9, 819e9, 15e-6, 200e9, 1e-6, 8),
             (1, 256),
         ),
         (
-            Kind("TPU v5p", "tpu", 459e12 * utilisation, 95e9, 2765e9, 15e-6, 600e9, 1e-6, 4),
+            Kind("TPU v5p", "tpu", 459e12 * utilization, 95e9, 2765e9, 15e-6, 600e9, 1e-6, 4),
             (1, 8960),
         ),
-        (Kind("H100", "gpu", 494.7e12 * utilisation, 80e9, 3350e9, 30e-6, 450e9, 2e-6, 8), (1, 8)),
+        (Kind("H100", "gpu", 494.7e12 * utilization, 80e9, 3350e9, 30e-6, 450e9, 2e-6, 8), (1, 8)),
     ]
 
 

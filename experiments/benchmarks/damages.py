@@ -53,7 +53,7 @@ EPOCHS = {"training": 40, "population": 20, "stream": 12}
 
 
 class Stop(Exception):
-    """Training was stopped by its watch."""
+    """Training was stopped while it told its progress."""
 
 
 @dataclass(frozen=True)
@@ -107,20 +107,26 @@ def write_data(folder: Path) -> None:
 
 
 def train(
-    kind: Kind, data: Path, out: Path, watch: Callable[..., None] | None = None
+    kind: Kind, data: Path, out: Path, progress: Callable[..., None] | None = None
 ) -> list[np.ndarray]:
     """The parameters, also in out/params.npz."""
     recipe = jaxnet.Recipe(epochs=EPOCHS[kind], batch_size=64, learning_rate=1e-2, patience=50)
     if kind == "stream":
-        run = jaxnet.train(MODEL, jaxnet.stream(data), recipe, KEY, out=out, watch=watch)
+        run = jaxnet.train(MODEL, jaxnet.stream(data), recipe, KEY, out=out, progress=progress)
     else:
         splits = jaxnet.split(np.load(data / "x.npy"), np.load(data / "y.npy"))
         if kind == "training":
-            run = jaxnet.train(MODEL, splits, recipe, KEY, out=out, watch=watch)
+            run = jaxnet.train(MODEL, splits, recipe, KEY, out=out, progress=progress)
         else:
             plan = jaxnet.Plan(chunk=3)
             run = jaxnet.fit_population(
-                MODEL, splits, recipe, jax.random.split(KEY, 6), out=out, watch=watch, plan=plan
+                MODEL,
+                splits,
+                recipe,
+                jax.random.split(KEY, 6),
+                out=out,
+                progress=progress,
+                plan=plan,
             ).run
     leaves = [
         np.asarray(leaf)
@@ -242,7 +248,7 @@ def _again(lines: list[str]) -> int:
 
 
 def _epochs(now: object, *_: object) -> int:
-    """How many epochs are done, of what a watch is told; of a population how far all of its members
+    """How many epochs are done, as `progress` is told; of a population how far all of its members
     are, as a percentage.
     """
     return now if isinstance(now, int) else round(100 * getattr(now, "share", 0.0))

@@ -37,7 +37,7 @@ from rich.table import Table
 import jaxnet
 from jaxnet import Plan, Recipe
 from jaxnet.core.training import Problem, start
-from jaxnet.data import Standardisation
+from jaxnet.data import Standardization
 from jaxnet.engine import fit as engine_fit
 from jaxnet.engine import streamed
 from jaxnet.engine.arguments import check_arguments
@@ -179,7 +179,7 @@ def images() -> jaxnet.Splits:
             255.0,
         )
 
-    return jaxnet.Splits(part(TRAIN), part(VALIDATION), part(16), Standardisation.of(part(16)))
+    return jaxnet.Splits(part(TRAIN), part(VALIDATION), part(16), Standardization.of(part(16)))
 
 
 def placed(tree: Any, device: Any) -> Any:

@@ -94,7 +94,7 @@ def mnist(data_dir: Path, out: Path | None) -> None:
             f"{each.index:>6d}{each.label:>4d}{each.prediction:>4d}{each.confidence:>8.3f}"
             f"{each.contradicted:>7.2f}  {people}"
         )
-    if out is not None and splits.classes is not None and splits.test.white is not None:
+    if out is not None and splits.classes is not None and splits.test.pixel_max is not None:
         from jaxnet.report.figures import doubtful
 
         x = np.asarray(splits.test.x)
@@ -102,7 +102,7 @@ def mnist(data_dir: Path, out: Path | None) -> None:
             x,
             found,
             splits.classes,
-            splits.test.white,
+            splits.test.pixel_max,
             out / "mnist_doubtful.png",
             part="test set of MNIST",
         )
@@ -265,8 +265,8 @@ def counting(name: str, x: np.ndarray, y: np.ndarray, seeds: int) -> None:
 
 def overlapping(n: int, classes: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Normal clouds of which the best rule mistakes about every sixth example."""
-    centres, y = 1.6 * rng.standard_normal((classes, 6)), rng.integers(0, classes, n)
-    return (centres[y] + rng.standard_normal((n, 6))).astype(np.float32), y
+    centers, y = 1.6 * rng.standard_normal((classes, 6)), rng.integers(0, classes, n)
+    return (centers[y] + rng.standard_normal((n, 6))).astype(np.float32), y
 
 
 def main() -> int:

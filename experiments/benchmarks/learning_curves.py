@@ -121,10 +121,10 @@ def fitted(sizes: np.ndarray, means: np.ndarray, weights: np.ndarray, n: float) 
     """(fits,) values at n of the curves of least weighted squares through each row of means."""
     x = (sizes[:, None] / sizes[0]) ** -EXPONENTS  # sizes, exponents
     w = weights / weights.sum()
-    centre_x, centre_y = w @ x, means @ w
-    spread = w @ x**2 - centre_x**2
-    slope = np.maximum(((means * w) @ x - centre_y[:, None] * centre_x) / spread, 0)
-    floor = centre_y[:, None] - slope * centre_x
+    center_x, center_y = w @ x, means @ w
+    spread = w @ x**2 - center_x**2
+    slope = np.maximum(((means * w) @ x - center_y[:, None] * center_x) / spread, 0)
+    floor = center_y[:, None] - slope * center_x
     through_zero = np.maximum((means * w) @ x / (w @ x**2), 0)
     slope, floor = np.where(floor < 0, through_zero, slope), np.maximum(floor, 0)
     squares = ((means[:, :, None] - floor[:, None] - slope[:, None] * x) ** 2 * w[:, None]).sum(1)
@@ -137,11 +137,11 @@ def report(
     name: str, found: Found, truth: np.ndarray, network: np.ndarray, curves: Curves, total: int
 ) -> None:
     """A line of the table."""
-    low, centre, high = found.limits.T
+    low, center, high = found.limits.T
     covered, kept = (low <= truth) & (truth <= high), ~found.refused
     half_example = 0.5 / curves.test_examples
     half = np.log((high + half_example) / (low + half_example)) / 2
-    ratio = np.abs(np.log((centre + half_example) / (truth + half_example)))
+    ratio = np.abs(np.log((center + half_example) / (truth + half_example)))
     refused = (total - kept.sum()) / total
     print(
         f"{name:22s} {covered.mean():8.1%} {covered[network].mean():7.1%} "

@@ -6,7 +6,7 @@ PyTorch?
 The protocol of airbench (Jordan 2024): a fixed network, recipe and schedule, nothing chosen on the
 test set, every seed counts; mean and standard deviation of the test accuracy, median seconds of
 training with the data in memory, compilation apart. Seeds are run in turn, each kind in a process
-of its own: jaxnet, then the same network, initialisation and recipe in PyTorch, as it is usually
+of its own: jaxnet, then the same network, initialization and recipe in PyTorch, as it is usually
 written (batches by indexing one tensor) and with channels last. PyTorch is left out where it is
 missing.
 """

@@ -21,7 +21,7 @@ import numpy as np
 
 import jaxnet
 from jaxnet import Model, Recipe, Splits
-from jaxnet.data import Dataset, Standardisation
+from jaxnet.data import Dataset, Standardization
 from jaxnet.diagnostics import error_ladder
 
 TOLERANCE = 0.02
@@ -55,7 +55,7 @@ def as_splits(x: list[np.ndarray], y: list[np.ndarray], classes: int) -> Splits:
     parts = [
         Dataset(inputs, labels.astype(np.int32), names) for inputs, labels in zip(x, y, strict=True)
     ]
-    return Splits(*parts, standardisation=Standardisation.of(parts[0]))
+    return Splits(*parts, standardization=Standardization.of(parts[0]))
 
 
 def circles(seed: int) -> Splits:
@@ -128,10 +128,10 @@ PATIENTS = {
         digits(MANY),
         jaxnet.mlp((64,)),
         Recipe(epochs=30, batch_size=64, learning_rate=3e-5),
-        ("high bias", "optimisation not finished"),
+        ("high bias", "optimization not finished"),
     ),
 }
-BROKEN = ("high bias", "high variance", "mismatch", "label noise", "optimisation not finished")
+BROKEN = ("high bias", "high variance", "mismatch", "label noise", "optimization not finished")
 
 
 def judged(verdict: str, right: tuple[str, ...]) -> str:

@@ -43,7 +43,7 @@ from experiments.benchmarks.cost_model import (
 )
 from jaxnet import Plan, Recipe
 from jaxnet.core.training import Problem, epoch, run_steps, start
-from jaxnet.data import Standardisation
+from jaxnet.data import Standardization
 from jaxnet.data.streaming.chunks import SHARDS
 from jaxnet.engine.arguments import check_arguments
 from jaxnet.population.placement import LEAST
@@ -83,7 +83,7 @@ class Options:
     """of the calculated run"""
     epochs: int = 30
     """of the calculated run"""
-    utilisation: float = 0.2
+    utilization: float = 0.2
     """share of the published peak: XLA's own estimate for v5e, 205,300 cycles a step of 64 networks
     784-128-64-10 with batches of 128
     """
@@ -198,7 +198,7 @@ def images(examples: int) -> jaxnet.Splits:
         )
 
     train = part(examples)
-    return jaxnet.Splits(train, part(0), part(1), Standardisation.of(train))
+    return jaxnet.Splits(train, part(0), part(1), Standardization.of(train))
 
 
 def epoch_seconds(
@@ -213,7 +213,7 @@ def epoch_seconds(
         recipe,
         jax.random.key(0),
         plan=plan,
-        watch=lambda done, row: clock.append(time.perf_counter()),
+        progress=lambda done, row: clock.append(time.perf_counter()),
     )
     return statistics.median(np.diff(clock)[2:])
 
@@ -228,7 +228,7 @@ def population_seconds(options: Options, splits: jaxnet.Splits, recipe: Recipe) 
     )
     recipe = Recipe(optimizer=recipe.optimizer, batch_size=recipe.batch_size, epochs=EPOCHS)
     for name in ("compiled", "measured"):
-        processes.meet(name)
+        processes.barrier(name)
         began = time.perf_counter()
         jaxnet.fit_population(model, splits, recipe, keys, order_key=jax.random.key(1))
         took = time.perf_counter() - began
@@ -427,14 +427,14 @@ def on_paper(options: Options, here: Kind) -> Table:
         f"calculated, not measured: {networks}, {job.examples:,} examples of {FEATURES} bytes, "
         f"{job.epochs} epochs, "
         f"batches of {job.batch}, {job.optimizer};"
-        f"\nchips at {options.utilisation:.0%} of the published peak, disks at "
+        f"\nchips at {options.utilization:.0%} of the published peak, disks at "
         f"{options.disk / 1e9:g} GB/s a host, "
         "without starting and compiling"
     )
     table = Table(
         "devices", "kind", "at once on each", "memory of each", "time", "", title=title, box=None
     )
-    for kind, counts in [(here, (1, cores())), *chips(options.utilisation)]:
+    for kind, counts in [(here, (1, cores())), *chips(options.utilization)]:
         for devices in sorted(set(counts)):
             if job.members == 1 and job.batch % devices:
                 table.add_row(

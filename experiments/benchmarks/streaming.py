@@ -196,7 +196,7 @@ def timed(
     """The trained network, and how fast that went."""
     times: list[tuple[float, float]] = []
 
-    def watch(done: int, row: training.EpochMetrics) -> None:
+    def progress(done: int, row: training.EpochMetrics) -> None:
         times.append((time.perf_counter(), time.process_time()))
 
     run = jaxnet.train(
@@ -206,7 +206,7 @@ def timed(
         jax.random.key(SEED),
         out=out,
         plan=jaxnet.Plan(devices=options.devices),
-        watch=watch,
+        progress=progress,
     )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     seconds, cpu = (np.array(times[-1]) - np.array(times[0])) / (epochs * len(splits.train))

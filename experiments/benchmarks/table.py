@@ -41,12 +41,12 @@ def write(path: Path, options: Options, *, european: bool) -> None:
     rng = np.random.default_rng(0)
     numbers = rng.normal(0, 100, (options.rows, options.columns)).round(4).astype(str)
     numbers = np.char.replace(numbers, ".", ",") if european else numbers
-    colours = rng.choice(["red", "green", "blue"], (options.rows, 3))
+    colors = rng.choice(["red", "green", "blue"], (options.rows, 3))
     separator = ";" if european else ","
     head = separator.join([f"n{i}" for i in range(options.columns)] + ["a", "b", "label"])
     lines = [
         head,
-        *(separator.join((*row, *colour)) for row, colour in zip(numbers, colours, strict=True)),
+        *(separator.join((*row, *color)) for row, color in zip(numbers, colors, strict=True)),
     ]
     path.write_text("\n".join(lines), "utf-8-sig" if european else "utf-8")
 

@@ -57,7 +57,7 @@ import jaxnet
 from jaxnet import Plan, Recipe
 from jaxnet.core import training
 from jaxnet.core.recipe import as_float32
-from jaxnet.data import Standardisation
+from jaxnet.data import Standardization
 from jaxnet.data.augmentation import Augmentation
 from jaxnet.engine.parallel import run_steps_on
 from jaxnet.kernels.probe import ENVIRONMENT
@@ -174,7 +174,7 @@ def steps_of(case: Case, device: Any) -> tuple[Any, tuple[Any, ...]]:
         )
 
     splits = jaxnet.Splits(
-        part(case.examples), part(0), training.NO_EXAMPLES, Standardisation.of(part(16))
+        part(case.examples), part(0), training.NO_EXAMPLES, Standardization.of(part(16))
     )
     recipe, batch = as_float32(case.recipe), case.recipe.batch_size
     model = with_outputs(jaxnet.mlp(WIDTHS[1:-1]), WIDTHS[-1])

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 import jaxnet
-from jaxnet.data import Dataset, Splits, Standardisation
+from jaxnet.data import Dataset, Splits, Standardization
 from jaxnet.data.corruption import corrupt, knock_out
 from jaxnet.diagnostics import exact
 from jaxnet.diagnostics.two_sample import METHODS, two_sample_test
@@ -60,13 +60,13 @@ def build_pool(folder: Path) -> Pool:
     )
     order = np.random.default_rng(0).permutation(len(y))
     learned, rest = order[:LEARNED], order[LEARNED:]
-    train = Dataset(x[learned], y[learned], splits.classes, splits.train.white)
-    few = Dataset(x[rest[:1]], y[rest[:1]], splits.classes, splits.train.white)
+    train = Dataset(x[learned], y[learned], splits.classes, splits.train.pixel_max)
+    few = Dataset(x[rest[:1]], y[rest[:1]], splits.classes, splits.train.pixel_max)
     parts = Splits(
         train,
-        Dataset(x[:0], y[:0], splits.classes, splits.train.white),
+        Dataset(x[:0], y[:0], splits.classes, splits.train.pixel_max),
         few,
-        Standardisation.of(train),
+        Standardization.of(train),
     )
     model = jaxnet.mlp((128, 64))
     recipe = jaxnet.Recipe(epochs=10, batch_size=64, learning_rate=3e-3, schedule="one_cycle")

@@ -92,7 +92,7 @@ def together(name: str, work: Callable[[Given], None]) -> Callable[[Given], None
         with processes.joined(given.coordinator, given.processes, given.process_id):
             check_agreement(lambda: {"experiment": name, **shared_options(options)})
             use_cpu_devices()
-            processes.meet("begin")
+            processes.barrier("begin")
             work(options)
 
     return joined

@@ -19,7 +19,7 @@ from jaxnet.errors import InputError
 from jaxnet.report import console
 from jaxnet.runtime.devices import enable_cache, use_platform
 from jaxnet.runtime.files import plain
-from jaxnet.runtime.processes import first
+from jaxnet.runtime.processes import is_first
 from jaxnet.stats.two_sample import MIN_SAMPLE_SIZE
 from jaxnet.studies import shift
 
@@ -64,7 +64,7 @@ def write_reference(folder: Path, reference: shift.Reference) -> None:
     Raises:
         NotWrittenError: where it cannot be written.
     """
-    if first():
+    if is_first():
         arrays = {"log_probabilities": reference.outputs, "labels": reference.labels}
         write_npz(folder / REFERENCE_FILE, arrays)
 

@@ -9,7 +9,7 @@ import numpy as np
 import tyro
 
 from jaxnet.core.recipe import Recipe, enough_epochs
-from jaxnet.data import Augmentation, Dataset, Splits, Standardisation, Stream, augmentation, stream
+from jaxnet.data import Augmentation, Dataset, Splits, Standardization, Stream, augmentation, stream
 from jaxnet.data.streaming.stream import sample
 from jaxnet.engine.loading import load
 from jaxnet.errors import InputError, near
@@ -27,11 +27,11 @@ READING = (
     "label",
     "groups",
     "order",
-    "ignore",
+    "drop_columns",
     "image_size",
 )
 # options of a training set that is read whole
-IN_MEMORY = ("groups", "order", "ignore", "balance", "members")
+IN_MEMORY = ("groups", "order", "drop_columns", "balance", "members")
 WHOLE_NUMBERS = ("epochs", "batch_size", "patience")
 # what a range of runs over, if not said
 LOGARITHMIC = ("learning_rate", "weight_decay", "l1", "clip")
@@ -77,7 +77,7 @@ class Options:
     """column of a table, or array of an .npz file, of which no value may be in two parts"""
     order: str | None = None
     """column or array, such as a time, by which the last examples are the test set"""
-    ignore: tuple[str, ...] = ()
+    drop_columns: tuple[str, ...] = ()
     """columns of a table to leave out"""
     image_size: tuple[int, int] | None = None
     """height and width to which images in files are scaled"""
@@ -95,8 +95,8 @@ class Options:
     """of the convolutions"""
     activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
     """what follows each hidden layer"""
-    normalisation: Literal["layer", "batch"] | None = None
-    """normalisation of the hidden layers"""
+    normalization: Literal["layer", "batch"] | None = None
+    """normalization of the hidden layers"""
     optimizer: Literal["sgd", "momentum", "nesterov", "adam", "adamw", "muon"] = "adam"
     """how a gradient becomes a step"""
     schedule: Literal["constant", "cosine", "warmup_cosine", "one_cycle"] = "one_cycle"
@@ -109,7 +109,7 @@ class Options:
     """largest learning rate"""
     momentum: float | None = None
     """momentum, or the optimizer's usual one"""
-    second_momentum: float | None = None
+    b2: float | None = None
     """b2 of adam and adamw; by default 0.999"""
     weight_decay: float | None = None
     """decoupled weight decay of kernels"""
@@ -146,7 +146,7 @@ class Options:
     tolerance: float = 0.02
     """the smallest step of the error ladder that matters"""
     seed: int = 0
-    """of training: initialisation, order, noise"""
+    """of training: initialization, order, noise"""
     split_seed: int = 0
     """of the split into training, validation and test set"""
     platform: Literal["cpu", "gpu", "tpu"] | None = None
@@ -369,11 +369,11 @@ def build_model(options: Options) -> Model:
                 options.hidden,
                 **shape,
                 activation=options.activation,
-                normalisation=options.normalisation,
+                normalization=options.normalization,
             )
         case "mlp":
             return mlp(
-                options.hidden, activation=options.activation, normalisation=options.normalisation
+                options.hidden, activation=options.activation, normalization=options.normalization
             )
 
 
@@ -474,7 +474,7 @@ def prepared(splits: Splits, options: BiasVarianceOptions) -> Splits:
     )
     return replace(
         splits,
-        standardisation=Standardisation.of(train),
+        standardization=Standardization.of(train),
         train=train,
         validation=validation,
         test=test,
@@ -484,7 +484,7 @@ def prepared(splits: Splits, options: BiasVarianceOptions) -> Splits:
 def _prepared(part: Dataset, options: BiasVarianceOptions) -> Dataset:
     x, y, side = np.asarray(part.x), np.asarray(part.y), options.pool
     if side > 1:
-        if part.white is None or x.shape[1] % side or x.shape[2] % side:
+        if part.pixel_max is None or x.shape[1] % side or x.shape[2] % side:
             raise InputError(
                 f"--pool {side} does not divide inputs of shape {x.shape[1:]}; give a divisor of "
                 "an image's height and width"
@@ -492,8 +492,8 @@ def _prepared(part: Dataset, options: BiasVarianceOptions) -> Dataset:
         x = x.reshape(len(x), x.shape[1] // side, side, x.shape[2] // side, side, *x.shape[3:])
         x = x.mean((2, 4), dtype=np.result_type(x.dtype, np.float32))
     if options.as_values:
-        return Dataset(x, y.astype(np.float32), None, part.white)
-    return Dataset(x, y, part.classes, part.white)
+        return Dataset(x, y.astype(np.float32), None, part.pixel_max)
+    return Dataset(x, y, part.classes, part.pixel_max)
 
 
 def build_trials(options: SweepOptions) -> tuple[list[str], list[Trial]]:

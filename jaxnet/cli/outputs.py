@@ -30,10 +30,10 @@ from jaxnet.engine.agreement import versions
 from jaxnet.engine.checkpoint import discard_progress, save
 from jaxnet.engine.prediction import ClassMetrics, Metrics, compile_ahead, judge, predict
 from jaxnet.models.model import Model, describe
-from jaxnet.population.fit import Standing
+from jaxnet.population.fit import Progress
 from jaxnet.report import console, tensorboard
 from jaxnet.runtime import files, processes
-from jaxnet.runtime.timing import Clock
+from jaxnet.runtime.timing import Timer
 from jaxnet.stats.calibration import Calibration, calibration
 from jaxnet.stats.label_errors import HardExample, hard_examples
 
@@ -55,7 +55,7 @@ class Setup(NamedTuple):
         layers: the table that `describe` returns.
         shared: examples that are in two parts.
         out: the folder of the run.
-        clock: the seconds of each part of the run.
+        timer: the seconds of each part of the run.
         stream: the training set, if it stays on disk; some of its rows stand for it in splits.
     """
 
@@ -67,7 +67,7 @@ class Setup(NamedTuple):
     layers: list[tuple[str, str, int]]
     shared: tuple[Overlap, ...]
     out: Path
-    clock: Clock
+    timer: Timer
     stream: Stream | None = None
 
 
@@ -100,7 +100,7 @@ def report(
     }
     outputs = {name: np.asarray(predict(model, run, part.x)) for name, part in parts.items()}
     metrics = {
-        name: judge(outputs[name], np.asarray(part.y), splits.standardisation)
+        name: judge(outputs[name], np.asarray(part.y), splits.standardization)
         for name, part in parts.items()
     }
     ladder = network_ladder(metrics, target_error=options.target_error, tolerance=options.tolerance)
@@ -150,14 +150,14 @@ def report(
         splits,
         outputs,
         metrics,
-        setup.clock,
+        setup.timer,
         logs=options.tensorboard,
     )
     return result
 
 
 @contextmanager
-def training_members(setup: Setup) -> Iterator[tuple[Callable[[Standing], None], dict[str, int]]]:
+def training_members(setup: Setup) -> Iterator[tuple[Callable[[Progress], None], dict[str, int]]]:
     """A context that shows the progress of a population on the console.
 
     Args:
@@ -171,14 +171,14 @@ def training_members(setup: Setup) -> Iterator[tuple[Callable[[Standing], None],
         target=_prepare_what_follows, args=(setup.model, setup.splits, setup.recipe)
     )
     ahead.start()
-    with setup.clock.part("train"), console.members() as show:
+    with setup.timer.part("train"), console.members() as show:
 
-        def watch(now: Standing) -> None:
+        def progress(now: Progress) -> None:
             began.setdefault("from_epoch", now.epoch)
             began.setdefault("members", now.finished)
             show(now)
 
-        yield watch, began
+        yield progress, began
     ahead.join()
 
 
@@ -252,7 +252,7 @@ def write(
     splits: Splits,
     outputs: dict[str, Any],
     metrics: dict[str, Metrics],
-    clock: Clock,
+    timer: Timer,
     *,
     logs: bool = False,
 ) -> None:
@@ -266,17 +266,18 @@ def write(
         splits: the data.
         outputs: predictions of each part, by name.
         metrics: metrics of each part, by name.
-        clock: the seconds of each part of the run.
+        timer: the seconds of each part of the run.
         logs: whether to write logs for TensorBoard too.
     """
     from jaxnet.report.html import run as run_page
 
     run, figures = runs[0], out / "figures"
-    if processes.first() and (out / "params").exists():  # of a run that was stopped while it wrote
+    # of a run that was stopped while it wrote
+    if processes.is_first() and (out / "params").exists():
         shutil.rmtree(out / "params")
-    processes.meet("params")
+    processes.barrier("params")
     save(run, out / "params")
-    if not processes.first():
+    if not processes.is_first():
         return
     files.write_text(out / "history.csv", history_csv(run))
     run_page.draw(result, run, splits, outputs, metrics, figures)
@@ -288,7 +289,7 @@ def write(
         tensorboard.write(out / TENSORBOARD, run, metrics, sorted(figures.glob("*.png")))
         for number, member in enumerate(runs[1:LOGGED], 1):
             tensorboard.write(out / TENSORBOARD / f"member-{number}", member)
-    result["seconds"] = clock.seconds()
+    result["seconds"] = timer.seconds()
     files.write_json(out / "result.json", result)
     discard_progress(out / "state")
 

@@ -64,7 +64,7 @@ def new_examples(path: Path, run: Run) -> np.ndarray:
     """
     if run.columns is not None and path.suffix.lower() in CSV_SUFFIXES:
         return checks.inputs(encode(run.columns, read_table(path)[0], path), f"{path}: ")
-    return read_examples(path, run.shape, run.white)
+    return read_examples(path, run.shape, run.pixel_max)
 
 
 def prepare_data(options: PrepareOptions) -> None:

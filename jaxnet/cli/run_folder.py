@@ -12,7 +12,7 @@ from typing import Any
 from jaxnet.engine.fingerprint import differences
 from jaxnet.errors import InputError
 from jaxnet.runtime.files import check_folder, plain, read_json, write_json, writing
-from jaxnet.runtime.processes import first, once
+from jaxnet.runtime.processes import is_first, once
 
 RUNS = Path("runs")
 
@@ -71,7 +71,7 @@ def _begin(
 
 def abandon(out: Path) -> None:
     """Remove the folder of a run that was refused before it did anything."""
-    if first() and [path.name for path in out.iterdir()] == ["run.json"]:
+    if is_first() and [path.name for path in out.iterdir()] == ["run.json"]:
         (out / "run.json").unlink()
         out.rmdir()
 

@@ -61,7 +61,7 @@ from jaxnet.runtime import files, processes
 from jaxnet.runtime.devices import use_cpu_devices, use_platform
 from jaxnet.runtime.interrupts import Interrupted, stopped_at_once
 from jaxnet.runtime.plan import Plan, plan_for_images
-from jaxnet.runtime.timing import Clock
+from jaxnet.runtime.timing import Timer
 from jaxnet.studies.diagnose import diagnose
 
 
@@ -89,7 +89,7 @@ def main(
     Returns:
         The exit status: 2 for bad input, 128 + signal if stopped.
     """
-    clock = Clock(began)
+    timer = Timer(began)
     console.open_to_all_names()
     # What is imported by now stays to the end: no collection, nor the exit, need walk over it again
     # (0.3 s).
@@ -115,7 +115,7 @@ def main(
                 type(defaults), args=arguments, default=defaults, prog=name, description=description
             )
             with processes.joined(options.coordinator, options.processes, options.process_id):
-                setup = set_up(experiment, options, clock)
+                setup = set_up(experiment, options, timer)
                 if setup is not None:
                     go_on = (
                         "continue with the same options, --resume and --out "
@@ -160,13 +160,13 @@ def main(
     return 0
 
 
-def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
+def set_up(experiment: str, options: Options, timer: Timer) -> Setup | None:
     """Turn options into data, model, recipe and folder, and print a line on each.
 
     Args:
         experiment: name of the script.
         options: the options.
-        clock: the seconds of each part of the run.
+        timer: the seconds of each part of the run.
 
     Returns:
         The Setup; None if the run is finished already.
@@ -186,7 +186,7 @@ def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
     model = build_model(options)
     if options.epochs is not None:
         check(build_recipe(options))  # what cannot be meant is said before the data are read
-    with clock.part("data"):
+    with timer.part("data"):
         splits, on_disk = read(options)
     # Here, since all that follows depends on the data: a process might refuse its own before
     # `train` compares them.
@@ -209,7 +209,7 @@ def set_up(experiment: str, options: Options, clock: Clock) -> Setup | None:
     for overlap in shared:
         console.say(f"beware: {overlap}, so what is measured on it is not of unseen examples")
     console.layers(model.name, layers)
-    return Setup(experiment, options, splits, model, recipe, layers, shared, out, clock, on_disk)
+    return Setup(experiment, options, splits, model, recipe, layers, shared, out, timer, on_disk)
 
 
 def train_one(setup: Setup) -> dict[str, Any]:
@@ -227,11 +227,11 @@ def train_one(setup: Setup) -> dict[str, Any]:
     plan, given = Plan(), splits
     if setup.stream is not None:
         given = _with(splits, setup.stream)
-    batch, count = min(options.batch_size, len(given.train)), processes.own()[1]
+    batch, count = min(options.batch_size, len(given.train)), processes.index_and_count()[1]
     # what devices and processes divide
     divided = batch if setup.stream is None else layout(setup.stream, options.batch_size).shards
-    together = count if options.normalisation != "batch" and divided % count == 0 else 1
-    if options.model == "cnn" and options.normalisation != "batch":
+    together = count if options.normalization != "batch" and divided % count == 0 else 1
+    if options.model == "cnn" and options.normalization != "batch":
         plan = plan_for_images(batch // together)
         plan = plan if divided // together % plan.devices == 0 else Plan()
     if plan.splits_batches:
@@ -257,12 +257,12 @@ def train_one(setup: Setup) -> dict[str, Any]:
     weights = class_weights(splits.train) if options.balance else None
     logs = (
         tensorboard.live(setup.out / TENSORBOARD)
-        if options.tensorboard and processes.first()
+        if options.tensorboard and processes.is_first()
         else nullcontext()
     )
     with training(setup) as (show, began), logs as log:
 
-        def watch(epochs: int, row: EpochMetrics) -> None:
+        def progress(epochs: int, row: EpochMetrics) -> None:
             show(epochs, row)
             if log is not None:
                 log(epochs, row)
@@ -274,7 +274,7 @@ def train_one(setup: Setup) -> dict[str, Any]:
             jax.random.key(options.seed),
             out=setup.out,
             weights=weights,
-            watch=watch,
+            progress=progress,
             plan=plan,
         )
     ahead.join()
@@ -294,7 +294,7 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
     splits = setup.splits
     if options.balance:
         raise InputError("with --members examples are not weighed; leave --balance out")
-    with training_members(setup) as (watch, began):
+    with training_members(setup) as (progress, began):
         diagnosis = diagnose(
             setup.model,
             splits,
@@ -304,7 +304,7 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
             target_error=options.target_error,
             tolerance=options.tolerance,
             out=setup.out / MEMBERS,
-            watch=watch,
+            progress=progress,
         )
     population = diagnosis.networks
     assert population is not None
@@ -342,13 +342,13 @@ def training(setup: Setup) -> Iterator[tuple[Callable[[int, EpochMetrics], None]
         (a function of epochs and metrics, where it began, for `resumed` in result.json).
     """
     began: dict[str, int] = {}
-    with setup.clock.part("train"), console.progress(setup.recipe.epochs) as show:
+    with setup.timer.part("train"), console.progress(setup.recipe.epochs) as show:
 
-        def watch(epochs: int, row: EpochMetrics) -> None:
+        def progress(epochs: int, row: EpochMetrics) -> None:
             began.setdefault("from_epoch", epochs)
             show(epochs, row)
 
-        yield watch, began
+        yield progress, began
 
 
 def _preset(presets: Mapping[str, Options], arguments: list[str]) -> tuple[Options, list[str]]:
@@ -374,4 +374,4 @@ def _prepare(options: Options) -> None:
         )
     if options.cache:
         keep_programs()
-    processes.meet("begin")
+    processes.barrier("begin")

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Num, PyTree
 
 from jaxnet.core.recipe import Recipe
-from jaxnet.data import Splits, Standardisation
+from jaxnet.data import Splits, Standardization
 from jaxnet.errors import InputError
 from jaxnet.models.losses import Loss, cross_entropy, squared
 from jaxnet.models.model import Model, at_most_32_bits
@@ -29,7 +29,7 @@ def forward(
     key: Array | None = None,
     dropout: Number | None = None,
 ) -> tuple[Float[Array, "batch outputs"], PyTree]:
-    """The network on standardised inputs, its products in the given precision, outputs and model
+    """The network on standardized inputs, its products in the given precision, outputs and model
     state in float32.
     """
     params, model_state = at_most_32_bits((params, model_state))
@@ -44,9 +44,9 @@ def forward(
 def make_targets(
     splits: Splits, y: Num[Array | np.ndarray, " batch"]
 ) -> Float[Array, "batch outputs"]:
-    """What outputs should be: probabilities of the classes, or standardised values."""
+    """What outputs should be: probabilities of the classes, or standardized values."""
     if splits.classes is None:
-        return splits.standardisation.targets(jnp.asarray(y))[:, None]
+        return splits.standardization.targets(jnp.asarray(y))[:, None]
     return jax.nn.one_hot(y, len(splits.classes), dtype=jnp.float32)
 
 
@@ -72,7 +72,7 @@ def losses_of(
         return (squared if splits.classes is None else cross_entropy)(outputs, targets).astype(
             jnp.float32
         )
-    kind = "standardised values" if splits.classes is None else "probabilities of the classes"
+    kind = "standardized values" if splits.classes is None else "probabilities of the classes"
     try:
         with double(False):
             losses = loss(outputs, targets)
@@ -121,7 +121,7 @@ def in_blocks(
     model: Model,
     params: PyTree,
     model_state: PyTree,
-    standardisation: Standardisation,
+    standardization: Standardization,
     x: Num[Array | np.ndarray, "examples ..."],
     *,
     precision: str,
@@ -129,7 +129,7 @@ def in_blocks(
     """Outputs of the network in evaluation, BLOCK examples at a time."""
 
     def block(x: Array | np.ndarray) -> Array:
-        return forward(model, params, model_state, standardisation.inputs(x), precision=precision)[
+        return forward(model, params, model_state, standardization.inputs(x), precision=precision)[
             0
         ]
 

@@ -54,11 +54,7 @@ def step_numbers(recipe: Recipe, steps: int, number: Int[Array, " some"]) -> dic
     if recipe.optimizer in ("adam", "adamw"):
         mean, square = (((1 - b) / (1 - b ** (number + 1))) for b in (first, second))
         root = jnp.sqrt(square)
-        numbers |= {
-            "second_momentum": second,
-            "step": rate * mean / root,
-            "epsilon": EPSILON / root,
-        }
+        numbers |= {"b2": second, "step": rate * mean / root, "epsilon": EPSILON / root}
     if recipe.weight_decay is not None:
         numbers["decay"] = rate * recipe.weight_decay
     for name in ("l1", "dropout", "label_smoothing", "clip"):
@@ -70,12 +66,12 @@ def step_numbers(recipe: Recipe, steps: int, number: Int[Array, " some"]) -> dic
 
 
 def decays(recipe: Recipe) -> tuple[Array, Array]:
-    """(momentum, second_momentum) of momentum, nesterov, adam and adamw, as given or the usual
+    """(momentum, b2) of momentum, nesterov, adam and adamw, as given or the usual
     ones.
     """
     first, second = (
         0.9 if recipe.momentum is None else recipe.momentum,
-        0.999 if recipe.second_momentum is None else recipe.second_momentum,
+        0.999 if recipe.b2 is None else recipe.b2,
     )
     return jnp.asarray(first, jnp.float32), jnp.asarray(second, jnp.float32)
 
@@ -104,7 +100,7 @@ def _direction(recipe: Recipe) -> list["optax.GradientTransformation"]:
 
             return [contrib.muon(-1.0, beta=momentum.get("value", 0.95))]
         case "adam" | "adamw":
-            second: Any = 0.999 if recipe.second_momentum is None else recipe.second_momentum
+            second: Any = 0.999 if recipe.b2 is None else recipe.b2
             return [optax.scale_by_adam(b1=momentum.get("value", 0.9), b2=second)]
     raise AssertionError(f"unknown optimizer {recipe.optimizer!r}: `check` was not called")
 

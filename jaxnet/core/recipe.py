@@ -57,7 +57,7 @@ class Recipe:
         computes float32 products in TF32 on GPUs from A100 on and in bfloat16 on TPUs;
         jax.config.update("jax_default_matmul_precision", "highest") is exact.
     momentum: of momentum and nesterov (0.9), and b1 of adam and adamw (0.9) and of muon (0.95).
-    second_momentum: b2 of adam and adamw (0.999); lower forgets sooner, for trainings of few steps.
+    b2: b2 of adam and adamw (0.999); lower forgets sooner, for trainings of few steps.
     weight_decay: decoupled (Loshchilov & Hutter 2019, alg. 2), of kernels only, not of biases and
         norms.
     l1: factor of the sum of absolute kernel weights in the loss.
@@ -75,7 +75,7 @@ class Recipe:
     precision: str = _static("float32")
     learning_rate: Number | None = 1e-3
     momentum: Number | None = None
-    second_momentum: Number | None = None
+    b2: Number | None = None
     weight_decay: Number | None = None
     l1: Number | None = None
     dropout: Number | None = None
@@ -185,7 +185,7 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
     for name, low, high in (
         ("learning_rate", 0.0, math.inf),
         ("momentum", 0.0, 1.0),
-        ("second_momentum", 0.0, 1.0),
+        ("b2", 0.0, 1.0),
         ("weight_decay", 0.0, math.inf),
         ("l1", 0.0, math.inf),
         ("dropout", 0.0, 1.0),
@@ -196,7 +196,7 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
     if recipe.augmentation is not None:
         augmentation.check(recipe.augmentation)
     if finished:
-        for name in ("learning_rate", "momentum", "second_momentum", "weight_decay", "clip"):
+        for name in ("learning_rate", "momentum", "b2", "weight_decay", "clip"):
             if getattr(recipe, name) is not None:
                 raise InputError(
                     f"a finished optax transformation brings its own {name}, which cannot be "
@@ -212,7 +212,7 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
     if recipe.learning_rate is None:
         raise InputError("learning_rate is None; give a number")
     if not isinstance(recipe.optimizer, str):
-        for name in ("momentum", "second_momentum", "weight_decay"):
+        for name in ("momentum", "b2", "weight_decay"):
             if getattr(recipe, name) is not None:
                 raise InputError(
                     f"{name} belongs inside a custom optimizer; give {name}=None and set it in "
@@ -222,10 +222,9 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
         raise InputError(
             "sgd has no momentum; give optimizer='momentum' or 'nesterov', or momentum=None"
         )
-    elif recipe.optimizer not in ("adam", "adamw") and recipe.second_momentum is not None:
+    elif recipe.optimizer not in ("adam", "adamw") and recipe.b2 is not None:
         raise InputError(
-            f"{recipe.optimizer} has no second_momentum; give optimizer='adam' or 'adamw', or "
-            "second_momentum=None"
+            f"{recipe.optimizer} has no b2; give optimizer='adam' or 'adamw', or b2=None"
         )
     elif recipe.optimizer == "adamw" and recipe.weight_decay is None:
         raise InputError(

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Int, PyTree
 from jaxnet import display
 from jaxnet.core.recipe import Recipe
 from jaxnet.core.training import Best, EpochMetrics, Problem, TrainState, ended
-from jaxnet.data import Column, Standardisation
+from jaxnet.data import Column, Standardization
 from jaxnet.data.resampling import Samples
 from jaxnet.errors import InputError
 from jaxnet.models.model import Model, initial
@@ -36,20 +36,21 @@ class Run:
     history: EpochMetrics of arrays, one entry per epoch, NaN after an early stop. epochs: how many
         were trained.
     diverged_at: the first step whose loss was not finite, or -1.
-    model, classes, white, shape, columns: the model's name, and what its inputs and outputs mean.
+    model, classes, pixel_max, shape, columns: the model's name, and what its inputs and outputs
+        mean.
     """
 
     params: PyTree
     model_state: PyTree
     best: Best | None
-    standardisation: Standardisation
+    standardization: Standardization
     history: EpochMetrics
     epochs: Int[Array, "..."] | Rebuilt
     diverged_at: Int[Array, "..."] | Rebuilt
     recipe: Recipe
     model: str = field(metadata={"static": True})
     classes: tuple[str, ...] | None = field(metadata={"static": True})
-    white: float | None = field(metadata={"static": True})
+    pixel_max: float | None = field(metadata={"static": True})
     shape: tuple[int, ...] = field(metadata={"static": True})
     columns: tuple[Column, ...] | None = field(default=None, metadata={"static": True})
 
@@ -293,14 +294,14 @@ def finish(problem: Problem, state: TrainState, history: EpochMetrics) -> Run:
         params=state.params,
         model_state=state.model_state,
         best=state.best,
-        standardisation=splits.standardisation,
+        standardization=splits.standardization,
         history=history,
         epochs=state.epoch,
         diverged_at=state.diverged_at,
         recipe=problem.recipe,
         model=problem.model.name,
         classes=splits.classes,
-        white=splits.train.white,
+        pixel_max=splits.train.pixel_max,
         shape=splits.train.x.shape[1:],
         columns=splits.columns,
     )

@@ -337,7 +337,7 @@ def mean_gradient(
         None if problem.weights is None else jnp.asarray(problem.weights, jnp.float32)[batch.rows],
     )
     inputs, y = (
-        splits.standardisation.inputs(x[batch.rows].reshape(count, *splits.train.x.shape[1:])),
+        splits.standardization.inputs(x[batch.rows].reshape(count, *splits.train.x.shape[1:])),
         splits.train.y[batch.rows],
     )
     targets = smooth(recipe, make_targets(splits, y))
@@ -396,7 +396,7 @@ def validate(
         problem.model,
         state.params,
         state.model_state,
-        splits.standardisation,
+        splits.standardization,
         x,
         precision=precision,
     )

@@ -7,7 +7,7 @@ from jaxnet.data.corruption import with_frequencies as with_frequencies
 from jaxnet.data.dataset import Column as Column
 from jaxnet.data.dataset import Dataset as Dataset
 from jaxnet.data.dataset import Splits as Splits
-from jaxnet.data.dataset import Standardisation as Standardisation
+from jaxnet.data.dataset import Standardization as Standardization
 from jaxnet.data.dataset import class_weights as class_weights
 from jaxnet.data.overlap import overlaps as overlaps
 from jaxnet.data.sources.load import load as load

@@ -110,8 +110,8 @@ def augment(
         noise = normal(jax.random.key_data(keys), math.prod(inputs.shape[1:]))
         inputs = inputs + noise.reshape(inputs.shape) * jnp.broadcast_to(how.noise, inputs.shape)
     if how.cutout is not None:
-        centres = jnp.floor((draw[:, 4:6] + 1) / 2 * np.array([inputs.shape[1:3]], np.float32))
-        inputs = cut_out(inputs, centres, how.cutout)
+        centers = jnp.floor((draw[:, 4:6] + 1) / 2 * np.array([inputs.shape[1:3]], np.float32))
+        inputs = cut_out(inputs, centers, how.cutout)
     if how.mixup is not None:
         share = larger_share(how.mixup, draw[:, 6:])
         share = share if weights is None else jnp.where(jnp.roll(weights, -1) > 0, share, 1.0)
@@ -193,7 +193,7 @@ def affine(
         height: of the images, pixels.
         width: of the images, pixels.
         shift: (batch, 2) pixels down and to the right.
-        degrees: (batch,) positive angles turn the first axis (down) towards the second (right), as
+        degrees: (batch,) positive angles turn the first axis (down) toward the second (right), as
             in `scipy.ndimage.rotate`.
         scale: (batch,) 2 makes an image twice as large.
 
@@ -243,20 +243,20 @@ def smooth(
 
 
 def cut_out(
-    images: Float[Array, "batch height width ..."], centres: Float[Array, "batch 2"], side: Number
+    images: Float[Array, "batch height width ..."], centers: Float[Array, "batch 2"], side: Number
 ) -> Float[Array, "batch height width ..."]:
     """Set a square around each center to 0, the mean of standardized inputs.
 
     Args:
         images: (batch, height, width[, channels]).
-        centres: (batch, 2) row and column of each center.
+        centers: (batch, 2) row and column of each center.
         side: side of the square, pixels.
 
     Returns:
         The changed images.
     """
     height, width = images.shape[1:3]
-    first = centres - jnp.floor(jnp.asarray(side, jnp.float32) / 2)
+    first = centers - jnp.floor(jnp.asarray(side, jnp.float32) / 2)
     row, column = (
         jnp.arange(height, dtype=jnp.float32)[None],
         jnp.arange(width, dtype=jnp.float32)[None],

@@ -52,18 +52,18 @@ def dataset(
             else "; give y.reshape(-1)"
         )
         raise InputError(f"{at}y must hold one label an example, but has shape {ys.shape}{cure}")
-    white = white_of(images)
+    pixel_max = pixel_max_of(images)
     if ys.dtype.kind == "f":
         if classes is not None:
             raise InputError(
                 f"{at}class labels must be integers, but y is {ys.dtype}; give y.astype(int)"
             )
-        return Dataset(images, _finite(ys, f"{at}y"), None, white)  # pyrefly: ignore[bad-argument-type]
+        return Dataset(images, _finite(ys, f"{at}y"), None, pixel_max)  # pyrefly: ignore[bad-argument-type]
     labels, names = _labels(ys, classes, at)
-    return Dataset(images, labels, names, white)  # pyrefly: ignore[bad-argument-type]
+    return Dataset(images, labels, names, pixel_max)  # pyrefly: ignore[bad-argument-type]
 
 
-def white_of(x: np.ndarray) -> float | None:
+def pixel_max_of(x: np.ndarray) -> float | None:
     """The value of a white pixel.
 
     Args:

@@ -30,20 +30,20 @@ def corrupt(
     strength: float | int | np.number,
     key: AnyKey,
     *,
-    white: float | int | None = None,
+    pixel_max: float | int | None = None,
 ) -> Num[np.ndarray, "examples ..."]:
     """Change images by one kind of corruption.
 
     Args:
-        x: (examples, height, width[, channels]) numbers from 0 to `white`.
+        x: (examples, height, width[, channels]) numbers from 0 to `pixel_max`.
         kind: the kind of corruption.
-        strength: 0 changes nothing. For "noise" the standard deviation as a share of white; for
+        strength: 0 changes nothing. For "noise" the standard deviation as a share of pixel_max; for
             "blur" the standard deviation of a Gaussian in pixels; for "shift" pixels, each image in
             a random direction; for "rotation" degrees, to either side; for "contrast" the share of
-            the contrast around white / 2 that is lost; for "inversion" the share of the way to the
-            negative white - x, which up to 0.5 is a loss of contrast.
+            the contrast around pixel_max / 2 that is lost; for "inversion" the share of the way to
+            the negative pixel_max - x, which up to 0.5 is a loss of contrast.
         key: one key.
-        white: the value of a white pixel; by default 255 for uint8, and the largest value
+        pixel_max: the value of a white pixel; by default 255 for uint8, and the largest value
             otherwise.
 
     Returns:
@@ -65,16 +65,16 @@ def corrupt(
             f"strength is {strength!r}; {kind} takes "
             + ("a share from 0 to 1" if kind in SHARE_CORRUPTIONS else "a number of at least 0")
         )
-    if white is None:
-        white = 255.0 if images.dtype == np.uint8 else float(images.max())
-    if not 0 < white < np.inf:
-        raise InputError(f"white is {white!r}; give the value of a white pixel, above 0")
+    if pixel_max is None:
+        pixel_max = 255.0 if images.dtype == np.uint8 else float(images.max())
+    if not 0 < pixel_max < np.inf:
+        raise InputError(f"pixel_max is {pixel_max!r}; give the value of a white pixel, above 0")
     radius = int(np.ceil(3 * strength)) if kind == "blur" else 0
     changed = np.asarray(
         _corrupt(
             images,
             np.float32(strength),
-            np.float32(white),
+            np.float32(pixel_max),
             as_key("key", key),
             kind=kind,
             radius=radius,
@@ -155,7 +155,7 @@ def with_frequencies(
 def _corrupt(
     x: Num[Array | np.ndarray, "examples ..."],
     strength: Float[Array | np.ndarray, ""] | np.floating,
-    white: Float[Array | np.ndarray, ""] | np.floating,
+    pixel_max: Float[Array | np.ndarray, ""] | np.floating,
     key: Array,
     *,
     kind: str,
@@ -166,7 +166,9 @@ def _corrupt(
     still, size = jnp.zeros((n, 2), jnp.float32), jnp.ones(n, jnp.float32)
     match kind:
         case "noise":
-            changed = images + strength * white * jax.random.normal(key, images.shape, jnp.float32)
+            changed = images + strength * pixel_max * jax.random.normal(
+                key, images.shape, jnp.float32
+            )
         case "blur":
             away = jnp.arange(-radius, radius + 1, dtype=jnp.int32)
             weights = jnp.exp(-(away**2) / (2 * jnp.maximum(strength, 1e-6) ** 2))
@@ -183,10 +185,10 @@ def _corrupt(
             degrees = jnp.asarray(strength * (2 * side - 1))
             changed = resample(images, affine(height, width, still, degrees, size))
         case "contrast":
-            changed = images + strength * (white / 2 - images)
+            changed = images + strength * (pixel_max / 2 - images)
         case _:
-            changed = images + strength * (white - 2 * images)
-    return jnp.clip(changed, 0, white)
+            changed = images + strength * (pixel_max - 2 * images)
+    return jnp.clip(changed, 0, pixel_max)
 
 
 def _smoothed(images: Array, weights: Array, axis: int) -> Array:

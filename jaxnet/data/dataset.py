@@ -1,4 +1,4 @@
-"""The nouns of data: a Dataset, its Standardisation, and the Splits with which a network is trained
+"""The nouns of data: a Dataset, its Standardization, and the Splits with which a network is trained
 and judged.
 """
 
@@ -29,13 +29,13 @@ class Dataset:
             column apart.
         y: (examples,) int32 class indices, or float32 values of a regression; float64 as for x.
         classes: the name of each class; None for a regression.
-        white: the value of a white pixel if x are images, to read and draw pictures; else None.
+        pixel_max: the value of a white pixel if x are images, to read and draw pictures; else None.
     """
 
     x: Num[Array | np.ndarray, "examples ..."] | Rebuilt
     y: Num[Array | np.ndarray, " examples"] | Rebuilt
     classes: tuple[str, ...] | None = field(default=None, metadata={"static": True})
-    white: float | None = field(default=None, metadata={"static": True})
+    pixel_max: float | None = field(default=None, metadata={"static": True})
 
     __repr__ = display.text
 
@@ -48,7 +48,7 @@ class Dataset:
         return 1 if self.classes is None else len(self.classes)
 
 
-class Standardisation(NamedTuple):
+class Standardization(NamedTuple):
     """Mean and scale of the training set: one pair for all pixels of images, one for each column of
     a table.
 
@@ -83,7 +83,7 @@ class Standardisation(NamedTuple):
         Raises:
             InputError: as `Origin.centered` does.
         """
-        return standardised(self.held(x), self.mean, 1 / self.scale)
+        return standardized(self.held(x), self.mean, 1 / self.scale)
 
     def targets(self, y: Any) -> Any:
         """Values of a regression, standardized like the inputs."""
@@ -110,7 +110,7 @@ class Standardisation(NamedTuple):
         return values if self.target_origin is None else self.target_origin.restored(values)
 
     @property
-    def on_device(self) -> "Standardisation":
+    def on_device(self) -> "Standardization":
         """The standardization of inputs and values that a device holds."""
         return self._replace(origin=None, target_origin=None)
 
@@ -128,7 +128,7 @@ class Standardisation(NamedTuple):
     @classmethod
     def of(
         cls, train: Dataset, weights: Float[np.ndarray, " examples"] | None = None
-    ) -> "Standardisation":
+    ) -> "Standardization":
         """The standardization that a training set defines. A constant column keeps scale 1, so it
         becomes 0.
 
@@ -137,7 +137,7 @@ class Standardisation(NamedTuple):
             weights: (examples,) how often each example counts; by default once.
 
         Returns:
-            The Standardisation, on the device.
+            The Standardization, on the device.
         """
         mean, scale, origin = _statistics(np.asarray(train.x), weights)
         if train.classes is not None:
@@ -170,7 +170,7 @@ def _statistics(x: np.ndarray, weights: np.ndarray | None) -> tuple[Floats, Floa
     return mean, scale, None
 
 
-def standardised(
+def standardized(
     x: Num[Array | np.ndarray, "..."], mean: Float[Array, "..."], factor: Float[Array, "..."]
 ) -> Float[Array, "..."]:
     """(x - mean) * factor as float32.
@@ -209,7 +209,7 @@ class Splits:
         train: a Dataset, or a Stream of one on disk.
         validation: may be empty.
         test: the test set.
-        standardisation: of the training set.
+        standardization: of the training set.
         target_sample: examples from where the network will be used, if there are any.
         name: name of the data set.
         columns: the columns that the inputs were made of, if they come from a table.
@@ -219,7 +219,7 @@ class Splits:
     train: Dataset | Rebuilt
     validation: Dataset
     test: Dataset
-    standardisation: Standardisation
+    standardization: Standardization
     target_sample: Dataset | None = None
     name: str = field(default="arrays", metadata={"static": True})
     columns: tuple[Column, ...] | None = field(default=None, metadata={"static": True})
@@ -245,7 +245,7 @@ def on_device(splits: Splits) -> Splits:
     Raises:
         InputError: inside jit, where the numbers have become float32 already.
     """
-    own = splits.standardisation
+    own = splits.standardization
     if own.origin is None and own.target_origin is None:
         return splits
     parts = (
@@ -253,7 +253,7 @@ def on_device(splits: Splits) -> Splits:
         for part in (splits.train, splits.validation)
     )
     train, validation = parts
-    return replace(splits, train=train, validation=validation, standardisation=own.on_device)
+    return replace(splits, train=train, validation=validation, standardization=own.on_device)
 
 
 def class_weights(dataset: Dataset) -> Float[Array, " examples"]:

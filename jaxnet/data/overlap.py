@@ -18,19 +18,19 @@ class Overlap(NamedTuple):
         part: name of the part.
         other: name of the other part.
         exactly: number of examples that are equal.
-        standardised: number of examples that are equal after standardization, including those that
+        standardized: number of examples that are equal after standardization, including those that
             are equal before.
     """
 
     part: str
     other: str
     exactly: int
-    standardised: int
+    standardized: int
 
     def __str__(self) -> str:
         more = (
-            f" (and {self.standardised - self.exactly} more nearly so)"
-            if self.standardised > self.exactly
+            f" (and {self.standardized - self.exactly} more nearly so)"
+            if self.standardized > self.exactly
             else ""
         )
         return (
@@ -59,15 +59,15 @@ def overlaps(splits: Splits) -> tuple[Overlap, ...]:
         near = same
         if splits.train.x.dtype != np.uint8 and len(same):  # bytes are not rounded
             near = same | _close(
-                _standardised(splits, parts[part]), _standardised(splits, parts[other])
+                _standardized(splits, parts[part]), _standardized(splits, parts[other])
             )
         found.append(Overlap(part, other, int(same.sum()), int(near.sum())))
-    return tuple(overlap for overlap in found if overlap.standardised)
+    return tuple(overlap for overlap in found if overlap.standardized)
 
 
-def _standardised(splits: Splits, part: Dataset) -> np.ndarray:
+def _standardized(splits: Splits, part: Dataset) -> np.ndarray:
     """(examples, values) in float64, whose rounding is far below NEAR."""
-    own = splits.standardisation
+    own = splits.standardization
     mean, scale = (np.asarray(a, np.float64) for a in (own.mean, own.scale))
     x = np.asarray(part.x, np.float64)
     return (((x if own.origin is None else own.origin.exact(x)) - mean) / scale).reshape(

@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from jaxnet import arrays
 from jaxnet.data import checks, memory
-from jaxnet.data.dataset import Column, Dataset, Splits, Standardisation
+from jaxnet.data.dataset import Column, Dataset, Splits, Standardization
 from jaxnet.data.precision import unresolved
 from jaxnet.data.sources.request import Reading
 from jaxnet.errors import InputError, check_text, check_whole
@@ -312,7 +312,7 @@ def assemble(
     validation, test = (checks.settled_like(part, train) for part in (validation, test))
     checks.parts(train, validation, test, where=where)
     notes = (*notes, *notes_on(train, columns))
-    statistics = Standardisation.of(train)
+    statistics = Standardization.of(train)
     return Splits(
         placed(train),
         placed(validation),

@@ -42,7 +42,7 @@ from jaxnet.stats.label_shift import LabelShift as LabelShift
 from jaxnet.stats.label_shift import label_shift as label_shift
 from jaxnet.stats.power import seeds_needed as seeds_needed
 from jaxnet.stats.two_sample import TwoSample as TwoSample
-from jaxnet.stats.unlabeled_error import UnlabelledError as UnlabelledError
+from jaxnet.stats.unlabeled_error import UnlabeledError as UnlabeledError
 from jaxnet.stats.unlabeled_error import (
     estimate_error_without_labels as estimate_error_without_labels,
 )

@@ -640,8 +640,8 @@ def _row(words: str, size: Estimate) -> str:
 
 
 def _number(estimate: Estimate) -> str:
-    centre = f"{estimate.estimate:7.2%}"
-    return centre + (
+    center = f"{estimate.estimate:7.2%}"
+    return center + (
         f"  ({estimate.low:.2%} to {estimate.high:.2%})"
         if estimate.refused is None
         else "  (no interval)"

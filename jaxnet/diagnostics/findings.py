@@ -61,7 +61,7 @@ MORE_DATA = Remedy("Splits", "train", "add", "as many more", "get more training 
 
 # Fix these first, since they change everything else; the error steps come next. Findings about the
 # amount of data are never fixed first: they name a price, not a fault.
-URGENT = ("diverged", "leaking test set", "optimisation not finished")
+URGENT = ("diverged", "leaking test set", "optimization not finished")
 ERROR_STEPS = ("high bias", "high variance", "mismatch")
 DATA_FINDINGS = ("more data helps", "more data will not help")
 
@@ -147,7 +147,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
             "split so that all examples of a source are in one part",
         ),
     ),
-    "optimisation not finished": (TRAIN_LONGER, FASTER),
+    "optimization not finished": (TRAIN_LONGER, FASTER),
     "diverged": (SLOWER, Remedy("Recipe", "clip", "set", 1.0, "clip the gradient")),
 }
 

@@ -125,7 +125,7 @@ def _leaking(splits: Splits) -> list[Finding]:
     found = [each for each in overlaps(splits) if each.part == "test" and each.other == "training"]
     if not found or not len(splits.test):
         return []
-    share = found[0].standardised / len(splits.test)
+    share = found[0].standardized / len(splits.test)
     words = (
         f"{found[0]}: that is {share:.1%} of it, and what is measured on them is not of "
         "unseen examples"
@@ -153,7 +153,7 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
     if share.refused is None:
         words = (
             f"wrong among the training labels are {percent(share)}, if hard examples are "
-            "mislabelled as often as easy ones"
+            "mislabeled as often as easy ones"
         )
         return [
             replace(finding("label noise", share, share.low > tolerance, words), examples=examples)
@@ -196,7 +196,7 @@ def _unfinished(
         f"in the last {last} of {recipe.epochs} epochs the training error still fell, by "
         f"{percent(size)}"
     )
-    return [finding("optimisation not finished", size, bool(size.low > tolerance), words)]
+    return [finding("optimization not finished", size, bool(size.low > tolerance), words)]
 
 
 def _more_data(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
@@ -272,7 +272,7 @@ def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Findi
         try:
             t = temperature(outputs[0], y).estimate
             words += (
-                f". Log-probabilities divided by {t:.3g} and normalised again are calibrated "
+                f". Log-probabilities divided by {t:.3g} and normalized again are calibrated "
                 "better (temperature scaling)"
             )
         except InputError:
@@ -329,7 +329,7 @@ def _shifted(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
     size = combination([1.0, -1.0], [expected.error, exact(int(wrong.sum()), len(y))])
     differs = what_differs(splits, found, "use")
     words = differs or (
-        "the network's outputs on unlabelled examples from where it is used are like those on "
+        "the network's outputs on unlabeled examples from where it is used are like those on "
         "the validation set"
     )
     words += (

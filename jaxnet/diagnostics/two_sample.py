@@ -206,7 +206,7 @@ def _scores(
     """
     # The other tests need no network: training and the models are imported only here.
     from jaxnet.core.recipe import Recipe
-    from jaxnet.data import Dataset, Splits, Standardisation, class_weights
+    from jaxnet.data import Dataset, Splits, Standardization, class_weights
     from jaxnet.data.checks import settled
     from jaxnet.engine.fit import fit
     from jaxnet.engine.prediction import predict
@@ -220,7 +220,7 @@ def _scores(
         )
     )
     none = Dataset(train.x[:0], train.y[:0], kinds)
-    splits = Splits(train, none, none, Standardisation.of(train))
+    splits = Splits(train, none, none, Standardization.of(train))
     steps = -(-len(x) // BATCH)
     recipe = Recipe(
         epochs=max(3, -(-CLASSIFIER_STEPS // steps)),

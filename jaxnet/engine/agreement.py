@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 from jaxnet.engine.fingerprint import flat
 from jaxnet.errors import InputError
 from jaxnet.runtime.files import plain
-from jaxnet.runtime.processes import concluded, own, several
+from jaxnet.runtime.processes import concluded, index_and_count, several
 
 PACKAGES = ("jaxnet", "jax", "jaxlib", "flax", "optax", "numpy")
 # Settings of JAX, which a script or the environment may change, and which change the numbers.
@@ -44,7 +44,7 @@ def check_agreement(describe: Callable[[], dict[str, Any]]) -> None:
         return
     wrong = None
     try:
-        about = {**describe(), "processes": own()[1], **settings()}
+        about = {**describe(), "processes": index_and_count()[1], **settings()}
         about |= {f"version of {name}": version for name, version in versions().items()}
         given = {name: _text(value) for name, value in flat(plain(about)).items()}
     except InputError as error:

@@ -63,14 +63,14 @@ def check(**given: Any) -> None:
         _check_plan(given["plan"])
 
 
-def check_surroundings(out: object, watch: object, plan: object = None) -> None:
+def check_surroundings(out: object, progress: object, plan: object = None) -> None:
     """Raises InputError for what is no path, no function or no plan; each may be None."""
     if plan is not None:
         check(plan=plan)
     if out is not None:
         check_path("out", out)
-    if watch is not None and not callable(watch):
-        raise InputError(f"watch is {shown(watch)}; give a function, or leave it out")
+    if progress is not None and not callable(progress):
+        raise InputError(f"progress is {shown(progress)}; give a function, or leave it out")
 
 
 def check_arguments(
@@ -168,7 +168,7 @@ def check_steps(recipe: Recipe, of_epoch: int) -> None:
 def without_test(splits: Splits) -> Splits:
     """What training sees."""
     return Splits(
-        splits.train, splits.validation, NO_EXAMPLES, splits.standardisation, columns=splits.columns
+        splits.train, splits.validation, NO_EXAMPLES, splits.standardization, columns=splits.columns
     )
 
 

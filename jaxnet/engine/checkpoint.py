@@ -35,7 +35,7 @@ from jaxnet.core.recipe import (
 )
 from jaxnet.core.run import ONE_OF_MANY, Population, Run
 from jaxnet.core.training import Best, EpochMetrics
-from jaxnet.data import Column, Standardisation
+from jaxnet.data import Column, Standardization
 from jaxnet.data.augmentation import AUGMENTATION_FIELDS, Augmentation
 from jaxnet.data.precision import Origin
 from jaxnet.engine import arguments
@@ -43,7 +43,7 @@ from jaxnet.engine.fingerprint import differences
 from jaxnet.errors import InputError, check_path, near_path
 from jaxnet.random import with_keys, words
 from jaxnet.runtime.files import check_folder, writing
-from jaxnet.runtime.processes import first, once
+from jaxnet.runtime.processes import is_first, once
 
 FORMATS = (1, 2)  # read; the last one is written, and has checksums of its files
 CHECKSUMS = "checksums.json"  # in the folder of a checkpoint: the CRC-32 of each of its files
@@ -54,7 +54,7 @@ PIECE = 1 << 20  # bytes read at once
 ORIGINS = (
     "origin",
     "target_origin",
-)  # of a Standardisation: kept as text, which loses no digit of float64
+)  # of a Standardization: kept as text, which loses no digit of float64
 NUMBERED = re.compile(r"\d{8}")
 LEFT_OVER = re.compile(
     r"(part-)?\d{8}(\.unfinished|\.orbax-checkpoint-tmp).*"
@@ -96,7 +96,7 @@ def save(run: Run | Population, path: str | Path) -> None:
     about = {f.name: getattr(run, f.name) for f in fields(Run) if f.metadata.get("static")}
     about["recipe"] = describe_recipe(run.recipe)
     about |= {
-        name: None if (origin := getattr(run.standardisation, name)) is None else asdict(origin)
+        name: None if (origin := getattr(run.standardization, name)) is None else asdict(origin)
         for name in ORIGINS
     }
     about["arrays"] = {name: _outline(_plain(tree), name) for name, tree in arrays.items()}
@@ -127,8 +127,8 @@ def restore(path: str | Path, *, optimizer: Any = None) -> Run:
             params=given["params"],
             model_state=given["model_state"],
             best=None if given["best"] is None else Best(**given["best"]),
-            standardisation=Standardisation(
-                **given["standardisation"],
+            standardization=Standardization(
+                **given["standardization"],
                 origin=_origin(about.get("origin")),
                 target_origin=_origin(about.get("target_origin")),
             ),
@@ -140,7 +140,7 @@ def restore(path: str | Path, *, optimizer: Any = None) -> Run:
             ),
             model=str(about["model"]),
             classes=None if about["classes"] is None else tuple(map(str, about["classes"])),
-            white=None if about["white"] is None else float(about["white"]),
+            pixel_max=None if about["white"] is None else float(about["white"]),
             shape=tuple(map(int, about["shape"])),
             columns=None
             if about["columns"] is None
@@ -161,7 +161,7 @@ def save_progress(folder: Path, epoch: int, progress: PyTree, about: dict[str, A
     another.
     """
     write_part(folder / f"{epoch:08d}", progress, about)
-    if not first():
+    if not is_first():
         return
     for old in sorted(
         (path for path in folder.iterdir() if NUMBERED.fullmatch(path.name)), reverse=True
@@ -218,13 +218,13 @@ def set_aside(damaged: Sequence[DamagedError], instead: str) -> None:
         )
         kept = next(path for path in names if not path.exists())
         logger.warning("%s; %s. The damaged one is kept as %s", error, instead, kept.name)
-        if first():
+        if is_first():
             error.path.rename(kept)
 
 
 def discard_progress(folder: Path) -> None:
     """Remove the checkpoints of a training that is finished. Damaged ones stay."""
-    if folder.is_dir() and first():
+    if folder.is_dir() and is_first():
         remove_left_over(folder)
         for path in folder.iterdir():
             if NUMBERED.fullmatch(path.name):
@@ -284,7 +284,7 @@ def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
             v1.save(str(unfinished), arrays, custom_metadata={"jaxnet": FORMATS[-1], **about})
         once(seal)
     except InputError:
-        for left in path.parent.glob(f"{glob.escape(unfinished.name)}*") if first() else ():
+        for left in path.parent.glob(f"{glob.escape(unfinished.name)}*") if is_first() else ():
             shutil.rmtree(left, ignore_errors=True)
         raise
 
@@ -438,7 +438,7 @@ def _origin(given: dict[str, Any] | None) -> Origin | None:
 
 def _plain(tree: Any) -> Any:
     """Our own named tuples as dicts, so that files say what is what."""
-    if isinstance(tree, Best | EpochMetrics | Standardisation):
+    if isinstance(tree, Best | EpochMetrics | Standardization):
         return {
             name: _plain(value) for name, value in tree._asdict().items() if name not in ORIGINS
         }

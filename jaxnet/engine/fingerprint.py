@@ -17,7 +17,7 @@ from jaxtyping import Array, PyTree
 
 from jaxnet.core.recipe import describe_recipe
 from jaxnet.core.training import Problem
-from jaxnet.data import Dataset, Splits, Standardisation, Stream
+from jaxnet.data import Dataset, Splits, Standardization, Stream
 from jaxnet.data.streaming.records import Records
 from jaxnet.data.streaming.stream import label_pieces, sample
 from jaxnet.errors import InputError
@@ -44,11 +44,11 @@ def describe_data(splits: Splits) -> dict[str, Any]:
     about: dict[str, Any] = {
         "name": splits.name,
         "classes": None if train.classes is None else list(train.classes),
-        "white": train.white,
+        "white": train.pixel_max,
         "validation set": _part(splits.validation),
         "test set": _part(splits.test),
         "target sample": None if splits.target_sample is None else _part(splits.target_sample),
-        "mean and scale": _rounded(splits.standardisation),
+        "mean and scale": _rounded(splits.standardization),
     }
     if not isinstance(train, Stream):
         return about | {"training set": _part(train)}
@@ -100,13 +100,13 @@ def name_of(function: Any) -> str:
     return getattr(function, "__qualname__", type(function).__name__)
 
 
-def _rounded(standardisation: Standardisation) -> str:
+def _rounded(standardization: Standardization) -> str:
     """A checksum of four digits: those that follow depend on how many numbers a core adds at once,
     and so on the machine.
     """
     words = [
         f"{float(value):.3e}"
-        for leaf in jax.tree.leaves(standardisation)
+        for leaf in jax.tree.leaves(standardization)
         for value in np.ravel(leaf)
     ]
     return f"checksum {zlib.crc32(' '.join(words).encode()):08x}"

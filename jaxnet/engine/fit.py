@@ -72,10 +72,10 @@ def fit(
         )
     plan = choose(plan, problem)
     run = plan.fetch(_fit(plan, *plan.place((problem, *started))))
-    own = splits.standardisation
+    own = splits.standardization
     return replace(
         run,
-        standardisation=run.standardisation._replace(
+        standardization=run.standardization._replace(
             origin=own.origin, target_origin=own.target_origin
         ),
     )

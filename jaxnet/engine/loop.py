@@ -41,7 +41,7 @@ from jaxnet.random import AnyKey, as_key, words
 from jaxnet.runtime.files import check_folder, then
 from jaxnet.runtime.interrupts import Interrupted, log_to, signals
 from jaxnet.runtime.plan import Plan
-from jaxnet.runtime.processes import agreed, first, once
+from jaxnet.runtime.processes import any_process, is_first, once
 
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
 
@@ -68,7 +68,7 @@ def train(
     key: AnyKey,
     *,
     out: str | Path | None = None,
-    watch: Callable[[int, EpochMetrics], None] | None = None,
+    progress: Callable[[int, EpochMetrics], None] | None = None,
     order_key: AnyKey | None = None,
     weights: Float[Array | np.ndarray, " examples"] | None = None,
     sample: tuple[Array | np.ndarray, Array | np.ndarray | np.integer | int] | None = None,
@@ -86,7 +86,7 @@ def train(
         and the one before is used; where no checkpoint is intact, InputError. Data that changed are
         something else, whichever part changed; of a training set on disk all labels and 100 rows
         are compared.
-    watch: called with the number of epochs done and the last EpochMetrics, after each and once
+    progress: called with the number of epochs done and the last EpochMetrics, after each and once
     before the first. The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with
     the state saved in out. Of several processes all call it with the same arguments, or all raise
     InputError that names what differs; all read what is in out, which must be a folder that all
@@ -97,7 +97,7 @@ def train(
     """
     arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
     key = as_key("key", key)
-    arguments.check_surroundings(out, watch)
+    arguments.check_surroundings(out, progress)
     given, whole = splits.train, splits
     if isinstance(given, Stream):
         if weights is not None or sample is not None:
@@ -184,7 +184,7 @@ def train(
             f"{folder} is continued"
         ),
         signals(catch=folder is not None) as caught,
-        log_to(folder if first() else None) as log,
+        log_to(folder if is_first() else None) as log,
         closing(epochs.reach(state, within, log)) as parts,
     ):
 
@@ -205,8 +205,8 @@ def train(
             log(f"checkpoint {number}")
 
         log(f"begin at {done}" + (f", part {part}" if part else ""))
-        if watch is not None:
-            watch(done, jax.tree.map(lambda column: column[done - 1], history))
+        if progress is not None:
+            progress(done, jax.tree.map(lambda column: column[done - 1], history))
         last = _ended(recipe, state, done)
         while not last:
             try:
@@ -223,15 +223,15 @@ def train(
                     column[done] = value
                 done, part = done + 1, 0
                 log(f"epoch {done}")
-                if watch is not None:
-                    watch(done, metrics)
+                if progress is not None:
+                    progress(done, metrics)
                 last = _ended(recipe, state, done)
             if folder is not None:
                 due, asked = (
                     last or spent <= CHECKPOINT_SHARE * (time.monotonic() - began),
                     bool(caught),
                 )
-                due, asked = agreed(due, asked)
+                due, asked = any_process(due, asked)
                 if due or asked:
                     save()
                 if asked:
@@ -253,7 +253,9 @@ def _start(
 def _checkpoint(
     state: TrainState, history: EpochMetrics, within: ChunkSums | None
 ) -> Checkpoint | CheckpointWithin:
-    return Checkpoint(state, history) if within is None else CheckpointWithin(state, history, within)
+    return (
+        Checkpoint(state, history) if within is None else CheckpointWithin(state, history, within)
+    )
 
 
 def _ended(recipe: Recipe, state: TrainState, done: int) -> bool:

@@ -17,7 +17,7 @@ from jaxnet import arrays, display
 from jaxnet.core.objective import BLOCK, in_blocks
 from jaxnet.core.run import ONE_OF_MANY, Population, Run, check_trained
 from jaxnet.core.training import Problem
-from jaxnet.data import Dataset, Splits, Standardisation
+from jaxnet.data import Dataset, Splits, Standardization
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, shown
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
@@ -81,7 +81,7 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
     """Log-probabilities (examples, classes) of classes, or values (examples,) in the units of y.
 
     run: or a Population of one structure; the predictions then have a leading axis of its members.
-    x: (examples, ...) as in the data set; standardised here. One program serves any number of
+    x: (examples, ...) as in the data set; standardized here. One program serves any number of
     examples. NumPy arrays, or inside jit or vmap a tracer. Where float32 could not hold the
     training data as they came, x must be float64, and is refused inside jit; where it could not
     hold y, values are float64. Raises InputError for a model that is not the one of the run: one of
@@ -95,16 +95,16 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
         x = arrays.within_float32("x", x)
     if isinstance(run, Population):
         _check_shape(run.run, np.shape(x))
-        inputs = _as_inputs(x) if run.run.standardisation.origin is None else np.asarray(x)
+        inputs = _as_inputs(x) if run.run.standardization.origin is None else np.asarray(x)
         return np.concatenate([values for _, values in member_predictions([model], run, inputs)])
     if np.ndim(run.epochs):
         raise InputError(f"run holds {len(run.epochs)} networks; give one of them: {ONE_OF_MANY}")
     check_trained(model, run)
     model = with_outputs(model, 1 if run.classes is None else len(run.classes))
     _check_shape(run, np.shape(x))
-    network, x = (*run.chosen, run.standardisation.on_device), run.standardisation.held(x)
+    network, x = (*run.chosen, run.standardization.on_device), run.standardization.held(x)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((network, x))):
-        return run.standardisation.restored(_predict(model, run.recipe.precision, network, x))
+        return run.standardization.restored(_predict(model, run.recipe.precision, network, x))
     inputs = _as_inputs(x)
     blocks = [np.zeros((0,) if run.classes is None else (0, len(run.classes)), np.float32)]
     for first in range(0, len(inputs), BLOCK):
@@ -117,7 +117,7 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
         blocks.append(
             np.asarray(_predict(model, run.recipe.precision, network, filled))[: len(block)]
         )
-    return np.asarray(run.standardisation.restored(np.concatenate(blocks)))
+    return np.asarray(run.standardization.restored(np.concatenate(blocks)))
 
 
 def compile_ahead(problem: Problem) -> None:
@@ -128,7 +128,7 @@ def compile_ahead(problem: Problem) -> None:
     params, model_state = jax.eval_shape(
         functools.partial(initial, model), jax.random.key(0), input_shape(splits)
     )
-    own, kind = splits.standardisation, splits.train.x.dtype
+    own, kind = splits.standardization, splits.train.x.dtype
     block = np.zeros((BLOCK, *splits.train.x.shape[1:]), kind if kind == np.uint8 else np.float32)
     _predict.lower(
         model, problem.recipe.precision, (params, model_state, own.on_device), block
@@ -159,14 +159,14 @@ def evaluate(
             f"{classes}; give one with those"
         )
     if (
-        origin := (run.run if isinstance(run, Population) else run).standardisation.target_origin
+        origin := (run.run if isinstance(run, Population) else run).standardization.target_origin
     ) is not None:
         origin.check(dataset.y, "y")
     outputs = np.asarray(predict(model, run, dataset.x))
     y = _labels(dataset, classes)
     if isinstance(run, Population):
         return tuple(
-            judge(each, y, run[member].standardisation) for member, each in enumerate(outputs)
+            judge(each, y, run[member].standardization) for member, each in enumerate(outputs)
         )
     if classes is None and (lost := np.flatnonzero(~np.isfinite(outputs))).size:
         raise InputError(
@@ -175,7 +175,7 @@ def evaluate(
             "examples, so it has no error; take a network whose values are finite. This one "
             f"{run.status}"
         )
-    return judge(outputs, y, run.standardisation)
+    return judge(outputs, y, run.standardization)
 
 
 def _labels(dataset: Dataset, classes: tuple[str, ...] | None) -> np.ndarray:
@@ -191,10 +191,10 @@ def _labels(dataset: Dataset, classes: tuple[str, ...] | None) -> np.ndarray:
     return y
 
 
-def judge(outputs: np.ndarray, y: np.ndarray, standardisation: Standardisation) -> Metrics:
+def judge(outputs: np.ndarray, y: np.ndarray, standardization: Standardization) -> Metrics:
     """Metrics of what `predict` gave, against the labels or values y."""
-    if standardisation.target_mean is not None:
-        return value_metrics(outputs, y, standardisation)
+    if standardization.target_mean is not None:
+        return value_metrics(outputs, y, standardization)
     metrics = class_metrics(outputs, y)
     if metrics.not_numbers:
         logger.warning(
@@ -234,10 +234,10 @@ def class_metrics(
 def value_metrics(
     predictions: Float[np.ndarray, " examples"],
     y: Float[np.ndarray, " examples"],
-    standardisation: Standardisation,
+    standardization: Standardization,
 ) -> ValueMetrics:
     """ValueMetrics of predictions from anywhere, on the scale of the training targets."""
-    centre, scale = standardisation.units
+    center, scale = standardization.units
     squares = ((predictions.astype(np.float64) - y) / scale) ** 2
     error, spread = (
         _mean(squares),
@@ -258,7 +258,7 @@ def value_metrics(
         r2=Estimate(math.nan, refused="all y are equal; R^2 needs values that differ")
         if share is None
         else share.complement(),
-        baseline=float(np.mean(((y.astype(np.float64) - centre) / scale) ** 2))
+        baseline=float(np.mean(((y.astype(np.float64) - center) / scale) ** 2))
         if len(y)
         else math.nan,
     )
@@ -290,10 +290,10 @@ def _as_inputs(x: ArrayLike) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnames=("model", "precision"))
 def _predict(
-    model: Model, precision: str, network: tuple[PyTree, PyTree, Standardisation], x: Array
+    model: Model, precision: str, network: tuple[PyTree, PyTree, Standardization], x: Array
 ) -> Array:
-    params, model_state, standardisation = network
-    outputs = in_blocks(model, params, model_state, standardisation, x, precision=precision)
-    if standardisation.target_mean is None:
+    params, model_state, standardization = network
+    outputs = in_blocks(model, params, model_state, standardization, x, precision=precision)
+    if standardization.target_mean is None:
         return jax.nn.log_softmax(outputs)
-    return standardisation.values(outputs[:, 0])
+    return standardization.values(outputs[:, 0])

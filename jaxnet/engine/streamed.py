@@ -42,7 +42,7 @@ from jaxnet.errors import InputError
 from jaxnet.kernels.dispatch import choose
 from jaxnet.random import block, counted
 from jaxnet.runtime.plan import Plan
-from jaxnet.runtime.processes import agreed, first, gather
+from jaxnet.runtime.processes import any_process, gather, is_first
 
 SPEAK = 30  # seconds after which a long epoch says how far it is
 FEW = 5  # rows that cannot be used are named; the others are counted
@@ -148,7 +148,7 @@ class OnDisk:
                 for chunk, problem, real in read:
                     said = f"epoch {number + 1} part {chunk.number + 1} of {self.cut.chunks}"
                     log(f"{said}: {_named(chunk.bad)} cannot be used" if chunk.bad else said)
-                    if first() and time.monotonic() - spoken > SPEAK:
+                    if is_first() and time.monotonic() - spoken > SPEAK:
                         logger.info("%s", said)
                         spoken = time.monotonic()
                     bad += chunk.bad[:FEW]
@@ -179,7 +179,7 @@ class OnDisk:
                     given = next(placed, None)
                 except InputError as error:
                     wrong = error
-                if any(agreed(wrong is not None)):
+                if any(any_process(wrong is not None)):
                     raise wrong or InputError(
                         "another process cannot read its part of the training set; mend what it "
                         "says"
@@ -209,8 +209,8 @@ class OnDisk:
 
     def _with(self, x: Any, y: Any) -> Problem:
         """The problem with a chunk as its training set, and without a validation set."""
-        train = Dataset(x, y, self.stream.classes, self.stream.white)
-        splits = Splits(train, NO_EXAMPLES, NO_EXAMPLES, self.problem.splits.standardisation)
+        train = Dataset(x, y, self.stream.classes, self.stream.pixel_max)
+        splits = Splits(train, NO_EXAMPLES, NO_EXAMPLES, self.problem.splits.standardization)
         return replace(self.problem, splits=splits)
 
     @property
@@ -229,7 +229,7 @@ class OnDisk:
             )
             said += f", such as {_named(some[:FEW])}" if some else ""
             log(said)
-            if first():
+            if is_first():
                 logger.warning("%s", said)
 
 

@@ -99,7 +99,7 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
     """The files of the folder, by name."""
     # From wherever the arrays are, to one device.
     here = jax.tree.map(lambda leaf: leaf if is_key(leaf) else jnp.asarray(np.asarray(leaf)), run)
-    here = replace(here, standardisation=here.standardisation.on_device)
+    here = replace(here, standardization=here.standardization.on_device)
 
     def one(x: Float[Array, "..."]) -> Float[Array, "..."]:
         """`predict` for one example, to be vmapped: many models need the number of examples as an
@@ -174,8 +174,8 @@ def _safetensors(run: Run, about: dict[str, str]) -> bytes:
 
     tensors = _by_path(program.network_arrays(run))
     for name, origin in (
-        ("origin", run.standardisation.origin),
-        ("target_origin", run.standardisation.target_origin),
+        ("origin", run.standardization.origin),
+        ("target_origin", run.standardization.target_origin),
     ):
         if origin is not None:
             tensors |= {
@@ -317,7 +317,7 @@ def _readme(
             f"from pathlib import Path\nfrom jax import export\n{before}\n"
             f'outputs = export.deserialize(Path("model.stablehlo").read_bytes()).call(x){after}',
         ),
-        "`params.safetensors` are its parameters by name, and with what inputs are standardised: "
+        "`params.safetensors` are its parameters by name, and with what inputs are standardized: "
         "(x - mean) / scale. "
         "It needs `pip install safetensors`:",
         _block(
@@ -359,10 +359,10 @@ def _readme(
 
 def _inputs(run: Run) -> str:
     """The shape and meaning of the inputs."""
-    values = "as they were in the training data, not standardised"
-    if run.white is not None:
-        values = f"pixels from 0 to {run.white:g}, {values}"
-    if (origin := run.standardisation.origin) is not None:
+    values = "as they were in the training data, not standardized"
+    if run.pixel_max is not None:
+        values = f"pixels from 0 to {run.pixel_max:g}, {values}"
+    if (origin := run.standardization.origin) is not None:
         values = (
             "with an offset subtracted from them first, in float64, as float32 cannot hold "
             f"{origin.words('x')}; not standardized"
@@ -385,7 +385,7 @@ def _outputs(run: Run) -> str:
             f"(batch, {len(run.classes)}): log-probabilities of these "
             f"classes\n\n{_json(run.classes)}"
         )
-    if (origin := run.standardisation.target_origin) is not None:
+    if (origin := run.standardization.target_origin) is not None:
         held = origin.words("y")
         return (
             "(batch,): values to which an offset is added afterwards, in float64, as float32 "
@@ -399,17 +399,17 @@ def _offsets(run: Run) -> tuple[str, str]:
     inputs, the others add that of the values.
     """
     before, after = "", ""
-    if run.standardisation.origin is not None or run.standardisation.target_origin is not None:
+    if run.standardization.origin is not None or run.standardization.target_origin is not None:
         before = (
             "import numpy as np\nfrom safetensors.numpy import load_file\n\noffsets = "
             'load_file("params.safetensors")\n'
         )
-    if run.standardisation.origin is not None:
+    if run.standardization.origin is not None:
         before += (
             'x = ((np.asarray(x, "float64") - offsets["origin/offset"]) / '
             'offsets["origin/unit"]).astype("float32")\n'
         )
-    if run.standardisation.target_origin is not None:
+    if run.standardization.target_origin is not None:
         after = (
             '\noutputs = np.asarray(outputs, "float64") * offsets["target_origin/unit"] + '
             'offsets["target_origin/offset"]'

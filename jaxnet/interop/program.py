@@ -102,7 +102,7 @@ def network_arrays(run: Run) -> dict[str, PyTree]:
         Parameters, model state and standardization, by name.
     """
     params, model_state = run.chosen
-    return {"params": params, "model_state": model_state, "standardisation": run.standardisation}
+    return {"params": params, "model_state": model_state, "standardization": run.standardization}
 
 
 def operations_of(model: Model, run: Run) -> tuple[list[Operation], Value, Value]:

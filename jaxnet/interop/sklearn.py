@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from jaxnet import arrays
 from jaxnet.core.recipe import Recipe, check_optimizer_pickles, enough_epochs
-from jaxnet.data import Augmentation, Dataset, Splits, Standardisation, checks
+from jaxnet.data import Augmentation, Dataset, Splits, Standardization, checks
 from jaxnet.data.splitting import notes_on, partition, take
 from jaxnet.engine.fit import fit
 from jaxnet.engine.prediction import predict
@@ -51,7 +51,7 @@ class _Network(BaseEstimator):
         hidden: Sequence[int] = (128, 64),
         *,
         activation: str = "relu",
-        normalisation: str | None = None,
+        normalization: str | None = None,
         model: Model | None = None,
         shape: Sequence[int] | None = None,
         optimizer: Any = "adam",
@@ -62,7 +62,7 @@ class _Network(BaseEstimator):
         precision: str = "float32",
         learning_rate: float | None = 3e-3,
         momentum: float | None = None,
-        second_momentum: float | None = None,
+        b2: float | None = None,
         weight_decay: float | None = None,
         l1: float | None = None,
         dropout: float | None = None,
@@ -74,7 +74,7 @@ class _Network(BaseEstimator):
     ) -> None:
         self.hidden = hidden
         self.activation = activation
-        self.normalisation = normalisation
+        self.normalization = normalization
         self.model = model
         self.shape = shape
         self.optimizer = optimizer
@@ -85,7 +85,7 @@ class _Network(BaseEstimator):
         self.precision = precision
         self.learning_rate = learning_rate
         self.momentum = momentum
-        self.second_momentum = second_momentum
+        self.b2 = b2
         self.weight_decay = weight_decay
         self.l1 = l1
         self.dropout = dropout
@@ -125,7 +125,7 @@ class _Network(BaseEstimator):
         train, validation = take(data, rows), take(data, held_out)
         checks.parts(train, validation, train)  # whoever cross-validates keeps the test set
         splits = Splits(
-            train, validation, take(data, slice(0, 0)), Standardisation.of(train, weights)
+            train, validation, take(data, slice(0, 0)), Standardization.of(train, weights)
         )
         given = {field.name: getattr(self, field.name) for field in fields(Recipe)}
         if self.epochs is None:
@@ -133,7 +133,7 @@ class _Network(BaseEstimator):
         self.model_ = self.model
         if self.model is None:
             self.model_ = mlp(
-                self.hidden, activation=self.activation, normalisation=self.normalisation
+                self.hidden, activation=self.activation, normalization=self.normalization
             )
         run = fit(self.model_, splits, Recipe(**given), jax.random.key(seed), weights=weights)
         self.run_ = jax.tree.map(np.asarray, run)  # on no device, so that any process can load it
@@ -158,7 +158,7 @@ class JaxnetClassifier(ClassifierMixin, _Network):
     top of a module.
 
     Args:
-        hidden: widths of the hidden layers of the MLP; with activation and normalisation as in
+        hidden: widths of the hidden layers of the MLP; with activation and normalization as in
             `jaxnet.mlp`.
         model: any other network in its place.
         shape: of an example, such as (28, 28) for images whose pixels are the features. By default

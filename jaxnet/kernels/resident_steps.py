@@ -21,10 +21,10 @@ from jaxnet.core.objective import correct, forward, losses_of, make_targets, smo
 from jaxnet.core.optimizers import decays, step_numbers
 from jaxnet.core.recipe import Recipe
 from jaxnet.core.training import Batch, Problem, TrainState
-from jaxnet.data import Splits, Standardisation
+from jaxnet.data import Splits, Standardization
 from jaxnet.data import augmentation as augmentations
 from jaxnet.data.augmentation import Augmentation
-from jaxnet.data.dataset import standardised
+from jaxnet.data.dataset import standardized
 from jaxnet.kernels import budget, resident
 from jaxnet.kernels.batch_last import AS_GIVEN, ROW, TURNED, Kind, check_examples_apart, constant
 from jaxnet.kernels.resident import State, Streams, Task
@@ -165,12 +165,12 @@ def trace(problem: Problem, params: PyTree, columns: list[str], scalars: dict[st
             label_smoothing=named.get("label_smoothing"),
             augmentation=how,
         )
-        of_targets = Standardisation(
+        of_targets = Standardization(
             named["mean"], named["factor"], named.get("target_mean"), named.get("target_scale")
         )
-        own = dataclasses.replace(splits, standardisation=of_targets)
+        own = dataclasses.replace(splits, standardization=of_targets)
         inputs, targets = (
-            standardised(x.reshape(1, *shape), named["mean"], named["factor"]),
+            standardized(x.reshape(1, *shape), named["mean"], named["factor"]),
             smooth(mine, make_targets(own, y)),
         )
         if how is not None:
@@ -364,7 +364,7 @@ def _constants(splits: Splits) -> tuple[dict[str, Array], dict[str, Array]]:
 
     They are the mean and 1 / scale of inputs, and the mean and scale of values.
     """
-    mean, scale, target_mean, target_scale = splits.standardisation[:4]
+    mean, scale, target_mean, target_scale = splits.standardization[:4]
     named = {
         "mean": mean,
         "factor": 1 / scale,

@@ -104,7 +104,7 @@ def _adam(
     root; optax's own formula takes 31.
     """
     mean = gradient + numbers["momentum"] * mean
-    square = gradient * gradient + numbers["second_momentum"] * square
+    square = gradient * gradient + numbers["b2"] * square
     positive = jnp.maximum(square, SMALLEST_NORMAL)
     below = positive * jax.lax.rsqrt(positive) + numbers["epsilon"]
     return mean * _reciprocal(below), (mean, square)

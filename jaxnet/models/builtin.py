@@ -24,7 +24,7 @@ def mlp(
     hidden: Sequence[int] = (128, 64),
     *more: object,
     activation: str = "relu",
-    normalisation: str | None = None,
+    normalization: str | None = None,
 ) -> Model:
     """Build a multilayer perceptron.
 
@@ -32,7 +32,7 @@ def mlp(
         hidden: widths of the hidden layers; (128, 64) by default.
         *more: no further positional argument is allowed.
         activation: relu, gelu, silu or tanh.
-        normalisation: "layer", "batch" or None.
+        normalization: "layer", "batch" or None.
 
     Returns:
         The model; its number of outputs follows from the data.
@@ -46,9 +46,9 @@ def mlp(
             "widths, such as mlp((128, 64))"
         )
     widths = _widths("hidden", hidden)
-    _check_choices(activation, normalisation)
+    _check_choices(activation, normalization)
     return _without_outputs(
-        "MLP", hidden=widths, activation=activation, normalisation=normalisation
+        "MLP", hidden=widths, activation=activation, normalization=normalization
     )
 
 
@@ -60,7 +60,7 @@ def cnn(
     stride: int | Sequence[int] = 1,
     padding: str = "SAME",
     activation: str = "relu",
-    normalisation: str | None = None,
+    normalization: str | None = None,
 ) -> Model:
     """Build a convolutional network for images: convolutions that each halve the image, then an
     MLP.
@@ -74,7 +74,7 @@ def cnn(
             by 2x2 max pooling; stride 2 halves the image by itself.
         padding: SAME or VALID.
         activation: relu, gelu, silu or tanh.
-        normalisation: "layer", "batch" or None.
+        normalization: "layer", "batch" or None.
 
     Returns:
         The model; its number of outputs follows from the data.
@@ -82,7 +82,7 @@ def cnn(
     Raises:
         InputError: for arguments that do not exist or do not fit together.
     """
-    _check_choices(activation, normalisation)
+    _check_choices(activation, normalization)
     check_known("padding", padding, ("SAME", "VALID"))
     widths = _widths("channels", channels)
     each = {
@@ -92,7 +92,7 @@ def cnn(
     if (wrong := set(each["stride"]) - {1, 2}) and widths:
         raise InputError(f"stride is {max(wrong)}; give 1, which is followed by max pooling, or 2")
     shape = {"channels": widths, "hidden": _widths("hidden", hidden), **each, "padding": padding}
-    return _without_outputs("CNN", **shape, activation=activation, normalisation=normalisation)
+    return _without_outputs("CNN", **shape, activation=activation, normalization=normalization)
 
 
 def linear() -> Model:
@@ -294,6 +294,6 @@ def _one_each(name: str, value: int | Sequence[int], count: int) -> tuple[int, .
     return widths * count if len(widths) == 1 else widths
 
 
-def _check_choices(activation: str, normalisation: str | None) -> None:
+def _check_choices(activation: str, normalization: str | None) -> None:
     check_known("activation", activation, ("relu", "gelu", "silu", "tanh"))
-    check_known("normalisation", normalisation, ("layer", "batch", None))
+    check_known("normalization", normalization, ("layer", "batch", None))

@@ -57,17 +57,17 @@ class Block(nn.Module):
 
     Attributes:
         activation: a name in ACTIVATIONS.
-        normalisation: "layer", "batch" or None.
+        normalization: "layer", "batch" or None.
     """
 
     activation: str
-    normalisation: str | None
+    normalization: str | None
 
     @nn.compact
     def __call__(self, x: Array, key: Array | None, rate: Number | None, layer: int = 0) -> Array:
-        if self.normalisation == "layer":
+        if self.normalization == "layer":
             x = nn.LayerNorm(name="norm")(x)
-        elif self.normalisation == "batch":
+        elif self.normalization == "batch":
             x = nn.BatchNorm(use_running_average=key is None, momentum=0.9, name="norm")(x)
         x = ACTIVATIONS[self.activation](x)
         return x if key is None or rate is None else dropout(x, key, rate, layer)
@@ -80,13 +80,13 @@ class MLP(nn.Module):
         hidden: widths of the hidden layers.
         outputs: number of outputs.
         activation: a name in ACTIVATIONS.
-        normalisation: "layer", "batch" or None.
+        normalization: "layer", "batch" or None.
     """
 
     hidden: tuple[int, ...]
     outputs: int
     activation: str = "relu"
-    normalisation: str | None = None
+    normalization: str | None = None
 
     @nn.compact
     def __call__(
@@ -95,7 +95,7 @@ class MLP(nn.Module):
         x = x.reshape(len(x), -1)
         for i, width in enumerate(self.hidden):
             x = nn.Dense(width, name=f"hidden_{i}")(x)
-            x = Block(self.activation, self.normalisation, name=f"block_{i}")(x, key, dropout, i)
+            x = Block(self.activation, self.normalization, name=f"block_{i}")(x, key, dropout, i)
         return nn.Dense(self.outputs, name="output")(x)
 
 
@@ -112,7 +112,7 @@ class CNN(nn.Module):
         stride: stride of each convolution, 1 or 2.
         padding: SAME or VALID.
         activation: a name in ACTIVATIONS.
-        normalisation: "layer", "batch" or None.
+        normalization: "layer", "batch" or None.
     """
 
     channels: tuple[int, ...]
@@ -122,7 +122,7 @@ class CNN(nn.Module):
     stride: tuple[int, ...]
     padding: str = "SAME"
     activation: str = "relu"
-    normalisation: str | None = None
+    normalization: str | None = None
 
     @nn.compact
     def __call__(
@@ -152,6 +152,6 @@ class CNN(nn.Module):
             # Pooling before the activation is a quarter of the work, and gives the same values for
             # a monotone activation.
             x = max_pool(x) if stride == 1 else x
-            x = Block(self.activation, self.normalisation, name=f"conv_block_{i}")(x, key, None)
-        head = MLP(self.hidden, self.outputs, self.activation, self.normalisation, name="head")
+            x = Block(self.activation, self.normalization, name=f"conv_block_{i}")(x, key, None)
+        head = MLP(self.hidden, self.outputs, self.activation, self.normalization, name="head")
         return head(x, key=key, dropout=dropout)

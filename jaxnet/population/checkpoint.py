@@ -22,7 +22,7 @@ from jaxnet.core.training import EpochMetrics, TrainState
 from jaxnet.engine import checkpoint
 from jaxnet.engine.checkpoint import DamagedError
 from jaxnet.engine.fingerprint import check_same
-from jaxnet.runtime.processes import exchange, first, several
+from jaxnet.runtime.processes import exchange, is_first, several
 
 SAVING_SHARE = 0.1  # of the time may go into checkpoints
 # and of the time so far may lie between two of them, so that their number grows with its logarithm
@@ -148,7 +148,7 @@ class Ledger:
         checkpoint.set_aside(
             damaged, "its members go on from older checkpoints, and begin again where there is none"
         )
-        if first():
+        if is_first():
             checkpoint.remove_left_over(self.folder)
             for path in of_no_use:
                 checkpoint.remove(path)
@@ -295,7 +295,7 @@ class Ledger:
             ][: checkpoint.KEPT]
         for old in (
             before - {there.path for each in self._written.values() for there in each}
-            if first()
+            if is_first()
             else ()
         ):
             checkpoint.remove(old)

@@ -41,7 +41,7 @@ from jaxnet.core.training import (
     start,
     streams,
 )
-from jaxnet.data import Splits, Standardisation
+from jaxnet.data import Splits, Standardization
 from jaxnet.data.dataset import on_device
 from jaxnet.data.resampling import Samples
 from jaxnet.engine import arguments
@@ -61,7 +61,7 @@ from jaxnet.random import AnyKeys, as_keys
 from jaxnet.runtime.files import check_folder, plain, read_json, then, write_json
 from jaxnet.runtime.interrupts import Interrupted, log_to, signals
 from jaxnet.runtime.plan import Plan
-from jaxnet.runtime.processes import Calls, agreed, first, once, own
+from jaxnet.runtime.processes import Calls, any_process, index_and_count, is_first, once
 from jaxnet.runtime.sharding import COPIED, SPLIT, device_mesh, spread
 
 CALL = (
@@ -140,7 +140,7 @@ class Program(NamedTuple):
     advance: Future[Callable[..., tuple[TrainState, EpochMetrics]]]
 
 
-class Standing(NamedTuple):
+class Progress(NamedTuple):
     """How far a population is. finished: members. epoch: of those in training. share: of all epochs
     that members will train.
     """
@@ -164,7 +164,7 @@ def fit_population(
     halving: Halving | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    watch: Callable[[Standing], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Population:
     """Networks trained as one program a structure; member i is `fit(model, splits, recipe,
     keys[i])`, to rounding.
@@ -190,7 +190,7 @@ def fit_population(
         that one is continued, on any number of devices; a finished one is read; of something else,
         InputError. Two checkpoints of each member are kept: where the last one is damaged, the
         logger "jaxnet" warns and the member goes on from the one before, or begins again.
-    watch: called with a Standing before training, after each call of a program and after each rung.
+    progress: called with a Progress before training, after each call of a program and after each rung.
     Of several processes, all call it with the same arguments, or all raise InputError that names
     what differs; each trains a share of the members on its devices, and all return the whole
     population; out is then a folder that all see. A member whose loss is no longer finite rests
@@ -198,7 +198,7 @@ def fit_population(
     them diverge, the logger warns. Raises Interrupted where Ctrl-C or SIGTERM came, with all saved
     in out.
     """
-    arguments.check_surroundings(out, watch, plan)
+    arguments.check_surroundings(out, progress, plan)
     job = _admit(model, splits, recipes, keys, order_key, resample, loss, halving)
     folder = None if out is None else Path(out).absolute()
     check_agreement(
@@ -235,14 +235,14 @@ def fit_population(
             "are kept"
         ),
         signals(catch=folder is not None) as caught,
-        log_to(folder if first() else None) as log,
+        log_to(folder if is_first() else None) as log,
     ):
 
         def say_how_far(stage: Stage, epoch_: int, number: int) -> None:
-            if watch is not None:
+            if progress is not None:
                 share = stage.share(halving, epochs, reached)
-                watch(
-                    Standing(
+                progress(
+                    Progress(
                         ledger.count(), len(keys), epoch_, job.groups[number].recipe.epochs, share
                     )
                 )
@@ -256,9 +256,9 @@ def fit_population(
             with saving:
                 if stopped.is_set():
                     return
-                wanted = bool(caught) or (first() and ledger.due())
+                wanted = bool(caught) or (is_first() and ledger.due())
                 if together:
-                    (wanted,) = agreed(wanted)
+                    (wanted,) = any_process(wanted)
                 else:
                     if wanted:
                         calls.ask()
@@ -337,7 +337,7 @@ def fit_population(
             ledger.save(*left)
             raise
         ledger.save()
-    population = _population(job, splits.standardisation, ledger.parts(finished=True))
+    population = _population(job, splits.standardization, ledger.parts(finished=True))
     if folder is not None:
         models = [group.model for group in job.groups]
         with then(f"then make the same call with the same out: all members are saved in {folder}"):
@@ -372,7 +372,7 @@ def _train(
             goes_on: Stage | None = stage
             while goes_on is not None:
                 waiting = _waiting(job, ledger, goes_on)
-                mine = _dealt(waiting, *own())
+                mine = _dealt(waiting, *index_and_count())
                 elsewhere = np.zeros(len(job.keys), bool)
                 for parts, sign in ((waiting, True), (mine, False)):
                     elsewhere[
@@ -813,7 +813,7 @@ def _shapes(job: Job, number: int, members: int, finished: bool) -> tuple[TrainS
     return state, blank_metrics(job.splits, members, group.recipe.epochs)
 
 
-def _population(job: Job, standardisation: Standardisation, finished: list[Part]) -> Population:
+def _population(job: Job, standardization: Standardization, finished: list[Part]) -> Population:
     """All members, from the parts in which they were finished."""
     runs, members = list[Run](), list[np.ndarray]()
     for number, group in enumerate(job.groups):
@@ -822,9 +822,9 @@ def _population(job: Job, standardisation: Standardisation, finished: list[Part]
         assert part.history is not None
         run = finish(Problem(group.model, job.splits, group.recipe), part.state, part.history)
         count = len(group.members)
-        repeated = jax.tree.map(functools.partial(_repeated, count), standardisation)
+        repeated = jax.tree.map(functools.partial(_repeated, count), standardization)
         recipe = jax.tree.map(lambda leaf, count=count: np.broadcast_to(leaf, count), group.recipe)
-        runs.append(replace(run, standardisation=repeated, recipe=recipe))
+        runs.append(replace(run, standardization=repeated, recipe=recipe))
         members.append(group.members)
     return Population(tuple(runs), tuple(members), job.samples)
 

@@ -16,14 +16,14 @@ from jaxtyping import Array, Num, PyTree
 
 from jaxnet.core.objective import in_blocks
 from jaxnet.core.run import Population, Predictions, check_trained
-from jaxnet.data import Dataset, Splits, Standardisation
+from jaxnet.data import Dataset, Splits, Standardization
 from jaxnet.data.resampling import Samples
 from jaxnet.engine.checkpoint import CHECKSUMS, DamagedError, check_files, write_checksums
 from jaxnet.models.model import Model, with_outputs
 from jaxnet.population.placement import VMEM
 from jaxnet.runtime.files import writing
 from jaxnet.runtime.plan import Plan
-from jaxnet.runtime.processes import first, gather, meet, once, own
+from jaxnet.runtime.processes import barrier, gather, index_and_count, is_first, once
 from jaxnet.runtime.sharding import COPIED, SPLIT, device_mesh, spread
 
 logger = logging.getLogger("jaxnet")
@@ -51,7 +51,7 @@ def member_predictions(
     """
     for model, run in zip(models, population.runs, strict=True):
         check_trained(model, run)
-    process, processes = own()
+    process, processes = index_and_count()
     for model, run, members in zip(models, population.runs, population.members, strict=True):
         share = -(-len(members) // processes)
         devices = jax.local_devices()[
@@ -61,9 +61,9 @@ def member_predictions(
         here = len(devices) * min(chunk, -(-share // len(devices)))
         mesh = device_mesh(devices)
         params, model_state = run.chosen
-        standardisation = jax.tree.map(lambda leaf: leaf[0], run.standardisation)
+        standardization = jax.tree.map(lambda leaf: leaf[0], run.standardization)
         shared = jax.device_put(
-            (standardisation.on_device, standardisation.held(x)), NamedSharding(mesh, COPIED)
+            (standardization.on_device, standardization.held(x)), NamedSharding(mesh, COPIED)
         )
         for begin in range(0, len(members), here * processes):
             places = np.minimum(begin + here * process + np.arange(here), len(members) - 1)
@@ -79,7 +79,7 @@ def member_predictions(
             yield (
                 members[real],
                 np.asarray(
-                    standardisation.restored(gather(np.asarray(outputs))[: real.stop - begin])
+                    standardization.restored(gather(np.asarray(outputs))[: real.stop - begin])
                 ),
             )
 
@@ -91,7 +91,7 @@ def keep_predictions(
     train on, and keep that in a folder.
     """
     samples, count = population.samples, len(population)
-    own, outputs = splits.standardisation, () if splits.classes is None else (len(splits.classes),)
+    own, outputs = splits.standardization, () if splits.classes is None else (len(splits.classes),)
     parts = {
         name: np.asarray(own.held(part.x))
         for name, part in _parts_to_predict(splits, samples).items()
@@ -100,14 +100,14 @@ def keep_predictions(
     shapes = {name: (count, len(x), *outputs) for name, x in parts.items()}
     if once(lambda: not _kept(folder, shapes, kind)):
         files = dict[str, np.memmap]()
-        if first():
+        if is_first():
             files = {
                 name: _new_file(folder / f"{name}.npy.tmp", shape, kind)
                 for name, shape in shapes.items()
             }
         borders = np.cumsum([0, *(len(x) for x in parts.values())])
         runs = tuple(
-            replace(run, standardisation=run.standardisation._replace(origin=None))
+            replace(run, standardization=run.standardization._replace(origin=None))
             for run in population.runs
         )
         for members, values in member_predictions(
@@ -122,9 +122,9 @@ def keep_predictions(
             for name, file in files.items():
                 file.flush()
                 (folder / f"{name}.npy.tmp").replace(folder / f"{name}.npy")
-            if first():
+            if is_first():
                 write_checksums(folder, [folder / f"{name}.npy" for name in files])
-        meet("predictions")
+        barrier("predictions")
     maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in parts}
     return Predictions(maps.get("validation"), maps["test"], maps.get("unseen"))
 
@@ -157,20 +157,20 @@ def predictions_of(
 
 @functools.partial(jax.jit, static_argnames=("model", "precision", "mesh"))
 def _predict_wave(
-    shared: tuple[Standardisation, Array],
+    shared: tuple[Standardization, Array],
     own: tuple[PyTree, PyTree],
     *,
     model: Model,
     precision: str,
     mesh: Mesh,
 ) -> Array:
-    def one(shared: tuple[Standardisation, Array], own: tuple[PyTree, PyTree]) -> Array:
-        (standardisation, x), (params, model_state) = shared, own
-        outputs = in_blocks(model, params, model_state, standardisation, x, precision=precision)
+    def one(shared: tuple[Standardization, Array], own: tuple[PyTree, PyTree]) -> Array:
+        (standardization, x), (params, model_state) = shared, own
+        outputs = in_blocks(model, params, model_state, standardization, x, precision=precision)
         return (
             jax.nn.log_softmax(outputs)
-            if standardisation.target_mean is None
-            else standardisation.values(outputs[:, 0])
+            if standardization.target_mean is None
+            else standardization.values(outputs[:, 0])
         )
 
     return spread(one, mesh, shared, own)
@@ -200,7 +200,7 @@ def _kind(splits: Splits) -> np.dtype:
     """Choose the type in which predictions are kept."""
     if splits.classes is not None:
         return np.dtype(np.float16)
-    return np.dtype(np.float32 if splits.standardisation.target_origin is None else np.float64)
+    return np.dtype(np.float32 if splits.standardization.target_origin is None else np.float64)
 
 
 def _new_file(path: Path, shape: tuple[int, ...], kind: np.dtype) -> np.memmap:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from jaxnet.core.training import EpochMetrics
@@ -19,7 +20,7 @@ from jaxnet.data import Dataset, Splits
 from jaxnet.diagnostics import Estimate, Ladder
 from jaxnet.display import visible
 from jaxnet.engine.prediction import ClassMetrics, Metrics
-from jaxnet.population.fit import Standing
+from jaxnet.population.fit import Progress
 from jaxnet.report.tables import LUCK
 from jaxnet.studies.comparison import Comparison
 from jaxnet.studies.sweep import Sweep
@@ -125,7 +126,7 @@ def progress(epochs: int) -> Iterator[Callable[[int, EpochMetrics], None]]:
 
 
 @contextmanager
-def members() -> Iterator[Callable[[Standing], None]]:
+def members() -> Iterator[Callable[[Progress], None]]:
     """Show how far a population is: as a progress bar with the time left on a terminal, as some
     lines elsewhere.
 
@@ -136,14 +137,14 @@ def members() -> Iterator[Callable[[Standing], None]]:
     if not console.is_terminal:
         heard, next_share = list[tuple[float, float]](), [0.0]  # times and shares
 
-        def line(now: Standing) -> None:
+        def line(now: Progress) -> None:
             heard.append((time.monotonic(), now.share))
             if now.share >= next_share[0]:
                 next_share[0] = math.floor(now.share * PROGRESS_LINES + 1) / PROGRESS_LINES
                 (began, share), left = heard[min(1, len(heard) - 1)], ""  # the first call compiles
                 if share < now.share < 1:
                     speed = (now.share - share) / (time.monotonic() - began)
-                    left = f", about {(1 - standing.share) / speed:.0f} s left"
+                    left = f", about {(1 - now.share) / speed:.0f} s left"
                 say(_how_far(now) + left)
 
         yield line
@@ -156,9 +157,7 @@ def members() -> Iterator[Callable[[Standing], None]]:
     )
     with Bar(*columns, console=console) as bar:
         task = bar.add_task("compiling", total=1.0)
-        yield lambda now: bar.update(
-            task, completed=now.share, description=_how_far(now)
-        )
+        yield lambda now: bar.update(task, completed=now.share, description=_how_far(now))
 
 
 def sweep(found: Sweep, names: Sequence[str]) -> None:
@@ -336,10 +335,10 @@ def _parts(splits: Splits) -> list[tuple[str, Dataset]]:
     return [("train", splits.train), ("validation", splits.validation), ("test", splits.test)]
 
 
-def _how_far(now: Standing) -> str:
+def _how_far(now: Progress) -> str:
     return (
-        f"{standing.finished}/{standing.members} members trained, those in training at epoch "
-        f"{standing.epoch}/{standing.epochs}"
+        f"{now.finished}/{now.members} members trained, those in training at epoch "
+        f"{now.epoch}/{now.epochs}"
     )
 
 

@@ -49,12 +49,12 @@ def live(folder: str | Path) -> Iterator[Callable[[int, EpochMetrics], None]]:
         folder: the folder of the logs.
 
     Yields:
-        The `watch` for `jaxnet.train`.
+        The `progress` for `jaxnet.train`.
     """
     with ExitStack() as open_ones:
         writers: dict[str, Events] = {}
 
-        def watch(done: int, row: EpochMetrics) -> None:
+        def progress(done: int, row: EpochMetrics) -> None:
             parts = {part: values for part in CURVES if (values := _values(row, part))}
             for part, values in parts.items():
                 if (
@@ -64,7 +64,7 @@ def live(folder: str | Path) -> Iterator[Callable[[int, EpochMetrics], None]]:
                     continue
                 _add(writers[part], values, done)
 
-        yield watch
+        yield progress
 
 
 def write(

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from jaxnet.errors import InputError
-from jaxnet.runtime.processes import first
+from jaxnet.runtime.processes import is_first
 
 PROBE = 1 << 16  # bytes that are written to see whether a disk is full
 CURES = {
@@ -201,7 +201,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         NotWrittenError: where it cannot be written.
     """
-    if first():
+    if is_first():
         write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 

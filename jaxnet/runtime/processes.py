@@ -134,7 +134,7 @@ def leave(reason: str | None = None, *, asked: bool = False) -> None:
     if not several():
         return
     if reason is None:
-        meet("leave")
+        barrier("leave")
         _leaving.set()
     else:
         _leaving.set()
@@ -173,7 +173,7 @@ def joined(
     if not join(coordinator, processes, process_id):
         yield
         return
-    if not first():
+    if not is_first():
         sys.stdout = open(os.devnull, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - to the end of the script
     try:
         yield
@@ -194,7 +194,7 @@ def cores() -> int:
     if several():
         places = [
             _client().blocking_key_value_get(f"{PLACE}/{i}", JOIN_SECONDS * 1000)
-            for i in range(own()[1])
+            for i in range(index_and_count()[1])
         ]
     return max(1, min((place.count(",") + 1) // places.count(place) for place in places))
 
@@ -204,12 +204,12 @@ def several() -> bool:
     return jax.distributed.is_initialized() and _state().num_processes > 1
 
 
-def own() -> tuple[int, int]:
+def index_and_count() -> tuple[int, int]:
     """(the number of this process, the number of processes)."""
     return (_index(), _state().num_processes) if several() else (0, 1)
 
 
-def first() -> bool:
+def is_first() -> bool:
     """Whether this is process 0, which writes files."""
     return not jax.distributed.is_initialized() or _index() == 0
 
@@ -229,7 +229,7 @@ def once(work: Callable[[], Any]) -> Any:
     if not several():
         return work()
     told = ""
-    if first():
+    if is_first():
         try:
             told = json.dumps({"value": work()})
         except InputError as error:
@@ -240,7 +240,7 @@ def once(work: Callable[[], Any]) -> Any:
     return told["value"]
 
 
-def agreed(*flags: bool) -> list[bool]:
+def any_process(*flags: bool) -> list[bool]:
     """For each flag, whether it holds on any process."""
     return np.any(_everywhere(np.array(flags, np.uint8)), axis=0).tolist()
 
@@ -258,7 +258,7 @@ def concluded(given: str, conclude: Callable[[list[str]], str]) -> str:
     Returns:
         The conclusion, on every process.
     """
-    (me, count), client, place = own(), _client(), f"{TALKS}/{next(_numbers)}"
+    (me, count), client, place = index_and_count(), _client(), f"{TALKS}/{next(_numbers)}"
     client.key_value_set(f"{place}/{me}", given)
     if me == 0:
         told = conclude(
@@ -290,7 +290,7 @@ def _wait_for(key: str, whom: str) -> str:
             until = math.inf
 
 
-def meet(name: str) -> None:
+def barrier(name: str) -> None:
     """Wait until all processes reach this line.
 
     Args:
@@ -322,7 +322,7 @@ class Calls:
     def called(self) -> bool:
         """Whether a meeting is called that this process has not answered."""
         said = self._said()
-        if first() and f"ask-{self._answers}" in said:
+        if is_first() and f"ask-{self._answers}" in said:
             self._say(f"call-{self._answers}")
             return True
         return f"call-{self._answers}" in said
@@ -333,12 +333,12 @@ class Calls:
 
     def idle(self) -> None:
         """Say that this process has nothing left to do."""
-        self._say(f"idle-{own()[0]}")
+        self._say(f"idle-{index_and_count()[0]}")
 
     def over(self) -> bool:
         """Whether all processes are idle; no call comes afterwards."""
         said = self._said()
-        if first() and all(f"idle-{i}" in said for i in range(own()[1])):
+        if is_first() and all(f"idle-{i}" in said for i in range(index_and_count()[1])):
             self._say("over")
             return True
         return "over" in said
@@ -495,7 +495,8 @@ def _on_abort(_: int) -> None:
         name = _names.get(0, "unknown")
         _stop(
             _index(),
-            f"JAX's runtime aborts, most likely since process 0 of {own()[1]} ({name}) died, or "
+            f"JAX's runtime aborts, most likely since process 0 of {index_and_count()[1]} "
+            f"({name}) died, or "
             "cannot be reached",
         )
 

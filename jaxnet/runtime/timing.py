@@ -13,7 +13,7 @@ COMPILE_EVENTS = (
 )
 
 
-class Clock:
+class Timer:
     """Seconds spent in each part of a run.
 
     JAX itself reports the time of compilation, which is kept separately. Compilation in other

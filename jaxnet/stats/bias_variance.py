@@ -49,7 +49,7 @@ TERMS = {
     ),
     "seeds": (
         "error of the averaged prediction",
-        "variance of the optimisation on this training set",
+        "variance of the optimization on this training set",
     ),
 }
 PARTS_VOTE = "members that are parts of one pool have no interval of a vote; give independent ones"
@@ -394,9 +394,9 @@ def _values(
     of = _quadratic
     match loss:
         case "cross_entropy":
-            (f, raised), of = normalised(f), _cross_entropy
+            (f, raised), of = normalized(f), _cross_entropy
         case "brier":
-            log_p, raised = normalised(f)
+            log_p, raised = normalized(f)
             f, y = np.exp(log_p), one_hot(y, classes)
         case "zero_one_kohavi_wolpert":
             f, y = (np.sqrt(0.5) * one_hot(each, classes) for each in (f, y))
@@ -515,7 +515,7 @@ def _log_sum_exp(x: Float[np.ndarray, "*any classes"]) -> Float[np.ndarray, "*an
     return most + np.log(np.exp(x - most[..., None]).sum(-1))
 
 
-def normalised(
+def normalized(
     log_p: Num[np.ndarray, "members examples classes"],
 ) -> tuple[Float[np.ndarray, "members examples classes"], int]:
     """Normalize log-probabilities in float64 so that each example's probabilities add up to 1.

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, Integer
 from jaxnet import arrays, display
 from jaxnet.errors import InputError
 from jaxnet.random import as_key, generator
-from jaxnet.stats.bias_variance import normalised
+from jaxnet.stats.bias_variance import normalized
 from jaxnet.stats.estimate import LEVEL, Estimate, combination, mean, wilson
 from jaxnet.typing import ArrayLike
 
@@ -290,7 +290,7 @@ def scaled(
             "logarithms: np.log(p)"
         )
     logits = log_p.astype(np.float64) - log_p.max(-1, keepdims=True)
-    return normalised(normalised(logits.reshape(1, -1, log_p.shape[-1]))[0] / t)[0].reshape(
+    return normalized(normalized(logits.reshape(1, -1, log_p.shape[-1]))[0] / t)[0].reshape(
         log_p.shape
     )
 
@@ -301,7 +301,7 @@ def _checked(
     """Check the arguments; return log-probabilities in float64 that add up to 1, and labels."""
     log_p = arrays.log_probabilities("log_probabilities", log_probabilities)
     y = arrays.labels("labels", labels, *log_p.shape)
-    return normalised(log_p[None])[0][0], y
+    return normalized(log_p[None])[0][0], y
 
 
 def _ece(
@@ -406,10 +406,10 @@ def _overconfidence(
     """
     n, right = len(correct), int(correct.sum())
     difference = confidence - correct
-    centre, z = float(difference.mean()), NormalDist().inv_cdf((1 + level) / 2)
+    center, z = float(difference.mean()), NormalDist().inv_cdf((1 + level) / 2)
     if n < MIN_CALIBRATION_EXAMPLES:
         return Estimate(
-            centre,
+            center,
             refused=(
                 f"{n} examples are too few for an interval of overconfidence; at least "
                 f"{MIN_CALIBRATION_EXAMPLES} are needed"
@@ -417,10 +417,10 @@ def _overconfidence(
         )
     if min(right, n - right) < MIN_OF_EACH_OUTCOME:
         half = z * float(confidence.std(ddof=1)) / math.sqrt(n)
-        centre_ = float(confidence.mean())
+        center_ = float(confidence.mean())
         return combination(
             [1.0, -1.0],
-            [Estimate(centre_, centre_ - half, centre_ + half), wilson(right, n, level)],
+            [Estimate(center_, center_ - half, center_ + half), wilson(right, n, level)],
         )
     half = z * float(difference.std(ddof=1)) / math.sqrt(n)
-    return Estimate(centre, centre - half, centre + half)
+    return Estimate(center, center - half, center + half)

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError, check_known
-from jaxnet.stats.bias_variance import normalised, one_hot
+from jaxnet.stats.bias_variance import normalized, one_hot
 from jaxnet.stats.estimate import LEVEL, Estimate, exact
 from jaxnet.stats.random_effects import (
     DIFFERENCE,
@@ -143,7 +143,7 @@ def _paired_rates(more: int, fewer: int, n: int, level: float) -> Estimate:
     """Compute (more - fewer) / n for n pairs, of which `more` and `fewer` favor one side each."""
     from scipy.optimize import brentq
 
-    z, centre, apart = NormalDist().inv_cdf((1 + level) / 2), (more - fewer) / n, more + fewer
+    z, center, apart = NormalDist().inv_cdf((1 + level) / 2), (more - fewer) / n, more + fewer
 
     def excess(difference: float, side: float) -> float:
         """Compute how far the estimate is beyond z standard errors from this difference, on one
@@ -153,20 +153,20 @@ def _paired_rates(more: int, fewer: int, n: int, level: float) -> Estimate:
         rate = (math.sqrt(max(0.0, b * b + 8 * n * fewer * difference * (1 - difference))) - b) / (
             4 * n
         )
-        return side * n * (centre - difference) - z * math.sqrt(
+        return side * n * (center - difference) - z * math.sqrt(
             max(0.0, n * (2 * rate + difference * (1 - difference)))
         )
 
     # The excess may be 0 at the estimate itself too, so the search does not begin there.
     low: Any = (
-        -1.0 if excess(-1.0, 1.0) <= 0 else brentq(excess, -1.0, centre - ROOT_MARGIN, args=(1.0,))
+        -1.0 if excess(-1.0, 1.0) <= 0 else brentq(excess, -1.0, center - ROOT_MARGIN, args=(1.0,))
     )
     high: Any = (
-        1.0 if excess(1.0, -1.0) <= 0 else brentq(excess, centre + ROOT_MARGIN, 1.0, args=(-1.0,))
+        1.0 if excess(1.0, -1.0) <= 0 else brentq(excess, center + ROOT_MARGIN, 1.0, args=(-1.0,))
     )
     share = exact(more, apart, level) if apart else Estimate(0.5, 0.0, 1.0)
     return Estimate(
-        centre,
+        center,
         min(low, 0.0) if share.low <= 0.5 else low,
         max(high, 0.0) if share.high >= 0.5 else high,
     )
@@ -221,10 +221,10 @@ def ensemble_gain(
         classes = f.shape[2] if f.ndim == 3 else int(max(f.max(), y.max())) + 1
         ids = f.argmax(2) if f.ndim == 3 else f
         member = error_of(arrays.wrong(ids, y), level)
-        ballots = np.exp(normalised(f)[0]) if f.ndim == 3 else None
+        ballots = np.exp(normalized(f)[0]) if f.ndim == 3 else None
         found, _ = vote_estimates([vote(ids, y, classes, ballots=ballots)], len(f), level, None)
         return EnsembleGain(member, found["bias"], found["net_variance"], len(f))
-    values = f[..., None].astype(np.float64) if loss == "squared" else np.exp(normalised(f)[0])
+    values = f[..., None].astype(np.float64) if loss == "squared" else np.exp(normalized(f)[0])
     truth = y[:, None].astype(np.float64) if loss == "squared" else one_hot(y, f.shape[2])
     m, mean = len(f), values.mean(0)
     each, together = ((values - truth) ** 2).sum(-1), ((mean - truth) ** 2).sum(-1)

@@ -70,10 +70,10 @@ def wilson(successes: int, trials: int, level: float = LEVEL) -> Estimate:
         return Estimate(math.nan, refused="no examples; at least 1 is needed")
     z = NormalDist().inv_cdf((1 + level) / 2)
     share, spread = successes / trials, z * z / trials
-    centre = (share + spread / 2) / (1 + spread)
+    center = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == trials else min(1.0, centre + half)
+    low = 0.0 if successes == 0 else max(0.0, center - half)
+    high = 1.0 if successes == trials else min(1.0, center + half)
     return Estimate(share, low, high)
 
 
@@ -130,24 +130,24 @@ def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
     n = len(values)
     if n == 0:
         return Estimate(math.nan, refused="no examples; at least 1 is needed")
-    centre = float(np.mean(values, dtype=np.float64))
+    center = float(np.mean(values, dtype=np.float64))
     if n < MIN_MEAN_EXAMPLES:
         return Estimate(
-            centre,
+            center,
             refused=(
                 f"{n} examples are too few for an interval of a mean; at least "
                 f"{MIN_MEAN_EXAMPLES} are needed"
             ),
         )
-    if not math.isfinite(centre) or centre <= 0:
+    if not math.isfinite(center) or center <= 0:
         return Estimate(
-            centre, refused=f"a mean of {centre} has no interval on a logarithmic scale"
+            center, refused=f"a mean of {center} has no interval on a logarithmic scale"
         )
     error = float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(n)
-    exponent = NormalDist().inv_cdf((1 + level) / 2) * error / centre
+    exponent = NormalDist().inv_cdf((1 + level) / 2) * error / center
     # A factor above e^700 overflows a float; such an interval says nothing anyway.
     factor = math.exp(min(exponent, 700.0))
-    return Estimate(centre, centre / factor, centre * factor)
+    return Estimate(center, center / factor, center * factor)
 
 
 def combination(
@@ -170,19 +170,19 @@ def combination(
     References:
         Zou & Donner 2008, eq. 5 and 6; Newcombe 1998.
     """
-    centre = constant + sum(c * part.estimate for c, part in zip(coefficients, parts, strict=True))
+    center = constant + sum(c * part.estimate for c, part in zip(coefficients, parts, strict=True))
     refused = next(
         (part.refused for c, part in zip(coefficients, parts, strict=True) if c and part.refused),
         None,
     )
     if refused is not None:
-        return Estimate(centre, refused=refused)
+        return Estimate(center, refused=refused)
     below = above = 0.0
     for c, part in zip(coefficients, parts, strict=True):
         low, high = sorted((c * part.low, c * part.high))
         below += (c * part.estimate - low) ** 2
         above += (high - c * part.estimate) ** 2
-    return Estimate(centre, centre - math.sqrt(below), centre + math.sqrt(above))
+    return Estimate(center, center - math.sqrt(below), center + math.sqrt(above))
 
 
 def repeated(values: ArrayLike, level: float = LEVEL) -> Estimate:
@@ -205,10 +205,10 @@ def repeated(values: ArrayLike, level: float = LEVEL) -> Estimate:
     """
     values = _line(values)
     n = len(values)
-    centre = float(np.mean(values, dtype=np.float64)) if n else math.nan
+    center = float(np.mean(values, dtype=np.float64)) if n else math.nan
     if n < 2:
         return Estimate(
-            centre,
+            center,
             refused=(
                 f"{n} training{'s' * (n != 1)} cannot show how much trainings differ; at "
                 "least 2 are needed"
@@ -221,7 +221,7 @@ def repeated(values: ArrayLike, level: float = LEVEL) -> Estimate:
         * float(np.std(values, ddof=1, dtype=np.float64))
         / math.sqrt(n)
     )
-    return Estimate(centre, centre - half, centre + half)
+    return Estimate(center, center - half, center + half)
 
 
 def deviation(values: ArrayLike, level: float = LEVEL) -> Estimate:

@@ -67,11 +67,11 @@ def predicted(
     """Forecast the mean error at several sizes of one curve, as `extrapolate` does at one."""
     places = np.asarray(at, np.float64)[None]
     y = quantiles(forecast(curve, places), [(1 - level) / 2, 0.5, (1 + level) / 2])
-    low, centre, high = as_error(y, curve.test_examples)[0].T
+    low, center, high = as_error(y, curve.test_examples)[0].T
     reasons = refusals(curve, places, (y[..., 2] - y[..., 0]) / 2)[0]
     return tuple(
         Estimate(float(e), float(a), float(b)) if why is None else Estimate(float(e), refused=why)
-        for e, a, b, why in zip(centre, low, high, reasons, strict=True)
+        for e, a, b, why in zip(center, low, high, reasons, strict=True)
     )
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxnet import arrays
 from jaxnet.errors import InputError
-from jaxnet.stats.bias_variance import normalised
+from jaxnet.stats.bias_variance import normalized
 from jaxnet.stats.estimate import LEVEL, Estimate, exact
 from jaxnet.typing import ArrayLike
 
@@ -255,7 +255,7 @@ def _opinion(
         arrays.check_sums(
             "log_probabilities", np.asarray(each, np.float32), arrays.MEMBER_AXES, (member,), known_
         )
-        total[rows] += np.exp(normalised(own[None])[0][0])
+        total[rows] += np.exp(normalized(own[None])[0][0])
         count[rows] += 1
         against[rows] += arrays.wrong(own, y[rows])
     if not count.any():

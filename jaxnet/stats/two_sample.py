@@ -242,7 +242,7 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
     # The kernel of an example with itself is 1. The constant that was subtracted from the other
     # values cancels where weights sum to 0.
     squared = np.concatenate([signs[None], drawn]).astype(np.float64) ** 2
-    lengths = np.maximum(0.0, forms[1 + RESAMPLES :] + (1 - CENTRE) * squared.sum(1))
+    lengths = np.maximum(0.0, forms[1 + RESAMPLES :] + (1 - CENTER) * squared.sum(1))
     length, reach = math.sqrt(lengths[0]), float(np.quantile(np.sqrt(lengths[1:]), LEVEL))
     low, high = max(0.0, length - reach) ** 2, (length + reach) ** 2
     # values that differ only by rounding count as equal
@@ -273,7 +273,7 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
 
 # The kernel's value at the median distance. It is subtracted from all values, which saves digits
 # and changes no difference.
-CENTRE = math.exp(-0.5)
+CENTER = math.exp(-0.5)
 
 
 def _on_one_scale(x: np.ndarray) -> Float[np.ndarray, "examples inputs"]:
@@ -317,7 +317,7 @@ def _forms(
         apart = (first + jnp.arange(KERNEL_ROWS, dtype=jnp.int32))[:, None] != places[None]
         ours = jax.lax.dynamic_slice_in_dim(real, first, KERNEL_ROWS)
         kernel = (
-            (jnp.exp(-_squared_distances(rows, x) / (2 * width)) - CENTRE)
+            (jnp.exp(-_squared_distances(rows, x) / (2 * width)) - CENTER)
             * apart
             * real[None]
             * ours[:, None]

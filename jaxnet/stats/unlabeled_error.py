@@ -23,7 +23,7 @@ MAX_LOG_ODDS = 40.0  # confidence with larger log-odds counts as certain
 
 
 @dataclass(frozen=True)
-class UnlabelledError:
+class UnlabeledError:
     """The error on new examples as confidence tells it, if examples of equal confidence are wrong
     equally often.
 
@@ -63,7 +63,7 @@ def estimate_error_without_labels(
     reference_labels: ArrayLike,
     new_log_probabilities: ArrayLike,
     level: float = LEVEL,
-) -> UnlabelledError:
+) -> UnlabeledError:
     """Estimate the error of a network on more examples like the new ones, from its confidence on
     them.
 
@@ -73,7 +73,7 @@ def estimate_error_without_labels(
     reference through the fit (sandwich), and an allowance: where inputs change, examples of equal
     confidence are no longer wrong equally often, and the less so the farther outputs moved. The
     allowance is 2.5 log-odds times `distance` plus 0.5 times `frequencies`. These numbers were
-    measured (experiments/benchmarks/unlabelled_error.py) and are no law: a change that leaves
+    measured (experiments/benchmarks/unlabeled_error.py) and are no law: a change that leaves
     outputs as they were cannot be seen here.
 
     Args:
@@ -118,7 +118,7 @@ def estimate_error_without_labels(
             f"and {MIN_REFERENCE_ERRORS} right ones are needed"
         )
     if few is not None:
-        return UnlabelledError(
+        return UnlabeledError(
             Estimate(math.nan, refused=few),
             None,
             distance,
@@ -137,8 +137,8 @@ def estimate_error_without_labels(
     )
     reach = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance) / (mean * (1 - mean))
     reach += DISTANCE_ALLOWANCE * distance + FREQUENCY_ALLOWANCE * frequencies
-    centre = math.log(mean / (1 - mean))
-    low, high = _logit_inverse(np.array([centre - reach, centre + reach])).tolist()
+    center = math.log(mean / (1 - mean))
+    low, high = _logit_inverse(np.array([center - reach, center + reach])).tolist()
     broken = None
     if fit[1] <= 0:
         broken = "on the reference, confident predictions are not more often right"
@@ -153,7 +153,7 @@ def estimate_error_without_labels(
             f"wrong on more than {high:.1%}"
         )
     estimate = Estimate(mean, low, high) if broken is None else Estimate(mean, refused=broken)
-    return UnlabelledError(
+    return UnlabeledError(
         estimate, broken, distance, frequencies, error, float(fit[1]), disagreement, (n, m)
     )
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError, check_known
-from jaxnet.stats.bias_variance import normalised, one_hot
+from jaxnet.stats.bias_variance import normalized, one_hot
 from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.stats.random_effects import POSITIVE, block, interval, two_way
 from jaxnet.typing import ArrayLike
@@ -91,7 +91,7 @@ def sample_and_seed_variance(
     if loss == "zero_one_kohavi_wolpert" and f.ndim == 4:
         f = f.argmax(3)
     if loss == "brier":
-        flat, _ = normalised(f.reshape(-1, *f.shape[2:]))
+        flat, _ = normalized(f.reshape(-1, *f.shape[2:]))
         values, truth = np.exp(flat).reshape(f.shape), one_hot(y, f.shape[3])
     elif loss == "squared":
         values, truth = f[..., None].astype(np.float64), y[:, None].astype(np.float64)

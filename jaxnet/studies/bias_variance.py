@@ -34,7 +34,7 @@ from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_known, check_whole
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
-from jaxnet.population.fit import Standing, fit_population
+from jaxnet.population.fit import Progress, fit_population
 from jaxnet.population.predictions import predictions_of
 from jaxnet.random import AnyKey, as_key, number_of
 from jaxnet.runtime.files import plain
@@ -213,7 +213,7 @@ def measure_bias_variance(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    watch: Callable[[Standing], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> BiasVariance:
     """Trains networks on samples of the training set and decomposes their error into bias and
     variance.
@@ -231,7 +231,7 @@ def measure_bias_variance(
       loss: of an example, as in `jaxnet.fit_population`.
       plan: where the networks are trained, as there.
       out: folder for checkpoints and predictions; each population has a numbered one in it.
-      watch: called with the progress of all networks.
+      progress: called with the progress of all networks.
 
     Returns:
       The decompositions, one for each value.
@@ -281,7 +281,7 @@ def measure_bias_variance(
             loss=loss,
             plan=plan,
             out=None if out is None else Path(out) / str(number),
-            watch=None if watch is None else _share(watch, number, len(groups)),
+            progress=None if progress is None else _share(progress, number, len(groups)),
         )
         of_each_run = [models[int(members_of[0])] for members_of in population.members]
         test = predictions_of(of_each_run, trials[group[0]].splits, population, plan).test
@@ -377,13 +377,13 @@ def _with_noise(splits: Splits, share: float, seed: int) -> Splits:
 
 
 def _share(
-    watch: Callable[[Standing], None], number: int, populations: int
-) -> Callable[[Standing], None]:
+    progress: Callable[[Progress], None], number: int, populations: int
+) -> Callable[[Progress], None]:
     """Progress of one of several populations of the same size as progress of them all."""
 
-    def tell(now: Standing) -> None:
-        watch(
-            Standing(
+    def tell(now: Progress) -> None:
+        progress(
+            Progress(
                 number * now.members + now.finished,
                 populations * now.members,
                 now.epoch,
@@ -456,7 +456,7 @@ def _learned_from(splits: Splits, seen: np.ndarray) -> Splits:
     return replace(
         splits,
         train=Dataset(
-            np.asarray(train.x)[rows], np.asarray(train.y)[rows], train.classes, train.white
+            np.asarray(train.x)[rows], np.asarray(train.y)[rows], train.classes, train.pixel_max
         ),
     )
 

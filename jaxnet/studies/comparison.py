@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxnet.core.run import Run
-from jaxnet.data import Splits, Standardisation
+from jaxnet.data import Splits, Standardization
 from jaxnet.diagnostics import Estimate, error_of, network_difference, paired_difference
 from jaxnet.engine.prediction import ClassMetrics, Metrics, judge
 from jaxnet.errors import InputError
@@ -194,7 +194,7 @@ def _differ(a: Compared, b: Compared, level: float) -> Pair:
     """The difference of two runs, and whether it is real."""
     if why := _why_not(a, b):
         return Pair(a.name, b.name, f"not compared: {why}")
-    scale = a.run.standardisation  # of a regression: one unit for both
+    scale = a.run.standardization  # of a regression: one unit for both
     wrong, other = (_losses(judge(each.outputs, each.labels, scale)) for each in (a, b))
     outputs, difference, of = (
         (a.outputs, b.outputs),
@@ -269,14 +269,14 @@ def _losses(metrics: Metrics) -> np.ndarray:
     return metrics.wrong if isinstance(metrics, ClassMetrics) else metrics.squares
 
 
-def _members_losses(outputs: np.ndarray, run: Compared, scale: Standardisation) -> np.ndarray:
+def _members_losses(outputs: np.ndarray, run: Compared, scale: Standardization) -> np.ndarray:
     """(members, examples) of these."""
     return np.stack([_losses(judge(member, run.labels, scale)) for member in outputs])
 
 
 def _side(compared: Compared) -> Side:
     run, members = compared.run, compared.members
-    scale = run.standardisation
+    scale = run.standardization
     return Side(
         name=compared.name,
         experiment=compared.facts.get("experiment", ""),

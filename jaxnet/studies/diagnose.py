@@ -26,12 +26,12 @@ from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
-from jaxnet.population.fit import Standing, fit_population
+from jaxnet.population.fit import Progress, fit_population
 from jaxnet.population.placement import plan_for_members
 from jaxnet.population.predictions import member_predictions
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
-from jaxnet.runtime.processes import once, own
+from jaxnet.runtime.processes import index_and_count, once
 from jaxnet.stats import curve_prior
 from jaxnet.stats.random_effects import MIN_MEMBERS
 from jaxnet.studies.learning_curve import MIN_CURVE_EXAMPLES
@@ -99,7 +99,7 @@ def diagnose(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    watch: Callable[[Standing], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Diagnosis:
     """Why a recipe does not do better on this data set, measured on networks trained for it, and
     what to try.
@@ -111,16 +111,16 @@ def diagnose(
     target_error: what could be reached, by default 0. tolerance: the smallest step that matters; of
     a regression both are shares of the variance of y. seconds: to keep within, on this machine, by
     training fewer networks. Members that diverge are left out and counted. Where splits have a
-    labelled target_sample, mismatch is measured there.
-    loss, plan, out, watch: as in `fit_population`; with `seconds` there is no `out`. The networks
-    are those of the diagnosis (`networks`), the ones on all examples first; with `seconds` those of
-    the first wave. Raises InputError where nothing can be
+    labeled target_sample, mismatch is measured there.
+    loss, plan, out, progress: as in `fit_population`; with `seconds` there is no `out`. The
+    networks are those of the diagnosis (`networks`), the ones on all examples first; with `seconds`
+    those of the first wave. Raises InputError where nothing can be
     said: without members, or without examples that were held out.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     key = as_key("key", key)
     check_loss(loss)
-    arguments.check_surroundings(out, watch, plan)
+    arguments.check_surroundings(out, progress, plan)
     check_whole("members", members, 0, most=MOST_KEYS - 1)
     if members < 1:
         raise InputError("members is 0; give at least 1 network")
@@ -154,10 +154,10 @@ def diagnose(
     )
     train = functools.partial(_train, model, splits, recipe, key, loss=loss)
     if seconds is None:
-        trained = [(needs, train(needs, plan=plan, out=out, watch=watch))]
+        trained = [(needs, train(needs, plan=plan, out=out, progress=progress))]
     else:
         chosen = plan or plan_for_members(Problem(model, splits, recipe), needs.total)[0]
-        trained = _within(functools.partial(train, plan=chosen), needs, chosen, seconds, watch)
+        trained = _within(functools.partial(train, plan=chosen), needs, chosen, seconds, progress)
     found = _predict(model, splits, trained, plan)
     diagnosis = diagnosis_of(
         {name: wrong for name, wrong in found.errors.items() if wrong.size},
@@ -230,7 +230,7 @@ def _train(
     loss: Loss | None,
     plan: Plan | None,
     out: str | Path | None = None,
-    watch: Callable[[Standing], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Population:
     """These networks, as one population; each is the same whatever others there are."""
     n = len(splits.train)
@@ -263,7 +263,7 @@ def _train(
         loss=loss,
         plan=plan,
         out=out,
-        watch=watch,
+        progress=progress,
     )
 
 
@@ -272,7 +272,7 @@ def _within(
     needs: Needs,
     plan: Plan,
     seconds: float,
-    watch: Callable[[Standing], None] | None,
+    progress: Callable[[Progress], None] | None,
 ) -> list[tuple[Needs, Population]]:
     """As much of it as the time allows: a first wave, which shows how long they take, and what is
     left time for.
@@ -280,13 +280,13 @@ def _within(
     heard = list[tuple[float, float]]()
     began = time.monotonic()
 
-    def listen(now: Standing) -> None:
+    def listen(now: Progress) -> None:
         heard.append((time.monotonic(), now.share))
-        if watch is not None:
-            watch(now)
+        if progress is not None:
+            progress(now)
 
-    pilot = Needs(min(needs.wholes, plan.devices * plan.chunk * own()[1]))
-    trained = [(pilot, train(pilot, watch=listen))]
+    pilot = Needs(min(needs.wholes, plan.devices * plan.chunk * index_and_count()[1]))
+    trained = [(pilot, train(pilot, progress=listen))]
     took = time.monotonic() - began
     (first, share), last = heard[min(1, len(heard) - 1)], heard[-1][0]  # the first call compiles
     each = (last - first) / (1 - share) / pilot.total if share < 1 else took / pilot.total
@@ -301,7 +301,7 @@ def _within(
         else 0
     )
     rest = Needs(wholes, quarters, halves, smaller, first=pilot.wholes)
-    return trained if rest.total == 0 else [*trained, (rest, train(rest, watch=watch))]
+    return trained if rest.total == 0 else [*trained, (rest, train(rest, progress=progress))]
 
 
 def _fewer(
@@ -342,7 +342,7 @@ def _predict(
     target = splits.target_sample
     if target is not None and len(target):
         parts["use"] = target
-    labelled = {
+    labeled = {
         name: part
         for name, part in parts.items()
         if len(part) and (regression or int(np.min(np.asarray(part.y))) >= 0)
@@ -384,9 +384,9 @@ def _predict(
         return found.squares / variance if regression else found.wrong
 
     of_wholes = {name: outputs(1, part) for name, part in parts.items() if len(part)}
-    losses = {name: errors(of_wholes[name], part) for name, part in labelled.items()}
+    losses = {name: errors(of_wholes[name], part) for name, part in labeled.items()}
     if not (sound & (kinds == 1)).any():
-        losses = {name: np.full((1, len(part)), np.nan) for name, part in labelled.items()}
+        losses = {name: np.full((1, len(part)), np.nan) for name, part in labeled.items()}
     groups, by_size = {}, {1: of_wholes[held_out(splits)]}
     for k in (QUARTERS, HALVES):
         # of partitions without a diverged one
@@ -450,11 +450,11 @@ def _unanswered(splits: Splits, found: Found) -> list[str]:
         "test": splits.test,
         "use": splits.target_sample,
     }
-    labelled = {
+    labeled = {
         name: part for name, part in given.items() if part is not None and name in found.errors
     }
     parts = {
-        name: Predicted(found.outputs[name], np.asarray(part.y)) for name, part in labelled.items()
+        name: Predicted(found.outputs[name], np.asarray(part.y)) for name, part in labeled.items()
     }
     return [
         f"{name}: {part.unanswered_in_words}; they count as wrong"

@@ -21,7 +21,7 @@ from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
-from jaxnet.population.fit import Standing, fit_population
+from jaxnet.population.fit import Progress, fit_population
 from jaxnet.population.predictions import predictions_of
 from jaxnet.random import AnyKey, as_key, number_of
 from jaxnet.runtime.files import plain
@@ -92,7 +92,7 @@ def find_label_errors(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    watch: Callable[[Standing], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> LabelErrors:
     """Finds doubtful labels with networks that did not train on them, and estimates how many are
     wrong.
@@ -109,7 +109,7 @@ def find_label_errors(
       loss: of an example, as in `jaxnet.fit_population`.
       plan: where the networks are trained, as there.
       out: folder for checkpoints and predictions, as there.
-      watch: called with the progress, as there.
+      progress: called with the progress, as there.
 
     Returns:
       The doubtful labels and the shares of wrong ones, by part of the data.
@@ -137,7 +137,15 @@ def find_label_errors(
     samples = _folds(splits.train, members, number_of(key))
     keys = jax.random.split(key, len(samples))
     networks = fit_population(
-        model, splits, recipe, keys, resample=samples, loss=loss, plan=plan, out=out, watch=watch
+        model,
+        splits,
+        recipe,
+        keys,
+        resample=samples,
+        loss=loss,
+        plan=plan,
+        out=out,
+        progress=progress,
     )
     said = predictions_of([model], splits, networks, plan)
     seen = np.stack([samples.seen(member) for member in range(len(samples))])
@@ -208,5 +216,5 @@ def _sentence(share: Estimate, examples: int) -> str:
     )
     return (
         f"wrong among the training labels: {percent(share)} ({count}), if hard examples are "
-        "mislabelled as often as easy ones"
+        "mislabeled as often as easy ones"
     )

@@ -25,7 +25,7 @@ from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_whole, shown
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
-from jaxnet.population.fit import Standing, fit_population
+from jaxnet.population.fit import Progress, fit_population
 from jaxnet.population.predictions import member_predictions
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.files import plain
@@ -149,7 +149,7 @@ def learning_curve(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    watch: Callable[[Standing], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> LearningCurve:
     """How the error falls as the training set grows, measured on networks trained for it, and where
     it is going.
@@ -158,7 +158,7 @@ def learning_curve(
     its own; all take equally many steps, and all are one compiled program. sizes: by default from
     the whole training set down to a 64th of it, each 1.4 times smaller than the next.
     Errors are of the test set, or where there is none of the validation set. loss, plan, out,
-    watch: as in `fit_population`. Raises InputError for sizes that are none of the training set.
+    progress: as in `fit_population`. Raises InputError for sizes that are none of the training set.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     key = as_key("key", key)
@@ -199,7 +199,15 @@ def learning_curve(
     )
     samples = first(key, [int(size) for size in chosen], n, repeats=members)
     population = fit_population(
-        model, splits, recipe, keys, resample=samples, loss=loss, plan=plan, out=out, watch=watch
+        model,
+        splits,
+        recipe,
+        keys,
+        resample=samples,
+        loss=loss,
+        plan=plan,
+        out=out,
+        progress=progress,
     )
     regression = splits.classes is None
     variance = float(np.var(np.asarray(splits.train.y), dtype=np.float64)) if regression else 1.0

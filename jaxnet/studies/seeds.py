@@ -19,13 +19,13 @@ from jaxnet.engine.prediction import judge, predict
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
-from jaxnet.population.fit import Standing, fit_population
+from jaxnet.population.fit import Progress, fit_population
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
 
 # Which random numbers differ between the networks of a kind.
-ALL, INITIALIZATION, ORDER_ALONE = "all luck", "initialisation alone", "order of examples alone"
+ALL, INITIALIZATION, ORDER_ALONE = "all luck", "initialization alone", "order of examples alone"
 RANDOMNESS = (ALL, INITIALIZATION, ORDER_ALONE)
 
 
@@ -87,7 +87,7 @@ def spread_over_seeds(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    watch: Callable[[Standing], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Spread:
     """Trains networks with different seeds and measures how much their test errors differ.
 
@@ -102,7 +102,7 @@ def spread_over_seeds(
       loss: of an example, as in `jaxnet.fit_population`.
       plan: where the networks are trained, as there.
       out: folder for checkpoints and predictions, as there.
-      watch: called with the progress, as there.
+      progress: called with the progress, as there.
 
     Returns:
       The test errors by kind, their spread, and the seeds that the difference needs.
@@ -119,12 +119,19 @@ def spread_over_seeds(
     keys = jax.random.split(key, members)
     same = jnp.broadcast_to(keys[0], keys.shape)
     networks = fit_population(
-        model, splits, recipe, jnp.concatenate([keys, keys, same]),
-        order_key=jnp.concatenate([keys, same, keys]), loss=loss, plan=plan, out=out, watch=watch,
-    )  # fmt: skip
+        model,
+        splits,
+        recipe,
+        jnp.concatenate([keys, keys, same]),
+        order_key=jnp.concatenate([keys, same, keys]),
+        loss=loss,
+        plan=plan,
+        out=out,
+        progress=progress,
+    )
     y = np.asarray(splits.test.y)
     outputs = np.asarray(predict(model, networks, splits.test.x))
-    each = [judge(member, y, splits.standardisation).error.estimate for member in outputs]
+    each = [judge(member, y, splits.standardization).error.estimate for member in outputs]
     errors = dict(zip(RANDOMNESS, np.array(each).reshape(len(RANDOMNESS), -1), strict=True))
     deviations = {kind: deviation(values) for kind, values in errors.items()}
     return Spread(

@@ -123,7 +123,7 @@ class ShiftStudy:
       run: the network.
       reference: what it says of all held-out examples.
       unlike: by shift, the images that differ most surely from the reference.
-      white: the value of a white pixel.
+      pixel_max: the value of a white pixel.
     """
 
     level: float
@@ -134,7 +134,7 @@ class ShiftStudy:
     run: Run = field(repr=False)
     reference: Reference = field(repr=False)
     unlike: dict[str, np.ndarray] = field(repr=False)
-    white: float
+    pixel_max: float
 
     @property
     def alarms(self) -> dict[str, dict[str, tuple[float, ...]]]:
@@ -208,7 +208,7 @@ def study_shift(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    watch: Callable[[int, EpochMetrics], None] | None = None,
+    progress: Callable[[int, EpochMetrics], None] | None = None,
 ) -> ShiftStudy:
     """Trains a network, shifts one half of the test set, and compares it with the other.
 
@@ -223,7 +223,7 @@ def study_shift(
       loss: of an example, as in `jaxnet.train`.
       plan: where the network is trained, as there.
       out: folder for checkpoints, as there.
-      watch: called with the number of epochs done and their measures, as there.
+      progress: called with the number of epochs done and their measures, as there.
 
     Returns:
       What is noticed of each shift, at which size of batches, and what it costs.
@@ -238,15 +238,17 @@ def study_shift(
     check_whole("repetitions", repetitions)
     if not 0 < check_number("level", level) < 1:
         raise InputError(f"level is {level}; give a number between 0 and 1")
-    white = splits.test.white
-    if splits.classes is None or white is None:
+    pixel_max = splits.test.pixel_max
+    if splits.classes is None or pixel_max is None:
         raise InputError(f"{splits.name} holds no classes of images; corruptions are of images")
     if len(splits.test) < 4 * SIZES[0]:
         raise InputError(
             f"the test set has {len(splits.test)} examples; at least {4 * SIZES[0]} are needed to "
             "compare its halves"
         )
-    run = train(model, splits, recipe, key, out=out, loss=loss, watch=watch, plan=plan or Plan())
+    run = train(
+        model, splits, recipe, key, out=out, loss=loss, progress=progress, plan=plan or Plan()
+    )
     held = held_out(splits, run)
     outputs = np.asarray(predict(model, run, held.x))
     order = np.random.default_rng([number_of(key), *b"halves"]).permutation(len(splits.test))
@@ -255,7 +257,7 @@ def study_shift(
     rest = _rows(splits.test, order[half:])
     reference = Reference(outputs[known], np.asarray(held.y)[known])
     sizes = tuple(size for size in SIZES if size <= min(len(known), len(rest)))
-    shifted = _shifts(rest, white, key)
+    shifted = _shifts(rest, pixel_max, key)
     found = tuple(
         _find(model, run, reference, each, sizes, repetitions, level, key) for each in shifted
     )
@@ -268,7 +270,7 @@ def study_shift(
         run=run,
         reference=Reference(outputs, np.asarray(held.y)),
         unlike=_unlike(np.asarray(_rows(held, known).x), shifted, level, key),
-        white=white,
+        pixel_max=pixel_max,
     )
 
 
@@ -310,7 +312,7 @@ def monitor(
     )
 
 
-def _shifts(data: Dataset, white: float, key: Key[Array, ""]) -> list[_Shifted]:
+def _shifts(data: Dataset, pixel_max: float, key: Key[Array, ""]) -> list[_Shifted]:
     """The data as they are, and with every shift at every strength."""
     x, y = np.asarray(data.x), np.asarray(data.y)
     changed = [_Shifted("none", 0.0, data)]
@@ -320,7 +322,7 @@ def _shifts(data: Dataset, white: float, key: Key[Array, ""]) -> list[_Shifted]:
             if kind == "missing class":
                 new = _rows(data, knock_out(y, int(np.bincount(y).argmax()), true, key))
             else:
-                new = replace(data, x=corrupt(x, kind, true, key, white=white))
+                new = replace(data, x=corrupt(x, kind, true, key, pixel_max=pixel_max))
             changed.append(_Shifted(kind, true, new))
     return changed
 

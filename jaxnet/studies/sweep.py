@@ -23,7 +23,7 @@ from jaxnet.engine.prediction import Metrics, evaluate, judge, predict
 from jaxnet.errors import InputError, check_whole, near, shown
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
-from jaxnet.population.fit import Standing, fit_population
+from jaxnet.population.fit import Progress, fit_population
 from jaxnet.population.halving import Halving
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
@@ -92,7 +92,7 @@ def sweep(
     halving: Halving | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    watch: Callable[[Standing], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Sweep:
     """Trains `seeds` networks for each trial, and chooses the one with the lowest validation error.
 
@@ -132,7 +132,7 @@ def sweep(
         halving=None if halving is None else replace(halving, together=seeds),
         plan=plan,
         out=out,
-        watch=watch,
+        progress=progress,
     )
     measures = _measures(population, splits, models)
     table = _columns(trials) | _summary(measures, splits, (len(trials), seeds))
@@ -221,7 +221,7 @@ def _measures(
         run = population[i]
         return float(
             judge(
-                np.asarray(predict(models[i], run, splits.validation.x)), y, run.standardisation
+                np.asarray(predict(models[i], run, splits.validation.x)), y, run.standardization
             ).error
         )
 

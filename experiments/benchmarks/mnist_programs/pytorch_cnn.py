@@ -1,4 +1,4 @@
-"""The preset `fast` of experiments/mnist.py in PyTorch: the same network, initialisation and
+"""The preset `fast` of experiments/mnist.py in PyTorch: the same network, initialization and
 recipe.
 """
 
@@ -28,7 +28,7 @@ def training(
     )
     images, test_images = images[:, None], test_images[:, None]
     labels, test_labels = labels.long(), test_labels.long()
-    mean, scale = float(splits.standardisation.mean), float(splits.standardisation.scale)
+    mean, scale = float(splits.standardization.mean), float(splits.standardization.scale)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     (first, second), (wide,), size, batches = (
         preset.channels,
@@ -54,9 +54,7 @@ def training(
         model = model.to(memory_format=layout)
         began = time.perf_counter()
         optimizer = torch.optim.Adam(
-            model.parameters(),
-            lr=preset.learning_rate,
-            betas=(preset.momentum, preset.second_momentum),
+            model.parameters(), lr=preset.learning_rate, betas=(preset.momentum, preset.b2)
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,

@@ -71,16 +71,16 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
     """
     reading.refuse(path, "image_size", "data_dir")
     columns, notes = read_table(path)
-    for wanted in (reading.label, reading.groups, reading.order, *reading.ignore):
+    for wanted in (reading.label, reading.groups, reading.order, *reading.drop_columns):
         if wanted is not None and wanted not in columns:
             raise InputError(
                 f"{path}: has no column {wanted!r}{near(wanted, columns, 'its columns are')}"
             )
-    used = [name for name in columns if name not in reading.ignore]
+    used = [name for name in columns if name not in reading.drop_columns]
     label = reading.label or next(
         (name for name in reversed(used) if name not in (reading.groups, reading.order)), None
     )
-    if label is None or label in (reading.groups, reading.order, *reading.ignore):
+    if label is None or label in (reading.groups, reading.order, *reading.drop_columns):
         raise InputError(
             f"{path}: the label column {label!r} is used otherwise; name another with --label "
             "(label=)"
@@ -269,7 +269,8 @@ def _encoding(path: Path, name: str, values: "pa.ChunkedArray") -> Column:
         return Column(name)
     if pa.types.is_temporal(kind):
         raise InputError(
-            f"{path}: column {name!r} holds times; leave it out with --ignore, split by it with "
+            f"{path}: column {name!r} holds times; leave it out with --drop-columns, split by it "
+            "with "
             "--order, or give numbers"
         )
     codes, names = _codes(values)
@@ -278,7 +279,7 @@ def _encoding(path: Path, name: str, values: "pa.ChunkedArray") -> Column:
         raise InputError(
             f"{path}: column {name!r} has {len(names)} different texts in {len(codes)} rows, so "
             "it names rows more than kinds; "
-            f"leave it out with --ignore {name!r} (ignore=)"
+            f"leave it out with --drop-columns {name!r} (drop_columns=)"
         )
     return Column(name, tuple(names))
 
@@ -319,7 +320,7 @@ def _numbers(path: Path, name: str, values: "pa.ChunkedArray") -> np.ndarray:
     except pa.ArrowInvalid as error:
         raise InputError(
             f"{path}: column {name!r} should hold numbers: {str(error).splitlines()[0]}; "
-            f"mend it, or leave it out with --ignore {name!r} (ignore=)"
+            f"mend it, or leave it out with --drop-columns {name!r} (drop_columns=)"
         ) from None
 
 
@@ -365,7 +366,8 @@ def _refuse_mixed(
         raise InputError(
             f"{path}: column {name!r} mixes numbers and text: {odd.size} values are no numbers, "
             f"the first {names[codes[row]]!r} in row "
-            f"{row + 1}; mend them, or leave the column out with --ignore {name!r} (ignore=)"
+            f"{row + 1}; mend them, or leave the column out with --drop-columns {name!r} "
+            "(drop_columns=)"
         )
     if numbers.all():
         raise InputError(
@@ -383,5 +385,5 @@ def _refuse_gaps(path: Path, columns: dict[str, "pa.ChunkedArray"]) -> None:
         raise InputError(
             f"{path}: has missing values, in column {each}. Fill them (a column's median is "
             "usual), remove those rows, "
-            "or leave a column out with --ignore (ignore=)"
+            "or leave a column out with --drop-columns (drop_columns=)"
         )

@@ -56,7 +56,7 @@ def splits_of_folder(folder: Path, reading: Reading) -> Splits:
     Raises:
         InputError: for what cannot be read; it names the file.
     """
-    reading.refuse(folder, "task", "label", "groups", "order", "ignore", "data_dir")
+    reading.refuse(folder, "task", "label", "groups", "order", "drop_columns", "data_dir")
     below = _folders(folder)
     parts = {
         FOLDER_PARTS[path.name.lower()]: path for path in below if path.name.lower() in FOLDER_PARTS
@@ -132,14 +132,14 @@ def decode(
 
 
 def read_examples(
-    path: Path, shape: tuple[int, ...], white: float | None
+    path: Path, shape: tuple[int, ...], pixel_max: float | None
 ) -> Num[np.ndarray, "examples ..."]:
     """New examples from a file: the array x of an .npz file, or one PNG or JPEG image.
 
     Args:
         path: the file.
         shape: shape of the examples that a network was trained on.
-        white: the value of a white pixel in the training images; None if they were not images.
+        pixel_max: the value of a white pixel in the training images; None if they were not images.
 
     Returns:
         (examples, *shape).
@@ -165,7 +165,7 @@ def read_examples(
             f"{path}: give PNG or JPEG images, .npz files, or .csv files for a network that "
             "learned from a table"
         )
-    if white is None or len(shape) not in (2, 3):
+    if pixel_max is None or len(shape) not in (2, 3):
         raise InputError(
             f"{path}: the network was not trained on images, but on examples of shape {shape}; "
             "give an .npz file"
@@ -177,7 +177,7 @@ def read_examples(
                 f"{shape[1]}x{shape[0]}; scale it first"
             )
         pixels = np.asarray(image.convert("RGB" if shape[2:] == (3,) else "L"))
-    return (pixels.reshape(shape).astype(np.float32) * (white / 255))[None]
+    return (pixels.reshape(shape).astype(np.float32) * (pixel_max / 255))[None]
 
 
 def _arrays(files: list[Path], size: tuple[int, int] | None) -> np.ndarray:
@@ -201,8 +201,8 @@ def open_image(picture: Path | bytes, name: str, size: tuple[int, int] | None) -
     from PIL import Image
 
     with _picture(picture, name) as image:
-        grey = image.mode in ("1", "L", "LA") or (image.mode == "P" and _is_grey(image))
-        plain = image.convert("L" if grey else "RGB")
+        gray = image.mode in ("1", "L", "LA") or (image.mode == "P" and _is_gray(image))
+        plain = image.convert("L" if gray else "RGB")
         if size is not None and (plain.height, plain.width) != size:
             plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         return np.asarray(plain)
@@ -232,7 +232,7 @@ def _picture(picture: Path | bytes, name: str) -> "Image":
     return image
 
 
-def _is_grey(image: "Image") -> bool:
+def _is_gray(image: "Image") -> bool:
     palette = np.array(image.getpalette() or [0, 0, 0]).reshape(-1, 3)
     return bool((palette == palette[:, :1]).all())
 

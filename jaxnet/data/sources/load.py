@@ -28,7 +28,7 @@ def load(
     label: str | None = None,
     groups: str | None = None,
     order: str | None = None,
-    ignore: str | Sequence[str] = (),
+    drop_columns: str | Sequence[str] = (),
     image_size: tuple[int, int] | None = None,
     meanwhile: Callable[[], object] | None = None,
 ) -> Splits:
@@ -48,7 +48,7 @@ def load(
         label: column of a table to learn; by default the last.
         groups: column or array to split by, as in `split`.
         order: column or array to split by, as in `split`.
-        ignore: columns of a table to leave out.
+        drop_columns: columns of a table to leave out.
         image_size: (height, width) to which images in a folder are scaled.
         meanwhile: a function to call while threads unpack the files of mnist; `jaxnet.load` imports
             by default what training needs.
@@ -84,7 +84,7 @@ def load(
         label=label,
         groups=groups,
         order=order,
-        ignore=ignore,
+        drop_columns=drop_columns,
         image_size=image_size,
     )
     folder = reading.data_dir
@@ -112,7 +112,7 @@ def _digits(reading: Reading) -> Splits:
     """The 1,797 images of the test part of "Optical Recognition of Handwritten Digits" (Alpaydin &
     Kaynak 1998).
     """
-    reading.refuse("digits", "task", "label", "groups", "order", "ignore", "image_size")
+    reading.refuse("digits", "task", "label", "groups", "order", "drop_columns", "image_size")
     fractions = {"validation": reading.validation, "test": reading.test, "seed": reading.seed}
     with (
         resources.as_file(resources.files("jaxnet.data") / "digits.npz") as path,
@@ -120,6 +120,7 @@ def _digits(reading: Reading) -> Splits:
     ):
         splits = split(arrays["x"], arrays["y"], **fractions, classes=idx.DIGITS, name="digits")
     parts = {
-        name: replace(getattr(splits, name), white=16.0) for name in ("train", "validation", "test")
+        name: replace(getattr(splits, name), pixel_max=16.0)
+        for name in ("train", "validation", "test")
     }
     return replace(splits, **parts)

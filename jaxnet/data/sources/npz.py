@@ -52,7 +52,7 @@ def splits_of_npz(path: Path, reading: Reading) -> Splits:
     Raises:
         InputError: for what cannot be read or used.
     """
-    reading.refuse(path, "label", "ignore", "image_size")
+    reading.refuse(path, "label", "drop_columns", "image_size")
     return splits_of_arrays(read_npz(path), reading, name=path.name, where=str(path))
 
 
@@ -94,7 +94,7 @@ def splits_of_arrays(
     classes = tuple(map(str, arrays["classes"])) if "classes" in arrays else None
     notes = ()
     if classes is None:
-        arrays, classes, notes = _labelled(arrays, parts, reading.task, where)
+        arrays, classes, notes = _labeled(arrays, parts, reading.task, where)
     train = checks.dataset(arrays["x"], arrays["y"], classes=classes, where=where)
     given = {
         part: checks.dataset(
@@ -111,7 +111,7 @@ def splits_of_arrays(
     )
 
 
-def _labelled(
+def _labeled(
     arrays: dict[str, np.ndarray], parts: list[str], wanted: str | None, where: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None, tuple[str, ...]]:
     """The arrays with labels as class numbers or values, the names of the classes if they are text,

@@ -11,7 +11,7 @@ from jaxnet.errors import InputError, check_path, check_text, check_whole, near,
 
 OPTION_WORDS = {
     "label": "label (--label)",
-    "ignore": "ignore (--ignore)",
+    "drop_columns": "drop_columns (--drop-columns)",
     "groups": "groups (--groups)",
     "order": "order (--order)",
     "task": "task (--task)",
@@ -34,7 +34,7 @@ class Reading:
     label: str | None = None
     groups: str | None = None
     order: str | None = None
-    ignore: tuple[str, ...] = ()
+    drop_columns: tuple[str, ...] = ()
     image_size: tuple[int, int] | None = None
 
     def refuse(self, source: object, *names: str) -> None:
@@ -58,13 +58,18 @@ class Reading:
 
     @classmethod
     def of(
-        cls, *, data_dir: str | Path | None, ignore: Any = (), image_size: Any = None, **given: Any
+        cls,
+        *,
+        data_dir: str | Path | None,
+        drop_columns: Any = (),
+        image_size: Any = None,
+        **given: Any,
     ) -> "Reading":
         """Check what `load` or `stream` was given.
 
         Args:
             data_dir: a path, or None.
-            ignore: names of columns.
+            drop_columns: names of columns.
             image_size: (height, width), or None.
             **given: the other fields.
 
@@ -79,13 +84,20 @@ class Reading:
         for what in ("label", "groups", "order"):
             if given.get(what) is not None:
                 check_text(what, given[what], "the name of a column, or leave it out")
-        names = (ignore,) if isinstance(ignore, str) else () if ignore is None else ignore
+        names = (
+            (drop_columns,)
+            if isinstance(drop_columns, str)
+            else ()
+            if drop_columns is None
+            else drop_columns
+        )
         if not isinstance(names, tuple | list | np.ndarray):
             raise InputError(
-                f"ignore is {shown(ignore)}; give names of columns, such as ('age', 'name')"
+                f"drop_columns is {shown(drop_columns)}; give names of columns, such as ('age', "
+                "'name')"
             )
         for name in names:
-            check_text("ignore", name, "names of columns, such as ('age', 'name')")
+            check_text("drop_columns", name, "names of columns, such as ('age', 'name')")
         if image_size is not None and (
             not isinstance(image_size, tuple | list) or len(image_size) != 2
         ):
@@ -96,7 +108,7 @@ class Reading:
             None if data_dir is None else Path(data_dir),
             None if image_size is None else tuple(image_size),
         )
-        return cls(data_dir=folder, ignore=tuple(map(str, names)), image_size=size, **given)
+        return cls(data_dir=folder, drop_columns=tuple(map(str, names)), image_size=size, **given)
 
     def column(self, what: str, columns: Mapping[str, Any], where: str) -> np.ndarray:
         """The array or column that was named for groups or order.

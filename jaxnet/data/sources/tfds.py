@@ -49,7 +49,7 @@ def splits_of_prepared(name: str, reading: Reading, others: tuple[str, ...] = ()
     Raises:
         InputError: where it is not prepared, or cannot be read.
     """
-    reading.refuse(name, "task", "label", "groups", "order", "ignore")
+    reading.refuse(name, "task", "label", "groups", "order", "drop_columns")
     root = reading.data_dir or default_folder()
     folder = find(root, name)
     if folder is None:
@@ -112,7 +112,7 @@ def prepare(
     except Exception as error:  # whatever the code of that data set raises
         raise InputError(
             f"{name} is no data set that TensorFlow Datasets can build: {first_line(error)}; its "
-            "catalogue lists the names"
+            "catalog lists the names"
         ) from None
     urls = sorted(getattr(builder, "url_infos", None) or {})
     if originals is not None:
@@ -266,7 +266,7 @@ def _decoded(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str,
                 continue  # a part whose labels were not published
             if len({chunk.shape[1:] for chunk in pixels}) > 1:
                 raise InputError(
-                    f"{folder}: its images differ in size or colours; scale all to one size, such "
+                    f"{folder}: its images differ in size or colors; scale all to one size, such "
                     "as --image-size 64 64"
                 )
             arrays |= {f"x_{part}": np.concatenate(pixels), f"y_{part}": np.array(labels, np.int32)}

@@ -24,7 +24,7 @@ from jaxtyping import Int
 
 from jaxnet import display
 from jaxnet.data import checks
-from jaxnet.data.dataset import Dataset, Splits, Standardisation
+from jaxnet.data.dataset import Dataset, Splits, Standardization
 from jaxnet.data.precision import Origin
 from jaxnet.data.sources import tfds as prepared
 from jaxnet.data.sources.request import Reading
@@ -50,9 +50,9 @@ class Stream:
         rows: all rows of the source.
         held_out: (rows,) int64 in ascending order, the rows that are not for training.
         classes: as in Dataset.
-        white: as in Dataset.
+        pixel_max: as in Dataset.
         corrupt: "stop" raises InputError at a row that cannot be used; "skip" leaves it out.
-        origin: as in Standardisation: what is subtracted from float64 rows before chunks of them
+        origin: as in Standardization: what is subtracted from float64 rows before chunks of them
             become float32.
         target_origin: the same for y.
     """
@@ -60,7 +60,7 @@ class Stream:
     rows: Rows
     held_out: Int[np.ndarray, " rows"]
     classes: tuple[str, ...] | None = None
-    white: float | None = None
+    pixel_max: float | None = None
     corrupt: Literal["stop", "skip"] | str = "stop"
     origin: Origin | None = None
     target_origin: Origin | None = None
@@ -91,7 +91,7 @@ class Stream:
         """A Dataset without rows, which tells a network their shape and classes."""
         x_kind, y_kind = self.kinds
         return Dataset(
-            np.zeros((0, *self.shape), x_kind), np.zeros(0, y_kind), self.classes, self.white
+            np.zeros((0, *self.shape), x_kind), np.zeros(0, y_kind), self.classes, self.pixel_max
         )
 
     @property
@@ -202,10 +202,10 @@ def stream(
     train = Stream(rows, np.sort(drawn), classes, corrupt=corrupt)
     some = _drawn(train, rng, min(SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape))))
     some = checks.settled(some)
-    statistics = Standardisation.of(some)
-    white = checks.white_of(np.asarray(some.x))
+    statistics = Standardization.of(some)
+    pixel_max = checks.pixel_max_of(np.asarray(some.x))
     train = replace(
-        train, white=white, origin=statistics.origin, target_origin=statistics.target_origin
+        train, pixel_max=pixel_max, origin=statistics.origin, target_origin=statistics.target_origin
     )
     held: dict[str, Dataset] = {}
     for part, count in wanted.items():
@@ -320,7 +320,7 @@ def _in_memory(stream: Stream, numbers: np.ndarray) -> Dataset:
         if not real.any():
             fill(replace(stream, corrupt="stop"), rows, x, y, real)  # says why
         x, y = x[real], y[real]
-    return Dataset(x, y, stream.classes, stream.white)
+    return Dataset(x, y, stream.classes, stream.pixel_max)
 
 
 def _classes(

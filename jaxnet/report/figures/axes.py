@@ -13,7 +13,7 @@ from jaxnet.diagnostics import Estimate
 from jaxnet.display import visible
 from jaxnet.report.figures.vector import svg
 from jaxnet.runtime.files import write_whole
-from jaxnet.runtime.processes import first
+from jaxnet.runtime.processes import is_first
 
 # Of Okabe & Ito 2008: told apart with any color vision.
 TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"
@@ -86,7 +86,7 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> None:
     Raises:
         NotWrittenError: where it cannot be written.
     """
-    if not first():
+    if not is_first():
         return
     drawn = io.BytesIO()
     with warnings.catch_warnings():

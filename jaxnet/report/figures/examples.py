@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Num
 from matplotlib.figure import Figure
 
 from jaxnet import arrays
-from jaxnet.data import Augmentation, Standardisation
+from jaxnet.data import Augmentation, Standardization
 from jaxnet.data.augmentation import augment
 from jaxnet.report.figures.axes import INK, MOST_DOTS, TRAIN, label_axes, literal, save
 
@@ -57,7 +57,7 @@ def wrong_images(
     y: Int[np.ndarray, " examples"],
     log_probabilities: Float[np.ndarray, "examples classes"],
     classes: tuple[str, ...],
-    white: float,
+    pixel_max: float,
     path: Path,
     *,
     most: int = 40,
@@ -70,7 +70,7 @@ def wrong_images(
         y: (examples,) labels.
         log_probabilities: (examples, classes).
         classes: names of the classes.
-        white: the value of a white pixel.
+        pixel_max: the value of a white pixel.
         path: the file.
         most: number of images at most.
     """
@@ -98,12 +98,14 @@ def wrong_images(
     )
     for place, i in enumerate(shown):
         left, top = place % columns * (width + gap), place // columns * (height + head) + head
-        image = x[i] / white if x[i].ndim == 3 and x.shape[-1] == 3 else x[i].reshape(height, width)
+        image = (
+            x[i] / pixel_max if x[i].ndim == 3 and x.shape[-1] == 3 else x[i].reshape(height, width)
+        )
         axes.imshow(
             image,
             cmap="gray_r",
             vmin=0,
-            vmax=white,
+            vmax=pixel_max,
             extent=(left, left + width, top + height, top),
             aspect="auto",
         )
@@ -119,8 +121,8 @@ def wrong_images(
 def augmented(
     x: Num[np.ndarray, "examples ..."],
     how: Augmentation,
-    standardisation: Standardisation,
-    white: float,
+    standardization: Standardization,
+    pixel_max: float,
     path: Path,
     *,
     most: int = 5,
@@ -133,8 +135,8 @@ def augmented(
     Args:
         x: (examples, ...) images.
         how: the augmentation.
-        standardisation: of the training set.
-        white: the value of a white pixel.
+        standardization: of the training set.
+        pixel_max: the value of a white pixel.
         path: the file.
         most: number of images at most.
         versions: number of augmented versions of each.
@@ -149,18 +151,20 @@ def augmented(
         np.tile(x, (versions, *[1] * (x.ndim - 1))),
     )
     changed, _ = jax.jit(augment)(
-        how, keys, standardisation.inputs(tiled), jnp.zeros((len(tiled), 1), jnp.float32)
+        how, keys, standardization.inputs(tiled), jnp.zeros((len(tiled), 1), jnp.float32)
     )
-    back = np.asarray(changed) * np.asarray(standardisation.scale) + np.asarray(
-        standardisation.mean
+    back = np.asarray(changed) * np.asarray(standardization.scale) + np.asarray(
+        standardization.mean
     )
-    back = back if standardisation.origin is None else standardisation.origin.restored(back)
-    tiles = np.concatenate([x, np.clip(back, 0, white)]).reshape(
+    back = back if standardization.origin is None else standardization.origin.restored(back)
+    tiles = np.concatenate([x, np.clip(back, 0, pixel_max)]).reshape(
         1 + versions, examples, height, width, -1
     )
     color, gap = tiles.shape[-1] == 3, max(1, width // 8)
     tiles = np.pad(
-        tiles, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=white if color else 0
+        tiles,
+        ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)),
+        constant_values=pixel_max if color else 0,
     )
     canvas = tiles.transpose(1, 2, 0, 3, 4).reshape(
         examples * (height + gap), (1 + versions) * (width + gap), -1
@@ -169,10 +173,10 @@ def augmented(
     figure = Figure(figsize=(canvas.shape[1] * inches, canvas.shape[0] * inches + head))
     axes = figure.add_axes((0, 0, 1, 1 - head / figure.get_figheight()))
     axes.imshow(
-        canvas / white if color else canvas[..., 0],
+        canvas / pixel_max if color else canvas[..., 0],
         cmap="gray_r",
         vmin=0,
-        vmax=white,
+        vmax=pixel_max,
         aspect="auto",
         interpolation="nearest",
     )

@@ -19,7 +19,7 @@ def doubtful(
     x: Num[np.ndarray, "examples ..."],
     found: Sequence[HardExample],
     classes: tuple[str, ...],
-    white: float,
+    pixel_max: float,
     path: Path,
     *,
     part: str,
@@ -32,7 +32,7 @@ def doubtful(
         x: (examples, ...) images.
         found: the doubtful examples.
         classes: names of the classes.
-        white: the value of a white pixel.
+        pixel_max: the value of a white pixel.
         path: the file.
         part: the part of the data, in words.
         most: number of images at most.
@@ -59,7 +59,7 @@ def doubtful(
         left, top = (place % TILES * (width + gap), place // TILES * (height + head) + head)
         image = x[each.index]
         image = (
-            image / white
+            image / pixel_max
             if image.ndim == 3 and image.shape[-1] == 3
             else image.reshape(height, width)
         )
@@ -67,7 +67,7 @@ def doubtful(
             image,
             cmap="gray_r",
             vmin=0,
-            vmax=white,
+            vmax=pixel_max,
             extent=(left, left + width, top + height, top),
             aspect="auto",
         )
@@ -89,8 +89,8 @@ def doubtful_labels(found: LabelErrors, splits: Splits, folder: Path) -> None:
         splits: the data.
         folder: the folder of the files.
     """
-    white = splits.train.white
-    assert white is not None
+    pixel_max = splits.train.pixel_max
+    assert pixel_max is not None
     for part, name in (("train", "doubtful"), ("test", "doubtful_test")):
         x, path = np.asarray(getattr(splits, part).x), folder / f"{name}.png"
-        doubtful(x, found.doubtful[part], found.classes, white, path, part=PARTS[part])
+        doubtful(x, found.doubtful[part], found.classes, pixel_max, path, part=PARTS[part])

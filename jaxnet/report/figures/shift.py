@@ -107,13 +107,17 @@ def estimated_errors(
 
 
 def unlike(
-    rows: Mapping[str, Num[np.ndarray, "examples ..."]], white: float, path: Path, *, most: int = 10
+    rows: Mapping[str, Num[np.ndarray, "examples ..."]],
+    pixel_max: float,
+    path: Path,
+    *,
+    most: int = 10,
 ) -> None:
     """Draw the images that look least like the other sample, one row for each sample.
 
     Args:
         rows: (examples, ...) images, by sample.
-        white: the value of a white pixel.
+        pixel_max: the value of a white pixel.
         path: the file.
         most: number of images of a row at most.
     """
@@ -140,7 +144,7 @@ def unlike(
         for column, image in enumerate(images[:most]):
             left = column * (width + gap)
             canvas[top : top + height, left : left + width] = (
-                image.reshape(height, width, -1) / white
+                image.reshape(height, width, -1) / pixel_max
             )
     axes.imshow(
         canvas if color else canvas[..., 0],
@@ -170,4 +174,4 @@ def shifts(found: ShiftStudy, folder: Path) -> None:
     truths = {each.name: each.error for each in found.shifts}
     estimates = {each.name: each.estimated_error for each in found.shifts}
     estimated_errors(truths, estimates, folder / "estimated_errors.png")
-    unlike(found.unlike, found.white, folder / "unlike.png")
+    unlike(found.unlike, found.pixel_max, folder / "unlike.png")

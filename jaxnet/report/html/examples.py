@@ -20,7 +20,7 @@ def wrong_classes(
     y: Int[np.ndarray, " examples"],
     log_probabilities: Float[np.ndarray, "examples classes"],
     classes: Sequence[str],
-    white: float | None,
+    pixel_max: float | None,
 ) -> str:
     """The most confident mistakes as HTML: picture or row number, label, and the most probable
     classes.
@@ -30,7 +30,7 @@ def wrong_classes(
         y: (examples,) labels.
         log_probabilities: (examples, classes).
         classes: names of the classes.
-        white: the value of a white pixel; None if inputs are no images.
+        pixel_max: the value of a white pixel; None if inputs are no images.
 
     Returns:
         The HTML.
@@ -41,7 +41,7 @@ def wrong_classes(
     wrong = np.flatnonzero(arrays.wrong(log_probabilities, y))
     thought = wrong[numbers[wrong]]
     shown = thought[np.argsort(-confidence[thought], kind="stable")][:MOST_WRONG]
-    tiles = [_tile(int(i), x[i], classes, int(y[i]), probabilities[i], white) for i in shown]
+    tiles = [_tile(int(i), x[i], classes, int(y[i]), probabilities[i], pixel_max) for i in shown]
     first = (
         f", the {MOST_WRONG} most confident mistakes first"
         if len(wrong) > MOST_WRONG
@@ -80,17 +80,17 @@ def wrong_values(
     )
 
 
-def picture(image: Num[np.ndarray, "..."], white: float) -> bytes:
+def picture(image: Num[np.ndarray, "..."], pixel_max: float) -> bytes:
     """An image as a PNG file: one channel is drawn as ink on paper, three channels as colors.
 
     Args:
         image: (height, width[, channels]).
-        white: the value of a white pixel.
+        pixel_max: the value of a white pixel.
 
     Returns:
         The content of the file.
     """
-    shares = np.clip(np.asarray(image, np.float64) / white, 0, 1)
+    shares = np.clip(np.asarray(image, np.float64) / pixel_max, 0, 1)
     if shares.ndim == 3 and shares.shape[-1] == 3:
         pixels = np.round(255 * shares).astype(np.uint8)
     else:
@@ -107,7 +107,7 @@ def _tile(
     classes: Sequence[str],
     label: int,
     probabilities: np.ndarray,
-    white: float | None,
+    pixel_max: float | None,
 ) -> str:
     likely = np.argsort(-probabilities, kind="stable")[:LIKELY]
     listed = [*likely, *([label] if label not in likely else [])]
@@ -118,7 +118,9 @@ def _tile(
     )
     said = classes[int(likely[0])]
     words = f"test example {number}: label {classes[label]}, predicted {said}"
-    image = "" if white is None else f'<img alt="{text(words)}" src="{png(picture(x, white))}">'
+    image = (
+        "" if pixel_max is None else f'<img alt="{text(words)}" src="{png(picture(x, pixel_max))}">'
+    )
     return (
         f'<li>{image}{number}: label <b>{text(classes[label])}</b><ul class="bars">{bars}</ul></li>'
     )

@@ -37,12 +37,12 @@ class Placement(NamedTuple):
     centered: Literal["box", "mass"]
 
 
-def placement(x: Num[np.ndarray, "examples height width"], white: float) -> Placement:
+def placement(x: Num[np.ndarray, "examples height width"], pixel_max: float) -> Placement:
     """Measure the Placement of figures.
 
     Args:
         x: (examples, height, width) gray images.
-        white: the value of a white pixel; a black one is 0.
+        pixel_max: the value of a white pixel; a black one is 0.
 
     Returns:
         The Placement.
@@ -51,7 +51,7 @@ def placement(x: Num[np.ndarray, "examples height width"], white: float) -> Plac
     height, width = some.shape[1:]
     edge = np.concatenate([some[:, 0], some[:, -1], some[:, :, 0], some[:, :, -1]], axis=1)
     background = float(np.median(edge))
-    ink = float(np.median(some.max((1, 2)) if background < white / 2 else some.min((1, 2))))
+    ink = float(np.median(some.max((1, 2)) if background < pixel_max / 2 else some.min((1, 2))))
     drawn = np.clip((some - background) / ((ink - background) or 1.0), 0, 1)
     drawn = drawn[drawn.max((1, 2)) > INKED]
     if not len(drawn):

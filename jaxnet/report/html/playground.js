@@ -63,7 +63,7 @@ function inkOf(lines, middle, at, scale, { height, width, stroke }) {
   let lines = [], image = blank, results = [], empty = true;
   const pointer = { x: 0.5, y: 0.5, down: false, shown: false };
 
-  // Colours of the theme, as numbers.
+  // Colors of the theme, as numbers.
   const colors = () => {
     const style = getComputedStyle(document.documentElement);
     const [paper, one, two] = ["--paper", "--one", "--two"].map((name) => {

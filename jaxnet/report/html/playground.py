@@ -74,13 +74,13 @@ def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
     Returns:
         The Playground; a sentence instead if the network does not fit into a page.
     """
-    x, white, classes = splits.test.x, splits.test.white, splits.classes
+    x, pixel_max, classes = splits.test.x, splits.test.pixel_max, splits.classes
     shape = tuple(x.shape[1:])
     gray = len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)
-    if white is None or classes is None or not gray or max(shape[:2]) > LARGEST_CANVAS:
+    if pixel_max is None or classes is None or not gray or max(shape[:2]) > LARGEST_CANVAS:
         return Playground("", {})
     height, width = shape[:2]
-    where = placement(np.asarray(splits.train.x).reshape(-1, height, width), white)
+    where = placement(np.asarray(splits.train.x).reshape(-1, height, width), pixel_max)
     if where.ink == where.background:
         return Playground("", {})
     sound = [run for run in runs if not run.diverged]

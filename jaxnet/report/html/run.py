@@ -43,13 +43,13 @@ def draw(
             result["target_error"] + result["tolerance"],
         )
         figures.ladder(errors, to / "ladder.png", limit=limit, regression=splits.classes is None)
-    if run.recipe.augmentation is not None and splits.train.white is not None:
+    if run.recipe.augmentation is not None and splits.train.pixel_max is not None:
         some = np.asarray(splits.train.x[:5])
         figures.augmented(
             some,
             run.recipe.augmentation,
-            run.standardisation,
-            splits.train.white,
+            run.standardization,
+            splits.train.pixel_max,
             to / "augmented.png",
         )
     test, x, y = metrics["test"], np.asarray(splits.test.x), np.asarray(splits.test.y)
@@ -59,9 +59,9 @@ def draw(
     figures.confusion(test.confusion, splits.classes, to / "confusion.png")
     if result["calibration"] is not None:
         figures.reliability(result["calibration"], to / "calibration.png", part="test set")
-    if splits.test.white is not None:
+    if splits.test.pixel_max is not None:
         figures.wrong_images(
-            x, y, outputs["test"], splits.classes, splits.test.white, to / "wrong.png"
+            x, y, outputs["test"], splits.classes, splits.test.pixel_max, to / "wrong.png"
         )
 
 
@@ -90,7 +90,7 @@ def html(
     wrong = (
         wrong_values(y, outputs)
         if splits.classes is None
-        else wrong_classes(x, y, outputs, splits.classes, splits.test.white)
+        else wrong_classes(x, y, outputs, splits.classes, splits.test.pixel_max)
     )
     play = playground(model, runs, splits)
     return page(result, pictures, wrong=wrong, playground=play.html, read=play.read)

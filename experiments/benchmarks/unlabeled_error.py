@@ -1,7 +1,7 @@
 """Does the interval of an error that was estimated without labels hold the true error? Many shifts,
 several networks.
 
-    python -m experiments.benchmarks.unlabelled_error --data-dir FOLDER [--python
+    python -m experiments.benchmarks.unlabeled_error --data-dir FOLDER [--python
     PYTHON_WITH_NANNYML]
 
 Networks of the digits and of MNIST are asked for their error on corrupted images and on changed
@@ -25,10 +25,10 @@ import jax
 import numpy as np
 
 import jaxnet
-from jaxnet.data import Dataset, Splits, Standardisation
+from jaxnet.data import Dataset, Splits, Standardization
 from jaxnet.data.corruption import corrupt, knock_out, with_frequencies
 from jaxnet.errors import InputError
-from jaxnet.stats.unlabeled_error import UnlabelledError, estimate_error_without_labels
+from jaxnet.stats.unlabeled_error import UnlabeledError, estimate_error_without_labels
 
 MEMBERS = 4
 CHOSEN_WITH = 5  # networks that the estimate's numbers were chosen with
@@ -116,8 +116,8 @@ class Case(NamedTuple):
     shift: str
     batch: int
     truth: float
-    alone: UnlabelledError
-    together: UnlabelledError
+    alone: UnlabeledError
+    together: UnlabeledError
     probabilities: np.ndarray
 
 
@@ -132,14 +132,14 @@ def train(
     order = np.random.default_rng(0).permutation(len(y))
 
     def some(rows: np.ndarray) -> Dataset:
-        return Dataset(x[rows], y[rows], splits.classes, splits.train.white)
+        return Dataset(x[rows], y[rows], splits.classes, splits.train.pixel_max)
 
     seen, held, rest = (
         some(order[:learned]),
         some(order[learned : learned + reference]),
         some(order[learned + reference :][:10_000]),
     )
-    given = Splits(seen, some(order[:0]), held, Standardisation.of(seen))
+    given = Splits(seen, some(order[:0]), held, Standardization.of(seen))
     recipe = jaxnet.Recipe(epochs=epochs, batch_size=64, learning_rate=3e-3, schedule="one_cycle")
     members = [jaxnet.fit(model, given, recipe, jax.random.key(seed)) for seed in range(MEMBERS)]
     return Network(name, members, model, held, rest)
@@ -163,7 +163,7 @@ def networks(folder: Path | None) -> Iterator[Network]:
         mnist,
         40_000,
         5000,
-        jaxnet.mlp((256, 128), normalisation="layer"),
+        jaxnet.mlp((256, 128), normalization="layer"),
         5,
     )
     yield train("digits, linear", digits, 400, 600, jaxnet.linear(), 30)
@@ -188,7 +188,7 @@ def shifted(network: Network) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
             true = strength * (x.shape[1] / 28 if kind in PIXELS else 1.0)
             yield (
                 f"{kind} {true:.3g}",
-                corrupt(x, kind, true, jax.random.key(1), white=network.new.white),
+                corrupt(x, kind, true, jax.random.key(1), pixel_max=network.new.pixel_max),
                 y,
             )
     rows = knock_out(y, 0, 1.0, jax.random.key(2))
@@ -241,7 +241,7 @@ def beside(python: str | None, nets: list[Network], cases: list[Case]) -> np.nda
     return 1 - accuracy[:, [0, 2, 1]]
 
 
-def cell(found: UnlabelledError) -> str:
+def cell(found: UnlabeledError) -> str:
     """An estimate with its interval, or that it is refused."""
     return (
         "refused"
