@@ -1,4 +1,5 @@
-"""The exception that jaxnet raises for input it cannot use, and the suggestions in its message.
+"""The exception that jaxnet raises for input it cannot use, the suggestions in its message, and the
+warning for a name that has changed.
 
 The checks here look at one plain value each; arrays are checked in `jaxnet.arrays`.
 """
@@ -6,7 +7,9 @@ The checks here look at one plain value each; arrays are checked in `jaxnet.arra
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
@@ -15,6 +18,7 @@ from typing import Any, TypeVar
 from jaxnet.display import visible
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Callable[..., Any])
 LISTED = 30  # names that a message lists at most
 LONG = 100  # letters of a value that a message shows at most
 
@@ -24,6 +28,98 @@ class InputError(ValueError):
 
     def __init__(self, message: object) -> None:
         super().__init__(visible(message))
+
+
+def renamed(**names: str) -> Callable[[C], C]:
+    """Let a function or a class still answer to former names.
+
+    A function takes a keyword by its former name too. So does a class when an instance is made,
+    also by `dataclasses.replace`, and its instances have an attribute of that name. Each use warns.
+
+    Args:
+        **names: today's names by former ones.
+
+    Returns:
+        A decorator, which stands above that of a dataclass.
+    """
+
+    def decorated(target: C) -> C:
+        if not isinstance(target, type):
+            return _renamed_keywords(target, names)
+        cls: Any = target
+        if not issubclass(cls, tuple):
+            cls.__init__ = _renamed_keywords(cls.__init__, names)
+        for old, new in names.items():
+            setattr(cls, old, _renamed_attribute(old, new))
+        return cls
+
+    return decorated
+
+
+def current_names(given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Warn of former names, and replace them by today's.
+
+    Args:
+        given: values by name. Where both names of one thing are given, as `dataclasses.replace`
+            gives them, the value under the former name counts, since it is the one that was asked
+            for.
+        names: today's names by former ones.
+
+    Returns:
+        The values by today's names.
+    """
+    former_ones = [name for name in given if name in names]
+    for name in former_ones:
+        _warn_renamed(name, names[name], 4)
+    return {name: value for name, value in given.items() if name not in names} | {
+        names[name]: given[name] for name in former_ones
+    }
+
+
+def former(module: str, **names: str) -> Callable[[str], Any]:
+    """Make the `__getattr__` of a module that still answers to former names.
+
+    Args:
+        module: its `__name__`.
+        **names: today's names by former ones.
+
+    Returns:
+        A function of a name, which warns and returns what the module has by today's name.
+
+    Raises:
+        AttributeError: the function raises it for every other name.
+    """
+
+    def __getattr__(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        _warn_renamed(name, names[name], 3)
+        return getattr(sys.modules[module], names[name])
+
+    return __getattr__
+
+
+def _renamed_keywords(function: Any, names: Mapping[str, str]) -> Any:
+    @functools.wraps(function)
+    def wrapper(*values: Any, **named: Any) -> Any:
+        # the usual case costs one look, since JAX makes an instance whenever it rebuilds a pytree
+        if not names.keys().isdisjoint(named):
+            named = current_names(named, names)
+        return function(*values, **named)
+
+    return wrapper
+
+
+def _renamed_attribute(old: str, new: str) -> property:
+    def get(self: Any) -> Any:
+        _warn_renamed(old, new, 3)
+        return getattr(self, new)
+
+    return property(get, doc=f"The former name of `{new}`.")
+
+
+def _warn_renamed(old: str, new: str, level: int) -> None:
+    warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=level)
 
 
 def check_known(what: str, word: object, known: Iterable[object]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from jaxnet.cli.options import shared_options
+from jaxnet.cli.options import current_words, shared_options
 from jaxnet.engine.agreement import check_agreement
 from jaxnet.errors import InputError
 from jaxnet.report import console
@@ -37,7 +37,7 @@ def run_command(
         The exit status; 2 for bad input.
     """
     console.open_to_all_names()
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    words = current_words(sys.argv[1:] if arguments is None else arguments, console.warning)
     prog = f"python -m experiments.{name}"
     given = tyro.cli(options, args=words, prog=prog, description=description)
     try:

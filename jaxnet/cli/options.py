@@ -1,6 +1,6 @@
 """The options of a run, and the model and recipe that they describe."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,8 @@ from jaxnet.models.model import Model
 from jaxnet.population.halving import Halving
 from jaxnet.studies.space import Axis, Linear, LogUniform, Trial, grid, quasi_random, random
 
+# options by former names
+FORMER = {"ignore": "drop-columns", "normalisation": "normalization", "second-momentum": "b2"}
 # as `load` has them
 READING = (
     "data_dir",
@@ -355,6 +357,29 @@ class PredictOptions:
     """folder of a finished run"""
     platform: Literal["cpu", "gpu", "tpu"] | None = None
     """where to run; by default the fastest that JAX finds"""
+
+
+def current_words(words: Sequence[str], tell: Callable[[str], None]) -> list[str]:
+    """Replace former names of options, and of axes of a space, by today's.
+
+    Args:
+        words: of the command line.
+        tell: called with a sentence for each former name.
+
+    Returns:
+        The words.
+    """
+    return [_current_word(word, tell) for word in words]
+
+
+def _current_word(word: str, tell: Callable[[str], None]) -> str:
+    name, equals, value = word.partition("=")
+    dashes = "--" if name.startswith("--") else ""
+    new = FORMER.get(name.removeprefix("--").replace("_", "-"))
+    if new is None or not (dashes or equals):
+        return word
+    tell(f"{name} is now called {dashes}{new}")
+    return f"{dashes}{new}{equals}{value}"
 
 
 def build_model(options: Options) -> Model:

@@ -32,6 +32,7 @@ from jaxnet.cli.options import (
     TrainOptions,
     build_model,
     build_recipe,
+    current_words,
     read,
     shared_options,
     with_epochs,
@@ -94,7 +95,7 @@ def main(
     # What is imported by now stays to the end: no collection, nor the exit, need walk over it again
     # (0.3 s).
     gc.freeze()
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = current_words(sys.argv[1:] if arguments is None else arguments, console.warning)
     name = f"python -m experiments.{experiment}"
     console.listen()
     try:

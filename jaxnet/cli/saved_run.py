@@ -10,6 +10,7 @@ from jaxnet.cli.options import TrainOptions, read
 from jaxnet.core.run import Run
 from jaxnet.data import Splits
 from jaxnet.engine.checkpoint import restore
+from jaxnet.engine.fingerprint import current
 from jaxnet.errors import InputError, near_path
 from jaxnet.models.builtin import named
 from jaxnet.models.model import Model
@@ -58,7 +59,7 @@ def bring_back(path: Path) -> Finished:
             else "give one that an experiment wrote, such as runs/digits-..."
         )
         raise InputError(f"{path}: is not the folder of a run, since it has no run.json; {cure}")
-    about = files.read_json(path / "run.json")
+    about = current(files.read_json(path / "run.json"))
     if not (path / PARAMS).is_dir():
         raise InputError(
             f"{path}: is the folder of a run that is not finished; continue it with --resume "

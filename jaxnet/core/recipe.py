@@ -12,13 +12,14 @@ import numpy as np
 from jaxnet import display
 from jaxnet.data import augmentation
 from jaxnet.data.augmentation import Augmentation
-from jaxnet.errors import InputError, check_known, check_whole, shown, with_known_words
+from jaxnet.errors import InputError, check_known, check_whole, renamed, shown, with_known_words
 from jaxnet.models.pickling import check_pickle
 from jaxnet.typing import Number
 
 if TYPE_CHECKING:
     pass
 
+FORMER = {"second_momentum": "b2"}  # fields by former names
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "cosine", "warmup_cosine", "one_cycle")
 PRECISIONS = ("float32", "bfloat16")
@@ -30,6 +31,7 @@ def _static(default: Any) -> Any:
 
 
 @jax.tree_util.register_dataclass
+@renamed(**FORMER)
 @with_known_words(
     lr="learning_rate",
     wd="weight_decay",

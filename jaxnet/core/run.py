@@ -15,7 +15,7 @@ from jaxnet.core.recipe import Recipe
 from jaxnet.core.training import Best, EpochMetrics, Problem, TrainState, ended
 from jaxnet.data import Column, Standardization
 from jaxnet.data.resampling import Samples
-from jaxnet.errors import InputError
+from jaxnet.errors import InputError, renamed
 from jaxnet.models.model import Model, initial
 from jaxnet.typing import ArrayLike, Rebuilt
 
@@ -26,6 +26,7 @@ ONE_OF_MANY = (
 
 
 @jax.tree_util.register_dataclass
+@renamed(white="pixel_max", standardisation="standardization")
 @dataclass(frozen=True)
 class Run:
     """A trained network and how it came about; of a population, each leaf with a leading member

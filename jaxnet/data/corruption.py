@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Num
 
 from jaxnet import arrays
 from jaxnet.data.augmentation import affine, resample
-from jaxnet.errors import InputError, check_known
+from jaxnet.errors import InputError, check_known, renamed
 from jaxnet.random import AnyKey, as_key, generator
 from jaxnet.typing import ArrayLike
 
@@ -24,6 +24,7 @@ CORRUPTIONS = ("noise", "blur", "shift", "rotation", "contrast", "inversion")
 SHARE_CORRUPTIONS = ("contrast", "inversion")  # of which more than all cannot be taken
 
 
+@renamed(white="pixel_max")
 def corrupt(
     x: ArrayLike,
     kind: Literal["noise", "blur", "shift", "rotation", "contrast", "inversion"] | str,

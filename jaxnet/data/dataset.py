@@ -12,13 +12,14 @@ from jaxtyping import Array, Float, Num
 
 from jaxnet import display
 from jaxnet.data.precision import Origin, moments, origin_of
-from jaxnet.errors import InputError, check_kind
+from jaxnet.errors import InputError, check_kind, renamed
 from jaxnet.typing import Rebuilt
 
 Floats = np.ndarray | np.floating
 
 
 @jax.tree_util.register_dataclass
+@renamed(white="pixel_max")
 @dataclass(frozen=True)
 class Dataset:
     """Examples and what they mean, as `load` and `split` make and check them.
@@ -200,6 +201,7 @@ class Column(NamedTuple):
 
 
 @jax.tree_util.register_dataclass
+@renamed(standardisation="standardization")
 @dataclass(frozen=True)
 class Splits:
     """One data set in three parts: a network learns from the first, is chosen with the second, and

@@ -7,10 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxnet.data.dataset import Dataset, Splits
+from jaxnet.errors import renamed
 
 NEAR = 1e-4  # standard deviations: what is closer may be the rounding of another file format
 
 
+@renamed(standardised="standardized")
 class Overlap(NamedTuple):
     """How many examples of one part occur in another part too.
 

@@ -39,8 +39,9 @@ from jaxnet.data import Column, Standardization
 from jaxnet.data.augmentation import AUGMENTATION_FIELDS, Augmentation
 from jaxnet.data.precision import Origin
 from jaxnet.engine import arguments
-from jaxnet.engine.fingerprint import differences
+from jaxnet.engine.fingerprint import FORMER, differences
 from jaxnet.errors import InputError, check_path, near_path
+from jaxnet.models.builtin import current_name
 from jaxnet.random import with_keys, words
 from jaxnet.runtime.files import check_folder, writing
 from jaxnet.runtime.processes import is_first, once
@@ -117,7 +118,9 @@ def restore(path: str | Path, *, optimizer: Any = None) -> Run:
     try:
         about = read_about(path)
         wanted = {name: _abstract(outline) for name, outline in about["arrays"].items()}
-        given = _read(path, wanted)
+        given = {FORMER.get(name, name): tree for name, tree in _read(path, wanted).items()}
+        given["recipe"] = {FORMER.get(name, name): value for name, value in given["recipe"].items()}
+        about = {FORMER.get(name, name): value for name, value in about.items()}
         structure = about["recipe"] | {"epochs": int(about["recipe"]["epochs"])}
         used = _optimizer(structure["optimizer"], optimizer, path)
         numbers = given["recipe"]
@@ -138,9 +141,9 @@ def restore(path: str | Path, *, optimizer: Any = None) -> Run:
             recipe=Recipe(
                 **{name: structure[name] for name in STRUCTURE} | {"optimizer": used}, **numbers
             ),
-            model=str(about["model"]),
+            model=current_name(str(about["model"])),
             classes=None if about["classes"] is None else tuple(map(str, about["classes"])),
-            pixel_max=None if about["white"] is None else float(about["white"]),
+            pixel_max=None if about["pixel_max"] is None else float(about["pixel_max"]),
             shape=tuple(map(int, about["shape"])),
             columns=None
             if about["columns"] is None

@@ -21,9 +21,17 @@ from jaxnet.data import Dataset, Splits, Standardization, Stream
 from jaxnet.data.streaming.records import Records
 from jaxnet.data.streaming.stream import label_pieces, sample
 from jaxnet.errors import InputError
+from jaxnet.models.builtin import current_name
 from jaxnet.random import words
 from jaxnet.runtime.processes import gather
 
+FORMER = {
+    "ignore": "drop_columns",
+    "normalisation": "normalization",
+    "second_momentum": "b2",
+    "standardisation": "standardization",
+    "white": "pixel_max",
+}  # keys in files by former names
 SHORT = reprlib.Repr()  # thousands of members are named by the first few
 SHORT.maxstring = SHORT.maxother = 200
 KNOWN_BY = (
@@ -44,7 +52,7 @@ def describe_data(splits: Splits) -> dict[str, Any]:
     about: dict[str, Any] = {
         "name": splits.name,
         "classes": None if train.classes is None else list(train.classes),
-        "white": train.pixel_max,
+        "pixel_max": train.pixel_max,
         "validation set": _part(splits.validation),
         "test set": _part(splits.test),
         "target sample": None if splits.target_sample is None else _part(splits.target_sample),
@@ -118,11 +126,30 @@ def _part(data: Dataset) -> str:
     return f"{len(y)} x {x.shape[1:]} {x.dtype}, labels {y.dtype}, {told((x, y))}"
 
 
+def current(about: Any) -> Any:
+    """Rename in plain values from a file what was written under former names.
+
+    Args:
+        about: dicts, lists and texts: what a training or a run is of.
+
+    Returns:
+        The same with today's names of keys, models and axes of a space.
+    """
+    if isinstance(about, dict):
+        return {FORMER.get(name, name): current(value) for name, value in about.items()}
+    if isinstance(about, list):
+        return [current(value) for value in about]
+    if isinstance(about, str):
+        axis, name = "second_momentum=", current_name(about)  # former name of an axis of --space
+        return "b2=" + name.removeprefix(axis) if name.startswith(axis) else name
+    return about
+
+
 def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:
     """Raise InputError naming how what is in a folder differs from what is wanted now, if it
     does.
     """
-    given, wanted = (flat(json.loads(json.dumps(about))) for about in (given, wanted))
+    given, wanted = (flat(current(json.loads(json.dumps(about)))) for about in (given, wanted))
     changed = [
         f"{name} was {SHORT.repr(given.get(name))} and is now {SHORT.repr(wanted.get(name))}"
         for name in {**given, **wanted}

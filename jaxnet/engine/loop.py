@@ -34,7 +34,7 @@ from jaxnet.engine.checkpoint import restore_progress, save_progress, set_aside
 from jaxnet.engine.fingerprint import check_same, describe_training
 from jaxnet.engine.fit import ALL_AT_ONCE
 from jaxnet.engine.streamed import ChunkSums, in_memory, on_disk
-from jaxnet.errors import InputError
+from jaxnet.errors import InputError, renamed
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.random import AnyKey, as_key, words
@@ -61,6 +61,7 @@ class CheckpointWithin(NamedTuple):
     within: ChunkSums
 
 
+@renamed(watch="progress")
 def train(
     model: Model,
     splits: Splits,

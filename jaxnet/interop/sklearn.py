@@ -22,7 +22,7 @@ from jaxnet.data import Augmentation, Dataset, Splits, Standardization, checks
 from jaxnet.data.splitting import notes_on, partition, take
 from jaxnet.engine.fit import fit
 from jaxnet.engine.prediction import predict
-from jaxnet.errors import InputError, check_kind
+from jaxnet.errors import InputError, check_kind, current_names, renamed
 from jaxnet.models.builtin import mlp
 from jaxnet.models.model import Model
 
@@ -39,9 +39,12 @@ except ImportError:
     ) from None
 
 
+# parameters by former names
+FORMER = {"normalisation": "normalization", "second_momentum": "b2"}
 REPEATS = 10  # of an example, on average, by which whole weights may make a training set larger
 
 
+@renamed(**FORMER)
 class _Network(BaseEstimator):
     """The common part of both estimators; scikit-learn checks X, y and weights."""
 
@@ -94,6 +97,10 @@ class _Network(BaseEstimator):
         self.augmentation = augmentation
         self.validation_fraction = validation_fraction
         self.random_state = random_state
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters, as scikit-learn does, also by their former names."""
+        return super().set_params(**current_names(params, FORMER))
 
     def __getstate__(self) -> dict[str, Any]:
         check_optimizer_pickles(self.optimizer)

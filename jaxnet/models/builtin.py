@@ -15,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxnet.errors import InputError, check_known, shown
+from jaxnet.errors import InputError, check_known, renamed, shown
 from jaxnet.models.model import Model
 from jaxnet.typing import Number
 
 
+@renamed(normalisation="normalization")
 def mlp(
     hidden: Sequence[int] = (128, 64),
     *more: object,
@@ -52,6 +53,7 @@ def mlp(
     )
 
 
+@renamed(normalisation="normalization")
 def cnn(
     channels: Sequence[int] = (32, 64),
     hidden: Sequence[int] = (128,),
@@ -100,6 +102,13 @@ def linear() -> Model:
     return _without_outputs("MLP", hidden=())
 
 
+def current_name(name: str) -> str:
+    """The name of a model from a file, where it is written with a former word in it."""
+    if name.startswith(("mlp(", "cnn(")):
+        return name.replace("normalisation=", "normalization=")  # former name
+    return name
+
+
 def named(name: str) -> Model:
     """Build the built-in model of this name.
 
@@ -112,6 +121,7 @@ def named(name: str) -> Model:
     Raises:
         InputError: where no built-in model has this name.
     """
+    name = current_name(name)
     if name == linear().name:
         return linear()
     try:

@@ -48,7 +48,7 @@ from jaxnet.engine import arguments
 from jaxnet.engine.agreement import check_agreement, outline
 from jaxnet.engine.fingerprint import describe_data, differences, name_of, told
 from jaxnet.engine.parallel import run_steps_on
-from jaxnet.errors import InputError, check_kind
+from jaxnet.errors import InputError, check_kind, renamed
 from jaxnet.kernels.dispatch import choose
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model, with_outputs
@@ -152,6 +152,7 @@ class Progress(NamedTuple):
     share: float
 
 
+@renamed(watch="progress")
 def fit_population(
     model: Model | Sequence[Model],
     splits: Splits,

@@ -331,6 +331,11 @@ def error(text: str) -> None:
     print(f"error: {visible(text)}", file=sys.stderr)
 
 
+def warning(text: str) -> None:
+    """A message that stops nothing, on standard error."""
+    print(f"warning: {visible(text)}", file=sys.stderr)
+
+
 def _parts(splits: Splits) -> list[tuple[str, Dataset]]:
     return [("train", splits.train), ("validation", splits.validation), ("test", splits.test)]
 

@@ -27,7 +27,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxnet.errors import InputError
+from jaxnet.errors import InputError, former
 
 SILENCE = 20  # seconds without a heartbeat after which a process counts as lost
 JOIN_SECONDS = 50  # seconds to wait for the others at the start
@@ -602,3 +602,8 @@ def _client() -> Any:
 
 def _index() -> int:
     return int(_state().process_id)
+
+
+__getattr__ = former(
+    __name__, first="is_first", own="index_and_count", agreed="any_process", meet="barrier"
+)

@@ -23,7 +23,7 @@ from jaxnet.diagnostics.diagnosis import Diagnosis, Predicted, diagnosis_of
 from jaxnet.diagnostics.findings import Finding
 from jaxnet.diagnostics.symptoms import Found, held_out, symptoms, what_differs
 from jaxnet.engine import arguments
-from jaxnet.errors import InputError, check_number, check_whole
+from jaxnet.errors import InputError, check_number, check_whole, renamed
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.population.fit import Progress, fit_population
@@ -86,6 +86,7 @@ class Needs:
         return np.repeat(list(self.networks), list(self.networks.values()))
 
 
+@renamed(watch="progress")
 def diagnose(
     model: Model,
     splits: Splits,

@@ -22,7 +22,7 @@ from jaxnet.data.resampling import first
 from jaxnet.diagnostics.findings import Finding
 from jaxnet.diagnostics.symptoms import FACTORS, more_data
 from jaxnet.engine import arguments
-from jaxnet.errors import InputError, check_whole, shown
+from jaxnet.errors import InputError, check_whole, renamed, shown
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.population.fit import Progress, fit_population
@@ -138,6 +138,7 @@ class LearningCurve:
         )
 
 
+@renamed(watch="progress")
 def learning_curve(
     model: Model,
     splits: Splits,

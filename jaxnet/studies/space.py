@@ -4,14 +4,13 @@ ones.
 
 import itertools
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from jaxnet.errors import InputError, check_number, check_whole, shown
+from jaxnet.errors import InputError, check_number, check_whole, former, shown
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,7 @@ Space = Mapping[str, Axis]
 Trial = dict[str, Any]
 
 
-def __getattr__(name: str) -> Any:
-    """The old name of LogUniform."""
-    if name != "Log":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn("Log is now called LogUniform", DeprecationWarning, stacklevel=2)
-    return LogUniform
+__getattr__ = former(__name__, Log="LogUniform")
 
 
 def grid(space: Space, points: int = 8) -> list[Trial]:

@@ -13,14 +13,14 @@ import jax
 import numpy as np
 
 from jaxnet import display
-from jaxnet.core.recipe import Recipe
+from jaxnet.core.recipe import FORMER, Recipe
 from jaxnet.core.run import Population, Run
 from jaxnet.data import Augmentation, Splits, augmentation
 from jaxnet.diagnostics import Estimate, repeated, wilson
 from jaxnet.diagnostics.findings import Finding, edge_of_sweep
 from jaxnet.engine import arguments
 from jaxnet.engine.prediction import Metrics, evaluate, judge, predict
-from jaxnet.errors import InputError, check_whole, near, shown
+from jaxnet.errors import InputError, check_whole, current_names, near, renamed, shown
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.population.fit import Progress, fit_population
@@ -80,6 +80,7 @@ class Sweep:
         return text.getvalue()
 
 
+@renamed(watch="progress")
 def sweep(
     model: Model,
     splits: Splits,
@@ -111,6 +112,7 @@ def sweep(
             f"trials is {shown(trials)}; give a list of dicts, as jaxnet.space.grid(space) makes it"
         )
     check_whole("seeds", seeds, most=1 << 20)
+    trials = [current_names(trial, FORMER) for trial in trials]
     if not len(splits.validation):
         raise InputError(
             "the validation set is empty, and the test set must not choose; hold some examples "

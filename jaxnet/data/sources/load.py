@@ -14,9 +14,10 @@ from jaxnet.data.sources import csv, idx, images, npz
 from jaxnet.data.sources import tfds as prepared
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import split
-from jaxnet.errors import InputError, check_number, near_path, shown
+from jaxnet.errors import InputError, check_number, near_path, renamed, shown
 
 
+@renamed(ignore="drop_columns")
 def load(
     name_or_path: str | Path,
     *,

@@ -31,7 +31,7 @@ from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import notes_on, placed
 from jaxnet.data.streaming.records import Records, records
 from jaxnet.data.streaming.rows import ArrayFiles, Renumbered, Rows
-from jaxnet.errors import InputError, check_known, check_number, check_path, check_whole
+from jaxnet.errors import InputError, check_known, check_number, check_path, check_whole, renamed
 
 # at most, of a validation or test set that was asked for as a fraction
 HELD_ROWS, HELD_BYTES = (10_000, 1 << 28)
@@ -42,6 +42,7 @@ MOST_STRANGE = 0.01  # of all labels: more are no mistakes, but labels of anothe
 LARGEST = float(np.finfo(np.float32).max)
 
 
+@renamed(white="pixel_max")
 @dataclass(frozen=True, eq=False)
 class Stream:
     """A training set that stays on disk, in place of a Dataset in memory.
@@ -137,6 +138,7 @@ class Stream:
         return self.held_out - np.arange(len(self.held_out))
 
 
+@renamed(ignore="drop_columns")
 def stream(
     path: str | Path,
     *,
