@@ -51,7 +51,7 @@ def renamed(**names: str) -> Callable[[C], C]:
             cls.__init__ = _renamed_keywords(cls.__init__, names)
         for old, new in names.items():
             setattr(cls, old, _renamed_attribute(old, new))
-        return cls
+        return target
 
     return decorated
 

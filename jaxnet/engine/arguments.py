@@ -21,6 +21,7 @@ from jaxnet.data import Dataset, Splits, Stream
 from jaxnet.data import augmentation as augmentations
 from jaxnet.data.dataset import on_device
 from jaxnet.errors import InputError, check_kind, check_path, check_whole, shown
+from jaxnet.models import builtin
 from jaxnet.models.losses import check_loss
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.random import as_key
@@ -213,7 +214,7 @@ def _model(value: Any) -> str | None:
     if isinstance(value, tuple | list) and value and all(isinstance(width, int) for width in value):
         return f"; give jaxnet.mlp({tuple(value)})"
     if (
-        getattr(value, "__module__", None) == Model.__module__
+        getattr(value, "__module__", None) == builtin.__name__
         and callable(value)
         and hasattr(value, "__name__")
     ):

@@ -171,7 +171,7 @@ def train(
                 set_aside(
                     damaged,
                     "training goes on from an older checkpoint, after epoch "
-                    f"{int(progress.state.epoch)}",
+                    f"{int(found.state.epoch)}",
                 )
         fresh = found is None
         found = found or _checkpoint(begun.result(), *nothing)
