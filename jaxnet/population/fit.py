@@ -191,9 +191,9 @@ def fit_population(
         that one is continued, on any number of devices; a finished one is read; of something else,
         InputError. Two checkpoints of each member are kept: where the last one is damaged, the
         logger "jaxnet" warns and the member goes on from the one before, or begins again.
-    progress: called with a Progress before training, after each call of a program and after each rung.
-    Of several processes, all call it with the same arguments, or all raise InputError that names
-    what differs; each trains a share of the members on its devices, and all return the whole
+    progress: called with a Progress before training, after each call of a program and after each
+    rung. Of several processes, all call it with the same arguments, or all raise InputError that
+    names what differs; each trains a share of the members on its devices, and all return the whole
     population; out is then a folder that all see. A member whose loss is no longer finite rests
     from its next epoch on, and is marked with the step (`diverged_at`); where more than a tenth of
     them diverge, the logger warns. Raises Interrupted where Ctrl-C or SIGTERM came, with all saved
