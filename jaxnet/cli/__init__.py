@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from jaxnet.runtime.files import write_text as write_text
     from jaxnet.runtime.files import writing as writing
 
-_NAMES = {
+_CLI_NAMES = {
     "cli.command": ("keep_programs", "run_command", "together", "wanted"),
     "cli.compared": ("bring_back_all", "write_comparison"),
     "cli.monitor": ("compare_file", "write_reference"),
@@ -66,17 +66,17 @@ _NAMES = {
     "runtime.devices": ("use_platform",),
     "runtime.files": ("check_folder", "then", "write_text", "writing"),
 }
-_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+_CLI_MODULES = {name: module for module, names in _CLI_NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
     """A name that scripts use, from the module that defines it."""
-    if name not in _MODULE_OF:
+    if name not in _CLI_MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"jaxnet.{_MODULE_OF[name]}"), name)
+    value = getattr(importlib.import_module(f"jaxnet.{_CLI_MODULES[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF})
+    return sorted({*globals(), *_CLI_MODULES})

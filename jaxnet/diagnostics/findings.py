@@ -158,7 +158,14 @@ REMEDIES["shift"] = REMEDIES["mismatch"]
 
 
 def finding(code: str, size: Estimate, claimed: bool, evidence: str) -> Finding:
-    """Build a finding with the remedies of its code."""
+    """Build a finding with the remedies of its code.
+
+    Args:
+        code: a key of REMEDIES.
+        size: size of the effect, on the scale of the error.
+        claimed: whether the size is shown to exceed the tolerance.
+        evidence: a sentence with the measured numbers.
+    """
     return Finding(code, size, claimed, evidence, REMEDIES[code])
 
 

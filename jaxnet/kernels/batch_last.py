@@ -450,8 +450,14 @@ def _rewritten(function: Callable[[Array], Array]) -> Rule[Held]:
 
 
 def as_last(held: Held, batch: int) -> Float[Array, "1 batch"]:
-    """Broadcast one number per example to float32 (1, batch), whether or not it depends on the
-    example.
+    """Broadcast one number per example to the batch, whether or not it depends on the example.
+
+    Args:
+        held: one number per example, or one number for all.
+        batch: number of examples.
+
+    Returns:
+        (1, batch) float32.
     """
     return jnp.broadcast_to(_oriented(held, LAST), (1, batch)).astype(jnp.float32)
 

@@ -30,7 +30,12 @@ VMEM_BYTES = {
 
 
 def padded_bytes(shape: tuple[int, ...], dtype: Any) -> int:
-    """Compute the bytes of an array in vector memory, with its padding."""
+    """Compute the bytes of an array in vector memory, with its padding.
+
+    Args:
+        shape: shape of the array.
+        dtype: type of its numbers.
+    """
     size = jnp.dtype(dtype).itemsize
     *outer, rows, columns = (1, 1, *shape)
     tile = SUBLANES * max(1, 4 // size)

@@ -317,6 +317,11 @@ def kinds_of(shapes: list[tuple[int, ...]], features: int, *, packed: bool) -> t
 
     The first layer of several members together is x @ w, one product for all; elsewhere outputs
     come first.
+
+    Args:
+        shapes: shapes of the parameters of one member.
+        features: number of inputs of an example.
+        packed: whether the kernel computes several members together.
     """
     return tuple(
         ROW if len(s) < 2 else AS_GIVEN if packed and s[0] == features else TURNED for s in shapes

@@ -203,6 +203,14 @@ def describe(model: Model, splits: Splits) -> list[tuple[str, str, int]]:
 def initial(model: Model, key: Array, x: Array) -> tuple[PyTree, PyTree]:
     """Compute `model.init` with numbers of at most 32 bits, as it makes them without
     `jax_enable_x64`.
+
+    Args:
+        model: a model whose number of outputs is fixed.
+        key: JAX random key.
+        x: inputs, of which only shape and type matter.
+
+    Returns:
+        The parameters and the model state.
     """
     with double(False):
         return at_most_32_bits(jax.tree.map(jnp.asarray, model.init(key, x)))
@@ -222,7 +230,12 @@ def at_most_32_bits(tree: PyTree) -> PyTree:
 
 
 def with_outputs(model: Model, outputs: int) -> Model:
-    """Fix the number of outputs of a model, where it is still open."""
+    """Fix the number of outputs of a model, where it is still open.
+
+    Args:
+        model: the model.
+        outputs: number of classes, or 1 for values.
+    """
     return model if model.for_outputs is None else model.for_outputs(outputs)
 
 

@@ -187,8 +187,15 @@ def standings(
 def survivors(
     halving: Halving, found: Standings, running: Bool[np.ndarray, " members"]
 ) -> Bool[np.ndarray, " members"]:
-    """Decide which members go on: those of the best running trials, where equal trials rank in
-    order of their numbers.
+    """Decide which members go on: those of the best of the running trials.
+
+    Args:
+        halving: the halving.
+        found: what the rung knows of each member.
+        running: (members,) which members train.
+
+    Returns:
+        (members,) whether the member goes on. Equal trials rank in order of their numbers.
     """
     trials = int(running[:: halving.together].sum())
     means = found.measure.reshape(-1, halving.together, found.measure.shape[1]).mean(1)

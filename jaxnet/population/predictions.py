@@ -87,8 +87,18 @@ def member_predictions(
 def keep_predictions(
     folder: Path, models: Sequence[Model], splits: Splits, population: Population, plan: Plan | None
 ) -> Predictions:
-    """Predict with all members on the validation set, the test set and the examples they did not
-    train on, and keep that in a folder.
+    """Predict with all members, and keep the predictions in a folder.
+
+    Args:
+        folder: the folder, which is created; predictions that are there already are used.
+        models: one model for each of population.runs.
+        splits: the data.
+        population: the members.
+        plan: devices and members per device; chosen here by default.
+
+    Returns:
+        Predictions on the validation set, the test set, and the training examples that each member
+        did not train on, mapped from the folder.
     """
     samples, count = population.samples, len(population)
     own, outputs = splits.standardization, () if splits.classes is None else (len(splits.classes),)

@@ -535,6 +535,12 @@ def normalized(
 
 
 def one_hot(classes: Int[np.ndarray, "*any"], count: int) -> Float[np.ndarray, "*any classes"]:
+    """Encode class numbers as (..., classes) zeros and ones in float64.
+
+    Args:
+        classes: (...) class numbers from 0 to count - 1.
+        count: number of classes.
+    """
     return (classes[..., None] == np.arange(count)).astype(np.float64)
 
 

@@ -164,7 +164,15 @@ def forecast(curves: Curves, at: Float[np.ndarray, "curves at"]) -> Mixture:
 def quantiles(
     mixture: Mixture, probabilities: Sequence[float]
 ) -> Float[np.ndarray, "curves at probabilities"]:
-    """Compute quantiles of log(error + half an example), by bisection."""
+    """Compute quantiles of log(error + half an example), by bisection.
+
+    Args:
+        mixture: the distributions.
+        probabilities: probabilities of the quantiles, between 0 and 1.
+
+    Returns:
+        (curves, at, probabilities) quantiles.
+    """
     with double(True):
         return np.asarray(_quantiles(*mixture, np.asarray(probabilities, np.float64)))
 
@@ -174,7 +182,16 @@ def below(
     errors: Float[np.ndarray, "curves at"],
     test_examples: Float[np.ndarray, " curves"],
 ) -> np.ndarray:
-    """Compute the probabilities (curves, at) that the error is at most `errors`."""
+    """Compute the probability that the error is at most a given one.
+
+    Args:
+        mixture: the distributions.
+        errors: (curves, at) errors, from 0 to 1.
+        test_examples: (curves,) number of examples on which the error is measured.
+
+    Returns:
+        (curves, at) probabilities.
+    """
     from scipy.special import ndtr
 
     y = np.log(errors + 0.5 / test_examples[:, None])
@@ -184,8 +201,14 @@ def below(
 
 
 def as_error(y: np.ndarray, test_examples: Float[np.ndarray, " curves"]) -> np.ndarray:
-    """Convert values from the scale of the mixture back to errors; the first axis is that of the
-    curves.
+    """Convert values from the scale of the mixture back to errors.
+
+    Args:
+        y: (curves, ...) values of log(error + half an example).
+        test_examples: (curves,) number of examples on which the error is measured.
+
+    Returns:
+        (curves, ...) errors, from 0 to 1.
     """
     return np.clip(np.exp(y) - (0.5 / test_examples).reshape(-1, *[1] * (y.ndim - 1)), 0.0, 1.0)
 

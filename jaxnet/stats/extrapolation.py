@@ -64,7 +64,16 @@ def extrapolate(
 def predicted(
     curve: Curves, at: Sequence[float | int], level: float = LEVEL
 ) -> tuple[Estimate, ...]:
-    """Forecast the mean error at several sizes of one curve, as `extrapolate` does at one."""
+    """Forecast the mean error at several sizes of one curve, as `extrapolate` does at one size.
+
+    Args:
+        curve: one measured curve.
+        at: numbers of training examples.
+        level: confidence level of the intervals.
+
+    Returns:
+        One forecast for each size.
+    """
     places = np.asarray(at, np.float64)[None]
     y = quantiles(forecast(curve, places), [(1 - level) / 2, 0.5, (1 + level) / 2])
     low, center, high = as_error(y, curve.test_examples)[0].T
@@ -142,7 +151,18 @@ def examples_needed(
 
 
 def needed(curve: Curves, error: float | int) -> Needed:
-    """Compute `examples_needed` for one curve."""
+    """Compute `examples_needed` for one curve.
+
+    Args:
+        curve: one measured curve.
+        error: the error to reach, between 0 and 1.
+
+    Returns:
+        A lower bound of the number of examples, and probabilities at some sizes.
+
+    Raises:
+        InputError: for an error that is not between 0 and 1.
+    """
     if not 0 < error < 1:
         raise InputError(f"error is {error}; give a share between 0 and 1")
     largest = curve.sizes.max()

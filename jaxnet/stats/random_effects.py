@@ -193,8 +193,14 @@ def two_way(
 def table(
     values: Shaped[np.ndarray, "members examples"], within: tuple[float, float] = POSITIVE
 ) -> TwoWay:
-    """Summarize a table of values (members, examples), such as losses, or whether predictions are
-    wrong.
+    """Summarize a table of values, such as losses, or whether predictions are wrong.
+
+    Args:
+        values: (members, examples) values.
+        within: smallest and largest possible value.
+
+    Returns:
+        The mean of the table, with what its variance needs.
     """
     return two_way([block(np.asarray(values, np.float64))], within)
 
@@ -204,6 +210,14 @@ def contrast(
 ) -> TwoWay:
     """Compute sum_k weight_k table_k + constant, for tables of the same members and different
     examples.
+
+    Args:
+        tables: the tables by name.
+        weights: the weights by name; tables of weight 0 or without a weight are left out.
+        constant: a number that is added.
+
+    Returns:
+        The weighted sum of the means, with what its variance needs.
     """
     used = [(tables[name], weight) for name, weight in weights.items() if weight]
     return TwoWay(
@@ -221,12 +235,15 @@ def contrast(
 def refusal(
     given: TwoWay, *, members: int = MIN_MEMBERS, examples: int = MIN_EXAMPLES
 ) -> str | None:
-    """Say why a mean has no interval, and what it would take; None where it has one.
+    """Say why a mean has no interval, and what it would take.
 
     Args:
         given: the mean.
         members: the fewest members for an interval.
         examples: the fewest examples for an interval.
+
+    Returns:
+        The reason; None where there is an interval.
     """
     if not math.isfinite(given.estimate):
         return f"it is {given.estimate}, not a finite number"
@@ -365,8 +382,12 @@ def _count(number: int, what: str) -> str:
 
 
 def is_few(mean: float, examples: int, within: tuple[float, float]) -> bool:
-    """Whether only a handful of examples make the mean of values within a finite range, or its
-    distance from a bound.
+    """Whether only a handful of examples make a mean, or its distance from a bound.
+
+    Args:
+        mean: the mean.
+        examples: number of examples.
+        within: smallest and largest possible value; where one is infinite, the answer is no.
     """
     low, high = within
     return math.isfinite(high - low) and examples * min(
@@ -377,11 +398,19 @@ def is_few(mean: float, examples: int, within: tuple[float, float]) -> bool:
 def exact_limits(
     mean: float, examples: int, within: tuple[float, float], level: float
 ) -> tuple[float, float]:
-    """Compute limits of a mean that few examples make: exact binomial ones on the far side, the
-    bound itself on the near side.
+    """Compute limits of a mean that few examples make.
 
-    Values inside the range vary less than values at its ends, which the binomial distribution
-    assumes.
+    They are exact binomial limits on the far side, and the bound itself on the near side. Values
+    inside the range vary less than values at its ends, which the binomial distribution assumes.
+
+    Args:
+        mean: the mean.
+        examples: number of examples.
+        within: smallest and largest possible value.
+        level: confidence level.
+
+    Returns:
+        Lower and upper limit.
 
     References:
         Clopper & Pearson 1934.

@@ -97,15 +97,29 @@ class TwoSample:
 
 
 def power(size: float, critical: float, error: float) -> float:
-    """Compute the probability that an estimate of this size and standard error exceeds the critical
-    size.
+    """Compute the probability that an estimate exceeds the critical size.
+
+    Args:
+        size: the true size.
+        critical: the critical size.
+        error: standard error of the estimate.
     """
     return NormalDist().cdf((size - critical) / error) if error > 0 else float(size > critical)
 
 
 def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoSample:
-    """Test whether any output differs in distribution, by the largest Kolmogorov-Smirnov distance
-    (black-box shift detection).
+    """Test whether any output differs in distribution (black-box shift detection).
+
+    The statistic is the largest Kolmogorov-Smirnov distance of any output.
+
+    Args:
+        a: (examples,) or (examples, outputs) outputs on the reference.
+        b: outputs on the new sample, likewise.
+        key: JAX random key of permutations and bootstrap samples.
+        level: significance level.
+
+    Returns:
+        The result of the test.
     """
     (n, m), rng = (len(a), len(b)), generator(key, "two_sample")
     pooled = np.concatenate([a, b]).reshape(n + m, -1)
@@ -184,6 +198,12 @@ def _drawn(
 
 
 def p_value(observed: float, null: np.ndarray) -> float:
+    """Compute the p-value of a statistic from its values under permutations.
+
+    Args:
+        observed: the statistic.
+        null: (permutations,) its values under permutations.
+    """
     return (1 + int((null >= observed).sum())) / (1 + len(null))
 
 
@@ -194,11 +214,21 @@ def _critical(null: np.ndarray, level: float) -> float:
 
 
 def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoSample:
-    """Test whether inputs differ, by the maximum mean discrepancy with a Gaussian kernel of median
-    width.
+    """Test whether inputs differ, by the maximum mean discrepancy with a Gaussian kernel.
+
+    The kernel is as wide as the median distance. The statistic is the unbiased MMD^2.
+
+    Args:
+        a: (examples, ...) inputs of the reference.
+        b: inputs of the new sample, likewise.
+        key: JAX random key of permutations, bootstrap samples and the choice of examples.
+        level: significance level.
+
+    Returns:
+        The result of the test.
 
     References:
-        Gretton et al. 2012, corollary 16 (the variance of the statistic).
+        Gretton et al. 2012, eq. 3, and corollary 16 (the variance of the statistic).
     """
     rng = generator(key, "two_sample")
     rows = [np.arange(len(a)), np.arange(len(b))]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jaxnet.studies.seeds import spread_over_seeds as spread_over_seeds
     from jaxnet.studies.shift import study_shift as study_shift
 
-_MODULE_OF = {
+_STUDY_MODULES = {
     "compare_runs": "comparison",
     "find_label_errors": "label_errors",
     "measure_bias_variance": "bias_variance",
@@ -28,12 +28,12 @@ _MODULE_OF = {
 
 def __getattr__(name: str) -> object:
     """A study, from the module that defines it."""
-    if name not in _MODULE_OF:
+    if name not in _STUDY_MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_STUDY_MODULES[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF})
+    return sorted({*globals(), *_STUDY_MODULES})
