@@ -32,6 +32,9 @@ MEMBER_AXES = ("member", "example")
 SUM = 0.02  # by which probabilities may miss 1; those kept as float16 do by less
 MAX_PLAIN_CLASSES = 1000  # classes whose numbers are taken as they are
 NO_CLASS = -1  # the class of a prediction that is not a number
+FLOAT32_MAX = np.finfo(np.float32).max
+PIECE_NUMBERS = 1 << 20  # numbers that are counted at a time
+CURE = "leave out those examples, or the members that diverged, or fill the gaps"
 
 
 def array(what: str, given: ArrayLike, axes: Sequence[str] = ROW_AXES) -> Shaped[np.ndarray, "..."]:
@@ -97,11 +100,7 @@ def numbers(
         InputError: for other types, and for values that are not finite.
     """
     found = array(what, given, axes)
-    if found.dtype.kind not in "biuf":
-        raise InputError(
-            f"{what} must hold numbers, but is of type {found.dtype}; encode text, dates and "
-            "categories as numbers"
-        )
+    _check_real(what, found)
     _refuse(
         what,
         found,
@@ -113,29 +112,34 @@ def numbers(
 
 
 def within_float32(
-    what: str, given: ArrayLike, axes: Sequence[str] = ROW_AXES
+    what: str, given: ArrayLike, axes: Sequence[str] = ROW_AXES, *, cure: str = CURE
 ) -> Num[np.ndarray, "..."]:
-    """Numbers that stay finite as float32; their own type is kept.
+    """Numbers that stay finite as float32; their own type is kept, but booleans become float32.
 
     Args:
         what: name of the argument, for messages.
         given: the numbers, of any shape.
         axes: names of the axes, for messages.
+        cure: how to fix the numbers, for messages.
 
     Returns:
         The numbers.
 
     Raises:
-        InputError: as `numbers` does, and for values beyond the largest float32.
+        InputError: for other types, and for values that are not finite or beyond the largest
+            float32. They are counted a piece at a time, since the numbers may nearly fill memory.
     """
-    found = numbers(what, given, axes)
-    if found.dtype.kind == "f" and found.dtype.itemsize > 4 and found.size:
-        most = np.finfo(np.float32).max
-        if max(found.max(), -found.min()) > most:
-            _refuse(
-                what, found, np.abs(found) > most, axes, f"beyond {most:.1e}, the largest float32"
-            )
-    return found
+    found = array(what, given, axes)
+    _check_real(what, found)
+    if found.dtype.kind == "f" and found.size:
+        with np.errstate(invalid="ignore"):
+            low, high = found.min(), found.max()
+        if not (low >= -FLOAT32_MAX and high <= FLOAT32_MAX):  # also where they are NaN
+            count, place = _count_beyond_float32(found)
+            why = f"beyond {FLOAT32_MAX:.1e}, the largest float32"
+            why = why if np.isfinite(found[place]) else "not finite"
+            raise InputError(_refusal(what, found, count, place, axes, why, cure))
+    return found.astype(np.float32) if found.dtype == bool else found
 
 
 def class_numbers(
@@ -469,6 +473,28 @@ def spot(place: Sequence[int] | np.ndarray, axes: Sequence[str] = ROW_AXES) -> s
     return ", ".join([*named, *(str(index) for index in place[len(axes) :])]) or "its only place"
 
 
+def _check_real(what: str, found: np.ndarray) -> None:
+    if found.dtype.kind not in "biuf":
+        raise InputError(
+            f"{what} must hold numbers, but is of type {found.dtype}; encode text, dates and "
+            "categories as numbers"
+        )
+
+
+def _count_beyond_float32(values: np.ndarray) -> tuple[int, tuple[int, ...]]:
+    """(how many values are not finite as float32, the place of the first one)."""
+    count, first = 0, None
+    rows = max(1, PIECE_NUMBERS * len(values) // values.size) if values.ndim else 1
+    for begin in range(0, len(values) if values.ndim else 1, rows):
+        piece = values[begin : begin + rows] if values.ndim else values
+        bad = ~(np.abs(piece) <= FLOAT32_MAX)
+        count += int(np.count_nonzero(bad))
+        if first is None and bad.any():
+            place = np.argwhere(bad)[0].tolist()
+            first = (begin + place[0], *place[1:]) if place else ()
+    return count, first or ()
+
+
 def _refuse(
     what: str,
     values: np.ndarray,
@@ -476,14 +502,22 @@ def _refuse(
     axes: Sequence[str],
     why: str,
 ) -> None:
-    if bad is None or not bad.any():
-        return
-    place, count = np.argwhere(bad)[0], int(bad.sum())
+    if bad is not None and bad.any():
+        place = tuple(np.argwhere(bad)[0].tolist())
+        raise InputError(_refusal(what, values, int(bad.sum()), place, axes, why, CURE))
+
+
+def _refusal(
+    what: str,
+    values: np.ndarray,
+    count: int,
+    place: tuple[int, ...],
+    axes: Sequence[str],
+    why: str,
+    cure: str,
+) -> str:
     many = f"{count} values that are" if count > 1 else "1 value that is"
-    raise InputError(
-        f"{what} has {many} {why}, the first ({values[tuple(place)]}) in {spot(place, axes)}; "
-        "leave out those examples, or the members that diverged, or fill the gaps"
-    )
+    return f"{what} has {many} {why}, the first ({values[place]}) in {spot(place, axes)}; {cure}"
 
 
 def _not_numbers(values: np.ndarray, *, infinite: bool = False) -> Bool[np.ndarray, "..."] | None:

@@ -274,11 +274,11 @@ BAD_ARRAYS = {
     "nan": (
         bad((7, 2), np.nan),
         Y,
-        r"x has 1 values that are not finite, the first \(nan\) in row 7, column 2; remove those "
+        r"x has 1 value that is not finite, the first \(nan\) in row 7, column 2; remove those "
         r"rows or fill",
     ),
     "inf": (bad((5, 0), np.inf), Y, r"the first \(inf\) in row 5, column 0"),
-    "overflow": (X.astype(np.float64) * 1e300, Y, "are not finite"),
+    "overflow": (X.astype(np.float64) * 1e300, Y, r"are beyond 3.4e\+38, the largest float32"),
     "nan label": (
         X,
         np.where(Y == 1, np.nan, 1.0),
@@ -376,7 +376,7 @@ BAD_FILES = {
     "foreign zip": (lambda p: _foreign(p), "a.txt is no array"),
     "nan": (
         lambda p: _npz(p, x=bad((7, 2), np.nan), y=Y),
-        r"x has 1 values that are not finite, .* in row 7, column 2",
+        r"x has 1 value that is not finite, .* in row 7, column 2",
     ),
 }
 

@@ -22,6 +22,8 @@ PEAK = """
 import json, sys, threading, time
 import jaxnet
 
+load = jaxnet.load  # what it imports does not count
+
 
 def held():
     return next(
@@ -41,7 +43,7 @@ def progress():
 
 watching = threading.Thread(target=progress)
 watching.start()
-splits = jaxnet.load(sys.argv[1])
+splits = load(sys.argv[1])
 done.set()
 watching.join()
 print(json.dumps([max(peak[0], held()) - before, len(splits.train)]))

@@ -16,6 +16,7 @@ from jaxnet.data.precision import loses
 from jaxnet.errors import LISTED, InputError, check_known, check_number, check_whole, shown
 from jaxnet.typing import ArrayLike
 
+GAPS_CURE = "remove those rows or fill the gaps"
 TASKS = ("classification", "regression")
 MAX_INTEGER_CLASSES = 20  # whole numbers with up to this many different values are classes
 
@@ -58,7 +59,8 @@ def dataset(
             raise InputError(
                 f"{at}class labels must be integers, but y is {ys.dtype}; give y.astype(int)"
             )
-        return Dataset(images, _finite(ys, f"{at}y"), None, pixel_max)  # pyrefly: ignore[bad-argument-type]
+        values = arrays.within_float32(f"{at}y", ys, cure=GAPS_CURE)
+        return Dataset(images, values, None, pixel_max)  # pyrefly: ignore[bad-argument-type]
     labels, names = _labels(ys, classes, at)
     return Dataset(images, labels, names, pixel_max)  # pyrefly: ignore[bad-argument-type]
 
@@ -420,35 +422,7 @@ def inputs(x: np.ndarray, at: str) -> np.ndarray:
             f"{at}x is empty: its shape is {x.shape}; give it examples, each with at least one "
             "number"
         )
-    return _finite(x, f"{at}x")
-
-
-def _finite(values: np.ndarray, what: str) -> np.ndarray:
-    """Return the values; raise InputError where they are not finite as float32. Rows are checked a
-    piece at a time, since a copy of all of them may not fit in memory.
-    """
-    if values.dtype.kind != "f":
-        return values
-    bad, first = 0, 0
-    for rows in memory.stretches(values):
-        with np.errstate(over="ignore"):
-            narrow = values[rows].astype(np.float32, copy=False)
-        if not (sound := np.isfinite(narrow)).all():
-            first = first if bad else rows.start + int(np.argwhere(~sound)[0][0])
-            bad += int(sound.size - np.count_nonzero(sound))
-    if bad:
-        with np.errstate(over="ignore"):
-            place = (
-                (first, *np.argwhere(~np.isfinite(values[first].astype(np.float32)))[0])
-                if values.ndim > 1
-                else (first,)
-            )
-        raise InputError(
-            f"{what} has {bad} values that are not finite, the first ({values[tuple(place)]}) in "
-            f"{arrays.spot(np.array(place))}; "
-            "remove those rows or fill the gaps"
-        )
-    return values
+    return arrays.within_float32(f"{at}x", x, cure=GAPS_CURE)
 
 
 def _labels(
