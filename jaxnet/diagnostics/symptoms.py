@@ -108,7 +108,7 @@ def symptoms(
     given = [
         *diverged(found.diverged, networks),
         *_leaking(splits),
-        *_unfinished(splits, recipe, found, tolerance, loss),
+        *_still_falling(splits, recipe, found, tolerance, loss),
     ]
     if splits.classes is None:
         return given
@@ -179,7 +179,7 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
     ]
 
 
-def _unfinished(
+def _still_falling(
     splits: Splits, recipe: Recipe, found: Found, tolerance: float, loss: Loss | None
 ) -> list[Finding]:
     """Compute how much the training error fell in the last quarter of the epochs."""

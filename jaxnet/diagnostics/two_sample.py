@@ -133,13 +133,13 @@ def _classifier(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float)
     (n, m), rng = (len(a), len(b)), generator(key, "two_sample")
     orders = [rng.permutation(n), rng.permutation(m)]
     halves = [(order[: len(order) // 2], order[len(order) // 2 :]) for order in orders]
-    scores = _scores(
+    scores = _held_out_log_odds(
         [a[halves[0][0]], b[halves[1][0]]], np.concatenate([a[halves[0][1]], b[halves[1][1]]]), key
     )
     held = len(halves[0][1]), len(halves[1][1])
     of_a, of_b = scores[: held[0]], scores[held[0] :]
     false, true = int((of_a > 0).sum()), int((of_b > 0).sum())
-    p = _exact(of_a, of_b, rng)
+    p = _fisher_p_value(of_a, of_b, rng)
     apart = combination([1.0, -1.0], [exact(true, held[1]), exact(false, held[0])])
     chance = (false + true) / sum(held)
     z = NormalDist().inv_cdf(1 - level)
@@ -171,7 +171,7 @@ def _classifier(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float)
     )
 
 
-def _exact(of_a: np.ndarray, of_b: np.ndarray, rng: np.random.Generator) -> float:
+def _fisher_p_value(of_a: np.ndarray, of_b: np.ndarray, rng: np.random.Generator) -> float:
     """Compute how often random labels agree with the predicted samples at least as well (Fisher's
     exact test).
 
@@ -198,7 +198,7 @@ def _exact(of_a: np.ndarray, of_b: np.ndarray, rng: np.random.Generator) -> floa
     return min(1.0, better + equal * p_value(float(of_b.sum()) - rounding, total))
 
 
-def _scores(
+def _held_out_log_odds(
     samples: list[np.ndarray], unseen: np.ndarray, key: Key[Array, ""]
 ) -> Float[np.ndarray, " unseen"]:
     """Train a network to tell the samples apart; return its log-odds that each unseen example comes

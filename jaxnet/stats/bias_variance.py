@@ -423,7 +423,7 @@ def _quadratic(
     """Decompose |f - y|^2 into bias |mean f - y|^2 - S^2 / M and variance S^2 = sum |f - mean f|^2
     / (M - 1).
     """
-    count = _count(f, unseen)
+    count = _unseen_count(f, unseen)
     mean = f.mean(0) if unseen is None else np.einsum("mic,mi->ic", f, unseen) / count[:, None]
     deviation, error = f - mean, mean - y
     if unseen is not None:
@@ -462,7 +462,7 @@ def _cross_entropy(
     variance is the mean KL(that mean || p) = -log of its norm.
     """
     rows = np.arange(len(y))
-    count = _count(log_p, unseen)
+    count = _unseen_count(log_p, unseen)
     loss = -log_p[:, rows, y]
     total = log_p.sum(0) if unseen is None else np.einsum("mic,mi->ic", log_p, unseen)
     mean = total / count[:, None]
@@ -489,7 +489,7 @@ def _cross_entropy(
     return values
 
 
-def _count(
+def _unseen_count(
     f: Float[np.ndarray, "members examples classes"],
     unseen: Bool[np.ndarray, "members examples"] | None,
 ) -> Float[np.ndarray, " examples"]:

@@ -154,7 +154,7 @@ def calibration(
     p[rows, y] -= 1
     return Calibration(
         ece=float(_ece(where, difference[None], bins)[0]),
-        null=_null(where, confidence, bins, key),
+        null=_null_value(where, confidence, bins, key),
         squared_error=_squared_error(where, difference, bins, few, level),
         overconfidence=_overconfidence(confidence, correct, level),
         negative_log_likelihood=mean(-log_p[rows, y], level),
@@ -315,7 +315,7 @@ def _ece(
     return np.abs(np.add.reduceat(difference[:, order], starts, axis=1)).sum(1) / len(where)
 
 
-def _null(
+def _null_value(
     where: Int[np.ndarray, " examples"],
     confidence: Float[np.ndarray, " examples"],
     bins: int,

@@ -126,7 +126,7 @@ def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
     Raises:
         InputError: for values that are not one axis of numbers.
     """
-    values = _line(values, infinite=True)
+    values = _one_axis(values, infinite=True)
     n = len(values)
     if n == 0:
         return Estimate(math.nan, refused="no examples; at least 1 is needed")
@@ -203,7 +203,7 @@ def repeated(values: ArrayLike, level: float = LEVEL) -> Estimate:
     References:
         Student 1908.
     """
-    values = _line(values)
+    values = _one_axis(values)
     n = len(values)
     center = float(np.mean(values, dtype=np.float64)) if n else math.nan
     if n < 2:
@@ -237,7 +237,7 @@ def deviation(values: ArrayLike, level: float = LEVEL) -> Estimate:
     Raises:
         InputError: for values that are not one axis of finite numbers.
     """
-    values = _line(values)
+    values = _one_axis(values)
     n = len(values)
     if n < 2:
         return Estimate(
@@ -252,7 +252,7 @@ def deviation(values: ArrayLike, level: float = LEVEL) -> Estimate:
     return Estimate(spread, low, high)
 
 
-def _line(values: ArrayLike, *, infinite: bool = False) -> np.ndarray:
+def _one_axis(values: ArrayLike, *, infinite: bool = False) -> np.ndarray:
     """Check that values are numbers along one axis; `infinite` allows infinity, which a loss may
     be.
     """

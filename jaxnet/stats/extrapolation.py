@@ -58,7 +58,7 @@ def extrapolate(
     """
     if not (at >= 1 and math.isfinite(at)):
         raise InputError(f"at is {at}; give a number of training examples")
-    return predicted(measured(sizes, _no_gaps(errors), test_examples), [float(at)], level)[0]
+    return predicted(measured(sizes, _complete(errors), test_examples), [float(at)], level)[0]
 
 
 def predicted(
@@ -147,7 +147,7 @@ def examples_needed(
         InputError: for arguments that are no learning curve, and an error that is not between 0 and
             1.
     """
-    return needed(measured(sizes, _no_gaps(errors), test_examples), error)
+    return needed(measured(sizes, _complete(errors), test_examples), error)
 
 
 def needed(curve: Curves, error: float | int) -> Needed:
@@ -185,6 +185,6 @@ def needed(curve: Curves, error: float | int) -> Needed:
     )
 
 
-def _no_gaps(errors: ArrayLike) -> np.ndarray:
+def _complete(errors: ArrayLike) -> np.ndarray:
     """Check errors of which no member is missing."""
     return arrays.numbers("errors", errors, ("size", "member"))

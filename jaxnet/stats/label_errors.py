@@ -94,7 +94,7 @@ def hard_examples(
         raise InputError(
             f"most is {most!r}; give a whole number of at least 1, or None for all examples"
         )
-    said, y = _opinion(log_probabilities, labels, seen)
+    said, y = _combine_members(log_probabilities, labels, seen)
     rows = np.arange(len(y))
     others = said.probability.copy()
     others[rows, y] = 0
@@ -154,7 +154,7 @@ def wrong_labels(
     # takes a class to be known by its confident examples (Northcutt, Jiang & Chuang 2021, section
     # 3.1); its count of hard but right examples is left out here. Ranks within a class stay the
     # same whatever noise the members learned, so nothing needs to be calibrated.
-    said, y = _opinion(log_probabilities, labels, seen)
+    said, y = _combine_members(log_probabilities, labels, seen)
     kept = said.members >= MIN_UNSEEN_MEMBERS
     n = int(kept.sum())
     if n < MIN_LABELED_EXAMPLES:
@@ -172,7 +172,7 @@ def wrong_labels(
         for some in (contradicted[rank > EASY], contradicted[rank > EASIEST])
     )
     low, high = min(found.low, inner.low), max(found.high, inner.high)
-    if _falls(contradicted[rank > PLATEAU], rank[rank > PLATEAU]):
+    if _becomes_rarer(contradicted[rank > PLATEAU], rank[rank > PLATEAU]):
         words = (
             "the easier the examples, the rarer are labels contradicted, to the end: wrong "
             "labels cannot be told from hard examples"
@@ -212,7 +212,7 @@ def _rank(probability: Float[np.ndarray, "examples classes"]) -> Float[np.ndarra
     return rank
 
 
-def _falls(
+def _becomes_rarer(
     contradicted: Bool[np.ndarray, " examples"], rank: Float[np.ndarray, " examples"]
 ) -> bool:
     """Test whether contradictions become rarer with the rank: the one-sided test for trend.
@@ -229,7 +229,7 @@ def _falls(
     )
 
 
-def _opinion(
+def _combine_members(
     log_probabilities: ArrayLike, labels: ArrayLike, seen: ArrayLike | None
 ) -> tuple[Opinion, Int[np.ndarray, " examples"]]:
     """Combine the predictions of the members that have not seen an example, and check the labels.

@@ -107,7 +107,7 @@ def label_shift(
     elif len(new) < MIN_NEW_EXAMPLES:
         refused = f"{len(new)} new examples are too few; at least {MIN_NEW_EXAMPLES} are needed"
     elif values[-1] <= MIN_SINGULAR_VALUE * noise:
-        a, b = _confused(columns)
+        a, b = _most_confused(columns)
         refused = (
             f"predictions do not tell classes {a} and {b} apart well enough to count them; "
             "a better network is needed"
@@ -120,9 +120,9 @@ def label_shift(
 
     inverse = np.linalg.inv(columns)
     raw = inverse @ said
-    scatter = _scatter(said, len(new))
+    scatter = _share_covariance(said, len(new))
     for k in range(classes):
-        scatter += max(raw[k], 0.0) ** 2 * _scatter(columns[:, k], int(counts[k]))
+        scatter += max(raw[k], 0.0) ** 2 * _share_covariance(columns[:, k], int(counts[k]))
     error = np.sqrt(np.diag(inverse @ scatter @ inverse.T))
     found = _onto_simplex(raw)
     z = NormalDist().inv_cdf((1 + level) / 2)
@@ -143,7 +143,7 @@ def label_shift(
     return LabelShift(frequencies, found / share, share, condition, None, broken)
 
 
-def _scatter(
+def _share_covariance(
     shares: Float[np.ndarray, " classes"], count: int
 ) -> Float[np.ndarray, "classes classes"]:
     """Compute the covariance of shares counted among `count` examples; it is never 0."""
@@ -162,7 +162,7 @@ def _onto_simplex(q: Float[np.ndarray, " classes"]) -> Float[np.ndarray, " class
     return np.maximum(q - excess[np.flatnonzero(falling > excess)[-1]], 0.0)
 
 
-def _confused(columns: Float[np.ndarray, "classes classes"]) -> tuple[int, int]:
+def _most_confused(columns: Float[np.ndarray, "classes classes"]) -> tuple[int, int]:
     """Find the two classes whose predictions are most alike."""
     apart = np.abs(columns[:, :, None] - columns[:, None, :]).sum(0) + 3 * np.eye(len(columns))
     a, b = np.unravel_index(int(apart.argmin()), apart.shape)

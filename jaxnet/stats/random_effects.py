@@ -183,7 +183,7 @@ def two_way(
         examples=n,
         carried=float(np.sum(np.abs(columns))) ** 2 / power if power > 0 else 0.0,
         own=float(np.var(columns, ddof=1)) / n if n > 1 else math.nan,
-        freedom=_freedom(columns),
+        freedom=_degrees_of_freedom(columns),
         both=(m - 1) / m * interaction / (n * max(1, n - 1)),
         within=within,
     )
@@ -258,13 +258,13 @@ def refusal(
         )
     if given.partition is None and given.members < members:
         return (
-            f"{_count(given.members, 'member')} too few for an interval; at least {members} "
+            f"{_count_words(given.members, 'member')} too few for an interval; at least {members} "
             "are needed"
         )
     for part in given.parts:
         if part.examples < examples:
             return (
-                f"{_count(part.examples, 'example')} too few for an interval; at least "
+                f"{_count_words(part.examples, 'example')} too few for an interval; at least "
                 f"{examples} are needed"
             )
         if math.isinf(part.within[1]) and part.carried < MIN_CARRYING_EXAMPLES:
@@ -304,7 +304,7 @@ def interval(
     if alone and given.parts[0].few:
         low, high = given.parts[0].limits(level)
         return Estimate(estimate, min(low, estimate), max(high, estimate))
-    below, above = _reach(given, level)
+    below, above = _half_widths(given, level)
     return around(estimate, below, above, given.parts[0].within if alone else SIGNED)
 
 
@@ -336,7 +336,7 @@ def around(estimate: float, below: float, above: float, within: tuple[float, flo
     return Estimate(estimate, lower, upper)
 
 
-def _reach(given: TwoWay, level: float) -> tuple[float, float]:
+def _half_widths(given: TwoWay, level: float) -> tuple[float, float]:
     """Compute how far the limits are below and above the estimate."""
     from scipy.special import stdtrit
 
@@ -363,7 +363,7 @@ def _reach(given: TwoWay, level: float) -> tuple[float, float]:
     return math.sqrt(below), math.sqrt(above)
 
 
-def _freedom(columns: Float[np.ndarray, " examples"]) -> float:
+def _degrees_of_freedom(columns: Float[np.ndarray, " examples"]) -> float:
     """Compute the degrees of freedom of a variance from the kurtosis of the values.
 
     This inverts 2 Var(s^2) / s^4 (Cramér 1946, eq. 27.4.2); for normal values it is n - 1.
@@ -377,7 +377,7 @@ def _freedom(columns: Float[np.ndarray, " examples"]) -> float:
     return max(1.0, min(n - 1.0, 2 * n / (kurtosis - (n - 3) / (n - 1))))
 
 
-def _count(number: int, what: str) -> str:
+def _count_words(number: int, what: str) -> str:
     return f"{number} {what} is" if number == 1 else f"{number} {what}s are"
 
 

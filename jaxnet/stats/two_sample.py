@@ -151,13 +151,13 @@ def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> Two
         permuted = rng.permuted(np.broadcast_to(steps, (part.stop - part.start, n + m)), axis=1).T
         # How much more, or less, often than once each example is drawn: by so much the differences
         # of the distributions are off.
-        drawn = _drawn(n, m, part.stop - part.start, rng).T
+        drawn = _bootstrap_weights(n, m, part.stop - part.start, rng).T
         for column in columns:
             null[part] = np.maximum(null[part], np.abs(differences(permuted, column)).max(0))
             band[part] = np.maximum(band[part], np.abs(differences(drawn, column)).max(0))
     top = int(distances.argmax())
     size, reach = float(distances[top] * unit), float(np.quantile(band, LEVEL))
-    p, critical = p_value(float(distances[top]), null), _critical(null, level) * unit
+    p, critical = p_value(float(distances[top]), null), _critical_value(null, level) * unit
     place = int(np.abs(gaps[top]).argmax())
     at = float(values[ends[top], top][place])
     below = [float((sample.reshape(len(sample), -1)[:, top] <= at).mean()) for sample in (a, b)]
@@ -184,7 +184,7 @@ def chunks(examples: int) -> list[slice]:
     return [slice(first, min(RESAMPLES, first + step)) for first in range(0, RESAMPLES, step)]
 
 
-def _drawn(
+def _bootstrap_weights(
     n: int, m: int, count: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "draws examples"]:
     """Draw weights that are bootstrap samples of both samples minus the samples, negative for the
@@ -207,7 +207,7 @@ def p_value(observed: float, null: np.ndarray) -> float:
     return (1 + int((null >= observed).sum())) / (1 + len(null))
 
 
-def _critical(null: np.ndarray, level: float) -> float:
+def _critical_value(null: np.ndarray, level: float) -> float:
     """Compute what the statistic has to exceed for a p-value below the level."""
     allowed = math.ceil(level * (1 + len(null))) - 2  # as many of the null may reach it
     return float(np.sort(null)[::-1][allowed]) if allowed >= 0 else math.inf
@@ -242,17 +242,17 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
             for sample, part in zip((a, b), parts, strict=True)
         ]
     n, m = len(rows[0]), len(rows[1])
-    x = _on_one_scale(np.concatenate([a[rows[0]], b[rows[1]]]))
+    x = _standardized(np.concatenate([a[rows[0]], b[rows[1]]]))
     some = x if n + m <= WIDTH_EXAMPLES else x[rng.permutation(n + m)[:WIDTH_EXAMPLES]]
     squares = np.asarray(_squared_distances(some, some))[np.triu_indices(len(some), 1)]
     width = float(np.median(squares[squares > 0])) if (squares > 0).any() else 1.0
     of_b = (np.arange(n + m) >= n).astype(np.float32)
     signs = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)]).astype(np.float32)
     permuted = rng.permuted(np.broadcast_to(of_b, (RESAMPLES, n + m)), axis=1)
-    drawn = _drawn(n, m, RESAMPLES, rng)
+    drawn = _bootstrap_weights(n, m, RESAMPLES, rng)
     vectors = np.concatenate([of_b[None], permuted, signs[None], drawn])
     pad = -(n + m) % KERNEL_ROWS
-    forms, sums, witness = _forms(
+    forms, sums, witness = _kernel_sums(
         np.pad(x, ((0, pad), (0, 0))),
         np.pad(vectors, ((0, 0), (0, pad))),
         np.pad(np.ones(n + m, np.float32), (0, pad)),
@@ -276,7 +276,10 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
     length, reach = math.sqrt(lengths[0]), float(np.quantile(np.sqrt(lengths[1:]), LEVEL))
     low, high = max(0.0, length - reach) ** 2, (length + reach) ** 2
     # values that differ only by rounding count as equal
-    p, critical = (p_value(statistic - 1e-4 * float(null.std()), null), _critical(null, level))
+    p, critical = (
+        p_value(statistic - 1e-4 * float(null.std()), null),
+        _critical_value(null, level),
+    )
     # The variance has two parts: that of the null, and that of the witness function, which grows
     # with the size (Gretton et al. 2012, corollary 16).
     own = float(null.var())
@@ -306,7 +309,7 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
 CENTER = math.exp(-0.5)
 
 
-def _on_one_scale(x: np.ndarray) -> Float[np.ndarray, "examples inputs"]:
+def _standardized(x: np.ndarray) -> Float[np.ndarray, "examples inputs"]:
     """Standardize the columns of a table; center images and divide them by one common deviation."""
     flat = x.reshape(len(x), -1).astype(np.float32)
     flat = flat - flat.mean(0, dtype=np.float64).astype(np.float32)
@@ -324,7 +327,7 @@ def _squared_distances(
 
 
 @jax.jit
-def _forms(
+def _kernel_sums(
     x: Float[Array | np.ndarray, "examples inputs"],
     vectors: Float[Array | np.ndarray, "vectors examples"],
     real: Float[Array | np.ndarray, " examples"],

@@ -101,7 +101,7 @@ def estimate_error_without_labels(
     )
     (n, m), wrong = (old.shape[1], new.shape[1]), arrays.wrong(old[0], labels)
     before, now = doubt(old), doubt(new)
-    frequencies, distance = _moved(old, new, before, now)
+    frequencies, distance = _distances(old, new, before, now)
     disagreement = None if len(new) == 1 else float((new[0].argmax(1) != new[1:].argmax(2)).mean())
     error = float(wrong.mean())
     few = None
@@ -195,7 +195,7 @@ def _logistic(
     return fit, inverse @ (scores.T @ scores) @ inverse
 
 
-def _moved(
+def _distances(
     old: np.ndarray, new: np.ndarray, before: np.ndarray, now: np.ndarray
 ) -> tuple[float, float]:
     """Compute how far the frequencies of predicted classes moved, and the largest distance of

@@ -109,7 +109,7 @@ def vote_estimates(
     estimates = {}
     for i, name in enumerate(VOTE_STATISTICS):
         within = DIFFERENCE if name == "net_variance" else RATE
-        estimates[name] = _estimate(
+        estimates[name] = _vote_estimate(
             values[name], sums[i], float(scatter[i]), members, within, level, refused
         )
     return estimates, values
@@ -135,7 +135,7 @@ def _statistics(
     return (wrong.astype(np.float64), against, unbiased - biased, unbiased, biased)
 
 
-def _estimate(
+def _vote_estimate(
     values: Float[np.ndarray, " examples"],
     sums: Float[np.ndarray, " draws"],
     drawn: float,
