@@ -534,7 +534,7 @@ def _without_diverged(parts: Mapping[str, Predicted]) -> tuple[dict[str, Predict
         )
         > 1
     ):
-        return dict(parts), 0, 1  # the error ladder has the words for it
+        return dict(parts), 0, 1  # error_ladder refuses it, with a message
     silent = [part.unanswered.all(-1) for part in parts.values()]
     lost = np.atleast_1d(np.all(silent, axis=0))
     if not lost.any():
@@ -553,7 +553,7 @@ def _sound_partitions(part: Predicted, k: int) -> tuple[Predicted, int]:
         The predictions of the other partitions, and how many were left out.
     """
     if not part.of_members or len(part.predictions) % k:
-        return part, 0  # the decomposition has the words for it
+        return part, 0  # bias_variance_decomposition refuses it, with a message
     sound = ~part.unanswered.all(-1).reshape(-1, k).any(1)
     return part.only(np.repeat(sound, k)), int((~sound).sum())
 

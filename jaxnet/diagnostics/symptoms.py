@@ -276,7 +276,7 @@ def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Findi
                 "better (temperature scaling)"
             )
         except InputError:
-            pass  # no temperature does
+            pass  # no temperature calibrates them
     return [finding("overconfident", size, claimed, words)]
 
 

@@ -250,7 +250,7 @@ def _combine_members(
     for member, (each, known_) in enumerate(zip(f, known, strict=True)):
         rows = np.flatnonzero(~known_)
         own = np.asarray(each[rows], np.float32)
-        if not np.isfinite(own).any():  # it diverged, or has seen all
+        if not np.isfinite(own).any():  # the member diverged, or has seen all examples
             continue
         arrays.check_sums(
             "log_probabilities", np.asarray(each, np.float32), arrays.MEMBER_AXES, (member,), known_

@@ -125,7 +125,7 @@ def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> Two
     pooled = np.concatenate([a, b]).reshape(n + m, -1)
     order = np.argsort(pooled, axis=0, kind="stable")
     values = np.take_along_axis(pooled, order, 0)
-    last = np.ones(values.shape, bool)  # of equal values only the last one counts
+    last = np.ones(values.shape, bool)  # only the last of several equal values counts
     last[:-1] = values[1:] != values[:-1]
     columns = range(pooled.shape[1])
     ends = [np.flatnonzero(last[:, column]) for column in columns]
@@ -209,7 +209,7 @@ def p_value(observed: float, null: np.ndarray) -> float:
 
 def _critical_value(null: np.ndarray, level: float) -> float:
     """Compute what the statistic has to exceed for a p-value below the level."""
-    allowed = math.ceil(level * (1 + len(null))) - 2  # as many of the null may reach it
+    allowed = math.ceil(level * (1 + len(null))) - 2  # so many null values may exceed it
     return float(np.sort(null)[::-1][allowed]) if allowed >= 0 else math.inf
 
 

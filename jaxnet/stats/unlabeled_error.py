@@ -13,7 +13,7 @@ from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.typing import ArrayLike
 
 MIN_REFERENCE_ERRORS = 5  # wrong, and as many right, predictions to calibrate with
-MIN_REFERENCE, MIN_NEW = 100, 100  # examples
+MIN_REFERENCE, MIN_NEW = 100, 100  # examples of the reference and new examples
 # Log-odds by which calibration may be off: where outputs moved by the largest distance, 1, and
 # where all predictions moved to other classes.
 DISTANCE_ALLOWANCE = 2.5

@@ -18,7 +18,7 @@ from jaxnet.stats.random_effects import POSITIVE, block, interval, two_way
 from jaxnet.typing import ArrayLike
 
 SAMPLE_AXES = ("sample", "seed", "example")
-MIN_SAMPLES = 8  # the fewest for an interval
+MIN_SAMPLES = 8  # for an interval
 QUADRATIC_LOSSES = ("squared", "brier", "zero_one_kohavi_wolpert")
 
 
