@@ -1,5 +1,6 @@
 """Compare a file with the held-out data of a run, for a cron job or a shell loop."""
 
+import io
 import json
 import logging
 import sys
@@ -13,12 +14,12 @@ import tyro
 from jaxnet.cli.options import MonitorOptions
 from jaxnet.cli.predict import new_examples
 from jaxnet.cli.saved_run import Finished, bring_back, data_of
-from jaxnet.data.sources.npz import read_npz, write_npz
+from jaxnet.data.sources.npz import read_npz
 from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError
 from jaxnet.report import console
 from jaxnet.runtime.devices import enable_cache, use_platform
-from jaxnet.runtime.files import plain
+from jaxnet.runtime.files import plain, write_whole
 from jaxnet.runtime.processes import is_first
 from jaxnet.stats.two_sample import MIN_SAMPLE_SIZE
 from jaxnet.studies import shift
@@ -65,8 +66,9 @@ def write_reference(folder: Path, reference: shift.Reference) -> None:
         NotWrittenError: where it cannot be written.
     """
     if is_first():
-        arrays = {"log_probabilities": reference.outputs, "labels": reference.labels}
-        write_npz(folder / REFERENCE_FILE, arrays)
+        content = io.BytesIO()
+        np.savez(content, log_probabilities=reference.outputs, labels=reference.labels)
+        write_whole(folder / REFERENCE_FILE, content.getvalue())
 
 
 def reference_of(finished: Finished, data_dir: Path | None) -> shift.Reference:

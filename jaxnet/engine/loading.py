@@ -7,6 +7,7 @@ from typing import ParamSpec
 
 from jaxnet.data import Splits
 from jaxnet.data.sources.load import load as read
+from jaxnet.errors import renamed
 
 Given = ParamSpec("Given")
 SLOW_IMPORTS = ("optax", "jaxnet.models.layers")  # layers imports Flax
@@ -29,4 +30,5 @@ def import_for_training() -> None:
         importlib.import_module(module)
 
 
-load = _importing(read)
+# Former names are answered here too, so that the warning points at the caller.
+load = renamed(ignore="drop_columns")(_importing(read))

@@ -241,7 +241,9 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Replace an .npz file at once: a kill or a full disk leaves what was there before.
+    """Replace the cache of a source at once: a kill or a full disk leaves what was there before.
+
+    The arrays go to the disk one by one, since together they may be larger than the free memory.
 
     Args:
         path: the file; its folder is made.
