@@ -19,7 +19,11 @@ from jaxnet.population.halving import Halving
 from jaxnet.studies.space import Axis, Linear, LogUniform, Trial, grid, quasi_random, random
 
 # options by former names
-FORMER = {"ignore": "drop-columns", "normalisation": "normalization", "second-momentum": "b2"}
+FORMER_OPTIONS = {
+    "ignore": "drop-columns",
+    "normalisation": "normalization",
+    "second-momentum": "b2",
+}
 # as `load` has them
 READING = (
     "data_dir",
@@ -375,7 +379,7 @@ def current_words(words: Sequence[str], tell: Callable[[str], None]) -> list[str
 def _current_word(word: str, tell: Callable[[str], None]) -> str:
     name, equals, value = word.partition("=")
     dashes = "--" if name.startswith("--") else ""
-    new = FORMER.get(name.removeprefix("--").replace("_", "-"))
+    new = FORMER_OPTIONS.get(name.removeprefix("--").replace("_", "-"))
     if new is None or not (dashes or equals):
         return word
     tell(f"{name} is now called {dashes}{new}")

@@ -19,7 +19,7 @@ from jaxnet.typing import Number
 if TYPE_CHECKING:
     pass
 
-FORMER = {"second_momentum": "b2"}  # fields by former names
+FORMER_NUMBERS = {"second_momentum": "b2"}  # fields by former names
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "cosine", "warmup_cosine", "one_cycle")
 PRECISIONS = ("float32", "bfloat16")
@@ -31,7 +31,7 @@ def _static(default: Any) -> Any:
 
 
 @jax.tree_util.register_dataclass
-@renamed(**FORMER)
+@renamed(**FORMER_NUMBERS)
 @with_known_words(
     lr="learning_rate",
     wd="weight_decay",

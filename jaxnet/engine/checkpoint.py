@@ -39,7 +39,7 @@ from jaxnet.data import Column, Standardization
 from jaxnet.data.augmentation import AUGMENTATION_FIELDS, Augmentation
 from jaxnet.data.precision import Origin
 from jaxnet.engine import arguments
-from jaxnet.engine.fingerprint import FORMER, differences
+from jaxnet.engine.fingerprint import FORMER_FIELDS, differences
 from jaxnet.errors import InputError, check_path, near_path
 from jaxnet.models.builtin import current_name
 from jaxnet.random import with_keys, words
@@ -118,9 +118,11 @@ def restore(path: str | Path, *, optimizer: Any = None) -> Run:
     try:
         about = read_about(path)
         wanted = {name: _abstract(outline) for name, outline in about["arrays"].items()}
-        given = {FORMER.get(name, name): tree for name, tree in _read(path, wanted).items()}
-        given["recipe"] = {FORMER.get(name, name): value for name, value in given["recipe"].items()}
-        about = {FORMER.get(name, name): value for name, value in about.items()}
+        given = {FORMER_FIELDS.get(name, name): tree for name, tree in _read(path, wanted).items()}
+        given["recipe"] = {
+            FORMER_FIELDS.get(name, name): value for name, value in given["recipe"].items()
+        }
+        about = {FORMER_FIELDS.get(name, name): value for name, value in about.items()}
         structure = about["recipe"] | {"epochs": int(about["recipe"]["epochs"])}
         used = _optimizer(structure["optimizer"], optimizer, path)
         numbers = given["recipe"]

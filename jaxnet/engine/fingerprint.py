@@ -25,7 +25,7 @@ from jaxnet.models.builtin import current_name
 from jaxnet.random import words
 from jaxnet.runtime.processes import gather
 
-FORMER = {
+FORMER_FIELDS = {
     "ignore": "drop_columns",
     "normalisation": "normalization",
     "second_momentum": "b2",
@@ -136,7 +136,7 @@ def current(about: Any) -> Any:
         The same with today's names of keys, models and axes of a space.
     """
     if isinstance(about, dict):
-        return {FORMER.get(name, name): current(value) for name, value in about.items()}
+        return {FORMER_FIELDS.get(name, name): current(value) for name, value in about.items()}
     if isinstance(about, list):
         return [current(value) for value in about]
     if isinstance(about, str):

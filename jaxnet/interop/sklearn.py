@@ -40,11 +40,11 @@ except ImportError:
 
 
 # parameters by former names
-FORMER = {"normalisation": "normalization", "second_momentum": "b2"}
+FORMER_PARAMETERS = {"normalisation": "normalization", "second_momentum": "b2"}
 REPEATS = 10  # of an example, on average, by which whole weights may make a training set larger
 
 
-@renamed(**FORMER)
+@renamed(**FORMER_PARAMETERS)
 class _Network(BaseEstimator):
     """The common part of both estimators; scikit-learn checks X, y and weights."""
 
@@ -100,7 +100,7 @@ class _Network(BaseEstimator):
 
     def set_params(self, **params: Any) -> Any:
         """Set parameters, as scikit-learn does, also by their former names."""
-        return super().set_params(**current_names(params, FORMER))
+        return super().set_params(**current_names(params, FORMER_PARAMETERS))
 
     def __getstate__(self) -> dict[str, Any]:
         check_optimizer_pickles(self.optimizer)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxnet import display
-from jaxnet.core.recipe import FORMER, Recipe
+from jaxnet.core.recipe import FORMER_NUMBERS, Recipe
 from jaxnet.core.run import Population, Run
 from jaxnet.data import Augmentation, Splits, augmentation
 from jaxnet.diagnostics import Estimate, repeated, wilson
@@ -112,7 +112,7 @@ def sweep(
             f"trials is {shown(trials)}; give a list of dicts, as jaxnet.space.grid(space) makes it"
         )
     check_whole("seeds", seeds, most=1 << 20)
-    trials = [current_names(trial, FORMER) for trial in trials]
+    trials = [current_names(trial, FORMER_NUMBERS) for trial in trials]
     if not len(splits.validation):
         raise InputError(
             "the validation set is empty, and the test set must not choose; hold some examples "
