@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxnet.core.recipe import Recipe as Recipe
-    from jaxnet.core.run import Population as Population
     from jaxnet.core.run import Run as Run
     from jaxnet.data import Augmentation as Augmentation
     from jaxnet.data import Dataset as Dataset
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from jaxnet.engine.fit import start as start
     from jaxnet.engine.loading import load as load
     from jaxnet.engine.loop import train as train
-    from jaxnet.engine.prediction import evaluate as evaluate
-    from jaxnet.engine.prediction import predict as predict
     from jaxnet.errors import InputError as InputError
     from jaxnet.interop.export import export as export
     from jaxnet.interop.sklearn import JaxnetClassifier as JaxnetClassifier
@@ -40,6 +37,9 @@ if TYPE_CHECKING:
     from jaxnet.models.model import describe as describe
     from jaxnet.population.fit import fit_population as fit_population
     from jaxnet.population.halving import Halving as Halving
+    from jaxnet.population.predictions import evaluate as evaluate
+    from jaxnet.population.predictions import predict as predict
+    from jaxnet.population.result import Population as Population
     from jaxnet.runtime import processes as processes
     from jaxnet.runtime.devices import enable_cache as enable_cache
     from jaxnet.runtime.devices import use_cpu_devices as use_cpu_devices
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "core.recipe": ("Recipe",),
-    "core.run": ("Population", "Run"),
+    "core.run": ("Run",),
     "data": (
         "Augmentation",
         "Dataset",
@@ -69,7 +69,6 @@ _NAMES = {
     "engine.fit": ("epoch", "fit", "start"),
     "engine.loading": ("load",),
     "engine.loop": ("train",),
-    "engine.prediction": ("evaluate", "predict"),
     "errors": ("InputError",),
     "interop.export": ("export",),
     "interop.sklearn": ("JaxnetClassifier", "JaxnetRegressor"),
@@ -78,6 +77,8 @@ _NAMES = {
     "models.model": ("Model", "describe"),
     "population.fit": ("fit_population",),
     "population.halving": ("Halving",),
+    "population.predictions": ("evaluate", "predict"),
+    "population.result": ("Population",),
     "runtime.devices": ("enable_cache", "use_cpu_devices"),
     "runtime.plan": ("Plan",),
     "studies.diagnose": ("diagnose",),

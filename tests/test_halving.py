@@ -20,9 +20,9 @@ import jaxnet
 from jaxnet import Plan, Recipe, space
 from jaxnet.data.splitting import take
 from jaxnet.engine import checkpoint
-from jaxnet.population import checkpoint as ledger
-from jaxnet.population import fit as population
+from jaxnet.population import scheduler
 from jaxnet.population.halving import Halving, Standings, survivors
+from jaxnet.population.scheduler import Progress, Schedule
 from jaxnet.studies.sweep import sweep
 
 MODEL, MEMBERS = jaxnet.mlp((12,)), 9
@@ -32,6 +32,8 @@ RECIPE = Recipe(epochs=7, batch_size=64, schedule="one_cycle")
 RECIPES = [replace(RECIPE, learning_rate=rate) for rate in RATES]
 HALVING = Halving((2, 4))  # 9, then 3, then 1
 ALONE, TOGETHER = Plan(devices=1, chunk=1), Plan(devices=2, chunk=2)
+# A call of the program, and a checkpoint, after every epoch.
+EVERY_EPOCH = Schedule(call_seconds=0.0, checkpoint_share=1e9, checkpoint_growth=0.0)
 KILLS = int(os.environ.get("JAXNET_KILLS", "2"))
 ROUNDING = 1e-5
 
@@ -227,11 +229,16 @@ def test_two_programs_whatever_the_rungs(small, compilations):
     assert len(compilations) == 2
 
 
-def test_a_smaller_program_is_compiled_where_that_pays(small, monkeypatch, caplog):
-    monkeypatch.setattr(population, "COMPILING", {"cpu": 0.0})
+def test_a_smaller_program_is_compiled_where_that_pays(small, caplog):
     with caplog.at_level(logging.INFO, "jaxnet"):
         many = jaxnet.fit_population(
-            MODEL, small, RECIPES, KEYS, halving=HALVING, plan=Plan(1, chunk=4)
+            MODEL,
+            small,
+            RECIPES,
+            KEYS,
+            halving=HALVING,
+            plan=Plan(1, chunk=4),
+            schedule=Schedule(while_compiling=0.0),
         )
     assert [line.split(": ")[1].split(" in")[0] for line in caplog.messages if "wave" in line] == [
         "9 members",
@@ -252,7 +259,7 @@ def test_progress_counts_the_epochs_that_are_trained(small):
     assert total == many.epochs.sum()
     assert {round(share * total, 6) for share in shares} >= {0, 2, 16, 18, 20, 24, 27}
     assert {now.finished for now in heard} == {0, 6, 8, 9}
-    assert heard[-1] == population.Progress(9, 9, 7, 7, 1.0)
+    assert heard[-1] == Progress(9, 9, 7, 7, 1.0)
 
 
 class Stop(Exception):
@@ -272,10 +279,7 @@ def test_a_population_continues_with_the_same_numbers(small, whole, tmp_path, mo
     """Stopped while it begins, within a stage, right at a rung and after it; every epoch of every
     member is trained once.
     """
-    monkeypatch.setattr(population, "CALL", 0.0)  # a call an epoch
-    monkeypatch.setattr(ledger, "GROWTH", 0.0)
-    monkeypatch.setattr(ledger, "SAVING_SHARE", 1e9)  # a checkpoint after every call
-    trained, train, left = [], population._train_wave, [calls]
+    trained, train, left = [], scheduler.train_wave, [calls]
 
     def recorded(job, program, shared, part, until, between_calls, pace):
         def call(standing, fetch):
@@ -289,9 +293,16 @@ def test_a_population_continues_with_the_same_numbers(small, whole, tmp_path, mo
         if left[0] == -1:
             raise Stop
 
-    monkeypatch.setattr(population, "_train_wave", recorded)
+    monkeypatch.setattr(scheduler, "train_wave", recorded)
     go = functools.partial(
-        jaxnet.fit_population, MODEL, small, RECIPES, KEYS, halving=HALVING, out=tmp_path / "p"
+        jaxnet.fit_population,
+        MODEL,
+        small,
+        RECIPES,
+        KEYS,
+        halving=HALVING,
+        out=tmp_path / "p",
+        schedule=EVERY_EPOCH,
     )
     with pytest.raises(Stop):
         go(plan=ALONE, progress=progress)
@@ -315,10 +326,7 @@ def test_a_population_continues_with_the_same_numbers(small, whole, tmp_path, mo
     assert len(trained) == whole.epochs.sum()
 
 
-def test_what_was_decided_stays_where_a_checkpoint_is_damaged(small, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(population, "CALL", 0.0)
-    monkeypatch.setattr(ledger, "GROWTH", 0.0)
-    monkeypatch.setattr(ledger, "SAVING_SHARE", 1e9)
+def test_what_was_decided_stays_where_a_checkpoint_is_damaged(small, whole, tmp_path):
     go = functools.partial(
         jaxnet.fit_population,
         MODEL,
@@ -328,6 +336,7 @@ def test_what_was_decided_stays_where_a_checkpoint_is_damaged(small, whole, tmp_
         halving=HALVING,
         out=tmp_path / "p",
         plan=ALONE,
+        schedule=EVERY_EPOCH,
     )
     go()
     parts = sorted((tmp_path / "p/state").glob("part-????????"), reverse=True)
@@ -524,13 +533,12 @@ def test_the_best_of_a_sweep_was_trained_to_its_end(small):
 
 PROGRAM = """
 import sys, jax, jaxnet, numpy as np
-from jaxnet.population import fit as population
 from jaxnet.population.halving import Halving
+from jaxnet.population.scheduler import Schedule
 
 if sys.argv[2]:
     jax.config.update("jax_compilation_cache_dir", sys.argv[2])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-population.CALL = 0.02
 splits = jaxnet.load("digits")
 keys, rates = jax.random.split(jax.random.key(0), 24), np.geomspace(1e-4, 0.1, 24)
 recipe = jaxnet.Recipe(epochs=60, batch_size=32, learning_rate=rates)
@@ -543,6 +551,7 @@ jaxnet.fit_population(
     halving=halving,
     plan=jaxnet.Plan(chunk=1),
     out=sys.argv[1],
+    schedule=Schedule(call_seconds=0.02),
 )
 """
 

@@ -23,13 +23,16 @@ import jaxnet
 from jaxnet import Plan, Recipe
 from jaxnet.data import resampling
 from jaxnet.data.splitting import take
-from jaxnet.population import fit as population
+from jaxnet.population import scheduler
+from jaxnet.population.scheduler import Progress, Schedule
 
 KEYS = jax.random.split(jax.random.key(0), 6)
 MODEL = jaxnet.mlp((12,))
 RECIPE = Recipe(epochs=3, batch_size=64, learning_rate=3e-3)
 ORDER = jax.random.key(9)
 ALONE, TOGETHER = Plan(devices=2, chunk=1), Plan(devices=1, chunk=3)
+# A call of the program, and a checkpoint, after every epoch.
+EVERY_EPOCH = Schedule(call_seconds=0.0, checkpoint_share=1e9, checkpoint_growth=0.0)
 KILLS = int(os.environ.get("JAXNET_KILLS", "4"))
 LAST_BIT = 5e-7  # of a loss of 2 to 4; of the parameters 6e-8
 # the largest difference of parameters of some tenths, after 60 steps of Adam, that is rounding
@@ -464,22 +467,20 @@ def _stop_after(calls):
 
 
 @pytest.mark.parametrize("calls", [0, pytest.param(1, marks=pytest.mark.core), 4])
-def test_a_population_continues_with_the_same_numbers_on_other_devices(
-    small, tmp_path, monkeypatch, calls
-):
-    monkeypatch.setattr(population, "CALL", 0.0)  # a call an epoch
-    monkeypatch.setattr(jaxnet.population.checkpoint, "GROWTH", 0.0)
-    monkeypatch.setattr(
-        jaxnet.population.checkpoint, "SAVING_SHARE", 1e9
-    )  # a checkpoint after every call
+def test_a_population_continues_with_the_same_numbers_on_other_devices(small, tmp_path, calls):
     samples = resampling.partitions(jax.random.key(1), 3, 400, repeats=2)
     go = functools.partial(jaxnet.fit_population, MODEL, small, RECIPE, KEYS, resample=samples)
     whole = go(plan=ALONE)
     with pytest.raises(Stop):
-        go(out=tmp_path / "p", plan=Plan(3, chunk=1), progress=_stop_after(calls + 1))
+        go(
+            out=tmp_path / "p",
+            plan=Plan(3, chunk=1),
+            progress=_stop_after(calls + 1),
+            schedule=EVERY_EPOCH,
+        )
     before = (tmp_path / "p/log.txt").read_text()
     assert before.count("checkpoint") == calls + 1
-    again = go(out=tmp_path / "p", plan=Plan(2, chunk=1))
+    again = go(out=tmp_path / "p", plan=Plan(2, chunk=1), schedule=EVERY_EPOCH)
     assert (
         gap(
             (whole.params, whole.run.history, whole.epochs),
@@ -512,15 +513,18 @@ def stopped(small, tmp_path_factory):
     """A population of two waves that was stopped in the last epoch of the second, with a checkpoint
     after each epoch.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(population, "CALL", 0.0)
-        patch.setattr(jaxnet.population.checkpoint, "GROWTH", 0.0)
-        patch.setattr(jaxnet.population.checkpoint, "SAVING_SHARE", 1e9)
-        folder = tmp_path_factory.mktemp("stopped")
-        with pytest.raises(Stop):
-            jaxnet.fit_population(
-                MODEL, small, RECIPE, KEYS, plan=TOGETHER, out=folder, progress=_stop_after(5)
-            )
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.raises(Stop):
+        jaxnet.fit_population(
+            MODEL,
+            small,
+            RECIPE,
+            KEYS,
+            plan=TOGETHER,
+            out=folder,
+            progress=_stop_after(5),
+            schedule=EVERY_EPOCH,
+        )
     return folder
 
 
@@ -640,7 +644,7 @@ def test_a_folder_of_something_else_is_refused(small, tmp_path_factory, change, 
 
 
 def test_out_of_memory_halves_the_chunk(small, monkeypatch, caplog):
-    train = population._train_wave
+    train = scheduler.train_wave
 
     def fail(*_):
         raise jax.errors.JaxRuntimeError(
@@ -655,7 +659,7 @@ def test_out_of_memory_halves_the_chunk(small, monkeypatch, caplog):
         train(job, program, *rest)
 
     whole = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=ALONE)
-    monkeypatch.setattr(population, "_train_wave", scarce)
+    monkeypatch.setattr(scheduler, "train_wave", scarce)
     with caplog.at_level(logging.WARNING, "jaxnet"):
         many = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=Plan(1, chunk=6))
     assert "out of memory with 6 members at a time on each device: going on with 3" in caplog.text
@@ -668,21 +672,21 @@ def test_progress_says_how_far_it_is(small):
     jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=ALONE, progress=heard.append)
     shares = [now.share for now in heard]
     assert shares == sorted(shares)
-    assert heard[-1] == population.Progress(6, 6, 3, 3, 1.0)
-    assert heard[0] == population.Progress(0, 6, 0, 3, 0.0)
+    assert heard[-1] == Progress(6, 6, 3, 3, 1.0)
+    assert heard[0] == Progress(0, 6, 0, 3, 0.0)
     assert heard[1].epoch == 1
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"keys": jax.random.key(0)}, r"keys has shape \(\); give a key a member"),
+        ({"keys": jax.random.key(0)}, r"keys has shape \(\); give one key per member"),
         ({"keys": KEYS[:0]}, "keys are empty"),
         (
             {"keys": jax.random.split(jax.random.key(0, impl="rbg"), 3)},
             "draws otherwise in a population than alone",
         ),
-        ({"recipes": [RECIPE]}, "1 recipes for 6 keys; give one for all, or one a member"),
+        ({"recipes": [RECIPE]}, "1 recipes for 6 keys; give one for all, or one per member"),
         ({"model": [MODEL] * 5}, "5 models for 6 keys"),
         ({"recipes": Recipe(learning_rate=np.ones(5))}, r"a number of the recipe has shape \(5,\)"),
         (
@@ -786,21 +790,27 @@ def test_members_are_taken_by_number(small):
 
 PROGRAM = """
 import sys, jax, jaxnet
-from jaxnet.population import fit as population
 from jaxnet.data import resampling
+from jaxnet.population.scheduler import Schedule
 
 jaxnet.use_cpu_devices(int(sys.argv[2]))
 if sys.argv[3]:
     jax.config.update("jax_compilation_cache_dir", sys.argv[3])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-population.CALL = 0.02
 splits = jaxnet.load("digits")
 keys = jax.random.split(jax.random.key(0), 12)
 samples = resampling.bootstrap(jax.random.key(1), 12, len(splits.train))
 recipe = jaxnet.Recipe(epochs=60, batch_size=32, learning_rate=3e-3, patience=20)
 plan = jaxnet.Plan(int(sys.argv[2]), chunk=1)
 jaxnet.fit_population(
-    jaxnet.mlp((16,)), splits, recipe, keys, resample=samples, plan=plan, out=sys.argv[1]
+    jaxnet.mlp((16,)),
+    splits,
+    recipe,
+    keys,
+    resample=samples,
+    plan=plan,
+    out=sys.argv[1],
+    schedule=Schedule(call_seconds=0.02),
 )
 """
 

@@ -19,7 +19,7 @@ from jaxnet import restore
 from jaxnet.engine.agreement import check_agreement, disagreement
 from jaxnet.errors import InputError
 from jaxnet.population.checkpoint import Part
-from jaxnet.population.fit import _dealt
+from jaxnet.population.scheduler import dealt as dealt_to
 from jaxnet.runtime.processes import join
 
 WORK = """
@@ -92,9 +92,8 @@ jaxnet.use_cpu_devices(1 if count > 1 else None)
 if count > 1:
     assert processes.join(f"127.0.0.1:{port}", count, process)
 import time
-from jaxnet.population import fit as population
+from jaxnet.population.scheduler import Schedule
 
-population.CALL = 0.0  # an epoch a call
 splits = jaxnet.load("digits")
 recipe = jaxnet.Recipe(
     epochs=8,
@@ -113,7 +112,14 @@ def progress(now):
 
 keys, halving = jax.random.split(jax.random.key(0), 9), jaxnet.Halving((2, 5), keep=1 / 2)
 population = jaxnet.fit_population(
-    models, splits, recipe, keys, halving=halving, out=out + "/run", progress=progress
+    models,
+    splits,
+    recipe,
+    keys,
+    halving=halving,
+    out=out + "/run",
+    progress=progress,
+    schedule=Schedule(call_seconds=0.0),  # one epoch per call
 )
 leaves = [leaf for run in population.runs for leaf in jax.tree.leaves((run.params, run.best))]
 np.savez(
@@ -427,7 +433,7 @@ def test_members_are_dealt_once_and_evenly(processes):
         Part(0, np.arange(10, 33), 0, False, None, None),
     ]
     few = [Part(1, np.array([7]), 0, False, None, None)]
-    dealt = [_dealt({0: parts, 1: few}, i, processes) for i in range(processes)]
+    dealt = [dealt_to({0: parts, 1: few}, i, processes) for i in range(processes)]
     counts = [sum(len(part.members) for part in each.get(0, [])) for each in dealt]
     assert max(counts) - min(counts) <= 1
     for number, of in ((0, parts), (1, few)):

@@ -46,8 +46,9 @@ from jax.experimental import topologies
 import jaxnet
 from jaxnet import Plan
 from jaxnet.core.training import Problem
-from jaxnet.population import fit as population
+from jaxnet.population.job import make_jobs
 from jaxnet.population.placement import plan_for_members
+from jaxnet.population.program import compile_program
 from jaxnet.data import Standardization
 
 name, times, implementation = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -79,9 +80,11 @@ plan = Plan(
     implementation=implementation,
 )
 keys = jax.random.split(jax.random.key(0), plan.devices * plan.chunk)
-job = population._admit(model, splits, recipe, keys, jax.random.key(1), None, None)
+(job,) = make_jobs(
+    [Problem(model, splits, recipe)] * len(keys), keys, order_key=jax.random.key(1)
+)
 with ThreadPoolExecutor(2) as pool:
-    text = population._compile(job, 0, plan, tuple(devices), pool).advance.result().as_text()
+    text = compile_program(job, plan, tuple(devices), pool).advance.result().as_text()
 loops = []
 for carry in re.findall(r" = \\((.*)\\) while\\(", text):
     state = [
@@ -325,8 +328,9 @@ from jaxnet import Plan
 from jaxnet.core.training import Problem
 from jaxnet.engine import fit as engine_fit
 from jaxnet.engine.arguments import check_arguments
-from jaxnet.population import fit as population
+from jaxnet.population.job import make_jobs, one_per_member
 from jaxnet.population.placement import plan_for_members
+from jaxnet.population.program import compile_program
 from jaxnet.data import Standardization
 from jaxnet.models.model import with_outputs
 
@@ -379,10 +383,13 @@ def many(implementation, model, splits, recipes, keys):
     )
     keys = keys[: plan.chunk]
     recipes = replace(recipes, learning_rate=recipes.learning_rate[: plan.chunk])
-    job = population._admit(model, splits, recipes, keys, jax.random.key(2), None, None)
+    problems = [
+        Problem(model, splits, recipe) for recipe in one_per_member(recipes, len(keys))
+    ]
+    (job,) = make_jobs(problems, keys, order_key=jax.random.key(2))
     with ThreadPoolExecutor(2) as pool:
-        return population._compile(
-            job, 0, replace(plan, implementation=implementation), chips, pool
+        return compile_program(
+            job, replace(plan, implementation=implementation), chips, pool
         ).advance.result()
 
 

@@ -36,8 +36,7 @@ from rich.table import Table
 
 import jaxnet
 from jaxnet.engine import loop
-from jaxnet.population import checkpoint as ledger
-from jaxnet.population import fit as population
+from jaxnet.population.scheduler import Schedule
 
 Kind = Literal["training", "population", "stream"]
 KINDS: tuple[Kind, ...] = ("training", "population", "stream")
@@ -77,8 +76,7 @@ class Options:
 def main() -> None:
     """Damage, kill, print."""
     options = tyro.cli(Options, description=__doc__)
-    loop.CHECKPOINT_SHARE = ledger.SAVING_SHARE = 1e9  # a checkpoint after every epoch
-    ledger.GROWTH, population.CALL = 0.0, 0.0
+    loop.CHECKPOINT_SHARE = 1e9  # a checkpoint after every epoch
     if options.child is not None:
         assert options.only is not None
         train(options.only, options.child.parent / "data", options.child)
@@ -127,6 +125,7 @@ def train(
                 out=out,
                 progress=progress,
                 plan=plan,
+                schedule=Schedule(0.0, checkpoint_share=1e9, checkpoint_growth=0.0),
             ).run
     leaves = [
         np.asarray(leaf)

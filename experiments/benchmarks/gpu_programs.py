@@ -41,7 +41,8 @@ from jaxnet.data import Standardization
 from jaxnet.engine import fit as engine_fit
 from jaxnet.engine import streamed
 from jaxnet.engine.arguments import check_arguments
-from jaxnet.population import fit as population
+from jaxnet.population.job import make_jobs
+from jaxnet.population.program import compile_program
 
 TRAIN, VALIDATION, BATCH, MEMBERS = 54_000, 6_000, 128, 64
 CUDA = "12.9.0"  # of the driver; before 12.3 XLA records no calls of libraries into graphs
@@ -208,11 +209,10 @@ def epoch(model: jaxnet.Model, recipe: Recipe, device: Any) -> Any:
 
 def members(model: jaxnet.Model, recipe: Recipe, device: Any, count: int = MEMBERS) -> Any:
     """A call of `jaxnet.fit_population` for so many members at once, compiled."""
-    job = population._admit(
-        model, images(), recipe, jax.random.split(jax.random.key(0), count), None, None, None
-    )
+    keys = jax.random.split(jax.random.key(0), count)
+    (job,) = make_jobs([Problem(model, images(), recipe)] * count, keys)
     with ThreadPoolExecutor(2) as pool:
-        return population._compile(job, 0, Plan(chunk=count), (device,), pool).advance.result()
+        return compile_program(job, Plan(chunk=count), (device,), pool).advance.result()
 
 
 def mlp() -> jaxnet.Model:

@@ -30,7 +30,7 @@ from jaxnet.engine.agreement import versions
 from jaxnet.engine.checkpoint import discard_progress, save
 from jaxnet.engine.prediction import ClassMetrics, Metrics, compile_ahead, judge, predict
 from jaxnet.models.model import Model, describe
-from jaxnet.population.fit import Progress
+from jaxnet.population.scheduler import Progress
 from jaxnet.report import console, tensorboard
 from jaxnet.runtime import files, processes
 from jaxnet.runtime.timing import Timer

@@ -1,9 +1,8 @@
 """Run: what training leaves behind."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +13,9 @@ from jaxnet import display
 from jaxnet.core.recipe import Recipe
 from jaxnet.core.training import Best, EpochMetrics, Problem, TrainState, ended
 from jaxnet.data import Column, Standardization
-from jaxnet.data.resampling import Samples
 from jaxnet.errors import InputError, renamed
 from jaxnet.models.model import Model, initial
-from jaxnet.typing import ArrayLike, Rebuilt
+from jaxnet.typing import Rebuilt
 
 # How a message says where one network is in a run that holds many.
 ONE_OF_MANY = (
@@ -121,124 +119,9 @@ class Run:
         return display.html(self)
 
 
-@dataclass(frozen=True)
-class Population:
-    """Trained members, as NumPy arrays on the host; `population[i]` is member i's Run, `len` their
-    number.
-
-    runs: one a structure, each of its leaves with a leading axis of the members that have it.
-        members: which those are.
-    samples: what each trained on, None where all trained on everything.
-    predictions: of all members, where they were kept.
-    """
-
-    runs: tuple[Run, ...]
-    members: tuple[np.ndarray, ...]
-    samples: Samples | None = None
-    predictions: "Predictions | None" = None
-
-    __repr__ = display.text
-
-    def __len__(self) -> int:
-        return sum(len(members) for members in self.members)
-
-    def __getitem__(self, member: int) -> Run:
-        if not -len(self) <= member < len(self):
-            raise IndexError(f"member {member} of {len(self)}")
-        for run, members in zip(self.runs, self.members, strict=True):
-            if (place := np.flatnonzero(members == member % len(self))).size:
-                return jax.tree.map(lambda leaf: np.asarray(leaf[place[0]]), run)
-        raise AssertionError("a member of no structure")
-
-    @property
-    def run(self) -> Run:
-        """The members as one Run, each leaf with a leading member axis; InputError where their
-        structures differ.
-        """
-        if len(self.runs) > 1:
-            raise InputError(
-                f"the members have {len(self.runs)} different structures; take each from "
-                "population.runs"
-            )
-        return self.runs[0]
-
-    @property
-    def params(self) -> PyTree:
-        """`run.params`."""
-        return self.run.params
-
-    @property
-    def epochs(self) -> Int[np.ndarray, " members"]:
-        """How many epochs each was trained."""
-        return self.each(lambda run: run.epochs)
-
-    @property
-    def diverged_at(self) -> Int[np.ndarray, " members"]:
-        """The first step of each whose loss was not finite, or -1."""
-        return self.each(lambda run: run.diverged_at)
-
-    @property
-    def diverged(self) -> Bool[np.ndarray, " members"]:
-        """Which members diverged, also those that did so in the very last step."""
-        return self.each(lambda run: run.diverged)
-
-    @property
-    def status(self) -> tuple[str, ...]:
-        """What became of each, in words, as in `Run.status`."""
-        return tuple(self[member].status for member in range(len(self)))
-
-    @property
-    def history(self) -> EpochMetrics:
-        """As in a Run, with arrays (members, epochs); NaN after the last epoch of each."""
-        most = max(run.recipe.epochs for run in self.runs)
-
-        def of_all(name: str) -> np.ndarray | None:
-            if getattr(self.runs[0].history, name) is None:
-                return None
-            return self.each(
-                lambda run: np.pad(
-                    getattr(run.history, name),
-                    ((0, 0), (0, most - run.recipe.epochs)),
-                    constant_values=np.nan,
-                )
-            )
-
-        return EpochMetrics(*map(of_all, EpochMetrics._fields))  # pyrefly: ignore[bad-argument-type]
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            if not name.startswith("_") and (
-                name in Run.__dataclass_fields__ or hasattr(Run, name)
-            ):
-                raise AttributeError(
-                    f"a population has no {name}: give population[i].{name} for a member, or "
-                    f"population.run.{name} for all"
-                )
-            raise AttributeError(f"'Population' object has no attribute {name!r}")
-
-    def _repr_html_(self) -> str:
-        return display.html(self)
-
-    def each(self, of: Callable[[Run], ArrayLike]) -> np.ndarray:
-        """(members, ...) in order of members, of what `of` gives for each run."""
-        parts = [np.asarray(of(run)) for run in self.runs]
-        return np.concatenate(parts)[np.argsort(np.concatenate(self.members))]
-
-
-class Predictions(NamedTuple):
-    """Log-probabilities (members, examples, classes) as float16, or values (members, examples) as
-    float32, mapped from disk. Values are float64 where float32 cannot hold y.
-
-    validation: None where there is none. unseen: on the training set, NaN where the member trained
-    on the example; None where all trained on everything.
-    """
-
-    validation: np.ndarray | None
-    test: np.ndarray
-    unseen: np.ndarray | None
-
-    __repr__ = display.text
+def not_one(run: Any) -> InputError:
+    """The error for a run, or a population, that holds many networks where one is wanted."""
+    return InputError(f"run holds {len(run.epochs)} networks; give one of them: {ONE_OF_MANY}")
 
 
 def check_trained(model: Model, run: Run) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from jaxnet import arrays, display
-from jaxnet.core.run import Population
 from jaxnet.diagnostics.findings import DATA_FINDINGS, Finding, diverged, first_to_fix
 from jaxnet.diagnostics.ladder import error_ladder
 from jaxnet.errors import InputError
+from jaxnet.population.result import Population
 from jaxnet.runtime.files import plain
 from jaxnet.stats.bias_variance import Decomposition, Design, bias_variance_decomposition
 from jaxnet.stats.comparison import EnsembleGain, ensemble_gain

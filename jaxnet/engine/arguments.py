@@ -15,7 +15,7 @@ from jaxtyping import Array, PyTree
 
 from jaxnet.core.recipe import Recipe, as_float32
 from jaxnet.core.recipe import check as check_recipe
-from jaxnet.core.run import Population, Run
+from jaxnet.core.run import Run, not_one
 from jaxnet.core.training import NO_EXAMPLES, Problem
 from jaxnet.data import Dataset, Splits, Stream
 from jaxnet.data import augmentation as augmentations
@@ -33,7 +33,7 @@ ARGUMENT_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "model": (Model, "a Model, such as jaxnet.mlp((128, 64))"),
     "splits": (Splits, "Splits, as jaxnet.split makes them of arrays and jaxnet.load of files"),
     "recipe": (Recipe, "a Recipe, such as jaxnet.Recipe(epochs=5)"),
-    "run": ((Run, Population), "a Run, as jaxnet.fit and jaxnet.train return it"),
+    "run": (Run, "a Run, as jaxnet.fit and jaxnet.train return it"),
     "dataset": (Dataset, "a Dataset, such as splits.test"),
     "plan": (Plan, "a Plan, such as jaxnet.Plan(), or leave it out"),
 }
@@ -59,6 +59,8 @@ def check(**given: Any) -> None:
     for name, value in given.items():
         kind, cure = ARGUMENT_KINDS[name]
         if not isinstance(value, kind):
+            if name == "run" and np.ndim(getattr(value, "epochs", 0)):  # a Population
+                raise not_one(value)
             raise InputError(f"{name} is {shown(value)}{_meant(name, value) or f'; give {cure}'}")
     if "plan" in given:
         _check_plan(given["plan"])

@@ -33,7 +33,7 @@ from jaxnet.core.recipe import (
     describe_recipe,
     optimizer_name,
 )
-from jaxnet.core.run import ONE_OF_MANY, Population, Run
+from jaxnet.core.run import Run
 from jaxnet.core.training import Best, EpochMetrics
 from jaxnet.data import Column, Standardization
 from jaxnet.data.augmentation import AUGMENTATION_FIELDS, Augmentation
@@ -45,6 +45,7 @@ from jaxnet.models.builtin import current_name
 from jaxnet.random import with_keys, words
 from jaxnet.runtime.files import check_folder, writing
 from jaxnet.runtime.processes import is_first, once
+from jaxnet.typing import Rebuilt
 
 FORMATS = (1, 2)  # read; the last one is written, and has checksums of its files
 CHECKSUMS = "checksums.json"  # in the folder of a checkpoint: the CRC-32 of each of its files
@@ -72,22 +73,17 @@ class DamagedError(InputError):
         self.path = path
 
 
-def save(run: Run | Population, path: str | Path) -> None:
+def save(run: Run | Rebuilt, path: str | Path) -> None:
     """Write a Run as a folder, which must not exist yet. Its parameters must be arrays in dicts,
     lists and tuples.
 
-    A Population is refused, with what to call instead.
+    A Population is refused: fit_population(..., out=folder) keeps its members, and the same call
+    reads them again.
 
     Of several processes all call it, and the first writes.
     """
     arguments.check(run=run)
     check_path("path", path)
-    if isinstance(run, Population):
-        raise InputError(
-            f"run holds {len(run)} networks; give one of them: {ONE_OF_MANY}. fit_population(..., "
-            "out=folder) keeps them all, and the "
-            "same call reads them again"
-        )
     path = Path(path).absolute()
     once(functools.partial(check_folder, path, ending=UNFINISHED))
     if path.exists():

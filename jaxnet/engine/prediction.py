@@ -7,7 +7,6 @@ import functools
 import logging
 import math
 from dataclasses import dataclass
-from typing import overload
 
 import jax
 import numpy as np
@@ -15,13 +14,12 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from jaxnet import arrays, display
 from jaxnet.core.objective import BLOCK, in_blocks
-from jaxnet.core.run import ONE_OF_MANY, Population, Run, check_trained
+from jaxnet.core.run import Run, check_trained, not_one
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits, Standardization
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, shown
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
-from jaxnet.population.predictions import member_predictions
 from jaxnet.stats.estimate import Estimate, mean, wilson
 from jaxnet.typing import ArrayLike
 
@@ -77,35 +75,20 @@ class ValueMetrics:
 Metrics = ClassMetrics | ValueMetrics
 
 
-def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarray | Array, "..."]:
-    """Log-probabilities (examples, classes) of classes, or values (examples,) in the units of y.
-
-    run: or a Population of one structure; the predictions then have a leading axis of its members.
-    x: (examples, ...) as in the data set; standardized here. One program serves any number of
-    examples. NumPy arrays, or inside jit or vmap a tracer. Where float32 could not hold the
-    training data as they came, x must be float64, and is refused inside jit; where it could not
-    hold y, values are float64. Raises InputError for a model that is not the one of the run: one of
-    another name, or with parameters of other shapes; for x that is not finite as float32, or no
-    numbers.
+def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray | Array, "..."]:
+    """What one trained network predicts. See `predict` of jaxnet/population/predictions.py, which
+    also takes the networks of a population.
     """
     arguments.check(model=model, run=run)
-    if isinstance(x, Dataset | Splits):
-        raise InputError(f"x is {shown(x)}; give inputs, such as splits.test.x")
-    if not isinstance(x, jax.core.Tracer):
-        x = arrays.within_float32("x", x)
-    if isinstance(run, Population):
-        _check_shape(run.run, np.shape(x))
-        inputs = _as_inputs(x) if run.run.standardization.origin is None else np.asarray(x)
-        return np.concatenate([values for _, values in member_predictions([model], run, inputs)])
     if np.ndim(run.epochs):
-        raise InputError(f"run holds {len(run.epochs)} networks; give one of them: {ONE_OF_MANY}")
+        raise not_one(run)
     check_trained(model, run)
+    x = check_inputs(run, x)
     model = with_outputs(model, 1 if run.classes is None else len(run.classes))
-    _check_shape(run, np.shape(x))
     network, x = (*run.chosen, run.standardization.on_device), run.standardization.held(x)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((network, x))):
         return run.standardization.restored(_predict(model, run.recipe.precision, network, x))
-    inputs = _as_inputs(x)
+    inputs = on_host(x)
     blocks = [np.zeros((0,) if run.classes is None else (0, len(run.classes)), np.float32)]
     for first in range(0, len(inputs), BLOCK):
         block = inputs[first : first + BLOCK]
@@ -118,6 +101,39 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
             np.asarray(_predict(model, run.recipe.precision, network, filled))[: len(block)]
         )
     return np.asarray(run.standardization.restored(np.concatenate(blocks)))
+
+
+def check_inputs(run: Run, x: ArrayLike) -> ArrayLike:
+    """Inputs for a network, checked.
+
+    Args:
+        run: the network, or many of one architecture.
+        x: (examples, ...) inputs, or a tracer.
+
+    Returns:
+        x, as numbers that float32 can hold.
+
+    Raises:
+        InputError: for what is no array of numbers, and for examples of another shape.
+    """
+    if isinstance(x, Dataset | Splits):
+        raise InputError(f"x is {shown(x)}; give inputs, such as splits.test.x")
+    if not isinstance(x, jax.core.Tracer):
+        x = arrays.within_float32("x", x)
+    if (shape := np.shape(x)[1:]) != run.shape:
+        raise InputError(
+            f"x has examples of shape {shape}, but the network was trained on {run.shape}; give "
+            "examples like those"
+        )
+    return x
+
+
+def on_host(x: ArrayLike) -> np.ndarray:
+    """Inputs as the compiled programs take them: bytes as they are, and other numbers as
+    float32.
+    """
+    inputs = np.asarray(x)
+    return inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
 
 
 def compile_ahead(problem: Problem) -> None:
@@ -135,40 +151,14 @@ def compile_ahead(problem: Problem) -> None:
     ).compile()
 
 
-@overload
-def evaluate(model: Model, run: Run, dataset: Dataset, *others: object) -> Metrics: ...
-@overload
-def evaluate(
-    model: Model, run: Population, dataset: Dataset, *others: object
-) -> tuple[Metrics, ...]: ...
-def evaluate(
-    model: Model, run: Run | Population, dataset: Dataset, *others: object
-) -> Metrics | tuple[Metrics, ...]:
-    """How good the network is on these examples, with 95% intervals that speak of this one network.
-
-    run: or a Population of one structure; then Metrics of each of its members, in order, without an
-    error for those that diverged. Of classes, an example whose outputs are not numbers counts as
-    wrong, and how many do is said: in `not_numbers`, and by the logger "jaxnet". Raises InputError
-    for labels that do not fit, and for one network of values that are not finite.
+def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics:
+    """How good one trained network is on these examples. See `evaluate` of
+    jaxnet/population/predictions.py, which also takes the networks of a population.
     """
-    arguments.check(model=model, run=run, dataset=(dataset, *others) if others else dataset)
-    classes = run.run.classes if isinstance(run, Population) else run.classes
-    if dataset.classes != classes:
-        raise InputError(
-            f"the data set has classes {dataset.classes}, but the network was trained on "
-            f"{classes}; give one with those"
-        )
-    if (
-        origin := (run.run if isinstance(run, Population) else run).standardization.target_origin
-    ) is not None:
-        origin.check(dataset.y, "y")
+    arguments.check(model=model, run=run)
+    y = check_labels(run, dataset)
     outputs = np.asarray(predict(model, run, dataset.x))
-    y = _labels(dataset, classes)
-    if isinstance(run, Population):
-        return tuple(
-            judge(each, y, run[member].standardization) for member, each in enumerate(outputs)
-        )
-    if classes is None and (lost := np.flatnonzero(~np.isfinite(outputs))).size:
+    if run.classes is None and (lost := np.flatnonzero(~np.isfinite(outputs))).size:
         raise InputError(
             f"the network predicts {outputs[lost[0]]} for example {lost[0]}, and no finite value "
             f"for {len(lost)} of {len(outputs)} "
@@ -178,11 +168,30 @@ def evaluate(
     return judge(outputs, y, run.standardization)
 
 
-def _labels(dataset: Dataset, classes: tuple[str, ...] | None) -> np.ndarray:
-    """A class number or a value for each of the examples."""
+def check_labels(run: Run, dataset: Dataset) -> np.ndarray:
+    """The labels of a data set, checked against what a network was trained on.
+
+    Args:
+        run: the network, or many of one architecture.
+        dataset: the data set.
+
+    Returns:
+        (examples,) a class number or a value for each example.
+
+    Raises:
+        InputError: for other classes, and for what is no label.
+    """
+    arguments.check(dataset=dataset)
+    if dataset.classes != run.classes:
+        raise InputError(
+            f"the data set has classes {dataset.classes}, but the network was trained on "
+            f"{run.classes}; give one with those"
+        )
+    if (origin := run.standardization.target_origin) is not None:
+        origin.check(dataset.y, "y")
     examples = np.shape(dataset.x)[0]
-    if classes is not None:
-        return arrays.labels("y", dataset.y, examples, len(classes))
+    if run.classes is not None:
+        return arrays.labels("y", dataset.y, examples, len(run.classes))
     y = arrays.numbers("y", dataset.y, arrays.EXAMPLE_AXES)
     if y.shape != (examples,):
         raise InputError(
@@ -272,20 +281,6 @@ def _mean(losses: np.ndarray) -> Estimate:
         if lost
         else mean(losses)
     )
-
-
-def _check_shape(run: Run, shape: tuple[int, ...]) -> None:
-    wanted = run.shape
-    if shape[1:] != wanted:
-        raise InputError(
-            f"x has examples of shape {shape[1:]}, but the network was trained on {wanted}; give "
-            "examples like those"
-        )
-
-
-def _as_inputs(x: ArrayLike) -> np.ndarray:
-    inputs = np.asarray(x)
-    return inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "precision"))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxnet.core.run import ONE_OF_MANY, Population, Run, check_trained
+from jaxnet.core.run import Run, check_trained, not_one
 from jaxnet.display import ESCAPED
 from jaxnet.engine import arguments
 from jaxnet.engine.prediction import predict
@@ -27,6 +27,7 @@ from jaxnet.models.model import Model
 from jaxnet.random import is_key, words
 from jaxnet.runtime.files import check_folder, writing
 from jaxnet.runtime.processes import once
+from jaxnet.typing import Rebuilt
 
 EXPORT_PLATFORMS = ("cpu", "cuda", "tpu")
 READ_BY_012 = (0, 8, 2)  # the first jax whose exports jax 0.12 reads as they are
@@ -44,7 +45,7 @@ logger = logging.getLogger("jaxnet")
 
 
 def export(
-    run: Run | Population, path: str | Path, *, model: Model | None = None, onnx: bool = False
+    run: Run | Rebuilt, path: str | Path, *, model: Model | None = None, onnx: bool = False
 ) -> None:
     """Write a trained network as a folder that can be used without jaxnet, whole or not at all.
 
@@ -79,8 +80,8 @@ def export(
     """
     arguments.check(run=run, **({} if model is None else {"model": model}))
     check_path("path", path)
-    if isinstance(run, Population) or np.ndim(run.epochs):
-        raise InputError(f"run holds {len(run.epochs)} networks; give one of them: {ONE_OF_MANY}")
+    if np.ndim(run.epochs):
+        raise not_one(run)
     if model is None:
         try:
             model = named(run.model)

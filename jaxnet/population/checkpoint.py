@@ -10,7 +10,7 @@ it is written, so that between two exchanges the checkpoints of all processes ar
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,11 +22,8 @@ from jaxnet.core.training import EpochMetrics, TrainState
 from jaxnet.engine import checkpoint
 from jaxnet.engine.checkpoint import DamagedError
 from jaxnet.engine.fingerprint import check_same
+from jaxnet.population.job import Job
 from jaxnet.runtime.processes import exchange, is_first, several
-
-SAVING_SHARE = 0.1  # of the time may go into checkpoints
-# and of the time so far may lie between two of them, so that their number grows with its logarithm
-GROWTH = 0.02
 
 
 class Part(NamedTuple):
@@ -59,8 +56,8 @@ class Part(NamedTuple):
         return self._replace(finished=True, state=self.state._replace(opt_state=None))
 
 
-class Written(NamedTuple):
-    """A checkpoint that has a member."""
+class Saved(NamedTuple):
+    """A part on disk that holds a member."""
 
     path: Path
     epoch: int
@@ -79,22 +76,28 @@ def joined(parts: list[Part]) -> Part:
     )
 
 
-class Ledger:
+class PopulationCheckpoint:
     """Keeps the newest part of each member that does not train, and writes it when it is time.
     Threads may share one.
     """
 
     def __init__(
-        self,
-        folder: Path | None,
-        shapes: Callable[[int, int, bool], tuple[TrainState, EpochMetrics]],
+        self, folder: Path | None, jobs: Sequence[Job], *, share: float = 0.1, growth: float = 0.02
     ) -> None:
-        """shapes: of (state, history) of a group, a number of members, finished or not."""
-        self.folder, self._shapes = folder, shapes
+        """Nothing is read or written yet.
+
+        Args:
+            folder: where parts are kept on disk; None keeps them in memory only.
+            jobs: the members of the population.
+            share: the share of the time that may go into checkpoints.
+            growth: the share of the time so far that lies between two checkpoints, so that their
+                number grows with the logarithm of the time.
+        """
+        self.folder, self._jobs, self._most_share, self._growth = folder, jobs, share, growth
         self._fresh = list[Part]()
         self._held, self._written = (
             dict[int, Part](),
-            dict[int, list[Written]](),
+            dict[int, list[Saved]](),
         )  # the newest first
         self._lock, self._began, self._last, self._cost, self._next = (
             threading.RLock(),
@@ -124,7 +127,7 @@ class Ledger:
                 )
                 if new := [member for member in members if member not in self._held]:
                     state, history = checkpoint.read_arrays(
-                        path, self._shapes(group, len(members), finished)
+                        path, self._jobs[group].shapes(len(members), finished=finished)
                     )
                     self._held |= dict.fromkeys(
                         new, Part(group, np.asarray(members, int), epoch, finished, state, history)
@@ -136,7 +139,7 @@ class Ledger:
                 member for member in members if len(self._written.get(member, [])) < checkpoint.KEPT
             ]
             for member in wanting:
-                self._written.setdefault(member, []).append(Written(path, epoch, finished))
+                self._written.setdefault(member, []).append(Saved(path, epoch, finished))
             if not wanting:  # a kill came before it was removed
                 of_no_use.append(path)
         if not self._held:
@@ -198,7 +201,7 @@ class Ledger:
             given = exchange(_packed(self._fresh, going_on, asked))
             going, any_asked = list[Part](), False
             for fresh, going_on_there, asked_there in (
-                _unpacked(each, self._shapes) for each in given
+                _unpacked(each, self._jobs) for each in given
             ):
                 for part in fresh:
                     self._take(part)
@@ -222,7 +225,7 @@ class Ledger:
         """Whether it is time for a checkpoint."""
         now = time.monotonic()
         return self.folder is not None and now - self._last >= max(
-            self._cost / SAVING_SHARE, GROWTH * (now - self._began)
+            self._cost / self._most_share, self._growth * (now - self._began)
         )
 
     def save(self, *going_on: Part, asked: bool = False) -> bool:
@@ -290,7 +293,7 @@ class Ledger:
         before = {there.path for member in members for there in self._written.get(member, [])}
         for member in members:
             self._written[member] = [
-                Written(path, part.epoch, part.finished),
+                Saved(path, part.epoch, part.finished),
                 *self._written.get(member, []),
             ][: checkpoint.KEPT]
         for old in (
@@ -326,15 +329,13 @@ def _packed(fresh: Iterable[Part], going_on: Iterable[Part], asked: bool) -> byt
     return b"".join([json.dumps([asked, about]).encode(), b"\n", *arrays])
 
 
-def _unpacked(
-    given: bytes, shapes: Callable[[int, int, bool], tuple[TrainState, EpochMetrics]]
-) -> tuple[list[Part], list[Part], bool]:
+def _unpacked(given: bytes, jobs: Sequence[Job]) -> tuple[list[Part], list[Part], bool]:
     """What `_packed` was given."""
     line, _, _ = given.partition(b"\n")
     place, kept = len(line) + 1, tuple[list[Part], list[Part]](([], []))
     asked, about = json.loads(line)
     for group, members, epoch, finished, goes_on in about:
-        leaves, structure = jax.tree.flatten(shapes(group, len(members), finished))
+        leaves, structure = jax.tree.flatten(jobs[group].shapes(len(members), finished=finished))
         arrays = list[np.ndarray]()
         for leaf in leaves:
             size = leaf.size * leaf.dtype.itemsize

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxnet.core.recipe import Recipe
-from jaxnet.core.training import EpochMetrics, TrainState, ended
+from jaxnet.core.training import Problem, ended
 from jaxnet.errors import InputError, check_kind, check_number, check_whole
+from jaxnet.population.checkpoint import Part
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,18 @@ class Standings(NamedTuple):
     over: Bool[np.ndarray, " members"]
 
 
-def check(halving: Halving, recipes: list[Recipe], *, has_validation: bool) -> None:
-    """Raise InputError for a halving that cannot be meant for members with these recipes."""
+def check(halving: Halving, *, members: int, epochs: int, has_validation: bool) -> None:
+    """Check a halving.
+
+    Args:
+        halving: the halving.
+        members: how many members there are.
+        epochs: the fewest epochs of a recipe.
+        has_validation: whether there is a validation set.
+
+    Raises:
+        InputError: for one that cannot be meant for such members.
+    """
     rungs = halving.rungs
     check_kind("rungs of halving", rungs, tuple | list, "numbers of epochs, such as (1, 4)")
     for rung in rungs:
@@ -135,29 +145,32 @@ def check(halving: Halving, recipes: list[Recipe], *, has_validation: bool) -> N
         raise InputError(
             f"halving keeps a share of {halving.keep}; give a number between 0 and 1, such as 1/4"
         )
-    if halving.together < 1 or len(recipes) % halving.together:
+    if halving.together < 1 or members % halving.together:
         raise InputError(
-            f"halving takes {halving.together} members together, of {len(recipes)}; give a number "
+            f"halving takes {halving.together} members together, of {members}; give a number "
             "that divides them"
         )
-    if (fewest := min(recipe.epochs for recipe in recipes)) <= rungs[-1]:
+    if epochs <= rungs[-1]:
         raise InputError(
-            f"the last rung of halving is {rungs[-1]}, and a recipe has {fewest} epochs; give "
+            f"the last rung of halving is {rungs[-1]}, and a recipe has {epochs} epochs; give "
             "rungs below it, or more epochs"
         )
 
 
-def standings(
-    recipe: Recipe,
-    state: TrainState,
-    history: EpochMetrics,
-    finished: bool,
-    rung: int,
-    examples: int,
-) -> Standings:
-    """Of members that share a structure, at a rung that they have reached. examples: of the
-    validation set.
+def standings(problem: Problem, part: Part, rung: int) -> Standings:
+    """What a rung knows of members of one job that have reached it.
+
+    Args:
+        problem: what the members minimize.
+        part: the members, with their states and histories.
+        rung: the number of epochs.
+
+    Returns:
+        Their standings, in the order of the part.
     """
+    recipe, state, history = problem.recipe, part.state, part.history
+    assert state is not None
+    assert history is not None
     assert state.best is not None
     assert history.validation_loss is not None
     losses = np.asarray(history.validation_loss, float)[:, :rung]
@@ -171,7 +184,10 @@ def standings(
     measures = [losses[row]]
     if history.validation_accuracy is not None:
         measures = [
-            np.round((1 - np.asarray(history.validation_accuracy, float)[row]) * examples),
+            np.round(
+                (1 - np.asarray(history.validation_accuracy, float)[row])
+                * len(problem.splits.validation)
+            ),
             *measures,
         ]
     lost = (state.diverged_at >= 0) | ~np.isfinite(losses[row])
@@ -179,7 +195,7 @@ def standings(
     over = np.asarray(ended(recipe, state.diverged_at, done, state.best.epoch))
     return Standings(
         measure=np.where(lost[:, None], np.inf, np.stack(measures, 1)),
-        settled=np.where(done > rung, -1, np.where(finished & ~over, 1, 0)),
+        settled=np.where(done > rung, -1, np.where(part.finished & ~over, 1, 0)),
         over=over,
     )
 

@@ -17,8 +17,11 @@ from jaxnet.core.objective import forward
 from jaxnet.core.recipe import Recipe
 from jaxnet.core.training import Problem, TrainState, start
 from jaxnet.data import Splits
+from jaxnet.errors import InputError
 from jaxnet.kernels.dispatch import choose
 from jaxnet.models.model import with_outputs
+from jaxnet.population.job import Job
+from jaxnet.population.program import Program
 from jaxnet.runtime.plan import CACHE_FULL, Plan
 from jaxnet.runtime.processes import cores
 
@@ -32,7 +35,73 @@ VMEM = 70 << 20
 LEAST = 8 << 30  # bytes of a GPU or TPU that does not say how many it has
 SHARE = 0.8  # of a device's memory; the rest is the compiler's
 
+# Operations that a device does while a program is compiled: 100 billion a second on a CPU core.
+WHILE_COMPILING = {"cpu": 2e11}
+WHILE_COMPILING_ELSEWHERE = 2e13
+
 logger = logging.getLogger("jaxnet")
+
+
+def place_members(
+    job: Job, members: int, plan: Plan | None = None, *, turn: int = 0
+) -> tuple[Plan, tuple[Any, ...]]:
+    """Choose where members of a job are trained.
+
+    Args:
+        job: the job.
+        members: how many of its members are trained.
+        plan: what the user asked for; None lets a rule choose.
+        turn: the place of the job among those that are trained now. Jobs that have not one member
+            for each device take turns among the devices.
+
+    Returns:
+        (the plan, its devices).
+
+    Raises:
+        InputError: for a plan that this process does not have the devices for.
+    """
+    why, problem = "as asked for", job.problem
+    if plan is None:
+        weights = None if job.samples is None else job.samples.alone(0).get("weights")
+        own_order = job.shared[1] is None or (job.samples is not None and weights is None)
+        plan, why = plan_for_members(
+            replace(problem, weights=weights), members, own_order=own_order
+        )
+    _check(plan)
+    devices = jax.local_devices()[: plan.devices]
+    if members < len(devices):
+        devices = [devices[turn % len(devices)]]
+    plan = replace(plan, devices=len(devices), chunk=_even(members, len(devices), plan.chunk))
+    logger.info("%s: %s", problem.model.name, _words(plan, members, why))
+    return plan, tuple(devices)
+
+
+def fits(
+    job: Job, program: Program, members: int, epochs: int, while_compiling: float | None = None
+) -> bool:
+    """Whether a program is good enough for the members that are left: computing its empty places
+    takes no longer than compiling a smaller one.
+
+    Args:
+        job: the job of the program.
+        program: the program.
+        members: how many members are left.
+        epochs: how many epochs they are trained.
+        while_compiling: operations that a device does while a program is compiled; None takes those
+            of its platform.
+
+    Returns:
+        Whether it is.
+    """
+    chunk, own = program.plan.chunk, math.ceil(members / program.plan.devices)
+    empty = math.ceil(own / chunk) * chunk - own
+    params = job.shapes(1, finished=True)[0].params
+    weights = sum(leaf.size for leaf in jax.tree.leaves(params) if leaf.ndim > 2)
+    operations = 6 * weights * len(job.problem.splits.train) * epochs * empty
+    if while_compiling is None:
+        platform = program.mesh.devices.flat[0].platform
+        while_compiling = WHILE_COMPILING.get(platform, WHILE_COMPILING_ELSEWHERE)
+    return operations <= while_compiling
 
 
 def plan_for_members(
@@ -164,3 +233,28 @@ def _one(recipe: Recipe) -> Recipe:
 def _bytes(tree: PyTree) -> int:
     # Of a key, JAX counts the type's item size.
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _even(members: int, devices: int, chunk: int) -> int:
+    """The chunk that needs as many waves, and fills the last one best."""
+    waves = math.ceil(members / (devices * chunk))
+    return math.ceil(members / (devices * waves))
+
+
+def _words(plan: Plan, members: int, why: str) -> str:
+    waves = math.ceil(members / (plan.devices * plan.chunk))
+    return (
+        f"{members} members in {waves} wave{'s' * (waves > 1)}, {plan.chunk} at a time on each of "
+        f"{plan.devices} "
+        f"{jax.default_backend().upper()} device{'s' * (plan.devices > 1)}: {why}"
+    )
+
+
+def _check(plan: Plan) -> None:
+    if plan.chunk < 1:
+        raise InputError(f"the plan has chunk {plan.chunk}; give at least 1 member")
+    if not 1 <= plan.devices <= (found := jax.local_device_count()):
+        raise InputError(
+            f"the plan wants {plan.devices} devices, and JAX has {found}; on a CPU call "
+            "use_cpu_devices first"
+        )

@@ -8,25 +8,98 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import overload
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
-from jaxtyping import Array, Num, PyTree
+from jaxtyping import Array, Float, Num, PyTree
 
 from jaxnet.core.objective import in_blocks
-from jaxnet.core.run import Population, Predictions, check_trained
+from jaxnet.core.run import Run, check_trained
 from jaxnet.data import Dataset, Splits, Standardization
 from jaxnet.data.resampling import Samples
+from jaxnet.engine import arguments, prediction
 from jaxnet.engine.checkpoint import CHECKSUMS, DamagedError, check_files, write_checksums
+from jaxnet.engine.prediction import Metrics
 from jaxnet.models.model import Model, with_outputs
 from jaxnet.population.placement import VMEM
+from jaxnet.population.result import Population, Predictions
 from jaxnet.runtime.files import writing
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import barrier, gather, index_and_count, is_first, once
 from jaxnet.runtime.sharding import COPIED, SPLIT, device_mesh, spread
+from jaxnet.typing import ArrayLike
 
 logger = logging.getLogger("jaxnet")
+
+
+def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarray | Array, "..."]:
+    """What a trained network, or each member of a population, predicts.
+
+    One compiled program serves any number of examples.
+
+    Args:
+        model: the model that was trained.
+        run: one network, or a population whose members have one architecture.
+        x: (examples, ...) inputs as in the data set; they are standardized here. For one network x
+            may be a tracer, inside jit or vmap. If float32 could not hold the training data as they
+            came, x must be float64, and is refused inside jit.
+
+    Returns:
+        Log-probabilities (examples, classes), or values (examples,) in the units of y, which are
+        float64 where float32 could not hold y. The predictions of a population have a leading axis
+        of its members. They are NumPy arrays, except for a tracer.
+
+    Raises:
+        InputError: for a model that is not the one of the run (another name, or parameters of other
+            shapes), for x that is no numbers, or not finite as float32, or of another shape.
+    """
+    if not isinstance(run, Population):
+        return prediction.predict(model, run, x)
+    arguments.check(model=model)
+    x = prediction.check_inputs(run.run, x)
+    exact = run.run.standardization.origin is not None
+    inputs = np.asarray(x) if exact else prediction.on_host(x)
+    return np.concatenate([values for _, values in member_predictions([model], run, inputs)])
+
+
+@overload
+def evaluate(model: Model, run: Run, dataset: Dataset, *others: object) -> Metrics: ...
+@overload
+def evaluate(
+    model: Model, run: Population, dataset: Dataset, *others: object
+) -> tuple[Metrics, ...]: ...
+def evaluate(
+    model: Model, run: Run | Population, dataset: Dataset, *others: object
+) -> Metrics | tuple[Metrics, ...]:
+    """How good a trained network is on these examples, with 95% confidence intervals that speak of
+    this one network.
+
+    Args:
+        model: the model that was trained.
+        run: one network, or a population whose members have one architecture.
+        dataset: the examples, with the classes that the network was trained on.
+        others: nothing; what else is given, such as y beside x, is refused with what to give.
+
+    Returns:
+        The metrics; for a population, those of each member, in order. An example of classes whose
+        outputs are not numbers counts as wrong, and `not_numbers` and the logger "jaxnet" say how
+        many there are. Members that diverged have no error.
+
+    Raises:
+        InputError: for labels that do not fit, and for one network whose values are not finite.
+    """
+    if others:
+        arguments.check(dataset=(dataset, *others))
+    if not isinstance(run, Population):
+        return prediction.evaluate(model, run, dataset)
+    arguments.check(model=model)
+    y = prediction.check_labels(run.run, dataset)
+    return tuple(
+        prediction.judge(outputs, y, run[member].standardization)
+        for member, outputs in enumerate(np.asarray(predict(model, run, dataset.x)))
+    )
 
 
 def member_predictions(

@@ -20,7 +20,7 @@ from jaxnet.data import Dataset, Splits
 from jaxnet.diagnostics import Estimate, Ladder
 from jaxnet.display import visible
 from jaxnet.engine.prediction import ClassMetrics, Metrics
-from jaxnet.population.fit import Progress
+from jaxnet.population.scheduler import Progress
 from jaxnet.report.tables import LUCK
 from jaxnet.studies.comparison import Comparison
 from jaxnet.studies.sweep import Sweep

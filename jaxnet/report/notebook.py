@@ -12,9 +12,10 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxnet.core.run import Population, Run
+from jaxnet.core.run import Run
 from jaxnet.diagnostics import Diagnosis, Estimate
 from jaxnet.diagnostics.diagnosis import PART_NAMES
+from jaxnet.population.result import Population
 from jaxnet.report import figures
 from jaxnet.report.figures.axes import DECADES, DPI, TRAIN, VALIDATION
 from jaxnet.report.html.document import png, text

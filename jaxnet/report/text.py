@@ -17,11 +17,12 @@ from jaxnet.display import ACROSS, DOWN, number, shortened, table, words
 from jaxnet.typing import ArrayLike
 
 if TYPE_CHECKING:
-    from jaxnet.core.run import Population, Run
+    from jaxnet.core.run import Run
     from jaxnet.core.training import TrainState
     from jaxnet.data import Dataset, Splits, Stream
     from jaxnet.diagnostics import Diagnosis, Estimate
     from jaxnet.models.model import Model
+    from jaxnet.population.result import Population
     from jaxnet.studies.learning_curve import LearningCurve
     from jaxnet.studies.sweep import Sweep
 

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxnet.core.recipe import Recipe
-from jaxnet.core.run import Population, Run
+from jaxnet.core.run import Run
 from jaxnet.data import Dataset, Splits, resampling
 from jaxnet.diagnostics import (
     Decomposition,
@@ -34,8 +34,10 @@ from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_known, check_whole
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
-from jaxnet.population.fit import Progress, fit_population
+from jaxnet.population.fit import fit_population
 from jaxnet.population.predictions import predictions_of
+from jaxnet.population.result import Population
+from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key, number_of
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan

@@ -15,7 +15,6 @@ from jaxtyping import Array, Key
 
 from jaxnet.core.objective import forward
 from jaxnet.core.recipe import Recipe
-from jaxnet.core.run import Population
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.resampling import disjoint, partitions, together, whole
@@ -26,9 +25,11 @@ from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_number, check_whole, renamed
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
-from jaxnet.population.fit import Progress, fit_population
+from jaxnet.population.fit import fit_population
 from jaxnet.population.placement import plan_for_members
 from jaxnet.population.predictions import member_predictions
+from jaxnet.population.result import Population
+from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import index_and_count, once

@@ -16,7 +16,6 @@ from jaxtyping import Float, Int
 
 from jaxnet import arrays, display
 from jaxnet.core.recipe import Recipe
-from jaxnet.core.run import Population
 from jaxnet.data import Splits
 from jaxnet.data.resampling import first
 from jaxnet.diagnostics.findings import Finding
@@ -25,8 +24,10 @@ from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_whole, renamed, shown
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
-from jaxnet.population.fit import Progress, fit_population
+from jaxnet.population.fit import fit_population
 from jaxnet.population.predictions import member_predictions
+from jaxnet.population.result import Population
+from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan

@@ -11,15 +11,17 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxnet.core.recipe import Recipe
-from jaxnet.core.run import Population
 from jaxnet.data import Splits
 from jaxnet.diagnostics import Estimate, deviation, repeated, seeds_needed
 from jaxnet.engine import arguments
-from jaxnet.engine.prediction import judge, predict
+from jaxnet.engine.prediction import judge
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
-from jaxnet.population.fit import Progress, fit_population
+from jaxnet.population.fit import fit_population
+from jaxnet.population.predictions import predict
+from jaxnet.population.result import Population
+from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxnet import display
 from jaxnet.core.recipe import FORMER_NUMBERS, Recipe
-from jaxnet.core.run import Population, Run
+from jaxnet.core.run import Run
 from jaxnet.data import Augmentation, Splits, augmentation
 from jaxnet.diagnostics import Estimate, repeated, wilson
 from jaxnet.diagnostics.findings import Finding, edge_of_sweep
@@ -23,8 +23,10 @@ from jaxnet.engine.prediction import Metrics, evaluate, judge, predict
 from jaxnet.errors import InputError, check_whole, current_names, near, renamed, shown
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
-from jaxnet.population.fit import Progress, fit_population
+from jaxnet.population.fit import fit_population
 from jaxnet.population.halving import Halving
+from jaxnet.population.result import Population
+from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
 from jaxnet.studies.space import Trial, at_edge
