@@ -360,9 +360,9 @@ def test_one_set_of_unseen_examples_is_enough(missing):
         jaxnet.mlp((8,)), splits, jaxnet.Recipe(epochs=2), jax.random.key(0), members=2
     )
     assert set(found.errors) == {"train", "validation", "test"} - {missing}
-    assert {f.code for f in found.findings} & {"high bias", "high variance", "mismatch"} == {
-        "high bias",
-        "high variance",
+    assert {f.code for f in found.findings} & {"high_bias", "high_variance", "mismatch"} == {
+        "high_bias",
+        "high_variance",
     }
     assert found.decompositions[0].training == len(splits.train)
 
@@ -422,7 +422,7 @@ def test_a_leaking_test_set_is_found(digits):
     found = jaxnet.diagnose(
         jaxnet.mlp((8,)), splits, jaxnet.Recipe(epochs=1), jax.random.key(0), members=2
     )
-    leak = next(f for f in found.findings if f.code == "leaking test set")
+    leak = next(f for f in found.findings if f.code == "leaking_test_set")
     assert leak.claimed
     assert leak.size.estimate == pytest.approx(30 / len(leaking))
 
@@ -488,7 +488,7 @@ def test_wrong_labels_are_found_beside_the_verdict():
     for which, noisy in ((name, True), ("512 hidden units, 200 digits", False)):
         patient = patients.PATIENTS[which]
         found = jaxnet.diagnose(patient.model, patient.splits(0), patient.recipe, jax.random.key(0))
-        noise = next(f for f in found.findings if f.code == "label noise")
+        noise = next(f for f in found.findings if f.code == "label_noise")
         assert noise.claimed == noisy
         assert found.verdict.startswith("high variance")
 

@@ -130,7 +130,7 @@ def test_verdicts(errors, options, verdict):
     sizes = [finding.size.estimate for finding in found.findings]
     assert sizes == sorted(sizes, reverse=True)
     claimed = [finding.code for finding in found.findings if finding.claimed]
-    assert all(code in found.verdict for code in claimed)
+    assert all(code.words in found.verdict for code in claimed)
     assert bool(claimed) == (not verdict.startswith(("good", "inconclusive")))
     assert all(finding.remedies for finding in found.findings)
 
@@ -151,7 +151,7 @@ def test_false_claims_are_rare(truth):
     """
     rng, n, false = np.random.default_rng(0), 400, 0
     sizes = np.diff([0.0, *truth])
-    names = ("high bias", "high variance", "mismatch")
+    names = ("high_bias", "high_variance", "mismatch")
     for wrong in rng.binomial(n, truth, (1000, 3)):
         found = ladder(*((int(w), n) for w in wrong))
         harmless = {name for name, size in zip(names, sizes, strict=True) if size <= 0.02 + 1e-12}

@@ -804,8 +804,8 @@ def test_a_learning_curve(tmp_path, refused):
     # the network of the folder
     assert found["error"]["test"]["estimate"] == pytest.approx(curve["errors"][-1][0])
     assert [each["code"] for each in found["findings"]] in (
-        ["more data helps"],
-        ["more data will not help"],
+        ["more_data_helps"],
+        ["more_data_will_not_help"],
     )
     assert (tmp_path / "run/figures/learning_curve.png").exists()
     too_large = (*FAST, "--sizes", "2000", "--out", tmp_path / "bad")
@@ -866,7 +866,7 @@ def test_members_are_diagnosed_and_resumed(tmp_path):
         "partition",
         "partition",
     ]
-    assert {"high bias", "high variance", "mismatch"} <= {
+    assert {"high_bias", "high_variance", "mismatch"} <= {
         finding["code"] for finding in found["findings"]
     }
     assert (tmp_path / "run/figures/diagnosis.png").exists()

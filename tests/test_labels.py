@@ -266,7 +266,7 @@ def test_the_experiment_lists_the_labels_that_were_flipped(tmp_path):
     assert share["low"] <= flipped.mean() <= share["high"]
     assert "wrong among the training labels" in found["verdict"]
     assert "wrong among the training labels" in done.stdout
-    assert [finding["code"] for finding in found["findings"]] == ["label noise"]
+    assert [finding["code"] for finding in found["findings"]] == ["label_noise"]
     assert set(found["hard_examples"][0]) == {"index", "label", "prediction", "confidence"}
     assert found["calibration"]["squared_error"]["estimate"] is not None
     for name in ("doubtful", "doubtful_test", "calibration"):

@@ -118,12 +118,12 @@ def _found(errors, spread=0.02, tolerance=0.02):
 
 def test_more_data_helps_or_not():
     helps = _found([0.6, 0.5, 0.4, 0.3, 0.22, 0.16], tolerance=0.01)
-    assert helps.code == "more data helps"
+    assert helps.code == "more_data_helps"
     assert helps.claimed
     assert helps.size.low > 0.01
     assert "times as many training examples the error would be" in helps.evidence
     will_not = _found([0.05, 0.03, 0.02, 0.015, 0.012, 0.010])
-    assert will_not.code == "more data will not help"
+    assert will_not.code == "more_data_will_not_help"
     assert will_not.size.high < 0.02
     assert will_not.remedies[0].field == "hidden"
     unknown = _found([0.2, 0.16, 0.14, 0.135, 0.134, 0.1335])

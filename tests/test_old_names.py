@@ -19,8 +19,10 @@ from jaxnet.cli.options import TrainOptions, current_words
 from jaxnet.cli.saved_run import bring_back, data_of
 from jaxnet.data import Dataset, Splits, Standardization, corrupt
 from jaxnet.data.overlap import Overlap
+from jaxnet.diagnostics.findings import REMEDIES, Code, first_to_fix
 from jaxnet.engine.fingerprint import current, differences
 from jaxnet.errors import former, renamed
+from jaxnet.report.html.page import page as html_of
 
 # A run of `experiments.train` at commit 78f1180, without its page, figures and log, the table that
 # it learned from, and what its `predict` wrote for new.csv.
@@ -237,3 +239,33 @@ def test_descriptions_of_before_are_those_of_today(tmp_path):
     differences(before, now, where=tmp_path)
     with pytest.raises(jaxnet.InputError, match=r"pixel_max was 16\.0 and is now 255\.0"):
         differences(before, now | {"data": now["data"] | {"pixel_max": 255.0}}, where=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("before", "code"),
+    [
+        ("optimisation not finished", Code.OPTIMIZATION_NOT_FINISHED),
+        ("chosen at the edge of the sweep", Code.EDGE_OF_SWEEP),
+        ("high bias", Code.HIGH_BIAS),
+        ("more data will not help", Code.MORE_DATA_WILL_NOT_HELP),
+        ("mismatch", Code.MISMATCH),
+    ],
+)
+def test_codes_of_findings_are_read_by_their_former_words(before, code):
+    assert Code(before) is code
+    assert json.loads(json.dumps(code)) == code.name.lower()
+    assert Code(code.name.lower()) is code
+    with pytest.raises(ValueError, match="'high tea' is not a valid Code"):
+        Code("high tea")
+
+
+def test_the_page_of_a_result_of_before_names_its_findings():
+    found = json.loads((OLD_RUN / "result.json").read_text())
+    codes = [Code(each["code"]) for each in found["findings"]]
+    assert codes == [Code.HIGH_BIAS, Code.HIGH_VARIANCE, Code.MISMATCH]
+    assert first_to_fix(codes) == "high_bias"
+    page = html_of(found, OLD_RUN)
+    words = " ".join(remedy.words for remedy in REMEDIES[Code.HIGH_BIAS])
+    assert "<b>high bias</b>" in page
+    assert "<dt>high variance, " in page
+    assert all(word in page for word in words.split())

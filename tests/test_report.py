@@ -17,6 +17,7 @@ from strokes import DIGITS, draw
 from test_experiments import run
 
 import jaxnet
+from jaxnet.diagnostics.findings import Code
 from jaxnet.report import figures
 from jaxnet.report.html import document, examples
 from jaxnet.report.html.document import chart
@@ -463,8 +464,9 @@ def test_a_result_without_claims_says_what_would_help(one):
     found = json.loads((one / "result.json").read_text())
     for finding in found["findings"]:
         finding["claimed"] = False
-    assert f"The largest step that could be is {found['findings'][0]['code']};" in html_of(
-        found, one / "figures"
+    assert (
+        f"The largest step that could be is {Code(found['findings'][0]['code']).words};"
+        in html_of(found, one / "figures")
     )
     for finding in found["findings"]:
         finding["size"]["high"] = 0.01
@@ -472,6 +474,6 @@ def test_a_result_without_claims_says_what_would_help(one):
         found, one / "figures"
     )
     found["findings"][0]["claimed"] = True
-    assert f"In this order, against {found['findings'][0]['code']}:" in html_of(
+    assert f"In this order, against {Code(found['findings'][0]['code']).words}:" in html_of(
         found, one / "figures"
     )

@@ -33,17 +33,17 @@ def test_wrong_training_labels_are_counted_and_named(splits):
     noisy = with_labels(splits, y)
     found = finding(
         jaxnet.diagnose(jaxnet.mlp((64,)), noisy, Recipe(epochs=10, learning_rate=3e-3), KEY),
-        "label noise",
+        "label_noise",
     )
     assert found.claimed
     assert found.size.low <= len(wrong) / len(y) <= found.size.high
     assert len(found.examples) == 20
     assert len(set(found.examples) & set(wrong.tolist())) >= 19
     clean = jaxnet.diagnose(jaxnet.mlp((64,)), splits, Recipe(epochs=10, learning_rate=3e-3), KEY)
-    assert not finding(clean, "label noise").claimed
+    assert not finding(clean, "label_noise").claimed
     assert finding(clean, "shift") is None
     assert not finding(clean, "overconfident").claimed
-    more = finding(clean, "more data helps") or finding(clean, "more data will not help")
+    more = finding(clean, "more_data_helps") or finding(clean, "more_data_will_not_help")
     assert "times as many training examples the error would be" in str(clean).replace("\n  ", " ")
     assert more.size.refused is None
 

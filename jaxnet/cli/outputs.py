@@ -24,7 +24,7 @@ from jaxnet.core.training import Problem
 from jaxnet.data import Splits, Stream
 from jaxnet.data.overlap import Overlap
 from jaxnet.diagnostics import Estimate, Finding
-from jaxnet.diagnostics.findings import finding
+from jaxnet.diagnostics.findings import Code, finding
 from jaxnet.diagnostics.ladder import network_ladder
 from jaxnet.engine.agreement import versions
 from jaxnet.engine.checkpoint import discard_progress, save
@@ -105,7 +105,7 @@ def report(
     }
     ladder = network_ladder(metrics, target_error=options.target_error, tolerance=options.tolerance)
     if run.diverged:
-        found = finding("diverged", Estimate(1.0, refused="it is one network"), True, run.status)
+        found = finding(Code.DIVERGED, Estimate(1.0, refused="it is one network"), True, run.status)
         ladder = replace(
             ladder, verdict=run.status.replace(" ", ": ", 1), findings=(found, *ladder.findings)
         )

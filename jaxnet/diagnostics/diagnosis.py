@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxnet import arrays, display
-from jaxnet.diagnostics.findings import DATA_FINDINGS, Finding, diverged, first_to_fix
+from jaxnet.diagnostics.findings import DATA_FINDINGS, Code, Finding, diverged, first_to_fix
 from jaxnet.diagnostics.ladder import error_ladder
 from jaxnet.errors import InputError
 from jaxnet.population.result import Population
@@ -31,9 +31,9 @@ PART_NAMES = {
     "use": "where it will be used",
 }
 STEP_WORDS = {
-    "high bias": "wrong even on what it learned from (bias)",
-    "high variance": "worse on examples it has not seen (variance)",
-    "mismatch": "worse where it is used (mismatch)",
+    Code.HIGH_BIAS: "wrong even on what it learned from (bias)",
+    Code.HIGH_VARIANCE: "worse on examples it has not seen (variance)",
+    Code.MISMATCH: "worse where it is used (mismatch)",
 }
 
 Part = tuple[ArrayLike, ArrayLike]
@@ -618,7 +618,7 @@ def _lines(d: Diagnosis) -> list[str]:
         if finding.code not in (*STEP_WORDS, *DATA_FINDINGS) and finding.claimed
     ]
     lines += [
-        fill(f"beware, {finding.code}: {finding.evidence}", WIDTH, subsequent_indent="  ")
+        fill(f"beware, {finding.code.words}: {finding.evidence}", WIDTH, subsequent_indent="  ")
         for finding in others
     ]
     lines += [fill(note, WIDTH, subsequent_indent="  ") for note in d.notes]

@@ -4,10 +4,41 @@ programs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 from jaxnet import display
 from jaxnet.stats.estimate import Estimate
+
+
+class Code(StrEnum):
+    """What a finding is about: the value stands in files and programs, `words` are for people."""
+
+    words: str
+
+    DIVERGED = "diverged", "diverged"
+    LEAKING_TEST_SET = "leaking_test_set", "leaking test set"
+    OPTIMIZATION_NOT_FINISHED = "optimization_not_finished", "optimization not finished"
+    HIGH_BIAS = "high_bias", "high bias"
+    HIGH_VARIANCE = "high_variance", "high variance"
+    MISMATCH = "mismatch", "mismatch"
+    MORE_DATA_HELPS = "more_data_helps", "more data helps"
+    MORE_DATA_WILL_NOT_HELP = "more_data_will_not_help", "more data will not help"
+    OVERCONFIDENT = "overconfident", "overconfident"
+    LABEL_NOISE = "label_noise", "label noise"
+    SHIFT = "shift", "shift"
+    EDGE_OF_SWEEP = "edge_of_sweep", "chosen at the edge of the sweep"
+
+    def __new__(cls, value: str, words: str) -> "Code":
+        code = str.__new__(cls, value)
+        code._value_, code.words = value, words
+        return code
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Code | None":
+        """Read the code of an older result.json, where words stood for it."""
+        words = str(value).replace("optimisation", "optimization")  # former name
+        return next((code for code in cls if code.words == words), None)
 
 
 @dataclass(frozen=True)
@@ -34,7 +65,7 @@ class Finding:
     """One measured statement.
 
     Attributes:
-        code: name of the finding.
+        code: what the finding is about.
         size: size of the effect on the scale of the error, with its interval.
         claimed: whether the size is shown to exceed the tolerance.
         evidence: a sentence with the measured numbers.
@@ -42,7 +73,7 @@ class Finding:
         examples: row numbers of the training examples concerned, the most telling first.
     """
 
-    code: str
+    code: Code
     size: Estimate
     claimed: bool
     evidence: str
@@ -61,23 +92,21 @@ MORE_DATA = Remedy("Splits", "train", "add", "as many more", "get more training 
 
 # Fix these first, since they change everything else; the error steps come next. Findings about the
 # amount of data are never fixed first: they name a price, not a fault.
-URGENT = ("diverged", "leaking test set", "optimization not finished")
-ERROR_STEPS = ("high bias", "high variance", "mismatch")
-DATA_FINDINGS = ("more data helps", "more data will not help")
-
-EDGE = "chosen at the edge of the sweep"
+URGENT = (Code.DIVERGED, Code.LEAKING_TEST_SET, Code.OPTIMIZATION_NOT_FINISHED)
+ERROR_STEPS = (Code.HIGH_BIAS, Code.HIGH_VARIANCE, Code.MISMATCH)
+DATA_FINDINGS = (Code.MORE_DATA_HELPS, Code.MORE_DATA_WILL_NOT_HELP)
 
 # The classic remedies, in the order of Ng, Machine Learning Yearning (2018), chapters 25 to 27 and
 # 41 to 43.
-REMEDIES: dict[str, tuple[Remedy, ...]] = {
-    "high bias": (
+REMEDIES: dict[Code, tuple[Remedy, ...]] = {
+    Code.HIGH_BIAS: (
         Remedy("Model", "hidden", "multiply", 2, "make the network wider, or deeper"),
         TRAIN_LONGER,
         FASTER,
         Remedy("Recipe", "dropout", "set", None, "regularize less: no dropout"),
         Remedy("Recipe", "weight_decay", "set", None, "regularize less: no weight decay"),
     ),
-    "high variance": (
+    Code.HIGH_VARIANCE: (
         MORE_DATA,
         Remedy("Recipe", "weight_decay", "set", 1e-2, "regularize: weight decay"),
         Remedy("Recipe", "dropout", "set", 0.2, "regularize: dropout"),
@@ -91,7 +120,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
         Remedy("Recipe", "patience", "set", 5, "stop early"),
         Remedy("Model", "hidden", "multiply", 0.5, "make the network smaller"),
     ),
-    "mismatch": (
+    Code.MISMATCH: (
         Remedy(
             "Splits",
             "train",
@@ -114,13 +143,13 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
             "change training examples the way those differ",
         ),
     ),
-    "more data helps": (MORE_DATA,),
-    "overconfident": (
+    Code.MORE_DATA_HELPS: (MORE_DATA,),
+    Code.OVERCONFIDENT: (
         Remedy("Recipe", "label_smoothing", "set", 0.1, "smooth the labels"),
         Remedy("Recipe", "patience", "set", 5, "stop early"),
         Remedy("Recipe", "weight_decay", "set", 1e-2, "regularize: weight decay"),
     ),
-    "label noise": (
+    Code.LABEL_NOISE: (
         Remedy(
             "Splits",
             "train",
@@ -131,7 +160,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
         Remedy("Recipe", "label_smoothing", "set", 0.1, "smooth the labels"),
         Remedy("Recipe", "patience", "set", 5, "stop early, before the wrong labels are learned"),
     ),
-    "leaking test set": (
+    Code.LEAKING_TEST_SET: (
         Remedy(
             "Splits",
             "test",
@@ -147,21 +176,21 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
             "split so that all examples of a source are in one part",
         ),
     ),
-    "optimization not finished": (TRAIN_LONGER, FASTER),
-    "diverged": (SLOWER, Remedy("Recipe", "clip", "set", 1.0, "clip the gradient")),
+    Code.OPTIMIZATION_NOT_FINISHED: (TRAIN_LONGER, FASTER),
+    Code.DIVERGED: (SLOWER, Remedy("Recipe", "clip", "set", 1.0, "clip the gradient")),
 }
 
 
 # More data do not help a network that cannot learn the data it has.
-REMEDIES["more data will not help"] = REMEDIES["high bias"]
-REMEDIES["shift"] = REMEDIES["mismatch"]
+REMEDIES[Code.MORE_DATA_WILL_NOT_HELP] = REMEDIES[Code.HIGH_BIAS]
+REMEDIES[Code.SHIFT] = REMEDIES[Code.MISMATCH]
 
 
-def finding(code: str, size: Estimate, claimed: bool, evidence: str) -> Finding:
+def finding(code: Code, size: Estimate, claimed: bool, evidence: str) -> Finding:
     """Build a finding with the remedies of its code.
 
     Args:
-        code: a key of REMEDIES.
+        code: what the finding is about, a key of REMEDIES.
         size: size of the effect, on the scale of the error.
         claimed: whether the size is shown to exceed the tolerance.
         evidence: a sentence with the measured numbers.
@@ -183,10 +212,10 @@ def diverged(lost: int, total: int) -> list[Finding]:
         f"{lost} of {total} networks diverged: their loss was no longer a finite number. The "
         "rest is measured without them"
     )
-    return [finding("diverged", Estimate(share, share, share), True, words)]
+    return [finding(Code.DIVERGED, Estimate(share, share, share), True, words)]
 
 
-def first_to_fix(codes: Sequence[str]) -> str | None:
+def first_to_fix(codes: Sequence[Code]) -> Code | None:
     """Choose which of the claimed findings to fix first.
 
     Args:
@@ -196,7 +225,7 @@ def first_to_fix(codes: Sequence[str]) -> str | None:
         The code whose remedies come first, or None where nothing is to be fixed.
     """
 
-    def rank(code: str) -> int:
+    def rank(code: Code) -> int:
         return URGENT.index(code) if code in URGENT else len(URGENT) + (code not in ERROR_STEPS)
 
     return min((code for code in codes if code not in DATA_FINDINGS), key=rank, default=None)
@@ -219,7 +248,7 @@ def edge_of_sweep(name: str, best: float) -> Finding:
     )
     size = Estimate(best, refused="a value that was chosen has no interval")
     return Finding(
-        EDGE,
+        Code.EDGE_OF_SWEEP,
         size,
         True,
         f"the best {name.replace('_', ' ')}, {best:.4g}, lies at the edge of what was tried",

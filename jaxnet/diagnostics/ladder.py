@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from jaxnet import arrays, display
-from jaxnet.diagnostics.findings import Finding, finding, percent
+from jaxnet.diagnostics.findings import Code, Finding, finding, percent
 from jaxnet.engine.prediction import ClassMetrics, Metrics
 from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate, combination, exact, mean
@@ -31,9 +31,9 @@ from jaxnet.typing import ArrayLike
 
 ALPHA = 0.05
 RUNGS = {
-    "high bias": "it is wrong even on the examples it learned from",
-    "high variance": "it does worse on examples it has not seen",
-    "mismatch": (
+    Code.HIGH_BIAS: "it is wrong even on the examples it learned from",
+    Code.HIGH_VARIANCE: "it does worse on examples it has not seen",
+    Code.MISMATCH: (
         "it does worse where it is used than on held-out examples like those it learned from"
     ),
 }
@@ -122,14 +122,14 @@ def error_ladder(
         next(name for name in names if name in parts)
         for names in (PART_ORDER[1:], PART_ORDER[:0:-1])
     )
-    steps: dict[str, tuple[Weights, float]] = {
-        "high bias": ({"train": 1.0}, -target_error),
-        "high variance": ({held_out: 1.0, "train": -1.0}, 0.0),
+    steps: dict[Code, tuple[Weights, float]] = {
+        Code.HIGH_BIAS: ({"train": 1.0}, -target_error),
+        Code.HIGH_VARIANCE: ({held_out: 1.0, "train": -1.0}, 0.0),
     }
     if used != held_out:
-        steps["mismatch"] = ({used: 1.0, held_out: -1.0}, 0.0)
+        steps[Code.MISMATCH] = ({used: 1.0, held_out: -1.0}, 0.0)
 
-    def size(name: str, level: float, rival: str | None = None) -> Estimate:
+    def size(name: Code, level: float, rival: Code | None = None) -> Estimate:
         """Compute a step, or by how much it exceeds a rival step, with an interval of this
         level.
         """
@@ -258,7 +258,7 @@ def _check(parts: dict[str, np.ndarray]) -> None:
             )
 
 
-def _holm(size: Callable[..., Estimate], names: list[str], tolerance: float) -> list[str]:
+def _holm(size: Callable[..., Estimate], names: list[Code], tolerance: float) -> list[Code]:
     """Select the names whose lower bounds exceed the tolerance, by Holm's procedure at level
     ALPHA.
     """
@@ -270,26 +270,29 @@ def _holm(size: Callable[..., Estimate], names: list[str], tolerance: float) -> 
     return [name for name in names if name not in left]
 
 
-def _largest(size: Callable[..., Estimate], sizes: dict[str, Estimate], claimed: list[str]) -> str:
+def _largest(
+    size: Callable[..., Estimate], sizes: dict[Code, Estimate], claimed: list[Code]
+) -> str:
     """Describe the claimed steps, the largest first; steps are tied where their order is
     uncertain.
     """
     first, *rivals = claimed
     level = 1 - ALPHA / max(1, math.comb(len(claimed), 2))
     tied = [name for name in rivals if not size(first, level, name).low > 0]
-    words = f"{' and '.join([first, *tied])}: {RUNGS[first]} ({percent(sizes[first])})"
+    names = " and ".join(code.words for code in (first, *tied))
+    words = f"{names}: {RUNGS[first]} ({percent(sizes[first])})"
     if tied:
         words += "; which of them is the largest is not settled"
     rest = [name for name in rivals if name not in tied]
-    return words + (f"; also {', '.join(rest)}" if rest else "")
+    return words + (f"; also {', '.join(code.words for code in rest)}" if rest else "")
 
 
 def _unsettled(
-    steps: dict[str, tuple[Weights, Estimate]], given: OneNetwork | Members, tolerance: float
+    steps: dict[Code, tuple[Weights, Estimate]], given: OneNetwork | Members, tolerance: float
 ) -> str:
     """Describe which steps are uncertain, and what would decide them."""
     words = ", ".join(
-        f"{name.removeprefix('high ')} {percent(size)}" for name, (_, size) in steps.items()
+        f"{name.words.removeprefix('high ')} {percent(size)}" for name, (_, size) in steps.items()
     )
     # If the estimate stays, the interval shrinks with the square root of the number.
     needs = [

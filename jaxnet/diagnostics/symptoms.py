@@ -10,7 +10,7 @@ import numpy as np
 from jaxnet import arrays
 from jaxnet.core.recipe import Recipe
 from jaxnet.data import Splits, overlaps
-from jaxnet.diagnostics.findings import Finding, diverged, finding, percent
+from jaxnet.diagnostics.findings import Code, Finding, diverged, finding, percent
 from jaxnet.diagnostics.two_sample import two_sample_test
 from jaxnet.errors import InputError
 from jaxnet.models.losses import Loss
@@ -130,7 +130,7 @@ def _leaking(splits: Splits) -> list[Finding]:
         f"{found[0]}: that is {share:.1%} of it, and what is measured on them is not of "
         "unseen examples"
     )
-    return [finding("leaking test set", Estimate(share, share, share), True, words)]
+    return [finding(Code.LEAKING_TEST_SET, Estimate(share, share, share), True, words)]
 
 
 def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
@@ -156,7 +156,9 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
             "mislabeled as often as easy ones"
         )
         return [
-            replace(finding("label noise", share, share.low > tolerance, words), examples=examples)
+            replace(
+                finding(Code.LABEL_NOISE, share, share.low > tolerance, words), examples=examples
+            )
         ]
     if len(splits.validation) < MIN_ERROR_EXAMPLES:
         return []
@@ -175,7 +177,9 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
         f"validation labels, by {percent(size)}"
     )
     return [
-        replace(finding("label noise", size, bool(size.low > tolerance), words), examples=examples)
+        replace(
+            finding(Code.LABEL_NOISE, size, bool(size.low > tolerance), words), examples=examples
+        )
     ]
 
 
@@ -196,7 +200,7 @@ def _still_falling(
         f"in the last {last} of {recipe.epochs} epochs the training error still fell, by "
         f"{percent(size)}"
     )
-    return [finding("optimization not finished", size, bool(size.low > tolerance), words)]
+    return [finding(Code.OPTIMIZATION_NOT_FINISHED, size, bool(size.low > tolerance), words)]
 
 
 def _more_data(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
@@ -235,7 +239,7 @@ def more_data(curve: Curves, now: Estimate, tolerance: float) -> Finding:
         why = then.refused or now.refused
         size = Estimate(now.estimate - then.estimate, refused=why)
         return finding(
-            "more data helps",
+            Code.MORE_DATA_HELPS,
             size,
             False,
             f"whether more training examples would help cannot be said: {why}",
@@ -247,8 +251,8 @@ def more_data(curve: Curves, now: Estimate, tolerance: float) -> Finding:
         f"with all {n:,.0f} it is {now.estimate:.2%}"
     )
     if size.high < tolerance:
-        return finding("more data will not help", size, True, words)
-    return finding("more data helps", size, bool(size.low > tolerance), words)
+        return finding(Code.MORE_DATA_WILL_NOT_HELP, size, True, words)
+    return finding(Code.MORE_DATA_HELPS, size, bool(size.low > tolerance), words)
 
 
 def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
@@ -277,7 +281,7 @@ def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Findi
             )
         except InputError:
             pass  # no temperature calibrates them
-    return [finding("overconfident", size, claimed, words)]
+    return [finding(Code.OVERCONFIDENT, size, claimed, words)]
 
 
 def what_differs(splits: Splits, found: Found, part: str) -> str:
@@ -340,7 +344,7 @@ def _shifted(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
         words += f", which is not so: {expected.broken}"
     return [
         finding(
-            "shift",
+            Code.SHIFT,
             size,
             bool(differs) and (expected.broken is not None or bool(size.low > tolerance)),
             words,

@@ -74,10 +74,11 @@ def of_diagnosis(found: Diagnosis) -> str:
     for finding in claimed:
         remedies = "; ".join(remedy.words for remedy in finding.remedies)
         more = f"<br>Try next: {text(remedies)}" if remedies else ""
-        parts.append(f"<p><b>{text(finding.code)}</b>: {text(finding.evidence)}{more}</p>")
+        parts.append(f"<p><b>{text(finding.code.words)}</b>: {text(finding.evidence)}{more}</p>")
     if others:
         items = "".join(
-            f"<li><b>{text(finding.code)}</b>: {text(finding.evidence)}</li>" for finding in others
+            f"<li><b>{text(finding.code.words)}</b>: {text(finding.evidence)}</li>"
+            for finding in others
         )
         parts.append(
             "<details><summary>looked for, and not claimed: "

@@ -112,7 +112,7 @@ def of_diagnosis(found: "Diagnosis") -> str:
     """The verdict, the errors behind it, and what was found; `print` shows the whole."""
     who = "one network" if found.members == 1 else f"{found.members} networks"
     verdict = wrap(found.verdict, ACROSS - 16)
-    claimed = ", ".join(finding.code for finding in found.findings if finding.claimed)
+    claimed = ", ".join(finding.code.words for finding in found.findings if finding.claimed)
     errors = [
         (f"{part} error", _interval(error, found.regression))
         for part, error in found.errors.items()

@@ -19,7 +19,7 @@ from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.resampling import disjoint, partitions, together, whole
 from jaxnet.diagnostics.diagnosis import Diagnosis, Predicted, diagnosis_of
-from jaxnet.diagnostics.findings import Finding
+from jaxnet.diagnostics.findings import Code, Finding
 from jaxnet.diagnostics.symptoms import Found, held_out, symptoms, what_differs
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_number, check_whole, renamed
@@ -186,7 +186,7 @@ def diagnose(
 
 def _explained(finding: Finding, splits: Splits, found: Found) -> Finding:
     """A mismatch with what differs, as far as the network's outputs show it."""
-    if finding.code != "mismatch" or not finding.claimed:
+    if finding.code != Code.MISMATCH or not finding.claimed:
         return finding
     differs = what_differs(splits, found, "use" if "use" in found.errors else "test")
     return replace(

@@ -15,7 +15,7 @@ import numpy as np
 from jaxnet.core.recipe import Recipe
 from jaxnet.data import Dataset, Splits, resampling
 from jaxnet.diagnostics import Estimate, Finding, HardExample, hard_examples, wrong_labels
-from jaxnet.diagnostics.findings import finding, percent
+from jaxnet.diagnostics.findings import Code, finding, percent
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss
@@ -167,7 +167,7 @@ def find_label_errors(
     noise = (
         ()
         if share.refused is not None
-        else (finding("label noise", share, share.low > tolerance, verdict),)
+        else (finding(Code.LABEL_NOISE, share, share.low > tolerance, verdict),)
     )
     return LabelErrors(
         wrong=wrong,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnet.diagnostics.diagnosis import PART_NAMES
-from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, first_to_fix
+from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
 from jaxnet.report.html.document import anchor, chart, document, section, table, text
 from jaxnet.stats.bias_variance import TERMS
 
@@ -141,30 +141,30 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
     above the tolerance.
     """
     code, words = (
-        first_to_fix([finding["code"] for finding in findings if finding["claimed"]]),
+        first_to_fix([Code(finding["code"]) for finding in findings if finding["claimed"]]),
         "In this order, against {}:",
     )
     if code is None:
         steps = [
             finding
             for finding in findings
-            if finding["code"] in ERROR_STEPS and finding["size"]["estimate"]
+            if Code(finding["code"]) in ERROR_STEPS and finding["size"]["estimate"]
         ]
         unsettled = [
             finding
             for finding in steps
             if finding["size"]["high"] is None or finding["size"]["high"] > tolerance
         ]
-        code = unsettled[0]["code"] if unsettled else None
+        code = Code(unsettled[0]["code"]) if unsettled else None
         words = (
             "Nothing is shown to be above the tolerance. The largest step that could be is "
             "{}; against it would help:"
         )
     if code is None:
         return "<p>Nothing is shown to be above the tolerance.</p>"
-    remedies = next(finding["remedies"] for finding in findings if finding["code"] == code)
+    remedies = next(finding["remedies"] for finding in findings if Code(finding["code"]) == code)
     listed = "".join(f"<li>{text(remedy['words'])}</li>" for remedy in remedies)
-    return f'<p>{text(words.format(code))}</p><ol class="next">{listed}</ol>'
+    return f'<p>{text(words.format(code.words))}</p><ol class="next">{listed}</ol>'
 
 
 def _numbers(result: dict[str, Any]) -> str:
@@ -213,12 +213,11 @@ def _findings(findings: Sequence[dict[str, Any]]) -> str:
         )
         more = (
             f'<br><span class="note">Try: {text(remedies)}.</span>'
-            if remedies and finding["code"] not in DATA_FINDINGS
+            if remedies and Code(finding["code"]) not in DATA_FINDINGS
             else ""
         )
-        return (
-            f"<dt>{text(finding['code'])}, {state}</dt><dd>{text(finding['evidence'])}{more}</dd>"
-        )
+        name = text(Code(finding["code"]).words)
+        return f"<dt>{name}, {state}</dt><dd>{text(finding['evidence'])}{more}</dd>"
 
     return f"<dl>{''.join(map(words, findings))}</dl>" if findings else ""
 
