@@ -54,5 +54,5 @@ def search(options: AskOptions) -> None:
 
 
 if __name__ == "__main__":
-    logging.getLogger("jaxnet").addHandler(console.Spoken())
+    logging.getLogger("jaxnet").addHandler(console.LogPrinter())
     sys.exit(run_command("ask_and_tell", AskOptions, __doc__, together("ask_and_tell", search)))

@@ -27,7 +27,7 @@ def work(options: cli.CompareOptions) -> None:
     if options.cache:
         cli.keep_programs()
     cli.check_folder(options.out or cli.RUNS)
-    runs = cli.bring_back_all(options.runs, options.data_dir)
+    runs = cli.read_runs(options.runs, options.data_dir)
     found = compare_runs(runs)
     about = {"runs": [run.name for run in runs]}
     out, _ = cli.begin("compare", about, options.out, resume=False)

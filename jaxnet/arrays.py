@@ -138,7 +138,7 @@ def within_float32(
             count, place = _count_beyond_float32(found)
             why = f"beyond {FLOAT32_MAX:.1e}, the largest float32"
             why = why if np.isfinite(found[place]) else "not finite"
-            raise InputError(_refusal(what, found, count, place, axes, why, cure))
+            raise InputError(f"{_found(what, found, count, place, axes, why)}; {cure}")
     return found.astype(np.float32) if found.dtype == bool else found
 
 
@@ -504,20 +504,15 @@ def _refuse(
 ) -> None:
     if bad is not None and bad.any():
         place = tuple(np.argwhere(bad)[0].tolist())
-        raise InputError(_refusal(what, values, int(bad.sum()), place, axes, why, CURE))
+        found = _found(what, values, int(bad.sum()), place, axes, why)
+        raise InputError(f"{found}; {CURE}")
 
 
-def _refusal(
-    what: str,
-    values: np.ndarray,
-    count: int,
-    place: tuple[int, ...],
-    axes: Sequence[str],
-    why: str,
-    cure: str,
+def _found(
+    what: str, values: np.ndarray, count: int, place: tuple[int, ...], axes: Sequence[str], why: str
 ) -> str:
     many = f"{count} values that are" if count > 1 else "1 value that is"
-    return f"{what} has {many} {why}, the first ({values[place]}) in {spot(place, axes)}; {cure}"
+    return f"{what} has {many} {why}, the first ({values[place]}) in {spot(place, axes)}"
 
 
 def _not_numbers(values: np.ndarray, *, infinite: bool = False) -> Bool[np.ndarray, "..."] | None:

@@ -17,7 +17,7 @@ import jaxnet
 from jaxnet import __main__ as overview
 from jaxnet.cli.options import SweepOptions, TrainOptions, build_space
 from jaxnet.cli.runner import main
-from jaxnet.cli.saved_run import bring_back
+from jaxnet.cli.saved_run import read_run
 from jaxnet.diagnostics import bias_variance_decomposition, two_sample_test
 from jaxnet.errors import InputError, check_known, near, near_path
 
@@ -149,13 +149,13 @@ MISTYPED = {
         lambda p: jaxnet.load(p / "iris.csv", task="classificaton"),
         "unknown task 'classificaton'; did you mean 'classification'",
     ),
-    "run": (lambda p: bring_back(p / "runs/trian-1"), "no such folder; did you mean '.*train-1'"),
+    "run": (lambda p: read_run(p / "runs/trian-1"), "no such folder; did you mean '.*train-1'"),
     "no run": (
-        lambda p: bring_back(p / "runs"),
+        lambda p: read_run(p / "runs"),
         "is not the folder of a run, since it has no run.json; the newest in it is .*train-1",
     ),
     "unfinished": (
-        lambda p: bring_back(p / "runs/train-1"),
+        lambda p: read_run(p / "runs/train-1"),
         "is the folder of a run that is not finished; continue it with --resume",
     ),
     "checkpoint": (

@@ -78,7 +78,7 @@ def test_messages():
 
 
 def test_logs(tmp_path, caplog, capsys):
-    logger, spoken = logging.getLogger("jaxnet"), console.Spoken()
+    logger, spoken = logging.getLogger("jaxnet"), console.LogPrinter()
     for name, shown in NASTY.items():
         logger.warning("model %s has %d layers", name, 2)
         assert caplog.records[-1].getMessage() == f"model {shown} has 2 layers"

@@ -6,7 +6,7 @@ import pytest
 from test_experiments import FAST, run
 
 import jaxnet
-from jaxnet.cli.saved_run import bring_back, data_of
+from jaxnet.cli.saved_run import read_data, read_run
 from jaxnet.models.builtin import named
 
 
@@ -47,7 +47,7 @@ def test_the_network_that_a_sweep_chose_comes_back_though_its_options_name_anoth
 ):
     space = ("--space", "hidden=4,32", "--trials", "2", "--hidden", "8")
     run(*FAST, *space, "--out", tmp_path / "swept", script="sweep")
-    swept = bring_back(tmp_path / "swept")
+    swept = read_run(tmp_path / "swept")
     assert swept.model == jaxnet.mlp((32,))
     assert swept.about["hidden"] == [8]
     assert float(jaxnet.evaluate(swept.model, swept.run, digits.test).accuracy) > 0.5
@@ -59,21 +59,21 @@ def test_data_that_moved_are_found_by_the_name_of_their_file(tmp_path):
     np.savez(tmp_path / "here.npz", x=x, y=y)
     options = ("--dataset", tmp_path / "here.npz", "--test", "0.3", "--split-seed", "4")
     run(*FAST, *options, "--out", tmp_path / "run")
-    finished = bring_back(tmp_path / "run")
-    before = data_of(finished)
+    finished = read_run(tmp_path / "run")
+    before = read_data(finished)
     np.testing.assert_array_equal(before.test.x, jaxnet.split(x, y, test=0.3, seed=4).test.x)
     (tmp_path / "there").mkdir()
     (tmp_path / "here.npz").rename(tmp_path / "there/here.npz")
-    np.testing.assert_array_equal(data_of(finished, tmp_path / "there").test.x, before.test.x)
+    np.testing.assert_array_equal(read_data(finished, tmp_path / "there").test.x, before.test.x)
     with pytest.raises(
         jaxnet.InputError, match=r"run: its data set is not there: .*here.npz: no such file"
     ):
-        data_of(finished)
+        read_data(finished)
     np.savez(tmp_path / "here.npz", x=x[:, :3], y=y)
     with pytest.raises(
         jaxnet.InputError, match=r"here.npz holds other examples than the network learned from"
     ):
-        data_of(finished)
+        read_data(finished)
 
 
 def test_a_run_of_a_model_of_ones_own_says_so(tmp_path, digits):
@@ -83,4 +83,4 @@ def test_a_run_of_a_model_of_ones_own_says_so(tmp_path, digits):
         jaxnet.fit(model, digits, jaxnet.Recipe(epochs=1), jax.random.key(0)), tmp_path / "params"
     )
     with pytest.raises(jaxnet.InputError, match="'mine' is the name of no built-in model"):
-        bring_back(tmp_path)
+        read_run(tmp_path)

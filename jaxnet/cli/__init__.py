@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from jaxnet.cli.command import run_command as run_command
     from jaxnet.cli.command import together as together
     from jaxnet.cli.command import wanted as wanted
-    from jaxnet.cli.compared import bring_back_all as bring_back_all
+    from jaxnet.cli.compared import read_runs as read_runs
     from jaxnet.cli.compared import write_comparison as write_comparison
     from jaxnet.cli.monitor import compare_file as compare_file
     from jaxnet.cli.monitor import write_reference as write_reference
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _CLI_NAMES = {
     "cli.command": ("keep_programs", "run_command", "together", "wanted"),
-    "cli.compared": ("bring_back_all", "write_comparison"),
+    "cli.compared": ("read_runs", "write_comparison"),
     "cli.monitor": ("compare_file", "write_reference"),
     "cli.options": (
         "AskOptions",

@@ -36,7 +36,7 @@ def run_command(
     Returns:
         The exit status; 2 for bad input.
     """
-    console.open_to_all_names()
+    console.escape_unencodable()
     words = current_words(sys.argv[1:] if arguments is None else arguments, console.warning)
     prog = f"python -m experiments.{name}"
     given = tyro.cli(options, args=words, prog=prog, description=description)
@@ -71,8 +71,9 @@ def wanted(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError:
-        words = f"this example needs the package {package}: pip install {package}"
-        raise InputError(words) from None
+        raise InputError(
+            f"this example needs the package {package}: pip install {package}"
+        ) from None
 
 
 def together(name: str, work: Callable[[Given], None]) -> Callable[[Given], None]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxnet.cli import run_folder
 from jaxnet.cli.options import READING
 from jaxnet.cli.outputs import MEMBERS
-from jaxnet.cli.saved_run import Finished, bring_back, data_of
+from jaxnet.cli.saved_run import SavedRun, read_data, read_run
 from jaxnet.core.recipe import describe_recipe
 from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Splits
@@ -23,7 +23,7 @@ READ = tuple(name for name in READING if name != "data_dir")
 DATA_OPTIONS = ("dataset", *READ, "split_seed", "balance", "stream")
 
 
-def bring_back_all(paths: Sequence[Path], data_dir: Path | None = None) -> list[Compared]:
+def read_runs(paths: Sequence[Path], data_dir: Path | None = None) -> list[Compared]:
     """The runs in these folders with their predictions; data that several runs share are read once.
 
     Args:
@@ -36,13 +36,13 @@ def bring_back_all(paths: Sequence[Path], data_dir: Path | None = None) -> list[
     Raises:
         InputError: where a folder holds no finished run, or its data are missing.
     """
-    finished = [bring_back(path) for path in paths]
+    finished = [read_run(path) for path in paths]
     read: dict[str, Splits] = {}
     runs = []
     for name, each in zip(_names(paths), finished, strict=True):
         data = repr([each.about.get(option) for option in DATA_OPTIONS])
         if data not in read:
-            read[data] = data_of(each, data_dir)
+            read[data] = read_data(each, data_dir)
         outputs = np.asarray(predict(each.model, each.run, read[data].test.x))
         members = _members(each, outputs.shape)
         facts = _facts(each, len(read[data].train), 1 if members is None else len(members))
@@ -78,7 +78,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     ]
 
 
-def _members(finished: Finished, shape: tuple[int, ...]) -> np.ndarray | None:
+def _members(finished: SavedRun, shape: tuple[int, ...]) -> np.ndarray | None:
     """Predictions, as the run kept them, of the networks of this recipe that trained on all
     training examples; None if there is only one.
     """
@@ -105,7 +105,7 @@ def _members(finished: Finished, shape: tuple[int, ...]) -> np.ndarray | None:
     )
 
 
-def _facts(finished: Finished, training: int, members: int) -> dict[str, Any]:
+def _facts(finished: SavedRun, training: int, members: int) -> dict[str, Any]:
     """Facts about a run, by name: experiment, data, model, recipe, seed, versions and device."""
     result, options = run_folder.result(finished.folder) or {}, finished.about
     recipe = describe_recipe(finished.run.recipe)

@@ -13,7 +13,7 @@ import tyro
 
 from jaxnet.cli.options import MonitorOptions
 from jaxnet.cli.predict import new_examples
-from jaxnet.cli.saved_run import Finished, bring_back, data_of
+from jaxnet.cli.saved_run import SavedRun, read_data, read_run
 from jaxnet.data.sources.npz import read_npz
 from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError
@@ -38,7 +38,7 @@ def compare_file(arguments: Sequence[str]) -> int:
         The exit status: 0, 3 if the data have shifted, 2 for bad input.
     """
     logging.getLogger("jaxnet").setLevel(logging.ERROR)
-    console.open_to_all_names()
+    console.escape_unencodable()
     name, words = "python -m experiments.shift", MonitorOptions.__doc__
     options = tyro.cli(MonitorOptions, args=list(arguments), prog=name, description=words)
     try:
@@ -71,7 +71,7 @@ def write_reference(folder: Path, reference: shift.Reference) -> None:
         write_whole(folder / REFERENCE_FILE, content.getvalue())
 
 
-def reference_of(finished: Finished, data_dir: Path | None) -> shift.Reference:
+def read_reference(finished: SavedRun, data_dir: Path | None) -> shift.Reference:
     """What the network of a run predicts for held-out examples: as the run kept it, or computed
     from its data set.
 
@@ -95,17 +95,17 @@ def reference_of(finished: Finished, data_dir: Path | None) -> shift.Reference:
                 f"{path}: is not of this run; remove it to have it computed from the data set"
             )
         return shift.Reference(kept["log_probabilities"], kept["labels"])
-    held = shift.held_out(data_of(finished, data_dir), run)
+    held = shift.held_out(read_data(finished, data_dir), run)
     return shift.Reference(np.asarray(predict(finished.model, run, held.x)), np.asarray(held.y))
 
 
 def _compare(options: MonitorOptions) -> dict[str, Any]:
-    finished = bring_back(options.run)
+    finished = read_run(options.run)
     x = new_examples(options.new, finished.run)
     if len(x) < MIN_SAMPLE_SIZE:
         raise InputError(
             f"{options.new}: has {len(x)} examples; at least {MIN_SAMPLE_SIZE} are needed"
         )
-    reference = reference_of(finished, options.data_dir)
+    reference = read_reference(finished, options.data_dir)
     found = shift.monitor(finished.model, finished.run, x, reference, level=options.level)
     return plain({"file": options.new}) | found.summary()

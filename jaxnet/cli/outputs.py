@@ -167,9 +167,7 @@ def training_members(setup: Setup) -> Iterator[tuple[Callable[[Progress], None],
         (a function of the population's progress, where it began, for `resumed` in result.json).
     """
     began: dict[str, int] = {}
-    ahead = threading.Thread(
-        target=_prepare_what_follows, args=(setup.model, setup.splits, setup.recipe)
-    )
+    ahead = threading.Thread(target=_warm_up, args=(setup.model, setup.splits, setup.recipe))
     ahead.start()
     with setup.timer.part("train"), console.members() as show:
 
@@ -311,12 +309,12 @@ def history_csv(run: Run) -> str:
     return text.getvalue()
 
 
-def _with(splits: Splits, on_disk: Stream) -> Splits:
+def _with_stream(splits: Splits, on_disk: Stream) -> Splits:
     """The splits with the training set on disk."""
     return replace(splits, train=on_disk)  # pyrefly: ignore[bad-argument-type]
 
 
-def _prepare_what_follows(model: Model, splits: Splits, recipe: Recipe) -> None:
+def _warm_up(model: Model, splits: Splits, recipe: Recipe) -> None:
     for module in ("orbax.checkpoint", "jaxnet.report.figures", "scipy.special"):
         importlib.import_module(module)
     compile_ahead(Problem(model, splits, recipe))

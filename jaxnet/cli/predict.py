@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxnet.arrays import NO_CLASS, chosen
 from jaxnet.cli.options import PredictOptions, PrepareOptions
-from jaxnet.cli.saved_run import bring_back
+from jaxnet.cli.saved_run import read_run
 from jaxnet.core.run import Run
 from jaxnet.data import checks, prepare
 from jaxnet.data.sources.csv import CSV_SUFFIXES, encode, read_table
@@ -22,7 +22,7 @@ from jaxnet.runtime.devices import use_platform
 def predict_files(options: PredictOptions) -> None:
     """Write predictions for the examples in files to standard output, as CSV."""
     use_platform(options.platform)
-    _, _, model, run = bring_back(options.run)
+    _, _, model, run = read_run(options.run)
     if run.diverged:
         print(
             f"the network {run.status}; a prediction that is not a number is left empty",

@@ -41,8 +41,8 @@ from jaxnet.cli.outputs import (
     MEMBERS,
     TENSORBOARD,
     Setup,
-    _prepare_what_follows,
-    _with,
+    _warm_up,
+    _with_stream,
     hardest,
     report,
     training_members,
@@ -91,7 +91,7 @@ def main(
         The exit status: 2 for bad input, 128 + signal if stopped.
     """
     timer = Timer(began)
-    console.open_to_all_names()
+    console.escape_unencodable()
     # What is imported by now stays to the end: no collection, nor the exit, need walk over it again
     # (0.3 s).
     gc.freeze()
@@ -179,7 +179,7 @@ def set_up(experiment: str, options: Options, timer: Timer) -> Setup | None:
     check_agreement(lambda: {"experiment": experiment, **shared_options(options)})
     if options.tensorboard:
         tensorboard.require()
-    _prepare(options)
+    _start_jax(options)
     if (
         not options.resume
     ):  # else the folder is known later, and may be of a finished run, to which nothing is written
@@ -192,7 +192,9 @@ def set_up(experiment: str, options: Options, timer: Timer) -> Setup | None:
     # Here, since all that follows depends on the data: a process might refuse its own before
     # `train` compares them.
     check_agreement(
-        lambda: {"data": describe_data(splits if on_disk is None else _with(splits, on_disk))}
+        lambda: {
+            "data": describe_data(splits if on_disk is None else _with_stream(splits, on_disk))
+        }
     )
     options = with_epochs(options, len(splits.train if on_disk is None else on_disk))
     recipe = build_recipe(options)
@@ -227,7 +229,7 @@ def train_one(setup: Setup) -> dict[str, Any]:
     options, splits, model, recipe = setup.options, setup.splits, setup.model, setup.recipe
     plan, given = Plan(), splits
     if setup.stream is not None:
-        given = _with(splits, setup.stream)
+        given = _with_stream(splits, setup.stream)
     batch, count = min(options.batch_size, len(given.train)), processes.index_and_count()[1]
     # what devices and processes divide
     divided = batch if setup.stream is None else layout(setup.stream, options.batch_size).shards
@@ -253,7 +255,7 @@ def train_one(setup: Setup) -> dict[str, Any]:
     # Compiling needs no interpreter, so what comes later is imported, and compiled in its turn,
     # meanwhile. Not by a daemon: one that compiles while the interpreter ends, after Ctrl-C, aborts
     # the process.
-    ahead = threading.Thread(target=_prepare_what_follows, args=(model, splits, recipe))
+    ahead = threading.Thread(target=_warm_up, args=(model, splits, recipe))
     ahead.start()
     weights = class_weights(splits.train) if options.balance else None
     logs = (
@@ -361,7 +363,7 @@ def _preset(presets: Mapping[str, Options], arguments: list[str]) -> tuple[Optio
     return presets[given.preset], rest
 
 
-def _prepare(options: Options) -> None:
+def _start_jax(options: Options) -> None:
     """Choose platform and cache, before JAX starts."""
     try:
         use_cpu_devices()  # one a core, so that the parts of a batch can run side by side

@@ -19,7 +19,7 @@ from jaxnet.runtime import files
 PARAMS = "params"  # folder of the network within that of a run
 
 
-class Finished(NamedTuple):
+class SavedRun(NamedTuple):
     """What the folder of a run holds.
 
     Attributes:
@@ -35,7 +35,7 @@ class Finished(NamedTuple):
     run: Run
 
 
-def bring_back(path: Path) -> Finished:
+def read_run(path: Path) -> SavedRun:
     """Read a finished run.
 
     Args:
@@ -66,10 +66,10 @@ def bring_back(path: Path) -> Finished:
             f"--out {path}"
         )
     run = restore(path / PARAMS)
-    return Finished(path, about, named(run.model), run)
+    return SavedRun(path, about, named(run.model), run)
 
 
-def data_of(finished: Finished, data_dir: Path | None = None) -> Splits:
+def read_data(finished: SavedRun, data_dir: Path | None = None) -> Splits:
     """Read the data set of a run, and split it as the run did.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxnet import arrays
 from jaxnet.data import memory
 from jaxnet.data.dataset import Dataset
-from jaxnet.data.precision import loses
+from jaxnet.data.precision import loses_precision
 from jaxnet.errors import LISTED, InputError, check_known, check_number, check_whole, shown
 from jaxnet.typing import ArrayLike
 
@@ -24,7 +24,7 @@ MAX_INTEGER_CLASSES = 20  # whole numbers with up to this many different values 
 def dataset(
     x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = None, where: str = ""
 ) -> Dataset:
-    """A checked Dataset of NumPy arrays, whose types `settled` chooses later.
+    """A checked Dataset of NumPy arrays, whose types `in_storage_types` chooses later.
 
     Args:
         x: (examples, features) or (examples, height, width[, channels]) numbers.
@@ -81,7 +81,7 @@ def pixel_max_of(x: np.ndarray) -> float | None:
     return float(np.float32(x.max())) if x.min() >= 0 and x.max() > 0 else None
 
 
-def settled(data: Dataset, rows: np.ndarray | None = None) -> Dataset:
+def in_storage_types(data: Dataset, rows: np.ndarray | None = None) -> Dataset:
     """Convert data to the types in which they are kept.
 
     That is float32, or float64 for x or y where float32 would lose a column. uint8 stays as it is.
@@ -94,11 +94,11 @@ def settled(data: Dataset, rows: np.ndarray | None = None) -> Dataset:
     Returns:
         The Dataset in these types.
     """
-    return cast(data, *kinds(data, rows))
+    return cast(data, *storage_types(data, rows))
 
 
-def kinds(data: Dataset, rows: np.ndarray | None = None) -> tuple[np.dtype, np.dtype]:
-    """The types of x and y that `settled` chooses.
+def storage_types(data: Dataset, rows: np.ndarray | None = None) -> tuple[np.dtype, np.dtype]:
+    """The types of x and y that `in_storage_types` chooses.
 
     Args:
         data: the Dataset.
@@ -109,20 +109,20 @@ def kinds(data: Dataset, rows: np.ndarray | None = None) -> tuple[np.dtype, np.d
     """
     x_kind, y_kind = data.x.dtype, data.y.dtype
     if x_kind != np.uint8:
-        x_kind = np.dtype(np.float64 if loses(data.x, rows) else np.float32)
+        x_kind = np.dtype(np.float64 if loses_precision(data.x, rows) else np.float32)
     if data.classes is None:
-        y_kind = np.dtype(np.float64 if loses(data.y, rows) else np.float32)
+        y_kind = np.dtype(np.float64 if loses_precision(data.y, rows) else np.float32)
     return x_kind, y_kind
 
 
-def settled_like(data: Dataset, train: Dataset) -> Dataset:
+def in_types_of(data: Dataset, train: Dataset) -> Dataset:
     """Convert a part to the types of the training set.
 
     What was rounded to float32 or to bytes before stays as it is, and `parts` refuses it.
 
     Args:
         data: the part.
-        train: the training set, after `settled`.
+        train: the training set, after `in_storage_types`.
 
     Returns:
         The part in these types.
@@ -327,7 +327,7 @@ def task_of_numbers(values: np.ndarray, examples: int) -> tuple[str, str]:
             f"the labels are {count} different whole numbers; --task regression takes them as "
             "values",
         )
-    if counting(values) and examples >= 10 * count:
+    if is_contiguous(values) and examples >= 10 * count:
         return (
             "classification",
             f"the labels count {values[0]:g} to {values[-1]:g}; --task regression takes them as "
@@ -349,7 +349,7 @@ def whole(values: np.ndarray) -> np.ndarray:
     )
 
 
-def counting(values: np.ndarray) -> bool:
+def is_contiguous(values: np.ndarray) -> bool:
     """Whether whole numbers, distinct and in ascending order, count from 0 or 1 without a gap."""
     return (
         len(values) > 0
@@ -358,7 +358,7 @@ def counting(values: np.ndarray) -> bool:
     )
 
 
-def named_by_number(values: np.ndarray) -> tuple[str, ...]:
+def numbers_as_names(values: np.ndarray) -> tuple[str, ...]:
     """Names of classes whose labels are these whole numbers."""
     return tuple(str(int(value)) for value in values)
 
@@ -385,7 +385,7 @@ def label_notes(y: np.ndarray, classes: tuple[str, ...] | None) -> tuple[str, ..
     if (
         classes is not None
         and y.dtype.kind in "iu"
-        and classes != named_by_number(np.arange(len(classes)))
+        and classes != numbers_as_names(np.arange(len(classes)))
     ):
         names = ", ".join(classes[:LISTED]) + ", ..." * (len(classes) > LISTED)
         return (
@@ -467,7 +467,7 @@ def _of_numbers(y: np.ndarray, at: str) -> tuple[np.ndarray, tuple[str, ...]]:
     the numbers.
     """
     values, labels = np.unique(y, return_inverse=True)
-    if not counting(values) and len(values) > MAX_INTEGER_CLASSES:
+    if not is_contiguous(values) and len(values) > MAX_INTEGER_CLASSES:
         raise InputError(
             f"{at}y holds {len(values)} different whole numbers from {values[0]} to {values[-1]}, "
             "too many to be classes where they do not "
@@ -475,4 +475,4 @@ def _of_numbers(y: np.ndarray, at: str) -> tuple[np.ndarray, tuple[str, ...]]:
             "numpy.unique(y, return_inverse=True)[1] if they "
             "are classes"
         )
-    return labels.astype(np.int32), named_by_number(values)
+    return labels.astype(np.int32), numbers_as_names(values)

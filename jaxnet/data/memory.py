@@ -54,7 +54,7 @@ def stretches(array: np.ndarray) -> Iterator[slice]:
     return (slice(begin, min(begin + rows, len(array))) for begin in range(0, len(array), rows))
 
 
-def give_back(array: np.ndarray, rows: slice) -> None:
+def release(array: np.ndarray, rows: slice) -> None:
     """Free the memory of rows that nobody reads again. Arrays that `empty` did not make are left as
     they are.
 

@@ -270,7 +270,7 @@ def _power_of_two(size: np.ndarray) -> np.ndarray:
     return np.exp2(np.floor(np.log2(np.maximum(size, np.finfo(np.float64).tiny))))
 
 
-def loses(x: Array | np.ndarray, rows: Int[np.ndarray, " rows"] | None = None) -> bool:
+def loses_precision(x: Array | np.ndarray, rows: Int[np.ndarray, " rows"] | None = None) -> bool:
     """Whether float32 would lose a column. It costs nothing for types that float32 holds.
 
     Args:

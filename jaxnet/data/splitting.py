@@ -68,7 +68,7 @@ def split(
         data, (test, validation), seed, groups=groups, order=order
     )
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
-    data = checks.settled(data, train_rows)
+    data = checks.in_storage_types(data, train_rows)
     return assemble(
         *(take(data, rows) for rows in (train_rows, validation_rows, test_rows)),
         name=name,
@@ -110,7 +110,7 @@ def folds(
     check_text("name", name, "a name")
     check_whole("count", count, 0)
     data = checks.dataset(x, y, classes=classes)
-    codes = None if groups is None else _codes(groups, len(data), "groups")
+    codes = None if groups is None else _ranks(groups, len(data), "groups")
     units = len(data) if codes is None else int(codes.max()) + 1
     if not 2 <= count <= units:
         raise InputError(
@@ -127,7 +127,7 @@ def folds(
             held_out, training = partition(
                 take(data, rest), (validation,), seed + number, groups=own
             )
-            kept = checks.settled(data, rest[training])
+            kept = checks.in_storage_types(data, rest[training])
             chosen = (take(kept, part) for part in (rest[training], rest[held_out], rows))
             yield assemble(*chosen, name=f"{name}, fold {number + 1} of {count}", notes=notes)
 
@@ -264,12 +264,14 @@ def partition(
             "groups and order were given; a split can go by one of them: leave the other out"
         )
     if groups is not None:
-        parts = _by_group(_codes(groups, n, "groups"), fractions, rng)
+        parts = _by_group(_ranks(groups, n, "groups"), fractions, rng)
     elif order is not None:
-        parts = _in_order(_codes(order, n, "order"), fractions)
+        parts = _in_order(_ranks(order, n, "order"), fractions)
     else:
         sizes = [round(fraction * n) for fraction in fractions]
-        parts = np.split(_line(np.asarray(data.y), data.classes is not None, rng), np.cumsum(sizes))
+        parts = np.split(
+            _stratified_order(np.asarray(data.y), data.classes is not None, rng), np.cumsum(sizes)
+        )
     wanted = [fraction > 0 for fraction in fractions] + [True]
     if any(want and len(part) == 0 for part, want in zip(parts, wanted, strict=True)):
         raise InputError(
@@ -308,8 +310,8 @@ def assemble(
     Raises:
         InputError: where the parts do not belong together.
     """
-    train = checks.settled(train)
-    validation, test = (checks.settled_like(part, train) for part in (validation, test))
+    train = checks.in_storage_types(train)
+    validation, test = (checks.in_types_of(part, train) for part in (validation, test))
     checks.parts(train, validation, test, where=where)
     notes = (*notes, *notes_on(train, columns))
     statistics = Standardization.of(train)
@@ -382,21 +384,21 @@ def divide(data: Dataset, *parts: Int[np.ndarray, " _"]) -> tuple[Dataset, ...]:
     Returns:
         The parts.
     """
-    x_kind, y_kind = checks.kinds(data, parts[0])
+    x_kind, y_kind = checks.storage_types(data, parts[0])
     made = [memory.empty((len(rows), *data.x.shape[1:]), x_kind) for rows in parts]
     whole = np.asarray(data.x)
     for stretch in memory.stretches(whole):
         for x, rows in zip(made, parts, strict=True):
             places = slice(*np.searchsorted(rows, (stretch.start, stretch.stop)))
             x[places] = whole[rows[places]]
-        memory.give_back(whole, stretch)
+        memory.release(whole, stretch)
     return tuple(
         replace(data, x=x, y=data.y[rows].astype(y_kind))
         for x, rows in zip(made, parts, strict=True)
     )
 
 
-def _line(y: np.ndarray, stratified: bool, rng: np.random.Generator) -> Rows:
+def _stratified_order(y: np.ndarray, stratified: bool, rng: np.random.Generator) -> Rows:
     """All rows in an order in which every consecutive stretch has nearly the same share of each
     class.
 
@@ -472,7 +474,7 @@ def _in_order(codes: np.ndarray, fractions: tuple[float, ...]) -> list[Rows]:
     return np.split(line, cuts)
 
 
-def _codes(values: ArrayLike, examples: int, what: str) -> np.ndarray:
+def _ranks(values: ArrayLike, examples: int, what: str) -> np.ndarray:
     """The rank of each value among the distinct values."""
     values = arrays.array(what, values, ("row",))
     if values.shape != (examples,):

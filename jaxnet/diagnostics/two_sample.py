@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from jaxnet import arrays
-from jaxnet.data.precision import loses, moments, origin_of
+from jaxnet.data.precision import loses_precision, moments, origin_of
 from jaxnet.errors import InputError, check_known
 from jaxnet.random import AnyKey, as_key, generator
 from jaxnet.stats.estimate import combination, exact
@@ -99,7 +99,7 @@ def two_sample_test(
     if not least < level < 1:
         raise InputError(f"level is {level!r}; give a probability between {least:g} and 1")
     key = jax.random.key(0) if key is None else as_key("key", key)
-    if method == "mmd" and loses(both := np.concatenate([a, b])):
+    if method == "mmd" and loses_precision(both := np.concatenate([a, b])):
         both = origin_of(moments(both)).nearest(both)  # pyrefly: ignore[missing-attribute]
         a, b = both[: len(a)], both[len(a) :]
     test = {"bbsd": bbsd, "classifier": _classifier, "mmd": mmd}[method]
@@ -207,14 +207,14 @@ def _held_out_log_odds(
     # The other tests need no network: training and the models are imported only here.
     from jaxnet.core.recipe import Recipe
     from jaxnet.data import Dataset, Splits, Standardization, class_weights
-    from jaxnet.data.checks import settled
+    from jaxnet.data.checks import in_storage_types
     from jaxnet.engine.fit import fit
     from jaxnet.engine.prediction import predict
     from jaxnet.models.builtin import mlp
 
     kinds = ("reference", "new")
     x = np.concatenate(samples).reshape(-1, *(samples[0].shape[1:] or (1,)))
-    train = settled(
+    train = in_storage_types(
         Dataset(
             x, np.repeat(np.arange(2, dtype=np.int32), [len(sample) for sample in samples]), kinds
         )

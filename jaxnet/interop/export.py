@@ -126,7 +126,7 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
         logger.warning(
             "model.stablehlo is written by jax %s, and jax 0.12 refuses it: %s",
             jax.__version__,
-            _how_old(files),
+            _advice_for_old_jax(files),
         )
     if onnx:
         files["model.onnx"] = _onnx(one, run, about)
@@ -305,7 +305,7 @@ def _readme(
     before, after = _offsets(run)
     parts = [
         f"# {run.model}",
-        f"{_standing(run)} Written by {about['written_by']}.",
+        f"{_condition(run)} Written by {about['written_by']}.",
         f"- x: float32 {_inputs(run)}",
         f"- outputs: float32 {_outputs(run)}",
         f"`model.stablehlo` is the whole network. It runs on {', '.join(platforms)} and needs "
@@ -418,7 +418,7 @@ def _offsets(run: Run) -> tuple[str, str]:
     return before, after
 
 
-def _how_old(files: Mapping[str, bytes]) -> str:
+def _advice_for_old_jax(files: Mapping[str, bytes]) -> str:
     """What to do about a program that an old JAX wrote."""
     other = "use forward.py, or " if "forward.py" in files else ""
     return (
@@ -427,7 +427,7 @@ def _how_old(files: Mapping[str, bytes]) -> str:
     )
 
 
-def _standing(run: Run) -> str:
+def _condition(run: Run) -> str:
     """Whether the network is trained or diverged."""
     if not run.diverged:
         return "A trained network."

@@ -117,18 +117,18 @@ class _Network(BaseEstimator):
             check_kind(
                 "shape", self.shape, tuple | list, "the shape of an example, such as (28, 28)"
             )
-        data = checks.settled(
+        data = checks.in_storage_types(
             checks.dataset(
                 X if self.shape is None else _reshaped(X, tuple(self.shape)), y, classes=classes
             )
         )
         for note in notes_on(data, None):
             warnings.warn(note, stacklevel=3)
-        order, seed = _order_of_its_own(data), _seed(self.random_state)
+        order, seed = _canonical_order(data), _seed(self.random_state)
         data, weights = take(data, order), None if weights is None else weights[order]
         checks.fractions(self.validation_fraction, None, seed)
         held_out, rows = partition(data, (self.validation_fraction,), seed)
-        rows, weights = _repeated(rows, weights)
+        rows, weights = _repeat_by_weight(rows, weights)
         train, validation = take(data, rows), take(data, held_out)
         checks.parts(train, validation, train)  # whoever cross-validates keeps the test set
         splits = Splits(
@@ -202,7 +202,7 @@ class JaxnetClassifier(ClassifierMixin, _Network):
         _no_gaps(X=X, y=y, sample_weight=sample_weight)
         X, y = validate_data(self, X, y)
         check_classification_targets(y)
-        X, y, weights = _counting(X, y, sample_weight)
+        X, y, weights = _with_positive_weight(X, y, sample_weight)
         self.classes_, labels = np.unique(y, return_inverse=True)
         self._train(X, labels, weights, tuple(map(str, self.classes_)))
         return self
@@ -275,7 +275,7 @@ class JaxnetRegressor(RegressorMixin, _Network):
         """
         _no_gaps(X=X, y=y, sample_weight=sample_weight)
         X, y = validate_data(self, X, y, y_numeric=True)
-        X, y, weights = _counting(X, y.astype(np.float64), sample_weight)
+        X, y, weights = _with_positive_weight(X, y.astype(np.float64), sample_weight)
         self._train(X, y, weights, None)
         return self
 
@@ -297,7 +297,7 @@ def _no_gaps(**given: Any) -> None:
         arrays.no_gaps(name, array)
 
 
-def _counting(
+def _with_positive_weight(
     X: np.ndarray, y: np.ndarray, sample_weight: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """The examples with a weight above 0, and their weights; None if no weights were given."""
@@ -307,7 +307,7 @@ def _counting(
     return X[weights > 0], y[weights > 0], weights[weights > 0]
 
 
-def _order_of_its_own(data: Dataset) -> np.ndarray:
+def _canonical_order(data: Dataset) -> np.ndarray:
     """Row numbers in an order that depends on the examples alone, so that the network does too:
     sums over the rows depend on their order by rounding.
     """
@@ -318,7 +318,9 @@ def _order_of_its_own(data: Dataset) -> np.ndarray:
     )
 
 
-def _repeated(rows: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _repeat_by_weight(
+    rows: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """(rows, weights of mean 1); if the weights are whole and not large, (rows repeated by weight,
     None).
     """

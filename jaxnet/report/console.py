@@ -30,7 +30,7 @@ TRIAL_ROWS = 10  # rows of the table of trials
 PROGRESS_LINES = 10  # of progress, where the output is no terminal
 
 
-def open_to_all_names() -> None:
+def escape_unencodable() -> None:
     """Make standard output and error escape what their encodings lack, instead of ending the
     program.
     """
@@ -51,7 +51,7 @@ def cell(text: object) -> str:
     return escape(visible(text))
 
 
-class Spoken(logging.Handler):
+class LogPrinter(logging.Handler):
     """A logging handler that prints what the library logs, such as the plan it chose and
     warnings.
     """
@@ -63,8 +63,8 @@ class Spoken(logging.Handler):
 def listen() -> None:
     """Print from now on what the library logs; a second call changes nothing."""
     logger = logging.getLogger("jaxnet")
-    if not any(isinstance(handler, Spoken) for handler in logger.handlers):
-        logger.addHandler(Spoken())
+    if not any(isinstance(handler, LogPrinter) for handler in logger.handlers):
+        logger.addHandler(LogPrinter())
     logger.propagate = False  # some library may have given the root a handler too
     logger.setLevel(logging.INFO)
 

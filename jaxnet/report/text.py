@@ -40,10 +40,10 @@ def of_run(run: "Run") -> str:
     """
     if np.ndim(run.epochs):
         return _of_members([run], len(run.epochs), None)
-    last = _known(lambda: int(run.epochs) - 1)
-    ended = {part: _known(lambda part=part: _ended(run, part, last)) for part in HISTORIES}
+    last = _or_none(lambda: int(run.epochs) - 1)
+    ended = {part: _or_none(lambda part=part: _ended(run, part, last)) for part in HISTORIES}
     rows = [
-        ("status", _known(lambda: run.status) or "values are not known"),
+        ("status", _or_none(lambda: run.status) or "values are not known"),
         ("data", _data(run.shape, run.classes)),
         ("recipe", of_settings(run.recipe)),
         *ended.items(),
@@ -73,7 +73,10 @@ def of_sweep(found: "Sweep") -> str:
                 "chosen",
                 f"trial {found.best}, the lowest validation error of trials trained to their end",
             ),
-            ("test error", _known(lambda: _interval(found.test.error, found.run.classes is None))),
+            (
+                "test error",
+                _or_none(lambda: _interval(found.test.error, found.run.classes is None)),
+            ),
             *rows,
             ("...", f"and {left} more trials in .table" if left else None),
             *(("note", note) for note in found.words),
@@ -84,8 +87,8 @@ def of_sweep(found: "Sweep") -> str:
 def of_splits(splits: "Splits") -> str:
     """The sizes of the parts of a data set, and what was decided while it was read."""
     parts = ("train", "validation", "test", "target_sample")
-    sizes = [(part, _known(lambda part=part: _size(getattr(splits, part)))) for part in parts]
-    about = _known(lambda: _data(_shape_of(splits.train), splits.classes))
+    sizes = [(part, _or_none(lambda part=part: _size(getattr(splits, part)))) for part in parts]
+    about = _or_none(lambda: _data(_shape_of(splits.train), splits.classes))
     columns = None if splits.columns is None else words([column.name for column in splits.columns])
     notes = [("note", note) for note in splits.notes[:NOTE_LINES]]
     left = len(splits.notes) - NOTE_LINES
@@ -98,13 +101,13 @@ def of_splits(splits: "Splits") -> str:
 
 def of_dataset(part: "Dataset") -> str:
     """The number and shape of examples, in one line."""
-    about = _known(lambda: f"{len(part):,} examples: {words(part.x)}, {_classes(part.classes)}")
+    about = _or_none(lambda: f"{len(part):,} examples: {words(part.x)}, {_classes(part.classes)}")
     return shortened(f"Dataset({about or _classes(part.classes)})")
 
 
 def of_stream(part: "Stream") -> str:
     """The number and shape of examples on disk, in one line."""
-    about = _known(lambda: f"{len(part):,} examples on disk: {_shape(part.rows.shape)}, ")
+    about = _or_none(lambda: f"{len(part):,} examples on disk: {_shape(part.rows.shape)}, ")
     return shortened(f"Stream({about or ''}{_classes(part.classes)})")
 
 
@@ -159,7 +162,9 @@ def of_model(model: "Model") -> str:
 
 def of_state(state: "TrainState") -> str:
     """How far a training is, and its lowest loss so far."""
-    diverged = _known(lambda: f"at step {step}" if (step := int(state.diverged_at)) >= 0 else None)
+    diverged = _or_none(
+        lambda: f"at step {step}" if (step := int(state.diverged_at)) >= 0 else None
+    )
     rows = [
         ("epochs done", state.epoch),
         ("lowest validation loss", _lowest(state.best)),
@@ -255,15 +260,15 @@ def counted(endings: np.ndarray) -> str:
 
 
 def _of_members(runs: Sequence["Run"], count: int, many: "Population | None") -> str:
-    ended = _known(lambda: counted(np.concatenate([endings(run) for run in runs])))
+    ended = _or_none(lambda: counted(np.concatenate([endings(run) for run in runs])))
     rows: list[tuple[str, object]] = [
-        ("trained", _known(lambda run=run: architecture(run, len(run.epochs))) or run.model)
+        ("trained", _or_none(lambda run=run: architecture(run, len(run.epochs))) or run.model)
         for run in runs
     ]
     more = (
         f"and {len(rows) - ARCHITECTURES} more architectures" if len(rows) > ARCHITECTURES else None
     )
-    each = _known(lambda: sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(runs[0].params)))
+    each = _or_none(lambda: sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(runs[0].params)))
     return table(
         f"{'Run' if many is None else 'Population'} of {count} network{'s' * (count != 1)}: "
         f"{ended or 'values are not known'}",
@@ -271,7 +276,7 @@ def _of_members(runs: Sequence["Run"], count: int, many: "Population | None") ->
             *rows[:ARCHITECTURES],
             ("...", more),
             ("data", _data(runs[0].shape, runs[0].classes)),
-            *((part, _known(lambda part=part: _spread(runs, part))) for part in HISTORIES),
+            *((part, _or_none(lambda part=part: _spread(runs, part))) for part in HISTORIES),
             ("parameters", each and f"{each:,} per network"),
             ("trained on", None if many is None or many.samples is None else many.samples.kind),
             ("predictions", None if many is None or many.predictions is None else "kept"),
@@ -311,7 +316,7 @@ def _ended(run: "Run", part: str, last: int | None) -> str | None:
 
 def _lowest(best: Any) -> str | None:
     """The lowest validation loss, and its epoch."""
-    return _known(lambda: f"{float(best.loss):.4f} after epoch {int(best.epoch)}")
+    return _or_none(lambda: f"{float(best.loss):.4f} after epoch {int(best.epoch)}")
 
 
 def _trial(columns: Mapping[str, np.ndarray], names: Sequence[str], row: int) -> str:
@@ -360,7 +365,7 @@ def _setting(name: str, value: Any) -> str:
             if found is None
             else str(np.float32(found) if hasattr(value, "dtype") else found)
         )
-    found = _known(lambda: np.asarray(value))
+    found = _or_none(lambda: np.asarray(value))
     if found is None or found.dtype.kind not in "fiu" or not found.size:
         return words(value)
     return f"<{found.size} from {short(found.min())} to {short(found.max())}>"
@@ -379,7 +384,7 @@ def _count(tree: Any) -> int | None:
     return sum(getattr(leaf, "size", 0) for leaf in jax.tree.leaves(tree)) or None
 
 
-def _known(find: Callable[[], T]) -> T | None:
+def _or_none(find: Callable[[], T]) -> T | None:
     """The result of `find`; None where it fails, since a display never does."""
     try:
         return find()

@@ -76,7 +76,7 @@ def join(
         raise InputError(
             "--processes and --process-id need --coordinator HOST:PORT, the address of process 0"
         )
-    if coordinator is None and not _announced():
+    if coordinator is None and not _environment_names_others():
         return False
     if coordinator not in (None, "auto"):
         host, _, port = coordinator.rpartition(":")
@@ -92,14 +92,14 @@ def join(
             f"process {process_id} of {processes} at {coordinator}: give --processes, and "
             "--process-id from 0 to one less"
         )
-    if (listening := _listens(coordinator, process_id)) is not None:
+    if (listening := _listening_address(coordinator, process_id)) is not None:
         _check_free(listening)
     # else the runtime aborts all processes where one is lost
     jax.config.update("jax_enable_recoverability", True)
     if os.name == "posix":
         ctypes.CDLL(None).signal(signal.SIGABRT, _on_abort)
     try:
-        with _without("experimental recoverable task feature", 2):
+        with _filter_lines("experimental recoverable task feature", 2):
             jax.distributed.initialize(
                 **given, initialization_timeout=JOIN_SECONDS, heartbeat_timeout_seconds=SILENCE
             )
@@ -143,7 +143,7 @@ def leave(reason: str | None = None, *, asked: bool = False) -> None:
         # Whoever has the runtime's service goes last: without it the others could not even hear
         # why.
         until = time.monotonic() + (SILENCE if reason is None else GRACE)
-        waiting = threading.Thread(target=_alone, daemon=True)
+        waiting = threading.Thread(target=_wait_for_leaving, daemon=True)
         waiting.start()
         waiting.join(until - time.monotonic())
     jax.distributed.shutdown()
@@ -242,7 +242,7 @@ def once(work: Callable[[], Any]) -> Any:
 
 def any_process(*flags: bool) -> list[bool]:
     """For each flag, whether it holds on any process."""
-    return np.any(_everywhere(np.array(flags, np.uint8)), axis=0).tolist()
+    return np.any(_all_gather(np.array(flags, np.uint8)), axis=0).tolist()
 
 
 def concluded(given: str, conclude: Callable[[list[str]], str]) -> str:
@@ -299,7 +299,7 @@ def barrier(name: str) -> None:
     if several():
         from jax.experimental import multihost_utils
 
-        with _without("[Gloo]", 1):  # which on a CPU says that it connects
+        with _filter_lines("[Gloo]", 1):  # which on a CPU says that it connects
             multihost_utils.sync_global_devices(name)
 
 
@@ -371,7 +371,7 @@ def exchange(given: bytes) -> list[bytes]:
         return [given]
     # As bytes: JAX would make 32 bits of 64.
     lengths = (
-        _everywhere(np.frombuffer(np.int64(len(given)).tobytes(), np.uint8))
+        _all_gather(np.frombuffer(np.int64(len(given)).tobytes(), np.uint8))
         .copy()
         .view(np.int64)[:, 0]
     )
@@ -380,7 +380,7 @@ def exchange(given: bytes) -> list[bytes]:
         piece = np.zeros(min(MESSAGE, int(lengths.max()) - begin), np.uint8)
         mine = np.frombuffer(given, np.uint8)[begin : begin + len(piece)]
         piece[: len(mine)] = mine
-        for whole, length, part in zip(found, lengths, _everywhere(piece), strict=True):
+        for whole, length, part in zip(found, lengths, _all_gather(piece), strict=True):
             whole += part[: max(0, int(length) - begin)].tobytes()
     return [bytes(whole) for whole in found]
 
@@ -405,7 +405,7 @@ def gather(tree: PyTree) -> PyTree:
     return jax.tree.map(joined, tree) if several() else tree
 
 
-def _everywhere(given: np.ndarray) -> np.ndarray:
+def _all_gather(given: np.ndarray) -> np.ndarray:
     """The bytes of each process, (processes, bytes); the vectors must be equally long."""
     if not several():
         return given[None]
@@ -501,7 +501,7 @@ def _on_abort(_: int) -> None:
         )
 
 
-def _listens(coordinator: str | None, process_id: int | None) -> str | None:
+def _listening_address(coordinator: str | None, process_id: int | None) -> str | None:
     """The address at which process 0 listens for the others, as given or as JAX will find it; None
     on other processes.
     """
@@ -544,12 +544,12 @@ def _check_free(address: str) -> None:
                 ) from None
 
 
-def _alone() -> None:
+def _wait_for_leaving() -> None:
     while set(_client().get_live_nodes(list(range(_state().num_processes)))) != {0}:
         time.sleep(0.05)
 
 
-def _announced() -> bool:
+def _environment_names_others() -> bool:
     """Whether the environment says that there are several processes."""
     env = os.environ
     return (
@@ -561,7 +561,7 @@ def _announced() -> bool:
 
 
 @contextmanager
-def _without(words: str, to: int) -> Iterator[None]:
+def _filter_lines(words: str, to: int) -> Iterator[None]:
     """Standard output (1) or error (2) without the lines of C++ code that contain these words."""
     global _errors
     with tempfile.TemporaryFile() as kept:

@@ -364,7 +364,7 @@ def _draw(key: Key[Array, ""], members: int, count: int, n: int) -> _Drawn:
 def _whole(value: float | None, name: str) -> int:
     """The value as a whole number."""
     if value is None or value != int(value) or value < 1:
-        raise InputError(f"values hold {value}: {name} takes whole numbers of at least 1")
+        raise InputError(f"values hold {value}; {name} takes whole numbers of at least 1")
     return int(value)
 
 

@@ -306,7 +306,7 @@ def _label(
     if task == "regression":
         return numbers, None, why
     different, codes = np.unique(numbers, return_inverse=True)
-    return codes, checks.named_by_number(different), why
+    return codes, checks.numbers_as_names(different), why
 
 
 def _numbers(path: Path, name: str, values: "pa.ChunkedArray") -> np.ndarray:

@@ -128,14 +128,16 @@ def _labeled(
     if chosen == "regression":
         labels = [y.astype(np.float64) for y in labels]
     elif (
-        labels[0].dtype.kind != "U" and checks.counting(own := np.unique(labels[0])) and own[0] == 0
+        labels[0].dtype.kind != "U"
+        and checks.is_contiguous(own := np.unique(labels[0]))
+        and own[0] == 0
     ):
         labels = [y.astype(np.int64) for y in labels]
     else:
         # Numbered over all parts, so that a class has one number in each.
         names = np.unique(np.concatenate(labels))
         classes = (
-            tuple(map(str, names)) if names.dtype.kind == "U" else checks.named_by_number(names)
+            tuple(map(str, names)) if names.dtype.kind == "U" else checks.numbers_as_names(names)
         )
         labels = [np.searchsorted(names, y) for y in labels]
     return (

@@ -145,7 +145,7 @@ def chunks(
 def _read_ahead(
     stream: Stream, cut: Layout, shards: range, seed: int, epoch: int, first: int
 ) -> Generator[Chunk, None, None]:
-    logging.getLogger("absl").addFilter(_worth_saying)
+    logging.getLogger("absl").addFilter(_not_about_profiling)
     import grain
 
     # blocks that every shard has whole; what is left comes last
@@ -159,7 +159,7 @@ def _read_ahead(
         yield from iterator
 
 
-def _worth_saying(record: logging.LogRecord) -> bool:
+def _not_about_profiling(record: logging.LogRecord) -> bool:
     """A filter for Grain's warning that worker processes, of which there are none here, are not
     profiled.
     """

@@ -327,8 +327,8 @@ def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, cor
                 "or write the data as x.npy and y.npy into a folder and give that"
             )
         with open(unfinished / "x.npy", "wb") as x_file, open(unfinished / "y.npy", "wb") as y_file:
-            _begin(x_file, shape, columns.dtype)
-            _begin(y_file, shape[:1], "float64")
+            _write_header(x_file, shape, columns.dtype)
+            _write_header(y_file, shape[:1], "float64")
             x_begin, y_begin = x_file.tell(), y_file.tell()
             for number in prepared.progress(range(len(groups)), f"decoding {path.name}"):
                 group = groups[number]
@@ -401,7 +401,7 @@ def _loses(groups: list[Group], columns: Columns) -> bool:
     return bool((about.lost | ((about.deviation == 0) & (about.largest > 0))).any())
 
 
-def _begin(file: Any, shape: tuple[int, ...], dtype: str) -> None:
+def _write_header(file: Any, shape: tuple[int, ...], dtype: str) -> None:
     """Write the header of an .npy file."""
     np.lib.format.write_array_header_1_0(
         file, {"shape": shape, "fortran_order": False, "descr": np.dtype(dtype).str}

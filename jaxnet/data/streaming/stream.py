@@ -202,8 +202,8 @@ def stream(
         )
     drawn = rng.choice(len(rows), sum(inside.values()), replace=False)
     train = Stream(rows, np.sort(drawn), classes, corrupt=corrupt)
-    some = _drawn(train, rng, min(SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape))))
-    some = checks.settled(some)
+    some = _random_rows(train, rng, min(SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape))))
+    some = checks.in_storage_types(some)
     statistics = Standardization.of(some)
     pixel_max = checks.pixel_max_of(np.asarray(some.x))
     train = replace(
@@ -256,11 +256,12 @@ def sample(stream: Stream, rng: np.random.Generator, size: int | None = None) ->
         The Dataset.
     """
     return checks.cast(
-        _drawn(stream, rng, _few(stream.rows) if size is None else size), *stream.kinds
+        _random_rows(stream, rng, _small_count(stream.rows) if size is None else size),
+        *stream.kinds,
     )
 
 
-def _drawn(stream: Stream, rng: np.random.Generator, size: int) -> Dataset:
+def _random_rows(stream: Stream, rng: np.random.Generator, size: int) -> Dataset:
     """`size` random training rows, or all, as the source holds them."""
     return _in_memory(
         stream, stream.at(rng.choice(len(stream), min(len(stream), size), replace=False))
@@ -295,18 +296,18 @@ def _source(
 
 
 def _count(part: str, size: float | int, rows: Rows, own: Rows | None) -> int:
-    """The number of rows of a part: a count, or a fraction limited by `_few`. A part that the
-    source has is taken whole up to that limit.
+    """The number of rows of a part: a count, or a fraction limited by `_small_count`. A part that
+    the source has is taken whole up to that limit.
     """
     there = len(rows if own is None else own)
     if size < 0 or (size == 0 and part == "test") or (isinstance(size, float) and not size < 1):
         raise InputError(f"{part} is {size}; give a count of rows or a fraction below 1")
     if not isinstance(size, float):
         return min(size, there)
-    return min(round(size * there) if own is None else there, _few(rows))
+    return min(round(size * there) if own is None else there, _small_count(rows))
 
 
-def _few(rows: Rows) -> int:
+def _small_count(rows: Rows) -> int:
     """The number of rows that are small in memory."""
     return min(HELD_ROWS, max(1, HELD_BYTES // (math.prod(rows.shape) * rows.dtype.itemsize)))
 
@@ -348,7 +349,9 @@ def _classes(
     if isinstance(rows, Records):
         return rows, names, None, "task: classification, since the source says so"
     open_ = not rows.whole and task is None
-    counts, others = _tally(rows, MOST_CLASSES if names is None else len(names), until_values=open_)
+    counts, others = _count_labels(
+        rows, MOST_CLASSES if names is None else len(names), until_values=open_
+    )
     tally = dict(sorted((dict(enumerate(counts.tolist())) | others).items()))
     values = np.array([value for value, count in tally.items() if count], np.float64)
     if open_ and (
@@ -358,22 +361,22 @@ def _classes(
     if names is None:
         number = len(counts) if counts.all() else int(counts.argmin())
         strange = sum(tally.values()) - counts[:number].sum()
-        few = 0 < len(values) <= checks.MAX_INTEGER_CLASSES or checks.counting(values)
+        few = 0 < len(values) <= checks.MAX_INTEGER_CLASSES or checks.is_contiguous(values)
         if (
             few
             and checks.whole(values).all()
             and (number < 2 or not rows.whole or strange > MOST_STRANGE * len(rows))
         ):
-            rows, names = Renumbered(rows, values), checks.named_by_number(values)
+            rows, names = Renumbered(rows, values), checks.numbers_as_names(values)
             counts = np.array([tally[value] for value in values])
         else:
-            names, counts = checks.named_by_number(np.arange(number)), counts[:number]
+            names, counts = checks.numbers_as_names(np.arange(number)), counts[:number]
     number = len(names)
     strange = 0
     if counts.sum() < len(rows):
         example = ""
         for first, labels in label_pieces(rows):
-            odd = np.flatnonzero(np.isfinite(labels) & ~_numbered(labels, number))
+            odd = np.flatnonzero(np.isfinite(labels) & ~_is_class_number(labels, number))
             if odd.size and not strange:
                 example = f"{rows.named(first + int(odd[0]), 'y')} has label {labels[odd[0]]:g}"
             strange += odd.size
@@ -412,7 +415,9 @@ def _classes(
     )
 
 
-def _tally(rows: Rows, most: int, *, until_values: bool) -> tuple[np.ndarray, dict[float, int]]:
+def _count_labels(
+    rows: Rows, most: int, *, until_values: bool
+) -> tuple[np.ndarray, dict[float, int]]:
     """How many rows have each label from 0 to most - 1, and how many have each other number; at
     most MAX_INTEGER_CLASSES + 1 other numbers are counted.
 
@@ -420,7 +425,7 @@ def _tally(rows: Rows, most: int, *, until_values: bool) -> tuple[np.ndarray, di
     """
     counts, others = np.zeros(most, np.int64), dict[float, int]()
     for _, labels in label_pieces(rows):
-        known = _numbered(labels, most)
+        known = _is_class_number(labels, most)
         counts += np.bincount(labels[known].astype(np.int64), minlength=most)
         for value, count in zip(
             *(
@@ -439,7 +444,7 @@ def _tally(rows: Rows, most: int, *, until_values: bool) -> tuple[np.ndarray, di
     return counts, others
 
 
-def _numbered(labels: np.ndarray, classes: int) -> np.ndarray:
+def _is_class_number(labels: np.ndarray, classes: int) -> np.ndarray:
     """Which labels are class numbers below `classes`."""
     return (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
 
@@ -531,7 +536,7 @@ def _unusable(
     if stream.classes is None:
         wrong, what = ~(np.abs(values) <= LARGEST), "which is no finite number"
     else:
-        wrong = ~_numbered(labels, len(stream.classes))
+        wrong = ~_is_class_number(labels, len(stream.classes))
         what = f"but classes are numbered 0 to {len(stream.classes) - 1}"
     for place in np.flatnonzero(wrong).tolist():
         found[int(rows[place])] = (
