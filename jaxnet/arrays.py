@@ -29,7 +29,7 @@ from jaxnet.typing import ArrayLike
 ROW_AXES = ("row", "column")
 EXAMPLE_AXES = ("example",)
 MEMBER_AXES = ("member", "example")
-SUM = 0.02  # by which probabilities may miss 1; those kept as float16 do by less
+SUM = 0.02  # how far sums of probabilities may be from 1; float16 rounds less than that
 MAX_PLAIN_CLASSES = 1000  # classes whose numbers are taken as they are
 NO_CLASS = -1  # the class of a prediction that is not a number
 FLOAT32_MAX = np.finfo(np.float32).max
@@ -522,7 +522,7 @@ def _not_numbers(values: np.ndarray, *, infinite: bool = False) -> Bool[np.ndarr
     if values.dtype.kind != "f" or not values.size:
         return None
     with np.errstate(invalid="ignore"):
-        extremes = np.array([values.min(), values.max()])  # NaN is both
+        extremes = np.array([values.min(), values.max()])  # NaN, if there is one
     good = ~np.isnan(extremes) if infinite else np.isfinite(extremes)
     return None if good.all() else np.isnan(values) if infinite else ~np.isfinite(values)
 
@@ -545,5 +545,5 @@ def _mask(given: object) -> Bool[np.ndarray, "..."] | None:
                 for each, mask in zip(given, masks, strict=True)
             ]
         )
-    except ValueError:  # of different lengths, which is said of the values
+    except ValueError:  # `array` refuses the different lengths
         return None

@@ -18,7 +18,7 @@ ESCAPED = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
 
-# By the name of a class: the function that draws it as HTML in a notebook, and as short text.
+# For each class, the function that draws it as HTML in a notebook, and as short text.
 NOTEBOOK = {
     "Diagnosis": "jaxnet.report.notebook:of_diagnosis",
     "Population": "jaxnet.report.notebook:of_population",
@@ -42,7 +42,7 @@ TEXT = {
 }
 
 ACROSS, DOWN = 100, 15  # columns and lines of a short text
-MOST_LINES = 3  # of one value
+MOST_LINES = 3  # lines of one value at most
 SHOWN_ITEMS = 6  # items of a sequence that a short text names
 
 

@@ -102,7 +102,7 @@ def former(module: str, **names: str) -> Callable[[str], Any]:
 def _renamed_keywords(function: Any, names: Mapping[str, str]) -> Any:
     @functools.wraps(function)
     def wrapper(*values: Any, **named: Any) -> Any:
-        # the usual case costs one look, since JAX makes an instance whenever it rebuilds a pytree
+        # the usual case must be cheap, since JAX makes an instance whenever it rebuilds a pytree
         if not names.keys().isdisjoint(named):
             named = current_names(named, names)
         return function(*values, **named)
@@ -159,7 +159,7 @@ def with_known_words(**synonyms: str) -> Callable[[type[T]], type[T]]:
                 init(self, *values, **named)
             except (
                 TypeError
-            ):  # looked into only now, since JAX calls this whenever it rebuilds a pytree
+            ):  # checked only after an error, since JAX calls this whenever it rebuilds a pytree
                 known = inspect.signature(cls).parameters
                 for word in named:
                     if word not in known:

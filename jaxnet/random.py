@@ -26,10 +26,10 @@ from jaxnet.errors import InputError, shown
 # on nothing but the words of its example's key, its place in the example and its layer.
 GOLDEN = np.uint32(0x9E3779B9)  # 2^32 over the golden ratio: its multiples are far apart
 
-# As jax.random.key makes them, or jax.random.PRNGKey.
+# Keys that jax.random.key or jax.random.PRNGKey makes.
 AnyKey = Key[Array, ""] | UInt32[Array | np.ndarray, " words"]
 AnyKeys = Key[Array, "..."] | UInt32[Array | np.ndarray, "... words"]
-if not TYPE_CHECKING:  # help() then shows the name alone
+if not TYPE_CHECKING:  # so that help() shows only the name
     AnyKey, AnyKeys = NewType("AnyKey", AnyKey), NewType("AnyKeys", AnyKeys)
 
 STREAM = 1 << 30  # the number of places of a stream
@@ -152,7 +152,7 @@ def as_keys(name: str, value: Any, cure: str) -> Key[Array, "..."]:
     if isinstance(value, jax.Array) and is_key(value):
         return value
     if isinstance(value, jax.Array | np.ndarray) and value.dtype == np.uint32:
-        with contextlib.suppress(TypeError, ValueError):  # so many words are no key
+        with contextlib.suppress(TypeError, ValueError):  # a wrong number of words
             return jax.random.wrap_key_data(jnp.asarray(value))
     raise InputError(f"{name} is {shown(value)}; give {cure}")
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing
 from jaxtyping import Array
 
-# A field of a pytree: JAX rebuilds the object with whatever it likes in an array's place, so
-# nothing can be checked at run time; nobody else passes such things, so a type checker need not
-# think of them.
+# The type of a field of a pytree besides arrays: JAX rebuilds the object with any value in place
+# of an array, so types cannot be checked at run time. Nobody else passes such values, so a type
+# checker can ignore them.
 Rebuilt = Never if TYPE_CHECKING else Any
 
 Number = float | int | Array | np.ndarray | Rebuilt

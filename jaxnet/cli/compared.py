@@ -18,7 +18,7 @@ from jaxnet.errors import InputError
 from jaxnet.runtime.files import plain, write_json, write_text
 from jaxnet.studies.comparison import Compared, Comparison
 
-# Options that say what a network learned from.
+# Options that define the training data.
 READ = tuple(name for name in READING if name != "data_dir")
 DATA_OPTIONS = ("dataset", *READ, "split_seed", "balance", "stream")
 

@@ -24,7 +24,7 @@ FORMER_OPTIONS = {
     "normalisation": "normalization",
     "second-momentum": "b2",
 }
-# as `load` has them
+# keywords of `load`
 READING = (
     "data_dir",
     "validation",
@@ -36,13 +36,13 @@ READING = (
     "drop_columns",
     "image_size",
 )
-# options of a training set that is read whole
+# options that need the training set in memory
 IN_MEMORY = ("groups", "order", "drop_columns", "balance", "members")
 WHOLE_NUMBERS = ("epochs", "batch_size", "patience")
-# what a range of runs over, if not said
+# hyperparameters whose ranges are logarithmic by default
 LOGARITHMIC = ("learning_rate", "weight_decay", "l1", "clip")
-# Where a run happens, not what it is; who was stopped by a row that cannot be used may go on
-# without it.
+# Options that say where a run happens and not what it computes. A run that stopped at an unusable
+# row may continue without it, so --corrupt is one of them.
 PLACE_OPTIONS = (
     "out",
     "resume",
@@ -55,7 +55,7 @@ PLACE_OPTIONS = (
     "corrupt",
     "tensorboard",
 )
-# What each of several processes may have for itself: where it finds data and keeps programs, how it
+# Options that may differ between processes: where each finds data and keeps programs, how it
 # reaches process 0, and what process 0 alone decides or writes. --platform is not among them:
 # devices of one kind cannot share a training with those of another.
 OWN = ("data_dir", "cache", "coordinator", "process_id", "out", "resume", "tensorboard")

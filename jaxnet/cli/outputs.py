@@ -38,8 +38,8 @@ from jaxnet.stats.calibration import Calibration, calibration
 from jaxnet.stats.label_errors import HardExample, hard_examples
 
 MEMBERS = "members"  # folder of a population within that of a run
-TENSORBOARD = "tensorboard"  # of logs
-LOGGED = 5  # members of which there are logs
+TENSORBOARD = "tensorboard"  # folder of the logs
+LOGGED = 5  # number of members whose logs are written
 HARDEST = 50  # examples that result.json lists
 
 
@@ -270,7 +270,7 @@ def write(
     from jaxnet.report.html import run as run_page
 
     run, figures = runs[0], out / "figures"
-    # of a run that was stopped while it wrote
+    # left by a run that was stopped while it wrote
     if processes.is_first() and (out / "params").exists():
         shutil.rmtree(out / "params")
     processes.barrier("params")

@@ -29,7 +29,7 @@ def predict_files(options: PredictOptions) -> None:
             file=sys.stderr,
         )
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    # as they are for a program, that may look for them
+    # a program gets the names unchanged, since it may compare them
     show = visible if sys.stdout.isatty() else str
     writer.writerow(
         ["file", "row", "prediction", *(f"p({show(name)})" for name in run.classes or ())]

@@ -92,8 +92,8 @@ def main(
     """
     timer = Timer(began)
     console.escape_unencodable()
-    # What is imported by now stays to the end: no collection, nor the exit, need walk over it again
-    # (0.3 s).
+    # Modules imported by now stay to the end, so neither garbage collection nor the exit needs to
+    # walk over them again (0.3 s).
     gc.freeze()
     arguments = current_words(sys.argv[1:] if arguments is None else arguments, console.warning)
     name = f"python -m experiments.{experiment}"
@@ -154,7 +154,7 @@ def main(
         gc.freeze()
         try:
             sys.stdout.flush()
-        except OSError:  # Python would try again at the end, and say so
+        except OSError:  # Python would try again at exit, and print the error
             with suppress(OSError):
                 sys.stdout.close()
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the script
@@ -175,18 +175,16 @@ def set_up(experiment: str, options: Options, timer: Timer) -> Setup | None:
     Raises:
         InputError: for options that cannot be used.
     """
-    # before JAX starts, for which all need the same platform
+    # before JAX starts, which needs the same platform on all processes
     check_agreement(lambda: {"experiment": experiment, **shared_options(options)})
     if options.tensorboard:
         tensorboard.require()
     _start_jax(options)
-    if (
-        not options.resume
-    ):  # else the folder is known later, and may be of a finished run, to which nothing is written
+    if not options.resume:  # with --resume the folder is known later; a finished run is not written
         processes.once(lambda: files.check_folder(options.out or run_folder.RUNS))
     model = build_model(options)
     if options.epochs is not None:
-        check(build_recipe(options))  # what cannot be meant is said before the data are read
+        check(build_recipe(options))  # invalid options are refused before the data are read
     with timer.part("data"):
         splits, on_disk = read(options)
     # Here, since all that follows depends on the data: a process might refuse its own before
@@ -231,7 +229,7 @@ def train_one(setup: Setup) -> dict[str, Any]:
     if setup.stream is not None:
         given = _with_stream(splits, setup.stream)
     batch, count = min(options.batch_size, len(given.train)), processes.index_and_count()[1]
-    # what devices and processes divide
+    # what is divided over devices and processes
     divided = batch if setup.stream is None else layout(setup.stream, options.batch_size).shards
     together = count if options.normalization != "batch" and divided % count == 0 else 1
     if options.model == "cnn" and options.normalization != "batch":
@@ -252,9 +250,8 @@ def train_one(setup: Setup) -> dict[str, Any]:
             "the same"
         )
 
-    # Compiling needs no interpreter, so what comes later is imported, and compiled in its turn,
-    # meanwhile. Not by a daemon: one that compiles while the interpreter ends, after Ctrl-C, aborts
-    # the process.
+    # Compiling needs no interpreter lock, so a thread imports and compiles what comes later. It is
+    # no daemon, which would abort the process if it compiles while the interpreter ends (Ctrl-C).
     ahead = threading.Thread(target=_warm_up, args=(model, splits, recipe))
     ahead.start()
     weights = class_weights(splits.train) if options.balance else None
@@ -366,7 +363,7 @@ def _preset(presets: Mapping[str, Options], arguments: list[str]) -> tuple[Optio
 def _start_jax(options: Options) -> None:
     """Choose platform and cache, before JAX starts."""
     try:
-        use_cpu_devices()  # one a core, so that the parts of a batch can run side by side
+        use_cpu_devices()  # one for each core, so that the parts of a batch run side by side
     except InputError as error:
         console.say(f"the CPU stays one device: {error}")
     use_platform(options.platform)

@@ -94,7 +94,7 @@ def read_data(finished: SavedRun, data_dir: Path | None = None) -> Splits:
         data_dir = None
     elif data_dir is not None and (
         path.suffix or len(path.parts) > 1
-    ):  # a file or folder, and no name of a data set
+    ):  # a file or folder, not the name of a data set
         given["dataset"], data_dir = str(data_dir / path.name), None
     try:
         splits = read(TrainOptions(**given, data_dir=data_dir))[0]

@@ -133,7 +133,7 @@ def key_of_step(
     Returns:
         One key.
     """
-    # The long streams of elastic take the places from ELASTIC on.
+    # Elastic displacements draw their many numbers from the places after ELASTIC.
     return block(
         counted(order_key, AUGMENT - ORDER),
         number,
@@ -205,7 +205,7 @@ def affine(
     turn = jnp.stack([cosine, sine, -sine, cosine], -1).reshape(-1, 2, 2)
     middle = np.array([[(height - 1) / 2, (width - 1) / 2]], np.float32)
     origin = middle - jnp.einsum("bij,bj->bi", turn, middle + shift, precision="highest")
-    # As one product: what is a number an example would otherwise be computed anew for every pixel.
+    # As one product, since XLA would compute the numbers of each example anew for every pixel.
     pixels = np.stack([*np.indices((height, width)), np.ones((height, width))]).astype(np.float32)
     return jnp.einsum(
         "bij,jhw->bihw",
@@ -380,7 +380,7 @@ def _coordinates(
         return at
     sigma = max(height, width) / SMOOTHNESS
     points = [math.ceil((size - 1) / sigma) + 5 for size in (height, width)]
-    # 8 bits a number are enough here, and a quarter of the work.
+    # 8 bits for each number are enough here, and need a quarter of the work.
     bits = jax.vmap(lambda key: _bytes(counted(key, ELASTIC), 2 * math.prod(points)))(keys)
     impulses = (bits.astype(jnp.float32) - 127.5) / math.sqrt((256**2 - 1) / 12)
     return at + smooth(impulses.reshape(-1, 2, *points), height, width, sigma) * how.elastic

@@ -21,7 +21,7 @@ from jaxnet.random import AnyKey, as_key, generator
 from jaxnet.typing import ArrayLike
 
 CORRUPTIONS = ("noise", "blur", "shift", "rotation", "contrast", "inversion")
-SHARE_CORRUPTIONS = ("contrast", "inversion")  # of which more than all cannot be taken
+SHARE_CORRUPTIONS = ("contrast", "inversion")  # strengths of these are at most 1
 
 
 @renamed(white="pixel_max")
@@ -181,7 +181,7 @@ def _corrupt(
             way = jnp.asarray(strength * jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1))
             changed = resample(images, affine(height, width, way, jnp.zeros(n, jnp.float32), size))
         case "rotation":
-            # rademacher draws float64 where that is on
+            # jax.random.rademacher draws float64 if jax_enable_x64 is set
             side = jax.random.bernoulli(key, jnp.float32(0.5), (n,)).astype(jnp.float32)
             degrees = jnp.asarray(strength * (2 * side - 1))
             changed = resample(images, affine(height, width, still, degrees, size))

@@ -163,7 +163,7 @@ def _statistics(x: np.ndarray, weights: np.ndarray | None) -> tuple[Floats, Floa
         )
         return (mean, scale, origin) if x.ndim < 3 else (mean[0], scale[0], origin)
     mean, deviation = _moments(x) if weights is None else _weighted_moments(weights, x)
-    # where what is left of large numbers may be rounding
+    # where the deviation of large numbers may be mere rounding
     near = (deviation > 0) & (deviation <= 1e-6 * np.abs(mean))
     scale = np.where(deviation > 0, deviation, 1.0)
     if near.any():
@@ -286,8 +286,8 @@ def _moments(x: np.ndarray) -> tuple[Floats, Floats]:
     if x.ndim > 2:
         chunks = [chunk.reshape(-1) for chunk in np.array_split(x, -(-x.size // 100_000))]
         mean = sum(float(c.sum(dtype=np.float64)) for c in chunks) / x.size
-        # Squared around the mean as float32, which costs no digits, and put right for its rounding;
-        # float32 sums of 100,000 pixels are off by less than 1e-6.
+        # Deviations from the mean rounded to float32 lose no digits, and the rounding is corrected
+        # below; float32 sums of 100,000 pixels have errors below 1e-6.
         near = np.float32(mean)
         squares = sum(float(np.dot(f, f)) for f in (c.astype(np.float32) - near for c in chunks))
         return np.asarray(mean), np.sqrt(
@@ -303,7 +303,7 @@ def _squares(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Sum of squared deviations of each column, added row by row in float64, with few rows in
     memory.
     """
-    if x.shape[1] == 1:  # which NumPy adds up in pairs
+    if x.shape[1] == 1:  # NumPy sums a single column pairwise
         return np.square(x - mean).sum(0)
     few = min(len(x), max(1, 250_000 // x.shape[1]))
     rows = np.zeros((few + 1, x.shape[1]))

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 
 SMALL = 1 << 16  # bytes of an array that needs no pages of its own
 BYTES_AT_ONCE = 1 << 22  # bytes that are worked on at a time
-BORDER = 1 << 21  # bytes of the largest page; memory is given back in whole ones
+BORDER = 1 << 21  # bytes of the largest page; only whole pages can be given back
 PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
@@ -115,7 +115,7 @@ def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"))
             root, limit, used, cached = groups, "memory.max", "memory.current", "{}_file"
         else:
             continue
-        # A limit of a group above holds too. Within a container its own group may be the root.
+        # Limits of parent groups apply too. Inside a container, its own group may be the root.
         own = root / path.lstrip("/")
         for folder in dict.fromkeys(
             (root, own, *(each for each in own.parents if each.is_relative_to(root)))

@@ -18,20 +18,20 @@ from jaxnet import arrays
 from jaxnet.errors import InputError
 from jaxnet.typing import ArrayLike
 
-# float32 holds them all
+# types whose numbers float32 holds exactly
 EXACT = (
     np.dtype(np.bool_),
     *map(np.dtype, (np.uint8, np.int8, np.uint16, np.int16, np.float16, np.float32)),
 )
 HALF_STEP = 2.0**-24  # the largest rounding error of float32, as a share of the number
-# of a standard deviation: with rounding errors below it, float16's ten bits are left, enough for
+# Share of a standard deviation: rounding errors below it leave float16's ten bits, enough for
 # any network
 NEEDED = 2.0**-10
 MIN_UNSCALED, MAX_UNSCALED = (
     2.0**-126,
     2.0**126,
 )  # beyond these float32 has no number, or no inverse of it
-TOO_FINE = 1e-14  # of the largest value: standard deviations below it are rounding in float64 too
+TOO_FINE = 1e-14  # share of the largest value; smaller deviations are rounding
 EXACT_INTEGERS = 2.0**53  # from here on float64 does not hold every whole number
 AT_ONCE = 1 << 20  # numbers that are float64 at one time
 
@@ -230,7 +230,7 @@ def moments(
     for flat, _ in chunks():
         for extreme in (flat.max(0), flat.min(0)):
             np.maximum(largest, np.abs(extreme.astype(np.float64)), out=largest)
-    # squares of less are 0
+    # squares of smaller numbers would be 0
     size = np.where((largest > 0) & (largest < 1e-100), _power_of_two(largest), 1.0)
     first, total, squares, mass = (
         next(chunks())[0][0] / size,
@@ -255,7 +255,7 @@ def origin_of(found: Moments) -> Origin | None:
     if not (lost := found.lost).any():
         return None
     offset = np.where(lost, found.first + found.mean, 0.0)
-    # A power of two, so that nothing is rounded, and only where float32 has no such numbers.
+    # A power of two rounds nothing; it is needed only where float32 has no such numbers.
     beyond = lost & ((found.scale < MIN_UNSCALED / HALF_STEP) | (found.largest > MAX_UNSCALED))
     unit = np.where(
         beyond, _power_of_two(np.where(found.deviation > 0, found.scale, found.largest)), 1.0
@@ -305,7 +305,7 @@ def unresolved(x: np.ndarray) -> list[int]:
     if not some.size:
         return []
     flat = x.reshape(len(x), -1)
-    # no copy of a table that is float64
+    # a table of float64 is not copied
     found = moments(flat if len(some) == flat.shape[1] else flat[:, some])
     return some[
         found.too_fine | ((found.deviation == 0) & (found.largest >= EXACT_INTEGERS))

@@ -150,8 +150,8 @@ def fold_numbers(
     """
     rng = np.random.default_rng(seed)
     if groups is None:
-        # In turn, class by class, so that no two folds differ by more than one, in all nor in any
-        # class.
+        # Examples are dealt to the folds in turn, class by class, so that two folds differ by at
+        # most one example, in total and in each class.
         line = rng.permutation(len(data))
         line = (
             line
@@ -328,7 +328,7 @@ def assemble(
 
 def placed(data: Dataset) -> Dataset:
     """The data on the device, except for float64 arrays."""
-    # device_put and not jnp.asarray, which compiles a program for every shape.
+    # jnp.asarray would compile a program for every shape.
     x, y = (
         values if values.dtype == np.float64 else jax.device_put(values)
         for values in (data.x, data.y)
@@ -434,7 +434,7 @@ def _by_group(
     left, taken = list(rng.permutation(len(sizes))), []
     for number, fraction in enumerate(fractions):
         wanted, chosen, filled = fraction * len(codes), [], 0
-        # parts that need a group of their own after this one
+        # number of later parts, each of which needs a group
         still = sum(f > 0 for f in fractions[number + 1 :]) + 1
         for group in list(left):
             if (
@@ -456,7 +456,7 @@ def _in_order(codes: np.ndarray, fractions: tuple[float, ...]) -> list[Rows]:
     stay together.
     """
     line = np.argsort(codes, kind="stable")[::-1]
-    # places where a cut divides no equal ones
+    # places where a cut separates no equal values
     borders = np.flatnonzero(np.diff(codes[line]) != 0) + 1
     if len(borders) < sum(fraction > 0 for fraction in fractions):
         raise InputError(

@@ -34,7 +34,7 @@ READ_BY_012 = (0, 8, 2)  # the first jax whose exports jax 0.12 reads as they ar
 EXPIRED = (
     "JAX_EXPORT_DESERIALIZE_EXPIRED_VERSIONS"  # 1 in the environment makes JAX read an older export
 )
-# What safetensors holds and gives back to NumPy.
+# Types that safetensors stores and returns to NumPy.
 STORED = ("bool", "bfloat16", "float16", "float32", "float64")
 STORED += tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
 
@@ -98,7 +98,7 @@ def export(
 
 def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
     """The files of the folder, by name."""
-    # From wherever the arrays are, to one device.
+    # The arrays may be on any devices; they go to one.
     here = jax.tree.map(lambda leaf: leaf if is_key(leaf) else jnp.asarray(np.asarray(leaf)), run)
     here = replace(here, standardization=here.standardization.on_device)
 
@@ -249,9 +249,7 @@ def _by_path(tree: PyTree) -> dict[str, np.ndarray]:
 def _onnx(one: Callable[[Array], Array], run: Run, about: dict[str, str]) -> bytes:
     from jax.extend.core import jaxpr_as_fun
 
-    with _only_errors(
-        "jax2onnx", "onnx_ir"
-    ):  # they report operations that are not used, and types that are left open
+    with _only_errors("jax2onnx", "onnx_ir"):  # they report unused operations and unspecified types
         try:
             import onnx  # pyrefly: ignore[missing-import]
             from jax2onnx import to_onnx  # pyrefly: ignore[missing-import]
@@ -260,8 +258,8 @@ def _onnx(one: Callable[[Array], Array], run: Run, about: dict[str, str]) -> byt
                 f"onnx=True needs the package jax2onnx ({error}): {INSTALL_ONNX}"
             ) from None
         try:
-            # Traced to JAX's own operations: what jax2onnx puts in the place of Flax's cannot be
-            # vmapped, and what it makes of jit breaks with each new JAX.
+            # Traced to JAX's own operations: what jax2onnx substitutes for Flax modules cannot be
+            # vmapped, and its handling of jit breaks with each new JAX.
             with jax.disable_jit():
                 alone = jaxpr_as_fun(
                     jax.make_jaxpr(one)(jax.ShapeDtypeStruct(run.shape, np.float32))
@@ -272,7 +270,7 @@ def _onnx(one: Callable[[Array], Array], run: Run, about: dict[str, str]) -> byt
             )
             onnx.helper.set_model_props(made, about)
             onnx.checker.check_model(made, full_check=True)
-        except Exception as error:  # an operation, or a JAX, that it does not know
+        except Exception as error:  # an operation or a version of JAX that it does not support
             versions = " with ".join(
                 f"{package} {importlib.metadata.version(package)}"
                 for package in ("jax2onnx", "jax")

@@ -44,7 +44,7 @@ SAME = (
     "sharding_constraint",
 )  # fmt: skip
 NOT_OF_INTEGERS = {"div", "not", "and", "or", "xor", "rem", "pow"}
-BORDERS = {"max": -math.inf, "min": math.inf, "sum": 0.0}  # what windows find outside of an array
+BORDERS = {"max": -math.inf, "min": math.inf, "sum": 0.0}  # values of a window outside of the array
 
 
 # The traced network.
@@ -270,7 +270,7 @@ class Program:
             source = value.made_by
             if (
                 source is not None and source.name == "broadcast_in_dim"
-            ):  # many equal numbers are not stored
+            ):  # repeated numbers are not stored
                 (self.known[value],) = _move(self, source, [self.read(source.inputs[0])])
             else:
                 self.known[value] = Operand(self.new(), value.shape)
@@ -402,7 +402,7 @@ class Program:
             np.isnan(channels).all(1).any()
             or (np.nanmin(channels, 1) < np.nanmax(channels, 1)).any()
         ):
-            return made  # of several channels, or of none
+            return made  # a group with several channels, or with none
         places = np.round(np.nanmean(of_each, 1), 4)
         made = made._replace(places=places)
         same = image_layout(made) is not None and _channels(places) == _channels(operand.places)
@@ -478,7 +478,7 @@ def encode_places(table: np.ndarray) -> dict[str, int | list[int]]:
     if np.array_equal(np.ravel(even), flat):
         return {"offset": first, "shape": shape, "strides": strides}
     steps, runs, begin = np.diff(flat), list[int](), 0
-    # steps from which on they are others
+    # places where the step changes
     breaks = np.append(np.flatnonzero(np.diff(steps)) + 1, len(steps))
     while begin < len(flat):
         end = (

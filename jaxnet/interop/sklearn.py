@@ -41,14 +41,14 @@ except ImportError:
 
 # parameters by former names
 FORMER_PARAMETERS = {"normalisation": "normalization", "second_momentum": "b2"}
-REPEATS = 10  # of an example, on average, by which whole weights may make a training set larger
+REPEATS = 10  # up to this mean, whole weights repeat examples
 
 
 @renamed(**FORMER_PARAMETERS)
 class _Network(BaseEstimator):
     """The common part of both estimators; scikit-learn checks X, y and weights."""
 
-    @no_type_check  # any value is stored as it is, and refused by fit
+    @no_type_check  # any value is stored unchanged; fit refuses invalid ones
     def __init__(
         self,
         hidden: Sequence[int] = (128, 64),
@@ -130,7 +130,7 @@ class _Network(BaseEstimator):
         held_out, rows = partition(data, (self.validation_fraction,), seed)
         rows, weights = _repeat_by_weight(rows, weights)
         train, validation = take(data, rows), take(data, held_out)
-        checks.parts(train, validation, train)  # whoever cross-validates keeps the test set
+        checks.parts(train, validation, train)  # scikit-learn holds the test set out
         splits = Splits(
             train, validation, take(data, slice(0, 0)), Standardization.of(train, weights)
         )

@@ -27,7 +27,7 @@ from jaxnet.studies.sweep import Sweep
 
 CLASS_ROWS = 40  # rows of the table of classes
 TRIAL_ROWS = 10  # rows of the table of trials
-PROGRESS_LINES = 10  # of progress, where the output is no terminal
+PROGRESS_LINES = 10  # lines of progress where the output is no terminal
 
 
 def escape_unencodable() -> None:

@@ -11,7 +11,7 @@ from jaxnet.studies.label_errors import PARTS, LabelErrors
 from jaxnet.studies.learning_curve import LearningCurve
 from jaxnet.studies.shift import ShiftStudy
 
-# Below a comparison of networks.
+# Note below a comparison of networks.
 LUCK = (
     "A difference of networks may be luck of their training; "
     f"to compare recipes, train each with --members {MIN_PAIRED_MEMBERS} or more."

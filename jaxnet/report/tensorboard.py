@@ -59,7 +59,7 @@ def live(folder: str | Path) -> Iterator[Callable[[int, EpochMetrics], None]]:
             for part, values in parts.items():
                 if (
                     part not in writers
-                ):  # called once before the first epoch, with the last one done
+                ):  # the first call comes before the first epoch, with the number of epochs done
                     writers[part] = open_ones.enter_context(Events(Path(folder) / part, done + 1))
                     continue
                 _add(writers[part], values, done)
@@ -127,7 +127,7 @@ class Events:
         from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyrefly: ignore[missing-module-attribute]
 
         self._event = Event
-        # With nanoseconds: one that begins in the same second is a file of its own.
+        # With nanoseconds, logs that begin in the same second get different files.
         self._path = (
             folder
             / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{time.time_ns()}"

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TRIAL_LINES = 5  # rows of a sweep
 SIZE_LINES = 8  # rows of a learning curve
-NOTE_LINES = 4  # of splits
-ARCHITECTURES = 4  # of a population
+NOTE_LINES = 4  # notes of splits
+ARCHITECTURES = 4  # architectures of a population
 HISTORIES = ("training", "validation")
 
 

@@ -16,7 +16,7 @@ from jaxnet.errors import InputError, check_known, check_path, check_whole
 from jaxnet.runtime.files import NotWrittenError, check_folder
 from jaxnet.runtime.processes import cores
 
-# What libtpu says of a chip that another process has.
+# Messages of libtpu for a chip that another process holds.
 HELD = re.compile(
     r"The TPU is already in use by(?: process with pid (\d+))?|/dev/\S+: Device or resource "
     r"busy|multi-process lockfile"
@@ -60,14 +60,12 @@ def enable_cache(folder: str | Path | None = None) -> Path:
         raise InputError(
             f"{folder}: cannot hold compiled programs ({error}); give a folder that can be written"
         ) from None
-    # What fails in reading or writing one of them costs a compilation, and is no reason for a
-    # warning at each program.
+    # A program that cannot be read or written costs a compilation; that needs no warning.
     warnings.filterwarnings(
         "ignore", message="Error (reading|writing) persistent compilation cache entry"
     )
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    # The defaults keep only what took a second or more, which leaves out most of what is compiled
-    # here.
+    # By default only programs that took a second or more are kept; most programs here take less.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return folder
@@ -97,7 +95,7 @@ def use_platform(platform: str | None = None) -> None:
         ) from None
     if platform is None and found == "cpu":
         try:
-            # where JAX takes the CPU since it could not get the TPU, it says so only when asked
+            # when JAX falls back to the CPU, only a request for the TPU says why
             jax.devices("tpu")
         except RuntimeError as error:
             _refuse_held_chip(error)

@@ -16,7 +16,7 @@ from jaxnet.random import with_keys, words
 from jaxnet.runtime.sharding import COPIED, device_mesh
 
 CACHE_FULL = (
-    16  # images whose way through a small convolutional network fits the cache of a CPU core
+    16  # images whose activations in a small convolutional network fit the cache of a CPU core
 )
 
 
@@ -92,7 +92,7 @@ class Plan:
         Returns:
             The tree, placed.
         """
-        if self.parts <= 1:  # of none, training says why
+        if self.parts <= 1:  # training refuses a plan without devices
             return tree
         sharding = self.sharding
         if self.processes == 1:

@@ -32,22 +32,22 @@ from jaxnet.errors import InputError, former
 SILENCE = 20  # seconds without a heartbeat after which a process counts as lost
 JOIN_SECONDS = 50  # seconds to wait for the others at the start
 GRACE = 20  # seconds that the others have to end by themselves, once one was asked to stop
-POLL_SECONDS = 1.0  # seconds between two looks at who is there
-SLACK = 3.0  # seconds that a process has to say what another one said already: that it refuses
-# in the runtime's key-value store, by process: who it is, and why it left
+POLL_SECONDS = 1.0  # seconds between two checks of which processes are there
+SLACK = 3.0  # seconds in which other processes may find the same reason to stop
+# keys of the runtime's key-value store, by process: its name, and why it left
 NAME, LEFT = ("jaxnet/name", "jaxnet/left")
 PLACE = "jaxnet/place"  # machine and cores that it may use
-MESSAGE = 1 << 26  # bytes that a process sends at once
-CALLS_KEY = "jaxnet/calls"  # by number: what was said
-TALKS = "jaxnet/talks"  # by number: what each process gave, and what the first one concluded
-PATIENT = 30  # seconds after which a process says for whom it waits
+MESSAGE = 1 << 26  # bytes that a process sends at a time
+CALLS_KEY = "jaxnet/calls"  # by number of the Calls: what processes said
+TALKS = "jaxnet/talks"  # by number: what processes gave, and what process 0 concluded
+PATIENT = 30  # seconds after which a process logs whom it is waiting for
 
 logger = logging.getLogger("jaxnet")
 
 _leaving = threading.Event()
 _numbers = itertools.count()
 _names = dict[int, str]()
-_errors = 2  # where standard error is, while something else stands in for it
+_errors = 2  # file descriptor of standard error, also while it is redirected
 
 
 def join(
@@ -94,7 +94,7 @@ def join(
         )
     if (listening := _listening_address(coordinator, process_id)) is not None:
         _check_free(listening)
-    # else the runtime aborts all processes where one is lost
+    # otherwise the runtime aborts all processes when one is lost
     jax.config.update("jax_enable_recoverability", True)
     if os.name == "posix":
         ctypes.CDLL(None).signal(signal.SIGABRT, _on_abort)
@@ -113,7 +113,7 @@ def join(
         threading.current_thread() is threading.main_thread()
         and (handler := signal.getsignal(signal.SIGTERM)) is not None
     ):
-        # the runtime took it, for notices of preemption that nobody here reads
+        # the runtime replaced it, for notices of preemption that nobody reads here
         signal.signal(signal.SIGTERM, handler)
     _client().key_value_set(f"{PLACE}/{_index()}", _cores())
     _client().key_value_set(f"{NAME}/{_index()}", f"{socket.gethostname()}, pid {os.getpid()}")
@@ -140,8 +140,8 @@ def leave(reason: str | None = None, *, asked: bool = False) -> None:
         _leaving.set()
         _client().key_value_set(f"{LEFT}/{_index()}", json.dumps([asked, reason]))
     if _index() == 0:
-        # Whoever has the runtime's service goes last: without it the others could not even hear
-        # why.
+        # Process 0 has the runtime's service and leaves last: without it the others could not learn
+        # the reason.
         until = time.monotonic() + (SILENCE if reason is None else GRACE)
         waiting = threading.Thread(target=_wait_for_leaving, daemon=True)
         waiting.start()
@@ -278,7 +278,7 @@ def _wait_for(key: str, whom: str) -> str:
             return client.blocking_key_value_get(key, int(POLL_SECONDS * 1000))
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
-                # the watch, which ended the connection, says why and stops the process
+                # `_watch` ended the connection; it logs the reason and stops the process
                 _leaving.wait(SILENCE + 10 * POLL_SECONDS)
                 raise
         if time.monotonic() > until:
@@ -299,7 +299,7 @@ def barrier(name: str) -> None:
     if several():
         from jax.experimental import multihost_utils
 
-        with _filter_lines("[Gloo]", 1):  # which on a CPU says that it connects
+        with _filter_lines("[Gloo]", 1):  # on a CPU it prints that it connects
             multihost_utils.sync_global_devices(name)
 
 
@@ -369,7 +369,7 @@ def exchange(given: bytes) -> list[bytes]:
     """
     if not several():
         return [given]
-    # As bytes: JAX would make 32 bits of 64.
+    # As bytes, since JAX would turn 64 bits into 32.
     lengths = (
         _all_gather(np.frombuffer(np.int64(len(given)).tobytes(), np.uint8))
         .copy()
@@ -424,8 +424,8 @@ def _at_exit() -> None:
     while cause is not None:
         if isinstance(cause, jax.errors.JaxRuntimeError) or "Gloo" in str(
             cause
-        ):  # which JAX passes on as it comes
-            _leaving.wait(SILENCE + 10 * POLL_SECONDS)  # the watch stops the process
+        ):  # JAX passes Gloo's errors on unchanged
+            _leaving.wait(SILENCE + 10 * POLL_SECONDS)  # `_watch` stops the process
         cause = cause.__cause__ or cause.__context__
     leave(
         "its script ended" if error is None else f"{type(error).__name__}: {error}".splitlines()[0]
@@ -447,11 +447,11 @@ def _watch() -> None:
                 signal.SIG_IGN,
                 None,
             ):
-                os.kill(os.getpid(), signal.SIGTERM)  # the main thread stops, at a place of its own
+                os.kill(os.getpid(), signal.SIGTERM)  # the main thread stops where it can
                 _leaving.wait(GRACE)
             if _leaving.wait(
                 SLACK
-            ):  # this one has the same reason: what all refuse they refuse at about the same time
+            ):  # this process found the same reason, as all do at about the same time
                 return
             jax.distributed.shutdown()
             _stop(me, f"process {who} of {count} ({_names.get(who, 'unknown')}) stopped: {reason}")
@@ -474,9 +474,9 @@ def _stop(me: int, why: str) -> None:
     )
     os.write(2, words.encode())
     if me == 0:
-        # the others see the same, and without the first one they could not say it
+        # the others need process 0 to report what they see
         time.sleep(3 * POLL_SECONDS)
-    os._exit(1)  # the main thread may wait for the lost one for ever
+    os._exit(1)  # the main thread may wait for the lost process forever
 
 
 @ctypes.CFUNCTYPE(None, ctypes.c_int)
@@ -510,7 +510,7 @@ def _listening_address(coordinator: str | None, process_id: int | None) -> str |
     address = (
         os.environ.get("JAX_COORDINATOR_ADDRESS") if coordinator in (None, "auto") else coordinator
     )
-    with suppress(Exception):  # whatever is missing, JAX says it better when it starts
+    with suppress(Exception):  # JAX reports what is missing when it starts
         address, _, process_id, _ = ClusterEnv.auto_detect_unset_distributed_params(
             address, None, process_id, None, None, JOIN_SECONDS
         )

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import PyTree
 
-# of arrays with a leading axis of members, and of what all share
+# shardings of arrays with a leading axis of members, and of shared arrays
 SPLIT, COPIED = (PartitionSpec("member"), PartitionSpec())
 
 

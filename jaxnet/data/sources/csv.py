@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
 SEPARATORS = (";", "\t", ",", "|")
-# Of thousands, with spaces or apostrophes or the other decimal sign: numbers to a person.
+# Numbers with thousands separators or the other decimal sign, which only people read as such.
 LIKE_NUMBER = re.compile(
     r"[-+]?\d{1,3}([.,'\u2019\u202f\u00a0 ]\d{3})+([.,]\d+)?|[-+]?\d+,\d+([eE][-+]?\d+)?"
 )
@@ -35,7 +35,7 @@ NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 COMMA_NUMBER = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
 GAPS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "#N/A"]
 MOST_CATEGORIES = 100
-DIALECT_BYTES = 1 << 16  # bytes in which the dialect is sought
+DIALECT_BYTES = 1 << 16  # bytes from which the dialect is inferred
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def _dialect(path: Path) -> Dialect:
         return counts[0] if min(counts) == max(counts) else 1
 
     separator = max(SEPARATORS, key=columns)
-    if columns(separator) == 1:  # ragged, or one column: the one that the header has most of
+    if columns(separator) == 1:  # ragged, or one column: the most frequent separator of the header
         separator = max(SEPARATORS, key=lambda s: len(rows(s)[0]))
     first, *rest = rows(separator)
     fields = [field for row in rest for field in row]
@@ -238,7 +238,7 @@ def _read(path: Path, dialect: Dialect) -> "pa.Table":
     from pyarrow import csv as reader
 
     try:
-        with pa.OSFile(os.fsencode(path)) as file:  # a name need not be UTF-8
+        with pa.OSFile(os.fsencode(path)) as file:  # names of files need not be UTF-8
             return reader.read_csv(
                 file,
                 reader.ReadOptions(

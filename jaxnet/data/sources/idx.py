@@ -85,8 +85,7 @@ def _read(path: Path, dimensions: int) -> np.ndarray:
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
-            # One call that holds no interpreter lock: the gzip module would come back for it at
-            # every 128 KiB.
+            # One call without the interpreter lock; the gzip module takes it for every 128 KiB.
             content = zlib.decompress(
                 content, wbits=zlib.MAX_WBITS | 16, bufsize=max(1, 5 * len(content))
             )

@@ -20,7 +20,7 @@ from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import assemble, complete
 from jaxnet.errors import InputError, near, near_path
 
-# What reading a damaged, encrypted or foreign file has been seen to raise.
+# Exceptions that reading a damaged, encrypted or foreign file has raised.
 UNREADABLE = (
     OSError,
     EOFError,
@@ -73,7 +73,7 @@ def splits_of_arrays(
     Raises:
         InputError: for what cannot be used.
     """
-    if "x" not in arrays:  # as Keras names them
+    if "x" not in arrays:  # names that Keras uses
         arrays = {key.removesuffix("_train"): array for key, array in arrays.items()}
     for part in ("", "_test", "_validation"):
         if (f"x{part}" in arrays) != (f"y{part}" in arrays):
@@ -121,7 +121,7 @@ def _labeled(
         arrays[part].ndim != 1 or arrays[part].dtype.kind not in "biufU" or not len(arrays[part])
         for part in parts
     ):
-        return arrays, None, ()  # the door has the words for it
+        return arrays, None, ()  # `checks.dataset` refuses them
     labels = [arrays[part] for part in parts]
     chosen, why = checks.task(labels, wanted, where)
     classes = None
@@ -134,7 +134,7 @@ def _labeled(
     ):
         labels = [y.astype(np.int64) for y in labels]
     else:
-        # Numbered over all parts, so that a class has one number in each.
+        # Numbered over all parts together, so that a class has the same number in each.
         names = np.unique(np.concatenate(labels))
         classes = (
             tuple(map(str, names)) if names.dtype.kind == "U" else checks.numbers_as_names(names)

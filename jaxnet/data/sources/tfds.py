@@ -220,7 +220,7 @@ def _cached(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, 
         / "data"
         / f"{name.replace('/', '-')}-{folder.name}-{key}.npz"
     )
-    with contextlib.suppress(*UNREADABLE):  # not there, or damaged: it is made anew
+    with contextlib.suppress(*UNREADABLE):  # missing or damaged: it is written again
         return map_npz(cache)
     arrays = _decoded(name, folder, size)
     try:
@@ -273,9 +273,7 @@ def _decoded(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str,
         return arrays
     except InputError:
         raise
-    except (
-        Exception
-    ) as error:  # TFDS and its readers raise whatever they like; from outside it is one thing
+    except Exception as error:  # TFDS and its readers raise exceptions of any type
         raise InputError(
             f"{folder}: cannot be read ({type(error).__name__}: {first_line(error)}); prepare "
             f"{name} again"

@@ -15,10 +15,10 @@ from jaxtyping import Bool, Int, Num
 from jaxnet.data.streaming.stream import Stream, fill
 from jaxnet.errors import InputError
 
-SHARDS = 16  # at most
-BLOCK_BYTES = 1 << 18  # bytes read at once: enough that a disk streams
-CHUNK_BYTES = 1 << 26  # bytes of all shards
-BATCHES = 4  # at least, in a chunk
+SHARDS = 16  # number of shards at most
+BLOCK_BYTES = 1 << 18  # bytes read at once: enough for sequential reading
+CHUNK_BYTES = 1 << 26  # bytes of a chunk, over all shards
+BATCHES = 4  # batches of a chunk at least
 ALIGNMENT = 64  # bytes
 
 
@@ -148,7 +148,7 @@ def _read_ahead(
     logging.getLogger("absl").addFilter(_not_about_profiling)
     import grain
 
-    # blocks that every shard has whole; what is left comes last
+    # number of whole blocks that every shard has; remaining rows come last
     full = len(stream) // cut.shards // cut.block
     orders = [np.random.default_rng((seed, epoch, number)).permutation(full) for number in shards]
     read = functools.partial(_chunk, stream, cut, shards, orders, full)
@@ -192,7 +192,7 @@ def _chunk(
             at = slice(place, place := place + len(positions))
             rows[at] = stream.at(positions)
             bad += fill(stream, rows[at], x[at], y[at], real[at])
-        if last and end - begin < longest:  # a shard of one row fewer: its last one once more
+        if last and end - begin < longest:  # a shard with one row fewer repeats its last one
             at = slice(place, place := place + 1)
             rows[at] = stream.at(np.array([end - 1]))
             fill(stream, rows[at], x[at], y[at], real[at])

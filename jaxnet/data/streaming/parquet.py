@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DECODED_BYTES = 1 << 23  # bytes decoded at a time
-VERSION = 2  # of what is decoded: what another one left in the cache is not read
+VERSION = 2  # version of the cached files; those of other versions are not read
 # row groups at most in which is seen whether float32 holds the numbers, together in as many bytes
 SAMPLED_GROUPS = 16
 WIDE = "float32 or float64"
-BUFFER = 1 << 16  # bytes read of a column at a time: there may be a thousand columns
+BUFFER = 1 << 16  # bytes of a column read at a time, since there may be a thousand columns
 MAX_LABEL_TEXTS = 10_000
-Odd = tuple[int, int, str]  # rows from, to, and why they cannot be used
+Odd = tuple[int, int, str]  # (first row, row after the last, why they cannot be used)
 
 
 class Group(NamedTuple):
@@ -133,7 +133,7 @@ def rows_of_parquet(path: Path, label: str | None, corrupt: str) -> Unpacked:
     folder = Path(platformdirs.user_cache_dir("jaxnet")) / "data" / f"{path.stem}-{key}"
     try:
         rows = Unpacked(folder)
-    except (InputError, OSError, ValueError, KeyError):  # not there, or damaged: it is made anew
+    except (InputError, OSError, ValueError, KeyError):  # missing or damaged: it is written again
         shutil.rmtree(folder, ignore_errors=True)
         _unpack(path, folder, groups, columns, corrupt)
         rows = Unpacked(folder)
@@ -152,7 +152,7 @@ def _groups(files: list[Path]) -> tuple[list[Group], "pa.Schema"]:
     groups, schemas, rows = [], [], 0
     for file in files:
         try:
-            with pa.OSFile(os.fsencode(file)) as opened:  # a name need not be UTF-8
+            with pa.OSFile(os.fsencode(file)) as opened:  # names of files need not be UTF-8
                 about = parquet.read_metadata(opened)
             schemas.append(about.schema.to_arrow_schema().remove_metadata())
         except FileNotFoundError:
@@ -253,7 +253,7 @@ def _width(groups: list[Group], name: str, kind: "pa.DataType") -> int:
     if pa.types.is_fixed_size_list(kind):
         return kind.list_size
     for group in groups:
-        with contextlib.suppress(InputError):  # the next one may be whole
+        with contextlib.suppress(InputError):  # the next group may be readable
             for batch in _batches(group, [name], 1000):
                 for one in batch.column(name):
                     if one.is_valid and len(one):
@@ -270,7 +270,7 @@ def _names(path: Path, groups: list[Group], label: str) -> tuple[str, ...]:
 
     found: set[str] = set()
     for group in groups:
-        with contextlib.suppress(InputError):  # met again when its rows are decoded
+        with contextlib.suppress(InputError):  # reported when its rows are decoded
             for batch in _batches(group, [label], DECODED_BYTES // 64):
                 found |= set(batch.column(label).cast(pa.string()).unique().drop_null().to_pylist())
         if len(found) > MAX_LABEL_TEXTS:
@@ -389,7 +389,7 @@ def _loses(groups: list[Group], columns: Columns) -> bool:
     ]
     rows, found = max(1, DECODED_BYTES // len(some) // (8 * columns.width)), list[np.ndarray]()
     for group in some:
-        with contextlib.suppress(InputError):  # met again when its rows are decoded
+        with contextlib.suppress(InputError):  # reported when its rows are decoded
             batch = next(_batches(group, [*columns.inputs, columns.label], rows), None)
             if batch is not None:
                 x = _decoded(batch, columns)[0]

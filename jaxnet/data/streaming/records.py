@@ -47,9 +47,7 @@ def records(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str, 
         counts = {part: len(source) for part, source in sources.items()}
     except InputError:
         raise
-    except (
-        Exception
-    ) as error:  # TFDS and its readers raise whatever they like; from outside it is one thing
+    except Exception as error:  # TFDS and its readers raise exceptions of any type
         why = f"{type(error).__name__}: {prepared.first_line(error)}"
         raise InputError(f"{folder}: cannot be read ({why}); prepare {name} again") from None
     if size is None and None in (height, width):

@@ -33,12 +33,12 @@ from jaxnet.data.streaming.records import Records, records
 from jaxnet.data.streaming.rows import ArrayFiles, Renumbered, Rows
 from jaxnet.errors import InputError, check_known, check_number, check_path, check_whole, renamed
 
-# at most, of a validation or test set that was asked for as a fraction
+# limits of a validation or test set whose size is given as a fraction
 HELD_ROWS, HELD_BYTES = (10_000, 1 << 28)
 SAMPLE, SAMPLE_NUMBERS = 1 << 16, 1 << 25  # rows for mean and scale, and numbers in them, at most
-LABELS_AT_ONCE = 1 << 20  # labels looked at at once
+LABELS_AT_ONCE = 1 << 20  # labels read at a time
 MOST_CLASSES = 100_000
-MOST_STRANGE = 0.01  # of all labels: more are no mistakes, but labels of another kind
+MOST_STRANGE = 0.01  # share of all labels; more unknown ones are not mistakes
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -321,7 +321,7 @@ def _in_memory(stream: Stream, numbers: np.ndarray) -> Dataset:
     y = np.empty(len(rows), np.float64 if stream.classes is None else np.int32)
     if fill(stream, rows, x, y, real):
         if not real.any():
-            fill(replace(stream, corrupt="stop"), rows, x, y, real)  # says why
+            fill(replace(stream, corrupt="stop"), rows, x, y, real)  # raises the reason
         x, y = x[real], y[real]
     return Dataset(x, y, stream.classes, stream.pixel_max)
 
@@ -509,7 +509,7 @@ def fill(
         if stream.target_origin is None or y.dtype == np.float64
         else stream.target_origin.nearest(labels)
     )
-    # what could not be read is no number either
+    # unreadable rows hold no numbers either
     found = _unusable(stream, rows, raw, labels, x, values) | found
     if found and stream.corrupt == "stop":
         raise InputError(
@@ -544,8 +544,7 @@ def _unusable(
         )
     if x.dtype.kind == "f":
         with np.errstate(all="ignore"):
-            # A sum that is finite is cheaper than to look at each always; finite ones may overflow
-            # too.
+            # The sum is cheaper than checking each number; it may overflow for finite numbers too.
             sound = np.isfinite(x.sum()) if x.dtype == np.float32 else np.abs(x).max() <= LARGEST
         if not sound:
             good = np.abs(x) <= LARGEST

@@ -15,13 +15,13 @@ from jaxnet.report.figures.vector import svg
 from jaxnet.runtime.files import write_whole
 from jaxnet.runtime.processes import is_first
 
-# Of Okabe & Ito 2008: told apart with any color vision.
+# Colors of Okabe & Ito 2008, which differ for any color vision.
 TRAIN, VALIDATION, INK = "#0072b2", "#d55e00", "#222222"
 DPI = 110
 MOST_TICKS = 12
-MARKED_EPOCHS = 30  # epochs that are marked
-MOST_DOTS = 500  # of an SVG, which holds more of them as pixels
-DECADES = 30  # times that the largest value is the smallest, above which an axis is logarithmic
+MARKED_EPOCHS = 30  # up to this number of epochs, each is marked
+MOST_DOTS = 500  # dots of an SVG file; more are drawn as pixels
+DECADES = 30  # ratio of the largest to the smallest value above which an axis is logarithmic
 
 
 def epoch_marker(values: Any) -> str | None:

@@ -21,9 +21,9 @@ from jaxnet.report.figures.axes import (
 )
 from jaxnet.studies.comparison import Comparison
 
-# Of Okabe & Ito 2008.
+# Colors of Okabe & Ito 2008.
 RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-STYLES = ("-", "--", "-.")  # of the next runs, where there are more than colors
+STYLES = ("-", "--", "-.")  # when all colors are used, the next style begins
 
 
 def curves_of_runs(histories: Mapping[str, EpochMetrics], path: Path) -> None:

@@ -77,7 +77,7 @@ def wrong_images(
     predictions = arrays.chosen(log_probabilities)
     wrong = np.flatnonzero(arrays.wrong(predictions, y))
     confidence = np.exp(log_probabilities.max(1))
-    told = wrong[predictions[wrong] != arrays.NO_CLASS]  # what is not a number has no confidence
+    told = wrong[predictions[wrong] != arrays.NO_CLASS]  # NaN has no confidence
     shown = told[np.argsort(-confidence[told], kind="stable")][:most]
     height, width = x.shape[1:3]
     # One picture of all tiles, with room for two lines above each: an axes apiece would take a
@@ -144,8 +144,8 @@ def augmented(
     """
     x = x[:most]
     examples, height, width = x.shape[:3]
-    # All in one batch, a version of every example after the other, so that the next example is that
-    # of the next row.
+    # All are in one batch: one version of every example, then the next version of every example, so
+    # that mixup takes the image of the next row.
     keys, tiled = (
         jax.random.split(jax.random.key(seed), versions * examples),
         np.tile(x, (versions, *[1] * (x.ndim - 1))),

@@ -12,7 +12,7 @@ from jaxnet.report.figures.axes import literal, save
 from jaxnet.stats.label_errors import HardExample
 from jaxnet.studies.label_errors import PARTS, LabelErrors
 
-TILES = 8  # in a row
+TILES = 8  # tiles in a row
 
 
 def doubtful(

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from jaxnet.display import visible
 
-POINTS = 72  # of SVG, an inch
+POINTS = 72  # SVG units of an inch
 MOST_STRIPS = 400  # strips in a panel
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from jaxnet.display import visible
 
-# Of the figures, by what they are in the page, where they follow the theme.
+# Colors of the figures, and the variables of the page that replace them to follow the theme.
 THEME_COLORS = {
     "#ffffff": "var(--paper)",
     "#000000": "var(--ink)",
@@ -156,7 +156,7 @@ def chart(path: Path, words: str) -> str:
     drawn = re.sub(r' xmlns(:xlink)?="[^"]*"', "", drawn).replace("xlink:href", "href")
     drawn = re.sub("#[0-9a-f]{6}", lambda found: THEME_COLORS.get(found[0], found[0]), drawn)
     drawn = re.sub(r"font-family: [^;\"]*", "font-family: inherit", drawn)
-    # Two figures may have the same names within them.
+    # Ids in two figures may be equal.
     drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{path.stem}-", drawn)
     width = float(re.findall(r'width="([\d.]+)pt"', drawn)[0])
     size = f'style="max-width: {width / 72:.2f}in; min-width: {SMALLEST_CHART * width / 72:.2f}in"'

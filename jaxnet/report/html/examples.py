@@ -11,7 +11,7 @@ from jaxnet import arrays
 from jaxnet.report.html.document import png, table, text
 
 MOST_WRONG = 40
-LIKELY = 3  # classes named of each
+LIKELY = 3  # most probable classes that are shown for each example
 LARGEST_TILE = 64  # pixels of a side; larger images are made smaller
 
 

@@ -18,7 +18,7 @@ from jaxnet.interop.program import Layer, Operand, Program
 from jaxnet.models.model import Model
 
 MANY = 4096  # numbers beyond which an array is stored in 16 bits
-LEVELS = 32767  # the largest of them
+LEVELS = 32767  # the largest 16-bit level
 
 
 class Network(NamedTuple):
@@ -104,7 +104,7 @@ def _layers(program: Program, output: Operand) -> list[dict[str, Any]]:
     """What to show of each product with parameters, in order; the last one is the output."""
     layers = program.layers
     if layers and layers[-1].units == output.size:
-        layers[-1].shown = output  # also of a convolution whose picture is averaged
+        layers[-1].shown = output  # also for a convolution whose image is averaged
     else:
         layers = [*layers, Layer("output", output.size, None, None, output)]
     described = []

@@ -19,8 +19,8 @@ MEASURES = {
     "r2": "R²",
     "baseline": "baseline",
 }
-# Of the figures, in order, what each shows; those of the experiment itself, which are not named
-# here, come first.
+# What each figure shows, in order. Figures of the experiment itself are not named here; they come
+# first.
 FIGURES = {
     "diagnosis": (
         "errors of each part of the data, and how bias and variance change with the size "
@@ -34,8 +34,8 @@ FIGURES = {
 }
 PLACED = (*FIGURES, "confusion", "wrong")
 CONFUSION = "What it takes for what"  # heading of the confusion matrix
-MATRIX_CLASSES = 30  # above which the confusion matrix is a picture
-UPRIGHT = 4  # letters of a class, above which names stand upright over the matrix
+MATRIX_CLASSES = 30  # with more classes, the confusion matrix is a picture
+UPRIGHT = 4  # names with more letters are rotated above the matrix
 
 
 def page(
@@ -168,7 +168,7 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
 
 
 def _numbers(result: dict[str, Any]) -> str:
-    # Of many networks the error is their mean; the loss beside it would be that of the first.
+    # For many networks the error is their mean, but the loss would be that of the first one.
     names = [
         name
         for name in MEASURES

@@ -5,9 +5,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Num
 
-INKED = 0.35  # share of the darkest ink, from which on a pixel belongs to a figure
-REGULAR = 0.12  # standard deviation over mean, up to which figures are all of one size
-MEASURED_IMAGES = 2000  # images
+INKED = 0.35  # share of the darkest ink above which a pixel belongs to a figure
+REGULAR = 0.12  # standard deviation over mean up to which sizes count as equal
+MEASURED_IMAGES = 2000  # about so many images are measured
 
 
 class Placement(NamedTuple):
