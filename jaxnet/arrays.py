@@ -516,8 +516,8 @@ def _found(
 
 
 def _not_numbers(values: np.ndarray, *, infinite: bool = False) -> Bool[np.ndarray, "..."] | None:
-    """Which values are not finite, or not numbers; None where all are. Looks at the extremes first,
-    which takes no memory.
+    """A mask of the values that are NaN or not finite; None if there are none. The extremes are
+    checked first, which takes no memory.
     """
     if values.dtype.kind != "f" or not values.size:
         return None
@@ -528,9 +528,7 @@ def _not_numbers(values: np.ndarray, *, infinite: bool = False) -> Bool[np.ndarr
 
 
 def _mask(given: object) -> Bool[np.ndarray, "..."] | None:
-    """Which values are masked in a masked array or in nested sequences of them; None without a
-    mask.
-    """
+    """The mask of a masked array or of nested sequences of them; None without a mask."""
     if isinstance(given, np.ma.MaskedArray):
         return np.ma.getmaskarray(given)
     if not isinstance(given, list | tuple):

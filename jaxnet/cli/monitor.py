@@ -72,7 +72,7 @@ def write_reference(folder: Path, reference: shift.Reference) -> None:
 
 
 def read_reference(finished: SavedRun, data_dir: Path | None) -> shift.Reference:
-    """What the network of a run predicts for held-out examples: as the run kept it, or computed
+    """The predictions of a run's network for held-out examples: as the run kept them, or computed
     from its data set.
 
     Args:

@@ -77,7 +77,7 @@ def abandon(out: Path) -> None:
 
 
 def result(out: Path) -> dict[str, Any] | None:
-    """What a finished run found; None if it is not finished."""
+    """The result.json of a finished run; None if it is not finished."""
     return read_json(out / "result.json") if (out / "result.json").exists() else None
 
 

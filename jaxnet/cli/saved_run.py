@@ -20,7 +20,7 @@ PARAMS = "params"  # folder of the network within that of a run
 
 
 class SavedRun(NamedTuple):
-    """What the folder of a run holds.
+    """A finished run, read from its folder.
 
     Attributes:
         folder: the folder.

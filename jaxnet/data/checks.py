@@ -341,7 +341,7 @@ def task_of_numbers(values: np.ndarray, examples: int) -> tuple[str, str]:
 
 
 def whole(values: np.ndarray) -> np.ndarray:
-    """Which numbers are whole; infinity and NaN are not."""
+    """A mask of the whole numbers; infinity and NaN are not whole."""
     return (
         np.ones(len(values), bool)
         if values.dtype.kind in "biu"

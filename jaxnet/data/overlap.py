@@ -14,7 +14,7 @@ NEAR = 1e-4  # standard deviations: what is closer may be the rounding of anothe
 
 @renamed(standardised="standardized")
 class Overlap(NamedTuple):
-    """How many examples of one part occur in another part too.
+    """The examples of one part that occur in another part too.
 
     Attributes:
         part: name of the part.

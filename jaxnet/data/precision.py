@@ -138,7 +138,7 @@ class Origin:
         return np.asarray(values, np.float64) * np.array(self.unit) + np.array(self.offset)
 
     def words(self, name: str) -> str:
-        """What float32 cannot hold of an argument, in words for messages."""
+        """A description of the values that float32 cannot hold, for messages."""
         column = next(
             i
             for i, (offset, unit) in enumerate(zip(self.offset, self.unit, strict=True))
@@ -172,8 +172,8 @@ class Moments(NamedTuple):
 
     @property
     def lost(self) -> Bool[np.ndarray, " columns"]:
-        """Which columns float32 would lose: their rounding is large compared to the standard
-        deviation, or their size is out of range.
+        """A mask of the columns that float32 would lose: their rounding is large compared to the
+        standard deviation, or their size is out of range.
         """
         rounding = np.maximum(self.largest * HALF_STEP, MIN_UNSCALED)
         return ((self.deviation > 0) & (rounding > NEEDED * self.deviation)) | (
@@ -191,7 +191,7 @@ class Moments(NamedTuple):
 
     @property
     def too_fine(self) -> Bool[np.ndarray, " columns"]:
-        """Which columns have values that differ by less than float64 can tell apart."""
+        """A mask of the columns whose values differ by less than float64 can tell apart."""
         return (self.deviation > 0) & (self.deviation <= TOO_FINE * self.largest)
 
 

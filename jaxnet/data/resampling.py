@@ -81,7 +81,7 @@ class Samples:
         }
 
     def seen(self, member: int) -> np.ndarray:
-        """Which examples a member trains on.
+        """A mask of the examples that a member trains on.
 
         Args:
             member: number of the member.

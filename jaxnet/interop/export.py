@@ -417,7 +417,7 @@ def _offsets(run: Run) -> tuple[str, str]:
 
 
 def _advice_for_old_jax(files: Mapping[str, bytes]) -> str:
-    """What to do about a program that an old JAX wrote."""
+    """Advice on reading a program that an old JAX wrote."""
     other = "use forward.py, or " if "forward.py" in files else ""
     return (
         f"{other}set {EXPIRED}=1 in the environment where it is read, or export again with a "

@@ -1,0 +1,1 @@
+"""Show results on the console, in notebooks, as figures and as pages; nothing is computed here."""

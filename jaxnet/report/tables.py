@@ -43,7 +43,7 @@ def bias_variance(found: BiasVariance) -> list[str]:
 
 
 def label_errors(found: LabelErrors) -> list[str]:
-    """How many labels are wrong, how many doubtful ones are listed, and the calibration of the
+    """The estimated number of wrong labels, the number of doubtful ones, and the calibration of the
     network.
     """
     counts = [

@@ -35,7 +35,7 @@ HISTORIES = ("training", "validation")
 
 
 def of_run(run: "Run") -> str:
-    """What was trained, how it ended, and its last losses and errors; for many networks, those of a
+    """The model, recipe, status, and last losses and errors of a run; for many networks, those of a
     population.
     """
     if np.ndim(run.epochs):
@@ -54,7 +54,7 @@ def of_run(run: "Run") -> str:
 
 
 def of_population(many: "Population") -> str:
-    """How many networks of which architectures, how they ended, and quantiles of their errors."""
+    """The number of networks of each architecture, their status, and quantiles of their errors."""
     return _of_members(many.runs, len(many), many)
 
 
@@ -161,7 +161,7 @@ def of_model(model: "Model") -> str:
 
 
 def of_state(state: "TrainState") -> str:
-    """How far a training is, and its lowest loss so far."""
+    """The progress of a training, and its lowest loss so far."""
     diverged = _or_none(
         lambda: f"at step {step}" if (step := int(state.diverged_at)) >= 0 else None
     )
@@ -202,9 +202,7 @@ def numbers_of(recipe: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def architecture(run: "Run", members: int) -> str:
-    """What was trained: the model, the number of networks, and the recipe, whose numbers may be
-    ranges.
-    """
+    """The model, the number of networks, and the recipe of a run, whose numbers may be ranges."""
     told = [run.model if members == 1 else f"{members} x {run.model}"]
     default = Recipe()
     for name in STRUCTURE:
@@ -223,7 +221,7 @@ def architecture(run: "Run", members: int) -> str:
 
 
 def endings(run: "Run") -> np.ndarray:
-    """(members,) how each member of a run ended, in a word or two."""
+    """(members,) the status of each member of a run, in a word or two."""
     early = np.asarray(run.epochs) < run.recipe.epochs
     return np.select(
         [run.diverged, run.halved, early],
@@ -254,7 +252,7 @@ def short(value: Any) -> str:
 
 
 def counted(endings: np.ndarray) -> str:
-    """How many members ended in which way, the most frequent first."""
+    """The number of members with each status, the most frequent first."""
     kinds, counts = np.unique(endings, return_counts=True)
     return ", ".join(f"{counts[i]} {kinds[i]}" for i in np.argsort(-counts, kind="stable"))
 

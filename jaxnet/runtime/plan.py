@@ -22,7 +22,8 @@ CACHE_FULL = (
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a training runs: every plan computes the same steps, except for rounding.
+    """The devices and processes of a training: every plan computes the same steps, except for
+    rounding.
 
     Only two things depend on it: what modules of your own draw, and the partners in mixup.
 

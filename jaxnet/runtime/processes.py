@@ -246,14 +246,14 @@ def any_process(*flags: bool) -> list[bool]:
 
 
 def concluded(given: str, conclude: Callable[[list[str]], str]) -> str:
-    """What process 0 concludes from what each process gives.
+    """The conclusion of process 0 from a value of each process.
 
     It uses the runtime's key-value store: a collective would need all processes to be at the same
     place, which is in question here.
 
     Args:
-        given: what this process gives.
-        conclude: function of what all processes gave, in order of processes.
+        given: the value of this process.
+        conclude: function of the values of all processes, in order of processes.
 
     Returns:
         The conclusion, on every process.
@@ -359,7 +359,7 @@ class Calls:
 
 
 def exchange(given: bytes) -> list[bytes]:
-    """What each process gives.
+    """Gather the bytes of all processes.
 
     Args:
         given: bytes of this process; the lengths may differ.

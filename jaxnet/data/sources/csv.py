@@ -40,7 +40,7 @@ DIALECT_BYTES = 1 << 16  # bytes from which the dialect is inferred
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file writes its table.
+    """The format of a text table.
 
     Attributes:
         separator: character between columns.
@@ -261,7 +261,7 @@ def _read(path: Path, dialect: Dialect) -> "pa.Table":
 
 
 def _encoding(path: Path, name: str, values: "pa.ChunkedArray") -> Column:
-    """What a column is: numbers, or these categories."""
+    """The Column that encodes these values: numbers, or categories."""
     import pyarrow as pa
 
     kind = values.type

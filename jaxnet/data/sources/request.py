@@ -22,9 +22,7 @@ OPTION_WORDS = {
 
 @dataclass(frozen=True)
 class Reading:
-    """What `load` was asked for beyond the name of the source; its docstring explains the
-    fields.
-    """
+    """The arguments of `load` besides the name of the source; its docstring explains the fields."""
 
     data_dir: Path | None = None
     validation: float = 0.1

@@ -43,7 +43,7 @@ class Chunk(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How an epoch is cut, the same for every shard and every process.
+    """The sizes into which an epoch is cut, the same for every shard and every process.
 
     Attributes:
         shards: number of shards.

@@ -53,7 +53,7 @@ class Group(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """What the columns mean.
+    """The meaning of the columns.
 
     Attributes:
         inputs: names of the input columns.

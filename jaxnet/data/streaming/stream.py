@@ -418,8 +418,8 @@ def _classes(
 def _count_labels(
     rows: Rows, most: int, *, until_values: bool
 ) -> tuple[np.ndarray, dict[float, int]]:
-    """How many rows have each label from 0 to most - 1, and how many have each other number; at
-    most MAX_INTEGER_CLASSES + 1 other numbers are counted.
+    """Count the rows with each label from 0 to most - 1, and those with each other number, for at
+    most MAX_INTEGER_CLASSES + 1 other numbers.
 
     until_values: whether to stop once the labels are seen to be values.
     """
@@ -445,7 +445,7 @@ def _count_labels(
 
 
 def _is_class_number(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Which labels are class numbers below `classes`."""
+    """A mask of the labels that are class numbers below `classes`."""
     return (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
 
 

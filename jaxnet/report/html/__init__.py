@@ -1,0 +1,1 @@
+"""HTML pages of results, each in one file that needs no network."""

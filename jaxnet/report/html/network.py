@@ -101,7 +101,9 @@ def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -
 
 
 def _layers(program: Program, output: Operand) -> list[dict[str, Any]]:
-    """What to show of each product with parameters, in order; the last one is the output."""
+    """A description of each product with parameters, in order, for drawing it; the last one is the
+    output.
+    """
     layers = program.layers
     if layers and layers[-1].units == output.size:
         layers[-1].shown = output  # also for a convolution whose image is averaged

@@ -11,7 +11,7 @@ MEASURED_IMAGES = 2000  # about so many images are measured
 
 
 class Placement(NamedTuple):
-    """Where figures lie in images, in pixels.
+    """The position and size of figures in images, in pixels.
 
     Attributes:
         height: of an image.
