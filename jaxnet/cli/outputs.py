@@ -167,7 +167,7 @@ def training_members(setup: Setup) -> Iterator[tuple[Callable[[Progress], None],
         (a function of the population's progress, where it began, for `resumed` in result.json).
     """
     began: dict[str, int] = {}
-    ahead = threading.Thread(target=_warm_up, args=(setup.model, setup.splits, setup.recipe))
+    ahead = threading.Thread(target=warm_up, args=(setup,))
     ahead.start()
     with setup.timer.part("train"), console.members() as show:
 
@@ -309,12 +309,13 @@ def history_csv(run: Run) -> str:
     return text.getvalue()
 
 
-def _with_stream(splits: Splits, on_disk: Stream) -> Splits:
+def with_stream(splits: Splits, on_disk: Stream) -> Splits:
     """The splits with the training set on disk."""
     return replace(splits, train=on_disk)  # pyrefly: ignore[bad-argument-type]
 
 
-def _warm_up(model: Model, splits: Splits, recipe: Recipe) -> None:
+def warm_up(setup: Setup) -> None:
+    """Imports and compiles what is needed once the training has ended."""
     for module in ("orbax.checkpoint", "jaxnet.report.figures", "scipy.special"):
         importlib.import_module(module)
-    compile_ahead(Problem(model, splits, recipe))
+    compile_ahead(Problem(setup.model, setup.splits, setup.recipe))

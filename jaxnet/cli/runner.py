@@ -41,11 +41,11 @@ from jaxnet.cli.outputs import (
     MEMBERS,
     TENSORBOARD,
     Setup,
-    _warm_up,
-    _with_stream,
     hardest,
     report,
     training_members,
+    warm_up,
+    with_stream,
 )
 from jaxnet.cli.predict import predict_files, prepare_data
 from jaxnet.core.recipe import check
@@ -190,9 +190,7 @@ def set_up(experiment: str, options: Options, timer: Timer) -> Setup | None:
     # Here, since all that follows depends on the data: a process might refuse its own before
     # `train` compares them.
     check_agreement(
-        lambda: {
-            "data": describe_data(splits if on_disk is None else _with_stream(splits, on_disk))
-        }
+        lambda: {"data": describe_data(splits if on_disk is None else with_stream(splits, on_disk))}
     )
     options = with_epochs(options, len(splits.train if on_disk is None else on_disk))
     recipe = build_recipe(options)
@@ -227,7 +225,7 @@ def train_one(setup: Setup) -> dict[str, Any]:
     options, splits, model, recipe = setup.options, setup.splits, setup.model, setup.recipe
     plan, given = Plan(), splits
     if setup.stream is not None:
-        given = _with_stream(splits, setup.stream)
+        given = with_stream(splits, setup.stream)
     batch, count = min(options.batch_size, len(given.train)), processes.index_and_count()[1]
     # what is divided over devices and processes
     divided = batch if setup.stream is None else layout(setup.stream, options.batch_size).shards
@@ -252,7 +250,7 @@ def train_one(setup: Setup) -> dict[str, Any]:
 
     # Compiling needs no interpreter lock, so a thread imports and compiles what comes later. It is
     # no daemon, which would abort the process if it compiles while the interpreter ends (Ctrl-C).
-    ahead = threading.Thread(target=_warm_up, args=(model, splits, recipe))
+    ahead = threading.Thread(target=warm_up, args=(setup,))
     ahead.start()
     weights = class_weights(splits.train) if options.balance else None
     logs = (

@@ -193,7 +193,7 @@ class Diagnosis:
                     f"partitions into {k}: {gone} of {count} were left out, since a network of "
                     "each predicts nothing but NaN"
                 )
-        return diagnosis_of(
+        found = diagnosis_of(
             errors,
             each["test" if "test" in each else "validation"],
             {k: part.predictions for k, (part, _) in kept.items() if len(part.predictions)},
@@ -203,8 +203,8 @@ class Diagnosis:
             tolerance=tolerance,
             more=diverged(lost, total),
             notes=notes,
-            diverged=lost,
         )
+        return replace(found, diverged=lost)
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,6 @@ def diagnosis_of(
     tolerance: float,
     more: Sequence[Finding] = (),
     notes: Sequence[str] = (),
-    diverged: int = 0,
 ) -> Diagnosis:
     """Build the diagnosis from the errors of each part and from predictions on the examples where
     the error is decomposed.
@@ -354,7 +353,7 @@ def diagnosis_of(
         ensemble=ensemble,
         regression=regression,
         members=members,
-        diverged=diverged,
+        diverged=0,
         examples={name: each.shape[-1] for name, each in errors.items()},
         target_error=target_error or 0.0,
         tolerance=tolerance,

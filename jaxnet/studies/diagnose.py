@@ -148,17 +148,15 @@ def diagnose(
         else 0
     )
     needs = Needs(members, repeats, repeats, smaller)
+    problem = Problem(model, splits, recipe, loss)
     logger.info(
-        "%s",
-        _cost(
-            model, splits, recipe, needs, jax.local_device_count() if plan is None else plan.devices
-        ),
+        "%s", _cost(problem, needs, jax.local_device_count() if plan is None else plan.devices)
     )
-    train = functools.partial(_train, model, splits, recipe, key, loss=loss)
+    train = functools.partial(_train, problem, key)
     if seconds is None:
         trained = [(needs, train(needs, plan=plan, out=out, progress=progress))]
     else:
-        chosen = plan or plan_for_members(Problem(model, splits, recipe), needs.total)[0]
+        chosen = plan or plan_for_members(problem, needs.total)[0]
         trained = _within(functools.partial(train, plan=chosen), needs, chosen, seconds, progress)
     found = _predict(model, splits, trained, plan)
     diagnosis = diagnosis_of(
@@ -178,10 +176,9 @@ def diagnose(
             loss=loss,
         ),
         notes=[*_fewer(needs, trained, seconds), *_unanswered(splits, found)],
-        diverged=found.diverged,
     )
     explained = tuple(_explained(each, splits, found) for each in diagnosis.findings)
-    return replace(diagnosis, findings=explained, networks=trained[0][1])
+    return replace(diagnosis, findings=explained, diverged=found.diverged, networks=trained[0][1])
 
 
 def _explained(finding: Finding, splits: Splits, found: Found) -> Finding:
@@ -194,16 +191,15 @@ def _explained(finding: Finding, splits: Splits, found: Found) -> Finding:
     )
 
 
-def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, devices: int) -> str:
+def _cost(problem: Problem, needs: Needs, devices: int) -> str:
     """What a diagnosis will take, in words; how long, where the operations of a CPU say."""
-    n = len(splits.train)
-    batch = min(recipe.batch_size, n)
-    steps = recipe.epochs * -(-n // batch)
-    model = with_outputs(model, splits.train.outputs)
+    splits, recipe, n = problem.splits, problem.recipe, problem.examples
+    steps = recipe.epochs * problem.steps
+    model = with_outputs(problem.model, splits.train.outputs)
     params, model_state = jax.eval_shape(
         functools.partial(initial, model), jax.random.key(0), input_shape(splits)
     )
-    x = jax.ShapeDtypeStruct((batch, *splits.train.x.shape[1:]), jnp.float32)
+    x = jax.ShapeDtypeStruct((problem.batch_size, *splits.train.x.shape[1:]), jnp.float32)
     run = jax.jit(functools.partial(forward, model, precision=recipe.precision))
     counted = run.lower(params, model_state, x).cost_analysis() or {}
     # forward, and backward to inputs and to kernels
@@ -223,19 +219,16 @@ def _cost(model: Model, splits: Splits, recipe: Recipe, needs: Needs, devices: i
 
 
 def _train(
-    model: Model,
-    splits: Splits,
-    recipe: Recipe,
+    problem: Problem,
     key: Key[Array, ""],
     needs: Needs,
     *,
-    loss: Loss | None,
     plan: Plan | None,
     out: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Population:
     """These networks, as one population; each is the same whatever others there are."""
-    n = len(splits.train)
+    n = problem.examples
     numbers = np.concatenate(
         [
             parts * MOST_KEYS
@@ -257,12 +250,12 @@ def _train(
             for parts in SMALLER
         ]
     return fit_population(
-        model,
-        splits,
-        recipe,
+        problem.model,
+        problem.splits,
+        problem.recipe,
         keys,
         resample=together(samples),
-        loss=loss,
+        loss=problem.loss,
         plan=plan,
         out=out,
         progress=progress,
