@@ -39,16 +39,18 @@ NO_EXAMPLES = Dataset(np.zeros((0, 1), np.float32), np.zeros(0, np.float32))
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Problem:
-    """What is minimized, on which examples: all that a training is given but its keys.
+    """What is minimized, and on which examples: everything a training is given except its keys.
 
-    model: with its number of outputs fixed.
-    splits: training and validation set, as a device holds them.
-    recipe: every hyperparameter.
-    loss: one number per example; by default cross-entropy of classes, and the squared error of
-        values.
-    weights: (examples,) factors of the training examples' losses.
-    sample: (row numbers, padded to (examples,), and how many of them count): train on these only.
-    streamed: how many examples an epoch has, where `splits.train` is only a chunk of them.
+    Attributes:
+        model: the network, with its number of outputs fixed.
+        splits: the training and validation set, as arrays on the device.
+        recipe: every hyperparameter.
+        loss: a function that returns one number per example; by default the cross-entropy for
+            classes and the squared error for values.
+        weights: (examples,) factors of the losses of the training examples.
+        sample: (row numbers, padded to (examples,), and how many of them count); the network is
+            trained on these rows only.
+        streamed: the number of examples in an epoch, where `splits.train` is one chunk of them.
     """
 
     model: Model = field(metadata={"static": True})
@@ -61,23 +63,27 @@ class Problem:
 
     @property
     def examples(self) -> int:
-        """How many training examples an epoch has."""
+        """The number of training examples in an epoch."""
         return len(self.splits.train) if self.streamed is None else self.streamed
 
     @property
     def batch_size(self) -> int:
-        """Examples of a batch: never more than there are."""
+        """The number of examples in a batch, at most all of them."""
         return min(self.recipe.batch_size, self.examples)
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of an epoch."""
+        """The number of optimizer steps in an epoch."""
         return -(-self.examples // self.batch_size)
 
 
 class Best(NamedTuple):
-    """The parameters with the lowest validation loss so far, and the number of epochs after which
-    they stood.
+    """The parameters with the lowest validation loss so far.
+
+    Attributes:
+        params, model_state: as in `TrainState`.
+        loss: their validation loss.
+        epoch: the number of epochs after which they were reached.
     """
 
     params: PyTree
@@ -89,12 +95,20 @@ class Best(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """All that one epoch hands to the next, and so what a checkpoint holds; of a population, with a
-    leading member axis.
+    """Everything that one epoch passes to the next, which is also what a checkpoint stores.
 
-    key: of the noise. order_key: of the order of examples, and of augmentation. epoch: how many are
-        done.
-    diverged_at: the first step whose loss was not finite, or -1: failure is data.
+    In a population, every leaf has a leading member axis.
+
+    Attributes:
+        params: what the optimizer changes.
+        model_state: what training changes without a gradient, such as batch statistics.
+        opt_state: the state of the optax optimizer.
+        key: the random key of dropout.
+        order_key: the random key of the order of examples and of augmentation.
+        best: the best parameters so far, or None without a validation set.
+        epoch: the number of epochs done.
+        diverged_at: the first step whose loss was not finite, or -1. Failure is data here: it
+            passes through jit and vmap.
     """
 
     params: PyTree
@@ -110,10 +124,14 @@ class TrainState(NamedTuple):
 
 
 class EpochMetrics(NamedTuple):
-    """What happened in one epoch; in a history, in each of them. None where it does not apply.
+    """What was measured in one epoch or, as arrays, in every epoch of a history.
 
-    Training loss and accuracy are means over the epoch, in training mode, while the parameters
-    change.
+    A field is None where it does not apply.
+
+    Attributes:
+        train_loss, train_accuracy: means over the epoch, computed in training mode while the
+            parameters change.
+        validation_loss, validation_accuracy: means over the validation set after the epoch.
     """
 
     train_loss: Float[Array, "..."]
@@ -125,14 +143,18 @@ class EpochMetrics(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The examples of one step; with a leading axis, of many.
+    """The examples of one step or, with a leading axis, of several steps.
 
-    step: its number in the run. rows: of the training set, in order of the batch.
-    offset: the place of the first of these rows in the whole batch, where they are only a part of
-        it.
-    size: how many examples of the whole batch count; None says all. mask: which of these rows do;
-    None says the first ones. Rows that do not count fill a batch that would be short. They have
-    weight 0, and batch statistics see them.
+    The last batch of an epoch may be too short. It is filled with other training rows, which do
+    not count: they have weight 0, though batch statistics include them.
+
+    Attributes:
+        step: the number of the step in the run.
+        rows: (batch,) row numbers in the training set.
+        offset: the position of the first row in the whole batch, where these rows are a part of it;
+            None means 0.
+        size: how many examples of the whole batch count; None means all.
+        mask: (batch,) which of these rows count; None means the first `size` of the whole batch.
     """
 
     step: Int[Array, "..."]
@@ -143,9 +165,8 @@ class Batch(NamedTuple):
 
 
 RunSteps = Callable[[Problem, TrainState, Batch], tuple[TrainState, Array]]  # as `run_steps`
-Gradient = Callable[
-    [Problem, Array | np.ndarray, TrainState, Batch], tuple[PyTree, Array, PyTree]
-]  # as `mean_gradient`
+# As `mean_gradient`.
+Gradient = Callable[[Problem, Array | np.ndarray, TrainState, Batch], tuple[PyTree, Array, PyTree]]
 
 
 def start(
@@ -155,10 +176,13 @@ def start(
     order_key: Key[Array, ""] | None = None,
     params: PyTree | None = None,
 ) -> TrainState:
-    """The state before the first epoch.
+    """Returns the state before the first epoch.
 
-    key: makes initialization and noise. order_key: makes the order of examples; by default the
-        same. params: where to start from.
+    Args:
+        problem: what is trained.
+        key: the random key of initialization and noise.
+        order_key: the random key of the order of examples; by default `key`.
+        params: initial parameters, in place of random ones.
     """
     x = jnp.zeros((1, *problem.splits.train.x.shape[1:]), jnp.float32)
     fresh, model_state = initial(problem.model, counted(key, INIT), x)
@@ -168,19 +192,16 @@ def start(
         # Copies: a host loop donates the state, and no buffer can be given away twice.
         copied, copied_state = jax.tree.map(jnp.copy, (params, model_state))
         best = Best(copied, copied_state, jnp.float32(jnp.inf), jnp.int32(0))
-    with double(False):
-        opt_state = transformation(problem.recipe, 1).init(
-            params
-        )  # does not depend on the number of steps
-    return TrainState(
-        params, model_state, opt_state, *streams(key, order_key), best, jnp.int32(0), jnp.int32(-1)
-    )
+    with double(False):  # the state does not depend on the number of steps
+        opt_state = transformation(problem.recipe, 1).init(params)
+    begin = *streams(key, order_key), best, jnp.int32(0), jnp.int32(-1)
+    return TrainState(params, model_state, opt_state, *begin)
 
 
 def streams(
     key: Key[Array, ""], order_key: Key[Array, ""] | None
 ) -> tuple[Key[Array, ""], Key[Array, ""]]:
-    """(TrainState.key, TrainState.order_key) of a training with these keys."""
+    """Returns the two keys of a `TrainState`, (key, order_key), from those given to `start`."""
     return counted(key, NOISE), counted(key if order_key is None else order_key, ORDER)
 
 
@@ -192,8 +213,14 @@ def fit(
     order_key: Key[Array, ""] | None = None,
     params: PyTree | None = None,
 ) -> tuple[TrainState, EpochMetrics]:
-    """All epochs of a training: (the last state, the history). The other arguments are those of
-    `start`.
+    """Runs all epochs of a training.
+
+    Args:
+        problem, key, order_key, params: as in `start`.
+        run_steps: as in `epoch`.
+
+    Returns:
+        The last state, and the history: metrics with a leading axis of epochs.
     """
 
     def one(state: TrainState, _: None) -> tuple[TrainState, EpochMetrics]:
@@ -206,11 +233,16 @@ def fit(
 def epoch(
     problem: Problem, state: TrainState, run_steps: RunSteps
 ) -> tuple[TrainState, EpochMetrics]:
-    """One pass over the training set in a fresh order, then a look at the validation set: (state,
-    what happened).
+    """Trains on every example once, in a new random order, and then evaluates the validation set.
 
-    A state that has ended, by divergence or early stopping, stays as it is, and its metrics are
-    NaN.
+    Args:
+        problem: what is trained.
+        state: the state after the previous epoch.
+        run_steps: the function that takes the optimizer steps, such as `run_steps` below.
+
+    Returns:
+        The new state and the metrics of the epoch. A state that has diverged or stopped early is
+        returned unchanged, with metrics of NaN.
     """
     batches = shuffle(problem, state)
     trained, sums = run_steps(problem, state, batches)
@@ -218,12 +250,8 @@ def epoch(
         problem, trained, training_metrics(problem, sums / problem.examples)
     )
     unchanged = (state, jax.tree.map(jnp.asarray, blank_metrics(problem.splits)))
-    halted = ended(
-        problem.recipe,
-        state.diverged_at,
-        state.epoch,
-        0 if state.best is None else state.best.epoch,
-    )
+    best_epoch = 0 if state.best is None else state.best.epoch
+    halted = ended(problem.recipe, state.diverged_at, state.epoch, best_epoch)
     # A choice between two results, and not of what to compute: that would give each member of a
     # vmap its own training set.
     return jax.lax.cond(
@@ -235,15 +263,14 @@ def ended(recipe: Recipe, diverged_at: Any, epoch: Any, best_epoch: Any) -> Any:
     """Whether a training has diverged, or its validation loss has not fallen for `patience`
     epochs.
     """
-    diverged = diverged_at >= 0
-    return (
-        diverged if recipe.patience is None else diverged | (epoch - best_epoch >= recipe.patience)
-    )
+    diverged, patience = diverged_at >= 0, recipe.patience
+    return diverged if patience is None else diverged | (epoch - best_epoch >= patience)
 
 
 def shuffle(problem: Problem, state: TrainState) -> Batch:
-    """The batches of an epoch, with each example once; a last one that would be short is filled
-    with the first rows.
+    """Returns the batches of the next epoch, in which every example occurs once.
+
+    A last batch that would be too short is filled with the first rows of the epoch.
     """
     assert state.order_key is not None
     examples, batch, steps = problem.examples, problem.batch_size, problem.steps
@@ -257,10 +284,13 @@ def shuffle(problem: Problem, state: TrainState) -> Batch:
 def permutation(
     key: Key[Array, ""], examples: int, sample: tuple[Any, Any] | None = None
 ) -> Int[Array, " examples"]:
-    """Row numbers 0 to examples - 1 in random order.
+    """Returns the row numbers 0 to examples - 1 in random order.
 
-    sample: (indices, count), as in `Problem`. It is passed through examples / count times, each
-    time in a fresh order, so that every sample takes equally many steps.
+    Args:
+        key: the random key of this order.
+        examples: the number of row numbers to return.
+        sample: (indices, count), as in `Problem`. The sample is repeated examples / count times,
+            each time in a new order, so that samples of any size take the same number of steps.
     """
     # Rounds of a sample: enough places for the last one to be whole, so that what is cut off is a
     # random part of it.
@@ -271,19 +301,24 @@ def permutation(
     if sample is None:
         return jax.lax.sort((bits, places), num_keys=2, is_stable=False)[1]
     indices, count = (jnp.asarray(each, jnp.int32) for each in sample)
-    return indices[
-        jax.lax.sort((places // count, bits, places), num_keys=3, is_stable=False)[2][:examples]
-        % count
-    ]
+    order = jax.lax.sort((places // count, bits, places), num_keys=3, is_stable=False)[2]
+    return indices[order[:examples] % count]
 
 
 def run_steps(
     problem: Problem, state: TrainState, batches: Batch, gradient: Gradient | None = None
 ) -> tuple[TrainState, Array]:
-    """One optimizer step per batch: (state, the sums of the loss and, with classes, of correct
-    predictions, as they were seen).
+    """Takes one optimizer step per batch.
 
-    gradient: by default `mean_gradient`.
+    Args:
+        problem: what is trained.
+        state: the state before the first step.
+        batches: the batches, with a leading axis of steps.
+        gradient: computes the gradient of a batch; by default `mean_gradient`.
+
+    Returns:
+        The new state, and the sums over all examples of the loss and, for classes, of correct
+        predictions, each at the parameters before its step.
     """
     gradient = gradient or mean_gradient
     optimizer = transformation(problem.recipe, problem.recipe.epochs * problem.steps)
@@ -314,32 +349,30 @@ def mean_gradient(
     state: TrainState,
     batch: Batch,
 ) -> tuple[PyTree, Float[Array, " sums"], PyTree]:
-    """Gradient of a batch's mean loss, or the share in it of a part of the batch.
+    """Computes the gradient of the mean loss of a batch, or what a part of the batch adds to it.
 
-    x: the training inputs, one row per example.
-    Returns (gradient, [mean loss, summed loss, correct predictions of classes], model state).
+    Args:
+        problem: what is trained.
+        x: the training inputs, one row per example.
+        state: the state before the step.
+        batch: the batch, or a part of it.
+
+    Returns:
+        The gradient; the mean loss, the summed loss and, for classes, the number of correct
+        predictions; and the new model state.
     """
-    splits, recipe, count, whole = (
-        problem.splits,
-        problem.recipe,
-        len(batch.rows),
-        problem.batch_size,
-    )
+    splits, recipe = problem.splits, problem.recipe
+    count, whole = len(batch.rows), problem.batch_size
     offset = 0 if batch.offset is None else batch.offset
     slots = offset + jnp.arange(count, dtype=jnp.int32)
-    mask = (
-        None
-        if batch.size is None
-        else (slots < batch.size if batch.mask is None else batch.mask).astype(jnp.float32)
-    )
-    weight = _product(
-        mask,
-        None if problem.weights is None else jnp.asarray(problem.weights, jnp.float32)[batch.rows],
-    )
-    inputs, y = (
-        splits.standardization.inputs(x[batch.rows].reshape(count, *splits.train.x.shape[1:])),
-        splits.train.y[batch.rows],
-    )
+    weight = mask = None
+    if batch.size is not None:
+        weight = mask = (slots < batch.size if batch.mask is None else batch.mask).astype("float32")
+    if problem.weights is not None:
+        weight = jnp.asarray(problem.weights, jnp.float32)[batch.rows]
+        weight = weight if mask is None else mask * weight
+    rows = x[batch.rows].reshape(count, *splits.train.x.shape[1:])
+    inputs, y = splits.standardization.inputs(rows), splits.train.y[batch.rows]
     targets = smooth(recipe, make_targets(splits, y))
     assert state.key is not None
     assert state.order_key is not None
@@ -347,9 +380,8 @@ def mean_gradient(
         of_step = augmentations.key_of_step(recipe.augmentation, state.order_key, batch.step, whole)
         keys = jax.vmap(lambda slot: counted(of_step, slot))(slots)
         inputs, targets = augmentations.augment(recipe.augmentation, keys, inputs, targets, weight)
-    key = counted(
-        hashed(state.key, batch.step), offset
-    )  # masks of examples, however the batch is divided
+    # An example's dropout mask is the same however the batch is divided.
+    key = counted(hashed(state.key, batch.step), offset)
 
     def objective(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
         outputs, model_state = forward(
@@ -371,61 +403,45 @@ def mean_gradient(
             mean = mean + recipe.l1 / (whole // count) * jax.tree.reduce(jnp.add, sizes)
         return mean, (total, outputs, model_state)
 
-    (mean, (total, outputs, model_state)), gradient = jax.value_and_grad(objective, has_aux=True)(
-        state.params
-    )
-    sums = (
-        [mean, total]
-        if splits.classes is None
-        else [mean, total, _count(correct(outputs, y), mask)]
-    )
+    differentiated = jax.value_and_grad(objective, has_aux=True)
+    (mean, (total, outputs, model_state)), gradient = differentiated(state.params)
+    sums = [mean, total]
+    if splits.classes is not None:
+        sums.append(_count(correct(outputs, y), mask))
     return gradient, jnp.stack(sums), model_state
 
 
 def validate(
     problem: Problem, state: TrainState, metrics: EpochMetrics
 ) -> tuple[TrainState, EpochMetrics]:
-    """The state after an epoch, with the best so far by validation loss; the metrics gain what the
-    validation set said.
+    """Ends an epoch: evaluates the validation set, and keeps the best parameters so far.
+
+    Returns:
+        The state after the epoch, and the metrics with validation loss and accuracy.
     """
     state, splits = state._replace(epoch=state.epoch + 1), problem.splits
     if state.best is None:
         return state, metrics
-    x, precision = splits.validation.x, problem.recipe.precision
-    outputs = in_blocks(
-        problem.model,
-        state.params,
-        state.model_state,
-        splits.standardization,
-        x,
-        precision=precision,
-    )
-    targets = make_targets(splits, splits.validation.y)
-    loss = losses_of(splits, problem.loss, outputs, targets).mean()
-    accuracy = (
-        None
-        if splits.classes is None
-        else _count(correct(outputs, splits.validation.y), None) / len(splits.validation)
-    )
+    network = problem.model, state.params, state.model_state, splits.standardization
+    outputs = in_blocks(*network, splits.validation.x, precision=problem.recipe.precision)
+    y, accuracy = splits.validation.y, None
+    loss = losses_of(splits, problem.loss, outputs, make_targets(splits, y)).mean()
+    if splits.classes is not None:
+        accuracy = _count(correct(outputs, y), None) / len(y)
     better = loss < state.best.loss
     new = Best(state.params, state.model_state, loss, state.epoch)
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), new, state.best)
-    return state._replace(best=best), metrics._replace(
-        validation_loss=loss, validation_accuracy=accuracy
-    )
+    metrics = metrics._replace(validation_loss=loss, validation_accuracy=accuracy)
+    return state._replace(best=best), metrics
 
 
 def training_metrics(problem: Problem, means: Float[Array, " sums"]) -> EpochMetrics:
-    """What an epoch's steps said of the training set. means: over its examples, of what `run_steps`
-    sums.
-    """
-    return EpochMetrics(
-        train_loss=means[0], train_accuracy=None if problem.splits.classes is None else means[1]
-    )
+    """Returns the training metrics of an epoch, from the means of what `run_steps` sums."""
+    return EpochMetrics(means[0], None if problem.splits.classes is None else means[1])
 
 
 def blank_metrics(splits: Splits, *shape: int) -> EpochMetrics:
-    """NaN for what has not happened: of one epoch, or arrays of this shape."""
+    """Returns metrics of NaN for epochs that were not run: scalars, or arrays of this shape."""
     classes, validation = splits.classes is not None, len(splits.validation) > 0
     given = (True, classes, validation, classes and validation)
     return EpochMetrics(*(np.full(shape, np.nan, np.float32) if there else None for there in given))  # pyrefly: ignore[bad-argument-type]
@@ -433,7 +449,3 @@ def blank_metrics(splits: Splits, *shape: int) -> EpochMetrics:
 
 def _count(right: Bool[Array, " batch"], mask: Float[Array, " batch"] | None) -> Float[Array, ""]:
     return jnp.sum(right if mask is None else right * mask, dtype=jnp.float32)
-
-
-def _product(a: Array | None, b: Array | None) -> Array | None:
-    return b if a is None else a if b is None else a * b
