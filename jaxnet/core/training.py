@@ -216,8 +216,11 @@ def fit(
     """Runs all epochs of a training.
 
     Args:
-        problem, key, order_key, params: as in `start`.
-        run_steps: as in `epoch`.
+        problem: what is trained.
+        key: the random key of initialization and noise.
+        run_steps: the function that takes the optimizer steps.
+        order_key: as in `start`.
+        params: as in `start`.
 
     Returns:
         The last state, and the history: metrics with a leading axis of epochs.
