@@ -184,7 +184,7 @@ def test_members_with_batch_normalization_agree_to_ten_learning_rates(small, opt
     assert np.abs(losses - wanted).max() < ROUNDING
 
 
-def test_members_without_cancelled_parameters_agree_to_rounding():
+def test_members_without_canceled_parameters_agree_to_rounding():
     x = np.random.default_rng(0).normal(size=(400, 9))
     splits = jaxnet.split(x, np.random.default_rng(1).permutation(np.arange(400) % 10))
     together, alone, _ = _probabilities(jaxnet.Model.from_linen(Normalized()), splits, RECIPE)

@@ -18,8 +18,7 @@ import math
 from pathlib import Path
 
 import numpy as np
-
-from jaxnet.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 EXAMPLES_AT_ONCE = 64  # examples that are computed together
 
