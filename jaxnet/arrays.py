@@ -446,7 +446,14 @@ def coded(*arrays: Int[np.ndarray, "..."]) -> tuple[list[Int[np.ndarray, "..."]]
 
 
 def chosen(log_p: Float[np.ndarray, "... classes"]) -> Int[np.ndarray, "..."]:
-    """The most probable class, or NO_CLASS, which is no label, where a log-probability is NaN."""
+    """The most probable class of each example.
+
+    Args:
+        log_p: (..., classes) log-probabilities.
+
+    Returns:
+        (...) class numbers; NO_CLASS, which is no label, where a log-probability is NaN.
+    """
     return np.where(np.isnan(log_p).any(-1), NO_CLASS, log_p.argmax(-1))
 
 
@@ -466,8 +473,14 @@ def wrong(
 
 
 def spot(place: Sequence[int] | np.ndarray, axes: Sequence[str] = ROW_AXES) -> str:
-    """A place in words: "member 1, example 2"; indices beyond the named axes are listed with the
-    last of them.
+    """A place in words, such as "member 1, example 2".
+
+    Args:
+        place: indices along the axes.
+        axes: names of the axes; further indices are listed after the last one.
+
+    Returns:
+        The words.
     """
     named = [f"{axis} {index}" for axis, index in zip(axes, place, strict=False)]
     return ", ".join([*named, *(str(index) for index in place[len(axes) :])]) or "its only place"

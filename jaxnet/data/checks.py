@@ -136,7 +136,16 @@ def in_types_of(data: Dataset, train: Dataset) -> Dataset:
 
 
 def cast(data: Dataset, x_kind: np.dtype, y_kind: np.dtype) -> Dataset:
-    """The data with x and y of these types."""
+    """Convert data to given types.
+
+    Args:
+        data: the Dataset.
+        x_kind: type of x.
+        y_kind: type of y.
+
+    Returns:
+        The Dataset in these types.
+    """
     return replace(data, x=_cast(data.x, x_kind), y=_cast(data.y, y_kind))
 
 

@@ -87,13 +87,27 @@ class Standardization(NamedTuple):
         return standardized(self.held(x), self.mean, 1 / self.scale)
 
     def targets(self, y: Any) -> Any:
-        """Values of a regression, standardized like the inputs."""
+        """Standardize values of a regression like the inputs.
+
+        Args:
+            y: (examples,) values in their own units.
+
+        Returns:
+            (examples,) values with the training set's mean 0 and standard deviation 1.
+        """
         assert self.target_mean is not None
         assert self.target_scale is not None
         return (self.held_targets(y) - self.target_mean) / self.target_scale
 
     def values(self, outputs: Any) -> Any:
-        """Undo `targets`: outputs in the units of y."""
+        """Undo `targets`: outputs in the units of y.
+
+        Args:
+            outputs: standardized values, of any shape.
+
+        Returns:
+            Values in the same shape.
+        """
         assert self.target_mean is not None
         assert self.target_scale is not None
         return self.restored(outputs * self.target_scale + self.target_mean)

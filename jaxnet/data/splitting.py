@@ -365,7 +365,15 @@ def notes_on(train: Dataset, columns: tuple[Column, ...] | None) -> tuple[str, .
 
 
 def take(data: Dataset, rows: Rows | slice) -> Dataset:
-    """The examples with these row numbers, or in this slice."""
+    """Select examples.
+
+    Args:
+        data: the examples.
+        rows: (rows,) row numbers, or a slice.
+
+    Returns:
+        The selected ones.
+    """
     return replace(data, x=data.x[rows], y=data.y[rows])
 
 

@@ -322,7 +322,15 @@ def _check_network(name: str, urls: list[str]) -> None:
 
 
 def progress(steps: Iterable[int], words: str) -> Iterable[int]:
-    """The steps, shown as a progress bar if standard error is a terminal."""
+    """Show a progress bar for steps if standard error is a terminal.
+
+    Args:
+        steps: the steps.
+        words: what is done.
+
+    Returns:
+        The steps.
+    """
     if not sys.stderr.isatty():
         return steps
     from rich.console import Console

@@ -67,7 +67,13 @@ def draw_interval(axes: Axes, place: float, size: Estimate, color: str, scale: f
 
 
 def label_axes(axes: Axes, x: str, y: str) -> None:
-    """Label the axes, with a light grid and no frame above and to the right."""
+    """Label the axes, with a light grid and no frame above and to the right.
+
+    Args:
+        axes: the axes.
+        x: label of the horizontal axis.
+        y: label of the vertical axis.
+    """
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(alpha=0.25)
