@@ -10,7 +10,8 @@ import pytest
 import jaxnet
 from jaxnet import Plan, Recipe
 from jaxnet.core.training import Problem
-from jaxnet.population.placement import MOST, VMEM, plan_for_members
+from jaxnet.population.job import make_jobs
+from jaxnet.population.placement import MOST, VMEM, place_members, plan_for_members
 
 RECIPE = Recipe(batch_size=64)
 
@@ -51,6 +52,12 @@ def test_on_a_cpu_convolutions_train_one_at_a_time_in_parts_of_a_batch(digits):
         model, digits, "cpu", recipe=Recipe(augmentation=jaxnet.Augmentation(mixup=0.2))
     ) == Plan(2)
     assert plan(jaxnet.cnn((4,), (8,), normalization="batch"), digits, "cpu") == Plan(2)
+
+
+def test_a_population_is_placed_by_the_same_rule(digits):
+    given = Problem(jaxnet.cnn((4,), (8,)), digits, RECIPE)
+    (job,) = make_jobs([given] * 4, jax.random.split(jax.random.key(0), 4))
+    assert place_members(job, 4)[0].micro_batch == 16
 
 
 @pytest.mark.parametrize(("optimizer", "copies"), [("sgd", 1), ("momentum", 2), ("adam", 3)])

@@ -15,7 +15,7 @@ from jaxnet.data.dataset import on_device
 from jaxnet.data.resampling import Samples
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError
-from jaxnet.models.model import with_outputs
+from jaxnet.models.model import Model, with_outputs
 from jaxnet.random import AnyKeys, as_keys
 
 # What the members of a wave differ in, with a leading axis of them, and what all members share:
@@ -32,9 +32,9 @@ class Job(NamedTuple):
 
     Attributes:
         number: the place of the job among those of its population.
-        problem: what the members minimize. The numbers of its recipe have a leading axis of the
-            job's members, or none where all share them. The splits hold no test set, and weights
-            and samples are in `samples`.
+        problem: what the members minimize, with the model as it was given. The numbers of its
+            recipe have a leading axis of the job's members, or none where all share them. The
+            splits hold no test set, and weights and samples are in `samples`.
         members: (members of the job,) their numbers in the population, in ascending order.
         keys: (members of the population, words) the words of each member's key.
         order_keys: (members of the population, words) of the keys that make the order of examples;
@@ -55,6 +55,10 @@ class Job(NamedTuple):
     def epochs(self) -> int:
         """The epochs of the recipe."""
         return self.problem.recipe.epochs
+
+    @property
+    def _model(self) -> Model:
+        return with_outputs(self.problem.model, self.problem.splits.train.outputs)
 
     @property
     def shared(self) -> Shared:
@@ -78,6 +82,7 @@ class Job(NamedTuple):
         recipe = jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, self.problem.recipe)
         problem = replace(
             self.problem,
+            model=self._model,
             splits=None,  # pyrefly: ignore[bad-argument-type]  # which all members share
             recipe=recipe,
             weights=weights,
@@ -91,7 +96,7 @@ class Job(NamedTuple):
         """
         alone = jax.tree.map(lambda leaf: leaf[0] if leaf.ndim else leaf, self.problem.recipe)
         key = jax.random.wrap_key_data(self.keys[0], impl=self.key_type)
-        state = jax.eval_shape(start, replace(self.problem, recipe=alone), key)
+        state = jax.eval_shape(start, replace(self.problem, model=self._model, recipe=alone), key)
         state = state._replace(key=None, order_key=None)
         if finished:
             state = state._replace(opt_state=None)
@@ -142,11 +147,10 @@ def make_jobs(
         own = [recipes[place] for place in places]
         alone = one_recipe and len(own) == 1
         recipe = own[0] if alone else jax.tree.map(lambda *leaves: np.stack(leaves), *own)
-        model = with_outputs(problems[places[0]].model, seen.train.outputs)
         jobs.append(
             Job(
                 number=number,
-                problem=Problem(model, seen, recipe, first.loss),
+                problem=Problem(problems[places[0]].model, seen, recipe, first.loss),
                 members=np.array(places),
                 keys=np.asarray(words(keys)),
                 order_keys=None if order_key is None else np.asarray(words(order_key)),

@@ -112,68 +112,73 @@ def plan_for_members(
     own_order: bool = True,
     implementation: str = "auto",
 ) -> tuple[Plan, str]:
-    """(the plan, and why) for members of one structure on these devices, by default all of this
-    process.
+    """Choose how many members of one architecture each device trains at once.
 
-    problem: theirs; numbers of its recipe may have a member axis, and of its weights only the shape
-        is looked at.
-    own_order: whether each member has minibatches of its own.
+    Args:
+        problem: what the members minimize. The numbers of its recipe may have an axis of members,
+            and only the shapes of its weights matter.
+        members: how many members there are.
+        devices: the devices; by default all of this process.
+        own_order: whether each member has minibatches of its own.
+        implementation: as in `Plan`.
+
+    Returns:
+        (the plan, the reason in words).
     """
     devices = jax.local_devices() if devices is None else devices
-    splits = problem.splits
-    finished = replace(problem, model=with_outputs(problem.model, splits.train.outputs))
-    state = jax.eval_shape(start, replace(finished, recipe=_one(problem.recipe)), jax.random.key(0))
-    kept = _bytes((state.params, state.opt_state))
-    batch = problem.batch_size
+    ready = replace(problem, model=with_outputs(problem.model, problem.splits.train.outputs))
+    state = jax.eval_shape(start, replace(ready, recipe=_one(problem.recipe)), jax.random.key(0))
     match devices[0].platform:
         case "cpu":
-            if len(devices) == 1 and (available := cores()) > 1:
-                logger.warning(
-                    "members train on one CPU device of %d cores; call jaxnet.use_cpu_devices() "
-                    "before JAX starts",
-                    available,
-                )
-            kernels = [leaf for leaf in jax.tree.leaves(state.params) if leaf.ndim > 1]
-            if any(leaf.ndim > 2 for leaf in kernels):
-                micro_batch = _micro_batch(problem, state.model_state)
-                return Plan(
-                    len(devices), micro_batch
-                ), "convolutions of different members do not share kernels on a CPU"
-            operations = (
-                6 * batch * sum(leaf.size for leaf in kernels)
-            )  # forward, and backward to inputs and to kernels
-            chunk = int(np.clip(STEP // max(1, operations), 1, MOST))
-            return Plan(
-                len(devices), chunk=chunk
-            ), f"a step of one member has {operations / 1e6:.2g} million operations"
+            return _plan_for_cpus(problem, state, devices)
         case "tpu":
-            each = 2 * kept + (batch + len(splits.train)) * (
-                math.prod(splits.train.x.shape[1:]) * splits.train.x.dtype.itemsize * own_order + 12
-            )
-            chunk = int(
-                np.clip(_memory(devices[0], splits) // each, 1, -(-members // len(devices)))
-            )
-            plan = choose(
-                Plan(len(devices), chunk=chunk, implementation=implementation),
-                finished,
-                members=chunk,
-                own_order=own_order,
-                device=devices[0],
-            )
-            if plan.implementation == "resident":
-                return plan, "their steps are one program on the chip"
-            # XLA keeps the examples there too, before the state, where they fit.
-            room = max(VMEM - _bytes(splits.train), VMEM // 4)
-            return replace(
-                plan, chunk=max(1, room // kept)
-            ), f"parameters and optimizer state, {kept:,} bytes a member, stay on the chip"
+            plan = Plan(len(devices), implementation=implementation)
+            return _plan_for_tpus(ready, state, members, devices[0], plan, own_order)
         case _:
-            room = _memory(devices[0], splits)
-            each = 2 * _bytes(state) + 2 * _residuals(finished, state)
-            each += 4 * 3 * len(splits.train)  # weights or sample, and order
-            return Plan(
-                len(devices), chunk=max(1, int(room // each))
-            ), f"as many as {room:,.0f} bytes hold, {each:,} a member"
+            room = _memory(devices[0], problem.splits)
+            each = 2 * _bytes(state) + 2 * _residuals(ready, state)
+            each += 4 * 3 * len(problem.splits.train)  # weights or sample, and order
+            plan = Plan(len(devices), chunk=max(1, int(room // each)))
+            return plan, f"as many as {room:,.0f} bytes hold, {each:,} a member"
+
+
+def _plan_for_cpus(problem: Problem, state: TrainState, devices: Sequence[Any]) -> tuple[Plan, str]:
+    """As many members as have enough operations in a step, and still fit the cache of a core."""
+    if len(devices) == 1 and (available := cores()) > 1:
+        logger.warning(
+            "members train on one CPU device of %d cores; call jaxnet.use_cpu_devices() "
+            "before JAX starts",
+            available,
+        )
+    kernels = [leaf for leaf in jax.tree.leaves(state.params) if leaf.ndim > 1]
+    if any(leaf.ndim > 2 for leaf in kernels):
+        plan = Plan(len(devices), _micro_batch(problem, state.model_state))
+        return plan, "convolutions of different members do not share kernels on a CPU"
+    # Forward, and backward to inputs and to kernels.
+    operations = 6 * problem.batch_size * sum(leaf.size for leaf in kernels)
+    chunk = int(np.clip(STEP // max(1, operations), 1, MOST))
+    plan = Plan(len(devices), chunk=chunk)
+    return plan, f"a step of one member has {operations / 1e6:.2g} million operations"
+
+
+def _plan_for_tpus(
+    problem: Problem, state: TrainState, members: int, device: Any, plan: Plan, own_order: bool
+) -> tuple[Plan, str]:
+    """As many members as the memory of a chip holds for the kernel, or else as XLA keeps on it."""
+    train, kept = problem.splits.train, _bytes((state.params, state.opt_state))
+    inputs = math.prod(train.x.shape[1:]) * train.x.dtype.itemsize * own_order
+    each = 2 * kept + (problem.batch_size + len(train)) * (inputs + 12)
+    most = -(-members // plan.devices)
+    chunk = int(np.clip(_memory(device, problem.splits) // each, 1, most))
+    plan = choose(
+        replace(plan, chunk=chunk), problem, members=chunk, own_order=own_order, device=device
+    )
+    if plan.implementation == "resident":
+        return plan, "their steps are one program on the chip"
+    # XLA keeps the examples there too, before the state, where they fit.
+    room = max(VMEM - _bytes(train), VMEM // 4)
+    plan = replace(plan, chunk=max(1, room // kept))
+    return plan, f"parameters and optimizer state, {kept:,} bytes a member, stay on the chip"
 
 
 def _memory(device: Any, splits: Splits) -> float:

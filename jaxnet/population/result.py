@@ -18,13 +18,14 @@ from jaxnet.typing import ArrayLike
 
 @dataclass(frozen=True)
 class Population:
-    """Trained members, as NumPy arrays on the host; `population[i]` is member i's Run, `len` their
-    number.
+    """Trained members, as NumPy arrays on the host; `population[i]` is the Run of member i, and
+    `len(population)` the number of members.
 
-    runs: one a structure, each of its leaves with a leading axis of the members that have it.
-        members: which those are.
-    samples: what each trained on, None where all trained on everything.
-    predictions: of all members, where they were kept.
+    Attributes:
+        runs: one run per architecture, each of its leaves with a leading axis of its members.
+        members: for each run, the numbers of its members.
+        samples: what each member trained on; None where all trained on everything.
+        predictions: the predictions of all members, where they were kept.
     """
 
     runs: tuple[Run, ...]
@@ -47,8 +48,10 @@ class Population:
 
     @property
     def run(self) -> Run:
-        """The members as one Run, each leaf with a leading member axis; InputError where their
-        structures differ.
+        """The members as one Run, each leaf with a leading axis of members.
+
+        Raises:
+            InputError: where the members have several architectures.
         """
         if len(self.runs) > 1:
             raise InputError(
@@ -64,12 +67,12 @@ class Population:
 
     @property
     def epochs(self) -> Int[np.ndarray, " members"]:
-        """How many epochs each was trained."""
+        """How many epochs each member was trained."""
         return self.each(lambda run: run.epochs)
 
     @property
     def diverged_at(self) -> Int[np.ndarray, " members"]:
-        """The first step of each whose loss was not finite, or -1."""
+        """The first step of each member whose loss was not finite, or -1."""
         return self.each(lambda run: run.diverged_at)
 
     @property
@@ -79,12 +82,12 @@ class Population:
 
     @property
     def status(self) -> tuple[str, ...]:
-        """What became of each, in words, as in `Run.status`."""
+        """The status of each member, in words, as in `Run.status`."""
         return tuple(self[member].status for member in range(len(self)))
 
     @property
     def history(self) -> EpochMetrics:
-        """As in a Run, with arrays (members, epochs); NaN after the last epoch of each."""
+        """The history of a Run, with arrays (members, epochs), NaN after a member's last epoch."""
         most = max(run.recipe.epochs for run in self.runs)
 
         def of_all(name: str) -> np.ndarray | None:
@@ -116,17 +119,29 @@ class Population:
         return display.html(self)
 
     def each(self, of: Callable[[Run], ArrayLike]) -> np.ndarray:
-        """(members, ...) in order of members, of what `of` gives for each run."""
+        """Compute a value for every member.
+
+        Args:
+            of: function of a run with a leading axis of members, which returns (members, ...).
+
+        Returns:
+            (members, ...) the values in order of members.
+        """
         parts = [np.asarray(of(run)) for run in self.runs]
         return np.concatenate(parts)[np.argsort(np.concatenate(self.members))]
 
 
 class Predictions(NamedTuple):
-    """Log-probabilities (members, examples, classes) as float16, or values (members, examples) as
-    float32, mapped from disk. Values are float64 where float32 cannot hold y.
+    """What all members predict, mapped from disk.
 
-    validation: None where there is none. unseen: on the training set, NaN where the member trained
-    on the example; None where all trained on everything.
+    Each array holds log-probabilities (members, examples, classes) as float16, or values (members,
+    examples) as float32, which are float64 where float32 cannot hold y.
+
+    Attributes:
+        validation: on the validation set; None where there is none.
+        test: on the test set.
+        unseen: on the training set, NaN where the member trained on the example; None where all
+            members trained on everything.
     """
 
     validation: np.ndarray | None
