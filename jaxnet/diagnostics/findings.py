@@ -12,7 +12,11 @@ from jaxnet.stats.estimate import Estimate
 
 
 class Code(StrEnum):
-    """What a finding is about: the value stands in files and programs, `words` are for people."""
+    """What a finding is about: the value stands in files and programs.
+
+    Attributes:
+        words: the code in words, for people.
+    """
 
     words: str
 

@@ -57,7 +57,13 @@ class Part(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """A part on disk that holds a member."""
+    """A part on disk that holds a member.
+
+    Attributes:
+        path: folder of the part.
+        epoch: number of epochs after which it was written.
+        finished: whether its members are trained no further.
+    """
 
     path: Path
     epoch: int

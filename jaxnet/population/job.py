@@ -24,7 +24,7 @@ from jaxnet.random import AnyKeys, as_keys
 Own = tuple[Problem, UInt32[Array | np.ndarray, "*wave words"], Any]
 Shared = tuple[Splits, Any]
 
-CURE = "one key per member, such as jax.random.split(jax.random.key(0), 8)"
+KEYS_CURE = "one key per member, such as jax.random.split(jax.random.key(0), 8)"
 
 
 class Job(NamedTuple):
@@ -174,11 +174,11 @@ def check_keys(keys: AnyKeys, order_key: AnyKeys | None) -> tuple[Array, Array |
     Raises:
         InputError: for what is no such keys, and for keys that draw otherwise under vmap.
     """
-    keys = as_keys("keys", keys, CURE)
-    order_key = None if order_key is None else as_keys("order_key", order_key, CURE)
+    keys = as_keys("keys", keys, KEYS_CURE)
+    order_key = None if order_key is None else as_keys("order_key", order_key, KEYS_CURE)
     for name, value, dimensions in (("keys", keys, (1,)), ("order_key", order_key, (0, 1))):
         if value is not None and value.ndim not in dimensions:
-            raise InputError(f"{name} has shape {value.shape}; give {CURE}")
+            raise InputError(f"{name} has shape {value.shape}; give {KEYS_CURE}")
     if (members := len(keys)) == 0:
         raise InputError("keys are empty; give one per member")
     implementation = str(jax.random.key_impl(keys))
