@@ -5,7 +5,7 @@ here computes a statistic or knows a model. What an argument means decides which
 
     array               anything without gaps, of whatever type
     numbers             real numbers, all of them finite unless infinity means something
-    class_numbers       integers that name classes; `coded` renumbers the distinct ones 0, 1, ...
+    class_numbers       integers that name classes; `renumbered` counts the distinct ones from 0
     labels              one class number for each example, within the known classes if any are known
     log_probabilities   natural logarithms of probabilities that sum to 1 over the last axis; -inf
                         is a probability of 0
@@ -324,7 +324,7 @@ def predictions(
             checks all.
 
     Returns:
-        (predictions, labels). Class numbers are `coded`.
+        (predictions, labels). Class numbers are `renumbered`.
 
     Raises:
         InputError: for shapes, types and values that do not fit the loss.
@@ -363,7 +363,7 @@ def predictions(
         return f, y
     if wanted == len(axes):
         f, y = class_numbers("predictions", f, axes), labels("labels", labels_, examples)
-        (f, y), _ = coded(f, y)
+        (f, y), _ = renumbered(f, y)
         return f, y
     f = log_probabilities("predictions", f, axes, seen=seen)
     if seen is not None:
@@ -422,7 +422,7 @@ def booleans(what: str, given: ArrayLike, shape: tuple[int, ...]) -> Bool[np.nda
     return found
 
 
-def coded(*arrays: Int[np.ndarray, "..."]) -> tuple[list[Int[np.ndarray, "..."]], int]:
+def renumbered(*arrays: Int[np.ndarray, "..."]) -> tuple[list[Int[np.ndarray, "..."]], int]:
     """Renumber the classes of arrays from 0, in ascending order.
 
     Numbers from 0 to below MAX_PLAIN_CLASSES stay as they are. For any others, memory grows with

@@ -33,7 +33,7 @@ SAMPLED_GROUPS = 16
 WIDE = "float32 or float64"
 BUFFER = 1 << 16  # bytes of a column read at a time, since there may be a thousand columns
 MAX_LABEL_TEXTS = 10_000
-Odd = tuple[int, int, str]  # (first row, row after the last, why they cannot be used)
+BadRows = tuple[int, int, str]  # (first row, row after the last, why they cannot be used)
 
 
 class Group(NamedTuple):
@@ -89,16 +89,16 @@ class Unpacked(ArrayFiles):
         super().__init__(folder)
         about = json.loads((folder / "about.json").read_text())
         self.classes = None if about["names"] is None else tuple(about["names"])
-        self.whole, self._files, self._odd = about["whole"], about["files"], about["odd"]
+        self.whole, self._files, self._bad_rows = about["whole"], about["files"], about["odd"]
 
     @property
-    def odd(self) -> list[Odd]:
+    def bad_rows(self) -> list[BadRows]:
         """The rows that could not be decoded."""
-        return [tuple(each) for each in self._odd]
+        return [tuple(each) for each in self._bad_rows]
 
     def read(self, first: int, x: np.ndarray, y: np.ndarray) -> dict[int, str]:
         bad = super().read(first, x, y)
-        for begin, end, why in self._odd:
+        for begin, end, why in self._bad_rows:
             bad |= dict.fromkeys(range(max(begin, first), min(end, first + len(y))), why)
         return bad
 
@@ -137,9 +137,9 @@ def rows_of_parquet(path: Path, label: str | None, corrupt: str) -> Unpacked:
         shutil.rmtree(folder, ignore_errors=True)
         _unpack(path, folder, groups, columns, corrupt)
         rows = Unpacked(folder)
-    if rows.odd and corrupt == "stop":
+    if rows.bad_rows and corrupt == "stop":
         raise InputError(
-            f'{rows.odd[0][2]}; mend the file, or leave such rows out with corrupt="skip"'
+            f'{rows.bad_rows[0][2]}; mend the file, or leave such rows out with corrupt="skip"'
         )
     return rows
 
@@ -316,7 +316,7 @@ def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, cor
     row = columns.width * np.dtype(columns.dtype).itemsize
     needed = shape[0] * (row + 8)
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    odd: list[Odd] = []
+    bad_rows: list[BadRows] = []
     starts = {str(group.file): group.first for group in reversed(groups)}
     try:
         unfinished.mkdir(parents=True)
@@ -342,7 +342,7 @@ def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, cor
                         y.tofile(y_file)
                         for place, why in strange:
                             row_of_file = first + place - starts[str(group.file)]
-                            odd.append(
+                            bad_rows.append(
                                 (
                                     first + place,
                                     first + place + 1,
@@ -356,7 +356,7 @@ def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, cor
                             f"{error}; get the file again, or leave such rows out with "
                             'corrupt="skip"'
                         ) from None
-                    odd = [each for each in odd if each[0] < group.first] + [
+                    bad_rows = [each for each in bad_rows if each[0] < group.first] + [
                         (group.first, group.stop, str(error))
                     ]
                     y_file.seek(y_begin + 8 * group.first)
@@ -367,7 +367,7 @@ def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, cor
             "names": columns.names,
             "whole": columns.whole,
             "files": sorted(starts.items(), key=lambda each: each[1]),
-            "odd": odd,
+            "odd": bad_rows,
         }
         (unfinished / "about.json").write_text(json.dumps(about))
         with contextlib.suppress(OSError):  # another process was first
