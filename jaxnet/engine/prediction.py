@@ -189,7 +189,7 @@ def check_labels(run: Run, dataset: Dataset) -> np.ndarray:
         )
     if (origin := run.standardization.target_origin) is not None:
         origin.check(dataset.y, "y")
-    examples = np.shape(dataset.x)[0]
+    examples = len(dataset.x)  # `predict` checks the inputs themselves
     if run.classes is not None:
         return arrays.labels("y", dataset.y, examples, len(run.classes))
     y = arrays.numbers("y", dataset.y, arrays.EXAMPLE_AXES)
