@@ -232,7 +232,7 @@ def dump_to(folder: str) -> None:
     """Have XLA write what it makes of programs; call it before JAX starts."""
     flags = (
         f"--xla_dump_to={folder} --xla_dump_hlo_as_text "
-        "--xla_dump_hlo_module_re=jit__(fit|epoch|advance)"
+        "--xla_dump_hlo_module_re=jit_(_fit|_epoch|advance)"
     )
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
     jax.config.update("jax_platforms", "cpu")

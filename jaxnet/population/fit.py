@@ -115,28 +115,22 @@ def fit_population(
         optimization, fig. 3, for halving.
     """
     arguments.check_surroundings(out, progress, plan)
-    for one in model if isinstance(model, list) or type(model) is tuple else [model]:
-        arguments.check(model=one)
+    for each in _listed(model, Model):
+        arguments.check(model=each)
     arguments.check(splits=splits)
-    for one in recipes if isinstance(recipes, list | tuple) else [recipes]:
-        arguments.check(recipe=one)
+    for each in _listed(recipes, Recipe):
+        arguments.check(recipe=each)
     check_loss(loss)
-    for name, value, kind, cure in (
-        ("halving", halving, Halving, "a Halving, such as jaxnet.Halving((1, 4))"),
-        ("resample", resample, Samples, "what a function of jaxnet.resampling makes"),
-        ("schedule", schedule, Schedule, "a Schedule"),
-    ):
-        if value is not None:
-            check_kind(name, value, kind, f"{cure}, or leave it out")
+    check_kind("schedule", schedule, Schedule, "a Schedule, or leave it out")
+    if halving is not None:
+        cure = "a Halving, such as jaxnet.Halving((1, 4)), or leave it out"
+        check_kind("halving", halving, Halving, cure)
+    if resample is not None:
+        cure = "what a function of jaxnet.resampling makes, or leave it out"
+        check_kind("resample", resample, Samples, cure)
     keys, order_key = check_keys(keys, order_key)
-    models = [model] * len(keys) if isinstance(model, Model) else model
-    each = one_per_member(recipes, len(keys)) if isinstance(recipes, Recipe) else recipes
-    for name, given in (("models", models), ("recipes", each)):
-        if len(given) != len(keys):
-            raise InputError(
-                f"{len(given)} {name} for {len(keys)} keys; give one for all, or one per member"
-            )
-    problems = [Problem(one, splits, own, loss) for one, own in zip(models, each, strict=True)]
+    members = _models_and_recipes(model, recipes, len(keys))
+    problems = [Problem(each, splits, recipe, loss) for each, recipe in members]
     jobs = make_jobs(problems, keys, order_key=order_key, samples=resample)
     if halving is not None:
         check_halving(
@@ -200,6 +194,27 @@ def fit_population(
             len(population),
         )
     return population
+
+
+def _listed(given: Any, kind: type) -> list[Any]:
+    """The members of a sequence, or one for all as a list. A Model is itself a tuple."""
+    one = isinstance(given, kind) or not isinstance(given, list | tuple)
+    return [given] if one else list(given)
+
+
+def _models_and_recipes(
+    model: Model | Sequence[Model], recipes: Recipe | Sequence[Recipe], members: int
+) -> list[tuple[Model, Recipe]]:
+    """The model and the recipe of each member, from one for all or one per member."""
+    models = [model] * members if isinstance(model, Model) else _listed(model, Model)
+    if isinstance(recipes, Recipe):
+        recipes = one_per_member(recipes, members)
+    for name, given in (("models", models), ("recipes", recipes)):
+        if len(given) != members:
+            raise InputError(
+                f"{len(given)} {name} for {members} keys; give one for all, or one per member"
+            )
+    return list(zip(models, recipes, strict=True))
 
 
 def _population(
