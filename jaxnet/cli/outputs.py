@@ -55,7 +55,7 @@ class Setup(NamedTuple):
         layers: the table that `describe` returns.
         shared: examples that are in two parts.
         out: the folder of the run.
-        clock: the seconds of each part of the run.
+        timer: the seconds of each part of the run.
         stream: the training set, if it stays on disk; some of its rows stand for it in splits.
     """
 
