@@ -32,10 +32,10 @@ from jaxnet.models.model import Model
 from jaxnet.population.checkpoint import Part, PopulationCheckpoint, joined
 from jaxnet.population.halving import Halving
 from jaxnet.population.halving import check as check_halving
-from jaxnet.population.job import Job, check_keys, make_jobs, one_per_member
+from jaxnet.population.job import Job, Recipes, check_keys, make_jobs, one_per_member
 from jaxnet.population.predictions import keep_predictions
 from jaxnet.population.result import Population
-from jaxnet.population.scheduler import SCHEDULE, Progress, Schedule, Scheduler
+from jaxnet.population.scheduler import Progress, Schedule, Scheduler
 from jaxnet.random import AnyKeys
 from jaxnet.runtime.files import check_folder, plain, read_json, then, write_json
 from jaxnet.runtime.interrupts import log_to, signals
@@ -51,7 +51,7 @@ logger = logging.getLogger("jaxnet")
 def fit_population(
     model: Model | Sequence[Model],
     splits: Splits,
-    recipes: Recipe | Sequence[Recipe],
+    recipes: Recipes,
     keys: AnyKeys,
     *,
     order_key: AnyKeys | None = None,
@@ -61,7 +61,7 @@ def fit_population(
     plan: Plan | None = None,
     out: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
-    schedule: Schedule = SCHEDULE,
+    schedule: Schedule | None = None,
 ) -> Population:
     """Train many networks, with one compiled program per architecture; member i is `fit(model,
     splits, recipe, keys[i])`, except for rounding.
@@ -98,7 +98,7 @@ def fit_population(
             member goes on from the one before, or begins again.
         progress: is called with the Progress before training, after each call of a program and
             after each rung.
-        schedule: how long calls and checkpoints may take.
+        schedule: how long calls and checkpoints may take; by default `Schedule()`.
 
     Returns:
         The trained members. If there are several processes, all make the same call; each trains a
@@ -121,6 +121,7 @@ def fit_population(
     for each in _listed(recipes, Recipe):
         arguments.check(recipe=each)
     check_loss(loss)
+    schedule = Schedule() if schedule is None else schedule
     check_kind("schedule", schedule, Schedule, "a Schedule, or leave it out")
     if halving is not None:
         cure = "a Halving, such as jaxnet.Halving((1, 4)), or leave it out"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NewType
 
 import jax
 import numpy as np
@@ -23,6 +23,11 @@ from jaxnet.random import AnyKeys, as_keys
 # (the splits, the words of the order key that is one for all). Order keys may be None.
 Own = tuple[Problem, UInt32[Array | np.ndarray, "*wave words"], Any]
 Shared = tuple[Splits, Any]
+
+# One recipe for all members of a population, or one per member.
+Recipes = Recipe | Sequence[Recipe]
+if not TYPE_CHECKING:  # so that help() shows only the name
+    Recipes = NewType("Recipes", Recipes)
 
 KEYS_CURE = "one key per member, such as jax.random.split(jax.random.key(0), 8)"
 

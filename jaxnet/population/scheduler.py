@@ -82,9 +82,6 @@ class Schedule:
     while_compiling: float | None = None
 
 
-SCHEDULE = Schedule()
-
-
 class Pace:
     """How many epochs a call of a program should have, learned from the last calls."""
 
