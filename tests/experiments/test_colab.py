@@ -1,0 +1,107 @@
+"""experiments/colab.ipynb, executed from top to bottom by an IPython kernel of this environment,
+without a checkout's jaxnet in the way.
+
+In .ci/run also with what Colab ships, where the set-up has jaxnet to install.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip(
+    "nbformat", reason="nbformat is not installed, which reads notebooks"
+)
+nbclient = pytest.importorskip(
+    "nbclient", reason="nbclient is not installed, which executes notebooks"
+)
+pytest.importorskip("ipykernel", reason="ipykernel is not installed, in which notebooks run")
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = ROOT / "experiments/colab.ipynb"
+LIMIT = 300  # seconds
+# What must be seen: a picture of its own, or HTML with one inside.
+PICTURES = ("digits-wrong", "population-rates", "benchmark")
+DISPLAYS = ("digits-train", "mnist-train", "population-train", "diagnosis")
+VERSIONS = (
+    "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in "
+    "m.distributions()}))"
+)
+
+
+def versions() -> dict[str, str]:
+    """What is installed, as a new process finds it."""
+    return json.loads(
+        subprocess.run(
+            [sys.executable, "-c", VERSIONS], capture_output=True, text=True, check=True, cwd="/"
+        ).stdout
+    )
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """The notebook with its outputs, from a copy of the checkout, and what was installed before and
+    after.
+    """
+    place = tmp_path_factory.mktemp("content")
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "runs")
+    shutil.copytree(ROOT, place / "copy", ignore=ignored)
+    mnist = ROOT.parent / "shared/data/mnist"
+    environment = {
+        **os.environ, "XDG_CACHE_HOME": str(place / "cache"), "IPYTHONDIR": str(place / "ipython"),
+        **({"JAXNET_MNIST": str(mnist)} if mnist.is_dir() else {}),
+    }  # fmt: skip
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    before = versions()
+    where = {"metadata": {"path": str(place / "copy/experiments")}}
+    nbclient.NotebookClient(
+        notebook, timeout=LIMIT, kernel_name="python3", resources=where
+    ).execute(env=environment)
+    return {cell["id"]: cell for cell in notebook.cells}, before, versions()
+
+
+def test_every_cell_runs_without_a_warning(executed):
+    """An error in a cell would have been raised; what is warned of goes to standard error."""
+    cells, _, _ = executed
+    code = [cell for cell in cells.values() if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    for cell in code:
+        said = "".join(
+            output["text"] for output in cell["outputs"] if output["output_type"] == "stream"
+        )
+        assert not any(output.get("name") == "stderr" for output in cell["outputs"]), said
+        assert "Warning" not in said
+        assert "beware" not in said
+
+
+def test_figures_and_displays_are_there(executed):
+    cells, _, _ = executed
+    for name in PICTURES:
+        assert any("image/png" in output.get("data", ()) for output in cells[name]["outputs"]), name
+    for name in DISPLAYS:
+        [html] = [
+            output["data"]["text/html"]
+            for output in cells[name]["outputs"]
+            if "text/html" in output.get("data", ())
+        ]
+        assert "data:image/png;base64," in html, name
+
+
+def test_the_set_up_changes_no_package(executed):
+    """Of those that were there; which are added, the cell says."""
+    cells, before, after = executed
+    assert {name: after.get(name) for name in before} == before
+    said = cells["set-up"]["outputs"][0]["text"]
+    assert all(f"{name} {after[name]}" in said for name in after.keys() - before.keys())
+    assert "jaxnet" in after
+
+
+def test_it_is_committed_without_outputs():
+    """So that a change of it can be read."""
+    for cell in json.loads(NOTEBOOK.read_text())["cells"]:
+        assert cell.get("outputs", []) == []
+        assert cell.get("execution_count") is None
