@@ -565,7 +565,7 @@ import numpy as np
 from jaxnet import Augmentation, Plan, Recipe
 from jaxnet.engine.loop import train
 
-sys.path[:0] = [sys.argv[1], os.path.dirname(sys.argv[1])]
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 from conftest import gap
 
 jaxnet.use_cpu_devices(2)  # conftest makes three

@@ -16,7 +16,7 @@ import pytest
 import jaxnet
 from jaxnet import Recipe, cli
 from jaxnet.cli.options import TrainOptions, current_words
-from jaxnet.cli.saved_run import bring_back, data_of
+from jaxnet.cli.saved_run import read_data, read_run
 from jaxnet.data import Dataset, Splits, Standardization, corrupt
 from jaxnet.data.overlap import Overlap
 from jaxnet.diagnostics.findings import REMEDIES, Code, first_to_fix
@@ -214,8 +214,8 @@ def test_the_folder_of_a_run_of_before_is_read(capsys):
         [[float(p) for p in row[3:]] for row in expected[1:]],
         atol=2e-6,
     )
-    finished = bring_back(OLD_RUN)
-    splits = data_of(finished, OLD_RUN)
+    finished = read_run(OLD_RUN)
+    splits = read_data(finished, OLD_RUN)
     assert splits.columns == finished.run.columns
     wanted = json.loads((OLD_RUN / "result.json").read_text())["accuracy"]["test"]
     test = jaxnet.evaluate(finished.model, finished.run, splits.test).accuracy
