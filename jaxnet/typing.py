@@ -19,8 +19,11 @@ Number = float | int | Array | np.ndarray | Rebuilt
 
 # Unions that public functions take, under a name, so that help() shows the name alone.
 ArrayLike = numpy.typing.ArrayLike
+# Row numbers of a training sample, padded to the number of examples, and how many of them count.
+RowsAndCount = tuple[Array | np.ndarray, Array | np.ndarray | np.integer | int]
 if not TYPE_CHECKING:
     ArrayLike = NewType("ArrayLike", ArrayLike)
+    RowsAndCount = NewType("RowsAndCount", RowsAndCount)
 
 
 def double(enabled: bool) -> AbstractContextManager[object]:

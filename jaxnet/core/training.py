@@ -31,7 +31,7 @@ from jaxnet.data import augmentation as augmentations
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model, at_most_32_bits, initial
 from jaxnet.random import INIT, NOISE, ORDER, counted, hashed
-from jaxnet.typing import Rebuilt, double
+from jaxnet.typing import Rebuilt, RowsAndCount, double
 
 NO_EXAMPLES = Dataset(np.zeros((0, 1), np.float32), np.zeros(0, np.float32))
 
@@ -58,7 +58,7 @@ class Problem:
     recipe: Recipe | Rebuilt
     loss: Loss | None = field(default=None, metadata={"static": True})
     weights: Float[Array | np.ndarray, " examples"] | Rebuilt | None = None
-    sample: tuple[Array | np.ndarray, Array | np.ndarray | np.integer | int] | Rebuilt | None = None
+    sample: RowsAndCount | Rebuilt | None = None
     streamed: int | None = field(default=None, metadata={"static": True})
 
     @property

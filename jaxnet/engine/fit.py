@@ -28,6 +28,7 @@ from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model, at_most_32_bits, with_outputs
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
+from jaxnet.typing import RowsAndCount
 
 ALL_AT_ONCE = Plan()
 
@@ -40,7 +41,7 @@ def fit(
     *,
     order_key: AnyKey | None = None,
     weights: Float[Array | np.ndarray, " examples"] | None = None,
-    sample: tuple[Array | np.ndarray, Array | np.ndarray | np.integer | int] | None = None,
+    sample: RowsAndCount | None = None,
     loss: Loss | None = None,
     params: PyTree | None = None,
     plan: Plan = ALL_AT_ONCE,
@@ -110,7 +111,7 @@ def epoch(
     state: TrainState,
     *,
     weights: Float[Array | np.ndarray, " examples"] | None = None,
-    sample: tuple[Array | np.ndarray, Array | np.ndarray | np.integer | int] | None = None,
+    sample: RowsAndCount | None = None,
     loss: Loss | None = None,
     plan: Plan = ALL_AT_ONCE,
 ) -> tuple[TrainState, EpochMetrics]:

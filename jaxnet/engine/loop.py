@@ -42,6 +42,7 @@ from jaxnet.runtime.files import check_folder, then
 from jaxnet.runtime.interrupts import Interrupted, log_to, signals
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import any_process, is_first, once
+from jaxnet.typing import RowsAndCount
 
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
 
@@ -72,7 +73,7 @@ def train(
     progress: Callable[[int, EpochMetrics], None] | None = None,
     order_key: AnyKey | None = None,
     weights: Float[Array | np.ndarray, " examples"] | None = None,
-    sample: tuple[Array | np.ndarray, Array | np.ndarray | np.integer | int] | None = None,
+    sample: RowsAndCount | None = None,
     loss: Loss | None = None,
     params: PyTree | None = None,
     plan: Plan = ALL_AT_ONCE,
