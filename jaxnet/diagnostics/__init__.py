@@ -10,7 +10,7 @@ from jaxnet.diagnostics.findings import Remedy as Remedy
 from jaxnet.diagnostics.ladder import Ladder as Ladder
 from jaxnet.diagnostics.ladder import error_ladder as error_ladder
 from jaxnet.diagnostics.two_sample import two_sample_test as two_sample_test
-from jaxnet.errors import former
+from jaxnet.errors import former as _former
 from jaxnet.stats.bias_variance import Decomposition as Decomposition
 from jaxnet.stats.bias_variance import Difference as Difference
 from jaxnet.stats.bias_variance import bias_variance_decomposition as bias_variance_decomposition
@@ -50,4 +50,4 @@ from jaxnet.stats.unlabeled_error import (
 from jaxnet.stats.variance_components import SampleAndSeed as SampleAndSeed
 from jaxnet.stats.variance_components import sample_and_seed_variance as sample_and_seed_variance
 
-__getattr__ = former(__name__, UnlabelledError="UnlabeledError")
+__getattr__ = _former(__name__, UnlabelledError="UnlabeledError")

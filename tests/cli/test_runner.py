@@ -404,7 +404,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used_or_the_run_ref
     _wait_for(folder, "epoch 50\n", process)
     process.terminate()
     process.communicate(timeout=60)
-    before, newest = sorted(run_folder.glob("state/????????"))
+    before, newest = sorted(folder.glob("state/????????"))
     cut = newest / "_CHECKPOINT_METADATA"
     os.truncate(cut, cut.stat().st_size - 1)
     lost = shutil.copytree(folder, tmp_path / "lost")
@@ -504,8 +504,8 @@ def test_the_cache_is_private_and_used(tmp_path):
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMPILATION")}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
-    assert run_folder.stat().st_mode & 0o777 == 0o700
-    assert list(run_folder.iterdir())
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert list(folder.iterdir())
 
 
 def test_a_cache_that_cannot_be_written_is_refused(tmp_path):
