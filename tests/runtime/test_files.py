@@ -19,7 +19,7 @@ import pytest
 from conftest import CACHE, gap
 
 import jaxnet
-from jaxnet.cli import runner
+from jaxnet.cli import outputs, runner
 from jaxnet.display import visible
 from jaxnet.report.html import run as run_page
 from jaxnet.runtime import files
@@ -208,8 +208,8 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch, cap
     [
         (signal.SIGTERM, run_page, "draw"),
         (signal.SIGINT, run_page, "html"),
-        (signal.SIGTERM, runner, "save"),
-        (signal.SIGINT, runner, "judge"),
+        (signal.SIGTERM, outputs, "save"),
+        (signal.SIGINT, outputs, "judge"),
     ],
 )
 def test_signals_while_the_report_is_written(
