@@ -1,5 +1,5 @@
-"""Random streams of one key, found by counting and not by hashing: XLA would compile each hash
-anew.
+"""Random streams of one key, found by counting instead of jax.random.split and fold_in, each call
+of which XLA compiles again. `hashed` is a cheap hash for dropout masks.
 
 A counter-based generator such as threefry gives independent streams for any two keys that differ,
 in sequence or not. Counting adds to the high word of the key, which is 0 in the key of any seed

@@ -39,7 +39,7 @@ from jaxnet import Plan, Recipe
 from jaxnet.core.training import Problem, start
 from jaxnet.data import Standardization
 from jaxnet.engine import fit as engine_fit
-from jaxnet.engine import streamed
+from jaxnet.engine import in_memory
 from jaxnet.engine.arguments import check_arguments
 from jaxnet.population.job import make_jobs
 from jaxnet.population.program import compile_program
@@ -204,7 +204,7 @@ def epoch(model: jaxnet.Model, recipe: Recipe, device: Any) -> Any:
     """The epoch that `jaxnet.train` loops over, compiled."""
     problem, _ = check_arguments(Problem(model, images(), recipe))
     state = jax.eval_shape(start, problem, jax.random.key(0))
-    return streamed._epoch.lower(Plan(), *placed((problem, state), device)).compile()
+    return in_memory._epoch.lower(Plan(), *placed((problem, state), device)).compile()
 
 
 def members(model: jaxnet.Model, recipe: Recipe, device: Any, count: int = MEMBERS) -> Any:

@@ -3,8 +3,8 @@
     options -> set_up: data, model, recipe, folder -> train_one, or another work -> report: judge,
     write
 
-Every script in experiments/ calls `main`. The same options give the same result.json, except for
-`seconds` and `resumed`.
+The scripts in experiments/ that train call `main`. The same options give the same result.json,
+except for `seconds` and `resumed`.
 """
 
 import argparse

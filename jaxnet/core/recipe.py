@@ -1,9 +1,9 @@
-"""Recipe: every hyperparameter of a run, and the optax transformation it stands for."""
+"""Recipe: every hyperparameter of a run. optimizers.py makes the optax transformation of it."""
 
 import functools
 import math
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,6 @@ from jaxnet.data.augmentation import Augmentation
 from jaxnet.errors import InputError, check_known, check_whole, renamed, shown, with_known_words
 from jaxnet.models.pickling import check_pickle
 from jaxnet.typing import Number
-
-if TYPE_CHECKING:
-    pass
 
 FORMER_NUMBERS = {"second_momentum": "b2"}  # fields by former names
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "muon")

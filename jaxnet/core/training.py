@@ -47,7 +47,8 @@ class Problem:
         recipe: every hyperparameter.
         loss: a function that returns one number per example; by default the cross-entropy for
             classes and the squared error for values.
-        weights: (examples,) factors of the losses of the training examples.
+        weights: (examples,) factors of the losses of the training examples. The sum of the losses
+            is divided by the number of examples, not by the sum of the weights.
         sample: (row numbers, padded to (examples,), and how many of them count); the network is
             trained on these rows only.
         streamed: the number of examples in an epoch, where `splits.train` is one chunk of them.
@@ -108,7 +109,7 @@ class TrainState(NamedTuple):
         best: the best parameters so far, or None without a validation set.
         epoch: the number of epochs done.
         diverged_at: the first step whose loss was not finite, or -1. Failure is data here: it
-            passes through jit and vmap.
+            passes through jit and vmap. The epoch is finished, and the state then stays as it is.
     """
 
     params: PyTree
@@ -129,8 +130,10 @@ class EpochMetrics(NamedTuple):
     A field is None where it does not apply.
 
     Attributes:
-        train_loss, train_accuracy: means over the epoch, computed in training mode while the
-            parameters change.
+        train_loss: the sum over the epoch of the weighted losses, in training mode and at the
+            parameters before each step, divided by the number of examples. Targets are those of
+            training (smoothed, mixed), and L1 is left out.
+        train_accuracy: the share of examples whose own label was predicted, without weights.
         validation_loss, validation_accuracy: means over the validation set after the epoch.
     """
 
@@ -180,8 +183,8 @@ def start(
 
     Args:
         problem: what is trained.
-        key: the random key of initialization and noise.
-        order_key: the random key of the order of examples; by default `key`.
+        key: the random key of initialization and dropout.
+        order_key: the random key of the order of examples and of augmentation; by default `key`.
         params: initial parameters, in place of random ones.
     """
     x = jnp.zeros((1, *problem.splits.train.x.shape[1:]), jnp.float32)
@@ -217,7 +220,7 @@ def fit(
 
     Args:
         problem: what is trained.
-        key: the random key of initialization and noise.
+        key: the random key of initialization and dropout.
         run_steps: the function that takes the optimizer steps.
         order_key: as in `start`.
         params: as in `start`.
@@ -237,6 +240,9 @@ def epoch(
     problem: Problem, state: TrainState, run_steps: RunSteps
 ) -> tuple[TrainState, EpochMetrics]:
     """Trains on every example once, in a new random order, and then evaluates the validation set.
+
+    With a `sample`, only its rows are used, repeated to as many as there are examples. A step whose
+    loss is not finite ends the training after this epoch, whose remaining steps are still taken.
 
     Args:
         problem: what is trained.

@@ -299,10 +299,9 @@ def diagnosis_of(
         tolerance: the smallest step that matters.
         more: further findings.
         notes: what to bear in mind.
-        diverged: number of members left out because they diverged.
 
     Returns:
-        The diagnosis, without `networks`.
+        The diagnosis, without `networks`, and with no diverged members.
     """
     regression = held_out.labels.dtype.kind == "f"
     ladder = error_ladder(errors, target_error=target_error or 0.0, tolerance=tolerance)

@@ -92,7 +92,7 @@ def symptoms(
     tolerance: float,
     loss: Loss | None,
 ) -> list[Finding]:
-    """Build all findings that apply.
+    """Build the findings that are no step of the error ladder, as far as they apply.
 
     Args:
         splits: the data.

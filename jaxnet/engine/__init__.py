@@ -2,8 +2,10 @@
 
 fit.py          the public verbs start, epoch and fit: arguments checked, devices and kernels chosen
 loop.py         train: the same epochs one at a time, with progress, checkpoints and Ctrl-C
-parallel.py     batches divided over devices, or computed a few examples at a time
-streamed.py     epochs of a training set in memory, or of one on disk, chunk by chunk
+in_memory.py    the epochs of train, of a training set in memory
+streamed.py     the epochs of train, of a training set on disk, one chunk at a time
+parallel.py     which function runs the steps: plain JAX, the TPU kernel, or batches divided over
+                devices or into micro-batches
 prediction.py   what a trained network predicts, and how often it is right
 arguments.py    what verbs refuse, and what they say then
 fingerprint.py  what tells one training from another

@@ -46,18 +46,29 @@ def fit(
     params: PyTree | None = None,
     plan: Plan = ALL_AT_ONCE,
 ) -> Run:
-    """A network trained for all epochs as one compiled program; inside jit or vmap it is traced.
+    """Trains a network for all epochs as one compiled program; inside jit or vmap it is traced.
 
-    key: makes initialization and noise. order_key: makes the order of examples; the same as key if
-        not given.
-    weights: one per training example, with mean 1 to keep the scale of the loss.
-    sample: (indices padded to the number of training examples, count): train on these only, in as
-        many steps.
-    loss: by default cross_entropy of classes, and squared error of values. params: where to start
-        from.
-    plan: where it runs; by default on one device, a batch at once. Of several processes that share
-    batches all give the same. Raises InputError for invalid arguments, never for what happens in
-    training: see `Run.status`.
+    Args:
+        model: the network.
+        splits: the data. The test set is not looked at.
+        recipe: every hyperparameter.
+        key: the random key of initialization and dropout.
+        order_key: the random key of the order of examples and of augmentation; by default `key`.
+        weights: (examples,) factors of the losses of the training examples. Weights with mean 1
+            keep the scale of the loss.
+        sample: (row numbers padded to the number of training examples, how many of them count); the
+            network is trained on these rows only, in as many steps as on all of them.
+        loss: a function (outputs, targets) -> one number per example; by default cross_entropy for
+            classes, and squared error for values.
+        params: parameters to start from.
+        plan: where it runs; by default on one device, with each batch computed at once. Processes
+            that share batches all call this with the same arguments.
+
+    Returns:
+        The trained network. What happened in training, divergence included, is in `Run.status`.
+
+    Raises:
+        InputError: for invalid arguments.
     """
     arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
     key = as_key("key", key)

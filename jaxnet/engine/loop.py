@@ -33,7 +33,8 @@ from jaxnet.engine.agreement import check_agreement, outline
 from jaxnet.engine.checkpoint import restore_progress, save_progress, set_aside
 from jaxnet.engine.fingerprint import check_same, describe_training
 from jaxnet.engine.fit import ALL_AT_ONCE
-from jaxnet.engine.streamed import ChunkSums, in_memory, on_disk
+from jaxnet.engine.in_memory import in_memory
+from jaxnet.engine.streamed import ChunkSums, on_disk
 from jaxnet.errors import InputError, renamed
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model

@@ -1,11 +1,12 @@
-"""How a plan divides batches: micro-batches transform the gradient, and data parallelism wraps
-`run_steps` around it.
+"""Which function runs the steps of an epoch, for a plan: micro-batches transform the gradient, data
+parallelism wraps `run_steps` around it, and the TPU kernel takes the place of `run_steps`.
 
     run_steps_on(plan)          the function that runs an epoch's steps where the plan says
     accumulated(part)           a batch's gradient, `part` examples at a time
     data_parallel(plan)         run_steps with each batch split over the devices of the plan
 
-Neither changes a result but by rounding.
+All compute the same numbers, except for rounding, the partners in mixup, and random numbers that
+models of your own draw.
 """
 
 import functools
@@ -33,10 +34,9 @@ from jaxnet.runtime.plan import Plan
 
 
 def run_steps_on(plan: Plan) -> RunSteps:
-    """The function that runs an epoch's steps where a plan says; its implementation is chosen
-    already.
+    """Returns the function that runs an epoch's steps, for a plan whose implementation is chosen.
 
-    Raises InputError, when it is called, for a plan that does not divide the batches.
+    The function raises InputError for a plan that does not divide the batches.
     """
     if plan.implementation == "resident" and not plan.splits_batches:
         from jaxnet.kernels import resident_steps  # which imports Pallas
@@ -146,7 +146,11 @@ def _check_plan(plan: Plan, problem: Problem, state: TrainState) -> None:
     if not plan.splits_batches:
         return
     if plan.implementation == "resident":
-        raise NotImplementedError("a plan that divides batches")
+        raise InputError(
+            "implementation 'resident' computes each batch as a whole on one chip, and the plan "
+            f"has {plan.parts} devices and micro_batch {plan.micro_batch}; give the plan one "
+            "device and no micro_batch, or implementation 'xla'"
+        )
     if jax.tree.leaves(state.model_state):
         raise InputError(
             "a network with batch statistics needs each batch whole; give the plan one device and "

@@ -1,5 +1,5 @@
-"""What the host loop trains by: epochs of a training set in memory, each one part, or of one on
-disk, in as many as it has chunks.
+"""Epochs of a training set on disk, one chunk at a time. in_memory.py has those of a training set
+in memory.
 
     chunk, from disk -> the shards of each device -> shuffle -> run_steps -> sums
     after the last one: validate
@@ -30,7 +30,6 @@ from jaxnet.core.training import (
     EpochMetrics,
     Problem,
     TrainState,
-    epoch,
     training_metrics,
     validate,
 )
@@ -65,31 +64,6 @@ class ChunkSums(NamedTuple):
 # (the state after one more part, how far its epoch is, what happened in the epoch where that was
 # its last part)
 Reached = tuple[TrainState, ChunkSums | None, EpochMetrics | None]
-
-
-@dataclass(frozen=True)
-class InMemory:
-    """Epochs as `fit` has them, each one compiled part."""
-
-    plan: Plan
-    problem: Problem
-
-    parts = 1
-    within = None
-
-    def compile(self, state: Any) -> None:
-        """Compiles the program for a state of this shape."""
-        _epoch.lower(self.plan, self.problem, state).compile()
-
-    def reach(
-        self, state: TrainState, within: None, log: Callable[[str], None]
-    ) -> Generator[Reached, None, None]:
-        """Epoch after epoch, without an end. The state given, and each one had before, is used up
-        by the next.
-        """
-        while True:
-            state, metrics = _epoch(self.plan, self.problem, state)
-            yield state, None, metrics
 
 
 @dataclass(frozen=True)
@@ -233,14 +207,6 @@ class OnDisk:
                 logger.warning("%s", said)
 
 
-def in_memory(plan: Plan, problem: Problem) -> InMemory:
-    """Epochs of a training set in memory: the plan's implementation is chosen, and the data are
-    where the plan wants them.
-    """
-    plan = choose(plan, problem)
-    return InMemory(plan, plan.place(problem))
-
-
 def on_disk(plan: Plan, problem: Problem, stream: Stream, order_key: Array) -> OnDisk:
     """Epochs of a training set on disk. Raises InputError for a plan that cannot train on it.
     problem: with an empty training set.
@@ -305,11 +271,6 @@ def counting(
     return (real[np.arange(cut.shards)[None, :, None] * each + rows] & ~filled).reshape(
         len(rows), -1
     )
-
-
-@functools.partial(jax.jit, static_argnames="plan", donate_argnames="state")
-def _epoch(plan: Plan, problem: Problem, state: TrainState) -> tuple[TrainState, EpochMetrics]:
-    return epoch(problem, state, run_steps_on(plan))
 
 
 @functools.partial(jax.jit, static_argnames=("plan", "cut"), donate_argnames=("state", "within"))

@@ -1,9 +1,10 @@
-"""Which implementation computes the steps of an epoch: a fixed rule, never a timing, so that a seed
-determines the result.
+"""Which implementation computes the steps of an epoch. The rule never compares times, so that a
+seed determines the result on a machine.
 
-The kernel (resident_steps.py, "resident") computes on a TPU whose vector memory is known, for a
-network, recipe and batch that it can train, where the compiler takes it. XLA (`run_steps` of
-jaxnet/core/training.py, "xla") computes everything else.
+The kernel (resident_steps.py, "resident": parameters and optimizer state stay on the chip) computes
+on a kind of TPU in probe.TOPOLOGIES, for a network, recipe and batch that it can train, where the
+compiler accepts it within probe.PROBE_SECONDS. XLA (`run_steps` of jaxnet/core/training.py, "xla")
+computes everything else.
 """
 
 import dataclasses
@@ -70,7 +71,7 @@ def choose(
     try:
         if device.device_kind not in probe.TOPOLOGIES:
             raise NotImplementedError(
-                f"the vector memory of a {device.device_kind} is not known here"
+                f"a program for a {device.device_kind}, whose compiler cannot be asked here"
             )
         if plan.splits_batches:
             raise NotImplementedError("a plan that divides batches")

@@ -63,7 +63,10 @@ def refusal(program: jax.export.Exported, kind: str) -> str | None:
     try:
         return json.loads(memory.read_text())["refusal"]
     except (OSError, ValueError, KeyError):
-        answer = _ask(bytes(program.serialize()), topology)
+        try:
+            answer = _ask(bytes(program.serialize()), topology)
+        except subprocess.TimeoutExpired:  # of a busy machine; asked again next time
+            return f"the compiler took more than {PROBE_SECONDS} seconds"
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=memory.parent, delete=False) as file:
@@ -79,16 +82,13 @@ def _ask(program: bytes, topology: str) -> str | None:
         path = Path(folder) / "program"
         path.write_bytes(program)
         command = [sys.executable, "-m", "jaxnet.kernels.probe", str(path), topology]
-        try:
-            done = subprocess.run(
-                command,
-                env={**os.environ, **ENVIRONMENT},
-                capture_output=True,
-                text=True,
-                timeout=PROBE_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            return f"the compiler took more than {PROBE_SECONDS} seconds"
+        done = subprocess.run(
+            command,
+            env={**os.environ, **ENVIRONMENT},
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+        )
     if done.returncode < 0:
         return f"the compiler ended its process with {signal.Signals(-done.returncode).name}"
     if done.returncode == 0:

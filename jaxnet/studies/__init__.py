@@ -1,8 +1,9 @@
 """Studies: networks trained to answer a question about a model, a data set and a recipe.
 
-A study is a function of (model, splits, recipe, key) and options by keyword, which have the same
-names in all of them. It returns a frozen dataclass and prints nothing. `compare_runs` compares
-networks that are there already. `diagnose`, `learning_curve` and `sweep` are in `jaxnet`.
+A study is a function of (model, splits, recipe, key) and options by keyword. It returns a frozen
+dataclass and prints nothing. Two take something else: `sweep` also takes trials, before the key,
+and `compare_runs` takes runs that are trained already. `diagnose`, `learning_curve` and `sweep` are
+in `jaxnet`.
 
 A name is imported when it is first asked for.
 """
