@@ -146,10 +146,9 @@ def _check_plan(plan: Plan, problem: Problem, state: TrainState) -> None:
     if not plan.splits_batches:
         return
     if plan.implementation == "resident":
-        raise InputError(
-            "implementation 'resident' computes each batch as a whole on one chip, and the plan "
-            f"has {plan.parts} devices and micro_batch {plan.micro_batch}; give the plan one "
-            "device and no micro_batch, or implementation 'xla'"
+        raise NotImplementedError(
+            "a plan that divides batches, for the kernel, which computes each batch as a whole on "
+            "one chip; give the plan one device and no micro_batch, or implementation 'xla'"
         )
     if jax.tree.leaves(state.model_state):
         raise InputError(
