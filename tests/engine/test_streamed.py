@@ -528,7 +528,7 @@ WORK = """
 import logging, sys, time, jax, numpy as np, jaxnet
 from jaxnet.engine import loop, streamed
 from jaxnet.runtime import processes
-from jaxnet.data.streaming import stream as streaming
+from jaxnet.data.streaming import chunks
 
 process, count, port, folder, out, pause = (
     int(sys.argv[1]),
@@ -538,7 +538,7 @@ process, count, port, folder, out, pause = (
     sys.argv[5],
     float(sys.argv[6]),
 )
-streaming.BLOCK_BYTES, streaming.CHUNK_BYTES, loop.CHECKPOINT_SHARE = 40, 2000, 1e9
+chunks.BLOCK_BYTES, chunks.CHUNK_BYTES, loop.CHECKPOINT_SHARE = 40, 2000, 1e9
 jaxnet.use_cpu_devices(2)
 logging.getLogger("jaxnet").setLevel("ERROR")
 if count > 1:
