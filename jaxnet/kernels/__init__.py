@@ -7,8 +7,8 @@ resident.py        the steps of an epoch as one program
 resident_steps.py  that program as another `run_steps`; its reference is in jaxnet/core/training.py
 dispatch.py        whether it or XLA computes: a fixed rule
 probe.py           whether the compiler takes a program
-verify.py          kernel and reference compared on the device at hand
+verification.py    kernel and reference compared on the device at hand
 """
 
-from jaxnet.kernels.verify import Verification as Verification
-from jaxnet.kernels.verify import verify as verify
+from jaxnet.kernels.verification import Verification as Verification
+from jaxnet.kernels.verification import verify as verify
