@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ MOST_TICKS = 12
 MARKED_EPOCHS = 30  # up to this number of epochs, each is marked
 MOST_DOTS = 500  # dots of an SVG file; more are drawn as pixels
 DECADES = 30  # ratio of the largest to the smallest value above which an axis is logarithmic
+TILES = 8  # images in a row
 
 
 def epoch_marker(values: Any) -> str | None:
@@ -79,6 +81,58 @@ def label_axes(axes: Axes, x: str, y: str) -> None:
     axes.grid(alpha=0.25)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def draw_tiles(
+    images: Sequence[np.ndarray],
+    words: Sequence[str],
+    size: tuple[int, int],
+    pixel_max: float,
+    title: str,
+    *,
+    head: float,
+    gap: float,
+) -> Figure:
+    """Draw images in rows, with words above each.
+
+    They are one picture: an axes for each image would take a second to draw.
+
+    Args:
+        images: (height, width), with a last axis of 1 for gray or of 3 for color.
+        words: what stands above each image.
+        size: (height, width) of an image, in pixels.
+        pixel_max: the value of a white pixel.
+        title: the title of the figure.
+        head: the room above an image, in heights of an image.
+        gap: the room beside an image, in widths of an image.
+
+    Returns:
+        The figure.
+    """
+    height, width = size
+    head, gap = head * height, gap * width
+    rows = max(1, -(-len(images) // TILES))
+    inches = 0.95 / width
+    figure = Figure(
+        figsize=(TILES * (width + gap) * inches, rows * (height + head) * inches + 0.35)
+    )
+    axes = figure.add_axes((0, 0, 1, 1 - 0.35 / figure.get_figheight()))
+    axes.set_axis_off()
+    figure.suptitle(title, fontsize=10)
+    for place, (image, above) in enumerate(zip(images, words, strict=True)):
+        left, top = place % TILES * (width + gap), place // TILES * (height + head) + head
+        color = image.ndim == 3 and image.shape[-1] == 3
+        axes.imshow(
+            image / pixel_max if color else image.reshape(height, width),
+            cmap="gray_r",
+            vmin=0,
+            vmax=pixel_max,
+            extent=(left, left + width, top + height, top),
+            aspect="auto",
+        )
+        axes.text(left + width / 2, top - 0.05 * head, above, ha="center", va="bottom", fontsize=8)
+    axes.set(xlim=(-gap / 2, TILES * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
+    return figure
 
 
 def save(figure: Figure, path: Path, *, vector: bool = True) -> None:

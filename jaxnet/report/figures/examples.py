@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from jaxnet import arrays
 from jaxnet.data import Augmentation, Standardization
 from jaxnet.data.augmentation import augment
-from jaxnet.report.figures.axes import INK, MOST_DOTS, TRAIN, label_axes, literal, save
+from jaxnet.report.figures.axes import INK, MOST_DOTS, TRAIN, draw_tiles, label_axes, literal, save
 
 
 def confusion(
@@ -79,42 +79,15 @@ def wrong_images(
     confidence = np.exp(log_probabilities.max(1))
     told = wrong[predictions[wrong] != arrays.NO_CLASS]  # NaN has no confidence
     shown = told[np.argsort(-confidence[told], kind="stable")][:most]
-    height, width = x.shape[1:3]
-    # One picture of all tiles, with room for two lines above each: an axes apiece would take a
-    # second to draw.
-    head, gap, columns = 0.55 * height, 0.15 * width, 8
-    rows = max(1, -(-len(shown) // columns))
-    inches = 0.95 / width
-    figure = Figure(
-        figsize=(columns * (width + gap) * inches, rows * (height + head) * inches + 0.35)
+    title = f"{len(wrong)} of {len(y)} test images are wrong"
+    title += f"; the {most} most confident" if len(wrong) > most else ""
+    words = [
+        f"{literal(classes[y[i]])}, said {literal(classes[predictions[i]])}\n{confidence[i]:.0%}"
+        for i in shown
+    ]
+    figure = draw_tiles(
+        [x[i] for i in shown], words, x.shape[1:3], pixel_max, title, head=0.55, gap=0.15
     )
-    axes = figure.add_axes((0, 0, 1, 1 - 0.35 / figure.get_figheight()))
-    axes.set(xlim=(-gap / 2, columns * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
-    axes.set_axis_off()
-    figure.suptitle(
-        f"{len(wrong)} of {len(y)} test images are wrong"
-        + (f"; the {most} most confident" if len(wrong) > most else ""),
-        fontsize=10,
-    )
-    for place, i in enumerate(shown):
-        left, top = place % columns * (width + gap), place // columns * (height + head) + head
-        image = (
-            x[i] / pixel_max if x[i].ndim == 3 and x.shape[-1] == 3 else x[i].reshape(height, width)
-        )
-        axes.imshow(
-            image,
-            cmap="gray_r",
-            vmin=0,
-            vmax=pixel_max,
-            extent=(left, left + width, top + height, top),
-            aspect="auto",
-        )
-        words = (
-            f"{literal(classes[y[i]])}, said "
-            f"{literal(classes[predictions[i]])}\n{confidence[i]:.0%}"
-        )
-        axes.text(left + width / 2, top - 0.05 * head, words, ha="center", va="bottom", fontsize=8)
-    axes.set(xlim=(-gap / 2, columns * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
     save(figure, path, vector=False)
 
 

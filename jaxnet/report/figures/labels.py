@@ -5,14 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Num
-from matplotlib.figure import Figure
 
 from jaxnet.data import Splits
-from jaxnet.report.figures.axes import literal, save
+from jaxnet.report.figures.axes import draw_tiles, literal, save
 from jaxnet.stats.label_errors import HardExample
 from jaxnet.studies.label_errors import PARTS, LabelErrors
-
-TILES = 8  # tiles in a row
 
 
 def doubtful(
@@ -38,46 +35,18 @@ def doubtful(
         most: number of images at most.
     """
     shown = found[:most]
-    height, width = x.shape[1:3]
-    # One picture of all tiles, with room for three lines above each: an axes apiece would take a
-    # second to draw.
-    head, gap = 0.75 * height, 0.2 * width
-    rows = max(1, -(-len(shown) // TILES))
-    inches = 0.95 / width
-    figure = Figure(
-        figsize=(TILES * (width + gap) * inches, rows * (height + head) * inches + 0.35)
-    )
-    axes = figure.add_axes((0, 0, 1, 1 - 0.35 / figure.get_figheight()))
-    axes.set_axis_off()
-    figure.suptitle(
+    title = (
         f"{part}: the {len(shown)} most doubtful labels"
         if shown
-        else f"{part}: no label is doubtful",
-        fontsize=10,
+        else f"{part}: no label is doubtful"
     )
-    for place, each in enumerate(shown):
-        left, top = (place % TILES * (width + gap), place // TILES * (height + head) + head)
-        image = x[each.index]
-        image = (
-            image / pixel_max
-            if image.ndim == 3 and image.shape[-1] == 3
-            else image.reshape(height, width)
-        )
-        axes.imshow(
-            image,
-            cmap="gray_r",
-            vmin=0,
-            vmax=pixel_max,
-            extent=(left, left + width, top + height, top),
-            aspect="auto",
-        )
-        words = (
-            f"{each.index}\nlabel "
-            f"{literal(classes[each.label])}\n{literal(classes[each.prediction])}? "
-            f"{each.confidence:.0%}"
-        )
-        axes.text(left + width / 2, top - 0.05 * head, words, ha="center", va="bottom", fontsize=8)
-    axes.set(xlim=(-gap / 2, TILES * (width + gap) - gap / 2), ylim=(rows * (height + head), 0))
+    words = [
+        f"{each.index}\nlabel {literal(classes[each.label])}\n"
+        f"{literal(classes[each.prediction])}? {each.confidence:.0%}"
+        for each in shown
+    ]
+    images = [x[each.index] for each in shown]
+    figure = draw_tiles(images, words, x.shape[1:3], pixel_max, title, head=0.75, gap=0.2)
     save(figure, path, vector=False)
 
 
