@@ -26,6 +26,8 @@ from jaxnet.stats.comparison import error_of as error_of
 from jaxnet.stats.comparison import network_difference as network_difference
 from jaxnet.stats.comparison import paired_difference as paired_difference
 from jaxnet.stats.comparison import validation_curve as validation_curve
+from jaxnet.stats.cross_fitting import CrossFittedErrors as CrossFittedErrors
+from jaxnet.stats.cross_fitting import cross_fitted_errors as cross_fitted_errors
 from jaxnet.stats.estimate import Estimate as Estimate
 from jaxnet.stats.estimate import combination as combination
 from jaxnet.stats.estimate import deviation as deviation

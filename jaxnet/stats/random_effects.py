@@ -183,7 +183,7 @@ def two_way(
         examples=n,
         carried=float(np.sum(np.abs(columns))) ** 2 / power if power > 0 else 0.0,
         own=float(np.var(columns, ddof=1)) / n if n > 1 else math.nan,
-        freedom=_degrees_of_freedom(columns),
+        freedom=degrees_of_freedom(columns),
         both=(m - 1) / m * interaction / (n * max(1, n - 1)),
         within=within,
     )
@@ -363,7 +363,7 @@ def _half_widths(given: TwoWay, level: float) -> tuple[float, float]:
     return math.sqrt(below), math.sqrt(above)
 
 
-def _degrees_of_freedom(columns: Float[np.ndarray, " examples"]) -> float:
+def degrees_of_freedom(columns: Float[np.ndarray, " examples"]) -> float:
     """Compute the degrees of freedom of a variance from the kurtosis of the values.
 
     This inverts 2 Var(s^2) / s^4 (Cramér 1946, eq. 27.4.2); for normal values it is n - 1.
