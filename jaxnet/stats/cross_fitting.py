@@ -182,7 +182,7 @@ class CrossFit:
         values = of(unseen * self.unseen + seen * self.seen)
         values = values if more is None else values + more[rows]
         fold_of, n = of(self.fold_of), len(values)
-        sums, fold_of_unit = _unit_sums(None if self.group_of is None else of(self.group_of))
+        sums, fold_of_unit = unit_sums(None if self.group_of is None else of(self.group_of))
         fold_of_unit = fold_of[fold_of_unit]
         units = len(fold_of_unit)
         mean = float(values.mean())
@@ -246,10 +246,10 @@ class CrossFit:
         """Compute the mean loss on other examples, and how much it exceeds the unseen error."""
         of_folds = np.stack([losses[self.fold_of_network == k].mean(0) for k in range(self.folds)])
         values, n, m = of_folds.mean(0), self.losses.shape[1], losses.shape[1]
-        sums, _ = _unit_sums(group_of)
+        sums, _ = unit_sums(group_of)
         deviations = sums(values - values.mean())
         own = len(deviations) / max(1, len(deviations) - 1) * float(deviations @ deviations) / m**2
-        pool_sums, one_of_unit = _unit_sums(self.group_of)
+        pool_sums, one_of_unit = unit_sums(self.group_of)
         fold_of_unit = self.fold_of[one_of_unit]
 
         def there(k: int, _: np.ndarray) -> list[tuple[float, np.ndarray]]:
@@ -335,7 +335,7 @@ class CrossFit:
 
     def _rate(self, given: Contrast, level: float, factor: float) -> Estimate:
         """Compute the interval of an error, whose variance is multiplied by a factor."""
-        if reason := self._refusal(given):
+        if reason := self.refusal(given):
             return Estimate(given.estimate, refused=reason)
         low, high = self._limits(given, *given.variance_of_pools(factor), level)
         return Estimate(given.estimate, low, high)
@@ -383,9 +383,9 @@ class CrossFit:
         What the draw of the pool does to both recipes cancels.
         """
         given = self.contrast(1.0, 0.0)
-        if reason := self._refusal(given, signed=True):
+        if reason := self.refusal(given, signed=True):
             return Estimate(given.estimate, refused=reason)
-        half = _t(given.variance()[1], level) * math.sqrt(given.variance()[0])
+        half = t_quantile(given.variance()[1], level) * math.sqrt(given.variance()[0])
         return Estimate(given.estimate, given.estimate - half, given.estimate + half)
 
     def _difference(
@@ -395,10 +395,10 @@ class CrossFit:
         `wider` says so, each limit is the wider of that one and of the one that follows from the
         limits of both errors.
         """
-        if reason := self._refusal(given):
+        if reason := self.refusal(given):
             return Estimate(given.estimate, refused=reason)
         variance, freedom = given.variance_of_pools()
-        below = above = _t(freedom, level) * math.sqrt(variance)
+        below = above = t_quantile(freedom, level) * math.sqrt(variance)
         skewed = given.carried < MIN_CARRYING_UNITS or (
             self.group_of is not None and self.units < SKEWED_GROUPS
         )
@@ -432,29 +432,16 @@ class CrossFit:
         stretch = 1.0
         if whole > 0:
             wide, wide_freedom = given.variance_of_pools()
-            ratio = _t(wide_freedom, level) / _t(whole_freedom, level)
+            ratio = t_quantile(wide_freedom, level) / t_quantile(whole_freedom, level)
             stretch = max(1.0, math.sqrt(wide / whole) * ratio)
         return stretch * below, stretch * above
 
     def _limits(self, given: Contrast, variance: float, freedom: float, level: float) -> Limits:
-        """Compute limits of an error: on the logit scale for a rate, on the logarithmic scale for
-        another loss, and exact ones where few mistakes carry a rate.
-        """
-        low, high = self.within
-        mean, half = given.estimate, _t(freedom, level) * math.sqrt(variance)
-        if math.isfinite(high):
-            share = min(max((mean - low) / (high - low), 0.0), 1.0)
-            near, spread = min(share, 1 - share), variance / (high - low) ** 2
-            most = given.examples if self.counted else math.inf
-            size = min(most, share * (1 - share) / spread) if spread > 0 else len(given.values)
-            if near * size < MIN_RATE_EXAMPLES:
-                down, up = _exact(near, size, level)
-                down, up = (down, up) if share <= 0.5 else (1 - up, 1 - down)
-                return low + (high - low) * down, low + (high - low) * up
-        found = around(mean, half, half, self.within)
-        return found.low, found.high
+        """Compute limits of an error; see `limits`."""
+        most = float(given.examples) if self.counted else math.inf
+        return limits(given, variance, freedom, self.within, level, most=most)
 
-    def _refusal(self, given: Contrast, *, signed: bool = False) -> str | None:
+    def refusal(self, given: Contrast, *, signed: bool = False) -> str | None:
         """Say why a contrast has no interval, and what it would take; None where there is one."""
         if not math.isfinite(given.estimate):
             return f"it is {given.estimate}, not a finite number"
@@ -488,6 +475,46 @@ class CrossFit:
         if self.units < FEW_GROUPS and self.group_of is not None and error < FEW_GROUPS_ERROR:
             return "about 90%"
         return "90 to 95%" if self.losses.shape[1] < FEW_EXAMPLES else "95%"
+
+
+def limits(
+    given: Contrast,
+    variance: float,
+    freedom: float,
+    within: Limits,
+    level: float = LEVEL,
+    *,
+    most: float = math.inf,
+) -> Limits:
+    """Compute limits of a mean: on the logit scale for a rate, on the logarithmic scale for another
+    loss, and exact ones where few mistakes carry a rate.
+
+    Args:
+        given: the mean.
+        variance: variance of the mean.
+        freedom: degrees of freedom of the variance.
+        within: smallest and largest possible value.
+        level: confidence level of the interval.
+        most: the largest number of examples that a rate may count for.
+
+    Returns:
+        Lower and upper limit.
+
+    References:
+        Korn & Graubard 1998 (rates that few examples make).
+    """
+    low, high = within
+    mean, half = given.estimate, t_quantile(freedom, level) * math.sqrt(variance)
+    if math.isfinite(high):
+        share = min(max((mean - low) / (high - low), 0.0), 1.0)
+        near, spread = min(share, 1 - share), variance / (high - low) ** 2
+        size = min(most, share * (1 - share) / spread if spread > 0 else len(given.values))
+        if near * size < MIN_RATE_EXAMPLES:
+            down, up = _exact(near, size, level)
+            down, up = (down, up) if share <= 0.5 else (1 - up, 1 - down)
+            return low + (high - low) * down, low + (high - low) * up
+    found = around(mean, half, half, within)
+    return found.low, found.high
 
 
 @dataclass(frozen=True)
@@ -687,7 +714,7 @@ def _check_groups(group_of: np.ndarray, fold_of: np.ndarray, groups: ArrayLike) 
         )
 
 
-def _unit_sums(
+def unit_sums(
     group_of: Int[np.ndarray, " examples"] | None,
 ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray | slice]:
     """A function that sums over the examples of each unit along the last axis, and an example of
@@ -723,7 +750,7 @@ def _exact(rate: float, trials: float, level: float) -> Limits:
     return min(low, rate), max(high, rate)
 
 
-def _t(freedom: float, level: float) -> float:
+def t_quantile(freedom: float, level: float) -> float:
     """Compute the quantile of Student's t distribution for a two-sided level."""
     from scipy.special import stdtrit
 
