@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 from typing import NamedTuple
 
-from jaxnet.data.streaming.chunks import CHUNK_BYTES
+from jaxnet.data.streaming.stream import ReadSizes
 from jaxnet.population.placement import MOST, SHARE, STEP, VMEM
 
 CLASSES, FEATURES = 10, 784
@@ -127,9 +127,12 @@ def need(job: Job, kind: Kind, devices: int, disk: float) -> Need | None:
     each, shared, streamed = member_bytes(job, batch), job.examples * example_bytes(job), False
     room = SHARE * kind.memory
     if alone and each + shared > room:
-        streamed, held = True, min(job.examples, CHUNK_BYTES // example_bytes(job))
+        streamed, held = True, min(job.examples, ReadSizes().chunk_bytes // example_bytes(job))
         # one chunk in training, and one that waits
-        each, shared = (member_bytes(job._replace(examples=held), batch), 2 * CHUNK_BYTES)
+        each, shared = (
+            member_bytes(job._replace(examples=held), batch),
+            2 * ReadSizes().chunk_bytes,
+        )
     together = together_on(
         job, kind, math.ceil(job.members / devices), (room - shared) // each, shared
     )

@@ -26,7 +26,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxnet
-from jaxnet.engine import loop
+from jaxnet.engine.loop import Intervals
 from jaxnet.population.scheduler import Schedule
 
 Kind = Literal["training", "population", "stream"]
@@ -76,7 +76,6 @@ class Options:
 def main() -> None:
     """Damage, kill, print."""
     options = tyro.cli(Options, description=__doc__)
-    loop.CHECKPOINT_SHARE = 1e9  # a checkpoint after every epoch
     if options.child is not None:
         assert options.only is not None
         train(options.only, options.child.parent / "data", options.child)
@@ -109,12 +108,14 @@ def train(
 ) -> list[np.ndarray]:
     """The parameters, also in out/params.npz."""
     recipe = jaxnet.Recipe(epochs=EPOCHS[kind], batch_size=64, learning_rate=1e-2, patience=50)
+    every = Intervals(checkpoint_share=1e9)  # a checkpoint after every epoch
+    how: Any = {"out": out, "progress": progress}
     if kind == "stream":
-        run = jaxnet.train(MODEL, jaxnet.stream(data), recipe, KEY, out=out, progress=progress)
+        run = jaxnet.train(MODEL, jaxnet.stream(data), recipe, KEY, **how, intervals=every)
     else:
         splits = jaxnet.split(np.load(data / "x.npy"), np.load(data / "y.npy"))
         if kind == "training":
-            run = jaxnet.train(MODEL, splits, recipe, KEY, out=out, progress=progress)
+            run = jaxnet.train(MODEL, splits, recipe, KEY, **how, intervals=every)
         else:
             plan = jaxnet.Plan(chunk=3)
             run = jaxnet.fit_population(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +45,20 @@ from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import any_process, is_first, once
 from jaxnet.typing import RowsAndCount
 
-CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
+
+@dataclass(frozen=True)
+class Intervals:
+    """How often a training writes a checkpoint, and how often it says how far it is.
+
+    Attributes:
+        checkpoint_share: the share of the time that may go into checkpoints. With 0 there is one
+            after the first epoch and one at the end; with 1e9 there is one after each epoch.
+        message_seconds: seconds between two messages of the logger "jaxnet" within an epoch over a
+            training set on disk.
+    """
+
+    checkpoint_share: float = 0.1
+    message_seconds: float = 30.0
 
 
 class Checkpoint(NamedTuple):
@@ -78,6 +91,7 @@ def train(
     loss: Loss | None = None,
     params: PyTree | None = None,
     plan: Plan = ALL_AT_ONCE,
+    intervals: Intervals = Intervals(),
 ) -> Run:
     """What `fit` computes, an epoch at a time; also of a training set that stays on disk, as
     `jaxnet.stream` gives it.
@@ -90,7 +104,9 @@ def train(
         something else, whichever part changed; of a training set on disk all labels and 100 rows
         are compared.
     progress: called with the number of epochs done and the last EpochMetrics, after each and once
-    before the first. The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with
+        before the first.
+    intervals: how often there is a checkpoint or a message; numbers do not depend on it.
+    The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with
     the state saved in out. Of several processes all call it with the same arguments, or all raise
     InputError that names what differs; all read what is in out, which must be a folder that all
     see, and the first writes. For a network that one process trains alone there is `fit`. From disk
@@ -132,7 +148,7 @@ def train(
     )
     on_stream = isinstance(given, Stream)
     epochs = (
-        on_disk(plan, problem, given, streams(key, order_key)[1])
+        on_disk(plan, problem, given, streams(key, order_key)[1], intervals.message_seconds)
         if on_stream
         else in_memory(plan, problem)
     )
@@ -230,11 +246,8 @@ def train(
                     progress(done, metrics)
                 last = _ended(recipe, state, done)
             if folder is not None:
-                due, asked = (
-                    last or spent <= CHECKPOINT_SHARE * (time.monotonic() - began),
-                    bool(caught),
-                )
-                due, asked = any_process(due, asked)
+                room = intervals.checkpoint_share * (time.monotonic() - began)
+                due, asked = any_process(last or spent <= room, bool(caught))
                 if due or asked:
                     save()
                 if asked:

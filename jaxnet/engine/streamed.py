@@ -43,7 +43,6 @@ from jaxnet.random import block, counted
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import any_process, gather, is_first
 
-SPEAK = 30  # seconds after which a long epoch says how far it is
 FEW = 5  # rows that cannot be used are named; the others are counted
 
 logger = logging.getLogger("jaxnet")
@@ -69,7 +68,7 @@ Reached = tuple[TrainState, ChunkSums | None, EpochMetrics | None]
 @dataclass(frozen=True)
 class OnDisk:
     """Epochs over a Stream, a part a chunk. problem: with an empty training set. order_key: as in
-    TrainState.
+    TrainState. message_seconds: between two messages of how far an epoch is.
     """
 
     plan: Plan
@@ -77,6 +76,7 @@ class OnDisk:
     stream: Stream
     order_key: Key[Array, ""]
     cut: Layout
+    message_seconds: float
 
     @property
     def parts(self) -> int:
@@ -122,7 +122,7 @@ class OnDisk:
                 for chunk, problem, real in read:
                     said = f"epoch {number + 1} part {chunk.number + 1} of {self.cut.chunks}"
                     log(f"{said}: {_named(chunk.bad)} cannot be used" if chunk.bad else said)
-                    if is_first() and time.monotonic() - spoken > SPEAK:
+                    if is_first() and time.monotonic() - spoken > self.message_seconds:
                         logger.info("%s", said)
                         spoken = time.monotonic()
                     bad += chunk.bad[:FEW]
@@ -207,9 +207,11 @@ class OnDisk:
                 logger.warning("%s", said)
 
 
-def on_disk(plan: Plan, problem: Problem, stream: Stream, order_key: Array) -> OnDisk:
+def on_disk(
+    plan: Plan, problem: Problem, stream: Stream, order_key: Array, message_seconds: float
+) -> OnDisk:
     """Epochs of a training set on disk. Raises InputError for a plan that cannot train on it.
-    problem: with an empty training set.
+    problem: with an empty training set. message_seconds: as in OnDisk.
     """
     cut = layout(stream, problem.recipe.batch_size)
     check_steps(problem.recipe, cut.epoch_steps)
@@ -227,7 +229,8 @@ def on_disk(plan: Plan, problem: Problem, stream: Stream, order_key: Array) -> O
             f"give a plan of a power of two of them, {cut.shards} at most, or a batch size that a "
             "larger power of two divides"
         )
-    return OnDisk(plan, plan.place(replace(problem, streamed=len(stream))), stream, order_key, cut)
+    problem = plan.place(replace(problem, streamed=len(stream)))
+    return OnDisk(plan, problem, stream, order_key, cut, message_seconds)
 
 
 def seed(order_key: Key[Array, ""]) -> int:

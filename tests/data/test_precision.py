@@ -19,6 +19,7 @@ import jaxnet
 from jaxnet import InputError
 from jaxnet.data import Dataset, Standardization, overlaps
 from jaxnet.data.streaming.chunks import chunks
+from jaxnet.data.streaming.parquet import rows_of_parquet
 from jaxnet.diagnostics import two_sample_test
 
 MODEL, RECIPE = jaxnet.mlp((8,)), jaxnet.Recipe(epochs=20, learning_rate=2e-2, batch_size=32)
@@ -61,7 +62,7 @@ def of_stream(x, y, folder):
     return jaxnet.stream(folder)
 
 
-def of_parquet(x, y, folder, **how):
+def write_parquet(x, y, folder):
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
@@ -70,6 +71,10 @@ def of_parquet(x, y, folder, **how):
         for name, column in zip(("a", "b", "c", "label"), (*x.T, y), strict=True)
     }
     parquet.write_table(pa.table(columns), folder / "t.parquet", row_group_size=200)
+
+
+def of_parquet(x, y, folder, **how):
+    write_parquet(x, y, folder)
     return jaxnet.stream(folder / "t.parquet", **how)
 
 
@@ -547,22 +552,21 @@ def test_rows_of_a_stream_that_cannot_be_used_are_named_with_their_value(tmp_pat
 
 
 def test_parquet_is_decoded_to_float64_only_where_it_must_be_and_older_caches_are_not_read(
-    tmp_path, monkeypatch
+    tmp_path,
 ):
     x, y = problem("plain", "classification")
     assert of_parquet(x, y, tmp_path).train.rows.dtype == np.float32
     x, y = problem("seconds", "classification")
     (older := tmp_path / "older").mkdir()
-    with monkeypatch.context() as patch:  # as it was decoded before
-        patch.setattr("jaxnet.data.streaming.parquet.VERSION", 1)
-        patch.setattr("jaxnet.data.streaming.parquet._loses", lambda groups, columns: False)
-        assert of_parquet(x, y, older).train.rows.dtype == np.float32
+    cache = of_parquet(x, y, older).train.rows.folder
+    # as it was decoded before
+    np.save(cache / "x.npy", np.load(cache / "x.npy").astype(np.float32))
+    about = json.loads((cache / "about.json").read_text())
+    del about["version"]
+    (cache / "about.json").write_text(json.dumps(about))
     assert jaxnet.stream(older / "t.parquet").train.rows.dtype == np.float64
-    # eight rows of each row group
-    monkeypatch.setattr("jaxnet.data.streaming.parquet.DECODED_BYTES", 3 * 3 * 8 * 8)
-    # nothing is seen of it in the first ones
+    # The first rows of the row groups, of which eight each are looked at, are all the same.
     rows = np.where(np.arange(500) < 450, 1.6e9, 1.6e9 + np.arange(500.0))
-    assert (
-        of_parquet(np.column_stack([rows, x[:, 0], x[:, 1]]), y, tmp_path).train.rows.dtype
-        == np.float64
-    )
+    write_parquet(np.column_stack([rows, x[:, 0], x[:, 1]]), y, tmp_path)
+    found = rows_of_parquet(tmp_path / "t.parquet", None, "stop", decoded_bytes=3 * 3 * 8 * 8)
+    assert found.dtype == np.float64

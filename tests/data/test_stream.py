@@ -4,6 +4,7 @@ each bad row by name.
 
 import contextlib
 import itertools
+import os
 import threading
 import time
 from pathlib import Path
@@ -18,11 +19,13 @@ from pyarrow import parquet
 import jaxnet
 from jaxnet.data.dataset import Standardization
 from jaxnet.data.streaming.chunks import chunks, layout
+from jaxnet.data.streaming.parquet import rows_of_parquet
 from jaxnet.data.streaming.rows import ArrayFiles
-from jaxnet.data.streaming.stream import Stream, stream
+from jaxnet.data.streaming.stream import ReadSizes, Stream, count_that_fits, stream
 
 RNG = np.random.default_rng(0)
-SMALL = 700  # bytes of a chunk, so that there are many
+# Chunks of a few blocks, and blocks of one to a few parts of a batch, so that small data have many.
+SMALL = ReadSizes(block_bytes=24, chunk_bytes=700)
 
 
 @pytest.fixture(autouse=True)
@@ -55,12 +58,6 @@ def _rows(chunks_) -> np.ndarray:
     )
 
 
-@pytest.fixture
-def small_blocks(monkeypatch):
-    """Blocks of one to a few parts of a batch, so that small data have many."""
-    monkeypatch.setattr("jaxnet.data.streaming.chunks.BLOCK_BYTES", 24)
-
-
 SIZES = [
     (1, 1),
     (5, 8),
@@ -80,12 +77,12 @@ SIZES = [
 
 @pytest.mark.parametrize(("n", "batch"), SIZES)
 @pytest.mark.parametrize("held", [0, 9])
-def test_every_training_row_once_an_epoch(tmp_path, small_blocks, n, batch, held):
+def test_every_training_row_once_an_epoch(tmp_path, n, batch, held):
     x, y = _arrays(tmp_path, n + held)
     held_out = np.sort(RNG.choice(n + held, held, replace=False))
-    data = _stream(tmp_path, held_out)
-    cut = layout(data, batch, chunk_bytes=SMALL)
-    got = list(chunks(data, batch_size=batch, seed=3, epoch=0, chunk_bytes=SMALL))
+    data = _stream(tmp_path, held_out, sizes=SMALL)
+    cut = layout(data, batch)
+    got = list(chunks(data, batch_size=batch, seed=3, epoch=0))
     assert np.array_equal(np.sort(_rows(got)), np.setdiff1d(np.arange(n + held), held_out))
     assert [chunk.number for chunk in got] == list(range(cut.chunks))
     assert [len(chunk.y) for chunk in got] == [cut.shards * cut.chunk] * (cut.chunks - 1) + [
@@ -103,25 +100,21 @@ def test_every_training_row_once_an_epoch(tmp_path, small_blocks, n, batch, held
     )
 
 
-def test_a_place_that_is_filled_is_the_only_one_that_does_not_count(tmp_path, small_blocks):
+def test_a_place_that_is_filled_is_the_only_one_that_does_not_count(tmp_path):
     _arrays(tmp_path, 33)
-    (*whole, last) = chunks(_stream(tmp_path), batch_size=16, seed=0, epoch=0, chunk_bytes=SMALL)
+    (*whole, last) = chunks(_stream(tmp_path, sizes=SMALL), batch_size=16, seed=0, epoch=0)
     assert all(chunk.real is None for chunk in whole)
     assert (~last.real).sum() == 15  # shards of two rows and one of three
     assert set(last.rows[~last.real]) <= set(range(33))
 
 
 @pytest.mark.parametrize("n", [403, 514, 1002])
-def test_processes_read_parts_of_one_order(tmp_path, small_blocks, n):
+def test_processes_read_parts_of_one_order(tmp_path, n):
     _arrays(tmp_path, n)
-    data = _stream(tmp_path, [4, 5, 77])
+    data = _stream(tmp_path, [4, 5, 77], sizes=SMALL)
 
     def epoch_of(process: int, processes: int):
-        return list(
-            chunks(
-                data, batch_size=8, seed=1, epoch=2, shard=(process, processes), chunk_bytes=SMALL
-            )
-        )
+        return list(chunks(data, batch_size=8, seed=1, epoch=2, shard=(process, processes)))
 
     alone = epoch_of(0, 1)
     assert len(alone) > 2
@@ -143,11 +136,9 @@ def test_processes_read_parts_of_one_order(tmp_path, small_blocks, n):
     assert half[0].max() < half[1].min()
 
 
-def test_the_order_is_a_function_of_seed_and_epoch_and_goes_on_from_any_chunk(
-    tmp_path, small_blocks
-):
+def test_the_order_is_a_function_of_seed_and_epoch_and_goes_on_from_any_chunk(tmp_path):
     _arrays(tmp_path, 300)
-    data, how = _stream(tmp_path, [7]), {"batch_size": 8, "chunk_bytes": SMALL}
+    data, how = _stream(tmp_path, [7], sizes=SMALL), {"batch_size": 8}
     orders = {
         (seed, epoch): _rows(chunks(data, seed=seed, epoch=epoch, **how))
         for seed in (0, 1)
@@ -164,17 +155,17 @@ def test_the_order_is_a_function_of_seed_and_epoch_and_goes_on_from_any_chunk(
         assert all(np.array_equal(a.x, b.x) for a, b in zip(rest, whole[first:], strict=True))
 
 
-def test_blocks_are_shuffled_evenly(tmp_path, small_blocks):
+def test_blocks_are_shuffled_evenly(tmp_path):
     """Over many epochs each block is as often in the first chunk as any other."""
     _arrays(tmp_path, 400)
-    data = _stream(tmp_path)
-    cut = layout(data, 2, chunk_bytes=96)
+    data = _stream(tmp_path, sizes=ReadSizes(block_bytes=24, chunk_bytes=96))
+    cut = layout(data, 2)
     assert (cut.shards, cut.chunk // cut.block) == (2, 2)
     blocks = len(data) // 2 // cut.block
     epochs = 100
     seen = np.zeros(blocks)
     for epoch in range(epochs):
-        first = next(chunks(data, batch_size=2, seed=0, epoch=epoch, chunk_bytes=96))
+        first = next(chunks(data, batch_size=2, seed=0, epoch=epoch))
         np.add.at(seen, np.unique(first.rows[first.rows < 200] // cut.block), 1)
     expected = epochs * 2 / blocks
     assert seen.sum() == epochs * 2
@@ -203,12 +194,12 @@ def _threads() -> list[str]:
     ]
 
 
-def test_no_thread_outlives_its_iterator(tmp_path, small_blocks):
+def test_no_thread_outlives_its_iterator(tmp_path):
     _arrays(tmp_path, 2000)
-    data = _stream(tmp_path)
+    data = _stream(tmp_path, sizes=SMALL)
 
     def begun():
-        iterator = chunks(data, batch_size=8, seed=0, epoch=0, chunk_bytes=SMALL)
+        iterator = chunks(data, batch_size=8, seed=0, epoch=0)
         next(iterator)
         assert _threads()
         return iterator
@@ -221,7 +212,7 @@ def test_no_thread_outlives_its_iterator(tmp_path, small_blocks):
             raise wrong
     np.save(tmp_path / "y.npy", np.full(2000, 9))
     with pytest.raises(jaxnet.InputError):
-        list(chunks(_stream(tmp_path), batch_size=8, seed=0, epoch=0, chunk_bytes=SMALL))
+        list(chunks(_stream(tmp_path, sizes=SMALL), batch_size=8, seed=0, epoch=0))
     end = time.monotonic() + 5
     while _threads() and time.monotonic() < end:
         time.sleep(0.01)
@@ -275,17 +266,23 @@ def _bag(x, y):
     return sorted((np.asarray(a).tobytes(), float(b)) for a, b in zip(x, y, strict=True))
 
 
-def test_parts_of_a_fraction_are_capped_and_the_statistics_are_of_a_sample(tmp_path, monkeypatch):
-    x, _ = _arrays(tmp_path, 500, dtype=np.float32)
-    monkeypatch.setattr("jaxnet.data.streaming.stream.HELD_ROWS", 20)
-    monkeypatch.setattr("jaxnet.data.streaming.stream.SAMPLE", 100)
+def test_parts_of_a_fraction_are_capped_and_the_statistics_are_of_a_sample(tmp_path):
+    x, _ = _arrays(tmp_path, 110_000, dtype=np.float32)
     splits = stream(tmp_path, test=30)
-    assert (len(splits.train), len(splits.validation), len(splits.test)) == (450, 20, 30)
-    error = x.std(0) / 10
+    assert len(splits.validation) == 10_000  # for 11,000
+    assert (len(splits.train), len(splits.test)) == (110_000 - 10_000 - 30, 30)
+    assert "mean and scale are those of 65536 random training rows" in splits.notes
+    error = x.std(0) / np.sqrt(65_536)
     assert np.all(np.abs(np.asarray(splits.standardization.mean) - x.mean(0)) < 4 * error)
     assert not np.array_equal(splits.standardization.mean, x.mean(0))
-    monkeypatch.setattr("jaxnet.data.streaming.stream.HELD_BYTES", 12 * 7)
-    assert len(stream(tmp_path).test) == 7
+
+
+@pytest.mark.parametrize(("megabytes", "count"), [(1, 256), (100, 2), (300, 1), (1e-3, 10_000)])
+def test_parts_of_a_fraction_of_large_rows_take_256_megabytes(tmp_path, megabytes, count):
+    shape = 3, int(megabytes * 2**20) // 4
+    np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, shape)  # which takes no room
+    np.save(tmp_path / "y.npy", np.zeros(3))
+    assert count_that_fits(ArrayFiles(tmp_path)) == count
 
 
 def test_labels_say_what_the_task_is(tmp_path):
@@ -450,16 +447,17 @@ def test_large_finite_numbers_are_not_mistaken_for_bad_ones(tmp_path):
     assert chunk.real is None
 
 
-def test_a_bad_training_row_is_raised_to_the_consumer_by_name(tmp_path, small_blocks):
+def test_a_bad_training_row_is_raised_to_the_consumer_by_name(tmp_path):
     x, _ = _arrays(tmp_path, 5000, (100,), np.float32)
-    how = {"batch_size": 8, "seed": 0, "epoch": 0, "chunk_bytes": 100_000}
-    clean = list(chunks(_stream(tmp_path), **how))
+    how = {"batch_size": 8, "seed": 0, "epoch": 0}
+    sizes = ReadSizes(block_bytes=24, chunk_bytes=100_000)
+    clean = list(chunks(_stream(tmp_path, sizes=sizes), **how))
     row = int(clean[3].rows[100])
     x[row, 17] = np.nan
     np.save(tmp_path / "x.npy", x)
     got = []
     with pytest.raises(jaxnet.InputError, match=rf"x.npy: row {row} holds nan in column 17"):
-        got.extend(chunks(_stream(tmp_path), **how))
+        got.extend(chunks(_stream(tmp_path, sizes=sizes), **how))
     assert len(clean) > 4
     assert len(got) == 3
 
@@ -545,7 +543,7 @@ LAYOUTS = ["columns", "fixed", "lists", "floats"]
 
 @pytest.mark.parametrize("kind", LAYOUTS)
 @pytest.mark.parametrize("files", [1, 3])
-def test_parquet_is_decoded_once(tmp_path, monkeypatch, kind, files):
+def test_parquet_is_decoded_once(tmp_path, kind, files):
     x, y, tables = _tables(700)
     table = tables[kind]
     (folder := tmp_path / "data").mkdir()
@@ -554,7 +552,9 @@ def test_parquet_is_decoded_once(tmp_path, monkeypatch, kind, files):
             table.slice(rows[0], len(rows)), folder / f"part-{i}.parquet", row_group_size=100
         )
     path = folder if files > 1 else folder / "part-0.parquet"
-    monkeypatch.setattr("jaxnet.data.streaming.parquet.DECODED_BYTES", 500)
+    rows_of_parquet(path, None, "stop", decoded_bytes=500)  # a few rows at a time
+    (cache,) = (tmp_path / "cache/jaxnet/data").iterdir()
+    written = (cache / "x.npy").stat()
     splits = stream(path)
     (chunk,) = _epoch(splits)
     assert chunk.x.dtype == (np.uint8 if kind in ("fixed", "lists") else np.float32)
@@ -562,12 +562,10 @@ def test_parquet_is_decoded_once(tmp_path, monkeypatch, kind, files):
     assert np.array_equal(chunk.y, y[chunk.rows])
     trained = _trained(splits)
     assert trained | _held(splits, x.astype(chunk.x.dtype)) == set(range(700))
-    monkeypatch.setattr("jaxnet.data.streaming.parquet._unpack", None)
-    assert np.array_equal(_epoch(stream(path))[0].x, chunk.x)
-    (cache,) = (tmp_path / "cache/jaxnet/data").iterdir()
+    assert list((tmp_path / "cache/jaxnet/data").iterdir()) == [cache]
+    assert os.path.samestat((cache / "x.npy").stat(), written)
+    assert (cache / "x.npy").stat().st_mtime_ns == written.st_mtime_ns
     assert f"decoded into {cache}" in splits.notes
-    monkeypatch.undo()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (cache / "x.npy").write_bytes((cache / "x.npy").read_bytes()[:-1])  # damaged: it is made anew
     assert np.array_equal(_epoch(stream(path))[0].x, chunk.x)
     parquet.write_table(table.slice(0, 200), folder / "part-0.parquet")

@@ -14,7 +14,8 @@ from conftest import gap
 
 import jaxnet
 from jaxnet.core.recipe import describe_recipe
-from jaxnet.engine.loop import train
+from jaxnet.data.streaming.stream import ReadSizes
+from jaxnet.engine.loop import Intervals, train
 
 pytestmark = pytest.mark.core
 
@@ -188,6 +189,7 @@ class Stop(Exception):
 
 
 FOUR = jaxnet.Recipe(epochs=4)
+EVERY = Intervals(checkpoint_share=1e9)  # a checkpoint after each epoch
 
 
 @pytest.fixture(scope="module")
@@ -199,10 +201,8 @@ def stopped(digits, tmp_path_factory):
         if done == 4:
             raise Stop
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxnet.engine.loop.CHECKPOINT_SHARE", 1e9)
-        with pytest.raises(Stop):
-            train(MODEL, digits, FOUR, KEY, out=folder, progress=progress)
+    with pytest.raises(Stop):
+        train(MODEL, digits, FOUR, KEY, out=folder, progress=progress, intervals=EVERY)
     return folder
 
 
@@ -280,20 +280,16 @@ def test_where_the_newest_checkpoint_is_damaged_training_goes_on_from_the_one_be
 
 
 def test_a_training_on_data_from_disk_goes_on_from_the_checkpoint_before_within_an_epoch_too(
-    tmp_path, monkeypatch, caplog
+    tmp_path, caplog
 ):
-    monkeypatch.setattr("jaxnet.engine.loop.CHECKPOINT_SHARE", 1e9)
-    for size in ("BLOCK_BYTES", "CHUNK_BYTES"):
-        monkeypatch.setattr(jaxnet.data.streaming.chunks, size, 1 << 8)  # some chunks an epoch
     draw = np.random.default_rng(0)
     (tmp_path / "data").mkdir()
     np.save(tmp_path / "data/x.npy", draw.normal(size=(3000, 4)).astype(np.float32))
     np.save(tmp_path / "data/y.npy", draw.integers(0, 3, 3000))
-    splits, few, epochs = (
-        jaxnet.stream(tmp_path / "data"),
-        replace(FOUR, epochs=2, batch_size=64),
-        list[int](),
-    )
+    splits = jaxnet.stream(tmp_path / "data")
+    some_chunks = ReadSizes(block_bytes=1 << 8, chunk_bytes=1 << 8)
+    splits = replace(splits, train=replace(splits.train, sizes=some_chunks))
+    few, epochs = replace(FOUR, epochs=2, batch_size=64), list[int]()
 
     def stop(done, row):
         epochs.append(done)
@@ -302,11 +298,11 @@ def test_a_training_on_data_from_disk_goes_on_from_the_checkpoint_before_within_
 
     whole = train(MODEL, splits, few, KEY)
     with pytest.raises(Stop):
-        train(MODEL, splits, few, KEY, out=tmp_path / "run", progress=stop)
+        train(MODEL, splits, few, KEY, out=tmp_path / "run", progress=stop, intervals=EVERY)
     before, newest = sorted((tmp_path / "run/state").iterdir())
     assert int(before.name) == int(newest.name) - 1 > 2, "no checkpoint within an epoch"
     DAMAGES["byte of the arrays"](newest)
-    again = train(MODEL, splits, few, KEY, out=tmp_path / "run")
+    again = train(MODEL, splits, few, KEY, out=tmp_path / "run", intervals=EVERY)
     assert gap((again.params, again.history), (whole.params, whole.history)) == 0
     assert [
         record.levelname for record in caplog.records if str(newest) in record.getMessage()

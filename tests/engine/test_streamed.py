@@ -7,8 +7,10 @@ import itertools
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +27,9 @@ import jaxnet
 from jaxnet.core import training
 from jaxnet.data import Dataset, Splits, Stream
 from jaxnet.data.streaming.chunks import chunks, layout
+from jaxnet.data.streaming.stream import ReadSizes
 from jaxnet.engine import streamed
-from jaxnet.engine.loop import train
+from jaxnet.engine.loop import Intervals, train
 
 KEY, MODEL = jax.random.key(0), jaxnet.mlp((16,))
 FEATURES = 5
@@ -34,11 +37,14 @@ RECIPE = jaxnet.Recipe(epochs=2, batch_size=16, learning_rate=1e-2)
 ROUNDING = 2e-6  # of float32, where sums are in another order
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """Blocks of a few rows and chunks of a few blocks, so that small data have many."""
-    monkeypatch.setattr("jaxnet.data.streaming.chunks.BLOCK_BYTES", 2 * FEATURES * 4)
-    monkeypatch.setattr("jaxnet.data.streaming.chunks.CHUNK_BYTES", 100 * FEATURES * 4)
+SIZES = ReadSizes(block_bytes=2 * FEATURES * 4, chunk_bytes=100 * FEATURES * 4)
+EVERY_PART = Intervals(checkpoint_share=1e9, message_seconds=-1.0)  # a checkpoint and a message
+
+
+def stream(folder: Path, **how) -> Splits:
+    """With blocks of a few rows and chunks of a few blocks, so that small data have many."""
+    splits = jaxnet.stream(folder, **how)
+    return replace(splits, train=replace(splits.train, sizes=SIZES))
 
 
 def _write(folder: Path, n: int, classes: int | None = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -61,12 +67,12 @@ def _rows(
     """(rows of the source, whether they count), each (steps, batch): what an epoch takes, in
     order.
     """
-    stream: Stream = splits.train
-    cut, order_key = layout(stream, recipe.batch_size), training.streams(key, None)[1]
+    train: Stream = splits.train
+    cut, order_key = layout(train, recipe.batch_size), training.streams(key, None)[1]
     shards = np.arange(cut.shards)[None, :, None]
     rows, real = [], []
     for chunk in chunks(
-        stream, batch_size=recipe.batch_size, seed=streamed.seed(order_key), epoch=epoch
+        train, batch_size=recipe.batch_size, seed=streamed.seed(order_key), epoch=epoch
     ):
         each = len(chunk.y) // cut.shards
         order = np.asarray(
@@ -122,7 +128,7 @@ CASES = [
 @pytest.mark.parametrize(("n", "batch", "classes", "validation"), CASES)
 def test_it_is_the_training_in_memory_on_the_same_order(tmp_path, n, batch, classes, validation):
     x, y = _write(tmp_path, n, classes)
-    splits = jaxnet.stream(tmp_path, validation=validation)
+    splits = stream(tmp_path, validation=validation)
     recipe = replace(RECIPE, batch_size=batch, schedule="one_cycle", dropout=0.1, weight_decay=1e-3)
     run = train(MODEL, splits, recipe, KEY)
     state, history = _in_memory(splits, x, y, recipe)
@@ -144,7 +150,7 @@ def _start(splits: Splits, recipe: jaxnet.Recipe) -> training.TrainState:
 @pytest.mark.parametrize("classes", [3, None])
 def test_it_is_plain_optax_on_the_same_order(tmp_path, classes):
     x, y = _write(tmp_path, 500, classes)
-    splits = jaxnet.stream(tmp_path, validation=0)
+    splits = stream(tmp_path, validation=0)
     run = train(MODEL, splits, RECIPE, KEY)
     state = _start(splits, RECIPE)
     params, optimizer = state.params, optax.adam(1e-2)
@@ -188,7 +194,7 @@ def test_it_is_plain_optax_on_the_same_order(tmp_path, classes):
 )
 def test_the_order_does_not_depend_on_the_devices(tmp_path, how):
     _write(tmp_path, 613)
-    splits, recipe = jaxnet.stream(tmp_path), replace(RECIPE, **how)
+    splits, recipe = stream(tmp_path), replace(RECIPE, **how)
     alone = train(MODEL, splits, recipe, KEY)
     both = train(MODEL, splits, recipe, KEY, plan=jaxnet.Plan(devices=2))
     assert gap(alone.params, both.params) < ROUNDING
@@ -197,35 +203,36 @@ def test_the_order_does_not_depend_on_the_devices(tmp_path, how):
     assert gap(alone.params, in_parts.params) < ROUNDING
 
 
-def test_two_programs_are_compiled_and_few_chunks_wait(tmp_path, monkeypatch, compilations):
-    _write(tmp_path, 1013)
-    splits = jaxnet.stream(tmp_path)
-    assert layout(splits.train, 16).chunks > 5
-    live, placed = [], streamed.OnDisk._placed
-
-    def counted(self, chunk):
-        shape = chunk.x.shape
-        live.append(sum(array.shape == shape for array in jax.live_arrays()))
-        return placed(self, chunk)
-
-    monkeypatch.setattr(streamed.OnDisk, "_placed", counted)
-    before = streamed._part._cache_size()
-    train(MODEL, splits, RECIPE, KEY)
-    assert streamed._part._cache_size() - before <= 2
-    assert max(live) <= 2
-    count = len(compilations)
+def test_two_programs_are_compiled_and_few_chunks_wait(tmp_path, compilations):
+    """As many programs for eight chunks as for two: one for whole chunks, and one for the last."""
+    compiled = {}
+    for rows, count in ((240, 2), (1013, 8)):
+        _write(tmp_path, rows)
+        splits, before = stream(tmp_path), len(compilations)
+        cut = layout(splits.train, 16)
+        assert cut.chunks == count
+        shape, live = (cut.shards * cut.chunk, FEATURES), []
+        with heard_parts(
+            lambda *_, shape=shape, live=live: live.append(
+                sum(array.shape == shape for array in jax.live_arrays())
+            )
+        ):
+            train(MODEL, splits, RECIPE, KEY, intervals=EVERY_PART)
+        compiled[count] = len(compilations) - before
+        assert max(live) <= 2
+    assert compiled[8] <= compiled[2]
+    before = len(compilations)
     train(MODEL, splits, replace(RECIPE, learning_rate=1e-3), jax.random.key(1))
-    assert len(compilations) == count
+    assert len(compilations) == before
 
 
-def test_a_long_epoch_says_how_far_it_is(tmp_path, monkeypatch, caplog):
+def test_a_long_epoch_says_how_far_it_is(tmp_path, caplog):
     _write(tmp_path, 613)
-    splits = jaxnet.stream(tmp_path)
+    splits = stream(tmp_path)
     with caplog.at_level(logging.INFO, "jaxnet"):
         train(MODEL, splits, RECIPE, KEY)
         assert not caplog.records
-        monkeypatch.setattr("jaxnet.engine.streamed.SPEAK", -1)
-        train(MODEL, splits, RECIPE, KEY)
+        train(MODEL, splits, RECIPE, KEY, intervals=EVERY_PART)
     said = [record.getMessage() for record in caplog.records]
     assert said == [f"epoch {epoch} part {part} of 5" for epoch in (1, 2) for part in range(1, 6)]
 
@@ -235,56 +242,72 @@ class Killed(BaseException):
 
 
 @contextlib.contextmanager
-def trained_rows(monkeypatch, *, stop: int | None = None, how: str = ""):
+def heard_parts(tell: Callable[[int, int], None]):
+    """Calls `tell` with the numbers of each epoch and part right before it is trained."""
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            if found := re.match(r"epoch (\d+) part (\d+) of", record.getMessage()):
+                tell(int(found[1]) - 1, int(found[2]) - 1)
+
+    logger, listener = logging.getLogger("jaxnet"), Listener()
+    logger.setLevel(logging.INFO)
+    logger.addHandler(listener)
+    try:
+        yield
+    finally:
+        logger.removeHandler(listener)
+
+
+@contextlib.contextmanager
+def trained_rows(splits: Splits, *, stop: int | None = None, how: str = ""):
     """Records the rows of each part that is trained on, by (epoch, part); at the `stop`th a signal
     comes, or the end.
     """
     seen: dict[tuple[int, int], np.ndarray] = {}
-    read, count = streamed.OnDisk._read, itertools.count(1)
+    count, order_key = itertools.count(1), training.streams(KEY, None)[1]
 
-    def recorded(self, epoch, begin):
-        for chunk, *rest in read(self, epoch, begin):
-            number = next(count)
-            if number == stop and how == "killed":
-                raise Killed
-            if number == stop:
-                os.kill(os.getpid(), signal.SIGTERM)
-            seen[epoch, chunk.number] = chunk.rows if chunk.real is None else chunk.rows[chunk.real]
-            yield chunk, *rest
+    def tell(epoch: int, part: int) -> None:
+        number = next(count)
+        if number == stop and how == "killed":
+            raise Killed
+        if number == stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+        where = {"seed": streamed.seed(order_key), "epoch": epoch, "first": part}
+        with contextlib.closing(chunks(splits.train, batch_size=16, **where)) as read:
+            chunk = next(read)
+        seen[epoch, part] = chunk.rows if chunk.real is None else chunk.rows[chunk.real]
 
-    with monkeypatch.context() as patch:
-        patch.setattr(streamed.OnDisk, "_read", recorded)
+    with heard_parts(tell):
         yield seen
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "killed"])
 @pytest.mark.parametrize("stop", [1, 4, 6, 9])
-def test_stopped_and_continued_within_an_epoch_is_the_same_to_the_bit(
-    tmp_path, monkeypatch, how, stop
-):
+def test_stopped_and_continued_within_an_epoch_is_the_same_to_the_bit(tmp_path, how, stop):
     _write(tmp_path, 613)
-    splits, recipe = jaxnet.stream(tmp_path), replace(RECIPE, dropout=0.1, schedule="cosine")
+    splits, recipe = stream(tmp_path), replace(RECIPE, dropout=0.1, schedule="cosine")
     assert layout(splits.train, 16).chunks == 5
     wanted = train(MODEL, splits, recipe, KEY)
-    monkeypatch.setattr("jaxnet.engine.loop.CHECKPOINT_SHARE", 1e9)  # after each part
     with (
-        trained_rows(monkeypatch, stop=stop, how=how) as before,
+        trained_rows(splits, stop=stop, how=how) as before,
         pytest.raises(Killed if how == "killed" else KeyboardInterrupt) as stopped,
     ):
-        train(MODEL, splits, recipe, KEY, out=tmp_path / "run")
+        train(MODEL, splits, recipe, KEY, out=tmp_path / "run", intervals=EVERY_PART)
     epoch, part = divmod(stop - (how == "killed"), 5)
     if how == "SIGTERM":
         assert (
             f"after part {part} of epoch {epoch + 1}" if part else f"after epoch {epoch}"
         ) in str(stopped.value)
     began = []
-    with trained_rows(monkeypatch) as after:
+    with trained_rows(splits) as after:
         run = train(
             MODEL,
-            jaxnet.stream(tmp_path),
+            stream(tmp_path),
             recipe,
             KEY,
             out=tmp_path / "run",
+            intervals=EVERY_PART,
             progress=lambda done, row: began.append(done),
         )
     assert began[0] == epoch
@@ -301,41 +324,38 @@ def test_stopped_and_continued_within_an_epoch_is_the_same_to_the_bit(
     assert "epoch 2 part 4 of 5" in log
 
 
-def test_a_finished_training_is_not_trained_again(tmp_path, monkeypatch):
+def test_a_finished_training_is_not_trained_again(tmp_path):
     _write(tmp_path, 300)
-    splits = jaxnet.stream(tmp_path)
+    splits = stream(tmp_path)
     run = train(MODEL, splits, RECIPE, KEY, out=tmp_path / "run")
-    with trained_rows(monkeypatch) as seen:
-        again = train(MODEL, splits, RECIPE, KEY, out=tmp_path / "run")
+    with trained_rows(splits) as seen:
+        again = train(MODEL, splits, RECIPE, KEY, out=tmp_path / "run", intervals=EVERY_PART)
     assert not seen
     assert gap(run.params, again.params) == 0
 
 
 def test_another_data_set_does_not_continue_a_training(tmp_path):
     x, y = _write(tmp_path, 300)
-    train(MODEL, jaxnet.stream(tmp_path), RECIPE, KEY, out=tmp_path / "run")
+    train(MODEL, stream(tmp_path), RECIPE, KEY, out=tmp_path / "run")
 
     def one_label_changed(row):
         changed = y.copy()
         changed[row] = (y[row] + 1) % (int(y.max()) + 1)
         np.save(tmp_path / "y.npy", changed)
-        return jaxnet.stream(tmp_path)
+        return stream(tmp_path)
 
     for change, words in [
         (
-            lambda: jaxnet.stream(tmp_path, seed=1),
+            lambda: stream(tmp_path, seed=1),
             "data.training set.held out was 'checksum [0-9a-f]{8}' and is now",
         ),
-        (
-            lambda: jaxnet.stream(tmp_path, test=0.3),
-            "data.training set.examples was 210 and is now 180",
-        ),
+        (lambda: stream(tmp_path, test=0.3), "data.training set.examples was 210 and is now 180"),
         *(
             (lambda row=row: one_label_changed(row), "data.training set.labels was")
             for row in range(0, 300, 50)
         ),
         (
-            lambda: np.save(tmp_path / "x.npy", x + 1) or jaxnet.stream(tmp_path),
+            lambda: np.save(tmp_path / "x.npy", x + 1) or stream(tmp_path),
             "data.training set.100 random rows was",
         ),
     ]:
@@ -355,11 +375,11 @@ def _spoil(folder: Path, x: np.ndarray, rows) -> None:
 @pytest.mark.parametrize("batch", [16, 7])
 def test_rows_that_cannot_be_used_are_skipped_counted_and_named(tmp_path, caplog, batch):
     x, y = _write(tmp_path, 400)
-    held = set(jaxnet.stream(tmp_path).train.held_out.tolist())
+    held = set(stream(tmp_path).train.held_out.tolist())
     bad = [row for row in BAD if row not in held]
     _spoil(tmp_path, x, bad)
     splits, recipe = (
-        jaxnet.stream(tmp_path, corrupt="skip"),
+        stream(tmp_path, corrupt="skip"),
         replace(RECIPE, batch_size=batch, dropout=0.1),
     )
     with caplog.at_level(logging.WARNING, "jaxnet"):
@@ -384,19 +404,19 @@ def test_rows_that_cannot_be_used_are_skipped_counted_and_named(tmp_path, caplog
 
 def test_a_chunk_of_nothing_but_bad_rows_changes_nothing(tmp_path):
     x, _ = _write(tmp_path, 700)
-    held = jaxnet.stream(tmp_path, validation=0).train.held_out
+    held = stream(tmp_path, validation=0).train.held_out
     first = np.setdiff1d(np.arange(700), held)[:-20]
     _spoil(tmp_path, x, first)
-    splits = jaxnet.stream(tmp_path, corrupt="skip", validation=0)
+    splits = stream(tmp_path, corrupt="skip", validation=0)
     run = train(MODEL, splits, replace(RECIPE, batch_size=7, epochs=1), KEY)  # of one shard
     assert int(run.diverged_at) == -1
     assert np.isfinite(run.history.train_loss).all()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(run.params))
 
 
-def test_a_bad_row_stops_with_the_state_saved_and_may_then_be_skipped(tmp_path, monkeypatch):
+def test_a_bad_row_stops_with_the_state_saved_and_may_then_be_skipped(tmp_path):
     x, _ = _write(tmp_path, 613)
-    splits = jaxnet.stream(tmp_path)
+    splits = stream(tmp_path)
     per_chunk = layout(splits.train, 16).steps
     bad = int(_rows(splits, RECIPE, 0)[0][3 * per_chunk, 0])  # in the fourth chunk
     _overwrite(tmp_path, np.where(np.arange(len(x))[:, None] == bad, np.nan, x).astype(np.float32))
@@ -406,8 +426,8 @@ def test_a_bad_row_stops_with_the_state_saved_and_may_then_be_skipped(tmp_path, 
         train(MODEL, splits, RECIPE, KEY, out=tmp_path / "run")
     assert "checkpoint 3" in (tmp_path / "run/log.txt").read_text()
     skipping = replace(splits, train=replace(splits.train, corrupt="skip"))
-    with trained_rows(monkeypatch) as after:
-        run = train(MODEL, skipping, RECIPE, KEY, out=tmp_path / "run")
+    with trained_rows(skipping) as after:
+        run = train(MODEL, skipping, RECIPE, KEY, out=tmp_path / "run", intervals=EVERY_PART)
     assert min(after) == (0, 3)
     assert bad not in after[0, 3]
     wanted = train(MODEL, skipping, RECIPE, KEY)
@@ -416,7 +436,7 @@ def test_a_bad_row_stops_with_the_state_saved_and_may_then_be_skipped(tmp_path, 
 
 def test_a_mended_file_goes_on_as_if_nothing_had_been(tmp_path):
     x, _ = _write(tmp_path, 613)
-    splits = jaxnet.stream(tmp_path)
+    splits = stream(tmp_path)
     wanted = train(MODEL, splits, RECIPE, KEY)
     last = int(_rows(splits, RECIPE, 0)[0][-1, 0])
     _overwrite(tmp_path, np.where(np.arange(len(x))[:, None] == last, np.nan, x).astype(np.float32))
@@ -439,10 +459,7 @@ def test_it_stops_early_as_in_memory(tmp_path):
     x, y = _write(tmp_path, 500)
     y = np.random.default_rng(0).integers(0, 3, 500)  # nothing to learn
     np.save(tmp_path / "y.npy", y)
-    splits, recipe = (
-        jaxnet.stream(tmp_path),
-        replace(RECIPE, epochs=20, patience=2, learning_rate=3e-2),
-    )
+    splits, recipe = (stream(tmp_path), replace(RECIPE, epochs=20, patience=2, learning_rate=3e-2))
     run = train(MODEL, splits, recipe, KEY, out=tmp_path / "run")
     assert "stopped early" in run.status
     done = int(run.epochs)
@@ -456,7 +473,7 @@ def test_it_stops_early_as_in_memory(tmp_path):
 def test_it_diverges_as_in_memory(tmp_path):
     x, y = _write(tmp_path, 500, None)
     splits, recipe = (
-        jaxnet.stream(tmp_path),
+        stream(tmp_path),
         replace(RECIPE, epochs=5, optimizer="sgd", learning_rate=50.0),
     )
     run = train(MODEL, splits, recipe, KEY)
@@ -470,7 +487,7 @@ def test_it_diverges_as_in_memory(tmp_path):
 
 def test_a_run_is_saved_judged_and_restored_like_any(tmp_path):
     _write(tmp_path, 900)
-    splits = jaxnet.stream(tmp_path, validation=0)
+    splits = stream(tmp_path, validation=0)
     run = train(MODEL, splits, replace(RECIPE, epochs=15), KEY)
     jaxnet.save(run, tmp_path / "saved")
     again = jaxnet.restore(tmp_path / "saved")
@@ -521,14 +538,23 @@ def test_a_run_is_saved_judged_and_restored_like_any(tmp_path):
 def test_what_needs_memory_is_refused(tmp_path, act, words):
     _write(tmp_path, 300)
     with pytest.raises(jaxnet.InputError, match=words):
-        act(jaxnet.stream(tmp_path))
+        act(stream(tmp_path))
 
 
 WORK = """
-import logging, sys, time, jax, numpy as np, jaxnet
-from jaxnet.engine import loop, streamed
+import logging, re, sys, time
+from dataclasses import replace
+
+import jax
+import numpy as np
+
+import jaxnet
+from jaxnet.core import training
+from jaxnet.data.streaming.chunks import chunks
+from jaxnet.data.streaming.stream import ReadSizes
+from jaxnet.engine import streamed
+from jaxnet.engine.loop import Intervals
 from jaxnet.runtime import processes
-from jaxnet.data.streaming import chunks
 
 process, count, port, folder, out, pause = (
     int(sys.argv[1]),
@@ -538,27 +564,28 @@ process, count, port, folder, out, pause = (
     sys.argv[5],
     float(sys.argv[6]),
 )
-chunks.BLOCK_BYTES, chunks.CHUNK_BYTES, loop.CHECKPOINT_SHARE = 40, 2000, 1e9
 jaxnet.use_cpu_devices(2)
-logging.getLogger("jaxnet").setLevel("ERROR")
 if count > 1:
     processes.SILENCE = 10  # seconds, for 20
     assert processes.join(f"127.0.0.1:{port}", count, process)
-read, rows = streamed.OnDisk._read, []
 
 
-def slowly(self, epoch, begin):
-    for chunk, *rest in read(self, epoch, begin):
-        print("part", epoch, chunk.number, flush=True)
-        time.sleep(pause)
-        rows.extend(
-            (epoch, row) for row in (chunk.rows if chunk.real is None else chunk.rows[chunk.real])
-        )
-        yield chunk, *rest
+class Heard(logging.Handler):  # of each part before it is trained
+    parts = []
+
+    def emit(self, record):
+        if found := re.match("epoch ([0-9]+) part ([0-9]+) of", record.getMessage()):
+            self.parts.append((int(found[1]) - 1, int(found[2]) - 1))
+            print("part", *self.parts[-1], flush=True)
+            time.sleep(pause)
 
 
-streamed.OnDisk._read = slowly
+logger = logging.getLogger("jaxnet")
+logger.setLevel("INFO")
+logger.propagate = False
+logger.addHandler(Heard())
 splits = jaxnet.stream(folder, corrupt="skip")
+splits = replace(splits, train=replace(splits.train, sizes=ReadSizes(40, 2000)))
 recipe = jaxnet.Recipe(epochs=3, batch_size=16, learning_rate=1e-2, dropout=0.1)
 plan = jaxnet.Plan(processes=count, devices=2 if count > 1 else 1)
 began = []
@@ -569,10 +596,16 @@ run = jaxnet.train(
     jax.random.key(0),
     out=out,
     plan=plan,
+    intervals=Intervals(checkpoint_share=1e9, message_seconds=-1.0),
     progress=lambda done, row: began.append(done),
 )
-rows = processes.gather(np.array(rows))
 if process == 0:
+    seed = streamed.seed(training.streams(jax.random.key(0), None)[1])
+    rows = []
+    for epoch, part in Heard.parts:
+        chunk = next(chunks(splits.train, batch_size=16, seed=seed, epoch=epoch, first=part))
+        used = chunk.rows if chunk.real is None else chunk.rows[chunk.real]
+        rows.extend((epoch, row) for row in used)
     np.savez(
         out + "/result.npz",
         *jax.tree.leaves(run.params),
@@ -595,7 +628,7 @@ def spoilt(tmp_path_factory):
     """
     place = tmp_path_factory.mktemp("shards")
     x, _ = _write(place / "data", 613)
-    held = set(jaxnet.stream(place / "data").train.held_out.tolist())
+    held = set(stream(place / "data").train.held_out.tolist())
     bad = [row for row in (3, 40, 300, 600) if row not in held]
     _spoil(place / "data", x, bad)
     end(_work(1, place / "data", place / "alone"))
@@ -653,8 +686,7 @@ def _command(*arguments, status: int = 0) -> subprocess.CompletedProcess:
     )
 
 
-def test_the_script_trains_from_disk(tmp_path, monkeypatch):
-    monkeypatch.undo()  # chunks are of the usual size there
+def test_the_script_trains_from_disk(tmp_path):
     x, y = _write(tmp_path / "data", 900)
     done = _command("--dataset", tmp_path / "data", "--out", tmp_path / "run")
     assert "630 training rows of 900 stay on disk" in done.stdout

@@ -16,8 +16,6 @@ from jaxnet.data.streaming.stream import Stream, fill
 from jaxnet.errors import InputError
 
 SHARDS = 16  # number of shards at most
-BLOCK_BYTES = 1 << 18  # bytes read at once: enough for sequential reading
-CHUNK_BYTES = 1 << 26  # bytes of a chunk, over all shards
 BATCHES = 4  # batches of a chunk at least
 ALIGNMENT = 64  # bytes
 
@@ -66,14 +64,13 @@ class Layout(NamedTuple):
     epoch_steps: int
 
 
-def layout(stream: Stream, batch_size: int, *, chunk_bytes: int | None = None) -> Layout:
+def layout(stream: Stream, batch_size: int) -> Layout:
     """Cut an epoch into chunks of at least four batches. As in memory, a batch is never larger than
     the training set.
 
     Args:
         stream: the training set.
         batch_size: number of examples of a batch.
-        chunk_bytes: about how many bytes a chunk has; by default CHUNK_BYTES.
 
     Returns:
         The Layout.
@@ -88,9 +85,9 @@ def layout(stream: Stream, batch_size: int, *, chunk_bytes: int | None = None) -
     shards = min(SHARDS, batch & -batch)  # the largest power of two that divides it
     part = batch // shards
     row = math.prod(stream.shape) * stream.dtype.itemsize
-    block = part * max(1, round(BLOCK_BYTES / (part * row)))
-    chunk_bytes = CHUNK_BYTES if chunk_bytes is None else chunk_bytes
-    chunk = block * max(chunk_bytes // (shards * block * row), -(-BATCHES * part // block))
+    block = part * max(1, round(stream.sizes.block_bytes / (part * row)))
+    in_chunk = stream.sizes.chunk_bytes // (shards * block * row)
+    chunk = block * max(in_chunk, -(-BATCHES * part // block))
     longest = -(-n // shards)
     chunks = -(-longest // chunk)
     last = longest - (chunks - 1) * chunk
@@ -105,7 +102,6 @@ def chunks(
     epoch: int,
     first: int = 0,
     shard: tuple[int, int] = (0, 1),
-    chunk_bytes: int | None = None,
 ) -> Generator[Chunk, None, None]:
     """The chunks of an epoch, which two threads read ahead until the iterator is closed.
 
@@ -117,7 +113,6 @@ def chunks(
         first: number of the chunk to begin with.
         shard: (process, processes): which shards are read. The processes must divide the layout's
             shards.
-        chunk_bytes: as in `layout`.
 
     Returns:
         A generator of Chunks.
@@ -125,7 +120,7 @@ def chunks(
     Raises:
         InputError: for arguments out of range, and at a bad row if stream.corrupt is "stop".
     """
-    cut = layout(stream, batch_size, chunk_bytes=chunk_bytes)
+    cut = layout(stream, batch_size)
     process, processes = shard
     if not 0 <= process < processes or cut.shards % processes:
         raise InputError(

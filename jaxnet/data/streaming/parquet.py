@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DECODED_BYTES = 1 << 23  # bytes decoded at a time
-VERSION = 2  # version of the cached files; those of other versions are not read
+VERSION = 2  # version of the cached files; those of other versions are decoded again
 # row groups at most in which is seen whether float32 holds the numbers, together in as many bytes
 SAMPLED_GROUPS = 16
 WIDE = "float32 or float64"
@@ -80,6 +80,9 @@ class Unpacked(ArrayFiles):
     Args:
         folder: the folder of the files.
 
+    Raises:
+        InputError: for files of another version.
+
     Attributes:
         classes: names of the classes, if labels are text.
         whole: whether labels are whole numbers.
@@ -88,6 +91,8 @@ class Unpacked(ArrayFiles):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         about = json.loads((folder / "about.json").read_text())
+        if about["version"] != VERSION:
+            raise InputError(f"{folder}: is of version {about['version']}; decode it again")
         self.classes = None if about["names"] is None else tuple(about["names"])
         self.whole, self._files, self._bad_rows = about["whole"], about["files"], about["odd"]
 
@@ -107,7 +112,9 @@ class Unpacked(ArrayFiles):
         return f"{file}: row {row - begin}"
 
 
-def rows_of_parquet(path: Path, label: str | None, corrupt: str) -> Unpacked:
+def rows_of_parquet(
+    path: Path, label: str | None, corrupt: str, *, decoded_bytes: int = DECODED_BYTES
+) -> Unpacked:
     """Rows of a Parquet file, or of all Parquet files in a folder in order of name.
 
     The first call decodes them; later calls find the result.
@@ -118,6 +125,7 @@ def rows_of_parquet(path: Path, label: str | None, corrupt: str) -> Unpacked:
             column of lists of equal length.
         corrupt: "stop" raises for a row group that cannot be decoded; with "skip", `read` reports
             its rows.
+        decoded_bytes: about how many bytes are decoded at a time.
 
     Returns:
         The rows.
@@ -127,15 +135,15 @@ def rows_of_parquet(path: Path, label: str | None, corrupt: str) -> Unpacked:
     """
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     groups, schema = _groups(files)
-    columns = _columns(path, schema, groups, label)
+    columns = _columns(path, schema, groups, label, decoded_bytes)
     stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    key = hashlib.sha256(repr((VERSION, stats, columns)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((stats, columns)).encode()).hexdigest()[:16]
     folder = Path(platformdirs.user_cache_dir("jaxnet")) / "data" / f"{path.stem}-{key}"
     try:
         rows = Unpacked(folder)
     except (InputError, OSError, ValueError, KeyError):  # missing or damaged: it is written again
         shutil.rmtree(folder, ignore_errors=True)
-        _unpack(path, folder, groups, columns, corrupt)
+        _unpack(path, folder, groups, columns, corrupt, decoded_bytes)
         rows = Unpacked(folder)
     if rows.bad_rows and corrupt == "stop":
         raise InputError(
@@ -175,7 +183,9 @@ def _groups(files: list[Path]) -> tuple[list[Group], "pa.Schema"]:
     return groups, schemas[0]
 
 
-def _columns(path: Path, schema: "pa.Schema", groups: list[Group], label: str | None) -> Columns:
+def _columns(
+    path: Path, schema: "pa.Schema", groups: list[Group], label: str | None, decoded_bytes: int
+) -> Columns:
     import pyarrow as pa
 
     label = label if label is not None else schema.names[-1]
@@ -230,9 +240,8 @@ def _columns(path: Path, schema: "pa.Schema", groups: list[Group], label: str | 
         else WIDE
     )
     width = _width(groups, inputs[0], kind) if lists else len(inputs)
-    return Columns(
-        inputs, label, _names(path, groups, label) if text else None, whole, lists, width, dtype
-    )
+    names = _names(path, groups, label, decoded_bytes) if text else None
+    return Columns(inputs, label, names, whole, lists, width, dtype)
 
 
 def _is_number(kind: "pa.DataType") -> bool:
@@ -264,14 +273,14 @@ def _width(groups: list[Group], name: str, kind: "pa.DataType") -> int:
     )
 
 
-def _names(path: Path, groups: list[Group], label: str) -> tuple[str, ...]:
+def _names(path: Path, groups: list[Group], label: str, decoded_bytes: int) -> tuple[str, ...]:
     """All distinct texts of the label column, in order."""
     import pyarrow as pa
 
     found: set[str] = set()
     for group in groups:
         with contextlib.suppress(InputError):  # reported when its rows are decoded
-            for batch in _batches(group, [label], DECODED_BYTES // 64):
+            for batch in _batches(group, [label], decoded_bytes // 64):
                 found |= set(batch.column(label).cast(pa.string()).unique().drop_null().to_pylist())
         if len(found) > MAX_LABEL_TEXTS:
             raise InputError(
@@ -304,14 +313,20 @@ def _batches(group: Group, columns: list[str], rows: int) -> Iterator["pa.Record
         ) from None
 
 
-def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, corrupt: str) -> None:
+def _unpack(
+    path: Path,
+    folder: Path,
+    groups: list[Group],
+    columns: Columns,
+    corrupt: str,
+    decoded_bytes: int,
+) -> None:
     """Write the folder that Unpacked reads, whole or not at all. Raises InputError, and for a bad
     row group only if corrupt is "stop".
     """
     if columns.dtype == WIDE:
-        columns = columns._replace(
-            dtype="float64" if _loses(groups, columns._replace(dtype="float64")) else "float32"
-        )
+        lost = _loses(groups, columns._replace(dtype="float64"), decoded_bytes)
+        columns = columns._replace(dtype="float64" if lost else "float32")
     shape = (groups[-1].stop, columns.width)
     row = columns.width * np.dtype(columns.dtype).itemsize
     needed = shape[0] * (row + 8)
@@ -335,7 +350,7 @@ def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, cor
                 first = group.first
                 try:
                     for batch in _batches(
-                        group, [*columns.inputs, columns.label], max(1, DECODED_BYTES // (row + 8))
+                        group, [*columns.inputs, columns.label], max(1, decoded_bytes // (row + 8))
                     ):
                         x, y, strange = _decoded(batch, columns)
                         x.tofile(x_file)
@@ -364,6 +379,7 @@ def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, cor
                 x_file.seek(x_begin + row * group.stop)
                 x_file.truncate()
         about = {
+            "version": VERSION,
             "names": columns.names,
             "whole": columns.whole,
             "files": sorted(starts.items(), key=lambda each: each[1]),
@@ -380,14 +396,14 @@ def _unpack(path: Path, folder: Path, groups: list[Group], columns: Columns, cor
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _loses(groups: list[Group], columns: Columns) -> bool:
+def _loses(groups: list[Group], columns: Columns, decoded_bytes: int) -> bool:
     """Whether float32 may lose a column, judged cautiously from the first rows of some row groups:
     if these do not differ, later rows may.
     """
     some = [
         groups[i] for i in np.unique(np.linspace(0, len(groups) - 1, SAMPLED_GROUPS).astype(int))
     ]
-    rows, found = max(1, DECODED_BYTES // len(some) // (8 * columns.width)), list[np.ndarray]()
+    rows, found = max(1, decoded_bytes // len(some) // (8 * columns.width)), list[np.ndarray]()
     for group in some:
         with contextlib.suppress(InputError):  # reported when its rows are decoded
             batch = next(_batches(group, [*columns.inputs, columns.label], rows), None)

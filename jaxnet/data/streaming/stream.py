@@ -42,6 +42,20 @@ MOST_STRANGE = 0.01  # share of all labels; more unknown ones are not mistakes
 LARGEST = float(np.finfo(np.float32).max)
 
 
+@dataclass(frozen=True)
+class ReadSizes:
+    """How much of a training set on disk is read at a time.
+
+    Attributes:
+        block_bytes: about how many bytes are read at once; the default is enough for sequential
+            reading.
+        chunk_bytes: about how many bytes a chunk has, over all shards.
+    """
+
+    block_bytes: int = 1 << 18
+    chunk_bytes: int = 1 << 26
+
+
 @renamed(white="pixel_max")
 @dataclass(frozen=True, eq=False)
 class Stream:
@@ -56,6 +70,7 @@ class Stream:
         origin: as in Standardization: what is subtracted from float64 rows before chunks of them
             become float32.
         target_origin: the same for y.
+        sizes: how much is read at a time. The order of the rows depends on it.
     """
 
     rows: Rows
@@ -65,6 +80,7 @@ class Stream:
     corrupt: Literal["stop", "skip"] | str = "stop"
     origin: Origin | None = None
     target_origin: Origin | None = None
+    sizes: ReadSizes = ReadSizes()
 
     __repr__ = display.text
 
@@ -256,7 +272,7 @@ def sample(stream: Stream, rng: np.random.Generator, size: int | None = None) ->
         The Dataset.
     """
     return checks.cast(
-        _random_rows(stream, rng, _small_count(stream.rows) if size is None else size),
+        _random_rows(stream, rng, count_that_fits(stream.rows) if size is None else size),
         *stream.kinds,
     )
 
@@ -296,19 +312,21 @@ def _source(
 
 
 def _count(part: str, size: float | int, rows: Rows, own: Rows | None) -> int:
-    """The number of rows of a part: a count, or a fraction limited by `_small_count`. A part that
-    the source has is taken whole up to that limit.
+    """The number of rows of a part: a count, or a fraction limited by `count_that_fits`. A part
+    that the source has is taken whole up to that limit.
     """
     there = len(rows if own is None else own)
     if size < 0 or (size == 0 and part == "test") or (isinstance(size, float) and not size < 1):
         raise InputError(f"{part} is {size}; give a count of rows or a fraction below 1")
     if not isinstance(size, float):
         return min(size, there)
-    return min(round(size * there) if own is None else there, _small_count(rows))
+    return min(round(size * there) if own is None else there, count_that_fits(rows))
 
 
-def _small_count(rows: Rows) -> int:
-    """The number of rows that are small in memory."""
+def count_that_fits(rows: Rows) -> int:
+    """The number of rows that a validation or test set may hold in memory if its size is given as a
+    fraction: at most 10,000 rows and 256 MB, and at least one row.
+    """
     return min(HELD_ROWS, max(1, HELD_BYTES // (math.prod(rows.shape) * rows.dtype.itemsize)))
 
 
