@@ -521,8 +521,8 @@ def _prepared(part: Dataset, options: BiasVarianceOptions) -> Dataset:
         x = x.reshape(len(x), x.shape[1] // side, side, x.shape[2] // side, side, *x.shape[3:])
         x = x.mean((2, 4), dtype=np.result_type(x.dtype, np.float32))
     if options.as_values:
-        return Dataset(x, y.astype(np.float32), None, part.pixel_max)
-    return Dataset(x, y, part.classes, part.pixel_max)
+        return replace(part, x=x, y=y.astype(np.float32), classes=None)
+    return replace(part, x=x, y=y)
 
 
 def build_trials(options: SweepOptions) -> tuple[list[str], list[Trial]]:

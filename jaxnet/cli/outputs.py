@@ -121,6 +121,12 @@ def report(
             "shape": run.shape,
             "classes": splits.classes,
             "examples": {k: len(v) for k, v in parts.items()},
+            "test_source": splits.test_source,
+            "ordered": splits.ordered,
+            "grouped_by": splits.grouped_by,
+            "groups": {
+                k: len(np.unique(v.groups)) for k, v in parts.items() if v.groups is not None
+            },
             "notes": splits.notes,
             "columns": None
             if splits.columns is None

@@ -2,13 +2,14 @@
 and judged.
 """
 
+import functools
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float, Int, Num
 
 from jaxnet import display
 from jaxnet.data.precision import Origin, moments, origin_of
@@ -18,9 +19,16 @@ from jaxnet.typing import Rebuilt
 Floats = np.ndarray | np.floating
 
 
-@jax.tree_util.register_dataclass
+TestSource = Literal["random", "ordered", "own"]
+
+
+# Registered by the names of its fields, before it is a dataclass, so that JAX does not ask for
+# groups: they stay on the host, and decide neither what is compiled nor what is computed.
 @renamed(white="pixel_max")
 @dataclass(frozen=True)
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=("x", "y"), meta_fields=("classes", "pixel_max")
+)
 class Dataset:
     """Examples and what they mean, as `load` and `split` make and check them.
 
@@ -31,12 +39,16 @@ class Dataset:
         y: (examples,) int32 class indices, or float32 values of a regression; float64 as for x.
         classes: the name of each class; None for a regression.
         pixel_max: the value of a white pixel if x are images, to read and draw pictures; else None.
+        groups: (examples,) integers on the host: the number of the person or thing that each
+            example belongs to, the same in all parts of a data set; None where each example stands
+            for itself. Operations on pytrees (jax.jit, jax.tree.map, jax.device_put) leave it out.
     """
 
     x: Num[Array | np.ndarray, "examples ..."] | Rebuilt
     y: Num[Array | np.ndarray, " examples"] | Rebuilt
     classes: tuple[str, ...] | None = field(default=None, metadata={"static": True})
     pixel_max: float | None = field(default=None, metadata={"static": True})
+    groups: Int[np.ndarray, " examples"] | None = None
 
     __repr__ = display.text
 
@@ -230,6 +242,13 @@ class Splits:
         name: name of the data set.
         columns: the columns that the inputs were made of, if they come from a table.
         notes: what was decided while the data were read.
+        test_source: where the test set comes from: "random" for a random part of the same data,
+            "ordered" for the last part of it, "own" for a test set of its own, and for parts that
+            were put together by hand.
+        ordered: whether the data were split in an order, such as by time, so that no random split
+            of them is a fair one.
+        grouped_by: what the examples are grouped by, such as the name of a column; None without
+            groups.
     """
 
     train: Dataset | Rebuilt
@@ -240,6 +259,9 @@ class Splits:
     name: str = field(default="arrays", metadata={"static": True})
     columns: tuple[Column, ...] | None = field(default=None, metadata={"static": True})
     notes: tuple[str, ...] = field(default=(), metadata={"static": True})
+    test_source: TestSource = field(default="own", metadata={"static": True})
+    ordered: bool = field(default=False, metadata={"static": True})
+    grouped_by: str | None = field(default=None, metadata={"static": True})
 
     __repr__ = display.text
 

@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from jaxnet import arrays
 from jaxnet.data import checks, memory
-from jaxnet.data.dataset import Column, Dataset, Splits, Standardization
+from jaxnet.data.dataset import Column, Dataset, Splits, Standardization, TestSource
 from jaxnet.data.precision import unresolved
 from jaxnet.data.sources.request import Reading
 from jaxnet.errors import InputError, check_text, check_whole
@@ -48,7 +48,8 @@ def split(
         test: fraction of all examples in the test set.
         seed: seed of the split.
         groups: (examples,) the person or thing that each example belongs to. No group is in two
-            parts, so the fractions are met as nearly as whole groups allow.
+            parts, so the fractions are met as nearly as whole groups allow. Each part keeps their
+            numbers, in `.groups`.
         order: (examples,) such as times. The last examples are the test set, those before them the
             validation set; equal ones are in the same part.
         classes: names of the integer labels 0, 1, ...
@@ -63,16 +64,17 @@ def split(
     checks.fractions(validation, test, seed)
     checks.class_names(classes)
     check_text("name", name, "a name")
-    data = checks.dataset(x, y, classes=classes)
-    test_rows, validation_rows, train_rows = partition(
-        data, (test, validation), seed, groups=groups, order=order
-    )
+    data = grouped(checks.dataset(x, y, classes=classes), groups)
+    test_rows, validation_rows, train_rows = partition(data, (test, validation), seed, order=order)
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
     data = checks.in_storage_types(data, train_rows)
     return assemble(
         *(take(data, rows) for rows in (train_rows, validation_rows, test_rows)),
         name=name,
         notes=notes,
+        test_source="random" if order is None else "ordered",
+        ordered=order is not None,
+        grouped_by=None if groups is None else "group",
     )
 
 
@@ -109,45 +111,52 @@ def folds(
     checks.class_names(classes)
     check_text("name", name, "a name")
     check_whole("count", count, 0)
-    data = checks.dataset(x, y, classes=classes)
-    codes = None if groups is None else _ranks(groups, len(data), "groups")
-    units = len(data) if codes is None else int(codes.max()) + 1
-    if not 2 <= count <= units:
-        raise InputError(
-            f"count is {count}; give from 2 folds to one "
-            f"a{' group' if groups is not None else 'n example'}: {units}"
-        )
-    fold_of = fold_numbers(data, count, seed, codes)
+    data = grouped(checks.dataset(x, y, classes=classes), groups)
+    fold_of = fold_numbers(data, count, seed)
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
 
     def each() -> Iterator[Splits]:
         for number in range(count):
             rows, rest = np.flatnonzero(fold_of == number), np.flatnonzero(fold_of != number)
-            own = None if codes is None else codes[rest]
-            held_out, training = partition(
-                take(data, rest), (validation,), seed + number, groups=own
-            )
+            held_out, training = partition(take(data, rest), (validation,), seed + number)
             kept = checks.in_storage_types(data, rest[training])
             chosen = (take(kept, part) for part in (rest[training], rest[held_out], rows))
-            yield assemble(*chosen, name=f"{name}, fold {number + 1} of {count}", notes=notes)
+            yield assemble(
+                *chosen,
+                name=f"{name}, fold {number + 1} of {count}",
+                notes=notes,
+                test_source="random",
+                grouped_by=None if groups is None else "group",
+            )
 
     return each()
 
 
-def fold_numbers(
-    data: Dataset, count: int, seed: int, groups: np.ndarray | None = None
-) -> np.ndarray:
+def fold_numbers(data: Dataset, count: int, seed: int) -> Rows:
     """Assign each example to a fold.
+
+    Without groups, two folds differ by at most one example, in total and in each class. No group is
+    in two folds; then they have nearly equal numbers of examples, and of each class, as far as
+    whole groups allow.
 
     Args:
         data: the examples.
         count: number of folds.
-        seed: seed of the assignment.
-        groups: (examples,) group numbers from 0; no group is in two folds.
+        seed: seed of the assignment, which depends on it, the labels and the groups alone.
 
     Returns:
         (examples,) numbers of the folds, from 0.
+
+    Raises:
+        InputError: where count is not between 2 and the number of examples, or of groups.
     """
+    groups = None if data.groups is None else ranks(data.groups, len(data), "groups")
+    units = len(data) if groups is None else int(groups.max()) + 1
+    if not 2 <= count <= units:
+        raise InputError(
+            f"count is {count}; give from 2 folds to one "
+            f"a{' group' if groups is not None else 'n example'}: {units}"
+        )
     rng = np.random.default_rng(seed)
     if groups is None:
         # Examples are dealt to the folds in turn, class by class, so that two folds differ by at
@@ -161,22 +170,24 @@ def fold_numbers(
         fold_of = np.empty(len(data), int)
         fold_of[line] = np.arange(len(data)) % count
         return fold_of
-    sizes = np.bincount(groups)
-    fold_of, filled = np.empty(len(sizes), int), np.zeros(count, int)
-    # The largest first, each to the fold with the fewest examples so far.
-    for group in sorted(rng.permutation(len(sizes)), key=lambda group: -sizes[group]):
-        fold_of[group] = filled.argmin()
-        filled[filled.argmin()] += sizes[group]
+    kinds = np.zeros(len(data), int) if data.classes is None else np.asarray(data.y)
+    of_group = np.zeros((units, kinds.max() + 1), int)
+    np.add.at(of_group, (groups, kinds), 1)
+    sizes, kind = of_group.sum(1), of_group.argmax(1)
+    fold_of, filled = np.empty(units, int), np.zeros((count, of_group.shape[1]), int)
+    # Large groups first, in random order where their sizes differ by less than a factor of 2, so
+    # that another seed gives other folds. Each goes to the fold with the fewest examples of its
+    # most frequent class, among those that have no more examples than the emptiest would with it.
+    for group in sorted(rng.permutation(units), key=lambda group: -int(sizes[group]).bit_length()):
+        full = filled.sum(1)
+        open_ = np.flatnonzero(full < full.min() + sizes[group])
+        fold = open_[np.lexsort((full[open_], filled[open_, kind[group]]))[0]]
+        fold_of[group], filled[fold] = fold, filled[fold] + of_group[group]
     return fold_of[groups]
 
 
 def hold_out(
-    data: Dataset,
-    fraction: float,
-    seed: int,
-    *,
-    groups: ArrayLike | None = None,
-    order: ArrayLike | None = None,
+    data: Dataset, fraction: float, seed: int, *, order: ArrayLike | None = None
 ) -> tuple[Dataset, Dataset]:
     """Divide data into the rest and a held-out part. The given data may not be used again.
 
@@ -184,7 +195,6 @@ def hold_out(
         data: the whole.
         fraction: fraction to hold out; 0 holds out nothing.
         seed: seed of the split.
-        groups: as in `split`.
         order: as in `split`.
 
     Returns:
@@ -192,7 +202,7 @@ def hold_out(
     """
     if fraction == 0:
         return data, take(data, slice(0, 0))
-    part, rest = partition(data, (fraction,), seed, groups=groups, order=order)
+    part, rest = partition(data, (fraction,), seed, order=order)
     return divide(data, rest, part)  # pyrefly: ignore[bad-return]
 
 
@@ -200,56 +210,71 @@ def complete(
     parts: dict[str, Dataset],
     reading: Reading,
     *,
-    groups: ArrayLike | None = None,
+    name: str,
+    where: str = "",
+    columns: tuple[Column, ...] | None = None,
+    notes: tuple[str, ...] = (),
     order: ArrayLike | None = None,
-) -> tuple[Dataset, Dataset, Dataset]:
-    """Complete the parts that a source has; missing ones are held out from "train".
+) -> Splits:
+    """Make Splits of the parts that a source has; missing ones are held out from "train".
 
     The given parts may not be used again.
 
     Args:
         parts: Datasets by name: "train", and optionally "validation" and "test".
         reading: the fractions and the seed.
-        groups: as in `split`.
+        name: as in `assemble`.
+        where: as in `assemble`.
+        columns: as in `assemble`.
+        notes: as in `assemble`.
         order: as in `split`.
 
     Returns:
-        (train, validation, test).
+        The Splits.
+
+    Raises:
+        InputError: as in `partition` and `assemble`.
     """
     train, validation, test = (parts.get(name) for name in ("train", "validation", "test"))
     assert train is not None
-    by = {"groups": groups, "order": order}
+    source: TestSource = "own" if test is not None else "random" if order is None else "ordered"
     if test is None:
         checks.fractions(
             0.0 if validation is not None else reading.validation, reading.test, reading.seed
         )
     if test is None and validation is None:
         test_rows, validation_rows, rest = partition(
-            train, (reading.test, reading.validation), reading.seed, **by
+            train, (reading.test, reading.validation), reading.seed, order=order
         )
-        return divide(train, rest, validation_rows, test_rows)  # pyrefly: ignore[bad-return]
+        train, validation, test = divide(train, rest, validation_rows, test_rows)
     if test is None:
-        train, test = hold_out(train, reading.test, reading.seed, **by)
+        train, test = hold_out(train, reading.test, reading.seed, order=order)
     if validation is None:
-        train, validation = hold_out(train, reading.validation, reading.seed, **by)
-    return train, validation, test
+        train, validation = hold_out(train, reading.validation, reading.seed, order=order)
+    return assemble(
+        train,
+        validation,
+        test,
+        name=name,
+        where=where,
+        columns=columns,
+        notes=notes,
+        test_source=source,
+        ordered=order is not None,
+        grouped_by=reading.groups,
+    )
 
 
 def partition(
-    data: Dataset,
-    fractions: tuple[float, ...],
-    seed: int,
-    *,
-    groups: ArrayLike | None = None,
-    order: ArrayLike | None = None,
+    data: Dataset, fractions: tuple[float, ...], seed: int, *, order: ArrayLike | None = None
 ) -> list[Rows]:
-    """Row numbers of one part for each fraction, and of the rest, each in ascending order.
+    """Row numbers of one part for each fraction, and of the rest, each in ascending order; no group
+    of the data is in two parts.
 
     Args:
         data: the examples.
         fractions: fraction of each part; the rest has no fraction of its own.
         seed: seed of the split.
-        groups: as in `split`.
         order: as in `split`.
 
     Returns:
@@ -259,14 +284,14 @@ def partition(
         InputError: where a part would be empty, and for groups and order together.
     """
     n, rng = len(data), np.random.default_rng(seed)
-    if groups is not None and order is not None:
+    if data.groups is not None and order is not None:
         raise InputError(
             "groups and order were given; a split can go by one of them: leave the other out"
         )
-    if groups is not None:
-        parts = _by_group(_ranks(groups, n, "groups"), fractions, rng)
+    if data.groups is not None:
+        parts = _by_group(ranks(data.groups, n, "groups"), fractions, rng)
     elif order is not None:
-        parts = _in_order(_ranks(order, n, "order"), fractions)
+        parts = _in_order(ranks(order, n, "order"), fractions)
     else:
         sizes = [round(fraction * n) for fraction in fractions]
         parts = np.split(
@@ -290,6 +315,9 @@ def assemble(
     where: str = "",
     columns: tuple[Column, ...] | None = None,
     notes: tuple[str, ...] = (),
+    test_source: TestSource = "own",
+    ordered: bool = False,
+    grouped_by: str | None = None,
 ) -> Splits:
     """Make Splits from given parts, on the device, with the training set's standardization.
 
@@ -303,6 +331,9 @@ def assemble(
         where: the file, for messages.
         columns: the columns that the inputs were made of.
         notes: what was decided while the data were read.
+        test_source: as in `Splits`.
+        ordered: as in `Splits`.
+        grouped_by: as in `Splits`.
 
     Returns:
         The Splits.
@@ -323,7 +354,85 @@ def assemble(
         name=name,
         columns=columns,
         notes=notes,
+        test_source=test_source,
+        ordered=ordered,
+        grouped_by=grouped_by,
     )
+
+
+def pool(splits: Splits) -> Splits:
+    """Put training and validation set together as one training set, with its own standardization.
+
+    Args:
+        splits: the data, with the training set in memory.
+
+    Returns:
+        The Splits, with an empty validation set and the same test set; the same splits where the
+        validation set is empty.
+
+    Raises:
+        InputError: where the training set stays on disk.
+    """
+    if not isinstance(splits.train, Dataset):
+        raise InputError(
+            f"the training set, {len(splits.train):,} examples, stays on disk, so no others can be "
+            "put to it; give splits in memory, as jaxnet.load and jaxnet.split make them"
+        )
+    if not len(splits.validation):
+        return splits
+    both = in_one(splits.train, splits.validation)
+    note = (
+        f"mean and scale are those of the {len(both):,} examples of training and validation set "
+        "together; the test set has no part in them"
+    )
+    return replace(
+        splits,
+        train=placed(both),
+        validation=placed(take(both, slice(0, 0))),
+        standardization=Standardization.of(both),
+        notes=(*splits.notes, note),
+    )
+
+
+def in_one(*parts: Dataset) -> Dataset:
+    """The examples of several parts of a data set one after the other, on the host.
+
+    Args:
+        *parts: the parts. Where only some of them have groups, each example of the others is a
+            group of its own.
+
+    Returns:
+        The Dataset.
+    """
+    x, y = (
+        np.concatenate([np.asarray(getattr(part, name)) for part in parts]) for name in ("x", "y")
+    )
+    known = [part.groups for part in parts if part.groups is not None]
+    if not known:
+        return replace(parts[0], x=x, y=y, groups=None)
+    free = 1 + np.concatenate([*known, [-1]]).max() + np.arange(len(y))  # numbers of no group
+    numbers, begin = [], 0
+    for part in parts:
+        own = free[begin : begin + len(part)] if part.groups is None else part.groups
+        numbers, begin = [*numbers, own], begin + len(part)
+    return replace(parts[0], x=x, y=y, groups=np.concatenate(numbers))
+
+
+def grouped(data: Dataset, groups: ArrayLike | None) -> Dataset:
+    """The data with numbers of their groups.
+
+    Args:
+        data: the examples.
+        groups: (examples,) the person or thing that each belongs to; None leaves the data as they
+            are.
+
+    Returns:
+        The Dataset.
+
+    Raises:
+        InputError: where groups are not one value per example.
+    """
+    return data if groups is None else replace(data, groups=ranks(groups, len(data), "groups"))
 
 
 def placed(data: Dataset) -> Dataset:
@@ -374,7 +483,16 @@ def take(data: Dataset, rows: Rows | slice) -> Dataset:
     Returns:
         The selected ones.
     """
-    return replace(data, x=data.x[rows], y=data.y[rows])
+    return replace(data, x=data.x[rows], y=data.y[rows], groups=_groups_of(data, rows))
+
+
+def _groups_of(data: Dataset, rows: Rows | slice) -> Rows | None:
+    return None if data.groups is None else data.groups[rows]
+
+
+def on_host(data: Dataset) -> Dataset:
+    """The data as NumPy arrays, of which `take` selects rows without compiling a program."""
+    return replace(data, x=np.asarray(data.x), y=np.asarray(data.y))
 
 
 def divide(data: Dataset, *parts: Int[np.ndarray, " _"]) -> tuple[Dataset, ...]:
@@ -401,7 +519,7 @@ def divide(data: Dataset, *parts: Int[np.ndarray, " _"]) -> tuple[Dataset, ...]:
             x[places] = whole[rows[places]]
         memory.release(whole, stretch)
     return tuple(
-        replace(data, x=x, y=data.y[rows].astype(y_kind))
+        replace(data, x=x, y=data.y[rows].astype(y_kind), groups=_groups_of(data, rows))
         for x, rows in zip(made, parts, strict=True)
     )
 
@@ -482,8 +600,20 @@ def _in_order(codes: np.ndarray, fractions: tuple[float, ...]) -> list[Rows]:
     return np.split(line, cuts)
 
 
-def _ranks(values: ArrayLike, examples: int, what: str) -> np.ndarray:
-    """The rank of each value among the distinct values."""
+def ranks(values: ArrayLike, examples: int, what: str) -> Rows:
+    """The rank of each value among the distinct values.
+
+    Args:
+        values: (examples,) numbers, text or times.
+        examples: the number of examples.
+        what: what the values are, for messages.
+
+    Returns:
+        (examples,) integers from 0.
+
+    Raises:
+        InputError: for another shape or type, and for missing values.
+    """
     values = arrays.array(what, values, ("row",))
     if values.shape != (examples,):
         raise InputError(

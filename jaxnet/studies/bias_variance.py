@@ -21,7 +21,8 @@ from jaxtyping import Array, Key
 
 from jaxnet.core.recipe import Recipe
 from jaxnet.core.run import Run
-from jaxnet.data import Dataset, Splits, resampling
+from jaxnet.data import Splits, resampling
+from jaxnet.data.splitting import on_host, take
 from jaxnet.diagnostics import (
     Decomposition,
     Difference,
@@ -454,13 +455,7 @@ def _scale(splits: Splits) -> float:
 
 def _learned_from(splits: Splits, seen: np.ndarray) -> Splits:
     """The splits with only those training examples."""
-    train, rows = splits.train, np.flatnonzero(seen)
-    return replace(
-        splits,
-        train=Dataset(
-            np.asarray(train.x)[rows], np.asarray(train.y)[rows], train.classes, train.pixel_max
-        ),
-    )
+    return replace(splits, train=take(on_host(splits.train), np.flatnonzero(seen)))
 
 
 def _peak(measured: Sequence[Measured], splits: Splits, vary: str) -> Peak:

@@ -18,6 +18,7 @@ from jaxnet.core.recipe import Recipe
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.resampling import disjoint, partitions, together, whole
+from jaxnet.data.splitting import on_host, take
 from jaxnet.diagnostics.diagnosis import Diagnosis, Predicted, diagnosis_of
 from jaxnet.diagnostics.findings import Code, Finding
 from jaxnet.diagnostics.symptoms import Found, held_out, symptoms, what_differs
@@ -397,9 +398,7 @@ def _predict(
     if (silent & sound).any():  # parameters that are finite, and too large to predict with
         return _predict(model, splits, trained, plan, silent)
     rows = np.unique(np.linspace(0, len(splits.train) - 1, LABELS_CHECKED).astype(np.int64))
-    some = replace(
-        splits.train, x=np.asarray(splits.train.x)[rows], y=np.asarray(splits.train.y)[rows]
-    )
+    some = take(on_host(splits.train), rows)
     seen = [
         samples.seen(int(i))[rows]
         for (needs, each), own_sound in zip(trained, each_sound, strict=True)

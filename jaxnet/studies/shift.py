@@ -15,6 +15,7 @@ from jaxnet.core.run import Run
 from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.corruption import corrupt, knock_out
+from jaxnet.data.splitting import in_one, on_host, take
 from jaxnet.diagnostics import Estimate, estimate_error_without_labels, two_sample_test, wilson
 from jaxnet.engine import arguments
 from jaxnet.engine.loop import train
@@ -278,11 +279,7 @@ def held_out(splits: Splits, run: Run) -> Dataset:
     """The examples that a network was neither trained on nor chosen with."""
     if run.recipe.patience is not None or not len(splits.validation):
         return splits.test
-    both = splits.test, splits.validation
-    x, y = (
-        np.concatenate([np.asarray(getattr(part, name)) for part in both]) for name in ("x", "y")
-    )
-    return replace(splits.test, x=x, y=y)
+    return in_one(splits.test, splits.validation)
 
 
 def monitor(
@@ -400,4 +397,4 @@ def _unlike(
 
 
 def _rows(data: Dataset, rows: np.ndarray) -> Dataset:
-    return replace(data, x=np.asarray(data.x)[rows], y=np.asarray(data.y)[rows])
+    return take(on_host(data), rows)

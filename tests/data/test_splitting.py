@@ -1,5 +1,10 @@
-"""Splits by group, in order and in folds; and examples that are in two parts."""
+"""Splits by group, in order and in folds; what parts keep and how they are pooled; and examples
+that are in two parts.
+"""
 
+import dataclasses
+
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +12,7 @@ from hypothesis import strategies as st
 
 import jaxnet
 from jaxnet.data import overlaps
+from jaxnet.data.splitting import fold_numbers, grouped, hold_out, in_one, pool, take
 
 PARTS = ("train", "validation", "test")
 
@@ -97,6 +103,204 @@ def test_folds_are_stratified():
     y = np.repeat([0, 1], [90, 10])
     for splits in jaxnet.folds(np.zeros((100, 1)) + np.arange(100)[:, None], y, count=5):
         assert (np.asarray(splits.test.y) == 1).sum() == 2
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    sizes=st.lists(st.integers(1, 20), min_size=8, max_size=40),
+    count=st.integers(2, 8),
+    seed=st.integers(0, 99),
+)
+def test_no_group_is_in_two_folds_and_folds_are_of_nearly_equal_size(sizes, count, seed):
+    groups = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    data = grouped(jaxnet.Dataset(*_numbered(len(groups))), groups)
+    fold_of = fold_numbers(data, count, seed)
+    assert set(fold_of) == set(range(count))
+    for group in range(len(sizes)):
+        assert len(set(fold_of[groups == group])) == 1
+    # An optimal assignment is at best as full as the mean, and the largest group may be alone.
+    filled = np.bincount(fold_of, minlength=count)
+    assert filled.max() - filled.min() <= max(sizes)
+    assert np.array_equal(fold_of, fold_numbers(data, count, seed))
+    # Names of groups, in place of their numbers, give the same folds.
+    named = grouped(data, np.char.add("patient ", groups.astype(str)))
+    by_rank = grouped(data, np.unique(groups.astype(str), return_inverse=True)[1])
+    assert np.array_equal(fold_numbers(named, count, seed), fold_numbers(by_rank, count, seed))
+
+
+def test_folds_of_groups_are_stratified_and_differ_from_seed_to_seed():
+    """30 patients of 5 to 9 rows, 6 of them ill: no two ill ones in a fold of 8."""
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(5, 10, 30)
+    groups, y = np.repeat(np.arange(30), sizes), np.repeat(np.arange(30) < 6, sizes).astype(int)
+    data = jaxnet.Dataset(np.zeros((len(y), 1)), y, ("well", "ill"), groups=groups)
+    found = [fold_numbers(data, 8, seed) for seed in range(20)]
+    for fold_of in found:
+        assert len(set(fold_of[y == 1])) == 6
+    assert len({tuple(fold_of) for fold_of in found}) == 20
+
+
+def test_groups_of_one_example_are_dealt_like_examples():
+    y = np.repeat([0, 1], [90, 11])
+    data = jaxnet.Dataset(np.zeros((101, 1)), y, ("a", "b"), groups=np.arange(101))
+    fold_of = fold_numbers(data, 5, 3)
+    for rows in (fold_of, fold_of[y == 1]):
+        sizes = np.bincount(rows, minlength=5)
+        assert sizes.max() - sizes.min() <= 1
+
+
+def test_folds_without_groups_are_what_they_always_were():
+    """Written down before examples had groups."""
+    data = jaxnet.Dataset(np.zeros((12, 1)), np.arange(12) % 3, ("a", "b", "c"))
+    assert fold_numbers(data, 4, 5).tolist() == [3, 0, 1, 1, 1, 2, 2, 2, 3, 0, 3, 0]
+
+
+def test_each_part_keeps_the_groups_of_its_examples():
+    text = np.array([f"patient {i // 5 % 20:02d}" for i in range(200)])
+    x, y = _numbered(200)
+    splits = jaxnet.split(x, y, groups=text, seed=3)
+    numbers = np.unique(text, return_inverse=True)[1]
+    for part, rows in _rows(splits).items():
+        assert np.array_equal(getattr(splits, part).groups, numbers[rows])
+    assert (splits.grouped_by, splits.test_source, splits.ordered) == ("group", "random", False)
+    some = take(splits.train, np.array([3, 0, 8]))
+    assert np.array_equal(some.groups, splits.train.groups[[3, 0, 8]])
+    whole, part = hold_out(grouped(jaxnet.Dataset(x, y), text), 0.3, 0)
+    for each in (whole, part):
+        assert np.array_equal(each.groups, numbers[np.asarray(each.x).ravel().astype(int)])
+    for fold in jaxnet.folds(x, y, groups=text, count=4):
+        for part, rows in _rows(fold).items():
+            assert np.array_equal(getattr(fold, part).groups, numbers[rows])
+    assert jaxnet.split(x, y).train.groups is None
+
+
+def test_groups_are_no_part_of_a_pytree_and_all_else_is():
+    x, y = _numbered(40)
+    splits = jaxnet.split(x, y, groups=np.arange(40) // 2)
+    without = jaxnet.split(x, y)
+    assert jax.tree.structure(splits.train) == jax.tree.structure(without.train)
+    assert jax.tree.map(lambda a: a[:3], splits.train).groups is None
+    # What a Dataset holds besides its groups survives, whatever fields it gets.
+    given = jaxnet.Dataset(np.zeros((3, 4, 4)), np.arange(3), ("a", "b", "c"), 16.0)
+    rebuilt = jax.tree.map(lambda a: a, given)
+    for field in dataclasses.fields(given):
+        assert np.array_equal(getattr(rebuilt, field.name), getattr(given, field.name))
+        assert field.name == "groups" or getattr(given, field.name) is not None
+
+
+def test_groups_change_neither_a_training_nor_what_is_compiled(compilations):
+    x, y = np.random.default_rng(0).normal(size=(80, 3)), np.arange(80) % 2
+    splits = jaxnet.split(x, y)
+    grouped_ones = dataclasses.replace(
+        splits,
+        train=dataclasses.replace(splits.train, groups=np.arange(len(splits.train)) // 3),
+        test_source="ordered",
+        ordered=True,
+        grouped_by="patient",
+    )
+    model, recipe, key = jaxnet.linear(), jaxnet.Recipe(epochs=2, batch_size=16), jax.random.key(0)
+    one = jaxnet.fit(model, splits, recipe, key)
+    before = len(compilations)
+    other = jaxnet.fit(model, grouped_ones, recipe, key)
+    assert len(compilations) == before
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True)
+    )
+
+
+def test_a_split_says_where_its_test_set_comes_from(tmp_path, digits):
+    x, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 3
+    assert jaxnet.split(x, y).test_source == "random"
+    in_order = jaxnet.split(x, y, order=np.arange(60))
+    assert (in_order.test_source, in_order.ordered) == ("ordered", True)
+    assert digits.test_source == "random"
+    assert next(jaxnet.folds(x, y)).test_source == "random"
+    by_hand = jaxnet.Splits(
+        in_order.train, in_order.validation, in_order.test, in_order.standardization
+    )
+    assert (by_hand.test_source, by_hand.ordered, by_hand.grouped_by) == ("own", False, None)
+    patient, day = np.arange(60) // 4, np.arange(60)
+    np.savez(tmp_path / "one.npz", x=x, y=y, patient=patient, day=day)
+    np.savez(
+        tmp_path / "two.npz",
+        x=x,
+        y=y,
+        x_test=x[:9],
+        y_test=y[:9],
+        patient=patient + 100,
+        patient_test=np.array([200, 201, 100] * 3),
+        day=day,
+    )
+    one = jaxnet.load(tmp_path / "one.npz", groups="patient")
+    assert (one.test_source, one.grouped_by) == ("random", "patient")
+    assert not set(one.train.groups) & set(one.test.groups)
+    assert jaxnet.load(tmp_path / "one.npz", order="day").test_source == "ordered"
+    two = jaxnet.load(tmp_path / "two.npz", groups="patient")
+    assert two.test_source == "own"
+    # Patient 100 has one number in all parts, 0, and those of the test set alone the last two.
+    assert two.test.groups.tolist() == [15, 16, 0] * 3
+    last = jaxnet.load(tmp_path / "two.npz", order="day")
+    assert (last.test_source, last.ordered) == ("own", True)
+    (tmp_path / "t.csv").write_text(
+        "patient,a,b\n" + "".join(f"p{i // 4},{i},{i % 3}\n" for i in range(60))
+    )
+    table = jaxnet.load(tmp_path / "t.csv", groups="patient")
+    assert (table.test_source, table.grouped_by) == ("random", "patient")
+    assert len(np.unique(table.train.groups)) * 4 == len(table.train)
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(120) // 4])
+def test_a_pool_is_training_and_validation_set_and_standardized_as_one(groups):
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(5, 3, size=(120, 2)).astype(np.float32), rng.normal(size=120)
+    splits = jaxnet.split(x, y, groups=groups, validation=0.2)
+    pooled = pool(splits)
+    assert len(pooled.train) == len(splits.train) + len(splits.validation)
+    assert len(pooled.validation) == 0
+    assert pooled.validation.x.shape == (0, 2)
+    assert pooled.test is splits.test
+    both = np.concatenate([splits.train.x, splits.validation.x])
+    assert np.array_equal(pooled.train.x, both)
+    assert np.allclose(pooled.standardization.mean, both.mean(0), rtol=1e-5)
+    assert np.allclose(pooled.standardization.scale, both.std(0), rtol=1e-5)
+    assert np.isclose(pooled.standardization.target_mean, pooled.train.y.mean(), rtol=1e-4)
+    assert pooled.notes[-1].startswith(f"mean and scale are those of the {len(both)} examples")
+    assert (pooled.test_source, pooled.grouped_by) == (splits.test_source, splits.grouped_by)
+    if groups is not None:
+        rows = [int(np.flatnonzero((x == one).all(1))[0]) for one in both]
+        assert np.array_equal(pooled.train.groups, groups[rows])
+    # It is trained on like any other, and there is nothing to add to it.
+    assert pool(pooled) is pooled
+    run = jaxnet.fit(jaxnet.linear(), pooled, jaxnet.Recipe(epochs=1), jax.random.key(0))
+    assert not run.diverged
+
+
+def test_a_pool_keeps_what_images_and_wide_numbers_need(digits):
+    pooled = pool(digits)
+    assert (pooled.train.pixel_max, pooled.train.classes) == (16.0, digits.classes)
+    assert pooled.train.x.dtype == np.uint8
+    x = 1e9 + np.random.default_rng(0).normal(size=(60, 1))
+    wide = pool(jaxnet.split(x, np.arange(60) % 2))
+    assert wide.train.x.dtype == np.float64
+    assert wide.standardization.origin is not None
+
+
+def test_examples_without_a_group_are_groups_of_their_own():
+    x, y = _numbered(4)
+    known = jaxnet.Dataset(x, y, groups=np.array([7, 7, 2, 2]))
+    unknown = jaxnet.Dataset(x[:2], y[:2])
+    assert in_one(unknown, known).groups.tolist() == [8, 9, 7, 7, 2, 2]
+    assert in_one(unknown, unknown).groups is None
+
+
+def test_a_stream_cannot_be_pooled(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(50, 2)))
+    np.save(tmp_path / "y.npy", np.arange(50) % 2)
+    splits = jaxnet.stream(tmp_path)
+    assert (splits.test_source, splits.ordered) == ("random", False)
+    with pytest.raises(jaxnet.InputError, match="stays on disk"):
+        pool(splits)
 
 
 BAD = [

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from jaxnet.data import checks
 from jaxnet.data.dataset import Column, Splits
 from jaxnet.data.sources.request import Reading
-from jaxnet.data.splitting import assemble, complete
+from jaxnet.data.splitting import complete, grouped
 from jaxnet.errors import InputError, near, near_path
 
 if TYPE_CHECKING:
@@ -95,14 +95,18 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
     x = encode(encodings, columns, path)
     y, classes, task = _label(path, label, columns[label], reading.task)
     data = checks.dataset(x, y, classes=classes, where=str(path))
-    by = {
-        what: _plain(path, name, columns[name])
-        for what in ("groups", "order")
-        if (name := getattr(reading, what)) is not None
-    }
-    about = {"columns": encodings, "notes": (*notes, f"label: {label!r}", task)}
-    return assemble(
-        *complete({"train": data}, reading, **by), name=path.name, where=str(path), **about
+    groups, order = (
+        None if name is None else _plain(path, name, columns[name])
+        for name in (reading.groups, reading.order)
+    )
+    return complete(
+        {"train": grouped(data, groups)},
+        reading,
+        name=path.name,
+        where=str(path),
+        columns=encodings,
+        notes=(*notes, f"label: {label!r}", task),
+        order=order,
     )
 
 

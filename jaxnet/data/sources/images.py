@@ -15,7 +15,7 @@ from jaxnet.data import checks
 from jaxnet.data.dataset import Splits
 from jaxnet.data.sources.npz import read_npz
 from jaxnet.data.sources.request import Reading
-from jaxnet.data.splitting import assemble, complete
+from jaxnet.data.splitting import complete
 from jaxnet.errors import InputError, near, near_path
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def splits_of_folder(folder: Path, reading: Reading) -> Splits:
             arrays[first : first + len(each)], labels, classes=classes, where=str(parts[part])
         )
         first += len(each)
-    return assemble(*complete(data, reading), name=folder.resolve().name, where=str(folder))
+    return complete(data, reading, name=folder.resolve().name, where=str(folder))
 
 
 def decode(

@@ -8,6 +8,7 @@ import os
 import struct
 import zipfile
 import zlib
+from dataclasses import replace
 from io import BufferedIOBase
 from pathlib import Path
 from typing import IO
@@ -15,9 +16,9 @@ from typing import IO
 import numpy as np
 
 from jaxnet.data import checks, memory
-from jaxnet.data.dataset import Splits
+from jaxnet.data.dataset import Dataset, Splits
 from jaxnet.data.sources.request import Reading
-from jaxnet.data.splitting import assemble, complete
+from jaxnet.data.splitting import complete, ranks
 from jaxnet.errors import InputError, near, near_path
 
 # Exceptions that reading a damaged, encrypted or foreign file has raised.
@@ -85,11 +86,7 @@ def splits_of_arrays(
         raise InputError(
             f"{where}: needs arrays x and y{near('x', sorted(arrays), 'the file holds')}"
         )
-    by = {
-        what: reading.column(what, arrays, where)
-        for what in ("groups", "order")
-        if getattr(reading, what) is not None
-    }
+    order = None if reading.order is None else reading.column("order", arrays, where)
     parts = [part for part in ("y", "y_test", "y_validation") if part in arrays]
     classes = tuple(map(str, arrays["classes"])) if "classes" in arrays else None
     notes = ()
@@ -106,9 +103,37 @@ def splits_of_arrays(
         for part in ("test", "validation")
         if f"x_{part}" in arrays
     }
-    return assemble(
-        *complete({"train": train, **given}, reading, **by), name=name, where=where, notes=notes
+    return complete(
+        _grouped({"train": train, **given}, arrays, reading, where),
+        reading,
+        name=name,
+        where=where,
+        notes=notes,
+        order=order,
     )
+
+
+def _grouped(
+    parts: dict[str, Dataset], arrays: dict[str, np.ndarray], reading: Reading, where: str
+) -> dict[str, Dataset]:
+    """The parts with their groups. Those of a test or validation set of its own are in the array of
+    the same name that ends in "_test" or "_validation"; without it, they are not known.
+    """
+    if reading.groups is None:
+        return parts
+    named = {
+        part: arrays[name]
+        for part in parts
+        if part != "train" and (name := f"{reading.groups}_{part}") in arrays
+    }
+    named["train"] = reading.column("groups", arrays, where)
+    for part, values in named.items():
+        ranks(values, len(parts[part]), "groups")  # refuses what cannot be used
+    _, together = np.unique(np.concatenate(list(named.values())), return_inverse=True)
+    codes = np.split(together, np.cumsum([len(values) for values in named.values()])[:-1])
+    return parts | {
+        part: replace(parts[part], groups=own) for part, own in zip(named, codes, strict=True)
+    }
 
 
 def _labeled(

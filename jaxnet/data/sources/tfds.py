@@ -26,7 +26,7 @@ from jaxnet.data.sources import idx
 from jaxnet.data.sources.images import decode
 from jaxnet.data.sources.npz import UNREADABLE, map_npz, write_npz
 from jaxnet.data.sources.request import Reading
-from jaxnet.data.splitting import assemble, complete
+from jaxnet.data.splitting import complete
 from jaxnet.errors import InputError, check_path, check_text, nearest
 
 TFDS_PARTS = ("train", "validation", "test")
@@ -68,7 +68,7 @@ def splits_of_prepared(name: str, reading: Reading, others: tuple[str, ...] = ()
             f"{folder}: has no part named train, but {', '.join(data) or 'none'}; give a data set "
             "that has one"
         )
-    return assemble(*complete(data, reading), name=name, where=str(folder))
+    return complete(data, reading, name=name, where=str(folder))
 
 
 def prepare(

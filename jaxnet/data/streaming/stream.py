@@ -255,6 +255,7 @@ def stream(
     about: Any = {
         "name": Path(path).resolve().name if len(Path(path).parts) > 1 else str(path),
         "notes": tuple(notes),
+        "test_source": "own" if "test" in own else "random",
     }
     return Splits(train, placed(held["validation"]), placed(held["test"]), statistics, **about)  # pyrefly: ignore[bad-argument-type]
 

@@ -302,7 +302,9 @@ def _calibration(found: dict[str, Any] | None) -> str:
 def _about(result: dict[str, Any]) -> str:
     recipe = {name: value for name, value in result["recipe"].items() if value is not None}
     dataset = {
-        name: value for name, value in result["dataset"].items() if value not in (None, [], {})
+        name: value
+        for name, value in result["dataset"].items()
+        if value not in (None, [], {}, False)
     }
     dataset.pop("columns", None)
     groups = {
