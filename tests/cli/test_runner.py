@@ -580,7 +580,14 @@ def test_classes_of_a_table_split_by_group_and_resumed(tmp_path):
     )
     done = run(*options)
     assert "task: classification, since the labels are text" in done.stdout
-    assert result(tmp_path / "run")["dataset"]["classes"] == ["little", "much"]
+    about = result(tmp_path / "run")["dataset"]
+    assert about["classes"] == ["little", "much"]
+    assert (about["test_source"], about["ordered"], about["grouped_by"]) == (
+        "random",
+        False,
+        "color",
+    )
+    assert about["groups"] == {"train": 1, "validation": 1, "test": 1}
     (tmp_path / "run/result.json").unlink()
     assert "continuing" in run(*options, "--resume").stdout
 
