@@ -267,5 +267,17 @@ def normal(words: UInt32[Array, "examples words"], size: int) -> Float[Array, "e
     Returns:
         (examples, size) float32.
     """
-    whole = (bits(words, size) >> np.uint32(9)).astype(jnp.int32).astype(jnp.float32)
+    return normal_from_bits(bits(words, size))
+
+
+def normal_from_bits(given: UInt32[Array, "..."]) -> Float[Array, "..."]:
+    """Standard normal numbers as the quantiles of random bits, finite for any bits.
+
+    Args:
+        given: random bits, of which the upper 23 of each number are used.
+
+    Returns:
+        float32 of the same shape.
+    """
+    whole = (given >> np.uint32(9)).astype(jnp.int32).astype(jnp.float32)
     return np.float32(np.sqrt(2)) * jax.lax.erf_inv((whole + 0.5) * np.float32(2.0**-22) - 1)

@@ -139,7 +139,7 @@ def _classifier(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float)
     held = len(halves[0][1]), len(halves[1][1])
     of_a, of_b = scores[: held[0]], scores[held[0] :]
     false, true = int((of_a > 0).sum()), int((of_b > 0).sum())
-    p = _fisher_p_value(of_a, of_b, rng)
+    p = fisher_p_value(of_a, of_b, rng)
     apart = combination([1.0, -1.0], [exact(true, held[1]), exact(false, held[0])])
     chance = (false + true) / sum(held)
     z = NormalDist().inv_cdf(1 - level)
@@ -171,13 +171,21 @@ def _classifier(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float)
     )
 
 
-def _fisher_p_value(of_a: np.ndarray, of_b: np.ndarray, rng: np.random.Generator) -> float:
+def fisher_p_value(of_a: np.ndarray, of_b: np.ndarray, rng: np.random.Generator) -> float:
     """Compute how often random labels agree with the predicted samples at least as well (Fisher's
     exact test).
 
     Counts tie often, which makes the test too cautious. Of equal counts, the one counts as better
     whose new examples have the larger sum of log-odds; the share of those is found by permutations
     within the examples that are predicted new and within the others.
+
+    Args:
+        of_a: (examples,) log-odds with which the classifier calls examples of the reference new.
+        of_b: (examples,) the same of the new sample.
+        rng: random generator of the permutations.
+
+    Returns:
+        The p-value.
 
     References:
         Fisher 1935.

@@ -119,7 +119,7 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
     lowered, platforms = _stablehlo(one, run)
     files = {
         "model.stablehlo": lowered,
-        "params.safetensors": _safetensors(run, about),
+        "params.safetensors": to_safetensors(run, about),
         **_numpy(model, here),
     }
     if jax.__version_info__ < READ_BY_012:
@@ -170,7 +170,19 @@ def _stablehlo(one: Callable[[Array], Array], run: Run) -> tuple[bytes, tuple[st
         return serialized, able
 
 
-def _safetensors(run: Run, about: dict[str, str]) -> bytes:
+def to_safetensors(run: Run, about: dict[str, str]) -> bytes:
+    """Serialize the arrays of a trained network by their paths.
+
+    Args:
+        run: the trained network.
+        about: words that the file has in its header.
+
+    Returns:
+        The bytes of a safetensors file.
+
+    Raises:
+        InputError: for a type that safetensors cannot hold, and where two arrays have one path.
+    """
     from safetensors.numpy import save
 
     tensors = _by_path(program.network_arrays(run))

@@ -124,7 +124,7 @@ class _Network(BaseEstimator):
         )
         for note in notes_on(data, None):
             warnings.warn(note, stacklevel=3)
-        order, seed = _canonical_order(data), _seed(self.random_state)
+        order, seed = canonical_order(data), _seed(self.random_state)
         data, weights = take(data, order), None if weights is None else weights[order]
         checks.fractions(self.validation_fraction, None, seed)
         held_out, rows = partition(data, (self.validation_fraction,), seed)
@@ -307,9 +307,15 @@ def _with_positive_weight(
     return X[weights > 0], y[weights > 0], weights[weights > 0]
 
 
-def _canonical_order(data: Dataset) -> np.ndarray:
-    """Row numbers in an order that depends on the examples alone, so that the network does too:
-    sums over the rows depend on their order by rounding.
+def canonical_order(data: Dataset) -> np.ndarray:
+    """Sort examples into an order that depends on them alone, so that the network does too: sums
+    over the rows depend on their order by rounding.
+
+    Args:
+        data: the examples, in any order.
+
+    Returns:
+        (examples,) row numbers.
     """
     rows = zip(np.ascontiguousarray(data.x), np.asarray(data.y), strict=True)
     return np.argsort(

@@ -63,7 +63,7 @@ def from_nnx(constructor: Callable[..., Any], name: str | None) -> Functions:
     """Make the functions and the name of `Model.from_nnx`."""
     from flax import nnx
 
-    _check_constructor(constructor, nnx.Module, "nnx.Module", "lambda rngs: Net(10, rngs=rngs)")
+    check_constructor(constructor, nnx.Module, "nnx.Module", "lambda rngs: Net(10, rngs=rngs)")
     return _nnx(_Constructor(constructor), name)
 
 
@@ -76,7 +76,7 @@ def from_equinox(constructor: Callable[..., Any], name: str | None) -> Functions
             "Model.from_equinox needs the package equinox, which is not installed: pip install "
             "equinox"
         ) from None
-    _check_constructor(constructor, eqx.Module, "eqx.Module", "lambda key: Net(10, key=key)")
+    check_constructor(constructor, eqx.Module, "eqx.Module", "lambda key: Net(10, key=key)")
     return _equinox(_Constructor(constructor), name)
 
 
@@ -523,7 +523,18 @@ def _training_words(flags: Flags, *, training: bool) -> dict[str, bool]:
     return {word: value == training for word, value in flags}
 
 
-def _check_constructor(constructor: Any, kind: type, kind_name: str, example: str) -> None:
+def check_constructor(constructor: Any, kind: type, kind_name: str, example: str) -> None:
+    """Check that something constructs modules, and is none itself.
+
+    Args:
+        constructor: what was given.
+        kind: the class of the modules.
+        kind_name: its name for messages.
+        example: a constructor for messages.
+
+    Raises:
+        InputError: for a finished module, and for what cannot be called.
+    """
     if isinstance(constructor, kind) or not callable(constructor):
         what = (
             f"a finished {type(constructor).__name__}"

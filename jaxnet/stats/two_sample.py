@@ -25,7 +25,7 @@ MIN_SAMPLE_SIZE = 4  # examples in each sample
 EXAMPLES_SHOWN = 20  # examples that `Unlike` lists of each sample
 WIDTH_EXAMPLES = 1000  # examples from which the width of the kernel is computed
 KERNEL_ROWS = 512  # rows of the kernel that are computed at once
-KERNEL_LIMIT = 20_000  # examples that mmd compares; of more it takes a random part
+KERNEL_LIMIT = 20_000  # examples that mmd compares
 
 
 class Output(NamedTuple):
@@ -213,7 +213,9 @@ def _critical_value(null: np.ndarray, level: float) -> float:
     return float(np.sort(null)[::-1][allowed]) if allowed >= 0 else math.inf
 
 
-def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoSample:
+def mmd(
+    a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float, *, limit: int = KERNEL_LIMIT
+) -> TwoSample:
     """Test whether inputs differ, by the maximum mean discrepancy with a Gaussian kernel.
 
     The kernel is as wide as the median distance. The statistic is the unbiased MMD^2.
@@ -223,6 +225,7 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
         b: inputs of the new sample, likewise.
         key: JAX random key of permutations, bootstrap samples and the choice of examples.
         level: significance level.
+        limit: number of examples that are compared; of more, a random part.
 
     Returns:
         The result of the test.
@@ -232,9 +235,9 @@ def mmd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> TwoS
     """
     rng = generator(key, "two_sample")
     rows = [np.arange(len(a)), np.arange(len(b))]
-    if len(a) + len(b) > KERNEL_LIMIT:
+    if len(a) + len(b) > limit:
         parts = [
-            max(MIN_SAMPLE_SIZE, round(KERNEL_LIMIT * len(sample) / (len(a) + len(b))))
+            max(MIN_SAMPLE_SIZE, round(limit * len(sample) / (len(a) + len(b))))
             for sample in (a, b)
         ]
         rows = [

@@ -128,7 +128,7 @@ def estimate_error_without_labels(
             disagreement,
             (n, m),
         )
-    fit, covariance = _logistic(before, wrong)
+    fit, covariance = logistic_regression(before, wrong)
     share = _logit_inverse(fit[0] + fit[1] * now)
     mean = float(share.mean())
     gradient = (share * (1 - share))[:, None] * np.stack([np.ones(m), now], 1)
@@ -171,10 +171,14 @@ def doubt(
     return np.clip(others - chosen, -MAX_LOG_ODDS, MAX_LOG_ODDS)
 
 
-def _logistic(
+def logistic_regression(
     x: Float[np.ndarray, " examples"], wrong: Bool[np.ndarray, " examples"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit the log-odds of an error by Newton's method.
+    """Fit the log-odds of an error as a line in x, by Newton's method.
+
+    Args:
+        x: (examples,) what the error depends on.
+        wrong: (examples,) whether each example was predicted wrongly; some are, and some are not.
 
     Returns:
         Intercept and slope, and their sandwich covariance.

@@ -25,7 +25,7 @@ from safetensors.numpy import load_file
 
 import jaxnet
 from jaxnet.interop import forward
-from jaxnet.interop.export import STORED, _safetensors
+from jaxnet.interop.export import STORED, to_safetensors
 from jaxnet.interop.program import FUNCTIONS
 
 pytestmark = pytest.mark.core
@@ -106,6 +106,15 @@ def runs(digits):
     }
 
 
+@pytest.fixture(scope="module")
+def exported(runs, tmp_path_factory):
+    """The folder with the export of each run, in NAME/export."""
+    folder = tmp_path_factory.mktemp("exported")
+    for name, run in runs.items():
+        jaxnet.export(run, folder / name / "export", model=OWN if name == "own" else None)
+    return folder
+
+
 def some_inputs(run, digits, examples):
     return (
         a_line(examples)[0]
@@ -130,10 +139,9 @@ def stranger(*folders):
     assert done.stdout.strip() == "done without jaxnet", done.stderr
 
 
-def test_the_same_predictions_in_a_process_without_jaxnet(runs, digits, tmp_path):
+def test_the_same_predictions_in_a_process_without_jaxnet(runs, digits, exported):
     for name, run in runs.items():
-        folder = tmp_path / name / "export"
-        jaxnet.export(run, folder, model=OWN if name == "own" else None)
+        folder = exported / name / "export"
         assert {file.name for file in folder.iterdir()} == {
             "README.md",
             "model.stablehlo",
@@ -145,10 +153,10 @@ def test_the_same_predictions_in_a_process_without_jaxnet(runs, digits, tmp_path
                 folder.parent / f"x{examples}.npy",
                 some_inputs(run, digits, examples).astype(np.float32),
             )
-    stranger(*(tmp_path / name / "export" for name in runs))
+    stranger(*(exported / name / "export" for name in runs))
     for name, run in runs.items():
         for examples in BATCHES:
-            theirs = np.load(tmp_path / name / f"outputs-x{examples}.npy")
+            theirs = np.load(exported / name / f"outputs-x{examples}.npy")
             ours = jaxnet.predict(MODELS[name], run, some_inputs(run, digits, examples))
             assert theirs.shape == ours.shape
             assert theirs.dtype == np.float32
@@ -189,7 +197,7 @@ for folder in sys.argv[1:]:
         )
         if "forward" in b
     )
-    names = {"x": np.load("../x.npy")}
+    names = {"x": np.load("../given.npy")}
     exec(block, names)
     np.save("../outputs.npy", names["outputs"])
     assert names["forward"](names["x"][:0]).shape == (0, *names["outputs"].shape[1:])
@@ -208,29 +216,22 @@ print(
 """
 
 
-@pytest.fixture
-def without_program(monkeypatch):
-    """Exports without the program for JAX, which takes a while to compile."""
-    monkeypatch.setattr("jaxnet.interop.export._stablehlo", lambda *_: (b"", ("cpu",)))
-
-
-def test_numpy_alone_gives_the_same_predictions(runs, digits, tmp_path, without_program):
+def test_numpy_alone_gives_the_same_predictions(runs, digits, exported):
     inputs = {name: some_inputs(run, digits, 300) for name, run in runs.items()}
-    for name, run in runs.items():
-        jaxnet.export(run, tmp_path / name / "export", model=OWN if name == "own" else None)
-        np.save(tmp_path / name / "x.npy", inputs[name])
+    for name, x in inputs.items():
+        np.save(exported / name / "given.npy", x)
     command = [
         sys.executable,
         "-I",
         "-c",
         NUMPY_ALONE,
-        *(str(tmp_path / name / "export") for name in runs),
+        *(str(exported / name / "export") for name in runs),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.stdout.strip() == "done with ['numpy']", done.stderr
     for name, run in runs.items():
         theirs, ours = (
-            np.load(tmp_path / name / "outputs.npy"),
+            np.load(exported / name / "outputs.npy"),
             jaxnet.predict(MODELS[name], run, inputs[name]),
         )
         assert theirs.shape == ours.shape
@@ -250,9 +251,7 @@ def test_numpy_alone_gives_the_same_predictions(runs, digits, tmp_path, without_
 @pytest.mark.parametrize(
     "name", ["linen", "attention", "of rows", "averaged", "nnx", "moved", "counted", "checkpoint"]
 )
-def test_numpy_knows_the_operations_of_networks_of_all_kinds(
-    name, digits, tmp_path, without_program
-):
+def test_numpy_knows_the_operations_of_networks_of_all_kinds(name, digits, tmp_path):
     from networks import made
 
     model, run = made(name)
@@ -309,7 +308,7 @@ def test_numpy_knows_every_function():
 def test_numpy_reads_every_dtype_that_is_stored(runs, tmp_path):
     params = {dtype: np.arange(6).reshape(2, 3).astype(dtype) for dtype in STORED}
     (tmp_path / "params.safetensors").write_bytes(
-        _safetensors(replace(runs["linear"], params=params), {"model": "x"})
+        to_safetensors(replace(runs["linear"], params=params), {"model": "x"})
     )
     given = forward.read_safetensors(tmp_path / "params.safetensors")
     for dtype, wanted in params.items():
@@ -317,11 +316,11 @@ def test_numpy_reads_every_dtype_that_is_stored(runs, tmp_path):
         assert given[f"params/{dtype}"].dtype == (np.float32 if dtype == "bfloat16" else dtype)
 
 
-def test_two_exports_do_not_mix(runs, digits, tmp_path, without_program):
-    for name in ("linear", "mlp"):
-        jaxnet.export(runs[name], tmp_path / name)
+def test_two_exports_do_not_mix(runs, digits, exported):
     for name in ("linear", "mlp", "linear"):
-        theirs = runpy.run_path(str(tmp_path / name / "forward.py"))["forward"](digits.test.x)
+        theirs = runpy.run_path(str(exported / name / "export/forward.py"))["forward"](
+            digits.test.x
+        )
         assert (
             np.abs(
                 np.exp(theirs) - np.exp(jaxnet.predict(MODELS[name], runs[name], digits.test.x))
@@ -335,7 +334,7 @@ def test_two_exports_do_not_mix(runs, digits, tmp_path, without_program):
     [((0, 7, 2), True), ((0, 8, 1), True), ((0, 8, 2), False), ((0, 10, 2), False)],
 )
 def test_a_program_that_a_current_jax_refuses_is_named(
-    runs, tmp_path, caplog, monkeypatch, without_program, version, warned
+    runs, tmp_path, caplog, monkeypatch, version, warned
 ):
     # jax 0.12.0 refuses what 0.7.2 and 0.8.1 write, and reads what 0.8.2 and 0.10.2 write.
     monkeypatch.setattr(jax, "__version_info__", version)
@@ -387,7 +386,7 @@ def test_parameters_are_those_that_predict_to_the_bit(runs, digits, tmp_path):
 
 
 def stored(run, folder):
-    (folder / "params.safetensors").write_bytes(_safetensors(run, {}))
+    (folder / "params.safetensors").write_bytes(to_safetensors(run, {}))
     return load_file(folder / "params.safetensors")
 
 
@@ -422,13 +421,13 @@ def test_what_safetensors_cannot_hold_is_refused(runs):
         jaxnet.InputError,
         match="params/a/0 is int4, which safetensors cannot hold; known are bool, bfloat16",
     ):
-        _safetensors(odd, {})
+        to_safetensors(odd, {})
     same = replace(runs["linear"], params={"a/b": jnp.zeros(2), "a": {"b": jnp.zeros(2)}})
     with pytest.raises(
         jaxnet.InputError,
         match="two arrays of the network have the same path; leave out the slashes",
     ):
-        _safetensors(same, {})
+        to_safetensors(same, {})
 
 
 def test_a_member_of_a_population_is_a_run(digits, tmp_path):
@@ -631,7 +630,7 @@ def test_what_onnx_does_not_have_is_refused(runs, tmp_path, converter):
     assert not list(tmp_path.iterdir())
 
 
-def test_numpy_alone_takes_offsets_as_they_came(tmp_path, without_program):
+def test_numpy_alone_takes_offsets_as_they_came(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 2))
     y = x @ [1.0, -2.0]

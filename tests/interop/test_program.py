@@ -1,5 +1,6 @@
 """Networks as a page computes them, in Chromium, against what predict says of them."""
 
+import base64
 import dataclasses
 import itertools
 import json
@@ -329,7 +330,7 @@ def test_functions_are_those_of_jax(page):
     cases["bfloat16"] = (lambda x: x.astype(jnp.bfloat16), [numbers])
     for name, (function, operands) in cases.items():
         constants = [
-            [place + 1, network_module._text(np.asarray(operand, np.float32))]
+            [place + 1, network_module.encoded(np.asarray(operand, np.float32))]
             for place, operand in enumerate(operands)
         ]
         step = {
@@ -414,13 +415,13 @@ def read_back(where):
 def test_many_numbers_are_stored_in_half_the_bytes():
     array = np.random.default_rng(0).normal(0, 1, (100, 50)).astype(np.float32)
     array[:, 3], array[:, 4] = 0, 1e-6 * array[:, 4]
-    text = network_module._text(array)
+    text = network_module.encoded(array)
     levels, scales = (
-        np.frombuffer(network_module.base64.b64decode(text[name]), dtype)
+        np.frombuffer(base64.b64decode(text[name]), dtype)
         for name, dtype in (("int16", "<i2"), ("scales", "<f4"))
     )
     error = np.abs(levels.reshape(100, 50) * scales - array)
     assert (error <= 0.51 * np.abs(array).max(0) / 32767).all()
-    assert set(network_module._text(array[:80])) == {"float32"}
+    assert set(network_module.encoded(array[:80])) == {"float32"}
     array[5, 5] = np.nan
-    assert set(network_module._text(array)) == {"float32"}
+    assert set(network_module.encoded(array)) == {"float32"}

@@ -30,7 +30,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from jaxnet import JaxnetClassifier, JaxnetRegressor
-from jaxnet.interop.sklearn import _canonical_order
+from jaxnet.interop.sklearn import canonical_order
 
 
 # Small networks compile in half the time; a smaller one needs a larger learning rate.
@@ -173,7 +173,7 @@ def test_it_is_jaxnets_fit(some_images):
     x, y = some_images
     fitted = JaxnetClassifier((32,), epochs=3, dropout=0.1, random_state=7).fit(x, y)
     data = Dataset(x, y.astype(np.int32), tuple("0123456789"))
-    order = _canonical_order(data)
+    order = canonical_order(data)
     train, nothing = (replace(data, x=data.x[rows], y=data.y[rows]) for rows in (order, order[:0]))
     splits = jaxnet.Splits(train, nothing, nothing, Standardization.of(train))
     recipe = jaxnet.Recipe(

@@ -16,7 +16,7 @@ from flax import linen as nn
 from flax import nnx
 
 import jaxnet
-from jaxnet.models.adapters import _check_constructor
+from jaxnet.models.adapters import check_constructor
 from jaxnet.random import INIT, counted, hashed
 from jaxnet.typing import double
 
@@ -565,7 +565,7 @@ REFUSED = [
         "rngs",
     ),
     (
-        lambda: _check_constructor(7, nnx.Module, "nnx.Module", "f"),
+        lambda: check_constructor(7, nnx.Module, "nnx.Module", "f"),
         "7 is not a constructor of an nnx.Module; give a function, such as f",
     ),
     (

@@ -7,7 +7,7 @@ import pytest
 
 from jaxnet.errors import InputError
 from jaxnet.stats.label_shift import label_shift
-from jaxnet.stats.unlabeled_error import doubt, estimate_error_without_labels
+from jaxnet.stats.unlabeled_error import doubt, estimate_error_without_labels, logistic_regression
 
 
 def network(seed, n, classes=5, sharp=1.0, too_sure=1.0, blur=0.0, frequencies=None, members=None):
@@ -26,11 +26,9 @@ def network(seed, n, classes=5, sharp=1.0, too_sure=1.0, blur=0.0, frequencies=N
 
 def test_the_fit_is_scikit_learns():
     linear_model = pytest.importorskip("sklearn.linear_model")
-    from jaxnet.stats.unlabeled_error import _logistic
-
     old, labels = network(0, 1500, too_sure=2.0)
     x, wrong = doubt(old[None].astype(np.float64)), old.argmax(1) != labels
-    fit, covariance = _logistic(x, wrong)
+    fit, covariance = logistic_regression(x, wrong)
     theirs = linear_model.LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(
         x[:, None], wrong
     )
@@ -38,7 +36,7 @@ def test_the_fit_is_scikit_learns():
     draws = []
     for seed in range(200):
         rows = np.random.default_rng(seed).integers(0, len(x), len(x))
-        draws.append(_logistic(x[rows], wrong[rows])[0])
+        draws.append(logistic_regression(x[rows], wrong[rows])[0])
     assert covariance == pytest.approx(np.cov(np.array(draws).T), rel=0.35)
 
 

@@ -172,11 +172,12 @@ def _labeled(
     )
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
+def read_npz(path: Path, *, free: int | None = None) -> dict[str, np.ndarray]:
     """Read the arrays of an .npz file.
 
     Args:
         path: the file.
+        free: bytes that the arrays may take; by default as many as `memory.available` finds.
 
     Returns:
         The arrays by name.
@@ -198,6 +199,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             _check_sizes(
                 path,
                 {name: _sizes(path, archive, name, member) for name, member in members.items()},
+                memory.available() if free is None else free,
             )
             return {name: _unpacked(archive, member) for name, member in members.items()}
     except FileNotFoundError:
@@ -233,11 +235,11 @@ def _sizes(
         return math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
 
 
-def _check_sizes(path: Path, sizes: dict[str, tuple[int, int]]) -> None:
+def _check_sizes(path: Path, sizes: dict[str, tuple[int, int]], free: int | None) -> None:
     """Raise InputError where arrays do not fit into the free memory, or differ in size from their
     headers.
     """
-    needed, free = sum(promised for promised, _ in sizes.values()), memory.available()
+    needed = sum(promised for promised, _ in sizes.values())
     if free is not None and needed > free:
         name = max(sizes, key=lambda each: sizes[each])
         raise InputError(

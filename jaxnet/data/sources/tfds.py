@@ -123,7 +123,7 @@ def prepare(
                 f"get it from {', '.join(absent)}"
             )
     else:
-        _check_network(name, urls)
+        check_network(name, urls)
     config = tfds.download.DownloadConfig(
         manual_dir=None if originals is None else str(Path(originals).absolute())
     )
@@ -303,9 +303,15 @@ def only(features: Any, kind: type, name: str) -> str:
     return found[0]
 
 
-def _check_network(name: str, urls: list[str]) -> None:
-    """Raise InputError within seconds if the host of the first file is unreachable; TensorFlow
-    Datasets would try for minutes.
+def check_network(name: str, urls: list[str]) -> None:
+    """Check within seconds that files can be downloaded; TensorFlow Datasets would try for minutes.
+
+    Args:
+        name: name of the data set.
+        urls: the addresses of its files, of which the first one's host is tried.
+
+    Raises:
+        InputError: where it cannot be reached; it says how to do without.
     """
     if not urls:
         return

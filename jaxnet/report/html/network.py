@@ -132,12 +132,19 @@ def _layers(program: Program, output: Operand) -> list[dict[str, Any]]:
 
 
 def _texts(arrays: Sequence[tuple[int, Any]]) -> list[tuple[int, dict[str, str]]]:
-    return [(number, _text(np.asarray(array, np.float32))) for number, array in arrays]
+    return [(number, encoded(np.asarray(array, np.float32))) for number, array in arrays]
 
 
-def _text(array: np.ndarray) -> dict[str, str]:
-    """Numbers as float32, or large arrays as int16 with a scale for each place of the last axis;
-    little-endian, in base64.
+def encoded(array: np.ndarray) -> dict[str, str]:
+    """Encode numbers for the page as float32, or large arrays as int16 with a scale for each place
+    of the last axis; little-endian, in base64.
+
+    Args:
+        array: the numbers, of any shape.
+
+    Returns:
+        {"float32": numbers}, or {"int16": levels, "scales": scales}, of which the products are the
+        numbers.
     """
     if array.size <= MANY or array.ndim < 2 or not np.isfinite(array).all():
         return {"float32": _base64(array, "<f4")}
