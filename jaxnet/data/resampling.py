@@ -1,17 +1,22 @@
 """What each member of a population trains on: bootstrap counts, or a subset of the examples.
 
 The sample of member i depends on the key and on i alone, so more members change none of the others.
+
+Where examples belong to groups, every sample consists of whole groups: a random order of examples
+is then a random order of groups, and is cut where a group ends, at the end nearest to the wanted
+size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from jaxnet import display
 from jaxnet.data import Dataset
-from jaxnet.data.splitting import fold_numbers
+from jaxnet.data.splitting import fold_numbers, ranks
 from jaxnet.errors import InputError, check_kind, check_whole
 from jaxnet.random import AnyKey, generator
 from jaxnet.typing import ArrayLike
@@ -96,8 +101,14 @@ class Samples:
         return np.isin(np.arange(self.examples), indices[:count])
 
 
-def bootstrap(key: AnyKey, members: int, examples: int) -> Samples:
+def bootstrap(
+    key: AnyKey, members: int, examples: int, *, groups: ArrayLike | None = None
+) -> Samples:
     """Bootstrap samples: as many examples as there are, drawn with replacement, as counts.
+
+    With groups, as many groups as there are are drawn with replacement, and each of their examples
+    counts as often as its group was drawn; so the number of examples differs among members, and is
+    right on average.
 
     The counts weigh the losses, so members can share minibatches. The expected minibatch is that of
     drawn indices; its noise is not.
@@ -106,22 +117,25 @@ def bootstrap(key: AnyKey, members: int, examples: int) -> Samples:
         key: one key.
         members: number of members.
         examples: number of examples.
+        groups: (examples,) the group of each example, such as `splits.train.groups`; None where
+            each stands for itself.
 
     Returns:
         The Samples.
+
+    Raises:
+        InputError: where groups are not one value per example.
 
     References:
         Efron 1979, "Bootstrap methods: another look at the jackknife".
     """
     _positive(members=members, examples=examples)
-    draws = (
-        generator(key, "resampling", i).integers(0, examples, examples) for i in range(members)
-    )
+    codes = None if groups is None else ranks(groups, examples, "groups")
+    units = examples if codes is None else int(codes.max()) + 1
+    draws = (generator(key, "resampling", i).integers(0, units, units) for i in range(members))
+    counts = np.stack([np.bincount(draw, minlength=units).astype(np.uint16) for draw in draws])
     return Samples(
-        "bootstrap",
-        weights=np.stack(
-            [np.bincount(draw, minlength=examples).astype(np.uint16) for draw in draws]
-        ),
+        f"bootstrap{_of_groups(groups)}", weights=counts if codes is None else counts[:, codes]
     )
 
 
@@ -160,49 +174,55 @@ def weighted(weights: ArrayLike) -> Samples:
     )
 
 
-def partitions(key: AnyKey, parts: int, examples: int, *, repeats: int = 1) -> Samples:
+def partitions(
+    key: AnyKey, parts: int, examples: int, *, repeats: int = 1, groups: ArrayLike | None = None
+) -> Samples:
     """Disjoint random parts of nearly equal size that together hold every example, one for each
     member.
+
+    With groups, no group is in two parts, and parts are as nearly equal as whole groups in a random
+    order allow.
 
     Args:
         key: one key.
         parts: number of parts.
         examples: number of examples.
         repeats: number of independent partitions.
+        groups: (examples,) the group of each example, such as `splits.train.groups`; None where
+            each stands for itself.
 
     Returns:
         The Samples of parts * repeats members.
 
     Raises:
-        InputError: where there are more parts than examples.
+        InputError: where there are more parts than examples, or than groups.
     """
     _positive(parts=parts, examples=examples, repeats=repeats)
     if parts > examples:
         raise InputError(f"{examples} examples cannot make {parts} parts; give fewer parts")
     borders = np.linspace(0, examples, parts + 1).astype(np.int64)
-    return Samples(
-        f"{parts} disjoint parts",
-        orders=np.stack([_permutation(key, i, examples) for i in range(repeats)]),
-        order=np.repeat(np.arange(repeats), parts),
-        first=np.tile(borders[:-1], repeats),
-        count=np.tile(np.diff(borders), repeats).astype(np.int32),
-    )
+    return _between(key, f"{parts} disjoint parts", borders, examples, groups, repeats)
 
 
-def disjoint(key: AnyKey, members: int, count: int, examples: int) -> Samples:
-    """Random subsets that share no example: each is as good as new data.
+def disjoint(
+    key: AnyKey, members: int, count: int, examples: int, *, groups: ArrayLike | None = None
+) -> Samples:
+    """Random subsets that share no example, nor a group: each is as good as new data.
 
     Args:
         key: one key.
         members: number of members.
-        count: number of examples of each member.
+        count: number of examples of each member; with groups, as nearly as whole groups in a random
+            order allow.
         examples: number of examples.
+        groups: (examples,) the group of each example, such as `splits.train.groups`; None where
+            each stands for itself.
 
     Returns:
         The Samples.
 
     Raises:
-        InputError: where there are too few examples.
+        InputError: where there are too few examples, or groups.
     """
     _positive(members=members, count=count, examples=examples)
     if members * count > examples:
@@ -210,13 +230,8 @@ def disjoint(key: AnyKey, members: int, count: int, examples: int) -> Samples:
             f"{examples} examples are not enough for {members} disjoint samples of {count}; give "
             "fewer members, or smaller samples"
         )
-    return Samples(
-        f"{count} examples no other has",
-        orders=_permutation(key, 0, examples)[None],
-        order=np.zeros(members, np.int64),
-        first=np.arange(members) * count,
-        count=np.full(members, count, np.int32),
-    )
+    borders = np.arange(members + 1) * count
+    return _between(key, f"{count} examples no other has", borders, examples, groups, 1)
 
 
 def whole(members: int, examples: int) -> Samples:
@@ -281,14 +296,19 @@ def together(samples: Sequence[Samples]) -> Samples:
     )
 
 
-def subsamples(key: AnyKey, members: int, count: int, examples: int) -> Samples:
+def subsamples(
+    key: AnyKey, members: int, count: int, examples: int, *, groups: ArrayLike | None = None
+) -> Samples:
     """Random subsets drawn without replacement, independently for each member.
 
     Args:
         key: one key.
         members: number of members.
-        count: number of examples of each member.
+        count: number of examples of each member; with groups, as nearly as whole groups in a random
+            order allow.
         examples: number of examples.
+        groups: (examples,) the group of each example, such as `splits.train.groups`; None where
+            each stands for itself.
 
     Returns:
         The Samples.
@@ -302,23 +322,28 @@ def subsamples(key: AnyKey, members: int, count: int, examples: int) -> Samples:
             f"{count} of {examples} examples cannot be drawn without replacement; give a smaller "
             "count"
         )
-    return Samples(
-        f"{count} examples without replacement",
-        orders=np.stack([_permutation(key, i, examples) for i in range(members)]),
-        order=np.arange(members),
-        first=np.zeros(members, np.int64),
-        count=np.full(members, count, np.int32),
-    )
+    kind = f"{count} examples without replacement"
+    return _up_to(key, kind, [count], examples, groups, members)
 
 
-def first(key: AnyKey, counts: Sequence[int], examples: int, *, repeats: int = 1) -> Samples:
+def first(
+    key: AnyKey,
+    counts: Sequence[int],
+    examples: int,
+    *,
+    repeats: int = 1,
+    groups: ArrayLike | None = None,
+) -> Samples:
     """Growing subsets for a learning curve: the first n examples of a random order, for each n.
 
     Args:
         key: one key.
-        counts: the sizes n.
+        counts: the sizes n; with groups, each as nearly as whole groups in a random order allow, so
+            that two of them may be the same.
         examples: number of examples.
         repeats: number of random orders.
+        groups: (examples,) the group of each example, such as `splits.train.groups`; None where
+            each stands for itself.
 
     Returns:
         The Samples of len(counts) * repeats members.
@@ -336,51 +361,177 @@ def first(key: AnyKey, counts: Sequence[int], examples: int, *, repeats: int = 1
         raise InputError(
             f"counts are {list(counts)}; give at least one, and none above the {examples} examples"
         )
-    members = len(counts) * repeats
-    return Samples(
-        "first n of a random order",
-        orders=np.stack([_permutation(key, i, examples) for i in range(repeats)]),
-        order=np.repeat(np.arange(repeats), len(counts)),
-        first=np.zeros(members, np.int64),
-        count=np.tile(np.asarray(counts, np.int32), repeats),
-    )
+    return _up_to(key, "first n of a random order", counts, examples, groups, repeats)
 
 
-def folds(data: Dataset, count: int, *, seed: int = 0) -> Samples:
+def folds(data: Dataset, count: int, *, seed: int = 0, seeds: int = 1) -> Samples:
     """Cross-validation: each member trains on all folds but one, so every example is new to one
-    member.
-
-    Classes are spread evenly over the folds.
+    member, or to one for each seed.
 
     Args:
         data: the examples.
-        count: number of folds, and of members.
+        count: number of folds K.
+        seed: seed of the folds, as in `fold_of`.
+        seeds: number S of members that leave out the same fold.
+
+    Returns:
+        The Samples of K * S members. Member k * S + s is the one with seed s among those that leave
+        out fold k.
+
+    Raises:
+        InputError: where count is not between 2 and the number of examples, or of groups.
+    """
+    check_whole("seeds", seeds)
+    fold = fold_of(data, count, seed=seed)
+    sizes = np.bincount(fold, minlength=count)
+    return Samples(
+        f"all but one of {count} folds",
+        orders=np.argsort(fold, kind="stable").astype(np.int32)[None],
+        order=np.zeros(count * seeds, np.int64),
+        first=np.repeat(np.cumsum(sizes) % len(data), seeds),
+        count=np.repeat(len(data) - sizes, seeds).astype(np.int32),
+    )
+
+
+def fold_of(data: Dataset, count: int, *, seed: int = 0) -> Int[np.ndarray, " examples"]:
+    """The fold of each example: classes are spread evenly over the folds, and no group is in two.
+
+    They depend on the labels and groups of the examples, on their order, and on count and seed
+    alone, so that two runs on the same data have the same folds.
+
+    Args:
+        data: the examples.
+        count: number of folds.
         seed: seed of the folds.
 
     Returns:
-        The Samples.
+        (examples,) numbers of the folds, from 0.
 
     Raises:
-        InputError: where count is not between 2 and the number of examples.
+        InputError: where count is not between 2 and the number of examples, or of groups.
     """
     check_kind("data", data, Dataset, "a Dataset, such as splits.train")
     check_whole("count", count, 0)
     check_whole("seed", seed, 0)
-    if not 2 <= count <= len(data):
-        raise InputError(f"count is {count}; give from 2 folds to one an example: {len(data)}")
-    fold_of = fold_numbers(data, count, seed)
-    sizes = np.bincount(fold_of, minlength=count)
+    return fold_numbers(data, count, seed)
+
+
+def shuffled(
+    rng: np.random.Generator, examples: int, groups: ArrayLike | None = None
+) -> tuple[Int[np.ndarray, " examples"], Int[np.ndarray, " groups"]]:
+    """A random order of examples in which those of a group stay together.
+
+    Args:
+        rng: the random generator.
+        examples: number of examples.
+        groups: (examples,) the group of each example; None where each stands for itself.
+
+    Returns:
+        (row numbers; the places where a group ends, in ascending order).
+
+    Raises:
+        InputError: where groups are not one value per example.
+    """
+    if groups is None:
+        return rng.permutation(examples), np.arange(1, examples + 1)
+    codes = ranks(groups, examples, "groups")
+    sizes = np.bincount(codes)
+    line = rng.permutation(len(sizes))
+    place = np.empty(len(sizes), np.int64)
+    place[line] = np.arange(len(sizes))
+    return np.argsort(place[codes], kind="stable"), np.cumsum(sizes[line])
+
+
+def cut(
+    ends: Int[np.ndarray, " groups"], places: Sequence[int] | np.ndarray
+) -> Int[np.ndarray, " parts"]:
+    """Where to cut an order of examples into parts of at least one group: at the ends of groups
+    that are nearest to the wanted places.
+
+    Args:
+        ends: (groups,) places where a group ends, in ascending order.
+        places: (parts,) where each part should end, in ascending order.
+
+    Returns:
+        (parts,) places in strictly ascending order.
+
+    Raises:
+        InputError: where there are fewer groups than parts.
+    """
+    if len(places) > len(ends):
+        raise InputError(f"{len(ends)} groups cannot make {len(places)} parts; give fewer parts")
+    chosen, before = _nearest(ends, places), -1
+    for i, index in enumerate(chosen):
+        before = chosen[i] = np.clip(index, before + 1, len(ends) - len(places) + i)
+    return ends[chosen]
+
+
+def _nearest(ends: np.ndarray, places: Sequence[int] | np.ndarray) -> np.ndarray:
+    """The index of the end nearest to each place, the earlier one of two."""
+    return np.searchsorted((ends[:-1] + ends[1:]) / 2, places)
+
+
+def _between(
+    key: AnyKey,
+    kind: str,
+    borders: np.ndarray,
+    examples: int,
+    groups: ArrayLike | None,
+    repeats: int,
+) -> Samples:
+    """Samples of what lies between each two of these borders of a random order, for each repeat."""
+
+    def stretches(ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        own = np.concatenate([[0], cut(ends, borders[1:])])
+        return own[:-1], np.diff(own)
+
+    return _of_orders(key, kind, stretches, examples, groups, repeats)
+
+
+def _up_to(
+    key: AnyKey,
+    kind: str,
+    counts: Sequence[int],
+    examples: int,
+    groups: ArrayLike | None,
+    repeats: int,
+) -> Samples:
+    """Samples of the first n of a random order for each count n, for each repeat."""
+
+    def stretches(ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(len(counts), np.int64), ends[_nearest(ends, counts)]
+
+    return _of_orders(key, kind, stretches, examples, groups, repeats)
+
+
+def _of_orders(
+    key: AnyKey,
+    kind: str,
+    stretches: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    examples: int,
+    groups: ArrayLike | None,
+    repeats: int,
+) -> Samples:
+    """Samples that are stretches of random orders: of the ends of its groups, each order has these
+    first places and counts.
+    """
+
+    def one(repeat: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        order, ends = shuffled(generator(key, "resampling", repeat), examples, groups)
+        return order.astype(np.int32), *stretches(ends)
+
+    orders, first, count = zip(*map(one, range(repeats)), strict=True)
     return Samples(
-        f"all but one of {count} folds",
-        orders=np.argsort(fold_of, kind="stable").astype(np.int32)[None],
-        order=np.zeros(count, np.int64),
-        first=np.cumsum(sizes) % len(data),
-        count=(len(data) - sizes).astype(np.int32),
+        kind + _of_groups(groups),
+        orders=np.stack(orders),
+        order=np.repeat(np.arange(repeats), [len(each) for each in first]),
+        first=np.concatenate(first),
+        count=np.concatenate(count).astype(np.int32),
     )
 
 
-def _permutation(key: AnyKey, number: int, examples: int) -> np.ndarray:
-    return generator(key, "resampling", number).permutation(examples).astype(np.int32)
+def _of_groups(groups: ArrayLike | None) -> str:
+    return "" if groups is None else ", in whole groups"
 
 
 def _positive(**numbers: int) -> None:
