@@ -9,6 +9,7 @@ computes everything else.
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -29,7 +30,13 @@ logger = logging.getLogger("jaxnet")
 
 
 def choose(
-    plan: Plan, problem: Problem, *, members: int = 0, own_order: bool = True, device: Any = None
+    plan: Plan,
+    problem: Problem,
+    *,
+    members: int = 0,
+    own_order: bool = True,
+    device: Any = None,
+    refusal: Callable[[jax.export.Exported, str], str | None] = probe.refusal,
 ) -> Plan:
     """Choose the implementation of a plan.
 
@@ -43,6 +50,7 @@ def choose(
             of the recipe that have an axis are one per member.
         own_order: whether each member has its own minibatches.
         device: the device; JAX's first one by default.
+        refusal: tells why the compiler for a kind of device refuses a program.
 
     Returns:
         The plan with its implementation, xla or resident.
@@ -75,7 +83,7 @@ def choose(
             )
         if plan.splits_batches:
             raise NotImplementedError("a plan that divides batches")
-        refused = probe.refusal(
+        refused = refusal(
             exported(problem, members=members, own_order=own_order), device.device_kind
         )
     except NotImplementedError as reason:

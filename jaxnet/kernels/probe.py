@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -36,12 +37,18 @@ ENVIRONMENT = {
 }  # fmt: skip
 
 
-def refusal(program: jax.export.Exported, kind: str) -> str | None:
+def refusal(
+    program: jax.export.Exported,
+    kind: str,
+    *,
+    ask: Callable[[bytes, str], str | None] | None = None,
+) -> str | None:
     """Ask why the compiler refuses a program.
 
     Args:
         program: the program, exported for TPUs.
         kind: kind of device, a key of TOPOLOGIES.
+        ask: asks where the cache has no answer; `ask_compiler` by default.
 
     Returns:
         The reason, or None where the compiler takes the program.
@@ -64,7 +71,7 @@ def refusal(program: jax.export.Exported, kind: str) -> str | None:
         return json.loads(memory.read_text())["refusal"]
     except (OSError, ValueError, KeyError):
         try:
-            answer = _ask(bytes(program.serialize()), topology)
+            answer = (ask or ask_compiler)(bytes(program.serialize()), topology)
         except subprocess.TimeoutExpired:  # of a busy machine; asked again next time
             return f"the compiler took more than {PROBE_SECONDS} seconds"
     try:
@@ -77,7 +84,19 @@ def refusal(program: jax.export.Exported, kind: str) -> str | None:
     return answer
 
 
-def _ask(program: bytes, topology: str) -> str | None:
+def ask_compiler(program: bytes, topology: str) -> str | None:
+    """Ask the compiler in a process of its own why it refuses a program.
+
+    Args:
+        program: what `jax.export` serialized.
+        topology: name of the topology, a value of TOPOLOGIES.
+
+    Returns:
+        The reason, or None where the compiler takes the program.
+
+    Raises:
+        subprocess.TimeoutExpired: where it takes longer than PROBE_SECONDS.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "program"
         path.write_bytes(program)

@@ -33,7 +33,6 @@ from jaxnet.random import counted, hashed
 from jaxnet.typing import Number
 
 WORDS = ("key 0", "key 1", "order 0", "order 1")
-INTERPRET: Any = True  # how to interpret kernels where there is no TPU
 # Older compilers refuse members that are vmapped inside a kernel, or abort.
 VMAPS_INSIDE = jax.__version_info__ >= (0, 10)
 
@@ -55,7 +54,7 @@ class Program(NamedTuple):
 
 
 def run_steps(
-    problem: Problem, state: TrainState, batches: Batch
+    problem: Problem, state: TrainState, batches: Batch, *, interpret: Any = True
 ) -> tuple[TrainState, Float[Array, " sums"]]:
     """Compute what `training.run_steps` computes, by a kernel.
 
@@ -63,6 +62,8 @@ def run_steps(
         problem: what is trained.
         state: the state before.
         batches: the batches of an epoch.
+        interpret: how the kernel is interpreted where there is no TPU: True, or Pallas's
+            InterpretParams.
 
     Returns:
         The state after, and the sums over examples of the loss and, for classes, of correct
@@ -114,7 +115,7 @@ def run_steps(
     scaled = [
         [leaf / factor for leaf in each] for each, factor in zip(moments, factors, strict=False)
     ]
-    (new, scaled), sums = _train(task, program.example)(State(leaves, scaled), streams)
+    (new, scaled), sums = _train(task, program.example, interpret)(State(leaves, scaled), streams)
     moments = [
         [leaf * factor for leaf in each] for each, factor in zip(scaled, factors, strict=False)
     ]
@@ -242,7 +243,7 @@ def trace(problem: Problem, params: PyTree, columns: list[str], scalars: dict[st
 
 
 def _train(
-    task: Callable[..., Task], example: Jaxpr
+    task: Callable[..., Task], example: Jaxpr, interpret_with: Any
 ) -> Callable[[State, Streams], tuple[State, Array]]:
     """Make the kernel for a single member, and under vmap for all members."""
 
@@ -265,7 +266,7 @@ def _train(
 
         compiled, interpreted = (
             functools.partial(on, jnp.bfloat16, False),
-            functools.partial(on, jnp.float32, INTERPRET),
+            functools.partial(on, jnp.float32, interpret_with),
         )
         return jax.lax.platform_dependent(state, streams, tpu=compiled, default=interpreted)
 

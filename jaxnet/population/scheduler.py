@@ -280,8 +280,7 @@ class Scheduler:
             self._epochs[standing.members] if standing.finished else standing.epoch
         )
         self.log(
-            f"group {standing.group} members {standing.members[0]}-{standing.members[-1]} "
-            f"epoch {standing.epoch}"
+            f"group {standing.group} members {_stretches(standing.members)} epoch {standing.epoch}"
         )
         self._save(*(() if at_end else (fetch,)))
         if self._stopped.is_set():  # by another lane's checkpoint
@@ -480,6 +479,12 @@ def _waiting(
         if fresh.size:
             waiting[job.number].append(Part(job.number, fresh, 0, False, None, None))
     return {number: parts for number, parts in waiting.items() if parts}
+
+
+def _stretches(members: np.ndarray) -> str:
+    """The first and last number of each unbroken stretch of members, such as "0-3,5-5"."""
+    breaks = np.flatnonzero(np.diff(members) != 1) + 1
+    return ",".join(f"{part[0]}-{part[-1]}" for part in np.split(members, breaks))
 
 
 def _members_of(waiting: dict[int, list[Part]]) -> list[int]:

@@ -3,6 +3,7 @@ who is trained by which.
 """
 
 import dataclasses
+import functools
 import logging
 
 import equinox as eqx
@@ -21,6 +22,7 @@ from jaxnet import Augmentation, InputError, Model, Plan, Recipe
 from jaxnet.core.training import Batch, EpochMetrics, start
 from jaxnet.engine.parallel import run_steps_on
 from jaxnet.kernels import probe, resident_steps, verify
+from jaxnet.kernels.budget import MAX_GROUP_MEMBERS
 from jaxnet.kernels.dispatch import choose
 
 KERNEL, XLA = Plan(implementation="resident"), Plan(implementation="xla")
@@ -143,20 +145,19 @@ def test_members_with_their_own_numbers(images, name, shared):
         same(jax.tree.map(lambda leaf, i=i: leaf[i], many), alone)
 
 
-def test_groups_that_do_not_divide_the_members(images, monkeypatch):
-    monkeypatch.setattr(resident_steps.budget, "MAX_GROUP_MEMBERS", 3)
-    run = jax.jit(
-        jax.vmap(
-            lambda key: (
-                jaxnet.fit(jaxnet.mlp((8,)), images, recipe(epochs=1), key, plan=KERNEL).params
-            )
-        )
-    )
-    keys = jax.random.split(KEY, 4)
-    alone = [
-        jaxnet.fit(jaxnet.mlp((8,)), images, recipe(epochs=1), key, plan=XLA).params for key in keys
-    ]
-    assert gap(run(keys), jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)) < TOLERANCE
+def test_groups_that_do_not_divide_the_members(images):
+    """One member more than a group holds: two groups of half as many, with one place left."""
+    keys = jax.random.split(KEY, MAX_GROUP_MEMBERS + 1)
+    small = dataclasses.replace(images, train=jax.tree.map(lambda leaf: leaf[:100], images.train))
+    few = recipe(epochs=1, batch_size=30)
+
+    def run(plan):
+        def one(key):
+            return jaxnet.fit(jaxnet.mlp((8,)), small, few, key, plan=plan).params
+
+        return jax.jit(jax.vmap(one))(keys)
+
+    assert gap(run(KERNEL), run(XLA)) < TOLERANCE
 
 
 def test_a_population_by_the_kernel(images):
@@ -271,7 +272,7 @@ def test_the_same_bits_every_time(images):
 
 
 @pytest.mark.parametrize("members", [0, 2])
-def test_no_race_and_no_memory_that_was_not_written(images, members, monkeypatch):
+def test_no_race_and_no_memory_that_was_not_written(images, members):
     """As a TPU would do it: copies that take their time, and memory that is full of NaN until it is
     written.
     """
@@ -283,19 +284,18 @@ def test_no_race_and_no_memory_that_was_not_written(images, members, monkeypatch
         jaxnet.mlp((8,)), small, recipe(epochs=1, batch_size=25, dropout=0.2, clip=0.5)
     )
 
-    def run(plan):
+    def run(run_steps):
         def one(key):
             state = start(problem, key, order_key=KEY)
             batches = Batch(jnp.arange(4), jnp.arange(100).reshape(4, 25))
-            return run_steps_on(plan)(problem, state, batches)[0].params
+            return run_steps(problem, state, batches)[0].params
 
         return (
             jax.jit(jax.vmap(one))(jax.random.split(KEY, members)) if members else jax.jit(one)(KEY)
         )
 
-    wanted = run(XLA)
-    monkeypatch.setattr(resident_steps, "INTERPRET", params)
-    assert gap(run(KERNEL), wanted) < TOLERANCE
+    kernel = functools.partial(resident_steps.run_steps, interpret=params)
+    assert gap(run(kernel), run(run_steps_on(XLA))) < TOLERANCE
     from jax._src.pallas.mosaic.interpret import interpret_pallas_call
 
     assert not interpret_pallas_call.races.races_found
@@ -323,6 +323,11 @@ def test_both_count_on_alike_where_a_stream_has_been_used_up(images, epoch):
     )
     assert gap(kernel, xla) < TOLERANCE
     assert gap(kernel, state.params) > 1e-3
+
+
+def asking(ask):
+    """The rule's question to a compiler that answers so."""
+    return functools.partial(probe.refusal, ask=ask)
 
 
 class Chip:
@@ -408,11 +413,11 @@ def test_examples_that_are_mixed(images):
 
 def test_a_compiler_that_refuses_ends_in_a_trained_network(images, monkeypatch, caplog, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(
-        probe, "_ask", lambda program, topology: "Unsupported version: expected <= 7 but got 8"
-    )
-    monkeypatch.setattr("jaxnet.kernels.dispatch._device", lambda: Chip)
-    run = jaxnet.fit(jaxnet.mlp((8,)), images, recipe(epochs=1), KEY)
+    refusal = asking(lambda program, topology: "Unsupported version: expected <= 7 but got 8")
+    problem = problem_of(jaxnet.mlp((8,)), images, recipe(epochs=1))
+    plan = choose(Plan(), problem, device=Chip, refusal=refusal)
+    assert plan == XLA
+    run = jaxnet.fit(jaxnet.mlp((8,)), images, recipe(epochs=1), KEY, plan=plan)
     assert "refuses the kernel: Unsupported version: expected <= 7 but got 8" in caplog.text
     assert (
         gap(
@@ -425,29 +430,21 @@ def test_a_compiler_that_refuses_ends_in_a_trained_network(images, monkeypatch, 
 def test_the_answer_is_remembered(images, monkeypatch, tmp_path):
     asked = []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(probe, "_ask", lambda program, topology: asked.append(topology))
+    given = Plan(), problem_of(jaxnet.mlp((8,)), images, recipe())
+    how = {"device": Chip, "refusal": asking(lambda program, topology: asked.append(topology))}
     for _ in range(2):
-        assert choose(Plan(), problem_of(jaxnet.mlp((8,)), images, recipe()), device=Chip) == KERNEL
-    assert (
-        choose(
-            Plan(),
-            problem_of(jaxnet.mlp((8,)), images, recipe()),
-            device=Chip,
-            members=3,
-            own_order=False,
-        )
-        == KERNEL
-    )
+        assert choose(*given, **how) == KERNEL
+    assert choose(*given, **how, members=3, own_order=False) == KERNEL
     assert asked == ["v5e:1x1"] * 2
 
 
 def test_a_compiler_that_aborts_is_an_answer(monkeypatch):
     monkeypatch.setattr(probe.sys, "executable", "/bin/false")
-    assert probe._ask(b"", "v5e:1x1") == "exit code 1"
+    assert probe.ask_compiler(b"", "v5e:1x1") == "exit code 1"
     monkeypatch.setattr(
         probe.subprocess, "run", lambda *_, **__: probe.subprocess.CompletedProcess([], -6, "", "")
     )
-    assert probe._ask(b"", "v5e:1x1") == "the compiler ended its process with SIGABRT"
+    assert probe.ask_compiler(b"", "v5e:1x1") == "the compiler ended its process with SIGABRT"
 
 
 def test_other_devices(images, caplog):

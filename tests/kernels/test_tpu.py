@@ -325,9 +325,10 @@ from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 import jaxnet
 from jaxnet import Plan
+from jaxnet.core import training
 from jaxnet.core.training import Problem
-from jaxnet.engine import fit as engine_fit
 from jaxnet.engine.arguments import check_arguments
+from jaxnet.engine.parallel import run_steps_on
 from jaxnet.population.job import make_jobs, one_per_member
 from jaxnet.population.placement import plan_for_members
 from jaxnet.population.program import compile_program
@@ -372,9 +373,11 @@ def fit(implementation, model, splits, recipe):
     problem, _ = check_arguments(Problem(model, splits, recipe))
     given = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=here),
-        (problem, jax.random.key(0), None, None),
+        (problem, jax.random.key(0)),
     )
-    return engine_fit._fit.lower(Plan(implementation=implementation), *given).compile()
+    run_steps = run_steps_on(Plan(implementation=implementation))
+    whole = jax.jit(lambda problem, key: training.fit(problem, key, run_steps))
+    return whole.lower(*given).compile()
 
 
 def many(implementation, model, splits, recipes, keys):
@@ -479,7 +482,7 @@ def test_the_rule_asks_the_compiler():
     """Which takes the kernel, and refuses what is no program."""
     from jaxnet.kernels import probe
 
-    assert "struct.error" in (probe._ask(b"no program", "v5e:1x1") or "")
+    assert "struct.error" in (probe.ask_compiler(b"no program", "v5e:1x1") or "")
     assert run(ASK)[-1] == {"chosen": "resident"}
 
 

@@ -1,6 +1,7 @@
 """The rule for how many members train at once, on devices that are not here."""
 
 import logging
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_on_a_gpu_as_many_as_its_memory_holds(digits):
 
 
 def test_one_device_of_many_cores_is_pointed_out(digits, caplog, monkeypatch):
-    monkeypatch.setattr("jaxnet.population.placement.cores", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3}, raising=False)
     with caplog.at_level(logging.WARNING, "jaxnet"):
         plan(jaxnet.mlp((8,)), digits, "cpu", count=1)
     assert (

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Future
 from dataclasses import replace
 
 import flax.linen as nn
@@ -23,7 +22,6 @@ import jaxnet
 from jaxnet import Plan, Recipe
 from jaxnet.data import resampling
 from jaxnet.data.splitting import take
-from jaxnet.population import scheduler
 from jaxnet.population.scheduler import Progress, Schedule
 
 KEYS = jax.random.split(jax.random.key(0), 6)
@@ -643,25 +641,32 @@ def test_a_folder_of_something_else_is_refused(small, tmp_path_factory, change, 
         jaxnet.fit_population(**{**given, **change})
 
 
-def test_out_of_memory_halves_the_chunk(small, monkeypatch, caplog):
-    train = scheduler.train_wave
+@jax.custom_batching.custom_vmap
+def two_at_most(words):
+    """The same, which takes too much memory for more than two members at a time."""
+    return words
 
-    def fail(*_):
+
+@two_at_most.def_vmap
+def of_members(members, batched, words):
+    if members > 2:
         raise jax.errors.JaxRuntimeError(
             "RESOURCE_EXHAUSTED: Out of memory while trying to allocate"
         )
+    return words, batched[0]
 
-    def scarce(job, program, *rest):
-        if program.members > 2:
-            program.advance.result()  # before the one after it is compiled
-            program = program._replace(advance=Future())
-            program.advance.set_result(fail)
-        train(job, program, *rest)
+
+def test_out_of_memory_halves_the_chunk(small, caplog):
+    network = MODEL.for_outputs(10)
+
+    def init(key, x):
+        words = two_at_most(jax.random.key_data(key))
+        return network.init(jax.random.wrap_key_data(words, impl=jax.random.key_impl(key)), x)
 
     whole = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=ALONE)
-    monkeypatch.setattr(scheduler, "train_wave", scarce)
+    large = network._replace(init=init)
     with caplog.at_level(logging.WARNING, "jaxnet"):
-        many = jaxnet.fit_population(MODEL, small, RECIPE, KEYS, plan=Plan(1, chunk=6))
+        many = jaxnet.fit_population(large, small, RECIPE, KEYS, plan=Plan(1, chunk=6))
     assert "out of memory with 6 members at a time on each device: going on with 3" in caplog.text
     assert "out of memory with 3 members at a time on each device: going on with 1" in caplog.text
     assert gap(whole.params, many.params) < ROUNDING
