@@ -177,6 +177,26 @@ class CrossFit:
         Returns:
             The mean, with what its variance needs.
         """
+        if more is not None:
+            return self._contrast(unseen, seen, constant, more)
+        weights = unseen, seen
+        if weights not in self._contrasts:
+            self._contrasts[weights] = self._contrast(unseen, seen, 0.0, None)
+        found = self._contrasts[weights]
+        return replace(found, estimate=found.estimate + constant)
+
+    @cached_property
+    def _contrasts(self) -> dict[tuple[float, float], Contrast]:
+        """What was computed already; intervals of several levels need the same contrasts."""
+        return {}
+
+    def _contrast(
+        self,
+        unseen: float,
+        seen: float,
+        constant: float,
+        more: Float[np.ndarray, " examples"] | None,
+    ) -> Contrast:
         rows = None if more is None else np.flatnonzero(np.isfinite(more))
         of = (lambda each: each) if rows is None else (lambda each: each[..., rows])
         values = of(unseen * self.unseen + seen * self.seen)
