@@ -24,7 +24,7 @@ import csv
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -209,7 +209,7 @@ def append(path: Path, lines: list[dict[str, str]]) -> None:
         writer.writerows(lines)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate what is missing in the table; the exit status is 1 where a promise is broken."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -219,7 +219,7 @@ def main() -> int:
     parser.add_argument("--part", default="1/1", help="which part of the worlds, such as 2/3")
     parser.add_argument("--only", default="", help="worlds with this in their name")
     parser.add_argument("--table", type=Path, default=TABLE)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     part, parts = map(int, options.part.split("/"))
     names = [name for name in WORLDS if options.only in name][part - 1 :: parts]
     broken = 0

@@ -152,7 +152,7 @@ class Curve(NamedTuple):
 
 # Learners: (x, y, number of classes, rows of each network, new inputs, setting, rng) to predictions
 # (networks, new examples). A network has luck of its own: its features, inputs, splits or weights.
-Learner = Callable[..., np.ndarray]
+Learner = Callable[..., Any]
 
 
 def _targets(y: np.ndarray, classes: int) -> np.ndarray:

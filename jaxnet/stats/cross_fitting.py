@@ -528,7 +528,7 @@ def limits(
     if math.isfinite(high):
         share = min(max((mean - low) / (high - low), 0.0), 1.0)
         near, spread = min(share, 1 - share), variance / (high - low) ** 2
-        size = min(most, share * (1 - share) / spread if spread > 0 else len(given.values))
+        size = min(most, share * (1 - share) / spread if spread > 0 else float(len(given.values)))
         if near * size < MIN_RATE_EXAMPLES:
             down, up = _exact(near, size, level)
             down, up = (down, up) if share <= 0.5 else (1 - up, 1 - down)
