@@ -600,6 +600,11 @@ def _in_order(codes: np.ndarray, fractions: tuple[float, ...]) -> list[Rows]:
     return np.split(line, cuts)
 
 
+def units(data: Dataset) -> int:
+    """The number of groups of the data; of examples where each stands for itself."""
+    return len(data) if data.groups is None else len(np.unique(data.groups))
+
+
 def ranks(values: ArrayLike, examples: int, what: str) -> Rows:
     """The rank of each value among the distinct values.
 

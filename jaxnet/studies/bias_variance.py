@@ -21,8 +21,8 @@ from jaxtyping import Array, Key
 
 from jaxnet.core.recipe import Recipe
 from jaxnet.core.run import Run
-from jaxnet.data import Splits, resampling
-from jaxnet.data.splitting import on_host, take
+from jaxnet.data import Dataset, Splits, resampling
+from jaxnet.data.splitting import on_host, take, units
 from jaxnet.diagnostics import (
     Decomposition,
     Difference,
@@ -192,9 +192,9 @@ class _Drawn(NamedTuple):
 
     @property
     def examples(self) -> int:
-        """Of each training set."""
+        """Of each training set; on average where they are of whole groups."""
         assert self.samples.count is not None
-        return int(self.samples.count[0])
+        return round(float(self.samples.count.mean()))
 
     @property
     def design(self) -> Literal["fresh", "partition"]:
@@ -229,7 +229,8 @@ def measure_bias_variance(
       vary: what to vary.
       values: its values, by default some that fit the data.
       members: networks for each value, at least 2.
-      examples: training examples of each network, by default a quarter of the training set.
+      examples: training examples of each network, by default a quarter of the training set; where
+        examples belong to groups, as nearly as whole groups allow.
       model_of_width: the network of a width, to vary it.
       loss: of an example, as in `jaxnet.fit_population`.
       plan: where the networks are trained, as there.
@@ -261,7 +262,7 @@ def measure_bias_variance(
         else VALUES.get(vary or "", (None,))
     )
     trials = [_varied(base, vary, value, number_of(key), model_of_width) for value in given]
-    drawn = [_draw(key, members, trial.examples, n) for trial in trials]
+    drawn = [_draw(key, members, trial.examples, splits.train) for trial in trials]
     # Trials on the same data are one population, whose programs compile side by side.
     shared = all(trial.splits is splits for trial in trials)
     groups = [range(len(trials))] if shared else [range(i, i + 1) for i in range(len(trials))]
@@ -349,17 +350,27 @@ def _varied(
     return trial
 
 
-def _draw(key: Key[Array, ""], members: int, count: int, n: int) -> _Drawn:
-    """Training sets of `count` of n examples: disjoint ones where there are enough examples."""
+def _draw(key: Key[Array, ""], members: int, count: int, train: Dataset) -> _Drawn:
+    """Training sets of `count` examples of the training set, or of whole groups that have nearly as
+    many: disjoint ones where there are enough of them.
+    """
+    n, groups, most = len(train), train.groups, units(train)
     if not 1 <= count <= n // 2:
         raise InputError(
             f"{count} training examples a network of {n}; give at most half of them, so that "
             "networks can have different ones"
         )
-    if members * count <= n:
-        return _Drawn(resampling.disjoint(key, members, count, n), None)
-    parts = n // count
-    return _Drawn(resampling.partitions(key, parts, n, repeats=math.ceil(members / parts)), parts)
+    if most < 2:
+        raise InputError(
+            "all training examples are of one group, so networks cannot have different ones; give "
+            "more groups"
+        )
+    if members * count <= n and members <= most:
+        return _Drawn(resampling.disjoint(key, members, count, n, groups=groups), None)
+    parts = min(n // count, most)
+    repeats = math.ceil(members / parts)
+    samples = resampling.partitions(key, parts, n, repeats=repeats, groups=groups)
+    return _Drawn(samples, parts)
 
 
 def _whole(value: float | None, name: str) -> int:

@@ -18,7 +18,7 @@ from jaxnet.core.recipe import Recipe
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.resampling import disjoint, partitions, together, whole
-from jaxnet.data.splitting import on_host, take
+from jaxnet.data.splitting import on_host, take, units
 from jaxnet.diagnostics.diagnosis import Diagnosis, Predicted, diagnosis_of
 from jaxnet.diagnostics.findings import Code, Finding
 from jaxnet.diagnostics.symptoms import Found, held_out, symptoms, what_differs
@@ -141,11 +141,14 @@ def diagnose(
             "there are neither validation nor test examples; hold some out, else nothing can be "
             "said of unseen ones"
         )
-    n = len(splits.train)
-    repeats = min(MAX_REPEATS, max(MIN_REPEATS, members // QUARTERS)) if n >= 2 * QUARTERS else 0
+    n, least = len(splits.train), units(splits.train)
+    enough = least >= 2 * QUARTERS
+    repeats = min(MAX_REPEATS, max(MIN_REPEATS, members // QUARTERS)) if enough else 0
     smaller = (
         curve_prior.MIN_CURVE_MEMBERS
-        if n >= SMALLER[-1] * MIN_CURVE_EXAMPLES and splits.classes is not None
+        if n >= SMALLER[-1] * MIN_CURVE_EXAMPLES
+        and least >= SMALLER[-1]
+        and splits.classes is not None
         else 0
     )
     needs = Needs(members, repeats, repeats, smaller)
@@ -229,7 +232,7 @@ def _train(
     progress: Callable[[Progress], None] | None = None,
 ) -> Population:
     """These networks, as one population; each is the same whatever others there are."""
-    n = problem.examples
+    n, groups = problem.examples, problem.splits.train.groups
     numbers = np.concatenate(
         [
             parts * MOST_KEYS
@@ -242,12 +245,13 @@ def _train(
     samples = [whole(needs.wholes, n)] if needs.wholes else []
     for parts, repeats in ((QUARTERS, needs.quarters), (HALVES, needs.halves)):
         if repeats:
-            samples.append(
-                partitions(jax.random.fold_in(key, 100 + parts), parts, n, repeats=repeats)
-            )
+            own = jax.random.fold_in(key, 100 + parts)
+            samples.append(partitions(own, parts, n, repeats=repeats, groups=groups))
     if needs.smaller:
         samples += [
-            disjoint(jax.random.fold_in(key, 100 + parts), needs.smaller, n // parts, n)
+            disjoint(
+                jax.random.fold_in(key, 100 + parts), needs.smaller, n // parts, n, groups=groups
+            )
             for parts in SMALLER
         ]
     return fit_population(

@@ -12,12 +12,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from jaxnet import arrays, display
 from jaxnet.core.recipe import Recipe
-from jaxnet.data import Splits
-from jaxnet.data.resampling import first
+from jaxnet.data import Dataset, Splits
+from jaxnet.data.resampling import Samples, first
+from jaxnet.data.splitting import units
 from jaxnet.diagnostics.findings import Finding
 from jaxnet.diagnostics.symptoms import FACTORS, more_data
 from jaxnet.engine import arguments
@@ -158,7 +159,8 @@ def learning_curve(
 
     Trains `members` networks at each size, each of them on the first examples of a random order of
     its own; all take equally many steps, and all are one compiled program. sizes: by default from
-    the whole training set down to a 64th of it, each 1.4 times smaller than the next.
+    the whole training set down to a 64th of it, each 1.4 times smaller than the next; where
+    examples belong to groups, as nearly as whole groups allow.
     Errors are of the test set, or where there is none of the validation set. loss, plan, out,
     progress: as in `fit_population`. Raises InputError for sizes that are none of the training set.
     """
@@ -167,7 +169,7 @@ def learning_curve(
     check_whole("members", members, most=1 << 20)
     n = len(splits.train)
     plain = isinstance(sizes, Sequence | np.ndarray) and all(np.ndim(size) == 0 for size in sizes)
-    chosen = _sizes(n) if sizes is None else np.asarray(sizes if plain else ())
+    chosen = _sizes(splits.train) if sizes is None else np.asarray(sizes if plain else ())
     if (
         chosen.ndim != 1
         or chosen.dtype.kind not in "iu"
@@ -189,6 +191,7 @@ def learning_curve(
             "there are neither validation nor test examples; hold some out, else nothing can be "
             "said of unseen ones"
         )
+    samples, chosen = _drawn(key, chosen, splits.train, members)
     logger.info(
         "%d networks at each of %d sizes, from %s to %s examples",
         members,
@@ -199,7 +202,6 @@ def learning_curve(
     keys = jax.vmap(jax.random.fold_in, (None, 0))(
         key, np.arange(members * len(chosen), dtype=np.uint32)
     )
-    samples = first(key, [int(size) for size in chosen], n, repeats=members)
     population = fit_population(
         model,
         splits,
@@ -231,9 +233,29 @@ def learning_curve(
     return LearningCurve(chosen, *in_order, len(held_out), population, farther)
 
 
-def _sizes(n: int) -> np.ndarray:
-    sizes = np.unique((n / 2 ** (np.arange(MOST_SIZES + 1) / 2)).astype(np.int64))
+def _sizes(train: Dataset) -> np.ndarray:
+    """By default: from all examples down by factors of 1.4, each with more groups than the last."""
+    n, most = len(train), units(train)
+    fewer = np.unique((most / 2 ** (np.arange(MOST_SIZES + 1) / 2)).astype(np.int64))
+    sizes = (fewer[fewer >= 1] * n) // most
     return sizes[sizes >= min(MIN_CURVE_EXAMPLES, n)]
+
+
+def _drawn(
+    key: Key[Array, ""], sizes: np.ndarray, train: Dataset, members: int
+) -> tuple[Samples, np.ndarray]:
+    """The samples of all members, and how many examples they have at each size: of whole groups, on
+    average. Sizes that whole groups do not tell apart are drawn once.
+    """
+    samples = first(
+        key, [int(size) for size in sizes], len(train), repeats=members, groups=train.groups
+    )
+    assert samples.count is not None
+    means = np.rint(samples.count.reshape(members, -1).mean(0)).astype(np.int64)
+    means, places = np.unique(means, return_index=True)
+    return (
+        (samples, means) if len(means) == len(sizes) else _drawn(key, sizes[places], train, members)
+    )
 
 
 def _training(population: Population, loss: Loss | None) -> np.ndarray:

@@ -15,6 +15,7 @@ from jaxnet.core.run import Run
 from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.corruption import corrupt, knock_out
+from jaxnet.data.resampling import cut, shuffled
 from jaxnet.data.splitting import in_one, on_host, take
 from jaxnet.diagnostics import Estimate, estimate_error_without_labels, two_sample_test, wilson
 from jaxnet.engine import arguments
@@ -252,8 +253,9 @@ def study_shift(
     )
     held = held_out(splits, run)
     outputs = np.asarray(predict(model, run, held.x))
-    order = np.random.default_rng([number_of(key), *b"halves"]).permutation(len(splits.test))
-    half = len(order) // 2
+    rng = np.random.default_rng([number_of(key), *b"halves"])
+    order, ends = shuffled(rng, len(splits.test), splits.test.groups)
+    half, _ = cut(ends, [len(order) // 2, len(order)])
     known = np.concatenate([order[:half], np.arange(len(splits.test), len(held))])
     rest = _rows(splits.test, order[half:])
     reference = Reference(outputs[known], np.asarray(held.y)[known])

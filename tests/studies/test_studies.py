@@ -1,6 +1,7 @@
 """Studies as functions, without folders: their networks are those of fit, whatever is kept."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -66,6 +67,47 @@ def test_labels_of_a_regression_are_refused():
     splits = jaxnet.split(x, x[:, 0], seed=0)
     with pytest.raises(jaxnet.InputError, match="give a data set of classes"):
         find_label_errors(MODEL, splits, RECIPE, KEY)
+
+
+@pytest.fixture(scope="module")
+def patients():
+    """40 patients with 3 to 9 rows each, and 3 classes."""
+    rng = np.random.default_rng(0)
+    groups = rng.permutation(np.repeat(np.arange(40), rng.integers(3, 10, 40)))
+    x = rng.normal(size=(len(groups), 3)) + groups[:, None] % 3
+    return jaxnet.split(x, groups % 3, groups=groups, seed=0)
+
+
+def in_whole_groups(seen, groups):
+    """Whether each of these masks takes all or nothing of every group."""
+    return all(len(set(mask[groups == group])) == 1 for mask in seen for group in set(groups))
+
+
+def test_whatever_a_study_draws_are_whole_groups(patients):
+    groups = patients.train.groups
+    few = Recipe(epochs=1, batch_size=64, learning_rate=1e-2)
+    curve = jaxnet.learning_curve(MODEL, patients, few, KEY, members=3)
+    diagnosis = jaxnet.diagnose(MODEL, patients, few, KEY, members=4)
+    labels = find_label_errors(MODEL, patients, few, KEY, members=12)
+    for networks in (curve.networks, diagnosis.networks, labels.networks):
+        seen = [networks.samples.seen(i) for i in range(len(networks))]
+        assert in_whole_groups(seen, groups)
+        assert min(mask.sum() for mask in seen) < len(groups)
+    # The sizes of the curve are those that its networks have on average, each larger than the last.
+    sizes = np.array([curve.networks.samples.seen(i).sum() for i in range(len(curve.networks))])
+    assert np.allclose(curve.sizes, sizes.reshape(3, -1).mean(0), atol=0.5)
+    assert (np.diff(curve.sizes) > 0).all()
+    assert curve.sizes[-1] == len(groups)
+    found = measure_bias_variance(MODEL, patients, few, KEY, members=4)
+    of_first = found.splits.train.groups
+    assert len(of_first) == sum((groups == group).sum() for group in set(of_first))
+    assert abs(len(of_first) - len(groups) / 4) <= 9
+
+
+def test_one_group_has_no_training_sets_that_differ(patients):
+    train = replace(patients.train, groups=np.zeros(len(patients.train), int))
+    with pytest.raises(jaxnet.InputError, match="all training examples are of one group"):
+        measure_bias_variance(MODEL, replace(patients, train=train), RECIPE, KEY, members=4)
 
 
 def test_bias_and_variance_tell_what_all_populations_have_done(digits):
