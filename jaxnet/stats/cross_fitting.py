@@ -474,11 +474,10 @@ class CrossFit:
                 "most folds were left out by a single network, so how much networks differ is "
                 "unknown; train at least 2 networks for each fold"
             )
-        if self.units < MIN_GROUPS:
-            what = "examples" if self.group_of is None else "groups"
-            return (
-                f"{self.units} {what} are too few for an interval; at least {MIN_GROUPS} are needed"
-            )
+        units = len(given.values)
+        if units < MIN_GROUPS:
+            what = "examples" if units == given.examples else "groups"
+            return f"{units} {what} are too few for an interval; at least {MIN_GROUPS} are needed"
         if not signed and math.isinf(self.within[1]) and given.carried < MIN_CARRYING_EXAMPLES:
             return (
                 f"{max(1, round(given.carried))} of {given.examples} examples carry nearly all "

@@ -224,3 +224,13 @@ def test_two_recipes_on_the_same_folds():
     ).difference()
     assert gain.estimate == pytest.approx(float((losses & ~better)[~seen].mean()))
     assert 0 < gain.low < gain.estimate < gain.high
+
+
+def test_a_test_set_of_few_groups_has_no_interval():
+    losses, seen = study()
+    table = cross_fit(losses, seen)[0]
+    there = np.random.default_rng(6).random((16, 100)) < 0.2
+    assert table.mismatch(there.astype(float)).refused is None
+    for found in (table.mismatch, table.error_elsewhere):
+        refused = found(there.astype(float), np.arange(100) // 20).refused
+        assert refused == "5 groups are too few for an interval; at least 8 are needed"
