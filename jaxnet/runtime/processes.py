@@ -51,7 +51,11 @@ _errors = 2  # file descriptor of standard error, also while it is redirected
 
 
 def join(
-    coordinator: str | None = None, processes: int | None = None, process_id: int | None = None
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process_id: int | None = None,
+    *,
+    silence: int = SILENCE,
 ) -> bool:
     """Connect this process to the others, if there are any, before JAX starts.
 
@@ -60,6 +64,8 @@ def join(
             default the environment of Slurm, Open MPI or a TPU pod says whether there are others.
         processes: number of processes; needs a coordinator.
         process_id: number of this process, from 0; needs a coordinator.
+        silence: seconds without a heartbeat after which a process counts as lost, at most SILENCE;
+            the same for all.
 
     Returns:
         Whether there are other processes.
@@ -101,7 +107,7 @@ def join(
     try:
         with _filter_lines("experimental recoverable task feature", 2):
             jax.distributed.initialize(
-                **given, initialization_timeout=JOIN_SECONDS, heartbeat_timeout_seconds=SILENCE
+                **given, initialization_timeout=JOIN_SECONDS, heartbeat_timeout_seconds=silence
             )
     except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(
@@ -119,7 +125,7 @@ def join(
     _client().key_value_set(f"{NAME}/{_index()}", f"{socket.gethostname()}, pid {os.getpid()}")
     _leaving.clear()
     atexit.register(_at_exit)
-    threading.Thread(target=_watch, name="jaxnet-watch", daemon=True).start()
+    threading.Thread(target=_watch, args=[silence], name="jaxnet-watch", daemon=True).start()
     return True
 
 
@@ -358,11 +364,12 @@ class Calls:
         }
 
 
-def exchange(given: bytes) -> list[bytes]:
+def exchange(given: bytes, *, message_bytes: int = MESSAGE) -> list[bytes]:
     """Gather the bytes of all processes.
 
     Args:
         given: bytes of this process; the lengths may differ.
+        message_bytes: how many bytes are sent at a time; the same for all.
 
     Returns:
         The bytes of all processes, in order of processes.
@@ -376,8 +383,8 @@ def exchange(given: bytes) -> list[bytes]:
         .view(np.int64)[:, 0]
     )
     found = [bytearray() for _ in lengths]
-    for begin in range(0, int(lengths.max()), MESSAGE):
-        piece = np.zeros(min(MESSAGE, int(lengths.max()) - begin), np.uint8)
+    for begin in range(0, int(lengths.max()), message_bytes):
+        piece = np.zeros(min(message_bytes, int(lengths.max()) - begin), np.uint8)
         mine = np.frombuffer(given, np.uint8)[begin : begin + len(piece)]
         piece[: len(mine)] = mine
         for whole, length, part in zip(found, lengths, _all_gather(piece), strict=True):
@@ -432,7 +439,7 @@ def _at_exit() -> None:
     )
 
 
-def _watch() -> None:
+def _watch(silence: int) -> None:
     """Check every POLL_SECONDS seconds which processes are there, and stop this one if another is
     missing.
     """
@@ -462,7 +469,7 @@ def _watch() -> None:
             if who not in live
         ]
         if lost and not client.key_value_dir_get(LEFT):
-            _stop(me, f"{' and '.join(lost)} died, or cannot be reached for {SILENCE} s")
+            _stop(me, f"{' and '.join(lost)} died, or cannot be reached for {silence} s")
 
 
 def _stop(me: int, why: str) -> None:

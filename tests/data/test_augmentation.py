@@ -368,27 +368,39 @@ def test_long_streams_meet_no_key_of_a_later_example(elastic):
     )
 
 
-def test_every_example_of_every_epoch_has_a_key_of_its_own(digits, monkeypatch):
-    """And it is the same, whether the batch is split or not."""
-    seen = []
+def noisy(x, noise, plan):
+    """What a network is given in two epochs of training on these images and noise, in an order of
+    its own: one row for each example and epoch.
+    """
+    seen, linear = [], jaxnet.linear().for_outputs(2)
 
-    def spy(how, keys, inputs, targets, weights):
-        jax.debug.callback(
-            lambda words: seen.append(np.asarray(words)), jax.random.key_data(keys), ordered=True
-        )
-        return inputs, targets
+    def apply(params, model_state, x, *, key=None, dropout=None):
+        if key is not None:  # in training
+            jax.debug.callback(lambda x: seen.append(np.asarray(x).reshape(len(x), -1)), x)
+        return linear.apply(params, model_state, x, key=key, dropout=dropout)
 
-    monkeypatch.setattr(augmentation, "augment", spy)
-    few = jaxnet.Recipe(epochs=2, batch_size=128, augmentation=Augmentation(shift=1))
-    all_words = []
-    for plan in (jaxnet.Plan(), jaxnet.Plan(micro_batch=32)):
-        seen.clear()
-        jax.block_until_ready(jaxnet.fit(jaxnet.mlp((5,)), digits, few, KEY, plan=plan))
-        jax.effects_barrier()
-        all_words.append(np.concatenate(seen))
-    whole, split = all_words
+    splits = jaxnet.split(x, np.arange(len(x)) % 2, validation=0.0, test=0.2)
+    few = jaxnet.Recipe(epochs=2, batch_size=128, augmentation=Augmentation(noise=noise))
+    model = jaxnet.Model(linear.init, apply)
+    jax.block_until_ready(jaxnet.fit(model, splits, few, KEY, plan=plan))
+    jax.effects_barrier()
+    rows = np.concatenate(seen)
+    assert len(rows) == 2 * 10 * 128
+    return rows[np.lexsort(rows.T)]
+
+
+def test_every_example_of_every_epoch_has_a_key_of_its_own():
+    """Of images that are all the same it makes different ones; and of images that differ more than
+    the noise it makes the same ones, whether the batch is split or not.
+    """
+    alike = noisy(np.zeros((1600, 3, 3), np.float32), 1.0, jaxnet.Plan())
+    assert len(np.unique(alike, axis=0)) == len(alike)
+    images = np.broadcast_to(np.arange(1600, dtype=np.float32)[:, None, None], (1600, 3, 3))
+    whole, split = (
+        noisy(images, 1e-4, plan) for plan in (jaxnet.Plan(), jaxnet.Plan(micro_batch=32))
+    )
     assert np.array_equal(whole, split)
-    assert len(np.unique(whole, axis=0)) == len(whole) == 2 * 10 * 128
+    assert len(np.unique(whole, axis=0)) == len(whole)
 
 
 def test_every_epoch_sees_new_images_and_a_seed_makes_them(digits):

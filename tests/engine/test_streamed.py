@@ -566,8 +566,7 @@ process, count, port, folder, out, pause = (
 )
 jaxnet.use_cpu_devices(2)
 if count > 1:
-    processes.SILENCE = 10  # seconds, for 20
-    assert processes.join(f"127.0.0.1:{port}", count, process)
+    assert processes.join(f"127.0.0.1:{port}", count, process, silence=10)
 
 
 class Heard(logging.Handler):  # of each part before it is trained

@@ -26,7 +26,6 @@ WORK = """
 import sys, jax, numpy as np, jaxnet
 from jaxnet.runtime import processes
 
-processes.SILENCE = 10  # seconds, for 20
 process, count, port, out, pause = (
     int(sys.argv[1]),
     int(sys.argv[2]),
@@ -36,7 +35,7 @@ process, count, port, out, pause = (
 )
 jaxnet.use_cpu_devices(1)
 if count > 1:
-    assert processes.join(f"127.0.0.1:{port}", count, process)
+    assert processes.join(f"127.0.0.1:{port}", count, process, silence=10)
 import time
 
 splits = jaxnet.load("digits")
@@ -80,7 +79,6 @@ POPULATION = """
 import sys, jax, numpy as np, jaxnet
 from jaxnet.runtime import processes
 
-processes.SILENCE = 10  # seconds, for 20
 process, count, port, out, pause = (
     int(sys.argv[1]),
     int(sys.argv[2]),
@@ -90,7 +88,7 @@ process, count, port, out, pause = (
 )
 jaxnet.use_cpu_devices(1 if count > 1 else None)
 if count > 1:
-    assert processes.join(f"127.0.0.1:{port}", count, process)
+    assert processes.join(f"127.0.0.1:{port}", count, process, silence=10)
 import time
 from jaxnet.population.scheduler import Schedule
 
@@ -435,13 +433,12 @@ import sys
 import numpy as np, jaxnet
 from jaxnet.runtime import processes
 jaxnet.use_cpu_devices(1)
-processes.MESSAGE = 1000
 i = int(sys.argv[1])
 processes.join(f"127.0.0.1:{sys.argv[3]}", 2, i)
 given = [np.random.default_rng(p).bytes(n) for p, n in ((0, 12345), (1, 2000))]
-assert processes.exchange(given[i]) == given
-assert processes.exchange(b"") == [b"", b""]
-assert processes.exchange(given[0] if i else b"") == [b"", given[0]]
+assert processes.exchange(given[i], message_bytes=1000) == given
+assert processes.exchange(b"", message_bytes=1000) == [b"", b""]
+assert processes.exchange(given[0] if i else b"", message_bytes=1000) == [b"", given[0]]
 processes.leave()
 """
     end(start(code, 2))
