@@ -19,9 +19,8 @@ import pytest
 from conftest import CACHE, gap
 
 import jaxnet
-from jaxnet.cli import outputs, runner
+from jaxnet.cli import runner
 from jaxnet.display import visible
-from jaxnet.report.html import run as run_page
 from jaxnet.runtime import files
 
 ROOT = Path(__file__).parents[2]
@@ -204,24 +203,27 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch, cap
 
 
 @pytest.mark.parametrize(
-    ("number", "module", "name"),
+    ("number", "name"),
     [
-        (signal.SIGTERM, run_page, "draw"),
-        (signal.SIGINT, run_page, "html"),
-        (signal.SIGTERM, outputs, "save"),
-        (signal.SIGINT, outputs, "judge"),
+        (signal.SIGTERM, "params"),
+        (signal.SIGINT, "history.csv"),
+        (signal.SIGTERM, "curves.png"),
+        (signal.SIGINT, "report.html"),
+        (signal.SIGTERM, "result.json"),
     ],
 )
-def test_signals_while_the_report_is_written(
-    tmp_path, capsys, monkeypatch, hearing, number, module, name
-):
-    real = getattr(module, name)
+def test_signals_while_the_report_is_written(tmp_path, capsys, monkeypatch, hearing, number, name):
+    """A signal that comes when one of the files is opened."""
+    opened = builtins.open
 
-    def stopped(*arguments, **more):
-        os.kill(os.getpid(), number)
-        return real(*arguments, **more)
+    def stopped(file, mode="r", *rest, **more):
+        writes = not isinstance(file, int) and set(mode) & set("wax+")
+        if writes and f"/{name}" in os.fsdecode(os.fspath(file)):
+            os.kill(os.getpid(), number)
+        return opened(file, mode, *rest, **more)
 
-    monkeypatch.setattr(module, name, stopped)
+    for module in (builtins, io):
+        monkeypatch.setattr(module, "open", stopped)
     before = signal.getsignal(number)
     assert start("--out", tmp_path / "run") == 128 + number
     assert signal.getsignal(number) == before
