@@ -81,7 +81,7 @@ def table(title: str, rows: Iterable[tuple[str, object]]) -> str:
     Returns:
         At most DOWN lines of at most ACROSS columns.
     """
-    told = [(visible(name), words(value)) for name, value in rows if value is not None]
+    told = [(visible(name), one_line(value)) for name, value in rows if value is not None]
     width = max((len(name) for name, _ in told), default=0)
     lines = [shortened(visible(title))]
     for name, value in told:
@@ -95,7 +95,7 @@ def table(title: str, rows: Iterable[tuple[str, object]]) -> str:
     return "\n".join(lines if len(lines) <= DOWN else [*lines[: DOWN - 1], "  ..."])
 
 
-def words(value: Any) -> str:
+def one_line(value: Any) -> str:
     """A value in one line: numbers and text as they are, an array by type and shape."""
     if isinstance(value, str):
         return visible(value)
@@ -113,11 +113,11 @@ def words(value: Any) -> str:
         return f"{value.dtype}[{', '.join(map(str, value.shape))}]"
     if isinstance(value, Mapping):
         return _listed(
-            [f"{name}: {words(each)}" for name, each in list(value.items())[:SHOWN_ITEMS]],
+            [f"{name}: {one_line(each)}" for name, each in list(value.items())[:SHOWN_ITEMS]],
             len(value),
         )
     if isinstance(value, Sequence) and not hasattr(value, "_fields"):
-        return _listed([words(each) for each in value[:SHOWN_ITEMS]], len(value))
+        return _listed([one_line(each) for each in value[:SHOWN_ITEMS]], len(value))
     if isinstance(value, type) or callable(value):
         return getattr(value, "__qualname__", type(value).__name__)
     return visible(str(value).partition("\n")[0])

@@ -40,7 +40,7 @@ LAST_WORDS = {
     "resampling": 0x5A3D, "corruption": 0xC0A7, "two_sample": 0x25A3, "calibration": 0x5EC1,
 }  # fmt: skip
 # where each stream of a run's key begins
-INIT, ORDER, NOISE, AUGMENT = (0, STREAM, 2 * STREAM, 3 * STREAM)
+INIT, ORDER, DROPOUT, AUGMENT = (0, STREAM, 2 * STREAM, 3 * STREAM)
 
 
 def counted(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, ""]:
@@ -165,19 +165,19 @@ def number_of(key: Key[Array, ""]) -> int:
     return high << 32 | low
 
 
-def words(tree: PyTree) -> PyTree:
-    """The tree with each key replaced by its words: plain arrays, which can be placed and
+def with_key_data(tree: PyTree) -> PyTree:
+    """The tree with each key replaced by its data: plain arrays of uint32, which can be placed and
     written.
     """
     return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
 
 
 def with_keys(like: PyTree, plain: PyTree) -> PyTree:
-    """Undo `words`: put the keys back in place of their words.
+    """Undo `with_key_data`: put the keys back in place of their data.
 
     Args:
         like: a tree with keys in the same places, or its shapes.
-        plain: what `words` returned.
+        plain: what `with_key_data` returned.
 
     Returns:
         The tree with keys.
@@ -236,7 +236,7 @@ def bits(
     return mix(jnp.broadcast_to(example, shape) + jnp.broadcast_to(place, shape))
 
 
-def examples(key: Key[Array, ""], count: int) -> UInt32[Array, "examples words"]:
+def example_keys(key: Key[Array, ""], count: int) -> UInt32[Array, "examples words"]:
     """The words of the keys of a batch: the key of example i lies i places after the given one.
 
     Args:

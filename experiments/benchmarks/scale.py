@@ -239,7 +239,9 @@ def message_seconds(size: int, plan: Plan, times: int = 50) -> float:
     """Of an all-reduce of so many numbers in float32."""
 
     def summed(x: jax.Array) -> jax.Array:
-        return jax.lax.fori_loop(0, times, lambda _, x: jax.lax.psum(x, "batch") / plan.parts, x)
+        return jax.lax.fori_loop(
+            0, times, lambda _, x: jax.lax.psum(x, "batch") / plan.total_devices, x
+        )
 
     spread = jax.jit(
         jax.shard_map(

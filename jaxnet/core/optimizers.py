@@ -29,7 +29,11 @@ def transformation(recipe: Recipe, steps: int) -> "optax.GradientTransformation"
     clip = [] if recipe.clip is None else [optax.clip_by_global_norm(recipe.clip)]
     if not isinstance(recipe.optimizer, str):
         return optax.chain(*clip, recipe.optimizer(rate))
-    decay = [] if weight_decay is None else [optax.add_decayed_weights(weight_decay, mask=kernels)]
+    decay = (
+        []
+        if weight_decay is None
+        else [optax.add_decayed_weights(weight_decay, mask=weight_matrix_mask)]
+    )
     return optax.chain(*clip, *_direction(recipe), *decay, optax.scale_by_learning_rate(rate))
 
 
@@ -76,8 +80,10 @@ def decays(recipe: Recipe) -> tuple[Array, Array]:
     return jnp.asarray(first, jnp.float32), jnp.asarray(second, jnp.float32)
 
 
-def kernels(params: PyTree) -> PyTree:
-    """True for the arrays that multiply inputs; False for biases and norms."""
+def weight_matrix_mask(params: PyTree) -> PyTree:
+    """Returns True for each array that multiplies inputs, dense or convolutional, and False for
+    biases and the scales of normalization layers.
+    """
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 

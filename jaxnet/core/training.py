@@ -24,13 +24,13 @@ from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 
 from jaxnet import display
 from jaxnet.core.objective import correct, forward, in_blocks, losses_of, make_targets, smooth
-from jaxnet.core.optimizers import kernels, transformation
+from jaxnet.core.optimizers import transformation, weight_matrix_mask
 from jaxnet.core.recipe import Recipe
 from jaxnet.data import Dataset, Splits
 from jaxnet.data import augmentation as augmentations
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model, at_most_32_bits, initial
-from jaxnet.random import INIT, NOISE, ORDER, counted, hashed
+from jaxnet.random import DROPOUT, INIT, ORDER, counted, hashed
 from jaxnet.typing import Rebuilt, RowsAndCount, double
 
 NO_EXAMPLES = Dataset(np.zeros((0, 1), np.float32), np.zeros(0, np.float32))
@@ -169,7 +169,9 @@ class Batch(NamedTuple):
 
 RunSteps = Callable[[Problem, TrainState, Batch], tuple[TrainState, Array]]  # as `run_steps`
 # As `mean_gradient`.
-Gradient = Callable[[Problem, Array | np.ndarray, TrainState, Batch], tuple[PyTree, Array, PyTree]]
+Gradient = Callable[
+    [Problem, Array | np.ndarray, TrainState, Batch], tuple[PyTree, Array, Array, PyTree]
+]
 
 
 def start(
@@ -205,7 +207,7 @@ def streams(
     key: Key[Array, ""], order_key: Key[Array, ""] | None
 ) -> tuple[Key[Array, ""], Key[Array, ""]]:
     """Returns the two keys of a `TrainState`, (key, order_key), from those given to `start`."""
-    return counted(key, NOISE), counted(key if order_key is None else order_key, ORDER)
+    return counted(key, DROPOUT), counted(key if order_key is None else order_key, ORDER)
 
 
 def fit(
@@ -336,17 +338,17 @@ def run_steps(
     x = problem.splits.train.x.reshape(len(problem.splits.train), -1)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Array]:
-        grads, sums, model_state = gradient(problem, x, state, batch)
+        grads, loss, sums, model_state = gradient(problem, x, state, batch)
         with double(False):
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        failed = (state.diverged_at < 0) & ~jnp.isfinite(sums[0])
+        failed = (state.diverged_at < 0) & ~jnp.isfinite(loss)
         new = state._replace(
             params=jax.tree.map(jnp.add, state.params, updates),
             model_state=model_state,
             opt_state=opt_state,
             diverged_at=jnp.where(failed, batch.step, state.diverged_at),
         )
-        return new, sums[1:]
+        return new, sums
 
     state, sums = jax.lax.scan(step, state, batches)
     return state, sums.sum(0)
@@ -357,7 +359,7 @@ def mean_gradient(
     x: Num[Array | np.ndarray, "examples features"],
     state: TrainState,
     batch: Batch,
-) -> tuple[PyTree, Float[Array, " sums"], PyTree]:
+) -> tuple[PyTree, Float[Array, ""], Float[Array, " sums"], PyTree]:
     """Computes the gradient of the mean loss of a batch, or what a part of the batch adds to it.
 
     Args:
@@ -367,8 +369,8 @@ def mean_gradient(
         batch: the batch, or a part of it.
 
     Returns:
-        The gradient; the mean loss, the summed loss and, for classes, the number of correct
-        predictions; and the new model state.
+        The gradient; the mean loss that it is of, with L1; the sums over the examples of the loss
+        without L1 and, for classes, of correct predictions; and the new model state.
     """
     splits, recipe = problem.splits, problem.recipe
     count, whole = len(batch.rows), problem.batch_size
@@ -407,17 +409,19 @@ def mean_gradient(
         mean = total / (whole if batch.size is None else batch.size)
         if recipe.l1 is not None:
             sizes = jax.tree.map(
-                lambda leaf, is_kernel: jnp.abs(leaf).sum() * is_kernel, params, kernels(params)
+                lambda leaf, counts: jnp.abs(leaf).sum() * counts,
+                params,
+                weight_matrix_mask(params),
             )
             mean = mean + recipe.l1 / (whole // count) * jax.tree.reduce(jnp.add, sizes)
         return mean, (total, outputs, model_state)
 
     differentiated = jax.value_and_grad(objective, has_aux=True)
     (mean, (total, outputs, model_state)), gradient = differentiated(state.params)
-    sums = [mean, total]
+    sums = [total]
     if splits.classes is not None:
         sums.append(_count(correct(outputs, y), mask))
-    return gradient, jnp.stack(sums), model_state
+    return gradient, mean, jnp.stack(sums), model_state
 
 
 def validate(

@@ -42,7 +42,7 @@ from jaxnet.engine import arguments
 from jaxnet.engine.fingerprint import FORMER_FIELDS, differences
 from jaxnet.errors import InputError, check_path, near_path
 from jaxnet.models.builtin import current_name
-from jaxnet.random import with_keys, words
+from jaxnet.random import with_key_data, with_keys
 from jaxnet.runtime.files import check_folder, writing
 from jaxnet.runtime.processes import is_first, once
 from jaxnet.typing import Rebuilt
@@ -258,7 +258,7 @@ def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
 
     unfinished = path.with_name(path.name + UNFINISHED)
     # On the host: of several processes Orbax writes such arrays from the first.
-    arrays = jax.tree.map(np.asarray, words(arrays))
+    arrays = jax.tree.map(np.asarray, with_key_data(arrays))
 
     def make_room() -> None:
         with writing(path):
@@ -350,7 +350,7 @@ def _read(path: Path, wanted: PyTree) -> PyTree:
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     plain = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
-        jax.eval_shape(words, wanted),
+        jax.eval_shape(with_key_data, wanted),
     )
     try:
         with _quiet():

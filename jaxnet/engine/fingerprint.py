@@ -22,7 +22,7 @@ from jaxnet.data.streaming.records import Records
 from jaxnet.data.streaming.stream import label_pieces, sample
 from jaxnet.errors import InputError
 from jaxnet.models.builtin import current_name
-from jaxnet.random import words
+from jaxnet.random import with_key_data
 from jaxnet.runtime.processes import gather
 
 FORMER_FIELDS = {
@@ -165,7 +165,7 @@ def differences(given: dict[str, Any], wanted: dict[str, Any], *, where: Path) -
 def checksum(tree: PyTree) -> int:
     """CRC-32 of all arrays: tells other data apart, and is no protection from forgery."""
     total = 0
-    for leaf in jax.tree.leaves(words(tree)):
+    for leaf in jax.tree.leaves(with_key_data(tree)):
         total = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).data, total)
     return total
 

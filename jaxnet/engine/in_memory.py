@@ -25,8 +25,8 @@ class InMemory:
     plan: Plan
     problem: Problem
 
-    parts = 1  # of an epoch
-    within = None  # what of an epoch is done, between its parts
+    chunks = 1  # an epoch is one chunk
+    within = None  # how far an epoch is, between its chunks
 
     def compile(self, state: Any) -> None:
         """Compiles the program for a state of this shape."""

@@ -38,7 +38,7 @@ from jaxnet.engine.streamed import ChunkSums, on_disk
 from jaxnet.errors import InputError, renamed
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
-from jaxnet.random import AnyKey, as_key, words
+from jaxnet.random import AnyKey, as_key, with_key_data
 from jaxnet.runtime.files import check_folder, then
 from jaxnet.runtime.interrupts import Interrupted, log_to, signals
 from jaxnet.runtime.plan import Plan
@@ -161,11 +161,11 @@ def train(
         if folder is not None:
             size = sum(
                 leaf.size * leaf.dtype.itemsize
-                for leaf in jax.tree.leaves(jax.eval_shape(words, shape))
+                for leaf in jax.tree.leaves(jax.eval_shape(with_key_data, shape))
             )
             once(functools.partial(check_folder, folder, size))
         placed = shape
-        if plan.parts > 1:
+        if plan.total_devices > 1:
             placed = jax.tree.map(
                 lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=plan.sharding),
                 shape,
@@ -196,7 +196,7 @@ def train(
     state, history = plan.place(found.state), jax.tree.map(np.array, found.history)
     within: Any = plan.place(found.within) if isinstance(found, CheckpointWithin) else None
     done, part = int(state.epoch), 0 if within is None else int(within.chunks)
-    spent, began, saved = 0.0, time.monotonic(), None if fresh else done * epochs.parts + part
+    spent, began, saved = 0.0, time.monotonic(), None if fresh else done * epochs.chunks + part
     with (
         then(
             "then train again with the same arguments and the same out: what is saved in "
@@ -210,7 +210,7 @@ def train(
         def save() -> None:
             nonlocal spent, saved
             assert folder is not None
-            if saved == (number := done * epochs.parts + part):
+            if saved == (number := done * epochs.chunks + part):
                 return
             jax.block_until_ready(state)  # what this waits for is no time of the checkpoint's
             clock = time.monotonic()

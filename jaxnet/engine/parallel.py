@@ -2,7 +2,7 @@
 parallelism wraps `run_steps` around it, and the TPU kernel takes the place of `run_steps`.
 
     run_steps_on(plan)          the function that runs an epoch's steps where the plan says
-    accumulated(part)           a batch's gradient, `part` examples at a time
+    accumulated(micro_batch)    the gradient of a batch, `micro_batch` examples at a time
     data_parallel(plan)         run_steps with each batch split over the devices of the plan
 
 All compute the same numbers, except for rounding, the partners in mixup, and random numbers that
@@ -48,27 +48,27 @@ def run_steps_on(plan: Plan) -> RunSteps:
         return chosen(problem, state, batches)
 
     chosen: RunSteps = run_steps
-    if plan.parts != 1:
+    if plan.total_devices != 1:
         chosen = data_parallel(plan)
     elif plan.micro_batch is not None:
         chosen = functools.partial(run_steps, gradient=accumulated(plan.micro_batch))
     return checked
 
 
-def accumulated(part: int) -> Gradient:
-    """`mean_gradient` of a batch, `part` examples at a time, for a cache or a memory that does not
-    hold all of it.
+def accumulated(micro_batch: int) -> Gradient:
+    """`mean_gradient` of a batch, `micro_batch` examples at a time, for a cache or a memory that
+    does not hold all of it.
     """
 
     def gradient(
         problem: Problem, x: Array | np.ndarray, state: TrainState, batch: Batch
-    ) -> tuple[PyTree, Array, PyTree]:
-        parts = len(batch.rows) // part
+    ) -> tuple[PyTree, Array, Array, PyTree]:
+        count = len(batch.rows) // micro_batch
         begin = 0 if batch.offset is None else batch.offset
         each = (
-            begin + jnp.arange(parts, dtype=jnp.int32) * part,
-            batch.rows.reshape(parts, part),
-            None if batch.mask is None else batch.mask.reshape(parts, part),
+            begin + jnp.arange(count, dtype=jnp.int32) * micro_batch,
+            batch.rows.reshape(count, micro_batch),
+            None if batch.mask is None else batch.mask.reshape(count, micro_batch),
         )
 
         def add(total: PyTree, each: tuple[Array, Array, Array | None]) -> tuple[PyTree, None]:
@@ -76,12 +76,12 @@ def accumulated(part: int) -> Gradient:
             own = mean_gradient(
                 problem, x, state, batch._replace(offset=offset, rows=rows, mask=mask)
             )
-            return jax.tree.map(jnp.add, total, own[:2]), None
+            return jax.tree.map(jnp.add, total, own[:3]), None
 
-        sums = jnp.zeros(2 if problem.splits.classes is None else 3, jnp.float32)
-        zeros = jax.tree.map(jnp.zeros_like, (state.params, sums))
-        (grads, sums), _ = jax.lax.scan(add, zeros, each)
-        return grads, sums, state.model_state
+        sums = jnp.zeros(1 if problem.splits.classes is None else 2, jnp.float32)
+        zeros = jax.tree.map(jnp.zeros_like, (state.params, jnp.float32(0), sums))
+        (grads, loss, sums), _ = jax.lax.scan(add, zeros, each)
+        return grads, loss, sums, state.model_state
 
     return gradient
 
@@ -95,15 +95,15 @@ def data_parallel(plan: Plan) -> RunSteps:
     """
 
     def split(problem: Problem, state: TrainState, batches: Batch) -> tuple[TrainState, Array]:
-        share = problem.batch_size // plan.parts
+        share = problem.batch_size // plan.total_devices
         of_share = accumulated(plan.micro_batch or share)
 
         def summed(
             problem: Problem, x: Array | np.ndarray, state: TrainState, batch: Batch
-        ) -> tuple[PyTree, Array, PyTree]:
+        ) -> tuple[PyTree, Array, Array, PyTree]:
             own = batch._replace(offset=jax.lax.axis_index("batch") * share)
-            grads, sums, model_state = of_share(problem, x, state, own)
-            return *_over_devices(plan, (grads, sums)), model_state
+            grads, loss, sums, model_state = of_share(problem, x, state, own)
+            return *_over_devices(plan, (grads, loss, sums)), model_state
 
         def on_each_device(
             problem: Problem, state: TrainState, batches: Batch
@@ -155,15 +155,15 @@ def _check_plan(plan: Plan, problem: Problem, state: TrainState) -> None:
             "a network with batch statistics needs each batch whole; give the plan one device and "
             "no micro_batch"
         )
-    if plan.parts < 1 or batch % plan.parts:
+    if plan.total_devices < 1 or batch % plan.total_devices:
         raise InputError(
-            f"{plan.parts} devices do not divide a batch of {batch}; give a plan that does"
+            f"{plan.total_devices} devices do not divide a batch of {batch}; give a plan that does"
         )
     if plan.micro_batch is not None and (
-        plan.micro_batch < 1 or batch // plan.parts % plan.micro_batch
+        plan.micro_batch < 1 or batch // plan.total_devices % plan.micro_batch
     ):
         raise InputError(
-            f"micro_batch {plan.micro_batch} does not divide the {batch // plan.parts} examples "
-            "that a device gets of a batch; "
-            "give one that does"
+            f"micro_batch {plan.micro_batch} does not divide the "
+            f"{batch // plan.total_devices} examples that a device gets of a batch; give one that "
+            "does"
         )

@@ -60,14 +60,14 @@ class ChunkSums(NamedTuple):
     skipped: Int[Array | np.ndarray, ""]
 
 
-# (the state after one more part, how far its epoch is, what happened in the epoch where that was
-# its last part)
+# (the state after one more chunk, how far its epoch is, the metrics of the epoch where that was its
+# last chunk)
 Reached = tuple[TrainState, ChunkSums | None, EpochMetrics | None]
 
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Epochs over a Stream, a part a chunk. problem: with an empty training set. order_key: as in
+    """Epochs over a Stream, chunk by chunk. problem: with an empty training set. order_key: as in
     TrainState. message_seconds: between two messages of how far an epoch is.
     """
 
@@ -79,13 +79,13 @@ class OnDisk:
     message_seconds: float
 
     @property
-    def parts(self) -> int:
-        """Of an epoch."""
+    def chunks(self) -> int:
+        """The number of chunks in an epoch."""
         return self.cut.chunks
 
     @property
     def within(self) -> ChunkSums:
-        """At the begin of an epoch."""
+        """How far an epoch is at its beginning."""
         none, sums = (
             np.zeros((), np.int32),
             np.zeros(1 if self.stream.classes is None else 2, np.float32),
@@ -97,12 +97,12 @@ class OnDisk:
         each = self.cut.last if self.cut.chunks == 1 else self.cut.chunk
         shape, spread = (
             (each * self.cut.shards,),
-            {} if self.plan.parts == 1 else {"sharding": self._sharding},
+            {} if self.plan.total_devices == 1 else {"sharding": self._sharding},
         )
         x = jax.ShapeDtypeStruct((*shape, *self.stream.shape), self.stream.dtype, **spread)
         y = jax.ShapeDtypeStruct(shape, self.stream.label_dtype, **spread)
         real = jax.ShapeDtypeStruct(shape, bool, **spread) if self._counts(0) else None
-        _part.lower(
+        _train_chunk.lower(
             self.plan, self.cut, self._with(x, y), state, self.plan.place(self.within), real
         ).compile()
 
@@ -129,12 +129,12 @@ class OnDisk:
                     # One chunk in training and one that waits for it; without this all of an epoch
                     # would be waiting, in memory.
                     jax.block_until_ready(within)
-                    state, within = _part(self.plan, self.cut, problem, state, within, real)
+                    state, within = _train_chunk(self.plan, self.cut, problem, state, within, real)
                     if chunk.number < self.cut.chunks - 1:
                         yield state, within, None
             if self.stream.corrupt == "skip":
                 self._count(number, int(within.skipped), bad, log)
-            state, within, metrics = _close(self.problem, state, within)
+            state, within, metrics = _end_epoch(self.problem, state, within)
             number, begin = number + 1, 0
             yield state, within, metrics
 
@@ -166,7 +166,7 @@ class OnDisk:
         def put(leaf: np.ndarray) -> Array:
             return (
                 jax.device_put(leaf)
-                if self.plan.parts == 1
+                if self.plan.total_devices == 1
                 else jax.make_array_from_process_local_data(self._sharding, leaf)
             )
 
@@ -222,10 +222,10 @@ def on_disk(
         )
     plan = replace(plan, implementation="xla") if plan.implementation == "auto" else plan
     plan = choose(plan, problem)
-    if plan.parts < 1 or cut.shards % plan.parts:
+    if plan.total_devices < 1 or cut.shards % plan.total_devices:
         raise InputError(
-            f"{plan.parts} devices cannot share the {cut.shards} parts in which a batch of "
-            f"{cut.shards * cut.part} is read from disk; "
+            f"{plan.total_devices} devices cannot share the {cut.shards} parts in which a batch of "
+            f"{cut.shards * cut.shard_rows} is read from disk; "
             f"give a plan of a power of two of them, {cut.shards} at most, or a batch size that a "
             "larger power of two divides"
         )
@@ -240,7 +240,7 @@ def seed(order_key: Key[Array, ""]) -> int:
 
 def rows_of_part(
     order_key: Key[Array, ""], cut: Layout, number: int | Int[Array, ""], each: int
-) -> Int[Array, "steps shards part"]:
+) -> Int[Array, "steps shards rows"]:
     """The order of a chunk: of each step and shard, which of the chunk's `each` rows of that shard
     it takes.
 
@@ -248,7 +248,7 @@ def rows_of_part(
         with the first rows.
     """
     places = jnp.arange(each, dtype=jnp.int32)
-    count = -(-each // cut.part)
+    count = -(-each // cut.shard_rows)
 
     of_chunk = block(order_key, number, cut.shards)
 
@@ -259,25 +259,25 @@ def rows_of_part(
         ]  # without ties, which programs may break differently
 
     rows = jax.lax.map(of_shard, jnp.arange(cut.shards, dtype=jnp.int32))[
-        :, np.arange(count * cut.part) % each
+        :, np.arange(count * cut.shard_rows) % each
     ]
-    return rows.reshape(cut.shards, count, cut.part).swapaxes(0, 1)
+    return rows.reshape(cut.shards, count, cut.shard_rows).swapaxes(0, 1)
 
 
 def counting(
-    cut: Layout, rows: Int[Array | np.ndarray, "steps shards part"], real: Any, each: int
+    cut: Layout, rows: Int[Array | np.ndarray, "steps shards rows"], real: Any, each: int
 ) -> Any:
     """Of each row that the steps of a chunk take, whether it counts: (steps, batch). real: of the
     chunk's rows, which do.
     """
-    filled = (np.arange(len(rows) * cut.part) >= each).reshape(-1, 1, cut.part)
+    filled = (np.arange(len(rows) * cut.shard_rows) >= each).reshape(-1, 1, cut.shard_rows)
     return (real[np.arange(cut.shards)[None, :, None] * each + rows] & ~filled).reshape(
         len(rows), -1
     )
 
 
 @functools.partial(jax.jit, static_argnames=("plan", "cut"), donate_argnames=("state", "within"))
-def _part(
+def _train_chunk(
     plan: Plan,
     cut: Layout,
     problem: Problem,
@@ -291,7 +291,7 @@ def _part(
     assert state.order_key is not None
     each, own = (
         len(problem.splits.train) // cut.shards,
-        cut.shards // plan.parts,
+        cut.shards // plan.total_devices,
     )  # rows of a shard, and shards of a device
     rows = rows_of_part(state.order_key, cut, state.epoch * cut.chunks + within.chunks, each)
     mask, size, skipped = None, None, within.skipped
@@ -315,10 +315,10 @@ def _part(
 
 
 @functools.partial(jax.jit, donate_argnames=("state", "within"))
-def _close(
+def _end_epoch(
     problem: Problem, state: TrainState, within: ChunkSums
 ) -> tuple[TrainState, ChunkSums, EpochMetrics]:
-    """The look at the validation set after the last chunk."""
+    """Validates after the last chunk of an epoch."""
     metrics = training_metrics(
         problem, jnp.asarray(within.sums) / (problem.examples - within.skipped)
     )

@@ -24,7 +24,7 @@ from jaxnet.errors import InputError, check_path
 from jaxnet.interop import forward, program
 from jaxnet.models.builtin import named
 from jaxnet.models.model import Model
-from jaxnet.random import is_key, words
+from jaxnet.random import is_key, with_key_data
 from jaxnet.runtime.files import check_folder, writing
 from jaxnet.runtime.processes import once
 from jaxnet.typing import Rebuilt
@@ -247,7 +247,7 @@ def _by_path(tree: PyTree) -> dict[str, np.ndarray]:
     """The arrays of a tree by their paths, such as "params/hidden_0/kernel"; keys as their
     words.
     """
-    leaves = jax.tree_util.tree_leaves_with_path(words(tree))
+    leaves = jax.tree_util.tree_leaves_with_path(with_key_data(tree))
     # Row-major: safetensors writes memory as it is.
     tensors = {_path(path): np.asarray(leaf, order="C") for path, leaf in leaves}
     if len(tensors) < len(leaves):

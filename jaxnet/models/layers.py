@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxnet.errors import InputError
 from jaxnet.models.convolution import conv_general_dilated, max_pool
-from jaxnet.random import bits, examples
+from jaxnet.random import bits, example_keys
 from jaxnet.typing import Number
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -42,7 +42,7 @@ def dropout(
         Srivastava et al. 2014, section 10.
     """
     drawn = jax.lax.bitcast_convert_type(
-        bits(examples(key, len(x)), math.prod(x.shape[1:]), layer), jnp.int32
+        bits(example_keys(key, len(x)), math.prod(x.shape[1:]), layer), jnp.int32
     )
     # Compare signed numbers, so that a kernel need not convert them.
     least = (jnp.floor(jnp.asarray(rate, jnp.float32) * 65536).astype(jnp.int32) - 32768) * 65536

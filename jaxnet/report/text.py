@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxnet.core.recipe import STRUCTURE, Recipe, optimizer_name
-from jaxnet.display import ACROSS, DOWN, number, shortened, table, words
+from jaxnet.display import ACROSS, DOWN, number, one_line, shortened, table
 from jaxnet.typing import ArrayLike
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def of_splits(splits: "Splits") -> str:
     parts = ("train", "validation", "test", "target_sample")
     sizes = [(part, _or_none(lambda part=part: _size(getattr(splits, part)))) for part in parts]
     about = _or_none(lambda: _data(_shape_of(splits.train), splits.classes))
-    columns = None if splits.columns is None else words([column.name for column in splits.columns])
+    columns = (
+        None if splits.columns is None else one_line([column.name for column in splits.columns])
+    )
     notes = [("note", note) for note in splits.notes[:NOTE_LINES]]
     left = len(splits.notes) - NOTE_LINES
     more = f"and {left} more in .notes" if left > 0 else None
@@ -101,7 +103,9 @@ def of_splits(splits: "Splits") -> str:
 
 def of_dataset(part: "Dataset") -> str:
     """The number and shape of examples, in one line."""
-    about = _or_none(lambda: f"{len(part):,} examples: {words(part.x)}, {_classes(part.classes)}")
+    about = _or_none(
+        lambda: f"{len(part):,} examples: {one_line(part.x)}, {_classes(part.classes)}"
+    )
     return shortened(f"Dataset({about or _classes(part.classes)})")
 
 
@@ -157,7 +161,7 @@ def of_learning_curve(found: "LearningCurve") -> str:
 def of_model(model: "Model") -> str:
     """The name of a model."""
     still = ", number of outputs still open" if model.for_outputs is not None else ""
-    return shortened(f"Model({words(model.name)}{still})")
+    return shortened(f"Model({one_line(model.name)}{still})")
 
 
 def of_state(state: "TrainState") -> str:
@@ -318,7 +322,7 @@ def _lowest(best: Any) -> str | None:
 
 
 def _trial(columns: Mapping[str, np.ndarray], names: Sequence[str], row: int) -> str:
-    settings = ", ".join(f"{name} {words(columns[name][row])}" for name in names)
+    settings = ", ".join(f"{name} {one_line(columns[name][row])}" for name in names)
     return f"error {float(columns['error'][row]):.4g} ({settings})"
 
 
@@ -359,13 +363,13 @@ def _setting(name: str, value: Any) -> str:
     if np.shape(value) == ():
         found = number(value)
         return (
-            words(value)
+            one_line(value)
             if found is None
             else str(np.float32(found) if hasattr(value, "dtype") else found)
         )
     found = _or_none(lambda: np.asarray(value))
     if found is None or found.dtype.kind not in "fiu" or not found.size:
-        return words(value)
+        return one_line(value)
     return f"<{found.size} from {short(found.min())} to {short(found.max())}>"
 
 

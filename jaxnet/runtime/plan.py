@@ -11,8 +11,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from jaxnet import display
-from jaxnet.errors import InputError
-from jaxnet.random import with_keys, words
+from jaxnet.errors import InputError, renamed
+from jaxnet.random import with_key_data, with_keys
 from jaxnet.runtime.sharding import COPIED, device_mesh
 
 CACHE_FULL = (
@@ -20,6 +20,7 @@ CACHE_FULL = (
 )
 
 
+@renamed(parts="total_devices")
 @dataclass(frozen=True)
 class Plan:
     """The devices and processes of a training: every plan computes the same steps, except for
@@ -49,16 +50,14 @@ class Plan:
     __repr__ = display.text
 
     @property
-    def parts(self) -> int:
-        """The number of parts into which each batch of one training is split, one for each
-        device.
-        """
+    def total_devices(self) -> int:
+        """The number of devices of all processes that share each batch of one training."""
         return self.devices * self.processes
 
     @property
     def splits_batches(self) -> bool:
         """Whether a batch is computed in several pieces."""
-        return self.parts != 1 or self.micro_batch is not None
+        return self.total_devices != 1 or self.micro_batch is not None
 
     @property
     def mesh(self) -> Mesh:
@@ -76,7 +75,7 @@ class Plan:
         own = [jax.process_index()] if self.processes == 1 else range(self.processes)
         return device_mesh(
             [device for process in own for device in jax.local_devices(process)[: self.devices]],
-            self.parts,
+            self.total_devices,
         )
 
     @property
@@ -93,7 +92,7 @@ class Plan:
         Returns:
             The tree, placed.
         """
-        if self.parts <= 1:  # training refuses a plan without devices
+        if self.total_devices <= 1:  # training refuses a plan without devices
             return tree
         sharding = self.sharding
         if self.processes == 1:
@@ -103,7 +102,7 @@ class Plan:
             host = np.asarray(leaf)
             return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
-        return with_keys(tree, jax.tree.map(put, words(tree)))
+        return with_keys(tree, jax.tree.map(put, with_key_data(tree)))
 
     def fetch(self, tree: Any) -> Any:
         """Undo `place`: put arrays on the first device of this process.
@@ -114,14 +113,16 @@ class Plan:
         Returns:
             The tree on one device.
         """
-        if self.parts == 1:
+        if self.total_devices == 1:
             return tree
         here = jax.local_devices()[0]
         if self.processes == 1:
             return jax.tree.map(lambda leaf: jax.device_put(leaf, here), tree)
         return with_keys(
             tree,
-            jax.tree.map(lambda leaf: jax.device_put(leaf.addressable_data(0), here), words(tree)),
+            jax.tree.map(
+                lambda leaf: jax.device_put(leaf.addressable_data(0), here), with_key_data(tree)
+            ),
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import jaxnet
-from jaxnet import Recipe, cli
+from jaxnet import Plan, Recipe, cli
 from jaxnet.cli.options import TrainOptions, current_words
 from jaxnet.cli.saved_run import read_data, read_run
 from jaxnet.data import Dataset, Splits, Standardization, corrupt
@@ -43,6 +43,11 @@ def test_a_keyword_answers_to_its_former_name():
     with warned("old"):
         assert function(old=3) == 3
     assert function(new=3) == 3
+
+
+def test_a_plan_answers_to_the_former_name_of_its_devices():
+    with warned("parts"):
+        assert Plan(devices=2, processes=3).parts == 6
 
 
 def test_the_line_of_a_script_that_uses_a_former_name_is_shown(tmp_path):

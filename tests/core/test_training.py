@@ -15,7 +15,7 @@ from jaxnet.core.training import Batch, Problem, start
 from jaxnet.engine.arguments import MOST_STEPS, check_arguments
 from jaxnet.engine.loop import train
 from jaxnet.engine.parallel import run_steps_on
-from jaxnet.random import AUGMENT, INIT, NOISE, ORDER, STREAM, block, counted, words
+from jaxnet.random import AUGMENT, DROPOUT, INIT, ORDER, STREAM, block, counted, with_key_data
 
 pytestmark = pytest.mark.core
 
@@ -492,7 +492,7 @@ def test_random_streams_do_not_meet(digits):
             np.asarray(jax.random.key_data(counted(jax.random.key(seed), stream + count))).tolist()
         )
         for seed in range(20)
-        for stream in (INIT, ORDER, NOISE)
+        for stream in (INIT, ORDER, DROPOUT)
         for count in range(20)
     }
     assert len(keys) == 20 * 3 * 20
@@ -510,9 +510,11 @@ def test_no_block_of_a_stream_meets_another_beyond_2_to_the_30():
     key, size = counted(jax.random.key(0), AUGMENT), 100
     first = STREAM // size  # the first block that does not fit
     assert np.array_equal(
-        words(block(key, first - 1, size)), words(counted(key, (first - 1) * size))
+        with_key_data(block(key, first - 1, size)), with_key_data(counted(key, (first - 1) * size))
     )
-    assert np.array_equal(words(counted(key, STREAM)), words(counted(jax.random.key(0), INIT)))
+    assert np.array_equal(
+        with_key_data(counted(key, STREAM)), with_key_data(counted(jax.random.key(0), INIT))
+    )
     numbers = [
         0,
         1,
@@ -527,19 +529,19 @@ def test_no_block_of_a_stream_meets_another_beyond_2_to_the_30():
     ]
     seen = [
         tuple(
-            words(
+            with_key_data(
                 counted(block(counted(jax.random.key(seed), stream), number, size), place)
             ).tolist()
         )
         for seed in range(3)
-        for stream in (INIT, ORDER, NOISE, AUGMENT)
+        for stream in (INIT, ORDER, DROPOUT, AUGMENT)
         for number in numbers
         for place in (0, 1, size - 1)
     ]
     assert len(set(seen)) == len(seen) == 3 * 4 * len(numbers) * 3
     assert np.array_equal(
-        jax.vmap(lambda n: words(block(key, n, size)))(jnp.array(numbers, jnp.int32))[3],
-        words(block(key, first, size)),
+        jax.vmap(lambda n: with_key_data(block(key, n, size)))(jnp.array(numbers, jnp.int32))[3],
+        with_key_data(block(key, first, size)),
     )
 
 

@@ -19,7 +19,7 @@ import jaxnet
 from jaxnet.data import augmentation
 from jaxnet.data.augmentation import Augmentation, affine, cut_out, mix_up, resample, smooth
 from jaxnet.engine.loop import train
-from jaxnet.random import AUGMENT, INIT, NOISE, ORDER, counted
+from jaxnet.random import AUGMENT, DROPOUT, INIT, ORDER, counted
 from jaxnet.report import figures
 
 KEY = jax.random.key(0)
@@ -330,7 +330,7 @@ def test_channels_go_the_same_way():
 
 
 def test_streams_of_augmentation_do_not_meet_the_others():
-    begins = (INIT, ORDER, NOISE, AUGMENT, AUGMENT + augmentation.ELASTIC)
+    begins = (INIT, ORDER, DROPOUT, AUGMENT, AUGMENT + augmentation.ELASTIC)
     words = {
         tuple(
             np.asarray(jax.random.key_data(counted(jax.random.key(seed), begin + count))).tolist()
@@ -359,7 +359,7 @@ def test_long_streams_meet_no_key_of_a_later_example(elastic):
                 ]
     seen += [
         tuple(np.asarray(jax.random.key_data(counted(KEY, begin))).tolist())
-        for begin in (INIT, ORDER, NOISE)
+        for begin in (INIT, ORDER, DROPOUT)
     ]
     assert len(set(seen)) == len(seen)
     below = augmentation.key_of_step(how, order_key, 1000, batch)

@@ -92,11 +92,17 @@ def test_every_training_row_once_an_epoch(tmp_path, n, batch, held):
         assert np.array_equal(chunk.x, x[chunk.rows])
         assert np.array_equal(chunk.y, y[chunk.rows])
         assert (chunk.x.dtype, chunk.y.dtype, chunk.bad) == (np.uint8, np.int32, ())
-    assert cut.shards * cut.part == min(batch, n)
-    assert (cut.chunk % cut.block, cut.block % cut.part, cut.steps * cut.part) == (0, 0, cut.chunk)
-    assert (cut.chunks - 1) * cut.steps + -(-cut.last // cut.part) == cut.epoch_steps
+    assert cut.shards * cut.shard_rows == min(batch, n)
+    assert (cut.chunk % cut.block, cut.block % cut.shard_rows, cut.steps * cut.shard_rows) == (
+        0,
+        0,
+        cut.chunk,
+    )
+    assert (cut.chunks - 1) * cut.steps + -(-cut.last // cut.shard_rows) == cut.epoch_steps
     assert (
-        (cut.epoch_steps - 1) * cut.shards * cut.part < n <= cut.epoch_steps * cut.shards * cut.part
+        (cut.epoch_steps - 1) * cut.shards * cut.shard_rows
+        < n
+        <= cut.epoch_steps * cut.shards * cut.shard_rows
     )
 
 

@@ -79,7 +79,7 @@ def _rows(
             streamed.rows_of_part(order_key, cut, epoch * cut.chunks + chunk.number, each)
         )
         places = (shards * each + order).reshape(len(order), -1)
-        again = np.arange(len(order) * cut.part).reshape(-1, 1, cut.part) >= each
+        again = np.arange(len(order) * cut.shard_rows).reshape(-1, 1, cut.shard_rows) >= each
         given = np.ones(len(chunk.y), bool) if chunk.real is None else chunk.real
         rows.append(chunk.rows[places])
         real.append(given[places] & ~np.broadcast_to(again, order.shape).reshape(len(order), -1))

@@ -17,13 +17,13 @@ from scipy import stats
 from jaxnet.models.layers import dropout
 from jaxnet.random import (
     AUGMENT,
+    DROPOUT,
     GOLDEN,
     INIT,
-    NOISE,
     ORDER,
     bits,
     counted,
-    examples,
+    example_keys,
     hashed,
     mix,
     normal,
@@ -58,7 +58,7 @@ def alone(key, size, layer=0):
 
 
 def batch(count, key=KEY):
-    return examples(key, count)
+    return example_keys(key, count)
 
 
 def shares(numbers):
@@ -129,7 +129,7 @@ def test_hashed_keys_do_not_collide():
     assert len(np.unique(np.concatenate(others), axis=0)) == 32 * 4096
     streams = [
         words_of(jax.vmap(hashed, (None, 0))(counted(KEY, begin), COUNTS[:4096]))
-        for begin in (INIT, ORDER, ORDER + 4096, NOISE, AUGMENT)
+        for begin in (INIT, ORDER, ORDER + 4096, DROPOUT, AUGMENT)
     ]
     assert len(np.unique(np.concatenate(streams), axis=0)) == 5 * 4096
 
@@ -153,7 +153,7 @@ def test_hashed_keys_are_those_of_a_count_however_it_is_given():
 def test_examples_of_steps_do_not_meet():
     """Counted from hashed keys: those of 2,000 steps of 128 examples are all different."""
     keys = jax.vmap(hashed, (None, 0))(KEY, COUNTS[:2000])
-    words = np.asarray(jax.vmap(lambda key: examples(key, 128))(keys)).reshape(-1, 2)
+    words = np.asarray(jax.vmap(lambda key: example_keys(key, 128))(keys)).reshape(-1, 2)
     assert len(np.unique(words, axis=0)) == 2000 * 128
 
 
@@ -196,7 +196,7 @@ def test_sums_over_examples_and_over_places_vary_as_they_should():
 def test_an_example_alone_has_the_bits_that_it_has_in_the_batch():
     whole = np.asarray(draw(batch(12), 31, 2))
     assert np.array_equal(whole, [alone(counted(KEY, i), 31, 2) for i in range(12)])
-    parts = [bits(examples(counted(KEY, first), 4), 31, 2) for first in (0, 4, 8)]
+    parts = [bits(example_keys(counted(KEY, first), 4), 31, 2) for first in (0, 4, 8)]
     assert np.array_equal(whole, np.concatenate(parts))
     keys = jax.vmap(counted, (None, 0))(KEY, jnp.arange(12))
     assert np.array_equal(whole, jax.vmap(lambda key: alone(key, 31, 2))(keys))
@@ -242,8 +242,8 @@ def test_keys_of_other_generators_are_hashed_and_counted_too():
     words = words_of(jax.vmap(hashed, (None, 0))(key, COUNTS[:1000]))
     assert words.shape == (1000, 4)
     assert len(np.unique(words, axis=0)) == 1000
-    check_uniform(draw(examples(key, 1000), 100))
-    assert np.array_equal(draw(examples(key, 3), 10)[2], alone(counted(key, 2), 10))
+    check_uniform(draw(example_keys(key, 1000), 100))
+    assert np.array_equal(draw(example_keys(key, 3), 10)[2], alone(counted(key, 2), 10))
 
 
 RATES = (0.0, 0.1, 0.5, 0.9)

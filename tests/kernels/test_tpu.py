@@ -133,7 +133,8 @@ MOVES = (
     r"|send|recv)(-start)?\\("
 )
 chips = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices
-Plan.mesh = property(lambda plan: device_mesh(chips, plan.parts))  # of chips that JAX does not have
+# Of chips that JAX does not have.
+Plan.mesh = property(lambda plan: device_mesh(chips, plan.total_devices))
 plan = Plan(devices=4, implementation="xla")
 
 

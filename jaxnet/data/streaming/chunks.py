@@ -45,7 +45,7 @@ class Layout(NamedTuple):
 
     Attributes:
         shards: number of shards.
-        part: rows of a batch from one shard.
+        shard_rows: rows of a batch from one shard.
         block: rows of a block.
         chunk: rows of one shard in a chunk.
         chunks: number of chunks in an epoch.
@@ -55,7 +55,7 @@ class Layout(NamedTuple):
     """
 
     shards: int
-    part: int
+    shard_rows: int
     block: int
     chunk: int
     chunks: int
@@ -83,15 +83,24 @@ def layout(stream: Stream, batch_size: int) -> Layout:
         raise InputError(f"batch_size is {batch_size}; give a whole number of at least 1")
     batch = min(batch_size, n)
     shards = min(SHARDS, batch & -batch)  # the largest power of two that divides it
-    part = batch // shards
+    shard_rows = batch // shards
     row = math.prod(stream.shape) * stream.dtype.itemsize
-    block = part * max(1, round(stream.sizes.block_bytes / (part * row)))
+    block = shard_rows * max(1, round(stream.sizes.block_bytes / (shard_rows * row)))
     in_chunk = stream.sizes.chunk_bytes // (shards * block * row)
-    chunk = block * max(in_chunk, -(-BATCHES * part // block))
+    chunk = block * max(in_chunk, -(-BATCHES * shard_rows // block))
     longest = -(-n // shards)
     chunks = -(-longest // chunk)
     last = longest - (chunks - 1) * chunk
-    return Layout(shards, part, block, chunk, chunks, last, chunk // part, -(-longest // part))
+    return Layout(
+        shards,
+        shard_rows,
+        block,
+        chunk,
+        chunks,
+        last,
+        chunk // shard_rows,
+        -(-longest // shard_rows),
+    )
 
 
 def chunks(
