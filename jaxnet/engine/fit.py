@@ -102,7 +102,22 @@ def start(
     order_key: AnyKey | None = None,
     params: PyTree | None = None,
 ) -> TrainState:
-    """The state before the first epoch. The arguments are those of `fit`."""
+    """Creates the state before the first epoch: parameters, optimizer state and keys.
+
+    Args:
+        model: the network.
+        splits: the data.
+        recipe: every hyperparameter.
+        key: the random key of initialization and dropout.
+        order_key: the random key of the order of examples and of augmentation; by default `key`.
+        params: parameters to start from.
+
+    Returns:
+        The state.
+
+    Raises:
+        InputError: for invalid arguments.
+    """
     arguments.check(model=model, splits=splits, recipe=recipe)
     key, order_key = (
         as_key("key", key),
@@ -126,11 +141,26 @@ def epoch(
     loss: Loss | None = None,
     plan: Plan = ALL_AT_ONCE,
 ) -> tuple[TrainState, EpochMetrics]:
-    """One pass over the training set in a fresh order, then a look at the validation set: (state,
-    what happened).
+    """Trains on every example once, in a new random order, and then evaluates the validation set.
 
-    A state that has diverged or stopped early stays as it is, and its metrics are NaN. Jit it, as
-    `train` does, before you loop over it. The arguments are those of `fit`.
+    It is not compiled: jit it before you loop over it, as `train` does.
+
+    Args:
+        model: the network.
+        splits: the data.
+        recipe: every hyperparameter.
+        state: the state after the previous epoch, or of `start`.
+        weights: as in `fit`.
+        sample: as in `fit`.
+        loss: as in `fit`.
+        plan: as in `fit`.
+
+    Returns:
+        The new state and the metrics of the epoch. A state that has diverged or stopped early is
+        returned unchanged, with metrics of NaN.
+
+    Raises:
+        InputError: for invalid arguments.
     """
     arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
     check_kind(

@@ -93,26 +93,44 @@ def train(
     plan: Plan = ALL_AT_ONCE,
     intervals: Intervals = Intervals(),
 ) -> Run:
-    """What `fit` computes, an epoch at a time; also of a training set that stays on disk, as
-    `jaxnet.stream` gives it.
+    """Trains a network as `fit` does, an epoch at a time, with progress and checkpoints.
 
-    out: a folder for checkpoints (in out/state, about a tenth of the time goes into them) and a log
-        (out/log.txt). If it holds an unfinished training of the same, that one is continued; of
-        something else, InputError (a custom model, loss or optimizer is known by its name alone).
-        The last two checkpoints are kept: where the last one is damaged, the logger "jaxnet" warns
-        and the one before is used; where no checkpoint is intact, InputError. Data that changed are
-        something else, whichever part changed; of a training set on disk all labels and 100 rows
-        are compared.
-    progress: called with the number of epochs done and the last EpochMetrics, after each and once
-        before the first.
-    intervals: how often there is a checkpoint or a message; numbers do not depend on it.
-    The rest is as in `fit`. Raises Interrupted where Ctrl-C or SIGTERM came, with
-    the state saved in out. Of several processes all call it with the same arguments, or all raise
-    InputError that names what differs; all read what is in out, which must be a folder that all
-    see, and the first writes. For a network that one process trains alone there is `fit`. From disk
-    an epoch comes in chunks, with checkpoints between them too. There are no weights and no sample
-    then; a row that cannot be used raises InputError with the state saved in out, or is left out
-    and counted, as `jaxnet.stream` was told.
+    Checkpoints take about a tenth of the time, and the last two are kept. Where the last one is
+    damaged, the logger "jaxnet" warns and training goes on from the one before.
+
+    Several processes that train one network together all call this with the same arguments; the
+    first one writes. To train a network on one process alone, call `fit`.
+
+    Args:
+        model: the network.
+        splits: the data. The test set is not looked at. The training set may stay on disk, as
+            `jaxnet.stream` gives it; an epoch is then read in chunks, with checkpoints between them
+            too, and rows that cannot be used are treated as `jaxnet.stream` was told.
+        recipe: every hyperparameter.
+        key: the random key of initialization and dropout.
+        out: a folder for checkpoints (out/state) and a log (out/log.txt), which all processes see.
+            If it holds an unfinished training with the same arguments and data, that one is
+            continued. Custom models, losses and optimizers are compared by name only. All labels
+            and 100 rows of a training set on disk are compared, and all of one in memory.
+        progress: a function of (number of epochs done, metrics of the last one), called before the
+            first epoch and after each.
+        order_key: as in `fit`.
+        weights: as in `fit`; the training set must be in memory.
+        sample: as in `fit`; the training set must be in memory.
+        loss: as in `fit`.
+        params: as in `fit`.
+        plan: as in `fit`.
+        intervals: how often there is a checkpoint or a message; no number depends on it.
+
+    Returns:
+        The trained network, equal to that of `fit` where the training set is in memory. What
+        happened in training, divergence included, is in `Run.status`.
+
+    Raises:
+        InputError: for invalid arguments; where `out` holds the training of something else, or no
+            intact checkpoint; for a row on disk that cannot be used, after the state was saved; and
+            on all processes where their arguments differ.
+        Interrupted: after Ctrl-C or SIGTERM, with the state saved in `out`.
     """
     arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
     key = as_key("key", key)

@@ -104,21 +104,38 @@ def diagnose(
     out: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Diagnosis:
-    """Why a recipe does not do better on this data set, measured on networks trained for it, and
-    what to try.
+    """Measures which kind of error limits a recipe on a data set, on networks trained for it.
 
-    Trains `members` networks on the whole training set, for the error ladder, and others on
-    quarters and halves of it (4 to 8 partitions each), which show bias and variance and where they
-    go as data grow; of classes also 5 each on eighths and sixteenths, for the learning curve. All
-    take equally many steps. The logger "jaxnet" says what that costs before it starts.
-    target_error: what could be reached, by default 0. tolerance: the smallest step that matters; of
-    a regression both are shares of the variance of y. seconds: to keep within, on this machine, by
-    training fewer networks. Members that diverge are left out and counted. Where splits have a
-    labeled target_sample, mismatch is measured there.
-    loss, plan, out, progress: as in `fit_population`; with `seconds` there is no `out`. The
-    networks are those of the diagnosis (`networks`), the ones on all examples first; with `seconds`
-    those of the first wave. Raises InputError where nothing can be
-    said: without members, or without examples that were held out.
+    Networks on the whole training set give the steps of the error. Networks on quarters and halves
+    of it, 4 to 8 partitions of each, give bias and variance and how they change as data grow. For
+    classes, 5 networks each on eighths and sixteenths extend the learning curve. All take equally
+    many steps. The logger "jaxnet" says what this costs before it starts. Members that diverge are
+    left out and counted.
+
+    Args:
+        model: the network.
+        splits: the data, with held-out examples. Mismatch is measured on a labeled `target_sample`,
+            where there is one.
+        recipe: how each network is trained.
+        key: the random key of the networks and of the partitions.
+        members: number of networks that train on the whole training set.
+        target_error: the error that could be reached; by default 0. A fraction of wrong
+            predictions, or squared errors divided by the variance of y.
+        tolerance: the smallest difference that matters, in the unit of `target_error`.
+        seconds: how long the diagnosis may take on this machine; fewer networks are trained to keep
+            within it.
+        loss: as in `fit_population`.
+        plan: as in `fit_population`.
+        out: as in `fit_population`; cannot be combined with `seconds`.
+        progress: as in `fit_population`.
+
+    Returns:
+        The verdict, the findings with their remedies, and the measurements behind them. Its
+        `networks` are those of the diagnosis, with the ones on all examples first; with `seconds`
+        those of the first wave.
+
+    Raises:
+        InputError: for invalid arguments, for 0 members, and where no examples are held out.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     key = as_key("key", key)

@@ -47,11 +47,16 @@ logger = logging.getLogger("jaxnet")
 class LearningCurve:
     """Errors of networks that were trained on growing parts of the training set.
 
-    sizes: (sizes,) training examples. errors: (sizes, members) on test_examples held-out examples:
-    shares predicted wrongly, or of a regression squared errors in variances of y; NaN of a member
-    that diverged. training: the same on what they learned from, in their last epoch. networks:
-    those of the first order from the smallest to the largest size, and so on. farther: why such
-    errors are not extrapolated, or None.
+    Attributes:
+        sizes: (sizes,) numbers of training examples.
+        errors: (sizes, members) held-out errors, fractions of wrong predictions or squared errors
+            divided by the variance of y; NaN for a member that diverged.
+        training: (sizes, members) the same on the examples that each network learned from, in its
+            last epoch.
+        test_examples: the number of held-out examples.
+        networks: the networks of the first order from the smallest to the largest size, then those
+            of the next order.
+        farther: why such errors are not extrapolated, or None.
     """
 
     sizes: Int[np.ndarray, " sizes"]
@@ -154,15 +159,38 @@ def learning_curve(
     out: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> LearningCurve:
-    """How the error falls as the training set grows, measured on networks trained for it, and where
-    it is going.
+    """Measures the held-out error of networks trained on growing parts of the training set, and
+    extrapolates it.
 
-    Trains `members` networks at each size, each of them on the first examples of a random order of
-    its own; all take equally many steps, and all are one compiled program. sizes: by default from
-    the whole training set down to a 64th of it, each 1.4 times smaller than the next; where
-    examples belong to groups, as nearly as whole groups allow.
-    Errors are of the test set, or where there is none of the validation set. loss, plan, out,
-    progress: as in `fit_population`. Raises InputError for sizes that are none of the training set.
+    Each network trains on the first examples of a random order of its own. All take equally many
+    steps, and all are one compiled program.
+
+    Args:
+        model: the network.
+        splits: the data. Errors are those of the test set, or of the validation set where the test
+            set is empty.
+        recipe: how each network is trained.
+        key: the random key of the networks and of the orders of examples.
+        sizes: growing numbers of training examples; by default from a 64th of the training set to
+            all of it, each 1.4 times the one before; where examples belong to groups, as nearly
+            as whole groups allow.
+        members: number of networks per size.
+        loss: as in `fit_population`.
+        plan: as in `fit_population`.
+        out: as in `fit_population`.
+        progress: as in `fit_population`.
+
+    Returns:
+        The errors by size: fractions of wrong predictions, or squared errors divided by the
+        variance of y. `predict` extrapolates them to other sizes, and `needed` gives the number of
+        examples for an error.
+
+    Raises:
+        InputError: for invalid arguments, for sizes that do not grow or exceed the training set,
+            and where no examples are held out.
+
+    References:
+        Viering & Loog (2021), The shape of learning curves: a review, section 2.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     key = as_key("key", key)

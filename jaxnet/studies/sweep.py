@@ -34,16 +34,21 @@ from jaxnet.studies.space import Trial, at_edge
 
 @dataclass(frozen=True)
 class Sweep:
-    """What trials gave. table: a column a hyperparameter and a measure, a row a trial, NaN where
-    all its networks diverged.
+    """The errors of the trials of a sweep, and the best one.
 
-    error is the mean over seeds of the validation error, of classes the share of wrong ones and
-    else in variances of y; low and high its 95% interval: of one seed Wilson's, of more Student's.
-    trained_epochs, with halving: how many a trial was trained, when its other measures were taken.
-    best: the row of the lowest error, of trials that were trained to their end.
-    model, recipe: of that row; run: its network of the first seed; test: how that one does on the
-        test set.
-    words: what to bear in mind.
+    Attributes:
+        table: columns by name, one row per trial: first the values of the trial, then its measures;
+            NaN where all its networks diverged. `error` is the mean over seeds of the validation
+            error, a fraction of wrong predictions or a squared error divided by the variance of y.
+            `low` and `high` are its 95% interval: Wilson's for one seed, Student's for several.
+            `trained_epochs`, with halving, is the number of epochs when a trial was measured.
+        best: the row with the lowest error among the trials that halving did not stop.
+        model: the network of that row.
+        recipe: its hyperparameters.
+        run: its network of the first seed.
+        test: the measures of that network on the test set.
+        words: notes on how far the result can be trusted.
+        population: all networks, trial after trial.
     """
 
     table: dict[str, np.ndarray]
@@ -97,15 +102,35 @@ def sweep(
     out: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Sweep:
-    """Trains `seeds` networks for each trial, and chooses the one with the lowest validation error.
+    """Trains networks for each trial, and chooses the trial with the lowest validation error.
 
-    trials: such as `jaxnet.space.grid(...)` makes: values by the name of a field of Recipe or of
-        Augmentation, or by "model".
-    key: its first `seeds` splits are the keys of every trial, so that trials differ in nothing
-        else.
-    halving: after which epochs the worst trials stop, each with all its seeds; its `together` is
-    set to `seeds`. The rest is as in `fit_population`. Raises InputError for an unknown name, and
-    where the validation set is empty.
+    Args:
+        model: the network of trials that name none.
+        splits: the data, with a validation set. The test set judges only the chosen network.
+        recipe: the hyperparameters that a trial does not name.
+        trials: a dict of values per trial, as `jaxnet.space.grid` makes them. A value belongs to a
+            field of Recipe or of Augmentation, or is a "model".
+        key: its first `seeds` splits are the keys of the networks of every trial, so trials differ
+            in their values only.
+        seeds: number of networks per trial.
+        loss: as in `fit_population`.
+        halving: after which epochs the worst trials stop, each with all its networks; its
+            `together` is set to `seeds`.
+        plan: as in `fit_population`.
+        out: as in `fit_population`.
+        progress: as in `fit_population`.
+
+    Returns:
+        A table of errors with 95% intervals, one row per trial, and the best trial with its model,
+        recipe and first network.
+
+    Raises:
+        InputError: for invalid arguments, for a value whose name is unknown, for an empty
+            validation set, and where every network of every trial diverged.
+
+    References:
+        Jamieson & Talwalkar (2016), Non-stochastic best arm identification and hyperparameter
+        optimization, fig. 3, for halving.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     key = as_key("key", key)
