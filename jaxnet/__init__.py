@@ -1,8 +1,8 @@
 """jaxnet: why does my network not generalize, and what should I change?"""
 
-import importlib
-import importlib.util
 from typing import TYPE_CHECKING
+
+from jaxnet.runtime.lazy import attach as _attach
 
 if TYPE_CHECKING:
     from jaxnet.core.recipe import Recipe as Recipe
@@ -52,66 +52,43 @@ if TYPE_CHECKING:
     from jaxnet.studies.sweep import sweep as sweep
 
 _NAMES = {
-    "core.recipe": ("Recipe",),
-    "core.run": ("Run",),
-    "data": (
+    "jaxnet.core.recipe": ("Recipe",),
+    "jaxnet.core.run": ("Run",),
+    "jaxnet.data": (
         "Augmentation",
         "Dataset",
         "Splits",
         "class_weights",
         "folds",
         "prepare",
+        "resampling",
         "split",
         "stream",
     ),
-    "diagnostics.diagnosis": ("Diagnosis",),
-    "engine.checkpoint": ("restore", "save"),
-    "engine.fit": ("epoch", "fit", "start"),
-    "engine.loading": ("load",),
-    "engine.loop": ("train",),
-    "errors": ("InputError",),
-    "interop.export": ("export",),
-    "interop.sklearn": ("JaxnetClassifier", "JaxnetRegressor"),
-    "models.builtin": ("cnn", "linear", "mlp"),
-    "models.losses": ("cross_entropy", "squared"),
-    "models.model": ("Model", "describe"),
-    "population.fit": ("fit_population",),
-    "population.halving": ("Halving",),
-    "population.predictions": ("evaluate", "predict"),
-    "population.result": ("Population",),
-    "runtime.devices": ("enable_cache", "use_cpu_devices"),
-    "runtime.plan": ("Plan",),
-    "studies.diagnose": ("diagnose",),
-    "studies.learning_curve": ("LearningCurve", "learning_curve"),
-    "studies.sweep": ("Sweep", "sweep"),
+    "jaxnet.diagnostics.diagnosis": ("Diagnosis",),
+    "jaxnet.engine.checkpoint": ("restore", "save"),
+    "jaxnet.engine.fit": ("epoch", "fit", "start"),
+    "jaxnet.engine.loading": ("load",),
+    "jaxnet.engine.loop": ("train",),
+    "jaxnet.errors": ("InputError",),
+    "jaxnet.interop.export": ("export",),
+    "jaxnet.interop.sklearn": ("JaxnetClassifier", "JaxnetRegressor"),
+    "jaxnet.models.builtin": ("cnn", "linear", "mlp"),
+    "jaxnet.models.losses": ("cross_entropy", "squared"),
+    "jaxnet.models.model": ("Model", "describe"),
+    "jaxnet.population.fit": ("fit_population",),
+    "jaxnet.population.halving": ("Halving",),
+    "jaxnet.population.predictions": ("evaluate", "predict"),
+    "jaxnet.population.result": ("Population",),
+    "jaxnet.runtime": ("processes",),
+    "jaxnet.runtime.devices": ("enable_cache", "use_cpu_devices"),
+    "jaxnet.runtime.plan": ("Plan",),
+    "jaxnet.studies": ("space",),
+    "jaxnet.studies.diagnose": ("diagnose",),
+    "jaxnet.studies.learning_curve": ("LearningCurve", "learning_curve"),
+    "jaxnet.studies.sweep": ("Sweep", "sweep"),
 }
-_MODULES = {
-    "processes": "runtime.processes",
-    "resampling": "data.resampling",
-    "space": "studies.space",
-}
-_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
-
-
-def __getattr__(name: str) -> object:
-    """A public name, whose module is imported when it is first asked for: a training does not wait
-    for what it does not use.
-    """
-    if name in _MODULE_OF:
-        value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
-    elif name in _MODULES or (
-        not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}")
-    ):
-        value = importlib.import_module(f".{_MODULES.get(name, name)}", __name__)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF, *_MODULES, "data", "diagnostics"})
-
+__getattr__, __dir__ = _attach(__name__, _NAMES, ("data", "diagnostics"))
 
 # scikit-learn need not be there
-__all__ = [*_MODULES, *(name for name in _MODULE_OF if not name.startswith("Jaxnet"))]
+__all__ = [name for names in _NAMES.values() for name in names if not name.startswith("Jaxnet")]

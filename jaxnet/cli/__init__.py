@@ -1,7 +1,8 @@
 """The command line: options, the folder of a run, and what a script does with them."""
 
-import importlib
 from typing import TYPE_CHECKING
+
+from jaxnet.runtime.lazy import attach as _attach
 
 if TYPE_CHECKING:
     from jaxnet.cli.command import keep_programs as keep_programs
@@ -41,11 +42,11 @@ if TYPE_CHECKING:
     from jaxnet.runtime.files import write_text as write_text
     from jaxnet.runtime.files import writing as writing
 
-_CLI_NAMES = {
-    "cli.command": ("keep_programs", "run_command", "together", "wanted"),
-    "cli.compared": ("read_runs", "write_comparison"),
-    "cli.monitor": ("compare_file", "write_reference"),
-    "cli.options": (
+_NAMES = {
+    "jaxnet.cli.command": ("keep_programs", "run_command", "together", "wanted"),
+    "jaxnet.cli.compared": ("read_runs", "write_comparison"),
+    "jaxnet.cli.monitor": ("compare_file", "write_reference"),
+    "jaxnet.cli.options": (
         "AskOptions",
         "BiasVarianceOptions",
         "CompareOptions",
@@ -60,23 +61,10 @@ _CLI_NAMES = {
         "build_trials",
         "prepared",
     ),
-    "cli.outputs": ("MEMBERS", "Setup", "hardest", "listed", "report", "training_members"),
-    "cli.run_folder": ("RUNS", "begin"),
-    "cli.runner": ("main", "training"),
-    "runtime.devices": ("use_platform",),
-    "runtime.files": ("check_folder", "then", "write_text", "writing"),
+    "jaxnet.cli.outputs": ("MEMBERS", "Setup", "hardest", "listed", "report", "training_members"),
+    "jaxnet.cli.run_folder": ("RUNS", "begin"),
+    "jaxnet.cli.runner": ("main", "training"),
+    "jaxnet.runtime.devices": ("use_platform",),
+    "jaxnet.runtime.files": ("check_folder", "then", "write_text", "writing"),
 }
-_CLI_MODULES = {name: module for module, names in _CLI_NAMES.items() for name in names}
-
-
-def __getattr__(name: str) -> object:
-    """A name that scripts use, from the module that defines it."""
-    if name not in _CLI_MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"jaxnet.{_CLI_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_CLI_MODULES})
+__getattr__, __dir__ = _attach(__name__, _NAMES)

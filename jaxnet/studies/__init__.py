@@ -8,8 +8,9 @@ in `jaxnet`.
 A name is imported when it is first asked for.
 """
 
-import importlib
 from typing import TYPE_CHECKING
+
+from jaxnet.runtime.lazy import attach as _attach
 
 if TYPE_CHECKING:
     from jaxnet.studies.bias_variance import measure_bias_variance as measure_bias_variance
@@ -18,23 +19,11 @@ if TYPE_CHECKING:
     from jaxnet.studies.seeds import spread_over_seeds as spread_over_seeds
     from jaxnet.studies.shift import study_shift as study_shift
 
-_STUDY_MODULES = {
-    "compare_runs": "comparison",
-    "find_label_errors": "label_errors",
-    "measure_bias_variance": "bias_variance",
-    "spread_over_seeds": "seeds",
-    "study_shift": "shift",
+_NAMES = {
+    "jaxnet.studies.bias_variance": ("measure_bias_variance",),
+    "jaxnet.studies.comparison": ("compare_runs",),
+    "jaxnet.studies.label_errors": ("find_label_errors",),
+    "jaxnet.studies.seeds": ("spread_over_seeds",),
+    "jaxnet.studies.shift": ("study_shift",),
 }
-
-
-def __getattr__(name: str) -> object:
-    """A study, from the module that defines it."""
-    if name not in _STUDY_MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_STUDY_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_STUDY_MODULES})
+__getattr__, __dir__ = _attach(__name__, _NAMES)
