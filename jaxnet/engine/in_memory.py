@@ -32,7 +32,7 @@ class InMemory:
         """Compiles the program for a state of this shape."""
         _epoch.lower(self.plan, self.problem, state).compile()
 
-    def reach(
+    def run(
         self, state: TrainState, within: None, log: Callable[[str], None]
     ) -> Generator[tuple[TrainState, None, EpochMetrics | None], None, None]:
         """Trains without an end, and yields the state and the metrics after each epoch.

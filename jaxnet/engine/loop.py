@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -33,8 +33,8 @@ from jaxnet.engine.agreement import check_agreement, outline
 from jaxnet.engine.checkpoint import restore_progress, save_progress, set_aside
 from jaxnet.engine.fingerprint import check_same, describe_training
 from jaxnet.engine.fit import ALL_AT_ONCE
-from jaxnet.engine.in_memory import in_memory
-from jaxnet.engine.streamed import ChunkSums, on_disk
+from jaxnet.engine.in_memory import InMemory, in_memory
+from jaxnet.engine.streamed import ChunkSums, OnDisk, on_disk
 from jaxnet.errors import InputError, renamed
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
@@ -74,6 +74,24 @@ class CheckpointWithin(NamedTuple):
     state: TrainState
     history: EpochMetrics
     within: ChunkSums
+
+
+class Position(NamedTuple):
+    """Where a training is, between two chunks.
+
+    Attributes:
+        state: the state where the plan of the training wants it.
+        history: NumPy arrays with the metrics of the epochs done, and NaN for those to come.
+        within: the sums over the chunks of the next epoch; None for a training set in memory.
+        epoch: the number of epochs done.
+        chunk: the number of chunks of the next epoch that are done.
+    """
+
+    state: TrainState
+    history: EpochMetrics
+    within: ChunkSums | None
+    epoch: int
+    chunk: int
 
 
 @renamed(watch="progress")
@@ -135,16 +153,15 @@ def train(
     arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
     key = as_key("key", key)
     arguments.check_surroundings(out, progress)
-    given, whole = splits.train, splits
-    if isinstance(given, Stream):
-        if weights is not None or sample is not None:
-            raise InputError(
-                "weights and sample need the training set in memory, and this one stays on disk; "
-                "leave them out"
-            )
-        splits = replace(splits, train=given.empty)
+    given = splits.train
+    if isinstance(given, Stream) and (weights is not None or sample is not None):
+        raise InputError(
+            "weights and sample need the training set in memory, and this one stays on disk; "
+            "leave them out"
+        )
+    in_splits = replace(splits, train=given.empty) if isinstance(given, Stream) else splits
     problem, order_key = arguments.check_arguments(
-        Problem(model, splits, recipe, loss, weights, sample), order_key
+        Problem(model, in_splits, recipe, loss, weights, sample), order_key
     )
     params = arguments.check_params(problem, params)
     folder = None if out is None else Path(out).absolute()
@@ -152,7 +169,7 @@ def train(
 
     @functools.cache
     def about() -> dict[str, Any]:
-        return describe_training(replace(problem, splits=whole), key, order_key, params)
+        return describe_training(replace(problem, splits=splits), key, order_key, params)
 
     check_agreement(
         lambda: {
@@ -164,23 +181,59 @@ def train(
             "parameters and optimizer state": outline(jax.eval_shape(begin)),
         }
     )
-    on_stream = isinstance(given, Stream)
-    epochs = (
-        on_disk(plan, problem, given, streams(key, order_key)[1], intervals.message_seconds)
-        if on_stream
-        else in_memory(plan, problem)
-    )
-    plan, found = epochs.plan, None
+    if isinstance(given, Stream):
+        order = streams(key, order_key)[1]
+        epochs = on_disk(plan, problem, given, order, intervals.message_seconds)
+    else:
+        epochs = in_memory(plan, problem)
+    checkpoint, found = _compile_and_begin(epochs, problem, begin, folder, about)
+    position = _placed(checkpoint, epochs.plan)
+    with (
+        then(
+            "then train again with the same arguments and the same out: what is saved in "
+            f"{folder} is continued"
+        ),
+        signals(catch=folder is not None) as caught,
+        log_to(folder if is_first() else None) as log,
+    ):
+        writer = None
+        if folder is not None:
+            share = intervals.checkpoint_share
+            saved = _number(position, epochs) if found else None
+            writer = CheckpointWriter(folder, about, epochs, share, log, caught, saved)
+        position = _run(epochs, position, problem.recipe, writer, progress, log)
+    state = epochs.plan.fetch(position.state)
+    return finish(replace(problem, splits=in_splits), state, jax.device_put(position.history))
+
+
+def _compile_and_begin(
+    epochs: InMemory | OnDisk,
+    problem: Problem,
+    begin: Callable[[], TrainState],
+    folder: Path | None,
+    about: Callable[[], dict[str, Any]],
+) -> tuple[Checkpoint | CheckpointWithin, bool]:
+    """Compiles the program of an epoch, and finds out where the training begins.
+
+    Args:
+        epochs: what trains.
+        problem: what is trained.
+        begin: makes the state before the first epoch.
+        folder: where the checkpoints are, if any.
+        about: describes the training.
+
+    Returns:
+        The last checkpoint in the folder, and True; or the begin of the training, and False.
+    """
+    plan = epochs.plan
     with ThreadPoolExecutor(1) as pool:
         # Two programs, two cores. The epoch is compiled for the shapes to come; the call in the
         # loop then finds it.
-        begun = pool.submit(begin)
+        fresh = pool.submit(begin)
         shape = jax.eval_shape(begin)
         if folder is not None:
-            size = sum(
-                leaf.size * leaf.dtype.itemsize
-                for leaf in jax.tree.leaves(jax.eval_shape(with_key_data, shape))
-            )
+            leaves = jax.tree.leaves(jax.eval_shape(with_key_data, shape))
+            size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
             once(functools.partial(check_folder, folder, size))
         placed = shape
         if plan.total_devices > 1:
@@ -189,92 +242,144 @@ def train(
                 shape,
             )
         epochs.compile(placed)
-        nothing = blank_metrics(splits, recipe.epochs), epochs.within
+        nothing = blank_metrics(problem.splits, problem.recipe.epochs), epochs.within
+        found = None
         if folder is not None:
-            found, damaged = restore_progress(
-                folder / "state", _checkpoint(shape, *nothing), about()
-            )
-            place = (
-                None
-                if found is None
-                else (
-                    found.state.epoch,
-                    found.within if isinstance(found, CheckpointWithin) else (),
-                )
-            )
-            check_same(place, where=folder)  # and so before the first one writes again
-            if found is not None:
-                set_aside(
-                    damaged,
-                    "training goes on from an older checkpoint, after epoch "
-                    f"{int(found.state.epoch)}",
-                )
-        fresh = found is None
-        found = found or _checkpoint(begun.result(), *nothing)
-    state, history = plan.place(found.state), jax.tree.map(np.array, found.history)
-    within: Any = plan.place(found.within) if isinstance(found, CheckpointWithin) else None
-    done, part = int(state.epoch), 0 if within is None else int(within.chunks)
-    spent, began, saved = 0.0, time.monotonic(), None if fresh else done * epochs.chunks + part
-    with (
-        then(
-            "then train again with the same arguments and the same out: what is saved in "
-            f"{folder} is continued"
-        ),
-        signals(catch=folder is not None) as caught,
-        log_to(folder if is_first() else None) as log,
-        closing(epochs.reach(state, within, log)) as parts,
-    ):
+            found = _last_checkpoint(folder, _checkpoint(shape, *nothing), about())
+        if found is not None:
+            return found, True
+        return _checkpoint(fresh.result(), *nothing), False
 
-        def save() -> None:
-            nonlocal spent, saved
-            assert folder is not None
-            if saved == (number := done * epochs.chunks + part):
-                return
-            jax.block_until_ready(state)  # what this waits for is no time of the checkpoint's
-            clock = time.monotonic()
-            save_progress(
-                folder / "state",
-                number,
-                _checkpoint(plan.fetch(state), history, plan.fetch(within)),
-                about(),
-            )
-            spent, saved = spent + time.monotonic() - clock, number
-            log(f"checkpoint {number}")
 
-        log(f"begin at {done}" + (f", part {part}" if part else ""))
-        if progress is not None:
-            progress(done, jax.tree.map(lambda column: column[done - 1], history))
-        last = _ended(recipe, state, done)
-        while not last:
+def _last_checkpoint(
+    folder: Path, wanted: Checkpoint | CheckpointWithin, about: dict[str, Any]
+) -> Checkpoint | CheckpointWithin | None:
+    """Reads the newest intact checkpoint of a training, and sets damaged ones aside; None where
+    there is none. All processes read the same, or raise InputError.
+    """
+    found, damaged = restore_progress(folder / "state", wanted, about)
+    place = None
+    if found is not None:
+        place = found.state.epoch, found.within if isinstance(found, CheckpointWithin) else ()
+    check_same(place, where=folder)  # and so before the first one writes again
+    if found is not None:
+        done = int(found.state.epoch)
+        set_aside(damaged, f"training goes on from an older checkpoint, after epoch {done}")
+    return found
+
+
+def _placed(checkpoint: Checkpoint | CheckpointWithin, plan: Plan) -> Position:
+    """The position of a checkpoint, with its arrays where the plan wants them."""
+    state, history = plan.place(checkpoint.state), jax.tree.map(np.array, checkpoint.history)
+    if not isinstance(checkpoint, CheckpointWithin):
+        return Position(state, history, None, int(state.epoch), 0)
+    within = plan.place(checkpoint.within)
+    return Position(state, history, within, int(state.epoch), int(within.chunks))
+
+
+def _run(
+    epochs: InMemory | OnDisk,
+    position: Position,
+    recipe: Recipe,
+    writer: "CheckpointWriter | None",
+    progress: Callable[[int, EpochMetrics], None] | None,
+    log: Callable[[str], None],
+) -> Position:
+    """Trains until no epoch is left, one chunk after the other, and returns the last position."""
+    log(f"begin at {position.epoch}" + (f", part {position.chunk}" if position.chunk else ""))
+    if progress is not None:
+        last = position.epoch - 1
+        progress(position.epoch, jax.tree.map(lambda column: column[last], position.history))
+    over = _ended(recipe, position)
+    with closing(epochs.run(position.state, cast(Any, position.within), log)) as chunks:
+        while not over:
             try:
-                state, within, metrics = next(parts)
+                state, within, metrics = next(chunks)
             except InputError:  # a row that cannot be used
-                if folder is not None:
-                    save()
+                if writer is not None:
+                    writer.save(position)
                 raise
-            part += 1
+            position = _moved(position, state, within, metrics)
             if metrics is not None:
-                for column, value in zip(
-                    jax.tree.leaves(history), jax.tree.leaves(metrics), strict=True
-                ):
-                    column[done] = value
-                done, part = done + 1, 0
-                log(f"epoch {done}")
+                log(f"epoch {position.epoch}")
                 if progress is not None:
-                    progress(done, metrics)
-                last = _ended(recipe, state, done)
-            if folder is not None:
-                room = intervals.checkpoint_share * (time.monotonic() - began)
-                due, asked = any_process(last or spent <= room, bool(caught))
-                if due or asked:
-                    save()
-                if asked:
-                    where = (
-                        f"after part {part} of epoch {done + 1}" if part else f"after epoch {done}"
-                    )
-                    raise Interrupted(caught[0] if caught else signal.SIGTERM, where, folder)
-    state = plan.fetch(state)
-    return finish(replace(problem, splits=splits), state, jax.device_put(history))
+                    progress(position.epoch, metrics)
+                over = _ended(recipe, position)
+            if writer is not None:
+                writer.after_chunk(position, over=over)
+    return position
+
+
+def _moved(
+    position: Position, state: TrainState, within: ChunkSums | None, metrics: EpochMetrics | None
+) -> Position:
+    """The position one chunk later. Its metrics, where it ends an epoch, go into the history."""
+    if metrics is None:
+        return position._replace(state=state, within=within, chunk=position.chunk + 1)
+    for column, value in zip(
+        jax.tree.leaves(position.history), jax.tree.leaves(metrics), strict=True
+    ):
+        column[position.epoch] = value
+    return Position(state, position.history, within, position.epoch + 1, 0)
+
+
+@dataclass
+class CheckpointWriter:
+    """Writes the checkpoints of a training when they are due, or when it is asked to stop.
+
+    Attributes:
+        folder: the folder of the run; checkpoints go to folder/state.
+        about: describes the training.
+        epochs: what trains.
+        share: the share of the time that may go into checkpoints.
+        log: writes a line to the log.
+        caught: the signals that have come.
+        saved: the number of the last checkpoint, or None.
+        spent: seconds that went into checkpoints.
+        began: when the training began, in seconds of `time.monotonic`.
+    """
+
+    folder: Path
+    about: Callable[[], dict[str, Any]]
+    epochs: InMemory | OnDisk
+    share: float
+    log: Callable[[str], None]
+    caught: list[int]
+    saved: int | None
+    spent: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+
+    def save(self, position: Position) -> None:
+        """Writes a checkpoint, unless the last one is of the same position."""
+        number, plan = _number(position, self.epochs), self.epochs.plan
+        if self.saved == number:
+            return
+        # What this waits for is not part of the checkpoint's time.
+        jax.block_until_ready(position.state)
+        clock = time.monotonic()
+        state, within = plan.fetch(position.state), plan.fetch(position.within)
+        checkpoint = _checkpoint(state, position.history, within)
+        save_progress(self.folder / "state", number, checkpoint, self.about())
+        self.spent, self.saved = self.spent + time.monotonic() - clock, number
+        self.log(f"checkpoint {number}")
+
+    def after_chunk(self, position: Position, *, over: bool) -> None:
+        """Writes a checkpoint if one is due on any process, if the training is over, or if it is
+        asked to stop.
+
+        Raises:
+            Interrupted: on all processes, where one was asked to stop.
+        """
+        due = over or self.spent <= self.share * (time.monotonic() - self.began)
+        due, asked = any_process(due, bool(self.caught))
+        if due or asked:
+            self.save(position)
+        if asked:
+            where = f"after epoch {position.epoch}"
+            if position.chunk:
+                where = f"after part {position.chunk} of epoch {position.epoch + 1}"
+            number = self.caught[0] if self.caught else signal.SIGTERM
+            raise Interrupted(number, where, self.folder)
 
 
 @jax.jit
@@ -292,8 +397,14 @@ def _checkpoint(
     )
 
 
-def _ended(recipe: Recipe, state: TrainState, done: int) -> bool:
+def _number(position: Position, epochs: InMemory | OnDisk) -> int:
+    """The number of the checkpoint of a position: how many chunks are done."""
+    return position.epoch * epochs.chunks + position.chunk
+
+
+def _ended(recipe: Recipe, position: Position) -> bool:
     """Whether no epoch is left to train."""
+    state, done = position.state, position.epoch
     best_epoch = 0 if state.best is None else np.asarray(state.best.epoch)
     return done == recipe.epochs or bool(
         ended(recipe, np.asarray(state.diverged_at), done, best_epoch)

@@ -62,7 +62,7 @@ class ChunkSums(NamedTuple):
 
 # (the state after one more chunk, how far its epoch is, the metrics of the epoch where that was its
 # last chunk)
-Reached = tuple[TrainState, ChunkSums | None, EpochMetrics | None]
+AfterChunk = tuple[TrainState, ChunkSums | None, EpochMetrics | None]
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ class OnDisk:
             self.plan, self.cut, self._with(x, y), state, self.plan.place(self.within), real
         ).compile()
 
-    def reach(
+    def run(
         self, state: TrainState, within: ChunkSums, log: Callable[[str], None]
-    ) -> Generator[Reached, None, None]:
+    ) -> Generator[AfterChunk, None, None]:
         """Chunk after chunk, without an end. The state given, and each one had before, is used up
         by the next.
 
