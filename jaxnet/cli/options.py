@@ -10,7 +10,7 @@ import tyro
 
 from jaxnet.core.recipe import Recipe, enough_epochs
 from jaxnet.data import Augmentation, Dataset, Splits, Standardization, Stream, augmentation, stream
-from jaxnet.data.streaming.stream import sample
+from jaxnet.data.streaming.stream import random_rows
 from jaxnet.engine.loading import load
 from jaxnet.errors import InputError, near
 from jaxnet.models.builtin import cnn, linear, mlp
@@ -475,7 +475,7 @@ def read(options: Options) -> tuple[Splits, Stream | None]:
     reading = {name: value for name, value in reading.items() if name not in IN_MEMORY}
     splits = stream(options.dataset, **reading, corrupt=options.corrupt, seed=options.split_seed)
     whole: Any = splits.train
-    some = sample(whole, np.random.default_rng(options.split_seed))
+    some = random_rows(whole, np.random.default_rng(options.split_seed))
     note = (
         f"{len(some):,} random training rows stand for all {len(whole):,} where the training "
         "set is judged or drawn"

@@ -77,7 +77,7 @@ class Origin:
                 spot = arrays.spot(np.array([rows.start + place[0], *place[1:]]))
                 raise InputError(
                     f"{name} has {values[rows][tuple(place)]} in {spot}, which is no finite "
-                    f"number, or too far from {self.words(name)}; "
+                    f"number, or too far from {self.description(name)}; "
                     "fix that row, or remove it"
                 )
         return narrow
@@ -95,15 +95,14 @@ class Origin:
         if isinstance(values, jax.core.Tracer):
             raise InputError(
                 f"inside jit or vmap {name} arrives as float32, which cannot hold "
-                f"{self.words(name)}; call this outside of jit with {name} "
+                f"{self.description(name)}; call this outside of jit with {name} "
                 f"as float64, or subtract the mean from {name} first, in float64, and train on that"
             )
         values = np.asarray(values)
         if values.size and values.dtype.kind == "f" and values.dtype.itemsize < 8:
             raise InputError(
-                f"{name} is {values.dtype}, which cannot hold {self.words(name)}; give {name} as "
-                "float64, as it was before it became "
-                f"{values.dtype}"
+                f"{name} is {values.dtype}, which cannot hold {self.description(name)}; give "
+                f"{name} as float64, as it was before it became {values.dtype}"
             )
 
     def nearest(self, values: np.ndarray) -> Float[np.ndarray, "..."]:
@@ -132,12 +131,12 @@ class Origin:
         """
         if isinstance(values, jax.core.Tracer):
             raise InputError(
-                f"inside jit or vmap everything is float32, which cannot hold {self.words('y')}; "
-                "call this outside of jit"
+                "inside jit or vmap everything is float32, which cannot hold "
+                f"{self.description('y')}; call this outside of jit"
             )
         return np.asarray(values, np.float64) * np.array(self.unit) + np.array(self.offset)
 
-    def words(self, name: str) -> str:
+    def description(self, name: str) -> str:
         """A description of the values that float32 cannot hold, for messages."""
         column = next(
             i

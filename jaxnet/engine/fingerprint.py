@@ -19,7 +19,7 @@ from jaxnet.core.recipe import describe_recipe
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits, Standardization, Stream
 from jaxnet.data.streaming.records import Records
-from jaxnet.data.streaming.stream import label_pieces, sample
+from jaxnet.data.streaming.stream import label_pieces, random_rows
 from jaxnet.errors import InputError
 from jaxnet.models.builtin import current_name
 from jaxnet.random import with_key_data
@@ -64,7 +64,7 @@ def describe_data(splits: Splits) -> dict[str, Any]:
     if not isinstance(rows, Records):
         for _, piece in label_pieces(rows):
             labels = zlib.crc32(piece.data, labels)
-    some = sample(replace(train, corrupt="skip"), np.random.default_rng(0), KNOWN_BY)
+    some = random_rows(replace(train, corrupt="skip"), np.random.default_rng(0), KNOWN_BY)
     return about | {
         "training set": {
             "examples": len(train),

@@ -376,7 +376,7 @@ def _inputs(run: Run) -> str:
     if (origin := run.standardization.origin) is not None:
         values = (
             "with an offset subtracted from them first, in float64, as float32 cannot hold "
-            f"{origin.words('x')}; not standardized"
+            f"{origin.description('x')}; not standardized"
         )
     if run.columns is not None:
         columns = [
@@ -397,7 +397,7 @@ def _outputs(run: Run) -> str:
             f"classes\n\n{_json(run.classes)}"
         )
     if (origin := run.standardization.target_origin) is not None:
-        held = origin.words("y")
+        held = origin.description("y")
         return (
             "(batch,): values to which an offset is added afterwards, in float64, as float32 "
             f"cannot hold {held}"

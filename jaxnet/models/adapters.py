@@ -629,7 +629,7 @@ def _linen_name(module: Any, *, nested: bool = False) -> str:
         for name, value in own.items()
         if not _same(value, usual[name]) or (_is_plain(value) and not nested)
     }
-    return f"{_class(module)}({_words(told)})"
+    return f"{_class(module)}({_named_values(told)})"
 
 
 def _same(value: Any, default: Any) -> bool:
@@ -640,11 +640,11 @@ def _same(value: Any, default: Any) -> bool:
 
 def _name_with_values(kind: str, own: Mapping[str, Any]) -> str:
     """Name an NNX or Equinox module by its class and those of its own values that can be named."""
-    words = _words(own)
+    words = _named_values(own)
     return f"{kind}({words})" if words else kind
 
 
-def _words(own: Mapping[str, Any]) -> str:
+def _named_values(own: Mapping[str, Any]) -> str:
     """List the values that can be named: plain values and functions, also in lists."""
     named = {name: text for name, value in own.items() if (text := _named(value)) is not None}
     return ", ".join(f"{name}={text}" for name, text in named.items())

@@ -72,7 +72,7 @@ def place_members(
     if members < len(devices):
         devices = [devices[turn % len(devices)]]
     plan = replace(plan, devices=len(devices), chunk=_even(members, len(devices), plan.chunk))
-    logger.info("%s: %s", problem.model.name, _words(plan, members, why))
+    logger.info("%s: %s", problem.model.name, _described(plan, members, why))
     return plan, tuple(devices)
 
 
@@ -246,7 +246,7 @@ def _even(members: int, devices: int, chunk: int) -> int:
     return math.ceil(members / (devices * waves))
 
 
-def _words(plan: Plan, members: int, why: str) -> str:
+def _described(plan: Plan, members: int, why: str) -> str:
     waves = math.ceil(members / (plan.devices * plan.chunk))
     return (
         f"{members} members in {waves} wave{'s' * (waves > 1)}, {plan.chunk} at a time on each of "

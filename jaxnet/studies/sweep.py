@@ -172,7 +172,7 @@ def sweep(
             "clip"
         )
     best = int(np.lexsort((table["loss"], table["error"], stopped))[0])
-    words = _words(table, best, trials, stopped)
+    words = _notes(table, best, trials, stopped)
     if halving is not None:
         trained = population.epochs.reshape(-1, seeds)
         words += (_savings(trained, stopped, [each.epochs for each in recipes]),)
@@ -310,7 +310,7 @@ def _savings(trained: np.ndarray, stopped: np.ndarray, epochs: Sequence[int]) ->
     )
 
 
-def _words(
+def _notes(
     table: dict[str, np.ndarray], best: int, trials: Sequence[Trial], stopped: np.ndarray
 ) -> tuple[str, ...]:
     """What the numbers do not say by themselves."""

@@ -260,7 +260,7 @@ def stream(
     return Splits(train, placed(held["validation"]), placed(held["test"]), statistics, **about)  # pyrefly: ignore[bad-argument-type]
 
 
-def sample(stream: Stream, rng: np.random.Generator, size: int | None = None) -> Dataset:
+def random_rows(stream: Stream, rng: np.random.Generator, size: int | None = None) -> Dataset:
     """Random training rows in memory.
 
     Args:
