@@ -334,7 +334,7 @@ def order(stream: Stream, batch_size: int) -> tuple[jax.Array, jax.Array]:
     shards, rows, real = np.arange(cut.shards)[None, :, None], [], []
     for chunk in chunks(stream, batch_size=batch_size, seed=streamed.seed(key), epoch=0):
         each = len(chunk.y) // cut.shards
-        taken = np.asarray(streamed.rows_of_part(key, cut, chunk.number, each))
+        taken = np.asarray(streamed.rows_of_chunk(key, cut, chunk.number, each))
         rows.append(chunk.rows[(shards * each + taken).reshape(len(taken), -1)])
         real.append(
             streamed.counting(

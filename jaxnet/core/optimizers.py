@@ -18,7 +18,17 @@ WARMUP = 0.1  # share of the steps in which warmup_cosine rises
 
 
 def transformation(recipe: Recipe, steps: int) -> "optax.GradientTransformation":
-    """The recipe as an optax chain. steps: of the whole run, for the schedule."""
+    """Makes the optax transformation of a recipe.
+
+    Args:
+        recipe: the hyperparameters.
+        steps: the number of steps of the whole run, for the schedule.
+
+    Returns:
+        For a built-in optimizer a chain of clipping, its direction, weight decay and the learning
+        rate; for a factory a chain of clipping and what it makes; a finished transformation as it
+        is.
+    """
     import optax
 
     if hasattr(recipe.optimizer, "update"):
@@ -38,12 +48,21 @@ def transformation(recipe: Recipe, steps: int) -> "optax.GradientTransformation"
 
 
 def step_numbers(recipe: Recipe, steps: int, number: Int[Array, " some"]) -> dict[str, Number]:
-    """The numbers of these steps of a run, for a kernel without schedules and powers: one for all,
-    or one a step.
+    """Computes the numbers of some steps of a run, for a kernel without schedules and powers.
 
-    step: what the direction is multiplied with, the learning rate. decay: with it, weight decay. Of
-    Adam (Kingma & Ba 2015, alg. 1), whose kernel keeps m / (1 - b1) and v / (1 - b2), step has
-    these factors and the bias corrections as well, and so has epsilon.
+    Args:
+        recipe: the hyperparameters, with the name of a built-in optimizer.
+        steps: the number of steps of the whole run, for the schedule.
+        number: (some,) the numbers of the steps.
+
+    Returns:
+        By name, one number for all steps or (some,) one per step. `step` is what the direction is
+        multiplied with, the learning rate; `decay` is that times the weight decay. For Adam, whose
+        kernel keeps m / (1 - b1) and v / (1 - b2), `step` also has these factors and the bias
+        corrections, and so has `epsilon`.
+
+    References:
+        Kingma & Ba (2015), Adam, algorithm 1.
     """
     unit = _unit_schedule(recipe.schedule, steps)
     assert recipe.learning_rate is not None
@@ -70,9 +89,7 @@ def step_numbers(recipe: Recipe, steps: int, number: Int[Array, " some"]) -> dic
 
 
 def decays(recipe: Recipe) -> tuple[Array, Array]:
-    """(momentum, b2) of momentum, nesterov, adam and adamw, as given or the usual
-    ones.
-    """
+    """Returns momentum (b1 of adam and adamw) and b2, as given or by default 0.9 and 0.999."""
     first, second = (
         0.9 if recipe.momentum is None else recipe.momentum,
         0.999 if recipe.b2 is None else recipe.b2,
@@ -88,7 +105,7 @@ def weight_matrix_mask(params: PyTree) -> PyTree:
 
 
 def _direction(recipe: Recipe) -> list["optax.GradientTransformation"]:
-    """What turns a gradient into a direction of ascent, before decay and learning rate."""
+    """Makes the transformations from a gradient to a direction, before decay and learning rate."""
     import optax
 
     momentum = {} if recipe.momentum is None else {"value": recipe.momentum}
@@ -112,7 +129,7 @@ def _direction(recipe: Recipe) -> list["optax.GradientTransformation"]:
 
 
 def _unit_schedule(name: str, steps: int) -> Callable[[Any], Any] | None:
-    """The schedule with peak 1: optax's own refuse a peak that is a tracer."""
+    """Makes the schedule with peak 1, since those of optax refuse a peak that is a tracer."""
     import optax
 
     match name:

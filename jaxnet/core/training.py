@@ -199,11 +199,11 @@ def start(
         best = Best(copied, copied_state, jnp.float32(jnp.inf), jnp.int32(0))
     with double(False):  # the state does not depend on the number of steps
         opt_state = transformation(problem.recipe, 1).init(params)
-    begin = *streams(key, order_key), best, jnp.int32(0), jnp.int32(-1)
+    begin = *state_keys(key, order_key), best, jnp.int32(0), jnp.int32(-1)
     return TrainState(params, model_state, opt_state, *begin)
 
 
-def streams(
+def state_keys(
     key: Key[Array, ""], order_key: Key[Array, ""] | None
 ) -> tuple[Key[Array, ""], Key[Array, ""]]:
     """Returns the two keys of a `TrainState`, (key, order_key), from those given to `start`."""

@@ -25,7 +25,7 @@ from jaxnet.core.training import (
     blank_metrics,
     ended,
     start,
-    streams,
+    state_keys,
 )
 from jaxnet.data import Splits, Stream
 from jaxnet.engine import arguments
@@ -182,7 +182,7 @@ def train(
         }
     )
     if isinstance(given, Stream):
-        order = streams(key, order_key)[1]
+        order = state_keys(key, order_key)[1]
         epochs = on_disk(plan, problem, given, order, intervals.message_seconds)
     else:
         epochs = in_memory(plan, problem)

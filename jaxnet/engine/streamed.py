@@ -49,10 +49,12 @@ logger = logging.getLogger("jaxnet")
 
 
 class ChunkSums(NamedTuple):
-    """How far an epoch of chunks is.
+    """The sums over the chunks of an epoch that are done.
 
-    chunks: done. sums: over them, as `run_steps` gives them. skipped: how many of their rows could
-        not be used.
+    Attributes:
+        chunks: the number of chunks done.
+        sums: the sums over their examples, as `run_steps` gives them.
+        skipped: the number of their rows that could not be used.
     """
 
     chunks: Int[Array | np.ndarray, ""]
@@ -67,8 +69,15 @@ AfterChunk = tuple[TrainState, ChunkSums | None, EpochMetrics | None]
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Epochs over a Stream, chunk by chunk. problem: with an empty training set. order_key: as in
-    TrainState. message_seconds: between two messages of how far an epoch is.
+    """The epochs of a training set on disk, one chunk at a time.
+
+    Attributes:
+        plan: where they run.
+        problem: what is trained, with an empty training set.
+        stream: the training set.
+        order_key: the random key of the order of examples.
+        cut: the sizes into which an epoch is cut.
+        message_seconds: seconds between two messages of how far an epoch is.
     """
 
     plan: Plan
@@ -109,11 +118,20 @@ class OnDisk:
     def run(
         self, state: TrainState, within: ChunkSums, log: Callable[[str], None]
     ) -> Generator[AfterChunk, None, None]:
-        """Chunk after chunk, without an end. The state given, and each one had before, is used up
-        by the next.
+        """Trains without an end, and yields after each chunk.
 
-        Raises InputError, on all processes, where one of them meets what cannot be used; the state
-        had last then stands.
+        Args:
+            state: the state before the next chunk. Each state is donated to the next chunk, and
+                cannot be used after that.
+            within: the sums over the chunks of the epoch that are done.
+            log: writes a line to the log.
+
+        Yields:
+            The state, the sums, and the metrics of the epoch where that was its last chunk.
+
+        Raises:
+            InputError: on all processes, where one of them meets a row that cannot be used; the
+                last state then stands.
         """
         number, begin, spoken = int(state.epoch), int(within.chunks), time.monotonic()
         while True:
@@ -210,8 +228,20 @@ class OnDisk:
 def on_disk(
     plan: Plan, problem: Problem, stream: Stream, order_key: Array, message_seconds: float
 ) -> OnDisk:
-    """Epochs of a training set on disk. Raises InputError for a plan that cannot train on it.
-    problem: with an empty training set. message_seconds: as in OnDisk.
+    """Cuts the epochs of a training set on disk into chunks.
+
+    Args:
+        plan: where they are to run.
+        problem: what is trained, with an empty training set.
+        stream: the training set.
+        order_key: the random key of the order of examples.
+        message_seconds: as in OnDisk.
+
+    Returns:
+        The epochs.
+
+    Raises:
+        InputError: for a plan that cannot train on a training set on disk.
     """
     cut = layout(stream, problem.recipe.batch_size)
     check_steps(problem.recipe, cut.epoch_steps)
@@ -234,18 +264,25 @@ def on_disk(
 
 
 def seed(order_key: Key[Array, ""]) -> int:
-    """Of the order in which blocks are read: the words of the key."""
+    """Returns the seed of the order in which blocks are read: the words of the key."""
     return int.from_bytes(np.asarray(jax.random.key_data(order_key)).tobytes(), "big")
 
 
-def rows_of_part(
+def rows_of_chunk(
     order_key: Key[Array, ""], cut: Layout, number: int | Int[Array, ""], each: int
 ) -> Int[Array, "steps shards rows"]:
-    """The order of a chunk: of each step and shard, which of the chunk's `each` rows of that shard
-    it takes.
+    """Draws the order of a chunk, in which every row comes once.
 
-    number: of the chunk, in the run. Every row comes once; a last batch that is short is filled
-        with the first rows.
+    A last batch that is short is filled with the first rows.
+
+    Args:
+        order_key: the random key of the order of examples.
+        cut: the sizes into which an epoch is cut.
+        number: the number of the chunk in the run.
+        each: the number of rows of the chunk in each shard.
+
+    Returns:
+        (steps, shards, rows) which of the chunk's rows of its shard a step takes.
     """
     places = jnp.arange(each, dtype=jnp.int32)
     count = -(-each // cut.shard_rows)
@@ -267,8 +304,16 @@ def rows_of_part(
 def counting(
     cut: Layout, rows: Int[Array | np.ndarray, "steps shards rows"], real: Any, each: int
 ) -> Any:
-    """Of each row that the steps of a chunk take, whether it counts: (steps, batch). real: of the
-    chunk's rows, which do.
+    """Tells which of the rows that the steps of a chunk take count.
+
+    Args:
+        cut: the sizes into which an epoch is cut.
+        rows: (steps, shards, rows) as `rows_of_chunk` gives them.
+        real: which of the chunk's rows count.
+        each: the number of rows of the chunk in each shard.
+
+    Returns:
+        (steps, batch) whether a row counts.
     """
     filled = (np.arange(len(rows) * cut.shard_rows) >= each).reshape(-1, 1, cut.shard_rows)
     return (real[np.arange(cut.shards)[None, :, None] * each + rows] & ~filled).reshape(
@@ -293,7 +338,7 @@ def _train_chunk(
         len(problem.splits.train) // cut.shards,
         cut.shards // plan.total_devices,
     )  # rows of a shard, and shards of a device
-    rows = rows_of_part(state.order_key, cut, state.epoch * cut.chunks + within.chunks, each)
+    rows = rows_of_chunk(state.order_key, cut, state.epoch * cut.chunks + within.chunks, each)
     mask, size, skipped = None, None, within.skipped
     if real is not None:
         mask = counting(cut, rows, real, each)

@@ -76,7 +76,7 @@ def _rows(
     ):
         each = len(chunk.y) // cut.shards
         order = np.asarray(
-            streamed.rows_of_part(order_key, cut, epoch * cut.chunks + chunk.number, each)
+            streamed.rows_of_chunk(order_key, cut, epoch * cut.chunks + chunk.number, each)
         )
         places = (shards * each + order).reshape(len(order), -1)
         again = np.arange(len(order) * cut.shard_rows).reshape(-1, 1, cut.shard_rows) >= each
