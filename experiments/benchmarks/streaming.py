@@ -330,7 +330,7 @@ def equal(options: Options, folder: Path) -> dict[str, Any]:
 
 def order(stream: Stream, batch_size: int) -> tuple[jax.Array, jax.Array]:
     """(rows, whether they count), each (steps, batch): what the first epoch takes, in order."""
-    cut, key = layout(stream, batch_size), training.streams(jax.random.key(SEED), None)[1]
+    cut, key = layout(stream, batch_size), training.state_keys(jax.random.key(SEED), None)[1]
     shards, rows, real = np.arange(cut.shards)[None, :, None], [], []
     for chunk in chunks(stream, batch_size=batch_size, seed=streamed.seed(key), epoch=0):
         each = len(chunk.y) // cut.shards

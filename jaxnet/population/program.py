@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Int
 
-from jaxnet.core.training import EpochMetrics, TrainState, blank_metrics, epoch, start, streams
+from jaxnet.core.training import EpochMetrics, TrainState, blank_metrics, epoch, start, state_keys
 from jaxnet.engine.parallel import run_steps_on
 from jaxnet.kernels.dispatch import choose
 from jaxnet.population.job import Job, Own, Shared
@@ -166,7 +166,7 @@ def advance(
         (splits, one_order), done, until = shared
         (problem, key, own_order), state, history = own
         order = own_order if one_order is None else one_order
-        noise, order_key = streams(wrap(key), None if order is None else wrap(order))
+        dropout_key, order_key = state_keys(wrap(key), None if order is None else wrap(order))
         problem = replace(problem, splits=splits)
         run_steps = run_steps_on(choose(setting.plan, problem))
 
@@ -176,7 +176,7 @@ def advance(
             # The number of the epoch is the same for all, so that members that share an order key
             # share its order.
             number, state, history = carry
-            now = state._replace(key=noise, order_key=order_key, epoch=number)
+            now = state._replace(key=dropout_key, order_key=order_key, epoch=number)
             new, metrics = epoch(problem, now, run_steps)
             trained = jnp.where(new.epoch > number, new.epoch, state.epoch)
             history = jax.tree.map(

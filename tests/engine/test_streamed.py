@@ -68,7 +68,7 @@ def _rows(
     order.
     """
     train: Stream = splits.train
-    cut, order_key = layout(train, recipe.batch_size), training.streams(key, None)[1]
+    cut, order_key = layout(train, recipe.batch_size), training.state_keys(key, None)[1]
     shards = np.arange(cut.shards)[None, :, None]
     rows, real = [], []
     for chunk in chunks(
@@ -265,7 +265,7 @@ def trained_rows(splits: Splits, *, stop: int | None = None, how: str = ""):
     comes, or the end.
     """
     seen: dict[tuple[int, int], np.ndarray] = {}
-    count, order_key = itertools.count(1), training.streams(KEY, None)[1]
+    count, order_key = itertools.count(1), training.state_keys(KEY, None)[1]
 
     def tell(epoch: int, part: int) -> None:
         number = next(count)
@@ -599,7 +599,7 @@ run = jaxnet.train(
     progress=lambda done, row: began.append(done),
 )
 if process == 0:
-    seed = streamed.seed(training.streams(jax.random.key(0), None)[1])
+    seed = streamed.seed(training.state_keys(jax.random.key(0), None)[1])
     rows = []
     for epoch, part in Heard.parts:
         chunk = next(chunks(splits.train, batch_size=16, seed=seed, epoch=epoch, first=part))
