@@ -109,7 +109,8 @@ class Contrast:
 
 @dataclass(frozen=True)
 class CrossFit:
-    """Losses of cross-fitted networks on the examples of their pool.
+    """Losses of cross-fitted networks on the examples of their pool, or of one network on examples
+    that it has not seen: a single fold, which only unseen losses are of.
 
     Attributes:
         losses: (networks, examples) losses.
@@ -156,7 +157,7 @@ class CrossFit:
     @cached_property
     def seen(self) -> Float[np.ndarray, " examples"]:
         """The mean loss of the networks that have seen an example; every fold counts the same."""
-        return (self._of_folds.sum(0) - self.unseen) / (self.folds - 1)
+        return (self._of_folds.sum(0) - self.unseen) / max(1, self.folds - 1)
 
     def contrast(
         self,
@@ -208,7 +209,7 @@ class CrossFit:
         mean = float(values.mean())
         deviations = sums(values - mean)
         own = units / max(1, units - 1) * float(deviations @ deviations) / n**2
-        others = seen / (self.folds - 1)
+        others = seen / max(1, self.folds - 1)
 
         def moves(k: int, losses: np.ndarray) -> list[tuple[float, np.ndarray]]:
             each, own_fold = sums(of(losses)), fold_of_unit == k
@@ -465,11 +466,11 @@ class CrossFit:
         """Say why a contrast has no interval, and what it would take; None where there is one."""
         if not math.isfinite(given.estimate):
             return f"it is {given.estimate}, not a finite number"
-        if self.folds < MIN_FOLDS:
+        if 1 < self.folds < MIN_FOLDS:
             return (
                 f"{self.folds} folds are too few for an interval; at least {MIN_FOLDS} are needed"
             )
-        if 2 * int((self.networks_of_folds > 1).sum()) < self.folds:
+        if 1 < self.folds > 2 * int((self.networks_of_folds > 1).sum()):
             return (
                 "most folds were left out by a single network, so how much networks differ is "
                 "unknown; train at least 2 networks for each fold"
@@ -664,7 +665,7 @@ def cross_fit(
         )
     trained = arrays.booleans("seen", seen, found.shape)
     counted = found.dtype == bool
-    group_of = None if groups is None else _codes(groups, found.shape[1])
+    group_of = None if groups is None else group_codes(groups, found.shape[1])
     fold_of_network, fold_of = _folds(trained)
     if group_of is not None and groups is not None:
         _check_groups(group_of, fold_of, groups)
@@ -693,7 +694,7 @@ def cross_fit(
     return table, tuple(int(i) for i in np.flatnonzero(~sound))
 
 
-def _codes(groups: ArrayLike, examples: int) -> np.ndarray:
+def group_codes(groups: ArrayLike, examples: int) -> np.ndarray:
     """Number groups from 0."""
     found = arrays.array("groups", groups, arrays.EXAMPLE_AXES)
     if found.shape != (examples,):

@@ -1,0 +1,568 @@
+"""Scores besides the error: balanced accuracy, recall, log-loss and AUC of classes; RMSE, MAE and
+R^2 of values; and what a network gains over always guessing.
+
+Each score is of one network on examples that it has not seen, or of cross-fitted networks on the
+examples of their pool that they have not seen. A score that is no mean over examples is written as
+one: with the influence psi of each loss on it (linearization), the values (score + psi) have the
+score as their mean, and the variance of that mean is the variance of the score to first order. So
+groups, networks of one fold and folds count as they do for an error (cross_fitting.py).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxnet import arrays, display
+from jaxnet.errors import InputError
+from jaxnet.stats.comparison import network_difference
+from jaxnet.stats.cross_fitting import (
+    MIN_GROUPS,
+    POOL_LUCK,
+    Contrast,
+    CrossFit,
+    cross_fit,
+    group_codes,
+    limits,
+    t_quantile,
+)
+from jaxnet.stats.estimate import LEVEL, Estimate, combination, mean, wilson
+from jaxnet.stats.random_effects import MIN_RATE_EXAMPLES, POSITIVE, RATE, SIGNED, exact_limits
+from jaxnet.typing import ArrayLike
+
+MAX_AUC_CLASSES = 100  # ranking the examples once for each class takes too long beyond
+# A network that lowers the error of always guessing by less than this share is no better.
+SMALLEST_GAIN = 0.1
+MISS = 0.05  # how often a network that is better may be called no better
+
+Block = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Always the same guess, and what a network gains over it on the same examples.
+
+    Attributes:
+        name: the guess in words, such as "the most frequent class".
+        error: error of the guess: the share of wrong ones, or the mean squared error over the
+            variance of the values.
+        gain: error of the guess minus error of the network, paired by example.
+        at_most: upper limit of the gain, which a larger one exceeds with a probability of 5%.
+        rmse: root mean squared error of the guess, in the units of the values; None for classes.
+    """
+
+    name: str
+    error: Estimate
+    gain: Estimate
+    at_most: float
+    rmse: Estimate | None = None
+
+    __repr__ = display.text
+
+    def no_better(self, tolerance: float) -> bool:
+        """Whether the network is shown to be no better than the guess.
+
+        It is where its gain is below the tolerance and below a tenth of the guess's error, with 95%
+        certainty, and is not shown to be above 0. The tenth is for rare classes: where 1% of the
+        labels are positive, the whole gain of a perfect network is 1%.
+
+        Args:
+            tolerance: the smallest difference that matters, on the scale of the error.
+        """
+        least = min(tolerance, SMALLEST_GAIN * self.error.estimate)
+        return self.at_most <= least and not self.gain.low > 0
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Scores of predicted classes.
+
+    Attributes:
+        balanced_accuracy: mean of the recalls of the classes that occur.
+        recall: share of the examples of each class that are predicted as it; NaN for a class that
+            does not occur.
+        log_loss: mean of -log(probability of the label), in nats.
+        auc: area under the ROC curve: how often an example of a class gets a higher probability of
+            it than an example of another class. For more than two classes it is the mean over
+            classes against the rest. For cross-fitted networks it is computed within each fold,
+            since probabilities of different networks do not compare, and averaged.
+        guesses: always the most frequent class.
+    """
+
+    balanced_accuracy: Estimate
+    recall: tuple[Estimate, ...]
+    log_loss: Estimate
+    auc: Estimate
+    guesses: tuple[Guess, ...]
+
+    __repr__ = display.text
+
+
+@dataclass(frozen=True)
+class ValueScores:
+    """Scores of predicted values.
+
+    Attributes:
+        rmse: root mean squared error, in the units of the values.
+        mae: mean absolute error, in the units of the values.
+        r2: 1 - mean squared error / variance of these values.
+        guesses: always the mean; in ordered data also the value before.
+    """
+
+    rmse: Estimate
+    mae: Estimate
+    r2: Estimate
+    guesses: tuple[Guess, ...]
+
+    __repr__ = display.text
+
+
+Scores = ClassScores | ValueScores
+
+
+def class_scores(
+    log_probabilities: ArrayLike,
+    labels: ArrayLike,
+    *,
+    seen: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    guess: int | None = None,
+    pools: bool = True,
+    level: float = LEVEL,
+) -> ClassScores:
+    """Compute scores of predicted classes with their intervals.
+
+    Args:
+        log_probabilities: (examples, classes) of one network, or (networks, examples, classes) of
+            cross-fitted networks; any scores will do for all but the log-loss.
+        labels: (examples,) class numbers.
+        seen: (networks, examples) which examples each cross-fitted network was trained on; None for
+            one network, which has seen none.
+        groups: (examples,) the group of each example, such as its patient.
+        guess: the class that is always guessed; by default the most frequent one among the examples
+            that the networks of a fold have seen, and for one network among these examples.
+        pools: for cross-fitted networks, whether the intervals are for other pools of examples too,
+            that is for the recipe; else for these networks.
+        level: confidence level of the intervals.
+
+    Returns:
+        The scores.
+
+    Raises:
+        InputError: for arrays that do not fit together, and examples left out that are not folds.
+
+    References:
+        DeLong, DeLong & Clarke-Pearson 1988 (AUC); Zou & Donner 2008, eq. 5 and 6, and Woodruff
+        1971 (the mean of recalls).
+    """
+    f = arrays.array("log_probabilities", log_probabilities, arrays.MEMBER_AXES)
+    if f.dtype.kind != "f" or f.ndim != 2 + (seen is not None) or 0 in f.shape:
+        wanted = "(examples, classes)" if seen is None else "(networks, examples, classes)"
+        raise InputError(
+            f"log_probabilities have shape {f.shape} and type {f.dtype}; give floats, {wanted}"
+        )
+    f = f.reshape(-1, *f.shape[-2:])
+    y = arrays.labels("labels", labels, f.shape[1], f.shape[2])
+    wrong = arrays.wrong(f, y).astype(np.float64)
+    if seen is not None:  # a network that predicts NaN is left out
+        wrong[np.isnan(f).any((1, 2))] = math.nan
+    table, left_out = _table(wrong, seen, groups, largest=1.0)
+    f = np.delete(f, left_out, 0)
+    judge = _Judge(replace(table, within=RATE), POOL_LUCK if pools else 1.0, level)
+    counts = np.bincount(y, minlength=f.shape[2])
+    losses = -np.take_along_axis(f, y[None, :, None], 2)[..., 0].astype(np.float64)
+    if guess is None:
+        outside = counts - np.stack([_counts(y, fold, f.shape[2]) for fold in _folds(table)])
+        guessed = (counts[None] if table.folds == 1 else outside).argmax(1)[table.fold_of]
+    else:
+        guessed = np.full(len(y), arrays.labels("guess", [guess], 1, f.shape[2])[0])
+    return ClassScores(
+        balanced_accuracy=judge.balanced(y, counts).complement(),
+        recall=tuple(
+            judge.of_class(y == c, int(count)).complement() for c, count in enumerate(counts)
+        ),
+        log_loss=judge.mean_of(losses),
+        auc=judge.auc(f, y, counts).complement(),
+        guesses=(judge.against("the most frequent class", guessed != y, 1, RATE),),
+    )
+
+
+def value_scores(
+    predictions: ArrayLike,
+    values: ArrayLike,
+    *,
+    seen: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    guess: float | None = None,
+    previous: ArrayLike | None = None,
+    scale: float | None = None,
+    pools: bool = True,
+    level: float = LEVEL,
+) -> ValueScores:
+    """Compute scores of predicted values with their intervals.
+
+    Args:
+        predictions: (examples,) of one network, or (networks, examples) of cross-fitted networks.
+        values: (examples,) the values.
+        seen: as in `class_scores`.
+        groups: as there.
+        guess: the value that is always guessed; by default the mean of the examples that the
+            networks of a fold have seen, and for one network of these examples.
+        previous: (examples,) in ordered data, the value that was known before each example, which
+            is a second guess.
+        scale: standard deviation of the training values; errors of guesses are divided by its
+            square. By default that of these values.
+        pools: as in `class_scores`.
+        level: confidence level of the intervals.
+
+    Returns:
+        The scores.
+
+    Raises:
+        InputError: for arrays that do not fit together, and examples left out that are not folds.
+
+    References:
+        Woodruff 1971 (R^2, a ratio of means).
+    """
+    f = arrays.array("predictions", predictions, arrays.MEMBER_AXES)
+    if f.dtype.kind not in "fiu" or f.ndim != 1 + (seen is not None) or 0 in f.shape:
+        wanted = "(examples,)" if seen is None else "(networks, examples)"
+        raise InputError(
+            f"predictions have shape {f.shape} and type {f.dtype}; give numbers, {wanted}"
+        )
+    f = f.reshape(-1, f.shape[-1]).astype(np.float64)
+    y = _values("values", values, f.shape[1])
+    spread = float(y.var())
+    unit = scale if scale is not None else math.sqrt(spread) or 1.0
+    squares = ((f - y) / unit) ** 2
+    table, left_out = _table(squares, seen, groups)
+    f, squares = np.delete(f, left_out, 0), np.delete(squares, left_out, 0)
+    judge = _Judge(table, POOL_LUCK if pools else 1.0, level)
+    if guess is None:
+        means = np.array([_mean_outside(y, fold, table.folds) for fold in _folds(table)])
+        guessed = means[table.fold_of]
+    else:
+        guessed = np.full(len(y), float(guess))
+    tries = {"the mean": guessed}
+    if previous is not None:
+        tries["the value before"] = _values("previous", previous, len(y))
+    guesses = [
+        judge.against(name, ((each - y) / unit) ** 2, len(tries), POSITIVE)
+        for name, each in tries.items()
+    ]
+    return ValueScores(
+        rmse=_root(judge.mean_of(squares), unit),
+        mae=judge.mean_of(np.abs(f - y)),
+        r2=judge.share_of(squares, (y - y.mean()) ** 2 / unit**2).complement(),
+        guesses=tuple(replace(each, rmse=_root(each.error, unit)) for each in guesses),
+    )
+
+
+def r_squared(squares: Float[np.ndarray, " examples"], values: ArrayLike, scale: float) -> Estimate:
+    """Compute R^2 of one network with its interval.
+
+    Args:
+        squares: (examples,) squared errors over scale^2.
+        values: (examples,) the values.
+        scale: what the errors were divided by.
+    """
+    y = np.asarray(values, np.float64)
+    table, _ = _table(np.asarray(squares, np.float64)[None], None, None)
+    judge = _Judge(table, 1.0, LEVEL)
+    return judge.share_of(table.losses, (y - y.mean()) ** 2 / scale**2).complement()
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What judges scores: the losses of networks, who has seen what, and which examples belong
+    together.
+
+    Attributes:
+        table: the losses; whether predictions are wrong for classes, squared errors for values.
+        factor: what variances are multiplied by; 1 for these networks.
+        level: confidence level of the intervals.
+    """
+
+    table: CrossFit
+    factor: float
+    level: float
+
+    @property
+    def simple(self) -> bool:
+        """Whether one network is judged on independent examples."""
+        return self.table.folds == 1 and self.table.group_of is None
+
+    def interval(
+        self, given: Contrast, within: tuple[float, float], most: float = math.inf
+    ) -> Estimate:
+        """Compute the interval of a mean; arguments are those of `limits`."""
+        if reason := replace(self.table, within=within).refusal(given):
+            return Estimate(given.estimate, refused=reason)
+        if len(given.values) < MIN_GROUPS:
+            return Estimate(
+                given.estimate,
+                refused=f"{len(given.values)} examples are too few for an interval; at least "
+                f"{MIN_GROUPS} are needed",
+            )
+        factor = self.factor if self.table.folds > 1 else 1.0
+        low, high = limits(given, *given.variance_of_pools(factor), within, self.level, most=most)
+        return Estimate(given.estimate, min(low, given.estimate), max(high, given.estimate))
+
+    def unseen(self, values: Float[np.ndarray, "networks examples"]) -> Contrast:
+        """The mean of values of each network on the examples that it has not seen."""
+        return replace(self.table, losses=values).contrast(1.0, 0.0)
+
+    def mean_of(self, losses: Float[np.ndarray, "networks examples"]) -> Estimate:
+        """Compute the mean of losses without an upper bound."""
+        if lost := int(np.isnan(losses).sum()):
+            return Estimate(math.nan, refused=f"{lost} of {losses.size} losses are not numbers")
+        if lost := int(np.isinf(losses).sum()):
+            return Estimate(math.inf, refused=f"{lost} of {losses.size} losses are infinite")
+        if self.simple:
+            return mean(losses[0], self.level)
+        return self.interval(self.unseen(losses), POSITIVE)
+
+    def of_class(self, rows: Bool[np.ndarray, " examples"], count: int) -> Estimate:
+        """Compute how often examples of a class are predicted wrongly."""
+        if not count:
+            return Estimate(math.nan, refused="no example is of this class")
+        if self.simple:
+            return wilson(int(self.table.losses[0][rows].sum()), count, self.level)
+        given = self.table.contrast(1.0, 0.0, more=np.where(rows, 0.0, math.nan))
+        return self.interval(given, RATE, float(count))
+
+    def balanced(
+        self, y: Int[np.ndarray, " examples"], counts: Int[np.ndarray, " classes"]
+    ) -> Estimate:
+        """Compute the mean over classes of their errors.
+
+        Each limit is the wider of that by linearization, where networks and groups move the errors
+        of several classes together, and of that from the limits of each class (MOVER), which holds
+        where a class has few mistakes.
+        """
+        present = np.flatnonzero(counts)
+        errors = [self.of_class(y == c, int(counts[c])) for c in present]
+        if self.simple:
+            return combination([1 / len(present)] * len(present), errors)
+        weights = len(y) / (len(present) * counts[y].astype(np.float64))
+        center = float(np.mean([each.estimate for each in errors]))
+        of_class = np.array([each.estimate for each in errors])[np.searchsorted(present, y)]
+        values = center + weights * (self.table.losses - of_class)
+        given = self.unseen(values)
+        found = self.interval(given, RATE, float(len(present) * counts[present].min()))
+        few = next((each.refused for each in errors if each.refused), None)
+        if found.refused or few:
+            return replace(found, low=math.nan, high=math.nan, refused=found.refused or few)
+        below = math.hypot(*(each.estimate - each.low for each in errors)) / len(present)
+        above = math.hypot(*(each.high - each.estimate for each in errors)) / len(present)
+        return replace(
+            found,
+            low=max(0.0, min(found.low, center - below)),
+            high=min(1.0, max(found.high, center + above)),
+        )
+
+    def share_of(
+        self, losses: Float[np.ndarray, "networks examples"], whole: Float[np.ndarray, " examples"]
+    ) -> Estimate:
+        """Compute the ratio of the mean of losses to the mean of `whole` on the same examples."""
+        if not whole.any():
+            return Estimate(math.nan, refused="all values are equal; R^2 needs values that differ")
+        unseen = self.unseen(losses)
+        ratio = unseen.estimate / float(whole.mean())
+        return self.interval(
+            self.unseen(ratio + (losses - ratio * whole) / float(whole.mean())), POSITIVE
+        )
+
+    def auc(
+        self,
+        f: Float[np.ndarray, "networks examples classes"],
+        y: Int[np.ndarray, " examples"],
+        counts: Int[np.ndarray, " classes"],
+    ) -> Estimate:
+        """Compute 1 - AUC: how often an example of another class gets the higher score."""
+        table = self.table
+        if lost := int(np.isnan(f).any(2).sum()):
+            return Estimate(math.nan, refused=f"{lost} predictions are not numbers")
+        if len(counts) > MAX_AUC_CLASSES:
+            return Estimate(
+                math.nan, refused=f"it is not computed for more than {MAX_AUC_CLASSES} classes"
+            )
+        blocks = [
+            (np.flatnonzero(table.fold_of_network == k), fold)
+            for k, fold in enumerate(_folds(table))
+        ]
+        present = [c for c in ((1,) if len(counts) == 2 else range(len(counts))) if counts[c]]
+        found = [_ranked_wrongly(_scores_of(f, c), y == c, blocks) for c in present]
+        found = [each for each in found if each is not None]
+        if not found:
+            return Estimate(math.nan, refused="it takes examples of two classes in one fold")
+        fewest = min(least for _, least in found)
+        values = np.mean([values for values, _ in found], 0)
+        given = self.unseen(values)
+        if fewest < MIN_GROUPS:
+            return Estimate(
+                given.estimate,
+                refused=f"{fewest} examples of a class are too few for an interval; at least "
+                f"{MIN_GROUPS} are needed",
+            )
+        return self.interval(given, RATE, 2.0 * len(found) * fewest)
+
+    def against(
+        self,
+        name: str,
+        guessed: Bool[np.ndarray, " examples"] | Float[np.ndarray, " examples"],
+        guesses: int,
+        within: tuple[float, float],
+    ) -> Guess:
+        """Compare the networks with a guess, from its losses. `guesses`: how many are compared."""
+        losses = np.asarray(guessed, np.float64)
+        one = replace(
+            self.table,
+            losses=losses[None],
+            fold_of_network=np.zeros(1, np.int64),
+            fold_of=np.zeros(len(losses), np.int64),
+        )
+        most = float(len(losses)) if within == RATE else math.inf
+        error = replace(self, table=one).interval(one.contrast(1.0, 0.0), within, most)
+        return Guess(
+            name,
+            error,
+            self.difference(losses, within, self.level),
+            self.difference(losses, within, 1 - 2 * MISS / guesses).high,
+        )
+
+    def difference(
+        self, guessed: Float[np.ndarray, " examples"], within: tuple[float, float], level: float
+    ) -> Estimate:
+        """Compute the loss of a guess minus that of the networks."""
+        if self.simple and within == RATE:
+            return network_difference(guessed == 1, self.table.losses[0] == 1, level)
+        table = replace(self.table, losses=guessed - self.table.losses, within=SIGNED)
+        given = table.contrast(1.0, 0.0)
+        if reason := table.refusal(given, signed=True):
+            return Estimate(given.estimate, refused=reason)
+        variance, freedom = given.variance_of_pools(self.factor if table.folds > 1 else 1.0)
+        reach = t_quantile(freedom, level) * math.sqrt(variance)
+        found = Estimate(given.estimate, given.estimate - reach, given.estimate + reach)
+        shares = np.abs(table.unseen)
+        if within == RATE and shares.sum() < MIN_RATE_EXAMPLES:
+            reach = exact_limits(float(shares.mean()), table.units, RATE, level)[1]
+            return replace(found, low=min(found.low, -reach), high=max(found.high, reach))
+        return found
+
+
+def _ranked_wrongly(
+    scores: Float[np.ndarray, "networks examples"],
+    positive: Bool[np.ndarray, " examples"],
+    blocks: Sequence[Block],
+) -> tuple[np.ndarray, int] | None:
+    """Compute values whose mean over the unseen examples is the mean over folds of 1 - AUC.
+
+    Args:
+        scores: (networks, examples) scores; the larger, the more likely is the class.
+        positive: (examples,) which examples are of the class.
+        blocks: the networks that left out each fold, and its examples.
+
+    Returns:
+        (networks, examples) values, and how many examples the rarer side has in all folds that have
+        both; None where no fold has both.
+
+    References:
+        DeLong, DeLong & Clarke-Pearson 1988, eq. 4 to 6 (structural components); their influences
+        are multiplied by sqrt(m / (m - 1)), so that sums of their squares have no bias.
+    """
+    used = [block for block in blocks if 0 < positive[block[1]].sum() < len(block[1])]
+    if not used:
+        return None
+    found, least = np.zeros(scores.shape), 0
+    parts = []
+    for networks, rows in used:
+        of_class = positive[rows]
+        m, rest = int(of_class.sum()), int((~of_class).sum())
+        least += min(m, rest)
+        for network in networks:
+            each = scores[network, rows].astype(np.float64)
+            mine, others = np.sort(each[of_class]), np.sort(each[~of_class])
+            above = 1 - _share_below(others, each[of_class])
+            below = _share_below(mine, each[~of_class])
+            error = float(above.mean())
+            moves = np.empty(len(rows))
+            moves[of_class] = len(rows) / m * _unbiased(m) * (above - error)
+            moves[~of_class] = len(rows) / rest * _unbiased(rest) * (below - error)
+            found[network, rows] = error + moves
+            parts.append((len(rows) / len(networks), error))
+    weights, errors = np.array(parts).T
+    center = float(np.average(errors, weights=weights))
+    share = scores.shape[1] / sum(len(rows) for _, rows in used)
+    for networks, rows in used:
+        cells = np.ix_(networks, rows)
+        found[cells] = (found[cells] - center) * share
+    return center + found, least
+
+
+def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Compute the share of ordered numbers below each value; equal ones count half."""
+    places = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    return places / (2 * len(ordered))
+
+
+def _unbiased(count: int) -> float:
+    return math.sqrt(count / (count - 1)) if count > 1 else 1.0
+
+
+def _scores_of(f: Float[np.ndarray, "networks examples classes"], c: int) -> np.ndarray:
+    """Compute scores of a class: log-odds of two classes, which stay distinct where a probability
+    rounds to 1.
+    """
+    if f.shape[2] != 2:
+        return f[..., c]
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(f[..., c].astype(np.float64) - f[..., 1 - c], nan=0.0)
+
+
+def _table(
+    losses: Float[np.ndarray, "networks examples"],
+    seen: ArrayLike | None,
+    groups: ArrayLike | None,
+    *,
+    largest: float | None = None,
+) -> tuple[CrossFit, list[int]]:
+    """The table of losses, and the numbers of the networks left out of it."""
+    if seen is not None:
+        table, left_out = cross_fit(losses, seen, groups, largest=largest)
+        return table, list(left_out)
+    n = losses.shape[1]
+    group_of = None if groups is None else group_codes(groups, n)
+    zeros = np.zeros(1, np.int64), np.zeros(n, np.int64)
+    return CrossFit(losses, *zeros, group_of), []
+
+
+def _folds(table: CrossFit) -> list[np.ndarray]:
+    """The examples of each fold."""
+    return [np.flatnonzero(table.fold_of == k) for k in range(table.folds)]
+
+
+def _counts(y: np.ndarray, rows: np.ndarray, classes: int) -> np.ndarray:
+    return np.bincount(y[rows], minlength=classes)
+
+
+def _mean_outside(y: np.ndarray, rows: np.ndarray, folds: int) -> float:
+    """The mean of the values outside of a fold; of all, if it is the only one."""
+    return float(y.mean()) if folds == 1 else float(np.delete(y, rows).mean())
+
+
+def _values(what: str, given: ArrayLike, examples: int) -> np.ndarray:
+    found = arrays.numbers(what, given, arrays.EXAMPLE_AXES).astype(np.float64)
+    if found.shape != (examples,):
+        raise InputError(
+            f"{what} have shape {found.shape} for {examples} examples; give one for each"
+        )
+    return found
+
+
+def _root(given: Estimate, unit: float) -> Estimate:
+    """The root of a mean square, in units of the values."""
+    root, low, high = (unit * math.sqrt(v) for v in (given.estimate, given.low, given.high))
+    return Estimate(root, low, high, given.refused)
