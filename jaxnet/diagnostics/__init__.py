@@ -44,6 +44,10 @@ from jaxnet.stats.label_errors import wrong_labels as wrong_labels
 from jaxnet.stats.label_shift import LabelShift as LabelShift
 from jaxnet.stats.label_shift import label_shift as label_shift
 from jaxnet.stats.power import seeds_needed as seeds_needed
+from jaxnet.stats.scores import ClassScores as ClassScores
+from jaxnet.stats.scores import ValueScores as ValueScores
+from jaxnet.stats.scores import class_scores as class_scores
+from jaxnet.stats.scores import value_scores as value_scores
 from jaxnet.stats.two_sample import TwoSample as TwoSample
 from jaxnet.stats.unlabeled_error import UnlabeledError as UnlabeledError
 from jaxnet.stats.unlabeled_error import (

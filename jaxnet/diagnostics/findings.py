@@ -9,6 +9,7 @@ from typing import Literal
 
 from jaxnet import display
 from jaxnet.stats.estimate import Estimate
+from jaxnet.stats.scores import Scores
 
 
 class Code(StrEnum):
@@ -26,6 +27,7 @@ class Code(StrEnum):
     HIGH_BIAS = "high_bias", "high bias"
     HIGH_VARIANCE = "high_variance", "high variance"
     MISMATCH = "mismatch", "mismatch"
+    NO_BETTER_THAN_GUESSING = "no_better_than_guessing", "no better than always guessing"
     MORE_DATA_HELPS = "more_data_helps", "more data helps"
     MORE_DATA_WILL_NOT_HELP = "more_data_will_not_help", "more data will not help"
     OVERCONFIDENT = "overconfident", "overconfident"
@@ -147,6 +149,19 @@ REMEDIES: dict[Code, tuple[Remedy, ...]] = {
             "change training examples the way those differ",
         ),
     ),
+    Code.NO_BETTER_THAN_GUESSING: (
+        Remedy(
+            "Splits",
+            "train",
+            "set",
+            "labels checked",
+            "check that each label stands with its own inputs, and that the inputs can tell the "
+            "labels apart",
+        ),
+        FASTER,
+        SLOWER,
+        TRAIN_LONGER,
+    ),
     Code.MORE_DATA_HELPS: (MORE_DATA,),
     Code.OVERCONFIDENT: (
         Remedy("Recipe", "label_smoothing", "set", 0.1, "smooth the labels"),
@@ -217,6 +232,43 @@ def diverged(lost: int, total: int) -> list[Finding]:
         "rest is measured without them"
     )
     return [finding(Code.DIVERGED, Estimate(share, share, share), True, words)]
+
+
+def no_better_than_guessing(scores: Scores, tolerance: float) -> list[Finding]:
+    """Build the finding that networks are no better than always guessing; the list is empty where
+    that is not shown.
+
+    Args:
+        scores: scores on unseen examples.
+        tolerance: the smallest difference that matters, on the scale of the error.
+    """
+    guess = next((each for each in scores.guesses if each.no_better(tolerance)), None)
+    if guess is None:
+        return []
+    words = (
+        f"always guessing {guess.name} has an error of {guess.error.estimate:.2%} on the same "
+        f"unseen examples; the error is lower than that by {percent(guess.gain)}"
+    )
+    return [finding(Code.NO_BETTER_THAN_GUESSING, guess.gain, True, words)]
+
+
+def with_guessing(verdict: str, found: Sequence[Finding], *, claims: bool) -> str:
+    """Add to a verdict that networks are no better than always guessing, if that was found.
+
+    Args:
+        verdict: the verdict, "name: reason".
+        found: what `no_better_than_guessing` returned.
+        claims: whether the verdict claims a kind of error, such as high bias.
+
+    Returns:
+        The verdict with the finding after the kinds that it claims; else the finding comes first.
+    """
+    if not found:
+        return verdict
+    words, (name, _, why) = found[0].code.words, verdict.partition(":")
+    if claims:
+        return f"{name}, {words}:{why}"
+    return f"{words}: {found[0].evidence}; {verdict}"
 
 
 def first_to_fix(codes: Sequence[Code]) -> Code | None:

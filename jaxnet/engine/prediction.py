@@ -21,6 +21,7 @@ from jaxnet.engine import arguments
 from jaxnet.errors import InputError, shown
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.stats.estimate import Estimate, mean, wilson
+from jaxnet.stats.scores import Scores, class_scores, r_squared, value_scores
 from jaxnet.typing import ArrayLike
 
 logger = logging.getLogger("jaxnet")
@@ -212,6 +213,18 @@ def judge(outputs: np.ndarray, y: np.ndarray, standardization: Standardization) 
     return metrics
 
 
+def score(outputs: np.ndarray, y: np.ndarray, splits: Splits) -> Scores:
+    """Scores besides the error of what `predict` gave, against the labels or values y of examples
+    that the network has not seen. The guess is that of the training set.
+    """
+    own = splits.standardization
+    if splits.classes is None:
+        center, scale = own.units
+        return value_scores(outputs, y, guess=center, scale=scale)
+    counts = np.bincount(np.asarray(splits.train.y), minlength=len(splits.classes))
+    return class_scores(outputs, y, guess=int(counts.argmax()))
+
+
 def class_metrics(
     log_probabilities: Float[np.ndarray, "examples classes"], y: Int[np.ndarray, " examples"]
 ) -> ClassMetrics:
@@ -248,25 +261,15 @@ def value_metrics(
     """ValueMetrics of predictions from anywhere, on the scale of the training targets."""
     center, scale = standardization.units
     squares = ((predictions.astype(np.float64) - y) / scale) ** 2
-    error, spread = (
-        _mean(squares),
-        float(np.var(y, dtype=np.float64)) / scale**2 if len(y) else math.nan,
-    )
+    error = _mean(squares)
     root, low, high = (
         scale * math.sqrt(value) for value in (error.estimate, error.low, error.high)
-    )
-    share = (
-        Estimate(error.estimate / spread, error.low / spread, error.high / spread, error.refused)
-        if spread
-        else None
     )
     return ValueMetrics(
         squares=squares,
         error=error,
         rmse=Estimate(root, low, high, error.refused),
-        r2=Estimate(math.nan, refused="all y are equal; R^2 needs values that differ")
-        if share is None
-        else share.complement(),
+        r2=r_squared(squares, y, scale),
         baseline=float(np.mean(((y.astype(np.float64) - center) / scale) ** 2))
         if len(y)
         else math.nan,

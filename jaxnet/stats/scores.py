@@ -45,7 +45,7 @@ class Guess:
     """Always the same guess, and what a network gains over it on the same examples.
 
     Attributes:
-        name: the guess in words, such as "the most frequent class".
+        name: the guess in words, such as "the most frequent training class".
         error: error of the guess: the share of wrong ones, or the mean squared error over the
             variance of the values.
         gain: error of the guess minus error of the network, paired by example.
@@ -88,7 +88,7 @@ class ClassScores:
             it than an example of another class. For more than two classes it is the mean over
             classes against the rest. For cross-fitted networks it is computed within each fold,
             since probabilities of different networks do not compare, and averaged.
-        guesses: always the most frequent class.
+        guesses: always the most frequent training class.
     """
 
     balanced_accuracy: Estimate
@@ -108,7 +108,7 @@ class ValueScores:
         rmse: root mean squared error, in the units of the values.
         mae: mean absolute error, in the units of the values.
         r2: 1 - mean squared error / variance of these values.
-        guesses: always the mean; in ordered data also the value before.
+        guesses: always the training mean; in ordered data also the value before.
     """
 
     rmse: Estimate
@@ -185,7 +185,7 @@ def class_scores(
         ),
         log_loss=judge.mean_of(losses),
         auc=judge.auc(f, y, counts).complement(),
-        guesses=(judge.against("the most frequent class", guessed != y, 1, RATE),),
+        guesses=(judge.against("the most frequent training class", guessed != y, 1, RATE),),
     )
 
 
@@ -245,7 +245,7 @@ def value_scores(
         guessed = means[table.fold_of]
     else:
         guessed = np.full(len(y), float(guess))
-    tries = {"the mean": guessed}
+    tries = {"the training mean": guessed}
     if previous is not None:
         tries["the value before"] = _values("previous", previous, len(y))
     guesses = [
