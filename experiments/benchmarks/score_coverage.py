@@ -5,7 +5,7 @@
 one: one network that has seen none of the examples. Labels are positive with a known share, its
 log-odds are normal, and examples of a group share a part of them; truths come from 400,000 groups.
 fitted: 8 folds x 2 seeds of networks that are trained on the examples of each study: linear
-discriminants, or linear regressions, on random features. Their own truth comes from 20,000 fresh
+discriminants, or linear regressions, on random features. Their own truth comes from 8,000 fresh
 examples, that of the recipe is the mean of these truths over the studies.
 claims: networks whose gain over always guessing is exactly the largest one that is still "no
 better", or 0, or none at all. The claim is false in the first case only by a hair, which is the
@@ -22,7 +22,7 @@ import numpy as np
 from jaxnet.diagnostics import Estimate
 from jaxnet.stats.scores import SMALLEST_GAIN, ClassScores, Scores, class_scores, value_scores
 
-MANY, FRESH, FOLDS, SEEDS, FEATURES = 400_000, 20_000, 8, 2, 30
+MANY, FRESH, FOLDS, SEEDS, FEATURES = 400_000, 8000, 8, 2, 30
 NAMES = {
     True: ("balanced accuracy", "recall", "log-loss", "AUC", "gain"),
     False: ("RMSE", "MAE", "R2", "gain"),

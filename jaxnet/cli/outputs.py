@@ -24,11 +24,11 @@ from jaxnet.core.training import Problem
 from jaxnet.data import Splits, Stream
 from jaxnet.data.overlap import Overlap
 from jaxnet.diagnostics import Estimate, Finding
-from jaxnet.diagnostics.findings import Code, finding
+from jaxnet.diagnostics.findings import Code, finding, no_better_than_guessing, with_guessing
 from jaxnet.diagnostics.ladder import network_ladder
 from jaxnet.engine.agreement import versions
 from jaxnet.engine.checkpoint import discard_progress, save
-from jaxnet.engine.prediction import ClassMetrics, Metrics, compile_ahead, judge, predict
+from jaxnet.engine.prediction import ClassMetrics, Metrics, compile_ahead, judge, predict, score
 from jaxnet.models.model import Model, describe
 from jaxnet.population.scheduler import Progress
 from jaxnet.report import console, tensorboard
@@ -104,6 +104,17 @@ def report(
         for name, part in parts.items()
     }
     ladder = network_ladder(metrics, target_error=options.target_error, tolerance=options.tolerance)
+    scores = {
+        name: score(outputs[name], part, splits) for name, part in parts.items() if name != "train"
+    }
+    guessing = no_better_than_guessing(scores["test"], options.tolerance)
+    ladder = replace(
+        ladder,
+        verdict=with_guessing(
+            ladder.verdict, guessing, claims=any(each.claimed for each in ladder.findings)
+        ),
+        findings=(*ladder.findings, *guessing),
+    )
     if run.diverged:
         found = finding(Code.DIVERGED, Estimate(1.0, refused="it is one network"), True, run.status)
         ladder = replace(
@@ -111,7 +122,7 @@ def report(
         )
     if says is None:
         console.say(run.status)
-        console.result(metrics, splits.classes, ladder)
+        console.result(metrics, splits.classes, ladder, scores)
     else:
         console.say(*says.split("\n"))
     result = {
@@ -143,6 +154,7 @@ def report(
         "target_error": options.target_error,
         "tolerance": options.tolerance,
         **numbers(metrics),
+        "scores": scores,
         "calibration": believed(outputs["test"], splits),
         "verdict": ladder.verdict,
         "findings": (*ladder.findings, *findings),

@@ -213,16 +213,20 @@ def judge(outputs: np.ndarray, y: np.ndarray, standardization: Standardization) 
     return metrics
 
 
-def score(outputs: np.ndarray, y: np.ndarray, splits: Splits) -> Scores:
-    """Scores besides the error of what `predict` gave, against the labels or values y of examples
-    that the network has not seen. The guess is that of the training set.
+def score(outputs: np.ndarray, held_out: Dataset, splits: Splits) -> Scores:
+    """Scores besides the error of what `predict` gave for examples that the network has not seen.
+
+    Args:
+        outputs: (examples[, classes]) predictions.
+        held_out: the examples; those of a group count as one.
+        splits: the data, whose training set is guessed from.
     """
-    own = splits.standardization
+    own, y, groups = splits.standardization, np.asarray(held_out.y), held_out.groups
     if splits.classes is None:
         center, scale = own.units
-        return value_scores(outputs, y, guess=center, scale=scale)
+        return value_scores(outputs, y, groups=groups, guess=center, scale=scale)
     counts = np.bincount(np.asarray(splits.train.y), minlength=len(splits.classes))
-    return class_scores(outputs, y, guess=int(counts.argmax()))
+    return class_scores(outputs, y, groups=groups, guess=int(counts.argmax()))
 
 
 def class_metrics(

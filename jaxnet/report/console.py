@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -21,10 +22,14 @@ from jaxnet.diagnostics import Estimate, Ladder
 from jaxnet.display import visible
 from jaxnet.engine.prediction import ClassMetrics, Metrics
 from jaxnet.population.scheduler import Progress
+from jaxnet.report import tables
 from jaxnet.report.tables import LUCK
+from jaxnet.runtime.files import plain
+from jaxnet.stats.scores import ClassScores, Scores
 from jaxnet.studies.comparison import Comparison
 from jaxnet.studies.sweep import Sweep
 
+LIMITS = ("estimate", "low", "high")
 CLASS_ROWS = 40  # rows of the table of classes
 TRIAL_ROWS = 10  # rows of the table of trials
 PROGRESS_LINES = 10  # lines of progress where the output is no terminal
@@ -260,14 +265,20 @@ def comparison(found: Comparison) -> None:
     terminal.print(table)
 
 
-def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder: Ladder) -> None:
-    """Print errors with intervals beside the trivial baseline, the table of classes, and the
-    verdict.
+def result(
+    metrics: dict[str, Metrics],
+    classes: tuple[str, ...] | None,
+    ladder: Ladder,
+    scores: dict[str, Scores],
+) -> None:
+    """Print errors with intervals beside the trivial baseline, other scores, the table of classes,
+    and the verdict.
 
     Args:
         metrics: metrics of each part, by name.
         classes: names of the classes; None for a regression.
         ladder: the error analysis.
+        scores: scores besides the error of each held-out part, by name.
     """
     table = Table(
         "", "error", "95% interval", "accuracy", "always the most frequent class", box=None
@@ -292,18 +303,21 @@ def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder:
                 f"{m.baseline:.2%}",
             )
         else:
-            values = (f"{m.rmse.estimate:.4g}", f"{m.r2.estimate:.4f}", f"{m.baseline:.4f}")
-            table.add_row(name, f"{m.error.estimate:.4f}", _interval(m.error, "{:.4f}"), *values)
+            values = (f"{m.rmse.estimate:.4g}", f"{m.r2.estimate:.4f}", f"{m.baseline:.2%}")
+            table.add_row(name, f"{m.error.estimate:.2%}", _interval(m.error, "{:.2%}"), *values)
     for column in table.columns[1:]:
         column.justify = "right"
     console = Console(highlight=False)
     console.print(table)
-    test = metrics["test"]
+    console.print(_scores(scores))
+    test, recall = metrics["test"], scores["test"]
     if isinstance(test, ClassMetrics) and classes is not None:
+        assert isinstance(recall, ClassScores)
         each = Table(
             "class",
             "precision",
             "recall",
+            "95% interval",
             "F1",
             "examples",
             title="test set",
@@ -313,7 +327,10 @@ def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder:
         for i, name in list(enumerate(classes))[:CLASS_ROWS]:
             each.add_row(
                 cell(name),
-                *(f"{v[i]:.3f}" for v in (test.precision, test.recall, test.f1)),
+                _share(test.precision[i]),
+                _share(test.recall[i]),
+                _interval(recall.recall[i], "{:.2%}"),
+                _share(test.f1[i]),
                 str(test.confusion[i].sum()),
             )
         for column in each.columns[1:]:
@@ -324,6 +341,27 @@ def result(metrics: dict[str, Metrics], classes: tuple[str, ...] | None, ladder:
     say("", ladder.verdict)
     if claimed := [finding for finding in ladder.findings if finding.claimed]:
         say("try next: " + "; ".join(remedy.words for remedy in claimed[0].remedies))
+
+
+def _scores(found: Mapping[str, Scores]) -> Table:
+    """Scores besides the error, a column for each held-out part."""
+
+    def shown(value: Mapping[str, Any], percent: bool) -> str:
+        form = "{:.2%}" if percent else "{:.4g}"
+        numbers = [math.nan if (v := value[name]) is None else v for name in LIMITS]
+        size = form.format(numbers[0])
+        return (
+            size
+            if value["refused"]
+            else "{} ({} to {})".format(size, *map(form.format, numbers[1:]))
+        )
+
+    table = Table("", *found, title="other scores, 95% intervals", title_justify="left", box=None)
+    for name, *cells in tables.scores(plain(found), shown):
+        table.add_row(cell(name), *cells)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
 
 
 def error(text: str) -> None:
@@ -365,6 +403,11 @@ def _cells(error: Estimate, regression: bool) -> tuple[str, str]:
     return form.format(
         error.estimate
     ), "" if error.refused else f"{form.format(error.low)} to {form.format(error.high)}"
+
+
+def _share(value: float) -> str:
+    """A share in percent; nothing where there is none."""
+    return "" if math.isnan(value) else f"{value:.2%}"
 
 
 def _interval(estimate: Estimate, form: str) -> str:

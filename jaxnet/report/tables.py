@@ -1,6 +1,7 @@
 """Results of studies as tables of text, one row for each line; nothing is computed here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,44 @@ LUCK = (
     "A difference of networks may be luck of their training; "
     f"to compare recipes, train each with --members {MIN_PAIRED_MEMBERS} or more."
 )
+
+# Names of scores besides the error, and whether they are shown in percent.
+SCORES = {
+    "balanced_accuracy": ("balanced accuracy", True),
+    "auc": ("AUC", False),
+    "log_loss": ("log-loss, nats", False),
+    "rmse": ("RMSE", False),
+    "mae": ("mean absolute error", False),
+    "r2": ("R²", False),
+}
+
+
+def scores(
+    found: Mapping[str, Mapping[str, Any]], shown: Callable[[Mapping[str, Any], bool], str]
+) -> list[tuple[str, ...]]:
+    """A row for each score besides the error, with its name and a cell for each part of the data.
+
+    Args:
+        found: the scores of each part as plain values, as in result.json.
+        shown: from an Estimate as plain values, and whether it is in percent, the text of a cell.
+
+    Returns:
+        The rows.
+    """
+    parts = list(found.values())
+    rows: list[tuple[str, ...]] = [
+        (words, *(shown(part[name], percent) for part in parts))
+        for name, (words, percent) in SCORES.items()
+        if name in parts[0]
+    ]
+    for i, guess in enumerate(parts[0]["guesses"]):
+        measure, percent = ("error", True) if guess["rmse"] is None else ("rmse", False)
+        name = f"{'RMSE' if measure == 'rmse' else measure} of always guessing {guess['name']}"
+        rows += [
+            (name, *(shown(part["guesses"][i][measure], percent) for part in parts)),
+            ("the error is lower by", *(shown(part["guesses"][i]["gain"], True) for part in parts)),
+        ]
+    return rows
 
 
 def bias_variance(found: BiasVariance) -> list[str]:

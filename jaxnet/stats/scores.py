@@ -28,7 +28,7 @@ from jaxnet.stats.cross_fitting import (
     limits,
     t_quantile,
 )
-from jaxnet.stats.estimate import LEVEL, Estimate, combination, mean, wilson
+from jaxnet.stats.estimate import LEVEL, Estimate, mean, wilson
 from jaxnet.stats.random_effects import MIN_RATE_EXAMPLES, POSITIVE, RATE, SIGNED, exact_limits
 from jaxnet.typing import ArrayLike
 
@@ -154,8 +154,8 @@ def class_scores(
         InputError: for arrays that do not fit together, and examples left out that are not folds.
 
     References:
-        DeLong, DeLong & Clarke-Pearson 1988 (AUC); Zou & Donner 2008, eq. 5 and 6, and Woodruff
-        1971 (the mean of recalls).
+        DeLong, DeLong & Clarke-Pearson 1988 (AUC); Woodruff 1971 (the mean of recalls, which are
+        ratios of means).
     """
     f = arrays.array("log_probabilities", log_probabilities, arrays.MEMBER_AXES)
     if f.dtype.kind != "f" or f.ndim != 2 + (seen is not None) or 0 in f.shape:
@@ -269,6 +269,8 @@ def r_squared(squares: Float[np.ndarray, " examples"], values: ArrayLike, scale:
         scale: what the errors were divided by.
     """
     y = np.asarray(values, np.float64)
+    if not len(y):
+        return Estimate(math.nan, refused="no examples; at least 1 is needed")
     table, _ = _table(np.asarray(squares, np.float64)[None], None, None)
     judge = _Judge(table, 1.0, LEVEL)
     return judge.share_of(table.losses, (y - y.mean()) ** 2 / scale**2).complement()
@@ -330,38 +332,33 @@ class _Judge:
             return Estimate(math.nan, refused="no example is of this class")
         if self.simple:
             return wilson(int(self.table.losses[0][rows].sum()), count, self.level)
-        given = self.table.contrast(1.0, 0.0, more=np.where(rows, 0.0, math.nan))
-        return self.interval(given, RATE, float(count))
+        return self.interval(self.rows(rows), RATE, float(count))
+
+    def rows(self, rows: Bool[np.ndarray, " examples"]) -> Contrast:
+        """The mean of the losses on some of the examples."""
+        return self.table.contrast(1.0, 0.0, more=np.where(rows, 0.0, math.nan))
 
     def balanced(
         self, y: Int[np.ndarray, " examples"], counts: Int[np.ndarray, " classes"]
     ) -> Estimate:
         """Compute the mean over classes of their errors.
 
-        Each limit is the wider of that by linearization, where networks and groups move the errors
-        of several classes together, and of that from the limits of each class (MOVER), which holds
-        where a class has few mistakes.
+        A class without a mistake, or with nothing else, shows no variance. It counts with that of
+        one more mistake, and one more right prediction, in its units (Laplace's estimate).
         """
-        present = np.flatnonzero(counts)
-        errors = [self.of_class(y == c, int(counts[c])) for c in present]
-        if self.simple:
-            return combination([1 / len(present)] * len(present), errors)
-        weights = len(y) / (len(present) * counts[y].astype(np.float64))
-        center = float(np.mean([each.estimate for each in errors]))
-        of_class = np.array([each.estimate for each in errors])[np.searchsorted(present, y)]
-        values = center + weights * (self.table.losses - of_class)
-        given = self.unseen(values)
-        found = self.interval(given, RATE, float(len(present) * counts[present].min()))
-        few = next((each.refused for each in errors if each.refused), None)
-        if found.refused or few:
-            return replace(found, low=math.nan, high=math.nan, refused=found.refused or few)
-        below = math.hypot(*(each.estimate - each.low for each in errors)) / len(present)
-        above = math.hypot(*(each.high - each.estimate for each in errors)) / len(present)
-        return replace(
-            found,
-            low=max(0.0, min(found.low, center - below)),
-            high=min(1.0, max(found.high, center + above)),
-        )
+        present, n = np.flatnonzero(counts), len(y)
+        weights = n / (len(present) * counts[y].astype(np.float64))
+        unseen = np.bincount(y, self.table.unseen, len(counts)) / np.maximum(counts, 1)
+        center = float(unseen[present].mean())
+        given = self.unseen(center + weights * (self.table.losses - unseen[y]))
+        more = 0.0
+        for c in present[(unseen[present] == 0) | (unseen[present] == 1)]:
+            units = len(self.rows(y == c).values)
+            rate = 1 / (units + 2)
+            more += rate * (1 - rate) / units / len(present) ** 2
+        if 0 < center < 1:
+            given = replace(given, own=given.own + more, between=given.between + more)
+        return self.interval(given, RATE, float(len(present) * counts[present].min()))
 
     def share_of(
         self, losses: Float[np.ndarray, "networks examples"], whole: Float[np.ndarray, " examples"]

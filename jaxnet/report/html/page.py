@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxnet.diagnostics.diagnosis import PART_NAMES
 from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
+from jaxnet.report import tables
 from jaxnet.report.html.document import anchor, chart, document, section, table, text
 from jaxnet.stats.bias_variance import TERMS
 
@@ -79,6 +80,7 @@ def page(
         "Where the error comes from": shown("diagnosis")
         + shown("ladder")
         + _decompositions(result.get("diagnosis")),
+        "Other scores": of_first(_scores(result.get("scores"))),
         "While it learned": of_first(shown("curves") + shown("augmented")),
         CONFUSION: of_first(_confusion(result, figures) + shown("values")),
         "Can its confidence be believed?": of_first(
@@ -175,7 +177,7 @@ def _numbers(result: dict[str, Any]) -> str:
         if result.get(name)
         and ("diagnosis" not in result or name in ("error", "accuracy", "baseline"))
     ]
-    shares = () if _regression(result) else ("error", "accuracy", "baseline")
+    shares = ("error", "accuracy", "baseline")
     words = dict(MEASURES)
     if _regression(result):
         words["error"] = "error / variance of y"
@@ -201,6 +203,20 @@ def _numbers(result: dict[str, Any]) -> str:
         rows,
         caption=f"{who}; with 95% intervals; baseline: {trivial}",
     )
+
+
+def _scores(found: dict[str, Any] | None) -> str:
+    """Scores besides the error; nothing for results of before they were kept."""
+    if not found:
+        return ""
+    rows = [
+        (text(name), *cells)
+        for name, *cells in tables.scores(
+            found, lambda value, percent: number(value, percent=percent)
+        )
+    ]
+    head = ["", *(PART_NAMES[part] for part in found)]
+    return table(head, rows, caption="on examples that were not trained on; with 95% intervals")
 
 
 def _findings(findings: Sequence[dict[str, Any]]) -> str:
@@ -267,7 +283,8 @@ def _confusion(result: dict[str, Any], figures: Path) -> str:
         '<tr><th scope="row" '
         f'title="{text(classes[i])}">{text(classes[i])}</th>'
         + "".join(cell(i, j, count) for j, count in enumerate(row))
-        + f"<td>{number(found['precision'][i])}</td><td>{number(found['recall'][i])}</td></tr>"
+        + f"<td>{number(found['precision'][i], percent=True)}</td>"
+        + f"<td>{number(found['recall'][i], percent=True)}</td></tr>"
         for i, row in enumerate(counts)
     )
     caption = "test set; a row a label, a column what was predicted"
