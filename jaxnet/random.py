@@ -38,6 +38,7 @@ STREAM = 1 << 30  # the number of places of a stream
 # NumPy ignores zeros at the end of a seed, so that [0, 0] is 0.
 LAST_WORDS = {
     "resampling": 0x5A3D, "corruption": 0xC0A7, "two_sample": 0x25A3, "calibration": 0x5EC1,
+    "references": 0x3EF5,
 }  # fmt: skip
 # where each stream of a run's key begins
 INIT, ORDER, DROPOUT, AUGMENT = (0, STREAM, 2 * STREAM, 3 * STREAM)

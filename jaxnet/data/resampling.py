@@ -382,14 +382,28 @@ def folds(data: Dataset, count: int, *, seed: int = 0, seeds: int = 1) -> Sample
         InputError: where count is not between 2 and the number of examples, or of groups.
     """
     check_whole("seeds", seeds)
-    fold = fold_of(data, count, seed=seed)
-    sizes = np.bincount(fold, minlength=count)
+    return all_but(fold_of(data, count, seed=seed), np.repeat(np.arange(count), seeds))
+
+
+def all_but(
+    fold_of: Int[np.ndarray, " examples"], left_out: Sequence[int] | Int[np.ndarray, " members"]
+) -> Samples:
+    """Each member trains on all folds but one.
+
+    Args:
+        fold_of: (examples,) fold of each example, from 0.
+        left_out: (members,) the fold that each member does not train on.
+
+    Returns:
+        The Samples.
+    """
+    sizes, own = np.bincount(fold_of), np.asarray(left_out, np.int64)
     return Samples(
-        f"all but one of {count} folds",
-        orders=np.argsort(fold, kind="stable").astype(np.int32)[None],
-        order=np.zeros(count * seeds, np.int64),
-        first=np.repeat(np.cumsum(sizes) % len(data), seeds),
-        count=np.repeat(len(data) - sizes, seeds).astype(np.int32),
+        f"all but one of {len(sizes)} folds",
+        orders=np.argsort(fold_of, kind="stable").astype(np.int32)[None],
+        order=np.zeros(len(own), np.int64),
+        first=np.cumsum(sizes)[own] % len(fold_of),
+        count=(len(fold_of) - sizes[own]).astype(np.int32),
     )
 
 

@@ -102,6 +102,28 @@ def linear() -> Model:
     return _without_outputs("MLP", hidden=())
 
 
+def widened(model: Model, factor: int) -> Model | None:
+    """Multiply the widths of all hidden layers of a built-in model.
+
+    Args:
+        model: the model.
+        factor: a whole number, by which channels and hidden units are multiplied.
+
+    Returns:
+        The wider model. A linear model has no hidden layers to widen, so it becomes `mlp()`. None
+        for a model that is not built in.
+    """
+    given = model.for_outputs
+    if not isinstance(given, _ForOutputs):
+        return None
+    shape = dict(given.structure)
+    layers = [name for name in ("channels", "hidden") if shape.get(name)]
+    if not layers:
+        return mlp()
+    wider = {name: tuple(factor * width for width in shape[name]) for name in layers}
+    return _without_outputs(given.kind, **shape | wider)
+
+
 def current_name(name: str) -> str:
     """The name of a model from a file, where it is written with a former word in it."""
     if name.startswith(("mlp(", "cnn(")):

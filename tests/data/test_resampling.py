@@ -311,6 +311,7 @@ def test_generators_draw_what_they_always_drew(key):
         ("corruption",): [3498359553, 1108263801, 2415224799, 2986702387],
         ("two_sample",): [1437964513, 1223583758, 3646189154, 4272902983],
         ("calibration",): [1787235871, 1214416171, 4270533132, 2465733849],
+        ("references",): [2330733821, 231350738, 4182099756, 2769748909],
     }
     assert set(LAST_WORDS) == {purpose for purpose, *_ in draws}
     for purpose, first in draws.items():

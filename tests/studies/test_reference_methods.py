@@ -1,0 +1,313 @@
+"""Other methods are judged on folds that they have not seen, and always on the same ones."""
+
+import sys
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+import jaxnet
+from jaxnet import Recipe
+from jaxnet.data.resampling import all_but, folds
+from jaxnet.models.builtin import widened
+from jaxnet.studies import reference_methods
+from jaxnet.studies.reference_methods import reference_losses
+
+KEY = jax.random.key(3)
+RECIPE = Recipe(epochs=8, batch_size=16, learning_rate=1e-2)
+FOLDS = 4
+
+
+def product_table(examples=400, seed=0):
+    """The label says whether two columns have the same sign; a third column says nothing."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, (examples, 3)).astype(np.float32)
+    return x, (x[:, 0] * x[:, 1] > 0).astype(np.int32)
+
+
+def values_table(examples=400, seed=0):
+    """Values that follow a bent curve of one column, with noise of standard deviation 0.5."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-2, 2, (examples, 2)).astype(np.float32)
+    y = 3 * np.abs(x[:, 0]) + 0.5 * rng.normal(size=examples)
+    return x, y.astype(np.float32) + 10
+
+
+def pool(x, y, **more):
+    """All but a few examples as training set."""
+    return jaxnet.split(x, y, validation=0.0, test=0.05, **more)
+
+
+def fold_numbers(splits, count=FOLDS):
+    return np.arange(len(splits.train)) % count
+
+
+@pytest.fixture(scope="module")
+def product():
+    return pool(*product_table())
+
+
+@pytest.fixture(scope="module")
+def of_product(product):
+    return reference_losses(jaxnet.linear(), product, RECIPE, KEY, fold_numbers(product))
+
+
+def test_each_method_learns_what_a_linear_model_cannot(product, of_product):
+    x, y = np.asarray(product.train.x), np.asarray(product.train.y)
+    straight = cross_val_predict(
+        LogisticRegression(), x, y, groups=fold_numbers(product), cv=LeaveOneGroupOut()
+    )
+    assert np.mean(straight != y) > 0.4
+    names = [each.name for each in of_product]
+    assert names[0].startswith("nearest neighbors (k = ")
+    assert names[1:] == [
+        "extremely randomized trees",
+        "a network with hidden layers, trained twice as long",
+    ]
+    for each in of_product:
+        assert each.losses.shape == y.shape
+        assert set(np.unique(each.losses)) <= {0.0, 1.0}
+        assert each.judged == len(y)
+        assert each.error == np.mean(each.losses) < 0.15
+        assert each.seconds > 0
+    assert [each.attainable is None for each in of_product] == [False, True, True]
+    assert 0 < of_product[0].attainable[0] < of_product[0].attainable[1] < 0.15
+
+
+def test_equal_calls_give_equal_losses(product, of_product):
+    again = reference_losses(jaxnet.linear(), product, RECIPE, KEY, fold_numbers(product))
+    for one, other in zip(of_product, again, strict=True):
+        assert one.name == other.name
+        np.testing.assert_array_equal(one.losses, other.losses)
+
+
+def test_labels_of_a_fold_decide_nothing_about_its_predictions(product, of_product):
+    """Two classes: if the labels of a fold are turned round and its predictions stay, what was
+    right is wrong now. A method that had seen the fold, or was chosen on it, would predict other
+    classes.
+    """
+    fold_of = fold_numbers(product)
+    y = np.asarray(product.train.y)
+    turned = replace(product.train, y=np.where(fold_of == 1, 1 - y, y))
+    found = reference_losses(jaxnet.linear(), replace(product, train=turned), RECIPE, KEY, fold_of)
+    own = fold_of == 1
+    for before, after in zip(of_product, found, strict=True):
+        np.testing.assert_array_equal(after.losses[own], 1 - before.losses[own])
+        assert not np.array_equal(after.losses[~own], before.losses[~own])
+
+
+def test_twins_in_the_same_fold_are_no_neighbors():
+    """Groups of ten nearly equal rows with the same random label lie in one fold each."""
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.normal(size=(60, 3)), 10, 0) + 1e-3 * rng.normal(size=(600, 3))
+    y = np.repeat(rng.integers(0, 2, 60), 10)
+    splits = pool(x.astype(np.float32), y.astype(np.int32), groups=np.repeat(np.arange(60), 10))
+    centers = np.asarray(splits.train.x)[:, :1].round(2)
+    fold_of = np.unique(centers, return_inverse=True)[1].ravel() % FOLDS
+    found = reference_losses(jaxnet.mlp((4,)), splits, RECIPE, KEY, fold_of, methods=["neighbors"])
+    assert found[0].error > 0.3
+
+
+@pytest.mark.parametrize("k", [1, 6])
+def test_neighbors_are_those_of_scikit_learn(digits, monkeypatch, k):
+    monkeypatch.setattr(reference_methods, "NUMBERS_OF_NEIGHBORS", (k,))
+    monkeypatch.setattr(reference_methods, "AT_ONCE", 100_000)  # several chunks
+    fold_of = fold_numbers(digits, 5)
+    (found,) = reference_losses(
+        jaxnet.mlp((4,)), digits, RECIPE, KEY, fold_of, methods=["neighbors"]
+    )
+    train, own = digits.train, digits.standardization
+    x, y = np.asarray(own.inputs(train.x)).reshape(len(train), -1), np.asarray(train.y)
+    other = cross_val_predict(
+        KNeighborsClassifier(k, algorithm="brute"), x, y, groups=fold_of, cv=LeaveOneGroupOut()
+    )
+    assert found.name == f"nearest neighbors (k = {k})"
+    np.testing.assert_array_equal(found.losses, other != y)
+
+
+def test_neighbors_of_values_are_those_of_scikit_learn(monkeypatch):
+    monkeypatch.setattr(reference_methods, "NUMBERS_OF_NEIGHBORS", (7,))
+    splits = pool(*values_table())
+    fold_of = fold_numbers(splits)
+    (found,) = reference_losses(
+        jaxnet.mlp((4,)), splits, RECIPE, KEY, fold_of, methods=["neighbors"]
+    )
+    x = np.asarray(splits.standardization.inputs(splits.train.x))
+    y = np.asarray(splits.train.y, np.float64)
+    other = cross_val_predict(
+        KNeighborsRegressor(7, algorithm="brute"), x, y, groups=fold_of, cv=LeaveOneGroupOut()
+    )
+    np.testing.assert_allclose(found.losses, (other - y) ** 2 / y.var(), rtol=1e-6, atol=1e-12)
+
+
+def test_many_neighbors_are_chosen_where_labels_are_noise():
+    """With 30% wrong labels, one neighbor errs in 42%, and many in little more than 30%."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(1200, 2)).astype(np.float32)
+    y = ((x[:, 0] > 0) ^ (rng.random(1200) < 0.3)).astype(np.int32)
+    splits = pool(x, y)
+    (noisy,) = reference_losses(
+        jaxnet.mlp((4,)), splits, RECIPE, KEY, fold_numbers(splits), methods=["neighbors"]
+    )
+    assert int(noisy.name.split("= ")[1].split(" ")[0].strip(")")) >= 17
+    assert noisy.error < 0.36
+    low, high = noisy.attainable
+    assert low == pytest.approx(0.3, abs=0.05)
+    assert high == pytest.approx(0.42, abs=0.04)
+
+
+def test_values_are_judged_in_variances_of_y():
+    splits = pool(*values_table(600))
+    found = reference_losses(jaxnet.mlp((16,)), splits, RECIPE, KEY, fold_numbers(splits))
+    assert len(found) == 3
+    noise = 0.25 / float(np.var(np.asarray(splits.train.y)))
+    for each in found:
+        assert noise * 0.8 < each.error < 3 * noise
+    assert found[0].attainable == pytest.approx((noise, noise), rel=0.25)
+
+
+def test_without_scikit_learn_there_are_no_trees(product, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+    found = reference_losses(
+        jaxnet.linear(), product, RECIPE, KEY, fold_numbers(product), methods=["trees", "neighbors"]
+    )
+    assert [each.name.split(" (")[0] for each in found] == ["nearest neighbors"]
+
+
+def test_with_a_lower_limit_less_is_judged_and_the_same_is_said_of_it(
+    product, of_product, monkeypatch
+):
+    """0.6 s: trees are judged on some of the folds, and no network is."""
+    monkeypatch.setattr(reference_methods, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(reference_methods, "MIN_JUDGED", 50)
+    monkeypatch.setattr(reference_methods, "ENOUGH_FOLDS", 2)
+    monkeypatch.setattr(reference_methods, "_training_seconds", lambda problem: 0.6)
+    monkeypatch.setattr(reference_methods, "DISTANCE", 3e-6)
+    fold_of = fold_numbers(product)
+    neighbors, trees = reference_losses(jaxnet.linear(), product, RECIPE, KEY, fold_of, networks=1)
+    assert 50 < neighbors.judged < len(fold_of) / 2
+    assert trees.judged == np.isin(fold_of, [0, 1]).sum()
+    own = np.isfinite(trees.losses)
+    np.testing.assert_array_equal(trees.losses[own], of_product[1].losses[own])
+    assert not own[fold_of > 1].any()
+
+
+def test_trees_are_grown_on_fewer_examples_rather_than_judged_on_few_folds(product, monkeypatch):
+    monkeypatch.setattr(reference_methods, "LEAST_SECONDS", 1.1)
+    monkeypatch.setattr(reference_methods, "TREE", 0.0)
+    monkeypatch.setattr(reference_methods, "SPLIT", 1e-6)
+    (trees,) = reference_losses(
+        jaxnet.linear(), product, RECIPE, KEY, fold_numbers(product), methods=["trees"], networks=0
+    )
+    assert trees.name.startswith("extremely randomized trees (grown on ")
+    assert trees.judged == len(product.train)
+
+
+def test_the_network_is_the_widest_that_can_be_paid_for(product, monkeypatch):
+    """The four networks, each wider and longer or less so, cost 8, 4, 4 and 2 s for each fold."""
+
+    def seconds(problem):
+        return float(problem.recipe.epochs * {"(8,)": 0, "(16,)": 1, "(32,)": 2}[width(problem)])
+
+    def width(problem):
+        return problem.model.name.split("hidden=")[1].split(", ")[0]
+
+    def trained(problem, table, key, folds, plan):
+        calls.append((width(problem), problem.recipe.epochs, folds))
+        return np.where(table.fold_of < folds, 0.0, np.nan)
+
+    def found(limit):
+        monkeypatch.setattr(reference_methods, "LEAST_SECONDS", limit)
+        fold_of, recipe = fold_numbers(product), Recipe(epochs=2, batch_size=64)
+        return [
+            each.name
+            for each in reference_losses(
+                jaxnet.mlp((8,)), product, recipe, KEY, fold_of, methods=["network"], networks=0
+            )
+        ]
+
+    calls = []
+    monkeypatch.setattr(reference_methods, "_training_seconds", seconds)
+    monkeypatch.setattr(reference_methods, "_network_losses", trained)
+    assert found(32.0) == ["a network 4 times as wide, trained twice as long"]
+    assert found(16.0) == ["a network 4 times as wide"]
+    assert found(8.0) == ["a network 2 times as wide"]
+    assert found(4.5) == ["a network 2 times as wide"]
+    assert found(3.0) == []
+    assert calls == [("(32,)", 4, 4), ("(32,)", 2, 4), ("(16,)", 2, 4), ("(16,)", 2, 2)]
+
+
+def test_a_network_that_diverges_is_left_out(product):
+    recipe = Recipe(optimizer="sgd", epochs=2, batch_size=64, learning_rate=1e30)
+    with np.errstate(all="ignore"):
+        found = reference_losses(
+            jaxnet.mlp((8,)), product, recipe, KEY, fold_numbers(product), methods=["network"]
+        )
+    assert found == ()
+
+
+def test_models_that_are_not_built_in_have_no_wider_network(product):
+    own = jaxnet.Model(*jaxnet.mlp((8,)).for_outputs(2)[:2], "own")
+    found = reference_losses(own, product, RECIPE, KEY, fold_numbers(product), methods=["network"])
+    assert found == ()
+
+
+def test_wider_models():
+    assert widened(jaxnet.mlp((8, 4), activation="tanh"), 4) is jaxnet.mlp(
+        (32, 16), activation="tanh"
+    )
+    assert widened(jaxnet.cnn((4,), (8,)), 2) is jaxnet.cnn((8,), (16,))
+    assert widened(jaxnet.cnn((4,), ()), 2) is jaxnet.cnn((8,), ())
+    assert widened(jaxnet.linear(), 4) is jaxnet.mlp()
+
+
+def test_images_are_rows():
+    rng = np.random.default_rng(0)
+    x = (rng.integers(0, 2, 300)[:, None, None] * np.ones((1, 6, 6)) * 200).astype(np.uint8)
+    y = (x[:, 0, 0] > 0).astype(np.int32)
+    splits = pool(x, y)
+    found = reference_losses(
+        jaxnet.cnn((2,), (4,)),
+        splits,
+        RECIPE,
+        KEY,
+        fold_numbers(splits),
+        methods=["neighbors", "trees"],
+    )
+    assert [each.error for each in found] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("fold_of", "message"),
+    [
+        (np.zeros(380, int), r"fold_of has folds \[0\]; number at least 3"),
+        (np.arange(380) % 2, r"fold_of has folds \[0, 1\]"),
+        (2 * (np.arange(380) % 4), r"fold_of has folds \[0, 2, 4, 6\]"),
+        (np.zeros(3, int), r"fold_of has shape \(3,\)"),
+        (np.zeros(380), "fold_of has shape .* and type float64"),
+    ],
+)
+def test_what_are_no_folds_is_refused(product, fold_of, message):
+    with pytest.raises(jaxnet.InputError, match=message):
+        reference_losses(jaxnet.linear(), product, RECIPE, KEY, fold_of)
+
+
+def test_unknown_methods_and_limits_are_refused(product):
+    fold_of = fold_numbers(product)
+    with pytest.raises(jaxnet.InputError, match="unknown method 'tree'"):
+        reference_losses(jaxnet.linear(), product, RECIPE, KEY, fold_of, methods=["tree"])
+    with pytest.raises(jaxnet.InputError, match="networks is -1"):
+        reference_losses(jaxnet.linear(), product, RECIPE, KEY, fold_of, networks=-1)
+
+
+def test_members_leave_out_the_folds_that_are_named(digits):
+    of_folds = folds(digits.train, 4, seed=1)
+    fold_of = np.stack([of_folds.seen(member) for member in range(4)]).argmin(0)
+    some = all_but(fold_of, [2, 0, 2])
+    assert len(some) == 3
+    for member, fold in enumerate([2, 0, 2]):
+        np.testing.assert_array_equal(some.seen(member), fold_of != fold)
