@@ -135,7 +135,7 @@ def reference_losses(
     fold_of: ArrayLike,
     *,
     methods: Sequence[str] = METHODS,
-    networks: float | int | None = None,
+    seconds: float | int | None = None,
     loss: Loss | None = None,
     plan: Plan | None = None,
 ) -> tuple[Reference, ...]:
@@ -166,9 +166,9 @@ def reference_losses(
             random numbers whatever else is judged.
         fold_of: (examples,) the fold of each example of the training set, from 0; at least 3.
         methods: which methods, some of "neighbors", "trees" and "network"; by default all.
-        networks: the limit, as a number of trainings of the model, on all folds but one; by default
-            two fifths of the number of folds, a fifth of what two networks for each fold cost. It
-            is at least 4 s of a CPU core, a fifth of what starting and compiling a diagnosis takes.
+        seconds: the limit, in seconds as `training_seconds` counts them; by default a fifth of
+            what two networks for each fold cost, and at least 4 s, a fifth of what it takes to
+            start and to compile a diagnosis.
         loss: as in `fit`, for the network.
         plan: as in `fit_population`, for the network.
 
@@ -192,11 +192,12 @@ def reference_losses(
     check_kind("splits.train", splits.train, Dataset, "a training set in memory")
     folds = _fold_numbers(fold_of, len(splits.train))
     count = int(folds.max()) + 1
-    networks = 2 * count / 5 if networks is None else check_number("networks", networks)
-    if not networks >= 0:
-        raise InputError(f"networks is {networks}; give a number of at least 0")
     problem = Problem(model, splits, recipe, loss)
-    left = max(LEAST_SECONDS, networks * _training_seconds(problem))
+    if seconds is None:
+        seconds = max(LEAST_SECONDS, 2 * count * training_seconds(problem) / 5)
+    elif not check_number("seconds", seconds) >= 0:
+        raise InputError(f"seconds is {seconds}; give a number of at least 0")
+    left = float(seconds)
     table = _table(splits, folds)
     found = list[Reference]()
     judge: dict[str, tuple[float, Callable[..., tuple[Reference | None, float]]]] = {
@@ -420,7 +421,7 @@ def _network(
         if wider is None:
             return None, 0.0
         longer = replace(problem.recipe, epochs=length * problem.recipe.epochs)
-        each = _training_seconds(replace(problem, model=wider, recipe=longer))
+        each = training_seconds(replace(problem, model=wider, recipe=longer))
         affordable.append((min(table.folds, int(limit / each)), each, width, length, wider, longer))
     for wanted in (min(ENOUGH_FOLDS, table.folds), MIN_FOLDS):
         for folds, each, width, length, wider, longer in affordable:
@@ -478,8 +479,17 @@ def _network_losses(
     return found if sound >= MIN_FOLDS else None
 
 
-def _training_seconds(problem: Problem) -> float:
-    """Count how long one training takes: forward, and backward to inputs and to kernels."""
+def training_seconds(problem: Problem) -> float:
+    """Count how long one training takes, from the number of its operations: forward, and backward
+    to inputs and to kernels.
+
+    Args:
+        problem: what is trained.
+
+    Returns:
+        Seconds of a CPU core, without compilation, the same on every machine with the same kind of
+        device.
+    """
     splits, recipe = problem.splits, problem.recipe
     model = with_outputs(problem.model, splits.train.outputs)
     params, model_state = jax.eval_shape(

@@ -182,13 +182,12 @@ def test_with_a_lower_limit_less_is_judged_and_the_same_is_said_of_it(
     product, of_product, monkeypatch
 ):
     """0.6 s: trees are judged on some of the folds, and no network is."""
-    monkeypatch.setattr(reference_methods, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(reference_methods, "MIN_JUDGED", 50)
     monkeypatch.setattr(reference_methods, "ENOUGH_FOLDS", 2)
-    monkeypatch.setattr(reference_methods, "_training_seconds", lambda problem: 0.6)
+    monkeypatch.setattr(reference_methods, "training_seconds", lambda problem: 0.6)
     monkeypatch.setattr(reference_methods, "DISTANCE", 3e-6)
     fold_of = fold_numbers(product)
-    neighbors, trees = reference_losses(jaxnet.linear(), product, RECIPE, KEY, fold_of, networks=1)
+    neighbors, trees = reference_losses(jaxnet.linear(), product, RECIPE, KEY, fold_of, seconds=0.6)
     assert 50 < neighbors.judged < len(fold_of) / 2
     assert trees.judged == np.isin(fold_of, [0, 1]).sum()
     own = np.isfinite(trees.losses)
@@ -197,11 +196,10 @@ def test_with_a_lower_limit_less_is_judged_and_the_same_is_said_of_it(
 
 
 def test_trees_are_grown_on_fewer_examples_rather_than_judged_on_few_folds(product, monkeypatch):
-    monkeypatch.setattr(reference_methods, "LEAST_SECONDS", 1.1)
     monkeypatch.setattr(reference_methods, "TREE", 0.0)
     monkeypatch.setattr(reference_methods, "SPLIT", 1e-6)
     (trees,) = reference_losses(
-        jaxnet.linear(), product, RECIPE, KEY, fold_numbers(product), methods=["trees"], networks=0
+        jaxnet.linear(), product, RECIPE, KEY, fold_numbers(product), methods=["trees"], seconds=1.1
     )
     assert trees.name.startswith("extremely randomized trees (grown on ")
     assert trees.judged == len(product.train)
@@ -221,17 +219,16 @@ def test_the_network_is_the_widest_that_can_be_paid_for(product, monkeypatch):
         return np.where(table.fold_of < folds, 0.0, np.nan)
 
     def found(limit):
-        monkeypatch.setattr(reference_methods, "LEAST_SECONDS", limit)
         fold_of, recipe = fold_numbers(product), Recipe(epochs=2, batch_size=64)
         return [
             each.name
             for each in reference_losses(
-                jaxnet.mlp((8,)), product, recipe, KEY, fold_of, methods=["network"], networks=0
+                jaxnet.mlp((8,)), product, recipe, KEY, fold_of, methods=["network"], seconds=limit
             )
         ]
 
     calls = []
-    monkeypatch.setattr(reference_methods, "_training_seconds", seconds)
+    monkeypatch.setattr(reference_methods, "training_seconds", seconds)
     monkeypatch.setattr(reference_methods, "_network_losses", trained)
     assert found(32.0) == ["a network 4 times as wide, trained twice as long"]
     assert found(16.0) == ["a network 4 times as wide"]
@@ -300,8 +297,8 @@ def test_unknown_methods_and_limits_are_refused(product):
     fold_of = fold_numbers(product)
     with pytest.raises(jaxnet.InputError, match="unknown method 'tree'"):
         reference_losses(jaxnet.linear(), product, RECIPE, KEY, fold_of, methods=["tree"])
-    with pytest.raises(jaxnet.InputError, match="networks is -1"):
-        reference_losses(jaxnet.linear(), product, RECIPE, KEY, fold_of, networks=-1)
+    with pytest.raises(jaxnet.InputError, match="seconds is -1"):
+        reference_losses(jaxnet.linear(), product, RECIPE, KEY, fold_of, seconds=-1)
 
 
 def test_members_leave_out_the_folds_that_are_named(digits):
