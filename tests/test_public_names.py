@@ -6,16 +6,20 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import jaxnet
+import jaxnet.cli
+import jaxnet.studies
 
 pytestmark = pytest.mark.core
 
 
-def told_to_type_checkers() -> set[str]:
-    tree = ast.parse(Path(jaxnet.__file__).read_text())
+def told_to_type_checkers(package: ModuleType) -> set[str]:
+    assert package.__file__ is not None
+    tree = ast.parse(Path(package.__file__).read_text())
     (block,) = [
         node
         for node in tree.body
@@ -29,10 +33,17 @@ def told_to_type_checkers() -> set[str]:
     }
 
 
-def test_every_name_that_type_checkers_know_is_there() -> None:
-    for name in told_to_type_checkers() - {"JaxnetClassifier", "JaxnetRegressor"}:
-        assert getattr(jaxnet, name) is not None
-    assert set(jaxnet.__all__) <= told_to_type_checkers() <= set(dir(jaxnet))
+@pytest.mark.parametrize("package", [jaxnet, jaxnet.cli, jaxnet.studies])
+def test_every_name_that_type_checkers_know_is_there(package: ModuleType) -> None:
+    told = told_to_type_checkers(package)
+    for name in told - {"JaxnetClassifier", "JaxnetRegressor"}:
+        assert getattr(package, name) is not None
+    assert told <= set(dir(package))
+
+
+def test_a_star_import_gives_what_type_checkers_know() -> None:
+    sklearn = {"JaxnetClassifier", "JaxnetRegressor"}
+    assert set(jaxnet.__all__) == told_to_type_checkers(jaxnet) - sklearn
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
