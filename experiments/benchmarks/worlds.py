@@ -254,7 +254,7 @@ def _mlp_program(classes: int, epochs: int) -> Callable[..., Any]:
     from jaxnet.data import Dataset, Splits, Standardization
 
     model, names = jaxnet.mlp((16,)), tuple(map(str, range(classes))) or None
-    recipe = jaxnet.Recipe(epochs=epochs, batch_size=32, learning_rate=0.01)
+    recipe = jaxnet.Recipe(epochs=epochs, batch_size=64, learning_rate=0.03)
     one = jnp.float32(1)
 
     def train(x, y, rows, count, key, new):
@@ -524,8 +524,8 @@ WORLDS: dict[str, Learned | Probit] = {
     ),
     "trees, 1000, 10 classes, leaves of 1": Learned(Blobs(10, 4.0), 1000, trees, 1, 5, 4000),
     "trees, 1000, values, leaves of 5": Learned(Curve(uneven=True), 1000, trees, 5, 15, 4000),
-    "MLP, 150, 10 classes": Learned(Blobs(10, 4.0), 150, mlps, 40, 10, 1500),
-    "MLP, 300": Learned(Blobs(), 300, mlps, 40, 10, 1500),
-    "MLP, 300, 20% wrong labels": Learned(Blobs(distance=3.0, wrong=0.2), 300, mlps, 60, 10, 1500),
-    "MLP, 300, values": Learned(Curve(), 300, mlps, 60, 20, 1500),
+    "MLP, 150, 10 classes": Learned(Blobs(10, 4.0), 150, mlps, 20, 5, 1500),
+    "MLP, 300": Learned(Blobs(), 300, mlps, 20, 5, 1500),
+    "MLP, 300, 20% wrong labels": Learned(Blobs(distance=3.0, wrong=0.2), 300, mlps, 30, 5, 1500),
+    "MLP, 300, values": Learned(Curve(), 300, mlps, 30, 10, 1500),
 }
