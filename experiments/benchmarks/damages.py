@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxnet
-from jaxnet.engine.loop import Intervals
+from jaxnet.engine.loop import Pace
 from jaxnet.population.scheduler import Schedule
 
 Kind = Literal["training", "population", "stream"]
@@ -108,14 +108,14 @@ def train(
 ) -> list[np.ndarray]:
     """The parameters, also in out/params.npz."""
     recipe = jaxnet.Recipe(epochs=EPOCHS[kind], batch_size=64, learning_rate=1e-2, patience=50)
-    every = Intervals(checkpoint_share=1e9)  # a checkpoint after every epoch
+    every = Pace(checkpoint_share=1e9)  # a checkpoint after every epoch
     how: Any = {"out": out, "progress": progress}
     if kind == "stream":
-        run = jaxnet.train(MODEL, jaxnet.stream(data), recipe, KEY, **how, intervals=every)
+        run = jaxnet.train(MODEL, jaxnet.stream(data), recipe, KEY, **how, pace=every)
     else:
         splits = jaxnet.split(np.load(data / "x.npy"), np.load(data / "y.npy"))
         if kind == "training":
-            run = jaxnet.train(MODEL, splits, recipe, KEY, **how, intervals=every)
+            run = jaxnet.train(MODEL, splits, recipe, KEY, **how, pace=every)
         else:
             plan = jaxnet.Plan(chunk=3)
             run = jaxnet.fit_population(

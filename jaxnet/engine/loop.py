@@ -35,7 +35,7 @@ from jaxnet.engine.fingerprint import check_same, describe_training
 from jaxnet.engine.fit import ALL_AT_ONCE
 from jaxnet.engine.in_memory import InMemory, in_memory
 from jaxnet.engine.streamed import ChunkSums, OnDisk, on_disk
-from jaxnet.errors import InputError, renamed
+from jaxnet.errors import InputError, check_kind, renamed
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.random import AnyKey, as_key, with_key_data
@@ -47,7 +47,7 @@ from jaxnet.typing import RowsAndCount
 
 
 @dataclass(frozen=True)
-class Intervals:
+class Pace:
     """How often a training writes a checkpoint, and how often it says how far it is.
 
     Attributes:
@@ -109,7 +109,7 @@ def train(
     loss: Loss | None = None,
     params: PyTree | None = None,
     plan: Plan = ALL_AT_ONCE,
-    intervals: Intervals = Intervals(),
+    pace: Pace | None = None,
 ) -> Run:
     """Trains a network as `fit` does, an epoch at a time, with progress and checkpoints.
 
@@ -138,7 +138,7 @@ def train(
         loss: as in `fit`.
         params: as in `fit`.
         plan: as in `fit`.
-        intervals: how often there is a checkpoint or a message; no number depends on it.
+        pace: how often there is a checkpoint or a message; no number depends on it.
 
     Returns:
         The trained network, equal to that of `fit` where the training set is in memory. What
@@ -153,6 +153,8 @@ def train(
     arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
     key = as_key("key", key)
     arguments.check_surroundings(out, progress)
+    pace = Pace() if pace is None else pace
+    check_kind("pace", pace, Pace, "a Pace, or leave it out")
     given = splits.train
     if isinstance(given, Stream) and (weights is not None or sample is not None):
         raise InputError(
@@ -183,7 +185,7 @@ def train(
     )
     if isinstance(given, Stream):
         order = state_keys(key, order_key)[1]
-        epochs = on_disk(plan, problem, given, order, intervals.message_seconds)
+        epochs = on_disk(plan, problem, given, order, pace.message_seconds)
     else:
         epochs = in_memory(plan, problem)
     checkpoint, found = _compile_and_begin(epochs, problem, begin, folder, about)
@@ -198,7 +200,7 @@ def train(
     ):
         writer = None
         if folder is not None:
-            share = intervals.checkpoint_share
+            share = pace.checkpoint_share
             saved = _number(position, epochs) if found else None
             writer = CheckpointWriter(folder, about, epochs, share, log, caught, saved)
         position = _run(epochs, position, problem.recipe, writer, progress, log)

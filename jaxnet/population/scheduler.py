@@ -82,7 +82,7 @@ class Schedule:
     while_compiling: float | None = None
 
 
-class Pace:
+class CallLength:
     """How many epochs a call of a program should have, learned from the last calls."""
 
     def __init__(self, call_seconds: float) -> None:
@@ -240,7 +240,7 @@ class Scheduler:
     ) -> None:
         """Train parts of a job to the end of a stage, a wave after the other."""
         job, program = self.jobs[number], self._programs.pop(number)
-        waves, pace = deque(parts), Pace(self.schedule.call_seconds)
+        waves, call_length = deque(parts), CallLength(self.schedule.call_seconds)
         devices = tuple(program.mesh.devices.flat)
         everywhere = NamedSharding(program.mesh, COPIED)
         shared = jax.tree.map(lambda leaf: jax.device_put(leaf, everywhere), job.shared)
@@ -250,7 +250,7 @@ class Scheduler:
                 waves.appendleft(part.take(slice(program.members, None)))
                 part = part.take(slice(program.members))
             try:
-                train_wave(job, program, shared, part, until, after_call, pace)
+                train_wave(job, program, shared, part, until, after_call, call_length)
             except DoesNotFitError as error:
                 plan = program.plan
                 if plan.chunk == 1:
@@ -370,7 +370,7 @@ def train_wave(
     part: Part,
     until: int | None,
     after_call: AfterCall,
-    pace: Pace,
+    call_length: CallLength,
 ) -> None:
     """Train some members of a job to the end of a stage, a few epochs at a call.
 
@@ -382,7 +382,7 @@ def train_wave(
         until: the epoch at which the stage ends; None is the end of the recipe.
         after_call: is called after each call with (how far the members are, what fetches them to
             the host).
-        pace: how many epochs a call has.
+        call_length: how many epochs a call has.
 
     Raises:
         DoesNotFitError: where the memory of a device is exhausted.
@@ -406,10 +406,10 @@ def train_wave(
     while done < end and not finished:
         with fitting():
             advance = program.advance.result()
-            to, began = min(done + pace.epochs, end), time.perf_counter()
+            to, began = min(done + call_length.epochs, end), time.perf_counter()
             state, history = advance(shared, own, np.int32(done), np.int32(to), state, history)
             jax.block_until_ready(state)
-        pace.learn(to - done, time.perf_counter() - began)
+        call_length.learn(to - done, time.perf_counter() - began)
         done = to
         best_epoch = 0 if state.best is None else np.asarray(state.best.epoch)
         finished = done == job.epochs or bool(

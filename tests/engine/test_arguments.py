@@ -214,6 +214,7 @@ CALLS = {
     # The rest of a training.
     "fit(plan=4)": "plan is 4 jaxnet.Plan(",
     "fit(plan=None)": "plan is None jaxnet.Plan(",
+    "jaxnet.train(model, splits, recipe, key, pace=4)": "pace is 4 a Pace",
     "fit(plan=jaxnet.Plan(devices='all'))": "devices of the plan is 'all' whole number",
     "fit(weights='balanced')": "weights is 'balanced' numbers",
     "fit(sample=3)": "sample is 3 (indices, count)",

@@ -15,7 +15,7 @@ from conftest import gap
 import jaxnet
 from jaxnet.core.recipe import describe_recipe
 from jaxnet.data.streaming.stream import ReadSizes
-from jaxnet.engine.loop import Intervals, train
+from jaxnet.engine.loop import Pace, train
 
 pytestmark = pytest.mark.core
 
@@ -189,7 +189,7 @@ class Stop(Exception):
 
 
 FOUR = jaxnet.Recipe(epochs=4)
-EVERY = Intervals(checkpoint_share=1e9)  # a checkpoint after each epoch
+EVERY = Pace(checkpoint_share=1e9)  # a checkpoint after each epoch
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +202,7 @@ def stopped(digits, tmp_path_factory):
             raise Stop
 
     with pytest.raises(Stop):
-        train(MODEL, digits, FOUR, KEY, out=folder, progress=progress, intervals=EVERY)
+        train(MODEL, digits, FOUR, KEY, out=folder, progress=progress, pace=EVERY)
     return folder
 
 
@@ -298,11 +298,11 @@ def test_a_training_on_data_from_disk_goes_on_from_the_checkpoint_before_within_
 
     whole = train(MODEL, splits, few, KEY)
     with pytest.raises(Stop):
-        train(MODEL, splits, few, KEY, out=tmp_path / "run", progress=stop, intervals=EVERY)
+        train(MODEL, splits, few, KEY, out=tmp_path / "run", progress=stop, pace=EVERY)
     before, newest = sorted((tmp_path / "run/state").iterdir())
     assert int(before.name) == int(newest.name) - 1 > 2, "no checkpoint within an epoch"
     DAMAGES["byte of the arrays"](newest)
-    again = train(MODEL, splits, few, KEY, out=tmp_path / "run", intervals=EVERY)
+    again = train(MODEL, splits, few, KEY, out=tmp_path / "run", pace=EVERY)
     assert gap((again.params, again.history), (whole.params, whole.history)) == 0
     assert [
         record.levelname for record in caplog.records if str(newest) in record.getMessage()

@@ -29,7 +29,7 @@ from jaxnet.data import Dataset, Splits, Stream
 from jaxnet.data.streaming.chunks import chunks, layout
 from jaxnet.data.streaming.stream import ReadSizes
 from jaxnet.engine import streamed
-from jaxnet.engine.loop import Intervals, train
+from jaxnet.engine.loop import Pace, train
 
 KEY, MODEL = jax.random.key(0), jaxnet.mlp((16,))
 FEATURES = 5
@@ -38,7 +38,7 @@ ROUNDING = 2e-6  # of float32, where sums are in another order
 
 
 SIZES = ReadSizes(block_bytes=2 * FEATURES * 4, chunk_bytes=100 * FEATURES * 4)
-EVERY_PART = Intervals(checkpoint_share=1e9, message_seconds=-1.0)  # a checkpoint and a message
+EVERY_PART = Pace(checkpoint_share=1e9, message_seconds=-1.0)  # a checkpoint and a message
 
 
 def stream(folder: Path, **how) -> Splits:
@@ -217,7 +217,7 @@ def test_two_programs_are_compiled_and_few_chunks_wait(tmp_path, compilations):
                 sum(array.shape == shape for array in jax.live_arrays())
             )
         ):
-            train(MODEL, splits, RECIPE, KEY, intervals=EVERY_PART)
+            train(MODEL, splits, RECIPE, KEY, pace=EVERY_PART)
         compiled[count] = len(compilations) - before
         assert max(live) <= 2
     assert compiled[8] <= compiled[2]
@@ -232,7 +232,7 @@ def test_a_long_epoch_says_how_far_it_is(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "jaxnet"):
         train(MODEL, splits, RECIPE, KEY)
         assert not caplog.records
-        train(MODEL, splits, RECIPE, KEY, intervals=EVERY_PART)
+        train(MODEL, splits, RECIPE, KEY, pace=EVERY_PART)
     said = [record.getMessage() for record in caplog.records]
     assert said == [f"epoch {epoch} part {part} of 5" for epoch in (1, 2) for part in range(1, 6)]
 
@@ -293,7 +293,7 @@ def test_stopped_and_continued_within_an_epoch_is_the_same_to_the_bit(tmp_path, 
         trained_rows(splits, stop=stop, how=how) as before,
         pytest.raises(Killed if how == "killed" else KeyboardInterrupt) as stopped,
     ):
-        train(MODEL, splits, recipe, KEY, out=tmp_path / "run", intervals=EVERY_PART)
+        train(MODEL, splits, recipe, KEY, out=tmp_path / "run", pace=EVERY_PART)
     epoch, part = divmod(stop - (how == "killed"), 5)
     if how == "SIGTERM":
         assert (
@@ -307,7 +307,7 @@ def test_stopped_and_continued_within_an_epoch_is_the_same_to_the_bit(tmp_path, 
             recipe,
             KEY,
             out=tmp_path / "run",
-            intervals=EVERY_PART,
+            pace=EVERY_PART,
             progress=lambda done, row: began.append(done),
         )
     assert began[0] == epoch
@@ -329,7 +329,7 @@ def test_a_finished_training_is_not_trained_again(tmp_path):
     splits = stream(tmp_path)
     run = train(MODEL, splits, RECIPE, KEY, out=tmp_path / "run")
     with trained_rows(splits) as seen:
-        again = train(MODEL, splits, RECIPE, KEY, out=tmp_path / "run", intervals=EVERY_PART)
+        again = train(MODEL, splits, RECIPE, KEY, out=tmp_path / "run", pace=EVERY_PART)
     assert not seen
     assert gap(run.params, again.params) == 0
 
@@ -427,7 +427,7 @@ def test_a_bad_row_stops_with_the_state_saved_and_may_then_be_skipped(tmp_path):
     assert "checkpoint 3" in (tmp_path / "run/log.txt").read_text()
     skipping = replace(splits, train=replace(splits.train, corrupt="skip"))
     with trained_rows(skipping) as after:
-        run = train(MODEL, skipping, RECIPE, KEY, out=tmp_path / "run", intervals=EVERY_PART)
+        run = train(MODEL, skipping, RECIPE, KEY, out=tmp_path / "run", pace=EVERY_PART)
     assert min(after) == (0, 3)
     assert bad not in after[0, 3]
     wanted = train(MODEL, skipping, RECIPE, KEY)
@@ -553,7 +553,7 @@ from jaxnet.core import training
 from jaxnet.data.streaming.chunks import chunks
 from jaxnet.data.streaming.stream import ReadSizes
 from jaxnet.engine import streamed
-from jaxnet.engine.loop import Intervals
+from jaxnet.engine.loop import Pace
 from jaxnet.runtime import processes
 
 process, count, port, folder, out, pause = (
@@ -595,7 +595,7 @@ run = jaxnet.train(
     jax.random.key(0),
     out=out,
     plan=plan,
-    intervals=Intervals(checkpoint_share=1e9, message_seconds=-1.0),
+    pace=Pace(checkpoint_share=1e9, message_seconds=-1.0),
     progress=lambda done, row: began.append(done),
 )
 if process == 0:

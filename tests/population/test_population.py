@@ -349,9 +349,9 @@ def test_a_member_that_diverges_rests_and_disturbs_none(small, caplog):
 
 def test_members_stop_early_each_at_its_own_epoch(small):
     recipe = Recipe(epochs=12, learning_rate=0.05, patience=2)
+    runs = [jaxnet.fit(jaxnet.mlp((32,)), small, recipe, key) for key in KEYS]
     for plan in (ALONE, TOGETHER):
         many = jaxnet.fit_population(jaxnet.mlp((32,)), small, recipe, KEYS, plan=plan)
-        runs = [jaxnet.fit(jaxnet.mlp((32,)), small, recipe, key) for key in KEYS]
         assert len(set(many.epochs)) > 1
         assert [int(run.epochs) for run in runs] == list(many.epochs)
         for i, run in enumerate(runs):

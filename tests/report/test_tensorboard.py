@@ -9,7 +9,7 @@ import pytest
 from scripts import result, run
 
 import jaxnet
-from jaxnet.engine.loop import Intervals
+from jaxnet.engine.loop import Pace
 from jaxnet.report import tensorboard
 
 pytest.importorskip("tensorboardX", reason="tensorboardX, which writes the logs, is not installed")
@@ -88,9 +88,9 @@ def test_epochs_are_there_as_they_end_and_once_after_a_kill(digits, tmp_path):
         if done == 4:
             raise Killed
 
-    once = Intervals(checkpoint_share=0.0)
+    once = Pace(checkpoint_share=0.0)
     with pytest.raises(Killed), tensorboard.live(logs) as log:
-        jaxnet.train(MODEL, digits, RECIPE, key, out=out, progress=kill, intervals=once)
+        jaxnet.train(MODEL, digits, RECIPE, key, out=out, progress=kill, pace=once)
     assert curve(logs / "training", "loss")[0] == [1, 2, 3, 4]
     with tensorboard.live(logs) as log:
         run = jaxnet.train(
