@@ -8,13 +8,13 @@ size.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from jaxnet import display
+from jaxnet import arrays, display
 from jaxnet.data import Dataset
 from jaxnet.data.splitting import fold_numbers, ranks
 from jaxnet.errors import InputError, check_kind, check_whole
@@ -37,6 +37,8 @@ class Samples:
         order: (members,) index into orders.
         first: (members,) first place in the order.
         count: (members,) number of examples.
+        factors: (examples,) factors of the loss of each example, the same for all members, such as
+            those of `class_weights`; None for 1.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class Samples:
     order: np.ndarray | None = None
     first: np.ndarray | None = None
     count: np.ndarray | None = None
+    factors: np.ndarray | None = None
 
     __repr__ = display.text
 
@@ -61,7 +64,29 @@ class Samples:
     @property
     def arrays(self) -> tuple[np.ndarray | None, ...]:
         """All fields but the words."""
-        return self.weights, self.orders, self.order, self.first, self.count
+        found = self.weights, self.orders, self.order, self.first, self.count
+        return found if self.factors is None else (*found, self.factors)
+
+    def reweighted(self, factors: ArrayLike) -> "Samples":
+        """The same samples with factors of the losses, such as those of `class_weights`.
+
+        Args:
+            factors: (examples,) finite numbers of at least 0; a mean of 1 keeps the scale of the
+                loss.
+
+        Returns:
+            The Samples.
+
+        Raises:
+            InputError: for anything else.
+        """
+        found = arrays.numbers("factors", factors, arrays.EXAMPLE_AXES).astype(np.float32)
+        if found.shape != (self.examples,) or (found < 0).any():
+            raise InputError(
+                f"factors have shape {found.shape} for {self.examples} examples; give one number "
+                "of at least 0 for each"
+            )
+        return replace(self, factors=found if self.factors is None else self.factors * found)
 
     def alone(self, member: int) -> dict[str, Any]:
         """The keywords that make `fit` train on the sample of one member.
@@ -70,20 +95,18 @@ class Samples:
             member: number of the member.
 
         Returns:
-            {"weights": (examples,) float32}, or {"sample": (row numbers, count)}.
+            {"weights": (examples,) float32}, or {"sample": (row numbers, count)}, or both where a
+            subset has factors.
         """
         if self.weights is not None:
-            return {"weights": self.weights[member].astype(np.float32)}
+            weights = self.weights[member].astype(np.float32)
+            return {"weights": weights if self.factors is None else weights * self.factors}
         assert self.orders is not None
         assert self.order is not None
         assert self.first is not None
         assert self.count is not None
-        return {
-            "sample": (
-                np.roll(self.orders[self.order[member]], -self.first[member]),
-                self.count[member],
-            )
-        }
+        sample = np.roll(self.orders[self.order[member]], -self.first[member]), self.count[member]
+        return {"sample": sample} | ({} if self.factors is None else {"weights": self.factors})
 
     def seen(self, member: int) -> np.ndarray:
         """A mask of the examples that a member trains on.
@@ -270,11 +293,12 @@ def together(samples: Sequence[Samples]) -> Samples:
     for each in samples:
         check_kind("samples", each, Samples, "a list of Samples")
     if not samples or any(
-        each.weights is not None or each.examples != samples[0].examples for each in samples
+        each.weights is not None or each.factors is not None or each.examples != samples[0].examples
+        for each in samples
     ):
         raise InputError(
             "only subsets of the same examples can stand together; of weights give one array to "
-            "weighted()"
+            "weighted(), and factors to reweighted() of the whole"
         )
     offsets = np.cumsum([0, *(len(each.orders) for each in samples if each.orders is not None)])
 

@@ -79,7 +79,7 @@ class Job(NamedTuple):
             alone = [self.samples.alone(int(member)) for member in members]
             if "weights" in alone[0]:
                 weights = np.stack([each["weights"] for each in alone])
-            else:
+            if "sample" in alone[0]:
                 indices, counts = zip(*(each["sample"] for each in alone), strict=True)
                 sample = np.stack(indices), np.array(counts, np.int32)
         several = self.order_keys is not None and self.order_keys.ndim == 2

@@ -62,10 +62,10 @@ def place_members(
     """
     why, problem = "as asked for", job.problem
     if plan is None:
-        weights = None if job.samples is None else job.samples.alone(0).get("weights")
-        own_order = job.shared[1] is None or (job.samples is not None and weights is None)
+        alone = {} if job.samples is None else job.samples.alone(0)
+        own_order = job.shared[1] is None or "sample" in alone
         plan, why = plan_for_members(
-            replace(problem, weights=weights), members, own_order=own_order
+            replace(problem, weights=alone.get("weights")), members, own_order=own_order
         )
     _check(plan)
     devices = jax.local_devices()[: plan.devices]

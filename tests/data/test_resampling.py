@@ -237,6 +237,23 @@ def test_folds_of_a_network_are_those_of_all_seeds(digits):
             assert np.array_equal(three.alone(3 * k + s)["sample"][0], one.alone(k)["sample"][0])
 
 
+def test_factors_multiply_weights_and_go_with_subsets():
+    factors = np.linspace(0.5, 1.5, 8)
+    folds = resampling.partitions(KEY, 2, 8)
+    both = folds.reweighted(factors).alone(1)
+    assert np.allclose(both["weights"], factors)
+    assert np.array_equal(both["sample"][0], folds.alone(1)["sample"][0])
+    assert np.array_equal(folds.reweighted(factors).seen(0), folds.seen(0))
+    weights = np.random.default_rng(0).random((3, 8))
+    found = resampling.weighted(weights).reweighted(factors).reweighted(factors)
+    assert np.allclose(found.alone(2)["weights"], weights[2] * factors**2)
+    for bad in (factors[:7], -factors, np.full(8, np.nan)):
+        with pytest.raises(jaxnet.InputError, match="factors"):
+            folds.reweighted(bad)
+    with pytest.raises(jaxnet.InputError, match="reweighted"):
+        resampling.together([folds.reweighted(factors), folds])
+
+
 def test_weights_are_taken_as_they_are():
     weights = np.random.default_rng(0).random((3, 8))
     samples = resampling.weighted(weights)

@@ -62,10 +62,22 @@ def _samples(kind, splits):
             return resampling.first(key, [50, 133, n], n, repeats=2)
         case "folds":
             return resampling.folds(splits.train, members)
+        case "folds with factors":
+            factors = np.random.default_rng(0).uniform(0, 2, n)
+            return resampling.folds(splits.train, members).reweighted(factors)
     return None
 
 
-KINDS = ["all", "bootstrap", "weighted", "partitions", "subsamples", "first", "folds"]
+KINDS = [
+    "all",
+    "bootstrap",
+    "weighted",
+    "partitions",
+    "subsamples",
+    "first",
+    "folds",
+    "folds with factors",
+]
 
 
 @pytest.mark.parametrize(
