@@ -10,5 +10,6 @@ prediction.py   what a trained network predicts, and how often it is right
 arguments.py    what verbs refuse, and what they say then
 fingerprint.py  what tells one training from another
 checkpoint.py   runs and unfinished trainings on disk
+resume.py       where train goes on, and when it writes a checkpoint
 agreement.py    what several processes must agree on
 """

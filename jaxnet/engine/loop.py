@@ -3,14 +3,12 @@ Ctrl-C.
 """
 
 import functools
-import signal
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -30,19 +28,29 @@ from jaxnet.core.training import (
 from jaxnet.data import Splits, Stream
 from jaxnet.engine import arguments
 from jaxnet.engine.agreement import check_agreement, outline
-from jaxnet.engine.checkpoint import restore_progress, save_progress, set_aside
-from jaxnet.engine.fingerprint import check_same, describe_training
+from jaxnet.engine.fingerprint import describe_training
 from jaxnet.engine.fit import ALL_AT_ONCE
 from jaxnet.engine.in_memory import InMemory, in_memory
-from jaxnet.engine.streamed import ChunkSums, OnDisk, on_disk
+from jaxnet.engine.resume import (
+    Checkpoint,
+    CheckpointWithin,
+    CheckpointWriter,
+    Position,
+    checkpoint_of,
+    last_checkpoint,
+    next_position,
+    number_of,
+    position_of,
+)
+from jaxnet.engine.streamed import OnDisk, on_disk
 from jaxnet.errors import InputError, check_kind, renamed
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.random import AnyKey, as_key, with_key_data
 from jaxnet.runtime.files import check_folder, then
-from jaxnet.runtime.interrupts import Interrupted, log_to, signals
+from jaxnet.runtime.interrupts import log_to, signals
 from jaxnet.runtime.plan import Plan
-from jaxnet.runtime.processes import any_process, is_first, once
+from jaxnet.runtime.processes import is_first, once
 from jaxnet.typing import RowsAndCount
 
 
@@ -59,39 +67,6 @@ class Pace:
 
     checkpoint_share: float = 0.1
     message_seconds: float = 30.0
-
-
-class Checkpoint(NamedTuple):
-    """An unfinished training: its state, and a history with NaN for the epochs to come."""
-
-    state: TrainState
-    history: EpochMetrics
-
-
-class CheckpointWithin(NamedTuple):
-    """The same within an epoch over a training set on disk."""
-
-    state: TrainState
-    history: EpochMetrics
-    within: ChunkSums
-
-
-class Position(NamedTuple):
-    """Where a training is, between two chunks.
-
-    Attributes:
-        state: the state where the plan of the training wants it.
-        history: NumPy arrays with the metrics of the epochs done, and NaN for those to come.
-        within: the sums over the chunks of the next epoch; None for a training set in memory.
-        epoch: the number of epochs done.
-        chunk: the number of chunks of the next epoch that are done.
-    """
-
-    state: TrainState
-    history: EpochMetrics
-    within: ChunkSums | None
-    epoch: int
-    chunk: int
 
 
 @renamed(watch="progress")
@@ -161,9 +136,9 @@ def train(
             "weights and sample need the training set in memory, and this one stays on disk; "
             "leave them out"
         )
-    in_splits = replace(splits, train=given.empty) if isinstance(given, Stream) else splits
+    held = replace(splits, train=given.empty) if isinstance(given, Stream) else splits
     problem, order_key = arguments.check_arguments(
-        Problem(model, in_splits, recipe, loss, weights, sample), order_key
+        Problem(model, held, recipe, loss, weights, sample), order_key
     )
     params = arguments.check_params(problem, params)
     folder = None if out is None else Path(out).absolute()
@@ -189,7 +164,7 @@ def train(
     else:
         epochs = in_memory(plan, problem)
     checkpoint, found = _compile_and_begin(epochs, problem, begin, folder, about)
-    position = _placed(checkpoint, epochs.plan)
+    position = position_of(checkpoint, epochs.plan)
     with (
         then(
             "then train again with the same arguments and the same out: what is saved in "
@@ -201,11 +176,11 @@ def train(
         writer = None
         if folder is not None:
             share = pace.checkpoint_share
-            saved = _number(position, epochs) if found else None
+            saved = number_of(position, epochs) if found else None
             writer = CheckpointWriter(folder, about, epochs, share, log, caught, saved)
         position = _run(epochs, position, problem.recipe, writer, progress, log)
     state = epochs.plan.fetch(position.state)
-    return finish(replace(problem, splits=in_splits), state, jax.device_put(position.history))
+    return finish(replace(problem, splits=held), state, jax.device_put(position.history))
 
 
 def _compile_and_begin(
@@ -247,43 +222,17 @@ def _compile_and_begin(
         nothing = blank_metrics(problem.splits, problem.recipe.epochs), epochs.within
         found = None
         if folder is not None:
-            found = _last_checkpoint(folder, _checkpoint(shape, *nothing), about())
+            found = last_checkpoint(folder, checkpoint_of(shape, *nothing), about())
         if found is not None:
             return found, True
-        return _checkpoint(fresh.result(), *nothing), False
-
-
-def _last_checkpoint(
-    folder: Path, wanted: Checkpoint | CheckpointWithin, about: dict[str, Any]
-) -> Checkpoint | CheckpointWithin | None:
-    """Reads the newest intact checkpoint of a training, and sets damaged ones aside; None where
-    there is none. All processes read the same, or raise InputError.
-    """
-    found, damaged = restore_progress(folder / "state", wanted, about)
-    place = None
-    if found is not None:
-        place = found.state.epoch, found.within if isinstance(found, CheckpointWithin) else ()
-    check_same(place, where=folder)  # and so before the first one writes again
-    if found is not None:
-        done = int(found.state.epoch)
-        set_aside(damaged, f"training goes on from an older checkpoint, after epoch {done}")
-    return found
-
-
-def _placed(checkpoint: Checkpoint | CheckpointWithin, plan: Plan) -> Position:
-    """The position of a checkpoint, with its arrays where the plan wants them."""
-    state, history = plan.place(checkpoint.state), jax.tree.map(np.array, checkpoint.history)
-    if not isinstance(checkpoint, CheckpointWithin):
-        return Position(state, history, None, int(state.epoch), 0)
-    within = plan.place(checkpoint.within)
-    return Position(state, history, within, int(state.epoch), int(within.chunks))
+        return checkpoint_of(fresh.result(), *nothing), False
 
 
 def _run(
     epochs: InMemory | OnDisk,
     position: Position,
     recipe: Recipe,
-    writer: "CheckpointWriter | None",
+    writer: CheckpointWriter | None,
     progress: Callable[[int, EpochMetrics], None] | None,
     log: Callable[[str], None],
 ) -> Position:
@@ -301,7 +250,7 @@ def _run(
                 if writer is not None:
                     writer.save(position)
                 raise
-            position = _moved(position, state, within, metrics)
+            position = next_position(position, state, within, metrics)
             if metrics is not None:
                 log(f"epoch {position.epoch}")
                 if progress is not None:
@@ -312,96 +261,11 @@ def _run(
     return position
 
 
-def _moved(
-    position: Position, state: TrainState, within: ChunkSums | None, metrics: EpochMetrics | None
-) -> Position:
-    """The position one chunk later. Its metrics, where it ends an epoch, go into the history."""
-    if metrics is None:
-        return position._replace(state=state, within=within, chunk=position.chunk + 1)
-    for column, value in zip(
-        jax.tree.leaves(position.history), jax.tree.leaves(metrics), strict=True
-    ):
-        column[position.epoch] = value
-    return Position(state, position.history, within, position.epoch + 1, 0)
-
-
-@dataclass
-class CheckpointWriter:
-    """Writes the checkpoints of a training when they are due, or when it is asked to stop.
-
-    Attributes:
-        folder: the folder of the run; checkpoints go to folder/state.
-        about: describes the training.
-        epochs: what trains.
-        share: the share of the time that may go into checkpoints.
-        log: writes a line to the log.
-        caught: the signals that have come.
-        saved: the number of the last checkpoint, or None.
-        spent: seconds that went into checkpoints.
-        began: when the training began, in seconds of `time.monotonic`.
-    """
-
-    folder: Path
-    about: Callable[[], dict[str, Any]]
-    epochs: InMemory | OnDisk
-    share: float
-    log: Callable[[str], None]
-    caught: list[int]
-    saved: int | None
-    spent: float = 0.0
-    began: float = field(default_factory=time.monotonic)
-
-    def save(self, position: Position) -> None:
-        """Writes a checkpoint, unless the last one is of the same position."""
-        number, plan = _number(position, self.epochs), self.epochs.plan
-        if self.saved == number:
-            return
-        # What this waits for is not part of the checkpoint's time.
-        jax.block_until_ready(position.state)
-        clock = time.monotonic()
-        state, within = plan.fetch(position.state), plan.fetch(position.within)
-        checkpoint = _checkpoint(state, position.history, within)
-        save_progress(self.folder / "state", number, checkpoint, self.about())
-        self.spent, self.saved = self.spent + time.monotonic() - clock, number
-        self.log(f"checkpoint {number}")
-
-    def after_chunk(self, position: Position, *, over: bool) -> None:
-        """Writes a checkpoint if one is due on any process, if the training is over, or if it is
-        asked to stop.
-
-        Raises:
-            Interrupted: on all processes, where one was asked to stop.
-        """
-        due = over or self.spent <= self.share * (time.monotonic() - self.began)
-        due, asked = any_process(due, bool(self.caught))
-        if due or asked:
-            self.save(position)
-        if asked:
-            where = f"after epoch {position.epoch}"
-            if position.chunk:
-                where = f"after part {position.chunk} of epoch {position.epoch + 1}"
-            number = self.caught[0] if self.caught else signal.SIGTERM
-            raise Interrupted(number, where, self.folder)
-
-
 @jax.jit
 def _start(
     problem: Problem, key: Array, order_key: Array | None, params: PyTree | None
 ) -> TrainState:
     return start(problem, key, order_key=order_key, params=params)
-
-
-def _checkpoint(
-    state: TrainState, history: EpochMetrics, within: ChunkSums | None
-) -> Checkpoint | CheckpointWithin:
-    return (
-        Checkpoint(state, history) if within is None else CheckpointWithin(state, history, within)
-    )
-
-
-def _number(position: Position, epochs: InMemory | OnDisk) -> int:
-    """The number of the checkpoint of a position: how many chunks are done."""
-    return position.epoch * epochs.chunks + position.chunk
 
 
 def _ended(recipe: Recipe, position: Position) -> bool:
