@@ -102,6 +102,12 @@ def linear() -> Model:
     return _without_outputs("MLP", hidden=())
 
 
+def is_linear(model: Model) -> bool:
+    """Whether a model is a built-in one without hidden layers."""
+    given = model.for_outputs
+    return isinstance(given, _ForOutputs) and not any(_hidden_layers(given).values())
+
+
 def widened(model: Model, factor: int) -> Model | None:
     """Multiply the widths of all hidden layers of a built-in model.
 
@@ -116,12 +122,13 @@ def widened(model: Model, factor: int) -> Model | None:
     given = model.for_outputs
     if not isinstance(given, _ForOutputs):
         return None
-    shape = dict(given.structure)
-    layers = [name for name in ("channels", "hidden") if shape.get(name)]
-    if not layers:
+    if is_linear(model):
         return mlp()
-    wider = {name: tuple(factor * width for width in shape[name]) for name in layers}
-    return _without_outputs(given.kind, **shape | wider)
+    wider = {
+        name: tuple(factor * width for width in widths)
+        for name, widths in _hidden_layers(given).items()
+    }
+    return _without_outputs(given.kind, **dict(given.structure) | wider)
 
 
 def current_name(name: str) -> str:
@@ -203,6 +210,11 @@ class _ForOutputs:
 
     def __call__(self, outputs: int) -> Model:
         return _with_outputs(self.kind, self.name, self.structure, outputs)
+
+
+def _hidden_layers(given: _ForOutputs) -> dict[str, tuple[int, ...]]:
+    """The widths of convolutions and of hidden layers."""
+    return {name: value for name, value in given.structure if name in ("channels", "hidden")}
 
 
 @dataclass(frozen=True)

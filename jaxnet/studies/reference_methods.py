@@ -9,8 +9,9 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -25,18 +26,18 @@ from jaxnet.data import Dataset, Splits
 from jaxnet.data.resampling import all_but
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_kind, check_known, check_number
-from jaxnet.models.builtin import widened
+from jaxnet.models.builtin import is_linear, widened
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.population.fit import fit_population
 from jaxnet.population.predictions import member_predictions
 from jaxnet.random import AnyKey, as_key, generator
 from jaxnet.runtime.plan import Plan
-from jaxnet.stats.nearest_neighbor import bayes_error_bounds, residual_variance
+from jaxnet.stats.nearest_neighbor import bayes_error_bounds, nearest, predict, residual_variance
 from jaxnet.typing import ArrayLike
 
 METHODS = ("neighbors", "trees", "network")
-MIN_FOLDS, ENOUGH_FOLDS = 2, 4  # that a method is judged on
+MIN_FOLDS, ENOUGH_FOLDS = 2, 4  # that trees and a network are judged on
 
 # How long methods take is counted, never measured, so that the same call judges the same methods on
 # the same examples: seconds of a core of an AMD EPYC (AVX2).
@@ -50,13 +51,11 @@ LEAST_SECONDS = 4.0
 NUMBERS_OF_NEIGHBORS = (1, 3, 5, 9, 17, 33, 65, 129)
 CHOOSING = 1000  # examples, at most, on which the number of neighbors is chosen
 MIN_JUDGED = 500  # examples that neighbors are judged on, where there are as many
-AT_ONCE = 20_000_000  # distances in memory
 
 TREES, LEAVES = 50, (1, 5)  # trees of a forest; smallest numbers of examples in a leaf
 MIN_TREE_EXAMPLES = 100  # that a forest is grown on
 
-# Times as wide and times as long, the first that can be paid for.
-WIDER = ((4, 2), (4, 1), (2, 2), (2, 1))
+WIDER = ((4, 2), (4, 1), (2, 2), (2, 1))  # times as wide, and times as long; the best first
 
 logger = logging.getLogger("jaxnet")
 
@@ -94,37 +93,38 @@ class Reference:
 
 @dataclass(frozen=True)
 class Table:
-    """The examples as the methods that are no networks take them.
+    """The examples for methods other than networks.
 
     Attributes:
         x: (examples, features) standardized inputs; an image is one row.
         y: (examples,) class numbers or values.
-        outputs: number of classes; 1 for values.
-        variance: variance of the values; 1 for classes.
+        classes: number of classes; None for values.
         fold_of: (examples,) fold of each example.
     """
 
     x: Float[np.ndarray, "examples features"]
     y: Num[np.ndarray, " examples"]
-    outputs: int
-    variance: float
+    classes: int | None
     fold_of: Int[np.ndarray, " examples"]
-
-    @property
-    def classes(self) -> bool:
-        """Whether y are class numbers."""
-        return self.outputs > 1 or self.y.dtype.kind in "iu"
 
     @property
     def folds(self) -> int:
         """The number of folds."""
         return int(self.fold_of.max()) + 1
 
-    def losses(self, predicted: np.ndarray, rows: np.ndarray) -> Float[np.ndarray, "..."]:
-        """The losses of predictions (..., rows) on these rows."""
-        if self.classes:
-            return (predicted != self.y[rows]).astype(np.float64)
-        return np.square(predicted - self.y[rows].astype(np.float64)) / self.variance
+    @cached_property
+    def variance(self) -> float:
+        """The variance of the values; 1 for classes."""
+        return 1.0 if self.classes is not None else float(self.y.var())
+
+    def losses(
+        self, predicted: Num[np.ndarray, "rows ..."], rows: Int[np.ndarray, " rows"]
+    ) -> Float[np.ndarray, "rows ..."]:
+        """Compute the losses of predictions for these examples."""
+        y = self.y[rows].reshape(-1, *[1] * (predicted.ndim - 1))
+        if self.classes is not None:
+            return (predicted != y).astype(np.float64)
+        return np.square(predicted - y) / self.variance
 
 
 def reference_losses(
@@ -197,28 +197,25 @@ def reference_losses(
         seconds = max(LEAST_SECONDS, 2 * count * training_seconds(problem) / 5)
     elif not check_number("seconds", seconds) >= 0:
         raise InputError(f"seconds is {seconds}; give a number of at least 0")
-    left = float(seconds)
     table = _table(splits, folds)
-    found = list[Reference]()
-    judge: dict[str, tuple[float, Callable[..., tuple[Reference | None, float]]]] = {
-        "neighbors": (1 / 4, functools.partial(_neighbors, table, key)),
-        "trees": (1 / 2, functools.partial(_trees, table, key)),
-        "network": (1.0, functools.partial(_network, problem, table, key, plan=plan)),
-    }
+    left, found = float(seconds), list[Reference]()
     for name in METHODS:
-        if name in methods:
-            share, method = judge[name]
-            began = time.perf_counter()
-            reference, cost = method(share * left)
-            left -= cost
-            if reference is not None:
-                found.append(replace(reference, seconds=time.perf_counter() - began))
-                logger.info(
-                    "%s: judged on %d of %d examples",
-                    reference.name,
-                    reference.judged,
-                    len(table.y),
-                )
+        if name not in methods:
+            continue
+        began = time.perf_counter()
+        match name:
+            case "neighbors":
+                reference, cost = judge_neighbors(table, key, left / 4)
+            case "trees":
+                reference, cost = judge_trees(table, key, left / 2)
+            case _:
+                reference, cost = judge_network(problem, table, key, left, plan)
+        left -= cost
+        if reference is not None:
+            found.append(replace(reference, seconds=time.perf_counter() - began))
+            logger.info(
+                "%s: judged on %d of %d examples", reference.name, reference.judged, len(table.y)
+            )
     return tuple(found)
 
 
@@ -243,205 +240,204 @@ def _table(splits: Splits, fold_of: Int[np.ndarray, " examples"]) -> Table:
     train, own = splits.train, splits.standardization
     held = np.asarray(own.held(np.asarray(train.x)), np.float32)
     x = (held - np.asarray(own.mean)) / np.asarray(own.scale)
-    y = np.asarray(train.y)
     regression = train.classes is None
     return Table(
         x=x.reshape(len(x), -1),
-        y=y.astype(np.float64 if regression else np.int64),
-        outputs=train.outputs,
-        variance=float(np.var(y, dtype=np.float64)) if regression else 1.0,
+        y=np.asarray(train.y).astype(np.float64 if regression else np.int64),
+        classes=None if regression else train.outputs,
         fold_of=fold_of,
     )
 
 
-def _neighbors(table: Table, key: Key[Array, ""], limit: float) -> tuple[Reference, float]:
-    """Judge nearest neighbors; return them and what they cost."""
+def judge_neighbors(
+    table: Table, key: Key[Array, ""], seconds: float, numbers: Sequence[int] = NUMBERS_OF_NEIGHBORS
+) -> tuple[Reference, float]:
+    """Judge nearest neighbors.
+
+    Args:
+        table: the examples.
+        key: draws the examples that are judged.
+        seconds: the limit; at least 500 examples are judged, if there are as many.
+        numbers: numbers of neighbors to choose from, in ascending order.
+
+    Returns:
+        (the losses, what they cost).
+    """
     n, features = table.x.shape
     each = n * (2 * features * OPERATION + DISTANCE)
-    count = min(n, max(MIN_JUDGED, int(limit / each)))
+    count = min(n, max(MIN_JUDGED, int(seconds / each)))
     rows = generator(key, "references").permutation(n)[:count]
     sizes = np.sort(np.bincount(table.fold_of))[::-1]
     most = n - int(sizes[:2].sum())  # that any two folds leave, for choosing
-    numbers = [k for k in NUMBERS_OF_NEIGHBORS if k <= most] or [1]
+    numbers = [k for k in numbers if k <= most] or [most]
     # twice as many, so that enough are left where another fold is left out
-    near = _nearest(table, rows, min(2 * numbers[-1], n - int(sizes[0])))
-    losses = _votes(table, rows, near, numbers)
-    chosen = np.zeros(table.folds, np.int64)
-    some, some_near = rows[:CHOOSING], near[:CHOOSING]
-    for fold in range(table.folds):
-        own = table.fold_of[some] != fold
-        error = _mean(_votes(table, some[own], some_near[own], numbers, without=fold))
-        chosen[fold] = int(np.argmin(error))
-    found = np.full(n, np.nan)
-    found[rows] = losses[np.arange(len(rows)), chosen[table.fold_of[rows]]]
+    near = nearest(table.x, table.fold_of, rows, min(2 * numbers[-1], n - int(sizes[0])))
+    chosen = _choose_numbers(table, rows[:CHOOSING], near[:CHOOSING], numbers)
+    losses, every = np.full(n, np.nan), np.ones(near.shape, bool)
+    own = table.losses(predict(table.y[near], every, numbers, table.classes), rows)
+    losses[rows] = own[np.arange(len(rows)), chosen[table.fold_of[rows]]]
     first = table.y[near[:, 0]]
-    if table.classes:
-        attainable = bayes_error_bounds(
-            float((first != table.y[rows]).mean()), max(2, table.outputs)
-        )
+    if table.classes is not None:
+        error = float((first != table.y[rows]).mean())
+        attainable = bayes_error_bounds(error, max(2, table.classes))
     else:
         variance = residual_variance(table.y[rows], first) / table.variance
         attainable = (variance, variance)
     ks = sorted({numbers[place] for place in chosen.tolist()})
     words = f"k = {ks[0]}" if len(ks) == 1 else f"k = {ks[0]} to {ks[-1]}"
-    return Reference(f"nearest neighbors ({words})", found, 0.0, attainable), count * each
+    return Reference(f"nearest neighbors ({words})", losses, 0.0, attainable), count * each
 
 
-def _nearest(
-    table: Table, rows: Int[np.ndarray, " rows"], most: int
-) -> Int[np.ndarray, "rows neighbors"]:
-    """Find the nearest examples of other folds, the nearest first.
-
-    Args:
-        table: the examples.
-        rows: (rows,) numbers of the examples whose neighbors are wanted.
-        most: how many neighbors.
-
-    Returns:
-        (rows, most) numbers of examples.
-    """
-    squares = np.square(table.x).sum(1)
-    found = np.empty((len(rows), most), np.int64)
-    for fold in np.unique(table.fold_of[rows]):
-        others = np.flatnonzero(table.fold_of != fold)
-        base, lengths = table.x[others], squares[others]
-        own = np.flatnonzero(table.fold_of[rows] == fold)
-        for part in np.array_split(own, -(-len(own) * len(others) // AT_ONCE)):
-            # the squared distance, without the length of the row itself, which all share
-            distances = table.x[rows[part]] @ base.T
-            distances *= -2
-            distances += lengths
-            near = np.argpartition(distances, most - 1, axis=1)[:, :most]
-            order = np.argsort(np.take_along_axis(distances, near, 1), axis=1, kind="stable")
-            found[part] = others[np.take_along_axis(near, order, 1)]
-    return found
-
-
-def _votes(
+def _choose_numbers(
     table: Table,
     rows: Int[np.ndarray, " rows"],
     near: Int[np.ndarray, "rows neighbors"],
     numbers: Sequence[int],
-    without: int | None = None,
-) -> Float[np.ndarray, "rows numbers"]:
-    """Compute the losses of the vote, or of the mean, of the k nearest neighbors, for several k.
+) -> Int[np.ndarray, " folds"]:
+    """Choose a number of neighbors for each fold: the one that errs least on examples of the other
+    folds, whose neighbors lie in other folds than their own and than that one.
+
+    Returns:
+        (folds,) places in numbers.
+    """
+    chosen = np.zeros(table.folds, np.int64)
+    for fold in range(table.folds):
+        allowed = table.fold_of[near] != fold
+        some = np.flatnonzero((table.fold_of[rows] != fold) & allowed.any(1))
+        if len(some):
+            predicted = predict(table.y[near[some]], allowed[some], numbers, table.classes)
+            chosen[fold] = table.losses(predicted, rows[some]).mean(0).argmin()
+    return chosen
+
+
+def judge_trees(
+    table: Table, key: Key[Array, ""], seconds: float
+) -> tuple[Reference | None, float]:
+    """Judge extremely randomized trees.
 
     Args:
         table: the examples.
-        rows: (rows,) numbers of the examples that are predicted.
-        near: (rows, neighbors) numbers of their neighbors, the nearest first.
-        numbers: the k, in ascending order.
-        without: a fold whose examples are no neighbors.
+        key: grows the trees.
+        seconds: the limit.
 
     Returns:
-        (rows, numbers) losses; NaN where there is no neighbor. Of classes with equally many votes,
-        the first one wins.
+        (the losses, what they cost); None without scikit-learn, and where the limit is too low.
     """
-    out = table.fold_of[near] == without
-    order = np.argsort(out, axis=1, kind="stable")  # those that are left out come last
-    own = table.y[np.take_along_axis(near, order, 1)]
-    there = np.arange(near.shape[1]) < (~out).sum(1)[:, None]
-    losses, index = np.empty((len(rows), len(numbers))), np.arange(len(rows))
-    sums = np.zeros((len(rows), max(2, table.outputs) if table.classes else 1))
-    for column, (before, k) in enumerate(zip((0, *numbers), numbers, strict=False)):
-        for each in range(before, min(k, near.shape[1])):
-            if table.classes:
-                sums[index, own[:, each]] += there[:, each]
-            else:
-                sums[:, 0] += own[:, each] * there[:, each]
-        used = np.maximum(1, there[:, :k].sum(1))
-        predicted = sums.argmax(1) if table.classes else sums[:, 0] / used
-        losses[:, column] = table.losses(predicted, rows)
-    losses[out.all(1)] = np.nan
-    return losses
-
-
-def _mean(losses: Float[np.ndarray, "rows numbers"]) -> Float[np.ndarray, " numbers"]:
-    """Compute the mean over the rows that have losses; 0 where none has."""
-    known = np.isfinite(losses)
-    return np.where(known, losses, 0.0).sum(0) / np.maximum(1, known.sum(0))
-
-
-def _trees(table: Table, key: Key[Array, ""], limit: float) -> tuple[Reference | None, float]:
-    """Judge extremely randomized trees; return them, or None, and what they cost."""
     try:
         from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
     except ImportError:
         logger.info("extremely randomized trees are left out: scikit-learn is not installed")
         return None, 0.0
     n, features = table.x.shape
-    tried = max(1, math.isqrt(features)) if table.classes else features
-
-    def cost(examples: int) -> float:
-        forests = TREES * len(LEAVES)
-        return forests * (TREE + SPLIT * tried * examples * math.log2(max(2, examples)))
-
     whole = n - int(np.bincount(table.fold_of).max())
-    smaller = [whole]
-    while smaller[-1] > MIN_TREE_EXAMPLES:
-        smaller.append(int(0.8 * smaller[-1]))
-    enough = min(ENOUGH_FOLDS, table.folds)
-    examples = next((each for each in smaller if enough * cost(each) <= limit), whole)
-    folds = min(table.folds, int(limit / cost(examples)))
+    tried = features if table.classes is None else max(1, math.isqrt(features))
+    folds, examples, cost = plan_trees(whole, tried, table.folds, seconds)
     if folds < MIN_FOLDS:
         return None, 0.0
-    kind = ExtraTreesClassifier if table.classes else ExtraTreesRegressor
-    found = np.full(n, np.nan)
+    kind = ExtraTreesRegressor if table.classes is None else ExtraTreesClassifier
+    losses = np.full(n, np.nan)
     for fold in range(folds):
         rng = generator(key, "references", fold, 1)
         rows = np.flatnonzero(table.fold_of != fold)
         if examples < whole:
             rows = np.sort(rng.permutation(rows)[:examples])
         seed = int(rng.integers(2**31))
-        grown = [
-            kind(
-                TREES,
-                min_samples_leaf=leaf,
-                bootstrap=True,
-                oob_score=True,
-                random_state=seed,
-                n_jobs=-1,
-            ).fit(table.x[rows], table.y[rows])
+        # out of bag, examples show which size of leaves is better
+        sampled = {"bootstrap": True, "oob_score": True, "random_state": seed, "n_jobs": -1}
+        forests = [
+            kind(TREES, min_samples_leaf=leaf, **sampled).fit(table.x[rows], table.y[rows])
             for leaf in LEAVES
         ]
-        best = max(grown, key=lambda forest: forest.oob_score_)
+        best = max(forests, key=lambda forest: forest.oob_score_)
         judged = np.flatnonzero(table.fold_of == fold)
-        found[judged] = table.losses(best.predict(table.x[judged]), judged)
+        losses[judged] = table.losses(best.predict(table.x[judged]), judged)
     words = "" if examples == whole else f" (grown on {examples:,} examples)"
-    return Reference("extremely randomized trees" + words, found, 0.0), folds * cost(examples)
+    return Reference("extremely randomized trees" + words, losses, 0.0), cost
 
 
-def _network(
-    problem: Problem, table: Table, key: Key[Array, ""], limit: float, *, plan: Plan | None
+def plan_trees(examples: int, tried: int, folds: int, seconds: float) -> tuple[int, int, float]:
+    """Plan on how many folds trees are judged, and on how many examples they are grown: on 4 folds
+    at least, if need be of trees that are grown on fewer examples.
+
+    Args:
+        examples: number of examples outside of a fold.
+        tried: number of features that are tried at each split.
+        folds: number of folds.
+        seconds: the limit.
+
+    Returns:
+        (number of folds, number of examples, what it costs).
+    """
+
+    def cost(examples: int) -> float:
+        forests = TREES * len(LEAVES)
+        return forests * (TREE + SPLIT * tried * examples * math.log2(max(2, examples)))
+
+    smaller = [examples]
+    while smaller[-1] > MIN_TREE_EXAMPLES:
+        smaller.append(int(0.8 * smaller[-1]))
+    enough = min(ENOUGH_FOLDS, folds)
+    some = next((each for each in smaller if enough * cost(each) <= seconds), examples)
+    folds = min(folds, int(seconds / cost(some)))
+    return folds, some, folds * cost(some)
+
+
+def judge_network(
+    problem: Problem, table: Table, key: Key[Array, ""], seconds: float, plan: Plan | None = None
 ) -> tuple[Reference | None, float]:
-    """Judge a wider network; return it, or None, and what it costs."""
-    affordable = []
-    for width, length in WIDER:
-        wider = widened(problem.model, width)
-        if wider is None:
-            return None, 0.0
-        longer = replace(problem.recipe, epochs=length * problem.recipe.epochs)
-        each = training_seconds(replace(problem, model=wider, recipe=longer))
-        affordable.append((min(table.folds, int(limit / each)), each, width, length, wider, longer))
-    for wanted in (min(ENOUGH_FOLDS, table.folds), MIN_FOLDS):
-        for folds, each, width, length, wider, longer in affordable:
-            if folds >= wanted:
-                losses = _network_losses(
-                    replace(problem, model=wider, recipe=longer), table, key, folds, plan
-                )
-                words = _words(problem.model, width, length)
-                found = None if losses is None else Reference(words, losses, 0.0)
-                return found, folds * each
-    return None, 0.0
+    """Judge a wider network that is trained for longer.
+
+    Args:
+        problem: the network that is diagnosed.
+        table: the examples.
+        key: makes the networks.
+        seconds: the limit.
+        plan: as in `fit_population`.
+
+    Returns:
+        (the losses, what they cost); None for models that are not built in, where the limit is too
+        low, and where fewer than two networks do not diverge.
+    """
+    wider = [_wider(problem, width, length) for width, length in WIDER]
+    sound = [each for each in wider if each is not None]
+    costs = [training_seconds(each) for each in sound]
+    which, folds = plan_network(costs, table.folds, seconds)
+    if which is None:
+        return None, 0.0
+    losses = _network_losses(sound[which], table, key, folds, plan)
+    (width, length), cost = WIDER[which], folds * costs[which]
+    if losses is None:
+        return None, cost
+    # a linear model has nothing to widen
+    kind = "with hidden layers" if is_linear(problem.model) else f"{width} times as wide"
+    words = f"a network {kind}" + (", trained twice as long" if length == 2 else "")
+    return Reference(words, losses, 0.0), cost
 
 
-def _words(model: Model, width: int, length: int) -> str:
-    """What the wider network is."""
-    layers = widened(model, 1)
-    what = f"a network {width} times as wide"
-    if layers is not None and layers.name != model.name:  # a linear model has nothing to widen
-        what = "a network with hidden layers"
-    return what + (", trained twice as long" if length == 2 else "")
+def plan_network(costs: Sequence[float], folds: int, seconds: float) -> tuple[int | None, int]:
+    """Plan which network is trained, and for how many folds: the first one that can be paid for 4
+    folds, or else for 2.
+
+    Args:
+        costs: what each network costs for one fold.
+        folds: number of folds.
+        seconds: the limit.
+
+    Returns:
+        (place in costs, number of folds); (None, 0) where none can be paid.
+    """
+    for enough in (min(ENOUGH_FOLDS, folds), MIN_FOLDS):
+        for which, cost in enumerate(costs):
+            if enough * cost <= seconds:
+                return which, min(folds, int(seconds / cost)) if cost else folds
+    return None, 0
+
+
+def _wider(problem: Problem, width: int, length: int) -> Problem | None:
+    """The same training of a wider network, for longer."""
+    model = widened(problem.model, width)
+    recipe = replace(problem.recipe, epochs=length * problem.recipe.epochs)
+    return None if model is None else replace(problem, model=model, recipe=recipe)
 
 
 def _network_losses(
@@ -451,32 +447,30 @@ def _network_losses(
     two of them do not diverge.
     """
     seeds = generator(key, "references", 2).integers(2**31, size=table.folds)[:folds]
-    keys = jnp.stack([jax.random.key(int(seed)) for seed in seeds])
     population = fit_population(
         problem.model,
         problem.splits,
         problem.recipe,
-        keys,
+        jnp.stack([jax.random.key(int(seed)) for seed in seeds]),
         resample=all_but(table.fold_of, range(folds)),
         loss=problem.loss,
         plan=plan,
     )
     rows = np.flatnonzero(table.fold_of < folds)
     x = np.asarray(problem.splits.train.x)[rows]
-    found, sound = np.full(len(table.y), np.nan), 0
+    losses, sound = np.full(len(table.y), np.nan), 0
     for members, outputs in member_predictions([problem.model], population, x, plan):
-        for member, each in zip(members.tolist(), outputs, strict=True):
-            own = table.fold_of[rows] == member
-            outputs_there, judged = each[own], rows[own]
-            finite = np.isfinite(outputs_there)
-            lost = ~finite.any() if table.classes else ~finite.all()
-            if lost or population.diverged[member]:
-                logger.info("the network without fold %d diverged", member)
+        for fold, each in zip(members.tolist(), outputs, strict=True):
+            own = table.fold_of[rows] == fold
+            finite = np.isfinite(each[own])
+            unusable = ~finite.all() if table.classes is None else ~finite.any()
+            if unusable or population.diverged[fold]:
+                logger.info("the network without fold %d diverged; the fold is not judged", fold)
                 continue
-            predicted = arrays.chosen(outputs_there) if table.classes else outputs_there
-            found[judged] = table.losses(predicted, judged)
+            predicted = each[own] if table.classes is None else arrays.chosen(each[own])
+            losses[rows[own]] = table.losses(predicted, rows[own])
             sound += 1
-    return found if sound >= MIN_FOLDS else None
+    return losses if sound >= MIN_FOLDS else None
 
 
 def training_seconds(problem: Problem) -> float:

@@ -1,12 +1,78 @@
-"""Bounds that the nearest neighbor gives, where the smallest possible error is known."""
+"""Neighbors are those of scikit-learn, and bounds hold where the smallest error is known."""
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 import jaxnet
-from jaxnet.stats.nearest_neighbor import bayes_error_bounds, residual_variance
+from jaxnet.stats.nearest_neighbor import bayes_error_bounds, nearest, predict, residual_variance
+
+NUMBERS = (1, 2, 6, 15)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Inputs of three classes, with values, in five folds."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 400)
+    x = (rng.normal(size=(400, 4)) + y[:, None]).astype(np.float32)
+    return x, y, x[:, 0] + rng.normal(size=400), np.arange(400) % 5
+
+
+def predicted(kind, x, y, fold_of):
+    """Predictions of scikit-learn for each example, from the other folds."""
+    return np.stack(
+        [
+            cross_val_predict(
+                kind(k, algorithm="brute"), x, y, groups=fold_of, cv=LeaveOneGroupOut()
+            )
+            for k in NUMBERS
+        ],
+        axis=1,
+    )
+
+
+def test_votes_and_means_are_those_of_scikit_learn(table):
+    x, y, values, fold_of = table
+    rows = np.random.default_rng(1).permutation(400)[:150]
+    near = nearest(x, fold_of, rows, NUMBERS[-1], at_once=10_000)
+    assert (fold_of[near] != fold_of[rows][:, None]).all()
+    allowed = np.ones(near.shape, bool)
+    np.testing.assert_array_equal(
+        predict(y[near], allowed, NUMBERS, 3), predicted(KNeighborsClassifier, x, y, fold_of)[rows]
+    )
+    np.testing.assert_allclose(
+        predict(values[near], allowed, NUMBERS),
+        predicted(KNeighborsRegressor, x, values, fold_of)[rows],
+    )
+
+
+def test_neighbors_that_are_not_allowed_do_not_count(table):
+    """Without fold 1, examples of fold 0 have the neighbors of a table in which it is missing."""
+    x, y, values, fold_of = table
+    rows, rest = np.flatnonzero(fold_of == 0), np.flatnonzero(fold_of != 1)
+    near = nearest(x, fold_of, rows, 100)
+    allowed = fold_of[near] != 1
+    assert allowed.sum(1).min() >= NUMBERS[-1]
+    own = np.flatnonzero(fold_of[rest] == 0)
+    np.testing.assert_array_equal(
+        predict(y[near], allowed, NUMBERS, 3),
+        predicted(KNeighborsClassifier, x[rest], y[rest], fold_of[rest])[own],
+    )
+    np.testing.assert_allclose(
+        predict(values[near], allowed, NUMBERS),
+        predicted(KNeighborsRegressor, x[rest], values[rest], fold_of[rest])[own],
+    )
+
+
+def test_where_few_neighbors_are_allowed_all_of_them_count():
+    y = np.array([[3.0, 1.0, 5.0, 9.0]])
+    allowed = np.array([[False, True, True, False]])
+    np.testing.assert_array_equal(predict(y, allowed, (1, 2, 4)), [[1.0, 3.0, 3.0]])
+    np.testing.assert_array_equal(predict(y.astype(int), allowed, (1, 2, 4), 10), [[1, 1, 1]])
 
 
 @pytest.mark.parametrize("shift", [0.1, 0.5, 1.0, 2.0])

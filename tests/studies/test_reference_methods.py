@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 import jaxnet
 from jaxnet import Recipe
+from jaxnet.core.training import Problem
 from jaxnet.data.resampling import all_but, folds
-from jaxnet.models.builtin import widened
-from jaxnet.studies import reference_methods
-from jaxnet.studies.reference_methods import reference_losses
+from jaxnet.models.builtin import is_linear, widened
+from jaxnet.studies.reference_methods import (
+    plan_network,
+    plan_trees,
+    reference_losses,
+    training_seconds,
+)
 
 KEY = jax.random.key(3)
 RECIPE = Recipe(epochs=8, batch_size=16, learning_rate=1e-2)
@@ -112,38 +116,6 @@ def test_twins_in_the_same_fold_are_no_neighbors():
     assert found[0].error > 0.3
 
 
-@pytest.mark.parametrize("k", [1, 6])
-def test_neighbors_are_those_of_scikit_learn(digits, monkeypatch, k):
-    monkeypatch.setattr(reference_methods, "NUMBERS_OF_NEIGHBORS", (k,))
-    monkeypatch.setattr(reference_methods, "AT_ONCE", 100_000)  # several chunks
-    fold_of = fold_numbers(digits, 5)
-    (found,) = reference_losses(
-        jaxnet.mlp((4,)), digits, RECIPE, KEY, fold_of, methods=["neighbors"]
-    )
-    train, own = digits.train, digits.standardization
-    x, y = np.asarray(own.inputs(train.x)).reshape(len(train), -1), np.asarray(train.y)
-    other = cross_val_predict(
-        KNeighborsClassifier(k, algorithm="brute"), x, y, groups=fold_of, cv=LeaveOneGroupOut()
-    )
-    assert found.name == f"nearest neighbors (k = {k})"
-    np.testing.assert_array_equal(found.losses, other != y)
-
-
-def test_neighbors_of_values_are_those_of_scikit_learn(monkeypatch):
-    monkeypatch.setattr(reference_methods, "NUMBERS_OF_NEIGHBORS", (7,))
-    splits = pool(*values_table())
-    fold_of = fold_numbers(splits)
-    (found,) = reference_losses(
-        jaxnet.mlp((4,)), splits, RECIPE, KEY, fold_of, methods=["neighbors"]
-    )
-    x = np.asarray(splits.standardization.inputs(splits.train.x))
-    y = np.asarray(splits.train.y, np.float64)
-    other = cross_val_predict(
-        KNeighborsRegressor(7, algorithm="brute"), x, y, groups=fold_of, cv=LeaveOneGroupOut()
-    )
-    np.testing.assert_allclose(found.losses, (other - y) ** 2 / y.var(), rtol=1e-6, atol=1e-12)
-
-
 def test_many_neighbors_are_chosen_where_labels_are_noise():
     """With 30% wrong labels, one neighbor errs in 42%, and many in little more than 30%."""
     rng = np.random.default_rng(1)
@@ -178,64 +150,84 @@ def test_without_scikit_learn_there_are_no_trees(product, monkeypatch):
     assert [each.name.split(" (")[0] for each in found] == ["nearest neighbors"]
 
 
-def test_with_a_lower_limit_less_is_judged_and_the_same_is_said_of_it(
-    product, of_product, monkeypatch
-):
-    """0.6 s: trees are judged on some of the folds, and no network is."""
-    monkeypatch.setattr(reference_methods, "MIN_JUDGED", 50)
-    monkeypatch.setattr(reference_methods, "ENOUGH_FOLDS", 2)
-    monkeypatch.setattr(reference_methods, "training_seconds", lambda problem: 0.6)
-    monkeypatch.setattr(reference_methods, "DISTANCE", 3e-6)
-    fold_of = fold_numbers(product)
-    neighbors, trees = reference_losses(jaxnet.linear(), product, RECIPE, KEY, fold_of, seconds=0.6)
-    assert 50 < neighbors.judged < len(fold_of) / 2
-    assert trees.judged == np.isin(fold_of, [0, 1]).sum()
+def test_with_a_lower_limit_less_is_judged_and_the_same_is_said_of_it(product, of_product):
+    """Half a second is enough for trees on two of four folds, and for no network."""
+    recipe, fold_of = Recipe(epochs=50_000, batch_size=16), fold_numbers(product)
+    _, trees = reference_losses(jaxnet.linear(), product, recipe, KEY, fold_of, seconds=0.5)
     own = np.isfinite(trees.losses)
+    np.testing.assert_array_equal(own, np.isin(fold_of, [0, 1]))
     np.testing.assert_array_equal(trees.losses[own], of_product[1].losses[own])
-    assert not own[fold_of > 1].any()
 
 
-def test_trees_are_grown_on_fewer_examples_rather_than_judged_on_few_folds(product, monkeypatch):
-    monkeypatch.setattr(reference_methods, "TREE", 0.0)
-    monkeypatch.setattr(reference_methods, "SPLIT", 1e-6)
-    (trees,) = reference_losses(
-        jaxnet.linear(), product, RECIPE, KEY, fold_numbers(product), methods=["trees"], seconds=1.1
+def test_neighbors_are_judged_on_some_examples_where_there_are_many():
+    splits = pool(*product_table(1500))
+    fold_of = fold_numbers(splits)
+    few, all_ = (
+        reference_losses(
+            jaxnet.linear(), splits, RECIPE, KEY, fold_of, methods=["neighbors"], seconds=seconds
+        )[0]
+        for seconds in (0.0, 4.0)
     )
-    assert trees.name.startswith("extremely randomized trees (grown on ")
-    assert trees.judged == len(product.train)
+    assert few.judged == 500
+    assert np.bincount(fold_of[np.isfinite(few.losses)]).min() > 80
+    assert few.error == pytest.approx(all_.error, abs=0.04)
+    assert all_.judged == len(splits.train)
 
 
-def test_the_network_is_the_widest_that_can_be_paid_for(product, monkeypatch):
-    """The four networks, each wider and longer or less so, cost 8, 4, 4 and 2 s for each fold."""
+def test_trees_are_grown_on_fewer_examples_rather_than_judged_on_few_folds():
+    x, y = values_table(300)
+    rng = np.random.default_rng(1)
+    splits = pool(np.concatenate([x, rng.normal(size=(300, 60)).astype(np.float32)], 1), y)
+    (trees,) = reference_losses(
+        jaxnet.linear(), splits, RECIPE, KEY, fold_numbers(splits), methods=["trees"], seconds=1.8
+    )
+    assert trees.name == "extremely randomized trees (grown on 170 examples)"
+    assert trees.judged == len(splits.train)
+    assert trees.error < 0.6
 
-    def seconds(problem):
-        return float(problem.recipe.epochs * {"(8,)": 0, "(16,)": 1, "(32,)": 2}[width(problem)])
 
-    def width(problem):
-        return problem.model.name.split("hidden=")[1].split(", ")[0]
+@pytest.mark.parametrize(
+    ("examples", "tried", "seconds", "planned"),
+    [
+        (1000, 8, 100.0, (8, 1000)),  # all of it
+        (1000, 8, 1.3, (5, 1000)),
+        (100_000, 8, 30.0, (5, 32_768)),  # fewer examples, so that there are four folds or more
+        (120, 1, 0.25, (2, 120)),  # fewer examples would not save enough
+        (120, 1, 0.15, (1, 120)),  # too few folds
+    ],
+)
+def test_plans_of_trees(examples, tried, seconds, planned):
+    folds, some, cost = plan_trees(examples, tried, 8, seconds)
+    assert (folds, some) == planned
+    assert cost <= seconds
 
-    def trained(problem, table, key, folds, plan):
-        calls.append((width(problem), problem.recipe.epochs, folds))
-        return np.where(table.fold_of < folds, 0.0, np.nan)
 
-    def found(limit):
-        fold_of, recipe = fold_numbers(product), Recipe(epochs=2, batch_size=64)
-        return [
-            each.name
-            for each in reference_losses(
-                jaxnet.mlp((8,)), product, recipe, KEY, fold_of, methods=["network"], seconds=limit
-            )
-        ]
+@pytest.mark.parametrize(
+    ("seconds", "planned"),
+    [
+        (64.0, (0, 8)),
+        (33.0, (0, 4)),
+        (16.0, (1, 4)),
+        (15.0, (3, 7)),
+        (5.0, (3, 2)),
+        (3.0, (None, 0)),
+    ],
+)
+def test_the_first_network_that_can_be_paid_for_four_folds_or_two_is_trained(seconds, planned):
+    assert plan_network([8.0, 4.0, 4.0, 2.0], 8, seconds) == planned
 
-    calls = []
-    monkeypatch.setattr(reference_methods, "training_seconds", seconds)
-    monkeypatch.setattr(reference_methods, "_network_losses", trained)
-    assert found(32.0) == ["a network 4 times as wide, trained twice as long"]
-    assert found(16.0) == ["a network 4 times as wide"]
-    assert found(8.0) == ["a network 2 times as wide"]
-    assert found(4.5) == ["a network 2 times as wide"]
-    assert found(3.0) == []
-    assert calls == [("(32,)", 4, 4), ("(32,)", 2, 4), ("(16,)", 2, 4), ("(16,)", 2, 2)]
+
+def test_a_network_costs_as_many_operations_as_it_has():
+    """A step takes six operations for each weight and example of the batch."""
+    splits = pool(*product_table(200))
+    seconds = [
+        training_seconds(Problem(jaxnet.mlp((width,)), splits, Recipe(epochs=3, batch_size=19)))
+        for width in (100, 200)
+    ]
+    weights, steps = (3 + 2) * np.array([100, 200]), 3 * 10
+    operations = 6 * weights * 19 * steps
+    np.testing.assert_allclose(seconds, operations * 2e-11, rtol=0.5)
+    assert seconds[1] == pytest.approx(2 * seconds[0], rel=0.01)
 
 
 def test_a_network_that_diverges_is_left_out(product):
@@ -260,6 +252,9 @@ def test_wider_models():
     assert widened(jaxnet.cnn((4,), (8,)), 2) is jaxnet.cnn((8,), (16,))
     assert widened(jaxnet.cnn((4,), ()), 2) is jaxnet.cnn((8,), ())
     assert widened(jaxnet.linear(), 4) is jaxnet.mlp()
+    assert is_linear(jaxnet.linear())
+    assert not is_linear(jaxnet.mlp((1,)))
+    assert not is_linear(jaxnet.cnn((1,), ()))
 
 
 def test_images_are_rows():
