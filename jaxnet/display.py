@@ -35,6 +35,7 @@ TEXT = {
     "Population": "jaxnet.report.text:of_population",
     "Recipe": "jaxnet.report.text:of_settings",
     "Run": "jaxnet.report.text:of_run",
+    "Schema": "jaxnet.report.text:of_settings",
     "Splits": "jaxnet.report.text:of_splits",
     "Stream": "jaxnet.report.text:of_stream",
     "Sweep": "jaxnet.report.text:of_sweep",

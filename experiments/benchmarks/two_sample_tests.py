@@ -60,13 +60,10 @@ def build_pool(folder: Path) -> Pool:
     )
     order = np.random.default_rng(0).permutation(len(y))
     learned, rest = order[:LEARNED], order[LEARNED:]
-    train = Dataset(x[learned], y[learned], splits.classes, splits.train.pixel_max)
-    few = Dataset(x[rest[:1]], y[rest[:1]], splits.classes, splits.train.pixel_max)
+    train = Dataset(x[learned], y[learned], schema=splits.schema)
+    few = Dataset(x[rest[:1]], y[rest[:1]], schema=splits.schema)
     parts = Splits(
-        train,
-        Dataset(x[:0], y[:0], splits.classes, splits.train.pixel_max),
-        few,
-        Standardization.of(train),
+        train, Dataset(x[:0], y[:0], schema=splits.schema), few, Standardization.of(train)
     )
     model = jaxnet.mlp((128, 64))
     recipe = jaxnet.Recipe(epochs=10, batch_size=64, learning_rate=3e-3, schedule="one_cycle")

@@ -132,7 +132,7 @@ def train(
     order = np.random.default_rng(0).permutation(len(y))
 
     def some(rows: np.ndarray) -> Dataset:
-        return Dataset(x[rows], y[rows], splits.classes, splits.train.pixel_max)
+        return Dataset(x[rows], y[rows], schema=splits.schema)
 
     seen, held, rest = (
         some(order[:learned]),

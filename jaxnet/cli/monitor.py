@@ -12,8 +12,8 @@ import numpy as np
 import tyro
 
 from jaxnet.cli.options import MonitorOptions
-from jaxnet.cli.predict import new_examples
 from jaxnet.cli.saved_run import SavedRun, read_data, read_run
+from jaxnet.data.sources.images import read_examples
 from jaxnet.data.sources.npz import read_npz
 from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError
@@ -86,10 +86,9 @@ def read_reference(finished: SavedRun, data_dir: Path | None) -> shift.Reference
         InputError: where neither is there.
     """
     run, path = finished.run, finished.folder / REFERENCE_FILE
-    outputs = 1 if run.classes is None else len(run.classes)
     if path.exists():
         kept = read_npz(path)
-        names = {"log_probabilities", "labels"}
+        names, outputs = {"log_probabilities", "labels"}, run.outputs
         if set(kept) != names or kept["log_probabilities"].shape != (len(kept["labels"]), outputs):
             raise InputError(
                 f"{path}: is not of this run; remove it to have it computed from the data set"
@@ -101,7 +100,7 @@ def read_reference(finished: SavedRun, data_dir: Path | None) -> shift.Reference
 
 def _compare(options: MonitorOptions) -> dict[str, Any]:
     finished = read_run(options.run)
-    x = new_examples(options.new, finished.run)
+    x = read_examples(options.new, finished.run.shape, finished.run.schema)
     if len(x) < MIN_SAMPLE_SIZE:
         raise InputError(
             f"{options.new}: has {len(x)} examples; at least {MIN_SAMPLE_SIZE} are needed"

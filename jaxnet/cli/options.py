@@ -521,7 +521,8 @@ def _prepared(part: Dataset, options: BiasVarianceOptions) -> Dataset:
         x = x.reshape(len(x), x.shape[1] // side, side, x.shape[2] // side, side, *x.shape[3:])
         x = x.mean((2, 4), dtype=np.result_type(x.dtype, np.float32))
     if options.as_values:
-        return replace(part, x=x, y=y.astype(np.float32), classes=None)
+        values = replace(part.schema, classes=None)
+        return replace(part, x=x, y=y.astype(np.float32), schema=values)
     return replace(part, x=x, y=y)
 
 

@@ -2,16 +2,13 @@
 
 import csv
 import sys
-from pathlib import Path
 
 import numpy as np
 
 from jaxnet.arrays import NO_CLASS, chosen
 from jaxnet.cli.options import PredictOptions, PrepareOptions
 from jaxnet.cli.saved_run import read_run
-from jaxnet.core.run import Run
-from jaxnet.data import checks, prepare
-from jaxnet.data.sources.csv import CSV_SUFFIXES, encode, read_table
+from jaxnet.data import prepare
 from jaxnet.data.sources.images import read_examples
 from jaxnet.display import visible
 from jaxnet.engine.prediction import predict
@@ -35,7 +32,7 @@ def predict_files(options: PredictOptions) -> None:
         ["file", "row", "prediction", *(f"p({show(name)})" for name in run.classes or ())]
     )
     for path in options.files:
-        outputs = np.asarray(predict(model, run, new_examples(path, run)))
+        outputs = np.asarray(predict(model, run, read_examples(path, run.shape, run.schema)))
         for row, output in enumerate(outputs):
             if run.classes is None:
                 writer.writerow(
@@ -47,24 +44,6 @@ def predict_files(options: PredictOptions) -> None:
                 writer.writerow(
                     [show(path), row, show(name), *(f"{p:.6f}" for p in np.exp(output))]
                 )
-
-
-def new_examples(path: Path, run: Run) -> np.ndarray:
-    """The examples in a file, encoded like those that the network was trained on.
-
-    Args:
-        path: a table, .npz file or image.
-        run: the network.
-
-    Returns:
-        (examples, *run.shape).
-
-    Raises:
-        InputError: for what does not fit the network.
-    """
-    if run.columns is not None and path.suffix.lower() in CSV_SUFFIXES:
-        return checks.inputs(encode(run.columns, read_table(path)[0], path), f"{path}: ")
-    return read_examples(path, run.shape, run.pixel_max)
 
 
 def prepare_data(options: PrepareOptions) -> None:

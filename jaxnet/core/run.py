@@ -12,7 +12,8 @@ from jaxtyping import Array, Bool, Int, PyTree
 from jaxnet import display
 from jaxnet.core.recipe import Recipe
 from jaxnet.core.training import Best, EpochMetrics, Problem, TrainState, ended
-from jaxnet.data import Column, Standardization
+from jaxnet.data import Standardization
+from jaxnet.data.schema import HasSchema, Schema, takes_parts_of_schema
 from jaxnet.errors import InputError, renamed
 from jaxnet.models.model import Model, initial
 from jaxnet.typing import Rebuilt
@@ -25,8 +26,9 @@ ONE_OF_MANY = (
 
 @jax.tree_util.register_dataclass
 @renamed(white="pixel_max", standardisation="standardization")
+@takes_parts_of_schema
 @dataclass(frozen=True)
-class Run:
+class Run(HasSchema):
     """A trained network and how it came about; of a population, each leaf with a leading member
     axis.
 
@@ -35,8 +37,9 @@ class Run:
     history: EpochMetrics of arrays, one entry per epoch, NaN after an early stop. epochs: how many
         were trained.
     diverged_at: the first step whose loss was not finite, or -1.
-    model, classes, pixel_max, shape, columns: the model's name, and what its inputs and outputs
-        mean.
+    model: its name.
+    shape: of one input.
+    schema: what inputs and outputs mean; the Run has its classes, pixel_max and columns, too.
     """
 
     params: PyTree
@@ -48,10 +51,8 @@ class Run:
     diverged_at: Int[Array, "..."] | Rebuilt
     recipe: Recipe
     model: str = field(metadata={"static": True})
-    classes: tuple[str, ...] | None = field(metadata={"static": True})
-    pixel_max: float | None = field(metadata={"static": True})
     shape: tuple[int, ...] = field(metadata={"static": True})
-    columns: tuple[Column, ...] | None = field(default=None, metadata={"static": True})
+    schema: Schema = field(default=Schema(), metadata={"static": True})
 
     __repr__ = display.text
 
@@ -184,8 +185,6 @@ def finish(problem: Problem, state: TrainState, history: EpochMetrics) -> Run:
         diverged_at=state.diverged_at,
         recipe=problem.recipe,
         model=problem.model.name,
-        classes=splits.classes,
-        pixel_max=splits.train.pixel_max,
         shape=splits.train.x.shape[1:],
-        columns=splits.columns,
+        schema=splits.schema,
     )

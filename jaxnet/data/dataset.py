@@ -4,7 +4,7 @@ and judged.
 
 import functools
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,12 @@ from jaxtyping import Array, Float, Int, Num
 
 from jaxnet import display
 from jaxnet.data.precision import Origin, moments, origin_of
+from jaxnet.data.schema import Column, HasSchema, Schema, takes_parts_of_schema
 from jaxnet.errors import InputError, check_kind, renamed
 from jaxnet.typing import Rebuilt
 
 Floats = np.ndarray | np.floating
+C = TypeVar("C")
 
 
 TestSource = Literal["random", "ordered", "own"]
@@ -25,20 +27,23 @@ TestSource = Literal["random", "ordered", "own"]
 # Registered by the names of its fields, before it is a dataclass, so that JAX does not ask for
 # groups: they stay on the host, and decide neither what is compiled nor what is computed.
 @renamed(white="pixel_max")
+@takes_parts_of_schema
 @dataclass(frozen=True)
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=("x", "y"), meta_fields=("classes", "pixel_max")
+    jax.tree_util.register_dataclass, data_fields=("x", "y"), meta_fields=("schema",)
 )
-class Dataset:
+class Dataset(HasSchema):
     """Examples and what they mean, as `load` and `split` make and check them.
+
+    Made as `Dataset(x, y, schema=schema)` or `Dataset(x, y, classes, pixel_max, columns=columns)`.
 
     Attributes:
         x: (examples, ...) uint8 or float32; images are (examples, height, width[, channels]).
             float64, as a NumPy array on the host, where float32 could not tell the values of a
             column apart.
         y: (examples,) int32 class indices, or float32 values of a regression; float64 as for x.
-        classes: the name of each class; None for a regression.
-        pixel_max: the value of a white pixel if x are images, to read and draw pictures; else None.
+        schema: what inputs and labels mean; the Dataset has its `classes`, `pixel_max` and
+            `columns`, too.
         groups: (examples,) integers on the host: the number of the person or thing that each
             example belongs to, the same in all parts of a data set; None where each example stands
             for itself. Operations on pytrees (jax.jit, jax.tree.map, jax.device_put) leave it out.
@@ -46,19 +51,27 @@ class Dataset:
 
     x: Num[Array | np.ndarray, "examples ..."] | Rebuilt
     y: Num[Array | np.ndarray, " examples"] | Rebuilt
-    classes: tuple[str, ...] | None = field(default=None, metadata={"static": True})
-    pixel_max: float | None = field(default=None, metadata={"static": True})
+    schema: Schema = field(default=Schema(), metadata={"static": True})
     groups: Int[np.ndarray, " examples"] | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            x: Num[Array | np.ndarray, "examples ..."],
+            y: Num[Array | np.ndarray, " examples"],
+            classes: tuple[str, ...] | None = None,
+            pixel_max: float | None = None,
+            groups: Int[np.ndarray, " examples"] | None = None,
+            columns: tuple[Column, ...] | None = None,
+            *,
+            schema: Schema = ...,
+        ) -> None: ...
 
     __repr__ = display.text
 
     def __len__(self) -> int:
         return len(self.y)
-
-    @property
-    def outputs(self) -> int:
-        """The number of outputs of a network: one for each class, or one value."""
-        return 1 if self.classes is None else len(self.classes)
 
 
 class Standardization(NamedTuple):
@@ -214,22 +227,29 @@ def standardized(
     return (jnp.asarray(x, jnp.float32) - mean) * factor
 
 
-class Column(NamedTuple):
-    """A column of a table: a number, or categories, each of which becomes one input that is 1 or 0.
+def _takes_columns(cls: type[C]) -> type[C]:
+    """Let Splits be made with `columns=`, which are put into the schemas of the three parts."""
+    init: Any = cls.__init__
 
-    Attributes:
-        name: name of the column.
-        categories: the categories; None for numbers.
-    """
+    @functools.wraps(init)
+    def __init__(
+        self: Any, *values: Any, columns: tuple[Column, ...] | None = None, **named: Any
+    ) -> None:
+        init(self, *values, **named)
+        if columns is not None:
+            for name in ("train", "validation", "test"):
+                part = getattr(self, name)
+                vars(self)[name] = replace(part, schema=replace(part.schema, columns=columns))
 
-    name: str
-    categories: tuple[str, ...] | None = None
+    cls.__init__ = __init__
+    return cls
 
 
 @jax.tree_util.register_dataclass
 @renamed(standardisation="standardization")
+@_takes_columns
 @dataclass(frozen=True)
-class Splits:
+class Splits(HasSchema):
     """One data set in three parts: a network learns from the first, is chosen with the second, and
     is judged on the third.
 
@@ -240,7 +260,6 @@ class Splits:
         standardization: of the training set.
         target_sample: examples from where the network will be used, if there are any.
         name: name of the data set.
-        columns: the columns that the inputs were made of, if they come from a table.
         notes: what was decided while the data were read.
         test_source: where the test set comes from: "random" for a random part of the same data,
             "ordered" for the last part of it, "own" for a test set of its own, and for parts that
@@ -257,7 +276,6 @@ class Splits:
     standardization: Standardization
     target_sample: Dataset | None = None
     name: str = field(default="arrays", metadata={"static": True})
-    columns: tuple[Column, ...] | None = field(default=None, metadata={"static": True})
     notes: tuple[str, ...] = field(default=(), metadata={"static": True})
     test_source: TestSource = field(default="own", metadata={"static": True})
     ordered: bool = field(default=False, metadata={"static": True})
@@ -266,9 +284,14 @@ class Splits:
     __repr__ = display.text
 
     @property
-    def classes(self) -> tuple[str, ...] | None:
-        """The name of each class; None for a regression."""
-        return self.train.classes
+    def schema(self) -> Schema:
+        """What inputs and labels mean, as the training set says; the columns as any part says,
+        since a training set that was made of arrays has none.
+        """
+        parts = (self.train, self.validation, self.test)
+        columns = next((part.columns for part in parts if part.columns is not None), None)
+        own = self.train.schema
+        return own if own.columns is columns else replace(own, columns=columns)
 
 
 def on_device(splits: Splits) -> Splits:

@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from jaxnet import arrays
 from jaxnet.data import checks, memory
-from jaxnet.data.dataset import Column, Dataset, Splits, Standardization, TestSource
+from jaxnet.data.dataset import Dataset, Splits, Standardization, TestSource
 from jaxnet.data.precision import unresolved
 from jaxnet.data.sources.request import Reading
 from jaxnet.errors import InputError, check_text, check_whole
@@ -212,7 +212,6 @@ def complete(
     *,
     name: str,
     where: str = "",
-    columns: tuple[Column, ...] | None = None,
     notes: tuple[str, ...] = (),
     order: ArrayLike | None = None,
 ) -> Splits:
@@ -225,7 +224,6 @@ def complete(
         reading: the fractions and the seed.
         name: as in `assemble`.
         where: as in `assemble`.
-        columns: as in `assemble`.
         notes: as in `assemble`.
         order: as in `split`.
 
@@ -257,7 +255,6 @@ def complete(
         test,
         name=name,
         where=where,
-        columns=columns,
         notes=notes,
         test_source=source,
         ordered=order is not None,
@@ -313,7 +310,6 @@ def assemble(
     *,
     name: str,
     where: str = "",
-    columns: tuple[Column, ...] | None = None,
     notes: tuple[str, ...] = (),
     test_source: TestSource = "own",
     ordered: bool = False,
@@ -329,7 +325,6 @@ def assemble(
         test: the test set.
         name: name of the data set.
         where: the file, for messages.
-        columns: the columns that the inputs were made of.
         notes: what was decided while the data were read.
         test_source: as in `Splits`.
         ordered: as in `Splits`.
@@ -344,7 +339,7 @@ def assemble(
     train = checks.in_storage_types(train)
     validation, test = (checks.in_types_of(part, train) for part in (validation, test))
     checks.parts(train, validation, test, where=where)
-    notes = (*notes, *notes_on(train, columns))
+    notes = (*notes, *notes_on(train))
     statistics = Standardization.of(train)
     return Splits(
         placed(train),
@@ -352,7 +347,6 @@ def assemble(
         placed(test),
         statistics,
         name=name,
-        columns=columns,
         notes=notes,
         test_source=test_source,
         ordered=ordered,
@@ -445,20 +439,19 @@ def placed(data: Dataset) -> Dataset:
     return replace(data, x=x, y=y)
 
 
-def notes_on(train: Dataset, columns: tuple[Column, ...] | None) -> tuple[str, ...]:
+def notes_on(train: Dataset) -> tuple[str, ...]:
     """Notes on columns that count as constant, since float64 cannot tell their values apart.
 
     Args:
-        train: the training set.
-        columns: its columns, for their names; None numbers them.
+        train: the training set; columns without names are numbered.
 
     Returns:
         One note for each such column.
     """
     names = (
         None
-        if columns is None
-        else [column.name for column in columns for _ in column.categories or (None,)]
+        if train.columns is None
+        else [column.name for column in train.columns for _ in column.categories or (None,)]
     )
     found = [
         f"column {number if names is None else repr(names[number])}"

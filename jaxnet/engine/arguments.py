@@ -170,9 +170,7 @@ def check_steps(recipe: Recipe, of_epoch: int) -> None:
 
 def without_test(splits: Splits) -> Splits:
     """What training sees."""
-    return Splits(
-        splits.train, splits.validation, NO_EXAMPLES, splits.standardization, columns=splits.columns
-    )
+    return Splits(splits.train, splits.validation, NO_EXAMPLES, splits.standardization)
 
 
 def _check_plan(plan: Plan) -> None:

@@ -35,7 +35,7 @@ from jaxnet.core.recipe import (
 )
 from jaxnet.core.run import Run
 from jaxnet.core.training import Best, EpochMetrics
-from jaxnet.data import Column, Standardization
+from jaxnet.data import Column, Schema, Standardization
 from jaxnet.data.augmentation import AUGMENTATION_FIELDS, Augmentation
 from jaxnet.data.precision import Origin
 from jaxnet.engine import arguments
@@ -90,7 +90,7 @@ def save(run: Run | Rebuilt, path: str | Path) -> None:
         raise InputError(f"{path} exists already; give another path, or remove it first")
     arrays = {f.name: getattr(run, f.name) for f in fields(Run) if not f.metadata.get("static")}
     arrays["recipe"] = {name: _plain(getattr(run.recipe, name)) for name in NUMBERS}
-    about = {f.name: getattr(run, f.name) for f in fields(Run) if f.metadata.get("static")}
+    about = {"model": run.model, **vars(run.schema), "shape": run.shape}
     about["recipe"] = describe_recipe(run.recipe)
     about |= {
         name: None if (origin := getattr(run.standardization, name)) is None else asdict(origin)
@@ -140,12 +140,8 @@ def restore(path: str | Path, *, optimizer: Any = None) -> Run:
                 **{name: structure[name] for name in STRUCTURE} | {"optimizer": used}, **numbers
             ),
             model=current_name(str(about["model"])),
-            classes=None if about["classes"] is None else tuple(map(str, about["classes"])),
-            pixel_max=None if about["pixel_max"] is None else float(about["pixel_max"]),
             shape=tuple(map(int, about["shape"])),
-            columns=None
-            if about["columns"] is None
-            else tuple(_column(*column) for column in about["columns"]),
+            schema=_schema(about),
         )
     except DamagedError as error:
         raise InputError(f"{error}; {cure}") from None
@@ -425,8 +421,23 @@ def _nothing(record: logging.LogRecord) -> bool:
     return False
 
 
-def _column(name: str, categories: list[str] | None) -> Column:
-    return Column(str(name), None if categories is None else tuple(map(str, categories)))
+def _schema(about: dict[str, Any]) -> Schema:
+    """The Schema that a file describes."""
+    classes, pixel_max, columns = about["classes"], about["pixel_max"], about["columns"]
+    return Schema(
+        None if classes is None else _texts(classes),
+        None if pixel_max is None else float(pixel_max),
+        None
+        if columns is None
+        else tuple(
+            Column(str(name), None if categories is None else _texts(categories))
+            for name, categories in columns
+        ),
+    )
+
+
+def _texts(values: list[Any]) -> tuple[str, ...]:
+    return tuple(map(str, values))
 
 
 def _origin(given: dict[str, Any] | None) -> Origin | None:

@@ -85,12 +85,12 @@ def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray | Array, "
         raise not_one(run)
     check_trained(model, run)
     x = check_inputs(run, x)
-    model = with_outputs(model, 1 if run.classes is None else len(run.classes))
+    model = with_outputs(model, run.outputs)
     network, x = (*run.chosen, run.standardization.on_device), run.standardization.held(x)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((network, x))):
         return run.standardization.restored(_predict(model, run.recipe.precision, network, x))
     inputs = on_host(x)
-    blocks = [np.zeros((0,) if run.classes is None else (0, len(run.classes)), np.float32)]
+    blocks = [np.zeros((0, *run.schema.prediction_shape), np.float32)]
     for first in range(0, len(inputs), BLOCK):
         block = inputs[first : first + BLOCK]
         filled = block

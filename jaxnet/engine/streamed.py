@@ -201,7 +201,7 @@ class OnDisk:
 
     def _with(self, x: Any, y: Any) -> Problem:
         """The problem with a chunk as its training set, and without a validation set."""
-        train = Dataset(x, y, self.stream.classes, self.stream.pixel_max)
+        train = Dataset(x, y, schema=self.stream.schema)
         splits = Splits(train, NO_EXAMPLES, NO_EXAMPLES, self.problem.splits.standardization)
         return replace(self.problem, splits=splits)
 

@@ -122,7 +122,7 @@ class _Network(BaseEstimator):
                 X if self.shape is None else _reshaped(X, tuple(self.shape)), y, classes=classes
             )
         )
-        for note in notes_on(data, None):
+        for note in notes_on(data):
             warnings.warn(note, stacklevel=3)
         order, seed = canonical_order(data), _seed(self.random_state)
         data, weights = take(data, order), None if weights is None else weights[order]

@@ -144,7 +144,7 @@ def member_predictions(
             outputs = _predict_wave(
                 shared,
                 jax.device_put(networks, NamedSharding(mesh, SPLIT)),
-                model=with_outputs(model, 1 if run.classes is None else len(run.classes)),
+                model=with_outputs(model, run.outputs),
                 precision=run.recipe.precision,
                 mesh=mesh,
             )
@@ -174,7 +174,7 @@ def keep_predictions(
         did not train on, mapped from the folder.
     """
     samples, count = population.samples, len(population)
-    own, outputs = splits.standardization, () if splits.classes is None else (len(splits.classes),)
+    own, outputs = splits.standardization, splits.schema.prediction_shape
     parts = {
         name: np.asarray(own.held(part.x))
         for name, part in _parts_to_predict(splits, samples).items()
@@ -226,7 +226,7 @@ def predictions_of(
     if population.predictions is not None:
         return population.predictions
     parts = _parts_to_predict(splits, population.samples)
-    outputs = () if splits.classes is None else (len(splits.classes),)
+    outputs = splits.schema.prediction_shape
     found = dict[str, np.ndarray]()
     for name, part in parts.items():
         found[name] = np.empty((len(population), len(part), *outputs), _kind(splits))

@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxnet.data import checks
-from jaxnet.data.dataset import Column, Splits
+from jaxnet.data.dataset import Splits
+from jaxnet.data.schema import Column
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import complete, grouped
 from jaxnet.errors import InputError, near, near_path
@@ -95,6 +96,7 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
     x = encode(encodings, columns, path)
     y, classes, task = _label(path, label, columns[label], reading.task)
     data = checks.dataset(x, y, classes=classes, where=str(path))
+    data = replace(data, schema=replace(data.schema, columns=encodings))
     groups, order = (
         None if name is None else _plain(path, name, columns[name])
         for name in (reading.groups, reading.order)
@@ -104,7 +106,6 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
         reading,
         name=path.name,
         where=str(path),
-        columns=encodings,
         notes=(*notes, f"label: {label!r}", task),
         order=order,
     )

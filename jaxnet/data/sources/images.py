@@ -13,6 +13,8 @@ from jaxtyping import Num
 
 from jaxnet.data import checks
 from jaxnet.data.dataset import Splits
+from jaxnet.data.schema import Schema
+from jaxnet.data.sources.csv import CSV_SUFFIXES, encode, read_table
 from jaxnet.data.sources.npz import read_npz
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import complete
@@ -132,14 +134,15 @@ def decode(
 
 
 def read_examples(
-    path: Path, shape: tuple[int, ...], pixel_max: float | None
+    path: Path, shape: tuple[int, ...], schema: Schema
 ) -> Num[np.ndarray, "examples ..."]:
-    """New examples from a file: the array x of an .npz file, or one PNG or JPEG image.
+    """New examples from a file, encoded like those that a network was trained on: a table, the
+    array x of an .npz file, or one PNG or JPEG image.
 
     Args:
         path: the file.
-        shape: shape of the examples that a network was trained on.
-        pixel_max: the value of a white pixel in the training images; None if they were not images.
+        shape: shape of the examples that the network was trained on.
+        schema: what their numbers mean; a table needs its columns, and an image its white pixel.
 
     Returns:
         (examples, *shape).
@@ -147,6 +150,8 @@ def read_examples(
     Raises:
         InputError: for what does not fit.
     """
+    if schema.columns is not None and path.suffix.lower() in CSV_SUFFIXES:
+        return checks.inputs(encode(schema.columns, read_table(path)[0], path), f"{path}: ")
     if path.suffix == ".npz":
         arrays = read_npz(path)
         if "x" not in arrays:
@@ -165,7 +170,7 @@ def read_examples(
             f"{path}: give PNG or JPEG images, .npz files, or .csv files for a network that "
             "learned from a table"
         )
-    if pixel_max is None or len(shape) not in (2, 3):
+    if schema.pixel_max is None or len(shape) not in (2, 3):
         raise InputError(
             f"{path}: the network was not trained on images, but on examples of shape {shape}; "
             "give an .npz file"
@@ -177,7 +182,7 @@ def read_examples(
                 f"{shape[1]}x{shape[0]}; scale it first"
             )
         pixels = np.asarray(image.convert("RGB" if shape[2:] == (3,) else "L"))
-    return (pixels.reshape(shape).astype(np.float32) * (pixel_max / 255))[None]
+    return (pixels.reshape(shape).astype(np.float32) * (schema.pixel_max / 255))[None]
 
 
 def _arrays(files: list[Path], size: tuple[int, int] | None) -> np.ndarray:

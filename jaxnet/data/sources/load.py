@@ -121,8 +121,9 @@ def _digits(reading: Reading) -> Splits:
         np.load(path) as arrays,
     ):
         splits = split(arrays["x"], arrays["y"], **fractions, classes=idx.DIGITS, name="digits")
+    schema = replace(splits.schema, pixel_max=16.0)
     parts = {
-        name: replace(getattr(splits, name), pixel_max=16.0)
+        name: replace(getattr(splits, name), schema=schema)
         for name in ("train", "validation", "test")
     }
     return replace(splits, **parts)

@@ -26,6 +26,7 @@ from jaxnet import display
 from jaxnet.data import checks
 from jaxnet.data.dataset import Dataset, Splits, Standardization
 from jaxnet.data.precision import Origin
+from jaxnet.data.schema import HasSchema, Schema, takes_parts_of_schema
 from jaxnet.data.sources import tfds as prepared
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import notes_on, placed
@@ -57,15 +58,15 @@ class ReadSizes:
 
 
 @renamed(white="pixel_max")
+@takes_parts_of_schema
 @dataclass(frozen=True, eq=False)
-class Stream:
+class Stream(HasSchema):
     """A training set that stays on disk, in place of a Dataset in memory.
 
     Attributes:
         rows: all rows of the source.
         held_out: (rows,) int64 in ascending order, the rows that are not for training.
-        classes: as in Dataset.
-        pixel_max: as in Dataset.
+        schema: as in Dataset.
         corrupt: "stop" raises InputError at a row that cannot be used; "skip" leaves it out.
         origin: as in Standardization: what is subtracted from float64 rows before chunks of them
             become float32.
@@ -75,8 +76,7 @@ class Stream:
 
     rows: Rows
     held_out: Int[np.ndarray, " rows"]
-    classes: tuple[str, ...] | None = None
-    pixel_max: float | None = None
+    schema: Schema = Schema()
     corrupt: Literal["stop", "skip"] | str = "stop"
     origin: Origin | None = None
     target_origin: Origin | None = None
@@ -86,11 +86,6 @@ class Stream:
 
     def __len__(self) -> int:
         return len(self.rows) - len(self.held_out)
-
-    @property
-    def outputs(self) -> int:
-        """The number of outputs of a network: one for each class, or one value."""
-        return 1 if self.classes is None else len(self.classes)
 
     @property
     def x(self) -> NoReturn:
@@ -107,9 +102,8 @@ class Stream:
     def empty(self) -> Dataset:
         """A Dataset without rows, which tells a network their shape and classes."""
         x_kind, y_kind = self.kinds
-        return Dataset(
-            np.zeros((0, *self.shape), x_kind), np.zeros(0, y_kind), self.classes, self.pixel_max
-        )
+        x, y = np.zeros((0, *self.shape), x_kind), np.zeros(0, y_kind)
+        return Dataset(x, y, schema=self.schema)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -217,13 +211,15 @@ def stream(
             "on; ask for fewer"
         )
     drawn = rng.choice(len(rows), sum(inside.values()), replace=False)
-    train = Stream(rows, np.sort(drawn), classes, corrupt=corrupt)
+    train = Stream(rows, np.sort(drawn), schema=Schema(classes), corrupt=corrupt)
     some = _random_rows(train, rng, min(SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape))))
     some = checks.in_storage_types(some)
     statistics = Standardization.of(some)
-    pixel_max = checks.pixel_max_of(np.asarray(some.x))
     train = replace(
-        train, pixel_max=pixel_max, origin=statistics.origin, target_origin=statistics.target_origin
+        train,
+        schema=Schema(classes, checks.pixel_max_of(np.asarray(some.x))),
+        origin=statistics.origin,
+        target_origin=statistics.target_origin,
     )
     held: dict[str, Dataset] = {}
     for part, count in wanted.items():
@@ -250,7 +246,7 @@ def stream(
             if wanted[part]
         ),
         f"mean and scale are those of {len(some)} random training rows",
-        *notes_on(some, None),
+        *notes_on(some),
     ]
     about: Any = {
         "name": Path(path).resolve().name if len(Path(path).parts) > 1 else str(path),
@@ -342,7 +338,7 @@ def _in_memory(stream: Stream, numbers: np.ndarray) -> Dataset:
         if not real.any():
             fill(replace(stream, corrupt="stop"), rows, x, y, real)  # raises the reason
         x, y = x[real], y[real]
-    return Dataset(x, y, stream.classes, stream.pixel_max)
+    return Dataset(x, y, schema=stream.schema)
 
 
 def _classes(

@@ -1,0 +1,124 @@
+"""What an input and a label mean: the Schema that data sets and trained networks hold."""
+
+import functools
+import inspect
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
+
+from jaxnet import display
+
+C = TypeVar("C")
+
+
+class Column(NamedTuple):
+    """A column of a table: a number, or categories, each of which becomes one input that is 1 or 0.
+
+    Attributes:
+        name: name of the column.
+        categories: the categories; None for numbers.
+    """
+
+    name: str
+    categories: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What an input and a label mean, beyond the numbers in their arrays.
+
+    The shape of an input is no part of it: the arrays of a data set have it, and a copy beside them
+    could contradict them. Mean and scale are no part of it either: they are a Standardization.
+
+    Attributes:
+        classes: the name of each class; None for a regression.
+        pixel_max: the value of a white pixel if inputs are images, to read and draw pictures; else
+            None.
+        columns: the columns that the inputs were made of, if they come from a table; else None.
+    """
+
+    classes: tuple[str, ...] | None = None
+    pixel_max: float | None = None
+    columns: tuple[Column, ...] | None = None
+
+    __repr__ = display.text
+
+    @property
+    def outputs(self) -> int:
+        """The number of outputs of a network: one for each class, or one value."""
+        return 1 if self.classes is None else len(self.classes)
+
+    @property
+    def prediction_shape(self) -> tuple[int, ...]:
+        """The shape of what a network predicts for one example: (classes,), or () for a value."""
+        return () if self.classes is None else (len(self.classes),)
+
+
+class HasSchema:
+    """A class whose instances hold a `schema`; they answer for what it says."""
+
+    @property
+    def schema(self) -> Schema:
+        """What an input and a label mean."""
+        raise NotImplementedError
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The name of each class; None for a regression."""
+        return self.schema.classes
+
+    @property
+    def pixel_max(self) -> float | None:
+        """The value of a white pixel if inputs are images; else None."""
+        return self.schema.pixel_max
+
+    @property
+    def columns(self) -> tuple[Column, ...] | None:
+        """The columns that the inputs were made of, if they come from a table; else None."""
+        return self.schema.columns
+
+    @property
+    def outputs(self) -> int:
+        """The number of outputs of a network: one for each class, or one value."""
+        return self.schema.outputs
+
+
+def takes_parts_of_schema(cls: type[C]) -> type[C]:
+    """Let a dataclass with a field `schema` be made from the parts of one, too.
+
+    Instances are made with `schema=`, or with `classes`, `pixel_max` and `columns`: the first two
+    stand where the schema stands among the fields, and `columns` comes last. Where both are given,
+    as `dataclasses.replace` gives them, the parts replace those of the schema.
+
+    Args:
+        cls: the dataclass, whose schema has a default.
+
+    Returns:
+        The same class.
+    """
+    init: Any = cls.__init__
+    own = inspect.signature(init)
+    before = [*own.parameters].index("schema")
+    *first, schema = [*own.parameters.values()][: before + 1]
+    rest = [*own.parameters.values()][before + 1 :]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    part = {
+        name: inspect.Parameter(name, kind, default=None, annotation=annotation)
+        for name, annotation in Schema.__annotations__.items()
+    }
+    keyword = schema.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+    both = [*first, part["classes"], part["pixel_max"], *rest, part["columns"], keyword]
+    signature = own.replace(parameters=both)
+
+    @functools.wraps(init)
+    def __init__(self: Any, *values: Any, **named: Any) -> None:
+        # the usual case must be cheap, since JAX makes an instance whenever it rebuilds a pytree
+        if len(values) < before and part.keys().isdisjoint(named):
+            return init(self, *values, **named)
+        given = signature.bind_partial(self, *values, **named).arguments
+        parts = {name: given.pop(name) for name in part if name in given}
+        given["schema"] = replace(given.get("schema", Schema()), **parts)
+        return init(**given)
+
+    __init__.__signature__ = signature  # pyrefly: ignore[missing-attribute]
+    cls.__init__ = __init__
+    return cls
