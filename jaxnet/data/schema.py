@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, TypeVar
 
 from jaxnet import display
@@ -97,17 +97,17 @@ def takes_parts_of_schema(cls: type[C]) -> type[C]:
     """
     init: Any = cls.__init__
     own = inspect.signature(init)
+    arguments = [*own.parameters.values()]
     before = [*own.parameters].index("schema")
-    *first, schema = [*own.parameters.values()][: before + 1]
-    rest = [*own.parameters.values()][before + 1 :]
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    schema = arguments[before].replace(kind=inspect.Parameter.KEYWORD_ONLY)
     part = {
-        name: inspect.Parameter(name, kind, default=None, annotation=annotation)
-        for name, annotation in Schema.__annotations__.items()
+        each.name: schema.replace(
+            name=each.name, kind=arguments[0].kind, default=None, annotation=each.type
+        )
+        for each in fields(Schema)
     }
-    keyword = schema.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-    both = [*first, part["classes"], part["pixel_max"], *rest, part["columns"], keyword]
-    signature = own.replace(parameters=both)
+    arguments[before : before + 1] = part["classes"], part["pixel_max"]
+    signature = own.replace(parameters=[*arguments, part["columns"], schema])
 
     @functools.wraps(init)
     def __init__(self: Any, *values: Any, **named: Any) -> None:
