@@ -157,7 +157,8 @@ class CrossFit:
     @cached_property
     def seen(self) -> Float[np.ndarray, " examples"]:
         """The mean loss of the networks that have seen an example; every fold counts the same."""
-        return (self._of_folds.sum(0) - self.unseen) / max(1, self.folds - 1)
+        with np.errstate(invalid="ignore"):  # the losses of a network that diverged may be infinite
+            return (self._of_folds.sum(0) - self.unseen) / max(1, self.folds - 1)
 
     def contrast(
         self,
