@@ -1,10 +1,15 @@
-"""Runs of the scripts in experiments/, in processes of their own."""
+"""Runs of the scripts in experiments/, in processes of their own or in this one."""
 
+import contextlib
+import gc
+import io
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 from conftest import CACHE
 
@@ -37,6 +42,24 @@ def run(*arguments, script="train", cwd=ROOT, status=0):
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     return done
+
+
+def run_here(*arguments, script="train"):
+    """The same in this process, which has imported and compiled most of it already: where a test
+    asks for the files alone.
+    """
+    with (
+        mock.patch.dict(os.environ, COLUMNS="150", TFDS_DATA_DIR="none"),
+        mock.patch.object(sys, "argv", [script, *map(str, arguments)]),
+        contextlib.redirect_stdout(io.StringIO()) as said,
+    ):
+        status = 0
+        try:
+            runpy.run_path(str(ROOT / f"experiments/{script}.py"), run_name="__main__")
+        except SystemExit as ended:
+            status = ended.code or 0
+    gc.unfreeze()  # what a script that ends need not walk over
+    assert status == 0, said.getvalue()
 
 
 def result(folder):

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from conftest import gap
 from PIL import Image
-from scripts import ENVIRONMENT, FAST, ROOT, command, result, run
+from scripts import ENVIRONMENT, FAST, ROOT, command, result, run, run_here
 
 import jaxnet
 from jaxnet.cli import run_folder
@@ -307,10 +307,12 @@ def test_odd_images_names_and_divergence_do_not_cost_the_result(tmp_path):
             rng.random((60, 4, 4)),
         )
     ):
-        run(*FAST, "--dataset", _write_npz(tmp_path, x=x, y=names), "--out", tmp_path / str(i))
+        run_here(*FAST, "--dataset", _write_npz(tmp_path, x=x, y=names), "--out", tmp_path / str(i))
         assert (tmp_path / f"{i}/figures/wrong.png").exists() == (i == 3)
     wild = ("--optimizer", "sgd", "--learning-rate", "1e6", "--schedule", "constant")
-    run(*FAST, *wild, "--dataset", _write_npz(tmp_path, x=X, y=X[:, 0]), "--out", tmp_path / "wild")
+    run_here(
+        *FAST, *wild, "--dataset", _write_npz(tmp_path, x=X, y=X[:, 0]), "--out", tmp_path / "wild"
+    )
     found = result(tmp_path / "wild")
     assert found["status"].startswith("diverged at ")
     assert found["verdict"].startswith("diverged: at step ")

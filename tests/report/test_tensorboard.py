@@ -6,7 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from scripts import result, run
+from scripts import result, run, run_here
 
 import jaxnet
 from jaxnet.engine.loop import Pace
@@ -113,8 +113,8 @@ def test_epochs_are_there_as_they_end_and_once_after_a_kill(digits, tmp_path):
 
 def test_the_option_adds_logs_and_changes_nothing_else(tmp_path):
     options = ("--no-cache", "--epochs", "3", "--hidden", "8")
-    run(*options, "--out", tmp_path / "without")
-    run(*options, "--tensorboard", "--out", tmp_path / "with")
+    run_here(*options, "--out", tmp_path / "without")
+    run_here(*options, "--tensorboard", "--out", tmp_path / "with")
     a, b = (result(tmp_path / name) for name in ("without", "with"))
     a.pop("seconds"), b.pop("seconds")
     assert a == b
