@@ -31,12 +31,12 @@ def work(setup: Setup) -> dict[str, Any]:
         )  # fmt: skip
     at = options.at or curve.farther_sizes
     reach, findings = curve.predict(at), curve.findings(options.tolerance)
-    needed = curve.needed(options.target_error) if options.target_error > 0 else None
+    needed = curve.needed(options.target_error) if options.target_error else None
     words = [finding.evidence for finding in findings] if needed is None else [str(needed)]
     from jaxnet.report import figures
 
     path = setup.out / "figures/learning_curve.png"
-    figures.learning_curve(curve, path, target=options.target_error)
+    figures.learning_curve(curve, path, target=options.target_error or 0.0)
     now = f"the error is {curve.measured[-1]} with {curve.sizes[-1]:,} examples"
     more: dict[str, Any] = {
         "verdict": words[0] if words else now,

@@ -110,7 +110,7 @@ def test_the_first_two_examples_run(path, run):
 def test_the_code_in_the_readme_runs(run):
     names, out = run(README)
     assert "finished after epoch 10" in out
-    assert out.count("of 16 networks that differ in luck alone") == 2
+    assert out.count("of 16 networks, 8 folds x 2 seeds") == 2
     assert float(names["runs"].history.validation_accuracy[:, -1].min()) > 0.9
     assert Path("digits-network/model.stablehlo").exists()
 
@@ -155,7 +155,7 @@ def test_what_people_bring_learns(run):
 def test_predictions_of_pytorch_are_diagnosed(run):
     pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     _, out = run(GUIDES / "your_own.md", torch=True)
-    assert out.count("of 16 networks that differ in luck alone") == 2
+    assert out.count("of 16 networks, trained with different random seeds") == 2
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ import numpy as np
 import jaxnet
 from jaxnet import Model, Recipe, Splits
 from jaxnet.data import Dataset, Standardization
+from jaxnet.data.dataset import TestSource
 from jaxnet.diagnostics import error_ladder
 
 TOLERANCE = 0.02
@@ -49,13 +50,15 @@ def assemble(
     return [x[part] for part in rows], [y[part] for part in rows]
 
 
-def as_splits(x: list[np.ndarray], y: list[np.ndarray], classes: int) -> Splits:
+def as_splits(
+    x: list[np.ndarray], y: list[np.ndarray], classes: int, test_source: TestSource = "random"
+) -> Splits:
     """Splits of these parts."""
     names = tuple(str(c) for c in range(classes))
     parts = [
         Dataset(inputs, labels.astype(np.int32), names) for inputs, labels in zip(x, y, strict=True)
     ]
-    return Splits(*parts, standardization=Standardization.of(parts[0]))
+    return Splits(*parts, standardization=Standardization.of(parts[0]), test_source=test_source)
 
 
 def circles(seed: int) -> Splits:
@@ -90,12 +93,12 @@ def digits(
         if shift:
             inputs[2] = np.pad(inputs[2], ((0, 0), (0, 0), (shift, 0)))[:, :, :-shift]
         inputs[2], labels[2] = inputs[2][:used], labels[2][:used]
-        return as_splits(inputs, labels, 10)
+        return as_splits(inputs, labels, 10, "own" if shift else "random")
 
     return splits
 
 
-FEW, MANY, HALF = (200, 600, 997), (1000, 300, 497), (899, 449, 449)
+FEW, MANY, HALF = (200, 28, 1569), (1000, 300, 497), (899, 200, 698)
 PLAIN = Recipe(epochs=30, batch_size=64, learning_rate=3e-3)
 PATIENTS = {
     "a linear model on two circles": Patient(circles, jaxnet.linear(), PLAIN, ("high bias",)),
@@ -121,8 +124,8 @@ PATIENTS = {
         ("good enough",),
         tolerance=0.04,
     ),
-    "50 test images": Patient(
-        digits((1000, 200, 597), used=50), jaxnet.mlp((64,)), PLAIN, ("inconclusive",)
+    "40 digits in all": Patient(
+        digits((28, 4, 1765), used=8), jaxnet.mlp((64,)), PLAIN, ("inconclusive",)
     ),
     "a hundredth of the learning rate": Patient(
         digits(MANY),

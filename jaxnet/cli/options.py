@@ -147,8 +147,8 @@ class Options:
     """weigh examples so that every class counts the same"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """of the network's products; bfloat16 is for accelerators"""
-    target_error: float = 0.0
-    """the error that could be reached: human level, a requirement"""
+    target_error: float | None = None
+    """the error that could be reached, such as human level or a requirement; by default unknown"""
     tolerance: float = 0.02
     """the smallest step of the error ladder that matters"""
     seed: int = 0
@@ -180,8 +180,8 @@ class TrainOptions(Options):
     """Every option of a training."""
 
     members: int = 1
-    """networks, to diagnose the recipe: as many on the whole training set, and others on parts of
-    it
+    """number of networks to train for a diagnosis (1: none; from 8 on they are cross-fitted, and 16
+    give the usual intervals)
     """
     stream: bool = False
     """leave the training set on disk: a folder with x.npy and y.npy, Parquet, or a data set of

@@ -103,7 +103,13 @@ def report(
         name: judge(outputs[name], np.asarray(part.y), splits.standardization)
         for name, part in parts.items()
     }
-    ladder = network_ladder(metrics, target_error=options.target_error, tolerance=options.tolerance)
+    ladder = network_ladder(
+        metrics,
+        target_error=options.target_error or 0.0,
+        tolerance=options.tolerance,
+        test_source=splits.test_source,
+        chosen=run.recipe.patience is not None,
+    )
     scores = {
         name: score(outputs[name], part, splits) for name, part in parts.items() if name != "train"
     }
@@ -154,11 +160,11 @@ def report(
         "target_error": options.target_error,
         "tolerance": options.tolerance,
         **numbers(metrics),
-        "scores": scores,
         "calibration": believed(outputs["test"], splits),
         "verdict": ladder.verdict,
         "findings": (*ladder.findings, *findings),
         **more,
+        "scores": more.get("scores", {}) | scores,
     }
     write(
         setup.out,

@@ -63,6 +63,7 @@ from jaxnet.runtime.devices import use_cpu_devices, use_platform
 from jaxnet.runtime.interrupts import Interrupted, stopped_at_once
 from jaxnet.runtime.plan import Plan, plan_for_images
 from jaxnet.runtime.timing import Timer
+from jaxnet.studies.design import design_of
 from jaxnet.studies.diagnose import diagnose
 
 
@@ -310,10 +311,16 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
     from jaxnet.report import figures
 
     figures.error_analysis(diagnosis, setup.out / "figures/diagnosis.png")
-    test = population.predictions.test[: options.members]
+    # With cross-fitting, the first network is the one to keep, and those of the folds follow.
+    judges, folds = slice(0, options.members), diagnosis.folds
+    if folds is not None:
+        judges = slice(1, 1 + folds.networks + folds.left_out)
+        setup = setup._replace(splits=design_of(splits, setup.recipe, options.members).splits)
+    test = population.predictions.test[judges]
     errors = diagnosis.errors
     more = {
-        "members": options.members,
+        "members": diagnosis.members,
+        "design": diagnosis.design,
         "accuracy": None
         if diagnosis.regression
         else {part: error.complement() for part, error in errors.items()},
@@ -321,10 +328,11 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
         "verdict": diagnosis.verdict,
         "findings": diagnosis.findings,
         "diagnosis": diagnosis.summary(),
+        "scores": {} if diagnosis.scores is None else {"validation": diagnosis.scores},
         "hard_examples": hardest(test, splits),
         "resumed": began,
     }
-    sound = np.flatnonzero(~population.diverged[: options.members])
+    sound = np.flatnonzero(~population.diverged[: judges.stop])
     members = [population[int(i)] for i in sound] or [population[0]]
     return report(setup, setup.model, members[0], more, str(diagnosis), members=members)
 

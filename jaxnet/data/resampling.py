@@ -88,6 +88,26 @@ class Samples:
             )
         return replace(self, factors=found if self.factors is None else self.factors * found)
 
+    def among(self, examples: int) -> "Samples":
+        """The same subsets of more examples, of which no member has the further ones.
+
+        Args:
+            examples: number of examples; those that the samples were drawn from come first.
+
+        Returns:
+            The Samples.
+        """
+        if self.examples == examples:
+            return self
+        assert self.orders is not None
+        assert self.first is not None
+        assert self.count is not None
+        # what goes around the end would meet the further examples
+        assert int((self.first + self.count).max()) <= self.examples
+        more = np.arange(self.examples, examples, dtype=self.orders.dtype)
+        more = np.broadcast_to(more, (len(self.orders), len(more)))
+        return replace(self, orders=np.concatenate([self.orders, more], axis=1))
+
     def alone(self, member: int) -> dict[str, Any]:
         """The keywords that make `fit` train on the sample of one member.
 

@@ -7,36 +7,33 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from textwrap import fill
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from jaxnet import arrays, display
-from jaxnet.diagnostics.findings import DATA_FINDINGS, Code, Finding, diverged, first_to_fix
-from jaxnet.diagnostics.ladder import error_ladder
+from jaxnet.data.dataset import TestSource
+from jaxnet.diagnostics import text
+from jaxnet.diagnostics.findings import Finding, no_better_than_guessing, with_guessing
+from jaxnet.diagnostics.findings import diverged as diverged_finding
+from jaxnet.diagnostics.ladder import Ladder, check_limits, cross_fitted_ladder, error_ladder
+from jaxnet.diagnostics.predicted import (
+    Pair,
+    Predicted,
+    encoded,
+    sound_partitions,
+    without_diverged,
+)
+from jaxnet.diagnostics.steps import PoolSteps
 from jaxnet.errors import InputError
 from jaxnet.population.result import Population
 from jaxnet.runtime.files import plain
 from jaxnet.stats.bias_variance import Decomposition, Design, bias_variance_decomposition
 from jaxnet.stats.comparison import EnsembleGain, ensemble_gain
+from jaxnet.stats.cross_fitting import CrossFit, cross_fit
 from jaxnet.stats.estimate import Estimate
+from jaxnet.stats.scores import Scores
 from jaxnet.typing import ArrayLike
-
-WIDTH = 96  # columns of the text
-PART_NAMES = {
-    "train": "training set",
-    "validation": "validation set",
-    "test": "test set",
-    "use": "where it will be used",
-}
-STEP_WORDS = {
-    Code.HIGH_BIAS: "wrong even on what it learned from (bias)",
-    Code.HIGH_VARIANCE: "worse on examples it has not seen (variance)",
-    Code.MISMATCH: "worse where it is used (mismatch)",
-}
-
-Part = tuple[ArrayLike, ArrayLike]
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,29 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class Folds:
+    """How cross-fitted networks share the pool of training and validation set.
+
+    Attributes:
+        folds: number of folds; each network leaves out one of them.
+        networks: number of networks that are counted.
+        left_out: number of networks that are not, since they diverged.
+        groups: number of groups; None where every example is its own.
+        coverage: in how many studies the intervals of the recipe hold the truth, in words.
+        networks_unseen: unseen error of these very networks on new examples.
+        networks_gap: generalization gap of these very networks.
+    """
+
+    folds: int
+    networks: int
+    left_out: int
+    groups: int | None
+    coverage: str
+    networks_unseen: Estimate
+    networks_gap: Estimate
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """What is wrong with a recipe, measured, and what to try.
 
@@ -70,20 +90,31 @@ class Diagnosis:
 
     Attributes:
         verdict: a sentence that begins with the largest of high bias, high variance and mismatch,
-            or with good enough or inconclusive.
+            with mostly bias or mostly variance, or with good enough or inconclusive.
         findings: the findings, the largest first.
         errors: error of train, validation, test and use, as far as they exist: a share of wrong
-            predictions, or for a regression a share of the variance of y.
+            predictions, or for a regression a share of the variance of y. For cross-fitted
+            networks, train is the error on examples that they have seen and validation that on
+            examples of the same pool that they have not seen; test is the error of the network
+            that is kept.
         decompositions: decompositions of the error on the test set, or else on the validation set.
         ensemble: what the members achieve together on the same examples, or None.
         regression: whether the task is a regression.
         members: number of members whose errors these are.
-        diverged: number of members left out because they diverged.
+        diverged: number of networks, of all kinds, left out because they diverged.
         examples: number of examples of each part.
-        target_error: the error that could be reached.
+        target_error: the error that could be reached; None where other methods stand for it.
         tolerance: the smallest step that matters.
         notes: what to bear in mind.
         networks: the networks that `jaxnet.diagnose` trained, or None.
+        design: "cross-fitted", where every example is judged by networks that did not train on it,
+            or "one split".
+        folds: how cross-fitted networks share the pool; None for one split.
+        dominance: the generalization gap minus avoidable bias, or None.
+        other_methods: by method, its unseen error; bias is measured against them where there is no
+            target error.
+        scores: scores besides the error on examples that cross-fitted networks have not seen, and
+            what the networks gain over always guessing; None for one split.
     """
 
     verdict: str
@@ -95,10 +126,15 @@ class Diagnosis:
     members: int
     diverged: int
     examples: dict[str, int]
-    target_error: float
+    target_error: float | None
     tolerance: float
     notes: tuple[str, ...] = ()
     networks: Population | None = field(default=None, repr=False, compare=False)
+    design: Literal["cross-fitted", "one split"] = "one split"
+    folds: Folds | None = None
+    dominance: Estimate | None = None
+    other_methods: dict[str, Estimate] = field(default_factory=dict)
+    scores: Scores | None = None
 
     __repr__ = display.text
 
@@ -115,7 +151,7 @@ class Diagnosis:
         return json.dumps(self.summary(), indent=1, allow_nan=False)
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        return "\n".join(text.lines(self))
 
     def _repr_html_(self) -> str:
         return display.html(self)
@@ -123,14 +159,15 @@ class Diagnosis:
     @classmethod
     def from_predictions(
         cls,
-        train: Part,
-        validation: Part | None = None,
-        test: Part | None = None,
-        use: Part | None = None,
+        train: Pair,
+        validation: Pair | None = None,
+        test: Pair | None = None,
+        use: Pair | None = None,
         *,
         partitions: Mapping[int, ArrayLike] | None = None,
         target_error: float | None = None,
         tolerance: float = 0.02,
+        test_source: TestSource = "own",
     ) -> "Diagnosis":
         """Diagnose a recipe from what its networks predict, whatever library they come from.
 
@@ -148,9 +185,11 @@ class Diagnosis:
             partitions: by number of parts K, predictions on the test set of networks that were
                 trained on K disjoint random parts of the training set, where the parts of one
                 partition are consecutive; only these allow claims about bias and variance.
-            target_error: the error that could be reached; 0 by default. For a regression, a share
-                of the variance of y.
+            target_error: the error that could be reached; by default bias is measured against 0.
+                For a regression, a share of the variance of y.
             tolerance: the smallest step that matters, in the same unit; 0.02 by default.
+            test_source: "random" where the test set is a random part of the same data as the
+                others; it then shows no mismatch. By default it is from where the network is used.
 
         Returns:
             The diagnosis.
@@ -159,8 +198,16 @@ class Diagnosis:
             InputError: for arguments that do not fit together, and for values that are not finite.
         """
         given = {"train": train, "validation": validation, "test": test, "use": use}
-        each, groups = _encoded(
-            {name: part for name, part in given.items() if part is not None}, partitions or {}
+        held_out = validation if test is None else test
+        if held_out is None:
+            raise InputError(
+                "there are only predictions on the training set; give those on validation or test "
+                "set too"
+            )
+        each, groups = encoded(
+            {name: part for name, part in given.items() if part is not None},
+            partitions or {},
+            held_out[1],
         )
         regression = each["train"].labels.dtype.kind == "f"
         variance = float(np.var(each["train"].labels)) if regression else 1.0
@@ -168,7 +215,7 @@ class Diagnosis:
             raise InputError(
                 "all training labels are equal; there is nothing to learn; give values that differ"
             )
-        each, lost, total = _without_diverged(
+        each, lost, total = without_diverged(
             {name: part for name, part in each.items() if len(part.labels)}
         )
         for name, part in each.items():
@@ -185,7 +232,7 @@ class Diagnosis:
             for name, part in each.items()
             if part.unanswered.any()
         ]
-        kept = {k: _sound_partitions(part, k) for k, part in groups.items()}
+        kept = {k: sound_partitions(part, k) for k, part in groups.items()}
         for k, (_, gone) in kept.items():
             if gone:
                 count = len(groups[k].predictions) // k
@@ -201,77 +248,191 @@ class Diagnosis:
             variance=variance,
             target_error=target_error,
             tolerance=tolerance,
-            more=diverged(lost, total),
+            test_source=test_source,
+            more=diverged_finding(lost, total),
             notes=notes,
         )
         return replace(found, diverged=lost)
 
+    @classmethod
+    def from_cross_validation(
+        cls,
+        predictions: ArrayLike,
+        labels: ArrayLike,
+        seen: ArrayLike,
+        *,
+        groups: ArrayLike | None = None,
+        test: Pair | None = None,
+        other_methods: Mapping[str, ArrayLike] | None = None,
+        target_error: float | None = None,
+        tolerance: float = 0.02,
+    ) -> "Diagnosis":
+        """Diagnose a recipe from cross-fitted networks, whatever library they come from.
 
-@dataclass(frozen=True)
-class Predicted:
-    """Predictions and their labels.
+        Every network was trained on all folds of a pool of examples but one, at least two networks
+        without each fold, and all of them predict the whole pool.
 
-    Attributes:
-        predictions: ([members,] examples[, classes]) values, log-probabilities, or class numbers;
-            the class number arrays.NO_CLASS stands for a prediction that is not a number.
-        labels: (examples,) values or class numbers.
+        Args:
+            predictions: (networks, examples) class numbers or names, (networks, examples, classes)
+                log-probabilities, or for a regression (networks, examples) values.
+            labels: (examples,) labels of the pool.
+            seen: (networks, examples) which examples each network was trained on.
+            groups: (examples,) the group of each example, such as its patient; whole groups lie in
+                one fold. By default every example is its own.
+            test: predictions of the same networks, and labels, on examples from where the network
+                will be used; the difference to the unseen error is reported as mismatch.
+            other_methods: by name, predictions for the pool, (examples,) or (examples, classes), by
+                other methods that were trained without the fold of each example. Without a target
+                error, bias is measured against them; without both, against 0.
+            target_error: the error that could be reached. For a regression, a share of the variance
+                of y.
+            tolerance: the smallest step that matters, in the same unit; 0.02 by default.
+
+        Returns:
+            The diagnosis.
+
+        Raises:
+            InputError: for arrays that do not fit together, and for one network a fold.
+        """
+        check_limits(target_error or 0.0, tolerance)
+        others = {f"other_methods[{name!r}]": f for name, f in (other_methods or {}).items()}
+        given: dict[str, Pair] = {"pool": (predictions, labels)}
+        given |= {name: (f, labels) for name, f in others.items()}
+        given |= {} if test is None else {"test": test}
+        each, _ = encoded(given, {})
+        pool, regression = each["pool"], each["pool"].labels.dtype.kind == "f"
+        if not pool.of_members:
+            raise InputError(
+                "predictions are of one network; give those of at least 2 networks for each fold"
+            )
+        variance = float(np.var(pool.labels)) if regression else 1.0
+        if not variance > 0:
+            raise InputError("all labels are equal, so there is nothing to learn")
+
+        def losses(part: Predicted) -> np.ndarray:
+            return part.squares / variance if regression else part.wrong
+
+        silent = np.all(pool.unanswered, axis=-1)
+        found = losses(pool)
+        if silent.any():
+            found = np.where(silent[:, None], np.nan, found)
+        table, left_out = cross_fit(found, seen, groups, largest=None if regression else 1.0)
+        if not regression:  # also where networks were left out
+            table = replace(table, counted=True)
+        if (table.networks_of_folds < 2).all():
+            raise InputError(
+                "each fold was left out by a single network, so how much networks differ is "
+                "unknown; train at least 2 networks for each fold, with other seeds and the same "
+                "folds"
+            )
+        kept = np.setdiff1d(np.arange(len(pool.predictions)), left_out)
+        steps = PoolSteps(
+            table,
+            target_error,
+            {
+                name: losses(each[key]).astype(np.float64)
+                for name, key in zip(other_methods or {}, others, strict=True)
+            },
+            None if test is None else losses(each["test"].only(kept)).astype(np.float64),
+        )
+        notes = [
+            f"{name}: {part.unanswered_in_words}; they count as wrong"
+            for name, part in each.items()
+            if not regression and part.unanswered.any() and name != "pool"
+        ]
+        return cross_fitted_diagnosis(
+            steps,
+            tolerance=tolerance,
+            regression=regression,
+            left_out=len(left_out),
+            diverged=len(left_out),
+            more=diverged_finding(len(left_out), len(pool.predictions)),
+            notes=notes,
+        )
+
+
+def cross_fitted_diagnosis(
+    steps: PoolSteps,
+    *,
+    tolerance: float,
+    regression: bool,
+    left_out: int = 0,
+    diverged: int = 0,
+    test_examples: int = 0,
+    decompositions: Sequence[Parts] = (),
+    ensemble: EnsembleGain | None = None,
+    scores: Scores | None = None,
+    more: Sequence[Finding] = (),
+    notes: Sequence[str] = (),
+) -> Diagnosis:
+    """Build the diagnosis of cross-fitted networks.
+
+    Args:
+        steps: the errors on the pool, and what bias is measured against.
+        tolerance: the smallest step that matters.
+        regression: whether the task is a regression.
+        left_out: number of cross-fitted networks left out because they diverged.
+        diverged: number of networks of all kinds that diverged.
+        test_examples: number of test examples of the network that is kept.
+        decompositions: bias and variance of networks trained on parts of the pool.
+        ensemble: what the networks achieve together on the test set.
+        scores: scores besides the error on unseen examples.
+        more: further findings.
+        notes: what to bear in mind.
+
+    Returns:
+        The diagnosis, without `networks`.
     """
+    found, pool = cross_fitted_ladder(steps, tolerance), steps.pool
+    examples = {"train": pool.losses.shape[1], "validation": pool.losses.shape[1]}
+    if steps.test is not None:
+        examples["test"] = test_examples
+    if steps.elsewhere is not None:
+        examples["use"] = steps.elsewhere.shape[1]
+    if steps.target_error is None and not steps.others:
+        notes = [
+            *notes,
+            "bias is measured against an error of 0; give target_error if less is attainable",
+        ]
+    guessing = [] if scores is None else no_better_than_guessing(scores, tolerance)
+    claims = any(each.claimed for each in found.findings) or found.verdict.startswith("mostly")
+    return Diagnosis(
+        verdict=with_guessing(found.verdict, guessing, claims=claims),
+        findings=_by_size([*found.findings, *guessing, *more]),
+        errors=found.errors,
+        decompositions=tuple(decompositions),
+        ensemble=ensemble,
+        regression=regression,
+        members=len(pool.losses),
+        diverged=diverged,
+        examples=examples,
+        target_error=steps.target_error,
+        tolerance=tolerance,
+        notes=tuple(notes),
+        design="cross-fitted",
+        folds=_folds(pool, left_out),
+        dominance=found.dominance,
+        other_methods={name: pool.error_of_other(losses) for name, losses in steps.others.items()},
+        scores=scores,
+    )
 
-    predictions: np.ndarray
-    labels: np.ndarray
 
-    @property
-    def scores(self) -> bool:
-        """Whether the predictions are log-probabilities."""
-        return self.predictions.dtype.kind == "f" and self.labels.dtype.kind != "f"
+def _folds(pool: CrossFit, left_out: int) -> Folds:
+    own = pool.rate("unseen", pools=False)
+    shift = float(pool.seen.mean())
+    return Folds(
+        folds=pool.folds,
+        networks=len(pool.losses),
+        left_out=left_out,
+        groups=None if pool.group_of is None else pool.units,
+        coverage=pool.coverage,
+        networks_unseen=own,
+        networks_gap=Estimate(own.estimate - shift, own.low - shift, own.high - shift, own.refused),
+    )
 
-    @property
-    def of_members(self) -> bool:
-        """Whether the first axis is that of members."""
-        return self.predictions.ndim - self.scores > 1
 
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """Names of the axes members and examples, as far as they exist."""
-        return arrays.MEMBER_AXES if self.of_members else arrays.EXAMPLE_AXES
-
-    @property
-    def classes(self) -> np.ndarray:
-        """The predicted class numbers, ([members,] examples)."""
-        return arrays.chosen(self.predictions) if self.scores else self.predictions
-
-    @property
-    def wrong(self) -> np.ndarray:
-        """Which predictions are wrong, ([members,] examples); one that is not a number is wrong."""
-        return arrays.wrong(self.classes, self.labels)
-
-    @property
-    def squares(self) -> np.ndarray:
-        """The squared errors, ([members,] examples)."""
-        return (self.predictions.astype(np.float64) - self.labels) ** 2
-
-    @property
-    def unanswered(self) -> np.ndarray:
-        """Which predictions are not numbers, ([members,] examples)."""
-        return (
-            ~np.isfinite(self.predictions)
-            if self.labels.dtype.kind == "f"
-            else self.classes == arrays.NO_CLASS
-        )
-
-    @property
-    def unanswered_in_words(self) -> str:
-        """How many predictions are not numbers, and which one is the first."""
-        lost = self.unanswered
-        first = arrays.spot(np.argwhere(lost)[0], self.axes)
-        return (
-            f"{int(lost.sum())} of {lost.size} predictions are not numbers, the first that of "
-            f"{first}"
-        )
-
-    def only(self, members: np.ndarray) -> "Predicted":
-        """Select the predictions of some members."""
-        return Predicted(self.predictions[members], self.labels)
+def _by_size(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: -finding.size.estimate))
 
 
 def diagnosis_of(
@@ -283,11 +444,13 @@ def diagnosis_of(
     variance: float,
     target_error: float | None,
     tolerance: float,
+    test_source: TestSource = "own",
+    chosen: bool = False,
     more: Sequence[Finding] = (),
     notes: Sequence[str] = (),
 ) -> Diagnosis:
-    """Build the diagnosis from the errors of each part and from predictions on the examples where
-    the error is decomposed.
+    """Build the diagnosis of networks trained on one training set, from the errors of each part and
+    from predictions on the examples where the error is decomposed.
 
     Args:
         errors: by part, ([members,] examples) errors.
@@ -297,41 +460,28 @@ def diagnosis_of(
         variance: variance of y, the unit of a regression's errors; 1 for classes.
         target_error: the error that could be reached; None for 0.
         tolerance: the smallest step that matters.
+        test_source: where the test set comes from.
+        chosen: whether the validation set chose the networks.
         more: further findings.
         notes: what to bear in mind.
 
     Returns:
         The diagnosis, without `networks`, and with no diverged members.
     """
-    regression = held_out.labels.dtype.kind == "f"
-    ladder = error_ladder(errors, target_error=target_error or 0.0, tolerance=tolerance)
-    y = held_out.labels / math.sqrt(variance) if regression else held_out.labels
-    kind = "squared" if regression else "zero_one_kohavi_wolpert"
-
-    def decomposed(part: Predicted) -> np.ndarray:
-        return (
-            part.predictions.astype(np.float64) / math.sqrt(variance)
-            if regression
-            else part.classes
-        )
-
-    notes = list(notes)
-    decompositions = []
-    ensemble = None
+    found: Ladder = error_ladder(
+        errors, target_error=target_error or 0.0, tolerance=tolerance, test_source=test_source
+    )
     members = len(held_out.predictions) if held_out.of_members else 1
+    notes, regression = list(notes), held_out.labels.dtype.kind == "f"
+    decompositions, ensemble = list[Parts](), None
     if members > 1 and held_out.unanswered.any():
         notes.append(
             "bias, variance and the members' joint prediction are left out: "
             f"{held_out.unanswered_in_words}"
         )
     elif members > 1:
-        found = bias_variance_decomposition(decomposed(held_out), y, loss=kind, design="seeds")
-        decompositions.append(_without_arrays(found, training))
-        ensemble = ensemble_gain(
-            decomposed(held_out) if regression else held_out.predictions,
-            y,
-            loss="squared" if regression else "zero_one",
-        )
+        decompositions.append(decomposed(held_out, training, variance, "seeds"))
+        ensemble = joint(held_out, variance)
     for k in sorted(partitions):
         part = Predicted(partitions[k], held_out.labels)
         if part.unanswered.any():
@@ -339,308 +489,59 @@ def diagnosis_of(
                 f"bias and variance of partitions into {k} are left out: {part.unanswered_in_words}"
             )
             continue
-        found = bias_variance_decomposition(
-            decomposed(part), y, loss=kind, design="partition", parts=k
-        )
-        decompositions.append(_without_arrays(found, training // k))
-    findings = sorted([*ladder.findings, *more], key=lambda finding: -finding.size.estimate)
+        decompositions.append(decomposed(part, training // k, variance, "partition", k))
     return Diagnosis(
-        verdict=ladder.verdict,
-        findings=tuple(findings),
-        errors=ladder.errors,
+        verdict=found.verdict,
+        findings=_by_size([*found.findings, *more]),
+        errors=found.errors,
         decompositions=tuple(decompositions),
         ensemble=ensemble,
         regression=regression,
         members=members,
         diverged=0,
         examples={name: each.shape[-1] for name, each in errors.items()},
-        target_error=target_error or 0.0,
+        target_error=target_error,
         tolerance=tolerance,
         notes=tuple(notes),
+        dominance=found.dominance,
     )
 
 
-def _without_arrays(found: Decomposition, training: int) -> Parts:
+def decomposed(
+    part: Predicted, training: int, variance: float, design: Design, parts: int | None = None
+) -> Parts:
+    """Decompose the error of predictions into bias and variance.
+
+    Args:
+        part: predictions of several networks, and labels.
+        training: number of examples in each network's training set.
+        variance: variance of y, the unit of a regression's errors; 1 for classes.
+        design: how the networks' training sets are related.
+        parts: of a partition, into how many parts the training set was divided.
+    """
+    regression = part.labels.dtype.kind == "f"
+    found: Decomposition = bias_variance_decomposition(
+        part.predictions.astype(np.float64) / math.sqrt(variance) if regression else part.classes,
+        part.labels / math.sqrt(variance) if regression else part.labels,
+        loss="squared" if regression else "zero_one_kohavi_wolpert",
+        design=design,
+        parts=parts,
+    )
     return Parts(
         found.design, found.kind, training, found.members, found.loss, found.bias, found.variance
     )
 
 
-def _encoded(
-    given: Mapping[str, Part], partitions: Mapping[int, ArrayLike]
-) -> tuple[dict[str, Predicted], dict[int, Predicted]]:
-    """Check the parts and the predictions of partitions; encode names of classes as numbers and
-    values as float64.
+def joint(part: Predicted, variance: float) -> EnsembleGain:
+    """Compute what several networks achieve together.
+
+    Args:
+        part: predictions of several networks, and labels.
+        variance: variance of y, the unit of a regression's errors; 1 for classes.
     """
-    names = [*given, *(f"partition {k}" for k in partitions)]
-    held_out = given.get("test", given.get("validation"))
-    if held_out is None:
-        raise InputError(
-            "there are only predictions on the training set; give those on validation or test set "
-            "too"
+    if part.labels.dtype.kind == "f":
+        scale = math.sqrt(variance)
+        return ensemble_gain(
+            part.predictions.astype(np.float64) / scale, part.labels / scale, loss="squared"
         )
-    pairs = [*given.values(), *((f, held_out[1]) for f in partitions.values())]
-    fs = [
-        _plain(f"{name} predictions", f, arrays.MEMBER_AXES)
-        for name, (f, _) in zip(names, pairs, strict=True)
-    ]
-    ys = [
-        _plain(f"{name} labels", y, arrays.EXAMPLE_AXES)
-        for name, (_, y) in zip(names, pairs, strict=True)
-    ]
-    kinds = {
-        "number" if y.dtype.kind in "iub" else "value" if y.dtype.kind == "f" else "text"
-        for y in ys
-    }
-    if len(kinds) > 1:
-        raise InputError(
-            f"labels are of types {', '.join(sorted({str(y.dtype) for y in ys}))}; give one kind "
-            "of them everywhere"
-        )
-    if kinds == {"value"}:
-        fs, ys = _values(names, fs, ys)
-    elif kinds == {"number"} and any(
-        f.dtype.kind == "f" and not _are_classes(f, y) for f, y in zip(fs, ys, strict=True)
-    ):
-        fs, ys = _log_probabilities(names, fs, ys)
-    else:
-        fs, ys = _class_codes(names, fs, ys)
-    each = [Predicted(f, y) for f, y in zip(fs, ys, strict=True)]
-    return dict(zip(names, each[: len(given)], strict=False)), dict(
-        zip(partitions, each[len(given) :], strict=True)
-    )
-
-
-def _plain(what: str, given: ArrayLike, axes: tuple[str, ...]) -> np.ndarray:
-    """Check that an argument holds numbers, booleans or text; text may come as objects."""
-    found = arrays.array(what, given, axes)
-    if found.dtype.kind == "O" and found.size and all(isinstance(each, str) for each in found.flat):
-        return found.astype(str)
-    if found.dtype.kind not in "biufSU":
-        raise InputError(
-            f"{what} are of type {found.dtype}; give numbers, or names of classes as text"
-        )
-    return found
-
-
-Arrays = list[np.ndarray]
-
-
-def _values(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
-    for name, f, y in zip(names, fs, ys, strict=True):
-        if (
-            f.dtype.kind not in "biuf"
-            or f.ndim not in (1, 2)
-            or y.ndim != 1
-            or f.shape[-1:] != y.shape
-        ):
-            raise InputError(
-                f"{name}: predictions have shape {f.shape} and type {f.dtype} for labels "
-                f"{y.shape}; give values, (members, examples)"
-            )
-        arrays.numbers(f"{name} labels", y, arrays.EXAMPLE_AXES)
-    return [f.astype(np.float64) for f in fs], [y.astype(np.float64) for y in ys]
-
-
-def _are_classes(f: np.ndarray, y: np.ndarray) -> bool:
-    """Whether floats are class numbers, with NaN where there is none."""
-    return (
-        f.ndim in (1, 2)
-        and f.shape[-1:] == y.shape
-        and bool(np.all(np.isnan(f) | (f == np.round(f)) & np.isfinite(f)))
-    )
-
-
-def _log_probabilities(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
-    """Check log-probabilities and their labels; NaN is allowed and counts as wrong."""
-    found = []
-    for name, f, y in zip(names, fs, ys, strict=True):
-        if (
-            f.dtype.kind != "f"
-            or f.ndim not in (2, 3)
-            or y.ndim != 1
-            or f.shape[-2] != len(y)
-            or f.shape[-1] == 0
-        ):
-            raise InputError(
-                f"{name}: predictions have shape {f.shape} and type {f.dtype}; give "
-                "log-probabilities, (members, examples, classes)"
-            )
-        found.append(arrays.labels(f"{name}: labels", y, len(y), f.shape[-1]))
-        for place in np.ndindex(f.shape[: f.ndim - 2]):
-            lost = np.isnan(f[place]).any(1)
-            arrays.check_sums(
-                f"{name} predictions", f[place], arrays.MEMBER_AXES[2 - f.ndim + 1 :], place, lost
-            )
-    if len(count := {f.shape[-1] for f in fs}) > 1:
-        raise InputError(
-            f"log-probabilities are of {' and of '.join(map(str, sorted(count)))} classes; give "
-            "the same ones everywhere"
-        )
-    return fs, found
-
-
-def _class_codes(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
-    """Number the classes from 0, in the order of their names; NO_CLASS stands for a prediction that
-    is NaN.
-    """
-    for name, f, y in zip(names, fs, ys, strict=True):
-        if f.ndim not in (1, 2) or y.ndim != 1 or f.shape[-1:] != y.shape:
-            raise InputError(
-                f"{name}: predictions have shape {f.shape} for labels {y.shape}; give classes, "
-                "(members, examples)"
-            )
-        if (f.dtype.kind in "SU") != (y.dtype.kind in "SU") or (f.dtype.kind == "S") != (
-            y.dtype.kind == "S"
-        ):
-            raise InputError(
-                f"{name}: predictions are {f.dtype} and labels {y.dtype}; give the same names of "
-                "classes in both"
-            )
-    lost = [np.isnan(f) if f.dtype.kind == "f" else np.zeros(f.shape, bool) for f in fs]
-    fs = [
-        np.where(gone, 0, f).astype(np.int64) if f.dtype.kind == "f" else f
-        for f, gone in zip(fs, lost, strict=True)
-    ]
-    known = np.unique(
-        np.concatenate(
-            [
-                np.unique(each)
-                for each in (*(f[~gone] for f, gone in zip(fs, lost, strict=True)), *ys)
-            ]
-        )
-    )
-    codes = [
-        np.where(gone, arrays.NO_CLASS, np.searchsorted(known, f))
-        for f, gone in zip(fs, lost, strict=True)
-    ]
-    return codes, [np.searchsorted(known, y) for y in ys]
-
-
-def _without_diverged(parts: Mapping[str, Predicted]) -> tuple[dict[str, Predicted], int, int]:
-    """Leave out members that predict nothing but NaN in every part.
-
-    Returns:
-        The parts without them, how many they are, and of how many.
-    """
-    if (
-        len(
-            {
-                (part.of_members, len(part.predictions) if part.of_members else 1)
-                for part in parts.values()
-            }
-        )
-        > 1
-    ):
-        return dict(parts), 0, 1  # error_ladder refuses it, with a message
-    silent = [part.unanswered.all(-1) for part in parts.values()]
-    lost = np.atleast_1d(np.all(silent, axis=0))
-    if not lost.any():
-        return dict(parts), 0, len(lost)
-    members = {
-        name: part if part.of_members else Predicted(part.predictions[None], part.labels)
-        for name, part in parts.items()
-    }
-    return {name: part.only(~lost) for name, part in members.items()}, int(lost.sum()), len(lost)
-
-
-def _sound_partitions(part: Predicted, k: int) -> tuple[Predicted, int]:
-    """Leave out partitions with a network that predicts nothing but NaN.
-
-    Returns:
-        The predictions of the other partitions, and how many were left out.
-    """
-    if not part.of_members or len(part.predictions) % k:
-        return part, 0  # bias_variance_decomposition refuses it, with a message
-    sound = ~part.unanswered.all(-1).reshape(-1, k).any(1)
-    return part.only(np.repeat(sound, k)), int((~sound).sum())
-
-
-def _lines(d: Diagnosis) -> list[str]:
-    """Write the diagnosis as lines of text that fit a screen."""
-    share = (
-        "squared error, in variances of y"
-        if d.regression
-        else "share of examples predicted wrongly"
-    )
-    who = (
-        "one network, which speaks only for itself"
-        if d.members == 1
-        else f"{d.members} networks that differ in luck alone"
-    )
-    lines = [fill(d.verdict, WIDTH), "", f"{share}, of {who}; with 95% intervals"]
-    lines += [
-        _row(f"{PART_NAMES[name]}, {d.examples[name]:,} examples", error)
-        for name, error in d.errors.items()
-    ]
-    reachable = f"{d.target_error:.1%} could be reached, and " if d.target_error else ""
-    lines.append(f"so it is, where {reachable}{d.tolerance:.1%} matters")
-    for finding in (finding for finding in d.findings if finding.code in STEP_WORDS):
-        state = (
-            "too much"
-            if finding.claimed
-            else "fine"
-            if finding.size.refused is None and finding.size.high < d.tolerance
-            else "not settled"
-        )
-        lines.append(f"{_row(STEP_WORDS[finding.code], finding.size)}  {state}")
-    partitions = [parts for parts in d.decompositions if parts.design == "partition"]
-    if partitions:
-        lines.append(
-            "trained on other examples of the same kind, and so many of them, networks would"
-        )
-    for parts in partitions:
-        lines.append(
-            _row(f"{parts.training:,} examples: make the same mistakes (bias²)", parts.bias)
-        )
-        lines.append(
-            _row(
-                f"{parts.training:,} examples: make mistakes of their own (variance)",
-                parts.variance,
-            )
-        )
-    if d.ensemble is not None:
-        lines.append(
-            _row(
-                f"the prediction of all {d.ensemble.members} networks together", d.ensemble.ensemble
-            )
-        )
-    lines += [
-        fill(finding.evidence, WIDTH, subsequent_indent="  ")
-        for finding in d.findings
-        if finding.code in DATA_FINDINGS
-    ]
-    others = [
-        finding
-        for finding in d.findings
-        if finding.code not in (*STEP_WORDS, *DATA_FINDINGS) and finding.claimed
-    ]
-    lines += [
-        fill(f"beware, {finding.code.words}: {finding.evidence}", WIDTH, subsequent_indent="  ")
-        for finding in others
-    ]
-    lines += [fill(note, WIDTH, subsequent_indent="  ") for note in d.notes]
-    claimed = {finding.code: finding for finding in reversed(d.findings) if finding.claimed}
-    first = first_to_fix([finding.code for finding in d.findings if finding.claimed])
-    if first is not None:
-        lines.append(
-            fill(
-                "try next: " + "; ".join(remedy.words for remedy in claimed[first].remedies[:3]),
-                WIDTH,
-                subsequent_indent="  ",
-            )
-        )
-    return lines
-
-
-def _row(words: str, size: Estimate) -> str:
-    return f"  {words:<54}{_number(size)}"
-
-
-def _number(estimate: Estimate) -> str:
-    center = f"{estimate.estimate:7.2%}"
-    return center + (
-        f"  ({estimate.low:.2%} to {estimate.high:.2%})"
-        if estimate.refused is None
-        else "  (no interval)"
-    )
+    return ensemble_gain(part.predictions, part.labels, loss="zero_one")

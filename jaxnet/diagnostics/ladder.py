@@ -1,52 +1,45 @@
-"""Error analysis: the steps from target to training to validation error and to the error in use,
-and the verdict.
+"""Error analysis: avoidable bias, the generalization gap and mismatch, and the verdict.
 
-Avoidable bias is the step from the target to the training error, variance the step to the
-validation error, and mismatch the step to the error where the network is used (Ng, Machine Learning
-Yearning, 2018, chapters 20 to 30 and 40 to 43). The errors are given; nothing here predicts.
+Avoidable bias is the step from the error that could be reached to the training error, the
+generalization gap (variance) the step to the error on unseen examples, and mismatch the step to the
+error where the network is used (Ng, Machine Learning Yearning, 2018, chapters 20 to 30 and 40 to
+43). The errors are given; nothing here predicts.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from jaxnet import arrays, display
+from jaxnet.data.dataset import TestSource
 from jaxnet.diagnostics.findings import Code, Finding, finding, percent
+from jaxnet.diagnostics.steps import Members, OneNetwork, PoolSteps, Steps, TheseNetworks
 from jaxnet.engine.prediction import ClassMetrics, Metrics
 from jaxnet.errors import InputError
-from jaxnet.stats.estimate import LEVEL, Estimate, combination, exact, mean
-from jaxnet.stats.random_effects import (
-    MIN_ERROR_EXAMPLES,
-    POSITIVE,
-    RATE,
-    TwoWay,
-    contrast,
-    interval,
-    table,
-)
+from jaxnet.stats.estimate import Estimate
+from jaxnet.stats.random_effects import MIN_MEMBERS
 from jaxnet.typing import ArrayLike
 
 ALPHA = 0.05
-RUNGS = {
-    Code.HIGH_BIAS: "it is wrong even on the examples it learned from",
-    Code.HIGH_VARIANCE: "it does worse on examples it has not seen",
-    Code.MISMATCH: (
-        "it does worse where it is used than on held-out examples like those it learned from"
-    ),
-}
 PART_ORDER = ("train", "validation", "test", "use")
-ERROR_WORDS = {
-    "train": "training error",
-    "validation": "validation error",
-    "test": "test error",
-    "use": "error where it is used",
-}
 MAX_TIMES = 900  # nobody gets more than this times as many examples
 
-Weights = dict[str, float]
+
+@dataclass(frozen=True)
+class Claims:
+    """What the error steps allow to claim. Any false claim has probability at most 5%.
+
+    Attributes:
+        exceeding: steps that exceed the tolerance, the largest first.
+        dominant: which of bias and variance is the larger; None where that is uncertain.
+        good_enough: whether no step exceeds the tolerance.
+    """
+
+    exceeding: tuple[Code, ...]
+    dominant: Code | None
+    good_enough: bool
 
 
 @dataclass(frozen=True)
@@ -54,28 +47,35 @@ class Ladder:
     """The error steps and the verdict they allow.
 
     Attributes:
-        verdict: a sentence that begins with the name of the largest step, or with good enough or
-            inconclusive.
+        verdict: a sentence that begins with high bias, high variance, mismatch, mostly bias, mostly
+            variance, good enough or inconclusive.
         findings: the steps, the largest first.
         errors: the error of each part, with 95% intervals.
+        dominance: the generalization gap minus avoidable bias; None where it was not measured.
     """
 
     verdict: str
     findings: tuple[Finding, ...]
     errors: dict[str, Estimate]
+    dominance: Estimate | None = None
 
     __repr__ = display.text
 
 
 def error_ladder(
-    errors: Mapping[str, ArrayLike], *, target_error: float = 0.0, tolerance: float = 0.02
+    errors: Mapping[str, ArrayLike],
+    *,
+    target_error: float = 0.0,
+    tolerance: float = 0.02,
+    test_source: TestSource = "own",
+    chosen: bool = False,
 ) -> Ladder:
     """Compute the error steps and the verdict from errors on disjoint sets of examples.
 
-    "high X" is claimed where the Holm-adjusted one-sided 5% lower bound of X exceeds the tolerance
-    (Holm 1979). "good enough" is claimed where every unadjusted one-sided 95% upper bound is below
-    the tolerance. A step is called the largest where Bonferroni intervals of its difference to
-    every other claimed step exclude 0. So a false claim has probability at most 5%, as far as the
+    A step is called high where its Holm-adjusted one-sided 5% lower limit exceeds the tolerance,
+    and one of bias and variance is said to be the larger where their paired difference excludes 0
+    within the same procedure. "good enough" is claimed where every unadjusted one-sided 95% upper
+    limit is at most the tolerance. So a false claim has probability at most 5%, as far as the
     intervals cover, under any dependence.
 
     Args:
@@ -86,6 +86,11 @@ def error_ladder(
             training examples, and the verdict is on the recipe.
         target_error: the error that could be reached; 0 by default.
         tolerance: the smallest step that matters, on the scale of the error; 0.02 by default.
+        test_source: where the test set comes from. Where it is "random", a random part of the same
+            data as the training and the validation set, both held-out sets together show the
+            generalization gap, and it shows no mismatch.
+        chosen: whether the validation set chose a network, such as by stopping its training. Then a
+            random test set alone shows the gap.
 
     Returns:
         The steps, the verdict and the errors.
@@ -97,145 +102,310 @@ def error_ladder(
     References:
         Ng 2018, chapters 20 to 30 and 40 to 43; Holm 1979.
     """
+    check_limits(target_error, tolerance)
+    given = {
+        name: arrays.array(f"errors of {name}", errors[name], arrays.MEMBER_AXES)
+        for name in PART_ORDER
+        if name in errors
+    }
+    parts = {name: each for name, each in given.items() if each.size}
+    _check(parts)
+    held_out = tuple(name for name in ("validation", "test") if name in parts) or ("use",)
+    if test_source != "random":
+        held_out = held_out[:1]
+    elif chosen:
+        held_out = held_out[-1:]
+    used = next(name for name in reversed(PART_ORDER) if name in parts)
+    used = None if used in held_out else used
+    if parts["train"].ndim == 2 and len(parts["train"]) == 1:
+        parts = {name: each[0] for name, each in parts.items()}
+    if parts["train"].ndim == 1:
+        return ladder(OneNetwork(parts, held_out, used, target_error), tolerance)
+    found = ladder(Members(parts, held_out, used, target_error), tolerance)
+    enough = len(parts["train"]) >= MIN_MEMBERS
+    if enough or not found.verdict.startswith("inconclusive") or not found.findings:
+        return found
+    # What one network would show, several show too.
+    these = ladder(TheseNetworks(parts, held_out, used, target_error), tolerance)
+    if not these.verdict.startswith(("high", "mismatch")):
+        return found
+    words = (
+        f"{these.verdict}. This holds for these {len(parts['train'])} networks; how much other "
+        "networks of the recipe differ is uncertain"
+    )
+    return replace(found, verdict=words, findings=these.findings)
+
+
+def cross_fitted_ladder(steps: PoolSteps, tolerance: float = 0.02) -> Ladder:
+    """Compute the error steps and the verdict from errors of cross-fitted networks.
+
+    Args:
+        steps: the errors on the pool, and what bias is measured against.
+        tolerance: the smallest step that matters, on the scale of the error; 0.02 by default.
+
+    Returns:
+        The steps, the verdict and the errors.
+
+    Raises:
+        InputError: as `error_ladder` does.
+    """
+    check_limits(steps.target_error or 0.0, tolerance)
+    return ladder(steps, tolerance)
+
+
+def network_ladder(
+    parts: dict[str, Metrics],
+    *,
+    target_error: float = 0.0,
+    tolerance: float = 0.02,
+    test_source: TestSource = "own",
+    chosen: bool = False,
+) -> Ladder:
+    """Compute the error steps of one network from its metrics.
+
+    Args:
+        parts: metrics on "train", "test" and, where there is one, "validation".
+        target_error: as in `error_ladder`.
+        tolerance: as in `error_ladder`.
+        test_source: as in `error_ladder`.
+        chosen: as in `error_ladder`.
+
+    Returns:
+        The steps, the verdict and the errors.
+    """
+    errors = {
+        name: part.wrong if isinstance(part, ClassMetrics) else part.squares
+        for name, part in parts.items()
+    }
+    return error_ladder(
+        errors,
+        target_error=target_error,
+        tolerance=tolerance,
+        test_source=test_source,
+        chosen=chosen,
+    )
+
+
+def check_limits(target_error: float, tolerance: float) -> None:
+    """Refuse a tolerance that is not above 0 and a target error below 0."""
     if not (tolerance > 0 and math.isfinite(tolerance)):
         raise InputError(
             f"tolerance is {tolerance}; give a finite number above 0, on the scale of the error"
         )
     if not (target_error >= 0 and math.isfinite(target_error)):
         raise InputError(f"target_error is {target_error}; give a finite number of at least 0")
-    given_ = {
-        name: arrays.array(f"errors of {name}", errors[name], arrays.MEMBER_AXES)
-        for name in PART_ORDER
-        if name in errors
-    }
-    parts = {name: each for name, each in given_.items() if each.size}
-    _check(parts)
-    given = OneNetwork(parts) if parts["train"].ndim == 1 else Members(parts)
-    found = {name: given.size({name: 1.0}) for name in parts}
-    if not all(math.isfinite(error.estimate) for error in found.values()):
+
+
+def ladder(steps: Steps, tolerance: float) -> Ladder:
+    """Compute the verdict and the findings from measured error steps.
+
+    Args:
+        steps: the measured steps.
+        tolerance: the smallest step that matters, on the scale of the error.
+    """
+    if not all(math.isfinite(error.estimate) for error in steps.errors.values()):
         words = (
-            "inconclusive: an error is not a finite number, so the training diverged. Lower "
-            "the learning rate, or set clip"
+            "inconclusive: an error is not a finite number, so the training diverged. Lower the "
+            "learning rate, or set clip"
         )
-        return Ladder(words, (), found)
-    held_out, used = (
-        next(name for name in names if name in parts)
-        for names in (PART_ORDER[1:], PART_ORDER[:0:-1])
-    )
-    steps: dict[Code, tuple[Weights, float]] = {
-        Code.HIGH_BIAS: ({"train": 1.0}, -target_error),
-        Code.HIGH_VARIANCE: ({held_out: 1.0, "train": -1.0}, 0.0),
-    }
-    if used != held_out:
-        steps[Code.MISMATCH] = ({used: 1.0, held_out: -1.0}, 0.0)
-
-    def size(name: Code, level: float, rival: Code | None = None) -> Estimate:
-        """Compute a step, or by how much it exceeds a rival step, with an interval of this
-        level.
-        """
-        weights, constant = steps[name]
-        if rival is not None:
-            weights = {
-                part: weights.get(part, 0.0) - steps[rival][0].get(part, 0.0) for part in parts
-            }
-            constant -= steps[rival][1]
-        return given.size(weights, constant, level)
-
-    sizes = {name: size(name, LEVEL) for name in steps}
-    order = sorted(steps, key=lambda name: sizes[name].estimate, reverse=True)
-    claimed = _holm(size, order, tolerance)
+        return Ladder(words, (), steps.errors)
+    sizes = {code: steps.size(code) for code in steps.codes}
+    found = claims(steps, tolerance)
+    order = sorted(sizes, key=lambda code: -sizes[code].estimate)
     findings = tuple(
-        finding(name, sizes[name], name in claimed, _sentence(*steps[name], sizes[name]))
-        for name in order
+        finding(code, sizes[code], code in found.exceeding, _evidence(code, steps, sizes[code]))
+        for code in order
     )
-    if claimed:
-        return Ladder(_largest(size, sizes, claimed), findings, found)
-    unsettled = [name for name in order if not size(name, 1 - 2 * ALPHA).high < tolerance]
-    if not unsettled:
-        return Ladder(
-            f"good enough: no step of the error ladder exceeds the tolerance of {tolerance:.1%}",
-            findings,
-            found,
-        )
-    refused = next((sizes[name].refused for name in unsettled if sizes[name].refused), None)
-    few = [name for name, error in found.items() if error.refused]
-    if refused and len(few) < len(found):
-        refused += f". Give more examples to {' and '.join(few)}"
-    words = refused or _unsettled(
-        {name: (steps[name][0], sizes[name]) for name in unsettled}, given, tolerance
+    return Ladder(
+        verdict(found, steps, sizes, tolerance), findings, steps.errors, steps.dominance()
     )
-    return Ladder(f"inconclusive: {words}", findings, found)
 
 
-@dataclass(frozen=True)
-class OneNetwork:
-    """Errors of one network on independent examples.
+def claims(steps: Steps, tolerance: float) -> Claims:
+    """Decide what measured error steps allow to claim.
 
-    Attributes:
-        parts: by part, (examples,) losses, or whether each prediction is wrong.
+    Holm's procedure at 5% runs over the hypotheses that a step does not exceed the tolerance
+    (one-sided) and that bias and variance are equally large (two-sided). "Good enough" needs all of
+    several upper limits, so it needs no correction.
+
+    Args:
+        steps: the measured steps.
+        tolerance: the smallest step that matters.
+
+    References:
+        Holm 1979; Berger 1982 (intersection-union tests).
     """
-
-    parts: dict[str, np.ndarray]
-
-    def size(self, weights: Weights, constant: float = 0.0, level: float = LEVEL) -> Estimate:
-        """Compute the sum of weighted errors and a constant.
-
-        The limits are exact binomial ones: as one-sided limits, Wilson's miss small rates too often
-        (Cai 2005).
-        """
-        used = {name: weight for name, weight in weights.items() if weight}
-        each = [self.error(name, level) for name in used]
-        return (
-            each[0]
-            if list(used.values()) == [1.0] and not constant
-            else combination(list(used.values()), each, constant)
-        )
-
-    def error(self, name: str, level: float) -> Estimate:
-        """Compute the error of one part; it is refused where a loss is not a number."""
-        losses = self.parts[name]
-        if losses.dtype == bool:
-            return exact(int(losses.sum()), len(losses), level)
-        if lost := int(np.isnan(losses).sum()):
-            return Estimate(math.nan, refused=f"{lost} of {len(losses)} losses are not numbers")
-        return mean(losses, level)
-
-    def settles(self, weights: Weights) -> str:
-        """Name what there should be more of to make the interval shorter."""
-        return "examples"
-
-
-@dataclass(frozen=True)
-class Members:
-    """Errors of several members on the same examples; both count as random samples.
-
-    Attributes:
-        parts: by part, (members, examples) losses, or whether each prediction is wrong.
-    """
-
-    parts: dict[str, np.ndarray]
-
-    @cached_property
-    def tables(self) -> dict[str, TwoWay]:
-        """The table of members and examples of each part."""
-        return {
-            name: table(e, RATE if e.dtype == bool else POSITIVE) for name, e in self.parts.items()
+    exceeding, dominant = set[Code](), None
+    hypotheses = len(steps.codes) + 1
+    while left := hypotheses - len(exceeding) - (dominant is not None):
+        alpha = ALPHA / left
+        new = {
+            code
+            for code in steps.codes
+            if code not in exceeding and steps.size(code, 1 - 2 * alpha).low > tolerance
         }
+        larger = None if dominant else _sign(steps.dominance(1 - alpha))
+        if not new and larger is None:
+            break
+        exceeding |= new
+        dominant = dominant or larger
+    # what is larger than a step that exceeds the tolerance exceeds it too
+    if dominant and {Code.HIGH_BIAS, Code.HIGH_VARIANCE} & exceeding:
+        exceeding.add(dominant)
+    good = not exceeding and all(
+        steps.size(code, 1 - 2 * ALPHA).high <= tolerance for code in steps.codes
+    )
+    order = sorted(exceeding, key=lambda code: -steps.size(code).estimate)
+    return Claims(tuple(order), dominant, good)
 
-    def size(self, weights: Weights, constant: float = 0.0, level: float = LEVEL) -> Estimate:
-        """Compute the sum of weighted errors and a constant."""
-        return interval(
-            contrast(self.tables, weights, constant), level, examples=MIN_ERROR_EXAMPLES
+
+def _sign(dominance: Estimate) -> Code | None:
+    if dominance.low > 0:
+        return Code.HIGH_VARIANCE
+    return Code.HIGH_BIAS if dominance.high < 0 else None
+
+
+def verdict(found: Claims, steps: Steps, sizes: Mapping[Code, Estimate], tolerance: float) -> str:
+    """Write what is claimed as a sentence that begins with the kind of error.
+
+    Args:
+        found: what is claimed.
+        steps: the measured steps.
+        sizes: each step with its 95% interval.
+        tolerance: the smallest step that matters.
+    """
+    if found.exceeding:
+        return _high(found, steps, sizes, tolerance)
+    if found.good_enough:
+        words = f"good enough: no error step exceeds the tolerance of {tolerance:.1%}"
+        return words + (
+            "; no other method that was tried does better"
+            if isinstance(steps, PoolSteps) and steps.against_others
+            else ""
         )
-
-    def settles(self, weights: Weights) -> str:
-        """Name what there should be more of, members or examples, to make the interval shorter."""
-        given = contrast(self.tables, weights)
+    if found.dominant:
+        gap, bias = sizes[Code.HIGH_VARIANCE], sizes[Code.HIGH_BIAS]
+        kind, first = ("variance", gap) if found.dominant == Code.HIGH_VARIANCE else ("bias", bias)
         return (
-            "members"
-            if given.members_variance()[0] > sum(part.weight**2 * part.own for part in given.parts)
-            else "examples"
+            f"mostly {kind}: the generalization gap is {_short(gap)} and avoidable bias "
+            f"{_short(bias)}. {'The gap' if kind == 'variance' else 'The bias'} is"
+            f"{tolerances(first).removeprefix(', which is')}"
         )
+    return f"inconclusive: {_undecided(steps, sizes, tolerance)}"
+
+
+def _high(found: Claims, steps: Steps, sizes: Mapping[Code, Estimate], tolerance: float) -> str:
+    """Write which steps exceed the tolerance; steps are tied where their order is uncertain."""
+    first, *rivals = found.exceeding
+    level = 1 - ALPHA / max(1, math.comb(len(found.exceeding), 2))
+
+    def smaller(code: Code) -> bool:
+        pair = {first, code}
+        if pair == {Code.HIGH_BIAS, Code.HIGH_VARIANCE}:
+            return found.dominant == first
+        return steps.larger(first, code, level).low > 0
+
+    tied = [code for code in rivals if not smaller(code)]
+    names = " and ".join(code.words for code in (first, *tied))
+    words = (
+        f"{names}: {_what(first, steps)} {_short(sizes[first])}, above the tolerance of "
+        f"{tolerance:.1%}"
+    )
+    if tied:
+        words += "; which of them is the largest is uncertain"
+    rest = [code for code in rivals if code not in tied]
+    return words + (f"; also {', '.join(code.words for code in rest)}" if rest else "")
+
+
+def _evidence(code: Code, steps: Steps, size: Estimate) -> str:
+    """Write a step with its interval, and for which tolerances it is too large."""
+    if code != Code.HIGH_BIAS or not isinstance(steps, PoolSteps) or not steps.against_others:
+        return f"{_what(code, steps)} {percent(size)}{tolerances(size)}"
+    error = {name: steps.pool.error_of_other(losses) for name, losses in steps.others.items()}
+    best = min(error, key=lambda name: error[name].estimate)
+    words = (
+        f"the training error is {_short(steps.errors['train'])}. The best of {len(error)} other "
+        f"method{'s' * (len(error) > 1)}, {best}, has an unseen error of {_short(error[best])}"
+    )
+    if size.low > 0:
+        return f"{words}: avoidable bias is {_short(size)}{tolerances(size)}"
+    return f"{words}: no avoidable bias is shown ({_short(size)}); the rest may be noise"
+
+
+def _what(code: Code, steps: Steps) -> str:
+    """Say what a step is, up to its size."""
+    if code == Code.HIGH_VARIANCE:
+        return "the error on unseen examples exceeds the training error by"
+    if code == Code.MISMATCH:
+        return (
+            "the error where the network is used exceeds that on unseen examples like the "
+            "training set by"
+        )
+    if isinstance(steps, PoolSteps) and steps.target_error is None:
+        if steps.others:
+            return "the training error exceeds the unseen error of the best other method by"
+        return "the training error, assuming that an error of 0% is attainable, is"
+    return f"the training error exceeds the target error of {steps.target_error or 0.0:.1%} by"
+
+
+def _short(size: Estimate) -> str:
+    if size.refused is not None:
+        return f"{size.estimate:.2%} (no interval)"
+    return f"{size.estimate:.2%} ({size.low:.2%} to {size.high:.2%})"
+
+
+def tolerances(size: Estimate) -> str:
+    """Say for which tolerances a step is too large, and for which it is acceptable.
+
+    Args:
+        size: the step, with its 95% interval.
+
+    Returns:
+        A clause that begins with ", which is", or nothing where there is no interval.
+    """
+    if size.refused is not None or not size.high > 0:
+        return ""
+    acceptable = f"acceptable for a tolerance above {size.high:.2%}"
+    if not size.low > 0:
+        return f", which is {acceptable}"
+    return f", which is too large for a tolerance below {size.low:.2%} and {acceptable}"
+
+
+def _undecided(steps: Steps, sizes: Mapping[Code, Estimate], tolerance: float) -> str:
+    """Write which steps are uncertain, and what would decide the largest of them."""
+    unsettled = [
+        code for code in steps.codes if not steps.size(code, 1 - 2 * ALPHA).high <= tolerance
+    ]
+    if refused := next((sizes[code].refused for code in unsettled if sizes[code].refused), None):
+        few = [name for name, error in steps.errors.items() if error.refused]
+        more = f". Give more examples to {' and '.join(few)}"
+        return refused + (more if few and len(few) < len(steps.errors) else "")
+    words = ", ".join(f"{NAMES[code]} is {_short(sizes[code])}" for code in unsettled)
+    largest = max(unsettled, key=lambda code: sizes[code].estimate)
+    needed = steps.more(largest, tolerance)
+    tail = f", so the tolerance of {tolerance:.1%} cannot be judged yet"
+    if needed is None:
+        return f"{words}{tail}"
+    if not needed.examples <= MAX_TIMES:
+        return f"{words}, too close to the tolerance of {tolerance:.1%} to call"
+    networks = f" and {needed.networks:.2g} times as many networks" if needed.networks > 1 else ""
+    return (
+        f"{words}{tail}. {_times(needed.examples)} times as many examples to judge with{networks} "
+        f"would decide with 80% probability, if {NAMES[largest]} stayed "
+        f"{sizes[largest].estimate:.2%}"
+    )
+
+
+NAMES = {
+    Code.HIGH_BIAS: "avoidable bias",
+    Code.HIGH_VARIANCE: "the generalization gap",
+    Code.MISMATCH: "mismatch",
+}
+
+
+def _times(number: float) -> str:
+    """Round up: one decimal below 3, else whole."""
+    return f"{math.ceil(10 * max(number, 1.1)) / 10:g}" if number < 3 else f"{math.ceil(number)}"
 
 
 def _check(parts: dict[str, np.ndarray]) -> None:
@@ -256,87 +426,3 @@ def _check(parts: dict[str, np.ndarray]) -> None:
                 f"errors of {name} have shape {part.shape}, those of train {first.shape}; give "
                 "the same members of all"
             )
-
-
-def _holm(size: Callable[..., Estimate], names: list[Code], tolerance: float) -> list[Code]:
-    """Select the names whose lower bounds exceed the tolerance, by Holm's procedure at level
-    ALPHA.
-    """
-    left = list(names)
-    while passing := [
-        name for name in left if size(name, 1 - 2 * ALPHA / len(left)).low > tolerance
-    ]:
-        left = [name for name in left if name not in passing]
-    return [name for name in names if name not in left]
-
-
-def _largest(
-    size: Callable[..., Estimate], sizes: dict[Code, Estimate], claimed: list[Code]
-) -> str:
-    """Describe the claimed steps, the largest first; steps are tied where their order is
-    uncertain.
-    """
-    first, *rivals = claimed
-    level = 1 - ALPHA / max(1, math.comb(len(claimed), 2))
-    tied = [name for name in rivals if not size(first, level, name).low > 0]
-    names = " and ".join(code.words for code in (first, *tied))
-    words = f"{names}: {RUNGS[first]} ({percent(sizes[first])})"
-    if tied:
-        words += "; which of them is the largest is not settled"
-    rest = [name for name in rivals if name not in tied]
-    return words + (f"; also {', '.join(code.words for code in rest)}" if rest else "")
-
-
-def _unsettled(
-    steps: dict[Code, tuple[Weights, Estimate]], given: OneNetwork | Members, tolerance: float
-) -> str:
-    """Describe which steps are uncertain, and what would decide them."""
-    words = ", ".join(
-        f"{name.words.removeprefix('high ')} {percent(size)}" for name, (_, size) in steps.items()
-    )
-    # If the estimate stays, the interval shrinks with the square root of the number.
-    needs = [
-        (
-            ((size.high - size.low) / 2 / max(abs(size.estimate - tolerance), 1e-9)) ** 2,
-            given.settles(weights),
-        )
-        for weights, size in steps.values()
-    ]
-    times, what = max(needs)
-    if times > MAX_TIMES:
-        return (
-            f"{words}: on the tolerance of {tolerance:.1%} itself; more {what} will hardly "
-            "settle it"
-        )
-    return (
-        f"{words} could be on either side of the tolerance of {tolerance:.1%}; "
-        f"about {max(2, math.ceil(times))} times as many {what} would settle it"
-    )
-
-
-def _sentence(weights: Weights, constant: float, size: Estimate) -> str:
-    more, *less = sorted(weights, key=lambda name: -weights[name])
-    return (
-        f"{ERROR_WORDS[more]} minus {ERROR_WORDS[less[0]] if less else 'target error'}: "
-        f"{percent(size)}"
-    )
-
-
-def network_ladder(
-    parts: dict[str, Metrics], *, target_error: float = 0.0, tolerance: float = 0.02
-) -> Ladder:
-    """Compute the error steps of one network from its metrics.
-
-    Args:
-        parts: metrics on "train", "test" and, where there is one, "validation".
-        target_error: as in `error_ladder`.
-        tolerance: as in `error_ladder`.
-
-    Returns:
-        The steps, the verdict and the errors.
-    """
-    errors = {
-        name: part.wrong if isinstance(part, ClassMetrics) else part.squares
-        for name, part in parts.items()
-    }
-    return error_ladder(errors, target_error=target_error, tolerance=tolerance)

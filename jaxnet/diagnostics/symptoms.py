@@ -11,6 +11,7 @@ from jaxnet import arrays
 from jaxnet.core.recipe import Recipe
 from jaxnet.data import Splits, overlaps
 from jaxnet.diagnostics.findings import Code, Finding, diverged, finding, percent
+from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.diagnostics.two_sample import two_sample_test
 from jaxnet.errors import InputError
 from jaxnet.models.losses import Loss
@@ -25,11 +26,10 @@ from jaxnet.stats.random_effects import (
     MIN_ERROR_EXAMPLES,
     MIN_MEMBERS,
     RATE,
-    SIGNED,
+    TwoWay,
     block,
     contrast,
     interval,
-    table,
     two_way,
 )
 from jaxnet.stats.two_sample import Output
@@ -44,43 +44,42 @@ FACTORS = (8, 4, 2)
 
 @dataclass(frozen=True)
 class Found:
-    """What the networks that did not diverge predict.
+    """What the networks of a diagnosis that did not diverge predict.
 
     Attributes:
-        errors: by part, (members, examples) errors of the networks trained on all training
-            examples.
-        outputs: by part, their predictions on the validation set, the test set, and the examples
-            from where the network is used, labeled or not.
-        partitions: by number of parts, predictions on the examples where the error is decomposed,
-            of the networks of partitions without a diverged network.
+        reference: predictions, (members, examples[, classes]), on examples like those of the
+            training set that these networks have not seen; None where there are none.
+        elsewhere: predictions of the same networks on "test", and on "use", the examples from where
+            the network is used.
+        unlabeled_use: whether the examples from where the network is used have no labels.
+        confidence: by how much confidence exceeds accuracy on unseen examples, and both; None for a
+            regression.
         by_size: by number of training examples, in growing order, (members,) errors on the same
             examples.
+        judged: number of those examples.
         rows: training examples whose labels are checked.
         unseen: (members, rows[, classes]) predictions on them of networks trained on quarters of
             the training set.
         seen: (members, rows) which of them these networks were trained on.
-        new: errors of these networks on the validation set.
+        new: (members, validation examples) errors of these networks on the validation set.
+        new_seen: which of those examples these networks were trained on.
         falling: (members, epochs) training errors.
-        variance: variance of y; 1 for classes.
         diverged: number of networks that diverged.
     """
 
-    errors: dict[str, np.ndarray]
-    outputs: dict[str, np.ndarray]
-    partitions: dict[int, np.ndarray]
+    reference: Predicted | None
+    elsewhere: dict[str, np.ndarray]
+    unlabeled_use: bool
+    confidence: tuple[Estimate, float, float] | None
     by_size: dict[int, np.ndarray]
+    judged: int
     rows: np.ndarray
     unseen: np.ndarray
     seen: np.ndarray
     new: np.ndarray
+    new_seen: np.ndarray
     falling: np.ndarray
-    variance: float
     diverged: int
-
-
-def held_out(splits: Splits) -> str:
-    """Name the part on which the error is decomposed."""
-    return "test" if len(splits.test) else "validation"
 
 
 def symptoms(
@@ -115,8 +114,8 @@ def symptoms(
     return [
         *given,
         *_label_noise(splits, found, tolerance),
-        *_more_data(splits, found, tolerance),
-        *_overconfident(splits, found, tolerance),
+        *_more_data(found, tolerance),
+        *_overconfident(found, tolerance),
         *_shifted(splits, found, tolerance),
     ]
 
@@ -160,14 +159,14 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
                 finding(Code.LABEL_NOISE, share, share.low > tolerance, words), examples=examples
             )
         ]
-    if len(splits.validation) < MIN_ERROR_EXAMPLES:
+    if found.new.shape[-1] < MIN_ERROR_EXAMPLES:
         return []
-    counted = (~found.seen).sum(0) > 1
-    contradicted = arrays.wrong(found.unseen, y)[:, counted].astype(np.float64)
-    unseen = two_way([block(contradicted, seen=found.seen[:, counted])], RATE)
     size = interval(
         contrast(
-            {"train": unseen, "validation": table(found.new, RATE)},
+            {
+                "train": _contradicted(arrays.wrong(found.unseen, y), found.seen),
+                "validation": _contradicted(found.new, found.new_seen),
+            },
             {"train": 1.0, "validation": -1.0},
         ),
         examples=MIN_ERROR_EXAMPLES,
@@ -181,6 +180,12 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
             finding(Code.LABEL_NOISE, size, bool(size.low > tolerance), words), examples=examples
         )
     ]
+
+
+def _contradicted(wrong: np.ndarray, seen: np.ndarray) -> TwoWay:
+    """Compute how often networks contradict labels of examples that they did not see."""
+    counted = (~seen).sum(0) > 1
+    return two_way([block(wrong[:, counted].astype(np.float64), seen=seen[:, counted])], RATE)
 
 
 def _still_falling(
@@ -203,7 +208,7 @@ def _still_falling(
     return [finding(Code.OPTIMIZATION_NOT_FINISHED, size, bool(size.low > tolerance), words)]
 
 
-def _more_data(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
+def _more_data(found: Found, tolerance: float) -> list[Finding]:
     """Forecast, from the errors at growing sizes, whether more training examples would help."""
     if len(found.by_size) < curve_prior.MIN_SIZES:
         return []
@@ -214,10 +219,8 @@ def _more_data(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
             for each in found.by_size.values()
         ]
     )
-    curve = curve_prior.measured(
-        list(found.by_size), padded, found.errors[held_out(splits)].shape[1]
-    )
-    return [more_data(curve, repeated(found.by_size[len(splits.train)]), tolerance)]
+    curve = curve_prior.measured(list(found.by_size), padded, found.judged)
+    return [more_data(curve, repeated(found.by_size[max(found.by_size)]), tolerance)]
 
 
 def more_data(curve: Curves, now: Estimate, tolerance: float) -> Finding:
@@ -255,26 +258,20 @@ def more_data(curve: Curves, now: Estimate, tolerance: float) -> Finding:
     return finding(Code.MORE_DATA_HELPS, size, bool(size.low > tolerance), words)
 
 
-def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
-    """Compute by how much the networks' confidence on unseen examples exceeds their accuracy.
-
-    The examples are like those that the networks learned from.
-    """
-    part = "validation" if len(splits.validation) else "test"
-    if not len(outputs := found.outputs[part]):
+def _overconfident(found: Found, tolerance: float) -> list[Finding]:
+    """Compute by how much the networks' confidence on unseen examples exceeds their accuracy."""
+    if found.confidence is None:
         return []
-    y = np.asarray(getattr(splits, part).y)
-    confidence, right = np.exp(outputs.max(-1).astype(np.float64)), ~arrays.wrong(outputs, y)
-    size = interval(table(confidence - right, SIGNED), examples=MIN_ERROR_EXAMPLES)
+    size, confidence, right = found.confidence
     words = (
-        f"networks give their predictions a probability of {confidence.mean():.2%} on unseen "
-        "examples and are right in "
-        f"{right.mean():.2%}: a difference of {percent(size)}"
+        f"networks give their predictions a probability of {confidence:.2%} on unseen examples and "
+        f"are right in {right:.2%}: a difference of {percent(size)}"
     )
     claimed = bool(size.low > tolerance)
-    if claimed:
+    if claimed and found.reference is not None:
         try:
-            t = temperature(outputs[0], y).estimate
+            outputs = found.reference.predictions[0]
+            t = temperature(outputs, found.reference.labels).estimate
             words += (
                 f". Log-probabilities divided by {t:.3g} and normalized again are calibrated "
                 "better (temperature scaling)"
@@ -285,7 +282,8 @@ def _overconfident(splits: Splits, found: Found, tolerance: float) -> list[Findi
 
 
 def what_differs(splits: Splits, found: Found, part: str) -> str:
-    """Describe how a network's outputs on a part differ from those on the validation set.
+    """Describe how a network's outputs on a part differ from those on unseen examples like the
+    training set.
 
     Args:
         splits: the data.
@@ -296,9 +294,10 @@ def what_differs(splits: Splits, found: Found, part: str) -> str:
         The difference in words; empty where none is shown.
     """
     names = splits.classes
-    if names is None or not all(len(found.outputs.get(each, ())) for each in ("validation", part)):
+    given = found.elsewhere.get(part, np.empty(0))
+    if names is None or found.reference is None or not len(given):
         return ""
-    old, new = found.outputs["validation"][0], found.outputs[part][0]
+    old, new = found.reference.predictions[0], given[0]
     test = two_sample_test(old, new, method="bbsd")
     if not test.shifted or not isinstance(test.what, Output):
         return ""
@@ -307,7 +306,7 @@ def what_differs(splits: Splits, found: Found, part: str) -> str:
         f"{names[test.what.index]}, which is "
         f"{test.what.new} there: a distance of {test.size.estimate:.2f} of 1"
     )
-    moved = label_shift(old, np.asarray(splits.validation.y), new)
+    moved = label_shift(old, found.reference.labels, new)
     if moved.refused is None and moved.broken is None:
         change = np.array([each.estimate for each in moved.frequencies]) - moved.reference
         most = int(np.abs(change).argmax())
@@ -321,20 +320,16 @@ def _shifted(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
     """Test whether unlabeled examples from where the network is used are like the others, and
     estimate the error there.
     """
-    if (
-        "use" in found.errors
-        or not len(found.outputs.get("use", ()))
-        or not len(found.outputs.get("validation", ()))
-    ):
+    if not found.unlabeled_use or found.reference is None:
         return []
-    y = np.asarray(splits.validation.y)
-    expected = estimate_error_without_labels(found.outputs["validation"], y, found.outputs["use"])
-    wrong = arrays.wrong(found.outputs["validation"][0], y)
+    y, old = found.reference.labels, found.reference.predictions
+    expected = estimate_error_without_labels(old, y, found.elsewhere["use"])
+    wrong = arrays.wrong(old[0], y)
     size = combination([1.0, -1.0], [expected.error, exact(int(wrong.sum()), len(y))])
     differs = what_differs(splits, found, "use")
     words = differs or (
         "the network's outputs on unlabeled examples from where it is used are like those on "
-        "the validation set"
+        "unseen examples like the training set"
     )
     words += (
         f"; the error there is put at {percent(expected.error)}, without labels and if "

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from jaxnet.core.run import Run
 from jaxnet.diagnostics import Diagnosis, Estimate
-from jaxnet.diagnostics.diagnosis import PART_NAMES
+from jaxnet.diagnostics.text import networks, part_names
 from jaxnet.population.result import Population
 from jaxnet.report import figures
 from jaxnet.report.figures.axes import DECADES, DPI, TRAIN, VALIDATION
@@ -50,26 +50,22 @@ FRAME = """<div class="jaxnet">
 
 def of_diagnosis(found: Diagnosis) -> str:
     """HTML of a diagnosis: verdict, errors, findings and remedies, decomposition and figure."""
-    unit = (
-        "squared error, in variances of y"
-        if found.regression
-        else "share of examples predicted wrongly"
-    )
-    who = (
-        "one network, which speaks only for itself"
-        if found.members == 1
-        else f"{found.members} networks that differ in luck alone"
-    )
-    lost = f", {found.diverged} more diverged and were left out" if found.diverged else ""
+    unit = "share of the variance of y" if found.regression else "share of wrong predictions"
+    who, names = networks(found), part_names(found)
+    lost = f"; {found.diverged} networks diverged and were left out" if found.diverged else ""
     errors = [
-        [PART_NAMES[name], f"{found.examples[name]:,}", *_interval(error)]
+        [names[name], f"{found.examples[name]:,}", *_interval(error)]
         for name, error in found.errors.items()
+    ]
+    errors += [
+        [f"{name}, unseen examples", "", *_interval(error)]
+        for name, error in found.other_methods.items()
     ]
     claimed = [finding for finding in found.findings if finding.claimed]
     others = [finding for finding in found.findings if not finding.claimed]
     parts = [
         f'<p class="verdict">{text(found.verdict)}</p>',
-        _table(["", "examples", "error", "95% interval"], errors, f"{unit}; of {who}{lost}"),
+        _table(["", "examples", "error", "95% interval"], errors, f"error ({unit}) of {who}{lost}"),
     ]
     for finding in claimed:
         remedies = "; ".join(remedy.words for remedy in finding.remedies)
@@ -95,10 +91,12 @@ def of_diagnosis(found: Diagnosis) -> str:
         ]
     if found.ensemble is not None:
         taken_apart.append(
-            [f"all {found.ensemble.members} networks together", *_interval(found.ensemble.ensemble)]
+            [f"all {found.ensemble.members} networks voting", *_interval(found.ensemble.ensemble)]
         )
     if taken_apart:
-        parts.append(_table(["", "error", "95% interval"], taken_apart, "the error taken apart"))
+        parts.append(
+            _table(["", "error", "95% interval"], taken_apart, "bias-variance decomposition")
+        )
     with tempfile.TemporaryDirectory() as folder:
         figures.error_analysis(found, Path(folder) / "diagnosis.png")
         parts.append(

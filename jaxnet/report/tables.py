@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxnet.diagnostics import Estimate
 from jaxnet.stats.random_effects import MIN_PAIRED_MEMBERS
+from jaxnet.stats.scores import SCORES
 from jaxnet.studies.bias_variance import BiasVariance
 from jaxnet.studies.label_errors import PARTS, LabelErrors
 from jaxnet.studies.learning_curve import LearningCurve
@@ -17,16 +18,6 @@ LUCK = (
     "A difference of networks may be luck of their training; "
     f"to compare recipes, train each with --members {MIN_PAIRED_MEMBERS} or more."
 )
-
-# Names of scores besides the error, and whether they are shown in percent.
-SCORES = {
-    "balanced_accuracy": ("balanced accuracy", True),
-    "auc": ("AUC", False),
-    "log_loss": ("log-loss, nats", False),
-    "rmse": ("RMSE", False),
-    "mae": ("mean absolute error", False),
-    "r2": ("R²", False),
-}
 
 
 def scores(

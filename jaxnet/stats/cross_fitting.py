@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError
-from jaxnet.stats.estimate import LEVEL, Estimate
+from jaxnet.stats.estimate import LEVEL, Estimate, exact, mean
 from jaxnet.stats.random_effects import (
     MIN_CARRYING_EXAMPLES,
     MIN_RATE_EXAMPLES,
@@ -105,6 +105,34 @@ class Contrast:
         """The effective number of units that carry the mean."""
         power = float(self.values @ self.values)
         return float(np.abs(self.values).sum()) ** 2 / power if power > 0 else 0.0
+
+
+def mean_over_units(
+    values: Float[np.ndarray, " examples"], group_of: Int[np.ndarray, " examples"] | None = None
+) -> Contrast:
+    """Compute the mean of values over examples, and its variance over the draw of units.
+
+    Args:
+        values: (examples,) values, such as the mean loss of several networks.
+        group_of: (examples,) group of each example; None where every example is a group.
+    """
+    sums, _ = unit_sums(group_of)
+    center = float(values.mean())
+    deviations = sums(values - center)
+    units = len(deviations)
+    return Contrast(
+        estimate=center,
+        values=sums(values),
+        examples=len(values),
+        own=units / max(1, units - 1) * float(deviations @ deviations) / len(values) ** 2,
+        own_freedom=degrees_of_freedom(deviations),
+        networks=0.0,
+        networks_freedom=0,
+        both=0.0,
+        both_freedom=0,
+        between=0.0,
+        folds=1,
+    )
 
 
 @dataclass(frozen=True)
@@ -399,6 +427,17 @@ class CrossFit:
         """
         return self._difference(self.contrast(0.0, 1.0, more=-other), level)
 
+    def error_of_other(
+        self, losses: Float[np.ndarray, " examples"], level: float = LEVEL
+    ) -> Estimate:
+        """Compute the unseen error of another method that was trained on the same folds.
+
+        Args:
+            losses: (examples,) unseen losses of the other method; NaN where it was not judged.
+            level: confidence level of the interval.
+        """
+        return self._rate(self.contrast(0.0, 0.0, more=losses), level, POOL_LUCK)
+
     def difference(self, level: float = LEVEL) -> Estimate:
         """Compute the mean unseen loss of differences of losses, of two recipes on the same folds.
 
@@ -536,6 +575,34 @@ def limits(
             return low + (high - low) * down, low + (high - low) * up
     found = around(mean, half, half, within)
     return found.low, found.high
+
+
+def error_of_network(
+    losses: Shaped[np.ndarray, " examples"],
+    group_of: Int[np.ndarray, " examples"] | None = None,
+    level: float = LEVEL,
+) -> Estimate:
+    """Compute the error of one network on examples that it has not seen.
+
+    Args:
+        losses: (examples,) losses, or booleans: whether a prediction is wrong.
+        group_of: (examples,) group of each example; None where every example is its own.
+        level: confidence level of the interval.
+    """
+    if group_of is None:
+        if losses.dtype == bool:
+            return exact(int(losses.sum()), len(losses), level)
+        return mean(losses, level)
+    given = mean_over_units(losses.astype(np.float64), group_of)
+    counted = losses.dtype == bool
+    low, high = limits(
+        given,
+        *given.variance(),
+        RATE if counted else POSITIVE,
+        level,
+        most=float(given.examples) if counted else math.inf,
+    )
+    return Estimate(given.estimate, low, high)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from jaxnet.stats.estimate import LEVEL, Estimate
 MIN_MEMBERS = 16  # for an interval
 MIN_PAIRED_MEMBERS = 8  # for the interval of a paired difference
 MIN_ERROR_EXAMPLES = 100  # for the interval of an error
+FEWEST_EXAMPLES = 8  # for any interval
 MIN_EXAMPLES = 200  # for the intervals of bias and variance
 MIN_RATE_EXAMPLES = 5  # with fewer examples behind a rate, the t interval does not hold
 # Fewer examples must not carry a mean without an upper bound: the largest value may be unseen yet.
@@ -308,6 +309,66 @@ def interval(
     return around(estimate, below, above, given.parts[0].within if alone else SIGNED)
 
 
+def interval_of_few(
+    given: TwoWay, level: float = LEVEL, *, members: int = MIN_MEMBERS, examples: int = MIN_EXAMPLES
+) -> Estimate:
+    """Compute the interval of a mean, also for few members or examples, then a wider one.
+
+    Few members may differ little by luck, so with few of them the squared half-widths for new
+    members and for new examples add up, each with its own quantile of Student's distribution.
+
+    Args:
+        given: the mean.
+        level: confidence level of the interval.
+        members: the fewest members for the usual interval.
+        examples: the fewest examples for the usual interval.
+
+    Returns:
+        The mean with its interval; refused for 1 member, and for fewer than 8 examples.
+
+    References:
+        Graybill & Wang 1980 (limits of a sum of variance components).
+    """
+    enough = all(part.examples >= examples for part in given.parts)
+    if given.members >= members and enough:
+        return interval(given, level, members=members, examples=examples)
+    if reason := refusal(given, members=2, examples=FEWEST_EXAMPLES):
+        return Estimate(given.estimate, refused=reason)
+    between, freedom = given.members_variance()
+    below = above = _t(float(freedom), level) ** 2 * between
+    for part in given.parts:
+        down = up = _t(part.freedom, level) * abs(part.weight) * math.sqrt(part.own)
+        if part.few:
+            down, up = _reaches(part, level)
+        below, above = below + down**2, above + up**2
+    one = given.parts[0]
+    alone = len(given.parts) == 1 and one.weight == 1 and one.mean == given.estimate
+    low, high = one.within if alone else SIGNED
+    if alone and one.few:
+        return Estimate(
+            given.estimate,
+            max(low, given.estimate - math.sqrt(below)),
+            min(high, given.estimate + math.sqrt(above)),
+        )
+    return around(given.estimate, math.sqrt(below), math.sqrt(above), (low, high))
+
+
+def _t(freedom: float, level: float) -> float:
+    """Compute the quantile of Student's distribution for a two-sided level."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + level) / 2))
+
+
+def _reaches(part: Part, level: float) -> tuple[float, float]:
+    """Compute how far the exact limits of a rate that few examples make are below and above its
+    weighted mean.
+    """
+    limits = part.limits(level)
+    down, up = sorted(part.weight * (limit - part.mean) for limit in limits)
+    return -down, up
+
+
 def around(estimate: float, below: float, above: float, within: tuple[float, float]) -> Estimate:
     """Compute limits at given distances from an estimate, on the scale that fits the range of its
     values.
@@ -354,11 +415,7 @@ def _half_widths(given: TwoWay, level: float) -> tuple[float, float]:
     for part, b, ab in zip(given.parts, own, both, strict=True):
         down = up = t * math.sqrt(max(0.0, b - ab))
         if part.few:
-            limits = part.limits(level)
-            down, up = sorted(
-                (part.weight * (limits[0] - part.mean), part.weight * (limits[1] - part.mean))
-            )
-            down = -down
+            down, up = _reaches(part, level)
         below, above = below + down**2, above + up**2
     return math.sqrt(below), math.sqrt(above)
 

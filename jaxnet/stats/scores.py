@@ -37,6 +37,16 @@ MAX_AUC_CLASSES = 100  # ranking the examples once for each class takes too long
 SMALLEST_GAIN = 0.1
 MISS = 0.05  # how often a network that is better may be called no better
 
+# The name of each score in words, and whether it is a percentage.
+SCORES = {
+    "balanced_accuracy": ("balanced accuracy", True),
+    "auc": ("AUC", False),
+    "log_loss": ("log-loss, nats", False),
+    "rmse": ("RMSE", False),
+    "mae": ("mean absolute error", False),
+    "r2": ("R²", False),
+}
+
 Block = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 
 

@@ -3,89 +3,62 @@
 import functools
 import logging
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Key
 
-from jaxnet.core.objective import forward
 from jaxnet.core.recipe import Recipe
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits
-from jaxnet.data.resampling import disjoint, partitions, together, whole
-from jaxnet.data.splitting import on_host, take, units
-from jaxnet.diagnostics.diagnosis import Diagnosis, Predicted, diagnosis_of
+from jaxnet.data.splitting import on_host, take
+from jaxnet.diagnostics.diagnosis import (
+    Diagnosis,
+    Parts,
+    cross_fitted_diagnosis,
+    decomposed,
+    diagnosis_of,
+    joint,
+)
 from jaxnet.diagnostics.findings import Code, Finding
-from jaxnet.diagnostics.symptoms import Found, held_out, symptoms, what_differs
+from jaxnet.diagnostics.ladder import check_limits
+from jaxnet.diagnostics.predicted import Predicted
+from jaxnet.diagnostics.steps import PoolSteps
+from jaxnet.diagnostics.symptoms import Found, symptoms, what_differs
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_number, check_whole, renamed
 from jaxnet.models.losses import Loss, check_loss
-from jaxnet.models.model import Model, initial, input_shape, with_outputs
-from jaxnet.population.fit import fit_population
+from jaxnet.models.model import Model
 from jaxnet.population.placement import plan_for_members
 from jaxnet.population.predictions import member_predictions
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
-from jaxnet.runtime.processes import index_and_count, once
-from jaxnet.stats import curve_prior
-from jaxnet.stats.random_effects import MIN_MEMBERS
-from jaxnet.studies.learning_curve import MIN_CURVE_EXAMPLES
+from jaxnet.stats.cross_fitting import CrossFit, cross_fit, error_of_network
+from jaxnet.stats.estimate import Estimate
+from jaxnet.stats.random_effects import MIN_ERROR_EXAMPLES, SIGNED, interval_of_few, table
+from jaxnet.stats.scores import Scores, class_scores, value_scores
+from jaxnet.studies.design import (
+    FOLD,
+    HALVES,
+    MOST_KEYS,
+    QUARTERS,
+    SMALLER,
+    WHOLE,
+    Design,
+    design_of,
+)
+from jaxnet.studies.reference_methods import Reference, reference_losses
+from jaxnet.studies.trained import Trained, cost, fewer, train_networks, train_within
 
-QUARTERS, HALVES = 4, 2  # parts of the training set that the members of a decomposition share out
-SMALLER = (8, 16)  # with these parts too there are sizes enough for a learning curve
-# partitions: fewer have no interval, more say little more, since what is left is the luck of the
-# pool
-MIN_REPEATS, MAX_REPEATS = (4, 8)
-MOST_KEYS = 1 << 20  # networks of a kind
+OTHERS = 1  # the number of the key of other methods
 LABELS_CHECKED = 10_000  # training examples, for the finding of wrong labels
-CORE = 3e10  # operations a second of a CPU core, in small matrix products
-SAFETY = 0.8  # of the time that is left is planned
 
 logger = logging.getLogger("jaxnet")
-
-
-@dataclass(frozen=True)
-class Needs:
-    """How many networks on all examples, from the `first` one on, how many partitions into quarters
-    and into halves.
-
-    smaller: networks on each of the smaller parts.
-    """
-
-    wholes: int
-    quarters: int = 0
-    halves: int = 0
-    smaller: int = 0
-    first: int = 0
-
-    @property
-    def networks(self) -> dict[int, int]:
-        """How many, by the parts that the training set was divided into for them, in the order in
-        which they stand.
-        """
-        return {
-            1: self.wholes,
-            QUARTERS: QUARTERS * self.quarters,
-            HALVES: HALVES * self.halves,
-            **dict.fromkeys(SMALLER, self.smaller),
-        }
-
-    @property
-    def total(self) -> int:
-        """Networks."""
-        return sum(self.networks.values())
-
-    @property
-    def parts(self) -> np.ndarray:
-        """(networks,) into how many parts the training set was divided for each."""
-        return np.repeat(list(self.networks), list(self.networks.values()))
 
 
 @renamed(watch="progress")
@@ -104,38 +77,41 @@ def diagnose(
     out: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Diagnosis:
-    """Measures which kind of error limits a recipe on a data set, on networks trained for it.
+    """Measure why a recipe does not do better on a data set, with networks trained for it, and say
+    what to try.
 
-    Networks on the whole training set give the steps of the error. Networks on quarters and halves
-    of it, 4 to 8 partitions of each, give bias and variance and how they change as data grow. For
-    classes, 5 networks each on eighths and sixteenths extend the learning curve. All take equally
-    many steps. The logger "jaxnet" says what this costs before it starts. Members that diverge are
-    left out and counted.
+    Training and validation set are one pool, and the networks are cross-fitted: each trains on all
+    folds of the pool but one, so that every example is judged by networks that did not train on it.
+    One more network trains on the whole pool; it is the one to keep. Networks on quarters and
+    halves of the pool show bias and variance and how they change as data grow, and for classes
+    others on eighths and sixteenths show the learning curve. All take equally many steps. The
+    logger "jaxnet" says what that costs before it starts.
+
+    Fewer than 8 networks share one split, and so do those of ordered data. A validation set that
+    stops the training, or is more than a quarter of the pool, stays out of the pool.
 
     Args:
         model: the network.
-        splits: the data, with held-out examples. Mismatch is measured on a labeled `target_sample`,
-            where there is one.
+        splits: the data set.
         recipe: how each network is trained.
-        key: the random key of the networks and of the partitions.
-        members: number of networks that train on the whole training set.
-        target_error: the error that could be reached; by default 0. A fraction of wrong
-            predictions, or squared errors divided by the variance of y.
-        tolerance: the smallest difference that matters, in the unit of `target_error`.
-        seconds: how long the diagnosis may take on this machine; fewer networks are trained to keep
-            within it.
+        key: a random key.
+        members: number of networks that judge the recipe.
+        target_error: the error that could be reached; for a regression a share of the variance of
+            y.
+        tolerance: the smallest step that matters, in the same unit.
+        seconds: time to keep within on this machine, by training fewer networks.
         loss: as in `fit_population`.
         plan: as in `fit_population`.
-        out: as in `fit_population`; cannot be combined with `seconds`.
+        out: as in `fit_population`; it cannot be given together with `seconds`.
         progress: as in `fit_population`.
 
     Returns:
-        The verdict, the findings with their remedies, and the measurements behind them. Its
-        `networks` are those of the diagnosis, with the ones on all examples first; with `seconds`
-        those of the first wave.
+        The diagnosis. Its `networks` begin with the one that trained on the whole pool; with
+        `seconds` they are those of the first wave. Members that diverge are left out and counted.
 
     Raises:
-        InputError: for invalid arguments, for 0 members, and where no examples are held out.
+        InputError: where nothing can be said: without members, and without examples that a network
+            has not seen.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     key = as_key("key", key)
@@ -147,329 +123,496 @@ def diagnose(
     check_number("tolerance", tolerance)
     if target_error is not None:
         check_number("target_error", target_error)
+    check_limits(target_error or 0.0, tolerance)
     if seconds is not None and not check_number("seconds", seconds) > 0:
         raise InputError(f"seconds is {seconds}; give a positive time, or leave it out")
     if seconds is not None and out is not None:
         raise InputError(
             "what is to keep within some seconds cannot be continued later; give seconds or out"
         )
-    if not len(splits.test) and not len(splits.validation):
-        raise InputError(
-            "there are neither validation nor test examples; hold some out, else nothing can be "
-            "said of unseen ones"
-        )
-    n, least = len(splits.train), units(splits.train)
-    enough = least >= 2 * QUARTERS
-    repeats = min(MAX_REPEATS, max(MIN_REPEATS, members // QUARTERS)) if enough else 0
-    smaller = (
-        curve_prior.MIN_CURVE_MEMBERS
-        if n >= SMALLER[-1] * MIN_CURVE_EXAMPLES
-        and least >= SMALLER[-1]
-        and splits.classes is not None
-        else 0
-    )
-    needs = Needs(members, repeats, repeats, smaller)
-    problem = Problem(model, splits, recipe, loss)
-    logger.info(
-        "%s", _cost(problem, needs, jax.local_device_count() if plan is None else plan.devices)
-    )
-    train = functools.partial(_train, problem, key)
+    design = design_of(splits, recipe, members)
+    _check_unseen(design)
+    needs = design.needs(members)
+    problem = Problem(model, design.splits, recipe, loss)
+    devices = jax.local_device_count() if plan is None else plan.devices
+    logger.info("%s", cost(problem, design, needs, devices))
+    train = functools.partial(train_networks, problem, key)
     if seconds is None:
-        trained = [(needs, train(needs, plan=plan, out=out, progress=progress))]
+        trained = Trained(
+            (needs,), (train(design, needs=needs, plan=plan, out=out, progress=progress),)
+        )
     else:
         chosen = plan or plan_for_members(problem, needs.total)[0]
-        trained = _within(functools.partial(train, plan=chosen), needs, chosen, seconds, progress)
-    found = _predict(model, splits, trained, plan)
-    diagnosis = diagnosis_of(
-        {name: wrong for name, wrong in found.errors.items() if wrong.size},
-        Predicted(found.outputs[held_out(splits)], np.asarray(getattr(splits, held_out(splits)).y)),
-        found.partitions,
-        training=n,
-        variance=found.variance,
-        target_error=target_error,
-        tolerance=tolerance,
-        more=symptoms(
-            splits,
-            recipe,
-            found,
-            networks=sum(each.total for each, _ in trained),
-            tolerance=tolerance,
-            loss=loss,
-        ),
-        notes=[*_fewer(needs, trained, seconds), *_unanswered(splits, found)],
-    )
-    explained = tuple(_explained(each, splits, found) for each in diagnosis.findings)
-    return replace(diagnosis, findings=explained, diverged=found.diverged, networks=trained[0][1])
+        design, trained = train_within(
+            functools.partial(train, plan=chosen), design, needs, chosen, seconds, progress
+        )
+        _check_unseen(design)
+    judged = Judged(model, design, trained, plan, key)
+    build = _of_pool if design.cross_fitted else _of_one_split
+    limits = Limits(target_error, tolerance)
+    notes = [*design.notes, *fewer(needs, trained, seconds)]
+    found = build(judged, recipe, loss, limits, notes)
+    return replace(found, networks=trained.populations[0])
 
 
-def _explained(finding: Finding, splits: Splits, found: Found) -> Finding:
-    """A mismatch with what differs, as far as the network's outputs show it."""
-    if finding.code != Code.MISMATCH or not finding.claimed:
-        return finding
-    differs = what_differs(splits, found, "use" if "use" in found.errors else "test")
-    return replace(
-        finding, evidence="; ".join(part for part in (finding.evidence, differs) if part)
-    )
+def _check_unseen(design: Design) -> None:
+    if design.held_out is None and not design.cross_fitted:
+        raise InputError(
+            "there are neither validation nor test examples, and too few networks for folds; hold "
+            "some examples out, or train at least 8 networks"
+        )
 
 
-def _cost(problem: Problem, needs: Needs, devices: int) -> str:
-    """What a diagnosis will take, in words; how long, where the operations of a CPU say."""
-    splits, recipe, n = problem.splits, problem.recipe, problem.examples
-    steps = recipe.epochs * problem.steps
-    model = with_outputs(problem.model, splits.train.outputs)
-    params, model_state = jax.eval_shape(
-        functools.partial(initial, model), jax.random.key(0), input_shape(splits)
-    )
-    x = jax.ShapeDtypeStruct((problem.batch_size, *splits.train.x.shape[1:]), jnp.float32)
-    run = jax.jit(functools.partial(forward, model, precision=recipe.precision))
-    counted = run.lower(params, model_state, x).cost_analysis() or {}
-    # forward, and backward to inputs and to kernels
-    operations = 3.0 * float(counted.get("flops", 0.0)) * steps * needs.total
-    words = (
-        f"{needs.wholes} networks on all {n:,} training examples, {QUARTERS * needs.quarters} on "
-        f"quarters, {HALVES * needs.halves} on "
-        f"halves and {len(SMALLER) * needs.smaller} on smaller parts of them, {steps:,} steps "
-        f"each: {operations:.1e} operations"
-    )
-    if jax.default_backend() != "cpu":
-        return words
-    seconds = max(1, round(operations / CORE / devices))
-    return (
-        f"{words}, roughly {seconds:,} s on {devices} CPU device{'s' * (devices > 1)} once compiled"
-    )
+@dataclass(frozen=True)
+class Judged:
+    """Networks of a diagnosis, and what they predict where it is needed.
 
-
-def _train(
-    problem: Problem,
-    key: Key[Array, ""],
-    needs: Needs,
-    *,
-    plan: Plan | None,
-    out: str | Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
-) -> Population:
-    """These networks, as one population; each is the same whatever others there are."""
-    n, groups = problem.examples, problem.splits.train.groups
-    numbers = np.concatenate(
-        [
-            parts * MOST_KEYS
-            + (needs.first if parts == 1 else 0)
-            + np.arange(count, dtype=np.uint32)
-            for parts, count in needs.networks.items()
-        ]
-    )
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers.astype(np.uint32))
-    samples = [whole(needs.wholes, n)] if needs.wholes else []
-    for parts, repeats in ((QUARTERS, needs.quarters), (HALVES, needs.halves)):
-        if repeats:
-            own = jax.random.fold_in(key, 100 + parts)
-            samples.append(partitions(own, parts, n, repeats=repeats, groups=groups))
-    if needs.smaller:
-        samples += [
-            disjoint(
-                jax.random.fold_in(key, 100 + parts), needs.smaller, n // parts, n, groups=groups
-            )
-            for parts in SMALLER
-        ]
-    return fit_population(
-        problem.model,
-        problem.splits,
-        problem.recipe,
-        keys,
-        resample=together(samples),
-        loss=problem.loss,
-        plan=plan,
-        out=out,
-        progress=progress,
-    )
-
-
-def _within(
-    train: Callable[..., Population],
-    needs: Needs,
-    plan: Plan,
-    seconds: float,
-    progress: Callable[[Progress], None] | None,
-) -> list[tuple[Needs, Population]]:
-    """As much of it as the time allows: a first wave, which shows how long they take, and what is
-    left time for.
+    Attributes:
+        model: the model.
+        design: how the networks use the data.
+        trained: the networks.
+        plan: where they predict.
+        key: the random key of the diagnosis.
     """
-    heard = list[tuple[float, float]]()
-    began = time.monotonic()
 
-    def listen(now: Progress) -> None:
-        heard.append((time.monotonic(), now.share))
-        if progress is not None:
-            progress(now)
+    model: Model
+    design: Design
+    trained: Trained
+    plan: Plan | None
+    key: Key[Array, ""]
 
-    pilot = Needs(min(needs.wholes, plan.devices * plan.chunk * index_and_count()[1]))
-    trained = [(pilot, train(pilot, progress=listen))]
-    took = time.monotonic() - began
-    (first, share), last = heard[min(1, len(heard) - 1)], heard[-1][0]  # the first call compiles
-    each = (last - first) / (1 - share) / pilot.total if share < 1 else took / pilot.total
-    compiling = max(0.0, took - each * pilot.total)
-    afford = once(lambda: int((SAFETY * (seconds - took) - compiling) / max(each, 1e-9)))
-    wholes = min(needs.wholes - pilot.wholes, max(0, afford))
-    quarters = min(needs.quarters, max(0, afford - wholes) // QUARTERS)
-    halves = min(needs.halves, max(0, afford - wholes - QUARTERS * quarters) // HALVES)
-    smaller = (
-        needs.smaller
-        if afford - wholes - QUARTERS * quarters - HALVES * halves >= len(SMALLER) * needs.smaller
-        else 0
-    )
-    rest = Needs(wholes, quarters, halves, smaller, first=pilot.wholes)
-    return trained if rest.total == 0 else [*trained, (rest, train(rest, progress=progress))]
+    @property
+    def splits(self) -> Splits:
+        """The data of the networks."""
+        return self.design.splits
 
+    @property
+    def regression(self) -> bool:
+        """Whether the task is a regression."""
+        return self.splits.classes is None
 
-def _fewer(
-    needs: Needs, trained: Sequence[tuple[Needs, Population]], seconds: float | None
-) -> list[str]:
-    """What training fewer networks costs in certainty."""
-    total, wholes = (
-        sum(getattr(each, name) for each, _ in trained) for name in ("total", "wholes")
-    )
-    if total == needs.total:
-        return []
-    words = (
-        f"to keep within {seconds:g} s, {total} networks were trained of {needs.total}, "
-        f"{wholes} of {needs.wholes} on all examples"
-    )
-    if wholes < MIN_MEMBERS:
-        return [f"{words}; below {MIN_MEMBERS} there are no intervals"]
-    if wholes < needs.wholes:
-        return [
-            f"{words}: what varies with the network is known "
-            f"{math.sqrt(needs.wholes / wholes):.1f} times less precisely"
-        ]
-    return [f"{words}: bias and variance are taken apart less precisely, or not at all"]
+    @functools.cached_property
+    def variance(self) -> float:
+        """The variance of y, the unit of a regression's errors; 1 for classes."""
+        if not self.regression:
+            return 1.0
+        return float(np.var(np.asarray(self.splits.train.y), dtype=np.float64))
 
+    @functools.cached_property
+    def sound(self) -> Bool[np.ndarray, " networks"]:
+        """Which networks trained to the end and predict numbers.
 
-def _predict(
-    model: Model,
-    splits: Splits,
-    trained: Sequence[tuple[Needs, Population]],
-    plan: Plan | None,
-    lost: np.ndarray | None = None,
-) -> Found:
-    """Predictions of the networks where they are needed, a kind at a time. lost: (networks,) those
-    left out; by default, the diverged.
-    """
-    regression = splits.classes is None
-    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    target = splits.target_sample
-    if target is not None and len(target):
-        parts["use"] = target
-    labeled = {
-        name: part
-        for name, part in parts.items()
-        if len(part) and (regression or int(np.min(np.asarray(part.y))) >= 0)
-    }
-    variance = float(np.var(np.asarray(splits.train.y), dtype=np.float64)) if regression else 1.0
-    where = getattr(splits, held_out(splits))
-    kinds = np.concatenate([needs.parts for needs, _ in trained])
-    sound = (
-        ~np.concatenate([population.diverged for _, population in trained])
-        if lost is None
-        else ~lost
-    )
-    each_sound = np.split(sound, np.cumsum([len(population) for _, population in trained])[:-1])
-
-    def outputs(kind: int, dataset: Dataset) -> np.ndarray:
-        """(members, examples[, classes]) of the sound networks of a kind; no members where there
-        are no examples.
+        Parameters can be finite and too large to predict with.
         """
-        found = []
-        for (needs, population), own_sound in zip(trained, each_sound, strict=True):
-            if len(dataset) and (members := np.flatnonzero((needs.parts == kind) & own_sound)).size:
-                found += [
-                    each
-                    for _, each in member_predictions(
-                        [model], _only(population, members), np.asarray(dataset.x), plan
-                    )
-                ]
-        return (
-            np.concatenate(found)
-            if found
-            else np.empty(
-                (0, len(dataset), *(() if regression else (dataset.outputs,))), np.float32
-            )
-        )
+        found = ~self.trained.diverged
+        some = self.design.held_out
+        some = take(on_host(self.splits.train if some is None else some), slice(0, 64))
+        for kind in np.unique(self.trained.kinds):
+            rows = np.flatnonzero((self.trained.kinds == kind) & found)
+            if len(rows):
+                each = self._predict(rows, some)
+                found[rows] = np.isfinite(each).any(tuple(range(1, each.ndim)))
+        return found
 
-    def errors(predicted: np.ndarray, dataset: Dataset) -> np.ndarray:
-        y = np.asarray(dataset.y)
-        found = Predicted(predicted, y)
-        return found.squares / variance if regression else found.wrong
+    def outputs(self, kind: int, dataset: Dataset) -> np.ndarray:
+        """Predict with the sound networks of a kind.
 
-    of_wholes = {name: outputs(1, part) for name, part in parts.items() if len(part)}
-    losses = {name: errors(of_wholes[name], part) for name, part in labeled.items()}
-    if not (sound & (kinds == 1)).any():
-        losses = {name: np.full((1, len(part)), np.nan) for name, part in labeled.items()}
-    groups, by_size = {}, {1: of_wholes[held_out(splits)]}
-    for k in (QUARTERS, HALVES):
-        # of partitions without a diverged one
-        whole_ones = np.repeat(sound[kinds == k].reshape(-1, k).all(1), k)
-        by_size[k] = outputs(k, where)
-        predicted = by_size[k][whole_ones[sound[kinds == k]]]
-        if len(predicted):
-            groups[k] = predicted
-    by_size |= {k: outputs(k, where) for k in SMALLER}
-    silent = ~sound
-    for k, each in by_size.items():
-        silent[sound & (kinds == k)] = (~np.isfinite(each)).all(tuple(range(1, each.ndim)))
-    if (silent & sound).any():  # parameters that are finite, and too large to predict with
-        return _predict(model, splits, trained, plan, silent)
-    rows = np.unique(np.linspace(0, len(splits.train) - 1, LABELS_CHECKED).astype(np.int64))
-    some = take(on_host(splits.train), rows)
-    seen = [
-        samples.seen(int(i))[rows]
-        for (needs, each), own_sound in zip(trained, each_sound, strict=True)
-        if (samples := each.samples)
-        for i in np.flatnonzero((needs.parts == QUARTERS) & own_sound)
-    ]
-    falling = [
-        each.each(
-            lambda run: (
-                np.asarray(run.history.train_loss)
-                if regression
-                else 1 - np.asarray(run.history.train_accuracy)
+        Args:
+            kind: the kind.
+            dataset: the examples.
+
+        Returns:
+            (members, examples[, classes]); no members where there are no examples.
+        """
+        rows = np.flatnonzero((self.trained.kinds == kind) & self.sound)
+        return self._predict(rows if len(dataset) else rows[:0], dataset)
+
+    def _predict(self, rows: np.ndarray, dataset: Dataset) -> np.ndarray:
+        found, begin = [], 0
+        for population in self.trained.populations:
+            own = rows[(rows >= begin) & (rows < begin + len(population))] - begin
+            begin += len(population)
+            if len(own):
+                waves = member_predictions(
+                    [self.model], _only(population, own), np.asarray(dataset.x), self.plan
+                )
+                found += [each for _, each in waves]
+        if found:
+            return np.concatenate(found)
+        classes = () if self.regression else (dataset.outputs,)
+        return np.empty((0, len(dataset), *classes), np.float32)
+
+    def losses(self, outputs: np.ndarray, dataset: Dataset) -> np.ndarray:
+        """Which predictions are wrong, or squared errors as a share of the variance of y."""
+        found = Predicted(outputs, np.asarray(dataset.y))
+        return found.squares / self.variance if self.regression else found.wrong
+
+    def labeled(self, dataset: Dataset | None) -> bool:
+        """Whether a part has examples, and all of them labels."""
+        if dataset is None or not len(dataset):
+            return False
+        return self.regression or int(np.min(np.asarray(dataset.y))) >= 0
+
+    def seen(self, kind: int) -> Bool[np.ndarray, "members examples"]:
+        """Which training examples each sound network of a kind was trained on."""
+        rows = np.flatnonzero((self.trained.kinds == kind) & self.sound)
+        places = self.trained.places()
+        found = np.zeros((len(rows), len(self.splits.train)), bool)
+        for each, row in zip(found, rows, strict=True):
+            population, number = places[row]
+            assert population.samples is not None
+            each[:] = population.samples.seen(number)
+        return found
+
+    @functools.cached_property
+    def partitions(self) -> dict[int, np.ndarray]:
+        """By number of parts, predictions on the held-out examples by networks of the partitions
+        without a diverged one.
+        """
+        found = {}
+        for k in (QUARTERS, HALVES):
+            sound = self.sound[self.trained.kinds == k]
+            complete = np.repeat(sound.reshape(-1, k).all(1), k)
+            if complete.any():
+                found[k] = self.by_size[k][complete[sound]]
+        return found
+
+    @functools.cached_property
+    def by_size(self) -> dict[int, np.ndarray]:
+        """By kind, predictions on the held-out examples by networks on parts of the data."""
+        where = self.design.held_out
+        if where is None:
+            return {}
+        return {k: self.outputs(k, where) for k in (QUARTERS, HALVES, *SMALLER)}
+
+    def falling(self, kind: int) -> np.ndarray:
+        """(members, epochs) training errors of the sound networks of a kind."""
+        own = [
+            each.each(
+                lambda run: (
+                    np.asarray(run.history.train_loss)
+                    if self.regression
+                    else 1 - np.asarray(run.history.train_accuracy)
+                )
             )
+            for each in self.trained.populations
+        ]
+        return np.concatenate(own)[(self.trained.kinds == kind) & self.sound]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a diagnosis is measured against.
+
+    Attributes:
+        target_error: the error that could be reached, or None.
+        tolerance: the smallest step that matters.
+    """
+
+    target_error: float | None
+    tolerance: float
+
+
+def _of_pool(
+    judged: Judged, recipe: Recipe, loss: Loss | None, limits: Limits, notes: list[str]
+) -> Diagnosis:
+    """Diagnose cross-fitted networks."""
+    splits, train = judged.splits, judged.splits.train
+    outputs, seen = judged.outputs(FOLD, train), judged.seen(FOLD)
+    pool, _ = cross_fit(
+        judged.losses(outputs, train),
+        seen,
+        train.groups,
+        largest=None if judged.regression else 1.0,
+    )
+    use = splits.target_sample if judged.labeled(splits.target_sample) else None
+    if use is None and splits.test_source == "own" and judged.labeled(splits.test):
+        use = splits.test
+    of_test, of_use = judged.outputs(FOLD, splits.test), np.empty(0)
+    if use is not None:
+        of_use = of_test if use is splits.test else judged.outputs(FOLD, use)
+    references = ()
+    if limits.target_error is None:
+        own = jax.random.fold_in(judged.key, OTHERS)
+        folds, plan = judged.design.fold_of, judged.plan
+        references = reference_losses(
+            judged.model, splits, recipe, own, folds, loss=loss, plan=plan
         )
-        for _, each in trained
-    ]
-    return Found(
-        errors=losses,
-        outputs=of_wholes,
-        partitions=groups,
-        by_size={
-            len(splits.train) // k: errors(each, where).mean(1)
-            for k, each in sorted(by_size.items(), reverse=True)
-            if len(each)
-        },
-        rows=rows,
-        unseen=outputs(QUARTERS, some),
-        seen=np.array(seen, bool).reshape(-1, len(rows)),
-        new=errors(outputs(QUARTERS, splits.validation), splits.validation),
-        falling=np.concatenate(falling)[(kinds == 1) & sound],
-        variance=variance,
-        diverged=int((~sound).sum()),
+    steps = PoolSteps(
+        pool,
+        limits.target_error,
+        {each.name: each.losses for each in references},
+        elsewhere=None if use is None else judged.losses(of_use, use).astype(np.float64),
+        elsewhere_groups=None if use is None else use.groups,
+        test=_test_error(judged),
+    )
+    unseen = ~seen[0]
+    reference = Predicted(outputs[:1, unseen], np.asarray(train.y)[unseen])
+    confidence = None if judged.regression else _pool_confidence(pool, outputs, train)
+    if judged.labeled(splits.validation) and recipe.patience is None:  # and no part of the pool
+        of_validation = judged.outputs(FOLD, splits.validation)
+        reference = Predicted(of_validation, np.asarray(splits.validation.y))
+        confidence = None if judged.regression else _split_confidence(reference)
+    found = _found(
+        judged,
+        FOLD,
+        reference=reference,
+        of_test=of_test,
+        trained_on=int(seen[0].sum()),
+        confidence=confidence,
+    )
+    more = _symptoms(judged, recipe, loss, limits, found)
+    ensemble = None
+    if judged.labeled(splits.test) and np.isfinite(of_test).all() and len(of_test) > 1:
+        ensemble = joint(Predicted(of_test, np.asarray(splits.test.y)), judged.variance)
+    decompositions, left_out = _decompositions(judged)
+    diagnosis = cross_fitted_diagnosis(
+        steps,
+        tolerance=limits.tolerance,
+        regression=judged.regression,
+        left_out=int((~judged.sound[judged.trained.kinds == FOLD]).sum()),
+        diverged=found.diverged,
+        test_examples=len(splits.test),
+        decompositions=decompositions,
+        ensemble=ensemble,
+        scores=_scores(judged, outputs, seen),
+        more=more,
+        notes=[
+            *notes,
+            *left_out,
+            *_attainable(references),
+            *_unanswered(judged, {"pool": (outputs, train)}),
+        ],
+    )
+    return _with_difference(diagnosis, splits, found, "test" if use is splits.test else "use")
+
+
+def _of_one_split(
+    judged: Judged, recipe: Recipe, loss: Loss | None, limits: Limits, notes: list[str]
+) -> Diagnosis:
+    """Diagnose networks that were trained on the same training set."""
+    splits = judged.splits
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    if splits.target_sample is not None:
+        parts["use"] = splits.target_sample
+    outputs = {name: judged.outputs(WHOLE, part) for name, part in parts.items() if len(part)}
+    labeled = {name: part for name, part in parts.items() if judged.labeled(part)}
+    errors = {name: judged.losses(outputs[name], part) for name, part in labeled.items()}
+    if not len(outputs["train"]):
+        errors = {name: np.full((1, len(part)), np.nan) for name, part in labeled.items()}
+    reference = None
+    confidence = None
+    like_train = next(
+        (
+            name
+            for name in ("validation", "test")
+            if name in labeled and (name != "test" or splits.test_source == "random")
+        ),
+        None,
+    )
+    if like_train is not None and len(outputs[like_train]):
+        reference = Predicted(outputs[like_train], np.asarray(labeled[like_train].y))
+        confidence = None if judged.regression else _split_confidence(reference)
+    found = _found(
+        judged,
+        WHOLE,
+        reference=reference,
+        of_test=outputs.get("test", np.empty(0)),
+        trained_on=len(splits.train),
+        confidence=confidence,
+    )
+    held_out = "test" if len(splits.test) else "validation"
+    diagnosis = diagnosis_of(
+        errors,
+        Predicted(outputs[held_out], np.asarray(parts[held_out].y)),
+        {k: f for k, f in judged.partitions.items() if np.isfinite(f).any()},
+        training=len(splits.train),
+        variance=judged.variance,
+        target_error=limits.target_error,
+        tolerance=limits.tolerance,
+        test_source=splits.test_source,
+        chosen=recipe.patience is not None,
+        more=_symptoms(judged, recipe, loss, limits, found),
+        notes=[
+            *notes,
+            *_unanswered(judged, {name: (outputs[name], part) for name, part in labeled.items()}),
+        ],
+    )
+    return replace(
+        _with_difference(diagnosis, splits, found, "use" if "use" in labeled else "test"),
+        diverged=found.diverged,
     )
 
 
-def _unanswered(splits: Splits, found: Found) -> list[str]:
-    """How many predictions of classes are not numbers, by part."""
-    if splits.classes is None:
+def _scores(judged: Judged, outputs: np.ndarray, seen: np.ndarray) -> Scores:
+    """Compute scores besides the error on examples that cross-fitted networks have not seen."""
+    train = judged.splits.train
+    y = np.asarray(train.y)
+    if judged.regression:
+        scale = math.sqrt(judged.variance)
+        return value_scores(outputs, y, seen=seen, groups=train.groups, scale=scale)
+    return class_scores(outputs, y, seen=seen, groups=train.groups)
+
+
+def _attainable(references: Sequence[Reference]) -> list[str]:
+    """Say between which limits the smallest attainable error lies, as neighbors suggest."""
+    return [
+        f"{each.name} suggest that the smallest attainable error is {each.attainable[0]:.2%} to "
+        f"{each.attainable[1]:.2%}; that holds for endless examples, so no claim rests on it"
+        for each in references
+        if each.attainable is not None
+    ]
+
+
+def _test_error(judged: Judged) -> Estimate | None:
+    """Compute the error of the network that is kept on the test set."""
+    test = judged.splits.test
+    if not judged.labeled(test):
+        return None
+    outputs = judged.outputs(WHOLE, test)
+    if not len(outputs):
+        return Estimate(float("nan"), refused="the network that is kept diverged")
+    return error_of_network(judged.losses(outputs, test)[0], test.groups)
+
+
+def _decompositions(judged: Judged) -> tuple[list[Parts], list[str]]:
+    """Decompose the error of the networks of partitions, and say what is left out."""
+    found, notes = list[Parts](), list[str]()
+    where = judged.design.held_out
+    if where is None or not judged.labeled(where):
+        return found, notes
+    for k, outputs in sorted(judged.partitions.items()):
+        part = Predicted(outputs, np.asarray(where.y))
+        if part.unanswered.any():
+            notes.append(
+                f"bias and variance of partitions into {k} are left out: {part.unanswered_in_words}"
+            )
+            continue
+        training = judged.design.divided // k
+        found.append(decomposed(part, training, judged.variance, "partition", k))
+    return found, notes
+
+
+def _pool_confidence(
+    pool: CrossFit, outputs: np.ndarray, train: Dataset
+) -> tuple[Estimate, float, float]:
+    """Compute by how much cross-fitted networks' confidence on unseen examples exceeds their
+    accuracy, and both.
+    """
+    right = 1.0 - pool.losses
+    confidence = np.exp(outputs.max(-1).astype(np.float64))
+    tables = [
+        replace(pool, losses=np.nan_to_num(each), within=SIGNED, counted=False)
+        for each in (confidence - right, confidence, right)
+    ]
+    size = tables[0].rate("unseen")
+    return size, float(tables[1].unseen.mean()), float(tables[2].unseen.mean())
+
+
+def _split_confidence(reference: Predicted) -> tuple[Estimate, float, float]:
+    """The same of networks on the same held-out examples."""
+    confidence = np.exp(reference.predictions.max(-1).astype(np.float64))
+    right = ~reference.wrong
+    size = interval_of_few(table(confidence - right, SIGNED), examples=MIN_ERROR_EXAMPLES)
+    return size, float(confidence.mean()), float(right.mean())
+
+
+def _found(
+    judged: Judged,
+    kind: int,
+    *,
+    reference: Predicted | None,
+    of_test: np.ndarray,
+    trained_on: int,
+    confidence: tuple[Estimate, float, float] | None,
+) -> Found:
+    """Collect what the findings besides the error steps are computed from."""
+    splits, design = judged.splits, judged.design
+    own = len(splits.train) - (design.pooled if design.cross_fitted else 0)
+    rows = np.unique(np.linspace(0, own - 1, LABELS_CHECKED).astype(np.int64))
+    train = on_host(splits.train)
+    quarters = judged.seen(QUARTERS)
+    new, new_seen = _on_validation(judged, own, quarters)
+    by_size = {}
+    if design.held_out is not None and judged.labeled(design.held_out):
+        by_size = {
+            design.divided // k: judged.losses(each, design.held_out).mean(1)
+            for k, each in judged.by_size.items()
+            if len(each)
+        }
+        of_kind = (
+            of_test if design.held_out is splits.test else judged.outputs(kind, design.held_out)
+        )
+        if len(of_kind):
+            by_size[trained_on] = judged.losses(of_kind, design.held_out).mean(1)
+    target = splits.target_sample
+    elsewhere = {"test": of_test}
+    if target is not None and len(target):
+        elsewhere["use"] = judged.outputs(kind, target)
+    if reference is not None:
+        elsewhere = {name: f[: len(reference.predictions)] for name, f in elsewhere.items()}
+    return Found(
+        reference=reference,
+        elsewhere=elsewhere,
+        unlabeled_use="use" in elsewhere and not judged.labeled(target),
+        confidence=confidence,
+        by_size=dict(sorted(by_size.items())),
+        judged=0 if design.held_out is None else len(design.held_out),
+        rows=rows,
+        unseen=judged.outputs(QUARTERS, take(train, rows)),
+        seen=quarters[:, rows],
+        new=new,
+        new_seen=new_seen,
+        falling=judged.falling(kind),
+        diverged=int((~judged.sound).sum()),
+    )
+
+
+def _on_validation(judged: Judged, own: int, quarters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of the networks trained on quarters on the validation set, whether it is part of the
+    pool or not, and which of its examples they were trained on.
+    """
+    splits = judged.splits
+    if own < len(splits.train):
+        validation = take(on_host(splits.train), slice(own, None))
+        seen = quarters[:, own:]
+    else:
+        validation = splits.validation
+        seen = np.zeros((len(quarters), len(validation)), bool)
+    return judged.losses(judged.outputs(QUARTERS, validation), validation), seen
+
+
+def _symptoms(
+    judged: Judged, recipe: Recipe, loss: Loss | None, limits: Limits, found: Found
+) -> list[Finding]:
+    return symptoms(
+        judged.splits,
+        recipe,
+        found,
+        networks=judged.trained.total,
+        tolerance=limits.tolerance,
+        loss=loss,
+    )
+
+
+def _with_difference(diagnosis: Diagnosis, splits: Splits, found: Found, part: str) -> Diagnosis:
+    """Add to a mismatch what differs, as far as a network's outputs show it."""
+
+    def explained(each: Finding) -> Finding:
+        if each.code != Code.MISMATCH or not each.claimed:
+            return each
+        differs = what_differs(splits, found, part)
+        return replace(each, evidence="; ".join(p for p in (each.evidence, differs) if p))
+
+    return replace(diagnosis, findings=tuple(map(explained, diagnosis.findings)))
+
+
+def _unanswered(judged: Judged, given: dict[str, tuple[np.ndarray, Dataset]]) -> list[str]:
+    """Say how many predictions of classes are not numbers, by part."""
+    if judged.regression:
         return []
-    given = {
-        "train": splits.train,
-        "validation": splits.validation,
-        "test": splits.test,
-        "use": splits.target_sample,
-    }
-    labeled = {
-        name: part for name, part in given.items() if part is not None and name in found.errors
-    }
     parts = {
-        name: Predicted(found.outputs[name], np.asarray(part.y)) for name, part in labeled.items()
+        name: Predicted(outputs, np.asarray(part.y)) for name, (outputs, part) in given.items()
     }
     return [
         f"{name}: {part.unanswered_in_words}; they count as wrong"

@@ -824,10 +824,10 @@ def test_members_are_diagnosed_and_resumed(tmp_path):
     done = run(*options, script="digits")
     found = result(tmp_path / "run")
     for words in (
-        "3 networks on all 1,258 training examples",
-        "(bias)",
-        "(variance)",
-        "(mismatch)",
+        "3 on all 1,258",
+        "avoidable bias",
+        "generalization gap (variance)",
+        "3 networks are too few for folds",
         found["verdict"][:30],
     ):
         assert words in done.stdout
@@ -842,9 +842,8 @@ def test_members_are_diagnosed_and_resumed(tmp_path):
         "partition",
         "partition",
     ]
-    assert {"high_bias", "high_variance", "mismatch"} <= {
-        finding["code"] for finding in found["findings"]
-    }
+    codes = {finding["code"] for finding in found["findings"]}
+    assert codes & {"high_bias", "high_variance", "mismatch"} == {"high_bias", "high_variance"}
     assert (tmp_path / "run/figures/diagnosis.png").exists()
     assert all(
         words in html.unescape((tmp_path / "run/report.html").read_text())
@@ -857,6 +856,29 @@ def test_members_are_diagnosed_and_resumed(tmp_path):
     assert {k: v for k, v in result(again).items() if k != "seconds"} == {
         k: v for k, v in found.items() if k != "seconds"
     }
+
+
+def test_members_are_cross_fitted_and_one_more_is_kept(tmp_path):
+    """Training and validation set are one pool, on which the network in the folder was trained."""
+    out = tmp_path / "run"
+    done = run(*FAST, "--hidden", "8", "--members", "9", "--out", out, script="digits")
+    found = result(out)
+    assert found["design"] == "cross-fitted"
+    assert found["members"] == 8
+    assert found["dataset"]["test_source"] == "random"
+    assert found["dataset"]["examples"] == {"train": 1438, "test": 359}
+    assert found["diagnosis"]["examples"] == {"train": 1438, "validation": 1438, "test": 359}
+    assert found["diagnosis"]["folds"]["folds"] == 4
+    words = " ".join(done.stdout.split())
+    assert "8 of 9 networks are trained: 4 folds times 2 seeds leave 1 over" in words
+    assert "mean and scale are those of the 1,438 examples" in words
+    assert "mismatch" not in words
+    kept = jaxnet.restore(out / "params")
+    judged = jaxnet.evaluate(jaxnet.mlp((8,)), kept, jaxnet.load("digits").test)
+    assert found["error"]["test"]["estimate"] == pytest.approx(judged.error.estimate)
+    assert found["error"]["validation"]["estimate"] > found["error"]["train"]["estimate"]
+    assert set(found["scores"]) == {"validation", "test"}
+    assert found["diagnosis"]["other_methods"]
 
 
 def test_bias_and_variance_along_an_axis(tmp_path):

@@ -136,7 +136,7 @@ def test_a_diagnosis_shows_what_it_prints(diagnosis):
                 apart[f"trained on {each.training} examples: variance"]
                 == f"{each.variance.estimate:.2%}"
             )
-    assert apart["all 16 networks together"] == f"{diagnosis.ensemble.ensemble.estimate:.2%}"
+    assert apart["all 16 networks voting"] == f"{diagnosis.ensemble.ensemble.estimate:.2%}"
     assert len(page.pictures) == 1
     assert page.pictures[0].size[0] > 2 * page.pictures[0].size[1]  # two panels
     assert len(diagnosis._repr_html_()) < 300_000
@@ -162,9 +162,9 @@ def test_a_diagnosis_of_one_network_and_of_values():
     y = generator.normal(size=200)
     one = Diagnosis.from_predictions((y + 0.1, y), test=(y + generator.normal(size=200), y))
     page = Page(one._repr_html_())
-    assert "one network, which speaks only for itself" in page.text
-    assert "squared error, in variances of y" in page.text
-    assert "the error taken apart" not in page.text
+    assert "one network; its numbers are for this network only" in page.text
+    assert "share of the variance of y" in page.text
+    assert "bias-variance decomposition" not in page.text
     assert len(page.pictures) == 1
 
 

@@ -38,9 +38,9 @@ def one(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory):
-    """The folder of a diagnosis with four networks."""
+    """The folder of a diagnosis with eight networks."""
     out = tmp_path_factory.mktemp("several") / "run"
-    run("--no-cache", "--hidden", 32, "--epochs", 8, "--members", 4, "--out", out, script="digits")
+    run("--no-cache", "--hidden", 32, "--epochs", 8, "--members", 8, "--out", out, script="digits")
     return out
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from jaxnet.diagnostics import Decomposition, Diagnosis, Estimate
-from jaxnet.diagnostics.diagnosis import PART_NAMES
+from jaxnet.diagnostics.text import PART_NAMES, SHORT_NAMES
 from jaxnet.report.figures.axes import (
     INK,
     MOST_TICKS,
@@ -45,9 +45,9 @@ def error_analysis(found: Diagnosis, path: Path) -> None:
     figure.subplots_adjust(0.8 / (5.2 * count), 0.15, 1 - 0.1 / (5.2 * count), 0.9, wspace=0.3)
     axes = np.atleast_1d(figure.subplots(1, count))
     percent, unit = error_unit(found.regression)
-    _ladder(
-        axes[0], found.errors, found.target_error + found.tolerance, regression=found.regression
-    )
+    limit = (found.target_error or 0.0) + found.tolerance
+    names = SHORT_NAMES if found.design == "cross-fitted" else PART_NAMES
+    _ladder(axes[0], found.errors, limit, regression=found.regression, names=names)
     title = (
         "one network" if found.members == 1 else f"{found.members} networks, mean and 95% interval"
     )
@@ -55,8 +55,8 @@ def error_analysis(found: Diagnosis, path: Path) -> None:
     if partitions:
         n = [parts.training or 0 for parts in partitions]
         for name, words, color, marker in (
-            ("bias", "bias²: the mistakes they share", TRAIN, "o"),
-            ("variance", "variance: mistakes of their own", VALIDATION, "s"),
+            ("bias", "bias² (shared mistakes)", TRAIN, "o"),
+            ("variance", "variance", VALIDATION, "s"),
         ):
             sizes, shift = (
                 [getattr(parts, name) for parts in partitions],
@@ -79,7 +79,7 @@ def error_analysis(found: Diagnosis, path: Path) -> None:
         axes[1].tick_params(axis="x", which="minor", length=0)
         axes[1].set_xlim(min(n) / 1.3, max(n) * 1.3)
         axes[1].set_ylim(bottom=0)
-        axes[1].set_title("trained on disjoint parts of the training set", fontsize=10)
+        axes[1].set_title("trained on disjoint parts of the data", fontsize=10)
         axes[1].legend(frameon=False, fontsize=9)
         label_axes(axes[1], "training examples", unit)
     save(figure, path)
@@ -266,7 +266,14 @@ def spread(errors: Mapping[str, np.ndarray], path: Path) -> None:
     save(figure, path)
 
 
-def _ladder(axes: Axes, errors: Mapping[str, Estimate], limit: float, *, regression: bool) -> None:
+def _ladder(
+    axes: Axes,
+    errors: Mapping[str, Estimate],
+    limit: float,
+    *,
+    regression: bool,
+    names: Mapping[str, str] = PART_NAMES,
+) -> None:
     scale, unit = error_unit(regression)
     for place, error in enumerate(errors.values()):
         color = TRAIN if place == 0 else VALIDATION
@@ -274,7 +281,7 @@ def _ladder(axes: Axes, errors: Mapping[str, Estimate], limit: float, *, regress
         axes.plot([place], [scale * error.estimate], "o", color=color, markersize=5, label="error")
     axes.axhline(scale * limit, color=INK, linestyle=":", linewidth=1)
     axes.text(-0.45, scale * limit, "target + tolerance", ha="left", va="bottom", fontsize=8)
-    axes.set_xticks(range(len(errors)), [PART_NAMES[name] for name in errors])
+    axes.set_xticks(range(len(errors)), [names[name] for name in errors])
     axes.set_xlim(-0.5, len(errors) - 0.5)
     axes.set_ylim(bottom=0)
     label_axes(axes, "", unit)

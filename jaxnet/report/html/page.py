@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxnet.diagnostics.diagnosis import PART_NAMES
 from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
+from jaxnet.diagnostics.text import CROSS_FITTED_NAMES, PART_NAMES
 from jaxnet.report import tables
 from jaxnet.report.html.document import anchor, chart, document, section, table, text
 from jaxnet.stats.bias_variance import TERMS
@@ -65,11 +65,12 @@ def page(
 
     def of_first(body: str) -> str:
         many = result["members"] if "diagnosis" in result else 1
-        return (
-            f'<p class="note">Of the first of the {many} networks.</p>{body}'
-            if body and many > 1
-            else body
+        first = (
+            "the network that trained on all examples"
+            if result.get("design") == "cross-fitted"
+            else f"the first of the {many} networks"
         )
+        return f'<p class="note">This is {first}.</p>{body}' if body and many > 1 else body
 
     own = sorted(path.stem for path in figures.glob("*.png") if path.stem not in PLACED)
     parts = {
@@ -181,9 +182,12 @@ def _numbers(result: dict[str, Any]) -> str:
     words = dict(MEASURES)
     if _regression(result):
         words["error"] = "error / variance of y"
+    examples, parts = result["dataset"]["examples"], PART_NAMES
+    if result.get("design") == "cross-fitted":
+        examples, parts = result["diagnosis"]["examples"], CROSS_FITTED_NAMES
     rows = [
         (
-            f"{PART_NAMES[part]}, {result['dataset']['examples'].get(part, 0):,}",
+            f"{parts[part]}, {examples.get(part, 0):,}",
             *(number(result[name].get(part), percent=name in shares) for name in names),
         )
         for part in result["error"]
@@ -194,7 +198,7 @@ def _numbers(result: dict[str, Any]) -> str:
         else "the error of always saying the most frequent class"
     )
     who = (
-        f"{result['members']} networks that differ in luck"
+        f"{result['members']} networks"
         if "diagnosis" in result
         else f"one network, {result['status']}"
     )
@@ -250,7 +254,9 @@ def _decompositions(diagnosis: dict[str, Any] | None) -> str:
         shares = (number(parts[name], percent=percent) for name in ("bias", "variance"))
         rows += zip((f"{on}{bias}{squared}", f"{on}{variance}"), shares, strict=True)
     return table(
-        ["", "of the error"], rows, caption="the test error, taken apart; with 95% intervals"
+        ["", "of the error"],
+        rows,
+        caption="bias-variance decomposition of the test error; with 95% intervals",
     )
 
 

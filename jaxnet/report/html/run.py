@@ -40,7 +40,7 @@ def draw(
     if "diagnosis" not in result:
         errors, limit = (
             {name: each.error for name, each in metrics.items()},
-            result["target_error"] + result["tolerance"],
+            (result["target_error"] or 0.0) + result["tolerance"],
         )
         figures.ladder(errors, to / "ladder.png", limit=limit, regression=splits.classes is None)
     if run.recipe.augmentation is not None and splits.train.pixel_max is not None:

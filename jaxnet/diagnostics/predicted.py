@@ -1,0 +1,275 @@
+"""Predictions of networks from any library, checked and brought into one form."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxnet import arrays
+from jaxnet.errors import InputError
+from jaxnet.typing import ArrayLike
+
+Pair = tuple[ArrayLike, ArrayLike]  # predictions and labels
+Arrays = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions and their labels.
+
+    Attributes:
+        predictions: ([members,] examples[, classes]) values, log-probabilities, or class numbers;
+            the class number arrays.NO_CLASS stands for a prediction that is not a number.
+        labels: (examples,) values or class numbers.
+    """
+
+    predictions: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def scores(self) -> bool:
+        """Whether the predictions are log-probabilities."""
+        return self.predictions.dtype.kind == "f" and self.labels.dtype.kind != "f"
+
+    @property
+    def of_members(self) -> bool:
+        """Whether the first axis is that of members."""
+        return self.predictions.ndim - self.scores > 1
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes members and examples, as far as they exist."""
+        return arrays.MEMBER_AXES if self.of_members else arrays.EXAMPLE_AXES
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The predicted class numbers, ([members,] examples)."""
+        return arrays.chosen(self.predictions) if self.scores else self.predictions
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """Which predictions are wrong, ([members,] examples); one that is not a number is wrong."""
+        return arrays.wrong(self.classes, self.labels)
+
+    @property
+    def squares(self) -> np.ndarray:
+        """The squared errors, ([members,] examples)."""
+        return (self.predictions.astype(np.float64) - self.labels) ** 2
+
+    @property
+    def unanswered(self) -> np.ndarray:
+        """Which predictions are not numbers, ([members,] examples)."""
+        return (
+            ~np.isfinite(self.predictions)
+            if self.labels.dtype.kind == "f"
+            else self.classes == arrays.NO_CLASS
+        )
+
+    @property
+    def unanswered_in_words(self) -> str:
+        """How many predictions are not numbers, and which one is the first."""
+        lost = self.unanswered
+        first = arrays.spot(np.argwhere(lost)[0], self.axes)
+        return (
+            f"{int(lost.sum())} of {lost.size} predictions are not numbers, the first that of "
+            f"{first}"
+        )
+
+    def only(self, members: np.ndarray) -> "Predicted":
+        """Select the predictions of some members."""
+        return Predicted(self.predictions[members], self.labels)
+
+
+def encoded(
+    given: Mapping[str, Pair],
+    partitions: Mapping[int, ArrayLike],
+    partition_labels: ArrayLike | None = None,
+) -> tuple[dict[str, Predicted], dict[int, Predicted]]:
+    """Check predictions and labels; encode names of classes as numbers and values as float64.
+
+    Args:
+        given: by part, predictions and labels.
+        partitions: by number of parts, predictions of the networks of partitions.
+        partition_labels: labels of the examples that those networks predict.
+
+    Returns:
+        The predictions of each part and of each partition.
+
+    Raises:
+        InputError: for arrays that do not fit together.
+    """
+    names = [*given, *(f"partition {k}" for k in partitions)]
+    pairs = [*given.values()]
+    if partition_labels is not None:
+        pairs += [(f, partition_labels) for f in partitions.values()]
+    fs = [
+        _plain(f"{name} predictions", f, arrays.MEMBER_AXES)
+        for name, (f, _) in zip(names, pairs, strict=True)
+    ]
+    ys = [
+        _plain(f"{name} labels", y, arrays.EXAMPLE_AXES)
+        for name, (_, y) in zip(names, pairs, strict=True)
+    ]
+    kinds = {
+        "number" if y.dtype.kind in "iub" else "value" if y.dtype.kind == "f" else "text"
+        for y in ys
+    }
+    if len(kinds) > 1:
+        raise InputError(
+            f"labels are of types {', '.join(sorted({str(y.dtype) for y in ys}))}; give one kind "
+            "of them everywhere"
+        )
+    if kinds == {"value"}:
+        fs, ys = _values(names, fs, ys)
+    elif kinds == {"number"} and any(
+        f.dtype.kind == "f" and not _are_classes(f, y) for f, y in zip(fs, ys, strict=True)
+    ):
+        fs, ys = _log_probabilities(names, fs, ys)
+    else:
+        fs, ys = _class_codes(names, fs, ys)
+    each = [Predicted(f, y) for f, y in zip(fs, ys, strict=True)]
+    return dict(zip(names, each[: len(given)], strict=False)), dict(
+        zip(partitions, each[len(given) :], strict=True)
+    )
+
+
+def _plain(what: str, given: ArrayLike, axes: tuple[str, ...]) -> np.ndarray:
+    """Check that an argument holds numbers, booleans or text; text may come as objects."""
+    found = arrays.array(what, given, axes)
+    if found.dtype.kind == "O" and found.size and all(isinstance(each, str) for each in found.flat):
+        return found.astype(str)
+    if found.dtype.kind not in "biufSU":
+        raise InputError(
+            f"{what} are of type {found.dtype}; give numbers, or names of classes as text"
+        )
+    return found
+
+
+def _values(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
+    for name, f, y in zip(names, fs, ys, strict=True):
+        if (
+            f.dtype.kind not in "biuf"
+            or f.ndim not in (1, 2)
+            or y.ndim != 1
+            or f.shape[-1:] != y.shape
+        ):
+            raise InputError(
+                f"{name}: predictions have shape {f.shape} and type {f.dtype} for labels "
+                f"{y.shape}; give values, (members, examples)"
+            )
+        arrays.numbers(f"{name} labels", y, arrays.EXAMPLE_AXES)
+    return [f.astype(np.float64) for f in fs], [y.astype(np.float64) for y in ys]
+
+
+def _are_classes(f: np.ndarray, y: np.ndarray) -> bool:
+    """Whether floats are class numbers, with NaN where there is none."""
+    return (
+        f.ndim in (1, 2)
+        and f.shape[-1:] == y.shape
+        and bool(np.all(np.isnan(f) | (f == np.round(f)) & np.isfinite(f)))
+    )
+
+
+def _log_probabilities(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
+    """Check log-probabilities and their labels; NaN is allowed and counts as wrong."""
+    found = []
+    for name, f, y in zip(names, fs, ys, strict=True):
+        if (
+            f.dtype.kind != "f"
+            or f.ndim not in (2, 3)
+            or y.ndim != 1
+            or f.shape[-2] != len(y)
+            or f.shape[-1] == 0
+        ):
+            raise InputError(
+                f"{name}: predictions have shape {f.shape} and type {f.dtype}; give "
+                "log-probabilities, (members, examples, classes)"
+            )
+        found.append(arrays.labels(f"{name}: labels", y, len(y), f.shape[-1]))
+        for place in np.ndindex(f.shape[: f.ndim - 2]):
+            lost = np.isnan(f[place]).any(1)
+            arrays.check_sums(
+                f"{name} predictions", f[place], arrays.MEMBER_AXES[2 - f.ndim + 1 :], place, lost
+            )
+    if len(count := {f.shape[-1] for f in fs}) > 1:
+        raise InputError(
+            f"log-probabilities are of {' and of '.join(map(str, sorted(count)))} classes; give "
+            "the same ones everywhere"
+        )
+    return fs, found
+
+
+def _class_codes(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
+    """Number the classes from 0, in the order of their names; NO_CLASS stands for a prediction that
+    is NaN.
+    """
+    for name, f, y in zip(names, fs, ys, strict=True):
+        if f.ndim not in (1, 2) or y.ndim != 1 or f.shape[-1:] != y.shape:
+            raise InputError(
+                f"{name}: predictions have shape {f.shape} for labels {y.shape}; give classes, "
+                "(members, examples)"
+            )
+        if (f.dtype.kind in "SU") != (y.dtype.kind in "SU") or (f.dtype.kind == "S") != (
+            y.dtype.kind == "S"
+        ):
+            raise InputError(
+                f"{name}: predictions are {f.dtype} and labels {y.dtype}; give the same names of "
+                "classes in both"
+            )
+    lost = [np.isnan(f) if f.dtype.kind == "f" else np.zeros(f.shape, bool) for f in fs]
+    fs = [
+        np.where(gone, 0, f).astype(np.int64) if f.dtype.kind == "f" else f
+        for f, gone in zip(fs, lost, strict=True)
+    ]
+    known = np.unique(
+        np.concatenate(
+            [
+                np.unique(each)
+                for each in (*(f[~gone] for f, gone in zip(fs, lost, strict=True)), *ys)
+            ]
+        )
+    )
+    codes = [
+        np.where(gone, arrays.NO_CLASS, np.searchsorted(known, f))
+        for f, gone in zip(fs, lost, strict=True)
+    ]
+    return codes, [np.searchsorted(known, y) for y in ys]
+
+
+def without_diverged(parts: Mapping[str, Predicted]) -> tuple[dict[str, Predicted], int, int]:
+    """Leave out members that predict nothing but NaN in every part.
+
+    Returns:
+        The parts without them, how many they are, and of how many.
+    """
+    if (
+        len(
+            {
+                (part.of_members, len(part.predictions) if part.of_members else 1)
+                for part in parts.values()
+            }
+        )
+        > 1
+    ):
+        return dict(parts), 0, 1  # refused later, with a message
+    silent = [part.unanswered.all(-1) for part in parts.values()]
+    lost = np.atleast_1d(np.all(silent, axis=0))
+    if not lost.any():
+        return dict(parts), 0, len(lost)
+    members = {
+        name: part if part.of_members else Predicted(part.predictions[None], part.labels)
+        for name, part in parts.items()
+    }
+    return {name: part.only(~lost) for name, part in members.items()}, int(lost.sum()), len(lost)
+
+
+def sound_partitions(part: Predicted, k: int) -> tuple[Predicted, int]:
+    """Leave out partitions with a network that predicts nothing but NaN.
+
+    Returns:
+        The predictions of the other partitions, and how many were left out.
+    """
+    if not part.of_members or len(part.predictions) % k:
+        return part, 0  # bias_variance_decomposition refuses it, with a message
+    sound = ~part.unanswered.all(-1).reshape(-1, k).any(1)
+    return part.only(np.repeat(sound, k)), int((~sound).sum())

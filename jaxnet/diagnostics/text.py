@@ -1,0 +1,148 @@
+"""A diagnosis as lines of text that fit a screen."""
+
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
+from jaxnet.stats.estimate import Estimate
+from jaxnet.stats.scores import SCORES
+
+if TYPE_CHECKING:
+    from jaxnet.diagnostics.diagnosis import Diagnosis
+
+WIDTH = 96  # columns of the text
+PART_NAMES = {
+    "train": "training set",
+    "validation": "validation set",
+    "test": "test set",
+    "use": "deployment data",
+}
+CROSS_FITTED_NAMES = {
+    "train": "training error (seen examples)",
+    "validation": "error on unseen examples",
+    "test": "test error of the network that is kept",
+    "use": "error on deployment data",
+}
+SHORT_NAMES = {
+    "train": "seen\nexamples",
+    "validation": "unseen\nexamples",
+    "test": "test set,\nkept network",
+    "use": "deployment\ndata",
+}
+STEP_NAMES = {
+    Code.HIGH_BIAS: "avoidable bias",
+    Code.HIGH_VARIANCE: "generalization gap (variance)",
+    Code.MISMATCH: "mismatch",
+}
+
+
+def part_names(found: "Diagnosis") -> dict[str, str]:
+    """Name the errors of a diagnosis, by part."""
+    return CROSS_FITTED_NAMES if found.design == "cross-fitted" else PART_NAMES
+
+
+def networks(found: "Diagnosis") -> str:
+    """Say which networks a diagnosis judges."""
+    if found.members == 1:
+        return "one network; its numbers are for this network only"
+    folds = found.folds
+    if folds is None:
+        return f"{found.members} networks, trained with different random seeds"
+    total = folds.networks + folds.left_out
+    words = f"{folds.folds} folds x {total // folds.folds} seeds"
+    if folds.left_out:
+        return f"the {folds.networks} of {total} networks that did not diverge, {words}"
+    return f"{total} networks, {words}"
+
+
+def state(size: Estimate, tolerance: float, *, claimed: bool) -> str:
+    """Say how an error step compares with the tolerance."""
+    if claimed:
+        return "too large"
+    if size.refused is None and size.high <= tolerance:
+        return "acceptable"
+    return "uncertain"
+
+
+def lines(d: "Diagnosis") -> list[str]:
+    """Write a diagnosis as lines of text."""
+    unit = "share of the variance of y" if d.regression else "share of wrong predictions"
+    names = part_names(d)
+    found = [
+        fill(d.verdict, WIDTH),
+        "",
+        fill(f"Error ({unit}) of {networks(d)}; 95% confidence intervals", WIDTH),
+    ]
+    found += [
+        _row(f"{names[name]}, {d.examples[name]:,} examples", error)
+        for name, error in d.errors.items()
+    ]
+    found += [_row(f"{name}, unseen examples", error) for name, error in d.other_methods.items()]
+    if d.scores is not None:
+        found += [_row(f"always guessing {guess.name}", guess.error) for guess in d.scores.guesses]
+    if d.folds is not None:
+        if d.folds.groups is not None:
+            found.append(f"  {d.folds.groups:,} groups are the independent units")
+        if d.folds.coverage != "95%":
+            found.append(
+                f"  With so few examples, intervals hold the truth in {d.folds.coverage} of "
+                "studies."
+            )
+    target = "" if d.target_error is None else f", target error {d.target_error:.1%}"
+    found.append(f"Error steps (tolerance {d.tolerance:.1%}{target})")
+    for finding in (each for each in d.findings if each.code in ERROR_STEPS):
+        judged = state(finding.size, d.tolerance, claimed=finding.claimed)
+        found.append(f"{_row(STEP_NAMES[finding.code], finding.size)}  {judged}")
+    if d.dominance is not None:
+        found.append(_row("generalization gap minus avoidable bias", d.dominance))
+    partitions = [parts for parts in d.decompositions if parts.design == "partition"]
+    if partitions:
+        found.append("Bias-variance decomposition of the error on held-out examples")
+    for parts in partitions:
+        on = f"trained on {parts.training:,} examples"
+        found.append(_row(f"{on}: bias^2 (shared mistakes)", parts.bias))
+        found.append(_row(f"{on}: variance", parts.variance))
+    if d.ensemble is not None:
+        found.append(
+            _row(f"all {d.ensemble.members} networks voting on the test set", d.ensemble.ensemble)
+        )
+    if d.scores is not None:
+        each = ((words, getattr(d.scores, name, None), p) for name, (words, p) in SCORES.items())
+        found.append("Other scores on unseen examples")
+        found += [_row(words, size, percent) for words, size, percent in each if size is not None]
+    found += [
+        fill(finding.evidence, WIDTH, subsequent_indent="  ")
+        for finding in d.findings
+        if finding.code in DATA_FINDINGS
+    ]
+    others = [
+        finding
+        for finding in d.findings
+        if finding.code not in (*ERROR_STEPS, *DATA_FINDINGS) and finding.claimed
+    ]
+    found += [
+        fill(f"Warning, {finding.code.words}: {finding.evidence}", WIDTH, subsequent_indent="  ")
+        for finding in others
+    ]
+    found += [fill(f"Note: {note}", WIDTH, subsequent_indent="  ") for note in d.notes]
+    return [*found, *_next(d)]
+
+
+def _next(d: "Diagnosis") -> list[str]:
+    claimed = {finding.code: finding for finding in reversed(d.findings) if finding.claimed}
+    first = first_to_fix([finding.code for finding in d.findings if finding.claimed])
+    if first is None:
+        return []
+    remedies = "; ".join(remedy.words for remedy in claimed[first].remedies[:3])
+    return [fill(f"Try next: {remedies}", WIDTH, subsequent_indent="  ")]
+
+
+def _row(words: str, size: Estimate, percent: bool = True) -> str:
+    return f"  {words:<54}{_number(size, '.2%' if percent else '.4g')}"
+
+
+def _number(size: Estimate, form: str) -> str:
+    center = f"{size.estimate:{'7' + form}}"
+    if size.refused is not None:
+        return f"{center}  (no interval)"
+    return f"{center}  ({size.low:{form}} to {size.high:{form}})"

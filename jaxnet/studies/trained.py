@@ -1,0 +1,250 @@
+"""The networks of a diagnosis: what they will cost, and their training as one population, within a
+given time if there is one.
+"""
+
+import functools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int, Key
+
+from jaxnet.core.objective import forward
+from jaxnet.core.training import Problem
+from jaxnet.models.model import initial, input_shape, with_outputs
+from jaxnet.population.fit import fit_population
+from jaxnet.population.result import Population
+from jaxnet.population.scheduler import Progress
+from jaxnet.runtime.plan import Plan
+from jaxnet.runtime.processes import index_and_count, once
+from jaxnet.studies.design import (
+    FOLD,
+    HALVES,
+    MOST_KEYS,
+    QUARTERS,
+    SMALLER,
+    SOME,
+    WHOLE,
+    Design,
+    Needs,
+)
+
+CORE = 3e10  # operations a second of a CPU core, in small matrix products
+SAFETY = 0.8  # of the time that is left is planned
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Trained networks of a diagnosis, in one or several populations.
+
+    Attributes:
+        needs: for each population, how many networks of each kind it has.
+        populations: the populations.
+    """
+
+    needs: tuple[Needs, ...]
+    populations: tuple[Population, ...]
+
+    @property
+    def kinds(self) -> Int[np.ndarray, " networks"]:
+        """The kind of each network."""
+        return np.concatenate([each.kinds for each in self.needs])
+
+    @property
+    def diverged(self) -> Bool[np.ndarray, " networks"]:
+        """Whether each network diverged."""
+        return np.concatenate([each.diverged for each in self.populations])
+
+    def count(self, kind: int) -> int:
+        """The number of networks of a kind."""
+        return sum(each.networks[kind] for each in self.needs)
+
+    @property
+    def total(self) -> int:
+        """The number of networks."""
+        return sum(each.total for each in self.needs)
+
+    def places(self) -> list[tuple[Population, int]]:
+        """The population and the number in it of each network."""
+        return [(each, i) for each in self.populations for i in range(len(each))]
+
+
+def cost(problem: Problem, design: Design, needs: Needs, devices: int) -> str:
+    """Say what a diagnosis will take, and how long, where the operations of a CPU tell.
+
+    Args:
+        problem: what is trained.
+        design: how the networks use the data.
+        needs: how many networks are trained.
+        devices: number of devices.
+    """
+    splits, recipe, n = problem.splits, problem.recipe, problem.examples
+    steps = recipe.epochs * problem.steps
+    model = with_outputs(problem.model, splits.train.outputs)
+    params, model_state = jax.eval_shape(
+        functools.partial(initial, model), jax.random.key(0), input_shape(splits)
+    )
+    x = jax.ShapeDtypeStruct((problem.batch_size, *splits.train.x.shape[1:]), jnp.float32)
+    run = jax.jit(functools.partial(forward, model, precision=recipe.precision))
+    counted = run.lower(params, model_state, x).cost_analysis() or {}
+    # forward, and backward to inputs and to kernels
+    operations = 3.0 * float(counted.get("flops", 0.0)) * steps * needs.total
+    folds = (
+        f"{needs.folds} networks on all but one of {design.folds} folds of {n:,} examples and "
+        if needs.folds
+        else ""
+    )
+    words = (
+        f"Training {needs.total} networks, {steps:,} steps each: {folds}{needs.wholes} on all {n:,}"
+    )
+    if needs.quarters:
+        words += (
+            f", {QUARTERS * needs.quarters} on quarters, {HALVES * needs.halves} on halves and "
+            f"{len(SMALLER) * needs.smaller} on smaller parts of {design.divided:,}"
+        )
+    if jax.default_backend() != "cpu":
+        return words
+    seconds = max(1, round(operations / CORE / devices))
+    return f"{words}. This takes roughly {seconds:,} s once compiled"
+
+
+def train_networks(
+    problem: Problem,
+    key: Key[Array, ""],
+    design: Design,
+    *,
+    needs: Needs,
+    plan: Plan | None,
+    out: str | Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Population:
+    """Train networks as one population; each is the same whatever others there are.
+
+    Args:
+        problem: what is trained.
+        key: a random key.
+        design: what each network trains on.
+        needs: how many networks of each kind.
+        plan: as in `fit_population`.
+        out: as in `fit_population`.
+        progress: as in `fit_population`.
+    """
+    numbers = np.concatenate(
+        [
+            kind * MOST_KEYS + (needs.first if kind == WHOLE else 0) + np.arange(count)
+            for kind, count in needs.networks.items()
+        ]
+    )
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers.astype(np.uint32))
+    return fit_population(
+        problem.model,
+        problem.splits,
+        problem.recipe,
+        keys,
+        resample=design.samples(needs, key),
+        loss=problem.loss,
+        plan=plan,
+        out=out,
+        progress=progress,
+    )
+
+
+def train_within(
+    train: Callable[..., Population],
+    design: Design,
+    needs: Needs,
+    plan: Plan,
+    seconds: float,
+    progress: Callable[[Progress], None] | None,
+) -> tuple[Design, Trained]:
+    """Train as many networks as the time allows: a first wave shows how long they take.
+
+    Args:
+        train: trains the networks of a design.
+        design: how the networks use the data.
+        needs: the networks that are wanted.
+        plan: over how many devices they are spread, and how many each trains at once.
+        seconds: the time.
+        progress: as in `fit_population`.
+
+    Returns:
+        The design that there was time for, and the networks.
+    """
+    heard = list[tuple[float, float]]()
+    began = time.monotonic()
+
+    def listen(now: Progress) -> None:
+        heard.append((time.monotonic(), now.share))
+        if progress is not None:
+            progress(now)
+
+    wave = plan.devices * plan.chunk * index_and_count()[1]
+    # Networks of folds come in full rounds of them, so the first wave has none.
+    pilot = Needs(1 if design.cross_fitted else min(needs.wholes, wave))
+    populations = [train(design, needs=pilot, progress=listen)]
+    took = time.monotonic() - began
+    (first, share), last = heard[min(1, len(heard) - 1)], heard[-1][0]  # the first call compiles
+    each = (last - first) / (1 - share) / pilot.total if share < 1 else took / pilot.total
+    compiling = max(0.0, took - each * pilot.total)
+    left = once(lambda: int((SAFETY * (seconds - took) - compiling) / max(each, 1e-9)))
+    design, rest = _affordable(design, needs, pilot, max(0, left))
+    if rest.total == 0:
+        return design, Trained((pilot,), tuple(populations))
+    populations.append(train(design, needs=rest, progress=progress))
+    return design, Trained((pilot, rest), tuple(populations))
+
+
+def _affordable(design: Design, needs: Needs, pilot: Needs, left: int) -> tuple[Design, Needs]:
+    """Choose the networks of the second wave, the most telling kinds first."""
+    if design.cross_fitted and left < 2 * design.folds:
+        fewer_folds = SOME[1] if left >= SOME[0] else 0
+        design = replace(design, folds=fewer_folds, seeds=min(2, fewer_folds))
+    if design.cross_fitted:
+        wholes, folds = 0, design.folds * min(design.seeds, left // design.folds)
+    else:
+        wanted = SOME[0] if needs.folds else needs.wholes
+        wholes, folds = min(wanted - pilot.wholes, left), 0
+    left -= wholes + folds
+    quarters = min(needs.quarters, left // QUARTERS)
+    left -= QUARTERS * quarters
+    halves = min(needs.halves, left // HALVES)
+    left -= HALVES * halves
+    smaller = needs.smaller if left >= len(SMALLER) * needs.smaller else 0
+    return design, Needs(wholes, folds, quarters, halves, smaller, first=pilot.wholes)
+
+
+def fewer(needs: Needs, trained: Trained, seconds: float | None) -> list[str]:
+    """Say what training fewer networks costs in certainty.
+
+    Args:
+        needs: the networks that were wanted.
+        trained: those that were trained.
+        seconds: the time.
+    """
+    if trained.total == needs.total:
+        return []
+    were = "was" if trained.total == 1 else "were"
+    words = (
+        f"to keep within {seconds:g} s, {trained.total} of {needs.total} networks {were} trained"
+    )
+    wanted, judges = (
+        (each(FOLD) or each(WHOLE)) for each in (needs.networks.__getitem__, trained.count)
+    )
+    kind = "on folds" if needs.folds else "on all examples"
+    if needs.folds and not trained.count(FOLD):
+        return [
+            f"{words}, and none of {needs.folds} on folds, so that the others are judged on the "
+            "test set alone"
+        ]
+    if judges < wanted:
+        times = math.sqrt(wanted / judges)
+        return [
+            f"{words}, {judges} of {wanted} {kind}: what varies with the network is known "
+            f"{times:.1f} times less precisely"
+        ]
+    return [f"{words}: bias and variance are decomposed less precisely, or not at all"]
