@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from jaxnet.core.recipe import Recipe, enough_epochs
+from jaxnet.core.recipe import OptimizerName, Precision, Recipe, ScheduleName, enough_epochs
 from jaxnet.data import Augmentation, Dataset, Splits, Standardization, Stream, augmentation, stream
 from jaxnet.data.streaming.stream import random_rows
 from jaxnet.engine.loading import load
@@ -103,9 +103,9 @@ class Options:
     """what follows each hidden layer"""
     normalization: Literal["layer", "batch"] | None = None
     """normalization of the hidden layers"""
-    optimizer: Literal["sgd", "momentum", "nesterov", "adam", "adamw", "muon"] = "adam"
+    optimizer: OptimizerName = "adam"
     """how a gradient becomes a step"""
-    schedule: Literal["constant", "cosine", "warmup_cosine", "one_cycle"] = "one_cycle"
+    schedule: ScheduleName = "one_cycle"
     """of the learning rate over the run"""
     epochs: int | None = None
     """passes over the training set; by default 10, or as many as make 150 steps"""
@@ -145,7 +145,7 @@ class Options:
     """stop early after this many epochs without a lower validation loss"""
     balance: bool = False
     """weigh examples so that every class counts the same"""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """of the network's products; bfloat16 is for accelerators"""
     target_error: float | None = None
     """the error that could be reached, such as human level or a requirement; by default unknown"""

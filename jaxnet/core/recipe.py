@@ -3,7 +3,7 @@
 import functools
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,10 @@ from jaxnet.models.pickling import check_pickle
 from jaxnet.typing import Number
 
 FORMER_NUMBERS = {"second_momentum": "b2"}  # fields by former names
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "muon")
-SCHEDULES = ("constant", "cosine", "warmup_cosine", "one_cycle")
-PRECISIONS = ("float32", "bfloat16")
+OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "muon"]
+ScheduleName = Literal["constant", "cosine", "warmup_cosine", "one_cycle"]
+Precision = Literal["float32", "bfloat16"]
+OPTIMIZERS, SCHEDULES, PRECISIONS = map(get_args, (OptimizerName, ScheduleName, Precision))
 CUSTOM = "custom "  # stands before the name of an optimizer that is none of the built-in ones
 
 
