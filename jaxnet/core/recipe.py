@@ -43,28 +43,41 @@ def _static(default: Any) -> Any:
 )
 @dataclass(frozen=True)
 class Recipe:
-    """Numbers are leaves: they may be tracers or carry a member axis, and changing them never
-    recompiles. Structure is static. None means absent from the program: what is off costs nothing,
-    to compile or to run.
+    """The hyperparameters of a training.
 
-    optimizer: sgd, momentum, nesterov, adam, adamw, muon, a factory `learning_rate ->
-        optax.GradientTransformation`, or a finished optax transformation (then learning_rate=None,
-        since its own cannot be traced).
-    schedule: of the learning rate over the whole run: constant, cosine, warmup_cosine or one_cycle.
-    patience: stop after this many epochs without a lower validation loss, and predict with the best
-        parameters.
-    precision: float32, or bfloat16 for the network's products while parameters stay float32. JAX
-        computes float32 products in TF32 on GPUs from A100 on and in bfloat16 on TPUs;
-        jax.config.update("jax_default_matmul_precision", "highest") is exact.
-    momentum: of momentum and nesterov (0.9), and b1 of adam and adamw (0.9) and of muon (0.95).
-    b2: b2 of adam and adamw (0.999); lower forgets sooner, for trainings of few steps.
-    weight_decay: decoupled (Loshchilov & Hutter 2019, alg. 2), of kernels only, not of biases and
-        norms.
-    l1: factor of the sum of absolute kernel weights in the loss.
-    dropout: share of hidden units set to 0 in training. label_smoothing: share of a target spread
-        over all classes.
-    clip: largest global norm of the gradient. augmentation: how training examples are changed each
-        time they are seen.
+    Numbers are leaves of the pytree: they may be tracers or carry a member axis, and changing them
+    never recompiles. The other fields are static. What is None is absent from the compiled program,
+    so it costs nothing to compile or to run.
+
+    Attributes:
+        optimizer: "sgd", "momentum", "nesterov", "adam", "adamw" or "muon"; a function
+            `learning_rate -> optax.GradientTransformation`; or a finished optax transformation,
+            with learning_rate=None, since its own cannot be traced.
+        schedule: the learning rate over the whole run: "constant", "cosine", "warmup_cosine" or
+            "one_cycle".
+        epochs: the number of passes over the training set.
+        batch_size: the number of examples per step.
+        patience: stop after this many epochs without a lower validation loss, and predict with the
+            best parameters.
+        precision: "float32", or "bfloat16" for the network's products while parameters stay
+            float32. JAX computes float32 products in TF32 on GPUs from A100 on and in bfloat16 on
+            TPUs; jax.config.update("jax_default_matmul_precision", "highest") makes them exact.
+        learning_rate: the largest learning rate.
+        momentum: momentum of momentum and nesterov (by default 0.9), b1 of adam and adamw (0.9),
+            beta of muon (0.95).
+        b2: b2 of adam and adamw (by default 0.999); a lower one forgets sooner, for short runs.
+        weight_decay: decoupled weight decay of weight matrices, not of biases and normalization
+            layers.
+        l1: factor of the sum of absolute weights, of the same arrays, in the loss.
+        dropout: fraction of hidden units set to 0 in training.
+        label_smoothing: fraction of a target that is spread over all classes.
+        clip: largest global norm of the gradient.
+        augmentation: how training examples are changed each time they are used.
+
+    References:
+        Loshchilov & Hutter (2019), Decoupled weight decay regularization, algorithm 2.
+        Szegedy et al. (2016), Rethinking the Inception architecture, section 7, for label
+        smoothing.
     """
 
     optimizer: Any = _static("adam")
