@@ -213,11 +213,11 @@ def done(path: Path) -> set[str]:
         return {line["world"] for line in csv.DictReader(file)}
 
 
-def append(path: Path, lines: list[dict[str, str]]) -> None:
+def append(path: Path, lines: list[dict[str, str]], fields: Sequence[str] = FIELDS) -> None:
     """Add rows to the table."""
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        writer = csv.DictWriter(file, fields, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerows(lines)

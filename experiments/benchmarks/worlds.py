@@ -68,9 +68,9 @@ def folds(pool: Pool, rng: np.random.Generator) -> np.ndarray:
     return fold_of
 
 
-def seen_by(fold_of: np.ndarray) -> np.ndarray:
+def seen_by(fold_of: np.ndarray, seeds: int = SEEDS) -> np.ndarray:
     """(networks, examples) which examples each network is trained on."""
-    return np.repeat(fold_of != np.arange(FOLDS)[:, None], SEEDS, 0)
+    return np.repeat(fold_of != np.arange(FOLDS)[:, None], seeds, 0)
 
 
 class Blobs(NamedTuple):
@@ -397,6 +397,7 @@ class Probit(NamedTuple):
         alike: share of the difficulty that examples of a group have in common.
         other: unseen error of the other recipe.
         mismatch: how much larger the error elsewhere is where the test set is shifted.
+        seeds: networks for each fold.
     """
 
     examples: int
@@ -409,6 +410,7 @@ class Probit(NamedTuple):
     alike: float = 0.5
     other: float | None = None
     mismatch: float = 0.03
+    seeds: int = SEEDS
 
     def threshold(self, error: float) -> float:
         """The threshold of a recipe with this error."""
@@ -430,8 +432,19 @@ class Probit(NamedTuple):
         self, difficulty: np.ndarray, below: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """(networks, examples) whether each network errs."""
-        noise = rng.standard_normal((FOLDS * SEEDS, len(difficulty)), dtype=np.float32)
+        shape = FOLDS * self.seeds, len(difficulty)
+        noise = rng.standard_normal(shape, dtype=np.float32)
         return difficulty + math.sqrt(1 - self.shared) * noise < below
+
+    def start(
+        self, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]:
+        """Draw difficulties of a pool, groups, what each network sees, and its threshold's luck."""
+        difficulty, group_of = self.difficulties(self.examples, rng)
+        seen = seen_by(folds(Pool(difficulty, difficulty, group_of), rng), self.seeds)
+        luck = self.network * rng.standard_normal(FOLDS * self.seeds)
+        luck += np.repeat(self.training * rng.standard_normal(FOLDS), self.seeds)
+        return difficulty, group_of, seen, luck
 
     def studies(self, rngs: Sequence[np.random.Generator], one_split: bool) -> list[Study]:
         """Draw one study for each generator."""
@@ -441,13 +454,10 @@ class Probit(NamedTuple):
         """Draw one study."""
         from scipy.special import ndtr
 
-        difficulty, group_of = self.difficulties(self.examples, rng)
-        seen = seen_by(folds(Pool(difficulty, difficulty, group_of), rng))
-        luck = self.network * rng.standard_normal(FOLDS * SEEDS)
-        luck += np.repeat(self.training * rng.standard_normal(FOLDS), SEEDS)
+        difficulty, group_of, seen, luck = self.start(rng)
         high, low = self.threshold(self.unseen), self.threshold(self.seen)
         second = self.threshold(1.2 * self.unseen if self.other is None else self.other)
-        again = luck[:, None] + 0.5 * self.network * rng.standard_normal((FOLDS * SEEDS, 1))
+        again = luck[:, None] + 0.5 * self.network * rng.standard_normal((FOLDS * self.seeds, 1))
         elsewhere = {}
         for kind, below in (
             ("alike", high),
@@ -458,7 +468,7 @@ class Probit(NamedTuple):
                 elsewhere[f"{m} {kind}"] = self.wrong(there, below + luck[:, None], rng), its_groups
         split = None
         if one_split:
-            of_split = self.network * rng.standard_normal((FOLDS * SEEDS, 1))
+            of_split = self.network * rng.standard_normal((FOLDS * self.seeds, 1))
             of_split += self.training * rng.standard_normal()
             trained_on = np.arange(self.examples) < round(TRAINING_SET * self.examples)
             split = self.wrong(difficulty, np.where(trained_on, low, high) + of_split, rng)
