@@ -13,7 +13,7 @@ import tyro
 
 from jaxnet.cli.options import MonitorOptions
 from jaxnet.cli.saved_run import SavedRun, read_data, read_run
-from jaxnet.data.sources.images import read_examples
+from jaxnet.data.sources.examples import read_examples
 from jaxnet.data.sources.npz import read_npz
 from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError

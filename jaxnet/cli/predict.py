@@ -9,7 +9,7 @@ from jaxnet.arrays import NO_CLASS, chosen
 from jaxnet.cli.options import PredictOptions, PrepareOptions
 from jaxnet.cli.saved_run import read_run
 from jaxnet.data import prepare
-from jaxnet.data.sources.images import read_examples
+from jaxnet.data.sources.examples import read_examples
 from jaxnet.display import visible
 from jaxnet.engine.prediction import predict
 from jaxnet.report import console

@@ -26,7 +26,6 @@ from jaxnet.errors import InputError, near, near_path
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CSV_SUFFIXES = (".csv", ".tsv", ".txt")
 SEPARATORS = (";", "\t", ",", "|")
 # Numbers with thousands separators or the other decimal sign, which only people read as such.
 LIKE_NUMBER = re.compile(

@@ -1,6 +1,4 @@
-"""Read pictures from files: a folder with one sub-folder for each class, and new pictures to
-predict.
-"""
+"""Read pictures from files: a folder with one sub-folder for each class, or a single one."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -13,17 +11,14 @@ from jaxtyping import Num
 
 from jaxnet.data import checks
 from jaxnet.data.dataset import Splits
-from jaxnet.data.schema import Schema
-from jaxnet.data.sources.csv import CSV_SUFFIXES, encode, read_table
-from jaxnet.data.sources.npz import read_npz
+from jaxnet.data.sources.formats import format_of
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import complete
-from jaxnet.errors import InputError, near, near_path
+from jaxnet.errors import InputError, near_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 FOLDER_PARTS = {
     "train": "train",
     "training": "train",
@@ -36,8 +31,8 @@ FOLDER_PARTS = {
 
 def has_classes(folder: Path) -> bool:
     """Whether a folder has images in its sub-folders, or one level below them."""
-    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.glob("*/*")) or any(
-        path.suffix.lower() in IMAGE_SUFFIXES for path in folder.glob("*/*/*")
+    return any(
+        format_of(path) == "image" for level in ("*/*", "*/*/*") for path in folder.glob(level)
     )
 
 
@@ -133,44 +128,23 @@ def decode(
     return np.stack(opened)
 
 
-def read_examples(
-    path: Path, shape: tuple[int, ...], schema: Schema
-) -> Num[np.ndarray, "examples ..."]:
-    """New examples from a file, encoded like those that a network was trained on: a table, the
-    array x of an .npz file, or one PNG or JPEG image.
+def read_image(
+    path: Path, shape: tuple[int, ...], pixel_max: float | None
+) -> Num[np.ndarray, "1 ..."]:
+    """Read one new image, as a network was trained on images.
 
     Args:
-        path: the file.
+        path: a PNG or JPEG file.
         shape: shape of the examples that the network was trained on.
-        schema: what their numbers mean; a table needs its columns, and an image its white pixel.
+        pixel_max: the value of a white pixel in them; None if they were not images.
 
     Returns:
-        (examples, *shape).
+        (1, *shape).
 
     Raises:
-        InputError: for what does not fit.
+        InputError: for what cannot be read or does not fit.
     """
-    if schema.columns is not None and path.suffix.lower() in CSV_SUFFIXES:
-        return checks.inputs(encode(schema.columns, read_table(path)[0], path), f"{path}: ")
-    if path.suffix == ".npz":
-        arrays = read_npz(path)
-        if "x" not in arrays:
-            raise InputError(
-                f"{path}: needs an array x{near('x', sorted(arrays), 'the file holds')}"
-            )
-        x = checks.inputs(arrays["x"], f"{path}: ")
-        if x.shape[1:] != shape:
-            raise InputError(
-                f"{path}: x has examples of shape {x.shape[1:]}, but the network was trained on "
-                f"{shape}; give examples like those"
-            )
-        return x
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise InputError(
-            f"{path}: give PNG or JPEG images, .npz files, or .csv files for a network that "
-            "learned from a table"
-        )
-    if schema.pixel_max is None or len(shape) not in (2, 3):
+    if pixel_max is None or len(shape) not in (2, 3):
         raise InputError(
             f"{path}: the network was not trained on images, but on examples of shape {shape}; "
             "give an .npz file"
@@ -182,7 +156,7 @@ def read_examples(
                 f"{shape[1]}x{shape[0]}; scale it first"
             )
         pixels = np.asarray(image.convert("RGB" if shape[2:] == (3,) else "L"))
-    return (pixels.reshape(shape).astype(np.float32) * (schema.pixel_max / 255))[None]
+    return (pixels.reshape(shape).astype(np.float32) * (pixel_max / 255))[None]
 
 
 def _arrays(files: list[Path], size: tuple[int, int] | None) -> np.ndarray:
@@ -255,7 +229,7 @@ def _images(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini"):
             continue
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+        if format_of(path) != "image":
             raise InputError(
                 f"{path}: is no PNG or JPEG image; a folder of images holds one sub-folder a "
                 "class, and images in them"

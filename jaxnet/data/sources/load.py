@@ -12,6 +12,7 @@ from jaxnet.data import checks
 from jaxnet.data.dataset import Splits
 from jaxnet.data.sources import csv, idx, images, npz
 from jaxnet.data.sources import tfds as prepared
+from jaxnet.data.sources.formats import FORMATS, format_of
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import split
 from jaxnet.errors import InputError, check_number, near_path, renamed, shown
@@ -93,16 +94,17 @@ def load(
     name, path = str(name_or_path), Path(name_or_path)
     if name == "digits":
         return _digits(reading)
-    if path.suffix.lower() in csv.CSV_SUFFIXES:
-        return csv.splits_of_table(path, reading)
-    if path.suffix == ".npz":
-        return npz.splits_of_npz(path, reading)
+    match format_of(path):
+        case "table":
+            return csv.splits_of_table(path, reading)
+        case "arrays":
+            return npz.splits_of_npz(path, reading)
     if path.is_dir() and (len(path.parts) > 1 or images.has_classes(path)):
         return images.splits_of_folder(path, reading)
     if path.suffix or len(path.parts) > 1:
         raise InputError(
             f"{path}: no such folder, nor a file that ends in "
-            f"{', '.join((*csv.CSV_SUFFIXES, '.npz'))}"
+            f"{', '.join(ending for ending, held in FORMATS.items() if held != 'image')}"
             f"{near_path(path)}"
         )
     if name == "mnist" and folder is not None and idx.has_files(folder):
