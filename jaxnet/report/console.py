@@ -172,15 +172,19 @@ def sweep(found: Sweep, names: Sequence[str]) -> None:
         found: the sweep.
         names: names of the hyperparameters that were varied.
     """
-    table = found.table
+    table, percent = found.table, found.run.classes is not None
     names = [*names, *(name for name in ("trained_epochs",) if name in table)]
     measures = ("error", "low", "high", "training_error", "diverged")
     shown = Table("trial", *names, *(name.replace("_", " ") for name in measures), box=None)
     order = np.lexsort((table["loss"], table["error"]))
     for row in order[:TRIAL_ROWS]:
         cells = (
-            f"{v:.4g}" if isinstance(v, float | np.floating) else str(v)
-            for v in (table[name][row] for name in (*names, *measures))
+            _share(v)
+            if percent and name in measures[:4]
+            else f"{v:.4g}"
+            if isinstance(v, float | np.floating)
+            else str(v)
+            for name, v in ((name, table[name][row]) for name in (*names, *measures))
         )
         shown.add_row(f"{row}", *map(cell, cells))
     for column in shown.columns:
@@ -243,6 +247,7 @@ def comparison(found: Comparison) -> None:
         )
         table.add_row(*map(cell, cells))
     terminal.print(table)
+    terminal.print(_scores({run.name: run.scores for run in found.runs}))
     say("")
     for pair in found.pairs:
         say(
@@ -344,7 +349,7 @@ def result(
 
 
 def _scores(found: Mapping[str, Scores]) -> Table:
-    """Scores besides the error, a column for each held-out part."""
+    """Scores besides the error, a column for each held-out part or each run."""
 
     def shown(value: Mapping[str, Any], percent: bool) -> str:
         form = "{:.2%}" if percent else "{:.4g}"
@@ -356,7 +361,9 @@ def _scores(found: Mapping[str, Scores]) -> Table:
             else "{} ({} to {})".format(size, *map(form.format, numbers[1:]))
         )
 
-    table = Table("", *found, title="other scores, 95% intervals", title_justify="left", box=None)
+    table = Table(
+        "", *map(cell, found), title="other scores, 95% intervals", title_justify="left", box=None
+    )
     for name, *cells in tables.scores(plain(found), shown):
         table.add_row(cell(name), *cells)
     for column in table.columns[1:]:

@@ -64,7 +64,8 @@ def of_sweep(found: "Sweep") -> str:
     names = columns[: columns.index("error")]
     order = np.lexsort((found.table["loss"], found.table["error"]))
     shown = [found.best, *(int(row) for row in order if row != found.best)][:TRIAL_LINES]
-    rows = [(f"trial {row}", _trial(found.table, names, row)) for row in shown]
+    percent = found.run.classes is not None
+    rows = [(f"trial {row}", _trial(found.table, names, row, percent)) for row in shown]
     left = len(order) - len(shown)
     return table(
         f"Sweep of {len(order)} trials over {', '.join(names)}",
@@ -321,9 +322,10 @@ def _lowest(best: Any) -> str | None:
     return _or_none(lambda: f"{float(best.loss):.4f} after epoch {int(best.epoch)}")
 
 
-def _trial(columns: Mapping[str, np.ndarray], names: Sequence[str], row: int) -> str:
+def _trial(columns: Mapping[str, np.ndarray], names: Sequence[str], row: int, percent: bool) -> str:
     settings = ", ".join(f"{name} {one_line(columns[name][row])}" for name in names)
-    return f"error {float(columns['error'][row]):.4g} ({settings})"
+    error = format(float(columns["error"][row]), ".2%" if percent else ".4g")
+    return f"error {error} ({settings})"
 
 
 def _size(part: Any) -> str | None:

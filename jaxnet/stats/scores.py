@@ -331,10 +331,8 @@ class _Judge:
 
     def mean_of(self, losses: Float[np.ndarray, "networks examples"]) -> Estimate:
         """Compute the mean of losses without an upper bound."""
-        if lost := int(np.isnan(losses).sum()):
-            return Estimate(math.nan, refused=f"{lost} of {losses.size} losses are not numbers")
-        if lost := int(np.isinf(losses).sum()):
-            return Estimate(math.inf, refused=f"{lost} of {losses.size} losses are infinite")
+        if refused := _not_finite(losses):
+            return refused
         if self.simple:
             return mean(losses[0], self.level)
         return self.interval(self.unseen(losses), POSITIVE)
@@ -379,6 +377,8 @@ class _Judge:
         """Compute the ratio of the mean of losses to the mean of `whole` on the same examples."""
         if not whole.any():
             return Estimate(math.nan, refused="all values are equal; R^2 needs values that differ")
+        if refused := _not_finite(losses):
+            return refused
         unseen = self.unseen(losses)
         ratio = unseen.estimate / float(whole.mean())
         return self.interval(
@@ -449,6 +449,8 @@ class _Judge:
         """Compute the loss of a guess minus that of the networks."""
         if self.simple and within == RATE:
             return network_difference(guessed == 1, self.table.losses[0] == 1, level)
+        if refused := _not_finite(self.table.losses):
+            return refused
         table = replace(self.table, losses=guessed - self.table.losses, within=SIGNED)
         given = table.contrast(1.0, 0.0)
         if reason := table.refusal(given, signed=True):
@@ -510,6 +512,15 @@ def _ranked_wrongly(
         cells = np.ix_(networks, rows)
         found[cells] = (found[cells] - center) * share
     return center + found, least
+
+
+def _not_finite(losses: np.ndarray) -> Estimate | None:
+    """A refused Estimate where losses are not finite numbers."""
+    lost = losses[~np.isfinite(losses)]
+    if not lost.size:
+        return None
+    size = math.nan if np.isnan(lost).any() else math.inf
+    return Estimate(size, refused=f"{lost.size} of {losses.size} losses are not finite numbers")
 
 
 def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -13,11 +13,12 @@ import numpy as np
 from jaxnet.core.run import Run
 from jaxnet.data import Splits, Standardization
 from jaxnet.diagnostics import Estimate, error_of, network_difference, paired_difference
-from jaxnet.engine.prediction import ClassMetrics, Metrics, judge
+from jaxnet.engine.prediction import ClassMetrics, Metrics, judge, score
 from jaxnet.errors import InputError
 from jaxnet.runtime.files import plain
 from jaxnet.stats.estimate import LEVEL
 from jaxnet.stats.random_effects import MIN_PAIRED_MEMBERS
+from jaxnet.stats.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Side:
       error: of the network on the test set.
       members: networks of its recipe whose predictions are known.
       members_error: their mean error; None of one network.
+      scores: scores besides the error of the network on the test set.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Side:
     error: Estimate
     members: int
     members_error: Estimate | None
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -291,6 +294,7 @@ def _side(compared: Compared) -> Side:
         members_error=None
         if members is None
         else error_of(_members_losses(members, compared, scale)),
+        scores=score(compared.outputs, compared.splits.test, compared.splits),
     )
 
 

@@ -172,7 +172,7 @@ def sweep(
             "clip"
         )
     best = int(np.lexsort((table["loss"], table["error"], stopped))[0])
-    words = _notes(table, best, trials, stopped)
+    words = _notes(table, best, trials, stopped, splits)
     if halving is not None:
         trained = population.epochs.reshape(-1, seeds)
         words += (_savings(trained, stopped, [each.epochs for each in recipes]),)
@@ -310,17 +310,38 @@ def _savings(trained: np.ndarray, stopped: np.ndarray, epochs: Sequence[int]) ->
     )
 
 
+def _guess(splits: Splits) -> str:
+    """What always guessing costs on the validation set."""
+    y = np.asarray(splits.validation.y)
+    if splits.classes is None:
+        center, scale = splits.standardization.units
+        size = f"{np.mean(((y.astype(np.float64) - center) / scale) ** 2):.4g}"
+        return f"always guessing the training mean has a validation error of {size}"
+    most = np.bincount(np.asarray(splits.train.y), minlength=len(splits.classes)).argmax()
+    return (
+        "always guessing the most frequent training class has a validation error of "
+        f"{np.mean(y != most):.2%}"
+    )
+
+
 def _notes(
-    table: dict[str, np.ndarray], best: int, trials: Sequence[Trial], stopped: np.ndarray
+    table: dict[str, np.ndarray],
+    best: int,
+    trials: Sequence[Trial],
+    stopped: np.ndarray,
+    splits: Splits,
 ) -> tuple[str, ...]:
     """What the numbers do not say by themselves."""
     count = len(trials) - stopped.sum()
     among = f" of the {count} that were trained to their end" if stopped.any() else ""
+    error = table["error"][best]
+    size = f"{error:.4g}" if splits.classes is None else f"{error:.2%}"
     words = [
-        f"trial {best} of {len(trials)} has the lowest validation error{among}, "
-        f"{table['error'][best]:.4g}: as the lowest of {count} it is "
+        f"trial {best} of {len(trials)} has the lowest validation error{among}, {size}: as the "
+        f"lowest of {count} it is "
         "too low on average; the test error is that of the chosen network alone, and took no part "
-        "in the choice"
+        "in the choice",
+        _guess(splits),
     ]
     words += [
         f"the best {name}, {table[name][best]:.4g}, lies at the edge of what was tried: widen the "

@@ -65,6 +65,9 @@ def test_a_real_difference_is_found_and_is_that_of_mcnemar(runs, digits, tmp_pat
     assert found["differs"] == {"epochs": [12, 1]}
     said = capsys.readouterr().out
     assert found["verdict"] in said
+    for folder, run_ in zip(("good", "poor"), found["runs"], strict=True):
+        assert run_["scores"] == result(runs / folder)["scores"]["test"]
+    assert "error of always guessing" in said
     assert "to compare recipes, train each with --members 8 or more" in said
 
 

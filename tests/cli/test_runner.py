@@ -74,6 +74,8 @@ def test_the_folder_of_a_run(finished):
         "train 1,258",
         "epoch 3/3",
         "always the most frequent class",
+        "balanced accuracy",
+        "error of always guessing",
         "precision",
         found["verdict"][:20],
         "hidden_0",
@@ -286,6 +288,8 @@ def test_a_regression_and_a_cnn_run_to_the_end(tmp_path):
     found = result(tmp_path / "a")
     assert found["accuracy"] is None
     assert set(found["r2"]["test"]) >= {"estimate", "low", "high"}
+    assert found["scores"]["test"]["r2"] == found["r2"]["test"]
+    assert found["scores"]["test"]["rmse"] == pytest.approx(found["rmse"]["test"])
     assert (tmp_path / "a/figures/values.png").exists()
     np.savez(tmp_path / "new.npz", x=X[:2])
     rows = run("predict", "--run", tmp_path / "a", tmp_path / "new.npz").stdout.splitlines()

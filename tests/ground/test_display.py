@@ -181,7 +181,7 @@ def test_a_sweep_shows_the_chosen_trial_first(results):
     assert lines[0] == "Sweep of 8 trials over learning_rate, epochs, weight_decay"
     first = next(line for line in lines if line.startswith("  trial"))
     assert f"trial {found.best} " in first
-    assert f"error {found.table['error'][found.best]:.4g}" in first
+    assert f"error {found.table['error'][found.best]:.2%}" in first
     assert "3 more trials" in repr(found)
 
 

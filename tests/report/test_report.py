@@ -460,6 +460,17 @@ def test_confident_mistakes_come_first():
     assert text.index("0: label <b>b</b>") < text.index("2: label <b>b</b>")
 
 
+def test_scores_stand_on_the_page_and_a_result_without_them_is_read(one):
+    found = json.loads((one / "result.json").read_text())
+    shown = found["scores"]["test"]["balanced_accuracy"]["estimate"]
+    page = html_of(found, one / "figures")
+    assert "Other scores" in page
+    assert f"{shown:.2%}" in page
+    assert "error of always guessing the most frequent training class" in page
+    del found["scores"]
+    assert "Other scores" not in html_of(found, one / "figures")
+
+
 def test_a_result_without_claims_says_what_would_help(one):
     found = json.loads((one / "result.json").read_text())
     for finding in found["findings"]:

@@ -176,6 +176,15 @@ def test_one_network_that_predicts_nan_is_wrong_and_has_no_area():
     assert ours.balanced_accuracy.refused is None
 
 
+@pytest.mark.parametrize("bad", [math.inf, math.nan])
+def test_values_that_are_not_finite_have_no_scores(bad):
+    y = np.arange(50.0)
+    ours = value_scores(np.where(y == 3, bad, y), y, guess=20.0)
+    for each in (ours.rmse, ours.mae, ours.r2, ours.guesses[0].gain):
+        assert "1 of 50 losses are not finite" in (each.refused or "")
+    assert not ours.guesses[0].no_better(0.02)
+
+
 def test_a_class_that_does_not_occur_has_no_recall_and_does_not_count():
     f, y = predicted(0, 200, 3)
     rows = y != 2

@@ -47,6 +47,8 @@ def test_the_validation_set_chooses_and_the_test_set_is_looked_at_once(digits, f
     assert gap(found.run.params, found.population[found.best].params) == 0
     assert float(found.test.error) == float(jaxnet.evaluate(MODEL, found.run, digits.test).error)
     assert "lowest of 6 it is too low on average" in found.words[0]
+    most = np.bincount(digits.train.y).argmax()
+    assert f"{np.mean(np.asarray(digits.validation.y) != most):.2%}" in found.words[1]
     assert not any("edge" in words for words in found.words)
     assert not any(name.startswith("test") for name in found.table)
 

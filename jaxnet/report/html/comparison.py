@@ -5,6 +5,7 @@ computes nothing.
 from pathlib import Path
 from typing import Any
 
+from jaxnet.report import tables
 from jaxnet.report.html.document import chart, document, section, table, text
 from jaxnet.report.html.page import number
 from jaxnet.report.tables import LUCK
@@ -24,6 +25,7 @@ def page(result: dict[str, Any], figures: Path) -> str:
     parts = [
         f'<section id="verdict"><p class="verdict">{text(result["verdict"])}</p></section>',
         section("Side by side", _runs(result["runs"])),
+        section("Other scores", _scores(result["runs"])),
         section("Differences", _differences(result, figures)),
         section("What differs", _unlike(result["differs"], names)),
         section(
@@ -60,6 +62,19 @@ def _runs(runs: list[dict[str, Any]]) -> str:
             (text(run["name"]), number(run["error"], percent=percent), *[together] * several, *rest)
         )
     return table(head, rows, caption="with 95% intervals for new test examples")
+
+
+def _scores(runs: list[dict[str, Any]]) -> str:
+    rows = tables.scores(
+        {run["name"]: run["scores"] for run in runs},
+        lambda value, percent: number(value, percent=percent),
+    )
+    head = ["", *(text(run["name"]) for run in runs)]
+    return table(
+        head,
+        ((text(name), *cells) for name, *cells in rows),
+        caption="of each network on the test set, with 95% intervals",
+    )
 
 
 def _differences(result: dict[str, Any], figures: Path) -> str:
