@@ -11,7 +11,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 from scipy import optimize, stats
-from scripts import result, run
+from scripts import result, run, run_here
 
 import jaxnet
 from experiments import compare
@@ -26,10 +26,10 @@ def runs(tmp_path_factory):
     another split.
     """
     folder = tmp_path_factory.mktemp("runs")
-    run(*FEW, "--epochs", "12", "--out", folder / "good")
-    run(*FEW, "--epochs", "12", "--seed", "1", "--out", folder / "other-seed")
-    run(*FEW, "--epochs", "1", "--out", folder / "poor")
-    run(*FEW, "--epochs", "2", "--split-seed", "1", "--out", folder / "other-split")
+    run_here(*FEW, "--epochs", "12", "--out", folder / "good")
+    run_here(*FEW, "--epochs", "12", "--seed", "1", "--out", folder / "other-seed")
+    run_here(*FEW, "--epochs", "1", "--out", folder / "poor")
+    run_here(*FEW, "--epochs", "2", "--split-seed", "1", "--out", folder / "other-split")
     return folder
 
 
@@ -142,7 +142,7 @@ def test_other_data_are_set_beside_without_a_difference(runs, tmp_path, capsys):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "values.npz", x=rng.normal(size=(900, 3)), y=rng.normal(size=900))
     for seed in (0, 1):
-        run(
+        run_here(
             "--no-cache",
             "--dataset",
             tmp_path / "values.npz",
@@ -154,7 +154,7 @@ def test_other_data_are_set_beside_without_a_difference(runs, tmp_path, capsys):
             tmp_path / f"values-{seed}",
         )
     np.savez(tmp_path / "classes.npz", x=rng.normal(size=(900, 3)), y=rng.integers(0, 2, 900))
-    run(
+    run_here(
         "--no-cache",
         "--dataset",
         tmp_path / "classes.npz",

@@ -276,7 +276,7 @@ def test_help_shows_options_of_both_commands():
 
 def test_a_regression_and_a_cnn_run_to_the_end(tmp_path):
     y = X @ np.float32([1, 2, 3]) + 10
-    run(
+    run_here(
         *FAST,
         "--dataset",
         _write_npz(tmp_path, x=X, y=y),
@@ -296,7 +296,9 @@ def test_a_regression_and_a_cnn_run_to_the_end(tmp_path):
     assert rows[0] == "file,row,prediction"
     assert len(rows) == 3
     more = ("--normalization", "batch", "--dropout", "0.1", "--balance", "--patience", "1")
-    run(*FAST, "--model", "cnn", "--channels", 4, "--hidden", 8, *more, "--out", tmp_path / "b")
+    run_here(
+        *FAST, "--model", "cnn", "--channels", 4, "--hidden", 8, *more, "--out", tmp_path / "b"
+    )
     assert result(tmp_path / "b")["model"]["name"].startswith("cnn(")
 
 

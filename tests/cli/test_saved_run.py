@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from scripts import FAST, run
+from scripts import FAST, run, run_here
 
 import jaxnet
 from jaxnet.cli.saved_run import read_data, read_run
@@ -58,7 +58,7 @@ def test_data_that_moved_are_found_by_the_name_of_their_file(tmp_path):
     x, y = rng.normal(size=(90, 4)).astype(np.float32), rng.integers(0, 2, 90)
     np.savez(tmp_path / "here.npz", x=x, y=y)
     options = ("--dataset", tmp_path / "here.npz", "--test", "0.3", "--split-seed", "4")
-    run(*FAST, *options, "--out", tmp_path / "run")
+    run_here(*FAST, *options, "--out", tmp_path / "run")
     finished = read_run(tmp_path / "run")
     before = read_data(finished)
     np.testing.assert_array_equal(before.test.x, jaxnet.split(x, y, test=0.3, seed=4).test.x)

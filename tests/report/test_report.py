@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 from PIL import Image
-from scripts import run
+from scripts import run, run_here
 from strokes import DIGITS, draw
 
 import jaxnet
@@ -32,7 +32,7 @@ DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 def one(tmp_path_factory):
     """The folder of one network on digits."""
     out = tmp_path_factory.mktemp("one") / "run"
-    run("--no-cache", "--out", out, script="digits")
+    run_here("--no-cache", "--out", out, script="digits")
     return out
 
 
@@ -309,7 +309,7 @@ def test_what_comes_from_data_is_escaped(tmp_path, visit):
     y = np.array([evil, "b"])[rng.integers(0, 2, 120)]
     x = np.where(y[:, None] == evil, 1.0, -1.0) + rng.normal(0, 1.5, (120, 3))
     np.savez(tmp_path / "evil<b>.npz", x=x, y=y)
-    run(
+    run_here(
         "--no-cache",
         "--dataset",
         tmp_path / "evil<b>.npz",
@@ -333,7 +333,7 @@ def test_a_regression_has_a_page(tmp_path, visit):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 4)).astype(np.float32)
     np.savez(tmp_path / "values.npz", x=x, y=x[:, 0] + 0.1 * rng.normal(size=200))
-    run(
+    run_here(
         "--no-cache",
         "--dataset",
         tmp_path / "values.npz",
@@ -358,7 +358,7 @@ def test_images_in_color_with_long_names_have_a_page_for_a_phone(tmp_path, visit
         x=x,
         y=np.array([f"a class with quite a long name, number {i}" for i in range(12)])[y],
     )
-    run(
+    run_here(
         "--no-cache",
         "--dataset",
         tmp_path / "color.npz",
@@ -389,7 +389,7 @@ def test_a_network_that_diverged_says_so_and_nothing_else(tmp_path, visit):
         "--out",
         tmp_path / "run",
     )
-    run("--no-cache", *told, script="digits")
+    run_here("--no-cache", *told, script="digits")
     found = json.loads((tmp_path / "run/result.json").read_text())
     assert found["verdict"].startswith("diverged: at step")
     assert found["findings"][0]["code"] == "diverged"
