@@ -175,9 +175,12 @@ def promise(case: Case, steps: PoolSteps, rng: np.random.Generator) -> bool | No
     more = steps.more(code, TOLERANCE)
     if more is None or case.examples * more.examples > MOST or code == Code.MISMATCH:
         return None
-    changed = {"bias" if code == Code.HIGH_BIAS else "gap": sizes[code]}
     examples = case.group * math.ceil(case.examples * more.examples / case.group)
-    larger = case._replace(examples=examples, **changed)
+    larger = case._replace(
+        examples=examples,
+        bias=sizes[code] if code == Code.HIGH_BIAS else case.bias,
+        gap=sizes[code] if code == Code.HIGH_VARIANCE else case.gap,
+    )
     return judged(steps_of(larger, rng, math.ceil(2 * more.networks)), code)
 
 

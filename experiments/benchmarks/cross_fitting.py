@@ -99,7 +99,8 @@ def quantities(study: Study) -> Iterator[tuple[str, Found]]:
         difference = study.losses.astype(float) - study.other_losses
         paired = replace(fit, losses=difference, within=SIGNED, counted=False)
         apart = true - float(study.other_errors.mean())
-        again = min(few, mistakes(replace(fit, losses=study.other_losses), 1.0, 0.0))
+        second = replace(fit, losses=study.other_losses.astype(float))
+        again = min(few, mistakes(second, 1.0, 0.0))
         yield "difference of recipes", Found(paired.difference(), apart, False, again)
     rest = np.arange(len(study.losses)) != LOST
     fewer = replace(fit, losses=fit.losses[rest], fold_of_network=fit.fold_of_network[rest])
