@@ -20,7 +20,7 @@ from jaxtyping import Float
 from jaxnet.cli.options import Options
 from jaxnet.core.recipe import Recipe, describe_recipe
 from jaxnet.core.run import Run
-from jaxnet.core.training import Problem
+from jaxnet.core.training import EpochMetrics, Problem
 from jaxnet.data import Splits, Stream
 from jaxnet.data.overlap import Overlap
 from jaxnet.diagnostics import Estimate, Finding
@@ -79,6 +79,7 @@ def report(
     says: str | None = None,
     findings: Sequence[Finding] = (),
     members: Sequence[Run] = (),
+    history: EpochMetrics | None = None,
 ) -> dict[str, Any]:
     """Judge a network, print the result and write the folder.
 
@@ -90,6 +91,7 @@ def report(
         says: text that is printed instead of the network's numbers.
         findings: findings besides those of the error ladder.
         members: networks of the same recipe, this one first, which the page shows side by side.
+        history: metrics of each epoch to write and to draw; by default those of the network.
 
     Returns:
         What result.json holds.
@@ -176,6 +178,7 @@ def report(
         metrics,
         setup.timer,
         logs=options.tensorboard,
+        history=history,
     )
     return result
 
@@ -277,6 +280,7 @@ def write(
     timer: Timer,
     *,
     logs: bool = False,
+    history: EpochMetrics | None = None,
 ) -> None:
     """Write the folder of a finished run, result.json last.
 
@@ -290,10 +294,12 @@ def write(
         metrics: metrics of each part, by name.
         timer: the seconds of each part of the run.
         logs: whether to write logs for TensorBoard too.
+        history: metrics of each epoch to write and to draw; by default those of the first network.
     """
     from jaxnet.report.html import run as run_page
 
     run, figures = runs[0], out / "figures"
+    shown = run if history is None else replace(run, history=history)
     # left by a run that was stopped while it wrote
     if processes.is_first() and (out / "params").exists():
         shutil.rmtree(out / "params")
@@ -301,8 +307,8 @@ def write(
     save(run, out / "params")
     if not processes.is_first():
         return
-    files.write_text(out / "history.csv", history_csv(run))
-    run_page.draw(result, run, splits, outputs, metrics, figures)
+    files.write_text(out / "history.csv", history_csv(shown))
+    run_page.draw(result, shown, splits, outputs, metrics, figures)
     files.write_text(
         out / "report.html",
         run_page.html(files.plain(result), model, runs, splits, outputs["test"], figures),

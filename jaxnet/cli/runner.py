@@ -334,7 +334,13 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
     }
     sound = np.flatnonzero(~population.diverged[: judges.stop])
     members = [population[int(i)] for i in sound] or [population[0]]
-    return report(setup, setup.model, members[0], more, str(diagnosis), members=members)
+    history = None
+    if folds is not None:
+        rows = sound[sound > 0]
+        history = jax.tree.map(lambda each: each[rows].mean(0), population.history)
+    return report(
+        setup, setup.model, members[0], more, str(diagnosis), members=members, history=history
+    )
 
 
 @contextmanager

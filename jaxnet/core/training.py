@@ -52,6 +52,8 @@ class Problem:
         sample: (row numbers, padded to (examples,), and how many of them count); the network is
             trained on these rows only.
         streamed: the number of examples in an epoch, where `splits.train` is one chunk of them.
+        left_out: how many training examples that are not in the sample are evaluated after each
+            epoch, in place of a validation set.
     """
 
     model: Model = field(metadata={"static": True})
@@ -61,6 +63,7 @@ class Problem:
     weights: Float[Array | np.ndarray, " examples"] | Rebuilt | None = None
     sample: RowsAndCount | Rebuilt | None = None
     streamed: int | None = field(default=None, metadata={"static": True})
+    left_out: int = field(default=0, metadata={"static": True})
 
     @property
     def examples(self) -> int:
@@ -260,7 +263,7 @@ def epoch(
     trained, metrics = validate(
         problem, trained, training_metrics(problem, sums / problem.examples)
     )
-    unchanged = (state, jax.tree.map(jnp.asarray, blank_metrics(problem.splits)))
+    unchanged = (state, jax.tree.map(jnp.asarray, blank_metrics(problem)))
     best_epoch = 0 if state.best is None else state.best.epoch
     halted = ended(problem.recipe, state.diverged_at, state.epoch, best_epoch)
     # A choice between two results, and not of what to compute: that would give each member of a
@@ -433,6 +436,8 @@ def validate(
         The state after the epoch, and the metrics with validation loss and accuracy.
     """
     state, splits = state._replace(epoch=state.epoch + 1), problem.splits
+    if problem.left_out:
+        return state, _evaluate_left_out(problem, state, metrics)
     if state.best is None:
         return state, metrics
     network = problem.model, state.params, state.model_state, splits.standardization
@@ -448,14 +453,33 @@ def validate(
     return state._replace(best=best), metrics
 
 
+def _evaluate_left_out(problem: Problem, state: TrainState, metrics: EpochMetrics) -> EpochMetrics:
+    """Adds loss and accuracy on training examples that are not in the sample; NaN if none are."""
+    splits = problem.splits
+    assert problem.sample is not None
+    indices, count = (jnp.asarray(each, jnp.int32) for each in problem.sample)
+    place = jnp.arange(problem.left_out, dtype=jnp.int32)
+    rows, mask = indices[(count + place) % problem.examples], place < problem.examples - count
+    network = problem.model, state.params, state.model_state, splits.standardization
+    outputs = in_blocks(*network, splits.train.x[rows], precision=problem.recipe.precision)
+    y, accuracy = splits.train.y[rows], None
+    losses = losses_of(splits, problem.loss, outputs, make_targets(splits, y))
+    loss = jnp.where(mask, losses, 0.0).sum() / mask.sum()
+    if splits.classes is not None:
+        accuracy = _count(correct(outputs, y), mask.astype("float32")) / mask.sum()
+    return metrics._replace(validation_loss=loss, validation_accuracy=accuracy)
+
+
 def training_metrics(problem: Problem, means: Float[Array, " sums"]) -> EpochMetrics:
     """Returns the training metrics of an epoch, from the means of what `run_steps` sums."""
     return EpochMetrics(means[0], None if problem.splits.classes is None else means[1])
 
 
-def blank_metrics(splits: Splits, *shape: int) -> EpochMetrics:
+def blank_metrics(problem: Problem, *shape: int) -> EpochMetrics:
     """Returns metrics of NaN for epochs that were not run: scalars, or arrays of this shape."""
-    classes, validation = splits.classes is not None, len(splits.validation) > 0
+    splits = problem.splits
+    validation = len(splits.validation) > 0 or problem.left_out > 0
+    classes = splits.classes is not None
     given = (True, classes, validation, classes and validation)
     return EpochMetrics(*(np.full(shape, np.nan, np.float32) if there else None for there in given))  # pyrefly: ignore[bad-argument-type]
 

@@ -224,16 +224,18 @@ def ladder(steps: Steps, tolerance: float) -> Ladder:
 def claims(steps: Steps, tolerance: float) -> Claims:
     """Decide what measured error steps allow to claim.
 
-    Holm's procedure at 5% runs over the hypotheses that a step does not exceed the tolerance
-    (one-sided) and that bias and variance are equally large (two-sided). "Good enough" needs all of
-    several upper limits, so it needs no correction.
+    Holm's procedure at 5% runs over the hypotheses that a step does not exceed the tolerance and
+    that variance, or bias, is not the larger of the two; all are one-sided. The last two cannot
+    both be true unless bias and variance are exactly equal, so they count once. "Good enough" needs
+    all of several upper limits, so it needs no correction.
 
     Args:
         steps: the measured steps.
         tolerance: the smallest step that matters.
 
     References:
-        Holm 1979; Berger 1982 (intersection-union tests).
+        Holm 1979; Shaffer 1986 (hypotheses that exclude each other); Berger 1982
+            (intersection-union tests).
     """
     exceeding, dominant = set[Code](), None
     hypotheses = len(steps.codes) + 1
@@ -244,7 +246,7 @@ def claims(steps: Steps, tolerance: float) -> Claims:
             for code in steps.codes
             if code not in exceeding and steps.size(code, 1 - 2 * alpha).low > tolerance
         }
-        larger = None if dominant else _sign(steps.dominance(1 - alpha))
+        larger = None if dominant else _sign(steps.dominance(1 - 2 * alpha))
         if not new and larger is None:
             break
         exceeding |= new

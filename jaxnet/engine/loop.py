@@ -219,7 +219,7 @@ def _compile_and_begin(
                 shape,
             )
         epochs.compile(placed)
-        nothing = blank_metrics(problem.splits, problem.recipe.epochs), epochs.within
+        nothing = blank_metrics(problem, problem.recipe.epochs), epochs.within
         found = None
         if folder is not None:
             found = last_checkpoint(folder, checkpoint_of(shape, *nothing), about())

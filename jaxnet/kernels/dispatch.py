@@ -121,7 +121,7 @@ def exported(problem: Problem, *, members: int, own_order: bool) -> jax.export.E
     recipe = jax.tree.map(
         lambda leaf: leaf[0] if np.ndim(leaf) else leaf, problem.recipe
     )  # the first member
-    one = dataclasses.replace(problem, splits=splits, recipe=recipe, sample=None)
+    one = dataclasses.replace(problem, splits=splits, recipe=recipe, sample=None, left_out=0)
     state = jax.eval_shape(start, one, jax.random.key(0))
     batches = jax.eval_shape(shuffle, one, state)
 

@@ -26,7 +26,7 @@ from jaxnet.data.resampling import Samples
 from jaxnet.engine import arguments
 from jaxnet.engine.agreement import check_agreement, outline
 from jaxnet.engine.fingerprint import describe_data, differences, name_of, told
-from jaxnet.errors import InputError, check_kind, renamed
+from jaxnet.errors import InputError, check_kind, check_whole, renamed
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model
 from jaxnet.population.checkpoint import Part, PopulationCheckpoint, joined
@@ -56,6 +56,7 @@ def fit_population(
     *,
     order_key: AnyKeys | None = None,
     resample: Samples | None = None,
+    left_out: int = 0,
     loss: Loss | None = None,
     halving: Halving | None = None,
     plan: Plan | None = None,
@@ -83,6 +84,9 @@ def fit_population(
             share minibatches, or one per member. By default each member's key does, as in `fit`.
         resample: what each member trains on, see `jaxnet.data.resampling`; `fit(...,
             **resample.alone(i))` is member i alone.
+        left_out: how many training examples outside of a member's sample are evaluated after each
+            epoch, in place of a validation set, of which there must be none. The history then has
+            their loss and accuracy: NaN for a member that trains on all examples.
         loss: one number per example; by default cross-entropy of classes, and squared error of
             values.
         halving: after which epochs the members with the worst validation measure stop. The others
@@ -131,7 +135,12 @@ def fit_population(
         check_kind("resample", resample, Samples, cure)
     keys, order_key = check_keys(keys, order_key)
     members = _models_and_recipes(model, recipes, len(keys))
-    problems = [Problem(each, splits, recipe, loss) for each, recipe in members]
+    check_whole("left_out", left_out, 0)
+    if left_out and (resample is None or resample.weights is not None or len(splits.validation)):
+        raise InputError(
+            f"left_out is {left_out}; it needs samples that are subsets, and no validation set"
+        )
+    problems = [Problem(each, splits, recipe, loss, left_out=left_out) for each, recipe in members]
     jobs = make_jobs(problems, keys, order_key=order_key, samples=resample)
     if halving is not None:
         check_halving(
@@ -262,6 +271,7 @@ def _described(jobs: Sequence[Job], splits: Splits, halving: Halving | None) -> 
         "samples": None if one.samples is None else told(one.samples.arrays),
         "loss": None if one.problem.loss is None else name_of(one.problem.loss),
         "halving": None if halving is None else asdict(halving),
+        **({"left_out": one.problem.left_out} if one.problem.left_out else {}),
     }
 
 

@@ -108,7 +108,7 @@ class Job(NamedTuple):
         state = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), state
         )
-        return state, blank_metrics(self.problem.splits, members, self.epochs)
+        return state, blank_metrics(self.problem, members, self.epochs)
 
 
 def make_jobs(
@@ -155,7 +155,7 @@ def make_jobs(
         jobs.append(
             Job(
                 number=number,
-                problem=Problem(problems[places[0]].model, seen, recipe, first.loss),
+                problem=replace(first, model=problems[places[0]].model, splits=seen, recipe=recipe),
                 members=np.array(places),
                 keys=np.asarray(words(keys)),
                 order_keys=None if order_key is None else np.asarray(words(order_key)),

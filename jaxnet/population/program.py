@@ -113,7 +113,7 @@ def compile_program(
 
     def compile_advance() -> Callable[..., tuple[TrainState, EpochMetrics]]:
         state = jax.tree.map(split, traced.result().out_info)
-        history = jax.tree.map(split, blank_metrics(job.problem.splits, members, job.epochs))
+        history = jax.tree.map(split, blank_metrics(job.problem, members, job.epochs))
         place = np.int32(0)
         return advance_.lower(setting, shared, own, place, place, state, history).compile()
 

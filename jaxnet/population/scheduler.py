@@ -398,7 +398,7 @@ def train_wave(
         own = put(job.own(part.members[places]))
         if part.state is None:
             state = program.begin.result()(shared, own)
-            history = put(blank_metrics(job.problem.splits, program.members, job.epochs))
+            history = put(blank_metrics(job.problem, program.members, job.epochs))
         else:
             given = jax.tree.map(lambda leaf: leaf[places], (part.state, part.history))
             state, history = put(given)

@@ -100,6 +100,11 @@ class Design:
         """The fold of each training example; it depends on the pool and the number of folds."""
         return fold_of(self.splits.train, self.folds)
 
+    @property
+    def largest_fold(self) -> int:
+        """The number of examples of the largest fold; 0 without folds."""
+        return int(np.bincount(self.fold_of).max()) if self.cross_fitted else 0
+
     def needs(self, members: int) -> Needs:
         """Count the networks that this design trains.
 

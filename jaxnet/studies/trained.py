@@ -147,6 +147,7 @@ def train_networks(
         problem.recipe,
         keys,
         resample=design.samples(needs, key),
+        left_out=0 if len(problem.splits.validation) else design.largest_fold,
         loss=problem.loss,
         plan=plan,
         out=out,

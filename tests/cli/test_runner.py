@@ -885,6 +885,10 @@ def test_members_are_cross_fitted_and_one_more_is_kept(tmp_path):
     assert found["error"]["validation"]["estimate"] > found["error"]["train"]["estimate"]
     assert set(found["scores"]) == {"validation", "test"}
     assert found["diagnosis"]["other_methods"]
+    with (out / "history.csv").open() as file:
+        last = list(csv.DictReader(file))[-1]
+    unseen = 1 - float(last["validation_accuracy"])  # of the networks of the folds
+    assert unseen == pytest.approx(found["error"]["validation"]["estimate"], abs=2e-3)
 
 
 def test_bias_and_variance_along_an_axis(tmp_path):
