@@ -31,7 +31,7 @@ def search(options: AskOptions) -> None:
     model = jaxnet.mlp(options.hidden)
     sampler = optuna.samplers.TPESampler(seed=options.seed, constant_liar=True, multivariate=False)
     study, best, lowest = optuna.create_study(sampler=sampler), None, np.inf
-    fixed: dict[str, Any] = {"optimizer": "adamw", "schedule": "one_cycle", "batch_size": 64}
+    fixed: dict[str, Any] = {"optimizer": "adamw"}
     for number in range(options.rounds):
         trials = [study.ask() for _ in range(options.batch)]
         for name, (low, high) in SPACE.items():

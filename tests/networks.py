@@ -197,7 +197,12 @@ def made(name):
     model = MODELS[name]()
     digits = jaxnet.load("digits")
     if name in TRAINED:
-        return model, jaxnet.fit(model, digits, jaxnet.Recipe(epochs=3, batch_size=64), KEY)
+        return model, jaxnet.fit(
+            model,
+            digits,
+            jaxnet.Recipe(epochs=3, batch_size=64, schedule="constant", learning_rate=1e-3),
+            KEY,
+        )
     params, state = jax.jit(functools.partial(initial, with_outputs(model, 10)))(
         KEY, jnp.zeros((1, 8, 8), jnp.float32)
     )

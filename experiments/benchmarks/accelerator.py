@@ -78,7 +78,13 @@ def measure(
         box=None,
     )
     for optimizer, batch, count in itertools.product(optimizers, batches, members):
-        recipe = Recipe(optimizer=optimizer, batch_size=batch, epochs=1, learning_rate=0.001)
+        recipe = Recipe(
+            optimizer=optimizer,
+            batch_size=batch,
+            epochs=1,
+            learning_rate=0.001,
+            schedule="constant",
+        )
         row = [optimizer, str(batch), str(max(1, count))]
         if device.platform == "tpu":
             found = verify(model, splits, recipe, members=count)

@@ -75,7 +75,11 @@ def main() -> None:
     x, y = rng.integers(0, 256, (examples, 28, 28), np.uint8), rng.integers(0, 10, examples)
     splits = split(x, y, validation=0.0, test=10 / examples)
     plain = Recipe(
-        epochs=options.rounds + 1, batch_size=options.batch, learning_rate=3e-3, dropout=0.3
+        epochs=options.rounds + 1,
+        batch_size=options.batch,
+        learning_rate=3e-3,
+        dropout=0.3,
+        schedule="constant",
     )
     recipes = {"without": plain, "with": replace(plain, augmentation=HOW)}
     table = Table("", "without, ms a step", "with", "ratio", box=None)

@@ -164,7 +164,9 @@ def against_scikit_learn(data_dir: Path | None, say: Callable[[str], None]) -> N
         *(() if data_dir is None else (("mnist", 3, 256),)),
     ):
         splits = jaxnet.load(name, data_dir=data_dir if name == "mnist" else None, validation=0)
-        recipe = jaxnet.Recipe(epochs=epochs, batch_size=batch_size, learning_rate=3e-3)
+        recipe = jaxnet.Recipe(
+            epochs=epochs, batch_size=batch_size, learning_rate=3e-3, schedule="constant"
+        )
         for model in (jaxnet.linear(), jaxnet.mlp((32,)), jaxnet.mlp((128, 64))):
             many = jaxnet.fit_population(
                 model, splits, recipe, jax.random.split(jax.random.key(0), 2)

@@ -107,7 +107,9 @@ def train(
     kind: Kind, data: Path, out: Path, progress: Callable[..., None] | None = None
 ) -> list[np.ndarray]:
     """The parameters, also in out/params.npz."""
-    recipe = jaxnet.Recipe(epochs=EPOCHS[kind], batch_size=64, learning_rate=1e-2, patience=50)
+    recipe = jaxnet.Recipe(
+        epochs=EPOCHS[kind], batch_size=64, learning_rate=1e-2, patience=50, schedule="constant"
+    )
     every = Pace(checkpoint_share=1e9)  # a checkpoint after every epoch
     how: Any = {"out": out, "progress": progress}
     if kind == "stream":

@@ -37,7 +37,7 @@ def diagnose(rounds: int) -> None:
         np.asarray(a) for a in (splits.train.x, splits.train.y, splits.test.x, splits.test.y)
     )
     began = time.perf_counter()
-    recipe = jaxnet.Recipe(epochs=EPOCHS, batch_size=BATCH, learning_rate=RATE)
+    recipe = jaxnet.Recipe(epochs=EPOCHS, batch_size=BATCH, learning_rate=RATE, schedule="constant")
     found = jaxnet.diagnose(jaxnet.mlp(HIDDEN), splits, recipe, jax.random.key(0), members=rounds)
     ours = time.perf_counter() - began
     print(found)

@@ -339,7 +339,15 @@ def main() -> None:
                 for precision in options.precisions:
                     r = read(
                         program(
-                            model(), Recipe(epochs=3, batch_size=BATCH, precision=precision), chip
+                            model(),
+                            Recipe(
+                                epochs=3,
+                                batch_size=BATCH,
+                                precision=precision,
+                                schedule="constant",
+                                learning_rate=1e-3,
+                            ),
+                            chip,
                         ),
                         folder,
                     )

@@ -162,7 +162,9 @@ def by_jaxnet(
 ) -> dict[str, Any]:
     """All trials as one population."""
     began = time.perf_counter()
-    recipe = Recipe(epochs=options.epochs, batch_size=BATCH)
+    recipe = Recipe(
+        epochs=options.epochs, batch_size=BATCH, schedule="constant", learning_rate=1e-3
+    )
     found = jaxnet.sweep(
         jaxnet.mlp(HIDDEN), splits, recipe, trials, jax.random.key(0), halving=halving
     )
@@ -194,7 +196,7 @@ def by_optuna(options: Options, splits: jaxnet.Splits, trials: list[space.Trial]
             values[name] = trial.suggest_float(
                 name, axis.low, axis.high, log=isinstance(axis, space.LogUniform)
             )
-        recipe = Recipe(epochs=options.epochs, batch_size=BATCH, **values)
+        recipe = Recipe(epochs=options.epochs, batch_size=BATCH, schedule="constant", **values)
         state, error = start(model, splits, recipe, key), math.nan
         for number in range(1, options.epochs + 1):
             state, row = epoch(model, splits, recipe, state)

@@ -99,19 +99,19 @@ def digits(
 
 
 FEW, MANY, HALF = (200, 28, 1569), (1000, 300, 497), (899, 200, 698)
-PLAIN = Recipe(epochs=30, batch_size=64, learning_rate=3e-3)
+PLAIN = Recipe(epochs=30, batch_size=64, learning_rate=3e-3, schedule="constant")
 PATIENTS = {
     "a linear model on two circles": Patient(circles, jaxnet.linear(), PLAIN, ("high bias",)),
     "512 hidden units, 200 digits": Patient(
         digits(FEW),
         jaxnet.mlp((512,)),
-        Recipe(epochs=50, batch_size=64, learning_rate=1e-3),
+        Recipe(epochs=50, batch_size=64, learning_rate=1e-3, schedule="constant"),
         ("high variance",),
     ),
     "the same, a fifth of the training labels wrong": Patient(
         digits(FEW, noise=0.2),
         jaxnet.mlp((512,)),
-        Recipe(epochs=50, batch_size=64, learning_rate=1e-3),
+        Recipe(epochs=50, batch_size=64, learning_rate=1e-3, schedule="constant"),
         ("high variance", "label noise"),
     ),
     "test images shifted by 2 pixels": Patient(
@@ -130,7 +130,7 @@ PATIENTS = {
     "a hundredth of the learning rate": Patient(
         digits(MANY),
         jaxnet.mlp((64,)),
-        Recipe(epochs=30, batch_size=64, learning_rate=3e-5),
+        Recipe(epochs=30, batch_size=64, learning_rate=3e-5, schedule="constant"),
         ("high bias", "optimization not finished"),
     ),
 }

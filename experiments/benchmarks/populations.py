@@ -83,7 +83,7 @@ def others(options: Options) -> None:
     """Bootstrap members on digits: seconds a member, with and without compilation."""
     splits, recipe = (
         jaxnet.load("digits", validation=0.0),
-        Recipe(epochs=EPOCHS, batch_size=BATCH, learning_rate=RATE),
+        Recipe(epochs=EPOCHS, batch_size=BATCH, learning_rate=RATE, schedule="constant"),
     )
     x, y = (
         np.asarray(splits.train.x, np.float32).reshape(len(splits.train), -1) / 16,
@@ -169,7 +169,12 @@ def plans(options: Options) -> None:
         )
         model = jaxnet.mlp((128, 64)) if options.network == "mnist" else jaxnet.cnn((8, 16), (32,))
     recipe, members = (
-        Recipe(epochs=1 if options.network == "cnn" else 2, batch_size=batch),
+        Recipe(
+            epochs=1 if options.network == "cnn" else 2,
+            batch_size=batch,
+            schedule="constant",
+            learning_rate=1e-3,
+        ),
         options.members,
     )
     keys = jax.random.split(jax.random.key(0), members)
@@ -239,7 +244,7 @@ def growth(options: Options) -> None:
     """Seconds a member, memory and compilations from 1 to 1,000 members."""
     splits, recipe = (
         jaxnet.load("digits"),
-        Recipe(epochs=EPOCHS, batch_size=BATCH, learning_rate=RATE),
+        Recipe(epochs=EPOCHS, batch_size=BATCH, learning_rate=RATE, schedule="constant"),
     )
     heard = []
     jax.monitoring.register_event_duration_secs_listener(
@@ -302,7 +307,10 @@ hidden = tuple(map(int, sys.argv[1].split(",")))
 splits = jaxnet.load("digits")
 jax.block_until_ready(
     jaxnet.fit(
-        jaxnet.mlp(hidden), splits, jaxnet.Recipe(epochs=30, batch_size=64), jax.random.key(0)
+        jaxnet.mlp(hidden),
+        splits,
+        jaxnet.Recipe(epochs=30, batch_size=64, schedule="constant", learning_rate=1e-3),
+        jax.random.key(0),
     ).params
 )
 """
@@ -313,7 +321,10 @@ def structures(options: Options) -> None:
     cores.
     """
     widths = [(16 + 4 * (i % 8), 16 + 4 * (i // 8)) for i in range(64)]
-    splits, recipe = jaxnet.load("digits"), Recipe(epochs=EPOCHS, batch_size=BATCH)
+    splits, recipe = (
+        jaxnet.load("digits"),
+        Recipe(epochs=EPOCHS, batch_size=BATCH, schedule="constant", learning_rate=1e-3),
+    )
     keys = jax.random.split(jax.random.key(0), len(widths))
     logging.getLogger("jaxnet").setLevel(logging.WARNING)
     together = seconds(

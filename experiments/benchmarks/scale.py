@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import jax
@@ -157,7 +157,13 @@ def work(given: dict[str, Any], place: dict[str, int]) -> None:
     jaxnet.use_cpu_devices(1)
     if count > 1:
         processes.join(f"127.0.0.1:{port}", count, process)
-    recipe = Recipe(optimizer=options.optimizer, batch_size=options.measured_batch_size)
+    recipe = Recipe(
+        optimizer=options.optimizer,
+        batch_size=options.measured_batch_size,
+        schedule="constant",
+        epochs=EPOCHS,
+        learning_rate=1e-3,
+    )
     splits, plan = images(options.measured_examples), Plan(processes=count)
     found: dict[str, Any] = {
         "training": epoch_seconds(options.measured_hidden, splits, recipe, plan),
@@ -183,7 +189,11 @@ def small(options: Options) -> tuple[int, ...]:
 def unseen(options: Options) -> tuple[tuple[int, ...], Recipe]:
     """A run that no number of the model comes from."""
     return tuple(2 * width for width in options.measured_hidden), Recipe(
-        optimizer="momentum", batch_size=options.measured_batch_size // 2
+        optimizer="momentum",
+        batch_size=options.measured_batch_size // 2,
+        schedule="constant",
+        epochs=EPOCHS,
+        learning_rate=1e-3,
     )
 
 
@@ -206,7 +216,7 @@ def epoch_seconds(
 ) -> float:
     """The median epoch of one training, without the first two."""
     clock: list[float] = []
-    recipe = Recipe(optimizer=recipe.optimizer, batch_size=recipe.batch_size, epochs=EPOCHS + 2)
+    recipe = replace(recipe, epochs=EPOCHS + 2)
     jaxnet.train(
         jaxnet.mlp(hidden),
         splits,
@@ -226,7 +236,6 @@ def population_seconds(options: Options, splits: jaxnet.Splits, recipe: Recipe) 
         jaxnet.mlp(options.measured_hidden),
         jax.random.split(jax.random.key(0), options.measured_members),
     )
-    recipe = Recipe(optimizer=recipe.optimizer, batch_size=recipe.batch_size, epochs=EPOCHS)
     for name in ("compiled", "measured"):
         processes.barrier(name)
         began = time.perf_counter()

@@ -202,7 +202,9 @@ def timed(
     run = jaxnet.train(
         jaxnet.mlp(options.hidden),
         splits,
-        Recipe(epochs=epochs, batch_size=options.batch_size),
+        Recipe(
+            epochs=epochs, batch_size=options.batch_size, schedule="constant", learning_rate=1e-3
+        ),
         jax.random.key(SEED),
         out=out,
         plan=jaxnet.Plan(devices=options.devices),
@@ -307,7 +309,9 @@ def equal(options: Options, folder: Path) -> dict[str, Any]:
         whole = dataset(np.load(part / "x.npy"), np.load(part / "y.npy"))
     finally:
         shutil.rmtree(part)
-    recipe = Recipe(epochs=1, batch_size=options.batch_size)
+    recipe = Recipe(
+        epochs=1, batch_size=options.batch_size, schedule="constant", learning_rate=1e-3
+    )
     rows, real = order(stream, options.batch_size)
     problem, _ = check_arguments(
         training.Problem(jaxnet.mlp(options.hidden), replace(splits, train=whole), recipe)

@@ -342,7 +342,13 @@ def print_cycles(options: Options, device: Any, dump: Path) -> None:
         options.optimizers, options.batches, options.members
     ):
         recipe, least = (
-            Recipe(optimizer=optimizer, batch_size=batch, epochs=1),
+            Recipe(
+                optimizer=optimizer,
+                batch_size=batch,
+                epochs=1,
+                schedule="constant",
+                learning_rate=1e-3,
+            ),
             bound(options.topology, batch, members),
         )
         kernel = math.nan
@@ -380,7 +386,12 @@ def print_features(options: Options, device: Any, dump: Path) -> None:
     for name, (changes, examples, weighted) in FEATURES.items():
         print(f"{name:30}", end="", flush=True)
         for optimizer in ("sgd", "adam"):
-            recipe = Recipe(optimizer=optimizer, batch_size=FULL[0], epochs=1, **changes)
+            plain_recipe: dict[str, Any] = {
+                "schedule": "constant",
+                "learning_rate": 1e-3,
+                "epochs": 1,
+            }
+            recipe = Recipe(optimizer=optimizer, batch_size=FULL[0], **(plain_recipe | changes))
             cycles, _, text = read(Case(recipe, examples=examples, weighted=weighted), device, dump)
             keep(options, f"{optimizer} {name}".replace(" ", "-"), text)
             print(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from jaxnet.core.recipe import OptimizerName, Precision, Recipe, ScheduleName, enough_epochs
+from jaxnet.core.recipe import DEFAULT_SCHEDULE, OptimizerName, Precision, Recipe, ScheduleName
 from jaxnet.data import Augmentation, Dataset, Splits, Standardization, Stream, augmentation, stream
 from jaxnet.data.streaming.stream import random_rows
 from jaxnet.engine.loading import load
@@ -103,15 +103,15 @@ class Options:
     """what follows each hidden layer"""
     normalization: Literal["layer", "batch"] | None = None
     """normalization of the hidden layers"""
-    optimizer: OptimizerName = "adam"
+    optimizer: OptimizerName = Recipe.optimizer
     """how a gradient becomes a step"""
-    schedule: ScheduleName = "one_cycle"
+    schedule: ScheduleName = DEFAULT_SCHEDULE
     """of the learning rate over the run"""
-    epochs: int | None = None
+    epochs: int | None = Recipe.epochs
     """passes over the training set; by default 10, or as many as make 150 steps"""
-    batch_size: int = 64
+    batch_size: int = Recipe.batch_size
     """examples a step"""
-    learning_rate: float = 3e-3
+    learning_rate: float = Recipe.learning_rate  # pyrefly: ignore[bad-assignment]
     """largest learning rate"""
     momentum: float | None = None
     """momentum, or the optimizer's usual one"""
@@ -145,7 +145,7 @@ class Options:
     """stop early after this many epochs without a lower validation loss"""
     balance: bool = False
     """weigh examples so that every class counts the same"""
-    precision: Precision = "float32"
+    precision: Precision = Recipe.precision  # pyrefly: ignore[bad-assignment]
     """of the network's products; bfloat16 is for accelerators"""
     target_error: float | None = None
     """the error that could be reached, such as human level or a requirement; by default unknown"""
@@ -418,21 +418,6 @@ def shared_options(options: Any) -> dict[str, Any]:
     """
     shared = {name: value for name, value in asdict(options).items() if name not in OWN}
     return shared | {"dataset": Path(options.dataset).absolute().name}
-
-
-def with_epochs(options: Options, examples: int) -> Options:
-    """The options with a number of epochs; by default as many as a small data set needs.
-
-    Args:
-        options: the options.
-        examples: number of training examples.
-
-    Returns:
-        The options.
-    """
-    if options.epochs is not None:
-        return options
-    return replace(options, epochs=enough_epochs(examples, options.batch_size))
 
 
 def build_recipe(options: Options) -> Recipe:

@@ -35,7 +35,6 @@ from jaxnet.cli.options import (
     current_words,
     read,
     shared_options,
-    with_epochs,
 )
 from jaxnet.cli.outputs import (
     MEMBERS,
@@ -48,7 +47,7 @@ from jaxnet.cli.outputs import (
     with_stream,
 )
 from jaxnet.cli.predict import predict_files, prepare_data
-from jaxnet.core.recipe import check
+from jaxnet.core.recipe import check, resolved
 from jaxnet.core.training import EpochMetrics
 from jaxnet.data import class_weights, overlaps
 from jaxnet.data.streaming.chunks import layout
@@ -184,8 +183,8 @@ def set_up(experiment: str, options: Options, timer: Timer) -> Setup | None:
     if not options.resume:  # with --resume the folder is known later; a finished run is not written
         processes.once(lambda: files.check_folder(options.out or run_folder.RUNS))
     model = build_model(options)
-    if options.epochs is not None:
-        check(build_recipe(options))  # invalid options are refused before the data are read
+    recipe = build_recipe(options)
+    check(recipe)  # invalid options are refused before the data are read
     with timer.part("data"):
         splits, on_disk = read(options)
     # Here, since all that follows depends on the data: a process might refuse its own before
@@ -193,8 +192,8 @@ def set_up(experiment: str, options: Options, timer: Timer) -> Setup | None:
     check_agreement(
         lambda: {"data": describe_data(splits if on_disk is None else with_stream(splits, on_disk))}
     )
-    options = with_epochs(options, len(splits.train if on_disk is None else on_disk))
-    recipe = build_recipe(options)
+    recipe = resolved(recipe, len(splits.train if on_disk is None else on_disk))
+    options = replace(options, epochs=recipe.epochs)
     check(recipe, has_validation=len(splits.validation) > 0)
     layers = describe(model, splits)
     settings = {name: value for name, value in asdict(options).items() if name not in PLACE_OPTIONS}

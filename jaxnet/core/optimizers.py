@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
-from jaxnet.core.recipe import Recipe
+from jaxnet.core.recipe import Recipe, is_finished
 from jaxnet.typing import Number, double
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def transformation(recipe: Recipe, steps: int) -> "optax.GradientTransformation"
     """
     import optax
 
-    if hasattr(recipe.optimizer, "update"):
+    if is_finished(recipe.optimizer):
         return recipe.optimizer
     unit, peak = _unit_schedule(recipe.schedule, steps), recipe.learning_rate
     rate: Any = peak if unit is None or peak is None else lambda count: peak * unit(count)
@@ -128,7 +128,7 @@ def _direction(recipe: Recipe) -> list["optax.GradientTransformation"]:
     raise AssertionError(f"unknown optimizer {recipe.optimizer!r}: `check` was not called")
 
 
-def _unit_schedule(name: str, steps: int) -> Callable[[Any], Any] | None:
+def _unit_schedule(name: str | None, steps: int) -> Callable[[Any], Any] | None:
     """Makes the schedule with peak 1, since those of optax refuse a peak that is a tracer."""
     import optax
 
@@ -141,5 +141,6 @@ def _unit_schedule(name: str, steps: int) -> Callable[[Any], Any] | None:
             )
         case "one_cycle":
             return optax.cosine_onecycle_schedule(max(2, steps), 1.0)
-        case _:
+        case "constant":
             return None
+    raise AssertionError(f"unknown schedule {name!r}: `resolved` was not called")

@@ -2,8 +2,8 @@
 
 import functools
 import math
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, Never, get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,13 @@ OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "muon"]
 ScheduleName = Literal["constant", "cosine", "warmup_cosine", "one_cycle"]
 Precision = Literal["float32", "bfloat16"]
 OPTIMIZERS, SCHEDULES, PRECISIONS = map(get_args, (OptimizerName, ScheduleName, Precision))
+# Except for a finished transformation, which has its own.
+DEFAULT_SCHEDULE: ScheduleName = "one_cycle"
+# None in a field that `resolved` fills in. Whatever reads the field does so afterwards, so a type
+# checker can ignore it.
+Open = Never
+if not TYPE_CHECKING:
+    Open = None
 CUSTOM = "custom "  # stands before the name of an optimizer that is none of the built-in ones
 
 
@@ -47,15 +54,18 @@ class Recipe:
 
     Numbers are leaves of the pytree: they may be tracers or carry a member axis, and changing them
     never recompiles. The other fields are static. What is None is absent from the compiled program,
-    so it costs nothing to compile or to run.
+    so it costs nothing to compile or to run; where epochs or schedule is None, training chooses it,
+    and the recipe of the Run holds what was chosen. The command line and the scikit-learn
+    estimators have the same defaults.
 
     Attributes:
         optimizer: "sgd", "momentum", "nesterov", "adam", "adamw" or "muon"; a function
             `learning_rate -> optax.GradientTransformation`; or a finished optax transformation,
             with learning_rate=None, since its own cannot be traced.
         schedule: the learning rate over the whole run: "constant", "cosine", "warmup_cosine" or
-            "one_cycle".
-        epochs: the number of passes over the training set.
+            "one_cycle"; by default "one_cycle", or the own one of a finished optax transformation.
+        epochs: the number of passes over the training set; by default 10, or as many as make about
+            150 steps where those are more.
         batch_size: the number of examples per step.
         patience: stop after this many epochs without a lower validation loss, and predict with the
             best parameters.
@@ -81,12 +91,12 @@ class Recipe:
     """
 
     optimizer: Any = _static("adam")
-    schedule: str = _static("constant")
-    epochs: int = _static(10)
-    batch_size: int = _static(128)
+    schedule: str | Open = _static(None)
+    epochs: int | Open = _static(None)
+    batch_size: int = _static(64)
     patience: int | None = _static(None)
     precision: str = _static("float32")
-    learning_rate: Number | None = 1e-3
+    learning_rate: Number | None = 3e-3
     momentum: Number | None = None
     b2: Number | None = None
     weight_decay: Number | None = None
@@ -143,12 +153,40 @@ STRUCTURE = tuple(f.name for f in fields(Recipe) if f.metadata.get("static"))
 NUMBERS = tuple(f.name for f in fields(Recipe) if not f.metadata.get("static"))
 
 
-def enough_epochs(examples: int, batch_size: int) -> int:
-    """So many that a small training set is trained on as long as it needs, where nobody says how
-    many.
+def resolved(recipe: Recipe, examples: int) -> Recipe:
+    """Choose what a recipe leaves open.
+
+    Args:
+        recipe: the recipe.
+        examples: the number of training examples, of which a small one is passed over more often.
+
+    Returns:
+        The recipe with a number of epochs and a schedule.
+
+    Raises:
+        InputError: where the batch size is no whole number.
     """
-    check_whole("batch_size", batch_size)
-    return max(PASSES, round(STEPS / -(-examples // batch_size)))
+    recipe = with_epochs(recipe, examples)
+    if recipe.schedule is not None:
+        return recipe
+    own = is_finished(recipe.optimizer)
+    return replace(recipe, schedule="constant" if own else DEFAULT_SCHEDULE)
+
+
+def with_epochs(recipe: Recipe, examples: int) -> Recipe:
+    """The recipe with a number of epochs, as in `resolved`."""
+    if recipe.epochs is not None:
+        return recipe
+    check_whole("batch_size", recipe.batch_size)
+    steps = max(1, -(-examples // recipe.batch_size))
+    return replace(recipe, epochs=max(PASSES, round(STEPS / steps)))
+
+
+def is_finished(optimizer: Any) -> bool:
+    """Whether an optimizer is an optax transformation, and not the name of one or what makes
+    one.
+    """
+    return not isinstance(optimizer, str) and hasattr(optimizer, "update")
 
 
 def as_float32(recipe: Recipe) -> Recipe:
@@ -167,7 +205,7 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
     """Raise InputError for a recipe that cannot be meant. Numbers that are tracers are left
     alone.
     """
-    finished = not isinstance(recipe.optimizer, str) and hasattr(recipe.optimizer, "update")
+    finished = is_finished(recipe.optimizer)
     if isinstance(recipe.optimizer, NotRestored):
         name = recipe.optimizer.name
         raise InputError(
@@ -182,7 +220,8 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
             f"optimizer is {shown(recipe.optimizer)}; give one of {', '.join(OPTIMIZERS)}, or a "
             "factory of optax transformations"
         )
-    check_known("schedule", recipe.schedule, SCHEDULES)
+    if recipe.schedule is not None:
+        check_known("schedule", recipe.schedule, SCHEDULES)
     check_known("precision", recipe.precision, PRECISIONS)
     for name in ("epochs", "batch_size", "patience"):
         value = getattr(recipe, name)
@@ -216,10 +255,10 @@ def check(recipe: Recipe, *, has_validation: bool = True) -> None:
                     "changed from outside; "
                     f"give {name}=None, or a factory learning_rate -> transformation as optimizer"
                 )
-        if recipe.schedule != "constant":
+        if recipe.schedule not in (None, "constant"):
             raise InputError(
-                "a finished optax transformation brings its own schedule; give "
-                "schedule='constant', or a factory as optimizer"
+                "a finished optax transformation brings its own schedule; leave schedule out, or "
+                "give a factory as optimizer"
             )
         return
     if recipe.learning_rate is None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from jaxnet.core.recipe import Recipe, as_float32
+from jaxnet.core.recipe import Recipe, as_float32, resolved
 from jaxnet.core.recipe import check as check_recipe
 from jaxnet.core.run import Run, not_one
 from jaxnet.core.training import NO_EXAMPLES, Problem
@@ -91,6 +91,7 @@ def check_arguments(
     if recipe.augmentation is not None:
         augmentations.check(recipe.augmentation, shape)
     examples = len(splits.train)
+    recipe = resolved(recipe, examples)
     check_steps(recipe, -(-examples // recipe.batch_size))
     order_key = None if order_key is None else as_key("order_key", order_key)
     if weights is not None:

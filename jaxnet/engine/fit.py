@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxnet.core import training
-from jaxnet.core.recipe import Recipe, check
+from jaxnet.core.recipe import Recipe, check, resolved
 from jaxnet.core.run import Run, finish
 from jaxnet.core.training import EpochMetrics, Problem, TrainState
 from jaxnet.data import Splits
@@ -124,6 +124,7 @@ def start(
         None if order_key is None else as_key("order_key", order_key),
     )
     check(recipe, has_validation=len(splits.validation) > 0)
+    recipe = resolved(recipe, len(splits.train))
     problem = Problem(with_outputs(model, splits.train.outputs), splits, at_most_32_bits(recipe))
     return training.start(
         problem, key, order_key=order_key, params=arguments.check_params(problem, params)
@@ -168,6 +169,7 @@ def epoch(
     )
     check_loss(loss)
     check(recipe, has_validation=state.best is not None)
+    recipe = resolved(recipe, len(splits.train))
     model, splits = with_outputs(model, splits.train.outputs), on_device(splits)
     problem = Problem(model, splits, at_most_32_bits(recipe), loss, weights, sample)
     return training.epoch(problem, state, run_steps_on(choose(plan, problem)))

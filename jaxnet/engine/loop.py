@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxnet.core.recipe import Recipe
+from jaxnet.core.recipe import Recipe, resolved
 from jaxnet.core.run import Run, finish
 from jaxnet.core.training import (
     EpochMetrics,
@@ -131,6 +131,7 @@ def train(
     pace = Pace() if pace is None else pace
     check_kind("pace", pace, Pace, "a Pace, or leave it out")
     given = splits.train
+    recipe = resolved(recipe, len(given))
     if isinstance(given, Stream) and (weights is not None or sample is not None):
         raise InputError(
             "weights and sample need the training set in memory, and this one stays on disk; "

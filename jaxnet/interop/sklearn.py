@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxnet import arrays
-from jaxnet.core.recipe import Recipe, check_optimizer_pickles, enough_epochs
+from jaxnet.core.recipe import Recipe, check_optimizer_pickles
 from jaxnet.data import Augmentation, Dataset, Splits, Standardization, checks
 from jaxnet.data.splitting import notes_on, partition, take
 from jaxnet.engine.fit import fit
@@ -57,13 +57,13 @@ class _Network(BaseEstimator):
         normalization: str | None = None,
         model: Model | None = None,
         shape: Sequence[int] | None = None,
-        optimizer: Any = "adam",
-        schedule: str = "one_cycle",
-        epochs: int | None = None,
-        batch_size: int = 64,
+        optimizer: Any = Recipe.optimizer,
+        schedule: str | None = Recipe.schedule,
+        epochs: int | None = Recipe.epochs,
+        batch_size: int = Recipe.batch_size,
         patience: int | None = None,
-        precision: str = "float32",
-        learning_rate: float | None = 3e-3,
+        precision: str = Recipe.precision,
+        learning_rate: float | None = Recipe.learning_rate,
         momentum: float | None = None,
         b2: float | None = None,
         weight_decay: float | None = None,
@@ -134,15 +134,13 @@ class _Network(BaseEstimator):
         splits = Splits(
             train, validation, take(data, slice(0, 0)), Standardization.of(train, weights)
         )
-        given = {field.name: getattr(self, field.name) for field in fields(Recipe)}
-        if self.epochs is None:
-            given["epochs"] = enough_epochs(len(train), self.batch_size)
+        recipe = Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
         self.model_ = self.model
         if self.model is None:
             self.model_ = mlp(
                 self.hidden, activation=self.activation, normalization=self.normalization
             )
-        run = fit(self.model_, splits, Recipe(**given), jax.random.key(seed), weights=weights)
+        run = fit(self.model_, splits, recipe, jax.random.key(seed), weights=weights)
         self.run_ = jax.tree.map(np.asarray, run)  # on no device, so that any process can load it
         self.history_ = self.run_.history
         self.n_iter_ = int(run.epochs)
@@ -170,8 +168,8 @@ class JaxnetClassifier(ClassifierMixin, _Network):
         model: any other network in its place.
         shape: of an example, such as (28, 28) for images whose pixels are the features. By default
             the network takes the features as they are.
-        optimizer: this and all others up to augmentation are those of `jaxnet.Recipe`.
-        epochs: by default as many as a small data set needs, at least 10.
+        optimizer: this and all others up to augmentation are those of `jaxnet.Recipe`, with the
+            same defaults.
         validation_fraction: share of the examples held out for patience, without weights.
         random_state: an int is the seed of the key; from a RandomState or None one is drawn.
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxnet.core import training
-from jaxnet.core.recipe import Recipe, as_float32
+from jaxnet.core.recipe import Recipe, as_float32, resolved
 from jaxnet.core.training import Problem, RunSteps, epoch, start
 from jaxnet.data import Splits
 from jaxnet.data.dataset import on_device
@@ -83,9 +83,8 @@ def verify(
     from jaxnet.kernels import resident_steps  # which imports Pallas
 
     key = jax.random.key(0) if key is None else key
-    problem = Problem(
-        with_outputs(model, splits.train.outputs), on_device(splits), as_float32(recipe)
-    )
+    recipe = as_float32(resolved(recipe, len(splits.train)))
+    problem = Problem(with_outputs(model, splits.train.outputs), on_device(splits), recipe)
     device = jax.local_devices()[0]
     keys = jax.random.split(key, members) if members else key
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt32
 
-from jaxnet.core.recipe import Recipe, as_float32
+from jaxnet.core.recipe import Recipe, as_float32, resolved
 from jaxnet.core.training import EpochMetrics, Problem, TrainState, blank_metrics, start
 from jaxnet.data import Splits
 from jaxnet.data.dataset import on_device
@@ -142,7 +142,7 @@ def make_jobs(
     seen = on_device(arguments.without_test(first.splits))
     for problem in {id(problem.recipe): problem for problem in problems}.values():
         arguments.check_arguments(replace(problem, model=first.model, splits=seen))
-    recipes = [as_float32(problem.recipe) for problem in problems]
+    recipes = [as_float32(resolved(problem.recipe, examples)) for problem in problems]
     alike = dict[Any, list[int]]()
     for member, (problem, recipe) in enumerate(zip(problems, recipes, strict=True)):
         alike.setdefault((problem.model, jax.tree.structure(recipe)), []).append(member)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import jax
 import numpy as np
 
-from jaxnet.core.recipe import STRUCTURE, Recipe, optimizer_name
+from jaxnet.core.recipe import STRUCTURE, Recipe, optimizer_name, resolved
 from jaxnet.display import ACROSS, DOWN, number, one_line, shortened, table
 from jaxnet.typing import ArrayLike
 
@@ -45,7 +45,7 @@ def of_run(run: "Run") -> str:
     rows = [
         ("status", _or_none(lambda: run.status) or "values are not known"),
         ("data", _data(run.shape, run.classes)),
-        ("recipe", of_settings(run.recipe)),
+        ("recipe", " ".join(of_settings(run.recipe).split())),
         *ended.items(),
         ("lowest validation loss", _lowest(run.best)),
         ("parameters", _count(run.params)),
@@ -209,7 +209,7 @@ def numbers_of(recipe: Any) -> Iterator[tuple[str, np.ndarray]]:
 def architecture(run: "Run", members: int) -> str:
     """The model, the number of networks, and the recipe of a run, whose numbers may be ranges."""
     told = [run.model if members == 1 else f"{members} x {run.model}"]
-    default = Recipe()
+    default = resolved(Recipe(optimizer=run.recipe.optimizer), 1)
     for name in STRUCTURE:
         value = getattr(run.recipe, name)
         if name in ("optimizer", "epochs", "batch_size") or value != getattr(default, name):

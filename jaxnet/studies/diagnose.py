@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Key
 
-from jaxnet.core.recipe import Recipe
+from jaxnet.core.recipe import Recipe, resolved
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.splitting import on_host, take
@@ -130,6 +130,7 @@ def diagnose(
         raise InputError(
             "what is to keep within some seconds cannot be continued later; give seconds or out"
         )
+    recipe = resolved(recipe, len(splits.train))
     design = design_of(splits, recipe, members)
     _check_unseen(design)
     needs = design.needs(members)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, Key, Num
 
 from jaxnet import arrays, display
 from jaxnet.core.objective import forward
-from jaxnet.core.recipe import Recipe
+from jaxnet.core.recipe import Recipe, resolved
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.resampling import all_but
@@ -192,7 +192,7 @@ def reference_losses(
     check_kind("splits.train", splits.train, Dataset, "a training set in memory")
     folds = _fold_numbers(fold_of, len(splits.train))
     count = int(folds.max()) + 1
-    problem = Problem(model, splits, recipe, loss)
+    problem = Problem(model, splits, resolved(recipe, len(splits.train)), loss)
     if seconds is None:
         seconds = max(LEAST_SECONDS, 2 * count * training_seconds(problem) / 5)
     elif not check_number("seconds", seconds) >= 0:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxnet import display
-from jaxnet.core.recipe import FORMER_NUMBERS, Recipe
+from jaxnet.core.recipe import FORMER_NUMBERS, Recipe, resolved, with_epochs
 from jaxnet.core.run import Run
 from jaxnet.data import Augmentation, Splits, augmentation
 from jaxnet.diagnostics import Estimate, repeated, wilson
@@ -149,7 +149,11 @@ def sweep(
         raise InputError("there are 0 trials; give at least one")
     keys = jax.random.split(key, seeds)
     models = [trial.get("model", model) for trial in trials for _ in range(seeds)]
-    recipes = [_changed(recipe, trial) for trial in trials for _ in range(seeds)]
+    examples = len(splits.train)
+    recipe = with_epochs(recipe, examples)  # one number for all trials that do not change it
+    recipes = [
+        resolved(_changed(recipe, trial), examples) for trial in trials for _ in range(seeds)
+    ]
     every = keys[np.tile(np.arange(seeds), len(trials))]
     population = fit_population(
         models,

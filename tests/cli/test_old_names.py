@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -206,6 +207,17 @@ def test_a_saved_run_of_before_is_restored_and_predicts_the_same():
     expected = [[-0.74598813, -0.6429588], [-0.57604164, -0.82580817]]  # what 78f1180 printed
     found = jaxnet.predict(jaxnet.mlp((3,), normalization="layer"), run, x)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_saved_recipe_of_before_keeps_what_were_the_defaults(tmp_path):
+    shutil.copytree(OLD_RUN / "params", tmp_path / "params")
+    path = tmp_path / "params/_CHECKPOINT_METADATA"
+    about = json.loads(path.read_text())
+    about["custom_metadata"]["recipe"] |= {"schedule": "constant", "batch_size": 128, "epochs": 10}
+    path.chmod(0o644)
+    path.write_text(json.dumps(about))
+    recipe = jaxnet.restore(tmp_path / "params").recipe
+    assert (recipe.schedule, recipe.batch_size, recipe.epochs) == ("constant", 128, 10)
 
 
 def test_the_folder_of_a_run_of_before_is_read(capsys):

@@ -127,21 +127,33 @@ def test_schedules_are_those_of_optax(schedule):
 
 
 ALIASES = {
-    "sgd": (Recipe(optimizer="sgd", learning_rate=0.1), optax.sgd(0.1)),
-    "momentum": (Recipe(optimizer="momentum", learning_rate=0.1), optax.sgd(0.1, momentum=0.9)),
+    "sgd": (Recipe(optimizer="sgd", learning_rate=0.1, schedule="constant"), optax.sgd(0.1)),
+    "momentum": (
+        Recipe(optimizer="momentum", learning_rate=0.1, schedule="constant"),
+        optax.sgd(0.1, momentum=0.9),
+    ),
     "nesterov": (
-        Recipe(optimizer="nesterov", learning_rate=0.1, momentum=0.8),
+        Recipe(optimizer="nesterov", learning_rate=0.1, momentum=0.8, schedule="constant"),
         optax.sgd(0.1, momentum=0.8, nesterov=True),
     ),
-    "adam": (Recipe(optimizer="adam", learning_rate=0.1, momentum=0.7), optax.adam(0.1, b1=0.7)),
+    "adam": (
+        Recipe(optimizer="adam", learning_rate=0.1, momentum=0.7, schedule="constant"),
+        optax.adam(0.1, b1=0.7),
+    ),
     "adamw": (
-        Recipe(optimizer="adamw", learning_rate=0.1, weight_decay=0.2),
+        Recipe(optimizer="adamw", learning_rate=0.1, weight_decay=0.2, schedule="constant"),
         optax.adamw(0.1, weight_decay=0.2, mask=lambda params: {"w": True, "b": False}),
     ),
-    "muon": (Recipe(optimizer="muon", learning_rate=0.1), optax.contrib.muon(0.1)),
-    "custom": (Recipe(optimizer=optax.rmsprop, learning_rate=0.1), optax.rmsprop(0.1)),
+    "muon": (
+        Recipe(optimizer="muon", learning_rate=0.1, schedule="constant"),
+        optax.contrib.muon(0.1),
+    ),
+    "custom": (
+        Recipe(optimizer=optax.rmsprop, learning_rate=0.1, schedule="constant"),
+        optax.rmsprop(0.1),
+    ),
     "clip": (
-        Recipe(optimizer="sgd", learning_rate=0.1, clip=0.5),
+        Recipe(optimizer="sgd", learning_rate=0.1, clip=0.5, schedule="constant"),
         optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.1)),
     ),
 }

@@ -81,7 +81,12 @@ def test_four_keys_and_learning_rates_under_vmap_are_four_single_calls(digits):
     keys, rates = jax.random.split(KEY, 4), jnp.array([1e-3, 3e-3, 1e-2, 3e-2])
 
     def one(key, rate):
-        return jaxnet.fit(MODEL, digits, jaxnet.Recipe(epochs=3, learning_rate=rate), key)
+        return jaxnet.fit(
+            MODEL,
+            digits,
+            jaxnet.Recipe(epochs=3, learning_rate=rate, schedule="constant", batch_size=128),
+            key,
+        )
 
     many = jax.vmap(one)(keys, rates)
     for i in range(4):
@@ -104,7 +109,14 @@ def test_vmap_over_example_weights(digits):
 
 @pytest.mark.parametrize("patience", [None, 2])
 def test_scan_host_loop_and_resumed_run_agree_bitwise(digits, tmp_path, patience):
-    few = jaxnet.Recipe(epochs=6, dropout=0.2, patience=patience, learning_rate=3e-2, batch_size=32)
+    few = jaxnet.Recipe(
+        epochs=6,
+        dropout=0.2,
+        patience=patience,
+        learning_rate=3e-2,
+        batch_size=32,
+        schedule="constant",
+    )
     scan = jaxnet.fit(MODEL, digits, few, KEY)
     loop = train(MODEL, digits, few, KEY)
 
@@ -135,7 +147,7 @@ def test_whole_run_is_counted_in_compilations(compilations):
     x = np.random.default_rng(0).normal(size=(300, 7)).astype(np.float32)
     splits = jaxnet.split(x, (x[:, 0] > 0).astype(int))
     key, model = jax.random.key(3), jaxnet.mlp((11,))
-    few = jaxnet.Recipe(epochs=2)
+    few = jaxnet.Recipe(epochs=2, schedule="constant", batch_size=128, learning_rate=1e-3)
     before = len(compilations)
     run = jaxnet.fit(model, splits, few, key)
     assert len(compilations) - before == 1
@@ -144,10 +156,20 @@ def test_whole_run_is_counted_in_compilations(compilations):
     assert len(compilations) - before == 2
     train(model, splits, few, key)
     assert len(compilations) - before == 4  # start and epoch
-    train(jaxnet.mlp((11,)), splits, jaxnet.Recipe(epochs=2, learning_rate=0.5), key)
+    train(
+        jaxnet.mlp((11,)),
+        splits,
+        jaxnet.Recipe(epochs=2, learning_rate=0.5, schedule="constant", batch_size=128),
+        key,
+    )
     jaxnet.evaluate(
         jaxnet.mlp((11,)),
-        jaxnet.fit(jaxnet.mlp((11,)), splits, jaxnet.Recipe(epochs=2, learning_rate=1), key),
+        jaxnet.fit(
+            jaxnet.mlp((11,)),
+            splits,
+            jaxnet.Recipe(epochs=2, learning_rate=1, schedule="constant", batch_size=128),
+            key,
+        ),
         splits.test,
     )
     assert len(compilations) - before == 4
@@ -155,7 +177,10 @@ def test_whole_run_is_counted_in_compilations(compilations):
 
 def test_adam_steps_are_those_of_optax_on_the_same_batches(digits):
     """An independent loop, a Python step at a time, on the rows that `shuffle` gives."""
-    few, n = jaxnet.Recipe(epochs=2, batch_size=100, learning_rate=1e-2), len(digits.train)
+    few, n = (
+        jaxnet.Recipe(epochs=2, batch_size=100, learning_rate=1e-2, schedule="constant"),
+        len(digits.train),
+    )
     state = jaxnet.start(MODEL, digits, few, KEY)
     params, opt = state.params, optax.adam(1e-2)
     opt_state = opt.init(params)
@@ -298,7 +323,9 @@ def test_integer_weights_are_repeated_rows():
     assert len(repeated) == n
     taken = jaxnet.Dataset(splits.train.x[repeated], splits.train.y[repeated], splits.classes)
     other = jaxnet.Splits(taken, splits.validation, splits.test, splits.standardization)
-    slow = jaxnet.Recipe(optimizer="sgd", learning_rate=0.1, epochs=5, batch_size=n)
+    slow = jaxnet.Recipe(
+        optimizer="sgd", learning_rate=0.1, epochs=5, batch_size=n, schedule="constant"
+    )
     a = jaxnet.fit(jaxnet.linear(), splits, slow, KEY, weights=jnp.asarray(counts, jnp.float32))
     b = jaxnet.fit(jaxnet.linear(), other, slow, KEY)
     assert gap(a.params, b.params) < 1e-5
@@ -312,7 +339,9 @@ def test_linear_regression_reaches_the_least_squares_solution():
     run = jaxnet.fit(
         jaxnet.linear(),
         splits,
-        jaxnet.Recipe(optimizer="sgd", learning_rate=0.3, epochs=200, batch_size=1000),
+        jaxnet.Recipe(
+            optimizer="sgd", learning_rate=0.3, epochs=200, batch_size=1000, schedule="constant"
+        ),
         KEY,
     )
     a = np.c_[np.asarray(splits.train.x), np.ones(len(splits.train))]
@@ -324,7 +353,13 @@ def test_linear_regression_reaches_the_least_squares_solution():
 
 
 def test_l1_and_weight_decay_leave_biases_alone(digits):
-    base = {"optimizer": "sgd", "learning_rate": 0.1, "epochs": 1, "batch_size": 5000}
+    base = {
+        "optimizer": "sgd",
+        "schedule": "constant",
+        "learning_rate": 0.1,
+        "epochs": 1,
+        "batch_size": 5000,
+    }
     plain = jaxnet.fit(MODEL, digits, jaxnet.Recipe(**base), KEY).params
     start = jaxnet.start(MODEL, digits, jaxnet.Recipe(**base), KEY).params
     decayed = jaxnet.fit(MODEL, digits, jaxnet.Recipe(**base, weight_decay=0.5), KEY).params
@@ -342,7 +377,13 @@ def test_l1_and_weight_decay_leave_biases_alone(digits):
 
 
 def test_clip_bounds_the_step(digits):
-    base = {"optimizer": "sgd", "learning_rate": 1.0, "epochs": 1, "batch_size": 5000}
+    base = {
+        "optimizer": "sgd",
+        "schedule": "constant",
+        "learning_rate": 1.0,
+        "epochs": 1,
+        "batch_size": 5000,
+    }
     start = jaxnet.start(MODEL, digits, jaxnet.Recipe(**base), KEY).params
     clipped = jaxnet.fit(MODEL, digits, jaxnet.Recipe(**base, clip=1e-3), KEY).params
     step = optax.tree.norm(jax.tree.map(jnp.subtract, start, clipped))
@@ -354,7 +395,9 @@ def test_warm_start_continues_from_the_given_parameters(digits):
     still = jaxnet.fit(
         MODEL,
         digits,
-        jaxnet.Recipe(optimizer="sgd", epochs=1, learning_rate=0.0),
+        jaxnet.Recipe(
+            optimizer="sgd", epochs=1, learning_rate=0.0, schedule="constant", batch_size=128
+        ),
         KEY,
         params=first.params,
     )
@@ -367,7 +410,9 @@ def test_divergence_is_data_and_words(digits):
     run = jaxnet.fit(
         MODEL,
         digits,
-        jaxnet.Recipe(optimizer="sgd", learning_rate=1e30, epochs=2, batch_size=64),
+        jaxnet.Recipe(
+            optimizer="sgd", learning_rate=1e30, epochs=2, batch_size=64, schedule="constant"
+        ),
         KEY,
     )
     assert 0 < int(run.diverged_at) < 5
@@ -376,7 +421,12 @@ def test_divergence_is_data_and_words(digits):
     assert metrics.accuracy.estimate == 0
     many = jax.vmap(
         lambda rate: jaxnet.fit(
-            MODEL, digits, jaxnet.Recipe(optimizer="sgd", learning_rate=rate, epochs=2), KEY
+            MODEL,
+            digits,
+            jaxnet.Recipe(
+                optimizer="sgd", learning_rate=rate, epochs=2, schedule="constant", batch_size=128
+            ),
+            KEY,
         )
     )(jnp.array([0.1, 1e30]))
     assert int(many.diverged_at[0]) == -1
@@ -384,7 +434,9 @@ def test_divergence_is_data_and_words(digits):
 
 
 def test_early_stopping_keeps_the_best_and_freezes_under_vmap(digits):
-    noisy = jaxnet.Recipe(learning_rate=0.05, epochs=15, patience=2, batch_size=32)
+    noisy = jaxnet.Recipe(
+        learning_rate=0.05, epochs=15, patience=2, batch_size=32, schedule="constant"
+    )
     run = jaxnet.fit(MODEL, digits, noisy, KEY)
     done, losses = int(run.epochs), np.asarray(run.history.validation_loss)
     assert done < 15
@@ -409,7 +461,12 @@ def test_early_stopping_keeps_the_best_and_freezes_under_vmap(digits):
 
 
 def test_best_is_kept_but_not_used_without_patience(digits):
-    run = jaxnet.fit(MODEL, digits, jaxnet.Recipe(learning_rate=0.05, epochs=8), KEY)
+    run = jaxnet.fit(
+        MODEL,
+        digits,
+        jaxnet.Recipe(learning_rate=0.05, epochs=8, schedule="constant", batch_size=128),
+        KEY,
+    )
     assert gap(run.chosen[0], run.params) == 0
     assert run.best is not None
 
@@ -423,7 +480,14 @@ def test_the_test_set_is_never_looked_at(digits):
 
 def test_bfloat16_is_close_to_float32(digits):
     wide, narrow = (
-        jaxnet.fit(MODEL, digits, jaxnet.Recipe(epochs=5, precision=p), KEY)
+        jaxnet.fit(
+            MODEL,
+            digits,
+            jaxnet.Recipe(
+                epochs=5, precision=p, schedule="constant", batch_size=128, learning_rate=1e-3
+            ),
+            KEY,
+        )
         for p in ("float32", "bfloat16")
     )
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(narrow.params))
@@ -445,7 +509,13 @@ def test_custom_loss_and_plain_functions(digits):
         return -(targets * (1 - jnp.exp(log_p)) ** 2 * log_p).sum(-1)
 
     model = jaxnet.Model(init, apply)
-    run = jaxnet.fit(model, digits, jaxnet.Recipe(epochs=15, learning_rate=1e-2), KEY, loss=focal)
+    run = jaxnet.fit(
+        model,
+        digits,
+        jaxnet.Recipe(epochs=15, learning_rate=1e-2, schedule="constant", batch_size=128),
+        KEY,
+        loss=focal,
+    )
     assert jaxnet.evaluate(model, run, digits.test).accuracy.estimate > 0.9
 
 
@@ -478,7 +548,7 @@ def test_bad_keys_are_refused(digits):
 
 def test_a_model_of_other_outputs_is_refused(digits):
     with pytest.raises(
-        jaxnet.InputError, match=r"outputs of shape \(128, 7\), but this data set needs \(128, 10\)"
+        jaxnet.InputError, match=r"outputs of shape \(64, 7\), but this data set needs \(64, 10\)"
     ):
         jaxnet.fit(jaxnet.mlp((4,)).for_outputs(7), digits, jaxnet.Recipe(epochs=1), KEY)
 

@@ -158,7 +158,12 @@ CASES = {
         jaxnet.fit_population(
             MODEL,
             s,
-            Recipe(epochs=2, learning_rate=np.array([1e-3, 1e-2, 0.1])),
+            Recipe(
+                epochs=2,
+                learning_rate=np.array([1e-3, 1e-2, 0.1]),
+                schedule="constant",
+                batch_size=128,
+            ),
             jax.random.split(KEY, 3),
             resample=resampling.subsamples(KEY, 3, 60, len(s.train)),
         ).run
@@ -178,7 +183,14 @@ CASES = {
         ]._replace(key=None, order_key=None)
     )(Recipe(learning_rate=1e-2, momentum=0.8, clip=0.5, dropout=0.1, schedule="cosine")),
     "under vmap": lambda s: jax.vmap(
-        lambda rate: jaxnet.fit(MODEL, s, Recipe(epochs=1, learning_rate=rate), KEY).params
+        lambda rate: (
+            jaxnet.fit(
+                MODEL,
+                s,
+                Recipe(epochs=1, learning_rate=rate, schedule="constant", batch_size=128),
+                KEY,
+            ).params
+        )
     )(np.array([1e-3, 1e-2])),
 }
 

@@ -407,7 +407,12 @@ def test_every_epoch_sees_new_images_and_a_seed_makes_them(digits):
 
     def losses(shift, seed):
         still = jaxnet.Recipe(
-            optimizer="sgd", learning_rate=0.0, epochs=2, augmentation=Augmentation(shift=shift)
+            optimizer="sgd",
+            learning_rate=0.0,
+            epochs=2,
+            augmentation=Augmentation(shift=shift),
+            schedule="constant",
+            batch_size=128,
         )
         return np.asarray(
             jaxnet.fit(
@@ -431,6 +436,7 @@ def test_tables_take_noise_and_mixup():
             batch_size=32,
             learning_rate=1e-2,
             augmentation=Augmentation(noise=0.1, mixup=0.2),
+            schedule="constant",
         )
         losses = np.asarray(
             jaxnet.fit(jaxnet.mlp((8,)), splits, recipe, KEY).history.validation_loss

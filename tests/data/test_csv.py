@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
 import jaxnet
-from jaxnet.cli.options import Options, build_model, build_recipe, with_epochs
+from jaxnet.cli.options import Options, build_model, build_recipe
 from jaxnet.data.sources.csv import encode, read_table
 
 RNG = np.random.default_rng(0)
@@ -283,7 +283,7 @@ def test_default_options_score_like_scikit_learns_network(tmp_path, name, seeds)
     ours, theirs = [], []
     for seed in range(seeds):
         splits = jaxnet.load(tmp_path / "a.csv", seed=seed)
-        options = with_epochs(Options(), len(splits.train))
+        options = Options()
         run = jaxnet.fit(build_model(options), splits, build_recipe(options), jax.random.key(seed))
         metrics = jaxnet.evaluate(build_model(options), run, splits.test)
         ours.append((metrics.r2 if splits.classes is None else metrics.accuracy).estimate)

@@ -22,7 +22,10 @@ from jaxnet.data.streaming.chunks import chunks
 from jaxnet.data.streaming.parquet import rows_of_parquet
 from jaxnet.diagnostics import two_sample_test
 
-MODEL, RECIPE = jaxnet.mlp((8,)), jaxnet.Recipe(epochs=20, learning_rate=2e-2, batch_size=32)
+MODEL, RECIPE = (
+    jaxnet.mlp((8,)),
+    jaxnet.Recipe(epochs=20, learning_rate=2e-2, batch_size=32, schedule="constant"),
+)
 PLAIN = np.random.default_rng(0).normal(size=(500, 3))
 SLOPES = np.array([1.0, -0.5, 0.25])
 SHIFTS = {

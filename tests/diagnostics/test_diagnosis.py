@@ -292,7 +292,7 @@ def told(request):
     found = jaxnet.diagnose(
         jaxnet.mlp((16,)),
         digits,
-        jaxnet.Recipe(epochs=8, batch_size=64, learning_rate=3e-3),
+        jaxnet.Recipe(epochs=8, batch_size=64, learning_rate=3e-3, schedule="constant"),
         jax.random.key(0),
     )
     logger.removeHandler(handler)
@@ -346,7 +346,7 @@ def test_the_first_member_is_fit_alone(digits):
     """As is every other: member i of each kind does not change with how many there are."""
     from jaxnet.studies.design import MOST_KEYS
 
-    recipe = jaxnet.Recipe(epochs=2, learning_rate=3e-3)
+    recipe = jaxnet.Recipe(epochs=2, learning_rate=3e-3, schedule="constant", batch_size=128)
     population = jaxnet.diagnose(
         jaxnet.mlp((8,)), digits, recipe, jax.random.key(3), members=2
     ).networks
@@ -399,7 +399,7 @@ def test_a_regression_is_told_in_variances_of_y():
     splits = jaxnet.split(
         x.astype(np.float32), y.astype(np.float32), validation=0.3, test=0.3, seed=0
     )
-    recipe = jaxnet.Recipe(epochs=30, batch_size=32, learning_rate=1e-2)
+    recipe = jaxnet.Recipe(epochs=30, batch_size=32, learning_rate=1e-2, schedule="constant")
     found = jaxnet.diagnose(
         jaxnet.linear(), splits, recipe, jax.random.key(0), tolerance=0.1, target_error=0.0
     )
@@ -436,7 +436,7 @@ def test_one_set_of_unseen_examples_is_enough(missing):
 def test_mismatch_is_measured_where_the_network_is_used():
     splits = jaxnet.load("digits", validation=0.2)
     used = replace(splits.test, x=np.roll(np.asarray(splits.test.x), 3, axis=2))
-    recipe = jaxnet.Recipe(epochs=8, batch_size=64, learning_rate=3e-3)
+    recipe = jaxnet.Recipe(epochs=8, batch_size=64, learning_rate=3e-3, schedule="constant")
     found = jaxnet.diagnose(
         jaxnet.mlp((16,)), replace(splits, target_sample=used), recipe, jax.random.key(0)
     )
@@ -448,7 +448,9 @@ def test_diverged_members_are_counted_and_left_out(digits):
     found = jaxnet.diagnose(
         jaxnet.mlp((8,)),
         digits,
-        jaxnet.Recipe(optimizer="sgd", epochs=2, learning_rate=1e12),
+        jaxnet.Recipe(
+            optimizer="sgd", epochs=2, learning_rate=1e12, schedule="constant", batch_size=128
+        ),
         jax.random.key(0),
         members=2,
     )
@@ -494,7 +496,7 @@ def test_a_leaking_test_set_is_found(digits):
 
 
 def test_seconds_are_kept_and_their_price_is_said(digits):
-    recipe = jaxnet.Recipe(epochs=30, batch_size=16, learning_rate=1e-3)
+    recipe = jaxnet.Recipe(epochs=30, batch_size=16, learning_rate=1e-3, schedule="constant")
     one = jaxnet.Plan(devices=1, chunk=4)
     found = jaxnet.diagnose(
         jaxnet.mlp((64,)), digits, recipe, jax.random.key(0), seconds=0.5, plan=one

@@ -32,14 +32,24 @@ def test_wrong_training_labels_are_counted_and_named(splits):
     y[wrong] = (y[wrong] + rng.integers(1, 10, len(wrong))) % 10
     noisy = with_labels(splits, y)
     found = finding(
-        jaxnet.diagnose(jaxnet.mlp((64,)), noisy, Recipe(epochs=10, learning_rate=3e-3), KEY),
+        jaxnet.diagnose(
+            jaxnet.mlp((64,)),
+            noisy,
+            Recipe(epochs=10, learning_rate=3e-3, schedule="constant", batch_size=128),
+            KEY,
+        ),
         "label_noise",
     )
     assert found.claimed
     assert found.size.low <= len(wrong) / len(y) <= found.size.high
     assert len(found.examples) == 20
     assert len(set(found.examples) & set(wrong.tolist())) >= 19
-    clean = jaxnet.diagnose(jaxnet.mlp((64,)), splits, Recipe(epochs=10, learning_rate=3e-3), KEY)
+    clean = jaxnet.diagnose(
+        jaxnet.mlp((64,)),
+        splits,
+        Recipe(epochs=10, learning_rate=3e-3, schedule="constant", batch_size=128),
+        KEY,
+    )
     assert not finding(clean, "label_noise").claimed
     assert finding(clean, "shift") is None
     assert not finding(clean, "overconfident").claimed
@@ -55,7 +65,9 @@ def test_networks_that_know_by_heart_are_too_sure(splits):
             splits.train, x=np.asarray(splits.train.x)[:80], y=np.asarray(splits.train.y)[:80]
         ),
     )
-    sure = Recipe(optimizer="sgd", epochs=400, batch_size=80, learning_rate=1.0)
+    sure = Recipe(
+        optimizer="sgd", epochs=400, batch_size=80, learning_rate=1.0, schedule="constant"
+    )
     found = finding(jaxnet.diagnose(jaxnet.mlp((64,)), few, sure, KEY), "overconfident")
     assert found.claimed
     assert "temperature scaling" in found.evidence
@@ -69,7 +81,7 @@ def test_unlabeled_examples_from_where_it_is_used(splits):
     half = splits.test.x.shape[0] // 2
     x, unknown = np.asarray(splits.test.x), np.full(half, -1, np.int32)
     rest = replace(splits.test, x=x[half:], y=np.asarray(splits.test.y)[half:])
-    recipe = Recipe(epochs=10, learning_rate=3e-3)
+    recipe = Recipe(epochs=10, learning_rate=3e-3, schedule="constant", batch_size=128)
     for moved, claimed in ((x[:half], False), (np.roll(x[:half], 2, axis=2), True)):
         given = replace(splits, test=rest, target_sample=replace(splits.test, x=moved, y=unknown))
         found = finding(jaxnet.diagnose(jaxnet.mlp((64,)), given, recipe, KEY), "shift")
@@ -101,7 +113,7 @@ def test_a_mismatch_says_what_differs(splits):
     found = jaxnet.diagnose(
         jaxnet.mlp((64,)),
         replace(splits, target_sample=few),
-        Recipe(epochs=10, learning_rate=3e-3),
+        Recipe(epochs=10, learning_rate=3e-3, schedule="constant", batch_size=128),
         KEY,
     )
     mismatch = finding(found, "mismatch")

@@ -135,10 +135,16 @@ def test_no_file_is_a_pickle(run, tmp_path):
 
 
 def test_another_training_in_the_folder_is_refused_by_its_difference(digits, tmp_path):
-    few = jaxnet.Recipe(epochs=2)
+    few = jaxnet.Recipe(epochs=2, schedule="constant", batch_size=128, learning_rate=1e-3)
     train(MODEL, digits, few, KEY, out=tmp_path)
     with pytest.raises(jaxnet.InputError, match=r"recipe.learning_rate was 0.001 and is now 0.002"):
-        train(MODEL, digits, jaxnet.Recipe(epochs=2, learning_rate=2e-3), KEY, out=tmp_path)
+        train(
+            MODEL,
+            digits,
+            jaxnet.Recipe(epochs=2, learning_rate=2e-3, schedule="constant", batch_size=128),
+            KEY,
+            out=tmp_path,
+        )
     with pytest.raises(
         jaxnet.InputError, match=r"model was 'mlp\(hidden=\(8,\), activation=relu\)' and is now"
     ):

@@ -74,7 +74,10 @@ def test_values_come_back_in_the_units_of_y():
     x = RNG.normal(size=(400, 3)).astype(np.float32)
     y = (1000 + 50 * x[:, 0]).astype(np.float32)
     splits = jaxnet.split(x, y)
-    model, recipe = jaxnet.mlp((32,)), jaxnet.Recipe(epochs=60, learning_rate=1e-2, batch_size=32)
+    model, recipe = (
+        jaxnet.mlp((32,)),
+        jaxnet.Recipe(epochs=60, learning_rate=1e-2, batch_size=32, schedule="constant"),
+    )
     run = jaxnet.fit(model, splits, recipe, jax.random.key(0))
     assert jaxnet.evaluate(model, run, splits.test).r2.estimate > 0.98
     assert abs(jaxnet.predict(model, run, splits.test.x).mean() - 1000) < 20

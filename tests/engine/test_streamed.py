@@ -33,7 +33,7 @@ from jaxnet.engine.loop import Pace, train
 
 KEY, MODEL = jax.random.key(0), jaxnet.mlp((16,))
 FEATURES = 5
-RECIPE = jaxnet.Recipe(epochs=2, batch_size=16, learning_rate=1e-2)
+RECIPE = jaxnet.Recipe(epochs=2, batch_size=16, learning_rate=1e-2, schedule="constant")
 ROUNDING = 2e-6  # of float32, where sums are in another order
 
 

@@ -38,7 +38,7 @@ def shapes(examples, features=784, validation=0, dtype=np.uint8):
 
 
 def prepared(hidden, optimizer, batch, splits):
-    recipe = jaxnet.Recipe(optimizer=optimizer, batch_size=batch)
+    recipe = jaxnet.Recipe(optimizer=optimizer, batch_size=batch, schedule="constant", epochs=10)
     problem = problem_of(jaxnet.mlp(hidden), splits, recipe)
     return problem, jax.eval_shape(start, problem, jax.random.key(0))
 
@@ -83,7 +83,9 @@ def test_memory_is_what_the_compiled_epoch_takes(
 ):
     splits = shapes(examples, features, 10, dtype)
     found = scale.program_bytes(
-        hidden, splits, jaxnet.Recipe(optimizer=optimizer, batch_size=batch)
+        hidden,
+        splits,
+        jaxnet.Recipe(optimizer=optimizer, batch_size=batch, schedule="constant", epochs=10),
     )
     itemsize = np.dtype(dtype).itemsize
     job = job_of(
@@ -126,7 +128,7 @@ class Device:
 @pytest.mark.parametrize("kind", [CORE, V5E])
 def test_members_at_once_are_those_of_the_library(hidden, kind):
     splits = shapes(2000)
-    recipe = jaxnet.Recipe(batch_size=64, optimizer="momentum")
+    recipe = jaxnet.Recipe(batch_size=64, optimizer="momentum", schedule="constant", epochs=10)
     plan, _ = plan_for_members(
         Problem(jaxnet.mlp(hidden), splits, recipe), 10_000, [Device(kind)], implementation="xla"
     )
@@ -136,7 +138,9 @@ def test_members_at_once_are_those_of_the_library(hidden, kind):
 
 def test_members_at_once_on_a_gpu_fill_as_much_of_it():
     splits = shapes(2000)
-    problem = Problem(jaxnet.mlp((128, 64)), splits, jaxnet.Recipe(batch_size=64))
+    problem = Problem(
+        jaxnet.mlp((128, 64)), splits, jaxnet.Recipe(batch_size=64, schedule="constant", epochs=10)
+    )
     plan, _ = plan_for_members(problem, 10**6, [Device(H100)], implementation="xla")
     found = need(job_of((128, 64), "adam", 64, 2000, members=10**6), H100, 1, 1e9)
     assert 0.7 < found.together / plan.chunk < 1.4

@@ -68,7 +68,10 @@ def results(digits):
     x = rng.normal(size=(300, 4)).astype(np.float32)
     classes = jaxnet.split(x, (x[:, 0] > 0).astype(np.int32))
     values = jaxnet.split(x, x[:, 0] + x[:, 1])
-    model, recipe = jaxnet.mlp((4,)), Recipe(epochs=2, batch_size=32, learning_rate=0.01)
+    model, recipe = (
+        jaxnet.mlp((4,)),
+        Recipe(epochs=2, batch_size=32, learning_rate=0.01, schedule="constant"),
+    )
     grid = jaxnet.space.grid(
         {"learning_rate": [1e-3, 1e-2], "epochs": [1, 2], "weight_decay": [0.0, 0.1]}
     )
@@ -158,7 +161,11 @@ def test_a_run_says_what_it_is_and_how_it_ended(results):
     shown, history = repr(run), run.history
     assert shown.startswith("Run of mlp(hidden=(4,), activation=relu)\n")
     assert run.status in shown
-    assert "Recipe(epochs=2, batch_size=32, learning_rate=0.01)" in shown
+    assert "\\n" not in shown
+    assert repr(run.recipe) in " ".join(shown.split())
+    assert repr(run.recipe) == (
+        "Recipe(schedule='constant', epochs=2, batch_size=32, learning_rate=0.01)"
+    )
     assert (
         f"validation              loss {history.validation_loss[-1]:.4f}, error "
         f"{1 - history.validation_accuracy[-1]:.2%}" in shown
@@ -205,7 +212,7 @@ def test_a_recipe_shows_what_differs_from_the_defaults():
         assert eval(repr(recipe), {"Recipe": Recipe}) == recipe
     assert repr(Recipe()) == "Recipe()"
     assert (
-        repr(jax.tree.map(np.float32, Recipe(learning_rate=0.003))) == "Recipe(learning_rate=0.003)"
+        repr(jax.tree.map(np.float32, Recipe(learning_rate=0.03))) == "Recipe(learning_rate=0.03)"
     )
     assert repr(jax.tree.map(np.float32, Recipe())) == "Recipe()"
     assert repr(Recipe(learning_rate=None)) == "Recipe(learning_rate=None)"

@@ -49,7 +49,9 @@ def values(splits):
 
 @pytest.fixture(scope="module")
 def diverged(splits):
-    recipe = jaxnet.Recipe(epochs=2, learning_rate=1e30, optimizer="sgd")
+    recipe = jaxnet.Recipe(
+        epochs=2, learning_rate=1e30, optimizer="sgd", schedule="constant", batch_size=128
+    )
     run = jaxnet.fit(jaxnet.mlp((8,)), splits, recipe, jax.random.key(0))
     assert run.diverged
     return run

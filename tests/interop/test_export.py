@@ -31,7 +31,9 @@ from jaxnet.interop.program import FUNCTIONS
 pytestmark = pytest.mark.core
 
 KEY, BATCHES = jax.random.key(0), (1, 7, 1000)
-RECIPE = jaxnet.Recipe(optimizer="adam", epochs=3, batch_size=64, learning_rate=3e-3)
+RECIPE = jaxnet.Recipe(
+    optimizer="adam", epochs=3, batch_size=64, learning_rate=3e-3, schedule="constant"
+)
 
 
 class Net(nn.Module):

@@ -240,7 +240,14 @@ def test_runs_that_do_not_belong_into_one_page(digits):
 
 def test_the_network_that_early_stopping_chose(page, digits):
     model = jaxnet.mlp((16,))
-    run = jaxnet.fit(model, digits, jaxnet.Recipe(epochs=12, learning_rate=0.1, patience=2), KEY)
+    run = jaxnet.fit(
+        model,
+        digits,
+        jaxnet.Recipe(
+            epochs=12, learning_rate=0.1, patience=2, schedule="constant", batch_size=128
+        ),
+        KEY,
+    )
     assert not np.array_equal(run.params["output"]["bias"], run.chosen[0]["output"]["bias"])
     images = digits.test.x[:20]
     found, _ = in_page(page, network(model, [run]).data, images)

@@ -45,15 +45,19 @@ def spoken(outputs, targets):
     return jaxnet.cross_entropy(outputs, callback(targets, index=np.uint64(0)))
 
 
+def recipe(**changes):
+    return Recipe(**{"schedule": "constant", "epochs": 10, "batch_size": 128, **changes})
+
+
 what = {
-    "mlp": lambda chip: fit(mlp(), Recipe(), chip),
-    "mlp in bfloat16": lambda chip: fit(mlp(), Recipe(precision="bfloat16"), chip),
-    "cnn": lambda chip: fit(jaxnet.cnn(), Recipe(), chip),
-    "population": lambda chip: members(mlp(), Recipe(), chip, 16),
-    "muon": lambda chip: fit(mlp(), Recipe(optimizer="muon"), chip),
-    "half": lambda chip: fit(mlp(), Recipe(batch_size=27_000), chip),
-    "asking": lambda chip: fit(mlp(), Recipe(), chip, asking),
-    "spoken": lambda chip: fit(mlp(), Recipe(), chip, spoken),
+    "mlp": lambda chip: fit(mlp(), recipe(), chip),
+    "mlp in bfloat16": lambda chip: fit(mlp(), recipe(precision="bfloat16"), chip),
+    "cnn": lambda chip: fit(jaxnet.cnn(), recipe(), chip),
+    "population": lambda chip: members(mlp(), recipe(), chip, 16),
+    "muon": lambda chip: fit(mlp(), recipe(optimizer="muon"), chip),
+    "half": lambda chip: fit(mlp(), recipe(batch_size=27_000), chip),
+    "asking": lambda chip: fit(mlp(), recipe(), chip, asking),
+    "spoken": lambda chip: fit(mlp(), recipe(), chip, spoken),
 }
 found = {}
 with tempfile.TemporaryDirectory() as folder:

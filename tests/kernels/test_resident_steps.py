@@ -61,7 +61,8 @@ SMOOTH = jaxnet.mlp((24, 12), activation="tanh")
 
 
 def recipe(**changes) -> Recipe:
-    return Recipe(**{"epochs": 4, "batch_size": 48, **changes})
+    plain = {"schedule": "constant", "epochs": 4, "batch_size": 48, "learning_rate": 1e-3}
+    return Recipe(**{**plain, **changes})
 
 
 @pytest.fixture(scope="module")

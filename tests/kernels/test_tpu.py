@@ -34,7 +34,8 @@ class Chip:
     platform, device_kind = "tpu", "TPU v5 lite"
 
 model = jaxnet.mlp((16,)).for_outputs(10)
-problem = Problem(model, jaxnet.load("digits"), jaxnet.Recipe())
+recipe = jaxnet.Recipe(schedule="constant", epochs=10)
+problem = Problem(model, jaxnet.load("digits"), recipe)
 plan = choose(jaxnet.Plan(), problem, device=Chip)
 print(json.dumps({"chosen": plan.implementation}))
 """
@@ -70,7 +71,8 @@ def part(n):
 
 
 splits = jaxnet.Splits(part(2048), part(256), part(16), Standardization.of(part(16)))
-model, recipe = jaxnet.mlp((128, 64)), jaxnet.Recipe(epochs=3, batch_size=128)
+model = jaxnet.mlp((128, 64))
+recipe = jaxnet.Recipe(schedule="constant", epochs=3, batch_size=128)
 plan, why = plan_for_members(
     Problem(model, splits, recipe), 10_000, devices, implementation=implementation
 )
@@ -167,7 +169,13 @@ splits = jaxnet.Splits(
 )  # 15 batches, and 80 examples more
 for name, model in {"mlp": jaxnet.mlp((128, 64)), "cnn": jaxnet.cnn((8,), (16,))}.items():
     recipe = jaxnet.Recipe(
-        epochs=3, batch_size=128, optimizer="adam", dropout=0.1, clip=1.0, patience=2
+        schedule="constant",
+        epochs=3,
+        batch_size=128,
+        optimizer="adam",
+        dropout=0.1,
+        clip=1.0,
+        patience=2,
     )
     problem, _ = check_arguments(Problem(model, splits, recipe))
     state = on_chips(jax.eval_shape(lambda: start(problem, jax.random.key(0))))
@@ -285,7 +293,8 @@ CASES = {
 def compiled(which):
     model, splits, changes, members, own_order, weighted = CASES[which]
     weights = jax.ShapeDtypeStruct((len(splits.train),), jnp.float32) if weighted else None
-    model, recipe = with_outputs(model, splits.train.outputs), Recipe(**{"epochs": 2, **changes})
+    model = with_outputs(model, splits.train.outputs)
+    recipe = Recipe(**{"schedule": "constant", "epochs": 2, "batch_size": 128, **changes})
     problem = Problem(model, splits, recipe, weights=weights)
     program = dispatch.exported(problem, members=members, own_order=own_order)
     args = [
@@ -327,6 +336,7 @@ from jax.sharding import SingleDeviceSharding
 import jaxnet
 from jaxnet import Plan
 from jaxnet.core import training
+from jaxnet.core.recipe import resolved
 from jaxnet.core.training import Problem
 from jaxnet.engine.arguments import check_arguments
 from jaxnet.engine.parallel import run_steps_on
@@ -382,6 +392,7 @@ def fit(implementation, model, splits, recipe):
 
 
 def many(implementation, model, splits, recipes, keys):
+    recipes = resolved(recipes, len(splits.train))
     plan, _ = plan_for_members(
         Problem(model, splits, recipes), len(keys), chips, implementation=implementation
     )

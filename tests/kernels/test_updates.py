@@ -48,10 +48,10 @@ def gradients(*shape):
 GRADIENTS, PARAM = gradients(ROWS, COLUMNS), RNG.normal(size=(ROWS, COLUMNS)).astype(np.float32)
 SAID = {"momentum": 0.9, "b2": 0.999}  # the usual ones, as a user would give them
 RECIPES = {
-    "sgd": Recipe(optimizer="sgd", learning_rate=0.1),
-    "momentum": Recipe(optimizer="momentum", learning_rate=0.1),
+    "sgd": Recipe(optimizer="sgd", learning_rate=0.1, schedule="constant"),
+    "momentum": Recipe(optimizer="momentum", learning_rate=0.1, schedule="constant"),
     "nesterov": Recipe(optimizer="nesterov", learning_rate=0.1, momentum=0.8, schedule="cosine"),
-    "adam": Recipe(optimizer="adam", learning_rate=1e-3, **SAID),
+    "adam": Recipe(optimizer="adam", schedule="constant", learning_rate=1e-3, **SAID),
     "adamw": Recipe(
         optimizer="adamw", learning_rate=1e-3, weight_decay=0.1, schedule="warmup_cosine", **SAID
     ),
@@ -159,19 +159,23 @@ def both(recipe):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov"])
 def test_every_change_is_that_of_optax(optimizer):
-    (_, changes), (_, want) = both(Recipe(optimizer=optimizer, learning_rate=0.1))
+    (_, changes), (_, want) = both(
+        Recipe(optimizer=optimizer, learning_rate=0.1, schedule="constant")
+    )
     np.testing.assert_allclose(changes, want, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("first", "second"), [(0.9, 0.999), (0.9, 0.99), (0.0, 0.9)])
 def test_every_change_of_adam_is_that_of_optax(first, second):
-    recipe = Recipe(optimizer="adam", learning_rate=1e-3, momentum=first, b2=second)
+    recipe = Recipe(
+        optimizer="adam", learning_rate=1e-3, momentum=first, b2=second, schedule="constant"
+    )
     (_, changes), (_, want) = both(recipe)
     assert worst(changes, want, in_float64(recipe)[1]) < 1e-6
 
 
 def test_changes_of_the_usual_adam_are_nearer_to_the_truth_than_those_of_optax():
-    recipe = Recipe(optimizer="adam", learning_rate=1e-3)
+    recipe = Recipe(optimizer="adam", learning_rate=1e-3, schedule="constant")
     (_, changes), (_, of_optax), (want, sizes) = *both(recipe), in_float64(recipe)
     assert worst(changes, want, sizes) < 4e-6
     assert worst(changes, want, sizes) < worst(of_optax, want, sizes) < 2e-5

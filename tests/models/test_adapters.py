@@ -134,10 +134,12 @@ WITHOUT_STATE = {
     ),
     "equinox without norm": lambda: jaxnet.Model.from_equinox(equinox(norm=False)),
 }
-RECIPE = jaxnet.Recipe(epochs=12, batch_size=64, learning_rate=1e-2)
+RECIPE = jaxnet.Recipe(epochs=12, batch_size=64, learning_rate=1e-2, schedule="constant")
 # To compare: Adam would make large what rounding leaves of the gradients of pixels that are always
 # white.
-FEW = jaxnet.Recipe(optimizer="momentum", learning_rate=0.05, epochs=2, batch_size=100)
+FEW = jaxnet.Recipe(
+    optimizer="momentum", learning_rate=0.05, epochs=2, batch_size=100, schedule="constant"
+)
 
 
 @pytest.fixture(scope="module")

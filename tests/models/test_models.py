@@ -32,7 +32,9 @@ def test_model_learns_and_equal_builders_give_one_model(name, digits):
     model = MODELS[name]()
     assert model is MODELS[name]()
     assert model.for_outputs(10) == MODELS[name]().for_outputs(10)
-    recipe = jaxnet.Recipe(epochs=15, batch_size=64, learning_rate=1e-2, dropout=0.05)
+    recipe = jaxnet.Recipe(
+        epochs=15, batch_size=64, learning_rate=1e-2, dropout=0.05, schedule="constant"
+    )
     run = jaxnet.fit(model, digits, recipe, KEY)
     assert jaxnet.evaluate(model, run, digits.test).accuracy.estimate > 0.85
 
@@ -105,7 +107,9 @@ def test_batch_statistics_are_those_of_flax_on_the_same_batches(digits):
     """Our loop on one hand; Flax's module stepped by hand on the other, same rows."""
     model, few = (
         jaxnet.mlp((16,), normalization="batch").for_outputs(10),
-        jaxnet.Recipe(optimizer="sgd", learning_rate=0.0, epochs=1, batch_size=100),
+        jaxnet.Recipe(
+            optimizer="sgd", learning_rate=0.0, epochs=1, batch_size=100, schedule="constant"
+        ),
     )
     run = jaxnet.fit(model, digits, few, KEY)
     state = jaxnet.start(model, digits, few, KEY)

@@ -27,7 +27,7 @@ from jaxnet.studies.sweep import sweep
 MODEL, MEMBERS = jaxnet.mlp((12,)), 9
 KEYS = jax.random.split(jax.random.key(0), MEMBERS)
 RATES = np.geomspace(3e-4, 0.3, MEMBERS)
-RECIPE = Recipe(epochs=7, batch_size=64, schedule="one_cycle")
+RECIPE = Recipe(epochs=7, batch_size=64, schedule="one_cycle", learning_rate=1e-3)
 RECIPES = [replace(RECIPE, learning_rate=rate) for rate in RATES]
 HALVING = Halving((2, 4))  # 9, then 3, then 1
 ALONE, TOGETHER = Plan(devices=1, chunk=1), Plan(devices=2, chunk=2)
@@ -119,7 +119,7 @@ def test_members_of_all_structures_are_ranked_together(small):
     many.
     """
     models, keys = [jaxnet.mlp((2,)), jaxnet.mlp((24,))] * 3, KEYS[:6]
-    recipe = Recipe(epochs=4, batch_size=64, learning_rate=0.01)
+    recipe = Recipe(epochs=4, batch_size=64, learning_rate=0.01, schedule="constant")
     recipes = [recipe if i != 3 else replace(recipe, epochs=6) for i in range(6)]
     runs = [
         jaxnet.fit(model, small, recipe, key)
@@ -142,7 +142,9 @@ def test_members_of_all_structures_are_ranked_together(small):
 @pytest.mark.core
 def test_who_diverged_is_last_and_equal_ones_go_on_by_number(small):
     """Nine of the same network but for one that explodes: all are equal, and the first go on."""
-    recipe = Recipe(optimizer="sgd", epochs=4, batch_size=64)
+    recipe = Recipe(
+        optimizer="sgd", epochs=4, batch_size=64, schedule="constant", learning_rate=1e-3
+    )
     recipes = [replace(recipe, learning_rate=1e30 if i in (0, 2) else 0.01) for i in range(6)]
     many = jaxnet.fit_population(
         MODEL,
@@ -171,7 +173,9 @@ def test_who_diverged_is_last_and_equal_ones_go_on_by_number(small):
 def test_a_regression_is_ranked_by_its_loss():
     x = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
     splits = jaxnet.split(x, x.sum(1) * 100)
-    recipes = [Recipe(epochs=4, learning_rate=rate) for rate in RATES]
+    recipes = [
+        Recipe(epochs=4, learning_rate=rate, schedule="constant", batch_size=128) for rate in RATES
+    ]
     runs = [jaxnet.fit(jaxnet.linear(), splits, recipe, KEYS[0]) for recipe in recipes]
     many = jaxnet.fit_population(
         jaxnet.linear(), splits, recipes, KEYS[np.zeros(MEMBERS, int)], halving=Halving((1, 2))
@@ -218,7 +222,7 @@ def test_early_stopping_goes_on_working(small, plan):
 
 @pytest.mark.core
 def test_two_programs_whatever_the_rungs(small, compilations):
-    recipe = Recipe(epochs=8, learning_rate=RATES)
+    recipe = Recipe(epochs=8, learning_rate=RATES, schedule="constant", batch_size=128)
     go = functools.partial(
         jaxnet.fit_population, splits=small, recipes=recipe, keys=KEYS, plan=TOGETHER
     )
@@ -527,7 +531,9 @@ def test_the_best_of_a_sweep_was_trained_to_its_end(small):
         sweep(
             MODEL,
             small,
-            Recipe(optimizer="sgd"),
+            Recipe(
+                optimizer="sgd", schedule="constant", epochs=10, batch_size=128, learning_rate=1e-3
+            ),
             [{"learning_rate": 1e30}] * 3,
             jax.random.key(0),
             halving=Halving((1,)),

@@ -14,7 +14,7 @@ from jaxnet.core.training import Problem
 from jaxnet.population.job import make_jobs
 from jaxnet.population.placement import MOST, VMEM, place_members, plan_for_members
 
-RECIPE = Recipe(batch_size=64)
+RECIPE = Recipe(batch_size=64, schedule="constant")
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,16 @@ def test_on_a_cpu_convolutions_train_one_at_a_time_in_parts_of_a_batch(digits):
     model = jaxnet.cnn((4,), (8,))
     assert plan(model, digits, "cpu") == Plan(2, micro_batch=16)
     # masks are an example's own
-    assert plan(model, digits, "cpu", recipe=Recipe(dropout=0.1)) == Plan(2, micro_batch=16)
+    assert plan(model, digits, "cpu", recipe=Recipe(dropout=0.1, schedule="constant")) == Plan(
+        2, micro_batch=16
+    )
     # Not where parts would have other partners than the whole batch, so that a member would not be
     # the run alone.
     assert plan(
-        model, digits, "cpu", recipe=Recipe(augmentation=jaxnet.Augmentation(mixup=0.2))
+        model,
+        digits,
+        "cpu",
+        recipe=Recipe(augmentation=jaxnet.Augmentation(mixup=0.2), schedule="constant"),
     ) == Plan(2)
     assert plan(jaxnet.cnn((4,), (8,), normalization="batch"), digits, "cpu") == Plan(2)
 
@@ -63,7 +68,12 @@ def test_a_population_is_placed_by_the_same_rule(digits):
 
 @pytest.mark.parametrize(("optimizer", "copies"), [("sgd", 1), ("momentum", 2), ("adam", 3)])
 def test_on_a_tpu_parameters_and_optimizer_state_fit_the_chip(digits, optimizer, copies):
-    found = plan(jaxnet.mlp((128, 64)), digits, "tpu", recipe=Recipe(optimizer=optimizer))
+    found = plan(
+        jaxnet.mlp((128, 64)),
+        digits,
+        "tpu",
+        recipe=Recipe(optimizer=optimizer, schedule="constant"),
+    )
     weights = 64 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10
     room = VMEM - digits.train.x.nbytes - digits.train.y.nbytes
     assert found.chunk == pytest.approx(room / (4 * copies * weights), abs=1.5)

@@ -26,7 +26,7 @@ from jaxnet.population.scheduler import Progress, Schedule
 
 KEYS = jax.random.split(jax.random.key(0), 6)
 MODEL = jaxnet.mlp((12,))
-RECIPE = Recipe(epochs=3, batch_size=64, learning_rate=3e-3)
+RECIPE = Recipe(epochs=3, batch_size=64, learning_rate=3e-3, schedule="constant")
 ORDER = jax.random.key(9)
 ALONE, TOGETHER = Plan(devices=2, chunk=1), Plan(devices=1, chunk=3)
 # A call of the program, and a checkpoint, after every epoch.
@@ -262,7 +262,13 @@ def test_structures_are_grouped(small, caplog):
         jaxnet.linear(),
         jaxnet.mlp((8,)),
     ]
-    recipes = [RECIPE, RECIPE, RECIPE, RECIPE, Recipe(epochs=2, batch_size=32, optimizer="sgd")]
+    recipes = [
+        RECIPE,
+        RECIPE,
+        RECIPE,
+        RECIPE,
+        Recipe(epochs=2, batch_size=32, optimizer="sgd", schedule="constant", learning_rate=1e-3),
+    ]
     with caplog.at_level(logging.INFO, "jaxnet"):
         many = jaxnet.fit_population(models, small, recipes, KEYS[:5])
     assert [list(members) for members in many.members] == [[0, 2], [1], [3], [4]]
@@ -287,7 +293,7 @@ def test_two_programs_a_structure_whatever_is_trained(small, compilations):
         jaxnet.fit_population(
             model,
             small,
-            Recipe(epochs=4, learning_rate=rate),
+            Recipe(epochs=4, learning_rate=rate, schedule="constant", batch_size=128),
             KEYS,
             resample=resample,
             plan=Plan(1, chunk=2),
@@ -331,7 +337,9 @@ def test_a_sample_takes_its_examples_equally_often_and_equal_steps(small):
 @pytest.mark.core
 def test_a_member_that_diverges_rests_and_disturbs_none(small, caplog):
     rates = np.array([3e-3, 1e30, 3e-3, 3e-3, 3e-3, 3e-3])
-    recipe = Recipe(optimizer="sgd", epochs=4, batch_size=64)
+    recipe = Recipe(
+        optimizer="sgd", epochs=4, batch_size=64, schedule="constant", learning_rate=1e-3
+    )
     for plan in (ALONE, TOGETHER):
         with caplog.at_level(logging.WARNING, "jaxnet"):
             caplog.clear()
@@ -353,14 +361,20 @@ def test_a_member_that_diverges_rests_and_disturbs_none(small, caplog):
             == jaxnet.fit(
                 MODEL,
                 small,
-                Recipe(optimizer="sgd", epochs=4, batch_size=64, learning_rate=1e30),
+                Recipe(
+                    optimizer="sgd",
+                    epochs=4,
+                    batch_size=64,
+                    learning_rate=1e30,
+                    schedule="constant",
+                ),
                 KEYS[1],
             ).status
         )
 
 
 def test_members_stop_early_each_at_its_own_epoch(small):
-    recipe = Recipe(epochs=12, learning_rate=0.05, patience=2)
+    recipe = Recipe(epochs=12, learning_rate=0.05, patience=2, schedule="constant", batch_size=128)
     runs = [jaxnet.fit(jaxnet.mlp((32,)), small, recipe, key) for key in KEYS]
     for plan in (ALONE, TOGETHER):
         many = jaxnet.fit_population(jaxnet.mlp((32,)), small, recipe, KEYS, plan=plan)
@@ -408,7 +422,7 @@ def test_a_regression_without_validation(small, tmp_path):
     many = jaxnet.fit_population(
         jaxnet.linear(),
         splits,
-        Recipe(epochs=30, learning_rate=0.05),
+        Recipe(epochs=30, learning_rate=0.05, schedule="constant", batch_size=128),
         KEYS[:4],
         resample=samples,
         out=tmp_path / "p",
@@ -453,7 +467,10 @@ def test_predictions_of_all_members(small, tmp_path):
 
 def test_members_are_saved_together(small, tmp_path):
     many = jaxnet.fit_population(
-        MODEL, small, Recipe(epochs=1, learning_rate=np.array([1e-3, 1e-2])), KEYS[:2]
+        MODEL,
+        small,
+        Recipe(epochs=1, learning_rate=np.array([1e-3, 1e-2]), schedule="constant", batch_size=128),
+        KEYS[:2],
     )
     jaxnet.save(many.run, tmp_path / "many")
     again = jaxnet.restore(tmp_path / "many")
@@ -631,7 +648,7 @@ def test_a_population_of_which_no_part_is_intact_is_refused(small, stopped, tmp_
     ("change", "message"),
     [
         (
-            {"recipes": Recipe(epochs=3, batch_size=64, learning_rate=1e-2)},
+            {"recipes": Recipe(epochs=3, batch_size=64, learning_rate=1e-2, schedule="constant")},
             "recipe.learning_rate was .*0.003.* and is now .*0.0[01]",
         ),
         ({"keys": KEYS[:5]}, "members was 6 and is now 5"),
@@ -772,7 +789,10 @@ def test_of_values_and_of_several_structures(small):
     line = jaxnet.split(
         x := rng.normal(size=(90, 3)).astype(np.float32), x.sum(1), validation=0.0, seed=0
     )
-    recipes = [jaxnet.Recipe(epochs=epochs, batch_size=32) for epochs in (1, 3, 1)]
+    recipes = [
+        jaxnet.Recipe(epochs=epochs, batch_size=32, schedule="constant", learning_rate=1e-3)
+        for epochs in (1, 3, 1)
+    ]
     many = jaxnet.fit_population(jaxnet.linear(), line, recipes, KEYS[:3])
     assert many.history.train_accuracy is None
     assert many.history.validation_loss is None

@@ -19,7 +19,7 @@ import jaxnet
 from jaxnet import Diagnosis, Halving, Population, Recipe
 from jaxnet.diagnostics import Estimate
 
-RECIPE = Recipe(epochs=4, batch_size=64, learning_rate=3e-3)
+RECIPE = Recipe(epochs=4, batch_size=64, learning_rate=3e-3, schedule="constant")
 VOID = ("img", "br", "meta")
 # In a process in which JAX has not started, nor may start.
 SHOW = """
@@ -85,7 +85,9 @@ def keys():
 def many(digits, keys):
     """Ten networks with learning rates of their own, of which the last two diverge."""
     rates = np.array([*np.geomspace(1e-4, 0.1, 8), 1e30, 1e30])
-    recipe = Recipe(optimizer="sgd", epochs=4, batch_size=64, learning_rate=rates)
+    recipe = Recipe(
+        optimizer="sgd", epochs=4, batch_size=64, learning_rate=rates, schedule="constant"
+    )
     return jaxnet.fit_population(jaxnet.mlp((16,)), digits, recipe, keys, order_key=keys[0])
 
 

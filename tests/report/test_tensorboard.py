@@ -18,7 +18,11 @@ event_accumulator = pytest.importorskip(
     reason="TensorBoard, which reads the logs, is not installed",
 )
 RECIPE = jaxnet.Recipe(
-    epochs=6, batch_size=64, learning_rate=3e-3, augmentation=jaxnet.Augmentation(noise=0.1)
+    epochs=6,
+    batch_size=64,
+    learning_rate=3e-3,
+    augmentation=jaxnet.Augmentation(noise=0.1),
+    schedule="constant",
 )
 MODEL = jaxnet.mlp((16,))
 

@@ -14,7 +14,7 @@ from jaxnet.diagnostics.symptoms import more_data
 from jaxnet.stats.curve_prior import measured
 
 MODEL = jaxnet.mlp((16,))
-RECIPE = Recipe(epochs=4, batch_size=32, learning_rate=1e-2)
+RECIPE = Recipe(epochs=4, batch_size=32, learning_rate=1e-2, schedule="constant")
 KEY = jax.random.key(3)
 SIZES = [20, 40, 80, 160, 320, 640]
 
@@ -66,7 +66,7 @@ def test_members_that_diverge_are_counted_and_left_out(digits):
     curve = jaxnet.learning_curve(
         MODEL,
         digits,
-        Recipe(optimizer="sgd", learning_rate=1e30, epochs=2),
+        Recipe(optimizer="sgd", learning_rate=1e30, epochs=2, schedule="constant", batch_size=128),
         KEY,
         sizes=[50, 100],
         members=2,
@@ -82,7 +82,7 @@ def test_of_a_regression_the_curve_is_measured_only():
     curve = jaxnet.learning_curve(
         jaxnet.linear(),
         splits,
-        Recipe(epochs=60, learning_rate=0.05),
+        Recipe(epochs=60, learning_rate=0.05, schedule="constant", batch_size=128),
         KEY,
         sizes=[10, 240],
         members=5,

@@ -22,7 +22,7 @@ from jaxnet.studies.reference_methods import (
 )
 
 KEY = jax.random.key(3)
-RECIPE = Recipe(epochs=8, batch_size=16, learning_rate=1e-2)
+RECIPE = Recipe(epochs=8, batch_size=16, learning_rate=1e-2, schedule="constant")
 FOLDS = 4
 
 
@@ -231,7 +231,9 @@ def test_a_network_costs_as_many_operations_as_it_has():
 
 
 def test_a_network_that_diverges_is_left_out(product):
-    recipe = Recipe(optimizer="sgd", epochs=2, batch_size=64, learning_rate=1e30)
+    recipe = Recipe(
+        optimizer="sgd", epochs=2, batch_size=64, learning_rate=1e30, schedule="constant"
+    )
     with np.errstate(all="ignore"):
         found = reference_losses(
             jaxnet.mlp((8,)), product, recipe, KEY, fold_numbers(product), methods=["network"]

@@ -20,7 +20,7 @@ from jaxnet.studies import (
 )
 
 MODEL, KEY = jaxnet.mlp((8,)), jax.random.key(7)
-RECIPE = Recipe(epochs=2, batch_size=64, learning_rate=1e-2)
+RECIPE = Recipe(epochs=2, batch_size=64, learning_rate=1e-2, schedule="constant")
 
 
 def error(run, splits):

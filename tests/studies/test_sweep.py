@@ -13,7 +13,11 @@ from jaxnet import Recipe, space
 from jaxnet.diagnostics import Estimate, deviation, repeated, seeds_needed, wilson
 from jaxnet.studies.sweep import sweep
 
-MODEL, RECIPE, KEY = jaxnet.mlp((16,)), Recipe(epochs=4, batch_size=64), jax.random.key(0)
+MODEL, RECIPE, KEY = (
+    jaxnet.mlp((16,)),
+    Recipe(epochs=4, batch_size=64, schedule="constant", learning_rate=1e-3),
+    jax.random.key(0),
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,12 @@ def test_every_row_is_the_run_alone(digits, found):
         run = jaxnet.fit(
             MODEL,
             digits,
-            Recipe(epochs=4, batch_size=64, learning_rate=found.table["learning_rate"][row]),
+            Recipe(
+                epochs=4,
+                batch_size=64,
+                learning_rate=found.table["learning_rate"][row],
+                schedule="constant",
+            ),
             key,
         )
         metrics = jaxnet.evaluate(MODEL, run, digits.validation)
@@ -99,7 +108,7 @@ def test_a_regression():
     found = sweep(
         jaxnet.linear(),
         splits,
-        Recipe(epochs=20),
+        Recipe(epochs=20, schedule="constant", batch_size=128, learning_rate=1e-3),
         space.grid({"learning_rate": space.LogUniform(1e-4, 0.1)}, 4),
         KEY,
     )
@@ -109,13 +118,27 @@ def test_a_regression():
 
 def test_trials_that_diverge_are_marked_and_not_chosen(digits):
     trials = [{"learning_rate": rate} for rate in (1e30, 3e-3, 1e30)]
-    found = sweep(MODEL, digits, Recipe(epochs=2, optimizer="sgd"), trials, KEY)
+    found = sweep(
+        MODEL,
+        digits,
+        Recipe(epochs=2, optimizer="sgd", schedule="constant", batch_size=128, learning_rate=1e-3),
+        trials,
+        KEY,
+    )
     assert list(found.table["diverged"]) == [1, 0, 1]
     assert list(np.isnan(found.table["error"])) == [True, False, True]
     assert found.best == 1
     assert "in 2 of 3 trials a network diverged" in found.words[-1]
     with pytest.raises(jaxnet.InputError, match="every network of every trial diverged"):
-        sweep(MODEL, digits, Recipe(epochs=2, optimizer="sgd"), trials[:1], KEY)
+        sweep(
+            MODEL,
+            digits,
+            Recipe(
+                epochs=2, optimizer="sgd", schedule="constant", batch_size=128, learning_rate=1e-3
+            ),
+            trials[:1],
+            KEY,
+        )
 
 
 @pytest.mark.parametrize(
