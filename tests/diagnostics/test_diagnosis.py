@@ -385,7 +385,7 @@ def test_noise_is_not_called_bias_where_no_other_method_does_better():
     """The diabetes data: no method is known to do much better than a linear model."""
     x, y = load_diabetes(return_X_y=True)
     splits = jaxnet.split(x.astype(np.float32), y.astype(np.float32), test=0.2, seed=0)
-    recipe = jaxnet.Recipe(epochs=30, batch_size=32, learning_rate=1e-2)
+    recipe = jaxnet.Recipe(epochs=30, batch_size=32, learning_rate=1e-2, schedule="constant")
     found = jaxnet.diagnose(jaxnet.linear(), splits, recipe, jax.random.key(0), tolerance=0.1)
     assert "bias" not in found.verdict.split(":")[0]
     assert len(found.other_methods) == 3
