@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Num
 
 from jaxnet.errors import InputError, check_number, check_whole
 
-DISTANCES = 20_000_000  # in memory at once
+DISTANCES = 5_000_000  # in memory at once
 
 
 def nearest(

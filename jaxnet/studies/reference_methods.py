@@ -9,6 +9,7 @@ import functools
 import logging
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -229,8 +230,8 @@ def _fold_numbers(fold_of: ArrayLike, examples: int) -> Int[np.ndarray, " exampl
         )
     if not np.array_equal(present := np.unique(found), np.arange(len(present))) or len(present) < 3:
         raise InputError(
-            f"fold_of has folds {display.visible(str(present.tolist()[:8]))}; number at least 3 "
-            "folds from 0, and leave none empty"
+            f"fold_of has folds {present.tolist()[:8]}; number at least 3 folds from 0, and leave "
+            "none empty"
         )
     return found.astype(np.int64)
 
@@ -344,11 +345,14 @@ def judge_trees(
         seed = int(rng.integers(2**31))
         # out of bag, examples show which size of leaves is better
         sampled = {"bootstrap": True, "oob_score": True, "random_state": seed, "n_jobs": -1}
-        forests = [
-            kind(TREES, min_samples_leaf=leaf, **sampled).fit(table.x[rows], table.y[rows])
-            for leaf in LEAVES
-        ]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that many classes look like values
+            forests = [
+                kind(TREES, min_samples_leaf=leaf, **sampled).fit(table.x[rows], table.y[rows])
+                for leaf in LEAVES
+            ]
         best = max(forests, key=lambda forest: forest.oob_score_)
+        best.set_params(n_jobs=1)  # several threads would add up the trees in any order
         judged = np.flatnonzero(table.fold_of == fold)
         losses[judged] = table.losses(best.predict(table.x[judged]), judged)
     words = "" if examples == whole else f" (grown on {examples:,} examples)"

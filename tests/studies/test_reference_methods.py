@@ -142,6 +142,23 @@ def test_values_are_judged_in_variances_of_y():
     assert found[0].attainable == pytest.approx((noise, noise), rel=0.25)
 
 
+def test_numbers_that_float32_cannot_hold_are_told_apart():
+    """Dates in seconds that differ by fractions of one, and values beside a large number."""
+    x, y = values_table(200)
+    near, far = pool(x, y), pool(x.astype(np.float64) + 1e9, y.astype(np.float64) + 1e9)
+    assert np.asarray(far.train.x).dtype == np.asarray(far.train.y).dtype == np.float64
+    for one, other in zip(
+        *(
+            reference_losses(
+                jaxnet.mlp((4,)), splits, RECIPE, KEY, fold_numbers(splits), methods=["neighbors"]
+            )
+            for splits in (near, far)
+        ),
+        strict=True,
+    ):
+        np.testing.assert_allclose(other.losses, one.losses, rtol=1e-3, atol=1e-5)
+
+
 def test_without_scikit_learn_there_are_no_trees(product, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
     found = reference_losses(
@@ -184,6 +201,17 @@ def test_trees_are_grown_on_fewer_examples_rather_than_judged_on_few_folds():
     assert trees.name == "extremely randomized trees (grown on 170 examples)"
     assert trees.judged == len(splits.train)
     assert trees.error < 0.6
+
+
+def test_many_classes_of_few_examples_each():
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(90), 2)
+    x = (y[:, None] + 0.1 * rng.normal(size=(180, 1))).astype(np.float32)
+    splits = pool(x, y.astype(np.int32))
+    found = reference_losses(
+        jaxnet.mlp((4,)), splits, RECIPE, KEY, fold_numbers(splits), methods=["neighbors", "trees"]
+    )
+    assert all(each.error < 0.3 for each in found)
 
 
 @pytest.mark.parametrize(
