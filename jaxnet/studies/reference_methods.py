@@ -154,10 +154,15 @@ def reference_losses(
     What they cost is limited. It is counted in advance, from the number of operations, and never
     measured, so that equal arguments give equal results. Neighbors get at most a quarter of the
     limit, trees half of what is then left, and the network the rest; compilation is not counted.
-    Neighbors are judged on fewer examples where that is not enough, trees and network on fewer
-    folds. Trees are then grown on fewer examples if they would be judged on fewer than 4 folds, and
-    the network is 2 to 4 times as wide and is trained 1 to 2 times as long; it is left out if it
-    cannot be trained for 2 folds.
+    Where that is not enough,
+
+    - neighbors are judged on fewer examples, at least 500;
+    - trees are judged on 4 folds or more, if need be of trees that are grown on fewer examples, or
+      on 2 or 3 folds;
+    - four networks are tried: 4 times as wide and trained twice as long; 4 times as wide; 2 times
+      as wide and trained twice as long; 2 times as wide. The first one is trained that can be
+      trained for all folds, or else for 4, or for 2. (The interval of an error that is judged on 4
+      of 8 folds can be twice as wide.)
 
     Args:
         model: the model that is diagnosed.
@@ -334,6 +339,7 @@ def judge_trees(
     tried = features if table.classes is None else max(1, math.isqrt(features))
     folds, examples, cost = plan_trees(whole, tried, table.folds, seconds)
     if folds < MIN_FOLDS:
+        logger.info("extremely randomized trees are left out: they would take too long")
         return None, 0.0
     kind = ExtraTreesRegressor if table.classes is None else ExtraTreesClassifier
     losses = np.full(n, np.nan)
@@ -407,6 +413,8 @@ def judge_network(
     costs = [training_seconds(each) for each in sound]
     which, folds = plan_network(costs, table.folds, seconds)
     if which is None:
+        why = "it would take too long" if costs else "the model is not a built-in one"
+        logger.info("a wider network is left out: %s", why)
         return None, 0.0
     losses = _network_losses(sound[which], table, key, folds, plan)
     (width, length), cost = WIDER[which], folds * costs[which]
@@ -419,8 +427,8 @@ def judge_network(
 
 
 def plan_network(costs: Sequence[float], folds: int, seconds: float) -> tuple[int | None, int]:
-    """Plan which network is trained, and for how many folds: the first one that can be paid for 4
-    folds, or else for 2.
+    """Plan which network is trained, and for how many folds: the first one that can be paid for
+    all folds, or else for 4, or for 2.
 
     Args:
         costs: what each network costs for one fold.
@@ -430,7 +438,7 @@ def plan_network(costs: Sequence[float], folds: int, seconds: float) -> tuple[in
     Returns:
         (place in costs, number of folds); (None, 0) where none can be paid.
     """
-    for enough in (min(ENOUGH_FOLDS, folds), MIN_FOLDS):
+    for enough in (folds, min(ENOUGH_FOLDS, folds), MIN_FOLDS):
         for which, cost in enumerate(costs):
             if enough * cost <= seconds:
                 return which, min(folds, int(seconds / cost)) if cost else folds

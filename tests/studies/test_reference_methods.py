@@ -234,15 +234,19 @@ def test_plans_of_trees(examples, tried, seconds, planned):
     ("seconds", "planned"),
     [
         (64.0, (0, 8)),
-        (33.0, (0, 4)),
-        (16.0, (1, 4)),
+        (63.0, (1, 8)),
+        (31.0, (3, 8)),
         (15.0, (3, 7)),
         (5.0, (3, 2)),
         (3.0, (None, 0)),
     ],
 )
-def test_the_first_network_that_can_be_paid_for_four_folds_or_two_is_trained(seconds, planned):
+def test_the_first_network_that_can_be_paid_for_enough_folds_is_trained(seconds, planned):
     assert plan_network([8.0, 4.0, 4.0, 2.0], 8, seconds) == planned
+
+
+def test_a_network_that_is_too_large_for_all_folds_is_trained_for_four():
+    assert plan_network([8.0, 5.0], 8, 34.0) == (0, 4)
 
 
 def test_a_network_costs_as_many_operations_as_it_has():
