@@ -290,8 +290,6 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
         What result.json holds.
     """
     splits = setup.splits
-    if options.balance:
-        raise InputError("with --members examples are not weighed; leave --balance out")
     with training_members(setup) as (progress, began):
         diagnosis = diagnose(
             setup.model,
@@ -301,6 +299,7 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
             members=options.members,
             target_error=options.target_error,
             tolerance=options.tolerance,
+            balance=options.balance,
             out=setup.out / MEMBERS,
             progress=progress,
         )

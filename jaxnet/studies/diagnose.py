@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Key
 
 from jaxnet.core.recipe import Recipe, resolved
 from jaxnet.core.training import Problem
-from jaxnet.data import Dataset, Splits
+from jaxnet.data import Dataset, Splits, class_weights
 from jaxnet.data.splitting import on_host, take
 from jaxnet.diagnostics.diagnosis import (
     Diagnosis,
@@ -72,6 +72,7 @@ def diagnose(
     target_error: float | None = None,
     tolerance: float = 0.02,
     seconds: float | None = None,
+    balance: bool = False,
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
@@ -100,6 +101,8 @@ def diagnose(
             y.
         tolerance: the smallest step that matters, in the same unit.
         seconds: time to keep within on this machine, by training fewer networks.
+        balance: whether every class counts the same in the loss of the training (`class_weights`);
+            the other methods that show what can be reached weigh nothing.
         loss: as in `fit_population`.
         plan: as in `fit_population`.
         out: as in `fit_population`; it cannot be given together with `seconds`.
@@ -134,7 +137,8 @@ def diagnose(
     design = design_of(splits, recipe, members)
     _check_unseen(design)
     needs = design.needs(members)
-    problem = Problem(model, design.splits, recipe, loss)
+    weights = np.asarray(class_weights(design.splits.train)) if balance else None
+    problem = Problem(model, design.splits, recipe, loss, weights)
     devices = jax.local_device_count() if plan is None else plan.devices
     logger.info("%s", cost(problem, design, needs, devices))
     train = functools.partial(train_networks, problem, key)

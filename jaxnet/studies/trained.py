@@ -126,7 +126,7 @@ def train_networks(
     """Train networks as one population; each is the same whatever others there are.
 
     Args:
-        problem: what is trained.
+        problem: what is trained; its weights, if any, are factors of the losses of all networks.
         key: a random key.
         design: what each network trains on.
         needs: how many networks of each kind.
@@ -141,12 +141,15 @@ def train_networks(
         ]
     )
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers.astype(np.uint32))
+    samples = design.samples(needs, key)
+    if problem.weights is not None:
+        samples = samples.reweighted(np.asarray(problem.weights))
     return fit_population(
         problem.model,
         problem.splits,
         problem.recipe,
         keys,
-        resample=design.samples(needs, key),
+        resample=samples,
         left_out=0 if len(problem.splits.validation) else design.largest_fold,
         loss=problem.loss,
         plan=plan,

@@ -360,7 +360,8 @@ def test_the_first_member_is_fit_alone(digits):
         np.testing.assert_allclose(three, two, atol=2e-5)
 
 
-def test_networks_of_folds_and_the_one_to_keep_are_fit_alone(digits):
+@pytest.mark.parametrize("balance", [False, True])
+def test_networks_of_folds_and_the_one_to_keep_are_fit_alone(digits, balance):
     """Each of them is `fit` on its examples of the pool, with a key of its own."""
     from jaxnet.data.resampling import folds
     from jaxnet.data.splitting import pool
@@ -368,11 +369,14 @@ def test_networks_of_folds_and_the_one_to_keep_are_fit_alone(digits):
 
     recipe = jaxnet.Recipe(epochs=2, learning_rate=3e-3, batch_size=64, schedule="constant")
     model, key = jaxnet.mlp((8,)), jax.random.key(3)
-    population = jaxnet.diagnose(model, digits, recipe, key, members=8).networks
+    population = jaxnet.diagnose(
+        model, digits, recipe, key, members=8, target_error=0.0, balance=balance
+    ).networks
     both = pool(digits)
-    kept = jaxnet.fit(model, both, recipe, jax.random.fold_in(key, MOST_KEYS))
-    samples = folds(both.train, 4, seeds=2)
-    third = jaxnet.fit(model, both, recipe, jax.random.fold_in(key, 3), **samples.alone(3))
+    weights = {"weights": jaxnet.data.class_weights(both.train)} if balance else {}
+    kept = jaxnet.fit(model, both, recipe, jax.random.fold_in(key, MOST_KEYS), **weights)
+    given = folds(both.train, 4, seeds=2).alone(3) | weights
+    third = jaxnet.fit(model, both, recipe, jax.random.fold_in(key, 3), **given)
     for member, alone in ((0, kept), (1 + 3, third)):
         pairs = zip(
             jax.tree.leaves(population[member].params), jax.tree.leaves(alone.params), strict=True

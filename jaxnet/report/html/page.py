@@ -81,7 +81,7 @@ def page(
         "Where the error comes from": shown("diagnosis")
         + shown("ladder")
         + _decompositions(result.get("diagnosis")),
-        "Other scores": of_first(_scores(result.get("scores"))),
+        "Other scores": _scores(result),
         "While it learned": of_first(shown("curves") + shown("augmented")),
         CONFUSION: of_first(_confusion(result, figures) + shown("values")),
         "Can its confidence be believed?": of_first(
@@ -209,8 +209,13 @@ def _numbers(result: dict[str, Any]) -> str:
     )
 
 
-def _scores(found: dict[str, Any] | None) -> str:
+def _scores(result: Mapping[str, Any]) -> str:
     """Scores besides the error; nothing for results of before they were kept."""
+    found = {
+        part: result["scores"][part]
+        for part in ("validation", "test")
+        if part in result.get("scores", {})
+    }
     if not found:
         return ""
     rows = [
@@ -219,8 +224,17 @@ def _scores(found: dict[str, Any] | None) -> str:
             found, lambda value, percent: number(value, percent=percent)
         )
     ]
-    head = ["", *(PART_NAMES[part] for part in found)]
-    return table(head, rows, caption="on examples that were not trained on; with 95% intervals")
+    names, who = PART_NAMES, "one network"
+    if result.get("design") == "cross-fitted":
+        names = {
+            "validation": "unseen examples, networks of the folds",
+            "test": "test set, the network that is kept",
+        }
+        who = "these networks"
+    elif "diagnosis" in result:
+        who = "the first network"
+    head = ["", *(names[part] for part in found)]
+    return table(head, rows, caption=f"{who}, on examples not trained on; with 95% intervals")
 
 
 def _findings(findings: Sequence[dict[str, Any]]) -> str:
