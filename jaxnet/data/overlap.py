@@ -59,7 +59,8 @@ def overlaps(splits: Splits) -> tuple[Overlap, ...]:
     for part, other in (("validation", "training"), ("test", "training"), ("test", "validation")):
         same = _shared(exact[part], exact[other])
         near = same
-        if splits.train.x.dtype != np.uint8 and len(same):  # bytes are not rounded
+        rounded = splits.train.x.dtype != np.uint8  # bytes are not
+        if rounded and len(same) and len(parts[other]):
             near = same | _close(
                 _standardized(splits, parts[part]), _standardized(splits, parts[other])
             )
@@ -81,8 +82,6 @@ def _close(part: np.ndarray, other: np.ndarray) -> np.ndarray:
     """(examples of the part,) whether another example is within NEAR in every value."""
     from scipy.spatial import KDTree
 
-    if not len(other):
-        return np.zeros(len(part), bool)
     tree = KDTree(other, balanced_tree=False, compact_nodes=False)
     return np.isfinite(tree.query(part, p=np.inf, distance_upper_bound=NEAR)[0])
 

@@ -362,6 +362,15 @@ def test_duplicates_of_images_are_counted_and_none_are_invented(digits):
     assert str(overlap) == "3 examples of the test set occur in the training set as well"
 
 
+def test_duplicates_are_counted_where_the_validation_set_is_empty():
+    """As in a pool of training and validation set."""
+    x = np.random.default_rng(0).standard_normal((100, 3)).astype(np.float32)
+    x[90:93] = x[0]
+    splits = jaxnet.split(x, np.arange(100.0), order=np.arange(100))
+    (overlap,) = overlaps(jaxnet.data.splitting.pool(splits))
+    assert (overlap.part, overlap.other, overlap.standardized) == ("test", "training", 3)
+
+
 def test_tables_of_small_whole_numbers_have_no_invented_duplicates():
     """Rows that differ only in the high bits of some words, where a hash by sums of products meets
     by chance.
