@@ -257,7 +257,10 @@ def claims(steps: Steps, tolerance: float) -> Claims:
     good = not exceeding and all(
         steps.size(code, 1 - 2 * ALPHA).high <= tolerance for code in steps.codes
     )
-    order = sorted(exceeding, key=lambda code: -steps.size(code).estimate)
+    order = sorted(
+        (code for code in steps.codes if code in exceeding),
+        key=lambda code: -steps.size(code).estimate,
+    )
     return Claims(tuple(order), dominant, good)
 
 

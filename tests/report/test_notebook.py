@@ -184,7 +184,7 @@ def test_a_diagnosis_without_numbers(diagnosis):
     )
     page = Page(found._repr_html_())
     assert page.rows[1] == ["training set", "400", "–", "no interval"]
-    assert "12 more diverged and were left out" in page.text
+    assert "12 networks diverged and were left out" in page.text
 
 
 def test_a_population_shows_who_ended_how(many):

@@ -101,7 +101,7 @@ VERDICTS = [
     (
         ((100, 1000), (105, 1000), (103, 1000)),
         {},
-        "high bias: it is wrong even on the examples it learned from",
+        "high bias: the training error exceeds the target error of 0.0% by",
     ),
     (
         ((0, 5000), (500, 5000), (500, 5000)),
