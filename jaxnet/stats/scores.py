@@ -239,7 +239,11 @@ def value_scores(
     References:
         Woodruff 1971 (R^2, a ratio of means).
     """
-    f = arrays.array("predictions", predictions, arrays.MEMBER_AXES)
+    f = (
+        arrays.numbers("predictions", predictions, arrays.EXAMPLE_AXES)
+        if seen is None
+        else arrays.array("predictions", predictions, arrays.MEMBER_AXES)
+    )
     if f.dtype.kind not in "fiu" or f.ndim != 1 + (seen is not None) or 0 in f.shape:
         wanted = "(examples,)" if seen is None else "(networks, examples)"
         raise InputError(

@@ -52,7 +52,7 @@ from jaxnet.studies.design import (
     Design,
     design_of,
 )
-from jaxnet.studies.reference_methods import Reference, reference_losses
+from jaxnet.studies.reference_methods import METHODS, Reference, reference_losses
 from jaxnet.studies.trained import Trained, cost, fewer, train_networks, train_within
 
 OTHERS = 1  # the number of the key of other methods
@@ -339,9 +339,12 @@ def _of_pool(
     references = ()
     if limits.target_error is None:
         own = jax.random.fold_in(judged.key, OTHERS)
+        # a wider network cannot lower a training error that is small enough already
+        small = pool.rate("seen", 0.9).high <= limits.tolerance
+        methods = ("neighbors", "trees") if small else METHODS
         folds, plan = judged.design.fold_of, judged.plan
         references = reference_losses(
-            judged.model, splits, recipe, own, folds, loss=loss, plan=plan
+            judged.model, splits, recipe, own, folds, methods=methods, loss=loss, plan=plan
         )
     steps = PoolSteps(
         pool,

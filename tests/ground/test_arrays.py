@@ -35,6 +35,10 @@ COLUMNS = [
 TABLE = """
 calibration                   log_probabilities  R R = R R R R R R R R R R R R R -
 calibration                   labels             R R R R R R R = R R R R R R R - R
+class_scores                  log_probabilities  W = = R R R R R = = = R R R R = -
+class_scores                  labels             R R R R R R R = R R R R R R R - R
+value_scores                  predictions        R R R R R R R = = = = R R R R - -
+value_scores                  values             R R R R R R R = = = = R R R R - -
 cross_fitted_errors           losses             = = R R R R R = R = = R R R R - -
 cross_fitted_errors           seen               R R R R R R R = R R R R R R R R R
 deviation                     values             R R R I R R R = = = = R R = R - -
@@ -318,6 +322,18 @@ def ladder(part: str) -> Case:
 
 D = diagnostics
 CASES: dict[str, Case] = {
+    "class_scores": Case(
+        lambda log_probabilities, labels: (
+            D.class_scores(log_probabilities, labels).balanced_accuracy.estimate
+        ),
+        lambda log_p, y: np.mean([1 - largest(log_p[y == k], y[y == k]) for k in np.unique(y)]),
+        {"log_probabilities": LOG_P[0], "labels": Y},
+    ),
+    "value_scores": Case(
+        lambda predictions, values: D.value_scores(predictions, values).mae.estimate,
+        lambda f, y: np.mean(np.abs(f.astype(float) - y.astype(float))),
+        {"predictions": VALUES[0], "values": VALUES[1]},
+    ),
     "cross_fitted_errors": Case(
         lambda losses, seen: D.cross_fitted_errors(losses, seen).unseen.estimate,
         unseen_mean,

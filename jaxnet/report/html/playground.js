@@ -178,7 +178,7 @@ function inkOf(lines, middle, at, scale, { height, width, stroke }) {
     for (const vote of votes) counts.set(vote, (counts.get(vote) ?? 0) + 1);
     const listed = [...counts].sort((a, b) => b[1] - a[1]).map(([c, count]) => `${count} say ${classes[c]}`).join(", ");
     const words = document.createElement("p");
-    words.textContent = empty ? "" : `Of ${n} networks that differ in luck alone, ${listed}${counts.size > 1 ? ": here they disagree" : ""}.`;
+    words.textContent = empty ? "" : `Of ${n} networks, ${listed}${counts.size > 1 ? ": here they disagree" : ""}.`;
     element("members").replaceChildren(words);
   }
 
