@@ -268,6 +268,8 @@ class Splits(HasSchema):
             of them is a fair one.
         grouped_by: what the examples are grouped by, such as the name of a column; None without
             groups.
+        consecutive: whether the examples stood in that order before they were split, each with a
+            place of its own, so that the value before each is known.
     """
 
     train: Dataset | Rebuilt
@@ -280,6 +282,7 @@ class Splits(HasSchema):
     test_source: TestSource = field(default="own", metadata={"static": True})
     ordered: bool = field(default=False, metadata={"static": True})
     grouped_by: str | None = field(default=None, metadata={"static": True})
+    consecutive: bool = field(default=False, metadata={"static": True})
 
     __repr__ = display.text
 

@@ -75,6 +75,7 @@ def split(
         test_source="random" if order is None else "ordered",
         ordered=order is not None,
         grouped_by=None if groups is None else "group",
+        consecutive=_consecutive(order, len(data)),
     )
 
 
@@ -235,6 +236,7 @@ def complete(
     """
     train, validation, test = (parts.get(name) for name in ("train", "validation", "test"))
     assert train is not None
+    consecutive = len(parts) == 1 and _consecutive(order, len(train))
     source: TestSource = "own" if test is not None else "random" if order is None else "ordered"
     if test is None:
         checks.fractions(
@@ -259,6 +261,7 @@ def complete(
         test_source=source,
         ordered=order is not None,
         grouped_by=reading.groups,
+        consecutive=consecutive,
     )
 
 
@@ -314,6 +317,7 @@ def assemble(
     test_source: TestSource = "own",
     ordered: bool = False,
     grouped_by: str | None = None,
+    consecutive: bool = False,
 ) -> Splits:
     """Make Splits from given parts, on the device, with the training set's standardization.
 
@@ -329,6 +333,7 @@ def assemble(
         test_source: as in `Splits`.
         ordered: as in `Splits`.
         grouped_by: as in `Splits`.
+        consecutive: as in `Splits`.
 
     Returns:
         The Splits.
@@ -351,6 +356,7 @@ def assemble(
         test_source=test_source,
         ordered=ordered,
         grouped_by=grouped_by,
+        consecutive=consecutive,
     )
 
 
@@ -568,6 +574,11 @@ def _by_group(
                 break
         taken.append(chosen)
     return [np.flatnonzero(np.isin(codes, chosen)) for chosen in [*taken, left]]
+
+
+def _consecutive(order: ArrayLike | None, examples: int) -> bool:
+    """Whether examples stand in this order already, each with a place of its own."""
+    return order is not None and bool((np.diff(ranks(order, examples, "order")) > 0).all())
 
 
 def _in_order(codes: np.ndarray, fractions: tuple[float, ...]) -> list[Rows]:

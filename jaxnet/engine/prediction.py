@@ -224,9 +224,21 @@ def score(outputs: np.ndarray, held_out: Dataset, splits: Splits) -> Scores:
     own, y, groups = splits.standardization, np.asarray(held_out.y), held_out.groups
     if splits.classes is None:
         center, scale = own.units
-        return value_scores(outputs, y, groups=groups, guess=center, scale=scale)
+        previous = _values_before(held_out, splits) if splits.consecutive else None
+        return value_scores(outputs, y, groups=groups, guess=center, scale=scale, previous=previous)
     counts = np.bincount(np.asarray(splits.train.y), minlength=len(splits.classes))
     return class_scores(outputs, y, groups=groups, guess=int(counts.argmax()))
+
+
+def _values_before(held_out: Dataset, splits: Splits) -> np.ndarray | None:
+    """The value before each example of the validation or the test set of consecutive examples."""
+    if held_out is splits.test:
+        before = splits.validation if len(splits.validation) else splits.train
+    elif held_out is splits.validation:
+        before = splits.train
+    else:
+        return None
+    return np.r_[np.asarray(before.y)[-1:], np.asarray(held_out.y)[:-1]]
 
 
 def class_metrics(

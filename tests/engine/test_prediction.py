@@ -9,7 +9,7 @@ from sklearn import metrics as sk
 import jaxnet
 from jaxnet.data import Standardization
 from jaxnet.diagnostics.ladder import network_ladder
-from jaxnet.engine.prediction import class_metrics, value_metrics
+from jaxnet.engine.prediction import class_metrics, score, value_metrics
 
 pytestmark = pytest.mark.core
 
@@ -31,6 +31,25 @@ def test_class_metrics_are_scikit_learns():
         -np.mean([LOG_P[i, y] for i, y in enumerate(Y)]), rel=1e-5
     )
     assert ours.baseline == pytest.approx(1 - np.bincount(Y).max() / 500)
+
+
+def test_the_value_before_is_guessed_only_where_it_is_known():
+    """As in a series that stood in its order; rows in another order, or at the same time, have no
+    value before them.
+    """
+    y = np.cumsum(np.random.default_rng(0).standard_normal(200))
+    x, time = np.arange(200.0)[:, None], np.arange(200)
+    splits = jaxnet.split(x, y, order=time)
+    found = score(np.zeros(len(splits.test)), splits.test, splits)
+    mean, before = found.guesses
+    previous = y[np.flatnonzero(np.isin(y.astype(np.float32), np.asarray(splits.test.y))) - 1]
+    assert before.rmse.estimate == pytest.approx(
+        sk.root_mean_squared_error(splits.test.y, previous), rel=1e-5
+    )
+    assert before.rmse.estimate < mean.rmse.estimate
+    for order in (time[::-1], time // 2):
+        other = jaxnet.split(x, y, order=order)
+        assert len(score(np.zeros(len(other.test)), other.test, other).guesses) == 1
 
 
 def test_a_class_never_predicted_or_never_there_is_nan_and_not_a_warning():
