@@ -524,7 +524,7 @@ WORLDS: dict[str, Learned | Probit] = {
         Curve(uneven=True), 1000, random_features, 1.0, 10.0, 4000
     ),
     "least squares, 10000": Learned(Blobs(), 10_000, least_squares, 6, 4, 30_000),
-    "neighbors, 300, 5 of them": Learned(Blobs(), 300, nearest_neighbors, (5, 6), (15, 6), 1500),
+    "neighbors, 300, 5 of them": Learned(Blobs(), 300, nearest_neighbors, (5, 6), (1, 6), 1000),
     "neighbors, 1000, 10 classes, the nearest": Learned(
         Blobs(10, 4.0), 1000, nearest_neighbors, (1, 6), (1, 4), 2000
     ),
