@@ -153,7 +153,8 @@ class PoolSteps:
             )
         else:
             given = self.pool.contrast(0.0, 1.0, -(self.target_error or 0.0))
-        return more_to_decide(given.estimate, tolerance, given.own, given.luck)
+        limit = _limit(self, code, given.estimate > tolerance)
+        return more_to_decide(given.estimate, tolerance, given.own, given.luck, limit)
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,9 @@ class OneNetwork(Parts):
         size = self.size(code)
         if size.refused is not None:
             return None
-        return more_to_decide(size.estimate, tolerance, ((size.high - size.low) / 3.92) ** 2, 0.0)
+        own = ((size.high - size.low) / 3.92) ** 2
+        limit = _limit(self, code, size.estimate > tolerance)
+        return more_to_decide(size.estimate, tolerance, own, 0.0, limit)
 
 
 @dataclass(frozen=True)
@@ -272,7 +275,8 @@ class Members(Parts):
         own = sum(part.weight**2 * part.own for part in given.parts)
         both = sum(part.weight**2 * part.both for part in given.parts)
         luck = max(0.0, given.members_variance()[0] - both)
-        return more_to_decide(given.estimate, tolerance, own, luck)
+        limit = _limit(self, code, given.estimate > tolerance)
+        return more_to_decide(given.estimate, tolerance, own, luck, limit)
 
 
 @dataclass(frozen=True)
@@ -306,6 +310,13 @@ class TheseNetworks(Parts):
 
 
 Steps = PoolSteps | OneNetwork | Members | TheseNetworks
+
+
+def _limit(steps: Steps, code: Code, above: bool) -> float:
+    """Compute the limit of a step that decides: the lower one where the step is above the
+    tolerance, else the upper one-sided one.
+    """
+    return steps.size(code).low if above else steps.size(code, 2 * LEVEL - 1).high
 
 
 def _shifted(size: Estimate, by: float) -> Estimate:

@@ -88,7 +88,9 @@ class More:
     networks: float
 
 
-def more_to_decide(size: float, tolerance: float, own: float, luck: float) -> More | None:
+def more_to_decide(
+    size: float, tolerance: float, own: float, luck: float, limit: float
+) -> More | None:
     """Compute how many times as many examples and networks decide whether a difference of errors
     exceeds a tolerance, if its size stays as measured.
 
@@ -97,19 +99,25 @@ def more_to_decide(size: float, tolerance: float, own: float, luck: float) -> Mo
         tolerance: the smallest difference that matters.
         own: variance of the difference over the draw of examples.
         luck: variance that networks add to it.
+        limit: the limit of its interval that must not reach the tolerance: the lower one-sided
+            limit of a difference above the tolerance, else the upper one. Where few mistakes make a
+            rate, it is farther away than the variance says.
 
     Returns:
-        The numbers; None where networks differ too much to promise anything.
+        The numbers; None where networks differ too much to promise anything, or where there is no
+        interval.
 
     References:
         The normal approximation of the power of a one-sided test (Cohen 1988, section 1.3); the
-        factors 1.5 and 1.8 on the variance were found by simulation.
+        factors 1.5 and 1.8 on the variance, and 0.42 standard deviations beside the limit, were
+        found by simulation (experiments/benchmarks/claims.py).
     """
-    if not math.isfinite(own + luck) or own <= 0 or luck > MAX_LUCK * own:
+    if not math.isfinite(own + luck + limit) or own <= 0 or luck > MAX_LUCK * own:
         return None
     quantile, factor = (1.96, 1.5) if size > tolerance else (1.645, 1.8)
     needed = ((size - tolerance) / (quantile + 0.84)) ** 2 / factor
     if needed == 0:
         return More(math.inf, 1.0)
     networks = max(1.0, 4 * luck / needed)
-    return More(max(1.0, own / (needed - luck / networks)), networks)
+    reach = (abs(limit - size) + 0.42 * math.sqrt(own)) / abs(size - tolerance)
+    return More(max(1.0, own / (needed - luck / networks), reach**2), networks)

@@ -26,7 +26,11 @@ from jaxnet.diagnostics import (
     validation_curve,
     wilson,
 )
+from jaxnet.diagnostics.findings import Code
+from jaxnet.diagnostics.steps import PoolSteps
 from jaxnet.errors import InputError
+from jaxnet.stats.cross_fitting import cross_fit
+from jaxnet.stats.power import more_to_decide
 from jaxnet.stats.random_effects import POSITIVE, RATE, contrast, interval, table
 
 
@@ -81,6 +85,18 @@ def test_what_would_decide_is_said():
     assert found.verdict.startswith("inconclusive: ")
     assert "times as many examples to judge with" in found.verdict
     assert "would decide with 80% probability, if" in found.verdict
+
+
+def test_what_is_undecided_takes_more_examples():
+    """Two mistakes in 300 examples: limits are farther away than the variance says."""
+    fold = np.arange(300) % 8
+    seen = np.repeat(fold != np.arange(8)[:, None], 2, 0)
+    wrong = np.where(seen, np.arange(300) < 2, np.arange(300) < 12)
+    steps = PoolSteps(cross_fit(wrong, seen)[0], 0.0)
+    assert steps.size(Code.HIGH_BIAS, 0.9).high > 0.02
+    given = steps.pool.contrast(0.0, 1.0)
+    by_variance = more_to_decide(given.estimate, 0.02, given.own, 0.0, given.estimate).examples
+    assert 1.2 * by_variance < steps.more(Code.HIGH_BIAS, 0.02).examples < 3
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 8, 15, 16])
