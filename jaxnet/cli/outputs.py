@@ -102,7 +102,7 @@ def report(
     }
     outputs = {name: np.asarray(predict(model, run, part.x)) for name, part in parts.items()}
     metrics = {
-        name: judge(outputs[name], np.asarray(part.y), splits.standardization)
+        name: judge(outputs[name], np.asarray(part.y), splits.standardization, part.groups)
         for name, part in parts.items()
     }
     ladder = network_ladder(

@@ -168,6 +168,7 @@ class Diagnosis:
         target_error: float | None = None,
         tolerance: float = 0.02,
         test_source: TestSource = "own",
+        groups: Mapping[str, ArrayLike] | None = None,
     ) -> "Diagnosis":
         """Diagnose a recipe from what its networks predict, whatever library they come from.
 
@@ -190,6 +191,8 @@ class Diagnosis:
             tolerance: the smallest step that matters, in the same unit; 0.02 by default.
             test_source: "random" where the test set is a random part of the same data as the
                 others; it then shows no mismatch. By default it is from where the network is used.
+            groups: by part ("train", "validation", "test", "use"), (examples,) the group of each
+                example, such as its patient, which is then the independent unit of the intervals.
 
         Returns:
             The diagnosis.
@@ -204,7 +207,7 @@ class Diagnosis:
                 "there are only predictions on the training set; give those on validation or test "
                 "set too"
             )
-        each, groups = encoded(
+        each, of_partitions = encoded(
             {name: part for name, part in given.items() if part is not None},
             partitions or {},
             held_out[1],
@@ -232,23 +235,27 @@ class Diagnosis:
             for name, part in each.items()
             if part.unanswered.any()
         ]
-        kept = {k: sound_partitions(part, k) for k, part in groups.items()}
+        kept = {k: sound_partitions(part, k) for k, part in of_partitions.items()}
         for k, (_, gone) in kept.items():
             if gone:
-                count = len(groups[k].predictions) // k
+                count = len(of_partitions[k].predictions) // k
                 notes.append(
                     f"partitions into {k}: {gone} of {count} were left out, since a network of "
                     "each predicts nothing but NaN"
                 )
-        found = diagnosis_of(
+        steps = error_ladder(
             errors,
+            target_error=target_error or 0.0,
+            tolerance=tolerance,
+            test_source=test_source,
+            groups=groups,
+        )
+        found = diagnosis_of(
+            steps,
             each["test" if "test" in each else "validation"],
             {k: part.predictions for k, (part, _) in kept.items() if len(part.predictions)},
             training=len(each["train"].labels),
             variance=variance,
-            target_error=target_error,
-            tolerance=tolerance,
-            test_source=test_source,
             more=diverged_finding(lost, total),
             notes=notes,
         )
@@ -340,25 +347,21 @@ class Diagnosis:
             for name, part in each.items()
             if not regression and part.unanswered.any() and name != "pool"
         ]
-        return cross_fitted_diagnosis(
+        found = cross_fitted_diagnosis(
             steps,
-            tolerance=tolerance,
-            regression=regression,
+            tolerance,
             left_out=len(left_out),
-            diverged=len(left_out),
             more=diverged_finding(len(left_out), len(pool.predictions)),
             notes=notes,
         )
+        return replace(found, diverged=len(left_out))
 
 
 def cross_fitted_diagnosis(
     steps: PoolSteps,
-    *,
     tolerance: float,
-    regression: bool,
+    *,
     left_out: int = 0,
-    diverged: int = 0,
-    test_examples: int = 0,
     decompositions: Sequence[Parts] = (),
     ensemble: EnsembleGain | None = None,
     scores: Scores | None = None,
@@ -370,10 +373,7 @@ def cross_fitted_diagnosis(
     Args:
         steps: the errors on the pool, and what bias is measured against.
         tolerance: the smallest step that matters.
-        regression: whether the task is a regression.
         left_out: number of cross-fitted networks left out because they diverged.
-        diverged: number of networks of all kinds that diverged.
-        test_examples: number of test examples of the network that is kept.
         decompositions: bias and variance of networks trained on parts of the pool.
         ensemble: what the networks achieve together on the test set.
         scores: scores besides the error on unseen examples.
@@ -381,14 +381,9 @@ def cross_fitted_diagnosis(
         notes: what to bear in mind.
 
     Returns:
-        The diagnosis, without `networks`.
+        The diagnosis, without `networks`, and with no diverged ones.
     """
     found, pool = cross_fitted_ladder(steps, tolerance), steps.pool
-    examples = {"train": pool.losses.shape[1], "validation": pool.losses.shape[1]}
-    if steps.test is not None:
-        examples["test"] = test_examples
-    if steps.elsewhere is not None:
-        examples["use"] = steps.elsewhere.shape[1]
     if steps.target_error is None and not steps.others:
         notes = [
             *notes,
@@ -402,11 +397,11 @@ def cross_fitted_diagnosis(
         errors=found.errors,
         decompositions=tuple(decompositions),
         ensemble=ensemble,
-        regression=regression,
+        regression=not pool.counted,
         members=len(pool.losses),
-        diverged=diverged,
-        examples=examples,
-        target_error=steps.target_error,
+        diverged=0,
+        examples=found.examples,
+        target_error=found.target_error,
         tolerance=tolerance,
         notes=tuple(notes),
         design="cross-fitted",
@@ -436,41 +431,30 @@ def _by_size(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def diagnosis_of(
-    errors: Mapping[str, np.ndarray],
+    found: Ladder,
     held_out: Predicted,
     partitions: Mapping[int, np.ndarray],
     *,
     training: int,
     variance: float,
-    target_error: float | None,
-    tolerance: float,
-    test_source: TestSource = "own",
-    chosen: bool = False,
     more: Sequence[Finding] = (),
     notes: Sequence[str] = (),
 ) -> Diagnosis:
-    """Build the diagnosis of networks trained on one training set, from the errors of each part and
-    from predictions on the examples where the error is decomposed.
+    """Build the diagnosis of networks trained on one training set, from their error steps and from
+    predictions on the examples where the error is decomposed.
 
     Args:
-        errors: by part, ([members,] examples) errors.
+        found: the error steps and the verdict.
         held_out: predictions on the examples where the error is decomposed.
         partitions: by number of parts, predictions on the same examples of networks of partitions.
         training: number of examples in the training set.
         variance: variance of y, the unit of a regression's errors; 1 for classes.
-        target_error: the error that could be reached; None for 0.
-        tolerance: the smallest step that matters.
-        test_source: where the test set comes from.
-        chosen: whether the validation set chose the networks.
         more: further findings.
         notes: what to bear in mind.
 
     Returns:
         The diagnosis, without `networks`, and with no diverged members.
     """
-    found: Ladder = error_ladder(
-        errors, target_error=target_error or 0.0, tolerance=tolerance, test_source=test_source
-    )
     members = len(held_out.predictions) if held_out.of_members else 1
     notes, regression = list(notes), held_out.labels.dtype.kind == "f"
     decompositions, ensemble = list[Parts](), None
@@ -499,9 +483,9 @@ def diagnosis_of(
         regression=regression,
         members=members,
         diverged=0,
-        examples={name: each.shape[-1] for name, each in errors.items()},
-        target_error=target_error,
-        tolerance=tolerance,
+        examples=found.examples,
+        target_error=found.target_error,
+        tolerance=found.tolerance,
         notes=tuple(notes),
         dominance=found.dominance,
     )

@@ -8,7 +8,7 @@ error where the network is used (Ng, Machine Learning Yearning, 2018, chapters 2
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from jaxnet.diagnostics.findings import Code, Finding, finding, percent
 from jaxnet.diagnostics.steps import Members, OneNetwork, PoolSteps, Steps, TheseNetworks
 from jaxnet.engine.prediction import ClassMetrics, Metrics
 from jaxnet.errors import InputError
+from jaxnet.stats.cross_fitting import group_codes
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.random_effects import MIN_MEMBERS
 from jaxnet.typing import ArrayLike
@@ -52,12 +53,18 @@ class Ladder:
         findings: the steps, the largest first.
         errors: the error of each part, with 95% intervals.
         dominance: the generalization gap minus avoidable bias; None where it was not measured.
+        examples: number of examples of each part.
+        target_error: the error that could be reached; None where other methods stand for it.
+        tolerance: the smallest step that matters.
     """
 
     verdict: str
     findings: tuple[Finding, ...]
     errors: dict[str, Estimate]
     dominance: Estimate | None = None
+    examples: dict[str, int] = field(default_factory=dict)
+    target_error: float | None = None
+    tolerance: float = math.nan
 
     __repr__ = display.text
 
@@ -69,6 +76,7 @@ def error_ladder(
     tolerance: float = 0.02,
     test_source: TestSource = "own",
     chosen: bool = False,
+    groups: Mapping[str, ArrayLike] | None = None,
 ) -> Ladder:
     """Compute the error steps and the verdict from errors on disjoint sets of examples.
 
@@ -91,6 +99,8 @@ def error_ladder(
             generalization gap, and it shows no mismatch.
         chosen: whether the validation set chose a network, such as by stopping its training. Then a
             random test set alone shows the gap.
+        groups: by part, (examples,) the group of each example, such as its patient, which is then
+            the independent unit of the intervals.
 
     Returns:
         The steps, the verdict and the errors.
@@ -119,14 +129,20 @@ def error_ladder(
     used = None if used in held_out else used
     if parts["train"].ndim == 2 and len(parts["train"]) == 1:
         parts = {name: each[0] for name, each in parts.items()}
+    codes = {
+        name: group_codes(each, parts[name].shape[-1])
+        for name, each in (groups or {}).items()
+        if name in parts
+    }
+    given = (parts, held_out, used, target_error, codes)
     if parts["train"].ndim == 1:
-        return ladder(OneNetwork(parts, held_out, used, target_error), tolerance)
-    found = ladder(Members(parts, held_out, used, target_error), tolerance)
+        return ladder(OneNetwork(*given), tolerance)
+    found = ladder(Members(*given), tolerance)
     enough = len(parts["train"]) >= MIN_MEMBERS
     if enough or not found.verdict.startswith("inconclusive") or not found.findings:
         return found
     # What one network would show, several show too.
-    these = ladder(TheseNetworks(parts, held_out, used, target_error), tolerance)
+    these = ladder(TheseNetworks(*given), tolerance)
     if not these.verdict.startswith(("high", "mismatch")):
         return found
     words = (
@@ -183,6 +199,7 @@ def network_ladder(
         tolerance=tolerance,
         test_source=test_source,
         chosen=chosen,
+        groups={name: part.groups for name, part in parts.items() if part.groups is not None},
     )
 
 
@@ -208,7 +225,14 @@ def ladder(steps: Steps, tolerance: float) -> Ladder:
             "inconclusive: an error is not a finite number, so the training diverged. Lower the "
             "learning rate, or set clip"
         )
-        return Ladder(words, (), steps.errors)
+        return Ladder(
+            words,
+            (),
+            steps.errors,
+            examples=steps.examples,
+            target_error=steps.target_error,
+            tolerance=tolerance,
+        )
     sizes = {code: steps.size(code) for code in steps.codes}
     found = claims(steps, tolerance)
     order = sorted(sizes, key=lambda code: -sizes[code].estimate)
@@ -217,7 +241,13 @@ def ladder(steps: Steps, tolerance: float) -> Ladder:
         for code in order
     )
     return Ladder(
-        verdict(found, steps, sizes, tolerance), findings, steps.errors, steps.dominance()
+        verdict(found, steps, sizes, tolerance),
+        findings,
+        steps.errors,
+        steps.dominance(),
+        steps.examples,
+        steps.target_error,
+        tolerance,
     )
 
 

@@ -14,8 +14,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxnet.diagnostics.findings import Code
-from jaxnet.stats.cross_fitting import CrossFit, limits, mean_over_units
-from jaxnet.stats.estimate import LEVEL, Estimate, combination, exact, mean
+from jaxnet.stats.cross_fitting import (
+    CrossFit,
+    error_of_network,
+    limits,
+    mean_over_units,
+    unit_means,
+)
+from jaxnet.stats.estimate import LEVEL, Estimate, combination
 from jaxnet.stats.power import More, more_to_decide
 from jaxnet.stats.random_effects import (
     MIN_ERROR_EXAMPLES,
@@ -47,6 +53,7 @@ class PoolSteps:
             there are none.
         elsewhere_groups: (others,) groups of those examples.
         test: error of the network that is kept, on the test set.
+        test_examples: number of examples in the test set.
     """
 
     pool: CrossFit
@@ -55,6 +62,7 @@ class PoolSteps:
     elsewhere: Float[np.ndarray, "networks others"] | None = None
     elsewhere_groups: Int[np.ndarray, " others"] | None = None
     test: Estimate | None = None
+    test_examples: int = 0
 
     @property
     def codes(self) -> tuple[Code, ...]:
@@ -72,6 +80,17 @@ class PoolSteps:
             found["test"] = self.test
         if self.elsewhere is not None:
             found["use"] = self.pool.error_elsewhere(self.elsewhere, self.elsewhere_groups)
+        return found
+
+    @property
+    def examples(self) -> dict[str, int]:
+        """The number of examples of each part; seen and unseen examples are the same."""
+        n = self.pool.losses.shape[1]
+        found = {"train": n, "validation": n}
+        if self.test is not None:
+            found["test"] = self.test_examples
+        if self.elsewhere is not None:
+            found["use"] = self.elsewhere.shape[1]
         return found
 
     @property
@@ -166,12 +185,15 @@ class Parts:
         held_out: names of the parts that together show the generalization gap.
         used: name of the part where the network is used, if it is another one.
         target_error: the error that could be reached.
+        groups: by part, (examples,) the group of each example, which is the independent unit; parts
+            without an entry have none.
     """
 
     parts: dict[str, np.ndarray]
     held_out: tuple[str, ...]
     used: str | None = None
     target_error: float = 0.0
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def codes(self) -> tuple[Code, ...]:
@@ -179,10 +201,29 @@ class Parts:
         both = (Code.HIGH_BIAS, Code.HIGH_VARIANCE)
         return both if self.used is None else (*both, Code.MISMATCH)
 
+    @property
+    def examples(self) -> dict[str, int]:
+        """The number of examples of each part."""
+        return {name: each.shape[-1] for name, each in self.parts.items()}
+
     @cached_property
     def unseen(self) -> np.ndarray:
         """The losses on all held-out examples."""
         return np.concatenate([self.parts[name] for name in self.held_out], axis=-1)
+
+    def groups_of(self, name: str) -> np.ndarray | None:
+        """The groups of a part, or of all held-out examples."""
+        if name != "unseen":
+            return self.groups.get(name)
+        if not any(part in self.groups for part in self.held_out):
+            return None
+        codes, begin = [], 0
+        for part in self.held_out:
+            length = self.parts[part].shape[-1]
+            own = self.groups.get(part, np.arange(length))
+            codes.append(np.unique(own, return_inverse=True)[1] + begin)
+            begin += length
+        return np.concatenate(codes)
 
     def weights(self, code: Code) -> tuple[Weights, float]:
         """Give a step as weights of errors, and a number that is added."""
@@ -237,11 +278,9 @@ class OneNetwork(Parts):
     def _error(self, name: str, level: float) -> Estimate:
         """Compute the error of one part; it is refused where a loss is not a number."""
         losses = self.unseen if name == "unseen" else self.parts[name]
-        if losses.dtype == bool:
-            return exact(int(losses.sum()), len(losses), level)
         if lost := int(np.isnan(losses).sum()):
             return Estimate(math.nan, refused=f"{lost} of {len(losses)} losses are not numbers")
-        return mean(losses, level)
+        return error_of_network(losses, self.groups_of(name), level)
 
     def more(self, code: Code, tolerance: float) -> More | None:
         """Compute what it would take to decide a step."""
@@ -261,8 +300,14 @@ class Members(Parts):
 
     @cached_property
     def _tables(self) -> dict[str, TwoWay]:
-        every = {**self.parts, "unseen": self.unseen}
-        return {name: table(e, RATE if e.dtype == bool else POSITIVE) for name, e in every.items()}
+        found = {}
+        for name, losses in {**self.parts, "unseen": self.unseen}.items():
+            groups = self.groups_of(name)
+            if groups is None:
+                found[name] = table(losses, RATE if losses.dtype == bool else POSITIVE)
+            else:
+                found[name] = table(unit_means(losses.astype(np.float64), groups), POSITIVE)
+        return found
 
     def sum(self, weights: Weights, constant: float = 0.0, level: float = LEVEL) -> Estimate:
         """Compute the sum of weighted errors and a constant."""
@@ -293,7 +338,7 @@ class TheseNetworks(Parts):
 
     def _error(self, name: str, level: float) -> Estimate:
         losses = self.unseen if name == "unseen" else self.parts[name]
-        given = mean_over_units(losses.mean(0))
+        given = mean_over_units(losses.mean(0), self.groups_of(name))
         counted = losses.dtype == bool
         low, high = limits(
             given,

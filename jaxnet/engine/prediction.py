@@ -20,6 +20,7 @@ from jaxnet.data import Dataset, Splits, Standardization
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, shown
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
+from jaxnet.stats.cross_fitting import error_of_network
 from jaxnet.stats.estimate import Estimate, mean, wilson
 from jaxnet.stats.scores import Scores, class_scores, r_squared, value_scores
 from jaxnet.typing import ArrayLike
@@ -38,6 +39,7 @@ class ClassMetrics:
         numbers are in none.
     precision, recall, f1: (classes,), NaN where nothing was predicted, or nothing was to be found.
     not_numbers: how many examples have outputs that are not numbers; they are wrong.
+    groups: (examples,) the group of each, which is the unit of the intervals; None without groups.
     """
 
     wrong: np.ndarray
@@ -50,6 +52,7 @@ class ClassMetrics:
     recall: np.ndarray
     f1: np.ndarray
     not_numbers: int = 0
+    groups: np.ndarray | None = None
 
     __repr__ = display.text
 
@@ -62,6 +65,7 @@ class ValueMetrics:
         mean.
     baseline: the error of always saying the training mean. rmse: in the units of y.
     r2: 1 - error / error of the mean of these examples.
+    groups: (examples,) the group of each, which is the unit of the intervals; None without groups.
     """
 
     squares: np.ndarray
@@ -69,6 +73,7 @@ class ValueMetrics:
     rmse: Estimate
     r2: Estimate
     baseline: float
+    groups: np.ndarray | None = None
 
     __repr__ = display.text
 
@@ -166,7 +171,7 @@ def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics:
             "examples, so it has no error; take a network whose values are finite. This one "
             f"{run.status}"
         )
-    return judge(outputs, y, run.standardization)
+    return judge(outputs, y, run.standardization, dataset.groups)
 
 
 def check_labels(run: Run, dataset: Dataset) -> np.ndarray:
@@ -201,11 +206,24 @@ def check_labels(run: Run, dataset: Dataset) -> np.ndarray:
     return y
 
 
-def judge(outputs: np.ndarray, y: np.ndarray, standardization: Standardization) -> Metrics:
-    """Metrics of what `predict` gave, against the labels or values y."""
+def judge(
+    outputs: np.ndarray,
+    y: np.ndarray,
+    standardization: Standardization,
+    groups: Int[np.ndarray, " examples"] | None = None,
+) -> Metrics:
+    """Metrics of what `predict` gave, against the labels or values y.
+
+    Args:
+        outputs: (examples[, classes]) predictions.
+        y: (examples,) labels or values.
+        standardization: of the training set.
+        groups: (examples,) the group of each example, such as its patient, which is then the
+            independent unit of the intervals; None where every example is its own.
+    """
     if standardization.target_mean is not None:
-        return value_metrics(outputs, y, standardization)
-    metrics = class_metrics(outputs, y)
+        return value_metrics(outputs, y, standardization, groups)
+    metrics = class_metrics(outputs, y, groups)
     if metrics.not_numbers:
         logger.warning(
             "%d of %d predictions are not numbers; they count as wrong", metrics.not_numbers, len(y)
@@ -242,9 +260,11 @@ def _values_before(held_out: Dataset, splits: Splits) -> np.ndarray | None:
 
 
 def class_metrics(
-    log_probabilities: Float[np.ndarray, "examples classes"], y: Int[np.ndarray, " examples"]
+    log_probabilities: Float[np.ndarray, "examples classes"],
+    y: Int[np.ndarray, " examples"],
+    groups: Int[np.ndarray, " examples"] | None = None,
 ) -> ClassMetrics:
-    """ClassMetrics of predictions from anywhere."""
+    """ClassMetrics of predictions from anywhere; arguments are those of `judge`."""
     n, classes = log_probabilities.shape
     predictions = arrays.chosen(log_probabilities)
     numbers = predictions != arrays.NO_CLASS
@@ -254,18 +274,19 @@ def class_metrics(
     true, said, found = confusion.diagonal(), confusion.sum(0), np.bincount(y, minlength=classes)
     with np.errstate(divide="ignore", invalid="ignore"):
         precision, recall, f1 = true / said, true / found, 2 * true / (said + found)
-    error = wilson(int(wrong.sum()), n)
+    error = wilson(int(wrong.sum()), n) if groups is None else error_of_network(wrong, groups)
     return ClassMetrics(
         wrong=wrong,
         error=error,
         accuracy=error.complement(),
-        loss=_mean(-log_probabilities[np.arange(n), y]),
+        loss=_mean(-log_probabilities[np.arange(n), y], groups),
         baseline=1 - found.max() / n if n else math.nan,
         confusion=confusion,
         precision=precision,
         recall=recall,
         f1=f1,
         not_numbers=n - int(numbers.sum()),
+        groups=groups,
     )
 
 
@@ -273,11 +294,14 @@ def value_metrics(
     predictions: Float[np.ndarray, " examples"],
     y: Float[np.ndarray, " examples"],
     standardization: Standardization,
+    groups: Int[np.ndarray, " examples"] | None = None,
 ) -> ValueMetrics:
-    """ValueMetrics of predictions from anywhere, on the scale of the training targets."""
+    """ValueMetrics of predictions from anywhere, on the scale of the training targets; arguments
+    are those of `judge`.
+    """
     center, scale = standardization.units
     squares = ((predictions.astype(np.float64) - y) / scale) ** 2
-    error = _mean(squares)
+    error = _mean(squares, groups)
     root, low, high = (
         scale * math.sqrt(value) for value in (error.estimate, error.low, error.high)
     )
@@ -285,21 +309,21 @@ def value_metrics(
         squares=squares,
         error=error,
         rmse=Estimate(root, low, high, error.refused),
-        r2=r_squared(squares, y, scale),
+        r2=r_squared(squares, y, scale)
+        if groups is None
+        else value_scores(predictions, y, groups=groups, scale=scale).r2,
         baseline=float(np.mean(((y.astype(np.float64) - center) / scale) ** 2))
         if len(y)
         else math.nan,
+        groups=groups,
     )
 
 
-def _mean(losses: np.ndarray) -> Estimate:
+def _mean(losses: np.ndarray, groups: np.ndarray | None) -> Estimate:
     """Their mean, or how many of them are not numbers."""
-    lost = int(np.isnan(losses).sum())
-    return (
-        Estimate(math.nan, refused=f"{lost} of {len(losses)} losses are not numbers")
-        if lost
-        else mean(losses)
-    )
+    if lost := int(np.isnan(losses).sum()):
+        return Estimate(math.nan, refused=f"{lost} of {len(losses)} losses are not numbers")
+    return mean(losses) if groups is None else error_of_network(losses, groups)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "precision"))

@@ -97,7 +97,7 @@ def evaluate(
     arguments.check(model=model)
     y = prediction.check_labels(run.run, dataset)
     return tuple(
-        prediction.judge(outputs, y, run[member].standardization)
+        prediction.judge(outputs, y, run[member].standardization, dataset.groups)
         for member, outputs in enumerate(np.asarray(predict(model, run, dataset.x)))
     )
 

@@ -107,6 +107,21 @@ class Contrast:
         return float(np.abs(self.values).sum()) ** 2 / power if power > 0 else 0.0
 
 
+def unit_means(
+    losses: Float[np.ndarray, "networks examples"], group_of: Int[np.ndarray, " examples"]
+) -> Float[np.ndarray, "networks units"]:
+    """Compute for each group its sum of losses, scaled so that the mean over groups is the mean
+    over examples.
+
+    Args:
+        losses: (networks, examples) losses.
+        group_of: (examples,) group of each example.
+    """
+    sums, _ = unit_sums(group_of)
+    found = sums(losses)
+    return found * (found.shape[-1] / losses.shape[-1])
+
+
 def mean_over_units(
     values: Float[np.ndarray, " examples"], group_of: Int[np.ndarray, " examples"] | None = None
 ) -> Contrast:
@@ -595,6 +610,12 @@ def error_of_network(
         return mean(losses, level)
     given = mean_over_units(losses.astype(np.float64), group_of)
     counted = losses.dtype == bool
+    if len(given.values) < MIN_GROUPS:
+        return Estimate(
+            given.estimate,
+            refused=f"{len(given.values)} groups are too few for an interval; at least "
+            f"{MIN_GROUPS} are needed",
+        )
     low, high = limits(
         given,
         *given.variance(),

@@ -24,7 +24,7 @@ from jaxnet.diagnostics.diagnosis import (
     joint,
 )
 from jaxnet.diagnostics.findings import Code, Finding
-from jaxnet.diagnostics.ladder import check_limits
+from jaxnet.diagnostics.ladder import check_limits, error_ladder
 from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.diagnostics.steps import PoolSteps
 from jaxnet.diagnostics.symptoms import Found, symptoms, what_differs
@@ -353,6 +353,7 @@ def _of_pool(
         elsewhere=None if use is None else judged.losses(of_use, use).astype(np.float64),
         elsewhere_groups=None if use is None else use.groups,
         test=_test_error(judged),
+        test_examples=len(splits.test),
     )
     unseen = ~seen[0]
     reference = Predicted(outputs[:1, unseen], np.asarray(train.y)[unseen])
@@ -376,11 +377,8 @@ def _of_pool(
     decompositions, left_out = _decompositions(judged)
     diagnosis = cross_fitted_diagnosis(
         steps,
-        tolerance=limits.tolerance,
-        regression=judged.regression,
+        limits.tolerance,
         left_out=int((~judged.sound[judged.trained.kinds == FOLD]).sum()),
-        diverged=found.diverged,
-        test_examples=len(splits.test),
         decompositions=decompositions,
         ensemble=ensemble,
         scores=_scores(judged, outputs, seen),
@@ -392,6 +390,7 @@ def _of_pool(
             *_unanswered(judged, {"pool": (outputs, train)}),
         ],
     )
+    diagnosis = replace(diagnosis, diverged=found.diverged)
     return _with_difference(diagnosis, splits, found, "test" if use is splits.test else "use")
 
 
@@ -430,16 +429,20 @@ def _of_one_split(
         confidence=confidence,
     )
     held_out = "test" if len(splits.test) else "validation"
-    diagnosis = diagnosis_of(
+    steps = error_ladder(
         errors,
+        target_error=limits.target_error or 0.0,
+        tolerance=limits.tolerance,
+        test_source=splits.test_source,
+        chosen=recipe.patience is not None,
+        groups={name: p.groups for name, p in labeled.items() if p.groups is not None},
+    )
+    diagnosis = diagnosis_of(
+        steps,
         Predicted(outputs[held_out], np.asarray(parts[held_out].y)),
         {k: f for k, f in judged.partitions.items() if np.isfinite(f).any()},
         training=len(splits.train),
         variance=judged.variance,
-        target_error=limits.target_error,
-        tolerance=limits.tolerance,
-        test_source=splits.test_source,
-        chosen=recipe.patience is not None,
         more=_symptoms(judged, recipe, loss, limits, found),
         notes=[
             *notes,

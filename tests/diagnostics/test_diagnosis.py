@@ -647,3 +647,51 @@ BAD = [
 def test_predictions_that_do_not_fit_are_refused(parts, message):
     with pytest.raises(InputError, match=message):
         Diagnosis.from_predictions(*parts)
+
+
+# Groups
+
+
+def test_rows_of_a_group_count_once_in_every_step():
+    """Each example ten times: intervals as of the examples alone; without groups far shorter."""
+    errors = members((0.02, 0.1, 0.1), (400, 300, 300), spread=0.5)
+    train, test = errors["train"], errors["test"]
+    once = error_ladder({"train": train, "test": test}, test_source="random")
+    ten = {"train": np.repeat(train, 10, 1), "test": np.repeat(test, 10, 1)}
+    groups = {
+        name: np.repeat(np.arange(each.shape[1]), 10)
+        for name, each in (("train", train), ("test", test))
+    }
+    grouped = error_ladder(ten, test_source="random", groups=groups)
+    alone = error_ladder(ten, test_source="random")
+
+    def width(found):
+        return found.findings[0].size.high - found.findings[0].size.low
+
+    assert width(grouped) == pytest.approx(width(once), rel=0.1)
+    assert width(alone) < 0.6 * width(once)
+    one = error_ladder(
+        {name: each[0] for name, each in ten.items()}, test_source="random", groups=groups
+    )
+    assert width(one) == pytest.approx(
+        width(error_ladder({"train": train[0], "test": test[0]}, test_source="random")), rel=0.2
+    )
+
+
+def test_predictions_of_grouped_examples():
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 300)
+    f = np.where(rng.random((16, 300)) < 0.2, 1 - y, y)
+    patients = {"train": np.arange(300) // 5, "test": np.arange(300) // 60}
+    found = Diagnosis.from_predictions((f, y), test=(f, y), groups=patients)
+    assert "5 examples are too few for an interval" in found.errors["test"].refused
+    assert found.errors["train"].refused is None
+
+
+def test_a_validation_set_that_chose_shows_no_gap():
+    """With a random test set, the gap is then that of the test set alone."""
+    errors = members((0.0, 0.0, 0.2), (500, 400, 400))
+    both = error_ladder(errors, test_source="random").findings[0].size.estimate
+    alone = error_ladder(errors, test_source="random", chosen=True).findings[0].size.estimate
+    assert alone == pytest.approx(errors["test"].mean())
+    assert both == pytest.approx(errors["test"].mean() / 2)
