@@ -314,7 +314,7 @@ def verdict(found: Claims, steps: Steps, sizes: Mapping[Code, Estimate], toleran
     if found.good_enough:
         words = f"good enough: no error step exceeds the tolerance of {tolerance:.1%}"
         return words + (
-            "; no other method that was tried does better"
+            "; no other method that was tried is better by more than that"
             if isinstance(steps, PoolSteps) and steps.against_others
             else ""
         )
