@@ -166,7 +166,7 @@ def report(
         "verdict": ladder.verdict,
         "findings": (*ladder.findings, *findings),
         **more,
-        "scores": more.get("scores", {}) | scores,
+        "scores": scores | more.get("scores", {}),
     }
     write(
         setup.out,

@@ -326,7 +326,9 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
         "verdict": diagnosis.verdict,
         "findings": diagnosis.findings,
         "diagnosis": diagnosis.summary(),
-        "scores": {} if diagnosis.scores is None else {"validation": diagnosis.scores},
+        "scores": {}
+        if diagnosis.scores is None
+        else {"test" if folds is None and len(splits.test) else "validation": diagnosis.scores},
         "hard_examples": hardest(test, splits),
         "resumed": began,
     }

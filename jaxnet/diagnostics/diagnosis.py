@@ -113,8 +113,8 @@ class Diagnosis:
         dominance: the generalization gap minus avoidable bias, or None.
         other_methods: by method, its unseen error; bias is measured against them where there is no
             target error.
-        scores: scores besides the error on examples that cross-fitted networks have not seen, and
-            what the networks gain over always guessing; None for one split.
+        scores: scores besides the error on examples that the networks have not seen, and what the
+            networks gain over always guessing; None from predictions alone.
     """
 
     verdict: str
@@ -389,10 +389,9 @@ def cross_fitted_diagnosis(
             *notes,
             "bias is measured against an error of 0; give target_error if less is attainable",
         ]
-    guessing = [] if scores is None else no_better_than_guessing(scores, tolerance)
-    claims = any(each.claimed for each in found.findings) or found.verdict.startswith("mostly")
+    guessing, verdict = _guessing(found, scores, tolerance)
     return Diagnosis(
-        verdict=with_guessing(found.verdict, guessing, claims=claims),
+        verdict=verdict,
         findings=_by_size([*found.findings, *guessing, *more]),
         errors=found.errors,
         decompositions=tuple(decompositions),
@@ -437,6 +436,7 @@ def diagnosis_of(
     *,
     training: int,
     variance: float,
+    scores: Scores | None = None,
     more: Sequence[Finding] = (),
     notes: Sequence[str] = (),
 ) -> Diagnosis:
@@ -449,6 +449,7 @@ def diagnosis_of(
         partitions: by number of parts, predictions on the same examples of networks of partitions.
         training: number of examples in the training set.
         variance: variance of y, the unit of a regression's errors; 1 for classes.
+        scores: scores besides the error on the examples where the error is decomposed.
         more: further findings.
         notes: what to bear in mind.
 
@@ -474,9 +475,10 @@ def diagnosis_of(
             )
             continue
         decompositions.append(decomposed(part, training // k, variance, "partition", k))
+    guessing, verdict = _guessing(found, scores, tolerance)
     return Diagnosis(
-        verdict=found.verdict,
-        findings=_by_size([*found.findings, *more]),
+        verdict=verdict,
+        findings=_by_size([*found.findings, *guessing, *more]),
         errors=found.errors,
         decompositions=tuple(decompositions),
         ensemble=ensemble,
@@ -488,7 +490,15 @@ def diagnosis_of(
         tolerance=found.tolerance,
         notes=tuple(notes),
         dominance=found.dominance,
+        scores=scores,
     )
+
+
+def _guessing(found: Ladder, scores: Scores | None, tolerance: float) -> tuple[list[Finding], str]:
+    """The finding that networks are no better than always guessing, and the verdict with it."""
+    guessing = [] if scores is None else no_better_than_guessing(scores, tolerance)
+    claims = any(each.claimed for each in found.findings) or found.verdict.startswith("mostly")
+    return guessing, with_guessing(found.verdict, guessing, claims=claims)
 
 
 def decomposed(

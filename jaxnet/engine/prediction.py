@@ -235,7 +235,7 @@ def score(outputs: np.ndarray, held_out: Dataset, splits: Splits) -> Scores:
     """Scores besides the error of what `predict` gave for examples that the network has not seen.
 
     Args:
-        outputs: (examples[, classes]) predictions.
+        outputs: ([networks,] examples[, classes]) predictions.
         held_out: the examples; those of a group count as one.
         splits: the data, whose training set is guessed from.
     """

@@ -1,11 +1,11 @@
 """Scores besides the error: balanced accuracy, recall, log-loss and AUC of classes; RMSE, MAE and
 R^2 of values; and what a network gains over always guessing.
 
-Each score is of one network on examples that it has not seen, or of cross-fitted networks on the
-examples of their pool that they have not seen. A score that is no mean over examples is written as
-one: with the influence psi of each loss on it (linearization), the values (score + psi) have the
-score as their mean, and the variance of that mean is the variance of the score to first order. So
-groups, networks of one fold and folds count as they do for an error (cross_fitting.py).
+Each score is of one or several networks on examples that none has seen, or of cross-fitted networks
+on the examples of their pool that they have not seen. A score that is no mean over examples is
+written as one: with the influence psi of each loss on it (linearization), the values (score + psi)
+have the score as their mean, and the variance of that mean is the variance of the score to first
+order. So groups, networks of one fold and folds count as they do for an error (cross_fitting.py).
 """
 
 import math
@@ -146,13 +146,13 @@ def class_scores(
 
     Args:
         log_probabilities: (examples, classes) of one network, or (networks, examples, classes) of
-            cross-fitted networks; any scores will do for all but the log-loss.
+            several; any scores will do for all but the log-loss.
         labels: (examples,) class numbers.
-        seen: (networks, examples) which examples each cross-fitted network was trained on; None for
-            one network, which has seen none.
+        seen: (networks, examples) which examples each cross-fitted network was trained on; None
+            where no network has seen any. Intervals of several networks are then for new ones too.
         groups: (examples,) the group of each example, such as its patient.
         guess: the class that is always guessed; by default the most frequent one among the examples
-            that the networks of a fold have seen, and for one network among these examples.
+            that the networks of a fold have seen, and without `seen` among these examples.
         pools: for cross-fitted networks, whether the intervals are for other pools of examples too,
             that is for the recipe; else for these networks. What a pool's share of a rare class
             does to all networks alike is invisible in one pool: recall and balanced accuracy of the
@@ -171,16 +171,18 @@ def class_scores(
         ratios of means).
     """
     f = arrays.array("log_probabilities", log_probabilities, arrays.MEMBER_AXES)
-    if f.dtype.kind != "f" or f.ndim != 2 + (seen is not None) or 0 in f.shape:
-        wanted = "(examples, classes)" if seen is None else "(networks, examples, classes)"
+    dimensions = (2, 3) if seen is None else (3,)
+    if f.dtype.kind != "f" or f.ndim not in dimensions or 0 in f.shape:
+        wanted = f"({'[networks, ]' if seen is None else 'networks, '}examples, classes)"
         raise InputError(
             f"log_probabilities have shape {f.shape} and type {f.dtype}; give floats, {wanted}"
         )
     f = f.reshape(-1, *f.shape[-2:])
     y = arrays.labels("labels", labels, f.shape[1], f.shape[2])
     wrong = arrays.wrong(f, y).astype(np.float64)
-    if seen is not None:  # a network that predicts NaN is left out
-        wrong[np.isnan(f).any((1, 2))] = math.nan
+    lost = np.isnan(f).any((1, 2))
+    if not lost.all():  # a network that predicts NaN is left out
+        wrong[lost] = math.nan
     table, left_out = _table(wrong, seen, groups, largest=1.0)
     f = np.delete(f, left_out, 0)
     judge = _Judge(replace(table, within=RATE), POOL_LUCK if pools else 1.0, level)
@@ -217,12 +219,12 @@ def value_scores(
     """Compute scores of predicted values with their intervals.
 
     Args:
-        predictions: (examples,) of one network, or (networks, examples) of cross-fitted networks.
+        predictions: (examples,) of one network, or (networks, examples) of several.
         values: (examples,) the values.
         seen: as in `class_scores`.
         groups: as there.
         guess: the value that is always guessed; by default the mean of the examples that the
-            networks of a fold have seen, and for one network of these examples.
+            networks of a fold have seen, and without `seen` of these examples.
         previous: (examples,) in ordered data, the value that was known before each example, which
             is a second guess.
         scale: standard deviation of the training values; errors of guesses are divided by its
@@ -244,8 +246,9 @@ def value_scores(
         if seen is None
         else arrays.array("predictions", predictions, arrays.MEMBER_AXES)
     )
-    if f.dtype.kind not in "fiu" or f.ndim != 1 + (seen is not None) or 0 in f.shape:
-        wanted = "(examples,)" if seen is None else "(networks, examples)"
+    dimensions = (1, 2) if seen is None else (2,)
+    if f.dtype.kind not in "fiu" or f.ndim not in dimensions or 0 in f.shape:
+        wanted = f"({'[networks, ]' if seen is None else 'networks, '}examples)"
         raise InputError(
             f"predictions have shape {f.shape} and type {f.dtype}; give numbers, {wanted}"
         )
@@ -311,7 +314,8 @@ class _Judge:
     @property
     def simple(self) -> bool:
         """Whether one network is judged on independent examples."""
-        return self.table.folds == 1 and self.table.group_of is None
+        table = self.table
+        return table.folds == 1 and table.group_of is None and len(table.losses) == 1
 
     def interval(
         self, given: Contrast, within: tuple[float, float], most: float = math.inf
@@ -558,10 +562,13 @@ def _table(
     if seen is not None:
         table, left_out = cross_fit(losses, seen, groups, largest=largest)
         return table, list(left_out)
-    n = losses.shape[1]
+    n, lost = losses.shape[1], ~np.isfinite(losses).all(1)
+    if lost.all():
+        lost = np.zeros(len(losses), bool)  # their scores are refused
     group_of = None if groups is None else group_codes(groups, n)
-    zeros = np.zeros(1, np.int64), np.zeros(n, np.int64)
-    return CrossFit(losses, *zeros, group_of), []
+    kept = losses[~lost]
+    zeros = np.zeros(len(kept), np.int64), np.zeros(n, np.int64)
+    return CrossFit(kept, *zeros, group_of), np.flatnonzero(lost).tolist()
 
 
 def _folds(table: CrossFit) -> list[np.ndarray]:

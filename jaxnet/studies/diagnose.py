@@ -29,6 +29,7 @@ from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.diagnostics.steps import PoolSteps
 from jaxnet.diagnostics.symptoms import Found, symptoms, what_differs
 from jaxnet.engine import arguments
+from jaxnet.engine.prediction import score
 from jaxnet.errors import InputError, check_number, check_whole, renamed
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model
@@ -443,6 +444,9 @@ def _of_one_split(
         {k: f for k, f in judged.partitions.items() if np.isfinite(f).any()},
         training=len(splits.train),
         variance=judged.variance,
+        scores=score(outputs[held_out], parts[held_out], splits)
+        if held_out in labeled and len(outputs[held_out])
+        else None,
         more=_symptoms(judged, recipe, loss, limits, found),
         notes=[
             *notes,

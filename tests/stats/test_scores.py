@@ -155,6 +155,25 @@ def test_a_perfect_ranking_and_a_perfect_class_have_an_interval_that_is_no_point
         assert 0.8 < each.low < 0.99
 
 
+def test_scores_of_networks_on_the_same_examples_are_their_means():
+    """Equal networks have the intervals of one, as far as no rule for one network is exact."""
+    f, y = predicted(0, 300, 3)
+    f = normalized(f + 0.3 * np.random.default_rng(0).standard_normal((5, *f.shape)))
+    ours = class_scores(f, y)
+    each = [class_scores(one, y) for one in f]
+    for name in ("auc", "balanced_accuracy", "log_loss"):
+        means = np.mean([getattr(one, name).estimate for one in each])
+        assert getattr(ours, name).estimate == pytest.approx(means)
+    alone = each[0].auc
+    equal = class_scores(np.stack([f[0]] * 5), y).auc
+    assert (equal.low, equal.high) == pytest.approx((alone.low, alone.high))
+    f[2, 0] = np.nan
+    assert class_scores(f, y).auc == class_scores(np.delete(f, 2, 0), y).auc
+    values = value_scores(np.stack([y + 0.5, y - 1.5]), y.astype(float))
+    assert values.mae.estimate == pytest.approx(1.0)
+    assert values.rmse.estimate == pytest.approx(math.sqrt(1.25))
+
+
 def test_a_network_that_predicts_nan_is_left_out():
     f, y, seen, _ = cross_fitted(1, 240, 3)
     f[5] = np.nan
@@ -284,7 +303,7 @@ def test_intervals_hold_the_truth():
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"log_probabilities": np.zeros((4, 3, 2))}, "shape \\(4, 3, 2\\)"),
+        ({"log_probabilities": np.zeros((1, 4, 3, 2))}, "shape \\(1, 4, 3, 2\\)"),
         ({"log_probabilities": np.zeros((4, 2)), "labels": [0, 1, 2, 0]}, "labels range from"),
         ({"log_probabilities": np.zeros((4, 2)), "groups": [0, 1]}, "groups have shape"),
         ({"log_probabilities": np.zeros((4, 2)), "guess": 2}, "guess range from"),

@@ -232,7 +232,9 @@ def _scores(result: Mapping[str, Any]) -> str:
         }
         who = "these networks"
     elif "diagnosis" in result:
-        who = "the first network"
+        who = f"{result['members']} networks"
+        if "test" in found:
+            names = {"validation": "validation set, the first network", "test": "test set"}
     head = ["", *(names[part] for part in found)]
     return table(head, rows, caption=f"{who}, on examples not trained on; with 95% intervals")
 
