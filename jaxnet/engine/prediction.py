@@ -22,7 +22,7 @@ from jaxnet.errors import InputError, shown
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.stats.cross_fitting import error_of_network
 from jaxnet.stats.estimate import Estimate, mean, wilson
-from jaxnet.stats.scores import Scores, class_scores, r_squared, value_scores
+from jaxnet.stats.scores import Scores, class_scores, r_squared, scores_of_values
 from jaxnet.typing import ArrayLike
 
 logger = logging.getLogger("jaxnet")
@@ -243,7 +243,9 @@ def score(outputs: np.ndarray, held_out: Dataset, splits: Splits) -> Scores:
     if splits.classes is None:
         center, scale = own.units
         previous = _values_before(held_out, splits) if splits.consecutive else None
-        return value_scores(outputs, y, groups=groups, guess=center, scale=scale, previous=previous)
+        return scores_of_values(
+            outputs, y, groups=groups, guess=center, scale=scale, previous=previous
+        )
     counts = np.bincount(np.asarray(splits.train.y), minlength=len(splits.classes))
     return class_scores(outputs, y, groups=groups, guess=int(counts.argmax()))
 

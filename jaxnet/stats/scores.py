@@ -241,19 +241,46 @@ def value_scores(
     References:
         Woodruff 1971 (R^2, a ratio of means).
     """
-    f = (
-        arrays.numbers("predictions", predictions, arrays.EXAMPLE_AXES)
-        if seen is None
-        else arrays.array("predictions", predictions, arrays.MEMBER_AXES)
-    )
+    f = arrays.array("predictions", predictions, arrays.MEMBER_AXES)
+    if seen is None:
+        f = arrays.numbers("predictions", f, arrays.MEMBER_AXES[-max(1, f.ndim) :])
     dimensions = (1, 2) if seen is None else (2,)
     if f.dtype.kind not in "fiu" or f.ndim not in dimensions or 0 in f.shape:
         wanted = f"({'[networks, ]' if seen is None else 'networks, '}examples)"
         raise InputError(
             f"predictions have shape {f.shape} and type {f.dtype}; give numbers, {wanted}"
         )
-    f = f.reshape(-1, f.shape[-1]).astype(np.float64)
-    y = _values("values", values, f.shape[1])
+    y = _values("values", values, f.shape[-1])
+    before = None if previous is None else _values("previous", previous, len(y))
+    return scores_of_values(
+        f,
+        y,
+        seen=seen,
+        groups=groups,
+        guess=guess,
+        previous=before,
+        scale=scale,
+        pools=pools,
+        level=level,
+    )
+
+
+def scores_of_values(
+    f: Float[np.ndarray, "..."],
+    y: Float[np.ndarray, " examples"],
+    *,
+    seen: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    guess: float | None = None,
+    previous: Float[np.ndarray, " examples"] | None = None,
+    scale: float | None = None,
+    pools: bool = False,
+    level: float = LEVEL,
+) -> ValueScores:
+    """Compute the same from predictions that may be anything, as those of a network that diverged:
+    its scores are refused.
+    """
+    f, y = f.reshape(-1, len(y)).astype(np.float64), y.astype(np.float64)
     spread = float(y.var())
     unit = scale if scale is not None else math.sqrt(spread) or 1.0
     squares = ((f - y) / unit) ** 2
@@ -267,7 +294,7 @@ def value_scores(
         guessed = np.full(len(y), float(guess))
     tries = {"the training mean": guessed}
     if previous is not None:
-        tries["the value before"] = _values("previous", previous, len(y))
+        tries["the value before"] = previous
     guesses = [
         judge.against(name, ((each - y) / unit) ** 2, len(tries), POSITIVE)
         for name, each in tries.items()
@@ -280,18 +307,24 @@ def value_scores(
     )
 
 
-def r_squared(squares: Float[np.ndarray, " examples"], values: ArrayLike, scale: float) -> Estimate:
+def r_squared(
+    squares: Float[np.ndarray, " examples"],
+    values: ArrayLike,
+    scale: float,
+    groups: ArrayLike | None = None,
+) -> Estimate:
     """Compute R^2 of one network with its interval.
 
     Args:
         squares: (examples,) squared errors over scale^2.
         values: (examples,) the values.
         scale: what the errors were divided by.
+        groups: (examples,) the group of each example, or None.
     """
     y = np.asarray(values, np.float64)
     if not len(y):
         return Estimate(math.nan, refused="no examples; at least 1 is needed")
-    table, _ = _table(np.asarray(squares, np.float64)[None], None, None)
+    table, _ = _table(np.asarray(squares, np.float64)[None], None, groups)
     judge = _Judge(table, 1.0, LEVEL)
     return judge.share_of(table.losses, (y - y.mean()) ** 2 / scale**2).complement()
 

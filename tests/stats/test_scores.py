@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from jaxnet.errors import InputError
-from jaxnet.stats.scores import class_scores, r_squared, value_scores
+from jaxnet.stats.scores import class_scores, r_squared, scores_of_values, value_scores
 
 FOLDS, SEEDS = 8, 2
 
@@ -198,7 +198,10 @@ def test_one_network_that_predicts_nan_is_wrong_and_has_no_area():
 @pytest.mark.parametrize("bad", [math.inf, math.nan])
 def test_values_that_are_not_finite_have_no_scores(bad):
     y = np.arange(50.0)
-    ours = value_scores(np.where(y == 3, bad, y), y, guess=20.0)
+    f = np.where(y == 3, bad, y)
+    with pytest.raises(InputError, match="not finite"):
+        value_scores(f, y)
+    ours = scores_of_values(f, y, guess=20.0)
     for each in (ours.rmse, ours.mae, ours.r2, ours.guesses[0].gain):
         assert "1 of 50 losses are not finite" in (each.refused or "")
     assert not ours.guesses[0].no_better(0.02)
