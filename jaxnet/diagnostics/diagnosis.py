@@ -475,7 +475,7 @@ def diagnosis_of(
             )
             continue
         decompositions.append(decomposed(part, training // k, variance, "partition", k))
-    guessing, verdict = _guessing(found, scores, tolerance)
+    guessing, verdict = _guessing(found, scores, found.tolerance)
     return Diagnosis(
         verdict=verdict,
         findings=_by_size([*found.findings, *guessing, *more]),

@@ -311,9 +311,7 @@ def value_metrics(
         squares=squares,
         error=error,
         rmse=Estimate(root, low, high, error.refused),
-        r2=r_squared(squares, y, scale)
-        if groups is None
-        else value_scores(predictions, y, groups=groups, scale=scale).r2,
+        r2=r_squared(squares, y, scale, groups),
         baseline=float(np.mean(((y.astype(np.float64) - center) / scale) ** 2))
         if len(y)
         else math.nan,
