@@ -32,7 +32,7 @@ from jaxnet.models.model import Model
 from jaxnet.population.checkpoint import Part, PopulationCheckpoint, joined
 from jaxnet.population.halving import Halving
 from jaxnet.population.halving import check as check_halving
-from jaxnet.population.job import Job, Recipes, check_keys, make_jobs, one_per_member
+from jaxnet.population.job import Job, Models, Recipes, check_keys, make_jobs, one_per_member
 from jaxnet.population.predictions import keep_predictions
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress, Schedule, Scheduler
@@ -49,7 +49,7 @@ logger = logging.getLogger("jaxnet")
 
 @renamed(watch="progress")
 def fit_population(
-    model: Model | Sequence[Model],
+    model: Models,
     splits: Splits,
     recipes: Recipes,
     keys: AnyKeys,

@@ -24,9 +24,11 @@ from jaxnet.random import AnyKeys, as_keys
 Own = tuple[Problem, UInt32[Array | np.ndarray, "*wave words"], Any]
 Shared = tuple[Splits, Any]
 
-# One recipe for all members of a population, or one per member.
+# One for all members of a population, or one per member.
+Models = Model | Sequence[Model]
 Recipes = Recipe | Sequence[Recipe]
-if not TYPE_CHECKING:  # so that help() shows only the name
+if not TYPE_CHECKING:  # so that help() shows only the names
+    Models = NewType("Models", Models)
     Recipes = NewType("Recipes", Recipes)
 
 KEYS_CURE = "one key per member, such as jax.random.split(jax.random.key(0), 8)"
