@@ -168,18 +168,7 @@ def report(
         **more,
         "scores": scores | more.get("scores", {}),
     }
-    write(
-        setup.out,
-        result,
-        model,
-        members or (run,),
-        splits,
-        outputs,
-        metrics,
-        setup.timer,
-        logs=options.tensorboard,
-        history=history,
-    )
+    write(setup, result, model, members or (run,), outputs, metrics, history=history)
     return result
 
 
@@ -270,35 +259,30 @@ def numbers(metrics: dict[str, Metrics]) -> dict[str, Any]:
 
 
 def write(
-    out: Path,
+    setup: Setup,
     result: dict[str, Any],
     model: Model,
     runs: Sequence[Run],
-    splits: Splits,
     outputs: dict[str, Any],
     metrics: dict[str, Metrics],
-    timer: Timer,
     *,
-    logs: bool = False,
     history: EpochMetrics | None = None,
 ) -> None:
     """Write the folder of a finished run, result.json last.
 
     Args:
-        out: the folder.
+        setup: the experiment, with its data and its folder.
         result: what result.json is to hold; the seconds are added.
         model: the architecture.
         runs: the networks. The first one is written, and the page shows all.
-        splits: the data.
         outputs: predictions of each part, by name.
         metrics: metrics of each part, by name.
-        timer: the seconds of each part of the run.
-        logs: whether to write logs for TensorBoard too.
         history: metrics of each epoch to write and to draw; by default those of the first network.
     """
     from jaxnet.report.html import run as run_page
 
-    run, figures = runs[0], out / "figures"
+    out, splits, run = setup.out, setup.splits, runs[0]
+    figures = out / "figures"
     shown = run if history is None else replace(run, history=history)
     # left by a run that was stopped while it wrote
     if processes.is_first() and (out / "params").exists():
@@ -313,11 +297,11 @@ def write(
         out / "report.html",
         run_page.html(files.plain(result), model, runs, splits, outputs["test"], figures),
     )
-    if logs:
+    if setup.options.tensorboard:
         tensorboard.write(out / TENSORBOARD, run, metrics, sorted(figures.glob("*.png")))
         for number, member in enumerate(runs[1:LOGGED], 1):
             tensorboard.write(out / TENSORBOARD / f"member-{number}", member)
-    result["seconds"] = timer.seconds()
+    result["seconds"] = setup.timer.seconds()
     files.write_json(out / "result.json", result)
     discard_progress(out / "state")
 

@@ -68,10 +68,9 @@ def split(
     test_rows, validation_rows, train_rows = partition(data, (test, validation), seed, order=order)
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
     data = checks.in_storage_types(data, train_rows)
-    return assemble(
-        *(take(data, rows) for rows in (train_rows, validation_rows, test_rows)),
-        name=name,
-        notes=notes,
+    parts = (take(data, rows) for rows in (train_rows, validation_rows, test_rows))
+    return replace(
+        assemble(*parts, name=name, notes=notes),
         test_source="random" if order is None else "ordered",
         ordered=order is not None,
         grouped_by=None if groups is None else "group",
@@ -122,10 +121,9 @@ def folds(
             held_out, training = partition(take(data, rest), (validation,), seed + number)
             kept = checks.in_storage_types(data, rest[training])
             chosen = (take(kept, part) for part in (rest[training], rest[held_out], rows))
-            yield assemble(
-                *chosen,
-                name=f"{name}, fold {number + 1} of {count}",
-                notes=notes,
+            title = f"{name}, fold {number + 1} of {count}"
+            yield replace(
+                assemble(*chosen, name=title, notes=notes),
                 test_source="random",
                 grouped_by=None if groups is None else "group",
             )
@@ -251,13 +249,8 @@ def complete(
         train, test = hold_out(train, reading.test, reading.seed, order=order)
     if validation is None:
         train, validation = hold_out(train, reading.validation, reading.seed, order=order)
-    return assemble(
-        train,
-        validation,
-        test,
-        name=name,
-        where=where,
-        notes=notes,
+    return replace(
+        assemble(train, validation, test, name=name, where=where, notes=notes),
         test_source=source,
         ordered=order is not None,
         grouped_by=reading.groups,
@@ -314,10 +307,6 @@ def assemble(
     name: str,
     where: str = "",
     notes: tuple[str, ...] = (),
-    test_source: TestSource = "own",
-    ordered: bool = False,
-    grouped_by: str | None = None,
-    consecutive: bool = False,
 ) -> Splits:
     """Make Splits from given parts, on the device, with the training set's standardization.
 
@@ -330,10 +319,6 @@ def assemble(
         name: name of the data set.
         where: the file, for messages.
         notes: what was decided while the data were read.
-        test_source: as in `Splits`.
-        ordered: as in `Splits`.
-        grouped_by: as in `Splits`.
-        consecutive: as in `Splits`.
 
     Returns:
         The Splits.
@@ -347,16 +332,7 @@ def assemble(
     notes = (*notes, *notes_on(train))
     statistics = Standardization.of(train)
     return Splits(
-        placed(train),
-        placed(validation),
-        placed(test),
-        statistics,
-        name=name,
-        notes=notes,
-        test_source=test_source,
-        ordered=ordered,
-        grouped_by=grouped_by,
-        consecutive=consecutive,
+        placed(train), placed(validation), placed(test), statistics, name=name, notes=notes
     )
 
 
