@@ -377,7 +377,12 @@ class CrossFit:
         group_of: Int[np.ndarray, " others"] | None = None,
         level: float = LEVEL,
     ) -> Estimate:
-        """Compute the error on examples from elsewhere; arguments are those of `mismatch`."""
+        """Compute the error on examples from elsewhere; arguments are those of `mismatch`.
+
+        What all networks owe to the luck of their pool is not seen there. In simulations the
+        interval holds the truth in 83 to 98% where the pool is smaller than the test set and the
+        two differ, and in 87 to 96% where the test set has fewer than 24 groups and few mistakes.
+        """
         return self._rate(self._elsewhere(losses, group_of)[0], level, POOL_LUCK)
 
     def rate(self, kind: str, level: float = LEVEL, *, pools: bool = True) -> Estimate:
