@@ -14,10 +14,10 @@ A row is appended to cross_fitting.csv for each world and quantity; worlds that 
 simulated again. `promised`: 93 to 98% for these networks, 93 to 99% for the recipe, at least 88%
 for the recipe below 1,000 examples, and with fewer than 24 groups. There is no upper bound where
 fewer than ten mistakes carry either part of a figure, or with fewer than 100 groups. `kept` says
-whether the 99% binomial
-interval of the coverage meets that range. `width` is the median width over that of the best
-interval of constant width, 3.92 standard deviations. "gap, against one split" in that column is the
-median width of the gap over the width with a validation set of a tenth of the examples.
+whether the 99% binomial interval of the coverage meets that range. `width` is the median width over
+that of the best interval of constant width, 3.92 standard deviations. "gap, against one split" in
+that column is the median width of the gap over the width with a validation set of a tenth of the
+examples.
 """
 
 import argparse
