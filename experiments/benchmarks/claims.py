@@ -20,6 +20,7 @@ A row is appended to claims.csv for each case; cases that are there are not simu
 import argparse
 import csv
 import math
+import multiprocessing
 import sys
 import time
 import zlib
@@ -247,7 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     named = [name for name in CASES if options.only in name]
     names = ([options.only] if options.only in CASES else named)[part - 1 :: parts]
     broken = 0
-    with ProcessPoolExecutor(options.processes) as pool:
+    # JAX is multithreaded, so a process must not be forked
+    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
         for name in names:
             if name in done(options.table):
                 continue

@@ -22,6 +22,7 @@ examples.
 
 import argparse
 import csv
+import multiprocessing
 import sys
 import time
 import zlib
@@ -243,7 +244,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     named = [name for name in WORLDS if options.only in name]
     names = ([options.only] if options.only in WORLDS else named)[part - 1 :: parts]
     broken = 0
-    with ProcessPoolExecutor(options.processes) as pool:
+    # JAX is multithreaded, so a process must not be forked
+    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
         for name in names:
             if name in done(options.table):
                 continue

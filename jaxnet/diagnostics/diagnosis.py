@@ -314,7 +314,9 @@ class Diagnosis:
             )
         variance = float(np.var(pool.labels)) if regression else 1.0
         if not variance > 0:
-            raise InputError("all labels are equal, so there is nothing to learn")
+            raise InputError(
+                "all labels are equal, so there is nothing to learn; give labels that differ"
+            )
 
         def losses(part: Predicted) -> np.ndarray:
             return part.squares / variance if regression else part.wrong

@@ -66,6 +66,12 @@ def check(**given: Any) -> None:
         _check_plan(given["plan"])
 
 
+def check_in_memory(splits: Splits) -> None:
+    """Refuse a training set that stays on disk."""
+    if not isinstance(splits.train, Dataset):
+        _ = splits.train.x  # which raises InputError, and says what a Stream is for
+
+
 def check_surroundings(out: object, progress: object, plan: object = None) -> None:
     """Raises InputError for what is no path, no function or no plan; each may be None."""
     if plan is not None:

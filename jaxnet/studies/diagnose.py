@@ -118,6 +118,7 @@ def diagnose(
             has not seen.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
+    arguments.check_in_memory(splits)
     key = as_key("key", key)
     check_loss(loss)
     arguments.check_surroundings(out, progress, plan)

@@ -193,6 +193,7 @@ def learning_curve(
         Viering & Loog (2021), The shape of learning curves: a review, section 2.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
+    arguments.check_in_memory(splits)
     key = as_key("key", key)
     check_whole("members", members, most=1 << 20)
     n = len(splits.train)

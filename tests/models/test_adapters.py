@@ -514,7 +514,7 @@ def test_a_module_of_other_outputs_is_refused():
     for name in ADAPTED:
         with pytest.raises(
             jaxnet.InputError,
-            match=r"outputs of shape \(70, 10\), but this data set needs \(70, 3\)",
+            match=r"outputs of shape \(64, 10\), but this data set needs \(64, 3\)",
         ):
             jaxnet.fit(MODELS[name](), splits, jaxnet.Recipe(epochs=1), KEY)
 
