@@ -103,7 +103,10 @@ def data_parallel(plan: Plan) -> RunSteps:
         ) -> tuple[PyTree, Array, Array, PyTree]:
             own = batch._replace(offset=jax.lax.axis_index("batch") * share)
             grads, loss, sums, model_state = of_share(problem, x, state, own)
-            return *_over_devices(plan, (grads, loss, sums)), model_state
+            # One array: XLA would send the sums, which no step needs, in a message of their own.
+            joined = jnp.concatenate([loss[None], sums])
+            grads, joined = _over_devices(plan, (grads, joined))
+            return grads, joined[0], joined[1:], model_state
 
         def on_each_device(
             problem: Problem, state: TrainState, batches: Batch
