@@ -414,16 +414,15 @@ def cross_fitted_diagnosis(
 
 
 def _folds(pool: CrossFit, left_out: int) -> Folds:
-    own = pool.rate("unseen", pools=False)
-    shift = float(pool.seen.mean())
+    own = pool.of_these_networks()
     return Folds(
         folds=pool.folds,
         networks=len(pool.losses),
         left_out=left_out,
         groups=None if pool.group_of is None else pool.units,
         coverage=pool.coverage,
-        networks_unseen=own,
-        networks_gap=Estimate(own.estimate - shift, own.low - shift, own.high - shift, own.refused),
+        networks_unseen=own.unseen,
+        networks_gap=own.gap,
     )
 
 
@@ -469,14 +468,9 @@ def diagnosis_of(
     elif members > 1:
         decompositions.append(decomposed(held_out, training, variance, "seeds"))
         ensemble = joint(held_out, variance)
-    for k in sorted(partitions):
-        part = Predicted(partitions[k], held_out.labels)
-        if part.unanswered.any():
-            notes.append(
-                f"bias and variance of partitions into {k} are left out: {part.unanswered_in_words}"
-            )
-            continue
-        decompositions.append(decomposed(part, training // k, variance, "partition", k))
+    of_partitions, left_out = decomposed_partitions(partitions, held_out.labels, training, variance)
+    decompositions += of_partitions
+    notes += left_out
     guessing, verdict = _guessing(found, scores, found.tolerance)
     return Diagnosis(
         verdict=verdict,
@@ -501,6 +495,29 @@ def _guessing(found: Ladder, scores: Scores | None, tolerance: float) -> tuple[l
     guessing = [] if scores is None else no_better_than_guessing(scores, tolerance)
     claims = any(each.claimed for each in found.findings) or found.verdict.startswith("mostly")
     return guessing, with_guessing(found.verdict, guessing, claims=claims)
+
+
+def decomposed_partitions(
+    partitions: Mapping[int, np.ndarray], labels: np.ndarray, divided: int, variance: float
+) -> tuple[list[Parts], list[str]]:
+    """Decompose the error of the networks of partitions, and say what is left out.
+
+    Args:
+        partitions: by number of parts, predictions of the networks of partitions.
+        labels: (examples,) labels of the examples that they predict.
+        divided: number of training examples that each partition divides.
+        variance: variance of y, the unit of a regression's errors; 1 for classes.
+    """
+    found, notes = list[Parts](), list[str]()
+    for k in sorted(partitions):
+        part = Predicted(partitions[k], labels)
+        if part.unanswered.any():
+            notes.append(
+                f"bias and variance of partitions into {k} are left out: {part.unanswered_in_words}"
+            )
+            continue
+        found.append(decomposed(part, divided // k, variance, "partition", k))
+    return found, notes
 
 
 def decomposed(

@@ -24,6 +24,7 @@ from jaxnet.stats.random_effects import (
     RATE,
     around,
     degrees_of_freedom,
+    t_quantile,
 )
 from jaxnet.typing import ArrayLike
 
@@ -410,6 +411,14 @@ class CrossFit:
         low, high = self._limits(given, *given.variance_of_pools(factor), level)
         return Estimate(given.estimate, low, high)
 
+    def of_these_networks(self) -> "NetworkErrors":
+        """Compute the unseen error and the gap of these very networks, whose seen error is a known
+        number.
+        """
+        own, seen = self.rate("unseen", pools=False), float(self.seen.mean())
+        gap = replace(own, estimate=own.estimate - seen, low=own.low - seen, high=own.high - seen)
+        return NetworkErrors(own, gap)
+
     def gap(self, level: float = LEVEL) -> Estimate:
         """Compute the unseen error minus the seen error, paired by example."""
         return self._difference(
@@ -710,17 +719,12 @@ def cross_fitted_errors(
         Bengio & Grandvalet 2004 (the variance over pools); Zou & Donner 2008 (the gap).
     """
     table, left_out = cross_fit(losses, seen, groups, largest=largest)
-    unseen, own = table.rate("unseen"), table.rate("unseen", pools=False)
-    shift = float(table.seen.mean())
     return CrossFittedErrors(
-        unseen=unseen,
+        unseen=table.rate("unseen"),
         seen=table.rate("seen"),
         gap=table.gap(),
         dominance=table.dominance(target_error),
-        of_these_networks=NetworkErrors(
-            own,
-            replace(own, estimate=own.estimate - shift, low=own.low - shift, high=own.high - shift),
-        ),
+        of_these_networks=table.of_these_networks(),
         folds=table.folds,
         networks=len(table.losses),
         left_out=left_out,
@@ -862,10 +866,3 @@ def _exact(rate: float, trials: float, level: float) -> Limits:
     high = float(betaincinv(count + 1, max(trials - count, 1e-9), 1 - tail))
     low = float(betaincinv(count, trials - count + 1, tail)) if count > 0 else 0.0
     return min(low, rate), max(high, rate)
-
-
-def t_quantile(freedom: float, level: float) -> float:
-    """Compute the quantile of Student's t distribution for a two-sided level."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(min(freedom, 1e7), (1 + level) / 2))

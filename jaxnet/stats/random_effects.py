@@ -335,9 +335,9 @@ def interval_of_few(
     if reason := refusal(given, members=2, examples=FEWEST_EXAMPLES):
         return Estimate(given.estimate, refused=reason)
     between, freedom = given.members_variance()
-    below = above = _t(float(freedom), level) ** 2 * between
+    below = above = t_quantile(float(freedom), level) ** 2 * between
     for part in given.parts:
-        down = up = _t(part.freedom, level) * abs(part.weight) * math.sqrt(part.own)
+        down = up = t_quantile(part.freedom, level) * abs(part.weight) * math.sqrt(part.own)
         if part.few:
             down, up = _reaches(part, level)
         below, above = below + down**2, above + up**2
@@ -353,11 +353,11 @@ def interval_of_few(
     return around(given.estimate, math.sqrt(below), math.sqrt(above), (low, high))
 
 
-def _t(freedom: float, level: float) -> float:
-    """Compute the quantile of Student's distribution for a two-sided level."""
+def t_quantile(freedom: float, level: float) -> float:
+    """Compute the quantile of Student's t distribution for a two-sided level."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, (1 + level) / 2))
+    return float(stdtrit(min(freedom, 1e7), (1 + level) / 2))
 
 
 def _reaches(part: Part, level: float) -> tuple[float, float]:

@@ -26,10 +26,16 @@ from jaxnet.stats.cross_fitting import (
     cross_fit,
     group_codes,
     limits,
-    t_quantile,
 )
 from jaxnet.stats.estimate import LEVEL, Estimate, mean, wilson
-from jaxnet.stats.random_effects import MIN_RATE_EXAMPLES, POSITIVE, RATE, SIGNED, exact_limits
+from jaxnet.stats.random_effects import (
+    MIN_RATE_EXAMPLES,
+    POSITIVE,
+    RATE,
+    SIGNED,
+    exact_limits,
+    t_quantile,
+)
 from jaxnet.typing import ArrayLike
 
 MAX_AUC_CLASSES = 100  # ranking the examples once for each class takes too long beyond

@@ -1,5 +1,6 @@
 """Which networks a diagnosis trains, and on which examples each of them learns and is judged."""
 
+import functools
 from dataclasses import dataclass
 
 import jax
@@ -95,7 +96,7 @@ class Design:
         """Whether every example is judged by networks that did not train on it."""
         return self.folds > 0
 
-    @property
+    @functools.cached_property
     def fold_of(self) -> Int[np.ndarray, " examples"]:
         """The fold of each training example; it depends on the pool and the number of folds."""
         return fold_of(self.splits.train, self.folds)

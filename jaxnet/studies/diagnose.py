@@ -19,7 +19,7 @@ from jaxnet.diagnostics.diagnosis import (
     Diagnosis,
     Parts,
     cross_fitted_diagnosis,
-    decomposed,
+    decomposed_partitions,
     diagnosis_of,
     joint,
 )
@@ -493,20 +493,11 @@ def _test_error(judged: Judged) -> Estimate | None:
 
 def _decompositions(judged: Judged) -> tuple[list[Parts], list[str]]:
     """Decompose the error of the networks of partitions, and say what is left out."""
-    found, notes = list[Parts](), list[str]()
     where = judged.design.held_out
     if where is None or not judged.labeled(where):
-        return found, notes
-    for k, outputs in sorted(judged.partitions.items()):
-        part = Predicted(outputs, np.asarray(where.y))
-        if part.unanswered.any():
-            notes.append(
-                f"bias and variance of partitions into {k} are left out: {part.unanswered_in_words}"
-            )
-            continue
-        training = judged.design.divided // k
-        found.append(decomposed(part, training, judged.variance, "partition", k))
-    return found, notes
+        return [], []
+    y = np.asarray(where.y)
+    return decomposed_partitions(judged.partitions, y, judged.design.divided, judged.variance)
 
 
 def _pool_confidence(
