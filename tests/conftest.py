@@ -46,17 +46,24 @@ def few_programs():
         jax.random.key(0)
 
 
+LOGGER = logging.getLogger("jaxnet")
+LOGGER_AT_START = (LOGGER.level, LOGGER.propagate, LOGGER.handlers[:])
+
+
+def reset_logger():
+    level, LOGGER.propagate, LOGGER.handlers[:] = LOGGER_AT_START
+    LOGGER.setLevel(level)
+
+
 @pytest.fixture(autouse=True)
 def quiet_logger():
-    """A script that a test runs in this process sets up the logger "jaxnet" for a person;
-    afterwards it is as it was.
+    """A script that runs in this process, in a test or in a fixture that several tests share, sets
+    up the logger "jaxnet" for a person; each test begins and ends with the logger as it was at the
+    start of the session.
     """
-    logger = logging.getLogger("jaxnet")
-    level, propagate, handlers = logger.level, logger.propagate, logger.handlers[:]
+    reset_logger()
     yield
-    logger.setLevel(level)
-    logger.propagate = propagate
-    logger.handlers[:] = handlers
+    reset_logger()
 
 
 @pytest.fixture(scope="session")
