@@ -20,6 +20,7 @@ from jaxnet.diagnostics.ladder import Ladder, check_limits, cross_fitted_ladder,
 from jaxnet.diagnostics.predicted import (
     Pair,
     Predicted,
+    class_count,
     encoded,
     sound_partitions,
     without_diverged,
@@ -114,7 +115,8 @@ class Diagnosis:
         other_methods: by method, its unseen error; bias is measured against them where there is no
             target error.
         scores: scores besides the error on examples that the networks have not seen, and what the
-            networks gain over always guessing; None from predictions alone.
+            networks gain over always guessing; of predictions that are classes, without those that
+            take probabilities.
     """
 
     verdict: str
@@ -250,12 +252,19 @@ class Diagnosis:
             test_source=test_source,
             groups=groups,
         )
+        where = "test" if "test" in each else "validation"
         found = diagnosis_of(
             steps,
-            each["test" if "test" in each else "validation"],
+            each[where],
             {k: part.predictions for k, (part, _) in kept.items() if len(part.predictions)},
             training=len(each["train"].labels),
             variance=variance,
+            scores=each[where].score(
+                each["train"].labels,
+                variance=variance,
+                classes=class_count(each.values()),
+                groups=(groups or {}).get(where),
+            ),
             more=diverged_finding(lost, total),
             notes=notes,
         )
@@ -353,6 +362,9 @@ class Diagnosis:
             steps,
             tolerance,
             left_out=len(left_out),
+            scores=pool.score(
+                variance=variance, classes=class_count(each.values()), seen=seen, groups=groups
+            ),
             more=diverged_finding(len(left_out), len(pool.predictions)),
             notes=notes,
         )

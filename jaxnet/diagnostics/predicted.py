@@ -1,12 +1,14 @@
 """Predictions of networks from any library, checked and brought into one form."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from jaxnet import arrays
 from jaxnet.errors import InputError
+from jaxnet.stats.scores import Scores, scores_of_classes, scores_of_values
 from jaxnet.typing import ArrayLike
 
 Pair = tuple[ArrayLike, ArrayLike]  # predictions and labels
@@ -75,9 +77,64 @@ class Predicted:
             f"{first}"
         )
 
+    def score(
+        self,
+        guess_from: np.ndarray | None = None,
+        *,
+        variance: float,
+        classes: int,
+        seen: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Scores:
+        """Compute scores besides the error, and what is gained over always guessing.
+
+        Args:
+            guess_from: (training examples,) labels that decide what is always guessed; by default
+                those of the examples that the networks have seen.
+            variance: variance of y, the unit of a regression's errors; 1 for classes.
+            classes: number of classes; of no account for a regression.
+            seen: (members, examples) which examples each cross-fitted network was trained on.
+            groups: (examples,) the group of each example.
+        """
+        shape = (-1, len(self.labels))
+        if self.labels.dtype.kind == "f":
+            return scores_of_values(
+                self.predictions.reshape(shape),
+                self.labels,
+                seen=seen,
+                groups=groups,
+                guess=None if guess_from is None else float(guess_from.mean()),
+                scale=math.sqrt(variance),
+            )
+        wrong = self.wrong.reshape(shape).astype(np.float64)
+        lost = self.unanswered.reshape(shape).all(1)
+        if not lost.all():  # a network that predicts nothing else is left out
+            wrong[lost] = math.nan
+        return scores_of_classes(
+            wrong,
+            self.labels,
+            classes,
+            self.predictions.reshape(*shape, classes) if self.scores else None,
+            seen=seen,
+            groups=groups,
+            guess=None if guess_from is None else int(np.bincount(guess_from).argmax()),
+        )
+
     def only(self, members: np.ndarray) -> "Predicted":
         """Select the predictions of some members."""
         return Predicted(self.predictions[members], self.labels)
+
+
+def class_count(parts: Iterable[Predicted]) -> int:
+    """Count the classes of predictions and labels of several parts; 0 for values."""
+    counts = [
+        part.predictions.shape[-1]
+        if part.scores
+        else 1 + int(max(part.labels.max(initial=-1), part.classes.max(initial=-1)))
+        for part in parts
+        if part.labels.dtype.kind != "f"
+    ]
+    return max(counts, default=0)
 
 
 def encoded(

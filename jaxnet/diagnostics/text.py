@@ -1,5 +1,6 @@
 """A diagnosis as lines of text that fit a screen."""
 
+import math
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,11 @@ def lines(d: "Diagnosis") -> list[str]:
     if d.scores is not None:
         each = ((words, getattr(d.scores, name, None), p) for name, (words, p) in SCORES.items())
         found.append("Other scores on unseen examples")
-        found += [_row(words, size, percent) for words, size, percent in each if size is not None]
+        found += [
+            _row(words, size, percent)
+            for words, size, percent in each
+            if size is not None and not math.isnan(size.estimate)
+        ]
     found += [
         fill(finding.evidence, WIDTH, subsequent_indent="  ")
         for finding in d.findings

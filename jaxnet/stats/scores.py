@@ -189,23 +189,48 @@ def class_scores(
     lost = np.isnan(f).any((1, 2))
     if not lost.all():  # a network that predicts NaN is left out
         wrong[lost] = math.nan
+    if guess is not None:
+        guess = int(arrays.labels("guess", [guess], 1, f.shape[2])[0])
+    return scores_of_classes(
+        wrong, y, f.shape[2], f, seen=seen, groups=groups, guess=guess, pools=pools, level=level
+    )
+
+
+def scores_of_classes(
+    wrong: Float[np.ndarray, "networks examples"],
+    y: Int[np.ndarray, " examples"],
+    classes: int,
+    f: Float[np.ndarray, "networks examples classes"] | None = None,
+    *,
+    seen: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    guess: int | None = None,
+    pools: bool = False,
+    level: float = LEVEL,
+) -> ClassScores:
+    """Compute the same from which predictions are wrong; NaN everywhere in a row stands for a
+    network that is left out. Without log-probabilities `f`, log-loss and AUC are refused.
+    """
     table, left_out = _table(wrong, seen, groups, largest=1.0)
-    f = np.delete(f, left_out, 0)
     judge = _Judge(replace(table, within=RATE), POOL_LUCK if pools else 1.0, level)
-    counts = np.bincount(y, minlength=f.shape[2])
-    losses = -np.take_along_axis(f, y[None, :, None], 2)[..., 0].astype(np.float64)
+    counts = np.bincount(y, minlength=classes)
     if guess is None:
-        outside = counts - np.stack([_counts(y, fold, f.shape[2]) for fold in _folds(table)])
+        outside = counts - np.stack([_counts(y, fold, classes) for fold in _folds(table)])
         guessed = (counts[None] if table.folds == 1 else outside).argmax(1)[table.fold_of]
     else:
-        guessed = np.full(len(y), arrays.labels("guess", [guess], 1, f.shape[2])[0])
+        guessed = np.full(len(y), guess)
+    log_loss = auc = Estimate(math.nan, refused="it takes probabilities of the classes")
+    if f is not None:
+        f = np.delete(f, left_out, 0)
+        losses = -np.take_along_axis(f, y[None, :, None], 2)[..., 0].astype(np.float64)
+        log_loss, auc = judge.mean_of(losses), judge.auc(f, y, counts).complement()
     return ClassScores(
         balanced_accuracy=judge.balanced(y, counts).complement(),
         recall=tuple(
             judge.of_class(y == c, int(count)).complement() for c, count in enumerate(counts)
         ),
-        log_loss=judge.mean_of(losses),
-        auc=judge.auc(f, y, counts).complement(),
+        log_loss=log_loss,
+        auc=auc,
         guesses=(judge.against("the most frequent training class", guessed != y, 1, RATE),),
     )
 

@@ -32,6 +32,7 @@ from jaxnet.errors import InputError
 from jaxnet.stats.cross_fitting import cross_fit
 from jaxnet.stats.power import more_to_decide
 from jaxnet.stats.random_effects import POSITIVE, RATE, contrast, interval, table
+from jaxnet.stats.scores import class_scores, value_scores
 
 
 def members(rates, sizes, count=16, seed=0, spread=1.0):
@@ -616,6 +617,45 @@ def test_from_predictions_of_one_network_and_of_a_regression():
         (np.stack([f] * 16), y), None, (np.stack([f] * 16), y), tolerance=0.5
     )
     assert many.verdict.startswith("good enough")
+
+
+def test_predictions_of_any_library_get_scores_besides_the_error():
+    """Of log-probabilities all of them, of classes those that take no probabilities."""
+    rng = np.random.default_rng(10)
+    y = rng.integers(0, 3, 300)
+    logits = rng.normal(size=(8, 300, 3)) + 2 * np.eye(3)[y]
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    rare = np.concatenate([y, np.full(400, 2)])  # of training, where class 2 is the most frequent
+    train = (np.tile(rare, (8, 1)), rare)
+    found = Diagnosis.from_predictions(
+        (np.tile(np.log(np.eye(3)[rare] + 1e-9), (8, 1, 1)), rare), test=(log_p, y)
+    )
+    assert found.scores == class_scores(log_p, y, guess=2)
+    classes = Diagnosis.from_predictions(train, test=(log_p.argmax(-1), y))
+    assert classes.scores.balanced_accuracy == found.scores.balanced_accuracy
+    assert classes.scores.recall == found.scores.recall
+    assert classes.scores.guesses == found.scores.guesses
+    assert "probabilities" in classes.scores.auc.refused
+    assert "AUC" in str(found)
+    assert "AUC" not in str(classes)
+    assert "balanced accuracy" in str(classes)
+
+
+def test_cross_fitted_predictions_of_any_library_get_scores_besides_the_error():
+    rng = np.random.default_rng(11)
+    fold = np.arange(240) % 8
+    seen = np.stack([fold != k for k in range(8) for _ in range(2)])
+    y = rng.normal(size=240)
+    f = y + 0.5 * rng.normal(size=(16, 240))
+    found = Diagnosis.from_cross_validation(f, y, seen)
+    assert found.scores == value_scores(f, y, seen=seen)
+    labels = (rng.random(240) < 0.3).astype(int)
+    always = np.zeros((16, 240), int)
+    found = Diagnosis.from_cross_validation(always, labels, seen)
+    assert found.scores.recall[0].estimate == 1
+    assert found.scores.balanced_accuracy.estimate == 0.5
+    assert found.scores.guesses[0].gain.estimate == 0
+    assert "no better than always guessing" in found.verdict
 
 
 BAD = [
