@@ -1,7 +1,8 @@
 """Does the diagnosis find what is known to be wrong?
 
-    python -m experiments.benchmarks.patients jaxnet [--seeds 20]
-        networks of jaxnet, by `diagnose` with its default settings
+    python -m experiments.benchmarks.patients jaxnet [--seeds 20] [--part 1/2]
+        networks of jaxnet, by `diagnose` with its default settings; each diagnosis becomes a row of
+        patients.csv beside this file, and those that are there already are not made again
     python -m experiments.benchmarks.patients arrays
         simulated errors, with every effect exactly at the tolerance
 
@@ -10,10 +11,12 @@ another definite verdict is given.
 """
 
 import argparse
+import csv
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -24,8 +27,20 @@ from jaxnet import Model, Recipe, Splits
 from jaxnet.data import Dataset, Standardization
 from jaxnet.data.dataset import TestSource
 from jaxnet.diagnostics import error_ladder
+from jaxnet.diagnostics.findings import Code
 
 TOLERANCE = 0.02
+TABLE = Path(__file__).with_suffix(".csv")
+FIELDS = (
+    "patient",
+    "seed",
+    "outcome",
+    "verdict",
+    "seconds",
+    "high_bias",
+    "high_variance",
+    "mismatch",
+)
 
 
 class Patient(NamedTuple):
@@ -221,35 +236,68 @@ def judged(verdict: str, right: tuple[str, ...]) -> str:
     return "inconclusive" if head == "inconclusive" else "opposite"
 
 
-def treat(seeds: int, only: str) -> int:
-    """Networks of jaxnet."""
+def diagnoses(path: Path) -> list[dict[str, str]]:
+    """The rows of the table so far."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def treat(names: Sequence[str], seeds: int, path: Path, part: tuple[int, int]) -> None:
+    """Diagnose what is missing in the table, a row for each patient and seed."""
     jaxnet.enable_cache()
-    failed = 0
-    print(
-        f"{'patient':48s}{'right':>7s}{'inconclusive':>14s}{'opposite':>10s}{'seconds':>9s}  "
-        "verdicts"
-    )
-    for name, patient in PATIENTS.items():
-        if only not in name:
+    done = {(row["patient"], int(row["seed"])) for row in diagnoses(path)}
+    cases = [(name, seed) for seed in range(seeds) for name in names][part[0] - 1 :: part[1]]
+    for name, seed in cases:
+        if (name, seed) in done:
             continue
-        began, outcomes, verdicts = time.perf_counter(), Counter[str](), Counter[str]()
-        for seed in range(seeds):
-            found = jaxnet.diagnose(
-                patient.model,
-                patient.splits(seed),
-                patient.recipe,
-                jax.random.key(seed),
-                tolerance=patient.tolerance,
-            )
-            outcomes[judged(found.verdict, patient.right)] += 1
-            verdicts[found.verdict.split(":", maxsplit=1)[0]] += 1
-        took = (time.perf_counter() - began) / seeds
-        failed += outcomes["right"] < 0.9 * seeds or outcomes["opposite"] > 0
+        patient, began = PATIENTS[name], time.perf_counter()
+        found = jaxnet.diagnose(
+            patient.model,
+            patient.splits(seed),
+            patient.recipe,
+            jax.random.key(seed),
+            tolerance=patient.tolerance,
+        )
+        sizes = {each.code: each.size for each in found.findings}
+        row: dict[str, object] = {
+            "patient": name,
+            "seed": seed,
+            "outcome": judged(found.verdict, patient.right),
+            "verdict": found.verdict.split(":", maxsplit=1)[0],
+            "seconds": f"{time.perf_counter() - began:.1f}",
+        }
+        for code in (Code.HIGH_BIAS, Code.HIGH_VARIANCE, Code.MISMATCH):
+            if (size := sizes.get(code)) is not None:
+                row[code.value] = f"{size.estimate:.2%} ({size.low:.2%} to {size.high:.2%})"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+
+
+def report(names: Sequence[str], seeds: int, path: Path) -> int:
+    """Count the outcomes in the table; the result is 1 where a promise is broken."""
+    rows, failed = [row for row in diagnoses(path) if int(row["seed"]) < seeds], 0
+    print(
+        f"{'patient':48s}{'seeds':>6s}{'right':>7s}{'inconclusive':>14s}{'opposite':>10s}"
+        f"{'seconds':>9s}  verdicts"
+    )
+    for name in names:
+        mine = [row for row in rows if row["patient"] == name]
+        outcomes = Counter(row["outcome"] for row in mine)
+        verdicts = Counter(row["verdict"] for row in mine)
+        took = sum(float(row["seconds"]) for row in mine) / max(1, len(mine))
+        failed += outcomes["right"] < 0.9 * len(mine) or outcomes["opposite"] > 0
         row = "".join(
             f"{outcomes[kind]:>{width}d}"
             for kind, width in (("right", 7), ("inconclusive", 14), ("opposite", 10))
         )
-        print(f"{name:48s}{row}{took:9.1f}  {dict(verdicts)}", flush=True)
+        print(f"{name:48s}{len(mine):6d}{row}{took:9.1f}  {dict(verdicts)}", flush=True)
     return int(failed > 0)
 
 
@@ -312,14 +360,17 @@ def main() -> int:
     parser.add_argument("which", choices=("jaxnet", "arrays"))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", default="", help="patients whose name has this in it")
+    parser.add_argument("--part", default="1/1", help="which part of the diagnoses, such as 2/3")
+    parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--studies", type=int, default=1000)
     options = parser.parse_args()
     jaxnet.use_cpu_devices()
-    return (
-        treat(options.seeds, options.only)
-        if options.which == "jaxnet"
-        else simulate(options.studies)
-    )
+    if options.which == "arrays":
+        return simulate(options.studies)
+    names = [name for name in PATIENTS if options.only in name]
+    part, parts = map(int, options.part.split("/"))
+    treat(names, options.seeds, options.table, (part, parts))
+    return report(names, options.seeds, options.table)
 
 
 if __name__ == "__main__":
