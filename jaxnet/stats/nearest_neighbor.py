@@ -57,6 +57,7 @@ def predict(
     allowed: Bool[np.ndarray, "rows neighbors"],
     numbers: Sequence[int],
     classes: int | None = None,
+    weights: Float[np.ndarray, "rows neighbors"] | None = None,
 ) -> Num[np.ndarray, "rows numbers"]:
     """Predict with the k nearest neighbors, for several k: classes by vote, values by the mean.
 
@@ -65,18 +66,21 @@ def predict(
         allowed: (rows, neighbors) which of them count; at least one in each row.
         numbers: the k, in ascending order. Where fewer neighbors are allowed, all of them count.
         classes: number of classes; None for values.
+        weights: (rows, neighbors) how much the vote or the value of each counts; by default 1.
 
     Returns:
         (rows, numbers) predictions. Of classes with equally many votes, the first one wins.
     """
     order = np.argsort(~allowed, axis=1, kind="stable")  # those that do not count come last
     y = np.take_along_axis(y, order, 1)
-    counts = np.arange(y.shape[1]) < allowed.sum(1)[:, None]
+    counts = (np.arange(y.shape[1]) < allowed.sum(1)[:, None]).astype(np.float64)
+    if weights is not None:
+        counts *= np.take_along_axis(weights, order, 1)
     if classes is None:
-        sums = np.cumsum(np.where(counts, y, 0.0), axis=1)
+        sums = np.cumsum(np.where(counts > 0, counts * y, 0.0), axis=1)
         last = np.minimum(numbers, y.shape[1]) - 1
         return sums[:, last] / np.cumsum(counts, axis=1)[:, last]
-    votes, index = np.zeros((len(y), classes), np.int64), np.arange(len(y))
+    votes, index = np.zeros((len(y), classes)), np.arange(len(y))
     predicted = np.empty((len(y), len(numbers)), np.int64)
     for column, (before, k) in enumerate(zip((0, *numbers), numbers, strict=False)):
         for each in range(before, min(k, y.shape[1])):

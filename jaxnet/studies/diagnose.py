@@ -102,8 +102,8 @@ def diagnose(
             y.
         tolerance: the smallest step that matters, in the same unit.
         seconds: time to keep within on this machine, by training fewer networks.
-        balance: whether every class counts the same in the loss of the training (`class_weights`);
-            the other methods that show what can be reached weigh nothing.
+        balance: whether every class counts the same in the loss of the training (`class_weights`),
+            and in that of the other methods that show what can be reached.
         loss: as in `fit_population`.
         plan: as in `fit_population`.
         out: as in `fit_population`; it cannot be given together with `seconds`.
@@ -158,7 +158,7 @@ def diagnose(
     build = _of_pool if design.cross_fitted else _of_one_split
     limits = Limits(target_error, tolerance)
     notes = [*design.notes, *fewer(needs, trained, seconds)]
-    found = build(judged, recipe, loss, limits, notes)
+    found = build(judged, problem, limits, notes)
     return replace(found, networks=trained.populations[0])
 
 
@@ -320,9 +320,7 @@ class Limits:
     tolerance: float
 
 
-def _of_pool(
-    judged: Judged, recipe: Recipe, loss: Loss | None, limits: Limits, notes: list[str]
-) -> Diagnosis:
+def _of_pool(judged: Judged, problem: Problem, limits: Limits, notes: list[str]) -> Diagnosis:
     """Diagnose cross-fitted networks."""
     splits, train = judged.splits, judged.splits.train
     outputs, seen = judged.outputs(FOLD, train), judged.seen(FOLD)
@@ -346,7 +344,15 @@ def _of_pool(
         methods = ("neighbors", "trees") if small else METHODS
         folds, plan = judged.design.fold_of, judged.plan
         references = reference_losses(
-            judged.model, splits, recipe, own, folds, methods=methods, loss=loss, plan=plan
+            judged.model,
+            splits,
+            problem.recipe,
+            own,
+            folds,
+            methods=methods,
+            weights=problem.weights,
+            loss=problem.loss,
+            plan=plan,
         )
     steps = PoolSteps(
         pool,
@@ -360,7 +366,9 @@ def _of_pool(
     unseen = ~seen[0]
     reference = Predicted(outputs[:1, unseen], np.asarray(train.y)[unseen])
     confidence = None if judged.regression else _pool_confidence(pool, outputs, train)
-    if judged.labeled(splits.validation) and recipe.patience is None:  # and no part of the pool
+    if (
+        judged.labeled(splits.validation) and problem.recipe.patience is None
+    ):  # and no part of the pool
         of_validation = judged.outputs(FOLD, splits.validation)
         reference = Predicted(of_validation, np.asarray(splits.validation.y))
         confidence = None if judged.regression else _split_confidence(reference)
@@ -372,7 +380,7 @@ def _of_pool(
         trained_on=int(seen[0].sum()),
         confidence=confidence,
     )
-    more = _symptoms(judged, recipe, loss, limits, found)
+    more = _symptoms(judged, problem, limits, found)
     ensemble = None
     if judged.labeled(splits.test) and np.isfinite(of_test).all() and len(of_test) > 1:
         ensemble = joint(Predicted(of_test, np.asarray(splits.test.y)), judged.variance)
@@ -396,9 +404,7 @@ def _of_pool(
     return _with_difference(diagnosis, splits, found, "test" if use is splits.test else "use")
 
 
-def _of_one_split(
-    judged: Judged, recipe: Recipe, loss: Loss | None, limits: Limits, notes: list[str]
-) -> Diagnosis:
+def _of_one_split(judged: Judged, problem: Problem, limits: Limits, notes: list[str]) -> Diagnosis:
     """Diagnose networks that were trained on the same training set."""
     splits = judged.splits
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
@@ -436,7 +442,7 @@ def _of_one_split(
         target_error=limits.target_error or 0.0,
         tolerance=limits.tolerance,
         test_source=splits.test_source,
-        chosen=recipe.patience is not None,
+        chosen=problem.recipe.patience is not None,
         groups={name: p.groups for name, p in labeled.items() if p.groups is not None},
     )
     diagnosis = diagnosis_of(
@@ -448,7 +454,7 @@ def _of_one_split(
         scores=score(outputs[held_out], parts[held_out], splits)
         if held_out in labeled and len(outputs[held_out])
         else None,
-        more=_symptoms(judged, recipe, loss, limits, found),
+        more=_symptoms(judged, problem, limits, found),
         notes=[
             *notes,
             *_unanswered(judged, {name: (outputs[name], part) for name, part in labeled.items()}),
@@ -589,16 +595,14 @@ def _on_validation(judged: Judged, own: int, quarters: np.ndarray) -> tuple[np.n
     return judged.losses(judged.outputs(QUARTERS, validation), validation), seen
 
 
-def _symptoms(
-    judged: Judged, recipe: Recipe, loss: Loss | None, limits: Limits, found: Found
-) -> list[Finding]:
+def _symptoms(judged: Judged, problem: Problem, limits: Limits, found: Found) -> list[Finding]:
     return symptoms(
         judged.splits,
-        recipe,
+        problem.recipe,
         found,
         networks=judged.trained.total,
         tolerance=limits.tolerance,
-        loss=loss,
+        loss=problem.loss,
     )
 
 

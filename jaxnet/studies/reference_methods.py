@@ -13,11 +13,12 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Num
+from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from jaxnet import arrays, display
 from jaxnet.core.objective import forward
@@ -101,12 +102,14 @@ class Table:
         y: (examples,) class numbers or values.
         classes: number of classes; None for values.
         fold_of: (examples,) fold of each example.
+        weights: (examples,) how much each example counts where methods are trained; None for 1.
     """
 
     x: Float[np.ndarray, "examples features"]
     y: Num[np.ndarray, " examples"]
     classes: int | None
     fold_of: Int[np.ndarray, " examples"]
+    weights: Float[np.ndarray, " examples"] | None = None
 
     @property
     def folds(self) -> int:
@@ -127,6 +130,23 @@ class Table:
             return (predicted != y).astype(np.float64)
         return np.square(predicted - y) / self.variance
 
+    def predict(
+        self,
+        near: Int[np.ndarray, "rows neighbors"],
+        allowed: Bool[np.ndarray, "rows neighbors"],
+        numbers: Sequence[int],
+    ) -> Num[np.ndarray, "rows numbers"]:
+        """Predict with the neighbors that are allowed, for several numbers of them."""
+        weights = None if self.weights is None else self.weights[near]
+        return predict(self.y[near], allowed, numbers, self.classes, weights)
+
+    def loss_of(
+        self, predicted: Num[np.ndarray, "rows ..."], rows: Int[np.ndarray, " rows"]
+    ) -> Float[np.ndarray, "..."]:
+        """Compute the mean loss of predictions, by which sizes of a method are chosen."""
+        weights = None if self.weights is None else self.weights[rows]
+        return np.asarray(np.average(self.losses(predicted, rows), axis=0, weights=weights))
+
 
 def reference_losses(
     model: Model,
@@ -137,6 +157,7 @@ def reference_losses(
     *,
     methods: Sequence[str] = METHODS,
     seconds: float | int | None = None,
+    weights: ArrayLike | None = None,
     loss: Loss | None = None,
     plan: Plan | None = None,
 ) -> tuple[Reference, ...]:
@@ -175,6 +196,8 @@ def reference_losses(
         seconds: the limit, in seconds as `training_seconds` counts them; by default a fifth of
             what two networks for each fold cost, and at least 4 s, a fifth of what it takes to
             start and to compile a diagnosis.
+        weights: (examples,) how much each example counts where methods are trained, as in the
+            training of the model, at least 0; their losses are not weighted. By default 1.
         loss: as in `fit`, for the network.
         plan: as in `fit_population`, for the network.
 
@@ -203,7 +226,7 @@ def reference_losses(
         seconds = max(LEAST_SECONDS, 2 * count * training_seconds(problem) / 5)
     elif not check_number("seconds", seconds) >= 0:
         raise InputError(f"seconds is {seconds}; give a number of at least 0")
-    table = _table(splits, folds)
+    table = replace(_table(splits, folds), weights=_weights(weights, len(splits.train)))
     left, found = float(seconds), list[Reference]()
     for name in METHODS:
         if name not in methods:
@@ -239,6 +262,20 @@ def _fold_numbers(fold_of: ArrayLike, examples: int) -> Int[np.ndarray, " exampl
             "none empty"
         )
     return found.astype(np.int64)
+
+
+def _weights(given: ArrayLike | None, examples: int) -> Float[np.ndarray, " examples"] | None:
+    """Check the weight of each example."""
+    if given is None:
+        return None
+    found = arrays.numbers("weights", given, arrays.EXAMPLE_AXES).astype(np.float64)
+    if found.shape != (examples,) or (found < 0).any() or not found.any():
+        raise InputError(
+            f"weights have shape {found.shape} and a smallest value of "
+            f"{found.min(initial=math.inf):.4g}; give a number of at least 0 for each of "
+            f"{examples} training examples, and not only 0"
+        )
+    return found
 
 
 def _table(splits: Splits, fold_of: Int[np.ndarray, " examples"]) -> Table:
@@ -280,7 +317,7 @@ def judge_neighbors(
     near = nearest(table.x, table.fold_of, rows, min(2 * numbers[-1], n - int(sizes[0])))
     chosen = _choose_numbers(table, rows[:CHOOSING], near[:CHOOSING], numbers)
     losses, every = np.full(n, np.nan), np.ones(near.shape, bool)
-    own = table.losses(predict(table.y[near], every, numbers, table.classes), rows)
+    own = table.losses(table.predict(near, every, numbers), rows)
     losses[rows] = own[np.arange(len(rows)), chosen[table.fold_of[rows]]]
     first = table.y[near[:, 0]]
     if table.classes is not None:
@@ -311,8 +348,8 @@ def _choose_numbers(
         allowed = table.fold_of[near] != fold
         some = np.flatnonzero((table.fold_of[rows] != fold) & allowed.any(1))
         if len(some):
-            predicted = predict(table.y[near[some]], allowed[some], numbers, table.classes)
-            chosen[fold] = table.losses(predicted, rows[some]).mean(0).argmin()
+            predicted = table.predict(near[some], allowed[some], numbers)
+            chosen[fold] = table.loss_of(predicted, rows[some]).argmin()
     return chosen
 
 
@@ -354,15 +391,28 @@ def judge_trees(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that many classes look like values
             forests = [
-                kind(TREES, min_samples_leaf=leaf, **sampled).fit(table.x[rows], table.y[rows])
+                kind(TREES, min_samples_leaf=leaf, **sampled).fit(
+                    table.x[rows],
+                    table.y[rows],
+                    None if table.weights is None else table.weights[rows],
+                )
                 for leaf in LEAVES
             ]
-        best = max(forests, key=lambda forest: forest.oob_score_)
+        best = min(forests, key=lambda forest: table.loss_of(_out_of_bag(forest), rows))
         best.set_params(n_jobs=1)  # several threads would add up the trees in any order
         judged = np.flatnonzero(table.fold_of == fold)
         losses[judged] = table.losses(best.predict(table.x[judged]), judged)
     words = "" if examples == whole else f" (grown on {examples:,} examples)"
     return Reference("extremely randomized trees" + words, losses, 0.0), cost
+
+
+def _out_of_bag(forest: Any) -> Num[np.ndarray, " examples"]:
+    """What a forest of scikit-learn predicts for its examples by the trees that did not see
+    them.
+    """
+    if hasattr(forest, "oob_prediction_"):
+        return forest.oob_prediction_
+    return forest.classes_[forest.oob_decision_function_.argmax(1)]
 
 
 def plan_trees(examples: int, tried: int, folds: int, seconds: float) -> tuple[int, int, float]:
@@ -459,12 +509,15 @@ def _network_losses(
     two of them do not diverge.
     """
     seeds = generator(key, "references", 2).integers(2**31, size=table.folds)[:folds]
+    samples = all_but(table.fold_of, range(folds))
+    if table.weights is not None:
+        samples = samples.reweighted(table.weights)
     population = fit_population(
         problem.model,
         problem.splits,
         problem.recipe,
         jnp.stack([jax.random.key(int(seed)) for seed in seeds]),
-        resample=all_but(table.fold_of, range(folds)),
+        resample=samples,
         loss=problem.loss,
         plan=plan,
     )

@@ -13,6 +13,7 @@ import jaxnet
 from jaxnet import Recipe
 from jaxnet.core.training import Problem
 from jaxnet.data.resampling import all_but, folds
+from jaxnet.errors import InputError
 from jaxnet.models.builtin import is_linear, widened
 from jaxnet.studies.reference_methods import (
     plan_network,
@@ -130,6 +131,39 @@ def test_many_neighbors_are_chosen_where_labels_are_noise():
     low, high = noisy.attainable
     assert low == pytest.approx(0.3, abs=0.05)
     assert high == pytest.approx(0.42, abs=0.04)
+
+
+def test_weights_make_rare_classes_count():
+    """A tenth of the labels are 1, mixed with twice as many zeros: unweighted methods always say
+    0 there, and weighted ones say 1.
+    """
+    rng = np.random.default_rng(0)
+    y = (rng.random(600) < 0.1).astype(np.int32)
+    x = np.where((y == 1) | (rng.random(600) < 0.2), 4.0, -4.0).astype(np.float32)
+    splits = pool(x[:, None], y)
+    y, fold_of = np.asarray(splits.train.y), fold_numbers(splits)
+    weights = np.asarray(jaxnet.class_weights(splits.train))
+
+    def recalls(weights):
+        found = reference_losses(
+            jaxnet.linear(), splits, RECIPE, KEY, fold_of, weights=weights, seconds=60.0
+        )
+        return {each.name[:9]: 1 - each.losses[y == 1].mean() for each in found}
+
+    plain, balanced = recalls(None), recalls(weights)
+    assert len(plain) == 3
+    assert set(plain) == set(balanced)
+    assert max(plain.values()) < 0.5
+    assert min(balanced.values()) > 0.8
+    assert recalls(np.ones(len(y))) == plain
+
+
+def test_weights_that_cannot_be_meant_are_refused(product):
+    for weights in (np.ones(3), np.zeros(len(product.train)), -np.ones(len(product.train))):
+        with pytest.raises(InputError, match="weights have shape"):
+            reference_losses(
+                jaxnet.linear(), product, RECIPE, KEY, fold_numbers(product), weights=weights
+            )
 
 
 def test_values_are_judged_in_variances_of_y():
