@@ -97,7 +97,7 @@ def main(
     gc.freeze()
     arguments = current_words(sys.argv[1:] if arguments is None else arguments, console.warning)
     name = f"python -m experiments.{experiment}"
-    console.listen()
+    console.listen(stderr=arguments[:1] == ["predict"])  # its standard output is the predictions
     try:
         # tyro would let a default subcommand swallow options, so the first word decides.
         if arguments[:1] == ["predict"]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from jaxnet import display
 
 C = TypeVar("C")
+WHITES = (1.0, 255.0, 65_535.0)  # what a white pixel usually is
 
 
 class Column(NamedTuple):
@@ -51,6 +52,27 @@ class Schema:
     def prediction_shape(self) -> tuple[int, ...]:
         """The shape of what a network predicts for one example: (classes,), or () for a value."""
         return () if self.classes is None else (len(self.classes),)
+
+    def other_scale(self, largest: float) -> str | None:
+        """What to say where new images are on another scale than those that a network learned from.
+
+        They are if their largest pixel is more than twice pixel_max, or if it is at most 1 where
+        pixel_max is more than 10. Images that are all black are on any scale.
+
+        Args:
+            largest: the largest pixel of the new images.
+
+        Returns:
+            Both scales and what to multiply by; None if nothing is wrong.
+        """
+        white = self.pixel_max
+        if white is None or not (largest > 2 * white or 0 < largest <= 1 < white / 10):
+            return None
+        own = next((each for each in WHITES if largest <= each), largest)
+        return (
+            f"x has pixels up to {largest:g}, but a white pixel was {white:g} where the network "
+            f"learned; give x * ({white:g} / {own:g}) if {own:g} is white in x"
+        )
 
 
 class HasSchema:

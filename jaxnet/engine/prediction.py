@@ -110,7 +110,8 @@ def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray | Array, "
 
 
 def check_inputs(run: Run, x: ArrayLike) -> ArrayLike:
-    """Inputs for a network, checked.
+    """Inputs for a network, checked. Images on another scale than those of the training set are
+    not refused, but the logger "jaxnet" warns of them.
 
     Args:
         run: the network, or many of one architecture.
@@ -131,6 +132,10 @@ def check_inputs(run: Run, x: ArrayLike) -> ArrayLike:
             f"x has examples of shape {shape}, but the network was trained on {run.shape}; give "
             "examples like those"
         )
+    if run.pixel_max is not None and not isinstance(x, jax.core.Tracer) and len(x):
+        words = run.schema.other_scale(float(x.max()))
+        if words is not None:
+            logger.warning(words)
     return x
 
 

@@ -44,9 +44,9 @@ def escape_unencodable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def say(*lines: str) -> None:
+def say(*lines: str, stderr: bool = False) -> None:
     """Print lines, with nothing in them that is markup or controls the terminal."""
-    Console(highlight=False, soft_wrap=True).print("\n".join(map(cell, lines)))
+    Console(highlight=False, soft_wrap=True, stderr=stderr).print("\n".join(map(cell, lines)))
 
 
 def cell(text: object) -> str:
@@ -58,18 +58,24 @@ def cell(text: object) -> str:
 
 class LogPrinter(logging.Handler):
     """A logging handler that prints what the library logs, such as the plan it chose and
-    warnings.
+    warnings: to standard output, or to standard error where the former holds a result.
     """
 
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__()
+        self.stderr = stderr
+
     def emit(self, record: logging.LogRecord) -> None:
-        say(("beware: " if record.levelno >= logging.WARNING else "") + record.getMessage())
+        mark = "beware: " if record.levelno >= logging.WARNING else ""
+        say(mark + record.getMessage(), stderr=self.stderr)
 
 
-def listen() -> None:
-    """Print from now on what the library logs; a second call changes nothing."""
+def listen(*, stderr: bool = False) -> None:
+    """Print from now on what the library logs, as a LogPrinter does; only the last call counts."""
     logger = logging.getLogger("jaxnet")
-    if not any(isinstance(handler, LogPrinter) for handler in logger.handlers):
-        logger.addHandler(LogPrinter())
+    for handler in [each for each in logger.handlers if isinstance(each, LogPrinter)]:
+        logger.removeHandler(handler)
+    logger.addHandler(LogPrinter(stderr=stderr))
     logger.propagate = False  # some library may have given the root a handler too
     logger.setLevel(logging.INFO)
 

@@ -177,7 +177,6 @@ BAD_FILES = {
         lambda p: _picture(p / "a.png", size=(9, 7)),
         "a.png: is 9x7 pixels, but the network was trained on 8x8",
     ),
-    "16 bit": (lambda p: _picture(p / "a.png", "I;16"), "a.png: has 16 bits a pixel"),
     "transparent": (lambda p: _picture(p / "a.png", "RGBA"), "a.png: is partly transparent"),
     "other kind": (lambda p: p / "a.gif", "a.gif: give PNG or JPEG images, .npz files"),
     "other shape": (

@@ -1,96 +1,40 @@
-"""Read pictures from files: a folder with one sub-folder for each class, or a single one."""
+"""Decode PNG and JPEG images: upright, in gray or in color, from 0 to 255."""
 
 import io
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Num
 
-from jaxnet.data import checks
-from jaxnet.data.dataset import Splits
-from jaxnet.data.sources.formats import format_of
-from jaxnet.data.sources.request import Reading
-from jaxnet.data.splitting import complete
 from jaxnet.errors import InputError, near_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FOLDER_PARTS = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-}
+logger = logging.getLogger("jaxnet")
+
+WHITE = 255.0  # a white pixel of every image that is read here
+DEEP_FACTOR = 257.0  # by how much a white pixel of 16 bits, 65,535, is larger
+ORIENTATION = 0x0112  # the tag of EXIF
 
 
-def has_classes(folder: Path) -> bool:
-    """Whether a folder has images in its sub-folders, or one level below them."""
-    return any(
-        format_of(path) == "image" for level in ("*/*", "*/*/*") for path in folder.glob(level)
-    )
+class Picture(NamedTuple):
+    """One decoded image.
 
-
-def splits_of_folder(folder: Path, reading: Reading) -> Splits:
-    """Splits of a folder of images with one sub-folder for each class, or of train, test and
-    validation folders with such sub-folders.
-
-    Images are uint8, gray if all of them are, else with three colors. All have one size, or are
-    scaled to reading.image_size. Hidden files are ignored.
-
-    Args:
-        folder: the folder.
-        reading: what `load` was asked for.
-
-    Returns:
-        The Splits.
-
-    Raises:
-        InputError: for what cannot be read; it names the file.
+    Attributes:
+        pixels: (height, width) gray or (height, width, 3) colored, from 0 to 255: uint8, or float32
+            for a gray image of 16 bits.
+        turned: whether it was turned or mirrored as its EXIF orientation says.
+        scaling: what became of its 16 bits a channel, in words; None if it has 8 or fewer.
     """
-    reading.refuse(folder, "task", "label", "groups", "order", "drop_columns", "data_dir")
-    below = _folders(folder)
-    parts = {
-        FOLDER_PARTS[path.name.lower()]: path for path in below if path.name.lower() in FOLDER_PARTS
-    }
-    if len(parts) != len(below) or "train" not in parts:
-        parts = {"train": folder}
-    names = {part: [path.name for path in _folders(path)] for part, path in parts.items()}
-    classes = tuple(names["train"])
-    if len(classes) < 2:
-        have = (
-            f"one sub-folder with images ({classes[0]!r})"
-            if classes
-            else "no sub-folder with images"
-        )
-        raise InputError(
-            f"{parts['train']}: has {have}; it needs one a class, at least two, each with PNG or "
-            "JPEG images of that class"
-        )
-    for part, found in names.items():
-        if strange := sorted(set(found) - set(classes)):
-            raise InputError(
-                f"{parts[part]}: has a class {strange[0]!r} of which {parts['train']} has no "
-                "example; give it some, or take the folder away"
-            )
-    files = {
-        part: [(file, classes.index(c)) for c in names[part] for file in _images(path / c)]
-        for part, path in parts.items()
-    }
-    arrays = _arrays([file for each in files.values() for file, _ in each], reading.image_size)
-    data, first = {}, 0
-    for part, each in files.items():
-        labels = np.array([label for _, label in each])
-        data[part] = checks.dataset(
-            arrays[first : first + len(each)], labels, classes=classes, where=str(parts[part])
-        )
-        first += len(each)
-    return complete(data, reading, name=folder.resolve().name, where=str(folder))
+
+    pixels: np.ndarray
+    turned: bool
+    scaling: str | None
 
 
 def decode(
@@ -111,6 +55,22 @@ def decode(
     """
     with ThreadPoolExecutor() as pool:  # Pillow decodes without the interpreter lock
         opened = list(pool.map(open_image, pictures, names, [size] * len(names)))
+    return stacked(opened, names)
+
+
+def stacked(opened: list[np.ndarray], names: Sequence[str]) -> np.ndarray:
+    """The pixels of images of one size in one array.
+
+    Args:
+        opened: (height, width[, 3]) pixels of each image.
+        names: name of each image, for messages.
+
+    Returns:
+        (images, height, width), or (images, height, width, 3) where any image has colors.
+
+    Raises:
+        InputError: where sizes differ.
+    """
     shapes: dict[tuple[int, ...], str] = {}
     for image, name in zip(opened, names, strict=True):
         shapes.setdefault(image.shape[:2], name)
@@ -149,22 +109,23 @@ def read_image(
             f"{path}: the network was not trained on images, but on examples of shape {shape}; "
             "give an .npz file"
         )
-    with _picture(path, str(path)) as image:
-        if (image.height, image.width) != shape[:2]:
-            raise InputError(
-                f"{path}: is {image.width}x{image.height} pixels, but the network was trained on "
-                f"{shape[1]}x{shape[0]}; scale it first"
-            )
-        pixels = np.asarray(image.convert("RGB" if shape[2:] == (3,) else "L"))
-    return (pixels.reshape(shape).astype(np.float32) * (pixel_max / 255))[None]
-
-
-def _arrays(files: list[Path], size: tuple[int, int] | None) -> np.ndarray:
-    return decode(files, [str(file) for file in files], size)
+    gray = shape[2:] != (3,)
+    pixels, _, scaling = read_picture(path, str(path), gray=gray)
+    height, width = pixels.shape[:2]
+    if (height, width) != shape[:2]:
+        raise InputError(
+            f"{path}: is {width}x{height} pixels, but the network was trained on "
+            f"{shape[1]}x{shape[0]}; scale it first"
+        )
+    if scaling is not None:
+        logger.info("%s: has 16 bits a channel, %s", path, scaling)
+    if not gray and pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, -1)
+    return (pixels.reshape(shape).astype(np.float32) * (pixel_max / WHITE))[None]
 
 
 def open_image(picture: Path | bytes, name: str, size: tuple[int, int] | None) -> np.ndarray:
-    """The pixels of one image.
+    """The pixels of one image whose channels have 8 bits.
 
     Args:
         picture: the file, or its content.
@@ -175,63 +136,95 @@ def open_image(picture: Path | bytes, name: str, size: tuple[int, int] | None) -
         (height, width) uint8 for a gray image, else (height, width, 3).
 
     Raises:
+        InputError: for an unreadable image, and for a gray one of 16 bits.
+    """
+    pixels = read_picture(picture, name, size).pixels
+    if pixels.dtype != np.uint8:
+        raise InputError(
+            f"{name}: has 16 bits a pixel, which are read from a folder of images only; save it "
+            "with 8"
+        )
+    return pixels
+
+
+def read_picture(
+    source: Path | bytes, name: str, size: tuple[int, int] | None = None, *, gray: bool = False
+) -> Picture:
+    """Decode one image.
+
+    Args:
+        source: the file, or its content.
+        name: its name, for messages.
+        size: (height, width) to which it is scaled; None keeps its size.
+        gray: whether colors become gray.
+
+    Returns:
+        The Picture.
+
+    Raises:
         InputError: for an unreadable image.
     """
     from PIL import Image
 
-    with _picture(picture, name) as image:
-        gray = image.mode in ("1", "L", "LA") or (image.mode == "P" and _is_gray(image))
-        plain = image.convert("L" if gray else "RGB")
+    image, turned, deep = _opened(source, name)
+    scaling = "of which the upper 8 are read" if deep else None
+    with image:
+        if image.mode.startswith("I"):
+            plain = Image.fromarray(np.asarray(image).astype(np.float32) / np.float32(DEEP_FACTOR))
+            scaling = "which are scaled to the range 0 to 255 and keep their decimal places"
+        else:
+            plain = image.convert("L" if gray or _is_gray(image) else "RGB")
         if size is not None and (plain.height, plain.width) != size:
             plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        return np.asarray(plain)
+        return Picture(np.asarray(plain), turned, scaling)
 
 
-def _picture(picture: Path | bytes, name: str) -> "Image":
-    """The decoded image, with 8 bits for each channel and nowhere transparent."""
+def _opened(source: Path | bytes, name: str) -> tuple["Image", bool, bool]:
+    """(the decoded image, upright and nowhere transparent, whether it was turned, whether its file
+    has 16 bits a channel).
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
-        content = picture if isinstance(picture, bytes) else picture.read_bytes()
+        content = source if isinstance(source, bytes) else source.read_bytes()
         image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
         image.load()
     except FileNotFoundError:
         raise InputError(
-            f"{name}: no such file{'' if isinstance(picture, bytes) else near_path(picture)}"
+            f"{name}: no such file{'' if isinstance(source, bytes) else near_path(source)}"
         ) from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         why = "it is neither" if isinstance(error, UnidentifiedImageError) else error
         raise InputError(
             f"{name}: not a readable PNG or JPEG image ({why}); save it again, or remove it"
         ) from None
-    if image.mode.startswith(("I", "F")):
-        raise InputError(f"{name}: has 16 bits a pixel; save it with 8")
-    if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+    deep = image.format == "PNG" and content[24] == 16  # the bit depth in its header
+    if image.has_transparency_data and (
+        image.mode.startswith("I") or np.asarray(image.convert("RGBA"))[..., 3].min() < 255
+    ):
         raise InputError(f"{name}: is partly transparent; save it on a plain background")
-    return image
+    return *_upright(image), deep
+
+
+def _upright(image: "Image") -> tuple["Image", bool]:
+    """(the image as viewers show it, whether it was turned or mirrored for that).
+
+    References:
+        CIPA DC-008-2019, Exif 2.32, tag 0x0112.
+    """
+    from PIL import ImageOps
+
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # whatever Pillow raises for damaged tags, which viewers pass over
+        return image, False
+    if orientation not in range(2, 9):
+        return image, False
+    return ImageOps.exif_transpose(image), True
 
 
 def _is_gray(image: "Image") -> bool:
-    palette = np.array(image.getpalette() or [0, 0, 0]).reshape(-1, 3)
-    return bool((palette == palette[:, :1]).all())
-
-
-def _folders(folder: Path) -> list[Path]:
-    """The sub-folders that are not empty, in order of name."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_dir() and not path.name.startswith(".") and any(path.iterdir())
-    )
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini"):
-            continue
-        if format_of(path) != "image":
-            raise InputError(
-                f"{path}: is no PNG or JPEG image; a folder of images holds one sub-folder a "
-                "class, and images in them"
-            )
-        yield path
+    if image.mode == "P":
+        palette = np.array(image.getpalette() or [0, 0, 0]).reshape(-1, 3)
+        return bool((palette == palette[:, :1]).all())
+    return image.mode in ("1", "L", "LA")

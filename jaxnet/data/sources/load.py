@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxnet.data import checks
 from jaxnet.data.dataset import Splits
-from jaxnet.data.sources import csv, idx, images, npz
+from jaxnet.data.sources import csv, idx, image_folder, npz
 from jaxnet.data.sources import tfds as prepared
 from jaxnet.data.sources.formats import FORMATS, format_of
 from jaxnet.data.sources.request import Reading
@@ -99,8 +99,8 @@ def load(
             return csv.splits_of_table(path, reading)
         case "arrays":
             return npz.splits_of_npz(path, reading)
-    if path.is_dir() and (len(path.parts) > 1 or images.has_classes(path)):
-        return images.splits_of_folder(path, reading)
+    if path.is_dir() and (len(path.parts) > 1 or image_folder.has_classes(path)):
+        return image_folder.splits_of_folder(path, reading)
     if path.suffix or len(path.parts) > 1:
         raise InputError(
             f"{path}: no such folder, nor a file that ends in "
