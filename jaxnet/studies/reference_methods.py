@@ -54,7 +54,8 @@ NUMBERS_OF_NEIGHBORS = (1, 3, 5, 9, 17, 33, 65, 129)
 CHOOSING = 1000  # examples, at most, on which the number of neighbors is chosen
 MIN_JUDGED = 500  # examples that neighbors are judged on, where there are as many
 
-TREES, LEAVES = 50, (1, 5)  # trees of a forest; smallest numbers of examples in a leaf
+TREES, TRIED_TREES = 50, 20  # trees of a forest; of each kind of forest that is tried
+FIRST_KINDS = 2  # kinds of forests that are tried even where time is short
 MIN_TREE_EXAMPLES = 100  # that a forest is grown on
 
 WIDER = ((4, 2), (4, 1), (2, 2), (2, 1))  # times as wide, and times as long; the best first
@@ -167,8 +168,9 @@ def reference_losses(
 
     - k nearest neighbors, of standardized inputs. The number of neighbors with which a fold is
       predicted is chosen on the other folds.
-    - Extremely randomized trees, where scikit-learn is installed. The size of their leaves is
-      chosen by out-of-bag error in the training folds.
+    - Extremely randomized trees, where scikit-learn is installed. The size of their leaves, and
+      for classes how many features are tried at each split, is chosen by out-of-bag error in the
+      training folds.
     - A network 4 times as wide that is trained twice as long, where the model is built in; in
       place of a linear model, `mlp()` trained twice as long.
 
@@ -178,8 +180,8 @@ def reference_losses(
     Where that is not enough,
 
     - neighbors are judged on fewer examples, at least 500;
-    - trees are judged on 4 folds or more, if need be of trees that are grown on fewer examples, or
-      on 2 or 3 folds;
+    - fewer kinds of trees are tried, and they are judged on 4 folds or more, if need be of trees
+      that are grown on fewer examples, or on 2 or 3 folds;
     - four networks are tried: 4 times as wide and trained twice as long; 4 times as wide; 2 times
       as wide and trained twice as long; 2 times as wide. The first one is trained that can be
       trained for all folds, or else for 4, or for 2. (The interval of an error that is judged on 4
@@ -209,7 +211,8 @@ def reference_losses(
         InputError: for arguments that cannot be meant.
 
     References:
-        Geurts, Ernst & Wehenkel 2006, "Extremely randomized trees".
+        Geurts, Ernst & Wehenkel 2006, "Extremely randomized trees"; its section 3.1 for why more
+        features are tried at a split where many of them say nothing.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     key = as_key("key", key)
@@ -373,37 +376,59 @@ def judge_trees(
         return None, 0.0
     n, features = table.x.shape
     whole = n - int(np.bincount(table.fold_of).max())
-    tried = features if table.classes is None else max(1, math.isqrt(features))
-    folds, examples, cost = plan_trees(whole, tried, table.folds, seconds)
+    kinds, folds, examples, cost = plan_trees(
+        whole, kinds_of_forests(features, table.classes), table.folds, seconds
+    )
     if folds < MIN_FOLDS:
         logger.info("extremely randomized trees are left out: they would take too long")
         return None, 0.0
-    kind = ExtraTreesRegressor if table.classes is None else ExtraTreesClassifier
+    method = ExtraTreesRegressor if table.classes is None else ExtraTreesClassifier
     losses = np.full(n, np.nan)
     for fold in range(folds):
         rng = generator(key, "references", fold, 1)
         rows = np.flatnonzero(table.fold_of != fold)
         if examples < whole:
             rows = np.sort(rng.permutation(rows)[:examples])
-        seed = int(rng.integers(2**31))
-        # out of bag, examples show which size of leaves is better
-        sampled = {"bootstrap": True, "oob_score": True, "random_state": seed, "n_jobs": -1}
+        grown: dict[str, Any] = {"random_state": int(rng.integers(2**31)), "n_jobs": -1}
+        weights = None if table.weights is None else table.weights[rows]
+        known = table.x[rows], table.y[rows], weights
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that many classes look like values
+            # that many classes look like values, and that few trees leave an example out of no bag
+            warnings.simplefilter("ignore", UserWarning)
+            # out of bag, examples show which kind is better
             forests = [
-                kind(TREES, min_samples_leaf=leaf, **sampled).fit(
-                    table.x[rows],
-                    table.y[rows],
-                    None if table.weights is None else table.weights[rows],
-                )
-                for leaf in LEAVES
+                method(
+                    TRIED_TREES,
+                    max_features=tried,
+                    min_samples_leaf=leaf,
+                    bootstrap=True,
+                    oob_score=True,
+                    **grown,
+                ).fit(*known)
+                for tried, leaf in kinds
             ]
-        best = min(forests, key=lambda forest: table.loss_of(_out_of_bag(forest), rows))
+            found = [table.loss_of(_out_of_bag(forest), rows) for forest in forests]
+            tried, leaf = kinds[int(np.argmin(found))]
+            best = method(TREES, max_features=tried, min_samples_leaf=leaf, **grown).fit(*known)
         best.set_params(n_jobs=1)  # several threads would add up the trees in any order
         judged = np.flatnonzero(table.fold_of == fold)
         losses[judged] = table.losses(best.predict(table.x[judged]), judged)
     words = "" if examples == whole else f" (grown on {examples:,} examples)"
     return Reference("extremely randomized trees" + words, losses, 0.0), cost
+
+
+def kinds_of_forests(features: int, classes: int | None) -> tuple[tuple[int, int], ...]:
+    """List kinds of forests to choose from: (features that are tried at each split, fewest examples
+    in a leaf), the least expensive ones first.
+
+    Args:
+        features: number of features.
+        classes: number of classes; None for values.
+    """
+    if classes is None:
+        return (features, 1), (features, 5), (features, 20)
+    some = max(1, math.isqrt(features))
+    return (some, 1), (some, 5), (features, 5), (features, 20)
 
 
 def _out_of_bag(forest: Any) -> Num[np.ndarray, " examples"]:
@@ -415,31 +440,35 @@ def _out_of_bag(forest: Any) -> Num[np.ndarray, " examples"]:
     return forest.classes_[forest.oob_decision_function_.argmax(1)]
 
 
-def plan_trees(examples: int, tried: int, folds: int, seconds: float) -> tuple[int, int, float]:
-    """Plan on how many folds trees are judged, and on how many examples they are grown: on 4 folds
-    at least, if need be of trees that are grown on fewer examples.
+def plan_trees(
+    examples: int, kinds: Sequence[tuple[int, int]], folds: int, seconds: float
+) -> tuple[Sequence[tuple[int, int]], int, int, float]:
+    """Plan which kinds of trees are tried and on how many folds they are judged: on 4 folds at
+    least, if need be with fewer kinds, and of trees that are grown on fewer examples.
 
     Args:
         examples: number of examples outside of a fold.
-        tried: number of features that are tried at each split.
+        kinds: the kinds of forests, as of `kinds_of_forests`.
         folds: number of folds.
         seconds: the limit.
 
     Returns:
-        (number of folds, number of examples, what it costs).
+        (kinds, number of folds, number of examples, what it costs).
     """
 
-    def cost(examples: int) -> float:
-        forests = TREES * len(LEAVES)
-        return forests * (TREE + SPLIT * tried * examples * math.log2(max(2, examples)))
+    def cost(kinds: Sequence[tuple[int, int]], examples: int) -> float:
+        each = [TREE + SPLIT * tried * examples * math.log2(max(2, examples)) for tried, _ in kinds]
+        return TRIED_TREES * sum(each) + TREES * max(each)
 
+    enough = min(ENOUGH_FOLDS, folds)
+    if enough * cost(kinds, examples) > seconds:
+        kinds = kinds[:FIRST_KINDS]
     smaller = [examples]
     while smaller[-1] > MIN_TREE_EXAMPLES:
         smaller.append(int(0.8 * smaller[-1]))
-    enough = min(ENOUGH_FOLDS, folds)
-    some = next((each for each in smaller if enough * cost(each) <= seconds), examples)
-    folds = min(folds, int(seconds / cost(some)))
-    return folds, some, folds * cost(some)
+    some = next((each for each in smaller if enough * cost(kinds, each) <= seconds), examples)
+    folds = min(folds, int(seconds / cost(kinds, some)))
+    return kinds, folds, some, folds * cost(kinds, some)
 
 
 def judge_network(

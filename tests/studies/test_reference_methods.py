@@ -6,6 +6,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 
@@ -16,6 +17,7 @@ from jaxnet.data.resampling import all_but, folds
 from jaxnet.errors import InputError
 from jaxnet.models.builtin import is_linear, widened
 from jaxnet.studies.reference_methods import (
+    kinds_of_forests,
     plan_network,
     plan_trees,
     reference_losses,
@@ -201,13 +203,20 @@ def test_without_scikit_learn_there_are_no_trees(product, monkeypatch):
     assert [each.name.split(" (")[0] for each in found] == ["nearest neighbors"]
 
 
-def test_with_a_lower_limit_less_is_judged_and_the_same_is_said_of_it(product, of_product):
-    """Half a second is enough for trees on two of four folds, and for no network."""
+def test_with_a_lower_limit_less_is_judged_and_the_same_is_said_of_it(product):
+    """Half a second is enough for two kinds of trees on two of four folds, and for no network; a
+    second is enough for those kinds on all folds.
+    """
     recipe, fold_of = Recipe(epochs=50_000, batch_size=16), fold_numbers(product)
-    _, trees = reference_losses(jaxnet.linear(), product, recipe, KEY, fold_of, seconds=0.5)
+    linear = jaxnet.linear()
+    _, trees = reference_losses(linear, product, recipe, KEY, fold_of, seconds=0.5)
+    (more,) = reference_losses(
+        linear, product, recipe, KEY, fold_of, methods=["trees"], seconds=0.9
+    )
     own = np.isfinite(trees.losses)
     np.testing.assert_array_equal(own, np.isin(fold_of, [0, 1]))
-    np.testing.assert_array_equal(trees.losses[own], of_product[1].losses[own])
+    assert more.judged == len(fold_of)
+    np.testing.assert_array_equal(trees.losses[own], more.losses[own])
 
 
 def test_neighbors_are_judged_on_some_examples_where_there_are_many():
@@ -249,19 +258,43 @@ def test_many_classes_of_few_examples_each():
 
 
 @pytest.mark.parametrize(
-    ("examples", "tried", "seconds", "planned"),
+    ("examples", "features", "seconds", "planned"),
     [
-        (1000, 8, 100.0, (8, 1000)),  # all of it
-        (1000, 8, 1.3, (5, 1000)),
-        (100_000, 8, 30.0, (5, 32_768)),  # fewer examples, so that there are four folds or more
-        (120, 1, 0.25, (2, 120)),  # fewer examples would not save enough
-        (120, 1, 0.15, (1, 120)),  # too few folds
+        (1000, 9, 100.0, (4, 8, 1000)),  # all of it
+        (1000, 9, 1.4, (4, 5, 1000)),
+        (1000, 9, 0.7, (2, 5, 1000)),  # fewer kinds, so that there are four folds or more
+        (100_000, 64, 30.0, (2, 4, 40_960)),  # and fewer examples
+        (120, 1, 0.2, (2, 2, 120)),  # fewer examples would not save enough
+        (120, 1, 0.1, (2, 1, 120)),  # too few folds
     ],
 )
-def test_plans_of_trees(examples, tried, seconds, planned):
-    folds, some, cost = plan_trees(examples, tried, 8, seconds)
-    assert (folds, some) == planned
+def test_plans_of_trees(examples, features, seconds, planned):
+    kinds = kinds_of_forests(features, 10)
+    some, folds, grown, cost = plan_trees(examples, kinds, 8, seconds)
+    assert (len(some), folds, grown) == planned
+    assert kinds[: len(some)] == some
     assert cost <= seconds
+
+
+def test_trees_that_try_every_feature_find_the_two_that_count():
+    """The label is that of a product of 2 of 10 columns, with 25% of the labels wrong: of 50 trees
+    that try the square root of 10 features at a split too few do.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1500, 10)).astype(np.float32)
+    sign = x[:, 0] * x[:, 1] > 0
+    y = np.where(rng.random(1500) < 0.25, ~sign, sign).astype(np.int32)
+    splits = pool(x, y)
+    train, y = np.asarray(splits.train.x), np.asarray(splits.train.y)
+    fold_of = fold_numbers(splits)
+    (trees,) = reference_losses(
+        jaxnet.linear(), splits, RECIPE, KEY, fold_of, methods=["trees"], seconds=20.0
+    )
+    plain = cross_val_predict(
+        ExtraTreesClassifier(50, random_state=0), train, y, groups=fold_of, cv=LeaveOneGroupOut()
+    )
+    assert trees.judged == len(y)
+    assert trees.error < np.mean(plain != y) - 0.02
 
 
 @pytest.mark.parametrize(
