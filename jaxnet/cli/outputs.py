@@ -246,7 +246,7 @@ def numbers(metrics: dict[str, Metrics]) -> dict[str, Any]:
     names = (
         ("accuracy", "error", "loss", "baseline")
         if isinstance(test, ClassMetrics)
-        else ("error", "rmse", "r2", "baseline")
+        else ("error", "rmse", "median_absolute_error", "r2", "baseline")
     )
     tables: dict[str, Any] = {"accuracy": None} | {
         name: {part: getattr(m, name) for part, m in metrics.items()} for name in names

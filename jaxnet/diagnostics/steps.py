@@ -17,7 +17,7 @@ from jaxnet.diagnostics.findings import Code
 from jaxnet.stats.cross_fitting import (
     CrossFit,
     error_of_network,
-    limits,
+    error_of_units,
     mean_over_units,
     unit_means,
 )
@@ -116,6 +116,7 @@ class PoolSteps:
             max(0.0, max(one.estimate for one in each)),
             max(one.low for one in any_of_them),
             max(0.0, max(one.high for one in each)),
+            caution=next((one.caution for one in each if one.caution), None),
         )
 
     def dominance(self, level: float = LEVEL) -> Estimate:
@@ -133,6 +134,7 @@ class PoolSteps:
             min(one.estimate for one in each),
             min(one.low for one in each),
             min(one.high for one in any_of_them),
+            caution=next((one.caution for one in each if one.caution), None),
         )
 
     def _both_levels(
@@ -153,10 +155,14 @@ class PoolSteps:
             found = self.dominance(level)
             if first == Code.HIGH_VARIANCE:
                 return found
-            return Estimate(-found.estimate, -found.high, -found.low, found.refused)
+            return replace(found, estimate=-found.estimate, low=-found.high, high=-found.low)
         a, b = (self.size(code, (1 + level) / 2) for code in (first, second))
         return Estimate(
-            a.estimate - b.estimate, a.low - b.high, a.high - b.low, a.refused or b.refused
+            a.estimate - b.estimate,
+            a.low - b.high,
+            a.high - b.low,
+            a.refused or b.refused,
+            a.caution or b.caution,
         )
 
     def more(self, code: Code, tolerance: float) -> More | None:
@@ -302,11 +308,12 @@ class Members(Parts):
     def _tables(self) -> dict[str, TwoWay]:
         found = {}
         for name, losses in {**self.parts, "unseen": self.unseen}.items():
-            groups = self.groups_of(name)
+            groups, counted = self.groups_of(name), losses.dtype == bool
             if groups is None:
-                found[name] = table(losses, RATE if losses.dtype == bool else POSITIVE)
+                found[name] = table(losses, RATE if counted else POSITIVE, heavy_tails=not counted)
             else:
-                found[name] = table(unit_means(losses.astype(np.float64), groups), POSITIVE)
+                values = unit_means(losses.astype(np.float64), groups)
+                found[name] = table(values, POSITIVE, heavy_tails=not counted)
         return found
 
     def sum(self, weights: Weights, constant: float = 0.0, level: float = LEVEL) -> Estimate:
@@ -339,15 +346,7 @@ class TheseNetworks(Parts):
     def _error(self, name: str, level: float) -> Estimate:
         losses = self.unseen if name == "unseen" else self.parts[name]
         given = mean_over_units(losses.mean(0), self.groups_of(name))
-        counted = losses.dtype == bool
-        low, high = limits(
-            given,
-            *given.variance(),
-            RATE if counted else POSITIVE,
-            level,
-            most=float(given.examples) if counted else math.inf,
-        )
-        return Estimate(given.estimate, low, high)
+        return error_of_units(given, level, counted=losses.dtype == bool)
 
     def more(self, code: Code, tolerance: float) -> More | None:
         """Say nothing of what it would take; more networks come first."""

@@ -1,8 +1,9 @@
 """A diagnosis as lines of text that fit a screen."""
 
 import math
+from collections.abc import Iterable, Mapping
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
 from jaxnet.stats.estimate import Estimate
@@ -65,6 +66,24 @@ def state(size: Estimate, tolerance: float, *, claimed: bool) -> str:
     return "uncertain"
 
 
+def interval_notes(found: Iterable[Estimate | Mapping[str, Any]]) -> list[str]:
+    """Say what intervals of the errors of a regression presuppose, and why some are missing.
+
+    Args:
+        found: the errors, or plain values of them as in result.json.
+
+    Returns:
+        A sentence for each thing to say.
+    """
+    each = [vars(one) if isinstance(one, Estimate) else one for one in found]
+    cautions = dict.fromkeys(one["caution"] for one in each if one.get("caution"))
+    reasons = dict.fromkeys(one["refused"] for one in each if one["refused"])
+    return [
+        *(f"Intervals of errors hold {caution}." for caution in cautions),
+        *(f"No interval: {reason}." for reason in reasons),
+    ]
+
+
 def lines(d: "Diagnosis") -> list[str]:
     """Write a diagnosis as lines of text."""
     unit = "share of the variance of y" if d.regression else "share of wrong predictions"
@@ -81,6 +100,9 @@ def lines(d: "Diagnosis") -> list[str]:
     found += [_row(f"{name}, unseen examples", error) for name, error in d.other_methods.items()]
     if d.scores is not None:
         found += [_row(f"always guessing {guess.name}", guess.error) for guess in d.scores.guesses]
+    if d.regression:
+        notes = interval_notes([*d.errors.values(), *d.other_methods.values()])
+        found += [fill(f"  {note}", WIDTH, subsequent_indent="  ") for note in notes]
     if d.folds is not None:
         if d.folds.groups is not None:
             found.append(f"  {d.folds.groups:,} groups are the independent units")

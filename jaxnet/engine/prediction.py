@@ -6,7 +6,7 @@
 import functools
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -21,8 +21,8 @@ from jaxnet.engine import arguments
 from jaxnet.errors import InputError, shown
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.stats.cross_fitting import error_of_network
-from jaxnet.stats.estimate import Estimate, mean, wilson
-from jaxnet.stats.scores import Scores, class_scores, r_squared, scores_of_values
+from jaxnet.stats.estimate import Estimate, wilson
+from jaxnet.stats.scores import Scores, class_scores, median_error, r_squared, scores_of_values
 from jaxnet.typing import ArrayLike
 
 logger = logging.getLogger("jaxnet")
@@ -64,6 +64,8 @@ class ValueMetrics:
     squares: (examples,) squared errors over the variance of the training targets; error: their
         mean.
     baseline: the error of always saying the training mean. rmse: in the units of y.
+    median_absolute_error: half of the errors are smaller; in the units of y. Rare, large errors do
+        not change it, and its interval is exact for independent examples.
     r2: 1 - error / error of the mean of these examples.
     groups: (examples,) the group of each, which is the unit of the intervals; None without groups.
     """
@@ -71,6 +73,7 @@ class ValueMetrics:
     squares: np.ndarray
     error: Estimate
     rmse: Estimate
+    median_absolute_error: Estimate
     r2: Estimate
     baseline: float
     groups: np.ndarray | None = None
@@ -286,7 +289,7 @@ def class_metrics(
         wrong=wrong,
         error=error,
         accuracy=error.complement(),
-        loss=_mean(-log_probabilities[np.arange(n), y], groups),
+        loss=_mean(-log_probabilities[np.arange(n), y], groups, heavy_tails=False),
         baseline=1 - found.max() / n if n else math.nan,
         confusion=confusion,
         precision=precision,
@@ -307,15 +310,17 @@ def value_metrics(
     are those of `judge`.
     """
     center, scale = standardization.units
-    squares = ((predictions.astype(np.float64) - y) / scale) ** 2
-    error = _mean(squares, groups)
+    off = np.abs(predictions.astype(np.float64) - y)
+    squares = (off / scale) ** 2
+    error = _mean(squares, groups, heavy_tails=True)
     root, low, high = (
         scale * math.sqrt(value) for value in (error.estimate, error.low, error.high)
     )
     return ValueMetrics(
         squares=squares,
         error=error,
-        rmse=Estimate(root, low, high, error.refused),
+        rmse=replace(error, estimate=root, low=low, high=high),
+        median_absolute_error=median_error(off, groups),
         r2=r_squared(squares, y, scale, groups),
         baseline=float(np.mean(((y.astype(np.float64) - center) / scale) ** 2))
         if len(y)
@@ -324,11 +329,11 @@ def value_metrics(
     )
 
 
-def _mean(losses: np.ndarray, groups: np.ndarray | None) -> Estimate:
+def _mean(losses: np.ndarray, groups: np.ndarray | None, *, heavy_tails: bool) -> Estimate:
     """Their mean, or how many of them are not numbers."""
     if lost := int(np.isnan(losses).sum()):
         return Estimate(math.nan, refused=f"{lost} of {len(losses)} losses are not numbers")
-    return mean(losses) if groups is None else error_of_network(losses, groups)
+    return error_of_network(losses, groups, heavy_tails=heavy_tails)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "precision"))

@@ -19,13 +19,14 @@ from rich.table import Table
 from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Dataset, Splits
 from jaxnet.diagnostics import Estimate, Ladder
+from jaxnet.diagnostics.text import interval_notes
 from jaxnet.display import visible
-from jaxnet.engine.prediction import ClassMetrics, Metrics
+from jaxnet.engine.prediction import ClassMetrics, Metrics, ValueMetrics
 from jaxnet.population.scheduler import Progress
 from jaxnet.report import tables
 from jaxnet.report.tables import LUCK
 from jaxnet.runtime.files import plain
-from jaxnet.stats.scores import ClassScores, Scores
+from jaxnet.stats.scores import ClassScores, Scores, ValueScores
 from jaxnet.studies.comparison import Comparison
 from jaxnet.studies.sweep import Sweep
 
@@ -321,6 +322,8 @@ def result(
     console = Console(highlight=False)
     console.print(table)
     console.print(_scores(scores))
+    if notes := interval_notes(_errors(metrics, scores)):
+        say(*notes)
     test, recall = metrics["test"], scores["test"]
     if isinstance(test, ClassMetrics) and classes is not None:
         assert isinstance(recall, ClassScores)
@@ -352,6 +355,15 @@ def result(
     say("", ladder.verdict)
     if claimed := [finding for finding in ladder.findings if finding.claimed]:
         say("try next: " + "; ".join(remedy.words for remedy in claimed[0].remedies))
+
+
+def _errors(metrics: Mapping[str, Metrics], scores: Mapping[str, Scores]) -> list[Estimate]:
+    """The errors and scores of a regression."""
+    found = [m.error for m in metrics.values() if isinstance(m, ValueMetrics)]
+    for each in scores.values():
+        if isinstance(each, ValueScores):
+            found += [each.rmse, each.mae, each.median_absolute_error, each.r2]
+    return found
 
 
 def _scores(found: Mapping[str, Scores]) -> Table:
@@ -425,7 +437,7 @@ def _share(value: float) -> str:
 
 def _interval(estimate: Estimate, form: str) -> str:
     return (
-        "too few examples"
+        "no interval"
         if estimate.refused
         else f"{form.format(estimate.low)} to {form.format(estimate.high)}"
     )

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from jaxnet.core.run import Run
 from jaxnet.diagnostics import Diagnosis, Estimate
-from jaxnet.diagnostics.text import networks, part_names
+from jaxnet.diagnostics.text import interval_notes, networks, part_names
 from jaxnet.population.result import Population
 from jaxnet.report import figures
 from jaxnet.report.figures.axes import DECADES, DPI, TRAIN, VALIDATION
@@ -61,11 +61,13 @@ def of_diagnosis(found: Diagnosis) -> str:
         [f"{name}, unseen examples", "", *_interval(error)]
         for name, error in found.other_methods.items()
     ]
+    notes = interval_notes(found.errors.values()) if found.regression else []
     claimed = [finding for finding in found.findings if finding.claimed]
     others = [finding for finding in found.findings if not finding.claimed]
     parts = [
         f'<p class="verdict">{text(found.verdict)}</p>',
         _table(["", "examples", "error", "95% interval"], errors, f"error ({unit}) of {who}{lost}"),
+        *(f"<p><small>{text(note)}</small></p>" for note in notes),
     ]
     for finding in claimed:
         remedies = "; ".join(remedy.words for remedy in finding.remedies)

@@ -34,9 +34,9 @@ def scores(
     """
     parts = list(found.values())
     rows: list[tuple[str, ...]] = [
-        (words, *(shown(part[name], percent) for part in parts))
+        (words, *(shown(part[name], percent) if name in part else "" for part in parts))
         for name, (words, percent) in SCORES.items()
-        if name in parts[0]
+        if any(name in part for part in parts)  # runs of before lack a score that was added
     ]
     for i, guess in enumerate(parts[0]["guesses"]):
         measure, percent = ("error", True) if guess["rmse"] is None else ("rmse", False)

@@ -196,7 +196,11 @@ def _values(row: EpochMetrics, part: str) -> dict[str, Any]:
 
 
 def _numbers(metrics: Metrics) -> dict[str, float]:
-    names = ("error", "loss") if isinstance(metrics, ClassMetrics) else ("error", "rmse", "r2")
+    names = (
+        ("error", "loss")
+        if isinstance(metrics, ClassMetrics)
+        else ("error", "rmse", "median_absolute_error", "r2")
+    )
     return {name: float(getattr(metrics, name)) for name in names}
 
 

@@ -353,7 +353,8 @@ def _interval(size: "Estimate", regression: bool) -> str:
     form = "{:.4f}".format if regression else "{:.2%}".format
     if size.refused is not None:
         return f"{form(size.estimate)} (no interval)"
-    return f"{form(size.estimate)} ({form(size.low)} to {form(size.high)})"
+    caution = f", {size.caution}" if size.caution else ""
+    return f"{form(size.estimate)} ({form(size.low)} to {form(size.high)}{caution})"
 
 
 def _setting(name: str, value: Any) -> str:

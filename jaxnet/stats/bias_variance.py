@@ -210,7 +210,12 @@ def bias_variance_decomposition(
             }
         )
     tables = {
-        name: two_way([each[name].block for each in pieces], WITHIN[loss], partition=parts)
+        name: two_way(
+            [each[name].block for each in pieces],
+            POSITIVE if (loss, name) == ("brier", "variance") else WITHIN[loss],
+            partition=parts,
+            heavy_tails=loss == "squared" and name != "variance",
+        )
         for name in pieces[0]
     }
     found = {name: interval(each, level) for name, each in tables.items()}

@@ -157,8 +157,8 @@ def calibration(
         null=_null_value(where, confidence, bins, key),
         squared_error=_squared_error(where, difference, bins, few, level),
         overconfidence=_overconfidence(confidence, correct, level),
-        negative_log_likelihood=mean(-log_p[rows, y], level),
-        brier=mean((p**2).sum(1), level),
+        negative_log_likelihood=mean(-log_p[rows, y], level, heavy_tails=False),
+        brier=mean((p**2).sum(1), level, heavy_tails=False),
         bins=tuple(
             ReliabilityBin(
                 b / bins,

@@ -37,13 +37,16 @@ from jaxnet.typing import ArrayLike
 ROOT_MARGIN = 1e-9  # how close to the estimate the search for a limit begins
 
 
-def error_of(wrong: ArrayLike, level: float = LEVEL) -> Estimate:
+def error_of(wrong: ArrayLike, level: float = LEVEL, *, heavy_tails: bool = True) -> Estimate:
     """Compute the mean of losses, with its interval for new members and new examples.
 
     Args:
         wrong: (members, examples) losses, or booleans: whether a prediction is wrong; the mean of
             booleans is a rate.
         level: confidence level of the interval.
+        heavy_tails: for losses that are no booleans, whether rare ones may be much larger than
+            these, as squared errors may; then the interval is refused where the largest losses show
+            that no variance exists. False for losses such as a cross-entropy.
 
     Returns:
         The mean loss; refused where a loss is not finite.
@@ -54,9 +57,9 @@ def error_of(wrong: ArrayLike, level: float = LEVEL) -> Estimate:
     wrong = arrays.losses("losses", wrong)
     if lost := _not_finite(wrong):
         return lost
-    return interval(
-        table(wrong, RATE if wrong.dtype == bool else POSITIVE), level, examples=MIN_ERROR_EXAMPLES
-    )
+    counted = wrong.dtype == bool
+    given = table(wrong, RATE if counted else POSITIVE, heavy_tails=heavy_tails and not counted)
+    return interval(given, level, examples=MIN_ERROR_EXAMPLES)
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estimate:
@@ -230,7 +233,11 @@ def ensemble_gain(
     each, together = ((values - truth) ** 2).sum(-1), ((mean - truth) ** 2).sum(-1)
     without = ((mean + (mean - values) / max(1, m - 1) - truth) ** 2).sum(-1)
     pseudo = m * together - (m - 1) * without
-    tables = {"member": table(each), "ensemble": two_way([block(pseudo, together)])}
+    heavy = loss == "squared"
+    tables = {
+        "member": table(each, heavy_tails=heavy),
+        "ensemble": two_way([block(pseudo, together)], heavy_tails=heavy),
+    }
     gain = two_way([block(each - pseudo, each.mean(0) - together)])
     return EnsembleGain(
         interval(tables["member"], level),

@@ -17,14 +17,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 from jaxnet import arrays, display
 from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate, exact, mean
+from jaxnet.stats.moments import Tail, degrees_of_freedom, reaches, t_quantile, tail, third_cumulant
 from jaxnet.stats.random_effects import (
     MIN_CARRYING_EXAMPLES,
     MIN_RATE_EXAMPLES,
     POSITIVE,
     RATE,
     around,
-    degrees_of_freedom,
-    t_quantile,
 )
 from jaxnet.typing import ArrayLike
 
@@ -60,6 +59,7 @@ class Contrast:
         both_freedom: degrees of freedom of `both`.
         between: variance of the mean as the means of the folds show it.
         folds: number of folds with examples of the mean.
+        third: third cumulant of the mean over the draw of units.
     """
 
     estimate: float
@@ -73,6 +73,7 @@ class Contrast:
     both_freedom: int
     between: float
     folds: int
+    third: float = 0.0
 
     @property
     def luck(self) -> float:
@@ -106,6 +107,11 @@ class Contrast:
         """The effective number of units that carry the mean."""
         power = float(self.values @ self.values)
         return float(np.abs(self.values).sum()) ** 2 / power if power > 0 else 0.0
+
+    @property
+    def tail(self) -> Tail:
+        """How fast the largest units fall off."""
+        return tail(np.abs(self.values))
 
 
 def unit_means(
@@ -148,6 +154,7 @@ def mean_over_units(
         both_freedom=0,
         between=0.0,
         folds=1,
+        third=third_cumulant(deviations, len(values)),
     )
 
 
@@ -164,6 +171,8 @@ class CrossFit:
             examples of a group lie in one fold.
         within: smallest and largest possible loss.
         counted: whether each loss is 0 or 1.
+        heavy_tails: whether rare losses may be much larger than these, as squared errors may, where
+            `within` gives them no upper bound.
     """
 
     losses: Float[np.ndarray, "networks examples"]
@@ -172,6 +181,7 @@ class CrossFit:
     group_of: Int[np.ndarray, " examples"] | None = None
     within: tuple[float, float] = POSITIVE
     counted: bool = False
+    heavy_tails: bool = True
 
     @property
     def folds(self) -> int:
@@ -275,6 +285,7 @@ class CrossFit:
             both_freedom=spare * (units - self.folds),
             between=float(means.var(ddof=1)) / len(used) if len(used) > 1 else 0.0,
             folds=len(used),
+            third=third_cumulant(deviations, n),
         )
 
     def _networks(
@@ -344,6 +355,7 @@ class CrossFit:
                 both_freedom=spare * max(1, len(deviations) - 1),
                 between=float(means.var(ddof=1)) / self.folds + own,
                 folds=self.folds,
+                third=third_cumulant(deviations, m),
             )
 
         unseen = self.contrast(1.0, 0.0)
@@ -409,7 +421,7 @@ class CrossFit:
         if reason := self.refusal(given):
             return Estimate(given.estimate, refused=reason)
         low, high = self._limits(given, *given.variance_of_pools(factor), level)
-        return Estimate(given.estimate, low, high)
+        return Estimate(given.estimate, low, high, caution=self.caution(given))
 
     def of_these_networks(self) -> "NetworkErrors":
         """Compute the unseen error and the gap of these very networks, whose seen error is a known
@@ -495,7 +507,12 @@ class CrossFit:
         if parts is not None and (wider or skewed):
             less, more = self._from_both_errors(given, parts, level)
             below, above = max(below, less), max(above, more)
-        return Estimate(given.estimate, given.estimate - below, given.estimate + above)
+        return Estimate(
+            given.estimate,
+            given.estimate - below,
+            given.estimate + above,
+            caution=self.caution(given),
+        )
 
     def _from_both_errors(self, given: Contrast, parts: Parts, level: float) -> tuple[float, float]:
         """Compute how far limits are below and above a difference of two errors, from the limits of
@@ -529,7 +546,16 @@ class CrossFit:
     def _limits(self, given: Contrast, variance: float, freedom: float, level: float) -> Limits:
         """Compute limits of an error; see `limits`."""
         most = float(given.examples) if self.counted else math.inf
-        return limits(given, variance, freedom, self.within, level, most=most)
+        return limits(
+            given, variance, freedom, self.within, level, most=most, heavy_tails=self.heavy_tails
+        )
+
+    def _may_have_tails(self) -> bool:
+        return self.heavy_tails and self.within == POSITIVE
+
+    def caution(self, given: Contrast) -> str | None:
+        """Say what the interval of a contrast presupposes; None where there is nothing."""
+        return given.tail.caution if self._may_have_tails() else None
 
     def refusal(self, given: Contrast, *, signed: bool = False) -> str | None:
         """Say why a contrast has no interval, and what it would take; None where there is one."""
@@ -553,7 +579,7 @@ class CrossFit:
                 f"{max(1, round(given.carried))} of {given.examples} examples carry nearly all "
                 f"of it; at least {MIN_CARRYING_EXAMPLES} should"
             )
-        return None
+        return given.tail.refused if not signed and self._may_have_tails() else None
 
     @property
     def coverage(self) -> str:
@@ -574,9 +600,11 @@ def limits(
     level: float = LEVEL,
     *,
     most: float = math.inf,
+    heavy_tails: bool = False,
 ) -> Limits:
     """Compute limits of a mean: on the logit scale for a rate, on the logarithmic scale for another
-    loss, and exact ones where few mistakes carry a rate.
+    loss, corrected for skewness for one with heavy tails, and exact ones where few mistakes carry a
+    rate.
 
     Args:
         given: the mean.
@@ -585,14 +613,18 @@ def limits(
         within: smallest and largest possible value.
         level: confidence level of the interval.
         most: the largest number of examples that a rate may count for.
+        heavy_tails: whether rare losses may be much larger, as squared errors may.
 
     Returns:
         Lower and upper limit.
 
     References:
-        Korn & Graubard 1998 (rates that few examples make).
+        Korn & Graubard 1998 (rates that few examples make); Hall 1992 (skewness).
     """
     low, high = within
+    if heavy_tails and within == POSITIVE:
+        below, above = reaches(variance, freedom, given.third, level)
+        return max(low, given.estimate - below), given.estimate + above
     mean, half = given.estimate, t_quantile(freedom, level) * math.sqrt(variance)
     if math.isfinite(high):
         share = min(max((mean - low) / (high - low), 0.0), 1.0)
@@ -610,6 +642,8 @@ def error_of_network(
     losses: Shaped[np.ndarray, " examples"],
     group_of: Int[np.ndarray, " examples"] | None = None,
     level: float = LEVEL,
+    *,
+    heavy_tails: bool = True,
 ) -> Estimate:
     """Compute the error of one network on examples that it has not seen.
 
@@ -617,27 +651,47 @@ def error_of_network(
         losses: (examples,) losses, or booleans: whether a prediction is wrong.
         group_of: (examples,) group of each example; None where every example is its own.
         level: confidence level of the interval.
+        heavy_tails: for losses that are no booleans, whether rare ones may be much larger than
+            these, as squared errors may.
     """
     if group_of is None:
         if losses.dtype == bool:
             return exact(int(losses.sum()), len(losses), level)
-        return mean(losses, level)
+        return mean(losses, level, heavy_tails=heavy_tails)
     given = mean_over_units(losses.astype(np.float64), group_of)
-    counted = losses.dtype == bool
     if len(given.values) < MIN_GROUPS:
         return Estimate(
             given.estimate,
             refused=f"{len(given.values)} groups are too few for an interval; at least "
             f"{MIN_GROUPS} are needed",
         )
+    return error_of_units(given, level, counted=losses.dtype == bool, heavy_tails=heavy_tails)
+
+
+def error_of_units(
+    given: Contrast, level: float = LEVEL, *, counted: bool, heavy_tails: bool = True
+) -> Estimate:
+    """Compute the interval of a mean over units that no network has seen.
+
+    Args:
+        given: the mean.
+        level: confidence level of the interval.
+        counted: whether each loss is 0 or 1.
+        heavy_tails: for other losses, whether rare ones may be much larger than these.
+    """
+    heavy_tails = heavy_tails and not counted and math.isfinite(given.estimate)
+    if heavy_tails and given.tail.refused:
+        return Estimate(given.estimate, refused=given.tail.refused)
     low, high = limits(
         given,
         *given.variance(),
         RATE if counted else POSITIVE,
         level,
         most=float(given.examples) if counted else math.inf,
+        heavy_tails=heavy_tails,
     )
-    return Estimate(given.estimate, low, high)
+    caution = given.tail.caution if heavy_tails else None
+    return Estimate(given.estimate, low, high, caution=caution)
 
 
 @dataclass(frozen=True)
@@ -695,6 +749,7 @@ def cross_fitted_errors(
     *,
     target_error: float = 0.0,
     largest: float | None = None,
+    heavy_tails: bool = True,
 ) -> CrossFittedErrors:
     """Compute the errors of cross-fitted networks on unseen and on seen examples, and their gap.
 
@@ -707,6 +762,9 @@ def cross_fitted_errors(
         target_error: the error that could be reached; 0 by default.
         largest: the largest possible loss, such as 2 for the Brier score; None where there is none.
             Booleans have 1.
+        heavy_tails: where there is no largest loss, whether rare losses may be much larger than
+            these, as squared errors may; then intervals are refused where the largest losses show
+            that no variance exists. False for losses such as a cross-entropy.
 
     Returns:
         The errors with 95% intervals; an interval is refused with a reason.
@@ -718,7 +776,7 @@ def cross_fitted_errors(
     References:
         Bengio & Grandvalet 2004 (the variance over pools); Zou & Donner 2008 (the gap).
     """
-    table, left_out = cross_fit(losses, seen, groups, largest=largest)
+    table, left_out = cross_fit(losses, seen, groups, largest=largest, heavy_tails=heavy_tails)
     return CrossFittedErrors(
         unseen=table.rate("unseen"),
         seen=table.rate("seen"),
@@ -740,6 +798,7 @@ def cross_fit(
     groups: ArrayLike | None = None,
     *,
     largest: float | None = None,
+    heavy_tails: bool = True,
 ) -> tuple[CrossFit, tuple[int, ...]]:
     """Check losses of cross-fitted networks and bring them into a table.
 
@@ -748,6 +807,7 @@ def cross_fit(
         seen: as there.
         groups: as there.
         largest: as there.
+        heavy_tails: as there.
 
     Returns:
         The table, and the numbers of the networks left out, since a loss of theirs is not finite.
@@ -788,6 +848,7 @@ def cross_fit(
         group_of,
         RATE if counted else (0.0, math.inf if largest is None else float(largest)),
         counted,
+        heavy_tails,
     )
     return table, tuple(int(i) for i in np.flatnonzero(~sound))
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError
+from jaxnet.stats.moments import degrees_of_freedom, reaches, t_quantile, tail, third_cumulant
 from jaxnet.typing import ArrayLike
 
 LEVEL = 0.95
@@ -28,12 +29,15 @@ class Estimate:
         low: lower limit of the interval; NaN where no interval can be given honestly.
         high: upper limit of the interval; NaN likewise.
         refused: why there is no interval, and what it would take; None where there is one.
+        caution: what the interval presupposes and these examples do not show, in words that can
+            follow it; None where there is nothing.
     """
 
     estimate: float
     low: float = math.nan
     high: float = math.nan
     refused: str | None = None
+    caution: str | None = None
 
     __repr__ = display.text
 
@@ -41,13 +45,14 @@ class Estimate:
         return self.estimate
 
     def __str__(self) -> str:
-        return f"{self.estimate:.4f}" + (
-            f" ({self.low:.4f} to {self.high:.4f})" if self.refused is None else ""
-        )
+        if self.refused is not None:
+            return f"{self.estimate:.4f}"
+        caution = f", {self.caution}" if self.caution else ""
+        return f"{self.estimate:.4f} ({self.low:.4f} to {self.high:.4f}{caution})"
 
     def complement(self) -> "Estimate":
         """Return 1 minus this estimate, such as an error from an accuracy."""
-        return Estimate(1 - self.estimate, 1 - self.high, 1 - self.low, self.refused)
+        return Estimate(1 - self.estimate, 1 - self.high, 1 - self.low, self.refused, self.caution)
 
 
 def wilson(successes: int, trials: int, level: float = LEVEL) -> Estimate:
@@ -109,28 +114,35 @@ def exact(successes: int, trials: int, level: float = LEVEL) -> Estimate:
     return Estimate(successes / trials, low, high)
 
 
-def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
+def mean(values: ArrayLike, level: float = LEVEL, *, heavy_tails: bool = True) -> Estimate:
     """Compute the mean of independent values of at least 0, such as losses, with its interval.
 
-    The interval follows from the central limit theorem for the logarithm of the mean, so that no
-    limit is negative.
+    Degrees of freedom follow from the kurtosis of the values. The limits are corrected for their
+    skewness; for values without heavy tails they lie on a logarithmic scale.
 
     Args:
         values: (values,) numbers of at least 0.
         level: confidence level of the interval, between 0 and 1.
+        heavy_tails: whether rare values may be much larger than these, as squared errors may; then
+            the interval is refused where the largest values show that no variance exists. False for
+            losses such as a cross-entropy.
 
     Returns:
-        The mean. Its interval is refused for fewer than 30 values, and for a mean that is 0 or not
-        finite.
+        The mean. Its interval is refused for fewer than 30 values, for a mean that is 0 or not
+        finite, and for heavy tails.
 
     Raises:
         InputError: for values that are not one axis of numbers.
+
+    References:
+        Cramér 1946, eq. 27.4.2 (degrees of freedom); Hall 1992 (skewness); Hill 1975 (tails).
     """
     values = _one_axis(values, infinite=True)
     n = len(values)
     if n == 0:
         return Estimate(math.nan, refused="no examples; at least 1 is needed")
-    center = float(np.mean(values, dtype=np.float64))
+    values = values.astype(np.float64)
+    center = float(values.mean())
     if n < MIN_MEAN_EXAMPLES:
         return Estimate(
             center,
@@ -140,11 +152,15 @@ def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
             ),
         )
     if not math.isfinite(center) or center <= 0:
-        return Estimate(
-            center, refused=f"a mean of {center} has no interval on a logarithmic scale"
-        )
-    error = float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(n)
-    exponent = NormalDist().inv_cdf((1 + level) / 2) * error / center
+        return Estimate(center, refused=f"a mean of {center} has no interval")
+    variance, freedom = float(np.var(values, ddof=1)) / n, degrees_of_freedom(values)
+    if heavy_tails:
+        largest = tail(values)
+        if largest.refused:
+            return Estimate(center, refused=largest.refused)
+        below, above = reaches(variance, freedom, third_cumulant(values - center, n), level)
+        return Estimate(center, max(0.0, center - below), center + above, caution=largest.caution)
+    exponent = t_quantile(freedom, level) * math.sqrt(variance) / center
     # A factor above e^700 overflows a float; such an interval says nothing anyway.
     factor = math.exp(min(exponent, 700.0))
     return Estimate(center, center / factor, center * factor)
@@ -182,7 +198,11 @@ def combination(
         low, high = sorted((c * part.low, c * part.high))
         below += (c * part.estimate - low) ** 2
         above += (high - c * part.estimate) ** 2
-    return Estimate(center, center - math.sqrt(below), center + math.sqrt(above))
+    caution = next(
+        (part.caution for c, part in zip(coefficients, parts, strict=True) if c and part.caution),
+        None,
+    )
+    return Estimate(center, center - math.sqrt(below), center + math.sqrt(above), caution=caution)
 
 
 def repeated(values: ArrayLike, level: float = LEVEL) -> Estimate:

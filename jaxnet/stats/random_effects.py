@@ -7,7 +7,7 @@ examples. They know nothing about what the values are.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from jaxnet.stats.estimate import LEVEL, Estimate
+from jaxnet.stats.moments import Tail, degrees_of_freedom, reaches, t_quantile, tail, third_cumulant
 
 # Every member sees the same examples. A table holds a value psi for each member and example: a
 # loss, or the pseudo-value M g - (M-1) g(-m) of a statistic g of the members' predictions on an
@@ -63,6 +64,8 @@ class Part(NamedTuple):
         freedom: degrees of freedom of B, fewer where few examples make most of it.
         both: AB, the variance over members and examples together.
         within: smallest and largest possible value.
+        third: third cumulant of the mean over the draw of examples.
+        tail: how fast the largest values fall off, where they may have heavy tails; else None.
     """
 
     weight: float
@@ -73,6 +76,8 @@ class Part(NamedTuple):
     freedom: float
     both: float
     within: tuple[float, float]
+    third: float = 0.0
+    tail: Tail | None = None
 
     @property
     def few(self) -> bool:
@@ -159,7 +164,11 @@ def block(
 
 
 def two_way(
-    blocks: Sequence[Block], within: tuple[float, float] = POSITIVE, *, partition: int | None = None
+    blocks: Sequence[Block],
+    within: tuple[float, float] = POSITIVE,
+    *,
+    partition: int | None = None,
+    heavy_tails: bool = False,
 ) -> TwoWay:
     """Combine blocks of examples to one table.
 
@@ -167,6 +176,7 @@ def two_way(
         blocks: the sums of each block, of the same members.
         within: smallest and largest possible value.
         partition: number of parts, where members trained on disjoint parts of one pool.
+        heavy_tails: whether rare examples may have much larger values, as squared errors do.
 
     Returns:
         The mean of the table, with what its variance needs.
@@ -187,23 +197,29 @@ def two_way(
         freedom=degrees_of_freedom(columns),
         both=(m - 1) / m * interaction / (n * max(1, n - 1)),
         within=within,
+        third=third_cumulant(columns - mean, n),
+        tail=tail(np.abs(columns)) if heavy_tails and np.isfinite(columns).all() else None,
     )
     return TwoWay(mean, rows, (part,), partition)
 
 
 def table(
-    values: Shaped[np.ndarray, "members examples"], within: tuple[float, float] = POSITIVE
+    values: Shaped[np.ndarray, "members examples"],
+    within: tuple[float, float] = POSITIVE,
+    *,
+    heavy_tails: bool = False,
 ) -> TwoWay:
     """Summarize a table of values, such as losses, or whether predictions are wrong.
 
     Args:
         values: (members, examples) values.
         within: smallest and largest possible value.
+        heavy_tails: whether rare examples may have much larger values, as squared errors do.
 
     Returns:
         The mean of the table, with what its variance needs.
     """
-    return two_way([block(np.asarray(values, np.float64))], within)
+    return two_way([block(np.asarray(values, np.float64))], within, heavy_tails=heavy_tails)
 
 
 def contrast(
@@ -273,7 +289,14 @@ def refusal(
                 f"{max(1, round(part.carried))} of {part.examples} examples carry nearly all "
                 f"of it; at least {MIN_CARRYING_EXAMPLES} should"
             )
+        if part.tail is not None and part.tail.refused:
+            return part.tail.refused
     return None
+
+
+def caution(given: TwoWay) -> str | None:
+    """Say what the interval of a mean presupposes; None where there is nothing."""
+    return next((part.tail.caution for part in given.parts if part.tail is not None), None)
 
 
 def interval(
@@ -282,9 +305,10 @@ def interval(
     """Compute the t interval of a mean, or the reason why there is none.
 
     The interval is symmetric on the logit scale for rates, on the logarithmic scale for other
-    positive means, and on the linear scale for sums and for values that can be negative. Where
-    fewer than 5 examples make a rate, the limits are exact binomial ones over its examples. A sum
-    combines its members' variance with the limits of its parts (MOVER).
+    positive means, and on the linear scale for sums and for values that can be negative. That of
+    values with heavy tails is corrected for their skewness. Where fewer than 5 examples make a
+    rate, the limits are exact binomial ones over its examples. A sum combines its members' variance
+    with the limits of its parts (MOVER).
 
     Args:
         given: the mean.
@@ -296,7 +320,8 @@ def interval(
         The mean with its interval.
 
     References:
-        Satterthwaite 1946 (degrees of freedom); Zou & Donner 2008, eq. 5 and 6 (MOVER).
+        Satterthwaite 1946 (degrees of freedom); Zou & Donner 2008, eq. 5 and 6 (MOVER); Hall 1992
+        (skewness).
     """
     estimate = given.estimate
     if reason := refusal(given, members=members, examples=examples):
@@ -305,8 +330,13 @@ def interval(
     if alone and given.parts[0].few:
         low, high = given.parts[0].limits(level)
         return Estimate(estimate, min(low, estimate), max(high, estimate))
+    if alone and given.parts[0].tail is not None:
+        below, above = reaches(*_variance(given), given.parts[0].third, level)
+        low = max(0.0, estimate - below) if estimate >= 0 else estimate - below
+        return Estimate(estimate, low, estimate + above, caution=caution(given))
     below, above = _half_widths(given, level)
-    return around(estimate, below, above, given.parts[0].within if alone else SIGNED)
+    found = around(estimate, below, above, given.parts[0].within if alone else SIGNED)
+    return replace(found, caution=caution(given))
 
 
 def interval_of_few(
@@ -350,14 +380,8 @@ def interval_of_few(
             max(low, given.estimate - math.sqrt(below)),
             min(high, given.estimate + math.sqrt(above)),
         )
-    return around(given.estimate, math.sqrt(below), math.sqrt(above), (low, high))
-
-
-def t_quantile(freedom: float, level: float) -> float:
-    """Compute the quantile of Student's t distribution for a two-sided level."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(min(freedom, 1e7), (1 + level) / 2))
+    found = around(given.estimate, math.sqrt(below), math.sqrt(above), (low, high))
+    return replace(found, caution=caution(given))
 
 
 def _reaches(part: Part, level: float) -> tuple[float, float]:
@@ -397,10 +421,8 @@ def around(estimate: float, below: float, above: float, within: tuple[float, flo
     return Estimate(estimate, lower, upper)
 
 
-def _half_widths(given: TwoWay, level: float) -> tuple[float, float]:
-    """Compute how far the limits are below and above the estimate."""
-    from scipy.special import stdtrit
-
+def _variance(given: TwoWay) -> tuple[float, float]:
+    """Compute the variance of a mean over members and examples, and its degrees of freedom."""
     between, freedom = given.members_variance()
     own = [part.weight**2 * part.own for part in given.parts]
     both = [part.weight**2 * part.both for part in given.parts]
@@ -408,30 +430,24 @@ def _half_widths(given: TwoWay, level: float) -> tuple[float, float]:
     scatter = between**2 / freedom
     for part, b, ab in zip(given.parts, own, both, strict=True):
         scatter += b**2 / part.freedom + ab**2 / ((given.members - 1) * (part.examples - 1))
-    t = float(stdtrit(variance**2 / scatter, (1 + level) / 2)) if scatter > 0 else 0.0
+    return variance, variance**2 / scatter if scatter > 0 else math.inf
+
+
+def _half_widths(given: TwoWay, level: float) -> tuple[float, float]:
+    """Compute how far the limits are below and above the estimate."""
+    variance, freedom = _variance(given)
+    t = t_quantile(freedom, level) if variance > 0 else 0.0
     if not any(part.few for part in given.parts):
         return t * math.sqrt(variance), t * math.sqrt(variance)
-    below = above = t**2 * between
+    below = above = t**2 * given.members_variance()[0]
+    own = [part.weight**2 * part.own for part in given.parts]
+    both = [part.weight**2 * part.both for part in given.parts]
     for part, b, ab in zip(given.parts, own, both, strict=True):
         down = up = t * math.sqrt(max(0.0, b - ab))
         if part.few:
             down, up = _reaches(part, level)
         below, above = below + down**2, above + up**2
     return math.sqrt(below), math.sqrt(above)
-
-
-def degrees_of_freedom(columns: Float[np.ndarray, " examples"]) -> float:
-    """Compute the degrees of freedom of a variance from the kurtosis of the values.
-
-    This inverts 2 Var(s^2) / s^4 (Cramér 1946, eq. 27.4.2); for normal values it is n - 1.
-    """
-    n = len(columns)
-    squares = (columns - columns.mean()) ** 2
-    variance = float(squares.mean())
-    if n < 4 or variance == 0:
-        return max(1.0, n - 1.0)
-    kurtosis = float((squares**2).mean()) / variance**2
-    return max(1.0, min(n - 1.0, 2 * n / (kurtosis - (n - 3) / (n - 1))))
 
 
 def _count_words(number: int, what: str) -> str:

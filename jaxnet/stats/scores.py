@@ -1,5 +1,5 @@
-"""Scores besides the error: balanced accuracy, recall, log-loss and AUC of classes; RMSE, MAE and
-R^2 of values; and what a network gains over always guessing.
+"""Scores besides the error: balanced accuracy, recall, log-loss and AUC of classes; RMSE, mean and
+median absolute error and R^2 of values; and what a network gains over always guessing.
 
 Each score is of one or several networks on examples that none has seen, or of cross-fitted networks
 on the examples of their pool that they have not seen. A score that is no mean over examples is
@@ -50,6 +50,7 @@ SCORES = {
     "log_loss": ("log-loss, nats", False),
     "rmse": ("RMSE", False),
     "mae": ("mean absolute error", False),
+    "median_absolute_error": ("median absolute error", False),
     "r2": ("R²", False),
 }
 
@@ -123,12 +124,15 @@ class ValueScores:
     Attributes:
         rmse: root mean squared error, in the units of the values.
         mae: mean absolute error, in the units of the values.
+        median_absolute_error: half of the errors of all networks are smaller; in the units of the
+            values. Rare, large errors do not change it.
         r2: 1 - mean squared error / variance of these values.
         guesses: always the training mean; in ordered data also the value before.
     """
 
     rmse: Estimate
     mae: Estimate
+    median_absolute_error: Estimate
     r2: Estimate
     guesses: tuple[Guess, ...]
 
@@ -223,7 +227,8 @@ def scores_of_classes(
     if f is not None:
         f = np.delete(f, left_out, 0)
         losses = -np.take_along_axis(f, y[None, :, None], 2)[..., 0].astype(np.float64)
-        log_loss, auc = judge.mean_of(losses), judge.auc(f, y, counts).complement()
+        log_loss = judge.mean_of(losses, heavy_tails=False)
+        auc = judge.auc(f, y, counts).complement()
     return ClassScores(
         balanced_accuracy=judge.balanced(y, counts).complement(),
         recall=tuple(
@@ -270,7 +275,8 @@ def value_scores(
         InputError: for arrays that do not fit together, and examples left out that are not folds.
 
     References:
-        Woodruff 1971 (R^2, a ratio of means).
+        Woodruff 1971 (R^2, a ratio of means); Woodruff 1952 (the median of several networks, and of
+        groups).
     """
     f = arrays.array("predictions", predictions, arrays.MEMBER_AXES)
     if seen is None:
@@ -333,6 +339,7 @@ def scores_of_values(
     return ValueScores(
         rmse=_root(judge.mean_of(squares), unit),
         mae=judge.mean_of(np.abs(f - y)),
+        median_absolute_error=judge.median_of(np.abs(f - y)),
         r2=judge.share_of(squares, (y - y.mean()) ** 2 / unit**2).complement(),
         guesses=tuple(replace(each, rmse=_root(each.error, unit)) for each in guesses),
     )
@@ -360,6 +367,21 @@ def r_squared(
     return judge.share_of(table.losses, (y - y.mean()) ** 2 / scale**2).complement()
 
 
+def median_error(
+    errors: Float[np.ndarray, " examples"], groups: ArrayLike | None = None
+) -> Estimate:
+    """Compute the median absolute error of one network with its interval.
+
+    Args:
+        errors: (examples,) absolute errors.
+        groups: (examples,) the group of each example, or None.
+    """
+    if not len(errors):
+        return Estimate(math.nan, refused="no examples; at least 1 is needed")
+    table, _ = _table(np.asarray(errors, np.float64)[None], None, groups)
+    return _Judge(table, 1.0, LEVEL).median_of(table.losses)
+
+
 @dataclass(frozen=True)
 class _Judge:
     """What judges scores: the losses of networks, who has seen what, and which examples belong
@@ -382,10 +404,16 @@ class _Judge:
         return table.folds == 1 and table.group_of is None and len(table.losses) == 1
 
     def interval(
-        self, given: Contrast, within: tuple[float, float], most: float = math.inf
+        self,
+        given: Contrast,
+        within: tuple[float, float],
+        most: float = math.inf,
+        *,
+        heavy_tails: bool = True,
     ) -> Estimate:
         """Compute the interval of a mean; arguments are those of `limits`."""
-        if reason := replace(self.table, within=within).refusal(given):
+        table = replace(self.table, within=within, heavy_tails=heavy_tails)
+        if reason := table.refusal(given):
             return Estimate(given.estimate, refused=reason)
         if len(given.values) < MIN_GROUPS:
             return Estimate(
@@ -394,20 +422,61 @@ class _Judge:
                 f"{MIN_GROUPS} are needed",
             )
         factor = self.factor if self.table.folds > 1 else 1.0
-        low, high = limits(given, *given.variance_of_pools(factor), within, self.level, most=most)
-        return Estimate(given.estimate, min(low, given.estimate), max(high, given.estimate))
+        low, high = limits(
+            given,
+            *given.variance_of_pools(factor),
+            within,
+            self.level,
+            most=most,
+            heavy_tails=heavy_tails,
+        )
+        return Estimate(
+            given.estimate,
+            min(low, given.estimate),
+            max(high, given.estimate),
+            caution=table.caution(given),
+        )
 
     def unseen(self, values: Float[np.ndarray, "networks examples"]) -> Contrast:
         """The mean of values of each network on the examples that it has not seen."""
         return replace(self.table, losses=values).contrast(1.0, 0.0)
 
-    def mean_of(self, losses: Float[np.ndarray, "networks examples"]) -> Estimate:
+    def mean_of(
+        self, losses: Float[np.ndarray, "networks examples"], *, heavy_tails: bool = True
+    ) -> Estimate:
         """Compute the mean of losses without an upper bound."""
         if refused := _not_finite(losses):
             return refused
         if self.simple:
-            return mean(losses[0], self.level)
-        return self.interval(self.unseen(losses), POSITIVE)
+            return mean(losses[0], self.level, heavy_tails=heavy_tails)
+        return self.interval(self.unseen(losses), POSITIVE, heavy_tails=heavy_tails)
+
+    def median_of(self, errors: Float[np.ndarray, "networks examples"]) -> Estimate:
+        """Compute the median of errors of networks on examples that they have not seen.
+
+        The limits are values of the errors between whose ranks the share below the median lies: for
+        one network and independent examples by the binomial distribution, else as the interval of
+        the share of errors up to the median says.
+        """
+        if refused := _not_finite(errors):
+            return refused
+        table, n = self.table, errors.shape[1]
+        used = table.fold_of_network[:, None] == table.fold_of
+        weights = (used / used.sum(0))[used]
+        values = errors[used]
+        order = np.argsort(values, kind="stable")
+        values, shares = values[order], np.cumsum(weights[order]) / n
+        at = [int(np.searchsorted(shares, share)) for share in (0.5 - 1e-9, 0.5 + 1e-9)]
+        center = float(values[np.minimum(at, len(values) - 1)].mean())
+        if self.simple:
+            return _median_by_ranks(values, center, self.level)
+        share = self.interval(self.unseen((errors <= center).astype(np.float64)), RATE)
+        if share.refused:
+            return replace(share, estimate=center)
+        reach = max(share.high - share.estimate, share.estimate - share.low)
+        low = np.searchsorted(shares, 0.5 - reach)
+        high = min(int(np.searchsorted(shares, 0.5 + reach)), len(values) - 1)
+        return Estimate(center, min(center, float(values[low])), max(center, float(values[high])))
 
     def of_class(self, rows: Bool[np.ndarray, " examples"], count: int) -> Estimate:
         """Compute how often examples of a class are predicted wrongly."""
@@ -586,6 +655,35 @@ def _ranked_wrongly(
     return center + found, least
 
 
+def _median_by_ranks(
+    ordered: Float[np.ndarray, " examples"], center: float, level: float
+) -> Estimate:
+    """Compute the exact interval of the median of independent values.
+
+    Args:
+        ordered: (examples,) the values in ascending order.
+        center: their median.
+        level: confidence level of the interval.
+
+    References:
+        Thompson 1936 (limits of a median from two order statistics).
+    """
+    from scipy.special import bdtr
+
+    n = len(ordered)
+    # probabilities that at most 0, 1, ... values lie below the median
+    below = bdtr(np.arange(n // 2), n, 0.5)
+    rank = int(np.searchsorted(below, (1 - level) / 2, "right"))
+    if not rank:
+        fewest = math.ceil(1 - math.log2(1 - level))
+        return Estimate(
+            center,
+            refused=f"{n} examples are too few for an interval of a median; at least {fewest} are "
+            "needed",
+        )
+    return Estimate(center, float(ordered[rank - 1]), float(ordered[n - rank]))
+
+
 def _not_finite(losses: np.ndarray) -> Estimate | None:
     """A refused Estimate where losses are not finite numbers."""
     lost = losses[~np.isfinite(losses)]
@@ -661,4 +759,4 @@ def _values(what: str, given: ArrayLike, examples: int) -> np.ndarray:
 def _root(given: Estimate, unit: float) -> Estimate:
     """The root of a mean square, in units of the values."""
     root, low, high = (unit * math.sqrt(v) for v in (given.estimate, given.low, given.high))
-    return Estimate(root, low, high, given.refused)
+    return replace(given, estimate=root, low=low, high=high)

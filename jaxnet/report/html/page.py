@@ -2,21 +2,23 @@
 and the figures, and computes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
-from jaxnet.diagnostics.text import CROSS_FITTED_NAMES, PART_NAMES
+from jaxnet.diagnostics.text import CROSS_FITTED_NAMES, PART_NAMES, interval_notes
 from jaxnet.report import tables
 from jaxnet.report.html.document import anchor, chart, document, section, table, text
 from jaxnet.stats.bias_variance import TERMS
+from jaxnet.stats.scores import SCORES
 
 MEASURES = {
     "error": "error",
     "accuracy": "accuracy",
     "loss": "loss, nats",
     "rmse": "RMSE",
+    "median_absolute_error": "median absolute error",
     "r2": "R²",
     "baseline": "baseline",
 }
@@ -202,11 +204,12 @@ def _numbers(result: dict[str, Any]) -> str:
         if "diagnosis" in result
         else f"one network, {result['status']}"
     )
-    return table(
+    html = table(
         ["", *(words[name] for name in names)],
         rows,
         caption=f"{who}; with 95% intervals; baseline: {trivial}",
     )
+    return html + (_notes(result["error"].values()) if _regression(result) else "")
 
 
 def _scores(result: Mapping[str, Any]) -> str:
@@ -236,7 +239,15 @@ def _scores(result: Mapping[str, Any]) -> str:
         if "test" in found:
             names = {"validation": "validation set, the first network", "test": "test set"}
     head = ["", *(names[part] for part in found)]
-    return table(head, rows, caption=f"{who}, on examples not trained on; with 95% intervals")
+    html = table(head, rows, caption=f"{who}, on examples not trained on; with 95% intervals")
+    if not _regression(result):
+        return html
+    return html + _notes(part[name] for part in found.values() for name in SCORES if name in part)
+
+
+def _notes(values: Iterable[dict[str, Any]]) -> str:
+    """What the intervals of a regression presuppose, and why some are missing."""
+    return "".join(f'<p class="note">{text(note)}</p>' for note in interval_notes(values))
 
 
 def _findings(findings: Sequence[dict[str, Any]]) -> str:

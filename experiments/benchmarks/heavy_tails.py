@@ -1,0 +1,260 @@
+"""Do intervals of squared errors hold where errors have heavy tails, and is Brier variance covered?
+
+    python -m experiments.benchmarks.heavy_tails [--studies 2000] [--part 1/1]
+
+Errors of one network, of 16 networks on the same examples, and of 8 folds x 2 seeds, whose noise
+follows a known law. Networks differ by normal deviations of half the scale, independent from
+example to example. For each world: how often the interval of the mean squared error is refused, how
+often one that is given holds the truth, how often its text says that rare, larger errors may exist,
+and the same of the median absolute error. `before`: coverage, never refused, of what was printed
+before, a symmetric interval on a logarithmic scale.
+
+brier: bias and variance of the Brier score by the rule for rates and by that for other losses.
+Worlds that are in the table already are not run again.
+"""
+
+import argparse
+import csv
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import optimize, stats
+
+from experiments.benchmarks.coverage import WORLDS, crossed, truths
+from jaxnet.diagnostics import (
+    Estimate,
+    bias_variance_decomposition,
+    cross_fitted_errors,
+    error_of,
+    exact,
+    value_scores,
+)
+from jaxnet.stats.bias_variance import WITHIN
+from jaxnet.stats.random_effects import POSITIVE, block, interval, two_way
+
+TABLE = Path(__file__).with_suffix(".csv")
+FIELDS = (
+    "design",
+    "world",
+    "examples",
+    "quantity",
+    "studies",
+    "truth",
+    "refused",
+    "coverage",
+    "low",
+    "high",
+    "missed_below",
+    "missed_above",
+    "width",
+    "cautioned",
+    "before",
+)
+SIZES = (50, 200, 1000)
+MEMBERS, FOLDS, SEEDS, APART = 16, 8, 2, 0.5
+# What decided between rules. The six laws that they are judged on were looked at once, afterwards.
+CHOSEN_ON: dict[str, Any] = {
+    "logistic": stats.logistic(),
+    "t, 8 degrees": stats.t(8),
+    "t, 6 degrees": stats.t(6),
+    "t, 4.5 degrees": stats.t(4.5),
+    "t, 2.7 degrees": stats.t(2.7),
+    "double Weibull 1.2": stats.dweibull(1.2),
+}
+JUDGED_ON: dict[str, Any] = {
+    "normal": stats.norm(),
+    "Laplace": stats.laplace(),
+    "t, 5 degrees": stats.t(5),
+    "t, 3 degrees": stats.t(3),
+    "t, 2 degrees": stats.t(2),
+    "log-normal": stats.lognorm(1.0),
+}
+LAWS = JUDGED_ON | CHOSEN_ON
+DESIGNS = ("one network", "16 networks", "8 folds x 2 seeds")
+BRIER = tuple((world, n) for world in ("easy", "low error") for n in (200, 500, 2000))
+
+
+class Found(NamedTuple):
+    """An interval, and the limits of before where they differ."""
+
+    estimate: Estimate
+    before: tuple[float, float] | None = None
+
+
+def noise(law: Any, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Errors of a law; those of a law of positive numbers get a random sign."""
+    drawn = law.rvs(size=shape, random_state=rng)
+    return drawn * rng.choice((-1.0, 1.0), shape) if law.support()[0] == 0 else drawn
+
+
+def logarithmic(squares: np.ndarray) -> tuple[float, float]:
+    """The limits of before."""
+    center = float(squares.mean())
+    error = float(squares.std(ddof=1)) / len(squares) ** 0.5 / center
+    factor = np.exp(NormalDist().inv_cdf(0.975) * error)
+    return center / factor, center * factor
+
+
+def study(design: str, law: Any, n: int, rng: np.random.Generator) -> Iterator[tuple[str, Found]]:
+    """The intervals of one study, by name."""
+    own, zeros = noise(law, (n,), rng), np.zeros(n)
+    if design == DESIGNS[0]:
+        scores = value_scores(zeros, own, scale=1.0)
+        yield "mean squared error", Found(_square(scores.rmse), logarithmic(own**2))
+        yield "mean absolute error", Found(scores.mae)
+        yield "median absolute error", Found(scores.median_absolute_error)
+        return
+    apart = APART * law.std() if np.isfinite(law.std()) else APART
+    errors = own + apart * rng.standard_normal((MEMBERS, n))
+    if design == DESIGNS[1]:
+        scores = value_scores(own - errors, own, scale=1.0)
+        yield "mean squared error", Found(_square(scores.rmse))
+        yield "mean squared error, new networks", Found(error_of(errors**2))
+        yield "median absolute error", Found(scores.median_absolute_error)
+        return
+    fold_of = rng.permutation(n) % FOLDS
+    seen = fold_of != np.repeat(np.arange(FOLDS), SEEDS)[:, None]
+    scores = value_scores(own - errors, own, seen=seen, scale=1.0)
+    found = cross_fitted_errors(errors**2, seen)
+    yield "mean squared error, these networks", Found(found.of_these_networks.unseen)
+    yield "mean squared error, the recipe", Found(found.unseen)
+    yield "median absolute error", Found(scores.median_absolute_error)
+
+
+def _square(root: Estimate) -> Estimate:
+    return Estimate(root.estimate**2, root.low**2, root.high**2, root.refused, root.caution)
+
+
+def truth_of(design: str, law: Any, quantity: str) -> float:
+    """The mean square, the mean or the median of errors."""
+    apart = 0.0
+    if design != DESIGNS[0]:
+        apart = APART * (law.std() if np.isfinite(law.std()) else 1.0)
+    if quantity.startswith("mean squared"):
+        return float(law.moment(2)) + apart**2 if np.isfinite(law.std()) else np.inf
+    places, weights = np.polynomial.hermite_e.hermegauss(99)
+    weights = weights / weights.sum()
+    mirrored = law.support()[0] == 0
+
+    def below(at: float) -> float:
+        high, low = at - apart * places, -at - apart * places
+        share = law.cdf(high) - law.cdf(low)
+        return float(
+            weights @ (0.5 * (share + law.cdf(-low) - law.cdf(-high)) if mirrored else share)
+        )
+
+    if quantity.startswith("median"):
+        return optimize.brentq(lambda at: below(at) - 0.5, 0.0, 50.0)
+    return float(law.expect(abs))
+
+
+def line(key: Sequence[Any], quantity: str, truth: float, found: Sequence[Found]) -> dict[str, Any]:
+    """A row of the table."""
+    given = [each.estimate for each in found if each.estimate.refused is None]
+    row = dict.fromkeys(FIELDS, "") | dict(zip(FIELDS[:3], key, strict=True))
+    row |= {"quantity": quantity, "studies": len(found), "truth": f"{truth:.5g}"}
+    row["refused"] = f"{1 - len(given) / len(found):.3f}"
+    if given:
+        below = np.array([truth < each.low for each in given])
+        above = np.array([truth > each.high for each in given])
+        held = exact(len(given) - int((below | above).sum()), len(given), 0.99)
+        width = np.median([each.high - each.low for each in given])
+        row |= {
+            "coverage": f"{held.estimate:.3f}",
+            "low": f"{held.low:.3f}",
+            "high": f"{held.high:.3f}",
+            "missed_below": f"{below.mean():.3f}",
+            "missed_above": f"{above.mean():.3f}",
+            "width": f"{width:.4g}",
+            "cautioned": f"{np.mean([each.caution is not None for each in given]):.3f}",
+        }
+    if found[0].before is not None:
+        inside = [each.before[0] <= truth <= each.before[1] for each in found if each.before]
+        row["before"] = f"{np.mean(inside):.3f}"
+    return row
+
+
+def regressions(design: str, name: str, n: int, studies: int) -> Iterator[dict[str, Any]]:
+    """The rows of a world of values."""
+    law, found = LAWS[name], dict[str, list[Found]]()
+    for number in range(studies):
+        rng = np.random.default_rng([zlib.crc32(f"{design} {name} {n}".encode()), number])
+        for quantity, each in study(design, law, n, rng):
+            found.setdefault(quantity, []).append(each)
+    for quantity, each in found.items():
+        yield line((design, name, n), quantity, truth_of(design, law, quantity), each)
+
+
+def brier_interval(log_p: np.ndarray, part: str, within: tuple[float, float]) -> Estimate:
+    """The interval of the bias or the variance of the Brier score by a rule."""
+    labels = np.zeros(log_p.shape[1], np.int64)
+
+    def values(members: np.ndarray) -> np.ndarray:
+        found = bias_variance_decomposition(members, labels, loss="brier")
+        return getattr(found.per_example, part)
+
+    whole, m = values(log_p), len(log_p)
+    pseudo = [m * whole - (m - 1) * values(np.delete(log_p, i, 0)) for i in range(m)]
+    return interval(two_way([block(np.stack(pseudo), whole)], within))
+
+
+def brier(name: str, n: int, studies: int) -> Iterator[dict[str, Any]]:
+    """The rows of a world of classes."""
+    world, found = WORLDS[name], dict[str, list[Found]]()
+    truth = truths(world, MEMBERS, votes=1)
+    rules = {"rule for rates": WITHIN["brier"], "rule of other losses": POSITIVE}
+    for number in range(studies):
+        rng = np.random.default_rng([zlib.crc32(f"brier {name} {n}".encode()), number])
+        log_p = crossed(world, MEMBERS, n, rng)
+        for part in ("bias", "variance"):
+            for rule, within in rules.items():
+                each = Found(brier_interval(log_p, part, within))
+                found.setdefault(f"{part}, {rule}", []).append(each)
+    for quantity, each in found.items():
+        true = truth[f"brier: {quantity.partition(',')[0]}"]
+        yield line(("Brier, 16 networks", name, n), quantity, true, each)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Simulate what is missing in the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--part", default="1/1", help="which part of the worlds, such as 2/3")
+    parser.add_argument("--only", default="", help="designs with this in their name")
+    parser.add_argument("--table", type=Path, default=TABLE)
+    options = parser.parse_args(arguments)
+    part, parts = map(int, options.part.split("/"))
+    jobs = [(design, law, n) for design in DESIGNS for law in LAWS for n in SIZES]
+    jobs += [("Brier, 16 networks", world, n) for world, n in BRIER]
+    done = set[tuple[str, ...]]()
+    if options.table.exists():
+        with options.table.open(newline="") as file:
+            done = {tuple(row[name] for name in FIELDS[:3]) for row in csv.DictReader(file)}
+    for design, world, n in jobs[part - 1 :: parts]:
+        if options.only not in design or (design, world, str(n)) in done:
+            continue
+        rows = list(
+            brier(world, n, options.studies)
+            if design.startswith("Brier")
+            else regressions(design, world, n, options.studies)
+        )
+        new = not options.table.exists()
+        with options.table.open("a", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerows(rows)
+        for row in rows:
+            print("  ".join(str(row[name]) for name in FIELDS), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
