@@ -288,7 +288,11 @@ def test_a_regression_and_a_cnn_run_to_the_end(tmp_path):
     assert found["accuracy"] is None
     assert set(found["r2"]["test"]) >= {"estimate", "low", "high"}
     assert found["scores"]["test"]["r2"] == found["r2"]["test"]
-    assert found["scores"]["test"]["rmse"] == pytest.approx(found["rmse"]["test"])
+    for name in ("rmse", "median_absolute_error"):
+        assert found["scores"]["test"][name] == pytest.approx(found[name]["test"])
+    page = (tmp_path / "a/report.html").read_text()
+    assert "median absolute error" in page
+    assert "unless rare, larger errors exist" in page
     assert (tmp_path / "a/figures/values.png").exists()
     np.savez(tmp_path / "new.npz", x=X[:2])
     rows = run("predict", "--run", tmp_path / "a", tmp_path / "new.npz").stdout.splitlines()

@@ -81,6 +81,9 @@ def test_value_metrics_are_scikit_learns():
     )
     assert ours.rmse.estimate == pytest.approx(sk.root_mean_squared_error(y, predictions), rel=1e-5)
     assert ours.r2.estimate == pytest.approx(sk.r2_score(y, predictions), rel=1e-5)
+    median = ours.median_absolute_error
+    assert median.estimate == pytest.approx(sk.median_absolute_error(y, predictions), rel=1e-5)
+    assert median.low < median.estimate < median.high
     assert ours.error.estimate == pytest.approx(
         sk.mean_squared_error(y, predictions) / 64, rel=1e-5
     )

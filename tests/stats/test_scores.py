@@ -69,6 +69,7 @@ def test_scores_of_values_are_scikit_learns():
     ours = value_scores(f, y)
     assert ours.rmse.estimate == pytest.approx(sk.root_mean_squared_error(y, f))
     assert ours.mae.estimate == pytest.approx(sk.mean_absolute_error(y, f))
+    assert ours.median_absolute_error.estimate == pytest.approx(sk.median_absolute_error(y, f))
     assert ours.r2.estimate == pytest.approx(sk.r2_score(y, f))
     assert ours.guesses[0].rmse.estimate == pytest.approx(y.std())
     assert ours.guesses[0].gain.estimate == pytest.approx(sk.r2_score(y, f))
@@ -202,7 +203,7 @@ def test_values_that_are_not_finite_have_no_scores(bad):
     with pytest.raises(InputError, match="not finite"):
         value_scores(f, y)
     ours = scores_of_values(f, y, guess=20.0)
-    for each in (ours.rmse, ours.mae, ours.r2, ours.guesses[0].gain):
+    for each in (ours.rmse, ours.mae, ours.median_absolute_error, ours.r2, ours.guesses[0].gain):
         assert "1 of 50 losses are not finite" in (each.refused or "")
     assert not ours.guesses[0].no_better(0.02)
 
