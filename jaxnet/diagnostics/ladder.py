@@ -412,7 +412,11 @@ def _undecided(steps: Steps, sizes: Mapping[Code, Estimate], tolerance: float) -
         code for code in steps.codes if not steps.size(code, 1 - 2 * ALPHA).high <= tolerance
     ]
     if refused := next((sizes[code].refused for code in unsettled if sizes[code].refused), None):
-        few = [name for name, error in steps.errors.items() if error.refused]
+        few = [
+            name
+            for name, error in steps.errors.items()
+            if error.refused and "too few" in error.refused
+        ]
         more = f". Give more examples to {' and '.join(few)}"
         return refused + (more if few and len(few) < len(steps.errors) else "")
     words = ", ".join(f"{NAMES[code]} is {_short(sizes[code])}" for code in unsettled)

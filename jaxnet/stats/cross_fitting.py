@@ -574,12 +574,16 @@ class CrossFit:
         if units < MIN_GROUPS:
             what = "examples" if units == given.examples else "groups"
             return f"{units} {what} are too few for an interval; at least {MIN_GROUPS} are needed"
-        if not signed and math.isinf(self.within[1]) and given.carried < MIN_CARRYING_EXAMPLES:
+        if signed or not math.isinf(self.within[1]):
+            return None
+        if self._may_have_tails() and (reason := given.tail.refused):
+            return reason
+        if given.carried < MIN_CARRYING_EXAMPLES:
             return (
                 f"{max(1, round(given.carried))} of {given.examples} examples carry nearly all "
                 f"of it; at least {MIN_CARRYING_EXAMPLES} should"
             )
-        return given.tail.refused if not signed and self._may_have_tails() else None
+        return None
 
     @property
     def coverage(self) -> str:

@@ -284,13 +284,13 @@ def refusal(
                 f"{_count_words(part.examples, 'example')} too few for an interval; at least "
                 f"{examples} are needed"
             )
+        if part.tail is not None and part.tail.refused:
+            return part.tail.refused
         if math.isinf(part.within[1]) and part.carried < MIN_CARRYING_EXAMPLES:
             return (
                 f"{max(1, round(part.carried))} of {part.examples} examples carry nearly all "
                 f"of it; at least {MIN_CARRYING_EXAMPLES} should"
             )
-        if part.tail is not None and part.tail.refused:
-            return part.tail.refused
     return None
 
 
