@@ -15,6 +15,7 @@ TAIL_LEVEL = 0.95  # of each one-sided limit of a tail index
 LEAST_INDEX = 2.0  # below, values have no variance
 TAIL_SHARE = 0.05  # share of the values that show the tail, where they are few
 FEWEST_LARGEST = 2
+LIGHT_LARGEST = 10  # fewer cannot show that rare, larger values are ruled out
 UNLESS = "unless rare, larger errors exist"
 
 
@@ -49,7 +50,8 @@ class Tail(NamedTuple):
     @property
     def caution(self) -> str | None:
         """What the interval of the mean presupposes; None where the values show it."""
-        return None if self.low > LEAST_INDEX else UNLESS
+        light = self.low > LEAST_INDEX and self.largest >= LIGHT_LARGEST
+        return None if light else UNLESS
 
 
 def tail(values: Float[np.ndarray, " values"]) -> Tail:

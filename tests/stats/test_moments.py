@@ -19,6 +19,7 @@ from jaxnet.diagnostics import (
 )
 from jaxnet.stats.cross_fitting import error_of_network
 from jaxnet.stats.moments import UNLESS, degrees_of_freedom, reaches, tail
+from jaxnet.stats.scores import median_error
 
 
 def test_a_tail_index_is_hills_by_hand():
@@ -85,10 +86,9 @@ def test_squared_errors_without_a_variance_are_refused_and_the_median_holds():
     rng = np.random.default_rng(0)
     refused = held = 0
     for _ in range(100):
-        errors = rng.standard_t(2, 1000)
-        scores = value_scores(np.zeros(1000), errors, scale=1.0)
-        refused += "tail index" in (scores.rmse.refused or "")
-        median = scores.median_absolute_error
+        errors = np.abs(rng.standard_t(2, 1000))
+        refused += "tail index" in (mean(errors**2).refused or "")
+        median = median_error(errors)
         held += median.low <= stats.t(2).ppf(0.75) <= median.high
     assert refused >= 95
     assert held >= 88
@@ -96,24 +96,25 @@ def test_squared_errors_without_a_variance_are_refused_and_the_median_holds():
 
 def test_squared_errors_of_normal_noise_hold_and_say_what_few_cannot_show():
     rng = np.random.default_rng(1)
-    few = [mean(rng.standard_normal(50) ** 2) for _ in range(1000)]
+    few = [mean(rng.standard_normal(50) ** 2) for _ in range(500)]
     given = [each for each in few if each.refused is None]
-    assert len(given) > 950
+    assert len(given) > 475
     held = exact(sum(each.low <= 1 <= each.high for each in given), len(given), 0.999)
     assert held.low <= 0.95
     assert held.high >= 0.93
-    assert np.mean([each.caution == UNLESS for each in given]) > 0.9
+    assert all(each.caution == UNLESS for each in given)
     assert UNLESS in str(given[0])
-    many = [mean(rng.standard_normal(10_000) ** 2) for _ in range(50)]
+    many = [mean(rng.standard_normal(10_000) ** 2) for _ in range(20)]
     assert not any(each.refused or each.caution for each in many)
 
 
 def test_every_mean_of_heavy_losses_is_refused():
     rng = np.random.default_rng(3)
-    squares = (rng.standard_t(1.5, 800) + 0.1 * rng.standard_normal((16, 800))) ** 2
+    errors = rng.permutation(stats.t(2.5).ppf((np.arange(800) + 0.5) / 800))
+    squares = (errors + 0.01 * rng.standard_normal((16, 800))) ** 2
     seen = np.arange(800) % 8 != np.repeat(np.arange(8), 2)[:, None]
     fitted = cross_fitted_errors(squares, seen)
-    groups = np.arange(800) // 2
+    groups = np.argsort(np.argsort(squares[0])) // 2  # each of two errors of a size
     for found in (
         mean(squares[0]),
         error_of(squares),
@@ -161,16 +162,15 @@ def test_the_median_of_groups_and_of_networks_holds():
     """The errors of a group, and of the networks on an example, share half of their variance."""
     rng = np.random.default_rng(4)
     truth, held = stats.norm.ppf(0.75), np.zeros(2)
-    for _ in range(150):
+    for _ in range(50):
         shared, own = rng.standard_normal(60), rng.standard_normal((60, 5))
         errors = (shared[:, None] + own) / math.sqrt(2)
         groups = np.repeat(np.arange(60), 5)
-        of_groups = value_scores(errors.ravel(), np.zeros(300), groups=groups)
-        of_networks = value_scores(errors.T, np.zeros(60))
-        for i, each in enumerate((of_groups, of_networks)):
-            median = each.median_absolute_error
+        of_groups = median_error(np.abs(errors.ravel()), groups)
+        of_networks = value_scores(errors.T, np.zeros(60)).median_absolute_error
+        for i, median in enumerate((of_groups, of_networks)):
             held[i] += median.low <= truth <= median.high
-    assert (held >= 0.88 * 150).all()
+    assert (held >= 45).all()
 
 
 def test_the_interval_of_a_small_brier_variance_is_as_wide_as_the_estimates_scatter():
