@@ -57,10 +57,12 @@ class Tail(NamedTuple):
 def tail(values: Float[np.ndarray, " values"]) -> Tail:
     """Compute the tail index of values of at least 0, such as squared errors.
 
-    It is Hill's estimator of the largest 5%, and of fewer from 1,000 values on: at most n^(2/3)
-    / log(log(n)), so that a distribution whose tail falls off faster in the end is not taken for a
-    heavy one. Where k exact Pareto values are used, 2 k index / estimate is distributed as
-    chi-square with 2 k degrees of freedom, which gives the limits.
+    It is Hill's estimator of the largest 5%, and of fewer from 1,000 values on: at most n^(2/3) /
+    log(log(n)), so that a distribution whose tail falls off faster in the end is not taken for a
+    heavy one. What is added to all values, as the variance of several networks is to their mean
+    squared error, does not matter: the smallest value is subtracted. Of k exact Pareto values,
+    2 k index / estimate is distributed as chi-square with 2 k degrees of freedom, which gives the
+    limits.
 
     Args:
         values: (values,) finite numbers of at least 0.
@@ -70,14 +72,14 @@ def tail(values: Float[np.ndarray, " values"]) -> Tail:
 
     References:
         Hill 1975, eq. 3.3; Gabaix 2016 (the largest 5%); Loretan & Phillips 1994 (n^(2/3) /
-        log(log(n))).
+        log(log(n))); Araújo Santos, Fraga Alves & Gomes 2006 (the smallest value).
     """
     n = len(values)
     if n <= FEWEST_LARGEST:
         return Tail(math.nan, 0.0, math.inf, n, n)
     most = n ** (2 / 3) / math.log(math.log(n))
     k = max(FEWEST_LARGEST, round(min(TAIL_SHARE * n, most)))
-    top = np.partition(values, n - k - 1)[n - k - 1 :].astype(np.float64)
+    top = np.partition(values, n - k - 1)[n - k - 1 :].astype(np.float64) - float(values.min())
     if not top[0] > 0:
         return Tail(math.nan, 0.0, math.inf, k, n)
     slope = float(np.log(top[1:] / top[0]).mean())
