@@ -191,17 +191,20 @@ def regressions(design: str, name: str, n: int, studies: int) -> Iterator[dict[s
         yield line((design, name, n), quantity, truth_of(design, law, quantity), each)
 
 
-def brier_interval(log_p: np.ndarray, part: str, within: tuple[float, float]) -> Estimate:
-    """The interval of the bias or the variance of the Brier score by a rule."""
-    labels = np.zeros(log_p.shape[1], np.int64)
-
-    def values(members: np.ndarray) -> np.ndarray:
-        found = bias_variance_decomposition(members, labels, loss="brier")
-        return getattr(found.per_example, part)
-
-    whole, m = values(log_p), len(log_p)
-    pseudo = [m * whole - (m - 1) * values(np.delete(log_p, i, 0)) for i in range(m)]
-    return interval(two_way([block(np.stack(pseudo), whole)], within))
+def brier_intervals(
+    log_p: np.ndarray, rules: dict[str, tuple[float, float]]
+) -> Iterator[tuple[str, Estimate]]:
+    """The intervals of bias and variance of the Brier score by each rule, from members left out."""
+    labels, m = np.zeros(log_p.shape[1], np.int64), len(log_p)
+    whole, *left = (
+        bias_variance_decomposition(members, labels, loss="brier").per_example
+        for members in (log_p, *(np.delete(log_p, i, 0) for i in range(m)))
+    )
+    for part in ("bias", "variance"):
+        value = getattr(whole, part)
+        pseudo = np.stack([m * value - (m - 1) * getattr(each, part) for each in left])
+        for rule, within in rules.items():
+            yield f"{part}, {rule}", interval(two_way([block(pseudo, value)], within))
 
 
 def brier(name: str, n: int, studies: int) -> Iterator[dict[str, Any]]:
@@ -211,11 +214,8 @@ def brier(name: str, n: int, studies: int) -> Iterator[dict[str, Any]]:
     rules = {"rule for rates": WITHIN["brier"], "rule of other losses": POSITIVE}
     for number in range(studies):
         rng = np.random.default_rng([zlib.crc32(f"brier {name} {n}".encode()), number])
-        log_p = crossed(world, MEMBERS, n, rng)
-        for part in ("bias", "variance"):
-            for rule, within in rules.items():
-                each = Found(brier_interval(log_p, part, within))
-                found.setdefault(f"{part}, {rule}", []).append(each)
+        for quantity, each in brier_intervals(crossed(world, MEMBERS, n, rng), rules):
+            found.setdefault(quantity, []).append(Found(each))
     for quantity, each in found.items():
         true = truth[f"brier: {quantity.partition(',')[0]}"]
         yield line(("Brier, 16 networks", name, n), quantity, true, each)
