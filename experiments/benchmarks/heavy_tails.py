@@ -150,7 +150,8 @@ def truth_of(design: str, law: Any, quantity: str) -> float:
         )
 
     if quantity.startswith("median"):
-        return optimize.brentq(lambda at: below(at) - 0.5, 0.0, 50.0)
+        median: Any = optimize.brentq(lambda at: below(at) - 0.5, 0.0, 50.0)
+        return float(median)
     return float(law.expect(abs))
 
 
