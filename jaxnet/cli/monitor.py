@@ -13,10 +13,11 @@ import tyro
 
 from jaxnet.cli.options import MonitorOptions
 from jaxnet.cli.saved_run import SavedRun, read_data, read_run
+from jaxnet.data.sources.csv import read_table
 from jaxnet.data.sources.examples import read_examples
 from jaxnet.data.sources.npz import read_npz
 from jaxnet.engine.prediction import predict
-from jaxnet.errors import InputError
+from jaxnet.errors import InputError, near
 from jaxnet.report import console
 from jaxnet.runtime.devices import enable_cache, use_platform
 from jaxnet.runtime.files import plain, write_whole
@@ -105,6 +106,32 @@ def _compare(options: MonitorOptions) -> dict[str, Any]:
         raise InputError(
             f"{options.new}: has {len(x)} examples; at least {MIN_SAMPLE_SIZE} are needed"
         )
+    labeled = None if options.labels is None else _labeled(options.labels, finished.run.classes)
     reference = read_reference(finished, options.data_dir)
-    found = shift.monitor(finished.model, finished.run, x, reference, level=options.level)
+    found = shift.monitor(
+        finished.model, finished.run, x, reference, level=options.level, labeled=labeled
+    )
     return plain({"file": options.new}) | found.summary()
+
+
+def _labeled(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and class numbers from a table."""
+    if classes is None:
+        raise InputError(f"{path}: the network predicts values, not classes; leave --labels out")
+    columns, _ = read_table(path)
+    for name in ("row", "label"):
+        if name not in columns:
+            raise InputError(
+                f"{path}: needs a column {name}{near(name, sorted(columns), 'it has')}"
+            )
+    rows = columns["row"].to_numpy()
+    if rows.dtype.kind not in "iu":
+        raise InputError(f"{path}: column row holds {rows.dtype}; give whole numbers from 0")
+    numbers = {name: number for number, name in enumerate(classes)}
+    names = [str(each) for each in columns["label"].to_pylist()]
+    unknown = next((name for name in names if name not in numbers), None)
+    if unknown is not None:
+        raise InputError(
+            f"{path}: the network knows no class {unknown!r}{near(unknown, classes, 'it has')}"
+        )
+    return rows, np.array([numbers[name] for name in names])

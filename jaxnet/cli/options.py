@@ -283,6 +283,10 @@ class MonitorOptions:
     """folder of a finished run"""
     new: Path
     """.npz file with an array x, or a table for a network that learned from one"""
+    labels: Path | None = None
+    """.csv file with columns row (from 0) and label, of 50 to 200 rows of --new that were drawn at
+    random; with them the error is known whatever has changed
+    """
     level: float = 0.01
     """how often a batch without a shift may raise an alarm"""
     data_dir: Path | None = None

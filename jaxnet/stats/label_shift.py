@@ -2,6 +2,7 @@
 labeled examples.
 """
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -17,6 +18,8 @@ MAX_CLASSES = 1000  # that are accepted however few the examples
 MIN_CLASS_EXAMPLES = 5  # reference examples of each class
 MIN_NEW_EXAMPLES = 30
 MIN_SINGULAR_VALUE = 3.0  # in standard errors, for the system to have a solution
+MIN_NOISE = 0.1  # singular values below this share of a standard error count as this share
+MIN_DISTANCE_P = 0.01  # of outputs after reweighting, below which classes look different
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,12 @@ def label_shift(
     (after Agresti & Coull 1998). Limits are clipped to 0 and 1, and the estimates are projected so
     that they sum to 1.
 
+    The examples of each class must still look the same. Where both predictions are given as
+    probabilities, or both as log-probabilities, that is tested: the reference, reweighted to the
+    new frequencies, must have outputs distributed like the new ones. The p-value is at most 2 K
+    exp(-2 D^2 / (1/n + 1/m)), with the largest Kolmogorov-Smirnov distance D of K outputs and
+    Kish's effective number n of reweighted examples; below 1% there is no estimate.
+
     Args:
         reference_predictions: (examples,) class numbers, or (examples, classes) probabilities or
             log-probabilities, of which the largest counts.
@@ -67,16 +76,18 @@ def label_shift(
 
     Returns:
         The frequencies. They are refused where a class has fewer than 5 reference examples, where
-        there are fewer than 30 new examples, and where C cannot be told from a singular matrix.
+        there are fewer than 30 new examples, and where C cannot be told from a singular matrix:
+        the more classes there are, the more reference examples of each class that takes.
 
     Raises:
         InputError: for predictions and labels that do not fit each other, and a level that is not
             between 0 and 1.
 
     References:
-        Lipton, Wang & Smola 2018, section 4; Agresti & Coull 1998.
+        Lipton, Wang & Smola 2018, section 4; Agresti & Coull 1998; Massart 1990 (the p-value, with
+        Bonferroni's correction); Kish 1965.
     """
-    predictions, labels, new, classes = _checked(
+    (predictions, new), outputs, labels, classes = _checked(
         reference_predictions, reference_labels, new_predictions
     )
     if not 0 < level < 1:
@@ -108,9 +119,11 @@ def label_shift(
         refused = f"{len(new)} new examples are too few; at least {MIN_NEW_EXAMPLES} are needed"
     elif values[-1] <= MIN_SINGULAR_VALUE * noise:
         a, b = _most_confused(columns)
+        more = (MIN_SINGULAR_VALUE * noise / max(float(values[-1]), MIN_NOISE * noise)) ** 2
         refused = (
-            f"predictions do not tell classes {a} and {b} apart well enough to count them; "
-            "a better network is needed"
+            f"{len(labels):,} reference examples are too few to know how often {classes} classes "
+            f"are confused; at least {math.ceil(more * len(labels)):,} are needed, or a better "
+            f"network: predictions do not tell classes {a} and {b} apart well enough to count them"
         )
     if refused is not None:
         nothing = Estimate(float("nan"), refused=refused)
@@ -136,6 +149,8 @@ def label_shift(
             f"class {worst} would need a frequency of {raw[worst]:.3f}, below 0: classes "
             "look different now, so this is no estimate"
         )
+    elif outputs is not None:
+        broken = _unlike(outputs, (found / share)[labels])
     frequencies = tuple(
         Estimate(f, min(a, f), max(b, f)) if broken is None else Estimate(f, refused=broken)
         for f, a, b in zip(found.tolist(), low.tolist(), high.tolist(), strict=True)
@@ -149,6 +164,43 @@ def _share_covariance(
     """Compute the covariance of shares counted among `count` examples; it is never 0."""
     smooth = (shares * count + 4 / len(shares)) / (count + 4)
     return (np.diag(smooth) - np.outer(smooth, smooth)) / count
+
+
+def _unlike(
+    outputs: tuple[np.ndarray, np.ndarray], weights: Float[np.ndarray, " examples"]
+) -> str | None:
+    """Say which output of the reweighted reference is distributed unlike the new ones, if any is.
+
+    Args:
+        outputs: (examples, classes) outputs on the reference and on the new examples.
+        weights: of the reference examples.
+    """
+    old, new = outputs
+    distances = [weighted_distance(a, b, weights) for a, b in zip(old.T, new.T, strict=True)]
+    worst = int(np.argmax(distances))
+    effective = weights.sum() ** 2 / (weights**2).sum()
+    p = 2 * len(distances) * math.exp(-2 * distances[worst] ** 2 / (1 / effective + 1 / len(new)))
+    if p >= MIN_DISTANCE_P:
+        return None
+    return (
+        "other class frequencies do not account for the new outputs: after reweighting, output "
+        f"{worst} is still off by a Kolmogorov-Smirnov distance of {distances[worst]:.2f} "
+        f"(p = {p:.1g}); classes look different now, so this is no estimate"
+    )
+
+
+def weighted_distance(
+    a: Float[np.ndarray, " first"],
+    b: Float[np.ndarray, " second"],
+    weights: Float[np.ndarray, " first"],
+) -> float:
+    """Compute the Kolmogorov-Smirnov distance of two samples, the first of them weighted."""
+    values = np.concatenate([a, b])
+    order = np.argsort(values, kind="stable")
+    steps = np.concatenate([weights / weights.sum(), np.full(len(b), -1 / len(b))])[order]
+    values = values[order]
+    last = np.append(values[1:] != values[:-1], True)  # of equal values only the last one counts
+    return float(np.abs(np.cumsum(steps)[last]).max())
 
 
 def _onto_simplex(q: Float[np.ndarray, " classes"]) -> Float[np.ndarray, " classes"]:
@@ -171,11 +223,11 @@ def _most_confused(columns: Float[np.ndarray, "classes classes"]) -> tuple[int, 
 
 def _checked(
     reference: ArrayLike, labels: ArrayLike, new: ArrayLike
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Check the arguments; return predicted classes, labels, new predicted classes and the number
-    of classes.
+) -> tuple[list[np.ndarray], tuple[np.ndarray, np.ndarray] | None, np.ndarray, int]:
+    """Check the arguments; return predicted classes, outputs if they can be compared, labels and
+    the number of classes.
     """
-    classes, chosen = set[int](), []
+    classes, chosen, outputs = set[int](), [], []
     for name, given in {"reference_predictions": reference, "new_predictions": new}.items():
         f = arrays.array(name, given)
         if f.ndim not in (1, 2) or not f.size:
@@ -186,6 +238,7 @@ def _checked(
         if f.ndim == 2:
             f = arrays.scores(name, f)
             classes.add(f.shape[1])
+            outputs.append(f)
         chosen.append(f.argmax(1) if f.ndim == 2 else arrays.class_numbers(name, f))
     if len(classes) > 1:
         raise InputError(
@@ -205,4 +258,15 @@ def _checked(
             f"the largest class number is {count - 1} with only {len(y)} reference examples; "
             "number the classes 0, 1, ..."
         )
-    return chosen[0], y, chosen[1], count
+    kinds = [_kind(each) for each in outputs]
+    comparable = len(kinds) == 2 and kinds[0] == kinds[1] is not None
+    return chosen, (outputs[0], outputs[1]) if comparable else None, y, count
+
+
+def _kind(outputs: np.ndarray) -> str | None:
+    """Say whether all rows are probabilities or log-probabilities, if either."""
+    if outputs.min() >= 0 and np.abs(outputs.sum(1) - 1).max() < arrays.SUM:
+        return "probabilities"
+    if outputs.max() <= arrays.SUM and np.abs(np.exp(outputs).sum(1) - 1).max() < arrays.SUM:
+        return "log-probabilities"
+    return None

@@ -1,15 +1,21 @@
-"""The error on examples without labels, from confidence that was calibrated on labeled examples."""
+"""The error on examples without labels, from confidence that was calibrated on labeled examples, or
+from labels of a few of them.
+"""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError
 from jaxnet.stats.estimate import LEVEL, Estimate
+from jaxnet.stats.label_shift import label_shift, weighted_distance
+from jaxnet.stats.prediction_powered import prediction_powered_rate
 from jaxnet.typing import ArrayLike
 
 MIN_REFERENCE_ERRORS = 5  # wrong, and as many right, predictions to calibrate with
@@ -20,16 +26,28 @@ DISTANCE_ALLOWANCE = 2.5
 FREQUENCY_ALLOWANCE = 0.5
 MAX_DISTANCE = 0.35  # beyond this distance, confidence was seen to say nothing about the error
 MAX_LOG_ODDS = 40.0  # confidence with larger log-odds counts as certain
+MAX_UNCERTAINTY = 1.5  # log-odds between the errors under different assumptions
+MAX_NOVEL = 0.05  # share of examples on which members disagree as on no reference example
+NOISE_FACTORS = tuple(2 ** (i / 2) for i in range(-4, 5))  # that are tried first,
+NOISE_STEPS = tuple(2 ** (i / 8) for i in (-3, -2, -1, 1, 2, 3))  # then times the best of them
+# How much of either sample the search of the noise factor looks at.
+MAX_NOISE_EXAMPLES, MAX_NOISE_OUTPUTS = 2000, 10
+CHANCE_DISTANCE = 1.0  # usual largest distance of equal samples, times sqrt(n m / (n + m))
+SUGGESTED_LABELS = (50, 100, 200, 400)
+CURE = (
+    "label 50 to 200 of them, drawn at random, and give estimate_error_without_labels "
+    "labeled=(rows, y)"
+)
+SAME_CONFIDENCE, CLASS_FREQUENCIES, NOISE = "equal confidence", "class frequencies", "noise"
 
 
 @dataclass(frozen=True)
 class UnlabeledError:
-    """The error on new examples as confidence tells it, if examples of equal confidence are wrong
-    equally often.
+    """The error on new examples as confidence or a few labels tell it.
 
     Attributes:
         error: share predicted wrongly, with its 95% interval; refused where the assumption is seen
-            to be broken.
+            to be broken, unless there are labels.
         broken: why the assumption is broken, or None.
         distance: largest Kolmogorov-Smirnov distance, 0 to 1, of the confidence and of each output.
             For outputs, the reference is reweighted to the new frequencies of predicted classes.
@@ -39,6 +57,13 @@ class UnlabeledError:
         disagreement: share of new examples on which the first member and another one differ,
             averaged over the others; None for a single member.
         counts: number of reference and of new examples.
+        assumptions: error without labels under each assumption that the outputs do not exclude:
+            "equal confidence", "class frequencies" and "noise".
+        noise: factor by which the outputs scatter more within each class than on the reference.
+        unexplained: share of the new examples, at least, whose outputs neither "noise" nor other
+            class frequencies account for.
+        labels: number of labeled new examples that the error was estimated with.
+        half_widths: (labels, half-width) pairs: how wide a 95% interval from that many labels is.
     """
 
     error: Estimate
@@ -49,13 +74,50 @@ class UnlabeledError:
     slope: float
     disagreement: float | None
     counts: tuple[int, int]
+    assumptions: dict[str, float]
+    noise: float
+    unexplained: float
+    labels: int
+    half_widths: tuple[tuple[int, float], ...]
 
     __repr__ = display.text
 
     def __str__(self) -> str:
-        return f"error {self.error}, {self.reference:.4f} on the reference" + (
-            "" if self.broken is None else f"; beware: {self.broken}"
+        error = self.error
+        number = "not known" if math.isnan(error.estimate) else f"{error.estimate:.1%}"
+        words = f"error {number}" + (
+            f" ({error.low:.1%} to {error.high:.1%})" if error.refused is None else ", no interval"
         )
+        words += f", {self.reference:.1%} on the reference. "
+        if self.labels:
+            words += f"It is estimated from {self.labels} labels and {self.counts[1]:,} outputs. "
+        elif error.refused is not None:
+            words += f"No interval can be given: {error.refused}. "
+        else:
+            words += (
+                "This assumes that examples of equal confidence are wrong about as often as "
+                "before. Without labels nobody can see whether the same inputs have other labels "
+                f"now, that is, a change of p(y|x); to be sure, {CURE}. "
+            )
+        widths = ", ".join(
+            f"{labels} labels: ±{100 * half:.1f}" for labels, half in self.half_widths
+        )
+        return words + f"Points of a 95% interval, whatever has changed: {widths}"
+
+
+class _Noise(NamedTuple):
+    """The reference with more or less scatter within each class, so that it is most like the new
+    examples.
+
+    Attributes:
+        factor: of the scatter.
+        error: of the first member on it.
+        unexplained: share of the new examples, at least, that is unlike it.
+    """
+
+    factor: float
+    error: float
+    unexplained: float
 
 
 def estimate_error_without_labels(
@@ -63,18 +125,27 @@ def estimate_error_without_labels(
     reference_labels: ArrayLike,
     new_log_probabilities: ArrayLike,
     level: float = LEVEL,
+    *,
+    labeled: Sequence[ArrayLike] | None = None,
 ) -> UnlabeledError:
     """Estimate the error of a network on more examples like the new ones, from its confidence on
-    them.
+    them, or from labels of a few of them.
 
-    The probability of an error is modeled as logistic in the log-odds of the confidence, fitted on
-    the reference, and averaged over the new examples (confidence-based performance estimation). On
-    the logit scale the interval adds up the sampling of the new examples, the sampling of the
-    reference through the fit (sandwich), and an allowance: where inputs change, examples of equal
-    confidence are no longer wrong equally often, and the less so the farther outputs moved. The
-    allowance is 2.5 log-odds times `distance` plus 0.5 times `frequencies`. These numbers were
-    measured (experiments/benchmarks/unlabeled_error.py) and are no law: a change that leaves
-    outputs as they were cannot be seen here.
+    Without labels, the probability of an error is modeled as logistic in the log-odds of the
+    confidence, fitted on the reference, and averaged over the new examples (confidence-based
+    performance estimation). Where inputs change, examples of equal confidence are no longer wrong
+    equally often. So the error is computed under two more assumptions: the examples of each class
+    look as before and only class frequencies changed (`label_shift`, where its test does not
+    exclude that), and the outputs of each class scatter more or less around their mean, as they do
+    where inputs become noisier. The interval goes from the smallest of these errors to the largest.
+    On the logit scale it adds the sampling of the new examples, the sampling of the reference
+    through the fit (sandwich), and an allowance of 2.5 log-odds times `distance` plus 0.5 times
+    `frequencies`; finally, all of the examples that are `unexplained` may be wrong, or right. The
+    allowance was measured (experiments/benchmarks/unlabeled_error.py) and is no law. A change of
+    the labels that go with the same inputs, p(y|x), cannot be seen without labels.
+
+    With labels of examples drawn at random nothing is assumed: the error among them is corrected by
+    what the confidence says of the others (prediction-powered inference).
 
     Args:
         reference_log_probabilities: (examples, classes), in nats, or (members, examples, classes):
@@ -85,77 +156,213 @@ def estimate_error_without_labels(
         new_log_probabilities: log-probabilities of the new examples, of the same members and
             classes.
         level: confidence level of the interval.
+        labeled: (rows, y): row numbers of new examples that were drawn at random, and their class
+            numbers. 50 to 200 are useful.
 
     Returns:
-        The error. Its interval is refused beyond a `distance` of 0.35, and for too few examples or
-        errors.
+        The error. Without labels, its interval is refused for too few examples or errors; beyond a
+        `distance` of 0.35; where the assumptions differ by more than 1.5 log-odds; and where, on
+        more than 5% of the new examples, the members disagree more than on any reference example.
 
     Raises:
         InputError: for arrays that do not fit each other.
 
     References:
-        Platt 1999 (the logistic fit); White 1982 (the sandwich).
+        Platt 1999 (the logistic fit); White 1982 (the sandwich); Lipton, Wang & Smola 2018 (class
+        frequencies); Angelopoulos, Bates, Fannjiang, Jordan & Zrnic 2023 (a few labels).
     """
     old, labels, new = _checked(
         reference_log_probabilities, reference_labels, new_log_probabilities, level
     )
+    if labeled is None:
+        return _without_labels(old, labels, new, level)
+    rows, y = _checked_labeled(labeled, *new.shape[1:])
+    found = _without_labels(old, labels, new, level)
+    share = _probability_of_error(old, labels, new)
+    error, variance = prediction_powered_rate(
+        arrays.wrong(new[0, rows], y), share[rows], np.delete(share, rows), level
+    )
+    return replace(found, error=error, labels=len(rows), half_widths=_half_widths(variance, level))
+
+
+def _without_labels(
+    old: np.ndarray, labels: np.ndarray, new: np.ndarray, level: float
+) -> UnlabeledError:
+    """Estimate the error from confidence alone."""
     (n, m), wrong = (old.shape[1], new.shape[1]), arrays.wrong(old[0], labels)
     before, now = doubt(old), doubt(new)
     frequencies, distance = _distances(old, new, before, now)
-    disagreement = None if len(new) == 1 else float((new[0].argmax(1) != new[1:].argmax(2)).mean())
-    error = float(wrong.mean())
-    few = None
-    if n < MIN_REFERENCE or m < MIN_NEW:
-        few = (
-            f"{n} reference and {m} new examples are too few; at least {MIN_REFERENCE} and "
-            f"{MIN_NEW} "
-            "are needed"
-        )
-    elif min(wrong.sum(), n - wrong.sum()) < MIN_REFERENCE_ERRORS:
-        few = (
-            f"{int(wrong.sum())} of {n} reference examples are wrong; at least "
-            f"{MIN_REFERENCE_ERRORS} wrong "
-            f"and {MIN_REFERENCE_ERRORS} right ones are needed"
-        )
+    found = UnlabeledError(
+        error=Estimate(math.nan),
+        broken=None,
+        distance=distance,
+        frequencies=frequencies,
+        reference=float(wrong.mean()),
+        slope=math.nan,
+        disagreement=None if len(new) == 1 else _disagreement(new),
+        counts=(n, m),
+        assumptions={},
+        noise=math.nan,
+        unexplained=math.nan,
+        labels=0,
+        half_widths=_half_widths(0.25, level),
+    )
+    few = _too_few(wrong, m)
     if few is not None:
-        return UnlabeledError(
-            Estimate(math.nan, refused=few),
-            None,
-            distance,
-            frequencies,
-            error,
-            math.nan,
-            disagreement,
-            (n, m),
-        )
+        return replace(found, error=Estimate(math.nan, refused=f"{few}; or {CURE}"))
     fit, covariance = logistic_regression(before, wrong)
     share = _logit_inverse(fit[0] + fit[1] * now)
     mean = float(share.mean())
-    gradient = (share * (1 - share))[:, None] * np.stack([np.ones(m), now], 1)
-    variance = float(share.var(ddof=1)) / m + float(
-        gradient.mean(0) @ covariance @ gradient.mean(0)
-    )
+    gradient = ((share * (1 - share))[:, None] * np.stack([np.ones(m), now], 1)).mean(0)
+    variance = float(share.var(ddof=1)) / m + float(gradient @ covariance @ gradient)
+    noise = _noise(old[0], labels, new[0])
+    assumptions = {SAME_CONFIDENCE: mean, NOISE: noise.error}
+    classes = label_shift(old[0], labels, new[0])
+    if classes.refused is None and classes.broken is None:
+        wrong_of = np.bincount(labels, wrong) / np.bincount(labels)
+        by_class = [each.estimate for each in classes.frequencies]
+        assumptions[CLASS_FREQUENCIES] = float(wrong_of @ by_class)
     reach = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance) / (mean * (1 - mean))
     reach += DISTANCE_ALLOWANCE * distance + FREQUENCY_ALLOWANCE * frequencies
-    center = math.log(mean / (1 - mean))
-    low, high = _logit_inverse(np.array([center - reach, center + reach])).tolist()
-    broken = None
-    if fit[1] <= 0:
-        broken = "on the reference, confident predictions are not more often right"
-    elif distance > MAX_DISTANCE:
-        broken = (
-            f"outputs moved by {distance:.2f} of 1, and beyond {MAX_DISTANCE} confidences say "
-            "nothing of the error; label some examples"
-        )
-    elif disagreement is not None and disagreement / 2 > high:
-        broken = (
-            f"members differ on {disagreement:.1%} of the new examples, so one of two is "
-            f"wrong on more than {high:.1%}"
-        )
-    estimate = Estimate(mean, low, high) if broken is None else Estimate(mean, refused=broken)
-    return UnlabeledError(
-        estimate, broken, distance, frequencies, error, float(fit[1]), disagreement, (n, m)
+    least, most = (_log_odds(each(assumptions.values())) for each in (min, max))
+    low, high = _logit_inverse(np.array([least - reach, most + reach])).tolist()
+    low, high = max(0.0, low - noise.unexplained), min(1.0, high + noise.unexplained)
+    found = replace(
+        found,
+        slope=float(fit[1]),
+        assumptions=assumptions,
+        noise=noise.factor,
+        unexplained=noise.unexplained,
     )
+    broken = _why_broken(found, high, _novel(old, new), most - least)
+    if broken is not None:
+        refused = f"{broken}; {CURE}"
+        return replace(found, error=Estimate(mean, refused=refused), broken=refused)
+    likely = min(max(0.5, low), high)
+    return replace(
+        found,
+        error=Estimate(mean, min(low, mean), max(high, mean)),
+        half_widths=_half_widths(likely * (1 - likely), level),
+    )
+
+
+def _too_few(wrong: Bool[np.ndarray, " examples"], new: int) -> str | None:
+    """Say why confidence cannot be calibrated, if it cannot."""
+    n, errors = len(wrong), int(wrong.sum())
+    if n < MIN_REFERENCE or new < MIN_NEW:
+        return (
+            f"{n} reference and {new} new examples are too few; at least {MIN_REFERENCE} and "
+            f"{MIN_NEW} are needed"
+        )
+    if min(errors, n - errors) < MIN_REFERENCE_ERRORS:
+        return (
+            f"{errors} of {n} reference examples are wrong; at least {MIN_REFERENCE_ERRORS} wrong "
+            f"and {MIN_REFERENCE_ERRORS} right ones are needed"
+        )
+    return None
+
+
+def _why_broken(found: UnlabeledError, high: float, novel: float, apart: float) -> str | None:
+    """Say what the outputs exclude, if they do.
+
+    Args:
+        found: what was measured.
+        high: upper limit of the error.
+        novel: share of new examples on which members disagree as on no reference example.
+        apart: log-odds between the errors under different assumptions.
+    """
+    if found.slope <= 0:
+        return "on the reference, confident predictions are not more often right"
+    if found.distance > MAX_DISTANCE:
+        return (
+            f"outputs moved by {found.distance:.2f} of 1, and beyond {MAX_DISTANCE} confidence "
+            "says nothing about the error on the new examples"
+        )
+    if novel > MAX_NOVEL:
+        return (
+            f"on {novel:.1%} of the new examples the networks disagree more than on any reference "
+            "example, so confidence was not calibrated for such examples"
+        )
+    if found.disagreement is not None and found.disagreement / 2 > high:
+        return (
+            f"members differ on {found.disagreement:.1%} of the new examples, so one of two is "
+            f"wrong on more than {high:.1%} of the new examples"
+        )
+    if apart > MAX_UNCERTAINTY:
+        less = "less" if found.noise < 1 else "more"
+        return (
+            f"outputs moved as if inputs had {less} noise, by a factor of {found.noise:.2g}: then "
+            f"the error is {found.assumptions[NOISE]:.1%}, but it is "
+            f"{found.assumptions[SAME_CONFIDENCE]:.1%} if confidence means what it meant, and "
+            "without labels nobody can see which one holds"
+        )
+    return None
+
+
+def _half_widths(variance: float, level: float) -> tuple[tuple[int, float], ...]:
+    """Compute half-widths of intervals from labels, from the variance of one label."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    return tuple((count, z * math.sqrt(variance / count)) for count in SUGGESTED_LABELS)
+
+
+def _probability_of_error(old: np.ndarray, labels: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Predict for each new example how probable an error is, calibrated where that is possible."""
+    wrong = arrays.wrong(old[0], labels)
+    if _too_few(wrong, MIN_NEW) is not None:
+        return _logit_inverse(doubt(new))
+    fit, _ = logistic_regression(doubt(old), wrong)
+    return _logit_inverse(fit[0] + fit[1] * doubt(new))
+
+
+def _disagreement(new: np.ndarray) -> float:
+    """Compute the share of examples on which the first member and another one differ."""
+    return float((new[0].argmax(1) != new[1:].argmax(2)).mean())
+
+
+def _novel(old: np.ndarray, new: np.ndarray) -> float:
+    """Compute the share of new examples on which members disagree more than on any reference
+    example: the mean total variation distance from their mean probabilities.
+    """
+    there, here = (np.abs(p - p.mean(0)).sum(2).mean(0) for p in (np.exp(old), np.exp(new)))
+    return float((here > there.max()).mean())
+
+
+def _noise(old: np.ndarray, labels: np.ndarray, new: np.ndarray) -> _Noise:
+    """Find the factor of the scatter of the reference's outputs around the mean of their class,
+    with which they are most like the new outputs.
+
+    Args:
+        old: (examples, classes) log-probabilities of the reference.
+        labels: (examples,) their classes.
+        new: (examples, classes) log-probabilities of the new examples.
+    """
+    rng = np.random.default_rng(0)
+    kept = rng.permutation(len(old))[:MAX_NOISE_EXAMPLES]
+    old, labels = np.maximum(old[kept], -MAX_LOG_ODDS), labels[kept]
+    new = np.maximum(new[rng.permutation(len(new))[:MAX_NOISE_EXAMPLES]], -MAX_LOG_ODDS)
+    sums = np.zeros((old.shape[1], old.shape[1]))
+    np.add.at(sums, labels, old)
+    counts = np.bincount(labels, minlength=len(sums))
+    centers = (sums / np.maximum(counts, 1)[:, None])[labels]
+    often = np.argsort(-_frequencies(new), kind="stable")[:MAX_NOISE_OUTPUTS]
+    now = doubt(new[None])
+
+    def like(factor: float) -> tuple[float, float, float]:
+        """Scatter the reference by a factor; return (distance, factor, error)."""
+        moved = centers + factor * (old - centers)
+        moved -= np.logaddexp.reduce(moved, 1)[:, None]
+        weights = _weights(moved, new)
+        if not weights.any():
+            return 1.0, factor, 0.5
+        there = np.maximum(moved, -MAX_LOG_ODDS)
+        outputs = (weighted_distance(there[:, k], new[:, k], weights) for k in often)
+        distance = max(weighted_distance(doubt(moved[None]), now, weights), *outputs)
+        return distance, factor, float(weights @ arrays.wrong(moved, labels) / weights.sum())
+
+    near = min(map(like, NOISE_FACTORS))
+    distance, factor, error = min(near, *(like(near[1] * step) for step in NOISE_STEPS))
+    chance = CHANCE_DISTANCE * math.sqrt(1 / len(old) + 1 / len(new))
+    return _Noise(factor, error, max(0.0, distance - chance))
 
 
 def doubt(
@@ -205,34 +412,36 @@ def _distances(
     """Compute how far the frequencies of predicted classes moved, and the largest distance of
     confidence and outputs.
     """
-    predicted, classes = (old[0].argmax(1), new[0].argmax(1)), old.shape[2]
-    was, are = (np.bincount(each, minlength=classes) / len(each) for each in predicted)
+    was, are = (_frequencies(each[0]) for each in (old, new))
     # Reweight the reference to the new frequencies, so that their change is not measured again.
-    weights = np.divide(are, was, out=np.zeros(classes), where=was > 0)[predicted[0]]
+    weights = _weights(old[0], new[0])
     if not weights.any():
         return 1.0, 1.0
-    together = [np.logaddexp.reduce(each, 0) for each in (old, new)]
-    outputs = (_distance(together[0][:, k], together[1][:, k], weights) for k in range(classes))
+    together = [np.logaddexp.reduce(each, 0).T for each in (old, new)]
+    outputs = (weighted_distance(a, b, weights) for a, b in zip(*together, strict=True))
     return float(np.abs(was - are).sum()) / 2, max(
-        _distance(before, now, np.ones(len(before))), *outputs
+        weighted_distance(before, now, np.ones(len(before))), *outputs
     )
 
 
-def _distance(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
-    """Compute the Kolmogorov-Smirnov distance of two samples, where `weights` are those of the
-    first.
-    """
-    values, order = np.concatenate([a, b]), np.argsort(a)
-    cumulative = np.concatenate([[0.0], np.cumsum(weights[order])]) / weights.sum()
-    below = (
-        cumulative[np.searchsorted(a[order], values, side="right")],
-        np.searchsorted(np.sort(b), values, side="right") / len(b),
-    )
-    return float(np.abs(below[0] - below[1]).max())
+def _frequencies(outputs: np.ndarray) -> np.ndarray:
+    """Compute the frequencies of predicted classes."""
+    return np.bincount(outputs.argmax(1), minlength=outputs.shape[1]) / len(outputs)
+
+
+def _weights(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Compute weights of examples with which predicted classes are as frequent as in `new`."""
+    was, are = _frequencies(old), _frequencies(new)
+    return np.divide(are, was, out=np.zeros(len(was)), where=was > 0)[old.argmax(1)]
 
 
 def _logit_inverse(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(x, -700, 700)))
+
+
+def _log_odds(p: float) -> float:
+    p = min(max(p, 1e-9), 1 - 1e-9)
+    return math.log(p / (1 - p))
 
 
 def _checked(
@@ -263,3 +472,24 @@ def _checked(
         raise InputError(f"level is {level!r}; give a probability between 0 and 1")
     old, fresh = (given.astype(np.float64).reshape(-1, *given.shape[-2:]) for given in (old, fresh))
     return old, y, fresh
+
+
+def _checked_labeled(
+    labeled: Sequence[ArrayLike], examples: int, classes: int
+) -> tuple[Int[np.ndarray, " labeled"], Int[np.ndarray, " labeled"]]:
+    """Check row numbers and class numbers of labeled new examples."""
+    if len(labeled) != 2:
+        raise InputError(
+            f"labeled has {len(labeled)} parts; give two: row numbers of new examples, and their "
+            "class numbers"
+        )
+    count = np.size(labeled[0])
+    if not count:
+        raise InputError("labeled has no rows; give those of at least 1 new example")
+    rows = arrays.labels("rows of labeled", labeled[0], count, examples)
+    twice = np.flatnonzero(np.bincount(rows) > 1)
+    if len(twice):
+        raise InputError(
+            f"rows of labeled hold {twice[0]} more than once; give every row once, with its label"
+        )
+    return rows, arrays.labels("y of labeled", labeled[1], count, classes)

@@ -168,7 +168,10 @@ class Monitored:
       verdict: "shifted" or "same".
       test: of the network's outputs.
       reference_error: of the network on the reference; None of a regression.
-      estimated_error: on the new examples, without labels; None of a regression.
+      estimated_error: on the new examples, from confidence and `labels`; None of a regression.
+      labels: how many new examples had labels.
+      half_widths: (labels, half-width) pairs: how wide an interval from that many labels is; None
+          of a regression.
     """
 
     examples: int
@@ -176,6 +179,8 @@ class Monitored:
     test: OutputTest
     reference_error: float | None
     estimated_error: Estimate | None
+    labels: int
+    half_widths: tuple[tuple[int, float], ...] | None
 
     def summary(self) -> dict[str, Any]:
         """The measurements in the types that JSON has."""
@@ -285,7 +290,13 @@ def held_out(splits: Splits, run: Run) -> Dataset:
 
 
 def monitor(
-    model: Model, run: Run, x: np.ndarray, reference: Reference, *, level: float = 0.01
+    model: Model,
+    run: Run,
+    x: np.ndarray,
+    reference: Reference,
+    *,
+    level: float = 0.01,
+    labeled: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Monitored:
     """Compares new examples with those that a network was judged with, by its outputs.
 
@@ -295,19 +306,32 @@ def monitor(
       x: (examples, ...) new inputs.
       reference: what the network says of held-out examples.
       level: how often examples without a shift may be called shifted.
+      labeled: (rows, y): rows of `x` that were drawn at random, and their class numbers, where some
+          are known.
 
     Returns:
       The test and, of classes, the error to expect.
+
+    Raises:
+      InputError: for `labeled` that does not fit, or of a regression.
     """
+    if run.classes is None and labeled is not None:
+        raise InputError("labeled has class numbers, but the network predicts values; leave it out")
     new = np.asarray(predict(model, run, x))
     test = two_sample_test(reference.outputs, new, method="bbsd", level=level)
-    estimated = None if run.classes is None else estimate_error_without_labels(*reference, new)
+    estimated = (
+        None
+        if run.classes is None
+        else estimate_error_without_labels(*reference, new, labeled=labeled)
+    )
     return Monitored(
         examples=len(x),
         verdict="shifted" if test.shifted else "same",
         test=OutputTest.of(test, run.classes),
         reference_error=None if estimated is None else estimated.reference,
         estimated_error=None if estimated is None else estimated.error,
+        labels=0 if estimated is None else estimated.labels,
+        half_widths=None if estimated is None else estimated.half_widths,
     )
 
 

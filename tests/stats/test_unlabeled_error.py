@@ -2,6 +2,8 @@
 scikit-learn.
 """
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 
@@ -66,7 +68,7 @@ def test_without_a_shift_intervals_cover_and_are_narrow(too_sure, members):
     new, labels = network(99, 40_000, too_sure=too_sure, members=members)
     truth = float(((new if members is None else new[0]).argmax(-1) != labels).mean())
     found = []
-    for seed in range(60):
+    for seed in range(20):
         old, y = network(seed, 600, too_sure=too_sure, members=members)
         rows = np.random.default_rng(seed).integers(0, 40_000, 500)
         found.append(estimate_error_without_labels(old, y, new[..., rows, :]))
@@ -102,7 +104,7 @@ def test_what_cannot_be_trusted_is_refused():
     far = estimate_error_without_labels(old, y, network(1, 1000, blur=2.0)[0])
     assert far.distance > 0.35
     assert far.broken == far.error.refused
-    assert "label some examples" in far.broken
+    assert "label 50 to 200 of them, drawn at random" in far.broken
     assert np.isnan(far.error.low)
     one_class = np.full((300, 5), -9.0)
     one_class[:, 3] = np.log1p(-4 * np.exp(-9.0))
@@ -147,6 +149,140 @@ def test_members_that_differ_too_much_are_seen():
     found = estimate_error_without_labels(known, y, new)
     assert found.distance < 0.05
     assert "members differ on 100.0%" in found.broken
+
+
+def table(rng, n, noise=1.0, frequencies=(0.5, 0.5)):
+    """(log-probabilities, labels) of the best network of a table: two normal classes 2.4 apart."""
+    y = rng.choice(2, n, p=frequencies)
+    odds = 2.4 * (2.4 * (y - 0.5) + noise * rng.standard_normal(n))
+    return np.stack([-np.logaddexp(0, odds), -np.logaddexp(0, -odds)], 1), y
+
+
+@pytest.mark.parametrize(
+    ("noise", "answered"), [(0.6, 0.0), (1.0, 1.0), (1.3, 1.0), (2.0, 0.0), (3.0, 0.0)]
+)
+def test_noisier_tables_are_covered_or_refused(noise, answered):
+    truth = NormalDist().cdf(-1.2 / noise)
+    found = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        found.append(estimate_error_without_labels(*table(rng, 1000), table(rng, 1000, noise)[0]))
+    kept = [each for each in found if each.broken is None]
+    assert len(kept) >= answered * len(found)
+    assert all(each.error.low <= truth <= each.error.high for each in kept)
+    assert np.mean([each.noise for each in found]) == pytest.approx(noise, rel=0.08)
+    noisy = np.mean([each.assumptions["noise"] for each in found])
+    assert noisy == pytest.approx(truth, abs=0.02)
+    if noise == 3.0:
+        assert "says nothing about the error" in found[0].broken
+
+
+def test_assumptions_that_differ_by_much_are_refused():
+    rng = np.random.default_rng(0)
+    old, y = table(rng, 2000)
+    odds = np.array([3.0, -3.0])[rng.integers(0, 2, 2000)] + 4.5 * rng.standard_normal(2000)
+    new = np.stack([-np.logaddexp(0, odds), -np.logaddexp(0, -odds)], 1)
+    found = estimate_error_without_labels(old, y, new)
+    assert found.distance < 0.35
+    assert found.assumptions["noise"] > 2 * found.assumptions["equal confidence"]
+    assert found.broken is None or "as if inputs had more noise" in found.broken
+
+
+def test_class_frequencies_are_one_of_the_assumptions():
+    """Errors of the second class are rare in the reference; the new examples are of it."""
+    rng = np.random.default_rng(0)
+
+    def lopsided(n, share):
+        y = (rng.random(n) < share).astype(int)
+        odds = 1.5 * (y - 0.3 + 0.8 * rng.standard_normal(n)) - 0.8
+        return np.stack([-np.logaddexp(0, odds), -np.logaddexp(0, -odds)], 1), y
+
+    old, y = lopsided(3000, 0.2)
+    new, labels = lopsided(3000, 0.6)
+    truth = float((new.argmax(1) != labels).mean())
+    found = estimate_error_without_labels(old, y, new)
+    assert abs(found.assumptions["equal confidence"] - truth) > 0.05
+    assert found.assumptions["class frequencies"] == pytest.approx(truth, abs=0.03)
+    assert found.broken is not None or found.error.low <= truth <= found.error.high
+
+
+def test_examples_that_divide_the_networks_as_never_before_are_refused():
+    rng = np.random.default_rng(0)
+    old, y = network(0, 1000, members=4)
+    new, _ = network(1, 1000, members=4)
+    assert estimate_error_without_labels(old, y, new).broken is None
+    rows = rng.random(1000) < 0.08  # each network is sure of another class
+    sure = np.log(np.full((4, 5), 0.001) + 0.995 * np.eye(5)[:4])
+    new[:, rows] = sure[:, None]
+    found = estimate_error_without_labels(old, y, new)
+    assert "the networks disagree more than on any reference example" in found.broken
+    assert found.error.refused == found.broken
+
+
+def test_labels_of_a_few_examples_see_what_outputs_cannot():
+    """Two classes trade places: outputs are as before, and 57% of predictions are wrong."""
+    covered, unseen, widths = [], [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        old, y = network(2 * seed, 400)
+        new, labels = network(2 * seed + 1, 1000)
+        labels = np.array([1, 0, 2, 3, 4])[labels]
+        rows = rng.permutation(1000)[:100]
+        found = estimate_error_without_labels(old, y, new, labeled=(rows, labels[rows]))
+        assert found.labels == 100
+        covered.append(found.error.low <= 0.4543 <= found.error.high)
+        widths.append((found.error.high - found.error.low) / 2)
+        if seed < 3:
+            alone = estimate_error_without_labels(old, y, new).error
+            unseen.append(alone.low <= 0.4543 <= alone.high)
+            assert dict(found.half_widths)[100] == pytest.approx(widths[-1], rel=0.1)
+    assert np.mean(covered) >= 0.9
+    assert not any(unseen)
+    assert np.mean(widths) < 0.1
+
+
+def test_few_labels_are_counted_exactly_even_without_a_reference_to_calibrate_with():
+    proportion = pytest.importorskip("scipy.stats").binomtest(2, 60).proportion_ci()
+    old, y = network(0, 50)
+    new, _ = network(1, 300)
+    predicted = new[:60].argmax(1)
+    labels = np.where(np.arange(60) < 2, (predicted + 1) % 5, predicted)
+    found = estimate_error_without_labels(old, y, new, labeled=(np.arange(60), labels))
+    assert (found.error.low, found.error.high) == pytest.approx((proportion.low, proportion.high))
+    assert found.error.refused is None
+
+
+def test_the_text_says_what_is_assumed_and_how_many_labels_would_tell():
+    old, y = network(0, 1000)
+    new, labels = network(1, 1000)
+    words = str(estimate_error_without_labels(old, y, new))
+    assert "a change of p(y|x)" in words
+    assert "label 50 to 200 of them, drawn at random" in words
+    refused = estimate_error_without_labels(old, y, network(1, 1000, blur=2.0)[0])
+    # whatever the error: 1.96 * 0.5 / sqrt(labels)
+    assert "50 labels: ±13.9, 100 labels: ±9.8, 200 labels: ±6.9" in str(refused)
+    rows = np.arange(100)
+    found = str(estimate_error_without_labels(old, y, new, labeled=(rows, labels[rows])))
+    assert "from 100 labels" in found
+    assert "p(y|x)" not in found
+
+
+@pytest.mark.parametrize(
+    ("labeled", "words"),
+    [
+        (([0], [0], [0]), "labeled has 3 parts; give two"),
+        (([0, 9], [0, 0]), "rows of labeled range from 0 to 9"),
+        (([0, 0], [0, 0]), "hold 0 more than once"),
+        (([], []), "labeled has no rows"),
+        (([0, 1], [0]), "y of labeled have shape"),
+        (([0, 1], [0, 3]), "y of labeled range from 0 to 3"),
+        (([0.5, 1], [0, 1]), "rows of labeled are float64"),
+    ],
+)
+def test_bad_labels_are_named(labeled, words):
+    p = np.full((9, 3), np.log(1 / 3))
+    with pytest.raises(InputError, match=words):
+        estimate_error_without_labels(p, np.zeros(9, int), p, labeled=labeled)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +382,42 @@ def test_what_cannot_be_counted_is_refused():
     assert (
         "20 new examples are too few" in label_shift(predictions, labels, predictions[:20]).refused
     )
+
+
+def test_many_classes_ask_for_more_reference_examples():
+    rng, even = np.random.default_rng(0), np.full(50, 1 / 50)
+    labels = np.arange(5 * 50) % 50
+    predictions = np.where(rng.random(250) < 0.9, labels, rng.integers(0, 50, 250))
+    found = label_shift(predictions, labels, counts(rng, 1000, 0.9, even)[0])
+    assert "250 reference examples are too few to know how often 50 classes" in found.refused
+    needed = int(found.refused.split("at least ")[1].split(" are")[0].replace(",", ""))
+    assert 250 < needed < 20 * 250
+    enough = label_shift(*counts(rng, needed, 0.9, even), counts(rng, 1000, 0.9, even)[0])
+    assert enough.refused is None
+
+
+@pytest.mark.parametrize("kind", ["probabilities", "log-probabilities"])
+def test_reweighted_outputs_must_look_like_the_new_ones(kind):
+    rng = np.random.default_rng(0)
+
+    def given(n, noise, share):
+        outputs, y = table(rng, n, noise, (1 - share, share))
+        return np.exp(outputs) if kind == "probabilities" else outputs, y
+
+    alarms = 0
+    for _ in range(40):
+        found = label_shift(*given(1000, 1.0, 0.5), given(1000, 1.0, 0.8)[0])
+        alarms += found.broken is not None
+        if found.broken is None:
+            assert found.frequencies[1].estimate == pytest.approx(0.8, abs=0.1)
+    assert alarms <= 2
+    found = label_shift(*given(1000, 1.0, 0.5), given(1000, 2.0, 0.5)[0])
+    assert "after reweighting, output" in found.broken
+    assert found.frequencies[0].refused == found.broken
+    # class numbers alone hold nothing that could be tested
+    old, y = given(1000, 1.0, 0.5)
+    new = given(1000, 2.0, 0.5)[0]
+    assert label_shift(old.argmax(1), y, new.argmax(1)).broken is None
 
 
 def test_classes_that_look_different_are_seen():
