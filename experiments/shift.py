@@ -6,7 +6,9 @@ examples, and what it costs.
     python -m experiments.shift --run DIR --new FILE.npz   is this batch still like the held-out
                                                            data of that run? One line of JSON; exit
                                                            status 0: no change is shown, 3: shifted,
-                                                           2: bad input
+                                                           2: bad input; --labels FILE.csv gives
+                                                           labels of 50 to 200 of its rows, for an
+                                                           error that holds whatever has changed
 
 Held-out data are the test set, and the validation set where it did not choose the epoch. A run of
 this script keeps its outputs on them in reference.npz; of any other run they are computed from the

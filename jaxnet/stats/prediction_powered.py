@@ -46,7 +46,7 @@ def prediction_powered_rate(
         return counted, rate * (1 - rate)
     scatter = np.cov(np.stack([wrong.astype(np.float64), predicted]))
     weight = 0.0
-    if len(others) > 1 and scatter[1, 1] > 0:
+    if len(others) > 1 and scatter[1, 1] > 1e-12:  # else they are equal but for rounding
         weight = float(scatter[0, 1] / scatter[1, 1]) / (1 + n / len(others))
         weight = min(1.0, max(0.0, weight))
     center = rate

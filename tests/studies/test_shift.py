@@ -38,6 +38,12 @@ def batches(tmp_path_factory, digits):
     np.savez(
         folder / "noisy.npz", x=corrupt(x[::3], "noise", 0.5, jax.random.key(0), pixel_max=16.0)
     )
+    y = np.concatenate([np.asarray(digits.test.y), np.asarray(digits.validation.y)])[::3]
+    rows = np.random.default_rng(0).permutation(len(y))[:60]
+    (folder / "labels.csv").write_text("row,label\n" + "".join(f"{row},{y[row]}\n" for row in rows))
+    (folder / "unknown.csv").write_text("row,label\n0,1\n1,eleven\n")
+    (folder / "far.csv").write_text(f"row,label\n0,1\n{len(y)},2\n")
+    (folder / "other.csv").write_text("rows,label\n0,1\n1,2\n")
     np.savez(folder / "few.npz", x=x[:2])
     np.savez(folder / "wrong.npz", x=x[:50, :4])
     (folder / "malformed.npz").write_text("no archive")
@@ -55,7 +61,7 @@ def test_the_study_says_what_is_found_and_what_it_costs(studied):
     assert strong["alarms"][-1] == 1.0
     assert none["test"]["p_value"] > 0.01 > strong["test"]["p_value"]
     assert strong["error"]["estimate"] > 0.8
-    assert "label some examples" in strong["broken"]
+    assert "label 50 to 200 of them, drawn at random" in strong["broken"]
     mild = none["estimated_error"]
     assert mild["low"] <= none["error"]["estimate"] <= mild["high"]
     assert result(folder)["verdict"] in said
@@ -97,6 +103,31 @@ def test_the_monitor_prints_one_line(studied, batches, name, status, verdict):
     } <= set(found)
     assert found["size"]["low"] <= found["size"]["estimate"] <= found["size"]["high"]
     assert (found["estimated_error"]["refused"] is None) == (verdict == "same")
+
+
+def test_the_monitor_takes_a_few_labels(studied, batches):
+    given = ("--run", studied[0], "--labels", batches / "labels.csv", "--new")
+    done = run(*given, batches / "noisy.npz", script="shift", status=3)
+    found = json.loads(done.stdout)
+    assert found["labels"] == 60
+    error = found["estimated_error"]
+    assert error["refused"] is None
+    assert error["low"] > found["reference_error"]  # noise makes digits harder
+    assert [labels for labels, _ in found["half_widths"]] == [50, 100, 200, 400]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("unknown", "the network knows no class 'eleven'"),
+        ("far", "rows of labeled range from 0 to"),
+        ("other", "needs a column row; did you mean 'rows'?"),
+    ],
+)
+def test_the_monitor_refuses_bad_labels(studied, batches, name, words, refused):
+    new = ("--run", studied[0], "--new", batches / "clean.npz")
+    said = refused(*new, "--labels", batches / f"{name}.csv", script="shift")
+    assert words in said.err
 
 
 @pytest.mark.parametrize(
