@@ -27,12 +27,19 @@ FREQUENCY_ALLOWANCE = 0.5
 MAX_DISTANCE = 0.35  # beyond this distance, confidence was seen to say nothing about the error
 MAX_LOG_ODDS = 40.0  # confidence with larger log-odds counts as certain
 MAX_UNCERTAINTY = 1.5  # log-odds between the errors under different assumptions
-MAX_NOVEL = 0.05  # share of examples on which members disagree as on no reference example
+MAX_DIVIDED = 0.05  # share of new examples on which members disagree as on no reference example
+# Share of new examples that may lie where they are 5 times as dense as the reference, from the
+# distance of the tenth reference example, among so many examples of either sample, whose
+# log-probabilities count down to the last number.
+MAX_CROWDED, CROWDING, NEIGHBORS, MAX_COMPARED, MAX_CROWD_LOG_ODDS = 0.1, 5.0, 10, 1000, 20.0
 NOISE_FACTORS = tuple(2 ** (i / 2) for i in range(-4, 5))  # that are tried first,
 NOISE_STEPS = tuple(2 ** (i / 8) for i in (-3, -2, -1, 1, 2, 3))  # then times the best of them
-# How much of either sample the search of the noise factor looks at.
-MAX_NOISE_EXAMPLES, MAX_NOISE_OUTPUTS = 2000, 10
-CHANCE_DISTANCE = 1.0  # usual largest distance of equal samples, times sqrt(n m / (n + m))
+MAX_NOISE_EXAMPLES = 2000  # of either sample, for the search of the noise factor
+MAX_CLASSES = 10  # whose outputs are compared: the most frequent predictions on the new examples
+# Distances of two equal samples, times sqrt(n m / (n + m)): of the usual size, and exceeded by 5%.
+CHANCE_DISTANCE, CRITICAL_DISTANCE = 1.0, 1.36
+BUMP = 2.0  # share of examples of a new kind, at most, over the distance that they cause
+MIN_VARIANCE = 0.02 * 0.98  # of one label, for the width that more of them would give
 SUGGESTED_LABELS = (50, 100, 200, 400)
 CURE = (
     "label 50 to 200 of them, drawn at random, and give estimate_error_without_labels "
@@ -57,11 +64,12 @@ class UnlabeledError:
         disagreement: share of new examples on which the first member and another one differ,
             averaged over the others; None for a single member.
         counts: number of reference and of new examples.
-        assumptions: error without labels under each assumption that the outputs do not exclude:
-            "equal confidence", "class frequencies" and "noise".
-        noise: factor by which the outputs scatter more within each class than on the reference.
-        unexplained: share of the new examples, at least, whose outputs neither "noise" nor other
-            class frequencies account for.
+        assumptions: error under each assumption that the outputs do not exclude: "equal
+            confidence", "class frequencies" and "noise"; empty with labels.
+        noise: factor by which outputs scatter more within each class than on the reference; NaN
+            with labels.
+        unexplained: Kolmogorov-Smirnov distance of the outputs that is left, beyond chance, once
+            the reference has that noise and the new frequencies of predictions; NaN with labels.
         labels: number of labeled new examples that the error was estimated with.
         half_widths: (labels, half-width) pairs: how wide a 95% interval from that many labels is.
     """
@@ -112,11 +120,15 @@ class _Noise(NamedTuple):
     Attributes:
         factor: of the scatter.
         error: of the first member on it.
-        unexplained: share of the new examples, at least, that is unlike it.
+        least: smallest error among the factors that the new examples do not exclude.
+        most: largest error among them.
+        unexplained: Kolmogorov-Smirnov distance from the new examples, beyond chance.
     """
 
     factor: float
     error: float
+    least: float
+    most: float
     unexplained: float
 
 
@@ -137,12 +149,15 @@ def estimate_error_without_labels(
     equally often. So the error is computed under two more assumptions: the examples of each class
     look as before and only class frequencies changed (`label_shift`, where its test does not
     exclude that), and the outputs of each class scatter more or less around their mean, as they do
-    where inputs become noisier. The interval goes from the smallest of these errors to the largest.
-    On the logit scale it adds the sampling of the new examples, the sampling of the reference
-    through the fit (sandwich), and an allowance of 2.5 log-odds times `distance` plus 0.5 times
-    `frequencies`; finally, all of the examples that are `unexplained` may be wrong, or right. The
-    allowance was measured (experiments/benchmarks/unlabeled_error.py) and is no law. A change of
-    the labels that go with the same inputs, p(y|x), cannot be seen without labels.
+    where inputs become noisier. The interval goes from the smallest of these errors to the largest,
+    for every amount of noise that the outputs do not exclude. On the logit scale it adds the
+    sampling of the new examples, the sampling of the reference through the fit (sandwich), and an
+    allowance of 2.5 log-odds times `distance` beyond chance plus 0.5 times `frequencies`. Finally,
+    rows of a new kind may be wrong, or right: they are at most twice the share `unexplained`, and a
+    cluster in one of K classes may pass for other frequencies, which adds `frequencies` / K to the
+    upper limit. These numbers were measured (experiments/benchmarks/unlabeled_error.py and
+    unlabeled_tables.py) and are no law. A change of the labels that go with the same inputs,
+    p(y|x), cannot be seen without labels.
 
     With labels of examples drawn at random nothing is assumed: the error among them is corrected by
     what the confidence says of the others (prediction-powered inference).
@@ -161,8 +176,9 @@ def estimate_error_without_labels(
 
     Returns:
         The error. Without labels, its interval is refused for too few examples or errors; beyond a
-        `distance` of 0.35; where the assumptions differ by more than 1.5 log-odds; and where, on
-        more than 5% of the new examples, the members disagree more than on any reference example.
+        `distance` of 0.35; where the assumptions differ by more than 1.5 log-odds; where members
+        disagree on more than 5% of the new examples more than on any reference example; and where
+        more than 10% of them have outputs that are at least 5 times as dense as on the reference.
 
     Raises:
         InputError: for arrays that do not fit each other.
@@ -174,22 +190,6 @@ def estimate_error_without_labels(
     old, labels, new = _checked(
         reference_log_probabilities, reference_labels, new_log_probabilities, level
     )
-    if labeled is None:
-        return _without_labels(old, labels, new, level)
-    rows, y = _checked_labeled(labeled, *new.shape[1:])
-    found = _without_labels(old, labels, new, level)
-    share = _probability_of_error(old, labels, new)
-    error, variance = prediction_powered_rate(
-        arrays.wrong(new[0, rows], y), share[rows], np.delete(share, rows), level
-    )
-    return replace(found, error=error, labels=len(rows), half_widths=_half_widths(variance, level))
-
-
-def _without_labels(
-    old: np.ndarray, labels: np.ndarray, new: np.ndarray, level: float
-) -> UnlabeledError:
-    """Estimate the error from confidence alone."""
-    (n, m), wrong = (old.shape[1], new.shape[1]), arrays.wrong(old[0], labels)
     before, now = doubt(old), doubt(new)
     frequencies, distance = _distances(old, new, before, now)
     found = UnlabeledError(
@@ -197,19 +197,51 @@ def _without_labels(
         broken=None,
         distance=distance,
         frequencies=frequencies,
-        reference=float(wrong.mean()),
+        reference=float(arrays.wrong(old[0], labels).mean()),
         slope=math.nan,
         disagreement=None if len(new) == 1 else _disagreement(new),
-        counts=(n, m),
+        counts=(old.shape[1], new.shape[1]),
         assumptions={},
         noise=math.nan,
         unexplained=math.nan,
         labels=0,
         half_widths=_half_widths(0.25, level),
     )
+    if labeled is not None:
+        return _with_labels(found, old, labels, new, level, *_checked_labeled(labeled, new))
+    return _without_labels(found, old, labels, new, level)
+
+
+def _with_labels(
+    found: UnlabeledError,
+    old: np.ndarray,
+    labels: np.ndarray,
+    new: np.ndarray,
+    level: float,
+    rows: np.ndarray,
+    y: np.ndarray,
+) -> UnlabeledError:
+    """Estimate the error from labels of some rows, and what confidence says of all."""
+    share, wrong = _logit_inverse(doubt(new)), arrays.wrong(old[0], labels)
+    if _too_few(wrong, new.shape[1]) is None:
+        fit, _ = logistic_regression(doubt(old), wrong)
+        share = _logit_inverse(fit[0] + fit[1] * doubt(new))
+    error, variance = prediction_powered_rate(
+        arrays.wrong(new[0, rows], y), share[rows], np.delete(share, rows), level
+    )
+    widths = _half_widths(max(variance, MIN_VARIANCE), level)
+    return replace(found, error=error, labels=len(rows), half_widths=widths)
+
+
+def _without_labels(
+    found: UnlabeledError, old: np.ndarray, labels: np.ndarray, new: np.ndarray, level: float
+) -> UnlabeledError:
+    """Estimate the error from confidence alone."""
+    (n, m), wrong = found.counts, arrays.wrong(old[0], labels)
     few = _too_few(wrong, m)
     if few is not None:
         return replace(found, error=Estimate(math.nan, refused=f"{few}; or {CURE}"))
+    before, now = doubt(old), doubt(new)
     fit, covariance = logistic_regression(before, wrong)
     share = _logit_inverse(fit[0] + fit[1] * now)
     mean = float(share.mean())
@@ -217,33 +249,43 @@ def _without_labels(
     variance = float(share.var(ddof=1)) / m + float(gradient @ covariance @ gradient)
     noise = _noise(old[0], labels, new[0])
     assumptions = {SAME_CONFIDENCE: mean, NOISE: noise.error}
-    classes = label_shift(old[0], labels, new[0])
-    if classes.refused is None and classes.broken is None:
-        wrong_of = np.bincount(labels, wrong) / np.bincount(labels)
-        by_class = [each.estimate for each in classes.frequencies]
-        assumptions[CLASS_FREQUENCIES] = float(wrong_of @ by_class)
+    by_class = _error_by_class_frequencies(old[0], labels, new[0])
+    if by_class is not None:
+        assumptions[CLASS_FREQUENCIES] = by_class
+    moved = max(0.0, found.distance - CHANCE_DISTANCE * math.sqrt(1 / n + 1 / m))
     reach = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance) / (mean * (1 - mean))
-    reach += DISTANCE_ALLOWANCE * distance + FREQUENCY_ALLOWANCE * frequencies
-    least, most = (_log_odds(each(assumptions.values())) for each in (min, max))
-    low, high = _logit_inverse(np.array([least - reach, most + reach])).tolist()
-    low, high = max(0.0, low - noise.unexplained), min(1.0, high + noise.unexplained)
+    reach += DISTANCE_ALLOWANCE * moved + FREQUENCY_ALLOWANCE * found.frequencies
+    least = _log_odds(min(noise.least, *assumptions.values())) - reach
+    most = _log_odds(max(noise.most, *assumptions.values())) + reach
+    low, high = _logit_inverse(np.array([least, most])).tolist()
+    unknown = BUMP * noise.unexplained
+    low = min(mean, max(0.0, low - unknown))
+    high = max(mean, min(1.0, high + unknown + found.frequencies / new.shape[2]))
     found = replace(
         found,
+        error=Estimate(mean, low, high),
         slope=float(fit[1]),
         assumptions=assumptions,
         noise=noise.factor,
         unexplained=noise.unexplained,
     )
-    broken = _why_broken(found, high, _novel(old, new), most - least)
+    broken = _why_broken(found, _divided(old, new), _crowded(old, new))
     if broken is not None:
         refused = f"{broken}; {CURE}"
         return replace(found, error=Estimate(mean, refused=refused), broken=refused)
     likely = min(max(0.5, low), high)
-    return replace(
-        found,
-        error=Estimate(mean, min(low, mean), max(high, mean)),
-        half_widths=_half_widths(likely * (1 - likely), level),
-    )
+    return replace(found, half_widths=_half_widths(likely * (1 - likely), level))
+
+
+def _error_by_class_frequencies(
+    old: np.ndarray, labels: np.ndarray, new: np.ndarray
+) -> float | None:
+    """Compute the error if only class frequencies changed; None where the outputs exclude that."""
+    found = label_shift(old, labels, new)
+    if found.refused is not None or found.broken is not None:
+        return None
+    wrong_of = np.bincount(labels, arrays.wrong(old, labels)) / np.bincount(labels)
+    return float(wrong_of @ [each.estimate for each in found.frequencies])
 
 
 def _too_few(wrong: Bool[np.ndarray, " examples"], new: int) -> str | None:
@@ -262,15 +304,15 @@ def _too_few(wrong: Bool[np.ndarray, " examples"], new: int) -> str | None:
     return None
 
 
-def _why_broken(found: UnlabeledError, high: float, novel: float, apart: float) -> str | None:
+def _why_broken(found: UnlabeledError, divided: float, crowded: float) -> str | None:
     """Say what the outputs exclude, if they do.
 
     Args:
         found: what was measured.
-        high: upper limit of the error.
-        novel: share of new examples on which members disagree as on no reference example.
-        apart: log-odds between the errors under different assumptions.
+        divided: share of new examples on which members disagree as on no reference example.
+        crowded: share of new examples that lie where the reference has few.
     """
+    high, errors = found.error.high, found.assumptions.values()
     if found.slope <= 0:
         return "on the reference, confident predictions are not more often right"
     if found.distance > MAX_DISTANCE:
@@ -278,17 +320,22 @@ def _why_broken(found: UnlabeledError, high: float, novel: float, apart: float) 
             f"outputs moved by {found.distance:.2f} of 1, and beyond {MAX_DISTANCE} confidence "
             "says nothing about the error on the new examples"
         )
-    if novel > MAX_NOVEL:
+    if divided > MAX_DIVIDED:
         return (
-            f"on {novel:.1%} of the new examples the networks disagree more than on any reference "
-            "example, so confidence was not calibrated for such examples"
+            f"on {divided:.1%} of the new examples the networks disagree more than on any "
+            "reference example, so confidence was not calibrated for such examples"
+        )
+    if crowded > MAX_CROWDED:
+        return (
+            f"{crowded:.1%} of the new examples have outputs that few reference examples have, so "
+            "they may be of a new kind, for which confidence was not calibrated"
         )
     if found.disagreement is not None and found.disagreement / 2 > high:
         return (
             f"members differ on {found.disagreement:.1%} of the new examples, so one of two is "
             f"wrong on more than {high:.1%} of the new examples"
         )
-    if apart > MAX_UNCERTAINTY:
+    if _log_odds(max(errors)) - _log_odds(min(errors)) > MAX_UNCERTAINTY:
         less = "less" if found.noise < 1 else "more"
         return (
             f"outputs moved as if inputs had {less} noise, by a factor of {found.noise:.2g}: then "
@@ -305,26 +352,52 @@ def _half_widths(variance: float, level: float) -> tuple[tuple[int, float], ...]
     return tuple((count, z * math.sqrt(variance / count)) for count in SUGGESTED_LABELS)
 
 
-def _probability_of_error(old: np.ndarray, labels: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Predict for each new example how probable an error is, calibrated where that is possible."""
-    wrong = arrays.wrong(old[0], labels)
-    if _too_few(wrong, MIN_NEW) is not None:
-        return _logit_inverse(doubt(new))
-    fit, _ = logistic_regression(doubt(old), wrong)
-    return _logit_inverse(fit[0] + fit[1] * doubt(new))
-
-
 def _disagreement(new: np.ndarray) -> float:
     """Compute the share of examples on which the first member and another one differ."""
     return float((new[0].argmax(1) != new[1:].argmax(2)).mean())
 
 
-def _novel(old: np.ndarray, new: np.ndarray) -> float:
+def _divided(old: np.ndarray, new: np.ndarray) -> float:
     """Compute the share of new examples on which members disagree more than on any reference
     example: the mean total variation distance from their mean probabilities.
     """
     there, here = (np.abs(p - p.mean(0)).sum(2).mean(0) for p in (np.exp(old), np.exp(new)))
     return float((here > there.max()).mean())
+
+
+def _crowded(old: np.ndarray, new: np.ndarray) -> float:
+    """Compute the share of new examples whose outputs lie where new examples are at least
+    CROWDING times as dense as the reference, reweighted to the new frequencies of predicted
+    classes.
+
+    The density of the reference is that of the nearest reference examples, in the centered
+    log-probabilities of the most frequent classes according to all members.
+
+    References:
+        Loftsgaarden & Quesenberry 1965 (density from nearest neighbors).
+    """
+    rng, often = np.random.default_rng(0), _most_frequent(new[0])
+    kept = rng.permutation(old.shape[1])[:MAX_COMPARED]
+    weights = _weights(old[0], new[0])[kept]
+    there = _joint(old[:, kept], often)
+    here = _joint(new[:, rng.permutation(new.shape[1])[:MAX_COMPARED]], often)
+    apart = _squared_distances(here, there)
+    nearest = np.argpartition(apart, NEIGHBORS - 1, 1)[:, :NEIGHBORS]
+    reach = np.take_along_axis(apart, nearest, 1).max(1)
+    near = (_squared_distances(here, here) <= reach[:, None]).sum(1) - 1
+    expected = np.maximum(weights[nearest].sum(1), 0.5) / weights.sum()
+    return float((near / (len(here) - 1) >= CROWDING * expected).mean())
+
+
+def _joint(outputs: np.ndarray, often: np.ndarray) -> np.ndarray:
+    """Put the centered log-probabilities of all members side by side: (examples, outputs)."""
+    logits = np.maximum(outputs, -MAX_CROWD_LOG_ODDS)
+    logits = (logits - logits.mean(2, keepdims=True))[..., often]
+    return logits.transpose(1, 0, 2).reshape(logits.shape[1], -1).astype(np.float32)
+
+
+def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T
 
 
 def _noise(old: np.ndarray, labels: np.ndarray, new: np.ndarray) -> _Noise:
@@ -344,7 +417,7 @@ def _noise(old: np.ndarray, labels: np.ndarray, new: np.ndarray) -> _Noise:
     np.add.at(sums, labels, old)
     counts = np.bincount(labels, minlength=len(sums))
     centers = (sums / np.maximum(counts, 1)[:, None])[labels]
-    often = np.argsort(-_frequencies(new), kind="stable")[:MAX_NOISE_OUTPUTS]
+    often = _most_frequent(new)
     now = doubt(new[None])
 
     def like(factor: float) -> tuple[float, float, float]:
@@ -359,10 +432,13 @@ def _noise(old: np.ndarray, labels: np.ndarray, new: np.ndarray) -> _Noise:
         distance = max(weighted_distance(doubt(moved[None]), now, weights), *outputs)
         return distance, factor, float(weights @ arrays.wrong(moved, labels) / weights.sum())
 
-    near = min(map(like, NOISE_FACTORS))
-    distance, factor, error = min(near, *(like(near[1] * step) for step in NOISE_STEPS))
-    chance = CHANCE_DISTANCE * math.sqrt(1 / len(old) + 1 / len(new))
-    return _Noise(factor, error, max(0.0, distance - chance))
+    tried = [like(factor) for factor in NOISE_FACTORS]
+    tried += [like(min(tried)[1] * step) for step in NOISE_STEPS]
+    distance, factor, error = min(tried)
+    scale = math.sqrt(1 / len(old) + 1 / len(new))
+    errors = [each[2] for each in tried if each[0] <= max(distance, CRITICAL_DISTANCE * scale)]
+    unexplained = max(0.0, distance - CHANCE_DISTANCE * scale)
+    return _Noise(factor, error, min(errors), max(errors), unexplained)
 
 
 def doubt(
@@ -429,6 +505,11 @@ def _frequencies(outputs: np.ndarray) -> np.ndarray:
     return np.bincount(outputs.argmax(1), minlength=outputs.shape[1]) / len(outputs)
 
 
+def _most_frequent(outputs: np.ndarray) -> np.ndarray:
+    """Find the most frequent predicted classes."""
+    return np.argsort(-_frequencies(outputs), kind="stable")[:MAX_CLASSES]
+
+
 def _weights(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     """Compute weights of examples with which predicted classes are as frequent as in `new`."""
     was, are = _frequencies(old), _frequencies(new)
@@ -475,7 +556,7 @@ def _checked(
 
 
 def _checked_labeled(
-    labeled: Sequence[ArrayLike], examples: int, classes: int
+    labeled: Sequence[ArrayLike], new: np.ndarray
 ) -> tuple[Int[np.ndarray, " labeled"], Int[np.ndarray, " labeled"]]:
     """Check row numbers and class numbers of labeled new examples."""
     if len(labeled) != 2:
@@ -486,10 +567,10 @@ def _checked_labeled(
     count = np.size(labeled[0])
     if not count:
         raise InputError("labeled has no rows; give those of at least 1 new example")
-    rows = arrays.labels("rows of labeled", labeled[0], count, examples)
+    rows = arrays.labels("rows of labeled", labeled[0], count, new.shape[1])
     twice = np.flatnonzero(np.bincount(rows) > 1)
     if len(twice):
         raise InputError(
             f"rows of labeled hold {twice[0]} more than once; give every row once, with its label"
         )
-    return rows, arrays.labels("y of labeled", labeled[1], count, classes)
+    return rows, arrays.labels("y of labeled", labeled[1], count, new.shape[2])
