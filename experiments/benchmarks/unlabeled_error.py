@@ -1,7 +1,7 @@
 """Does the interval of an error that was estimated without labels hold the true error? Many shifts,
 several networks.
 
-    python -m experiments.benchmarks.unlabeled_error --data-dir FOLDER [--python
+    python -m experiments.benchmarks.unlabeled_error --data-dir FOLDER [--outputs FOLDER] [--python
     PYTHON_WITH_NANNYML]
 
 Networks of the digits and of MNIST are asked for their error on corrupted images and on changed
@@ -9,7 +9,8 @@ class frequencies, in batches. The numbers in the estimate were chosen with the 
 the others check them.
 Truth: the error on all examples there are of the shift, up to 10,000. Beside it, on the same
 confidences, NannyML's CBPE (accuracy, with the band of its sampling error) run by another Python,
-where one is given that has it.
+where one is given that has it. Networks train for minutes; with --outputs, what they say is kept in
+that folder, and networks that are there are not trained again.
 """
 
 import argparse
@@ -17,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,6 +108,41 @@ class Network(NamedTuple):
             [np.asarray(jaxnet.predict(self.model, member, x)) for member in self.members]
         )
 
+    def outputs(self) -> "Outputs":
+        """What its members say of the reference and of every shift."""
+        shifts = [(shift, self.says(x), y) for shift, x, y in shifted(self)]
+        reference = self.says(np.asarray(self.reference.x))
+        return Outputs(self.name, reference, np.asarray(self.reference.y), shifts)
+
+
+class Outputs(NamedTuple):
+    """Log-probabilities (members, examples, classes) on a reference and on shifted examples, and
+    their labels.
+    """
+
+    name: str
+    reference: np.ndarray
+    labels: np.ndarray
+    shifts: list[tuple[str, np.ndarray, np.ndarray]]
+
+    def write(self, path: Path) -> None:
+        """Keep them in a file."""
+        arrays = {"reference": self.reference, "labels": self.labels}
+        for i, (shift, outputs, y) in enumerate(self.shifts):
+            arrays |= {f"shift{i}": np.array(shift), f"outputs{i}": outputs, f"labels{i}": y}
+        np.savez(path, **arrays)  # pyrefly: ignore[bad-argument-type]
+
+    @classmethod
+    def read(cls, name: str, path: Path) -> "Outputs":
+        """What `write` has kept."""
+        with np.load(path) as kept:
+            count = sum(key.startswith("shift") for key in kept)
+            shifts = [
+                (str(kept[f"shift{i}"]), kept[f"outputs{i}"], kept[f"labels{i}"])
+                for i in range(count)
+            ]
+            return cls(name, kept["reference"], kept["labels"], shifts)
+
 
 class Case(NamedTuple):
     """A batch of shifted examples. alone, together: what is estimated from one network, and from
@@ -145,36 +182,38 @@ def train(
     return Network(name, members, model, held, rest)
 
 
-def networks(folder: Path | None) -> Iterator[Network]:
-    """Those of the digits, and of MNIST where its files are."""
+def networks(folder: Path | None) -> dict[str, Callable[[], Network]]:
+    """How to train those of the digits, and of MNIST where its files are."""
     digits = jaxnet.load("digits", validation=0)
-    yield train("digits, mlp", digits, 400, 600, jaxnet.mlp((64,)), 30)
+    given: dict[str, tuple] = {"digits, mlp": (digits, 400, 600, jaxnet.mlp((64,)), 30)}
     try:
         mnist = jaxnet.load("mnist", data_dir=folder, validation=0)
     except InputError as error:
         print(f"MNIST is absent: {error}", file=sys.stderr)
-        return
-    yield train("MNIST, mlp", mnist, 10_000, 5000, jaxnet.mlp((128, 64)), 10)
-    yield train("MNIST, linear", mnist, 5000, 2000, jaxnet.linear(), 10)
-    yield train("MNIST, mlp of 1,000", mnist, 1000, 1000, jaxnet.mlp((64,)), 30)
-    yield train("MNIST, cnn", mnist, 2000, 5000, jaxnet.cnn((8, 16), (32,)), 10)
-    yield train(
-        "MNIST, mlp of 40,000",
-        mnist,
-        40_000,
-        5000,
-        jaxnet.mlp((256, 128), normalization="layer"),
-        5,
-    )
-    yield train("digits, linear", digits, 400, 600, jaxnet.linear(), 30)
-    yield train(
-        "MNIST, wide cnn",
-        mnist,
-        10_000,
-        3000,
-        jaxnet.cnn((16, 32), (64,), kernel=5, activation="gelu"),
-        4,
-    )
+    else:
+        layers = jaxnet.mlp((256, 128), normalization="layer")
+        wide = jaxnet.cnn((16, 32), (64,), kernel=5, activation="gelu")
+        given |= {
+            "MNIST, mlp": (mnist, 10_000, 5000, jaxnet.mlp((128, 64)), 10),
+            "MNIST, linear": (mnist, 5000, 2000, jaxnet.linear(), 10),
+            "MNIST, mlp of 1,000": (mnist, 1000, 1000, jaxnet.mlp((64,)), 30),
+            "MNIST, cnn": (mnist, 2000, 5000, jaxnet.cnn((8, 16), (32,)), 10),
+            "MNIST, mlp of 40,000": (mnist, 40_000, 5000, layers, 5),
+            "digits, linear": (digits, 400, 600, jaxnet.linear(), 30),
+            "MNIST, wide cnn": (mnist, 10_000, 3000, wide, 4),
+        }
+    return {name: partial(train, name, *each) for name, each in given.items()}
+
+
+def outputs(name: str, trained: Callable[[], Network], folder: Path | None) -> Outputs:
+    """What a network says, as it is kept in a folder, or else after training it."""
+    if folder is None:
+        return trained().outputs()
+    path = folder / f"{name}.npz"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        trained().outputs().write(path)
+    return Outputs.read(name, path)
 
 
 def shifted(network: Network) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -200,14 +239,10 @@ def shifted(network: Network) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         yield f"frequencies {seed + 1}", x[rows], y[rows]
 
 
-def cases_of(number: int, network: Network) -> Iterator[Case]:
+def cases_of(number: int, network: Outputs) -> Iterator[Case]:
     """Of every shift, batches of every size."""
-    reference, labels = (
-        network.says(np.asarray(network.reference.x)),
-        np.asarray(network.reference.y),
-    )
-    for seed, (shift, x, y) in enumerate(shifted(network)):
-        outputs = network.says(x)
+    reference, labels = network.reference, network.labels
+    for seed, (shift, outputs, y) in enumerate(network.shifts):
         truth = float((outputs[0].argmax(1) != y).mean())
         for batch in sorted({min(batch, len(y)) for batch in BATCHES}):
             rows = np.random.default_rng([seed, batch]).permutation(len(y))[:batch]
@@ -216,7 +251,7 @@ def cases_of(number: int, network: Network) -> Iterator[Case]:
             yield Case(number, shift, batch, truth, alone, together, np.exp(outputs[0, rows]))
 
 
-def beside(python: str | None, nets: list[Network], cases: list[Case]) -> np.ndarray | None:
+def beside(python: str | None, nets: list[Outputs], cases: list[Case]) -> np.ndarray | None:
     """(cases, 3): CBPE's estimated error, lower and upper limit; None without NannyML."""
     if (
         python is None
@@ -228,8 +263,7 @@ def beside(python: str | None, nets: list[Network], cases: list[Case]) -> np.nda
         return None
     arrays = {"cases": np.array(len(cases))}
     for i, network in enumerate(nets):
-        p = np.exp(network.says(np.asarray(network.reference.x))[0])
-        arrays |= {f"reference{i}": p, f"labels{i}": np.asarray(network.reference.y)}
+        arrays |= {f"reference{i}": np.exp(network.reference[0]), f"labels{i}": network.labels}
     for i, case in enumerate(cases):
         arrays |= {f"new{i}": case.probabilities, f"network{i}": np.array(case.network)}
     with tempfile.TemporaryDirectory() as folder:
@@ -245,7 +279,7 @@ def cell(found: UnlabeledError) -> str:
     """An estimate with its interval, or that it is refused."""
     return (
         "refused"
-        if found.broken
+        if found.error.refused
         else f"{found.error.estimate:.3f} ({found.error.low:.3f}-{found.error.high:.3f})"
     )
 
@@ -276,11 +310,13 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data-dir", type=Path, help="folder with the four files of MNIST")
+    parser.add_argument("--outputs", type=Path, help="folder to keep what networks say")
     parser.add_argument("--python", help="Python of an environment with nannyml")
     options = parser.parse_args()
     jaxnet.enable_cache()
     began = time.perf_counter()
-    nets = list(networks(options.data_dir))
+    trained = networks(options.data_dir)
+    nets = [outputs(name, each, options.outputs) for name, each in trained.items()]
     cases = [case for number, network in enumerate(nets) for case in cases_of(number, network)]
     rival = beside(options.python, nets, cases)
     print(

@@ -74,7 +74,8 @@ def test_without_a_shift_intervals_cover_and_are_narrow(too_sure, members):
         found.append(estimate_error_without_labels(old, y, new[..., rows, :]))
     assert all(each.broken is None for each in found)
     assert np.mean([each.error.low <= truth <= each.error.high for each in found]) >= 0.95
-    assert np.median([each.error.high - each.error.low for each in found]) / 2 < 0.075
+    # 500 outputs do not exclude inputs that are 1.2 times as noisy
+    assert np.median([each.error.high - each.error.low for each in found]) / 2 < 0.11
     assert np.mean([each.error.estimate for each in found]) == pytest.approx(truth, abs=0.012)
 
 
