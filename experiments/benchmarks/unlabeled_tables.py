@@ -145,9 +145,9 @@ def trained(world: World, x: np.ndarray, y: np.ndarray, rng: np.random.Generator
     fitted = LogisticRegression(max_iter=100, tol=1e-3).fit(features(x[rows]), y[rows])
 
     def says(x: np.ndarray) -> np.ndarray:
-        p = np.full((len(x), world.classes), -30.0)
-        p[:, fitted.classes_] = fitted.predict_log_proba(features(x))
-        return p - np.logaddexp.reduce(p, 1)[:, None]
+        p = np.full((len(x), world.classes), 1e-13)
+        p[:, fitted.classes_] = np.maximum(fitted.predict_proba(features(x)), 1e-30)
+        return np.log(p / p.sum(1, keepdims=True))
 
     return says
 

@@ -332,11 +332,13 @@ def _shifted(splits: Splits, found: Found, tolerance: float) -> list[Finding]:
         "unseen examples like the training set"
     )
     words += (
-        f"; the error there is put at {percent(expected.error)}, without labels and if "
-        "examples of equal confidence are as often wrong"
+        f"; the error there is put at {percent(expected.error)} without labels, if examples of "
+        "equal confidence are about as often wrong"
     )
     if expected.broken is not None:
-        words += f", which is not so: {expected.broken}"
+        words += f", which is not known: {expected.broken}"
+    else:
+        words += "; a change of the labels that go with the same inputs, p(y|x), cannot be seen"
     return [
         finding(
             Code.SHIFT,

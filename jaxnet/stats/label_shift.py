@@ -18,7 +18,7 @@ MAX_CLASSES = 1000  # that are accepted however few the examples
 MIN_CLASS_EXAMPLES = 5  # reference examples of each class
 MIN_NEW_EXAMPLES = 30
 MIN_SINGULAR_VALUE = 3.0  # in standard errors, for the system to have a solution
-MIN_NOISE = 0.1  # singular values below this share of a standard error count as this share
+MIN_NOISE = 0.1  # standard errors; smaller singular values count as this when asking for examples
 MIN_DISTANCE_P = 0.01  # of outputs after reweighting, below which classes look different
 
 
@@ -119,7 +119,8 @@ def label_shift(
         refused = f"{len(new)} new examples are too few; at least {MIN_NEW_EXAMPLES} are needed"
     elif values[-1] <= MIN_SINGULAR_VALUE * noise:
         a, b = _most_confused(columns)
-        more = (MIN_SINGULAR_VALUE * noise / max(float(values[-1]), MIN_NOISE * noise)) ** 2
+        known = max(float(values[-1] / noise), MIN_NOISE) if noise > 0 else MIN_NOISE
+        more = (MIN_SINGULAR_VALUE / known) ** 2
         refused = (
             f"{len(labels):,} reference examples are too few to know how often {classes} classes "
             f"are confused; at least {math.ceil(more * len(labels)):,} are needed, or a better "

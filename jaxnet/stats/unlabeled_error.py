@@ -269,7 +269,7 @@ def _without_labels(
         noise=noise.factor,
         unexplained=noise.unexplained,
     )
-    broken = _why_broken(found, _divided(old, new), _crowded(old, new))
+    broken = _why_broken(found, old, new)
     if broken is not None:
         refused = f"{broken}; {CURE}"
         return replace(found, error=Estimate(mean, refused=refused), broken=refused)
@@ -304,14 +304,8 @@ def _too_few(wrong: Bool[np.ndarray, " examples"], new: int) -> str | None:
     return None
 
 
-def _why_broken(found: UnlabeledError, divided: float, crowded: float) -> str | None:
-    """Say what the outputs exclude, if they do.
-
-    Args:
-        found: what was measured.
-        divided: share of new examples on which members disagree as on no reference example.
-        crowded: share of new examples that lie where the reference has few.
-    """
+def _why_broken(found: UnlabeledError, old: np.ndarray, new: np.ndarray) -> str | None:
+    """Say what the outputs exclude, if they do."""
     high, errors = found.error.high, found.assumptions.values()
     if found.slope <= 0:
         return "on the reference, confident predictions are not more often right"
@@ -320,12 +314,12 @@ def _why_broken(found: UnlabeledError, divided: float, crowded: float) -> str | 
             f"outputs moved by {found.distance:.2f} of 1, and beyond {MAX_DISTANCE} confidence "
             "says nothing about the error on the new examples"
         )
-    if divided > MAX_DIVIDED:
+    if (divided := _divided(old, new)) > MAX_DIVIDED:
         return (
             f"on {divided:.1%} of the new examples the networks disagree more than on any "
             "reference example, so confidence was not calibrated for such examples"
         )
-    if crowded > MAX_CROWDED:
+    if (crowded := _crowded(old, new)) > MAX_CROWDED:
         return (
             f"{crowded:.1%} of the new examples have outputs that few reference examples have, so "
             "they may be of a new kind, for which confidence was not calibrated"
@@ -379,6 +373,8 @@ def _crowded(old: np.ndarray, new: np.ndarray) -> float:
     rng, often = np.random.default_rng(0), _most_frequent(new[0])
     kept = rng.permutation(old.shape[1])[:MAX_COMPARED]
     weights = _weights(old[0], new[0])[kept]
+    if not weights.any():
+        return 1.0
     there = _joint(old[:, kept], often)
     here = _joint(new[:, rng.permutation(new.shape[1])[:MAX_COMPARED]], often)
     apart = _squared_distances(here, there)
