@@ -16,9 +16,11 @@ def _refuse_unknown(words: list[str]) -> None:
     name = words[words.index("-m") + 1].removeprefix("experiments.")
     known = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
     if name.isidentifier() and name not in (*known, "experiments", "benchmarks"):
+        from jaxnet.cli.commands import questions
         from jaxnet.errors import near
 
         cure = f"; it is now experiments.{MOVED[name]}" if name in MOVED else near(name, known)
+        cure = f"; it is run by jaxnet {name}" if name in questions() else cure
         print(f"error: unknown experiment {name!r}{cure}", file=sys.stderr)
         sys.exit(2)
 

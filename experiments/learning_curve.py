@@ -1,57 +1,9 @@
-"""Would more data help? How the error falls as the training set grows, and where it is going.
-
-    python -m experiments.learning_curve
-    python -m experiments.learning_curve --dataset mnist --epochs 2 --at 480000 --target-error 0.02
-
-Trains networks on growing random parts of the training set, all equally many steps, as one
-population. Says what the error will be with more examples, with intervals that carry the doubt
-about the curve's form, and how many it takes to reach --target-error.
-"""
+"""The command `jaxnet learning-curve`, from a checkout: python -m experiments.learning_curve"""
 
 import sys
-from typing import Any
-
-import jax
 
 from experiments import BEGAN
-from jaxnet import learning_curve
-from jaxnet.cli import MEMBERS, LearningCurveOptions, Setup, hardest, main, report, training_members
-from jaxnet.report import tables
-
-
-def work(setup: Setup) -> dict[str, Any]:
-    """Train all networks as one population, extrapolate, and write."""
-    options, splits = setup.options, setup.splits
-    assert isinstance(options, LearningCurveOptions)
-    with training_members(setup) as (progress, began):
-        curve = learning_curve(
-            setup.model, splits, setup.recipe, jax.random.key(options.seed),
-            sizes=options.sizes or None, members=options.members, out=setup.out / MEMBERS,
-            progress=progress,
-        )  # fmt: skip
-    at = options.at or curve.farther_sizes
-    reach, findings = curve.predict(at), curve.findings(options.tolerance)
-    needed = curve.needed(options.target_error) if options.target_error else None
-    words = [finding.evidence for finding in findings] if needed is None else [str(needed)]
-    from jaxnet.report import figures
-
-    path = setup.out / "figures/learning_curve.png"
-    figures.learning_curve(curve, path, target=options.target_error or 0.0)
-    now = f"the error is {curve.measured[-1]} with {curve.sizes[-1]:,} examples"
-    more: dict[str, Any] = {
-        "verdict": words[0] if words else now,
-        "findings": findings,
-        "members": options.members,
-        "learning_curve": curve.summary() | {"at": at, "predicted": reach, "needed": needed},
-        "resumed": began,
-    }
-    if splits.classes is not None:
-        assert curve.networks.predictions is not None
-        largest = curve.networks.predictions.test[len(curve.sizes) - 1 :: len(curve.sizes)]
-        more["hard_examples"] = hardest(largest, splits)
-    lines = [*tables.learning_curve(curve, at, reach), *words]
-    return report(setup, setup.model, curve.networks[len(curve.sizes) - 1], more, "\n".join(lines))
-
+from jaxnet.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main("learning_curve", LearningCurveOptions(), __doc__, began=BEGAN, work=work))
+    sys.exit(run("learning_curve", program="python -m experiments.learning_curve", began=BEGAN))

@@ -1,52 +1,9 @@
-"""How much of a result is luck, and how many seeds does a claimed difference need?
-
-    python -m experiments.seeds --members 30 --difference 0.005
-
-Trains the same network with many seeds: all luck, that of the initialization alone, that of the
-order of examples alone.
-"""
+"""The command `jaxnet seeds`, from a checkout: python -m experiments.seeds"""
 
 import sys
-from typing import Any
-
-import jax
 
 from experiments import BEGAN
-from jaxnet.cli import MEMBERS, SeedsOptions, Setup, hardest, main, report, training_members
-from jaxnet.report import console
-from jaxnet.studies import spread_over_seeds
-
-
-def work(setup: Setup) -> dict[str, Any]:
-    """Train all networks as one population, and compare their test errors."""
-    options, splits = setup.options, setup.splits
-    assert isinstance(options, SeedsOptions)
-    with training_members(setup) as (progress, began):
-        found = spread_over_seeds(
-            setup.model,
-            splits,
-            setup.recipe,
-            jax.random.key(options.seed),
-            members=options.members,
-            difference=options.difference,
-            out=setup.out / MEMBERS,
-            progress=progress,
-        )
-    console.spreads(found.errors, found.deviation)
-    console.say(found.words)
-    from jaxnet.report import figures
-
-    figures.spread(found.errors, setup.out / "figures/spread.png")
-    assert found.networks.predictions is not None
-    test = found.networks.predictions.test[: options.members]
-    more = {
-        "members": options.members,
-        "seeds": found.summary(),
-        "hard_examples": hardest(test, splits),
-        "resumed": began,
-    }
-    return report(setup, setup.model, found.networks[0], more)
-
+from jaxnet.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main("seeds", SeedsOptions(), __doc__, began=BEGAN, work=work))
+    sys.exit(run("seeds", program="python -m experiments.seeds", began=BEGAN))

@@ -1,51 +1,9 @@
-"""Is the world still as it was when the network learned? What would be noticed, after how many
-examples, and what it costs.
-
-    python -m experiments.shift --dataset digits           trains, shifts the test set, and tests
-                                                           with batches of every size
-    python -m experiments.shift --run DIR --new FILE.npz   is this batch still like the held-out
-                                                           data of that run? One line of JSON; exit
-                                                           status 0: no change is shown, 3: shifted,
-                                                           2: bad input; --labels FILE.csv gives
-                                                           labels of 50 to 200 of its rows, for an
-                                                           error that holds whatever has changed
-
-Held-out data are the test set, and the validation set where it did not choose the epoch. A run of
-this script keeps its outputs on them in reference.npz; of any other run they are computed from the
-data set, which must be found again (--data-dir).
-"""
+"""The command `jaxnet shift`, from a checkout: python -m experiments.shift"""
 
 import sys
-from typing import Any
-
-import jax
 
 from experiments import BEGAN
-from jaxnet.cli import Setup, ShiftOptions, compare_file, main, report, training, write_reference
-from jaxnet.report import tables
-from jaxnet.studies import study_shift
-
-
-def work(setup: Setup) -> dict[str, Any]:
-    """Train, then shift one half of the test set and compare it with the other."""
-    options = setup.options
-    assert isinstance(options, ShiftOptions)
-    with training(setup) as (progress, began):
-        found = study_shift(
-            setup.model, setup.splits, setup.recipe, jax.random.key(options.seed),
-            tolerance=options.tolerance, repetitions=options.repetitions, level=options.level,
-            out=setup.out, progress=progress,
-        )  # fmt: skip
-    write_reference(setup.out, found.reference)
-    from jaxnet.report import figures
-
-    figures.shifts(found, setup.out / "figures")
-    more = {"verdict": found.verdict, "shift": found.summary(), "resumed": began}
-    return report(setup, setup.model, found.run, more, "\n".join(tables.shift(found)))
-
+from jaxnet.cli import run
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    if any(word.split("=")[0] in ("--run", "--new") for word in given):
-        sys.exit(compare_file(given))
-    sys.exit(main("shift", ShiftOptions(), __doc__, began=BEGAN, work=work))
+    sys.exit(run("shift", program="python -m experiments.shift", began=BEGAN))

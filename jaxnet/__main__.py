@@ -1,56 +1,71 @@
-"""What there is, and the one command to start: python -m jaxnet."""
+"""The command `jaxnet`, which is python -m jaxnet, too: one word for each question."""
 
 import ast
 import importlib.util
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from jaxnet.errors import near
+# Read before anything heavy is imported, so that a run can say how long that took.
+BEGAN = time.perf_counter()
 
-START = "python -m experiments.digits"
+from jaxnet.cli.commands import questions, run  # noqa: E402
+from jaxnet.errors import near  # noqa: E402
+
+START = "jaxnet digits"
+EXAMPLES = ("ask_and_tell",)  # scripts of a checkout that are no command
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Prints a line for each script that can be run from here, with the question that it answers.
-    Returns the exit status.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that the first word names, or prints a line for each of them.
+
+    Args:
+        arguments: words of the command line; by default those of this process.
+
+    Returns:
+        The exit status; 2 for bad input.
     """
-    found = importlib.util.find_spec("experiments")
-    scripts = {} if found is None or found.origin is None else _questions(Path(found.origin).parent)
-    if arguments and arguments[0] not in ("-h", "--help"):
-        word = arguments[0].removeprefix("experiments.")
-        cure = (
-            f"; it is run by python -m experiments.{word}"
-            if word in scripts
-            else near(word, scripts, "there are")
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    known = questions()
+    if words and words[0] not in ("-h", "--help", "--version"):
+        command = words[0].removeprefix("experiments.").replace("_", "-")
+        if command in known:
+            return run(command, words[1:], began=BEGAN)
+        print(
+            f"error: unknown command {words[0]!r}{near(command, known, 'there are')}",
+            file=sys.stderr,
         )
-        print(f"error: python -m jaxnet takes no {arguments[0]!r}{cure}", file=sys.stderr)
         return 2
     print(
-        f"jaxnet {version('jaxnet')}: why does my network not generalize, and what should I "
-        "change?\n"
+        f"jaxnet {version('jaxnet')}: why does my network not generalize, and what should I change?"
     )
-    if not scripts:
-        print("in Python: import jaxnet; help(jaxnet.fit)")
-        print(
-            "the scripts are in the folder experiments/ of a checkout: run this there, to see them"
-        )
+    if words[:1] == ["--version"]:
         return 0
-    for name, question in scripts.items():
-        print(f"  python -m experiments.{name:16}{question}")
+    print()
+    for name, question in known.items():
+        print(f"  jaxnet {name:16}{question}")
+    for name, question in _examples().items():
+        print(f"  python -m experiments.{name}   {question}")
     print(f"\nto start, a few seconds: {START}\nthe options of each: --help")
+    print("in Python: import jaxnet; help(jaxnet.fit)")
     return 0
 
 
-def _questions(folder: Path) -> dict[str, str]:
-    """The first line of each script's docstring, by the script's name."""
+def _examples() -> dict[str, str]:
+    """The question of each script of a checkout that is no command, where there is a checkout."""
+    found = importlib.util.find_spec("experiments")
+    if found is None or found.origin is None:
+        return {}
+    paths = [Path(found.origin).with_name(f"{name}.py") for name in EXAMPLES]
     docs = {
         path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-        for path in sorted(folder.glob("[!_]*.py"))
+        for path in paths
+        if path.exists()
     }
-    return {name: doc.splitlines()[0] for name, doc in docs.items() if doc}
+    return {name: f"{doc.split('?')[0]}?" for name, doc in docs.items() if doc}
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -23,6 +23,8 @@ from sybil.document import PythonDocStringDocument
 from sybil.parsers.markdown import PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
+from jaxnet import cli
+
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 GUIDES = ROOT / "experiments/guides"
@@ -31,6 +33,7 @@ MODULES = [
     path for package in ("jaxnet", "experiments") for path in sorted((ROOT / package).rglob("*.py"))
 ]
 SCRIPTS = sorted((ROOT / "experiments").glob("[!_]*.py"))
+QUESTIONS = sorted((ROOT / "jaxnet/cli/commands").glob("[!_]*.py"))
 LEFT_OUT = "torch"  # the examples that need it are a test of their own, where it is installed
 
 
@@ -210,17 +213,22 @@ def options_in(text):
 
 
 def commands():
-    """The options that each script is shown with, in documents and in the scripts' own words.
+    """The options that each script is shown with, in documents and in the scripts' own words, as
+    python -m experiments.NAME or as jaxnet NAME.
 
     A command ends with its line, its code span or the line that goes on with options.
     """
     found: dict[str, set[str]] = {}
-    for path in [*DOCUMENTS, *SCRIPTS]:
+    known = "|".join(path.stem.replace("_", "-") for path in QUESTIONS)
+    for path in [*DOCUMENTS, *SCRIPTS, *QUESTIONS]:
         text = path.read_text(encoding="utf-8")
         for shown in re.finditer(
-            r"python -m experiments\.([a-z_.]*[a-z_])( [^`\n]*)?((?:\n {6,}-[^`\n]*)*)", text
+            rf"(?:python -m experiments\.([a-z_.]*[a-z_])|jaxnet ({known}))(?=[ \n`])"
+            r"( [^`\n]*)?((?:\n {6,}-[^`\n]*)*)",
+            text,
         ):
-            found.setdefault(shown[1], set()).update(options_in(f"{shown[2]} {shown[3]}"))
+            name = shown[1] or shown[2].replace("-", "_")
+            found.setdefault(name, set()).update(options_in(f"{shown[3]} {shown[4]}"))
     return found
 
 
@@ -248,10 +256,18 @@ def help_of(script, *words):
         contextlib.redirect_stdout(out),
         pytest.raises(SystemExit) as ended,
     ):
-        runpy.run_path(str(ROOT / f"experiments/{script}.py"), run_name="__main__")
+        _start(script, arguments)
     gc.unfreeze()  # what a script that ends need not walk over
     assert not ended.value.code
     return out.buffer.getvalue().decode()
+
+
+def _start(script, arguments):
+    """Start a script, or a command that is no script."""
+    if (path := ROOT / f"experiments/{script}.py") in SCRIPTS:
+        runpy.run_path(str(path), run_name="__main__")
+    else:
+        cli.run(script, arguments, began=0.0)
 
 
 def options_of(script):
@@ -262,7 +278,8 @@ def options_of(script):
 
 @pytest.mark.parametrize("script", sorted(COMMANDS))
 def test_commands_that_are_shown_can_be_given(script):
-    assert importlib.util.find_spec(f"experiments.{script}") is not None
+    packages = ("experiments", "jaxnet.cli.commands")
+    assert any(importlib.util.find_spec(f"{package}.{script}") for package in packages)
     assert COMMANDS[script] <= options_of(script)
 
 

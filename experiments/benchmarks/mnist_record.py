@@ -26,7 +26,7 @@ from rich.progress import track
 from rich.table import Table
 
 import jaxnet
-from experiments.mnist import FAST
+from jaxnet.cli.commands.mnist import FAST
 from jaxnet.cli.options import build_model, build_recipe
 from jaxnet.runtime.plan import plan_for_images
 

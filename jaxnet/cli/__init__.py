@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from jaxnet.cli.command import run_command as run_command
     from jaxnet.cli.command import together as together
     from jaxnet.cli.command import wanted as wanted
+    from jaxnet.cli.commands import run as run
     from jaxnet.cli.compared import read_runs as read_runs
     from jaxnet.cli.compared import write_comparison as write_comparison
     from jaxnet.cli.monitor import compare_file as compare_file
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "jaxnet.cli.command": ("keep_programs", "run_command", "together", "wanted"),
+    "jaxnet.cli.commands": ("run",),
     "jaxnet.cli.compared": ("read_runs", "write_comparison"),
     "jaxnet.cli.monitor": ("compare_file", "write_reference"),
     "jaxnet.cli.options": (

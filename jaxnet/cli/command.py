@@ -23,6 +23,7 @@ def run_command(
     description: str | None,
     work: Callable[[Given], None],
     arguments: Sequence[str] | None = None,
+    program: str | None = None,
 ) -> int:
     """Read options and do the work of a script.
 
@@ -32,14 +33,16 @@ def run_command(
         description: description of the script, for --help.
         work: what is done with the options.
         arguments: words of the command line; by default those of this process.
+        program: what the user typed to start it, for messages; by default
+            "python -m experiments.NAME".
 
     Returns:
         The exit status; 2 for bad input.
     """
     console.escape_unencodable()
     words = current_words(sys.argv[1:] if arguments is None else arguments, console.warning)
-    prog = f"python -m experiments.{name}"
-    given = tyro.cli(options, args=words, prog=prog, description=description)
+    program = program or f"python -m experiments.{name}"
+    given = tyro.cli(options, args=words, prog=program, description=description)
     try:
         work(given)
     except InputError as error:

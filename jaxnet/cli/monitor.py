@@ -29,19 +29,20 @@ SHIFTED = 3  # exit status
 REFERENCE_FILE = "reference.npz"  # in the folder of a run
 
 
-def compare_file(arguments: Sequence[str]) -> int:
+def compare_file(arguments: Sequence[str], program: str = "python -m experiments.shift") -> int:
     """Print one line of JSON on a file and a run.
 
     Args:
         arguments: words of the command line.
+        program: what the user typed to start it, for messages.
 
     Returns:
         The exit status: 0, 3 if the data have shifted, 2 for bad input.
     """
     logging.getLogger("jaxnet").setLevel(logging.ERROR)
     console.escape_unencodable()
-    name, words = "python -m experiments.shift", MonitorOptions.__doc__
-    options = tyro.cli(MonitorOptions, args=list(arguments), prog=name, description=words)
+    words = MonitorOptions.__doc__
+    options = tyro.cli(MonitorOptions, args=list(arguments), prog=program, description=words)
     try:
         use_platform(options.platform)
         try:

@@ -314,6 +314,22 @@ class CompareOptions:
 
 
 @dataclass(frozen=True)
+class ReportOptions:
+    """Every option of writing the page of a run again."""
+
+    run: tyro.conf.Positional[Path | None] = None
+    """folder of a finished run; by default the newest in runs/"""
+    open: bool = False
+    """open the page in the browser"""
+    data_dir: Path | None = None
+    """folder of the data set, as the run had it, or where its files are now"""
+    platform: Literal["cpu", "gpu", "tpu"] | None = None
+    """where to run; by default the fastest that JAX finds"""
+    out: Path | None = None
+    """folder to write report.html in; by default that of the run"""
+
+
+@dataclass(frozen=True)
 class AskOptions:
     """Every option of a search in which Optuna chooses the trials."""
 

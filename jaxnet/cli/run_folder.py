@@ -81,6 +81,18 @@ def result(out: Path) -> dict[str, Any] | None:
     return read_json(out / "result.json") if (out / "result.json").exists() else None
 
 
+def newest_finished() -> Path:
+    """The folder of the run in runs/ that finished last.
+
+    Raises:
+        InputError: where none has finished.
+    """
+    finished = list(RUNS.glob("*/result.json"))
+    if not finished:
+        raise InputError(f"there is no finished run in {RUNS.resolve()}; give the folder of one")
+    return max(finished, key=lambda path: path.stat().st_mtime).parent
+
+
 def _newest_unfinished(experiment: str) -> Path | None:
     runs = [
         path.parent for path in RUNS.glob(f"{experiment}-*/run.json") if result(path.parent) is None

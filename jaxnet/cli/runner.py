@@ -3,7 +3,7 @@
     options -> set_up: data, model, recipe, folder -> train_one, or another work -> report: judge,
     write
 
-The scripts in experiments/ that train call `main`. The same options give the same result.json,
+The commands that train call `main`. The same options give the same result.json,
 except for `seconds` and `resumed`.
 """
 
@@ -54,7 +54,7 @@ from jaxnet.data.streaming.chunks import layout
 from jaxnet.engine.agreement import check_agreement
 from jaxnet.engine.fingerprint import describe_data
 from jaxnet.engine.loop import train
-from jaxnet.errors import InputError, check_known, near
+from jaxnet.errors import InputError, check_known, near, nearest
 from jaxnet.models.model import describe
 from jaxnet.report import console, tensorboard
 from jaxnet.runtime import files, processes
@@ -65,6 +65,12 @@ from jaxnet.runtime.timing import Timer
 from jaxnet.studies.design import design_of
 from jaxnet.studies.diagnose import diagnose
 
+# commands besides the experiment, with their options
+FURTHER: dict[str, tuple[type, Callable[[Any], None]]] = {
+    "predict": (PredictOptions, predict_files),
+    "prepare": (PrepareOptions, prepare_data),
+}
+
 
 def main(
     experiment: str,
@@ -74,18 +80,22 @@ def main(
     began: float,
     work: Callable[[Setup], dict[str, Any]] | None = None,
     arguments: Sequence[str] | None = None,
+    program: str | None = None,
 ) -> int:
     """Run one experiment from the command line.
 
     Args:
-        experiment: name of the script.
+        experiment: name of the experiment.
         defaults: the options, or several of them by name, from which --preset chooses; without it
             the first ones are used.
-        description: description of the script, for --help.
+        description: description of the experiment, for --help.
         began: a reading of time.perf_counter when the process started.
         work: what is done once the data are there; by default `train_one`. It returns what
             result.json is to hold.
-        arguments: words of the command line; by default those of this process.
+        arguments: words of the command line; by default those of this process. The first may be
+            the data set, without --dataset before it.
+        program: what the user typed to start it, for messages; by default
+            "python -m experiments.NAME".
 
     Returns:
         The exit status: 2 for bad input, 128 + signal if stopped.
@@ -95,47 +105,79 @@ def main(
     # Modules imported by now stay to the end, so neither garbage collection nor the exit needs to
     # walk over them again (0.3 s).
     gc.freeze()
-    arguments = current_words(sys.argv[1:] if arguments is None else arguments, console.warning)
-    name = f"python -m experiments.{experiment}"
-    console.listen(stderr=arguments[:1] == ["predict"])  # its standard output is the predictions
+    words = current_words(sys.argv[1:] if arguments is None else arguments, console.warning)
+    program = program or f"python -m experiments.{experiment}"
+    # tyro would let a default subcommand swallow options, so the first word decides.
+    if words[:1] and words[0] in FURTHER:
+        return further(words[0], words[1:], f"{program} {words[0]}")
+
+    def run() -> None:
+        given, options = with_dataset(words, program), defaults
+        if isinstance(options, Mapping):
+            options, given = _preset(options, given)
+        options = tyro.cli(
+            type(options), args=given, default=options, prog=program, description=description
+        )
+        with processes.joined(options.coordinator, options.processes, options.process_id):
+            setup = set_up(experiment, options, timer)
+            if setup is not None:
+                _fill_folder(work or train_one, setup)
+
+    console.listen()
+    return exit_status(run)
+
+
+def further(command: str, words: Sequence[str], program: str) -> int:
+    """Run `predict` or `prepare`, which begin no run.
+
+    Args:
+        command: which of them.
+        words: the words that follow it on the command line.
+        program: what the user typed to start it, for messages.
+
+    Returns:
+        The exit status, as `main` returns it.
+    """
+    options, do = FURTHER[command]
+    console.escape_unencodable()
+    console.listen(stderr=command == "predict")  # its standard output is the predictions
+    return exit_status(lambda: do(tyro.cli(options, args=list(words), prog=program)))
+
+
+def with_dataset(words: list[str], program: str) -> list[str]:
+    """The words of a command line with --dataset before a data set that comes first.
+
+    Args:
+        words: the words.
+        program: what the user typed to start it, for messages.
+
+    Returns:
+        The words.
+
+    Raises:
+        InputError: where the first word resembles another command, and no file has its name.
+    """
+    if not words or words[0].startswith("-"):
+        return words
+    if nearest(words[0], FURTHER) is not None and not os.path.exists(words[0]):
+        raise InputError(
+            f"{program}: unknown command {words[0]!r}{near(words[0], FURTHER)}; options begin "
+            "with --"
+        )
+    return ["--dataset", *words]
+
+
+def exit_status(do: Callable[[], object]) -> int:
+    """Do the work of a command, and print what stops it.
+
+    Args:
+        do: the work.
+
+    Returns:
+        The exit status: 2 for bad input, 128 + signal if stopped.
+    """
     try:
-        # tyro would let a default subcommand swallow options, so the first word decides.
-        if arguments[:1] == ["predict"]:
-            predict_files(tyro.cli(PredictOptions, args=arguments[1:], prog=f"{name} predict"))
-        elif arguments[:1] == ["prepare"]:
-            prepare_data(tyro.cli(PrepareOptions, args=arguments[1:], prog=f"{name} prepare"))
-        elif arguments and not arguments[0].startswith("-"):
-            raise InputError(
-                f"{name}: unknown command {arguments[0]!r}"
-                f"{near(arguments[0], ('predict', 'prepare'))}; options begin with --"
-            )
-        else:
-            if isinstance(defaults, Mapping):
-                defaults, arguments = _preset(defaults, arguments)
-            options = tyro.cli(
-                type(defaults), args=arguments, default=defaults, prog=name, description=description
-            )
-            with processes.joined(options.coordinator, options.processes, options.process_id):
-                setup = set_up(experiment, options, timer)
-                if setup is not None:
-                    go_on = (
-                        "continue with the same options, --resume and --out "
-                        f"{os.path.relpath(setup.out)}"
-                    )
-                    try:
-                        with files.writing(setup.out), stopped_at_once(setup.out):
-                            (work or train_one)(setup)
-                    except InputError as error:
-                        run_folder.abandon(setup.out)
-                        if isinstance(error, files.NotWrittenError) and setup.out.exists():
-                            raise files.NotWrittenError(
-                                error.problem, f"then {go_on}: what was saved is kept"
-                            ) from None
-                        raise
-                    except Interrupted as stop:
-                        console.say(f"{stop}; {go_on}")
-                        raise
-                    console.say(f"written to {setup.out}")
+        do()
     except InputError as error:
         console.error(str(error))
         return 2
@@ -159,6 +201,25 @@ def main(
                 sys.stdout.close()
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the script
     return 0
+
+
+def _fill_folder(work: Callable[[Setup], dict[str, Any]], setup: Setup) -> None:
+    """Do the work of an experiment in its folder, and say how to go on where something stops it."""
+    go_on = f"continue with the same options, --resume and --out {os.path.relpath(setup.out)}"
+    try:
+        with files.writing(setup.out), stopped_at_once(setup.out):
+            work(setup)
+    except InputError as error:
+        run_folder.abandon(setup.out)
+        if isinstance(error, files.NotWrittenError) and setup.out.exists():
+            raise files.NotWrittenError(
+                error.problem, f"then {go_on}: what was saved is kept"
+            ) from None
+        raise
+    except Interrupted as stop:
+        console.say(f"{stop}; {go_on}")
+        raise
+    console.say(f"written to {setup.out}")
 
 
 def set_up(experiment: str, options: Options, timer: Timer) -> Setup | None:

@@ -14,7 +14,7 @@ from scipy import optimize, stats
 from scripts import result, run, run_here
 
 import jaxnet
-from experiments import compare
+from jaxnet.cli import commands
 from jaxnet.diagnostics import network_difference, paired_difference
 
 FEW = ("--no-cache", "--hidden", "16")
@@ -39,7 +39,8 @@ def compared(*paths, out, status=0, **options):
         for name, value in options.items()
         for word in (f"--{name.replace('_', '-')}", str(value))
     ]
-    assert compare.main([*map(str, paths), "--no-cache", "--out", str(out), *words]) == status
+    words = [*map(str, paths), "--no-cache", "--out", str(out), *words]
+    assert commands.run("compare", words, began=0.0) == status
     return json.loads((out / "result.json").read_text()) if status == 0 else None
 
 
@@ -169,14 +170,16 @@ def test_other_data_are_set_beside_without_a_difference(runs, tmp_path, capsys):
     assert not (tmp_path / "out/figures/differences.png").exists()
     assert "not compared" in (tmp_path / "out/report.html").read_text()
     assert (
-        compare.main(
+        commands.run(
+            "compare",
             [
                 str(runs / "good"),
                 str(tmp_path / "values-0"),
                 "--no-cache",
                 "--out",
                 str(tmp_path / "mixed"),
-            ]
+            ],
+            began=0.0,
         )
         == 2
     )

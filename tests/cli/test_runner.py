@@ -23,7 +23,7 @@ from PIL import Image
 from scripts import ENVIRONMENT, FAST, ROOT, command, result, run, run_here
 
 import jaxnet
-from jaxnet.cli import run_folder
+from jaxnet.cli import commands, run_folder
 
 KILLS = int(os.environ.get("JAXNET_KILLS", "3"))
 
@@ -160,6 +160,19 @@ def test_predict_on_pictures_and_arrays(finished, tmp_path, digits):
     np.testing.assert_allclose(probabilities[:5], expected, atol=1e-6)
     np.testing.assert_allclose(probabilities[5:], expected[[0, 0]], atol=0.02)
     assert [row["prediction"] for row in rows[:5]] == [str(c) for c in expected.argmax(1)]
+
+
+def test_the_page_of_a_finished_run_is_written_again(finished, tmp_path, capsys):
+    folder, _ = finished
+    words = [str(folder), "--platform", "cpu", "--out", str(tmp_path / "again")]
+    assert commands.run("report", words, began=0.0) == 0
+    assert f"written to {tmp_path / 'again/report.html'}" in capsys.readouterr().out.replace(
+        "\n", ""
+    )
+    page = (folder / "report.html").read_text()
+    assert (tmp_path / "again/report.html").read_text() == page
+    assert commands.run("report", [str(tmp_path)], began=0.0) == 2
+    assert "is not the folder of a run" in capsys.readouterr().err
 
 
 def _picture(path, mode="L", size=(8, 8)):
@@ -979,11 +992,8 @@ def test_the_package_says_what_there_is(here, tmp_path):
         check=True,
     )
     assert done.stderr == ""
-    scripts = [path.stem for path in (ROOT / "experiments").glob("[!_]*.py")]
-    if (
-        here or "python -m experiments" in done.stdout
-    ):  # where the installation is the checkout's, its scripts are found
-        assert all(f"python -m experiments.{name} " in done.stdout for name in scripts)
-        assert "to start, a few seconds: python -m experiments.digits\n" in done.stdout
-    else:
-        assert "in the folder experiments/ of a checkout" in done.stdout
+    names = [path.stem for path in (ROOT / "jaxnet/cli/commands").glob("[!_]*.py")]
+    assert all(f"  jaxnet {name.replace('_', '-')} " in done.stdout for name in names)
+    assert "to start, a few seconds: jaxnet digits\n" in done.stdout
+    if here:
+        assert "  python -m experiments.ask_and_tell " in done.stdout

@@ -212,7 +212,7 @@ def test_what_is_mistyped_at_the_command_line(case, tmp_path, monkeypatch, capsy
 
 def test_what_the_library_logs_is_printed_once_after_two_scripts_in_one_process(capsys):
     for _ in range(2):
-        assert main("train", TrainOptions(), "", began=0.0, arguments=["learn"]) == 2
+        assert main("train", TrainOptions(), "", began=0.0, arguments=["predit"]) == 2
     logging.getLogger("jaxnet").warning("the disk is nearly full")
     assert capsys.readouterr().out == "beware: the disk is nearly full\n"
 
@@ -240,13 +240,13 @@ def test_names_of_scripts(name, words):
     ("word", "message"),
     [
         ("swep", "; did you mean 'sweep'? There are "),
-        ("sweep", "; it is run by python -m experiments.sweep"),
+        ("learning_curv", "; did you mean 'learning-curve'? There are "),
         ("--all", "; there are "),
     ],
 )
 def test_words_after_the_package(word, message, capsys):
     assert overview.main([word]) == 2
-    assert f"python -m jaxnet takes no {word!r}{message}" in capsys.readouterr().err
+    assert f"error: unknown command {word!r}{message}" in capsys.readouterr().err
     assert overview.main(["--help"]) == 0
 
 

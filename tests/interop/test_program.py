@@ -269,7 +269,7 @@ def test_bfloat16_is_as_near_as_two_compilations_of_it(page, digits):
 
 
 def test_the_cnn_for_mnist_fits_and_is_fast(page):
-    """The presets of experiments/mnist.py, of images that are noise."""
+    """The presets of `jaxnet mnist`, of images that are noise."""
     x = np.random.default_rng(0).integers(0, 256, (64, 28, 28), np.uint8)
     splits = jaxnet.split(x, np.arange(64) % 10)
     for model, limit in ((jaxnet.mlp((256, 128)), 2), (jaxnet.cnn((32, 64), (128,)), 30)):

@@ -1,4 +1,4 @@
-"""The preset `fast` of experiments/mnist.py in PyTorch: the same network, initialization and
+"""The preset `fast` of `jaxnet mnist` in PyTorch: the same network, initialization and
 recipe.
 """
 

@@ -62,7 +62,15 @@ def splits_of_folder(folder: Path, reading: Reading) -> Splits:
     names = {part: [each.name for each in _filled(path)] for part, path in parts.items()}
     classes = tuple(names["train"])
     if len(classes) < 2:
-        raise InputError(_too_few(parts["train"], classes))
+        have = (
+            f"one sub-folder with images ({classes[0]!r})"
+            if classes
+            else "no sub-folder with images"
+        )
+        raise InputError(
+            f"{parts['train']}: has {have}; it needs one a class, at least two, each with PNG or "
+            f"JPEG images of that class{_why_too_few(parts['train'])}"
+        )
     for part, found in names.items():
         if strange := sorted(set(found) - set(classes)):
             raise InputError(
@@ -133,19 +141,13 @@ def _deeper(nested: list[Path]) -> Path | None:
     return None
 
 
-def _too_few(folder: Path, classes: tuple[str, ...]) -> str:
-    """The message for a folder with one class or none."""
-    have = (
-        f"one sub-folder with images ({classes[0]!r})" if classes else "no sub-folder with images"
-    )
-    empty = _listed(path.name for path in _visible(folder)[0] if not _holds(path))
-    beside = folder.resolve().parent
-    up = any(format_of(path) == "image" for path in _visible(folder)[1]) and not classes
-    return (
-        f"{folder}: has {have}; it needs one a class, at least two, each with PNG or "
-        "JPEG images of that class"
-        + (f". Without images: {empty}" if empty else "")
-        + (f". It holds images itself; did you mean {beside}?" if up else "")
+def _why_too_few(folder: Path) -> str:
+    """What may be the reason where a folder has fewer than two classes, to end a message with."""
+    folders, files = _visible(folder)
+    empty = _listed(path.name for path in folders if not _holds(path))
+    up = any(format_of(path) == "image" for path in files)
+    return (f". Without images: {empty}" if empty else "") + (
+        f". It holds images itself; did you mean {folder.resolve().parent}?" if up else ""
     )
 
 

@@ -202,8 +202,8 @@ def missing(name: str, given: Path | None, root: Path, others: tuple[str, ...] =
     return (
         f"there is no data set {name!r} in the package, nor prepared in {where}.{hint} If "
         "TensorFlow Datasets knows it, prepare it "
-        "once: pip install tensorflow importlib_resources; python -m experiments.train prepare "
-        f"{name} (jaxnet.prepare){files}"
+        f"once: pip install tensorflow importlib_resources; jaxnet prepare {name} "
+        f"(jaxnet.prepare){files}"
     )
 
 

@@ -1,0 +1,39 @@
+"""The commands of `jaxnet`, each a module with a function `main`; `python -m experiments.NAME` runs
+the same from a checkout.
+"""
+
+import ast
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def questions() -> dict[str, str]:
+    """The question that each command answers, by name: what its module begins with."""
+    docs = {
+        path.stem.replace("_", "-"): ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        for path in sorted(Path(__file__).parent.glob("[!_]*.py"))
+    }
+    return {name: f"{' '.join(doc.split('?')[0].split())}?" for name, doc in docs.items() if doc}
+
+
+def run(
+    command: str,
+    arguments: Sequence[str] | None = None,
+    *,
+    began: float,
+    program: str | None = None,
+) -> int:
+    """Run a command.
+
+    Args:
+        command: its name, such as "learning-curve".
+        arguments: the words that follow it; by default those of this process.
+        began: a reading of time.perf_counter when the process started.
+        program: what the user typed to start it, for messages; by default "jaxnet COMMAND".
+
+    Returns:
+        The exit status.
+    """
+    module = importlib.import_module(f"{__name__}.{command.replace('-', '_')}")
+    return module.main(arguments, program=program or f"jaxnet {command}", began=began)

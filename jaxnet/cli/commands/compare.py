@@ -1,0 +1,48 @@
+"""Is one run really better than another? Runs side by side, with the difference of each pair on the
+same test examples.
+
+    jaxnet compare runs/a runs/b runs/c
+
+Brings the networks back from the folders of finished runs, and their data; runs that had a
+--data-dir need it here too. A difference of two networks holds for them alone: the same recipe with
+another seed is another network. Where both runs have --members 8 or more, it is of the recipes.
+Intervals are as wide as it takes for all of them together to hold with 95% (Bonferroni). Runs whose
+test sets are not the same examples stand beside each other without a difference.
+"""
+
+from collections.abc import Sequence
+
+from jaxnet.cli.command import keep_programs, run_command
+from jaxnet.cli.compared import read_runs, write_comparison
+from jaxnet.cli.options import CompareOptions
+from jaxnet.cli.run_folder import RUNS, begin
+from jaxnet.errors import InputError
+from jaxnet.report import console
+from jaxnet.runtime.devices import use_platform
+from jaxnet.runtime.files import check_folder, then, writing
+from jaxnet.studies.comparison import compare_runs
+
+
+def work(options: CompareOptions) -> None:
+    """Bring back the runs, compare them, and write."""
+    if len(options.runs) < 2:
+        given = "0 runs were" if not options.runs else "1 run was"
+        raise InputError(f"{given} given; give the folders of two or more")
+    use_platform(options.platform)
+    if options.cache:
+        keep_programs()
+    check_folder(options.out or RUNS)
+    runs = read_runs(options.runs, options.data_dir)
+    found = compare_runs(runs)
+    about = {"runs": [run.name for run in runs]}
+    out, _ = begin("compare", about, options.out, resume=False)
+    console.comparison(found)
+    with writing(out), then("then compare again with another --out"):
+        write_comparison(found, {run.name: run.run.history for run in runs}, out)
+    console.say(f"written to {out}")
+
+
+def main(arguments: Sequence[str] | None, *, program: str, began: float) -> int:
+    """Runs the command. See `jaxnet.cli.commands.run`."""
+    del began
+    return run_command("compare", CompareOptions, __doc__, work, arguments, program)
