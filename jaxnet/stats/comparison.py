@@ -7,6 +7,7 @@ The functions take arrays of losses or predictions. They train nothing.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from jaxnet.stats.random_effects import (
     table,
     two_way,
 )
+from jaxnet.stats.selection import examples_share, level_of_lowest, lowest
 from jaxnet.stats.voting import vote, vote_estimates
 from jaxnet.typing import ArrayLike
 
@@ -253,7 +255,8 @@ class ValidationCurve:
 
     Attributes:
         training: training error of each value.
-        validation: validation error of each value.
+        validation: validation error of each value; the upper limit of the best one allows for the
+            choice among all.
         best: index of the value with the lowest validation error.
         tied: indices of the values that cannot be told apart from the best.
     """
@@ -301,11 +304,17 @@ def validation_curve(
         for i, wrong in enumerate(validation)
         if i != best and not paired_difference(wrong, validation[best], one).low > 0
     )
+    errors = [error_of(wrong, level) for wrong in validation]
+    if errors[best].refused is None:
+        tables = [table(wrong) for wrong in validation]
+        upper = level_of_lowest(
+            np.stack([wrong.mean(0) for wrong in validation]),
+            np.array([examples_share(each) for each in tables]),
+            level,
+        )
+        errors[best] = lowest(partial(error_of, validation[best]), upper, level)
     return ValidationCurve(
-        tuple(error_of(wrong, level) for wrong in training),
-        tuple(error_of(wrong, level) for wrong in validation),
-        best,
-        tied,
+        tuple(error_of(wrong, level) for wrong in training), tuple(errors), best, tied
     )
 
 

@@ -1,5 +1,5 @@
-"""sweep: one network or more a trial, all as one population; the validation set chooses, the test
-set is looked at once.
+"""sweep: one network or more for each trial, all as one population; the validation set chooses, the
+test set is looked at once.
 """
 
 import csv
@@ -11,25 +11,29 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Shaped
 
-from jaxnet import display
+from jaxnet import arrays, display
 from jaxnet.core.recipe import FORMER_NUMBERS, Recipe, resolved, with_epochs
 from jaxnet.core.run import Run
 from jaxnet.data import Augmentation, Splits, augmentation
-from jaxnet.diagnostics import Estimate, repeated, wilson
 from jaxnet.diagnostics.findings import Finding, edge_of_sweep
 from jaxnet.engine import arguments
-from jaxnet.engine.prediction import Metrics, evaluate, judge, predict
+from jaxnet.engine.prediction import Metrics, evaluate
 from jaxnet.errors import InputError, check_whole, current_names, near, renamed, shown
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.population.fit import fit_population
 from jaxnet.population.halving import Halving
+from jaxnet.population.predictions import member_predictions
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
+from jaxnet.stats.selection import Candidate, interval_of_lowest
 from jaxnet.studies.space import Trial, at_edge
+
+ONE_TRIAL, NO_INTERVAL = "one trial", "none"  # what the interval of a row holds for
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,12 @@ class Sweep:
         table: columns by name, one row per trial: first the values of the trial, then its measures;
             NaN where all its networks diverged. `error` is the mean over seeds of the validation
             error, a fraction of wrong predictions or a squared error divided by the variance of y.
-            `low` and `high` are its 95% interval: Wilson's for one seed, Student's for several.
-            `trained_epochs`, with halving, is the number of epochs when a trial was measured.
+            `low` and `high` are its 95% interval: for one seed of this network on new examples
+            (Wilson's for classes), for several seeds of new networks on new examples (two-way).
+            `interval_for` says what the interval holds for: "best of 64" allows for the choice of
+            this row among 64 trials, "one trial" holds only for a trial that is named before its
+            error is known, and "none" has no interval. `trained_epochs`, with halving, is the
+            number of epochs when a trial was measured.
         best: the row with the lowest error among the trials that halving did not stop.
         model: the network of that row.
         recipe: its hyperparameters.
@@ -104,6 +112,11 @@ def sweep(
 ) -> Sweep:
     """Trains networks for each trial, and chooses the trial with the lowest validation error.
 
+    The lowest of many errors is too low on average. Its upper limit is one that holds for all
+    trials at once (max-t), those that halving stopped included. With patience, the validation set
+    chooses the epoch of each network too, and the errors have no interval. The error of the chosen
+    network on the test set takes no part in any choice.
+
     Args:
         model: the network of trials that name none.
         splits: the data, with a validation set. The test set judges only the chosen network.
@@ -130,7 +143,8 @@ def sweep(
 
     References:
         Jamieson & Talwalkar (2016), Non-stochastic best arm identification and hyperparameter
-        optimization, fig. 3, for halving.
+        optimization, fig. 3, for halving; Dunnett (1955) and Hothorn, Bretz & Westfall (2008) for
+        the interval of the best trial.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     key = as_key("key", key)
@@ -167,16 +181,32 @@ def sweep(
         out=out,
         progress=progress,
     )
-    measures = _measures(population, splits, models)
-    table = _columns(trials) | _summary(measures, splits, (len(trials), seeds))
-    stopped = np.asarray(population.each(lambda run: run.halved).reshape(-1, seeds).any(1))
-    if np.isnan(table["error"][~stopped]).all():
+    shape = (len(trials), seeds)
+    losses = _validation_losses(models, population, splits, plan)
+    means = _means(_measures(population, losses, splits), shape)
+    stopped = np.asarray(population.each(lambda run: run.halved).reshape(shape).any(1))
+    if np.isnan(means["error"][~stopped]).all():
         raise InputError(
             "every network of every trial diverged; give a space of lower learning rates, or set "
             "clip"
         )
-    best = int(np.lexsort((table["loss"], table["error"], stopped))[0])
+    best = int(np.lexsort((means["loss"], means["error"], stopped))[0])
+    groups = splits.validation.groups
+    candidates = [
+        Candidate(each[sound], groups)
+        for each, sound in zip(
+            losses.reshape(*shape, -1), _sound(population, losses).reshape(shape), strict=True
+        )
+    ]
+    early = [each.patience is not None for each in recipes[::seeds]]
+    error = {"error": means.pop("error")}
+    table = _columns(trials) | error | _intervals(candidates, best, early) | means
     words = _notes(table, best, trials, stopped, splits)
+    if any(early):
+        words += (
+            "patience chose the epoch of each network on the validation set, so its error there is "
+            "too low and has no interval",
+        )
     if halving is not None:
         trained = population.epochs.reshape(-1, seeds)
         words += (_savings(trained, stopped, [each.epochs for each in recipes]),)
@@ -215,12 +245,37 @@ def _changed(recipe: Recipe, trial: Trial) -> Recipe:
     return recipe
 
 
-def _measures(
-    population: Population, splits: Splits, models: Sequence[Model]
-) -> dict[str, np.ndarray]:
-    """(members,) of each measure after the epoch whose parameters count; NaN of members that
-    diverged.
+def _validation_losses(
+    models: Sequence[Model], population: Population, splits: Splits, plan: Plan | None
+) -> Shaped[np.ndarray, "networks examples"]:
+    """Whether each network is wrong on each validation example, or its squared error in variances
+    of y.
     """
+    y, of_runs = np.asarray(splits.validation.y), [models[each[0]] for each in population.members]
+    kind = bool if splits.classes is not None else np.float64
+    found = np.zeros((len(population), len(y)), kind)
+    x = np.asarray(splits.validation.x)
+    for members, outputs in member_predictions(of_runs, population, x, plan):
+        if splits.classes is not None:
+            found[members] = arrays.wrong(outputs, y)
+        else:
+            scale = splits.standardization.units[1]
+            found[members] = ((outputs.astype(np.float64) - y) / scale) ** 2
+    return found
+
+
+def _sound(
+    population: Population, losses: Shaped[np.ndarray, "networks examples"]
+) -> Bool[np.ndarray, " networks"]:
+    """Which networks did not diverge and have a finite error."""
+    return ~population.diverged & np.isfinite(losses.mean(1))
+
+
+def _measures(
+    population: Population, losses: Shaped[np.ndarray, "networks examples"], splits: Splits
+) -> dict[str, Float[np.ndarray, " networks"]]:
+    """Each measure after the epoch whose parameters count; NaN for networks that diverged."""
+    sound = _sound(population, losses)
 
     def at_end(column: Callable[[Run], Any]) -> np.ndarray:
         def of(run: Run) -> np.ndarray:
@@ -231,41 +286,21 @@ def _measures(
 
         return np.where(population.diverged, np.nan, population.each(of))
 
-    losses = {
+    training = (
+        at_end(lambda run: run.history.train_loss)
+        if splits.classes is None
+        else 1 - at_end(lambda run: run.history.train_accuracy).astype(float)
+    )
+    return {
+        "error": np.where(sound, losses.mean(1), np.nan),
         "loss": at_end(lambda run: run.history.validation_loss),
+        "training_error": training,
         "training_loss": at_end(lambda run: run.history.train_loss),
     }
-    if splits.classes is not None:
-        count = len(splits.validation)
-        error = (
-            np.round(
-                (1 - at_end(lambda run: run.history.validation_accuracy).astype(float)) * count
-            )
-            / count
-        )
-        return {
-            "error": error,
-            "training_error": 1 - at_end(lambda run: run.history.train_accuracy).astype(float),
-        } | losses
-    y = np.asarray(splits.validation.y)
-
-    def error(i: int) -> float:
-        """Of values; NaN where one is not finite, as after diverging."""
-        run = population[i]
-        return float(
-            judge(
-                np.asarray(predict(models[i], run, splits.validation.x)), y, run.standardization
-            ).error
-        )
-
-    errors = [np.nan if lost else error(i) for i, lost in enumerate(population.diverged)]
-    return {"error": np.array(errors), "training_error": losses["training_loss"]} | losses
 
 
-def _summary(
-    measures: dict[str, np.ndarray], splits: Splits, shape: tuple[int, int]
-) -> dict[str, np.ndarray]:
-    """A row a trial: means over the seeds that did not diverge, and the interval of the error."""
+def _means(measures: dict[str, np.ndarray], shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """By measure, the mean over the seeds of each trial that did not diverge, and how many did."""
     each = {name: values.reshape(shape) for name, values in measures.items()}
     lost = np.isnan(each["error"]).sum(1)
     counts = np.maximum(shape[1] - lost, 1)
@@ -273,23 +308,36 @@ def _summary(
         name: np.where(lost == shape[1], np.nan, np.nansum(values, 1) / counts)
         for name, values in each.items()
     }
-    intervals = [_interval(row[~np.isnan(row)], splits) for row in each["error"]]
-    bounds = {
-        "low": np.array([i.low for i in intervals]),
-        "high": np.array([i.high for i in intervals]),
-    }
-    return {
-        "error": means["error"],
-        **bounds,
-        **{name: means[name] for name in ("loss", "training_error", "training_loss")},
-        "diverged": lost,
-    }
+    return means | {"diverged": lost}
 
 
-def _interval(errors: np.ndarray, splits: Splits) -> Estimate:
-    if len(errors) == 1 and splits.classes is not None:
-        return wilson(round(errors[0] * len(splits.validation)), len(splits.validation))
-    return repeated(errors)
+def _intervals(
+    candidates: Sequence[Candidate], best: int, early: Sequence[bool]
+) -> dict[str, np.ndarray]:
+    """The columns of the intervals; that of the best trial allows for the choice among all.
+
+    Args:
+        candidates: the networks of each trial that did not diverge.
+        best: the chosen trial.
+        early: whether the validation set chose the epoch of the networks of each trial.
+    """
+    low, high = np.full((2, len(candidates)), np.nan)
+    kinds = [NO_INTERVAL] * len(candidates)
+    some = [i for i, each in enumerate(candidates) if len(each.losses)]
+    for i in some:
+        found = candidates[i].interval()
+        if early[i] or found.refused is not None:
+            continue
+        kinds[i] = ONE_TRIAL
+        if i == best and len(candidates) > 1:
+            found = interval_of_lowest([candidates[j] for j in some], some.index(best))
+            kinds[i] = _best_of(candidates)
+        low[i], high[i] = found.low, found.high
+    return {"low": low, "high": high, "interval_for": np.array(kinds)}
+
+
+def _best_of(trials: Sequence[Any]) -> str:
+    return f"best of {len(trials)}"
 
 
 def _columns(trials: Sequence[Trial]) -> dict[str, np.ndarray]:
@@ -338,15 +386,27 @@ def _notes(
     """What the numbers do not say by themselves."""
     count = len(trials) - stopped.sum()
     among = f" of the {count} that were trained to their end" if stopped.any() else ""
-    error = table["error"][best]
-    size = f"{error:.4g}" if splits.classes is None else f"{error:.2%}"
+
+    def size(column: str) -> str:
+        return format(float(table[column][best]), ".4g" if splits.classes is None else ".2%")
+
     words = [
-        f"trial {best} of {len(trials)} has the lowest validation error{among}, {size}: as the "
-        f"lowest of {count} it is "
-        "too low on average; the test error is that of the chosen network alone, and took no part "
-        "in the choice",
-        _guess(splits),
+        f"trial {best} of {len(trials)} has the lowest validation error{among}, {size('error')}: "
+        f"as the best of {len(trials)} it is too low on average; "
+        + (
+            "the test error is that of the chosen network alone, and took no part in the choice"
+            if len(splits.test)
+            else "there are no test examples, so its error on new examples is not measured: hold "
+            "some out as a test set"
+        )
     ]
+    if table["interval_for"][best] == _best_of(trials):
+        words.append(
+            f"the 95% interval of trial {best}, {size('low')} to {size('high')}, allows for the "
+            f"choice among {len(trials)} trials; the intervals of other trials do not, and hold "
+            "only for a trial that is named before its error is known"
+        )
+    words.append(_guess(splits))
     words += [
         f"the best {name}, {table[name][best]:.4g}, lies at the edge of what was tried: widen the "
         "space beyond it"

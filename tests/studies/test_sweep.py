@@ -1,6 +1,7 @@
 """Sweeps: every row is what `fit` gives, the validation set chooses, and what is said of it."""
 
 import csv
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -10,7 +11,10 @@ from scipy import stats
 
 import jaxnet
 from jaxnet import Recipe, space
+from jaxnet.data.splitting import take
 from jaxnet.diagnostics import Estimate, deviation, repeated, seeds_needed, wilson
+from jaxnet.stats import random_effects
+from jaxnet.stats.random_effects import MIN_ERROR_EXAMPLES, RATE, interval_of_few
 from jaxnet.studies.sweep import sweep
 
 MODEL, RECIPE, KEY = (
@@ -44,9 +48,9 @@ def test_every_row_is_the_run_alone(digits, found):
         metrics = jaxnet.evaluate(MODEL, run, digits.validation)
         assert found.table["error"][row] == pytest.approx(float(metrics.error), abs=1e-6)
         interval = wilson(int(metrics.wrong.sum()), len(digits.validation))
-        assert (found.table["low"][row], found.table["high"][row]) == pytest.approx(
-            (interval.low, interval.high)
-        )
+        assert found.table["low"][row] == pytest.approx(interval.low)
+        if row != found.best:
+            assert found.table["high"][row] == pytest.approx(interval.high)
         assert found.table["loss"][row] == pytest.approx(float(metrics.loss), rel=1e-4)
 
 
@@ -55,15 +59,47 @@ def test_the_validation_set_chooses_and_the_test_set_is_looked_at_once(digits, f
     assert found.recipe.learning_rate == found.table["learning_rate"][found.best]
     assert gap(found.run.params, found.population[found.best].params) == 0
     assert float(found.test.error) == float(jaxnet.evaluate(MODEL, found.run, digits.test).error)
-    assert "lowest of 6 it is too low on average" in found.words[0]
+    assert "best of 6 it is too low on average" in found.words[0]
     most = np.bincount(digits.train.y).argmax()
-    assert f"{np.mean(np.asarray(digits.validation.y) != most):.2%}" in found.words[1]
+    assert f"{np.mean(np.asarray(digits.validation.y) != most):.2%}" in found.words[2]
     assert not any("edge" in words for words in found.words)
     assert not any(name.startswith("test") for name in found.table)
 
 
+def test_the_interval_of_the_best_trial_allows_for_the_choice(digits, found):
+    table, best, n = found.table, found.best, len(digits.validation)
+    kinds = ["one trial"] * 6
+    kinds[best] = "best of 6"
+    assert list(table["interval_for"]) == kinds
+    alone = wilson(round(table["error"][best] * n), n)
+    bonferroni = wilson(round(table["error"][best] * n), n, 1 - 0.05 / 6)
+    assert alone.high < table["high"][best] <= bonferroni.high
+    assert (
+        f"the 95% interval of trial {best}, {table['low'][best]:.2%} to {table['high'][best]:.2%}, "
+        "allows for the choice among 6 trials"
+    ) in found.words[1]
+
+
+def small(validation=0.3):
+    x = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    return jaxnet.split(x, (x[:, 0] > 0).astype(int), validation=validation)
+
+
+def test_what_has_no_interval_is_said():
+    """Patience chooses the epoch on the validation set too; and here there is no test set."""
+    splits, trials = small(), [{"patience": patience} for patience in (None, 1)]
+    splits = replace(splits, test=take(splits.test, slice(0, 0)))
+    found = sweep(jaxnet.linear(), splits, Recipe(epochs=2), trials, KEY)
+    assert found.table["interval_for"][1] == "none"
+    assert found.table["interval_for"][0] in ("one trial", "best of 2")
+    assert list(np.isnan(found.table["high"])) == [False, True]
+    assert any("patience chose the epoch of each network" in words for words in found.words)
+    assert "hold some out as a test set" in found.words[0]
+
+
 def test_the_table_as_csv(found):
     rows = list(csv.DictReader(found.csv().splitlines()))
+    assert [row["interval_for"] for row in rows] == list(found.table["interval_for"])
     assert len(rows) == 6
     assert float(rows[2]["error"]) == pytest.approx(found.table["error"][2])
     assert [int(row["trial"]) for row in rows] == list(range(6))
@@ -91,15 +127,18 @@ def test_seeds_structures_and_augmentation(digits):
     keys = jax.random.split(KEY, 3)
     recipe = Recipe(epochs=2, batch_size=64, augmentation=jaxnet.Augmentation(noise=0.5))
     row = trials.index({"model": trials[0]["model"], "noise": 0.5, "batch_size": 64})
-    errors = [
-        float(
-            jaxnet.evaluate(MODEL, jaxnet.fit(MODEL, digits, recipe, key), digits.validation).error
-        )
-        for key in keys
-    ]
-    interval = stats.t.interval(0.95, 2, np.mean(errors), stats.sem(errors))
-    assert found.table["error"][row] == pytest.approx(np.mean(errors), abs=1e-6)
-    assert (found.table["low"][row], found.table["high"][row]) == pytest.approx(interval, abs=1e-6)
+    wrong = np.stack(
+        [
+            jaxnet.evaluate(MODEL, jaxnet.fit(MODEL, digits, recipe, key), digits.validation).wrong
+            for key in keys
+        ]
+    )
+    interval = interval_of_few(random_effects.table(wrong, RATE), examples=MIN_ERROR_EXAMPLES)
+    assert found.table["error"][row] == pytest.approx(wrong.mean(), abs=1e-6)
+    assert found.table["low"][row] == pytest.approx(interval.low, abs=1e-6)
+    if row != found.best:
+        assert found.table["high"][row] == pytest.approx(interval.high, abs=1e-6)
+    assert sorted(found.table["interval_for"]) == ["best of 8"] + 7 * ["one trial"]
 
 
 def test_a_regression():
@@ -114,6 +153,9 @@ def test_a_regression():
     )
     assert found.best == 3
     assert found.table["error"][3] < 0.05 < found.table["error"][0]
+    squares = jaxnet.evaluate(jaxnet.linear(), found.population[0], splits.validation)
+    assert found.table["error"][0] == pytest.approx(squares.error.estimate)
+    assert found.table["low"][0] == pytest.approx(squares.error.low)
 
 
 def test_trials_that_diverge_are_marked_and_not_chosen(digits):
@@ -158,8 +200,7 @@ def test_bad_trials_are_refused(digits, trials, message):
 
 
 def test_the_test_set_never_chooses():
-    x = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
-    splits = jaxnet.split(x, (x[:, 0] > 0).astype(int), validation=0.0)
+    splits = small(validation=0.0)
     with pytest.raises(
         jaxnet.InputError, match="the validation set is empty, and the test set must not choose"
     ):

@@ -89,6 +89,8 @@ def validation_curve(
     figure.subplots_adjust(
         0.7 / (5.2 * len(names)), 0.2, 1 - 0.1 / (5.2 * len(names)), 0.96, wspace=0.22
     )
+    holds_for = str(table["interval_for"][best])
+    chosen = f"chosen; interval for {holds_for}" if holds_for.startswith("best") else "chosen"
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         values = table[name]
         numbers = values.dtype.kind in "fiu"
@@ -108,7 +110,7 @@ def validation_curve(
             label="training, while it changes",
             **dots,
         )
-        axes.axvline(places[best], color=INK, linestyle=":", linewidth=1, label="chosen")
+        axes.axvline(places[best], color=INK, linestyle=":", linewidth=1, label=chosen)
         if not numbers:
             words = [
                 "\n".join(wrap(literal(str(kind)), max(12, 50 // len(kinds)))) for kind in kinds
