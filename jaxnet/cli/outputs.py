@@ -9,7 +9,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from jaxnet.data import Splits, Stream
 from jaxnet.data.overlap import Overlap
 from jaxnet.diagnostics import Estimate, Finding
 from jaxnet.diagnostics.findings import Code, finding, no_better_than_guessing, with_guessing
-from jaxnet.diagnostics.ladder import network_ladder
+from jaxnet.diagnostics.ladder import CHOSE, network_ladder
 from jaxnet.engine.agreement import versions
 from jaxnet.engine.checkpoint import discard_progress, save
 from jaxnet.engine.prediction import ClassMetrics, Metrics, compile_ahead, judge, predict, score
@@ -80,6 +80,7 @@ def report(
     findings: Sequence[Finding] = (),
     members: Sequence[Run] = (),
     history: EpochMetrics | None = None,
+    chosen: bool = False,
 ) -> dict[str, Any]:
     """Judge a network, print the result and write the folder.
 
@@ -92,10 +93,13 @@ def report(
         findings: findings besides those of the error ladder.
         members: networks of the same recipe, this one first, which the page shows side by side.
         history: metrics of each epoch to write and to draw; by default those of the network.
+        chosen: whether the validation set chose the network, as the best of several. Then, and with
+            patience, no interval is computed on it.
 
     Returns:
         What result.json holds.
     """
+    chosen = chosen or run.recipe.patience is not None
     splits, options = setup.splits, setup.options
     parts = {
         name: part for name in ("train", "validation", "test") if len(part := getattr(splits, name))
@@ -110,10 +114,16 @@ def report(
         target_error=options.target_error or 0.0,
         tolerance=options.tolerance,
         test_source=splits.test_source,
-        chosen=run.recipe.patience is not None,
+        chosen=chosen,
     )
+    if chosen and "validation" in metrics:
+        metrics["validation"] = without_intervals(
+            metrics["validation"], f"{CHOSE}, so the error there is too low"
+        )
     scores = {
-        name: score(outputs[name], part, splits) for name, part in parts.items() if name != "train"
+        name: score(outputs[name], part, splits)
+        for name, part in parts.items()
+        if name == "test" or (name == "validation" and not chosen)
     }
     guessing = no_better_than_guessing(scores["test"], options.tolerance)
     ladder = replace(
@@ -194,6 +204,17 @@ def training_members(setup: Setup) -> Iterator[tuple[Callable[[Progress], None],
 
         yield progress, began
     ahead.join()
+
+
+def without_intervals(metrics: Metrics, reason: str) -> Metrics:
+    """The measurements, with a reason in place of each interval."""
+    sizes = {each.name: getattr(metrics, each.name) for each in fields(metrics)}
+    refused: dict[str, Any] = {
+        name: Estimate(size.estimate, refused=reason)
+        for name, size in sizes.items()
+        if isinstance(size, Estimate)
+    }
+    return replace(metrics, **refused)
 
 
 def hardest(predictions: Float[np.ndarray, "members ..."], splits: Splits) -> list[dict[str, Any]]:

@@ -182,7 +182,8 @@ class Diagnosis:
 
         Args:
             train: predictions and labels on the training set.
-            validation: on held-out examples like those of the training set.
+            validation: on held-out examples like those of the training set. Leave it out where it
+                chose among networks or stopped their training: errors on it are then too low.
             test: on the test set.
             use: on examples from where the network will be used.
             partitions: by number of parts K, predictions on the test set of networks that were

@@ -25,6 +25,7 @@ from jaxnet.typing import ArrayLike
 
 ALPHA = 0.05
 PART_ORDER = ("train", "validation", "test", "use")
+CHOSE = "the validation set was used to choose the network or its epoch"
 MAX_TIMES = 900  # nobody gets more than this times as many examples
 
 
@@ -97,8 +98,9 @@ def error_ladder(
         test_source: where the test set comes from. Where it is "random", a random part of the same
             data as the training and the validation set, both held-out sets together show the
             generalization gap, and it shows no mismatch.
-        chosen: whether the validation set chose a network, such as by stopping its training. Then a
-            random test set alone shows the gap.
+        chosen: whether the validation set chose a network, as the best of several or by stopping
+            its training. Its error there is then too low and takes no part: the test set shows the
+            gap, or where there is none the deployment data, and without either no step is judged.
         groups: by part, (examples,) the group of each example, such as its patient, which is then
             the independent unit of the intervals.
 
@@ -120,18 +122,32 @@ def error_ladder(
     }
     parts = {name: each for name, each in given.items() if each.size}
     _check(parts)
+    validation = parts.pop("validation", None) if chosen else None
+    if parts.keys() == {"train"}:
+        found = _without_held_out(parts["train"], target_error, tolerance)
+    else:
+        found = _ladder_of_parts(parts, target_error, tolerance, test_source, groups or {})
+    return found if validation is None else _with_what_chose(found, validation, test_source)
+
+
+def _ladder_of_parts(
+    parts: dict[str, np.ndarray],
+    target_error: float,
+    tolerance: float,
+    test_source: TestSource,
+    groups: Mapping[str, ArrayLike],
+) -> Ladder:
+    """Compute the error steps and the verdict from errors on parts of which none chose."""
     held_out = tuple(name for name in ("validation", "test") if name in parts) or ("use",)
     if test_source != "random":
         held_out = held_out[:1]
-    elif chosen:
-        held_out = held_out[-1:]
     used = next(name for name in reversed(PART_ORDER) if name in parts)
     used = None if used in held_out else used
     if parts["train"].ndim == 2 and len(parts["train"]) == 1:
         parts = {name: each[0] for name, each in parts.items()}
     codes = {
         name: group_codes(each, parts[name].shape[-1])
-        for name, each in (groups or {}).items()
+        for name, each in groups.items()
         if name in parts
     }
     given = (parts, held_out, used, target_error, codes)
@@ -150,6 +166,39 @@ def error_ladder(
         "networks of the recipe differ is uncertain"
     )
     return replace(found, verdict=words, findings=these.findings)
+
+
+def _without_held_out(train: np.ndarray, target_error: float, tolerance: float) -> Ladder:
+    """Judge no step, since no examples are left that took no part in the training or the choice."""
+    one = train.ndim == 1 or len(train) == 1
+    only = {"train": train.reshape(-1) if one else train}
+    words = (
+        f"inconclusive: {CHOSE}, so the error there is too low, and no other held-out examples "
+        "measure the generalization gap. Hold some examples out as a test set"
+    )
+    return Ladder(
+        words,
+        (),
+        (OneNetwork if one else Members)(only, ("train",)).errors,
+        examples={"train": train.shape[-1]},
+        target_error=target_error,
+        tolerance=tolerance,
+    )
+
+
+def _with_what_chose(found: Ladder, validation: np.ndarray, test_source: TestSource) -> Ladder:
+    """Add the error on the validation set that chose, without an interval."""
+    error = Estimate(float(validation.mean()), refused=f"{CHOSE}, so the error there is too low")
+    errors = {"train": found.errors["train"], "validation": error} | found.errors
+    examples = {"train": found.examples["train"], "validation": validation.shape[-1]}
+    words, alike = found.verdict, "test" in errors and test_source == "random"
+    if not alike and {"test", "use"} & errors.keys():
+        where = "test set" if "test" in errors else "deployment data"
+        words += (
+            f". Since {CHOSE}, the {where} measures the generalization gap, which includes "
+            "mismatch if those examples differ from the training set"
+        )
+    return replace(found, verdict=words, errors=errors, examples=examples | found.examples)
 
 
 def cross_fitted_ladder(steps: PoolSteps, tolerance: float = 0.02) -> Ladder:

@@ -21,7 +21,7 @@ from jaxnet.data import Dataset, Splits
 from jaxnet.diagnostics import Estimate, Ladder
 from jaxnet.diagnostics.text import interval_notes
 from jaxnet.display import visible
-from jaxnet.engine.prediction import ClassMetrics, Metrics, ValueMetrics
+from jaxnet.engine.prediction import ClassMetrics, Metrics
 from jaxnet.population.scheduler import Progress
 from jaxnet.report import tables
 from jaxnet.report.tables import LUCK
@@ -181,13 +181,14 @@ def sweep(found: Sweep, names: Sequence[str]) -> None:
     """
     table, percent = found.table, found.run.classes is not None
     names = [*names, *(name for name in ("trained_epochs",) if name in table)]
-    measures = ("error", "low", "high", "training_error", "diverged")
+    measures = ("error", "low", "high", "interval_for", "training_error", "diverged")
+    shares = ("error", "low", "high", "training_error")
     shown = Table("trial", *names, *(name.replace("_", " ") for name in measures), box=None)
     order = np.lexsort((table["loss"], table["error"]))
     for row in order[:TRIAL_ROWS]:
         cells = (
             _share(v)
-            if percent and name in measures[:4]
+            if percent and name in shares
             else f"{v:.4g}"
             if isinstance(v, float | np.floating)
             else str(v)
@@ -358,8 +359,8 @@ def result(
 
 
 def _errors(metrics: Mapping[str, Metrics], scores: Mapping[str, Scores]) -> list[Estimate]:
-    """The errors and scores of a regression."""
-    found = [m.error for m in metrics.values() if isinstance(m, ValueMetrics)]
+    """The errors, and the scores of a regression."""
+    found = [m.error for m in metrics.values()]
     for each in scores.values():
         if isinstance(each, ValueScores):
             found += [each.rmse, each.mae, each.median_absolute_error, each.r2]

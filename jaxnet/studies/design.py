@@ -179,11 +179,8 @@ def design_of(splits: Splits, recipe: Recipe, members: int) -> Design:
         members: number of networks that judge the recipe.
     """
     if (reason := _one_split(splits, members)) is not None:
-        held_out = splits.test if len(splits.test) else splits.validation
         notes = (reason,) if reason else ()
-        return Design(
-            splits, 0, 0, len(splits.train), held_out if len(held_out) else None, notes=notes
-        )
+        return Design(splits, 0, 0, len(splits.train), _held_out(splits, recipe), notes=notes)
     notes, own = list[str](), len(splits.train)
     together_ = own + len(splits.validation)
     if recipe.patience is not None:
@@ -205,17 +202,28 @@ def design_of(splits: Splits, recipe: Recipe, members: int) -> Design:
             f"{count * seeds} of {members} networks are trained: {count} folds times {seeds} seeds "
             f"leave {rest} over"
         )
-    judged_by_test = bool(len(splits.test))
-    held_out = splits.test if judged_by_test else splits.validation
+    held_out = _held_out(splits, recipe)
+    if held_out is None and len(splits.validation):
+        notes.append(
+            "without a test set, no examples are left on which to decompose the error into bias "
+            "and variance"
+        )
     return Design(
         pooled,
         count,
         seeds,
-        len(pooled.train) if judged_by_test else own,
-        held_out if len(held_out) else None,
+        len(pooled.train) if len(splits.test) else own,
+        held_out,
         len(pooled.train) - own,
         tuple(notes),
     )
+
+
+def _held_out(splits: Splits, recipe: Recipe) -> Dataset | None:
+    """Choose the test set, or else the validation set, unless it stops the training."""
+    if len(splits.test):
+        return splits.test
+    return splits.validation if len(splits.validation) and recipe.patience is None else None
 
 
 def _one_split(splits: Splits, members: int) -> str | None:

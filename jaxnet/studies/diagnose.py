@@ -164,6 +164,11 @@ def diagnose(
 
 def _check_unseen(design: Design) -> None:
     if design.held_out is None and not design.cross_fitted:
+        if len(design.splits.validation):
+            raise InputError(
+                "the validation set stops the training, so the error on it is too low, and there "
+                "are no test examples; hold some out as a test set, or train at least 8 networks"
+            )
         raise InputError(
             "there are neither validation nor test examples, and too few networks for folds; hold "
             "some examples out, or train at least 8 networks"
@@ -421,7 +426,9 @@ def _of_one_split(judged: Judged, problem: Problem, limits: Limits, notes: list[
         (
             name
             for name in ("validation", "test")
-            if name in labeled and (name != "test" or splits.test_source == "random")
+            if name in labeled
+            and (name != "validation" or problem.recipe.patience is None)  # else it chose
+            and (name != "test" or splits.test_source == "random")
         ),
         None,
     )
@@ -436,7 +443,7 @@ def _of_one_split(judged: Judged, problem: Problem, limits: Limits, notes: list[
         trained_on=len(splits.train),
         confidence=confidence,
     )
-    held_out = "test" if len(splits.test) else "validation"
+    held_out = "validation" if judged.design.held_out is splits.validation else "test"
     steps = error_ladder(
         errors,
         target_error=limits.target_error or 0.0,

@@ -315,7 +315,10 @@ def test_a_regression_and_a_cnn_run_to_the_end(tmp_path):
     run_here(
         *FAST, "--model", "cnn", "--channels", 4, "--hidden", 8, *more, "--out", tmp_path / "b"
     )
-    assert result(tmp_path / "b")["model"]["name"].startswith("cnn(")
+    found = result(tmp_path / "b")
+    assert found["model"]["name"].startswith("cnn(")
+    assert found["error"]["validation"]["low"] is None  # patience chose the epoch there
+    assert found["error"]["test"]["low"] is not None
 
 
 def test_odd_images_names_and_divergence_do_not_cost_the_result(tmp_path):
@@ -714,11 +717,33 @@ def test_a_sweep_has_a_table_a_picture_and_a_chosen_network(swept, digits):
         assert picture.size[0] > 600
     assert "is too low on average" in said
     assert "12/12 members trained" in said
+    kinds = ["best of 12" if row == best else "one trial" for row in range(12)]
+    assert found["sweep"]["trials"]["interval_for"] == kinds
+    assert [row["interval_for"] for row in rows] == kinds
+    page = (folder / "report.html").read_text()
+    for shown in (said, page):
+        assert "best of 12" in shown
+        assert "one trial" in shown
+        assert "allows for the choice among 12 trials" in shown
     assert {"index", "label", "prediction", "confidence"} == set(found["hard_examples"][0])
     chosen = jaxnet.restore(folder / "params")
     error = jaxnet.evaluate(jaxnet.mlp((16,)), chosen, digits.test).error.estimate
     assert error == pytest.approx(found["error"]["test"]["estimate"])
     assert "finished already" in run(*SWEEP, "--out", folder, "--resume", script="sweep").stdout
+
+
+def test_the_network_that_a_sweep_chose_is_not_judged_on_what_chose_it(swept):
+    folder, said = swept
+    found = result(folder)
+    reason = "the validation set was used to choose the network or its epoch"
+    assert found["error"]["validation"]["low"] is None
+    assert found["error"]["validation"]["refused"].startswith(reason)
+    assert set(found["scores"]) == {"test"}
+    assert f"No interval: {reason}" in said
+    assert f"No interval: {reason}" in (folder / "report.html").read_text()
+    gap = next(each["size"] for each in found["findings"] if each["code"] == "high_variance")
+    errors = {part: each["estimate"] for part, each in found["error"].items()}
+    assert gap["estimate"] == pytest.approx(errors["test"] - errors["train"])
 
 
 @pytest.mark.usefixtures("hearing")

@@ -15,6 +15,7 @@ from sklearn.linear_model import LinearRegression
 
 import jaxnet
 from experiments.benchmarks import coverage, patients
+from jaxnet.data.splitting import take
 from jaxnet.diagnostics import (
     Diagnosis,
     ensemble_gain,
@@ -33,6 +34,7 @@ from jaxnet.stats.cross_fitting import cross_fit
 from jaxnet.stats.power import more_to_decide
 from jaxnet.stats.random_effects import POSITIVE, RATE, contrast, interval, table
 from jaxnet.stats.scores import class_scores, value_scores
+from jaxnet.studies.design import design_of
 
 
 def members(rates, sizes, count=16, seed=0, spread=1.0):
@@ -735,3 +737,63 @@ def test_a_validation_set_that_chose_shows_no_gap():
     alone = error_ladder(errors, test_source="random", chosen=True).findings[0].size.estimate
     assert alone == pytest.approx(errors["test"].mean())
     assert both == pytest.approx(errors["test"].mean() / 2)
+
+
+@pytest.mark.parametrize("count", [1, 16])
+def test_a_validation_set_that_chose_is_not_judged(count):
+    """Its error is far too low here, so that it alone would say good enough."""
+    errors = {
+        name: each[:count] if count > 1 else each[0]
+        for name, each in members((0.0, 0.0, 0.2), (500, 400, 400)).items()
+    }
+    plain = error_ladder(errors, test_source="own")
+    assert plain.findings[0].code == Code.MISMATCH
+    chosen = error_ladder(errors, test_source="own", chosen=True)
+    assert {each.code for each in chosen.findings} == {Code.HIGH_BIAS, Code.HIGH_VARIANCE}
+    assert chosen.findings[0].size.estimate == pytest.approx(errors["test"].mean())
+    assert chosen.verdict.startswith("high variance")
+    assert "the test set measures the generalization gap, which includes mismatch" in chosen.verdict
+    assert list(chosen.errors) == ["train", "validation", "test"]
+    assert chosen.examples == {"train": 500, "validation": 400, "test": 400}
+    assert "the error there is too low" in chosen.errors["validation"].refused
+    random = error_ladder(errors, test_source="random", chosen=True)
+    assert random.findings == chosen.findings
+    assert "mismatch" not in random.verdict
+    use = error_ladder(
+        {"train": errors["train"], "validation": errors["validation"], "use": errors["test"]},
+        chosen=True,
+    )
+    assert use.findings == chosen.findings
+    assert "the deployment data measures the generalization gap" in use.verdict
+
+
+def test_a_validation_set_that_stops_the_training_judges_nothing():
+    x = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    splits = jaxnet.split(x, (x[:, 0] > 0).astype(int), validation=0.15)
+    splits = replace(splits, test=take(splits.test, slice(0, 0)))
+    recipe = jaxnet.Recipe(epochs=2, patience=1)
+    with pytest.raises(InputError, match="stops the training, so the error on it is too low"):
+        jaxnet.diagnose(jaxnet.linear(), splits, recipe, jax.random.key(0), members=1)
+    plain, stopped = (
+        design_of(splits, each, 16) for each in (replace(recipe, patience=None), recipe)
+    )
+    assert plain.held_out is splits.validation
+    assert stopped.held_out is None
+    assert stopped.needs(16).quarters == 0 < plain.needs(16).quarters
+    assert "no examples are left on which to decompose the error" in stopped.notes[-1]
+
+
+@pytest.mark.parametrize("count", [1, 16])
+def test_without_other_held_out_examples_than_those_that_chose_no_step_is_judged(count):
+    errors = {
+        name: each[:count] if count > 1 else each[0]
+        for name, each in members((0.0, 0.0, 0.0), (500, 400, 400)).items()
+        if name != "test"
+    }
+    assert error_ladder(errors).verdict.startswith("good enough")
+    found = error_ladder(errors, chosen=True)
+    assert found.verdict.startswith("inconclusive: the validation set was used to choose")
+    assert found.verdict.endswith("Hold some examples out as a test set")
+    assert found.findings == ()
+    assert found.errors["train"] == error_ladder(errors).errors["train"]
+    assert found.errors["validation"].refused is not None

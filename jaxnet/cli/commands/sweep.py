@@ -5,9 +5,10 @@
     jaxnet sweep --method quasi-random --seeds 3
     jaxnet sweep --trials 256 --halving 4     the best quarter goes on after epochs 1, 4, 16, ...
 
-Trains a network for every trial, all in one program for each architecture; the validation set
-chooses, and the test set is looked at once, by the chosen network. Writes sweep.csv,
-figures/validation_curve.png and what `train` writes, for the chosen one.
+Trains a network for every trial, one program per architecture. The validation set chooses, so the
+error analysis of the chosen network is measured on the test set, and the interval of the best trial
+allows for the choice. Writes sweep.csv, figures/validation_curve.png, and what `train` writes for
+the chosen network.
 """
 
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ def work(setup: Setup) -> dict[str, Any]:
         "sweep": {"trials": found.table, "best": found.best, "words": found.words},
         "hard_examples": hardest(found.population.predictions.test, splits), "resumed": began,
     }  # fmt: skip
-    return report(setup, found.model, found.run, more, findings=found.findings)
+    return report(setup, found.model, found.run, more, findings=found.findings, chosen=True)
 
 
 def main(arguments: Sequence[str] | None, *, program: str, began: float) -> int:

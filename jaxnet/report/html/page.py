@@ -2,6 +2,7 @@
 and the figures, and computes nothing.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ FIGURES = {
 PLACED = (*FIGURES, "confusion", "wrong")
 CONFUSION = "What it takes for what"  # heading of the confusion matrix
 MATRIX_CLASSES = 30  # with more classes, the confusion matrix is a picture
+TRIAL_ROWS = 10  # trials of a sweep
+COLUMNS = {"estimate": "error", "low": "low", "high": "high"}  # of an Estimate, in a sweep's table
 UPRIGHT = 4  # names with more letters are rotated above the matrix
 
 
@@ -79,7 +82,8 @@ def page(
         "What was found": _findings(result["findings"]),
         result["experiment"].replace("_", " "): "".join(
             chart(figures / name, name.replace("_", " ")) for name in own
-        ),
+        )
+        + _trials(result.get("sweep"), percent=not _regression(result)),
         "Where the error comes from": shown("diagnosis")
         + shown("ladder")
         + _decompositions(result.get("diagnosis")),
@@ -209,7 +213,46 @@ def _numbers(result: dict[str, Any]) -> str:
         rows,
         caption=f"{who}; with 95% intervals; baseline: {trivial}",
     )
-    return html + (_notes(result["error"].values()) if _regression(result) else "")
+    return html + _notes(result["error"].values())
+
+
+def _trials(sweep: Mapping[str, Any] | None, *, percent: bool) -> str:
+    """The trials of a sweep with the lowest validation error, and its notes."""
+    if sweep is None or "interval_for" not in sweep["trials"]:  # of before it was kept
+        return ""
+    trials, best = sweep["trials"], sweep["best"]
+    names = list(trials)[: list(trials).index("error")]
+
+    def rank(row: int) -> tuple[bool, float]:
+        error = trials["error"][row]
+        return row != best, math.inf if error is None else error
+
+    order = sorted(range(len(trials["error"])), key=rank)
+    rows = [
+        (
+            str(row),
+            *(text(_value(trials[name][row])) for name in names),
+            number(
+                {name: trials[column][row] for name, column in COLUMNS.items()} | {"refused": ""},
+                percent=percent,
+            ),
+            text(trials["interval_for"][row]),
+        )
+        for row in order[:TRIAL_ROWS]
+    ]
+    left = len(order) - len(rows)
+    notes = [*sweep["words"], *([f"{left} more trials are in sweep.csv"] if left else [])]
+    listed = "".join(f"<li>{text(words)}</li>" for words in notes)
+    head = ["trial", *(text(name.replace("_", " ")) for name in names)]
+    caption = "the chosen trial, then those with the lowest validation error; with 95% intervals"
+    return (
+        table([*head, "validation error", "interval for"], rows, caption=caption)
+        + f"<ul>{listed}</ul>"
+    )
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _scores(result: Mapping[str, Any]) -> str:
@@ -246,7 +289,7 @@ def _scores(result: Mapping[str, Any]) -> str:
 
 
 def _notes(values: Iterable[dict[str, Any]]) -> str:
-    """What the intervals of a regression presuppose, and why some are missing."""
+    """What the intervals of errors presuppose, and why some are missing."""
     return "".join(f'<p class="note">{text(note)}</p>' for note in interval_notes(values))
 
 
