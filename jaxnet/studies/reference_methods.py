@@ -47,8 +47,8 @@ OPERATION = 2e-11  # of a network or a matrix product
 ACCELERATOR = 0.03  # of that, an operation of a network on a GPU or TPU
 DISTANCE = 2e-8  # to compute and to compare a distance, besides the matrix product
 TREE, SPLIT = 1e-3, 1.5e-8  # to begin a tree; for each feature tried at an example of a level
-# A diagnosis of the smallest table takes 20 s, nearly all of it to start and to compile.
-LEAST_SECONDS = 4.0
+# A diagnosis of a small table takes 12 s, nearly all of it to start and to compile.
+LEAST_SECONDS = 2.5
 
 NUMBERS_OF_NEIGHBORS = (1, 3, 5, 9, 17, 33, 65, 129)
 CHOOSING = 1000  # examples, at most, on which the number of neighbors is chosen
@@ -196,7 +196,7 @@ def reference_losses(
         fold_of: (examples,) the fold of each example of the training set, from 0; at least 3.
         methods: which methods, some of "neighbors", "trees" and "network"; by default all.
         seconds: the limit, in seconds as `training_seconds` counts them; by default a fifth of
-            what two networks for each fold cost, and at least 4 s, a fifth of what it takes to
+            what two networks for each fold cost, and at least 2.5 s, a fifth of what it takes to
             start and to compile a diagnosis.
         weights: (examples,) how much each example counts where methods are trained, as in the
             training of the model, at least 0; their losses are not weighted. By default 1.
