@@ -216,15 +216,19 @@ class Judged:
 
         Parameters can be finite and too large to predict with.
         """
-        found = ~self.trained.diverged
+        outputs = self._of_held_out
+        numbers = np.isfinite(outputs).any(tuple(range(1, outputs.ndim)))
+        return ~self.trained.diverged & numbers
+
+    @functools.cached_property
+    def _of_held_out(self) -> np.ndarray:
+        """(networks, examples[, classes]) what all networks, of every kind, predict for the
+        held-out examples, as one compiled program; for some of the training set where there are
+        none.
+        """
         some = self.design.held_out
-        some = take(on_host(self.splits.train if some is None else some), slice(0, 64))
-        for kind in np.unique(self.trained.kinds):
-            rows = np.flatnonzero((self.trained.kinds == kind) & found)
-            if len(rows):
-                each = self._predict(rows, some)
-                found[rows] = np.isfinite(each).any(tuple(range(1, each.ndim)))
-        return found
+        some = take(on_host(self.splits.train), slice(0, 64)) if some is None else some
+        return self._predict(np.arange(len(self.trained.kinds)), some)
 
     def outputs(self, kind: int, dataset: Dataset) -> np.ndarray:
         """Predict with the sound networks of a kind.
@@ -237,6 +241,8 @@ class Judged:
             (members, examples[, classes]); no members where there are no examples.
         """
         rows = np.flatnonzero((self.trained.kinds == kind) & self.sound)
+        if dataset is self.design.held_out:
+            return self._of_held_out[rows]
         return self._predict(rows if len(dataset) else rows[:0], dataset)
 
     def _predict(self, rows: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -550,9 +556,8 @@ def _found(
     splits, design = judged.splits, judged.design
     own = len(splits.train) - (design.pooled if design.cross_fitted else 0)
     rows = np.unique(np.linspace(0, own - 1, LABELS_CHECKED).astype(np.int64))
-    train = on_host(splits.train)
     quarters = judged.seen(QUARTERS)
-    new, new_seen = _on_validation(judged, own, quarters)
+    unseen, new, new_seen = _of_quarters(judged, rows, own, quarters)
     by_size = {}
     if design.held_out is not None and judged.labeled(design.held_out):
         by_size = {
@@ -579,7 +584,7 @@ def _found(
         by_size=dict(sorted(by_size.items())),
         judged=0 if design.held_out is None else len(design.held_out),
         rows=rows,
-        unseen=judged.outputs(QUARTERS, take(train, rows)),
+        unseen=unseen,
         seen=quarters[:, rows],
         new=new,
         new_seen=new_seen,
@@ -588,18 +593,27 @@ def _found(
     )
 
 
-def _on_validation(judged: Judged, own: int, quarters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Errors of the networks trained on quarters on the validation set, whether it is part of the
-    pool or not, and which of its examples they were trained on.
+def _of_quarters(
+    judged: Judged, rows: np.ndarray, own: int, seen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the networks trained on quarters predict for some training examples; their errors on the
+    validation set, whether it is part of the pool or not; and which of its examples they were
+    trained on.
+
+    Args:
+        judged: the networks.
+        rows: the training examples.
+        own: number of training examples before those of the validation set.
+        seen: (members, examples) which training examples each was trained on.
     """
-    splits = judged.splits
-    if own < len(splits.train):
-        validation = take(on_host(splits.train), slice(own, None))
-        seen = quarters[:, own:]
-    else:
-        validation = splits.validation
-        seen = np.zeros((len(quarters), len(validation)), bool)
-    return judged.losses(judged.outputs(QUARTERS, validation), validation), seen
+    splits, train = judged.splits, on_host(judged.splits.train)
+    pooled = np.arange(own, len(train))
+    outputs = judged.outputs(QUARTERS, take(train, np.concatenate([rows, pooled])))
+    unseen, new = outputs[:, : len(rows)], outputs[:, len(rows) :]
+    if len(pooled):
+        return unseen, judged.losses(new, take(train, pooled)), seen[:, own:]
+    new = judged.losses(judged.outputs(QUARTERS, splits.validation), splits.validation)
+    return unseen, new, np.zeros(new.shape, bool)
 
 
 def _symptoms(judged: Judged, problem: Problem, limits: Limits, found: Found) -> list[Finding]:
