@@ -260,7 +260,9 @@ class Diagnosis:
             {k: part.predictions for k, (part, _) in kept.items() if len(part.predictions)},
             training=len(each["train"].labels),
             variance=variance,
-            scores=each[where].score(
+            scores=None
+            if lost == total
+            else each[where].score(
                 each["train"].labels,
                 variance=variance,
                 classes=class_count(each.values()),
