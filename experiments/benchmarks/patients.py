@@ -221,7 +221,7 @@ PATIENTS = {
         noisy(2000, product=True),
         jaxnet.linear(),
         Recipe(epochs=20),
-        ("high bias", "no better than always guessing", "inconclusive"),
+        (*BIAS, "no better than always guessing", "inconclusive"),
     ),
 }
 
