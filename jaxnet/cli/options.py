@@ -381,6 +381,8 @@ class PredictOptions:
     """folder of a finished run"""
     platform: Literal["cpu", "gpu", "tpu"] | None = None
     """where to run; by default the fastest that JAX finds"""
+    out: Path | None = None
+    """file to write; by default standard output"""
 
 
 def current_words(words: Sequence[str], tell: Callable[[str], None]) -> list[str]:

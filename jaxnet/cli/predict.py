@@ -1,6 +1,7 @@
 """The commands `predict` and `prepare` of an experiment."""
 
 import csv
+import io
 import sys
 
 import numpy as np
@@ -14,10 +15,13 @@ from jaxnet.display import visible
 from jaxnet.engine.prediction import predict
 from jaxnet.report import console
 from jaxnet.runtime.devices import use_platform
+from jaxnet.runtime.files import write_text, writing
 
 
 def predict_files(options: PredictOptions) -> None:
-    """Write predictions for the examples in files to standard output, as CSV."""
+    """Write predictions for the examples in files as CSV, to standard output or to a file, once all
+    files were read.
+    """
     use_platform(options.platform)
     _, _, model, run = read_run(options.run)
     if run.diverged:
@@ -25,9 +29,10 @@ def predict_files(options: PredictOptions) -> None:
             f"the network {run.status}; a prediction that is not a number is left empty",
             file=sys.stderr,
         )
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
     # a program gets the names unchanged, since it may compare them
-    show = visible if sys.stdout.isatty() else str
+    show = visible if options.out is None and sys.stdout.isatty() else str
     writer.writerow(
         ["file", "row", "prediction", *(f"p({show(name)})" for name in run.classes or ())]
     )
@@ -44,6 +49,11 @@ def predict_files(options: PredictOptions) -> None:
                 writer.writerow(
                     [show(path), row, show(name), *(f"{p:.6f}" for p in np.exp(output))]
                 )
+    if options.out is None:
+        sys.stdout.write(lines.getvalue())
+    else:
+        with writing(options.out):
+            write_text(options.out, lines.getvalue())
 
 
 def prepare_data(options: PrepareOptions) -> None:

@@ -105,11 +105,12 @@ def main(
     # Modules imported by now stay to the end, so neither garbage collection nor the exit needs to
     # walk over them again (0.3 s).
     gc.freeze()
-    words = current_words(sys.argv[1:] if arguments is None else arguments, console.warning)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     program = program or f"python -m experiments.{experiment}"
     # tyro would let a default subcommand swallow options, so the first word decides.
-    if words[:1] and words[0] in FURTHER:
+    if words and words[0] in FURTHER:
         return further(words[0], words[1:], f"{program} {words[0]}")
+    words = current_words(words, console.warning)
 
     def run() -> None:
         given, options = with_dataset(words, program), defaults
@@ -141,7 +142,8 @@ def further(command: str, words: Sequence[str], program: str) -> int:
     options, do = FURTHER[command]
     console.escape_unencodable()
     console.listen(stderr=command == "predict")  # its standard output is the predictions
-    return exit_status(lambda: do(tyro.cli(options, args=list(words), prog=program)))
+    words = current_words(words, console.warning)
+    return exit_status(lambda: do(tyro.cli(options, args=words, prog=program)))
 
 
 def with_dataset(words: list[str], program: str) -> list[str]:

@@ -175,6 +175,21 @@ def test_the_page_of_a_finished_run_is_written_again(finished, tmp_path, capsys)
     assert "is not the folder of a run" in capsys.readouterr().err
 
 
+def test_predictions_are_written_to_a_file_or_not_at_all(finished, digits, tmp_path, capsys):
+    x, out = np.asarray(digits.test.x[:3]), tmp_path / "out/predictions.csv"
+    np.savez(tmp_path / "new.npz", x=x)
+    np.savez(tmp_path / "bad.npz", x=x[:, :2])
+    new, bad = str(tmp_path / "new.npz"), str(tmp_path / "bad.npz")
+    words = ["--run", str(finished[0]), "--platform", "cpu"]
+    assert commands.run("predict", [*words, new], began=0.0) == 0
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) == 4
+    assert commands.run("predict", [*words, "--out", str(out), new], began=0.0) == 0
+    assert (out.read_text(), capsys.readouterr().out) == (said, "")
+    assert commands.run("predict", [*words, new, bad], began=0.0) == 2
+    assert capsys.readouterr().out == ""
+
+
 def _picture(path, mode="L", size=(8, 8)):
     Image.new(mode, size).save(path)
     return path
