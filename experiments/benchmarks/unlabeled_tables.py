@@ -1,7 +1,7 @@
 """Does the interval of an error that was estimated without labels hold the true error on tables,
 and does the interval from 100 labels?
 
-    OMP_NUM_THREADS=1 python -m experiments.benchmarks.unlabeled_tables [--repetitions 500]
+    OMP_NUM_THREADS=1 python -m experiments.benchmarks.unlabeled_tables [--repetitions 100]
         [--part i/n] [--only TEXT]
 
 Each repetition draws a task, trains four networks on 500 examples, and asks for the error on 1,000
@@ -211,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repetitions", type=int, default=500)
+    parser.add_argument("--repetitions", type=int, default=100)
     parser.add_argument("--part", default="1/1", help="which part of the worlds, such as 2/3")
     parser.add_argument("--only", default="", help="worlds with this in their name")
     parser.add_argument("--table", type=Path, default=TABLE)
