@@ -68,9 +68,8 @@ def two_sample_test(
     ball around the difference of the means. Beyond 20,000 examples in total, random parts of both
     samples are compared.
 
-    For power and detectable size, the size is taken as normal with the spread that the samples
-    show; for a smaller or larger size, with the spread that a mixture of the two samples would
-    have.
+    For the detectable size, the size is taken as normal with the spread that the samples show; for
+    a smaller or larger size, with the spread that a mixture of the two samples would have.
 
     Args:
         reference: (examples, ...) for bbsd the outputs of a trained network, (examples,) or
@@ -160,7 +159,6 @@ def _classifier(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float)
         p_value=p,
         shifted=p < level,
         size=size,
-        power=power(apart.estimate, z * own, error),
         detectable=detectable if least < 1 else math.inf,
         what=Unlike(
             halves[0][1][np.argsort(of_a, kind="stable")[:EXAMPLES_SHOWN]],
@@ -168,6 +166,7 @@ def _classifier(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float)
         ),
         level=level,
         counts=(n, m),
+        _power=power(apart.estimate, z * own, error),
     )
 
 

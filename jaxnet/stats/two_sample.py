@@ -6,7 +6,8 @@ a network, is in jaxnet/diagnostics/two_sample.py.
 """
 
 import math
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
@@ -66,7 +67,6 @@ class TwoSample:
         p_value: probability of a distance at least as large where nothing differs.
         shifted: whether p_value < level.
         size: size of the shift in the unit of the method, with its 95% interval.
-        power: probability with which samples of these sizes show a shift of the observed size.
         detectable: the smallest shift that such samples show with a probability of 80%; infinite,
             or above 1, where they show none.
         what: what differs most: the output, or the examples.
@@ -79,21 +79,36 @@ class TwoSample:
     p_value: float
     shifted: bool
     size: Estimate
-    power: float
     detectable: float
     what: Output | Unlike
     level: float
     counts: tuple[int, int]
+    _power: float = field(default=math.nan, repr=False, compare=False)
 
     __repr__ = display.text
 
     def __str__(self) -> str:
         verdict = "the two samples differ" if self.shifted else "no difference is shown"
         return (
-            f"{verdict}: p = {self.p_value:.3g}, size {self.size}, a power of {self.power:.0%}; "
-            f"with {self.counts[0]:,} and {self.counts[1]:,} examples, sizes from "
-            f"{self.detectable:.3g} are found in {DETECTION_POWER:.0%} of cases"
+            f"{verdict}: p = {self.p_value:.3g}, size {self.size}; with {self.counts[0]:,} and "
+            f"{self.counts[1]:,} examples, a shift of size {self.detectable:.3g} or more is found "
+            f"in {DETECTION_POWER:.0%} of cases"
         )
+
+    @property
+    def power(self) -> float:
+        """Power at the observed size; deprecated, since it only restates the p-value.
+
+        References:
+            Hoenig & Heisey 2001, The abuse of power.
+        """
+        warnings.warn(
+            "the power at the observed size only restates the p-value and is no longer reported; "
+            "read detectable, the size that is found in 80% of cases",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self._power
 
 
 def power(size: float, critical: float, error: float) -> float:
@@ -170,11 +185,11 @@ def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> Two
         p_value=p,
         shifted=p < level,
         size=Estimate(size, max(0.0, size - reach), min(1.0, size + reach)),
-        power=power(size, critical, error),
         detectable=detectable,
         what=Output(top, "higher" if gaps[top][place] > 0 else "lower", at, distances * unit),
         level=level,
         counts=(n, m),
+        _power=power(size, critical, error),
     )
 
 
@@ -296,7 +311,6 @@ def mmd(
         p_value=p,
         shifted=p < level,
         size=Estimate(statistic, min(low, statistic), max(high, statistic)),
-        power=power(statistic, critical, math.sqrt(own + growing * max(0.0, statistic))),
         detectable=detectable,
         what=Unlike(
             rows[0][np.argsort(-witness[:n], kind="stable")[:EXAMPLES_SHOWN]],
@@ -304,6 +318,7 @@ def mmd(
         ),
         level=level,
         counts=(n, m),
+        _power=power(statistic, critical, math.sqrt(own + growing * max(0.0, statistic))),
     )
 
 

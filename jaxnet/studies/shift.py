@@ -65,7 +65,6 @@ class OutputTest:
       p_value: how often so much or more is seen where nothing differs.
       level: below which the p-value counts as a shift.
       size: the largest Kolmogorov-Smirnov distance of an output.
-      power: the probability with which samples of these sizes show a shift of that size.
       detectable: the smallest size that they show with a probability of 80%.
       what: the output that differs most, in words.
     """
@@ -73,7 +72,6 @@ class OutputTest:
     p_value: float
     level: float
     size: Estimate
-    power: float
     detectable: float
     what: str
 
@@ -83,7 +81,7 @@ class OutputTest:
         assert isinstance(test.what, Output)
         output = "output" if classes is None else f"log-probability of {classes[test.what.index]}"
         what = f"{output} is {test.what.new}"
-        return cls(test.p_value, test.level, test.size, test.power, test.detectable, what)
+        return cls(test.p_value, test.level, test.size, test.detectable, what)
 
 
 @dataclass(frozen=True)
