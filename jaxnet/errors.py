@@ -1,11 +1,12 @@
 """The exception that jaxnet raises for input it cannot use, the suggestions in its message, and the
-warning for a name that has changed.
+warnings for a name that has changed and for what a machine lacks.
 
 The checks here look at one plain value each; arrays are checked in `jaxnet.arrays`.
 """
 
 import functools
 import inspect
+import logging
 import os
 import sys
 import warnings
@@ -21,6 +22,9 @@ T = TypeVar("T")
 C = TypeVar("C", bound=Callable[..., Any])
 LISTED = 30  # names that a message lists at most
 LONG = 100  # letters of a value that a message shows at most
+ALREADY_SAID: set[str] = set()  # the warnings about the machine that this process has logged
+
+logger = logging.getLogger("jaxnet")
 
 
 class InputError(ValueError):
@@ -120,6 +124,20 @@ def _renamed_attribute(old: str, new: str) -> property:
 
 def _warn_renamed(old: str, new: str, level: int) -> None:
     warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=level)
+
+
+def warn_of_machine(words: str) -> None:
+    """Log a warning about the machine or its software, unless this process has logged it before.
+
+    What is said of a machine stays true of it, so a second time it would only be noise. Warnings
+    about data, arguments or networks are logged each time.
+
+    Args:
+        words: the warning.
+    """
+    if words not in ALREADY_SAID:
+        ALREADY_SAID.add(words)
+        logger.warning("%s", words)
 
 
 def check_known(what: str, word: object, known: Iterable[object]) -> None:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnet.core.training import NO_EXAMPLES, Problem, shuffle, start
-from jaxnet.errors import InputError, check_known
+from jaxnet.errors import InputError, check_known, warn_of_machine
 from jaxnet.kernels import probe
 from jaxnet.runtime.plan import Plan
 
@@ -68,9 +68,9 @@ def choose(
         )
     narrow = device.platform == "gpu" and problem.recipe.precision == "bfloat16"
     if narrow and float(getattr(device, "compute_capability", BFLOAT16)) < BFLOAT16:
-        logger.warning(
-            "a %s has no units for bfloat16 and computes it in float32; leave precision out",
-            device.device_kind,
+        warn_of_machine(
+            f"a {device.device_kind} has no units for bfloat16 and computes it in float32; leave "
+            "precision out"
         )
     if plan.implementation != "auto":
         return plan
@@ -92,8 +92,8 @@ def choose(
         )
         return dataclasses.replace(plan, implementation="xla")
     if refused is not None:
-        logger.warning(
-            "%s is trained by XLA's own program; the compiler refuses the kernel: %s", name, refused
+        warn_of_machine(
+            f"{name} is trained by XLA's own program; the compiler refuses the kernel: {refused}"
         )
         return dataclasses.replace(plan, implementation="xla")
     return dataclasses.replace(plan, implementation="resident")

@@ -17,7 +17,7 @@ from jaxnet.core.objective import forward
 from jaxnet.core.recipe import Recipe
 from jaxnet.core.training import Problem, TrainState, start
 from jaxnet.data import Splits
-from jaxnet.errors import InputError
+from jaxnet.errors import InputError, warn_of_machine
 from jaxnet.kernels.dispatch import choose
 from jaxnet.models.model import with_outputs
 from jaxnet.population.job import Job
@@ -145,10 +145,9 @@ def plan_for_members(
 def _plan_for_cpus(problem: Problem, state: TrainState, devices: Sequence[Any]) -> tuple[Plan, str]:
     """As many members as have enough operations in a step, and still fit the cache of a core."""
     if len(devices) == 1 and (available := cores()) > 1:
-        logger.warning(
-            "members train on one CPU device of %d cores; call jaxnet.use_cpu_devices() "
-            "before JAX starts",
-            available,
+        warn_of_machine(
+            f"using 1 of {available} CPU cores; to use all of them, call "
+            "jaxnet.use_cpu_devices() before any other JAX call"
         )
     kernels = [leaf for leaf in jax.tree.leaves(state.params) if leaf.ndim > 1]
     if any(leaf.ndim > 2 for leaf in kernels):
