@@ -1,5 +1,6 @@
 """Seeds: how much test errors differ between networks that differ in random numbers alone."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
+from jaxnet.stats.power import MAX_TRAININGS
 
 # Which random numbers differ between the networks of a kind.
 ALL, INITIALIZATION, ORDER_ALONE = "all luck", "initialization alone", "order of examples alone"
@@ -55,11 +57,17 @@ class Spread:
     @property
     def words(self) -> str:
         """How many seeds the difference needs."""
+        if self.needed.refused is not None:
+            return f"the number of seeds cannot be said: {self.needed.refused}"
+        low, estimate, high = (
+            f"{n:,.0f}" if math.isfinite(n) else f"more than {MAX_TRAININGS:,}"
+            for n in (self.needed.low, self.needed.estimate, self.needed.high)
+        )
         return (
-            f"to tell a difference of {self.difference:g} between two recipes from luck "
-            f"(t test at 5%, power 80%), train each with {self.needed.estimate:.0f} seeds "
-            f"({self.needed.low:.0f} to {self.needed.high:.0f}); "
-            "this says nothing of other test examples"
+            f"to tell a difference of {self.difference:g} between two recipes from chance (t test "
+            f"at 5%, power 80%), train each with {high} seeds. That is the upper limit: the "
+            f"estimate is {estimate} ({low} to {high}), but networks may differ more than those "
+            "that were measured. This holds for these test examples"
         )
 
     def summary(self) -> dict[str, Any]:

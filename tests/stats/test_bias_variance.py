@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from mlxtend.evaluate import bias_variance_decomp
+from scipy import stats
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
@@ -20,6 +21,7 @@ from jaxnet.diagnostics import (
     sample_and_seed_variance,
 )
 from jaxnet.errors import InputError
+from jaxnet.stats.random_effects import degrees_of_freedom
 
 LOSSES = ("squared", "zero_one_kohavi_wolpert", "brier", "cross_entropy")
 
@@ -356,6 +358,29 @@ def test_sample_and_seed_variance_are_unbiased(same):
     ):
         assert part.estimate == pytest.approx(truth, abs=error)
         assert "at least 8" in part.refused
+
+
+@pytest.mark.parametrize("samples", [8, 16])
+def test_few_samples_have_a_wider_interval(samples):
+    """Below 16 samples the squared reaches over samples and over examples add up, each with its own
+    quantile of Student's distribution (Graybill & Wang 1980).
+    """
+    rng, n = np.random.default_rng(9), 300
+    f = 1 + rng.standard_normal((samples, 1, 1)) / 4 + rng.standard_normal((samples, 2, n)) / 2
+    found = sample_and_seed_variance(f, np.zeros(n), loss="squared").loss
+    losses = (f**2).mean(1)
+    between = losses.mean(1).var(ddof=1) / samples
+    own = losses.mean(0).var(ddof=1) / n
+    freedom = degrees_of_freedom(losses.mean(0))
+    reach = math.sqrt(
+        stats.t.ppf(0.975, samples - 1) ** 2 * between + stats.t.ppf(0.975, freedom) ** 2 * own
+    )
+    ratio = math.exp(reach / found.estimate)
+    few = (found.estimate / ratio, found.estimate * ratio)
+    if samples == 8:
+        assert (found.low, found.high) == pytest.approx(few)
+    else:
+        assert few[0] < found.low < found.high < few[1]
 
 
 BAD = [

@@ -10,6 +10,7 @@ import pytest
 
 import jaxnet
 from jaxnet import Recipe, cli
+from jaxnet.diagnostics import Estimate, seeds_needed
 from jaxnet.random import number_of
 from jaxnet.studies import (
     compare_runs,
@@ -45,6 +46,15 @@ def test_seeds_differ_in_what_their_kind_says(digits):
         found.summary()["kinds"][seeds.ORDER_ALONE]["errors"]
         == found.errors[seeds.ORDER_ALONE].tolist()
     )
+    # 26 is Cohen's number for an effect of 0.8 deviations (1988, table 2.4.1)
+    needed = seeds_needed(Estimate(1.0, 0.8, 1.3), 0.8)
+    assert "train each with 43 seeds. That is the upper limit: the estimate is 26 (17 to 43)" in (
+        replace(found, needed=needed).words
+    )
+    endless = seeds_needed(Estimate(1.0, 0.5, 1e9), 0.1)
+    assert "with more than 1,000,000 seeds" in replace(found, needed=endless).words
+    refused = replace(found, needed=Estimate(float("nan"), refused="1 value cannot show a spread"))
+    assert refused.words == "the number of seeds cannot be said: 1 value cannot show a spread"
 
 
 def test_label_errors_are_the_same_with_a_folder_and_without(digits, tmp_path):
