@@ -7,6 +7,11 @@ CURVES: an .npz file of learning curves of LCDB 1.0 (Mohr, Viering, Loog & van R
 errors at growing sizes. Sizes up to N/2, N/4 and N/8 predict the error at a curve's largest size N,
 which is known; all repeats are used. The rival fits a + b n^-c, a and b at least 0, weighted by the
 inverse variance of each mean, and bootstraps the repeats (percentiles).
+
+Then what is said of more data: sizes up to N/8 predict the errors at the sizes nearest to 2, 4 and
+8 times the largest of them, with intervals that should hold all three in 95% of curves, beside
+Bonferroni's. A claim (a gain, no gain that matters) is false where the measured errors contradict
+it.
 """
 
 import argparse
@@ -20,16 +25,20 @@ import numpy as np
 from jaxnet.stats.curve_prior import (
     MIN_SIZES,
     Curves,
+    Mixture,
     as_error,
     forecast,
     quantiles,
     refusals,
     summary,
+    tails_together,
 )
+from jaxnet.stats.extrapolation import FACTORS
 
 MLP = "sklearn.neural_network.MLPClassifier"
 EXPONENTS = np.linspace(0.02, 2.0, 67)
 BOOTSTRAPS, LIMITS = 200, (0.025, 0.5, 0.975)
+TOLERANCES = (0.005, 0.01, 0.02, 0.05)
 
 
 class Found(NamedTuple):
@@ -76,7 +85,71 @@ def main() -> int:
         report(f"N/{factor}  jaxnet", found, truth[rows], network[rows], curves, len(size))
         found = power_law(curves, used, largest[rows])
         report("     power law", found, truth[rows], network[rows], curves, len(size))
+    together(size, errors, test_examples, network)
     return 0
+
+
+def together(
+    size: np.ndarray, errors: np.ndarray, test_examples: np.ndarray, network: np.ndarray
+) -> None:
+    """Print how often 2, 4 and 8 times are covered together, and how often claims are false."""
+    known = (size > 0) & (size * max(FACTORS) <= size.max(1, keepdims=True))
+    rows = np.flatnonzero(known.sum(1) >= MIN_SIZES)
+    size, errors, known, network = size[rows], errors[rows], known[rows], network[rows]
+    each, last = np.arange(len(rows)), known.sum(1) - 1
+    targets = size[each, last][:, None] * np.array(FACTORS)
+    places = np.abs(np.log(np.maximum(size, 1))[:, None] - np.log(targets)[..., None]).argmin(-1)
+    at = size[each[:, None], places]
+    truth = np.nanmean(errors[each[:, None], places], -1)
+    used = np.where(known[..., None], errors, np.nan)
+    curves = Curves(np.where(known, size, 0), *summary(used), test_examples[rows])
+    mixture = forecast(curves, at)
+    reasons = refusals(curves, at, np.zeros_like(at))
+    answered = np.array([why[0] is None for why in reasons])
+    print(
+        f"\n2, 4 and 8 times the largest of the known sizes: {len(at)} curves, "
+        f"{(~answered).sum()} of them refused; {(answered & network).sum()} MLPs are not\n"
+        "               covered at 2, 4, 8 times   together   not refused    MLPs     half-width"
+    )
+    bonferroni = np.full(len(at), 0.05 / (2 * len(FACTORS)))
+    low, high = np.empty((2, *at.shape))
+    for name, tails in (("Bonferroni", bonferroni), ("jaxnet", tails_together(mixture, 0.95))):
+        y = np.stack(
+            [
+                quantiles(Mixture(*(part[i : i + 1] for part in mixture)), (tail, 1 - tail))[0]
+                for i, tail in enumerate(tails)
+            ]
+        )
+        low, high = np.moveaxis(as_error(y, curves.test_examples), -1, 0)
+        inside = (low <= truth) & (truth <= high)
+        half = np.median((y[..., 1] - y[..., 0])[answered] / 2, 0)
+        print(
+            f"{name:14s} {' '.join(f'{share:.1%}' for share in inside.mean(0)):24s} "
+            f"{inside.all(1).mean():10.1%} {inside[answered].all(1).mean():13.1%} "
+            f"{inside[answered & network].all(1).mean():7.1%}   "
+            f"{' '.join(f'{width:.2f}' for width in half)}"
+        )
+    now = curves.error[each, last][:, None]
+    print("tolerance    a gain    false    no gain that matters    false    too little known")
+    for tolerance in TOLERANCES:
+        helps = (now - high > tolerance).any(1) & answered
+        gain = now - truth
+        # a claimed gain is that at the first factor whose limit exceeds the tolerance
+        first = (now - high > tolerance).argmax(1)
+        wrong = helps & (gain[np.arange(len(gain)), first] <= tolerance)
+        little = (now - low < tolerance).all(1) & answered & ~helps
+        little |= ~answered & (now[:, 0] < tolerance)
+        contradicted = little & (gain > tolerance).any(1)
+        print(
+            f"{100 * tolerance:4.1f} points {helps.mean():9.1%} {_share(wrong, helps):>8s} "
+            f"{little.mean():19.1%} {_share(contradicted, little):>12s} "
+            f"{1 - helps.mean() - little.mean():15.1%}",
+            flush=True,
+        )
+
+
+def _share(wrong: np.ndarray, claimed: np.ndarray) -> str:
+    return f"{wrong.sum() / max(1, claimed.sum()):.1%}"
 
 
 def mixture(curves: Curves, at: np.ndarray) -> Found:

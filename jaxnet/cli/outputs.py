@@ -24,7 +24,13 @@ from jaxnet.core.training import EpochMetrics, Problem
 from jaxnet.data import Splits, Stream
 from jaxnet.data.overlap import Overlap
 from jaxnet.diagnostics import Estimate, Finding
-from jaxnet.diagnostics.findings import Code, finding, no_better_than_guessing, with_guessing
+from jaxnet.diagnostics.findings import (
+    Code,
+    applicable,
+    finding,
+    no_better_than_guessing,
+    with_guessing,
+)
 from jaxnet.diagnostics.ladder import CHOSE, network_ladder
 from jaxnet.engine.agreement import versions
 from jaxnet.engine.checkpoint import discard_progress, save
@@ -138,6 +144,7 @@ def report(
         ladder = replace(
             ladder, verdict=run.status.replace(" ", ": ", 1), findings=(found, *ladder.findings)
         )
+    ladder = replace(ladder, findings=applicable(ladder.findings, run.recipe, model, splits))
     if says is None:
         console.say(run.status)
         console.result(metrics, splits.classes, ladder, scores)
@@ -174,8 +181,10 @@ def report(
         **numbers(metrics),
         "calibration": believed(outputs["test"], splits),
         "verdict": ladder.verdict,
-        "findings": (*ladder.findings, *findings),
         **more,
+        "findings": applicable(
+            more.get("findings", (*ladder.findings, *findings)), run.recipe, model, splits
+        ),
         "scores": scores | more.get("scores", {}),
     }
     write(setup, result, model, members or (run,), outputs, metrics, history=history)

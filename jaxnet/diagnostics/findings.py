@@ -2,14 +2,29 @@
 programs.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from jaxnet import display
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.scores import Scores
+
+if TYPE_CHECKING:
+    from jaxnet.core.recipe import Recipe
+    from jaxnet.data import Splits
+    from jaxnet.models.model import Model
+
+
+# Words of codes in older files, and those of today.
+FORMER_WORDS = {
+    "optimisation not finished": "optimization not finished",
+    "more data will not help": "more data helps too little",
+}
 
 
 class Code(StrEnum):
@@ -29,7 +44,8 @@ class Code(StrEnum):
     MISMATCH = "mismatch", "mismatch"
     NO_BETTER_THAN_GUESSING = "no_better_than_guessing", "no better than always guessing"
     MORE_DATA_HELPS = "more_data_helps", "more data helps"
-    MORE_DATA_WILL_NOT_HELP = "more_data_will_not_help", "more data will not help"
+    MORE_DATA_WILL_NOT_HELP = "more_data_will_not_help", "more data helps too little"
+    ERROR_STILL_FALLS = "error_still_falls", "error still falls with more data"
     OVERCONFIDENT = "overconfident", "overconfident"
     LABEL_NOISE = "label_noise", "label noise"
     SHIFT = "shift", "shift"
@@ -43,7 +59,7 @@ class Code(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> "Code | None":
         """Read the code of an older result.json, where words stood for it."""
-        words = str(value).replace("optimisation", "optimization")  # former name
+        words = FORMER_WORDS.get(str(value), str(value))
         return next((code for code in cls if code.words == words), None)
 
 
@@ -94,19 +110,30 @@ FASTER = Remedy(
     "Recipe", "learning_rate", "multiply", 3, "try a higher learning rate, or another optimizer"
 )
 SLOWER = Remedy("Recipe", "learning_rate", "multiply", 0.3, "lower the learning rate")
+WIDER = Remedy("Model", "hidden", "multiply", 2, "make the network wider, or deeper")
+SMALLER = Remedy("Model", "hidden", "multiply", 0.5, "make the network smaller")
+DROPOUT = Remedy("Recipe", "dropout", "set", 0.2, "regularize: dropout")
+AUGMENTATION = Remedy(
+    "Recipe",
+    "augmentation",
+    "set",
+    "shift=2, rotate=10",
+    "change training examples a little each time they are seen",
+)
+HIDDEN_LAYERS = Remedy("Model", "hidden", "set", "128 64", "add hidden layers")
 MORE_DATA = Remedy("Splits", "train", "add", "as many more", "get more training examples")
 
 # Fix these first, since they change everything else; the error steps come next. Findings about the
 # amount of data are never fixed first: they name a price, not a fault.
 URGENT = (Code.DIVERGED, Code.LEAKING_TEST_SET, Code.OPTIMIZATION_NOT_FINISHED)
 ERROR_STEPS = (Code.HIGH_BIAS, Code.HIGH_VARIANCE, Code.MISMATCH)
-DATA_FINDINGS = (Code.MORE_DATA_HELPS, Code.MORE_DATA_WILL_NOT_HELP)
+DATA_FINDINGS = (Code.MORE_DATA_HELPS, Code.MORE_DATA_WILL_NOT_HELP, Code.ERROR_STILL_FALLS)
 
 # The classic remedies, in the order of Ng, Machine Learning Yearning (2018), chapters 25 to 27 and
 # 41 to 43.
 REMEDIES: dict[Code, tuple[Remedy, ...]] = {
     Code.HIGH_BIAS: (
-        Remedy("Model", "hidden", "multiply", 2, "make the network wider, or deeper"),
+        WIDER,
         TRAIN_LONGER,
         FASTER,
         Remedy("Recipe", "dropout", "set", None, "regularize less: no dropout"),
@@ -115,16 +142,10 @@ REMEDIES: dict[Code, tuple[Remedy, ...]] = {
     Code.HIGH_VARIANCE: (
         MORE_DATA,
         Remedy("Recipe", "weight_decay", "set", 1e-2, "regularize: weight decay"),
-        Remedy("Recipe", "dropout", "set", 0.2, "regularize: dropout"),
-        Remedy(
-            "Recipe",
-            "augmentation",
-            "set",
-            "shift=2, rotate=10",
-            "change training examples a little each time they are seen",
-        ),
+        DROPOUT,
+        AUGMENTATION,
         Remedy("Recipe", "patience", "set", 5, "stop early"),
-        Remedy("Model", "hidden", "multiply", 0.5, "make the network smaller"),
+        SMALLER,
     ),
     Code.MISMATCH: (
         Remedy(
@@ -163,6 +184,7 @@ REMEDIES: dict[Code, tuple[Remedy, ...]] = {
         TRAIN_LONGER,
     ),
     Code.MORE_DATA_HELPS: (MORE_DATA,),
+    Code.ERROR_STILL_FALLS: (MORE_DATA,),
     Code.OVERCONFIDENT: (
         Remedy("Recipe", "label_smoothing", "set", 0.1, "smooth the labels"),
         Remedy("Recipe", "patience", "set", 5, "stop early"),
@@ -200,6 +222,9 @@ REMEDIES: dict[Code, tuple[Remedy, ...]] = {
 }
 
 
+# Fields of which a smaller value is the stronger remedy.
+STRONGER_WHEN_SMALLER = ("clip", "patience")
+
 # More data do not help a network that cannot learn the data it has.
 REMEDIES[Code.MORE_DATA_WILL_NOT_HELP] = REMEDIES[Code.HIGH_BIAS]
 REMEDIES[Code.SHIFT] = REMEDIES[Code.MISMATCH]
@@ -215,6 +240,58 @@ def finding(code: Code, size: Estimate, claimed: bool, evidence: str) -> Finding
         evidence: a sentence with the measured numbers.
     """
     return Finding(code, size, claimed, evidence, REMEDIES[code])
+
+
+def applicable(
+    found: Sequence[Finding],
+    recipe: "Recipe",
+    model: "Model | None" = None,
+    splits: "Splits | None" = None,
+) -> tuple[Finding, ...]:
+    """Leave out the remedies that would change nothing, such as no dropout where there is none.
+
+    Args:
+        found: findings with all remedies of their codes.
+        recipe: the recipe of the networks.
+        model: their model, if it is known.
+        splits: their data, if they are known.
+
+    Returns:
+        The findings, each with the remedies that change the recipe, the model or the data. A linear
+        model is given hidden layers instead of wider ones.
+    """
+    from jaxnet.models.builtin import is_linear
+
+    linear = model is not None and is_linear(model)
+    images = splits is None or np.ndim(splits.train.x) > 2
+
+    def changes(remedy: Remedy) -> bool:
+        if linear and (remedy == SMALLER or remedy.field == "dropout"):
+            return False
+        if not images and remedy == AUGMENTATION:
+            return False
+        return remedy.of != "Recipe" or _changes_recipe(remedy, recipe)
+
+    def of(finding: Finding) -> Finding:
+        kept = filter(changes, finding.remedies)
+        own = (HIDDEN_LAYERS if linear and each == WIDER else each for each in kept)
+        return replace(finding, remedies=tuple(own))
+
+    return tuple(map(of, found))
+
+
+def _changes_recipe(remedy: Remedy, recipe: "Recipe") -> bool:
+    if not hasattr(recipe, remedy.field):  # a hyperparameter of a sweep that is no field of it
+        return True
+    now = getattr(recipe, remedy.field)
+    if remedy.how == "multiply":  # epochs are chosen where they are left open
+        return now is not None or remedy.field == "epochs"
+    if remedy.value is None:
+        return now is not None and bool(np.any(np.asarray(now) != 0))
+    if isinstance(remedy.value, str):
+        return now is None or remedy != AUGMENTATION
+    stronger = np.less if remedy.field in STRONGER_WHEN_SMALLER else np.greater
+    return now is None or bool(np.any(stronger(remedy.value, np.asarray(now))))
 
 
 def diverged(lost: int, total: int) -> list[Finding]:
@@ -310,6 +387,31 @@ def edge_of_sweep(name: str, best: float) -> Finding:
         f"the best {name.replace('_', ' ')}, {best:.4g}, lies at the edge of what was tried",
         (remedy,),
     )
+
+
+def wrong_labels_in_words(share: Estimate, examples: int) -> str:
+    """Say that at least a share of the training labels is wrong.
+
+    Args:
+        share: the share of wrong labels among easy examples, with its interval.
+        examples: number of training examples.
+    """
+    found = "no wrong training labels are shown"
+    if share.low > 0:
+        found = (
+            f"at least {share.low:.2%} of the training labels are wrong "
+            f"({math.ceil(share.low * examples):,} of {examples:,})"
+        )
+    return (
+        f"{found}: among easy examples {percent(share)} are wrong, and hard ones are usually "
+        "mislabeled more often"
+    )
+
+
+def points(size: float) -> str:
+    """Format a difference of errors in percentage points."""
+    number = f"{100 * size:.4g}"
+    return f"{number} point" if number == "1" else f"{number} points"
 
 
 def percent(size: Estimate) -> str:

@@ -10,7 +10,15 @@ import numpy as np
 from jaxnet import arrays
 from jaxnet.core.recipe import Recipe
 from jaxnet.data import Splits, overlaps
-from jaxnet.diagnostics.findings import Code, Finding, diverged, finding, percent
+from jaxnet.diagnostics.findings import (
+    Code,
+    Finding,
+    diverged,
+    finding,
+    percent,
+    points,
+    wrong_labels_in_words,
+)
 from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.diagnostics.two_sample import two_sample_test
 from jaxnet.errors import InputError
@@ -19,7 +27,7 @@ from jaxnet.stats import curve_prior
 from jaxnet.stats.calibration import temperature
 from jaxnet.stats.curve_prior import Curves
 from jaxnet.stats.estimate import Estimate, combination, exact, repeated
-from jaxnet.stats.extrapolation import predicted
+from jaxnet.stats.extrapolation import FACTORS, Trend, predicted_together
 from jaxnet.stats.label_errors import hard_examples, wrong_labels
 from jaxnet.stats.label_shift import label_shift
 from jaxnet.stats.random_effects import (
@@ -37,9 +45,6 @@ from jaxnet.stats.unlabeled_error import estimate_error_without_labels
 
 LAST_PART = 4  # an error that still falls is looked for in the last quarter of the epochs
 DOUBTED = 20  # training examples that a finding names
-# Factors of the training set's size: the largest one whose forecast is not refused decides whether
-# more data help.
-FACTORS = (8, 4, 2)
 
 
 @dataclass(frozen=True)
@@ -150,10 +155,7 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
     ]
     examples = tuple(int(found.rows[each.index]) for each in doubted)
     if share.refused is None:
-        words = (
-            f"wrong among the training labels are {percent(share)}, if hard examples are "
-            "mislabeled as often as easy ones"
-        )
+        words = wrong_labels_in_words(share, len(splits.train))
         return [
             replace(
                 finding(Code.LABEL_NOISE, share, share.low > tolerance, words), examples=examples
@@ -220,42 +222,92 @@ def _more_data(found: Found, tolerance: float) -> list[Finding]:
         ]
     )
     curve = curve_prior.measured(list(found.by_size), padded, found.judged)
-    return [more_data(curve, repeated(found.by_size[max(found.by_size)]), tolerance)]
+    return [more_data(curve, tolerance)]
 
 
-def more_data(curve: Curves, now: Estimate, tolerance: float) -> Finding:
+def more_data(curve: Curves, tolerance: float) -> Finding:
     """Build the finding whether more training examples would lower the error by more than the
     tolerance.
 
+    It is about the error that was measured at the largest size. A gain is claimed where one of 2, 4
+    and 8 times as many examples lower it by more than the tolerance for certain, and no gain where
+    none of them does.
+
     Args:
         curve: the learning curve.
-        now: the error at its largest size.
         tolerance: the smallest difference that matters, from 0 to 1.
     """
-    n = float(curve.sizes.max())
-    reach = predicted(curve, [factor * n for factor in FACTORS])
-    factor, then = next(
-        ((f, e) for f, e in zip(FACTORS, reach, strict=True) if e.refused is None),
-        (FACTORS[-1], reach[-1]),
+    n, now, matters = int(curve.sizes.max()), float(curve.error[0, -1]), _that_matters(tolerance)
+    reach = predicted_together(curve)
+    why = reach[0].refused
+    gains = [
+        (factor, then, Estimate(now - then.estimate, now - then.high, now - then.low, why))
+        for factor, then in zip(FACTORS, reach, strict=True)
+    ]
+    unless = f"unless the curve bends beyond the {n:,} examples measured"
+    unknown = (
+        "too little is known to say whether more data would lower the error by more than "
+        f"{matters}: "
     )
-    if then.refused is not None or now.refused is not None:
-        why = then.refused or now.refused
-        size = Estimate(now.estimate - then.estimate, refused=why)
-        return finding(
-            Code.MORE_DATA_HELPS,
-            size,
-            False,
-            f"whether more training examples would help cannot be said: {why}",
-        )
-    size = combination([1.0, -1.0], [now, then])
+    if why is not None:
+        _, _, size = gains[-1]
+        if now < tolerance:
+            words = (
+                f"the error is {now:.2%} with {n:,} examples, so no amount of data can lower it by "
+                f"more than {matters}"
+            )
+            return finding(Code.MORE_DATA_WILL_NOT_HELP, size, True, words)
+        return finding(Code.MORE_DATA_HELPS, size, False, f"{unknown}{why}")
+    helps = next((each for each in gains if each[2].low > tolerance), None)
+    factor, then, size = helps or gains[-1]
     words = (
-        f"with {factor} times as many training examples the error would be {then.estimate:.2%} "
-        f"({then.low:.2%} to {then.high:.2%}), "
-        f"with all {n:,.0f} it is {now.estimate:.2%}"
+        f"{factor} times the data would bring the error from {now:.2%} to {then.estimate:.2%} "
+        f"({then.low:.2%} to {then.high:.2%}; 95% for 2, 4 and 8 times together)"
     )
-    if size.high < tolerance:
+    if helps is not None:
+        words += f": lower by more than {matters}, {unless}"
+        return finding(Code.MORE_DATA_HELPS, size, True, words)
+    if all(each.high < tolerance for _, _, each in gains):
+        words += f": lower by less than {matters}, {unless}"
         return finding(Code.MORE_DATA_WILL_NOT_HELP, size, True, words)
-    return finding(Code.MORE_DATA_HELPS, size, bool(size.low > tolerance), words)
+    return finding(Code.MORE_DATA_HELPS, size, False, unknown + words)
+
+
+def error_still_falls(found: Trend, tolerance: float) -> Finding:
+    """Build the finding whether the error of a regression still fell over the last doubling of the
+    training set.
+
+    Args:
+        found: the trend.
+        tolerance: the smallest difference that matters, as a share of the variance of y.
+    """
+    (few, many), (before, after), fall = found
+    words = (
+        f"from {few:,} to {many:,} training examples the error went from {before:.2%} to "
+        f"{after:.2%} of the variance of y"
+    )
+    if fall.refused is not None:
+        words += f"; whether it still falls cannot be said: {fall.refused}"
+        return finding(Code.ERROR_STILL_FALLS, fall, False, words)
+    words += (
+        f", a fall of {points(fall.estimate)} for a doubling ({100 * fall.low:.4g} to "
+        f"{100 * fall.high:.4g})"
+    )
+    claimed = fall.low > tolerance
+    if fall.low > 0:
+        words += ": it still falls"
+    else:
+        words += ": it is not shown that it still falls"
+    if claimed:
+        words += f", by more than {_that_matters(tolerance)}"
+    elif fall.high < tolerance:
+        words += f", and by less than {_that_matters(tolerance)}"
+    words += ". How far it will fall is not predicted for a regression"
+    return finding(Code.ERROR_STILL_FALLS, fall, claimed, words)
+
+
+def _that_matters(tolerance: float) -> str:
+    return f"{points(tolerance)}, the smallest difference that matters (the tolerance)"
 
 
 def _overconfident(found: Found, tolerance: float) -> list[Finding]:

@@ -158,7 +158,7 @@ def lines(d: "Diagnosis") -> list[str]:
 def _next(d: "Diagnosis") -> list[str]:
     claimed = {finding.code: finding for finding in reversed(d.findings) if finding.claimed}
     first = first_to_fix([finding.code for finding in d.findings if finding.claimed])
-    if first is None:
+    if first is None or not claimed[first].remedies:
         return []
     remedies = "; ".join(remedy.words for remedy in claimed[first].remedies[:3])
     return [fill(f"Try next: {remedies}", WIDTH, subsequent_indent="  ")]

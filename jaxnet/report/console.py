@@ -354,7 +354,8 @@ def result(
         if len(classes) > CLASS_ROWS:
             say(f"... and {len(classes) - CLASS_ROWS} more classes, in result.json")
     say("", ladder.verdict)
-    if claimed := [finding for finding in ladder.findings if finding.claimed]:
+    claimed = [finding for finding in ladder.findings if finding.claimed]
+    if claimed and claimed[0].remedies:
         say("try next: " + "; ".join(remedy.words for remedy in claimed[0].remedies))
 
 

@@ -48,6 +48,7 @@ COMPONENTS = np.array(
     ]
 )
 BISECTIONS = 50
+TOGETHER_DRAWS = 20_000  # draws from which the level of intervals that hold together is computed
 
 
 class Mixture(NamedTuple):
@@ -57,12 +58,17 @@ class Mixture(NamedTuple):
     Attributes:
         weight: (curves, 4) weights of the components.
         mean: (curves, at, 4) means of the components.
-        deviation: (curves, at, 4) standard deviations of the components.
+        covariance: (curves, 4, at, at) covariances of the components between sizes.
     """
 
     weight: Float[np.ndarray, "curves 4"]
     mean: Float[np.ndarray, "curves at 4"]
-    deviation: Float[np.ndarray, "curves at 4"]
+    covariance: Float[np.ndarray, "curves 4 at at"]
+
+    @property
+    def deviation(self) -> Float[np.ndarray, "curves at 4"]:
+        """(curves, at, 4) standard deviations of the components."""
+        return np.sqrt(np.moveaxis(np.diagonal(self.covariance, axis1=-2, axis2=-1), 1, -1))
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,52 @@ def quantiles(
         (curves, at, probabilities) quantiles.
     """
     with double(True):
-        return np.asarray(_quantiles(*mixture, np.asarray(probabilities, np.float64)))
+        return np.asarray(
+            _quantiles(
+                mixture.weight,
+                mixture.mean,
+                mixture.deviation,
+                np.asarray(probabilities, np.float64),
+            )
+        )
+
+
+def tails_together(mixture: Mixture, level: float) -> Float[np.ndarray, " curves"]:
+    """Compute how much probability each interval leaves out on each side, so that the intervals at
+    all sizes hold together.
+
+    The errors of one curve at several sizes are far from independent, and the mixture has a
+    component with a small weight and wide tails. So Bonferroni's intervals are half as wide again
+    to twice as wide as these, and hold together more often than they should.
+
+    Args:
+        mixture: the distributions.
+        level: probability with which the intervals at all sizes hold.
+
+    Returns:
+        (curves,) probabilities, at least those of Bonferroni: (1 - level) / 2 / sizes.
+    """
+    rng, places = np.random.default_rng(0), mixture.mean.shape[1]
+    normal, uniform = rng.standard_normal((TOGETHER_DRAWS, places)), rng.random(TOGETHER_DRAWS)
+    found = np.empty(len(mixture.weight))
+    for row, (weight, mean, covariance) in enumerate(zip(*mixture, strict=True)):
+        of = np.searchsorted(np.cumsum(weight)[:-1], uniform)  # the component of each draw
+        factor = np.linalg.cholesky(covariance)
+        y = mean.T[of] + np.einsum("dij,dj->di", factor[of], normal)
+        share = _shares(y, weight, mean, np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)).T)
+        found[row] = np.quantile(np.minimum(share, 1 - share).min(1), 1 - level)
+    return np.maximum(found, (1 - level) / (2 * places))
+
+
+def _shares(
+    y: np.ndarray, weight: np.ndarray, mean: np.ndarray, deviation: np.ndarray
+) -> np.ndarray:
+    """Compute the probabilities that mixtures, whose components are the last axis, are at most
+    y.
+    """
+    from scipy.special import ndtr
+
+    return (weight[..., None, :] * ndtr((y[..., None] - mean) / deviation)).sum(-1)
 
 
 def below(
@@ -192,12 +243,8 @@ def below(
     Returns:
         (curves, at) probabilities.
     """
-    from scipy.special import ndtr
-
     y = np.log(errors + 0.5 / test_examples[:, None])
-    return (mixture.weight[:, None] * ndtr((y[..., None] - mixture.mean) / mixture.deviation)).sum(
-        -1
-    )
+    return _shares(y, mixture.weight, mixture.mean, mixture.deviation)
 
 
 def as_error(y: np.ndarray, test_examples: Float[np.ndarray, " curves"]) -> np.ndarray:
@@ -245,7 +292,7 @@ def refusals(
         elif fall[row] < MIN_FALL:
             always = (
                 f"the error has not begun to fall by {largest:,.0f} examples; measure at "
-                "larger sizes, or mend the training first"
+                "larger sizes, or fix the training first"
             )
         words.append(
             [
@@ -295,11 +342,11 @@ def _forecast(
         average = s2[jnp.clip(beside, 0, last)].mean(1)
         v = (4 * average + (r - 1) * s2) / (r + 3) / (jnp.maximum(r, 1.0) * (e + eps) ** 2) + 1e-6
         mixed = functools.partial(_component, a, y, v, v[last], known, jnp.log2(there / n[0]))
-        mean, deviation, fit = jax.vmap(mixed)(jnp.asarray(COMPONENTS[:, 1:]))
+        mean, covariance, fit = jax.vmap(mixed)(jnp.asarray(COMPONENTS[:, 1:]))
         return (
             jax.nn.softmax(jnp.log(COMPONENTS[:, 0]) + LIKELIHOOD_POWER * fit),
             mean.T,
-            deviation.T,
+            covariance,
         )
 
     return jax.vmap(one)(sizes, error, variance, members, test_examples, at)
@@ -314,8 +361,8 @@ def _component(
     there: Float[Array, " at"],
     constants: Float[Array, " 4"],
 ) -> tuple[Array, Array, Array]:
-    """Compute mean, standard deviation and log-likelihood of one Gaussian process, whose slope
-    starts at the first size.
+    """Compute mean, covariance and log-likelihood of one Gaussian process, whose slope starts at
+    the first size.
     """
     mu, tau, length, walk = constants
 
@@ -336,10 +383,10 @@ def _component(
     whitened_r = jax.scipy.linalg.solve_triangular(factor, r, lower=True)
     to = jnp.where(known[:, None], kernel(a, there) + OFFSET_VARIANCE, 0.0)
     whitened = jax.scipy.linalg.solve_triangular(factor, to, lower=True)
-    own = jnp.diagonal(kernel(there, there)) + OFFSET_VARIANCE
-    variance = own - jnp.sum(whitened**2, 0) + FUTURE_NOISE * v_last + walk**2 / 4
+    own = kernel(there, there) + OFFSET_VARIANCE - whitened.T @ whitened
+    covariance = own + (FUTURE_NOISE * v_last + walk**2 / 4) * jnp.eye(len(there))
     fit = -0.5 * jnp.sum(whitened_r**2) - jnp.sum(jnp.log(jnp.diagonal(factor)))
-    return OFFSET + mu * there + whitened.T @ whitened_r, jnp.sqrt(variance), fit
+    return OFFSET + mu * there + whitened.T @ whitened_r, covariance, fit
 
 
 @jax.jit

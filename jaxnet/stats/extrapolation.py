@@ -5,8 +5,10 @@ library.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxnet import arrays
 from jaxnet.errors import InputError
@@ -19,11 +21,20 @@ from jaxnet.stats.curve_prior import (
     measured,
     quantiles,
     refusals,
+    tails_together,
 )
 from jaxnet.stats.estimate import LEVEL, Estimate
+from jaxnet.stats.random_effects import (
+    MIN_ERROR_EXAMPLES,
+    MIN_PAIRED_MEMBERS,
+    SIGNED,
+    interval_of_few,
+    table,
+)
 from jaxnet.typing import ArrayLike
 
 GRID_SIZES = 200  # sizes that are tried, from the largest measured one to the horizon
+FACTORS = (2, 4, 8)  # how many times as many examples are tried
 
 
 def extrapolate(
@@ -82,6 +93,106 @@ def predicted(
         Estimate(float(e), float(a), float(b)) if why is None else Estimate(float(e), refused=why)
         for e, a, b, why in zip(center, low, high, reasons, strict=True)
     )
+
+
+def predicted_together(
+    curve: Curves, factors: Sequence[int] = FACTORS, level: float = LEVEL
+) -> tuple[Estimate, ...]:
+    """Forecast the mean error at several multiples of the largest size, with intervals that hold
+    all together.
+
+    Args:
+        curve: one measured curve.
+        factors: the multiples.
+        level: probability with which all intervals hold.
+
+    Returns:
+        One forecast for each multiple. Unlike those of `extrapolate`, wide intervals are not
+        refused: whether they are too wide depends on what they are compared with.
+    """
+    places = np.array([[factor * curve.sizes.max() for factor in factors]])
+    mixture = forecast(curve, places)
+    tail = float(tails_together(mixture, level)[0])
+    y = quantiles(mixture, [tail, 0.5, 1 - tail])
+    low, center, high = as_error(y, curve.test_examples)[0].T
+    reasons = refusals(curve, places, np.zeros_like(places))[0]
+    return tuple(
+        Estimate(float(e), float(a), float(b)) if why is None else Estimate(float(e), refused=why)
+        for e, a, b, why in zip(center, low, high, reasons, strict=True)
+    )
+
+
+class Trend(NamedTuple):
+    """How the error changed over the last sizes that were measured.
+
+    Attributes:
+        sizes: the smallest and the largest of these sizes.
+        errors: the mean errors there.
+        fall: by how much the error fell when the number of examples doubled, with its interval for
+            networks of other seeds and samples, and for other examples to judge with.
+    """
+
+    sizes: tuple[int, int]
+    errors: tuple[float, float]
+    fall: Estimate
+
+
+def last_doubling(sizes: Int[np.ndarray, " sizes"]) -> Float[np.ndarray, " sizes"]:
+    """Compute the weights with which errors add up to their fall over the last doubling.
+
+    Args:
+        sizes: (sizes,) growing numbers of training examples, at least two.
+
+    Returns:
+        (sizes,) weights w: the sum of w times the errors is minus the slope per doubling of the
+        line of least squares through the errors at the sizes from about half of the largest on, or
+        through the last two. The other weights are 0.
+    """
+    used = sizes >= min(sizes[-2], 0.49 * sizes[-1])
+    x = np.where(used, np.log2(sizes), 0.0)
+    centered = np.where(used, x - x[used].mean(), 0.0)
+    return -centered / np.sum(centered**2)
+
+
+def trend(
+    sizes: Int[np.ndarray, " sizes"],
+    errors: Float[np.ndarray, "sizes members"],
+    falls: Float[np.ndarray, "members examples"],
+    groups: np.ndarray | None = None,
+) -> Trend:
+    """Test whether the error still falls over the last doubling of the training set.
+
+    Each member was trained at every size, on growing parts of one order of the examples, so falls
+    are paired within members and within the examples that judge them. Members and examples are both
+    random, so the interval is that of crossed random effects; where the expected error does not
+    change, its lower limit is above 0 with a probability of at most 2.5%. What all members owe to
+    the one training set that they share cannot be told from one training set.
+
+    Args:
+        sizes: (sizes,) growing numbers of training examples.
+        errors: (sizes, members) mean errors.
+        falls: (members, examples) sums of the weights of `last_doubling` times the squared errors.
+        groups: (examples,) the group of each example, which is then the independent unit.
+
+    Returns:
+        The fall of the error for a doubling.
+
+    References:
+        Searle, Casella & McCulloch 1992, section 4.4.
+    """
+    used = np.flatnonzero(last_doubling(sizes))
+    ends = used[[0, -1]]
+    if groups is not None:
+        _, group = np.unique(groups, return_inverse=True)
+        count = int(group.max()) + 1
+        sums = np.stack([np.bincount(group, each, minlength=count) for each in falls])
+        falls = sums * count / falls.shape[1]
+    fall = interval_of_few(
+        table(falls, SIGNED), members=MIN_PAIRED_MEMBERS, examples=MIN_ERROR_EXAMPLES
+    )
+    first, last = (int(size) for size in sizes[ends])
+    before, after = (float(each) for each in errors[ends].mean(1))
+    return Trend((first, last), (before, after), fall)
 
 
 @dataclass(frozen=True)

@@ -122,12 +122,11 @@ def wrong_labels(
     seen: ArrayLike | None = None,
     level: float = LEVEL,
 ) -> Estimate:
-    """Estimate the share of labels that are wrong; times the number of examples, it is their
-    number.
+    """Estimate how large the share of wrong labels is at least, from the easy examples.
 
-    It assumes that most labels of each class are right, and that easy examples are mislabeled as
-    often as hard ones. Where hard examples are mislabeled more often, more labels are wrong than
-    this says; where no example is beyond doubt, fewer are.
+    It assumes that most labels of each class are right. Where hard examples are mislabeled as often
+    as easy ones, it is the share of all wrong labels; usually they are mislabeled more often, and
+    more labels are wrong than this says. Where no example is beyond doubt, fewer are.
 
     Args:
         log_probabilities: as in `hard_examples`.

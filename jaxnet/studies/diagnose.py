@@ -23,7 +23,7 @@ from jaxnet.diagnostics.diagnosis import (
     diagnosis_of,
     joint,
 )
-from jaxnet.diagnostics.findings import Code, Finding
+from jaxnet.diagnostics.findings import Code, Finding, applicable
 from jaxnet.diagnostics.ladder import check_limits, error_ladder
 from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.diagnostics.steps import PoolSteps
@@ -159,7 +159,8 @@ def diagnose(
     limits = Limits(target_error, tolerance)
     notes = [*design.notes, *fewer(needs, trained, seconds)]
     found = build(judged, problem, limits, notes)
-    return replace(found, networks=trained.populations[0])
+    findings = applicable(found.findings, recipe, model, splits)
+    return replace(found, findings=findings, networks=trained.populations[0])
 
 
 def _check_unseen(design: Design) -> None:

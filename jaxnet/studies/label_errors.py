@@ -15,7 +15,7 @@ import numpy as np
 from jaxnet.core.recipe import Recipe
 from jaxnet.data import Dataset, Splits, resampling
 from jaxnet.diagnostics import Estimate, Finding, HardExample, hard_examples, wrong_labels
-from jaxnet.diagnostics.findings import Code, finding, percent
+from jaxnet.diagnostics.findings import Code, applicable, finding, wrong_labels_in_words
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss
@@ -45,7 +45,7 @@ class LabelErrors:
       calibration: of the network that trained on the whole training set, on the test set.
       temperature: of that network, from the validation set; None where there is none.
       no_temperature: why there is none.
-      verdict: how many training labels are wrong, in a sentence.
+      verdict: how many training labels are wrong at least, in a sentence.
       findings: on label noise, where the share of wrong training labels could be estimated.
       classes: names of the classes.
       networks: the first one trained on the whole training set, the others on three folds of four.
@@ -163,7 +163,11 @@ def find_label_errors(
             wrong[part] = wrong_labels(log_p, y, seen=known)
     t, why = _temperature(said.validation, splits.validation)
     share = wrong["train"]
-    verdict = _sentence(share, len(splits.train))
+    verdict = (
+        wrong_labels_in_words(share, len(splits.train))
+        if share.refused is None
+        else f"how many training labels are wrong cannot be said: {share.refused}"
+    )
     noise = (
         ()
         if share.refused is not None
@@ -180,7 +184,7 @@ def find_label_errors(
         temperature=t,
         no_temperature=why,
         verdict=verdict,
-        findings=noise,
+        findings=applicable(noise, recipe, model, splits),
         classes=splits.classes,
         networks=networks,
     )
@@ -205,17 +209,3 @@ def _temperature(
         return temperature(np.asarray(log_probabilities[0]), np.asarray(validation.y)), ""
     except InputError as error:
         return None, str(error)
-
-
-def _sentence(share: Estimate, examples: int) -> str:
-    """How many training labels are wrong."""
-    if share.refused is not None:
-        return f"how many training labels are wrong cannot be said: {share.refused}"
-    count = (
-        f"{share.estimate * examples:,.0f} of {examples:,}, {share.low * examples:,.0f} to "
-        f"{share.high * examples:,.0f}"
-    )
-    return (
-        f"wrong among the training labels: {percent(share)} ({count}), if hard examples are "
-        "mislabeled as often as easy ones"
-    )

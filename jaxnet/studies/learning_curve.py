@@ -19,8 +19,8 @@ from jaxnet.core.recipe import Recipe
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.resampling import Samples, first
 from jaxnet.data.splitting import units
-from jaxnet.diagnostics.findings import Finding
-from jaxnet.diagnostics.symptoms import FACTORS, more_data
+from jaxnet.diagnostics.findings import Finding, applicable
+from jaxnet.diagnostics.symptoms import error_still_falls, more_data
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_whole, renamed, shown
 from jaxnet.models.losses import Loss
@@ -34,7 +34,15 @@ from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.curve_prior import Curves, measured
 from jaxnet.stats.estimate import Estimate, repeated
-from jaxnet.stats.extrapolation import Needed, needed, predicted
+from jaxnet.stats.extrapolation import (
+    FACTORS,
+    Needed,
+    Trend,
+    last_doubling,
+    needed,
+    predicted,
+    trend,
+)
 
 # Sizes by default: in steps of the square root of 2, as those of the curves from which the prior
 # was learned; the half of them leaves the interval eight times as far by a quarter wider.
@@ -57,6 +65,8 @@ class LearningCurve:
         networks: the networks of the first order from the smallest to the largest size, then those
             of the next order.
         farther: why such errors are not extrapolated, or None.
+        trend: for a regression, how the error changed over the last doubling; None for classes, for
+            a single size, and where fewer than two networks at these sizes trained to the end.
     """
 
     sizes: Int[np.ndarray, " sizes"]
@@ -65,6 +75,7 @@ class LearningCurve:
     test_examples: int
     networks: Population = field(repr=False)
     farther: str | None = None
+    trend: Trend | None = None
 
     __repr__ = display.text
 
@@ -97,15 +108,19 @@ class LearningCurve:
     @property
     def farther_sizes(self) -> tuple[int, ...]:
         """Two, four and eight times the largest size."""
-        return tuple(int(factor * self.sizes[-1]) for factor in reversed(FACTORS))
+        return tuple(int(factor * self.sizes[-1]) for factor in FACTORS)
 
     def findings(self, tolerance: float) -> tuple[Finding, ...]:
-        """Whether more examples would lower the error by more than the tolerance; nothing where
-        members diverged.
+        """Whether more examples would lower the error by more than the tolerance, or for a
+        regression whether the error still falls; nothing where members diverged.
         """
-        if self.farther is not None or self.diverged:
+        if self.trend is not None:
+            found = error_still_falls(self.trend, tolerance)
+        elif self.farther is None and not self.diverged:
+            found = more_data(self.curve, tolerance)
+        else:
             return ()
-        return (more_data(self.curve, self.measured[-1], tolerance),)
+        return applicable([found], self.networks[0].recipe)
 
     def summary(self) -> dict[str, Any]:
         """The measurements in the types that JSON has."""
@@ -116,6 +131,7 @@ class LearningCurve:
                 "training_errors": self.training,
                 "measured": self.measured,
                 "diverged": self.diverged,
+                "trend": None if self.trend is None else self.trend._asdict(),
             }
         )
 
@@ -245,12 +261,17 @@ def learning_curve(
     regression = splits.classes is None
     variance = float(np.var(np.asarray(splits.train.y), dtype=np.float64)) if regression else 1.0
     y, found = np.asarray(held_out.y), np.full(len(population), np.nan)
+    falls = np.zeros((members, len(held_out)))
+    weights = last_doubling(chosen) if regression and len(chosen) > 1 else np.zeros(len(chosen))
     for rows, outputs in member_predictions([model], population, np.asarray(held_out.x), plan):
-        found[rows] = (
-            ((outputs.astype(np.float64) - y) ** 2).mean(1) / variance
-            if regression
-            else arrays.wrong(outputs, y).mean(1)
-        )
+        if not regression:
+            found[rows] = arrays.wrong(outputs, y).mean(1)
+            continue
+        squares = (outputs.astype(np.float64) - y) ** 2 / variance
+        found[rows] = squares.mean(1)
+        for row, each in zip(rows, squares, strict=True):
+            if weights[row % len(chosen)]:
+                falls[row // len(chosen)] += weights[row % len(chosen)] * each
     training = _training(population, loss)
     found[population.diverged], training[population.diverged] = np.nan, np.nan
     in_order = (found.reshape(members, -1).T, training.reshape(members, -1).T)
@@ -259,7 +280,11 @@ def learning_curve(
         if regression
         else None
     )
-    return LearningCurve(chosen, *in_order, len(held_out), population, farther)
+    sound = np.isfinite(in_order[0][weights != 0]).all(0)
+    still = None
+    if weights.any() and sound.sum() > 1:
+        still = trend(chosen, in_order[0][:, sound], falls[sound], held_out.groups)
+    return LearningCurve(chosen, *in_order, len(held_out), population, farther, still)
 
 
 def _sizes(train: Dataset) -> np.ndarray:

@@ -265,6 +265,7 @@ def test_descriptions_of_before_are_those_of_today(tmp_path):
         ("chosen at the edge of the sweep", Code.EDGE_OF_SWEEP),
         ("high bias", Code.HIGH_BIAS),
         ("more data will not help", Code.MORE_DATA_WILL_NOT_HELP),
+        ("more data helps too little", Code.MORE_DATA_WILL_NOT_HELP),
         ("mismatch", Code.MISMATCH),
     ],
 )

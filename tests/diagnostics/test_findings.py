@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from jaxnet.diagnostics import class_scores
-from jaxnet.diagnostics.findings import Code, no_better_than_guessing, with_guessing
+import jaxnet
+from jaxnet import Recipe
+from jaxnet.diagnostics import Estimate, class_scores
+from jaxnet.diagnostics.findings import (
+    REMEDIES,
+    Code,
+    applicable,
+    finding,
+    no_better_than_guessing,
+    with_guessing,
+)
 
 
 def scores(right: float, share: float = 0.5):
@@ -40,3 +49,44 @@ def test_a_verdict_says_so_after_what_it_claims_or_first(verdict, claims, expect
     assert with_guessing(verdict, [], claims=claims) == verdict
     if not claims:
         assert with_guessing(verdict, found, claims=claims).endswith("; inconclusive: why")
+
+
+def remedies(code, *given):
+    """What is left to try, in words."""
+    (found,) = applicable([finding(code, Estimate(0.1), True, "")], *given)
+    return [remedy.words for remedy in found.remedies]
+
+
+@pytest.mark.parametrize(
+    ("code", "recipe", "gone"),
+    [
+        (Code.HIGH_BIAS, {}, ["regularize less: no dropout", "regularize less: no weight decay"]),
+        (Code.HIGH_BIAS, {"dropout": 0.2}, ["regularize less: no weight decay"]),
+        (Code.HIGH_BIAS, {"dropout": 0.0, "weight_decay": 1e-4}, ["regularize less: no dropout"]),
+        (Code.HIGH_VARIANCE, {}, []),
+        (Code.HIGH_VARIANCE, {"dropout": 0.1, "weight_decay": 0.1}, ["regularize: weight decay"]),
+        (
+            Code.HIGH_VARIANCE,
+            {"dropout": 0.2, "patience": 5},
+            ["regularize: dropout", "stop early"],
+        ),
+        (Code.HIGH_VARIANCE, {"patience": 50, "dropout": 0.5}, ["regularize: dropout"]),
+        (Code.OVERCONFIDENT, {"label_smoothing": 0.1}, ["smooth the labels"]),
+        (Code.DIVERGED, {"clip": 0.5}, ["clip the gradient"]),
+        (Code.DIVERGED, {"clip": 10.0}, []),
+    ],
+)
+def test_remedies_that_change_nothing_are_left_out(code, recipe, gone):
+    all_of_them = [remedy.words for remedy in REMEDIES[code]]
+    left = remedies(code, Recipe(**recipe), jaxnet.mlp((8,)))
+    assert left == [words for words in all_of_them if words not in gone]
+
+
+def test_remedies_fit_the_model_and_the_data(digits):
+    table = jaxnet.split(np.zeros((40, 3), np.float32), np.arange(40) % 2, seed=0)
+    changed = "change training examples a little each time they are seen"
+    assert changed in remedies(Code.HIGH_VARIANCE, Recipe(), jaxnet.mlp((8,)), digits)
+    assert changed not in remedies(Code.HIGH_VARIANCE, Recipe(), jaxnet.mlp((8,)), table)
+    assert remedies(Code.HIGH_BIAS, Recipe(dropout=0.2), jaxnet.linear())[0] == "add hidden layers"
+    of_linear = remedies(Code.HIGH_VARIANCE, Recipe(), jaxnet.linear(), digits)
+    assert not {"make the network smaller", "regularize: dropout"} & set(of_linear)

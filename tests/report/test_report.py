@@ -477,15 +477,34 @@ def test_a_result_without_claims_says_what_would_help(one):
     for finding in found["findings"]:
         finding["claimed"] = False
     assert (
-        f"The largest step that could be is {Code(found['findings'][0]['code']).words};"
+        f"The largest one that could be is {Code(found['findings'][0]['code']).words};"
         in html_of(found, one / "figures")
     )
     for finding in found["findings"]:
         finding["size"]["high"] = 0.01
-    assert "Nothing is shown to be above the tolerance.</p></div>" in html_of(
+    assert "No kind of error is shown to be above the tolerance.</p></div>" in html_of(
         found, one / "figures"
     )
     found["findings"][0]["claimed"] = True
     assert f"In this order, against {Code(found['findings'][0]['code']).words}:" in html_of(
         found, one / "figures"
     )
+    found["findings"][0]["remedies"] = []
+    assert "the recipe has every remedy already that is known here" in html_of(
+        found, one / "figures"
+    )
+
+
+@pytest.mark.parametrize("estimate", [None, 0.3])
+def test_a_page_that_measured_nothing_does_not_say_that_nothing_is_too_large(one, estimate):
+    found = json.loads((one / "result.json").read_text())
+    more = next(iter(found["findings"])) | {"code": "more_data_will_not_help", "claimed": True}
+    steps = [each | {"claimed": False} for each in found["findings"]]
+    for each in steps:
+        each["size"] = {"estimate": estimate, "low": None, "high": None, "refused": "no interval"}
+    measured = [more, *(each for each in steps if estimate is not None)]
+    page = html_of(found | {"findings": measured}, one / "figures")
+    nothing = "No kind of error was compared with the tolerance here"
+    assert (nothing in page) == (estimate is None)
+    assert ("is shown to be above the tolerance" in page) == (estimate is not None)
+    assert ("shown to be above" in html_of(found | {"findings": []}, one / "figures")) is False

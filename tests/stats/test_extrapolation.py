@@ -7,10 +7,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal, norm
+from scipy.stats import binomtest, multivariate_normal, norm
 
 import jaxnet
 from jaxnet.diagnostics import Estimate, examples_needed, extrapolate
+from jaxnet.diagnostics.symptoms import error_still_falls
 from jaxnet.stats.curve_prior import (
     COMPONENTS,
     LIKELIHOOD_POWER,
@@ -18,10 +19,13 @@ from jaxnet.stats.curve_prior import (
     as_error,
     below,
     forecast,
+    measured,
     quantiles,
     refusals,
     summary,
+    tails_together,
 )
+from jaxnet.stats.extrapolation import Trend, last_doubling, predicted_together, trend
 
 LCDB = Path(__file__).parents[3] / "shared/data/lcdb/curves.npz"
 N = 500 * 2.0 ** np.arange(6)
@@ -272,3 +276,126 @@ def test_real_curves():
     assert covered[kept].mean() >= 0.94
     assert np.median(half) <= 0.38
     assert (~kept).mean() <= 0.33
+
+
+def test_intervals_that_hold_together():
+    """Of paths drawn from the mixture, 95% lie within all three intervals; the intervals are those
+    of a level between 95% and Bonferroni's.
+    """
+    given = measured(N, members_of(E), TEST)
+    found = predicted_together(given)
+    at = np.array([[2.0, 4.0, 8.0]]) * N[-1]
+    mixture = forecast(given, at)
+    rng, drawn = np.random.default_rng(3), []
+    for weight, mean, covariance in zip(
+        mixture.weight[0], mixture.mean[0].T, mixture.covariance[0], strict=True
+    ):
+        drawn.append(rng.multivariate_normal(mean, covariance, size=round(40_000 * weight)))
+    paths = as_error(np.concatenate(drawn)[None], given.test_examples)[0]
+    inside = [
+        (each.low <= paths[:, i]) & (paths[:, i] <= each.high) for i, each in enumerate(found)
+    ]
+    assert np.all(inside, axis=0).mean() == pytest.approx(0.95, abs=0.005)
+    for place, each in zip(at[0], found, strict=True):
+        one, bonferroni = (
+            quantiles(forecast(given, np.array([[place]])), (tail, 1 - tail))
+            for tail in (0.025, 0.05 / 6)
+        )
+        one, bonferroni = (as_error(y, given.test_examples)[0, 0] for y in (one, bonferroni))
+        assert bonferroni[0] < each.low < one[0] < one[1] < each.high < bonferroni[1]
+    assert "too few" in predicted_together(measured(N, members_of(E, count=4), TEST))[0].refused
+
+
+def test_the_weights_of_the_last_doubling_are_a_line_of_least_squares():
+    sizes = np.array([100, 141, 200, 283, 400])
+    errors = np.random.default_rng(0).random(5)
+    slope = np.polyfit(np.log2(sizes[2:]), errors[2:], 1)[0]
+    assert last_doubling(sizes) @ errors == pytest.approx(-slope)
+    assert last_doubling(sizes)[:2].tolist() == [0, 0]
+    assert last_doubling(np.array([10, 320])) @ [0.7, 0.2] == pytest.approx(0.1)
+
+
+def falls_of(rng, studies, effect, members=8, examples=120, power=2):
+    """(studies, members, examples) falls: of members, of examples, and of both."""
+    shape = (studies, members, examples)
+    parts = [
+        scale * rng.standard_normal((shape[0], *own))
+        for scale, own in ((0.2, (members, 1)), (1.0, (1, examples)), (1.5, (members, examples)))
+    ]
+    skewed = parts[1] ** power - (power == 2)
+    return effect + parts[0] + skewed + parts[2]
+
+
+def test_the_test_of_a_trend_keeps_its_level():
+    """Where nothing falls, at most 2.5% of studies say that it does; a fall is covered in 95%."""
+    rng, sizes, count = np.random.default_rng(5), np.array([100, 200]), 400
+    errors = np.ones((2, 8))
+    for effect in (0.0, 0.6):
+        found = [trend(sizes, errors, each).fall for each in falls_of(rng, count, effect)]
+        covered = sum(each.low <= effect <= each.high for each in found)
+        # skewed examples and few members: 95% in the middle, and no more than 2.5% below
+        assert covered / count >= 0.93
+        if effect == 0:
+            alarms = sum(each.low > 0 for each in found)
+            assert binomtest(alarms, count, 0.025, alternative="greater").pvalue > 0.01
+        else:
+            assert np.mean([each.low > 0 for each in found]) > 0.8
+
+
+def test_examples_of_a_group_count_as_one():
+    rng, sizes = np.random.default_rng(6), np.array([100, 200])
+    # five equal examples are one
+    falls = np.repeat(rng.standard_normal((1, 40)) + 0.1 * rng.standard_normal((8, 40)), 5, axis=1)
+    alone, grouped = (
+        trend(sizes, np.ones((2, 8)), falls, groups).fall
+        for groups in (None, np.repeat(np.arange(40), 5))
+    )
+    assert grouped.estimate == pytest.approx(alone.estimate)
+    assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize(
+    ("fall", "claimed", "words"),
+    [
+        (Estimate(0.05, 0.03, 0.07), True, "(3 to 7): it still falls, by more than 2 points"),
+        (Estimate(0.02, 0.01, 0.03), False, "(1 to 3): it still falls. How far"),
+        (Estimate(0.01, 0.005, 0.015), False, ": it still falls, and by less than 2 points"),
+        (Estimate(0.02, -0.01, 0.05), False, ": it is not shown that it still falls. How far"),
+        (Estimate(0.0, -0.01, 0.01), False, "not shown that it still falls, and by less than 2"),
+        (
+            Estimate(0.02, refused="too few"),
+            False,
+            "whether it still falls cannot be said: too few",
+        ),
+    ],
+)
+def test_what_is_said_of_a_trend(fall, claimed, words):
+    found = error_still_falls(Trend((100, 200), (0.4, 0.35), fall), 0.02)
+    assert found.claimed == claimed
+    assert words in found.evidence
+    assert found.evidence.startswith(
+        "from 100 to 200 training examples the error went from 40.00% to 35.00% of the variance"
+    )
+
+
+def test_real_curves_at_2_4_and_8_times_together():
+    """A fifth of the development half of LCDB: all three are covered in at least 94%."""
+    if not LCDB.exists():
+        pytest.skip("the LCDB curves are not on this machine")
+    with np.load(LCDB) as data:
+        size, test = data["size"][::5].astype(float), data["size_test"][::5].astype(float)
+        errors = np.where(data["error"][::5, 1] == 65535, np.nan, data["error"][::5, 1] / 1e4)
+    known = (size > 0) & (size <= size.max(1, keepdims=True) / 8)
+    rows = known.sum(1) >= 5
+    size, errors, known = size[rows], errors[rows], known[rows]
+    at = (size * known).max(1)[:, None] * [2, 4, 8]
+    places = np.abs(np.log(np.maximum(size, 1))[:, None] - np.log(at)[..., None]).argmin(-1)
+    each = np.arange(len(size))[:, None]
+    curves = Curves(
+        np.where(known, size, 0), *summary(np.where(known[..., None], errors, np.nan)), test[rows]
+    )
+    truth = np.nanmean(errors[each, places], -1)
+    mixture = forecast(curves, size[each, places])
+    share = below(mixture, truth, curves.test_examples)
+    inside = np.minimum(share, 1 - share).min(1) >= tails_together(mixture, 0.95)
+    assert inside.mean() >= 0.94

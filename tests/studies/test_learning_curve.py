@@ -2,6 +2,8 @@
 of more data.
 """
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -108,26 +110,92 @@ def test_bad_arguments(digits, more, words):
         jaxnet.learning_curve(MODEL, digits, RECIPE, KEY, **more)
 
 
-def _found(errors, spread=0.02, tolerance=0.02):
-    n = 500 * 2.0 ** np.arange(len(errors))
+SAID_SIZES = 250 * 2.0 ** (np.arange(13) / 2)
+
+
+def said(errors, spread=0.02, tolerance=0.02):
     members = np.asarray(errors)[:, None] * (
         1 + spread * np.random.default_rng(0).standard_normal((len(errors), 8))
     )
-    return more_data(measured(n, members, 10_000), repeated(members[-1]), tolerance)
+    return more_data(measured(SAID_SIZES, members, 10_000), tolerance)
 
 
-def test_more_data_helps_or_not():
-    helps = _found([0.6, 0.5, 0.4, 0.3, 0.22, 0.16], tolerance=0.01)
-    assert helps.code == "more_data_helps"
-    assert helps.claimed
-    assert helps.size.low > 0.01
-    assert "times as many training examples the error would be" in helps.evidence
-    will_not = _found([0.05, 0.03, 0.02, 0.015, 0.012, 0.010])
-    assert will_not.code == "more_data_will_not_help"
-    assert will_not.size.high < 0.02
-    assert will_not.remedies[0].field == "hidden"
-    unknown = _found([0.2, 0.16, 0.14, 0.135, 0.134, 0.1335])
-    assert not unknown.claimed
-    refused = _found([0.5, 0.5, 0.5, 0.5, 0.5, 0.5], spread=0)
+def test_more_data_brings_a_gain():
+    found = said(9.5 / np.sqrt(SAID_SIZES), tolerance=0.005)
+    assert found.code == "more_data_helps"
+    assert found.claimed
+    assert found.size.low > 0.005
+    assert re.match(r"[248] times the data would bring the error from 7\.4", found.evidence)
+    assert found.evidence.endswith(
+        "2, 4 and 8 times together): lower by more than 0.5 points, the smallest difference that "
+        "matters (the tolerance), unless the curve bends beyond the 16,000 examples measured"
+    )
+
+
+def test_more_data_brings_no_gain_that_matters():
+    found = said(0.45 * SAID_SIZES**-0.4, tolerance=0.01)
+    assert found.code == "more_data_will_not_help"
+    assert found.claimed
+    assert found.size.high < 0.01
+    assert found.evidence.startswith("8 times the data would bring the error from 0.9")
+    assert "lower by less than 1 point, the smallest difference" in found.evidence
+    assert found.evidence.endswith("unless the curve bends beyond the 16,000 examples measured")
+
+
+def test_too_little_is_known_of_more_data():
+    found = said(0.1 + 25 / SAID_SIZES)
+    assert not found.claimed
+    assert found.evidence.startswith(
+        "too little is known to say whether more data would lower the error by more than 2 points"
+    )
+    assert "8 times the data would bring the error from 10" in found.evidence
+    refused = said(np.full(13, 0.5), spread=0)
     assert not refused.claimed
-    assert "cannot be said: the error has not begun to fall" in refused.evidence
+    assert "(the tolerance): the error has not begun to fall" in refused.evidence
+
+
+def test_an_error_below_the_tolerance_cannot_fall_by_more():
+    found = said(np.full(13, 0.01), spread=0)
+    assert (found.code, found.claimed) == ("more_data_will_not_help", True)
+    assert found.size.refused
+    assert found.evidence.startswith("the error is 1.00% with 16,000 examples, so no amount")
+
+
+def test_the_gain_is_the_one_between_the_errors_that_are_printed():
+    found = said(9.5 / np.sqrt(SAID_SIZES))
+    numbers = [float(each) for each in re.findall(r"([\d.]+)%", found.evidence)[:4]]
+    now, then, low, high = numbers
+    expected = [now - then, now - high, now - low]
+    for value, points in zip(
+        (found.size.estimate, found.size.low, found.size.high), expected, strict=True
+    ):
+        assert 100 * value == pytest.approx(points, abs=0.011)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_trend_of_a_regression(seed):
+    """Where y is linear in 60 inputs, with noise, the error of least squares falls with the
+    examples, and the interval of its fall is above 0.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(1200, 60)).astype(np.float32)
+    y = x @ rng.normal(size=60) + 8 * rng.normal(size=1200)
+    recipe = Recipe(epochs=40, learning_rate=0.02, schedule="constant", batch_size=64)
+    curve = jaxnet.learning_curve(
+        jaxnet.linear(),
+        jaxnet.split(x, y.astype(np.float32), seed=0),
+        recipe,
+        KEY,
+        sizes=[90, 180, 360],
+        members=8,
+    )
+    assert curve.trend.sizes == (180, 360)
+    each = curve.errors[1] - curve.errors[2]
+    assert curve.trend.fall.estimate == pytest.approx(each.mean(), rel=1e-5)
+    assert curve.trend.fall.low > 0
+    (found,) = curve.findings(0.02)
+    assert found.code == "error_still_falls"
+    assert found.claimed == (found.size.low > 0.02)
+    assert ": it still falls" in found.evidence
+    assert "from 180 to 360 training examples the error went from" in found.evidence
+    assert curve.summary()["trend"]["fall"]["low"] == curve.trend.fall.low

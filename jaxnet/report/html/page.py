@@ -157,21 +157,29 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
         steps = [
             finding
             for finding in findings
-            if Code(finding["code"]) in ERROR_STEPS and finding["size"]["estimate"]
+            if Code(finding["code"]) in ERROR_STEPS and finding["size"]["estimate"] is not None
         ]
         unsettled = [
             finding
             for finding in steps
-            if finding["size"]["high"] is None or finding["size"]["high"] > tolerance
+            if finding["size"]["estimate"]
+            and (finding["size"]["high"] is None or finding["size"]["high"] > tolerance)
         ]
         code = Code(unsettled[0]["code"]) if unsettled else None
+        if not steps:
+            return (
+                "<p>No kind of error was compared with the tolerance here, so there is no advice. "
+                "With --members 16, experiments.train measures bias and variance.</p>"
+            )
         words = (
-            "Nothing is shown to be above the tolerance. The largest step that could be is "
-            "{}; against it would help:"
+            "No kind of error is shown to be above the tolerance. The largest one that could be is "
+            "{}; to reduce it:"
         )
     if code is None:
-        return "<p>Nothing is shown to be above the tolerance.</p>"
+        return "<p>No kind of error is shown to be above the tolerance.</p>"
     remedies = next(finding["remedies"] for finding in findings if Code(finding["code"]) == code)
+    if not remedies:
+        return f"<p>{text(code.words)}: the recipe has every remedy already that is known here.</p>"
     listed = "".join(f"<li>{text(remedy['words'])}</li>" for remedy in remedies)
     return f'<p>{text(words.format(code.words))}</p><ol class="next">{listed}</ol>'
 
