@@ -21,7 +21,7 @@ from jaxnet.diagnostics import (
     sample_and_seed_variance,
 )
 from jaxnet.errors import InputError
-from jaxnet.stats.random_effects import degrees_of_freedom
+from jaxnet.stats.moments import degrees_of_freedom
 
 LOSSES = ("squared", "zero_one_kohavi_wolpert", "brier", "cross_entropy")
 
