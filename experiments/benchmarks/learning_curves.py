@@ -137,9 +137,10 @@ def together(
         # a claimed gain is that at the first factor whose limit exceeds the tolerance
         first = (now - high > tolerance).argmax(1)
         wrong = helps & (gain[np.arange(len(gain)), first] <= tolerance)
-        little = (now - low < tolerance).all(1) & answered & ~helps
-        little |= ~answered & (now[:, 0] < tolerance)
-        contradicted = little & (gain > tolerance).any(1)
+        # no gain is claimed up to the largest factor up to which no limit reaches the tolerance
+        upto = np.logical_and.accumulate(now - low < tolerance, axis=1)
+        upto = upto & (answered & ~helps)[:, None] | (~answered[:, None] & (now < tolerance))
+        little, contradicted = upto[:, 0], (upto & (gain > tolerance)).any(1)
         print(
             f"{100 * tolerance:4.1f} points {helps.mean():9.1%} {_share(wrong, helps):>8s} "
             f"{little.mean():19.1%} {_share(contradicted, little):>12s} "

@@ -4,6 +4,7 @@ Nothing here trains a network.
 """
 
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 
@@ -230,8 +231,8 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
     tolerance.
 
     It is about the error that was measured at the largest size. A gain is claimed where one of 2, 4
-    and 8 times as many examples lower it by more than the tolerance for certain, and no gain where
-    none of them does.
+    and 8 times as many examples lower it by more than the tolerance for certain, and no gain up to
+    the largest of these multiples up to which none does.
 
     Args:
         curve: the learning curve.
@@ -259,7 +260,8 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
             return finding(Code.MORE_DATA_WILL_NOT_HELP, size, True, words)
         return finding(Code.MORE_DATA_HELPS, size, False, f"{unknown}{why}")
     helps = next((each for each in gains if each[2].low > tolerance), None)
-    factor, then, size = helps or gains[-1]
+    too_little = list(takewhile(lambda each: each[2].high < tolerance, gains))
+    factor, then, size = helps or (too_little or gains)[-1]
     words = (
         f"{factor} times the data would bring the error from {now:.2%} to {then.estimate:.2%} "
         f"({then.low:.2%} to {then.high:.2%}; 95% for 2, 4 and 8 times together)"
@@ -267,8 +269,10 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
     if helps is not None:
         words += f": lower by more than {matters}, {unless}"
         return finding(Code.MORE_DATA_HELPS, size, True, words)
-    if all(each.high < tolerance for _, _, each in gains):
+    if too_little:
         words += f": lower by less than {matters}, {unless}"
+        rest = " and ".join(str(each) for each in FACTORS[len(too_little) :])
+        words += f". For {rest} times the data too little is known" * bool(rest)
         return finding(Code.MORE_DATA_WILL_NOT_HELP, size, True, words)
     return finding(Code.MORE_DATA_HELPS, size, False, unknown + words)
 

@@ -142,6 +142,13 @@ def test_more_data_brings_no_gain_that_matters():
     assert found.evidence.endswith("unless the curve bends beyond the 16,000 examples measured")
 
 
+def test_no_gain_is_claimed_as_far_as_it_is_certain():
+    found = said(0.02 + 0.06 * (SAID_SIZES / 250) ** -0.7, tolerance=0.0125)
+    assert (found.code, found.claimed) == ("more_data_will_not_help", True)
+    assert found.evidence.startswith("2 times the data would bring the error from 2.3")
+    assert found.evidence.endswith(". For 4 and 8 times the data too little is known")
+
+
 def test_too_little_is_known_of_more_data():
     found = said(0.1 + 25 / SAID_SIZES)
     assert not found.claimed
