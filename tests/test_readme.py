@@ -129,7 +129,7 @@ def test_the_walk_through_with_a_csv_comes_to_what_it_says(run):
     assert " ".join(message.split()) in said
     assert "read with ';' between columns and a decimal comma" in out
     assert names["diagnosis"].verdict.startswith(("mostly variance: ", "inconclusive: "))
-    assert not names["more_data"].claimed
+    assert names["more_data"].code == "more_data_will_not_help" or not names["more_data"].claimed
     assert names["needed"].at_least > 1000
     assert names["needed"].probabilities[-1][1] < 0.1
     reached = float(np.mean(names["classes"] != np.asarray(names["larger"].test.y)))
