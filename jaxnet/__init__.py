@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from jaxnet.data import Augmentation as Augmentation
     from jaxnet.data import Dataset as Dataset
     from jaxnet.data import Splits as Splits
+    from jaxnet.data import Table as Table
     from jaxnet.data import class_weights as class_weights
     from jaxnet.data import folds as folds
     from jaxnet.data import prepare as prepare
@@ -58,6 +59,7 @@ _NAMES = {
         "Augmentation",
         "Dataset",
         "Splits",
+        "Table",
         "class_weights",
         "folds",
         "prepare",

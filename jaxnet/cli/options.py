@@ -11,6 +11,7 @@ import tyro
 from jaxnet.core.recipe import DEFAULT_SCHEDULE, OptimizerName, Precision, Recipe, ScheduleName
 from jaxnet.data import Augmentation, Dataset, Splits, Standardization, Stream, augmentation, stream
 from jaxnet.data.streaming.stream import random_rows
+from jaxnet.data.tables.table import DateOrder, Table, checked
 from jaxnet.engine.loading import load
 from jaxnet.errors import InputError, near
 from jaxnet.models.builtin import cnn, linear, mlp
@@ -36,8 +37,11 @@ READING = (
     "drop_columns",
     "image_size",
 )
+HEADER_WORDS = (["True"], ["False"], ["None"])
+# fields of a Table
+TABLE = ("encoding", "separator", "decimal", "header", "types", "dates")
 # options that need the training set in memory
-IN_MEMORY = ("groups", "order", "drop_columns", "balance", "members")
+IN_MEMORY = ("groups", "order", "drop_columns", "balance", "members", *TABLE)
 WHOLE_NUMBERS = ("epochs", "batch_size", "patience")
 # hyperparameters whose ranges are logarithmic by default
 LOGARITHMIC = ("learning_rate", "weight_decay", "l1", "clip")
@@ -66,8 +70,8 @@ class Options:
     """Every option of a run."""
 
     dataset: str = "digits"
-    """digits; mnist or another data set of TensorFlow Datasets; a table (.csv), arrays (.npz), or a
-    folder of images
+    """digits; mnist or another data set of TensorFlow Datasets; a table (.csv, .tsv, .txt, .csv.gz,
+    .parquet), arrays (.npz), or a folder of images
     """
     data_dir: Path | None = None
     """folder of TensorFlow Datasets, or with the four files of mnist"""
@@ -85,6 +89,20 @@ class Options:
     """column or array, such as a time, by which the last examples are the test set"""
     drop_columns: tuple[str, ...] = ()
     """columns of a table to leave out"""
+    encoding: str | None = None
+    """encoding of a table, such as utf-8, cp1252, shift_jis or mac_roman; this and the five below
+    are by default inferred from the file
+    """
+    separator: str | None = None
+    """the character between the columns of a table; tab, or space for any number of spaces"""
+    decimal: Literal[".", ","] | None = None
+    """decimal sign of the numbers of a table"""
+    header: bool | None = None
+    """whether the first line of a table has the names of its columns (--header, --no-header)"""
+    types: tuple[str, ...] = ()
+    """what columns of a table are: COLUMN=number, =category, =date, or =drop"""
+    dates: DateOrder | None = None
+    """how dates of a table are written: day, month, year (dmy), or mdy or ymd"""
     image_size: tuple[int, int] | None = None
     """height and width to which images in files are scaled"""
     model: Literal["mlp", "cnn", "linear"] = "mlp"
@@ -379,14 +397,51 @@ class PredictOptions:
     """PNG or JPEG images, .npz files with an array x, or tables"""
     run: Path
     """folder of a finished run"""
+    encoding: str | None = None
+    """encoding of a table, such as utf-8, cp1252, shift_jis or mac_roman; this and the four below
+    are by default inferred from the file
+    """
+    separator: str | None = None
+    """the character between the columns of a table; tab, or space for any number of spaces"""
+    decimal: Literal[".", ","] | None = None
+    """decimal sign of the numbers of a table"""
+    header: bool | None = None
+    """whether the first line of a table has the names of its columns (--header, --no-header)"""
+    dates: DateOrder | None = None
+    """how dates of a table are written: day, month, year (dmy), or mdy or ymd"""
     platform: Literal["cpu", "gpu", "tpu"] | None = None
     """where to run; by default the fastest that JAX finds"""
     out: Path | None = None
     """file to write; by default standard output"""
 
 
+def table_of(options: Any) -> Table:
+    """What the options say of a table.
+
+    Args:
+        options: a dataclass with some of the fields of a Table.
+
+    Returns:
+        The Table.
+
+    Raises:
+        InputError: for a type that is not written as COLUMN=TYPE.
+    """
+    given = {name: getattr(options, name) for name in TABLE if hasattr(options, name)}
+    words = {"tab": "\t", "\\t": "\t", "space": " "}
+    given["separator"] = words.get(given["separator"], given["separator"])
+    types: dict[str, Any] = {}
+    for each in given.pop("types", ()):
+        name, equals, kind = each.rpartition("=")
+        if not equals:
+            raise InputError(f"--types {each!r}: give COLUMN=TYPE, such as age=number")
+        types[name] = kind
+    return checked(Table(**given, types=types))
+
+
 def current_words(words: Sequence[str], tell: Callable[[str], None]) -> list[str]:
-    """Replace former names of options, and of axes of a space, by today's.
+    """Replace former names of options, and of axes of a space, by today's, and give --header and
+    --no-header their values.
 
     Args:
         words: of the command line.
@@ -395,7 +450,14 @@ def current_words(words: Sequence[str], tell: Callable[[str], None]) -> list[str
     Returns:
         The words.
     """
-    return [_current_word(word, tell) for word in words]
+    current = [_current_word(word, tell) for word in words]
+    # a flag that may also be left to be inferred has three values
+    for place in reversed(range(len(current))):
+        if current[place] == "--no-header":
+            current[place : place + 1] = ["--header", "False"]
+        elif current[place] == "--header" and current[place + 1 : place + 2] not in HEADER_WORDS:
+            current[place : place + 1] = ["--header", "True"]
+    return current
 
 
 def _current_word(word: str, tell: Callable[[str], None]) -> str:
@@ -471,7 +533,8 @@ def read(options: Options) -> tuple[Splits, Stream | None]:
     """
     reading = {name: getattr(options, name) for name in READING}
     if not (isinstance(options, TrainOptions) and options.stream):
-        return load(options.dataset, **reading, seed=options.split_seed), None
+        table = table_of(options)
+        return load(options.dataset, **reading, table=table, seed=options.split_seed), None
     if asked := [
         name for name in IN_MEMORY if getattr(options, name) != getattr(TrainOptions(), name)
     ]:

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from jaxnet.arrays import NO_CLASS, chosen
-from jaxnet.cli.options import PredictOptions, PrepareOptions
+from jaxnet.cli.options import PredictOptions, PrepareOptions, table_of
 from jaxnet.cli.saved_run import read_run
 from jaxnet.data import prepare
 from jaxnet.data.sources.examples import read_examples
@@ -36,8 +36,9 @@ def predict_files(options: PredictOptions) -> None:
     writer.writerow(
         ["file", "row", "prediction", *(f"p({show(name)})" for name in run.classes or ())]
     )
+    table = table_of(options)
     for path in options.files:
-        outputs = np.asarray(predict(model, run, read_examples(path, run.shape, run.schema)))
+        outputs = np.asarray(predict(model, run, read_examples(path, run.shape, run.schema, table)))
         for row, output in enumerate(outputs):
             if run.classes is None:
                 writer.writerow(

@@ -17,6 +17,7 @@ from jaxnet.data.splitting import folds as folds
 from jaxnet.data.splitting import split as split
 from jaxnet.data.streaming.stream import Stream as Stream
 from jaxnet.data.streaming.stream import stream as stream
+from jaxnet.data.tables.table import Table as Table
 from jaxnet.errors import former
 
 __getattr__ = former(__name__, Standardisation="Standardization")

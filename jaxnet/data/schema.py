@@ -11,16 +11,41 @@ C = TypeVar("C")
 WHITES = (1.0, 255.0, 65_535.0)  # what a white pixel usually is
 
 
+class Dates(NamedTuple):
+    """What becomes of a column of dates.
+
+    Attributes:
+        first: the date from which days are counted, in the form of ISO 8601.
+        parts: the inputs, in their order: of "year", "month", "weekday", "hour" and "days".
+        order: the order in which dates are written: "dmy", "mdy" or "ymd".
+    """
+
+    first: str
+    parts: tuple[str, ...]
+    order: str
+
+
 class Column(NamedTuple):
-    """A column of a table: a number, or categories, each of which becomes one input that is 1 or 0.
+    """A column of a table: a number, or categories, each of which becomes one input that is 1 or 0,
+    or dates, which become several numbers.
 
     Attributes:
         name: name of the column.
-        categories: the categories; None for numbers.
+        categories: the categories; None for numbers and dates.
+        dates: what becomes of dates; None for other columns.
+        unit: the unit of numbers, such as "%" or "kg"; None where there is none.
     """
 
     name: str
     categories: tuple[str, ...] | None = None
+    dates: Dates | None = None
+    unit: str | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The name of each input that the column becomes."""
+        parts = self.dates.parts if self.dates is not None else self.categories
+        return (self.name,) if parts is None else tuple(f"{self.name}={part}" for part in parts)
 
 
 @dataclass(frozen=True)

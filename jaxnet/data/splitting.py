@@ -433,7 +433,7 @@ def notes_on(train: Dataset) -> tuple[str, ...]:
     names = (
         None
         if train.columns is None
-        else [column.name for column in train.columns for _ in column.categories or (None,)]
+        else [column.name for column in train.columns for _ in column.inputs]
     )
     found = [
         f"column {number if names is None else repr(names[number])}"

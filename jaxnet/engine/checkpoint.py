@@ -38,6 +38,7 @@ from jaxnet.core.training import Best, EpochMetrics
 from jaxnet.data import Column, Schema, Standardization
 from jaxnet.data.augmentation import AUGMENTATION_FIELDS, Augmentation
 from jaxnet.data.precision import Origin
+from jaxnet.data.schema import Dates
 from jaxnet.engine import arguments
 from jaxnet.engine.fingerprint import FORMER_FIELDS, differences
 from jaxnet.errors import InputError, check_path, near_path
@@ -427,12 +428,19 @@ def _schema(about: dict[str, Any]) -> Schema:
     return Schema(
         None if classes is None else _texts(classes),
         None if pixel_max is None else float(pixel_max),
-        None
-        if columns is None
-        else tuple(
-            Column(str(name), None if categories is None else _texts(categories))
-            for name, categories in columns
-        ),
+        None if columns is None else tuple(_column(*each) for each in columns),
+    )
+
+
+def _column(
+    name: str, categories: list[str] | None, dates: list[Any] | None = None, unit: str | None = None
+) -> Column:
+    """The Column that a file describes; those of former versions have no dates and no units."""
+    return Column(
+        str(name),
+        None if categories is None else _texts(categories),
+        None if dates is None else Dates(str(dates[0]), _texts(dates[1]), str(dates[2])),
+        unit,
     )
 
 

@@ -11,11 +11,12 @@ from jaxnet.data.sources.csv import encode, read_table
 from jaxnet.data.sources.formats import format_of
 from jaxnet.data.sources.images import read_image
 from jaxnet.data.sources.npz import read_npz
+from jaxnet.data.tables.table import Table
 from jaxnet.errors import InputError, near
 
 
 def read_examples(
-    path: Path, shape: tuple[int, ...], schema: Schema
+    path: Path, shape: tuple[int, ...], schema: Schema, table: Table | None = None
 ) -> Num[np.ndarray, "examples ..."]:
     """New examples from a file, encoded like those that a network was trained on: a table, the
     array x of an .npz file, or one PNG or JPEG image.
@@ -24,6 +25,7 @@ def read_examples(
         path: the file.
         shape: shape of the examples that the network was trained on.
         schema: what their numbers mean; a table needs its columns, and an image its white pixel.
+        table: what is known of a table beforehand.
 
     Returns:
         (examples, *shape).
@@ -33,7 +35,9 @@ def read_examples(
     """
     match format_of(path):
         case "table" if schema.columns is not None:
-            return checks.inputs(encode(schema.columns, read_table(path)[0], path), f"{path}: ")
+            texts = {each.name for each in schema.columns if each.categories is not None}
+            cells, _ = read_table(path, table, texts)
+            return checks.inputs(encode(schema.columns, cells, path), f"{path}: ")
         case "arrays":
             return _read_arrays(path, shape)
         case "image":

@@ -48,7 +48,9 @@ def splits_of_files(
     Raises:
         InputError: for missing and damaged files.
     """
-    reading.refuse("mnist", "task", "label", "groups", "order", "drop_columns", "image_size")
+    reading.refuse(
+        "mnist", "task", "label", "groups", "order", "drop_columns", "image_size", "table"
+    )
     paths = [_path(folder, name) for name in FILES]
     with ThreadPoolExecutor(len(paths)) as pool:
         arrays = pool.map(_read, paths, (3, 1, 3, 1))

@@ -57,7 +57,7 @@ def splits_of_folder(folder: Path, reading: Reading) -> Splits:
     Raises:
         InputError: for what cannot be read; it names the file.
     """
-    reading.refuse(folder, "task", "label", "groups", "order", "drop_columns", "data_dir")
+    reading.refuse(folder, "task", "label", "groups", "order", "drop_columns", "data_dir", "table")
     parts = _parts(folder)
     names = {part: [each.name for each in _filled(path)] for part, path in parts.items()}
     classes = tuple(names["train"])

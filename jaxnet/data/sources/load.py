@@ -15,6 +15,7 @@ from jaxnet.data.sources import tfds as prepared
 from jaxnet.data.sources.formats import FORMATS, format_of
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import split
+from jaxnet.data.tables.table import Table
 from jaxnet.errors import InputError, check_number, near_path, renamed, shown
 
 
@@ -32,6 +33,7 @@ def load(
     order: str | None = None,
     drop_columns: str | Sequence[str] = (),
     image_size: tuple[int, int] | None = None,
+    table: Table | None = None,
     meanwhile: Callable[[], object] | None = None,
 ) -> Splits:
     """Load a named data set, a file, or a folder of images.
@@ -39,7 +41,8 @@ def load(
     Args:
         name_or_path: "digits" (1,797 8x8 images, in the package); "mnist" or another image
             classification data set that TensorFlow Datasets knows, prepared (see `prepare`), or for
-            mnist its four IDX files in data_dir; the path of a table (.csv, .tsv, .txt), of arrays
+            mnist its four IDX files in data_dir; the path of a table
+            (.csv, .tsv, .txt, also compressed as .csv.gz, or .parquet), of arrays
             (.npz with x and y, and optionally x_test, y_test, x_validation, y_validation), or of a
             folder with PNG or JPEG images, one sub-folder for each class.
         data_dir: folder of TensorFlow Datasets, or with the four files of mnist.
@@ -53,6 +56,7 @@ def load(
         order: column or array to split by, as in `split`.
         drop_columns: columns of a table to leave out.
         image_size: (height, width) to which images in a folder are scaled.
+        table: what is known of a table, such as its separator; the rest is inferred from the file.
         meanwhile: a function to call while threads unpack the files of mnist; `jaxnet.load` imports
             by default what training needs.
 
@@ -89,6 +93,7 @@ def load(
         order=order,
         drop_columns=drop_columns,
         image_size=image_size,
+        table=table,
     )
     folder = reading.data_dir
     name, path = str(name_or_path), Path(name_or_path)
@@ -116,7 +121,9 @@ def _digits(reading: Reading) -> Splits:
     """The 1,797 images of the test part of "Optical Recognition of Handwritten Digits" (Alpaydin &
     Kaynak 1998).
     """
-    reading.refuse("digits", "task", "label", "groups", "order", "drop_columns", "image_size")
+    reading.refuse(
+        "digits", "task", "label", "groups", "order", "drop_columns", "image_size", "table"
+    )
     fractions = {"validation": reading.validation, "test": reading.test, "seed": reading.seed}
     with (
         resources.as_file(resources.files("jaxnet.data") / "digits.npz") as path,

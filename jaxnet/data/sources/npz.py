@@ -52,7 +52,7 @@ def splits_of_npz(path: Path, reading: Reading) -> Splits:
     Raises:
         InputError: for what cannot be read or used.
     """
-    reading.refuse(path, "label", "drop_columns", "image_size")
+    reading.refuse(path, "label", "drop_columns", "image_size", "table")
     return splits_of_arrays(read_npz(path), reading, name=path.name, where=str(path))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxnet.data.tables.table import Table, checked
 from jaxnet.errors import InputError, check_path, check_text, check_whole, near, shown
 
 OPTION_WORDS = {
@@ -17,6 +18,7 @@ OPTION_WORDS = {
     "task": "task (--task)",
     "image_size": "image_size (--image-size)",
     "data_dir": "data_dir (--data-dir)",
+    "table": "table (--encoding, --separator, --decimal, --header, --types or --dates)",
 }
 
 
@@ -34,6 +36,7 @@ class Reading:
     order: str | None = None
     drop_columns: tuple[str, ...] = ()
     image_size: tuple[int, int] | None = None
+    table: Table = Table()
 
     def refuse(self, source: object, *names: str) -> None:
         """Refuse options that a source does not use.
@@ -61,6 +64,7 @@ class Reading:
         data_dir: str | Path | None,
         drop_columns: Any = (),
         image_size: Any = None,
+        table: Any = None,
         **given: Any,
     ) -> "Reading":
         """Check what `load` or `stream` was given.
@@ -69,6 +73,7 @@ class Reading:
             data_dir: a path, or None.
             drop_columns: names of columns.
             image_size: (height, width), or None.
+            table: a Table, or None.
             **given: the other fields.
 
         Returns:
@@ -106,7 +111,13 @@ class Reading:
             None if data_dir is None else Path(data_dir),
             None if image_size is None else tuple(image_size),
         )
-        return cls(data_dir=folder, drop_columns=tuple(map(str, names)), image_size=size, **given)
+        return cls(
+            data_dir=folder,
+            drop_columns=tuple(map(str, names)),
+            image_size=size,
+            table=checked(table),
+            **given,
+        )
 
     def column(self, what: str, columns: Mapping[str, Any], where: str) -> np.ndarray:
         """The array or column that was named for groups or order.

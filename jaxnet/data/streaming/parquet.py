@@ -21,6 +21,7 @@ import platformdirs
 from jaxnet.data.precision import EXACT, moments
 from jaxnet.data.sources import tfds as prepared
 from jaxnet.data.streaming.rows import ArrayFiles
+from jaxnet.data.tables.cells import refuse_twice, row_labels
 from jaxnet.errors import InputError, near, near_path
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _groups(files: list[Path]) -> tuple[list[Group], "pa.Schema"]:
         try:
             with pa.OSFile(os.fsencode(file)) as opened:  # names of files need not be UTF-8
                 about = parquet.read_metadata(opened)
-            schemas.append(about.schema.to_arrow_schema().remove_metadata())
+            schemas.append(_without_row_labels(about.schema.to_arrow_schema()))
         except FileNotFoundError:
             raise InputError(f"{file}: no such file{near_path(file)}") from None
         except (pa.ArrowException, OSError) as error:
@@ -183,11 +184,35 @@ def _groups(files: list[Path]) -> tuple[list[Group], "pa.Schema"]:
     return groups, schemas[0]
 
 
+def left_out(path: Path) -> tuple[str, ...]:
+    """The columns that are left out, since pandas keeps the index of a frame in them.
+
+    Args:
+        path: a Parquet file, or a folder of such files.
+
+    Returns:
+        Their names.
+    """
+    from pyarrow import parquet
+
+    file = min(path.glob("*.parquet")) if path.is_dir() else path
+    with open(file, "rb") as opened:
+        return row_labels(parquet.read_schema(opened))
+
+
+def _without_row_labels(schema: "pa.Schema") -> "pa.Schema":
+    labels = row_labels(schema)
+    for name in labels:
+        schema = schema.remove(schema.get_field_index(name))
+    return schema.remove_metadata()
+
+
 def _columns(
     path: Path, schema: "pa.Schema", groups: list[Group], label: str | None, decoded_bytes: int
 ) -> Columns:
     import pyarrow as pa
 
+    refuse_twice(path, schema.names)
     label = label if label is not None else schema.names[-1]
     if label not in schema.names:
         raise InputError(

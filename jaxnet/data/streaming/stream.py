@@ -291,10 +291,13 @@ def _source(
         return ArrayFiles(folder), {}, []
     if folder.suffix == ".parquet" or (folder.is_dir() and any(folder.glob("*.parquet"))):
         reading.refuse(path, "data_dir", "image_size")
-        from jaxnet.data.streaming.parquet import rows_of_parquet
+        from jaxnet.data.streaming import parquet
 
-        rows = rows_of_parquet(folder, reading.label, corrupt)
-        return rows, {}, [f"decoded into {rows.folder}"]
+        rows = parquet.rows_of_parquet(folder, reading.label, corrupt)
+        labels = [
+            f"left out: {name!r}, the row labels of pandas" for name in parquet.left_out(folder)
+        ]
+        return rows, {}, [f"decoded into {rows.folder}", *labels]
     if folder.is_dir() or len(folder.parts) > 1:
         raise InputError(
             f"{path}: is no folder with x.npy and y.npy, nor Parquet; of TensorFlow Datasets give "

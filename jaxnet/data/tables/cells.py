@@ -1,0 +1,313 @@
+"""Read the cells of a table, a column at a time, as PyArrow types them."""
+
+import os
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxnet.data.tables.dialect import GAPS, Dialect, dialect_of, spaces_to_tabs
+from jaxnet.data.tables.table import Table
+from jaxnet.data.tables.text import Text, has_leading_zeros, head_of, not_in, text_of
+from jaxnet.errors import InputError, near_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LARGEST_WHOLE = 2.0**53  # of the whole numbers that float64 holds one by one
+BLOCK = 1 << 20  # bytes of text parsed at a time
+
+
+class Cells(dict[str, Any]):
+    """The columns of a table by name: numbers, times, or text without spaces around it.
+
+    Attributes:
+        first_line: the line of the first row, as a spreadsheet counts.
+        decimal: the decimal sign of its numbers.
+        notes: what was decided while it was read.
+    """
+
+    first_line: int = 2
+    decimal: str = "."
+    notes: tuple[str, ...] = ()
+
+
+def functions() -> Any:
+    """The functions of PyArrow on arrays, which it makes when it is imported."""
+    from pyarrow import compute
+
+    return compute
+
+
+def read_cells(path: Path, table: Table, texts: Collection[str] = ()) -> Cells:
+    """Read the columns of a table.
+
+    Whole numbers with zeros in front, or beyond 2^53, stay text, and so do booleans.
+
+    Args:
+        path: a text file, also one that ends in .gz, or a Parquet file.
+        table: what is known beforehand.
+        texts: names of columns that are read as text, whatever they hold.
+
+    Returns:
+        The Cells.
+
+    Raises:
+        InputError: for what is not a table.
+    """
+    if path.suffix.lower() == ".parquet":
+        return _of_parquet(path, texts)
+    text = text_of(path, table.encoding)
+    dialect = dialect_of(*head_of(text), table)
+    if dialect.separator == " ":
+        with text.open() as file:
+            lines = file.read().decode("utf-8-sig" if text.encoding == "utf-8" else text.encoding)
+        rows = "".join(lines.splitlines(keepends=True)[dialect.skip :])
+        text = replace(text, unpacked=spaces_to_tabs(rows).encode(), encoding="utf-8")
+        dialect = replace(dialect, separator="\t", skip=0)
+    refuse_twice(path, dialect.names)
+    texts = {name for name in dialect.names if name in texts}
+    texts |= {name for name, kind in table.types.items() if kind == "category"}
+    columns = _read(text, dialect, dict.fromkeys(texts))
+    columns |= _codes(text, dialect, columns)
+    notes = [note for note in (text.note,) if note]
+    columns = {name: _trimmed(values) for name, values in columns.items()}
+    columns, repeated = _without_header(columns)
+    if repeated:
+        lines = ", ".join(str(row + dialect.first_line) for row in repeated[:5])
+        notes.append(
+            f"left out: line {lines}{', ...' * (len(repeated) > 5)}, which repeats the names of "
+            "the columns"
+        )
+    return _cells(path, columns, dialect.first_line, dialect.decimal, (*dialect.notes, *notes))
+
+
+def _cells(
+    path: Path,
+    columns: dict[str, "pa.ChunkedArray"],
+    first_line: int,
+    decimal: str,
+    notes: Iterable[str],
+) -> Cells:
+    unnamed = [values for name, values in columns.items() if _is_unnamed(name)]
+    cells = Cells({name: each for name, each in columns.items() if not _is_unnamed(name)})
+    if any(len(values) != values.null_count for values in unnamed):
+        notes = (*notes, "left out: the column without a name")
+    if not any(map(len, cells.values())):
+        raise InputError(f"{path}: has no rows below its header; it needs some")
+    cells.first_line, cells.decimal, cells.notes = first_line, decimal, tuple(notes)
+    return cells
+
+
+def _is_unnamed(name: str) -> bool:
+    return not name.strip("\0")
+
+
+def refuse_twice(path: Path, names: Iterable[str]) -> None:
+    """Refuse columns of one name.
+
+    Args:
+        path: the file, for the message.
+        names: the names of its columns.
+
+    Raises:
+        InputError: it names the first that occurs twice.
+    """
+    names = list(names)
+    if twice := sorted({name for name in names if names.count(name) > 1 and name}):
+        raise InputError(f"{path}: has more than one column named {twice[0]!r}; rename all but one")
+
+
+def _read(
+    text: Text, dialect: Dialect, texts: dict[str, None], *, only: bool = False, block: int = 0
+) -> dict[str, "pa.ChunkedArray"]:
+    """The columns by name. texts: those that are read as text; only: leave the others out."""
+    import pyarrow as pa
+    from pyarrow import csv as reader
+
+    # columns without a name get different ones
+    names = [name or "\0" * (i + 1) for i, name in enumerate(dialect.names)]
+    block = block or max(BLOCK, 64 * len(names))
+    try:
+        with text.open() as file:
+            read = reader.read_csv(
+                file,
+                reader.ReadOptions(
+                    column_names=names,
+                    skip_rows=dialect.skip,
+                    encoding=text.encoding,
+                    block_size=block,
+                ),
+                reader.ParseOptions(
+                    delimiter=dialect.separator, newlines_in_values=text.breaks_in_quotes
+                ),
+                reader.ConvertOptions(
+                    null_values=GAPS,
+                    strings_can_be_null=True,
+                    true_values=[],
+                    false_values=[],
+                    decimal_point=dialect.decimal,
+                    column_types=dict.fromkeys(texts, pa.string()),
+                    include_columns=list(texts) if only else [],
+                ),
+            )
+    except (UnicodeError, LookupError) as error:
+        raise InputError(not_in(text, error)) from None
+    except pa.ArrowInvalid as error:
+        why = str(error).splitlines()[0]
+        if ("straddling object" in why or "Could not skip" in why) and block < 1 << 30:
+            return _read(text, dialect, texts, only=only, block=block * 16)
+        if "UTF8" in why:
+            raise InputError(not_in(text, error)) from None
+        if "Empty CSV" in why or ("Could not skip" in why and block >= 1 << 24):
+            raise InputError(f"{text.path}: has no rows below its header; it needs some") from None
+        raise InputError(
+            f"{text.path}: is not a table that can be read: {why}, with {dialect.separator!r} as "
+            "the separator; fix that row, name the separator with --separator, or save it as CSV "
+            "again"
+        ) from None
+    return dict(zip(read.column_names, read.columns, strict=True))
+
+
+def _codes(
+    text: Text, dialect: Dialect, columns: dict[str, "pa.ChunkedArray"]
+) -> dict[str, "pa.ChunkedArray"]:
+    """As text, the columns of whole numbers that are codes: with zeros in front, or too large."""
+    import pyarrow as pa
+
+    compute = functions()
+
+    compute = functions()
+    whole = [name for name, values in columns.items() if pa.types.is_integer(values.type)]
+    floating = [name for name, values in columns.items() if pa.types.is_floating(values.type)]
+    large = [
+        name
+        for name in (*whole, *floating)
+        if max(abs(end or 0) for end in compute.min_max(columns[name]).as_py().values())
+        > LARGEST_WHOLE
+    ]
+    zeros = whole if whole and has_leading_zeros(text, dialect.separator) else []
+    wanted = {*large, *zeros}
+    read = _read(text, dialect, dict.fromkeys(wanted), only=True) if wanted else {}
+
+    def found(name: str, pattern: str) -> bool:
+        return bool(compute.any(compute.match_substring_regex(read[name], pattern)).as_py())
+
+    return {
+        name: values
+        for name, values in read.items()
+        if found(name, r"^\s*0\d") or (name in large and not found(name, r"[^\d\s+-]"))
+    }
+
+
+def _trimmed(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """Text without spaces around it, in which a word for a gap behind a space is a gap too."""
+    import pyarrow as pa
+
+    compute = functions()
+
+    if not pa.types.is_string(values.type):
+        return values
+    if not compute.any(compute.match_substring_regex(values, r"^\s|\s$")).as_py():
+        return values
+    trimmed = compute.utf8_trim_whitespace(values)
+    gaps = compute.is_in(trimmed, pa.array(GAPS))
+    return _as_number(compute.if_else(gaps, pa.scalar(None, pa.string()), trimmed))
+
+
+def _as_number(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """Text as numbers where all of it is plain ones."""
+    import pyarrow as pa
+
+    compute = functions()
+
+    if compute.any(compute.match_substring_regex(values, r"^0\d|[^\d.eE+-]")).as_py():
+        return values
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            return values.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return values
+
+
+def _without_header(
+    columns: dict[str, "pa.ChunkedArray"],
+) -> tuple[dict[str, "pa.ChunkedArray"], list[int]]:
+    """(the columns without rows that repeat their names, the numbers of these rows)."""
+    import pyarrow as pa
+
+    compute = functions()
+
+    named = {name: values for name, values in columns.items() if not _is_unnamed(name)}
+    if not named or not all(pa.types.is_string(values.type) for values in named.values()):
+        return columns, []
+    repeats = None
+    for name, values in named.items():
+        same = compute.fill_null(compute.equal(values, name), False)
+        repeats = same if repeats is None else compute.and_(repeats, same)
+        if not compute.any(repeats).as_py():
+            return columns, []
+    rows = [row for row, repeated in enumerate(repeats.to_pylist()) if repeated]
+    keep = compute.invert(repeats)
+    return {name: _as_number(values.filter(keep)) for name, values in columns.items()}, rows
+
+
+def _of_parquet(path: Path, texts: Collection[str]) -> Cells:
+    """The columns of a Parquet file. The row labels that pandas keeps in one are left out."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with pa.OSFile(os.fsencode(path)) as file:
+            read = parquet.ParquetFile(file).read()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file{near_path(path)}") from None
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); get it again"
+        ) from None
+    refuse_twice(path, read.column_names)
+    labels = row_labels(read.schema)
+    columns = {
+        name: _plain(values, name in texts)
+        for name, values in zip(read.column_names, read.columns, strict=True)
+        if name not in labels
+    }
+    notes = [f"left out: {name!r}, the row labels of pandas" for name in labels]
+    return _cells(path, columns, 1, ".", notes)
+
+
+def row_labels(schema: "pa.Schema") -> tuple[str, ...]:
+    """The columns of a Parquet file in which pandas keeps the index of a frame.
+
+    Args:
+        schema: its schema, with metadata.
+
+    Returns:
+        Their names.
+    """
+    about = schema.pandas_metadata or {}
+    return tuple(name for name in about.get("index_columns", ()) if isinstance(name, str))
+
+
+def _plain(values: "pa.ChunkedArray", as_text: bool) -> "pa.ChunkedArray":
+    """A column of Parquet in one of the types that text files have."""
+    import pyarrow as pa
+
+    compute = functions()
+
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        values = values.cast(kind.value_type)
+        kind = values.type
+    if pa.types.is_boolean(kind):
+        return compute.if_else(values, "True", "False")
+    if pa.types.is_decimal(kind):
+        return values.cast(pa.float64())
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or as_text:
+        values = values.cast(pa.string())
+    whole = pa.types.is_integer(kind) and len(values) > values.null_count
+    if whole and max(map(abs, compute.min_max(values).as_py().values())) > LARGEST_WHOLE:
+        return values.cast(pa.string())
+    return _trimmed(values)

@@ -1,0 +1,234 @@
+"""From text to cells: the separator, the decimal sign, comments and names of columns."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnet.data.tables.table import Table
+
+SEPARATORS = (";", "\t", ",", "|")
+NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+COMMA_NUMBER = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
+WHOLE_NUMBER = re.compile(r"\s*[-+]?\d+\s*")
+GAPS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "#N/A"]
+ROWS = 100  # rows from which the dialect is inferred
+SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # as spreadsheets write and read it
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The format of a text table.
+
+    Attributes:
+        separator: character between columns; " " stands for any number of spaces.
+        decimal: decimal point or comma.
+        header: whether a line has the names of the columns.
+        names: the names of the columns; f0, f1, ... without a header.
+        skip: lines above the first row, with line breaks in quotes counted.
+        first_line: line of the first row as a spreadsheet counts.
+        notes: what was decided.
+    """
+
+    separator: str
+    decimal: str
+    header: bool
+    names: tuple[str, ...]
+    skip: int
+    first_line: int
+    notes: tuple[str, ...]
+
+
+class Record(NamedTuple):
+    """A row of cells, and the number of lines up to its end."""
+
+    cells: list[str]
+    end: int
+
+
+def dialect_of(head: str, whole: bool, table: Table) -> Dialect:
+    """Infer the dialect of a table from its first lines.
+
+    Args:
+        head: the first lines.
+        whole: whether they are all lines, so that the last one is complete.
+        table: what is known beforehand.
+
+    Returns:
+        The Dialect.
+    """
+    lines = head.splitlines(keepends=True)
+    given = SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
+    above = 1 if given else 0
+    comments = _comments(lines[above:])
+    body = "".join(lines[above + comments :])
+    separator = table.separator or (given[1] if given else _separator(body, whole))
+    records = [each for each in _records(body, separator, whole) if any(each.cells)][: ROWS + 1]
+    cells = [each.cells for each in records]
+    decimal = table.decimal or _decimal(cells[1:] or cells, separator)
+    comment = lines[above + comments - 1].lstrip("#% ").strip() if comments else ""
+    names = next((each.cells for each in _records(comment, separator, True)), [])
+    named_above = (
+        bool(comments) and len(cells) > 1 and len(names) == len(cells[0]) > 1
+        if table.header is None
+        else False
+    )
+    if named_above and not _is_header(cells, decimal):
+        header, end = True, 0  # as numpy.savetxt writes it
+    else:
+        header = _is_header(cells, decimal) if table.header is None else table.header
+        names, end = (cells[0], records[0].end) if header and records else ([], 0)
+        named_above = False
+    names = [name.strip() for name in names] or [f"f{i}" for i in range(len(cells[0]))]
+    notes = [
+        f"read with {'spaces' if separator == ' ' else repr(separator)} between columns"
+        + " and a decimal comma" * (decimal == ",")
+    ]
+    skipped = comments - named_above
+    if skipped:
+        notes.append(f"left out: {skipped} comment line{'s' * (skipped > 1)} at the top")
+    if not header and table.header is None:
+        notes.append(
+            "the first line is data, so columns are named f0, f1, ...; if it holds names, say so "
+            "with --header (Table(header=True))"
+        )
+    elif header and table.header is None and not named_above and _is_doubtful(cells):
+        notes.append(
+            "the first line was taken for the names of the columns; if it is data, say so with "
+            "--no-header (Table(header=False))"
+        )
+    top = above + comments
+    return Dialect(
+        separator, decimal, header, tuple(names), top + end, top + 1 + bool(end), tuple(notes)
+    )
+
+
+def spaces_to_tabs(text: str) -> str:
+    """A table with spaces between columns as one with tabs, line by line."""
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter="\t", lineterminator="\n")
+    writer.writerows(each.cells for each in _records(text, " ", True))
+    return out.getvalue()
+
+
+def _records(text: str, separator: str, whole: bool) -> list[Record]:
+    """The rows of cells of a text that are complete; none where the separator cannot be right."""
+    if separator == " ":
+        text = re.sub(r"^[ \t]+|[ \t]+$", "", text, flags=re.MULTILINE).replace("\t", " ")
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=separator == " "
+    )
+    try:
+        records = [Record(cells, reader.line_num) for cells in reader]
+    except csv.Error:  # a cell of more than 128 KiB
+        return []
+    return records if whole else records[:-1]
+
+
+def _comments(lines: list[str]) -> int:
+    """The number of comment lines at the top, if rows follow."""
+    count = next((i for i, line in enumerate(lines) if not line.startswith("#")), 0)
+    if count == 1 and len(lines) > 2:
+        # "#id,name" above rows with as many cells names the columns
+        def cells(line: str) -> list[int]:
+            return [line.count(separator) for separator in SEPARATORS]
+
+        if lines[0][1:2] != " " and any(cells(lines[0])) and cells(lines[0]) == cells(lines[1]):
+            return 0
+    return count
+
+
+def _separator(body: str, whole: bool) -> str:
+    """The separator that divides every row into equally many cells, of which most are numbers or
+    hold no other separator.
+    """
+
+    def score(separator: str) -> tuple[bool, float, int]:
+        rows = [each.cells for each in _records(body, separator, whole) if any(each.cells)][:ROWS]
+        counts = Counter(map(len, rows))
+        if not rows or counts.keys() == {1}:
+            return False, 0.0, 0
+        cells = [cell for row in rows for cell in row]
+        clean = [
+            bool(NUMBER.fullmatch(cell) or COMMA_NUMBER.fullmatch(cell))
+            or not any(other in cell for other in SEPARATORS)
+            for cell in cells
+        ]
+        # where rows differ in length, the header says how many cells there should be
+        return len(counts) == 1, sum(clean) / len(clean) * (len(counts) == 1), len(rows[0])
+
+    best = max(SEPARATORS, key=score)
+    if score(best)[2] > 1:
+        return best
+    return " " if score(" ")[0] else ","
+
+
+def _decimal(rows: list[list[str]], separator: str) -> str:
+    fields = [field for row in rows for field in row]
+    comma = separator != "," and any(COMMA_NUMBER.fullmatch(field) for field in fields)
+    point = any(NUMBER.fullmatch(field) and "." in field for field in fields)
+    return "," if comma and not point else "."
+
+
+def _value(cell: str, decimal: str) -> float | None:
+    """The number in a cell, if there is one."""
+    if decimal == "," and COMMA_NUMBER.fullmatch(cell):
+        return float(cell.replace(",", "."))
+    return float(cell) if NUMBER.fullmatch(cell) else None
+
+
+def _is_header(rows: list[list[str]], decimal: str) -> bool:
+    """Whether the first row names columns.
+
+    Names are unlike the cells below them: text above numbers, or a number that is far from those
+    below, or a whole number above numbers with decimal places. Cells of a first example occur
+    among those below.
+    """
+    first, rest = rows[0], [row for row in rows[1:] if row != rows[0]]
+    values = [_value(cell, decimal) for cell in first]
+    if not rest:
+        return all(value is None for value in values)
+    below = [[row[i].strip() for row in rest if i < len(row)] for i in range(len(first))]
+    below = [[cell for cell in column if cell not in GAPS] for column in below]
+    text = [i for i, value in enumerate(values) if value is None and first[i].strip()]
+    repeated = [i for i in text if first[i].strip() in below[i]]
+    numbers = [value for value in values if value is not None]
+    if not numbers:
+        return len(repeated) < max(1, len(text) / 2)
+    if repeated or any(first[i].strip() in GAPS for i in text):
+        return False
+    unlike = sum(_is_unlike(first[i], values[i], below[i], decimal) for i in range(len(first)))
+    steps = np.diff(numbers)
+    counts = len(numbers) > 1 and bool((steps == steps[0]).all() and steps[0] >= 1)
+    counts = counts and all(value == round(value) for value in numbers)
+    rises = bool((steps > 0).all() or (steps < 0).all())
+    named = sum(bool(cell.strip()) for cell in first)
+    return (counts and unlike >= 1) or (rises and unlike > named / 2)
+
+
+def _is_unlike(cell: str, value: float | None, below: Sequence[str], decimal: str) -> bool:
+    """Whether a cell is no value of the column below it."""
+    numbers = [number for each in below if (number := _value(each, decimal)) is not None]
+    if not below or not cell.strip():
+        return False
+    if value is None:  # text above numbers, or above texts that all occur often
+        return len(numbers) == len(below) or len(below) >= 3 * len(set(below))
+    if len(numbers) < len(below) / 2:
+        return not numbers
+    if WHOLE_NUMBER.fullmatch(cell):
+        decimals = sum(not WHOLE_NUMBER.fullmatch(each) for each in below)
+        if decimals > 0.9 * len(below):
+            return True
+    low, high = min(numbers), max(numbers)
+    return max(low - value, value - high) > high - low
+
+
+def _is_doubtful(rows: list[list[str]]) -> bool:
+    """Whether nothing but words tells the names of columns from the first example."""
+    cells = [cell for row in rows[1:] for cell in row]
+    return not any(NUMBER.fullmatch(cell) or COMMA_NUMBER.fullmatch(cell) for cell in cells)

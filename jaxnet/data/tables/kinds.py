@@ -1,0 +1,374 @@
+"""From cells to kinds of columns: numbers, dates, categories and identifiers."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from jaxnet.data.schema import Column
+from jaxnet.data.tables import dates, numbers
+from jaxnet.data.tables.cells import Cells, functions
+from jaxnet.data.tables.table import Table
+from jaxnet.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_CATEGORIES = 100  # of a column that become inputs without being asked for
+FEW_VALUES = 20  # so many different values never look like an identifier by their number alone
+ROWS_A_VALUE = 10  # an identifier has fewer
+# customer_id, "row id", index, Unnamed: 0, PassengerId, customerID
+NAME_OF_IDENTIFIER = re.compile(
+    r"(?:.*[\W_])?(?:id|ids|idx|uid|uuid|guid|index|row_?names?|row_?num(?:ber)?|unnamed: ?\d+)",
+    re.IGNORECASE,
+)
+CAMEL_CASE_ID = re.compile(r".*[a-z]I[dD]")
+DIGITS = re.compile(r"[-+]?\d+")
+LISTED = 5  # names of columns in a note
+
+
+class Kinds(NamedTuple):
+    """What the columns of a table become.
+
+    Attributes:
+        columns: the columns that become inputs.
+        left_out: why other columns are left out, by name.
+        notes: what was decided.
+    """
+
+    columns: tuple[Column, ...]
+    left_out: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def kinds_of(
+    path: Path, cells: Cells, names: Sequence[str], table: Table, learned: Callable[[], np.ndarray]
+) -> Kinds:
+    """Decide what columns become. Identifiers are left out, unless nothing else is there.
+
+    Args:
+        path: the file, for messages.
+        cells: the columns of the table.
+        names: those that may become inputs.
+        table: what is known beforehand.
+        learned: gives the numbers of the rows that a network learns from.
+
+    Returns:
+        The Kinds.
+
+    Raises:
+        InputError: for all columns that cannot be used, in one message.
+    """
+    left_out = {
+        name: "it has no values" for name in names if cells[name].null_count == len(cells[name])
+    }
+    left_out |= {name: "as asked for" for name in names if table.types.get(name) == "drop"}
+    named = [name for name in names if name not in left_out]
+    identifiers = {
+        name: why
+        for name in named
+        if name not in table.types and (why := identifier(name, cells[name], cells.decimal))
+    }
+    if len(identifiers) == len(named):
+        identifiers = {}
+    columns, notes, problems = [], [], {}
+    for name in named:
+        if name in identifiers:
+            continue
+        try:
+            column, note = _column(name, cells, table, learned)
+        except InputError as error:
+            problems[name] = str(error)
+            continue
+        columns.append(column)
+        notes += [note] if note else []
+    if problems:
+        raise InputError(f"{path}: {_together(problems)}")
+    left_out |= identifiers
+    return Kinds(tuple(columns), left_out, (described(columns, left_out), *notes))
+
+
+def described(columns: Sequence[Column], left_out: dict[str, str]) -> str:
+    """What columns become, in one line.
+
+    Args:
+        columns: those that become inputs.
+        left_out: why others are left out, by name.
+
+    Returns:
+        Such as "2 columns -> 4 inputs: 'age' (number); 'plan' (3 categories)".
+    """
+    plain = [column.name for column in columns if column.inputs == (column.name,)]
+    parts = []
+    if plain:
+        more = f" and {len(plain) - LISTED} more" if len(plain) > LISTED else ""
+        shown = ", ".join(map(repr, plain[:LISTED])) + more
+        parts.append(f"{shown} (number{'s' * (len(plain) > 1)})")
+    parts += [
+        f"{column.name!r} (date: {', '.join(column.dates.parts)})"
+        if column.dates is not None
+        else f"{column.name!r} ({len(column.inputs)} categories)"
+        for column in columns
+        if column.inputs != (column.name,)
+    ]
+    if left_out:
+        parts.append(
+            "left out: " + ", ".join(f"{name!r} ({why})" for name, why in left_out.items())
+        )
+    inputs = sum(len(column.inputs) for column in columns)
+    count = len(columns) + len(left_out)
+    return (
+        f"{count} column{'s' * (count != 1)} -> {inputs} input{'s' * (inputs != 1)}: "
+        f"{'; '.join(parts)}"
+    )
+
+
+def identifier(name: str, values: "pa.ChunkedArray", decimal: str) -> str | None:
+    """Why a column names rows, or None.
+
+    Text does where it has more than 20 values and fewer than 10 rows a value; whole numbers only
+    where they number the rows, or where the name of the column says so too.
+
+    Args:
+        name: name of the column.
+        values: its cells.
+        decimal: the decimal sign of the table.
+
+    Returns:
+        The reason in words; None where it may become inputs.
+    """
+    import pyarrow as pa
+
+    text, whole = pa.types.is_string(values.type), pa.types.is_integer(values.type)
+    by_name = bool(NAME_OF_IDENTIFIER.fullmatch(name) or CAMEL_CASE_ID.fullmatch(name))
+    if not text and not whole:
+        return None
+    rows = len(values) - values.null_count
+    if whole and not by_name and not _number_the_rows(values):
+        return None
+    count = len(values.unique()) - (values.null_count > 0) if rows else 0
+    if count <= FEW_VALUES and rows >= ROWS_A_VALUE * count:
+        return None
+    why = f"looks like an identifier: {count:,} values in {len(values):,} rows"
+    if whole or by_name:
+        return why
+    if count > FEW_VALUES and rows < ROWS_A_VALUE * count:
+        texts = values.unique().drop_null().to_pylist()
+        return None if _is_measured(texts, decimal) else why
+    if count > MOST_CATEGORIES:
+        texts = values.unique().drop_null().to_pylist()
+        if not _is_measured(texts, decimal):
+            return (
+                f"it has {count:,} categories, more than {MOST_CATEGORIES}; --types "
+                f"{name}=category takes them all"
+            )
+    return None
+
+
+def _number_the_rows(values: "pa.ChunkedArray") -> bool:
+    """Whether whole numbers are 0, 1, 2, ... or 1, 2, 3, ..., each once."""
+    compute = functions()
+    ends = compute.min_max(values).as_py()
+    spread = ends["max"] - ends["min"] + 1
+    return (
+        ends["min"] in (0, 1)
+        and spread == len(values)
+        and compute.count_distinct(values).as_py() == len(values)
+    )
+
+
+def _is_measured(texts: list[str], decimal: str) -> bool:
+    """Whether texts are numbers or dates, as far as they can be read, or most of them are."""
+    if are_codes(texts):
+        return False
+    if numbers.numbers_of(texts, decimal) or numbers.are_numbers(texts).mean() >= 0.5:
+        return True
+    try:
+        return dates.dates_of(texts, None) is not None
+    except dates.UncertainOrder:
+        return True
+
+
+def are_codes(texts: Iterable[str]) -> bool:
+    """Whether texts are codes of digits.
+
+    Args:
+        texts: different texts of one column. Plain whole numbers are no text, so digits are one
+            only with zeros in front, or beyond 2^53.
+
+    Returns:
+        Whether all of them are digits.
+    """
+    return all(map(DIGITS.fullmatch, texts))
+
+
+def _column(
+    name: str, cells: Cells, table: Table, learned: Callable[[], np.ndarray]
+) -> tuple[Column, str | None]:
+    """(the Column that encodes these cells, a note)."""
+    import pyarrow as pa
+
+    values, wanted = cells[name], table.types.get(name)
+    if pa.types.is_temporal(values.type) and not pa.types.is_time(values.type):
+        if wanted not in (None, "date"):
+            values = values.cast(pa.string())
+        else:
+            return _dates(name, values, moments_of(values, None), "ymd", learned), None
+    codes, names = distinct(values.drop_null()) if pa.types.is_string(values.type) else (None, [])
+    if codes is None and wanted in (None, "number"):
+        return Column(name), None
+    if codes is None:
+        codes, names = distinct(values.drop_null())
+    if wanted != "category":
+        if wanted in (None, "number") and not (wanted is None and are_codes(names)):
+            found = numbers.numbers_of(names, cells.decimal)
+            if found is not None:
+                return Column(name, unit=found.form.unit or None), _form_note(name, names, found)
+            refuse_mixed(name, cells, always=wanted == "number")
+        if wanted in (None, "date"):
+            try:
+                moments = dates.dates_of(names, table.dates)
+            except dates.UncertainOrder as error:
+                raise InputError(
+                    f"column {name!r} has dates such as {str(error)!r}, in which day or month "
+                    "could come first; say which with --dates dmy, mdy or ymd "
+                    "(Table(dates=...))"
+                ) from None
+            if moments is not None:
+                return _dates(name, values, moments[0][codes], moments[1], learned), None
+            if wanted == "date":
+                raise InputError(
+                    f"column {name!r} holds {names[0]!r}, in a form that is not known for dates; "
+                    "write them as 2024-03-15"
+                )
+    return Column(name, tuple(names)), None
+
+
+def _dates(
+    name: str,
+    values: "pa.ChunkedArray",
+    moments: np.ndarray,
+    order: str,
+    learned: Callable[[], np.ndarray],
+) -> Column:
+    """The Column of dates. moments: those of the cells that are no gaps."""
+    if not values.null_count:
+        moments = moments[learned()]
+    return Column(name, dates=dates.learned(moments, order))
+
+
+def moments_of(values: "pa.ChunkedArray", order: str | None) -> np.ndarray:
+    """The cells of a column of dates that are no gaps, as moments.
+
+    Args:
+        values: the cells.
+        order: the order in which they are written, where it is known.
+
+    Returns:
+        (rows,) datetime64[s].
+
+    Raises:
+        InputError: where one is no date.
+        UncertainOrder: where day and month could be either.
+    """
+    import pyarrow as pa
+
+    values = values.drop_null()
+    if pa.types.is_temporal(values.type) and not pa.types.is_time(values.type):
+        return values.cast(pa.timestamp("s"), safe=False).to_numpy().astype("datetime64[s]")
+    codes, names = distinct(values)
+    found = dates.dates_of(names, order)
+    if found is None:
+        strange = next(
+            (each for each in names if not dates.dates_of([each], order or "ymd")), names[0]
+        )
+        raise InputError(f"{strange!r} is no date in the order {order}; write it as 2024-03-15")
+    return found[0][codes]
+
+
+def _form_note(name: str, names: list[str], found: numbers.Numbers) -> str | None:
+    if all(each.lower() in numbers.BOOLEANS for each in names):
+        return f"{name!r}: {names[-1]} is 1 and {names[0]} is 0" if len(names) == 2 else None
+    place = max(range(len(names)), key=lambda i: len(names[i]))
+    return f"{name!r}: {names[place]!r} is read as the number {found.values[place]:.15g}"
+
+
+def distinct(values: "pa.ChunkedArray") -> tuple[np.ndarray, list[str]]:
+    """The distinct values of a column as text.
+
+    Args:
+        values: the cells, without gaps.
+
+    Returns:
+        ((rows,) the number of each cell among the distinct ones, these in order).
+    """
+    import pyarrow as pa
+
+    if not pa.types.is_string(values.type):
+        values = values.cast(pa.string())
+    encoded = values.combine_chunks().dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    order = np.array(sorted(range(len(names)), key=names.__getitem__), int)
+    ranks = np.empty(len(names), int)
+    ranks[order] = np.arange(len(names))
+    return ranks[encoded.indices.to_numpy()], [names[i] for i in order]
+
+
+def refuse_mixed(name: str, cells: Cells, *, always: bool = False, cure: str = "") -> None:
+    """Refuse text in a column of numbers.
+
+    Args:
+        name: name of the column.
+        cells: the columns of the table.
+        always: whether the column must hold numbers; else it must where most values are numbers.
+        cure: what to do; by default, what can be done when a table is loaded.
+
+    Raises:
+        InputError: it names the first such cell.
+    """
+    values = cells[name]
+    codes, names = distinct(values.drop_null())
+    are = numbers.are_numbers(names)
+    if not are.all() and (always or are.mean() >= 0.5):
+        odd = np.flatnonzero(~are[codes])
+        full = np.flatnonzero(~np.asarray(values.is_null()))
+        raise InputError(
+            f"column {name!r} mixes numbers and text: {odd.size} value"
+            f"{'s are no numbers' if odd.size > 1 else ' is no number'}, the first "
+            f"{names[codes[odd[0]]]!r} in line {line(cells, int(full[odd[0]]))}"
+            + (
+                cure
+                or f"; fix them, or leave the column out with --drop-columns {name!r} "
+                f"(drop_columns=), or take it as categories with --types {name}=category"
+            )
+        )
+    if are.all():
+        strange = next((each for each in names if not DIGITS.fullmatch(each)), names[0])
+        raise InputError(
+            f"column {name!r} holds numbers in a form that was not understood, such as "
+            f"{strange!r}; write all of them with one decimal sign and in one form"
+        )
+
+
+def line(cells: dict, row: int) -> str:
+    """The line of a row as a spreadsheet shows it.
+
+    Args:
+        cells: the columns of the table.
+        row: number of the row from 0.
+
+    Returns:
+        The number, such as "1,204".
+    """
+    return f"{row + getattr(cells, 'first_line', 2):,}"
+
+
+def _together(problems: dict[str, str]) -> str:
+    """The problems of several columns in one message."""
+    if len(problems) == 1:
+        return next(iter(problems.values()))
+    each = "; ".join(f"({number + 1}) {why}" for number, why in enumerate(problems.values()))
+    names = " ".join(map(repr, problems))
+    return f"{len(problems)} columns cannot be used: {each}. Without them: --drop-columns {names}"

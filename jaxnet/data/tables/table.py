@@ -1,0 +1,88 @@
+"""What is known of a table beforehand; everything else is inferred from the file."""
+
+import codecs
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from jaxnet.errors import InputError, check_known, check_text, shown
+
+Type = Literal["number", "category", "date", "drop"]
+DateOrder = Literal["dmy", "mdy", "ymd"]
+DECIMALS = (".", ",")
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is known of a table; it overrules what would be inferred from the file.
+
+    Attributes:
+        encoding: encoding of the text, such as "utf-8", "cp1252", "shift_jis" or "mac_roman".
+        separator: the character between columns; " " for any number of spaces.
+        decimal: "." or ",".
+        header: whether the first line holds the names of the columns.
+        types: what columns become, by name: "number" (also with a unit or sign), "category",
+            "date", or "drop" for a column that is left out.
+        dates: the order in which the dates of the file are written: "dmy", "mdy" or "ymd".
+    """
+
+    encoding: str | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    header: bool | None = None
+    types: Mapping[str, Type] = field(default_factory=dict)
+    dates: DateOrder | None = None
+
+
+def checked(table: Any) -> Table:
+    """Check what a user gave as a Table.
+
+    Args:
+        table: the Table; None stands for one in which nothing is given.
+
+    Returns:
+        The Table.
+
+    Raises:
+        InputError: for what is no encoding, separator, type or order.
+    """
+    if table is None:
+        return Table()
+    if not isinstance(table, Table):
+        raise InputError(
+            f'table is {shown(table)}; give jaxnet.Table(...), such as jaxnet.Table(separator=";")'
+        )
+    if table.encoding is not None:
+        check_text("encoding", table.encoding, 'such as "utf-8" or "cp1252"')
+        try:
+            codecs.lookup(table.encoding)
+        except LookupError:
+            raise InputError(
+                f"unknown encoding {shown(table.encoding)}; give the name of one that Python "
+                "knows, such as utf-8, cp1252, shift_jis, gbk, mac_roman or cp850"
+            ) from None
+    if table.separator is not None and (
+        not isinstance(table.separator, str)
+        or len(table.separator) != 1
+        or not table.separator.isascii()
+        or table.separator in '"\r\n\0'
+    ):
+        raise InputError(
+            f"separator is {shown(table.separator)}; give the one character between columns, such "
+            'as "," or ";"'
+        )
+    if table.decimal is not None:
+        check_known("decimal sign", table.decimal, DECIMALS)
+    if table.header is not None and not isinstance(table.header, bool):
+        raise InputError(f"header is {shown(table.header)}; give True or False")
+    if not isinstance(table.types, Mapping):
+        raise InputError(
+            f"types is {shown(table.types)}; give a type for each column, such as "
+            '{"age": "number"}'
+        )
+    for name, kind in table.types.items():
+        check_text("types", name, "names of columns")
+        check_known(f"type of column {name!r}", kind, get_args(Type))
+    if table.dates is not None:
+        check_known("order of dates", table.dates, get_args(DateOrder))
+    return table
