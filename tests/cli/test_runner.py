@@ -602,7 +602,7 @@ def test_a_regression_from_a_european_table_to_predictions_of_new_rows(tmp_path)
     (tmp_path / "new.csv").write_text("color,size\nred,5.0\npink,2.5\n")
     done = run("predict", "--run", tmp_path / "run", tmp_path / "new.csv", status=2)
     assert (
-        "column 'color' has 'pink' in row 2, which the network has not seen; it knows 'blue', "
+        "column 'color' has 'pink' in line 3, which the network has not seen; it knows 'blue', "
         "'green', 'red'" in done.stderr
     )
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LARGEST_WHOLE = 2.0**53  # of the whole numbers that float64 holds one by one
 BLOCK = 1 << 20  # bytes of text parsed at a time
+LARGEST_BLOCK = 1 << 26  # where a row does not fit into one
 
 
 class Cells(dict[str, Any]):
@@ -155,11 +156,12 @@ def _read(
         raise InputError(not_in(text, error)) from None
     except pa.ArrowInvalid as error:
         why = str(error).splitlines()[0]
-        if ("straddling object" in why or "Could not skip" in why) and block < 1 << 30:
-            return _read(text, dialect, texts, only=only, block=block * 16)
+        too_long = "straddling object" in why or "Could not skip" in why
+        if too_long and block < LARGEST_BLOCK:
+            return _read(text, dialect, texts, only=only, block=LARGEST_BLOCK)
         if "UTF8" in why:
             raise InputError(not_in(text, error)) from None
-        if "Empty CSV" in why or ("Could not skip" in why and block >= 1 << 24):
+        if "Empty CSV" in why or "Could not skip" in why:
             raise InputError(f"{text.path}: has no rows below its header; it needs some") from None
         raise InputError(
             f"{text.path}: is not a table that can be read: {why}, with {dialect.separator!r} as "
@@ -174,8 +176,6 @@ def _codes(
 ) -> dict[str, "pa.ChunkedArray"]:
     """As text, the columns of whole numbers that are codes: with zeros in front, or too large."""
     import pyarrow as pa
-
-    compute = functions()
 
     compute = functions()
     whole = [name for name, values in columns.items() if pa.types.is_integer(values.type)]
@@ -205,7 +205,6 @@ def _trimmed(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
     import pyarrow as pa
 
     compute = functions()
-
     if not pa.types.is_string(values.type):
         return values
     if not compute.any(compute.match_substring_regex(values, r"^\s|\s$")).as_py():
@@ -220,7 +219,6 @@ def _as_number(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
     import pyarrow as pa
 
     compute = functions()
-
     if compute.any(compute.match_substring_regex(values, r"^0\d|[^\d.eE+-]")).as_py():
         return values
     for kind in (pa.int64(), pa.float64()):
@@ -238,7 +236,6 @@ def _without_header(
     import pyarrow as pa
 
     compute = functions()
-
     named = {name: values for name, values in columns.items() if not _is_unnamed(name)}
     if not named or not all(pa.types.is_string(values.type) for values in named.values()):
         return columns, []
@@ -296,7 +293,6 @@ def _plain(values: "pa.ChunkedArray", as_text: bool) -> "pa.ChunkedArray":
     import pyarrow as pa
 
     compute = functions()
-
     kind = values.type
     if pa.types.is_dictionary(kind):
         values = values.cast(kind.value_type)
