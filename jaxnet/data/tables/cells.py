@@ -153,14 +153,14 @@ def _read(
                 ),
             )
     except (UnicodeError, LookupError) as error:
-        raise InputError(not_in(text, error)) from None
+        raise not_in(text, error) from None
     except pa.ArrowInvalid as error:
         why = str(error).splitlines()[0]
         too_long = "straddling object" in why or "Could not skip" in why
         if too_long and block < LARGEST_BLOCK:
             return _read(text, dialect, texts, only=only, block=LARGEST_BLOCK)
         if "UTF8" in why:
-            raise InputError(not_in(text, error)) from None
+            raise not_in(text, error) from None
         if "Empty CSV" in why or "Could not skip" in why:
             raise InputError(f"{text.path}: has no rows below its header; it needs some") from None
         raise InputError(

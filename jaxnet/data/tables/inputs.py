@@ -103,7 +103,9 @@ def numbers_in(column: Column, columns: "dict[str, pa.ChunkedArray]") -> np.ndar
     elif pa.types.is_string(values.type):
         found = _numbers_of_text(column, columns)
     elif pa.types.is_temporal(values.type) or pa.types.is_nested(values.type):
-        raise InputError(f"column {name!r} should hold numbers, but is of type {values.type}")
+        raise InputError(
+            f"column {name!r} should hold numbers, but is of type {values.type}; write numbers"
+        )
     else:
         found = values.cast(pa.float64(), safe=False).to_numpy()
     ends = (found.min(), found.max()) if len(found) else (0.0, 0.0)

@@ -85,7 +85,8 @@ def kinds_of(
         columns.append(column)
         notes += [note] if note else []
     if problems:
-        raise InputError(f"{path}: {_together(problems)}")
+        error = _together(problems)
+        raise InputError(f"{path}: {error}")
     left_out |= identifiers
     return Kinds(tuple(columns), left_out, (described(columns, left_out), *notes))
 

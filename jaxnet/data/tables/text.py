@@ -132,12 +132,12 @@ def head_of(text: Text) -> tuple[str, bool]:
     try:
         return decoder.decode(start, final=whole), whole
     except UnicodeDecodeError as error:
-        raise InputError(not_in(text, error)) from None
+        raise not_in(text, error) from None
 
 
-def not_in(text: Text, error: Exception) -> str:
-    """The message for a text that is not in the encoding that was given for it."""
-    return (
+def not_in(text: Text, error: Exception) -> InputError:
+    """The error for a text that is not in the encoding that was given for it."""
+    return InputError(
         f"{text.path}: is not in the encoding {text.encoding} ({error}); leave --encoding "
         "(Table(encoding=...)) out, or give another"
     )
