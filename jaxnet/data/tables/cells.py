@@ -239,7 +239,7 @@ def _without_header(
     named = {name: values for name, values in columns.items() if not _is_unnamed(name)}
     if not named or not all(pa.types.is_string(values.type) for values in named.values()):
         return columns, []
-    repeats = None
+    repeats: Any = None
     for name, values in named.items():
         same = compute.fill_null(compute.equal(values, name), False)
         repeats = same if repeats is None else compute.and_(repeats, same)

@@ -199,7 +199,12 @@ def _is_header(rows: list[list[str]], decimal: str) -> bool:
     repeated = [i for i in text if first[i].strip() in below[i]]
     numbers = [value for value in values if value is not None]
     if not numbers:
-        return len(repeated) < max(1, len(text) / 2)
+        above = any(
+            below[i] and all(_value(cell, decimal) is not None for cell in below[i])
+            for i in text
+            if first[i].strip() not in GAPS
+        )
+        return above or len(repeated) < max(1, len(text) / 2)
     if repeated or any(first[i].strip() in GAPS for i in text):
         return False
     unlike = sum(_is_unlike(first[i], values[i], below[i], decimal) for i in range(len(first)))

@@ -122,13 +122,12 @@ def numbers_in(column: Column, columns: "dict[str, pa.ChunkedArray]") -> np.ndar
 def _numbers_of_text(column: Column, columns: "dict[str, pa.ChunkedArray]") -> np.ndarray:
     codes, names = distinct(columns[column.name])
     decimal = getattr(columns, "decimal", ".")
-    found = numbers.numbers_of(names, decimal)
-    if found is not None and found.form.unit in ("", column.unit or ""):
+    plain = [name.replace(column.unit, "").strip() if column.unit else name for name in names]
+    found = numbers.numbers_of(plain, decimal)
+    if found is not None and not found.form.unit:
         return found.values[codes]
-    alone = [numbers.numbers_of([name], decimal) for name in names]
-    strange = np.array(
-        [each is None or each.form.unit not in ("", column.unit or "") for each in alone]
-    )
+    alone = [numbers.numbers_of([name], decimal) for name in plain]
+    strange = np.array([each is None or bool(each.form.unit) for each in alone])
     rows = np.flatnonzero(strange[codes] if strange.any() else np.ones(len(codes), bool))
     wanted = f"numbers in {column.unit}" if column.unit else "numbers"
     raise InputError(

@@ -30,8 +30,8 @@ class Table:
     separator: str | None = None
     decimal: str | None = None
     header: bool | None = None
-    types: Mapping[str, Type] = field(default_factory=dict)
-    dates: DateOrder | None = None
+    types: Mapping[str, Type | str] = field(default_factory=dict)
+    dates: DateOrder | str | None = None
 
 
 def checked(table: Any) -> Table:
