@@ -21,7 +21,7 @@ from jaxnet.cli.options import Options
 from jaxnet.core.recipe import Recipe, describe_recipe
 from jaxnet.core.run import Run
 from jaxnet.core.training import EpochMetrics, Problem
-from jaxnet.data import Splits, Stream
+from jaxnet.data import Column, Splits, Stream
 from jaxnet.data.overlap import Overlap
 from jaxnet.diagnostics import Estimate, Finding
 from jaxnet.diagnostics.findings import (
@@ -166,7 +166,7 @@ def report(
             "notes": splits.notes,
             "columns": None
             if splits.columns is None
-            else [column._asdict() for column in splits.columns],
+            else [_column(column) for column in splits.columns],
             "overlaps": [overlap._asdict() for overlap in setup.shared],
         },
         "model": {"name": model.name, "parameters": describe(model, splits)[-1][2]},
@@ -213,6 +213,14 @@ def training_members(setup: Setup) -> Iterator[tuple[Callable[[Progress], None],
 
         yield progress, began
     ahead.join()
+
+
+def _column(column: Column) -> dict[str, Any]:
+    """A column of the table: its name and categories, and its dates or unit if it has them."""
+    about: dict[str, Any] = {"name": column.name, "categories": column.categories}
+    if column.dates is not None:
+        about["dates"] = column.dates._asdict()
+    return about if column.unit is None else about | {"unit": column.unit}
 
 
 def without_intervals(metrics: Metrics, reason: str) -> Metrics:
