@@ -32,6 +32,7 @@ MAX_DIVIDED = 0.05  # share of new examples on which members disagree as on no r
 # distance of the tenth reference example, among so many examples of either sample, whose
 # log-probabilities count down to the last number.
 MAX_CROWDED, CROWDING, NEIGHBORS, MAX_COMPARED, MAX_CROWD_LOG_ODDS = 0.1, 5.0, 10, 1000, 20.0
+ROUNDING = 1e-5  # of squared distances in float32, as a share of the mean square
 NOISE_FACTORS = tuple(2 ** (i / 2) for i in range(-4, 5))  # that are tried first,
 NOISE_STEPS = tuple(2 ** (i / 8) for i in (-3, -2, -1, 1, 2, 3))  # then times the best of them
 MAX_NOISE_EXAMPLES = 2000  # of either sample, for the search of the noise factor
@@ -378,10 +379,10 @@ def _crowded(old: np.ndarray, new: np.ndarray) -> float:
     there = _joint(old[:, kept], often)
     here = _joint(new[:, rng.permutation(new.shape[1])[:MAX_COMPARED]], often)
     apart = _squared_distances(here, there)
-    nearest = np.argpartition(apart, NEIGHBORS - 1, 1)[:, :NEIGHBORS]
-    reach = np.take_along_axis(apart, nearest, 1).max(1)
-    near = (_squared_distances(here, here) <= reach[:, None]).sum(1) - 1
-    expected = np.maximum(weights[nearest].sum(1), 0.5) / weights.sum()
+    reach = np.partition(apart, NEIGHBORS - 1, 1)[:, NEIGHBORS - 1 : NEIGHBORS]
+    reach = reach + ROUNDING * (here * here).sum(1).mean()  # outputs may be equal
+    near = (_squared_distances(here, here) <= reach).sum(1) - 1
+    expected = np.maximum((apart <= reach) @ weights, 0.5) / weights.sum()
     return float((near / (len(here) - 1) >= CROWDING * expected).mean())
 
 

@@ -220,6 +220,16 @@ def test_examples_that_divide_the_networks_as_never_before_are_refused():
     assert found.error.refused == found.broken
 
 
+def test_outputs_with_few_values_are_not_taken_for_crowded():
+    """As those of a shallow tree: each is as frequent among the new examples as before."""
+    rng, leaves = np.random.default_rng(0), np.log([[0.9, 0.06, 0.04], [0.2, 0.7, 0.1]])
+    old, new = (leaves[rng.integers(0, 2, n)] for n in (600, 900))
+    y = np.array([rng.choice(3, p=p / p.sum()) for p in np.exp(old)])
+    found = estimate_error_without_labels(old, y, new)
+    assert found.broken is None
+    assert found.error.low <= 0.2 <= found.error.high
+
+
 def test_labels_of_a_few_examples_see_what_outputs_cannot():
     """Two classes trade places: outputs are as before, and 57% of predictions are wrong."""
     covered, unseen, widths = [], [], []
