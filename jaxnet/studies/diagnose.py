@@ -354,17 +354,8 @@ def _of_pool(judged: Judged, problem: Problem, limits: Limits, notes: list[str])
         # a wider network cannot lower a training error that is small enough already
         small = pool.rate("seen", 0.9).high <= limits.tolerance
         methods = ("neighbors", "trees") if small else METHODS
-        folds, plan = judged.design.fold_of, judged.plan
         references = reference_losses(
-            judged.model,
-            splits,
-            problem.recipe,
-            own,
-            folds,
-            methods=methods,
-            weights=problem.weights,
-            loss=problem.loss,
-            plan=plan,
+            problem, own, judged.design.fold_of, methods=methods, plan=judged.plan
         )
     steps = PoolSteps(
         pool,

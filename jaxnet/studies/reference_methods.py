@@ -22,15 +22,12 @@ from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from jaxnet import arrays, display
 from jaxnet.core.objective import forward
-from jaxnet.core.recipe import Recipe, resolved
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.resampling import all_but
-from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_kind, check_known, check_number
 from jaxnet.models.builtin import is_linear, widened
-from jaxnet.models.losses import Loss, check_loss
-from jaxnet.models.model import Model, initial, input_shape, with_outputs
+from jaxnet.models.model import initial, input_shape, with_outputs
 from jaxnet.population.fit import fit_population
 from jaxnet.population.predictions import member_predictions
 from jaxnet.random import AnyKey, as_key, generator
@@ -150,16 +147,12 @@ class Table:
 
 
 def reference_losses(
-    model: Model,
-    splits: Splits,
-    recipe: Recipe,
+    problem: Problem,
     key: AnyKey,
     fold_of: ArrayLike,
     *,
     methods: Sequence[str] = METHODS,
     seconds: float | int | None = None,
-    weights: ArrayLike | None = None,
-    loss: Loss | None = None,
     plan: Plan | None = None,
 ) -> tuple[Reference, ...]:
     """Compute the losses of other methods on examples that they were not trained on.
@@ -188,9 +181,8 @@ def reference_losses(
       of 8 folds can be twice as wide.)
 
     Args:
-        model: the model that is diagnosed.
-        splits: the data, whose training set is the pool of the folds.
-        recipe: how the model is trained.
+        problem: the training that is diagnosed. Its training set is the pool of the folds; its
+            weights count where the other methods are trained, and their losses are not weighted.
         key: a random key, which decides what is drawn. The same example is judged with the same
             random numbers whatever else is judged.
         fold_of: (examples,) the fold of each example of the training set, from 0; at least 3.
@@ -198,9 +190,6 @@ def reference_losses(
         seconds: the limit, in seconds as `training_seconds` counts them; by default a fifth of
             what two networks for each fold cost, and at least 2.5 s, a fifth of what it takes to
             start and to compile a diagnosis.
-        weights: (examples,) how much each example counts where methods are trained, as in the
-            training of the model, at least 0; their losses are not weighted. By default 1.
-        loss: as in `fit`, for the network.
         plan: as in `fit_population`, for the network.
 
     Returns:
@@ -214,22 +203,19 @@ def reference_losses(
         Geurts, Ernst & Wehenkel 2006, "Extremely randomized trees"; its section 3.1 for why more
         features are tried at a split where many of them say nothing.
     """
-    arguments.check(model=model, splits=splits, recipe=recipe)
-    key = as_key("key", key)
-    check_loss(loss)
-    arguments.check_surroundings(None, None, plan)
+    key, splits = as_key("key", key), problem.splits
+    assert isinstance(splits, Splits)
     check_kind("methods", methods, list | tuple, "a list of methods, such as ['neighbors']")
     for each in methods:
         check_known("method", each, METHODS)
     check_kind("splits.train", splits.train, Dataset, "a training set in memory")
     folds = _fold_numbers(fold_of, len(splits.train))
     count = int(folds.max()) + 1
-    problem = Problem(model, splits, resolved(recipe, len(splits.train)), loss)
     if seconds is None:
         seconds = max(LEAST_SECONDS, 2 * count * training_seconds(problem) / 5)
     elif not check_number("seconds", seconds) >= 0:
         raise InputError(f"seconds is {seconds}; give a number of at least 0")
-    table = replace(_table(splits, folds), weights=_weights(weights, len(splits.train)))
+    table = _table(splits, folds, problem.weights)
     left, found = float(seconds), list[Reference]()
     for name in METHODS:
         if name not in methods:
@@ -267,21 +253,9 @@ def _fold_numbers(fold_of: ArrayLike, examples: int) -> Int[np.ndarray, " exampl
     return found.astype(np.int64)
 
 
-def _weights(given: ArrayLike | None, examples: int) -> Float[np.ndarray, " examples"] | None:
-    """Check the weight of each example."""
-    if given is None:
-        return None
-    found = arrays.numbers("weights", given, arrays.EXAMPLE_AXES).astype(np.float64)
-    if found.shape != (examples,) or (found < 0).any() or not found.any():
-        raise InputError(
-            f"weights have shape {found.shape} and a smallest value of "
-            f"{found.min(initial=math.inf):.4g}; give a number of at least 0 for each of "
-            f"{examples} training examples, and not only 0"
-        )
-    return found
-
-
-def _table(splits: Splits, fold_of: Int[np.ndarray, " examples"]) -> Table:
+def _table(
+    splits: Splits, fold_of: Int[np.ndarray, " examples"], weights: ArrayLike | None
+) -> Table:
     """Standardize the inputs on the host, which compiles nothing."""
     train, own = splits.train, splits.standardization
     held = np.asarray(own.held(np.asarray(train.x)), np.float32)
@@ -292,6 +266,7 @@ def _table(splits: Splits, fold_of: Int[np.ndarray, " examples"]) -> Table:
         y=np.asarray(train.y).astype(np.float64 if regression else np.int64),
         classes=None if regression else train.outputs,
         fold_of=fold_of,
+        weights=None if weights is None else np.asarray(weights, np.float64),
     )
 
 
