@@ -9,7 +9,7 @@ import numpy as np
 from jaxnet.cli import run_folder
 from jaxnet.cli.options import READING
 from jaxnet.cli.outputs import MEMBERS
-from jaxnet.cli.saved_run import SavedRun, read_data, read_run
+from jaxnet.cli.saved_run import SavedRun, read_data, read_run, read_unseen_losses
 from jaxnet.core.recipe import describe_recipe
 from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Splits
@@ -44,9 +44,20 @@ def read_runs(paths: Sequence[Path], data_dir: Path | None = None) -> list[Compa
         if data not in read:
             read[data] = read_data(each, data_dir)
         outputs = np.asarray(predict(each.model, each.run, read[data].test.x))
-        members = _members(each, outputs.shape)
+        members, left_out = _members(name, each, outputs.shape)
         facts = _facts(each, len(read[data].train), 1 if members is None else len(members))
-        runs.append(Compared(name, each.run, read[data], outputs, members, facts))
+        runs.append(
+            Compared(
+                name,
+                each.run,
+                read[data],
+                outputs,
+                members,
+                facts,
+                read_unseen_losses(each.folder),
+                left_out,
+            )
+        )
     return runs
 
 
@@ -78,31 +89,54 @@ def _names(paths: Sequence[Path]) -> list[str]:
     ]
 
 
-def _members(finished: SavedRun, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Predictions, as the run kept them, of the networks of this recipe that trained on all
-    training examples; None if there is only one.
+def _members(
+    name: str, finished: SavedRun, shape: tuple[int, ...]
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Predictions on the test set, as the run kept them, of the networks that judge its recipe;
+    None if there is only one. Also the other networks of the run, in words, with why they do not.
     """
     path, result = (
         finished.folder / MEMBERS / "predictions/test.npy",
         run_folder.result(finished.folder) or {},
     )
     if not path.exists():
-        return None
-    first, count = 0, 0
-    if "diagnosis" in result or "seeds" in result:
+        return None, ()
+    first, count, others = 0, 0, "trained on parts of the training set"
+    folds = result.get("diagnosis", {}).get("folds")
+    if folds is not None:
+        # the first network is the one to keep, and those of the folds follow
+        first, count = 1, folds["networks"] + folds["left_out"]
+        others = "trained on all of the pool, or on less of it than all folds but one"
+    elif "diagnosis" in result or "seeds" in result:
         count = finished.about["members"]
     elif "sweep" in result:
         count = finished.about["seeds"]
         first = result["sweep"]["best"] * count
+        others = "trained with other values than the best"
     kept = np.load(path, mmap_mode="r")
     if kept.shape[1:] != shape or len(kept) < first + count:
         raise InputError(
             f"{path}: is not of this run's test set; remove the folder {path.parent.parent} to "
             "compare its network alone"
         )
-    return (
-        kept[first : first + count].astype(np.result_type(kept, np.float32)) if count > 1 else None
-    )
+    if count <= 1:
+        return None, ()
+    found = kept[first : first + count].astype(np.result_type(kept, np.float32))
+    sound = np.isfinite(found).any(tuple(range(1, found.ndim)))
+    left_out = []
+    if rest := len(kept) - count:
+        left_out.append(f"{_networks(rest)} of {name}, which {_were(rest)} {others}")
+    if lost := int((~sound).sum()):
+        left_out.append(f"{_networks(lost)} of {name}, which diverged")
+    return (found[sound] if sound.sum() > 1 else None), tuple(left_out)
+
+
+def _networks(count: int) -> str:
+    return "1 network" if count == 1 else f"{count} networks"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _facts(finished: SavedRun, training: int, members: int) -> dict[str, Any]:

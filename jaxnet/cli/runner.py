@@ -47,6 +47,7 @@ from jaxnet.cli.outputs import (
     with_stream,
 )
 from jaxnet.cli.predict import predict_files, prepare_data
+from jaxnet.cli.saved_run import write_unseen_losses
 from jaxnet.core.recipe import check, resolved
 from jaxnet.core.training import EpochMetrics
 from jaxnet.data import class_weights, overlaps
@@ -366,6 +367,8 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
             out=setup.out / MEMBERS,
             progress=progress,
         )
+    if diagnosis.unseen is not None:
+        write_unseen_losses(setup.out, diagnosis.unseen)
     population = diagnosis.networks
     assert population is not None
     assert population.predictions is not None

@@ -1,10 +1,14 @@
-"""Read a finished run from its folder: its options, its network, and the data that it was trained
-on.
+"""Read a finished run from its folder: its options, its network, the data that it was trained on,
+and the losses of its cross-fitted networks.
 """
 
+import io
+import zipfile
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from jaxnet.cli.options import TrainOptions, read
 from jaxnet.core.run import Run
@@ -14,9 +18,12 @@ from jaxnet.engine.fingerprint import current
 from jaxnet.errors import InputError, near_path
 from jaxnet.models.builtin import named
 from jaxnet.models.model import Model
-from jaxnet.runtime import files
+from jaxnet.runtime import files, processes
+from jaxnet.stats.unseen_losses import UnseenLosses
 
 PARAMS = "params"  # folder of the network within that of a run
+UNSEEN = "unseen_losses.npz"  # what a comparison of recipes needs of cross-fitted networks
+NONE = 255  # stands for the loss of a network that is not there, where losses are 0 or 1
 
 
 class SavedRun(NamedTuple):
@@ -106,3 +113,58 @@ def read_data(finished: SavedRun, data_dir: Path | None = None) -> Splits:
             "network learned from; give the same data set"
         )
     return splits
+
+
+def write_unseen_losses(folder: Path, unseen: UnseenLosses) -> None:
+    """Keep the losses of cross-fitted networks in the folder of their run, from process 0 only.
+
+    Args:
+        folder: the folder.
+        unseen: the losses. Those that are 0 or 1 take one byte each, the others four.
+    """
+    if not processes.is_first():
+        return
+    losses = unseen.losses
+    kept = {
+        "losses": np.where(np.isnan(losses), NONE, losses).astype(np.uint8)
+        if unseen.counted
+        else losses.astype(np.float32),
+        "fold_of": unseen.fold_of.astype(np.uint8),
+        "pool": np.array(unseen.pool),
+    }
+    if unseen.group_of is not None:
+        kept["group_of"] = unseen.group_of
+    content = io.BytesIO()
+    np.savez_compressed(content, **kept)
+    files.write_whole(folder / UNSEEN, content.getvalue())
+
+
+def read_unseen_losses(folder: Path) -> UnseenLosses | None:
+    """Read the losses that `write_unseen_losses` kept in the folder of a run.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        The losses; None where none were kept.
+
+    Raises:
+        InputError: for a file that is damaged.
+    """
+    path = folder / UNSEEN
+    if not path.exists():
+        return None
+    try:
+        with np.load(path) as kept:
+            losses, counted = kept["losses"], kept["losses"].dtype == np.uint8
+            return UnseenLosses(
+                np.where(losses == NONE, np.nan, losses) if counted else losses.astype(np.float64),
+                kept["fold_of"].astype(np.int64),
+                kept.get("group_of"),
+                counted,
+                str(kept["pool"]),
+            )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        raise InputError(
+            f"{path}: is damaged; remove it to compare the networks of this run on the test set"
+        ) from None

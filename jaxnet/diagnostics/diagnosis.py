@@ -34,6 +34,7 @@ from jaxnet.stats.comparison import EnsembleGain, ensemble_gain
 from jaxnet.stats.cross_fitting import CrossFit, cross_fit
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.scores import Scores
+from jaxnet.stats.unseen_losses import UnseenLosses
 from jaxnet.typing import ArrayLike
 
 
@@ -87,7 +88,7 @@ class Folds:
 class Diagnosis:
     """What is wrong with a recipe, measured, and what to try.
 
-    All fields but `networks` are plain data; `json()` returns them as text.
+    All fields but `networks` and `unseen` are plain data; `json()` returns them as text.
 
     Attributes:
         verdict: a sentence that begins with the largest of high bias, high variance and mismatch,
@@ -117,6 +118,8 @@ class Diagnosis:
         scores: scores besides the error on examples that the networks have not seen, and what the
             networks gain over always guessing; of predictions that are classes, without those that
             take probabilities.
+        unseen: the losses of cross-fitted networks on the examples that each left out, by which
+            `recipe_difference` compares two recipes; None for one split, and from predictions.
     """
 
     verdict: str
@@ -137,15 +140,16 @@ class Diagnosis:
     dominance: Estimate | None = None
     other_methods: dict[str, Estimate] = field(default_factory=dict)
     scores: Scores | None = None
+    unseen: UnseenLosses | None = field(default=None, repr=False, compare=False)
 
     __repr__ = display.text
 
     def summary(self) -> dict[str, Any]:
-        """Return everything but the networks in types that JSON has; numbers that are not finite
-        become None.
+        """Return everything but the networks and their losses in types that JSON has; numbers that
+        are not finite become None.
         """
-        numbers = plain(replace(self, networks=None))
-        del numbers["networks"]
+        numbers = plain(replace(self, networks=None, unseen=None))
+        del numbers["networks"], numbers["unseen"]
         return numbers
 
     def json(self) -> str:

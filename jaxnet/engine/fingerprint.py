@@ -126,6 +126,11 @@ def _part(data: Dataset) -> str:
     return f"{len(y)} x {x.shape[1:]} {x.dtype}, labels {y.dtype}, {told((x, y))}"
 
 
+def describe_pool(data: Dataset) -> str:
+    """What tells the examples of a pool from others: their order, inputs, labels and groups."""
+    return f"{_part(data)}, groups {told(data.groups)}"
+
+
 def current(about: Any) -> Any:
     """Rename in plain values from a file what was written under former names.
 

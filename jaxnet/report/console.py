@@ -237,12 +237,16 @@ def comparison(found: Comparison) -> None:
         "test error",
         "95% interval",
         "mean of members",
+        "unseen error",
         "test examples",
         "data set",
         box=None,
     )
     for run in found.runs:
-        together = ""
+        together = unseen = ""
+        if run.unseen_error is not None:
+            estimate, interval = _cells(run.unseen_error, run.regression)
+            unseen = estimate + f", {interval}" * bool(interval)
         if run.members_error is not None:
             estimate, interval = _cells(run.members_error, run.regression)
             together = f"{estimate} of {run.members}" + f", {interval}" * bool(interval)
@@ -250,6 +254,7 @@ def comparison(found: Comparison) -> None:
             run.name,
             *_cells(run.error, run.regression),
             together,
+            unseen,
             f"{run.test_examples:,}",
             run.dataset,
         )
@@ -263,7 +268,9 @@ def comparison(found: Comparison) -> None:
             if pair.difference is not None
             else f"{pair.first} and {pair.second}: {pair.words}"
         )
-    if any(pair.of == "networks" for pair in found.pairs):
+        for each in pair.not_used:
+            say(f"  not used: {each}")
+    if any(pair.of in ("networks", "training set") for pair in found.pairs):
         say(LUCK)
     if not found.differs:
         say("nothing differs in their experiments, data, models, recipes, seeds and versions")

@@ -13,10 +13,10 @@ from jaxnet.studies.label_errors import PARTS, LabelErrors
 from jaxnet.studies.learning_curve import LearningCurve
 from jaxnet.studies.shift import ShiftStudy
 
-# Note below a comparison of networks.
+# Note below a comparison on one training set.
 LUCK = (
-    "A difference of networks may be luck of their training; "
-    f"to compare recipes, train each with --members {MIN_PAIRED_MEMBERS} or more."
+    "A difference of networks may be luck of their training or of their training set; "
+    f"to compare recipes, train each with --members {MIN_PAIRED_MEMBERS} or more on the same data."
 )
 
 

@@ -25,12 +25,14 @@ from jaxnet.stats.random_effects import (
     POSITIVE,
     RATE,
     SIGNED,
+    TwoWay,
     block,
     exact_limits,
     interval,
     refusal,
     table,
     two_way,
+    unpaired,
 )
 from jaxnet.stats.selection import examples_share, level_of_lowest, lowest
 from jaxnet.stats.voting import vote, vote_estimates
@@ -90,11 +92,48 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estim
     if lost := _not_finite(a, b):
         return lost
     differences = a.astype(np.float64) - b
-    given = table(differences, DIFFERENCE if a.dtype == b.dtype == bool else SIGNED)
-    shares = np.abs(differences.mean(0))
+    within = DIFFERENCE if a.dtype == b.dtype == bool else SIGNED
+    return _at_least_exact(table(differences, within), differences.mean(0), level)
+
+
+def members_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estimate:
+    """Compute the mean loss of the members of recipe a minus that of the members of recipe b, which
+    are independent of each other, on the same examples.
+
+    Where the recipes differ on fewer than 5 examples, the limits are those of `paired_difference`.
+
+    Args:
+        a: (members, examples) the loss of each member of recipe a on each example, or whether it is
+            wrong.
+        b: (others, examples) the same for recipe b, for any number of members.
+        level: confidence level of the interval.
+
+    Returns:
+        The difference; refused where a loss is not finite.
+
+    Raises:
+        InputError: for arrays that cannot be losses, and for other examples.
+    """
+    a, b = arrays.losses("losses a", a), arrays.losses("losses b", b)
+    if a.shape[1] != b.shape[1]:
+        raise InputError(
+            f"losses have shapes {a.shape} and {b.shape}; give the same examples twice"
+        )
+    if lost := _not_finite(a, b):
+        return lost
+    given = unpaired(a, b, DIFFERENCE if a.dtype == b.dtype == bool else SIGNED)
+    means = (each.mean(0, dtype=np.float64) for each in (a, b))
+    return _at_least_exact(given, np.subtract(*means), level)
+
+
+def _at_least_exact(given: TwoWay, means: np.ndarray, level: float) -> Estimate:
+    """Compute the interval of a difference whose mean on each example is given. Of rates that
+    differ on few examples, the limits are at least as far from 0 as exact ones.
+    """
     found = interval(given, level, members=MIN_PAIRED_MEMBERS, examples=MIN_ERROR_EXAMPLES)
-    if found.refused is None and a.dtype == b.dtype == bool and shares.sum() < MIN_RATE_EXAMPLES:
-        reach = exact_limits(float(shares.mean()), a.shape[1], RATE, level)[1]
+    shares, rates = np.abs(means), given.parts[0].within == DIFFERENCE
+    if found.refused is None and rates and shares.sum() < MIN_RATE_EXAMPLES:
+        reach = exact_limits(float(shares.mean()), len(shares), RATE, level)[1]
         return Estimate(found.estimate, min(found.low, -reach), max(found.high, reach))
     return found
 

@@ -68,9 +68,9 @@ class Contrast:
     own: float
     own_freedom: float
     networks: float
-    networks_freedom: int
+    networks_freedom: float
     both: float
-    both_freedom: int
+    both_freedom: float
     between: float
     folds: int
     third: float = 0.0
@@ -487,8 +487,7 @@ class CrossFit:
         given = self.contrast(1.0, 0.0)
         if reason := self.refusal(given, signed=True):
             return Estimate(given.estimate, refused=reason)
-        half = t_quantile(given.variance()[1], level) * math.sqrt(given.variance()[0])
-        return Estimate(given.estimate, given.estimate - half, given.estimate + half)
+        return t_interval(given, level)
 
     def _difference(
         self, given: Contrast, level: float, *, parts: Parts | None = None, wider: bool = False
@@ -594,6 +593,13 @@ class CrossFit:
         if self.units < FEW_GROUPS and self.group_of is not None and error < FEW_GROUPS_ERROR:
             return "about 90%"
         return "90 to 95%" if self.losses.shape[1] < FEW_EXAMPLES else "95%"
+
+
+def t_interval(given: Contrast, level: float = LEVEL) -> Estimate:
+    """Compute Student's interval of a contrast for new units and new networks."""
+    variance, freedom = given.variance()
+    half = t_quantile(freedom, level) * math.sqrt(variance)
+    return Estimate(given.estimate, given.estimate - half, given.estimate + half)
 
 
 def limits(

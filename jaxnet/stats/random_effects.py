@@ -100,24 +100,37 @@ class TwoWay:
         parts: what each table contributes.
         partition: number of disjoint parts of one pool of examples on which consecutive members
             trained; None where members are independent.
+        others: (others,) how far each member of a second recipe moves a difference; None where
+            there is one recipe, or where its members come in pairs with those of the second.
     """
 
     estimate: float
     rows: Float[np.ndarray, " members"]
     parts: tuple[Part, ...]
     partition: int | None = None
+    others: Float[np.ndarray, " others"] | None = None
 
     @property
     def members(self) -> int:
-        """Number of members."""
-        return len(self.rows)
+        """Number of members; of two recipes, that of the one with fewer."""
+        return len(self.rows) if self.others is None else min(len(self.rows), len(self.others))
 
-    def members_variance(self) -> tuple[float, int]:
+    def members_variance(self) -> tuple[float, float]:
         """Compute A, the variance of the estimate over members, and its degrees of freedom.
 
         The parts of a partition are independent, so the variance between them holds for a new pool
         too. Averaging over partitions of one pool removes only what differs between the partitions.
+        The variances of two recipes add up.
+
+        References:
+            Satterthwaite 1946 (degrees of freedom of a sum).
         """
+        if self.others is not None:
+            (a, one), (b, two) = (
+                replace(self, rows=rows, others=None).members_variance()
+                for rows in (self.rows, self.others)
+            )
+            return a + b, (a + b) ** 2 / (a**2 / one + b**2 / two) if a + b > 0 else one + two
         m = self.members
         if self.partition is None:
             return (m - 1) / m * float(np.sum((self.rows - self.rows.mean()) ** 2)), m - 1
@@ -220,6 +233,30 @@ def table(
         The mean of the table, with what its variance needs.
     """
     return two_way([block(np.asarray(values, np.float64))], within, heavy_tails=heavy_tails)
+
+
+def unpaired(
+    a: Shaped[np.ndarray, "members examples"],
+    b: Shaped[np.ndarray, "others examples"],
+    within: tuple[float, float],
+) -> TwoWay:
+    """Compute the mean of one table minus that of another, of other members and the same examples.
+
+    Args:
+        a: (members, examples) values.
+        b: (others, examples) values.
+        within: smallest and largest possible difference.
+
+    Returns:
+        The difference, with what its variance needs.
+    """
+    one, two = table(a), table(b)
+    means = np.mean(a, 0, dtype=np.float64) - np.mean(b, 0, dtype=np.float64)
+    found = two_way([block(means[None])], within)
+    both = one.parts[0].both + two.parts[0].both
+    return replace(
+        found, rows=one.rows, others=two.rows, parts=(found.parts[0]._replace(both=both),)
+    )
 
 
 def contrast(

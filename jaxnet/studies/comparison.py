@@ -1,5 +1,8 @@
-"""Comparison: whether trained networks, or the recipes they come from, differ on the same test
+"""Comparison: whether trained networks, or the recipes they come from, differ on the same
 examples.
+
+Networks that were trained on one training set say nothing of other training sets. Cross-fitted
+networks see different ones, so only they say something of the recipe.
 """
 
 import itertools
@@ -12,13 +15,32 @@ import numpy as np
 
 from jaxnet.core.run import Run
 from jaxnet.data import Splits, Standardization
-from jaxnet.diagnostics import Estimate, error_of, network_difference, paired_difference
+from jaxnet.diagnostics import (
+    Estimate,
+    error_of,
+    network_difference,
+    paired_difference,
+    recipe_difference,
+)
 from jaxnet.engine.prediction import ClassMetrics, Metrics, judge, score
 from jaxnet.errors import InputError
 from jaxnet.runtime.files import plain
+from jaxnet.stats.comparison import members_difference
 from jaxnet.stats.estimate import LEVEL
 from jaxnet.stats.random_effects import MIN_PAIRED_MEMBERS
 from jaxnet.stats.scores import Scores
+from jaxnet.stats.unseen_losses import UnseenLosses, not_the_same
+
+Scope = Literal["recipe", "training set", "networks"]
+
+# What a difference holds for.
+MEANING: dict[Scope, str] = {
+    "recipe": "this is of the recipe and holds for other training sets and seeds too",
+    "training set": "this is of networks with other seeds on this training set, and may be "
+    "different on another",
+    "networks": "this is of one network each on this training set, and may be different with "
+    "another seed or training set",
+}
 
 
 @dataclass(frozen=True)
@@ -30,9 +52,12 @@ class Compared:
       run: the network.
       splits: the data; the test set judges.
       outputs: (examples, classes) log-probabilities, or (examples,) values on the test set.
-      members: (members, ...) the same of other networks of its recipe, as far as they are known.
+      members: (members, ...) the same of the networks that judge its recipe, as far as they are
+          known.
       facts: what is known of it by name, as plain values: experiment, data, recipe, versions,
           device.
+      unseen: losses of cross-fitted networks on the examples that each left out, or None.
+      left_out: its networks that are not among `members`, in words, with the reason.
     """
 
     name: str
@@ -41,6 +66,8 @@ class Compared:
     outputs: np.ndarray
     members: np.ndarray | None
     facts: dict[str, Any]
+    unseen: UnseenLosses | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def labels(self) -> np.ndarray:
@@ -63,7 +90,9 @@ class Side:
       test_examples: how many.
       error: of the network on the test set.
       members: networks of its recipe whose predictions are known.
-      members_error: their mean error; None of one network.
+      members_error: their mean error on the test set; None of one network.
+      unseen_error: error of cross-fitted networks on the examples of the pool that they have not
+          seen; None of others.
       scores: scores besides the error of the network on the test set.
     """
 
@@ -78,6 +107,7 @@ class Side:
     error: Estimate
     members: int
     members_error: Estimate | None
+    unseen_error: Estimate | None
     scores: Scores
 
 
@@ -89,9 +119,12 @@ class Pair:
       first: name of a run.
       second: name of the other.
       words: whether the difference is real, in a sentence.
-      of: "recipes" where both have members, else "networks".
+      of: what the difference is of. "recipe": cross-fitted networks on the same folds, so it
+          holds for other training sets and seeds. "training set": several networks each, on this
+          training set. "networks": one network each, on this training set.
       difference: the error of the first less that of the second; None where they cannot be
           compared.
+      not_used: what is known of the two and not used for the difference, with the reason.
       only_first: test examples that only the first network has wrong.
       only_second: test examples that only the second network has wrong.
     """
@@ -99,8 +132,9 @@ class Pair:
     first: str
     second: str
     words: str
-    of: Literal["networks", "recipes"] | None = None
+    of: Scope | None = None
     difference: Estimate | None = None
+    not_used: tuple[str, ...] = ()
     only_first: int | None = None
     only_second: int | None = None
 
@@ -144,7 +178,8 @@ class Comparison:
 
 
 def compare_runs(runs: Sequence[Compared]) -> Comparison:
-    """Compares each two runs on the test examples that they share.
+    """Compares each two runs on the examples that they share: recipes on the examples of their
+    pool where both were cross-fitted on the same folds, else networks on the test set.
 
     Args:
       runs: at least two, all of classes or all of values.
@@ -163,7 +198,7 @@ def compare_runs(runs: Sequence[Compared]) -> Comparison:
             f"{kinds[True]} predicts values, and {kinds[False]} classes; compare runs of one kind"
         )
     couples = list(itertools.combinations(runs, 2))
-    comparable = sum(_why_not(a, b) is None for a, b in couples)
+    comparable = sum(_scope(a, b) is not None for a, b in couples)
     level = 1 - (1 - LEVEL) / max(1, comparable)
     pairs = tuple(_differ(a, b, level) for a, b in couples)
     return Comparison(
@@ -193,34 +228,89 @@ def _why_not(a: Compared, b: Compared) -> str | None:
     return None
 
 
+def _scope(a: Compared, b: Compared) -> Scope | None:
+    """What the difference of two runs is of; None where they cannot be compared."""
+    if not _why_not_of_the_recipe(a, b):
+        return "recipe"
+    if _why_not(a, b):
+        return None
+    members = [0 if each.members is None else len(each.members) for each in (a, b)]
+    return "training set" if min(members) >= MIN_PAIRED_MEMBERS else "networks"
+
+
+def _why_not_of_the_recipe(a: Compared, b: Compared) -> str | None:
+    """Why losses on unseen examples do not compare two recipes; None where they do."""
+    if a.unseen is None or b.unseen is None:
+        missing = [each.name for each in (a, b) if each.unseen is None]
+        return f"{' and '.join(missing)} kept none"
+    if a.splits.classes != b.splits.classes:
+        return "they learned other classes"
+    return not_the_same(a.unseen, b.unseen)
+
+
 def _differ(a: Compared, b: Compared, level: float) -> Pair:
     """The difference of two runs, and whether it is real."""
-    if why := _why_not(a, b):
-        return Pair(a.name, b.name, f"not compared: {why}")
+    of = _scope(a, b)
+    if of is None:
+        return Pair(a.name, b.name, f"not compared: {_why_not(a, b)}")
     scale = a.run.standardization  # of a regression: one unit for both
-    wrong, other = (_losses(judge(each.outputs, each.labels, scale)) for each in (a, b))
-    outputs, difference, of = (
-        (a.outputs, b.outputs),
-        network_difference(wrong, other, level),
-        "networks",
-    )
-    if (
-        a.members is not None
-        and b.members is not None
-        and (count := min(len(a.members), len(b.members))) >= MIN_PAIRED_MEMBERS
-    ):
-        outputs, of = (a.members[:count], b.members[:count]), "recipes"
-        mine, theirs = _members_losses(outputs[0], a, scale), _members_losses(outputs[1], b, scale)
-        difference = paired_difference(mine, theirs, level)
-    alone = (None, None)
-    if wrong.dtype == bool and of == "networks":
-        alone = (int((wrong & ~other).sum()), int((other & ~wrong).sum()))
-    pair = Pair(a.name, b.name, "", of, difference, *alone)
-    same = np.array_equal(*outputs, equal_nan=True)
-    return replace(
+    alone: tuple[int | None, int | None] = (None, None)
+    examples = len(a.labels)
+    if of == "recipe":
+        assert a.unseen is not None
+        assert b.unseen is not None
+        both, examples = (a.unseen.losses, b.unseen.losses), len(a.unseen.fold_of)
+        difference = recipe_difference(a.unseen, b.unseen, level)
+    elif of == "training set":
+        assert a.members is not None
+        assert b.members is not None
+        both = a.members, b.members
+        mine, theirs = _members_losses(both[0], a, scale), _members_losses(both[1], b, scale)
+        paired = len(mine) == len(theirs)
+        difference = (paired_difference if paired else members_difference)(mine, theirs, level)
+    else:
+        both = a.outputs, b.outputs
+        wrong, other = (_losses(judge(each.outputs, each.labels, scale)) for each in (a, b))
+        difference = network_difference(wrong, other, level)
+        if wrong.dtype == bool:
+            alone = (int((wrong & ~other).sum()), int((other & ~wrong).sum()))
+    pair = Pair(a.name, b.name, "", of, difference, _not_used(a, b, of), *alone)
+    words = _verdict(
         pair,
-        words=_verdict(pair, same=same, examples=len(a.labels), percent=scale.target_mean is None),
+        same=np.array_equal(*both, equal_nan=True),
+        examples=examples,
+        percent=scale.target_mean is None,
     )
+    return replace(pair, words=f"{words}; {MEANING[of]}{_coverage(a, b, of)}")
+
+
+def _coverage(a: Compared, b: Compared, of: Scope) -> str:
+    """In how many studies the interval of recipes holds the truth, where that is not 95%."""
+    if of != "recipe":
+        return ""
+    told = {each.unseen.fit.coverage for each in (a, b) if each.unseen is not None} - {"95%"}
+    return f", in {max(told)} of studies with so few examples" if told else ""
+
+
+def _not_used(a: Compared, b: Compared, of: Scope) -> tuple[str, ...]:
+    """What is known of two runs and not used for their difference, with the reason."""
+    found = [*a.left_out, *b.left_out]
+    if of == "recipe":
+        return tuple(found)
+    if of == "networks":
+        found = [
+            f"{len(each.members)} networks of {each.name}, since more than one of each run are "
+            f"compared from {MIN_PAIRED_MEMBERS} of each on"
+            for each in (a, b)
+            if each.members is not None
+        ] + found
+    why = _why_not_of_the_recipe(a, b)
+    found += [
+        f"the losses of {each.name} on examples that its networks have not seen, since {why}"
+        for each in (a, b)
+        if each.unseen is not None
+    ]
+    return tuple(found)
 
 
 def _verdict(pair: Pair, *, same: bool, examples: int, percent: bool) -> str:
@@ -228,10 +318,9 @@ def _verdict(pair: Pair, *, same: bool, examples: int, percent: bool) -> str:
     assert pair.difference is not None
     difference = pair.difference
     if same:
-        return (
-            f"no difference: {pair.first} and {pair.second} say the same of all {examples:,} "
-            "test examples"
-        )
+        told = "lose the same on" if pair.of == "recipe" else "say the same of"
+        where = "examples of their pool" if pair.of == "recipe" else "test examples"
+        return f"no difference: {pair.first} and {pair.second} {told} all {examples:,} {where}"
     if difference.refused:
         return (
             f"it cannot be told whether {pair.first} and {pair.second} differ: {difference.refused}"
@@ -244,8 +333,7 @@ def _verdict(pair: Pair, *, same: bool, examples: int, percent: bool) -> str:
     better, worse = (pair.first, pair.second) if difference.high < 0 else (pair.second, pair.first)
     low, high = sorted((abs(difference.low), abs(difference.high)))
     lower = Estimate(abs(difference.estimate), low, high)
-    scope = ", for new trainings too" if pair.of == "recipes" else ""
-    return f"{better} is better than {worse}: its error is lower by {_size(lower, percent)}{scope}"
+    return f"{better} is better than {worse}: its error is lower by {_size(lower, percent)}"
 
 
 def _overall(pairs: Sequence[Pair], comparable: int) -> str:
@@ -294,6 +382,7 @@ def _side(compared: Compared) -> Side:
         members_error=None
         if members is None
         else error_of(_members_losses(members, compared, scale)),
+        unseen_error=None if compared.unseen is None else compared.unseen.fit.rate("unseen"),
         scores=score(compared.outputs, compared.splits.test, compared.splits),
     )
 

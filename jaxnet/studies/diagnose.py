@@ -29,6 +29,7 @@ from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.diagnostics.steps import PoolSteps
 from jaxnet.diagnostics.symptoms import Found, symptoms, what_differs
 from jaxnet.engine import arguments
+from jaxnet.engine.fingerprint import describe_pool
 from jaxnet.engine.prediction import score
 from jaxnet.errors import InputError, check_number, check_whole, renamed
 from jaxnet.models.losses import Loss, check_loss
@@ -43,6 +44,7 @@ from jaxnet.stats.cross_fitting import CrossFit, cross_fit, error_of_network
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.random_effects import MIN_ERROR_EXAMPLES, SIGNED, interval_of_few, table
 from jaxnet.stats.scores import Scores, class_scores, value_scores
+from jaxnet.stats.unseen_losses import UnseenLosses
 from jaxnet.studies.design import (
     FOLD,
     HALVES,
@@ -403,7 +405,8 @@ def _of_pool(judged: Judged, problem: Problem, limits: Limits, notes: list[str])
             *_unanswered(judged, {"pool": (outputs, train)}),
         ],
     )
-    diagnosis = replace(diagnosis, diverged=found.diverged)
+    unseen = UnseenLosses.of(pool, describe_pool(train))
+    diagnosis = replace(diagnosis, diverged=found.diverged, unseen=unseen)
     return _with_difference(diagnosis, splits, found, "test" if use is splits.test else "use")
 
 

@@ -10,6 +10,12 @@ from jaxnet.report.html.document import chart, document, section, table, text
 from jaxnet.report.html.page import number
 from jaxnet.report.tables import LUCK
 
+SCOPES = {
+    "recipe": "the recipe",
+    "training set": "several networks each on this training set",
+    "networks": "one network each on this training set",
+}
+
 
 def page(result: dict[str, Any], figures: Path) -> str:
     """The HTML of a comparison.
@@ -38,10 +44,12 @@ def page(result: dict[str, Any], figures: Path) -> str:
 
 def _runs(runs: list[dict[str, Any]]) -> str:
     several = any(run["members_error"] for run in runs)
+    crossed = any(run["unseen_error"] for run in runs)
     head = [
         "",
         "test error",
         *["mean of its members"] * several,
+        *["error on unseen examples of the pool"] * crossed,
         "test examples",
         "model",
         "parameters",
@@ -49,9 +57,11 @@ def _runs(runs: list[dict[str, Any]]) -> str:
     ]
     rows = []
     for run in runs:
-        percent, together = not run["regression"], ""
+        percent, together, unseen = not run["regression"], "", ""
         if run["members_error"] is not None:
             together = f"{number(run['members_error'], percent=percent)} of {run['members']}"
+        if run["unseen_error"] is not None:
+            unseen = number(run["unseen_error"], percent=percent)
         rest = (
             f"{run['test_examples']:,}",
             text(run["model"]),
@@ -59,9 +69,15 @@ def _runs(runs: list[dict[str, Any]]) -> str:
             text(run["status"]),
         )
         rows.append(
-            (text(run["name"]), number(run["error"], percent=percent), *[together] * several, *rest)
+            (
+                text(run["name"]),
+                number(run["error"], percent=percent),
+                *[together] * several,
+                *[unseen] * crossed,
+                *rest,
+            )
         )
-    return table(head, rows, caption="with 95% intervals for new test examples")
+    return table(head, rows, caption="with 95% intervals for new examples")
 
 
 def _scores(runs: list[dict[str, Any]]) -> str:
@@ -81,7 +97,9 @@ def _differences(result: dict[str, Any], figures: Path) -> str:
     percent = {run["name"]: not run["regression"] for run in result["runs"]}
     compared = [pair for pair in result["pairs"] if pair["difference"] is not None]
     left = [pair for pair in result["pairs"] if pair["difference"] is None]
-    found = "".join(f"<li>{text(pair['words'])}</li>" for pair in compared)
+    found = "".join(
+        f"<li>{text(pair['words'])}{_not_used(pair['not_used'])}</li>" for pair in compared
+    )
     without = "".join(
         f"<li>{text(pair['first'])} and {text(pair['second'])}: {text(pair['words'])}</li>"
         for pair in left
@@ -101,7 +119,7 @@ def _differences(result: dict[str, Any], figures: Path) -> str:
                 f"{text(pair['first'])} less {text(pair['second'])}",
                 number(pair["difference"], percent=percent[pair["first"]]),
                 "yes" if pair["real"] else "not shown",
-                text(pair["of"]),
+                SCOPES[pair["of"]],
                 *(
                     "" if pair[name] is None else f"{pair[name]:,}"
                     for name in ("only_first", "only_second")
@@ -115,9 +133,14 @@ def _differences(result: dict[str, Any], figures: Path) -> str:
         )
         html += table(columns, rows, caption=told)
         html += chart(figures / "differences", "differences with their intervals; the line is none")
-    if any(pair["of"] == "networks" for pair in result["pairs"]):
+    if any(pair["of"] in ("networks", "training set") for pair in result["pairs"]):
         html += f'<p class="note">{text(LUCK)}</p>'
     return html
+
+
+def _not_used(given: list[str]) -> str:
+    items = "".join(f"<li>{text(each)}</li>" for each in given)
+    return f"<br>Not used:<ul>{items}</ul>" if given else ""
 
 
 def _unlike(differs: dict[str, list[Any]], names: list[str]) -> str:
