@@ -155,7 +155,7 @@ def read_unseen_losses(folder: Path) -> UnseenLosses | None:
     if not path.exists():
         return None
     try:
-        with np.load(path) as kept:
+        with np.load(io.BytesIO(path.read_bytes())) as kept:
             losses, counted = kept["losses"], kept["losses"].dtype == np.uint8
             return UnseenLosses(
                 np.where(losses == NONE, np.nan, losses) if counted else losses.astype(np.float64),

@@ -149,9 +149,9 @@ def mean_over_units(
         own=units / max(1, units - 1) * float(deviations @ deviations) / len(values) ** 2,
         own_freedom=degrees_of_freedom(deviations),
         networks=0.0,
-        networks_freedom=0,
+        networks_freedom=0.0,
         both=0.0,
-        both_freedom=0,
+        both_freedom=0.0,
         between=0.0,
         folds=1,
         third=third_cumulant(deviations, len(values)),
@@ -290,7 +290,7 @@ class CrossFit:
 
     def _networks(
         self, weighted: Callable[[int, np.ndarray], list[tuple[float, np.ndarray]]]
-    ) -> tuple[float, float, int]:
+    ) -> tuple[float, float, float]:
         """Compute the variance of a mean over networks of the same fold, the part of it that varies
         with units too, and its degrees of freedom.
 
@@ -308,9 +308,9 @@ class CrossFit:
             row = sum(weight * each.sum(1) for weight, each in blocks)
             spread[k] = float(np.sum(row**2)) / (count[k] - 1)
             mixed[k] = sum(weight**2 * _scatter(each) for weight, each in blocks) / (count[k] - 1)
-        spare = int((count - 1)[count > 1].sum())
+        spare = float((count - 1)[count > 1].sum())
         if not spare:
-            return 0.0, 0.0, 0
+            return 0.0, 0.0, 0.0
         networks, both = (
             float((np.where(count > 1, each, np.average(each, weights=count - 1)) / count).sum())
             for each in (spread, mixed)

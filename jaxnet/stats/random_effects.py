@@ -133,13 +133,13 @@ class TwoWay:
             return a + b, (a + b) ** 2 / (a**2 / one + b**2 / two) if a + b > 0 else one + two
         m = self.members
         if self.partition is None:
-            return (m - 1) / m * float(np.sum((self.rows - self.rows.mean()) ** 2)), m - 1
+            return (m - 1) / m * float(np.sum((self.rows - self.rows.mean()) ** 2)), m - 1.0
         values = (self.rows * (m - 1)).reshape(-1, self.partition)
         repeats = len(values)
         within = float(np.mean(np.var(values, axis=1, ddof=1))) / self.partition
         between = float(np.var(values.mean(1), ddof=1)) if repeats > 1 else 0.0
         return max(within - (1 - 1 / repeats) * between, within / repeats), repeats * (
-            self.partition - 1
+            self.partition - 1.0
         )
 
 
