@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxnet import display
 from jaxnet.errors import InputError
 from jaxnet.stats.cross_fitting import Contrast, CrossFit, mean_over_units, t_interval
 from jaxnet.stats.estimate import LEVEL, Estimate
@@ -37,6 +38,8 @@ class UnseenLosses:
     group_of: Int[np.ndarray, " examples"] | None
     counted: bool
     pool: str
+
+    __repr__ = display.text
 
     @classmethod
     def of(cls, fit: CrossFit, pool: str) -> "UnseenLosses":

@@ -289,7 +289,9 @@ def _coverage(a: Compared, b: Compared, of: Scope) -> str:
     if of != "recipe":
         return ""
     told = {each.unseen.fit.coverage for each in (a, b) if each.unseen is not None} - {"95%"}
-    return f", in {max(told)} of studies with so few examples" if told else ""
+    if not told:
+        return ""
+    return f"; with so few examples, such intervals hold the truth in {max(told)} of studies"
 
 
 def _not_used(a: Compared, b: Compared, of: Scope) -> tuple[str, ...]:
@@ -339,7 +341,7 @@ def _verdict(pair: Pair, *, same: bool, examples: int, percent: bool) -> str:
 def _overall(pairs: Sequence[Pair], comparable: int) -> str:
     """Which differences are real."""
     if real := [pair.words for pair in pairs if pair.real]:
-        return "; ".join(real)
+        return ". ".join(real)
     if len(pairs) == 1:
         return pairs[0].words
     if comparable:

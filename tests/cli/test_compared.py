@@ -6,6 +6,7 @@ import html
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -15,6 +16,13 @@ from scripts import result, run, run_here
 
 import jaxnet
 from jaxnet.cli import commands
+from jaxnet.cli.saved_run import (
+    UNSEEN,
+    read_data,
+    read_run,
+    read_unseen_losses,
+    write_unseen_losses,
+)
 from jaxnet.diagnostics import network_difference, paired_difference
 
 FEW = ("--no-cache", "--hidden", "16")
@@ -115,7 +123,7 @@ def test_intervals_of_several_comparisons_are_wider(runs, digits, tmp_path):
 
 
 @pytest.mark.slow
-def test_with_members_on_both_sides_it_is_of_the_recipes(runs, digits, tmp_path, capsys):
+def test_members_of_one_training_set_say_nothing_of_another(runs, digits, tmp_path, capsys):
     for epochs in (3, 10):
         out = tmp_path / f"members-{epochs}"
         run(*FEW, "--epochs", epochs, "--members", "8", "--out", out, script="seeds")
@@ -127,16 +135,102 @@ def test_with_members_on_both_sides_it_is_of_the_recipes(runs, digits, tmp_path,
         for n in (3, 10)
     ]
     expected = paired_difference(*kept)
-    assert pair["of"] == "recipes"
+    assert pair["of"] == "training set"
+    assert "on this training set" in pair["words"]
     assert (pair["difference"]["low"], pair["difference"]["high"]) == pytest.approx(
         (expected.low, expected.high)
     )
     assert pair["real"]
     assert [each["members"] for each in found["runs"]] == [8, 8]
     assert found["runs"][1]["members_error"]["estimate"] == pytest.approx(kept[1].mean())
-    assert "to compare recipes" not in capsys.readouterr().out
+    assert "to compare recipes" in capsys.readouterr().out
     alone = compared(tmp_path / "members-3", runs / "good", out=tmp_path / "alone")["pairs"][0]
     assert alone["of"] == "networks"
+    assert "one network each on this training set" in alone["words"]
+    assert alone["not_used"][0].startswith("8 networks of members-3, since ")
+
+
+@pytest.fixture(scope="module")
+def diagnosed(tmp_path_factory):
+    """Two cross-fitted runs of a table, and one network; the second run has another seed."""
+    folder, rng = tmp_path_factory.mktemp("diagnosed"), np.random.default_rng(0)
+    y = rng.integers(0, 2, 700)
+    np.savez(folder / "table.npz", x=rng.normal(size=(700, 3)) + y[:, None], y=y)
+    options = ("--no-cache", "--dataset", folder / "table.npz", "--hidden", "4", "--epochs", "2")
+    run_here(*options, "--out", folder / "one")
+    for seed, name in enumerate(("first", "second")):
+        networks = ("--members", "8", "--target-error", "0", "--seed", seed)
+        run_here(*options, *networks, "--out", folder / name)
+    return folder
+
+
+def other_pool(folder, out):
+    """A copy of a cross-fitted run that had other examples, as far as its file says."""
+    shutil.copytree(folder, out)
+    write_unseen_losses(out, replace(read_unseen_losses(out), pool="another"))
+    return out
+
+
+def members_wrong(folder, count):
+    """Which test labels the networks of the folds, and those that follow, have wrong."""
+    y = np.asarray(read_data(read_run(folder)).test.y)
+    return np.load(folder / "members/predictions/test.npy")[1 : 1 + count].argmax(2) != y
+
+
+def test_recipes_are_compared_on_the_folds_that_their_runs_share(diagnosed, tmp_path, capsys):
+    found = compared(diagnosed / "first", diagnosed / "second", out=tmp_path / "out")
+    (pair,) = found["pairs"]
+    errors = [result(diagnosed / name)["error"]["validation"] for name in ("first", "second")]
+    assert pair["of"] == "recipe"
+    assert pair["difference"]["estimate"] == pytest.approx(
+        errors[0]["estimate"] - errors[1]["estimate"]
+    )
+    assert [run["unseen_error"] for run in found["runs"]] == errors
+    assert "this is of the recipe" in pair["words"]
+    assert "90 to 95%" in pair["words"]
+    assert len(pair["not_used"]) == 2
+    assert "networks of second, which were trained on all of the pool, or on" in pair["not_used"][1]
+    said = capsys.readouterr().out
+    assert f"not used: {pair['not_used'][0]}" in said
+    assert "to compare recipes" not in said
+    assert pair["not_used"][0] in (tmp_path / "out/report.html").read_text()
+
+
+def test_cross_fitted_runs_of_other_pools_are_compared_on_their_training_set(diagnosed, tmp_path):
+    other = other_pool(diagnosed / "second", tmp_path / "other")
+    (pair,) = compared(diagnosed / "first", other, out=tmp_path / "out")["pairs"]
+    wrong = members_wrong(diagnosed / "first", 8), members_wrong(other, 8)
+    assert pair["of"] == "training set"
+    assert "on this training set" in pair["words"]
+    assert "the recipe" not in pair["words"]
+    assert pair["difference"]["low"] == pytest.approx(paired_difference(*wrong).low)
+    why = "its networks have not seen, since the examples of their pools are not the same"
+    assert why in pair["not_used"][-1]
+
+
+def test_all_members_are_used_where_one_run_has_more(diagnosed, tmp_path):
+    more = other_pool(diagnosed / "second", tmp_path / "more")
+    about = result(more)
+    about["diagnosis"]["folds"]["networks"] = 20
+    (more / "result.json").write_text(json.dumps(about))
+    found = compared(diagnosed / "first", more, out=tmp_path / "out")
+    wrong = members_wrong(diagnosed / "first", 8), members_wrong(more, 20)
+    difference = found["pairs"][0]["difference"]
+    assert [run["members"] for run in found["runs"]] == [8, 20]
+    assert difference["estimate"] == pytest.approx(wrong[0].mean() - wrong[1].mean())
+    assert difference["low"] < difference["estimate"] < difference["high"]
+
+
+def test_one_network_or_a_run_of_before_stand_for_themselves(diagnosed, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(diagnosed / "second", old)
+    (old / UNSEEN).unlink()
+    found = compared(diagnosed / "first", old, diagnosed / "one", out=tmp_path / "out")
+    on_set, alone, _ = found["pairs"]
+    assert (on_set["of"], alone["of"]) == ("training set", "networks")
+    assert on_set["not_used"][-1].endswith("have not seen, since old kept none")
+    assert alone["not_used"][0].startswith("8 networks of first, since ")
+    assert alone["not_used"][-1].endswith("have not seen, since one kept none")
 
 
 def test_other_data_are_set_beside_without_a_difference(runs, tmp_path, capsys):
