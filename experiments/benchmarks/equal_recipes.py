@@ -7,8 +7,9 @@ Two recipes are equally good by construction: they see the same signal and 3 col
 ("other noise"), or signals of their own that are equally strong ("other signals"), or they differ
 in their seeds alone ("other seeds"). Each study draws a pool, trains 8 x 2 networks of each recipe
 on the same folds, and asks whether the interval of the recipes' difference leaves 0 out ("recipe").
-It also trains 16 networks of each on one training set, 70% of the pool, and asks the same of their
-difference on 400 new examples ("training set"): that one says nothing of other training sets.
+In the first 200 studies it also trains 16 networks of each on one training set, 70% of the pool,
+and asks the same of their difference on 400 new examples ("training set"): that one says nothing of
+other training sets.
 
 A row is appended to equal_recipes.csv for each world and question; worlds that are there are not
 simulated again. `different` is the share of the studies that call the recipes different, with its
@@ -35,6 +36,7 @@ from experiments.benchmarks.worlds import (
     Blobs,
     Curve,
     Learner,
+    Pool,
     mlps,
     nearest_neighbors,
     random_features,
@@ -64,6 +66,7 @@ FIELDS = (
 SIGNAL, NOISE = 4, 3  # columns that both recipes see, and those that each sees alone
 TRAINING_SET, TEST_EXAMPLES = 0.7, 400
 CHUNK = 25
+COMPARED = 200  # studies in which networks of one training set are compared too
 SLOW_STUDIES = 400  # of jaxnet's MLP
 
 
@@ -110,8 +113,6 @@ class Twins(NamedTuple):
         inputs, labels = new
         classes = self.data.classes
         if self.learner is mlps:
-            from experiments.benchmarks.worlds import Pool
-
             found = mlps([Pool(x, y, None)], classes, [rows], [inputs], self.setting, [rng])[0]
         else:
             found = self.learner(x, y, classes, rows, inputs, self.setting, rng)
@@ -125,8 +126,8 @@ class Found(NamedTuple):
     error: float
 
 
-def study(world: Twins, rng: np.random.Generator) -> dict[str, Found]:
-    """What one study says of two equal recipes."""
+def study(world: Twins, rng: np.random.Generator, one_set: bool) -> dict[str, Found]:
+    """What one study says of two equal recipes, and of networks of one training set."""
     pool, other_x = world.draw(world.examples, rng)
     names = tuple(map(str, range(world.data.classes))) or None
     of = fold_of(Dataset(pool.x, pool.y, names, groups=pool.group_of), world.folds)
@@ -137,6 +138,8 @@ def study(world: Twins, rng: np.random.Generator) -> dict[str, Found]:
         losses = world.losses(x, pool.y, rows, (x, pool.y), rng)
         sides.append(UnseenLosses.of(cross_fit(losses, seen, pool.group_of)[0], "pool"))
     found = {"recipe": Found(recipe_difference(*sides), float(sides[0].fit.unseen.mean()))}
+    if not one_set:
+        return found
     test, other_test = world._replace(data=world.data._replace(group=1)).draw(TEST_EXAMPLES, rng)
     networks = [np.arange(round(TRAINING_SET * world.examples))] * 16
     wrong = [
@@ -150,7 +153,7 @@ def study(world: Twins, rng: np.random.Generator) -> dict[str, Found]:
 def simulate(name: str, first: int, count: int) -> list[dict[str, Found]]:
     """Some studies of a world; study i has the same draws whatever the others are."""
     return [
-        study(WORLDS[name], np.random.default_rng([zlib.crc32(name.encode()), i]))
+        study(WORLDS[name], np.random.default_rng([zlib.crc32(name.encode()), i]), i < COMPARED)
         for i in range(first, first + count)
     ]
 
@@ -159,7 +162,7 @@ def summary(name: str, rows: list[dict[str, Found]]) -> list[dict[str, str]]:
     """The rows of the table for a world."""
     lines, examples = [], WORLDS[name].examples
     for of in rows[0]:
-        found = [row[of] for row in rows]
+        found = [row[of] for row in rows if of in row]
         given = [each.difference for each in found if each.difference.refused is None]
         different = sum(not each.low <= 0 <= each.high for each in given)
         share = exact(different, len(found), 0.99)

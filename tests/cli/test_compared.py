@@ -6,7 +6,6 @@ import html
 import itertools
 import json
 import shutil
-from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -16,16 +15,12 @@ from scripts import result, run, run_here
 
 import jaxnet
 from jaxnet.cli import commands
-from jaxnet.cli.saved_run import (
-    UNSEEN,
-    read_data,
-    read_run,
-    read_unseen_losses,
-    write_unseen_losses,
-)
-from jaxnet.diagnostics import network_difference, paired_difference
+from jaxnet.cli.saved_run import UNSEEN, write_unseen_losses
+from jaxnet.diagnostics import UnseenLosses, network_difference, paired_difference
+from jaxnet.stats.comparison import members_difference
 
 FEW = ("--no-cache", "--hidden", "16")
+NAMES = ("first", "second")
 
 
 @pytest.fixture(scope="module")
@@ -150,87 +145,72 @@ def test_members_of_one_training_set_say_nothing_of_another(runs, digits, tmp_pa
     assert alone["not_used"][0].startswith("8 networks of members-3, since ")
 
 
-@pytest.fixture(scope="module")
-def diagnosed(tmp_path_factory):
-    """Two cross-fitted runs of a table, and one network; the second run has another seed."""
-    folder, rng = tmp_path_factory.mktemp("diagnosed"), np.random.default_rng(0)
-    y = rng.integers(0, 2, 700)
-    np.savez(folder / "table.npz", x=rng.normal(size=(700, 3)) + y[:, None], y=y)
-    options = ("--no-cache", "--dataset", folder / "table.npz", "--hidden", "4", "--epochs", "2")
-    run_here(*options, "--out", folder / "one")
-    for seed, name in enumerate(("first", "second")):
-        networks = ("--members", "8", "--target-error", "0", "--seed", seed)
-        run_here(*options, *networks, "--out", folder / name)
-    return folder
+def cross_fitted(run, out, splits, *, error, networks=16, pool="pool"):
+    """A copy of a run with the files of cross-fitted networks that err at random: predictions of
+    the network that is kept, of those of the folds, and of 5 on parts of the pool.
+    """
+    shutil.copytree(run, out)
+    rng, y = np.random.default_rng(networks), np.asarray(splits.test.y)
+    named = (y + (rng.random((networks + 6, len(y))) < error)) % 10
+    (out / "members/predictions").mkdir(parents=True)
+    np.save(out / "members/predictions/test.npy", np.log(0.01 + np.eye(10, dtype="f2")[named]))
+    losses = (rng.random((2, 320)) < error).astype(float)
+    write_unseen_losses(out, UnseenLosses(losses, np.arange(320) % 8, None, True, pool))
+    folds = {"networks": networks, "left_out": 0}
+    (out / "result.json").write_text(json.dumps(result(out) | {"diagnosis": {"folds": folds}}))
+    return out, (named != y)[1 : 1 + networks], losses
 
 
-def other_pool(folder, out):
-    """A copy of a cross-fitted run that had other examples, as far as its file says."""
-    shutil.copytree(folder, out)
-    write_unseen_losses(out, replace(read_unseen_losses(out), pool="another"))
-    return out
-
-
-def members_wrong(folder, count):
-    """Which test labels the networks of the folds, and those that follow, have wrong."""
-    y = np.asarray(read_data(read_run(folder)).test.y)
-    return np.load(folder / "members/predictions/test.npy")[1 : 1 + count].argmax(2) != y
-
-
-def test_recipes_are_compared_on_the_folds_that_their_runs_share(diagnosed, tmp_path, capsys):
-    found = compared(diagnosed / "first", diagnosed / "second", out=tmp_path / "out")
+def test_recipes_are_compared_on_the_folds_that_they_share(runs, digits, tmp_path, capsys):
+    first, _, a = cross_fitted(runs / "good", tmp_path / "first", digits, error=0.1)
+    second, _, b = cross_fitted(runs / "poor", tmp_path / "second", digits, error=0.4, networks=24)
+    found = compared(first, second, out=tmp_path / "out")
     (pair,) = found["pairs"]
-    errors = [result(diagnosed / name)["error"]["validation"] for name in ("first", "second")]
     assert pair["of"] == "recipe"
-    assert pair["difference"]["estimate"] == pytest.approx(
-        errors[0]["estimate"] - errors[1]["estimate"]
-    )
-    assert [run["unseen_error"] for run in found["runs"]] == errors
+    assert pair["difference"]["estimate"] == pytest.approx(a.mean() - b.mean())
+    assert [run["unseen_error"]["estimate"] for run in found["runs"]] == [a.mean(), b.mean()]
+    assert pair["words"].startswith("first is better than second: its error is lower by ")
     assert "this is of the recipe" in pair["words"]
-    assert "90 to 95%" in pair["words"]
-    assert len(pair["not_used"]) == 2
-    assert "networks of second, which were trained on all of the pool, or on" in pair["not_used"][1]
+    assert "90 to 95% of studies" in pair["words"]
+    words = "trained on all of the pool, or on less of it than all folds but one"
+    assert pair["not_used"] == [f"6 networks of {name}, which were {words}" for name in NAMES]
     said = capsys.readouterr().out
     assert f"not used: {pair['not_used'][0]}" in said
     assert "to compare recipes" not in said
     assert pair["not_used"][0] in (tmp_path / "out/report.html").read_text()
 
 
-def test_cross_fitted_runs_of_other_pools_are_compared_on_their_training_set(diagnosed, tmp_path):
-    other = other_pool(diagnosed / "second", tmp_path / "other")
-    (pair,) = compared(diagnosed / "first", other, out=tmp_path / "out")["pairs"]
-    wrong = members_wrong(diagnosed / "first", 8), members_wrong(other, 8)
+@pytest.mark.parametrize("networks", [16, 24])
+def test_all_networks_of_other_pools_are_compared_on_this_training_set(
+    runs, digits, tmp_path, networks
+):
+    first, a, _ = cross_fitted(runs / "good", tmp_path / "first", digits, error=0.1)
+    second, b, _ = cross_fitted(
+        runs / "poor", tmp_path / "second", digits, error=0.2, networks=networks, pool="another"
+    )
+    found = compared(first, second, out=tmp_path / "out")
+    (pair,) = found["pairs"]
+    expected = (paired_difference if networks == 16 else members_difference)(a, b)
+    assert [run["members"] for run in found["runs"]] == [16, networks]
     assert pair["of"] == "training set"
     assert "on this training set" in pair["words"]
     assert "the recipe" not in pair["words"]
-    assert pair["difference"]["low"] == pytest.approx(paired_difference(*wrong).low)
+    assert pair["difference"]["estimate"] == pytest.approx(a.mean() - b.mean())
+    assert pair["difference"]["low"] == pytest.approx(expected.low)
     why = "its networks have not seen, since the examples of their pools are not the same"
     assert why in pair["not_used"][-1]
 
 
-def test_all_members_are_used_where_one_run_has_more(diagnosed, tmp_path):
-    more = other_pool(diagnosed / "second", tmp_path / "more")
-    about = result(more)
-    about["diagnosis"]["folds"]["networks"] = 20
-    (more / "result.json").write_text(json.dumps(about))
-    found = compared(diagnosed / "first", more, out=tmp_path / "out")
-    wrong = members_wrong(diagnosed / "first", 8), members_wrong(more, 20)
-    difference = found["pairs"][0]["difference"]
-    assert [run["members"] for run in found["runs"]] == [8, 20]
-    assert difference["estimate"] == pytest.approx(wrong[0].mean() - wrong[1].mean())
-    assert difference["low"] < difference["estimate"] < difference["high"]
-
-
-def test_one_network_or_a_run_of_before_stand_for_themselves(diagnosed, tmp_path):
-    old = tmp_path / "old"
-    shutil.copytree(diagnosed / "second", old)
+def test_one_network_and_a_run_of_before_are_compared_on_this_training_set(runs, digits, tmp_path):
+    first, _, _ = cross_fitted(runs / "good", tmp_path / "first", digits, error=0.1)
+    old, _, _ = cross_fitted(runs / "poor", tmp_path / "old", digits, error=0.1)
     (old / UNSEEN).unlink()
-    found = compared(diagnosed / "first", old, diagnosed / "one", out=tmp_path / "out")
-    on_set, alone, _ = found["pairs"]
-    assert (on_set["of"], alone["of"]) == ("training set", "networks")
-    assert on_set["not_used"][-1].endswith("have not seen, since old kept none")
-    assert alone["not_used"][0].startswith("8 networks of first, since ")
-    assert alone["not_used"][-1].endswith("have not seen, since one kept none")
+    found = compared(first, old, runs / "good", out=tmp_path / "out")
+    members, alone, _ = found["pairs"]
+    assert (members["of"], alone["of"]) == ("training set", "networks")
+    assert members["not_used"][-1].endswith("have not seen, since old kept none")
+    assert alone["not_used"][0].startswith("16 networks of first, since ")
+    assert alone["not_used"][-1].endswith("have not seen, since good kept none")
 
 
 def test_other_data_are_set_beside_without_a_difference(runs, tmp_path, capsys):

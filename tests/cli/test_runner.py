@@ -24,6 +24,7 @@ from scripts import ENVIRONMENT, FAST, ROOT, command, result, run, run_here
 
 import jaxnet
 from jaxnet.cli import commands, run_folder
+from jaxnet.cli.saved_run import read_unseen_losses
 
 KILLS = int(os.environ.get("JAXNET_KILLS", "3"))
 
@@ -941,10 +942,13 @@ def test_members_are_cross_fitted_and_one_more_is_kept(tmp_path):
     assert found["error"]["validation"]["estimate"] > found["error"]["train"]["estimate"]
     assert set(found["scores"]) == {"validation", "test"}
     assert found["diagnosis"]["other_methods"]
+    unseen = read_unseen_losses(out)
+    assert (unseen.folds, unseen.networks, unseen.losses.shape) == (4, 8, (2, 1438))
+    assert unseen.fit.rate("unseen").low == pytest.approx(found["error"]["validation"]["low"])
     with (out / "history.csv").open() as file:
         last = list(csv.DictReader(file))[-1]
-    unseen = 1 - float(last["validation_accuracy"])  # of the networks of the folds
-    assert unseen == pytest.approx(found["error"]["validation"]["estimate"], abs=2e-3)
+    error = 1 - float(last["validation_accuracy"])  # of the networks of the folds
+    assert error == pytest.approx(found["error"]["validation"]["estimate"], abs=2e-3)
 
 
 def test_bias_and_variance_along_an_axis(tmp_path):
