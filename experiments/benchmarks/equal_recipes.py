@@ -137,16 +137,17 @@ def study(world: Twins, rng: np.random.Generator, one_set: bool) -> dict[str, Fo
         rows = [np.flatnonzero(each) for each in seen]
         losses = world.losses(x, pool.y, rows, (x, pool.y), rng)
         sides.append(UnseenLosses.of(cross_fit(losses, seen, pool.group_of)[0], "pool"))
-    found = {"recipe": Found(recipe_difference(*sides), float(sides[0].fit.unseen.mean()))}
+    one, two = sides
+    found = {"recipe": Found(recipe_difference(one, two), float(one.fit.unseen.mean()))}
     if not one_set:
         return found
     test, other_test = world._replace(data=world.data._replace(group=1)).draw(TEST_EXAMPLES, rng)
     networks = [np.arange(round(TRAINING_SET * world.examples))] * 16
-    wrong = [
+    mine, theirs = (
         world.losses(x, pool.y, networks, (new, test.y), rng)
         for x, new in ((pool.x, test.x), (other_x, other_test))
-    ]
-    found["training set"] = Found(paired_difference(*wrong), float(wrong[0].mean()))
+    )
+    found["training set"] = Found(paired_difference(mine, theirs), float(mine.mean()))
     return found
 
 

@@ -251,8 +251,8 @@ def unpaired(
         The difference, with what its variance needs.
     """
     one, two = table(a), table(b)
-    means = np.mean(a, 0, dtype=np.float64) - np.mean(b, 0, dtype=np.float64)
-    found = two_way([block(means[None])], within)
+    differences = a.mean(0, dtype=np.float64) - b.mean(0, dtype=np.float64)
+    found = two_way([block(differences[None])], within)
     both = one.parts[0].both + two.parts[0].both
     return replace(
         found, rows=one.rows, others=two.rows, parts=(found.parts[0]._replace(both=both),)

@@ -1,5 +1,6 @@
 """Difference of two recipes whose networks were cross-fitted on the same folds of one pool."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -151,16 +152,16 @@ def _independent(one: CrossFit, other: CrossFit) -> Contrast:
     """
     parts = one.contrast(1.0, 0.0), other.contrast(1.0, 0.0)
 
-    def freedom(variances: tuple[float, float], freedoms: tuple[float, float]) -> float:
+    def freedom(variances: Sequence[float], freedoms: Sequence[float]) -> float:
         scatter = sum(v**2 / max(1.0, f) for v, f in zip(variances, freedoms, strict=True))
         return sum(variances) ** 2 / scatter if scatter > 0 else sum(freedoms)
 
-    networks, both = (tuple(getattr(part, name) for part in parts) for name in ("networks", "both"))
+    networks, both = [part.networks for part in parts], [part.both for part in parts]
     return replace(
         mean_over_units(one.unseen - other.unseen, one.group_of),
         networks=sum(networks),
-        networks_freedom=freedom(networks, tuple(part.networks_freedom for part in parts)),
+        networks_freedom=freedom(networks, [part.networks_freedom for part in parts]),
         both=sum(both),
-        both_freedom=freedom(both, tuple(part.both_freedom for part in parts)),
+        both_freedom=freedom(both, [part.both_freedom for part in parts]),
         folds=one.folds,
     )
