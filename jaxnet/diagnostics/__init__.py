@@ -53,8 +53,6 @@ from jaxnet.stats.unlabeled_error import UnlabeledError as UnlabeledError
 from jaxnet.stats.unlabeled_error import (
     estimate_error_without_labels as estimate_error_without_labels,
 )
-from jaxnet.stats.unseen_losses import UnseenLosses as UnseenLosses
-from jaxnet.stats.unseen_losses import recipe_difference as recipe_difference
 from jaxnet.stats.variance_components import SampleAndSeed as SampleAndSeed
 from jaxnet.stats.variance_components import sample_and_seed_variance as sample_and_seed_variance
 

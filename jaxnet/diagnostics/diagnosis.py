@@ -119,7 +119,7 @@ class Diagnosis:
             networks gain over always guessing; of predictions that are classes, without those that
             take probabilities.
         unseen: the losses of cross-fitted networks on the examples that each left out, by which
-            `recipe_difference` compares two recipes; None for one split, and from predictions.
+            two recipes are compared; None for one split, and from predictions.
     """
 
     verdict: str

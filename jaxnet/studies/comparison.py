@@ -15,13 +15,7 @@ import numpy as np
 
 from jaxnet.core.run import Run
 from jaxnet.data import Splits, Standardization
-from jaxnet.diagnostics import (
-    Estimate,
-    error_of,
-    network_difference,
-    paired_difference,
-    recipe_difference,
-)
+from jaxnet.diagnostics import Estimate, error_of, network_difference, paired_difference
 from jaxnet.engine.prediction import ClassMetrics, Metrics, judge, score
 from jaxnet.errors import InputError
 from jaxnet.runtime.files import plain
@@ -29,7 +23,7 @@ from jaxnet.stats.comparison import members_difference
 from jaxnet.stats.estimate import LEVEL
 from jaxnet.stats.random_effects import MIN_PAIRED_MEMBERS
 from jaxnet.stats.scores import Scores
-from jaxnet.stats.unseen_losses import UnseenLosses, not_the_same
+from jaxnet.stats.unseen_losses import UnseenLosses, not_the_same, recipe_difference
 
 Scope = Literal["recipe", "training set", "networks"]
 

@@ -16,8 +16,9 @@ from scripts import result, run, run_here
 import jaxnet
 from jaxnet.cli import commands
 from jaxnet.cli.saved_run import UNSEEN, write_unseen_losses
-from jaxnet.diagnostics import UnseenLosses, network_difference, paired_difference
+from jaxnet.diagnostics import network_difference, paired_difference
 from jaxnet.stats.comparison import members_difference
+from jaxnet.stats.unseen_losses import UnseenLosses
 
 FEW = ("--no-cache", "--hidden", "16")
 NAMES = ("first", "second")

@@ -9,10 +9,11 @@ import pytest
 from scipy import stats
 
 from jaxnet.cli.saved_run import UNSEEN, read_unseen_losses, write_unseen_losses
-from jaxnet.diagnostics import UnseenLosses, exact, recipe_difference
+from jaxnet.diagnostics import exact
 from jaxnet.errors import InputError
 from jaxnet.stats.comparison import members_difference, paired_difference
 from jaxnet.stats.cross_fitting import cross_fit
+from jaxnet.stats.unseen_losses import UnseenLosses, recipe_difference
 
 pytestmark = pytest.mark.core
 FOLDS = 8
