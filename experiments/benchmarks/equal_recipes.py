@@ -226,11 +226,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--part", default="1/1", help="which part of the worlds, such as 2/3")
-    parser.add_argument("--only", default="", help="worlds with this in their name")
+    parser.add_argument("--only", default="", help="a world, or those with this in their name")
     parser.add_argument("--table", type=Path, default=TABLE)
     options = parser.parse_args(arguments)
     part, parts = map(int, options.part.split("/"))
-    names = [name for name in WORLDS if options.only in name][part - 1 :: parts]
+    named = [name for name in WORLDS if options.only in name]
+    names = ([options.only] if options.only in WORLDS else named)[part - 1 :: parts]
     broken = 0
     # JAX is multithreaded, so a process must not be forked
     with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
