@@ -107,8 +107,11 @@ def _members(
         # the first network is the one to keep, and those of the folds follow
         first, count = 1, folds["networks"] + folds["left_out"]
         others = "trained on all of the pool, or on less of it than all folds but one"
-    elif "diagnosis" in result or "seeds" in result:
+    elif "diagnosis" in result:
         count = finished.about["members"]
+    elif "seeds" in result:
+        count = finished.about["members"]
+        others = "trained from the same parameters, or in the same order of examples"
     elif "sweep" in result:
         count = finished.about["seeds"]
         first = result["sweep"]["best"] * count

@@ -144,6 +144,7 @@ def test_members_of_one_training_set_say_nothing_of_another(runs, digits, tmp_pa
     assert alone["of"] == "networks"
     assert "one network each on this training set" in alone["words"]
     assert alone["not_used"][0].startswith("8 networks of members-3, since ")
+    assert alone["not_used"][1].startswith("16 networks of members-3, which were trained from ")
 
 
 def cross_fitted(run, out, splits, *, error, networks=16, pool="pool"):
