@@ -1,13 +1,15 @@
 """Is one run really better than another? Runs side by side, with the difference of each pair on the
-same test examples.
+same examples.
 
     jaxnet compare runs/a runs/b runs/c
 
 Brings the networks back from the folders of finished runs, and their data; runs that had a
---data-dir need it here too. A difference of two networks holds for them alone: the same recipe with
-another seed is another network. Where both runs have --members 8 or more, it is of the recipes.
-Intervals are as wide as it takes for all of them together to hold with 95% (Bonferroni). Runs whose
-test sets are not the same examples stand beside each other without a difference.
+--data-dir need it here too. Two runs with --members 8 or more on the same data are cross-fitted on
+the same folds. Their difference is of the recipe: it holds for other training sets and seeds too.
+Other runs are compared on the test set, and their difference is of these networks on this training
+set. What is not used for a difference is listed with the reason. Intervals are as wide as it takes
+for all of them together to hold with 95% (Bonferroni). Runs that share neither folds nor test set
+stand beside each other without a difference.
 """
 
 from collections.abc import Sequence

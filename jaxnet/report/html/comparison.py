@@ -12,6 +12,7 @@ from jaxnet.report.tables import LUCK
 
 SCOPES = {
     "recipe": "the recipe",
+    "recipes": "several networks each on this training set",  # in files of earlier versions
     "training set": "several networks each on this training set",
     "networks": "one network each on this training set",
 }
@@ -44,7 +45,7 @@ def page(result: dict[str, Any], figures: Path) -> str:
 
 def _runs(runs: list[dict[str, Any]]) -> str:
     several = any(run["members_error"] for run in runs)
-    crossed = any(run["unseen_error"] for run in runs)
+    crossed = any(run.get("unseen_error") for run in runs)
     head = [
         "",
         "test error",
@@ -60,7 +61,7 @@ def _runs(runs: list[dict[str, Any]]) -> str:
         percent, together, unseen = not run["regression"], "", ""
         if run["members_error"] is not None:
             together = f"{number(run['members_error'], percent=percent)} of {run['members']}"
-        if run["unseen_error"] is not None:
+        if run.get("unseen_error") is not None:
             unseen = number(run["unseen_error"], percent=percent)
         rest = (
             f"{run['test_examples']:,}",
@@ -98,7 +99,7 @@ def _differences(result: dict[str, Any], figures: Path) -> str:
     compared = [pair for pair in result["pairs"] if pair["difference"] is not None]
     left = [pair for pair in result["pairs"] if pair["difference"] is None]
     found = "".join(
-        f"<li>{text(pair['words'])}{_not_used(pair['not_used'])}</li>" for pair in compared
+        f"<li>{text(pair['words'])}{_not_used(pair.get('not_used', []))}</li>" for pair in compared
     )
     without = "".join(
         f"<li>{text(pair['first'])} and {text(pair['second'])}: {text(pair['words'])}</li>"
@@ -133,7 +134,7 @@ def _differences(result: dict[str, Any], figures: Path) -> str:
         )
         html += table(columns, rows, caption=told)
         html += chart(figures / "differences", "differences with their intervals; the line is none")
-    if any(pair["of"] in ("networks", "training set") for pair in result["pairs"]):
+    if any(pair["of"] in SCOPES and pair["of"] != "recipe" for pair in result["pairs"]):
         html += f'<p class="note">{text(LUCK)}</p>'
     return html
 
