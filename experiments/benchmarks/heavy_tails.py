@@ -25,17 +25,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
-from experiments.benchmarks.coverage import WORLDS, crossed, truths
-from jaxnet.diagnostics import (
-    Estimate,
-    bias_variance_decomposition,
-    cross_fitted_errors,
-    error_of,
-    exact,
-    mean,
-    value_scores,
-)
+from experiments.benchmarks.coverage import WORLDS, World, crossed, truths
+from jaxnet.diagnostics import Estimate, bias_variance_decomposition, exact, mean
 from jaxnet.stats.bias_variance import WITHIN
+from jaxnet.stats.cross_fitting import CrossFit, cross_fit
 from jaxnet.stats.random_effects import POSITIVE, block, interval, two_way
 from jaxnet.stats.scores import median_error
 
@@ -78,7 +71,14 @@ JUDGED_ON: dict[str, Any] = {
 }
 LAWS = JUDGED_ON | CHOSEN_ON
 DESIGNS = ("one network", "16 networks", "8 folds x 2 seeds")
-BRIER = tuple((world, n) for world in ("easy", "low error") for n in (200, 500, 2000))
+CLASSES = WORLDS | {"lower error": World(9.0, 2.0, 0.3, 1.0)}
+BRIER = (
+    ("easy", 200),
+    ("low error", 200),
+    ("lower error", 200),
+    ("low error", 500),
+    ("lower error", 500),
+)
 
 
 class Found(NamedTuple):
@@ -113,22 +113,16 @@ def study(design: str, law: Any, n: int, rng: np.random.Generator) -> Iterator[t
     apart = APART * law.std() if np.isfinite(law.std()) else APART
     errors = own + apart * rng.standard_normal((MEMBERS, n))
     if design == DESIGNS[1]:
-        scores = value_scores(own - errors, own, scale=1.0)
-        yield "mean squared error", Found(_square(scores.rmse))
-        yield "mean squared error, new networks", Found(error_of(errors**2))
-        yield "median absolute error", Found(scores.median_absolute_error)
+        one = CrossFit(errors**2, np.zeros(MEMBERS, np.int64), np.zeros(n, np.int64))
+        yield "mean squared error", Found(one.rate("unseen", pools=False))
+        yield "median absolute error", Found(median_error(np.abs(errors)))
         return
     fold_of = rng.permutation(n) % FOLDS
     seen = fold_of != np.repeat(np.arange(FOLDS), SEEDS)[:, None]
-    scores = value_scores(own - errors, own, seen=seen, scale=1.0)
-    found = cross_fitted_errors(errors**2, seen)
-    yield "mean squared error, these networks", Found(found.of_these_networks.unseen)
-    yield "mean squared error, the recipe", Found(found.unseen)
-    yield "median absolute error", Found(scores.median_absolute_error)
-
-
-def _square(root: Estimate) -> Estimate:
-    return Estimate(root.estimate**2, root.low**2, root.high**2, root.refused, root.caution)
+    fitted, _ = cross_fit(errors**2, seen)
+    for whose, pools in (("these networks", False), ("the recipe", True)):
+        yield f"mean squared error, {whose}", Found(fitted.rate("unseen", pools=pools))
+    yield "median absolute error", Found(median_error(np.abs(errors), seen=seen))
 
 
 def truth_of(design: str, law: Any, quantity: str) -> float:
@@ -210,7 +204,7 @@ def brier_intervals(
 
 def brier(name: str, n: int, studies: int) -> Iterator[dict[str, Any]]:
     """The rows of a world of classes."""
-    world, found = WORLDS[name], dict[str, list[Found]]()
+    world, found = CLASSES[name], dict[str, list[Found]]()
     truth = truths(world, MEMBERS, votes=1)
     rules = {"rule for rates": WITHIN["brier"], "rule of other losses": POSITIVE}
     for number in range(studies):

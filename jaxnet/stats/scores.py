@@ -368,17 +368,22 @@ def r_squared(
 
 
 def median_error(
-    errors: Float[np.ndarray, " examples"], groups: ArrayLike | None = None
+    errors: Float[np.ndarray, "*networks examples"],
+    groups: ArrayLike | None = None,
+    *,
+    seen: ArrayLike | None = None,
 ) -> Estimate:
-    """Compute the median absolute error of one network with its interval.
+    """Compute the median absolute error of networks on examples that they have not seen.
 
     Args:
-        errors: (examples,) absolute errors.
+        errors: (examples,) absolute errors of one network, or (networks, examples) of several.
         groups: (examples,) the group of each example, or None.
+        seen: (networks, examples) which examples each cross-fitted network was trained on, or None.
     """
-    if not len(errors):
+    errors = np.asarray(errors, np.float64).reshape(-1, np.shape(errors)[-1])
+    if not errors.size:
         return Estimate(math.nan, refused="no examples; at least 1 is needed")
-    table, _ = _table(np.asarray(errors, np.float64)[None], None, groups)
+    table, _ = _table(errors, seen, groups)
     return _Judge(table, 1.0, LEVEL).median_of(table.losses)
 
 
