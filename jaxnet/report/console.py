@@ -261,7 +261,10 @@ def comparison(found: Comparison) -> None:
         table.add_row(*map(cell, cells))
     terminal.print(table)
     terminal.print(_scores({run.name: run.scores for run in found.runs}))
-    say("")
+    errors = [
+        each for run in found.runs if run.regression for each in (run.error, run.members_error)
+    ]
+    say(*interval_notes(each for each in errors if each is not None), "")
     for pair in found.pairs:
         say(
             pair.words

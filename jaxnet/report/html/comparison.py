@@ -5,6 +5,7 @@ computes nothing.
 from pathlib import Path
 from typing import Any
 
+from jaxnet.diagnostics.text import interval_notes
 from jaxnet.report import tables
 from jaxnet.report.html.document import chart, document, section, table, text
 from jaxnet.report.html.page import number
@@ -78,7 +79,12 @@ def _runs(runs: list[dict[str, Any]]) -> str:
                 *rest,
             )
         )
-    return table(head, rows, caption="with 95% intervals for new examples")
+    errors = [run[name] for run in runs if run["regression"] for name in ("error", "members_error")]
+    notes = "".join(
+        f'<p class="note">{text(note)}</p>'
+        for note in interval_notes(each for each in errors if each is not None)
+    )
+    return table(head, rows, caption="with 95% intervals for new examples") + notes
 
 
 def _scores(runs: list[dict[str, Any]]) -> str:
