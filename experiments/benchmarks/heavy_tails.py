@@ -9,7 +9,8 @@ often one that is given holds the truth, how often its text says that rare, larg
 and the same of the median absolute error. `before`: coverage, never refused, of what was printed
 before, a symmetric interval on a logarithmic scale.
 
-brier: bias and variance of the Brier score by the rule for rates and by that for other losses.
+brier: bias and variance of the Brier score by the rule for rates, symmetric on a logarithmic scale,
+and corrected for skewness.
 Worlds that are in the table already are not run again.
 """
 
@@ -26,7 +27,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from experiments.benchmarks.coverage import WORLDS, World, crossed, truths
-from jaxnet.diagnostics import Estimate, bias_variance_decomposition, exact, mean
+from jaxnet.diagnostics import Estimate, exact, mean
 from jaxnet.stats.bias_variance import WITHIN
 from jaxnet.stats.cross_fitting import CrossFit, cross_fit
 from jaxnet.stats.random_effects import POSITIVE, block, interval, two_way
@@ -78,6 +79,8 @@ BRIER = (
     ("lower error", 200),
     ("low error", 500),
     ("lower error", 500),
+    ("low error", 2000),
+    ("lower error", 2000),
 )
 
 
@@ -186,30 +189,31 @@ def regressions(design: str, name: str, n: int, studies: int) -> Iterator[dict[s
         yield line((design, name, n), quantity, truth_of(design, law, quantity), each)
 
 
-def brier_intervals(
-    log_p: np.ndarray, rules: dict[str, tuple[float, float]]
-) -> Iterator[tuple[str, Estimate]]:
-    """The intervals of bias and variance of the Brier score by each rule, from members left out."""
-    labels, m = np.zeros(log_p.shape[1], np.int64), len(log_p)
-    whole, *left = (
-        bias_variance_decomposition(members, labels, loss="brier").per_example
-        for members in (log_p, *(np.delete(log_p, i, 0) for i in range(m)))
-    )
-    for part in ("bias", "variance"):
-        value = getattr(whole, part)
-        pseudo = np.stack([m * value - (m - 1) * getattr(each, part) for each in left])
-        for rule, within in rules.items():
-            yield f"{part}, {rule}", interval(two_way([block(pseudo, value)], within))
+def brier_intervals(log_p: np.ndarray) -> Iterator[tuple[str, Estimate]]:
+    """The intervals of bias and variance of the Brier score by three rules, from pseudo-values; the
+    right class is 0.
+    """
+    p, m = np.exp(log_p.astype(np.float64)), len(log_p)
+    off = p.mean(0) - np.eye(p.shape[2])[0]
+    squares, along = ((p - p.mean(0)) ** 2).sum(-1), ((p - p.mean(0)) * off).sum(-1)
+    variance = squares.sum(0) / (m - 1)
+    less = (squares.sum(0) - m / (m - 1) * squares) / (m - 2)
+    bias = (off**2).sum(-1) - variance / m
+    other = (off**2).sum(-1) - 2 * along / (m - 1) + squares / (m - 1) ** 2 - less / (m - 1)
+    for part, whole, without in (("bias", bias, other), ("variance", variance, less)):
+        given = [block(m * whole - (m - 1) * without, whole)]
+        yield f"{part}, rule for rates", interval(two_way(given, WITHIN["brier"]))
+        yield f"{part}, logarithmic scale", interval(two_way(given, POSITIVE))
+        yield f"{part}, skewness", interval(two_way(given, WITHIN["brier"], small=True))
 
 
 def brier(name: str, n: int, studies: int) -> Iterator[dict[str, Any]]:
     """The rows of a world of classes."""
     world, found = CLASSES[name], dict[str, list[Found]]()
     truth = truths(world, MEMBERS, votes=1)
-    rules = {"rule for rates": WITHIN["brier"], "rule of other losses": POSITIVE}
     for number in range(studies):
         rng = np.random.default_rng([zlib.crc32(f"brier {name} {n}".encode()), number])
-        for quantity, each in brier_intervals(crossed(world, MEMBERS, n, rng), rules):
+        for quantity, each in brier_intervals(crossed(world, MEMBERS, n, rng)):
             found.setdefault(quantity, []).append(Found(each))
     for quantity, each in found.items():
         true = truth[f"brier: {quantity.partition(',')[0]}"]

@@ -212,9 +212,10 @@ def bias_variance_decomposition(
     tables = {
         name: two_way(
             [each[name].block for each in pieces],
-            POSITIVE if (loss, name) == ("brier", "variance") else WITHIN[loss],
+            WITHIN[loss],
             partition=parts,
             heavy_tails=loss == "squared" and name != "variance",
+            small=loss == "brier" and name == "variance",
         )
         for name in pieces[0]
     }

@@ -66,6 +66,7 @@ class Part(NamedTuple):
         within: smallest and largest possible value.
         third: third cumulant of the mean over the draw of examples.
         tail: how fast the largest values fall off, where they may have heavy tails; else None.
+        small: whether a small mean comes from many small values, so that it is not one of few.
     """
 
     weight: float
@@ -78,11 +79,12 @@ class Part(NamedTuple):
     within: tuple[float, float]
     third: float = 0.0
     tail: Tail | None = None
+    small: bool = False
 
     @property
     def few(self) -> bool:
         """Whether the mean is a rate that only a handful of examples make."""
-        return is_few(self.mean, self.examples, self.within)
+        return not self.small and is_few(self.mean, self.examples, self.within)
 
     def limits(self, level: float) -> tuple[float, float]:
         """Compute the exact limits of a rate that only a handful of examples make."""
@@ -182,6 +184,7 @@ def two_way(
     *,
     partition: int | None = None,
     heavy_tails: bool = False,
+    small: bool = False,
 ) -> TwoWay:
     """Combine blocks of examples to one table.
 
@@ -190,6 +193,8 @@ def two_way(
         within: smallest and largest possible value.
         partition: number of parts, where members trained on disjoint parts of one pool.
         heavy_tails: whether rare examples may have much larger values, as squared errors do.
+        small: whether a small mean comes from many small values, as a variance does, and not from
+            few large ones, as a rate does.
 
     Returns:
         The mean of the table, with what its variance needs.
@@ -212,6 +217,7 @@ def two_way(
         within=within,
         third=third_cumulant(columns - mean, n),
         tail=tail(np.abs(columns)) if heavy_tails and np.isfinite(columns).all() else None,
+        small=small,
     )
     return TwoWay(mean, rows, (part,), partition)
 
@@ -343,9 +349,9 @@ def interval(
 
     The interval is symmetric on the logit scale for rates, on the logarithmic scale for other
     positive means, and on the linear scale for sums and for values that can be negative. That of
-    values with heavy tails is corrected for their skewness. Where fewer than 5 examples make a
-    rate, the limits are exact binomial ones over its examples. A sum combines its members' variance
-    with the limits of its parts (MOVER).
+    values with heavy tails, or of many small values, is corrected for their skewness. Where fewer
+    than 5 examples make a rate, the limits are exact binomial ones over its examples. A sum
+    combines its members' variance with the limits of its parts (MOVER).
 
     Args:
         given: the mean.
@@ -367,10 +373,11 @@ def interval(
     if alone and given.parts[0].few:
         low, high = given.parts[0].limits(level)
         return Estimate(estimate, min(low, estimate), max(high, estimate))
-    if alone and given.parts[0].tail is not None:
+    if alone and (given.parts[0].tail is not None or given.parts[0].small):
         below, above = reaches(*_variance(given), given.parts[0].third, level)
-        low = max(0.0, estimate - below) if estimate >= 0 else estimate - below
-        return Estimate(estimate, low, estimate + above, caution=caution(given))
+        least, most = given.parts[0].within
+        low = max(least, estimate - below) if estimate >= least else estimate - below
+        return Estimate(estimate, low, min(most, estimate + above), caution=caution(given))
     below, above = _half_widths(given, level)
     found = around(estimate, below, above, given.parts[0].within if alone else SIGNED)
     return replace(found, caution=caution(given))
