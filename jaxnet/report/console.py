@@ -262,7 +262,10 @@ def comparison(found: Comparison) -> None:
     terminal.print(table)
     terminal.print(_scores({run.name: run.scores for run in found.runs}))
     errors = [
-        each for run in found.runs if run.regression for each in (run.error, run.members_error)
+        each
+        for run in found.runs
+        if run.regression
+        for each in (run.error, run.members_error, run.unseen_error)
     ]
     say(*interval_notes(each for each in errors if each is not None), "")
     for pair in found.pairs:

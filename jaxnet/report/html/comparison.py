@@ -79,7 +79,8 @@ def _runs(runs: list[dict[str, Any]]) -> str:
                 *rest,
             )
         )
-    errors = [run[name] for run in runs if run["regression"] for name in ("error", "members_error")]
+    names = ("error", "members_error", "unseen_error")
+    errors = [run.get(name) for run in runs if run["regression"] for name in names]
     notes = "".join(
         f'<p class="note">{text(note)}</p>'
         for note in interval_notes(each for each in errors if each is not None)
