@@ -207,9 +207,10 @@ def _trimmed(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
     compute = functions()
     if not pa.types.is_string(values.type):
         return values
-    if not compute.any(compute.match_substring_regex(values, r"^\s|\s$")).as_py():
-        return values
     trimmed = compute.utf8_trim_whitespace(values)
+    before, after = (compute.sum(compute.binary_length(each)) for each in (values, trimmed))
+    if before == after:
+        return values
     gaps = compute.is_in(trimmed, pa.array(GAPS))
     return _as_number(compute.if_else(gaps, pa.scalar(None, pa.string()), trimmed))
 

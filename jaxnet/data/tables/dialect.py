@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ COMMA_NUMBER = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
 WHOLE_NUMBER = re.compile(r"\s*[-+]?\d+\s*")
 GAPS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "#N/A"]
 ROWS = 100  # rows from which the dialect is inferred
+READ = 2 * ROWS  # rows read for that, since some may be empty
 SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # as spreadsheets write and read it
 
 
@@ -68,7 +70,8 @@ def dialect_of(head: str, whole: bool, table: Table) -> Dialect:
     comments = _comments(lines[above:])
     body = "".join(lines[above + comments :])
     separator = table.separator or (given[1] if given else _separator(body, whole))
-    records = [each for each in _records(body, separator, whole) if any(each.cells)][: ROWS + 1]
+    records = [each for each in _records(body, separator, whole, READ) if any(each.cells)]
+    records = records[: ROWS + 1]
     cells = [each.cells for each in records]
     decimal = table.decimal or _decimal(cells[1:] or cells, separator)
     comment = lines[above + comments - 1].lstrip("#% ").strip() if comments else ""
@@ -116,18 +119,22 @@ def spaces_to_tabs(text: str) -> str:
     return out.getvalue()
 
 
-def _records(text: str, separator: str, whole: bool) -> list[Record]:
-    """The rows of cells of a text that are complete; none where the separator cannot be right."""
+def _records(text: str, separator: str, whole: bool, most: int | None = None) -> list[Record]:
+    """The rows of cells of a text that are complete, at most so many; none where the separator
+    cannot be right.
+    """
     if separator == " ":
         text = re.sub(r"^[ \t]+|[ \t]+$", "", text, flags=re.MULTILINE).replace("\t", " ")
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=separator == " "
     )
     try:
-        records = [Record(cells, reader.line_num) for cells in reader]
+        rows = itertools.islice(reader, None if most is None else most + 1)
+        records = [Record(cells, reader.line_num) for cells in rows]
     except csv.Error:  # a cell of more than 128 KiB
         return []
-    return records if whole else records[:-1]
+    cut = not whole or (most is not None and len(records) > most)
+    return records[:-1] if cut else records
 
 
 def _comments(lines: list[str]) -> int:
@@ -149,7 +156,8 @@ def _separator(body: str, whole: bool) -> str:
     """
 
     def score(separator: str) -> tuple[bool, float, int]:
-        rows = [each.cells for each in _records(body, separator, whole) if any(each.cells)][:ROWS]
+        records = _records(body, separator, whole, READ)
+        rows = [each.cells for each in records if any(each.cells)][:ROWS]
         counts = Counter(map(len, rows))
         if not rows or counts.keys() == {1}:
             return False, 0.0, 0
@@ -162,8 +170,9 @@ def _separator(body: str, whole: bool) -> str:
         # where rows differ in length, the header says how many cells there should be
         return len(counts) == 1, sum(clean) / len(clean) * (len(counts) == 1), len(rows[0])
 
-    best = max(SEPARATORS, key=score)
-    if score(best)[2] > 1:
+    scores = {separator: score(separator) for separator in SEPARATORS}
+    best = max(SEPARATORS, key=scores.__getitem__)
+    if scores[best][2] > 1:
         return best
     return " " if score(" ")[0] else ","
 
