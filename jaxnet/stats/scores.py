@@ -525,11 +525,14 @@ class _Judge:
             return Estimate(math.nan, refused="all values are equal; R^2 needs values that differ")
         if refused := _not_finite(losses):
             return refused
-        unseen = self.unseen(losses)
+        unseen, losses_mean = self.unseen(losses), self.mean_of(losses)
         ratio = unseen.estimate / float(whole.mean())
-        return self.interval(
+        if losses_mean.refused is not None:
+            return Estimate(ratio, refused=losses_mean.refused)
+        found = self.interval(
             self.unseen(ratio + (losses - ratio * whole) / float(whole.mean())), POSITIVE
         )
+        return replace(found, caution=losses_mean.caution)
 
     def auc(
         self,

@@ -586,10 +586,13 @@ def test_a_regression_from_a_european_table_to_predictions_of_new_rows(tmp_path)
         {"name": "color", "categories": ["blue", "green", "red"]},
     ]
     assert found["r2"]["test"]["estimate"] > 0.9
+    # a table without noise: the network errs by much at its edges, and hardly elsewhere
+    for name in ("r2", "rmse"):
+        assert "rare, larger errors" in found[name]["test"]["refused"]
+    median = found["median_absolute_error"]["test"]
     assert (
-        found["r2"]["test"]["low"] < found["r2"]["test"]["estimate"] < found["r2"]["test"]["high"]
+        0 < median["low"] < median["estimate"] < median["high"] < found["rmse"]["test"]["estimate"]
     )
-    assert found["rmse"]["test"]["low"] > 0
     assert found["error"]["test"]["estimate"] < found["baseline"]["test"]
     assert found["recipe"]["epochs"] == 38  # of four batches each
     (tmp_path / "new.csv").write_text("color,size,note\nred,5.0,a\nblue,2.5,b\n")
