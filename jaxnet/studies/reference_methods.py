@@ -44,8 +44,8 @@ OPERATION = 2e-11  # of a network or a matrix product
 ACCELERATOR = 0.03  # of that, an operation of a network on a GPU or TPU
 DISTANCE = 2e-8  # to compute and to compare a distance, besides the matrix product
 TREE, SPLIT = 1e-3, 1.5e-8  # to begin a tree; for each feature tried at an example of a level
-# A diagnosis of a small table takes 12 s, nearly all of it to start and to compile.
-LEAST_SECONDS = 2.5
+# A diagnosis of a small table takes 15 s, nearly all of it to start and to compile.
+LEAST_SECONDS = 3.0
 
 NUMBERS_OF_NEIGHBORS = (1, 3, 5, 9, 17, 33, 65, 129)
 CHOOSING = 1000  # examples, at most, on which the number of neighbors is chosen
@@ -188,7 +188,7 @@ def reference_losses(
         fold_of: (examples,) the fold of each example of the training set, from 0; at least 3.
         methods: which methods, some of "neighbors", "trees" and "network"; by default all.
         seconds: the limit, in seconds as `training_seconds` counts them; by default a fifth of
-            what two networks for each fold cost, and at least 2.5 s, a fifth of what it takes to
+            what two networks for each fold cost, and at least 3 s, a fifth of what it takes to
             start and to compile a diagnosis.
         plan: as in `fit_population`, for the network.
 
@@ -418,8 +418,9 @@ def _out_of_bag(forest: Any) -> Num[np.ndarray, " examples"]:
 def plan_trees(
     examples: int, kinds: Sequence[tuple[int, int]], folds: int, seconds: float
 ) -> tuple[Sequence[tuple[int, int]], int, int, float]:
-    """Plan which kinds of trees are tried and on how many folds they are judged: on 4 folds at
-    least, if need be with fewer kinds, and of trees that are grown on fewer examples.
+    """Plan which kinds of trees are tried and on how many folds they are judged: all kinds where
+    there is time to judge them on all folds; else the first ones, on 4 folds at least, if need be
+    of trees that are grown on fewer examples.
 
     Args:
         examples: number of examples outside of a fold.
@@ -436,7 +437,7 @@ def plan_trees(
         return TRIED_TREES * sum(each) + TREES * max(each)
 
     enough = min(ENOUGH_FOLDS, folds)
-    if enough * cost(kinds, examples) > seconds:
+    if folds * cost(kinds, examples) > seconds:  # an interval from few folds is wide
         kinds = kinds[:FIRST_KINDS]
     smaller = [examples]
     while smaller[-1] > MIN_TREE_EXAMPLES:

@@ -255,8 +255,9 @@ def test_many_classes_of_few_examples_each():
     ("examples", "features", "seconds", "planned"),
     [
         (1000, 9, 100.0, (4, 8, 1000)),  # all of it
-        (1000, 9, 1.4, (4, 5, 1000)),
-        (1000, 9, 0.7, (2, 5, 1000)),  # fewer kinds, so that there are four folds or more
+        (1000, 9, 2.2, (4, 8, 1000)),
+        (1000, 9, 2.0, (2, 8, 1000)),  # fewer kinds, so that all folds are judged
+        (1000, 9, 0.7, (2, 5, 1000)),
         (100_000, 64, 30.0, (2, 4, 40_960)),  # and fewer examples
         (120, 1, 0.2, (2, 2, 120)),  # fewer examples would not save enough
         (120, 1, 0.1, (2, 1, 120)),  # too few folds
