@@ -257,7 +257,8 @@ def as_error(y: np.ndarray, test_examples: Float[np.ndarray, " curves"]) -> np.n
     Returns:
         (curves, ...) errors, from 0 to 1.
     """
-    return np.clip(np.exp(y) - (0.5 / test_examples).reshape(-1, *[1] * (y.ndim - 1)), 0.0, 1.0)
+    half = (0.5 / test_examples).reshape(-1, *[1] * (y.ndim - 1))
+    return np.clip(np.exp(np.minimum(y, np.log1p(half))) - half, 0.0, 1.0)
 
 
 def refusals(
@@ -384,7 +385,10 @@ def _component(
     to = jnp.where(known[:, None], kernel(a, there) + OFFSET_VARIANCE, 0.0)
     whitened = jax.scipy.linalg.solve_triangular(factor, to, lower=True)
     own = kernel(there, there) + OFFSET_VARIANCE - whitened.T @ whitened
-    covariance = own + (FUTURE_NOISE * v_last + walk**2 / 4) * jnp.eye(len(there))
+    # rounding may leave less than 0; the prior says nothing of sizes below the first one
+    variance = jnp.where(there < 0, jnp.nan, jnp.maximum(jnp.diagonal(own), 0.0))
+    noise = FUTURE_NOISE * v_last + walk**2 / 4
+    covariance = jnp.fill_diagonal(own, variance + noise, inplace=False)
     fit = -0.5 * jnp.sum(whitened_r**2) - jnp.sum(jnp.log(jnp.diagonal(factor)))
     return OFFSET + mu * there + whitened.T @ whitened_r, covariance, fit
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from jaxnet import display
 from jaxnet.errors import InputError, check_known, check_text, shown
 
 Type = Literal["number", "category", "date", "drop"]
@@ -32,6 +33,8 @@ class Table:
     header: bool | None = None
     types: Mapping[str, Type | str] = field(default_factory=dict)
     dates: DateOrder | str | None = None
+
+    __repr__ = display.text
 
 
 def checked(table: Any) -> Table:
