@@ -320,6 +320,26 @@ def on_device(splits: Splits) -> Splits:
     return replace(splits, train=train, validation=validation, standardization=own.on_device)
 
 
+def error_unit(train: Dataset) -> float:
+    """Compute what squared errors are divided by: the variance of y; 1 for classes.
+
+    Args:
+        train: the training set.
+
+    Raises:
+        InputError: where all values are equal, so that there is nothing to learn.
+    """
+    if train.classes is not None:
+        return 1.0
+    y = np.asarray(train.y, np.float64)
+    if not (variance := float(y.var())) > 0:
+        raise InputError(
+            f"all {len(y):,} training values are {y[0]:.6g}, so there is nothing to learn; give "
+            "values that differ"
+        )
+    return variance
+
+
 def class_weights(dataset: Dataset) -> Float[Array, " examples"]:
     """Weights with which every class counts the same and whose mean is 1.
 

@@ -22,6 +22,7 @@ from jaxtyping import Array, Key
 from jaxnet.core.recipe import Recipe
 from jaxnet.core.run import Run
 from jaxnet.data import Dataset, Splits, resampling
+from jaxnet.data.dataset import error_unit
 from jaxnet.data.splitting import on_host, take, units
 from jaxnet.diagnostics import (
     Decomposition,
@@ -244,6 +245,7 @@ def measure_bias_variance(
       InputError: for invalid arguments, and where nearly all networks of a value diverged.
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
+    error_unit(splits.train)  # refuses values that are all equal
     key = as_key("key", key)
     check_whole("members", members, most=1 << 20)
     if members < 2:
@@ -461,7 +463,7 @@ def _decompose(
 
 def _scale(splits: Splits) -> float:
     """The standard deviation of y in the training set."""
-    return math.sqrt(float(np.var(np.asarray(splits.train.y), dtype=np.float64)))
+    return math.sqrt(error_unit(splits.train))
 
 
 def _learned_from(splits: Splits, seen: np.ndarray) -> Splits:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Key
 from jaxnet.core.recipe import Recipe, resolved
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits, class_weights
+from jaxnet.data.dataset import error_unit
 from jaxnet.data.splitting import on_host, take
 from jaxnet.diagnostics.diagnosis import (
     Diagnosis,
@@ -121,6 +122,7 @@ def diagnose(
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     arguments.check_in_memory(splits)
+    error_unit(splits.train)  # refuses values that are all equal
     key = as_key("key", key)
     check_loss(loss)
     arguments.check_surroundings(out, progress, plan)
@@ -209,9 +211,7 @@ class Judged:
     @functools.cached_property
     def variance(self) -> float:
         """The variance of y, the unit of a regression's errors; 1 for classes."""
-        if not self.regression:
-            return 1.0
-        return float(np.var(np.asarray(self.splits.train.y), dtype=np.float64))
+        return error_unit(self.splits.train)
 
     @functools.cached_property
     def sound(self) -> Bool[np.ndarray, " networks"]:

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxnet import arrays, display
 from jaxnet.core.recipe import Recipe
 from jaxnet.data import Dataset, Splits
+from jaxnet.data.dataset import error_unit
 from jaxnet.data.resampling import Samples, first
 from jaxnet.data.splitting import units
 from jaxnet.diagnostics.findings import Finding, applicable
@@ -210,6 +211,7 @@ def learning_curve(
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     arguments.check_in_memory(splits)
+    variance = error_unit(splits.train)
     key = as_key("key", key)
     check_whole("members", members, most=1 << 20)
     n = len(splits.train)
@@ -259,7 +261,6 @@ def learning_curve(
         progress=progress,
     )
     regression = splits.classes is None
-    variance = float(np.var(np.asarray(splits.train.y), dtype=np.float64)) if regression else 1.0
     y, found = np.asarray(held_out.y), np.full(len(population), np.nan)
     falls = np.zeros((members, len(held_out)))
     weights = last_doubling(chosen) if regression and len(chosen) > 1 else np.zeros(len(chosen))
