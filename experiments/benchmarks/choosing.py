@@ -24,7 +24,6 @@ coverage; `below` and `above` are the shares of intervals that lie below and abo
 """
 
 import argparse
-import csv
 import sys
 import time
 import zlib
@@ -35,7 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks.cross_fitting import append
+from experiments.benchmarks.rows import append, read
 from jaxnet.diagnostics import Estimate, error_ladder, exact, repeated
 from jaxnet.diagnostics.findings import Code
 from jaxnet.diagnostics.ladder import ALPHA, claims
@@ -298,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     part, parts = map(int, options.part.split("/"))
     names = [name for name in CASES if options.only in name][part - 1 :: parts]
     for name in names:
-        if name in done(options.table):
+        if name in {row["case"] for row in read(options.table)}:
             continue
         began = time.perf_counter()
         rows = simulate(name, options.sweeps)
@@ -307,14 +306,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in rows:
             print("  " + ", ".join(f"{k} {v}" for k, v in line.items() if k != "case"), flush=True)
     return 0
-
-
-def done(path: Path) -> set[str]:
-    """The cases that are in the table."""
-    if not path.exists():
-        return set()
-    with path.open(newline="") as file:
-        return {line["case"] for line in csv.DictReader(file)}
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ A row is appended to claims.csv for each case; cases that are there are not simu
 """
 
 import argparse
-import csv
 import math
 import multiprocessing
 import sys
@@ -32,7 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks.cross_fitting import append
+from experiments.benchmarks.rows import append, read
 from experiments.benchmarks.worlds import Probit
 from jaxnet.diagnostics import exact
 from jaxnet.diagnostics.findings import Code
@@ -251,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # JAX is multithreaded, so a process must not be forked
     with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
         for name in names:
-            if name in done(options.table):
+            if name in {row["case"] for row in read(options.table)}:
                 continue
             began, counts, so_far = time.perf_counter(), Counter[str](), 0
             starts = range(0, options.studies, CHUNK)
@@ -268,14 +267,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(", ".join(f"{key} {value}" for key, value in line.items()), flush=True)
     print(f"{broken} promises broken")
     return int(broken > 0)
-
-
-def done(path: Path) -> set[str]:
-    """The cases that are in the table."""
-    if not path.exists():
-        return set()
-    with path.open(newline="") as file:
-        return {line["case"] for line in csv.DictReader(file)}
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ examples.
 """
 
 import argparse
-import csv
 import multiprocessing
 import sys
 import time
@@ -34,6 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.benchmarks.rows import append, read
 from experiments.benchmarks.worlds import (
     ELSEWHERE,
     TRAINING_SET,
@@ -211,24 +211,6 @@ def width(intervals: list[Estimate]) -> float:
     return float(np.median([each.high - each.low for each in intervals if each.refused is None]))
 
 
-def done(path: Path) -> set[str]:
-    """The worlds that are in the table."""
-    if not path.exists():
-        return set()
-    with path.open(newline="") as file:
-        return {line["world"] for line in csv.DictReader(file)}
-
-
-def append(path: Path, lines: list[dict[str, str]], fields: Sequence[str] = FIELDS) -> None:
-    """Add rows to the table."""
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fields, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerows(lines)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate what is missing in the table; the exit status is 1 where a promise is broken."""
     parser = argparse.ArgumentParser(
@@ -247,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # JAX is multithreaded, so a process must not be forked
     with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
         for name in names:
-            if name in done(options.table):
+            if name in {row["world"] for row in read(options.table)}:
                 continue
             began, rows, world = time.perf_counter(), [], WORLDS[name]
             own = isinstance(world, Learned) and world.learner is mlps
@@ -258,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rows += found
                 print(f"\r{name}: {len(rows)} of {studies} studies", end="", file=sys.stderr)
             lines = summary(name, rows)
-            append(options.table, lines)
+            append(options.table, lines, FIELDS)
             print(f", {time.perf_counter() - began:.0f} s", file=sys.stderr)
             for line in lines:
                 broken += line["kept"] == "NO"

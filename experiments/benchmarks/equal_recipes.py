@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks.cross_fitting import append, done
+from experiments.benchmarks.rows import append, read
 from experiments.benchmarks.worlds import (
     COLUMNS,
     Blobs,
@@ -236,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # JAX is multithreaded, so a process must not be forked
     with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
         for name in names:
-            if name in done(options.table):
+            if name in {row["world"] for row in read(options.table)}:
                 continue
             began, rows = time.perf_counter(), []
             slow = WORLDS[name].learner is mlps

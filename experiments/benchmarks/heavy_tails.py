@@ -15,7 +15,6 @@ Worlds that are in the table already are not run again.
 """
 
 import argparse
-import csv
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from experiments.benchmarks.coverage import WORLDS, World, crossed, truths
+from experiments.benchmarks.rows import append, read
 from jaxnet.diagnostics import Estimate, exact, mean
 from jaxnet.stats.bias_variance import WITHIN
 from jaxnet.stats.cross_fitting import CrossFit, cross_fit
@@ -236,10 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for n in SIZES
     ]
     jobs += [("Brier, 16 networks", world, n) for world, n in BRIER]
-    done = set[tuple[str, ...]]()
-    if options.table.exists():
-        with options.table.open(newline="") as file:
-            done = {tuple(row[name] for name in FIELDS[:3]) for row in csv.DictReader(file)}
+    done = {tuple(row[name] for name in FIELDS[:3]) for row in read(options.table)}
     for design, world, n in jobs[part - 1 :: parts]:
         if options.only not in design or (design, world, str(n)) in done:
             continue
@@ -248,12 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if design.startswith("Brier")
             else regressions(design, world, n, options.studies)
         )
-        new = not options.table.exists()
-        with options.table.open("a", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerows(rows)
+        append(options.table, rows, FIELDS)
         for row in rows:
             print("  ".join(str(row[name]) for name in FIELDS), flush=True)
     return 0

@@ -11,7 +11,6 @@ another definite verdict is given.
 """
 
 import argparse
-import csv
 import sys
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ import jax
 import numpy as np
 
 import jaxnet
+from experiments.benchmarks.rows import append, read
 from jaxnet import Model, Recipe, Splits
 from jaxnet.data import Dataset, Standardization
 from jaxnet.data.dataset import TestSource
@@ -234,18 +234,10 @@ def judged(verdict: str, right: tuple[str, ...]) -> str:
     return "inconclusive" if head == "inconclusive" else "opposite"
 
 
-def diagnoses(path: Path) -> list[dict[str, str]]:
-    """The rows of the table so far."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def treat(names: Sequence[str], seeds: int, path: Path, part: tuple[int, int]) -> None:
     """Diagnose what is missing in the table, a row for each patient and seed."""
     jaxnet.enable_cache()
-    done = {(row["patient"], int(row["seed"])) for row in diagnoses(path)}
+    done = {(row["patient"], int(row["seed"])) for row in read(path)}
     cases = [(name, seed) for seed in range(seeds) for name in names][part[0] - 1 :: part[1]]
     for name, seed in cases:
         if (name, seed) in done:
@@ -268,18 +260,13 @@ def treat(names: Sequence[str], seeds: int, path: Path, part: tuple[int, int]) -
         for code in (Code.HIGH_BIAS, Code.HIGH_VARIANCE, Code.MISMATCH):
             if (size := sizes.get(code)) is not None:
                 row[code.value] = f"{size.estimate:.2%} ({size.low:.2%} to {size.high:.2%})"
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        append(path, [row], FIELDS)
         print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
 
 
 def report(names: Sequence[str], seeds: int, path: Path) -> int:
     """Count the outcomes in the table; the result is 1 where a promise is broken."""
-    rows, failed = [row for row in diagnoses(path) if int(row["seed"]) < seeds], 0
+    rows, failed = [row for row in read(path) if int(row["seed"]) < seeds], 0
     print(
         f"{'patient':62s}{'seeds':>6s}{'right':>7s}{'inconclusive':>14s}{'opposite':>10s}"
         f"{'seconds':>9s}  verdicts"

@@ -21,7 +21,6 @@ where nothing changed, where scatter is 1.3 times as large, and under pure covar
 """
 
 import argparse
-import csv
 import sys
 import time
 import zlib
@@ -32,7 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks.cross_fitting import append, done
+from experiments.benchmarks.rows import append, read
 from jaxnet.diagnostics import Estimate, estimate_error_without_labels, exact
 
 TABLE = Path(__file__).with_suffix(".csv")
@@ -218,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     part, parts = map(int, options.part.split("/"))
     for name in [each for each in WORLDS if options.only in each][part - 1 :: parts]:
-        if name in done(options.table):
+        if name in {row["world"] for row in read(options.table)}:
             continue
         began = time.perf_counter()
         found = defaultdict[tuple[str, str], list[tuple[Estimate, float]]](list)
@@ -229,8 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines = [summary(name, *key, each) for key, each in found.items()]
         append(options.table, lines, FIELDS)
         print(f"{name}, {time.perf_counter() - began:.0f} s", file=sys.stderr)
-    with options.table.open(newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = read(options.table)
     for line in lines:
         print("  ".join(line[field] for field in FIELDS))
     broken = sum(line["kept"] == "NO" for line in lines)
