@@ -66,8 +66,8 @@ OWN = ("data_dir", "cache", "coordinator", "process_id", "out", "resume", "tenso
 
 
 @dataclass(frozen=True)
-class Options:
-    """Every option of a run."""
+class DataOptions:
+    """Which data are read, and how."""
 
     dataset: str = "digits"
     """digits; mnist or another data set of TensorFlow Datasets; a table (.csv, .tsv, .txt, .csv.gz,
@@ -105,6 +105,14 @@ class Options:
     """how dates of a table are written: day, month, year (dmy), or mdy or ymd"""
     image_size: tuple[int, int] | None = None
     """height and width to which images in files are scaled"""
+    split_seed: int = 0
+    """of the split into training, validation and test set"""
+
+
+@dataclass(frozen=True)
+class Options(DataOptions):
+    """Every option of a run."""
+
     model: Literal["mlp", "cnn", "linear"] = "mlp"
     """network; cnn is for images"""
     hidden: tuple[int, ...] = (128, 64)
@@ -171,8 +179,6 @@ class Options:
     """the smallest step of the error ladder that matters"""
     seed: int = 0
     """of training: initialization, order, noise"""
-    split_seed: int = 0
-    """of the split into training, validation and test set"""
     platform: Literal["cpu", "gpu", "tpu"] | None = None
     """where to run; by default the fastest that JAX finds"""
     cache: bool = True
@@ -390,6 +396,16 @@ class PrepareOptions:
 
 
 @dataclass(frozen=True)
+class LookOptions(DataOptions):
+    """What would be learned from a data set: how its file is read, what each column becomes, the
+    label and the task. Nothing is trained.
+    """
+
+    out: Path | None = None
+    """file to write; by default standard output"""
+
+
+@dataclass(frozen=True)
 class PredictOptions:
     """Classes with probabilities, or values, for new examples, as CSV on standard output."""
 
@@ -518,7 +534,7 @@ def build_recipe(options: Options) -> Recipe:
     )
 
 
-def read(options: Options) -> tuple[Splits, Stream | None]:
+def read(options: DataOptions) -> tuple[Splits, Stream | None]:
     """Read the data that the options name.
 
     Args:

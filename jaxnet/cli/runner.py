@@ -24,8 +24,11 @@ import tyro
 
 from jaxnet.cli import run_folder
 from jaxnet.cli.command import keep_programs
+from jaxnet.cli.look import look
 from jaxnet.cli.options import (
     PLACE_OPTIONS,
+    DataOptions,
+    LookOptions,
     Options,
     PredictOptions,
     PrepareOptions,
@@ -68,6 +71,7 @@ from jaxnet.studies.diagnose import diagnose
 
 # commands besides the experiment, with their options
 FURTHER: dict[str, tuple[type, Callable[[Any], None]]] = {
+    "look": (LookOptions, look),
     "predict": (PredictOptions, predict_files),
     "prepare": (PrepareOptions, prepare_data),
 }
@@ -130,7 +134,7 @@ def main(
 
 
 def further(command: str, words: Sequence[str], program: str) -> int:
-    """Run `predict` or `prepare`, which begin no run.
+    """Run `look`, `predict` or `prepare`, which begin no run.
 
     Args:
         command: which of them.
@@ -144,7 +148,12 @@ def further(command: str, words: Sequence[str], program: str) -> int:
     console.escape_unencodable()
     console.listen(stderr=command == "predict")  # its standard output is the predictions
     words = current_words(words, console.warning)
-    return exit_status(lambda: do(tyro.cli(options, args=words, prog=program)))
+
+    def run() -> None:
+        given = with_dataset(words, program) if issubclass(options, DataOptions) else words
+        do(tyro.cli(options, args=given, prog=program))
+
+    return exit_status(run)
 
 
 def with_dataset(words: list[str], program: str) -> list[str]:

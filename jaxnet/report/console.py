@@ -33,6 +33,7 @@ from jaxnet.studies.sweep import Sweep
 LIMITS = ("estimate", "low", "high")
 CLASS_ROWS = 40  # rows of the table of classes
 TRIAL_ROWS = 10  # rows of the table of trials
+COLUMN_WIDTHS = (24, None, 12, 32)  # of the table of columns; None: the rest of the line
 PROGRESS_LINES = 10  # lines of progress where the output is no terminal
 
 
@@ -89,6 +90,39 @@ def data(splits: Splits) -> None:
     say(f"{splits.name}: {shape} {splits.train.x.dtype}, {kind}; {parts}")
     for note in splits.notes:
         say(f"  {note}")
+
+
+def columns(rows: Sequence[tuple[str, str, str, str]]) -> None:
+    """Print a line for each column of a table.
+
+    Args:
+        rows: (name, what it becomes, number of gaps, first values).
+    """
+    table = Table("column", "becomes", "gaps", "first rows", box=None)
+    for column, width in zip(table.columns, COLUMN_WIDTHS, strict=True):
+        column.no_wrap, column.max_width = width is not None, width
+    table.columns[2].justify = "right"
+    for row in rows:
+        table.add_row(*map(cell, row))
+    Console(highlight=False).print(table)
+
+
+def labels(splits: Splits) -> None:
+    """Print how many examples each class has, or the range of the values of a regression."""
+    y = np.concatenate([np.asarray(part.y) for _, part in _parts(splits)])
+    if splits.classes is None:
+        low, middle, high = np.quantile(y, (0, 0.5, 1))
+        say(f"values to learn: from {low:.6g} to {high:.6g}, median {middle:.6g}")
+        return
+    counts = np.bincount(y, minlength=len(splits.classes))
+    table = Table("class", "examples", "share", box=None)
+    for i in np.argsort(-counts, kind="stable")[:CLASS_ROWS]:
+        table.add_row(cell(splits.classes[i]), f"{counts[i]:,}", _share(counts[i] / len(y)))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    Console(highlight=False).print(table)
+    if len(counts) > CLASS_ROWS:
+        say(f"... and {len(counts) - CLASS_ROWS} more classes")
 
 
 def layers(name: str, rows: Sequence[tuple[str, str, int]]) -> None:

@@ -53,9 +53,7 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
                 + _on_header(notes)
             )
     used = [name for name in cells if name not in reading.drop_columns]
-    label = reading.label or next(
-        (name for name in reversed(used) if name not in (reading.groups, reading.order)), None
-    )
+    label = label_of(used, reading.label, (reading.groups, reading.order))
     if label is None or label in (reading.groups, reading.order, *reading.drop_columns):
         raise InputError(
             f"{path}: the label column {label!r} is used otherwise; name another with --label "
@@ -98,6 +96,22 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
         notes=(*notes, *kinds.notes, f"label: {label!r}", task),
         order=order,
     )
+
+
+def label_of(
+    names: Collection[str], label: str | None, others: Collection[str | None]
+) -> str | None:
+    """The column to learn.
+
+    Args:
+        names: the columns of a table that are used, in their order.
+        label: the one that was named.
+        others: names of columns that are used otherwise.
+
+    Returns:
+        Its name: by default that of the last column; None where no column is left.
+    """
+    return label or next((name for name in reversed([*names]) if name not in others), None)
 
 
 def read_table(
