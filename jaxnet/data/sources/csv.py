@@ -17,6 +17,7 @@ from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import complete, grouped, partition
 from jaxnet.data.tables import numbers
 from jaxnet.data.tables.cells import Cells, read_cells
+from jaxnet.data.tables.frames import cells_of_parquet
 from jaxnet.data.tables.inputs import encode as encode
 from jaxnet.data.tables.inputs import numbers_in, refuse_gaps
 from jaxnet.data.tables.kinds import are_codes, distinct, kinds_of, refuse_mixed
@@ -130,7 +131,10 @@ def read_table(
     Raises:
         InputError: for what is not a table.
     """
-    cells = read_cells(path, Table() if table is None else table, texts)
+    if path.suffix.lower() == ".parquet":
+        cells = cells_of_parquet(path, texts)
+    else:
+        cells = read_cells(path, Table() if table is None else table, texts)
     return cells, cells.notes
 
 

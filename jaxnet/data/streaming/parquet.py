@@ -21,7 +21,8 @@ import platformdirs
 from jaxnet.data.precision import EXACT, moments
 from jaxnet.data.sources import tfds as prepared
 from jaxnet.data.streaming.rows import ArrayFiles
-from jaxnet.data.tables.cells import refuse_twice, row_labels
+from jaxnet.data.tables.cells import refuse_twice
+from jaxnet.data.tables.frames import row_labels
 from jaxnet.errors import InputError, near, near_path
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """Read the cells of a table, a column at a time, as PyArrow types them."""
 
-import os
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jaxnet.data.tables.dialect import GAPS, Dialect, dialect_of, spaces_to_tabs
 from jaxnet.data.tables.table import Table
 from jaxnet.data.tables.text import Text, has_leading_zeros, head_of, not_in, text_of
-from jaxnet.errors import InputError, near_path
+from jaxnet.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,12 +22,13 @@ class Cells(dict[str, Any]):
     """The columns of a table by name: numbers, times, or text without spaces around it.
 
     Attributes:
-        first_line: the line of the first row, as a spreadsheet counts.
+        first_line: the line of the first row, as a spreadsheet counts; None where rows have no
+            lines and are counted from 0, as in a data frame.
         decimal: the decimal sign of its numbers.
         notes: what was decided while it was read.
     """
 
-    first_line: int = 2
+    first_line: int | None = 2
     decimal: str = "."
     notes: tuple[str, ...] = ()
 
@@ -46,7 +46,7 @@ def read_cells(path: Path, table: Table, texts: Collection[str] = ()) -> Cells:
     Whole numbers with zeros in front, or beyond 2^53, stay text, and so do booleans.
 
     Args:
-        path: a text file, also one that ends in .gz, or a Parquet file.
+        path: a text file, also one that ends in .gz.
         table: what is known beforehand.
         texts: names of columns that are read as text, whatever they hold.
 
@@ -56,9 +56,12 @@ def read_cells(path: Path, table: Table, texts: Collection[str] = ()) -> Cells:
     Raises:
         InputError: for what is not a table.
     """
-    if path.suffix.lower() == ".parquet":
-        return _of_parquet(path, texts)
-    text = text_of(path, table.encoding)
+    return cells_of_text(text_of(path, table.encoding), table, texts)
+
+
+def cells_of_text(text: Text, table: Table, texts: Collection[str] = ()) -> Cells:
+    """Read the columns of a table in a text; see `read_cells`."""
+    path = text.path
     dialect = dialect_of(*head_of(text), table)
     if dialect.separator == " ":
         with text.open() as file:
@@ -72,7 +75,7 @@ def read_cells(path: Path, table: Table, texts: Collection[str] = ()) -> Cells:
     columns = _read(text, dialect, dict.fromkeys(texts))
     columns |= _codes(text, dialect, columns)
     notes = [note for note in (text.note,) if note]
-    columns = {name: _trimmed(values) for name, values in columns.items()}
+    columns = {name: trimmed(values) for name, values in columns.items()}
     columns, repeated = _without_header(columns)
     if repeated:
         lines = ", ".join(str(row + dialect.first_line) for row in repeated[:5])
@@ -80,16 +83,31 @@ def read_cells(path: Path, table: Table, texts: Collection[str] = ()) -> Cells:
             f"left out: line {lines}{', ...' * (len(repeated) > 5)}, which repeats the names of "
             "the columns"
         )
-    return _cells(path, columns, dialect.first_line, dialect.decimal, (*dialect.notes, *notes))
+    return cells_of(path, columns, dialect.first_line, dialect.decimal, (*dialect.notes, *notes))
 
 
-def _cells(
-    path: Path,
+def cells_of(
+    path: Path | str,
     columns: dict[str, "pa.ChunkedArray"],
-    first_line: int,
+    first_line: int | None,
     decimal: str,
     notes: Iterable[str],
 ) -> Cells:
+    """The Cells of columns that were read; the one without a name is left out.
+
+    Args:
+        path: the file, for messages.
+        columns: the columns by name.
+        first_line: as in Cells.
+        decimal: as in Cells.
+        notes: as in Cells.
+
+    Returns:
+        The Cells.
+
+    Raises:
+        InputError: where there are no rows.
+    """
     unnamed = [values for name, values in columns.items() if _is_unnamed(name)]
     cells = Cells({name: each for name, each in columns.items() if not _is_unnamed(name)})
     if any(len(values) != values.null_count for values in unnamed):
@@ -104,7 +122,7 @@ def _is_unnamed(name: str) -> bool:
     return not name.strip("\0")
 
 
-def refuse_twice(path: Path, names: Iterable[str]) -> None:
+def refuse_twice(path: Path | str, names: Iterable[str]) -> None:
     """Refuse columns of one name.
 
     Args:
@@ -200,7 +218,7 @@ def _codes(
     }
 
 
-def _trimmed(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+def trimmed(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
     """Text without spaces around it, in which a word for a gap behind a space is a gap too."""
     import pyarrow as pa
 
@@ -249,62 +267,3 @@ def _without_header(
     rows = [row for row, repeated in enumerate(repeats.to_pylist()) if repeated]
     keep = compute.invert(repeats)
     return {name: _as_number(values.filter(keep)) for name, values in columns.items()}, rows
-
-
-def _of_parquet(path: Path, texts: Collection[str]) -> Cells:
-    """The columns of a Parquet file. The row labels that pandas keeps in one are left out."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        with pa.OSFile(os.fsencode(path)) as file:
-            read = parquet.ParquetFile(file).read()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file{near_path(path)}") from None
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); get it again"
-        ) from None
-    refuse_twice(path, read.column_names)
-    labels = row_labels(read.schema)
-    columns = {
-        name: _plain(values, name in texts)
-        for name, values in zip(read.column_names, read.columns, strict=True)
-        if name not in labels
-    }
-    notes = [f"left out: {name!r}, the row labels of pandas" for name in labels]
-    return _cells(path, columns, 1, ".", notes)
-
-
-def row_labels(schema: "pa.Schema") -> tuple[str, ...]:
-    """The columns of a Parquet file in which pandas keeps the index of a frame.
-
-    Args:
-        schema: its schema, with metadata.
-
-    Returns:
-        Their names.
-    """
-    about = schema.pandas_metadata or {}
-    return tuple(name for name in about.get("index_columns", ()) if isinstance(name, str))
-
-
-def _plain(values: "pa.ChunkedArray", as_text: bool) -> "pa.ChunkedArray":
-    """A column of Parquet in one of the types that text files have."""
-    import pyarrow as pa
-
-    compute = functions()
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        values = values.cast(kind.value_type)
-        kind = values.type
-    if pa.types.is_boolean(kind):
-        return compute.if_else(values, "True", "False")
-    if pa.types.is_decimal(kind):
-        return values.cast(pa.float64())
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or as_text:
-        values = values.cast(pa.string())
-    whole = pa.types.is_integer(kind) and len(values) > values.null_count
-    if whole and max(map(abs, compute.min_max(values).as_py().values())) > LARGEST_WHOLE:
-        return values.cast(pa.string())
-    return _trimmed(values)

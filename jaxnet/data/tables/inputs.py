@@ -10,7 +10,7 @@ from jaxtyping import Float
 from jaxnet.data.schema import Column
 from jaxnet.data.tables import dates, numbers
 from jaxnet.data.tables.dialect import GAPS
-from jaxnet.data.tables.kinds import distinct, line, moments_of
+from jaxnet.data.tables.kinds import distinct, moments_of, place
 from jaxnet.errors import InputError, near
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def encode(
-    encodings: Sequence[Column], columns: "dict[str, pa.ChunkedArray]", path: Path
+    encodings: Sequence[Column], columns: "dict[str, pa.ChunkedArray]", path: Path | str
 ) -> Float[np.ndarray, "rows inputs"]:
     """Encode the columns of a table as inputs: numbers as they are, a 1 or 0 for each category,
     and the parts of dates.
@@ -73,7 +73,7 @@ def _fill(x: np.ndarray, column: Column, columns: "dict[str, pa.ChunkedArray]") 
             strange = sorted({names[codes[row]] for row in unseen})
             raise InputError(
                 f"column {column.name!r} has {', '.join(map(repr, strange[:5]))}"
-                f"{', ...' if len(strange) > 5 else ''} in line {line(columns, int(unseen[0]))}, "
+                f"{', ...' if len(strange) > 5 else ''} in {place(columns, int(unseen[0]))}, "
                 f"which the network has not seen; it knows "
                 f"{', '.join(map(repr, column.categories))}"
             )
@@ -113,7 +113,7 @@ def numbers_in(column: Column, columns: "dict[str, pa.ChunkedArray]") -> np.ndar
         row = int(np.flatnonzero(~(np.abs(found) <= LARGEST))[0])
         what = "no finite number" if not np.isfinite(found[row]) else "beyond float32"
         raise InputError(
-            f"column {name!r} holds {found[row]:g} in line {line(columns, row)}; that is {what}: "
+            f"column {name!r} holds {found[row]:g} in {place(columns, row)}; that is {what}: "
             "remove the row, or write another number"
         )
     return found
@@ -131,12 +131,12 @@ def _numbers_of_text(column: Column, columns: "dict[str, pa.ChunkedArray]") -> n
     rows = np.flatnonzero(strange[codes] if strange.any() else np.ones(len(codes), bool))
     wanted = f"numbers in {column.unit}" if column.unit else "numbers"
     raise InputError(
-        f"column {column.name!r} should hold {wanted}, but has {names[codes[rows[0]]]!r} in line "
-        f"{line(columns, int(rows[0]))}; write numbers in one form, such as 1250.5"
+        f"column {column.name!r} should hold {wanted}, but has {names[codes[rows[0]]]!r} in "
+        f"{place(columns, int(rows[0]))}; write numbers in one form, such as 1250.5"
     )
 
 
-def refuse_gaps(path: Path, columns: "dict[str, pa.ChunkedArray]") -> None:
+def refuse_gaps(path: Path | str, columns: "dict[str, pa.ChunkedArray]") -> None:
     """Refuse missing values.
 
     Args:

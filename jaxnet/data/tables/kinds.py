@@ -44,7 +44,11 @@ class Kinds(NamedTuple):
 
 
 def kinds_of(
-    path: Path, cells: Cells, names: Sequence[str], table: Table, learned: Callable[[], np.ndarray]
+    path: Path | str,
+    cells: Cells,
+    names: Sequence[str],
+    table: Table,
+    learned: Callable[[], np.ndarray],
 ) -> Kinds:
     """Decide what columns become. Identifiers are left out, unless nothing else is there.
 
@@ -338,7 +342,7 @@ def refuse_mixed(name: str, cells: Cells, *, always: bool = False, cure: str = "
         raise InputError(
             f"column {name!r} mixes numbers and text: {odd.size} value"
             f"{'s are no numbers' if odd.size > 1 else ' is no number'}, the first "
-            f"{names[codes[odd[0]]]!r} in line {line(cells, int(full[odd[0]]))}"
+            f"{names[codes[odd[0]]]!r} in {place(cells, int(full[odd[0]]))}"
             + (
                 cure
                 or f"; fix them, or leave the column out with --drop-columns {name!r} "
@@ -353,17 +357,18 @@ def refuse_mixed(name: str, cells: Cells, *, always: bool = False, cure: str = "
         )
 
 
-def line(cells: dict, row: int) -> str:
-    """The line of a row as a spreadsheet shows it.
+def place(cells: dict, row: int) -> str:
+    """Where a row stands: its line as a spreadsheet shows it, or its number where it has no line.
 
     Args:
         cells: the columns of the table.
         row: number of the row from 0.
 
     Returns:
-        The number, such as "1,204".
+        Such as "line 1,204", or "row 1,202 (the first is row 0)".
     """
-    return f"{row + getattr(cells, 'first_line', 2):,}"
+    first = getattr(cells, "first_line", 2)
+    return f"row {row:,} (the first is row 0)" if first is None else f"line {row + first:,}"
 
 
 def _together(problems: dict[str, str]) -> str:
