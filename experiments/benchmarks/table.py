@@ -62,7 +62,7 @@ def main() -> None:
             encodings = jaxnet.load(path).columns
             assert encodings is not None
             kinds: dict[str, Callable[[], object]] = {
-                "jaxnet": lambda e=encodings, p=path: encode(e, read_table(p)[0], p)
+                "jaxnet": lambda e=encodings, p=path: encode(e, read_table(p)[0], p).x
             }
             if importlib.util.find_spec("pandas") is not None:
                 import pandas

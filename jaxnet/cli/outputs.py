@@ -216,11 +216,13 @@ def training_members(setup: Setup) -> Iterator[tuple[Callable[[Progress], None],
 
 
 def _column(column: Column) -> dict[str, Any]:
-    """A column of the table: its name and categories, and its dates or unit if it has them."""
+    """A column of the table: its name and categories, and what else differs from the defaults."""
     about: dict[str, Any] = {"name": column.name, "categories": column.categories}
     if column.dates is not None:
         about["dates"] = column.dates._asdict()
-    return about if column.unit is None else about | {"unit": column.unit}
+    usual = Column(column.name)._asdict()
+    given = {name: value for name, value in column._asdict().items() if value != usual[name]}
+    return given | about
 
 
 def without_intervals(metrics: Metrics, reason: str) -> Metrics:

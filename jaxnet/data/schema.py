@@ -9,6 +9,7 @@ from jaxnet import display
 
 C = TypeVar("C")
 WHITES = (1.0, 255.0, 65_535.0)  # what a white pixel usually is
+MISSING, OTHER = "missing", "other"  # inputs of a Column beside its values, in their order
 
 
 class Dates(NamedTuple):
@@ -34,18 +35,27 @@ class Column(NamedTuple):
         categories: the categories; None for numbers and dates.
         dates: what becomes of dates; None for other columns.
         unit: the unit of numbers, such as "%" or "kg"; None where there is none.
+        fill: what stands in for a gap: a number; for dates, days since the first; for categories 0,
+            none of them. None where gaps are refused.
+        missing: whether one more input is 1 where there is a gap, else 0.
+        other: whether one more input is 1 for text that is none of the categories, else 0.
     """
 
     name: str
     categories: tuple[str, ...] | None = None
     dates: Dates | None = None
     unit: str | None = None
+    fill: float | None = None
+    missing: bool = False
+    other: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The name of each input that the column becomes."""
         parts = self.dates.parts if self.dates is not None else self.categories
-        return (self.name,) if parts is None else tuple(f"{self.name}={part}" for part in parts)
+        own = (self.name,) if parts is None else tuple(f"{self.name}={part}" for part in parts)
+        more = [word for word in (MISSING, OTHER) if getattr(self, word)]
+        return own + tuple(f"{self.name}=({word})" for word in more)
 
 
 @dataclass(frozen=True)

@@ -433,14 +433,14 @@ def _schema(about: dict[str, Any]) -> Schema:
 
 
 def _column(
-    name: str, categories: list[str] | None, dates: list[Any] | None = None, unit: str | None = None
+    name: str, categories: list[str] | None, dates: list[Any] | None = None, *more: Any
 ) -> Column:
-    """The Column that a file describes; those of former versions have no dates and no units."""
+    """The Column that a file describes; those of former versions have fewer fields."""
     return Column(
         str(name),
         None if categories is None else _texts(categories),
         None if dates is None else Dates(str(dates[0]), _texts(dates[1]), str(dates[2])),
-        unit,
+        *more,
     )
 
 

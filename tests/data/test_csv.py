@@ -59,7 +59,7 @@ def test_values_are_those_of_pandas(tmp_path):
     np.testing.assert_array_equal(ours, np.sort(rows["size"].to_numpy(np.float32)))
     columns, _ = read_table(tmp_path / "a.csv")
     full = jaxnet.load(tmp_path / "a.csv")
-    x = encode(full.columns, columns, tmp_path / "a.csv")
+    x = encode(full.columns, columns, tmp_path / "a.csv").x
     dummies = pandas.get_dummies(FRAME["color"]).to_numpy(float)
     np.testing.assert_array_equal(x, np.column_stack([FRAME["size"], FRAME["count"], dummies]))
 
@@ -220,8 +220,8 @@ def test_new_rows_go_through_the_stored_encoding(tmp_path):
     splits = jaxnet.load(tmp_path / "a.csv")
     shuffled = FRAME[["kind", "color", "size", "count"]].iloc[:10]
     shuffled.to_csv(tmp_path / "new.csv", index=False, sep=";", decimal=",")
-    old = encode(splits.columns, read_table(tmp_path / "a.csv")[0], tmp_path / "a.csv")[:10]
-    new = encode(splits.columns, read_table(tmp_path / "new.csv")[0], tmp_path / "new.csv")
+    old = encode(splits.columns, read_table(tmp_path / "a.csv")[0], tmp_path / "a.csv").x[:10]
+    new = encode(splits.columns, read_table(tmp_path / "new.csv")[0], tmp_path / "new.csv").x
     assert np.array_equal(old, new)
     shuffled.assign(color="pink").to_csv(tmp_path / "pink.csv", index=False)
     with pytest.raises(

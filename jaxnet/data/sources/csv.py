@@ -19,9 +19,10 @@ from jaxnet.data.tables import numbers
 from jaxnet.data.tables.cells import Cells, read_cells
 from jaxnet.data.tables.frames import cells_of_parquet
 from jaxnet.data.tables.inputs import encode as encode
-from jaxnet.data.tables.inputs import numbers_in, refuse_gaps
+from jaxnet.data.tables.inputs import refuse_gaps
 from jaxnet.data.tables.kinds import are_codes, distinct, kinds_of, refuse_mixed
 from jaxnet.data.tables.table import Table
+from jaxnet.data.tables.values import numbers_in
 from jaxnet.errors import InputError, near
 
 
@@ -86,8 +87,11 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
             f"{path}: no column is left to learn from beside the label {label!r}: "
             + "; ".join(f"{name!r} {why}" for name, why in kinds.left_out.items())
         )
-    x = encode(kinds.columns, cells, path)
-    data = checks.dataset(x, y, classes=classes, where=str(path))
+    refuse_gaps(path, {column.name: cells[column.name] for column in kinds.columns})
+    encoded = encode(kinds.columns, cells, path, strict=False)
+    if encoded.refused:
+        raise InputError(f"{path}: {next(iter(encoded.refused.values()))}")
+    data = checks.dataset(encoded.x, y, classes=classes, where=str(path))
     data = replace(data, schema=replace(data.schema, columns=kinds.columns))
     return complete(
         {"train": grouped(data, groups)},

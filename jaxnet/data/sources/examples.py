@@ -37,7 +37,7 @@ def read_examples(
         case "table" if schema.columns is not None:
             texts = {each.name for each in schema.columns if each.categories is not None}
             cells, _ = read_table(path, table, texts)
-            return checks.inputs(encode(schema.columns, cells, path), f"{path}: ")
+            return checks.inputs(encode(schema.columns, cells, path).x, f"{path}: ")
         case "arrays":
             return _read_arrays(path, shape)
         case "image":

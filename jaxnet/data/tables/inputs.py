@@ -2,138 +2,201 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from jaxnet.data.schema import Column
-from jaxnet.data.tables import dates, numbers
+from jaxnet.data.schema import MISSING, OTHER, Column
+from jaxnet.data.tables import dates
 from jaxnet.data.tables.dialect import GAPS
-from jaxnet.data.tables.kinds import distinct, moments_of, place
+from jaxnet.data.tables.kinds import place
+from jaxnet.data.tables.values import Values, values_of
 from jaxnet.errors import InputError, near
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LARGEST = float(np.finfo(np.float32).max)
+ROWS_A_CATEGORY = 5  # to learn from; text with fewer is no category of its own
+SHOWN = 5  # texts in a message
+
+
+class Encoded(NamedTuple):
+    """The inputs that a table becomes.
+
+    Attributes:
+        x: (rows, inputs) float64; NaN in rows that cannot be used.
+        notes: what stands in for gaps and for unknown categories, with counts.
+        refused: why rows cannot be used, by their number from 0.
+    """
+
+    x: Float[np.ndarray, "rows inputs"]
+    notes: tuple[str, ...]
+    refused: dict[int, str]
 
 
 def encode(
-    encodings: Sequence[Column], columns: "dict[str, pa.ChunkedArray]", path: Path | str
-) -> Float[np.ndarray, "rows inputs"]:
+    encodings: Sequence[Column],
+    columns: "dict[str, pa.ChunkedArray]",
+    path: Path | str,
+    *,
+    strict: bool = True,
+) -> Encoded:
     """Encode the columns of a table as inputs: numbers as they are, a 1 or 0 for each category,
     and the parts of dates.
 
-    Columns are found by name, and others are ignored.
+    Columns are found by name, and others are ignored. Each Column says what stands in for gaps and
+    for text that is none of its categories.
 
     Args:
         encodings: the columns in the order of the inputs.
         columns: the columns of the table by name, as `read_table` reads them.
         path: the file, for messages.
+        strict: whether to raise where a row cannot be used, or has text that is no category.
 
     Returns:
-        (rows, inputs) float64.
+        The Encoded.
 
     Raises:
-        InputError: for gaps, missing columns, unknown categories and what is no number.
+        InputError: for missing columns; if strict, for the first row that is refused.
     """
     if missing := [column.name for column in encodings if column.name not in columns]:
         raise InputError(
             f"{path}: has no column {missing[0]!r}, from which the network "
             f"learned{near(missing[0], columns, 'its columns are')}"
         )
-    refuse_gaps(path, {column.name: columns[column.name] for column in encodings})
     rows = len(next(iter(columns.values())))
     x = np.zeros((rows, sum(len(column.inputs) for column in encodings)), np.float64)
-    place = 0
+    notes: list[str] = []
+    refused: dict[int, str] = {}
+    first = 0
     for column in encodings:
         width = len(column.inputs)
         try:
-            _fill(x[:, place : place + width], column, columns)
+            own = _fill(x[:, first : first + width], column, columns, strict=strict)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-        place += width
-    return x
+        notes += own.notes
+        for row, why in own.refused.items():
+            refused[row] = f"{refused[row]}; {why}" if row in refused else why
+        first += width
+    x[[*refused]] = np.nan
+    return Encoded(x, tuple(notes), dict(sorted(refused.items())))
 
 
-def _fill(x: np.ndarray, column: Column, columns: "dict[str, pa.ChunkedArray]") -> None:
+def _fill(
+    x: np.ndarray, column: Column, columns: "dict[str, pa.ChunkedArray]", *, strict: bool
+) -> Encoded:
     """Fill the inputs of one column."""
-    values = columns[column.name]
-    if column.dates is not None:
-        try:
-            x[:] = dates.inputs_of(moments_of(values, column.dates.order), column.dates)
-        except InputError as error:
-            raise InputError(f"column {column.name!r}: {error}") from None
-    elif column.categories is not None:
-        codes, names = distinct(values)
-        known = {name: i for i, name in enumerate(column.categories)}
-        places = np.array([known.get(name, -1) for name in names])[codes]
-        if (unseen := np.flatnonzero(places < 0)).size:
-            strange = sorted({names[codes[row]] for row in unseen})
-            raise InputError(
-                f"column {column.name!r} has {', '.join(map(repr, strange[:5]))}"
-                f"{', ...' if len(strange) > 5 else ''} in {place(columns, int(unseen[0]))}, "
-                f"which the network has not seen; it knows "
+    held = values_of(column, columns)
+    notes, refused = [], dict(held.refused)
+    if held.gaps is not None and column.fill is None:
+        for row in map(int, np.flatnonzero(held.gaps)):
+            refused[row] = (
+                f"column {column.name!r} has no value in {place(columns, row)}, and the "
+                "network learned from rows that have one: write a value"
+            )
+    elif held.gaps is not None:
+        notes.append(_on_gaps(column, int(held.gaps.sum()), len(x)))
+    if column.categories is not None:
+        unknown = _one_hot(x, column, held)
+        if unknown.any() and strict:
+            row = int(np.flatnonzero(unknown)[0])
+            refused[row] = (
+                f"column {column.name!r} has {_texts(held, unknown)} in {place(columns, row)}, "
+                "which the network has not seen; it knows "
                 f"{', '.join(map(repr, column.categories))}"
             )
-        x[np.arange(len(x)), places] = 1
+        elif unknown.any():
+            notes.append(_on_unknown(column, held, unknown))
     else:
-        x[:, 0] = numbers_in(column, columns)
+        values = held.each
+        if held.gaps is not None and column.fill is not None:
+            values = np.where(held.gaps, stand_in(column), values)
+        if column.dates is not None:
+            x[:, : len(column.dates.parts)] = dates.inputs_of(values, column.dates)
+        else:
+            x[:, 0] = values
+    if column.missing and held.gaps is not None:
+        x[:, column.inputs.index(_input(column, MISSING))] = held.gaps
+    if strict and refused:
+        raise InputError(refused[min(refused)])
+    return Encoded(x, tuple(notes), refused)
 
 
-def numbers_in(column: Column, columns: "dict[str, pa.ChunkedArray]") -> np.ndarray:
-    """The numbers of a column.
+def _one_hot(x: np.ndarray, column: Column, held: Values) -> np.ndarray:
+    """Fill the inputs of categories and of what is none of them; returns which rows have text that
+    is none.
+    """
+    assert column.categories is not None
+    known = {name: i for i, name in enumerate(column.categories)}
+    # the last place is that of a gap
+    places = np.array([*(known.get(name, -1) for name in held.names), -1])[held.each]
+    rows = np.flatnonzero(places >= 0)
+    x[rows, places[rows]] = 1
+    if len(rows) == len(x):
+        return np.zeros(len(x), bool)
+    gaps = np.zeros(len(x), bool) if held.gaps is None else held.gaps
+    if column.other:
+        x[:, -1] = (places < 0) & ~(gaps & column.missing)
+    return (places < 0) & ~gaps
+
+
+def stand_in(column: Column) -> float | np.datetime64:
+    """What stands in for a gap in a column of numbers or dates.
 
     Args:
-        column: the column, with its unit.
-        columns: the columns of the table by name.
+        column: the column, with a fill.
 
     Returns:
-        (rows,) float64.
-
-    Raises:
-        InputError: for text, another unit, and numbers beyond float32.
+        The number, or the moment.
     """
-    import pyarrow as pa
+    assert column.fill is not None
+    if column.dates is None:
+        return column.fill
+    seconds = np.timedelta64(round(column.fill * 86400), "s")
+    return np.datetime64(column.dates.first, "s") + seconds
 
-    name, values = column.name, columns[column.name]
-    if pa.types.is_time(values.type):  # in hours
-        found = values.cast(pa.time64("ns")).cast(pa.int64()).to_numpy() / 3.6e12
-    elif pa.types.is_string(values.type):
-        found = _numbers_of_text(column, columns)
-    elif pa.types.is_temporal(values.type) or pa.types.is_nested(values.type):
-        raise InputError(
-            f"column {name!r} should hold numbers, but is of type {values.type}; write numbers"
+
+def _input(column: Column, what: str) -> str:
+    return f"{column.name}=({what})"
+
+
+def _rows(count: int, rows: int) -> str:
+    return f"{count:,} of {rows:,} rows ha{'s' if count == 1 else 've'}"
+
+
+def _on_gaps(column: Column, count: int, rows: int) -> str:
+    """What stands in for gaps."""
+    says = f"{column.name!r}: {_rows(count, rows)} no value: "
+    if column.categories is None:
+        moment = str(stand_in(column)).replace("T00:00:00", "").replace("T", " ")
+        shown = f"{column.fill:.6g}" if column.dates is None else moment
+        return (
+            f"{says}{shown} stands in for {'them' if count > 1 else 'it'}"
+            + ", and an input says which" * column.missing
         )
-    else:
-        found = values.cast(pa.float64(), safe=False).to_numpy()
-    ends = (found.min(), found.max()) if len(found) else (0.0, 0.0)
-    if not max(map(abs, ends)) <= LARGEST:
-        row = int(np.flatnonzero(~(np.abs(found) <= LARGEST))[0])
-        what = "no finite number" if not np.isfinite(found[row]) else "beyond float32"
-        raise InputError(
-            f"column {name!r} holds {found[row]:g} in {place(columns, row)}; that is {what}: "
-            "remove the row, or write another number"
+    if column.missing or column.other:
+        what = _input(column, MISSING if column.missing else OTHER)
+        return f"{says}the input {what!r} is 1 there"
+    return f"{says}all inputs of the column are 0 there"
+
+
+def _on_unknown(column: Column, held: Values, unknown: np.ndarray) -> str:
+    """What stands in for text that is none of the categories."""
+    says = f"{column.name!r}: {_rows(int(unknown.sum()), len(unknown))} {_texts(held, unknown)}, "
+    if column.other:
+        return (
+            f"{says}of which fewer than {ROWS_A_CATEGORY} rows each were there to learn from: the "
+            f"input {_input(column, OTHER)!r} is 1 there"
         )
-    return found
+    return f"{says}of which no row was there to learn from: all inputs of the column are 0 there"
 
 
-def _numbers_of_text(column: Column, columns: "dict[str, pa.ChunkedArray]") -> np.ndarray:
-    codes, names = distinct(columns[column.name])
-    decimal = getattr(columns, "decimal", ".")
-    plain = [name.replace(column.unit, "").strip() if column.unit else name for name in names]
-    found = numbers.numbers_of(plain, decimal)
-    if found is not None and not found.form.unit:
-        return found.values[codes]
-    alone = [numbers.numbers_of([name], decimal) for name in plain]
-    strange = np.array([each is None or bool(each.form.unit) for each in alone])
-    rows = np.flatnonzero(strange[codes] if strange.any() else np.ones(len(codes), bool))
-    wanted = f"numbers in {column.unit}" if column.unit else "numbers"
-    raise InputError(
-        f"column {column.name!r} should hold {wanted}, but has {names[codes[rows[0]]]!r} in "
-        f"{place(columns, int(rows[0]))}; write numbers in one form, such as 1250.5"
-    )
+def _texts(held: Values, rows: np.ndarray) -> str:
+    """The different texts in some rows."""
+    names = [held.names[i] for i in np.unique(held.each[rows])]
+    return ", ".join(map(repr, names[:SHOWN])) + ", ..." * (len(names) > SHOWN)
 
 
 def refuse_gaps(path: Path | str, columns: "dict[str, pa.ChunkedArray]") -> None:

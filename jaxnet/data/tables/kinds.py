@@ -216,16 +216,16 @@ def _column(
     import pyarrow as pa
 
     values, wanted = cells[name], table.types.get(name)
-    if pa.types.is_temporal(values.type) and not pa.types.is_time(values.type):
+    if is_moment(values):
         if wanted not in (None, "date"):
             values = values.cast(pa.string())
         else:
-            return _dates(name, values, moments_of(values, None), "ymd", learned), None
-    codes, names = distinct(values.drop_null()) if pa.types.is_string(values.type) else (None, [])
+            return _dates(name, moments_of(values), "ymd", learned), None
+    codes, names = distinct(values) if pa.types.is_string(values.type) else (None, [])
     if codes is None and wanted in (None, "number"):
         return Column(name), None
     if codes is None:
-        codes, names = distinct(values.drop_null())
+        codes, names = distinct(values)
     if wanted != "category":
         if wanted in (None, "number") and not (wanted is None and are_codes(names)):
             found = numbers.numbers_of(names, cells.decimal)
@@ -242,7 +242,8 @@ def _column(
                     "(Table(dates=...))"
                 ) from None
             if moments is not None:
-                return _dates(name, values, moments[0][codes], moments[1], learned), None
+                each = np.append(moments[0], np.datetime64("NaT", "s"))[codes]
+                return _dates(name, each, moments[1], learned), None
             if wanted == "date":
                 raise InputError(
                     f"column {name!r} holds {names[0]!r}, in a form that is not known for dates; "
@@ -251,46 +252,38 @@ def _column(
     return Column(name, tuple(names)), None
 
 
-def _dates(
-    name: str,
-    values: "pa.ChunkedArray",
-    moments: np.ndarray,
-    order: str,
-    learned: Callable[[], np.ndarray],
-) -> Column:
-    """The Column of dates. moments: those of the cells that are no gaps."""
-    if not values.null_count:
-        moments = moments[learned()]
-    return Column(name, dates=dates.learned(moments, order))
+def _dates(name: str, moments: np.ndarray, order: str, learned: Callable[[], np.ndarray]) -> Column:
+    """The Column of dates. moments: those of all rows, NaT in a gap."""
+    known = moments[learned()]
+    return Column(name, dates=dates.learned(known[~np.isnat(known)], order))
 
 
-def moments_of(values: "pa.ChunkedArray", order: str | None) -> np.ndarray:
-    """The cells of a column of dates that are no gaps, as moments.
+def is_moment(values: "pa.ChunkedArray") -> bool:
+    """Whether cells are dates, with or without the time of day.
 
     Args:
         values: the cells.
-        order: the order in which they are written, where it is known.
 
     Returns:
-        (rows,) datetime64[s].
-
-    Raises:
-        InputError: where one is no date.
-        UncertainOrder: where day and month could be either.
+        Whether their type is one of dates.
     """
     import pyarrow as pa
 
-    values = values.drop_null()
-    if pa.types.is_temporal(values.type) and not pa.types.is_time(values.type):
-        return values.cast(pa.timestamp("s"), safe=False).to_numpy().astype("datetime64[s]")
-    codes, names = distinct(values)
-    found = dates.dates_of(names, order)
-    if found is None:
-        strange = next(
-            (each for each in names if not dates.dates_of([each], order or "ymd")), names[0]
-        )
-        raise InputError(f"{strange!r} is no date in the order {order}; write it as 2024-03-15")
-    return found[0][codes]
+    return pa.types.is_temporal(values.type) and not pa.types.is_time(values.type)
+
+
+def moments_of(values: "pa.ChunkedArray") -> np.ndarray:
+    """The cells of a column of dates as moments.
+
+    Args:
+        values: the cells.
+
+    Returns:
+        (rows,) datetime64[s]; NaT in a gap.
+    """
+    import pyarrow as pa
+
+    return values.cast(pa.timestamp("s"), safe=False).to_numpy().astype("datetime64[s]")
 
 
 def _form_note(name: str, names: list[str], found: numbers.Numbers) -> str | None:
@@ -304,10 +297,10 @@ def distinct(values: "pa.ChunkedArray") -> tuple[np.ndarray, list[str]]:
     """The distinct values of a column as text.
 
     Args:
-        values: the cells, without gaps.
+        values: the cells.
 
     Returns:
-        ((rows,) the number of each cell among the distinct ones, these in order).
+        ((rows,) the number of each cell among the distinct ones, -1 for a gap; these in order).
     """
     import pyarrow as pa
 
@@ -316,9 +309,9 @@ def distinct(values: "pa.ChunkedArray") -> tuple[np.ndarray, list[str]]:
     encoded = values.combine_chunks().dictionary_encode()
     names = encoded.dictionary.to_pylist()
     order = np.array(sorted(range(len(names)), key=names.__getitem__), int)
-    ranks = np.empty(len(names), int)
+    ranks = np.full(len(names) + 1, -1)  # the last place is that of a gap
     ranks[order] = np.arange(len(names))
-    return ranks[encoded.indices.to_numpy()], [names[i] for i in order]
+    return ranks[encoded.indices.fill_null(-1).to_numpy()], [names[i] for i in order]
 
 
 def refuse_mixed(name: str, cells: Cells, *, always: bool = False, cure: str = "") -> None:
