@@ -121,20 +121,40 @@ def level_of_lowest(
         Dunnett 1955; Hothorn, Bretz & Westfall 2008 (max-t); Berk, Brown, Buja, Zhang & Zhao 2013
             (simultaneous limits hold after any choice).
     """
-    count, normal = len(losses), NormalDist()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        correlation = np.atleast_2d(np.corrcoef(np.asarray(losses, np.float64)))
-    # Losses that do not vary show no correlation, and independence gives the widest limits.
-    root = np.ones(count) if share is None else np.sqrt(np.clip(share, 0.0, 1.0))
-    correlation = np.nan_to_num(correlation) * np.outer(root, root)
-    np.fill_diagonal(correlation, 1.0)
-    draws = np.random.default_rng(SEED).multivariate_normal(
-        np.zeros(count), correlation, DRAWS, check_valid="ignore", method="eigh"
-    )
+    normal = NormalDist()
+    draws = standard_normals(correlations(losses, share))
     alone = normal.inv_cdf((1 + level) / 2)
-    bonferroni = normal.inv_cdf(1 - (1 - level) / count)
+    bonferroni = normal.inv_cdf(1 - (1 - level) / len(losses))
     quantile = min(float(np.quantile(draws.max(1), level)), bonferroni)
     return 2 * normal.cdf(max(quantile, alone)) - 1
+
+
+def correlations(
+    losses: Shaped[np.ndarray, "candidates examples"],
+    share: Float[np.ndarray, " candidates"] | None = None,
+) -> Float[np.ndarray, "candidates candidates"]:
+    """Compute the correlations of the mean losses of candidates over draws of examples.
+
+    Args:
+        losses: (candidates, examples) loss of each candidate on each example or group of examples.
+        share: as in `level_of_lowest`.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.atleast_2d(np.corrcoef(np.asarray(losses, np.float64)))
+    # Losses that do not vary show no correlation, and independence gives the widest limits.
+    root = np.ones(len(found)) if share is None else np.sqrt(np.clip(share, 0.0, 1.0))
+    found = np.nan_to_num(found) * np.outer(root, root)
+    np.fill_diagonal(found, 1.0)
+    return found
+
+
+def standard_normals(
+    correlation: Float[np.ndarray, "candidates candidates"],
+) -> Float[np.ndarray, "draws candidates"]:
+    """Draw standard normal numbers with these correlations; the same ones at each call."""
+    return np.random.default_rng(SEED).multivariate_normal(
+        np.zeros(len(correlation)), correlation, DRAWS, check_valid="ignore", method="eigh"
+    )
 
 
 def examples_share(given: TwoWay) -> float:

@@ -1,0 +1,258 @@
+"""Do the gains that advice reports hold after the choice of the best candidate?
+
+    OMP_NUM_THREADS=1 python -m experiments.benchmarks.advice [--advices 1000] [--processes 2]
+        [--part i/n] [--only TEXT]
+
+Networks err with known probabilities (`Probit` in worlds.py), so the gain of every candidate is
+known. An advice is what `jaxnet.advise` computes from such losses: a race over 2, 4 and 8
+folds, the choice of the best finalist, and an interval and a point for its gain.
+
+A row is appended to advice.csv for each case; cases that are there are not simulated again.
+`covered`: the interval of the leader, adopted or not, holds its true gain. `false`: a candidate is
+adopted that gains nothing. `adopted`: any is adopted. `best`: a candidate is adopted that gains as
+much as the best one. `bias`: mean of the point minus the true gain, in percentage points, over all
+advices and over those that adopt. `trained`: share of the trainings that all candidates on all
+folds take with one seed. `kept` is "yes" where the 99% binomial intervals reach 93% coverage
+and 5% false adoptions, and the mean point is at most .5 points too high.
+"""
+
+import argparse
+import math
+import multiprocessing
+import sys
+import time
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.benchmarks.rows import append, read
+from experiments.benchmarks.worlds import Pool, Probit, folds
+from jaxnet.diagnostics import exact
+from jaxnet.stats.gains import FOLDS, Cell, race
+
+TABLE = Path(__file__).with_suffix(".csv")
+CHUNK = 50
+COVERED, FALSE, BIAS = 0.93, 0.05, 0.5  # wanted: at least, at most, at most
+FIELDS = (
+    "case",
+    "advices",
+    "covered",
+    "covered_low",
+    "covered_high",
+    "false",
+    "false_low",
+    "false_high",
+    "adopted",
+    "best",
+    "bias",
+    "bias_adopted",
+    "width",
+    "trained",
+    "kept",
+)
+
+
+class Case(NamedTuple):
+    """Candidates whose gains are known.
+
+    Attributes:
+        examples: in the pool.
+        gains: of each candidate, in percentage points of error.
+        error: of the current recipe.
+        shared: correlation between networks, of the latent variables of an example.
+        scatter: standard deviation of the thresholds of networks of one recipe.
+        group: examples in each group.
+        own: share of the rest of this variance that networks of one recipe have in common in a
+            group.
+        seeds: networks of each finalist for each fold.
+    """
+
+    examples: int
+    gains: tuple[float, ...]
+    error: float = 0.15
+    shared: float = 0.8
+    scatter: float = 0.05
+    group: int = 1
+    own: float = 0.0
+    seeds: int = 2
+
+
+def one_of(count: int, gain: float) -> tuple[float, ...]:
+    """One candidate gains something, and the others nothing."""
+    return (gain, *[0.0] * (count - 1))
+
+
+LITTLE = (0.25, 0.5, 0.5, 0.75, 0.75, 1.0, 1.0, 1.5)
+RATES_ALIKE = (-8.0, -3.0, -1.0, 1.0, 0.0, 0.5, -0.5, -2.0)
+CASES = {
+    f"{n}: {words}": Case(n, gains)
+    for n in (300, 1000, 5000)
+    for words, gains in (
+        ("8 gain nothing", one_of(8, 0.0)),
+        ("1 of 8 gains 1 point", one_of(8, 1.0)),
+        ("1 of 8 gains 2 points", one_of(8, 2.0)),
+        ("1 of 8 gains 5 points", one_of(8, 5.0)),
+        ("8 gain 0.25 to 1.5 points", LITTLE),
+        ("8 gain -8 to 1 points", RATES_ALIKE),
+    )
+}
+CASES |= {
+    f"{n}: {c} gain nothing": Case(n, one_of(c, 0.0)) for c in (2, 16, 64) for n in (300, 1000)
+}
+CASES |= {
+    f"1000, correlation {shared}: {words}": Case(1000, gains, shared=shared)
+    for shared in (0.5, 0.95)
+    for words, gains in (
+        ("8 gain nothing", one_of(8, 0.0)),
+        ("1 of 8 gains 2 points", one_of(8, 2.0)),
+    )
+}
+CASES |= {
+    f"1000, networks differ, {seeds} seed{'s' * (seeds > 1)}: {words}": Case(
+        1000, gains, scatter=0.15, seeds=seeds
+    )
+    for seeds in (1, 2)
+    for words, gains in (
+        ("8 gain nothing", one_of(8, 0.0)),
+        ("1 of 8 gains 2 points", one_of(8, 2.0)),
+    )
+}
+CASES |= {
+    f"{n} in groups of {size}{alike}: {words}": Case(n, gains, group=size, own=own)
+    for n, size in ((1000, 5), (1000, 20), (5000, 20))
+    for own, alike in ((0.0, ""), (0.5, ", on which a recipe errs together"))
+    for words, gains in (
+        ("8 gain nothing", one_of(8, 0.0)),
+        ("1 of 8 gains 5 points", one_of(8, 5.0)),
+    )
+}
+CASES |= {
+    f"1000, error 3%: {words}": Case(1000, gains, error=0.03)
+    for words, gains in (
+        ("8 gain nothing", one_of(8, 0.0)),
+        ("1 of 8 gains 1 point", one_of(8, 1.0)),
+    )
+}
+
+
+class Advised(NamedTuple):
+    """What one advice reports and what is true, in percentage points."""
+
+    truth: float
+    point: float
+    low: float
+    high: float
+    trained: float
+
+
+def advise(case: Case, rng: np.random.Generator) -> Advised:
+    """Draw losses, run the race and choose."""
+    world = Probit(
+        case.examples, 0.0, 0.0, case.scatter, shared=case.shared, group=case.group, alike=0.7
+    )
+    difficulty, group_of = world.difficulties(case.examples, rng)
+    fold_of = folds(Pool(difficulty, difficulty, group_of), rng)
+    errors = [case.error, *(case.error - gain / 100 for gain in case.gains)]
+    thresholds = np.array([world.threshold(error) for error in errors])
+    rest = math.sqrt(1 - case.shared)
+    units = np.arange(case.examples) if group_of is None else group_of
+    own = math.sqrt(case.own) * rng.standard_normal((len(errors), units[-1] + 1))[:, units]
+    trained = 0
+
+    def measure(recipes: np.ndarray, cells: Sequence[Cell]) -> np.ndarray:
+        nonlocal trained
+        trained += len(recipes) * len(cells)
+        shape = len(recipes), len(cells)
+        below = thresholds[recipes][:, None] + case.scatter * rng.standard_normal(shape)
+        noise = rng.standard_normal((*shape, case.examples), dtype=np.float32)
+        latent = difficulty + rest * (own[recipes][:, None] + math.sqrt(1 - case.own) * noise)
+        return (latent < below[..., None]).astype(float)
+
+    count = len(case.gains)
+    gains, finalists = race(measure, count, fold_of, group_of, seeds=case.seeds)
+    found = gains.choose(finalists)
+    gain = found.gain
+    return Advised(
+        case.gains[found.leader],
+        100 * gain.estimate,
+        100 * gain.low,
+        100 * gain.high,
+        trained / (FOLDS * (1 + count)),
+    )
+
+
+def simulate(name: str, first: int, count: int) -> list[Advised]:
+    """Some advices of a case."""
+    return [
+        advise(CASES[name], np.random.default_rng([zlib.crc32(name.encode()), i]))
+        for i in range(first, first + count)
+    ]
+
+
+def summary(name: str, advices: Sequence[Advised]) -> dict[str, str]:
+    """The row of the table for a case."""
+    truth, point, low, high, trained = np.array(advices).T
+    adopted = low > 0
+    covered = exact(int(((low <= truth) & (truth <= high)).sum()), len(truth), 0.99)
+    false = exact(int((adopted & (truth <= 0)).sum()), len(truth), 0.99)
+    bias = float((point - truth).mean())
+    kept = covered.high >= COVERED and false.low <= FALSE and bias <= BIAS
+    best = adopted & (truth >= max(CASES[name].gains))
+    return {
+        "case": name,
+        "advices": str(len(truth)),
+        "covered": f"{covered.estimate:.3f}",
+        "covered_low": f"{covered.low:.3f}",
+        "covered_high": f"{covered.high:.3f}",
+        "false": f"{false.estimate:.3f}",
+        "false_low": f"{false.low:.3f}",
+        "false_high": f"{false.high:.3f}",
+        "adopted": f"{adopted.mean():.3f}",
+        "best": f"{best.mean():.3f}",
+        "bias": f"{bias:.2f}",
+        "bias_adopted": f"{(point - truth)[adopted].mean():.2f}" if adopted.any() else "",
+        "width": f"{np.median(high - low):.2f}",
+        "trained": f"{trained.mean():.2f}",
+        "kept": "yes" if kept else "NO",
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Simulate what is missing in the table; the exit status is 1 where a promise is broken."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--advices", type=int, default=1000)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--part", default="1/1", help="which part of the cases, such as 2/3")
+    parser.add_argument("--only", default="", help="a case, or those with this in their name")
+    parser.add_argument("--table", type=Path, default=TABLE)
+    options = parser.parse_args(arguments)
+    part, parts = map(int, options.part.split("/"))
+    named = [name for name in CASES if options.only in name]
+    names = ([options.only] if options.only in CASES else named)[part - 1 :: parts]
+    broken = 0
+    # JAX is multithreaded, so a process must not be forked
+    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
+        for name in names:
+            if name in {row["case"] for row in read(options.table)}:
+                continue
+            began = time.perf_counter()
+            starts = range(0, options.advices, CHUNK)
+            sizes = [min(CHUNK, options.advices - start) for start in starts]
+            found = pool.map(simulate, [name] * len(sizes), starts, sizes)
+            line = summary(name, [each for chunk in found for each in chunk])
+            append(options.table, [line], FIELDS)
+            broken += line["kept"] == "NO"
+            print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
+            print(", ".join(f"{key} {value}" for key, value in line.items()), flush=True)
+    print(f"{broken} promises broken")
+    return int(broken > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,314 @@
+"""What candidates gain over the current recipe: which ones stay in a race, which one is best, and
+an interval of its gain that allows for the choice.
+
+Networks of all recipes are cross-fitted on the same folds, so gains are paired by example. The gain
+that is measured for the best of several candidates is too large on average; the interval and the
+point that are reported hold in spite of that.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import NormalDist
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxnet import display
+from jaxnet.stats.cross_fitting import unit_sums
+from jaxnet.stats.estimate import LEVEL, Estimate
+from jaxnet.stats.selection import SEED, correlations, standard_normals
+
+FOLDS = 8
+RUNGS = (2, 4, FOLDS)  # folds after which candidates leave the race, and at which it ends
+NEAR = 2.0  # standard errors behind the leader within which a candidate stays in the race
+POWER = 0.8  # probability with which a gain of `Choice.detectable` is found
+WITHIN = 0.995  # level of the simultaneous limits within which the point lies
+HALVINGS = 60  # of the interval in which the point is searched
+
+
+# A training: the fold that the network leaves out, and the number of its seed.
+Cell = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Losses of the current recipe minus those of candidates on unseen examples, positive where the
+    candidate is better.
+
+    Attributes:
+        values: (candidates, examples) mean over seeds; NaN on examples of folds that no network of
+            the candidate has left out yet.
+        fold_of: (examples,) fold of each example.
+        group_of: (examples,) group of each example, all of it in one fold; None where every
+            example is its own.
+        counted: whether losses are 0 or 1.
+        seeds: the most networks that left out the same fold.
+    """
+
+    values: Float[np.ndarray, "candidates examples"]
+    fold_of: Int[np.ndarray, " examples"]
+    group_of: Int[np.ndarray, " examples"] | None = None
+    counted: bool = True
+    seeds: int = 1
+
+    __repr__ = display.text
+
+    @classmethod
+    def of(
+        cls,
+        losses: Float[np.ndarray, "recipes seeds examples"],
+        fold_of: Int[np.ndarray, " examples"],
+        group_of: Int[np.ndarray, " examples"] | None = None,
+        *,
+        counted: bool = True,
+    ) -> "Gains":
+        """Compute the gains of candidates from losses.
+
+        Args:
+            losses: (recipes, seeds, examples) losses of networks that left out the fold of an
+                example, first those of the current recipe; NaN where none was trained.
+            fold_of: (examples,) fold of each example.
+            group_of: (examples,) group of each example, or None.
+            counted: whether losses are 0 or 1.
+        """
+        differences = losses[0] - losses[1:]
+        trained = np.isfinite(differences)
+        count = trained.sum(1)
+        sums = np.where(trained, differences, 0.0).sum(1)
+        values = np.where(count > 0, sums / np.maximum(count, 1), np.nan)
+        return cls(values, fold_of, group_of, counted, losses.shape[1])
+
+    def only(self, candidates: Int[np.ndarray, " some"]) -> "Gains":
+        """Select candidates, on the examples that all of them were measured on."""
+        values = self.values[candidates]
+        rows = np.isfinite(values).all(0)
+        group_of = None if self.group_of is None else self.group_of[rows]
+        return replace(self, values=values[:, rows], fold_of=self.fold_of[rows], group_of=group_of)
+
+    @property
+    def means(self) -> Float[np.ndarray, " candidates"]:
+        """The mean gains; all examples must be measured."""
+        return self.values.mean(1)
+
+    @cached_property
+    def units(self) -> Float[np.ndarray, "candidates units"]:
+        """Deviations from the mean gains, summed over the examples of a group."""
+        sums, _ = unit_sums(self.group_of)
+        return sums(self.values - self.means[:, None])
+
+    @cached_property
+    def errors(self) -> Float[np.ndarray, " candidates"]:
+        """Standard errors of the mean gains.
+
+        Of counted losses one unit more is won and one more is lost than were measured. Where the
+        means of folds vary more than their examples do, since networks differ, all standard errors
+        are larger by the same factor.
+
+        References:
+            Bonett & Price 2012 (two more units).
+        """
+        examples, units = self.values.shape[1], self.units.shape[1]
+        squares, count = (self.units**2).sum(1), units - 1
+        if self.counted:
+            squares, count = squares + 2 * examples / units, units + 1
+        own = units / count * squares / examples**2
+        folds, fold_of = np.unique(self.fold_of, return_inverse=True)
+        if len(folds) < 2:
+            return np.sqrt(own)
+        sizes = np.bincount(fold_of)
+        of_folds = np.stack([np.bincount(fold_of, each) / sizes for each in self.values])
+        between = of_folds.var(1, ddof=1) / len(folds)
+        varies = own > 0
+        factor = float((between[varies] / own[varies]).mean()) if varies.any() else 1.0
+        return np.sqrt(own * max(1.0, factor))
+
+    def staying(self, running: Bool[np.ndarray, " candidates"]) -> Bool[np.ndarray, " candidates"]:
+        """Decide which candidates stay in the race.
+
+        The better half stays, and of it the leader and whoever is within two standard errors of the
+        leader and may still gain something.
+
+        Args:
+            running: (candidates,) which candidates were measured on the same folds so far.
+
+        Returns:
+            (candidates,) which of them are to be measured on further folds.
+        """
+        numbers = np.flatnonzero(running)
+        found = self.only(numbers)
+        means = found.means
+        order = np.argsort(-means, kind="stable")
+        lead = order[0]
+        apart = replace(found, values=found.values[lead] - found.values).errors
+        stays = (means[lead] - means <= NEAR * apart) & (means + NEAR * found.errors > 0)
+        stays[order[(len(order) + 1) // 2 :]] = False
+        stays[lead] = True
+        kept = np.zeros_like(running)
+        kept[numbers[stays]] = True
+        return kept
+
+    def choose(self, finalists: Bool[np.ndarray, " candidates"], level: float = LEVEL) -> "Choice":
+        """Choose the finalist with the largest gain, and compute what it gains.
+
+        Its lower limit holds for all candidates at once (max-t), those that left the race included.
+        Its upper limit needs no correction, since a winner is measured too high. The point is the
+        median-unbiased one of a winner, within simultaneous limits.
+
+        Args:
+            finalists: (candidates,) which candidates were measured on all folds.
+            level: confidence level of the interval.
+
+        References:
+            Dunnett 1955 (lower limit); Andrews, Kitagawa & McCloskey 2024, section 5 (point).
+        """
+        numbers, normal = np.flatnonzero(finalists), NormalDist()
+        found, every = self.only(numbers), self.only(np.arange(len(self.values)))
+        draws = standard_normals(correlations(every.units))
+        z = normal.inv_cdf((1 + level) / 2)
+        q = max(z, float(np.quantile(draws.max(1), level)))
+        # means of counted losses tie, and a point needs a winner
+        half = 0.5 / (found.values.shape[1] * self.seeds) if self.counted else 0.0
+        means = found.means + half * np.random.default_rng(SEED).uniform(-1, 1, len(numbers))
+        lead = int(means.argmax())
+        mean, error = float(found.means[lead]), float(found.errors[lead])
+        covariance = correlations(found.units) * np.outer(found.errors, found.errors)
+        reach = float(np.quantile(np.abs(draws).max(1), WITHIN))
+        low, high = mean - q * error, mean + z * error
+        point = median_of_winner(means, covariance, lead, reach)
+        return Choice(
+            leader=int(numbers[lead]),
+            gain=Estimate(min(max(point, low), high), low, high),
+            detectable=(q + normal.inv_cdf(POWER)) * error,
+            quantile=q,
+        )
+
+    def each(self, quantile: float) -> tuple[Estimate, ...]:
+        """Compute the gain of each candidate on the folds that it ran.
+
+        Args:
+            quantile: how many standard errors the limits are away; with that of `choose`, the lower
+                limits of all candidates hold at once.
+        """
+        found = [self.only(np.array([number])) for number in range(len(self.values))]
+        sizes = [(float(each.means[0]), quantile * float(each.errors[0])) for each in found]
+        return tuple(Estimate(mean, mean - half, mean + half) for mean, half in sizes)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The finalist with the largest gain.
+
+    Attributes:
+        leader: number of the candidate.
+        gain: its gain; the interval allows for the choice.
+        detectable: the gain that a study like this one finds in 80% of cases.
+        quantile: standard errors between each mean gain and a lower limit, for these limits to hold
+            for all candidates at once.
+    """
+
+    leader: int
+    gain: Estimate
+    detectable: float
+    quantile: float
+
+    __repr__ = display.text
+
+
+def cells_of_rungs(seeds: int) -> tuple[tuple[Cell, ...], ...]:
+    """List the trainings of each recipe up to each rung: one network for each fold, and those of
+    the further seeds once the finalists are known.
+
+    Args:
+        seeds: networks of each finalist for each fold.
+    """
+    starts = (0, *RUNGS[:-1])
+    rungs = [[(k, 0) for k in range(*ends)] for ends in zip(starts, RUNGS, strict=True)]
+    rungs[-1] += [(k, seed) for seed in range(1, seeds) for k in range(FOLDS)]
+    return tuple(map(tuple, rungs))
+
+
+def race(
+    measure: Callable[[Int[np.ndarray, " recipes"], Sequence[Cell]], Float[np.ndarray, "..."]],
+    candidates: int,
+    fold_of: Int[np.ndarray, " examples"],
+    group_of: Int[np.ndarray, " examples"] | None = None,
+    *,
+    seeds: int = 2,
+    counted: bool = True,
+) -> tuple[Gains, Bool[np.ndarray, " candidates"]]:
+    """Measure candidates on more and more folds, and stop with those that have fallen behind.
+
+    Args:
+        measure: from numbers of recipes, of which 0 is the current one, and from trainings, losses
+            (recipes, trainings, examples) of these networks; only those on the fold that a network
+            left out are used.
+        candidates: number of candidates.
+        fold_of: (examples,) fold of each example.
+        group_of: (examples,) group of each example, or None.
+        seeds: networks of each finalist for each fold.
+        counted: whether losses are 0 or 1.
+
+    Returns:
+        The gains, and which candidates were measured on all folds.
+
+    References:
+        Maron & Moore 1994 (racing of models by their losses on the same examples).
+    """
+    losses = np.full((1 + candidates, seeds, len(fold_of)), np.nan)
+    running = np.ones(candidates, bool)
+    for number, cells in enumerate(cells_of_rungs(seeds)):
+        if number:
+            running = Gains.of(losses, fold_of, group_of, counted=counted).staying(running)
+        recipes = np.r_[0, 1 + np.flatnonzero(running)]
+        found = measure(recipes, cells)
+        for place, (fold, seed) in enumerate(cells):
+            own = np.flatnonzero(fold_of == fold)
+            losses[recipes[:, None], seed, own] = found[:, place, own]
+    return Gains.of(losses, fold_of, group_of, counted=counted), running
+
+
+def median_of_winner(
+    means: Float[np.ndarray, " candidates"],
+    covariance: Float[np.ndarray, "candidates candidates"],
+    winner: int,
+    reach: float,
+) -> float:
+    """Compute the median-unbiased estimate of the largest of several normal means.
+
+    Given that the winner has the largest mean, and given what of the other means does not depend on
+    its own, its mean has a truncated normal distribution. The estimate is the expectation that puts
+    the median of this distribution at the measured mean. The hybrid one truncates further: the
+    truth is taken to lie within simultaneous limits.
+
+    Args:
+        means: (candidates,) measured means without ties.
+        covariance: (candidates, candidates) of the means.
+        winner: number of the largest.
+        reach: standard errors of the simultaneous limits.
+
+    References:
+        Andrews, Kitagawa & McCloskey 2024, Inference on winners, proposition 4 and section 5.
+    """
+    mean, variance = float(means[winner]), float(covariance[winner, winner])
+    if variance == 0:
+        return mean
+    error, lowest, highest = math.sqrt(variance), -math.inf, math.inf
+    for other in range(len(means)):
+        slope = float(covariance[other, winner]) / variance
+        border = float(means[other]) - slope * mean
+        if slope < 1 - 1e-9:
+            lowest = max(lowest, border / (1 - slope))
+        elif slope > 1 + 1e-9:
+            highest = min(highest, border / (1 - slope))
+    low, high = mean - reach * error, mean + reach * error
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        below, above = max(lowest, middle - reach * error), min(highest, middle + reach * error)
+        # upper tails, since a double resolves probabilities near 0 and not those near 1
+        left, here, right = (
+            math.erfc((each - middle) / error / math.sqrt(2)) for each in (below, mean, above)
+        )
+        low, high = (middle, high) if left - here > (left - right) / 2 else (low, middle)
+    return (low + high) / 2

@@ -1,0 +1,145 @@
+"""What candidates gain: standard errors and points against closed forms and scipy, and the choice
+against known truth.
+"""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxnet.stats.gains import FOLDS, Gains, cells_of_rungs, median_of_winner, race
+
+pytestmark = pytest.mark.core
+
+
+def gains(values, **kwargs) -> Gains:
+    values = np.atleast_2d(np.asarray(values, float))
+    return Gains(values, np.arange(values.shape[1]) % FOLDS, **kwargs)
+
+
+def alike(rng: np.random.Generator, folds: int, examples: int) -> np.ndarray:
+    """Values whose mean is 0 in every fold, so that folds vary less than examples do."""
+    values = rng.normal(size=(examples, folds))
+    return (values - values.mean(0)).ravel()
+
+
+def test_the_standard_error_of_values_is_that_of_a_mean():
+    values = alike(np.random.default_rng(0), FOLDS, 50)
+    found = gains(values + 3.0, counted=False)
+    assert found.means == pytest.approx(3.0)
+    assert found.errors == pytest.approx(stats.sem(values))
+
+
+def test_the_standard_error_of_rates_is_close_to_that_of_bonett_and_price():
+    """Bonett & Price 2012, eq. 2: the Wald interval after one is added to each discordant count."""
+    n, won, lost = 4000, 40, 16
+    values = np.zeros(n)
+    values[:won], values[won : won + lost] = 1, -1  # equally many in each fold
+    p, q = (won + 1) / (n + 2), (lost + 1) / (n + 2)
+    theirs = np.sqrt((p + q - (p - q) ** 2) / (n + 2))
+    assert gains(values).errors == pytest.approx(theirs, rel=2 / n)
+    assert gains(np.zeros(n)).errors == pytest.approx(np.sqrt(2 / (n * (n + 1))))
+
+
+def test_a_group_is_the_unit():
+    rng = np.random.default_rng(1)
+    of_group = alike(rng, FOLDS, 20)
+    group_of = np.repeat(np.arange(len(of_group)), 5)
+    fold_of = group_of % FOLDS
+    found = Gains(of_group[group_of][None], fold_of, group_of, counted=False)
+    assert found.errors == pytest.approx(stats.sem(of_group))
+
+
+def test_networks_that_differ_from_fold_to_fold_count():
+    luck = np.random.default_rng(2).normal(size=FOLDS)
+    found = gains(np.tile(luck, 100), counted=False)
+    assert found.errors == pytest.approx(stats.sem(luck))
+
+
+def test_the_point_of_a_winner_is_the_median_of_scipys_truncated_normal():
+    means, covariance = np.array([0.4, 1.0, 0.9]), np.diag([1.0, 0.25, 0.04])
+    found = median_of_winner(means, covariance, 1, 20.0)
+    assert stats.truncnorm((0.9 - found) / 0.5, np.inf, found, 0.5).median() == pytest.approx(1.0)
+    assert median_of_winner(np.array([1.0]), np.eye(1), 0, 3.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+def test_the_point_of_a_winner_is_too_low_as_often_as_too_high(correlation):
+    covariance = correlation + (1 - correlation) * np.eye(4)
+    draws = np.random.default_rng(3).multivariate_normal(np.zeros(4), covariance, 1000)
+    points = [median_of_winner(x, covariance, int(x.argmax()), 3.2) for x in draws]
+    interval = stats.binomtest(int(np.sum(np.array(points) > 0)), 1000).proportion_ci(0.999)
+    assert interval.low < 0.5 < interval.high
+    assert (draws.max(1) > 0).mean() > 0.7  # what was measured for the winner
+
+
+def test_the_leader_and_those_near_it_stay():
+    rng, n = np.random.default_rng(4), 2000
+    noise = rng.normal(size=(5, n))
+    noise -= noise.mean(1, keepdims=True)
+    means = np.array([-0.5, 0.5, 0.48, 0.3, 0.45])
+    found = gains(means[:, None] + noise, counted=False)
+    every = np.ones(5, bool)
+    # the third is within 2 sqrt(2 / n) = 0.063 of the leader, and so is the fifth
+    assert found.staying(every).tolist() == [False, True, True, False, True]
+    some = np.array([True, False, False, True, False])
+    assert found.staying(some).tolist() == [False, False, False, True, False]
+    assert gains(noise - 1.0, counted=False).staying(every).sum() == 1
+
+
+def probit(rng, thresholds, examples):
+    """A function that draws which networks err, as `race` asks for them."""
+    difficulty = np.sqrt(0.8) * rng.normal(size=examples)
+
+    def measure(recipes, cells):
+        noise = np.sqrt(0.2) * rng.normal(size=(len(recipes), len(cells), examples))
+        return (difficulty + noise < thresholds[recipes][:, None, None]).astype(float)
+
+    return measure
+
+
+def test_a_race_trains_the_current_recipe_on_all_folds_and_candidates_on_less():
+    asked, n = [], 800
+    draw = probit(np.random.default_rng(5), stats.norm.ppf(np.linspace(0.1, 0.5, 9)), n)
+
+    def measure(recipes, cells):
+        asked.append((recipes.tolist(), cells))
+        return draw(recipes, cells)
+
+    fold_of = np.arange(n) % FOLDS
+    found, finalists = race(measure, 8, fold_of, seeds=2)
+    assert [cells for _, cells in asked] == list(cells_of_rungs(2))
+    assert asked[0][0] == list(range(9))
+    assert all(recipes[0] == 0 for recipes, _ in asked)
+    assert sum(len(r) * len(c) for r, c in asked[:2]) + 8 * len(asked[2][0]) < 9 * FOLDS
+    assert np.isfinite(found.values[finalists]).all()
+    assert np.isfinite(found.values[:, fold_of < 2]).all()
+    assert np.isnan(found.values[~finalists][:, fold_of >= 4]).all()
+    each = found.each(2.0)
+    measured = found.values[7, np.isfinite(found.values[7])]
+    assert each[7].estimate == pytest.approx(measured.mean())
+
+
+def test_the_interval_of_the_leader_holds_and_nothing_useless_is_adopted():
+    rng, held, adopted, n = np.random.default_rng(6), 0, 0, 400
+    thresholds, fold_of = np.full(7, stats.norm.ppf(0.15)), np.arange(n) % FOLDS
+    for _ in range(40):
+        found, finalists = race(probit(rng, thresholds, n), 6, fold_of)
+        choice = found.choose(finalists)
+        assert finalists[choice.leader]
+        assert choice.gain.low <= choice.gain.estimate <= choice.gain.high
+        held += choice.gain.low <= 0 <= choice.gain.high
+        adopted += choice.gain.low > 0
+    assert stats.binomtest(held, 40, 0.95, "less").pvalue > 0.001
+    assert stats.binomtest(adopted, 40, 0.05, "greater").pvalue > 0.001
+
+
+def test_a_candidate_that_helps_is_found():
+    rng, right, n = np.random.default_rng(7), 0, 1000
+    errors = np.array([0.15, 0.15, 0.09, 0.15, 0.15])
+    for _ in range(20):
+        found, finalists = race(
+            probit(rng, stats.norm.ppf(errors), n), 4, np.arange(n) % FOLDS, seeds=1
+        )
+        choice = found.choose(finalists)
+        right += choice.leader == 1 and choice.gain.low > 0
+    assert right >= 18
