@@ -3,7 +3,7 @@ here.
 """
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Never, NewType
+from typing import TYPE_CHECKING, Any, Never, NewType, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -24,6 +24,17 @@ RowsAndCount = tuple[Array | np.ndarray, Array | np.ndarray | np.integer | int]
 if not TYPE_CHECKING:
     ArrayLike = NewType("ArrayLike", ArrayLike)
     RowsAndCount = NewType("RowsAndCount", RowsAndCount)
+
+
+@runtime_checkable
+class Frame(Protocol):
+    """A data frame: an object that offers its columns by the Arrow PyCapsule protocol, such as one
+    of pandas, Polars, PyArrow or DuckDB.
+    """
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The columns as a capsule."""
+        ...
 
 
 def double(enabled: bool) -> AbstractContextManager[object]:

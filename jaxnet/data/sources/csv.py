@@ -4,7 +4,7 @@ The steps are in `jaxnet.data.tables`: what is not given with a `Table` is infer
 Gaps are never filled here.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +17,14 @@ from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import complete, grouped, partition
 from jaxnet.data.tables import numbers
 from jaxnet.data.tables.cells import Cells, read_cells
-from jaxnet.data.tables.frames import cells_of_parquet
+from jaxnet.data.tables.frames import FRAME, cells_of_frame, cells_of_parquet
 from jaxnet.data.tables.inputs import encode as encode
 from jaxnet.data.tables.inputs import refuse_gaps
 from jaxnet.data.tables.kinds import are_codes, distinct, kinds_of, refuse_mixed
 from jaxnet.data.tables.table import Table
 from jaxnet.data.tables.values import numbers_in
 from jaxnet.errors import InputError, near
+from jaxnet.typing import Frame
 
 
 def splits_of_table(path: Path, reading: Reading) -> Splits:
@@ -40,8 +41,31 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
         InputError: for gaps, mixed columns and the like, with column, line and fix.
     """
     reading.refuse(path, "image_size", "data_dir")
-    table = reading.table
-    cells, notes = read_table(path, table)
+    cells, _ = read_table(path, reading.table, labels=reading.named, needed=reading.needs)
+    return _splits(path, path.name, cells, reading)
+
+
+def splits_of_frame(frame: Frame, reading: Reading) -> Splits:
+    """Splits of a data frame, as `splits_of_table` makes them of a file.
+
+    Args:
+        frame: the data frame.
+        reading: what `load` was asked for; without a label, the last column is the label.
+
+    Returns:
+        The Splits.
+
+    Raises:
+        InputError: as in `splits_of_table`, with the numbers of rows from 0.
+    """
+    reading.refuse(f"a {FRAME}", "image_size", "data_dir")
+    cells = cells_of_frame(frame, reading.table, labels=reading.named, needed=reading.needs)
+    return _splits(FRAME, FRAME, cells, reading)
+
+
+def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Splits:
+    """Splits of the columns of a table. path: the file, for messages; title: name of the data."""
+    table, notes = reading.table, cells.notes
     for wanted in (
         reading.label,
         reading.groups,
@@ -96,7 +120,7 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
     return complete(
         {"train": grouped(data, groups)},
         reading,
-        name=path.name,
+        name=title,
         where=str(path),
         notes=(*notes, *kinds.notes, f"label: {label!r}", task),
         order=order,
@@ -120,7 +144,12 @@ def label_of(
 
 
 def read_table(
-    path: Path, table: Table | None = None, texts: Collection[str] = ()
+    path: Path,
+    table: Table | None = None,
+    texts: Collection[str] = (),
+    *,
+    labels: Collection[str] = (),
+    needed: Callable[[str], bool] = bool,
 ) -> tuple[Cells, tuple[str, ...]]:
     """Read the columns of a table.
 
@@ -128,6 +157,8 @@ def read_table(
         path: the file.
         table: what is known beforehand.
         texts: names of columns that are read as text, whatever they hold.
+        labels: names of row labels that are columns, too, in a file that pandas wrote.
+        needed: which columns, by name, must be readable where types are stored with them.
 
     Returns:
         (the columns by name; notes on what was decided).
@@ -136,7 +167,7 @@ def read_table(
         InputError: for what is not a table.
     """
     if path.suffix.lower() == ".parquet":
-        cells = cells_of_parquet(path, texts)
+        cells = cells_of_parquet(path, table, texts=texts, labels=labels, needed=needed)
     else:
         cells = read_cells(path, Table() if table is None else table, texts)
     return cells, cells.notes
@@ -148,12 +179,12 @@ def _on_header(notes: tuple[str, ...]) -> str:
 
 
 def _label(
-    path: Path, name: str, cells: Cells, reading: Reading
+    path: Path | str, name: str, cells: Cells, reading: Reading
 ) -> tuple[np.ndarray, tuple[str, ...] | None, str]:
     """(class numbers or values, names of the classes, the reason in words)."""
     import pyarrow as pa
 
-    values, wanted = cells[name], reading.table.types.get(name)
+    values, wanted = cells[name], reading.table.types.get(name, cells.types.get(name))
     where = f"{path}, column {name!r}"
     if pa.types.is_temporal(values.type):
         raise InputError(
@@ -190,7 +221,7 @@ def _label(
     return codes, checks.numbers_as_names(different), why
 
 
-def _plain(path: Path, name: str, cells: Cells) -> np.ndarray:
+def _plain(path: Path | str, name: str, cells: Cells) -> np.ndarray:
     """A column as an array to group or order by."""
     import pyarrow as pa
 

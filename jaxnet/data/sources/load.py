@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,12 @@ from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import split
 from jaxnet.data.tables.table import Table
 from jaxnet.errors import InputError, check_number, near_path, renamed, shown
+from jaxnet.typing import Frame
 
 
 @renamed(ignore="drop_columns")
 def load(
-    name_or_path: str | Path,
+    name_or_path: str | Path | Frame,
     *,
     data_dir: str | Path | None = None,
     validation: float = 0.1,
@@ -36,7 +38,7 @@ def load(
     table: Table | None = None,
     meanwhile: Callable[[], object] | None = None,
 ) -> Splits:
-    """Load a named data set, a file, or a folder of images.
+    """Load a named data set, a file, a data frame, or a folder of images.
 
     Args:
         name_or_path: "digits" (1,797 8x8 images, in the package); "mnist" or another image
@@ -44,7 +46,8 @@ def load(
             mnist its four IDX files in data_dir; the path of a table
             (.csv, .tsv, .txt, also compressed as .csv.gz, or .parquet), of arrays
             (.npz with x and y, and optionally x_test, y_test, x_validation, y_validation), or of a
-            folder with PNG or JPEG images, one sub-folder for each class.
+            folder with PNG or JPEG images, one sub-folder for each class; or a data frame, such as
+            one of pandas, Polars, PyArrow or DuckDB.
         data_dir: folder of TensorFlow Datasets, or with the four files of mnist.
         validation: fraction of the training pool to hold out; 0 for none.
         test: fraction to hold out, where the source has no test set of its own.
@@ -66,20 +69,8 @@ def load(
     Raises:
         InputError: for what cannot be found, read or used.
     """
-    if (
-        not isinstance(name_or_path, str | os.PathLike)
-        or not str(name_or_path).strip()
-        or Path(name_or_path) == Path()
-    ):
-        made = (
-            "; of arrays jaxnet.split(x, y) makes Splits"
-            if not isinstance(name_or_path, str) and name_or_path is not None
-            else ""
-        )
-        raise InputError(
-            f"name_or_path is {shown(name_or_path)}; give the name of a data set, such as "
-            f'"digits", or a path{made}'
-        )
+    if not isinstance(name_or_path, Frame):
+        _check_source(name_or_path)
     checks.fractions(validation, None, seed)
     check_number("test", test)
     reading = Reading.of(
@@ -95,6 +86,8 @@ def load(
         image_size=image_size,
         table=table,
     )
+    if isinstance(name_or_path, Frame):
+        return csv.splits_of_frame(name_or_path, reading)
     folder = reading.data_dir
     name, path = str(name_or_path), Path(name_or_path)
     if name == "digits":
@@ -115,6 +108,21 @@ def load(
     if name == "mnist" and folder is not None and idx.has_files(folder):
         return idx.splits_of_files(folder, reading, meanwhile)
     return prepared.splits_of_prepared(name, reading, ("digits", "mnist"))
+
+
+def _check_source(given: Any) -> None:
+    """Refuse what is no name, no path and no data frame."""
+    if isinstance(given, str | os.PathLike) and str(given).strip() and Path(given) != Path():
+        return
+    made = ""
+    if hasattr(given, "collect"):
+        made = "; of a lazy frame give frame.collect()"
+    elif not isinstance(given, str) and given is not None:
+        made = "; of arrays jaxnet.split(x, y) makes Splits"
+    raise InputError(
+        f"name_or_path is {shown(given)}; give the name of a data set, such as "
+        f'"digits", a path or a data frame{made}'
+    )
 
 
 def _digits(reading: Reading) -> Splits:

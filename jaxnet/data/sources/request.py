@@ -38,6 +38,15 @@ class Reading:
     image_size: tuple[int, int] | None = None
     table: Table = Table()
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The columns that were named for what they are: label, groups and order."""
+        return tuple(name for name in (self.label, self.groups, self.order) if name is not None)
+
+    def needs(self, column: str) -> bool:
+        """Whether a column of a table is not left out."""
+        return column not in self.drop_columns and self.table.types.get(column) != "drop"
+
     def refuse(self, source: object, *names: str) -> None:
         """Refuse options that a source does not use.
 

@@ -1,6 +1,6 @@
 """Read the cells of a table, a column at a time, as PyArrow types them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +26,13 @@ class Cells(dict[str, Any]):
             lines and are counted from 0, as in a data frame.
         decimal: the decimal sign of its numbers.
         notes: what was decided while it was read.
+        types: the types of columns, as in a Table, where their own type says so.
     """
 
     first_line: int | None = 2
     decimal: str = "."
     notes: tuple[str, ...] = ()
+    types: Mapping[str, str] = {}
 
 
 def functions() -> Any:
@@ -75,7 +77,7 @@ def cells_of_text(text: Text, table: Table, texts: Collection[str] = ()) -> Cell
     columns = _read(text, dialect, dict.fromkeys(texts))
     columns |= _codes(text, dialect, columns)
     notes = [note for note in (text.note,) if note]
-    columns = {name: trimmed(values) for name, values in columns.items()}
+    columns = {name: _trimmed(values) for name, values in columns.items()}
     columns, repeated = _without_header(columns)
     if repeated:
         lines = ", ".join(str(row + dialect.first_line) for row in repeated[:5])
@@ -113,8 +115,11 @@ def cells_of(
     if any(len(values) != values.null_count for values in unnamed):
         notes = (*notes, "left out: the column without a name")
     if not any(map(len, cells.values())):
-        raise InputError(f"{path}: has no rows below its header; it needs some")
-    cells.first_line, cells.decimal, cells.notes = first_line, decimal, tuple(notes)
+        below = "" if first_line is None else " below its header"
+        raise InputError(f"{path}: has no rows{below}; it needs some")
+    zones = (name for name, values in cells.items() if getattr(values.type, "tz", None))
+    notes = (*notes, *(f"{name!r}: times with a zone are read in UTC" for name in zones))
+    cells.first_line, cells.decimal, cells.notes = first_line, decimal, notes
     return cells
 
 
@@ -218,7 +223,7 @@ def _codes(
     }
 
 
-def trimmed(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+def _trimmed(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
     """Text without spaces around it, in which a word for a gap behind a space is a gap too."""
     import pyarrow as pa
 
@@ -230,10 +235,10 @@ def trimmed(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
     if before == after:
         return values
     gaps = compute.is_in(trimmed, pa.array(GAPS))
-    return _as_number(compute.if_else(gaps, pa.scalar(None, pa.string()), trimmed))
+    return as_number(compute.if_else(gaps, pa.scalar(None, pa.string()), trimmed))
 
 
-def _as_number(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+def as_number(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
     """Text as numbers where all of it is plain ones."""
     import pyarrow as pa
 
@@ -266,4 +271,4 @@ def _without_header(
             return columns, []
     rows = [row for row, repeated in enumerate(repeats.to_pylist()) if repeated]
     keep = compute.invert(repeats)
-    return {name: _as_number(values.filter(keep)) for name, values in columns.items()}, rows
+    return {name: as_number(values.filter(keep)) for name, values in columns.items()}, rows

@@ -1,26 +1,92 @@
-"""Read the cells of what has types already: data frames and Parquet files."""
+"""Read the cells of what has types already: data frames and Parquet files.
+
+A data frame is whatever offers its columns by the Arrow PyCapsule protocol, such as those of pandas
+and Polars; neither library is imported here.
+"""
 
 import os
-from collections.abc import Collection
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxnet.data.tables.cells import (
     LARGEST_WHOLE,
     Cells,
+    as_number,
     cells_of,
     functions,
     refuse_twice,
-    trimmed,
 )
-from jaxnet.errors import InputError, near_path
+from jaxnet.data.tables.dialect import GAPS
+from jaxnet.data.tables.table import Table
+from jaxnet.errors import InputError, near_path, shown
+from jaxnet.typing import Frame
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FRAME = "data frame"  # what messages say in place of the name of a file
+UNNAMED_LABELS = re.compile(r"__index_level_\d+__")  # as pandas names them
+ROW_LABELS = "the row labels of pandas"
 
-def cells_of_parquet(path: Path, texts: Collection[str]) -> Cells:
-    """The columns of a Parquet file. The row labels that pandas keeps in one are left out."""
+
+def cells_of_frame(
+    frame: Frame,
+    table: Table | None = None,
+    *,
+    texts: Collection[str] = (),
+    labels: Collection[str] = (),
+    needed: Callable[[str], bool] = bool,
+) -> Cells:
+    """Read the columns of a data frame.
+
+    Its row labels, the index of pandas, are left out, unless they are asked for.
+
+    Args:
+        frame: the data frame.
+        table: what is known beforehand.
+        texts: names of columns that are read as text, whatever they hold.
+        labels: names of row labels that are columns, too.
+        needed: which columns, by name, must be readable; the others are empty where they are not.
+
+    Returns:
+        The Cells, whose rows are counted from 0.
+
+    Raises:
+        InputError: for columns that cannot be read.
+    """
+    table = Table() if table is None else table
+    for name in ("encoding", "separator", "header"):
+        if (given := getattr(table, name)) is not None:
+            raise InputError(f"{name} is {given!r}, but a {FRAME} has no use for it; leave it out")
+    return _cells(FRAME, _arrow_of(frame, needed), table, texts, labels, needed)
+
+
+def cells_of_parquet(
+    path: Path,
+    table: Table | None = None,
+    *,
+    texts: Collection[str] = (),
+    labels: Collection[str] = (),
+    needed: Callable[[str], bool] = bool,
+) -> Cells:
+    """Read the columns of a Parquet file.
+
+    Args:
+        path: the file.
+        table: as in `cells_of_frame`.
+        texts: as in `cells_of_frame`.
+        labels: as in `cells_of_frame`.
+        needed: as in `cells_of_frame`.
+
+    Returns:
+        The Cells.
+
+    Raises:
+        InputError: for what is no Parquet file.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -33,22 +99,14 @@ def cells_of_parquet(path: Path, texts: Collection[str]) -> Cells:
         raise InputError(
             f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); get it again"
         ) from None
-    refuse_twice(path, read.column_names)
-    labels = row_labels(read.schema)
-    columns = {
-        name: _plain(values, name in texts)
-        for name, values in zip(read.column_names, read.columns, strict=True)
-        if name not in labels
-    }
-    notes = [f"left out: {name!r}, the row labels of pandas" for name in labels]
-    return cells_of(path, columns, None, ".", notes)
+    return _cells(path, read, Table() if table is None else table, texts, labels, needed)
 
 
 def row_labels(schema: "pa.Schema") -> tuple[str, ...]:
-    """The columns of a Parquet file in which pandas keeps the index of a frame.
+    """The columns in which pandas keeps the index of a frame.
 
     Args:
-        schema: its schema, with metadata.
+        schema: the schema of a table, with metadata.
 
     Returns:
         Their names.
@@ -57,22 +115,210 @@ def row_labels(schema: "pa.Schema") -> tuple[str, ...]:
     return tuple(name for name in about.get("index_columns", ()) if isinstance(name, str))
 
 
-def _plain(values: "pa.ChunkedArray", as_text: bool) -> "pa.ChunkedArray":
-    """A column of Parquet in one of the types that text files have."""
+def _cells(
+    path: Path | str,
+    read: "pa.Table",
+    table: Table,
+    texts: Collection[str],
+    labels: Collection[str],
+    needed: Callable[[str], bool],
+) -> Cells:
     import pyarrow as pa
 
-    compute = functions()
+    refuse_twice(path, read.column_names)
+    left_out = [name for name in row_labels(read.schema) if name not in labels]
+    texts = {*texts} | {name for name, kind in table.types.items() if kind == "category"}
+    columns, types, problems = {}, {}, []
+    notes = [
+        "left out: " + ("" if UNNAMED_LABELS.fullmatch(name) else f"{name!r}, ") + ROW_LABELS
+        for name in left_out
+    ]
+    for name, values in zip(read.column_names, read.columns, strict=True):
+        if name in left_out:
+            continue
+        kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+        if not _is_readable(kind):
+            problems += [f"column {name!r} is of type {kind}; {_cure(name)}"] * needed(name)
+            columns[name] = pa.chunked_array([pa.nulls(len(values))])
+            continue
+        if pa.types.is_dictionary(values.type) and _is_number(kind):
+            types[name] = "category"  # whoever makes numbers a categorical wants no numbers
+        if pa.types.is_duration(kind):
+            notes.append(f"{name!r}: durations are read in hours")
+        values = _decoded(values)
+        columns[name] = _spelled(values) if name in texts or name in types else _plain(values)
+    if problems:
+        raise InputError(f"{path}: {'; '.join(problems)}")
+    cells = cells_of(path, columns, None, table.decimal or ".", notes)
+    cells.types = types
+    return cells
+
+
+def _is_readable(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    text = (
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+    plain = text or pa.types.is_boolean(kind) or pa.types.is_null(kind) or _is_number(kind)
+    return plain or pa.types.is_temporal(kind) or pa.types.is_run_end_encoded(kind)
+
+
+def _decoded(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """A column without a dictionary, such as that of a categorical, and with one kind of text."""
+    import pyarrow as pa
+
     kind = values.type
     if pa.types.is_dictionary(kind):
-        values = values.cast(kind.value_type)
-        kind = values.type
+        each = [_as_text(chunk.dictionary).take(chunk.indices) for chunk in values.chunks]
+        return pa.chunked_array(each, each[0].type if each else pa.null())
+    if pa.types.is_run_end_encoded(kind):
+        each = [functions().run_end_decode(chunk) for chunk in values.chunks]
+        return _as_text(pa.chunked_array(each, kind.value_type))
+    return _as_text(values)
+
+
+def _as_text(values: Any) -> Any:
+    """Text in whatever form Arrow has for it in the one that text files have."""
+    import pyarrow as pa
+
+    kind = values.type
+    other = pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return values.cast(pa.string()) if other else values
+
+
+def _is_number(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def _plain(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """A column in one of the types that text files have; NaN becomes a gap."""
+    import pyarrow as pa
+
+    compute, kind = functions(), values.type
     if pa.types.is_boolean(kind):
         return compute.if_else(values, "True", "False")
     if pa.types.is_decimal(kind):
         return values.cast(pa.float64())
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or as_text:
-        values = values.cast(pa.string())
+    if pa.types.is_duration(kind):
+        ticks = values.cast(pa.duration("us"), safe=False).cast(pa.int64())
+        return compute.divide(ticks.cast(pa.float64(), safe=False), 3.6e9)
+    if pa.types.is_floating(kind):
+        values = values.cast(pa.float32()) if pa.types.is_float16(kind) else values
+        numbers = compute.invert(compute.is_nan(values))
+        return compute.if_else(numbers, values, pa.scalar(None, values.type))
+    if pa.types.is_string(kind):
+        return _text(values)
     whole = pa.types.is_integer(kind) and len(values) > values.null_count
     if whole and max(map(abs, compute.min_max(values).as_py().values())) > LARGEST_WHOLE:
         return values.cast(pa.string())
-    return trimmed(values)
+    return values
+
+
+def _text(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """Text without spaces around it, in which a word for a gap is a gap, as in files; numbers where
+    nothing but such a word made text of them.
+    """
+    import pyarrow as pa
+
+    compute = functions()
+    values = compute.utf8_trim_whitespace(values)
+    gaps = compute.is_in(values, pa.array(GAPS))
+    if not compute.any(gaps).as_py():
+        return values
+    return as_number(compute.if_else(gaps, pa.scalar(None, pa.string()), values))
+
+
+def _spelled(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """A column as text: whole numbers without decimal places, whatever type they have, and dates
+    without a time of day where none has one.
+    """
+    import pyarrow as pa
+
+    compute = functions()
+    plain = _plain(values)
+    if pa.types.is_string(plain.type):
+        return plain
+    if pa.types.is_timestamp(plain.type):
+        days = plain.cast(pa.date32(), safe=False)
+        plain = days if compute.all(compute.equal(days.cast(plain.type), plain)).as_py() else plain
+    encoded = plain.combine_chunks().dictionary_encode()
+
+    def spelled(value: Any) -> str | None:
+        whole = isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_WHOLE
+        return None if value is None else str(int(value) if whole else value)
+
+    names = pa.array(map(spelled, encoded.dictionary.to_pylist()), pa.string())
+    return pa.chunked_array([names.take(encoded.indices)])
+
+
+def _arrow_of(frame: Any, needed: Callable[[str], bool]) -> "pa.Table":
+    """The columns of a data frame as they are."""
+    import pyarrow as pa
+
+    try:
+        return _read(frame)
+    except Exception as error:
+        # Whatever a library raises while it makes Arrow of its columns: one after the other shows
+        # which it cannot, where columns can be chosen by their names.
+        why = str(error)
+        if "non-struct" in why:
+            raise InputError(
+                f"{FRAME}: {shown(frame)} is one column; give a frame of several"
+            ) from None
+        names = getattr(frame, "columns", None)
+        if names is None or not hasattr(frame, "__getitem__"):
+            raise InputError(f"{FRAME}: cannot be read ({why})") from None
+    names = list(names)
+    refuse_twice(FRAME, map(str, names))
+    problems = dict[Any, str]()
+    for name in names:
+        try:
+            _read(frame[[name]])
+        except Exception as error:
+            problems[name] = _why(name, frame[name], error)
+    hidden = [reason for name, reason in problems.items() if needed(str(name))]
+    if hidden or not problems:
+        raise InputError(f"{FRAME}: {'; '.join(hidden) or f'cannot be read ({why})'}")
+    read = _read(frame[[name for name in names if name not in problems]])
+    for place, name in enumerate(names):
+        if name in problems:
+            read = read.add_column(place, str(name), pa.nulls(len(read)))
+    return read
+
+
+def _read(frame: Any) -> "pa.Table":
+    import pyarrow as pa
+
+    with warnings.catch_warnings():
+        # pandas warns where names of columns are numbers; they become text, as in a file
+        warnings.simplefilter("ignore", UserWarning)
+        return pa.RecordBatchReader.from_stream(frame).read_all()
+
+
+def _why(name: Any, values: Iterable[Any], error: Exception) -> str:
+    """Why a column cannot be read, and what to do."""
+    first = dict[str, int]()  # row of each type
+    for row, value in enumerate(values):
+        if not _is_gap(value):
+            first.setdefault(type(value).__name__, row)
+    reason = str(error.args[0] if error.args else error).splitlines()[0]
+    if len(first) > 1 and "Conversion failed" in str(error):
+        each = [f"{kind} in row {row}" for kind, row in first.items()]
+        reason = f"it mixes values of several types: {', '.join(each)}"
+    return f"column {str(name)!r} cannot be read ({reason}); {_cure(name)}"
+
+
+def _cure(name: Any) -> str:
+    return (
+        "convert it to numbers, text or dates, such as with astype(str) of pandas, or leave it out "
+        f"with drop_columns={str(name)!r}"
+    )
+
+
+def _is_gap(value: Any) -> bool:
+    """Whether a value is None, NaN, or what pandas has in their place."""
+    missing = type(value).__name__ in ("NoneType", "NAType", "NaTType")
+    return missing or (isinstance(value, float) and value != value)

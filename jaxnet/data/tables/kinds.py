@@ -215,7 +215,7 @@ def _column(
     """(the Column that encodes these cells, a note)."""
     import pyarrow as pa
 
-    values, wanted = cells[name], table.types.get(name)
+    values, wanted = cells[name], table.types.get(name, cells.types.get(name))
     if is_moment(values):
         if wanted not in (None, "date"):
             values = values.cast(pa.string())
