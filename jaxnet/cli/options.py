@@ -10,6 +10,7 @@ import tyro
 
 from jaxnet.core.recipe import DEFAULT_SCHEDULE, OptimizerName, Precision, Recipe, ScheduleName
 from jaxnet.data import Augmentation, Dataset, Splits, Standardization, Stream, augmentation, stream
+from jaxnet.data.sources.request import NO_GROUPS
 from jaxnet.data.streaming.stream import random_rows
 from jaxnet.data.tables.table import DateOrder, Table, checked
 from jaxnet.engine.loading import load
@@ -84,7 +85,9 @@ class DataOptions:
     label: str | None = None
     """column of a table to learn; by default the last"""
     groups: str | None = None
-    """column of a table, or array of an .npz file, of which no value may be in two parts"""
+    """column of a table, or array of an .npz file, of which no value may be in two parts; by
+    default a column that looks like an identifier and repeats, if there is one; none for no groups
+    """
     order: str | None = None
     """column or array, such as a time, by which the last examples are the test set"""
     drop_columns: tuple[str, ...] = ()
@@ -456,8 +459,8 @@ def table_of(options: Any) -> Table:
 
 
 def current_words(words: Sequence[str], tell: Callable[[str], None]) -> list[str]:
-    """Replace former names of options, and of axes of a space, by today's, and give --header and
-    --no-header their values.
+    """Replace former names of options, and of axes of a space, by today's, give --header and
+    --no-header their values, and read --groups None as none.
 
     Args:
         words: of the command line.
@@ -471,6 +474,8 @@ def current_words(words: Sequence[str], tell: Callable[[str], None]) -> list[str
     for place in reversed(range(len(current))):
         if current[place] == "--no-header":
             current[place : place + 1] = ["--header", "False"]
+        elif current[place : place + 2] == ["--groups", "None"]:  # which would mean the default
+            current[place + 1] = NO_GROUPS
         elif current[place] == "--header" and current[place + 1 : place + 2] not in HEADER_WORDS:
             current[place : place + 1] = ["--header", "True"]
     return current

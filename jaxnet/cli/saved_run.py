@@ -13,6 +13,7 @@ import numpy as np
 from jaxnet.cli.options import TrainOptions, read
 from jaxnet.core.run import Run
 from jaxnet.data import Splits
+from jaxnet.data.sources.request import NO_GROUPS
 from jaxnet.engine.checkpoint import restore
 from jaxnet.engine.fingerprint import current
 from jaxnet.errors import InputError, near_path
@@ -105,6 +106,10 @@ def read_data(finished: SavedRun, data_dir: Path | None = None) -> Splits:
         given["dataset"], data_dir = str(data_dir / path.name), None
     try:
         splits = read(TrainOptions(**given, data_dir=data_dir))[0]
+        grouped_by = _grouped_by(finished.folder, splits)
+        if grouped_by != splits.grouped_by and given.get("groups") is None:
+            given["groups"] = grouped_by or NO_GROUPS
+            splits = read(TrainOptions(**given, data_dir=data_dir))[0]
     except InputError as error:
         raise InputError(f"{finished.folder}: its data set is not there: {error}") from None
     if splits.classes != finished.run.classes or splits.test.x.shape[1:] != finished.run.shape:
@@ -113,6 +118,16 @@ def read_data(finished: SavedRun, data_dir: Path | None = None) -> Splits:
             "network learned from; give the same data set"
         )
     return splits
+
+
+def _grouped_by(folder: Path, splits: Splits) -> str | None:
+    """What the examples of a run were grouped by: runs of before identifiers were taken for groups
+    have none; without a result, what they are grouped by now.
+    """
+    path = folder / "result.json"
+    if not path.exists():
+        return splits.grouped_by
+    return files.read_json(path)["dataset"].get("grouped_by")
 
 
 def write_unseen_losses(folder: Path, unseen: UnseenLosses) -> None:

@@ -282,7 +282,8 @@ def partition(
             "groups and order were given; a split can go by one of them: leave the other out"
         )
     if data.groups is not None:
-        parts = _by_group(ranks(data.groups, n, "groups"), fractions, rng)
+        labels = np.asarray(data.y) if data.classes is not None else None
+        parts = _by_group(ranks(data.groups, n, "groups"), fractions, rng, labels)
     elif order is not None:
         parts = _in_order(ranks(order, n, "order"), fractions)
     else:
@@ -520,10 +521,19 @@ def _stratified_order(y: np.ndarray, stratified: bool, rng: np.random.Generator)
 
 
 def _by_group(
-    codes: np.ndarray, fractions: tuple[float, ...], rng: np.random.Generator
+    codes: np.ndarray,
+    fractions: tuple[float, ...],
+    rng: np.random.Generator,
+    labels: np.ndarray | None,
 ) -> list[Rows]:
     """Whole groups in random order; a part takes groups as long as each brings it nearer to its
-    size.
+    size. A class that the last part, the training set, would lack keeps one of its groups there.
+
+    Args:
+        codes: (examples,) numbers of the groups.
+        fractions: fraction of each part but the last.
+        rng: the source of the random order.
+        labels: (examples,) class numbers; None for a regression.
     """
     sizes, parts = np.bincount(codes), 1 + sum(fraction > 0 for fraction in fractions)
     if len(sizes) < parts:
@@ -532,11 +542,29 @@ def _by_group(
             f"{parts} parts by group need at least {parts}; "
             "group otherwise, or ask for fewer parts"
         )
-    left, taken = list(rng.permutation(len(sizes))), []
+    line, kept = rng.permutation(len(sizes)).tolist(), list[int]()
+    while True:
+        free = [group for group in line if group not in kept]
+        taken = _taken(free, sizes, fractions, spare=not kept)
+        rest = np.isin(codes, [group for chosen in taken for group in chosen], invert=True)
+        lost = np.setdiff1d(labels, labels[rest])[:1] if labels is not None else ()
+        if not len(lost) or len(free) <= parts - 1:
+            return [
+                *(np.flatnonzero(np.isin(codes, chosen)) for chosen in taken),
+                rest.nonzero()[0],
+            ]
+        kept.append(max(np.unique(codes[labels == lost[0]]).tolist(), key=line.index))
+
+
+def _taken(
+    line: list[int], sizes: np.ndarray, fractions: tuple[float, ...], *, spare: bool
+) -> list[list[int]]:
+    """The groups that each part takes from a line of them. spare: whether one must be left over."""
+    left, taken = list(line), []
     for number, fraction in enumerate(fractions):
-        wanted, chosen, filled = fraction * len(codes), [], 0
+        wanted, chosen, filled = fraction * sizes.sum(), [], 0
         # number of later parts, each of which needs a group
-        still = sum(f > 0 for f in fractions[number + 1 :]) + 1
+        still = sum(f > 0 for f in fractions[number + 1 :]) + spare
         for group in list(left):
             if (
                 len(left) > still
@@ -549,7 +577,7 @@ def _by_group(
             if filled >= wanted:
                 break
         taken.append(chosen)
-    return [np.flatnonzero(np.isin(codes, chosen)) for chosen in [*taken, left]]
+    return taken
 
 
 def _consecutive(order: ArrayLike | None, examples: int) -> bool:

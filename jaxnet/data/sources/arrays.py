@@ -74,6 +74,7 @@ def _grouped(
     """The parts with their groups. Those of a test or validation set of its own are in the array of
     the same name that ends in "_test" or "_validation"; without it, they are not known.
     """
+    reading.refuse_none(arrays, where)
     if reading.groups is None:
         return parts
     named = {

@@ -7,6 +7,7 @@ Gaps are never filled here.
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,17 +15,23 @@ from jaxnet.data import checks
 from jaxnet.data.dataset import Dataset, Splits
 from jaxnet.data.schema import Column
 from jaxnet.data.sources.request import Reading
-from jaxnet.data.splitting import complete, grouped, partition
+from jaxnet.data.splitting import complete, grouped, partition, ranks
 from jaxnet.data.tables import numbers
 from jaxnet.data.tables.cells import Cells, read_cells
 from jaxnet.data.tables.frames import FRAME, cells_of_frame, cells_of_parquet
+from jaxnet.data.tables.identifiers import are_codes, grouping
 from jaxnet.data.tables.inputs import encode as encode
 from jaxnet.data.tables.inputs import refuse_gaps
-from jaxnet.data.tables.kinds import are_codes, distinct, kinds_of, refuse_mixed
+from jaxnet.data.tables.kinds import distinct, identifiers_of, kinds_of, refuse_mixed
 from jaxnet.data.tables.table import Table
 from jaxnet.data.tables.values import numbers_in
 from jaxnet.errors import InputError, near
 from jaxnet.typing import Frame
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_UNLABELED = 0.05  # share of the rows
 
 
 def splits_of_table(path: Path, reading: Reading) -> Splits:
@@ -79,6 +86,7 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
                 + _on_header(notes)
             )
     used = [name for name in cells if name not in reading.drop_columns]
+    reading.refuse_none(used, str(path))
     label = label_of(used, reading.label, (reading.groups, reading.order))
     if label is None or label in (reading.groups, reading.order, *reading.drop_columns):
         raise InputError(
@@ -90,22 +98,34 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
         raise InputError(
             f"{path}: has no column beside the label {label!r}; it needs at least one to learn from"
         )
-    refuse_gaps(path, {label: cells[label]})
+    checks.fractions(reading.validation, reading.test, reading.seed)
+    needed = {"label": label, "group": reading.groups, "order": reading.order}
+    _, more = _leave_out_gaps(path, cells, needed)
+    notes = (*notes, *more)
     y, classes, task = _label(path, label, cells, reading)
+    identifiers = identifiers_of(cells, names, table)
+    if not (reading.groups or reading.order or reading.ungrouped):
+
+        def refused(name: str) -> str | None:
+            return _undivided(cells[name], y, classes, reading)
+
+        chosen, more = grouping(identifiers, len(y), reading.parts, refused)
+        reading, notes = replace(reading, groups=chosen), (*notes, *more)
+        kept, more = _leave_out_gaps(path, cells, {"group": chosen})
+        y, notes = y if kept is None else y[kept], (*notes, *more)
     groups, order = (
-        None if name is None else _plain(path, name, cells)
-        for name in (reading.groups, reading.order)
+        None if name is None else _plain(cells[name]) for name in (reading.groups, reading.order)
     )
+    if groups is not None and classes is not None:
+        notes = (*notes, *_never_tested(groups, y, classes, reading.groups))
 
     def learned() -> np.ndarray:
         """The rows of training and validation set."""
-        whole = Dataset(np.zeros((len(y), 0), np.float32), y, classes)
-        fractions = (reading.test, reading.validation)
-        _, *rows = partition(grouped(whole, groups), fractions, reading.seed, order=order)
+        _, *rows = _parts(y, classes, groups, order, reading)
         return np.sort(np.concatenate(rows))
 
-    checks.fractions(reading.validation, reading.test, reading.seed)
-    kinds = kinds_of(path, cells, names, table, learned)
+    names = [name for name in names if name != reading.groups]
+    kinds = kinds_of(path, cells, names, table, learned, identifiers)
     if not kinds.columns:
         raise InputError(
             f"{path}: no column is left to learn from beside the label {label!r}: "
@@ -173,6 +193,91 @@ def read_table(
     return cells, cells.notes
 
 
+def _parts(
+    y: np.ndarray,
+    classes: tuple[str, ...] | None,
+    groups: np.ndarray | None,
+    order: np.ndarray | None,
+    reading: Reading,
+) -> list[np.ndarray]:
+    """The rows of the test, the validation and the training set."""
+    whole = grouped(Dataset(np.zeros((len(y), 0), np.float32), y, classes), groups)
+    return partition(whole, (reading.test, reading.validation), reading.seed, order=order)
+
+
+def _undivided(
+    values: "pa.ChunkedArray", y: np.ndarray, classes: tuple[str, ...] | None, reading: Reading
+) -> str | None:
+    """Why rows cannot be kept together by the values of a column; None where they can."""
+    full = np.asarray(values.is_valid())
+    *_, training = _parts(y[full], classes, _plain(values.drop_null()), None, reading)
+    lost = np.setdiff1d(np.arange(len(classes or ())), y[full][training])
+    if not lost.size:
+        return None
+    return f"no row with the label {(classes or ())[lost[0]]!r} would be left to learn from"
+
+
+def _never_tested(
+    groups: np.ndarray, y: np.ndarray, classes: tuple[str, ...], name: str | None
+) -> tuple[str, ...]:
+    """A note on the classes of which all rows are in one group."""
+    pairs = np.unique(np.stack([y, ranks(groups, len(y), "groups")]), axis=1)[0]
+    alone = np.flatnonzero(np.bincount(pairs, minlength=len(classes)) == 1)
+    if not alone.size:
+        return ()
+    listed = ", ".join(repr(classes[each]) for each in alone[:5]) + ", ..." * (alone.size > 5)
+    return (
+        f"all rows with the label {listed} have the same {name!r}, so they are in the training "
+        "set, and nothing is measured on them",
+    )
+
+
+def _leave_out_gaps(
+    path: Path, cells: Cells, needed: dict[str, str | None]
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Leave out the rows without a label, group or order value, and say how many there are.
+
+    Args:
+        path: the file, for messages.
+        cells: the columns of the table, which lose these rows.
+        needed: names of columns, by what they are for.
+
+    Returns:
+        ((rows,) whether each row is kept; None where all are, a note).
+
+    Raises:
+        InputError: where too many rows have no label.
+    """
+    full = {
+        what: np.asarray(cells[name].is_valid())
+        for what, name in needed.items()
+        if name is not None and cells[name].null_count
+    }
+    if not full:
+        return None, ()
+    keep = np.logical_and.reduce(list(full.values()))
+    rows = len(keep)
+    missing = rows - int(full.get("label", keep).sum()) if "label" in full else 0
+    if missing > MOST_UNLABELED * rows:
+        raise InputError(
+            f"{path}: has no label ({needed['label']!r}) in {missing:,} of {rows:,} rows, more "
+            f"than {MOST_UNLABELED:.0%}"
+        )
+    if not keep.any():
+        raise InputError(
+            f"{path}: no row has a value in all of {', '.join(repr(needed[what]) for what in full)}"
+            "; name other columns, or fill the gaps"
+        )
+    cells.keep(keep)
+    each = (
+        f"{rows - int(own.sum()):,} without {'an' if what == 'order' else 'a'} {what} "
+        f"({needed[what]!r})"
+        for what, own in full.items()
+    )
+    note = f"left out: {rows - int(keep.sum()):,} of {rows:,} rows, {' and '.join(each)}"
+    return keep, (note,)
+
+
 def _on_header(notes: tuple[str, ...]) -> str:
     """The end of a message on a column that is not there."""
     return next((f"; {note}" for note in notes if note.startswith("the first line")), "")
@@ -221,14 +326,8 @@ def _label(
     return codes, checks.numbers_as_names(different), why
 
 
-def _plain(path: Path | str, name: str, cells: Cells) -> np.ndarray:
-    """A column as an array to group or order by."""
+def _plain(values: "pa.ChunkedArray") -> np.ndarray:
+    """A column without gaps as an array to group or order by."""
     import pyarrow as pa
 
-    values = cells[name]
-    refuse_gaps(path, {name: values})
-    return (
-        np.array(values.to_pylist(), dtype=str)
-        if pa.types.is_string(values.type)
-        else values.to_numpy()
-    )
+    return distinct(values)[0] if pa.types.is_string(values.type) else values.to_numpy()

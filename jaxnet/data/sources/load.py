@@ -54,8 +54,10 @@ def load(
         seed: seed of the split.
         task: "classification" or "regression", where the labels could be either.
         label: column of a table to learn; by default the last.
-        groups: column or array to split by, as in `split`. The groups of x_test and x_validation
-            are in arrays of the same name that ends in _test or _validation, if there are any.
+        groups: column or array to split by, as in `split`. By default, and without an order, the
+            column of a table that looks like an identifier and has values in more than one row, if
+            there is one; "none" for no groups. The groups of x_test and x_validation are in arrays
+            of the same name that ends in _test or _validation, if there are any.
         order: column or array to split by, as in `split`.
         drop_columns: columns of a table to leave out.
         image_size: (height, width) to which images in a folder are scaled.

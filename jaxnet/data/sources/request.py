@@ -1,6 +1,6 @@
 """What `load` and `stream` were asked for, checked; no source is read here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,15 @@ OPTION_WORDS = {
     "data_dir": "data_dir (--data-dir)",
     "table": "table (--encoding, --separator, --decimal, --header, --types or --dates)",
 }
+NO_GROUPS = "none"  # stands for no groups, where a column would be taken for them
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The arguments of `load` besides the name of the source; its docstring explains the fields."""
+    """The arguments of `load` besides the name of the source; its docstring explains the fields.
+
+    Where groups were given as "none", `groups` is None and `ungrouped` is True.
+    """
 
     data_dir: Path | None = None
     validation: float = 0.1
@@ -37,6 +41,12 @@ class Reading:
     drop_columns: tuple[str, ...] = ()
     image_size: tuple[int, int] | None = None
     table: Table = Table()
+    ungrouped: bool = False
+
+    @property
+    def parts(self) -> int:
+        """The number of parts that examples are divided into."""
+        return 1 + (self.test > 0) + (self.validation > 0)
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -116,6 +126,8 @@ class Reading:
             raise InputError(f"image_size is {shown(image_size)}; give (height, width)")
         for side in image_size or ():
             check_whole("image_size", side)
+        if given.get("groups") == NO_GROUPS:
+            given |= {"groups": None, "ungrouped": True}
         folder, size = (
             None if data_dir is None else Path(data_dir),
             None if image_size is None else tuple(image_size),
@@ -127,6 +139,23 @@ class Reading:
             table=checked(table),
             **given,
         )
+
+    def refuse_none(self, columns: Iterable[str], where: str) -> None:
+        """Refuse groups="none" where a column is called so.
+
+        Args:
+            columns: names of the columns.
+            where: the source, for the message.
+
+        Raises:
+            InputError: it says what to do.
+        """
+        if self.ungrouped and NO_GROUPS in columns:
+            raise InputError(
+                f"{where}: has a column {NO_GROUPS!r}, and groups={NO_GROUPS!r} (--groups "
+                f"{NO_GROUPS}) asks for no groups; rename the column to group by it, or leave it "
+                f"out with --drop-columns {NO_GROUPS} (drop_columns=) to have no groups"
+            )
 
     def column(self, what: str, columns: Mapping[str, Any], where: str) -> np.ndarray:
         """The array or column that was named for groups or order.

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from jaxnet.data.tables.dialect import GAPS, Dialect, dialect_of, spaces_to_tabs
 from jaxnet.data.tables.table import Table
 from jaxnet.data.tables.text import Text, has_leading_zeros, head_of, not_in, text_of
@@ -27,12 +29,27 @@ class Cells(dict[str, Any]):
         decimal: the decimal sign of its numbers.
         notes: what was decided while it was read.
         types: the types of columns, as in a Table, where their own type says so.
+        kept: (rows,) the numbers of the rows that are kept, from 0; None where all are.
     """
 
     first_line: int | None = 2
     decimal: str = "."
     notes: tuple[str, ...] = ()
     types: Mapping[str, str] = {}
+    kept: np.ndarray | None = None
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Leave out all other rows, one column after the other, so that little memory is needed.
+
+        Args:
+            rows: (rows,) booleans.
+        """
+        import pyarrow as pa
+
+        wanted = pa.array(rows)
+        for name in self:
+            self[name] = self[name].filter(wanted)
+        self.kept = np.flatnonzero(rows) if self.kept is None else self.kept[rows]
 
 
 def functions() -> Any:

@@ -1,7 +1,6 @@
 """From cells to kinds of columns: numbers, dates, categories and identifiers."""
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,23 +8,14 @@ import numpy as np
 
 from jaxnet.data.schema import Column
 from jaxnet.data.tables import dates, numbers
-from jaxnet.data.tables.cells import Cells, functions
+from jaxnet.data.tables.cells import Cells
+from jaxnet.data.tables.identifiers import DIGITS, Identifier, are_codes, identifier
 from jaxnet.data.tables.table import Table
 from jaxnet.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MOST_CATEGORIES = 100  # of a column that become inputs without being asked for
-FEW_VALUES = 20  # so many different values never look like an identifier by their number alone
-ROWS_A_VALUE = 10  # an identifier has fewer
-# customer_id, "row id", index, Unnamed: 0, PassengerId, customerID
-NAME_OF_IDENTIFIER = re.compile(
-    r"(?:.*[\W_])?(?:id|ids|idx|uid|uuid|guid|index|row_?names?|row_?num(?:ber)?|unnamed: ?\d+)",
-    re.IGNORECASE,
-)
-CAMEL_CASE_ID = re.compile(r".*[a-z]I[dD]")
-DIGITS = re.compile(r"[-+]?\d+")
 LISTED = 5  # names of columns in a note
 
 
@@ -43,14 +33,36 @@ class Kinds(NamedTuple):
     notes: tuple[str, ...]
 
 
+def identifiers_of(cells: Cells, names: Sequence[str], table: Table) -> dict[str, Identifier]:
+    """The columns that are identifiers; none where nothing else could become inputs.
+
+    Args:
+        cells: the columns of the table.
+        names: those that may become inputs.
+        table: what is known beforehand.
+
+    Returns:
+        The Identifiers by name.
+    """
+    empty = {name for name in names if cells[name].null_count == len(cells[name])}
+    dropped = {name for name, kind in table.types.items() if kind == "drop"}
+    found = {
+        name: each
+        for name in names
+        if name not in table.types and (each := identifier(name, cells[name], cells.decimal))
+    }
+    return found if len(found) < len({*names} - empty - dropped) else {}
+
+
 def kinds_of(
     path: Path | str,
     cells: Cells,
     names: Sequence[str],
     table: Table,
     learned: Callable[[], np.ndarray],
+    identifiers: Mapping[str, Identifier],
 ) -> Kinds:
-    """Decide what columns become. Identifiers are left out, unless nothing else is there.
+    """Decide what columns become.
 
     Args:
         path: the file, for messages.
@@ -58,6 +70,7 @@ def kinds_of(
         names: those that may become inputs.
         table: what is known beforehand.
         learned: gives the numbers of the rows that a network learns from.
+        identifiers: the columns that are left out as such.
 
     Returns:
         The Kinds.
@@ -69,17 +82,10 @@ def kinds_of(
         name: "it has no values" for name in names if cells[name].null_count == len(cells[name])
     }
     left_out |= {name: "as asked for" for name in names if table.types.get(name) == "drop"}
-    named = [name for name in names if name not in left_out]
-    identifiers = {
-        name: why
-        for name in named
-        if name not in table.types and (why := identifier(name, cells[name], cells.decimal))
-    }
-    if len(identifiers) == len(named):
-        identifiers = {}
+    left_out |= {name: identifiers[name].why for name in names if name in identifiers}
     columns, notes, problems = [], [], {}
-    for name in named:
-        if name in identifiers:
+    for name in names:
+        if name in left_out:
             continue
         try:
             column, note = _column(name, cells, table, learned)
@@ -91,7 +97,6 @@ def kinds_of(
     if problems:
         error = _together(problems)
         raise InputError(f"{path}: {error}")
-    left_out |= identifiers
     return Kinds(tuple(columns), left_out, (described(columns, left_out), *notes))
 
 
@@ -128,85 +133,6 @@ def described(columns: Sequence[Column], left_out: dict[str, str]) -> str:
         f"{count} column{'s' * (count != 1)} -> {inputs} input{'s' * (inputs != 1)}: "
         f"{'; '.join(parts)}"
     )
-
-
-def identifier(name: str, values: "pa.ChunkedArray", decimal: str) -> str | None:
-    """Why a column names rows, or None.
-
-    Text does where it has more than 20 values and fewer than 10 rows a value; whole numbers only
-    where they number the rows, or where the name of the column says so too.
-
-    Args:
-        name: name of the column.
-        values: its cells.
-        decimal: the decimal sign of the table.
-
-    Returns:
-        The reason in words; None where it may become inputs.
-    """
-    import pyarrow as pa
-
-    text, whole = pa.types.is_string(values.type), pa.types.is_integer(values.type)
-    by_name = bool(NAME_OF_IDENTIFIER.fullmatch(name) or CAMEL_CASE_ID.fullmatch(name))
-    if not text and not whole:
-        return None
-    rows = len(values) - values.null_count
-    if whole and not by_name and not _number_the_rows(values):
-        return None
-    count = len(values.unique()) - (values.null_count > 0) if rows else 0
-    if count <= FEW_VALUES and rows >= ROWS_A_VALUE * count:
-        return None
-    why = f"looks like an identifier: {count:,} values in {len(values):,} rows"
-    if whole or by_name:
-        return why
-    if count > FEW_VALUES and rows < ROWS_A_VALUE * count:
-        texts = values.unique().drop_null().to_pylist()
-        return None if _is_measured(texts, decimal) else why
-    if count > MOST_CATEGORIES:
-        texts = values.unique().drop_null().to_pylist()
-        if not _is_measured(texts, decimal):
-            return (
-                f"it has {count:,} categories, more than {MOST_CATEGORIES}; --types "
-                f"{name}=category takes them all"
-            )
-    return None
-
-
-def _number_the_rows(values: "pa.ChunkedArray") -> bool:
-    """Whether whole numbers are 0, 1, 2, ... or 1, 2, 3, ..., each once."""
-    compute = functions()
-    ends = compute.min_max(values).as_py()
-    spread = ends["max"] - ends["min"] + 1
-    return (
-        ends["min"] in (0, 1)
-        and spread == len(values)
-        and compute.count_distinct(values).as_py() == len(values)
-    )
-
-
-def _is_measured(texts: list[str], decimal: str) -> bool:
-    """Whether texts are numbers or dates, as far as they can be read, or most of them are."""
-    if are_codes(texts):
-        return False
-    if numbers.numbers_of(texts, decimal) or numbers.are_numbers(texts).mean() >= 0.5:
-        return True
-    try:
-        return dates.dates_of(texts, None) is not None
-    except dates.UncertainOrder:
-        return True
-
-
-def are_codes(texts: Iterable[str]) -> bool:
-    """Whether texts are codes of digits.
-
-    Args:
-        texts: different texts of one column. Plain whole numbers are no text, so digits are one
-            only with zeros in front, or beyond 2^53.
-
-    Returns:
-        Whether all of them are digits.
-    """
-    return all(map(DIGITS.fullmatch, texts))
 
 
 def _column(
@@ -360,7 +286,8 @@ def place(cells: dict, row: int) -> str:
     Returns:
         Such as "line 1,204", or "row 1,202 (the first is row 0)".
     """
-    first = getattr(cells, "first_line", 2)
+    kept, first = getattr(cells, "kept", None), getattr(cells, "first_line", 2)
+    row = row if kept is None else int(kept[row])
     return f"row {row:,} (the first is row 0)" if first is None else f"line {row + first:,}"
 
 
