@@ -1,5 +1,7 @@
 """A finished run comes back from its folder as what it was."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -74,6 +76,28 @@ def test_data_that_moved_are_found_by_the_name_of_their_file(tmp_path):
         jaxnet.InputError, match=r"here.npz holds other examples than the network learned from"
     ):
         read_data(finished)
+
+
+def test_a_run_keeps_what_its_rows_were_grouped_by(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = (f"{i % 30},{rng.normal():.3f},{'ab'[rng.integers(2)]}" for i in range(120))
+    (tmp_path / "t.csv").write_text("patient_id,size,kind\n" + "\n".join(rows) + "\n")
+    options = ("--dataset", tmp_path / "t.csv")
+    run_here(*FAST, *options, "--out", tmp_path / "run")
+    note = "groups: 'patient_id' has 30 different values in 120 rows"
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert result["dataset"]["grouped_by"] == "patient_id"
+    assert any(each.startswith(note) for each in result["dataset"]["notes"])
+    assert note.split("'")[2] in (tmp_path / "run/report.html").read_text()
+    finished = read_run(tmp_path / "run")
+    assert read_data(finished).grouped_by == "patient_id"
+    # A run of before identifiers were taken for groups was split row by row.
+    del result["dataset"]["grouped_by"]
+    (tmp_path / "run/result.json").write_text(json.dumps(result))
+    assert read_data(finished).grouped_by is None
+    run_here(*FAST, *options, "--groups", "None", "--out", tmp_path / "plain")
+    assert read_run(tmp_path / "plain").about["groups"] == "none"
+    assert read_data(read_run(tmp_path / "plain")).grouped_by is None
 
 
 def test_a_run_of_a_model_of_ones_own_says_so(tmp_path, digits):
