@@ -174,11 +174,11 @@ def test_where_a_split_by_an_identifier_is_impossible_it_is_by_row_and_said(tmp_
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_class_of_one_group_only_stays_in_the_training_set(tmp_path, seed):
-    label = np.where(PATIENT == PATIENT[0], "rare", np.where(PATIENT % 2, "ill", "well"))
+    label = np.where(PATIENT[0] == PATIENT, "rare", np.where(PATIENT % 2, "ill", "well"))
     splits = jaxnet.load(written(tmp_path, {"patient_id": PATIENT}, label), seed=seed)
     assert splits.grouped_by == "patient_id"
     rare = splits.classes.index("rare")
-    assert (np.asarray(splits.train.y) == rare).sum() == (PATIENT == PATIENT[0]).sum() > 1
+    assert (np.asarray(splits.train.y) == rare).sum() == (PATIENT[0] == PATIENT).sum() > 1
     (note,) = noted(splits, "nothing is measured on them")
     assert "label 'rare'" in note
 
