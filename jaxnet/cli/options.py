@@ -40,7 +40,7 @@ READING = (
 )
 HEADER_WORDS = (["True"], ["False"], ["None"])
 # fields of a Table
-TABLE = ("encoding", "separator", "decimal", "header", "types", "dates")
+TABLE = ("encoding", "separator", "decimal", "header", "types", "dates", "sheet")
 # options that need the training set in memory
 IN_MEMORY = ("groups", "order", "drop_columns", "balance", "members", *TABLE)
 WHOLE_NUMBERS = ("epochs", "batch_size", "patience")
@@ -72,7 +72,7 @@ class DataOptions:
 
     dataset: str = "digits"
     """digits; mnist or another data set of TensorFlow Datasets; a table (.csv, .tsv, .txt, .csv.gz,
-    .parquet), arrays (.npz), or a folder of images
+    .parquet, .xlsx), arrays (.npz), or a folder of images
     """
     data_dir: Path | None = None
     """folder of TensorFlow Datasets, or with the four files of mnist"""
@@ -106,6 +106,8 @@ class DataOptions:
     """what columns of a table are: COLUMN=number, =category, =date, or =drop"""
     dates: DateOrder | None = None
     """how dates of a table are written: day, month, year (dmy), or mdy or ymd"""
+    sheet: str | None = None
+    """name of the sheet of a spreadsheet; by default the first"""
     image_size: tuple[int, int] | None = None
     """height and width to which images in files are scaled"""
     split_seed: int = 0
@@ -428,6 +430,8 @@ class PredictOptions:
     """whether the first line of a table has the names of its columns (--header, --no-header)"""
     dates: DateOrder | None = None
     """how dates of a table are written: day, month, year (dmy), or mdy or ymd"""
+    sheet: str | None = None
+    """name of the sheet of a spreadsheet; by default the first"""
     platform: Literal["cpu", "gpu", "tpu"] | None = None
     """where to run; by default the fastest that JAX finds"""
     out: Path | None = None

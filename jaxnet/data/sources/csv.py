@@ -23,6 +23,7 @@ from jaxnet.data.tables.identifiers import are_codes, grouping
 from jaxnet.data.tables.inputs import encode as encode
 from jaxnet.data.tables.inputs import refuse_gaps
 from jaxnet.data.tables.kinds import distinct, identifiers_of, kinds_of, refuse_mixed
+from jaxnet.data.tables.sheets import cells_of_sheet
 from jaxnet.data.tables.table import Table
 from jaxnet.data.tables.values import numbers_in
 from jaxnet.errors import InputError, near
@@ -178,7 +179,7 @@ def read_table(
         table: what is known beforehand.
         texts: names of columns that are read as text, whatever they hold.
         labels: names of row labels that are columns, too, in a file that pandas wrote.
-        needed: which columns, by name, must be readable where types are stored with them.
+        needed: which columns, by name, must be readable, if each is stored by itself.
 
     Returns:
         (the columns by name; notes on what was decided).
@@ -188,6 +189,8 @@ def read_table(
     """
     if path.suffix.lower() == ".parquet":
         cells = cells_of_parquet(path, table, texts=texts, labels=labels, needed=needed)
+    elif path.suffix.lower() in (".xlsx", ".xlsm"):
+        cells = cells_of_sheet(path, table, texts, needed)
     else:
         cells = read_cells(path, Table() if table is None else table, texts)
     return cells, cells.notes

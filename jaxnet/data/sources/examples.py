@@ -8,7 +8,7 @@ from jaxtyping import Num
 from jaxnet.data import checks
 from jaxnet.data.schema import Schema
 from jaxnet.data.sources.csv import encode, read_table
-from jaxnet.data.sources.formats import format_of
+from jaxnet.data.sources.formats import format_of, refuse_known
 from jaxnet.data.sources.images import read_image
 from jaxnet.data.sources.npz import read_npz
 from jaxnet.data.tables.table import Table
@@ -42,6 +42,7 @@ def read_examples(
             return _read_arrays(path, shape)
         case "image":
             return read_image(path, shape, schema.pixel_max)
+    refuse_known(path)
     raise InputError(
         f"{path}: give PNG or JPEG images, .npz files, or .csv files for a network that learned "
         "from a table"

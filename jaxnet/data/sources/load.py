@@ -13,7 +13,7 @@ from jaxnet.data import checks
 from jaxnet.data.dataset import Splits
 from jaxnet.data.sources import csv, idx, image_folder, npz
 from jaxnet.data.sources import tfds as prepared
-from jaxnet.data.sources.formats import FORMATS, format_of
+from jaxnet.data.sources.formats import FORMATS, format_of, refuse_known
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import split
 from jaxnet.data.tables.table import Table
@@ -44,7 +44,7 @@ def load(
         name_or_path: "digits" (1,797 8x8 images, in the package); "mnist" or another image
             classification data set that TensorFlow Datasets knows, prepared (see `prepare`), or for
             mnist its four IDX files in data_dir; the path of a table
-            (.csv, .tsv, .txt, also compressed as .csv.gz, or .parquet), of arrays
+            (.csv, .tsv, .txt, also compressed as .csv.gz, .parquet or .xlsx), of arrays
             (.npz with x and y, and optionally x_test, y_test, x_validation, y_validation), or of a
             folder with PNG or JPEG images, one sub-folder for each class; or a data frame, such as
             one of pandas, Polars, PyArrow or DuckDB.
@@ -101,6 +101,7 @@ def load(
             return npz.splits_of_npz(path, reading)
     if path.is_dir() and (len(path.parts) > 1 or image_folder.has_classes(path)):
         return image_folder.splits_of_folder(path, reading)
+    refuse_known(path)
     if path.suffix or len(path.parts) > 1:
         raise InputError(
             f"{path}: no such folder, nor a file that ends in "

@@ -18,7 +18,7 @@ OPTION_WORDS = {
     "task": "task (--task)",
     "image_size": "image_size (--image-size)",
     "data_dir": "data_dir (--data-dir)",
-    "table": "table (--encoding, --separator, --decimal, --header, --types or --dates)",
+    "table": "table (--encoding, --separator, --decimal, --header, --types, --dates or --sheet)",
 }
 NO_GROUPS = "none"  # stands for no groups, where a column would be taken for them
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxnet.data.tables.dialect import GAPS, Dialect, dialect_of, spaces_to_tabs
-from jaxnet.data.tables.table import Table
+from jaxnet.data.tables.table import Table, refuse_unused
 from jaxnet.data.tables.text import Text, has_leading_zeros, head_of, not_in, text_of
 from jaxnet.errors import InputError
 
@@ -81,6 +81,7 @@ def read_cells(path: Path, table: Table, texts: Collection[str] = ()) -> Cells:
 def cells_of_text(text: Text, table: Table, texts: Collection[str] = ()) -> Cells:
     """Read the columns of a table in a text; see `read_cells`."""
     path = text.path
+    refuse_unused(table, path, "sheet")
     dialect = dialect_of(*head_of(text), table)
     if dialect.separator == " ":
         with text.open() as file:

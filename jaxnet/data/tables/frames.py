@@ -20,7 +20,7 @@ from jaxnet.data.tables.cells import (
     refuse_twice,
 )
 from jaxnet.data.tables.dialect import GAPS
-from jaxnet.data.tables.table import Table
+from jaxnet.data.tables.table import Table, refuse_unused
 from jaxnet.errors import InputError, near_path, shown
 from jaxnet.typing import Frame
 
@@ -58,9 +58,6 @@ def cells_of_frame(
         InputError: for columns that cannot be read.
     """
     table = Table() if table is None else table
-    for name in ("encoding", "separator", "header"):
-        if (given := getattr(table, name)) is not None:
-            raise InputError(f"{name} is {given!r}, but a {FRAME} has no use for it; leave it out")
     return _cells(FRAME, _arrow_of(frame, needed), table, texts, labels, needed)
 
 
@@ -125,6 +122,7 @@ def _cells(
 ) -> Cells:
     import pyarrow as pa
 
+    refuse_unused(table, path, "encoding", "separator", "header", "sheet")
     refuse_twice(path, read.column_names)
     left_out = [name for name in row_labels(read.schema) if name not in labels]
     texts = {*texts} | {name for name, kind in table.types.items() if kind == "category"}

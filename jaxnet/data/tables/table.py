@@ -25,6 +25,7 @@ class Table:
         types: what columns become, by name: "number" (also with a unit or sign), "category",
             "date", or "drop" for a column that is left out.
         dates: the order in which the dates of the file are written: "dmy", "mdy" or "ymd".
+        sheet: the name of the sheet of a spreadsheet; by default its first.
     """
 
     encoding: str | None = None
@@ -33,6 +34,7 @@ class Table:
     header: bool | None = None
     types: Mapping[str, Type | str] = field(default_factory=dict)
     dates: DateOrder | str | None = None
+    sheet: str | None = None
 
     __repr__ = display.text
 
@@ -88,4 +90,22 @@ def checked(table: Any) -> Table:
         check_known(f"type of column {name!r}", kind, get_args(Type))
     if table.dates is not None:
         check_known("order of dates", table.dates, get_args(DateOrder))
+    if table.sheet is not None:
+        check_text("sheet", table.sheet, "the name of a sheet")
     return table
+
+
+def refuse_unused(table: Table, source: object, *names: str) -> None:
+    """Refuse what a source of cells has no use for.
+
+    Args:
+        table: the Table.
+        source: the source, for the message.
+        *names: names of fields.
+
+    Raises:
+        InputError: where one of them is given.
+    """
+    for name in names:
+        if (given := getattr(table, name)) is not None:
+            raise InputError(f"{source}: has no use for {name} ({given!r}); leave it out")
