@@ -9,7 +9,17 @@ import numpy as np
 import pandas
 
 PLAIN = ["red", "green", "blue", "north", "south", "Basic", "Premium", "yes", "no", "A", "B", "C"]
-ACCENTS = ["Zürich", "São Paulo", "Málaga", "Köln", "français", "Übergröße", "niño", "Ærø", "Ångström"]
+ACCENTS = [
+    "Zürich",
+    "São Paulo",
+    "Málaga",
+    "Köln",
+    "français",
+    "Übergröße",
+    "niño",
+    "Ærø",
+    "Ångström",
+]
 SCRIPTS = ["東京", "Москва", "Ελλάδα", "北京", "서울", "Łódź", "İzmir"]
 SENTENCES = [
     "good, but late",
@@ -70,12 +80,12 @@ class Generated:
     Attributes:
         path: the file.
         told: what pandas is told to read it.
-        kinds: the kind of each column.
+        meant: the numbers or moments that the texts of a column mean, without gaps, by its place.
     """
 
     path: Path
     told: dict
-    kinds: tuple[str, ...]
+    meant: dict[int, list]
 
 
 def write(seed: int, folder: Path) -> Generated:
@@ -95,14 +105,38 @@ def write(seed: int, folder: Path) -> Generated:
     western = encoding == "cp1252"
     rows = int(rng.choice([rng.integers(3, 15), rng.integers(15, 200)], p=[0.2, 0.8]))
     width = int(rng.choice([1, rng.integers(2, 11), rng.integers(11, 120)], p=[0.02, 0.93, 0.05]))
-    kinds = tuple(map(str, rng.choice(list(KINDS), width, p=np.array([*KINDS.values()]) / sum(KINDS.values()))))
-    columns = [_column(kind, rows, rng, decimal, western) for kind in kinds]
-    gap = str(rng.choice(["", "NA", "NaN", "?", "NULL", "n/a", "None"], p=[0.5, 0.2, 0.1, 0.05, 0.05, 0.05, 0.05]))
+    kinds = tuple(
+        map(
+            str, rng.choice(list(KINDS), width, p=np.array([*KINDS.values()]) / sum(KINDS.values()))
+        )
+    )
+    columns, meant = [], {}
+    for place, kind in enumerate(kinds):
+        if kind == "unit":
+            form, digits = str(rng.choice(UNITS)), int(rng.integers(0, 3))
+            meant[place] = rng.normal(50, 10, rows).round(digits).tolist()
+            columns.append([form.format(str(each).replace(".", decimal)) for each in meant[place]])
+        elif kind == "day first":
+            form = str(rng.choice(["%d.%m.%Y", "%m/%d/%Y", "%d-%b-%y"]))
+            days = rng.integers(0, 1200, rows).tolist()
+            meant[place] = [
+                datetime.datetime(2019, 1, 1) + datetime.timedelta(each) for each in days
+            ]
+            columns.append([each.strftime(form) for each in meant[place]])
+        else:
+            columns.append(_column(kind, rows, rng, decimal, western))
+    gap = str(
+        rng.choice(
+            ["", "NA", "NaN", "?", "NULL", "n/a", "None"], p=[0.5, 0.2, 0.1, 0.05, 0.05, 0.05, 0.05]
+        )
+    )
     frame = pandas.DataFrame(dict(enumerate(columns)))
     for place in range(width):
         if rng.random() < 0.25:
             frame[place] = frame[place].mask(rng.random(rows) < rng.uniform(0.01, 0.3))
-    names = _names(width, rng, western)
+    full = frame.notna()
+    meant = {i: [each for each, is_full in zip(meant[i], full[i]) if is_full] for i in meant}
+    names = _names(width, rng)
     index = names is not None and rng.random() < 0.1
     frame.columns = names or range(width)
     above = "" if rng.random() < 0.9 else "# exported on 2024-05-01\n# by a program\n"
@@ -116,7 +150,11 @@ def write(seed: int, folder: Path) -> Generated:
             index=index,
             header=names is not None,
             na_rep=gap,
-            quoting=int(rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC], p=[0.7, 0.15, 0.15])),
+            quoting=int(
+                rng.choice(
+                    [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC], p=[0.7, 0.15, 0.15]
+                )
+            ),
             lineterminator=str(rng.choice(["\n", "\r\n"], p=[0.6, 0.4])),
         )
     told = {
@@ -126,7 +164,7 @@ def write(seed: int, folder: Path) -> Generated:
         "header": None if names is None else 0,
         "skiprows": above.count("\n"),
     }
-    return Generated(path, told, kinds)
+    return Generated(path, told, meant)
 
 
 KINDS = {
@@ -161,7 +199,9 @@ def _column(kind: str, rows: int, rng: np.random.Generator, decimal: str, wester
     """The cells of a column."""
     scale, digits = 10 ** rng.uniform(-2, 5), int(rng.integers(1, 7))
     first = datetime.datetime(2019, 1, 1)
-    moments = [first + datetime.timedelta(minutes=int(each)) for each in rng.integers(0, 2_000_000, rows)]
+    moments = [
+        first + datetime.timedelta(minutes=int(each)) for each in rng.integers(0, 2_000_000, rows)
+    ]
     if kind == "number":
         values = rng.normal(0, scale, rows)
         return list(values.round(digits) if rng.random() < 0.7 else values)
@@ -175,19 +215,12 @@ def _column(kind: str, rows: int, rng: np.random.Generator, decimal: str, wester
         return list(rng.integers(2**53 + 1, 2**62, rows))
     if kind == "code":
         return [f"{each:05d}" for each in rng.integers(0, 99_999, rows)]
-    if kind == "unit":
-        form = str(rng.choice(UNITS))
-        values = rng.normal(50, 10, rows).round(int(rng.integers(0, 3)))
-        return [form.format(str(each).replace(".", decimal)) for each in values]
     if kind == "boolean":
         return list(rng.random(rows) < 0.4)
     if kind == "date":
         return [f"{each:%Y-%m-%d}" for each in moments]
     if kind == "moment":
         return [f"{each:%Y-%m-%d %H:%M:%S}" for each in moments]
-    if kind == "day first":
-        form = str(rng.choice(["%d.%m.%Y", "%m/%d/%Y", "%d-%b-%y"]))
-        return [each.strftime(form) for each in moments]
     if kind == "time":
         return [f"{each:%H:%M}" for each in moments]
     if kind == "zone":
@@ -205,7 +238,9 @@ def _column(kind: str, rows: int, rng: np.random.Generator, decimal: str, wester
     if kind == "numeral":
         return list(map(str, rng.choice([*NUMERALS, "1", "2"], rows)))
     if kind == "mixed":
-        return [str(each) if rng.random() < 0.9 else "unknown" for each in rng.integers(0, 99, rows)]
+        return [
+            str(each) if rng.random() < 0.9 else "unknown" for each in rng.integers(0, 99, rows)
+        ]
     if kind in ("sentence", "odd"):
         return list(map(str, rng.choice(SENTENCES if kind == "sentence" else ODD_TEXTS, rows)))
     words = PLAIN if kind == "word" else ACCENTS if western else ACCENTS + SCRIPTS
@@ -213,7 +248,7 @@ def _column(kind: str, rows: int, rng: np.random.Generator, decimal: str, wester
     return list(map(str, rng.choice(some, rows)))
 
 
-def _names(width: int, rng: np.random.Generator, western: bool) -> list | None:
+def _names(width: int, rng: np.random.Generator) -> list | None:
     """The names of columns; None for a table without a header."""
     kind = rng.choice(
         ["words", "odd", "numbers", "years", "waves", "mixed", "capitals", "none"],
@@ -231,5 +266,7 @@ def _names(width: int, rng: np.random.Generator, western: bool) -> list | None:
         return ["country", *range(1960, 1959 + width)]
     if width > len(NAMES):
         return [f"{rng.choice(NAMES)} {i}" for i in range(width)]
-    pool = {"words": NAMES, "odd": ODD_NAMES, "capitals": [f"X{i}" for i in range(1, 11)]}[str(kind)]
+    pool = {"words": NAMES, "odd": ODD_NAMES, "capitals": [f"X{i}" for i in range(1, 11)]}[
+        str(kind)
+    ]
     return list(map(str, rng.permutation(pool)[:width]))

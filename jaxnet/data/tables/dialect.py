@@ -18,6 +18,8 @@ NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 COMMA_NUMBER = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
 WHOLE_NUMBER = re.compile(r"\s*[-+]?\d+\s*")
 GAPS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "#N/A"]
+DIGIT = re.compile(r"\d")
+FEWEST_BELOW = 3  # cells below a number that settle that it stands above text
 ROWS = 100  # rows from which the dialect is inferred
 READ = 2 * ROWS  # rows read for that, since some may be empty
 SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # as spreadsheets write and read it
@@ -140,13 +142,12 @@ def _records(text: str, separator: str, whole: bool, most: int | None = None) ->
 def _comments(lines: list[str]) -> int:
     """The number of comment lines at the top, if rows follow."""
     count = next((i for i, line in enumerate(lines) if not line.startswith("#")), 0)
-    if count == 1 and len(lines) > 2:
+    if count and len(lines) > count + 1:
         # "#id,name" above rows with as many cells names the columns
-        def cells(line: str) -> list[int]:
-            return [line.count(separator) for separator in SEPARATORS]
-
-        if lines[0][1:2] != " " and any(cells(lines[0])) and cells(lines[0]) == cells(lines[1]):
-            return 0
+        last, row = lines[count - 1 : count + 1]
+        alike = any(last.count(each) == row.count(each) > 0 for each in SEPARATORS)
+        if last[1:2] != " " and alike:
+            return count - 1
     return count
 
 
@@ -194,9 +195,10 @@ def _value(cell: str, decimal: str) -> float | None:
 def _is_header(rows: list[list[str]], decimal: str) -> bool:
     """Whether the first row names columns.
 
-    Names are unlike the cells below them: text above numbers, or a number that is far from those
-    below, or a whole number above numbers with decimal places. Cells of a first example occur
-    among those below.
+    Names are unlike the cells below them: text above numbers, a number above text, or one that is
+    far from those below, or a whole number above numbers with decimal places; and numbers that
+    name columns rise, often in equal steps. Cells of a first example occur among those below, or
+    are written as they are, such as dates.
     """
     first, rest = rows[0], [row for row in rows[1:] if row != rows[0]]
     values = [_value(cell, decimal) for cell in first]
@@ -205,7 +207,7 @@ def _is_header(rows: list[list[str]], decimal: str) -> bool:
     below = [[row[i].strip() for row in rest if i < len(row)] for i in range(len(first))]
     below = [[cell for cell in column if cell not in GAPS] for column in below]
     text = [i for i, value in enumerate(values) if value is None and first[i].strip()]
-    repeated = [i for i in text if first[i].strip() in below[i]]
+    repeated = [i for i in text if _is_like(first[i].strip(), below[i])]
     numbers = [value for value in values if value is not None]
     if not numbers:
         above = any(
@@ -217,12 +219,42 @@ def _is_header(rows: list[list[str]], decimal: str) -> bool:
     if repeated or any(first[i].strip() in GAPS for i in text):
         return False
     unlike = sum(_is_unlike(first[i], values[i], below[i], decimal) for i in range(len(first)))
-    steps = np.diff(numbers)
-    counts = len(numbers) > 1 and bool((steps == steps[0]).all() and steps[0] >= 1)
-    counts = counts and all(value == round(value) for value in numbers)
-    rises = bool((steps > 0).all() or (steps < 0).all())
+    above_text = any(
+        value is not None
+        and len(cells) >= FEWEST_BELOW
+        and all(_value(cell, decimal) is None for cell in cells)
+        for value, cells in zip(values, below, strict=True)
+    )
     named = sum(bool(cell.strip()) for cell in first)
-    return (counts and unlike >= 1) or (rises and unlike > named / 2)
+    rises = all(np.diff(numbers) > 0) or all(np.diff(numbers) < 0)
+    return (
+        _are_in_steps(numbers, first, below)
+        or (unlike >= 1 and _count(numbers))
+        or (rises and (above_text or unlike > named / 2))
+    )
+
+
+def _is_like(cell: str, below: Sequence[str]) -> bool:
+    """Whether a text is a value of the column below it, or is written as one is but for digits."""
+    if cell in below:
+        return True
+    form = DIGIT.sub("0", cell)
+    return form != cell and form in {DIGIT.sub("0", each) for each in below}
+
+
+def _count(numbers: list[float]) -> bool:
+    """Whether numbers are whole and rise in equal steps."""
+    steps = np.diff(numbers)
+    whole = all(value == round(value) for value in numbers)
+    return whole and len(steps) > 0 and bool((steps == steps[0]).all() and steps[0] >= 1)
+
+
+def _are_in_steps(numbers: list[float], first: list[str], below: list[list[str]]) -> bool:
+    """Whether four numbers or more rise in equal steps, and none is a value of its column."""
+    steps = np.diff(numbers)
+    if len(steps) < 3 or not steps[0] > 0 or not np.allclose(steps, steps[0], rtol=1e-6, atol=0):
+        return False
+    return not any(cell.strip() in cells for cell, cells in zip(first, below, strict=True))
 
 
 def _is_unlike(cell: str, value: float | None, below: Sequence[str], decimal: str) -> bool:
@@ -230,8 +262,9 @@ def _is_unlike(cell: str, value: float | None, below: Sequence[str], decimal: st
     numbers = [number for each in below if (number := _value(each, decimal)) is not None]
     if not below or not cell.strip():
         return False
-    if value is None:  # text above numbers, or above texts that all occur often
-        return len(numbers) == len(below) or len(below) >= 3 * len(set(below))
+    if value is None:  # text above numbers, above dates and the like, or above frequent texts
+        written = not DIGIT.search(cell) and all(map(DIGIT.search, below))
+        return written or len(numbers) == len(below) or len(below) >= 3 * len(set(below))
     if len(numbers) < len(below) / 2:
         return not numbers
     if WHOLE_NUMBER.fullmatch(cell):
