@@ -1,5 +1,6 @@
 """Read the cells of a table, a column at a time, as PyArrow types them."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -221,12 +222,7 @@ def _codes(
     compute = functions()
     whole = [name for name, values in columns.items() if pa.types.is_integer(values.type)]
     floating = [name for name, values in columns.items() if pa.types.is_floating(values.type)]
-    large = [
-        name
-        for name in (*whole, *floating)
-        if max(abs(end or 0) for end in compute.min_max(columns[name]).as_py().values())
-        > LARGEST_WHOLE
-    ]
+    large = [name for name in (*whole, *floating) if _largest(columns[name]) > LARGEST_WHOLE]
     zeros = whole if whole and has_leading_zeros(text, dialect.separator) else []
     wanted = {*large, *zeros}
     read = _read(text, dialect, dict.fromkeys(wanted), only=True) if wanted else {}
@@ -239,6 +235,17 @@ def _codes(
         for name, values in read.items()
         if found(name, r"^\s*0\d") or (name in large and not found(name, r"[^\d\s+-]"))
     }
+
+
+def _largest(values: "pa.ChunkedArray") -> float:
+    """The largest absolute value of numbers; 0 where there are none."""
+    if not values.null_count:  # NumPy is faster, and takes no copy
+        chunks = [chunk.to_numpy() for chunk in values.chunks if len(chunk)]
+        ends = [abs(float(end)) for each in chunks for end in (each.min(), each.max())]
+        if not any(map(math.isnan, ends)):
+            return max(ends, default=0.0)
+    ends = functions().min_max(values).as_py().values()
+    return max(abs(end or 0) for end in ends)
 
 
 def _trimmed(values: "pa.ChunkedArray") -> "pa.ChunkedArray":

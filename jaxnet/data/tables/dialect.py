@@ -157,21 +157,30 @@ def _separator(body: str, whole: bool) -> str:
     """
 
     def score(separator: str) -> tuple[bool, float, int]:
+        if separator not in body:
+            return False, 0.0, 0
         records = _records(body, separator, whole, READ)
         rows = [each.cells for each in records if any(each.cells)][:ROWS]
         counts = Counter(map(len, rows))
         if not rows or counts.keys() == {1}:
             return False, 0.0, 0
+        if len(counts) > 1:  # the header says how many cells there should be
+            return False, 0.0, len(rows[0])
+        other = re.compile(f"[{re.escape(''.join(SEPARATORS).replace(separator, ''))}]")
         cells = [cell for row in rows for cell in row]
-        clean = [
-            bool(NUMBER.fullmatch(cell) or COMMA_NUMBER.fullmatch(cell))
-            or not any(other in cell for other in SEPARATORS)
+        unclean = sum(
+            other.search(cell) is not None
+            and not COMMA_NUMBER.fullmatch(cell)
+            and not NUMBER.fullmatch(cell)
             for cell in cells
-        ]
-        # where rows differ in length, the header says how many cells there should be
-        return len(counts) == 1, sum(clean) / len(clean) * (len(counts) == 1), len(rows[0])
+        )
+        return True, 1 - unclean / len(cells), len(rows[0])
 
-    scores = {separator: score(separator) for separator in SEPARATORS}
+    scores = {}
+    for separator in SEPARATORS:
+        scores[separator] = score(separator)
+        if scores[separator][:2] == (True, 1.0):  # all others leave it within cells
+            return separator
     best = max(SEPARATORS, key=scores.__getitem__)
     if scores[best][2] > 1:
         return best
@@ -181,7 +190,7 @@ def _separator(body: str, whole: bool) -> str:
 def _decimal(rows: list[list[str]], separator: str) -> str:
     fields = [field for row in rows for field in row]
     comma = separator != "," and any(COMMA_NUMBER.fullmatch(field) for field in fields)
-    point = any(NUMBER.fullmatch(field) and "." in field for field in fields)
+    point = comma and any("." in field and NUMBER.fullmatch(field) for field in fields)
     return "," if comma and not point else "."
 
 
@@ -207,15 +216,16 @@ def _is_header(rows: list[list[str]], decimal: str) -> bool:
     below = [[row[i].strip() for row in rest if i < len(row)] for i in range(len(first))]
     below = [[cell for cell in column if cell not in GAPS] for column in below]
     text = [i for i, value in enumerate(values) if value is None and first[i].strip()]
-    repeated = [i for i in text if _is_like(first[i].strip(), below[i])]
     numbers = [value for value in values if value is not None]
+    if not numbers and any(
+        below[i] and all(_value(cell, decimal) is not None for cell in below[i])
+        for i in text
+        if first[i].strip() not in GAPS
+    ):
+        return True
+    repeated = [i for i in text if _is_like(first[i].strip(), below[i])]
     if not numbers:
-        above = any(
-            below[i] and all(_value(cell, decimal) is not None for cell in below[i])
-            for i in text
-            if first[i].strip() not in GAPS
-        )
-        return above or len(repeated) < max(1, len(text) / 2)
+        return len(repeated) < max(1, len(text) / 2)
     if repeated or any(first[i].strip() in GAPS for i in text):
         return False
     unlike = sum(_is_unlike(first[i], values[i], below[i], decimal) for i in range(len(first)))
