@@ -2,6 +2,8 @@
 
 import csv
 import datetime
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +75,9 @@ ODD_NAMES = [
 ]
 
 
+FIRST = datetime.datetime(2019, 1, 1)
+
+
 @dataclass(frozen=True)
 class Generated:
     """A table that was written.
@@ -86,6 +91,103 @@ class Generated:
     path: Path
     told: dict
     meant: dict[int, list]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How cells are drawn.
+
+    Attributes:
+        rng: where they are drawn from.
+        rows: their number.
+        decimal: decimal sign of numbers in texts.
+        words: words in letters beyond ASCII that the encoding has.
+    """
+
+    rng: np.random.Generator
+    rows: int
+    decimal: str
+    words: list[str]
+
+    def one(self, values: list, weights: list[float] | None = None) -> object:
+        """One of several values."""
+        p = None if weights is None else np.array(weights) / sum(weights)
+        return values[self.rng.choice(len(values), p=p)]
+
+    def whole(self, low: int, high: int) -> list[int]:
+        """Whole numbers."""
+        return self.rng.integers(low, high, self.rows).tolist()
+
+    def texts(self, values: list[str]) -> list[str]:
+        """Some of the values."""
+        return self.rng.choice(values, self.rows).tolist()
+
+    def few(self, words: list[str]) -> list[str]:
+        """Two to six of the words, often."""
+        return self.texts(self.rng.permutation(words)[: self.rng.integers(2, 7)].tolist())
+
+    def moments(self, form: str) -> list[str]:
+        """Moments in some form."""
+        each = [FIRST + datetime.timedelta(minutes=m) for m in self.whole(0, 2_000_000)]
+        return [moment.strftime(form) for moment in each]
+
+    def numbers(self) -> list[float]:
+        """Numbers of any size, most of them rounded."""
+        values = self.rng.normal(0, 10 ** self.rng.uniform(-2, 5), self.rows)
+        digits = int(self.rng.integers(1, 7))
+        return (values.round(digits) if self.rng.random() < 0.7 else values).tolist()
+
+    def written(self, number: object) -> str:
+        """A number with the decimal sign."""
+        return str(number).replace(".", self.decimal)
+
+
+# how often, and the cells
+KINDS: dict[str, tuple[float, Callable[[Draw], list]]] = {
+    "number": (6, Draw.numbers),
+    "exponent": (1, lambda d: (10 ** d.rng.uniform(-12, 12, d.rows)).tolist()),
+    "whole": (4, lambda d: d.whole(*d.one([(0, 2), (-50, 50), (0, 10**9), (1, 6)]))),
+    "year": (1, lambda d: d.whole(1950, 2025)),
+    "beyond": (0.5, lambda d: d.whole(2**53 + 1, 2**62)),
+    "code": (0.7, lambda d: [f"{each:05d}" for each in d.whole(0, 99_999)]),
+    "word": (4, lambda d: d.few(PLAIN)),
+    "accent": (2, lambda d: d.few(d.words)),
+    "sentence": (1.5, lambda d: d.texts(SENTENCES)),
+    "odd": (0.7, lambda d: d.texts(ODD_TEXTS)),
+    "numeral": (0.2, lambda d: d.texts([*NUMERALS, "1", "2"])),
+    "mixed": (0.5, lambda d: d.texts([*map(str, range(40)), "unknown"])),
+    "boolean": (1.5, lambda d: (d.rng.random(d.rows) < 0.4).tolist()),
+    "date": (1, lambda d: d.moments("%Y-%m-%d")),
+    "moment": (0.7, lambda d: d.moments("%Y-%m-%d %H:%M:%S")),
+    "zone": (0.2, lambda d: d.moments("%Y-%m-%dT%H:%M:%S+02:00")),
+    "month": (0.3, lambda d: d.moments("%Y-%m")),
+    "time": (0.4, lambda d: d.moments("%H:%M")),
+    "signed": (0.4, lambda d: [f"{each:+d}" for each in d.whole(-50, 50)]),
+    "padded": (0.4, lambda d: [d.written(f"{each:8.2f}") for each in d.numbers()]),
+    "empty": (0.3, lambda d: [None] * d.rows),
+    "same": (0.3, lambda d: [d.one(["x", "0", "1"])] * d.rows),
+}
+
+
+def _with_unit(draw: Draw) -> tuple[list[str], list]:
+    """(numbers with a unit, the numbers)."""
+    form = str(draw.one(UNITS))
+    values = draw.rng.normal(50, 10, draw.rows).round(int(draw.rng.integers(0, 3))).tolist()
+    return [form.format(draw.written(each)) for each in values], values
+
+
+def _dates(draw: Draw) -> tuple[list[str], list]:
+    """(dates that do not begin with the year, the moments)."""
+    form = str(draw.one(["%d.%m.%Y", "%m/%d/%Y", "%d-%b-%y"]))
+    moments = [FIRST + datetime.timedelta(days) for days in draw.whole(0, 1200)]
+    return [each.strftime(form) for each in moments], moments
+
+
+# how often, and (the cells, what they mean)
+MEANT: dict[str, tuple[float, Callable[[Draw], tuple[list[str], list]]]] = {
+    "unit": (1, _with_unit),
+    "day or month first": (0.7, _dates),
+}
 
 
 def write(seed: int, folder: Path) -> Generated:
@@ -102,43 +204,14 @@ def write(seed: int, folder: Path) -> Generated:
     separator = str(rng.choice([",", ";", "\t", "|"], p=[0.45, 0.3, 0.2, 0.05]))
     decimal = "," if separator != "," and rng.random() < 0.6 else "."
     encoding = str(rng.choice(["utf-8", "utf-8-sig", "cp1252", "utf-16"], p=[0.5, 0.2, 0.25, 0.05]))
-    western = encoding == "cp1252"
-    rows = int(rng.choice([rng.integers(3, 15), rng.integers(15, 200)], p=[0.2, 0.8]))
+    words = ACCENTS if encoding == "cp1252" else ACCENTS + SCRIPTS
+    sizes = [rng.integers(3, 15), rng.integers(15, 200), rng.integers(10_000, 30_000)]
+    draw = Draw(rng, int(rng.choice(sizes, p=[0.2, 0.797, 0.003])), decimal, words)
     width = int(rng.choice([1, rng.integers(2, 11), rng.integers(11, 120)], p=[0.02, 0.93, 0.05]))
-    kinds = tuple(
-        map(
-            str, rng.choice(list(KINDS), width, p=np.array([*KINDS.values()]) / sum(KINDS.values()))
-        )
-    )
-    columns, meant = [], {}
-    for place, kind in enumerate(kinds):
-        if kind == "unit":
-            form, digits = str(rng.choice(UNITS)), int(rng.integers(0, 3))
-            meant[place] = rng.normal(50, 10, rows).round(digits).tolist()
-            columns.append([form.format(str(each).replace(".", decimal)) for each in meant[place]])
-        elif kind == "day first":
-            form = str(rng.choice(["%d.%m.%Y", "%m/%d/%Y", "%d-%b-%y"]))
-            days = rng.integers(0, 1200, rows).tolist()
-            meant[place] = [
-                datetime.datetime(2019, 1, 1) + datetime.timedelta(each) for each in days
-            ]
-            columns.append([each.strftime(form) for each in meant[place]])
-        else:
-            columns.append(_column(kind, rows, rng, decimal, western))
-    gap = str(
-        rng.choice(
-            ["", "NA", "NaN", "?", "NULL", "n/a", "None"], p=[0.5, 0.2, 0.1, 0.05, 0.05, 0.05, 0.05]
-        )
-    )
-    frame = pandas.DataFrame(dict(enumerate(columns)))
-    for place in range(width):
-        if rng.random() < 0.25:
-            frame[place] = frame[place].mask(rng.random(rows) < rng.uniform(0.01, 0.3))
-    full = frame.notna()
-    meant = {i: [each for each, is_full in zip(meant[i], full[i]) if is_full] for i in meant}
-    names = _names(width, rng)
+    frame, meant = _frame(draw, width if draw.rows < 1000 else min(width, 9))
+    names = _names(frame.shape[1], rng)
     index = names is not None and rng.random() < 0.1
-    frame.columns = names or range(width)
+    frame.columns = names or range(frame.shape[1])
     above = "" if rng.random() < 0.9 else "# exported on 2024-05-01\n# by a program\n"
     path = folder / f"{seed}.csv"
     with open(path, "w", encoding=encoding, newline="") as file:
@@ -149,13 +222,13 @@ def write(seed: int, folder: Path) -> Generated:
             decimal=decimal,
             index=index,
             header=names is not None,
-            na_rep=gap,
-            quoting=int(
-                rng.choice(
-                    [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC], p=[0.7, 0.15, 0.15]
-                )
+            na_rep=str(
+                draw.one(["", "NA", "NaN", "?", "NULL", "n/a", "None"], [9, 4, 2, 1, 1, 1, 1])
             ),
-            lineterminator=str(rng.choice(["\n", "\r\n"], p=[0.6, 0.4])),
+            quoting=draw.one(
+                [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC], [7, 1.5, 1.5]
+            ),
+            lineterminator=draw.one(["\n", "\r\n"], [6, 4]),
         )
     told = {
         "sep": separator,
@@ -167,85 +240,23 @@ def write(seed: int, folder: Path) -> Generated:
     return Generated(path, told, meant)
 
 
-KINDS = {
-    "number": 6,
-    "whole": 4,
-    "exponent": 1,
-    "year": 1,
-    "beyond": 0.5,
-    "code": 0.7,
-    "word": 4,
-    "accent": 2,
-    "sentence": 1.5,
-    "unit": 1,
-    "boolean": 1.5,
-    "date": 1,
-    "moment": 0.7,
-    "day first": 0.7,
-    "time": 0.4,
-    "zone": 0.2,
-    "month": 0.3,
-    "signed": 0.4,
-    "padded": 0.4,
-    "empty": 0.3,
-    "same": 0.3,
-    "numeral": 0.2,
-    "mixed": 0.5,
-    "odd": 0.7,
-}
-
-
-def _column(kind: str, rows: int, rng: np.random.Generator, decimal: str, western: bool) -> list:
-    """The cells of a column."""
-    scale, digits = 10 ** rng.uniform(-2, 5), int(rng.integers(1, 7))
-    first = datetime.datetime(2019, 1, 1)
-    moments = [
-        first + datetime.timedelta(minutes=int(each)) for each in rng.integers(0, 2_000_000, rows)
-    ]
-    if kind == "number":
-        values = rng.normal(0, scale, rows)
-        return list(values.round(digits) if rng.random() < 0.7 else values)
-    if kind == "exponent":
-        return list(10 ** rng.uniform(-12, 12, rows))
-    if kind == "whole":
-        return list(rng.integers(*rng.choice([[0, 2], [-50, 50], [0, 10**9], [1, 6]]), rows))
-    if kind == "year":
-        return list(rng.integers(1950, 2025, rows))
-    if kind == "beyond":
-        return list(rng.integers(2**53 + 1, 2**62, rows))
-    if kind == "code":
-        return [f"{each:05d}" for each in rng.integers(0, 99_999, rows)]
-    if kind == "boolean":
-        return list(rng.random(rows) < 0.4)
-    if kind == "date":
-        return [f"{each:%Y-%m-%d}" for each in moments]
-    if kind == "moment":
-        return [f"{each:%Y-%m-%d %H:%M:%S}" for each in moments]
-    if kind == "time":
-        return [f"{each:%H:%M}" for each in moments]
-    if kind == "zone":
-        return [f"{each:%Y-%m-%dT%H:%M:%S}+02:00" for each in moments]
-    if kind == "month":
-        return [f"{each:%Y-%m}" for each in moments]
-    if kind == "signed":
-        return [f"{each:+d}" for each in rng.integers(-50, 50, rows)]
-    if kind == "padded":
-        return [f"{each:>8.2f}".replace(".", decimal) for each in rng.normal(0, 100, rows)]
-    if kind == "empty":
-        return [None] * rows
-    if kind == "same":
-        return [rng.choice(["x", "0", "1"])] * rows
-    if kind == "numeral":
-        return list(map(str, rng.choice([*NUMERALS, "1", "2"], rows)))
-    if kind == "mixed":
-        return [
-            str(each) if rng.random() < 0.9 else "unknown" for each in rng.integers(0, 99, rows)
-        ]
-    if kind in ("sentence", "odd"):
-        return list(map(str, rng.choice(SENTENCES if kind == "sentence" else ODD_TEXTS, rows)))
-    words = PLAIN if kind == "word" else ACCENTS if western else ACCENTS + SCRIPTS
-    some = rng.choice(words, int(rng.integers(2, 7)), replace=False)
-    return list(map(str, rng.choice(some, rows)))
+def _frame(draw: Draw, width: int) -> tuple[pandas.DataFrame, dict[int, list]]:
+    """(cells with gaps in some columns, what they mean, without gaps, by the place of a column)."""
+    kinds = KINDS | MEANT
+    columns, meant = {}, {}
+    for place in range(width):
+        kind = draw.one([*kinds], [weight for weight, _ in kinds.values()])
+        if kind in MEANT:
+            columns[place], meant[place] = MEANT[kind][1](draw)
+        else:
+            columns[place] = KINDS[kind][1](draw)
+    frame = pandas.DataFrame(columns)
+    for place in range(width):
+        if draw.rng.random() < 0.25:
+            share = draw.rng.uniform(0.01, 0.3)
+            frame[place] = frame[place].mask(draw.rng.random(draw.rows) < share)
+    full = frame.notna()
+    return frame, {i: list(itertools.compress(each, full[i])) for i, each in meant.items()}
 
 
 def _names(width: int, rng: np.random.Generator) -> list | None:
@@ -266,7 +277,5 @@ def _names(width: int, rng: np.random.Generator) -> list | None:
         return ["country", *range(1960, 1959 + width)]
     if width > len(NAMES):
         return [f"{rng.choice(NAMES)} {i}" for i in range(width)]
-    pool = {"words": NAMES, "odd": ODD_NAMES, "capitals": [f"X{i}" for i in range(1, 11)]}[
-        str(kind)
-    ]
-    return list(map(str, rng.permutation(pool)[:width]))
+    pools = {"words": NAMES, "odd": ODD_NAMES, "capitals": [f"X{i}" for i in range(1, 11)]}
+    return rng.permutation(pools[str(kind)])[:width].tolist()

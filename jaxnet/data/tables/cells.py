@@ -245,7 +245,7 @@ def _largest(values: "pa.ChunkedArray") -> float:
         if not any(map(math.isnan, ends)):
             return max(ends, default=0.0)
     ends = functions().min_max(values).as_py().values()
-    return max(abs(end or 0) for end in ends)
+    return max(abs(float(end or 0)) for end in ends)
 
 
 def _trimmed(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
