@@ -28,7 +28,15 @@ def look(options: LookOptions) -> None:
     path, label = Path(options.dataset), options.label
     columns: list[tuple[str, str, str, str]] = []
     if format_of(path) == "table":
-        cells, _ = read_table(path, table_of(options))
+        table, named = table_of(options), (label, splits.grouped_by, options.order)
+        cells, _ = read_table(
+            path,
+            table,
+            labels=[each for each in named if each is not None],
+            needed=lambda name: (
+                name not in options.drop_columns and table.types.get(name) != "drop"
+            ),
+        )
         used = [name for name in cells if name not in options.drop_columns]
         label = label_of(used, label, (splits.grouped_by, options.order))
         uses = {label: "label", splits.grouped_by: "groups", options.order: "order"}

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import tyro
 
-from jaxnet.cli.options import MonitorOptions
+from jaxnet.cli.options import MonitorOptions, current_words, table_of
+from jaxnet.cli.predict import LISTED
 from jaxnet.cli.saved_run import SavedRun, read_data, read_run
 from jaxnet.data.sources.csv import read_table
 from jaxnet.data.sources.examples import read_examples
@@ -42,7 +43,8 @@ def compare_file(arguments: Sequence[str], program: str = "python -m experiments
     logging.getLogger("jaxnet").setLevel(logging.ERROR)
     console.escape_unencodable()
     words = MonitorOptions.__doc__
-    options = tyro.cli(MonitorOptions, args=list(arguments), prog=program, description=words)
+    given = current_words(arguments, console.warning)
+    options = tyro.cli(MonitorOptions, args=given, prog=program, description=words)
     try:
         use_platform(options.platform)
         try:
@@ -102,17 +104,23 @@ def read_reference(finished: SavedRun, data_dir: Path | None) -> shift.Reference
 
 def _compare(options: MonitorOptions) -> dict[str, Any]:
     finished = read_run(options.run)
-    x = read_examples(options.new, finished.run.shape, finished.run.schema)
+    run, new = finished.run, options.new
+    examples = read_examples(new, run.shape, run.schema, table_of(options), strict=options.strict)
+    x, refused = examples.x[examples.usable], np.array([*examples.refused], int)
     if len(x) < MIN_SAMPLE_SIZE:
-        raise InputError(
-            f"{options.new}: has {len(x)} examples; at least {MIN_SAMPLE_SIZE} are needed"
-        )
-    labeled = None if options.labels is None else _labeled(options.labels, finished.run.classes)
+        raise InputError(f"{new}: has {len(x)} examples; at least {MIN_SAMPLE_SIZE} are needed")
+    labeled = None
+    if options.labels is not None:
+        rows, numbers = _labeled(options.labels, run.classes)
+        usable = ~np.isin(rows, refused)
+        # their numbers among the examples that can be used
+        labeled = (rows - np.searchsorted(refused, rows))[usable], numbers[usable]
     reference = read_reference(finished, options.data_dir)
-    found = shift.monitor(
-        finished.model, finished.run, x, reference, level=options.level, labeled=labeled
-    )
-    return plain({"file": options.new}) | found.summary()
+    found = shift.monitor(finished.model, run, x, reference, level=options.level, labeled=labeled)
+    left_out = [f"left out: {why}" for why in examples.refused.values()]
+    notes = [*examples.notes, *left_out[:LISTED]]
+    about = {"file": new, "left_out": len(left_out), "notes": notes}
+    return plain(about) | found.summary()
 
 
 def _labeled(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, np.ndarray]:

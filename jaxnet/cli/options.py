@@ -303,13 +303,41 @@ class ShiftOptions(Options):
 
 
 @dataclass(frozen=True)
-class MonitorOptions:
+class AskedOptions:
+    """A finished run, and how tables of new examples are read."""
+
+    run: Path
+    """folder of a finished run"""
+    encoding: str | None = None
+    """encoding of a table, such as utf-8, cp1252, shift_jis or mac_roman; this and the four below
+    are by default inferred from the file
+    """
+    separator: str | None = None
+    """the character between the columns of a table; tab, or space for any number of spaces"""
+    decimal: Literal[".", ","] | None = None
+    """decimal sign of the numbers of a table"""
+    header: bool | None = None
+    """whether the first line of a table has the names of its columns (--header, --no-header)"""
+    dates: DateOrder | None = None
+    """how dates of a table are written: day, month, year (dmy), or mdy or ymd; by default as in the
+    table that the network learned from
+    """
+    sheet: str | None = None
+    """name of the sheet of a spreadsheet; by default the first"""
+    strict: bool = False
+    """refuse a file in which a row cannot be used or a category is unknown; by default such rows
+    are listed, and unknown categories are counted
+    """
+    platform: Literal["cpu", "gpu", "tpu"] | None = None
+    """where to run; by default the fastest that JAX finds"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorOptions(AskedOptions):
     """Is this batch still like the data that a network was judged with? One line of JSON; exit
     status 0, 3 if shifted, 2 if bad.
     """
 
-    run: Path
-    """folder of a finished run"""
     new: Path
     """.npz file with an array x, or a table for a network that learned from one"""
     labels: Path | None = None
@@ -320,8 +348,6 @@ class MonitorOptions:
     """how often a batch without a shift may raise an alarm"""
     data_dir: Path | None = None
     """folder of the data set, where the run kept no reference"""
-    platform: Literal["cpu", "gpu", "tpu"] | None = None
-    """where to run; by default the fastest that JAX finds"""
 
 
 @dataclass(frozen=True)
@@ -410,30 +436,15 @@ class LookOptions(DataOptions):
     """file to write; by default standard output"""
 
 
-@dataclass(frozen=True)
-class PredictOptions:
-    """Classes with probabilities, or values, for new examples, as CSV on standard output."""
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(AskedOptions):
+    """Classes with probabilities, or values, for new examples, as CSV with a line for each example,
+    numbered from 0 in each file. The columns of a table are found by their names, in any order. The
+    line of a row that cannot be used is empty, and standard error says why.
+    """
 
     files: tyro.conf.Positional[tuple[Path, ...]]
     """PNG or JPEG images, .npz files with an array x, or tables"""
-    run: Path
-    """folder of a finished run"""
-    encoding: str | None = None
-    """encoding of a table, such as utf-8, cp1252, shift_jis or mac_roman; this and the four below
-    are by default inferred from the file
-    """
-    separator: str | None = None
-    """the character between the columns of a table; tab, or space for any number of spaces"""
-    decimal: Literal[".", ","] | None = None
-    """decimal sign of the numbers of a table"""
-    header: bool | None = None
-    """whether the first line of a table has the names of its columns (--header, --no-header)"""
-    dates: DateOrder | None = None
-    """how dates of a table are written: day, month, year (dmy), or mdy or ymd"""
-    sheet: str | None = None
-    """name of the sheet of a spreadsheet; by default the first"""
-    platform: Literal["cpu", "gpu", "tpu"] | None = None
-    """where to run; by default the fastest that JAX finds"""
     out: Path | None = None
     """file to write; by default standard output"""
 

@@ -3,6 +3,8 @@
 import csv
 import io
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,18 +12,23 @@ from jaxnet.arrays import NO_CLASS, chosen
 from jaxnet.cli.options import PredictOptions, PrepareOptions, table_of
 from jaxnet.cli.saved_run import read_run
 from jaxnet.data import prepare
-from jaxnet.data.sources.examples import read_examples
+from jaxnet.data.sources.examples import Examples, read_examples
 from jaxnet.display import visible
 from jaxnet.engine.prediction import predict
+from jaxnet.errors import InputError
 from jaxnet.report import console
 from jaxnet.runtime.devices import use_platform
 from jaxnet.runtime.files import write_text, writing
+
+LISTED = 20  # rows that cannot be used, one by one
 
 
 def predict_files(options: PredictOptions) -> None:
     """Write predictions for the examples in files as CSV, to standard output or to a file, once all
     files were read.
     """
+    if not options.files:
+        raise InputError("no file is given; name one or more after predict")
     use_platform(options.platform)
     _, _, model, run = read_run(options.run)
     if run.diverged:
@@ -33,28 +40,47 @@ def predict_files(options: PredictOptions) -> None:
     writer = csv.writer(lines, lineterminator="\n")
     # a program gets the names unchanged, since it may compare them
     show = visible if options.out is None and sys.stdout.isatty() else str
-    writer.writerow(
-        ["file", "row", "prediction", *(f"p({show(name)})" for name in run.classes or ())]
-    )
+    header = ["file", "row", "prediction", *(f"p({show(name)})" for name in run.classes or ())]
+    writer.writerow(header)
+    nothing = ("",) * (len(header) - 2)
     table = table_of(options)
     for path in options.files:
-        outputs = np.asarray(predict(model, run, read_examples(path, run.shape, run.schema, table)))
-        for row, output in enumerate(outputs):
-            if run.classes is None:
-                writer.writerow(
-                    [show(path), row, f"{output:.{np.finfo(outputs.dtype).precision + 1}g}"]
-                )
-            else:
-                number = int(chosen(output))
-                name = "" if number == NO_CLASS else run.classes[number]
-                writer.writerow(
-                    [show(path), row, show(name), *(f"{p:.6f}" for p in np.exp(output))]
-                )
+        examples = read_examples(path, run.shape, run.schema, table, strict=options.strict)
+        _tell(path, examples)
+        outputs = np.asarray(predict(model, run, examples.x[examples.usable]))
+        predicted = dict(zip(examples.usable.tolist(), outputs, strict=True))
+        for row in range(len(examples.x)):
+            said = _cells(predicted[row], run.classes) if row in predicted else nothing
+            writer.writerow([show(path), row, show(said[0]), *said[1:]])
     if options.out is None:
         sys.stdout.write(lines.getvalue())
     else:
         with writing(options.out):
             write_text(options.out, lines.getvalue())
+
+
+def _cells(output: Any, classes: tuple[str, ...] | None) -> tuple[str, ...]:
+    """What is predicted for one example: a value, or a class and the probability of each."""
+    if classes is None:
+        return (f"{output:.{np.finfo(output.dtype).precision + 1}g}",)
+    number = int(chosen(output))
+    name = "" if number == NO_CLASS else classes[number]
+    return name, *(f"{p:.6f}" for p in np.exp(output))
+
+
+def _tell(path: Path, examples: Examples) -> None:
+    """Say on standard error what was filled, left out or unknown in a file, and list its rows that
+    cannot be used.
+    """
+    for note in examples.notes:
+        console.say(f"{path}: {note}", stderr=True)
+    if refused := [*examples.refused.values()]:
+        rows = f"{len(refused):,} of {len(examples.x):,} rows"
+        console.warning(f"{path}: {rows} cannot be used, and nothing is predicted for them")
+        for why in refused[:LISTED]:
+            console.say(f"  {why}", stderr=True)
+        if len(refused) > LISTED:
+            console.say(f"  and {len(refused) - LISTED:,} more", stderr=True)
 
 
 def prepare_data(options: PrepareOptions) -> None:

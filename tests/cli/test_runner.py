@@ -207,7 +207,7 @@ BAD_FILES = {
         "a.png: is 9x7 pixels, but the network was trained on 8x8",
     ),
     "transparent": (lambda p: _picture(p / "a.png", "RGBA"), "a.png: is partly transparent"),
-    "other kind": (lambda p: p / "a.gif", "a.gif: give PNG or JPEG images, .npz files"),
+    "other kind": (lambda p: p / "a.gif", "a.gif: no such file"),
     "other shape": (
         lambda p: np.savez(p / "a.npz", x=np.zeros((2, 3))) or p / "a.npz",
         "x has examples of shape (3,), but",
@@ -604,7 +604,7 @@ def test_a_regression_from_a_european_table_to_predictions_of_new_rows(tmp_path)
     assert abs(float(rows[0]["prediction"]) - 13) < 1
     assert abs(float(rows[1]["prediction"]) - 5) < 1
     (tmp_path / "new.csv").write_text("color,size\nred,5.0\npink,2.5\n")
-    done = run("predict", "--run", tmp_path / "run", tmp_path / "new.csv", status=2)
+    done = run("predict", "--strict", "--run", tmp_path / "run", tmp_path / "new.csv", status=2)
     assert (
         "column 'color' has 'pink' in line 3, which the network has not seen; it knows 'blue', "
         "'green', 'red'" in done.stderr

@@ -21,7 +21,7 @@ from jaxnet.data.tables.cells import Cells, read_cells
 from jaxnet.data.tables.frames import FRAME, cells_of_frame, cells_of_parquet
 from jaxnet.data.tables.identifiers import are_codes, grouping
 from jaxnet.data.tables.inputs import encode as encode
-from jaxnet.data.tables.inputs import refuse_gaps
+from jaxnet.data.tables.inputs import on_header, refuse_gaps
 from jaxnet.data.tables.kinds import distinct, identifiers_of, kinds_of, refuse_mixed
 from jaxnet.data.tables.sheets import cells_of_sheet
 from jaxnet.data.tables.table import Table
@@ -84,7 +84,7 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
         if wanted is not None and wanted not in cells:
             raise InputError(
                 f"{path}: has no column {wanted!r}{near(wanted, cells, 'its columns are')}"
-                + _on_header(notes)
+                + on_header(notes)
             )
     used = [name for name in cells if name not in reading.drop_columns]
     reading.refuse_none(used, str(path))
@@ -279,11 +279,6 @@ def _leave_out_gaps(
     )
     note = f"left out: {rows - int(keep.sum()):,} of {rows:,} rows, {' and '.join(each)}"
     return keep, (note,)
-
-
-def _on_header(notes: tuple[str, ...]) -> str:
-    """The end of a message on a column that is not there."""
-    return next((f"; {note}" for note in notes if note.startswith("the first line")), "")
 
 
 def _label(

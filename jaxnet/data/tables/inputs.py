@@ -61,9 +61,11 @@ def encode(
         InputError: for missing columns; if strict, for the first row that is refused.
     """
     if missing := [column.name for column in encodings if column.name not in columns]:
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         raise InputError(
-            f"{path}: has no column {missing[0]!r}, from which the network "
-            f"learned{near(missing[0], columns, 'its columns are')}"
+            f"{path}: has no column {', '.join(map(repr, missing[:SHOWN]))}{more}, from which the "
+            f"network learned{near(missing[0], columns, 'its columns are')}"
+            + on_header(getattr(columns, "notes", ()))
         )
     rows = len(next(iter(columns.values())))
     x = np.zeros((rows, sum(len(column.inputs) for column in encodings)), np.float64)
@@ -82,6 +84,18 @@ def encode(
         first += width
     x[[*refused]] = np.nan
     return Encoded(x, tuple(notes), dict(sorted(refused.items())))
+
+
+def on_header(notes: Sequence[str]) -> str:
+    """The end of a message on a column that is not there.
+
+    Args:
+        notes: what was decided while the table was read.
+
+    Returns:
+        What was decided on its first line, or nothing.
+    """
+    return next((f"; {note}" for note in notes if note.startswith("the first line")), "")
 
 
 def _fill(
