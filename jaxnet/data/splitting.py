@@ -3,7 +3,7 @@
 A split is stratified by class, by group or in order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import jax
@@ -213,6 +213,7 @@ def complete(
     where: str = "",
     notes: tuple[str, ...] = (),
     order: ArrayLike | None = None,
+    rows: Sequence[np.ndarray] = (),
 ) -> Splits:
     """Make Splits of the parts that a source has; missing ones are held out from "train".
 
@@ -225,6 +226,7 @@ def complete(
         where: as in `assemble`.
         notes: as in `assemble`.
         order: as in `split`.
+        rows: what `partition` gives for test and validation set, where it was needed before.
 
     Returns:
         The Splits.
@@ -241,7 +243,7 @@ def complete(
             0.0 if validation is not None else reading.validation, reading.test, reading.seed
         )
     if test is None and validation is None:
-        test_rows, validation_rows, rest = partition(
+        test_rows, validation_rows, rest = rows or partition(
             train, (reading.test, reading.validation), reading.seed, order=order
         )
         train, validation, test = divide(train, rest, validation_rows, test_rows)

@@ -143,8 +143,8 @@ BAD = {
     "twice": (_lines("a,a,c", *GOOD), {}, "more than one column named 'a'"),
     "gaps": (
         _lines("a,b,c", *GOOD[:20], "NA,u,1", ",v,0", "3,?,1"),
-        {},
-        "missing values, in column 'a' 2 of 23, 'b' 1 of 23. Fill them",
+        {"table": jaxnet.Table(fill="refuse")},
+        "missing values, in column 'a' 2 of 23, 'b' 1 of 23; fill them",
     ),
     "mixed": (
         _lines("a,b,c", *GOOD, "about 4,u,1", "5.5,v,0"),

@@ -1,7 +1,6 @@
 """Read tables from files as people have them: each row is an example.
 
 The steps are in `jaxnet.data.tables`: what is not given with a `Table` is inferred from the file.
-Gaps are never filled here.
 """
 
 from collections.abc import Callable, Collection
@@ -22,10 +21,11 @@ from jaxnet.data.tables.frames import FRAME, cells_of_frame, cells_of_parquet
 from jaxnet.data.tables.identifiers import are_codes, grouping
 from jaxnet.data.tables.inputs import encode as encode
 from jaxnet.data.tables.inputs import on_header, refuse_gaps
-from jaxnet.data.tables.kinds import distinct, identifiers_of, kinds_of, refuse_mixed
+from jaxnet.data.tables.kinds import described, distinct, identifiers_of, kinds_of, refuse_mixed
+from jaxnet.data.tables.learned import learn
 from jaxnet.data.tables.sheets import cells_of_sheet
 from jaxnet.data.tables.table import Table
-from jaxnet.data.tables.values import numbers_in
+from jaxnet.data.tables.values import numbers_in, values_of_texts
 from jaxnet.errors import InputError, near
 from jaxnet.typing import Frame
 
@@ -119,32 +119,46 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
     )
     if groups is not None and classes is not None:
         notes = (*notes, *_never_tested(groups, y, classes, reading.groups))
-
-    def learned() -> np.ndarray:
-        """The rows of training and validation set."""
-        _, *rows = _parts(y, classes, groups, order, reading)
-        return np.sort(np.concatenate(rows))
-
     names = [name for name in names if name != reading.groups]
-    kinds = kinds_of(path, cells, names, table, learned, identifiers)
-    if not kinds.columns:
+    kinds = kinds_of(path, cells, names, table, identifiers)
+    if table.fill == "refuse":
+        refuse_gaps(path, {column.name: cells[column.name] for column in kinds.columns})
+    rows = _parts(y, classes, groups, order, reading)
+    pool = np.sort(np.concatenate(rows[1:]))
+    read = values_of_texts(kinds.columns, cells)
+    columns, left_out = learn(kinds.columns, cells, pool, table.fill, read)
+    left_out = kinds.left_out | left_out
+    if not columns:
         raise InputError(
             f"{path}: no column is left to learn from beside the label {label!r}: "
-            + "; ".join(f"{name!r} {why}" for name, why in kinds.left_out.items())
+            + "; ".join(f"{name!r} {why}" for name, why in left_out.items())
         )
-    refuse_gaps(path, {column.name: cells[column.name] for column in kinds.columns})
-    encoded = encode(kinds.columns, cells, path, strict=False)
+    encoded = encode(columns, cells, path, strict=False, read=read)
     if encoded.refused:
         raise InputError(f"{path}: {next(iter(encoded.refused.values()))}")
+    filled = encoded.notes
+    if any(cells[each.name].null_count for each in columns if each.categories is None):
+        filled += (
+            f"the {table.fill} of the {len(pool):,} rows of training and validation set stands in "
+            "for gaps",
+        )
     data = checks.dataset(encoded.x, y, classes=classes, where=str(path))
-    data = replace(data, schema=replace(data.schema, columns=kinds.columns))
+    data = replace(data, schema=replace(data.schema, columns=columns))
     return complete(
         {"train": grouped(data, groups)},
         reading,
         name=title,
         where=str(path),
-        notes=(*notes, *kinds.notes, f"label: {label!r}", task),
+        notes=(
+            *notes,
+            described(columns, left_out),
+            *kinds.notes,
+            *filled,
+            f"label: {label!r}",
+            task,
+        ),
         order=order,
+        rows=rows,
     )
 
 
@@ -236,7 +250,7 @@ def _never_tested(
 
 
 def _leave_out_gaps(
-    path: Path, cells: Cells, needed: dict[str, str | None]
+    path: Path | str, cells: Cells, needed: dict[str, str | None]
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Leave out the rows without a label, group or order value, and say how many there are.
 

@@ -141,6 +141,19 @@ def learned(moments: np.ndarray, order: str) -> Dates:
     return Dates(str(moments.min()), (*vary, "days"), order)
 
 
+def days_of(moments: np.ndarray, dates: Dates) -> np.ndarray:
+    """The days since the first date.
+
+    Args:
+        moments: (rows,) datetime64[s].
+        dates: what was learned of the column.
+
+    Returns:
+        (rows,) float64.
+    """
+    return (moments - np.datetime64(dates.first, "s")).astype(np.float64) / 86400
+
+
 def inputs_of(moments: np.ndarray, dates: Dates) -> np.ndarray:
     """The inputs that dates become.
 
@@ -151,6 +164,5 @@ def inputs_of(moments: np.ndarray, dates: Dates) -> np.ndarray:
     Returns:
         (rows, parts) float64.
     """
-    days = (moments - np.datetime64(dates.first, "s")).astype(np.float64) / 86400
-    parts = parts_of(moments) | {"days": days}
+    parts = parts_of(moments) | {"days": days_of(moments, dates)}
     return np.column_stack([parts[name] for name in dates.parts])

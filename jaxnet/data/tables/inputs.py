@@ -1,7 +1,8 @@
 """From kinds of columns to inputs: what training and prediction have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,13 +12,13 @@ from jaxnet.data.schema import MISSING, OTHER, Column
 from jaxnet.data.tables import dates
 from jaxnet.data.tables.dialect import GAPS
 from jaxnet.data.tables.kinds import place
+from jaxnet.data.tables.learned import ROWS_A_CATEGORY
 from jaxnet.data.tables.values import Values, values_of
 from jaxnet.errors import InputError, near
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS_A_CATEGORY = 5  # to learn from; text with fewer is no category of its own
 SHOWN = 5  # texts in a message
 
 
@@ -41,6 +42,7 @@ def encode(
     path: Path | str,
     *,
     strict: bool = True,
+    read: Mapping[str, Values] = MappingProxyType({}),
 ) -> Encoded:
     """Encode the columns of a table as inputs: numbers as they are, a 1 or 0 for each category,
     and the parts of dates.
@@ -53,6 +55,7 @@ def encode(
         columns: the columns of the table by name, as `read_table` reads them.
         path: the file, for messages.
         strict: whether to raise where a row cannot be used, or has text that is no category.
+        read: what columns hold that were read before, by name.
 
     Returns:
         The Encoded.
@@ -75,7 +78,8 @@ def encode(
     for column in encodings:
         width = len(column.inputs)
         try:
-            own = _fill(x[:, first : first + width], column, columns, strict=strict)
+            held = read.get(column.name) or values_of(column, columns)
+            own = _fill(x[:, first : first + width], column, held, columns, strict=strict)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         notes += own.notes
@@ -99,10 +103,14 @@ def on_header(notes: Sequence[str]) -> str:
 
 
 def _fill(
-    x: np.ndarray, column: Column, columns: "dict[str, pa.ChunkedArray]", *, strict: bool
+    x: np.ndarray,
+    column: Column,
+    held: Values,
+    columns: "dict[str, pa.ChunkedArray]",
+    *,
+    strict: bool,
 ) -> Encoded:
     """Fill the inputs of one column."""
-    held = values_of(column, columns)
     notes, refused = [], dict(held.refused)
     if held.gaps is not None and column.fill is None:
         for row in map(int, np.flatnonzero(held.gaps)):
@@ -198,13 +206,16 @@ def _on_gaps(column: Column, count: int, rows: int) -> str:
 
 def _on_unknown(column: Column, held: Values, unknown: np.ndarray) -> str:
     """What stands in for text that is none of the categories."""
-    says = f"{column.name!r}: {_rows(int(unknown.sum()), len(unknown))} {_texts(held, unknown)}, "
+    says = f"{column.name!r}: {_rows(int(unknown.sum()), len(unknown))} a category"
     if column.other:
         return (
-            f"{says}of which fewer than {ROWS_A_CATEGORY} rows each were there to learn from: the "
-            f"input {_input(column, OTHER)!r} is 1 there"
+            f"{says} with fewer than {ROWS_A_CATEGORY} rows to learn from, "
+            f"{_texts(held, unknown)}: the input {_input(column, OTHER)!r} is 1 there"
         )
-    return f"{says}of which no row was there to learn from: all inputs of the column are 0 there"
+    return (
+        f"{says} without a row to learn from, {_texts(held, unknown)}: all inputs of the column "
+        "are 0 there"
+    )
 
 
 def _texts(held: Values, rows: np.ndarray) -> str:
@@ -223,18 +234,13 @@ def refuse_gaps(path: Path | str, columns: "dict[str, pa.ChunkedArray]") -> None
     Raises:
         InputError: it counts them.
     """
-    import pyarrow as pa
-
     gaps = {name: values for name, values in columns.items() if values.null_count}
     if not gaps:
         return
     rows = len(next(iter(gaps.values())))
     each = ", ".join(f"{name!r} {values.null_count} of {rows}" for name, values in gaps.items())
-    text = [pa.types.is_string(values.type) for values in gaps.values()]
-    usual = "a column's median is usual" if not any(text) else "text with a word of its own"
     words = ", ".join(word for word in GAPS if word)
     raise InputError(
-        f"{path}: has missing values, in column {each}. Fill them ({usual}), remove those rows, or "
-        f"leave a column out with --drop-columns (drop_columns=); empty cells and the words "
-        f"{words} count as missing, so rename a category that is called so"
+        f"{path}: has missing values, in column {each}; fill them, or remove those rows; empty "
+        f"cells and the words {words} count as missing"
     )

@@ -1,12 +1,12 @@
 """From cells to kinds of columns: numbers, dates, categories and identifiers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jaxnet.data.schema import Column
+from jaxnet.data.schema import Column, Dates
 from jaxnet.data.tables import dates, numbers
 from jaxnet.data.tables.cells import Cells
 from jaxnet.data.tables.identifiers import DIGITS, Identifier, are_codes, identifier
@@ -59,7 +59,6 @@ def kinds_of(
     cells: Cells,
     names: Sequence[str],
     table: Table,
-    learned: Callable[[], np.ndarray],
     identifiers: Mapping[str, Identifier],
 ) -> Kinds:
     """Decide what columns become.
@@ -69,11 +68,11 @@ def kinds_of(
         cells: the columns of the table.
         names: those that may become inputs.
         table: what is known beforehand.
-        learned: gives the numbers of the rows that a network learns from.
         identifiers: the columns that are left out as such.
 
     Returns:
-        The Kinds.
+        The Kinds, before anything is learned from rows: categories are all that occur, and dates
+        have no parts.
 
     Raises:
         InputError: for all columns that cannot be used, in one message.
@@ -88,7 +87,7 @@ def kinds_of(
         if name in left_out:
             continue
         try:
-            column, note = _column(name, cells, table, learned)
+            column, note = _column(name, cells, table)
         except InputError as error:
             problems[name] = str(error)
             continue
@@ -97,7 +96,7 @@ def kinds_of(
     if problems:
         error = _together(problems)
         raise InputError(f"{path}: {error}")
-    return Kinds(tuple(columns), left_out, (described(columns, left_out), *notes))
+    return Kinds(tuple(columns), left_out, tuple(notes))
 
 
 def described(columns: Sequence[Column], left_out: dict[str, str]) -> str:
@@ -110,7 +109,7 @@ def described(columns: Sequence[Column], left_out: dict[str, str]) -> str:
     Returns:
         Such as "2 columns -> 4 inputs: 'age' (number); 'plan' (3 categories)".
     """
-    plain = [column.name for column in columns if column.inputs == (column.name,)]
+    plain = [column.name for column in columns if column.categories is column.dates is None]
     parts = []
     if plain:
         more = f" and {len(plain) - LISTED} more" if len(plain) > LISTED else ""
@@ -119,9 +118,9 @@ def described(columns: Sequence[Column], left_out: dict[str, str]) -> str:
     parts += [
         f"{column.name!r} (date: {', '.join(column.dates.parts)})"
         if column.dates is not None
-        else f"{column.name!r} ({len(column.inputs)} categories)"
+        else f"{column.name!r} ({_count(column)})"
         for column in columns
-        if column.inputs != (column.name,)
+        if column.name not in plain
     ]
     if left_out:
         parts.append(
@@ -135,9 +134,15 @@ def described(columns: Sequence[Column], left_out: dict[str, str]) -> str:
     )
 
 
-def _column(
-    name: str, cells: Cells, table: Table, learned: Callable[[], np.ndarray]
-) -> tuple[Column, str | None]:
+def _count(column: Column) -> str:
+    """How many categories a column has."""
+    count = len(column.categories or ())
+    said = [f"{count} categor{'y' if count == 1 else 'ies'}"]
+    said += ["gaps"] * column.missing + ["others"] * column.other
+    return ", ".join(said[:-1]) + " and " * (len(said) > 1) + said[-1]
+
+
+def _column(name: str, cells: Cells, table: Table) -> tuple[Column, str | None]:
     """(the Column that encodes these cells, a note)."""
     import pyarrow as pa
 
@@ -146,12 +151,10 @@ def _column(
         if wanted not in (None, "date"):
             values = values.cast(pa.string())
         else:
-            return _dates(name, moments_of(values), "ymd", learned), None
-    codes, names = distinct(values) if pa.types.is_string(values.type) else (None, [])
-    if codes is None and wanted in (None, "number"):
-        return Column(name), None
-    if codes is None:
-        codes, names = distinct(values)
+            return Column(name, dates=Dates("", (), "ymd")), None
+    if not pa.types.is_string(values.type) and wanted in (None, "number"):
+        return Column(name, unit="h" if pa.types.is_time(values.type) else None), None
+    names = sorted(values.unique().drop_null().cast(pa.string()).to_pylist())
     if wanted != "category":
         if wanted in (None, "number") and not (wanted is None and are_codes(names)):
             found = numbers.numbers_of(names, cells.decimal)
@@ -168,20 +171,13 @@ def _column(
                     "(Table(dates=...))"
                 ) from None
             if moments is not None:
-                each = np.append(moments[0], np.datetime64("NaT", "s"))[codes]
-                return _dates(name, each, moments[1], learned), None
+                return Column(name, dates=Dates("", (), moments[1])), None
             if wanted == "date":
                 raise InputError(
                     f"column {name!r} holds {names[0]!r}, in a form that is not known for dates; "
                     "write them as 2024-03-15"
                 )
     return Column(name, tuple(names)), None
-
-
-def _dates(name: str, moments: np.ndarray, order: str, learned: Callable[[], np.ndarray]) -> Column:
-    """The Column of dates. moments: those of all rows, NaT in a gap."""
-    known = moments[learned()]
-    return Column(name, dates=dates.learned(known[~np.isnat(known)], order))
 
 
 def is_moment(values: "pa.ChunkedArray") -> bool:

@@ -10,6 +10,7 @@ from jaxnet.errors import InputError, check_known, check_text, shown
 
 Type = Literal["number", "category", "date", "drop"]
 DateOrder = Literal["dmy", "mdy", "ymd"]
+Fill = Literal["median", "mean", "refuse"]
 DECIMALS = (".", ",")
 
 
@@ -26,6 +27,9 @@ class Table:
             "date", or "drop" for a column that is left out.
         dates: the order in which the dates of the file are written: "dmy", "mdy" or "ymd".
         sheet: the name of the sheet of a spreadsheet; by default its first.
+        fill: what stands in for a gap in a column of numbers or dates: the "median" or "mean" of
+            training and validation rows. Where these rows have gaps, one more input is 1 in them,
+            also for text. With "refuse", a table with gaps is refused.
     """
 
     encoding: str | None = None
@@ -35,6 +39,7 @@ class Table:
     types: Mapping[str, Type | str] = field(default_factory=dict)
     dates: DateOrder | str | None = None
     sheet: str | None = None
+    fill: Fill | str = "median"
 
     __repr__ = display.text
 
@@ -92,6 +97,7 @@ def checked(table: Any) -> Table:
         check_known("order of dates", table.dates, get_args(DateOrder))
     if table.sheet is not None:
         check_text("sheet", table.sheet, "the name of a sheet")
+    check_known("fill", table.fill, get_args(Fill))
     return table
 
 

@@ -1,6 +1,7 @@
 """From cells to the numbers, moments and categories that they hold, and what cannot be read."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,7 @@ from jaxnet.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?")
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -66,6 +68,27 @@ def values_of(column: Column, columns: "dict[str, pa.ChunkedArray]") -> Values:
     return held._replace(each=held.each.astype("datetime64[s]"))
 
 
+def values_of_texts(
+    columns: Iterable[Column], cells: "dict[str, pa.ChunkedArray]"
+) -> dict[str, Values]:
+    """What columns hold whose cells are text, which takes longer to read than numbers.
+
+    Args:
+        columns: what columns are.
+        cells: the columns of the table by name.
+
+    Returns:
+        The Values by name.
+    """
+    import pyarrow as pa
+
+    return {
+        column.name: values_of(column, cells)
+        for column in columns
+        if pa.types.is_string(cells[column.name].type)
+    }
+
+
 def _numbers(column: Column, columns: "dict[str, pa.ChunkedArray]") -> Values:
     import pyarrow as pa
 
@@ -76,7 +99,9 @@ def _numbers(column: Column, columns: "dict[str, pa.ChunkedArray]") -> Values:
         def read(texts: Sequence[str]) -> np.ndarray | None:
             plain = [text.replace(unit, "").strip() if unit else text for text in texts]
             found = numbers.numbers_of(plain, decimal)
-            return None if found is None or found.form.unit else found.values
+            if found is not None and not found.form.unit:
+                return found.values
+            return _hours_of(texts) if unit == "h" else None
 
         wanted = f"numbers in {unit}" if unit else "numbers"
         cure = "write numbers in one form, such as 1250.5"
@@ -92,6 +117,15 @@ def _numbers(column: Column, columns: "dict[str, pa.ChunkedArray]") -> Values:
     else:
         held = Values(cells.cast(pa.float64(), safe=False).to_numpy(), None)
     return _finite(held, column.name, columns)
+
+
+def _hours_of(texts: Sequence[str]) -> np.ndarray | None:
+    """The hours of times of day such as 13:30; None where a text is none."""
+    found = [TIME.fullmatch(text) for text in texts]
+    if not all(found):
+        return None
+    parts = np.array([[float(part or 0) for part in each.groups()] for each in found if each])
+    return parts.reshape(-1, 3) @ (1, 1 / 60, 1 / 3600)
 
 
 def _finite(held: Values, name: str, columns: "dict[str, pa.ChunkedArray]") -> Values:

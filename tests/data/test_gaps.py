@@ -1,0 +1,213 @@
+"""Gaps and rare categories of tables: what stands in for them is learned from rows that train."""
+
+import numpy as np
+import pandas
+import pytest
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import OneHotEncoder
+
+import jaxnet
+from jaxnet.data.sources.csv import encode, read_table
+
+RNG = np.random.default_rng(0)
+ROWS = 200
+PARTS = ("train", "validation", "test")
+DAYS = pandas.date_range("2020-01-05", periods=ROWS, freq="53h").strftime("%Y-%m-%d %H:%M")
+FRAME = pandas.DataFrame(
+    {
+        "row": RNG.permutation(ROWS),
+        "age": RNG.integers(20, 70, ROWS).astype(float),
+        "income": RNG.lognormal(8, 1, ROWS).round(2),
+        "weight": [f"{each:.1f} kg" for each in RNG.normal(70, 9, ROWS)],
+        "member": RNG.random(ROWS) < 0.3,
+        "at": [f"{h:02d}:{m:02d}" for h, m in RNG.integers(0, (24, 60), (ROWS, 2))],
+        "when": DAYS,
+        "plan": RNG.choice(
+            ["free", "basic", "pro", "gold", "old"], ROWS, p=[0.5, 0.3, 0.1, 0.07, 0.03]
+        ),
+        "kind": np.tile(["a", "b"], ROWS // 2),
+    }
+)
+GAPPY = FRAME.copy()
+for _name in ("age", "weight", "member", "at", "when", "plan"):
+    GAPPY[_name] = GAPPY[_name].astype(object).mask(RNG.random(ROWS) < 0.1)
+TYPES = {"row": "number"}  # it numbers the rows
+
+
+def load(frame, path, **known):
+    frame.to_csv(path, index=False)
+    return jaxnet.load(path, label="kind", table=jaxnet.Table(types=TYPES, **known))
+
+
+def inputs(splits):
+    """The inputs of all rows in the order of the file, and the rows that train or validate."""
+    names = [name for column in splits.columns for name in column.inputs]
+    row = names.index("row")
+    parts = {part: np.asarray(getattr(splits, part).x) for part in PARTS}
+    place = {number: i for i, number in enumerate(FRAME["row"])}
+    rows = {part: [place[int(number)] for number in x[:, row]] for part, x in parts.items()}
+    x = np.concatenate(list(parts.values()))[np.argsort(np.concatenate(list(rows.values())))]
+    return pandas.DataFrame(x, columns=names), np.sort(rows["train"] + rows["validation"])
+
+
+@pytest.mark.parametrize("fill", ["median", "mean"])
+def test_numbers_are_those_of_scikit_learns_imputer(tmp_path, fill):
+    x, pool = inputs(load(GAPPY, tmp_path / "a.csv", fill=fill))
+    names = ["age", "income", "weight", "member", "at"]
+    hours = GAPPY["at"].map(lambda each: int(each[:2]) + int(each[3:]) / 60, na_action="ignore")
+    weight = GAPPY["weight"].map(lambda each: float(each.split()[0]), na_action="ignore")
+    numbers = GAPPY.assign(weight=weight, at=hours)[names].astype(float).to_numpy()
+    imputer = SimpleImputer(strategy=fill, add_indicator=True).fit(numbers[pool])
+    theirs = imputer.transform(numbers).astype(np.float32)
+    gaps = [f"{name}=(missing)" for name in names if name != "income"]
+    np.testing.assert_array_equal(x[[*names, *gaps]].to_numpy(), theirs)
+    assert "income=(missing)" not in x
+
+
+def test_categories_are_those_of_scikit_learns_encoder(tmp_path):
+    x, pool = inputs(load(GAPPY, tmp_path / "a.csv"))
+    words = GAPPY["plan"].fillna("~").to_numpy()[:, None]
+    encoder = OneHotEncoder(min_frequency=5, handle_unknown="infrequent_if_exist")
+    theirs = encoder.fit(words[pool]).transform(words).toarray()
+    assert [*encoder.infrequent_categories_[0]] == ["old"]
+    names = ["basic", "free", "gold", "pro", "(missing)", "(other)"]
+    np.testing.assert_array_equal(x[[f"plan={name}" for name in names]].to_numpy(), theirs)
+
+
+@pytest.mark.parametrize("fill", ["median", "mean"])
+def test_dates_are_filled_with_a_moment_of_pandas(tmp_path, fill):
+    x, pool = inputs(load(GAPPY, tmp_path / "a.csv", fill=fill))
+    when = pandas.to_datetime(GAPPY["when"])
+    moment = getattr(when[pool], fill)().round("s")
+    filled = when.fillna(moment)
+    for part, theirs in {
+        "month": filled.dt.month,
+        "weekday": filled.dt.day_of_week,
+        "hour": filled.dt.hour,
+        "days": (filled - when[pool].min()) / pandas.Timedelta(days=1),
+        "(missing)": when.isna(),
+    }.items():
+        np.testing.assert_array_equal(x[f"when={part}"], theirs.to_numpy(np.float32), part)
+
+
+def test_a_table_without_gaps_has_no_further_inputs(tmp_path):
+    splits = load(FRAME, tmp_path / "a.csv")
+    x, _ = inputs(splits)
+    assert not any("missing" in name for name in x)
+    np.testing.assert_array_equal(x["income"], FRAME["income"].to_numpy(np.float32))
+    assert load(FRAME, tmp_path / "a.csv", fill="refuse").columns != splits.columns
+    assert not any("no value" in note for note in splits.notes)
+
+
+def test_test_rows_have_no_part_in_what_is_learned(tmp_path):
+    frame = GAPPY.drop(columns="row").assign(turn=np.arange(ROWS))
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    plain = jaxnet.load(tmp_path / "a.csv", label="kind", order="turn")
+    last = frame.index >= ROWS - len(plain.test)
+    planted = frame.astype(object)
+    planted.loc[last, ["age", "income"]] = 1e9
+    planted.loc[last, "weight"] = "1000000 kg"
+    planted.loc[last, "member"] = True
+    planted.loc[last, "at"] = "23:59"
+    planted.loc[last, "when"] = "1931-07-01 23:59"
+    planted.loc[last, "plan"] = "new"
+    planted.loc[last & (frame["turn"] % 2 == 0), "income"] = None
+    planted.to_csv(tmp_path / "b.csv", index=False)
+    other = jaxnet.load(tmp_path / "b.csv", label="kind", order="turn")
+    assert other.columns == plain.columns
+    for part in PARTS[:2]:
+        assert np.array_equal(getattr(plain, part).x, getattr(other, part).x)
+    assert not np.array_equal(plain.test.x, other.test.x)
+
+
+def test_a_column_without_a_value_in_rows_that_train_is_left_out(tmp_path):
+    frame = FRAME.drop(columns="row").assign(turn=np.arange(ROWS))
+    frame["note"] = np.where(frame["turn"] >= ROWS - 5, "late", None)
+    frame["score"] = np.where(frame["turn"] >= ROWS - 5, 4.0, np.nan)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    splits = jaxnet.load(tmp_path / "a.csv", label="kind", order="turn")
+    assert not {"note", "score"} & {column.name for column in splits.columns}
+    why = "it has no values in the rows to learn from"
+    assert f"'note' ({why}), 'score' ({why})" in " ".join(splits.notes)
+
+
+def test_what_is_filled_is_said_with_counts(tmp_path):
+    splits = load(GAPPY, tmp_path / "a.csv")
+    _, pool = inputs(splits)
+    gaps = {name: int(GAPPY[name].isna().sum()) for name in GAPPY}
+    age = GAPPY["age"][pool].median()
+    assert (
+        f"'age': {gaps['age']} of 200 rows have no value: {age:g} stands in for them, and an input "
+        "says which" in splits.notes
+    )
+    assert (
+        f"'plan': {gaps['plan']} of 200 rows have no value: the input 'plan=(missing)' is 1 there"
+        in splits.notes
+    )
+    old = int((GAPPY["plan"] == "old").sum())
+    assert (
+        f"'plan': {old} of 200 rows have a category with fewer than 5 rows to learn from, 'old': "
+        "the input 'plan=(other)' is 1 there" in splits.notes
+    )
+    assert (
+        "the median of the 160 rows of training and validation set stands in for gaps"
+        in splits.notes
+    )
+
+
+def test_new_rows_are_filled_by_what_was_learned(tmp_path):
+    splits = load(
+        GAPPY.drop(columns="plan").assign(color=np.tile(["u", "v"], ROWS // 2)), tmp_path / "a.csv"
+    )
+    new = FRAME.drop(columns="plan").iloc[:3].astype(object).assign(color=["u", "w", None])
+    new.loc[[0, 1], ["age", "income", "when"]] = None
+    new.to_csv(tmp_path / "new.csv", index=False)
+    found = encode(splits.columns, read_table(tmp_path / "new.csv")[0], tmp_path, strict=False)
+    x = pandas.DataFrame(found.x, columns=[name for c in splits.columns for name in c.inputs])
+    fills = {column.name: column.fill for column in splits.columns}
+    assert x["age"].tolist() == [fills["age"], fills["age"], FRAME["age"][2]]
+    assert x["age=(missing)"].tolist() == [1, 1, 0]
+    assert x["income"].tolist() == [fills["income"], fills["income"], FRAME["income"][2]]
+    assert x["when=days"].tolist()[:2] == [fills["when"]] * 2
+    assert x[["color=u", "color=v"]].to_numpy().tolist() == [[1, 0], [0, 0], [0, 0]]
+    assert not found.refused
+    assert found.notes[-2:] == (
+        "'color': 1 of 3 rows has no value: all inputs of the column are 0 there",
+        "'color': 1 of 3 rows has a category without a row to learn from, 'w': all inputs of the "
+        "column are 0 there",
+    )
+    with pytest.raises(jaxnet.InputError, match=r"'color' has 'w' in line 3, which the network"):
+        encode(splits.columns, read_table(tmp_path / "new.csv")[0], tmp_path)
+
+
+def test_rows_that_cannot_be_used_do_not_lose_the_others(tmp_path):
+    splits = load(GAPPY, tmp_path / "a.csv")
+    columns, _ = read_table(tmp_path / "a.csv")
+    good = encode(splits.columns, columns, tmp_path, strict=False).x[:6]
+    new = GAPPY.iloc[:6].astype(object)
+    new.loc[0, ["age", "at"]] = "old", "noon"
+    new.loc[1, "weight"] = "9 lb"
+    new.loc[2, "when"] = "yesterday"
+    new.loc[3, "income"] = np.inf
+    new.to_csv(tmp_path / "new.csv", index=False)
+    found = encode(splits.columns, read_table(tmp_path / "new.csv")[0], tmp_path, strict=False)
+    assert [*found.refused] == [0, 1, 2, 3]
+    assert np.isnan(found.x[:4]).all()
+    np.testing.assert_array_equal(found.x[4:], good[4:])
+    assert "'old' in line 2" in found.refused[0]
+    assert "'noon' in line 2" in found.refused[0]
+    assert "numbers in kg, but has '9 lb' in line 3" in found.refused[1]
+    with pytest.raises(jaxnet.InputError, match="'old' in line 2"):
+        encode(splits.columns, read_table(tmp_path / "new.csv")[0], tmp_path)
+
+
+def test_gaps_can_be_refused(tmp_path):
+    splits = load(FRAME, tmp_path / "full.csv", fill="refuse")
+    with pytest.raises(jaxnet.InputError, match=r"missing values, in column 'age' .* of 200"):
+        load(GAPPY, tmp_path / "a.csv", fill="refuse")
+    columns, _ = read_table(tmp_path / "a.csv")
+    refused = encode(splits.columns, columns, tmp_path, strict=False).refused
+    gaps = GAPPY.drop(columns="row").isna().any(axis=1)
+    assert [*refused] == np.flatnonzero(gaps).tolist()
+    with pytest.raises(jaxnet.InputError, match="unknown fill 'zero'"):
+        load(FRAME, tmp_path / "full.csv", fill="zero")
