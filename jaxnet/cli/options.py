@@ -9,7 +9,16 @@ import numpy as np
 import tyro
 
 from jaxnet.core.recipe import DEFAULT_SCHEDULE, OptimizerName, Precision, Recipe, ScheduleName
-from jaxnet.data import Augmentation, Dataset, Splits, Standardization, Stream, augmentation, stream
+from jaxnet.data import (
+    Augmentation,
+    Column,
+    Dataset,
+    Splits,
+    Standardization,
+    Stream,
+    augmentation,
+    stream,
+)
 from jaxnet.data.sources.request import NO_GROUPS
 from jaxnet.data.streaming.stream import random_rows
 from jaxnet.data.tables.table import DateOrder, Table, checked
@@ -554,11 +563,14 @@ def build_recipe(options: Options) -> Recipe:
     )
 
 
-def read(options: DataOptions) -> tuple[Splits, Stream | None]:
+def read(
+    options: DataOptions, columns: tuple[Column, ...] | None = None
+) -> tuple[Splits, Stream | None]:
     """Read the data that the options name.
 
     Args:
         options: the options.
+        columns: those of a trained network, of which the inputs are made; None to learn them.
 
     Returns:
         (the data in memory, the training set if it stays on disk). In the second case random rows
@@ -569,7 +581,7 @@ def read(options: DataOptions) -> tuple[Splits, Stream | None]:
     """
     reading = {name: getattr(options, name) for name in READING}
     if not (isinstance(options, TrainOptions) and options.stream):
-        table = table_of(options)
+        table = replace(table_of(options), columns=columns)
         return load(options.dataset, **reading, table=table, seed=options.split_seed), None
     if asked := [
         name for name in IN_MEMORY if getattr(options, name) != getattr(TrainOptions(), name)

@@ -105,11 +105,11 @@ def read_data(finished: SavedRun, data_dir: Path | None = None) -> Splits:
     ):  # a file or folder, not the name of a data set
         given["dataset"], data_dir = str(data_dir / path.name), None
     try:
-        splits = read(TrainOptions(**given, data_dir=data_dir))[0]
+        splits = read(TrainOptions(**given, data_dir=data_dir), finished.run.columns)[0]
         grouped_by = _grouped_by(finished.folder, splits)
         if grouped_by != splits.grouped_by and given.get("groups") is None:
             given["groups"] = grouped_by or NO_GROUPS
-            splits = read(TrainOptions(**given, data_dir=data_dir))[0]
+            splits = read(TrainOptions(**given, data_dir=data_dir), finished.run.columns)[0]
     except InputError as error:
         raise InputError(f"{finished.folder}: its data set is not there: {error}") from None
     if splits.classes != finished.run.classes or splits.test.x.shape[1:] != finished.run.shape:

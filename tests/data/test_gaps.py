@@ -211,3 +211,25 @@ def test_gaps_can_be_refused(tmp_path):
     assert [*refused] == np.flatnonzero(gaps).tolist()
     with pytest.raises(jaxnet.InputError, match="unknown fill 'zero'"):
         load(FRAME, tmp_path / "full.csv", fill="zero")
+
+
+def test_the_columns_of_a_network_are_those_of_another_table_too(tmp_path):
+    splits = load(GAPPY, tmp_path / "a.csv")
+    again = load(FRAME[::-1].assign(more=1.0), tmp_path / "b.csv", columns=splits.columns)
+    assert again.columns == splits.columns
+    assert "left out: 'more' (the network does not know it)" in " ".join(again.notes)
+    x, _ = inputs(again)
+    assert not x[[name for name in x if "(missing)" in name]].to_numpy().any()
+    # as runs of before have them: every category is an input, and gaps are refused
+    before = tuple(
+        column._replace(categories=("basic", "free", "gold", "old", "pro"), other=False)
+        if column.name == "plan"
+        else column
+        for column in load(FRAME, tmp_path / "b.csv", fill="refuse").columns
+    )
+    x, _ = inputs(load(FRAME, tmp_path / "b.csv", columns=before))
+    np.testing.assert_array_equal(x["plan=old"], FRAME["plan"] == "old")
+    with pytest.raises(jaxnet.InputError, match=r"'age' has no value in line .*: write a value"):
+        load(GAPPY, tmp_path / "b.csv", columns=before)
+    with pytest.raises(jaxnet.InputError, match=r"columns is 'age'; .* run.columns"):
+        load(GAPPY, tmp_path / "b.csv", columns="age")

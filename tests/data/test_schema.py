@@ -135,7 +135,8 @@ def test_a_run_means_what_its_data_do(table, run):
 
 
 def test_a_saved_run_is_read_with_its_schema(table, run, tmp_path):
-    assert jaxnet.restore(OLD_RUN / "params").schema == table.schema
+    columns = tuple(column._replace(fill=None) for column in table.columns)  # gaps were refused
+    assert jaxnet.restore(OLD_RUN / "params").schema == replace(table.schema, columns=columns)
     jaxnet.save(run, tmp_path / "run")
     assert jaxnet.restore(tmp_path / "run").schema == run.schema
 

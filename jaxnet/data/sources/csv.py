@@ -3,10 +3,10 @@
 The steps are in `jaxnet.data.tables`: what is not given with a `Table` is inferred from the file.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from jaxnet.data.splitting import complete, grouped, partition, ranks
 from jaxnet.data.tables import numbers
 from jaxnet.data.tables.cells import Cells, read_cells
 from jaxnet.data.tables.frames import FRAME, cells_of_frame, cells_of_parquet
-from jaxnet.data.tables.identifiers import are_codes, grouping
+from jaxnet.data.tables.identifiers import Identifier, are_codes, grouping
 from jaxnet.data.tables.inputs import encode as encode
 from jaxnet.data.tables.inputs import on_header, refuse_gaps
 from jaxnet.data.tables.kinds import described, distinct, identifiers_of, kinds_of, refuse_mixed
@@ -32,7 +32,22 @@ from jaxnet.typing import Frame
 if TYPE_CHECKING:
     import pyarrow as pa
 
+
 MOST_UNLABELED = 0.05  # share of the rows
+
+
+class Inputs(NamedTuple):
+    """The inputs of a table.
+
+    Attributes:
+        x: (rows, inputs) float64.
+        columns: the columns that they were made of.
+        notes: what was decided.
+    """
+
+    x: np.ndarray
+    columns: tuple[Column, ...]
+    notes: tuple[str, ...]
 
 
 def splits_of_table(path: Path, reading: Reading) -> Splits:
@@ -49,7 +64,9 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
         InputError: for gaps, mixed columns and the like, with column, line and fix.
     """
     reading.refuse(path, "image_size", "data_dir")
-    cells, _ = read_table(path, reading.table, labels=reading.named, needed=reading.needs)
+    cells, _ = read_table(
+        path, reading.table, _texts(reading), labels=reading.named, needed=reading.needs
+    )
     return _splits(path, path.name, cells, reading)
 
 
@@ -67,7 +84,9 @@ def splits_of_frame(frame: Frame, reading: Reading) -> Splits:
         InputError: as in `splits_of_table`, with the numbers of rows from 0.
     """
     reading.refuse(f"a {FRAME}", "image_size", "data_dir")
-    cells = cells_of_frame(frame, reading.table, labels=reading.named, needed=reading.needs)
+    cells = cells_of_frame(
+        frame, reading.table, texts=_texts(reading), labels=reading.named, needed=reading.needs
+    )
     return _splits(FRAME, FRAME, cells, reading)
 
 
@@ -120,46 +139,66 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
     if groups is not None and classes is not None:
         notes = (*notes, *_never_tested(groups, y, classes, reading.groups))
     names = [name for name in names if name != reading.groups]
-    kinds = kinds_of(path, cells, names, table, identifiers)
-    if table.fill == "refuse":
-        refuse_gaps(path, {column.name: cells[column.name] for column in kinds.columns})
     rows = _parts(y, classes, groups, order, reading)
-    pool = np.sort(np.concatenate(rows[1:]))
-    read = values_of_texts(kinds.columns, cells)
-    columns, left_out = learn(kinds.columns, cells, pool, table.fill, read)
-    left_out = kinds.left_out | left_out
-    if not columns:
-        raise InputError(
-            f"{path}: no column is left to learn from beside the label {label!r}: "
-            + "; ".join(f"{name!r} {why}" for name, why in left_out.items())
-        )
-    encoded = encode(columns, cells, path, strict=False, read=read)
-    if encoded.refused:
-        raise InputError(f"{path}: {next(iter(encoded.refused.values()))}")
-    filled = encoded.notes
-    if any(cells[each.name].null_count for each in columns if each.categories is None):
-        filled += (
-            f"the {table.fill} of the {len(pool):,} rows of training and validation set stands in "
-            "for gaps",
-        )
-    data = checks.dataset(encoded.x, y, classes=classes, where=str(path))
-    data = replace(data, schema=replace(data.schema, columns=columns))
+    inputs = _inputs(path, cells, names, table, identifiers, rows)
+    data = checks.dataset(inputs.x, y, classes=classes, where=str(path))
+    data = replace(data, schema=replace(data.schema, columns=inputs.columns))
     return complete(
         {"train": grouped(data, groups)},
         reading,
         name=title,
         where=str(path),
-        notes=(
-            *notes,
-            described(columns, left_out),
-            *kinds.notes,
-            *filled,
-            f"label: {label!r}",
-            task,
-        ),
+        notes=(*notes, *inputs.notes, f"label: {label!r}", task),
         order=order,
         rows=rows,
     )
+
+
+def _texts(reading: Reading) -> set[str]:
+    """The columns that hold categories of a trained network."""
+    return {each.name for each in reading.table.columns or () if each.categories is not None}
+
+
+def _inputs(
+    path: Path | str,
+    cells: Cells,
+    names: Sequence[str],
+    table: Table,
+    identifiers: Mapping[str, Identifier],
+    rows: Sequence[np.ndarray],
+) -> Inputs:
+    """The inputs of all rows. names: the columns that may become inputs; rows: those of test,
+    validation and training set.
+    """
+    pool = np.sort(np.concatenate(rows[1:]))
+    if table.columns is not None:
+        known = {column.name for column in table.columns}
+        notes, read = (), {}
+        columns = table.columns
+        left_out = {name: "the network does not know it" for name in names if name not in known}
+    else:
+        columns, left_out, notes = kinds_of(path, cells, names, table, identifiers)
+        if table.fill == "refuse":
+            refuse_gaps(path, {column.name: cells[column.name] for column in columns})
+        read = values_of_texts(columns, cells)
+        columns, without = learn(columns, cells, pool, table.fill, read)
+        left_out = left_out | without
+    if not columns:
+        raise InputError(
+            f"{path}: no column is left to learn from: "
+            + "; ".join(f"{name!r} {why}" for name, why in left_out.items())
+        )
+    encoded = encode(columns, cells, path, strict=False, read=read)
+    if encoded.refused:
+        raise InputError(f"{path}: {next(iter(encoded.refused.values()))}")
+    notes = (described(columns, left_out), *notes, *encoded.notes)
+    gaps = any(cells[each.name].null_count for each in columns if each.categories is None)
+    if gaps and table.columns is None:
+        notes += (
+            f"the {table.fill} of the {len(pool):,} rows of training and validation set stands in "
+            "for gaps",
+        )
+    return Inputs(encoded.x, columns, notes)
 
 
 def label_of(

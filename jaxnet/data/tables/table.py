@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from jaxnet import display
+from jaxnet.data.schema import Column
 from jaxnet.errors import InputError, check_known, check_text, shown
 
 Type = Literal["number", "category", "date", "drop"]
@@ -30,6 +31,8 @@ class Table:
         fill: what stands in for a gap in a column of numbers or dates: the "median" or "mean" of
             training and validation rows. Where these rows have gaps, one more input is 1 in them,
             also for text. With "refuse", a table with gaps is refused.
+        columns: the columns of a trained network, such as `run.columns`: its inputs are made of the
+            table, and nothing is learned from the rows.
     """
 
     encoding: str | None = None
@@ -40,6 +43,7 @@ class Table:
     dates: DateOrder | str | None = None
     sheet: str | None = None
     fill: Fill | str = "median"
+    columns: tuple[Column, ...] | None = None
 
     __repr__ = display.text
 
@@ -98,6 +102,10 @@ def checked(table: Any) -> Table:
     if table.sheet is not None:
         check_text("sheet", table.sheet, "the name of a sheet")
     check_known("fill", table.fill, get_args(Fill))
+    if table.columns is not None and not all(isinstance(each, Column) for each in table.columns):
+        raise InputError(
+            f"columns is {shown(table.columns)}; give those of a trained network: run.columns"
+        )
     return table
 
 
