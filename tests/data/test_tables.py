@@ -167,7 +167,7 @@ def test_new_rows_are_read_by_the_rules_of_the_run(tmp_path):
         "smoker,code,when,noise,price\nT,02,03/04/2021,0,$4.50\nF,01,05/06/2021,1,7\n"
     )
     schema = Schema(splits.classes, columns=splits.columns)
-    x = read_examples(tmp_path / "new.csv", splits.train.x.shape[1:], schema)
+    x = read_examples(tmp_path / "new.csv", splits.train.x.shape[1:], schema).x
     place = {name: i for i, name in enumerate(n for c in splits.columns for n in c.inputs)}
     assert x[:, place["when=month"]].tolist() == [4, 6]
     assert x[:, place["price"]].tolist() == [4.5, 7]
