@@ -154,6 +154,11 @@ def test_a_date_becomes_numbers_which_the_test_rows_do_not_decide(tmp_path):
     assert float(planted.test.x[:, 1].min()) < -25_000
 
 
+def test_months_have_no_weekday():
+    moments, order = dates.dates_of(["Nov 2023", "Jun 2018", "Sep 2019"], None)
+    assert dates.learned(moments, order).parts == ("year", "month", "days")
+
+
 def test_new_rows_are_read_by_the_rules_of_the_run(tmp_path):
     path = table(
         tmp_path / "t.csv",

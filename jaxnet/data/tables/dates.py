@@ -135,9 +135,16 @@ def learned(moments: np.ndarray, order: str) -> Dates:
 
     Returns:
         The Dates: days are counted from the first, and of year, month, weekday and hour those are
-        taken that vary.
+        taken that vary, but no weekday where all dates are the same day of a month, as months
+        are.
     """
-    vary = [name for name, values in parts_of(moments).items() if np.ptp(values) > 0]
+    days = moments.astype("datetime64[D]")
+    of_month = days - moments.astype("datetime64[M]").astype("datetime64[D]")
+    vary = [
+        name
+        for name, values in parts_of(moments).items()
+        if np.ptp(values) and (name != "weekday" or np.ptp(of_month))
+    ]
     return Dates(str(moments.min()), (*vary, "days"), order)
 
 
