@@ -144,9 +144,12 @@ def _comments(lines: list[str]) -> int:
     count = next((i for i, line in enumerate(lines) if not line.startswith("#")), 0)
     if count and len(lines) > count + 1:
         # "#id,name" above rows with as many cells names the columns
-        last, row = lines[count - 1 : count + 1]
-        alike = any(last.count(each) == row.count(each) > 0 for each in SEPARATORS)
-        if last[1:2] != " " and alike:
+        rest = "".join(lines[count - 1 : count + ROWS])
+        tops = [_records(rest, separator, False, 2) for separator in SEPARATORS]
+        widths = [[len(each.cells) for each in records] for records in tops]
+        if not rest.startswith("# ") and any(
+            len(each) == 2 and each[0] == each[1] > 1 for each in widths
+        ):
             return count - 1
     return count
 
@@ -209,13 +212,16 @@ def _is_header(rows: list[list[str]], decimal: str) -> bool:
     name columns rise, often in equal steps. Cells of a first example occur among those below, or
     are written as they are, such as dates.
     """
-    first, rest = rows[0], [row for row in rows[1:] if row != rows[0]]
+    first = rows[0]
+    rest = [row for row in rows[1:] if len(row) == 1 or row != first]
     values = [_value(cell, decimal) for cell in first]
     if not rest:
         return all(value is None for value in values)
     below = [[row[i].strip() for row in rest if i < len(row)] for i in range(len(first))]
     below = [[cell for cell in column if cell not in GAPS] for column in below]
     text = [i for i, value in enumerate(values) if value is None and first[i].strip()]
+    if not first[0].strip() and below[0] == [*map(str, range(len(rest)))]:
+        return True  # as pandas writes its row labels
     numbers = [value for value in values if value is not None]
     if not numbers and any(
         below[i] and all(_value(cell, decimal) is not None for cell in below[i])
