@@ -71,7 +71,7 @@ def encode(
             + on_header(getattr(columns, "notes", ()))
         )
     rows = len(next(iter(columns.values())))
-    x = np.zeros((rows, sum(len(column.inputs) for column in encodings)), np.float64)
+    x = np.zeros((rows, sum(len(column.inputs) for column in encodings)), np.float64, "F")
     notes: list[str] = []
     refused: dict[int, str] = {}
     first = 0
