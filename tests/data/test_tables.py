@@ -11,6 +11,7 @@ from jaxnet.data.schema import Schema
 from jaxnet.data.sources.csv import encode, read_table
 from jaxnet.data.sources.examples import read_examples
 from jaxnet.data.tables import dates, numbers
+from jaxnet.data.tables.dialect import dialect_of
 
 RNG = np.random.default_rng(0)
 ROWS = 60
@@ -69,6 +70,32 @@ def test_names_of_columns_are_told_from_a_first_example(tmp_path, case):
         cells, _ = read_table(path, jaxnet.Table(header=given))
         assert list(cells)[:2] == (header or ["f0", "f1"])
         assert len(cells["kind" if named else "f3"]) == ROWS
+
+
+FIRST_LINES = {
+    "row labels of pandas": (
+        ",400.0,402.5\n0,-3.4,-99\n1,0.6,76\n2,-1.6,42\n",
+        ("", "400.0", "402.5"),
+    ),
+    "behind a comment": (
+        '# cm\n#rank,"size, cm","line\nbreak"\n1,2,3\n4,5,6\n',
+        ("#rank", "size, cm", "line\nbreak"),
+    ),
+    "numbers above text": ("400.0,402.5\nred,-1\nblue,900\nred,3\n", ("400.0", "402.5")),
+    "numbers in steps": (
+        "1.5,2,2.5,3\n-9,-8,90,-7\n80,70,-80,60\n5,4,3,8\n",
+        ("1.5", "2", "2.5", "3"),
+    ),
+    "none, dates": ("2024-01-05,south\n2024-02-06,west\n2024-03-07,north\n", ("f0", "f1")),
+    "none, one column": ("green\nred\ngreen\nblue\n", ("f0",)),
+    "none, no steps": ("1.5,2,2.5,4\n-9,-8,90,-7\n80,70,-80,60\n", ("f0", "f1", "f2", "f3")),
+}
+
+
+@pytest.mark.parametrize("case", FIRST_LINES)
+def test_names_of_columns_are_told_by_the_lines_below(case):
+    text, names = FIRST_LINES[case]
+    assert dialect_of(text, True, jaxnet.Table()).names == names
 
 
 def test_what_stands_around_a_table_is_no_row_of_it(tmp_path):

@@ -88,7 +88,8 @@ def cells_of_text(text: Text, table: Table, texts: Collection[str] = ()) -> Cell
         with text.open() as file:
             lines = file.read().decode("utf-8-sig" if text.encoding == "utf-8" else text.encoding)
         rows = "".join(lines.splitlines(keepends=True)[dialect.skip :])
-        text = replace(text, unpacked=spaces_to_tabs(rows).encode(), encoding="utf-8")
+        tabs = spaces_to_tabs(rows).encode()
+        text = replace(text, unpacked=tabs, encoding="utf-8", quotes=True)
         dialect = replace(dialect, separator="\t", skip=0)
     refuse_twice(path, dialect.names)
     texts = {name for name in dialect.names if name in texts}
@@ -96,7 +97,8 @@ def cells_of_text(text: Text, table: Table, texts: Collection[str] = ()) -> Cell
     columns = _read(text, dialect, dict.fromkeys(texts))
     columns |= _codes(text, dialect, columns)
     notes = [note for note in (text.note,) if note]
-    columns = {name: _trimmed(values) for name, values in columns.items()}
+    if text.spaces:
+        columns = {name: _trimmed(values) for name, values in columns.items()}
     columns, repeated = _without_header(columns)
     if repeated:
         lines = ", ".join(str(row + dialect.first_line) for row in repeated[:5])
@@ -182,7 +184,9 @@ def _read(
                     block_size=block,
                 ),
                 reader.ParseOptions(
-                    delimiter=dialect.separator, newlines_in_values=text.breaks_in_quotes
+                    delimiter=dialect.separator,
+                    quote_char='"' if text.quotes else False,
+                    newlines_in_values=text.breaks_in_quotes,
                 ),
                 reader.ConvertOptions(
                     null_values=GAPS,

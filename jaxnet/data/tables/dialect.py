@@ -21,7 +21,6 @@ GAPS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "#N/A
 DIGIT = re.compile(r"\d")
 FEWEST_BELOW = 3  # cells below a number that settle that it stands above text
 ROWS = 100  # rows from which the dialect is inferred
-READ = 2 * ROWS  # rows read for that, since some may be empty
 SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # as spreadsheets write and read it
 
 
@@ -71,9 +70,10 @@ def dialect_of(head: str, whole: bool, table: Table) -> Dialect:
     above = 1 if given else 0
     comments = _comments(lines[above:])
     body = "".join(lines[above + comments :])
-    separator = table.separator or (given[1] if given else _separator(body, whole))
-    records = [each for each in _records(body, separator, whole, READ) if any(each.cells)]
-    records = records[: ROWS + 1]
+    known = table.separator or (given[1] if given else None)
+    separator, records = (
+        _separator(body, whole) if known is None else (known, _records(body, known, whole, ROWS))
+    )
     cells = [each.cells for each in records]
     decimal = table.decimal or _decimal(cells[1:] or cells, separator)
     comment = lines[above + comments - 1].lstrip("#% ").strip() if comments else ""
@@ -122,17 +122,19 @@ def spaces_to_tabs(text: str) -> str:
 
 
 def _records(text: str, separator: str, whole: bool, most: int | None = None) -> list[Record]:
-    """The rows of cells of a text that are complete, at most so many; none where the separator
-    cannot be right.
+    """The rows of cells of a text that are complete, or the first of those that hold something;
+    none where the separator cannot be right.
     """
     if separator == " ":
         text = re.sub(r"^[ \t]+|[ \t]+$", "", text, flags=re.MULTILINE).replace("\t", " ")
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=separator == " "
     )
+    rows = (Record(cells, reader.line_num) for cells in reader)
+    if most is not None:
+        rows = itertools.islice((row for row in rows if any(row.cells)), most + 1)
     try:
-        rows = itertools.islice(reader, None if most is None else most + 1)
-        records = [Record(cells, reader.line_num) for cells in rows]
+        records = list(rows)
     except csv.Error:  # a cell of more than 128 KiB
         return []
     cut = not whole or (most is not None and len(records) > most)
@@ -154,40 +156,46 @@ def _comments(lines: list[str]) -> int:
     return count
 
 
-def _separator(body: str, whole: bool) -> str:
-    """The separator that divides every row into equally many cells, of which most are numbers or
-    hold no other separator.
+def _separator(body: str, whole: bool) -> tuple[str, list[Record]]:
+    """(the separator that divides every row into equally many cells, of which most are numbers or
+    hold no other separator; the first rows).
     """
-
-    def score(separator: str) -> tuple[bool, float, int]:
-        if separator not in body:
-            return False, 0.0, 0
-        records = _records(body, separator, whole, READ)
-        rows = [each.cells for each in records if any(each.cells)][:ROWS]
-        counts = Counter(map(len, rows))
-        if not rows or counts.keys() == {1}:
-            return False, 0.0, 0
-        if len(counts) > 1:  # the header says how many cells there should be
-            return False, 0.0, len(rows[0])
-        other = re.compile(f"[{re.escape(''.join(SEPARATORS).replace(separator, ''))}]")
-        cells = [cell for row in rows for cell in row]
-        unclean = sum(
-            other.search(cell) is not None
-            and not COMMA_NUMBER.fullmatch(cell)
-            and not NUMBER.fullmatch(cell)
-            for cell in cells
-        )
-        return True, 1 - unclean / len(cells), len(rows[0])
-
-    scores = {}
+    scores: dict[tuple[bool, float, int], tuple[str, list[Record]]] = {}
     for separator in SEPARATORS:
-        scores[separator] = score(separator)
-        if scores[separator][:2] == (True, 1.0):  # all others leave it within cells
-            return separator
-    best = max(SEPARATORS, key=scores.__getitem__)
-    if scores[best][2] > 1:
-        return best
-    return " " if score(" ")[0] else ","
+        if separator not in body:
+            continue
+        records = _records(body, separator, whole, ROWS)
+        score = _score([each.cells for each in records], separator)
+        if score[:2] == (True, 1.0):  # all others leave this one within cells
+            return separator, records
+        scores.setdefault(score, (separator, records))
+    best = max(scores, default=(False, 0.0, 0))
+    if best[2] > 1:
+        return scores[best]
+    spaced = _records(body, " ", whole, ROWS)
+    if _score([each.cells for each in spaced], " ")[0]:
+        return " ", spaced
+    return ",", _records(body, ",", whole, ROWS)
+
+
+def _score(rows: list[list[str]], separator: str) -> tuple[bool, float, int]:
+    """(whether all rows have equally many cells, more than one; the share of cells that are numbers
+    or hold no other separator; the cells of the first row).
+    """
+    counts = Counter(map(len, rows))
+    if not rows or counts.keys() == {1}:
+        return False, 0.0, 0
+    if len(counts) > 1:  # the header says how many cells there should be
+        return False, 0.0, len(rows[0])
+    other = re.compile(f"[{re.escape(''.join(SEPARATORS).replace(separator, ''))}]")
+    cells = [cell for row in rows for cell in row]
+    unclean = sum(
+        other.search(cell) is not None
+        and not COMMA_NUMBER.fullmatch(cell)
+        and not NUMBER.fullmatch(cell)
+        for cell in cells
+    )
+    return True, 1 - unclean / len(cells), len(rows[0])
 
 
 def _decimal(rows: list[list[str]], separator: str) -> str:

@@ -83,7 +83,7 @@ def cells_of_sheet(
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(found.rows[above:])
     breaks = any("\n" in cell for row in found.rows for cell in row)
-    held = Text(path, "utf-8", None, breaks, text.getvalue().encode())
+    held = Text(path, "utf-8", None, breaks, unpacked=text.getvalue().encode())
     cells = cells_of_text(
         held, replace(table, separator=",", decimal=table.decimal or ".", sheet=None), texts
     )

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class Text:
         encoding: encoding of its text.
         note: how the encoding was found; None for UTF-8.
         breaks_in_quotes: whether a line may end within quotes.
+        quotes: whether it may hold quotes.
+        spaces: whether a cell may begin or end with a space.
         unpacked: its bytes where they differ from those on disk; else None.
     """
 
@@ -46,6 +48,8 @@ class Text:
     encoding: str
     note: str | None
     breaks_in_quotes: bool
+    quotes: bool = True
+    spaces: bool = True
     unpacked: bytes | None = None
 
     def open(self) -> "pa.NativeFile":
@@ -55,6 +59,15 @@ class Text:
         if self.unpacked is not None:
             return pa.BufferReader(self.unpacked)
         return pa.OSFile(os.fsencode(self.path))  # names of files need not be UTF-8
+
+
+class _Survey(NamedTuple):
+    """What the bytes of a text are: whether all are UTF-8, and as in Text."""
+
+    is_utf8: bool
+    breaks_in_quotes: bool
+    quotes: bool
+    spaces: bool
 
 
 def text_of(path: Path, encoding: str | None) -> Text:
@@ -98,13 +111,15 @@ def text_of(path: Path, encoding: str | None) -> Text:
         )
     if not start.strip(b"\xef\xbb\xbf \r\n\t"):
         raise InputError(f"{path}: is empty; it needs a header and rows")
-    is_utf8, breaks = _survey(path, unpacked)
+    survey = _survey(path, unpacked)
     note = None
-    if encoding is None and is_utf8:
+    if encoding is None and survey.is_utf8:
         encoding = "utf-8"
     elif encoding is None:
         encoding, note = _encoding_of(path, _foreign(path, unpacked))
-    return Text(path, encoding, note, breaks, unpacked)
+    return Text(
+        path, encoding, note, survey.breaks_in_quotes, survey.quotes, survey.spaces, unpacked
+    )
 
 
 def head_of(text: Text) -> tuple[str, bool]:
@@ -168,16 +183,17 @@ def _pieces(path: Path, unpacked: bytes | None, overlap: int = 0) -> Iterator[by
             last = (last + part)[-overlap:] if overlap else b""
 
 
-def _survey(path: Path, unpacked: bytes | None) -> tuple[bool, bool]:
-    """(whether all of it is UTF-8, whether a line may end within quotes)."""
+def _survey(path: Path, unpacked: bytes | None) -> _Survey:
     decoder = codecs.getincrementaldecoder("utf-8")()
-    is_utf8, quotes, breaks = True, 0, False
+    is_utf8, quotes, breaks, spaces = True, 0, False, False
     for data in _pieces(path, unpacked):
-        if is_utf8 and (not data.isascii() or decoder.getstate()[0]):
+        ascii_only = data.removeprefix(codecs.BOM_UTF8).isascii()
+        if is_utf8 and (not ascii_only or decoder.getstate()[0]):
             try:
                 decoder.decode(data)
             except UnicodeDecodeError:
                 is_utf8 = False
+        spaces = spaces or not ascii_only or any(sign in data for sign in (b" ", b"\t"))
         if not breaks and b'"' in data:
             places = np.flatnonzero(np.frombuffer(data, np.uint8) == ord('"'))
             lines = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
@@ -186,7 +202,7 @@ def _survey(path: Path, unpacked: bytes | None) -> tuple[bool, bool]:
         elif quotes % 2 and b"\n" in data:
             breaks = True
     is_utf8 = is_utf8 and not decoder.getstate()[0]  # a character may be cut off at the end
-    return is_utf8, breaks
+    return _Survey(is_utf8, breaks, quotes > 0, spaces)
 
 
 def _foreign(path: Path, unpacked: bytes | None) -> bytes:
