@@ -1,0 +1,153 @@
+"""What stands only in test rows is found nowhere in what was learned; and columns that repeat
+without being identifiers are learned from.
+"""
+
+from datetime import date, timedelta
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scripts import result, run_here
+
+import jaxnet
+from jaxnet.data.splitting import pool
+
+ROWS = 150
+HEADER = ("when", "amount", "count", "plan", "person", "step", "kind")
+PLANTED = {"when": "1971-02-03", "amount": "98765432.5", "count": "", "plan": "planted"}
+SPLITS = {"by class": {}, "by groups": {"groups": "person"}, "in order": {"order": "step"}}
+
+
+def rows_of(seed):
+    """Rows of text: a date, numbers, a category, whom a row belongs to, its place, and a class."""
+    rng = np.random.default_rng(seed)
+    return [
+        [
+            str(date(2020, 1, 1) + timedelta(days=int(rng.integers(900)))),
+            f"{number + rng.random():.4f}",
+            str(rng.integers(50)),
+            str(rng.choice(["a", "b", "c"])),
+            str(int(rng.integers(40))),
+            str(number),
+            "yes" if rng.random() < 0.3 else "no",
+        ]
+        for number in rng.permutation(ROWS)
+    ]
+
+
+def written(path, rows, how):
+    """A table of these rows, without the columns that the split does not need."""
+    unused = {"person", "step"} - {*how.values()}
+    kept = [name not in unused for name in HEADER]
+    lines = [HEADER, *rows]
+    path.write_text(
+        "".join(
+            ",".join(cell for cell, keep in zip(row, kept, strict=True) if keep) + "\n"
+            for row in lines
+        )
+    )
+    return path
+
+
+def pair(folder, how, seed):
+    """Two tables that differ in their test rows alone."""
+    rows = rows_of(seed)
+    folder.mkdir(exist_ok=True)
+    clean = written(folder / "clean.csv", rows, how)
+    splits = jaxnet.load(clean, **how)
+    inputs = [each for column in splits.columns for each in column.inputs]
+    amounts = np.asarray(splits.test.x, float)[:, inputs.index("amount")]
+    shown = {f"{amount:.4f}" for amount in amounts}
+    planted = [list(row) for row in rows]
+    test = [number for number, row in enumerate(rows) if row[1] in shown]
+    assert len(test) == len(splits.test)
+    for place, number in enumerate(test):
+        for name, value in PLANTED.items():
+            if place % 2 or name in ("count", "plan"):
+                planted[number][HEADER.index(name)] = value
+        if how:  # without groups or order the split depends on the classes, of all rows
+            planted[number][-1] = "yes"
+    (folder / "planted").mkdir(exist_ok=True)
+    return clean, written(folder / "planted" / "clean.csv", planted, how)
+
+
+def same(one, other):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("by", SPLITS)
+def test_data_learn_nothing_from_test_rows(tmp_path, by, seed):
+    clean, planted = (jaxnet.load(path, **SPLITS[by]) for path in pair(tmp_path, SPLITS[by], seed))
+    assert clean.columns == planted.columns
+    assert clean.classes == planted.classes
+    assert clean.test_source == planted.test_source
+    same(clean.standardization, planted.standardization)
+    same(pool(clean).standardization, pool(planted).standardization)
+    same((clean.train.x, clean.train.y), (planted.train.x, planted.train.y))
+    same((clean.validation.x, clean.validation.y), (planted.validation.x, planted.validation.y))
+    assert not np.array_equal(clean.test.x, planted.test.x)
+
+
+def without_test(found):
+    """result.json without what is measured on the test set, said, or timed."""
+    measured = ("test_classes", "calibration", "verdict", "findings", "hard_examples", "seconds")
+    found = {name: value for name, value in found.items() if name not in measured}
+    for name in ("accuracy", "error", "loss", "baseline"):
+        del found[name]["test"]
+    del found["dataset"]["notes"]
+    return found
+
+
+@pytest.mark.parametrize("by", ["by class", "in order"])
+def test_a_run_and_its_exports_hold_nothing_from_test_rows(tmp_path, by):
+    paths = pair(tmp_path, SPLITS[by], 7)
+    given = [word for name, value in SPLITS[by].items() for word in (f"--{name}", value)]
+    out = [tmp_path / "run", tmp_path / "planted" / "run"]
+    for path, folder in zip(paths, out, strict=True):
+        run_here("--dataset", path, *given, "--no-cache", "--epochs", 2, "--out", folder)
+    clean, planted = (jaxnet.restore(folder / "params") for folder in out)
+    same(clean, planted)
+    assert clean.schema == planted.schema
+    assert without_test(result(out[0])) == without_test(result(out[1]))
+    files = []
+    for run, folder in zip((clean, planted), out, strict=True):
+        jaxnet.export(run, folder / "exported")
+        files.append(
+            {
+                path.name: path.read_bytes()
+                for path in sorted((folder / "exported").rglob("*"))
+                if path.is_file()
+            }
+        )
+    assert files[0] == files[1]
+
+
+NUMBERS = st.one_of(
+    st.tuples(st.sampled_from(["age", "Age", "years_old", "paid", "width"]), st.just((18, 90))),
+    st.tuples(st.sampled_from(["year", "built", "Year", "model_year"]), st.just((1950, 2024))),
+    st.tuples(st.sampled_from(["price", "income", "valid"]), st.just((12_000, 990_000))),
+    st.tuples(st.sampled_from(["stars", "rating", "uv_index", "grid"]), st.just((1, 5))),
+    st.tuples(st.sampled_from(["rooms", "visits", "level"]), st.just((0, 12))),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(column=NUMBERS, rows=st.integers(30, 400), seed=st.integers(0, 2**31), step=st.booleans())
+def test_columns_that_repeat_are_learned_from(tmp_path_factory, column, rows, seed, step):
+    """Whole numbers that repeat, also in ascending order and in steps of hundreds."""
+    (name, ends), rng = column, np.random.default_rng(seed)
+    values = rng.integers(ends[0], ends[1] + 1, rows)
+    values = np.sort(values // 100 * 100 if ends[1] > 10_000 else values) if step else values
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    lines = [f"{value},{rng.random():.6f},{'ab'[i % 2]}" for i, value in enumerate(values)]
+    path.write_text("\n".join([f"{name},other,kind", *lines]) + "\n")
+    splits = jaxnet.load(path)
+    assert [each.name for each in splits.columns] == [name, "other"]
+    assert splits.columns[0].categories is None
+    assert splits.grouped_by is None
+    assert not any("left out" in note for note in splits.notes)
