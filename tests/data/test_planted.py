@@ -118,7 +118,7 @@ def test_a_run_and_its_exports_hold_nothing_from_test_rows(tmp_path):
     paths, found = pair(tmp_path, how, 7), []
     for path in paths:
         out = path.with_name("run")
-        given = ("--order", how["order"], "--no-cache", "--epochs", 2)
+        given = ("--order", how["order"], "--model", "linear", "--no-cache", "--epochs", 2)
         run_here("--dataset", path, *given, "--out", out)
         run = jaxnet.restore(out / "params")
         jaxnet.export(run, out / "exported")
