@@ -1,10 +1,12 @@
 """Columns that almost equal the label are found, and no others."""
 
 import numpy as np
+import pandas
 import pytest
 from sklearn import datasets
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+import jaxnet
 from jaxnet.data.dataset import Dataset
 from jaxnet.data.leaks import described, fit_trees, leaks
 from jaxnet.data.schema import Column, Schema
@@ -113,3 +115,29 @@ def test_a_word_for_each_patient_is_no_leak_where_patients_are_kept_together():
     data = Dataset(x, y, schema=Schema(("no", "yes"), columns=columns))
     assert [leak.column for leak in found_in(data)] == ["street"]
     assert found_in(Dataset(x, y, schema=data.schema, groups=patient)) == ()
+
+
+def test_a_leak_is_noted_and_stays_an_input(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"age": rng.integers(18, 90, 300), "bill": rng.normal(size=300)})
+    died = rng.random(300) < 0.3
+    frame["discharged to"] = np.where(died, "morgue", rng.choice(["home", "ward"], 300))
+    frame["outcome"] = np.where(died, "died", "lives")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    splits = jaxnet.load(tmp_path / "t.csv")
+    assert [column.name for column in splits.columns] == ["age", "bill", "discharged to"]
+    (note,) = [note for note in splits.notes if "possible leak" in note]
+    assert note.startswith("'discharged to' almost equals the label (possible leak): a small tree")
+    assert "guessing" in note or "the best other column" in note
+    frame["outcome"] = frame["age"] + rng.normal(0, 20, size=300)
+    frame.to_csv(tmp_path / "u.csv", index=False)
+    assert not [note for note in jaxnet.load(tmp_path / "u.csv").notes if "leak" in note]
+    frame["paid"] = frame["outcome"].round(1)
+    frame.to_csv(tmp_path / "u.csv", index=False)
+    (note,) = [
+        note
+        for note in jaxnet.load(tmp_path / "u.csv", label="outcome").notes
+        if "possible leak" in note
+    ]
+    assert note.startswith("'paid' almost equals")
+    assert "of the variance, one on 'age', the best other column, of" in note

@@ -12,6 +12,8 @@ import numpy as np
 
 from jaxnet.data import checks
 from jaxnet.data.dataset import Dataset, Splits
+from jaxnet.data.leaks import described as described_leak
+from jaxnet.data.leaks import leaks
 from jaxnet.data.schema import Column
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import complete, grouped, partition, ranks
@@ -142,13 +144,17 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
     rows = _parts(y, classes, groups, order, reading)
     inputs = _inputs(path, cells, names, table, identifiers, rows)
     data = checks.dataset(inputs.x, y, classes=classes, where=str(path))
-    data = replace(data, schema=replace(data.schema, columns=inputs.columns))
+    data = grouped(replace(data, schema=replace(data.schema, columns=inputs.columns)), groups)
+    leaking = (
+        described_leak(each, regression=classes is None)
+        for each in leaks(data, np.concatenate(rows[1:]))
+    )
     return complete(
-        {"train": grouped(data, groups)},
+        {"train": data},
         reading,
         name=title,
         where=str(path),
-        notes=(*notes, *inputs.notes, f"label: {label!r}", task),
+        notes=(*notes, *inputs.notes, *leaking, f"label: {label!r}", task),
         order=order,
         rows=rows,
     )
