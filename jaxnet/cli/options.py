@@ -49,7 +49,7 @@ READING = (
 )
 HEADER_WORDS = (["True"], ["False"], ["None"])
 # fields of a Table
-TABLE = ("encoding", "separator", "decimal", "header", "types", "dates", "sheet")
+TABLE = ("encoding", "separator", "decimal", "header", "types", "dates", "sheet", "drop_labels")
 # options that need the training set in memory
 IN_MEMORY = ("groups", "order", "drop_columns", "balance", "members", *TABLE)
 WHOLE_NUMBERS = ("epochs", "batch_size", "patience")
@@ -101,6 +101,8 @@ class DataOptions:
     """column or array, such as a time, by which the last examples are the test set"""
     drop_columns: tuple[str, ...] = ()
     """columns of a table to leave out"""
+    drop_labels: tuple[str, ...] = ()
+    """labels of a table whose rows are left out; "" stands for rows without a label"""
     encoding: str | None = None
     """encoding of a table, such as utf-8, cp1252, shift_jis or mac_roman; this and the five below
     are by default inferred from the file

@@ -3,6 +3,7 @@
 The steps are in `jaxnet.data.tables`: what is not given with a `Table` is inferred from the file.
 """
 
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from jaxnet.data.dataset import Dataset, Splits
 from jaxnet.data.leaks import described as described_leak
 from jaxnet.data.leaks import leaks
 from jaxnet.data.schema import Column
+from jaxnet.data.sources.remedy import or_explain
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import complete, grouped, partition, ranks
 from jaxnet.data.tables import numbers
@@ -22,12 +24,20 @@ from jaxnet.data.tables.cells import Cells, read_cells
 from jaxnet.data.tables.frames import FRAME, cells_of_frame, cells_of_parquet
 from jaxnet.data.tables.identifiers import Identifier, are_codes, grouping
 from jaxnet.data.tables.inputs import encode as encode
-from jaxnet.data.tables.inputs import on_header, refuse_gaps
-from jaxnet.data.tables.kinds import described, distinct, identifiers_of, kinds_of, refuse_mixed
+from jaxnet.data.tables.inputs import gaps_in, on_header, unreadable
+from jaxnet.data.tables.kinds import (
+    Kinds,
+    described,
+    distinct,
+    identifiers_of,
+    kinds_of,
+    refuse_mixed,
+)
 from jaxnet.data.tables.learned import learn
+from jaxnet.data.tables.problems import Problem, Refused, Unusable
 from jaxnet.data.tables.sheets import cells_of_sheet
 from jaxnet.data.tables.table import Table
-from jaxnet.data.tables.values import numbers_in, values_of_texts
+from jaxnet.data.tables.values import Values, values_of, values_of_texts
 from jaxnet.errors import InputError, near
 from jaxnet.typing import Frame
 
@@ -36,6 +46,8 @@ if TYPE_CHECKING:
 
 
 MOST_UNLABELED = 0.05  # share of the rows
+FEWEST = 3  # rows of a class, one for each part
+MOST_ODD = 10  # labels that a command line leaves out
 
 
 class Inputs(NamedTuple):
@@ -66,10 +78,14 @@ def splits_of_table(path: Path, reading: Reading) -> Splits:
         InputError: for gaps, mixed columns and the like, with column, line and fix.
     """
     reading.refuse(path, "image_size", "data_dir")
-    cells, _ = read_table(
-        path, reading.table, _texts(reading), labels=reading.named, needed=reading.needs
-    )
-    return _splits(path, path.name, cells, reading)
+
+    def read(reading: Reading) -> Splits:
+        cells, _ = read_table(
+            path, reading.table, _texts(reading), labels=reading.named, needed=reading.needs
+        )
+        return _splits(path, path.name, cells, reading)
+
+    return or_explain(path, reading, read)
 
 
 def splits_of_frame(frame: Frame, reading: Reading) -> Splits:
@@ -86,63 +102,60 @@ def splits_of_frame(frame: Frame, reading: Reading) -> Splits:
         InputError: as in `splits_of_table`, with the numbers of rows from 0.
     """
     reading.refuse(f"a {FRAME}", "image_size", "data_dir")
-    cells = cells_of_frame(
-        frame, reading.table, texts=_texts(reading), labels=reading.named, needed=reading.needs
-    )
-    return _splits(FRAME, FRAME, cells, reading)
+
+    def read(reading: Reading) -> Splits:
+        cells = cells_of_frame(
+            frame, reading.table, texts=_texts(reading), labels=reading.named, needed=reading.needs
+        )
+        return _splits(FRAME, FRAME, cells, reading)
+
+    return or_explain(FRAME, reading, read)
+
+
+class Target(NamedTuple):
+    """What a network learns.
+
+    Attributes:
+        y: (rows,) class numbers or values.
+        classes: names of the classes; None for a regression.
+        why: why it is this task.
+    """
+
+    y: np.ndarray
+    classes: tuple[str, ...] | None
+    why: str
 
 
 def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Splits:
     """Splits of the columns of a table. path: the file, for messages; title: name of the data."""
-    table, notes = reading.table, cells.notes
-    for wanted in (
-        reading.label,
-        reading.groups,
-        reading.order,
-        *reading.drop_columns,
-        *table.types,
-    ):
-        if wanted is not None and wanted not in cells:
-            raise InputError(
-                f"{path}: has no column {wanted!r}{near(wanted, cells, 'its columns are')}"
-                + on_header(notes)
-            )
-    used = [name for name in cells if name not in reading.drop_columns]
-    reading.refuse_none(used, str(path))
-    label = label_of(used, reading.label, (reading.groups, reading.order))
-    if label is None or label in (reading.groups, reading.order, *reading.drop_columns):
-        raise InputError(
-            f"{path}: the label column {label!r} is used otherwise; name another with --label "
-            "(label=)"
-        )
-    names = [name for name in used if name not in (label, reading.groups, reading.order)]
-    if not names:
-        raise InputError(
-            f"{path}: has no column beside the label {label!r}; it needs at least one to learn from"
-        )
-    checks.fractions(reading.validation, reading.test, reading.seed)
+    label, names = _columns(path, cells, reading)
+    table, problems = reading.table, _named_twice(cells, reading, label)
+    notes = [*cells.notes, *_leave_out_labels(path, label, cells, reading)]
     needed = {"label": label, "group": reading.groups, "order": reading.order}
+    problems += _unlabeled(label, cells, reading)
     _, more = _leave_out_gaps(path, cells, needed)
-    notes = (*notes, *more)
-    y, classes, task = _label(path, label, cells, reading)
+    notes += more
+    target, more = _target(path, label, cells, reading)
+    problems += more
     identifiers = identifiers_of(cells, names, table)
-    if not (reading.groups or reading.order or reading.ungrouped):
-
-        def refused(name: str) -> str | None:
-            return _undivided(cells[name], y, classes, reading)
-
-        chosen, more = grouping(identifiers, len(y), reading.parts, refused)
-        reading, notes = replace(reading, groups=chosen), (*notes, *more)
-        kept, more = _leave_out_gaps(path, cells, {"group": chosen})
-        y, notes = y if kept is None else y[kept], (*notes, *more)
+    if target is not None and not (reading.groups or reading.order or reading.ungrouped):
+        reading, target, more = _grouped(path, cells, reading, identifiers, target)
+        notes += more
+    names = [name for name in names if name != reading.groups]
+    kinds = _kinds(cells, names, table, identifiers)
+    problems += kinds.problems
+    if table.fill == "refuse" and table.columns is None:
+        problems += gaps_in({column.name: cells[column.name] for column in kinds.columns})
+    if target is None or problems:
+        raise Unusable(path, [*problems, *unreadable(kinds.columns, cells)], label)
+    y, classes, task = target
     groups, order = (
         None if name is None else _plain(cells[name]) for name in (reading.groups, reading.order)
     )
     if groups is not None and classes is not None:
-        notes = (*notes, *_never_tested(groups, y, classes, reading.groups))
-    names = [name for name in names if name != reading.groups]
+        notes += _never_tested(groups, y, classes, reading.groups)
     rows = _parts(y, classes, groups, order, reading)
-    inputs = _inputs(path, cells, names, table, identifiers, rows)
+    inputs = _inputs(path, label, cells, table, kinds, rows)
     data = checks.dataset(inputs.x, y, classes=classes, where=str(path))
     data = grouped(replace(data, schema=replace(data.schema, columns=inputs.columns)), groups)
     leaking = (
@@ -165,38 +178,42 @@ def _texts(reading: Reading) -> set[str]:
     return {each.name for each in reading.table.columns or () if each.categories is not None}
 
 
+def _kinds(
+    cells: Cells, names: Sequence[str], table: Table, identifiers: Mapping[str, Identifier]
+) -> Kinds:
+    """What columns become: the same as for a trained network, where its columns are given."""
+    if table.columns is None:
+        return kinds_of(cells, names, table, identifiers)
+    known = {column.name for column in table.columns}
+    left_out = {name: "the network does not know it" for name in names if name not in known}
+    return Kinds(table.columns, left_out, (), ())
+
+
 def _inputs(
     path: Path | str,
+    label: str,
     cells: Cells,
-    names: Sequence[str],
     table: Table,
-    identifiers: Mapping[str, Identifier],
+    kinds: Kinds,
     rows: Sequence[np.ndarray],
 ) -> Inputs:
-    """The inputs of all rows. names: the columns that may become inputs; rows: those of test,
-    validation and training set.
-    """
+    """The inputs of all rows. rows: those of test, validation and training set."""
     pool = np.sort(np.concatenate(rows[1:]))
-    if table.columns is not None:
-        known = {column.name for column in table.columns}
-        notes, read = (), {}
-        columns = table.columns
-        left_out = {name: "the network does not know it" for name in names if name not in known}
-    else:
-        columns, left_out, notes = kinds_of(path, cells, names, table, identifiers)
-        if table.fill == "refuse":
-            refuse_gaps(path, {column.name: cells[column.name] for column in columns})
+    columns, left_out, notes, _ = kinds
+    read: Mapping[str, Values] = {}
+    if table.columns is None:
         read = values_of_texts(columns, cells)
         columns, without = learn(columns, cells, pool, table.fill, read)
         left_out = left_out | without
     if not columns:
         raise InputError(
-            f"{path}: no column is left to learn from: "
+            f"{path}: no column is left to learn from beside the label {label!r}: "
             + "; ".join(f"{name!r} {why}" for name, why in left_out.items())
         )
     encoded = encode(columns, cells, path, strict=False, read=read)
     if encoded.refused:
-        raise InputError(f"{path}: {next(iter(encoded.refused.values()))}")
+        first = Problem(next(iter(encoded.refused.values())), None)
+        raise Unusable(path, unreadable(columns, cells) or [first], label)
     notes = (described(columns, left_out), *notes, *encoded.notes)
     gaps = any(cells[each.name].null_count for each in columns if each.categories is None)
     if gaps and table.columns is None:
@@ -205,6 +222,70 @@ def _inputs(
             "for gaps",
         )
     return Inputs(encoded.x, columns, notes)
+
+
+def _columns(path: Path | str, cells: Cells, reading: Reading) -> tuple[str, list[str]]:
+    """(the label, the columns that may become inputs), as far as options say so."""
+    for wanted in (
+        reading.label,
+        reading.groups,
+        reading.order,
+        *reading.drop_columns,
+        *reading.table.types,
+    ):
+        if wanted is not None and wanted not in cells:
+            raise InputError(
+                f"{path}: has no column {wanted!r}{near(wanted, cells, 'its columns are')}"
+                + on_header(cells.notes)
+            )
+    used = [name for name in cells if name not in reading.drop_columns]
+    reading.refuse_none(used, str(path))
+    label = label_of(used, reading.label, (reading.groups, reading.order))
+    if label is None or label in (reading.groups, reading.order, *reading.drop_columns):
+        raise InputError(
+            f"{path}: the label column {label!r} is used otherwise; name another with --label "
+            "(label=)"
+        )
+    names = [name for name in used if name not in (label, reading.groups, reading.order)]
+    if not names:
+        raise InputError(
+            f"{path}: has no column beside the label {label!r}; it needs at least one to learn from"
+        )
+    checks.fractions(reading.validation, reading.test, reading.seed)
+    return label, names
+
+
+def _named_twice(cells: Cells, reading: Reading, label: str) -> list[Problem]:
+    """The names that more than one column has."""
+    dropped = {name for name, kind in reading.table.types.items() if kind == "drop"}
+    return [
+        Problem(
+            f"has more than one column named {name!r}; rename all but one, or leave them out with "
+            f"--drop-columns {shlex.quote(name)} (drop_columns=)",
+            None if name in (label, reading.groups, reading.order) else {"drop_columns": (name,)},
+        )
+        for name in cells.twice
+        if name not in dropped and name not in reading.drop_columns
+    ]
+
+
+def _grouped(
+    path: Path | str,
+    cells: Cells,
+    reading: Reading,
+    identifiers: Mapping[str, Identifier],
+    target: Target,
+) -> tuple[Reading, Target, tuple[str, ...]]:
+    """Choose an identifier for groups, where one can be, and leave out the rows without it."""
+    y, classes, why = target
+
+    def refused(name: str) -> str | None:
+        return _undivided(cells[name], y, classes, reading)
+
+    chosen, notes = grouping(identifiers, len(y), reading.parts, refused)
+    kept, more = _leave_out_gaps(path, cells, {"group": chosen})
+    y = y if kept is None else y[kept]
+    return replace(reading, groups=chosen), Target(y, classes, why), (*notes, *more)
 
 
 def label_of(
@@ -294,6 +375,55 @@ def _never_tested(
     )
 
 
+def _unlabeled(label: str, cells: Cells, reading: Reading) -> list[Problem]:
+    """Whether too many rows have no label, and nobody said that they may be left out."""
+    rows, missing = len(cells[label]), cells[label].null_count
+    if missing <= MOST_UNLABELED * rows or "" in reading.table.drop_labels:
+        return []
+    return [
+        Problem(
+            f"has no label ({label!r}) in {missing:,} of {rows:,} rows, more than "
+            f"{MOST_UNLABELED:.0%}; fill them in, or leave these rows out with --drop-labels '' "
+            "(Table(drop_labels=...))",
+            {"drop_labels": ("",)},
+        )
+    ]
+
+
+def _leave_out_labels(
+    path: Path | str, label: str, cells: Cells, reading: Reading
+) -> tuple[str, ...]:
+    """Leave out the rows with labels that were asked to be left out, and say how many there are."""
+    words = [word for word in reading.table.drop_labels if word]
+    if not words:
+        return ()
+    values = cells[label]
+    codes, names = distinct(values)
+    numbers_of_names = {_as_number(name): name for name in names}
+    dropped = [name if name in names else numbers_of_names.get(_as_number(name)) for name in words]
+    if None in dropped:
+        wrong = words[dropped.index(None)]
+        raise InputError(
+            f"{path}: has no label {wrong!r} in column {label!r} to leave out"
+            f"{near(wrong, names, 'the labels are')}"
+        )
+    out = np.isin(codes, [names.index(name) for name in dropped if name is not None])
+    cells.keep(~out)
+    listed = ", ".join(map(repr, words[:5])) + ", ..." * (len(words) > 5)
+    return (
+        f"left out: {int(out.sum()):,} of {len(out):,} rows, with the label {listed} ({label!r}), "
+        "as asked for",
+    )
+
+
+def _as_number(text: str) -> float | str:
+    """Text as a number, so that 7 and 7.0 are equal; other text as it is."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _leave_out_gaps(
     path: Path | str, cells: Cells, needed: dict[str, str | None]
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
@@ -308,7 +438,7 @@ def _leave_out_gaps(
         ((rows,) whether each row is kept; None where all are, a note).
 
     Raises:
-        InputError: where too many rows have no label.
+        InputError: where no row is left.
     """
     full = {
         what: np.asarray(cells[name].is_valid())
@@ -319,12 +449,6 @@ def _leave_out_gaps(
         return None, ()
     keep = np.logical_and.reduce(list(full.values()))
     rows = len(keep)
-    missing = rows - int(full.get("label", keep).sum()) if "label" in full else 0
-    if missing > MOST_UNLABELED * rows:
-        raise InputError(
-            f"{path}: has no label ({needed['label']!r}) in {missing:,} of {rows:,} rows, more "
-            f"than {MOST_UNLABELED:.0%}"
-        )
     if not keep.any():
         raise InputError(
             f"{path}: no row has a value in all of {', '.join(repr(needed[what]) for what in full)}"
@@ -340,19 +464,50 @@ def _leave_out_gaps(
     return keep, (note,)
 
 
-def _label(
-    path: Path | str, name: str, cells: Cells, reading: Reading
-) -> tuple[np.ndarray, tuple[str, ...] | None, str]:
-    """(class numbers or values, names of the classes, the reason in words)."""
+def _target(
+    path: Path | str, label: str, cells: Cells, reading: Reading
+) -> tuple[Target | None, list[Problem]]:
+    """(what a network learns; None where the label cannot be used, why not)."""
+    import pyarrow as pa
+
+    try:
+        found = _label(path, label, cells, reading)
+    except Refused as error:
+        return None, [error.problem]
+    if found.classes is None:
+        return found, []
+    counts = np.bincount(found.y, minlength=len(found.classes))
+    rare = [(found.classes[each], int(counts[each])) for each in np.flatnonzero(counts < FEWEST)]
+    if not rare or reading.table.columns is not None:  # a finished run had them all the same
+        return found, []
+    listed = ", ".join(f"{name!r} ({count})" for name, count in rare[:5])
+    names = tuple(name for name, _ in rare)
+    quoted = shlex.join(names[:5]) + " ..." * (len(rare) > 5)
+    cure = {"drop_labels": names} if len(rare) < len(counts) - 1 else None
+    return found, [
+        Problem(
+            f"the label {label!r} has {_classes(len(rare))} with fewer than {FEWEST} rows: "
+            f"{listed}{', ...' * (len(rare) > 5)}; add rows, or leave these out with "
+            f"--drop-labels {quoted} (Table(drop_labels=...))"
+            + "; or take the numbers as values with --task regression"
+            * (not pa.types.is_string(cells[label].type)),
+            cure,
+        )
+    ]
+
+
+def _classes(count: int) -> str:
+    return "one class" if count == 1 else f"{count} classes"
+
+
+def _label(path: Path | str, name: str, cells: Cells, reading: Reading) -> Target:
+    """What a network learns. Raises Refused where the label cannot be used."""
     import pyarrow as pa
 
     values, wanted = cells[name], reading.table.types.get(name, cells.types.get(name))
     where = f"{path}, column {name!r}"
     if pa.types.is_temporal(values.type):
-        raise InputError(
-            f"{path}: the label {name!r} holds times; name another column with --label, or give "
-            "numbers"
-        )
+        raise Refused(f"the label {name!r} holds times; name another with --label, or give numbers")
     column = Column(name)
     if pa.types.is_string(values.type):
         codes, names = distinct(values)
@@ -360,27 +515,48 @@ def _label(
         if wanted != "category" and not are_codes(names):
             found = numbers.numbers_of(names, cells.decimal)
             if found is None:
-                try:
-                    refuse_mixed(name, cells)
-                except InputError as error:
-                    raise InputError(f"{path}: {error}") from None
+                _refuse_mixed_labels(name, names, cells)
         booleans = all(each.lower() in numbers.BOOLEANS for each in names)
         if found is None or (booleans and reading.task != "regression"):
             task, why = checks.task([np.array(names)], reading.task, where)
-            return codes, tuple(names), f"task: {task}, since {why}"
+            return Target(codes, tuple(names), f"task: {task}, since {why}")
         column = Column(name, unit=found.form.unit or None)
-    try:
-        values = numbers_in(column, cells)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    task, why = checks.task([values], reading.task, where)
+    held = values_of(column, cells)
+    if held.refused:
+        rows = [*held.refused]
+        odd = tuple(values.take(rows).cast(pa.string()).unique().to_pylist())
+        raise Refused(
+            f"{held.refused[min(rows)]}; or leave such rows out with --drop-labels "
+            f"{shlex.join(odd[:5])} (Table(drop_labels=...))",
+            **({"drop_labels": odd} if len(odd) <= MOST_ODD else {}),
+        )
+    task, why = checks.task([held.each], reading.task, where)
     why = f"task: {task}, since {why}"
     if column.unit:
         why += f"; the values are in {column.unit}"
     if task == "regression":
-        return values, None, why
-    different, codes = np.unique(values, return_inverse=True)
-    return codes, checks.numbers_as_names(different), why
+        return Target(held.each, None, why)
+    different, codes = np.unique(held.each, return_inverse=True)
+    return Target(codes, checks.numbers_as_names(different), why)
+
+
+def _refuse_mixed_labels(name: str, names: list[str], cells: Cells) -> None:
+    """Refuse text among labels that are numbers."""
+    try:
+        refuse_mixed(name, cells, cure="; fix them")
+    except Refused as error:
+        odd = tuple(
+            each
+            for each, is_number in zip(names, numbers.are_numbers(names), strict=True)
+            if not is_number
+        )
+        if not 0 < len(odd) <= MOST_ODD:
+            raise Refused(error.problem.why) from None
+        raise Refused(
+            f"{error.problem.why}, or leave these rows out with --drop-labels "
+            f"{shlex.join(odd[:5])}{' ...' * (len(odd) > 5)} (Table(drop_labels=...))",
+            drop_labels=odd,
+        ) from None
 
 
 def _plain(values: "pa.ChunkedArray") -> np.ndarray:

@@ -30,6 +30,7 @@ class Cells(dict[str, Any]):
         decimal: the decimal sign of its numbers.
         notes: what was decided while it was read.
         types: the types of columns, as in a Table, where their own type says so.
+        twice: names of more than one column, of which the first is kept.
         kept: (rows,) the numbers of the rows that are kept, from 0; None where all are.
     """
 
@@ -37,6 +38,7 @@ class Cells(dict[str, Any]):
     decimal: str = "."
     notes: tuple[str, ...] = ()
     types: Mapping[str, str] = {}
+    twice: tuple[str, ...] = ()
     kept: np.ndarray | None = None
 
     def keep(self, rows: np.ndarray) -> None:
@@ -91,7 +93,7 @@ def cells_of_text(text: Text, table: Table, texts: Collection[str] = ()) -> Cell
         tabs = spaces_to_tabs(rows).encode()
         text = replace(text, unpacked=tabs, encoding="utf-8", quotes=True)
         dialect = replace(dialect, separator="\t", skip=0)
-    refuse_twice(path, dialect.names)
+    dialect = replace(dialect, names=told_apart(dialect.names))
     texts = {name for name in dialect.names if name in texts}
     texts |= {name for name, kind in table.types.items() if kind == "category"}
     columns = _read(text, dialect, dict.fromkeys(texts))
@@ -116,7 +118,8 @@ def cells_of(
     decimal: str,
     notes: Iterable[str],
 ) -> Cells:
-    """The Cells of columns that were read; the one without a name is left out.
+    """The Cells of columns that were read; the one without a name is left out, and so are the later
+    ones of those with one name.
 
     Args:
         path: the file, for messages.
@@ -132,7 +135,7 @@ def cells_of(
         InputError: where there are no rows.
     """
     unnamed = [values for name, values in columns.items() if _is_unnamed(name)]
-    cells = Cells({name: each for name, each in columns.items() if not _is_unnamed(name)})
+    cells = Cells({name: each for name, each in columns.items() if "\0" not in name})
     if any(len(values) != values.null_count for values in unnamed):
         notes = (*notes, "left out: the column without a name")
     if not any(map(len, cells.values())):
@@ -141,11 +144,29 @@ def cells_of(
     zones = (name for name, values in cells.items() if getattr(values.type, "tz", None))
     notes = (*notes, *(f"{name!r}: times with a zone are read in UTC" for name in zones))
     cells.first_line, cells.decimal, cells.notes = first_line, decimal, notes
+    cells.twice = tuple({name.strip("\0"): 0 for name in columns if "\0" in name.lstrip("\0")})
     return cells
 
 
 def _is_unnamed(name: str) -> bool:
     return not name.strip("\0")
+
+
+def told_apart(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of which no two are equal.
+
+    Args:
+        names: the names of columns.
+
+    Returns:
+        The same names, with NUL characters behind those that stand before already.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        while name and name in found:
+            name += "\0"
+        found[name or "\0" * (len(found) + 1)] = None
+    return tuple(found)
 
 
 def refuse_twice(path: Path | str, names: Iterable[str]) -> None:
@@ -170,15 +191,14 @@ def _read(
     import pyarrow as pa
     from pyarrow import csv as reader
 
-    # columns without a name get different ones
-    names = [name or "\0" * (i + 1) for i, name in enumerate(dialect.names)]
+    names = dialect.names
     block = block or max(BLOCK, 64 * len(names))
     try:
         with text.open() as file:
             read = reader.read_csv(
                 file,
                 reader.ReadOptions(
-                    column_names=names,
+                    column_names=list(names),
                     skip_rows=dialect.skip,
                     encoding=text.encoding,
                     block_size=block,

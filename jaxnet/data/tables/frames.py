@@ -18,6 +18,7 @@ from jaxnet.data.tables.cells import (
     cells_of,
     functions,
     refuse_twice,
+    told_apart,
 )
 from jaxnet.data.tables.dialect import GAPS
 from jaxnet.data.tables.table import Table, refuse_unused
@@ -123,7 +124,7 @@ def _cells(
     import pyarrow as pa
 
     refuse_unused(table, path, "encoding", "separator", "header", "sheet")
-    refuse_twice(path, read.column_names)
+    read = read.rename_columns(told_apart(read.column_names))
     left_out = [name for name in row_labels(read.schema) if name not in labels]
     texts = {*texts} | {name for name, kind in table.types.items() if kind == "category"}
     columns, types, problems = {}, {}, []

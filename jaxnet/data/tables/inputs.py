@@ -1,5 +1,6 @@
 """From kinds of columns to inputs: what training and prediction have in common."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -10,9 +11,11 @@ from jaxtyping import Float
 
 from jaxnet.data.schema import MISSING, OTHER, Column
 from jaxnet.data.tables import dates
+from jaxnet.data.tables.cells import refuse_twice
 from jaxnet.data.tables.dialect import GAPS
 from jaxnet.data.tables.kinds import place
 from jaxnet.data.tables.learned import ROWS_A_CATEGORY
+from jaxnet.data.tables.problems import Problem
 from jaxnet.data.tables.values import Values, values_of
 from jaxnet.errors import InputError, near
 
@@ -70,6 +73,8 @@ def encode(
             f"network learned{near(missing[0], columns, 'its columns are')}"
             + on_header(getattr(columns, "notes", ()))
         )
+    twice = [each.name for each in encodings if each.name in getattr(columns, "twice", ())]
+    refuse_twice(path, 2 * twice)
     rows = len(next(iter(columns.values())))
     x = np.zeros((rows, sum(len(column.inputs) for column in encodings)), np.float64, "F")
     notes: list[str] = []
@@ -224,23 +229,53 @@ def _texts(held: Values, rows: np.ndarray) -> str:
     return ", ".join(map(repr, names[:SHOWN])) + ", ..." * (len(names) > SHOWN)
 
 
-def refuse_gaps(path: Path | str, columns: "dict[str, pa.ChunkedArray]") -> None:
-    """Refuse missing values.
+def gaps_in(columns: "dict[str, pa.ChunkedArray]") -> list[Problem]:
+    """Count missing values where none are allowed.
 
     Args:
-        path: the file, for messages.
         columns: the columns that may have none, by name.
 
-    Raises:
-        InputError: it counts them.
+    Returns:
+        At most one Problem.
     """
     gaps = {name: values for name, values in columns.items() if values.null_count}
     if not gaps:
-        return
+        return []
     rows = len(next(iter(gaps.values())))
     each = ", ".join(f"{name!r} {values.null_count} of {rows}" for name, values in gaps.items())
     words = ", ".join(word for word in GAPS if word)
-    raise InputError(
-        f"{path}: has missing values, in column {each}; fill them, or remove those rows; empty "
-        f"cells and the words {words} count as missing"
-    )
+    return [
+        Problem(
+            f"has missing values, in column {each}; fill them, or remove those rows; empty cells "
+            f"and the words {words} count as missing",
+            {"fill": "median"},
+        )
+    ]
+
+
+def unreadable(columns: Sequence[Column], cells: "dict[str, pa.ChunkedArray]") -> list[Problem]:
+    """Look for cells that cannot be read.
+
+    Args:
+        columns: what columns are.
+        cells: the columns of the table by name.
+
+    Returns:
+        A Problem for each column with such cells.
+    """
+    found = []
+    for column in columns:
+        if column.name not in cells:
+            continue
+        try:
+            refused = values_of(column, cells).refused
+        except InputError as error:
+            refused = {0: str(error)}
+        if refused:
+            more = f" ({len(refused):,} such rows)" if len(refused) > 1 else ""
+            why = (
+                f"{refused[min(refused)]}{more}, or leave the column out with --drop-columns "
+                f"{shlex.quote(column.name)} (drop_columns=)"
+            )
+            found.append(Problem(why, {"drop_columns": (column.name,)}))
+    return found

@@ -1,17 +1,22 @@
 """From cells to kinds of columns: numbers, dates, categories and identifiers."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from jaxnet.data.schema import Column, Dates
 from jaxnet.data.tables import dates, numbers
 from jaxnet.data.tables.cells import Cells
-from jaxnet.data.tables.identifiers import DIGITS, Identifier, are_codes, identifier
+from jaxnet.data.tables.identifiers import (
+    DIGITS,
+    MOST_CATEGORIES,
+    Identifier,
+    are_codes,
+    identifier,
+)
+from jaxnet.data.tables.problems import Problem, Refused
 from jaxnet.data.tables.table import Table
-from jaxnet.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,11 +31,13 @@ class Kinds(NamedTuple):
         columns: the columns that become inputs.
         left_out: why other columns are left out, by name.
         notes: what was decided.
+        problems: why columns cannot be used that are neither.
     """
 
     columns: tuple[Column, ...]
     left_out: dict[str, str]
     notes: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
 
 def identifiers_of(cells: Cells, names: Sequence[str], table: Table) -> dict[str, Identifier]:
@@ -55,16 +62,11 @@ def identifiers_of(cells: Cells, names: Sequence[str], table: Table) -> dict[str
 
 
 def kinds_of(
-    path: Path | str,
-    cells: Cells,
-    names: Sequence[str],
-    table: Table,
-    identifiers: Mapping[str, Identifier],
+    cells: Cells, names: Sequence[str], table: Table, identifiers: Mapping[str, Identifier]
 ) -> Kinds:
     """Decide what columns become.
 
     Args:
-        path: the file, for messages.
         cells: the columns of the table.
         names: those that may become inputs.
         table: what is known beforehand.
@@ -73,30 +75,24 @@ def kinds_of(
     Returns:
         The Kinds, before anything is learned from rows: categories are all that occur, and dates
         have no parts.
-
-    Raises:
-        InputError: for all columns that cannot be used, in one message.
     """
     left_out = {
         name: "it has no values" for name in names if cells[name].null_count == len(cells[name])
     }
     left_out |= {name: "as asked for" for name in names if table.types.get(name) == "drop"}
     left_out |= {name: identifiers[name].why for name in names if name in identifiers}
-    columns, notes, problems = [], [], {}
+    columns, notes, problems = [], [], []
     for name in names:
         if name in left_out:
             continue
         try:
             column, note = _column(name, cells, table)
-        except InputError as error:
-            problems[name] = str(error)
+        except Refused as error:
+            problems.append(error.problem)
             continue
         columns.append(column)
         notes += [note] if note else []
-    if problems:
-        error = _together(problems)
-        raise InputError(f"{path}: {error}")
-    return Kinds(tuple(columns), left_out, tuple(notes))
+    return Kinds(tuple(columns), left_out, tuple(notes), tuple(problems))
 
 
 def described(columns: Sequence[Column], left_out: dict[str, str]) -> str:
@@ -165,17 +161,19 @@ def _column(name: str, cells: Cells, table: Table) -> tuple[Column, str | None]:
             try:
                 moments = dates.dates_of(names, table.dates)
             except dates.UncertainOrder as error:
-                raise InputError(
+                raise Refused(
                     f"column {name!r} has dates such as {str(error)!r}, in which day or month "
                     "could come first; say which with --dates dmy, mdy or ymd "
-                    "(Table(dates=...))"
+                    "(Table(dates=...))",
+                    dates=_usual_order(cells),
                 ) from None
             if moments is not None:
                 return Column(name, dates=Dates("", (), moments[1])), None
             if wanted == "date":
-                raise InputError(
+                raise Refused(
                     f"column {name!r} holds {names[0]!r}, in a form that is not known for dates; "
-                    "write them as 2024-03-15"
+                    "write them as 2024-03-15",
+                    types={name: "category"},
                 )
     return Column(name, tuple(names)), None
 
@@ -254,7 +252,7 @@ def refuse_mixed(name: str, cells: Cells, *, always: bool = False, cure: str = "
     if not are.all() and (always or are.mean() >= 0.5):
         odd = np.flatnonzero(~are[codes])
         full = np.flatnonzero(~np.asarray(values.is_null()))
-        raise InputError(
+        raise Refused(
             f"column {name!r} mixes numbers and text: {odd.size} value"
             f"{'s are no numbers' if odd.size > 1 else ' is no number'}, the first "
             f"{names[codes[odd[0]]]!r} in {place(cells, int(full[odd[0]]))}"
@@ -262,14 +260,37 @@ def refuse_mixed(name: str, cells: Cells, *, always: bool = False, cure: str = "
                 cure
                 or f"; fix them, or leave the column out with --drop-columns {name!r} "
                 f"(drop_columns=), or take it as categories with --types {name}=category"
-            )
+            ),
+            **_cure(name, names),
         )
     if are.all():
         strange = next((each for each in names if not DIGITS.fullmatch(each)), names[0])
-        raise InputError(
+        raise Refused(
             f"column {name!r} holds numbers in a form that was not understood, such as "
-            f"{strange!r}; write all of them with one decimal sign and in one form"
+            f"{strange!r}; write all of them with one decimal sign and in one form",
+            **_cure(name, names),
         )
+
+
+def _cure(name: str, names: Sequence[str]) -> dict[str, Any]:
+    """The option that leaves text among numbers as it is, or the column out if it is too much."""
+    few = len(names) <= MOST_CATEGORIES
+    return {"types": {name: "category"}} if few else {"drop_columns": (name,)}
+
+
+def _usual_order(cells: Cells) -> str:
+    """Whether day or month comes first in most columns of dates that tell it; else the day."""
+    import pyarrow as pa
+
+    found = []
+    for values in cells.values():
+        texts = values.unique().drop_null() if pa.types.is_string(values.type) else ()
+        try:
+            moments = dates.dates_of([each.as_py() for each in texts], None)
+        except dates.UncertainOrder:
+            continue
+        found += [moments[1]] if moments is not None and moments[1] != "ymd" else []
+    return max(("dmy", "mdy"), key=found.count)
 
 
 def place(cells: dict, row: int) -> str:
@@ -285,12 +306,3 @@ def place(cells: dict, row: int) -> str:
     kept, first = getattr(cells, "kept", None), getattr(cells, "first_line", 2)
     row = row if kept is None else int(kept[row])
     return f"row {row:,} (the first is row 0)" if first is None else f"line {row + first:,}"
-
-
-def _together(problems: dict[str, str]) -> str:
-    """The problems of several columns in one message."""
-    if len(problems) == 1:
-        return next(iter(problems.values()))
-    each = "; ".join(f"({number + 1}) {why}" for number, why in enumerate(problems.values()))
-    names = " ".join(map(repr, problems))
-    return f"{len(problems)} columns cannot be used: {each}. Without them: --drop-columns {names}"

@@ -1,7 +1,7 @@
 """What is known of a table beforehand; everything else is inferred from the file."""
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -33,6 +33,8 @@ class Table:
             also for text. With "refuse", a table with gaps is refused.
         columns: the columns of a trained network, such as `run.columns`: its inputs are made of the
             table, and nothing is learned from the rows.
+        drop_labels: labels whose rows are left out; "" leaves out all rows without a label, however
+            many they are.
     """
 
     encoding: str | None = None
@@ -44,6 +46,7 @@ class Table:
     sheet: str | None = None
     fill: Fill | str = "median"
     columns: tuple[Column, ...] | None = None
+    drop_labels: Sequence[str] = ()
 
     __repr__ = display.text
 
@@ -93,6 +96,12 @@ def checked(table: Any) -> Table:
         raise InputError(
             f"types is {shown(table.types)}; give a type for each column, such as "
             '{"age": "number"}'
+        )
+    if not isinstance(table.drop_labels, tuple | list) or not all(
+        isinstance(each, str) for each in table.drop_labels
+    ):
+        raise InputError(
+            f"drop_labels is {shown(table.drop_labels)}; give labels as text, such as ('unknown',)"
         )
     for name, kind in table.types.items():
         check_text("types", name, "names of columns")
