@@ -124,8 +124,8 @@ def _cells(
     import pyarrow as pa
 
     refuse_unused(table, path, "encoding", "separator", "header", "sheet")
-    read = read.rename_columns(told_apart(read.column_names))
     left_out = [name for name in row_labels(read.schema) if name not in labels]
+    read = read.rename_columns(told_apart(read.column_names))  # without the metadata
     texts = {*texts} | {name for name, kind in table.types.items() if kind == "category"}
     columns, types, problems = {}, {}, []
     notes = [
