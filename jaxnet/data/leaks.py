@@ -58,8 +58,8 @@ def leaks(data: Dataset, rows: np.ndarray, *, seed: int = 0) -> tuple[Leak, ...]
     if len(rows) > ROWS:
         rows = rows[np.unique(np.random.default_rng(seed).integers(0, len(rows), ROWS))]
     data = take(data, rows)
-    targets, grouped = _targets(data), data.groups is not None
-    if len(columns) < 2 or not targets.size or (grouped and np.ptp(data.groups) == 0):
+    targets, groups = _targets(data), data.groups
+    if len(columns) < 2 or not targets.size or (groups is not None and np.ptp(groups) == 0):
         return ()
     features, owners = _features(np.asarray(data.x), columns)
     half = fold_numbers(data, 2, seed)

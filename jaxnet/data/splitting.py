@@ -549,8 +549,8 @@ def _by_group(
         free = [group for group in line if group not in kept]
         taken = _taken(free, sizes, fractions, spare=not kept)
         rest = np.isin(codes, [group for chosen in taken for group in chosen], invert=True)
-        lost = np.setdiff1d(labels, labels[rest])[:1] if labels is not None else ()
-        if not len(lost) or len(free) <= parts - 1:
+        lost = None if labels is None else np.setdiff1d(labels, labels[rest])[:1]
+        if labels is None or lost is None or not len(lost) or len(free) <= parts - 1:
             return [
                 *(np.flatnonzero(np.isin(codes, chosen)) for chosen in taken),
                 rest.nonzero()[0],
