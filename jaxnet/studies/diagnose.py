@@ -486,12 +486,17 @@ def _scores(judged: Judged, outputs: np.ndarray, seen: np.ndarray) -> Scores:
 
 def _attainable(references: Sequence[Reference]) -> list[str]:
     """Say between which limits the smallest attainable error lies, as neighbors suggest."""
-    return [
-        f"{each.name} suggest that the smallest attainable error is {each.attainable[0]:.2%} to "
-        f"{each.attainable[1]:.2%}; that holds for endless examples, so no claim rests on it"
-        for each in references
-        if each.attainable is not None
-    ]
+    said = []
+    for each in references:
+        if each.attainable is None:
+            continue
+        low, high = (f"{limit:.2%}" for limit in each.attainable)
+        size = f"about {low}" if low == high else f"{low} to {high}"
+        said.append(
+            f"{each.name} suggest that the smallest attainable error is {size}; that holds for "
+            "endless examples, so no claim rests on it"
+        )
+    return said
 
 
 def _test_error(judged: Judged) -> Estimate | None:

@@ -41,6 +41,7 @@ CONFUSION = "What it takes for what"  # heading of the confusion matrix
 MATRIX_CLASSES = 30  # with more classes, the confusion matrix is a picture
 TRIAL_ROWS = 10  # trials of a sweep
 COLUMNS = {"estimate": "error", "low": "low", "high": "high"}  # of an Estimate, in a sweep's table
+LONGEST_HEADING = 60  # letters of a verdict before its colon; longer ones are sentences
 UPRIGHT = 4  # names with more letters are rotated above the matrix
 
 
@@ -135,14 +136,21 @@ def _regression(result: Mapping[str, Any]) -> bool:
 
 
 def _top(result: dict[str, Any]) -> str:
-    name, _, why = result["verdict"].partition(":")
-    verdict = f'<p class="verdict"><b>{text(name)}</b>{text(why.strip())}</p>'
+    verdict = f'<p class="verdict">{_headed(result["verdict"])}</p>'
     tried = _next(result["findings"], result["tolerance"])
     beside = (
         f'<div class="beside"><div>{_numbers(result)}</div><div><h2>What to try '
         f"next</h2>{tried}</div></div>"
     )
     return f'<section id="verdict">{verdict}{beside}</section>'
+
+
+def _headed(verdict: str) -> str:
+    """A verdict with its first words as a heading, unless they are a sentence."""
+    name, _, why = verdict.partition(":")
+    if len(name) > LONGEST_HEADING:
+        return text(verdict)
+    return f"<b>{text(name)}</b>{text(why.strip())}"
 
 
 def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
