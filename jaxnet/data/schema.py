@@ -70,11 +70,15 @@ class Schema:
         pixel_max: the value of a white pixel if inputs are images, to read and draw pictures; else
             None.
         columns: the columns that the inputs were made of, if they come from a table; else None.
+        label: the column of the labels, with the unit of its numbers, if they come from a table.
+        grouped_by: the column by which the rows of a table were grouped; None without groups.
     """
 
     classes: tuple[str, ...] | None = None
     pixel_max: float | None = None
     columns: tuple[Column, ...] | None = None
+    label: Column | None = None
+    grouped_by: str | None = None
 
     __repr__ = display.text
 

@@ -14,15 +14,17 @@ from jaxnet import arrays
 from jaxnet.data import checks, memory
 from jaxnet.data.dataset import Dataset, Splits, Standardization, TestSource
 from jaxnet.data.precision import unresolved
+from jaxnet.data.schema import Column
 from jaxnet.data.sources.request import Reading
+from jaxnet.data.tables.frames import numbers_of_frame
 from jaxnet.errors import InputError, check_text, check_whole
-from jaxnet.typing import ArrayLike
+from jaxnet.typing import ArrayLike, Frame
 
 Rows = Int[np.ndarray, " rows"]
 
 
 def split(
-    x: ArrayLike,
+    x: ArrayLike | Frame,
     y: ArrayLike,
     *,
     validation: float = 0.1,
@@ -40,7 +42,7 @@ def split(
     example in the training set.
 
     Args:
-        x: (examples, ...) inputs.
+        x: (examples, ...) inputs; or a data frame of numbers, whose names of columns are kept.
         y: (examples,) labels: integers or text are classes, floats a regression. Integers are
             classes if they count from 0 or 1 or have at most 20 distinct values; the classes have
             these numbers as names.
@@ -64,7 +66,7 @@ def split(
     checks.fractions(validation, test, seed)
     checks.class_names(classes)
     check_text("name", name, "a name")
-    data = grouped(checks.dataset(x, y, classes=classes), groups)
+    data = grouped(_named(x, y, classes), groups)
     test_rows, validation_rows, train_rows = partition(data, (test, validation), seed, order=order)
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
     data = checks.in_storage_types(data, train_rows)
@@ -78,8 +80,17 @@ def split(
     )
 
 
+def _named(x: ArrayLike | Frame, y: ArrayLike, classes: tuple[str, ...] | None) -> Dataset:
+    """A checked Dataset, with the names of columns where x is a data frame."""
+    if not isinstance(x, Frame):
+        return checks.dataset(x, y, classes=classes)
+    values, names = numbers_of_frame("x", x)
+    data = checks.dataset(values, y, classes=classes)
+    return replace(data, schema=replace(data.schema, columns=tuple(map(Column, names))))
+
+
 def folds(
-    x: ArrayLike,
+    x: ArrayLike | Frame,
     y: ArrayLike,
     *,
     count: int = 5,
@@ -111,7 +122,7 @@ def folds(
     checks.class_names(classes)
     check_text("name", name, "a name")
     check_whole("count", count, 0)
-    data = grouped(checks.dataset(x, y, classes=classes), groups)
+    data = grouped(_named(x, y, classes), groups)
     fold_of = fold_numbers(data, count, seed)
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
 

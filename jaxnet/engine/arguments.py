@@ -26,6 +26,7 @@ from jaxnet.models.losses import check_loss
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.random import as_key
 from jaxnet.runtime.plan import Plan
+from jaxnet.typing import Frame
 
 MOST_STEPS = (1 << 31) - 1  # of a run, whose steps are counted as int32
 MOST_EPOCHS = 1 << 27  # of a run, whose history then takes 2 GB
@@ -200,6 +201,8 @@ def _meant(name: str, value: Any) -> str | None:
         )
     if name == "splits" and isinstance(value, tuple | list) and len(value) == 2:
         return "; give jaxnet.split(x, y), which makes training, validation and test set of them"
+    if name == "splits" and isinstance(value, Frame):
+        return "; give jaxnet.load(frame, label=...), which makes training, validation and test set"
     if name == "splits" and isinstance(value, str):
         return f"; give jaxnet.load({value!r})"
     if name == "recipe" and isinstance(value, dict):

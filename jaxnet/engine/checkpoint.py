@@ -429,6 +429,8 @@ def _schema(about: dict[str, Any]) -> Schema:
         None if classes is None else _texts(classes),
         None if pixel_max is None else float(pixel_max),
         None if columns is None else tuple(_column(*each) for each in columns),
+        None if (label := about.get("label")) is None else _column(*label),
+        None if (grouped_by := about.get("grouped_by")) is None else str(grouped_by),
     )
 
 

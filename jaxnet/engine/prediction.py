@@ -17,13 +17,14 @@ from jaxnet.core.objective import BLOCK, in_blocks
 from jaxnet.core.run import Run, check_trained, not_one
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits, Standardization
+from jaxnet.data.sources.frames import inputs_of_frame
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, shown
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.stats.cross_fitting import error_of_network
 from jaxnet.stats.estimate import Estimate, wilson
 from jaxnet.stats.scores import Scores, class_scores, median_error, r_squared, scores_of_values
-from jaxnet.typing import ArrayLike
+from jaxnet.typing import ArrayLike, Frame
 
 logger = logging.getLogger("jaxnet")
 
@@ -84,7 +85,7 @@ class ValueMetrics:
 Metrics = ClassMetrics | ValueMetrics
 
 
-def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray | Array, "..."]:
+def predict(model: Model, run: Run, x: ArrayLike | Frame) -> Float[np.ndarray | Array, "..."]:
     """What one trained network predicts. See `predict` of jaxnet/population/predictions.py, which
     also takes the networks of a population.
     """
@@ -112,13 +113,13 @@ def predict(model: Model, run: Run, x: ArrayLike) -> Float[np.ndarray | Array, "
     return np.asarray(run.standardization.restored(np.concatenate(blocks)))
 
 
-def check_inputs(run: Run, x: ArrayLike) -> ArrayLike:
+def check_inputs(run: Run, x: ArrayLike | Frame) -> ArrayLike:
     """Inputs for a network, checked. Images on another scale than those of the training set are
     not refused, but the logger "jaxnet" warns of them.
 
     Args:
         run: the network, or many of one architecture.
-        x: (examples, ...) inputs, or a tracer.
+        x: (examples, ...) inputs, a data frame, or a tracer.
 
     Returns:
         x, as numbers that float32 can hold.
@@ -128,6 +129,10 @@ def check_inputs(run: Run, x: ArrayLike) -> ArrayLike:
     """
     if isinstance(x, Dataset | Splits):
         raise InputError(f"x is {shown(x)}; give inputs, such as splits.test.x")
+    if isinstance(x, Frame):
+        x, notes = inputs_of_frame(x, run.schema)
+        for note in notes:
+            logger.warning("%s", note)
     if not isinstance(x, jax.core.Tracer):
         x = arrays.within_float32("x", x)
     if (shape := np.shape(x)[1:]) != run.shape:

@@ -20,11 +20,13 @@ from jaxnet import arrays
 from jaxnet.core.recipe import Recipe, check_optimizer_pickles
 from jaxnet.data import Augmentation, Dataset, Splits, Standardization, checks
 from jaxnet.data.splitting import notes_on, partition, take
+from jaxnet.data.tables.frames import numbers_of_frame
 from jaxnet.engine.fit import fit
 from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError, check_kind, current_names, renamed
 from jaxnet.models.builtin import mlp
 from jaxnet.models.model import Model
+from jaxnet.typing import Frame
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -151,7 +153,7 @@ class _Network(BaseEstimator):
     def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "run_")
         _no_gaps(X=X)
-        X = validate_data(self, X, reset=False)
+        X = _checked(self, X, reset=False)
         return np.asarray(predict(self.model_, self.run_, X.reshape(len(X), *self.run_.shape)))
 
 
@@ -198,7 +200,7 @@ class JaxnetClassifier(ClassifierMixin, _Network):
             ValueError: for what cannot be used.
         """
         _no_gaps(X=X, y=y, sample_weight=sample_weight)
-        X, y = validate_data(self, X, y)
+        X, y = _checked(self, X, y)
         check_classification_targets(y)
         X, y, weights = _with_positive_weight(X, y, sample_weight)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -272,7 +274,7 @@ class JaxnetRegressor(RegressorMixin, _Network):
             ValueError: for what cannot be used.
         """
         _no_gaps(X=X, y=y, sample_weight=sample_weight)
-        X, y = validate_data(self, X, y, y_numeric=True)
+        X, y = _checked(self, X, y, y_numeric=True)
         X, y, weights = _with_positive_weight(X, y.astype(np.float64), sample_weight)
         self._train(X, y, weights, None)
         return self
@@ -287,6 +289,18 @@ class JaxnetRegressor(RegressorMixin, _Network):
             (examples,) values.
         """
         return self._outputs(X)
+
+
+def _checked(estimator: Any, X: Any, *y: Any, **options: bool) -> Any:
+    """Data as scikit-learn checks them, and InputError for a data frame whose columns are no
+    numbers.
+    """
+    try:
+        return validate_data(estimator, X, *y, **options)
+    except (ValueError, TypeError):
+        if isinstance(X, Frame):
+            numbers_of_frame("X", X)
+        raise
 
 
 def _no_gaps(**given: Any) -> None:

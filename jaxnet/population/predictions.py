@@ -19,9 +19,11 @@ from jaxnet.core.objective import in_blocks
 from jaxnet.core.run import Run, check_trained
 from jaxnet.data import Dataset, Splits, Standardization
 from jaxnet.data.resampling import Samples
+from jaxnet.data.sources.frames import dataset_of_frame
 from jaxnet.engine import arguments, prediction
 from jaxnet.engine.checkpoint import CHECKSUMS, DamagedError, check_files, write_checksums
 from jaxnet.engine.prediction import Metrics
+from jaxnet.errors import InputError, shown
 from jaxnet.models.model import Model, with_outputs
 from jaxnet.population.placement import VMEM
 from jaxnet.population.result import Population, Predictions
@@ -29,12 +31,14 @@ from jaxnet.runtime.files import writing
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import barrier, gather, index_and_count, is_first, once
 from jaxnet.runtime.sharding import COPIED, SPLIT, device_mesh, spread
-from jaxnet.typing import ArrayLike
+from jaxnet.typing import ArrayLike, Frame
 
 logger = logging.getLogger("jaxnet")
 
 
-def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarray | Array, "..."]:
+def predict(
+    model: Model, run: Run | Population, x: ArrayLike | Frame
+) -> Float[np.ndarray | Array, "..."]:
     """What a trained network, or each member of a population, predicts.
 
     One compiled program serves any number of examples.
@@ -44,7 +48,8 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
         run: one network, or a population whose members have one architecture.
         x: (examples, ...) inputs as in the data set; they are standardized here. For one network x
             may be a tracer, inside jit or vmap. If float32 could not hold the training data as they
-            came, x must be float64, and is refused inside jit.
+            came, x must be float64, and is refused inside jit. Or a data frame, such as one of
+            pandas or Polars: its columns are found by the names that the network learned from.
 
     Returns:
         Log-probabilities (examples, classes), or values (examples,) in the units of y, which are
@@ -65,13 +70,30 @@ def predict(model: Model, run: Run | Population, x: ArrayLike) -> Float[np.ndarr
 
 
 @overload
-def evaluate(model: Model, run: Run, dataset: Dataset, *others: object) -> Metrics: ...
+def evaluate(
+    model: Model,
+    run: Run,
+    dataset: Dataset | Frame,
+    *others: object,
+    label: str | None = None,
+    groups: str | None = None,
+) -> Metrics: ...
 @overload
 def evaluate(
-    model: Model, run: Population, dataset: Dataset, *others: object
+    model: Model,
+    run: Population,
+    dataset: Dataset | Frame,
+    *others: object,
+    label: str | None = None,
+    groups: str | None = None,
 ) -> tuple[Metrics, ...]: ...
 def evaluate(
-    model: Model, run: Run | Population, dataset: Dataset, *others: object
+    model: Model,
+    run: Run | Population,
+    dataset: Dataset | Frame,
+    *others: object,
+    label: str | None = None,
+    groups: str | None = None,
 ) -> Metrics | tuple[Metrics, ...]:
     """How good a trained network is on these examples, with 95% confidence intervals that speak of
     this one network.
@@ -79,8 +101,13 @@ def evaluate(
     Args:
         model: the model that was trained.
         run: one network, or a population whose members have one architecture.
-        dataset: the examples, with the classes that the network was trained on.
+        dataset: the examples, with the classes that the network was trained on; or a data frame
+            with the columns that it learned from, and labels. Rows without a label are left out.
         others: nothing; what else is given, such as y beside x, is refused with what to give.
+        label: the column of a data frame that holds the labels; by default the one that the network
+            learned.
+        groups: the column of a data frame whose equal values belong together, which are then the
+            independent unit of the intervals; by default the one by which the data were grouped.
 
     Returns:
         The metrics; for a population, those of each member, in order. An example of classes whose
@@ -92,6 +119,7 @@ def evaluate(
     """
     if others:
         arguments.check(dataset=(dataset, *others))
+    dataset = _labeled(run.run if isinstance(run, Population) else run, dataset, label, groups)
     if not isinstance(run, Population):
         return prediction.evaluate(model, run, dataset)
     arguments.check(model=model)
@@ -100,6 +128,23 @@ def evaluate(
         prediction.judge(outputs, y, run[member].standardization, dataset.groups)
         for member, outputs in enumerate(np.asarray(predict(model, run, dataset.x)))
     )
+
+
+def _labeled(run: Run, dataset: Dataset | Frame, label: str | None, groups: str | None) -> Dataset:
+    """The data set, made of a data frame where one is given."""
+    if not isinstance(dataset, Frame):
+        for name, given in (("label", label), ("groups", groups)):
+            if given is not None:
+                raise InputError(
+                    f"{name} is {shown(given)}, which names a column of a data frame, but dataset "
+                    f"is {shown(dataset)}; leave it out"
+                )
+        return dataset
+    arguments.check(run=run)
+    found, notes = dataset_of_frame(dataset, run.schema, label, groups)
+    for note in notes:
+        logger.warning("%s", note)
+    return found
 
 
 def member_predictions(

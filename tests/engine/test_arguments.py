@@ -71,6 +71,7 @@ keys = jax.random.split(key, 2)
 of_integers = optax.softmax_cross_entropy_with_integer_labels
 trials = space.grid({"learning_rate": [0.1, 0.2]})
 here = Path(tempfile.mkdtemp())
+frame = pyarrow.table({"a": [1, 2]})
 
 
 def fit(**changes):
@@ -110,6 +111,7 @@ CALLS = {
     "fit(splits=x)": "splits is an array of shape (60, 3) jaxnet.split",
     "fit(splits=splits.train)": "splits is a Dataset Splits",
     "fit(splits='digits')": "splits is 'digits' jaxnet.load('digits')",
+    "fit(splits=frame)": "splits is a Table jaxnet.load(frame, label=",
     "fit(splits=None)": "splits is None jaxnet.split",
     "jaxnet.diagnose(model, (x, y), recipe, key)": "splits jaxnet.split(x, y)",
     # Arrays in place of a Dataset.
@@ -261,6 +263,7 @@ CALLS = {
     "jaxnet.load(None)": "name_or_path is None name of a data set path",
     "jaxnet.load('.')": "name_or_path is '.' path",
     "jaxnet.load(x)": "name_or_path is an array of shape (60, 3) jaxnet.split(x, y)",
+    "jaxnet.load(polars.LazyFrame(frame))": "of a lazy frame give frame.collect()",
     "jaxnet.load((x, y))": "name_or_path jaxnet.split(x, y)",
     "jaxnet.load('digits', seed=1.5)": "seed is 1.5 whole number",
     "jaxnet.load('digits', test=200)": "test is 200 fraction",

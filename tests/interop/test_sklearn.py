@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import jax
 import numpy as np
+import pandas
+import polars
 import pytest
 from conftest import gap
 from flax import linen as nn
@@ -360,6 +362,17 @@ def test_seeds_of_an_estimator_are_diagnosed(some_images):
     diagnosis = jaxnet.Diagnosis.from_predictions(train, None, test)
     assert (train[0] == train[1]).all()
     assert diagnosis.verdict.startswith("high variance")
+
+
+def test_data_frames_are_refused_where_their_columns_are_others(blobs):
+    x, y = blobs
+    frame = pandas.DataFrame(x[:, :2], columns=["age", "income"])
+    estimator = JaxnetClassifier((4,), epochs=1, random_state=0).fit(frame, y)
+    for other in (frame, polars.from_pandas(frame)):
+        with pytest.raises(ValueError, match="must be in the same order"):
+            estimator.predict(other[["income", "age"]])
+    with pytest.raises(jaxnet.InputError, match=r"no numbers, 'plan'; jaxnet.load\(frame"):
+        JaxnetClassifier((4,), epochs=1).fit(frame.assign(plan="basic"), y)
 
 
 def test_scikit_learn_is_imported_only_when_asked_for():

@@ -118,11 +118,13 @@ class Target(NamedTuple):
     Attributes:
         y: (rows,) class numbers or values.
         classes: names of the classes; None for a regression.
+        column: the column of the labels, with the unit of its numbers.
         why: why it is this task.
     """
 
     y: np.ndarray
     classes: tuple[str, ...] | None
+    column: Column
     why: str
 
 
@@ -148,7 +150,7 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
         problems += gaps_in({column.name: cells[column.name] for column in kinds.columns})
     if target is None or problems:
         raise Unusable(path, [*problems, *unreadable(kinds.columns, cells)], label)
-    y, classes, task = target
+    y, classes, column, task = target
     groups, order = (
         None if name is None else _plain(cells[name]) for name in (reading.groups, reading.order)
     )
@@ -157,7 +159,8 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
     rows = _parts(y, classes, groups, order, reading)
     inputs = _inputs(path, label, cells, table, kinds, rows)
     data = checks.dataset(inputs.x, y, classes=classes, where=str(path))
-    data = grouped(replace(data, schema=replace(data.schema, columns=inputs.columns)), groups)
+    learned_of = {"columns": inputs.columns, "label": column, "grouped_by": reading.groups}
+    data = grouped(replace(data, schema=replace(data.schema, **learned_of)), groups)
     leaking = (
         described_leak(each, regression=classes is None)
         for each in leaks(data, np.concatenate(rows[1:]))
@@ -277,15 +280,15 @@ def _grouped(
     target: Target,
 ) -> tuple[Reading, Target, tuple[str, ...]]:
     """Choose an identifier for groups, where one can be, and leave out the rows without it."""
-    y, classes, why = target
+    y, classes = target.y, target.classes
 
     def refused(name: str) -> str | None:
         return _undivided(cells[name], y, classes, reading)
 
     chosen, notes = grouping(identifiers, len(y), reading.parts, refused)
     kept, more = _leave_out_gaps(path, cells, {"group": chosen})
-    y = y if kept is None else y[kept]
-    return replace(reading, groups=chosen), Target(y, classes, why), (*notes, *more)
+    target = target if kept is None else target._replace(y=y[kept])
+    return replace(reading, groups=chosen), target, (*notes, *more)
 
 
 def label_of(
@@ -519,7 +522,7 @@ def _label(path: Path | str, name: str, cells: Cells, reading: Reading) -> Targe
         booleans = all(each.lower() in numbers.BOOLEANS for each in names)
         if found is None or (booleans and reading.task != "regression"):
             task, why = checks.task([np.array(names)], reading.task, where)
-            return Target(codes, tuple(names), f"task: {task}, since {why}")
+            return Target(codes, tuple(names), column, f"task: {task}, since {why}")
         column = Column(name, unit=found.form.unit or None)
     held = values_of(column, cells)
     if held.refused:
@@ -535,9 +538,9 @@ def _label(path: Path | str, name: str, cells: Cells, reading: Reading) -> Targe
     if column.unit:
         why += f"; the values are in {column.unit}"
     if task == "regression":
-        return Target(held.each, None, why)
+        return Target(held.each, None, column, why)
     different, codes = np.unique(held.each, return_inverse=True)
-    return Target(codes, checks.numbers_as_names(different), why)
+    return Target(codes, checks.numbers_as_names(different), column, why)
 
 
 def _refuse_mixed_labels(name: str, names: list[str], cells: Cells) -> None:

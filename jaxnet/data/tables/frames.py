@@ -11,6 +11,9 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from jaxtyping import Num
+
 from jaxnet.data.tables.cells import (
     LARGEST_WHOLE,
     Cells,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 FRAME = "data frame"  # what messages say in place of the name of a file
 UNNAMED_LABELS = re.compile(r"__index_level_\d+__")  # as pandas names them
+WITH_ZONE = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.]\d+)?)?[+-]\d\d:?\d\d$"
 ROW_LABELS = "the row labels of pandas"
 
 
@@ -60,6 +64,45 @@ def cells_of_frame(
     """
     table = Table() if table is None else table
     return _cells(FRAME, _arrow_of(frame, needed), table, texts, labels, needed)
+
+
+def numbers_of_frame(
+    what: str, frame: Frame
+) -> tuple[Num[np.ndarray, "rows columns"], tuple[str, ...]]:
+    """The columns of a data frame as an array, where all of them hold numbers.
+
+    Args:
+        what: name of the argument, for messages.
+        frame: the data frame, whose row labels are left out.
+
+    Returns:
+        ((rows, columns) in the narrowest type that all have in common, with NaN in gaps; the names
+        of the columns).
+
+    Raises:
+        InputError: for other columns.
+    """
+    import pyarrow as pa
+
+    read = _arrow_of(frame, bool)
+    refuse_twice(what, read.column_names)
+    read = read.drop_columns(list(row_labels(read.schema)))
+    others = [
+        repr(field.name)
+        for field in read.schema
+        if not (_is_number(field.type) or pa.types.is_boolean(field.type))
+    ]
+    if others or not read.column_names:
+        held = f"holds columns that are no numbers, {', '.join(others)}" if others else "is empty"
+        raise InputError(
+            f"{what} is a data frame that {held}; jaxnet.load(frame, label=...) takes text, dates "
+            "and gaps, and keeps the names of columns with the network"
+        )
+    columns = [
+        values.cast(pa.float64()) if pa.types.is_decimal(values.type) else values
+        for values in read.columns
+    ]
+    return np.column_stack([values.to_numpy() for values in columns]), tuple(read.column_names)
 
 
 def cells_of_parquet(
@@ -217,13 +260,15 @@ def _plain(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
 
 
 def _text(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
-    """Text without spaces around it, in which a word for a gap is a gap, as in files; numbers where
-    nothing but such a word made text of them.
+    """Text without spaces around it, in which a word for a gap is a gap, as in files. Numbers where
+    nothing but such a word made text of them, and times where all have a zone.
     """
     import pyarrow as pa
 
     compute = functions()
     values = compute.utf8_trim_whitespace(values)
+    if compute.all(compute.match_substring_regex(values, WITH_ZONE)).as_py():
+        return values.cast(pa.timestamp("us", "UTC"))
     gaps = compute.is_in(values, pa.array(GAPS))
     if not compute.any(gaps).as_py():
         return values

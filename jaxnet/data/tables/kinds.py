@@ -175,7 +175,7 @@ def _column(name: str, cells: Cells, table: Table) -> tuple[Column, str | None]:
                     "write them as 2024-03-15",
                     types={name: "category"},
                 )
-    return Column(name, tuple(names)), None
+    return Column(name, tuple(names)), None if wanted else _digits_note(name, names)
 
 
 def is_moment(values: "pa.ChunkedArray") -> bool:
@@ -204,6 +204,16 @@ def moments_of(values: "pa.ChunkedArray") -> np.ndarray:
     import pyarrow as pa
 
     return values.cast(pa.timestamp("s"), safe=False).to_numpy().astype("datetime64[s]")
+
+
+def _digits_note(name: str, names: list[str]) -> str | None:
+    """What to say of text that could be numbers, which only a source with types holds."""
+    if not all(DIGITS.fullmatch(each) and str(int(each)) == each for each in names):
+        return None
+    return (
+        f"{name!r} holds text of digits, such as {names[0]!r}, which are taken as categories; if "
+        f"they are numbers, say so with --types {name}=number (Table(types={{{name!r}: 'number'}}))"
+    )
 
 
 def _form_note(name: str, names: list[str], found: numbers.Numbers) -> str | None:

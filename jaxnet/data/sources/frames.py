@@ -1,0 +1,135 @@
+"""New examples for a trained network from a data frame, by the names of its columns."""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from jaxtyping import Num
+
+from jaxnet.data.dataset import Dataset
+from jaxnet.data.schema import Column, Schema
+from jaxnet.data.tables.cells import Cells
+from jaxnet.data.tables.frames import FRAME, cells_of_frame, numbers_of_frame
+from jaxnet.data.tables.inputs import encode, refuse_gaps
+from jaxnet.data.tables.kinds import distinct, place
+from jaxnet.data.tables.values import numbers_in
+from jaxnet.errors import InputError, near
+from jaxnet.typing import Frame
+
+
+def inputs_of_frame(
+    frame: Frame, schema: Schema
+) -> tuple[Num[np.ndarray, "examples ..."], tuple[str, ...]]:
+    """New examples from a data frame, encoded like those that a network was trained on.
+
+    Columns are found by their names, in any order, and others are ignored. For a network that did
+    not learn from a table, the columns are its inputs in their order.
+
+    Args:
+        frame: the data frame.
+        schema: what the inputs of the network mean.
+
+    Returns:
+        (examples as the network takes them; what was filled, left out or unknown).
+
+    Raises:
+        InputError: for columns that are not there, and for rows that cannot be used.
+    """
+    if schema.columns is None:
+        return numbers_of_frame("x", frame)[0], ()
+    cells = _cells(frame, schema.columns)
+    return _encoded(cells, schema.columns)
+
+
+def dataset_of_frame(
+    frame: Frame, schema: Schema, label: str | None = None, groups: str | None = None
+) -> tuple[Dataset, tuple[str, ...]]:
+    """Labeled examples from a data frame, for a network that learned from a table.
+
+    Args:
+        frame: the data frame.
+        schema: what the inputs and labels of the network mean.
+        label: the column of the labels; by default the one that the network learned.
+        groups: the column to group by; by default the one by which its data were grouped, where the
+            frame has it.
+
+    Returns:
+        (the Dataset, whose groups are numbers; what was filled, left out or unknown).
+
+    Raises:
+        InputError: for columns that are not there, and for labels that are none of its classes.
+    """
+    if schema.columns is None:
+        raise InputError(
+            "dataset is a data frame, but the network did not learn from a table; give "
+            "jaxnet.Dataset(x, y, run.classes), with classes from 0"
+        )
+    column = schema.label if label is None else Column(label)
+    if column is None:
+        raise InputError(
+            "dataset is a data frame, and the run does not say which column was its label; name it "
+            "with label="
+        )
+    if schema.label is not None and column.name == schema.label.name:
+        column = schema.label
+    asked = [name for name in (groups or schema.grouped_by,) if name is not None]
+    texts = {column.name} if schema.classes is not None else set()
+    cells = _cells(frame, (*schema.columns, column), texts, asked)
+    for name in (column.name, *([] if groups is None else [groups])):
+        if name not in cells:
+            raise InputError(
+                f"{FRAME}: has no column {name!r}{near(name, cells, 'its columns are')}"
+            )
+    notes = ()
+    if gaps := cells[column.name].null_count:
+        rows = len(cells[column.name])
+        cells.keep(np.asarray(cells[column.name].is_valid()))
+        notes = (f"left out: {gaps:,} of {rows:,} rows, without a label ({column.name!r})",)
+    codes = None
+    if (grouped_by := groups or schema.grouped_by) in cells:
+        refuse_gaps(FRAME, {grouped_by: cells[grouped_by]})
+        codes, _ = distinct(cells[grouped_by])
+    elif grouped_by is not None:
+        notes = (
+            *notes,
+            f"no column {grouped_by!r}, by which the rows were grouped: each row counts as "
+            "independent of the others",
+        )
+    y = _labels(column, cells, schema.classes)
+    x, more = _encoded(cells, schema.columns)
+    return Dataset(x, y, schema=schema, groups=codes), (*notes, *more)
+
+
+def _cells(
+    frame: Frame, columns: Sequence[Column], texts: Collection[str] = (), others: Sequence[str] = ()
+) -> Cells:
+    """The cells of a data frame; only those of the named columns need be readable."""
+    named = {*(column.name for column in columns), *others}
+    own = {column.name for column in columns if column.categories is not None}
+    return cells_of_frame(frame, texts=own.union(texts), labels=named, needed=named.__contains__)
+
+
+def _encoded(cells: Cells, columns: Sequence[Column]) -> tuple[np.ndarray, tuple[str, ...]]:
+    encoded = encode(columns, cells, FRAME, strict=False)
+    if why := list(encoded.refused.values()):
+        more = f"; {len(why):,} rows cannot be used" if len(why) > 1 else ""
+        raise InputError(f"{FRAME}: {why[0]}{more}")
+    return encoded.x, encoded.notes
+
+
+def _labels(column: Column, cells: Cells, classes: tuple[str, ...] | None) -> np.ndarray:
+    """(rows,) the number of the class of each row, or its value."""
+    if classes is None:
+        try:
+            return numbers_in(column, cells)
+        except InputError as error:
+            raise InputError(f"{FRAME}: {error}") from None
+    codes, names = distinct(cells[column.name])
+    known = {name: number for number, name in enumerate(classes)}
+    numbers = np.array([known.get(name, -1) for name in names], np.int32)[codes]
+    if (strange := np.flatnonzero(numbers < 0)).size:
+        raise InputError(
+            f"{FRAME}: the label {column.name!r} is {names[codes[strange[0]]]!r} in "
+            f"{place(cells, int(strange[0]))}, which is none of the classes of the network: "
+            f"{', '.join(map(repr, classes))}"
+        )
+    return numbers
