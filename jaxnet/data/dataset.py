@@ -65,6 +65,8 @@ class Dataset(HasSchema):
             groups: Int[np.ndarray, " examples"] | None = None,
             columns: tuple[Column, ...] | None = None,
             *,
+            label: Column | None = None,
+            grouped_by: str | None = None,
             schema: Schema = ...,
         ) -> None: ...
 

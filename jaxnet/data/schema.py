@@ -146,9 +146,9 @@ class HasSchema:
 def takes_parts_of_schema(cls: type[C]) -> type[C]:
     """Let a dataclass with a field `schema` be made from the parts of one, too.
 
-    Instances are made with `schema=`, or with `classes`, `pixel_max` and `columns`: the first two
-    stand where the schema stands among the fields, and `columns` comes last. Where both are given,
-    as `dataclasses.replace` gives them, the parts replace those of the schema.
+    Instances are made with `schema=`, or with its fields: `classes` and `pixel_max` stand where the
+    schema stands among the fields, `columns` comes last, and the others are given by name. Where
+    both are given, as `dataclasses.replace` gives them, the parts replace those of the schema.
 
     Args:
         cls: the dataclass, whose schema has a default.
@@ -168,7 +168,12 @@ def takes_parts_of_schema(cls: type[C]) -> type[C]:
         for each in fields(Schema)
     }
     arguments[before : before + 1] = part["classes"], part["pixel_max"]
-    signature = own.replace(parameters=[*arguments, part["columns"], schema])
+    named = [
+        each.replace(kind=schema.kind)
+        for name, each in part.items()
+        if name not in ("classes", "pixel_max", "columns")
+    ]
+    signature = own.replace(parameters=[*arguments, part["columns"], *named, schema])
 
     @functools.wraps(init)
     def __init__(self: Any, *values: Any, **named: Any) -> None:

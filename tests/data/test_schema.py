@@ -89,7 +89,8 @@ def test_wrong_arguments_are_refused_as_by_any_class(wrong, message):
 
 def test_the_signature_says_what_can_be_given():
     names = [*inspect.signature(Dataset).parameters]
-    assert names == ["x", "y", "classes", "pixel_max", "groups", "columns", "schema"]
+    by_place = ["x", "y", "classes", "pixel_max", "groups", "columns"]
+    assert names == [*by_place, "label", "grouped_by", "schema"]
     assert [field.name for field in fields(Dataset)] == ["x", "y", "schema", "groups"]
 
 
@@ -135,8 +136,10 @@ def test_a_run_means_what_its_data_do(table, run):
 
 
 def test_a_saved_run_is_read_with_its_schema(table, run, tmp_path):
+    # runs did not always know the column of their labels
     columns = tuple(column._replace(fill=None) for column in table.columns)  # gaps were refused
-    assert jaxnet.restore(OLD_RUN / "params").schema == replace(table.schema, columns=columns)
+    former = replace(table.schema, columns=columns, label=None)
+    assert jaxnet.restore(OLD_RUN / "params").schema == former
     jaxnet.save(run, tmp_path / "run")
     assert jaxnet.restore(tmp_path / "run").schema == run.schema
 

@@ -23,7 +23,7 @@ from jaxnet.diagnostics import two_sample_test
 SETUP = """
 import json, tempfile, warnings
 from pathlib import Path
-import equinox as eqx, jax, numpy as np, optax
+import equinox as eqx, jax, numpy as np, optax, polars, pyarrow
 from flax import linen as nn, nnx
 from sklearn.neural_network import MLPClassifier
 import jaxnet

@@ -365,7 +365,7 @@ def test_seeds_of_an_estimator_are_diagnosed(some_images):
 
 
 def test_data_frames_are_refused_where_their_columns_are_others(blobs):
-    x, y = blobs
+    x, y, _ = blobs
     frame = pandas.DataFrame(x[:, :2], columns=["age", "income"])
     estimator = JaxnetClassifier((4,), epochs=1, random_state=0).fit(frame, y)
     for other in (frame, polars.from_pandas(frame)):
