@@ -9,7 +9,7 @@ from jaxnet.data.dataset import Dataset
 from jaxnet.data.schema import Column, Schema
 from jaxnet.data.tables.cells import Cells
 from jaxnet.data.tables.frames import FRAME, cells_of_frame, numbers_of_frame
-from jaxnet.data.tables.inputs import encode, refuse_gaps
+from jaxnet.data.tables.inputs import encode
 from jaxnet.data.tables.kinds import distinct, place
 from jaxnet.data.tables.values import numbers_in
 from jaxnet.errors import InputError, near
@@ -79,18 +79,14 @@ def dataset_of_frame(
             raise InputError(
                 f"{FRAME}: has no column {name!r}{near(name, cells, 'its columns are')}"
             )
-    notes = ()
-    if gaps := cells[column.name].null_count:
-        rows = len(cells[column.name])
-        cells.keep(np.asarray(cells[column.name].is_valid()))
-        notes = (f"left out: {gaps:,} of {rows:,} rows, without a label ({column.name!r})",)
+    grouped_by = groups or schema.grouped_by
+    notes = _leave_out_gaps(cells, "label", column.name)
     codes = None
-    if (grouped_by := groups or schema.grouped_by) in cells:
-        refuse_gaps(FRAME, {grouped_by: cells[grouped_by]})
+    if grouped_by in cells:
+        notes += _leave_out_gaps(cells, "group", grouped_by)
         codes, _ = distinct(cells[grouped_by])
     elif grouped_by is not None:
-        notes = (
-            *notes,
+        notes += (
             f"no column {grouped_by!r}, by which the rows were grouped: each row counts as "
             "independent of the others",
         )
@@ -106,6 +102,15 @@ def _cells(
     named = {*(column.name for column in columns), *others}
     own = {column.name for column in columns if column.categories is not None}
     return cells_of_frame(frame, texts=own.union(texts), labels=named, needed=named.__contains__)
+
+
+def _leave_out_gaps(cells: Cells, what: str, name: str) -> tuple[str, ...]:
+    """Leave out the rows without a value in this column, and say how many there are."""
+    gaps, rows = cells[name].null_count, len(cells[name])
+    if not gaps:
+        return ()
+    cells.keep(np.asarray(cells[name].is_valid()))
+    return (f"left out: {gaps:,} of {rows:,} rows, without a {what} ({name!r})",)
 
 
 def _encoded(cells: Cells, columns: Sequence[Column]) -> tuple[np.ndarray, tuple[str, ...]]:
