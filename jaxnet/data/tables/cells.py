@@ -1,6 +1,7 @@
 """Read the cells of a table, a column at a time, as PyArrow types them."""
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -179,8 +180,7 @@ def refuse_twice(path: Path | str, names: Iterable[str]) -> None:
     Raises:
         InputError: it names the first that occurs twice.
     """
-    names = list(names)
-    if twice := sorted({name for name in names if names.count(name) > 1 and name}):
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1 and name):
         raise InputError(f"{path}: has more than one column named {twice[0]!r}; rename all but one")
 
 

@@ -116,7 +116,7 @@ def described(columns: Sequence[Column], left_out: dict[str, str]) -> str:
         if column.dates is not None
         else f"{column.name!r} ({_count(column)})"
         for column in columns
-        if column.name not in plain
+        if column.categories is not None or column.dates is not None
     ]
     if left_out:
         parts.append(
