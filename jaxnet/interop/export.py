@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxnet.core.run import Run, check_trained, not_one
+from jaxnet.data.schema import Column
+from jaxnet.data.tables import dates, numbers
+from jaxnet.data.tables.dialect import GAPS
 from jaxnet.display import ESCAPED
 from jaxnet.engine import arguments
 from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError, check_path
-from jaxnet.interop import forward, program
+from jaxnet.interop import forward, predict_table, program
 from jaxnet.models.builtin import named
 from jaxnet.models.model import Model
 from jaxnet.random import is_key, with_key_data
@@ -38,6 +41,14 @@ EXPIRED = (
 STORED = ("bool", "bfloat16", "float16", "float32", "float64")
 STORED += tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
 
+# The files of a network that learned from a table. One named numbers.py would hide the module of
+# Python that has this name.
+OF_TABLES = {
+    "predict_table.py": predict_table,
+    "table_numbers.py": numbers,
+    "table_dates.py": dates,
+}
+
 # jax2onnx asks for versions of Flax and Orbax that it does not need.
 INSTALL_ONNX = "pip install onnx-ir, then pip install --no-deps jax2onnx"
 
@@ -53,7 +64,9 @@ def export(
     `jax.export.deserialize` reads; `params.safetensors`, the parameters, model state and
     standardization by their paths; `forward.py` with `forward.json`, which compute the same with
     NumPy alone, if they have all operations of the network (the logger "jaxnet" says which is
-    missing); and `README.md`, which says how to load them and what inputs and outputs are.
+    missing); and `README.md`, which says how to load them and what inputs and outputs are. Of a
+    network that learned from a table, it also holds `columns.json`, which says how columns become
+    inputs, and `predict_table.py`, which predicts the rows of a CSV file with NumPy alone.
 
     The program takes inputs as the data set has them, float32 (batch, *run.shape), for any batch,
     and returns what `predict` does: log-probabilities (batch, classes), or values (batch,). Where
@@ -122,6 +135,10 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
         "params.safetensors": to_safetensors(run, about),
         **_numpy(model, here),
     }
+    if run.columns is not None:
+        files["columns.json"] = _columns(run.columns, run.classes)
+        if "forward.py" in files:
+            files |= {name: Path(each.__file__).read_bytes() for name, each in OF_TABLES.items()}
     if jax.__version_info__ < READ_BY_012:
         logger.warning(
             "model.stablehlo is written by jax %s, and jax 0.12 refuses it: %s",
@@ -133,6 +150,16 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
     return files | {
         "README.md": _readme(run, about, platforms, files).encode(errors="backslashreplace")
     }
+
+
+def _columns(columns: Sequence[Column], classes: tuple[str, ...] | None) -> bytes:
+    """columns.json: how the columns of a table become inputs."""
+    about = [
+        column._asdict()
+        | {"dates": column.dates and column.dates._asdict(), "inputs": column.inputs}
+        for column in columns
+    ]
+    return json.dumps({"columns": about, "classes": classes, "gaps": GAPS}, indent=1).encode()
 
 
 def _stablehlo(one: Callable[[Array], Array], run: Run) -> tuple[bytes, tuple[str, ...]]:
@@ -355,6 +382,12 @@ def _readme(
             )
         )
         parts += [words, _block("python", call)]
+    if "predict_table.py" in files:
+        parts += [
+            "`predict_table.py` predicts the rows of a CSV file with NumPy alone. How its columns "
+            "become inputs is in `columns.json`:",
+            _block("", "python predict_table.py new.csv > predictions.csv"),
+        ]
     if "model.onnx" in files:
         call = (
             f"import onnxruntime\n{before}\n(outputs,) = "
@@ -379,13 +412,8 @@ def _inputs(run: Run) -> str:
             f"{origin.description('x')}; not standardized"
         )
     if run.columns is not None:
-        columns = [
-            column.name if column.categories is None else {column.name: column.categories}
-            for column in run.columns
-        ]
-        values += (
-            f", of these columns; one with categories is an input each, 1 or 0\n\n{_json(columns)}"
-        )
+        names = [name for column in run.columns for name in column.inputs]
+        values += f", in this order; `columns.json` says how they are made\n\n{_json(names)}"
     return f"({', '.join(map(str, ('batch', *run.shape)))}), {values}"
 
 

@@ -1,12 +1,17 @@
-"""From text to dates, and from dates to numbers."""
+"""From text to dates, and from dates to numbers.
+
+`jaxnet.export` copies this file into the folder of a network, so it needs NumPy alone.
+"""
 
 import datetime
 import re
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxnet.data.schema import Dates
+if TYPE_CHECKING:
+    from jaxnet.data.schema import Dates
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 TIME = r"(?:[T ,]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?Z?)?"
@@ -126,7 +131,7 @@ def parts_of(moments: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def learned(moments: np.ndarray, order: str) -> Dates:
+def learned(moments: np.ndarray, order: str) -> "Dates":
     """What becomes of a column of dates.
 
     Args:
@@ -138,6 +143,8 @@ def learned(moments: np.ndarray, order: str) -> Dates:
         taken that vary, but no weekday where all dates are the same day of a month, as months
         are.
     """
+    from jaxnet.data.schema import Dates
+
     days = moments.astype("datetime64[D]")
     of_month = days - moments.astype("datetime64[M]").astype("datetime64[D]")
     vary = [
@@ -148,7 +155,7 @@ def learned(moments: np.ndarray, order: str) -> Dates:
     return Dates(str(moments.min()), (*vary, "days"), order)
 
 
-def days_of(moments: np.ndarray, dates: Dates) -> np.ndarray:
+def days_of(moments: np.ndarray, dates: "Dates") -> np.ndarray:
     """The days since the first date.
 
     Args:
@@ -161,7 +168,7 @@ def days_of(moments: np.ndarray, dates: Dates) -> np.ndarray:
     return (moments - np.datetime64(dates.first, "s")).astype(np.float64) / 86400
 
 
-def inputs_of(moments: np.ndarray, dates: Dates) -> np.ndarray:
+def inputs_of(moments: np.ndarray, dates: "Dates") -> np.ndarray:
     """The inputs that dates become.
 
     Args:

@@ -1,4 +1,7 @@
-"""From text to numbers: units, signs of currencies, decimal commas and thousands separators."""
+"""From text to numbers: units, signs of currencies, decimal commas and thousands separators.
+
+`jaxnet.export` copies this file into the folder of a network, so it needs NumPy alone.
+"""
 
 import re
 from collections.abc import Sequence
@@ -12,6 +15,7 @@ VALUE = re.compile(
     r"(\d[\d.,'\u2019 \u00a0\u202f]*\d|\d[.,]?|[.,]\d+)([eEdD][-+]?\d+)?"
     r"\s*([%‰€$£¥₹°\"'\u2032\u2033µ]?[^\W\d_]?[^\W_]*(?:/[^\W_]+)?[²³%°]?)"
 )
+TIME_OF_DAY = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?")
 SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2019": "'"})
 GROUPS = ("", ",", ".", " ", "'")
 SAMPLE = 200  # texts that are looked at before all are
@@ -79,6 +83,30 @@ def numbers_of(texts: Sequence[str], decimal: str) -> Numbers | None:
         for (first, _, second, _, power, _), body in zip(found, bodies, strict=True)
     ]
     return Numbers(np.array(values), form)
+
+
+def values_in(unit: str | None, texts: Sequence[str], decimal: str) -> np.ndarray | None:
+    """The numbers in texts of a column whose unit is known.
+
+    Args:
+        unit: the unit, with which the numbers may be written or without; None where there is none.
+            With "h", also times of day such as 13:30, in hours.
+        texts: different texts of the column.
+        decimal: the decimal sign of the table.
+
+    Returns:
+        (texts,) float64; None where a text is no number, has another unit, or is written otherwise
+        than the rest.
+    """
+    plain = [text.replace(unit, "").strip() if unit else text for text in texts]
+    found = numbers_of(plain, decimal)
+    if found is not None and not found.form.unit:
+        return found.values
+    times = [TIME_OF_DAY.fullmatch(text) for text in texts]
+    if unit != "h" or not all(times):
+        return None
+    parts = np.array([[float(part or 0) for part in each.groups()] for each in times if each])
+    return parts.reshape(-1, 3) @ (1, 1 / 60, 1 / 3600)
 
 
 def are_numbers(texts: Sequence[str]) -> np.ndarray:

@@ -1,6 +1,5 @@
 """From cells to the numbers, moments and categories that they hold, and what cannot be read."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +14,6 @@ from jaxnet.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?")
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -97,11 +95,7 @@ def _numbers(column: Column, columns: "dict[str, pa.ChunkedArray]") -> Values:
         decimal, unit = getattr(columns, "decimal", "."), column.unit
 
         def read(texts: Sequence[str]) -> np.ndarray | None:
-            plain = [text.replace(unit, "").strip() if unit else text for text in texts]
-            found = numbers.numbers_of(plain, decimal)
-            if found is not None and not found.form.unit:
-                return found.values
-            return _hours_of(texts) if unit == "h" else None
+            return numbers.values_in(unit, texts, decimal)
 
         wanted = f"numbers in {unit}" if unit else "numbers"
         cure = "write numbers in one form, such as 1250.5"
@@ -117,15 +111,6 @@ def _numbers(column: Column, columns: "dict[str, pa.ChunkedArray]") -> Values:
     else:
         held = Values(cells.cast(pa.float64(), safe=False).to_numpy(), None)
     return _finite(held, column.name, columns)
-
-
-def _hours_of(texts: Sequence[str]) -> np.ndarray | None:
-    """The hours of times of day such as 13:30; None where a text is none."""
-    found = [TIME.fullmatch(text) for text in texts]
-    if not all(found):
-        return None
-    parts = np.array([[float(part or 0) for part in each.groups()] for each in found if each])
-    return parts.reshape(-1, 3) @ (1, 1 / 60, 1 / 3600)
 
 
 def _finite(held: Values, name: str, columns: "dict[str, pa.ChunkedArray]") -> Values:
