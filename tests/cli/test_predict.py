@@ -217,7 +217,10 @@ BAD = {
         "mean 'plans'?",
     ),
     "twice": (
-        lambda p: _write(p / "a.csv", [["age", "age"], [1, 2], [3, 4]]),
+        lambda p: _write(
+            p / "a.csv",
+            [["age", "plan", "signup", "weight", "age"], [20, "pro", "01.02.2024", "3 kg", 30]] * 2,
+        ),
         "a.csv: has more than one column named 'age'",
     ),
     "other ending": (
