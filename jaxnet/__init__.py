@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from jaxnet.runtime.devices import use_cpu_devices as use_cpu_devices
     from jaxnet.runtime.plan import Plan as Plan
     from jaxnet.studies import space as space
+    from jaxnet.studies.advice import Advice as Advice
+    from jaxnet.studies.advise import advise as advise
     from jaxnet.studies.diagnose import diagnose as diagnose
     from jaxnet.studies.learning_curve import LearningCurve as LearningCurve
     from jaxnet.studies.learning_curve import learning_curve as learning_curve
@@ -86,6 +88,8 @@ _NAMES = {
     "jaxnet.runtime.devices": ("enable_cache", "use_cpu_devices"),
     "jaxnet.runtime.plan": ("Plan",),
     "jaxnet.studies": ("space",),
+    "jaxnet.studies.advice": ("Advice",),
+    "jaxnet.studies.advise": ("advise",),
     "jaxnet.studies.diagnose": ("diagnose",),
     "jaxnet.studies.learning_curve": ("LearningCurve", "learning_curve"),
     "jaxnet.studies.sweep": ("Sweep", "sweep"),

@@ -173,8 +173,8 @@ def advise(case: Case, rng: np.random.Generator) -> Advised:
         return (latent < below[..., None]).astype(float)
 
     count = len(case.gains)
-    gains, finalists = race(measure, count, fold_of, group_of, seeds=case.seeds)
-    found = gains.choose(finalists)
+    raced = race(measure, count, fold_of, group_of, seeds=case.seeds)
+    found = raced.gains.choose(raced.finalists)
     gain = found.gain
     return Advised(
         case.gains[found.leader],

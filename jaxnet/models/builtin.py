@@ -131,6 +131,23 @@ def widened(model: Model, factor: int) -> Model | None:
     return _without_outputs(given.kind, **dict(given.structure) | wider)
 
 
+def deepened(model: Model) -> Model | None:
+    """Add a hidden layer, as wide as the last one, to a built-in model.
+
+    Args:
+        model: the model.
+
+    Returns:
+        The deeper model. None for a model without hidden layers, or one that is not built in.
+    """
+    given = model.for_outputs
+    hidden = _hidden_layers(given).get("hidden") if isinstance(given, _ForOutputs) else None
+    if not hidden:
+        return None
+    deeper = {"hidden": (*hidden, hidden[-1])}
+    return _without_outputs(given.kind, **dict(given.structure) | deeper)
+
+
 def current_name(name: str) -> str:
     """The name of a model from a file, where it is written with a former word in it."""
     if name.startswith(("mlp(", "cnn(")):

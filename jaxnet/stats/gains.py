@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -216,6 +217,29 @@ class Choice:
     __repr__ = display.text
 
 
+class Raced(NamedTuple):
+    """What a race has measured.
+
+    Attributes:
+        losses: (recipes, seeds, examples) losses on unseen examples, first those of the current
+            recipe; NaN where no network was trained.
+        gains: the gains of the candidates.
+        finalists: (candidates,) which candidates ran all folds.
+    """
+
+    losses: Float[np.ndarray, "recipes seeds examples"]
+    gains: Gains
+    finalists: Bool[np.ndarray, " candidates"]
+
+
+def most_recipes(candidates: int) -> tuple[int, ...]:
+    """How many recipes run at most between each two rungs, the current one included."""
+    counts = [candidates]
+    while len(counts) < len(RUNGS):
+        counts.append((counts[-1] + 1) // 2)
+    return tuple(1 + count for count in counts)
+
+
 def cells_of_rungs(seeds: int) -> tuple[tuple[Cell, ...], ...]:
     """List the trainings of each recipe up to each rung: one network for each fold, and those of
     the further seeds once the finalists are known.
@@ -237,7 +261,7 @@ def race(
     *,
     seeds: int = 2,
     counted: bool = True,
-) -> tuple[Gains, Bool[np.ndarray, " candidates"]]:
+) -> "Raced":
     """Measure candidates on more and more folds, and stop with those that have fallen behind.
 
     Args:
@@ -251,7 +275,7 @@ def race(
         counted: whether losses are 0 or 1.
 
     Returns:
-        The gains, and which candidates were measured on all folds.
+        What was measured, and which candidates ran all folds.
 
     References:
         Maron & Moore 1994 (racing of models by their losses on the same examples).
@@ -266,7 +290,7 @@ def race(
         for place, (fold, seed) in enumerate(cells):
             own = np.flatnonzero(fold_of == fold)
             losses[recipes[:, None], seed, own] = found[:, place, own]
-    return Gains.of(losses, fold_of, group_of, counted=counted), running
+    return Raced(losses, Gains.of(losses, fold_of, group_of, counted=counted), running)
 
 
 def median_of_winner(

@@ -2,8 +2,8 @@
 
 A study is a function of (model, splits, recipe, key) and options by keyword. It returns a frozen
 dataclass and prints nothing. Two take something else: `sweep` also takes trials, before the key,
-and `compare_runs` takes runs that are trained already. `diagnose`, `learning_curve` and `sweep` are
-in `jaxnet`.
+and `compare_runs` takes runs that are trained already. `advise`, `diagnose`, `learning_curve`
+and `sweep` are in `jaxnet`.
 
 A name is imported when it is first asked for.
 """

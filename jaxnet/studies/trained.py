@@ -83,17 +83,8 @@ def cost(problem: Problem, design: Design, needs: Needs, devices: int) -> str:
         needs: how many networks are trained.
         devices: number of devices.
     """
-    splits, recipe, n = problem.splits, problem.recipe, problem.examples
+    recipe, n = problem.recipe, problem.examples
     steps = recipe.epochs * problem.steps
-    model = with_outputs(problem.model, splits.train.outputs)
-    params, model_state = jax.eval_shape(
-        functools.partial(initial, model), jax.random.key(0), input_shape(splits)
-    )
-    x = jax.ShapeDtypeStruct((problem.batch_size, *splits.train.x.shape[1:]), jnp.float32)
-    run = jax.jit(functools.partial(forward, model, precision=recipe.precision))
-    counted = run.lower(params, model_state, x).cost_analysis() or {}
-    # forward, and backward to inputs and to kernels
-    operations = 3.0 * float(counted.get("flops", 0.0)) * steps * needs.total
     folds = (
         f"{needs.folds} networks on all but one of {design.folds} folds of {n:,} examples and "
         if needs.folds
@@ -109,8 +100,29 @@ def cost(problem: Problem, design: Design, needs: Needs, devices: int) -> str:
         )
     if jax.default_backend() != "cpu":
         return words
-    seconds = max(1, round(operations / CORE / devices))
+    seconds = max(1, round(operations(problem) * needs.total / CORE / devices))
     return f"{words}. This takes roughly {seconds:,} s once compiled"
+
+
+def operations(problem: Problem) -> float:
+    """Count the operations of one training.
+
+    Args:
+        problem: what is trained.
+
+    Returns:
+        Three times those of a forward pass, since a backward pass goes to inputs and to kernels; 0
+        where the compiler does not count them.
+    """
+    splits, recipe = problem.splits, problem.recipe
+    model = with_outputs(problem.model, splits.train.outputs)
+    params, model_state = jax.eval_shape(
+        functools.partial(initial, model), jax.random.key(0), input_shape(splits)
+    )
+    x = jax.ShapeDtypeStruct((problem.batch_size, *splits.train.x.shape[1:]), jnp.float32)
+    run = jax.jit(functools.partial(forward, model, precision=recipe.precision))
+    counted = run.lower(params, model_state, x).cost_analysis() or {}
+    return 3.0 * float(counted.get("flops", 0.0)) * recipe.epochs * problem.steps
 
 
 def train_networks(

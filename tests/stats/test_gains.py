@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxnet.stats.gains import FOLDS, Gains, cells_of_rungs, median_of_winner, race
+from jaxnet.stats.gains import FOLDS, Gains, cells_of_rungs, median_of_winner, most_recipes, race
 
 pytestmark = pytest.mark.core
 
@@ -106,11 +106,13 @@ def test_a_race_trains_the_current_recipe_on_all_folds_and_candidates_on_less():
         return draw(recipes, cells)
 
     fold_of = np.arange(n) % FOLDS
-    found, finalists = race(measure, 8, fold_of, seeds=2)
+    losses, found, finalists = race(measure, 8, fold_of, seeds=2)
+    assert np.isfinite(losses[0]).all()
     assert [cells for _, cells in asked] == list(cells_of_rungs(2))
     assert asked[0][0] == list(range(9))
     assert all(recipes[0] == 0 for recipes, _ in asked)
-    assert sum(len(r) * len(c) for r, c in asked[:2]) + 8 * len(asked[2][0]) < 9 * FOLDS
+    assert all(len(r) <= most for (r, _), most in zip(asked, most_recipes(8), strict=True))
+    assert most_recipes(8) == (9, 5, 3)
     assert np.isfinite(found.values[finalists]).all()
     assert np.isfinite(found.values[:, fold_of < 2]).all()
     assert np.isnan(found.values[~finalists][:, fold_of >= 4]).all()
@@ -123,7 +125,7 @@ def test_the_interval_of_the_leader_holds_and_nothing_useless_is_adopted():
     rng, held, adopted, n = np.random.default_rng(6), 0, 0, 400
     thresholds, fold_of = np.full(7, stats.norm.ppf(0.15)), np.arange(n) % FOLDS
     for _ in range(40):
-        found, finalists = race(probit(rng, thresholds, n), 6, fold_of)
+        _, found, finalists = race(probit(rng, thresholds, n), 6, fold_of)
         choice = found.choose(finalists)
         assert finalists[choice.leader]
         assert choice.gain.low <= choice.gain.estimate <= choice.gain.high
@@ -137,7 +139,7 @@ def test_a_candidate_that_helps_is_found():
     rng, right, n = np.random.default_rng(7), 0, 1000
     errors = np.array([0.15, 0.15, 0.09, 0.15, 0.15])
     for _ in range(20):
-        found, finalists = race(
+        _, found, finalists = race(
             probit(rng, stats.norm.ppf(errors), n), 4, np.arange(n) % FOLDS, seeds=1
         )
         choice = found.choose(finalists)

@@ -84,7 +84,8 @@ def page(
         result["experiment"].replace("_", " "): "".join(
             chart(figures / name, name.replace("_", " ")) for name in own
         )
-        + _trials(result.get("sweep"), percent=not _regression(result)),
+        + _trials(result.get("sweep"), percent=not _regression(result))
+        + _tried(result.get("advice")),
         "Where the error comes from": shown("diagnosis")
         + shown("ladder")
         + _decompositions(result.get("diagnosis")),
@@ -137,7 +138,11 @@ def _regression(result: Mapping[str, Any]) -> bool:
 
 def _top(result: dict[str, Any]) -> str:
     verdict = f'<p class="verdict">{_headed(result["verdict"])}</p>'
-    tried = _next(result["findings"], result["tolerance"])
+    tried = (
+        _adopt(result["advice"])
+        if "advice" in result
+        else _next(result["findings"], result["tolerance"])
+    )
     beside = (
         f'<div class="beside"><div>{_numbers(result)}</div><div><h2>What to try '
         f"next</h2>{tried}</div></div>"
@@ -265,6 +270,44 @@ def _trials(sweep: Mapping[str, Any] | None, *, percent: bool) -> str:
         table([*head, "validation error", "interval for"], rows, caption=caption)
         + f"<ul>{listed}</ul>"
     )
+
+
+def _adopt(advice: Mapping[str, Any]) -> str:
+    """What follows from an advice."""
+    best = text(advice["tried"][advice["best"]]["name"])
+    if advice["adopted"]:
+        return (
+            f"<p>Use {best}: the network of this page is trained so. Ask for advice again from "
+            "there, since other changes may help then.</p>"
+        )
+    most = max(0.0, advice["gain"]["high"])
+    return (
+        f"<p>Keep the recipe. The best of {len(advice['tried'])} changes, {best}, gains at most "
+        f"{100 * most:.1f} points.</p>"
+    )
+
+
+def _tried(advice: Mapping[str, Any] | None) -> str:
+    """What was tried, what it gains and what it costs."""
+    if advice is None:
+        return ""
+    unit = " of the variance of y" * advice["regression"]
+    rows = [
+        (
+            text(each["name"]),
+            number({name: 100 * each["gain"][name] for name in COLUMNS} | {"refused": ""}),
+            f"{each['cost']:.1f} x",
+            text(each["verdict"]),
+        )
+        for each in sorted(advice["tried"], key=lambda each: -each["gain"]["estimate"])
+    ]
+    caption = (
+        f"{advice['trainings']} networks; the current recipe's error on unseen examples is "
+        f"{number(advice['error'], percent=True)}; with 95% intervals"
+    )
+    head = ["change", f"gain, percentage points{unit}", "time of a training", "verdict"]
+    listed = "".join(f"<li>{text(words)}</li>" for words in advice["notes"])
+    return table(head, rows, caption=caption) + f"<ul>{listed}</ul>"
 
 
 def _value(value: Any) -> str:

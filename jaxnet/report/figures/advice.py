@@ -1,0 +1,33 @@
+"""The figure of an advice: what each change gains."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from jaxnet.report.figures.axes import INK, TRAIN, VALIDATION, label_axes, literal, save
+from jaxnet.studies.advice import Advice
+
+
+def gains(found: Advice, path: Path) -> None:
+    """Draw the gain of each change with its interval, the largest at the top, and a line at no
+    gain.
+
+    Args:
+        found: the advice.
+        path: the file.
+    """
+    rows = sorted(found.tried, key=lambda each: each.gain.estimate)
+    figure = Figure(figsize=(7.2, 1.0 + 0.32 * len(rows)))
+    axes = figure.subplots()
+    figure.subplots_adjust(0.42, 0.55 / figure.get_figheight(), 0.98, 0.97)
+    for place, each in enumerate(rows):
+        size, color = each.gain, VALIDATION if each is found.tried[found.best] else TRAIN
+        limits = [100 * size.low, 100 * size.high]
+        axes.plot(limits, [place, place], color=color, linewidth=2.5, alpha=0.5)
+        axes.plot([100 * size.estimate], [place], "o", color=color, markersize=5)
+    axes.axvline(0, color=INK, linestyle=":", linewidth=1)
+    axes.set_yticks(range(len(rows)), [literal(each.name) for each in rows], fontsize=8)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    unit = " of the variance of y" * found.regression
+    label_axes(axes, f"error saved on unseen examples, percentage points{unit}", "")
+    save(figure, path)

@@ -1,0 +1,318 @@
+"""advise: train changes of a recipe on the same folds, and report what each of them gains."""
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from jaxnet.core.recipe import Recipe, resolved
+from jaxnet.core.run import Run
+from jaxnet.core.training import Problem
+from jaxnet.data import Splits, class_weights
+from jaxnet.data.dataset import error_unit
+from jaxnet.data.resampling import Samples, all_but, whole
+from jaxnet.diagnostics.findings import points
+from jaxnet.diagnostics.ladder import check_limits
+from jaxnet.diagnostics.predicted import Predicted
+from jaxnet.engine import arguments
+from jaxnet.engine.fingerprint import describe_pool
+from jaxnet.errors import InputError, check_number, check_whole
+from jaxnet.models.losses import Loss, check_loss
+from jaxnet.models.model import Model
+from jaxnet.population.fit import fit_population
+from jaxnet.population.predictions import member_predictions
+from jaxnet.population.result import Population
+from jaxnet.population.scheduler import Progress
+from jaxnet.random import AnyKey, as_key
+from jaxnet.runtime.plan import Plan
+from jaxnet.stats.cross_fitting import group_codes
+from jaxnet.stats.gains import FOLDS, RUNGS, Cell, Choice, Raced, race
+from jaxnet.stats.unseen_losses import UnseenLosses
+from jaxnet.studies.advice import ADOPTED, HELPS, UNSURE, Advice, Tried
+from jaxnet.studies.candidates import Candidate, candidates
+from jaxnet.studies.design import MANY, design_of
+from jaxnet.studies.trained import operations
+
+LAST = 1 << 20  # number of the key of the network that is handed over
+
+
+def advise(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: AnyKey,
+    *,
+    tolerance: float = 0.02,
+    seeds: int = 2,
+    balance: bool = False,
+    loss: Loss | None = None,
+    plan: Plan | None = None,
+    out: str | Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Advice:
+    """Try changes of a recipe and a model, and report what each of them gains on examples that its
+    networks have not seen.
+
+    Training and validation set are one pool, divided into 8 folds. The networks of all candidates
+    leave out the same folds and have the same random keys, so gains are paired by example. The
+    candidates race: all of them run 2 folds, the better half runs 4, and the better half of these
+    runs 8 folds with all seeds. The candidate with the largest gain is adopted if the lower limit
+    of its gain, which allows for the choice among all candidates, is above 0; but not where the
+    gain is below the tolerance and its training takes longer. The test set takes no part in any
+    choice.
+
+    A validation set that stops the training, or is more than a quarter of the pool, stays out of
+    the pool.
+
+    Args:
+        model: the network.
+        splits: the data set.
+        recipe: how it is trained now.
+        key: a random key.
+        tolerance: the smallest gain that is worth a longer training, on the scale of the error; of
+            a regression a share of the variance of y.
+        seeds: networks of each finalist for each fold.
+        balance: whether every class counts the same in the loss of the training, as in `diagnose`.
+        loss: as in `fit_population`.
+        plan: as in `fit_population`.
+        out: a folder for checkpoints; the same call with it goes on where it was stopped.
+        progress: as in `fit_population`.
+
+    Returns:
+        The recipe and the model to use, and what every candidate gains. Gains are of errors: the
+        share of wrong predictions, or squared errors divided by the variance of y. A network that
+        diverges counts as wrong on all examples, or as always predicting the mean of y.
+
+    Raises:
+        InputError: for invalid arguments, and for data that cannot be divided into folds.
+
+    References:
+        Maron & Moore 1994 (racing); Dunnett 1955 (the limit after a choice); Andrews, Kitagawa &
+        McCloskey 2024 (the point after a choice).
+    """
+    arguments.check(model=model, splits=splits, recipe=recipe)
+    arguments.check_in_memory(splits)
+    variance = error_unit(splits.train)  # refuses values that are all equal
+    key = as_key("key", key)
+    check_loss(loss)
+    arguments.check_surroundings(out, progress, plan)
+    check_whole("seeds", seeds)
+    check_number("tolerance", tolerance)
+    check_limits(0.0, tolerance)
+    recipe = resolved(recipe, len(splits.train))
+    design = design_of(splits, recipe, MANY[0])
+    if not design.cross_fitted:
+        raise InputError(
+            "advise compares recipes on random folds of the examples, and there are none: "
+            f"{design.notes[0]}"
+        )
+    found = candidates(model, recipe)
+    weights = np.asarray(class_weights(design.splits.train)) if balance else None
+    given = ((model, recipe), *((each.model, each.recipe) for each in found))
+    networks = Networks(
+        tuple(Problem(m, design.splits, r, loss, weights) for m, r in given),
+        design.fold_of,
+        key,
+        plan,
+        None if out is None else Path(out),
+    )
+    train = design.splits.train
+    group_of = None if train.groups is None else group_codes(train.groups, len(train))
+    rungs = itertools.count()
+
+    def measure(
+        recipes: Int[np.ndarray, " recipes"], cells: Sequence[Cell]
+    ) -> Float[np.ndarray, "recipes cells examples"]:
+        return networks.losses(recipes, cells, variance, _part(progress, next(rungs)))
+
+    counted = splits.classes is not None
+    raced = race(measure, len(found), design.fold_of, group_of, seeds=seeds, counted=counted)
+    choice = raced.gains.choose(raced.finalists)
+    best, relative = choice.leader, networks.costs[1:] / networks.costs[0]
+    adopted = choice.gain.low > 0 and (
+        choice.gain.estimate >= tolerance or float(relative[best]) <= 1
+    )
+    used = 1 + best if adopted else 0
+    unseen = UnseenLosses(raced.losses[0], design.fold_of, group_of, counted, describe_pool(train))
+    return Advice(
+        recipe=given[used][1],
+        model=given[used][0],
+        splits=splits,
+        gain=choice.gain,
+        adopted=adopted,
+        best=best,
+        tried=_tried(found, raced, choice, relative, adopted),
+        error=unseen.fit.rate("unseen"),
+        detectable=choice.detectable,
+        tolerance=tolerance,
+        trainings=_trainings(raced),
+        regression=not counted,
+        notes=(*design.notes, *_notes(choice, adopted)),
+        run=networks.whole(used),
+    )
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of an advice.
+
+    Attributes:
+        problems: what the networks of each recipe minimize, first those of the current one.
+        fold_of: (examples,) fold of each example of the pool.
+        key: a random key.
+        plan: as in `fit_population`.
+        out: folder of checkpoints, or None.
+    """
+
+    problems: tuple[Problem, ...]
+    fold_of: Int[np.ndarray, " examples"]
+    key: Key[Array, ""]
+    plan: Plan | None
+    out: Path | None
+
+    @functools.cached_property
+    def costs(self) -> Float[np.ndarray, " recipes"]:
+        """The operations of a training of each recipe; its steps where they cannot be counted."""
+        found = np.array([operations(problem) for problem in self.problems])
+        if (found > 0).all():
+            return found
+        return np.array([problem.recipe.epochs * problem.steps for problem in self.problems], float)
+
+    def losses(
+        self,
+        recipes: Int[np.ndarray, " recipes"],
+        cells: Sequence[Cell],
+        unit: float,
+        progress: Callable[[Progress], None] | None,
+    ) -> Float[np.ndarray, "recipes cells examples"]:
+        """Train networks of some recipes, and measure their losses on the whole pool.
+
+        Args:
+            recipes: numbers of the recipes.
+            cells: fold and seed of each network of a recipe; they decide its random key.
+            unit: what squared errors are divided by.
+            progress: as in `fit_population`.
+        """
+        members = [self.problems[recipe] for recipe in recipes for _ in cells]
+        folds, seeds = np.tile(np.array(cells), (len(recipes), 1)).T
+        population = self._trained(
+            members,
+            FOLDS * seeds + folds,
+            all_but(self.fold_of, folds),
+            f"folds-{max(fold for fold, _ in cells) + 1}",
+            progress,
+        )
+        train = members[0].splits.train
+        y, found = np.asarray(train.y), np.empty((len(members), len(train)))
+        models = [members[each[0]].model for each in population.members]
+        waves = member_predictions(models, population, np.asarray(train.x), self.plan)
+        for places, outputs in waves:
+            predicted = Predicted(outputs, y)
+            found[places] = (
+                predicted.wrong if train.classes is not None else predicted.squares / unit
+            )
+        # what stands for the predictions of a network that diverged
+        worst = np.ones(len(y)) if train.classes is not None else (y - y.mean()) ** 2 / unit
+        lost = population.diverged | ~np.isfinite(found).all(1)
+        found[lost] = worst
+        return found.reshape(len(recipes), len(cells), len(y))
+
+    def whole(self, recipe: int) -> Run:
+        """Train one network of a recipe on the whole pool."""
+        problem = self.problems[recipe]
+        samples = whole(1, problem.examples)
+        return self._trained([problem], np.array([LAST]), samples, "network", None)[0]
+
+    def _trained(
+        self,
+        members: Sequence[Problem],
+        numbers: Int[np.ndarray, " members"],
+        samples: Samples,
+        folder: str,
+        progress: Callable[[Progress], None] | None,
+    ) -> Population:
+        """Train networks whose random keys have these numbers."""
+        one = members[0]
+        if one.weights is not None:
+            samples = samples.reweighted(np.asarray(one.weights))
+        return fit_population(
+            [each.model for each in members],
+            one.splits,
+            [each.recipe for each in members],
+            jax.vmap(jax.random.fold_in, (None, 0))(self.key, numbers.astype(np.uint32)),
+            resample=samples,
+            loss=one.loss,
+            plan=self.plan,
+            out=None if self.out is None else self.out / folder,
+            progress=progress,
+        )
+
+
+def _part(
+    progress: Callable[[Progress], None] | None, rung: int
+) -> Callable[[Progress], None] | None:
+    """Tell the progress of a population as that of a part of the race."""
+    if progress is None:
+        return None
+    return lambda now: progress(now._replace(share=(rung + now.share) / len(RUNGS)))
+
+
+def _trainings(raced: Raced) -> int:
+    """The number of networks of a race."""
+    one_of_fold = np.unique(raced.gains.fold_of, return_index=True)[1]
+    return int(np.isfinite(raced.losses[:, :, one_of_fold]).sum())
+
+
+def _tried(
+    found: Sequence[Candidate],
+    raced: Raced,
+    choice: Choice,
+    costs: Float[np.ndarray, " candidates"],
+    adopted: bool,
+) -> tuple[Tried, ...]:
+    """What became of each candidate."""
+    gains = list(raced.gains.each(choice.quantile))
+    gains[choice.leader] = choice.gain
+    folds = [
+        len(np.unique(raced.gains.fold_of[np.isfinite(values)])) for values in raced.gains.values
+    ]
+
+    def verdict(number: int) -> str:
+        if not raced.finalists[number]:
+            return f"dropped after {folds[number]} of {FOLDS} folds"
+        if number == choice.leader and adopted:
+            return ADOPTED
+        return HELPS if gains[number].low > 0 else UNSURE
+
+    return tuple(
+        Tried(
+            each.name,
+            each.kind,
+            each.recipe,
+            each.model,
+            gains[number],
+            float(costs[number]),
+            folds[number],
+            verdict(number),
+        )
+        for number, each in enumerate(found)
+    )
+
+
+def _notes(choice: Choice, adopted: bool) -> list[str]:
+    """How far the numbers can be trusted."""
+    notes = [
+        "gains are of the recipe's networks on average: one network that is trained again may gain "
+        "more or less"
+    ]
+    if adopted and choice.gain.estimate < choice.detectable:
+        notes.append(
+            "small adopted gains are flattered: a gain below "
+            f"{points(choice.detectable)} is adopted mostly where it was measured too large"
+        )
+    return notes
