@@ -2,9 +2,12 @@
 
 import functools
 import itertools
+import logging
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,16 +32,21 @@ from jaxnet.population.predictions import member_predictions
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
+from jaxnet.runtime.files import read_json, write_json
 from jaxnet.runtime.plan import Plan
+from jaxnet.runtime.processes import once
 from jaxnet.stats.cross_fitting import group_codes
 from jaxnet.stats.gains import FOLDS, RUNGS, Cell, Choice, Raced, race
 from jaxnet.stats.unseen_losses import UnseenLosses
 from jaxnet.studies.advice import ADOPTED, HELPS, UNSURE, Advice, Tried
 from jaxnet.studies.candidates import Candidate, candidates
 from jaxnet.studies.design import MANY, design_of
-from jaxnet.studies.trained import operations
+from jaxnet.studies.timetable import Timetable, timetable
+from jaxnet.studies.trained import SAFETY, operations, timed
 
 LAST = 1 << 20  # number of the key of the network that is handed over
+
+logger = logging.getLogger("jaxnet")
 
 
 def advise(
@@ -49,6 +57,7 @@ def advise(
     *,
     tolerance: float = 0.02,
     seeds: int = 2,
+    seconds: float | None = None,
     balance: bool = False,
     loss: Loss | None = None,
     plan: Plan | None = None,
@@ -77,6 +86,9 @@ def advise(
         tolerance: the smallest gain that is worth a longer training, on the scale of the error; of
             a regression a share of the variance of y.
         seeds: networks of each finalist for each fold.
+        seconds: time to keep within on this machine, by training fewer seeds and then trying fewer
+            changes. Networks that are trained first show how long it takes; the logger "jaxnet"
+            says what there is time for, and a call that goes on in `out` does the same.
         balance: whether every class counts the same in the loss of the training, as in `diagnose`.
         loss: as in `fit_population`.
         plan: as in `fit_population`.
@@ -104,6 +116,8 @@ def advise(
     check_whole("seeds", seeds)
     check_number("tolerance", tolerance)
     check_limits(0.0, tolerance)
+    if seconds is not None and not check_number("seconds", seconds) > 0:
+        raise InputError(f"seconds is {seconds}; give a positive time, or leave it out")
     recipe = resolved(recipe, len(splits.train))
     design = design_of(splits, recipe, MANY[0])
     if not design.cross_fitted:
@@ -113,14 +127,22 @@ def advise(
         )
     found = candidates(model, recipe)
     weights = np.asarray(class_weights(design.splits.train)) if balance else None
-    given = ((model, recipe), *((each.model, each.recipe) for each in found))
     networks = Networks(
-        tuple(Problem(m, design.splits, r, loss, weights) for m, r in given),
+        tuple(
+            Problem(each, design.splits, how, loss, weights)
+            for each, how in ((model, recipe), *((each.model, each.recipe) for each in found))
+        ),
         design.fold_of,
         key,
         plan,
         None if out is None else Path(out),
     )
+    notes = list(design.notes)
+    if seconds is not None:
+        kept = networks.within(seconds, seeds)
+        notes += _left_out(found, kept, seeds, seconds)
+        found, seeds = tuple(found[number] for number in kept.candidates), kept.seeds
+        networks = networks.only(kept.candidates)
     train = design.splits.train
     group_of = None if train.groups is None else group_codes(train.groups, len(train))
     rungs = itertools.count()
@@ -140,8 +162,8 @@ def advise(
     used = 1 + best if adopted else 0
     unseen = UnseenLosses(raced.losses[0], design.fold_of, group_of, counted, describe_pool(train))
     return Advice(
-        recipe=given[used][1],
-        model=given[used][0],
+        recipe=networks.problems[used].recipe,
+        model=networks.problems[used].model,
         splits=splits,
         gain=choice.gain,
         adopted=adopted,
@@ -152,7 +174,7 @@ def advise(
         tolerance=tolerance,
         trainings=_trainings(raced),
         regression=not counted,
-        notes=(*design.notes, *_notes(choice, adopted)),
+        notes=(*notes, *_notes(choice, adopted)),
         run=networks.whole(used),
     )
 
@@ -182,6 +204,39 @@ class Networks:
         if (found > 0).all():
             return found
         return np.array([problem.recipe.epochs * problem.steps for problem in self.problems], float)
+
+    def only(self, candidates: Sequence[int]) -> "Networks":
+        """Those of the current recipe and of some candidates."""
+        kept = (self.problems[0], *(self.problems[1 + number] for number in candidates))
+        return replace(self, problems=kept)
+
+    def within(self, seconds: float, seeds: int) -> Timetable:
+        """Choose what there is time for; a choice that is kept in `out` stays.
+
+        Args:
+            seconds: the time.
+            seeds: networks of each finalist for each fold, at most.
+        """
+        file = None if self.out is None else self.out / "timetable.json"
+        if file is not None and once(file.exists):
+            return Timetable.read(once(lambda: read_json(file)))
+        began = time.monotonic()
+        _, pace = timed(self._pilot, 2, None)
+
+        def chosen() -> dict[str, Any]:
+            left = SAFETY * (seconds - (time.monotonic() - began))
+            found = timetable(self.problems, self.costs, pace, seeds, left)._asdict()
+            if file is not None:
+                write_json(file, found)
+            return found
+
+        return Timetable.read(once(chosen))
+
+    def _pilot(self, progress: Callable[[Progress], None]) -> Population:
+        """Train two networks of the current recipe, which show how long it takes."""
+        return self._trained(
+            [self.problems[0]] * 2, np.arange(2), all_but(self.fold_of, [0, 1]), None, progress
+        )
 
     def losses(
         self,
@@ -233,7 +288,7 @@ class Networks:
         members: Sequence[Problem],
         numbers: Int[np.ndarray, " members"],
         samples: Samples,
-        folder: str,
+        folder: str | None,
         progress: Callable[[Progress], None] | None,
     ) -> Population:
         """Train networks whose random keys have these numbers."""
@@ -248,9 +303,29 @@ class Networks:
             resample=samples,
             loss=one.loss,
             plan=self.plan,
-            out=None if self.out is None else self.out / folder,
+            out=None if self.out is None or folder is None else self.out / folder,
             progress=progress,
         )
+
+
+def _left_out(found: Sequence[Candidate], kept: Timetable, seeds: int, seconds: float) -> list[str]:
+    """Say what there is no time for, and tell the logger what there is time for."""
+    logger.info(
+        "There is time for %d of %d changes with %d network%s per fold for the best; this takes at "
+        "most about %.0f s",
+        len(kept.candidates),
+        len(found),
+        kept.seeds,
+        "s" * (kept.seeds > 1),
+        kept.seconds,
+    )
+    notes, without = list[str](), f"to keep within {seconds:g} s, "
+    if kept.seeds < seeds:
+        notes.append(f"{without}{kept.seeds} network per fold was trained, and not {seeds}")
+    missing = [each.name for number, each in enumerate(found) if number not in kept.candidates]
+    if missing:
+        notes.append(f"{without}these changes were not tried: {', '.join(missing)}")
+    return notes
 
 
 def _part(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -170,6 +171,45 @@ def train_networks(
     )
 
 
+class Pace(NamedTuple):
+    """How long networks take, in seconds.
+
+    Attributes:
+        compiling: to compile their program.
+        each: to train one of them.
+    """
+
+    compiling: float
+    each: float
+
+
+def timed(
+    train: Callable[[Callable[[Progress], None]], Population],
+    networks: int,
+    progress: Callable[[Progress], None] | None,
+) -> tuple[Population, Pace]:
+    """Train some networks, and measure how long they take.
+
+    Args:
+        train: trains them, and calls what it is given with the progress.
+        networks: how many they are.
+        progress: as in `fit_population`.
+    """
+    heard = list[tuple[float, float]]()
+    began = time.monotonic()
+
+    def listen(now: Progress) -> None:
+        heard.append((time.monotonic(), now.share))
+        if progress is not None:
+            progress(now)
+
+    population = train(listen)
+    took = time.monotonic() - began
+    (first, share), last = heard[min(1, len(heard) - 1)], heard[-1][0]  # the first call compiles
+    each = ((last - first) / (1 - share) if share < 1 else took) / networks
+    return population, Pace(max(0.0, took - each * networks), each)
+
+
 def train_within(
     train: Callable[..., Population],
     design: Design,
@@ -191,23 +231,16 @@ def train_within(
     Returns:
         The design that there was time for, and the networks.
     """
-    heard = list[tuple[float, float]]()
-    began = time.monotonic()
-
-    def listen(now: Progress) -> None:
-        heard.append((time.monotonic(), now.share))
-        if progress is not None:
-            progress(now)
-
     wave = plan.devices * plan.chunk * index_and_count()[1]
     # Networks of folds come in full rounds of them, so the first wave has none.
     pilot = Needs(1 if design.cross_fitted else min(needs.wholes, wave))
-    populations = [train(design, needs=pilot, progress=listen)]
+    began = time.monotonic()
+    first, pace = timed(
+        lambda listen: train(design, needs=pilot, progress=listen), pilot.total, progress
+    )
     took = time.monotonic() - began
-    (first, share), last = heard[min(1, len(heard) - 1)], heard[-1][0]  # the first call compiles
-    each = (last - first) / (1 - share) / pilot.total if share < 1 else took / pilot.total
-    compiling = max(0.0, took - each * pilot.total)
-    left = once(lambda: int((SAFETY * (seconds - took) - compiling) / max(each, 1e-9)))
+    populations = [first]
+    left = once(lambda: int((SAFETY * (seconds - took) - pace.compiling) / max(pace.each, 1e-9)))
     design, rest = _affordable(design, needs, pilot, max(0, left))
     if rest.total == 0:
         return design, Trained((pilot,), tuple(populations))

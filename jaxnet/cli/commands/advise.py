@@ -29,6 +29,8 @@ class AdviseOptions(Options):
 
     seeds: int = 2
     """networks per fold of each change that stays to the end"""
+    seconds: float | None = None
+    """time to keep within, by training fewer seeds and trying fewer changes"""
 
 
 def work(setup: Setup) -> dict[str, Any]:
@@ -38,8 +40,8 @@ def work(setup: Setup) -> dict[str, Any]:
     with training_members(setup) as (progress, began):
         found = advise(
             setup.model, setup.splits, setup.recipe, jax.random.key(options.seed),
-            tolerance=options.tolerance, seeds=options.seeds, balance=options.balance,
-            out=setup.out / MEMBERS, progress=progress,
+            tolerance=options.tolerance, seeds=options.seeds, seconds=options.seconds,
+            balance=options.balance, out=setup.out / MEMBERS, progress=progress,
         )  # fmt: skip
     from jaxnet.report import figures
 

@@ -7,10 +7,15 @@ from matplotlib.figure import Figure
 from jaxnet.report.figures.axes import INK, TRAIN, VALIDATION, label_axes, literal, save
 from jaxnet.studies.advice import Advice
 
+LOSSES = 2  # the axis goes so many times as far to losses as to gains
+
 
 def gains(found: Advice, path: Path) -> None:
     """Draw the gain of each change with its interval, the largest at the top, and a line at no
     gain.
+
+    Losses far larger than the gains would leave no room for these: an arrow at the border stands
+    for them.
 
     Args:
         found: the advice.
@@ -20,11 +25,15 @@ def gains(found: Advice, path: Path) -> None:
     figure = Figure(figsize=(7.2, 1.0 + 0.32 * len(rows)))
     axes = figure.subplots()
     figure.subplots_adjust(0.42, 0.55 / figure.get_figheight(), 0.98, 0.97)
+    largest = max(100 * each.gain.high for each in rows)
+    border = max(min(100 * each.gain.low for each in rows), -LOSSES * largest)
     for place, each in enumerate(rows):
         size, color = each.gain, VALIDATION if each is found.tried[found.best] else TRAIN
-        limits = [100 * size.low, 100 * size.high]
+        limits = [max(border, 100 * size.low), max(border, 100 * size.high)]
         axes.plot(limits, [place, place], color=color, linewidth=2.5, alpha=0.5)
-        axes.plot([100 * size.estimate], [place], "o", color=color, markersize=5)
+        point, mark = (100 * size.estimate, "o") if 100 * size.estimate >= border else (border, "<")
+        axes.plot([point], [place], mark, color=color, markersize=5, clip_on=False)
+    axes.set_xlim(border, None)
     axes.axvline(0, color=INK, linestyle=":", linewidth=1)
     axes.set_yticks(range(len(rows)), [literal(each.name) for each in rows], fontsize=8)
     axes.set_ylim(-0.6, len(rows) - 0.4)

@@ -277,8 +277,8 @@ def _adopt(advice: Mapping[str, Any]) -> str:
     best = text(advice["tried"][advice["best"]]["name"])
     if advice["adopted"]:
         return (
-            f"<p>Use {best}: the network of this page is trained so. Ask for advice again from "
-            "there, since other changes may help then.</p>"
+            f"<p>Use {best}; the network on this page was trained with it. Then ask for advice "
+            "again: other changes may help from there.</p>"
         )
     most = max(0.0, advice["gain"]["high"])
     return (
@@ -295,15 +295,18 @@ def _tried(advice: Mapping[str, Any] | None) -> str:
     rows = [
         (
             text(each["name"]),
-            number({name: 100 * each["gain"][name] for name in COLUMNS} | {"refused": ""}),
+            "{:.2f} <small>{:.2f} to {:.2f}</small>".format(
+                *(100 * each["gain"][name] for name in COLUMNS)
+            ),
             f"{each['cost']:.1f} x",
             text(each["verdict"]),
         )
         for each in sorted(advice["tried"], key=lambda each: -each["gain"]["estimate"])
     ]
+    error = advice["error"]["estimate"]
     caption = (
-        f"{advice['trainings']} networks; the current recipe's error on unseen examples is "
-        f"{number(advice['error'], percent=True)}; with 95% intervals"
+        f"gain: error saved on unseen examples, where the current recipe has {error:.2%}; "
+        f"{advice['trainings']} networks; with 95% intervals"
     )
     head = ["change", f"gain, percentage points{unit}", "time of a training", "verdict"]
     listed = "".join(f"<li>{text(words)}</li>" for words in advice["notes"])
