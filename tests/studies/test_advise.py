@@ -1,0 +1,229 @@
+"""Advice: candidates as data, gains against networks trained alone, what is handed over, and what a
+race has time for.
+"""
+
+import json
+import shutil
+from dataclasses import replace
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import jaxnet
+from jaxnet import InputError, Recipe
+from jaxnet.cli import commands
+from jaxnet.data.resampling import all_but, fold_of
+from jaxnet.data.splitting import pool
+from jaxnet.diagnostics import Estimate
+from jaxnet.stats.gains import FOLDS
+from jaxnet.studies.advise import advise
+from jaxnet.studies.candidates import candidates
+from jaxnet.studies.timetable import timetable
+from jaxnet.studies.trained import Pace
+
+RECIPE = Recipe(epochs=3, learning_rate=1e-6)
+WORDS = (
+    *("digits", "--model", "linear", "--epochs", "3", "--learning-rate", "1e-6"),
+    *("--seeds", "1", "--no-cache"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The folder of the command, for a learning rate that is far too low."""
+    path = tmp_path_factory.mktemp("advise") / "out"
+    assert commands.run("advise", [*WORDS, "--out", str(path)], began=0.0) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def found(digits, folder):
+    """The same advice, from the networks in that folder."""
+    return again(digits, folder / "members")
+
+
+def again(digits, out, **kwargs):
+    key = jax.random.key(0)
+    recipe = replace(RECIPE, schedule="one_cycle")
+    return advise(jaxnet.linear(), digits, recipe, key, seeds=1, out=out, **kwargs)
+
+
+def test_candidates_are_rates_longer_trainings_and_larger_networks():
+    model, recipe = jaxnet.mlp((16, 8)), Recipe(optimizer="sgd", learning_rate=0.3, epochs=5)
+    tried = candidates(model, recipe)
+    rates = [each.recipe.learning_rate for each in tried if each.kind == "rate"]
+    assert rates == pytest.approx([0.03, 0.1, 0.9, 3.0])
+    assert [each.recipe.epochs for each in tried if each.kind == "longer"] == [10, 20]
+    larger = {each.kind: each.model for each in tried if each.recipe == recipe}
+    assert larger == {"wider": jaxnet.mlp((32, 16)), "deeper": jaxnet.mlp((16, 8, 8))}
+    for each in tried:
+        changed = replace(each.recipe, learning_rate=0.3, epochs=5)
+        assert changed == recipe
+        assert (each.model == model) == (each.kind in ("rate", "longer"))
+
+
+@pytest.mark.parametrize(("rate", "usual"), [(1e-6, True), (1e-3, False), (0.3, True), (0.0, True)])
+def test_the_usual_rate_is_tried_where_it_is_farther_than_the_others(rate, usual):
+    tried = candidates(jaxnet.linear(), Recipe(learning_rate=rate, epochs=1))
+    names = [each.name for each in tried if each.kind == "rate"]
+    assert ("learning rate 0.003 (the usual one of adam)" in names) == usual
+    assert len(names) == usual + 4 * (rate > 0)
+
+
+def test_what_does_not_apply_is_no_candidate():
+    linear = candidates(jaxnet.linear(), Recipe(epochs=1))
+    assert [each.name for each in linear if each.kind not in ("rate", "longer")] == [
+        "hidden layers"
+    ]
+    own = replace_name(jaxnet.linear())
+    finished = Recipe(optimizer=optax.sgd(0.1), learning_rate=None, epochs=1)
+    assert {each.kind for each in candidates(own, finished)} == {"longer"}
+
+
+def replace_name(model):
+    """A model that is not built in."""
+    return jaxnet.Model(model.init, model.apply, "own")
+
+
+def test_a_gain_is_that_of_networks_trained_alone(digits, found):
+    """The wider network of a race ran folds 0 and 1 at least."""
+    pooled, (place,) = pool(digits), [i for i, t in enumerate(found.tried) if t.kind == "wider"]
+    tried, folds = found.tried[place], fold_of(pooled.train, FOLDS)
+    assert tried.folds == 2
+    samples, gains = all_but(folds, [0, 1]), []
+    x, y = np.asarray(pooled.train.x), np.asarray(pooled.train.y)
+    for fold in (0, 1):
+        wrong = []
+        for model in (jaxnet.linear(), tried.model):
+            key = jax.random.fold_in(jax.random.key(0), fold)
+            run = jaxnet.fit(model, pooled, found.tried[place].recipe, key, **samples.alone(fold))
+            own = folds == fold
+            wrong.append(np.asarray(jaxnet.predict(model, run, x[own])).argmax(1) != y[own])
+        gains.append(wrong[0].astype(float) - wrong[1])
+    assert tried.gain.estimate == pytest.approx(np.concatenate(gains).mean(), abs=2 / len(x))
+
+
+def test_a_rate_that_is_far_too_low_is_replaced(digits, found):
+    assert found.adopted
+    best = found.tried[found.best]
+    assert best.verdict == "adopted"
+    assert best.kind == "rate"
+    assert found.recipe == best.recipe == replace(found.recipe, learning_rate=3e-3)
+    assert (found.model, found.splits) == (jaxnet.linear(), digits)
+    assert 0.2 < found.gain.low < found.gain.estimate < found.gain.high
+    assert found.verdict.startswith(
+        "one change helps: learning rate 0.003 (the usual one of adam) lowers the error on unseen "
+        f"examples by {100 * found.gain.estimate:.2f} points"
+    )
+    # both of the same recipe, on other examples
+    before = jaxnet.evaluate(
+        jaxnet.linear(), jaxnet.fit(jaxnet.linear(), digits, RECIPE, jax.random.key(1)), digits.test
+    )
+    after = jaxnet.evaluate(found.model, found.run, digits.test)
+    saved = float(before.error) - float(after.error)
+    assert found.gain.low - 0.1 < saved < found.gain.high + 0.1
+
+
+def test_a_race_trains_fewer_networks_than_all_changes_on_all_folds(found):
+    cost = {each.kind: each.cost for each in found.tried}
+    assert cost["rate"] == 1
+    assert [each.cost for each in found.tried if each.kind == "longer"] == [2, 4]
+    assert found.trainings < (1 + len(found.tried)) * FOLDS
+    dropped = [each for each in found.tried if each.folds < FOLDS]
+    assert len(dropped) >= len(found.tried) / 2
+    assert all(each.verdict == f"dropped after {each.folds} of 8 folds" for each in dropped)
+
+
+def test_the_folder_says_what_was_tried(folder, found):
+    result = json.loads((folder / "result.json").read_text())
+    assert result["verdict"] == found.verdict
+    assert result["advice"] == found.summary() == json.loads(found.json())
+    assert result["recipe"]["learning_rate"] == 0.003
+    page = (folder / "report.html").read_text()
+    for each in found.tried:
+        assert each.name in page
+        assert each.name in str(found)
+    assert f"{100 * found.gain.estimate:.2f} <small>" in page
+    assert (folder / "figures/gains.svg").exists()
+
+
+def test_a_race_goes_on_where_it_was_stopped(digits, folder, found, tmp_path):
+    out = tmp_path / "members"
+    shutil.copytree(folder / "members", out)
+    shutil.rmtree(out / "folds-4")
+    heard = []
+    assert again(digits, out, progress=heard.append).summary() == found.summary()
+    assert heard[0].finished == heard[0].members == 2 * (1 + len(found.tried))
+    assert sorted(each.share for each in heard) == [each.share for each in heard]
+    with pytest.raises(InputError, match="learning_rate"):
+        advise(jaxnet.linear(), digits, found.recipe, jax.random.key(0), seeds=1, out=out)
+
+
+def test_what_is_said_where_nothing_helps_and_where_a_gain_is_small(found):
+    nothing = replace(
+        found, gain=Estimate(0.002, -0.006, 0.011), adopted=False, detectable=0.018
+    ).verdict
+    assert nothing.startswith(f"none of them helps: the best of {len(found.tried)} changes")
+    assert nothing.endswith(
+        "gains at most 1.1 points; a gain of 1.8 points would have been found in 80% of cases"
+    )
+    tried = list(found.tried)
+    tried[found.best] = replace(tried[found.best], cost=4.0)
+    small = replace(
+        found, gain=Estimate(0.009, 0.003, 0.014), adopted=False, tried=tuple(tried)
+    ).verdict
+    assert "by 0.90 points (95% interval 0.30 to 1.40). That is below the tolerance of 2" in small
+    assert small.endswith("takes 4.0 times as long, so it is not adopted")
+
+
+def test_values_in_groups_are_advised(monkeypatch):
+    def rates(*given):
+        return tuple(each for each in candidates(*given) if each.kind == "rate")
+
+    monkeypatch.setattr("jaxnet.studies.advise.candidates", rates)
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 5)
+    x = rng.normal(size=(300, 3)).astype("f4")
+    y = (x[:, 0] + 0.1 * rng.normal(size=300)).astype("f4")
+    splits = jaxnet.split(x, y, groups=groups, seed=0)
+    recipe = Recipe(epochs=12, learning_rate=1e-5)
+    found = advise(jaxnet.linear(), splits, recipe, jax.random.key(0), seeds=2, tolerance=0.05)
+    assert found.adopted
+    assert found.error.estimate > 0.8
+    assert found.gain.low > 0.2
+    assert "of the variance of y" in found.verdict
+
+
+def test_bad_arguments_are_refused_before_anything_is_trained(digits):
+    key = jax.random.key(0)
+    with pytest.raises(InputError, match="seeds is 0"):
+        advise(jaxnet.linear(), digits, RECIPE, key, seeds=0)
+    with pytest.raises(InputError, match=r"tolerance is 0\.0"):
+        advise(jaxnet.linear(), digits, RECIPE, key, tolerance=0.0)
+    with pytest.raises(InputError, match=r"seconds is -1\.0"):
+        advise(jaxnet.linear(), digits, RECIPE, key, seconds=-1.0)
+    with pytest.raises(InputError, match=r"random folds of the examples.*the data are ordered"):
+        advise(jaxnet.linear(), replace(digits, ordered=True), RECIPE, key)
+
+
+def test_less_time_is_fewer_seeds_and_then_fewer_changes(digits):
+    """6 changes: at most 7 recipes on 2 folds, 4 on 2, and 3 on 4, for each further seed 3 on 8."""
+    from jaxnet.core.training import Problem
+
+    given = [RECIPE, *(each.recipe for each in candidates(jaxnet.linear(), RECIPE)[:5])]
+    longer = replace(RECIPE, epochs=12)
+    problems = [Problem(jaxnet.linear(), digits, each) for each in (*given, longer)]
+    costs, pace = [1.0] * 6 + [4.0], Pace(0.0, 1.0)
+    # the costliest change is taken to stay to the end
+    one = 2 * (6 + 4) + 2 * (3 + 4) + 4 * (2 + 4) + 4
+    two = one + 8 * (2 + 4)
+    assert timetable(problems, costs, pace, 2, float(two)) == (tuple(range(6)), 2, two)
+    assert timetable(problems, costs, pace, 2, two - 1.0) == (tuple(range(6)), 1, one)
+    kept = timetable(problems, costs, pace, 2, one - 1.0)
+    assert kept == (tuple(range(5)), 1, 2 * 6 + 2 * 4 + 4 * 3 + 1)
+    compiling = timetable(problems, costs, Pace(10.0, 0.0), 1, 1000.0)
+    assert compiling.seconds == 10 * (2 + 2 + 2 + 1)  # two programs at each rung
+    with pytest.raises(InputError, match="a single change takes up to 17 s here, and 16 s are"):
+        timetable(problems, costs, pace, 1, 16.0)
