@@ -139,6 +139,20 @@ def number(value: Any) -> float | int | bool | None:
     return found if isinstance(found, int | float) else None
 
 
+def rounded(value: float, digits: int = 4) -> str:
+    """A number with so many significant digits; thousands have commas.
+
+    Args:
+        value: the number.
+        digits: how many digits.
+
+    Returns:
+        Such as "38,470", "3.142", "1.2e-05" or "nan".
+    """
+    short = f"{value:.{digits}g}"
+    return f"{float(short):,.0f}" if 10**digits <= abs(float(short)) < 1e15 else short
+
+
 def shortened(line: str) -> str:
     """A line of at most ACROSS columns, with an ellipsis where something was cut."""
     return line if len(line) <= ACROSS else f"{line[: ACROSS - 3]}..."

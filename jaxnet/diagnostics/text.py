@@ -1,11 +1,12 @@
 """A diagnosis as lines of text that fit a screen."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
+from jaxnet.display import rounded
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.scores import SCORES
 
@@ -165,11 +166,11 @@ def _next(d: "Diagnosis") -> list[str]:
 
 
 def _row(words: str, size: Estimate, percent: bool = True) -> str:
-    return f"  {words:<54}{_number(size, '.2%' if percent else '.4g')}"
+    return f"  {words:<54}{_number(size, '{:.2%}'.format if percent else rounded)}"
 
 
-def _number(size: Estimate, form: str) -> str:
-    center = f"{size.estimate:{'7' + form}}"
+def _number(size: Estimate, form: Callable[[float], str]) -> str:
+    center = f"{form(size.estimate):>7}"
     if size.refused is not None:
         return f"{center}  (no interval)"
-    return f"{center}  ({size.low:{form}} to {size.high:{form}})"
+    return f"{center}  ({form(size.low)} to {form(size.high)})"

@@ -20,7 +20,7 @@ from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Dataset, Splits
 from jaxnet.diagnostics import Estimate, Ladder
 from jaxnet.diagnostics.text import interval_notes
-from jaxnet.display import visible
+from jaxnet.display import rounded, visible
 from jaxnet.engine.prediction import ClassMetrics, Metrics
 from jaxnet.population.scheduler import Progress
 from jaxnet.report import tables
@@ -223,7 +223,7 @@ def sweep(found: Sweep, names: Sequence[str]) -> None:
         cells = (
             _share(v)
             if percent and name in shares
-            else f"{v:.4g}"
+            else rounded(float(v))
             if isinstance(v, float | np.floating)
             else str(v)
             for name, v in ((name, table[name][row]) for name in (*names, *measures))
@@ -363,7 +363,7 @@ def result(
                 f"{m.baseline:.2%}",
             )
         else:
-            values = (f"{m.rmse.estimate:.4g}", f"{m.r2.estimate:.4f}", f"{m.baseline:.2%}")
+            values = (rounded(m.rmse.estimate), f"{m.r2.estimate:.4f}", f"{m.baseline:.2%}")
             table.add_row(name, f"{m.error.estimate:.2%}", _interval(m.error, "{:.2%}"), *values)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -419,14 +419,10 @@ def _scores(found: Mapping[str, Scores]) -> Table:
     """Scores besides the error, a column for each held-out part or each run."""
 
     def shown(value: Mapping[str, Any], percent: bool) -> str:
-        form = "{:.2%}" if percent else "{:.4g}"
+        form = "{:.2%}".format if percent else rounded
         numbers = [math.nan if (v := value[name]) is None else v for name in LIMITS]
-        size = form.format(numbers[0])
-        return (
-            size
-            if value["refused"]
-            else "{} ({} to {})".format(size, *map(form.format, numbers[1:]))
-        )
+        size = form(numbers[0])
+        return size if value["refused"] else "{} ({} to {})".format(size, *map(form, numbers[1:]))
 
     table = Table(
         "", *map(cell, found), title="other scores, 95% intervals", title_justify="left", box=None
@@ -473,10 +469,8 @@ def _row(row: EpochMetrics) -> str:
 
 def _cells(error: Estimate, regression: bool) -> tuple[str, str]:
     """(an error, its interval), as text."""
-    form = "{:.4g}" if regression else "{:.2%}"
-    return form.format(
-        error.estimate
-    ), "" if error.refused else f"{form.format(error.low)} to {form.format(error.high)}"
+    form = rounded if regression else "{:.2%}".format
+    return form(error.estimate), "" if error.refused else f"{form(error.low)} to {form(error.high)}"
 
 
 def _share(value: float) -> str:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxnet.core.recipe import STRUCTURE, Recipe, optimizer_name, resolved
-from jaxnet.display import ACROSS, DOWN, number, one_line, shortened, table
+from jaxnet.display import ACROSS, DOWN, number, one_line, rounded, shortened, table
 from jaxnet.typing import ArrayLike
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def last_epoch(history: ArrayLike | None, epochs: ArrayLike) -> np.ndarray:
 
 def short(value: Any) -> str:
     """A number with four digits."""
-    return f"{value:.4g}" if np.isfinite(value) else "–"
+    return rounded(float(value)) if np.isfinite(value) else "–"
 
 
 def counted(endings: np.ndarray) -> str:
@@ -302,9 +302,9 @@ def _spread(runs: Sequence["Run"], part: str) -> str | None:
         return None
     shown = [values] if measure == "loss" else [100 * (1 - values)]
     low, middle, high = (float(of(shown[0])) for of in (np.min, np.median, np.max))
-    form = "{:.4g}" if measure == "loss" else "{:.2f}%"
+    form = rounded if measure == "loss" else "{:.2f}%".format
     name = "loss" if measure == "loss" else "error"
-    return f"{name} {form.format(middle)} (median; from {form.format(low)} to {form.format(high)})"
+    return f"{name} {form(middle)} (median; from {form(low)} to {form(high)})"
 
 
 def _ended(run: "Run", part: str, last: int | None) -> str | None:
@@ -324,7 +324,7 @@ def _lowest(best: Any) -> str | None:
 
 def _trial(columns: Mapping[str, np.ndarray], names: Sequence[str], row: int, percent: bool) -> str:
     settings = ", ".join(f"{name} {one_line(columns[name][row])}" for name in names)
-    error = format(float(columns["error"][row]), ".2%" if percent else ".4g")
+    error = ("{:.2%}".format if percent else rounded)(float(columns["error"][row]))
     return f"error {error} ({settings})"
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from jaxnet import display
 from jaxnet.core.run import Run
 from jaxnet.data import Splits, Standardization
 from jaxnet.diagnostics import Estimate, error_of, network_difference, paired_difference
@@ -348,7 +349,8 @@ def _size(difference: Estimate, percent: bool) -> str:
     if percent:
         numbers = (100 * value for value in (difference.estimate, difference.low, difference.high))
         return "{:.2f} percentage points ({:.2f} to {:.2f})".format(*numbers)
-    return f"{difference.estimate:.4g} ({difference.low:.4g} to {difference.high:.4g})"
+    low, high = display.rounded(difference.low), display.rounded(difference.high)
+    return f"{display.rounded(difference.estimate)} ({low} to {high})"
 
 
 def _losses(metrics: Metrics) -> np.ndarray:

@@ -388,7 +388,8 @@ def _notes(
     among = f" of the {count} that were trained to their end" if stopped.any() else ""
 
     def size(column: str) -> str:
-        return format(float(table[column][best]), ".4g" if splits.classes is None else ".2%")
+        form = display.rounded if splits.classes is None else "{:.2%}".format
+        return form(float(table[column][best]))
 
     words = [
         f"trial {best} of {len(trials)} has the lowest validation error{among}, {size('error')}: "

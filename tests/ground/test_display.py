@@ -249,3 +249,22 @@ def test_signatures_can_be_read(name):
     signature = str(inspect.signature(VERBS[name]))
     assert len(signature) <= 700
     assert "numpy._typing" not in signature
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (38_471.2, "38,470"),
+        (-1_234_567.0, "-1,235,000"),
+        (9_999.9, "10,000"),
+        (9_999.4, "9999"),
+        (3.14159, "3.142"),
+        (0.000012, "1.2e-05"),
+        (0.0, "0"),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+    ],
+)
+def test_rounded_numbers_have_four_digits(value, expected):
+    assert display.rounded(value) == expected
+    assert display.rounded(246_813.0, 5) == "246,810"

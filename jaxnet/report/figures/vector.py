@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from jaxnet.display import visible
+from jaxnet.display import rounded, visible
 
 POINTS = 72  # SVG units of an inch
 MOST_STRIPS = 400  # strips in a panel
@@ -45,9 +45,11 @@ def _values(axes: Axes) -> Iterator[tuple[float, float, float, str]]:
         intervals = _intervals(axes, to_hex(line.get_color()))
         for place, value in zip(x, y, strict=True):
             interval = intervals.get(place)
-            more = "" if interval is None else f" ({interval[0]:.4g} to {interval[1]:.4g})"
+            more = (
+                "" if interval is None else f" ({rounded(interval[0])} to {rounded(interval[1])})"
+            )
             if np.isfinite(value):
-                found.setdefault(float(place), []).append(f"{label} {value:.4g}{more}")
+                found.setdefault(float(place), []).append(f"{label} {rounded(value)}{more}")
     places = sorted(found)[:: -(-len(found) // MOST_STRIPS) or 1]
     if not places:
         return

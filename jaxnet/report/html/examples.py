@@ -8,6 +8,7 @@ from jaxtyping import Float, Int, Num
 from PIL import Image
 
 from jaxnet import arrays
+from jaxnet.display import rounded
 from jaxnet.report.html.document import png, table, text
 
 MOST_WRONG = 40
@@ -70,7 +71,12 @@ def wrong_values(
     """
     shown = np.argsort(-np.abs(predictions - y), kind="stable")[: MOST_WRONG // 2]
     rows = [
-        (f"{i}", f"{y[i]:.5g}", f"{predictions[i]:.5g}", f"{predictions[i] - y[i]:+.4g}")
+        (
+            f"{i}",
+            rounded(float(y[i]), 5),
+            rounded(float(predictions[i]), 5),
+            "+" * bool(predictions[i] >= y[i]) + rounded(float(predictions[i] - y[i])),
+        )
         for i in shown
     ]
     return table(

@@ -9,6 +9,7 @@ from typing import Any
 
 from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
 from jaxnet.diagnostics.text import CROSS_FITTED_NAMES, PART_NAMES, interval_notes
+from jaxnet.display import rounded
 from jaxnet.report import tables
 from jaxnet.report.html.document import anchor, chart, document, section, table, text
 from jaxnet.stats.bias_variance import TERMS
@@ -123,13 +124,13 @@ def number(value: Any, *, percent: bool = False) -> str:
     Returns:
         The HTML.
     """
-    form = "{:.2%}" if percent else "{:.4g}"
+    form = "{:.2%}".format if percent else rounded
     if not isinstance(value, dict):
-        return "" if value is None else form.format(value)
-    center = "" if value["estimate"] is None else form.format(value["estimate"])
+        return "" if value is None else form(value)
+    center = "" if value["estimate"] is None else form(value["estimate"])
     if value["low"] is None or value["high"] is None:
         return f'{center} <small title="{text(value["refused"] or "")}">no interval</small>'
-    return f"{center} <small>{form.format(value['low'])} to {form.format(value['high'])}</small>"
+    return f"{center} <small>{form(value['low'])} to {form(value['high'])}</small>"
 
 
 def _regression(result: Mapping[str, Any]) -> bool:
@@ -314,7 +315,7 @@ def _tried(advice: Mapping[str, Any] | None) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return rounded(value) if isinstance(value, float) else str(value)
 
 
 def _scores(result: Mapping[str, Any]) -> str:
