@@ -15,6 +15,7 @@ import pyarrow
 import pytest
 
 import jaxnet
+from jaxnet.data.sources.frames import inputs_of_frame
 from jaxnet.data.tables.frames import cells_of_frame
 
 ROWS = 120
@@ -44,6 +45,10 @@ FRAME = pandas.DataFrame(
     }
 )
 FRAME["churned"] = np.where(FRAME["age"] > 50, "yes", "no")
+for row, gap in enumerate(["income", "plan", "signup", "zone", "kids", "member", "city", "weight"]):
+    FRAME.loc[3 * row, gap] = None
+FRAME.loc[50, "patient"] = FRAME.loc[51, "churned"] = None
+USED = FRAME.dropna(subset=["patient", "churned"])
 OTHERS = {
     "pandas": lambda frame: frame,
     "pandas, indexed": lambda frame: frame.set_index("patient"),
@@ -90,7 +95,7 @@ def test_a_frame_gives_the_splits_of_the_file(of_file, library):
 @pytest.mark.parametrize("library", OTHERS)
 def test_new_examples_are_found_by_the_names_of_columns(of_file, trained, library):
     splits, _ = of_file
-    model, new = jaxnet.linear(), FRAME[FRAME.columns[::-1]].assign(other=[["a list"]] * ROWS)
+    model, new = jaxnet.linear(), USED[USED.columns[::-1]].assign(other=[["a list"]] * len(USED))
     new = OTHERS[library](new)
     whole = np.concatenate([np.asarray(getattr(splits, part).x) for part in PARTS])
     found = jaxnet.predict(model, trained, new)
@@ -98,9 +103,9 @@ def test_new_examples_are_found_by_the_names_of_columns(of_file, trained, librar
     wanted = jaxnet.predict(model, trained, whole)
     np.testing.assert_array_equal(np.sort(found, axis=0), np.sort(wanted, axis=0))
     judged = jaxnet.evaluate(model, trained, new)
-    labels = (FRAME["churned"] == "yes").to_numpy()
+    labels = (USED["churned"] == "yes").to_numpy()
     np.testing.assert_array_equal(judged.wrong, (found.argmax(1) == 1) != labels)
-    assert len(set(judged.groups)) == FRAME["patient"].nunique()
+    assert len(set(judged.groups)) == USED["patient"].nunique()
 
 
 def test_a_restored_run_predicts_the_same_of_a_frame_and_of_the_file(of_file, trained, tmp_path):
@@ -225,14 +230,14 @@ def test_row_labels_are_left_out_unless_they_are_named():
 def test_labels_of_a_frame_are_checked(of_file, trained, caplog):
     model = jaxnet.linear()
     with pytest.raises(jaxnet.InputError, match="the label 'churned' is 'maybe' in row 0"):
-        jaxnet.evaluate(model, trained, FRAME.assign(churned="maybe"))
+        jaxnet.evaluate(model, trained, USED.assign(churned="maybe"))
     with pytest.raises(jaxnet.InputError, match="has no column 'churned'"):
         jaxnet.evaluate(model, trained, FRAME.drop(columns="churned"))
     with pytest.raises(jaxnet.InputError, match="label is 'churned', which names a column"):
         jaxnet.evaluate(
             model, trained, jaxnet.Dataset(np.zeros((2, 3)), np.zeros(2)), label="churned"
         )
-    partly = FRAME.assign(churned=FRAME["churned"].where(FRAME.index > 0, None), plan="new")
+    partly = FRAME.assign(plan="new")
     renamed = partly.rename(columns={"patient": "person", "churned": "left"})
     judged = jaxnet.evaluate(model, trained, renamed, label="left")
     assert len(judged.wrong) == ROWS - 1
@@ -243,18 +248,16 @@ def test_labels_of_a_frame_are_checked(of_file, trained, caplog):
     assert "'plan'" in said
 
 
-def test_a_frame_of_numbers_can_be_split(trained):
-    numbers, y = FRAME[["age", "kids"]], FRAME["churned"].to_numpy().astype(str)
+def test_a_frame_of_numbers_can_be_split():
+    full = FRAME.dropna()
+    numbers, y = full[["age", "kids"]], full["churned"].to_numpy().astype(str)
     splits = jaxnet.split(numbers, y)
     plain = jaxnet.split(numbers.to_numpy().astype(float), y)
     assert [column.name for column in splits.columns] == ["age", "kids"]
     assert [len(each.columns) for each in jaxnet.folds(polars.from_pandas(numbers), y)] == [2] * 5
     for part in PARTS:
         np.testing.assert_array_equal(getattr(splits, part).x, getattr(plain, part).x)
-    recipe = jaxnet.Recipe(epochs=1, batch_size=32)
-    run = jaxnet.fit(jaxnet.linear(), splits, recipe, jax.random.key(0))
-    found = jaxnet.predict(jaxnet.linear(), run, numbers[["kids", "age"]])
-    wanted = jaxnet.predict(jaxnet.linear(), run, numbers.to_numpy().astype(float))
-    np.testing.assert_array_equal(found, wanted)
+    found, _ = inputs_of_frame(numbers[["kids", "age"]], splits.schema)
+    np.testing.assert_array_equal(found, numbers.to_numpy().astype(float))
     with pytest.raises(jaxnet.InputError, match=r"no numbers, 'plan'; jaxnet.load\(frame"):
-        jaxnet.split(FRAME[["age", "plan"]], y)
+        jaxnet.split(full[["age", "plan"]], y)
