@@ -560,8 +560,8 @@ def _by_group(
         free = [group for group in line if group not in kept]
         taken = _taken(free, sizes, fractions, spare=not kept)
         rest = np.isin(codes, [group for chosen in taken for group in chosen], invert=True)
-        lost = None if labels is None else np.setdiff1d(labels, labels[rest])[:1]
-        if labels is None or lost is None or not len(lost) or len(free) <= parts - 1:
+        lost = np.zeros(0) if labels is None else np.setdiff1d(labels, labels[rest])
+        if labels is None or not lost.size or len(free) <= parts - 1:
             return [
                 *(np.flatnonzero(np.isin(codes, chosen)) for chosen in taken),
                 rest.nonzero()[0],

@@ -219,3 +219,14 @@ def test_a_line_in_a_message_is_that_of_the_file_where_rows_are_left_out(tmp_pat
     path = written(tmp_path, {"size": size}, label)
     with pytest.raises(jaxnet.InputError, match="holds inf in line 12"):
         jaxnet.load(path)
+
+
+def test_dates_of_text_are_an_order_by_what_they_mean(tmp_path):
+    days = pandas.Timestamp("2019-06-10") + pandas.to_timedelta(RNG.permutation(ROWS), unit="D")
+    path = written(tmp_path, {"day": days.strftime("%d.%m.%Y"), "n": (days - days.min()).days + 0.5})
+    splits = jaxnet.load(path, order="day")
+    assert splits.train.x[:, 0].max() < splits.validation.x[:, 0].min()
+    assert splits.validation.x[:, 0].max() < splits.test.x[:, 0].min()
+    path = written(tmp_path, {"day": [f"{1 + i % 9}/{1 + i % 11}/2021" for i in range(ROWS)]})
+    with pytest.raises(jaxnet.InputError, match=r"'day' has dates .* This works: .* --dates dmy"):
+        jaxnet.load(path, order="day")

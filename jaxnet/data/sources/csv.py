@@ -21,6 +21,7 @@ from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import complete, grouped, partition, ranks
 from jaxnet.data.tables import numbers
 from jaxnet.data.tables.cells import Cells, read_cells
+from jaxnet.data.tables.dialect import GAPS
 from jaxnet.data.tables.frames import FRAME, cells_of_frame, cells_of_parquet
 from jaxnet.data.tables.identifiers import Identifier, are_codes, grouping
 from jaxnet.data.tables.inputs import encode as encode
@@ -31,6 +32,7 @@ from jaxnet.data.tables.kinds import (
     distinct,
     identifiers_of,
     kinds_of,
+    read_dates,
     refuse_mixed,
 )
 from jaxnet.data.tables.learned import learn
@@ -148,12 +150,12 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
     problems += kinds.problems
     if table.fill == "refuse" and table.columns is None:
         problems += gaps_in({column.name: cells[column.name] for column in kinds.columns})
+    order, more = _order(reading.order, cells, table)
+    problems += more
     if target is None or problems:
         raise Unusable(path, [*problems, *unreadable(kinds.columns, cells)], label)
     y, classes, column, task = target
-    groups, order = (
-        None if name is None else _plain(cells[name]) for name in (reading.groups, reading.order)
-    )
+    groups = None if reading.groups is None else _plain(cells[reading.groups])
     if groups is not None and classes is not None:
         notes += _never_tested(groups, y, classes, reading.groups)
     rows = _parts(y, classes, groups, order, reading)
@@ -387,7 +389,8 @@ def _unlabeled(label: str, cells: Cells, reading: Reading) -> list[Problem]:
         Problem(
             f"has no label ({label!r}) in {missing:,} of {rows:,} rows, more than "
             f"{MOST_UNLABELED:.0%}; fill them in, or leave these rows out with --drop-labels '' "
-            "(Table(drop_labels=...))",
+            "(Table(drop_labels=...)); empty cells and the words "
+            f"{', '.join(word for word in GAPS if word)} count as missing",
             {"drop_labels": ("",)},
         )
     ]
@@ -562,8 +565,27 @@ def _refuse_mixed_labels(name: str, names: list[str], cells: Cells) -> None:
         ) from None
 
 
+def _order(name: str | None, cells: Cells, table: Table) -> tuple[np.ndarray | None, list[Problem]]:
+    """(a column without gaps as an array to order by: its dates or numbers, where it has them; why
+    this cannot be told).
+    """
+    import pyarrow as pa
+
+    if name is None or not pa.types.is_string(cells[name].type):
+        return None if name is None else _plain(cells[name]), []
+    codes, names = distinct(cells[name])
+    try:
+        moments = read_dates(name, names, cells, table)
+    except Refused as error:
+        return None, [error.problem]
+    if moments is not None:
+        return moments[0][codes], []
+    found = None if are_codes(names) else numbers.numbers_of(names, cells.decimal)
+    return codes if found is None else found.values[codes], []
+
+
 def _plain(values: "pa.ChunkedArray") -> np.ndarray:
-    """A column without gaps as an array to group or order by."""
+    """A column without gaps as an array to group by."""
     import pyarrow as pa
 
     return distinct(values)[0] if pa.types.is_string(values.type) else values.to_numpy()

@@ -158,15 +158,7 @@ def _column(name: str, cells: Cells, table: Table) -> tuple[Column, str | None]:
                 return Column(name, unit=found.form.unit or None), _form_note(name, names, found)
             refuse_mixed(name, cells, always=wanted == "number")
         if wanted in (None, "date"):
-            try:
-                moments = dates.dates_of(names, table.dates)
-            except dates.UncertainOrder as error:
-                raise Refused(
-                    f"column {name!r} has dates such as {str(error)!r}, in which day or month "
-                    "could come first; say which with --dates dmy, mdy or ymd "
-                    "(Table(dates=...))",
-                    dates=_usual_order(cells),
-                ) from None
+            moments = read_dates(name, names, cells, table)
             if moments is not None:
                 return Column(name, dates=Dates("", (), moments[1])), None
             if wanted == "date":
@@ -176,6 +168,33 @@ def _column(name: str, cells: Cells, table: Table) -> tuple[Column, str | None]:
                     types={name: "category"},
                 )
     return Column(name, tuple(names)), None if wanted else _digits_note(name, names)
+
+
+def read_dates(
+    name: str, names: Sequence[str], cells: Cells, table: Table
+) -> tuple[np.ndarray, str] | None:
+    """The dates in a column of text.
+
+    Args:
+        name: name of the column.
+        names: its different texts.
+        cells: the columns of the table.
+        table: what is known beforehand.
+
+    Returns:
+        What `dates.dates_of` gives.
+
+    Raises:
+        Refused: where day and month could be either.
+    """
+    try:
+        return dates.dates_of(names, table.dates)
+    except dates.UncertainOrder as error:
+        raise Refused(
+            f"column {name!r} has dates such as {str(error)!r}, in which day or month could come "
+            "first; say which with --dates dmy, mdy or ymd (Table(dates=...))",
+            dates=_usual_order(cells),
+        ) from None
 
 
 def is_moment(values: "pa.ChunkedArray") -> bool:

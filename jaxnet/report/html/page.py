@@ -98,6 +98,7 @@ def page(
         ),
         "What it gets wrong": of_first(wrong),
         "Draw, and watch it think": playground,
+        "How the data were read": _reading(result["dataset"].get("notes", ())),
         "To repeat it": _about(result),
     }
     parts = {name: body for name, body in parts.items() if body}
@@ -455,6 +456,12 @@ def _calibration(found: dict[str, Any] | None) -> str:
     return table(["", ""], rows, caption=f"one network on {found['examples']:,} test examples")
 
 
+def _reading(notes: Sequence[str]) -> str:
+    """What was decided while the data were read."""
+    listed = "".join(f"<li>{text(note)}</li>" for note in notes)
+    return f"<ul>{listed}</ul>" if listed else ""
+
+
 def _about(result: dict[str, Any]) -> str:
     recipe = {name: value for name, value in result["recipe"].items() if value is not None}
     dataset = {
@@ -463,6 +470,7 @@ def _about(result: dict[str, Any]) -> str:
         if value not in (None, [], {}, False)
     }
     dataset.pop("columns", None)
+    dataset.pop("notes", None)  # they have a part of their own
     groups = {
         "experiment": result["experiment"],
         "model": f"{result['model']['name']}, {result['model']['parameters']:,} parameters",
