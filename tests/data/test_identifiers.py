@@ -223,7 +223,8 @@ def test_a_line_in_a_message_is_that_of_the_file_where_rows_are_left_out(tmp_pat
 
 def test_dates_of_text_are_an_order_by_what_they_mean(tmp_path):
     days = pandas.Timestamp("2019-06-10") + pandas.to_timedelta(RNG.permutation(ROWS), unit="D")
-    path = written(tmp_path, {"day": days.strftime("%d.%m.%Y"), "n": (days - days.min()).days + 0.5})
+    since = (days - days.min()).days + 0.5
+    path = written(tmp_path, {"day": days.strftime("%d.%m.%Y"), "n": since})
     splits = jaxnet.load(path, order="day")
     assert splits.train.x[:, 0].max() < splits.validation.x[:, 0].min()
     assert splits.validation.x[:, 0].max() < splits.test.x[:, 0].min()
