@@ -33,6 +33,7 @@ from jaxnet.studies.sweep import Sweep
 LIMITS = ("estimate", "low", "high")
 CLASS_ROWS = 40  # rows of the table of classes
 TRIAL_ROWS = 10  # rows of the table of trials
+COLUMN_ROWS = 200  # rows of the table of columns
 COLUMN_WIDTHS = (24, None, 12, 32)  # of the table of columns; None: the rest of the line
 PROGRESS_LINES = 10  # lines of progress where the output is no terminal
 
@@ -102,9 +103,11 @@ def columns(rows: Sequence[tuple[str, str, str, str]]) -> None:
     for column, width in zip(table.columns, COLUMN_WIDTHS, strict=True):
         column.no_wrap, column.max_width = width is not None, width
     table.columns[2].justify = "right"
-    for row in rows:
+    for row in rows[:COLUMN_ROWS]:
         table.add_row(*map(cell, row))
     Console(highlight=False).print(table)
+    if len(rows) > COLUMN_ROWS:
+        say(f"... and {len(rows) - COLUMN_ROWS:,} more columns")
 
 
 def labels(splits: Splits) -> None:
