@@ -21,7 +21,7 @@ from jaxnet.data import (
 )
 from jaxnet.data.sources.request import NO_GROUPS
 from jaxnet.data.streaming.stream import random_rows
-from jaxnet.data.tables.table import DateOrder, Table, checked
+from jaxnet.data.tables.table import DateOrder, Fill, Table, checked
 from jaxnet.engine.loading import load
 from jaxnet.errors import InputError, near
 from jaxnet.models.builtin import cnn, linear, mlp
@@ -49,7 +49,18 @@ READING = (
 )
 HEADER_WORDS = (["True"], ["False"], ["None"])
 # fields of a Table
-TABLE = ("encoding", "separator", "decimal", "header", "types", "dates", "sheet", "drop_labels")
+TABLE = (
+    "encoding",
+    "separator",
+    "decimal",
+    "header",
+    "types",
+    "dates",
+    "sheet",
+    "drop_labels",
+    "missing",
+    "fill",
+)
 # options that need the training set in memory
 IN_MEMORY = ("groups", "order", "drop_columns", "balance", "members", *TABLE)
 WHOLE_NUMBERS = ("epochs", "batch_size", "patience")
@@ -119,6 +130,14 @@ class DataOptions:
     """how dates of a table are written: day, month, year (dmy), or mdy or ymd"""
     sheet: str | None = None
     """name of the sheet of a spreadsheet; by default the first"""
+    missing: tuple[str, ...] | None = None
+    """the words that mean a gap in a table, instead of NA, N/A, n/a, NaN, nan, NULL, null, None, ?
+    and #N/A; an empty cell always is one
+    """
+    fill: Fill = "median"
+    """what stands in for gaps in numbers and dates of a table: the median or mean of training and
+    validation rows; refuse allows no gaps
+    """
     image_size: tuple[int, int] | None = None
     """height and width to which images in files are scaled"""
     split_seed: int = 0
@@ -335,6 +354,8 @@ class AskedOptions:
     """
     sheet: str | None = None
     """name of the sheet of a spreadsheet; by default the first"""
+    missing: tuple[str, ...] | None = None
+    """the words that mean a gap; by default as where the network learned"""
     strict: bool = False
     """refuse a file in which a row cannot be used or a category is unknown; by default such rows
     are listed, and unknown categories are counted

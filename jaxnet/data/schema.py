@@ -72,6 +72,7 @@ class Schema:
         columns: the columns that the inputs were made of, if they come from a table; else None.
         label: the column of the labels, with the unit of its numbers, if they come from a table.
         grouped_by: the column by which the rows of a table were grouped; None without groups.
+        missing: the words that mean a gap in a table; None for those of `jaxnet.Table`.
     """
 
     classes: tuple[str, ...] | None = None
@@ -79,6 +80,7 @@ class Schema:
     columns: tuple[Column, ...] | None = None
     label: Column | None = None
     grouped_by: str | None = None
+    missing: tuple[str, ...] | None = None
 
     __repr__ = display.text
 

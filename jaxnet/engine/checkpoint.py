@@ -423,7 +423,8 @@ def _nothing(record: logging.LogRecord) -> bool:
 
 
 def _schema(about: dict[str, Any]) -> Schema:
-    """The Schema that a file describes."""
+    """The Schema that a file describes; those of former versions have no words for gaps."""
+    missing = about.get("missing")
     classes, pixel_max, columns = about["classes"], about["pixel_max"], about["columns"]
     return Schema(
         None if classes is None else _texts(classes),
@@ -431,6 +432,7 @@ def _schema(about: dict[str, Any]) -> Schema:
         None if columns is None else tuple(_column(*each) for each in columns),
         None if (label := about.get("label")) is None else _column(*label),
         None if (grouped_by := about.get("grouped_by")) is None else str(grouped_by),
+        None if missing is None else _texts(missing),
     )
 
 

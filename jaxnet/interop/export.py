@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxnet.core.run import Run, check_trained, not_one
-from jaxnet.data.schema import Column
+from jaxnet.data.schema import Column, Schema
 from jaxnet.data.tables import dates, numbers
-from jaxnet.data.tables.dialect import GAPS
+from jaxnet.data.tables.table import Table
 from jaxnet.display import ESCAPED
 from jaxnet.engine import arguments
 from jaxnet.engine.prediction import predict
@@ -136,7 +136,7 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
         **_numpy(model, here),
     }
     if run.columns is not None:
-        files["columns.json"] = _columns(run.columns, run.classes)
+        files["columns.json"] = _columns(run.columns, run.schema)
         if "forward.py" in files:
             files |= {name: Path(each.__file__).read_bytes() for name, each in OF_TABLES.items()}
     if jax.__version_info__ < READ_BY_012:
@@ -152,14 +152,16 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
     }
 
 
-def _columns(columns: Sequence[Column], classes: tuple[str, ...] | None) -> bytes:
+def _columns(columns: Sequence[Column], schema: Schema) -> bytes:
     """columns.json: how the columns of a table become inputs."""
-    about = [
+    each = [
         column._asdict()
         | {"dates": column.dates and column.dates._asdict(), "inputs": column.inputs}
         for column in columns
     ]
-    return json.dumps({"columns": about, "classes": classes, "gaps": GAPS}, indent=1).encode()
+    gaps = Table(missing=schema.missing).gaps
+    about = {"columns": each, "classes": schema.classes, "gaps": gaps}
+    return json.dumps(about, indent=1).encode()
 
 
 def _stablehlo(one: Callable[[Array], Array], run: Run) -> tuple[bytes, tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """Gaps and rare categories of tables: what stands in for them is learned from rows that train."""
 
+import jax
 import numpy as np
 import pandas
 import pytest
@@ -8,6 +9,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 import jaxnet
 from jaxnet.data.sources.csv import encode, read_table
+from jaxnet.data.sources.examples import read_examples
 
 RNG = np.random.default_rng(0)
 ROWS = 200
@@ -231,3 +233,35 @@ def test_the_columns_of_a_network_are_those_of_another_table_too(tmp_path):
     np.testing.assert_array_equal(x["plan=old"], FRAME["plan"] == "old")
     with pytest.raises(jaxnet.InputError, match=r"' has no value in line .*: write a value"):
         load(GAPPY, tmp_path / "b.csv", columns=before)
+
+
+def test_the_words_that_mean_a_gap_can_be_given(tmp_path):
+    frame = FRAME.drop(columns=["row", "plan", "at", "kind"]).assign(
+        grade=np.tile(["None", "good", "-", ""], ROWS // 4),
+        kind=np.tile(["None", "Mild"], ROWS // 2),
+    )
+    frame["age"] = frame["age"].astype(object).mask(RNG.random(ROWS) < 0.1, "-")
+    path = tmp_path / "a.csv"
+    frame.to_csv(path, index=False)
+    with pytest.raises(jaxnet.InputError, match=r"no label .* in 100 of 200 rows.* --missing"):
+        jaxnet.load(path, label="kind", drop_columns="age")
+    splits = jaxnet.load(path, label="kind", table=jaxnet.Table(missing=("-",)))
+    assert splits.classes == ("Mild", "None")
+    columns = {column.name: column for column in splits.columns}
+    assert columns["age"].missing
+    assert columns["grade"].inputs == ("grade=None", "grade=good", "grade=(missing)")
+    gaps = frame["grade"].isin(["", "-"])
+    assert f"'grade': {gaps.sum()} of 200 rows have no value" in " ".join(splits.notes)
+    # new rows are read with the same words, also by a network that was saved
+    run = jaxnet.fit(jaxnet.linear(), splits, jaxnet.Recipe(epochs=1), jax.random.key(0))
+    jaxnet.save(run, tmp_path / "run")
+    frame.iloc[:4].to_csv(tmp_path / "new.csv", index=False)
+    schema = jaxnet.restore(tmp_path / "run").schema
+    assert schema == splits.schema
+    found = read_examples(tmp_path / "new.csv", splits.train.x.shape[1:], schema)
+    names = [name for column in splits.columns for name in column.inputs]
+    grades = found.x[:, [names.index(each) for each in columns["grade"].inputs]]
+    assert grades.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]]
+    frame.astype(str).to_parquet(tmp_path / "a.parquet")
+    again = jaxnet.load(tmp_path / "a.parquet", label="kind", table=jaxnet.Table(missing=("-",)))
+    assert again.schema == splits.schema

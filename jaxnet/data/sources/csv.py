@@ -21,11 +21,10 @@ from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import complete, grouped, partition, ranks
 from jaxnet.data.tables import numbers
 from jaxnet.data.tables.cells import Cells, read_cells
-from jaxnet.data.tables.dialect import GAPS
 from jaxnet.data.tables.frames import FRAME, cells_of_frame, cells_of_parquet
 from jaxnet.data.tables.identifiers import Identifier, are_codes, grouping
 from jaxnet.data.tables.inputs import encode as encode
-from jaxnet.data.tables.inputs import gaps_in, on_header, unreadable
+from jaxnet.data.tables.inputs import gaps_in, on_gaps, on_header, unreadable
 from jaxnet.data.tables.kinds import (
     Kinds,
     described,
@@ -149,7 +148,9 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
     kinds = _kinds(cells, names, table, identifiers)
     problems += kinds.problems
     if table.fill == "refuse" and table.columns is None:
-        problems += gaps_in({column.name: cells[column.name] for column in kinds.columns})
+        problems += gaps_in(
+            {column.name: cells[column.name] for column in kinds.columns}, table.gaps
+        )
     order, more = _order(reading.order, cells, table)
     problems += more
     if target is None or problems:
@@ -161,7 +162,12 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
     rows = _parts(y, classes, groups, order, reading)
     inputs = _inputs(path, label, cells, table, kinds, rows)
     data = checks.dataset(inputs.x, y, classes=classes, where=str(path))
-    learned_of = {"columns": inputs.columns, "label": column, "grouped_by": reading.groups}
+    learned_of = {
+        "columns": inputs.columns,
+        "label": column,
+        "grouped_by": reading.groups,
+        "missing": None if table.missing is None else tuple(table.missing),
+    }
     data = grouped(replace(data, schema=replace(data.schema, **learned_of)), groups)
     leaking = (
         described_leak(each, regression=classes is None)
@@ -389,8 +395,7 @@ def _unlabeled(label: str, cells: Cells, reading: Reading) -> list[Problem]:
         Problem(
             f"has no label ({label!r}) in {missing:,} of {rows:,} rows, more than "
             f"{MOST_UNLABELED:.0%}; fill them in, or leave these rows out with --drop-labels '' "
-            "(Table(drop_labels=...)); empty cells and the words "
-            f"{', '.join(word for word in GAPS if word)} count as missing",
+            f"(Table(drop_labels=...)); {on_gaps(reading.table.gaps)}",
             {"drop_labels": ("",)},
         )
     ]

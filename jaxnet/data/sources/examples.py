@@ -71,7 +71,10 @@ def read_examples(
     """
     match format_of(path):
         case "table" if schema.columns is not None:
-            found = _read_rows(path, schema.columns, Table() if table is None else table, strict)
+            table = Table() if table is None else table
+            if table.missing is None:
+                table = replace(table, missing=schema.missing)
+            found = _read_rows(path, schema.columns, table, strict)
         case "arrays":
             found = _read_arrays(path, shape, strict)
         case "image":

@@ -11,6 +11,7 @@ from jaxnet.data.tables.cells import Cells
 from jaxnet.data.tables.frames import FRAME, cells_of_frame, numbers_of_frame
 from jaxnet.data.tables.inputs import encode
 from jaxnet.data.tables.kinds import distinct, place
+from jaxnet.data.tables.table import Table
 from jaxnet.data.tables.values import numbers_in
 from jaxnet.errors import InputError, near
 from jaxnet.typing import Frame
@@ -36,7 +37,7 @@ def inputs_of_frame(
     """
     if schema.columns is None:
         return numbers_of_frame("x", frame)[0], ()
-    cells = _cells(frame, schema.columns)
+    cells = _cells(frame, schema.columns, schema)
     return _encoded(cells, schema.columns)
 
 
@@ -73,7 +74,7 @@ def dataset_of_frame(
         column = schema.label
     asked = [name for name in (groups or schema.grouped_by,) if name is not None]
     texts = {column.name} if schema.classes is not None else set()
-    cells = _cells(frame, (*schema.columns, column), texts, asked)
+    cells = _cells(frame, (*schema.columns, column), schema, texts, asked)
     for name in (column.name, *([] if groups is None else [groups])):
         if name not in cells:
             raise InputError(
@@ -96,12 +97,19 @@ def dataset_of_frame(
 
 
 def _cells(
-    frame: Frame, columns: Sequence[Column], texts: Collection[str] = (), others: Sequence[str] = ()
+    frame: Frame,
+    columns: Sequence[Column],
+    schema: Schema,
+    texts: Collection[str] = (),
+    others: Sequence[str] = (),
 ) -> Cells:
     """The cells of a data frame; only those of the named columns need be readable."""
+    table = Table(missing=schema.missing)
     named = {*(column.name for column in columns), *others}
     own = {column.name for column in columns if column.categories is not None}
-    return cells_of_frame(frame, texts=own.union(texts), labels=named, needed=named.__contains__)
+    return cells_of_frame(
+        frame, table, texts=own.union(texts), labels=named, needed=named.__contains__
+    )
 
 
 def _leave_out_gaps(cells: Cells, what: str, name: str) -> tuple[str, ...]:

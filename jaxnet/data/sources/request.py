@@ -18,7 +18,8 @@ OPTION_WORDS = {
     "task": "task (--task)",
     "image_size": "image_size (--image-size)",
     "data_dir": "data_dir (--data-dir)",
-    "table": "table (--encoding, --separator, --decimal, --header, --types, --dates or --sheet)",
+    "table": "table (--encoding, --separator, --decimal, --header, --types, --dates, --sheet, "
+    "--missing or --fill)",
 }
 NO_GROUPS = "none"  # stands for no groups, where a column would be taken for them
 

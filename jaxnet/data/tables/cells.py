@@ -2,14 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxnet.data.tables.dialect import GAPS, Dialect, dialect_of, spaces_to_tabs
+from jaxnet.data.tables.dialect import Dialect, dialect_of, spaces_to_tabs
 from jaxnet.data.tables.table import Table, refuse_unused
 from jaxnet.data.tables.text import Text, has_leading_zeros, head_of, not_in, text_of
 from jaxnet.errors import InputError
@@ -101,7 +101,7 @@ def cells_of_text(text: Text, table: Table, texts: Collection[str] = ()) -> Cell
     columns |= _codes(text, dialect, columns)
     notes = [note for note in (text.note,) if note]
     if text.spaces:
-        columns = {name: _trimmed(values) for name, values in columns.items()}
+        columns = {name: _trimmed(values, dialect.gaps) for name, values in columns.items()}
     columns, repeated = _without_header(columns)
     if repeated:
         lines = ", ".join(str(row + dialect.first_line) for row in repeated[:5])
@@ -209,7 +209,7 @@ def _read(
                     newlines_in_values=text.breaks_in_quotes,
                 ),
                 reader.ConvertOptions(
-                    null_values=GAPS,
+                    null_values=list(dialect.gaps),
                     strings_can_be_null=True,
                     true_values=[],
                     false_values=[],
@@ -272,7 +272,7 @@ def _largest(values: "pa.ChunkedArray") -> float:
     return max(abs(float(end or 0)) for end in ends)
 
 
-def _trimmed(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+def _trimmed(values: "pa.ChunkedArray", gaps: Sequence[str]) -> "pa.ChunkedArray":
     """Text without spaces around it, in which a word for a gap behind a space is a gap too."""
     import pyarrow as pa
 
@@ -283,8 +283,8 @@ def _trimmed(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
     before, after = (compute.sum(compute.binary_length(each)) for each in (values, trimmed))
     if before == after:
         return values
-    gaps = compute.is_in(trimmed, pa.array(GAPS))
-    return as_number(compute.if_else(gaps, pa.scalar(None, pa.string()), trimmed))
+    missing = compute.is_in(trimmed, pa.array(gaps))
+    return as_number(compute.if_else(missing, pa.scalar(None, pa.string()), trimmed))
 
 
 def as_number(values: "pa.ChunkedArray") -> "pa.ChunkedArray":

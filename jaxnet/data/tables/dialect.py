@@ -17,7 +17,6 @@ SEPARATORS = (";", "\t", ",", "|")
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 COMMA_NUMBER = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
 WHOLE_NUMBER = re.compile(r"\s*[-+]?\d+\s*")
-GAPS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "#N/A"]
 DIGIT = re.compile(r"\d")
 FEWEST_BELOW = 3  # cells below a number that settle that it stands above text
 ROWS = 100  # rows from which the dialect is inferred
@@ -36,6 +35,7 @@ class Dialect:
         skip: lines above the first row, with line breaks in quotes counted.
         first_line: line of the first row as a spreadsheet counts.
         notes: what was decided.
+        gaps: what a cell without a value holds.
     """
 
     separator: str
@@ -45,6 +45,7 @@ class Dialect:
     skip: int
     first_line: int
     notes: tuple[str, ...]
+    gaps: tuple[str, ...]
 
 
 class Record(NamedTuple):
@@ -83,10 +84,10 @@ def dialect_of(head: str, whole: bool, table: Table) -> Dialect:
         if table.header is None
         else False
     )
-    if named_above and not _is_header(cells, decimal):
+    if named_above and not _is_header(cells, decimal, table.gaps):
         header, end = True, 0  # as numpy.savetxt writes it
     else:
-        header = _is_header(cells, decimal) if table.header is None else table.header
+        header = _is_header(cells, decimal, table.gaps) if table.header is None else table.header
         names, end = (cells[0], records[0].end) if header and records else ([], 0)
         named_above = False
     names = [name.strip() for name in names] or [f"f{i}" for i in range(len(cells[0]))]
@@ -109,7 +110,14 @@ def dialect_of(head: str, whole: bool, table: Table) -> Dialect:
         )
     top = above + comments
     return Dialect(
-        separator, decimal, header, tuple(names), top + end, top + 1 + bool(end), tuple(notes)
+        separator,
+        decimal,
+        header,
+        tuple(names),
+        top + end,
+        top + 1 + bool(end),
+        tuple(notes),
+        table.gaps,
     )
 
 
@@ -212,7 +220,7 @@ def _value(cell: str, decimal: str) -> float | None:
     return float(cell) if NUMBER.fullmatch(cell) else None
 
 
-def _is_header(rows: list[list[str]], decimal: str) -> bool:
+def _is_header(rows: list[list[str]], decimal: str, gaps: Sequence[str]) -> bool:
     """Whether the first row names columns.
 
     Names are unlike the cells below them: text above numbers, a number above text, or one that is
@@ -226,7 +234,7 @@ def _is_header(rows: list[list[str]], decimal: str) -> bool:
     if not rest:
         return all(value is None for value in values)
     below = [[row[i].strip() for row in rest if i < len(row)] for i in range(len(first))]
-    below = [[cell for cell in column if cell not in GAPS] for column in below]
+    below = [[cell for cell in column if cell not in gaps] for column in below]
     text = [i for i, value in enumerate(values) if value is None and first[i].strip()]
     if not first[0].strip() and below[0] == [*map(str, range(len(rest)))]:
         return True  # as pandas writes its row labels
@@ -234,13 +242,13 @@ def _is_header(rows: list[list[str]], decimal: str) -> bool:
     if not numbers and any(
         below[i] and all(_value(cell, decimal) is not None for cell in below[i])
         for i in text
-        if first[i].strip() not in GAPS
+        if first[i].strip() not in gaps
     ):
         return True
     repeated = [i for i in text if _is_like(first[i].strip(), below[i])]
     if not numbers:
         return len(repeated) < max(1, len(text) / 2)
-    if repeated or any(first[i].strip() in GAPS for i in text):
+    if repeated or any(first[i].strip() in gaps for i in text):
         return False
     unlike = sum(_is_unlike(first[i], values[i], below[i], decimal) for i in range(len(first)))
     above_text = any(

@@ -7,7 +7,7 @@ and Polars; neither library is imported here.
 import os
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,6 @@ from jaxnet.data.tables.cells import (
     refuse_twice,
     told_apart,
 )
-from jaxnet.data.tables.dialect import GAPS
 from jaxnet.data.tables.table import Table, refuse_unused
 from jaxnet.errors import InputError, near_path, shown
 from jaxnet.typing import Frame
@@ -188,7 +187,11 @@ def _cells(
         if pa.types.is_duration(kind):
             notes.append(f"{name!r}: durations are read in hours")
         values = _decoded(values)
-        columns[name] = _spelled(values) if name in texts or name in types else _plain(values)
+        columns[name] = (
+            _spelled(values, table.gaps)
+            if name in texts or name in types
+            else _plain(values, table.gaps)
+        )
     if problems:
         raise InputError(f"{path}: {'; '.join(problems)}")
     cells = cells_of(path, columns, None, table.decimal or ".", notes)
@@ -235,7 +238,7 @@ def _is_number(kind: "pa.DataType") -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
-def _plain(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+def _plain(values: "pa.ChunkedArray", gaps: Sequence[str]) -> "pa.ChunkedArray":
     """A column in one of the types that text files have; NaN becomes a gap."""
     import pyarrow as pa
 
@@ -252,14 +255,14 @@ def _plain(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
         numbers = compute.invert(compute.is_nan(values))
         return compute.if_else(numbers, values, pa.scalar(None, values.type))
     if pa.types.is_string(kind):
-        return _text(values)
+        return _text(values, gaps)
     whole = pa.types.is_integer(kind) and len(values) > values.null_count
     if whole and max(map(abs, compute.min_max(values).as_py().values())) > LARGEST_WHOLE:
         return values.cast(pa.string())
     return values
 
 
-def _text(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+def _text(values: "pa.ChunkedArray", gaps: Sequence[str]) -> "pa.ChunkedArray":
     """Text without spaces around it, in which a word for a gap is a gap, as in files. Numbers where
     nothing but such a word made text of them, and times where all have a zone.
     """
@@ -269,20 +272,20 @@ def _text(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
     values = compute.utf8_trim_whitespace(values)
     if compute.all(compute.match_substring_regex(values, WITH_ZONE)).as_py():
         return values.cast(pa.timestamp("us", "UTC"))
-    gaps = compute.is_in(values, pa.array(GAPS))
-    if not compute.any(gaps).as_py():
+    missing = compute.is_in(values, pa.array(gaps))
+    if not compute.any(missing).as_py():
         return values
-    return as_number(compute.if_else(gaps, pa.scalar(None, pa.string()), values))
+    return as_number(compute.if_else(missing, pa.scalar(None, pa.string()), values))
 
 
-def _spelled(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+def _spelled(values: "pa.ChunkedArray", gaps: Sequence[str]) -> "pa.ChunkedArray":
     """A column as text: whole numbers without decimal places, whatever type they have, and dates
     without a time of day where none has one.
     """
     import pyarrow as pa
 
     compute = functions()
-    plain = _plain(values)
+    plain = _plain(values, gaps)
     if pa.types.is_string(plain.type):
         return plain
     if pa.types.is_timestamp(plain.type):

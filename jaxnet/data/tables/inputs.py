@@ -12,7 +12,6 @@ from jaxtyping import Float
 from jaxnet.data.schema import MISSING, OTHER, Column
 from jaxnet.data.tables import dates
 from jaxnet.data.tables.cells import refuse_twice
-from jaxnet.data.tables.dialect import GAPS
 from jaxnet.data.tables.kinds import place
 from jaxnet.data.tables.learned import ROWS_A_CATEGORY
 from jaxnet.data.tables.problems import Problem
@@ -229,11 +228,12 @@ def _texts(held: Values, rows: np.ndarray) -> str:
     return ", ".join(map(repr, names[:SHOWN])) + ", ..." * (len(names) > SHOWN)
 
 
-def gaps_in(columns: "dict[str, pa.ChunkedArray]") -> list[Problem]:
+def gaps_in(columns: "dict[str, pa.ChunkedArray]", words: Sequence[str]) -> list[Problem]:
     """Count missing values where none are allowed.
 
     Args:
         columns: the columns that may have none, by name.
+        words: what a cell without a value holds.
 
     Returns:
         At most one Problem.
@@ -243,14 +243,30 @@ def gaps_in(columns: "dict[str, pa.ChunkedArray]") -> list[Problem]:
         return []
     rows = len(next(iter(gaps.values())))
     each = ", ".join(f"{name!r} {values.null_count} of {rows}" for name, values in gaps.items())
-    words = ", ".join(word for word in GAPS if word)
     return [
         Problem(
-            f"has missing values, in column {each}; fill them, or remove those rows; empty cells "
-            f"and the words {words} count as missing",
+            f"has missing values, in column {each}; fill them, or remove those rows; "
+            + on_gaps(words),
             {"fill": "median"},
         )
     ]
+
+
+def on_gaps(words: Sequence[str]) -> str:
+    """Which cells are gaps, and how that can be changed.
+
+    Args:
+        words: what a cell without a value holds.
+
+    Returns:
+        A clause.
+    """
+    listed = ", ".join(word for word in words if word)
+    also = f" and cells with {listed}" if listed else ""
+    return (
+        f"empty cells{also} count as gaps: where such a word is a value, list the words that mean "
+        "a gap with --missing (Table(missing=...))"
+    )
 
 
 def unreadable(columns: Sequence[Column], cells: "dict[str, pa.ChunkedArray]") -> list[Problem]:

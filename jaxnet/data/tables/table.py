@@ -13,6 +13,7 @@ Type = Literal["number", "category", "date", "drop"]
 DateOrder = Literal["dmy", "mdy", "ymd"]
 Fill = Literal["median", "mean", "refuse"]
 DECIMALS = (".", ",")
+MISSING = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "#N/A")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Table:
             "date", or "drop" for a column that is left out.
         dates: the order in which the dates of the file are written: "dmy", "mdy" or "ymd".
         sheet: the name of the sheet of a spreadsheet; by default its first.
+        missing: the words that mean a gap, such as ("NA", "-"); by default NA, N/A, n/a, NaN, nan,
+            NULL, null, None, ? and #N/A. An empty cell always is one, also among text.
         fill: what stands in for a gap in a column of numbers or dates: the "median" or "mean" of
             training and validation rows. Where these rows have gaps, one more input is 1 in them,
             also for text. With "refuse", a table with gaps is refused.
@@ -44,11 +47,17 @@ class Table:
     types: Mapping[str, Type | str] = field(default_factory=dict)
     dates: DateOrder | str | None = None
     sheet: str | None = None
+    missing: Sequence[str] | None = None
     fill: Fill | str = "median"
     columns: tuple[Column, ...] | None = None
     drop_labels: Sequence[str] = ()
 
     __repr__ = display.text
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """What a cell without a value holds: nothing, or a word that means that."""
+        return ("", *(MISSING if self.missing is None else self.missing))
 
 
 def checked(table: Any) -> Table:
@@ -110,6 +119,12 @@ def checked(table: Any) -> Table:
         check_known("order of dates", table.dates, get_args(DateOrder))
     if table.sheet is not None:
         check_text("sheet", table.sheet, "the name of a sheet")
+    if isinstance(table.missing, str) or not isinstance(table.missing, Sequence | None):
+        raise InputError(
+            f'missing is {shown(table.missing)}; give words that mean a gap, such as ("NA", "-")'
+        )
+    for word in table.missing or ():
+        check_text("missing", word, 'words that mean a gap, such as ("NA", "-")')
     check_known("fill", table.fill, get_args(Fill))
     if table.columns is not None and not all(isinstance(each, Column) for each in table.columns):
         raise InputError(
