@@ -108,7 +108,10 @@ def _compare(options: MonitorOptions) -> dict[str, Any]:
     examples = read_examples(new, run.shape, run.schema, table_of(options), strict=options.strict)
     x, refused = examples.x[examples.usable], np.array([*examples.refused], int)
     if len(x) < MIN_SAMPLE_SIZE:
-        raise InputError(f"{new}: has {len(x)} examples; at least {MIN_SAMPLE_SIZE} are needed")
+        usable = " that can be used" * bool(len(refused))
+        raise InputError(
+            f"{new}: has {len(x)} examples{usable}; at least {MIN_SAMPLE_SIZE} are needed"
+        )
     labeled = None
     if options.labels is not None:
         rows, numbers = _labeled(options.labels, run.classes)

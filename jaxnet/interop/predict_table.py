@@ -146,13 +146,8 @@ def reader(column: dict[str, Any], decimal: str) -> Read:
     if column["dates"] is None:
         values_in = module("table_numbers.py").values_in
         return lambda texts: values_in(column["unit"], texts, decimal)
-    dates_of, order = module("table_dates.py").dates_of, column["dates"]["order"]
-
-    def read(texts: Sequence[str]) -> np.ndarray | None:
-        found = dates_of(texts, order)
-        return None if found is None else found[0]
-
-    return read
+    moments_in = module("table_dates.py").moments_in
+    return lambda texts: moments_in(column["dates"]["order"], texts)
 
 
 def module(name: str) -> Any:

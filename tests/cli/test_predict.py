@@ -202,6 +202,20 @@ def test_dates_may_be_written_in_another_order(loans, predict, tmp_path):
     np.testing.assert_allclose(_probabilities(lines), expected, atol=2e-6)
 
 
+def test_dates_in_several_forms_are_read_by_the_order_of_the_run(loans, predict, tmp_path):
+    _, run, rows = loans
+    new = [row[:4] for row in rows[:7]]
+    for row in new[1:4]:
+        row[2] = "-".join(reversed(row[2].split(".")))
+    new[5][2] = "in May"
+    lines, said = predict(_write(tmp_path / "new.csv", new))
+    kept = [0, 1, 2, 3, 5]
+    expected = _expected(run, _inputs(loans, [rows[1 + i] for i in kept]))
+    np.testing.assert_allclose(_probabilities([lines[i] for i in kept]), expected, atol=2e-6)
+    assert "1 of 6 rows cannot be used" in said
+    assert "has 'in May' in line 6" in said
+
+
 BAD = {
     "folder": (lambda p: p, "is a folder; give the files in it"),
     "nothing": (lambda p: p / "loan.csv", "loan.csv: no such file"),

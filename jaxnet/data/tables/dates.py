@@ -71,6 +71,24 @@ def dates_of(texts: Sequence[str], order: str | None) -> tuple[np.ndarray, str] 
     )
 
 
+def moments_in(order: str, texts: Sequence[str]) -> np.ndarray | None:
+    """The dates in texts of a column whose order is known; some may be in another form than others.
+
+    Args:
+        order: "dmy", "mdy" or "ymd".
+        texts: different texts of the column.
+
+    Returns:
+        (texts,) datetime64[s]; None where a text is no date.
+    """
+    found = dates_of(texts, order)
+    if found is not None:
+        return found[0]
+    alone = [dates_of([text], order) for text in texts]
+    read = [each[0] for each in alone if each is not None]
+    return np.concatenate(read) if texts and len(read) == len(texts) else None
+
+
 def _all_match(pattern: re.Pattern[str], texts: Sequence[str]) -> list[re.Match[str]] | None:
     found = [match for text in texts[:SAMPLE] if (match := pattern.fullmatch(text))]
     if len(found) < len(texts[:SAMPLE]):

@@ -128,9 +128,10 @@ def _fill(
         unknown = _one_hot(x, column, held)
         if unknown.any() and strict:
             row = int(np.flatnonzero(unknown)[0])
+            often = f" in {ROWS_A_CATEGORY} rows or more" * column.other
             refused[row] = (
                 f"column {column.name!r} has {_texts(held, unknown)} in {place(columns, row)}, "
-                "which the network has not seen; it knows "
+                f"which the network has not seen{often}; it knows "
                 f"{', '.join(map(repr, column.categories))}"
             )
         elif unknown.any():

@@ -59,8 +59,7 @@ def values_of(column: Column, columns: "dict[str, pa.ChunkedArray]") -> Values:
     order = column.dates.order
 
     def read(texts: Sequence[str]) -> np.ndarray | None:
-        found = dates.dates_of(texts, order)
-        return None if found is None else found[0]
+        return dates.moments_in(order, texts)
 
     held = _read_alike(column.name, columns, read, "dates", "write them as 2024-03-15")
     return held._replace(each=held.each.astype("datetime64[s]"))
