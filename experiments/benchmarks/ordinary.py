@@ -162,6 +162,8 @@ def paired(differences: np.ndarray, groups: np.ndarray | None) -> Estimate:
     of = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
     sums = np.bincount(of, differences - mean)
     count = len(sums)
+    if count < 2:
+        return Estimate(mean, -np.inf, np.inf)
     error = np.sqrt(count / (count - 1) * (sums**2).sum()) / n
     half = float(t.ppf(0.975, count - 1) * error)
     return Estimate(mean, mean - half, mean + half)
@@ -210,7 +212,9 @@ def study(name: str, seed: int, options: Sequence[str] = ()) -> dict[str, object
         assert networks is not None
         kept, splits, model = networks[0], setup.splits, setup.model
         fresh = more.write(Path(folder, "fresh.csv"))
-        new = read_examples(fresh, kept.shape, kept.schema)
+        examples = read_examples(fresh, kept.shape, kept.schema, strict=False)
+        assert not examples.refused
+        new = examples.x
     classes = splits.classes
     unit = error_unit(splits.train) if classes is None else None
     y, new_y, rows = labels(table, classes), labels(more, classes), test_rows(setup, table)
