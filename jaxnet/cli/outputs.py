@@ -148,6 +148,13 @@ def report(
     if says is None:
         console.say(run.status)
         console.result(metrics, splits.classes, ladder, scores)
+        if options.target_error is None and any(
+            each.claimed and each.code is Code.HIGH_BIAS for each in ladder.findings
+        ):
+            console.say(
+                "bias is measured against an error of 0%, since no --target-error is given; "
+                "jaxnet diagnose measures it against other methods"
+            )
     else:
         console.say(*says.split("\n"))
     result = {

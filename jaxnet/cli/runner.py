@@ -279,7 +279,7 @@ def set_up(experiment: str, options: Options, timer: Timer) -> Setup | None:
     console.data(splits)
     shared = overlaps(splits)
     for overlap in shared:
-        console.say(f"beware: {overlap}, so what is measured on it is not of unseen examples")
+        console.say(f"warning: {overlap}, so what is measured on it is not of unseen examples")
     console.layers(model.name, layers)
     return Setup(experiment, options, splits, model, recipe, layers, shared, out, timer, on_disk)
 
@@ -317,7 +317,7 @@ def train_one(setup: Setup) -> dict[str, Any]:
     elif count > 1:
         why = "it needs each whole" if divided % count == 0 else f"{count} do not divide {divided}"
         console.say(
-            f"beware: batches of {batch} are not split over processes, since {why}: each computes "
+            f"warning: batches of {batch} are not split over processes, since {why}: each computes "
             "the same"
         )
 

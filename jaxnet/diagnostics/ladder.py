@@ -425,11 +425,11 @@ def _what(code: Code, steps: Steps) -> str:
             "the error where the network is used exceeds that on unseen examples like the "
             "training set by"
         )
-    if isinstance(steps, PoolSteps) and steps.target_error is None:
-        if steps.others:
-            return "the training error exceeds the unseen error of the best other method by"
+    if isinstance(steps, PoolSteps) and steps.target_error is None and steps.others:
+        return "the training error exceeds the unseen error of the best other method by"
+    if not steps.target_error:
         return "the training error, assuming that an error of 0% is attainable, is"
-    return f"the training error exceeds the target error of {steps.target_error or 0.0:.1%} by"
+    return f"the training error exceeds the target error of {steps.target_error:.1%} by"
 
 
 def _short(size: Estimate) -> str:

@@ -69,7 +69,7 @@ class LogPrinter(logging.Handler):
         self.stderr = stderr
 
     def emit(self, record: logging.LogRecord) -> None:
-        mark = "beware: " if record.levelno >= logging.WARNING else ""
+        mark = "warning: " if record.levelno >= logging.WARNING else ""
         say(mark + record.getMessage(), stderr=self.stderr)
 
 

@@ -101,7 +101,7 @@ def learning_curve(curve: LearningCurve, at: Sequence[int], reach: Sequence[Esti
         lines.append(f"{n:>12,}{size!s:>28}{np.nanmean(training):>18.4f}")
     if curve.diverged:
         lines.append(
-            f"beware: {curve.diverged} of {curve.errors.size} networks diverged and are left out"
+            f"warning: {curve.diverged} of {curve.errors.size} networks diverged and are left out"
         )
     for n, size in zip(at, reach, strict=True):
         words = (

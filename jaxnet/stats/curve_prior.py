@@ -287,8 +287,8 @@ def refusals(
         always = None
         if count < MIN_SIZES or members < MIN_CURVE_MEMBERS:
             always = (
-                f"{count} sizes and {members:.0f} members are too few to go beyond them; at "
-                f"least {MIN_SIZES} and {MIN_CURVE_MEMBERS} are needed"
+                f"{members:.0f} networks at each of {count} sizes are too few to extrapolate; at "
+                f"least {MIN_CURVE_MEMBERS} at each of {MIN_SIZES} sizes are needed"
             )
         elif fall[row] < MIN_FALL:
             always = (

@@ -401,7 +401,7 @@ def _of_pool(judged: Judged, problem: Problem, limits: Limits, notes: list[str])
         notes=[
             *notes,
             *left_out,
-            *_attainable(references),
+            *_attainable(references, pool.rate("unseen").estimate),
             *_unanswered(judged, {"pool": (outputs, train)}),
         ],
     )
@@ -484,11 +484,14 @@ def _scores(judged: Judged, outputs: np.ndarray, seen: np.ndarray) -> Scores:
     return class_scores(outputs, y, seen=seen, groups=train.groups)
 
 
-def _attainable(references: Sequence[Reference]) -> list[str]:
-    """Say between which limits the smallest attainable error lies, as neighbors suggest."""
-    said = []
+def _attainable(references: Sequence[Reference], unseen: float) -> list[str]:
+    """Say between which limits the smallest attainable error lies, as neighbors suggest; nothing
+    where the networks or a method err less on unseen examples, since the neighbors are too far away
+    to tell it.
+    """
+    said, reached = [], min([unseen, *(each.error for each in references)])
     for each in references:
-        if each.attainable is None:
+        if each.attainable is None or each.attainable[0] > reached:
             continue
         low, high = (f"{limit:.2%}" for limit in each.attainable)
         size = f"about {low}" if low == high else f"{low} to {high}"

@@ -96,8 +96,9 @@ def cost(problem: Problem, design: Design, needs: Needs, devices: int) -> str:
     )
     if needs.quarters:
         words += (
-            f", {QUARTERS * needs.quarters} on quarters, {HALVES * needs.halves} on halves and "
-            f"{len(SMALLER) * needs.smaller} on smaller parts of {design.divided:,}"
+            f", {QUARTERS * needs.quarters} on quarters, {HALVES * needs.halves} on halves"
+            + f" and {len(SMALLER) * needs.smaller} on smaller parts" * bool(needs.smaller)
+            + f" of {design.divided:,}"
         )
     if jax.default_backend() != "cpu":
         return words

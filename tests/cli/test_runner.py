@@ -647,7 +647,7 @@ def test_examples_in_two_parts_are_said_and_counted(tmp_path):
         "--out",
         tmp_path / "run",
     )
-    assert "beware: " in done.stdout
+    assert "warning: " in done.stdout
     found = {
         (each["part"], each["other"]): each["exactly"]
         for each in result(tmp_path / "run")["dataset"]["overlaps"]

@@ -724,7 +724,7 @@ def test_the_script_names_what_it_leaves_out(tmp_path):
     )
     done = _command(*arguments, "--corrupt", "skip")
     assert (
-        "beware: epoch 2: 1 of 630 training rows could not be used and were left out, such as "
+        "warning: epoch 2: 1 of 630 training rows could not be used and were left out, such as "
         f"row {bad}" in done.stdout
     )
     found = json.loads((tmp_path / "run/result.json").read_text())

@@ -214,7 +214,7 @@ def test_what_the_library_logs_is_printed_once_after_two_scripts_in_one_process(
     for _ in range(2):
         assert main("train", TrainOptions(), "", began=0.0, arguments=["predit"]) == 2
     logging.getLogger("jaxnet").warning("the disk is nearly full")
-    assert capsys.readouterr().out == "beware: the disk is nearly full\n"
+    assert capsys.readouterr().out == "warning: the disk is nearly full\n"
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_logs(tmp_path, caplog, capsys):
         assert caplog.records[-1].getMessage() == f"model {shown} has 2 layers"
         logger.warning(f"100% of {name}")
         spoken.emit(caplog.records[-1])
-        assert capsys.readouterr().out == f"beware: 100% of {shown}\n"
+        assert capsys.readouterr().out == f"warning: 100% of {shown}\n"
         with log_to(tmp_path) as log:
             log(f"group {name}")
         assert (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()[

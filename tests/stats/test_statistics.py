@@ -106,7 +106,7 @@ VERDICTS = [
     (
         ((100, 1000), (105, 1000), (103, 1000)),
         {},
-        "high bias: the training error exceeds the target error of 0.0% by",
+        "high bias: the training error, assuming that an error of 0% is attainable, is",
     ),
     (
         ((0, 5000), (500, 5000), (500, 5000)),

@@ -60,7 +60,7 @@ def test_default_sizes(digits):
     n = len(digits.train)
     assert curve.sizes[::2].tolist() == [n >> 6, n >> 5, n >> 4, n >> 3, n >> 2, n >> 1, n]
     assert curve.sizes[-2] == int(n / np.sqrt(2))
-    assert "13 sizes and 2 members are too few" in (curve.predict([2 * n])[0].refused or "")
+    assert "2 networks at each of 13 sizes are too few" in (curve.predict([2 * n])[0].refused or "")
     assert "too few" in str(curve.needed(0.01))
 
 

@@ -16,7 +16,9 @@ from jaxnet.core.recipe import resolved
 from jaxnet.core.training import Problem
 from jaxnet.data.resampling import all_but, folds
 from jaxnet.models.builtin import is_linear, widened
+from jaxnet.studies.diagnose import _attainable
 from jaxnet.studies.reference_methods import (
+    Reference,
     kinds_of_forests,
     plan_network,
     plan_trees,
@@ -172,6 +174,14 @@ def test_values_are_judged_in_variances_of_y():
     for each in found:
         assert noise * 0.8 < each.error < 3 * noise
     assert found[0].attainable == pytest.approx((noise, noise), rel=0.25)
+
+
+def test_neighbors_say_nothing_where_less_than_their_limit_is_reached():
+    near = Reference("neighbors", np.full(4, 0.5), 0.0, (0.3567, 0.3567))
+    trees = Reference("trees", np.full(4, 0.2), 0.0)
+    (said,) = _attainable([near], 0.4)
+    assert "smallest attainable error is about 35.67%" in said
+    assert _attainable([near], 0.35) == _attainable([near, trees], 0.4) == []
 
 
 def test_numbers_that_float32_cannot_hold_are_told_apart():
