@@ -5,11 +5,14 @@ import itertools
 import numpy as np
 import pandas
 import pytest
+import scipy.stats
+from scripts import result
 from sklearn.model_selection import GroupKFold, KFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from experiments.benchmarks import ordinary_tables
+from experiments.benchmarks import ordinary, ordinary_tables
 from experiments.benchmarks.ordinary_tables import TABLES, customers, houses, patients
+from jaxnet.cli import commands
 
 
 def labels(table):
@@ -84,3 +87,47 @@ def test_files_hold_the_values_and_are_the_same_for_a_seed(name, tmp_path, capsy
             assert list(text) == [str(each) for each in values]
     gaps = sum((cells == "").sum() for _, cells in frame.astype(str).items())
     assert gaps > 10
+
+
+def test_paired_differences_of_equal_groups_are_those_of_their_means():
+    values = np.random.default_rng(0).normal(1, 3, (12, 5))
+    found = ordinary.paired(values.ravel(), np.repeat(np.arange(12), 5))
+    low, high = scipy.stats.ttest_1samp(values.mean(1), 0).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((low, high))
+    low, high = scipy.stats.ttest_1samp(values.ravel(), 0).confidence_interval()
+    alone = ordinary.paired(values.ravel(), None)
+    assert (alone.low, alone.high) == pytest.approx((low, high))
+    assert found.estimate == alone.estimate == pytest.approx(values.mean())
+
+
+def test_losses_are_in_percent():
+    assert ordinary.losses(np.array([0, 1, 1]), np.array([0, 1, 0]), None).tolist() == [0, 0, 100]
+    sure = np.log([[0.9, 0.1], [0.3, 0.7]])
+    assert ordinary.losses(sure, np.array([1, 1]), None).tolist() == [100, 0]
+    assert ordinary.losses(np.array([1.0, 3.0]), np.array([1, 1]), 8.0).tolist() == [0, 50]
+
+
+def test_each_promise_of_the_study_can_break(capsys):
+    row = dict.fromkeys(ordinary.FIELDS, "1") | {"verdict": "high variance", "table": "customers"}
+    missed = row | {"unseen_low": "2", "unseen_high": "3"}
+    assert ordinary.report([row] * 17 + [missed] * 3) == 0
+    assert ordinary.report([row] * 16 + [missed] * 4) == 1
+    assert ordinary.report([row] * 19 + [row | {"verdict": "high bias"}]) == 1
+    assert "of these networks in 16" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_study_reports_what_the_command_writes(tmp_path):
+    """The table of the study is kept by the quick tests above."""
+    options = ("--model", "linear", "--members", "8", "--epochs", "2")
+    row = ordinary.study("patients", 0, options)
+    path = patients(0).write(tmp_path / "patients.csv")
+    words = [str(path), "--label", "outcome", *options, "--out", str(tmp_path / "run")]
+    assert commands.run("diagnose", words, began=0.0) == 0
+    written = result(tmp_path / "run")
+    for name, part in (("unseen", "validation"), ("test", "test")):
+        size = written["error"][part]
+        for key in ("estimate", "low", "high"):
+            given = row[name if key == "estimate" else f"{name}_{key}"]
+            assert f"{100 * size[key]:.2f}" == given
+    assert written["dataset"]["grouped_by"] == row["groups"] == "patient_id"
