@@ -211,6 +211,9 @@ def test_what_a_frame_cannot_say_is_refused_by_name(case):
 
 @pytest.mark.parametrize("case", ["mixed", "list", "period"])
 def test_a_column_that_is_left_out_need_not_be_readable(case):
+    works = r"This works: jaxnet.load\(frame, label='churned', drop_columns=\('m',\)\)"
+    with pytest.raises(jaxnet.InputError, match=works):
+        jaxnet.load(REFUSED[case][0], label="churned")
     splits = jaxnet.load(REFUSED[case][0], label="churned", drop_columns="m")
     assert [column.name for column in splits.columns] == ["age"]
 

@@ -3,7 +3,9 @@ stored.
 """
 
 import datetime
+import re
 import sys
+import zipfile
 
 import numpy as np
 import openpyxl
@@ -96,6 +98,12 @@ def test_formulas_without_saved_values_are_refused_by_name(tmp_path):
     ):
         jaxnet.load(path)
     assert jaxnet.load(path, drop_columns="twice").train.x.shape[1] == 1
+    # spreadsheet programs write so what IF(..., "") gives
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "saved.xlsx", "w") as new:
+        for name in old.namelist():
+            text = re.sub(rb'(<c r="B\d+")(><f>)', rb'\1 t="str"\2', old.read(name))
+            new.writestr(name, text)
+    assert read_table(tmp_path / "saved.xlsx")[0]["twice"].null_count == ROWS
 
 
 def test_a_sheet_can_be_named(tmp_path):

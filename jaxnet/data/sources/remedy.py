@@ -39,7 +39,7 @@ def or_explain(source: Path | str, reading: Reading, read: Callable[[Reading], S
     only_file = [number + 1 for number, each in enumerate(problems) if each.cure is None]
     if len(only_file) == len(problems):
         raise InputError(said)
-    wanted = cured(replace(reading, label=label), problems)
+    wanted = cured(replace(reading, label=label or reading.label), problems)
     if only_file:
         numbers = " and ".join(f"({number})" for number in only_file)
         raise InputError(f"{said}. Once the file has no {numbers}: {command(source, wanted)}")

@@ -23,6 +23,7 @@ from jaxnet.data.tables.cells import (
     refuse_twice,
     told_apart,
 )
+from jaxnet.data.tables.problems import Problem, Unusable
 from jaxnet.data.tables.table import Table, refuse_unused
 from jaxnet.errors import InputError, near_path, shown
 from jaxnet.typing import Frame
@@ -62,7 +63,7 @@ def cells_of_frame(
         InputError: for columns that cannot be read.
     """
     table = Table() if table is None else table
-    return _cells(FRAME, _arrow_of(frame, needed), table, texts, labels, needed)
+    return _cells(FRAME, _arrow_of(frame, labels, needed), table, texts, labels, needed)
 
 
 def numbers_of_frame(
@@ -83,7 +84,7 @@ def numbers_of_frame(
     """
     import pyarrow as pa
 
-    read = _arrow_of(frame, bool)
+    read = _arrow_of(frame, (), bool)
     refuse_twice(what, read.column_names)
     read = read.drop_columns(list(row_labels(read.schema)))
     others = [
@@ -179,7 +180,8 @@ def _cells(
             continue
         kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
         if not _is_readable(kind):
-            problems += [f"column {name!r} is of type {kind}; {_cure(name)}"] * needed(name)
+            if needed(name):
+                problems.append(_unread(name, f"is of type {kind}", labels))
             columns[name] = pa.chunked_array([pa.nulls(len(values))])
             continue
         if pa.types.is_dictionary(values.type) and _is_number(kind):
@@ -193,7 +195,7 @@ def _cells(
             else _plain(values, table.gaps)
         )
     if problems:
-        raise InputError(f"{path}: {'; '.join(problems)}")
+        raise Unusable(path, problems, None)
     cells = cells_of(path, columns, None, table.decimal or ".", notes)
     cells.types = types
     return cells
@@ -301,7 +303,7 @@ def _spelled(values: "pa.ChunkedArray", gaps: Sequence[str]) -> "pa.ChunkedArray
     return pa.chunked_array([names.take(encoded.indices)])
 
 
-def _arrow_of(frame: Any, needed: Callable[[str], bool]) -> "pa.Table":
+def _arrow_of(frame: Any, labels: Collection[str], needed: Callable[[str], bool]) -> "pa.Table":
     """The columns of a data frame as they are."""
     import pyarrow as pa
 
@@ -320,15 +322,17 @@ def _arrow_of(frame: Any, needed: Callable[[str], bool]) -> "pa.Table":
             raise InputError(f"{FRAME}: cannot be read ({why})") from None
     names = list(names)
     refuse_twice(FRAME, map(str, names))
-    problems = dict[Any, str]()
+    problems = dict[Any, Problem]()
     for name in names:
         try:
             _read(frame[[name]])
         except Exception as error:
-            problems[name] = _why(name, frame[name], error)
-    hidden = [reason for name, reason in problems.items() if needed(str(name))]
-    if hidden or not problems:
-        raise InputError(f"{FRAME}: {'; '.join(hidden) or f'cannot be read ({why})'}")
+            reason = f"cannot be read ({_why(frame[name], error)})"
+            problems[name] = _unread(str(name), reason, labels)
+    if hidden := [problem for name, problem in problems.items() if needed(str(name))]:
+        raise Unusable(FRAME, hidden, None)
+    if not problems:
+        raise InputError(f"{FRAME}: cannot be read ({why})")
     read = _read(frame[[name for name in names if name not in problems]])
     for place, name in enumerate(names):
         if name in problems:
@@ -345,23 +349,26 @@ def _read(frame: Any) -> "pa.Table":
         return pa.RecordBatchReader.from_stream(frame).read_all()
 
 
-def _why(name: Any, values: Iterable[Any], error: Exception) -> str:
-    """Why a column cannot be read, and what to do."""
+def _why(values: Iterable[Any], error: Exception) -> str:
+    """Why a column cannot be read."""
     first = dict[str, int]()  # row of each type
     for row, value in enumerate(values):
         if not _is_gap(value):
             first.setdefault(type(value).__name__, row)
-    reason = str(error.args[0] if error.args else error).splitlines()[0]
     if len(first) > 1 and "Conversion failed" in str(error):
         each = [f"{kind} in row {row}" for kind, row in first.items()]
-        reason = f"it mixes values of several types: {', '.join(each)}"
-    return f"column {str(name)!r} cannot be read ({reason}); {_cure(name)}"
+        return f"it mixes values of several types: {', '.join(each)}"
+    return str(error.args[0] if error.args else error).splitlines()[0]
 
 
-def _cure(name: Any) -> str:
-    return (
-        "convert it to numbers, text or dates, such as with astype(str) of pandas, or leave it out "
-        f"with drop_columns={str(name)!r}"
+def _unread(name: str, why: str, labels: Collection[str]) -> Problem:
+    """The problem of a column that cannot be read. labels: names that say what columns are for;
+    without any, the column may be the label.
+    """
+    return Problem(
+        f"column {name!r} {why}; convert it to numbers, text or dates, such as with astype(str) of "
+        f"pandas, or leave it out with drop_columns={name!r}",
+        {"drop_columns": (name,)} if labels and name not in labels else None,
     )
 
 

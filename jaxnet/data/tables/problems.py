@@ -28,9 +28,11 @@ class Refused(InputError):
 
 
 class Unusable(InputError):
-    """A table that cannot be used; it holds all problems that were found, and the label."""
+    """A table that cannot be used; it holds all problems that were found, and the label, or None
+    where it is not known yet.
+    """
 
-    def __init__(self, where: object, problems: Sequence[Problem], label: str) -> None:
+    def __init__(self, where: object, problems: Sequence[Problem], label: str | None) -> None:
         each = [problem.why for problem in problems]
         if len(each) > 1:
             numbered = "; ".join(f"({number + 1}) {why}" for number, why in enumerate(each))

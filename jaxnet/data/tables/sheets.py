@@ -4,6 +4,7 @@ import csv
 import datetime
 import io
 import re
+import shlex
 import warnings
 import zipfile
 from collections import Counter
@@ -31,12 +32,14 @@ class Sheet(NamedTuple):
         errors: how many cells of each column hold an error such as #N/A, by place.
         percent: places of columns that are shown in percent.
         durations: places of columns that hold durations.
+        blank: (row, place) of formulas whose saved value is text without letters.
     """
 
     rows: list[list[str]]
     errors: Counter[int]
     percent: set[int]
     durations: set[int]
+    blank: set[tuple[int, int]]
 
 
 def cells_of_sheet(
@@ -77,7 +80,7 @@ def cells_of_sheet(
     if not found.rows[above:]:
         raise InputError(f"{path}: the sheet {sheet.title!r} is empty; it needs a header and rows")
     if FORMULA.search(stored):
-        _refuse_formulas(path, sheet.title, found.rows, above, needed)
+        _refuse_formulas(path, sheet.title, found, above, needed)
     if above:
         notes.append(f"left out: {above} line{'s' * (above > 1)} above the table")
     text = io.StringIO()
@@ -135,7 +138,7 @@ def _chosen(path: Path, book: Any, name: str | None) -> tuple[Any, list[str]]:
 
 def _read(sheet: Any) -> Sheet:
     """The cells of a sheet; all rows have equally many."""
-    found = Sheet([], Counter(), set(), set())
+    found = Sheet([], Counter(), set(), set(), set())
     sheet.reset_dimensions()  # those in the file count cells that are formatted and empty
     for number, row in enumerate(sheet.iter_rows()):
         texts = []
@@ -144,6 +147,8 @@ def _read(sheet: Any) -> Sheet:
             if cell.data_type == "e":
                 found.errors[place] += 1
                 value = None
+            elif value is None and cell.data_type == "str":
+                found.blank.add((number, place))
             elif isinstance(value, datetime.timedelta):
                 found.durations.add(place)
             elif isinstance(value, float) and number < LOOKED_AT and "%" in cell.number_format:
@@ -185,29 +190,32 @@ def _rows_above(rows: Sequence[Sequence[str]]) -> int:
 
 
 def _refuse_formulas(
-    path: Path, title: str, rows: Sequence[Sequence[str]], above: int, needed: Callable[[str], bool]
+    path: Path, title: str, found: Sheet, above: int, needed: Callable[[str], bool]
 ) -> None:
     """Refuse formulas without a saved value."""
+    rows = found.rows
     book = _opened(path, data_only=False)
     sheet = book[title]
     sheet.reset_dimensions()
     lines: dict[int, list[int]] = {}
     for number, row in enumerate(sheet.iter_rows(max_row=len(rows))):
         for place, cell in enumerate(row[: len(rows[0])]):
-            if cell.data_type == "f" and number >= above and not rows[number][place]:
+            is_empty = not rows[number][place] and (number, place) not in found.blank
+            if cell.data_type == "f" and number >= above and is_empty:
                 lines.setdefault(place, []).append(number + 1)
     book.close()
-    lines = {place: found for place, found in lines.items() if needed(rows[above][place])}
+    lines = {place: each for place, each in lines.items() if needed(rows[above][place])}
     if not lines:
         return
+    names = [rows[above][place] for place in lines]
     each = ", ".join(
-        f"{rows[above][place]!r} (line {', '.join(map(str, found[:LISTED]))}"
-        f"{', ...' * (len(found) > LISTED)})"
-        for place, found in lines.items()
+        f"{name!r} (line {', '.join(map(str, on[:LISTED]))}{', ...' * (len(on) > LISTED)})"
+        for name, on in zip(names, lines.values(), strict=True)
     )
     raise InputError(
         f"{path}: has formulas without saved values, in column {each}; open it in a spreadsheet "
-        "program, which computes them, and save it there"
+        "program, which computes them, and save it there, or leave the column out with "
+        f"--drop-columns {shlex.join(names)} (drop_columns=)"
     )
 
 
