@@ -7,9 +7,10 @@ import jax
 import numpy as np
 
 from jaxnet.core.training import Problem
-from jaxnet.errors import InputError
 from jaxnet.stats.gains import cells_of_rungs, most_recipes
 from jaxnet.studies.trained import Pace
+
+WORTHWHILE = 0.02  # share of the time that a change must save to be left out
 
 
 class Timetable(NamedTuple):
@@ -18,17 +19,17 @@ class Timetable(NamedTuple):
     Attributes:
         candidates: numbers of the changes that are tried.
         seeds: networks of each finalist for each fold.
-        seconds: the most that the race takes.
+        takes: the most seconds that the race takes.
     """
 
     candidates: tuple[int, ...]
     seeds: int
-    seconds: float
+    takes: float
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "Timetable":
         """The timetable of the values of a JSON file."""
-        return cls(tuple(values["candidates"]), values["seeds"], values["seconds"])
+        return cls(tuple(values["candidates"]), values["seeds"], values["takes"])
 
 
 def timetable(
@@ -39,7 +40,10 @@ def timetable(
     seconds: float,
 ) -> Timetable:
     """Choose what a race has time for: with less time, first fewer seeds, and then fewer changes,
-    without those whose training takes longest.
+    without those that take longest to compile and to train.
+
+    A single change is tried in any case, and so are changes that add next to nothing to the time,
+    such as learning rates beside a program that takes long to compile.
 
     Args:
         problems: what the networks of each recipe minimize, first those of the current one.
@@ -47,28 +51,26 @@ def timetable(
         pace: how long networks of the current recipe take.
         seeds: networks of each finalist for each fold, at most.
         seconds: the time.
-
-    Raises:
-        InputError: where there is no time for a single change.
     """
     relative = np.asarray(costs) / costs[0]
     kept, fewer = list(range(1, len(problems))), seeds
 
-    def needed() -> float:
-        each = np.array([relative[number] for number in kept])
-        return _seconds(relative[0], each, _programs(problems, kept), pace, fewer)
+    def takes(numbers: Sequence[int], seeds: int) -> float:
+        each = np.array([relative[number] for number in numbers])
+        return _seconds(relative[0], each, _programs(problems, numbers), pace, seeds)
 
-    while (takes := needed()) > seconds:
+    while (now := takes(kept, fewer)) > seconds:
         if fewer > 1:
             fewer -= 1
-        elif len(kept) > 1:
-            kept.remove(max(kept, key=lambda number: (relative[number], number)))
-        else:
-            raise InputError(
-                f"trying a single change takes up to {takes:.0f} s here, and {seconds:.0f} s are "
-                "left for it; give more seconds, or fewer epochs"
-            )
-    return Timetable(tuple(number - 1 for number in kept), fewer, takes)
+            continue
+        if len(kept) == 1:
+            break
+        without = [[each for each in kept if each != number] for number in kept]
+        best = min(reversed(without), key=lambda numbers: takes(numbers, fewer))
+        if takes(best, fewer) > (1 - WORTHWHILE) * now:
+            break
+        kept = best
+    return Timetable(tuple(number - 1 for number in kept), fewer, now)
 
 
 def _programs(problems: Sequence[Problem], kept: Sequence[int]) -> int:
