@@ -77,7 +77,7 @@ def no_gaps(what: str, given: object, axes: Sequence[str] = ROW_AXES) -> None:
     if mask is not None and (count := int(mask.sum())):
         raise InputError(
             f"{what} has {count} masked value{'s' * (count > 1)}, the first in "
-            f"{spot(np.argwhere(mask)[0], axes)}; "
+            f"{counted_spot(np.argwhere(mask)[0], axes)}; "
             "leave those examples out, or fill the gaps"
         )
 
@@ -486,6 +486,19 @@ def spot(place: Sequence[int] | np.ndarray, axes: Sequence[str] = ROW_AXES) -> s
     return ", ".join([*named, *(str(index) for index in place[len(axes) :])]) or "its only place"
 
 
+def counted_spot(place: Sequence[int] | np.ndarray, axes: Sequence[str] = ROW_AXES) -> str:
+    """A place in words that say how it is counted, such as "row 1, column 2 (counted from 0)".
+
+    Args:
+        place: as in `spot`.
+        axes: as in `spot`.
+
+    Returns:
+        The words.
+    """
+    return spot(place, axes) + " (counted from 0)" * bool(len(place))
+
+
 def _check_real(what: str, found: np.ndarray) -> None:
     if found.dtype.kind not in "biuf":
         raise InputError(
@@ -525,7 +538,7 @@ def _found(
     what: str, values: np.ndarray, count: int, place: tuple[int, ...], axes: Sequence[str], why: str
 ) -> str:
     many = f"{count} values that are" if count > 1 else "1 value that is"
-    return f"{what} has {many} {why}, the first ({values[place]}) in {spot(place, axes)}"
+    return f"{what} has {many} {why}, the first ({values[place]}) in {counted_spot(place, axes)}"
 
 
 def _not_numbers(values: np.ndarray, *, infinite: bool = False) -> Bool[np.ndarray, "..."] | None:

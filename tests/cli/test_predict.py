@@ -274,7 +274,7 @@ def test_a_bad_row_of_an_array_is_listed_by_its_number(predict, tmp_path):
         rtol=1e-6,
     )
     assert "1 of 5 rows cannot be used" in said
-    assert "x holds nan in row 3, column 1" in said
+    assert "x holds nan in row 3, column 1 (counted from 0)" in said
     _, said = predict(tmp_path / "new.npz", "--strict", folder=tmp_path / "run", status=2)
     assert "in row 3, column 1" in said
     _, said = predict(_write(tmp_path / "a.csv", [["a"], [1]]), folder=tmp_path / "run", status=2)

@@ -274,7 +274,8 @@ BAD_ARRAYS = {
     "nan": (
         bad((7, 2), np.nan),
         Y,
-        r"x has 1 value that is not finite, the first \(nan\) in row 7, column 2; remove those "
+        r"x has 1 value that is not finite, the first \(nan\) in row 7, column 2 "
+        r"\(counted from 0\); remove those "
         r"rows or fill",
     ),
     "inf": (bad((5, 0), np.inf), Y, r"the first \(inf\) in row 5, column 0"),

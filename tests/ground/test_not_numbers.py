@@ -74,7 +74,7 @@ def spoiled(array, place, value):
 MASKED = [
     (
         lambda: jaxnet.split(masked(X, 3, 2), Y),
-        "x has 1 masked value, the first in row 3, column 2; leave those examples out",
+        r"x has 1 masked value, the first in row 3, column 2 \(counted from 0\); leave those",
     ),
     (
         lambda: jaxnet.split(X, masked(Y, slice(7, 57))),
@@ -134,7 +134,8 @@ def test_a_mask_of_nothing_is_none(run):
 NO_INPUTS = [
     (
         spoiled(X, (1, 0), np.nan),
-        r"x has 1 value that is not finite, the first \(nan\) in row 1, column 0; leave out",
+        r"x has 1 value that is not finite, the first \(nan\) in row 1, column 0 "
+        r"\(counted from 0\); leave out",
     ),
     (
         spoiled(X, (1, 0), -np.inf),

@@ -399,7 +399,8 @@ BAD = [
     ),
     (
         {"loss": "squared", "predictions": np.array([[0.0] * 5, [0, 0, math.nan, 0, 0]])},
-        r"predictions has 1 value that is not finite, the first \(nan\) in member 1, example 2; "
+        r"predictions has 1 value that is not finite, the first \(nan\) in member 1, example 2 "
+        r"\(counted from 0\); "
         r"leave out",
     ),
     (

@@ -177,6 +177,6 @@ def _not_finite(x: np.ndarray) -> dict[int, str]:
     first = {}
     for place in map(tuple, np.argwhere(bad).tolist()):
         first.setdefault(
-            place[0], f"x holds {x[place]} in {arrays.spot(place)}; write a finite number"
+            place[0], f"x holds {x[place]} in {arrays.counted_spot(place)}; write a finite number"
         )
     return first
