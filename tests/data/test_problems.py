@@ -11,6 +11,7 @@ import tyro
 import jaxnet
 from jaxnet.cli.options import TrainOptions, current_words, read
 from jaxnet.cli.runner import with_dataset
+from jaxnet.data.tables.table import MISSING
 
 RNG = np.random.default_rng(0)
 ROWS = 200
@@ -51,6 +52,12 @@ def numbers_with(word, row=30):
 
 DAYS = [f"{month:02d}/{day:02d}/2021" for month, day in RNG.integers(1, 12, (ROWS, 2))]
 KINDS = {
+    "a word in numbers": (
+        {"n": np.append(RNG.normal(size=ROWS - 1).astype(str), "lost")},
+        labels(),
+        "'n' mixes .* 'lost' in line 201",
+        "n",
+    ),
     "text in numbers": ({"n": numbers_with("about 4")}, labels(), "n' mixes .*line 32", "n"),
     "infinity": ({"n": numbers_with("inf")}, labels(), "'n' holds inf in line 32", None),
     "a rare class": ({}, labels(rare=[5, 9]), r"1? class.* fewer than 3 rows: 'rare' \(2\)", None),
@@ -123,14 +130,16 @@ def test_all_problems_come_in_one_message_with_one_command_line(tmp_path):
     assert "; (7) " in message
     assert "(8)" not in message
     assert message.count("This works: ") == 1
+    words = shlex.join([*MISSING, "none given"])
     assert message.endswith(
         f"This works: jaxnet train {shlex.quote(str(path))} --split-seed 3 --label kind "
-        "--drop-columns again many far --separator ';' --types few=category --dates dmy "
-        "--drop-labels '' rare"
+        "--drop-columns again far --separator ';' --types few=category --dates dmy "
+        f"--missing {words} --drop-labels '' rare"
     )
     splits = read_as_said(message)
     names = [column.name for column in splits.columns]
-    assert names == ["when", "few", "size", "height"]
+    assert names == ["when", "few", "many", "size", "height"]
+    assert "'many': 1 of " in " ".join(splits.notes)
     assert splits.classes == ("a", "b")
     parts = (splits.train, splits.validation, splits.test)
     assert sum(map(len, parts)) == (pandas.read_csv(path, sep=";")["kind"].isin(["a", "b"])).sum()
@@ -142,7 +151,7 @@ def test_a_data_frame_is_told_the_call(tmp_path):
     message = refused(frame, label="kind")
     assert "in row 30 (the first is row 0)" in message
     call = message.split("This works: ")[1]
-    assert call.startswith("jaxnet.load(frame, label='kind', drop_columns=('many', 'far'), table=")
+    assert call.startswith("jaxnet.load(frame, label='kind', drop_columns=('far',), table=")
     splits = eval(call, {"jaxnet": jaxnet, "frame": frame})
     assert "when" in [column.name for column in splits.columns]
 

@@ -36,6 +36,8 @@ def or_explain(source: Path | str, reading: Reading, read: Callable[[Reading], S
     except Unusable as error:
         said, problems, label = str(error), error.problems, error.label
     # here nothing holds the columns that were read any more
+    if reading.table.columns is not None:  # of a finished run, whose options are known
+        raise InputError(said)
     only_file = [number + 1 for number, each in enumerate(problems) if each.cure is None]
     if len(only_file) == len(problems):
         raise InputError(said)
@@ -70,6 +72,7 @@ def cured(reading: Reading, problems: Sequence[Problem]) -> Reading:
         for name, value in (problem.cure or {}).items():
             before = getattr(reading if name in own else reading.table, name)
             if isinstance(value, tuple):
+                before = before or ()
                 value = (*before, *(each for each in value if each not in before))
             elif isinstance(value, dict):
                 value = {**before, **value}

@@ -10,6 +10,7 @@ from jaxnet.data.tables import dates, numbers
 from jaxnet.data.tables.cells import Cells
 from jaxnet.data.tables.identifiers import (
     DIGITS,
+    FEW_VALUES,
     MOST_CATEGORIES,
     Identifier,
     are_codes,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LISTED = 5  # names of columns in a note
+MOST_WORDS = 3  # that may mean a gap in a column of numbers
 
 
 class Kinds(NamedTuple):
@@ -156,7 +158,7 @@ def _column(name: str, cells: Cells, table: Table) -> tuple[Column, str | None]:
             found = numbers.numbers_of(names, cells.decimal)
             if found is not None:
                 return Column(name, unit=found.form.unit or None), _form_note(name, names, found)
-            refuse_mixed(name, cells, always=wanted == "number")
+            refuse_mixed(name, cells, always=wanted == "number", missing=table.gaps[1:])
         if wanted in (None, "date"):
             moments = read_dates(name, names, cells, table)
             if moments is not None:
@@ -263,7 +265,14 @@ def distinct(values: "pa.ChunkedArray") -> tuple[np.ndarray, list[str]]:
     return ranks[encoded.indices.fill_null(-1).to_numpy()], [names[i] for i in order]
 
 
-def refuse_mixed(name: str, cells: Cells, *, always: bool = False, cure: str = "") -> None:
+def refuse_mixed(
+    name: str,
+    cells: Cells,
+    *,
+    always: bool = False,
+    cure: str = "",
+    missing: Sequence[str] | None = None,
+) -> None:
     """Refuse text in a column of numbers.
 
     Args:
@@ -271,6 +280,7 @@ def refuse_mixed(name: str, cells: Cells, *, always: bool = False, cure: str = "
         cells: the columns of the table.
         always: whether the column must hold numbers; else it must where most values are numbers.
         cure: what to do; by default, what can be done when a table is loaded.
+        missing: the words that mean a gap, if others may be proposed for it.
 
     Raises:
         InputError: it names the first such cell.
@@ -287,22 +297,31 @@ def refuse_mixed(name: str, cells: Cells, *, always: bool = False, cure: str = "
             f"{names[codes[odd[0]]]!r} in {place(cells, int(full[odd[0]]))}"
             + (
                 cure
-                or f"; fix them, or leave the column out with --drop-columns {name!r} "
-                f"(drop_columns=), or take it as categories with --types {name}=category"
+                or "; fix them, or let such a word mean a gap with --missing, or leave the column "
+                f"out with --drop-columns {name!r} (drop_columns=), or take it as categories with "
+                f"--types {name}=category"
             ),
-            **_cure(name, names),
+            **_cure(name, names, are, missing),
         )
     if are.all():
         strange = next((each for each in names if not DIGITS.fullmatch(each)), names[0])
         raise Refused(
             f"column {name!r} holds numbers in a form that was not understood, such as "
             f"{strange!r}; write all of them with one decimal sign and in one form",
-            **_cure(name, names),
+            **_cure(name, names, are, None),
         )
 
 
-def _cure(name: str, names: Sequence[str]) -> dict[str, Any]:
-    """The option that leaves text among numbers as it is, or the column out if it is too much."""
+def _cure(
+    name: str, names: Sequence[str], are: np.ndarray, missing: Sequence[str] | None
+) -> dict[str, Any]:
+    """The option with which a column of numbers and text can be used: a few words among many
+    numbers probably mean a gap; few values are categories; else the column is left out.
+    """
+    odd = [each for each, is_number in zip(names, are, strict=True) if not is_number]
+    plain = not any(each.startswith("-") and each != "-" for each in odd)
+    if missing is not None and plain and len(odd) <= MOST_WORDS and are.sum() > FEW_VALUES:
+        return {"missing": (*missing, *odd)}
     few = len(names) <= MOST_CATEGORIES
     return {"types": {name: "category"}} if few else {"drop_columns": (name,)}
 
