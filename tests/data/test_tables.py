@@ -98,6 +98,22 @@ def test_names_of_columns_are_told_by_the_lines_below(case):
     assert dialect_of(text, True, jaxnet.Table()).names == names
 
 
+def test_whole_numbers_beyond_float64_stay_text_as_they_are_spelled(tmp_path):
+    codes = {
+        "plain": lambda i: f"{2**53 + 1 + i}",
+        "spaces": lambda i: f" {2**53 + 1 + i}",
+        "long": lambda i: f"{10**24 + i}",
+        "gaps": lambda i: "" if i < 20 else f"{2**53 + 1 + i}",
+    }
+    path = table(tmp_path / "t.csv", [*codes], lambda i: [code(i) for code in codes.values()])
+    cells, _ = read_table(path)
+    for name, code in codes.items():
+        expected = [code(i).strip() or None for i in range(ROWS)]
+        assert cells[name].to_pylist() == expected
+    path = table(tmp_path / "t.csv", ["large"], lambda i: [f" {i}e17"])
+    assert read_table(path)[0]["large"].to_pylist() == [i * 1e17 for i in range(ROWS)]
+
+
 def test_what_stands_around_a_table_is_no_row_of_it(tmp_path):
     text = table(tmp_path / "t.csv", ["a"], lambda i: [str(i % 7)]).read_text()
     plain, _ = read_table(tmp_path / "t.csv")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LARGEST_WHOLE = 2.0**53  # of the whole numbers that float64 holds one by one
 BLOCK = 1 << 20  # bytes of text parsed at a time
+FIRST = 100  # numbers that are looked at before all are
 LARGEST_BLOCK = 1 << 26  # where a row does not fit into one
 
 
@@ -245,7 +246,11 @@ def _codes(
 
     compute = functions()
     whole = [name for name, values in columns.items() if pa.types.is_integer(values.type)]
-    floating = [name for name, values in columns.items() if pa.types.is_floating(values.type)]
+    floating = [
+        name
+        for name, values in columns.items()
+        if pa.types.is_floating(values.type) and _begins_whole(values)
+    ]
     large = [name for name in (*whole, *floating) if _largest(columns[name]) > LARGEST_WHOLE]
     zeros = whole if whole and has_leading_zeros(text, dialect.separator) else []
     wanted = {*large, *zeros}
@@ -259,6 +264,12 @@ def _codes(
         for name, values in read.items()
         if found(name, r"^\s*0\d") or (name in large and not found(name, r"[^\d\s+-]"))
     }
+
+
+def _begins_whole(values: "pa.ChunkedArray") -> bool:
+    """Whether the first numbers are whole; of codes all are."""
+    first = values.slice(0, FIRST).drop_null().to_numpy()
+    return bool((first == np.round(first)).all())
 
 
 def _largest(values: "pa.ChunkedArray") -> float:
@@ -296,9 +307,11 @@ def as_number(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
         return values
     for kind in (pa.int64(), pa.float64()):
         try:
-            return values.cast(kind)
+            read = values.cast(kind)
         except pa.ArrowInvalid:
             continue
+        decimals = compute.any(compute.match_substring_regex(values, r"[.eE]")).as_py()
+        return values if _largest(read) > LARGEST_WHOLE and not decimals else read
     return values
 
 

@@ -20,6 +20,7 @@ WHOLE_NUMBER = re.compile(r"\s*[-+]?\d+\s*")
 DIGIT = re.compile(r"\d")
 FEWEST_BELOW = 3  # cells below a number that settle that it stands above text
 ROWS = 100  # rows from which the dialect is inferred
+CELLS = 500  # cells that are searched for other separators
 SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # as spreadsheets write and read it
 
 
@@ -196,7 +197,7 @@ def _score(rows: list[list[str]], separator: str) -> tuple[bool, float, int]:
     if len(counts) > 1:  # the header says how many cells there should be
         return False, 0.0, len(rows[0])
     other = re.compile(f"[{re.escape(''.join(SEPARATORS).replace(separator, ''))}]")
-    cells = [cell for row in rows for cell in row]
+    cells = [cell for row in rows for cell in row][:CELLS]
     unclean = sum(
         other.search(cell) is not None
         and not COMMA_NUMBER.fullmatch(cell)
