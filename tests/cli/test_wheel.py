@@ -72,17 +72,15 @@ def installed(tmp_path_factory):
     where = run("python", "-c", "import jaxnet; print(jaxnet.__file__)")
     assert where.strip() == str(packages / "jaxnet/__init__.py")
     run("python", "-c", "import importlib.util as u; assert u.find_spec('experiments') is None")
-    table = patients(0)
-    for name in ("protein", "platelets"):  # with gaps
-        del table.cells[name]
-    table.write(empty / "file.csv")
+    patients(0).write(empty / "file.csv")
     return run
 
 
 @pytest.mark.slow
-def test_train_diagnose_predict_and_report(installed):
-    given = ("file.csv", "--label", "outcome", "--groups", "patient_id", *QUICK)
-    assert "written to a" in installed("jaxnet", "train", *given, "--out", "a")
+def test_look_train_diagnose_predict_and_report(installed):
+    assert "8 columns -> 14 inputs" in installed("jaxnet", "look", "file.csv", "--label", "outcome")
+    given = ("file.csv", "--label", "outcome", *QUICK)
+    assert "groups: 'patient_id'" in installed("jaxnet", "train", *given, "--out", "a")
     said = installed("jaxnet", "diagnose", *given, "--out", "runs/b")
     assert "of 16 networks, 8 folds x 2 seeds" in said
     rows = installed("jaxnet", "predict", "--run", "a", "file.csv").splitlines()
@@ -99,5 +97,5 @@ def test_every_command_is_there_and_a_study_runs(installed):
     for name in commands.questions():
         assert f"\n  jaxnet {name} " in said
         assert f"usage: jaxnet {name} " in installed("jaxnet", name, "--help")
-    given = ("--dataset", "file.csv", "--label", "outcome", "--groups", "patient_id", *QUICK)
+    given = ("--dataset", "file.csv", "--label", "outcome", *QUICK)
     assert "written to c" in installed("jaxnet", "labels", *given, "--members", "12", "--out", "c")
