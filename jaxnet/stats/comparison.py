@@ -16,6 +16,7 @@ import numpy as np
 from jaxnet import arrays, display
 from jaxnet.errors import InputError, check_known
 from jaxnet.stats.bias_variance import normalized, one_hot
+from jaxnet.stats.cross_fitting import MIN_GROUPS, group_codes, mean_over_units, t_interval
 from jaxnet.stats.estimate import LEVEL, Estimate, exact
 from jaxnet.stats.random_effects import (
     DIFFERENCE,
@@ -138,20 +139,25 @@ def _at_least_exact(given: TwoWay, means: np.ndarray, level: float) -> Estimate:
     return found
 
 
-def network_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estimate:
+def network_difference(
+    a: ArrayLike, b: ArrayLike, level: float = LEVEL, groups: ArrayLike | None = None
+) -> Estimate:
     """Compute the mean loss of network a minus that of network b on new examples.
 
     The interval is for these two networks, not for the recipes that made them. For booleans it is
     the score interval, widened to include 0 unless McNemar's exact test at this level rejects 0.
     For other losses it is Student's, with degrees of freedom by the kurtosis of the differences.
+    With groups it reaches at least as far as Student's interval over groups.
 
     Args:
         a: (examples,) the loss of network a on each example, or whether it is wrong.
         b: the same for network b, on the same examples.
         level: confidence level of the interval.
+        groups: (examples,) the group of each example, such as its patient, which is then the
+            independent unit; None where every example is its own.
 
     Returns:
-        The difference; refused where a loss is not finite.
+        The difference; refused where a loss is not finite, and for fewer than 8 groups.
 
     Raises:
         InputError: for arrays that cannot be losses, and for shapes that differ.
@@ -168,13 +174,26 @@ def network_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Esti
             f"losses have shapes {a.shape} and {b.shape}; give the same examples twice: (examples,)"
         )
     if a.dtype == b.dtype == bool:
-        return _paired_rates(int((a & ~b).sum()), int((b & ~a).sum()), len(a), level)
-    if lost := _not_finite(a, b):
-        return lost
-    differences = a.astype(np.float64) - b
+        found = _paired_rates(int((a & ~b).sum()), int((b & ~a).sum()), len(a), level)
+    else:
+        found = _not_finite(a, b) or _paired_values(a.astype(np.float64) - b, level)
+    if groups is None or found.refused is not None:
+        return found
+    units = mean_over_units(a.astype(np.float64) - b, group_codes(groups, len(a)))
+    if (count := len(units.values)) < MIN_GROUPS:
+        return Estimate(
+            found.estimate,
+            refused=f"{count} groups are too few for an interval; at least {MIN_GROUPS} are needed",
+        )
+    of_units = t_interval(units, level)
+    return Estimate(found.estimate, min(found.low, of_units.low), max(found.high, of_units.high))
+
+
+def _paired_values(differences: np.ndarray, level: float) -> Estimate:
+    """Compute the mean of differences that are no differences of booleans."""
     given = table(differences[None], SIGNED)
     if not differences.any():
-        return Estimate(0.0, refused=f"both lose the same on each of {len(a)} examples")
+        return Estimate(0.0, refused=f"both lose the same on each of {len(differences)} examples")
     if reason := refusal(given, members=1, examples=MIN_ERROR_EXAMPLES):
         return Estimate(given.estimate, refused=reason)
     from scipy.special import stdtrit

@@ -266,7 +266,7 @@ def _differ(a: Compared, b: Compared, level: float) -> Pair:
     else:
         both = a.outputs, b.outputs
         wrong, other = (_losses(judge(each.outputs, each.labels, scale)) for each in (a, b))
-        difference = network_difference(wrong, other, level)
+        difference = network_difference(wrong, other, level, a.splits.test.groups)
         if wrong.dtype == bool:
             alone = (int((wrong & ~other).sum()), int((other & ~wrong).sum()))
     pair = Pair(a.name, b.name, "", of, difference, _not_used(a, b, of), *alone)
@@ -375,7 +375,7 @@ def _side(compared: Compared) -> Side:
         parameters=sum(np.size(leaf) for leaf in jax.tree.leaves(run.params)),
         status=run.status,
         test_examples=len(compared.labels),
-        error=judge(compared.outputs, compared.labels, scale).error,
+        error=judge(compared.outputs, compared.labels, scale, compared.splits.test.groups).error,
         members=1 if members is None else len(members),
         members_error=None
         if members is None

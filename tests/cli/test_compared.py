@@ -8,6 +8,7 @@ import json
 import shutil
 from statistics import NormalDist
 
+import jax
 import numpy as np
 import pytest
 from scipy import optimize, stats
@@ -19,6 +20,7 @@ from jaxnet.cli.saved_run import UNSEEN, write_unseen_losses
 from jaxnet.diagnostics import network_difference, paired_difference
 from jaxnet.stats.comparison import members_difference
 from jaxnet.stats.unseen_losses import UnseenLosses
+from jaxnet.studies.comparison import Compared, compare_runs
 
 FEW = ("--no-cache", "--hidden", "16")
 NAMES = ("first", "second")
@@ -378,3 +380,59 @@ def _difference(more, fewer, n, level=0.95):
     a, b = np.zeros((2, n), bool)
     a[:more] = b[more : more + fewer] = True
     return network_difference(a, b, level)
+
+
+def test_rows_of_a_group_are_one_unit_of_a_difference():
+    """Groups of equal size: Student's interval of their means, with fewer degrees of freedom than
+    scipy's since the means have long tails, where it is the wider one.
+    """
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(30), 8)
+    base = rng.normal(size=(2, 30))[:, groups]
+    a, b = base + 0.3 * rng.normal(size=(2, 240)) > 1
+    found = network_difference(a, b, groups=groups)
+    means = (a.astype(float) - b).reshape(30, 8).mean(1)
+    assert found.high - found.estimate == pytest.approx(found.estimate - found.low)
+    reach = (found.high - found.estimate) / stats.sem(means)
+    assert stats.t.ppf(0.975, 29) <= reach < stats.t.ppf(0.975, 15)
+    assert found.estimate == network_difference(a, b).estimate
+    each = network_difference(a, b, groups=np.arange(240))
+    alone = network_difference(a, b)
+    assert each.low <= alone.low <= alone.high <= each.high
+    assert each.high - each.low < 0.8 * (found.high - found.low)
+    few = network_difference(a, b, groups=groups % 7)
+    assert few.refused == "7 groups are too few for an interval; at least 8 are needed"
+
+
+def test_how_often_the_interval_of_groups_holds():
+    held, alone = 0, 0
+    groups = np.repeat(np.arange(40), 20)
+    for study in range(200):
+        rng = np.random.default_rng(study)
+        base = rng.normal(size=(3, 40))[:, groups] + 0.75 * rng.normal(size=(3, 800))
+        a, b = base[0] + base[1:] > 1.8  # equally often, in the long run
+        found, other = network_difference(a, b, groups=groups), network_difference(a, b)
+        held += found.low <= 0 <= found.high
+        alone += other.low <= 0 <= other.high
+    assert held > 0.91 * 200
+    assert alone < 0.75 * 200
+
+
+def test_runs_are_compared_by_the_groups_of_their_test_set():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 5)
+    x = (rng.normal(size=(60, 3))[groups] + 0.1 * rng.normal(size=(300, 3))).astype(np.float32)
+    y = (x[:, 0] + rng.normal(size=60)[groups] > 0).astype(np.int32)
+    splits = jaxnet.split(x, y, groups=groups, test=0.4)
+    model, recipe = jaxnet.linear(), jaxnet.Recipe(epochs=2)
+    runs = [jaxnet.fit(model, splits, recipe, jax.random.key(seed)) for seed in range(2)]
+    outputs = [np.asarray(jaxnet.predict(model, run, splits.test.x)) for run in runs]
+    sides = [
+        Compared(name, run, splits, each, None, {})
+        for name, run, each in zip("ab", runs, outputs, strict=True)
+    ]
+    found = compare_runs(sides)
+    for side, each in zip(found.runs, runs, strict=True):
+        assert side.error == jaxnet.evaluate(model, each, splits.test).error
+    wrong = [each.argmax(-1) != np.asarray(splits.test.y) for each in outputs]
+    assert found.pairs[0].difference == network_difference(*wrong, groups=splits.test.groups)
