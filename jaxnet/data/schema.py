@@ -73,6 +73,7 @@ class Schema:
         label: the column of the labels, with the unit of its numbers, if they come from a table.
         grouped_by: the column by which the rows of a table were grouped; None without groups.
         missing: the words that mean a gap in a table; None for those of `jaxnet.Table`.
+        fills: what stands in for NaN in each feature of an array; None where NaN is refused.
     """
 
     classes: tuple[str, ...] | None = None
@@ -81,6 +82,7 @@ class Schema:
     label: Column | None = None
     grouped_by: str | None = None
     missing: tuple[str, ...] | None = None
+    fills: tuple[float, ...] | None = None
 
     __repr__ = display.text
 

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxnet import arrays
-from jaxnet.data import checks, memory
+from jaxnet.data import checks, filling, memory
 from jaxnet.data.dataset import Dataset, Splits, Standardization, TestSource
+from jaxnet.data.filling import Fill, filled, with_zeros
 from jaxnet.data.precision import unresolved
 from jaxnet.data.schema import Column
 from jaxnet.data.sources.request import Reading
@@ -34,6 +35,7 @@ def split(
     order: ArrayLike | None = None,
     classes: tuple[str, ...] | None = None,
     name: str = "arrays",
+    fill: Fill | str | None = None,
 ) -> Splits:
     """Split examples in memory into a training, a validation and a test set.
 
@@ -56,6 +58,9 @@ def split(
             validation set; equal ones are in the same part.
         classes: names of the integer labels 0, 1, ...
         name: name of the data set.
+        fill: what stands in for NaN in x of (examples, features): the "median" or "mean" of each
+            feature in training and validation set. A network that learns from the Splits fills NaN
+            in new inputs alike. By default NaN is refused.
 
     Returns:
         The Splits.
@@ -66,9 +71,12 @@ def split(
     checks.fractions(validation, test, seed)
     checks.class_names(classes)
     check_text("name", name, "a name")
-    data = grouped(_named(x, y, classes), groups)
+    x, names = _values(x)
+    data = grouped(_named(with_zeros(x, fill), names, y, classes), groups)
     test_rows, validation_rows, train_rows = partition(data, (test, validation), seed, order=order)
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
+    pool = np.concatenate([validation_rows, train_rows])
+    data, notes = filled(data, x, pool, fill), (*notes, *filling.notes_on(x, len(pool), fill))
     data = checks.in_storage_types(data, train_rows)
     parts = (take(data, rows) for rows in (train_rows, validation_rows, test_rows))
     return replace(
@@ -80,12 +88,18 @@ def split(
     )
 
 
-def _named(x: ArrayLike | Frame, y: ArrayLike, classes: tuple[str, ...] | None) -> Dataset:
-    """A checked Dataset, with the names of columns where x is a data frame."""
-    if not isinstance(x, Frame):
-        return checks.dataset(x, y, classes=classes)
-    values, names = numbers_of_frame("x", x)
-    data = checks.dataset(values, y, classes=classes)
+def _values(x: ArrayLike | Frame) -> tuple[ArrayLike, Sequence[str] | None]:
+    """(inputs, the names of their columns where they are a data frame)."""
+    return numbers_of_frame("x", x) if isinstance(x, Frame) else (x, None)
+
+
+def _named(
+    x: ArrayLike, names: Sequence[str] | None, y: ArrayLike, classes: tuple[str, ...] | None
+) -> Dataset:
+    """A checked Dataset, with the names of columns where there are any."""
+    data = checks.dataset(x, y, classes=classes)
+    if names is None:
+        return data
     return replace(data, schema=replace(data.schema, columns=tuple(map(Column, names))))
 
 
@@ -99,6 +113,7 @@ def folds(
     groups: ArrayLike | None = None,
     classes: tuple[str, ...] | None = None,
     name: str = "arrays",
+    fill: Fill | str | None = None,
 ) -> Iterator[Splits]:
     """Splits for cross-validation, one after the other: each example is in exactly one test set.
 
@@ -111,6 +126,7 @@ def folds(
         groups: as in `split`.
         classes: as in `split`.
         name: as in `split`.
+        fill: as in `split`; it is learned anew from training and validation set of each fold.
 
     Returns:
         An iterator over the Splits.
@@ -122,7 +138,8 @@ def folds(
     checks.class_names(classes)
     check_text("name", name, "a name")
     check_whole("count", count, 0)
-    data = grouped(_named(x, y, classes), groups)
+    given, names = _values(x)
+    data = grouped(_named(with_zeros(given, fill), names, y, classes), groups)
     fold_of = fold_numbers(data, count, seed)
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
 
@@ -130,11 +147,12 @@ def folds(
         for number in range(count):
             rows, rest = np.flatnonzero(fold_of == number), np.flatnonzero(fold_of != number)
             held_out, training = partition(take(data, rest), (validation,), seed + number)
-            kept = checks.in_storage_types(data, rest[training])
+            kept = checks.in_storage_types(filled(data, given, rest, fill), rest[training])
             chosen = (take(kept, part) for part in (rest[training], rest[held_out], rows))
             title = f"{name}, fold {number + 1} of {count}"
+            more = filling.notes_on(given, len(rest), fill)
             yield replace(
-                assemble(*chosen, name=title, notes=notes),
+                assemble(*chosen, name=title, notes=(*notes, *more)),
                 test_source="random",
                 grouped_by=None if groups is None else "group",
             )

@@ -433,6 +433,7 @@ def _schema(about: dict[str, Any]) -> Schema:
         None if (label := about.get("label")) is None else _column(*label),
         None if (grouped_by := about.get("grouped_by")) is None else str(grouped_by),
         None if missing is None else _texts(missing),
+        None if (fills := about.get("fills")) is None else tuple(map(float, fills)),
     )
 
 

@@ -17,6 +17,7 @@ from jaxnet.core.objective import BLOCK, in_blocks
 from jaxnet.core.run import Run, check_trained, not_one
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits, Standardization
+from jaxnet.data.filling import gaps_in, stood_in
 from jaxnet.data.sources.frames import inputs_of_frame
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, shown
@@ -133,6 +134,11 @@ def check_inputs(run: Run, x: ArrayLike | Frame) -> ArrayLike:
         x, notes = inputs_of_frame(x, run.schema)
         for note in notes:
             logger.warning("%s", note)
+    if run.schema.fills is not None:
+        said = None if isinstance(x, jax.core.Tracer) else gaps_in(x)
+        if said is not None:
+            logger.warning("%s: what stands in was learned in training", said)
+        x = stood_in(x, run.schema.fills)
     if not isinstance(x, jax.core.Tracer):
         x = arrays.within_float32("x", x)
     if (shape := np.shape(x)[1:]) != run.shape:

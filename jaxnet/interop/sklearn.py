@@ -8,9 +8,9 @@ used, since scikit-learn need not be installed.
 import hashlib
 import warnings
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from numbers import Integral
-from typing import Any, no_type_check
+from typing import Any, get_args, no_type_check
 
 import jax
 import numpy as np
@@ -19,11 +19,12 @@ from jaxtyping import Float
 from jaxnet import arrays
 from jaxnet.core.recipe import Recipe, check_optimizer_pickles
 from jaxnet.data import Augmentation, Dataset, Splits, Standardization, checks
+from jaxnet.data.filling import Fill, learned, stood_in
 from jaxnet.data.splitting import notes_on, partition, take
 from jaxnet.data.tables.frames import numbers_of_frame
 from jaxnet.engine.fit import fit
 from jaxnet.engine.prediction import predict
-from jaxnet.errors import InputError, check_kind, current_names, renamed
+from jaxnet.errors import InputError, check_kind, check_known, current_names, renamed
 from jaxnet.models.builtin import mlp
 from jaxnet.models.model import Model
 from jaxnet.typing import Frame
@@ -76,6 +77,7 @@ class _Network(BaseEstimator):
         augmentation: Augmentation | None = None,
         validation_fraction: float = 0.0,
         random_state: int | np.random.RandomState | None = None,
+        fill: str | None = None,
     ) -> None:
         self.hidden = hidden
         self.activation = activation
@@ -99,6 +101,12 @@ class _Network(BaseEstimator):
         self.augmentation = augmentation
         self.validation_fraction = validation_fraction
         self.random_state = random_state
+        self.fill = fill
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # pyrefly: ignore[missing-attribute]
+        tags.input_tags.allow_nan = self.fill is not None
+        return tags
 
     def set_params(self, **params: Any) -> Any:
         """Set parameters, as scikit-learn does, also by their former names."""
@@ -119,11 +127,17 @@ class _Network(BaseEstimator):
             check_kind(
                 "shape", self.shape, tuple | list, "the shape of an example, such as (28, 28)"
             )
+        fills = None
+        if self.fill is not None:
+            check_known("fill", self.fill, get_args(Fill))
+            fills = learned(X, self.fill, weights)
+        X = stood_in(X, fills)
         data = checks.in_storage_types(
             checks.dataset(
                 X if self.shape is None else _reshaped(X, tuple(self.shape)), y, classes=classes
             )
         )
+        data = replace(data, schema=replace(data.schema, fills=fills))
         for note in notes_on(data):
             warnings.warn(note, stacklevel=3)
         order, seed = canonical_order(data), _seed(self.random_state)
@@ -174,6 +188,8 @@ class JaxnetClassifier(ClassifierMixin, _Network):
             same defaults.
         validation_fraction: share of the examples held out for patience, without weights.
         random_state: an int is the seed of the key; from a RandomState or None one is drawn.
+        fill: what stands in for NaN in X: the "median" or "mean" of each feature in what `fit`
+            gets, weighted by sample_weight. By default NaN is refused.
 
     Attributes:
         classes_, n_features_in_, feature_names_in_: as in scikit-learn.
@@ -291,10 +307,12 @@ class JaxnetRegressor(RegressorMixin, _Network):
         return self._outputs(X)
 
 
-def _checked(estimator: Any, X: Any, *y: Any, **options: bool) -> Any:
+def _checked(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
     """Data as scikit-learn checks them, and InputError for a data frame whose columns are no
     numbers.
     """
+    if estimator.fill is not None:
+        options["ensure_all_finite"] = "allow-nan"  # infinity is still refused
     try:
         return validate_data(estimator, X, *y, **options)
     except (ValueError, TypeError):

@@ -265,3 +265,78 @@ def test_the_words_that_mean_a_gap_can_be_given(tmp_path):
     frame.astype(str).to_parquet(tmp_path / "a.parquet")
     again = jaxnet.load(tmp_path / "a.parquet", label="kind", table=jaxnet.Table(missing=("-",)))
     assert again.schema == splits.schema
+
+
+X = RNG.normal(size=(120, 4))
+Y = (X[:, 0] + RNG.normal(0, 0.5, 120) > 0).astype(int)
+HOLES = np.where(RNG.random(X.shape) < [0.1, 0.2, 0.1, 0], np.nan, X)
+RECIPE = jaxnet.Recipe(epochs=2)
+
+
+@pytest.mark.parametrize("fill", ["median", "mean"])
+def test_arrays_are_filled_as_by_scikit_learns_imputer(fill):
+    order = RNG.permutation(120)
+    late = np.argsort(order)[-24:]  # the test set
+    pool = np.setdiff1d(np.arange(120), late)
+    planted = HOLES.copy()
+    planted[late[::2]] *= 1e6
+    imputer = SimpleImputer(strategy=fill).fit(HOLES[pool])
+    for x in (HOLES, planted):
+        splits = jaxnet.split(x, Y, order=order, fill=fill)
+        np.testing.assert_allclose(splits.schema.fills, imputer.statistics_, rtol=1e-14)
+        theirs = imputer.transform(x).astype(np.float32)
+        ours = np.concatenate([np.asarray(getattr(splits, part).x) for part in PARTS])
+        np.testing.assert_array_equal(np.sort(ours, axis=0), np.sort(theirs, axis=0))
+    gaps = np.isnan(HOLES)
+    assert splits.notes[-1] == (
+        f"x is NaN in {gaps.any(1).sum()} of 120 rows and 3 of 4 features: the {fill} of each in "
+        "the 96 rows of training and validation set stands in"
+    )
+    for each in jaxnet.folds(HOLES, Y, count=4, fill=fill):
+        mine = np.concatenate([each.train.x, each.validation.x])
+        known = np.isin(HOLES.astype(np.float32)[:, 3], mine[:, 3])
+        own = SimpleImputer(strategy=fill).fit(HOLES[known])
+        np.testing.assert_allclose(each.schema.fills, own.statistics_, rtol=1e-14)
+        assert np.isfinite(each.test.x).all()
+
+
+def test_a_network_fills_new_arrays_as_it_learned(tmp_path, caplog):
+    splits = jaxnet.split(HOLES, Y, fill="median")
+    run = jaxnet.fit(jaxnet.linear(), splits, RECIPE, jax.random.key(0))
+    jaxnet.save(run, tmp_path / "run")
+    run = jaxnet.restore(tmp_path / "run")
+    whole = np.where(np.isnan(HOLES), splits.schema.fills, HOLES)
+    expected = jaxnet.predict(jaxnet.linear(), run, whole)
+    assert not caplog.records
+    found = jaxnet.predict(jaxnet.linear(), run, HOLES)
+    assert f"x is NaN in {np.isnan(HOLES).any(1).sum()} of 120 rows" in caplog.text
+    np.testing.assert_array_equal(found, expected)
+    traced = jax.jit(lambda x: jaxnet.predict(jaxnet.linear(), run, x))(HOLES.astype(np.float32))
+    np.testing.assert_allclose(traced, expected, rtol=1e-5)
+
+
+def test_an_estimator_fills_what_it_gets():
+    weights = RNG.integers(0, 4, 120)
+    plain = {"hidden": (), "epochs": 1, "random_state": 0}
+    for given in (None, weights):
+        repeated = HOLES if given is None else np.repeat(HOLES, given, axis=0)
+        imputer = SimpleImputer(strategy="median").fit(repeated)
+        whole = imputer.transform(HOLES)
+        theirs = jaxnet.JaxnetClassifier(**plain).fit(whole, Y, given).predict_proba(whole)
+        ours = jaxnet.JaxnetClassifier(**plain, fill="median").fit(HOLES, Y, given)
+        np.testing.assert_array_equal(ours.predict_proba(HOLES), theirs)
+    with pytest.raises(ValueError, match="NaN"):
+        jaxnet.JaxnetRegressor().fit(HOLES, Y)
+
+
+def test_gaps_in_arrays_are_refused_where_nothing_can_stand_in():
+    with pytest.raises(jaxnet.InputError, match="not finite"):
+        jaxnet.split(HOLES, Y)
+    with pytest.raises(jaxnet.InputError, match="unknown fill 'zero'"):
+        jaxnet.split(HOLES, Y, fill="zero")
+    with pytest.raises(jaxnet.InputError, match=r"no value in column 1 of all 108 rows"):
+        jaxnet.split(np.where([[0, 1, 0, 0]], np.nan, HOLES), Y, fill="mean", test=0.1)
+    with pytest.raises(jaxnet.InputError, match=r"x has shape \(120, 2, 2\)"):
+        jaxnet.split(HOLES.reshape(120, 2, 2), Y, fill="mean")
+    with pytest.raises(jaxnet.InputError, match="not finite"):
+        jaxnet.split(np.where(HOLES > 2, np.inf, HOLES), Y, fill="mean")
