@@ -16,20 +16,17 @@ folds take with one seed. `kept` is "yes" where the 99% binomial intervals reach
 and 5% false adoptions, and the mean point is at most .5 points too high.
 """
 
-import argparse
 import math
-import multiprocessing
 import sys
 import time
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks.rows import append, read
+from experiments.benchmarks.rows import append, in_chunks, missing, parser, processes
 from experiments.benchmarks.worlds import Pool, Probit, folds
 from jaxnet.diagnostics import exact
 from jaxnet.stats.gains import FOLDS, Cell, race
@@ -223,28 +220,12 @@ def summary(name: str, advices: Sequence[Advised]) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate what is missing in the table; the exit status is 1 where a promise is broken."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--advices", type=int, default=1000)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--part", default="1/1", help="which part of the cases, such as 2/3")
-    parser.add_argument("--only", default="", help="a case, or those with this in their name")
-    parser.add_argument("--table", type=Path, default=TABLE)
-    options = parser.parse_args(arguments)
-    part, parts = map(int, options.part.split("/"))
-    named = [name for name in CASES if options.only in name]
-    names = ([options.only] if options.only in CASES else named)[part - 1 :: parts]
+    options = parser(__doc__, TABLE, advices=1000, processes=2).parse_args(arguments)
     broken = 0
-    # JAX is multithreaded, so a process must not be forked
-    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
-        for name in names:
-            if name in {row["case"] for row in read(options.table)}:
-                continue
+    with processes(options.processes) as pool:
+        for name in missing(options, CASES, "case"):
             began = time.perf_counter()
-            starts = range(0, options.advices, CHUNK)
-            sizes = [min(CHUNK, options.advices - start) for start in starts]
-            found = pool.map(simulate, [name] * len(sizes), starts, sizes)
+            found = in_chunks(pool, simulate, name, options.advices, CHUNK)
             line = summary(name, [each for chunk in found for each in chunk])
             append(options.table, [line], FIELDS)
             broken += line["kept"] == "NO"

@@ -23,7 +23,6 @@ coverage; `below` and `above` are the shares of intervals that lie below and abo
 `width` is the median width, in widths of the interval of the row alone.
 """
 
-import argparse
 import sys
 import time
 import zlib
@@ -34,7 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks.rows import append, read
+from experiments.benchmarks.rows import append, missing, parser
 from jaxnet.diagnostics import Estimate, error_ladder, exact, repeated
 from jaxnet.diagnostics.findings import Code
 from jaxnet.diagnostics.ladder import ALPHA, claims
@@ -286,19 +285,8 @@ def row(name: str, sweeps: int, measure: str, count: int, *, kept: bool) -> dict
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate what is missing in the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--sweeps", type=int, default=1000)
-    parser.add_argument("--part", default="1/1", help="which part of the cases, such as 2/3")
-    parser.add_argument("--only", default="", help="cases with this in their name")
-    parser.add_argument("--table", type=Path, default=TABLE)
-    options = parser.parse_args(arguments)
-    part, parts = map(int, options.part.split("/"))
-    names = [name for name in CASES if options.only in name][part - 1 :: parts]
-    for name in names:
-        if name in {row["case"] for row in read(options.table)}:
-            continue
+    options = parser(__doc__, TABLE, sweeps=1000).parse_args(arguments)
+    for name in missing(options, CASES, "case"):
         began = time.perf_counter()
         rows = simulate(name, options.sweeps)
         append(options.table, rows, FIELDS)

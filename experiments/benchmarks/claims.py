@@ -17,21 +17,18 @@ often it is then judged, of the `promised` cases among the first 150 studies; 80
 A row is appended to claims.csv for each case; cases that are there are not simulated again.
 """
 
-import argparse
 import math
-import multiprocessing
 import sys
 import time
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks.rows import append, read
+from experiments.benchmarks.rows import append, in_chunks, missing, parser, processes
 from experiments.benchmarks.worlds import Probit
 from jaxnet.diagnostics import exact
 from jaxnet.diagnostics.findings import Code
@@ -234,31 +231,14 @@ def summary(name: str, counts: Counter[str], studies: int) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate what is missing in the table; the exit status is 1 where a promise is broken."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--studies", type=int, default=600)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--part", default="1/1", help="which part of the cases, such as 2/3")
-    parser.add_argument("--only", default="", help="a case, or those with this in their name")
-    parser.add_argument("--table", type=Path, default=TABLE)
-    options = parser.parse_args(arguments)
-    part, parts = map(int, options.part.split("/"))
-    named = [name for name in CASES if options.only in name]
-    names = ([options.only] if options.only in CASES else named)[part - 1 :: parts]
+    options = parser(__doc__, TABLE, studies=600, processes=2).parse_args(arguments)
     broken = 0
-    # JAX is multithreaded, so a process must not be forked
-    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
-        for name in names:
-            if name in {row["case"] for row in read(options.table)}:
-                continue
+    with processes(options.processes) as pool:
+        for name in missing(options, CASES, "case"):
             began, counts, so_far = time.perf_counter(), Counter[str](), 0
-            starts = range(0, options.studies, CHUNK)
-            sizes = [min(CHUNK, options.studies - start) for start in starts]
-            found = pool.map(simulate, [name] * len(sizes), starts, sizes)
-            for each, size in zip(found, sizes, strict=True):
+            for each in in_chunks(pool, simulate, name, options.studies, CHUNK):
                 counts += each
-                so_far += size
+                so_far = min(so_far + CHUNK, options.studies)
                 print(f"\r{name}: {so_far} of {options.studies}", end="", file=sys.stderr)
             line = summary(name, counts, options.studies)
             append(options.table, [line], FIELDS)

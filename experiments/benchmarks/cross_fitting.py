@@ -20,20 +20,17 @@ that column is the median width of the gap over the width with a validation set 
 examples.
 """
 
-import argparse
-import multiprocessing
 import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks.rows import append, read
+from experiments.benchmarks.rows import append, in_chunks, missing, parser, processes
 from experiments.benchmarks.worlds import (
     ELSEWHERE,
     TRAINING_SET,
@@ -213,30 +210,14 @@ def width(intervals: list[Estimate]) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate what is missing in the table; the exit status is 1 where a promise is broken."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--studies", type=int, default=1000)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--part", default="1/1", help="which part of the worlds, such as 2/3")
-    parser.add_argument("--only", default="", help="a world, or those with this in their name")
-    parser.add_argument("--table", type=Path, default=TABLE)
-    options = parser.parse_args(arguments)
-    part, parts = map(int, options.part.split("/"))
-    named = [name for name in WORLDS if options.only in name]
-    names = ([options.only] if options.only in WORLDS else named)[part - 1 :: parts]
+    options = parser(__doc__, TABLE, studies=1000, processes=2).parse_args(arguments)
     broken = 0
-    # JAX is multithreaded, so a process must not be forked
-    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
-        for name in names:
-            if name in {row["world"] for row in read(options.table)}:
-                continue
+    with processes(options.processes) as pool:
+        for name in missing(options, WORLDS, "world"):
             began, rows, world = time.perf_counter(), [], WORLDS[name]
             own = isinstance(world, Learned) and world.learner is mlps
             studies = min(MLP_STUDIES, options.studies) if own else options.studies
-            starts = range(0, studies, CHUNK)
-            counts = [min(CHUNK, studies - start) for start in starts]
-            for found in pool.map(simulate, [name] * len(counts), starts, counts):
+            for found in in_chunks(pool, simulate, name, studies, CHUNK):
                 rows += found
                 print(f"\r{name}: {len(rows)} of {studies} studies", end="", file=sys.stderr)
             lines = summary(name, rows)

@@ -18,19 +18,16 @@ below. `kept` says whether the interval meets that. `width` is the median width 
 best interval of constant width, 3.92 standard deviations.
 """
 
-import argparse
-import multiprocessing
 import sys
 import time
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks.rows import append, read
+from experiments.benchmarks.rows import append, in_chunks, missing, parser, processes
 from experiments.benchmarks.worlds import (
     COLUMNS,
     Blobs,
@@ -220,32 +217,15 @@ WORLDS: dict[str, Twins] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate what is missing in the table; the exit status is 1 where a promise is broken."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--studies", type=int, default=1000)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--part", default="1/1", help="which part of the worlds, such as 2/3")
-    parser.add_argument("--only", default="", help="a world, or those with this in their name")
-    parser.add_argument("--table", type=Path, default=TABLE)
-    options = parser.parse_args(arguments)
-    part, parts = map(int, options.part.split("/"))
-    named = [name for name in WORLDS if options.only in name]
-    names = ([options.only] if options.only in WORLDS else named)[part - 1 :: parts]
+    options = parser(__doc__, TABLE, studies=1000, processes=2).parse_args(arguments)
     broken = 0
-    # JAX is multithreaded, so a process must not be forked
-    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
-        for name in names:
-            if name in {row["world"] for row in read(options.table)}:
-                continue
-            began, rows = time.perf_counter(), []
+    with processes(options.processes) as pool:
+        for name in missing(options, WORLDS, "world"):
+            began = time.perf_counter()
             slow = WORLDS[name].learner is mlps
             studies = min(SLOW_STUDIES, options.studies) if slow else options.studies
-            starts = range(0, studies, CHUNK)
-            counts = [min(CHUNK, studies - start) for start in starts]
-            for found in pool.map(simulate, [name] * len(counts), starts, counts):
-                rows += found
-            lines = summary(name, rows)
+            found = in_chunks(pool, simulate, name, studies, CHUNK)
+            lines = summary(name, [each for chunk in found for each in chunk])
             append(options.table, lines, FIELDS)
             for line in lines:
                 broken += line["kept"] == "NO"

@@ -20,7 +20,6 @@ simulated again. The tasks are not those that the constants of the estimate were
 where nothing changed, where scatter is 1.3 times as large, and under pure covariate shift.
 """
 
-import argparse
 import sys
 import time
 import zlib
@@ -31,7 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks.rows import append, read
+from experiments.benchmarks.rows import append, missing, parser, read
 from jaxnet.diagnostics import Estimate, estimate_error_without_labels, exact
 
 TABLE = Path(__file__).with_suffix(".csv")
@@ -207,18 +206,8 @@ def summary(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate what is missing in the table; the exit status is 1 where a promise is broken."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--repetitions", type=int, default=100)
-    parser.add_argument("--part", default="1/1", help="which part of the worlds, such as 2/3")
-    parser.add_argument("--only", default="", help="worlds with this in their name")
-    parser.add_argument("--table", type=Path, default=TABLE)
-    options = parser.parse_args(arguments)
-    part, parts = map(int, options.part.split("/"))
-    for name in [each for each in WORLDS if options.only in each][part - 1 :: parts]:
-        if name in {row["world"] for row in read(options.table)}:
-            continue
+    options = parser(__doc__, TABLE, repetitions=100).parse_args(arguments)
+    for name in missing(options, WORLDS, "world"):
         began = time.perf_counter()
         found = defaultdict[tuple[str, str], list[tuple[Estimate, float]]](list)
         for number in range(options.repetitions):
