@@ -53,11 +53,11 @@ class Advice:
         recipe: the recipe to use: that of the adopted candidate, or the current one.
         model: the model to use, likewise.
         splits: the data to use, as they were given.
-        gain: the error that the best candidate saves on unseen examples. The interval allows for
+        gain: the error that the candidate `best` saves on unseen examples. The interval allows for
             its choice among all candidates; it is of the recipe's networks on average, and not of
             one network.
-        adopted: whether the best candidate is adopted.
-        best: number in `tried` of the best candidate.
+        adopted: whether a candidate is adopted.
+        best: number in `tried` of the adopted candidate; else of the one with the largest gain.
         tried: every candidate.
         error: error of the current recipe on unseen examples.
         detectable: the gain that such an advice finds in 80% of cases.

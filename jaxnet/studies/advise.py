@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxnet.core.recipe import Recipe, resolved
 from jaxnet.core.run import Run
@@ -19,7 +19,6 @@ from jaxnet.core.training import Problem
 from jaxnet.data import Splits, class_weights
 from jaxnet.data.dataset import error_unit
 from jaxnet.data.resampling import Samples, all_but, whole
-from jaxnet.diagnostics.findings import points
 from jaxnet.diagnostics.ladder import check_limits
 from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.engine import arguments
@@ -36,7 +35,8 @@ from jaxnet.runtime.files import read_json, write_json
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import once
 from jaxnet.stats.cross_fitting import group_codes
-from jaxnet.stats.gains import FOLDS, RUNGS, Cell, Choice, Raced, race
+from jaxnet.stats.estimate import Estimate
+from jaxnet.stats.gains import FOLDS, RUNGS, Cell, Raced, race
 from jaxnet.stats.unseen_losses import UnseenLosses
 from jaxnet.studies.advice import ADOPTED, HELPS, UNSURE, Advice, Tried
 from jaxnet.studies.candidates import Candidate, candidates
@@ -72,9 +72,9 @@ def advise(
     leave out the same folds and have the same random keys, so gains are paired by example. The
     candidates race: all of them run 2 folds, the better half runs 4, and the better half of these
     runs 8 folds with all seeds. The candidate with the largest gain is adopted if the lower limit
-    of its gain, which allows for the choice among all candidates, is above 0; but not where the
-    gain is below the tolerance and its training takes longer. The test set takes no part in any
-    choice.
+    of its gain, which allows for the choice among all candidates, is above 0, unless the gain is
+    below the tolerance and its training takes longer; then another finalist may be adopted. The
+    test set takes no part in any choice.
 
     A validation set that stops the training, or is more than a quarter of the pool, stays out of
     the pool.
@@ -158,26 +158,26 @@ def advise(
     counted = splits.classes is not None
     raced = race(measure, len(found), design.fold_of, group_of, seeds=seeds, counted=counted)
     choice = raced.gains.choose(raced.finalists)
-    best, relative = choice.leader, networks.costs[1:] / networks.costs[0]
-    adopted = choice.gain.low > 0 and (
-        choice.gain.estimate >= tolerance or float(relative[best]) <= 1
-    )
-    used = 1 + best if adopted else 0
+    relative = networks.costs[1:] / networks.costs[0]
+    gains = list(raced.gains.each(choice.quantile))
+    gains[choice.leader] = choice.gain
+    adopted = to_adopt(gains, relative, choice.leader, raced.finalists, tolerance)
+    best, used = (choice.leader, 0) if adopted is None else (adopted, 1 + adopted)
     unseen = UnseenLosses(raced.losses[0], design.fold_of, group_of, counted, describe_pool(train))
     return Advice(
         recipe=networks.problems[used].recipe,
         model=networks.problems[used].model,
         splits=splits,
-        gain=choice.gain,
-        adopted=adopted,
+        gain=gains[best],
+        adopted=adopted is not None,
         best=best,
-        tried=_tried(found, raced, choice, relative, adopted),
+        tried=_tried(found, raced, gains, relative, adopted),
         error=unseen.fit.rate("unseen"),
         detectable=choice.detectable,
         tolerance=tolerance,
         trainings=_trainings(raced),
         regression=not counted,
-        notes=(*notes, *_notes(choice, adopted, seeds, groups)),
+        notes=(*notes, *_notes(gains[best], choice.detectable, seeds, groups)),
         run=networks.whole(used),
     )
 
@@ -350,16 +350,46 @@ def _trainings(raced: Raced) -> int:
     return int(np.isfinite(raced.losses[:, :, one_of_fold]).sum())
 
 
+def to_adopt(
+    gains: Sequence[Estimate],
+    costs: Sequence[float] | Float[np.ndarray, " candidates"],
+    leader: int,
+    finalists: Bool[np.ndarray, " candidates"],
+    tolerance: float,
+) -> int | None:
+    """Choose the candidate to adopt.
+
+    It is the leader if its gain is shown to be above 0 and is worth its training. Else it is the
+    finalist with the largest gain of which this holds, since the lower limits of all candidates
+    hold at once.
+
+    Args:
+        gains: gain of each candidate.
+        costs: how many times as long as one of the current recipe a training of each takes.
+        leader: number of the finalist with the largest measured gain.
+        finalists: (candidates,) which candidates ran all folds.
+        tolerance: the smallest gain that is worth a longer training.
+
+    Returns:
+        Its number; None where there is none.
+    """
+    others = sorted(np.flatnonzero(finalists).tolist(), key=lambda number: -gains[number].estimate)
+
+    def worthwhile(number: int) -> bool:
+        gain = gains[number]
+        return gain.low > 0 and (gain.estimate >= tolerance or costs[number] <= 1)
+
+    return next(filter(worthwhile, (leader, *others)), None)
+
+
 def _tried(
     found: Sequence[Candidate],
     raced: Raced,
-    choice: Choice,
+    gains: Sequence[Estimate],
     costs: Float[np.ndarray, " candidates"],
-    adopted: bool,
+    adopted: int | None,
 ) -> tuple[Tried, ...]:
     """What became of each candidate."""
-    gains = list(raced.gains.each(choice.quantile))
-    gains[choice.leader] = choice.gain
     folds = [
         len(np.unique(raced.gains.fold_of[np.isfinite(values)])) for values in raced.gains.values
     ]
@@ -367,7 +397,7 @@ def _tried(
     def verdict(number: int) -> str:
         if not raced.finalists[number]:
             return f"dropped after {folds[number]} of {FOLDS} folds"
-        if number == choice.leader and adopted:
+        if number == adopted:
             return ADOPTED
         return HELPS if gains[number].low > 0 else UNSURE
 
@@ -386,12 +416,12 @@ def _tried(
     )
 
 
-def _notes(choice: Choice, adopted: bool, seeds: int, groups: int | None) -> list[str]:
+def _notes(gain: Estimate, detectable: float, seeds: int, groups: int | None) -> list[str]:
     """How far the numbers can be trusted, by the simulations of experiments/benchmarks/advice.py.
 
     Args:
-        choice: the best candidate.
-        adopted: whether it is adopted.
+        gain: that of the best candidate.
+        detectable: the gain that is found in 80% of cases.
         seeds: networks of each finalist for each fold.
         groups: number of groups of examples, or None.
     """
@@ -399,10 +429,10 @@ def _notes(choice: Choice, adopted: bool, seeds: int, groups: int | None) -> lis
         "gains are of the recipe's networks on average: one network that is trained again may gain "
         "more or less"
     ]
-    if adopted and choice.gain.estimate < choice.detectable:
+    if gain.low > 0 and gain.estimate < detectable:
         notes.append(
             "small adopted gains are flattered: a gain below "
-            f"{points(choice.detectable)} is adopted mostly where it was measured too large"
+            f"{100 * detectable:.1f} points is adopted mostly where it was measured too large"
         )
     if seeds == 1:
         notes.append(

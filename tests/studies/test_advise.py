@@ -18,7 +18,7 @@ from jaxnet.data.resampling import all_but, fold_of
 from jaxnet.data.splitting import pool
 from jaxnet.diagnostics import Estimate
 from jaxnet.stats.gains import FOLDS
-from jaxnet.studies.advise import advise
+from jaxnet.studies.advise import advise, to_adopt
 from jaxnet.studies.candidates import candidates
 from jaxnet.studies.timetable import timetable
 from jaxnet.studies.trained import Pace
@@ -170,6 +170,20 @@ def test_what_there_was_time_for_is_followed(digits, folder, found, tmp_path):
     assert again(digits, out, seconds=60.0).summary() == found.summary()
     with pytest.raises(InputError, match=r"seconds was 60\.0 and is now 50\.0"):
         again(digits, out, seconds=50.0)
+
+
+def test_a_small_gain_is_adopted_only_if_it_costs_no_time():
+    gains = [Estimate(0.01, 0.002, 0.02), Estimate(0.009, 0.001, 0.02), Estimate(0.03, -0.01, 0.07)]
+    finalists = np.array([True, True, False])
+    for costs, tolerance, wanted in (
+        ((1.0, 1.0, 1.0), 0.02, 0),
+        ((2.0, 2.0, 1.0), 0.01, 0),
+        ((2.0, 1.0, 1.0), 0.02, 1),  # as sure, and free
+        ((2.0, 2.0, 1.0), 0.02, None),
+    ):
+        assert to_adopt(gains, costs, 0, finalists, tolerance) == wanted
+    unsure = [Estimate(0.03, -0.001, 0.05), *gains[2:], gains[2]]
+    assert to_adopt(unsure, (1.0, 1.0, 1.0), 0, finalists, 0.02) is None
 
 
 def test_what_is_said_where_nothing_helps_and_where_a_gain_is_small(found):
