@@ -31,14 +31,14 @@ def _write(path, rows, separator=","):
     return path
 
 
-def _table(rows, seed):
+def _table(rows, seed, gap=""):
     """Rows with a number, categories, a rare one, a date, an amount with a unit, and a time."""
     draw = random.Random(seed)
     made = [["age", "plan", "signup", "fee", "weight", "opened", "member"]]
     for i in range(rows):
         made.append(
             [
-                "" if i % 11 == 5 else draw.randint(18, 80),
+                gap if i % 11 == 5 else draw.randint(18, 80),
                 "rare" if i % 100 == 7 else draw.choice(["basic", "plus, new", "pro", "NA"]),
                 f"{draw.randint(1, 28):02d}.{draw.randint(1, 12):02d}.{draw.randint(2019, 2023)}",
                 f"${draw.randint(900, 3000):,}",
@@ -52,16 +52,18 @@ def _table(rows, seed):
 
 @pytest.fixture(scope="module", params=["classes", "values"])
 def exported(request, tmp_path_factory):
-    """(the folder of an export, the model, the network)."""
+    """(the folder of an export, the model, the network). For values, only a dash means a gap."""
     folder = tmp_path_factory.mktemp(request.param)
-    rows = _table(300, 0)
+    missing = ("-",) if request.param == "values" else None
+    rows = _table(300, 0, "-" if missing else "")
     draw = random.Random(1)
     label = {
         "classes": lambda: draw.choice(["no", "yes"]),
         "values": lambda: f"{draw.random():.3f}",
     }
     made = [[*rows[0], "y"], *([*row, label[request.param]()] for row in rows[1:])]
-    splits = jaxnet.load(_write(folder / "a.csv", made), label="y")
+    table = jaxnet.Table(missing=missing)
+    splits = jaxnet.load(_write(folder / "a.csv", made), label="y", table=table)
     model = jaxnet.mlp((8,))
     run = jaxnet.fit(model, splits, jaxnet.Recipe(epochs=2), jax.random.key(0))
     jaxnet.export(run, folder / "export")
@@ -81,13 +83,16 @@ def test_columns_json_says_what_columns_become(exported):
     folder, _, run = exported
     about = json.loads((folder / "columns.json").read_text())
     assert about["classes"] == (None if run.classes is None else ["no", "yes"])
-    assert {"", "NA"} < set(about["gaps"])
+    assert run.classes is not None or about["gaps"] == ["", "-"]
+    assert ({"", "NA"} < {*about["gaps"]}) == (run.classes is not None)
     columns = {column["name"]: column for column in about["columns"]}
     assert [*columns] == ["age", "plan", "signup", "fee", "weight", "opened", "member"]
     assert columns["weight"]["unit"] == "kg"
     assert columns["fee"]["unit"] == "$"
-    assert columns["plan"]["categories"] == ["basic", "plus, new", "pro"]
-    assert (columns["plan"]["missing"], columns["plan"]["other"]) == (True, True)
+    missing = run.classes is not None
+    plans = ["NA"] * (not missing) + ["basic", "plus, new", "pro"]
+    assert columns["plan"]["categories"] == plans
+    assert (columns["plan"]["missing"], columns["plan"]["other"]) == (missing, True)
     assert columns["signup"]["dates"]["order"] == "dmy"
     assert columns["signup"]["dates"]["parts"] == ["year", "month", "weekday", "days"]
     assert columns["age"]["inputs"] == ["age", "age=(missing)"]
@@ -101,7 +106,8 @@ def test_columns_json_says_what_columns_become(exported):
 def test_the_program_predicts_what_jaxnet_does(exported, tmp_path, separator, decimal):
     folder, model, run = exported
     rows = _table(60, 2)
-    rows[3][1], rows[4][0], rows[6][5] = "unseen", " ", "?"
+    gap = "-" if run.classes is None else "?"
+    rows[3][1], rows[4][0], rows[6][5], rows[7][1] = "unseen", " ", gap, gap
     rows[9][4], rows[12][2] = "3 lb", "soon"
     if decimal == ",":
         for row in rows[1:]:
