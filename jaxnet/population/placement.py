@@ -72,7 +72,7 @@ def place_members(
     if members < len(devices):
         devices = [devices[turn % len(devices)]]
     plan = replace(plan, devices=len(devices), chunk=_even(members, len(devices), plan.chunk))
-    logger.info("%s: %s", problem.model.name, _described(plan, members, why))
+    logger.debug("%s: %s", problem.model.name, _described(plan, members, why))
     return plan, tuple(devices)
 
 

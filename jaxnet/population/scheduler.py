@@ -189,7 +189,7 @@ class Scheduler:
             self._programs[number] = program
             lanes.setdefault(tuple(program.mesh.devices.flat), []).append(number)
         if len(waiting) > 1:
-            logger.info("%d structures: a program each", len(waiting))
+            logger.debug("%d structures: a program each", len(waiting))
         stop = threading.Event()
 
         def after_call(standing: Part, fetch: Callable[[], Part]) -> None:

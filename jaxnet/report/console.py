@@ -60,7 +60,7 @@ def cell(text: object) -> str:
 
 
 class LogPrinter(logging.Handler):
-    """A logging handler that prints what the library logs, such as the plan it chose and
+    """A logging handler that prints what the library logs, such as what a study costs, and
     warnings: to standard output, or to standard error where the former holds a result.
     """
 

@@ -245,7 +245,11 @@ def study_shift(
         raise InputError(f"level is {level}; give a number between 0 and 1")
     pixel_max = splits.test.pixel_max
     if splits.classes is None or pixel_max is None:
-        raise InputError(f"{splits.name} holds no classes of images; corruptions are of images")
+        raise InputError(
+            f"{splits.name} holds no classes of images, and the corruptions are of images; to ask "
+            "whether new data differ, give a finished run and them: jaxnet shift --run DIR --new "
+            "FILE"
+        )
     if len(splits.test) < 4 * SIZES[0]:
         raise InputError(
             f"the test set has {len(splits.test)} examples; at least {4 * SIZES[0]} are needed to "

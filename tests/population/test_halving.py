@@ -233,7 +233,7 @@ def test_two_programs_whatever_the_rungs(small, compilations):
 
 
 def test_a_smaller_program_is_compiled_where_that_pays(small, caplog):
-    with caplog.at_level(logging.INFO, "jaxnet"):
+    with caplog.at_level(logging.DEBUG, "jaxnet"):
         many = jaxnet.fit_population(
             MODEL,
             small,

@@ -269,7 +269,7 @@ def test_structures_are_grouped(small, caplog):
         RECIPE,
         Recipe(epochs=2, batch_size=32, optimizer="sgd", schedule="constant", learning_rate=1e-3),
     ]
-    with caplog.at_level(logging.INFO, "jaxnet"):
+    with caplog.at_level(logging.DEBUG, "jaxnet"):
         many = jaxnet.fit_population(models, small, recipes, KEYS[:5])
     assert [list(members) for members in many.members] == [[0, 2], [1], [3], [4]]
     assert "4 structures: a program each" in caplog.text
