@@ -166,6 +166,10 @@ def test_labels_to_leave_out_must_be_there(tmp_path):
     assert "--task regression" in refused(numbers)
     assert jaxnet.load(numbers, table=jaxnet.Table(drop_labels=("7",))).classes == ("0", "1", "2")
     assert jaxnet.load(numbers, task="regression").classes is None
+    numbers = written(tmp_path, {}, np.append(np.arange(19), np.zeros(ROWS - 19, int)))
+    message = refused(numbers)
+    assert message.endswith("--task regression --label kind")
+    assert read_as_said(message).classes is None
 
 
 def test_the_order_of_dates_that_is_proposed_is_that_of_the_other_dates(tmp_path):

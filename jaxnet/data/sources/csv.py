@@ -462,8 +462,8 @@ def _leave_out_gaps(
     rows = len(keep)
     if not keep.any():
         raise InputError(
-            f"{path}: no row has a value in all of {', '.join(repr(needed[what]) for what in full)}"
-            "; name other columns, or fill the gaps"
+            f"{path}: no row has a value in {' and '.join(repr(needed[what]) for what in full)}; "
+            "name other columns, or fill the gaps"
         )
     cells.keep(keep)
     each = (
@@ -494,15 +494,17 @@ def _target(
     listed = ", ".join(f"{name!r} ({count})" for name, count in rare[:5])
     names = tuple(name for name, _ in rare)
     quoted = shlex.join(names[:5]) + " ..." * (len(rare) > 5)
+    either = not pa.types.is_string(cells[label].type)
+    many = sum(count for _, count in rare) > MOST_UNLABELED * len(found.y)
     cure = {"drop_labels": names} if len(rare) < len(counts) - 1 else None
     return found, [
         Problem(
             f"the label {label!r} has {_classes(len(rare))} with fewer than {FEWEST} rows: "
             f"{listed}{', ...' * (len(rare) > 5)}; add rows, or leave these out with "
             f"--drop-labels {quoted} (Table(drop_labels=...))"
-            + "; or take the numbers as values with --task regression"
-            * (not pa.types.is_string(cells[label].type)),
-            cure,
+            + ", or take the numbers as values with --task regression"
+            * either,
+            {"task": "regression"} if either and many else cure,
         )
     ]
 
