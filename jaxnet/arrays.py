@@ -62,6 +62,19 @@ def array(what: str, given: ArrayLike, axes: Sequence[str] = ROW_AXES) -> Shaped
     return found.astype(np.float32) if found.dtype.name == "bfloat16" else found
 
 
+def with_plain_text(found: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+    """Text in NumPy's own type, where it comes as objects, as a column of pandas does.
+
+    Args:
+        found: an array.
+
+    Returns:
+        An array of text where all objects are text; else the same array.
+    """
+    is_text = found.dtype == object and all(isinstance(each, str) for each in found.flat)
+    return found.astype(str) if is_text and found.size else found
+
+
 def no_gaps(what: str, given: object, axes: Sequence[str] = ROW_AXES) -> None:
     """Refuse masked values, whatever else an argument holds.
 

@@ -39,7 +39,8 @@ def dataset(
         InputError: for what cannot be used.
     """
     at = f"{where}: " if where else ""
-    xs, ys = arrays.array(f"{at}x", x), arrays.array(f"{at}y", y, ("row",))
+    xs = arrays.array(f"{at}x", x)
+    ys = arrays.with_plain_text(arrays.array(f"{at}y", y, ("row",)))
     images = inputs(xs, at)
     if len(xs) != len(np.atleast_1d(ys)):
         raise InputError(

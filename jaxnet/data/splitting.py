@@ -658,7 +658,7 @@ def ranks(values: ArrayLike, examples: int, what: str) -> Rows:
     Raises:
         InputError: for another shape or type, and for missing values.
     """
-    values = arrays.array(what, values, ("row",))
+    values = arrays.with_plain_text(arrays.array(what, values, ("row",)))
     if values.shape != (examples,):
         raise InputError(
             f"{what} has shape {values.shape}; give one value an example: ({examples},)"

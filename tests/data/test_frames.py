@@ -254,12 +254,14 @@ def test_labels_of_a_frame_are_checked(of_file, trained, caplog):
 def test_a_frame_of_numbers_can_be_split():
     full = FRAME.dropna()
     numbers, y = full[["age", "kids"]], full["churned"].to_numpy().astype(str)
-    splits = jaxnet.split(numbers, y)
-    plain = jaxnet.split(numbers.to_numpy().astype(float), y)
+    splits = jaxnet.split(numbers, full["churned"], groups=full["patient"])
+    groups = full["patient"].to_numpy().astype(str)
+    plain = jaxnet.split(numbers.to_numpy().astype(float), y, groups=groups)
     assert [column.name for column in splits.columns] == ["age", "kids"]
     assert [len(each.columns) for each in jaxnet.folds(polars.from_pandas(numbers), y)] == [2] * 5
     for part in PARTS:
         np.testing.assert_array_equal(getattr(splits, part).x, getattr(plain, part).x)
+        np.testing.assert_array_equal(getattr(splits, part).y, getattr(plain, part).y)
     found, _ = inputs_of_frame(numbers[["kids", "age"]], splits.schema)
     np.testing.assert_array_equal(found, numbers.to_numpy().astype(float))
     with pytest.raises(jaxnet.InputError, match=r"no numbers, 'plan'; jaxnet.load\(frame"):

@@ -25,7 +25,7 @@ from jaxnet.data.tables.cells import (
 )
 from jaxnet.data.tables.problems import Problem, Unusable
 from jaxnet.data.tables.table import Table, refuse_unused
-from jaxnet.errors import InputError, near_path, shown
+from jaxnet.errors import InputError, near_path
 from jaxnet.typing import Frame
 
 if TYPE_CHECKING:
@@ -315,7 +315,7 @@ def _arrow_of(frame: Any, labels: Collection[str], needed: Callable[[str], bool]
         why = str(error)
         if "non-struct" in why:
             raise InputError(
-                f"{FRAME}: {shown(frame)} is one column; give a frame of several"
+                f"{FRAME}: a {type(frame).__name__} is one column; give a frame of several"
             ) from None
         names = getattr(frame, "columns", None)
         if names is None or not hasattr(frame, "__getitem__"):
