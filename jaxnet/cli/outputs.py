@@ -358,7 +358,7 @@ def history_csv(run: Run) -> str:
     columns = {
         name: np.asarray(column)
         for name, column in run.history._asdict().items()
-        if column is not None
+        if column is not None and name != "signals"
     }
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -40,6 +40,7 @@ class Run(HasSchema):
     model: its name.
     shape: of one input.
     schema: what inputs and outputs mean; the Run has its classes, pixel_max and columns, too.
+    layers: the names of the layers, in the order of `history.signals`; () where there are none.
     """
 
     params: PyTree
@@ -53,6 +54,7 @@ class Run(HasSchema):
     model: str = field(metadata={"static": True})
     shape: tuple[int, ...] = field(metadata={"static": True})
     schema: Schema = field(default=Schema(), metadata={"static": True})
+    layers: tuple[str, ...] = field(default=(), metadata={"static": True})
 
     __repr__ = display.text
 
@@ -187,4 +189,5 @@ def finish(problem: Problem, state: TrainState, history: EpochMetrics) -> Run:
         model=problem.model.name,
         shape=splits.train.x.shape[1:],
         schema=splits.schema,
+        layers=() if history.signals is None else problem.layers.names,
     )

@@ -13,6 +13,7 @@ in training, or draws from a key that was not given. What is None is absent from
 program.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -26,10 +27,19 @@ from jaxnet import display
 from jaxnet.core.objective import correct, forward, in_blocks, losses_of, make_targets, smooth
 from jaxnet.core.optimizers import transformation, weight_matrix_mask
 from jaxnet.core.recipe import Recipe
+from jaxnet.core.signals import (
+    Layers,
+    Signals,
+    blank_signals,
+    layers_of,
+    measure,
+    taken,
+    training_pass,
+)
 from jaxnet.data import Dataset, Splits
 from jaxnet.data import augmentation as augmentations
 from jaxnet.models.losses import Loss
-from jaxnet.models.model import Model, at_most_32_bits, initial
+from jaxnet.models.model import Model, at_most_32_bits, initial, with_outputs
 from jaxnet.random import DROPOUT, INIT, ORDER, counted, hashed
 from jaxnet.typing import Rebuilt, RowsAndCount, double
 
@@ -54,6 +64,7 @@ class Problem:
         streamed: the number of examples in an epoch, where `splits.train` is one chunk of them.
         left_out: how many training examples that are not in the sample are evaluated after each
             epoch, in place of a validation set.
+        signals: at how many steps of each epoch signals are taken; None takes none.
     """
 
     model: Model = field(metadata={"static": True})
@@ -64,6 +75,7 @@ class Problem:
     sample: RowsAndCount | Rebuilt | None = None
     streamed: int | None = field(default=None, metadata={"static": True})
     left_out: int = field(default=0, metadata={"static": True})
+    signals: int | None = field(default=None, metadata={"static": True})
 
     @property
     def examples(self) -> int:
@@ -79,6 +91,13 @@ class Problem:
     def steps(self) -> int:
         """The number of optimizer steps in an epoch."""
         return -(-self.examples // self.batch_size)
+
+    @property
+    def layers(self) -> Layers:
+        """The layers of the network, for its signals."""
+        model, recipe = with_outputs(self.model, self.splits.train.outputs), self.recipe
+        shape = self.splits.train.x.shape[1:]
+        return layers_of(model, shape, recipe.precision, recipe.dropout is not None)
 
 
 class Best(NamedTuple):
@@ -113,6 +132,7 @@ class TrainState(NamedTuple):
         epoch: the number of epochs done.
         diverged_at: the first step whose loss was not finite, or -1. Failure is data here: it
             passes through jit and vmap. The epoch is finished, and the state then stays as it is.
+        signals: room for the signals of an epoch while it runs; None between epochs.
     """
 
     params: PyTree
@@ -123,6 +143,7 @@ class TrainState(NamedTuple):
     best: Best | None
     epoch: Int[Array, "..."]
     diverged_at: Int[Array, "..."]
+    signals: Signals | None = None
 
     __repr__ = display.text
 
@@ -138,12 +159,14 @@ class EpochMetrics(NamedTuple):
             training (smoothed, mixed), and L1 is left out.
         train_accuracy: the share of examples whose own label was predicted, without weights.
         validation_loss, validation_accuracy: means over the validation set after the epoch.
+        signals: what was measured inside the epoch, where signals were asked for.
     """
 
     train_loss: Float[Array, "..."]
     train_accuracy: Float[Array, "..."] | None = None
     validation_loss: Float[Array, "..."] | None = None
     validation_accuracy: Float[Array, "..."] | None = None
+    signals: Signals | None = None
 
     __repr__ = display.text
 
@@ -259,10 +282,9 @@ def epoch(
         returned unchanged, with metrics of NaN.
     """
     batches = shuffle(problem, state)
-    trained, sums = run_steps(problem, state, batches)
-    trained, metrics = validate(
-        problem, trained, training_metrics(problem, sums / problem.examples)
-    )
+    trained, sums = run_steps(problem, state._replace(signals=_no_signals(problem)), batches)
+    metrics = training_metrics(problem, sums / problem.examples)._replace(signals=trained.signals)
+    trained, metrics = validate(problem, trained._replace(signals=None), metrics)
     unchanged = (state, jax.tree.map(jnp.asarray, blank_metrics(problem)))
     best_epoch = 0 if state.best is None else state.best.epoch
     halted = ended(problem.recipe, state.diverged_at, state.epoch, best_epoch)
@@ -332,7 +354,8 @@ def run_steps(
 
     Returns:
         The new state, and the sums over all examples of the loss and, for classes, of correct
-        predictions, each at the parameters before its step.
+        predictions, each at the parameters before its step. Where the state has room for signals,
+        they are filled in.
     """
     gradient = gradient or mean_gradient
     optimizer = transformation(problem.recipe, problem.recipe.epochs * problem.steps)
@@ -340,7 +363,8 @@ def run_steps(
     # step.
     x = problem.splits.train.x.reshape(len(problem.splits.train), -1)
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Array]:
+    def step(state: TrainState, batch_and_slot: Any) -> tuple[TrainState, Array]:
+        batch, slot = batch_and_slot
         grads, loss, sums, model_state = gradient(problem, x, state, batch)
         with double(False):
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -351,10 +375,58 @@ def run_steps(
             opt_state=opt_state,
             diverged_at=jnp.where(failed, batch.step, state.diverged_at),
         )
+        if slot is not None:
+            # From the parameters before and after the step alone, with a gradient of its own: if
+            # the step's own had a second reader, XLA would compute it in other loops, and with
+            # other rounding.
+            def put(room: Any) -> Any:
+                grads, loss, *_ = gradient(problem, x, state, batch)
+                one = _signals(problem, x, state, batch, loss, grads, new.params)
+                return jax.tree.map(lambda room, value: room.at[slot].set(value), room, one)
+
+            room = jax.lax.cond(slot >= 0, put, lambda room: room, state.signals)
+            new = new._replace(signals=room)
         return new, sums
 
-    state, sums = jax.lax.scan(step, state, batches)
+    slots = None if state.signals is None else _slots(problem)
+    state, sums = jax.lax.scan(step, state, (batches, slots))
     return state, sums.sum(0)
+
+
+def _no_signals(problem: Problem, *shape: int) -> Signals | None:
+    """Room for the signals of an epoch; None where none are taken."""
+    if problem.signals is None:
+        return None
+    return blank_signals(min(problem.signals, problem.steps), len(problem.layers.names), *shape)
+
+
+def _slots(problem: Problem) -> Int[Array, " steps"]:
+    """For each step of an epoch its place among those with signals; -1 for the others.
+
+    It is of the place in the epoch, which members of a population share, and not of the number of
+    the step, which may be each member's own: so that `cond` computes signals at these steps only.
+    """
+    assert problem.signals is not None
+    slots = np.full(problem.steps, -1, np.int32)
+    at = taken(problem.signals, problem.steps)
+    slots[at] = np.arange(len(at))
+    return jnp.asarray(slots)
+
+
+def _signals(
+    problem: Problem,
+    x: Num[Array | np.ndarray, "examples features"],
+    state: TrainState,
+    batch: Batch,
+    loss: Float[Array, ""],
+    gradient: PyTree,
+    after: PyTree,
+) -> Signals:
+    """The signals of a step that began at this state."""
+    given, recipe = _examples(problem, x, state, batch), problem.recipe
+    function = functools.partial(training_pass, problem.model, recipe.precision)
+    args = state.params, state.model_state, given.inputs, given.key, recipe.dropout
+    return measure(problem.layers, loss, gradient, state.params, after, (function, args))
 
 
 def mean_gradient(
@@ -377,25 +449,7 @@ def mean_gradient(
     """
     splits, recipe = problem.splits, problem.recipe
     count, whole = len(batch.rows), problem.batch_size
-    offset = 0 if batch.offset is None else batch.offset
-    slots = offset + jnp.arange(count, dtype=jnp.int32)
-    weight = mask = None
-    if batch.size is not None:
-        weight = mask = (slots < batch.size if batch.mask is None else batch.mask).astype("float32")
-    if problem.weights is not None:
-        weight = jnp.asarray(problem.weights, jnp.float32)[batch.rows]
-        weight = weight if mask is None else mask * weight
-    rows = x[batch.rows].reshape(count, *splits.train.x.shape[1:])
-    inputs, y = splits.standardization.inputs(rows), splits.train.y[batch.rows]
-    targets = smooth(recipe, make_targets(splits, y))
-    assert state.key is not None
-    assert state.order_key is not None
-    if recipe.augmentation is not None:
-        of_step = augmentations.key_of_step(recipe.augmentation, state.order_key, batch.step, whole)
-        keys = jax.vmap(lambda slot: counted(of_step, slot))(slots)
-        inputs, targets = augmentations.augment(recipe.augmentation, keys, inputs, targets, weight)
-    # An example's dropout mask is the same however the batch is divided.
-    key = counted(hashed(state.key, batch.step), offset)
+    inputs, y, targets, weight, mask, key = _examples(problem, x, state, batch)
 
     def objective(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
         outputs, model_state = forward(
@@ -425,6 +479,57 @@ def mean_gradient(
     if splits.classes is not None:
         sums.append(_count(correct(outputs, y), mask))
     return gradient, mean, jnp.stack(sums), model_state
+
+
+class _Examples(NamedTuple):
+    """The examples of a batch, as a step is given them.
+
+    Attributes:
+        inputs: standardized and augmented.
+        y: their labels.
+        targets: what the outputs should be.
+        weight: the factors of their losses; None means 1.
+        mask: 1.0 for those that count, 0.0 for others; None means that all count.
+        key: the random key of their dropout.
+    """
+
+    inputs: Float[Array, "batch ..."]
+    y: Num[Array | np.ndarray, " batch"]
+    targets: Float[Array, "batch outputs"]
+    weight: Float[Array, " batch"] | None
+    mask: Float[Array, " batch"] | None
+    key: Key[Array, ""]
+
+
+def _examples(
+    problem: Problem,
+    x: Num[Array | np.ndarray, "examples features"],
+    state: TrainState,
+    batch: Batch,
+) -> _Examples:
+    """Takes the examples of a batch, or of a part of it, from the training inputs x."""
+    splits, recipe = problem.splits, problem.recipe
+    count, whole = len(batch.rows), problem.batch_size
+    offset = 0 if batch.offset is None else batch.offset
+    slots = offset + jnp.arange(count, dtype=jnp.int32)
+    weight = mask = None
+    if batch.size is not None:
+        weight = mask = (slots < batch.size if batch.mask is None else batch.mask).astype("float32")
+    if problem.weights is not None:
+        weight = jnp.asarray(problem.weights, jnp.float32)[batch.rows]
+        weight = weight if mask is None else mask * weight
+    rows = x[batch.rows].reshape(count, *splits.train.x.shape[1:])
+    inputs, y = splits.standardization.inputs(rows), splits.train.y[batch.rows]
+    targets = smooth(recipe, make_targets(splits, y))
+    assert state.key is not None
+    assert state.order_key is not None
+    if recipe.augmentation is not None:
+        of_step = augmentations.key_of_step(recipe.augmentation, state.order_key, batch.step, whole)
+        keys = jax.vmap(lambda slot: counted(of_step, slot))(slots)
+        inputs, targets = augmentations.augment(recipe.augmentation, keys, inputs, targets, weight)
+    # An example's dropout mask is the same however the batch is divided.
+    key = counted(hashed(state.key, batch.step), offset)
+    return _Examples(inputs, y, targets, weight, mask, key)
 
 
 def validate(
@@ -481,7 +586,9 @@ def blank_metrics(problem: Problem, *shape: int) -> EpochMetrics:
     validation = len(splits.validation) > 0 or problem.left_out > 0
     classes = splits.classes is not None
     given = (True, classes, validation, classes and validation)
-    return EpochMetrics(*(np.full(shape, np.nan, np.float32) if there else None for there in given))  # pyrefly: ignore[bad-argument-type]
+    columns = (np.full(shape, np.nan, np.float32) if there else None for there in given)
+    blank = EpochMetrics(*columns)  # pyrefly: ignore[bad-argument-type]
+    return blank._replace(signals=_no_signals(problem, *shape))
 
 
 def _count(right: Bool[Array, " batch"], mask: Float[Array, " batch"] | None) -> Float[Array, ""]:

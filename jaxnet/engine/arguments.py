@@ -5,6 +5,7 @@ Only kinds are looked at, which takes a microsecond; values are checked where th
 """
 
 import functools
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +28,8 @@ from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.random import as_key
 from jaxnet.runtime.plan import Plan
 from jaxnet.typing import Frame
+
+logger = logging.getLogger("jaxnet")
 
 MOST_STEPS = (1 << 31) - 1  # of a run, whose steps are counted as int32
 MOST_EPOCHS = 1 << 27  # of a run, whose history then takes 2 GB
@@ -163,6 +166,26 @@ def check_params(problem: Problem, params: PyTree | None) -> PyTree | None:
             "the same model, or none"
         )
     return params
+
+
+def check_signals(signals: object) -> None:
+    """Raises InputError for what is no number of steps at which signals are taken."""
+    if signals is not None:
+        check_whole("signals", signals, 1)
+
+
+def without_signals_of_kernel(plan: Plan, problem: Problem) -> Problem:
+    """The problem without signals where the plan's kernel computes the steps, which takes none; the
+    logger "jaxnet" says so.
+    """
+    if problem.signals is None or plan.implementation != "resident":
+        return problem
+    logger.warning(
+        "signals are not measured: the TPU kernel trains %s. To measure them, give "
+        "Plan(implementation='xla')",
+        problem.model.name,
+    )
+    return replace(problem, signals=None)
 
 
 def check_steps(recipe: Recipe, of_epoch: int) -> None:

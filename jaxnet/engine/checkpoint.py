@@ -34,6 +34,7 @@ from jaxnet.core.recipe import (
     optimizer_name,
 )
 from jaxnet.core.run import Run
+from jaxnet.core.signals import Signals
 from jaxnet.core.training import Best, EpochMetrics
 from jaxnet.data import Column, Schema, Standardization
 from jaxnet.data.augmentation import AUGMENTATION_FIELDS, Augmentation
@@ -92,6 +93,7 @@ def save(run: Run | Rebuilt, path: str | Path) -> None:
     arrays = {f.name: getattr(run, f.name) for f in fields(Run) if not f.metadata.get("static")}
     arrays["recipe"] = {name: _plain(getattr(run.recipe, name)) for name in NUMBERS}
     about = {"model": run.model, **vars(run.schema), "shape": run.shape}
+    about |= {"layers": run.layers} if run.layers else {}
     about["recipe"] = describe_recipe(run.recipe)
     about |= {
         name: None if (origin := getattr(run.standardization, name)) is None else asdict(origin)
@@ -134,7 +136,7 @@ def restore(path: str | Path, *, optimizer: Any = None) -> Run:
                 origin=_origin(about.get("origin")),
                 target_origin=_origin(about.get("target_origin")),
             ),
-            history=EpochMetrics(**given["history"]),
+            history=EpochMetrics(**given["history"] | {"signals": _signals(given["history"])}),
             epochs=given["epochs"],
             diverged_at=given["diverged_at"],
             recipe=Recipe(
@@ -143,6 +145,7 @@ def restore(path: str | Path, *, optimizer: Any = None) -> Run:
             model=current_name(str(about["model"])),
             shape=tuple(map(int, about["shape"])),
             schema=_schema(about),
+            layers=_texts(about.get("layers", [])),
         )
     except DamagedError as error:
         raise InputError(f"{error}; {cure}") from None
@@ -422,6 +425,12 @@ def _nothing(record: logging.LogRecord) -> bool:
     return False
 
 
+def _signals(history: dict[str, Any]) -> Signals | None:
+    """The signals in the history of a file; those of former versions have none."""
+    given = history.get("signals")
+    return None if given is None else Signals(**given)
+
+
 def _schema(about: dict[str, Any]) -> Schema:
     """The Schema that a file describes; those of former versions have no words for gaps."""
     missing = about.get("missing")
@@ -463,7 +472,7 @@ def _origin(given: dict[str, Any] | None) -> Origin | None:
 
 def _plain(tree: Any) -> Any:
     """Our own named tuples as dicts, so that files say what is what."""
-    if isinstance(tree, Best | EpochMetrics | Standardization):
+    if isinstance(tree, Best | EpochMetrics | Signals | Standardization):
         return {
             name: _plain(value) for name, value in tree._asdict().items() if name not in ORIGINS
         }

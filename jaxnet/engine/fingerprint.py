@@ -95,6 +95,7 @@ def describe_training(
         "sample": told(problem.sample),
         "params": told(params),
         "loss": None if problem.loss is None else name_of(problem.loss),
+        **({} if problem.signals is None else {"signals": problem.signals}),
     }
 
 

@@ -45,6 +45,7 @@ def fit(
     loss: Loss | None = None,
     params: PyTree | None = None,
     plan: Plan = ALL_AT_ONCE,
+    signals: int | None = None,
 ) -> Run:
     """Trains a network for all epochs as one compiled program; inside jit or vmap it is traced.
 
@@ -63,6 +64,9 @@ def fit(
         params: parameters to start from.
         plan: where it runs; by default on one device, with each batch computed at once. Processes
             that share batches all call this with the same arguments.
+        signals: at how many steps of each epoch to measure gradients, updates and units of each
+            layer, such as 16; `history.signals` has them. They change no bit of the parameters.
+            None, the default, measures nothing and costs nothing.
 
     Returns:
         The trained network. What happened in training, divergence included, is in `Run.status`.
@@ -72,7 +76,8 @@ def fit(
     """
     arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
     key = as_key("key", key)
-    given = Problem(model, splits, recipe, loss, weights, sample)
+    arguments.check_signals(signals)
+    given = Problem(model, splits, recipe, loss, weights, sample, signals=signals)
     problem, order_key = arguments.check_arguments(given, order_key)
     params = arguments.check_params(problem, params)
     started = key, order_key, params
@@ -83,6 +88,7 @@ def fit(
             lambda: {"call": "fit", **describe_training(given, *started), "plan": asdict(plan)}
         )
     plan = choose(plan, problem)
+    problem = arguments.without_signals_of_kernel(plan, problem)
     run = plan.fetch(_fit(plan, *plan.place((problem, *started))))
     own = splits.standardization
     return replace(

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jaxnet.core.training import EpochMetrics, Problem, TrainState, epoch
+from jaxnet.engine.arguments import without_signals_of_kernel
 from jaxnet.engine.parallel import run_steps_on
 from jaxnet.kernels.dispatch import choose
 from jaxnet.runtime.plan import Plan
@@ -47,6 +48,7 @@ class InMemory:
 def in_memory(plan: Plan, problem: Problem) -> InMemory:
     """Chooses the implementation for a problem, and places its data where the plan wants them."""
     plan = choose(plan, problem)
+    problem = without_signals_of_kernel(plan, problem)
     return InMemory(plan, plan.place(problem))
 
 

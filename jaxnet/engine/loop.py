@@ -48,7 +48,7 @@ from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.random import AnyKey, as_key, with_key_data
 from jaxnet.runtime.files import check_folder, then
-from jaxnet.runtime.interrupts import log_to, signals
+from jaxnet.runtime.interrupts import caught_signals, log_to
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import is_first, once
 from jaxnet.typing import RowsAndCount
@@ -85,6 +85,7 @@ def train(
     params: PyTree | None = None,
     plan: Plan = ALL_AT_ONCE,
     pace: Pace | None = None,
+    signals: int | None = None,
 ) -> Run:
     """Trains a network as `fit` does, an epoch at a time, with progress and checkpoints.
 
@@ -114,6 +115,7 @@ def train(
         params: as in `fit`.
         plan: as in `fit`.
         pace: how often there is a checkpoint or a message; no number depends on it.
+        signals: as in `fit`; the training set must be in memory.
 
     Returns:
         The trained network, equal to that of `fit` where the training set is in memory. What
@@ -129,17 +131,18 @@ def train(
     key = as_key("key", key)
     arguments.check_surroundings(out, progress)
     pace = Pace() if pace is None else pace
+    arguments.check_signals(signals)
     check_kind("pace", pace, Pace, "a Pace, or leave it out")
     given = splits.train
     recipe = resolved(recipe, len(given))
-    if isinstance(given, Stream) and (weights is not None or sample is not None):
+    if isinstance(given, Stream) and any(each is not None for each in (weights, sample, signals)):
         raise InputError(
-            "weights and sample need the training set in memory, and this one stays on disk; "
-            "leave them out"
+            "weights and sample need the training set in memory, and so do signals, and this one "
+            "stays on disk; leave them out"
         )
     held = replace(splits, train=given.empty) if isinstance(given, Stream) else splits
     problem, order_key = arguments.check_arguments(
-        Problem(model, held, recipe, loss, weights, sample), order_key
+        Problem(model, held, recipe, loss, weights, sample, signals=signals), order_key
     )
     params = arguments.check_params(problem, params)
     folder = None if out is None else Path(out).absolute()
@@ -164,6 +167,7 @@ def train(
         epochs = on_disk(plan, problem, given, order, pace.message_seconds)
     else:
         epochs = in_memory(plan, problem)
+        problem = replace(problem, signals=epochs.problem.signals)
     checkpoint, found = _compile_and_begin(epochs, problem, begin, folder, about)
     position = position_of(checkpoint, epochs.plan)
     with (
@@ -171,7 +175,7 @@ def train(
             "then train again with the same arguments and the same out: what is saved in "
             f"{folder} is continued"
         ),
-        signals(catch=folder is not None) as caught,
+        caught_signals(catch=folder is not None) as caught,
         log_to(folder if is_first() else None) as log,
     ):
         writer = None

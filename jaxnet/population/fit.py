@@ -38,7 +38,7 @@ from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress, Schedule, Scheduler
 from jaxnet.random import AnyKeys
 from jaxnet.runtime.files import check_folder, plain, read_json, then, write_json
-from jaxnet.runtime.interrupts import log_to, signals
+from jaxnet.runtime.interrupts import caught_signals, log_to
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import is_first, once
 
@@ -63,6 +63,7 @@ def fit_population(
     out: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     schedule: Schedule | None = None,
+    signals: int | None = None,
 ) -> Population:
     """Train many networks, with one compiled program per architecture; member i is `fit(model,
     splits, recipe, keys[i])`, except for rounding.
@@ -103,6 +104,7 @@ def fit_population(
         progress: is called with the Progress before training, after each call of a program and
             after each rung.
         schedule: how long calls and checkpoints may take; by default `Schedule()`.
+        signals: as in `fit`.
 
     Returns:
         The trained members. If there are several processes, all make the same call; each trains a
@@ -136,11 +138,15 @@ def fit_population(
     keys, order_key = check_keys(keys, order_key)
     members = _models_and_recipes(model, recipes, len(keys))
     check_whole("left_out", left_out, 0)
+    arguments.check_signals(signals)
     if left_out and (resample is None or resample.weights is not None or len(splits.validation)):
         raise InputError(
             f"left_out is {left_out}; it needs samples that are subsets, and no validation set"
         )
-    problems = [Problem(each, splits, recipe, loss, left_out=left_out) for each, recipe in members]
+    problems = [
+        Problem(each, splits, recipe, loss, left_out=left_out, signals=signals)
+        for each, recipe in members
+    ]
     jobs = make_jobs(problems, keys, order_key=order_key, samples=resample)
     if halving is not None:
         check_halving(
@@ -177,7 +183,7 @@ def fit_population(
     )
     with (
         then(saved),
-        signals(catch=folder is not None) as caught,
+        caught_signals(catch=folder is not None) as caught,
         log_to(folder if is_first() else None) as log,
     ):
         Scheduler(
@@ -272,6 +278,7 @@ def _described(jobs: Sequence[Job], splits: Splits, halving: Halving | None) -> 
         "loss": None if one.problem.loss is None else name_of(one.problem.loss),
         "halving": None if halving is None else asdict(halving),
         **({"left_out": one.problem.left_out} if one.problem.left_out else {}),
+        **({} if one.problem.signals is None else {"signals": one.problem.signals}),
     }
 
 

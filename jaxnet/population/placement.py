@@ -17,6 +17,7 @@ from jaxnet.core.objective import forward
 from jaxnet.core.recipe import Recipe
 from jaxnet.core.training import Problem, TrainState, start
 from jaxnet.data import Splits
+from jaxnet.engine import arguments
 from jaxnet.errors import InputError, warn_of_machine
 from jaxnet.kernels.dispatch import choose
 from jaxnet.models.model import with_outputs
@@ -68,6 +69,7 @@ def place_members(
             replace(problem, weights=alone.get("weights")), members, own_order=own_order
         )
     _check(plan)
+    arguments.without_signals_of_kernel(plan, problem)  # which says so
     devices = jax.local_devices()[: plan.devices]
     if members < len(devices):
         devices = [devices[turn % len(devices)]]

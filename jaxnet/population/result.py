@@ -87,21 +87,26 @@ class Population:
 
     @property
     def history(self) -> EpochMetrics:
-        """The history of a Run, with arrays (members, epochs), NaN after a member's last epoch."""
+        """The history of a Run, with arrays (members, epochs), NaN after a member's last epoch.
+
+        It has signals where all members have the same layers; otherwise take those of each run.
+        """
         most = max(run.recipe.epochs for run in self.runs)
 
-        def of_all(name: str) -> np.ndarray | None:
-            if getattr(self.runs[0].history, name) is None:
-                return None
-            return self.each(
-                lambda run: np.pad(
-                    getattr(run.history, name),
-                    ((0, 0), (0, most - run.recipe.epochs)),
-                    constant_values=np.nan,
-                )
-            )
+        def padded(column: ArrayLike) -> np.ndarray:
+            more = most - np.shape(column)[1]
+            widths = [(0, 0), (0, more), *[(0, 0)] * (np.ndim(column) - 2)]
+            return np.pad(column, widths, constant_values=np.nan)
 
-        return EpochMetrics(*map(of_all, EpochMetrics._fields))  # pyrefly: ignore[bad-argument-type]
+        def joined(*columns: ArrayLike) -> np.ndarray:
+            order = np.argsort(np.concatenate(self.members))
+            return np.concatenate([*map(padded, columns)])[order]
+
+        histories = [run.history for run in self.runs]
+        shapes = {(run.layers, _steps_of_signals(run.history)) for run in self.runs}
+        if len(shapes) > 1:
+            histories = [history._replace(signals=None) for history in histories]
+        return jax.tree.map(joined, *histories)
 
     if not TYPE_CHECKING:
 
@@ -129,6 +134,10 @@ class Population:
         """
         parts = [np.asarray(of(run)) for run in self.runs]
         return np.concatenate(parts)[np.argsort(np.concatenate(self.members))]
+
+
+def _steps_of_signals(history: EpochMetrics) -> int:
+    return 0 if history.signals is None else np.shape(history.signals.loss)[-1]
 
 
 class Predictions(NamedTuple):

@@ -165,7 +165,7 @@ def of_run(run: Run) -> str:
     ended = [
         [name.replace("_", " "), short(column[-1])]
         for name, column in history._asdict().items()
-        if column is not None and done
+        if column is not None and name != "signals" and done
     ]
     with tempfile.TemporaryDirectory() as folder:
         best = None if run.best is None else int(run.best.epoch)
@@ -197,7 +197,7 @@ def _columns(many: Population) -> dict[str, np.ndarray]:
             columns[name.replace("_", " ")] = column
     columns["epochs"] = many.epochs
     for name in many.runs[0].history._fields:
-        if any(getattr(run.history, name) is not None for run in many.runs):
+        if name != "signals" and any(getattr(run.history, name) is not None for run in many.runs):
             columns[name.replace("_", " ")] = many.each(
                 lambda run, name=name: last_epoch(getattr(run.history, name), run.epochs)
             )

@@ -35,7 +35,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def signals(*, catch: bool) -> Iterator[list[int]]:
+def caught_signals(*, catch: bool) -> Iterator[list[int]]:
     """A context that collects the signals which ask to stop; a second one stops at once.
 
     Args:
@@ -54,8 +54,8 @@ def signals(*, catch: bool) -> Iterator[list[int]]:
 
 @contextmanager
 def stopped_at_once(folder: Path) -> Iterator[None]:
-    """A context that raises Interrupted at Ctrl-C or SIGTERM, unless `signals` inside of it catches
-    them.
+    """A context that raises Interrupted at Ctrl-C or SIGTERM, unless `caught_signals` inside of it
+    catches them.
 
     Args:
         folder: where the saved state is.
