@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import JaxprEqn
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from jaxnet import display
 from jaxnet.core.jaxpr import bind, interpret
@@ -35,6 +35,7 @@ class Signals(NamedTuple):
     pass, as `Run.layers` names them.
 
     Attributes:
+        step: (steps,) the numbers of the steps in the run; -1 where there is none.
         loss: (steps,) the mean loss of the batch.
         gradient_norm: (steps, layers) the norm of the gradient of the layer's parameters, before
             clipping.
@@ -48,6 +49,7 @@ class Signals(NamedTuple):
             or of a sigmoid as close to its bounds (0.025 and 0.975); NaN for a layer without them.
     """
 
+    step: Int[Array, "... steps"]
     loss: Float[Array, "... steps"]
     gradient_norm: Float[Array, "... steps layers"]
     update_norm: Float[Array, "... steps layers"]
@@ -113,13 +115,15 @@ def taken(signals: int, steps: int) -> np.ndarray:
 
 def blank_signals(signals: int, layers: int, *shape: int) -> Signals:
     """Signals of NaN, for so many steps and layers; shape: the axes before."""
+    none = np.full((*shape, signals), -1, np.int32)
     one = np.full((*shape, signals), np.nan, np.float32)
     each = np.full((*shape, signals, layers), np.nan, np.float32)
-    return Signals(one, *[each] * (len(Signals._fields) - 1))  # pyrefly: ignore[bad-argument-type]
+    return Signals(none, one, *[each] * (len(Signals._fields) - 2))  # pyrefly: ignore[bad-argument-type]
 
 
 def measure(
     layers: Layers,
+    step: Int[Array, ""],
     loss: Float[Array, ""],
     gradient: PyTree,
     before: PyTree,
@@ -130,6 +134,7 @@ def measure(
 
     Args:
         layers: the layers of the network.
+        step: its number in the run.
         loss: the mean loss of its batch.
         gradient: its gradient.
         before: the parameters before it.
@@ -160,7 +165,7 @@ def measure(
         units[signal][reading.layer] = read(
             outputs[reading.operation].astype(jnp.float32), reading.unit_axis
         )
-    return Signals(loss, *norms, *(jnp.stack(units[name]) for name in OF_UNITS))
+    return Signals(step, loss, *norms, *(jnp.stack(units[name]) for name in OF_UNITS))
 
 
 @functools.cache

@@ -426,7 +426,8 @@ def _signals(
     given, recipe = _examples(problem, x, state, batch), problem.recipe
     function = functools.partial(training_pass, problem.model, recipe.precision)
     args = state.params, state.model_state, given.inputs, given.key, recipe.dropout
-    return measure(problem.layers, loss, gradient, state.params, after, (function, args))
+    forward_pass = function, args
+    return measure(problem.layers, batch.step, loss, gradient, state.params, after, forward_pass)
 
 
 def mean_gradient(

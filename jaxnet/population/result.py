@@ -96,7 +96,8 @@ class Population:
         def padded(column: ArrayLike) -> np.ndarray:
             more = most - np.shape(column)[1]
             widths = [(0, 0), (0, more), *[(0, 0)] * (np.ndim(column) - 2)]
-            return np.pad(column, widths, constant_values=np.nan)
+            blank = np.nan if np.issubdtype(np.asarray(column).dtype, np.floating) else -1
+            return np.pad(column, widths, constant_values=blank)
 
         def joined(*columns: ArrayLike) -> np.ndarray:
             order = np.argsort(np.concatenate(self.members))

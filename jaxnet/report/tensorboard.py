@@ -2,7 +2,8 @@
 shows them side by side.
 
 folder/training and folder/validation hold loss and accuracy over epochs, which TensorBoard draws
-into the same charts. folder/result holds hyperparameters with the final metrics, and figures.
+into the same charts. folder/signals holds those of a run that was trained with signals, over
+optimizer steps. folder/result holds hyperparameters with the final metrics, and figures.
 """
 
 import importlib.util
@@ -18,6 +19,7 @@ import numpy as np
 
 from jaxnet.core.recipe import describe_recipe
 from jaxnet.core.run import Run
+from jaxnet.core.signals import Signals
 from jaxnet.core.training import EpochMetrics
 from jaxnet.engine.prediction import ClassMetrics, Metrics
 from jaxnet.errors import InputError
@@ -92,6 +94,10 @@ def write(
                     _add(
                         writer, {name: column[epoch] for name, column in columns.items()}, epoch + 1
                     )
+    if run.history.signals is not None:
+        with _fresh(Path(folder) / "signals") as writer:
+            for step, values in _signals(run.history.signals, run.layers):
+                _add(writer, values, step)
     found = {
         f"{name}/{part}": value
         for part, each in (metrics or {}).items()
@@ -193,6 +199,23 @@ def _values(row: EpochMetrics, part: str) -> dict[str, Any]:
         for name, column in CURVES[part].items()
         if (value := getattr(row, column)) is not None
     }
+
+
+def _signals(
+    signals: Signals, layers: Sequence[str]
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """The number of each step with signals, and each signal of each layer by name."""
+    columns = {
+        f"{name}/{layer}": np.asarray(column)[..., i].ravel()
+        for name, column in signals._asdict().items()
+        if name not in ("step", "loss")
+        for i, layer in enumerate(layers)
+    }
+    columns = {name: column for name, column in columns.items() if not np.isnan(column).all()}
+    columns["batch_loss"] = np.asarray(signals.loss).ravel()
+    for row, step in enumerate(np.asarray(signals.step).ravel()):
+        if step >= 0:
+            yield int(step), {name: column[row] for name, column in columns.items()}
 
 
 def _numbers(metrics: Metrics) -> dict[str, float]:

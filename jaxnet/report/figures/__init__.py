@@ -23,5 +23,6 @@ from jaxnet.report.figures.shift import estimated_errors as estimated_errors
 from jaxnet.report.figures.shift import power as power
 from jaxnet.report.figures.shift import shifts as shifts
 from jaxnet.report.figures.shift import unlike as unlike
+from jaxnet.report.figures.signals import signals as signals
 from jaxnet.report.figures.training import curves as curves
 from jaxnet.report.figures.training import validation_curve as validation_curve

@@ -33,6 +33,7 @@ FIGURES = {
     ),
     "ladder": "errors of each part of the data, with 95% intervals",
     "curves": "what happened in each epoch",
+    "signals": "gradients, updates and units of each layer, inside the epochs",
     "calibration": "how often predictions are right, over how confident they are",
     "values": "predicted and true values of the test set",
     "augmented": "training images, and what training may see of them",
@@ -91,7 +92,7 @@ def page(
         + shown("ladder")
         + _decompositions(result.get("diagnosis")),
         "Other scores": _scores(result),
-        "While it learned": of_first(shown("curves") + shown("augmented")),
+        "While it learned": of_first(shown("curves") + shown("signals") + shown("augmented")),
         CONFUSION: of_first(_confusion(result, figures) + shown("values")),
         "Can its confidence be believed?": of_first(
             _calibration(result.get("calibration")) + shown("calibration")

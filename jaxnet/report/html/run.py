@@ -37,6 +37,8 @@ def draw(
     figures.curves(
         run.history, to / "curves.png", best_epoch=None if run.best is None else int(run.best.epoch)
     )
+    if run.history.signals is not None:
+        figures.signals(run.history.signals, run.layers, to / "signals.png")
     if "diagnosis" not in result:
         errors, limit = (
             {name: each.error for name, each in metrics.items()},
