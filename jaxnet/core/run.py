@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree
 
 from jaxnet import display
+from jaxnet.core.failure import Failure
 from jaxnet.core.recipe import Recipe
 from jaxnet.core.training import Best, EpochMetrics, Problem, TrainState, ended
 from jaxnet.data import Standardization
@@ -41,6 +42,8 @@ class Run(HasSchema):
     shape: of one input.
     schema: what inputs and outputs mean; the Run has its classes, pixel_max and columns, too.
     layers: the names of the layers, in the order of `history.signals`; () where there are none.
+    failure: the first number that was not finite, where `train` was asked for signals and looked
+        for it.
     """
 
     params: PyTree
@@ -55,6 +58,7 @@ class Run(HasSchema):
     shape: tuple[int, ...] = field(metadata={"static": True})
     schema: Schema = field(default=Schema(), metadata={"static": True})
     layers: tuple[str, ...] = field(default=(), metadata={"static": True})
+    failure: Failure | None = field(default=None, metadata={"static": True})
 
     __repr__ = display.text
 
@@ -101,6 +105,8 @@ class Run(HasSchema):
                 f"run holds {len(self.epochs)} networks; take one of them: {ONE_OF_MANY}"
             )
         cure = "Lower the learning rate, or set clip"
+        if self.failure is not None:
+            cure = f"{self.failure}. {cure}"
         if (step := int(self.diverged_at)) >= 0:
             return f"diverged at step {step}: the loss was no longer finite. {cure}"
         if self.diverged:

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from jaxnet.core.failure import Failure
 from jaxnet.core.recipe import (
     CUSTOM,
     NUMBERS,
@@ -94,6 +95,7 @@ def save(run: Run | Rebuilt, path: str | Path) -> None:
     arrays["recipe"] = {name: _plain(getattr(run.recipe, name)) for name in NUMBERS}
     about = {"model": run.model, **vars(run.schema), "shape": run.shape}
     about |= {"layers": run.layers} if run.layers else {}
+    about |= {} if run.failure is None else {"failure": run.failure._asdict()}
     about["recipe"] = describe_recipe(run.recipe)
     about |= {
         name: None if (origin := getattr(run.standardization, name)) is None else asdict(origin)
@@ -146,6 +148,7 @@ def restore(path: str | Path, *, optimizer: Any = None) -> Run:
             shape=tuple(map(int, about["shape"])),
             schema=_schema(about),
             layers=_texts(about.get("layers", [])),
+            failure=_failure(about.get("failure")),
         )
     except DamagedError as error:
         raise InputError(f"{error}; {cure}") from None
@@ -429,6 +432,11 @@ def _signals(history: dict[str, Any]) -> Signals | None:
     """The signals in the history of a file; those of former versions have none."""
     given = history.get("signals")
     return None if given is None else Signals(**given)
+
+
+def _failure(given: dict[str, Any] | None) -> Failure | None:
+    """The failure in a file; those of former versions have none."""
+    return None if given is None else Failure(**given | {"rows": tuple(map(int, given["rows"]))})
 
 
 def _schema(about: dict[str, Any]) -> Schema:

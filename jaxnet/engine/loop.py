@@ -28,6 +28,7 @@ from jaxnet.core.training import (
 from jaxnet.data import Splits, Stream
 from jaxnet.engine import arguments
 from jaxnet.engine.agreement import check_agreement, outline
+from jaxnet.engine.failure import failure_of
 from jaxnet.engine.fingerprint import describe_training
 from jaxnet.engine.fit import ALL_AT_ONCE
 from jaxnet.engine.in_memory import InMemory, in_memory
@@ -115,7 +116,8 @@ def train(
         params: as in `fit`.
         plan: as in `fit`.
         pace: how often there is a checkpoint or a message; no number depends on it.
-        signals: as in `fit`; the training set must be in memory.
+        signals: as in `fit`; the training set must be in memory. If the training diverges, it is
+            repeated up to that step, to find the first number that is not finite (`Run.failure`).
 
     Returns:
         The trained network, equal to that of `fit` where the training set is in memory. What
@@ -185,7 +187,10 @@ def train(
             writer = CheckpointWriter(folder, about, epochs, share, log, caught, saved)
         position = _run(epochs, position, problem.recipe, writer, progress, log)
     state = epochs.plan.fetch(position.state)
-    return finish(replace(problem, splits=held), state, jax.device_put(position.history))
+    run = finish(replace(problem, splits=held), state, jax.device_put(position.history))
+    if problem.signals is None or not bool(run.diverged):
+        return run
+    return replace(run, failure=failure_of(problem, key, order_key, params, run))
 
 
 def _compile_and_begin(
