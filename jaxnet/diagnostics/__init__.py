@@ -9,6 +9,8 @@ from jaxnet.diagnostics.findings import Finding as Finding
 from jaxnet.diagnostics.findings import Remedy as Remedy
 from jaxnet.diagnostics.ladder import Ladder as Ladder
 from jaxnet.diagnostics.ladder import error_ladder as error_ladder
+from jaxnet.diagnostics.training import LossCourse as LossCourse
+from jaxnet.diagnostics.training import loss_course as loss_course
 from jaxnet.diagnostics.two_sample import two_sample_test as two_sample_test
 from jaxnet.engine.failure import find_failure as find_failure
 from jaxnet.errors import former as _former

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from scripts import result, run, run_here
 
 import jaxnet
+from jaxnet.core.signals import blank_signals
 from jaxnet.engine.loop import Pace
-from jaxnet.report import tensorboard
+from jaxnet.report import figures, tensorboard
 
 pytest.importorskip("tensorboardX", reason="tensorboardX, which writes the logs, is not installed")
 event_accumulator = pytest.importorskip(
@@ -158,6 +160,36 @@ def test_members_have_logs_of_their_own(tmp_path):
     ]
     assert all(steps == [1, 2] for steps, _ in curves)
     assert len({values[0] for _, values in curves}) == 3
+
+
+def test_signals_of_a_run_are_written_and_drawn(trained, tmp_path):
+    """Two of three steps were taken, and the second layer has no ReLU."""
+    blank = blank_signals(1, 2, 3)
+    taken = blank._replace(
+        step=np.array([[0], [20], [-1]]),
+        loss=np.array([[2.5], [1.5], [np.nan]], np.float32),
+        gradient_norm=np.array([[[1, 2]], [[3, 4]], [[np.nan, np.nan]]], np.float32),
+        dead_units=np.array([[[0.25, np.nan]], [[0.5, np.nan]], [[np.nan, np.nan]]], np.float32),
+    )
+    run = replace(
+        trained, history=trained.history._replace(signals=taken), layers=("hidden_0", "output")
+    )
+    tensorboard.write(tmp_path, run)
+    assert curve(tmp_path / "signals", "gradient_norm/output") == ([0, 20], [2, 4])
+    assert curve(tmp_path / "signals", "dead_units/hidden_0") == ([0, 20], [0.25, 0.5])
+    assert curve(tmp_path / "signals", "batch_loss") == ([0, 20], [2.5, 1.5])
+    names = read(tmp_path / "signals").Tags()["scalars"]
+    assert sorted(names) == [
+        "batch_loss",
+        "dead_units/hidden_0",
+        "gradient_norm/hidden_0",
+        "gradient_norm/output",
+    ]
+    figures.signals(taken, run.layers, tmp_path / "signals.png")
+    drawn = (tmp_path / "signals.svg").read_text()
+    assert "norm of the gradient" in drawn
+    assert "dead units, %" in drawn
+    assert "saturated outputs" not in drawn  # none of the layers has them
 
 
 def test_without_the_package_the_message_says_what_to_install(trained, tmp_path, monkeypatch):
