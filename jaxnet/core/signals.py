@@ -23,8 +23,11 @@ from jaxnet.models.model import Model, initial
 # A unit counts as saturated on an example where tanh is beyond this, or sigmoid as far out: its
 # slope is then less than a tenth of the largest.
 SATURATED = 0.95
+# What a tanh passes through and is still a tanh, but for a shift and a factor.
 AFFINE = ("add", "sub", "mul", "div", "neg", "convert_element_type")
-PROBE = 101  # examples of a batch that is only traced: as no layer is wide, its axis is known
+# Examples of a batch that is only traced. Few layers are as wide, so that results of examples are
+# told from batch statistics.
+PROBE = 101
 
 
 class Signals(NamedTuple):
@@ -169,7 +172,9 @@ def measure(
 
 
 @functools.cache
-def layers_of(model: Model, shape: tuple[int, ...], precision: str, dropout: bool) -> Layers:
+def layers_of(
+    model: Model, shape: tuple[int, ...], precision: str, dropout: bool, key_type: str
+) -> Layers:
     """The layers of a network, read off its forward pass in training.
 
     Arrays of parameters that share a place in the tree are one layer, such as kernel and bias;
@@ -180,6 +185,7 @@ def layers_of(model: Model, shape: tuple[int, ...], precision: str, dropout: boo
         shape: the shape of one input.
         precision: as in the recipe.
         dropout: whether the recipe has dropout.
+        key_type: the implementation of the random keys, which draw by different operations.
 
     Returns:
         The layers.
@@ -187,14 +193,14 @@ def layers_of(model: Model, shape: tuple[int, ...], precision: str, dropout: boo
     x = jax.ShapeDtypeStruct((PROBE, *shape), jnp.float32)
     params, model_state = jax.eval_shape(
         functools.partial(initial, model),
-        jax.random.key(0),
+        jax.random.key(0, impl=key_type),
         jax.ShapeDtypeStruct((1, *shape), jnp.float32),
     )
     names, leaves = _grouped(params)
     source = {leaf: group for group, members in enumerate(leaves) for leaf in members}
     function = functools.partial(training_pass, model, precision)
     rate = jax.ShapeDtypeStruct((), jnp.float32) if dropout else None
-    args = params, model_state, x, jax.random.key(0), rate
+    args = params, model_state, x, jax.random.key(0, impl=key_type), rate
     program = jax.make_jaxpr(function)(*args)
     state, count = len(jax.tree.leaves(model_state)), len(jax.tree.leaves(params))
     values = [_Value(source=source[i]) for i in range(count)]

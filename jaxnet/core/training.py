@@ -95,9 +95,13 @@ class Problem:
     @property
     def layers(self) -> Layers:
         """The layers of the network, for its signals."""
+        return self.layers_with("threefry2x32")
+
+    def layers_with(self, key_type: str) -> Layers:
+        """The layers, as a training with this implementation of random keys computes them."""
         model, recipe = with_outputs(self.model, self.splits.train.outputs), self.recipe
         shape = self.splits.train.x.shape[1:]
-        return layers_of(model, shape, recipe.precision, recipe.dropout is not None)
+        return layers_of(model, shape, recipe.precision, recipe.dropout is not None, key_type)
 
 
 class Best(NamedTuple):
@@ -427,7 +431,8 @@ def _signals(
     function = functools.partial(training_pass, problem.model, recipe.precision)
     args = state.params, state.model_state, given.inputs, given.key, recipe.dropout
     forward_pass = function, args
-    return measure(problem.layers, batch.step, loss, gradient, state.params, after, forward_pass)
+    layers = problem.layers_with(str(jax.random.key_impl(given.key)))
+    return measure(layers, batch.step, loss, gradient, state.params, after, forward_pass)
 
 
 def mean_gradient(

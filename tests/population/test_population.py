@@ -759,7 +759,9 @@ def test_what_a_run_answers_a_population_answers_for_each_member(small, tmp_path
         assert np.array_equal(metrics.wrong, alone.wrong)
         assert (metrics.error, metrics.accuracy) == (alone.error, alone.accuracy)
         for name, column in many[member].history._asdict().items():
-            assert np.array_equal(getattr(many.history, name)[member], column, equal_nan=True)
+            of_all = getattr(many.history, name)
+            assert (of_all is None) == (column is None)
+            assert column is None or np.array_equal(of_all[member], column, equal_nan=True)
     assert len(found) == len(many)
     assert many.history.train_loss.shape == (3, 3)
 
