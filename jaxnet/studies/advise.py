@@ -125,7 +125,7 @@ def advise(
     if not design.cross_fitted:
         raise InputError(
             "advise compares recipes on random folds of the examples, and there are none: "
-            f"{design.notes[0]}"
+            f"{design.notes[0]}; give other data, or compare two runs with jaxnet compare"
         )
     found = candidates(model, recipe)
     weights = np.asarray(class_weights(design.splits.train)) if balance else None

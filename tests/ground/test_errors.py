@@ -181,7 +181,7 @@ def test_what_is_mistyped_is_met_with_the_nearest(files, case, monkeypatch):
 COMMANDS = {
     "command": (
         ("predit", "--run", "x"),
-        "unknown command 'predit'; did you mean 'predict'? Known are predict, prepare; options "
+        "unknown command 'predit'; did you mean 'predict'? Known are look, predict, prepare; options "
         "begin with --",
     ),
     "preset": (
@@ -253,7 +253,7 @@ def test_words_after_the_package(word, message, capsys):
 # How a message says what to do, or leaves it to words that another function makes.
 CURE = re.compile(
     r"; |\b(give|leave|put|install|take|need|must "
-    r"be)\b|near(_path)?\(|missing\(|told\[|\{(cure|error)\}",
+    r"be)\b|near(_path)?\(|missing\(|told\[|\{(cure|error|said)\}|^said$|why\[0\]",
     re.IGNORECASE,
 )
 

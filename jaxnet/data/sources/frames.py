@@ -143,6 +143,6 @@ def _labels(column: Column, cells: Cells, classes: tuple[str, ...] | None) -> np
         raise InputError(
             f"{FRAME}: the label {column.name!r} is {names[codes[strange[0]]]!r} in "
             f"{place(cells, int(strange[0]))}, which is none of the classes of the network: "
-            f"{', '.join(map(repr, classes))}"
+            f"{', '.join(map(repr, classes))}; give one of these, or leave the row out"
         )
     return numbers
