@@ -181,8 +181,8 @@ def test_what_is_mistyped_is_met_with_the_nearest(files, case, monkeypatch):
 COMMANDS = {
     "command": (
         ("predit", "--run", "x"),
-        "unknown command 'predit'; did you mean 'predict'? Known are look, predict, prepare; options "
-        "begin with --",
+        "unknown command 'predit'; did you mean 'predict'? Known are look, predict, prepare; "
+        "options begin with --",
     ),
     "preset": (
         ("--preset", "fats"),
@@ -253,7 +253,7 @@ def test_words_after_the_package(word, message, capsys):
 # How a message says what to do, or leaves it to words that another function makes.
 CURE = re.compile(
     r"; |\b(give|leave|put|install|take|need|must "
-    r"be)\b|near(_path)?\(|missing\(|told\[|\{(cure|error|said)\}|^said$|why\[0\]",
+    r"be)\b|near(_path)?\(|missing\(|told\[|\{(cure|error|said)\}|^said$|refused\[|why\[0\]",
     re.IGNORECASE,
 )
 

@@ -319,7 +319,9 @@ def _arrow_of(frame: Any, labels: Collection[str], needed: Callable[[str], bool]
             ) from None
         names = getattr(frame, "columns", None)
         if names is None or not hasattr(frame, "__getitem__"):
-            raise InputError(f"{FRAME}: cannot be read ({why})") from None
+            raise InputError(
+                f"{FRAME}: cannot be read ({why}); give a frame of pandas or Polars"
+            ) from None
     names = list(names)
     refuse_twice(FRAME, map(str, names))
     problems = dict[Any, Problem]()
@@ -332,7 +334,7 @@ def _arrow_of(frame: Any, labels: Collection[str], needed: Callable[[str], bool]
     if hidden := [problem for name, problem in problems.items() if needed(str(name))]:
         raise Unusable(FRAME, hidden, None)
     if not problems:
-        raise InputError(f"{FRAME}: cannot be read ({why})")
+        raise InputError(f"{FRAME}: cannot be read ({why}); give a frame of pandas or Polars")
     read = _read(frame[[name for name in names if name not in problems]])
     for place, name in enumerate(names):
         if name in problems:
