@@ -58,9 +58,11 @@ def _line(name: str, cells: Cells, becomes: str) -> tuple[str, str, str, str]:
 
 def described(column: Column) -> str:
     """What a column becomes, in words."""
+    gaps = " and gaps" * column.missing
     if column.dates is not None:
-        return f"date: {', '.join(column.dates.parts)}"
+        return f"date: {', '.join(column.dates.parts)}{gaps}"
     if column.categories is not None:
         more = ", ..." * (len(column.categories) > NAMED) + " and others" * column.other
-        return f"{len(column.categories)} categories: {', '.join(column.categories[:NAMED])}{more}"
-    return f"number in {column.unit}" if column.unit else "number"
+        names = ", ".join(column.categories[:NAMED])
+        return f"{len(column.categories)} categories: {names}{more}{gaps}"
+    return f"number in {column.unit}{gaps}" if column.unit else f"number{gaps}"

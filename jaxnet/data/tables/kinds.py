@@ -152,7 +152,7 @@ def _column(name: str, cells: Cells, table: Table) -> tuple[Column, str | None]:
             return Column(name, dates=Dates("", (), "ymd")), None
     if not pa.types.is_string(values.type) and wanted in (None, "number"):
         return Column(name, unit="h" if pa.types.is_time(values.type) else None), None
-    names = sorted(values.unique().drop_null().cast(pa.string()).to_pylist())
+    names = _texts(values)
     if wanted != "category":
         if wanted in (None, "number") and not (wanted is None and are_codes(names)):
             found = numbers.numbers_of(names, cells.decimal)
@@ -244,6 +244,13 @@ def _form_note(name: str, names: list[str], found: numbers.Numbers) -> str | Non
     return f"{name!r}: {names[place]!r} is read as the number {found.values[place]:.15g}"
 
 
+def _texts(values: "pa.ChunkedArray") -> list[str]:
+    """The distinct values of a column as text, in order."""
+    import pyarrow as pa
+
+    return sorted(values.unique().drop_null().cast(pa.string()).to_pylist())
+
+
 def distinct(values: "pa.ChunkedArray") -> tuple[np.ndarray, list[str]]:
     """The distinct values of a column as text.
 
@@ -286,15 +293,15 @@ def refuse_mixed(
         InputError: it names the first such cell.
     """
     values = cells[name]
-    codes, names = distinct(values.drop_null())
+    names = _texts(values)
     are = numbers.are_numbers(names)
     if not are.all() and (always or are.mean() >= 0.5):
-        odd = np.flatnonzero(~are[codes])
-        full = np.flatnonzero(~np.asarray(values.is_null()))
+        codes, _ = distinct(values)
+        odd = np.flatnonzero(np.append(~are, False)[codes])  # the last place is that of a gap
         raise Refused(
             f"column {name!r} mixes numbers and text: {odd.size} value"
             f"{'s are no numbers' if odd.size > 1 else ' is no number'}, the first "
-            f"{names[codes[odd[0]]]!r} in {place(cells, int(full[odd[0]]))}"
+            f"{names[codes[odd[0]]]!r} in {place(cells, int(odd[0]))}"
             + (
                 cure
                 or "; fix them, or let such a word mean a gap with --missing, or leave the column "
