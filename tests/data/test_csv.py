@@ -185,7 +185,8 @@ BAD = {
     "two columns": (
         _lines("a,b,c", *GOOD, "about 4,7,1", "5.5,8,0", *["1,9,0"] * 30),
         {},
-        "2 problems: .1. .*'about 4'.*; .2. .*'u'.* This works: jaxnet train .* --types b=category --missing .* 'about 4'",
+        "2 problems: .1. .*'about 4'.*; .2. .*'u'.* This works: jaxnet train .* "
+        "--types b=category --missing .* 'about 4'",
     ),
     "infinity": (_lines("a,b,c", *GOOD, "inf,u,1"), {}, "column 'a' holds inf in line 32"),
     "task": (_lines("a,b,c", *GOOD), {"task": "ranking"}, "unknown task 'ranking'"),
