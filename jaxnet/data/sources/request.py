@@ -19,7 +19,7 @@ OPTION_WORDS = {
     "image_size": "image_size (--image-size)",
     "data_dir": "data_dir (--data-dir)",
     "table": "table (--encoding, --separator, --decimal, --header, --types, --dates, --sheet, "
-    "--missing or --fill)",
+    "--missing, --fill or --drop-labels)",
 }
 NO_GROUPS = "none"  # stands for no groups, where a column would be taken for them
 
