@@ -6,11 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import JaxprEqn
 from jaxtyping import Array, PyTree
 
 from jaxnet import display
-from jaxnet.core.jaxpr import bind, interpret
 from jaxnet.core.optimizers import transformation
 from jaxnet.core.recipe import optimizer_name
 from jaxnet.core.signals import Layers
@@ -84,6 +82,8 @@ def examine(problem: Problem, state: TrainState, batch: Batch) -> Failure | None
     Returns:
         The failure; None where everything is finite when each operation is computed by itself.
     """
+    from jaxnet.core.jaxpr import interpret  # which takes a while to import
+
     x = problem.splits.train.x.reshape(len(problem.splits.train), -1)
     layers, rows, step = problem.layers, np.asarray(batch.rows), int(batch.step)
 
@@ -139,7 +139,9 @@ def _failure(step: int, part: str, origin: _Value, layers: Layers, rows: np.ndar
     return Failure(step, part, origin.operation, name, origin.layer + 1, found)
 
 
-def _computed(equation: JaxprEqn, operands: Sequence[_Value]) -> list[_Value]:
+def _computed(equation: Any, operands: Sequence[_Value]) -> list[_Value]:
+    from jaxnet.core.jaxpr import bind  # which takes a while to import
+
     arrays = bind(equation.primitive, equation.params, *(each.array for each in operands))
     layer = max((each.layer for each in operands), default=-1)
     varies = any(each.varies for each in operands)

@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import JaxprEqn
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxnet import display
-from jaxnet.core.jaxpr import bind, interpret
 from jaxnet.core.objective import forward
 from jaxnet.models.model import Model, initial
 
@@ -147,6 +145,8 @@ def measure(
     Returns:
         The signals, without an axis of steps.
     """
+    from jaxnet.core.jaxpr import bind, interpret  # which takes a while to import
+
     change = jax.tree.map(lambda new, old: new - old, after, before)
     norms = [_norms(layers, tree) for tree in (gradient, change, before)]
     function, args = forward_pass
@@ -155,7 +155,7 @@ def measure(
     outputs = dict[int, Array]()
     number = iter(range(1 << 31))
 
-    def note(equation: JaxprEqn, operands: list[Any]) -> list[Any]:
+    def note(equation: Any, operands: list[Any]) -> list[Any]:
         made, place = bind(equation.primitive, equation.params, *operands), next(number)
         if place in wanted:
             outputs[place] = made[0]
@@ -318,9 +318,11 @@ class _Reader:
         self, jaxpr: Any, constants: Sequence[_Value], args: Sequence[_Value]
     ) -> list[_Value]:
         """Follows a program."""
+        from jaxnet.core.jaxpr import interpret  # which takes a while to import
+
         return interpret(jaxpr, constants, args, rules={}, lift=_lifted, otherwise=self._operation)
 
-    def _operation(self, equation: JaxprEqn, operands: list[_Value]) -> list[_Value]:
+    def _operation(self, equation: Any, operands: list[_Value]) -> list[_Value]:
         number, name = self._number, equation.primitive.name
         self._number += 1
         varying = [each for each in operands if each.varies]
@@ -364,7 +366,7 @@ def _lifted(array: Any) -> _Value:
     return _Value(zero=isinstance(array, np.ndarray) and not array.any())
 
 
-def _unit_axis(equation: JaxprEqn, operands: list[_Value]) -> int:
+def _unit_axis(equation: Any, operands: list[_Value]) -> int:
     """The axis of units in the output of an operation; -1 where there is none."""
     name, params = equation.primitive.name, equation.params
     shape = _kind(equation.outvars[0]).shape
