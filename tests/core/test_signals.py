@@ -283,6 +283,17 @@ def test_without_signals_the_program_is_the_plain_fold(monkeypatch):
     assert text(training.run_steps, signals=3) != text(plain)
 
 
+def test_members_compute_signals_at_these_steps_only():
+    """Under vmap a choice of each member's own would compute both branches at every step."""
+
+    def text(signals):
+        one = lambda key: jaxnet.fit(jaxnet.mlp((16,)), few(), recipe(), key, signals=signals)  # noqa: E731
+        return jax.jit(jax.vmap(one)).lower(jax.random.split(KEY, 2)).as_text()
+
+    assert text(None).count("stablehlo.case") == 0
+    assert text(2).count("stablehlo.case") == 1
+
+
 def test_the_kernel_takes_none_and_says_so(caplog):
     problem = problem_of(jaxnet.mlp((8,)), few(), recipe(), signals=2)
     plan = jaxnet.Plan(implementation="resident")
