@@ -137,7 +137,10 @@ def test_of_several_the_one_with_most_values_and_never_against_an_order_or_a_typ
     typed = jaxnet.load(path, table=jaxnet.Table(types={"patient_id": "number"}))
     assert typed.grouped_by == "hospital_id"
     assert typed.columns[0].name == "patient_id"
-    assert jaxnet.load(path, drop_columns=list(both)).grouped_by is None
+    dropped = jaxnet.load(path, drop_columns=list(both))
+    assert dropped.grouped_by is None
+    assert len(noted(dropped, "is left out as asked for, and its values repeat: --groups")) == 2
+    assert not noted(jaxnet.load(path, drop_columns=list(both), groups="none"), "--groups")
 
 
 def test_a_column_named_none_can_be_an_input_but_no_group_by_that_name(tmp_path):

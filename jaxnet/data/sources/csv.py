@@ -4,7 +4,7 @@ The steps are in `jaxnet.data.tables`: what is not given with a `Table` is infer
 """
 
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +22,7 @@ from jaxnet.data.splitting import complete, grouped, partition, ranks
 from jaxnet.data.tables import numbers
 from jaxnet.data.tables.cells import Cells, read_cells
 from jaxnet.data.tables.frames import FRAME, cells_of_frame, cells_of_parquet
-from jaxnet.data.tables.identifiers import Identifier, are_codes, grouping
+from jaxnet.data.tables.identifiers import Identifier, are_codes, grouping, identifier
 from jaxnet.data.tables.inputs import encode as encode
 from jaxnet.data.tables.inputs import gaps_in, on_gaps, on_header, unreadable
 from jaxnet.data.tables.kinds import (
@@ -143,7 +143,7 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
     identifiers = identifiers_of(cells, names, table)
     if target is not None and not (reading.groups or reading.order or reading.ungrouped):
         reading, target, more = _grouped(path, cells, reading, identifiers, target)
-        notes += more
+        notes += [*more, *_not_grouped_by(cells, reading)]
     names = [name for name in names if name != reading.groups]
     kinds = _kinds(cells, names, table, identifiers)
     problems += kinds.problems
@@ -297,6 +297,17 @@ def _grouped(
     kept, more = _leave_out_gaps(path, cells, {"group": chosen})
     target = target if kept is None else target._replace(y=y[kept])
     return replace(reading, groups=chosen), target, (*notes, *more)
+
+
+def _not_grouped_by(cells: Cells, reading: Reading) -> Iterator[str]:
+    """Notes on identifiers that repeat and were left out by name, where nothing is grouped."""
+    for name in () if reading.groups else reading.drop_columns:
+        found = identifier(name, cells[name], cells.decimal)
+        if found is not None and found.of_things and found.largest > 1:
+            yield (
+                f"{name!r} is left out as asked for, and its values repeat: --groups "
+                f"{shlex.quote(name)} puts all rows with the same value in the same part"
+            )
 
 
 def label_of(
