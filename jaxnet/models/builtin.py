@@ -141,7 +141,9 @@ def deepened(model: Model) -> Model | None:
         The deeper model. None for a model without hidden layers, or one that is not built in.
     """
     given = model.for_outputs
-    hidden = _hidden_layers(given).get("hidden") if isinstance(given, _ForOutputs) else None
+    if not isinstance(given, _ForOutputs):
+        return None
+    hidden = _hidden_layers(given).get("hidden")
     if not hidden:
         return None
     deeper = {"hidden": (*hidden, hidden[-1])}
