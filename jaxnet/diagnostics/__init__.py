@@ -1,7 +1,8 @@
 """Diagnostics: how good a network is, why it is not better, and how certain that is.
 
-The functions here take plain arrays of predictions, from any library. They train nothing, except
-for the classifier of the two-sample test; `jaxnet.diagnose` and `jaxnet.learning_curve` train.
+Most functions here take plain arrays of predictions, from any library, and train nothing, except
+for the classifier of the two-sample test. `loss_course` and `find_failure` take what training
+returned. `jaxnet.diagnose` and `jaxnet.learning_curve` train.
 """
 
 from jaxnet.diagnostics.diagnosis import Diagnosis as Diagnosis

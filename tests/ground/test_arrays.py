@@ -127,8 +127,8 @@ SHORT = {
     "sample_and_seed": "sample_and_seed_variance",
     "Diagnosis": "from_predictions",
 }
-# they take Estimates, weights and counts
-NO_ARRAYS = {"combination", "exact", "seeds_needed", "wilson"}
+# they take Estimates, weights and counts, or what training returned
+NO_ARRAYS = {"combination", "exact", "find_failure", "loss_course", "seeds_needed", "wilson"}
 
 N, M, K = 200, 4, 2
 RNG = np.random.default_rng(0)
