@@ -17,7 +17,6 @@ from jaxnet.data.filling import Fill, filled, with_zeros
 from jaxnet.data.precision import unresolved
 from jaxnet.data.schema import Column
 from jaxnet.data.sources.request import Reading
-from jaxnet.data.tables.frames import numbers_of_frame
 from jaxnet.errors import InputError, check_text, check_whole
 from jaxnet.typing import ArrayLike, Frame
 
@@ -90,7 +89,11 @@ def split(
 
 def _values(x: ArrayLike | Frame) -> tuple[ArrayLike, Sequence[str] | None]:
     """(inputs, the names of their columns where they are a data frame)."""
-    return numbers_of_frame("x", x) if isinstance(x, Frame) else (x, None)
+    if not isinstance(x, Frame):
+        return x, None
+    from jaxnet.data.tables.frames import numbers_of_frame
+
+    return numbers_of_frame("x", x)
 
 
 def _named(

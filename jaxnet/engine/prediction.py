@@ -18,7 +18,6 @@ from jaxnet.core.run import Run, check_trained, not_one
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits, Standardization
 from jaxnet.data.filling import gaps_in, stood_in
-from jaxnet.data.sources.frames import inputs_of_frame
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, shown
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
@@ -131,6 +130,8 @@ def check_inputs(run: Run, x: ArrayLike | Frame) -> ArrayLike:
     if isinstance(x, Dataset | Splits):
         raise InputError(f"x is {shown(x)}; give inputs, such as splits.test.x")
     if isinstance(x, Frame):
+        from jaxnet.data.sources.frames import inputs_of_frame
+
         x, notes = inputs_of_frame(x, run.schema)
         for note in notes:
             logger.warning("%s", note)

@@ -19,7 +19,6 @@ from jaxnet.core.objective import in_blocks
 from jaxnet.core.run import Run, check_trained
 from jaxnet.data import Dataset, Splits, Standardization
 from jaxnet.data.resampling import Samples
-from jaxnet.data.sources.frames import dataset_of_frame
 from jaxnet.engine import arguments, prediction
 from jaxnet.engine.checkpoint import CHECKSUMS, DamagedError, check_files, write_checksums
 from jaxnet.engine.prediction import Metrics
@@ -141,6 +140,8 @@ def _labeled(run: Run, dataset: Dataset | Frame, label: str | None, groups: str 
                 )
         return dataset
     arguments.check(run=run)
+    from jaxnet.data.sources.frames import dataset_of_frame
+
     found, notes = dataset_of_frame(dataset, run.schema, label, groups)
     for note in notes:
         logger.warning("%s", note)

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxnet.data import checks
 from jaxnet.data.dataset import Splits
-from jaxnet.data.sources import csv, idx, image_folder, npz
+from jaxnet.data.sources import idx, image_folder, npz
 from jaxnet.data.sources import tfds as prepared
 from jaxnet.data.sources.formats import FORMATS, format_of, refuse_known
 from jaxnet.data.sources.request import Reading
@@ -89,14 +89,14 @@ def load(
         table=table,
     )
     if isinstance(name_or_path, Frame):
-        return csv.splits_of_frame(name_or_path, reading)
+        return _tables().splits_of_frame(name_or_path, reading)
     folder = reading.data_dir
     name, path = str(name_or_path), Path(name_or_path)
     if name == "digits":
         return _digits(reading)
     match format_of(path):
         case "table":
-            return csv.splits_of_table(path, reading)
+            return _tables().splits_of_table(path, reading)
         case "arrays":
             return npz.splits_of_npz(path, reading)
     if path.is_dir() and (len(path.parts) > 1 or image_folder.has_classes(path)):
@@ -111,6 +111,13 @@ def load(
     if name == "mnist" and folder is not None and idx.has_files(folder):
         return idx.splits_of_files(folder, reading, meanwhile)
     return prepared.splits_of_prepared(name, reading, ("digits", "mnist"))
+
+
+def _tables() -> Any:
+    """What reads tables; its modules are imported where a table is read."""
+    from jaxnet.data.sources import csv
+
+    return csv
 
 
 def _check_source(given: Any) -> None:
