@@ -95,7 +95,7 @@ def test_survivors_are_the_run_alone_and_losers_its_beginning(small, alone, plan
     assert sorted(many.epochs) == [2] * 6 + [4] * 2 + [7]
     for i, run in enumerate(alone):
         done = int(many.epochs[i])
-        for rows, full in zip(many[i].history, run.history, strict=True):
+        for rows, full in zip(*map(jax.tree.leaves, (many[i].history, run.history)), strict=True):
             assert np.abs(rows[:done] - full[:done]).max() < ROUNDING
             assert np.isnan(rows[done:]).all()
         if done == 7:
@@ -322,7 +322,7 @@ def test_a_population_continues_with_the_same_numbers(small, whole, tmp_path, ca
     )
     assert all(
         np.array_equal(a, b, equal_nan=True)
-        for a, b in zip(whole.run.history, again.run.history, strict=True)
+        for a, b in zip(*map(jax.tree.leaves, (whole.run.history, again.run.history)), strict=True)
     )
     log = tmp_path / "p/log.txt"
     assert sorted(trained(log)) == [

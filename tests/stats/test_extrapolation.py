@@ -157,8 +157,8 @@ def test_smoothing_of_variances():
 @pytest.mark.parametrize(
     ("sizes", "errors", "at", "words"),
     [
-        (N[:4], members_of(E[:4]), 8_000, "4 sizes and 8 members"),
-        (N, members_of(E, count=4), 30_000, "6 sizes and 4 members"),
+        (N[:4], members_of(E[:4]), 8_000, "8 networks at each of 4 sizes"),
+        (N, members_of(E, count=4), 30_000, "4 networks at each of 6 sizes"),
         (N, members_of(E), 10**9, "farther than 11.3 times"),
         (
             N,
@@ -213,7 +213,9 @@ def test_examples_needed():
     assert never.at_least is None
     assert str(never) == "more data alone will not reach an error of 0.01%, up to 180,800 examples"
     assert examples_needed(N, errors, 0.05, TEST).reached
-    assert "cannot be said: 3 sizes" in str(examples_needed(N[:3], errors[:3], 0.05, TEST))
+    assert "cannot be said: 8 networks at each of 3 sizes" in str(
+        examples_needed(N[:3], errors[:3], 0.05, TEST)
+    )
     with pytest.raises(jaxnet.InputError, match=r"error is 0; give a share"):
         examples_needed(N, errors, 0, TEST)
 
