@@ -16,6 +16,7 @@ from jaxnet.data.dataset import Dataset, Splits
 from jaxnet.data.leaks import described as described_leak
 from jaxnet.data.leaks import leaks
 from jaxnet.data.schema import Column
+from jaxnet.data.sources.labels import Target, leave_out_labels, target_of, unlabeled
 from jaxnet.data.sources.remedy import or_explain
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import complete, grouped, partition, ranks
@@ -24,7 +25,7 @@ from jaxnet.data.tables.cells import Cells, read_cells
 from jaxnet.data.tables.frames import FRAME, cells_of_frame, cells_of_parquet
 from jaxnet.data.tables.identifiers import Identifier, are_codes, grouping, identifier
 from jaxnet.data.tables.inputs import encode as encode
-from jaxnet.data.tables.inputs import gaps_in, on_gaps, on_header, unreadable
+from jaxnet.data.tables.inputs import gaps_in, on_header, unreadable
 from jaxnet.data.tables.kinds import (
     Kinds,
     described,
@@ -32,23 +33,17 @@ from jaxnet.data.tables.kinds import (
     identifiers_of,
     kinds_of,
     read_dates,
-    refuse_mixed,
 )
 from jaxnet.data.tables.learned import learn
 from jaxnet.data.tables.problems import Problem, Refused, Unusable
 from jaxnet.data.tables.sheets import cells_of_sheet
 from jaxnet.data.tables.table import Table
-from jaxnet.data.tables.values import Values, values_of, values_of_texts
+from jaxnet.data.tables.values import Values, values_of_texts
 from jaxnet.errors import InputError, near
 from jaxnet.typing import Frame
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-MOST_UNLABELED = 0.05  # share of the rows
-FEWEST = 3  # rows of a class, one for each part
-MOST_ODD = 10  # labels that a command line leaves out
 
 
 class Inputs(NamedTuple):
@@ -113,32 +108,16 @@ def splits_of_frame(frame: Frame, reading: Reading) -> Splits:
     return or_explain(FRAME, reading, read)
 
 
-class Target(NamedTuple):
-    """What a network learns.
-
-    Attributes:
-        y: (rows,) class numbers or values.
-        classes: names of the classes; None for a regression.
-        column: the column of the labels, with the unit of its numbers.
-        why: why it is this task.
-    """
-
-    y: np.ndarray
-    classes: tuple[str, ...] | None
-    column: Column
-    why: str
-
-
 def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Splits:
     """Splits of the columns of a table. path: the file, for messages; title: name of the data."""
     label, names = _columns(path, cells, reading)
     table, problems = reading.table, _named_twice(cells, reading, label)
-    notes = [*cells.notes, *_leave_out_labels(path, label, cells, reading)]
+    notes = [*cells.notes, *leave_out_labels(path, label, cells, reading)]
     needed = {"label": label, "group": reading.groups, "order": reading.order}
-    problems += _unlabeled(label, cells, reading)
+    problems += unlabeled(label, cells, reading)
     _, more = _leave_out_gaps(path, cells, needed)
     notes += more
-    target, more = _target(path, label, cells, reading)
+    target, more = target_of(path, label, cells, reading)
     problems += more
     identifiers = identifiers_of(cells, names, table)
     if target is not None and not (reading.groups or reading.order or reading.ungrouped):
@@ -397,55 +376,6 @@ def _never_tested(
     )
 
 
-def _unlabeled(label: str, cells: Cells, reading: Reading) -> list[Problem]:
-    """Whether too many rows have no label, and nobody said that they may be left out."""
-    rows, missing = len(cells[label]), cells[label].null_count
-    if missing <= MOST_UNLABELED * rows or "" in reading.table.drop_labels:
-        return []
-    return [
-        Problem(
-            f"has no label ({label!r}) in {missing:,} of {rows:,} rows, more than "
-            f"{MOST_UNLABELED:.0%}; fill them in, or leave these rows out with --drop-labels '' "
-            f"(Table(drop_labels=...)); {on_gaps(reading.table.gaps)}",
-            {"drop_labels": ("",)},
-        )
-    ]
-
-
-def _leave_out_labels(
-    path: Path | str, label: str, cells: Cells, reading: Reading
-) -> tuple[str, ...]:
-    """Leave out the rows with labels that were asked to be left out, and say how many there are."""
-    words = [word for word in reading.table.drop_labels if word]
-    if not words:
-        return ()
-    values = cells[label]
-    codes, names = distinct(values)
-    numbers_of_names = {_as_number(name): name for name in names}
-    dropped = [name if name in names else numbers_of_names.get(_as_number(name)) for name in words]
-    if None in dropped:
-        wrong = words[dropped.index(None)]
-        raise InputError(
-            f"{path}: has no label {wrong!r} in column {label!r} to leave out"
-            f"{near(wrong, names, 'the labels are')}"
-        )
-    out = np.isin(codes, [names.index(name) for name in dropped if name is not None])
-    cells.keep(~out)
-    listed = ", ".join(map(repr, words[:5])) + ", ..." * (len(words) > 5)
-    return (
-        f"left out: {int(out.sum()):,} of {len(out):,} rows, with the label {listed} ({label!r}), "
-        "as asked for",
-    )
-
-
-def _as_number(text: str) -> float | str:
-    """Text as a number, so that 7 and 7.0 are equal; other text as it is."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def _leave_out_gaps(
     path: Path | str, cells: Cells, needed: dict[str, str | None]
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
@@ -484,103 +414,6 @@ def _leave_out_gaps(
     )
     note = f"left out: {rows - int(keep.sum()):,} of {rows:,} rows, {' and '.join(each)}"
     return keep, (note,)
-
-
-def _target(
-    path: Path | str, label: str, cells: Cells, reading: Reading
-) -> tuple[Target | None, list[Problem]]:
-    """(what a network learns; None where the label cannot be used, why not)."""
-    import pyarrow as pa
-
-    try:
-        found = _label(path, label, cells, reading)
-    except Refused as error:
-        return None, [error.problem]
-    if found.classes is None:
-        return found, []
-    counts = np.bincount(found.y, minlength=len(found.classes))
-    rare = [(found.classes[each], int(counts[each])) for each in np.flatnonzero(counts < FEWEST)]
-    if not rare or reading.table.columns is not None:  # a finished run had them all the same
-        return found, []
-    listed = ", ".join(f"{name!r} ({count})" for name, count in rare[:5])
-    names = tuple(name for name, _ in rare)
-    quoted = shlex.join(names[:5]) + " ..." * (len(rare) > 5)
-    either = not pa.types.is_string(cells[label].type)
-    many = sum(count for _, count in rare) > MOST_UNLABELED * len(found.y)
-    cure = {"drop_labels": names} if len(rare) < len(counts) - 1 else None
-    return found, [
-        Problem(
-            f"the label {label!r} has {_classes(len(rare))} with fewer than {FEWEST} rows: "
-            f"{listed}{', ...' * (len(rare) > 5)}; add rows, or leave these out with "
-            f"--drop-labels {quoted} (Table(drop_labels=...))"
-            + ", or take the numbers as values with --task regression"
-            * either,
-            {"task": "regression"} if either and many else cure,
-        )
-    ]
-
-
-def _classes(count: int) -> str:
-    return "one class" if count == 1 else f"{count} classes"
-
-
-def _label(path: Path | str, name: str, cells: Cells, reading: Reading) -> Target:
-    """What a network learns. Raises Refused where the label cannot be used."""
-    import pyarrow as pa
-
-    values, wanted = cells[name], reading.table.types.get(name, cells.types.get(name))
-    where = f"{path}, column {name!r}"
-    if pa.types.is_temporal(values.type):
-        raise Refused(f"the label {name!r} holds times; name another with --label, or give numbers")
-    column = Column(name)
-    if pa.types.is_string(values.type):
-        codes, names = distinct(values)
-        found = None
-        if wanted != "category" and not are_codes(names):
-            found = numbers.numbers_of(names, cells.decimal)
-            if found is None:
-                _refuse_mixed_labels(name, names, cells)
-        booleans = all(each.lower() in numbers.BOOLEANS for each in names)
-        if found is None or (booleans and reading.task != "regression"):
-            task, why = checks.task([np.array(names)], reading.task, where)
-            return Target(codes, tuple(names), column, f"task: {task}, since {why}")
-        column = Column(name, unit=found.form.unit or None)
-    held = values_of(column, cells)
-    if held.refused:
-        rows = [*held.refused]
-        odd = tuple(values.take(rows).cast(pa.string()).unique().to_pylist())
-        raise Refused(
-            f"{held.refused[min(rows)]}; or leave such rows out with --drop-labels "
-            f"{shlex.join(odd[:5])} (Table(drop_labels=...))",
-            **({"drop_labels": odd} if len(odd) <= MOST_ODD else {}),
-        )
-    task, why = checks.task([held.each], reading.task, where)
-    why = f"task: {task}, since {why}"
-    if column.unit:
-        why += f"; the values are in {column.unit}"
-    if task == "regression":
-        return Target(held.each, None, column, why)
-    different, codes = np.unique(held.each, return_inverse=True)
-    return Target(codes, checks.numbers_as_names(different), column, why)
-
-
-def _refuse_mixed_labels(name: str, names: list[str], cells: Cells) -> None:
-    """Refuse text among labels that are numbers."""
-    try:
-        refuse_mixed(name, cells, cure="; fix them")
-    except Refused as error:
-        odd = tuple(
-            each
-            for each, is_number in zip(names, numbers.are_numbers(names), strict=True)
-            if not is_number
-        )
-        if not 0 < len(odd) <= MOST_ODD:
-            raise Refused(error.problem.why) from None
-        raise Refused(
-            f"{error.problem.why}, or leave these rows out with --drop-labels "
-            f"{shlex.join(odd[:5])}{' ...' * (len(odd) > 5)} (Table(drop_labels=...))",
-            drop_labels=odd,
-        ) from None
 
 
 def _order(name: str | None, cells: Cells, table: Table) -> tuple[np.ndarray | None, list[Problem]]:
