@@ -14,7 +14,6 @@ and corrected for skewness.
 Worlds that are in the table already are not run again.
 """
 
-import argparse
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from experiments.benchmarks.coverage import WORLDS, World, crossed, truths
-from experiments.benchmarks.rows import append, read
+from experiments.benchmarks.rows import append, parser, read
 from jaxnet.diagnostics import Estimate, exact, mean
 from jaxnet.stats.bias_variance import WITHIN
 from jaxnet.stats.cross_fitting import CrossFit, cross_fit
@@ -220,14 +219,7 @@ def brier(name: str, n: int, studies: int) -> Iterator[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate what is missing in the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--studies", type=int, default=2000)
-    parser.add_argument("--part", default="1/1", help="which part of the worlds, such as 2/3")
-    parser.add_argument("--only", default="", help="designs with this in their name")
-    parser.add_argument("--table", type=Path, default=TABLE)
-    options = parser.parse_args(arguments)
+    options = parser(__doc__, TABLE, studies=2000).parse_args(arguments)
     part, parts = map(int, options.part.split("/"))
     jobs = [
         (design, law, n)

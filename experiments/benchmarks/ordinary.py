@@ -24,7 +24,6 @@ the network that is kept does, and are judged on the same test rows: `difference
 that network minus theirs, paired, by groups where there are groups.
 """
 
-import argparse
 import contextlib
 import io
 import sys
@@ -46,7 +45,7 @@ from experiments.benchmarks.ordinary_tables import (
     houses,
     patients,
 )
-from experiments.benchmarks.rows import append, read
+from experiments.benchmarks.rows import append, parser, read
 from jaxnet.cli import runner
 from jaxnet.cli.commands.diagnose import DIAGNOSE
 from jaxnet.cli.options import TrainOptions
@@ -308,15 +307,9 @@ def report(rows: Sequence[dict[str, str]]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Diagnose what is missing in the table; the exit status is 1 where a promise is broken."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--only", default="", help="tables whose name has this in it")
-    parser.add_argument("--options", default="", help="options of the command")
-    parser.add_argument("--part", default="1/1", help="which part of the diagnoses, such as 2/3")
-    parser.add_argument("--table", type=Path, default=TABLE)
-    given = parser.parse_args(arguments)
+    asked = parser(__doc__, TABLE, seeds=20)
+    asked.add_argument("--options", default="", help="options of the command")
+    given = asked.parse_args(arguments)
     jaxnet.use_cpu_devices()
     part, parts = map(int, given.part.split("/"))
     done = {(row["table"], int(row["seed"]), row["options"]) for row in read(given.table)}

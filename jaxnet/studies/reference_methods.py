@@ -5,7 +5,6 @@ extremely randomized trees and a wider network are trained and judged on the fol
 each is trained without a fold, and judged on it.
 """
 
-import functools
 import logging
 import math
 import time
@@ -21,18 +20,17 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from jaxnet import arrays, display
-from jaxnet.core.objective import forward
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.resampling import all_but
 from jaxnet.errors import InputError, check_kind, check_known, check_number
 from jaxnet.models.builtin import is_linear, widened
-from jaxnet.models.model import initial, input_shape, with_outputs
 from jaxnet.population.fit import fit_population
 from jaxnet.population.predictions import member_predictions
 from jaxnet.random import AnyKey, as_key, generator
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.nearest_neighbor import bayes_error_bounds, nearest, predict, residual_variance
+from jaxnet.studies.trained import operations
 from jaxnet.typing import ArrayLike
 
 METHODS = ("neighbors", "trees", "network")
@@ -554,13 +552,5 @@ def training_seconds(problem: Problem) -> float:
         Seconds of a CPU core, without compilation, the same on every machine with the same kind of
         device.
     """
-    splits, recipe = problem.splits, problem.recipe
-    model = with_outputs(problem.model, splits.train.outputs)
-    params, model_state = jax.eval_shape(
-        functools.partial(initial, model), jax.random.key(0), input_shape(splits)
-    )
-    x = jax.ShapeDtypeStruct((problem.batch_size, *splits.train.x.shape[1:]), jnp.float32)
-    run = jax.jit(functools.partial(forward, model, precision=recipe.precision))
-    counted = run.lower(params, model_state, x).cost_analysis() or {}
-    operations = 3.0 * float(counted.get("flops", 0.0)) * recipe.epochs * problem.steps
-    return operations * OPERATION * (1.0 if jax.default_backend() == "cpu" else ACCELERATOR)
+    factor = 1.0 if jax.default_backend() == "cpu" else ACCELERATOR
+    return operations(problem) * OPERATION * factor
