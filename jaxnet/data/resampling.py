@@ -37,8 +37,8 @@ class Samples:
         order: (members,) index into orders.
         first: (members,) first place in the order.
         count: (members,) number of examples.
-        factors: (examples,) factors of the loss of each example, the same for all members, such as
-            those of `class_weights`; None for 1.
+        factors: factors of the losses, such as those of `class_weights`: (examples,) the same for
+            all members, or (members, examples); None for 1.
     """
 
     kind: str
@@ -71,8 +71,8 @@ class Samples:
         """The same samples with factors of the losses, such as those of `class_weights`.
 
         Args:
-            factors: (examples,) finite numbers of at least 0; a mean of 1 keeps the scale of the
-                loss.
+            factors: (examples,) finite numbers of at least 0, the same for all members, or
+                (members, examples); a mean of 1 keeps the scale of the loss.
 
         Returns:
             The Samples.
@@ -80,8 +80,10 @@ class Samples:
         Raises:
             InputError: for anything else.
         """
-        found = arrays.numbers("factors", factors, arrays.EXAMPLE_AXES).astype(np.float32)
-        if found.shape != (self.examples,) or (found < 0).any():
+        axes = arrays.MEMBER_AXES if np.ndim(factors) == 2 else arrays.EXAMPLE_AXES
+        found = arrays.numbers("factors", factors, axes).astype(np.float32)
+        shapes = ((self.examples,), (len(self), self.examples))
+        if found.shape not in shapes or (found < 0).any():
             raise InputError(
                 f"factors have shape {found.shape} for {self.examples} examples; give one number "
                 "of at least 0 for each"
@@ -108,6 +110,20 @@ class Samples:
         more = np.broadcast_to(more, (len(self.orders), len(more)))
         return replace(self, orders=np.concatenate([self.orders, more], axis=1))
 
+    def only(self, members: Int[np.ndarray, " some"]) -> "Samples":
+        """Select the samples of some members.
+
+        Args:
+            members: their numbers.
+        """
+
+        def own(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[members]
+
+        each = {name: own(getattr(self, name)) for name in ("weights", "order", "first", "count")}
+        several = self.factors is not None and self.factors.ndim == 2
+        return replace(self, **each, factors=own(self.factors) if several else self.factors)
+
     def alone(self, member: int) -> dict[str, Any]:
         """The keywords that make `fit` train on the sample of one member.
 
@@ -118,15 +134,17 @@ class Samples:
             {"weights": (examples,) float32}, or {"sample": (row numbers, count)}, or both where a
             subset has factors.
         """
+        given = self.factors
+        factors = given[member] if given is not None and given.ndim == 2 else given
         if self.weights is not None:
             weights = self.weights[member].astype(np.float32)
-            return {"weights": weights if self.factors is None else weights * self.factors}
+            return {"weights": weights if factors is None else weights * factors}
         assert self.orders is not None
         assert self.order is not None
         assert self.first is not None
         assert self.count is not None
         sample = np.roll(self.orders[self.order[member]], -self.first[member]), self.count[member]
-        return {"sample": sample} | ({} if self.factors is None else {"weights": self.factors})
+        return {"sample": sample} | ({} if factors is None else {"weights": factors})
 
     def seen(self, member: int) -> np.ndarray:
         """A mask of the examples that a member trains on.

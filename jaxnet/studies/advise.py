@@ -1,48 +1,34 @@
 """advise: train changes of a recipe on the same folds, and report what each of them gains."""
 
-import functools
 import itertools
 import logging
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Bool, Float, Int
 
 from jaxnet.core.recipe import Recipe, resolved
-from jaxnet.core.run import Run
-from jaxnet.core.training import Problem
-from jaxnet.data import Splits, class_weights
+from jaxnet.data import Splits
 from jaxnet.data.dataset import error_unit
-from jaxnet.data.resampling import Samples, all_but, whole
 from jaxnet.diagnostics.ladder import check_limits
-from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.engine import arguments
-from jaxnet.engine.fingerprint import describe_pool, differences
+from jaxnet.engine.fingerprint import describe_pool
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model
-from jaxnet.population.fit import fit_population
-from jaxnet.population.predictions import member_predictions
-from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
-from jaxnet.runtime.files import read_json, write_json
 from jaxnet.runtime.plan import Plan
-from jaxnet.runtime.processes import once
 from jaxnet.stats.cross_fitting import group_codes
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.gains import FOLDS, RUNGS, Cell, Raced, race
 from jaxnet.stats.unseen_losses import UnseenLosses
 from jaxnet.studies.advice import ADOPTED, HELPS, UNSURE, Advice, Tried
-from jaxnet.studies.candidates import Candidate, candidates
+from jaxnet.studies.candidates import Candidate, candidates, current
 from jaxnet.studies.design import MANY, design_of
-from jaxnet.studies.timetable import Timetable, timetable
-from jaxnet.studies.trained import SAFETY, operations, timed
+from jaxnet.studies.networks import Networks
+from jaxnet.studies.timetable import Timetable
 
 LAST = 1 << 20  # number of the key of the network that is handed over
 FEW_GROUPS = 100
@@ -127,13 +113,10 @@ def advise(
             "advise compares recipes on random folds of the examples, and there are none: "
             f"{design.notes[0]}; give other data, or compare two runs with jaxnet compare"
         )
-    found = candidates(model, recipe)
-    weights = np.asarray(class_weights(design.splits.train)) if balance else None
+    found = candidates(model, recipe, design.splits, balance=balance, loss=loss)
     networks = Networks(
-        tuple(
-            Problem(each, design.splits, how, loss, weights)
-            for each, how in ((model, recipe), *((each.model, each.recipe) for each in found))
-        ),
+        (current(model, recipe, balance=balance, loss=loss), *found),
+        design.splits,
         design.fold_of,
         key,
         plan,
@@ -165,8 +148,8 @@ def advise(
     best, used = (choice.leader, 0) if adopted is None else (adopted, 1 + adopted)
     unseen = UnseenLosses(raced.losses[0], design.fold_of, group_of, counted, describe_pool(train))
     return Advice(
-        recipe=networks.problems[used].recipe,
-        model=networks.problems[used].model,
+        recipe=networks.recipes[used].recipe,
+        model=networks.recipes[used].model,
         splits=splits,
         gain=gains[best],
         adopted=adopted is not None,
@@ -180,138 +163,6 @@ def advise(
         notes=(*notes, *_notes(gains[best], choice.detectable, seeds, groups)),
         run=networks.whole(used),
     )
-
-
-@dataclass(frozen=True)
-class Networks:
-    """The networks of an advice.
-
-    Attributes:
-        problems: what the networks of each recipe minimize, first those of the current one.
-        fold_of: (examples,) fold of each example of the pool.
-        key: a random key.
-        plan: as in `fit_population`.
-        out: folder of checkpoints, or None.
-    """
-
-    problems: tuple[Problem, ...]
-    fold_of: Int[np.ndarray, " examples"]
-    key: Key[Array, ""]
-    plan: Plan | None
-    out: Path | None
-
-    @functools.cached_property
-    def costs(self) -> Float[np.ndarray, " recipes"]:
-        """The operations of a training of each recipe; its steps where they cannot be counted."""
-        found = np.array([operations(problem) for problem in self.problems])
-        if (found > 0).all():
-            return found
-        return np.array([problem.recipe.epochs * problem.steps for problem in self.problems], float)
-
-    def only(self, candidates: Sequence[int]) -> "Networks":
-        """Those of the current recipe and of some candidates."""
-        kept = (self.problems[0], *(self.problems[1 + number] for number in candidates))
-        return replace(self, problems=kept)
-
-    def within(self, seconds: float, seeds: int) -> Timetable:
-        """Choose what there is time for; a choice that is kept in `out` stays.
-
-        Args:
-            seconds: the time.
-            seeds: networks of each finalist for each fold, at most.
-        """
-        file = None if self.out is None else self.out / "timetable.json"
-        asked = {"seconds": seconds, "seeds": seeds}
-        if file is not None and once(file.exists):
-            kept = once(lambda: read_json(file))
-            differences(kept["asked"], asked, where=file)
-            return Timetable.read(kept)
-        began = time.monotonic()
-        _, pace = timed(self._pilot, 2, None)
-
-        def chosen() -> dict[str, Any]:
-            left = SAFETY * (seconds - (time.monotonic() - began))
-            found = timetable(self.problems, self.costs, pace, seeds, left)._asdict()
-            if file is not None:
-                write_json(file, {"asked": asked, **found})
-            return found
-
-        return Timetable.read(once(chosen))
-
-    def _pilot(self, progress: Callable[[Progress], None]) -> Population:
-        """Train two networks of the current recipe, which show how long it takes."""
-        return self._trained(
-            [self.problems[0]] * 2, np.arange(2), all_but(self.fold_of, [0, 1]), None, progress
-        )
-
-    def losses(
-        self,
-        recipes: Int[np.ndarray, " recipes"],
-        cells: Sequence[Cell],
-        unit: float,
-        progress: Callable[[Progress], None] | None,
-    ) -> Float[np.ndarray, "recipes cells examples"]:
-        """Train networks of some recipes, and measure their losses on the whole pool.
-
-        Args:
-            recipes: numbers of the recipes.
-            cells: fold and seed of each network of a recipe; they decide its random key.
-            unit: what squared errors are divided by.
-            progress: as in `fit_population`.
-        """
-        members = [self.problems[recipe] for recipe in recipes for _ in cells]
-        folds, seeds = np.tile(np.array(cells), (len(recipes), 1)).T
-        population = self._trained(
-            members,
-            FOLDS * seeds + folds,
-            all_but(self.fold_of, folds),
-            f"folds-{max(fold for fold, _ in cells) + 1}",
-            progress,
-        )
-        train = members[0].splits.train
-        y, found = np.asarray(train.y), np.empty((len(members), len(train)))
-        models = [members[each[0]].model for each in population.members]
-        waves = member_predictions(models, population, np.asarray(train.x), self.plan)
-        for places, outputs in waves:
-            predicted = Predicted(outputs, y)
-            found[places] = (
-                predicted.wrong if train.classes is not None else predicted.squares / unit
-            )
-        # what stands for the predictions of a network that diverged
-        worst = np.ones(len(y)) if train.classes is not None else (y - y.mean()) ** 2 / unit
-        lost = population.diverged | ~np.isfinite(found).all(1)
-        found[lost] = worst
-        return found.reshape(len(recipes), len(cells), len(y))
-
-    def whole(self, recipe: int) -> Run:
-        """Train one network of a recipe on the whole pool."""
-        problem = self.problems[recipe]
-        samples = whole(1, problem.examples)
-        return self._trained([problem], np.array([LAST]), samples, "network", None)[0]
-
-    def _trained(
-        self,
-        members: Sequence[Problem],
-        numbers: Int[np.ndarray, " members"],
-        samples: Samples,
-        folder: str | None,
-        progress: Callable[[Progress], None] | None,
-    ) -> Population:
-        """Train networks whose random keys have these numbers."""
-        one = members[0]
-        if one.weights is not None:
-            samples = samples.reweighted(np.asarray(one.weights))
-        return fit_population(
-            [each.model for each in members],
-            one.splits,
-            [each.recipe for each in members],
-            jax.vmap(jax.random.fold_in, (None, 0))(self.key, numbers.astype(np.uint32)),
-            resample=samples,
-            loss=one.loss,
-            plan=self.plan,
-            out=None if self.out is None or folder is None else self.out / folder,
-            progress=progress,
-        )
 
 
 def _left_out(found: Sequence[Candidate], kept: Timetable, seeds: int, seconds: float) -> list[str]:

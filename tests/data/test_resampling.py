@@ -247,11 +247,30 @@ def test_factors_multiply_weights_and_go_with_subsets():
     weights = np.random.default_rng(0).random((3, 8))
     found = resampling.weighted(weights).reweighted(factors).reweighted(factors)
     assert np.allclose(found.alone(2)["weights"], weights[2] * factors**2)
-    for bad in (factors[:7], -factors, np.full(8, np.nan)):
+    own = np.stack([factors, 2 * factors])
+    assert np.allclose(
+        folds.reweighted(own).reweighted(factors).alone(1)["weights"], own[1] * factors
+    )
+    for bad in (factors[:7], -factors, np.full(8, np.nan), own[:1]):
         with pytest.raises(jaxnet.InputError, match="factors"):
             folds.reweighted(bad)
     with pytest.raises(jaxnet.InputError, match="reweighted"):
         resampling.together([folds.reweighted(factors), folds])
+
+
+@pytest.mark.parametrize("kind", ["subsets", "weights"])
+def test_samples_of_some_members_are_those_of_all(kind):
+    rng = np.random.default_rng(0)
+    if kind == "subsets":
+        samples = resampling.partitions(KEY, 2, 8, repeats=2).reweighted(rng.random((4, 8)))
+    else:
+        samples = resampling.weighted(rng.random((4, 8))).reweighted(rng.random(8))
+    some = samples.only(np.array([3, 1]))
+    assert len(some) == 2
+    for place, member in enumerate((3, 1)):
+        wanted, found = samples.alone(member), some.alone(place)
+        assert np.array_equal(found["weights"], wanted["weights"])
+        assert np.array_equal(found.get("sample", (0, 0))[0], wanted.get("sample", (0, 0))[0])
 
 
 def test_weights_are_taken_as_they_are():

@@ -20,6 +20,7 @@ from jaxnet.diagnostics import Estimate
 from jaxnet.stats.gains import FOLDS
 from jaxnet.studies.advise import advise, to_adopt
 from jaxnet.studies.candidates import candidates
+from jaxnet.studies.networks import balanced_weights
 from jaxnet.studies.timetable import timetable
 from jaxnet.studies.trained import Pace
 
@@ -172,6 +173,16 @@ def test_what_there_was_time_for_is_followed(digits, folder, found, tmp_path):
         again(digits, out, seconds=50.0)
 
 
+def test_class_weights_are_those_of_the_training_part():
+    y = np.array([0, 0, 0, 1, 2, 0, 1, 1])
+    seen = np.array([True] * 5 + [False, False, True])
+    # 6 examples of 3 classes: 3, 2 and 1 of them
+    wanted = np.array([6 / 9] * 3 + [1, 2, 0, 0, 1])
+    assert balanced_weights(y, seen) == pytest.approx(wanted)
+    without = seen & (y != 2)  # a class that is not in the part
+    assert balanced_weights(y, without)[without].mean() == pytest.approx(1.0)
+
+
 def test_a_small_gain_is_adopted_only_if_it_costs_no_time():
     gains = [Estimate(0.01, 0.002, 0.02), Estimate(0.009, 0.001, 0.02), Estimate(0.03, -0.01, 0.07)]
     finalists = np.array([True, True, False])
@@ -204,8 +215,8 @@ def test_what_is_said_where_nothing_helps_and_where_a_gain_is_small(found):
 
 
 def test_values_in_groups_are_advised(monkeypatch):
-    def rates(*given):
-        return tuple(each for each in candidates(*given) if each.kind == "rate")
+    def rates(*given, **more):
+        return tuple(each for each in candidates(*given, **more) if each.kind == "rate")
 
     monkeypatch.setattr("jaxnet.studies.advise.candidates", rates)
     rng = np.random.default_rng(0)

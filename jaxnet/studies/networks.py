@@ -1,0 +1,245 @@
+"""The networks of an advice: ways to train, on which folds, and the losses that are measured."""
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jaxnet.core.run import Run
+from jaxnet.core.training import Problem
+from jaxnet.data import Splits, Standardization
+from jaxnet.data.resampling import Samples, all_but, whole
+from jaxnet.diagnostics.predicted import Predicted
+from jaxnet.engine.fingerprint import differences
+from jaxnet.population.fit import fit_population
+from jaxnet.population.predictions import member_predictions
+from jaxnet.population.result import Population
+from jaxnet.population.scheduler import Progress
+from jaxnet.runtime.files import read_json, write_json
+from jaxnet.runtime.plan import Plan
+from jaxnet.runtime.processes import once
+from jaxnet.stats.gains import FOLDS, Cell
+from jaxnet.studies.candidates import Candidate
+from jaxnet.studies.timetable import Timetable, timetable
+from jaxnet.studies.trained import SAFETY, operations, timed
+
+LAST = 1 << 20  # number of the key of the network that is handed over
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of an advice.
+
+    Attributes:
+        recipes: the ways to train, first the current one.
+        splits: the data, whose training set is the pool that is divided into folds.
+        fold_of: (examples,) fold of each example of the pool.
+        key: a random key.
+        plan: as in `fit_population`.
+        out: folder of checkpoints, or None.
+    """
+
+    recipes: tuple[Candidate, ...]
+    splits: Splits
+    fold_of: Int[np.ndarray, " examples"]
+    key: Key[Array, ""]
+    plan: Plan | None
+    out: Path | None
+
+    @functools.cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """What the networks of each recipe minimize."""
+        return tuple(
+            Problem(
+                each.model,
+                self._standardized if each.standardized else self.splits,
+                each.recipe,
+                each.loss,
+            )
+            for each in self.recipes
+        )
+
+    @functools.cached_property
+    def _standardized(self) -> Splits:
+        """The data with inputs that are standardized anew."""
+        own, now = self.splits.standardization, Standardization.of(self.splits.train)
+        kept = {name: getattr(own, name) for name in own._fields if name.startswith("target")}
+        return replace(self.splits, standardization=now._replace(**kept))
+
+    @functools.cached_property
+    def costs(self) -> Float[np.ndarray, " recipes"]:
+        """The operations of a training of each recipe; its steps where they cannot be counted."""
+        found = np.array([operations(problem) for problem in self.problems])
+        if (found > 0).all():
+            return found
+        return np.array([problem.recipe.epochs * problem.steps for problem in self.problems], float)
+
+    def only(self, candidates: Sequence[int]) -> "Networks":
+        """Those of the current recipe and of some candidates."""
+        kept = (self.recipes[0], *(self.recipes[1 + number] for number in candidates))
+        return replace(self, recipes=kept)
+
+    def within(self, seconds: float, seeds: int) -> Timetable:
+        """Choose what there is time for; a choice that is kept in `out` stays.
+
+        Args:
+            seconds: the time.
+            seeds: networks of each finalist for each fold, at most.
+        """
+        file = None if self.out is None else self.out / "timetable.json"
+        asked = {"seconds": seconds, "seeds": seeds}
+        if file is not None and once(file.exists):
+            kept = once(lambda: read_json(file))
+            differences(kept["asked"], asked, where=file)
+            return Timetable.read(kept)
+        began = time.monotonic()
+        _, pace = timed(self._pilot, 2, None)
+
+        def chosen() -> dict[str, Any]:
+            left = SAFETY * (seconds - (time.monotonic() - began))
+            found = timetable(self.problems, self.costs, pace, seeds, left)._asdict()
+            if file is not None:
+                write_json(file, {"asked": asked, **found})
+            return found
+
+        return Timetable.read(once(chosen))
+
+    def _pilot(self, progress: Callable[[Progress], None]) -> Population:
+        """Train two networks of the current recipe, which show how long it takes."""
+        samples = all_but(self.fold_of, [0, 1])
+        return self._trained(np.zeros(2, int), np.arange(2), samples, None, progress)
+
+    def losses(
+        self,
+        recipes: Int[np.ndarray, " recipes"],
+        cells: Sequence[Cell],
+        unit: float,
+        progress: Callable[[Progress], None] | None,
+    ) -> Float[np.ndarray, "recipes cells examples"]:
+        """Train networks of some recipes, and measure their losses on the whole pool.
+
+        Args:
+            recipes: numbers of the recipes.
+            cells: fold and seed of each network of a recipe; they decide its random key.
+            unit: what squared errors are divided by.
+            progress: as in `fit_population`.
+        """
+        members = np.repeat(recipes, len(cells))
+        folds, seeds = np.tile(np.array(cells), (len(recipes), 1)).T
+        population = self._trained(
+            members,
+            FOLDS * seeds + folds,
+            all_but(self.fold_of, folds),
+            f"folds-{max(fold for fold, _ in cells) + 1}",
+            progress,
+        )
+        train = self.splits.train
+        y, found = np.asarray(train.y), np.empty((len(members), len(train)))
+        models = [self.recipes[members[each[0]]].model for each in population.members]
+        waves = member_predictions(models, population, np.asarray(train.x), self.plan)
+        for places, outputs in waves:
+            predicted = Predicted(outputs, y)
+            found[places] = (
+                predicted.wrong if train.classes is not None else predicted.squares / unit
+            )
+        # what stands for the predictions of a network that diverged
+        worst = np.ones(len(y)) if train.classes is not None else (y - y.mean()) ** 2 / unit
+        lost = population.diverged | ~np.isfinite(found).all(1)
+        found[lost] = worst
+        return found.reshape(len(recipes), len(cells), len(y))
+
+    def whole(self, recipe: int) -> Run:
+        """Train one network of a recipe on the whole pool."""
+        samples = whole(1, len(self.fold_of))
+        return self._trained(np.array([recipe]), np.array([LAST]), samples, "network", None)[0]
+
+    def _trained(
+        self,
+        recipes: Int[np.ndarray, " members"],
+        numbers: Int[np.ndarray, " members"],
+        samples: Samples,
+        folder: str | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> Population:
+        """Train networks of these recipes, whose random keys have these numbers.
+
+        Recipes that share neither data nor loss are trained one after the other.
+        """
+        samples = self._balanced(recipes, samples)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(self.key, numbers.astype(np.uint32))
+        alike = dict[Any, list[int]]()
+        for member, recipe in enumerate(recipes):
+            problem = self.problems[recipe]
+            alike.setdefault((id(problem.splits), problem.loss), []).append(member)
+        done, parts = 0, list[Population]()
+        for number, places in enumerate(map(np.array, alike.values())):
+            problems = [self.problems[recipe] for recipe in recipes[places]]
+            share = done / len(recipes), len(places) / len(recipes)
+            name = f"{folder}-{number}" if number else str(folder)
+            parts.append(
+                fit_population(
+                    [each.model for each in problems],
+                    problems[0].splits,
+                    [each.recipe for each in problems],
+                    keys[places],
+                    resample=samples.only(places),
+                    loss=problems[0].loss,
+                    plan=self.plan,
+                    out=None if self.out is None or folder is None else self.out / name,
+                    progress=_part_of(progress, *share),
+                )
+            )
+            done += len(places)
+        return Population(
+            tuple(run for part in parts for run in part.runs),
+            tuple(
+                np.array(places)[members]
+                for part, places in zip(parts, alike.values(), strict=True)
+                for members in part.members
+            ),
+            samples,
+        )
+
+    def _balanced(self, recipes: Int[np.ndarray, " members"], samples: Samples) -> Samples:
+        """The samples with the class weights of the recipes that have them."""
+        if not any(each.balance for each in self.recipes):
+            return samples
+        y = np.asarray(self.splits.train.y)
+        ones = np.ones(len(y), np.float32)
+        factors = [
+            balanced_weights(y, samples.seen(member)) if self.recipes[recipe].balance else ones
+            for member, recipe in enumerate(recipes)
+        ]
+        return samples.reweighted(np.stack(factors))
+
+
+def balanced_weights(
+    y: Int[np.ndarray, " examples"], seen: Bool[np.ndarray, " examples"]
+) -> Float[np.ndarray, " examples"]:
+    """Compute weights with which every class of a part of the examples counts the same.
+
+    Args:
+        y: (examples,) classes.
+        seen: (examples,) the part.
+
+    Returns:
+        (examples,) weights with mean 1 over the part; 0 for all others.
+    """
+    counts = np.bincount(y[seen], minlength=int(y.max()) + 1)
+    weights = seen.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return np.where(seen, weights[y], 0.0).astype(np.float32)
+
+
+def _part_of(
+    progress: Callable[[Progress], None] | None, before: float, share: float
+) -> Callable[[Progress], None] | None:
+    """Tell the progress of a population as that of a part of several."""
+    if progress is None or share == 1:
+        return progress
+    return lambda now: progress(now._replace(share=before + share * now.share))
