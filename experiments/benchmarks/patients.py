@@ -190,7 +190,7 @@ PATIENTS = {
         digits(MANY),
         jaxnet.mlp((64,)),
         Recipe(epochs=30, batch_size=64, learning_rate=3e-5, schedule="constant"),
-        (*BIAS, "optimization not finished"),
+        (*BIAS, "not finished"),
     ),
     "a linear model on two circles, 300 rows": Patient(
         few_circles(300), jaxnet.linear(), SMALL, BIAS

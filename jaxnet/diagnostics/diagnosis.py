@@ -14,7 +14,7 @@ import numpy as np
 from jaxnet import arrays, display
 from jaxnet.data.dataset import TestSource
 from jaxnet.diagnostics import text
-from jaxnet.diagnostics.findings import Finding, no_better_than_guessing, with_guessing
+from jaxnet.diagnostics.findings import Code, Finding, no_better_than_guessing, with_guessing
 from jaxnet.diagnostics.findings import diverged as diverged_finding
 from jaxnet.diagnostics.ladder import Ladder, check_limits, cross_fitted_ladder, error_ladder
 from jaxnet.diagnostics.predicted import (
@@ -91,9 +91,10 @@ class Diagnosis:
     All fields but `networks` and `unseen` are plain data; `json()` returns them as text.
 
     Attributes:
-        verdict: a sentence that begins with the largest of high bias, high variance and mismatch,
-            with mostly bias or mostly variance, or with good enough or inconclusive.
-        findings: the findings, the largest first.
+        verdict: a sentence that begins with what is wrong with the training, if anything is; else
+            with the largest of high bias, high variance and mismatch, with mostly bias or mostly
+            variance, or with good enough or inconclusive.
+        findings: the findings: first those about the training, then the others, the largest first.
         errors: error of train, validation, test and use, as far as they exist: a share of wrong
             predictions, or for a regression a share of the variance of y. For cross-fitted
             networks, train is the error on examples that they have seen and validation that on
@@ -514,6 +515,29 @@ def _guessing(found: Ladder, scores: Scores | None, tolerance: float) -> tuple[l
     guessing = [] if scores is None else no_better_than_guessing(scores, tolerance)
     claims = any(each.claimed for each in found.findings) or found.verdict.startswith("mostly")
     return guessing, with_guessing(found.verdict, guessing, claims=claims)
+
+
+def with_training(found: Diagnosis, training: Sequence[Finding]) -> Diagnosis:
+    """Put first what is wrong with the training.
+
+    Networks that did not train say nothing about their width or the amount of data, so such a
+    finding is the verdict, and replaces what it explains: errors no better than those of guessing.
+
+    Args:
+        found: the diagnosis.
+        training: findings about the training, the first cause first.
+
+    Returns:
+        The diagnosis with these findings.
+    """
+    if not training:
+        return found
+    explained = (Code.NO_BETTER_THAN_GUESSING, *(each.code for each in training))
+    rest = (each for each in found.findings if each.code not in explained)
+    first = training[0]
+    return replace(
+        found, verdict=f"{first.code.words}: {first.evidence}", findings=(*training, *rest)
+    )
 
 
 def decomposed_partitions(

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from jaxnet.models.model import Model
 
 
-# Words of codes in older files, and those of today.
+# Words and codes in older files, and the words of today.
 FORMER_WORDS = {
-    "optimisation not finished": "optimization not finished",
+    "optimisation not finished": "not finished",
+    "optimization not finished": "not finished",
+    "optimization_not_finished": "not finished",
     "more data will not help": "more data helps too little",
 }
 
@@ -36,9 +38,16 @@ class Code(StrEnum):
 
     words: str
 
+    WRONG_LOSS = "wrong_loss", "wrong loss for the outputs"
+    INPUTS_NOT_SCALED = "inputs_not_scaled", "inputs not scaled"
     DIVERGED = "diverged", "diverged"
+    UNSTABLE = "unstable", "unstable"
+    DID_NOT_BEGIN_TO_LEARN = "did_not_begin_to_learn", "did not begin to learn"
+    STUCK_AT_MAJORITY = "stuck_at_majority", "stuck at the majority"
+    CANNOT_FIT_32_EXAMPLES = "cannot_fit_32_examples", "cannot fit 32 examples"
+    LABELS_MATCH_NOTHING = "labels_match_nothing", "labels match nothing"
+    NOT_FINISHED = "not_finished", "not finished"
     LEAKING_TEST_SET = "leaking_test_set", "leaking test set"
-    OPTIMIZATION_NOT_FINISHED = "optimization_not_finished", "optimization not finished"
     HIGH_BIAS = "high_bias", "high bias"
     HIGH_VARIANCE = "high_variance", "high variance"
     MISMATCH = "mismatch", "mismatch"
@@ -58,7 +67,7 @@ class Code(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> "Code | None":
-        """Read the code of an older result.json, where words stood for it."""
+        """Read a former code, or the words that stood for it in an older result.json."""
         words = FORMER_WORDS.get(str(value), str(value))
         return next((code for code in cls if code.words == words), None)
 
@@ -123,9 +132,22 @@ AUGMENTATION = Remedy(
 HIDDEN_LAYERS = Remedy("Model", "hidden", "set", "128 64", "add hidden layers")
 MORE_DATA = Remedy("Splits", "train", "add", "as many more", "get more training examples")
 
+# What a training shows to be wrong with itself. Networks that did not train say nothing about their
+# width or the amount of data, so these come before bias and variance.
+TRAINING = (
+    Code.WRONG_LOSS,
+    Code.INPUTS_NOT_SCALED,
+    Code.DIVERGED,
+    Code.UNSTABLE,
+    Code.DID_NOT_BEGIN_TO_LEARN,
+    Code.STUCK_AT_MAJORITY,
+    Code.CANNOT_FIT_32_EXAMPLES,
+    Code.LABELS_MATCH_NOTHING,
+    Code.NOT_FINISHED,
+)
 # Fix these first, since they change everything else; the error steps come next. Findings about the
 # amount of data are never fixed first: they name a price, not a fault.
-URGENT = (Code.DIVERGED, Code.LEAKING_TEST_SET, Code.OPTIMIZATION_NOT_FINISHED)
+URGENT = (*TRAINING[:-1], Code.LEAKING_TEST_SET, Code.NOT_FINISHED)
 ERROR_STEPS = (Code.HIGH_BIAS, Code.HIGH_VARIANCE, Code.MISMATCH)
 DATA_FINDINGS = (Code.MORE_DATA_HELPS, Code.MORE_DATA_WILL_NOT_HELP, Code.ERROR_STILL_FALLS)
 
@@ -217,7 +239,7 @@ REMEDIES: dict[Code, tuple[Remedy, ...]] = {
             "split so that all examples of a source are in one part",
         ),
     ),
-    Code.OPTIMIZATION_NOT_FINISHED: (TRAIN_LONGER, FASTER),
+    Code.NOT_FINISHED: (TRAIN_LONGER, FASTER),
     Code.DIVERGED: (SLOWER, Remedy("Recipe", "clip", "set", 1.0, "clip the gradient")),
 }
 

@@ -208,7 +208,7 @@ def _still_falling(
         f"in the last {last} of {recipe.epochs} epochs the training error still fell, by "
         f"{percent(size)}"
     )
-    return [finding(Code.OPTIMIZATION_NOT_FINISHED, size, bool(size.low > tolerance), words)]
+    return [finding(Code.NOT_FINISHED, size, bool(size.low > tolerance), words)]
 
 
 def _more_data(found: Found, tolerance: float) -> list[Finding]:

@@ -146,7 +146,9 @@ def lines(d: "Diagnosis") -> list[str]:
     others = [
         finding
         for finding in d.findings
-        if finding.code not in (*ERROR_STEPS, *DATA_FINDINGS) and finding.claimed
+        if finding.code not in (*ERROR_STEPS, *DATA_FINDINGS)
+        and finding.claimed
+        and not d.verdict.startswith(f"{finding.code.words}: {finding.evidence}")
     ]
     found += [
         fill(f"Warning, {finding.code.words}: {finding.evidence}", WIDTH, subsequent_indent="  ")

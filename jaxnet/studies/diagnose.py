@@ -23,6 +23,7 @@ from jaxnet.diagnostics.diagnosis import (
     decomposed_partitions,
     diagnosis_of,
     joint,
+    with_training,
 )
 from jaxnet.diagnostics.findings import Code, Finding, applicable
 from jaxnet.diagnostics.ladder import check_limits, error_ladder
@@ -56,10 +57,11 @@ from jaxnet.studies.design import (
     Design,
     design_of,
 )
+from jaxnet.studies.probes import training_findings
 from jaxnet.studies.reference_methods import METHODS, Reference, reference_losses
 from jaxnet.studies.trained import Trained, cost, fewer, train_networks, train_within
 
-OTHERS = 1  # the number of the key of other methods
+OTHERS, PROBES = 1, 1 << 30  # numbers of the keys of other methods, and of probes of the training
 LABELS_CHECKED = 10_000  # training examples, for the finding of wrong labels
 
 logger = logging.getLogger("jaxnet")
@@ -162,7 +164,7 @@ def diagnose(
     build = _of_pool if design.cross_fitted else _of_one_split
     limits = Limits(target_error, tolerance)
     notes = [*design.notes, *fewer(needs, trained, seconds)]
-    found = build(judged, problem, limits, notes)
+    found = with_training(build(judged, problem, limits, notes), _training(judged, problem, limits))
     findings = applicable(found.findings, recipe, model, splits)
     return replace(found, findings=findings, networks=trained.populations[0])
 
@@ -284,6 +286,14 @@ class Judged:
             assert population.samples is not None
             each[:] = population.samples.seen(number)
         return found
+
+    def networks(self, kind: int) -> Population:
+        """The networks of a kind, also those that diverged, without what they trained on."""
+        found = list[Population]()
+        for needs, population in zip(self.trained.needs, self.trained.populations, strict=True):
+            own = np.flatnonzero(needs.kinds == kind)
+            found += [_only(population, own)] if len(own) else []
+        return _joined(found)
 
     @functools.cached_property
     def partitions(self) -> dict[int, np.ndarray]:
@@ -656,7 +666,26 @@ def _unanswered(judged: Judged, given: dict[str, tuple[np.ndarray, Dataset]]) ->
     ]
 
 
+def _training(judged: Judged, problem: Problem, limits: Limits) -> tuple[Finding, ...]:
+    """Find what is wrong with the training of the networks that judge the recipe."""
+    kind = FOLD if judged.design.cross_fitted else WHOLE
+    return training_findings(
+        problem,
+        judged.networks(kind),
+        key=jax.random.fold_in(judged.key, PROBES),
+        tolerance=limits.tolerance,
+        plan=judged.plan,
+        attainable=limits.target_error or 0.0,
+    )
+
+
 def _only(population: Population, members: np.ndarray) -> Population:
     """Some members, of a population of one structure."""
     run = jax.tree.map(lambda leaf: np.asarray(leaf)[members], population.run)
     return Population((run,), (np.arange(len(members)),))
+
+
+def _joined(populations: Sequence[Population]) -> Population:
+    """Populations of one structure as one."""
+    run = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(each.run for each in populations))
+    return Population((run,), (np.arange(sum(map(len, populations))),))

@@ -261,7 +261,9 @@ def test_descriptions_of_before_are_those_of_today(tmp_path):
 @pytest.mark.parametrize(
     ("before", "code"),
     [
-        ("optimisation not finished", Code.OPTIMIZATION_NOT_FINISHED),
+        ("optimisation not finished", Code.NOT_FINISHED),
+        ("optimization not finished", Code.NOT_FINISHED),
+        ("optimization_not_finished", Code.NOT_FINISHED),
         ("chosen at the edge of the sweep", Code.EDGE_OF_SWEEP),
         ("high bias", Code.HIGH_BIAS),
         ("more data will not help", Code.MORE_DATA_WILL_NOT_HELP),
