@@ -1,116 +1,118 @@
-"""An epoch on the accelerator at hand: the kernel's time and XLA's, and how far their parameters
-are apart.
+r"""How fast is jaxnet on the accelerator of this machine? One line of JSON for each measurement.
 
-    python -m experiments.benchmarks.accelerator --data-dir FOLDER
+    python -m experiments.benchmarks.accelerator --data-dir FOLDER --wheels FOLDER
 
-784-128-64-10 on MNIST, one network and many that share minibatches; seconds are of the fastest
-epoch of three, compiled. On a GPU, for which there is no kernel, XLA's alone. On a CPU a kernel is
-only interpreted: nothing is measured there.
+The first line names the device and the versions, and each other line is printed as soon as it is
+measured, the most valuable first. After --seconds the program ends by itself, with a last line that
+says where it was. It needs JAX, the four files of MNIST, and, where this machine lacks them, a
+folder with wheels of what jaxnet imports for it:
+
+    pip download --no-deps --dest FOLDER absl-py charset-normalizer flax jaxtyping markdown-it-py \
+        mdurl msgpack optax platformdirs pygments pyyaml rich typing_extensions wadler-lindig
+
+--small measures less of everything, to see that the program runs, on a CPU for example.
 """
 
-import io
-import itertools
+import argparse
+import importlib
+import json
+import os
 import sys
+import tempfile
+import threading
 import time
+import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import jax
-import tyro
-from rich.console import Console
-from rich.table import Table
-
-import jaxnet
-from jaxnet import Plan, Recipe
-from jaxnet.engine.fit import epoch, start
-from jaxnet.kernels import verify
+MINUTES = 8
 
 
-@dataclass(frozen=True)
-class Options:
-    """What to measure."""
-
-    data_dir: Path
-    """folder with the four files of mnist"""
-    optimizers: tuple[str, ...] = ("sgd", "momentum", "adam")
-    """of the recipe"""
-    batches: tuple[int, ...] = (128, 512)
-    """examples a step"""
-    members: tuple[int, ...] = (0, 64)
-    """networks at once; 0 is one without an axis of members"""
-
-
-def by_xla(model: jaxnet.Model, splits: jaxnet.Splits, recipe: Recipe, members: int) -> float:
-    """Seconds of an epoch by XLA's program, the fastest of three."""
-
-    def one(key: jax.Array) -> jax.Array:
-        state = start(model, splits, recipe, key, order_key=jax.random.key(1))
-        return epoch(model, splits, recipe, state, plan=Plan(implementation="xla"))[1].train_loss
-
-    run = jax.jit(jax.vmap(one) if members else one)
-    keys = jax.random.split(jax.random.key(0), members) if members else jax.random.key(0)
-    jax.block_until_ready(run(keys))
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        jax.block_until_ready(run(keys))
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
-
-
-def measure(
-    splits: jaxnet.Splits, optimizers: Sequence[str], batches: Sequence[int], members: Sequence[int]
-) -> str:
-    """A line an optimizer, a batch size and a number of networks: milliseconds of an epoch by the
-    kernel and by XLA.
-    """
-    device, model = jax.devices()[0], jaxnet.mlp((128, 64))
-    table = Table(
-        "optimizer",
-        "batch",
-        "networks",
-        "kernel, ms",
-        "XLA, ms",
-        "XLA's / kernel's",
-        "difference",
-        title=device.device_kind,
-        box=None,
+def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; argparse, since a bare machine has nothing else."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for optimizer, batch, count in itertools.product(optimizers, batches, members):
-        recipe = Recipe(
-            optimizer=optimizer,
-            batch_size=batch,
-            epochs=1,
-            learning_rate=0.001,
-            schedule="constant",
-        )
-        row = [optimizer, str(batch), str(max(1, count))]
-        if device.platform == "tpu":
-            found = verify(model, splits, recipe, members=count)
-            kernel, xla = found.seconds
-            table.add_row(
-                *row,
-                f"{kernel * 1e3:.2f}",
-                f"{xla * 1e3:.2f}",
-                f"{xla / kernel:.1f}",
-                f"{found.difference:.1e}",
-            )
-        else:
-            table.add_row(*row, "none", f"{by_xla(model, splits, recipe, count) * 1e3:.2f}", "", "")
-    text = io.StringIO()
-    Console(file=text, width=120).print(table)
-    return text.getvalue()
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder of MNIST's four files")
+    parser.add_argument("--wheels", type=Path, help="folder of wheels that this machine lacks")
+    parser.add_argument("--seconds", type=float, default=60 * MINUTES, help="when to stop")
+    parser.add_argument("--small", action="store_true", help="measure less of everything")
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="names of the rows to measure")
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
-    """Measure each and print a table."""
-    options = tyro.cli(Options, description=__doc__)
-    if jax.devices()[0].platform == "cpu":
-        print("JAX has no accelerator here, only a CPU: nothing was measured")
-        sys.exit(1)
-    splits = jaxnet.load("mnist", data_dir=options.data_dir, validation=0)
-    print(measure(splits, options.optimizers, options.batches, options.members))
+def unpack(wheels: Path, folder: str) -> list[str]:
+    """Make the packages of a folder of wheels importable, after those that are installed.
+
+    Args:
+        wheels: the folder.
+        folder: where their files are put.
+
+    Returns:
+        The names of the wheels.
+    """
+    found = sorted(wheels.glob("*.whl"))
+    if not found:
+        raise SystemExit(f"{wheels} holds no .whl files; give another folder, or leave it out")
+    for wheel in found:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+    sys.path.append(folder)  # what is installed comes first
+    importlib.invalidate_caches()
+    return [wheel.name for wheel in found]
+
+
+def show(**fields: Any) -> None:
+    """Print a line of JSON at once, with four digits of each number."""
+    short = {
+        name: float(f"{value:.4g}") if isinstance(value, float) else value
+        for name, value in fields.items()
+    }
+    print(json.dumps(short), flush=True)
+
+
+def stop_after(seconds: float, now: dict[str, str]) -> None:
+    """End the process after some time, whatever it is doing: a compilation cannot be interrupted.
+
+    Args:
+        seconds: the time.
+        now: what is being measured, under "row".
+    """
+
+    def stop() -> None:
+        show(row="stopped", seconds=seconds, unfinished=now["row"])
+        os._exit(0)
+
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure row by row, and print each."""
+    given = options(arguments)
+    began, now = time.monotonic(), {"row": "import"}
+    stop_after(given.seconds, now)
+    with tempfile.TemporaryDirectory() as folder:
+        wheels = unpack(given.wheels, folder) if given.wheels else []
+        try:
+            rows = importlib.import_module("experiments.benchmarks.accelerator_rows")
+        except ModuleNotFoundError as error:
+            raise SystemExit(f"{error}: put its wheel into a folder, and give --wheels") from error
+        if unknown := set(given.only or ()) - set(rows.ROWS):
+            raise SystemExit(f"no rows {sorted(unknown)}; there are {', '.join(rows.ROWS)}")
+        show(row="machine", **rows.machine(), wheels=wheels, small=given.small)
+        splits = rows.data(given.data_dir, small=given.small)
+        for name, measure in rows.ROWS.items():
+            if given.only and name not in given.only:
+                continue
+            now["row"] = name
+            try:
+                for fields in measure(splits, rows.SMALL if given.small else rows.FULL):
+                    show(row=name, **fields, after=round(time.monotonic() - began, 1))
+            except Exception as error:  # the other rows are still worth their time
+                show(row=name, error=f"{type(error).__name__}: {error}"[:500])
 
 
 if __name__ == "__main__":
