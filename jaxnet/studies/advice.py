@@ -8,7 +8,7 @@ from jaxnet import display
 from jaxnet.core.recipe import Recipe, describe_recipe
 from jaxnet.core.run import Run
 from jaxnet.data import Splits
-from jaxnet.diagnostics.findings import percent, points
+from jaxnet.diagnostics.findings import Finding, percent, points
 from jaxnet.models.model import Model
 from jaxnet.runtime.files import plain
 from jaxnet.stats.estimate import Estimate
@@ -59,6 +59,7 @@ class Advice:
         adopted: whether a candidate is adopted.
         best: number in `tried` of the adopted candidate; else of the one with the largest gain.
         tried: every candidate.
+        findings: what is wrong with the training of the current recipe.
         error: error of the current recipe on unseen examples.
         detectable: the gain that such an advice finds in 80% of cases.
         tolerance: the smallest gain that is worth a longer training.
@@ -75,6 +76,7 @@ class Advice:
     adopted: bool
     best: int
     tried: tuple[Tried, ...]
+    findings: tuple[Finding, ...]
     error: Estimate
     detectable: float
     tolerance: float
@@ -87,7 +89,12 @@ class Advice:
 
     @property
     def verdict(self) -> str:
-        """Whether a change helps, and by how much, in a sentence."""
+        """What is wrong with the training, and whether a change helps and by how much."""
+        wrong = [each.code.words for each in self.findings if each.claimed]
+        return ", ".join([*wrong, f"and {self._gained}"]) if wrong else self._gained
+
+    @property
+    def _gained(self) -> str:
         best, found = self.tried[self.best], self.gain
         size = f"{_points(found)}{' of the variance of y' * self.regression}"
         if found.low > 0:
@@ -128,6 +135,7 @@ class Advice:
                 "model": self.model.name,
                 **{name: getattr(self, name) for name in names},
                 "regression": self.regression,
+                "findings": self.findings,
                 "tried": tried,
                 "notes": self.notes,
             }
@@ -150,6 +158,7 @@ class Advice:
                 self.verdict,
                 "",
                 f"error of the current recipe on unseen examples: {percent(self.error)}",
+                *(f"{each.code.words}: {each.evidence}" for each in self.findings),
                 head.rstrip(),
                 *rows,
                 "",

@@ -1,39 +1,30 @@
 """advise: train changes of a recipe on the same folds, and report what each of them gains."""
 
-import itertools
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 
 from jaxnet.core.recipe import Recipe, resolved
 from jaxnet.data import Splits
 from jaxnet.data.dataset import error_unit
 from jaxnet.diagnostics.ladder import check_limits
 from jaxnet.engine import arguments
-from jaxnet.engine.fingerprint import describe_pool
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model
 from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
-from jaxnet.stats.cross_fitting import group_codes
 from jaxnet.stats.estimate import Estimate
-from jaxnet.stats.gains import FOLDS, RUNGS, Cell, Raced, race
-from jaxnet.stats.unseen_losses import UnseenLosses
-from jaxnet.studies.advice import ADOPTED, HELPS, UNSURE, Advice, Tried
-from jaxnet.studies.candidates import Candidate, candidates, current
+from jaxnet.studies.advice import Advice
+from jaxnet.studies.advice_round import groups_of, one_round
+from jaxnet.studies.candidates import current
 from jaxnet.studies.design import MANY, design_of
 from jaxnet.studies.networks import Networks
-from jaxnet.studies.timetable import Timetable
 
-LAST = 1 << 20  # number of the key of the network that is handed over
 FEW_GROUPS = 100
-
-logger = logging.getLogger("jaxnet")
 
 
 def advise(
@@ -97,7 +88,7 @@ def advise(
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     arguments.check_in_memory(splits)
-    variance = error_unit(splits.train)  # refuses values that are all equal
+    error_unit(splits.train)  # refuses values that are all equal
     key = as_key("key", key)
     check_loss(loss)
     arguments.check_surroundings(out, progress, plan)
@@ -113,168 +104,51 @@ def advise(
             "advise compares recipes on random folds of the examples, and there are none: "
             f"{design.notes[0]}; give other data, or compare two runs with jaxnet compare"
         )
-    found = candidates(model, recipe, design.splits, balance=balance, loss=loss)
     networks = Networks(
-        (current(model, recipe, balance=balance, loss=loss), *found),
+        (current(model, recipe, balance=balance, loss=loss),),
         design.splits,
         design.fold_of,
         key,
         plan,
         None if out is None else Path(out),
     )
-    notes = list(design.notes)
-    if seconds is not None:
-        kept = networks.within(seconds, seeds)
-        notes += _left_out(found, kept, seeds, seconds)
-        found, seeds = tuple(found[number] for number in kept.candidates), kept.seeds
-        networks = networks.only(kept.candidates)
-    train = design.splits.train
-    group_of = None if train.groups is None else group_codes(train.groups, len(train))
-    groups = None if group_of is None else int(group_of.max()) + 1
-    rungs = itertools.count()
-
-    def measure(
-        recipes: Int[np.ndarray, " recipes"], cells: Sequence[Cell]
-    ) -> Float[np.ndarray, "recipes cells examples"]:
-        return networks.losses(recipes, cells, variance, _part(progress, next(rungs)))
-
-    counted = splits.classes is not None
-    raced = race(measure, len(found), design.fold_of, group_of, seeds=seeds, counted=counted)
-    choice = raced.gains.choose(raced.finalists)
-    relative = networks.costs[1:] / networks.costs[0]
-    gains = list(raced.gains.each(choice.quantile))
-    gains[choice.leader] = choice.gain
-    adopted = to_adopt(gains, relative, choice.leader, raced.finalists, tolerance)
-    best, used = (choice.leader, 0) if adopted is None else (adopted, 1 + adopted)
-    unseen = UnseenLosses(raced.losses[0], design.fold_of, group_of, counted, describe_pool(train))
+    found = one_round(
+        networks, tolerance=tolerance, seeds=seeds, seconds=seconds, progress=progress
+    )
+    gain, detectable, used = found.gains[found.best], found.choice.detectable, found.used
     return Advice(
-        recipe=networks.recipes[used].recipe,
-        model=networks.recipes[used].model,
+        recipe=found.networks.recipes[used].recipe,
+        model=found.networks.recipes[used].model,
         splits=splits,
-        gain=gains[best],
-        adopted=adopted is not None,
-        best=best,
-        tried=_tried(found, raced, gains, relative, adopted),
-        error=unseen.fit.rate("unseen"),
-        detectable=choice.detectable,
+        gain=gain,
+        adopted=found.adopted is not None,
+        best=found.best,
+        tried=found.tried,
+        findings=found.findings,
+        error=found.error,
+        detectable=detectable,
         tolerance=tolerance,
-        trainings=_trainings(raced),
-        regression=not counted,
-        notes=(*notes, *_notes(gains[best], choice.detectable, seeds, groups)),
-        run=networks.whole(used),
+        trainings=found.trainings,
+        regression=splits.classes is None,
+        notes=(
+            *design.notes,
+            *found.notes,
+            *_notes(gain, detectable, found.seeds, groups_of(design.splits.train)),
+        ),
+        run=found.networks.whole(used),
     )
 
 
-def _left_out(found: Sequence[Candidate], kept: Timetable, seeds: int, seconds: float) -> list[str]:
-    """Say what there is no time for, and tell the logger what there is time for."""
-    logger.info(
-        "Within %g s, %d of %d changes are tried, with %d network%s per fold for the best; this "
-        "takes at most about %.0f s more",
-        seconds,
-        len(kept.candidates),
-        len(found),
-        kept.seeds,
-        "s" * (kept.seeds > 1),
-        kept.takes,
-    )
-    notes, without = list[str](), f"to keep within {seconds:g} s, "
-    if kept.seeds < seeds:
-        notes.append(f"{without}{kept.seeds} network per fold was trained, and not {seeds}")
-    missing = [each.name for number, each in enumerate(found) if number not in kept.candidates]
-    if missing:
-        notes.append(f"{without}these changes were not tried: {', '.join(missing)}")
-    return notes
-
-
-def _part(
-    progress: Callable[[Progress], None] | None, rung: int
-) -> Callable[[Progress], None] | None:
-    """Tell the progress of a population as that of a part of the race."""
-    if progress is None:
-        return None
-    return lambda now: progress(now._replace(share=(rung + now.share) / len(RUNGS)))
-
-
-def _trainings(raced: Raced) -> int:
-    """The number of networks of a race."""
-    one_of_fold = np.unique(raced.gains.fold_of, return_index=True)[1]
-    return int(np.isfinite(raced.losses[:, :, one_of_fold]).sum())
-
-
-def to_adopt(
-    gains: Sequence[Estimate],
-    costs: Sequence[float] | Float[np.ndarray, " candidates"],
-    leader: int,
-    finalists: Bool[np.ndarray, " candidates"],
-    tolerance: float,
-) -> int | None:
-    """Choose the candidate to adopt.
-
-    It is the leader if its gain is shown to be above 0 and is worth its training. Else it is the
-    finalist with the largest gain of which this holds, since the lower limits of all candidates
-    hold at once.
-
-    Args:
-        gains: gain of each candidate.
-        costs: how many times as long as one of the current recipe a training of each takes.
-        leader: number of the finalist with the largest measured gain.
-        finalists: (candidates,) which candidates ran all folds.
-        tolerance: the smallest gain that is worth a longer training.
-
-    Returns:
-        Its number; None where there is none.
-    """
-    others = sorted(np.flatnonzero(finalists).tolist(), key=lambda number: -gains[number].estimate)
-
-    def worthwhile(number: int) -> bool:
-        gain = gains[number]
-        return gain.low > 0 and (gain.estimate >= tolerance or costs[number] <= 1)
-
-    return next(filter(worthwhile, (leader, *others)), None)
-
-
-def _tried(
-    found: Sequence[Candidate],
-    raced: Raced,
-    gains: Sequence[Estimate],
-    costs: Float[np.ndarray, " candidates"],
-    adopted: int | None,
-) -> tuple[Tried, ...]:
-    """What became of each candidate."""
-    folds = [
-        len(np.unique(raced.gains.fold_of[np.isfinite(values)])) for values in raced.gains.values
-    ]
-
-    def verdict(number: int) -> str:
-        if not raced.finalists[number]:
-            return f"dropped after {folds[number]} of {FOLDS} folds"
-        if number == adopted:
-            return ADOPTED
-        return HELPS if gains[number].low > 0 else UNSURE
-
-    return tuple(
-        Tried(
-            each.name,
-            each.kind,
-            each.recipe,
-            each.model,
-            gains[number],
-            float(costs[number]),
-            folds[number],
-            verdict(number),
-        )
-        for number, each in enumerate(found)
-    )
-
-
-def _notes(gain: Estimate, detectable: float, seeds: int, groups: int | None) -> list[str]:
+def _notes(
+    gain: Estimate, detectable: float, seeds: int, group_of: Int[np.ndarray, " examples"] | None
+) -> list[str]:
     """How far the numbers can be trusted, by the simulations of experiments/benchmarks/advice.py.
 
     Args:
         gain: that of the best candidate.
         detectable: the gain that is found in 80% of cases.
         seeds: networks of each finalist for each fold.
-        groups: number of groups of examples, or None.
+        group_of: (examples,) group of each example, or None.
     """
     notes = [
         "gains are of the recipe's networks on average: one network that is trained again may gain "
@@ -290,7 +164,7 @@ def _notes(gain: Estimate, detectable: float, seeds: int, groups: int | None) ->
             "with one network per fold, the gain is measured too large where networks differ much: "
             "by 0.6 points on average in simulations"
         )
-    if groups is not None and groups < FEW_GROUPS:
+    if group_of is not None and (groups := int(group_of.max()) + 1) < FEW_GROUPS:
         notes.append(
             f"with {groups} groups, the gain is measured too large where a recipe errs on whole "
             "groups: by 0.5 points on average in simulations"

@@ -27,9 +27,10 @@ from jaxnet.runtime.processes import once
 from jaxnet.stats.gains import FOLDS, Cell
 from jaxnet.studies.candidates import Candidate
 from jaxnet.studies.timetable import Timetable, timetable
-from jaxnet.studies.trained import SAFETY, operations, timed
+from jaxnet.studies.trained import SAFETY, Pace, operations, timed
 
 LAST = 1 << 20  # number of the key of the network that is handed over
+SIGNALS = 16  # steps of each epoch at which signals of the current recipe's networks are taken
 
 
 @dataclass(frozen=True)
@@ -80,17 +81,50 @@ class Networks:
             return found
         return np.array([problem.recipe.epochs * problem.steps for problem in self.problems], float)
 
+    @property
+    def relative(self) -> Float[np.ndarray, " candidates"]:
+        """How many times as long as one of the current recipe a training of each candidate takes,
+        by its number of operations.
+        """
+        return self.costs[1:] / self.costs[0]
+
+    def beside(self, found: Sequence[Candidate]) -> "Networks":
+        """Those of the current recipe and of these candidates."""
+        return replace(self, recipes=(self.recipes[0], *found))
+
     def only(self, candidates: Sequence[int]) -> "Networks":
         """Those of the current recipe and of some candidates."""
-        kept = (self.recipes[0], *(self.recipes[1 + number] for number in candidates))
-        return replace(self, recipes=kept)
+        return self.beside([self.recipes[1 + number] for number in candidates])
 
-    def within(self, seconds: float, seeds: int) -> Timetable:
+    def look(
+        self, cells: Sequence[Cell], progress: Callable[[Progress], None] | None
+    ) -> tuple[Population, Pace | None]:
+        """Train networks of the current recipe with signals.
+
+        Args:
+            cells: as in `trained`.
+            progress: as in `fit_population`.
+
+        Returns:
+            The networks, and how long they take; None where a folder held them, or some of them.
+        """
+        new = self.out is None or not once((self.out / "current").exists)
+
+        def train(listen: Callable[[Progress], None] | None) -> Population:
+            return self.trained(np.zeros(1, int), cells, listen, "current", SIGNALS)
+
+        population, pace = timed(train, len(cells), progress)
+        return population, pace if new else None
+
+    def within(self, seconds: float, seeds: int, pace: Pace | None, began: float) -> Timetable:
         """Choose what there is time for; a choice that is kept in `out` stays.
 
         Args:
             seconds: the time.
             seeds: networks of each finalist for each fold, at most.
+            pace: how long networks of the current recipe take; None where some are to be trained
+                that show it.
+            began: when the time began, as `time.monotonic` says it.
         """
         file = None if self.out is None else self.out / "timetable.json"
         asked = {"seconds": seconds, "seeds": seeds}
@@ -98,12 +132,11 @@ class Networks:
             kept = once(lambda: read_json(file))
             differences(kept["asked"], asked, where=file)
             return Timetable.read(kept)
-        began = time.monotonic()
-        _, pace = timed(self._pilot, 2, None)
+        known = timed(self._pilot, 2, None)[1] if pace is None else pace
 
         def chosen() -> dict[str, Any]:
             left = SAFETY * (seconds - (time.monotonic() - began))
-            found = timetable(self.problems, self.costs, pace, seeds, left)._asdict()
+            found = timetable(self.problems, self.costs, known, seeds, left)._asdict()
             if file is not None:
                 write_json(file, {"asked": asked, **found})
             return found
@@ -115,31 +148,46 @@ class Networks:
         samples = all_but(self.fold_of, [0, 1])
         return self._trained(np.zeros(2, int), np.arange(2), samples, None, progress)
 
-    def losses(
+    def trained(
         self,
         recipes: Int[np.ndarray, " recipes"],
         cells: Sequence[Cell],
-        unit: float,
         progress: Callable[[Progress], None] | None,
-    ) -> Float[np.ndarray, "recipes cells examples"]:
-        """Train networks of some recipes, and measure their losses on the whole pool.
+        folder: str | None = None,
+        signals: int | None = None,
+    ) -> Population:
+        """Train networks of some recipes: those of the first recipe, then those of the next.
 
         Args:
             recipes: numbers of the recipes.
             cells: fold and seed of each network of a recipe; they decide its random key.
-            unit: what squared errors are divided by.
             progress: as in `fit_population`.
+            folder: name of the folder of checkpoints; by default that of the number of folds.
+            signals: as in `fit_population`.
         """
         members = np.repeat(recipes, len(cells))
         folds, seeds = np.tile(np.array(cells), (len(recipes), 1)).T
-        population = self._trained(
+        return self._trained(
             members,
             FOLDS * seeds + folds,
             all_but(self.fold_of, folds),
-            f"folds-{max(fold for fold, _ in cells) + 1}",
+            folder or f"folds-{max(fold for fold, _ in cells) + 1}",
             progress,
+            signals,
         )
-        train = self.splits.train
+
+    def losses(
+        self, recipes: Int[np.ndarray, " recipes"], population: Population, unit: float
+    ) -> Float[np.ndarray, "recipes cells examples"]:
+        """Measure the losses of networks on the whole pool.
+
+        Args:
+            recipes: numbers of the recipes.
+            population: equally many networks of each of them, in order.
+            unit: what squared errors are divided by.
+        """
+        cells = len(population) // len(recipes)
+        members, train = np.repeat(recipes, cells), self.splits.train
         y, found = np.asarray(train.y), np.empty((len(members), len(train)))
         models = [self.recipes[members[each[0]]].model for each in population.members]
         waves = member_predictions(models, population, np.asarray(train.x), self.plan)
@@ -152,7 +200,7 @@ class Networks:
         worst = np.ones(len(y)) if train.classes is not None else (y - y.mean()) ** 2 / unit
         lost = population.diverged | ~np.isfinite(found).all(1)
         found[lost] = worst
-        return found.reshape(len(recipes), len(cells), len(y))
+        return found.reshape(len(recipes), cells, len(y))
 
     def whole(self, recipe: int) -> Run:
         """Train one network of a recipe on the whole pool."""
@@ -166,6 +214,7 @@ class Networks:
         samples: Samples,
         folder: str | None,
         progress: Callable[[Progress], None] | None,
+        signals: int | None = None,
     ) -> Population:
         """Train networks of these recipes, whose random keys have these numbers.
 
@@ -193,6 +242,7 @@ class Networks:
                     plan=self.plan,
                     out=None if self.out is None or folder is None else self.out / name,
                     progress=_part_of(progress, *share),
+                    signals=signals,
                 )
             )
             done += len(places)

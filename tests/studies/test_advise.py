@@ -18,7 +18,8 @@ from jaxnet.data.resampling import all_but, fold_of
 from jaxnet.data.splitting import pool
 from jaxnet.diagnostics import Estimate
 from jaxnet.stats.gains import FOLDS
-from jaxnet.studies.advise import advise, to_adopt
+from jaxnet.studies.advice_round import to_adopt
+from jaxnet.studies.advise import advise
 from jaxnet.studies.candidates import candidates
 from jaxnet.studies.networks import balanced_weights
 from jaxnet.studies.timetable import timetable
@@ -114,10 +115,10 @@ def test_a_rate_that_is_far_too_low_is_replaced(digits, found):
     assert found.recipe == best.recipe == replace(found.recipe, learning_rate=3e-3)
     assert (found.model, found.splits) == (jaxnet.linear(), digits)
     assert 0.2 < found.gain.low < found.gain.estimate < found.gain.high
-    assert found.verdict.startswith(
+    assert (
         "one change helps: learning rate 0.003 (the usual one of adam) lowers the error on unseen "
         f"examples by {100 * found.gain.estimate:.2f} points"
-    )
+    ) in found.verdict
     # both of the same recipe, on other examples
     before = jaxnet.evaluate(
         jaxnet.linear(), jaxnet.fit(jaxnet.linear(), digits, RECIPE, jax.random.key(1)), digits.test
@@ -156,7 +157,8 @@ def test_a_race_goes_on_where_it_was_stopped(digits, folder, found, tmp_path):
     shutil.rmtree(out / "folds-4")
     heard = []
     assert again(digits, out, progress=heard.append).summary() == found.summary()
-    assert heard[0].finished == heard[0].members == 2 * (1 + len(found.tried))
+    assert heard[0].finished == heard[0].members == 2
+    assert heard[1].finished == heard[1].members == 2 * len(found.tried)
     assert sorted(each.share for each in heard) == [each.share for each in heard]
     with pytest.raises(InputError, match="learning_rate"):
         advise(jaxnet.linear(), digits, found.recipe, jax.random.key(0), seeds=1, out=out)
@@ -218,7 +220,7 @@ def test_values_in_groups_are_advised(monkeypatch):
     def rates(*given, **more):
         return tuple(each for each in candidates(*given, **more) if each.kind == "rate")
 
-    monkeypatch.setattr("jaxnet.studies.advise.candidates", rates)
+    monkeypatch.setattr("jaxnet.studies.advice_round.candidates", rates)
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(60), 5)
     x = rng.normal(size=(300, 3)).astype("f4")

@@ -313,7 +313,11 @@ def _tried(advice: Mapping[str, Any] | None) -> str:
     )
     head = ["change", f"gain, percentage points{unit}", "time of a training", "verdict"]
     listed = "".join(f"<li>{text(words)}</li>" for words in advice["notes"])
-    return table(head, rows, caption=caption) + f"<ul>{listed}</ul>"
+    wrong = "".join(
+        f"<p><b>{text(Code(each['code']).words)}</b>: {text(each['evidence'])}.</p>"
+        for each in advice.get("findings", ())
+    )
+    return wrong + table(head, rows, caption=caption) + f"<ul>{listed}</ul>"
 
 
 def _value(value: Any) -> str:
