@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from jaxnet.models.builtin import cnn as cnn
     from jaxnet.models.builtin import linear as linear
     from jaxnet.models.builtin import mlp as mlp
+    from jaxnet.models.combined import without_inputs as without_inputs
     from jaxnet.models.losses import cross_entropy as cross_entropy
     from jaxnet.models.losses import squared as squared
     from jaxnet.models.model import Model as Model
     from jaxnet.models.model import describe as describe
+    from jaxnet.population.ensemble import ensemble as ensemble
     from jaxnet.population.fit import fit_population as fit_population
     from jaxnet.population.halving import Halving as Halving
     from jaxnet.population.predictions import evaluate as evaluate
@@ -78,8 +80,10 @@ _NAMES = {
     "jaxnet.interop.export": ("export",),
     "jaxnet.interop.sklearn": ("JaxnetClassifier", "JaxnetRegressor"),
     "jaxnet.models.builtin": ("cnn", "linear", "mlp"),
+    "jaxnet.models.combined": ("without_inputs",),
     "jaxnet.models.losses": ("cross_entropy", "squared"),
     "jaxnet.models.model": ("Model", "describe"),
+    "jaxnet.population.ensemble": ("ensemble",),
     "jaxnet.population.fit": ("fit_population",),
     "jaxnet.population.halving": ("Halving",),
     "jaxnet.population.predictions": ("evaluate", "predict"),

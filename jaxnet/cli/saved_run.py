@@ -17,7 +17,7 @@ from jaxnet.data.sources.request import NO_GROUPS
 from jaxnet.engine.checkpoint import restore
 from jaxnet.engine.fingerprint import current
 from jaxnet.errors import InputError, near_path
-from jaxnet.models.builtin import named
+from jaxnet.models.combined import named
 from jaxnet.models.model import Model
 from jaxnet.runtime import files, processes
 from jaxnet.stats.unseen_losses import UnseenLosses

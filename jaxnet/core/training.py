@@ -65,6 +65,9 @@ class Problem:
         left_out: how many training examples that are not in the sample are evaluated after each
             epoch, in place of a validation set.
         signals: at how many steps of each epoch signals are taken; None takes none.
+        labels: (examples,) classes of the training examples to learn, in place of those in
+            `splits`.
+        model_state: what the model state begins as, in place of what the model makes.
     """
 
     model: Model = field(metadata={"static": True})
@@ -76,6 +79,8 @@ class Problem:
     streamed: int | None = field(default=None, metadata={"static": True})
     left_out: int = field(default=0, metadata={"static": True})
     signals: int | None = field(default=None, metadata={"static": True})
+    labels: Int[Array | np.ndarray, " examples"] | Rebuilt | None = None
+    model_state: PyTree | None = None
 
     @property
     def examples(self) -> int:
@@ -221,6 +226,8 @@ def start(
     """
     x = jnp.zeros((1, *problem.splits.train.x.shape[1:]), jnp.float32)
     fresh, model_state = initial(problem.model, counted(key, INIT), x)
+    if problem.model_state is not None:
+        model_state = jax.tree.map(jnp.asarray, problem.model_state)
     params = fresh if params is None else at_most_32_bits(jax.tree.map(jnp.asarray, params))
     best = None
     if len(problem.splits.validation):
@@ -525,7 +532,8 @@ def _examples(
         weight = jnp.asarray(problem.weights, jnp.float32)[batch.rows]
         weight = weight if mask is None else mask * weight
     rows = x[batch.rows].reshape(count, *splits.train.x.shape[1:])
-    inputs, y = splits.standardization.inputs(rows), splits.train.y[batch.rows]
+    labels = splits.train.y if problem.labels is None else jnp.asarray(problem.labels)
+    inputs, y = splits.standardization.inputs(rows), labels[batch.rows]
     targets = smooth(recipe, make_targets(splits, y))
     assert state.key is not None
     assert state.order_key is not None

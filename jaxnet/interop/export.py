@@ -25,7 +25,7 @@ from jaxnet.engine import arguments
 from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError, check_path
 from jaxnet.interop import forward, predict_table, program
-from jaxnet.models.builtin import named
+from jaxnet.models.combined import named
 from jaxnet.models.model import Model
 from jaxnet.random import is_key, with_key_data
 from jaxnet.runtime.files import check_folder, writing

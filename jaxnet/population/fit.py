@@ -16,19 +16,20 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
+from jaxnet import arrays
 from jaxnet.core.recipe import Recipe, describe_recipe
 from jaxnet.core.run import Run, finish
 from jaxnet.core.training import Problem
-from jaxnet.data import Splits, Standardization
+from jaxnet.data import Dataset, Splits, Standardization
 from jaxnet.data.resampling import Samples
 from jaxnet.engine import arguments
 from jaxnet.engine.agreement import check_agreement, outline
 from jaxnet.engine.fingerprint import describe_data, differences, name_of, told
 from jaxnet.errors import InputError, check_kind, check_whole, renamed
 from jaxnet.models.losses import Loss, check_loss
-from jaxnet.models.model import Model
+from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.population.checkpoint import Part, PopulationCheckpoint, joined
 from jaxnet.population.halving import Halving
 from jaxnet.population.halving import check as check_halving
@@ -41,6 +42,7 @@ from jaxnet.runtime.files import check_folder, plain, read_json, then, write_jso
 from jaxnet.runtime.interrupts import caught_signals, log_to
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import is_first, once
+from jaxnet.typing import ArrayLike
 
 MANY_DIVERGED = 0.1  # share of diverged members above which a warning says so
 
@@ -64,6 +66,8 @@ def fit_population(
     progress: Callable[[Progress], None] | None = None,
     schedule: Schedule | None = None,
     signals: int | None = None,
+    labels: Sequence[ArrayLike | None] | None = None,
+    model_states: Sequence[PyTree | None] | None = None,
 ) -> Population:
     """Train many networks, with one compiled program per architecture; member i is `fit(model,
     splits, recipe, keys[i])`, except for rounding.
@@ -105,6 +109,10 @@ def fit_population(
             after each rung.
         schedule: how long calls and checkpoints may take; by default `Schedule()`.
         signals: as in `fit`.
+        labels: for each member the classes (examples,) that it learns, in place of those of the
+            training set, or None.
+        model_states: for each member what its model state begins as, in place of what the model
+            makes, or None; such as which inputs a network uses that does not use all of them.
 
     Returns:
         The trained members. If there are several processes, all make the same call; each trains a
@@ -144,8 +152,24 @@ def fit_population(
             f"left_out is {left_out}; it needs samples that are subsets, and no validation set"
         )
     problems = [
-        Problem(each, splits, recipe, loss, left_out=left_out, signals=signals)
-        for each, recipe in members
+        Problem(
+            each,
+            splits,
+            recipe,
+            loss,
+            left_out=left_out,
+            signals=signals,
+            labels=_own_labels(own, splits.train, f"labels[{member}]"),
+            model_state=_own_state(state, each, splits, f"model_states[{member}]"),
+        )
+        for member, ((each, recipe), own, state) in enumerate(
+            zip(
+                members,
+                _one_each("labels", labels, len(keys)),
+                _one_each("model_states", model_states, len(keys)),
+                strict=True,
+            )
+        )
     ]
     jobs = make_jobs(problems, keys, order_key=order_key, samples=resample)
     if halving is not None:
@@ -233,6 +257,39 @@ def _models_and_recipes(
     return list(zip(models, recipes, strict=True))
 
 
+def _one_each(name: str, given: Sequence[Any] | None, members: int) -> Sequence[Any]:
+    """What was given for each member; None for each where nothing was."""
+    if given is None:
+        return [None] * members
+    if len(given) != members:
+        raise InputError(f"{len(given)} {name} for {members} keys; give one per member, or None")
+    return given
+
+
+def _own_labels(given: ArrayLike | None, train: Dataset, name: str) -> np.ndarray | None:
+    """The classes that a member learns, checked."""
+    if given is None:
+        return None
+    if train.classes is None:
+        raise InputError(f"{name} are for classes, but this is a regression; leave them out")
+    return arrays.labels(name, given, len(train), len(train.classes)).astype(np.int32)
+
+
+def _own_state(given: PyTree | None, model: Model, splits: Splits, name: str) -> PyTree | None:
+    """What the model state of a member begins as, checked."""
+    if given is None:
+        return None
+    shapes = functools.partial(initial, with_outputs(model, splits.train.outputs))
+    wanted = jax.eval_shape(shapes, jax.random.key(0), input_shape(splits))[1]
+    given = jax.tree.map(np.asarray, given)
+    if outline(given) != outline(wanted):
+        raise InputError(
+            f"{name} is {outline(given)}, but the model state of {model.name} is "
+            f"{outline(wanted)}; give arrays of these shapes"
+        )
+    return given
+
+
 def _population(
     jobs: Sequence[Job], standardization: Standardization, finished: list[Part]
 ) -> Population:
@@ -279,6 +336,11 @@ def _described(jobs: Sequence[Job], splits: Splits, halving: Halving | None) -> 
         "halving": None if halving is None else asdict(halving),
         **({"left_out": one.problem.left_out} if one.problem.left_out else {}),
         **({} if one.problem.signals is None else {"signals": one.problem.signals}),
+        **{
+            name: [told(getattr(job.problem, name)) for job in jobs]
+            for name in ("labels", "model_state")
+            if any(getattr(job.problem, name) is not None for job in jobs)
+        },
     }
 
 

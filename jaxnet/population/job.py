@@ -40,8 +40,9 @@ class Job(NamedTuple):
     Attributes:
         number: the place of the job among those of its population.
         problem: what the members minimize, with the model as it was given. The numbers of its
-            recipe have a leading axis of the job's members, or none where all share them. The
-            splits hold no test set, and weights and samples are in `samples`.
+            recipe have a leading axis of the job's members, or none where all share them; its
+            labels and model state have one, where members have their own. The splits hold no test
+            set, and weights and samples are in `samples`.
         members: (members of the job,) their numbers in the population, in ascending order.
         keys: (members of the population, words) the words of each member's key.
         order_keys: (members of the population, words) of the keys that make the order of examples;
@@ -87,6 +88,9 @@ class Job(NamedTuple):
         several = self.order_keys is not None and self.order_keys.ndim == 2
         order_keys = self.order_keys[members] if several else None  # pyrefly: ignore[unsupported-operation]
         recipe = jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, self.problem.recipe)
+        labels, model_state = jax.tree.map(
+            lambda leaf: leaf[places], (self.problem.labels, self.problem.model_state)
+        )
         problem = replace(
             self.problem,
             model=self._model,
@@ -94,6 +98,8 @@ class Job(NamedTuple):
             recipe=recipe,
             weights=weights,
             sample=sample,
+            labels=labels,
+            model_state=model_state,
         )
         return problem, self.keys[members], order_keys
 
@@ -101,9 +107,9 @@ class Job(NamedTuple):
         """Shapes and types of the (state, history) of so many members, as a checkpoint keeps them:
         without keys and, where they are finished, without the optimizer's state.
         """
-        alone = jax.tree.map(lambda leaf: leaf[0] if leaf.ndim else leaf, self.problem.recipe)
         key = jax.random.wrap_key_data(self.keys[0], impl=self.key_type)
-        state = jax.eval_shape(start, replace(self.problem, model=self._model, recipe=alone), key)
+        one = replace(first_of(self.problem), model=self._model)
+        state = jax.eval_shape(start, one, key)
         state = state._replace(key=None, order_key=None)
         if finished:
             state = state._replace(opt_state=None)
@@ -123,7 +129,8 @@ def make_jobs(
     """Group the members of a population by architecture.
 
     Args:
-        problems: what each member minimizes, as users state it. All have the same splits and loss.
+        problems: what each member minimizes, as users state it. All have the same splits and loss;
+            labels and model states may be each member's own.
         keys: one key per member.
         order_key: what makes the order of examples; one for all, or one per member.
         samples: what each member trains on.
@@ -147,17 +154,27 @@ def make_jobs(
     recipes = [as_float32(resolved(problem.recipe, examples)) for problem in problems]
     alike = dict[Any, list[int]]()
     for member, (problem, recipe) in enumerate(zip(problems, recipes, strict=True)):
-        alike.setdefault((problem.model, jax.tree.structure(recipe)), []).append(member)
+        kinds = jax.tree.structure((recipe, problem.labels, problem.model_state))
+        alike.setdefault((problem.model, kinds), []).append(member)
     one_recipe = all(problem.recipe is first.recipe for problem in problems)
     jobs, words = list[Job](), jax.random.key_data
     for number, places in enumerate(alike.values()):
         own = [recipes[place] for place in places]
         alone = one_recipe and len(own) == 1
-        recipe = own[0] if alone else jax.tree.map(lambda *leaves: np.stack(leaves), *own)
+        recipe = own[0] if alone else _stacked(own)
+        of_members = [(problems[place].labels, problems[place].model_state) for place in places]
+        labels, model_state = _stacked(of_members)
         jobs.append(
             Job(
                 number=number,
-                problem=replace(first, model=problems[places[0]].model, splits=seen, recipe=recipe),
+                problem=replace(
+                    first,
+                    model=problems[places[0]].model,
+                    splits=seen,
+                    recipe=recipe,
+                    labels=labels,
+                    model_state=model_state,
+                ),
                 members=np.array(places),
                 keys=np.asarray(words(keys)),
                 order_keys=None if order_key is None else np.asarray(words(order_key)),
@@ -166,6 +183,22 @@ def make_jobs(
             )
         )
     return tuple(jobs)
+
+
+def first_of(problem: Problem) -> Problem:
+    """The problem of the first member of a job.
+
+    Args:
+        problem: that of the job, whose numbers may have a leading axis of members.
+    """
+    recipe = jax.tree.map(lambda leaf: leaf[0] if np.ndim(leaf) else leaf, problem.recipe)
+    labels, model_state = jax.tree.map(lambda leaf: leaf[0], (problem.labels, problem.model_state))
+    return replace(problem, recipe=recipe, labels=labels, model_state=model_state)
+
+
+def _stacked(trees: Sequence[Any]) -> Any:
+    """Stack the leaves of equal trees."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
 def check_keys(keys: AnyKeys, order_key: AnyKeys | None) -> tuple[Array, Array | None]:

@@ -14,14 +14,13 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxnet.core.objective import forward
-from jaxnet.core.recipe import Recipe
 from jaxnet.core.training import Problem, TrainState, start
 from jaxnet.data import Splits
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, warn_of_machine
 from jaxnet.kernels.dispatch import choose
 from jaxnet.models.model import with_outputs
-from jaxnet.population.job import Job
+from jaxnet.population.job import Job, first_of
 from jaxnet.population.program import Program
 from jaxnet.runtime.plan import CACHE_FULL, Plan
 from jaxnet.runtime.processes import cores
@@ -129,7 +128,7 @@ def plan_for_members(
     """
     devices = jax.local_devices() if devices is None else devices
     ready = replace(problem, model=with_outputs(problem.model, problem.splits.train.outputs))
-    state = jax.eval_shape(start, replace(ready, recipe=_one(problem.recipe)), jax.random.key(0))
+    state = jax.eval_shape(start, first_of(ready), jax.random.key(0))
     match devices[0].platform:
         case "cpu":
             return _plan_for_cpus(problem, state, devices)
@@ -229,11 +228,6 @@ def _residuals(problem: Problem, state: TrainState) -> int:
         return jax.vjp(outputs, params)[1]
 
     return _bytes(jax.eval_shape(backward, state.params, state.model_state, x, jax.random.key(0)))
-
-
-def _one(recipe: Recipe) -> Recipe:
-    """The recipe of a first member."""
-    return jax.tree.map(lambda leaf: leaf[0] if np.ndim(leaf) else leaf, recipe)
 
 
 def _bytes(tree: PyTree) -> int:
