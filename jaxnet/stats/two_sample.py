@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped, UInt8
 
 from jaxnet import display
 from jaxnet.random import generator
@@ -27,6 +27,9 @@ EXAMPLES_SHOWN = 20  # examples that `Unlike` lists of each sample
 WIDTH_EXAMPLES = 1000  # examples from which the width of the kernel is computed
 KERNEL_ROWS = 512  # rows of the kernel that are computed at once
 KERNEL_LIMIT = 20_000  # examples that mmd compares
+CELLS = 200_000_000  # numbers that are drawn at once, a byte each
+# Whole numbers beyond int32 are rounded, and distances that differ by so much count as equal.
+ROUNDING = 1e-5
 
 
 class Output(NamedTuple):
@@ -142,39 +145,22 @@ def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> Two
     values = np.take_along_axis(pooled, order, 0)
     last = np.ones(values.shape, bool)  # only the last of several equal values counts
     last[:-1] = values[1:] != values[:-1]
-    columns = range(pooled.shape[1])
-    ends = [np.flatnonzero(last[:, column]) for column in columns]
-
-    def differences(weights: np.ndarray, column: int) -> np.ndarray:
-        """Compute F_reference - F_new at each value.
-
-        The weights (first axis: examples) are positive in one sample and negative in the other.
-        """
-        sums = np.cumsum(weights[order[:, column]], 0, weights.dtype)
-        return sums if len(ends[column]) == n + m else sums[ends[column]]
-
     # Distances times nm/g are whole numbers, so that equal distances compare equal.
     g = math.gcd(n, m)
-    steps = np.repeat([m // g, -(n // g)], [n, m]).astype(
-        np.int64 if n * m // g > 2**31 - 1 else np.int32
-    )
     unit = g / (n * m)
-    gaps = [differences(steps, column) for column in columns]
+    steps = np.repeat([m // g, -(n // g)], [n, m])
+    gaps = [  # F_reference - F_new at each value
+        np.cumsum(steps[rows])[ends] for rows, ends in zip(order.T, last.T, strict=True)
+    ]
     distances = np.array([np.abs(gap).max() for gap in gaps])
-    null, band = np.zeros(RESAMPLES, np.int64), np.zeros(RESAMPLES)
-    for part in chunks(n + m):
-        permuted = rng.permuted(np.broadcast_to(steps, (part.stop - part.start, n + m)), axis=1).T
-        # How much more, or less, often than once each example is drawn: by so much the differences
-        # of the distributions are off.
-        drawn = _bootstrap_weights(n, m, part.stop - part.start, rng).T
-        for column in columns:
-            null[part] = np.maximum(null[part], np.abs(differences(permuted, column)).max(0))
-            band[part] = np.maximum(band[part], np.abs(differences(drawn, column)).max(0))
     top = int(distances.argmax())
+    null, band = _null_and_band((n, m), order, last, rng)
     size, reach = float(distances[top] * unit), float(np.quantile(band, LEVEL))
-    p, critical = p_value(float(distances[top]), null), _critical_value(null, level) * unit
+    rounded = 1.0 if null.dtype.kind == "i" else 1 - ROUNDING
+    p = p_value(float(distances[top]) * rounded, null)
+    critical = _critical_value(null, level) * unit
     place = int(np.abs(gaps[top]).argmax())
-    at = float(values[ends[top], top][place])
+    at = float(values[last[:, top], top][place])
     below = [float((sample.reshape(len(sample), -1)[:, top] <= at).mean()) for sample in (a, b)]
     error = math.sqrt(below[0] * (1 - below[0]) / n + below[1] * (1 - below[1]) / m)
     # The place of another shift is not known. Shares vary most in the middle, so assume that.
@@ -193,23 +179,107 @@ def bbsd(a: np.ndarray, b: np.ndarray, key: Key[Array, ""], level: float) -> Two
     )
 
 
-def chunks(examples: int) -> list[slice]:
-    """Cut the draws into pieces that need a few MB each."""
-    step = max(16, min(RESAMPLES, 1_000_000 // examples))
-    return [slice(first, min(RESAMPLES, first + step)) for first in range(0, RESAMPLES, step)]
+def _null_and_band(
+    counts: tuple[int, int],
+    order: Int[np.ndarray, "examples outputs"],
+    last: Bool[np.ndarray, "examples outputs"],
+    rng: np.random.Generator,
+) -> tuple[Shaped[np.ndarray, " draws"], Float[np.ndarray, " draws"]]:
+    """Draw the largest distance of any output where examples are assigned to the samples at random,
+    and by how much the differences of the distributions of bootstrap samples are off.
+
+    Args:
+        counts: the sizes n and m of the samples.
+        order: the examples in the order of each output.
+        last: whether a place in that order is the last of equal values.
+        rng: random generator.
+
+    Returns:
+        The distances times nm/g, where g is the greatest common divisor, whole numbers as far as
+        int32 holds them; and the largest amount of any output, as a difference of shares.
+    """
+    n, m = counts
+    g, size = math.gcd(n, m), n + m
+    kind = np.int32 if n * m // g < 2**31 else np.float32
+    # an example of the reference adds m/g to a difference, and another one takes n/g from it
+    both, less = np.full(size, size // g, kind), np.full(size, n // g, kind)
+    share = np.repeat([1 / n, -1 / m], [n, m]).astype(np.float32)
+    null, band = [], []
+    for part in chunks(size, CELLS):
+        draws = part.stop - part.start
+        of_reference = (np.arange(size) < n).astype(np.uint8)
+        assigned = rng.permuted(np.broadcast_to(of_reference, (draws, size)), axis=1)
+        null.append(_largest_gaps(assigned, both, less, order, last))
+        # how much more, or less, often than once each example is drawn
+        drawn = np.concatenate([_times_drawn(count, draws, rng) for count in counts], 1)
+        band.append(_largest_gaps(drawn, share, share, order, last))
+    return np.concatenate(null), np.concatenate(band)
 
 
-def _bootstrap_weights(
-    n: int, m: int, count: int, rng: np.random.Generator
-) -> Float[np.ndarray, "draws examples"]:
-    """Draw weights that are bootstrap samples of both samples minus the samples, negative for the
-    new one.
+def _largest_gaps(
+    drawn: UInt8[np.ndarray, "draws examples"],
+    factor: Shaped[np.ndarray, " examples"],
+    less: Shaped[np.ndarray, " examples"],
+    order: Int[np.ndarray, "examples outputs"],
+    last: Bool[np.ndarray, "examples outputs"],
+) -> Shaped[np.ndarray, " draws"]:
+    """Compute the largest absolute sum of drawn * factor - less over the first examples in the
+    order of any output.
+    """
+    more = -len(order) % 2 ** max(4, len(order).bit_length() - 3)  # so few programs are compiled
+    rows = np.pad(order, ((0, more), (0, 0))).astype(np.int32)
+    ends = np.pad(last, ((0, more), (0, 0)))
+    widths = (0, more)
+    drawn = np.pad(np.ascontiguousarray(drawn.T), (widths, (0, 0)))
+    return np.asarray(
+        _scan(drawn, np.pad(factor, widths), np.pad(less, widths), rows, ends), factor.dtype
+    )
+
+
+@jax.jit
+def _scan(
+    drawn: UInt8[Array | np.ndarray, "examples draws"],
+    factor: Shaped[Array | np.ndarray, " examples"],
+    less: Shaped[Array | np.ndarray, " examples"],
+    order: Int[Array | np.ndarray, "examples outputs"],
+    last: Bool[Array | np.ndarray, "examples outputs"],
+) -> Shaped[Array, " draws"]:
+    drawn, factor, less = jnp.asarray(drawn), jnp.asarray(factor), jnp.asarray(less)
+    places = jnp.asarray(order), jnp.asarray(last)
+
+    def add(
+        state: tuple[Array, Array, Array], place: tuple[Array, Array]
+    ) -> tuple[tuple[Array, Array, Array], None]:
+        (sums, high, low), (rows, ends) = state, place
+        steps = drawn[rows].astype(factor.dtype) * factor[rows, None] - less[rows, None]
+        sums = sums + steps
+        high = jnp.where(ends[:, None], jnp.maximum(high, sums), high)
+        low = jnp.where(ends[:, None], jnp.minimum(low, sums), low)
+        return (sums, high, low), None
+
+    none = jnp.zeros((order.shape[1], drawn.shape[1]), factor.dtype)
+    (_, high, low), _ = jax.lax.scan(add, (none, none, none), places)
+    return jnp.maximum(high, -low).max(0)
+
+
+def _times_drawn(
+    size: int, draws: int, rng: np.random.Generator
+) -> UInt8[np.ndarray, "draws examples"]:
+    """Draw how often each example is in a bootstrap sample.
 
     References:
         Efron 1979.
     """
-    counts = [rng.multinomial(size, np.full(size, 1 / size), count) for size in (n, m)]
-    return np.concatenate([(counts[0] - 1) / n, (1 - counts[1]) / m], 1).astype(np.float32)
+    found = np.empty((draws, size), np.uint8)
+    for each in found:
+        each[:] = np.bincount(rng.integers(0, size, size, np.int32), minlength=size)
+    return found
+
+
+def chunks(examples: int, cells: int = 1_000_000) -> list[slice]:
+    """Cut the draws into pieces of at most so many numbers, but of 16 draws at least."""
+    step = max(16, min(RESAMPLES, cells // examples))
+    return [slice(first, min(RESAMPLES, first + step)) for first in range(0, RESAMPLES, step)]
 
 
 def p_value(observed: float, null: np.ndarray) -> float:
@@ -267,7 +337,8 @@ def mmd(
     of_b = (np.arange(n + m) >= n).astype(np.float32)
     signs = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)]).astype(np.float32)
     permuted = rng.permuted(np.broadcast_to(of_b, (RESAMPLES, n + m)), axis=1)
-    drawn = _bootstrap_weights(n, m, RESAMPLES, rng)
+    drawn = np.concatenate([_times_drawn(count, RESAMPLES, rng) for count in (n, m)], 1)
+    drawn = (drawn - np.float32(1)) * signs
     vectors = np.concatenate([of_b[None], permuted, signs[None], drawn])
     pad = -(n + m) % KERNEL_ROWS
     forms, sums, witness = _kernel_sums(

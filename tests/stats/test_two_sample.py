@@ -1,5 +1,7 @@
 """Tests of two samples: against SciPy, closed forms and simulation."""
 
+import math
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from scipy import stats
 
 from jaxnet.diagnostics.two_sample import METHODS, two_sample_test
 from jaxnet.errors import InputError
+from jaxnet.stats import two_sample
 from jaxnet.stats.two_sample import Output, Unlike, mmd
 
 
@@ -251,3 +254,23 @@ def test_bad_input_is_named(change, words):
     given = {"reference": np.zeros((9, 5)), "new": np.zeros((9, 5)), "method": "bbsd"} | change
     with pytest.raises((InputError, TypeError) if "key" in change else InputError, match=words):
         two_sample_test(**given)
+
+
+@pytest.mark.parametrize("number", [np.int32, np.float32])
+def test_largest_gaps_are_the_statistics_of_scipy(number):
+    rng = np.random.default_rng(3)
+    n, m, draws = 12, 18, 20
+    values = rng.integers(0, 7, (n + m, 2)).astype(float)  # with ties
+    order = np.argsort(values, axis=0, kind="stable")
+    ranked = np.take_along_axis(values, order, 0)
+    last = np.ones(ranked.shape, bool)
+    last[:-1] = ranked[1:] != ranked[:-1]
+    labels = rng.permuted(np.tile((np.arange(n + m) < n).astype(np.uint8), (draws, 1)), axis=1)
+    g = math.gcd(n, m)
+    both, less = np.full(n + m, (n + m) // g, number), np.full(n + m, n // g, number)
+    found = two_sample._largest_gaps(labels, both, less, order, last)
+    expected = [
+        max(stats.ks_2samp(each[label == 1], each[label == 0]).statistic for each in values.T)
+        for label in labels
+    ]
+    np.testing.assert_allclose(found * g / (n * m), expected, rtol=1e-6)
