@@ -143,6 +143,24 @@ def plan_for_members(
             return plan, f"as many as {room:,.0f} bytes hold, {each:,} a member"
 
 
+def plan_of_equal_waves(problem: Problem) -> Plan | None:
+    """Choose how several populations of one architecture share a compiled program, however many
+    members each of them has.
+
+    Args:
+        problem: what the members minimize.
+
+    Returns:
+        On a CPU one member at a time on each device: several at once are hardly faster there, and
+        need a program for each number of them. None elsewhere, and for convolutions, of which the
+        rule trains one member at a time in any case.
+    """
+    if jax.default_backend() != "cpu":
+        return None
+    plan = plan_for_members(problem, 1)[0]
+    return replace(plan, chunk=1) if plan.micro_batch is None else None
+
+
 def _plan_for_cpus(problem: Problem, state: TrainState, devices: Sequence[Any]) -> tuple[Plan, str]:
     """As many members as have enough operations in a step, and still fit the cache of a core."""
     if len(devices) == 1 and (available := cores()) > 1:

@@ -18,6 +18,7 @@ from jaxnet.data.resampling import Samples, all_but, whole
 from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.engine.fingerprint import differences
 from jaxnet.population.fit import fit_population
+from jaxnet.population.placement import plan_of_equal_waves
 from jaxnet.population.predictions import member_predictions
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
@@ -80,6 +81,11 @@ class Networks:
         if (found > 0).all():
             return found
         return np.array([problem.recipe.epochs * problem.steps for problem in self.problems], float)
+
+    @functools.cached_property
+    def _waves(self) -> Plan | None:
+        """The plan that was given, or one with which all folds share the programs of a recipe."""
+        return plan_of_equal_waves(self.problems[0]) if self.plan is None else self.plan
 
     @property
     def relative(self) -> Float[np.ndarray, " candidates"]:
@@ -190,7 +196,7 @@ class Networks:
         members, train = np.repeat(recipes, cells), self.splits.train
         y, found = np.asarray(train.y), np.empty((len(members), len(train)))
         models = [self.recipes[members[each[0]]].model for each in population.members]
-        waves = member_predictions(models, population, np.asarray(train.x), self.plan)
+        waves = member_predictions(models, population, np.asarray(train.x), self._waves)
         for places, outputs in waves:
             predicted = Predicted(outputs, y)
             found[places] = (
@@ -239,7 +245,7 @@ class Networks:
                     keys[places],
                     resample=samples.only(places),
                     loss=problems[0].loss,
-                    plan=self.plan,
+                    plan=self._waves,
                     out=None if self.out is None or folder is None else self.out / name,
                     progress=_part_of(progress, *share),
                     signals=signals,

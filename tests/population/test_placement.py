@@ -12,7 +12,13 @@ import jaxnet
 from jaxnet import Plan, Recipe, errors
 from jaxnet.core.training import Problem
 from jaxnet.population.job import make_jobs
-from jaxnet.population.placement import MOST, VMEM, place_members, plan_for_members
+from jaxnet.population.placement import (
+    MOST,
+    VMEM,
+    place_members,
+    plan_for_members,
+    plan_of_equal_waves,
+)
 
 RECIPE = Recipe(batch_size=64, schedule="constant")
 
@@ -58,6 +64,24 @@ def test_on_a_cpu_convolutions_train_one_at_a_time_in_parts_of_a_batch(digits):
         recipe=Recipe(augmentation=jaxnet.Augmentation(mixup=0.2), schedule="constant"),
     ) == Plan(2)
     assert plan(jaxnet.cnn((4,), (8,), normalization="batch"), digits, "cpu") == Plan(2)
+
+
+def test_populations_of_equal_waves_share_a_program(digits, compilations):
+    model, recipe = jaxnet.linear(), Recipe(epochs=1, schedule="constant")
+    plan = plan_of_equal_waves(Problem(model, digits, recipe))
+    few, more = (jax.random.split(jax.random.key(0), 5)[:count] for count in (2, 5))
+    first = jaxnet.fit_population(model, digits, recipe, few, plan=plan)
+    assert compilations
+    del compilations[:]
+    second = jaxnet.fit_population(model, digits, recipe, more, plan=plan)
+    assert compilations == []
+    same = jax.tree.map(lambda a, b: (a == b[: len(few)]).all(), first.params, second.params)
+    assert all(jax.tree.leaves(same))
+
+
+def test_convolutions_have_equal_waves_by_the_rule(digits):
+    recipe = Recipe(epochs=1, schedule="constant")
+    assert plan_of_equal_waves(Problem(jaxnet.cnn((4,), (8,)), digits, recipe)) is None
 
 
 def test_a_population_is_placed_by_the_same_rule(digits):
