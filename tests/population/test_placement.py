@@ -69,7 +69,8 @@ def test_on_a_cpu_convolutions_train_one_at_a_time_in_parts_of_a_batch(digits):
 def test_populations_of_equal_waves_share_a_program(digits, compilations):
     model, recipe = jaxnet.linear(), Recipe(epochs=1, schedule="constant")
     plan = plan_of_equal_waves(Problem(model, digits, recipe))
-    few, more = (jax.random.split(jax.random.key(0), 5)[:count] for count in (2, 5))
+    keys = jax.random.split(jax.random.key(0), 2 * plan.devices + 1)
+    few, more = (keys[:count] for count in (plan.devices, len(keys)))
     first = jaxnet.fit_population(model, digits, recipe, few, plan=plan)
     assert compilations
     del compilations[:]
