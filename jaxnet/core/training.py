@@ -63,7 +63,7 @@ class Problem:
             trained on these rows only.
         streamed: the number of examples in an epoch, where `splits.train` is one chunk of them.
         left_out: how many training examples that are not in the sample are evaluated after each
-            epoch, in place of a validation set.
+            epoch, in place of a validation set: those that come first after its rows.
         signals: at how many steps of each epoch signals are taken; None takes none.
         labels: (examples,) classes of the training examples to learn, in place of those in
             `splits`.
@@ -229,8 +229,8 @@ def start(
     if problem.model_state is not None:
         model_state = jax.tree.map(jnp.asarray, problem.model_state)
     params = fresh if params is None else at_most_32_bits(jax.tree.map(jnp.asarray, params))
-    best = None
-    if len(problem.splits.validation):
+    best, stops = None, problem.left_out and problem.recipe.patience is not None
+    if len(problem.splits.validation) or stops:
         # Copies: a host loop donates the state, and no buffer can be given away twice.
         copied, copied_state = jax.tree.map(jnp.copy, (params, model_state))
         best = Best(copied, copied_state, jnp.float32(jnp.inf), jnp.int32(0))
@@ -554,22 +554,33 @@ def validate(
     Returns:
         The state after the epoch, and the metrics with validation loss and accuracy.
     """
-    state, splits = state._replace(epoch=state.epoch + 1), problem.splits
+    state = state._replace(epoch=state.epoch + 1)
     if problem.left_out:
-        return state, _evaluate_left_out(problem, state, metrics)
+        metrics = _evaluate_left_out(problem, state, metrics)
+    elif state.best is not None:
+        metrics = _evaluate_validation(problem, state, metrics)
     if state.best is None:
         return state, metrics
+    loss = metrics.validation_loss
+    assert loss is not None
+    better = loss < state.best.loss
+    new = Best(state.params, state.model_state, loss, state.epoch)
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), new, state.best)
+    return state._replace(best=best), metrics
+
+
+def _evaluate_validation(
+    problem: Problem, state: TrainState, metrics: EpochMetrics
+) -> EpochMetrics:
+    """Adds loss and accuracy on the validation set."""
+    splits = problem.splits
     network = problem.model, state.params, state.model_state, splits.standardization
     outputs = in_blocks(*network, splits.validation.x, precision=problem.recipe.precision)
     y, accuracy = splits.validation.y, None
     loss = losses_of(splits, problem.loss, outputs, make_targets(splits, y)).mean()
     if splits.classes is not None:
         accuracy = _count(correct(outputs, y), None) / len(y)
-    better = loss < state.best.loss
-    new = Best(state.params, state.model_state, loss, state.epoch)
-    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), new, state.best)
-    metrics = metrics._replace(validation_loss=loss, validation_accuracy=accuracy)
-    return state._replace(best=best), metrics
+    return metrics._replace(validation_loss=loss, validation_accuracy=accuracy)
 
 
 def _evaluate_left_out(problem: Problem, state: TrainState, metrics: EpochMetrics) -> EpochMetrics:

@@ -448,24 +448,34 @@ def folds(data: Dataset, count: int, *, seed: int = 0, seeds: int = 1) -> Sample
 
 
 def all_but(
-    fold_of: Int[np.ndarray, " examples"], left_out: Sequence[int] | Int[np.ndarray, " members"]
+    fold_of: Int[np.ndarray, " examples"],
+    left_out: Sequence[int] | Int[np.ndarray, " members"],
+    before: int | Int[np.ndarray, " members"] = 0,
 ) -> Samples:
-    """Each member trains on all folds but one.
+    """Each member trains on all folds but one, or but one and those before it.
 
     Args:
         fold_of: (examples,) fold of each example, from 0.
         left_out: (members,) the fold that each member does not train on.
+        before: how many folds before that one a member does not train on either; the last fold is
+            before the first one. They come first after its sample, so that `left_out` of
+            `fit_population` evaluates them.
 
     Returns:
         The Samples.
     """
     sizes, own = np.bincount(fold_of), np.asarray(left_out, np.int64)
+    without = np.broadcast_to(np.asarray(before), own.shape)
+    missing = [
+        sizes[np.arange(fold - more, fold + 1)].sum()
+        for fold, more in zip(own, without, strict=True)
+    ]
     return Samples(
         f"all but one of {len(sizes)} folds",
         orders=np.argsort(fold_of, kind="stable").astype(np.int32)[None],
         order=np.zeros(len(own), np.int64),
         first=np.cumsum(sizes)[own] % len(fold_of),
-        count=(len(fold_of) - sizes[own]).astype(np.int32),
+        count=(len(fold_of) - np.array(missing)).astype(np.int32),
     )
 
 

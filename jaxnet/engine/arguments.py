@@ -97,7 +97,7 @@ def check_arguments(
     splits, recipe, weights, chosen = problem.splits, problem.recipe, problem.weights, None
     check_loss(problem.loss)
     shape = splits.train.x.shape[1:]  # of a Stream this raises
-    check_recipe(recipe, has_validation=len(splits.validation) > 0)
+    check_recipe(recipe, has_validation=len(splits.validation) > 0 or problem.left_out > 0)
     if recipe.augmentation is not None:
         augmentations.check(recipe.augmentation, shape)
     examples = len(splits.train)

@@ -80,6 +80,11 @@ def from_equinox(constructor: Callable[..., Any], name: str | None) -> Functions
     return _equinox(_Constructor(constructor), name)
 
 
+def is_equinox(model: Any) -> bool:
+    """Whether a Model was made from an Equinox module, whose arrays have outputs first."""
+    return isinstance(model.apply, _EquinoxApply)
+
+
 @dataclass(frozen=True)
 class _Compared:
     """A Linen module as the key of a cache, even where its fields cannot be hashed, such as the

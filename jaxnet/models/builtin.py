@@ -131,6 +131,27 @@ def widened(model: Model, factor: int) -> Model | None:
     return _without_outputs(given.kind, **dict(given.structure) | wider)
 
 
+def narrowed(model: Model) -> Model | None:
+    """Halve the widths of all hidden layers of a built-in model, rounded up.
+
+    Args:
+        model: the model.
+
+    Returns:
+        The narrower model. None for a model without hidden layers of 2 units, or one that is not
+        built in.
+    """
+    given = model.for_outputs
+    if not isinstance(given, _ForOutputs) or is_linear(model):
+        return None
+    narrower = {
+        name: tuple((width + 1) // 2 for width in widths)
+        for name, widths in _hidden_layers(given).items()
+    }
+    found = _without_outputs(given.kind, **dict(given.structure) | narrower)
+    return None if found == model else found
+
+
 def deepened(model: Model) -> Model | None:
     """Add a hidden layer, as wide as the last one, to a built-in model.
 
@@ -148,6 +169,49 @@ def deepened(model: Model) -> Model | None:
         return None
     deeper = {"hidden": (*hidden, hidden[-1])}
     return _without_outputs(given.kind, **dict(given.structure) | deeper)
+
+
+def shortened(model: Model) -> Model | None:
+    """Leave out the later half of the hidden layers of a built-in model, rounded down.
+
+    Args:
+        model: the model. Convolutions stay.
+
+    Returns:
+        The model with fewer layers. None for one with fewer than 2 hidden layers, or one that is
+        not built in.
+    """
+    given = model.for_outputs
+    if not isinstance(given, _ForOutputs):
+        return None
+    hidden = _hidden_layers(given).get("hidden", ())
+    if len(hidden) < 2:
+        return None
+    shorter = {"hidden": hidden[: (len(hidden) + 1) // 2]}
+    return _without_outputs(given.kind, **dict(given.structure) | shorter)
+
+
+def normalized(model: Model) -> Model | None:
+    """Give a built-in model normalization before its activations: of batches where it has
+    convolutions, else of layers.
+
+    Args:
+        model: the model.
+
+    Returns:
+        The model. None for one that has normalization or no hidden layers, or is not built in.
+
+    References:
+        Ioffe & Szegedy 2015 (batches); Ba, Kiros & Hinton 2016 (layers).
+    """
+    given = model.for_outputs
+    if not isinstance(given, _ForOutputs) or is_linear(model):
+        return None
+    structure = dict(given.structure)
+    if structure.get("normalization") is not None:
+        return None
+    how = "batch" if structure.get("channels") else "layer"
+    return _without_outputs(given.kind, **structure | {"normalization": how})
 
 
 def current_name(name: str) -> str:

@@ -90,8 +90,9 @@ def fit_population(
         resample: what each member trains on, see `jaxnet.data.resampling`; `fit(...,
             **resample.alone(i))` is member i alone.
         left_out: how many training examples outside of a member's sample are evaluated after each
-            epoch, in place of a validation set, of which there must be none. The history then has
-            their loss and accuracy: NaN for a member that trains on all examples.
+            epoch, in place of a validation set, of which there must be none: those that come first
+            after the sample in its order. The history then has their loss and accuracy: NaN for a
+            member that trains on all examples. They stop the training of a recipe with patience.
         loss: one number per example; by default cross-entropy of classes, and squared error of
             values.
         halving: after which epochs the members with the worst validation measure stop. The others
@@ -151,6 +152,13 @@ def fit_population(
         raise InputError(
             f"left_out is {left_out}; it needs samples that are subsets, and no validation set"
         )
+    if left_out and resample is not None and any(how.patience is not None for _, how in members):
+        assert resample.count is not None
+        if left_out > (most := resample.examples - int(resample.count.max())):
+            raise InputError(
+                f"left_out is {left_out}, but a member that is stopped by patience leaves out "
+                f"{most} examples; give at most as many"
+            )
     problems = [
         Problem(
             each,

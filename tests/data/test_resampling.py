@@ -237,6 +237,15 @@ def test_folds_of_a_network_are_those_of_all_seeds(digits):
             assert np.array_equal(three.alone(3 * k + s)["sample"][0], one.alone(k)["sample"][0])
 
 
+def test_folds_before_the_one_left_out_come_first_after_the_sample():
+    fold_of = np.array([2, 0, 1, 0, 2, 1, 1])
+    samples = resampling.all_but(fold_of, [0, 1], before=np.array([1, 0]))
+    rows, count = samples.alone(0)["sample"]
+    assert (fold_of[rows[:count]] == 1).all()
+    assert rows[count:].tolist() == [0, 4, 1, 3]  # fold 2, then fold 0
+    assert samples.seen(1).tolist() == (fold_of != 1).tolist()
+
+
 def test_factors_multiply_weights_and_go_with_subsets():
     factors = np.linspace(0.5, 1.5, 8)
     folds = resampling.partitions(KEY, 2, 8)

@@ -1,11 +1,13 @@
 """Examples that a member was not trained on judge it after each epoch."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 
 import jaxnet
-from jaxnet.data.resampling import folds, together, whole
+from jaxnet.data.resampling import all_but, fold_of, folds, together, whole
 from jaxnet.data.splitting import pool, take
 from jaxnet.errors import InputError
 
@@ -53,3 +55,24 @@ def test_left_out_examples_need_subsets_and_no_validation_set(digits):
     keys = jax.random.split(jax.random.key(0), 2)
     with pytest.raises(InputError, match="left_out is 10; it needs samples that are subsets"):
         jaxnet.fit_population(MODEL, digits, RECIPE, keys, left_out=10)
+
+
+def test_patience_stops_by_the_examples_left_out(digits):
+    """As with a validation set of these examples; the fold that measures has no part in it."""
+    both, recipe = pool(digits), jaxnet.Recipe(epochs=30, learning_rate=0.03, patience=2)
+    of = fold_of(both.train, 4)
+    samples, size = all_but(of, [0, 2], before=1), int(np.bincount(of).min())
+    keys = jax.random.split(jax.random.key(0), 2)
+    found = jaxnet.fit_population(MODEL, both, recipe, keys, resample=samples, left_out=size)
+    for member, (own, before) in enumerate([(0, 3), (2, 1)]):
+        assert not samples.seen(member)[(of == own) | (of == before)].any()
+        stops = take(both.train, np.flatnonzero(of == before)[:size])
+        splits = replace(both, validation=stops)
+        alone = jaxnet.fit(MODEL, splits, recipe, keys[member], **samples.alone(member))
+        assert int(found[member].epochs) == int(alone.epochs) < 30
+        assert int(found[member].best.epoch) == int(alone.best.epoch) == int(alone.epochs) - 2
+        for a, b in zip(*map(jax.tree.leaves, (found[member].chosen, alone.chosen)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    with pytest.raises(InputError, match="leaves out"):
+        everything = whole(2, len(both.train))
+        jaxnet.fit_population(MODEL, both, recipe, keys, resample=everything, left_out=size)
