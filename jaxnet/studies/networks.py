@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxnet.core.recipe import Recipe
 from jaxnet.core.run import Run
 from jaxnet.core.training import Problem
 from jaxnet.data import Splits, Standardization
@@ -32,6 +33,7 @@ from jaxnet.studies.trained import SAFETY, Pace, operations, timed
 
 LAST = 1 << 20  # number of the key of the network that is handed over
 SIGNALS = 16  # steps of each epoch at which signals of the current recipe's networks are taken
+FREE = ("weight_decay", "label_smoothing")  # numbers of a recipe of which 0 is the same as none
 
 
 @dataclass(frozen=True)
@@ -56,23 +58,24 @@ class Networks:
 
     @functools.cached_property
     def problems(self) -> tuple[Problem, ...]:
-        """What the networks of each recipe minimize."""
-        return tuple(
-            Problem(
-                each.model,
-                self._standardized if each.standardized else self.splits,
-                each.recipe,
-                each.loss,
-            )
-            for each in self.recipes
-        )
+        """What the networks of each recipe minimize, in as few programs as that takes."""
+        alike = with_equal_structure(self.recipes)
+        return tuple(map(self._problem, self.recipes, alike))
+
+    def _problem(self, way: Candidate, recipe: Recipe) -> Problem:
+        splits = self._standardized if way.standardized else self.splits
+        return Problem(way.model, splits, recipe, way.loss)
 
     @functools.cached_property
     def _standardized(self) -> Splits:
-        """The data with inputs that are standardized anew."""
-        own, now = self.splits.standardization, Standardization.of(self.splits.train)
-        kept = {name: getattr(own, name) for name in own._fields if name.startswith("target")}
-        return replace(self.splits, standardization=now._replace(**kept))
+        return standardized_anew(self.splits)
+
+    def _stops(self, recipe: int) -> bool:
+        """Whether training examples stop the training of a recipe: it has patience, and there is no
+        validation set.
+        """
+        stops = self.recipes[recipe].recipe.patience is not None
+        return stops and not len(self.splits.validation)
 
     @functools.cached_property
     def costs(self) -> Float[np.ndarray, " recipes"]:
@@ -151,7 +154,7 @@ class Networks:
 
     def _pilot(self, progress: Callable[[Progress], None]) -> Population:
         """Train two networks of the current recipe, which show how long it takes."""
-        samples = all_but(self.fold_of, [0, 1])
+        samples = all_but(self.fold_of, [0, 1], int(self._stops(0)))
         return self._trained(np.zeros(2, int), np.arange(2), samples, None, progress)
 
     def trained(
@@ -176,7 +179,7 @@ class Networks:
         return self._trained(
             members,
             FOLDS * seeds + folds,
-            all_but(self.fold_of, folds),
+            all_but(self.fold_of, folds, np.array([self._stops(each) for each in members])),
             folder or f"folds-{max(fold for fold, _ in cells) + 1}",
             progress,
             signals,
@@ -209,9 +212,13 @@ class Networks:
         return found.reshape(len(recipes), cells, len(y))
 
     def whole(self, recipe: int) -> Run:
-        """Train one network of a recipe on the whole pool."""
-        samples = whole(1, len(self.fold_of))
-        return self._trained(np.array([recipe]), np.array([LAST]), samples, "network", None)[0]
+        """Train one network of a recipe on the whole pool, or on all folds but one, where that one
+        stops its training.
+        """
+        stops, way = self._stops(recipe), self.recipes[recipe]
+        samples = all_but(self.fold_of, [0]) if stops else whole(1, len(self.fold_of))
+        alone = replace(self, recipes=(way,))
+        return alone._trained(np.array([0]), np.array([LAST]), samples, "network", None)[0]
 
     def _trained(
         self,
@@ -224,15 +231,17 @@ class Networks:
     ) -> Population:
         """Train networks of these recipes, whose random keys have these numbers.
 
-        Recipes that share neither data nor loss are trained one after the other.
+        Recipes that do not share data and loss are trained one after the other, and so are those
+        that training examples stop.
         """
         samples = self._balanced(recipes, samples)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(self.key, numbers.astype(np.uint32))
         alike = dict[Any, list[int]]()
         for member, recipe in enumerate(recipes):
             problem = self.problems[recipe]
-            alike.setdefault((id(problem.splits), problem.loss), []).append(member)
-        done, parts = 0, list[Population]()
+            shared = id(problem.splits), problem.loss, self._stops(recipe)
+            alike.setdefault(shared, []).append(member)
+        done, parts, smallest = 0, list[Population](), int(np.bincount(self.fold_of).min())
         for number, places in enumerate(map(np.array, alike.values())):
             problems = [self.problems[recipe] for recipe in recipes[places]]
             share = done / len(recipes), len(places) / len(recipes)
@@ -244,6 +253,7 @@ class Networks:
                     [each.recipe for each in problems],
                     keys[places],
                     resample=samples.only(places),
+                    left_out=smallest if self._stops(recipes[places[0]]) else 0,
                     loss=problems[0].loss,
                     plan=self._waves,
                     out=None if self.out is None or folder is None else self.out / name,
@@ -273,6 +283,45 @@ class Networks:
             for member, recipe in enumerate(recipes)
         ]
         return samples.reweighted(np.stack(factors))
+
+
+def standardized_anew(splits: Splits) -> Splits:
+    """The data with the inputs that mean and scale of their training set give.
+
+    Args:
+        splits: the data.
+    """
+    own, now = splits.standardization, Standardization.of(splits.train)
+    return replace(splits, standardization=own._replace(mean=now.mean, scale=now.scale))
+
+
+def with_equal_structure(recipes: Sequence[Candidate]) -> list[Recipe]:
+    """Make recipes that differ in numbers alone what one compiled program can train: 0 stands for a
+    number that other recipes have, where 0 changes nothing and takes no time.
+
+    Args:
+        recipes: the ways to train.
+    """
+    alike = dict[Any, set[str]]()
+    every = [(_program(each), each.recipe) for each in recipes]
+    for program, recipe in every:
+        fields = {name for name in FREE if getattr(recipe, name) is not None}
+        alike.setdefault(program, set()).update(fields)
+
+    def filled(program: Any, recipe: Recipe) -> Recipe:
+        missing: dict[str, Any] = {
+            name: 0.0 for name in alike[program] if getattr(recipe, name) is None
+        }
+        return replace(recipe, **missing)
+
+    return [filled(*each) for each in every]
+
+
+def _program(way: Candidate) -> Any:
+    """What recipes that one program trains have in common, besides the numbers in FREE."""
+    none: dict[str, Any] = dict.fromkeys(FREE)
+    structure = jax.tree.structure(replace(way.recipe, **none))
+    return way.model, way.standardized, way.loss, structure
 
 
 def balanced_weights(
