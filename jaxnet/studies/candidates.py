@@ -317,7 +317,7 @@ def _decay(now: Now) -> list[Candidate]:
         return []
     passes = recipe.epochs * len(now.splits.train)
     wanted = DECAY * np.sqrt(min(1.0, recipe.batch_size / passes)) / rate
-    decay = float(f"{min(wanted, LARGEST_DECAY):.1g}")
+    decay = float(f"{min(wanted, LARGEST_DECAY):.2g}")
     return [now.with_recipe(f"weight decay {decay:g}", "decay", weight_decay=decay)]
 
 

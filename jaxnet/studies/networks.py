@@ -70,12 +70,13 @@ class Networks:
     def _standardized(self) -> Splits:
         return standardized_anew(self.splits)
 
-    def _stops(self, recipe: int) -> bool:
-        """Whether training examples stop the training of a recipe: it has patience, and there is no
-        validation set.
+    @property
+    def _stopped(self) -> Bool[np.ndarray, " recipes"]:
+        """Whether examples of the pool stop the training of each recipe: it has patience, and there
+        is no validation set.
         """
-        stops = self.recipes[recipe].recipe.patience is not None
-        return stops and not len(self.splits.validation)
+        stopped = np.array([each.recipe.patience is not None for each in self.recipes])
+        return stopped & (len(self.splits.validation) == 0)
 
     @functools.cached_property
     def costs(self) -> Float[np.ndarray, " recipes"]:
@@ -154,7 +155,7 @@ class Networks:
 
     def _pilot(self, progress: Callable[[Progress], None]) -> Population:
         """Train two networks of the current recipe, which show how long it takes."""
-        samples = all_but(self.fold_of, [0, 1], int(self._stops(0)))
+        samples = all_but(self.fold_of, [0, 1], int(self._stopped[0]))
         return self._trained(np.zeros(2, int), np.arange(2), samples, None, progress)
 
     def trained(
@@ -179,7 +180,7 @@ class Networks:
         return self._trained(
             members,
             FOLDS * seeds + folds,
-            all_but(self.fold_of, folds, np.array([self._stops(each) for each in members])),
+            all_but(self.fold_of, folds, self._stopped[members].astype(int)),
             folder or f"folds-{max(fold for fold, _ in cells) + 1}",
             progress,
             signals,
@@ -215,9 +216,9 @@ class Networks:
         """Train one network of a recipe on the whole pool, or on all folds but one, where that one
         stops its training.
         """
-        stops, way = self._stops(recipe), self.recipes[recipe]
-        samples = all_but(self.fold_of, [0]) if stops else whole(1, len(self.fold_of))
-        alone = replace(self, recipes=(way,))
+        alone = replace(self, recipes=(self.recipes[recipe],))
+        stopped = self._stopped[recipe]
+        samples = all_but(self.fold_of, [0]) if stopped else whole(1, len(self.fold_of))
         return alone._trained(np.array([0]), np.array([LAST]), samples, "network", None)[0]
 
     def _trained(
@@ -234,12 +235,12 @@ class Networks:
         Recipes that do not share data and loss are trained one after the other, and so are those
         that training examples stop.
         """
-        samples = self._balanced(recipes, samples)
+        samples, stopped = self._balanced(recipes, samples), self._stopped[recipes]
         keys = jax.vmap(jax.random.fold_in, (None, 0))(self.key, numbers.astype(np.uint32))
         alike = dict[Any, list[int]]()
         for member, recipe in enumerate(recipes):
             problem = self.problems[recipe]
-            shared = id(problem.splits), problem.loss, self._stops(recipe)
+            shared = id(problem.splits), problem.loss, bool(stopped[member])
             alike.setdefault(shared, []).append(member)
         done, parts, smallest = 0, list[Population](), int(np.bincount(self.fold_of).min())
         for number, places in enumerate(map(np.array, alike.values())):
@@ -253,7 +254,7 @@ class Networks:
                     [each.recipe for each in problems],
                     keys[places],
                     resample=samples.only(places),
-                    left_out=smallest if self._stops(recipes[places[0]]) else 0,
+                    left_out=smallest if stopped[places[0]] else 0,
                     loss=problems[0].loss,
                     plan=self._waves,
                     out=None if self.out is None or folder is None else self.out / name,

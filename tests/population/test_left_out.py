@@ -73,6 +73,6 @@ def test_patience_stops_by_the_examples_left_out(digits):
         assert int(found[member].best.epoch) == int(alone.best.epoch) == int(alone.epochs) - 2
         for a, b in zip(*map(jax.tree.leaves, (found[member].chosen, alone.chosen)), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    everything = whole(2, len(both.train))
     with pytest.raises(InputError, match="leaves out"):
-        everything = whole(2, len(both.train))
         jaxnet.fit_population(MODEL, both, recipe, keys, resample=everything, left_out=size)
