@@ -6,17 +6,24 @@ The functions take arrays of losses or predictions. They train nothing.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError, check_known
 from jaxnet.stats.bias_variance import normalized, one_hot
-from jaxnet.stats.cross_fitting import MIN_GROUPS, group_codes, mean_over_units, t_interval
+from jaxnet.stats.cross_fitting import (
+    MIN_GROUPS,
+    group_codes,
+    mean_over_units,
+    t_interval,
+    unit_means,
+)
 from jaxnet.stats.estimate import LEVEL, Estimate, exact
 from jaxnet.stats.random_effects import (
     DIFFERENCE,
@@ -42,8 +49,16 @@ from jaxnet.typing import ArrayLike
 ROOT_MARGIN = 1e-9  # how close to the estimate the search for a limit begins
 
 
-def error_of(wrong: ArrayLike, level: float = LEVEL, *, heavy_tails: bool = True) -> Estimate:
+def error_of(
+    wrong: ArrayLike,
+    level: float = LEVEL,
+    *,
+    heavy_tails: bool = True,
+    groups: ArrayLike | None = None,
+) -> Estimate:
     """Compute the mean of losses, with its interval for new members and new examples.
+
+    With groups it reaches at least as far as the interval over groups.
 
     Args:
         wrong: (members, examples) losses, or booleans: whether a prediction is wrong; the mean of
@@ -52,9 +67,10 @@ def error_of(wrong: ArrayLike, level: float = LEVEL, *, heavy_tails: bool = True
         heavy_tails: for losses that are no booleans, whether rare ones may be much larger than
             these, as squared errors may; then the interval is refused where the largest losses show
             that no variance exists. False for losses such as a cross-entropy.
+        groups: as in `network_difference`.
 
     Returns:
-        The mean loss; refused where a loss is not finite.
+        The mean loss; refused where a loss is not finite, and for fewer than 8 groups.
 
     Raises:
         InputError: for an array that cannot be losses.
@@ -63,11 +79,49 @@ def error_of(wrong: ArrayLike, level: float = LEVEL, *, heavy_tails: bool = True
     if lost := _not_finite(wrong):
         return lost
     counted = wrong.dtype == bool
-    given = table(wrong, RATE if counted else POSITIVE, heavy_tails=heavy_tails and not counted)
-    return interval(given, level, examples=MIN_ERROR_EXAMPLES)
+    heavy_tails = heavy_tails and not counted
+    given = table(wrong, RATE if counted else POSITIVE, heavy_tails=heavy_tails)
+    found = interval(given, level, examples=MIN_ERROR_EXAMPLES)
+    if groups is None:
+        return found
+    units = _over_groups(wrong, groups)
+    return _at_least_over_groups(found, table(units, POSITIVE, heavy_tails=heavy_tails), level)
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estimate:
+def _over_groups(losses: np.ndarray, groups: ArrayLike) -> Float[np.ndarray, "members units"]:
+    """Compute the losses of groups, whose mean is that over examples."""
+    return unit_means(losses.astype(np.float64), group_codes(groups, losses.shape[1]))
+
+
+def _at_least_over_groups(found: Estimate, units: TwoWay, level: float) -> Estimate:
+    """Widen the interval over examples so that it reaches as far as that over groups.
+
+    Args:
+        found: the interval over examples.
+        units: losses of groups, or their differences, in place of examples.
+        level: confidence level of the interval.
+    """
+    count = units.parts[0].examples
+    if found.refused is not None:
+        return found
+    if count < MIN_GROUPS:
+        return _too_few_groups(found, count)
+    wider = interval(units, level, members=MIN_PAIRED_MEMBERS, examples=MIN_GROUPS)
+    if wider.refused is not None:
+        return Estimate(found.estimate, refused=wider.refused)
+    return replace(found, low=min(found.low, wider.low), high=max(found.high, wider.high))
+
+
+def _too_few_groups(found: Estimate, count: int) -> Estimate:
+    return Estimate(
+        found.estimate,
+        refused=f"{count} groups are too few for an interval; at least {MIN_GROUPS} are needed",
+    )
+
+
+def paired_difference(
+    a: ArrayLike, b: ArrayLike, level: float = LEVEL, groups: ArrayLike | None = None
+) -> Estimate:
     """Compute the mean loss of recipe a minus that of recipe b on the same examples.
 
     Member i of both recipes may share its random seed. Where the recipes differ on fewer than 5
@@ -78,9 +132,10 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estim
             wrong.
         b: the same for recipe b, of the same shape.
         level: confidence level of the interval.
+        groups: as in `network_difference`.
 
     Returns:
-        The difference; refused where a loss is not finite.
+        The difference; refused where a loss is not finite, and for fewer than 8 groups.
 
     Raises:
         InputError: for arrays that cannot be losses, and for shapes that differ.
@@ -94,10 +149,15 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estim
         return lost
     differences = a.astype(np.float64) - b
     within = DIFFERENCE if a.dtype == b.dtype == bool else SIGNED
-    return _at_least_exact(table(differences, within), differences.mean(0), level)
+    found = _at_least_exact(table(differences, within), differences.mean(0), level)
+    if groups is None:
+        return found
+    return _at_least_over_groups(found, table(_over_groups(differences, groups), SIGNED), level)
 
 
-def members_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Estimate:
+def members_difference(
+    a: ArrayLike, b: ArrayLike, level: float = LEVEL, groups: ArrayLike | None = None
+) -> Estimate:
     """Compute the mean loss of the members of recipe a minus that of the members of recipe b, which
     are independent of each other, on the same examples.
 
@@ -108,9 +168,10 @@ def members_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Esti
             wrong.
         b: (others, examples) the same for recipe b, for any number of members.
         level: confidence level of the interval.
+        groups: as in `network_difference`.
 
     Returns:
-        The difference; refused where a loss is not finite.
+        The difference; refused where a loss is not finite, and for fewer than 8 groups.
 
     Raises:
         InputError: for arrays that cannot be losses, and for other examples.
@@ -124,7 +185,11 @@ def members_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Esti
         return lost
     given = unpaired(a, b, DIFFERENCE if a.dtype == b.dtype == bool else SIGNED)
     means = (each.mean(0, dtype=np.float64) for each in (a, b))
-    return _at_least_exact(given, np.subtract(*means), level)
+    found = _at_least_exact(given, np.subtract(*means), level)
+    if groups is None:
+        return found
+    units = unpaired(_over_groups(a, groups), _over_groups(b, groups), SIGNED)
+    return _at_least_over_groups(found, units, level)
 
 
 def _at_least_exact(given: TwoWay, means: np.ndarray, level: float) -> Estimate:
@@ -181,10 +246,7 @@ def network_difference(
         return found
     units = mean_over_units(a.astype(np.float64) - b, group_codes(groups, len(a)))
     if (count := len(units.values)) < MIN_GROUPS:
-        return Estimate(
-            found.estimate,
-            refused=f"{count} groups are too few for an interval; at least {MIN_GROUPS} are needed",
-        )
+        return _too_few_groups(found, count)
     of_units = t_interval(units, level)
     return Estimate(found.estimate, min(found.low, of_units.low), max(found.high, of_units.high))
 

@@ -262,7 +262,8 @@ def _differ(a: Compared, b: Compared, level: float) -> Pair:
         both = a.members, b.members
         mine, theirs = _members_losses(both[0], a, scale), _members_losses(both[1], b, scale)
         paired = len(mine) == len(theirs)
-        difference = (paired_difference if paired else members_difference)(mine, theirs, level)
+        differ = paired_difference if paired else members_difference
+        difference = differ(mine, theirs, level, a.splits.test.groups)
     else:
         both = a.outputs, b.outputs
         wrong, other = (_losses(judge(each.outputs, each.labels, scale)) for each in (a, b))
@@ -379,7 +380,9 @@ def _side(compared: Compared) -> Side:
         members=1 if members is None else len(members),
         members_error=None
         if members is None
-        else error_of(_members_losses(members, compared, scale)),
+        else error_of(
+            _members_losses(members, compared, scale), groups=compared.splits.test.groups
+        ),
         unseen_error=None if compared.unseen is None else compared.unseen.fit.rate("unseen"),
         scores=score(compared.outputs, compared.splits.test, compared.splits),
     )
