@@ -131,7 +131,7 @@ def test_the_walk_through_with_a_csv_comes_to_what_it_says(run):
     assert names["needed"].at_least > 1000
     assert names["needed"].probabilities[-1][1] < 0.1
     reached = float(np.mean(names["classes"] != np.asarray(names["larger"].test.y)))
-    assert names["foreseen"].low < reached < names["foreseen"].high
+    assert names["predicted"].low < reached < names["predicted"].high
     assert f"with 800 it is {reached:.4f}" in out
     assert "curves of squared errors were never checked" in out
 

@@ -253,13 +253,13 @@ def spreads(errors: Mapping[str, np.ndarray], deviations: Mapping[str, Estimate]
         "", "mean test error", "standard deviation", "95% interval", "lowest", "highest", box=None
     )
     for kind, each in errors.items():
-        spread, numbers = deviations[kind], (f"{v:.4f}" for v in (each.min(), each.max()))
+        spread = deviations[kind]
         table.add_row(
             kind,
-            f"{each.mean():.4f}",
-            f"{spread.estimate:.4f}",
-            _interval(spread, "{:.4f}"),
-            *numbers,
+            f"{each.mean():.2%}",
+            f"{spread.estimate:.2%}",
+            _interval(spread, "{:.2%}"),
+            *(f"{value:.2%}" for value in (each.min(), each.max())),
         )
     for column in table.columns[1:]:
         column.justify = "right"

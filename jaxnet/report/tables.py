@@ -51,17 +51,13 @@ def scores(
 def bias_variance(found: BiasVariance) -> list[str]:
     """A row with error, bias and variance for each value, and where the variance is largest."""
     lines = [
-        f"{found.vary or '':>14}{'examples':>10}{'members':>9}{'error':>26}{'bias²':>26}"
+        f"{found.vary or '':>14}{'examples':>10}{'networks':>9}{'error':>26}{'bias':>26}"
         f"{'variance':>26}"
     ]
     refused = set[str]()
     for each in found.measured:
         parts = each.decomposition
-        sizes = (
-            f"{size.estimate:.4f}"
-            f"{f' ({size.low:.4f}-{size.high:.4f})' if size.refused is None else '':>18}"
-            for size in (parts.loss, parts.bias, parts.variance)
-        )
+        sizes = (_percent(size) for size in (parts.loss, parts.bias, parts.variance))
         value = "" if each.value is None else f"{each.value:g}"
         lines.append(
             f"{value:>14}{each.examples:>10,}{parts.members:>9}"
@@ -96,18 +92,18 @@ def learning_curve(curve: LearningCurve, at: Sequence[int], reach: Sequence[Esti
     Returns:
         The lines.
     """
-    lines = [f"{'examples':>12}{'error':>28}{'while training':>18}"]
+    lines = [f"{'examples':>12}{'error':>28}{'training error':>18}"]
     for n, size, training in zip(curve.sizes, curve.measured, curve.training, strict=True):
-        lines.append(f"{n:>12,}{size!s:>28}{np.nanmean(training):>18.4f}")
+        lines.append(f"{n:>12,}{_percent(size):>28}{np.nanmean(training):>18.2%}")
     if curve.diverged:
         lines.append(
             f"warning: {curve.diverged} of {curve.errors.size} networks diverged and are left out"
         )
     for n, size in zip(at, reach, strict=True):
         words = (
-            f"{size!s:>28}{'foreseen':>18}"
+            f"{_percent(size):>28}{'predicted':>18}"
             if size.refused is None
-            else f"  cannot be foreseen: {size.refused}"
+            else f"  no prediction: {size.refused}"
         )
         lines.append(f"{n:>12,}{words}")
     return lines
@@ -119,14 +115,17 @@ def shift(found: ShiftStudy) -> list[str]:
     lines = [f"{head}{'size':>8s}{'error':>9s}  estimated without labels"]
     for each in found.shifts:
         estimated = each.estimated_error
-        words = (
-            "refused"
-            if estimated.refused
-            else f"{estimated.estimate:.3f} ({estimated.low:.3f} to {estimated.high:.3f})"
-        )
+        words = "refused" if estimated.refused else _percent(estimated)
         shares = "".join(f"{share:>7.0%}" for share in each.alarms)
         lines.append(
-            f"{each.name:22s}{shares}{each.test.size.estimate:>8.3f}{each.error.estimate:>9.3f}  "
+            f"{each.name:22s}{shares}{each.test.size.estimate:>8.3f}{each.error.estimate:>9.2%}  "
             f"{words}"
         )
     return [*lines, found.verdict]
+
+
+def _percent(size: Estimate) -> str:
+    """A share and its interval in percent."""
+    if size.refused is not None:
+        return f"{size.estimate:.2%}"
+    return f"{size.estimate:.2%} ({size.low:.2%} to {size.high:.2%})"

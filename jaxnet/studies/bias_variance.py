@@ -32,6 +32,7 @@ from jaxnet.diagnostics import (
     paired_decomposition,
     repeated,
 )
+from jaxnet.diagnostics.findings import percent
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_known, check_whole
 from jaxnet.models.losses import Loss
@@ -319,7 +320,8 @@ def measure_bias_variance(
         unit="squared error / variance of y"
         if splits.classes is None
         else "0-1 loss (share predicted wrongly)",
-        verdict=f"of an error of {one.loss}, bias² is {one.bias} and variance {one.variance}"
+        verdict=f"the error is {percent(one.loss)}: of this, bias is {percent(one.bias)} and "
+        f"variance {percent(one.variance)}"
         if peak is None
         else peak.words[0],
         model=trials[0].model,
@@ -498,10 +500,11 @@ def _peak(measured: Sequence[Measured], splits: Splits, vary: str) -> Peak:
     steps = [found.bias for a, b in itertools.pairwise(measured) if (found := more(b, a))]
     words = f"variance is largest at {vary} {measured[top].value:g}"
     words += "".join(
-        f", more than at the {end} value by {difference}" for end, difference in ends.items()
+        f", more than at the {end} value by {percent(difference)}"
+        for end, difference in ends.items()
     )
     rising = sum(step.low > 0 for step in steps)
-    bias = "at no step does bias² rise by more than chance"
+    bias = "at no step does bias rise by more than chance"
     if rising:
-        bias = f"bias² rises at {rising} of {len(steps)} steps by more than chance"
+        bias = f"bias rises at {rising} of {len(steps)} steps by more than chance"
     return Peak(measured[top].value, ends, tuple(steps), (words, bias))

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from jaxnet.core.recipe import Recipe
 from jaxnet.data import Splits
 from jaxnet.diagnostics import Estimate, deviation, repeated, seeds_needed
+from jaxnet.diagnostics.findings import points
 from jaxnet.engine import arguments
 from jaxnet.engine.prediction import judge
 from jaxnet.errors import InputError, check_number, check_whole
@@ -64,8 +65,8 @@ class Spread:
             for n in (self.needed.low, self.needed.estimate, self.needed.high)
         )
         return (
-            f"to tell a difference of {self.difference:g} between two recipes from chance (t test "
-            f"at 5%, power 80%), train each with {high} seeds. That is the upper limit: the "
+            f"to tell a difference of {points(self.difference)} between two recipes from chance (t "
+            f"test at 5%, power 80%), train each with {high} seeds. That is the upper limit: the "
             f"estimate is {estimate} ({low} to {high}), but networks may differ more than those "
             "that were measured. This holds for these test examples"
         )

@@ -229,7 +229,7 @@ def learning_curve(found: LearningCurve, path: Path, *, target: float = 0.0) -> 
             "--",
             color=VALIDATION,
             linewidth=1.4,
-            label="foreseen, with a 95% band",
+            label="predicted, with a 95% band",
         )
         axes.fill_between(
             n, percent * low, percent * high, color=VALIDATION, alpha=0.18, linewidth=0
