@@ -9,7 +9,7 @@ point that are reported hold in spite of that.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -44,8 +44,10 @@ class Gains:
         fold_of: (examples,) fold of each example.
         group_of: (examples,) group of each example, all of it in one fold; None where every
             example is its own.
-        counted: whether losses are 0 or 1.
+        counted: whether the loss of an example is 0, or else its weight.
         seeds: the most networks that left out the same fold.
+        largest: the largest weight of an example, where losses are counted; 1 where all count the
+            same.
     """
 
     values: Float[np.ndarray, "candidates examples"]
@@ -53,6 +55,7 @@ class Gains:
     group_of: Int[np.ndarray, " examples"] | None = None
     counted: bool = True
     seeds: int = 1
+    largest: float = 1.0
 
     __repr__ = display.text
 
@@ -64,22 +67,34 @@ class Gains:
         group_of: Int[np.ndarray, " examples"] | None = None,
         *,
         counted: bool = True,
+        largest: float = 1.0,
+        root: bool = False,
     ) -> "Gains":
         """Compute the gains of candidates from losses.
+
+        The values of root mean losses are linear around the measured roots (delta method), so that
+        their mean is the difference of the roots, and their variance that of this difference.
 
         Args:
             losses: (recipes, seeds, examples) losses of networks that left out the fold of an
                 example, first those of the current recipe; NaN where none was trained.
             fold_of: (examples,) fold of each example.
             group_of: (examples,) group of each example, or None.
-            counted: whether losses are 0 or 1.
+            counted: whether the loss of an example is 0, or else its weight.
+            largest: the largest weight of an example, where losses are counted.
+            root: whether gains are differences of root mean losses, such as those of squared
+                errors.
         """
-        differences = losses[0] - losses[1:]
-        trained = np.isfinite(differences)
+        trained = np.isfinite(losses[0] - losses[1:])
         count = trained.sum(1)
-        sums = np.where(trained, differences, 0.0).sum(1)
-        values = np.where(count > 0, sums / np.maximum(count, 1), np.nan)
-        return cls(values, fold_of, group_of, counted, losses.shape[1])
+
+        def means(losses: np.ndarray) -> np.ndarray:
+            sums = np.where(trained, losses, 0.0).sum(1)
+            found = np.where(count > 0, sums / np.maximum(count, 1), np.nan)
+            return _linear_roots(found) if root else found
+
+        values = means(losses[0]) - means(losses[1:])
+        return cls(values, fold_of, group_of, counted, losses.shape[1], largest)
 
     def only(self, candidates: Int[np.ndarray, " some"]) -> "Gains":
         """Select candidates, on the examples that all of them were measured on."""
@@ -103,9 +118,10 @@ class Gains:
     def errors(self) -> Float[np.ndarray, " candidates"]:
         """Standard errors of the mean gains.
 
-        Of counted losses one unit more is won and one more is lost than were measured. Where the
-        means of folds vary more than their examples do, since networks differ, all standard errors
-        are larger by the same factor.
+        Of counted losses one unit more is won and one more is lost than were measured, of the
+        largest weight where weights differ: one example of the rarest class decides as much. Where
+        the means of folds vary more than their examples do, since networks differ, all standard
+        errors are larger by the same factor.
 
         References:
             Bonett & Price 2012 (two more units).
@@ -113,7 +129,7 @@ class Gains:
         examples, units = self.values.shape[1], self.units.shape[1]
         squares, count = (self.units**2).sum(1), units - 1
         if self.counted:
-            squares, count = squares + 2 * examples / units, units + 1
+            squares, count = squares + 2 * self.largest**2 * examples / units, units + 1
         own = units / count * squares / examples**2
         folds, fold_of = np.unique(self.fold_of, return_inverse=True)
         if len(folds) < 2:
@@ -261,6 +277,8 @@ def race(
     *,
     seeds: int = 2,
     counted: bool = True,
+    largest: float = 1.0,
+    root: bool = False,
 ) -> "Raced":
     """Measure candidates on more and more folds, and stop with those that have fallen behind.
 
@@ -272,7 +290,9 @@ def race(
         fold_of: (examples,) fold of each example.
         group_of: (examples,) group of each example, or None.
         seeds: networks of each finalist for each fold.
-        counted: whether losses are 0 or 1.
+        counted: as in `Gains.of`.
+        largest: as in `Gains.of`.
+        root: as in `Gains.of`.
 
     Returns:
         What was measured, and which candidates ran all folds.
@@ -281,16 +301,29 @@ def race(
         Maron & Moore 1994 (racing of models by their losses on the same examples).
     """
     losses = np.full((1 + candidates, seeds, len(fold_of)), np.nan)
+    gains = partial(
+        Gains.of, fold_of=fold_of, group_of=group_of, counted=counted, largest=largest, root=root
+    )
     running = np.ones(candidates, bool)
     for number, cells in enumerate(cells_of_rungs(seeds)):
         if number:
-            running = Gains.of(losses, fold_of, group_of, counted=counted).staying(running)
+            running = gains(losses).staying(running)
         recipes = np.r_[0, 1 + np.flatnonzero(running)]
         found = measure(recipes, cells)
         for place, (fold, seed) in enumerate(cells):
             own = np.flatnonzero(fold_of == fold)
             losses[recipes[:, None], seed, own] = found[:, place, own]
-    return Raced(losses, Gains.of(losses, fold_of, group_of, counted=counted), running)
+    return Raced(losses, gains(losses), running)
+
+
+def _linear_roots(
+    losses: Float[np.ndarray, "candidates examples"],
+) -> Float[np.ndarray, "candidates examples"]:
+    """Values whose mean is the root of the mean loss, and which are linear in the losses; NaN where
+    these are.
+    """
+    roots = np.sqrt(np.nanmean(losses, axis=1, keepdims=True))
+    return roots / 2 + losses / (2 * np.where(roots > 0, roots, 1.0))
 
 
 def median_of_winner(

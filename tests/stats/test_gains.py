@@ -40,6 +40,44 @@ def test_the_standard_error_of_rates_is_close_to_that_of_bonett_and_price():
     assert gains(np.zeros(n)).errors == pytest.approx(np.sqrt(2 / (n * (n + 1))))
 
 
+def test_gains_of_root_mean_squares_are_differences_of_roots_with_the_errors_of_the_jackknife():
+    """Efron & Tibshirani 1993, eq. 11.5."""
+    rng = np.random.default_rng(3)
+    e = rng.normal(size=(3, 400)) * np.array([[1.0], [0.7], [0.9]]) + rng.normal(size=400)
+    n, squares = e.shape[1], e**2
+    found = Gains.of(squares[:, None], np.zeros(n, int), counted=False, root=True)
+    for number in (0, 1):
+        roots = np.sqrt(squares[0].mean()) - np.sqrt(squares[1 + number].mean())
+        assert found.means[number] == pytest.approx(roots)
+        left = (squares.sum(1)[:, None] - squares) / (n - 1)
+        each = np.sqrt(left[0]) - np.sqrt(left[1 + number])
+        jackknife = np.sqrt((n - 1) / n * ((each - each.mean()) ** 2).sum())
+        assert found.errors[number] == pytest.approx(jackknife, rel=0.01)
+
+
+def test_gains_of_some_folds_are_against_the_current_recipe_on_these_folds():
+    rng = np.random.default_rng(4)
+    squares = rng.normal(size=(2, 1, 80)) ** 2
+    fold_of = np.arange(80) % FOLDS
+    squares[1, :, fold_of > 1] = np.nan
+    found = Gains.of(squares, fold_of, counted=False, root=True).only(np.arange(1))
+    own = squares[:, 0, fold_of < 2]
+    assert found.means == pytest.approx(np.sqrt(own[0].mean()) - np.sqrt(own[1].mean()))
+
+
+def test_counted_losses_with_weights_add_one_example_of_the_largest_weight_to_each_side():
+    n, weights = 4000, np.where(np.arange(4000) < 800, 2.5, 0.625)
+    right = np.zeros((2, 1, n))
+    same = Gains.of(right, np.arange(n) % FOLDS, largest=2.5)
+    assert same.errors == pytest.approx(np.sqrt(2 * 2.5**2 / (n * (n + 1))))
+    # two of five of the rare class are won: the variance of a stratified mean
+    right[0, 0, :320] = weights[:320]
+    found = Gains.of(right, (np.arange(n) * 7919) % n % FOLDS, largest=2.5)
+    assert found.means == pytest.approx(0.2)  # half of 40%, since classes count the same
+    within = 0.25 * 0.4 * 0.6 / 800
+    assert found.errors**2 > within
+
+
 def test_a_group_is_the_unit():
     rng = np.random.default_rng(1)
     of_group = alike(rng, FOLDS, 20)

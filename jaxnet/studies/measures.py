@@ -1,0 +1,169 @@
+"""Measures of advice: what a wrong prediction costs, and in which unit gains are said."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from jaxnet import display
+from jaxnet.data import Dataset
+from jaxnet.data.dataset import error_unit
+from jaxnet.diagnostics.predicted import Predicted
+from jaxnet.errors import InputError, check_known
+from jaxnet.stats.estimate import Estimate
+
+MEASURES = ("error", "balanced_error", "log_loss", "rmse")
+SMALLEST = 1e-6  # a lower probability counts as this one in the log loss
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How sizes on the scale of a measure are said.
+
+    Attributes:
+        noun: what is measured.
+        factor: what sizes are multiplied with.
+        words: the unit, after a number.
+        decimals: digits after the decimal point of a size with its interval.
+    """
+
+    noun: str
+    factor: float
+    words: str
+    decimals: int
+
+
+UNITS = {
+    "error": Unit("error", 100.0, "points", 2),
+    "balanced_error": Unit("balanced error", 100.0, "points", 2),
+    "log_loss": Unit("log loss", 1.0, "nats", 4),
+    "rmse": Unit("root mean squared error", 1.0, "in the units of y", 4),
+}
+OF_VARIANCE = Unit("error", 100.0, "points of the variance of y", 2)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What the predictions of networks cost.
+
+    Attributes:
+        name: one of MEASURES.
+        of_values: whether labels are values.
+        weights: (classes,) the cost of a wrong prediction for examples of each class; None where it
+            is 1, and for values.
+        variance: variance of y; 1 for classes.
+    """
+
+    name: str = "error"
+    of_values: bool = False
+    weights: Float[np.ndarray, " classes"] | None = None
+    variance: float = 1.0
+
+    __repr__ = display.text
+
+    @property
+    def unit(self) -> Unit:
+        """How sizes are said."""
+        return unit_of(self.name, of_values=self.of_values)
+
+    @property
+    def counted(self) -> bool:
+        """Whether the loss of an example is 0, or else its weight."""
+        return not self.of_values and self.name != "log_loss"
+
+    @property
+    def losses_of(self) -> dict[str, Any]:
+        """What `Gains.of` and `race` must know of the losses."""
+        return {
+            "counted": self.counted,
+            "largest": 1.0 if self.weights is None else float(self.weights.max()),
+            "root": self.name == "rmse",
+        }
+
+    def losses(self, predicted: Predicted) -> Float[np.ndarray, "..."]:
+        """Compute the loss of each prediction, ([members,] examples).
+
+        Args:
+            predicted: log-probabilities or values, and labels.
+        """
+        if self.of_values:
+            return predicted.squares / self._scale
+        if self.name == "log_loss":
+            places = np.arange(len(predicted.labels)), predicted.labels
+            own = predicted.predictions[..., *places].astype(np.float64)
+            return -np.maximum(own, math.log(SMALLEST))
+        wrong = predicted.wrong.astype(np.float64)
+        return wrong if self.weights is None else wrong * self.weights[predicted.labels]
+
+    def of_diverged(self, y: Num[np.ndarray, " examples"], classes: int) -> Num[np.ndarray, "..."]:
+        """Compute what stands for the losses of a network that diverged: all predictions wrong, all
+        classes equally probable, or always the mean of y.
+
+        Args:
+            y: (examples,) labels.
+            classes: number of classes.
+        """
+        if self.of_values:
+            return (y - y.mean()) ** 2 / self._scale
+        if self.name == "log_loss":
+            return np.full(len(y), math.log(classes))
+        return np.ones(len(y)) if self.weights is None else self.weights[y]
+
+    def tolerance(self, given: float) -> float:
+        """A tolerance on the scale of gains: that of the root mean squared error is given in
+        standard deviations of y.
+        """
+        return given * math.sqrt(self.variance) if self.name == "rmse" else given
+
+    def mean(self, found: Estimate) -> Estimate:
+        """A mean loss on the scale of gains: that of squared errors as its root."""
+        if self.name != "rmse":
+            return found
+        estimate, low, high = np.sqrt(np.maximum([found.estimate, found.low, found.high], 0.0))
+        return replace(found, estimate=float(estimate), low=float(low), high=float(high))
+
+    @property
+    def _scale(self) -> float:
+        """What squared errors are divided by."""
+        return 1.0 if self.name == "rmse" else self.variance
+
+
+def measure_of(name: str, data: Dataset) -> Measure:
+    """Build the measure of this name for some data.
+
+    Args:
+        name: "error", "balanced_error", "log_loss" or "rmse".
+        data: the examples that are judged, whose classes count the same in the balanced error.
+
+    Raises:
+        InputError: for another name, and for a measure of other labels.
+    """
+    check_known("measure", name, MEASURES)
+    values = data.classes is None
+    if values and name in ("balanced_error", "log_loss"):
+        raise InputError(
+            f"measure is {name}, which needs classes, but this is a regression; give error or rmse"
+        )
+    if not values and name == "rmse":
+        raise InputError(
+            "measure is rmse, which needs values, but the labels are classes; give error, "
+            "balanced_error or log_loss"
+        )
+    weights = None
+    if name == "balanced_error":
+        counts = np.bincount(np.asarray(data.y), minlength=data.outputs)
+        there = np.count_nonzero(counts)
+        weights = np.where(counts > 0, len(data) / (there * np.maximum(counts, 1)), 0.0)
+    return Measure(name, values, weights, error_unit(data))
+
+
+def unit_of(name: str, *, of_values: bool) -> Unit:
+    """How sizes on the scale of a measure are said.
+
+    Args:
+        name: name of the measure.
+        of_values: whether labels are values.
+    """
+    return OF_VARIANCE if of_values and name == "error" else UNITS[name]
