@@ -101,7 +101,7 @@ class DataOptions:
     test: float = 0.2
     """fraction to hold out for the test, where the data set has no test set of its own"""
     task: Literal["classification", "regression"] | None = None
-    """what the labels are; by default it is seen from them, and said why"""
+    """what the labels are; by default inferred from them, and the reason is printed"""
     label: str | None = None
     """column of a table to learn; by default the last"""
     groups: str | None = None
@@ -211,7 +211,7 @@ class Options(DataOptions):
     target_error: float | None = None
     """the error that could be reached, such as human level or a requirement; by default unknown"""
     tolerance: float = 0.02
-    """the smallest step of the error ladder that matters"""
+    """the smallest difference of errors that matters to you"""
     seed: int = 0
     """of training: initialization, order, noise"""
     platform: Literal["cpu", "gpu", "tpu"] | None = None

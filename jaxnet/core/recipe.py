@@ -202,7 +202,7 @@ def as_float32(recipe: Recipe) -> Recipe:
 
 
 def check(recipe: Recipe, *, has_validation: bool = True) -> None:
-    """Raise InputError for a recipe that cannot be meant. Numbers that are tracers are left
+    """Raise InputError for an invalid recipe. Numbers that are tracers are left
     alone.
     """
     finished = is_finished(recipe.optimizer)

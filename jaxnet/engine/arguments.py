@@ -92,7 +92,7 @@ def check_arguments(
     """A problem as a user states it, checked where it is concrete and made ready for a device:
     without its test set.
 
-    Returns (the problem, the order key). Raises InputError for what cannot be meant.
+    Returns (the problem, the order key). Raises InputError for invalid arguments.
     """
     splits, recipe, weights, chosen = problem.splits, problem.recipe, problem.weights, None
     check_loss(problem.loss)

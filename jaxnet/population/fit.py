@@ -121,7 +121,7 @@ def fit_population(
         folder that all see.
 
     Raises:
-        InputError: for arguments that cannot be meant, for a folder that holds something else, and
+        InputError: for invalid arguments, for a folder that holds something else, and
             on all processes where their arguments differ.
         Interrupted: where Ctrl-C or SIGTERM came, with all saved in `out`.
 

@@ -123,7 +123,7 @@ def check(halving: Halving, *, members: int, epochs: int, has_validation: bool) 
         has_validation: whether there is a validation set.
 
     Raises:
-        InputError: for one that cannot be meant for such members.
+        InputError: for one that does not fit such members.
     """
     rungs = halving.rungs
     check_kind("rungs of halving", rungs, tuple | list, "numbers of epochs, such as (1, 4)")

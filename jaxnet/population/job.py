@@ -139,7 +139,7 @@ def make_jobs(
         One job per architecture, in order of their first members.
 
     Raises:
-        InputError: for what cannot be meant.
+        InputError: for invalid arguments.
     """
     first, members = problems[0], len(keys)
     examples = len(first.splits.train)

@@ -453,8 +453,8 @@ def _parts(splits: Splits) -> list[tuple[str, Dataset]]:
 
 def _how_far(now: Progress) -> str:
     return (
-        f"{now.finished}/{now.members} members trained, those in training at epoch "
-        f"{now.epoch}/{now.epochs}"
+        f"trained {now.finished:,} of {now.members:,} networks (current group: epoch "
+        f"{now.epoch} of {now.epochs})"
     )
 
 

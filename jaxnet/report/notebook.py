@@ -244,7 +244,7 @@ def _curves(many: Population) -> bytes:
         fontsize=10,
     )
     axes.set_xlabel("epoch")
-    axes.set_ylabel("validation loss" if validation else "training loss, while it changes")
+    axes.set_ylabel("validation loss" if validation else "training loss (running)")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     file = io.BytesIO()

@@ -77,7 +77,7 @@ def label_errors(found: LabelErrors) -> list[str]:
         for part, rows in found.doubtful.items()
     ]
     temperature = found.no_temperature if found.temperature is None else found.temperature
-    believed = [str(found.calibration), f"temperature for them  {temperature}"]
+    believed = [str(found.calibration), f"best temperature  {temperature}"]
     return [found.verdict, *counts, "", *believed]
 
 

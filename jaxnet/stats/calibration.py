@@ -95,10 +95,10 @@ class Calibration:
     def __str__(self) -> str:
         rows = {
             "calibration error": (
-                f"{self.ece:.4f}; by chance alone {self.null.mean:.4f} "
+                f"{self.ece:.4f}; expected of a perfectly calibrated network {self.null.mean:.4f} "
                 f"({self.null.low:.4f} to {self.null.high:.4f})"
             ),
-            "its square, without bias": self.squared_error,
+            "squared calibration error (unbiased)": self.squared_error,
             "overconfidence": self.overconfidence,
             "negative log-likelihood": self.negative_log_likelihood,
             "Brier score": self.brier,

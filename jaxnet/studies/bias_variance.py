@@ -500,7 +500,7 @@ def _peak(measured: Sequence[Measured], splits: Splits, vary: str) -> Peak:
     steps = [found.bias for a, b in itertools.pairwise(measured) if (found := more(b, a))]
     words = f"variance is largest at {vary} {measured[top].value:g}"
     words += "".join(
-        f", more than at the {end} value by {percent(difference)}"
+        f", and exceeds that at the {end} value by {percent(difference)}"
         for end, difference in ends.items()
     )
     rising = sum(step.low > 0 for step in steps)

@@ -277,7 +277,7 @@ def learning_curve(
     found[population.diverged], training[population.diverged] = np.nan, np.nan
     in_order = (found.reshape(members, -1).T, training.reshape(members, -1).T)
     farther = (
-        "curves of squared errors were never checked, only those of errors of classes"
+        "predictions were validated for the error of classes only, not for squared errors"
         if regression
         else None
     )

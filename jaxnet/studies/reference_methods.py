@@ -195,7 +195,7 @@ def reference_losses(
         is not a number counts as wrong.
 
     Raises:
-        InputError: for arguments that cannot be meant.
+        InputError: for invalid arguments.
 
     References:
         Geurts, Ernst & Wehenkel 2006, "Extremely randomized trees"; its section 3.1 for why more

@@ -735,7 +735,7 @@ def test_a_sweep_has_a_table_a_picture_and_a_chosen_network(swept, digits):
     with Image.open(folder / "figures/validation_curve.png") as picture:
         assert picture.size[0] > 600
     assert "is too low on average" in said
-    assert "12/12 members trained" in said
+    assert "trained 12 of 12 networks" in said
     kinds = ["best of 12" if row == best else "one trial" for row in range(12)]
     assert found["sweep"]["trials"]["interval_for"] == kinds
     assert [row["interval_for"] for row in rows] == kinds

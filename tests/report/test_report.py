@@ -169,7 +169,7 @@ def test_pointing_at_a_curve_tells_its_values(one, visit):
     with open(one / "history.csv") as file:
         rows = list(csv.DictReader(file))
     tab = visit(one / "report.html")
-    strips = tab.locator("#while-it-learned .strips rect")
+    strips = tab.locator("#training-curves .strips rect")
     assert strips.count() == 2 * len(rows)  # of loss and of accuracy
     strips.nth(9).hover()
     words = tab.inner_text("#tip")
@@ -178,7 +178,7 @@ def test_pointing_at_a_curve_tells_its_values(one, visit):
     assert f"validation {float(rows[9]['validation_loss']):.4g}" in words
     tab.mouse.move(5, 5)
     assert tab.locator("#tip").is_hidden()
-    tab.locator("#while-it-learned .chart").focus()
+    tab.locator("#training-curves .chart").focus()
     for _ in range(3):
         tab.keyboard.press("ArrowRight")
     assert tab.inner_text("#tip").startswith("epoch 3: ")
@@ -188,7 +188,7 @@ def test_pointing_at_a_curve_tells_its_values(one, visit):
 
 def test_a_finger_tells_values_and_draws(one, visit):
     tab = visit(one / "report.html", PHONE, has_touch=True)
-    tab.locator("#while-it-learned .strips rect").nth(4).tap()
+    tab.locator("#training-curves .strips rect").nth(4).tap()
     assert tab.locator("#tip").is_visible()
     assert tab.inner_text("#tip").startswith("epoch 5: ")
     tab.locator("#draw").tap()
@@ -344,7 +344,7 @@ def test_a_regression_has_a_page(tmp_path, visit):
         tmp_path / "values",
     )
     tab = visit(tmp_path / "values/report.html")
-    assert tab.locator("#what-it-gets-wrong tbody tr").count() == 20
+    assert tab.locator("#mistakes tbody tr").count() == 20
     assert tab.locator("#draw").count() == 0
 
 
@@ -372,7 +372,7 @@ def test_images_in_color_with_long_names_have_a_page_for_a_phone(tmp_path, visit
     )
     tab = visit(tmp_path / "run/report.html", PHONE)
     assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    assert tab.locator("#what-it-gets-wrong img").count() == 40
+    assert tab.locator("#mistakes img").count() == 40
     assert tab.locator("#draw").count() == 0
     assert tab.locator("table.confusion").bounding_box()["height"] < 900
 
@@ -397,7 +397,7 @@ def test_a_network_that_diverged_says_so_and_nothing_else(tmp_path, visit):
     tab = visit(tmp_path / "run/report.html")
     assert "lower the learning rate" in tab.inner_text("#verdict")
     assert "wider" not in tab.inner_text("#verdict")
-    assert "359 of 359 test examples are predicted wrongly" in tab.inner_text("#what-it-gets-wrong")
+    assert "359 of 359 test examples are predicted wrongly" in tab.inner_text("#mistakes")
     assert "NaN" not in tab.inner_text("main")
     assert tab.locator("#draw").count() == 0
 

@@ -65,7 +65,7 @@ def test_values_are_the_definitions(bins):
     assert found.overconfidence.estimate == pytest.approx(
         p.max(1).mean() - (p.argmax(1) == y).mean()
     )
-    assert "by chance alone" in str(found)
+    assert "expected of a perfectly calibrated network" in str(found)
 
 
 def test_a_confidence_on_a_border_belongs_to_the_bin_below_it():

@@ -91,9 +91,11 @@ def test_of_a_regression_the_curve_is_measured_only():
     )
     assert curve.errors[-1].max() < 1e-3  # of a variance of 14
     assert curve.training[-1].max() < 1e-3
-    assert "never checked" in (curve.predict([1_000])[0].refused or "")
+    assert "validated for the error of classes only" in (curve.predict([1_000])[0].refused or "")
     assert curve.needed(1e-3).reached
-    assert "cannot be said: curves of squared errors were never checked" in str(curve.needed(1e-9))
+    assert "cannot be said: predictions were validated for the error of classes only" in str(
+        curve.needed(1e-9)
+    )
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,9 @@ def _label(path: Path | str, name: str, cells: Cells, reading: Reading) -> Targe
     values, wanted = cells[name], reading.table.types.get(name, cells.types.get(name))
     where = f"{path}, column {name!r}"
     if pa.types.is_temporal(values.type):
-        raise Refused(f"the label {name!r} holds times; name another with --label, or give numbers")
+        raise Refused(
+            f"the label {name!r} contains times; name another with --label, or give numbers"
+        )
     column = Column(name)
     if pa.types.is_string(values.type):
         codes, names = distinct(values)

@@ -203,7 +203,7 @@ def learning_curve(found: LearningCurve, path: Path, *, target: float = 0.0) -> 
         found.sizes,
         percent * np.nanmean(found.training, 1),
         color=TRAIN,
-        label="training, while it changes",
+        label="training (running)",
         **dots,
     )
     axes.plot(

@@ -43,12 +43,7 @@ def curves(history: EpochMetrics, path: Path, *, best_epoch: int | None = None) 
         epochs = np.arange(1, len(np.asarray(train)) + 1)
         marker = epoch_marker(train)
         axes.plot(
-            epochs,
-            train,
-            color=TRAIN,
-            marker=marker,
-            markersize=4,
-            label="training, while it changes",
+            epochs, train, color=TRAIN, marker=marker, markersize=4, label="training (running)"
         )
         if validation is not None:
             axes.plot(
@@ -103,13 +98,7 @@ def validation_curve(
         )
         dots: dict[str, Any] = {"linestyle": line, "marker": "o", "markersize": 3, "linewidth": 1}
         axes.errorbar(x, middle, bars, color=VALIDATION, label="validation", **dots)
-        axes.plot(
-            x,
-            table["training_error"][rows],
-            color=TRAIN,
-            label="training, while it changes",
-            **dots,
-        )
+        axes.plot(x, table["training_error"][rows], color=TRAIN, label="training (running)", **dots)
         axes.axvline(places[best], color=INK, linestyle=":", linewidth=1, label=chosen)
         if not numbers:
             words = [

@@ -38,7 +38,7 @@ def page(result: dict[str, Any], figures: Path) -> str:
         section("What differs", _unlike(result["differs"], names)),
         section(
             "While they learned",
-            chart(figures / "curves", "loss and accuracy over the epochs, a line a run"),
+            chart(figures / "curves", "loss and accuracy over the epochs, one line per run"),
         ),
     ]
     return document(f"compare: {', '.join(names)}", "\n".join(parts))
@@ -140,7 +140,9 @@ def _differences(result: dict[str, Any], figures: Path) -> str:
             "hold with 95%"
         )
         html += table(columns, rows, caption=told)
-        html += chart(figures / "differences", "differences with their intervals; the line is none")
+        html += chart(
+            figures / "differences", "differences with their intervals; dotted line: no difference"
+        )
     if any(pair["of"] in SCOPES and pair["of"] != "recipe" for pair in result["pairs"]):
         html += f'<p class="note">{text(LUCK)}</p>'
     return html

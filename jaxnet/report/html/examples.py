@@ -82,7 +82,7 @@ def wrong_values(
     return table(
         ["test example", "true value", "prediction", "difference"],
         rows,
-        caption="the farthest off first",
+        caption="largest errors first",
     )
 
 

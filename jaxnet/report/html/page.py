@@ -39,7 +39,7 @@ FIGURES = {
     "augmented": "training images, and what training may see of them",
 }
 PLACED = (*FIGURES, "confusion", "wrong")
-CONFUSION = "What it takes for what"  # heading of the confusion matrix
+CONFUSION = "Confusion matrix"  # heading of the confusion matrix
 MATRIX_CLASSES = 30  # with more classes, the confusion matrix is a picture
 TRIAL_ROWS = 10  # trials of a sweep
 COLUMNS = {"estimate": "error", "low": "low", "high": "high"}  # of an Estimate, in a sweep's table
@@ -92,15 +92,13 @@ def page(
         + shown("ladder")
         + _decompositions(result.get("diagnosis")),
         "Other scores": _scores(result),
-        "While it learned": of_first(shown("curves") + shown("signals") + shown("augmented")),
+        "Training curves": of_first(shown("curves") + shown("signals") + shown("augmented")),
         CONFUSION: of_first(_confusion(result, figures) + shown("values")),
-        "Can its confidence be believed?": of_first(
-            _calibration(result.get("calibration")) + shown("calibration")
-        ),
-        "What it gets wrong": of_first(wrong),
+        "Calibration": of_first(_calibration(result.get("calibration")) + shown("calibration")),
+        "Mistakes": of_first(wrong),
         "Draw, and watch it think": playground,
-        "How the data were read": _reading(result["dataset"].get("notes", ())),
-        "To repeat it": _about(result),
+        "How the data was read": _reading(result["dataset"].get("notes", ())),
+        "Reproduce this run": _about(result),
     }
     parts = {name: body for name, body in parts.items() if body}
     links = "".join(f'<a href="#{anchor(name)}">{text(name)}</a>' for name in parts)
@@ -450,7 +448,7 @@ def _calibration(found: dict[str, Any] | None) -> str:
     rows = [
         ("calibration error", number(found["ece"])),
         (
-            "by chance alone it would be",
+            "expected of a perfectly calibrated network",
             f"{number(null['mean'])} <small>{number(null['low'])} to "
             f"{number(null['high'])}</small>",
         ),

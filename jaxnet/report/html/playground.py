@@ -98,9 +98,9 @@ def playground(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
         for i, (row, label) in enumerate(zip(rows, labels, strict=True))
     )
     center = "box" if where.centered == "box" else "center of mass"
-    how = f"it is scaled, and moved until its {center} lies where it does in the training images"
+    how = f"your drawing is scaled and centered by its {center}, like the training images"
     how = (
-        "it is taken as it lies, since the training images are not all of one size"
+        "your drawing is not moved or scaled, since the training images are not all of one size"
         if where.size is None
         else how
     )
