@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from jaxnet.studies import space as space
     from jaxnet.studies.advice import Advice as Advice
     from jaxnet.studies.advise import advise as advise
+    from jaxnet.studies.census import census as census
+    from jaxnet.studies.census_result import Census as Census
     from jaxnet.studies.diagnose import diagnose as diagnose
     from jaxnet.studies.learning_curve import LearningCurve as LearningCurve
     from jaxnet.studies.learning_curve import learning_curve as learning_curve
@@ -94,6 +96,8 @@ _NAMES = {
     "jaxnet.studies": ("space",),
     "jaxnet.studies.advice": ("Advice",),
     "jaxnet.studies.advise": ("advise",),
+    "jaxnet.studies.census": ("census",),
+    "jaxnet.studies.census_result": ("Census",),
     "jaxnet.studies.diagnose": ("diagnose",),
     "jaxnet.studies.learning_curve": ("LearningCurve", "learning_curve"),
     "jaxnet.studies.sweep": ("Sweep", "sweep"),

@@ -313,6 +313,16 @@ class LearningCurveOptions(Options):
 
 
 @dataclass(frozen=True)
+class CensusOptions(Options):
+    """Every option of a census."""
+
+    members: int = 512
+    """networks, an even number: each example is new to about half of them"""
+    share: float = 0.5
+    """share of the examples that each network is trained on"""
+
+
+@dataclass(frozen=True)
 class LabelsOptions(Options):
     """Every option of a search for wrong labels."""
 

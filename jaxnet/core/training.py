@@ -166,7 +166,8 @@ class EpochMetrics(NamedTuple):
         train_loss: the sum over the epoch of the weighted losses, in training mode and at the
             parameters before each step, divided by the number of examples. Targets are those of
             training (smoothed, mixed), and L1 is left out.
-        train_accuracy: the share of examples whose own label was predicted, without weights.
+        train_accuracy: the share of examples whose own label was predicted; those of weight 0 are
+            left out, and other weights make no difference.
         validation_loss, validation_accuracy: means over the validation set after the epoch.
         signals: what was measured inside the epoch, where signals were asked for.
     """
@@ -294,7 +295,8 @@ def epoch(
     """
     batches = shuffle(problem, state)
     trained, sums = run_steps(problem, state._replace(signals=_no_signals(problem)), batches)
-    metrics = training_metrics(problem, sums / problem.examples)._replace(signals=trained.signals)
+    metrics = training_metrics(problem, sums / _numbers_counted(problem, batches))
+    metrics = metrics._replace(signals=trained.signals)
     trained, metrics = validate(problem, trained._replace(signals=None), metrics)
     unchanged = (state, jax.tree.map(jnp.asarray, blank_metrics(problem)))
     best_epoch = 0 if state.best is None else state.best.epoch
@@ -304,6 +306,16 @@ def epoch(
     return jax.lax.cond(
         halted, lambda old, new: old, lambda old, new: new, unchanged, (trained, metrics)
     )
+
+
+def _numbers_counted(problem: Problem, batches: Batch) -> int | Float[Array, " sums"]:
+    """How many examples of an epoch each of the sums that `run_steps` returns counts."""
+    if problem.weights is None or problem.splits.classes is None:
+        return problem.examples
+    rows = batches.rows.reshape(-1)[: problem.examples]
+    weights = jnp.asarray(problem.weights, jnp.float32)[rows]
+    counted = jnp.sum(weights > 0, dtype=jnp.float32)
+    return jnp.stack([jnp.float32(problem.examples), counted])
 
 
 def ended(recipe: Recipe, diverged_at: Any, epoch: Any, best_epoch: Any) -> Any:
@@ -462,7 +474,7 @@ def mean_gradient(
     """
     splits, recipe = problem.splits, problem.recipe
     count, whole = len(batch.rows), problem.batch_size
-    inputs, y, targets, weight, mask, key = _examples(problem, x, state, batch)
+    inputs, y, targets, weight, key = _examples(problem, x, state, batch)
 
     def objective(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
         outputs, model_state = forward(
@@ -490,7 +502,8 @@ def mean_gradient(
     (mean, (total, outputs, model_state)), gradient = differentiated(state.params)
     sums = [total]
     if splits.classes is not None:
-        sums.append(_count(correct(outputs, y), mask))
+        counted = None if weight is None else (weight > 0).astype("float32")
+        sums.append(_count(correct(outputs, y), counted))
     return gradient, mean, jnp.stack(sums), model_state
 
 
@@ -501,8 +514,7 @@ class _Examples(NamedTuple):
         inputs: standardized and augmented.
         y: their labels.
         targets: what the outputs should be.
-        weight: the factors of their losses; None means 1.
-        mask: 1.0 for those that count, 0.0 for others; None means that all count.
+        weight: the factors of their losses, 0 for those that do not count; None means 1.
         key: the random key of their dropout.
     """
 
@@ -510,7 +522,6 @@ class _Examples(NamedTuple):
     y: Num[Array | np.ndarray, " batch"]
     targets: Float[Array, "batch outputs"]
     weight: Float[Array, " batch"] | None
-    mask: Float[Array, " batch"] | None
     key: Key[Array, ""]
 
 
@@ -525,12 +536,12 @@ def _examples(
     count, whole = len(batch.rows), problem.batch_size
     offset = 0 if batch.offset is None else batch.offset
     slots = offset + jnp.arange(count, dtype=jnp.int32)
-    weight = mask = None
+    weight = None
     if batch.size is not None:
-        weight = mask = (slots < batch.size if batch.mask is None else batch.mask).astype("float32")
+        weight = (slots < batch.size if batch.mask is None else batch.mask).astype("float32")
     if problem.weights is not None:
-        weight = jnp.asarray(problem.weights, jnp.float32)[batch.rows]
-        weight = weight if mask is None else mask * weight
+        own = jnp.asarray(problem.weights, jnp.float32)[batch.rows]
+        weight = own if weight is None else weight * own
     rows = x[batch.rows].reshape(count, *splits.train.x.shape[1:])
     labels = splits.train.y if problem.labels is None else jnp.asarray(problem.labels)
     inputs, y = splits.standardization.inputs(rows), labels[batch.rows]
@@ -543,7 +554,7 @@ def _examples(
         inputs, targets = augmentations.augment(recipe.augmentation, keys, inputs, targets, weight)
     # An example's dropout mask is the same however the batch is divided.
     key = counted(hashed(state.key, batch.step), offset)
-    return _Examples(inputs, y, targets, weight, mask, key)
+    return _Examples(inputs, y, targets, weight, key)
 
 
 def validate(

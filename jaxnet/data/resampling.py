@@ -17,7 +17,7 @@ from jaxtyping import Int
 from jaxnet import arrays, display
 from jaxnet.data import Dataset
 from jaxnet.data.splitting import fold_numbers, ranks
-from jaxnet.errors import InputError, check_kind, check_whole
+from jaxnet.errors import InputError, check_kind, check_number, check_whole
 from jaxnet.random import AnyKey, generator
 from jaxnet.typing import ArrayLike
 
@@ -109,6 +109,23 @@ class Samples:
         more = np.arange(self.examples, examples, dtype=self.orders.dtype)
         more = np.broadcast_to(more, (len(self.orders), len(more)))
         return replace(self, orders=np.concatenate([self.orders, more], axis=1))
+
+    def as_weights(self) -> "Samples":
+        """The same subsets as weights: n / count for the count examples of a member of n, and 0 for
+        the others, so that the mean loss is over its own examples.
+
+        Members can then share minibatches, of which each of them uses its own part.
+        """
+        assert self.orders is not None
+        assert self.order is not None
+        assert self.first is not None
+        assert self.count is not None
+        n = self.examples
+        weights = np.zeros((len(self), n), np.float32)
+        for member, count in enumerate(self.count):
+            own = (self.first[member] + np.arange(count)) % n
+            weights[member, self.orders[self.order[member], own]] = n / count
+        return Samples(f"{self.kind}, as weights", weights=weights, factors=self.factors)
 
     def only(self, members: Int[np.ndarray, " some"]) -> "Samples":
         """Select the samples of some members.
@@ -293,6 +310,45 @@ def disjoint(
         )
     borders = np.arange(members + 1) * count
     return _between(key, f"{count} examples no other has", borders, examples, groups, 1)
+
+
+def halves(
+    key: AnyKey, members: int, examples: int, *, share: float = 0.5, groups: ArrayLike | None = None
+) -> Samples:
+    """Random halves in pairs: members 2i and 2i + 1 have no example in common, and together all.
+
+    With another share, the two of a pair are the first and the last examples of one random order.
+
+    Args:
+        key: one key.
+        members: number of members.
+        examples: number of examples.
+        share: of the examples that each member has, above 0 and below 1; with groups, as nearly as
+            whole groups in a random order allow.
+        groups: (examples,) the group of each example, such as `splits.train.groups`; None where
+            each stands for itself.
+
+    Returns:
+        The Samples.
+
+    Raises:
+        InputError: where there are fewer than 2 examples, or groups.
+    """
+    _positive(members=members, examples=examples)
+    if not 0 < check_number("share", share) < 1:
+        raise InputError(f"share is {share}; give a share of the examples between 0 and 1")
+
+    def stretches(ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        count, begin = (
+            cut(ends, np.array([place, examples]))[0]
+            for place in (share * examples, (1 - share) * examples)
+        )
+        return np.array([0, begin]), np.array([count, examples - begin])
+
+    found = _of_orders(
+        key, f"{share:.0%} of the examples", stretches, examples, groups, -(-members // 2)
+    )
+    return found.only(np.arange(members))
 
 
 def whole(members: int, examples: int) -> Samples:

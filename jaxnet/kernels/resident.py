@@ -327,8 +327,10 @@ def _kernel(
                 g + factor * sign(p) if kernel else g
                 for g, p, kernel in zip(grads, params, task.decayed, strict=True)
             ]
-        losses = losses if weight is None else losses * weight
-        return [losses, *(other if real is None else other * real for other in others)], grads
+        if weight is None:
+            return [losses, *others], grads
+        counted = (weight > 0).astype(jnp.float32)
+        return [losses * weight, *(other * counted for other in others)], grads
 
     # Compute all members at once; what they share has no axis of members.
     if not alone:

@@ -68,6 +68,7 @@ def fit_population(
     signals: int | None = None,
     labels: Sequence[ArrayLike | None] | None = None,
     model_states: Sequence[PyTree | None] | None = None,
+    seen: bool = False,
 ) -> Population:
     """Train many networks, with one compiled program per architecture; member i is `fit(model,
     splits, recipe, keys[i])`, except for rounding.
@@ -114,6 +115,8 @@ def fit_population(
             training set, or None.
         model_states: for each member what its model state begins as, in place of what the model
             makes, or None; such as which inputs a network uses that does not use all of them.
+        seen: whether `out` keeps the predictions of all members on all training examples, as
+            `predictions.train`, and not only on those that a member did not train on.
 
     Returns:
         The trained members. If there are several processes, all make the same call; each trains a
@@ -232,7 +235,9 @@ def fit_population(
     if folder is not None:
         models = [job.problem.model for job in jobs]
         with then(f"then make the same call with the same out: all members are saved in {folder}"):
-            predictions = keep_predictions(folder / "predictions", models, splits, population, plan)
+            predictions = keep_predictions(
+                folder / "predictions", models, splits, population, plan, seen=seen
+            )
         population = replace(population, predictions=predictions)
     if (lost := int(population.diverged.sum())) > MANY_DIVERGED * len(population):
         logger.warning(

@@ -204,7 +204,13 @@ def member_predictions(
 
 
 def keep_predictions(
-    folder: Path, models: Sequence[Model], splits: Splits, population: Population, plan: Plan | None
+    folder: Path,
+    models: Sequence[Model],
+    splits: Splits,
+    population: Population,
+    plan: Plan | None,
+    *,
+    seen: bool = False,
 ) -> Predictions:
     """Predict with all members, and keep the predictions in a folder.
 
@@ -214,16 +220,17 @@ def keep_predictions(
         splits: the data.
         population: the members.
         plan: devices and members per device; chosen here by default.
+        seen: as in `fit_population`.
 
     Returns:
         Predictions on the validation set, the test set, and the training examples that each member
-        did not train on, mapped from the folder.
+        did not train on, or all of them, mapped from the folder.
     """
     samples, count = population.samples, len(population)
     own, outputs = splits.standardization, splits.schema.prediction_shape
     parts = {
         name: np.asarray(own.held(part.x))
-        for name, part in _parts_to_predict(splits, samples).items()
+        for name, part in _parts_to_predict(splits, samples, seen).items()
     }
     kind = _kind(splits)
     shapes = {name: (count, len(x), *outputs) for name, x in parts.items()}
@@ -255,11 +262,17 @@ def keep_predictions(
                 write_checksums(folder, [folder / f"{name}.npy" for name in files])
         barrier("predictions")
     maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in parts}
-    return Predictions(maps.get("validation"), maps["test"], maps.get("unseen"))
+    maps.setdefault("test", np.empty((count, 0, *outputs), kind))
+    return Predictions(maps.get("validation"), maps["test"], maps.get("unseen"), maps.get("train"))
 
 
 def predictions_of(
-    models: Sequence[Model], splits: Splits, population: Population, plan: Plan | None = None
+    models: Sequence[Model],
+    splits: Splits,
+    population: Population,
+    plan: Plan | None = None,
+    *,
+    seen: bool = False,
 ) -> Predictions:
     """Return the predictions that a population has kept, or compute the same ones in memory.
 
@@ -268,20 +281,24 @@ def predictions_of(
         splits: the data.
         population: the members.
         plan: devices and members per device; chosen here by default.
+        seen: as in `fit_population`.
     """
     if population.predictions is not None:
         return population.predictions
-    parts = _parts_to_predict(splits, population.samples)
+    parts = _parts_to_predict(splits, population.samples, seen)
     outputs = splits.schema.prediction_shape
     found = dict[str, np.ndarray]()
     for name, part in parts.items():
         found[name] = np.empty((len(population), len(part), *outputs), _kind(splits))
         for members, values in member_predictions(models, population, np.asarray(part.x), plan):
             found[name][members] = values
-    if population.samples is not None:
+    if population.samples is not None and "unseen" in found:
         for member in range(len(population)):
             found["unseen"][member][population.samples.seen(member)] = np.nan
-    return Predictions(found.get("validation"), found["test"], found.get("unseen"))
+    found.setdefault("test", np.empty((len(population), 0, *outputs), _kind(splits)))
+    return Predictions(
+        found.get("validation"), found["test"], found.get("unseen"), found.get("train")
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("model", "precision", "mesh"))
@@ -315,13 +332,13 @@ def _chunk(params: PyTree) -> int:
     return max(1, VMEM * len(leaves[0]) // sum(leaf.nbytes for leaf in leaves))
 
 
-def _parts_to_predict(splits: Splits, samples: Samples | None) -> dict[str, Dataset]:
+def _parts_to_predict(splits: Splits, samples: Samples | None, seen: bool) -> dict[str, Dataset]:
     """Select the validation and the test set, and the training set where not all members trained on
-    all of it, as far as they have examples.
+    all of it or predictions on what they have seen are asked for, as far as they have examples.
     """
-    parts = {"validation": splits.validation, "test": splits.test} | (
-        {} if samples is None else {"unseen": splits.train}
-    )
+    parts = {"validation": splits.validation, "test": splits.test}
+    if seen or samples is not None:
+        parts["train" if seen else "unseen"] = splits.train
     return {name: part for name, part in parts.items() if len(part)}
 
 

@@ -151,11 +151,14 @@ class Predictions(NamedTuple):
         validation: on the validation set; None where there is none.
         test: on the test set.
         unseen: on the training set, NaN where the member trained on the example; None where all
-            members trained on everything.
+            members trained on everything, and where `train` is there.
+        train: on the training set, of members that trained on an example too; None unless it was
+            asked for.
     """
 
     validation: np.ndarray | None
     test: np.ndarray
     unseen: np.ndarray | None
+    train: np.ndarray | None = None
 
     __repr__ = display.text

@@ -181,20 +181,7 @@ def design_of(splits: Splits, recipe: Recipe, members: int) -> Design:
     if (reason := _one_split(splits, members)) is not None:
         notes = (reason,) if reason else ()
         return Design(splits, 0, 0, len(splits.train), _held_out(splits, recipe), notes=notes)
-    notes, own = list[str](), len(splits.train)
-    together_ = own + len(splits.validation)
-    if recipe.patience is not None:
-        notes.append("the validation set stops the training, so it is no part of the folds")
-        pooled = splits
-    elif len(splits.validation) > LARGEST_VALIDATION * together_:
-        notes.append(
-            f"the validation set is more than {LARGEST_VALIDATION:.0%} of the examples, so it is "
-            "no part of the folds"
-        )
-        pooled = splits
-    else:
-        pooled = pool(splits)
-        notes += pooled.notes[len(splits.notes) :]
+    (pooled, notes), own = pool_of(splits, recipe), len(splits.train)
     count = MANY[1] if members >= MANY[0] else SOME[1]
     seeds = members // count
     if rest := members - count * seeds:
@@ -217,6 +204,28 @@ def design_of(splits: Splits, recipe: Recipe, members: int) -> Design:
         len(pooled.train) - own,
         tuple(notes),
     )
+
+
+def pool_of(splits: Splits, recipe: Recipe, parts: str = "folds") -> tuple[Splits, list[str]]:
+    """Put training and validation set together, unless the validation set stops the training or is
+    more than a quarter of them.
+
+    Args:
+        splits: the data.
+        recipe: the recipe.
+        parts: what the pool is divided into, in words.
+
+    Returns:
+        (the data with the pool as their training set, what was decided and why).
+    """
+    if recipe.patience is not None:
+        reason = "the validation set stops the training"
+    elif len(splits.validation) > LARGEST_VALIDATION * (len(splits.train) + len(splits.validation)):
+        reason = f"the validation set is more than {LARGEST_VALIDATION:.0%} of the examples"
+    else:
+        pooled = pool(splits)
+        return pooled, list(pooled.notes[len(splits.notes) :])
+    return splits, [f"{reason}, so it is no part of the {parts}"]
 
 
 def _held_out(splits: Splits, recipe: Recipe) -> Dataset | None:

@@ -4,6 +4,7 @@ is reported.
 
 from jaxnet.report.figures.advice import gains as gains
 from jaxnet.report.figures.calibration import reliability as reliability
+from jaxnet.report.figures.census import errors_of_examples as errors_of_examples
 from jaxnet.report.figures.comparison import comparison_of_runs as comparison_of_runs
 from jaxnet.report.figures.comparison import curves_of_runs as curves_of_runs
 from jaxnet.report.figures.comparison import differences as differences

@@ -87,7 +87,8 @@ def page(
             chart(figures / name, name.replace("_", " ")) for name in own
         )
         + _trials(result.get("sweep"), percent=not _regression(result))
-        + _tried(result.get("advice")),
+        + _tried(result.get("advice"))
+        + _census(result.get("census")),
         "Where the error comes from": shown("diagnosis")
         + shown("ladder")
         + _decompositions(result.get("diagnosis")),
@@ -316,6 +317,31 @@ def _tried(advice: Mapping[str, Any] | None) -> str:
         for each in advice.get("findings", ())
     )
     return wrong + table(head, rows, caption=caption) + f"<ul>{listed}</ul>"
+
+
+def _census(census: Mapping[str, Any] | None) -> str:
+    """The errors on examples that networks have seen and have not seen, and the notes."""
+    if census is None:
+        return ""
+    parts = census["decomposition"] or {}
+    rows = [
+        (words, number(given, percent=True))
+        for words, given in (
+            ("error on examples that a network has not seen", census["unseen"]),
+            ("error on examples that it was trained on", census["seen"]),
+            ("bias² of the error on unseen examples", parts.get("bias")),
+            ("variance of that error", parts.get("variance")),
+        )
+        if given is not None
+    ]
+    unit = ", of the variance of y" * census["regression"]
+    caption = (
+        f"{census['members']} networks, each trained on {census['examples']:,.0f} of "
+        f"{census['pool']:,} examples{unit}; with 95% intervals"
+    )
+    listed = "".join(f"<li>{text(words)}</li>" for words in census["notes"])
+    each = "<p>examples.csv has a row for each example, the hardest first.</p>"
+    return table(["", "percent"], rows, caption=caption) + each + f"<ul>{listed}</ul>"
 
 
 def _value(value: Any) -> str:

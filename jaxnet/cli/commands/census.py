@@ -1,0 +1,58 @@
+"""What is each training example worth?
+
+    jaxnet census FILE.csv --label COLUMN
+    jaxnet census digits --members 128        fewer networks: faster, and less certain
+
+Trains 512 networks, each on a random half of the examples, so that every example is new to about
+half of them. Writes examples.csv: on how many of the networks that have not seen an example it was
+predicted wrongly, and by those that were trained on it, the hardest examples first. Rows are
+numbered within their part of the split. The network of the folder is trained on all examples of
+training and validation set; the test set is used once, for its error. With --resume, or the same
+--out, an interrupted census goes on.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from jaxnet.cli import runner
+from jaxnet.cli.options import CensusOptions
+from jaxnet.cli.outputs import MEMBERS, Setup, report, training_members
+from jaxnet.errors import InputError
+from jaxnet.runtime.files import write_text
+from jaxnet.studies.census import census
+
+
+def work(setup: Setup) -> dict[str, Any]:
+    """Train the networks on halves, and write what they show."""
+    options = setup.options
+    assert isinstance(options, CensusOptions)
+    if options.balance:
+        raise InputError("the examples of a census are not weighed; leave --balance out")
+    with training_members(setup) as (progress, began):
+        found = census(
+            setup.model, setup.splits, setup.recipe, jax.random.key(options.seed),
+            members=options.members, share=options.share, out=setup.out / MEMBERS,
+            progress=progress,
+        )  # fmt: skip
+    write_text(setup.out / "examples.csv", found.csv())
+    from jaxnet.report import figures
+
+    figures.errors_of_examples(found, setup.out / "figures/census.png")
+    more = {"verdict": found.verdict, "census": found.summary(), "resumed": began}
+    pooled = setup._replace(splits=found.splits)
+    return report(pooled, setup.model, found.run, more, str(found))
+
+
+def main(arguments: Sequence[str] | None, *, program: str, began: float) -> int:
+    """Runs the command. See `jaxnet.cli.commands.run`."""
+    return runner.main(
+        "census",
+        CensusOptions(),
+        __doc__,
+        began=began,
+        work=work,
+        arguments=arguments,
+        program=program,
+    )

@@ -1,0 +1,178 @@
+"""census: networks trained on random halves of the examples, which show what each example is worth.
+
+Every example is in about half of the halves, so that as many networks have seen it as have not.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from jaxnet.core.recipe import Recipe, resolved
+from jaxnet.core.training import Problem
+from jaxnet.data import Splits, resampling
+from jaxnet.data.dataset import error_unit
+from jaxnet.data.resampling import Samples
+from jaxnet.data.splitting import units
+from jaxnet.engine import arguments
+from jaxnet.errors import InputError, check_number, check_whole
+from jaxnet.models.losses import Loss, check_loss
+from jaxnet.models.model import Model, initial, input_shape, with_outputs
+from jaxnet.population.fit import fit_population
+from jaxnet.population.predictions import predictions_of
+from jaxnet.population.scheduler import Progress
+from jaxnet.random import AnyKey, as_key
+from jaxnet.runtime.plan import Plan
+from jaxnet.studies.census_memory import in_words, peak_memory
+from jaxnet.studies.census_result import Census, found_by
+from jaxnet.studies.design import pool_of
+
+MIN_NETWORKS = 16  # networks, so that 8 have not seen an example
+MOST = 1 << 20  # networks
+WHOLE, ORDER = (
+    MOST,
+    MOST + 1,
+)  # numbers of the keys of the network on all examples, and of the order
+
+logger = logging.getLogger("jaxnet")
+
+
+def census(
+    model: Model,
+    splits: Splits,
+    recipe: Recipe,
+    key: AnyKey,
+    *,
+    members: int = 512,
+    share: float = 0.5,
+    loss: Loss | None = None,
+    plan: Plan | None = None,
+    out: str | Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Census:
+    """Train networks on random halves of the examples, and compare on each example those that saw
+    it with those that did not.
+
+    Training and validation set are one pool, and the halves come in pairs that have no example in
+    common; examples of a group stay together. A half is given to the training as weights, 0 for the
+    examples outside of it, so that all networks share one order of examples: a batch of B examples
+    then holds about B/2 of a network, and an epoch goes through its half once. Models with model
+    state, such as batch statistics, would see examples of weight 0: they are given subsets, each in
+    an order of its own, and an epoch goes through a half twice. One more network trains on the
+    whole pool. The test set takes no part.
+
+    A validation set that stops the training, or is more than a quarter of the pool, stays out of
+    the pool. The logger "jaxnet" says beforehand how much memory the networks take.
+
+    Args:
+        model: the network.
+        splits: the data set.
+        recipe: how each network is trained.
+        key: a random key.
+        members: number of networks on halves, an even number of at least 16.
+        share: of the examples that each network is trained on.
+        loss: as in `fit_population`.
+        plan: as in `fit_population`.
+        out: a folder for checkpoints and predictions; the same call with it goes on where it was
+            stopped. The predictions are mapped from it, so that they need not fit into memory.
+        progress: as in `fit_population`.
+
+    Returns:
+        The Census.
+
+    Raises:
+        InputError: for invalid arguments, for ordered data, and where most networks diverge.
+
+    References:
+        Feldman & Zhang 2020 (networks on random subsets, and what they memorize).
+    """
+    arguments.check(model=model, splits=splits, recipe=recipe)
+    arguments.check_in_memory(splits)
+    error_unit(splits.train)  # refuses values that are all equal
+    key = as_key("key", key)
+    check_loss(loss)
+    arguments.check_surroundings(out, progress, plan)
+    check_whole("members", members, most=MOST)
+    if members < MIN_NETWORKS or members % 2:
+        raise InputError(
+            f"members is {members}; give an even number of at least {MIN_NETWORKS}, since the "
+            "halves come in pairs"
+        )
+    if not 0 < check_number("share", share) < 1:
+        raise InputError(f"share is {share}; give a share of the examples between 0 and 1")
+    if splits.ordered:
+        raise InputError(
+            "the data are ordered, and networks on random halves would learn from examples that "
+            "come after those they are judged on; give data without an order"
+        )
+    recipe = resolved(recipe, len(splits.train))
+    pooled, notes = pool_of(splits, recipe, "halves")
+    train = pooled.train
+    if (number := units(train)) < 2 * MIN_NETWORKS:
+        what = "examples" if train.groups is None else "groups"
+        raise InputError(
+            f"{number} {what} are too few for a census; give at least {2 * MIN_NETWORKS}"
+        )
+    samples, order_key = _drawn(model, pooled, key, members, share)
+    notes.append(_step_in_words(recipe, len(train), share, subsets=order_key is None))
+    numbers = np.append(np.arange(members), WHOLE).astype(np.uint32)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
+    seen = arguments.without_test(pooled)
+    bytes_ = peak_memory(Problem(model, seen, recipe, loss), samples, keys, plan)
+    logger.info("%s", in_words(*bytes_, mapped=out is not None))
+    population = fit_population(
+        model,
+        seen,
+        recipe,
+        keys,
+        order_key=order_key,
+        resample=samples,
+        loss=loss,
+        plan=plan,
+        out=out,
+        progress=progress,
+        seen=True,
+    )
+    predictions = predictions_of([model], seen, population, plan, seen=True).train
+    assert predictions is not None
+    return found_by(
+        population, predictions, pooled, len(splits.train), share=share, notes=tuple(notes)
+    )
+
+
+def _drawn(
+    model: Model, splits: Splits, key: Key[Array, ""], members: int, share: float
+) -> tuple[Samples, Key[Array, ""] | None]:
+    """What each network trains on, the last one on everything, and the key of the order that all
+    share; None where each has its own.
+    """
+    n = len(splits.train)
+    halves = resampling.halves(key, members, n, share=share, groups=splits.train.groups)
+    samples = resampling.together([halves, resampling.whole(1, n)])
+    ready = with_outputs(model, splits.train.outputs)
+    shape = input_shape(splits)
+    state = jax.eval_shape(lambda key, x: initial(ready, key, x)[1], jax.random.key(0), shape)
+    if jax.tree.leaves(state):
+        return samples, None
+    return samples.as_weights(), jax.random.fold_in(key, jnp.uint32(ORDER))
+
+
+def _step_in_words(recipe: Recipe, examples: int, share: float, *, subsets: bool) -> str:
+    """What a step of a network takes."""
+    batch = min(recipe.batch_size, examples)
+    if subsets:
+        return (
+            "the model has a state that examples of weight 0 would change, such as batch "
+            f"statistics, so each network is given its {share:.0%} of the examples as a subset: a "
+            f"step takes {batch} of them, and an epoch goes through them {1 / share:.3g} times"
+        )
+    return (
+        f"all networks share one order of the examples, of which each uses its {share:.0%}: a step "
+        f"takes about {share * batch:.0f} examples, {share:.0%} of a batch of {batch}, and an "
+        "epoch "
+        "goes through them once"
+    )

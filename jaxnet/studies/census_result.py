@@ -1,0 +1,304 @@
+"""Census: what networks on halves of the examples show of each example."""
+
+import csv
+import functools
+import io
+import json
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num, Shaped
+
+from jaxnet import arrays, display
+from jaxnet.core.run import Run
+from jaxnet.data import Splits
+from jaxnet.data.dataset import error_unit
+from jaxnet.diagnostics.findings import percent
+from jaxnet.errors import InputError
+from jaxnet.population.result import Population
+from jaxnet.runtime.files import plain
+from jaxnet.stats.bias_variance import (
+    MIN_LOG_PROBABILITY,
+    Decomposition,
+    bias_variance_decomposition,
+)
+from jaxnet.stats.estimate import Estimate, wilson
+from jaxnet.stats.halves import error_of_halves, mean_where
+
+MIN_SOUND = 16  # networks that must not have diverged
+
+logger = logging.getLogger("jaxnet")
+
+
+@dataclass(frozen=True)
+class Census:
+    """What networks on random halves of the examples show.
+
+    The pool is the training set and, where it takes part, the validation set, whose examples come
+    last. Errors of values are squared errors divided by the variance of y.
+
+    Attributes:
+        splits: the data, with the pool as their training set.
+        training: the number of examples of the training set, which come first in the pool.
+        share: the share of the pool that each network was trained on.
+        examples: how many examples each network was trained on, on average.
+        unseen: error of the networks on the examples that they were not trained on.
+        seen: error on those that they were trained on.
+        decomposition: bias and variance of the unseen error, for training sets of `examples`
+            examples; None where examples are grouped.
+        halves: (networks, pool) which examples each network was trained on.
+        predictions: (networks, pool, classes) log-probabilities as float16, or (networks, pool)
+            values; mapped from the disk where the census has a folder.
+        wrong: (networks, pool) which predictions are wrong, of classes; squared errors of values.
+        losses: (networks, pool) losses: -log p(label) in nats, or squared errors.
+        diverged: number of networks that diverged, which are left out of all of this.
+        notes: what was decided, and how far the numbers can be trusted.
+        population: all networks; the last one was trained on the whole pool.
+    """
+
+    splits: Splits = field(repr=False, compare=False)
+    training: int
+    share: float
+    examples: float
+    unseen: Estimate
+    seen: Estimate
+    decomposition: Decomposition | None = field(repr=False)
+    halves: Bool[np.ndarray, "networks pool"] = field(repr=False, compare=False)
+    predictions: Num[np.ndarray, "networks pool *classes"] = field(repr=False, compare=False)
+    wrong: Shaped[np.ndarray, "networks pool"] = field(repr=False, compare=False)
+    losses: Float[np.ndarray, "networks pool"] = field(repr=False, compare=False)
+    diverged: int
+    notes: tuple[str, ...]
+    population: Population = field(repr=False, compare=False)
+
+    __repr__ = display.text
+
+    @property
+    def members(self) -> int:
+        """The number of networks on halves that did not diverge."""
+        return len(self.halves)
+
+    @property
+    def regression(self) -> bool:
+        """Whether errors are squared errors in variances of y."""
+        return self.splits.classes is None
+
+    @property
+    def run(self) -> Run:
+        """The network that was trained on the whole pool."""
+        return self.population[-1]
+
+    @functools.cached_property
+    def _difficulty(self) -> Float[np.ndarray, " pool"]:
+        return mean_where(self.losses, ~self.halves)
+
+    @property
+    def difficulty(self) -> Float[np.ndarray, " training"]:
+        """The mean loss of each training example over the networks that were not trained on it."""
+        return self._difficulty[: self.training]
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """What is known of each example of the pool, as columns.
+
+        Returns:
+            `part` and `index`, the part of the data and the row in it; `networks`, how many were
+            not trained on the example; `error` with `low` and `high`, the share of them that is
+            wrong on it and the 95% interval for other networks, or their mean squared error;
+            `seen_error`, that of the networks that were trained on it; `difficulty`.
+        """
+        n, unseen = len(self.splits.train), ~self.halves
+        count = unseen.sum(0)
+        error = mean_where(self.wrong, unseen)
+        low, high = self._limits(error, count)
+        return {
+            "part": np.where(np.arange(n) < self.training, "train", "validation"),
+            "index": np.concatenate([np.arange(self.training), np.arange(n - self.training)]),
+            "networks": count,
+            "error": error,
+            "low": low,
+            "high": high,
+            "seen_error": mean_where(self.wrong, self.halves),
+            "difficulty": self._difficulty,
+        }
+
+    def _limits(
+        self, error: Float[np.ndarray, " pool"], count: Int[np.ndarray, " pool"]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The 95% limits of the error of other networks on each example."""
+        if not self.regression:
+            found = [
+                wilson(round(rate * trials), int(trials))
+                for rate, trials in zip(error, count, strict=True)
+            ]
+            return np.array([each.low for each in found]), np.array([each.high for each in found])
+        from scipy.special import stdtrit
+
+        squares = mean_where(self.wrong**2, ~self.halves) - error**2
+        half = stdtrit(count - 1, 0.975) * np.sqrt(np.maximum(squares, 0) / (count - 1))
+        return np.maximum(0.0, error - half), error + half
+
+    def csv(self) -> str:
+        """The rows as CSV, those of the largest difficulty first."""
+        columns, text = self.rows(), io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        for row in np.argsort(-columns["difficulty"], kind="stable"):
+            writer.writerow([_cell(column[row]) for column in columns.values()])
+        return text.getvalue()
+
+    @property
+    def verdict(self) -> str:
+        """The error outside the half, and its parts."""
+        unit = " of the variance of y" * self.regression
+        words = (
+            f"networks trained on {self.examples:,.0f} examples have an error of "
+            f"{percent(self.unseen)}{unit}, on examples that they have not seen"
+        )
+        if self.decomposition is None:
+            return words
+        bias, variance = self.decomposition.bias, self.decomposition.variance
+        return (
+            f"{words}: bias² (shared mistakes, and noise of the labels) {bias.estimate:.2%}, "
+            f"variance {variance.estimate:.2%}"
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return the census without its rows, in the types that JSON has."""
+        names = ("members", "diverged", "share", "examples", "training", "unseen", "seen")
+        parts = ("loss", "bias", "variance")
+        return plain(
+            {
+                "verdict": self.verdict,
+                **{name: getattr(self, name) for name in names},
+                "pool": len(self.splits.train),
+                "regression": self.regression,
+                "decomposition": None
+                if self.decomposition is None
+                else {name: getattr(self.decomposition, name) for name in parts},
+                "notes": self.notes,
+            }
+        )
+
+    def json(self) -> str:
+        """Return the summary as JSON text."""
+        return json.dumps(self.summary(), indent=1, allow_nan=False)
+
+    def __str__(self) -> str:
+        rows = [
+            ("error on examples that a network has not seen", percent(self.unseen)),
+            ("error on examples that it was trained on", percent(self.seen)),
+        ]
+        if self.decomposition is not None:
+            rows += [
+                ("bias² of the error on unseen examples", percent(self.decomposition.bias)),
+                ("variance of that error", percent(self.decomposition.variance)),
+            ]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(
+            [
+                f"{self.members} networks, each trained on {self.examples:,.0f} of "
+                f"{len(self.splits.train):,} examples",
+                *(f"{name:{width}}  {value}" for name, value in rows),
+                "",
+                *self.notes,
+            ]
+        )
+
+
+def found_by(
+    population: Population,
+    predictions: Num[np.ndarray, "networks pool *classes"],
+    splits: Splits,
+    training: int,
+    *,
+    share: float,
+    notes: tuple[str, ...],
+) -> Census:
+    """Compute what the networks of a census show.
+
+    Args:
+        population: the networks; the last one was trained on the whole pool.
+        predictions: of all networks on the pool.
+        splits: the data, with the pool as their training set.
+        training: the number of examples of the training set.
+        share: of the pool that each network was trained on.
+        notes: what was decided.
+
+    Returns:
+        The Census.
+
+    Raises:
+        InputError: where too many networks diverged.
+    """
+    members, train = len(population) - 1, splits.train
+    assert population.samples is not None
+    sound = np.flatnonzero(~population.diverged[:members])
+    lost = members - len(sound)
+    if len(sound) < MIN_SOUND:
+        raise InputError(
+            f"{lost} of {members} networks diverged, and at least {MIN_SOUND} are needed; lower "
+            "the "
+            "learning rate, or set clip"
+        )
+    halves = np.stack([population.samples.seen(int(member)) for member in sound])
+    kept = predictions[:members] if not lost else predictions[sound]
+    wrong, losses, classes = _tables(kept, np.asarray(train.y), error_unit(train))
+    if lost:
+        notes = (*notes, f"{lost} of {members} networks diverged and are left out")
+    decomposition = None
+    if train.groups is None:
+        regression = splits.classes is None
+        decomposition = bias_variance_decomposition(
+            np.asarray(kept, np.float64) / error_unit(train) ** 0.5 if regression else classes,
+            np.asarray(train.y) / error_unit(train) ** 0.5 if regression else np.asarray(train.y),
+            loss="squared" if regression else "zero_one_kohavi_wolpert",
+            design="fresh",
+            seen=halves,
+        )
+    else:
+        notes = (
+            *notes,
+            "examples are grouped, so the error is not decomposed into bias and variance",
+        )
+    return Census(
+        splits=splits,
+        training=training,
+        share=share,
+        examples=float(halves.sum(1).mean()),
+        unseen=error_of_halves(wrong, ~halves, train.groups),
+        seen=error_of_halves(wrong, halves, train.groups),
+        decomposition=decomposition,
+        halves=halves,
+        predictions=kept,
+        wrong=wrong,
+        losses=losses,
+        diverged=lost,
+        notes=notes,
+        population=population,
+    )
+
+
+def _tables(
+    predictions: Num[np.ndarray, "networks pool *classes"], y: Num[np.ndarray, " pool"], unit: float
+) -> tuple[np.ndarray, Float[np.ndarray, "networks pool"], np.ndarray]:
+    """Read the predictions one network at a time: (which are wrong, or squared errors; losses; the
+    predicted classes).
+    """
+    shape, of_classes = predictions.shape[:2], predictions.ndim == 3
+    losses = np.empty(shape, np.float32)
+    if not of_classes:
+        for member, each in enumerate(predictions):
+            losses[member] = (np.asarray(each, np.float64) - y) ** 2 / unit
+        return losses, losses, losses
+    classes, rows = np.empty(shape, np.int16), np.arange(len(y))
+    for member, each in enumerate(predictions):
+        own = np.asarray(each, np.float32)
+        classes[member] = arrays.chosen(own)
+        losses[member] = -np.maximum(own[rows, y], MIN_LOG_PROBABILITY)
+    return arrays.wrong(classes, y), losses, classes
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.4f}" if isinstance(value, float | np.floating) else value

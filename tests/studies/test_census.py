@@ -1,0 +1,190 @@
+"""Census: halves, what networks see of them, and what they show of each example."""
+
+import json
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+
+import jaxnet
+from jaxnet import InputError, Recipe
+from jaxnet.cli import commands
+from jaxnet.data.resampling import halves, together, whole
+from jaxnet.data.splitting import pool, take
+from jaxnet.stats.halves import error_of_halves
+from jaxnet.studies.census import _drawn, census
+
+MODEL, KEY = jaxnet.linear(), jax.random.key(0)
+RECIPE = Recipe(epochs=3, batch_size=64, learning_rate=1e-2)
+WORDS = (
+    *("digits", "--model", "linear", "--epochs", "3", "--batch-size", "64"),
+    *("--learning-rate", "1e-2", "--members", "16", "--no-cache"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The folder of the command."""
+    path = tmp_path_factory.mktemp("census") / "out"
+    assert commands.run("census", [*WORDS, "--out", str(path)], began=0.0) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def found(digits):
+    return census(MODEL, digits, RECIPE, KEY, members=16)
+
+
+def test_halves_come_in_pairs_without_a_common_example_and_keep_groups_together():
+    groups = np.repeat(np.arange(20), 5)
+    for given in (None, groups):
+        samples = halves(KEY, 6, 100, groups=given)
+        seen = np.stack([samples.seen(i) for i in range(6)])
+        np.testing.assert_array_equal(seen[::2], ~seen[1::2])
+        assert (seen.sum(1) == 50).all()
+        assert len({row.tobytes() for row in seen}) == 6
+    assert (seen.reshape(6, 20, 5).all(2) | ~seen.reshape(6, 20, 5).any(2)).all()
+    most = halves(KEY, 4, 101, share=0.7)
+    assert [most.seen(i).sum() for i in range(4)] == [71, 71, 71, 71]
+    weights = halves(KEY, 4, 101).as_weights()
+    assert [weights.weights[i].mean() for i in range(4)] == pytest.approx([1, 1, 1, 1])
+    assert sorted(set(weights.weights[0])) == pytest.approx([0, 101 / 50])
+
+
+def test_a_left_out_row_changes_no_bit_of_the_parameters(digits):
+    both = pool(digits)
+    samples = halves(KEY, 2, len(both.train)).as_weights()
+    left_out = ~samples.seen(0)
+    x, y = np.array(both.train.x), np.array(both.train.y)
+    x[left_out], y[left_out] = 255 - x[left_out][::-1], 0
+    other = replace(both, train=replace(both.train, x=x, y=y))
+    recipe = replace(RECIPE, dropout=0.2)
+    runs = [
+        jaxnet.fit_population(
+            jaxnet.mlp((8,)), given, recipe, jax.random.split(KEY, 2), order_key=KEY,
+            resample=samples,
+        )
+        for given in (both, other)
+    ]  # fmt: skip
+    for a, b in zip(jax.tree.leaves(runs[0].params), jax.tree.leaves(runs[1].params), strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+        assert (a[1] != b[1]).any()
+
+
+def test_counted_accuracies_leave_out_examples_of_weight_0(digits):
+    both, still = pool(digits), Recipe(epochs=1, batch_size=100, learning_rate=1e-12)
+    weights = halves(KEY, 1, len(both.train)).as_weights().weights[0]
+    run = jaxnet.fit(MODEL, both, still, KEY, weights=weights)
+    own = jaxnet.evaluate(MODEL, run, take(both.train, np.flatnonzero(weights)))
+    assert run.history.train_accuracy[0] == pytest.approx(own.accuracy.estimate, abs=1e-6)
+
+
+def test_the_networks_are_those_of_fit_and_judge_what_they_have_not_seen(digits, found):
+    both = pool(digits)
+    y, n = np.asarray(both.train.y), len(both.train)
+    samples = together([halves(KEY, 16, n), whole(1, n)]).as_weights()
+    run = jaxnet.fit(
+        MODEL, both, RECIPE, jax.random.fold_in(KEY, 3), weights=samples.weights[3],
+        order_key=jax.random.fold_in(KEY, (1 << 20) + 1),
+    )  # fmt: skip
+    outputs = np.asarray(jaxnet.predict(MODEL, run, both.train.x))
+    np.testing.assert_allclose(found.predictions[3], outputs, atol=1e-3, rtol=1e-3)
+    np.testing.assert_array_equal(found.halves[3], samples.weights[3] > 0)
+    wrong = found.predictions.argmax(2) != y
+    by_hand = np.nanmean(np.where(found.halves, np.nan, wrong), axis=0)
+    assert found.unseen.estimate == pytest.approx(by_hand.mean())
+    assert found.unseen.estimate == pytest.approx(found.decomposition.loss.estimate)
+    assert found.unseen.low < found.unseen.estimate < found.unseen.high
+    assert found.seen.estimate == pytest.approx(wrong[found.halves].mean(), abs=1e-3)
+    parts = found.decomposition
+    assert parts.bias.estimate + parts.variance.estimate == pytest.approx(parts.loss.estimate)
+    rows = found.rows()
+    np.testing.assert_allclose(rows["error"], by_hand)
+    assert (rows["networks"] == 8).all()
+    labels = np.take_along_axis(np.asarray(found.predictions, float), y[None, :, None], 2)[..., 0]
+    mean_loss = np.nanmean(np.where(found.halves, np.nan, -labels), axis=0)
+    np.testing.assert_allclose(rows["difficulty"], mean_loss, rtol=1e-4)
+    np.testing.assert_array_equal(found.difficulty, rows["difficulty"][: len(digits.train)])
+    assert rows["part"][len(digits.train) :].tolist() == ["validation"] * len(digits.validation)
+    one = int(np.argmax(rows["error"]))
+    limits = stats.binomtest(round(8 * by_hand[one]), 8).proportion_ci(method="wilson")
+    assert (rows["low"][one], rows["high"][one]) == pytest.approx((limits.low, limits.high))
+
+
+def test_a_stopped_census_goes_on_to_the_same_bits(digits, found, tmp_path):
+    def stop(now):
+        if now.share > 0.3:
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        census(MODEL, digits, RECIPE, KEY, members=16, out=tmp_path, progress=stop)
+    again = census(MODEL, digits, RECIPE, KEY, members=16, out=tmp_path)
+    assert isinstance(again.predictions.base, np.memmap) or isinstance(again.predictions, np.memmap)
+    np.testing.assert_array_equal(again.predictions, found.predictions)
+    assert again.json() == found.json()
+
+
+def test_errors_of_halves_have_the_interval_of_the_examples_where_networks_do_not_differ():
+    wrong = np.tile(np.arange(200) % 10 == 0, (16, 1))
+    judged = np.arange(16)[:, None] % 2 == np.arange(200) % 2
+    given = error_of_halves(wrong, judged)
+    # the variance of a mean of 200 values, on the logit scale
+    reach = stats.t.ppf(0.975, 199) * np.sqrt(0.1 * 0.9 / 199) / (0.1 * 0.9)
+    odds = np.log(0.1 / 0.9)
+    expected = 1 / (1 + np.exp(-np.array([odds - reach, odds + reach])))
+    assert (given.low, given.high) == pytest.approx(expected, rel=0.02)
+    none = error_of_halves(np.zeros((16, 200), bool), judged)
+    assert none.high == pytest.approx(stats.beta.ppf(0.975, 1, 200), rel=1e-6)
+    groups = np.arange(200) // 4
+    alike = np.tile(np.arange(200) // 4 % 10 == 0, (16, 1))
+    parts = np.arange(16)[:, None] % 2 == groups % 2
+    wide, narrow = error_of_halves(alike, parts, groups), error_of_halves(alike, parts)
+    assert wide.high - wide.low > 1.7 * (narrow.high - narrow.low)
+
+
+def test_models_with_a_state_get_subsets_in_orders_of_their_own(digits):
+    both = pool(digits)
+
+    def init(key, x):
+        return {"w": jax.random.normal(key, (64, 10))}, {"mean": np.zeros(64, np.float32)}
+
+    stateful = jaxnet.Model(init, lambda params, state, x, **_: (x.reshape(-1, 64), state), "own")
+    samples, order = _drawn(stateful, both, KEY, 16, 0.5)
+    assert samples.weights is None
+    assert order is None
+    assert _drawn(MODEL, both, KEY, 16, 0.5)[0].weights is not None
+
+
+def test_values_are_judged_by_squared_errors_in_variances_of_y():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4)).astype(np.float32)
+    y = x @ np.array([1.0, 2.0, 0.0, 0.0]) + rng.normal(size=300)
+    splits = jaxnet.split(x, y.astype(np.float32), seed=0)
+    found = census(MODEL, splits, Recipe(epochs=30, learning_rate=1e-1), KEY, members=16)
+    assert found.unseen.estimate == pytest.approx(1 / 6, rel=0.25)  # noise of 1 in a variance of 6
+    assert found.decomposition.loss.estimate == pytest.approx(found.unseen.estimate, rel=1e-4)
+    assert (found.rows()["low"] <= found.rows()["error"]).all()
+
+
+def test_the_command_writes_the_same_census(folder, digits, found):
+    result = json.loads((folder / "result.json").read_text())
+    assert result["census"] == json.loads(found.json())
+    assert result["verdict"] == found.verdict
+    assert (folder / "examples.csv").read_text() == found.csv()
+    page = (folder / "report.html").read_text()
+    assert "error on examples that a network has not seen" in page
+    assert "census" in page
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({"members": 17}, "members is 17; give an even number of at least 16"),
+        ({"share": 1.0}, "share is 1.0; give a share of the examples between 0 and 1"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(digits, kwargs, words):
+    with pytest.raises(InputError, match=words):
+        census(MODEL, digits, RECIPE, KEY, **kwargs)
