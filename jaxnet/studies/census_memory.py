@@ -4,13 +4,12 @@ import math
 from pathlib import Path
 
 import jax
-from jaxtyping import PyTree
+from jaxtyping import Array, Key, PyTree
 
 from jaxnet.core.training import Problem
 from jaxnet.data.resampling import Samples
 from jaxnet.population.job import make_jobs
 from jaxnet.population.placement import place_members
-from jaxnet.random import AnyKeys
 from jaxnet.runtime.plan import Plan
 
 COMPILER = 180 << 20  # bytes that XLA takes to compile the programs of a small network
@@ -18,7 +17,7 @@ STATUS = Path("/proc/self/statm")
 
 
 def peak_memory(
-    problem: Problem, samples: Samples, keys: AnyKeys, plan: Plan | None
+    problem: Problem, samples: Samples, keys: Key[Array, " members"], plan: Plan | None
 ) -> tuple[int, int]:
     """Estimate the memory of this process at its peak, from the shapes of what it holds.
 
@@ -50,7 +49,7 @@ def peak_memory(
     )
     # twice: once in the parts in which they were trained, once joined
     total = _now() + COMPILER + held + drawn + 2 * members * network + at_work
-    return int(total + predictions + tables), int(predictions)
+    return total + predictions + tables, predictions
 
 
 def in_words(peak: int, predictions: int, *, mapped: bool) -> str:
