@@ -234,6 +234,8 @@ def keep_predictions(
     }
     kind = _kind(splits)
     shapes = {name: (count, len(x), *outputs) for name, x in parts.items()}
+    if not parts:
+        return Predictions(None, np.empty((count, 0, *outputs), kind), None)
     if once(lambda: not _kept(folder, shapes, kind)):
         files = dict[str, np.memmap]()
         if is_first():

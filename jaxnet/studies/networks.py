@@ -250,7 +250,7 @@ class Networks:
             parts.append(
                 fit_population(
                     [each.model for each in problems],
-                    problems[0].splits,
+                    without_test_rows(problems[0].splits),
                     [each.recipe for each in problems],
                     keys[places],
                     resample=samples.only(places),
@@ -284,6 +284,16 @@ class Networks:
             for member, recipe in enumerate(recipes)
         ]
         return samples.reweighted(np.stack(factors))
+
+
+def without_test_rows(splits: Splits) -> Splits:
+    """The data with an empty test set: no network of an advice predicts on it.
+
+    Args:
+        splits: the data.
+    """
+    test = splits.test
+    return replace(splits, test=replace(test, x=test.x[:0], y=test.y[:0], groups=None))
 
 
 def standardized_anew(splits: Splits) -> Splits:

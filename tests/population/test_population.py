@@ -465,6 +465,16 @@ def test_predictions_of_all_members(small, tmp_path):
         assert np.abs(kept.unseen[i][there[i]].astype(float) - expected).max() < 0.02
 
 
+def test_predictions_without_a_test_set(small, tmp_path):
+    alone = replace(small, test=replace(small.test, x=small.test.x[:0], y=small.test.y[:0]))
+    kept = jaxnet.fit_population(MODEL, alone, RECIPE, KEYS[:2], out=tmp_path / "p").predictions
+    assert kept.test.shape == (2, 0, 10)
+    assert kept.validation.shape == (2, len(small.validation), 10)
+    neither = replace(alone, validation=alone.test)
+    kept = jaxnet.fit_population(MODEL, neither, RECIPE, KEYS[:2], out=tmp_path / "q").predictions
+    assert (kept.validation, kept.test.shape, kept.unseen) == (None, (2, 0, 10), None)
+
+
 def test_members_are_saved_together(small, tmp_path):
     many = jaxnet.fit_population(
         MODEL,
