@@ -13,7 +13,9 @@ adopted that gains nothing. `adopted`: any is adopted. `best`: a candidate is ad
 much as the best one. `bias`: mean of the point minus the true gain, in percentage points, over all
 advices and over those that adopt. `trained`: share of the trainings that all candidates on all
 folds take with one seed. `kept` is "yes" where the 99% binomial intervals reach 93% coverage
-and 5% false adoptions, and the mean point is at most .5 points too high.
+and 5% false adoptions, and the mean point is at most .5 points too high. Points of a log loss are
+hundredths of a nat, and those of a root mean squared error hundredths of the standard deviation of
+y; `advice_measures.py` draws such losses.
 """
 
 import math
@@ -26,10 +28,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.benchmarks.advice_measures import Measured, World
 from experiments.benchmarks.rows import append, in_chunks, missing, parser, processes
 from experiments.benchmarks.worlds import Pool, Probit, folds
 from jaxnet.diagnostics import exact
-from jaxnet.stats.gains import FOLDS, Cell, race
+from jaxnet.stats.gains import FOLDS, Cell, Raced, race
 
 TABLE = Path(__file__).with_suffix(".csv")
 CHUNK = 50
@@ -85,7 +88,7 @@ def one_of(count: int, gain: float) -> tuple[float, ...]:
 
 LITTLE = (0.25, 0.5, 0.5, 0.75, 0.75, 1.0, 1.0, 1.5)
 RATES_ALIKE = (-8.0, -3.0, -1.0, 1.0, 0.0, 0.5, -0.5, -2.0)
-CASES = {
+CASES: dict[str, Case | Measured] = {
     f"{n}: {words}": Case(n, gains)
     for n in (300, 1000, 5000)
     for words, gains in (
@@ -128,6 +131,20 @@ CASES |= {
     )
 }
 CASES |= {
+    f"{n}, {words}: {told}": Measured(measure, n, gains)
+    for n in (300, 1000)
+    for measure, words in (
+        ("balanced_error", "balanced error"),
+        ("log_loss", "log loss"),
+        ("rmse", "root mean squared error"),
+    )
+    for told, gains in (
+        ("8 gain nothing", one_of(8, 0.0)),
+        ("1 of 8 gains 2 points", one_of(8, 2.0)),
+        ("1 of 8 gains 5 points", one_of(8, 5.0)),
+    )
+}
+CASES |= {
     f"1000, error 3%: {words}": Case(1000, gains, error=0.03)
     for words, gains in (
         ("8 gain nothing", one_of(8, 0.0)),
@@ -146,8 +163,12 @@ class Advised(NamedTuple):
     trained: float
 
 
-def advise(case: Case, rng: np.random.Generator) -> Advised:
+def advise(case: Case | Measured, rng: np.random.Generator) -> Advised:
     """Draw losses, run the race and choose."""
+    if isinstance(case, Measured):
+        drawn, count = World(case, rng), len(case.gains)
+        raced = race(drawn.measure, count, drawn.fold_of, seeds=case.seeds, **drawn.losses_of)
+        return advised(case, raced)
     world = Probit(
         case.examples, 0.0, 0.0, case.scatter, shared=case.shared, group=case.group, alike=0.7
     )
@@ -158,11 +179,8 @@ def advise(case: Case, rng: np.random.Generator) -> Advised:
     rest = math.sqrt(1 - case.shared)
     units = np.arange(case.examples) if group_of is None else group_of
     own = math.sqrt(case.own) * rng.standard_normal((len(errors), units[-1] + 1))[:, units]
-    trained = 0
 
     def measure(recipes: np.ndarray, cells: Sequence[Cell]) -> np.ndarray:
-        nonlocal trained
-        trained += len(recipes) * len(cells)
         shape = len(recipes), len(cells)
         below = thresholds[recipes][:, None] + case.scatter * rng.standard_normal(shape)
         noise = rng.standard_normal((*shape, case.examples), dtype=np.float32)
@@ -170,15 +188,21 @@ def advise(case: Case, rng: np.random.Generator) -> Advised:
         return (latent < below[..., None]).astype(float)
 
     count = len(case.gains)
-    raced = race(measure, count, fold_of, group_of, seeds=case.seeds)
+    return advised(case, race(measure, count, fold_of, group_of, seeds=case.seeds))
+
+
+def advised(case: Case | Measured, raced: Raced) -> Advised:
+    """The choice after a race, beside the truth."""
     found = raced.gains.choose(raced.finalists)
+    one_of_fold = np.unique(raced.gains.fold_of, return_index=True)[1]
+    trained = int(np.isfinite(raced.losses[:, :, one_of_fold]).sum())
     gain = found.gain
     return Advised(
         case.gains[found.leader],
         100 * gain.estimate,
         100 * gain.low,
         100 * gain.high,
-        trained / (FOLDS * (1 + count)),
+        trained / (FOLDS * (1 + len(case.gains))),
     )
 
 
