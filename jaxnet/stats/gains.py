@@ -48,6 +48,8 @@ class Gains:
         seeds: the most networks that left out the same fold.
         largest: the largest weight of an example, where losses are counted; 1 where all count the
             same.
+        of_networks: (candidates, networks) mean gain of each network, where all networks judge all
+            examples; NaN where none was trained. None where they are judged on their folds.
     """
 
     values: Float[np.ndarray, "candidates examples"]
@@ -56,6 +58,7 @@ class Gains:
     counted: bool = True
     seeds: int = 1
     largest: float = 1.0
+    of_networks: Float[np.ndarray, "candidates networks"] | None = None
 
     __repr__ = display.text
 
@@ -101,7 +104,14 @@ class Gains:
         values = self.values[candidates]
         rows = np.isfinite(values).all(0)
         group_of = None if self.group_of is None else self.group_of[rows]
-        return replace(self, values=values[:, rows], fold_of=self.fold_of[rows], group_of=group_of)
+        networks = None if self.of_networks is None else self.of_networks[candidates]
+        return replace(
+            self,
+            values=values[:, rows],
+            fold_of=self.fold_of[rows],
+            group_of=group_of,
+            of_networks=networks,
+        )
 
     @property
     def means(self) -> Float[np.ndarray, " candidates"]:
@@ -121,7 +131,8 @@ class Gains:
         Of counted losses one unit more is won and one more is lost than were measured, of the
         largest weight where weights differ: one example of the rarest class decides as much. Where
         the means of folds vary more than their examples do, since networks differ, all standard
-        errors are larger by the same factor.
+        errors are larger by the same factor. Where all networks judge all examples, the variance of
+        the mean over networks is added, in the same proportion for all.
 
         References:
             Bonett & Price 2012 (two more units).
@@ -131,6 +142,8 @@ class Gains:
         if self.counted:
             squares, count = squares + 2 * self.largest**2 * examples / units, units + 1
         own = units / count * squares / examples**2
+        if self.of_networks is not None:
+            return np.sqrt(own * (1 + _between_networks(self.of_networks, own)))
         folds, fold_of = np.unique(self.fold_of, return_inverse=True)
         if len(folds) < 2:
             return np.sqrt(own)
@@ -304,16 +317,51 @@ def race(
     gains = partial(
         Gains.of, fold_of=fold_of, group_of=group_of, counted=counted, largest=largest, root=root
     )
-    running = np.ones(candidates, bool)
-    for number, cells in enumerate(cells_of_rungs(seeds)):
-        if number:
-            running = gains(losses).staying(running)
-        recipes = np.r_[0, 1 + np.flatnonzero(running)]
+
+    def keep(recipes: np.ndarray, cells: Sequence[Cell]) -> Gains:
         found = measure(recipes, cells)
         for place, (fold, seed) in enumerate(cells):
             own = np.flatnonzero(fold_of == fold)
             losses[recipes[:, None], seed, own] = found[:, place, own]
-    return Raced(losses, gains(losses), running)
+        return gains(losses)
+
+    return Raced(losses, *run_rungs(keep, candidates, seeds))
+
+
+def run_rungs(
+    keep: Callable[[Int[np.ndarray, " recipes"], Sequence[Cell]], Gains],
+    candidates: int,
+    seeds: int,
+) -> tuple[Gains, Bool[np.ndarray, " candidates"]]:
+    """Train recipes rung by rung, without those that have fallen behind.
+
+    Args:
+        keep: trains networks of some recipes, and returns what is gained so far.
+        candidates: number of candidates.
+        seeds: networks of each finalist for each fold.
+
+    Returns:
+        (the gains at the end, which candidates are finalists).
+    """
+    running, gains = np.ones(candidates, bool), None
+    for cells in cells_of_rungs(seeds):
+        if gains is not None:
+            running = gains.staying(running)
+        gains = keep(np.r_[0, 1 + np.flatnonzero(running)], cells)
+    assert gains is not None
+    return gains, running
+
+
+def _between_networks(
+    means: Float[np.ndarray, "candidates networks"], own: Float[np.ndarray, " candidates"]
+) -> float:
+    """The variance of mean gains over networks, on average in variances over examples."""
+    count = np.isfinite(means).sum(1)
+    varies = (own > 0) & (count > 1)
+    if not varies.any():
+        return 0.0
+    between = np.nanvar(means[varies], axis=1, ddof=1) / count[varies]
+    return float((between / own[varies]).mean())
 
 
 def _linear_roots(
