@@ -225,6 +225,25 @@ class Gains:
         sizes = [(float(each.means[0]), quantile * float(each.errors[0])) for each in found]
         return tuple(Estimate(mean, mean - half, mean + half) for mean, half in sizes)
 
+    def of_last(self, asked: int, level: float = LEVEL) -> Estimate:
+        """Compute the gain of a single candidate that several rounds of choices have led to, on
+        folds that took no part in them.
+
+        The lower limit allows for a choice among all candidates of all rounds, since these were
+        measured on the same examples.
+
+        Args:
+            asked: number of candidates of all rounds.
+            level: confidence level of the interval.
+
+        References:
+            Bonferroni, as in Dunn 1961 (lower limit).
+        """
+        normal = NormalDist()
+        mean, error = float(self.means[0]), float(self.errors[0])
+        q, z = normal.inv_cdf(1 - (1 - level) / asked), normal.inv_cdf((1 + level) / 2)
+        return Estimate(mean, mean - max(q, z) * error, mean + z * error)
+
 
 @dataclass(frozen=True)
 class Choice:

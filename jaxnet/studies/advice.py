@@ -2,7 +2,11 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from jaxnet import display
 from jaxnet.core.recipe import Recipe, describe_recipe
@@ -10,8 +14,10 @@ from jaxnet.core.run import Run
 from jaxnet.data import Splits
 from jaxnet.diagnostics.findings import Finding, percent, points
 from jaxnet.models.model import Model
+from jaxnet.population.ensemble import ensemble
+from jaxnet.population.result import Population
 from jaxnet.runtime.files import plain
-from jaxnet.stats.estimate import Estimate
+from jaxnet.stats.estimate import LEVEL, Estimate
 
 ADOPTED, HELPS, UNSURE = "adopted", "helps", "not shown to help"  # verdicts on candidates
 
@@ -46,46 +52,128 @@ class Tried:
 
 
 @dataclass(frozen=True)
+class Round:
+    """What one round of an advice has tried and chosen.
+
+    Attributes:
+        tried: every candidate.
+        best: number in `tried` of the adopted candidate; else of the one with the largest gain.
+        adopted: whether it is adopted.
+        gain: the error that it saves on unseen examples.
+        error: error of the recipe that the round began with, on unseen examples.
+        detectable: the gain that such a round finds in 80% of cases.
+        findings: what is wrong with the training of the recipe that the round began with.
+        level: confidence level of the interval of the gain.
+    """
+
+    tried: tuple[Tried, ...]
+    best: int
+    adopted: bool
+    gain: Estimate
+    error: Estimate
+    detectable: float
+    findings: tuple[Finding, ...] = ()
+    level: float = LEVEL
+
+    __repr__ = display.text
+
+    @property
+    def leader(self) -> Tried:
+        """The adopted candidate; else the one with the largest gain."""
+        return self.tried[self.best]
+
+
+@dataclass(frozen=True)
 class Advice:
     """What candidates gain over a recipe, and the recipe to use.
 
     Attributes:
-        recipe: the recipe to use: that of the adopted candidate, or the current one.
+        recipe: the recipe to use: that of the last adopted candidate, or the current one.
         model: the model to use, likewise.
         splits: the data to use, as they were given.
-        gain: the error that the candidate `best` saves on unseen examples. The interval allows for
-            its choice among all candidates; it is of the recipe's networks on average, and not of
-            one network.
-        adopted: whether a candidate is adopted.
-        best: number in `tried` of the adopted candidate; else of the one with the largest gain.
-        tried: every candidate.
-        findings: what is wrong with the training of the current recipe.
-        error: error of the current recipe on unseen examples.
-        detectable: the gain that such an advice finds in 80% of cases.
+        weights: (examples,) factors of the losses of the training set of `splits`; None for 1.
+        votes: number of networks to train, which predict together.
+        gain: the error that the recipe to use saves on unseen examples; where none is adopted, what
+            the candidate with the largest gain saves. The interval allows for the choice among all
+            candidates; it is of the recipe's networks on average, and not of one network. After
+            several rounds it is measured on folds that took no part in them.
+        rounds: each round.
         tolerance: the smallest gain that is worth a longer training.
         trainings: number of networks that were trained.
         regression: whether errors are squared errors in variances of y.
         notes: what was decided, and how far the numbers can be trusted.
+        test: error on the test set of the network `run`, which takes part in no choice; None where
+            there are no labeled test examples.
         run: one network of the recipe to use, trained on the pool of training and validation set.
+        fold_networks: the cross-fitted networks of the recipe to use, which the gain is of.
     """
 
     recipe: Recipe
     model: Model
     splits: Splits
+    weights: Float[np.ndarray, " examples"] | None
+    votes: int
     gain: Estimate
-    adopted: bool
-    best: int
-    tried: tuple[Tried, ...]
-    findings: tuple[Finding, ...]
-    error: Estimate
-    detectable: float
+    rounds: tuple[Round, ...]
     tolerance: float
     trainings: int
     regression: bool
     notes: tuple[str, ...]
+    test: Estimate | None
     run: Run = field(repr=False, compare=False)
+    fold_networks: Population = field(repr=False, compare=False)
 
     __repr__ = display.text
+
+    @property
+    def adopted(self) -> bool:
+        """Whether a candidate is adopted."""
+        return self.rounds[0].adopted
+
+    @property
+    def tried(self) -> tuple[Tried, ...]:
+        """Every candidate, of all rounds."""
+        return tuple(each for one in self.rounds for each in one.tried)
+
+    @property
+    def best(self) -> int:
+        """Number in `tried` of the candidate that was adopted last; else of the one with the
+        largest gain.
+        """
+        number = max(self._adopting, default=0)
+        return sum(len(one.tried) for one in self.rounds[:number]) + self.rounds[number].best
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with the training of the current recipe."""
+        return self.rounds[0].findings
+
+    @property
+    def error(self) -> Estimate:
+        """Error of the current recipe on unseen examples."""
+        return self.rounds[0].error
+
+    @property
+    def detectable(self) -> float:
+        """The gain that the first round finds in 80% of cases."""
+        return self.rounds[0].detectable
+
+    @property
+    def level(self) -> float:
+        """Confidence level of the interval of the gain."""
+        return self.rounds[0].level if len(self.rounds) == 1 else LEVEL
+
+    @cached_property
+    def vote(self) -> tuple[Model, Run]:
+        """The fold networks as one network, which predicts the mean of their probabilities or
+        values: its model and its Run.
+        """
+        return ensemble(self.model, self.fold_networks)
+
+    @property
+    def _adopting(self) -> list[int]:
+        """The rounds that adopted a candidate."""
+        return [number for number, each in enumerate(self.rounds) if each.adopted]
 
     @property
     def verdict(self) -> str:
@@ -95,8 +183,9 @@ class Advice:
 
     @property
     def _gained(self) -> str:
-        best, found = self.tried[self.best], self.gain
-        size = f"{_points(found)}{' of the variance of y' * self.regression}"
+        if len(self.rounds) > 1:
+            return self._gained_in_rounds
+        best, found, size = self.rounds[0].leader, self.gain, self._points(self.gain)
         if found.low > 0:
             told = f"{best.name} lowers the error on unseen examples by {size}"
             if self.adopted:
@@ -112,10 +201,31 @@ class Advice:
             "found in 80% of cases"
         )
 
+    @property
+    def _gained_in_rounds(self) -> str:
+        adopted = [self.rounds[number].leader.name for number in self._adopting]
+        count = f"{len(adopted)} changes help" if len(adopted) > 1 else "one change helps"
+        size = self._points(self.gain)
+        if self.gain.low > 0:
+            return (
+                f"{count}: {', then '.join(adopted)}. The error on unseen examples falls by {size}"
+            )
+        return (
+            f"{', then '.join(adopted)} was adopted, but on new folds it is not shown to help: the "
+            f"error on unseen examples falls by {size}"
+        )
+
+    def _points(self, size: Estimate) -> str:
+        return (
+            f"{100 * size.estimate:.2f} points{' of the variance of y' * self.regression} "
+            f"({100 * self.level:g}% interval {_limits(size)})"
+        )
+
     def summary(self) -> dict[str, Any]:
         """Return the advice in the types that JSON has."""
         tried = [
             {
+                "round": 1 + number,
                 "name": each.name,
                 "kind": each.kind,
                 "recipe": describe_recipe(each.recipe),
@@ -125,9 +235,22 @@ class Advice:
                 "folds": each.folds,
                 "verdict": each.verdict,
             }
-            for each in self.tried
+            for number, one in enumerate(self.rounds)
+            for each in one.tried
         ]
-        names = ("gain", "adopted", "best", "error", "detectable", "tolerance", "trainings")
+        rounds = [
+            {
+                "adopted": each.leader.name if each.adopted else None,
+                "best": each.leader.name,
+                **{name: getattr(each, name) for name in ("gain", "error", "detectable", "level")},
+                "findings": each.findings,
+            }
+            for each in self.rounds
+        ]
+        names = (
+            *("gain", "level", "adopted", "best", "error", "detectable", "tolerance", "votes"),
+            *("trainings", "test"),
+        )
         return plain(
             {
                 "verdict": self.verdict,
@@ -137,6 +260,7 @@ class Advice:
                 "regression": self.regression,
                 "findings": self.findings,
                 "tried": tried,
+                "rounds": rounds,
                 "notes": self.notes,
             }
         )
@@ -146,25 +270,33 @@ class Advice:
         return json.dumps(self.summary(), indent=1, allow_nan=False)
 
     def __str__(self) -> str:
-        width = max(len(each.name) for each in self.tried)
-        head = f"{'tried':{width}}  {'gain, points':>12}  {'95% interval':>16}  {'training':>8}  "
-        rows = [
-            f"{each.name:{width}}  {100 * each.gain.estimate:>12.2f}  "
-            f"{_limits(each.gain):>16}  {each.cost:>6.1f} x  {each.verdict}"
-            for each in sorted(self.tried, key=lambda each: -each.gain.estimate)
+        blocks = [
+            f"round {number}\n{_table(one)}" if len(self.rounds) > 1 else _table(one)
+            for number, one in enumerate(self.rounds, 1)
         ]
-        return "\n".join(
-            [
-                self.verdict,
-                "",
-                f"error of the current recipe on unseen examples: {percent(self.error)}",
-                *(f"{each.code.words}: {each.evidence}" for each in self.findings),
-                head.rstrip(),
-                *rows,
-                "",
-                *self.notes,
-            ]
-        )
+        lines = ["\n\n".join([self.verdict, *blocks]), ""]
+        if self.test is not None:
+            lines.append(f"error of the network that is kept on the test set: {percent(self.test)}")
+        return "\n".join([*lines, *self.notes])
+
+
+def _table(found: Round) -> str:
+    """The candidates of a round, the largest gain first."""
+    width, level = max(len(each.name) for each in found.tried), f"{100 * found.level:g}% interval"
+    head = f"{'tried':{width}}  {'gain, points':>12}  {level:>16}  {'training':>8}"
+    rows = [
+        f"{each.name:{width}}  {100 * each.gain.estimate:>12.2f}  "
+        f"{_limits(each.gain):>16}  {each.cost:>6.1f} x  {each.verdict}"
+        for each in sorted(found.tried, key=lambda each: -each.gain.estimate)
+    ]
+    return "\n".join(
+        [
+            f"error of the current recipe on unseen examples: {percent(found.error)}",
+            *(f"{each.code.words}: {each.evidence}" for each in found.findings),
+            head,
+            *rows,
+        ]
+    )
 
 
 def _one(size: float) -> str:
@@ -173,7 +305,3 @@ def _one(size: float) -> str:
 
 def _limits(size: Estimate) -> str:
     return f"{100 * size.low:.2f} to {100 * size.high:.2f}"
-
-
-def _points(size: Estimate) -> str:
-    return f"{100 * size.estimate:.2f} points (95% interval {_limits(size)})"

@@ -2,54 +2,72 @@
 
 import functools
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxnet.data import Dataset
+from jaxnet.core.run import Run
+from jaxnet.data import Dataset, Splits
 from jaxnet.data.dataset import error_unit
 from jaxnet.diagnostics.findings import Finding
 from jaxnet.engine.fingerprint import describe_pool
+from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
 from jaxnet.stats.cross_fitting import group_codes
-from jaxnet.stats.estimate import Estimate
-from jaxnet.stats.gains import FOLDS, RUNGS, Cell, Choice, Raced, cells_of_rungs, race
+from jaxnet.stats.estimate import LEVEL, Estimate
+from jaxnet.stats.gains import FOLDS, Cell, Choice, Raced, cells_of_rungs, race
 from jaxnet.stats.unseen_losses import UnseenLosses
 from jaxnet.studies.advice import ADOPTED, HELPS, UNSURE, Tried
 from jaxnet.studies.candidates import Candidate, candidates
 from jaxnet.studies.networks import Networks
 from jaxnet.studies.probes import training_findings
-from jaxnet.studies.timetable import Timetable
+from jaxnet.studies.timetable import Limit, Timetable
 
 PROBES = (1 << 20) + 1  # number of the key of networks that show the cause of a finding
 
 logger = logging.getLogger("jaxnet")
 
 
+class Part(NamedTuple):
+    """Networks that were trained together.
+
+    Attributes:
+        recipes: (recipes,) numbers of their recipes.
+        networks: equally many of each recipe, in this order.
+    """
+
+    recipes: Int[np.ndarray, " recipes"]
+    networks: Population
+
+
 @dataclass(frozen=True)
-class Round:
+class Decided:
     """What a round has measured and chosen.
 
     Attributes:
         networks: those of the current recipe and of all that were tried.
+        parts: the trained networks.
         raced: their losses.
         choice: the finalist with the largest measured gain.
         findings: what is wrong with the training of the current recipe.
         gains: gain of each candidate.
         adopted: number of the candidate to adopt; None where there is none.
+        level: confidence level of the interval of its choice.
         notes: what there was no time for.
     """
 
     networks: Networks
+    parts: tuple[Part, ...]
     raced: Raced
     choice: Choice
     findings: tuple[Finding, ...]
     gains: tuple[Estimate, ...]
     adopted: int | None
+    level: float
     notes: tuple[str, ...]
 
     @property
@@ -67,14 +85,23 @@ class Round:
         """Networks of each finalist for each fold."""
         return self.raced.losses.shape[1]
 
-    @functools.cached_property
-    def error(self) -> Estimate:
-        """Error of the current recipe on unseen examples."""
-        found, train = self.raced.gains, self.networks.splits.train
+    def error(self, recipe: int = 0, level: float = LEVEL) -> Estimate:
+        """Compute the error of a recipe on unseen examples.
+
+        Args:
+            recipe: its number; it must have run all folds.
+            level: confidence level of the interval.
+        """
+        found, pool = self.raced.gains, describe_pool(self.networks.splits.train)
         unseen = UnseenLosses(
-            self.raced.losses[0], found.fold_of, found.group_of, found.counted, describe_pool(train)
+            self.raced.losses[recipe], found.fold_of, found.group_of, found.counted, pool
         )
-        return unseen.fit.rate("unseen")
+        return unseen.fit.rate("unseen", level)
+
+    @functools.cached_property
+    def fold_networks(self) -> Population:
+        """The cross-fitted networks of the recipe to use."""
+        return fold_networks(self.parts, self.used)
 
     @property
     def trainings(self) -> int:
@@ -114,52 +141,55 @@ class Round:
 def one_round(
     networks: Networks,
     *,
+    level: float,
     tolerance: float,
     seeds: int,
-    seconds: float | None,
-    progress: Callable[[Progress], None] | None,
-) -> Round:
+    limit: Limit | None,
+    steps: Iterator[Callable[[Progress], None] | None],
+) -> Decided | None:
     """Train networks of the current recipe, look for what is wrong with their training, and race
     the changes that are worth trying.
 
     Args:
         networks: those of the current recipe.
+        level: confidence level of the interval of its choice.
         tolerance: the smallest gain that is worth a longer training.
         seeds: networks of each finalist for each fold.
-        seconds: as in `advise`.
-        progress: as in `fit_population`.
+        limit: the time of this round, or None.
+        steps: for each population in turn, what is called with its progress.
+
+    Returns:
+        What was chosen; None where there is no time to try anything.
     """
-    began = time.monotonic()
-    steps = _steps(progress, 1 + len(RUNGS))
-    first = cells_of_rungs(seeds)[0]
-    looked, pace = networks.look(first, next(steps))
-    own = networks.problems[0]
+    cells = cells_of_rungs(seeds)[0]
+    looked, pace = networks.look(cells, next(steps))
+    parts = [Part(np.zeros(1, int), looked)]
     key = jax.random.fold_in(networks.key, PROBES)
-    findings = training_findings(own, looked, key=key, tolerance=tolerance, plan=networks.plan)
-    now = networks.recipes[0]
-    found = candidates(
-        now.model, now.recipe, networks.splits, findings, balance=now.balance, loss=now.loss
+    findings = training_findings(
+        networks.problems[0], looked, key=key, tolerance=tolerance, plan=networks.plan
     )
+    found = changes(networks.recipes[0], networks.splits, findings)
     networks, notes = networks.beside(found), list[str]()
-    if seconds is not None:
-        kept = networks.within(seconds, seeds, pace, began)
-        notes = left_out(found, kept, seeds, seconds)
+    if limit is not None:
+        kept = networks.within(limit, seeds, pace)
+        if not kept.candidates:
+            return None
+        notes = left_out(found, kept, seeds, limit.seconds)
         networks, seeds = networks.only(kept.candidates), kept.seeds
     unit = error_unit(networks.splits.train)
 
+    def train(recipes: Int[np.ndarray, " recipes"], cells: Sequence[Cell]) -> np.ndarray:
+        population = networks.trained(recipes, cells, next(steps))
+        parts.append(Part(recipes, population))
+        return networks.losses(recipes, population, unit)
+
     def measure(
-        recipes: Int[np.ndarray, " recipes"], cells: Sequence[Cell]
+        recipes: Int[np.ndarray, " recipes"], asked: Sequence[Cell]
     ) -> Float[np.ndarray, "recipes cells examples"]:
-        step = next(steps)
-        if cells != first:
-            return networks.losses(recipes, networks.trained(recipes, cells, step), unit)
-        others = recipes[1:]
-        return np.concatenate(
-            [
-                networks.losses(recipes[:1], looked, unit),
-                networks.losses(others, networks.trained(others, cells, step), unit),
-            ]
-        )
+        if tuple(asked) != tuple(cells):
+            return train(recipes, asked)
+        own = networks.losses(recipes[:1], looked, unit)
+        return np.concatenate([own, train(recipes[1:], asked)])
 
     raced = race(
         measure,
@@ -169,11 +199,56 @@ def one_round(
         seeds=seeds,
         counted=networks.splits.classes is not None,
     )
-    choice = raced.gains.choose(raced.finalists)
+    choice = raced.gains.choose(raced.finalists, level)
     gains = list(raced.gains.each(choice.quantile))
     gains[choice.leader] = choice.gain
     adopted = to_adopt(gains, networks.relative, choice.leader, raced.finalists, tolerance)
-    return Round(networks, raced, choice, findings, tuple(gains), adopted, tuple(notes))
+    return Decided(
+        networks, tuple(parts), raced, choice, findings, tuple(gains), adopted, level, tuple(notes)
+    )
+
+
+def changes(now: Candidate, splits: Splits, findings: Sequence[Finding]) -> tuple[Candidate, ...]:
+    """List the changes of a way to train that keep what was adopted before.
+
+    Args:
+        now: the current way to train.
+        splits: the data.
+        findings: what is wrong with its training.
+    """
+    found = candidates(now.model, now.recipe, splits, findings, balance=now.balance, loss=now.loss)
+    kept = (
+        replace(
+            each,
+            standardized=each.standardized or now.standardized,
+            rule=each.rule or now.rule,
+            votes=max(each.votes, now.votes),
+        )
+        for each in found
+    )
+    # what was adopted before is no change
+    return tuple(each for each in kept if replace(each, name=now.name, kind=now.kind) != now)
+
+
+def fold_networks(parts: Sequence[Part], recipe: int) -> Population:
+    """Gather the networks of a recipe.
+
+    Args:
+        parts: networks that were trained together.
+        recipe: number of the recipe.
+    """
+    found = list[Run]()
+    for recipes, networks in parts:
+        each = len(networks) // len(recipes)
+        for place in np.flatnonzero(recipes == recipe).tolist():
+            found += [networks[place * each + number] for number in range(each)]
+    # signals are measured in some of them
+    plain = [
+        replace(run, history=run.history._replace(signals=None), layers=(), failure=None)
+        for run in found
+    ]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *plain)
+    return Population((stacked,), (np.arange(len(found)),))
 
 
 def groups_of(pool: Dataset) -> Int[np.ndarray, " examples"] | None:
@@ -239,16 +314,3 @@ def left_out(found: Sequence[Candidate], kept: Timetable, seeds: int, seconds: f
     if missing:
         notes.append(f"{without}these changes were not tried: {', '.join(missing)}")
     return notes
-
-
-def _steps(
-    progress: Callable[[Progress], None] | None, count: int
-) -> Iterator[Callable[[Progress], None] | None]:
-    """Tell the progress of each of several populations as that of a part of the whole."""
-
-    def part(number: int) -> Callable[[Progress], None] | None:
-        if progress is None:
-            return None
-        return lambda now: progress(now._replace(share=(number + now.share) / count))
-
-    return map(part, range(count))

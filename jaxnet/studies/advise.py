@@ -7,22 +7,27 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxnet.core.recipe import Recipe, resolved
-from jaxnet.data import Splits
+from jaxnet.core.run import Run
+from jaxnet.data import Splits, class_weights
 from jaxnet.data.dataset import error_unit
 from jaxnet.diagnostics.ladder import check_limits
+from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.engine import arguments
+from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model
 from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
+from jaxnet.stats.cross_fitting import error_of_network
 from jaxnet.stats.estimate import Estimate
-from jaxnet.studies.advice import Advice
-from jaxnet.studies.advice_round import groups_of, one_round
+from jaxnet.studies.advice import Advice, Round
+from jaxnet.studies.advice_round import Decided, groups_of
 from jaxnet.studies.candidates import current
 from jaxnet.studies.design import MANY, design_of
 from jaxnet.studies.networks import Networks
+from jaxnet.studies.rounds import MOST_ROUNDS, Course, run_rounds
 
 FEW_GROUPS = 100
 
@@ -35,6 +40,7 @@ def advise(
     *,
     tolerance: float = 0.02,
     seeds: int = 2,
+    rounds: int = 1,
     seconds: float | None = None,
     balance: bool = False,
     loss: Loss | None = None,
@@ -64,6 +70,9 @@ def advise(
         tolerance: the smallest gain that is worth a longer training, on the scale of the error; of
             a regression a share of the variance of y.
         seeds: networks of each finalist for each fold.
+        rounds: how often a change may be adopted and others tried from there, at most 5. The rounds
+            end earlier where no change is adopted, and where the error is below the tolerance. Each
+            has folds and random keys of its own, and intervals that allow for all of them.
         seconds: time to keep within on this machine, by training fewer seeds and then trying fewer
             changes, at least one. Networks that are trained first show how long it takes; the
             logger "jaxnet" says what there is time for, and a call that goes on in `out` does the
@@ -93,6 +102,7 @@ def advise(
     check_loss(loss)
     arguments.check_surroundings(out, progress, plan)
     check_whole("seeds", seeds)
+    check_whole("rounds", rounds, most=MOST_ROUNDS)
     check_number("tolerance", tolerance)
     check_limits(0.0, tolerance)
     if seconds is not None and not check_number("seconds", seconds) > 0:
@@ -112,47 +122,76 @@ def advise(
         plan,
         None if out is None else Path(out),
     )
-    found = one_round(
-        networks, tolerance=tolerance, seeds=seeds, seconds=seconds, progress=progress
+    course = run_rounds(
+        networks, rounds, tolerance=tolerance, seeds=seeds, seconds=seconds, progress=progress
     )
-    gain, detectable, used = found.gains[found.best], found.choice.detectable, found.used
+    last = course.rounds[-1]
+    now, run = last.networks.recipes[last.used], last.networks.whole(last.used)
     return Advice(
-        recipe=found.networks.recipes[used].recipe,
-        model=found.networks.recipes[used].model,
+        recipe=now.recipe,
+        model=now.model,
         splits=splits,
-        gain=gain,
-        adopted=found.adopted is not None,
-        best=found.best,
-        tried=found.tried,
-        findings=found.findings,
-        error=found.error,
-        detectable=detectable,
+        weights=np.asarray(class_weights(splits.train)) if now.balance else None,
+        votes=now.votes,
+        gain=course.gain,
+        rounds=tuple(map(_round, course.rounds)),
         tolerance=tolerance,
-        trainings=found.trainings,
+        trainings=course.trainings,
         regression=splits.classes is None,
-        notes=(
-            *design.notes,
-            *found.notes,
-            *_notes(gain, detectable, found.seeds, groups_of(design.splits.train)),
-        ),
-        run=found.networks.whole(used),
+        notes=(*design.notes, *_notes(course, groups_of(design.splits.train))),
+        test=test_error(now.model, run, splits),
+        run=run,
+        fold_networks=course.fold_networks,
     )
 
 
-def _notes(
-    gain: Estimate, detectable: float, seeds: int, group_of: Int[np.ndarray, " examples"] | None
-) -> list[str]:
+def _round(found: Decided) -> Round:
+    """What a round reports."""
+    return Round(
+        found.tried,
+        found.best,
+        found.adopted is not None,
+        found.gains[found.best],
+        found.error(),
+        found.choice.detectable,
+        found.findings,
+        found.level,
+    )
+
+
+def test_error(model: Model, run: Run, splits: Splits) -> Estimate | None:
+    """Compute the error of a network on the test set; None where there are no labeled examples.
+
+    Args:
+        model: the model.
+        run: the network.
+        splits: the data.
+    """
+    test = splits.test
+    if not len(test) or (splits.classes is not None and int(np.min(np.asarray(test.y))) < 0):
+        return None
+    if bool(run.diverged):
+        return Estimate(float("nan"), refused="the network that is kept diverged")
+    outputs = np.asarray(predict(model, run, np.asarray(test.x)))
+    found = Predicted(outputs[None], np.asarray(test.y))
+    losses = found.wrong if splits.classes is not None else found.squares / error_unit(splits.train)
+    return error_of_network(losses[0], test.groups)
+
+
+def _notes(course: Course, group_of: Int[np.ndarray, " examples"] | None) -> list[str]:
     """How far the numbers can be trusted, by the simulations of experiments/benchmarks/advice.py.
 
     Args:
-        gain: that of the best candidate.
-        detectable: the gain that is found in 80% of cases.
-        seeds: networks of each finalist for each fold.
+        course: the rounds.
         group_of: (examples,) group of each example, or None.
     """
+    gain, last = course.gain, course.rounds[-1]
+    detectable, seeds = course.rounds[0].choice.detectable, last.seeds
     notes = [
+        *(words for each in course.rounds for words in each.notes),
+        *([f"the rounds end here, since {course.why}"] if course.why else ()),
         "gains are of the recipe's networks on average: one network that is trained again may gain "
-        "more or less"
+        "more or less",
     ]
     if gain.low > 0 and gain.estimate < detectable:
         notes.append(

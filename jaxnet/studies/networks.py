@@ -15,7 +15,7 @@ from jaxnet.core.recipe import Recipe
 from jaxnet.core.run import Run
 from jaxnet.core.training import Problem
 from jaxnet.data import Splits, Standardization
-from jaxnet.data.resampling import Samples, all_but, whole
+from jaxnet.data.resampling import Samples, all_but, fold_of, whole
 from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.engine.fingerprint import differences
 from jaxnet.population.fit import fit_population
@@ -28,10 +28,11 @@ from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import once
 from jaxnet.stats.gains import FOLDS, Cell
 from jaxnet.studies.candidates import Candidate
-from jaxnet.studies.timetable import Timetable, timetable
+from jaxnet.studies.timetable import Limit, Timetable, timetable
 from jaxnet.studies.trained import SAFETY, Pace, operations, timed
 
 LAST = 1 << 20  # number of the key of the network that is handed over
+ROUND = (1 << 20) + 2  # number of the key of the next round
 SIGNALS = 16  # steps of each epoch at which signals of the current recipe's networks are taken
 FREE = ("weight_decay", "label_smoothing")  # numbers of a recipe of which 0 is the same as none
 
@@ -106,6 +107,23 @@ class Networks:
         """Those of the current recipe and of some candidates."""
         return self.beside([self.recipes[1 + number] for number in candidates])
 
+    def again(self, recipe: int, number: int) -> "Networks":
+        """Those of a recipe, as the current one of another round, on other folds and with other
+        random keys.
+
+        Args:
+            recipe: number of the recipe.
+            number: number of the round, from 1.
+        """
+        return Networks(
+            (self.recipes[recipe],),
+            self.splits,
+            fold_of(self.splits.train, FOLDS, seed=number),
+            jax.random.fold_in(self.key, ROUND),
+            self.plan,
+            None if self.out is None else self.out / f"round-{number + 1}",
+        )
+
     def look(
         self, cells: Sequence[Cell], progress: Callable[[Progress], None] | None
     ) -> tuple[Population, Pace | None]:
@@ -126,18 +144,19 @@ class Networks:
         population, pace = timed(train, len(cells), progress)
         return population, pace if new else None
 
-    def within(self, seconds: float, seeds: int, pace: Pace | None, began: float) -> Timetable:
+    def within(self, limit: Limit, seeds: int, pace: Pace | None) -> Timetable:
         """Choose what there is time for; a choice that is kept in `out` stays.
 
         Args:
-            seconds: the time.
+            limit: the time.
             seeds: networks of each finalist for each fold, at most.
             pace: how long networks of the current recipe take; None where some are to be trained
                 that show it.
-            began: when the time began, as `time.monotonic` says it.
         """
         file = None if self.out is None else self.out / "timetable.json"
-        asked = {"seconds": seconds, "seeds": seeds}
+        asked = {"seconds": limit.seconds, "seeds": seeds}
+        if limit.rounds > 1:
+            asked["rounds"] = limit.rounds
         if file is not None and once(file.exists):
             kept = once(lambda: read_json(file))
             differences(kept["asked"], asked, where=file)
@@ -145,11 +164,13 @@ class Networks:
         known = timed(self._pilot, 2, None)[1] if pace is None else pace
 
         def chosen() -> dict[str, Any]:
-            left = SAFETY * (seconds - (time.monotonic() - began))
-            found = timetable(self.problems, self.costs, known, seeds, left)._asdict()
+            left = SAFETY * (limit.until - time.monotonic())
+            found = timetable(self.problems, self.costs, known, seeds, left)
+            if found.takes > left and not limit.first:
+                found = found._replace(candidates=())
             if file is not None:
-                write_json(file, {"asked": asked, **found})
-            return found
+                write_json(file, {"asked": asked, **found._asdict()})
+            return found._asdict()
 
         return Timetable.read(once(chosen))
 

@@ -17,7 +17,7 @@ class Timetable(NamedTuple):
     """What a race has time for.
 
     Attributes:
-        candidates: numbers of the changes that are tried.
+        candidates: numbers of the changes that are tried; none where there is no time for a round.
         seeds: networks of each finalist for each fold.
         takes: the most seconds that the race takes.
     """
@@ -30,6 +30,22 @@ class Timetable(NamedTuple):
     def read(cls, values: Mapping[str, Any]) -> "Timetable":
         """The timetable of the values of a JSON file."""
         return cls(tuple(values["candidates"]), values["seeds"], values["takes"])
+
+
+class Limit(NamedTuple):
+    """The time of a round.
+
+    Attributes:
+        seconds: what is given for the whole advice.
+        rounds: number of its rounds, at most.
+        until: when this round should be over, as `time.monotonic` says it.
+        first: whether this is the first round, which tries one change in any case.
+    """
+
+    seconds: float
+    rounds: int
+    until: float
+    first: bool
 
 
 def timetable(
