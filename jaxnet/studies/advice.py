@@ -204,21 +204,21 @@ class Advice:
     @property
     def _gained_in_rounds(self) -> str:
         adopted = [self.rounds[number].leader.name for number in self._adopting]
-        count = f"{len(adopted)} changes help" if len(adopted) > 1 else "one change helps"
+        count = "one change helps" if len(adopted) == 1 else f"{len(adopted)} changes help"
         size = self._points(self.gain)
         if self.gain.low > 0:
             return (
                 f"{count}: {', then '.join(adopted)}. The error on unseen examples falls by {size}"
             )
         return (
-            f"{', then '.join(adopted)} was adopted, but on new folds it is not shown to help: the "
+            f"it is not shown that the changes help: {', then '.join(adopted)}. On new folds the "
             f"error on unseen examples falls by {size}"
         )
 
     def _points(self, size: Estimate) -> str:
         return (
             f"{100 * size.estimate:.2f} points{' of the variance of y' * self.regression} "
-            f"({100 * self.level:g}% interval {_limits(size)})"
+            f"({_level(self.level)} interval {_limits(size)})"
         )
 
     def summary(self) -> dict[str, Any]:
@@ -282,7 +282,7 @@ class Advice:
 
 def _table(found: Round) -> str:
     """The candidates of a round, the largest gain first."""
-    width, level = max(len(each.name) for each in found.tried), f"{100 * found.level:g}% interval"
+    width, level = max(len(each.name) for each in found.tried), f"{_level(found.level)} interval"
     head = f"{'tried':{width}}  {'gain, points':>12}  {level:>16}  {'training':>8}"
     rows = [
         f"{each.name:{width}}  {100 * each.gain.estimate:>12.2f}  "
@@ -297,6 +297,11 @@ def _table(found: Round) -> str:
             *rows,
         ]
     )
+
+
+def _level(level: float) -> str:
+    """A confidence level in percent: 95%, 99% or 98.3%."""
+    return f"{100 * level:.3g}%"
 
 
 def _one(size: float) -> str:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxnet.core.recipe import Recipe
 from jaxnet.core.run import Run
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.dataset import error_unit
@@ -101,7 +102,7 @@ class Decided:
     @functools.cached_property
     def fold_networks(self) -> Population:
         """The cross-fitted networks of the recipe to use."""
-        return fold_networks(self.parts, self.used)
+        return fold_networks(self.parts, self.used, self.networks.recipes[self.used].recipe)
 
     @property
     def trainings(self) -> int:
@@ -230,21 +231,25 @@ def changes(now: Candidate, splits: Splits, findings: Sequence[Finding]) -> tupl
     return tuple(each for each in kept if replace(each, name=now.name, kind=now.kind) != now)
 
 
-def fold_networks(parts: Sequence[Part], recipe: int) -> Population:
+def fold_networks(parts: Sequence[Part], number: int, recipe: Recipe) -> Population:
     """Gather the networks of a recipe.
 
     Args:
         parts: networks that were trained together.
-        recipe: number of the recipe.
+        number: of the recipe.
+        recipe: the recipe.
     """
     found = list[Run]()
     for recipes, networks in parts:
         each = len(networks) // len(recipes)
-        for place in np.flatnonzero(recipes == recipe).tolist():
-            found += [networks[place * each + number] for number in range(each)]
-    # signals are measured in some of them
+        for place in np.flatnonzero(recipes == number).tolist():
+            found += [networks[place * each + member] for member in range(each)]
+    # signals are measured in some of them, and numbers of recipes may be filled with 0
+    own = jax.tree.map(np.asarray, recipe)
     plain = [
-        replace(run, history=run.history._replace(signals=None), layers=(), failure=None)
+        replace(
+            run, history=run.history._replace(signals=None), recipe=own, layers=(), failure=None
+        )
         for run in found
     ]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *plain)

@@ -113,15 +113,16 @@ class Networks:
 
         Args:
             recipe: number of the recipe.
-            number: number of the round, from 1.
+            number: number of the round; the first one is 0.
         """
+        top = self.out if self.out is None or number == 1 else self.out.parent
         return Networks(
             (self.recipes[recipe],),
             self.splits,
             fold_of(self.splits.train, FOLDS, seed=number),
             jax.random.fold_in(self.key, ROUND),
             self.plan,
-            None if self.out is None else self.out / f"round-{number + 1}",
+            None if top is None else top / f"round-{number + 1}",
         )
 
     def look(

@@ -126,7 +126,7 @@ def _compared(
         losses[:, seed, rows] = found[:, place, rows]
     gains = Gains.of(losses, networks.fold_of, groups_of(train), counted=train.classes is not None)
     asked = sum(len(each.gains) for each in rounds)
-    return gains.of_last(asked), fold_networks([Part(both, population)], 1)
+    return gains.of_last(asked), fold_networks([Part(both, population)], 1, own.recipes[0].recipe)
 
 
 def _steps(

@@ -162,8 +162,12 @@ def test_a_small_gain_is_adopted_only_if_it_costs_no_time():
 
 
 def test_what_is_said_where_nothing_helps_and_where_a_gain_is_small(found):
+    (one,) = found.rounds
+    size = Estimate(0.002, -0.006, 0.011)
     nothing = replace(
-        found, gain=Estimate(0.002, -0.006, 0.011), adopted=False, detectable=0.018
+        found,
+        gain=size,
+        rounds=(replace(one, gain=size, adopted=False, detectable=0.018, findings=()),),
     ).verdict
     assert nothing.startswith(f"none of them helps: the best of {len(found.tried)} changes")
     assert nothing.endswith(
@@ -171,9 +175,8 @@ def test_what_is_said_where_nothing_helps_and_where_a_gain_is_small(found):
     )
     tried = list(found.tried)
     tried[found.best] = replace(tried[found.best], cost=4.0)
-    small = replace(
-        found, gain=Estimate(0.009, 0.003, 0.014), adopted=False, tried=tuple(tried)
-    ).verdict
+    round_ = replace(one, tried=tuple(tried), adopted=False)
+    small = replace(found, gain=Estimate(0.009, 0.003, 0.014), rounds=(round_,)).verdict
     assert "by 0.90 points (95% interval 0.30 to 1.40). That is below the tolerance of 2" in small
     assert small.endswith("takes 4.0 times as long, so it is not adopted")
 

@@ -29,6 +29,8 @@ class AdviseOptions(Options):
 
     seeds: int = 2
     """networks per fold of each change that stays to the end"""
+    rounds: int = 1
+    """how often a change may be adopted and others tried from there, at most 5"""
     seconds: float | None = None
     """time to keep within, by training fewer seeds and trying fewer changes"""
 
@@ -40,7 +42,8 @@ def work(setup: Setup) -> dict[str, Any]:
     with training_members(setup) as (progress, began):
         found = advise(
             setup.model, setup.splits, setup.recipe, jax.random.key(options.seed),
-            tolerance=options.tolerance, seeds=options.seeds, seconds=options.seconds,
+            tolerance=options.tolerance, seeds=options.seeds,
+            rounds=options.rounds, seconds=options.seconds,
             balance=options.balance, out=setup.out / MEMBERS, progress=progress,
         )  # fmt: skip
     from jaxnet.report import figures

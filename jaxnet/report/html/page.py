@@ -278,9 +278,15 @@ def _adopt(advice: Mapping[str, Any]) -> str:
     """What follows from an advice."""
     best = text(advice["tried"][advice["best"]]["name"])
     if advice["adopted"]:
+        adopted = [each["adopted"] for each in advice.get("rounds", ()) if each["adopted"]]
+        more = (
+            ""
+            if len(advice.get("rounds", ())) > 1
+            else (" Then ask for advice again: other changes may help from there.")
+        )
         return (
-            f"<p>Use {best}; the network on this page was trained with it. Then ask for advice "
-            "again: other changes may help from there.</p>"
+            f"<p>Use {text(', then '.join(adopted)) or best}; the network on this page was trained "
+            f"with it.{more}</p>"
         )
     most = max(0.0, advice["gain"]["high"])
     return (
@@ -293,6 +299,20 @@ def _tried(advice: Mapping[str, Any] | None) -> str:
     """What was tried, what it gains and what it costs."""
     if advice is None:
         return ""
+    rounds = advice.get("rounds") or [advice]  # older files have a single round
+    tables = "".join(
+        (f"<h3>Round {number}</h3>" if len(rounds) > 1 else "")
+        + _round(each, [one for one in advice["tried"] if one.get("round", 1) == number], advice)
+        for number, each in enumerate(rounds, 1)
+    )
+    listed = "".join(f"<li>{text(words)}</li>" for words in advice["notes"])
+    return f"{tables}<ul>{listed}</ul>"
+
+
+def _round(
+    found: Mapping[str, Any], tried: Sequence[Mapping[str, Any]], advice: Mapping[str, Any]
+) -> str:
+    """What was found and tried in a round."""
     unit = " of the variance of y" * advice["regression"]
     rows = [
         (
@@ -303,20 +323,19 @@ def _tried(advice: Mapping[str, Any] | None) -> str:
             f"{each['cost']:.1f} x",
             text(each["verdict"]),
         )
-        for each in sorted(advice["tried"], key=lambda each: -each["gain"]["estimate"])
+        for each in sorted(tried, key=lambda each: -each["gain"]["estimate"])
     ]
-    error = advice["error"]["estimate"]
     caption = (
-        f"gain: error saved on unseen examples, where the current recipe has {error:.2%}; "
-        f"{advice['trainings']} networks; with 95% intervals"
+        "gain: error saved on unseen examples, where the current recipe has "
+        f"{found['error']['estimate']:.2%}; with {100 * found.get('level', 0.95):.3g}% intervals; "
+        f"{advice['trainings']:,} networks in all"
     )
     head = ["change", f"gain, percentage points{unit}", "time of a training", "verdict"]
-    listed = "".join(f"<li>{text(words)}</li>" for words in advice["notes"])
     wrong = "".join(
         f"<p><b>{text(Code(each['code']).words)}</b>: {text(each['evidence'])}.</p>"
-        for each in advice.get("findings", ())
+        for each in found.get("findings", ())
     )
-    return wrong + table(head, rows, caption=caption) + f"<ul>{listed}</ul>"
+    return wrong + table(head, rows, caption=caption)
 
 
 def _census(census: Mapping[str, Any] | None) -> str:
