@@ -31,6 +31,8 @@ HALVINGS = 60  # of the interval in which the point is searched
 
 # A training: the fold that the network leaves out, and the number of its seed.
 Cell = tuple[int, int]
+# As in `race`.
+Room = Callable[[Sequence[int], Sequence[Cell]], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,15 @@ class Gains:
         kept[numbers[stays]] = True
         return kept
 
+    def best_first(self, running: Bool[np.ndarray, " candidates"]) -> list[int]:
+        """List candidates from the largest to the smallest mean gain.
+
+        Args:
+            running: (candidates,) which candidates were measured on the same folds so far.
+        """
+        numbers = np.flatnonzero(running)
+        return numbers[np.argsort(-self.only(numbers).means, kind="stable")].tolist()
+
     def choose(self, finalists: Bool[np.ndarray, " candidates"], level: float = LEVEL) -> "Choice":
         """Choose the finalist with the largest gain, and compute what it gains.
 
@@ -288,16 +299,21 @@ def most_recipes(candidates: int) -> tuple[int, ...]:
     return tuple(1 + count for count in counts)
 
 
-def cells_of_rungs(seeds: int) -> tuple[tuple[Cell, ...], ...]:
+def cells_of_rungs(seeds: int, *, apart: bool = False) -> tuple[tuple[Cell, ...], ...]:
     """List the trainings of each recipe up to each rung: one network for each fold, and those of
     the further seeds once the finalists are known.
 
     Args:
         seeds: networks of each finalist for each fold.
+        apart: whether the further seeds come after the last rung, and not together with its folds.
     """
     starts = (0, *RUNGS[:-1])
     rungs = [[(k, 0) for k in range(*ends)] for ends in zip(starts, RUNGS, strict=True)]
-    rungs[-1] += [(k, seed) for seed in range(1, seeds) for k in range(FOLDS)]
+    further = [(k, seed) for seed in range(1, seeds) for k in range(FOLDS)]
+    if apart and further:
+        rungs.append(further)
+    else:
+        rungs[-1] += further
     return tuple(map(tuple, rungs))
 
 
@@ -311,6 +327,7 @@ def race(
     counted: bool = True,
     largest: float = 1.0,
     root: bool = False,
+    room: Room | None = None,
 ) -> "Raced":
     """Measure candidates on more and more folds, and stop with those that have fallen behind.
 
@@ -325,6 +342,9 @@ def race(
         counted: as in `Gains.of`.
         largest: as in `Gains.of`.
         root: as in `Gains.of`.
+        room: from numbers of candidates that stay in the race, the best first, and from their next
+            trainings, those that there is time for: at least one, except for further seeds, which
+            are then left out for all. None where time does not matter.
 
     Returns:
         What was measured, and which candidates ran all folds.
@@ -344,13 +364,16 @@ def race(
             losses[recipes[:, None], seed, own] = found[:, place, own]
         return gains(losses)
 
-    return Raced(losses, *run_rungs(keep, candidates, seeds))
+    _, finalists = run_rungs(keep, candidates, seeds, room)
+    losses = losses[:, np.isfinite(losses).any((0, 2))]
+    return Raced(losses, gains(losses), finalists)
 
 
 def run_rungs(
     keep: Callable[[Int[np.ndarray, " recipes"], Sequence[Cell]], Gains],
     candidates: int,
     seeds: int,
+    room: Room | None = None,
 ) -> tuple[Gains, Bool[np.ndarray, " candidates"]]:
     """Train recipes rung by rung, without those that have fallen behind.
 
@@ -358,14 +381,20 @@ def run_rungs(
         keep: trains networks of some recipes, and returns what is gained so far.
         candidates: number of candidates.
         seeds: networks of each finalist for each fold.
+        room: as in `race`.
 
     Returns:
         (the gains at the end, which candidates are finalists).
     """
     running, gains = np.ones(candidates, bool), None
-    for cells in cells_of_rungs(seeds):
-        if gains is not None:
+    for number, cells in enumerate(cells_of_rungs(seeds, apart=room is not None)):
+        if gains is not None and number < len(RUNGS):
             running = gains.staying(running)
+        if gains is not None and room is not None:
+            kept = room(gains.best_first(running), cells)
+            if not kept:
+                break
+            running = np.isin(np.arange(candidates), kept)
         gains = keep(np.r_[0, 1 + np.flatnonzero(running)], cells)
     assert gains is not None
     return gains, running

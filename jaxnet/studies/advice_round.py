@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -29,6 +30,8 @@ from jaxnet.studies.probes import training_findings
 from jaxnet.studies.timetable import Limit, Timetable
 
 PROBES = (1 << 20) + 1  # number of the key of networks that show the cause of a finding
+
+WITHIN = "to keep within {:g} s, "  # begins what is said of things that there was no time for
 
 logger = logging.getLogger("jaxnet")
 
@@ -170,17 +173,21 @@ def one_round(
         networks.problems[0], looked, key=key, tolerance=tolerance, plan=networks.plan
     )
     found = changes(networks.recipes[0], networks.splits, findings)
-    networks, notes = networks.beside(found), list[str]()
+    networks, notes, watch = networks.beside(found), list[str](), None
     if limit is not None:
         kept = networks.within(limit, seeds, pace)
         if not kept.candidates:
             return None
         notes = left_out(found, kept, seeds, limit.seconds)
         networks, seeds = networks.only(kept.candidates), kept.seeds
+        watch = networks.watch(limit, kept.pace)
     unit = error_unit(networks.splits.train)
 
     def train(recipes: Int[np.ndarray, " recipes"], cells: Sequence[Cell]) -> np.ndarray:
+        now = time.monotonic()
         population = networks.trained(recipes, cells, next(steps))
+        if watch is not None:
+            watch.took(recipes.tolist(), cells, time.monotonic() - now)
         parts.append(Part(recipes, population))
         return networks.losses(recipes, population, unit)
 
@@ -199,7 +206,11 @@ def one_round(
         groups_of(networks.splits.train),
         seeds=seeds,
         counted=networks.splits.classes is not None,
+        room=None if watch is None else watch.room,
     )
+    if limit is not None and watch is not None:
+        early = [networks.recipes[1 + number].name for number in watch.left_out]
+        notes += ended_early(early, raced.losses.shape[1], seeds, limit.seconds)
     choice = raced.gains.choose(raced.finalists, level)
     gains = list(raced.gains.each(choice.quantile))
     gains[choice.leader] = choice.gain
@@ -312,10 +323,27 @@ def left_out(found: Sequence[Candidate], kept: Timetable, seeds: int, seconds: f
         "s" * (kept.seeds > 1),
         kept.takes,
     )
-    notes, without = list[str](), f"to keep within {seconds:g} s, "
+    notes, without = list[str](), WITHIN.format(seconds)
     if kept.seeds < seeds:
         notes.append(f"{without}{kept.seeds} network per fold was trained, and not {seeds}")
     missing = [each.name for number, each in enumerate(found) if number not in kept.candidates]
     if missing:
         notes.append(f"{without}these changes were not tried: {', '.join(missing)}")
+    return notes
+
+
+def ended_early(early: Sequence[str], trained: int, seeds: int, seconds: float) -> list[str]:
+    """Say what there was no time for in the end, since the machine was slower than planned.
+
+    Args:
+        early: names of the changes that left the race for lack of time.
+        trained: networks of each finalist for each fold.
+        seeds: how many of them were planned.
+        seconds: the time.
+    """
+    notes, without = list[str](), WITHIN.format(seconds)
+    if early:
+        notes.append(f"{without}these changes left the race early: {', '.join(early)}")
+    if trained < seeds:
+        notes.append(f"{without}{trained} network per fold was trained, and not {seeds}")
     return notes

@@ -28,7 +28,7 @@ from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import once
 from jaxnet.stats.gains import FOLDS, Cell
 from jaxnet.studies.candidates import Candidate
-from jaxnet.studies.timetable import Limit, Timetable, timetable
+from jaxnet.studies.timetable import Limit, Timetable, Watch, programs, timetable
 from jaxnet.studies.trained import SAFETY, Pace, operations, timed
 
 LAST = 1 << 20  # number of the key of the network that is handed over
@@ -154,7 +154,7 @@ class Networks:
             pace: how long networks of the current recipe take; None where some are to be trained
                 that show it.
         """
-        file = None if self.out is None else self.out / "timetable.json"
+        file = self._timetable
         asked = {"seconds": limit.seconds, "seeds": seeds}
         if limit.rounds > 1:
             asked["rounds"] = limit.rounds
@@ -166,7 +166,9 @@ class Networks:
 
         def chosen() -> dict[str, Any]:
             left = SAFETY * (limit.until - time.monotonic())
-            found = timetable(self.problems, self.costs, known, seeds, left)
+            found = timetable(
+                self.problems, self.costs, known, seeds, left, shared=self._one_by_one
+            )
             if found.takes > left and not limit.first:
                 found = found._replace(candidates=())
             if file is not None:
@@ -174,6 +176,35 @@ class Networks:
             return found._asdict()
 
         return Timetable.read(once(chosen))
+
+    def watch(self, limit: Limit, pace: Pace) -> Watch:
+        """What decides while these networks race what there is time for.
+
+        Args:
+            limit: the time.
+            pace: how long networks of the current recipe take.
+        """
+        every = np.arange(len(self.problems)).tolist()
+        return Watch(
+            limit.until,
+            limit.began,
+            self.costs / self.costs[0],
+            pace,
+            programs(self.problems, every[1:]),
+            self._one_by_one,
+            self._timetable,
+        )
+
+    @property
+    def _timetable(self) -> Path | None:
+        return None if self.out is None else self.out / "timetable.json"
+
+    @property
+    def _one_by_one(self) -> bool:
+        """Whether each device trains one network at a time, so that any number of them has the same
+        program.
+        """
+        return jax.default_backend() == "cpu" and (self._waves or Plan()).chunk == 1
 
     def _pilot(self, progress: Callable[[Progress], None]) -> Population:
         """Train two networks of the current recipe, which show how long it takes."""

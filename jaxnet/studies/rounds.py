@@ -10,15 +10,17 @@ import numpy as np
 from jaxnet.data.dataset import error_unit
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
+from jaxnet.runtime.processes import once
 from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.stats.gains import FOLDS, RUNGS, Gains
 from jaxnet.studies.advice_round import Decided, Part, fold_networks, groups_of, one_round
 from jaxnet.studies.networks import Networks
-from jaxnet.studies.timetable import Limit
+from jaxnet.studies.timetable import Limit, spent
 
 MOST_ROUNDS = 5
 ONE_SIDED = 0.9  # level of an interval whose upper limit holds in 95%
 COMPARISON = 0.25  # time of the comparison of the last recipe with the first, in rounds
+AFTER = 0.1  # share of the time for what comes after the networks, such as test set and report
 
 
 class Course(NamedTuple):
@@ -63,15 +65,16 @@ def run_rounds(
         seconds: as in `advise`.
         progress: as in `fit_population`.
     """
-    began, level = time.monotonic(), 1 - (1 - LEVEL) / count
-    steps = _steps(progress, count * (1 + len(RUNGS)) + (count > 1))
+    began, level = time.monotonic() - once(lambda: spent(networks.out)), 1 - (1 - LEVEL) / count
+    steps = _steps(progress, count * (1 + len(RUNGS) + (seconds is not None)) + (count > 1))
     now, rounds, why = networks, list[Decided](), ""
     for number in range(count):
         limit = None
         if seconds is not None:
-            left = began + seconds - time.monotonic()
+            left = began + (1 - AFTER) * seconds - time.monotonic()
             parts = count - number + COMPARISON * (count > 1)
-            limit = Limit(seconds, count, time.monotonic() + left / parts, number == 0)
+            until = time.monotonic() + left / parts
+            limit = Limit(seconds, count, began, until, number == 0)
         found = one_round(
             now, level=level, tolerance=tolerance, seeds=seeds, limit=limit, steps=steps
         )

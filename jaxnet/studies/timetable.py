@@ -1,14 +1,19 @@
-"""Which changes of a recipe a race has time for."""
+"""Which changes of a recipe a race has time for, before it begins and while it goes on."""
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxnet.core.training import Problem
-from jaxnet.stats.gains import cells_of_rungs, most_recipes
-from jaxnet.studies.trained import Pace
+from jaxnet.runtime.files import read_json, write_json
+from jaxnet.runtime.processes import once
+from jaxnet.stats.gains import FOLDS, Cell, cells_of_rungs, most_recipes
+from jaxnet.studies.trained import SAFETY, Pace
 
 WORTHWHILE = 0.02  # share of the time that a change must save to be left out
 
@@ -20,16 +25,19 @@ class Timetable(NamedTuple):
         candidates: numbers of the changes that are tried; none where there is no time for a round.
         seeds: networks of each finalist for each fold.
         takes: the most seconds that the race takes.
+        pace: how long networks of the current recipe take.
     """
 
     candidates: tuple[int, ...]
     seeds: int
     takes: float
+    pace: Pace
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "Timetable":
         """The timetable of the values of a JSON file."""
-        return cls(tuple(values["candidates"]), values["seeds"], values["takes"])
+        pace = Pace(*values.get("pace", (0.0, 0.0)))
+        return cls(tuple(values["candidates"]), values["seeds"], values["takes"], pace)
 
 
 class Limit(NamedTuple):
@@ -38,12 +46,14 @@ class Limit(NamedTuple):
     Attributes:
         seconds: what is given for the whole advice.
         rounds: number of its rounds, at most.
-        until: when this round should be over, as `time.monotonic` says it.
+        began: when the time began, as `time.monotonic` says it.
+        until: when this round should be over.
         first: whether this is the first round, which tries one change in any case.
     """
 
     seconds: float
     rounds: int
+    began: float
     until: float
     first: bool
 
@@ -54,6 +64,8 @@ def timetable(
     pace: Pace,
     seeds: int,
     seconds: float,
+    *,
+    shared: bool = True,
 ) -> Timetable:
     """Choose what a race has time for: with less time, first fewer seeds, and then fewer changes,
     without those that take longest to compile and to train.
@@ -67,13 +79,14 @@ def timetable(
         pace: how long networks of the current recipe take.
         seeds: networks of each finalist for each fold, at most.
         seconds: the time.
+        shared: whether the networks of a recipe have the same compiled program after each rung.
     """
     relative = np.asarray(costs) / costs[0]
     kept, fewer = list(range(1, len(problems))), seeds
 
     def takes(numbers: Sequence[int], seeds: int) -> float:
         each = np.array([relative[number] for number in numbers])
-        return _seconds(relative[0], each, _programs(problems, numbers), pace, seeds)
+        return _seconds(relative[0], each, programs(problems, numbers), pace, seeds, shared)
 
     while (now := takes(kept, fewer)) > seconds:
         if fewer > 1:
@@ -86,10 +99,10 @@ def timetable(
         if takes(best, fewer) > (1 - WORTHWHILE) * now:
             break
         kept = best
-    return Timetable(tuple(number - 1 for number in kept), fewer, now)
+    return Timetable(tuple(number - 1 for number in kept), fewer, now, pace)
 
 
-def _programs(problems: Sequence[Problem], kept: Sequence[int]) -> int:
+def programs(problems: Sequence[Problem], kept: Sequence[int]) -> int:
     """The number of compiled programs of the current recipe and those that are kept."""
     return len(
         {
@@ -99,11 +112,105 @@ def _programs(problems: Sequence[Problem], kept: Sequence[int]) -> int:
     )
 
 
-def _seconds(current: float, others: np.ndarray, programs: int, pace: Pace, seeds: int) -> float:
+def _seconds(
+    current: float, others: np.ndarray, programs: int, pace: Pace, seeds: int, shared: bool
+) -> float:
     """The longest that a race takes: the longest trainings stay in it."""
     longest = np.sort(others)[::-1]
     trainings, compilations = max(current, longest[0]), 1.0  # of the network that is handed over
-    for cells, most in zip(cells_of_rungs(seeds), most_recipes(len(others)), strict=True):
+    for number, (cells, most) in enumerate(
+        zip(cells_of_rungs(seeds), most_recipes(len(others)), strict=True)
+    ):
         trainings += (current + longest[: most - 1].sum()) * len(cells)
-        compilations += min(programs, most)
+        compilations += min(programs, most) * (number == 0 or not shared)
     return float(trainings * pace.each + compilations * pace.compiling)
+
+
+@dataclass
+class Watch:
+    """Decides while a race goes on what there is time for.
+
+    The machine may have become slower than it was when the race was planned. Then fewer candidates
+    go on: the best ones that there is time for. A call that goes on in the folder follows the
+    decisions that it finds there.
+
+    Attributes:
+        until: when the race should be over, as `time.monotonic` says it.
+        began: when the time began.
+        costs: (recipes,) how many times as long as one of the current recipe, which comes first, a
+            training takes.
+        pace: how long networks of the current recipe take.
+        programs: number of compiled programs of the recipes.
+        shared: as in `timetable`.
+        file: keeps the decisions; None where there is no folder.
+        slower: how many times as long as planned the last trainings took, at least 1.
+        steps: number of decisions so far.
+        left_out: numbers of the candidates for which there was no time.
+    """
+
+    until: float
+    began: float
+    costs: np.ndarray
+    pace: Pace
+    programs: int
+    shared: bool
+    file: Path | None
+    slower: float = field(default=1.0, init=False)
+    steps: int = field(default=0, init=False)
+    left_out: list[int] = field(default_factory=list, init=False)
+
+    def took(self, recipes: Sequence[int], cells: Sequence[Cell], seconds: float) -> None:
+        """Take in how long trainings of some recipes took."""
+        compiled = self.programs if self.shared else min(self.programs, len(recipes))
+        compilations = compiled * (self.steps == 0 or not self.shared)
+        planned = self.pace.each * self.costs[np.asarray(recipes)].sum() * len(cells)
+        planned += self.pace.compiling * compilations
+        self.slower = max(1.0, seconds / planned) if planned > 0 else 1.0
+
+    def room(self, candidates: Sequence[int], cells: Sequence[Cell]) -> list[int]:
+        """As `race` asks; a decision that the file has is followed."""
+        self.steps += 1
+
+        def decide() -> list[int]:
+            known = {} if self.file is None else read_json(self.file)
+            before = known.get("decisions", [])
+            if len(before) >= self.steps:
+                return before[self.steps - 1]
+            kept = self._fitting(candidates, cells)
+            if self.file is not None:
+                spent = time.monotonic() - self.began
+                write_json(self.file, {**known, "decisions": [*before, kept], "spent": spent})
+            return kept
+
+        found = once(decide)
+        if found:
+            self.left_out += [number for number in candidates if number not in found]
+        return found
+
+    def _fitting(self, candidates: Sequence[int], cells: Sequence[Cell]) -> list[int]:
+        """The best candidates for whose trainings there is time."""
+        costs, further = self.costs[1:], cells[0][1] > 0
+        # what has to be trained in any case: two recipes on the folds that are left after these,
+        # and the network that is handed over
+        least = self.costs[0] + min(costs[number] for number in candidates)
+        later = 0 if further else FOLDS - 1 - max(fold for fold, _ in cells)
+        reserved = least * later + max(costs[number] for number in candidates)
+        left = SAFETY * (self.until - time.monotonic()) / self.slower - self.pace.compiling
+        trainings = (left / self.pace.each if self.pace.each > 0 else np.inf) - reserved
+        trainings -= self.costs[0] * len(cells)
+        kept = list[int]()
+        for number in candidates:
+            if (needed := costs[number] * len(cells)) <= trainings:
+                kept.append(number)
+                trainings -= needed
+        return kept if kept or further else [min(candidates, key=lambda number: costs[number])]
+
+
+def spent(out: Path | None) -> float:
+    """How many seconds earlier calls that were stopped have spent on an advice.
+
+    Args:
+        out: the folder in which it goes on, or None.
+    """
+    files = [] if out is None else sorted(out.glob("**/timetable.json"))
+    return max((read_json(file).get("spent", 0.0) for file in files), default=0.0)

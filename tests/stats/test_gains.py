@@ -159,6 +159,32 @@ def test_a_race_trains_the_current_recipe_on_all_folds_and_candidates_on_less():
     assert each[7].estimate == pytest.approx(measured.mean())
 
 
+def test_with_little_time_the_best_candidates_go_on():
+    asked, offered, n = [], [], 800
+    draw = probit(np.random.default_rng(5), stats.norm.ppf(np.linspace(0.1, 0.3, 9)[::-1]), n)
+    fold_of = np.arange(n) % FOLDS
+
+    def measure(recipes, cells):
+        asked.append((recipes.tolist(), cells))
+        return draw(recipes, cells)
+
+    def room(candidates, cells):
+        offered.append(list(candidates))
+        return [] if cells[0][1] > 0 else candidates[1:2] or candidates
+
+    losses, found, finalists = race(measure, 8, fold_of, seeds=2, room=room)
+    assert offered[0][0] in (6, 7)  # one of the best comes first
+    kept = offered[0][1]
+    assert [recipes for recipes, _ in asked] == [list(range(9)), [0, 1 + kept], [0, 1 + kept]]
+    assert [cells for _, cells in asked] == list(cells_of_rungs(1))
+    assert np.flatnonzero(finalists).tolist() == [kept]
+    assert losses.shape[1] == found.seeds == 1
+    assert np.isfinite(losses[[0, 1 + kept]]).all()
+    assert found.choose(finalists).leader == kept
+    every = race(draw, 8, fold_of, seeds=2, room=lambda candidates, cells: candidates)
+    assert np.isfinite(every.losses[0]).all()
+
+
 def test_the_interval_of_the_leader_holds_and_nothing_useless_is_adopted():
     rng, held, adopted, n = np.random.default_rng(6), 0, 0, 400
     thresholds, fold_of = np.full(7, stats.norm.ppf(0.15)), np.arange(n) % FOLDS

@@ -4,6 +4,7 @@ race has time for.
 
 import json
 import shutil
+import time
 from dataclasses import replace
 
 import jax
@@ -21,8 +22,8 @@ from jaxnet.studies.advice_round import to_adopt
 from jaxnet.studies.advise import advise
 from jaxnet.studies.candidates import candidates
 from jaxnet.studies.networks import balanced_weights
-from jaxnet.studies.timetable import timetable
-from jaxnet.studies.trained import Pace
+from jaxnet.studies.timetable import Watch, spent, timetable
+from jaxnet.studies.trained import SAFETY, Pace
 
 RECIPE = Recipe(epochs=3, learning_rate=1e-6)
 WORDS = (
@@ -223,12 +224,56 @@ def test_less_time_is_fewer_seeds_and_then_fewer_changes(digits):
     # the costliest change is taken to stay to the end
     one = 2 * (6 + 4) + 2 * (3 + 4) + 4 * (2 + 4) + 4
     two = one + 8 * (2 + 4)
-    assert timetable(problems, costs, pace, 2, float(two)) == (tuple(range(6)), 2, two)
-    assert timetable(problems, costs, pace, 2, two - 1.0) == (tuple(range(6)), 1, one)
-    kept = timetable(problems, costs, pace, 2, one - 1.0)
-    assert kept == (tuple(range(5)), 1, 2 * 6 + 2 * 4 + 4 * 3 + 1)
-    compiling = timetable(problems, costs, Pace(10.0, 0.0), 1, 1000.0)
-    assert compiling == (tuple(range(6)), 1, 10 * (2 + 2 + 2 + 1))  # two programs at each rung
+
+    def chosen(seeds, seconds, pace=pace, **kwargs):
+        return timetable(problems, costs, pace, seeds, seconds, **kwargs)[:3]
+
+    assert chosen(2, float(two)) == (tuple(range(6)), 2, two)
+    assert chosen(2, two - 1.0) == (tuple(range(6)), 1, one)
+    assert chosen(2, one - 1.0) == (tuple(range(5)), 1, 2 * 6 + 2 * 4 + 4 * 3 + 1)
+    compiles = Pace(10.0, 0.0)
+    # two programs, and that of the network that is handed over
+    assert chosen(1, 1000.0, compiles) == (tuple(range(6)), 1, 10 * (2 + 1))
+    each_rung = chosen(1, 1000.0, compiles, shared=False)
+    assert each_rung == (tuple(range(6)), 1, 10 * (2 + 2 + 2 + 1))
     # the other rates need no program of their own
-    assert timetable(problems, costs, Pace(10.0, 0.0), 1, 1.0) == (tuple(range(5)), 1, 10 * 4)
-    assert timetable(problems, costs, pace, 2, 1.0) == ((0,), 1, 8 * 2 + 1)
+    assert chosen(1, 1.0, compiles) == (tuple(range(5)), 1, 10 * (1 + 1))
+    assert chosen(2, 1.0) == ((0,), 1, 8 * 2 + 1)
+
+
+def test_a_slower_machine_is_fewer_candidates_that_go_on(tmp_path):
+    """Trainings of 1 s that take 2: there is time for half as many as planned."""
+    file = tmp_path / "timetable.json"
+    file.write_text(json.dumps({"asked": {}}))
+
+    def watch(left, file=None):
+        now = time.monotonic()
+        costs = np.array([1.0, 1.0, 3.0, 1.0, 1.0])
+        return Watch(now + left / SAFETY, now, costs, Pace(0.0, 1.0), 1, True, file)
+
+    cells, further = [(2, 0), (3, 0)], [(k, 1) for k in range(8)]
+    # 2 of the current recipe and 2 for each that goes on; then 4 of two recipes, and at most 3 for
+    # the network that is handed over
+    assert watch(2 + 2 + 6 + 2 + 2 + 8 + 3.5).room([3, 1, 0, 2], cells) == [3, 1, 0, 2]
+    found = watch(2 + 2 + 6 + 2 + 8 + 3.5)
+    assert found.room([3, 1, 0, 2], cells) == [3, 1, 0]
+    assert found.left_out == [2]
+    slow = watch(2 * (2 + 2 + 6 + 8 + 3.5), file)
+    slow.took([1, 2, 3, 4], cells, 2 * (1 + 3 + 1 + 1) * 2.0)
+    assert slow.slower == 2.0
+    assert slow.room([3, 1, 0, 2], cells) == [3, 1]
+    # the longest one does not fit, and a better one does
+    assert watch(2 + 2 + 8 + 3.5).room([1, 3], cells) == [3]
+    # one goes on in any case, but further seeds are trained only where there is time for them
+    assert watch(-1.0).room([1, 3], cells) == [3]
+    assert watch(-1.0).room([1, 3], further) == []
+    again = watch(-1.0, file)
+    assert again.room([3, 1, 0, 2], cells) == json.loads(file.read_text())["decisions"][0]
+
+
+def test_the_time_of_calls_that_were_stopped_counts(tmp_path):
+    assert spent(None) == spent(tmp_path) == 0.0
+    for folder, seconds in (("round-2", 40.0), ("", 25.0)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "timetable.json").write_text(json.dumps({"spent": seconds}))
+    assert spent(tmp_path) == 40.0
