@@ -94,7 +94,7 @@ def hard_examples(
         raise InputError(
             f"most is {most!r}; give a whole number of at least 1, or None for all examples"
         )
-    said, y = _combine_members(log_probabilities, labels, seen)
+    said, y = combine_members(log_probabilities, labels, seen)
     rows = np.arange(len(y))
     others = said.probability.copy()
     others[rows, y] = 0
@@ -153,7 +153,7 @@ def wrong_labels(
     # takes a class to be known by its confident examples (Northcutt, Jiang & Chuang 2021, section
     # 3.1); its count of hard but right examples is left out here. Ranks within a class stay the
     # same whatever noise the members learned, so nothing needs to be calibrated.
-    said, y = _combine_members(log_probabilities, labels, seen)
+    said, y = combine_members(log_probabilities, labels, seen)
     kept = said.members >= MIN_UNSEEN_MEMBERS
     n = int(kept.sum())
     if n < MIN_LABELED_EXAMPLES:
@@ -165,7 +165,7 @@ def wrong_labels(
         return Estimate(math.nan, refused=f"{words}; at least {MIN_LABELED_EXAMPLES} are needed")
     probability = said.probability[kept]
     contradicted = arrays.wrong(probability, y[kept])
-    rank = _rank(probability)
+    rank = rank_of_margin(probability)
     found, inner = (
         exact(int(some.sum()), len(some), level)
         for some in (contradicted[rank > EASY], contradicted[rank > EASIEST])
@@ -190,11 +190,17 @@ def wrong_labels(
     return Estimate(found.estimate, low, high)
 
 
-def _rank(probability: Float[np.ndarray, "examples classes"]) -> Float[np.ndarray, " examples"]:
+def rank_of_margin(
+    probability: Float[np.ndarray, "examples classes"],
+) -> Float[np.ndarray, " examples"]:
     """Rank the margin between the first and the second class among the examples with the same first
     class.
 
-    The ranks lie within (0, 1).
+    Args:
+        probability: (examples, classes) probabilities.
+
+    Returns:
+        (examples,) ranks within (0, 1); those of easy examples are high.
     """
     best = probability.argmax(1)
     first, second = (
@@ -228,12 +234,23 @@ def _becomes_rarer(
     )
 
 
-def _combine_members(
+def combine_members(
     log_probabilities: ArrayLike, labels: ArrayLike, seen: ArrayLike | None
 ) -> tuple[Opinion, Int[np.ndarray, " examples"]]:
     """Combine the predictions of the members that have not seen an example, and check the labels.
 
     It reads one member at a time, since all together may not fit in memory.
+
+    Args:
+        log_probabilities: as in `hard_examples`.
+        labels: as in `hard_examples`.
+        seen: as in `hard_examples`.
+
+    Returns:
+        (what the members predict together, the labels).
+
+    Raises:
+        InputError: as `hard_examples`.
     """
     f = arrays.array("log_probabilities", log_probabilities, arrays.MEMBER_AXES)
     if f.ndim != 3 or 0 in f.shape or f.dtype.kind != "f":

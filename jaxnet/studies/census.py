@@ -5,6 +5,7 @@ Every example is in about half of the halves, so that as many networks have seen
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -18,6 +19,7 @@ from jaxnet.data import Splits, resampling
 from jaxnet.data.dataset import error_unit
 from jaxnet.data.resampling import Samples
 from jaxnet.data.splitting import units
+from jaxnet.diagnostics.findings import applicable
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss, check_loss
@@ -49,6 +51,7 @@ def census(
     *,
     members: int = 512,
     share: float = 0.5,
+    tolerance: float = 0.02,
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
@@ -75,6 +78,7 @@ def census(
         key: a random key.
         members: number of networks on halves, an even number of at least 16.
         share: of the examples that each network is trained on.
+        tolerance: the smallest share of wrong labels that matters.
         loss: as in `fit_population`.
         plan: as in `fit_population`.
         out: a folder for checkpoints and predictions; the same call with it goes on where it was
@@ -109,6 +113,7 @@ def census(
             "the data are ordered, and networks on random halves would learn from examples that "
             "come after those they are judged on; give data without an order"
         )
+    check_number("tolerance", tolerance)
     recipe = resolved(recipe, len(splits.train))
     pooled, notes = pool_of(splits, recipe, "halves")
     train = pooled.train
@@ -139,9 +144,16 @@ def census(
     )
     predictions = predictions_of([model], seen, population, plan, seen=True).train
     assert predictions is not None
-    return found_by(
-        population, predictions, pooled, len(splits.train), share=share, notes=tuple(notes)
+    found = found_by(
+        population,
+        predictions,
+        pooled,
+        len(splits.train),
+        share=share,
+        tolerance=tolerance,
+        notes=tuple(notes),
     )
+    return replace(found, findings=applicable(found.findings, recipe, model, splits))
 
 
 def _drawn(

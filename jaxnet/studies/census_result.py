@@ -15,7 +15,7 @@ from jaxnet import arrays, display
 from jaxnet.core.run import Run
 from jaxnet.data import Splits
 from jaxnet.data.dataset import error_unit
-from jaxnet.diagnostics.findings import percent
+from jaxnet.diagnostics.findings import Finding, percent
 from jaxnet.errors import InputError
 from jaxnet.population.result import Population
 from jaxnet.runtime.files import plain
@@ -26,8 +26,11 @@ from jaxnet.stats.bias_variance import (
 )
 from jaxnet.stats.estimate import Estimate, wilson
 from jaxnet.stats.halves import error_of_halves, mean_where
+from jaxnet.studies.census_labels import LabelsOfHalves, in_first_half, labels_of_halves
+from jaxnet.studies.label_errors import verdict_on_labels
 
 MIN_SOUND = 16  # networks that must not have diverged
+MEMORIZED = 0.25  # memorization above which an example counts as memorized (Feldman & Zhang 2020)
 
 logger = logging.getLogger("jaxnet")
 
@@ -54,6 +57,8 @@ class Census:
         wrong: (networks, pool) which predictions are wrong, of classes; squared errors of values.
         losses: (networks, pool) losses: -log p(label) in nats, or squared errors.
         diverged: number of networks that diverged, which are left out of all of this.
+        labels: what the networks show of the labels; None for a regression.
+        findings: on label noise, where the share of wrong labels could be estimated.
         notes: what was decided, and how far the numbers can be trusted.
         population: all networks; the last one was trained on the whole pool.
     """
@@ -70,6 +75,8 @@ class Census:
     wrong: Shaped[np.ndarray, "networks pool"] = field(repr=False, compare=False)
     losses: Float[np.ndarray, "networks pool"] = field(repr=False, compare=False)
     diverged: int
+    labels: LabelsOfHalves | None = field(repr=False, compare=False)
+    findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     population: Population = field(repr=False, compare=False)
 
@@ -90,6 +97,70 @@ class Census:
         """The network that was trained on the whole pool."""
         return self.population[-1]
 
+    def _check_classes(self) -> None:
+        if self.regression:
+            raise InputError(
+                "values of a regression are neither right nor wrong, so this is of classes alone; "
+                "take the census of a data set of classes"
+            )
+
+    @property
+    def _labels(self) -> LabelsOfHalves:
+        self._check_classes()
+        assert self.labels is not None
+        return self.labels
+
+    @property
+    def wrong_label(self) -> Float[np.ndarray, " training"]:
+        """The probability that the label of each training example is wrong."""
+        return self._labels.noise.probability[: self.training]
+
+    @property
+    def suggested_label(self) -> Int[np.ndarray, " training"]:
+        """The most probable class of each training example: its label where that is right."""
+        return self._labels.noise.suggested[: self.training]
+
+    @property
+    def wrong_labels(self) -> Estimate:
+        """The number of wrong labels in the training set."""
+        return self._labels.number
+
+    @property
+    def mislabeled(self) -> Int[np.ndarray, " listed"]:
+        """Rows of the training set whose label is wrong, the most certain first, of which at most
+        5% are expected to be right. Counted is the lower one of the probabilities that two halves
+        of the networks find.
+        """
+        found = self._labels.listed
+        return found[found < self.training]
+
+    @functools.cached_property
+    def _memorization(self) -> Float[np.ndarray, " pool"]:
+        unseen, seen = (mean_where(self.wrong, mask) for mask in (~self.halves, self.halves))
+        return unseen - seen
+
+    @property
+    def memorization(self) -> Float[np.ndarray, " training"]:
+        """How much more often networks are right on each training example if they were trained on
+        it (Feldman & Zhang 2020, eq. 1).
+        """
+        self._check_classes()
+        return self._memorization[: self.training]
+
+    @property
+    def memorization_reliability(self) -> float:
+        """How well the memorization of all networks would agree with that of as many others: the
+        correlation of two halves of the networks, stepped up (Spearman 1910; Brown 1910).
+        """
+        first = in_first_half(self.members)
+        one, other = (
+            mean_where(self.wrong[part], ~self.halves[part])
+            - mean_where(self.wrong[part], self.halves[part])
+            for part in (first, ~first)
+        )
+        r = float(np.corrcoef(one, other)[0, 1])
+        return 2 * r / (1 + r)
+
     @functools.cached_property
     def _difficulty(self) -> Float[np.ndarray, " pool"]:
         return mean_where(self.losses, ~self.halves)
@@ -106,38 +177,51 @@ class Census:
             `part` and `index`, the part of the data and the row in it; `networks`, how many were
             not trained on the example; `error` with `low` and `high`, the share of them that is
             wrong on it and the 95% interval for other networks, or their mean squared error;
-            `seen_error`, that of the networks that were trained on it; `difficulty`.
+            `seen_error`, that of the networks that were trained on it; `difficulty`. Of classes
+            also `memorization` with its 95% interval (Newcombe 1998, method 10), `label`,
+            `wrong_label` and `suggested_label`.
         """
-        n, unseen = len(self.splits.train), ~self.halves
-        count = unseen.sum(0)
-        error = mean_where(self.wrong, unseen)
-        low, high = self._limits(error, count)
-        return {
+        n, parts = len(self.splits.train), (~self.halves, self.halves)
+        (error, low, high), (seen, seen_low, seen_high) = map(self._error, parts)
+        found = {
             "part": np.where(np.arange(n) < self.training, "train", "validation"),
             "index": np.concatenate([np.arange(self.training), np.arange(n - self.training)]),
-            "networks": count,
+            "networks": parts[0].sum(0),
             "error": error,
             "low": low,
             "high": high,
-            "seen_error": mean_where(self.wrong, self.halves),
+            "seen_error": seen,
             "difficulty": self._difficulty,
         }
+        if self.splits.classes is None:
+            return found
+        names, y = np.asarray(self.splits.classes), np.asarray(self.splits.train.y)
+        gap = self._memorization
+        return found | {
+            "memorization": gap,
+            "memorization_low": gap - np.hypot(error - low, seen_high - seen),
+            "memorization_high": gap + np.hypot(high - error, seen - seen_low),
+            "label": names[y],
+            "wrong_label": self._labels.noise.probability,
+            "suggested_label": names[self._labels.noise.suggested],
+        }
 
-    def _limits(
-        self, error: Float[np.ndarray, " pool"], count: Int[np.ndarray, " pool"]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The 95% limits of the error of other networks on each example."""
+    def _error(
+        self, judged: Bool[np.ndarray, "networks pool"]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The error of some networks on each example, and the 95% limits for other networks."""
+        error, count = mean_where(self.wrong, judged), judged.sum(0)
         if not self.regression:
             found = [
                 wilson(round(rate * trials), int(trials))
                 for rate, trials in zip(error, count, strict=True)
             ]
-            return np.array([each.low for each in found]), np.array([each.high for each in found])
+            return error, np.array([each.low for each in found]), np.array([e.high for e in found])
         from scipy.special import stdtrit
 
-        squares = mean_where(self.wrong**2, ~self.halves) - error**2
+        squares = mean_where(self.wrong**2, judged) - error**2
         half = stdtrit(count - 1, 0.975) * np.sqrt(np.maximum(squares, 0) / (count - 1))
-        return np.maximum(0.0, error - half), error + half
+        return error, np.maximum(0.0, error - half), error + half
 
     def csv(self) -> str:
         """The rows as CSV, those of the largest difficulty first."""
@@ -178,6 +262,15 @@ class Census:
                 if self.decomposition is None
                 else {name: getattr(self.decomposition, name) for name in parts},
                 "notes": self.notes,
+                **(
+                    {}
+                    if self.regression
+                    else {
+                        "wrong_labels": self.wrong_labels,
+                        "mislabeled": self.mislabeled,
+                        "memorization_reliability": self.memorization_reliability,
+                    }
+                ),
             }
         )
 
@@ -195,6 +288,8 @@ class Census:
                 ("bias² of the error on unseen examples", percent(self.decomposition.bias)),
                 ("variance of that error", percent(self.decomposition.variance)),
             ]
+        if not self.regression:
+            rows += self._of_labels()
         width = max(len(name) for name, _ in rows)
         return "\n".join(
             [
@@ -206,6 +301,24 @@ class Census:
             ]
         )
 
+    def _of_labels(self) -> list[tuple[str, str]]:
+        """Names and values of what is known of the labels."""
+        number, listed = self.wrong_labels, len(self.mislabeled)
+        limits = (
+            f", 95% interval {number.low:.0f} to {number.high:.0f}"
+            if number.refused is None
+            else ", no interval"
+        )
+        reliable = f"reliability {self.memorization_reliability:.3f}"
+        return [
+            ("wrong labels in the training set", f"{number.estimate:.0f}{limits}"),
+            ("labels that both halves of the networks show to be wrong", str(listed)),
+            (
+                "training examples that are memorized (by more than 25 points)",
+                f"{int((self.memorization > MEMORIZED).sum())}, {reliable}",
+            ),
+        ]
+
 
 def found_by(
     population: Population,
@@ -214,6 +327,7 @@ def found_by(
     training: int,
     *,
     share: float,
+    tolerance: float,
     notes: tuple[str, ...],
 ) -> Census:
     """Compute what the networks of a census show.
@@ -224,6 +338,7 @@ def found_by(
         splits: the data, with the pool as their training set.
         training: the number of examples of the training set.
         share: of the pool that each network was trained on.
+        tolerance: the smallest share of wrong labels that matters.
         notes: what was decided.
 
     Returns:
@@ -262,6 +377,12 @@ def found_by(
             *notes,
             "examples are grouped, so the error is not decomposed into bias and variance",
         )
+    labels, noise = None, ()
+    if splits.classes is not None:
+        labels = labels_of_halves(kept, np.asarray(train.y), halves, slice(0, training))
+        if labels.doubt is not None:
+            notes = (*notes, labels.doubt)
+        noise = verdict_on_labels(labels.easy_share, len(train), tolerance)[1]
     return Census(
         splits=splits,
         training=training,
@@ -275,6 +396,8 @@ def found_by(
         wrong=wrong,
         losses=losses,
         diverged=lost,
+        labels=labels,
+        findings=noise,
         notes=notes,
         population=population,
     )

@@ -29,6 +29,8 @@ from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.calibration import Calibration, calibration, temperature
 from jaxnet.stats.label_errors import MIN_UNSEEN_MEMBERS as OPINIONS
+from jaxnet.stats.label_errors import combine_members
+from jaxnet.stats.label_noise import label_noise
 
 FOLDS = 4
 PARTS = {"train": "training set", "validation": "validation set", "test": "test set"}
@@ -41,6 +43,7 @@ class LabelErrors:
     Args:
       wrong: by part of the data, the estimated share of wrong labels.
       doubtful: by part, the labels that the networks contradict, the most doubtful first.
+      wrong_label: by part, the probability of each label to be wrong, as in a census.
       hardest: examples of the test set, the most doubtful label first.
       calibration: of the network that trained on the whole training set, on the test set.
       temperature: of that network, from the validation set; None where there is none.
@@ -53,6 +56,7 @@ class LabelErrors:
 
     wrong: dict[str, Estimate]
     doubtful: dict[str, tuple[HardExample, ...]]
+    wrong_label: dict[str, np.ndarray] = field(repr=False, compare=False)
     hardest: tuple[HardExample, ...]
     calibration: Calibration
     temperature: Estimate | None
@@ -67,12 +71,16 @@ class LabelErrors:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(
-            ["index", "part", "label", "suggested", "confidence", "contradicted_by", "corrected"]
+            [
+                *("index", "part", "label", "suggested", "confidence", "contradicted_by"),
+                *("wrong_label", "corrected"),
+            ]
         )
         for part, rows in self.doubtful.items():
             for each in rows:
                 names = self.classes[each.label], self.classes[each.prediction]
-                numbers = f"{each.confidence:.4f}", f"{each.contradicted:.4f}"
+                found = each.confidence, each.contradicted, self.wrong_label[part][each.index]
+                numbers = [f"{number:.4f}" for number in found]
                 writer.writerow([each.index, part, *names, *numbers, ""])
         return text.getvalue()
 
@@ -156,29 +164,23 @@ def find_label_errors(
         "test": (said.test, None),
     }
     found, wrong = dict[str, tuple[HardExample, ...]](), dict[str, Estimate]()
+    wrong_label = dict[str, np.ndarray]()
     for part, (log_p, known) in given.items():
         if log_p is not None:
             y = np.asarray(getattr(splits, part).y)
             found[part] = hard_examples(log_p, y, seen=known)
             wrong[part] = wrong_labels(log_p, y, seen=known)
+            wrong_label[part] = label_noise(*combine_members(log_p, y, known)).probability
     t, why = _temperature(said.validation, splits.validation)
     share = wrong["train"]
-    verdict = (
-        wrong_labels_in_words(share, len(splits.train))
-        if share.refused is None
-        else f"how many training labels are wrong cannot be said: {share.refused}"
-    )
-    noise = (
-        ()
-        if share.refused is not None
-        else (finding(Code.LABEL_NOISE, share, share.low > tolerance, verdict),)
-    )
+    verdict, noise = verdict_on_labels(share, len(splits.train), tolerance)
     return LabelErrors(
         wrong=wrong,
         doubtful={
             part: tuple(each for each in all_ if each.prediction != each.label)[:most]
             for part, all_ in found.items()
         },
+        wrong_label=wrong_label,
         hardest=found["test"],
         calibration=calibration(np.asarray(said.test[0]), np.asarray(splits.test.y)),
         temperature=t,
@@ -188,6 +190,25 @@ def find_label_errors(
         classes=splits.classes,
         networks=networks,
     )
+
+
+def verdict_on_labels(
+    share: Estimate, examples: int, tolerance: float
+) -> tuple[str, tuple[Finding, ...]]:
+    """Say how many labels are wrong at least.
+
+    Args:
+        share: the share of wrong labels among easy examples, of `wrong_labels`.
+        examples: the number of training examples.
+        tolerance: the smallest share that matters.
+
+    Returns:
+        (the verdict; the finding of label noise, where there is an interval).
+    """
+    if share.refused is not None:
+        return f"how many training labels are wrong cannot be said: {share.refused}", ()
+    words = wrong_labels_in_words(share, examples)
+    return words, (finding(Code.LABEL_NOISE, share, share.low > tolerance, words),)
 
 
 def _folds(train: Dataset, members: int, seed: int) -> resampling.Samples:

@@ -15,6 +15,7 @@ from jaxnet.data.resampling import halves, together, whole
 from jaxnet.data.splitting import pool, take
 from jaxnet.stats.halves import error_of_halves
 from jaxnet.studies.census import _drawn, census
+from jaxnet.studies.census_labels import longest_list
 
 MODEL, KEY = jaxnet.linear(), jax.random.key(0)
 RECIPE = Recipe(epochs=3, batch_size=64, learning_rate=1e-2)
@@ -166,6 +167,60 @@ def test_values_are_judged_by_squared_errors_in_variances_of_y():
     assert found.unseen.estimate == pytest.approx(1 / 6, rel=0.25)  # noise of 1 in a variance of 6
     assert found.decomposition.loss.estimate == pytest.approx(found.unseen.estimate, rel=1e-4)
     assert (found.rows()["low"] <= found.rows()["error"]).all()
+    with pytest.raises(InputError, match="values of a regression are neither right nor wrong"):
+        _ = found.wrong_label
+
+
+def test_planted_wrong_labels_are_found_counted_and_listed():
+    """Three classes that networks tell apart; every eighth label is changed into another class."""
+    rng = np.random.default_rng(1)
+    true = rng.integers(0, 3, 600)
+    x = (4.0 * np.eye(3)[true] + rng.normal(size=(600, 3))).astype(np.float32)
+    y = np.where(np.arange(600) % 8 == 0, (true + rng.integers(1, 3, 600)) % 3, true)
+    splits = jaxnet.split(x, y, test=0.1, validation=0.1, seed=0)
+    rows = {row.tobytes(): i for i, row in enumerate(x)}
+    at = [rows[np.asarray(row).tobytes()] for row in splits.train.x]
+    wrong = (y != true)[at]
+    found = census(MODEL, splits, Recipe(epochs=10, learning_rate=3e-2), KEY, members=16)
+    assert found.wrong_labels.low < wrong.sum() < found.wrong_labels.high
+    assert found.wrong_labels.estimate == pytest.approx(wrong.sum(), rel=0.15)
+    assert found.wrong_labels.estimate == pytest.approx(found.wrong_label.sum())
+    order = np.argsort(-found.wrong_label)
+    assert wrong[order[: wrong.sum()]].mean() > 0.9
+    assert (~wrong[found.mislabeled]).mean() < 0.1
+    assert len(found.mislabeled) > 0.7 * wrong.sum()
+    right = found.suggested_label[wrong] == true[at][wrong]
+    assert right.mean() > 0.9
+    (noise,) = found.findings
+    assert noise.code.value == "label_noise"
+    assert noise.claimed
+    # what the networks show of a label is not what they say once they have seen it
+    seen = (found.predictions.argmax(2) == np.asarray(found.splits.train.y))[:, : len(splits.train)]
+    by_hand = [
+        seen[found.halves[:, i], i].mean() - seen[~found.halves[:, i], i].mean() for i in range(9)
+    ]
+    np.testing.assert_allclose(found.memorization[:9], by_hand, atol=1e-12)
+    rows = found.rows()
+    assert (rows["memorization_low"] <= rows["memorization"]).all()
+    assert found.memorization_reliability < 1
+
+
+def test_classes_that_overlap_list_no_wrong_labels():
+    """Hard examples pass for mislabeled ones, so nothing is listed, and the census says so."""
+    rng = np.random.default_rng(0)
+    centers, y = 1.6 * rng.standard_normal((5, 6)), rng.integers(0, 5, 1500)
+    x = (centers[y] + rng.standard_normal((1500, 6))).astype(np.float32)
+    splits = jaxnet.split(x, y, test=0.1, validation=0.0, seed=0)
+    found = census(MODEL, splits, Recipe(epochs=5, learning_rate=3e-2), KEY, members=16)
+    assert found.wrong_labels.refused is not None
+    assert not len(found.mislabeled)
+    assert any("no label is listed as wrong" in note for note in found.notes)
+
+
+def test_the_longest_list_has_a_mean_of_at_most_5_percent():
+    wrong = np.array([0.2, 1.0, 0.9, 0.99, 0.93, 0.5])
+    assert longest_list(wrong).tolist() == [1, 3, 4, 2]
+    assert longest_list(np.array([0.9, 0.1])).tolist() == []
 
 
 def test_the_command_writes_the_same_census(folder, digits, found):

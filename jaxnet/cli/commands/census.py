@@ -33,8 +33,8 @@ def work(setup: Setup) -> dict[str, Any]:
     with training_members(setup) as (progress, began):
         found = census(
             setup.model, setup.splits, setup.recipe, jax.random.key(options.seed),
-            members=options.members, share=options.share, out=setup.out / MEMBERS,
-            progress=progress,
+            members=options.members, share=options.share, tolerance=options.tolerance,
+            out=setup.out / MEMBERS, progress=progress,
         )  # fmt: skip
     write_text(setup.out / "examples.csv", found.csv())
     from jaxnet.report import figures
@@ -42,7 +42,7 @@ def work(setup: Setup) -> dict[str, Any]:
     figures.errors_of_examples(found, setup.out / "figures/census.png")
     more = {"verdict": found.verdict, "census": found.summary(), "resumed": began}
     pooled = setup._replace(splits=found.splits)
-    return report(pooled, setup.model, found.run, more, str(found))
+    return report(pooled, setup.model, found.run, more, str(found), found.findings)
 
 
 def main(arguments: Sequence[str] | None, *, program: str, began: float) -> int:
