@@ -31,6 +31,7 @@ from experiments.benchmarks.label_errors import average_precision
 from experiments.benchmarks.rows import append, missing, parser, read
 from jaxnet.data.splitting import pool
 from jaxnet.population.predictions import predictions_of
+from jaxnet.population.scheduler import Progress
 
 TABLE = Path(__file__).with_name("census.csv")
 FIELDS = (
@@ -75,21 +76,15 @@ def measure(data: str, kind: str, rate: float, seed: int) -> dict[str, object]:
 
     x, true, model, recipe = world(data)
     given = changed(true, kind, rate, np.random.default_rng([seed, round(1000 * rate), len(kind)]))
-    n, extra = len(x), max(4, len(x) // 50)  # a test set must be, and is not looked at
-    splits = jaxnet.split(
-        np.concatenate([x, x[:extra]]),
-        np.concatenate([given, given[:extra]]),
-        validation=0.0,
-        test=extra / (n + extra),
-        order=np.arange(n + extra),
-    )
-    splits = jaxnet.Splits(splits.train, splits.validation, splits.test, splits.standardization)
+    splits = jaxnet.split(x, given, validation=0.0, test=0.02, seed=seed)
+    place = {row.tobytes(): i for i, row in enumerate(x)}
+    at = np.array([place[np.asarray(row, x.dtype).tobytes()] for row in splits.train.x])
     began = time.perf_counter()
     found = jaxnet.census(model, splits, recipe, jax.random.key(seed), members=MEMBERS)
     seconds = time.perf_counter() - began
-    y, wrong = np.asarray(found.splits.train.y), given != true
-    assert (y == given).all()
-    p = np.zeros((n, int(true.max()) + 1))
+    y, wrong = np.asarray(found.splits.train.y), (given != true)[at]
+    assert (y == given[at]).all()
+    p = np.zeros((len(y), int(true.max()) + 1))
     for own, seen in zip(found.predictions, found.halves, strict=True):
         p[~seen] += np.exp(np.asarray(own, np.float64))[~seen]
     p /= p.sum(1, keepdims=True)
@@ -147,7 +142,7 @@ def summary(rows: list[dict[str, str]]) -> None:
         )
 
 
-def seconds_of(train: Callable[[Callable[[jaxnet.population.scheduler.Progress], None]], object]) -> float:
+def seconds_of(train: Callable[[Callable[[Progress], None]], object]) -> float:
     """The seconds of a training after its program is compiled, which its first call waits for."""
     heard: list[tuple[float, float]] = []
     train(lambda now: heard.append((time.perf_counter(), now.share)))

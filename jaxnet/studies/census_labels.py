@@ -64,7 +64,9 @@ def labels_of_halves(
     one, other = (float(each[counted].sum()) for each in apart)
     easy = wrong_labels(log_probabilities, y, seen=halves)
     number = number_of_wrong_labels(both, y, counted, easy, (one, other))
-    return LabelsOfHalves(label_noise(both, y), number, easy, longest_list(np.minimum(*apart)))
+    listed = longest_list(np.minimum(*apart)[counted])
+    found = LabelsOfHalves(label_noise(both, y), number, easy, listed)
+    return found if found.doubt is None else found._replace(listed=listed[:0])
 
 
 def in_first_half(networks: int) -> Bool[np.ndarray, " networks"]:
