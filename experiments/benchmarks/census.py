@@ -53,7 +53,7 @@ def world(name: str) -> tuple[np.ndarray, np.ndarray, jaxnet.Model, jaxnet.Recip
     load = {"wine": load_wine, "breast cancer": load_breast_cancer}[name]
     x, y = load(return_X_y=True)
     recipe = jaxnet.Recipe(epochs=60, batch_size=32, learning_rate=1e-2)
-    return x.astype(np.float32), y, jaxnet.mlp((16,)), recipe
+    return np.asarray(x, np.float32), np.asarray(y), jaxnet.mlp((16,)), recipe
 
 
 def changed(y: np.ndarray, kind: str, rate: float, rng: np.random.Generator) -> np.ndarray:
@@ -105,9 +105,8 @@ def measure(data: str, kind: str, rate: float, seed: int) -> dict[str, object]:
         *(int(number.refused is not None), len(listed), int((~wrong[listed]).sum())),
         *(int(middle.sum()), int(wrong[middle].sum()), round(seconds, 1)),
     )
-    return {"case": f"{data}, {kind}, {rate:.0%}, {seed}"} | dict(
-        zip(FIELDS[1:], values, strict=True)
-    )
+    case = f"{data}, {kind}, {rate:.0%}, {seed}"
+    return dict(zip(FIELDS, (case, *values), strict=True))
 
 
 def summary(rows: list[dict[str, str]]) -> None:

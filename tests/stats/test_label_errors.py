@@ -258,6 +258,8 @@ def test_the_experiment_lists_the_labels_that_were_flipped(tmp_path):
     train = [row for row in rows if row["part"] == "train"]
     hits = flipped[[int(row["index"]) for row in train[:30]]]
     assert hits.mean() > 0.85
+    told = np.array([float(row["wrong_label"]) for row in train[:30]])
+    assert (told[hits] > 0.5).all()
     assert all(row["corrected"] == "" and row["label"] != row["suggested"] for row in rows)
     assert {row["part"] for row in rows} <= {"train", "validation", "test"}
     found = json.loads((out / "result.json").read_text())
