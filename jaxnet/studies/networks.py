@@ -172,8 +172,8 @@ class Networks:
             if found.takes > left and not limit.first:
                 found = found._replace(candidates=())
             if file is not None:
-                write_json(file, {"asked": asked, **found._asdict()})
-            return found._asdict()
+                write_json(file, {"asked": asked, **found.summary()})
+            return found.summary()
 
         return Timetable.read(once(chosen))
 

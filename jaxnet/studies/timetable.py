@@ -36,8 +36,12 @@ class Timetable(NamedTuple):
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "Timetable":
         """The timetable of the values of a JSON file."""
-        pace = Pace(*values.get("pace", (0.0, 0.0)))
+        pace = Pace(**values.get("pace", {"compiling": 0.0, "each": 0.0}))
         return cls(tuple(values["candidates"]), values["seeds"], values["takes"], pace)
+
+    def summary(self) -> dict[str, Any]:
+        """The values for a JSON file."""
+        return {**self._asdict(), "pace": self.pace._asdict()}
 
 
 class Limit(NamedTuple):

@@ -22,7 +22,7 @@ from jaxnet.studies.advice_round import to_adopt
 from jaxnet.studies.advise import advise
 from jaxnet.studies.candidates import candidates
 from jaxnet.studies.networks import balanced_weights
-from jaxnet.studies.timetable import Watch, spent, timetable
+from jaxnet.studies.timetable import Timetable, Watch, spent, timetable
 from jaxnet.studies.trained import SAFETY, Pace
 
 RECIPE = Recipe(epochs=3, learning_rate=1e-6)
@@ -228,6 +228,8 @@ def test_less_time_is_fewer_seeds_and_then_fewer_changes(digits):
     def chosen(seeds, seconds, pace=pace, **kwargs):
         return timetable(problems, costs, pace, seeds, seconds, **kwargs)[:3]
 
+    kept = timetable(problems, costs, pace, 2, float(two))
+    assert Timetable.read(json.loads(json.dumps(kept.summary()))) == kept
     assert chosen(2, float(two)) == (tuple(range(6)), 2, two)
     assert chosen(2, two - 1.0) == (tuple(range(6)), 1, one)
     assert chosen(2, one - 1.0) == (tuple(range(5)), 1, 2 * 6 + 2 * 4 + 4 * 3 + 1)
