@@ -243,6 +243,17 @@ def test_less_time_is_fewer_seeds_and_then_fewer_changes(digits):
     assert chosen(2, 1.0) == ((0,), 1, 8 * 2 + 1)
 
 
+def test_changes_that_share_a_program_are_left_out_together(digits):
+    from jaxnet.core.training import Problem
+
+    rates = [RECIPE, replace(RECIPE, learning_rate=1.0), replace(RECIPE, learning_rate=2.0)]
+    recipes = [*rates, *(replace(RECIPE, clip=clip) for clip in (1.0, 2.0, 3.0))]
+    problems = [Problem(jaxnet.linear(), digits, each) for each in recipes]
+    kept = timetable(problems, [1.0] * 6, Pace(10.0, 0.01), 1, 25.0)
+    assert kept.candidates == (0, 1)
+    assert kept.takes == pytest.approx(10.0 * 2 + 0.01 * (2 * 3 + 2 * 2 + 4 * 2 + 1))
+
+
 def test_a_slower_machine_is_fewer_candidates_that_go_on(tmp_path):
     """Trainings of 1 s that take 2: there is time for half as many as planned."""
     file = tmp_path / "timetable.json"
