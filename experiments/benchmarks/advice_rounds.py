@@ -112,8 +112,7 @@ def advise(case: Case, rng: np.random.Generator) -> Advised:
     )
     examples = Examples(case, world, *world.difficulties(case.examples, rng), rng)
     gains, total, number, wrong, false = np.array(case.gains), 0.0, 0, False, False
-    adopted = True
-    while adopted and number < ROUNDS:
+    while True:
         number += 1
         errors = case.error - (total + np.r_[0.0, gains]) / 100
         raced = race(
@@ -130,12 +129,15 @@ def advise(case: Case, rng: np.random.Generator) -> Advised:
         false |= bool(adopted and truth <= 0)
         if adopted:
             total, gains[found.leader] = total + truth, 0.0
+        if not adopted or number == ROUNDS:
+            break
     if number > 1:
         gain, truth = last_against_first(examples, total, number * len(gains)), total
         wrong |= not gain.low <= truth / 100 <= gain.high
     adoptions = number - (not adopted)
-    sizes = (100 * each for each in (gain.estimate, gain.low, gain.high))
-    return Advised(truth, *sizes, adoptions, number, wrong, false)
+    return Advised(
+        truth, 100 * gain.estimate, 100 * gain.low, 100 * gain.high, adoptions, number, wrong, false
+    )
 
 
 def last_against_first(examples: Examples, total: float, asked: int) -> Estimate:
