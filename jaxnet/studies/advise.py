@@ -92,8 +92,8 @@ def advise(
         InputError: for invalid arguments, and for data that cannot be divided into folds.
 
     References:
-        Maron & Moore 1994 (racing); Dunnett 1955 (the limit after a choice); Andrews, Kitagawa &
-        McCloskey 2024 (the point after a choice).
+        Maron & Moore 1994 (racing); Dunnett 1955 (the limit after a choice); Efron &
+        Tibshirani 1993 (the point after a choice).
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     arguments.check_in_memory(splits)

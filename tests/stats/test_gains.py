@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxnet.stats.gains import FOLDS, Gains, cells_of_rungs, median_of_winner, most_recipes, race
+from jaxnet.stats.gains import FOLDS, Gains, cells_of_rungs, most_recipes, overstated, race
 
 pytestmark = pytest.mark.core
 
@@ -93,21 +93,15 @@ def test_networks_that_differ_from_fold_to_fold_count():
     assert found.errors == pytest.approx(stats.sem(luck))
 
 
-def test_the_point_of_a_winner_is_the_median_of_scipys_truncated_normal():
-    means, covariance = np.array([0.4, 1.0, 0.9]), np.diag([1.0, 0.25, 0.04])
-    found = median_of_winner(means, covariance, 1, 20.0)
-    assert stats.truncnorm((0.9 - found) / 0.5, np.inf, found, 0.5).median() == pytest.approx(1.0)
-    assert median_of_winner(np.array([1.0]), np.eye(1), 0, 3.0) == pytest.approx(1.0)
-
-
 @pytest.mark.parametrize("correlation", [0.0, 0.6])
-def test_the_point_of_a_winner_is_too_low_as_often_as_too_high(correlation):
-    covariance = correlation + (1 - correlation) * np.eye(4)
-    draws = np.random.default_rng(3).multivariate_normal(np.zeros(4), covariance, 1000)
-    points = [median_of_winner(x, covariance, int(x.argmax()), 3.2) for x in draws]
-    interval = stats.binomtest(int(np.sum(np.array(points) > 0)), 1000).proportion_ci(0.999)
-    assert interval.low < 0.5 < interval.high
-    assert (draws.max(1) > 0).mean() > 0.7  # what was measured for the winner
+def test_equal_means_overstate_their_largest_as_order_statistics_say(correlation):
+    """The largest of 2 and of 3 normal numbers: David & Nagaraja 2003, section 3.2."""
+    for count, largest in ((2, 1 / np.sqrt(np.pi)), (3, 1.5 / np.sqrt(np.pi))):
+        given = correlation + (1 - correlation) * np.eye(count)
+        found = overstated(np.full(count, 3.0), np.full(count, 0.5), given)
+        assert found / 2 == pytest.approx(0.5 * largest * np.sqrt(1 - correlation), rel=0.07)
+    far = overstated(np.array([0.0, 3.0]), np.full(2, 0.5), np.eye(2))
+    assert far == pytest.approx(0.0, abs=0.05)
 
 
 def test_the_leader_and_those_near_it_stay():
@@ -185,8 +179,19 @@ def test_with_little_time_the_best_candidates_go_on():
     assert np.isfinite(every.losses[0]).all()
 
 
+def test_the_last_recipe_against_the_first_has_a_limit_for_all_that_were_asked():
+    values = alike(np.random.default_rng(8), FOLDS, 50)
+    found = gains(values + 3.0, counted=False)
+    size, error = found.of_last(20), stats.sem(values)
+    assert size.estimate == pytest.approx(3.0)
+    assert size.low == pytest.approx(3.0 - stats.norm.ppf(1 - 0.05 / 20) * error)
+    assert size.high == pytest.approx(3.0 + stats.norm.ppf(0.975) * error)
+    assert found.of_last(1).low == pytest.approx(3.0 - stats.norm.ppf(0.975) * error)
+
+
 def test_the_interval_of_the_leader_holds_and_nothing_useless_is_adopted():
     rng, held, adopted, n = np.random.default_rng(6), 0, 0, 400
+    points, largest = [], []
     thresholds, fold_of = np.full(7, stats.norm.ppf(0.15)), np.arange(n) % FOLDS
     for _ in range(40):
         _, found, finalists = race(probit(rng, thresholds, n), 6, fold_of)
@@ -194,9 +199,14 @@ def test_the_interval_of_the_leader_holds_and_nothing_useless_is_adopted():
         assert finalists[choice.leader]
         assert choice.gain.low <= choice.gain.estimate <= choice.gain.high
         held += choice.gain.low <= 0 <= choice.gain.high
+        points.append(choice.gain.estimate)
+        largest.append(found.only(np.array([choice.leader])).means[0])
         adopted += choice.gain.low > 0
     assert stats.binomtest(held, 40, 0.95, "less").pvalue > 0.001
     assert stats.binomtest(adopted, 40, 0.05, "greater").pvalue > 0.001
+    # a winner is measured too high, and its point is not
+    assert stats.ttest_1samp(largest, 0.0, alternative="greater").pvalue < 0.001
+    assert stats.ttest_1samp(points, 0.0).pvalue > 0.001
 
 
 def test_a_candidate_that_helps_is_found():
