@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from jaxnet import arrays, display
 from jaxnet.data import Dataset
@@ -349,6 +349,24 @@ def halves(
         key, f"{share:.0%} of the examples", stretches, examples, groups, -(-members // 2)
     )
     return found.only(np.arange(members))
+
+
+def given(seen: Bool[np.ndarray, "members examples"]) -> Samples:
+    """Samples of examples that are chosen already.
+
+    Args:
+        seen: (members, examples) which examples each member has, at least one.
+
+    Returns:
+        The Samples.
+    """
+    return Samples(
+        "chosen examples",
+        orders=np.argsort(~seen, axis=1, kind="stable").astype(np.int32),
+        order=np.arange(len(seen)),
+        first=np.zeros(len(seen), np.int64),
+        count=seen.sum(1).astype(np.int32),
+    )
 
 
 def whole(members: int, examples: int) -> Samples:

@@ -23,14 +23,16 @@ from jaxnet.diagnostics.findings import applicable
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss, check_loss
-from jaxnet.models.model import Model, initial, input_shape, with_outputs
+from jaxnet.models.model import Model
 from jaxnet.population.fit import fit_population
 from jaxnet.population.predictions import predictions_of
 from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
+from jaxnet.studies.census_found import found_by
 from jaxnet.studies.census_memory import in_words, peak_memory
-from jaxnet.studies.census_result import Census, found_by
+from jaxnet.studies.census_result import Census
+from jaxnet.studies.census_verify import Trainer, has_state
 from jaxnet.studies.design import pool_of
 
 MIN_NETWORKS = 16  # networks, so that 8 have not seen an example
@@ -149,6 +151,7 @@ def census(
         predictions,
         pooled,
         len(splits.train),
+        Trainer(model, recipe, key, loss, plan),
         share=share,
         tolerance=tolerance,
         notes=tuple(notes),
@@ -165,10 +168,7 @@ def _drawn(
     n = len(splits.train)
     halves = resampling.halves(key, members, n, share=share, groups=splits.train.groups)
     samples = resampling.together([halves, resampling.whole(1, n)])
-    ready = with_outputs(model, splits.train.outputs)
-    shape = input_shape(splits)
-    state = jax.eval_shape(lambda key, x: initial(ready, key, x)[1], jax.random.key(0), shape)
-    if jax.tree.leaves(state):
+    if has_state(model, splits):
         return samples, None
     return samples.as_weights(), jax.random.fold_in(key, jnp.uint32(ORDER))
 

@@ -4,7 +4,6 @@ import csv
 import functools
 import io
 import json
-import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,25 +13,18 @@ from jaxtyping import Bool, Float, Int, Num, Shaped
 from jaxnet import arrays, display
 from jaxnet.core.run import Run
 from jaxnet.data import Splits
-from jaxnet.data.dataset import error_unit
 from jaxnet.diagnostics.findings import Finding, percent
 from jaxnet.errors import InputError
 from jaxnet.population.result import Population
 from jaxnet.runtime.files import plain
-from jaxnet.stats.bias_variance import (
-    MIN_LOG_PROBABILITY,
-    Decomposition,
-    bias_variance_decomposition,
-)
+from jaxnet.stats.bias_variance import Decomposition
 from jaxnet.stats.estimate import Estimate, wilson
-from jaxnet.stats.halves import error_of_halves, mean_where
-from jaxnet.studies.census_labels import LabelsOfHalves, in_first_half, labels_of_halves
-from jaxnet.studies.label_errors import verdict_on_labels
+from jaxnet.stats.halves import mean_where
+from jaxnet.studies.census_labels import LabelsOfHalves, in_first_half
+from jaxnet.studies.census_verify import Trainer, check_pairs, checked_rows, measured_gain
+from jaxnet.typing import ArrayLike
 
-MIN_SOUND = 16  # networks that must not have diverged
 MEMORIZED = 0.25  # memorization above which an example counts as memorized (Feldman & Zhang 2020)
-
-logger = logging.getLogger("jaxnet")
 
 
 @dataclass(frozen=True)
@@ -61,6 +53,7 @@ class Census:
         findings: on label noise, where the share of wrong labels could be estimated.
         notes: what was decided, and how far the numbers can be trusted.
         population: all networks; the last one was trained on the whole pool.
+        trainer: how they were trained.
     """
 
     splits: Splits = field(repr=False, compare=False)
@@ -79,6 +72,7 @@ class Census:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     population: Population = field(repr=False, compare=False)
+    trainer: Trainer = field(repr=False, compare=False)
 
     __repr__ = display.text
 
@@ -169,6 +163,39 @@ class Census:
     def difficulty(self) -> Float[np.ndarray, " training"]:
         """The mean loss of each training example over the networks that were not trained on it."""
         return self._difficulty[: self.training]
+
+    def verify(
+        self, rows: ArrayLike, labels: ArrayLike | None = None, *, pairs: int = 32
+    ) -> Estimate:
+        """Measure what it gains to train without some rows, or with other labels there.
+
+        Networks are trained in pairs with the same random key, with the rows as they are and
+        without them. Each leaves out one of 8 folds of the pool, and judges the examples of that
+        fold, except for the rows themselves.
+
+        Args:
+            rows: rows of the training set, such as `mislabeled`.
+            labels: (rows,) class numbers that take the place of their labels, such as
+                `suggested_label[rows]`; None drops the rows.
+            pairs: number of pairs, a multiple of 8 of at least 16.
+
+        Returns:
+            The error on unseen examples that it saves, a share of wrong predictions, or of the
+            variance of y. Rows that were chosen by results on the judging examples look better than
+            they are.
+
+        Raises:
+            InputError: for rows, labels or pairs that cannot be meant.
+        """
+        chosen = checked_rows(rows, self.training)
+        check_pairs(pairs)
+        new = None
+        if labels is not None:
+            self._check_classes()
+            classes = self.splits.classes
+            assert classes is not None
+            new = arrays.labels("labels", labels, len(chosen), len(classes))
+        return measured_gain(self.trainer, self.splits, chosen, new, pairs)
 
     def rows(self) -> dict[str, np.ndarray]:
         """What is known of each example of the pool, as columns.
@@ -318,109 +345,6 @@ class Census:
                 f"{int((self.memorization > MEMORIZED).sum())}, {reliable}",
             ),
         ]
-
-
-def found_by(
-    population: Population,
-    predictions: Num[np.ndarray, "networks pool *classes"],
-    splits: Splits,
-    training: int,
-    *,
-    share: float,
-    tolerance: float,
-    notes: tuple[str, ...],
-) -> Census:
-    """Compute what the networks of a census show.
-
-    Args:
-        population: the networks; the last one was trained on the whole pool.
-        predictions: of all networks on the pool.
-        splits: the data, with the pool as their training set.
-        training: the number of examples of the training set.
-        share: of the pool that each network was trained on.
-        tolerance: the smallest share of wrong labels that matters.
-        notes: what was decided.
-
-    Returns:
-        The Census.
-
-    Raises:
-        InputError: where too many networks diverged.
-    """
-    members, train = len(population) - 1, splits.train
-    assert population.samples is not None
-    sound = np.flatnonzero(~population.diverged[:members])
-    lost = members - len(sound)
-    if len(sound) < MIN_SOUND:
-        raise InputError(
-            f"{lost} of {members} networks diverged, and at least {MIN_SOUND} are needed; lower "
-            "the "
-            "learning rate, or set clip"
-        )
-    halves = np.stack([population.samples.seen(int(member)) for member in sound])
-    kept = predictions[:members] if not lost else predictions[sound]
-    wrong, losses, classes = _tables(kept, np.asarray(train.y), error_unit(train))
-    if lost:
-        notes = (*notes, f"{lost} of {members} networks diverged and are left out")
-    decomposition = None
-    if train.groups is None:
-        regression = splits.classes is None
-        decomposition = bias_variance_decomposition(
-            np.asarray(kept, np.float64) / error_unit(train) ** 0.5 if regression else classes,
-            np.asarray(train.y) / error_unit(train) ** 0.5 if regression else np.asarray(train.y),
-            loss="squared" if regression else "zero_one_kohavi_wolpert",
-            design="fresh",
-            seen=halves,
-        )
-    else:
-        notes = (
-            *notes,
-            "examples are grouped, so the error is not decomposed into bias and variance",
-        )
-    labels, noise = None, ()
-    if splits.classes is not None:
-        labels = labels_of_halves(kept, np.asarray(train.y), halves, slice(0, training))
-        if labels.doubt is not None:
-            notes = (*notes, labels.doubt)
-        noise = verdict_on_labels(labels.easy_share, len(train), tolerance)[1]
-    return Census(
-        splits=splits,
-        training=training,
-        share=share,
-        examples=float(halves.sum(1).mean()),
-        unseen=error_of_halves(wrong, ~halves, train.groups),
-        seen=error_of_halves(wrong, halves, train.groups),
-        decomposition=decomposition,
-        halves=halves,
-        predictions=kept,
-        wrong=wrong,
-        losses=losses,
-        diverged=lost,
-        labels=labels,
-        findings=noise,
-        notes=notes,
-        population=population,
-    )
-
-
-def _tables(
-    predictions: Num[np.ndarray, "networks pool *classes"], y: Num[np.ndarray, " pool"], unit: float
-) -> tuple[np.ndarray, Float[np.ndarray, "networks pool"], np.ndarray]:
-    """Read the predictions one network at a time: (which are wrong, or squared errors; losses; the
-    predicted classes).
-    """
-    shape, of_classes = predictions.shape[:2], predictions.ndim == 3
-    losses = np.empty(shape, np.float32)
-    if not of_classes:
-        for member, each in enumerate(predictions):
-            losses[member] = (np.asarray(each, np.float64) - y) ** 2 / unit
-        return losses, losses, losses
-    classes, rows = np.empty(shape, np.int16), np.arange(len(y))
-    for member, each in enumerate(predictions):
-        own = np.asarray(each, np.float32)
-        classes[member] = arrays.chosen(own)
-        losses[member] = -np.maximum(own[rows, y], MIN_LOG_PROBABILITY)
-    return arrays.wrong(classes, y), losses, classes
 
 
 def _cell(value: Any) -> Any:

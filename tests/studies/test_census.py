@@ -171,8 +171,11 @@ def test_values_are_judged_by_squared_errors_in_variances_of_y():
         _ = found.wrong_label
 
 
-def test_planted_wrong_labels_are_found_counted_and_listed():
-    """Three classes that networks tell apart; every eighth label is changed into another class."""
+@pytest.fixture(scope="module")
+def planted():
+    """(a census, the true labels of its training set): three classes that networks tell apart, and
+    every eighth label is changed into another class.
+    """
     rng = np.random.default_rng(1)
     true = rng.integers(0, 3, 600)
     x = (4.0 * np.eye(3)[true] + rng.normal(size=(600, 3))).astype(np.float32)
@@ -180,8 +183,13 @@ def test_planted_wrong_labels_are_found_counted_and_listed():
     splits = jaxnet.split(x, y, test=0.1, validation=0.1, seed=0)
     rows = {row.tobytes(): i for i, row in enumerate(x)}
     at = [rows[np.asarray(row).tobytes()] for row in splits.train.x]
-    wrong = (y != true)[at]
     found = census(MODEL, splits, Recipe(epochs=10, learning_rate=3e-2), KEY, members=16)
+    return found, true[at]
+
+
+def test_planted_wrong_labels_are_found_counted_and_listed(planted):
+    found, true = planted
+    wrong = true != np.asarray(found.splits.train.y)[: len(true)]
     assert found.wrong_labels.low < wrong.sum() < found.wrong_labels.high
     assert found.wrong_labels.estimate == pytest.approx(wrong.sum(), rel=0.15)
     assert found.wrong_labels.estimate == pytest.approx(found.wrong_label.sum())
@@ -189,13 +197,13 @@ def test_planted_wrong_labels_are_found_counted_and_listed():
     assert wrong[order[: wrong.sum()]].mean() > 0.9
     assert (~wrong[found.mislabeled]).mean() < 0.1
     assert len(found.mislabeled) > 0.7 * wrong.sum()
-    right = found.suggested_label[wrong] == true[at][wrong]
+    right = found.suggested_label[wrong] == true[wrong]
     assert right.mean() > 0.9
     (noise,) = found.findings
     assert noise.code.value == "label_noise"
     assert noise.claimed
     # what the networks show of a label is not what they say once they have seen it
-    seen = (found.predictions.argmax(2) == np.asarray(found.splits.train.y))[:, : len(splits.train)]
+    seen = (found.predictions.argmax(2) == np.asarray(found.splits.train.y))[:, : len(true)]
     by_hand = [
         seen[found.halves[:, i], i].mean() - seen[~found.halves[:, i], i].mean() for i in range(9)
     ]
@@ -203,6 +211,45 @@ def test_planted_wrong_labels_are_found_counted_and_listed():
     rows = found.rows()
     assert (rows["memorization_low"] <= rows["memorization"]).all()
     assert found.memorization_reliability < 1
+
+
+def test_a_gain_is_measured_by_networks_with_and_without_the_rows(planted):
+    """The gain is that of networks that fit trains alone, on examples outside the rows."""
+    found, true = planted
+    y, n = np.array(found.splits.train.y), len(found.splits.train)
+    wrong = np.flatnonzero(true != y[: len(true)])
+    trainer = found.trainer
+    fold_of = jaxnet.resampling.fold_of(found.splits.train, 8)
+    key = jax.random.fold_in(KEY, (1 << 20) + 2)
+    keys, kept = jax.random.split(key, 16), ~np.isin(np.arange(n), wrong)
+    corrected = y.copy()
+    corrected[wrong] = true[wrong]
+    dropped = found.verify(wrong, pairs=16)
+    relabeled = found.verify(wrong, true[wrong], pairs=16)
+    assert dropped.low <= dropped.estimate <= dropped.high
+    assert "look better than they are" in dropped.caution
+    by_hand = {"as it is": [], "dropped": [], "corrected": []}
+    for member in range(16):
+        seen = fold_of != member // 2
+        judged = ~seen & kept
+        for name, mask, labels in (
+            ("as it is", seen, y), ("dropped", seen & kept, y), ("corrected", seen, corrected),
+        ):  # fmt: skip
+            splits = replace(found.splits, train=replace(found.splits.train, y=labels))
+            weights = np.where(mask, n / mask.sum(), 0).astype(np.float32)
+            run = jaxnet.fit(
+                MODEL, splits, trainer.recipe, keys[member], weights=weights, order_key=key
+            )
+            outputs = np.asarray(jaxnet.predict(MODEL, run, splits.train.x))
+            by_hand[name].append((outputs.argmax(1) != y)[judged].mean())
+    means = {name: np.mean(errors) for name, errors in by_hand.items()}
+    gains = [means["as it is"] - means[name] for name in ("dropped", "corrected")]
+    np.testing.assert_allclose([dropped.estimate, relabeled.estimate], gains, atol=1e-3)
+    for rows, words in (([n], "rows hold"), ([3, 3], "rows hold 3 more than once"), ([], "shape")):
+        with pytest.raises(InputError, match=words):
+            found.verify(rows)
+    with pytest.raises(InputError, match="pairs is 12; give a multiple of 8"):
+        found.verify([0], pairs=12)
 
 
 def test_classes_that_overlap_list_no_wrong_labels():
