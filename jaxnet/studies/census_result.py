@@ -294,7 +294,7 @@ class Census:
                     if self.regression
                     else {
                         "wrong_labels": self.wrong_labels,
-                        "mislabeled": self.mislabeled,
+                        "mislabeled": self._listed(),
                         "memorization_reliability": self.memorization_reliability,
                     }
                 ),
@@ -327,6 +327,20 @@ class Census:
                 *self.notes,
             ]
         )
+
+    def _listed(self) -> list[dict[str, Any]]:
+        """The labels that are listed as wrong, and what they should be."""
+        y, names = np.asarray(self.splits.train.y), self.splits.classes
+        assert names is not None
+        return [
+            {
+                "index": row,
+                "label": names[y[row]],
+                "suggested": names[self.suggested_label[row]],
+                "wrong_label": self.wrong_label[row],
+            }
+            for row in self.mislabeled
+        ]
 
     def _of_labels(self) -> list[tuple[str, str]]:
         """Names and values of what is known of the labels."""

@@ -121,8 +121,8 @@ def measured_gain(
             if splits.classes is not None
             else (np.asarray(each, np.float64) - y) ** 2 / error_unit(train)
         )
-    of_both = [_unseen(part, fold_of, kept, splits) for part in np.split(losses, 2)]
-    return replace(recipe_difference(*of_both), caution=CHOSEN)
+    one, other = (_unseen(part, fold_of, kept, splits) for part in np.split(losses, 2))
+    return replace(recipe_difference(one, other), caution=CHOSEN)
 
 
 def checked_rows(rows: ArrayLike, training: int) -> Int[np.ndarray, " rows"]:

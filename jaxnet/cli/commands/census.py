@@ -1,11 +1,12 @@
-"""What is each training example worth?
+"""What is each training example worth, and which labels are wrong?
 
     jaxnet census FILE.csv --label COLUMN
     jaxnet census digits --members 128        fewer networks: faster, and less certain
 
 Trains 512 networks, each on a random half of the examples, so that every example is new to about
-half of them. Writes examples.csv: on how many of the networks that have not seen an example it was
-predicted wrongly, and by those that were trained on it, the hardest examples first. Rows are
+half of them. Writes examples.csv, the hardest examples first: how many networks are wrong on an
+example, of those that have not seen it and of those that were trained on it; for classes also the
+probability that its label is wrong, the suggested label, and how much of it is memorized. Rows are
 numbered within their part of the split. The network of the folder is trained on all examples of
 training and validation set; the test set is used once, for its error. With --resume, or the same
 --out, an interrupted census goes on.

@@ -42,6 +42,7 @@ PLACED = (*FIGURES, "confusion", "wrong")
 CONFUSION = "Confusion matrix"  # heading of the confusion matrix
 MATRIX_CLASSES = 30  # with more classes, the confusion matrix is a picture
 TRIAL_ROWS = 10  # trials of a sweep
+LISTED = 20  # wrong labels of a census
 COLUMNS = {"estimate": "error", "low": "low", "high": "high"}  # of an Estimate, in a sweep's table
 LONGEST_HEADING = 60  # letters of a verdict before its colon; longer ones are sentences
 UPRIGHT = 4  # names with more letters are rotated above the matrix
@@ -360,7 +361,40 @@ def _census(census: Mapping[str, Any] | None) -> str:
     )
     listed = "".join(f"<li>{text(words)}</li>" for words in census["notes"])
     each = "<p>examples.csv has a row for each example, the hardest first.</p>"
-    return table(["", "percent"], rows, caption=caption) + each + f"<ul>{listed}</ul>"
+    return (
+        table(["", "percent"], rows, caption=caption)
+        + _mislabeled(census)
+        + f"{each}<ul>{listed}</ul>"
+    )
+
+
+def _mislabeled(census: Mapping[str, Any]) -> str:
+    """How many labels of the training set are wrong, and the most certain ones."""
+    if "wrong_labels" not in census:
+        return ""
+    listed, size = census["mislabeled"], census["wrong_labels"]
+    number = f"{size['estimate']:.0f}"
+    if size["low"] is not None:
+        number += f" (95% interval {size['low']:.0f} to {size['high']:.0f})"
+    words = (
+        f"<p>Wrong labels in the training set: {number}. Both halves of the networks show "
+        f"{len(listed)} of them, of which at most 5% are expected to be right.</p>"
+    )
+    if not listed:
+        return words
+    rows = [
+        (
+            str(each["index"]),
+            text(each["label"]),
+            text(each["suggested"]),
+            f"{each['wrong_label']:.1%}",
+        )
+        for each in listed[:LISTED]
+    ]
+    left = len(listed) - len(rows)
+    caption = "the most certain ones" + f"; {left} more are in result.json" * (left > 0)
+    head = ["row of the training set", "label", "suggested", "probability that it is wrong"]
+    return words + table(head, rows, caption=caption)
 
 
 def _value(value: Any) -> str:
