@@ -111,7 +111,8 @@ def diagnose(
             and in that of the other methods that show what can be reached.
         loss: as in `fit_population`.
         plan: as in `fit_population`.
-        out: as in `fit_population`; it cannot be given together with `seconds`.
+        out: as in `fit_population`. With `seconds`, how many networks there is time for is kept
+            there too, and a call that goes on trains as many.
         progress: as in `fit_population`.
 
     Returns:
@@ -137,10 +138,6 @@ def diagnose(
     check_limits(target_error or 0.0, tolerance)
     if seconds is not None and not check_number("seconds", seconds) > 0:
         raise InputError(f"seconds is {seconds}; give a positive time, or leave it out")
-    if seconds is not None and out is not None:
-        raise InputError(
-            "what is to keep within some seconds cannot be continued later; give seconds or out"
-        )
     recipe = resolved(recipe, len(splits.train))
     design = design_of(splits, recipe, members)
     _check_unseen(design)
@@ -157,7 +154,13 @@ def diagnose(
     else:
         chosen = plan or plan_for_members(problem, needs.total)[0]
         design, trained = train_within(
-            functools.partial(train, plan=chosen), design, needs, chosen, seconds, progress
+            functools.partial(train, plan=chosen),
+            design,
+            needs,
+            chosen,
+            seconds,
+            progress,
+            None if out is None else Path(out),
         )
         _check_unseen(design)
     judged = Judged(model, design, trained, plan, key)

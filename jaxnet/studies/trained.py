@@ -17,10 +17,12 @@ from jaxtyping import Array, Bool, Int, Key
 
 from jaxnet.core.objective import forward
 from jaxnet.core.training import Problem
+from jaxnet.engine.fingerprint import differences
 from jaxnet.models.model import initial, input_shape, with_outputs
 from jaxnet.population.fit import fit_population
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
+from jaxnet.runtime.files import read_json, write_json
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import index_and_count, once
 from jaxnet.studies.design import (
@@ -218,6 +220,7 @@ def train_within(
     plan: Plan,
     seconds: float,
     progress: Callable[[Progress], None] | None,
+    out: Path | None = None,
 ) -> tuple[Design, Trained]:
     """Train as many networks as the time allows: a first wave shows how long they take.
 
@@ -228,6 +231,8 @@ def train_within(
         plan: over how many devices they are spread, and how many each trains at once.
         seconds: the time.
         progress: as in `fit_population`.
+        out: a folder for checkpoints, or None. How many networks there is time for is kept there,
+            and a call that goes on trains as many.
 
     Returns:
         The design that there was time for, and the networks.
@@ -235,17 +240,37 @@ def train_within(
     wave = plan.devices * plan.chunk * index_and_count()[1]
     # Networks of folds come in full rounds of them, so the first wave has none.
     pilot = Needs(1 if design.cross_fitted else min(needs.wholes, wave))
+    file, folders = None, dict[str, Path]()
+    if out is not None:
+        file = out / "timetable.json"
+        folders = {name: out / name for name in ("pilot", "rest")}
+    asked, kept = {"seconds": seconds}, None
+    if file is not None and once(file.exists):
+        kept = once(lambda: read_json(file))
+        differences(kept["asked"], asked, where=file)
+    elif folders and once(folders["pilot"].exists):
+        del folders["pilot"]  # what is read from there does not show how long training takes
     began = time.monotonic()
     first, pace = timed(
-        lambda listen: train(design, needs=pilot, progress=listen), pilot.total, progress
+        lambda listen: train(design, needs=pilot, progress=listen, out=folders.get("pilot")),
+        pilot.total,
+        progress,
     )
     took = time.monotonic() - began
+
+    def affordable() -> int:
+        if kept is not None:
+            return kept["networks"]
+        left = int((SAFETY * (seconds - took) - pace.compiling) / max(pace.each, 1e-9))
+        if file is not None:
+            write_json(file, {"asked": asked, "networks": left})
+        return left
+
     populations = [first]
-    left = once(lambda: int((SAFETY * (seconds - took) - pace.compiling) / max(pace.each, 1e-9)))
-    design, rest = _affordable(design, needs, pilot, max(0, left))
+    design, rest = _affordable(design, needs, pilot, max(0, once(affordable)))
     if rest.total == 0:
         return design, Trained((pilot,), tuple(populations))
-    populations.append(train(design, needs=rest, progress=progress))
+    populations.append(train(design, needs=rest, progress=progress, out=folders.get("rest")))
     return design, Trained((pilot, rest), tuple(populations))
 
 

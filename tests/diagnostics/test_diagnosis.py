@@ -533,13 +533,32 @@ def test_seconds_are_kept_and_their_price_is_said(digits):
     assert not found.verdict.startswith("mismatch")
 
 
+def test_how_many_networks_there_is_time_for_is_kept(digits, tmp_path):
+    """A minute is enough for all networks, and half a second is not; what was decided is done."""
+
+    def diagnosed(seconds, out):
+        return jaxnet.diagnose(
+            jaxnet.linear(), digits, jaxnet.Recipe(epochs=1), jax.random.key(0), members=1,
+            seconds=seconds, out=out,
+        )  # fmt: skip
+
+    found = diagnosed(1e-3, tmp_path / "little")
+    assert json.loads((tmp_path / "little/timetable.json").read_text())["networks"] < 1
+    assert diagnosed(1e-3, tmp_path / "little").summary() == found.summary()
+    with pytest.raises(InputError, match=r"seconds was 0\.001 and is now 60\.0"):
+        diagnosed(60.0, tmp_path / "little")
+    (tmp_path / "more").mkdir()
+    kept = {"asked": {"seconds": 1e-3}, "networks": 100}
+    (tmp_path / "more/timetable.json").write_text(json.dumps(kept))
+    more = diagnosed(1e-3, tmp_path / "more")
+    everything = diagnosed(None, None)
+    assert more.members == everything.members
+    assert [each for each in more.notes if "to keep within" in each] == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
-    [
-        ({"members": 0}, "at least 1 network"),
-        ({"seconds": -1.0}, "positive time"),
-        ({"seconds": 1.0, "out": "x"}, "seconds or out"),
-    ],
+    [({"members": 0}, "at least 1 network"), ({"seconds": -1.0}, "positive time")],
 )
 def test_bad_requests_are_refused(digits, options, message):
     with pytest.raises(InputError, match=message):
