@@ -65,19 +65,23 @@ NAMED, FALSE = 205 / 216, 10 / 200  # wanted: at least, at most
 # Cases
 
 
-def cases(base: int, kinds: Sequence[str] = tuple(KINDS)) -> list[str]:
-    """The names of all cases: errors first, since they depend on no finding."""
-    planted = [(kind, KINDS[kind].pairs[i], base + i) for kind in kinds for i in range(SEEDS)]
-    twins = sorted({(pair, seed) for _, pair, seed in planted})
+def cases(base: int) -> list[str]:
+    """The names of all cases: errors first, since they depend on no finding; then a diagnosis of
+    each kind and of each healthy training in turn.
+    """
+    planted = [
+        f"{kind}, {KINDS[kind].pairs[i]}, {base + i}" for i in range(SEEDS) for kind in KINDS
+    ]
+    twins = {f"none, {name.split(', ', 1)[1]}" for name in planted}
+    healthy = sorted((seed, pair) for pair in HEALTHY for seed in healthy_seeds(pair, base))
+    diagnoses = [(i * len(healthy), f"diagnosis: {name}") for i, name in enumerate(planted)]
+    diagnoses += [
+        (i * len(planted), f"healthy: none, {pair}, {seed}")
+        for i, (seed, pair) in enumerate(healthy)
+    ]
     return [
-        *(f"error: none, {pair}, {seed}" for pair, seed in twins),
-        *(f"error: {kind}, {pair}, {seed}" for kind, pair, seed in planted),
-        *(f"diagnosis: {kind}, {pair}, {seed}" for kind, pair, seed in planted),
-        *(
-            f"healthy: none, {pair}, {seed}"
-            for pair in HEALTHY
-            for seed in healthy_seeds(pair, base)
-        ),
+        *(f"error: {name}" for name in (*sorted(twins), *planted)),
+        *(name for _, name in sorted(diagnoses)),
     ]
 
 
