@@ -7,7 +7,7 @@ is then a random order of groups, and is cut where a group ends, at the end near
 size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -140,6 +140,30 @@ class Samples:
         each = {name: own(getattr(self, name)) for name in ("weights", "order", "first", "count")}
         several = self.factors is not None and self.factors.ndim == 2
         return replace(self, **each, factors=own(self.factors) if several else self.factors)
+
+    def with_rows(self, rows: Mapping[int, Int[np.ndarray, " some"]]) -> "Samples":
+        """The same subsets, except for some members, which train on these rows.
+
+        Args:
+            rows: by number of the member, at least one row number, each at most once.
+
+        Returns:
+            The Samples.
+        """
+        if not rows:
+            return self
+        assert self.orders is not None
+        assert self.order is not None
+        assert self.first is not None
+        assert self.count is not None
+        every, members = np.arange(self.examples, dtype=self.orders.dtype), list(rows)
+        own = [np.concatenate([each, np.setdiff1d(every, each)]) for each in rows.values()]
+        order, first, count = self.order.copy(), self.first.copy(), self.count.copy()
+        order[members] = len(self.orders) + np.arange(len(own))
+        first[members] = 0
+        count[members] = [len(each) for each in rows.values()]
+        orders = np.concatenate([self.orders, np.stack(own).astype(every.dtype)])
+        return replace(self, orders=orders, order=order, first=first, count=count)
 
     def alone(self, member: int) -> dict[str, Any]:
         """The keywords that make `fit` train on the sample of one member.

@@ -190,6 +190,44 @@ def wrong_labels(
     return Estimate(found.estimate, low, high)
 
 
+def likely_wrong(
+    probability: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, " examples"]
+) -> tuple[Bool[np.ndarray, " examples"], Int[np.ndarray, " examples"]]:
+    """Find the labels that are likely wrong, and the class that each example then has.
+
+    A network is confident of a class where its probability is at least the mean one over the
+    examples with this label. The examples of which it is confident say what share of each label is
+    wrong; so many examples of each label are found, those whose label is least probable.
+
+    Args:
+        probability: (examples, classes) by networks that did not train on the example.
+        labels: (examples,) class numbers.
+
+    Returns:
+        (which labels are likely wrong, the most probable other class of each example).
+
+    References:
+        Northcutt, Jiang & Chuang 2021, sections 3.1 and 3.2, "prune by class".
+    """
+    classes, rows = probability.shape[1], np.arange(len(labels))
+    own = probability[rows, labels]
+    counts = np.bincount(labels, minlength=classes)
+    sums = np.bincount(labels, own, classes)
+    confident = probability >= np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
+    best = np.where(confident, probability, -1.0).argmax(1)
+    known = confident.any(1)
+    found = np.zeros(len(labels), bool)
+    for label in np.flatnonzero(counts):
+        own_rows = np.flatnonzero(labels == label)
+        sure = own_rows[known[own_rows]]
+        if len(sure):
+            many = len(own_rows) * int((best[sure] != label).sum()) // len(sure)
+            found[own_rows[np.argsort(own[own_rows], kind="stable")[:many]]] = True
+    others = probability.copy()
+    others[rows, labels] = -1.0
+    return found, others.argmax(1)
+
+
 def rank_of_margin(
     probability: Float[np.ndarray, "examples classes"],
 ) -> Float[np.ndarray, " examples"]:

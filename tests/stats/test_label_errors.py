@@ -22,7 +22,7 @@ from sklearn.metrics import average_precision_score
 import jaxnet
 from jaxnet.errors import InputError
 from jaxnet.stats.calibration import scaled
-from jaxnet.stats.label_errors import hard_examples, wrong_labels
+from jaxnet.stats.label_errors import hard_examples, likely_wrong, wrong_labels
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
@@ -310,3 +310,40 @@ def test_a_table_has_no_picture_and_values_are_refused(tmp_path):
         ).stderr
     )
     assert not (tmp_path / "no").exists()
+
+
+def planted(seed, n=600, classes=4):
+    """Probabilities of the true classes, and labels of which 15% are wrong."""
+    rng = np.random.default_rng(seed)
+    true = rng.integers(0, classes, n)
+    wrong = rng.random(n) < 0.15
+    labels = np.where(wrong, (true + rng.integers(1, classes, n)) % classes, true)
+    logits = rng.normal(size=(n, classes)) + 4.0 * (np.arange(classes) == true[:, None])
+    p = np.exp(logits)
+    return p / p.sum(1, keepdims=True), labels, true
+
+
+def test_labels_that_are_likely_wrong_are_those_of_cleanlab():
+    filters = pytest.importorskip("cleanlab.filter")
+    for seed in range(3):
+        p, labels, true = planted(seed)
+        found, other = likely_wrong(p, labels)
+        theirs = filters.find_label_issues(
+            labels, p, filter_by="prune_by_class", min_examples_per_class=0, n_jobs=1
+        )
+        assert (found != theirs).sum() <= p.shape[1]  # they round to the nearest number of a class
+        wrong = labels != true
+        assert (found & wrong).sum() > 0.85 * found.sum()
+        assert (found & wrong).sum() > 0.85 * wrong.sum()
+        assert (other == true)[found & wrong].mean() > 0.95
+
+
+def test_labels_likely_wrong_by_hand():
+    """Mean probabilities of the labels are .7 and .6; the last example has a label 0, is confident
+    of 1, and is one of 4 with label 0.
+    """
+    p = np.array([[0.9, 0.1], [0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.4, 0.6], [0.4, 0.6]])
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    found, other = likely_wrong(p, labels)
+    assert found.tolist() == [False, False, False, True, False, False]
+    assert other.tolist() == [1, 1, 1, 1, 0, 0]
