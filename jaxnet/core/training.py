@@ -67,7 +67,7 @@ class Problem:
         signals: at how many steps of each epoch signals are taken; None takes none.
         labels: (examples,) classes of the training examples to learn, in place of those in
             `splits`.
-        model_state: what the model state begins as, in place of what the model makes.
+        model_state: parts of the model state by name, in place of those that the model makes.
     """
 
     model: Model = field(metadata={"static": True})
@@ -80,7 +80,7 @@ class Problem:
     left_out: int = field(default=0, metadata={"static": True})
     signals: int | None = field(default=None, metadata={"static": True})
     labels: Int[Array | np.ndarray, " examples"] | Rebuilt | None = None
-    model_state: PyTree | None = None
+    model_state: dict[str, Any] | None = None
 
     @property
     def examples(self) -> int:
@@ -228,7 +228,7 @@ def start(
     x = jnp.zeros((1, *problem.splits.train.x.shape[1:]), jnp.float32)
     fresh, model_state = initial(problem.model, counted(key, INIT), x)
     if problem.model_state is not None:
-        model_state = jax.tree.map(jnp.asarray, problem.model_state)
+        model_state = {**model_state, **jax.tree.map(jnp.asarray, problem.model_state)}
     params = fresh if params is None else at_most_32_bits(jax.tree.map(jnp.asarray, params))
     best, stops = None, problem.left_out and problem.recipe.patience is not None
     if len(problem.splits.validation) or stops:

@@ -17,7 +17,7 @@ from jaxnet.models import builtin
 from jaxnet.models.model import Model
 from jaxnet.typing import Number
 
-NETWORK, INPUTS = "network", "inputs"  # parts of the model state of a network without some inputs
+NETWORK, INPUTS = "network", "inputs"  # parts of the model state of `without_inputs`
 VOTING = re.compile(r"voting\((.*), networks=(\d+)\)")
 WITHOUT = re.compile(r"without_inputs\((.*), inputs=(\(.*\))\)")
 
@@ -66,20 +66,12 @@ def without_inputs(model: Model, inputs: Sequence[int]) -> Model:
     check_kind("inputs", inputs, list | tuple | np.ndarray, "numbers of inputs, such as (3, 7)")
     for number, each in enumerate(inputs):
         check_whole(f"inputs[{number}]", each, 0)
-    numbers = tuple(sorted({int(each) for each in inputs}))
-    return _combined(_WithoutInit, _WithoutApply, "without_inputs", model, "inputs", numbers)
-
-
-def state_without(
-    model_state: PyTree, used: Float[Array | np.ndarray, " features"] | np.ndarray
-) -> dict[str, Any]:
-    """The model state of `without_inputs` where these inputs are used.
-
-    Args:
-        model_state: model state of the network within.
-        used: (features,) 1 for inputs that are used, 0 for others.
-    """
-    return {NETWORK: model_state, INPUTS: jnp.asarray(used, jnp.float32)}
+    numbers = {int(each) for each in inputs}
+    if isinstance(model.init, _WithoutInit):  # which leaves out some already
+        model, numbers = model.init.model, numbers | set(model.init.inputs)
+    return _combined(
+        _WithoutInit, _WithoutApply, "without_inputs", model, "inputs", tuple(sorted(numbers))
+    )
 
 
 def named(name: str) -> Model:
@@ -190,7 +182,7 @@ class _WithoutInit:
             )
         used = np.ones(x.shape[1], np.float32)
         used[list(self.inputs)] = 0
-        return params, state_without(model_state, used)
+        return params, {NETWORK: model_state, INPUTS: jnp.asarray(used)}
 
 
 @dataclass(frozen=True)

@@ -58,3 +58,29 @@ def ensemble(model: Model, networks: Population) -> tuple[Model, Run]:
         layers=(),
     )
     return together, run
+
+
+def as_one(model: Model, networks: Population) -> tuple[Model, Run]:
+    """A single network as it is, and several ones as `ensemble` makes one of them.
+
+    Args:
+        model: the model of the networks.
+        networks: the trained networks.
+
+    Returns:
+        (a model, its Run): those of the first network where all diverged.
+    """
+    if len(networks) == 1 or networks.diverged.all():
+        return model, networks[0]
+    return ensemble(model, networks)
+
+
+def named_as(model: Model, networks: Population) -> Population:
+    """The same networks as those of a model with the same parameters and another name.
+
+    Args:
+        model: the model.
+        networks: the networks.
+    """
+    runs = tuple(replace(run, model=model.name) for run in networks.runs)
+    return replace(networks, runs=runs)

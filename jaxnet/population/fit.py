@@ -9,14 +9,14 @@ on, and predictions.py says what all of them predict.
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from jaxnet import arrays
 from jaxnet.core.recipe import Recipe, describe_recipe
@@ -27,7 +27,7 @@ from jaxnet.data.resampling import Samples
 from jaxnet.engine import arguments
 from jaxnet.engine.agreement import check_agreement, outline
 from jaxnet.engine.fingerprint import describe_data, differences, name_of, told
-from jaxnet.errors import InputError, check_kind, check_whole, renamed
+from jaxnet.errors import InputError, check_kind, check_known, check_whole, renamed
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.population.checkpoint import Part, PopulationCheckpoint, joined
@@ -67,7 +67,7 @@ def fit_population(
     schedule: Schedule | None = None,
     signals: int | None = None,
     labels: Sequence[ArrayLike | None] | None = None,
-    model_states: Sequence[PyTree | None] | None = None,
+    model_states: Sequence[Mapping[str, Any] | None] | None = None,
     seen: bool = False,
 ) -> Population:
     """Train many networks, with one compiled program per architecture; member i is `fit(model,
@@ -113,8 +113,9 @@ def fit_population(
         signals: as in `fit`.
         labels: for each member the classes (examples,) that it learns, in place of those of the
             training set, or None.
-        model_states: for each member what its model state begins as, in place of what the model
-            makes, or None; such as which inputs a network uses that does not use all of them.
+        model_states: for each member parts of its model state by name, in place of those that the
+            model makes, or None; such as which inputs are used by a network that does not use all
+            of them.
         seen: whether `out` keeps the predictions of all members on all training examples, as
             `predictions.train`, and not only on those that a member did not train on.
 
@@ -288,19 +289,22 @@ def _own_labels(given: ArrayLike | None, train: Dataset, name: str) -> np.ndarra
     return arrays.labels(name, given, len(train), len(train.classes)).astype(np.int32)
 
 
-def _own_state(given: PyTree | None, model: Model, splits: Splits, name: str) -> PyTree | None:
-    """What the model state of a member begins as, checked."""
+def _own_state(
+    given: Mapping[str, Any] | None, model: Model, splits: Splits, name: str
+) -> dict[str, Any] | None:
+    """Parts of the model state of a member, checked."""
     if given is None:
         return None
     shapes = functools.partial(initial, with_outputs(model, splits.train.outputs))
     wanted = jax.eval_shape(shapes, jax.random.key(0), input_shape(splits))[1]
-    given = jax.tree.map(np.asarray, given)
-    if outline(given) != outline(wanted):
-        raise InputError(
-            f"{name} is {outline(given)}, but the model state of {model.name} is "
-            f"{outline(wanted)}; give arrays of these shapes"
-        )
-    return given
+    for part, value in given.items():
+        check_known(f"a part of {name}", part, tuple(wanted))
+        if outline(jax.tree.map(np.asarray, value)) != outline(wanted[part]):
+            raise InputError(
+                f"{name}[{part!r}] has {outline(jax.tree.map(np.asarray, value))}, but the model "
+                f"{model.name} has {outline(wanted[part])}; give arrays of its shapes and types"
+            )
+    return dict(jax.tree.map(np.asarray, dict(given)))
 
 
 def _population(

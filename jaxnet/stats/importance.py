@@ -1,4 +1,4 @@
-"""Which inputs matter, from losses of examples that a network has not seen, with and without them."""
+"""Which inputs matter, from losses of examples that a network has not seen."""
 
 from statistics import NormalDist
 

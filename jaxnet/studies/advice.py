@@ -14,7 +14,7 @@ from jaxnet.core.run import Run
 from jaxnet.data import Splits
 from jaxnet.diagnostics.findings import Finding, percent, points
 from jaxnet.models.model import Model
-from jaxnet.population.ensemble import ensemble
+from jaxnet.population.ensemble import as_one, ensemble
 from jaxnet.population.result import Population
 from jaxnet.runtime.files import plain
 from jaxnet.stats.estimate import LEVEL, Estimate
@@ -90,9 +90,11 @@ class Advice:
     Attributes:
         recipe: the recipe to use: that of the last adopted candidate, or the current one.
         model: the model to use, likewise.
-        splits: the data to use, as they were given.
-        weights: (examples,) factors of the losses of the training set of `splits`; None for 1.
-        votes: number of networks to train, which predict together.
+        splits: the data to use, as they were given, except for labels that are corrected.
+        weights: (examples,) factors of the losses of the training set of `splits`, 0 for examples
+            that are left out; None for 1.
+        votes: number of networks to train, which predict together: `jaxnet.ensemble` makes one
+            network of them.
         gain: the error that the recipe to use saves on unseen examples; where none is adopted, what
             the candidate with the largest gain saves. The interval allows for the choice among all
             candidates; it is of the recipe's networks on average, and not of one network. After
@@ -102,9 +104,10 @@ class Advice:
         trainings: number of networks that were trained.
         regression: whether errors are squared errors in variances of y.
         notes: what was decided, and how far the numbers can be trusted.
-        test: error on the test set of the network `run`, which takes part in no choice; None where
+        test: error on the test set of `network`, which takes part in no choice; None where
             there are no labeled test examples.
-        run: one network of the recipe to use, trained on the pool of training and validation set.
+        networks: the networks of the recipe to use, trained on the pool of training and validation
+            set: one, or those that vote.
         fold_networks: the cross-fitted networks of the recipe to use, which the gain is of.
     """
 
@@ -120,7 +123,7 @@ class Advice:
     regression: bool
     notes: tuple[str, ...]
     test: Estimate | None
-    run: Run = field(repr=False, compare=False)
+    networks: Population = field(repr=False, compare=False)
     fold_networks: Population = field(repr=False, compare=False)
 
     __repr__ = display.text
@@ -162,6 +165,16 @@ class Advice:
     def level(self) -> float:
         """Confidence level of the interval of the gain."""
         return self.rounds[0].level if len(self.rounds) == 1 else LEVEL
+
+    @property
+    def run(self) -> Run:
+        """One network of the recipe to use."""
+        return self.networks[0]
+
+    @cached_property
+    def network(self) -> tuple[Model, Run]:
+        """What predicts: the network, or the networks that vote as one: its model and its Run."""
+        return as_one(self.model, self.networks)
 
     @cached_property
     def vote(self) -> tuple[Model, Run]:

@@ -25,6 +25,7 @@ from jaxnet.stats.gains import FOLDS, Cell, Choice, Raced, cells_of_rungs, race
 from jaxnet.stats.unseen_losses import UnseenLosses
 from jaxnet.studies.advice import ADOPTED, HELPS, UNSURE, Tried
 from jaxnet.studies.candidates import Candidate, candidates
+from jaxnet.studies.inner import label_noise
 from jaxnet.studies.networks import Networks
 from jaxnet.studies.probes import training_findings
 from jaxnet.studies.timetable import Limit, Timetable
@@ -41,11 +42,13 @@ class Part(NamedTuple):
 
     Attributes:
         recipes: (recipes,) numbers of their recipes.
-        networks: equally many of each recipe, in this order.
+        networks: those of each recipe, in this order, in equally many cells.
+        votes: number of networks of each recipe in a cell.
     """
 
     recipes: Int[np.ndarray, " recipes"]
     networks: Population
+    votes: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,9 @@ class Decided:
     def trainings(self) -> int:
         """The number of networks of the race."""
         one_of_fold = np.unique(self.raced.gains.fold_of, return_index=True)[1]
-        return int(np.isfinite(self.raced.losses[:, :, one_of_fold]).sum())
+        cells = np.isfinite(self.raced.losses[:, :, one_of_fold]).sum((1, 2))
+        votes = self.networks.votes(np.arange(len(cells)))
+        return int(cells @ np.array(votes)) + self.networks.inner
 
     @functools.cached_property
     def tried(self) -> tuple[Tried, ...]:
@@ -167,12 +172,15 @@ def one_round(
     """
     cells = cells_of_rungs(seeds)[0]
     looked, pace = networks.look(cells, next(steps))
-    parts = [Part(np.zeros(1, int), looked)]
+    first = np.zeros(1, int)
+    parts = [Part(first, looked, networks.votes(first))]
     key = jax.random.fold_in(networks.key, PROBES)
     findings = training_findings(
         networks.problems[0], looked, key=key, tolerance=tolerance, plan=networks.plan
     )
-    found = changes(networks.recipes[0], networks.splits, findings)
+    now, pool = networks.recipes[0], networks.splits.train
+    doubts = () if findings else label_noise(now.model, looked, pool, tolerance, networks.plan)
+    found = changes(now, networks.splits, (*findings, *doubts))
     networks, notes, watch = networks.beside(found), list[str](), None
     if limit is not None:
         kept = networks.within(limit, seeds, pace)
@@ -188,7 +196,7 @@ def one_round(
         population = networks.trained(recipes, cells, next(steps))
         if watch is not None:
             watch.took(recipes.tolist(), cells, time.monotonic() - now)
-        parts.append(Part(recipes, population))
+        parts.append(Part(recipes, population, networks.votes(recipes)))
         return networks.losses(recipes, population, unit)
 
     def measure(
@@ -229,6 +237,8 @@ def changes(now: Candidate, splits: Splits, findings: Sequence[Finding]) -> tupl
         findings: what is wrong with its training.
     """
     found = candidates(now.model, now.recipe, splits, findings, balance=now.balance, loss=now.loss)
+    # a rule does not take the place of another one
+    found = [each for each in found if each.rule is None or now.rule in (None, each.rule)]
     kept = (
         replace(
             each,
@@ -251,10 +261,10 @@ def fold_networks(parts: Sequence[Part], number: int, recipe: Recipe) -> Populat
         recipe: the recipe.
     """
     found = list[Run]()
-    for recipes, networks in parts:
-        each = len(networks) // len(recipes)
-        for place in np.flatnonzero(recipes == number).tolist():
-            found += [networks[place * each + member] for member in range(each)]
+    for recipes, networks, votes in parts:
+        counts = len(networks) // sum(votes) * np.array(votes)
+        places = np.flatnonzero(np.repeat(recipes, counts) == number)
+        found += [networks[place] for place in places.tolist()]
     # signals are measured in some of them, and numbers of recipes may be filled with 0
     own = jax.tree.map(np.asarray, recipe)
     plain = [

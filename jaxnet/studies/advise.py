@@ -8,7 +8,7 @@ from jaxtyping import Int
 
 from jaxnet.core.recipe import Recipe, resolved
 from jaxnet.core.run import Run
-from jaxnet.data import Splits, class_weights
+from jaxnet.data import Splits
 from jaxnet.data.dataset import error_unit
 from jaxnet.diagnostics.ladder import check_limits
 from jaxnet.diagnostics.predicted import Predicted
@@ -126,22 +126,28 @@ def advise(
         networks, rounds, tolerance=tolerance, seeds=seeds, seconds=seconds, progress=progress
     )
     last = course.rounds[-1]
-    now, run = last.networks.recipes[last.used], last.networks.whole(last.used)
+    now, whole = last.networks.recipes[last.used], last.networks.whole(last.used)
+    given, weights = handed_over(splits, whole.lesson, balance=now.balance)
+    model, run = as_one(whole.model, whole.networks)
     return Advice(
         recipe=now.recipe,
-        model=now.model,
-        splits=splits,
-        weights=np.asarray(class_weights(splits.train)) if now.balance else None,
+        model=whole.model,
+        splits=given,
+        weights=weights,
         votes=now.votes,
         gain=course.gain,
         rounds=tuple(map(_round, course.rounds)),
         tolerance=tolerance,
         trainings=course.trainings,
         regression=splits.classes is None,
-        notes=(*design.notes, *_notes(course, groups_of(design.splits.train))),
-        test=test_error(now.model, run, splits),
-        run=run,
-        fold_networks=course.fold_networks,
+        notes=(
+            *design.notes,
+            *_notes(course, groups_of(design.splits.train)),
+            *told(whole.lesson, design.splits.train),
+        ),
+        test=test_error(model, run, splits),
+        networks=whole.networks,
+        fold_networks=named_as(whole.model, course.fold_networks),
     )
 
 

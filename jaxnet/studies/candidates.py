@@ -16,9 +16,11 @@ from jaxnet.data import Splits
 from jaxnet.data.augmentation import Augmentation
 from jaxnet.diagnostics.findings import TRAINING, Code, Finding
 from jaxnet.models.builtin import deepened, is_linear, narrowed, normalized, shortened, widened
+from jaxnet.models.combined import without_inputs
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.models.remade import restarted, with_logarithms
+from jaxnet.studies.rules import MOST_COLUMNS, Rule, columns_of
 
 Kind = Literal[
     "current",
@@ -40,12 +42,17 @@ Kind = Literal[
     "start",
     "inputs",
     "loss",
+    "ensemble",
+    "labels",
+    "columns",
 ]
 
 RATE_FACTORS = (3.0, 1 / 3, 10.0, 0.1)
 FAR = (100.0, 1000.0, 10000.0)  # where a finding blames the learning rate, in its direction
 EPOCH_FACTORS, LONGEST = (2, 4), 10
 WIDTH_FACTOR = 2
+ENSEMBLE = 8
+FEW_COLUMNS = 3  # that leave a choice
 SMOOTHING = 0.1  # Szegedy et al. 2016
 DROPOUTS = (0.2, 0.5)
 PATIENCE = 5
@@ -96,7 +103,7 @@ class Candidate:
     balance: bool = False
     standardized: bool = False
     loss: Loss | None = None
-    rule: Any | None = None
+    rule: Rule | None = None
     votes: int = 1
 
     __repr__ = display.text
@@ -408,6 +415,42 @@ def _early_stopping(now: Now) -> list[Candidate]:
     return [now.with_recipe(words, "early stopping", patience=PATIENCE)]
 
 
+def _labels(now: Now) -> list[Candidate]:
+    """What to do with labels that are likely wrong, where networks contradict many."""
+    if not now.classes or not now.says(Code.LABEL_NOISE) or not _may_decide(now):
+        return []
+    return [
+        replace(now.way, name="without labels that are likely wrong", kind="labels", rule="drop"),
+        replace(
+            now.way, name="labels that are likely wrong corrected", kind="labels", rule="correct"
+        ),
+    ]
+
+
+def _columns(now: Now) -> list[Candidate]:
+    """Only the columns that matter, of inputs that are a table."""
+    if now.splits is None or now.splits.train.x.ndim != 2 or not _may_decide(now):
+        return []
+    if not FEW_COLUMNS <= len(columns_of(now.splits.train)) <= MOST_COLUMNS:
+        return []
+    words, model = "only columns that are shown to matter", without_inputs(now.model, ())
+    return [replace(now.way, name=words, kind="columns", model=model, rule="inputs")]
+
+
+def _may_decide(now: Now) -> bool:
+    """Whether a rule may decide what networks are trained on: none does yet, and no training
+    examples stop the training.
+    """
+    return now.way.rule is None and now.recipe.patience is None
+
+
+def _ensemble(now: Now) -> list[Candidate]:
+    if now.way.votes > 1:
+        return []
+    words = f"an ensemble of {ENSEMBLE} networks"
+    return [replace(now.way, name=words, kind="ensemble", votes=ENSEMBLE)]
+
+
 # In order of what is given up last where time is short: what findings ask for, what shares the
 # compiled program of the current recipe, and then what takes longest to compile and to train.
 KINDS: tuple[Callable[[Now], list[Candidate]], ...] = (
@@ -430,4 +473,7 @@ KINDS: tuple[Callable[[Now], list[Candidate]], ...] = (
     _deeper,
     _shallower,
     _longest,
+    _labels,
+    _columns,
+    _ensemble,
 )

@@ -5,19 +5,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxnet.core.recipe import Recipe
-from jaxnet.core.run import Run
 from jaxnet.core.training import Problem
 from jaxnet.data import Splits, Standardization
 from jaxnet.data.resampling import Samples, all_but, fold_of, whole
 from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.engine.fingerprint import differences
+from jaxnet.models.combined import INPUTS
+from jaxnet.models.model import Model
 from jaxnet.population.fit import fit_population
 from jaxnet.population.placement import plan_of_equal_waves
 from jaxnet.population.predictions import member_predictions
@@ -28,13 +29,45 @@ from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import once
 from jaxnet.stats.gains import FOLDS, Cell
 from jaxnet.studies.candidates import Candidate
+from jaxnet.studies.inner import judgments, voted
+from jaxnet.studies.rules import (
+    COST,
+    Judged,
+    LeftOut,
+    Lesson,
+    Rule,
+    applied,
+    balanced_weights,
+    judged,
+    left_out,
+    lesson,
+)
 from jaxnet.studies.timetable import Limit, Timetable, Watch, programs, timetable
 from jaxnet.studies.trained import SAFETY, Pace, operations, timed
 
-LAST = 1 << 20  # number of the key of the network that is handed over
-ROUND = (1 << 20) + 2  # number of the key of the next round
+# Numbers of random keys: of the network that is handed over, of further networks that vote with
+# another one, and of inner networks.
+LAST = 1 << 20
+VOTE = 1 << 16
+INNER = 1 << 22
+ROUND = (1 << 20) + 2  # of the next round
 SIGNALS = 16  # steps of each epoch at which signals of the current recipe's networks are taken
+
 FREE = ("weight_decay", "label_smoothing")  # numbers of a recipe of which 0 is the same as none
+
+
+class Whole(NamedTuple):
+    """What is handed over of a recipe.
+
+    Attributes:
+        model: its model; where inputs are left out, the one that does not use them.
+        networks: its networks that were trained on the whole pool; several predict together.
+        lesson: what a rule has decided; None without a rule.
+    """
+
+    model: Model
+    networks: Population
+    lesson: Lesson | None
 
 
 @dataclass(frozen=True)
@@ -83,9 +116,10 @@ class Networks:
     def costs(self) -> Float[np.ndarray, " recipes"]:
         """The operations of a training of each recipe; its steps where they cannot be counted."""
         found = np.array([operations(problem) for problem in self.problems])
-        if (found > 0).all():
-            return found
-        return np.array([problem.recipe.epochs * problem.steps for problem in self.problems], float)
+        if not (found > 0).all():
+            steps = [problem.recipe.epochs * problem.steps for problem in self.problems]
+            found = np.array(steps, float)
+        return found * [each.votes * (1 if each.rule is None else COST) for each in self.recipes]
 
     @functools.cached_property
     def _waves(self) -> Plan | None:
@@ -228,16 +262,29 @@ class Networks:
             folder: name of the folder of checkpoints; by default that of the number of folds.
             signals: as in `fit_population`.
         """
-        members = np.repeat(recipes, len(cells))
-        folds, seeds = np.tile(np.array(cells), (len(recipes), 1)).T
+        votes = np.repeat(self.votes(recipes), len(cells)).tolist()
+        folds, seeds = np.repeat(np.tile(np.array(cells), (len(recipes), 1)), votes, axis=0).T
+        members = np.repeat(np.repeat(recipes, len(cells)), votes)
+        name = folder or f"folds-{max(fold for fold, _ in cells) + 1}"
+        rules = [self.recipes[member].rule for member in members]
+        lessons = self._lessons(rules, folds.tolist(), name, progress)
         return self._trained(
             members,
-            FOLDS * seeds + folds,
+            FOLDS * seeds + folds + VOTE * _count_within(votes),
             all_but(self.fold_of, folds, self._stopped[members].astype(int)),
-            folder or f"folds-{max(fold for fold, _ in cells) + 1}",
+            name,
             progress,
             signals,
+            lessons,
         )
+
+    def votes(self, recipes: Int[np.ndarray, " recipes"]) -> list[int]:
+        """How many networks predict together in each cell of these recipes.
+
+        Args:
+            recipes: numbers of the recipes.
+        """
+        return [self.recipes[recipe].votes for recipe in recipes]
 
     def losses(
         self, recipes: Int[np.ndarray, " recipes"], population: Population, unit: float
@@ -246,33 +293,110 @@ class Networks:
 
         Args:
             recipes: numbers of the recipes.
-            population: equally many networks of each of them, in order.
+            population: networks of equally many cells of each of them, in order.
             unit: what squared errors are divided by.
         """
-        cells = len(population) // len(recipes)
-        members, train = np.repeat(recipes, cells), self.splits.train
-        y, found = np.asarray(train.y), np.empty((len(members), len(train)))
+        cells, train = len(population) // sum(self.votes(recipes)), self.splits.train
+        votes = np.repeat(self.votes(recipes), cells).tolist()
+        members = np.repeat(np.repeat(recipes, cells), votes)
+        y, found = np.asarray(train.y), np.empty((len(votes), len(train)))
         models = [self.recipes[members[each[0]]].model for each in population.members]
         waves = member_predictions(models, population, np.asarray(train.x), self._waves)
-        for places, outputs in waves:
+        classes, diverged = train.classes is not None, population.diverged
+        for vote, outputs in voted(waves, votes, diverged, classes):
             predicted = Predicted(outputs, y)
-            found[places] = (
-                predicted.wrong if train.classes is not None else predicted.squares / unit
-            )
-        # what stands for the predictions of a network that diverged
-        worst = np.ones(len(y)) if train.classes is not None else (y - y.mean()) ** 2 / unit
-        lost = population.diverged | ~np.isfinite(found).all(1)
+            found[vote] = predicted.wrong if classes else predicted.squares / unit
+        # what stands for the predictions of networks that diverged
+        worst = np.ones(len(y)) if classes else (y - y.mean()) ** 2 / unit
+        starts = np.cumsum(votes) - votes
+        lost = np.logical_and.reduceat(diverged, starts) | ~np.isfinite(found).all(1)
         found[lost] = worst
         return found.reshape(len(recipes), cells, len(y))
 
-    def whole(self, recipe: int) -> Run:
-        """Train one network of a recipe on the whole pool, or on all folds but one, where that one
-        stops its training.
+    def whole(self, recipe: int) -> Whole:
+        """Train the networks of a recipe on the whole pool, or on all folds but one, where that one
+        stops their training.
         """
-        alone = replace(self, recipes=(self.recipes[recipe],))
-        stopped = self._stopped[recipe]
-        samples = all_but(self.fold_of, [0]) if stopped else whole(1, len(self.fold_of))
-        return alone._trained(np.array([0]), np.array([LAST]), samples, "network", None)[0]
+        way, votes = self.recipes[recipe], self.recipes[recipe].votes
+        (taught,) = self._lessons([way.rule], [None], "network", None)
+        if taught is not None:
+            way = replace(way, model=applied(way.model, taught))
+        alone = replace(self, recipes=(way,))
+        samples = whole(votes, len(self.fold_of))
+        if self._stopped[recipe]:
+            samples = all_but(self.fold_of, np.zeros(votes, int))
+        networks = alone._trained(
+            np.zeros(votes, int),
+            LAST + VOTE * np.arange(votes),
+            samples,
+            "network",
+            None,
+            lessons=[None if taught is None else taught._replace(used=None)] * votes,
+        )
+        return Whole(way.model, networks, taught)
+
+    def _lessons(
+        self,
+        rules: Sequence[Rule | None],
+        parts: Sequence[int | None],
+        folder: str,
+        progress: Callable[[Progress], None] | None,
+    ) -> list[Lesson | None]:
+        """What networks of these rules are trained on.
+
+        Args:
+            rules: the rule of each network, or None.
+            parts: the fold that each network leaves out; None for the whole pool.
+            folder: name of the folder of checkpoints.
+            progress: as in `fit_population`.
+        """
+        wanted = {part for part, rule in zip(parts, rules, strict=True) if rule is not None}
+        sets = {folds for part in wanted for folds in left_out(part)} - self._judged.keys()
+        if sets:
+            self._judged.update(self._judge(sorted(sets), "inputs" in rules, folder, progress))
+        return [
+            None
+            if rule is None
+            else lesson(rule, judged(part, self.fold_of, self._judged), self.splits.train)
+            for rule, part in zip(rules, parts, strict=True)
+        ]
+
+    @property
+    def inner(self) -> int:
+        """The number of inner networks that were trained so far."""
+        return len(self._judged)
+
+    @functools.cached_property
+    def _judged(self) -> dict[LeftOut, Judged]:
+        """What the inner networks that were trained so far say."""
+        return {}
+
+    def _judge(
+        self,
+        sets: Sequence[LeftOut],
+        columns: bool,
+        folder: str,
+        progress: Callable[[Progress], None] | None,
+    ) -> dict[LeftOut, Judged]:
+        """Train inner networks of the current recipe that leave out these folds."""
+        rows = {i: np.flatnonzero(~np.isin(self.fold_of, folds)) for i, folds in enumerate(sets)}
+        networks = self._trained(
+            np.zeros(len(sets), int),
+            INNER + np.array([FOLDS * folds[0] + folds[-1] for folds in sets]),
+            whole(len(sets), len(self.fold_of)).with_rows(rows),
+            f"{folder}-inner",
+            progress,
+        )
+        return judgments(
+            self.recipes[0].model,
+            networks,
+            sets,
+            self.fold_of,
+            self.splits.train,
+            self.key,
+            self._waves,
+            columns=columns,
+        )
 
     def _trained(
         self,
@@ -282,13 +406,21 @@ class Networks:
         folder: str | None,
         progress: Callable[[Progress], None] | None,
         signals: int | None = None,
+        lessons: Sequence[Lesson | None] | None = None,
     ) -> Population:
         """Train networks of these recipes, whose random keys have these numbers.
 
         Recipes that do not share data and loss are trained one after the other, and so are those
         that training examples stop.
         """
-        samples, stopped = self._balanced(recipes, samples), self._stopped[recipes]
+        taught = [None] * len(recipes) if lessons is None else lessons
+        rows = {i: each.rows for i, each in enumerate(taught) if each is not None}
+        labels = [None if each is None else each.labels for each in taught]
+        states = [
+            None if each is None or each.used is None else {INPUTS: each.used} for each in taught
+        ]
+        samples = self._balanced(recipes, samples.with_rows(rows), labels)
+        stopped = self._stopped[recipes]
         keys = jax.vmap(jax.random.fold_in, (None, 0))(self.key, numbers.astype(np.uint32))
         alike = dict[Any, list[int]]()
         for member, recipe in enumerate(recipes):
@@ -313,6 +445,8 @@ class Networks:
                     out=None if self.out is None or folder is None else self.out / name,
                     progress=_part_of(progress, *share),
                     signals=signals,
+                    labels=[labels[place] for place in places],
+                    model_states=[states[place] for place in places],
                 )
             )
             done += len(places)
@@ -326,15 +460,22 @@ class Networks:
             samples,
         )
 
-    def _balanced(self, recipes: Int[np.ndarray, " members"], samples: Samples) -> Samples:
+    def _balanced(
+        self,
+        recipes: Int[np.ndarray, " members"],
+        samples: Samples,
+        labels: Sequence[Int[np.ndarray, " examples"] | None],
+    ) -> Samples:
         """The samples with the class weights of the recipes that have them."""
         if not any(each.balance for each in self.recipes):
             return samples
         y = np.asarray(self.splits.train.y)
         ones = np.ones(len(y), np.float32)
         factors = [
-            balanced_weights(y, samples.seen(member)) if self.recipes[recipe].balance else ones
-            for member, recipe in enumerate(recipes)
+            balanced_weights(y if own is None else own, samples.seen(member))
+            if self.recipes[recipe].balance
+            else ones
+            for member, (recipe, own) in enumerate(zip(recipes, labels, strict=True))
         ]
         return samples.reweighted(np.stack(factors))
 
@@ -347,6 +488,11 @@ def without_test_rows(splits: Splits) -> Splits:
     """
     test = splits.test
     return replace(splits, test=replace(test, x=test.x[:0], y=test.y[:0], groups=None))
+
+
+def _count_within(sizes: Sequence[int]) -> Int[np.ndarray, " items"]:
+    """Number the items of each of several groups of these sizes, from 0."""
+    return np.concatenate([np.arange(size) for size in sizes])
 
 
 def standardized_anew(splits: Splits) -> Splits:
@@ -386,23 +532,6 @@ def _program(way: Candidate) -> Any:
     none: dict[str, Any] = dict.fromkeys(FREE)
     structure = jax.tree.structure(replace(way.recipe, **none))
     return way.model, way.standardized, way.loss, structure
-
-
-def balanced_weights(
-    y: Int[np.ndarray, " examples"], seen: Bool[np.ndarray, " examples"]
-) -> Float[np.ndarray, " examples"]:
-    """Compute weights with which every class of a part of the examples counts the same.
-
-    Args:
-        y: (examples,) classes.
-        seen: (examples,) the part.
-
-    Returns:
-        (examples,) weights with mean 1 over the part; 0 for all others.
-    """
-    counts = np.bincount(y[seen], minlength=int(y.max()) + 1)
-    weights = seen.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    return np.where(seen, weights[y], 0.0).astype(np.float32)
 
 
 def _part_of(

@@ -118,7 +118,7 @@ def _compared(
     """
     first, last = rounds[0].networks, rounds[-1]
     own = last.networks.again(last.used, len(rounds))
-    networks = replace(own, recipes=(first.recipes[0], own.recipes[0]))
+    networks = replace(own, recipes=(first.recipes[0], own.recipes[0]), judge=1)
     cells = tuple((fold, seed) for seed in range(last.seeds) for fold in range(FOLDS))
     both, train = np.arange(2), networks.splits.train
     population = networks.trained(both, cells, progress)
@@ -129,7 +129,9 @@ def _compared(
         losses[:, seed, rows] = found[:, place, rows]
     gains = Gains.of(losses, networks.fold_of, groups_of(train), counted=train.classes is not None)
     asked = sum(len(each.gains) for each in rounds)
-    return gains.of_last(asked), fold_networks([Part(both, population)], 1, own.recipes[0].recipe)
+    return gains.of_last(asked), fold_networks(
+        [Part(both, population, networks.votes(both))], 1, own.recipes[0].recipe
+    )
 
 
 def _steps(

@@ -169,32 +169,6 @@ def squared_losses(outputs: np.ndarray, y: np.ndarray) -> Float[np.ndarray, " ex
     return ((np.exp(outputs) - wanted) ** 2).sum(1)
 
 
-def contradicted(
-    outputs: Float[np.ndarray, "networks examples classes"],
-    seen: Bool[np.ndarray, "networks examples"],
-    y: Int[np.ndarray, " examples"],
-) -> float:
-    """Compute the share of labels that are likely wrong, of the examples that networks judge.
-
-    Args:
-        outputs: (networks, examples, classes) log-probabilities.
-        seen: (networks, examples) which examples each network was trained on.
-        y: (examples,) classes.
-
-    Returns:
-        The share; 0 where no network predicts anything finite.
-    """
-    found = [
-        (np.exp(each[~known]), y[~known])
-        for each, known in zip(outputs, seen, strict=True)
-        if np.isfinite(each).all() and not known.all()
-    ]
-    if not found:
-        return 0.0
-    probability, labels = (np.concatenate(each) for each in zip(*found, strict=True))
-    return float(likely_wrong(probability, labels)[0].mean())
-
-
 def applied(model: Model, taught: Lesson) -> Model:
     """The model that uses the inputs that a rule has left.
 
@@ -208,23 +182,70 @@ def applied(model: Model, taught: Lesson) -> Model:
 
 
 def handed_over(
-    splits: Splits, taught: Lesson
+    splits: Splits, taught: Lesson | None, *, balance: bool
 ) -> tuple[Splits, Float[np.ndarray, " examples"] | None]:
-    """The data, and the weights of the training examples, that a rule leads to.
+    """The data, and the weights of the training examples, that a way to train leads to.
 
     Args:
         splits: the data as they were given; the training examples come first in the pool.
-        taught: what was decided on the whole pool.
+        taught: what a rule decided on the whole pool; None without a rule.
+        balance: whether every class counts the same.
 
     Returns:
         (the data, with corrected labels of training examples; (examples,) weights with mean 1, 0
-        for training examples that are left out, or None).
+        for training examples that are left out, or None where all count the same).
     """
-    n = len(splits.train)
+    n, kept = len(splits.train), np.ones(len(splits.train), bool)
+    if taught is not None:
+        kept = np.isin(np.arange(n), taught.rows)
+    if taught is not None and taught.labels is not None:
+        y = taught.labels[:n].astype(np.asarray(splits.train.y).dtype)
+        splits = replace(splits, train=replace(splits.train, y=y))
+    if not balance:
+        return splits, None if kept.all() else (kept * (n / kept.sum())).astype(np.float32)
+    weights = balanced_weights(np.asarray(splits.train.y), kept)
+    return splits, (weights * (n / kept.sum())).astype(np.float32)
+
+
+def balanced_weights(
+    y: Int[np.ndarray, " examples"], seen: Bool[np.ndarray, " examples"]
+) -> Float[np.ndarray, " examples"]:
+    """Compute weights with which every class of a part of the examples counts the same.
+
+    Args:
+        y: (examples,) classes.
+        seen: (examples,) the part.
+
+    Returns:
+        (examples,) weights with mean 1 over the part; 0 for all others.
+    """
+    counts = np.bincount(y[seen], minlength=int(y.max()) + 1)
+    weights = seen.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return np.where(seen, weights[y], 0.0).astype(np.float32)
+
+
+def told(taught: Lesson | None, train: Dataset) -> list[str]:
+    """Say what a rule decided on the whole pool.
+
+    Args:
+        taught: what it decided; None without a rule.
+        train: all examples.
+    """
+    if taught is None:
+        return []
+    n, columns = len(train), train.columns
+    if taught.used is not None:
+        names = [str(number) for number in range(train.x.shape[1])]
+        if columns is not None:
+            names = [column.name for column in columns]
+        unused = [
+            name
+            for name, inputs in zip(names, columns_of(train), strict=True)
+            if not taught.used[inputs[0]]
+        ]
+        return [f"{len(unused)} of {len(names)} columns are not used: {', '.join(unused)}"]
     if taught.labels is not None:
-        train = replace(splits.train, y=taught.labels[:n].astype(np.asarray(splits.train.y).dtype))
-        return replace(splits, train=train), None
-    kept = np.isin(np.arange(n), taught.rows)
-    if kept.all():
-        return splits, None
-    return splits, (kept * (n / kept.sum())).astype(np.float32)
+        wrong = int((taught.labels != np.asarray(train.y)).sum())
+        return [f"{wrong:,} of {n:,} labels are likely wrong, and are corrected in .splits"]
+    wrong = n - len(taught.rows)
+    return [f"{wrong:,} of {n:,} labels are likely wrong; in .weights these examples have 0"]

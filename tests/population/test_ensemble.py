@@ -9,7 +9,7 @@ import pytest
 import jaxnet
 from jaxnet import InputError, Recipe
 from jaxnet.data.resampling import all_but, fold_of
-from jaxnet.models.combined import named, state_without, voting
+from jaxnet.models.combined import INPUTS, named, voting
 
 MODEL, RECIPE = jaxnet.mlp((8,)), Recipe(epochs=2, learning_rate=0.01)
 
@@ -108,7 +108,7 @@ def test_members_that_do_not_use_some_inputs_share_a_program(table):
     model, used = jaxnet.without_inputs(MODEL, ()), np.ones((3, 5), np.float32)
     used[0, [1, 3]], used[1, 0] = 0, 0
     keys = jax.random.split(jax.random.key(2), 3)
-    states = [state_without({}, each) for each in used]
+    states = [{INPUTS: each} for each in used]
     found = jaxnet.fit_population(model, table, RECIPE, keys, model_states=states)
     assert len(found.runs) == 1
     x, rng = np.asarray(table.test.x), np.random.default_rng(0)
@@ -150,10 +150,13 @@ def test_what_cannot_be_meant_is_refused(table):
         jaxnet.fit_population(MODEL, table, RECIPE, keys, labels=[None, np.zeros(3, int)])
     with pytest.raises(InputError, match="1 labels for 2 keys"):
         jaxnet.fit_population(MODEL, table, RECIPE, keys, labels=[None])
-    with pytest.raises(InputError, match=r"model_states\[0\] is .* but the model state of"):
-        jaxnet.fit_population(
-            MODEL, table, RECIPE, keys, model_states=[state_without({}, np.ones(5)), None]
-        )
+    model = jaxnet.without_inputs(MODEL, ())
+    for states, match in (
+        ([{INPUTS: np.ones(4, np.float32)}, None], r"model_states\[0\]\['inputs'\] has 4 numbers"),
+        ([None, {"input": np.ones(5, np.float32)}], r"a part of model_states\[1\] is 'input'"),
+    ):
+        with pytest.raises(InputError, match=match):
+            jaxnet.fit_population(model, table, RECIPE, keys, model_states=states)
     with pytest.raises(InputError, match="inputs has 5, but there are 5 inputs"):
         jaxnet.fit(jaxnet.without_inputs(MODEL, (5,)), table, RECIPE, keys[0])
     with pytest.raises(InputError, match=r"inputs\[0\] is -1"):

@@ -51,7 +51,7 @@ def work(setup: Setup) -> dict[str, Any]:
     figures.gains(found, setup.out / "figures/gains.png")
     more = {"verdict": found.verdict, "advice": found.summary(), "resumed": began}
     pool = design_of(setup.splits, setup.recipe, MANY[0]).splits
-    return report(setup._replace(splits=pool), found.model, found.run, more, str(found))
+    return report(setup._replace(splits=pool), *found.network, more, str(found))
 
 
 def main(arguments: Sequence[str] | None, *, program: str, began: float) -> int:
