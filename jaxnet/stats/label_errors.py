@@ -215,11 +215,11 @@ def likely_wrong(
     sums = np.bincount(labels, own, classes)
     confident = probability >= np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
     best = np.where(confident, probability, -1.0).argmax(1)
-    known = confident.any(1)
+    known = np.flatnonzero(confident.any(1))
     found = np.zeros(len(labels), bool)
     for label in np.flatnonzero(counts):
         own_rows = np.flatnonzero(labels == label)
-        sure = own_rows[known[own_rows]]
+        sure = np.intersect1d(own_rows, known)
         if len(sure):
             many = len(own_rows) * int((best[sure] != label).sum()) // len(sure)
             found[own_rows[np.argsort(own[own_rows], kind="stable")[:many]]] = True

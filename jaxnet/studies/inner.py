@@ -121,7 +121,7 @@ def voted(
     classes: bool,
 ) -> Iterator[tuple[int, Float[np.ndarray, "examples ..."]]]:
     """Combine the predictions of networks that predict together: the mean of their probabilities,
-    or of their values. Diverged networks do not vote, unless all of them diverged.
+    or of their values. Diverged networks do not vote.
 
     Args:
         waves: numbers of networks and their outputs, as `member_predictions` yields them.
@@ -130,21 +130,21 @@ def voted(
         classes: whether outputs are log-probabilities.
 
     Yields:
-        The number of a vote, and the log-probabilities (examples, classes), or values (examples,)
-        that are predicted together.
+        The number of a vote, and the log-probabilities (examples, classes), or values (examples,),
+        that are predicted together; NaN where all networks diverged.
     """
     vote_of = np.repeat(np.arange(len(votes)), votes)
-    left, counted, sums = list(votes), [0] * len(votes), dict[int, np.ndarray]()
+    left, count, sums = list(votes), [0] * len(votes), dict[int, np.ndarray]()
     for places, outputs in waves:
         for place, each in zip(places.tolist(), outputs, strict=True):
             vote = int(vote_of[place])
             left[vote] -= 1
-            lost = diverged[place]
-            if not lost and counted[vote]:
-                sums[vote] = np.logaddexp(sums[vote], each) if classes else sums[vote] + each
-            elif not lost or vote not in sums:
-                sums[vote] = each
-            counted[vote] += not lost
+            if not diverged[place]:
+                count[vote] += 1
+                before = sums.get(vote)
+                both = np.logaddexp if classes else np.add
+                sums[vote] = each if before is None else both(before, each)
             if not left[vote]:
-                total, count = sums.pop(vote), max(1, counted[vote])
-                yield vote, total - math.log(count) if classes else total / count
+                total = sums.pop(vote, np.full_like(each, np.nan))
+                many = max(1, count[vote])
+                yield vote, total - math.log(many) if classes else total / many

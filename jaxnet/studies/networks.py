@@ -302,15 +302,13 @@ class Networks:
         y, found = np.asarray(train.y), np.empty((len(votes), len(train)))
         models = [self.recipes[members[each[0]]].model for each in population.members]
         waves = member_predictions(models, population, np.asarray(train.x), self._waves)
-        classes, diverged = train.classes is not None, population.diverged
-        for vote, outputs in voted(waves, votes, diverged, classes):
+        classes = train.classes is not None
+        for vote, outputs in voted(waves, votes, population.diverged, classes):
             predicted = Predicted(outputs, y)
             found[vote] = predicted.wrong if classes else predicted.squares / unit
         # what stands for the predictions of networks that diverged
         worst = np.ones(len(y)) if classes else (y - y.mean()) ** 2 / unit
-        starts = np.cumsum(votes) - votes
-        lost = np.logical_and.reduceat(diverged, starts) | ~np.isfinite(found).all(1)
-        found[lost] = worst
+        found[~np.isfinite(found).all(1)] = worst
         return found.reshape(len(recipes), cells, len(y))
 
     def whole(self, recipe: int) -> Whole:

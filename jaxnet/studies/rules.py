@@ -129,7 +129,7 @@ def columns_of(train: Dataset) -> list[list[int]]:
     if train.columns is not None:
         counts = [len(column.inputs) for column in train.columns]
     assert sum(counts) == features
-    return [list(each) for each in np.split(np.arange(features), np.cumsum(counts)[:-1])]
+    return [each.tolist() for each in np.split(np.arange(features), np.cumsum(counts)[:-1])]
 
 
 def permuted(
@@ -149,7 +149,7 @@ def permuted(
     changed = x.copy()
     for fold in range(FOLDS):
         rows = np.flatnonzero(fold_of == fold)
-        changed[np.ix_(rows, inputs)] = x[np.ix_(rng.permutation(rows), inputs)]
+        changed[rows[:, None], inputs] = x[rng.permutation(rows)[:, None], inputs]
     return changed
 
 
