@@ -19,6 +19,8 @@ from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.label_errors import likely_wrong
 from jaxnet.studies.rules import Judged, LeftOut, columns_of, permuted, squared_losses
 
+MOST_WRONG = 0.5  # share of contradicted labels above which networks are doubted, and not labels
+
 
 def judgments(
     model: Model,
@@ -93,7 +95,8 @@ def label_noise(
 
     Returns:
         A finding that is not claimed, since a network alone may err where it is confident; none
-        for values, and where fewer labels are likely wrong.
+        for values, where fewer labels are likely wrong, and where so many seem to be that the
+        networks are to be doubted.
     """
     if train.classes is None or networks.samples is None:
         return ()
@@ -107,7 +110,7 @@ def label_noise(
         return ()
     probability, labels = (np.concatenate(each) for each in zip(*found, strict=True))
     share = float(likely_wrong(probability, labels)[0].mean())
-    if share <= tolerance:
+    if not tolerance < share <= MOST_WRONG:
         return ()
     words = f"{share:.1%} of the labels are likely wrong, by networks that were not trained on them"
     size = Estimate(share, refused="too few networks judge each label")

@@ -267,15 +267,17 @@ class Networks:
         members = np.repeat(np.repeat(recipes, len(cells)), votes)
         name = folder or f"folds-{max(fold for fold, _ in cells) + 1}"
         rules = [self.recipes[member].rule for member in members]
-        lessons = self._lessons(rules, folds.tolist(), name, progress)
+        sets = self._missing(rules, folds.tolist())
+        share = len(sets) / (len(sets) + len(members))  # of inner networks
+        self._judge(sets, "inputs" in rules, name, _part_of(progress, 0.0, share))
         return self._trained(
             members,
             FOLDS * seeds + folds + VOTE * _count_within(votes),
             all_but(self.fold_of, folds, self._stopped[members].astype(int)),
             name,
-            progress,
+            _part_of(progress, share, 1 - share),
             signals,
-            lessons,
+            self._lessons(rules, folds.tolist()),
         )
 
     def votes(self, recipes: Int[np.ndarray, " recipes"]) -> list[int]:
@@ -316,7 +318,8 @@ class Networks:
         stops their training.
         """
         way, votes = self.recipes[recipe], self.recipes[recipe].votes
-        (taught,) = self._lessons([way.rule], [None], "network", None)
+        self._judge(self._missing([way.rule], [None]), way.rule == "inputs", "network", None)
+        (taught,) = self._lessons([way.rule], [None])
         if taught is not None:
             way = replace(way, model=applied(way.model, taught))
         alone = replace(self, recipes=(way,))
@@ -333,25 +336,20 @@ class Networks:
         )
         return Whole(way.model, networks, taught)
 
-    def _lessons(
-        self,
-        rules: Sequence[Rule | None],
-        parts: Sequence[int | None],
-        folder: str,
-        progress: Callable[[Progress], None] | None,
-    ) -> list[Lesson | None]:
-        """What networks of these rules are trained on.
+    def _missing(self, rules: Sequence[Rule | None], parts: Sequence[int | None]) -> list[LeftOut]:
+        """The folds that inner networks leave out which these rules need and were not trained yet.
 
         Args:
             rules: the rule of each network, or None.
             parts: the fold that each network leaves out; None for the whole pool.
-            folder: name of the folder of checkpoints.
-            progress: as in `fit_population`.
         """
         wanted = {part for part, rule in zip(parts, rules, strict=True) if rule is not None}
-        sets = {folds for part in wanted for folds in left_out(part)} - self._judged.keys()
-        if sets:
-            self._judged.update(self._judge(sorted(sets), "inputs" in rules, folder, progress))
+        return sorted({folds for part in wanted for folds in left_out(part)} - self._judged.keys())
+
+    def _lessons(
+        self, rules: Sequence[Rule | None], parts: Sequence[int | None]
+    ) -> list[Lesson | None]:
+        """What networks of these rules are trained on."""
         return [
             None
             if rule is None
@@ -375,8 +373,12 @@ class Networks:
         columns: bool,
         folder: str,
         progress: Callable[[Progress], None] | None,
-    ) -> dict[LeftOut, Judged]:
-        """Train inner networks of the current recipe that leave out these folds."""
+    ) -> None:
+        """Train inner networks of the current recipe that leave out these folds, if there are any,
+        and keep what they say.
+        """
+        if not sets:
+            return
         rows = {i: np.flatnonzero(~np.isin(self.fold_of, folds)) for i, folds in enumerate(sets)}
         networks = self._trained(
             np.zeros(len(sets), int),
@@ -385,15 +387,12 @@ class Networks:
             f"{folder}-inner",
             progress,
         )
-        return judgments(
-            self.recipes[0].model,
-            networks,
-            sets,
-            self.fold_of,
-            self.splits.train,
-            self.key,
-            self._waves,
-            columns=columns,
+        model, train = self.recipes[0].model, self.splits.train
+        self._judged.update(
+            judgments(
+                *(model, networks, sets, self.fold_of, train, self.key, self._waves),
+                columns=columns,
+            )
         )
 
     def _trained(

@@ -46,8 +46,8 @@ def test_the_digits_have_many_candidates_and_few_programs(digits):
     assert len(tried) >= 12
     assert len({each.name for each in tried}) == len(tried)
     kinds = list(by_kind(tried))
-    assert (kinds[0], kinds[-1]) == ("rate", "shallower")
-    assert tried[-1].name == "100 epochs (10 x)"
+    assert (kinds[0], kinds[-1]) == ("rate", "ensemble")
+    assert tried[-2].name == "100 epochs (10 x)"
     programs = {
         (each.model, jax.tree.structure(recipe))
         for each, recipe in zip(tried, with_equal_structure(tried), strict=True)
@@ -62,9 +62,10 @@ def test_each_candidate_changes_one_thing(digits):
     now = current(jaxnet.mlp((16, 8)), RECIPE)
     for each in candidates(now.model, RECIPE, digits):
         changed = {name for name in names if getattr(each.recipe, name) != getattr(RECIPE, name)}
-        assert len(changed) == (each.kind not in OF_MODEL)
+        assert len(changed) == (each.kind not in {*OF_MODEL, "ensemble"})
         assert (each.model != now.model) == (each.kind in OF_MODEL)
         assert (each.balance, each.standardized, each.loss) == (False, False, None)
+        assert each.votes == (8 if each.kind == "ensemble" else 1)
 
 
 def test_what_the_candidates_are(digits):
@@ -99,13 +100,13 @@ def test_the_usual_rate_is_tried_where_it_is_farther_than_the_others(rate, usual
 def test_what_does_not_apply_is_no_candidate():
     linear = candidates(jaxnet.linear(), Recipe(epochs=1, schedule="constant"))
     kinds = set(by_kind(linear)) - {"rate", "longer", "schedule", "smoothing"}
-    assert kinds == {"wider"}
+    assert kinds == {"wider", "ensemble"}
     assert [each.name for each in linear if each.kind == "wider"] == ["hidden layers"]
     finished = Recipe(optimizer=optax.sgd(0.1), learning_rate=None, epochs=1, schedule="constant")
-    assert set(by_kind(candidates(own_model(), finished))) == {"smoothing", "longer"}
+    assert set(by_kind(candidates(own_model(), finished))) == {"smoothing", "longer", "ensemble"}
     factory = Recipe(optimizer=optax.sgd, epochs=9, schedule="constant")
     kinds = set(by_kind(candidates(own_model(), factory)))
-    assert kinds == {"rate", "smoothing", "longer", "schedule", "early stopping"}
+    assert kinds == {"rate", "smoothing", "longer", "schedule", "early stopping", "ensemble"}
 
 
 def test_values_in_columns_have_no_smoothing_and_no_augmentation():
@@ -290,4 +291,4 @@ def test_networks_of_all_kinds_are_those_trained_alone(digits):
         assert int(mine.epochs) == int(alone.epochs)
         for a, b in zip(*(jax.tree.leaves(run.chosen) for run in (mine, alone)), strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
-    assert int(networks.whole(3).epochs) <= 8
+    assert int(networks.whole(3).networks[0].epochs) <= 8
