@@ -298,7 +298,7 @@ def _own_state(
     shapes = functools.partial(initial, with_outputs(model, splits.train.outputs))
     wanted = jax.eval_shape(shapes, jax.random.key(0), input_shape(splits))[1]
     for part, value in given.items():
-        check_known(f"a part of {name}", part, tuple(wanted))
+        check_known(f"part of {name}", part, tuple(wanted))
         if outline(jax.tree.map(np.asarray, value)) != outline(wanted[part]):
             raise InputError(
                 f"{name}[{part!r}] has {outline(jax.tree.map(np.asarray, value))}, but the model "

@@ -153,7 +153,7 @@ def test_what_cannot_be_meant_is_refused(table):
     model = jaxnet.without_inputs(MODEL, ())
     for states, match in (
         ([{INPUTS: np.ones(4, np.float32)}, None], r"model_states\[0\]\['inputs'\] has 4 numbers"),
-        ([None, {"input": np.ones(5, np.float32)}], r"a part of model_states\[1\] is 'input'"),
+        ([None, {"input": np.ones(5, np.float32)}], r"unknown part of model_states\[1\] 'input'"),
     ):
         with pytest.raises(InputError, match=match):
             jaxnet.fit_population(model, table, RECIPE, keys, model_states=states)
