@@ -17,6 +17,7 @@ from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model
+from jaxnet.population.ensemble import as_one, named_as
 from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
@@ -28,6 +29,7 @@ from jaxnet.studies.candidates import current
 from jaxnet.studies.design import MANY, design_of
 from jaxnet.studies.networks import Networks
 from jaxnet.studies.rounds import MOST_ROUNDS, Course, run_rounds
+from jaxnet.studies.rules import handed_over, told
 
 FEW_GROUPS = 100
 

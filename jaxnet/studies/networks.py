@@ -81,6 +81,7 @@ class Networks:
         key: a random key.
         plan: as in `fit_population`.
         out: folder of checkpoints, or None.
+        judge: number of the recipe whose networks decide where a rule does.
     """
 
     recipes: tuple[Candidate, ...]
@@ -89,6 +90,7 @@ class Networks:
     key: Key[Array, ""]
     plan: Plan | None
     out: Path | None
+    judge: int = 0
 
     @functools.cached_property
     def problems(self) -> tuple[Problem, ...]:
@@ -374,20 +376,20 @@ class Networks:
         folder: str,
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        """Train inner networks of the current recipe that leave out these folds, if there are any,
+        """Train inner networks that leave out these folds, if there are any,
         and keep what they say.
         """
         if not sets:
             return
         rows = {i: np.flatnonzero(~np.isin(self.fold_of, folds)) for i, folds in enumerate(sets)}
         networks = self._trained(
-            np.zeros(len(sets), int),
+            np.full(len(sets), self.judge),
             INNER + np.array([FOLDS * folds[0] + folds[-1] for folds in sets]),
             whole(len(sets), len(self.fold_of)).with_rows(rows),
             f"{folder}-inner",
             progress,
         )
-        model, train = self.recipes[0].model, self.splits.train
+        model, train = self.recipes[self.judge].model, self.splits.train
         self._judged.update(
             judgments(
                 *(model, networks, sets, self.fold_of, train, self.key, self._waves),

@@ -211,16 +211,20 @@ def test_inputs_of_a_column_are_left_out_together(tmp_path):
 def test_what_a_rule_hands_over(table):
     splits, _ = table
     n = len(splits.train)
-    given, weights = handed_over(splits, rules.Lesson(np.arange(1, n)))
+    given, weights = handed_over(splits, rules.Lesson(np.arange(1, n)), balance=False)
     assert given is splits
     assert weights[0] == 0
     assert weights.mean() == pytest.approx(1)
     labels = np.asarray(splits.train.y).copy()
     labels[5] = (labels[5] + 1) % 4
-    given, weights = handed_over(splits, rules.Lesson(np.arange(n), labels))
+    given, weights = handed_over(splits, rules.Lesson(np.arange(n), labels), balance=False)
     assert weights is None
     assert np.flatnonzero(np.asarray(given.train.y) != np.asarray(splits.train.y)).tolist() == [5]
-    assert handed_over(splits, rules.Lesson(np.arange(n), used=np.ones(9)))[1] is None
+    assert handed_over(splits, None, balance=False) == (splits, None)
+    weights = handed_over(splits, rules.Lesson(np.arange(1, n)), balance=True)[1]
+    assert weights[0] == 0
+    sums = np.bincount(np.asarray(splits.train.y), weights)
+    np.testing.assert_allclose(sums, n / 4, rtol=1e-5)
 
 
 def test_rules_are_tried_where_they_may_help(table):
