@@ -21,6 +21,7 @@ from jaxnet.errors import InputError, check_text, check_whole
 from jaxnet.typing import ArrayLike, Frame
 
 Rows = Int[np.ndarray, " rows"]
+NEAR = 1e-3  # of a scale, by which standardizations differ where they are equal but for rounding
 
 
 def split(
@@ -374,6 +375,8 @@ def assemble(
 def pool(splits: Splits) -> Splits:
     """Put training and validation set together as one training set, with its own standardization.
 
+    A standardization that is not that of the training set is the user's own, and stays.
+
     Args:
         splits: the data, with the training set in memory.
 
@@ -392,16 +395,37 @@ def pool(splits: Splits) -> Splits:
     if not len(splits.validation):
         return splits
     both = in_one(splits.train, splits.validation)
-    note = (
-        f"mean and scale are those of the {len(both):,} examples of training and validation set "
-        "together; the test set has no part in them"
-    )
+    standardization = splits.standardization
+    note = "mean and scale are those that were given, which are not those of the training set"
+    if _alike(standardization, Standardization.of(splits.train)):
+        standardization = Standardization.of(both)
+        note = (
+            f"mean and scale are those of the {len(both):,} examples of training and validation "
+            "set together; the test set has no part in them"
+        )
     return replace(
         splits,
         train=placed(both),
         validation=placed(take(both, slice(0, 0))),
-        standardization=Standardization.of(both),
+        standardization=standardization,
         notes=(*splits.notes, note),
+    )
+
+
+def _alike(one: Standardization, other: Standardization) -> bool:
+    """Whether two standardizations are equal but for rounding."""
+    if (one.origin, one.target_origin) != (other.origin, other.target_origin):
+        return False
+    pairs = [((one.mean, one.scale), (other.mean, other.scale))]
+    if other.target_scale is not None:
+        pairs.append(((one.target_mean, one.target_scale), (other.target_mean, other.target_scale)))
+    return all(
+        mean is not None
+        and scale is not None
+        and np.shape(mean) == np.shape(own_mean)
+        and bool(np.all(np.abs(mean - own_mean) <= NEAR * np.abs(own_scale)))
+        and np.allclose(scale, own_scale, rtol=NEAR)
+        for (mean, scale), (own_mean, own_scale) in pairs
     )
 
 

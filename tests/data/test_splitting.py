@@ -286,6 +286,17 @@ def test_a_pool_keeps_what_images_and_wide_numbers_need(digits):
     assert wide.standardization.origin is not None
 
 
+def test_a_pool_keeps_a_standardization_of_ones_own():
+    x, y = np.random.default_rng(1).normal(5, 3, size=(90, 2)), np.arange(90) % 3
+    splits = jaxnet.split(x.astype(np.float32), y, validation=0.2)
+    own = splits.standardization._replace(
+        mean=np.zeros(2, np.float32), scale=np.ones(2, np.float32)
+    )
+    pooled = pool(dataclasses.replace(splits, standardization=own))
+    assert pooled.standardization is own
+    assert pooled.notes[-1].startswith("mean and scale are those that were given")
+
+
 def test_examples_without_a_group_are_groups_of_their_own():
     x, y = _numbered(4)
     known = jaxnet.Dataset(x, y, groups=np.array([7, 7, 2, 2]))
