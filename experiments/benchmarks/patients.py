@@ -190,7 +190,7 @@ PATIENTS = {
         digits(MANY),
         jaxnet.mlp((64,)),
         Recipe(epochs=30, batch_size=64, learning_rate=3e-5, schedule="constant"),
-        (*BIAS, "not finished"),
+        (*BIAS, "not finished", "did not begin to learn"),
     ),
     "a linear model on two circles, 300 rows": Patient(
         few_circles(300), jaxnet.linear(), SMALL, BIAS

@@ -9,7 +9,6 @@ from itertools import takewhile
 import numpy as np
 
 from jaxnet import arrays
-from jaxnet.core.recipe import Recipe
 from jaxnet.data import Splits, overlaps
 from jaxnet.diagnostics.findings import (
     Code,
@@ -23,11 +22,10 @@ from jaxnet.diagnostics.findings import (
 from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.diagnostics.two_sample import two_sample_test
 from jaxnet.errors import InputError
-from jaxnet.models.losses import Loss
 from jaxnet.stats import curve_prior
 from jaxnet.stats.calibration import temperature
 from jaxnet.stats.curve_prior import Curves
-from jaxnet.stats.estimate import Estimate, combination, exact, repeated
+from jaxnet.stats.estimate import Estimate, combination, exact
 from jaxnet.stats.extrapolation import FACTORS, Trend, predicted_together
 from jaxnet.stats.label_errors import hard_examples, wrong_labels
 from jaxnet.stats.label_shift import label_shift
@@ -44,7 +42,6 @@ from jaxnet.stats.random_effects import (
 from jaxnet.stats.two_sample import Output
 from jaxnet.stats.unlabeled_error import estimate_error_without_labels
 
-LAST_PART = 4  # an error that still falls is looked for in the last quarter of the epochs
 DOUBTED = 20  # training examples that a finding names
 
 
@@ -69,7 +66,6 @@ class Found:
         seen: (members, rows) which of them these networks were trained on.
         new: (members, validation examples) errors of these networks on the validation set.
         new_seen: which of those examples these networks were trained on.
-        falling: (members, epochs) training errors.
         diverged: number of networks that diverged.
     """
 
@@ -84,37 +80,22 @@ class Found:
     seen: np.ndarray
     new: np.ndarray
     new_seen: np.ndarray
-    falling: np.ndarray
     diverged: int
 
 
-def symptoms(
-    splits: Splits,
-    recipe: Recipe,
-    found: Found,
-    *,
-    networks: int,
-    tolerance: float,
-    loss: Loss | None,
-) -> list[Finding]:
+def symptoms(splits: Splits, found: Found, *, networks: int, tolerance: float) -> list[Finding]:
     """Build the findings that are no step of the error ladder, as far as they apply.
 
     Args:
         splits: the data.
-        recipe: the recipe of the networks.
-        found: what they predict.
+        found: what the networks predict.
         networks: number of networks trained, the diverged ones included.
         tolerance: the smallest difference that matters, on the scale of the error.
-        loss: the loss of the training; None for the default.
 
     Returns:
         The findings, in no order.
     """
-    given = [
-        *diverged(found.diverged, networks),
-        *_leaking(splits),
-        *_still_falling(splits, recipe, found, tolerance, loss),
-    ]
+    given = [*diverged(found.diverged, networks), *_leaking(splits)]
     if splits.classes is None:
         return given
     return [
@@ -189,26 +170,6 @@ def _contradicted(wrong: np.ndarray, seen: np.ndarray) -> TwoWay:
     """Compute how often networks contradict labels of examples that they did not see."""
     counted = (~seen).sum(0) > 1
     return two_way([block(wrong[:, counted].astype(np.float64), seen=seen[:, counted])], RATE)
-
-
-def _still_falling(
-    splits: Splits, recipe: Recipe, found: Found, tolerance: float, loss: Loss | None
-) -> list[Finding]:
-    """Compute how much the training error fell in the last quarter of the epochs."""
-    last = recipe.epochs // LAST_PART
-    if (
-        not last
-        or recipe.patience is not None
-        or (splits.classes is None and loss is not None)
-        or not len(found.falling)
-    ):
-        return []
-    size = repeated(found.falling[:, -1 - last] - found.falling[:, -1])
-    words = (
-        f"in the last {last} of {recipe.epochs} epochs the training error still fell, by "
-        f"{percent(size)}"
-    )
-    return [finding(Code.NOT_FINISHED, size, bool(size.low > tolerance), words)]
 
 
 def _more_data(found: Found, tolerance: float) -> list[Finding]:

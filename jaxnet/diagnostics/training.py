@@ -1,10 +1,13 @@
-"""What the losses of a training say of its course."""
+"""What a training shows: the course of its loss, and signs of health or of a fault."""
 
-from typing import NamedTuple
+import warnings
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+from jaxtyping import Bool, Float, Int, Num
 
-from jaxnet import display
+from jaxnet import arrays, display
 from jaxnet.core.training import EpochMetrics
 from jaxnet.errors import InputError
 
@@ -74,3 +77,180 @@ def _noise(step: np.ndarray, batch: np.ndarray) -> np.ndarray:
     line = np.stack([np.ones(count), step[0]], 1)
     residuals = batch - batch @ (line @ np.linalg.pinv(line))
     return np.sqrt((residuals**2).sum(1) / (count - 2) / each)
+
+
+class Signs(NamedTuple):
+    """What networks show that were trained anyway.
+
+    Attributes:
+        lost: how many networks diverged, as a share.
+        error: their error on examples that they were trained on; of a regression a share of the
+            variance of y.
+        unseen: on others; NaN where there are none.
+        guessing: the error of always guessing.
+        skill: by how many standard errors predictions for unseen examples go with their labels.
+        majority: share of the most frequent label; NaN of a regression.
+        one_class: largest share of predictions for unseen examples that are one class.
+        recall: share of the examples of all other classes that are predicted rightly.
+        scale: largest root mean square of standardized inputs.
+        bounded: loss of the best outputs that the network can give, as a share of that of guessing.
+        layers: names of the layers.
+        parameters: (layers,) norm of the first parameters.
+        gradients: (layers,) norm of the first gradient.
+        idle: (layers,) share of units that were dead or saturated in the first step.
+        died: (layers,) share of units that were dead in the last step.
+        first, largest, last: loss of the first batch, of the worst one, and in the last epoch.
+        fell: by which share of itself the loss of the last quarter is below that of the one before.
+        steps: number of steps.
+    """
+
+    lost: float
+    error: float
+    unseen: float
+    guessing: float
+    skill: float
+    majority: float
+    one_class: float
+    recall: float
+    scale: float
+    bounded: float
+    layers: tuple[str, ...]
+    parameters: Float[np.ndarray, " layers"]
+    gradients: Float[np.ndarray, " layers"]
+    idle: Float[np.ndarray, " layers"]
+    died: Float[np.ndarray, " layers"]
+    first: float
+    largest: float
+    last: float
+    fell: float
+    steps: int
+
+    __repr__ = display.text
+
+
+def signs_of(
+    history: EpochMetrics,
+    layers: tuple[str, ...],
+    diverged: Bool[np.ndarray, " members"],
+    outputs: Float[np.ndarray, "members examples ..."],
+    y: Num[np.ndarray, " examples"],
+    seen: Bool[np.ndarray, "members examples"],
+    *,
+    scale: float,
+    bounded: float,
+    steps: int,
+) -> Signs:
+    """Summarize what networks show, by medians over them.
+
+    Args:
+        history: their history; without signals the fields that need them are empty or NaN.
+        layers: names of the layers.
+        diverged: whether each network diverged.
+        outputs: (members, examples, classes) log-probabilities, or (members, examples) values,
+            for the training set.
+        y: the labels of the training set.
+        seen: which examples each network was trained on.
+        scale: as in `Signs`.
+        bounded: as in `Signs`.
+        steps: as in `Signs`.
+    """
+    sound = ~diverged & np.isfinite(outputs.reshape(len(outputs), -1)).all(1)
+    of_classes = outputs.ndim == 3
+    losses = (
+        arrays.wrong(outputs, y).astype(np.float64)
+        if of_classes
+        else (outputs.astype(np.float64) - y) ** 2 / y.var()
+    )[sound]
+    seen = seen[sound]
+    error = float(losses[seen].mean()) if seen.any() else np.nan
+    unseen = float(losses[~seen].mean()) if (~seen).any() else np.nan
+    majority = one_class = recall = np.nan
+    guessing = 1.0
+    if of_classes:
+        count = np.bincount(y)
+        majority, guessing = count.max() / len(y), 1 - count.max() / len(y)
+        if (~seen).any():
+            chosen = outputs[sound].argmax(-1)
+            of = np.bincount(chosen[~seen])
+            one_class = of.max() / of.sum()
+            others = ~seen & (y != of.argmax())
+            recall = float(1 - losses[others].mean()) if others.any() else np.nan
+    return Signs(
+        lost=float(1 - sound.mean()),
+        error=error,
+        unseen=unseen,
+        guessing=float(guessing),
+        skill=_skill(outputs[sound], y, ~seen),
+        majority=float(majority),
+        one_class=float(one_class),
+        recall=recall,
+        scale=scale,
+        bounded=bounded,
+        steps=steps,
+        **_course(history, layers),
+    )
+
+
+def _course(history: EpochMetrics, layers: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of Signs that are read off the histories of some networks."""
+    none = np.empty(0)
+    if history.signals is None:
+        found = dict.fromkeys(("parameters", "gradients", "idle", "died"), none)
+        return {
+            "layers": (),
+            **found,
+            **dict.fromkeys(("first", "largest", "last", "fell"), np.nan),
+        }
+    signals = jax.tree.map(np.asarray, history.signals)
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of NaN alone
+        start = signals.dead_units[:, 0, 0], signals.saturated_units[:, 0, 0]
+        loss = signals.loss.reshape(len(signals.loss), -1).astype(np.float64)
+        step = signals.step.reshape(len(loss), -1)
+        means = np.asarray(history.train_loss, np.float64)
+        return {
+            "layers": layers,
+            "parameters": np.nanmedian(signals.parameter_norm[:, 0, 0], 0),
+            "gradients": np.nanmedian(signals.gradient_norm[:, 0, 0], 0),
+            "idle": np.nanmedian(np.fmax(*start), 0),
+            "died": np.nanmedian(signals.dead_units[:, -1, -1], 0),
+            "first": float(np.nanmedian(loss[:, 0])),
+            "largest": float(np.nanmedian(np.nanmax(loss, 1))),
+            "last": float(np.nanmedian(means[:, -1])),
+            "fell": float(np.nanmedian([_fell(*each) for each in zip(loss, step, strict=True)])),
+        }
+
+
+def _fell(loss: Float[np.ndarray, " steps"], step: Int[np.ndarray, " steps"]) -> float:
+    """By which share of itself the loss of the last quarter is below that of the one before."""
+    loss = loss[step >= 0]
+    quarter = len(loss) // 4
+    if not quarter:
+        return np.nan
+    before, last = loss[-2 * quarter : -quarter].mean(), loss[-quarter:].mean()
+    return float((before - last) / abs(last)) if last else np.nan
+
+
+def _skill(
+    outputs: Float[np.ndarray, "members examples ..."],
+    y: Num[np.ndarray, " examples"],
+    unseen: Bool[np.ndarray, "members examples"],
+) -> float:
+    """By how many standard errors predictions for unseen examples go with their labels.
+
+    For an example it is the log-probability of its label less the mean of those of all labels, or
+    the product of the differences from the means. Without any relation their mean is 0.
+    """
+    counted = unseen.any(0)
+    if counted.sum() < 2:
+        return np.nan
+    outputs = np.where(unseen.reshape(*unseen.shape, *[1] * (outputs.ndim - 2)), outputs, 0)
+    mean = outputs.sum(0, dtype=np.float64)[counted]
+    mean /= unseen.sum(0)[counted].reshape(-1, *[1] * (mean.ndim - 1))
+    y = y[counted]
+    if mean.ndim == 1:
+        each = (mean - mean.mean()) * (y - y.mean())
+    else:
+        prior = np.bincount(y, minlength=mean.shape[1]) / len(y)
+        each = mean[np.arange(len(y)), y] - mean @ prior
+    spread = each.std(ddof=1)
+    return float(each.mean() / spread * np.sqrt(len(y))) if spread > 0 else 0.0

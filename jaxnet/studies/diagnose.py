@@ -62,6 +62,7 @@ from jaxnet.studies.reference_methods import METHODS, Reference, reference_losse
 from jaxnet.studies.trained import Trained, cost, fewer, train_networks, train_within
 
 OTHERS, PROBES = 1, 1 << 30  # numbers of the keys of other methods, and of probes of the training
+SIGNALS = 16  # steps of each epoch at which networks are looked into
 LABELS_CHECKED = 10_000  # training examples, for the finding of wrong labels
 
 logger = logging.getLogger("jaxnet")
@@ -143,7 +144,7 @@ def diagnose(
     _check_unseen(design)
     needs = design.needs(members)
     weights = np.asarray(class_weights(design.splits.train)) if balance else None
-    problem = Problem(model, design.splits, recipe, loss, weights)
+    problem = Problem(model, design.splits, recipe, loss, weights, signals=SIGNALS)
     devices = jax.local_device_count() if plan is None else plan.devices
     logger.info("%s", cost(problem, design, needs, devices))
     train = functools.partial(train_networks, problem, key)
@@ -213,6 +214,19 @@ class Judged:
         """Whether the task is a regression."""
         return self.splits.classes is None
 
+    @property
+    def kind(self) -> int:
+        """The kind of the networks that judge the recipe."""
+        return FOLD if self.design.cross_fitted else WHOLE
+
+    @functools.cached_property
+    def on_train(self) -> np.ndarray:
+        """(members, examples[, classes]) what the sound ones among them predict for the training
+        set.
+        """
+        rows = np.flatnonzero((self.trained.kinds == self.kind) & self.sound)
+        return self._predict(rows, self.splits.train)
+
     @functools.cached_property
     def variance(self) -> float:
         """The variance of y, the unit of a regression's errors; 1 for classes."""
@@ -251,6 +265,8 @@ class Judged:
         rows = np.flatnonzero((self.trained.kinds == kind) & self.sound)
         if dataset is self.design.held_out:
             return self._of_held_out[rows]
+        if dataset is self.splits.train and kind == self.kind:
+            return self.on_train
         return self._predict(rows if len(dataset) else rows[:0], dataset)
 
     def _predict(self, rows: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -290,13 +306,16 @@ class Judged:
             each[:] = population.samples.seen(number)
         return found
 
-    def networks(self, kind: int) -> Population:
-        """The networks of a kind, also those that diverged, without what they trained on."""
-        found = list[Population]()
-        for needs, population in zip(self.trained.needs, self.trained.populations, strict=True):
-            own = np.flatnonzero(needs.kinds == kind)
-            found += [_only(population, own)] if len(own) else []
-        return _joined(found)
+    @property
+    def networks(self) -> Population:
+        """The networks that judge the recipe, also those that diverged."""
+        found = [
+            _only(population, np.flatnonzero(needs.kinds == self.kind))
+            for needs, population in zip(self.trained.needs, self.trained.populations, strict=True)
+            if needs.networks[self.kind]
+        ]
+        run = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(each.run for each in found))
+        return Population((run,), (np.arange(sum(map(len, found))),))
 
     @functools.cached_property
     def partitions(self) -> dict[int, np.ndarray]:
@@ -318,20 +337,6 @@ class Judged:
         if where is None:
             return {}
         return {k: self.outputs(k, where) for k in (QUARTERS, HALVES, *SMALLER)}
-
-    def falling(self, kind: int) -> np.ndarray:
-        """(members, epochs) training errors of the sound networks of a kind."""
-        own = [
-            each.each(
-                lambda run: (
-                    np.asarray(run.history.train_loss)
-                    if self.regression
-                    else 1 - np.asarray(run.history.train_accuracy)
-                )
-            )
-            for each in self.trained.populations
-        ]
-        return np.concatenate(own)[(self.trained.kinds == kind) & self.sound]
 
 
 @dataclass(frozen=True)
@@ -398,7 +403,7 @@ def _of_pool(judged: Judged, problem: Problem, limits: Limits, notes: list[str])
         trained_on=int(seen[0].sum()),
         confidence=confidence,
     )
-    more = _symptoms(judged, problem, limits, found)
+    more = _symptoms(judged, limits, found)
     ensemble = None
     if judged.labeled(splits.test) and np.isfinite(of_test).all() and len(of_test) > 1:
         ensemble = joint(Predicted(of_test, np.asarray(splits.test.y)), judged.variance)
@@ -475,7 +480,7 @@ def _of_one_split(judged: Judged, problem: Problem, limits: Limits, notes: list[
         scores=score(outputs[held_out], parts[held_out], splits)
         if held_out in labeled and len(outputs[held_out])
         else None,
-        more=_symptoms(judged, problem, limits, found),
+        more=_symptoms(judged, limits, found),
         notes=[
             *notes,
             *_unanswered(judged, {name: (outputs[name], part) for name, part in labeled.items()}),
@@ -604,7 +609,6 @@ def _found(
         seen=quarters[:, rows],
         new=new,
         new_seen=new_seen,
-        falling=judged.falling(kind),
         diverged=int((~judged.sound).sum()),
     )
 
@@ -632,15 +636,8 @@ def _of_quarters(
     return unseen, new, np.zeros(new.shape, bool)
 
 
-def _symptoms(judged: Judged, problem: Problem, limits: Limits, found: Found) -> list[Finding]:
-    return symptoms(
-        judged.splits,
-        problem.recipe,
-        found,
-        networks=judged.trained.total,
-        tolerance=limits.tolerance,
-        loss=problem.loss,
-    )
+def _symptoms(judged: Judged, limits: Limits, found: Found) -> list[Finding]:
+    return symptoms(judged.splits, found, networks=judged.trained.total, tolerance=limits.tolerance)
 
 
 def _with_difference(diagnosis: Diagnosis, splits: Splits, found: Found, part: str) -> Diagnosis:
@@ -671,13 +668,20 @@ def _unanswered(judged: Judged, given: dict[str, tuple[np.ndarray, Dataset]]) ->
 
 def _training(judged: Judged, problem: Problem, limits: Limits) -> tuple[Finding, ...]:
     """Find what is wrong with the training of the networks that judge the recipe."""
-    kind = FOLD if judged.design.cross_fitted else WHOLE
+    own = judged.sound[judged.trained.kinds == judged.kind]
+    outputs = np.full((len(own), *judged.on_train.shape[1:]), np.nan, np.float32)
+    outputs[own] = judged.on_train
+    seen = np.ones((len(own), len(judged.splits.train)), bool)
+    if judged.design.cross_fitted:
+        seen[own] = judged.seen(FOLD)
     return training_findings(
         problem,
-        judged.networks(kind),
+        judged.networks,
         key=jax.random.fold_in(judged.key, PROBES),
         tolerance=limits.tolerance,
         plan=judged.plan,
+        outputs=outputs,
+        seen=seen,
         attainable=limits.target_error or 0.0,
     )
 
@@ -686,9 +690,3 @@ def _only(population: Population, members: np.ndarray) -> Population:
     """Some members, of a population of one structure."""
     run = jax.tree.map(lambda leaf: np.asarray(leaf)[members], population.run)
     return Population((run,), (np.arange(len(members)),))
-
-
-def _joined(populations: Sequence[Population]) -> Population:
-    """Populations of one structure as one."""
-    run = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(each.run for each in populations))
-    return Population((run,), (np.arange(sum(map(len, populations))),))

@@ -142,7 +142,8 @@ def train_networks(
     """Train networks as one population; each is the same whatever others there are.
 
     Args:
-        problem: what is trained; its weights, if any, are factors of the losses of all networks.
+        problem: what is trained, and with how many signals; its weights, if any, are factors of the
+            losses of all networks.
         key: a random key.
         design: what each network trains on.
         needs: how many networks of each kind.
@@ -171,6 +172,7 @@ def train_networks(
         plan=plan,
         out=out,
         progress=progress,
+        signals=problem.signals,
     )
 
 
