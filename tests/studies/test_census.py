@@ -146,16 +146,39 @@ def test_errors_of_halves_have_the_interval_of_the_examples_where_networks_do_no
 
 
 def test_models_with_a_state_get_subsets_in_orders_of_their_own(digits):
-    both = pool(digits)
-
     def init(key, x):
         return {"w": jax.random.normal(key, (64, 10))}, {"mean": np.zeros(64, np.float32)}
 
-    stateful = jaxnet.Model(init, lambda params, state, x, **_: (x.reshape(-1, 64), state), "own")
+    stateful = jaxnet.Model(
+        init, lambda params, state, x, **_: (x.reshape(-1, 64) @ params["w"], state), "own"
+    )
+    both = pool(digits)
     samples, order = _drawn(stateful, both, KEY, 16, 0.5)
     assert samples.weights is None
     assert order is None
     assert _drawn(MODEL, both, KEY, 16, 0.5)[0].weights is not None
+    found = census(stateful, digits, RECIPE, KEY, members=16)
+    assert any("a step takes 64 of them" in note for note in found.notes)
+    run = jaxnet.fit(stateful, both, RECIPE, jax.random.fold_in(KEY, 1), **samples.alone(1))
+    outputs = np.asarray(jaxnet.predict(stateful, run, both.train.x))
+    np.testing.assert_allclose(found.predictions[1], outputs, atol=1e-2, rtol=1e-2)
+
+
+def test_groups_stay_together_and_are_the_units_of_the_interval():
+    rng = np.random.default_rng(2)
+    groups = np.repeat(np.arange(60), 5)
+    x = np.repeat(rng.normal(size=(60, 4)), 5, axis=0) + 0.1 * rng.normal(size=(300, 4))
+    y = (np.repeat(rng.normal(size=60), 5) + x[:, 0] > 0).astype(int)
+    splits = jaxnet.split(x.astype(np.float32), y, groups=groups, seed=0)
+    found = census(MODEL, splits, Recipe(epochs=20, learning_rate=3e-2), KEY, members=16)
+    own = np.asarray(found.splits.train.groups)
+    for group in np.unique(own):
+        assert np.unique(found.halves[:, own == group], axis=1).shape[1] == 1
+    assert found.decomposition is None
+    alone = error_of_halves(found.wrong, ~found.halves)
+    assert found.unseen.estimate == pytest.approx(alone.estimate)
+    assert found.unseen.high - found.unseen.low > 1.5 * (alone.high - alone.low)
+    assert found.verify(np.arange(5), pairs=16).refused is None
 
 
 def test_values_are_judged_by_squared_errors_in_variances_of_y():
