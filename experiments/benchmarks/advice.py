@@ -33,6 +33,7 @@ from experiments.benchmarks.rows import append, in_chunks, missing, parser, proc
 from experiments.benchmarks.worlds import Pool, Probit, folds
 from jaxnet.diagnostics import exact
 from jaxnet.stats.gains import FOLDS, Cell, Raced, race
+from jaxnet.studies.timetable import fitting
 
 TABLE = Path(__file__).with_suffix(".csv")
 CHUNK = 50
@@ -69,6 +70,8 @@ class Case(NamedTuple):
         own: share of the rest of this variance that networks of one recipe have in common in a
             group.
         seeds: networks of each finalist for each fold.
+        time: how many trainings of the current recipe there is time for after the first rung; a
+            candidate takes as long as COSTS says. None where time does not matter.
     """
 
     examples: int
@@ -79,6 +82,7 @@ class Case(NamedTuple):
     group: int = 1
     own: float = 0.0
     seeds: int = 2
+    time: float | None = None
 
 
 def one_of(count: int, gain: float) -> tuple[float, ...]:
@@ -86,6 +90,7 @@ def one_of(count: int, gain: float) -> tuple[float, ...]:
     return (gain, *[0.0] * (count - 1))
 
 
+COSTS = (1.0, 1.0, 2.0, 4.0, 1.0, 1.0, 3.0, 10.0)  # of candidates where time is short
 LITTLE = (0.25, 0.5, 0.5, 0.75, 0.75, 1.0, 1.0, 1.5)
 RATES_ALIKE = (-8.0, -3.0, -1.0, 1.0, 0.0, 0.5, -0.5, -2.0)
 CASES: dict[str, Case | Measured] = {
@@ -151,6 +156,15 @@ CASES |= {
         ("1 of 8 gains 1 point", one_of(8, 1.0)),
     )
 }
+CASES |= {
+    f"1000, time for {time} trainings after 2 folds: {words}": Case(1000, gains, time=time)
+    for time in (30, 60, 120)
+    for words, gains in (
+        ("8 gain nothing", one_of(8, 0.0)),
+        ("1 of 8 gains 2 points", one_of(8, 2.0)),
+        ("8 gain 0.25 to 1.5 points", LITTLE),
+    )
+}
 
 
 class Advised(NamedTuple):
@@ -187,8 +201,17 @@ def advise(case: Case | Measured, rng: np.random.Generator) -> Advised:
         latent = difficulty + rest * (own[recipes][:, None] + math.sqrt(1 - case.own) * noise)
         return (latent < below[..., None]).astype(float)
 
-    count = len(case.gains)
-    return advised(case, race(measure, count, fold_of, group_of, seeds=case.seeds))
+    left = math.inf if case.time is None else case.time
+
+    def room(candidates: Sequence[int], cells: Sequence[Cell]) -> list[int]:
+        nonlocal left
+        kept = fitting(candidates, cells, COSTS, left)
+        left -= len(cells) * (1 + sum(COSTS[number] for number in kept))
+        return kept
+
+    within = None if case.time is None else room
+    raced = race(measure, len(case.gains), fold_of, group_of, seeds=case.seeds, room=within)
+    return advised(case, raced)
 
 
 def advised(case: Case | Measured, raced: Raced) -> Advised:

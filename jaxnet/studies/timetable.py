@@ -191,7 +191,7 @@ class Watch:
             before = known.get("decisions", [])
             if len(before) >= self.steps:
                 return before[self.steps - 1]
-            kept = self._fitting(candidates, cells)
+            kept = fitting(candidates, cells, self.costs[1:], self._trainings())
             if self.file is not None:
                 spent = time.monotonic() - self.began
                 write_json(self.file, {**known, "decisions": [*before, kept], "spent": spent})
@@ -202,23 +202,42 @@ class Watch:
             self.left_out += [number for number in candidates if number not in found]
         return found
 
-    def _fitting(self, candidates: Sequence[int], cells: Sequence[Cell]) -> list[int]:
-        """The best candidates for whose trainings there is time."""
-        costs, further = self.costs[1:], cells[0][1] > 0
-        # what has to be trained in any case: two recipes on the folds that are left after these,
-        # and the network that is handed over
-        least = self.costs[0] + min(costs[number] for number in candidates)
-        later = 0 if further else FOLDS - 1 - max(fold for fold, _ in cells)
-        reserved = least * later + max(costs[number] for number in candidates)
+    def _trainings(self) -> float:
+        """Trainings of the current recipe that there is time for, at the speed of the last ones."""
         left = SAFETY * (self.until - time.monotonic()) / self.slower - self.pace.compiling
-        trainings = (left / self.pace.each if self.pace.each > 0 else np.inf) - reserved
-        trainings -= self.costs[0] * len(cells)
-        kept = list[int]()
-        for number in candidates:
-            if (needed := costs[number] * len(cells)) <= trainings:
-                kept.append(number)
-                trainings -= needed
-        return kept if kept or further else [min(candidates, key=lambda number: costs[number])]
+        return left / self.pace.each if self.pace.each > 0 else np.inf
+
+
+def fitting(
+    candidates: Sequence[int],
+    cells: Sequence[Cell],
+    costs: Sequence[float] | np.ndarray,
+    trainings: float,
+) -> list[int]:
+    """Choose the candidates for whose next trainings there is time, the best ones first.
+
+    Time is kept back for what has to be trained in any case: two recipes on the folds that are left
+    after these, and the network that is handed over.
+
+    Args:
+        candidates: numbers of the candidates that stay in the race, the best first.
+        cells: their next trainings.
+        costs: (candidates,) how many times as long as one of the current recipe a training takes.
+        trainings: how many trainings of the current recipe there is time for.
+
+    Returns:
+        Their numbers: at least one, except for further seeds.
+    """
+    further = cells[0][1] > 0
+    later = 0 if further else FOLDS - 1 - max(fold for fold, _ in cells)
+    trainings -= (1 + min(costs[number] for number in candidates)) * later
+    trainings -= max(costs[number] for number in candidates) + len(cells)
+    kept = list[int]()
+    for number in candidates:
+        if (needed := costs[number] * len(cells)) <= trainings:
+            kept.append(number)
+            trainings -= needed
+    return kept if kept or further else [min(candidates, key=lambda number: costs[number])]
 
 
 def spent(out: Path | None) -> float:
