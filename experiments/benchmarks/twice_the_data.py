@@ -103,7 +103,10 @@ def trained(
 def report(table: Path) -> None:
     """Print how often the error is inside, with the 99% binomial interval."""
     rows = read(table)
-    print("network and size           pools  refused  inside  (99% interval)   half-width  gain")
+    print(
+        "network and size           pools  refused  inside  (99% interval)  as many epochs  "
+        "half-width  gain"
+    )
     for name in [*(f"{model}, {size}," for model in MODELS for size in SIZES), ""]:
         found = [row for row in rows if row["case"].startswith(name)]
         kept = [row for row in found if row["inside"]]
@@ -111,12 +114,15 @@ def report(table: Path) -> None:
             continue
         inside = sum(row["inside"] == "True" for row in kept)
         share = exact(inside, len(kept), 0.99)
+        longer = [
+            float(row["low"]) <= float(row["same_epochs"]) <= float(row["high"]) for row in kept
+        ]
         wide = [(float(row["high"]) - float(row["low"])) / 2 for row in kept]
         gain = [float(row["measured"].split()[-1]) - float(row["twice"]) for row in found]
         print(
             f"{name or 'all':26s} {len(found):5d} {len(found) - len(kept):8d} "
             f"{share.estimate:7.0%}  ({share.low:.0%} to {share.high:.0%})"
-            f"{np.median(wide):13.2%} {np.median(gain):6.2%}"
+            f"{np.mean(longer):14.0%} {np.median(wide):14.2%} {np.median(gain):6.2%}"
         )
     if rows:
         inside = [row["inside"] == "True" for row in rows if row["inside"]]
