@@ -62,7 +62,7 @@ TABLE = (
     "fill",
 )
 # options that need the training set in memory
-IN_MEMORY = ("groups", "order", "drop_columns", "balance", "members", *TABLE)
+IN_MEMORY = ("groups", "order", "drop_columns", "balance", "members", "signals", *TABLE)
 WHOLE_NUMBERS = ("epochs", "batch_size", "patience")
 # hyperparameters whose ranges are logarithmic by default
 LOGARITHMIC = ("learning_rate", "weight_decay", "l1", "clip")
@@ -241,6 +241,10 @@ class TrainOptions(Options):
     members: int = 1
     """number of networks to train for a diagnosis (1: none; from 8 on they are cross-fitted, and 16
     give the usual intervals)
+    """
+    signals: int | None = None
+    """at how many steps of each epoch to measure gradients, updates and units of each layer, such
+    as 16; with --members it is always 16
     """
     stream: bool = False
     """leave the training set on disk: a folder with x.npy and y.npy, Parquet, or a data set of

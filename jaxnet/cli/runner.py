@@ -347,6 +347,7 @@ def train_one(setup: Setup) -> dict[str, Any]:
             weights=weights,
             progress=progress,
             plan=plan,
+            signals=options.signals if isinstance(options, TrainOptions) else None,
         )
     ahead.join()
     return report(setup, model, run, {"resumed": began})

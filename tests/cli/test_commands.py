@@ -10,6 +10,7 @@ import pytest
 
 from jaxnet import InputError
 from jaxnet.cli import commands, run_folder, runner
+from jaxnet.cli.options import TrainOptions, read
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(commands.questions())
@@ -63,3 +64,9 @@ def test_the_newest_finished_run(tmp_path, monkeypatch):
         path.write_text("{}")
         os.utime(path, (1e9 - age, 1e9 - age))
     assert run_folder.newest_finished() == Path("runs/new")
+
+
+def test_signals_of_a_training_set_on_disk_are_refused(tmp_path):
+    options = TrainOptions(dataset=str(tmp_path), stream=True, signals=16)
+    with pytest.raises(InputError, match="--signals needs all of it in memory"):
+        read(options)
