@@ -419,12 +419,11 @@ def _labels(now: Now) -> list[Candidate]:
     """What to do with labels that are likely wrong, where networks contradict many."""
     if not now.classes or not now.says(Code.LABEL_NOISE) or not _may_decide(now):
         return []
-    return [
-        replace(now.way, name="without labels that are likely wrong", kind="labels", rule="drop"),
-        replace(
-            now.way, name="labels that are likely wrong corrected", kind="labels", rule="correct"
-        ),
-    ]
+    rules: dict[str, Rule] = {
+        "leaving out labels that are likely wrong": "drop",
+        "correcting labels that are likely wrong": "correct",
+    }
+    return [replace(now.way, name=words, kind="labels", rule=rule) for words, rule in rules.items()]
 
 
 def _columns(now: Now) -> list[Candidate]:
@@ -433,7 +432,7 @@ def _columns(now: Now) -> list[Candidate]:
         return []
     if not FEW_COLUMNS <= len(columns_of(now.splits.train)) <= MOST_COLUMNS:
         return []
-    words, model = "only columns that are shown to matter", without_inputs(now.model, ())
+    words, model = "leaving out columns that do not matter", without_inputs(now.model, ())
     return [replace(now.way, name=words, kind="columns", model=model, rule="inputs")]
 
 

@@ -259,3 +259,50 @@ def test_rules_on_values_leave_out_columns():
     used = population[0].model_state["inputs"]
     assert used[:2].all()
     assert used[2:].sum() <= 2
+
+
+def adopt(monkeypatch, splits, **changes):
+    """An advice whose only candidate has these changes, and is adopted."""
+
+    def only(model, recipe, *_, **__):
+        return (replace(current(model, recipe), name="a change", kind="columns", **changes),)
+
+    monkeypatch.setattr("jaxnet.studies.advice_round.candidates", only)
+    monkeypatch.setattr("jaxnet.studies.advice_round.to_adopt", lambda *_: 0)
+    return jaxnet.advise(MODEL, splits, Recipe(epochs=3, learning_rate=0.01), KEY, seeds=1)
+
+
+def test_an_ensemble_is_handed_over(table, monkeypatch):
+    splits, _ = table
+    found = adopt(monkeypatch, splits, votes=2)
+    assert (found.votes, len(found.networks), len(found.fold_networks)) == (2, 2, 16)
+    assert (found.model, found.weights) == (MODEL, None)
+    assert found.splits is splits
+    x = np.asarray(splits.test.x)
+    p = np.exp(np.asarray(jaxnet.predict(MODEL, found.networks, x), float))
+    together = np.exp(np.asarray(jaxnet.predict(*found.network, x), float))
+    np.testing.assert_allclose(together, p.mean(0), atol=1e-6)
+    wrong = (p.mean(0).argmax(1) != np.asarray(splits.test.y)).mean()
+    assert found.test.estimate == pytest.approx(wrong)
+    assert found.trainings == 8 + 16
+    assert found.summary()["votes"] == 2
+
+
+def test_a_model_without_columns_and_weights_are_handed_over(table, monkeypatch):
+    splits, _ = table
+    found = adopt(monkeypatch, splits, rule="inputs", model=jaxnet.without_inputs(MODEL, ()))
+    unused = np.flatnonzero(found.run.model_state["inputs"] == 0).tolist()
+    assert found.model == jaxnet.without_inputs(MODEL, unused)
+    assert found.trainings == 8 + 8 + 28 + 8
+    told = ", ".join(map(str, unused))
+    assert f"{len(unused)} of 9 columns are not used: {told}" in found.notes
+    for model, run in (found.network, found.vote):
+        assert jaxnet.evaluate(model, run, splits.test).error.estimate < 0.5
+    found = adopt(monkeypatch, splits, rule="drop")
+    assert ((found.weights == 0) | np.isclose(found.weights, found.weights.max())).all()
+    left_out = int((found.weights == 0).sum())
+    n = len(splits.train)
+    assert f"{left_out} of {n} labels are likely wrong; in .weights these examples have 0" in (
+        found.notes
+    )
+    assert (found.model, found.votes) == (MODEL, 1)

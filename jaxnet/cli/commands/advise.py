@@ -3,11 +3,12 @@
     jaxnet advise FILE.csv --label COLUMN
     jaxnet advise FOLDER --model cnn --epochs 10
 
-Trains other learning rates, longer trainings, and wider and deeper networks beside the recipe of
-the options, all on the same folds of the examples, and reports what each of them gains on examples
-that its networks have not seen, with 95% intervals that allow for the choice of the best. Changes
-that fall behind are dropped early. The network of the folder has the best recipe; the test set is
-used once, for its error.
+Trains other learning rates, longer trainings, wider and deeper networks, an ensemble of 8 networks
+and more beside the recipe of the options, all on the same folds of the examples. Columns of a table
+that do not matter are left out, and so are labels that are likely wrong, where there are many. The
+command reports what each change gains on examples that its networks have not seen, with 95%
+intervals that allow for the choice of the best. Changes that fall behind are dropped early. The
+network of the folder has the best recipe; the test set is used once, for its error.
 """
 
 from collections.abc import Sequence
