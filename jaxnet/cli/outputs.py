@@ -144,7 +144,10 @@ def report(
         ladder = replace(
             ladder, verdict=run.status.replace(" ", ": ", 1), findings=(found, *ladder.findings)
         )
-    ladder = replace(ladder, findings=applicable(ladder.findings, run.recipe, model, splits))
+    early = bool(run.stopped_early)
+    ladder = replace(
+        ladder, findings=applicable(ladder.findings, run.recipe, model, splits, stopped_early=early)
+    )
     if says is None:
         console.say(run.status)
         console.result(metrics, splits.classes, ladder, scores)
@@ -190,7 +193,11 @@ def report(
         "verdict": ladder.verdict,
         **more,
         "findings": applicable(
-            more.get("findings", (*ladder.findings, *findings)), run.recipe, model, splits
+            more.get("findings", (*ladder.findings, *findings)),
+            run.recipe,
+            model,
+            splits,
+            stopped_early=early,
         ),
         "scores": scores | more.get("scores", {}),
     }

@@ -85,6 +85,12 @@ class Run(HasSchema):
         return np.asarray((np.asarray(self.epochs) < self.recipe.epochs) & ~by_itself)
 
     @property
+    def stopped_early(self) -> Bool[np.ndarray, "..."]:
+        """Whether early stopping ended it before its last epoch."""
+        left = np.asarray(self.epochs) < self.recipe.epochs
+        return np.asarray(left & ~self.halved & ~self.diverged)
+
+    @property
     def diverged(self) -> Bool[np.ndarray, "..."]:
         """Whether its loss, or in the very last step its parameters, were no longer finite."""
         at = np.asarray(self.diverged_at)

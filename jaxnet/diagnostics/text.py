@@ -6,6 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
+from jaxnet.diagnostics.measured import NOT_TRIED
 from jaxnet.display import rounded
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.scores import SCORES
@@ -163,8 +164,11 @@ def _next(d: "Diagnosis") -> list[str]:
     first = first_to_fix([finding.code for finding in d.findings if finding.claimed])
     if first is None or not claimed[first].remedies:
         return []
-    remedies = "; ".join(remedy.words for remedy in claimed[first].remedies[:3])
-    return [fill(f"Try next: {remedies}", WIDTH, subsequent_indent="  ")]
+    remedies = "; ".join(remedy.told for remedy in claimed[first].remedies[:3])
+    return [
+        fill(f"Try next: {remedies}", WIDTH, subsequent_indent="  "),
+        fill(NOT_TRIED, WIDTH, initial_indent="  ", subsequent_indent="  "),
+    ]
 
 
 def _row(words: str, size: Estimate, percent: bool = True) -> str:

@@ -19,6 +19,7 @@ from rich.table import Table
 from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Dataset, Splits
 from jaxnet.diagnostics import Estimate, Ladder
+from jaxnet.diagnostics.measured import NOT_TRIED
 from jaxnet.diagnostics.text import interval_notes
 from jaxnet.display import rounded, visible
 from jaxnet.engine.prediction import ClassMetrics, Metrics
@@ -406,7 +407,8 @@ def result(
     say("", ladder.verdict)
     claimed = [finding for finding in ladder.findings if finding.claimed]
     if claimed and claimed[0].remedies:
-        say("try next: " + "; ".join(remedy.words for remedy in claimed[0].remedies))
+        say("try next: " + "; ".join(remedy.told for remedy in claimed[0].remedies))
+        say(NOT_TRIED)
 
 
 def _errors(metrics: Mapping[str, Metrics], scores: Mapping[str, Scores]) -> list[Estimate]:

@@ -169,7 +169,9 @@ def diagnose(
     limits = Limits(target_error, tolerance)
     notes = [*design.notes, *fewer(needs, trained, seconds)]
     found = with_training(build(judged, problem, limits, notes), _training(judged, problem, limits))
-    findings = applicable(found.findings, recipe, model, splits)
+    findings = applicable(
+        found.findings, recipe, model, splits, stopped_early=trained.stopped_early
+    )
     return replace(found, findings=findings, networks=trained.populations[0])
 
 

@@ -63,6 +63,14 @@ class Trained:
         """Whether each network diverged."""
         return np.concatenate([each.diverged for each in self.populations])
 
+    @property
+    def stopped_early(self) -> bool:
+        """Whether early stopping ended all networks that did not diverge, before the last epoch."""
+        early = np.concatenate(
+            [each.each(lambda run: run.stopped_early) for each in self.populations]
+        )
+        return bool(early.any() and (early | self.diverged).all())
+
     def count(self, kind: int) -> int:
         """The number of networks of a kind."""
         return sum(each.networks[kind] for each in self.needs)

@@ -126,7 +126,7 @@ def test_a_diagnosis_shows_what_it_prints(diagnosis):
         assert finding.code.words in page.text
         assert finding.evidence in page.text
     claimed = next(finding for finding in diagnosis.findings if finding.claimed)
-    assert "Try next: " + "; ".join(remedy.words for remedy in claimed.remedies) in page.text
+    assert "Try next: " + "; ".join(remedy.told for remedy in claimed.remedies) in page.text
     apart = {row[0]: row[1] for row in page.rows[5:]}
     for each in diagnosis.decompositions:
         if each.design == "partition":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
+from jaxnet.diagnostics.measured import NOT_TRIED, told
 from jaxnet.diagnostics.text import CROSS_FITTED_NAMES, PART_NAMES, interval_notes
 from jaxnet.display import rounded
 from jaxnet.report import tables
@@ -196,8 +197,16 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
     remedies = next(finding["remedies"] for finding in findings if Code(finding["code"]) == code)
     if not remedies:
         return f"<p>{text(code.words)}: the recipe has every remedy already that is known here.</p>"
-    listed = "".join(f"<li>{text(remedy['words'])}</li>" for remedy in remedies)
-    return f'<p>{text(words.format(code.words))}</p><ol class="next">{listed}</ol>'
+    listed = "".join(f"<li>{text(_told(remedy))}</li>" for remedy in remedies)
+    return (
+        f'<p>{text(words.format(code.words))}</p><ol class="next">{listed}</ol>'
+        f'<p class="note">{text(NOT_TRIED)}</p>'
+    )
+
+
+def _told(remedy: dict[str, Any]) -> str:
+    """A remedy and how it did; older files do not have the numbers."""
+    return told(remedy["words"], *(remedy.get(name) for name in ("helped", "cases", "gain")))
 
 
 def _numbers(result: dict[str, Any]) -> str:
@@ -442,11 +451,7 @@ def _notes(values: Iterable[dict[str, Any]]) -> str:
 def _findings(findings: Sequence[dict[str, Any]]) -> str:
     def words(finding: dict[str, Any]) -> str:
         state = "shown" if finding["claimed"] else "not shown"
-        remedies = (
-            "; ".join(remedy["words"] for remedy in finding["remedies"])
-            if finding["claimed"]
-            else ""
-        )
+        remedies = "; ".join(map(_told, finding["remedies"])) if finding["claimed"] else ""
         more = (
             f'<br><span class="note">Try: {text(remedies)}.</span>'
             if remedies and Code(finding["code"]) not in DATA_FINDINGS

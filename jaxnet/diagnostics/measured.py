@@ -1,0 +1,111 @@
+"""What each remedy gained in problems with a known cause, measured once by
+experiments/benchmarks/remedies.py; a test compares this table with the study's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxnet.diagnostics.findings import Remedy
+
+# By code of the finding and key of the remedy: in how many planted problems it helped, of how many,
+# and by how many points in the median where it helped.
+TABLE: dict[str, dict[str, tuple[int, int, float]]] = {
+    "high_bias": {
+        "epochs multiply 2": (6, 8, 6.0),
+        "learning_rate multiply 3": (6, 8, 8.1),
+        "hidden set 128 64": (2, 2, 19.4),
+        "hidden multiply 2": (6, 6, 11.5),
+        "dropout set None": (2, 2, 10.7),
+        "weight_decay set None": (2, 2, 32.6),
+    },
+    "high_variance": {
+        "train add as many more": (4, 4, 3.7),
+        "weight_decay set 0.01": (0, 4, 0.0),
+        "dropout set 0.2": (0, 4, 0.0),
+        "patience set 5": (0, 4, 0.0),
+        "hidden multiply 0.5": (0, 4, 0.0),
+    },
+    "overconfident": {
+        "label_smoothing set 0.1": (1, 1, 11.1),
+        "patience set 5": (1, 1, 10.9),
+        "weight_decay set 0.01": (0, 1, 0.0),
+    },
+    "not_finished": {"epochs multiply 2": (2, 2, 15.7), "learning_rate multiply 3": (2, 2, 21.7)},
+    "diverged": {"learning_rate multiply 0.3": (0, 1, 0.0), "clip set 1.0": (0, 1, 0.0)},
+    "label_noise": {
+        "train set labels checked": (1, 1, 5.4),
+        "label_smoothing set 0.1": (0, 1, 0.0),
+        "patience set 5": (1, 1, 4.8),
+    },
+}
+# Findings whose remedies were measured as those of another one.
+ALIKE = {
+    "more_data_will_not_help": "high_bias",
+    "more_data_helps": "high_variance",
+    "shift": "mismatch",
+}
+# What stands beside remedies: they are words until somebody trains them.
+NOT_TRIED = (
+    "None of these was tried on your data; jaxnet advise trains such changes and reports what each "
+    "one gains."
+)
+
+
+def key(remedy: "Remedy") -> str:
+    """The name of a remedy in the table, which stays where its words change."""
+    return f"{remedy.field} {remedy.how} {remedy.value}"
+
+
+def with_gains(code: str, remedies: Sequence["Remedy"]) -> tuple["Remedy", ...]:
+    """Add to remedies what they gained in planted problems.
+
+    Args:
+        code: the code of the finding.
+        remedies: the remedies.
+
+    Returns:
+        The remedies, with what was measured of each.
+    """
+    found = TABLE.get(ALIKE.get(code, code), {})
+
+    def measured(remedy: "Remedy") -> "Remedy":
+        if key(remedy) not in found:
+            return remedy
+        helped, cases, gain = found[key(remedy)]
+        return replace(remedy, helped=helped, cases=cases, gain=gain / 100)
+
+    return tuple(map(measured, remedies))
+
+
+def by_gain(remedies: Sequence["Remedy"]) -> tuple["Remedy", ...]:
+    """Sort remedies by the share of planted problems in which they helped, then by the median gain;
+    those that were not measured keep their order and come last.
+    """
+
+    def rank(remedy: "Remedy") -> tuple[float, float]:
+        if remedy.cases is None or remedy.helped is None or remedy.gain is None:
+            return 1.0, 0.0
+        return -remedy.helped / remedy.cases, -remedy.gain
+
+    return tuple(sorted(remedies, key=rank))
+
+
+def told(words: str, helped: int | None, cases: int | None, gain: float | None) -> str:
+    """Say what a remedy is, and how it did in problems with a known cause.
+
+    Args:
+        words: the remedy in words.
+        helped: in how many of these problems it helped; None where that was not measured.
+        cases: their number.
+        gain: the median gain where it helped, on the scale of the error.
+    """
+    if helped is None or cases is None:
+        return words
+    if not helped or gain is None:
+        return f"{words} (helped in none of {cases} simulated problems)"
+    return (
+        f"{words} (helped in {helped} of {cases} simulated problems, median gain "
+        f"{100 * gain:.1f} points)"
+    )
