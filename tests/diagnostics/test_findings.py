@@ -79,7 +79,7 @@ def remedies(code, *given):
 def test_remedies_that_change_nothing_are_left_out(code, recipe, gone):
     all_of_them = [remedy.words for remedy in REMEDIES[code]]
     left = remedies(code, Recipe(**recipe), jaxnet.mlp((8,)))
-    assert left == [words for words in all_of_them if words not in gone]
+    assert sorted(left) == sorted(words for words in all_of_them if words not in gone)
 
 
 def test_remedies_fit_the_model_and_the_data(digits):
@@ -87,6 +87,6 @@ def test_remedies_fit_the_model_and_the_data(digits):
     changed = "change training examples a little each time they are seen"
     assert changed in remedies(Code.HIGH_VARIANCE, Recipe(), jaxnet.mlp((8,)), digits)
     assert changed not in remedies(Code.HIGH_VARIANCE, Recipe(), jaxnet.mlp((8,)), table)
-    assert remedies(Code.HIGH_BIAS, Recipe(dropout=0.2), jaxnet.linear())[0] == "add hidden layers"
+    assert "add hidden layers" in remedies(Code.HIGH_BIAS, Recipe(dropout=0.2), jaxnet.linear())
     of_linear = remedies(Code.HIGH_VARIANCE, Recipe(), jaxnet.linear(), digits)
     assert not {"make the network smaller", "regularize: dropout"} & set(of_linear)
