@@ -68,7 +68,7 @@ def changes(
         moved = Augmentation(shift=2, rotate=10)
         found.append(_with(now, "shift 2, rotate 10", "augmentation", augmentation=moved))
     else:
-        found.append(replace(now, name="columns left out", kind="columns", data=_fewer_columns))
+        found.append(replace(now, name="columns left out", kind="columns", data=fewer_columns))
     if balance:
         found.append(replace(now, name="class weights", kind="class weights", balance=True))
     return [*found, replace(now, name=f"{VOTES} networks", kind="ensemble", votes=VOTES)]
@@ -132,8 +132,8 @@ def _of_model(now: Change, widths: tuple[int, ...], make: Callable[..., Model]) 
 
 def _of_data(now: Change) -> list[Change]:
     return [
-        replace(now, name="flagged labels dropped", kind="labels", data=_dropped),
-        replace(now, name="flagged labels corrected", kind="labels", data=_corrected),
+        replace(now, name="flagged labels dropped", kind="labels", data=dropped),
+        replace(now, name="flagged labels corrected", kind="labels", data=corrected),
     ]
 
 
@@ -242,20 +242,20 @@ def flags(now: Change, splits: Splits) -> tuple[np.ndarray, np.ndarray]:
     return confident & (predicted != y), predicted
 
 
-def _dropped(now: Change, splits: Splits, fresh: Dataset) -> tuple[Splits, Dataset]:
+def dropped(now: Change, splits: Splits, fresh: Dataset) -> tuple[Splits, Dataset]:
     flagged, _ = flags(now, splits)
     train = splits.train
     kept = replace(train, x=np.asarray(train.x)[~flagged], y=np.asarray(train.y)[~flagged])
     return replace(splits, train=kept), fresh
 
 
-def _corrected(now: Change, splits: Splits, fresh: Dataset) -> tuple[Splits, Dataset]:
+def corrected(now: Change, splits: Splits, fresh: Dataset) -> tuple[Splits, Dataset]:
     flagged, predicted = flags(now, splits)
     y = np.where(flagged, predicted, np.asarray(splits.train.y)).astype(np.int32)
     return replace(splits, train=replace(splits.train, y=y)), fresh
 
 
-def _fewer_columns(now: Change, splits: Splits, fresh: Dataset) -> tuple[Splits, Dataset]:
+def fewer_columns(now: Change, splits: Splits, fresh: Dataset) -> tuple[Splits, Dataset]:
     """Leave out columns that networks which did not see the examples predict as well without
     (permutation importance, Breiman 2001), by less than a standard error of their error.
     """
