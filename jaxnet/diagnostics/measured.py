@@ -32,14 +32,7 @@ TABLE: dict[str, dict[str, tuple[int, int, float]]] = {
         "patience set 5": (1, 1, 10.9),
         "weight_decay set 0.01": (0, 1, 0.0),
     },
-    "not_finished": {
-        "epochs multiply 2": (4, 4, 19.5),
-        "learning_rate multiply 3": (4, 4, 28.0),
-    },
-    "diverged": {
-        "learning_rate multiply 0.3": (0, 2, 0.0),
-        "clip set 1.0": (0, 2, 0.0),
-    },
+    "not_finished": {"epochs multiply 2": (4, 4, 19.5), "learning_rate multiply 3": (4, 4, 28.0)},
     "label_noise": {
         "train set labels checked": (2, 2, 5.9),
         "label_smoothing set 0.1": (1, 2, 2.4),
