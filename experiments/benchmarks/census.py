@@ -110,7 +110,10 @@ def measure(data: str, kind: str, rate: float, seed: int) -> dict[str, object]:
 
 
 def summary(rows: list[dict[str, str]]) -> None:
-    """Print the table's means by data set, and their limits."""
+    """Print the table's means by data set, over the seeds of which all cells are measured, and
+    their limits; how often the number is held and the probabilities of .4 to .6 are of the cell of
+    10% uniform changes alone.
+    """
     print(
         f"{'':16s}{'rows':>6s}{'census':>9s}{'cleanlab':>10s}{'difference, 95% interval':>27s}"
         f"{'held':>8s}{'refused':>9s}{'listed, right':>15s}{'.4 to .6, wrong':>17s}"
@@ -125,19 +128,29 @@ def summary(rows: list[dict[str, str]]) -> None:
         }
         off = column["census"] - column["cleanlab"]
         cells = {(row["kind"], row["rate"], row["data"]) for row in own}
-        by_seed = [off[column["seed"] == seed].mean() for seed in np.unique(column["seed"])]
-        reach = 1.96 * np.std(by_seed, ddof=1) / len(by_seed) ** 0.5 if len(by_seed) > 1 else np.nan
+        seeds, counts = np.unique(column["seed"], return_counts=True)
+        complete = seeds[counts == counts.max()]  # those of which all cells are measured
+        whole = np.isin(column["seed"], complete)
+        by_seed = [off[column["seed"] == seed].mean() for seed in complete]
+        mean, reach = float(np.mean(by_seed)), np.nan
+        if len(by_seed) > 1:
+            from scipy.special import stdtrit
+
+            width = stdtrit(len(by_seed) - 1, 0.975)
+            reach = float(width * np.std(by_seed, ddof=1) / len(by_seed) ** 0.5)
         uniform = [row["kind"] == "uniform" and row["rate"] == "0.1" for row in own]
         told = np.array(uniform) & (column["refused"] == 0)
         held = (column["low"] <= column["wrong"]) & (column["wrong"] <= column["high"])
         right, listed = column["listed_right"].sum(), column["listed"].sum()
-        middle = column["middle_wrong"].sum() / max(1, column["middle"].sum())
+        inside, changed_ = (
+            column[field][np.array(uniform)].sum() for field in ("middle", "middle_wrong")
+        )
         print(
-            f"{name or 'all':16s}{len(own):>6d}{column['census'].mean():>9.4f}"
-            f"{column['cleanlab'].mean():>10.4f}{off.mean():>+11.4f} {off.mean() - reach:+.4f} to "
-            f"{off.mean() + reach:+.4f}{held[told].sum():>4d}/{told.sum():<3d}"
+            f"{name or 'all':16s}{whole.sum():>6d}{column['census'][whole].mean():>9.4f}"
+            f"{column['cleanlab'][whole].mean():>10.4f}{mean:>+11.4f} {mean - reach:+.4f} to "
+            f"{mean + reach:+.4f}{held[told].sum():>4d}/{told.sum():<3d}"
             f"{int(column['refused'].sum()):>9d}{right / max(1, listed):>14.1%}"
-            f"{middle:>12.0%} of {column['middle'].sum():.0f}  ({len(cells)} cells)"
+            f"{changed_ / max(1, inside):>12.0%} of {inside:.0f}  ({len(cells)} cells)"
         )
 
 

@@ -116,7 +116,9 @@ class Census:
 
     @property
     def wrong_labels(self) -> Estimate:
-        """The number of wrong labels in the training set."""
+        """The number of wrong labels in the training set, where most labels of each class are
+        right.
+        """
         return self._labels.number
 
     @property
