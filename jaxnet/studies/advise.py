@@ -78,7 +78,8 @@ def advise(
         seconds: time to keep within on this machine, by training fewer seeds and then trying fewer
             changes, at least one. Networks that are trained first show how long it takes; the
             logger "jaxnet" says what there is time for, and a call that goes on in `out` does the
-            same.
+            same. Where the machine becomes slower, only the best changes go on, and the notes say
+            which had to leave.
         balance: whether every class counts the same in the loss of the training, as in `diagnose`.
         loss: as in `fit_population`.
         plan: as in `fit_population`.
