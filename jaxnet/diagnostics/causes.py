@@ -1,6 +1,7 @@
 """What is wrong with a training: findings from what its networks and small probes have shown.
 
-The thresholds were chosen on planted faults in other data than those that judge them.
+The thresholds were chosen with experiments/benchmarks/training_thresholds.py, on other data than
+those that judge them (training_faults.py beside it).
 """
 
 from typing import NamedTuple
