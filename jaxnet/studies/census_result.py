@@ -308,9 +308,10 @@ class Census:
         return json.dumps(self.summary(), indent=1, allow_nan=False)
 
     def __str__(self) -> str:
+        unit = " / variance of y" * self.regression
         rows = [
-            ("error on examples that a network has not seen", percent(self.unseen)),
-            ("error on examples that it was trained on", percent(self.seen)),
+            (f"error{unit} on examples that a network has not seen", percent(self.unseen)),
+            (f"error{unit} on examples that it was trained on", percent(self.seen)),
         ]
         if self.decomposition is not None:
             rows += [

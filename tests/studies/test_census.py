@@ -190,6 +190,7 @@ def test_values_are_judged_by_squared_errors_in_variances_of_y():
     assert found.unseen.estimate == pytest.approx(1 / 6, rel=0.25)  # noise of 1 in a variance of 6
     assert found.decomposition.loss.estimate == pytest.approx(found.unseen.estimate, rel=1e-4)
     assert (found.rows()["low"] <= found.rows()["error"]).all()
+    assert "error / variance of y on examples that a network has not seen" in str(found)
     with pytest.raises(InputError, match="values of a regression are neither right nor wrong"):
         _ = found.wrong_label
 

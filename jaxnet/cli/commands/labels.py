@@ -6,8 +6,8 @@ believed?
 
 Networks are trained on three of four folds, so that each training example is new to a quarter of
 them; one more on all examples, which is the network of the folder. Writes labels.csv, the most
-doubtful labels first with an empty column for the corrected one, and of images
-figures/doubtful.png. Rows are numbered within their part of the split.
+doubtful labels first, with the probability that each is wrong and an empty column for the corrected
+one, and of images figures/doubtful.png. Rows are numbered within their part of the split.
 """
 
 from collections.abc import Sequence
