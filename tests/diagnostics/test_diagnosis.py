@@ -30,11 +30,14 @@ from jaxnet.diagnostics import (
 from jaxnet.diagnostics.findings import Code
 from jaxnet.diagnostics.steps import PoolSteps
 from jaxnet.errors import InputError
+from jaxnet.population.result import Population
+from jaxnet.population.scheduler import Progress
 from jaxnet.stats.cross_fitting import cross_fit
 from jaxnet.stats.power import more_to_decide
 from jaxnet.stats.random_effects import POSITIVE, RATE, contrast, interval, table
 from jaxnet.stats.scores import class_scores, value_scores
 from jaxnet.studies.design import design_of
+from jaxnet.studies.trained import train_within
 
 
 def members(rates, sizes, count=16, seed=0, spread=1.0):
@@ -534,26 +537,35 @@ def test_seconds_are_kept_and_their_price_is_said(digits):
 
 
 def test_how_many_networks_there_is_time_for_is_kept(digits, tmp_path):
-    """A minute is enough for all networks, and half a second is not; what was decided is done."""
+    design = design_of(digits, jaxnet.Recipe(epochs=1), 16)
+    needs, folders = design.needs(16), list[str]()
 
-    def diagnosed(seconds, out):
-        return jaxnet.diagnose(
-            jaxnet.linear(), digits, jaxnet.Recipe(epochs=1), jax.random.key(0), members=1,
-            seconds=seconds, out=out,
-        )  # fmt: skip
+    def train(design, *, needs, progress, out):
+        for share in (0, 1) if progress else ():
+            progress(Progress(share * needs.total, needs.total, share, 1, float(share)))
+        folders.append("" if out is None else out.name)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+        return Population((), ())  # nothing is asked of the networks here
 
-    found = diagnosed(1e-3, tmp_path / "little")
-    assert json.loads((tmp_path / "little/timetable.json").read_text())["networks"] < 1
-    assert diagnosed(1e-3, tmp_path / "little").summary() == found.summary()
-    with pytest.raises(InputError, match=r"seconds was 0\.001 and is now 60\.0"):
-        diagnosed(60.0, tmp_path / "little")
-    (tmp_path / "more").mkdir()
-    kept = {"asked": {"seconds": 1e-3}, "networks": 100}
-    (tmp_path / "more/timetable.json").write_text(json.dumps(kept))
-    more = diagnosed(1e-3, tmp_path / "more")
-    everything = diagnosed(None, None)
-    assert more.members == everything.members
-    assert [each for each in more.notes if "to keep within" in each] == []
+    def trained(seconds, out):
+        return train_within(train, design, needs, jaxnet.Plan(), seconds, None, out)[1].total
+
+    assert trained(60.0, tmp_path / "much") == needs.total
+    assert trained(1e-9, tmp_path / "little") == 1
+    file = tmp_path / "little/timetable.json"
+    kept = json.loads(file.read_text())
+    assert kept["networks"] <= 0
+    # a call that goes on follows what is there
+    file.write_text(json.dumps({**kept, "networks": 16}))
+    assert trained(1e-9, tmp_path / "little") == 1 + 16
+    with pytest.raises(InputError, match=r"seconds was 1e-09 and is now 60\.0"):
+        trained(60.0, tmp_path / "little")
+    # networks that are read from a folder do not show how long training takes
+    file.unlink()
+    folders.clear()
+    assert trained(60.0, tmp_path / "little") == needs.total
+    assert folders == ["", "rest"]
 
 
 @pytest.mark.parametrize(
