@@ -2,20 +2,24 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Int, Num
 
 from jaxnet import display
-from jaxnet.data import Dataset
+from jaxnet.data import Dataset, Splits
 from jaxnet.data.dataset import error_unit
+from jaxnet.data.resampling import cut, shuffled
 from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.errors import InputError, check_known
+from jaxnet.random import AnyKey, generator
+from jaxnet.stats.cross_fitting import group_codes
 from jaxnet.stats.estimate import Estimate
 
 MEASURES = ("error", "balanced_error", "log_loss", "rmse")
 SMALLEST = 1e-6  # a lower probability counts as this one in the log loss
+FEWEST = 100  # labeled examples, or groups of them, that can choose and report
 
 
 @dataclass(frozen=True)
@@ -130,12 +134,57 @@ class Measure:
         return 1.0 if self.name == "rmse" else self.variance
 
 
-def measure_of(name: str, data: Dataset) -> Measure:
+class Target(NamedTuple):
+    """Labeled examples from where networks will be used.
+
+    Attributes:
+        data: the examples.
+        chooses: (examples,) which of them choose; the others report.
+        group_of: (examples,) group of each example; None where every example is its own.
+    """
+
+    data: Dataset
+    chooses: Bool[np.ndarray, " examples"]
+    group_of: Int[np.ndarray, " examples"] | None
+
+
+def target_of(splits: Splits, key: AnyKey) -> Target | None:
+    """Divide a labeled sample from where networks will be used into two random halves, by groups
+    where there are groups.
+
+    Args:
+        splits: the data.
+        key: a random key.
+
+    Returns:
+        The halves; None without such a sample, and where it is too small or has no labels.
+    """
+    data = splits.target_sample
+    if data is None or not is_labeled(data):
+        return None
+    count = len(data) if data.groups is None else len(np.unique(data.groups))
+    if count < FEWEST:
+        return None
+    order, ends = shuffled(generator(key, "resampling", 0), len(data), data.groups)
+    chooses = np.zeros(len(data), bool)
+    chooses[order[: cut(ends, [len(data) // 2, len(data)])[0]]] = True
+    group_of = None if data.groups is None else group_codes(data.groups, len(data))
+    return Target(data, chooses, group_of)
+
+
+def is_labeled(data: Dataset) -> bool:
+    """Whether there are examples, and all of them have labels."""
+    return len(data) > 0 and (data.classes is None or int(np.asarray(data.y).min()) >= 0)
+
+
+def measure_of(name: str, data: Dataset, train: Dataset | None = None) -> Measure:
     """Build the measure of this name for some data.
 
     Args:
         name: "error", "balanced_error", "log_loss" or "rmse".
         data: the examples that are judged, whose classes count the same in the balanced error.
+        train: the training set, whose variance of y is the unit of squared errors; `data` by
+            default.
 
     Raises:
         InputError: for another name, and for a measure of other labels.
@@ -156,7 +205,7 @@ def measure_of(name: str, data: Dataset) -> Measure:
         counts = np.bincount(np.asarray(data.y), minlength=data.outputs)
         there = np.count_nonzero(counts)
         weights = np.where(counts > 0, len(data) / (there * np.maximum(counts, 1)), 0.0)
-    return Measure(name, values, weights, error_unit(data))
+    return Measure(name, values, weights, error_unit(data if train is None else train))
 
 
 def unit_of(name: str, *, of_values: bool) -> Unit:
