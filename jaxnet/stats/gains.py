@@ -285,6 +285,21 @@ class Raced(NamedTuple):
     gains: Gains
     finalists: Bool[np.ndarray, " candidates"]
 
+    @property
+    def trained(self) -> Bool[np.ndarray, "recipes seeds folds"]:
+        """Which networks were trained."""
+        one_of_fold = np.unique(self.gains.fold_of, return_index=True)[1]
+        return np.isfinite(self.losses[:, :, one_of_fold])
+
+    @property
+    def seeds(self) -> int:
+        """Networks of each finalist for each fold."""
+        return self.losses.shape[1]
+
+    def choose(self, level: float = LEVEL) -> Choice:
+        """As `Gains.choose`, among the finalists."""
+        return self.gains.choose(self.finalists, level)
+
 
 def most_recipes(candidates: int) -> tuple[int, ...]:
     """How many recipes run at most between each two rungs, the current one included."""

@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float, Int
 from jaxnet import display
 from jaxnet.stats.cross_fitting import unit_means
 from jaxnet.stats.estimate import LEVEL, Estimate
-from jaxnet.stats.gains import FOLDS, POWER, Cell, Choice, Gains, run_rungs
-from jaxnet.stats.random_effects import POSITIVE, interval_of_few, table
+from jaxnet.stats.gains import FOLDS, POWER, Cell, Choice, Gains, Room, run_rungs
+from jaxnet.stats.random_effects import POSITIVE, RATE, interval_of_few, table
 from jaxnet.stats.selection import correlations, standard_normals
 
 
@@ -52,9 +52,15 @@ class TargetRace:
         return target_gains(self.losses, ~self.chooses, self.group_of, self.how)
 
     @property
-    def trained(self) -> Bool[np.ndarray, "recipes networks"]:
+    def trained(self) -> Bool[np.ndarray, "recipes seeds folds"]:
         """Which networks were trained."""
-        return np.isfinite(self.losses[:, :, 0])
+        found = np.isfinite(self.losses[:, :, 0])
+        return found.reshape(len(found), FOLDS, -1).swapaxes(1, 2)
+
+    @property
+    def seeds(self) -> int:
+        """Networks of each finalist for each fold."""
+        return self.losses.shape[1] // FOLDS
 
     def choose(self, level: float = LEVEL) -> Choice:
         """Choose the finalist with the largest gain on the half that chooses, and compute what it
@@ -93,10 +99,13 @@ class TargetRace:
             recipe: its number.
             level: confidence level of the interval.
         """
-        losses = self.losses[recipe][self.trained[recipe]][:, ~self.chooses]
+        losses = self.losses[recipe][:, ~self.chooses]
+        losses, within = losses[np.isfinite(losses[:, 0])], POSITIVE
         if self.group_of is not None:
             losses = unit_means(losses, self.group_of[~self.chooses])
-        return interval_of_few(table(losses, POSITIVE), level)
+        elif self.how.get("counted", True) and self.how.get("largest", 1.0) == 1:
+            within = RATE
+        return interval_of_few(table(losses, within), level)
 
 
 def _of_largest(correlation: Float[np.ndarray, "candidates candidates"], level: float) -> float:
@@ -140,6 +149,7 @@ def race_on_target(
     group_of: Int[np.ndarray, " examples"] | None = None,
     *,
     seeds: int = 2,
+    room: Room | None = None,
     **how: Any,
 ) -> TargetRace:
     """Train candidates without more and more folds, and stop with those that have fallen behind on
@@ -152,6 +162,7 @@ def race_on_target(
         chooses: (examples,) which examples choose.
         group_of: (examples,) group of each example, or None.
         seeds: networks of each finalist for each fold.
+        room: as in `race`.
         **how: what `Gains.of` must know of the losses.
     """
     losses = np.full((1 + candidates, seeds * FOLDS, len(chooses)), np.nan)
@@ -161,5 +172,8 @@ def race_on_target(
         losses[recipes[:, None], networks] = measure(recipes, cells)
         return target_gains(losses, chooses, group_of, how)
 
-    _, finalists = run_rungs(keep, candidates, seeds)
+    _, finalists = run_rungs(keep, candidates, seeds, room)
+    of_seeds = losses.reshape(len(losses), FOLDS, seeds, -1)
+    of_seeds = of_seeds[:, :, np.isfinite(of_seeds).any((0, 1, 3))]
+    losses = of_seeds.reshape(len(losses), -1, len(chooses))
     return TargetRace(losses, chooses, group_of, finalists, how)

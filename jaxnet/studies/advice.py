@@ -1,7 +1,7 @@
 """Advice: what changes of a recipe gain, and the recipe to use."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,12 +12,13 @@ from jaxnet import display
 from jaxnet.core.recipe import Recipe, describe_recipe
 from jaxnet.core.run import Run
 from jaxnet.data import Splits
-from jaxnet.diagnostics.findings import Finding, percent, points
+from jaxnet.diagnostics.findings import Finding
 from jaxnet.models.model import Model
 from jaxnet.population.ensemble import as_one, ensemble
 from jaxnet.population.result import Population
 from jaxnet.runtime.files import plain
 from jaxnet.stats.estimate import LEVEL, Estimate
+from jaxnet.studies.measures import Unit, unit_of
 
 ADOPTED, HELPS, UNSURE = "adopted", "helps", "not shown to help"  # verdicts on candidates
 
@@ -102,7 +103,9 @@ class Advice:
         rounds: each round.
         tolerance: the smallest gain that is worth a longer training.
         trainings: number of networks that were trained.
-        regression: whether errors are squared errors in variances of y.
+        regression: whether labels are values.
+        measure: what gains are gains of: "error", which of a regression is in variances of y,
+            "balanced_error", "log_loss" or "rmse".
         notes: what was decided, and how far the numbers can be trusted.
         test: error on the test set of `network`, which takes part in no choice; None where
             there are no labeled test examples.
@@ -121,6 +124,7 @@ class Advice:
     tolerance: float
     trainings: int
     regression: bool
+    measure: str
     notes: tuple[str, ...]
     test: Estimate | None
     networks: Population = field(repr=False, compare=False)
@@ -200,18 +204,18 @@ class Advice:
             return self._gained_in_rounds
         best, found, size = self.rounds[0].leader, self.gain, self._points(self.gain)
         if found.low > 0:
-            told = f"{best.name} lowers the error on unseen examples by {size}"
+            told = f"{best.name} lowers the {self.unit.noun} on unseen examples by {size}"
             if self.adopted:
                 return f"one change helps: {told}"
             return (
                 f"one change helps a little: {told}. That is below the tolerance of "
-                f"{points(self.tolerance)}, and its training takes {best.cost:.1f} times as long, "
-                "so it is not adopted"
+                f"{self.unit.plain(self.tolerance)}, and its training takes {best.cost:.1f} times "
+                "as long, so it is not adopted"
             )
         return (
             f"none of them helps: the best of {len(self.tried)} changes, {best.name}, gains at "
-            f"most {_one(max(0.0, found.high))}; a gain of {_one(self.detectable)} would have been "
-            "found in 80% of cases"
+            f"most {self.unit.size(max(0.0, found.high))}; a gain of "
+            f"{self.unit.size(self.detectable)} would have been found in 80% of cases"
         )
 
     @property
@@ -220,19 +224,20 @@ class Advice:
         count = "one change helps" if len(adopted) == 1 else f"{len(adopted)} changes help"
         size = self._points(self.gain)
         if self.gain.low > 0:
-            return (
-                f"{count}: {', then '.join(adopted)}. The error on unseen examples falls by {size}"
-            )
+            told = f"The {self.unit.noun} on unseen examples falls by {size}"
+            return f"{count}: {', then '.join(adopted)}. {told}"
         return (
             f"it is not shown that the changes help: {', then '.join(adopted)}. On new folds the "
-            f"error on unseen examples falls by {size}"
+            f"{self.unit.noun} on unseen examples falls by {size}"
         )
 
+    @property
+    def unit(self) -> Unit:
+        """How sizes on the scale of the measure are said."""
+        return unit_of(self.measure, of_values=self.regression)
+
     def _points(self, size: Estimate) -> str:
-        return (
-            f"{100 * size.estimate:.2f} points{' of the variance of y' * self.regression} "
-            f"({_level(self.level)} interval {_limits(size)})"
-        )
+        return self.unit.difference(size, self.level)
 
     def summary(self) -> dict[str, Any]:
         """Return the advice in the types that JSON has."""
@@ -271,6 +276,8 @@ class Advice:
                 "model": self.model.name,
                 **{name: getattr(self, name) for name in names},
                 "regression": self.regression,
+                "measure": self.measure,
+                "unit": asdict(self.unit),
                 "findings": self.findings,
                 "tried": tried,
                 "rounds": rounds,
@@ -283,28 +290,29 @@ class Advice:
         return json.dumps(self.summary(), indent=1, allow_nan=False)
 
     def __str__(self) -> str:
-        blocks = [
-            f"round {number}\n{_table(one)}" if len(self.rounds) > 1 else _table(one)
-            for number, one in enumerate(self.rounds, 1)
-        ]
+        unit, several = self.unit, len(self.rounds) > 1
+        tables = [_table(each, unit) for each in self.rounds]
+        blocks = [f"round {number}\n" * several + each for number, each in enumerate(tables, 1)]
         lines = ["\n\n".join([self.verdict, *blocks]), ""]
         if self.test is not None:
-            lines.append(f"error of the network that is kept on the test set: {percent(self.test)}")
+            told = f"{unit.noun} of the network that is kept on the test set"
+            lines.append(f"{told}: {unit.mean(self.test)}")
         return "\n".join([*lines, *self.notes])
 
 
-def _table(found: Round) -> str:
+def _table(found: Round, unit: Unit) -> str:
     """The candidates of a round, the largest gain first."""
     width, level = max(len(each.name) for each in found.tried), f"{_level(found.level)} interval"
-    head = f"{'tried':{width}}  {'gain, points':>12}  {level:>16}  {'training':>8}"
+    gain = f"gain, {unit.words}"
+    head = f"{'tried':{width}}  {gain:>12}  {level:>16}  {'training':>8}"
     rows = [
-        f"{each.name:{width}}  {100 * each.gain.estimate:>12.2f}  "
-        f"{_limits(each.gain):>16}  {each.cost:>6.1f} x  {each.verdict}"
+        f"{each.name:{width}}  {unit.number(each.gain.estimate):>{max(12, len(gain))}}  "
+        f"{unit.limits(each.gain):>16}  {each.cost:>6.1f} x  {each.verdict}"
         for each in sorted(found.tried, key=lambda each: -each.gain.estimate)
     ]
     return "\n".join(
         [
-            f"error of the current recipe on unseen examples: {percent(found.error)}",
+            f"{unit.noun} of the current recipe on unseen examples: {unit.mean(found.error)}",
             *(f"{each.code.words}: {each.evidence}" for each in found.findings),
             head,
             *rows,
@@ -315,11 +323,3 @@ def _table(found: Round) -> str:
 def _level(level: float) -> str:
     """A confidence level in percent: 95%, 99% or 98.3%."""
     return f"{100 * level:.3g}%"
-
-
-def _one(size: float) -> str:
-    return f"{100 * size:.1f} points"
-
-
-def _limits(size: Estimate) -> str:
-    return f"{100 * size.low:.2f} to {100 * size.high:.2f}"

@@ -14,14 +14,14 @@ from jaxtyping import Bool, Float, Int
 from jaxnet.core.recipe import Recipe
 from jaxnet.core.run import Run
 from jaxnet.data import Dataset, Splits
-from jaxnet.data.dataset import error_unit
 from jaxnet.diagnostics.findings import Finding
 from jaxnet.engine.fingerprint import describe_pool
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
 from jaxnet.stats.cross_fitting import group_codes
 from jaxnet.stats.estimate import LEVEL, Estimate
-from jaxnet.stats.gains import FOLDS, Cell, Choice, Raced, cells_of_rungs, race
+from jaxnet.stats.gains import FOLDS, Cell, Choice, Raced, Room, cells_of_rungs, race
+from jaxnet.stats.target_gains import TargetRace, race_on_target
 from jaxnet.stats.unseen_losses import UnseenLosses
 from jaxnet.studies.advice import ADOPTED, HELPS, UNSURE, Tried
 from jaxnet.studies.candidates import Candidate, candidates
@@ -69,7 +69,7 @@ class Decided:
 
     networks: Networks
     parts: tuple[Part, ...]
-    raced: Raced
+    raced: Raced | TargetRace
     choice: Choice
     findings: tuple[Finding, ...]
     gains: tuple[Estimate, ...]
@@ -90,20 +90,21 @@ class Decided:
     @property
     def seeds(self) -> int:
         """Networks of each finalist for each fold."""
-        return self.raced.losses.shape[1]
+        return self.raced.seeds
 
     def error(self, recipe: int = 0, level: float = LEVEL) -> Estimate:
-        """Compute the error of a recipe on unseen examples.
+        """Compute the error of a recipe on unseen examples, by the measure of the advice.
 
         Args:
             recipe: its number; it must have run all folds.
             level: confidence level of the interval.
         """
-        found, pool = self.raced.gains, describe_pool(self.networks.splits.train)
-        unseen = UnseenLosses(
-            self.raced.losses[recipe], found.fold_of, found.group_of, found.counted, pool
-        )
-        return unseen.fit.rate("unseen", level)
+        measure, found = self.networks.measure, self.raced.gains
+        if isinstance(self.raced, TargetRace):
+            return measure.mean(self.raced.error(recipe, level))
+        losses, pool = self.raced.losses[recipe], describe_pool(self.networks.splits.train)
+        unseen = UnseenLosses(losses, found.fold_of, found.group_of, measure.zero_or_one, pool)
+        return measure.mean(unseen.fit.rate("unseen", level))
 
     @functools.cached_property
     def fold_networks(self) -> Population:
@@ -113,16 +114,14 @@ class Decided:
     @property
     def trainings(self) -> int:
         """The number of networks of the race."""
-        one_of_fold = np.unique(self.raced.gains.fold_of, return_index=True)[1]
-        cells = np.isfinite(self.raced.losses[:, :, one_of_fold]).sum((1, 2))
+        cells = self.raced.trained.sum((1, 2))
         votes = self.networks.votes(np.arange(len(cells)))
         return int(cells @ np.array(votes)) + self.networks.inner
 
     @functools.cached_property
     def tried(self) -> tuple[Tried, ...]:
         """What became of each candidate."""
-        values, fold_of = self.raced.gains.values, self.raced.gains.fold_of
-        folds = [len(np.unique(fold_of[np.isfinite(each)])) for each in values]
+        folds = self.raced.trained[1:].any(1).sum(1).tolist()
         costs = self.networks.relative
 
         def verdict(number: int) -> str:
@@ -189,7 +188,6 @@ def one_round(
         notes = left_out(found, kept, seeds, limit.seconds)
         networks, seeds = networks.only(kept.candidates), kept.seeds
         watch = networks.watch(limit, kept.pace)
-    unit = error_unit(networks.splits.train)
 
     def train(recipes: Int[np.ndarray, " recipes"], cells: Sequence[Cell]) -> np.ndarray:
         now = time.monotonic()
@@ -197,35 +195,38 @@ def one_round(
         if watch is not None:
             watch.took(recipes.tolist(), cells, time.monotonic() - now)
         parts.append(Part(recipes, population, networks.votes(recipes)))
-        return networks.losses(recipes, population, unit)
+        return networks.losses(recipes, population)
 
     def measure(
         recipes: Int[np.ndarray, " recipes"], asked: Sequence[Cell]
     ) -> Float[np.ndarray, "recipes cells examples"]:
         if tuple(asked) != tuple(cells):
             return train(recipes, asked)
-        own = networks.losses(recipes[:1], looked, unit)
+        own = networks.losses(recipes[:1], looked)
         return np.concatenate([own, train(recipes[1:], asked)])
 
-    raced = race(
-        measure,
-        len(networks.recipes) - 1,
-        networks.fold_of,
-        groups_of(networks.splits.train),
-        seeds=seeds,
-        counted=networks.splits.classes is not None,
-        room=None if watch is None else watch.room,
-    )
+    raced = _race(networks, measure, seeds, None if watch is None else watch.room)
     if limit is not None and watch is not None:
         early = [networks.recipes[1 + number].name for number in watch.left_out]
-        notes += ended_early(early, raced.losses.shape[1], seeds, limit.seconds)
-    choice = raced.gains.choose(raced.finalists, level)
+        notes += ended_early(early, raced.seeds, seeds, limit.seconds)
+    choice, finalists = raced.choose(level), raced.finalists
     gains = list(raced.gains.each(choice.quantile))
     gains[choice.leader] = choice.gain
-    adopted = to_adopt(gains, networks.relative, choice.leader, raced.finalists, tolerance)
+    if networks.target is not None:  # what it reports on was no part of the choice of the leader
+        finalists = np.arange(len(finalists)) == choice.leader
+    adopted = to_adopt(gains, networks.relative, choice.leader, finalists, tolerance)
     return Decided(
         networks, tuple(parts), raced, choice, findings, tuple(gains), adopted, level, tuple(notes)
     )
+
+
+def _race(networks: Networks, measure: Callable[..., np.ndarray], seeds: int) -> Raced | TargetRace:
+    """Run the race of the candidates, on the pool or on the examples that judge in its place."""
+    count, target, how = len(networks.recipes) - 1, networks.target, networks.measure.losses_of
+    if target is not None:
+        return race_on_target(measure, count, target.chooses, target.group_of, seeds=seeds, **how)
+    groups = groups_of(networks.splits.train)
+    return race(measure, count, networks.fold_of, groups, seeds=seeds, **how)
 
 
 def changes(now: Candidate, splits: Splits, findings: Sequence[Finding]) -> tuple[Candidate, ...]:

@@ -10,6 +10,7 @@ from jaxnet.core.recipe import Recipe, resolved
 from jaxnet.core.run import Run
 from jaxnet.data import Splits
 from jaxnet.data.dataset import error_unit
+from jaxnet.diagnostics.findings import REMEDIES, Code
 from jaxnet.diagnostics.ladder import check_limits
 from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.engine import arguments
@@ -27,7 +28,8 @@ from jaxnet.studies.advice import Advice, Round
 from jaxnet.studies.advice_round import Decided, groups_of
 from jaxnet.studies.candidates import current
 from jaxnet.studies.design import MANY, design_of
-from jaxnet.studies.networks import Networks
+from jaxnet.studies.measures import FEWEST, is_labeled, measure_of, target_of
+from jaxnet.studies.networks import Networks, standardized_anew
 from jaxnet.studies.rounds import MOST_ROUNDS, Course, run_rounds
 from jaxnet.studies.rules import handed_over, told
 
@@ -43,6 +45,7 @@ def advise(
     tolerance: float = 0.02,
     seeds: int = 2,
     rounds: int = 1,
+    measure: str = "error",
     seconds: float | None = None,
     balance: bool = False,
     loss: Loss | None = None,
@@ -62,19 +65,28 @@ def advise(
     test set takes no part in any choice.
 
     A validation set that stops the training, or is more than a quarter of the pool, stays out of
-    the pool.
+    the pool. A candidate with early stopping is stopped by another fold of the pool than the one
+    that measures it.
+
+    Where `splits.target_sample` has labels, all networks are judged on it, and not on the folds
+    that they leave out: one half of it, at random and by groups where there are groups, chooses,
+    and the other half reports what is gained where the networks will be used.
 
     Args:
         model: the network.
         splits: the data set.
         recipe: how it is trained now.
         key: a random key.
-        tolerance: the smallest gain that is worth a longer training, on the scale of the error; of
-            a regression a share of the variance of y.
+        tolerance: the smallest gain that is worth a longer training, on the scale of the measure;
+            of a regression a share of the variance of y, and for "rmse" of its standard deviation.
         seeds: networks of each finalist for each fold.
         rounds: how often a change may be adopted and others tried from there, at most 5. The rounds
             end earlier where no change is adopted, and where the error is below the tolerance. Each
             has folds and random keys of its own, and intervals that allow for all of them.
+        measure: what a gain is a gain of: "error" (wrong predictions; squared errors divided by the
+            variance of y), "balanced_error" (every class counts the same), "log_loss" (minus the
+            logarithm of the probability of the label, where a lower one than 1e-6 counts as that),
+            or "rmse" (root mean squared error of values, in the units of y).
         seconds: time to keep within on this machine, by training fewer seeds and then trying fewer
             changes, at least one. Networks that are trained first show how long it takes; the
             logger "jaxnet" says what there is time for, and a call that goes on in `out` does the
@@ -87,16 +99,17 @@ def advise(
         progress: as in `fit_population`.
 
     Returns:
-        The recipe and the model to use, and what every candidate gains. Gains are of errors: the
-        share of wrong predictions, or squared errors divided by the variance of y. A network that
-        diverges counts as wrong on all examples, or as always predicting the mean of y.
+        The recipe and the model to use, and what every candidate gains by the measure. A network
+        that diverges counts as wrong on all examples, as giving all classes the same probability,
+        or as always predicting the mean of y.
 
     Raises:
         InputError: for invalid arguments, and for data that cannot be divided into folds.
 
     References:
         Maron & Moore 1994 (racing); Dunnett 1955 (the limit after a choice); Efron &
-        Tibshirani 1993 (the point after a choice).
+        Tibshirani 1993 (the point after a choice; the delta method, for differences of root mean
+        squared errors).
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     arguments.check_in_memory(splits)
@@ -110,13 +123,16 @@ def advise(
     check_limits(0.0, tolerance)
     if seconds is not None and not check_number("seconds", seconds) > 0:
         raise InputError(f"seconds is {seconds}; give a positive time, or leave it out")
-    recipe = resolved(recipe, len(splits.train))
+    recipe, target = resolved(recipe, len(splits.train)), target_of(splits, key)
+    judged = splits.train if target is None else target.data
+    measure_of(measure, judged, splits.train)  # refuses a measure of other labels
     design = design_of(splits, recipe, MANY[0])
     if not design.cross_fitted:
         raise InputError(
             "advise compares recipes on random folds of the examples, and there are none: "
             f"{design.notes[0]}; give other data, or compare two runs with jaxnet compare"
         )
+    pool = design.splits.train
     networks = Networks(
         (current(model, recipe, balance=balance, loss=loss),),
         design.splits,
@@ -124,7 +140,10 @@ def advise(
         key,
         plan,
         None if out is None else Path(out),
+        measure=measure_of(measure, pool if target is None else target.data, pool),
+        target=target,
     )
+    tolerance = networks.measure.tolerance(tolerance)
     course = run_rounds(
         networks, rounds, tolerance=tolerance, seeds=seeds, seconds=seconds, progress=progress
     )
@@ -135,7 +154,7 @@ def advise(
     return Advice(
         recipe=now.recipe,
         model=whole.model,
-        splits=given,
+        splits=standardized_anew(given) if now.standardized else given,
         weights=weights,
         votes=now.votes,
         gain=course.gain,
@@ -143,12 +162,14 @@ def advise(
         tolerance=tolerance,
         trainings=course.trainings,
         regression=splits.classes is None,
+        measure=measure,
         notes=(
             *design.notes,
-            *_notes(course, groups_of(design.splits.train)),
-            *told(whole.lesson, design.splits.train),
+            *_notes_on_measure(networks),
+            *_notes(course, groups_of(pool)),
+            *told(whole.lesson, pool),
         ),
-        test=test_error(model, run, splits),
+        test=test_error(model, run, splits, measure),
         networks=whole.networks,
         fold_networks=named_as(whole.model, course.fold_networks),
     )
@@ -168,23 +189,54 @@ def _round(found: Decided) -> Round:
     )
 
 
-def test_error(model: Model, run: Run, splits: Splits) -> Estimate | None:
+def test_error(model: Model, run: Run, splits: Splits, measure: str) -> Estimate | None:
     """Compute the error of a network on the test set; None where there are no labeled examples.
 
     Args:
         model: the model.
         run: the network.
         splits: the data.
+        measure: as in `advise`.
     """
     test = splits.test
-    if not len(test) or (splits.classes is not None and int(np.min(np.asarray(test.y))) < 0):
+    if not is_labeled(test):
         return None
     if bool(run.diverged):
         return Estimate(float("nan"), refused="the network that is kept diverged")
     outputs = np.asarray(predict(model, run, np.asarray(test.x)))
     found = Predicted(outputs[None], np.asarray(test.y))
-    losses = found.wrong if splits.classes is not None else found.squares / error_unit(splits.train)
-    return error_of_network(losses[0], test.groups)
+    judge = measure_of(measure, test, splits.train)
+    losses = found.wrong if judge.zero_or_one else judge.losses(found)
+    return judge.mean(error_of_network(losses[0], test.groups, heavy_tails=judge.of_values))
+
+
+def _notes_on_measure(networks: Networks) -> list[str]:
+    """What gains are gains of, where that is not the error on the pool."""
+    name, target, notes = networks.measure.name, networks.target, list[str]()
+    sample = networks.splits.target_sample
+    if name == "log_loss":
+        notes.append("in the log loss, a probability of the label below 1e-6 counts as 1e-6")
+    if name == "rmse":
+        notes.append(
+            "gains are differences of root mean squared errors, each over all networks of a "
+            "recipe; the tolerance is in standard deviations of y"
+        )
+    if target is not None:
+        chosen = int(target.chooses.sum())
+        notes.append(
+            "gains are measured on examples from where the networks will be used: "
+            f"{chosen} of them chose, and {len(target.chooses) - chosen} others report"
+        )
+    elif sample is not None and len(sample):
+        why = "has no labels" if not is_labeled(sample) else f"has {len(sample)} examples"
+        cure = "labels" if not is_labeled(sample) else f"at least {FEWEST} examples, or groups"
+        untried = "; ".join(each.words for each in REMEDIES[Code.MISMATCH])
+        notes.append(
+            f"the sample from where the networks will be used {why}, so what a change gains there "
+            f"is not measured, and remedies for a difference from there were not tried: {untried}. "
+            f"Give it {cure}"
+        )
+    return notes
 
 
 def _notes(course: Course, group_of: Int[np.ndarray, " examples"] | None) -> list[str]:
@@ -195,6 +247,7 @@ def _notes(course: Course, group_of: Int[np.ndarray, " examples"] | None) -> lis
         group_of: (examples,) group of each example, or None.
     """
     gain, last = course.gain, course.rounds[-1]
+    unit, in_points = last.networks.measure.unit, last.networks.measure.zero_or_one
     detectable, seeds = course.rounds[0].choice.detectable, last.seeds
     notes = [
         *(words for each in course.rounds for words in each.notes),
@@ -205,16 +258,16 @@ def _notes(course: Course, group_of: Int[np.ndarray, " examples"] | None) -> lis
     if gain.low > 0 and gain.estimate < detectable:
         notes.append(
             "small adopted gains are flattered: a gain below "
-            f"{100 * detectable:.1f} points is adopted mostly where it was measured too large"
+            f"{unit.size(detectable)} is adopted mostly where it was measured too large"
         )
     if seeds == 1:
         notes.append(
-            "with one network per fold, the gain is measured too large where networks differ much: "
-            "by 0.6 points on average in simulations"
+            "with one network per fold, the gain is measured too large where networks differ much"
+            + ": by 0.6 points on average in simulations" * in_points
         )
     if group_of is not None and (groups := int(group_of.max()) + 1) < FEW_GROUPS:
         notes.append(
             f"with {groups} groups, the gain is measured too large where a recipe errs on whole "
-            "groups: by 0.5 points on average in simulations"
+            "groups" + ": by 0.5 points on average in simulations" * in_points
         )
     return notes

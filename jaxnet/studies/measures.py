@@ -11,11 +11,12 @@ from jaxnet import display
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.dataset import error_unit
 from jaxnet.data.resampling import cut, shuffled
+from jaxnet.diagnostics.findings import percent
 from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.errors import InputError, check_known
 from jaxnet.random import AnyKey, generator
 from jaxnet.stats.cross_fitting import group_codes
-from jaxnet.stats.estimate import Estimate
+from jaxnet.stats.estimate import LEVEL, Estimate
 
 MEASURES = ("error", "balanced_error", "log_loss", "rmse")
 SMALLEST = 1e-6  # a lower probability counts as this one in the log loss
@@ -30,22 +31,57 @@ class Unit:
         noun: what is measured.
         factor: what sizes are multiplied with.
         words: the unit, after a number.
-        decimals: digits after the decimal point of a size with its interval.
+        decimals: digits after the decimal point of a size with its interval; None for 3 significant
+            digits.
     """
 
     noun: str
     factor: float
     words: str
-    decimals: int
+    decimals: int | None
+
+    def number(self, size: float) -> str:
+        """A size without its unit."""
+        value = self.factor * size
+        return f"{value:.3g}" if self.decimals is None else f"{value:.{self.decimals}f}"
+
+    def size(self, size: float) -> str:
+        """A size with its unit, shorter than beside an interval."""
+        value = self.factor * size
+        number = f"{value:.3g}" if self.decimals is None else f"{value:.{self.decimals - 1}f}"
+        return f"{number} {self.words}"
+
+    def plain(self, size: float) -> str:
+        """A size that was given, with its unit."""
+        return f"{self.factor * size:.4g} {self.words}"
+
+    def limits(self, found: Estimate) -> str:
+        """The limits of an interval without their unit."""
+        return f"{self.number(found.low)} to {self.number(found.high)}"
+
+    def difference(self, found: Estimate, level: float = LEVEL) -> str:
+        """A difference with its interval."""
+        interval = f"{100 * level:.3g}% interval {self.limits(found)}"
+        return f"{self.number(found.estimate)} {self.words} ({interval})"
+
+    def mean(self, found: Estimate) -> str:
+        """What is measured, with its interval; errors in percent."""
+        if self.factor == PERCENT:
+            return percent(found)
+        interval = "no interval"
+        if found.refused is None:
+            interval = f"95% interval {self.limits(found)}"
+        return f"{self.number(found.estimate)} {self.words}, {interval}"
 
 
+PERCENT = 100.0
 UNITS = {
-    "error": Unit("error", 100.0, "points", 2),
-    "balanced_error": Unit("balanced error", 100.0, "points", 2),
+    "error": Unit("error", PERCENT, "points", 2),
+    "balanced_error": Unit("balanced error", PERCENT, "points", 2),
     "log_loss": Unit("log loss", 1.0, "nats", 4),
-    "rmse": Unit("root mean squared error", 1.0, "in the units of y", 4),
+    "rmse": Unit("root mean squared error", 1.0, "in the units of y", None),
 }
-OF_VARIANCE = Unit("error", 100.0, "points of the variance of y", 2)
+OF_VARIANCE = Unit("error", PERCENT, "points of the variance of y", 2)
 
 
 @dataclass(frozen=True)
@@ -76,6 +112,11 @@ class Measure:
     def counted(self) -> bool:
         """Whether the loss of an example is 0, or else its weight."""
         return not self.of_values and self.name != "log_loss"
+
+    @property
+    def zero_or_one(self) -> bool:
+        """Whether each loss is 0 or 1."""
+        return self.counted and self.weights is None
 
     @property
     def losses_of(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from jaxnet.runtime.processes import once
 from jaxnet.stats.gains import FOLDS, Cell
 from jaxnet.studies.candidates import Candidate
 from jaxnet.studies.inner import judgments, voted
+from jaxnet.studies.measures import Measure, Target
 from jaxnet.studies.rules import (
     COST,
     Judged,
@@ -82,6 +83,8 @@ class Networks:
         plan: as in `fit_population`.
         out: folder of checkpoints, or None.
         judge: number of the recipe whose networks decide where a rule does.
+        measure: what wrong predictions cost.
+        target: the examples that judge in place of the pool; None where the pool does.
     """
 
     recipes: tuple[Candidate, ...]
@@ -91,6 +94,8 @@ class Networks:
     plan: Plan | None
     out: Path | None
     judge: int = 0
+    measure: Measure = Measure()
+    target: Target | None = None
 
     @functools.cached_property
     def problems(self) -> tuple[Problem, ...]:
@@ -152,13 +157,12 @@ class Networks:
             number: number of the round; the first one is 0.
         """
         top = self.out if self.out is None or number == 1 else self.out.parent
-        return Networks(
-            (self.recipes[recipe],),
-            self.splits,
-            fold_of(self.splits.train, FOLDS, seed=number),
-            jax.random.fold_in(self.key, ROUND),
-            self.plan,
-            None if top is None else top / f"round-{number + 1}",
+        return replace(
+            self,
+            recipes=(self.recipes[recipe],),
+            fold_of=fold_of(self.splits.train, FOLDS, seed=number),
+            key=jax.random.fold_in(self.key, ROUND),
+            out=None if top is None else top / f"round-{number + 1}",
         )
 
     def look(
@@ -291,28 +295,25 @@ class Networks:
         return [self.recipes[recipe].votes for recipe in recipes]
 
     def losses(
-        self, recipes: Int[np.ndarray, " recipes"], population: Population, unit: float
+        self, recipes: Int[np.ndarray, " recipes"], population: Population
     ) -> Float[np.ndarray, "recipes cells examples"]:
-        """Measure the losses of networks on the whole pool.
+        """Measure the losses of networks on the whole pool, or on the examples that judge in its
+        place.
 
         Args:
             recipes: numbers of the recipes.
             population: networks of equally many cells of each of them, in order.
-            unit: what squared errors are divided by.
         """
-        cells, train = len(population) // sum(self.votes(recipes)), self.splits.train
+        cells = len(population) // sum(self.votes(recipes))
+        data = self.splits.train if self.target is None else self.target.data
         votes = np.repeat(self.votes(recipes), cells).tolist()
         members = np.repeat(np.repeat(recipes, cells), votes)
-        y, found = np.asarray(train.y), np.empty((len(votes), len(train)))
+        y, found = np.asarray(data.y), np.empty((len(votes), len(data)))
         models = [self.recipes[members[each[0]]].model for each in population.members]
-        waves = member_predictions(models, population, np.asarray(train.x), self._waves)
-        classes = train.classes is not None
-        for vote, outputs in voted(waves, votes, population.diverged, classes):
-            predicted = Predicted(outputs, y)
-            found[vote] = predicted.wrong if classes else predicted.squares / unit
-        # what stands for the predictions of networks that diverged
-        worst = np.ones(len(y)) if classes else (y - y.mean()) ** 2 / unit
-        found[~np.isfinite(found).all(1)] = worst
+        waves = member_predictions(models, population, np.asarray(data.x), self._waves)
+        for vote, outputs in voted(waves, votes, population.diverged, data.classes is not None):
+            found[vote] = self.measure.losses(Predicted(outputs, y))
+        found[~np.isfinite(found).all(1)] = self.measure.of_diverged(y, data.outputs)
         return found.reshape(len(recipes), cells, len(y))
 
     def whole(self, recipe: int) -> Whole:

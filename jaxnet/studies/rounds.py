@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxnet.data.dataset import error_unit
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
 from jaxnet.runtime.processes import once
 from jaxnet.stats.estimate import LEVEL, Estimate
 from jaxnet.stats.gains import FOLDS, RUNGS, Gains
+from jaxnet.stats.target_gains import target_gains
 from jaxnet.studies.advice_round import Decided, Part, fold_networks, groups_of, one_round
 from jaxnet.studies.networks import Networks
 from jaxnet.studies.timetable import Limit, spent
@@ -100,7 +100,11 @@ def _enough(found: Decided, tolerance: float) -> str:
         return "no change is adopted"
     high = found.error(found.used, ONE_SIDED).high
     if high <= tolerance:
-        return f"the error is good enough: at most {high:.2%}, and the tolerance is {tolerance:.2%}"
+        unit = found.networks.measure.unit
+        return (
+            f"the {unit.noun} is good enough: at most {unit.size(high)}, and the tolerance is "
+            f"{unit.size(tolerance)}"
+        )
     return ""
 
 
@@ -122,12 +126,16 @@ def _compared(
     cells = tuple((fold, seed) for seed in range(last.seeds) for fold in range(FOLDS))
     both, train = np.arange(2), networks.splits.train
     population = networks.trained(both, cells, progress)
-    found = networks.losses(both, population, error_unit(train))
-    losses = np.full((2, last.seeds, len(train)), np.nan)
-    for place, (fold, seed) in enumerate(cells):
-        rows = np.flatnonzero(networks.fold_of == fold)
-        losses[:, seed, rows] = found[:, place, rows]
-    gains = Gains.of(losses, networks.fold_of, groups_of(train), counted=train.classes is not None)
+    found, how = networks.losses(both, population), networks.measure.losses_of
+    if networks.target is not None:
+        chooses, group_of = networks.target[1:]
+        gains = target_gains(found, ~chooses, group_of, how)
+    else:
+        losses = np.full((2, last.seeds, len(train)), np.nan)
+        for place, (fold, seed) in enumerate(cells):
+            rows = np.flatnonzero(networks.fold_of == fold)
+            losses[:, seed, rows] = found[:, place, rows]
+        gains = Gains.of(losses, networks.fold_of, groups_of(train), **how)
     asked = sum(len(each.gains) for each in rounds)
     return gains.of_last(asked), fold_networks(
         [Part(both, population, networks.votes(both))], 1, own.recipes[0].recipe
