@@ -103,7 +103,7 @@ def advised(world: World, seed: int, fresh: tuple[np.ndarray, np.ndarray]) -> di
     )
 
     def measure(recipes: np.ndarray, cells: Sequence[Cell]) -> np.ndarray:
-        return networks.losses(recipes, networks.trained(recipes, cells, None), 1.0)
+        return networks.losses(recipes, networks.trained(recipes, cells, None))
 
     raced = race(measure, len(networks.recipes) - 1, design.fold_of, seeds=SEEDS)
     found = raced.gains.choose(raced.finalists)

@@ -64,6 +64,10 @@ class Unit:
         interval = f"{100 * level:.3g}% interval {self.limits(found)}"
         return f"{self.number(found.estimate)} {self.words} ({interval})"
 
+    def share(self, mean: float) -> str:
+        """What is measured, errors in percent."""
+        return f"{mean:.2%}" if self.factor == PERCENT else f"{self.number(mean)} {self.words}"
+
     def mean(self, found: Estimate) -> str:
         """What is measured, with its interval; errors in percent."""
         if self.factor == PERCENT:
@@ -71,7 +75,7 @@ class Unit:
         interval = "no interval"
         if found.refused is None:
             interval = f"95% interval {self.limits(found)}"
-        return f"{self.number(found.estimate)} {self.words}, {interval}"
+        return f"{self.share(found.estimate)}, {interval}"
 
 
 PERCENT = 100.0

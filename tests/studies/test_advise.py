@@ -184,10 +184,7 @@ def test_what_is_said_where_nothing_helps_and_where_a_gain_is_small(found):
 
 
 def test_values_in_groups_are_advised(monkeypatch):
-    def rates(*given, **more):
-        return tuple(each for each in candidates(*given, **more) if each.kind == "rate")
-
-    monkeypatch.setattr("jaxnet.studies.advice_round.candidates", rates)
+    monkeypatch.setattr("jaxnet.studies.advice_round.candidates", only_rates)
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(60), 5)
     x = rng.normal(size=(300, 3)).astype("f4")
@@ -200,6 +197,51 @@ def test_values_in_groups_are_advised(monkeypatch):
     assert found.gain.low > 0.2
     assert "of the variance of y" in found.verdict
     assert any("groups, the gain is measured too large" in note for note in found.notes)
+
+
+def only_rates(*given, **more):
+    return tuple(each for each in candidates(*given, **more) if each.kind == "rate")
+
+
+def test_gains_by_another_measure_are_of_the_networks_that_the_error_is_of(monkeypatch, digits):
+    """Networks of a rate that is far too low know no more than their first parameters do."""
+    monkeypatch.setattr("jaxnet.studies.advice_round.candidates", only_rates)
+    recipe = replace(RECIPE, schedule="one_cycle", learning_rate=1e-5)
+    given = {"seeds": 1, "measure": "log_loss"}
+    found = advise(jaxnet.linear(), digits, recipe, jax.random.key(0), **given)
+    assert found.error.estimate > 2
+    assert found.adopted
+    assert 0 < found.gain.low < found.gain.high < found.error.estimate
+    assert "lowers the log loss on unseen examples by" in found.verdict
+    assert "nats (95% interval" in found.verdict
+    assert "gain, nats" in str(found)
+    summary = found.summary()
+    assert (summary["measure"], summary["unit"]["words"]) == ("log_loss", "nats")
+    metrics = jaxnet.evaluate(jaxnet.linear(), found.run, digits.test)
+    assert found.test.estimate == pytest.approx(float(metrics.loss.estimate), rel=1e-3)
+    with pytest.raises(InputError, match="rmse, which needs values"):
+        advise(jaxnet.linear(), digits, recipe, jax.random.key(0), measure="rmse")
+
+
+def test_a_labeled_sample_of_where_networks_are_used_judges_in_place_of_the_pool(
+    monkeypatch, digits
+):
+    """Labels there are shifted by one, so that what learns the pool does worse there."""
+    monkeypatch.setattr("jaxnet.studies.advice_round.candidates", only_rates)
+    recipe = replace(RECIPE, schedule="one_cycle", learning_rate=1e-3)
+    other = replace(digits.test, y=(np.asarray(digits.test.y) + 1) % 10)
+    splits = replace(digits, target_sample=other)
+    found = advise(jaxnet.linear(), splits, recipe, jax.random.key(0), seeds=1)
+    up = next(each for each in found.tried if each.name.startswith("learning rate 0.01 "))
+    assert up.gain.estimate < 0
+    assert found.error.estimate > 0.8
+    assert any("179 of them chose, and 180 others report" in note for note in found.notes)
+    unlabeled = replace(digits, target_sample=replace(digits.test, y=np.full(359, -1, np.int32)))
+    better = advise(jaxnet.linear(), unlabeled, recipe, jax.random.key(0), seeds=1)
+    assert better.adopted
+    assert better.error.estimate < 0.8
+    (told,) = [note for note in better.notes if "has no labels" in note]
+    assert "were not tried: add training examples from where the network is used" in told
 
 
 def test_bad_arguments_are_refused_before_anything_is_trained(digits):

@@ -3,17 +3,19 @@
     jaxnet advise FILE.csv --label COLUMN
     jaxnet advise FOLDER --model cnn --epochs 10
 
-Trains other learning rates, longer trainings, wider and deeper networks, an ensemble of 8 networks
-and more beside the recipe of the options, all on the same folds of the examples. Columns of a table
-that do not matter are left out, and so are labels that are likely wrong, where there are many. The
-command reports what each change gains on examples that its networks have not seen, with 95%
-intervals that allow for the choice of the best. Changes that fall behind are dropped early. The
-network of the folder has the best recipe; the test set is used once, for its error.
+Trains changes of the recipe of the options beside it, all on the same folds of the examples: other
+learning rates and schedules, longer trainings, other sizes, normalization, weight decay, dropout,
+label smoothing, augmentation of images, early stopping, class weights and an ensemble of 8
+networks, as far as they apply. Columns of a table that do not matter are left out, and so are
+labels that are likely wrong, where there are many. The command reports what each change gains on
+examples that its networks have not seen, with 95% intervals that allow for the choice of the best.
+Changes that fall behind are dropped early. The network of the folder has the best recipe; the test
+set is used once, for its error.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
@@ -32,6 +34,8 @@ class AdviseOptions(Options):
     """networks per fold of each change that stays to the end"""
     rounds: int = 1
     """how often a change may be adopted and others tried from there, at most 5"""
+    measure: Literal["error", "balanced_error", "log_loss", "rmse"] = "error"
+    """what a gain is a gain of; balanced_error: every class counts the same; rmse: of values"""
     seconds: float | None = None
     """time to keep within, by training fewer seeds and trying fewer changes"""
 
@@ -44,7 +48,7 @@ def work(setup: Setup) -> dict[str, Any]:
         found = advise(
             setup.model, setup.splits, setup.recipe, jax.random.key(options.seed),
             tolerance=options.tolerance, seeds=options.seeds,
-            rounds=options.rounds, seconds=options.seconds,
+            rounds=options.rounds, measure=options.measure, seconds=options.seconds,
             balance=options.balance, out=setup.out / MEMBERS, progress=progress,
         )  # fmt: skip
     from jaxnet.report import figures

@@ -30,18 +30,19 @@ def gains(found: Advice, path: Path) -> None:
     figure = Figure(figsize=(7.2, 1.0 + 0.32 * len(rows)))
     axes = figure.subplots()
     figure.subplots_adjust(0.42, 0.55 / figure.get_figheight(), 0.98, 0.97)
-    largest = max(100 * each.gain.high for _, each, _ in rows)
-    border = max(min(100 * each.gain.low for _, each, _ in rows), -LOSSES * largest)
+    unit, factor = found.unit, found.unit.factor
+    largest = max(factor * each.gain.high for _, each, _ in rows)
+    border = max(min(factor * each.gain.low for _, each, _ in rows), -LOSSES * largest)
     for place, (_, each, leader) in enumerate(rows):
         size, color = each.gain, VALIDATION if each is leader else TRAIN
-        limits = [max(border, 100 * size.low), max(border, 100 * size.high)]
+        limits = [max(border, factor * size.low), max(border, factor * size.high)]
         axes.plot(limits, [place, place], color=color, linewidth=2.5, alpha=0.5)
-        point, mark = (100 * size.estimate, "o") if 100 * size.estimate >= border else (border, "<")
+        point = max(border, factor * size.estimate)
+        mark = "o" if factor * size.estimate >= border else "<"
         axes.plot([point], [place], mark, color=color, markersize=5, clip_on=False)
     axes.set_xlim(border, None)
     axes.axvline(0, color=INK, linestyle=":", linewidth=1)
     axes.set_yticks(range(len(rows)), [literal(name) for name, _, _ in rows], fontsize=8)
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    unit = " of the variance of y" * found.regression
-    label_axes(axes, f"error saved on unseen examples, percentage points{unit}", "")
+    label_axes(axes, f"{unit.noun} saved on unseen examples, {unit.words}", "")
     save(figure, path)

@@ -15,6 +15,7 @@ from jaxnet.report import tables
 from jaxnet.report.html.document import anchor, chart, document, section, table, text
 from jaxnet.stats.bias_variance import TERMS
 from jaxnet.stats.scores import SCORES
+from jaxnet.studies.measures import Unit, unit_of
 
 MEASURES = {
     "error": "error",
@@ -301,8 +302,13 @@ def _adopt(advice: Mapping[str, Any]) -> str:
     most = max(0.0, advice["gain"]["high"])
     return (
         f"<p>Keep the recipe. The best of {len(advice['tried'])} changes, {best}, gains at most "
-        f"{100 * most:.1f} points.</p>"
+        f"{_unit(advice).size(most)}.</p>"
     )
+
+
+def _unit(advice: Mapping[str, Any]) -> Unit:
+    """How sizes of an advice are said."""
+    return unit_of(advice.get("measure", "error"), of_values=advice["regression"])
 
 
 def _tried(advice: Mapping[str, Any] | None) -> str:
@@ -323,12 +329,12 @@ def _round(
     found: Mapping[str, Any], tried: Sequence[Mapping[str, Any]], advice: Mapping[str, Any]
 ) -> str:
     """What was found and tried in a round."""
-    unit = " of the variance of y" * advice["regression"]
+    unit = _unit(advice)
     rows = [
         (
             text(each["name"]),
-            "{:.2f} <small>{:.2f} to {:.2f}</small>".format(
-                *(100 * each["gain"][name] for name in COLUMNS)
+            "{} <small>{} to {}</small>".format(
+                *(unit.number(each["gain"][name]) for name in COLUMNS)
             ),
             f"{each['cost']:.1f} x",
             text(each["verdict"]),
@@ -336,11 +342,11 @@ def _round(
         for each in sorted(tried, key=lambda each: -each["gain"]["estimate"])
     ]
     caption = (
-        "gain: error saved on unseen examples, where the current recipe has "
-        f"{found['error']['estimate']:.2%}; with {100 * found.get('level', 0.95):.3g}% intervals; "
-        f"{advice['trainings']:,} networks in all"
+        f"gain: {unit.noun} saved on unseen examples, where the current recipe has "
+        f"{unit.share(found['error']['estimate'])}; with "
+        f"{100 * found.get('level', 0.95):.3g}% intervals; {advice['trainings']:,} networks in all"
     )
-    head = ["change", f"gain, percentage points{unit}", "time of a training", "verdict"]
+    head = ["change", f"gain, {unit.words}", "time of a training", "verdict"]
     wrong = "".join(
         f"<p><b>{text(Code(each['code']).words)}</b>: {text(each['evidence'])}.</p>"
         for each in found.get("findings", ())
