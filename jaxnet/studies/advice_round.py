@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -220,13 +220,15 @@ def one_round(
     )
 
 
-def _race(networks: Networks, measure: Callable[..., np.ndarray], seeds: int) -> Raced | TargetRace:
+def _race(
+    networks: Networks, measure: Callable[..., np.ndarray], seeds: int, room: Room | None
+) -> Raced | TargetRace:
     """Run the race of the candidates, on the pool or on the examples that judge in its place."""
-    count, target, how = len(networks.recipes) - 1, networks.target, networks.measure.losses_of
+    count, target = len(networks.recipes) - 1, networks.target
+    how: dict[str, Any] = {**networks.measure.losses_of, "seeds": seeds, "room": room}
     if target is not None:
-        return race_on_target(measure, count, target.chooses, target.group_of, seeds=seeds, **how)
-    groups = groups_of(networks.splits.train)
-    return race(measure, count, networks.fold_of, groups, seeds=seeds, **how)
+        return race_on_target(measure, count, target.chooses, target.group_of, **how)
+    return race(measure, count, networks.fold_of, groups_of(networks.splits.train), **how)
 
 
 def changes(now: Candidate, splits: Splits, findings: Sequence[Finding]) -> tuple[Candidate, ...]:
