@@ -252,7 +252,7 @@ def _rates(now: Now) -> list[Candidate]:
     rate, (up, down) = _value(recipe.learning_rate), _blamed(now.findings)
     if rate > 0:
         factors = [*RATE_FACTORS, *(FAR if up else ()), *(1 / far for far in FAR if down)]
-        tried = {factor * rate: f"{factor:.2g} x" for factor in factors}
+        tried = {factor * rate: f"{_short(factor)} x" for factor in factors}
     near = [factor * rate for factor in RATE_FACTORS]
     usual = USUAL_RATES.get(recipe.optimizer) if not now.own_optimizer else None
     if usual is not None and (up or down or not min(near) <= usual <= max(near) or rate == 0):
@@ -263,6 +263,10 @@ def _rates(now: Now) -> list[Candidate]:
         now.with_recipe(f"learning rate {each:.2g} ({words})", "rate", learning_rate=each)
         for each, words in tried.items()
     ]
+
+
+def _short(factor: float) -> str:
+    return f"{factor:,.0f}" if factor >= 1 else f"{factor:.2g}"
 
 
 def _blamed(findings: Sequence[Finding]) -> tuple[bool, bool]:

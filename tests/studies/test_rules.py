@@ -76,7 +76,7 @@ def test_the_loss_of_an_ensemble_is_that_of_its_mean_probability(table):
     cells = ((0, 0), (1, 0))
     population = networks.trained(np.array([0, 1]), cells, None)
     assert len(population) == 2 + 6
-    found = networks.losses(np.array([0, 1]), population, 1.0)
+    found = networks.losses(np.array([0, 1]), population)
     x, y = np.asarray(splits.train.x), np.asarray(splits.train.y)
     samples = all_but(networks.fold_of, [0, 1])
     p = []
@@ -167,10 +167,9 @@ def test_columns_that_tell_nothing_are_left_out(table):
     used = np.stack([population[i].model_state["inputs"] for i in range(2)])
     assert used[:, :3].all()
     assert used[:, 3:].mean() < 0.4
-    found = networks.losses(np.array([1]), population, 1.0)[0]
-    plain = networks.losses(
-        np.array([0]), networks.trained(np.array([0]), ((0, 0), (1, 0)), None), 1.0
-    )[0]
+    found = networks.losses(np.array([1]), population)[0]
+    current = networks.trained(np.array([0]), ((0, 0), (1, 0)), None)
+    plain = networks.losses(np.array([0]), current)[0]
     own = [networks.fold_of == fold for fold in (0, 1)]
     errors = [[each[i, rows].mean() for i, rows in enumerate(own)] for each in (found, plain)]
     assert np.mean(errors[0]) < np.mean(errors[1])
