@@ -119,7 +119,7 @@ def measure(case: str, seed: int) -> list[dict[str, str]]:
     key = jax.random.key(seed)
     networks = Networks((now, *ways.values()), planted.splits, folds, key, None, None)
     every, cells = np.arange(1 + len(ways)), [(fold, 0) for fold in range(FOLDS)]
-    losses = networks.losses(every, networks.trained(every, cells, None), 1.0)
+    losses = networks.losses(every, networks.trained(every, cells, None))
     errors = losses[:, folds, np.arange(len(folds))].mean(1)
     before = test_error(now, networks.whole(0), planted.splits, seed)
     rows = list[dict[str, str]]()
