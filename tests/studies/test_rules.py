@@ -140,7 +140,7 @@ def test_a_network_without_likely_wrong_labels_is_trained_on_the_others(table, d
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-@pytest.mark.parametrize("rule", ["drop", "correct", "inputs"])
+@pytest.mark.parametrize("rule", ["correct", "inputs"])
 def test_labels_of_the_fold_that_measures_change_no_bit(table, dropped, rule):
     """With other labels in fold 0, all that decides about networks without fold 0 is the same."""
     splits, _ = table
