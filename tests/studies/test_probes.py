@@ -11,6 +11,8 @@ import pytest
 import jaxnet
 from jaxnet.core.training import Problem
 from jaxnet.data.resampling import subsamples
+from jaxnet.diagnostics.causes import Probes, of_probes
+from jaxnet.diagnostics.training import Signs
 from jaxnet.studies import probes
 from jaxnet.studies.probes import spread, training_findings
 
@@ -97,10 +99,6 @@ FAULTS = {
         {"recipe": replace(RECIPE, learning_rate=30.0)},
         ("unstable", "learning_rate", "the learning rate is too high"),
     ),
-    "diverges": (
-        {"recipe": replace(RECIPE, optimizer="sgd", learning_rate=1e20)},
-        ("diverged", "learning_rate", "no longer a finite number"),
-    ),
     "dead units": (
         {"model": jaxnet.Model(dead, THREE.apply, "dead")},
         ("did_not_begin_to_learn", "init", "100% of the units of hidden_0 are dead"),
@@ -116,10 +114,6 @@ FAULTS = {
     "not finished": (
         {"recipe": replace(RECIPE, epochs=1)},
         ("not_finished", "epochs", "in the last quarter of them the loss was still 7% lower"),
-    ),
-    "hardly begun": (
-        {"recipe": replace(RECIPE, epochs=1, learning_rate=0.003)},
-        ("not_finished", "epochs", "after 10 steps the training error is"),
     ),
     "inputs not scaled": (
         {"splits": functools.partial(clouds, scale=1000.0)},
@@ -164,8 +158,30 @@ def test_nothing_is_trained_for_a_healthy_training(monkeypatch):
     assert found.__wrapped__() == ()
 
 
+RATES = np.array([0.01, 0.1, 1.0, 10.0])
+SIGNS = Signs(
+    0, 0.3, 0.35, 0.6, 20, 0.4, 0.4, 0.6, 1, 0, (), *[np.empty(0)] * 4, 1, 1, 0.8, 0.02, 600
+)
+
+
 def test_a_model_too_small_has_no_finding():
-    assert found(jaxnet.mlp((1,))) == ()
+    """No rate fits 32 examples."""
+    errors = np.array([0.6, 0.5, 0.3, 0.3])
+    assert of_probes(SIGNS, Probes(0.01, RATES, errors, errors)) == []
+
+
+def test_networks_that_diverge_are_given_a_rate_at_which_they_do_not():
+    few, many = np.array([0.3, 0.0, np.nan, np.nan]), np.array([0.5, 0.1, np.nan, np.nan])
+    (finding,) = of_probes(SIGNS._replace(lost=0.5), Probes(2.0, RATES, few, many))
+    assert finding.code == "diverged"
+    assert finding.remedies[0].value == 0.1
+    assert "in 50% of the networks" in finding.evidence
+
+
+def test_32_examples_that_another_rate_alone_fits():
+    few, many = np.array([0.9, 0.05, 0.6, 0.9]), np.full(4, 0.3)
+    (finding,) = of_probes(SIGNS, Probes(0.01, RATES, few, many))
+    assert (finding.code, finding.remedies[0].value) == ("cannot_fit_32_examples", 0.1)
 
 
 def test_probes_have_every_class_equally_often():
