@@ -85,6 +85,46 @@ class Round:
 
 
 @dataclass(frozen=True)
+class MoreData:
+    """How the error of the current recipe falls with more training examples.
+
+    Attributes:
+        examples: number of training examples that the networks of all folds but one have.
+        gain: the error with half of them minus the error with all of them, on unseen examples.
+        forecast: the gain of twice as many of them over the error with all of them; None for a
+            regression, and where there are too few examples.
+    """
+
+    examples: int
+    gain: Estimate
+    forecast: Estimate | None
+
+    __repr__ = display.text
+
+    @property
+    def words(self) -> str:
+        """What was measured and what is predicted, in a sentence."""
+        told = (
+            f"more data: {self.examples:,} training examples in place of {self.examples // 2:,} "
+            f"gain {_in_words(self.gain)}"
+        )
+        if self.forecast is None:
+            return told
+        if self.forecast.refused is not None:
+            return f"{told}; for twice as many there is no forecast: {self.forecast.refused}"
+        return f"{told}; {2 * self.examples:,} are predicted to gain {_in_words(self.forecast)}"
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers and their words."""
+        return {
+            "examples": self.examples,
+            "gain": self.gain,
+            "forecast": self.forecast,
+            "words": self.words,
+        }
+
+
+@dataclass(frozen=True)
 class Advice:
     """What candidates gain over a recipe, and the recipe to use.
 
@@ -109,6 +149,8 @@ class Advice:
         notes: what was decided, and how far the numbers can be trusted.
         test: error on the test set of `network`, which takes part in no choice; None where
             there are no labeled test examples.
+        more_data: how the error of the current recipe falls with more training examples; None where
+            it was not measured.
         networks: the networks of the recipe to use, trained on the pool of training and validation
             set: one, or those that vote.
         fold_networks: the cross-fitted networks of the recipe to use, which the gain is of.
@@ -127,6 +169,7 @@ class Advice:
     measure: str
     notes: tuple[str, ...]
     test: Estimate | None
+    more_data: MoreData | None
     networks: Population = field(repr=False, compare=False)
     fold_networks: Population = field(repr=False, compare=False)
 
@@ -281,6 +324,7 @@ class Advice:
                 "findings": self.findings,
                 "tried": tried,
                 "rounds": rounds,
+                "more_data": None if self.more_data is None else self.more_data.summary(),
                 "notes": self.notes,
             }
         )
@@ -294,6 +338,8 @@ class Advice:
         tables = [_table(each, unit) for each in self.rounds]
         blocks = [f"round {number}\n" * several + each for number, each in enumerate(tables, 1)]
         lines = ["\n\n".join([self.verdict, *blocks]), ""]
+        if self.more_data is not None:
+            lines.append(self.more_data.words)
         if self.test is not None:
             told = f"{unit.noun} of the network that is kept on the test set"
             lines.append(f"{told}: {unit.mean(self.test)}")
@@ -323,3 +369,10 @@ def _table(found: Round, unit: Unit) -> str:
 def _level(level: float) -> str:
     """A confidence level in percent: 95%, 99% or 98.3%."""
     return f"{100 * level:.3g}%"
+
+
+def _in_words(size: Estimate) -> str:
+    return (
+        f"{100 * size.estimate:.1f} points (95% interval {100 * size.low:.1f} to "
+        f"{100 * size.high:.1f})"
+    )

@@ -29,11 +29,13 @@ from jaxnet.studies.advice_round import Decided, groups_of
 from jaxnet.studies.candidates import current
 from jaxnet.studies.design import MANY, design_of
 from jaxnet.studies.measures import FEWEST, is_labeled, measure_of, target_of
+from jaxnet.studies.more_data import measure_more_data
 from jaxnet.studies.networks import Networks, standardized_anew
 from jaxnet.studies.rounds import MOST_ROUNDS, Course, run_rounds
 from jaxnet.studies.rules import handed_over, told
 
 FEW_GROUPS = 100
+NO_DATA = "what more data gain was not measured"
 
 
 def advise(
@@ -168,8 +170,10 @@ def advise(
             *_notes_on_measure(networks),
             *_notes(course, groups_of(pool)),
             *told(whole.lesson, pool),
+            *([] if seconds is None else [f"to keep within {seconds:g} s, {NO_DATA}"]),
         ),
         test=test_error(model, run, splits, measure),
+        more_data=None if seconds is not None else measure_more_data(course.rounds[0], None),
         networks=whole.networks,
         fold_networks=named_as(whole.model, course.fold_networks),
     )

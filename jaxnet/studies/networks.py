@@ -316,6 +316,23 @@ class Networks:
         found[~np.isfinite(found).all(1)] = self.measure.of_diverged(y, data.outputs)
         return found.reshape(len(recipes), cells, len(y))
 
+    def on(
+        self,
+        folds: Int[np.ndarray, " networks"],
+        samples: Samples,
+        folder: str,
+        progress: Callable[[Progress], None] | None,
+    ) -> Population:
+        """Train networks of the current recipe on parts of the examples that its networks have.
+
+        Args:
+            folds: (networks,) fold that each of them leaves out; it decides its random key.
+            samples: what each of them trains on.
+            folder: name of the folder of checkpoints.
+            progress: as in `fit_population`.
+        """
+        return self._trained(np.zeros(len(folds), int), folds, samples, folder, progress)
+
     def whole(self, recipe: int) -> Whole:
         """Train the networks of a recipe on the whole pool, or on all folds but one, where that one
         stops their training.

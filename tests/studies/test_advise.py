@@ -20,7 +20,7 @@ from jaxnet.diagnostics import Estimate
 from jaxnet.stats.gains import FOLDS
 from jaxnet.studies.advice_round import to_adopt
 from jaxnet.studies.advise import advise
-from jaxnet.studies.candidates import candidates
+from jaxnet.studies.candidates import Candidate, candidates
 from jaxnet.studies.networks import balanced_weights
 from jaxnet.studies.timetable import Timetable, Watch, spent, timetable
 from jaxnet.studies.trained import SAFETY, Pace
@@ -243,6 +243,83 @@ def test_a_labeled_sample_of_where_networks_are_used_judges_in_place_of_the_pool
     assert better.error.estimate < 0.8
     (told,) = [note for note in better.notes if "has no labels" in note]
     assert "were not tried: add training examples from where the network is used" in told
+
+
+@pytest.fixture
+def one_rate(monkeypatch):
+    """Advice that tries ten times the learning rate alone."""
+
+    def faster(model, recipe, *_, **__):
+        return [
+            Candidate(
+                "10 x", "rate", model, replace(recipe, learning_rate=10 * recipe.learning_rate)
+            )
+        ]
+
+    monkeypatch.setattr("jaxnet.studies.advice_round.candidates", faster)
+
+
+@pytest.fixture(scope="module")
+def halves():
+    """Two classes that a line parts, except for noise."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 2)).astype("f4")
+    return jaxnet.split(x, (x[:, 0] + 0.3 * rng.normal(size=400) > 0).astype(int), seed=0)
+
+
+def test_rounds_go_on_from_what_was_adopted(one_rate, halves, tmp_path):
+    recipe = Recipe(epochs=4, learning_rate=1e-3, batch_size=16)
+    key = jax.random.key(1)
+    out = tmp_path / "out"
+
+    def asked():
+        return advise(jaxnet.linear(), halves, recipe, key, rounds=4, seeds=1, out=out)
+
+    found = asked()
+    *before, last = found.rounds
+    assert len(before) >= 1
+    assert not last.adopted
+    assert all(each.adopted for each in before)
+    assert all(each.level == 1 - 0.05 / 4 for each in found.rounds)
+    assert found.recipe.learning_rate == pytest.approx(1e-3 * 10 ** len(before))
+    # new folds and keys: the adopted recipe's error is measured again
+    assert found.adopted
+    assert found.level == 0.95
+    assert found.gain.low > 0.02
+    assert f"The error on unseen examples falls by {100 * found.gain.estimate:.2f}" in found.verdict
+    assert "round 2" in str(found)
+    assert found.summary()["rounds"][0]["adopted"] == "10 x"
+    assert [each["round"] for each in found.summary()["tried"]] == [*range(1, len(before) + 2)]
+    # the vote of the fold networks is the mean of their probabilities
+    x = np.asarray(halves.test.x)
+    members = jaxnet.predict(found.model, found.fold_networks, x)
+    assert len(members) == FOLDS
+    assert np.exp(jaxnet.predict(*found.vote, x)) == pytest.approx(
+        np.exp(members).mean(0), abs=1e-5
+    )
+    kept = jaxnet.evaluate(found.model, found.run, halves.test).error
+    assert found.test.estimate == pytest.approx(kept.estimate)
+    shutil.rmtree(out / "round-2")
+    assert asked().summary() == found.summary()
+
+
+def test_what_is_kept_where_nothing_is_adopted(one_rate, halves):
+    """The fold networks of the current recipe have its error, and half of their data is worth what
+    networks on half of the data lack.
+    """
+    recipe = Recipe(epochs=2, learning_rate=0.3, batch_size=32)
+    found = advise(jaxnet.linear(), halves, recipe, jax.random.key(1), rounds=2, seeds=1)
+    (only,) = found.rounds
+    assert not found.adopted
+    assert any("rounds end here, since no change is adopted" in note for note in found.notes)
+    pooled = pool(halves).train
+    folds, x, y = fold_of(pooled, FOLDS), np.asarray(pooled.x), np.asarray(pooled.y)
+    members = jaxnet.predict(found.model, found.fold_networks, x)
+    wrong = members.argmax(-1)[folds, np.arange(len(y))] != y
+    assert only.error.estimate == pytest.approx(wrong.mean())
+    assert found.more_data.examples == len(y) - np.bincount(folds).max()
+    assert abs(found.more_data.gain.estimate) < 0.1  # two inputs take few examples
+    assert found.more_data.forecast is not None
 
 
 def test_bad_arguments_are_refused_before_anything_is_trained(digits):

@@ -321,7 +321,9 @@ def _tried(advice: Mapping[str, Any] | None) -> str:
         + _round(each, [one for one in advice["tried"] if one.get("round", 1) == number], advice)
         for number, each in enumerate(rounds, 1)
     )
-    listed = "".join(f"<li>{text(words)}</li>" for words in advice["notes"])
+    more = advice.get("more_data")
+    notes = [*([more["words"]] if more else ()), *advice["notes"]]
+    listed = "".join(f"<li>{text(words)}</li>" for words in notes)
     return f"{tables}<ul>{listed}</ul>"
 
 
