@@ -139,13 +139,16 @@ def errors(
 
 
 def summary(rows: Sequence[dict[str, str]]) -> dict[str, str]:
-    """What the advices of a world say together."""
+    """What the advices of a world say together. Advices that were made before the printed gain was
+    computed as it is today have none; the bias is that of the others.
+    """
     leader = np.array([int(row["leader"]) for row in rows])
     point, low, high, truth = (
-        np.array([float(row[name]) for row in rows]) for name in ("point", "low", "high", "truth")
+        np.array([float(row[name] or "nan") for row in rows])
+        for name in ("point", "low", "high", "truth")
     )
     of_pools = np.array([row["gains"].split() for row in rows], float).mean(0)[leader]
-    adopted, count = low > 0, len(rows)
+    adopted, told, count = low > 0, np.isfinite(point), len(rows)
     covered, pools, false = (
         exact(int(each.sum()), count, 0.99)
         for each in (
@@ -154,8 +157,9 @@ def summary(rows: Sequence[dict[str, str]]) -> dict[str, str]:
             adopted & (truth <= 0),
         )
     )
-    bias = float((point - truth).mean())
+    bias = float((point - truth)[told].mean())
     kept = covered.high >= COVERED and false.low <= FALSE and bias <= BIAS
+    both = adopted & told
     return {
         "advices": str(count),
         "covered": f"{covered.estimate:.3f} ({covered.low:.3f} to {covered.high:.3f})",
@@ -163,8 +167,9 @@ def summary(rows: Sequence[dict[str, str]]) -> dict[str, str]:
         "false": f"{false.estimate:.3f} ({false.low:.3f} to {false.high:.3f})",
         "adopted": f"{adopted.mean():.3f}",
         "truth": f"{truth.mean():.2f}",
+        "points": str(int(told.sum())),
         "bias": f"{bias:.2f}",
-        "bias_adopted": f"{(point - truth)[adopted].mean():.2f}" if adopted.any() else "",
+        "bias_adopted": f"{(point - truth)[both].mean():.2f}" if both.any() else "",
         "kept": "yes" if kept else "NO",
     }
 

@@ -273,15 +273,13 @@ def test_rounds_go_on_from_what_was_adopted(one_rate, halves, tmp_path):
     out = tmp_path / "out"
 
     def asked():
-        return advise(jaxnet.linear(), halves, recipe, key, rounds=4, seeds=1, out=out)
+        return advise(jaxnet.linear(), halves, recipe, key, rounds=2, seeds=1, out=out)
 
     found = asked()
-    *before, last = found.rounds
-    assert len(before) >= 1
-    assert not last.adopted
-    assert all(each.adopted for each in before)
-    assert all(each.level == 1 - 0.05 / 4 for each in found.rounds)
-    assert found.recipe.learning_rate == pytest.approx(1e-3 * 10 ** len(before))
+    first, last = found.rounds
+    assert first.adopted
+    assert first.level == last.level == 0.975
+    assert found.recipe.learning_rate == pytest.approx(1e-1 if last.adopted else 1e-2)
     # new folds and keys: the adopted recipe's error is measured again
     assert found.adopted
     assert found.level == 0.95
@@ -289,7 +287,7 @@ def test_rounds_go_on_from_what_was_adopted(one_rate, halves, tmp_path):
     assert f"The error on unseen examples falls by {100 * found.gain.estimate:.2f}" in found.verdict
     assert "round 2" in str(found)
     assert found.summary()["rounds"][0]["adopted"] == "10 x"
-    assert [each["round"] for each in found.summary()["tried"]] == [*range(1, len(before) + 2)]
+    assert [each["round"] for each in found.summary()["tried"]] == [1, 2]
     # the vote of the fold networks is the mean of their probabilities
     x = np.asarray(halves.test.x)
     members = jaxnet.predict(found.model, found.fold_networks, x)
