@@ -87,8 +87,11 @@ def changes(now: Candidate, planted: Planted) -> dict[str, Candidate]:
     if planted.splits.train.x.ndim == 2:
         model = jaxnet.without_inputs(now.model, ())
         return {"columns left out": replace(now, model=model, rule="inputs"), **found}
-    labels = {"labels left out": "drop", "labels corrected": "correct"}
-    return {**{name: replace(now, rule=rule) for name, rule in labels.items()}, **found}
+    return {
+        "labels left out": replace(now, rule="drop"),
+        "labels corrected": replace(now, rule="correct"),
+        **found,
+    }
 
 
 def test_error(way: Candidate, whole: Whole, splits: jaxnet.Splits, seed: int) -> float:
@@ -96,9 +99,10 @@ def test_error(way: Candidate, whole: Whole, splits: jaxnet.Splits, seed: int) -
     given, weights = handed_over(splits, whole.lesson, balance=False)
     keys, errors = jax.random.split(jax.random.key(seed + 1), REFITS), list[float]()
     for key in keys:
-        more = {} if weights is None else {"weights": weights}
         if way.votes == 1:
-            model, run = whole.model, jaxnet.fit(whole.model, given, way.recipe, key, **more)
+            model, run = whole.model, jaxnet.fit(
+                whole.model, given, way.recipe, key, weights=weights
+            )
         else:
             networks = jaxnet.fit_population(
                 whole.model, given, way.recipe, jax.random.split(key, way.votes)

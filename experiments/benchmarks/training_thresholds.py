@@ -14,6 +14,7 @@ import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -39,14 +40,16 @@ def cancer(seed: int, _: Path) -> Splits:
     """569 tumors, 30 columns."""
     from sklearn.datasets import load_breast_cancer
 
-    return parts(*load_breast_cancer(return_X_y=True), seed)
+    data: Any = load_breast_cancer()
+    return parts(data.data, data.target, seed)
 
 
 def iris(seed: int, _: Path) -> Splits:
     """150 flowers, 4 columns."""
     from sklearn.datasets import load_iris
 
-    return parts(*load_iris(return_X_y=True), seed)
+    data: Any = load_iris()
+    return parts(data.data, data.target, seed)
 
 
 def spirals(seed: int, _: Path) -> Splits:

@@ -5,6 +5,7 @@ A split is stratified by class, by group or in order.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -416,6 +417,7 @@ def _alike(one: Standardization, other: Standardization) -> bool:
     """Whether two standardizations are equal but for rounding."""
     if (one.origin, one.target_origin) != (other.origin, other.target_origin):
         return False
+    pairs: list[tuple[tuple[Any, Any], tuple[Any, Any]]]
     pairs = [((one.mean, one.scale), (other.mean, other.scale))]
     if other.target_scale is not None:
         pairs.append(((one.target_mean, one.target_scale), (other.target_mean, other.target_scale)))
