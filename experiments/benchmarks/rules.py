@@ -100,8 +100,9 @@ def test_error(way: Candidate, whole: Whole, splits: jaxnet.Splits, seed: int) -
     keys, errors = jax.random.split(jax.random.key(seed + 1), REFITS), list[float]()
     for key in keys:
         if way.votes == 1:
-            model, run = whole.model, jaxnet.fit(
-                whole.model, given, way.recipe, key, weights=weights
+            model, run = (
+                whole.model,
+                jaxnet.fit(whole.model, given, way.recipe, key, weights=weights),
             )
         else:
             networks = jaxnet.fit_population(
