@@ -286,7 +286,7 @@ def test_options_that_are_shown_alone_belong_to_some_script():
     shown = options_in(" ".join(re.findall(r"`(--[^`]*)`", text)))
     assert "--groups" in shown
     assert shown <= set().union(
-        *map(options_of, ("train", "mnist", "sweep", "benchmarks.tpu_schedule"))
+        *map(options_of, ("train", "mnist", "sweep", "advise", "benchmarks.tpu_schedule"))
     )
 
 

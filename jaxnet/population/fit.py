@@ -171,7 +171,7 @@ def fit_population(
             loss,
             left_out=left_out,
             signals=signals,
-            labels=_own_labels(own, splits.train, f"labels[{member}]"),
+            labels=None if own is None else _own_labels(own, splits.train, f"labels[{member}]"),
             model_state=_own_state(state, each, splits, f"model_states[{member}]"),
         )
         for member, ((each, recipe), own, state) in enumerate(
@@ -280,10 +280,8 @@ def _one_each(name: str, given: Sequence[Any] | None, members: int) -> Sequence[
     return given
 
 
-def _own_labels(given: ArrayLike | None, train: Dataset, name: str) -> np.ndarray | None:
+def _own_labels(given: ArrayLike, train: Dataset, name: str) -> np.ndarray:
     """The classes that a member learns, checked."""
-    if given is None:
-        return None
     if train.classes is None:
         raise InputError(f"{name} are for classes, but this is a regression; leave them out")
     return arrays.labels(name, given, len(train), len(train.classes)).astype(np.int32)

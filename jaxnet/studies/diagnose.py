@@ -671,7 +671,7 @@ def _unanswered(judged: Judged, given: dict[str, tuple[np.ndarray, Dataset]]) ->
 def _training(judged: Judged, problem: Problem, limits: Limits) -> tuple[Finding, ...]:
     """Find what is wrong with the training of the networks that judge the recipe."""
     own = judged.sound[judged.trained.kinds == judged.kind]
-    outputs = np.full((len(own), *judged.on_train.shape[1:]), np.nan, np.float32)
+    outputs = np.full((len(own), *judged.on_train.shape[1:]), np.nan, judged.on_train.dtype)
     outputs[own] = judged.on_train
     seen = np.ones((len(own), len(judged.splits.train)), bool)
     if judged.design.cross_fitted:

@@ -124,7 +124,9 @@ def _bounded(problem: Problem, population: Population) -> float:
     if splits.classes is None:
         return 0.0
     outputs = _outputs(problem, population)
-    unbounded = not np.allclose(outputs.sum(-1), 1, atol=1e-3) or outputs.min() < 0
+    outputs = outputs[np.isfinite(outputs).all(-1)]
+    shares = len(outputs) > 0 and outputs.min() >= 0
+    unbounded = not shares or not np.allclose(outputs.sum(-1), 1, atol=1e-3)
     right = jnp.eye(splits.train.outputs, dtype=jnp.float32)
 
     def loss(outputs: Array) -> float:
