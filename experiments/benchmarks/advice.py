@@ -18,13 +18,14 @@ hundredths of a nat, and those of a root mean squared error hundredths of the st
 y; `advice_measures.py` draws such losses.
 """
 
+import argparse
 import math
 import sys
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,23 +39,6 @@ from jaxnet.studies.timetable import fitting
 TABLE = Path(__file__).with_suffix(".csv")
 CHUNK = 50
 COVERED, FALSE, BIAS = 0.93, 0.05, 0.5  # wanted: at least, at most, at most
-FIELDS = (
-    "case",
-    "advices",
-    "covered",
-    "covered_low",
-    "covered_high",
-    "false",
-    "false_low",
-    "false_high",
-    "adopted",
-    "best",
-    "bias",
-    "bias_adopted",
-    "width",
-    "trained",
-    "kept",
-)
 
 
 class Case(NamedTuple):
@@ -268,13 +252,35 @@ def summary(name: str, advices: Sequence[Advised]) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate what is missing in the table; the exit status is 1 where a promise is broken."""
     options = parser(__doc__, TABLE, advices=1000, processes=2).parse_args(arguments)
+    return simulate_missing(options, CASES, simulate, summary, CHUNK)
+
+
+def simulate_missing(
+    options: argparse.Namespace,
+    cases: Iterable[str],
+    simulate: Callable[[str, int, int], Sequence[Any]],
+    summary: Callable[[str, Sequence[Any]], dict[str, str]],
+    chunk: int,
+) -> int:
+    """Simulate the cases that the table lacks; a summary says in "kept" whether promises hold.
+
+    Args:
+        options: those of a study, with the number of advices and of processes.
+        cases: names of all cases.
+        simulate: simulates some advices of a case, see `in_chunks`.
+        summary: the row of a case, by all its advices.
+        chunk: number of advices that are simulated together.
+
+    Returns:
+        The exit status: 1 where a promise is broken.
+    """
     broken = 0
     with processes(options.processes) as pool:
-        for name in missing(options, CASES, "case"):
+        for name in missing(options, cases, "case"):
             began = time.perf_counter()
-            found = in_chunks(pool, simulate, name, options.advices, CHUNK)
-            line = summary(name, [each for chunk in found for each in chunk])
-            append(options.table, [line], FIELDS)
+            found = in_chunks(pool, simulate, name, options.advices, chunk)
+            line = summary(name, [each for part in found for each in part])
+            append(options.table, [line], tuple(line))
             broken += line["kept"] == "NO"
             print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
             print(", ".join(f"{key} {value}" for key, value in line.items()), flush=True)

@@ -15,7 +15,6 @@ was reached, as a share of what all candidates gain together.
 """
 
 import sys
-import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,32 +22,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks.advice import BIAS, COVERED, FALSE, LITTLE, Case, one_of
-from experiments.benchmarks.rows import append, in_chunks, missing, parser, processes
+from experiments.benchmarks.advice import (
+    BIAS,
+    COVERED,
+    FALSE,
+    LITTLE,
+    Case,
+    one_of,
+    simulate_missing,
+)
+from experiments.benchmarks.rows import parser
 from experiments.benchmarks.worlds import Pool, Probit, folds
 from jaxnet.diagnostics import Estimate, exact
 from jaxnet.stats.gains import FOLDS, Cell, Gains, race
 
 TABLE = Path(__file__).with_suffix(".csv")
 CHUNK, ROUNDS = 50, 5
-FIELDS = (
-    "case",
-    "advices",
-    "covered",
-    "covered_low",
-    "covered_high",
-    "wrong",
-    "wrong_low",
-    "false",
-    "false_low",
-    "adopted",
-    "rounds",
-    "best",
-    "bias",
-    "bias_adopted",
-    "width",
-    "kept",
-)
 CASES = {
     f"{n}{words}: {told}": Case(n, gains, group=group)
     for n, group, words in (
@@ -193,18 +182,7 @@ def summary(name: str, advices: Sequence[Advised]) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate what is missing in the table; the exit status is 1 where a promise is broken."""
     options = parser(__doc__, TABLE, advices=1000, processes=2).parse_args(arguments)
-    broken = 0
-    with processes(options.processes) as pool:
-        for name in missing(options, CASES, "case"):
-            began = time.perf_counter()
-            found = in_chunks(pool, simulate, name, options.advices, CHUNK)
-            line = summary(name, [each for chunk in found for each in chunk])
-            append(options.table, [line], FIELDS)
-            broken += line["kept"] == "NO"
-            print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
-            print(", ".join(f"{key} {value}" for key, value in line.items()), flush=True)
-    print(f"{broken} promises broken")
-    return int(broken > 0)
+    return simulate_missing(options, CASES, simulate, summary, CHUNK)
 
 
 if __name__ == "__main__":
