@@ -4,11 +4,13 @@ decide inside a training part; and what several networks predict together.
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxnet.data import Dataset
+from jaxnet.data.resampling import Samples, whole
 from jaxnet.diagnostics.findings import Code, Finding, finding
 from jaxnet.models.model import Model
 from jaxnet.population.predictions import member_predictions
@@ -17,68 +19,115 @@ from jaxnet.random import generator
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.label_errors import likely_wrong
-from jaxnet.studies.rules import Judged, LeftOut, columns_of, permuted, squared_losses
+from jaxnet.studies.rules import (
+    Judged,
+    LeftOut,
+    Lesson,
+    Rule,
+    columns_of,
+    judged,
+    left_out,
+    lesson,
+    permuted,
+    squared_losses,
+)
 
 MOST_WRONG = 0.5  # share of contradicted labels above which networks are doubted, and not labels
 
 
-def judgments(
-    model: Model,
-    networks: Population,
-    left_out: Sequence[LeftOut],
-    fold_of: Int[np.ndarray, " examples"],
-    train: Dataset,
-    key: Key[Array, ""],
-    plan: Plan | None,
-    *,
-    columns: bool,
-) -> dict[LeftOut, Judged]:
-    """Predict what networks were not trained on.
+@dataclass(frozen=True)
+class Inner:
+    """Inner networks, and what they have said so far.
 
-    Args:
+    Attributes:
         model: their model.
-        networks: the networks.
-        left_out: the folds that each of them was not trained on.
         fold_of: (examples,) fold of each example.
         train: the examples.
         key: a random key, of permutations.
         plan: as in `fit_population`.
-        columns: whether to measure how the loss changes where a column is permuted.
-
-    Returns:
-        By folds that a network left out, what it says of them. A network that diverged finds all
-        classes equally probable, or predicts the mean of y.
+        said: by folds that a network left out, what it says of them. A network that diverged finds
+            all classes equally probable, or predicts the mean of y.
     """
-    x, y = np.asarray(train.x), np.asarray(train.y)
-    rows = [np.flatnonzero(np.isin(fold_of, folds)) for folds in left_out]
-    nothing = -math.log(train.outputs) if train.classes is not None else float(y.mean())
 
-    def predicted(x: np.ndarray) -> list[np.ndarray]:
+    model: Model
+    fold_of: Int[np.ndarray, " examples"]
+    train: Dataset
+    key: Key[Array, ""]
+    plan: Plan | None
+    said: dict[LeftOut, Judged] = field(default_factory=dict)
+
+    def missing(self, rules: Sequence[Rule | None], parts: Sequence[int | None]) -> list[LeftOut]:
+        """The folds that inner networks leave out which these rules need and were not trained yet.
+
+        Args:
+            rules: the rule of each network, or None.
+            parts: the fold that each network leaves out; None for the whole pool.
+        """
+        wanted = {part for part, rule in zip(parts, rules, strict=True) if rule is not None}
+        return sorted({folds for part in wanted for folds in left_out(part)} - self.said.keys())
+
+    def lessons(
+        self, rules: Sequence[Rule | None], parts: Sequence[int | None]
+    ) -> list[Lesson | None]:
+        """What networks of these rules are trained on.
+
+        Args:
+            rules: as in `missing`.
+            parts: as in `missing`.
+        """
+        return [
+            None
+            if rule is None
+            else lesson(rule, judged(part, self.fold_of, self.said), self.train)
+            for rule, part in zip(rules, parts, strict=True)
+        ]
+
+    def samples(self, sets: Sequence[LeftOut]) -> Samples:
+        """What the networks train on that leave out these folds."""
+        rows = {i: np.flatnonzero(~np.isin(self.fold_of, folds)) for i, folds in enumerate(sets)}
+        return whole(len(sets), len(self.fold_of)).with_rows(rows)
+
+    def take_in(self, networks: Population, sets: Sequence[LeftOut], *, columns: bool) -> None:
+        """Keep what networks say of examples that they were not trained on.
+
+        Args:
+            networks: the networks.
+            sets: the folds that each of them left out.
+            columns: whether to measure how the loss changes where a column is permuted.
+        """
+        x, y = np.asarray(self.train.x), np.asarray(self.train.y)
+        rows = [np.flatnonzero(np.isin(self.fold_of, folds)) for folds in sets]
+        outputs, changes = self._predicted(networks, x, rows), None
+        if columns:
+            rng = generator(self.key, "resampling")
+            losses = [squared_losses(each, y[own]) for each, own in zip(outputs, rows, strict=True)]
+            every = list[list[np.ndarray]]()
+            for inputs in columns_of(self.train):
+                moved = self._predicted(networks, permuted(x, inputs, self.fold_of, rng), rows)
+                every.append(
+                    [
+                        squared_losses(each, y[own]) - before
+                        for each, own, before in zip(moved, rows, losses, strict=True)
+                    ]
+                )
+            changes = [np.stack(each) for each in zip(*every, strict=True)]
+        for i, folds in enumerate(sets):
+            own = None if changes is None else changes[i]
+            self.said[folds] = Judged(rows[i], outputs[i], own)
+
+    def _predicted(
+        self, networks: Population, x: np.ndarray, rows: Sequence[Int[np.ndarray, " some"]]
+    ) -> list[np.ndarray]:
+        """What each network predicts of its rows."""
+        y = np.asarray(self.train.y)
+        classes = self.train.classes is not None
+        nothing = -math.log(self.train.outputs) if classes else float(y.mean())
         found = [np.empty(0)] * len(rows)
-        for places, outputs in member_predictions([model], networks, x, plan):
+        for places, outputs in member_predictions([self.model], networks, x, self.plan):
             for place, each in zip(places, outputs, strict=True):
                 own = each[rows[place]]
                 found[place] = own if np.isfinite(own).all() else np.full_like(own, nothing)
         return found
-
-    outputs, changes = predicted(x), None
-    if columns:
-        rng = generator(key, "resampling")
-        losses = [squared_losses(each, y[own]) for each, own in zip(outputs, rows, strict=True)]
-        every = list[list[np.ndarray]]()
-        for inputs in columns_of(train):
-            moved = predicted(permuted(x, inputs, fold_of, rng))
-            every.append(
-                [
-                    squared_losses(each, y[own]) - before
-                    for each, own, before in zip(moved, rows, losses, strict=True)
-                ]
-            )
-        changes = [np.stack(each) for each in zip(*every, strict=True)]
-    return {
-        folds: Judged(rows[i], outputs[i], None if changes is None else changes[i])
-        for i, folds in enumerate(left_out)
-    }
 
 
 def label_noise(

@@ -29,21 +29,11 @@ from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import once
 from jaxnet.stats.gains import FOLDS, Cell
 from jaxnet.studies.candidates import Candidate
-from jaxnet.studies.inner import judgments, voted
+from jaxnet.studies.inner import Inner, voted
 from jaxnet.studies.measures import Measure, Target
-from jaxnet.studies.rules import (
-    COST,
-    Judged,
-    LeftOut,
-    Lesson,
-    Rule,
-    applied,
-    balanced_weights,
-    judged,
-    left_out,
-    lesson,
-)
-from jaxnet.studies.timetable import Limit, Timetable, Watch, programs, timetable
+from jaxnet.studies.one_program import programs, with_equal_structure
+from jaxnet.studies.rules import COST, LeftOut, Lesson, applied, balanced_weights
+from jaxnet.studies.timetable import Limit, Timetable, Watch, timetable
 from jaxnet.studies.trained import SAFETY, Pace, operations, timed
 
 # Numbers of random keys: of the network that is handed over, of further networks that vote with
@@ -53,8 +43,6 @@ VOTE = 1 << 16
 INNER = 1 << 22
 ROUND = (1 << 20) + 2  # of the next round
 SIGNALS = 16  # steps of each epoch at which signals of the current recipe's networks are taken
-
-FREE = ("weight_decay", "label_smoothing")  # numbers of a recipe of which 0 is the same as none
 
 
 class Whole(NamedTuple):
@@ -121,12 +109,19 @@ class Networks:
 
     @functools.cached_property
     def costs(self) -> Float[np.ndarray, " recipes"]:
-        """The operations of a training of each recipe; its steps where they cannot be counted."""
+        """The operations of a network of each recipe in the race, with those of the inner networks
+        that decide what it is trained on; its steps where they cannot be counted.
+        """
+        return self._operations * [1 if each.rule is None else COST for each in self.recipes]
+
+    @functools.cached_property
+    def _operations(self) -> Float[np.ndarray, " recipes"]:
+        """The operations of a training of each recipe, its steps where they cannot be counted."""
         found = np.array([operations(problem) for problem in self.problems])
         if not (found > 0).all():
             steps = [problem.recipe.epochs * problem.steps for problem in self.problems]
             found = np.array(steps, float)
-        return found * [each.votes * (1 if each.rule is None else COST) for each in self.recipes]
+        return found * [each.votes for each in self.recipes]
 
     @functools.cached_property
     def _waves(self) -> Plan | None:
@@ -136,9 +131,9 @@ class Networks:
     @property
     def relative(self) -> Float[np.ndarray, " candidates"]:
         """How many times as long as one of the current recipe a training of each candidate takes,
-        by its number of operations.
+        by its number of operations, once a rule has decided what it is trained on.
         """
-        return self.costs[1:] / self.costs[0]
+        return self._operations[1:] / self._operations[0]
 
     def beside(self, found: Sequence[Candidate]) -> "Networks":
         """Those of the current recipe and of these candidates."""
@@ -273,7 +268,7 @@ class Networks:
         members = np.repeat(np.repeat(recipes, len(cells)), votes)
         name = folder or f"folds-{max(fold for fold, _ in cells) + 1}"
         rules = [self.recipes[member].rule for member in members]
-        sets = self._missing(rules, folds.tolist())
+        sets = self._inner.missing(rules, folds.tolist())
         share = len(sets) / (len(sets) + len(members))  # of inner networks
         self._judge(sets, "inputs" in rules, name, _part_of(progress, 0.0, share))
         return self._trained(
@@ -283,7 +278,7 @@ class Networks:
             name,
             _part_of(progress, share, 1 - share),
             signals,
-            self._lessons(rules, folds.tolist()),
+            self._inner.lessons(rules, folds.tolist()),
         )
 
     def votes(self, recipes: Int[np.ndarray, " recipes"]) -> list[int]:
@@ -338,8 +333,8 @@ class Networks:
         stops their training.
         """
         way, votes = self.recipes[recipe], self.recipes[recipe].votes
-        self._judge(self._missing([way.rule], [None]), way.rule == "inputs", "network", None)
-        (taught,) = self._lessons([way.rule], [None])
+        self._judge(self._inner.missing([way.rule], [None]), way.rule == "inputs", "network", None)
+        (taught,) = self._inner.lessons([way.rule], [None])
         if taught is not None:
             way = replace(way, model=applied(way.model, taught))
         alone = replace(self, recipes=(way,))
@@ -356,36 +351,15 @@ class Networks:
         )
         return Whole(way.model, networks, taught)
 
-    def _missing(self, rules: Sequence[Rule | None], parts: Sequence[int | None]) -> list[LeftOut]:
-        """The folds that inner networks leave out which these rules need and were not trained yet.
-
-        Args:
-            rules: the rule of each network, or None.
-            parts: the fold that each network leaves out; None for the whole pool.
-        """
-        wanted = {part for part, rule in zip(parts, rules, strict=True) if rule is not None}
-        return sorted({folds for part in wanted for folds in left_out(part)} - self._judged.keys())
-
-    def _lessons(
-        self, rules: Sequence[Rule | None], parts: Sequence[int | None]
-    ) -> list[Lesson | None]:
-        """What networks of these rules are trained on."""
-        return [
-            None
-            if rule is None
-            else lesson(rule, judged(part, self.fold_of, self._judged), self.splits.train)
-            for rule, part in zip(rules, parts, strict=True)
-        ]
-
     @property
     def inner(self) -> int:
         """The number of inner networks that were trained so far."""
-        return len(self._judged)
+        return len(self._inner.said)
 
     @functools.cached_property
-    def _judged(self) -> dict[LeftOut, Judged]:
-        """What the inner networks that were trained so far say."""
-        return {}
+    def _inner(self) -> Inner:
+        judge = self.recipes[self.judge].model
+        return Inner(judge, self.fold_of, self.splits.train, self.key, self._waves)
 
     def _judge(
         self,
@@ -399,21 +373,14 @@ class Networks:
         """
         if not sets:
             return
-        rows = {i: np.flatnonzero(~np.isin(self.fold_of, folds)) for i, folds in enumerate(sets)}
         networks = self._trained(
             np.full(len(sets), self.judge),
             INNER + np.array([FOLDS * folds[0] + folds[-1] for folds in sets]),
-            whole(len(sets), len(self.fold_of)).with_rows(rows),
+            self._inner.samples(sets),
             f"{folder}-inner",
             progress,
         )
-        model, train = self.recipes[self.judge].model, self.splits.train
-        self._judged.update(
-            judgments(
-                *(model, networks, sets, self.fold_of, train, self.key, self._waves),
-                columns=columns,
-            )
-        )
+        self._inner.take_in(networks, sets, columns=columns)
 
     def _trained(
         self,
@@ -520,35 +487,6 @@ def standardized_anew(splits: Splits) -> Splits:
     """
     own, now = splits.standardization, Standardization.of(splits.train)
     return replace(splits, standardization=own._replace(mean=now.mean, scale=now.scale))
-
-
-def with_equal_structure(recipes: Sequence[Candidate]) -> list[Recipe]:
-    """Make recipes that differ in numbers alone what one compiled program can train: 0 stands for a
-    number that other recipes have, where 0 changes nothing and takes no time.
-
-    Args:
-        recipes: the ways to train.
-    """
-    alike = dict[Any, set[str]]()
-    every = [(_program(each), each.recipe) for each in recipes]
-    for program, recipe in every:
-        fields = {name for name in FREE if getattr(recipe, name) is not None}
-        alike.setdefault(program, set()).update(fields)
-
-    def filled(program: Any, recipe: Recipe) -> Recipe:
-        missing: dict[str, Any] = {
-            name: 0.0 for name in alike[program] if getattr(recipe, name) is None
-        }
-        return replace(recipe, **missing)
-
-    return [filled(*each) for each in every]
-
-
-def _program(way: Candidate) -> Any:
-    """What recipes that one program trains have in common, besides the numbers in FREE."""
-    none: dict[str, Any] = dict.fromkeys(FREE)
-    structure = jax.tree.structure(replace(way.recipe, **none))
-    return way.model, way.standardized, way.loss, structure
 
 
 def _part_of(

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxnet.core.training import Problem
 from jaxnet.runtime.files import read_json, write_json
 from jaxnet.runtime.processes import once
 from jaxnet.stats.gains import FOLDS, Cell, cells_of_rungs, most_recipes
+from jaxnet.studies.one_program import program_of, programs
 from jaxnet.studies.trained import SAFETY, Pace
 
 WORTHWHILE = 0.02  # share of the time that a change must save to be left out
@@ -101,8 +101,8 @@ def timetable(
             break
         alone = [[number] for number in kept]
         together = [
-            [number for number in kept if _program(problems[number]) == program]
-            for program in dict.fromkeys(_program(problems[number]) for number in kept)
+            [number for number in kept if program_of(problems[number]) == program]
+            for program in dict.fromkeys(program_of(problems[number]) for number in kept)
         ]
         most, best = 0.0, kept
         for gone in reversed([*(each for each in together if len(each) < len(kept)), *alone]):
@@ -114,17 +114,6 @@ def timetable(
             break
         kept = best
     return Timetable(tuple(number - 1 for number in kept), fewer, now, pace)
-
-
-def programs(problems: Sequence[Problem], kept: Sequence[int]) -> int:
-    """The number of compiled programs of the current recipe and those that are kept."""
-    return len({_program(problems[number]) for number in (0, *kept)})
-
-
-def _program(problem: Problem) -> Any:
-    """What problems that one compiled program trains have in common."""
-    splits = id(problem.splits)
-    return problem.model, splits, problem.loss, jax.tree.structure(problem.recipe)
 
 
 def _seconds(

@@ -21,7 +21,7 @@ from jaxnet.stats.gains import FOLDS
 from jaxnet.studies.advice_round import to_adopt
 from jaxnet.studies.advise import advise
 from jaxnet.studies.candidates import Candidate, candidates
-from jaxnet.studies.networks import balanced_weights
+from jaxnet.studies.rules import balanced_weights
 from jaxnet.studies.timetable import Timetable, Watch, spent, timetable
 from jaxnet.studies.trained import SAFETY, Pace
 

@@ -19,7 +19,8 @@ from jaxnet.diagnostics import Estimate
 from jaxnet.diagnostics.findings import Code, Finding, Remedy
 from jaxnet.models.remade import restarted, with_logarithms
 from jaxnet.studies.candidates import candidates, current
-from jaxnet.studies.networks import Networks, with_equal_structure
+from jaxnet.studies.networks import Networks
+from jaxnet.studies.one_program import with_equal_structure
 from jaxnet.studies.rules import balanced_weights
 
 RECIPE = Recipe(epochs=10, learning_rate=3e-3, schedule="one_cycle")

@@ -113,7 +113,7 @@ def test_planted_wrong_labels_are_left_out_or_corrected(table, dropped):
     splits, wrong = table
     networks, _ = dropped
     y = np.asarray(splits.train.y)
-    said = judged(0, networks.fold_of, networks._judged)
+    said = judged(0, networks.fold_of, networks._inner.said)
     assert set(said.rows.tolist()) == set(np.flatnonzero(networks.fold_of != 0).tolist())
     kept = lesson("drop", said, splits.train).rows
     gone = np.setdiff1d(said.rows, kept)
@@ -128,7 +128,7 @@ def test_planted_wrong_labels_are_left_out_or_corrected(table, dropped):
 def test_a_network_without_likely_wrong_labels_is_trained_on_the_others(table, dropped):
     splits, _ = table
     networks, population = dropped
-    said = judged(1, networks.fold_of, networks._judged)
+    said = judged(1, networks.fold_of, networks._inner.said)
     rows = lesson("drop", said, splits.train).rows
     rest = np.setdiff1d(np.arange(len(splits.train)), rows)
     sample = np.concatenate([rows, rest]).astype(np.int32), np.int32(len(rows))
