@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from jaxnet.population.ensemble import ensemble as ensemble
     from jaxnet.population.fit import fit_population as fit_population
     from jaxnet.population.halving import Halving as Halving
+    from jaxnet.population.prediction_sets import predict as predict
     from jaxnet.population.predictions import evaluate as evaluate
-    from jaxnet.population.predictions import predict as predict
     from jaxnet.population.result import Population as Population
     from jaxnet.runtime import processes as processes
     from jaxnet.runtime.devices import enable_cache as enable_cache
@@ -88,7 +88,8 @@ _NAMES = {
     "jaxnet.population.ensemble": ("ensemble",),
     "jaxnet.population.fit": ("fit_population",),
     "jaxnet.population.halving": ("Halving",),
-    "jaxnet.population.predictions": ("evaluate", "predict"),
+    "jaxnet.population.prediction_sets": ("predict",),
+    "jaxnet.population.predictions": ("evaluate",),
     "jaxnet.population.result": ("Population",),
     "jaxnet.runtime": ("processes",),
     "jaxnet.runtime.devices": ("enable_cache", "use_cpu_devices"),

@@ -86,8 +86,8 @@ Metrics = ClassMetrics | ValueMetrics
 
 
 def predict(model: Model, run: Run, x: ArrayLike | Frame) -> Float[np.ndarray | Array, "..."]:
-    """What one trained network predicts. See `predict` of jaxnet/population/predictions.py, which
-    also takes the networks of a population.
+    """What one trained network predicts. See `predict` of jaxnet/population/prediction_sets.py,
+    which also takes the networks of a population.
     """
     arguments.check(model=model, run=run)
     if np.ndim(run.epochs):

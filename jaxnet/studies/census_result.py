@@ -20,9 +20,10 @@ from jaxnet.runtime.files import plain
 from jaxnet.stats.bias_variance import Decomposition
 from jaxnet.stats.estimate import Estimate, wilson
 from jaxnet.stats.halves import mean_where
+from jaxnet.studies import census_sets
 from jaxnet.studies.census_labels import LabelsOfHalves, in_first_half
 from jaxnet.studies.census_verify import Trainer, check_pairs, checked_rows, measured_gain
-from jaxnet.typing import ArrayLike
+from jaxnet.typing import ArrayLike, Frame
 
 MEMORIZED = 0.25  # memorization above which an example counts as memorized (Feldman & Zhang 2020)
 
@@ -199,6 +200,60 @@ class Census:
             new = arrays.labels("labels", labels, len(chosen), len(classes))
         return measured_gain(self.trainer, self.splits, chosen, new, pairs)
 
+    def predict(
+        self,
+        x: ArrayLike | Frame,
+        *,
+        coverage: float = census_sets.COVERAGE,
+        by_class: bool = False,
+        network: Run | None = None,
+    ) -> census_sets.Found:
+        """Predict sets of classes that hold the label with a given probability, or limits between
+        which the value lies.
+
+        They are those of the vote of the networks on halves, and calibrated on the pool: what each
+        example is compared with are the networks that were not trained on it. Where examples are
+        grouped, the probability is that of examples of new groups.
+
+        Args:
+            x: (examples, ...) inputs, or a data frame, as for `jaxnet.predict`.
+            coverage: the probability, on average over new examples like those of the pool.
+            by_class: whether it is the probability for the examples of each class.
+            network: a network that was trained on the training set, whose sets are then calibrated
+                on the validation set; None for the vote.
+
+        Returns:
+            (examples, classes) booleans, which classes each set holds, or (examples, 2) lower and
+            upper limits of values. The logger "jaxnet" says how many sets are empty, and where too
+            few examples are known.
+
+        Raises:
+            InputError: for arguments that cannot be meant, and for a network where the data have no
+                validation set, or that was trained on it.
+
+        References:
+            Vovk 2015 (cross-conformal prediction); Kim, Xu & Barber 2020 (random samples); Lee,
+            Barber & Willett 2023 (groups).
+        """
+        if network is not None:
+            return census_sets.of_network(self, network, x, coverage, by_class=by_class)
+        return census_sets.of_vote(self, x, coverage, by_class=by_class)
+
+    @functools.cached_property
+    def unseen_vote(self) -> Float[np.ndarray, " pool *classes"]:
+        """The mean probabilities, or values, of the networks that were not trained on each example
+        of the pool.
+        """
+        return census_sets.unseen_vote(self.predictions, self.halves)
+
+    @functools.cached_property
+    def prediction_sets(self) -> census_sets.SetsOfUnseen:
+        """How large prediction sets of the vote are at 95% coverage, for examples of the pool whose
+        networks have not seen them.
+        """
+        train = self.splits.train
+        return census_sets.of_unseen(self.unseen_vote, np.asarray(train.y), train.groups)
+
     def rows(self) -> dict[str, np.ndarray]:
         """What is known of each example of the pool, as columns.
 
@@ -291,6 +346,10 @@ class Census:
                 if self.decomposition is None
                 else {name: getattr(self.decomposition, name) for name in parts},
                 "notes": self.notes,
+                "prediction_sets": {
+                    **self.prediction_sets._asdict(),
+                    "words": self.prediction_sets.words,
+                },
                 **(
                     {}
                     if self.regression
@@ -326,6 +385,8 @@ class Census:
                 f"{self.members} networks, each trained on {self.examples:,.0f} of "
                 f"{len(self.splits.train):,} examples",
                 *(f"{name:{width}}  {value}" for name, value in rows),
+                "",
+                self.prediction_sets.words,
                 "",
                 *self.notes,
             ]

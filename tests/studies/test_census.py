@@ -181,6 +181,33 @@ def test_groups_stay_together_and_are_the_units_of_the_interval():
     assert found.verify(np.arange(5), pairs=16).refused is None
 
 
+def test_prediction_sets_compare_an_example_with_networks_that_have_not_seen_it(digits, found):
+    """The rule of Vovk 2015, eq. 7, with the votes of the networks outside each half, by hand."""
+    x, y, n = np.asarray(digits.test.x[:40]), np.asarray(found.splits.train.y), len(found.halves[0])
+    known = np.exp(np.asarray(found.predictions, float))
+    outputs = np.asarray(jaxnet.predict(MODEL, found.population, x))[:16]
+    new = np.exp(outputs.astype(np.float16).astype(float))
+    p = np.zeros((40, 10))
+    for i in range(n):
+        unseen = ~found.halves[:, i]
+        p += new[unseen].mean(0) >= known[unseen, i, y[i]].mean()
+    sets = found.predict(x, coverage=0.9)
+    np.testing.assert_array_equal(sets, (p + 1) / (n + 1) > 0.1)
+    unseen = np.stack([
+        np.exp(np.asarray(found.predictions[~found.halves[:, i], i], float)).mean(0)
+        for i in range(n)
+    ])  # fmt: skip
+    fits = np.sort(unseen[np.arange(n), y])
+    sizes = (unseen >= fits[n - int(np.ceil((n + 1) * 0.95))]).sum(1)
+    assert found.prediction_sets.size == pytest.approx(sizes.mean(), abs=1e-3)
+    assert found.prediction_sets.empty == pytest.approx((sizes == 0).mean(), abs=1e-3)
+    run = jaxnet.fit(MODEL, digits, RECIPE, KEY)
+    own = jaxnet.predict(MODEL, run, x, coverage=0.9, splits=digits)
+    np.testing.assert_array_equal(found.predict(x, coverage=0.9, network=run), own)
+    with pytest.raises(InputError, match="trained on the validation set too"):
+        found.predict(x, network=found.run)
+
+
 def test_values_are_judged_by_squared_errors_in_variances_of_y():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 4)).astype(np.float32)
@@ -191,6 +218,10 @@ def test_values_are_judged_by_squared_errors_in_variances_of_y():
     assert found.decomposition.loss.estimate == pytest.approx(found.unseen.estimate, rel=1e-4)
     assert (found.rows()["low"] <= found.rows()["error"]).all()
     assert "error / variance of y on examples that a network has not seen" in str(found)
+    low, high = found.predict(splits.test.x, coverage=0.9).T
+    reach = stats.norm.ppf(0.95)  # of the noise
+    assert np.mean(high - low) == pytest.approx(2 * reach, rel=0.15)
+    assert found.prediction_sets.size == pytest.approx(2 * stats.norm.ppf(0.975), rel=0.15)
     with pytest.raises(InputError, match="values of a regression are neither right nor wrong"):
         _ = found.wrong_label
 
@@ -302,6 +333,7 @@ def test_the_command_writes_the_same_census(folder, digits, found):
     page = (folder / "report.html").read_text()
     assert "error on examples that a network has not seen" in page
     assert "Wrong labels in the training set: " in page
+    assert "Prediction sets that hold the label with 95% probability have " in page
 
 
 @pytest.mark.parametrize(

@@ -378,11 +378,18 @@ def _census(census: Mapping[str, Any] | None) -> str:
     )
     listed = "".join(f"<li>{text(words)}</li>" for words in census["notes"])
     each = "<p>examples.csv has a row for each example, the hardest first.</p>"
+    sets = census.get("prediction_sets")
     return (
         table(["", "percent"], rows, caption=caption)
         + _mislabeled(census)
+        + ("" if sets is None else f"<p>{text(_sentence(sets['words']))}</p>")
         + f"{each}<ul>{listed}</ul>"
     )
+
+
+def _sentence(words: str) -> str:
+    """Words as a sentence of their own."""
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _mislabeled(census: Mapping[str, Any]) -> str:
