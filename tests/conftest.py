@@ -11,9 +11,18 @@ import sys
 import threading
 from pathlib import Path
 
-import jax
-import numpy as np
-import pytest
+import jaxlib.version
+
+# Without these, optimizing programs that run once or twice takes nine tenths of a cold run. Under
+# XLA_FLAGS= (set, and empty) the tests run what users run; .ci/run does that with a part of them.
+QUICK = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
+if jaxlib.version.__version_info__ < (0, 11):  # later ones do not know it
+    QUICK.append("--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", " ".join(QUICK))
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 CACHE = Path(os.environ.get("JAXNET_TEST_CACHE", Path(__file__).parent.parent / ".pytest-compiled"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

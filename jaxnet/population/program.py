@@ -5,6 +5,7 @@ epochs, with `epoch` of jaxnet/core/training.py mapped over its members.
 """
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -193,8 +194,9 @@ def advance(
 
 @functools.cache
 def _jitted(platform: str) -> tuple[Any, Any]:
-    """`begin` and `advance`, compiled for a platform."""
-    options = {"compiler_options": OPTIONS.get(platform)}
+    """`begin` and `advance`, compiled for a platform. A level that XLA_FLAGS gives goes first."""
+    given = "xla_backend_optimization_level" in os.environ.get("XLA_FLAGS", "")
+    options = {"compiler_options": None if given else OPTIONS.get(platform)}
     return jax.jit(begin, static_argnames="setting", **options), jax.jit(
         advance, static_argnames="setting", donate_argnames=("state", "history"), **options
     )
