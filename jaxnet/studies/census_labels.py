@@ -20,11 +20,13 @@ class LabelsOfHalves(NamedTuple):
 
     Attributes:
         noise: by all of them.
+        apart: by each half of them, the probability that each label is wrong.
         number: the number of wrong labels among the examples that are counted.
         listed: rows that two halves of the networks show to be mislabeled, the most certain first.
     """
 
     noise: LabelNoise
+    apart: tuple[Float[np.ndarray, " pool"], Float[np.ndarray, " pool"]]
     number: Estimate
     easy_share: Estimate
     listed: Int[np.ndarray, " listed"]
@@ -59,13 +61,13 @@ def labels_of_halves(
     """
     first = in_first_half(len(halves))
     opinions = [combine_members(log_probabilities[of], y, halves[of])[0] for of in (first, ~first)]
-    apart = [label_noise(each, y).probability for each in opinions]
+    one_half, other_half = (label_noise(each, y).probability for each in opinions)
     both = _joined(*opinions)
-    one, other = (float(each[counted].sum()) for each in apart)
+    one, other = (float(each[counted].sum()) for each in (one_half, other_half))
     easy = wrong_labels(log_probabilities, y, seen=halves)
     number = number_of_wrong_labels(both, y, counted, easy, (one, other))
-    listed = longest_list(np.minimum(*apart)[counted])
-    found = LabelsOfHalves(label_noise(both, y), number, easy, listed)
+    listed = longest_list(np.minimum(one_half, other_half)[counted])
+    found = LabelsOfHalves(label_noise(both, y), (one_half, other_half), number, easy, listed)
     return found if found.doubt is None else found._replace(listed=listed[:0])
 
 

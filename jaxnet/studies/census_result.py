@@ -1,8 +1,6 @@
 """Census: what networks on halves of the examples show of each example."""
 
-import csv
 import functools
-import io
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,19 +11,19 @@ from jaxtyping import Bool, Float, Int, Num, Shaped
 from jaxnet import arrays, display
 from jaxnet.core.run import Run
 from jaxnet.data import Splits
-from jaxnet.diagnostics.findings import Finding, percent
+from jaxnet.diagnostics.findings import Finding
 from jaxnet.errors import InputError
 from jaxnet.population.result import Population
-from jaxnet.runtime.files import plain
 from jaxnet.stats.bias_variance import Decomposition
-from jaxnet.stats.estimate import Estimate, wilson
+from jaxnet.stats.data_values import DataValues
+from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.halves import mean_where
-from jaxnet.studies import census_sets
-from jaxnet.studies.census_labels import LabelsOfHalves, in_first_half
+from jaxnet.stats.memorization import memorization, memorization_reliability
+from jaxnet.studies import census_rows, census_sets, census_text
+from jaxnet.studies.census_labels import LabelsOfHalves
 from jaxnet.studies.census_verify import Trainer, check_pairs, checked_rows, measured_gain
+from jaxnet.studies.census_worth import Worst, data_values, gain_of_labels, worst
 from jaxnet.typing import ArrayLike, Frame
-
-MEMORIZED = 0.25  # memorization above which an example counts as memorized (Feldman & Zhang 2020)
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,11 @@ class Census:
         return len(self.halves)
 
     @property
+    def pair_of(self) -> Int[np.ndarray, " networks"]:
+        """The pair of each network; the two of a pair have no example in common."""
+        return np.flatnonzero(~self.population.diverged[:-1]) // 2
+
+    @property
     def regression(self) -> bool:
         """Whether errors are squared errors in variances of y."""
         return self.splits.classes is None
@@ -131,41 +134,115 @@ class Census:
         found = self._labels.listed
         return found[found < self.training]
 
-    @functools.cached_property
-    def _memorization(self) -> Float[np.ndarray, " pool"]:
-        unseen, seen = (mean_where(self.wrong, mask) for mask in (~self.halves, self.halves))
-        return unseen - seen
-
     @property
     def memorization(self) -> Float[np.ndarray, " training"]:
         """How much more often networks are right on each training example if they were trained on
         it (Feldman & Zhang 2020, eq. 1).
         """
         self._check_classes()
-        return self._memorization[: self.training]
+        return memorization(self.wrong, self.halves)[: self.training]
 
     @property
     def memorization_reliability(self) -> float:
         """How well the memorization of all networks would agree with that of as many others: the
         correlation of two halves of the networks, stepped up (Spearman 1910; Brown 1910).
         """
-        first = in_first_half(self.members)
-        one, other = (
-            mean_where(self.wrong[part], ~self.halves[part])
-            - mean_where(self.wrong[part], self.halves[part])
-            for part in (first, ~first)
-        )
-        r = float(np.corrcoef(one, other)[0, 1])
-        return 2 * r / (1 + r)
-
-    @functools.cached_property
-    def _difficulty(self) -> Float[np.ndarray, " pool"]:
-        return mean_where(self.losses, ~self.halves)
+        self._check_classes()
+        return memorization_reliability(self.wrong, self.halves, self.pair_of)
 
     @property
     def difficulty(self) -> Float[np.ndarray, " training"]:
         """The mean loss of each training example over the networks that were not trained on it."""
-        return self._difficulty[: self.training]
+        return mean_where(self.losses, ~self.halves)[: self.training]
+
+    @functools.cached_property
+    def data_values(self) -> DataValues:
+        """The networks, by which examples of the pool are valued."""
+        return data_values(self)
+
+    @property
+    def value(self) -> Float[np.ndarray, " training"]:
+        """The unseen error without each training example minus that with it, to first order, for
+        networks that are trained on a half: positive where the example helps.
+
+        It is the expected value given all networks. Those of single examples are small beside what
+        networks differ by, so they are shrunk towards the mean of examples whose labels are as
+        probably wrong and that are as hard. `value_reliability` says what the networks themselves
+        show of single examples; sums over many rows, as of `without`, are known better.
+        """
+        return self.data_values.values.value[: self.training]
+
+    @property
+    def value_reliability(self) -> float:
+        """How well the mean error of the networks without each example minus that of those with it
+        would agree with that of as many other networks: the correlation of two halves of the
+        networks, stepped up (Spearman 1910; Brown 1910).
+        """
+        return self.data_values.reliability()
+
+    def without(self, rows: ArrayLike) -> Estimate:
+        """Predict what it gains to train without some rows.
+
+        A linear model of the unseen error on which examples a network was trained on gives the
+        effect of the rows on networks that are trained on a half; the rows themselves judge
+        nothing. For networks that are trained on all examples, errors are assumed to fall by a
+        power of the number of examples between 0 and 1, and leaving out all of the rows to do once
+        to twice as much as the first ones of them do. `verify` measures the gain.
+
+        Args:
+            rows: rows of the training set, such as `mislabeled`.
+
+        Returns:
+            The error on unseen examples that it saves, a share of wrong predictions, or of the
+            variance of y. The interval is for other networks and examples, and allows for these
+            assumptions.
+
+        Raises:
+            InputError: for rows that cannot be meant.
+
+        References:
+            Ilyas et al. 2022 (linear models of training sets).
+        """
+        return self.data_values.gain(checked_rows(rows, self.training))
+
+    def with_labels(self, rows: ArrayLike, labels: ArrayLike) -> Estimate:
+        """Predict what it gains to give some rows other labels.
+
+        No network saw these labels. The prediction is that of dropping the rows, and of adding as
+        many examples of the new classes that are worth what examples of these classes whose labels
+        are right are worth on average. `verify` measures the gain.
+
+        Args:
+            rows: rows of the training set, such as `mislabeled`.
+            labels: (rows,) class numbers that take the place of their labels, such as
+                `suggested_label[rows]`.
+
+        Returns:
+            The error on unseen examples that it saves, as `without` does.
+
+        Raises:
+            InputError: for rows or labels that cannot be meant.
+        """
+        chosen = checked_rows(rows, self.training)
+        return gain_of_labels(self, chosen, self._checked_labels(labels, len(chosen)))
+
+    def worst(self, k: int) -> Worst:
+        """Choose the k training examples that harm most, and predict what it gains to drop them.
+
+        They are chosen with half of the networks and half of the judging examples, and the gain is
+        predicted by the other half of both, so that it does not look better than it is.
+
+        Args:
+            k: the number of examples.
+
+        Returns:
+            The rows, those that harm most first, and the gain.
+
+        Raises:
+            InputError: where k is not a number of training examples, and for fewer than 32
+                networks.
+        """
+        return worst(self, k)
 
     def verify(
         self, rows: ArrayLike, labels: ArrayLike | None = None, *, pairs: int = 32
@@ -192,12 +269,7 @@ class Census:
         """
         chosen = checked_rows(rows, self.training)
         check_pairs(pairs)
-        new = None
-        if labels is not None:
-            self._check_classes()
-            classes = self.splits.classes
-            assert classes is not None
-            new = arrays.labels("labels", labels, len(chosen), len(classes))
+        new = None if labels is None else self._checked_labels(labels, len(chosen))
         return measured_gain(self.trainer, self.splits, chosen, new, pairs)
 
     def predict(
@@ -254,6 +326,12 @@ class Census:
         train = self.splits.train
         return census_sets.of_unseen(self.unseen_vote, np.asarray(train.y), train.groups)
 
+    def _checked_labels(self, labels: ArrayLike, rows: int) -> Int[np.ndarray, " rows"]:
+        self._check_classes()
+        classes = self.splits.classes
+        assert classes is not None
+        return arrays.labels("labels", labels, rows, len(classes))
+
     def rows(self) -> dict[str, np.ndarray]:
         """What is known of each example of the pool, as columns.
 
@@ -261,169 +339,28 @@ class Census:
             `part` and `index`, the part of the data and the row in it; `networks`, how many were
             not trained on the example; `error` with `low` and `high`, the share of them that is
             wrong on it and the 95% interval for other networks, or their mean squared error;
-            `seen_error`, that of the networks that were trained on it; `difficulty`. Of classes
-            also `memorization` with its 95% interval (Newcombe 1998, method 10), `label`,
-            `wrong_label` and `suggested_label`.
+            `seen_error`, that of the networks that were trained on it; `difficulty`; `value` with
+            its 95% interval. Of classes also `memorization` with its 95% interval (Newcombe 1998,
+            method 10), `label`, `wrong_label` and `suggested_label`.
         """
-        n, parts = len(self.splits.train), (~self.halves, self.halves)
-        (error, low, high), (seen, seen_low, seen_high) = map(self._error, parts)
-        found = {
-            "part": np.where(np.arange(n) < self.training, "train", "validation"),
-            "index": np.concatenate([np.arange(self.training), np.arange(n - self.training)]),
-            "networks": parts[0].sum(0),
-            "error": error,
-            "low": low,
-            "high": high,
-            "seen_error": seen,
-            "difficulty": self._difficulty,
-        }
-        if self.splits.classes is None:
-            return found
-        names, y = np.asarray(self.splits.classes), np.asarray(self.splits.train.y)
-        gap = self._memorization
-        return found | {
-            "memorization": gap,
-            "memorization_low": gap - np.hypot(error - low, seen_high - seen),
-            "memorization_high": gap + np.hypot(high - error, seen - seen_low),
-            "label": names[y],
-            "wrong_label": self._labels.noise.probability,
-            "suggested_label": names[self._labels.noise.suggested],
-        }
-
-    def _error(
-        self, judged: Bool[np.ndarray, "networks pool"]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The error of some networks on each example, and the 95% limits for other networks."""
-        error, count = mean_where(self.wrong, judged), judged.sum(0)
-        if not self.regression:
-            found = [
-                wilson(round(rate * trials), int(trials))
-                for rate, trials in zip(error, count, strict=True)
-            ]
-            return error, np.array([each.low for each in found]), np.array([e.high for e in found])
-        from scipy.special import stdtrit
-
-        squares = mean_where(self.wrong**2, judged) - error**2
-        half = stdtrit(count - 1, 0.975) * np.sqrt(np.maximum(squares, 0) / (count - 1))
-        return error, np.maximum(0.0, error - half), error + half
+        return census_rows.columns(self)
 
     def csv(self) -> str:
         """The rows as CSV, those of the largest difficulty first."""
-        columns, text = self.rows(), io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        for row in np.argsort(-columns["difficulty"], kind="stable"):
-            writer.writerow([_cell(column[row]) for column in columns.values()])
-        return text.getvalue()
+        return census_rows.csv_text(self)
 
     @property
     def verdict(self) -> str:
         """The error outside the half, and its parts."""
-        unit = " of the variance of y" * self.regression
-        words = (
-            f"networks trained on {self.examples:,.0f} examples have an error of "
-            f"{percent(self.unseen)}{unit}, on examples that they have not seen"
-        )
-        if self.decomposition is None:
-            return words
-        bias, variance = self.decomposition.bias, self.decomposition.variance
-        return (
-            f"{words}: bias² (shared mistakes, and noise of the labels) {bias.estimate:.2%}, "
-            f"variance {variance.estimate:.2%}"
-        )
+        return census_text.verdict(self)
 
     def summary(self) -> dict[str, Any]:
         """Return the census without its rows, in the types that JSON has."""
-        names = ("members", "diverged", "share", "examples", "training", "unseen", "seen")
-        parts = ("loss", "bias", "variance")
-        return plain(
-            {
-                "verdict": self.verdict,
-                **{name: getattr(self, name) for name in names},
-                "pool": len(self.splits.train),
-                "regression": self.regression,
-                "decomposition": None
-                if self.decomposition is None
-                else {name: getattr(self.decomposition, name) for name in parts},
-                "notes": self.notes,
-                "prediction_sets": {
-                    **self.prediction_sets._asdict(),
-                    "words": self.prediction_sets.words,
-                },
-                **(
-                    {}
-                    if self.regression
-                    else {
-                        "wrong_labels": self.wrong_labels,
-                        "mislabeled": self._listed(),
-                        "memorization_reliability": self.memorization_reliability,
-                    }
-                ),
-            }
-        )
+        return census_text.summary(self)
 
     def json(self) -> str:
         """Return the summary as JSON text."""
         return json.dumps(self.summary(), indent=1, allow_nan=False)
 
     def __str__(self) -> str:
-        unit = " / variance of y" * self.regression
-        rows = [
-            (f"error{unit} on examples that a network has not seen", percent(self.unseen)),
-            (f"error{unit} on examples that it was trained on", percent(self.seen)),
-        ]
-        if self.decomposition is not None:
-            rows += [
-                ("bias² of the error on unseen examples", percent(self.decomposition.bias)),
-                ("variance of that error", percent(self.decomposition.variance)),
-            ]
-        if not self.regression:
-            rows += self._of_labels()
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(
-            [
-                f"{self.members} networks, each trained on {self.examples:,.0f} of "
-                f"{len(self.splits.train):,} examples",
-                *(f"{name:{width}}  {value}" for name, value in rows),
-                "",
-                self.prediction_sets.words,
-                "",
-                *self.notes,
-            ]
-        )
-
-    def _listed(self) -> list[dict[str, Any]]:
-        """The labels that are listed as wrong, and what they should be."""
-        y, names = np.asarray(self.splits.train.y), self.splits.classes
-        assert names is not None
-        return [
-            {
-                "index": row,
-                "label": names[y[row]],
-                "suggested": names[self.suggested_label[row]],
-                "wrong_label": self.wrong_label[row],
-            }
-            for row in self.mislabeled
-        ]
-
-    def _of_labels(self) -> list[tuple[str, str]]:
-        """Names and values of what is known of the labels."""
-        number, listed = self.wrong_labels, len(self.mislabeled)
-        limits = (
-            f", 95% interval {number.low:.0f} to {number.high:.0f}"
-            if number.refused is None
-            else ", no interval"
-        )
-        reliable = f"reliability {self.memorization_reliability:.3f}"
-        return [
-            ("wrong labels in the training set", f"{number.estimate:.0f}{limits}"),
-            ("labels that both halves of the networks show to be wrong", str(listed)),
-            (
-                "training examples that are memorized (by more than 25 points)",
-                f"{int((self.memorization > MEMORIZED).sum())}, {reliable}",
-            ),
-        ]
-
-
-def _cell(value: Any) -> Any:
-    return f"{value:.4f}" if isinstance(value, float | np.floating) else value
+        return census_text.text(self)

@@ -133,7 +133,7 @@ def checked_rows(rows: ArrayLike, training: int) -> Int[np.ndarray, " rows"]:
         training: the number of training examples.
 
     Raises:
-        InputError: for anything else, and for rows that occur twice.
+        InputError: for anything else, for rows that occur twice, and for all rows.
     """
     found = np.asarray(rows)
     if found.ndim != 1 or found.dtype.kind not in "iu" or not len(found):
@@ -147,6 +147,8 @@ def checked_rows(rows: ArrayLike, training: int) -> Int[np.ndarray, " rows"]:
     if len(np.unique(found)) < len(found):
         twice = np.bincount(found).argmax()
         raise InputError(f"rows hold {twice} more than once; give each row once")
+    if len(found) == training:
+        raise InputError(f"rows hold all {training} training examples; leave some of them out")
     return found.astype(np.int64)
 
 

@@ -222,8 +222,14 @@ def test_values_are_judged_by_squared_errors_in_variances_of_y():
     reach = stats.norm.ppf(0.95)  # of the noise
     assert np.mean(high - low) == pytest.approx(2 * reach, rel=0.15)
     assert found.prediction_sets.size == pytest.approx(2 * stats.norm.ppf(0.975), rel=0.15)
+    assert found.without(np.arange(30)).estimate < 0.05
+    assert found.value.shape == (len(found.splits.train.y[: found.training]),)
     with pytest.raises(InputError, match="values of a regression are neither right nor wrong"):
         _ = found.wrong_label
+    with pytest.raises(InputError, match="values of a regression are neither right nor wrong"):
+        found.with_labels([0], [1])
+    with pytest.raises(InputError, match="the census has 16 networks"):
+        found.worst(3)
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +244,7 @@ def planted():
     splits = jaxnet.split(x, y, test=0.1, validation=0.1, seed=0)
     rows = {row.tobytes(): i for i, row in enumerate(x)}
     at = [rows[np.asarray(row).tobytes()] for row in splits.train.x]
-    found = census(MODEL, splits, Recipe(epochs=10, learning_rate=3e-2), KEY, members=16)
+    found = census(MODEL, splits, Recipe(epochs=10, learning_rate=3e-2), KEY, members=64)
     return found, true[at]
 
 
@@ -305,6 +311,34 @@ def test_a_gain_is_measured_by_networks_with_and_without_the_rows(planted):
             found.verify(rows)
     with pytest.raises(InputError, match="pairs is 12; give a multiple of 8"):
         found.verify([0], pairs=12)
+
+
+def test_gains_are_predicted_as_they_are_measured(planted):
+    found, true = planted
+    y = np.asarray(found.splits.train.y)[: len(true)]
+    wrong = np.flatnonzero(true != y)
+    random = np.random.default_rng(0).permutation(len(y))[: len(wrong)]
+    dropped, relabeled = found.without(wrong), found.with_labels(wrong, true[wrong])
+    for predicted, measured in (
+        (dropped, found.verify(wrong, pairs=16)),
+        (relabeled, found.verify(wrong, true[wrong], pairs=16)),
+        (found.without(random), found.verify(random, pairs=16)),
+    ):
+        reach = np.hypot(predicted.high - predicted.low, measured.high - measured.low) / 2
+        assert abs(predicted.estimate - measured.estimate) < reach
+    assert dropped.estimate > max(0.0, found.without(random).estimate)
+    assert "power between 0 and 1" in dropped.caution
+    assert found.value[true != y].mean() < 0 < found.value[true == y].mean()
+    rows = found.rows()
+    assert (rows["value_low"] < rows["value"]).all()
+    np.testing.assert_array_equal(rows["value"][: len(y)], found.value)
+    worst = found.worst(20)
+    assert (true != y)[worst.rows].mean() > 0.9
+    assert worst.gain.low < found.without(worst.rows).estimate < worst.gain.high
+    with pytest.raises(InputError, match="rows hold all 480 training examples"):
+        found.without(np.arange(len(y)))
+    with pytest.raises(InputError, match="k is 0"):
+        found.worst(0)
 
 
 def test_classes_that_overlap_list_no_wrong_labels():

@@ -1,0 +1,93 @@
+"""What a census predicts of training sets that no network of it was trained on."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int
+
+from jaxnet import display
+from jaxnet.errors import InputError, check_whole
+from jaxnet.stats.cross_fitting import group_codes
+from jaxnet.stats.data_values import DataValues
+from jaxnet.stats.estimate import Estimate
+from jaxnet.studies.census_labels import in_first_half
+
+if TYPE_CHECKING:
+    from jaxnet.studies.census_result import Census
+
+MIN_NETWORKS = 32  # so that each half has 16
+
+
+@dataclass(frozen=True)
+class Worst:
+    """Training examples that harm, chosen by half of the networks and of the judging examples.
+
+    Attributes:
+        rows: their rows in the training set, those that harm most first.
+        gain: the error on unseen examples that it saves to train without them, as the other half of
+            the networks and of the judging examples predicts it.
+    """
+
+    rows: Int[np.ndarray, " k"]
+    gain: Estimate
+
+    __repr__ = display.text
+
+    def __str__(self) -> str:
+        return f"without the {len(self.rows)} worst examples: {self.gain}"
+
+
+def data_values(census: "Census") -> DataValues:
+    """The networks of a census, by which examples are valued."""
+    n, groups = len(census.splits.train), census.splits.train.groups
+    return DataValues(
+        census.wrong,
+        census.halves,
+        census.pair_of,
+        None if groups is None else group_codes(groups, n),
+        np.zeros(n) if census.labels is None else census.labels.noise.probability,
+    )
+
+
+def gain_of_labels(
+    census: "Census", rows: Int[np.ndarray, " rows"], labels: Int[np.ndarray, " rows"]
+) -> Estimate:
+    """Predict what it gains to give some rows other labels, as `Census.with_labels` says.
+
+    Raises:
+        InputError: for a class that no other example has.
+    """
+    assert census.labels is not None
+    assert census.splits.classes is not None
+    y = np.asarray(census.splits.train.y)
+    right = 1 - census.labels.noise.probability
+    right[rows] = 0.0
+    added = np.zeros(len(y))
+    for label in np.unique(labels):
+        alike = right * (y == label)
+        if not alike.sum() > 0:
+            raise InputError(
+                f"no other example has the label {census.splits.classes[label]}, so nothing shows "
+                "what one with it is worth; leave out these rows"
+            )
+        added += alike / alike.sum() * (labels == label).sum()
+    return census.data_values.gain(rows, added)
+
+
+def worst(census: "Census", k: int) -> Worst:
+    """Choose the k training examples that harm most, as `Census.worst` says.
+
+    Raises:
+        InputError: where k is not a number of training examples, and for too few networks.
+    """
+    check_whole("k", k, most=census.training)
+    if census.members < MIN_NETWORKS:
+        raise InputError(
+            f"the census has {census.members} networks, and to choose with half of them takes at "
+            f"least {MIN_NETWORKS}; take a census of more"
+        )
+    none = np.zeros(len(census.splits.train))
+    doubts = (none, none) if census.labels is None else census.labels.apart
+    first = in_first_half(census.members)
+    return Worst(*census.data_values.worst(k, census.training, first, doubts))
