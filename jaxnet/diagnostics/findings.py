@@ -59,6 +59,8 @@ class Code(StrEnum):
     ERROR_STILL_FALLS = "error_still_falls", "error still falls with more data"
     OVERCONFIDENT = "overconfident", "overconfident"
     LABEL_NOISE = "label_noise", "label noise"
+    MEMORIZED = "memorized", "memorized examples"
+    HARMFUL_EXAMPLES = "harmful_examples", "harmful examples"
     SHIFT = "shift", "shift"
     EDGE_OF_SWEEP = "edge_of_sweep", "chosen at the edge of the sweep"
 
@@ -236,6 +238,30 @@ REMEDIES: dict[Code, tuple[Remedy, ...]] = {
         ),
         Remedy("Recipe", "label_smoothing", "set", 0.1, "smooth the labels"),
         Remedy("Recipe", "patience", "set", 5, "stop early, before the wrong labels are learned"),
+    ),
+    Code.MEMORIZED: (
+        Remedy(
+            "Splits",
+            "train",
+            "set",
+            "labels checked",
+            "check the labels of the examples that are memorized",
+        ),
+        MORE_DATA,
+        Remedy("Recipe", "weight_decay", "set", 1e-2, "regularize: weight decay"),
+        Remedy("Recipe", "patience", "set", 5, "stop early, before single examples are learned"),
+    ),
+    Code.HARMFUL_EXAMPLES: (
+        Remedy(
+            "Splits", "train", "set", "labels checked", "check the labels of the harmful examples"
+        ),
+        Remedy(
+            "Splits",
+            "train",
+            "set",
+            "without the harmful examples",
+            "train without the harmful examples; census.verify measures what that gains",
+        ),
     ),
     Code.LEAKING_TEST_SET: (
         Remedy(

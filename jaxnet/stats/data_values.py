@@ -235,12 +235,15 @@ class DataValues:
         one, other = (self.half(of).differences[0] for of in (first, ~first))
         return stepped_up(one, other)
 
-    def harmful(self) -> Int[np.ndarray, " listed"]:
+    def harmful(self, candidates: int) -> Int[np.ndarray, " listed"]:
         """Rows of examples whose value is below 0, the most certain first.
 
         Both halves of the networks show it, and a false discovery rate of 5% holds over all
         examples, by a t test of the networks with and without each one. The average value, which
         halves of one size do not show, is taken to be the largest possible one.
+
+        Args:
+            candidates: the number of examples, from the first one on, that are tested.
         """
         from scipy.special import stdtr
         from scipy.stats import false_discovery_control
@@ -249,9 +252,13 @@ class DataValues:
         most = float(self.step(self.judged()).average(EXPONENTS[1]))
         first = self.pair_of % 2 == 0
         freedom = len(self.contrasts.matrix) - 2
-        p = stdtr(freedom, -(effects - most) / np.maximum(errors, np.finfo(float).tiny))
+        p = stdtr(freedom, -(effects - most) / np.maximum(errors, np.finfo(float).tiny))[
+            :candidates
+        ]
         both = np.min([self.half(of).differences[0] for of in (first, ~first)], axis=0)
-        listed = (false_discovery_control(p, method="by") <= FALSE_DISCOVERIES) & (both > most)
+        listed = (false_discovery_control(p, method="by") <= FALSE_DISCOVERIES) & (
+            both[:candidates] > most
+        )
         rows = np.flatnonzero(listed)
         return rows[np.argsort(p[rows], kind="stable")]
 

@@ -1,5 +1,7 @@
 """What the networks of a census show, computed from their predictions."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float, Num
 
@@ -13,6 +15,7 @@ from jaxnet.stats.halves import error_of_halves
 from jaxnet.studies.census_labels import labels_of_halves
 from jaxnet.studies.census_result import Census
 from jaxnet.studies.census_verify import Trainer
+from jaxnet.studies.census_worth import findings_on_examples
 from jaxnet.studies.label_errors import verdict_on_labels
 
 MIN_SOUND = 16  # networks that must not have diverged
@@ -83,7 +86,7 @@ def found_by(
         if labels.doubt is not None:
             notes = (*notes, labels.doubt)
         noise = verdict_on_labels(labels.easy_share, len(train), tolerance)[1]
-    return Census(
+    found = Census(
         splits=splits,
         training=training,
         share=share,
@@ -102,6 +105,7 @@ def found_by(
         population=population,
         trainer=trainer,
     )
+    return replace(found, findings=(*noise, *findings_on_examples(found, tolerance)))
 
 
 def _tables(

@@ -22,7 +22,14 @@ from jaxnet.stats.memorization import memorization, memorization_reliability
 from jaxnet.studies import census_rows, census_sets, census_text
 from jaxnet.studies.census_labels import LabelsOfHalves
 from jaxnet.studies.census_verify import Trainer, check_pairs, checked_rows, measured_gain
-from jaxnet.studies.census_worth import Worst, data_values, gain_of_labels, worst
+from jaxnet.studies.census_why import Part, Why, why
+from jaxnet.studies.census_worth import (
+    Worst,
+    data_values,
+    gain_of_labels,
+    memorized_examples,
+    worst,
+)
 from jaxnet.typing import ArrayLike, Frame
 
 
@@ -49,7 +56,8 @@ class Census:
         losses: (networks, pool) losses: -log p(label) in nats, or squared errors.
         diverged: number of networks that diverged, which are left out of all of this.
         labels: what the networks show of the labels; None for a regression.
-        findings: on label noise, where the share of wrong labels could be estimated.
+        findings: on label noise, where the share of wrong labels could be estimated, and on
+            memorized and harmful examples, where there are some.
         notes: what was decided, and how far the numbers can be trusted.
         population: all networks; the last one was trained on the whole pool.
         trainer: how they were trained.
@@ -179,6 +187,48 @@ class Census:
         networks, stepped up (Spearman 1910; Brown 1910).
         """
         return self.data_values.reliability()
+
+    @property
+    def harmful(self) -> Int[np.ndarray, " listed"]:
+        """Rows of the training set whose value is below 0, the most certain first: both halves of
+        the networks show it, and a false discovery rate of 5% holds, by t tests over the networks
+        (Benjamini & Yekutieli 2001).
+        """
+        return self.data_values.harmful(self.training)
+
+    @property
+    def memorized(self) -> Int[np.ndarray, " listed"]:
+        """Rows of the training set whose memorization is above .25, the most certain first: both
+        halves of the networks show it, and a false discovery rate of 5% holds, by score tests over
+        the networks (Farrington & Manning 1990; Benjamini & Yekutieli 2001).
+        """
+        self._check_classes()
+        return memorized_examples(self)[0]
+
+    def why(self, i: int, part: Part = "test", *, k: int = 5) -> Why:
+        """List the training examples that support and oppose a prediction.
+
+        A linear model of the log-odds of the label, or of the negative squared error, on which
+        examples a network was trained on (ridge regression, with a penalty that is chosen by
+        cross-validation) gives the effect of each example. With fewer than some 500 networks the
+        ranking is mostly noise but for large effects; `agreement` of the result says how well other
+        networks would agree.
+
+        Args:
+            i: the row of the example in its part of the data.
+            part: the part. Only this method reads predictions on the test set.
+            k: how many examples to list.
+
+        Returns:
+            The examples, and how certain they are.
+
+        Raises:
+            InputError: for a row or part that is not there, or a k that is not a number of them.
+
+        References:
+            Ilyas et al. 2022 (datamodels); Park et al. 2023 (how well they predict).
+        """
+        return why(self, i, part, k)
 
     def without(self, rows: ArrayLike) -> Estimate:
         """Predict what it gains to train without some rows.

@@ -6,7 +6,6 @@ import numpy as np
 
 from jaxnet.diagnostics.findings import percent
 from jaxnet.runtime.files import plain
-from jaxnet.stats.memorization import MEMORIZED
 
 if TYPE_CHECKING:
     from jaxnet.studies.census_result import Census
@@ -46,12 +45,15 @@ def summary(census: "Census") -> dict[str, Any]:
                 **census.prediction_sets._asdict(),
                 "words": census.prediction_sets.words,
             },
+            "harmful": census.harmful,
+            "value_reliability": census.value_reliability,
             **(
                 {}
                 if census.regression
                 else {
                     "wrong_labels": census.wrong_labels,
                     "mislabeled": _listed(census),
+                    "memorized": census.memorized,
                     "memorization_reliability": census.memorization_reliability,
                 }
             ),
@@ -73,6 +75,12 @@ def text(census: "Census") -> str:
         ]
     if not census.regression:
         rows += _of_labels(census)
+    rows.append(
+        (
+            "training examples that are shown to be harmful",
+            f"{len(census.harmful)}, reliability {census.value_reliability:.3f}",
+        )
+    )
     width = max(len(name) for name, _ in rows)
     return "\n".join(
         [
@@ -115,7 +123,7 @@ def _of_labels(census: "Census") -> list[tuple[str, str]]:
         ("wrong labels in the training set", f"{number.estimate:.0f}{limits}"),
         ("labels that both halves of the networks show to be wrong", str(listed)),
         (
-            "training examples that are memorized (by more than 25 points)",
-            f"{int((census.memorization > MEMORIZED).sum())}, {reliable}",
+            "training examples that are shown to be memorized (by more than 25 points)",
+            f"{len(census.memorized)}, {reliable}",
         ),
     ]

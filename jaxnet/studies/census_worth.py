@@ -1,16 +1,18 @@
 """What a census predicts of training sets that no network of it was trained on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int
 
 from jaxnet import display
+from jaxnet.diagnostics.findings import Code, Finding, finding, percent
 from jaxnet.errors import InputError, check_whole
 from jaxnet.stats.cross_fitting import group_codes
 from jaxnet.stats.data_values import DataValues
 from jaxnet.stats.estimate import Estimate
+from jaxnet.stats.memorization import memorized
 from jaxnet.studies.census_labels import in_first_half
 
 if TYPE_CHECKING:
@@ -91,3 +93,39 @@ def worst(census: "Census", k: int) -> Worst:
     doubts = (none, none) if census.labels is None else census.labels.apart
     first = in_first_half(census.members)
     return Worst(*census.data_values.worst(k, census.training, first, doubts))
+
+
+def memorized_examples(census: "Census") -> tuple[Int[np.ndarray, " listed"], Estimate]:
+    """(rows of the training set that are memorized; the share of it that is)."""
+    own = slice(census.training)
+    return memorized(census.wrong[:, own], census.halves[:, own], census.pair_of)
+
+
+def findings_on_examples(census: "Census", tolerance: float) -> tuple[Finding, ...]:
+    """Build the findings that examples are memorized, of classes, and that examples are harmful,
+    each where the list of them is not empty.
+
+    Args:
+        census: the census.
+        tolerance: the smallest share, or difference of the error, that matters.
+    """
+    found = list[Finding]()
+    if census.labels is not None:
+        rows, share = memorized_examples(census)
+        if len(rows):
+            words = (
+                f"{len(rows)} of {census.training:,} training examples are memorized: networks are "
+                "more often right on them by more than 25 points if they were trained on them"
+            )
+            given = finding(Code.MEMORIZED, share, share.low > tolerance, words)
+            found.append(replace(given, examples=tuple(map(int, rows))))
+    harmful = census.harmful
+    if len(harmful):
+        gain = census.without(harmful)
+        words = (
+            f"{len(harmful)} of {census.training:,} training examples raise the error on unseen "
+            f"examples; to train without them is predicted to lower it by {percent(gain)}"
+        )
+        given = finding(Code.HARMFUL_EXAMPLES, gain, bool(gain.low > tolerance), words)
+        found.append(replace(given, examples=tuple(map(int, harmful))))
+    return tuple(found)

@@ -109,7 +109,7 @@ def test_intervals_hold_known_effects_also_of_examples_that_were_chosen_for_them
         held.append(off < stats.t.ppf(0.975, model.freedom))
     assert (np.mean(held, axis=0) > 0.87).all()  # of 40: 35, as 95% would give in 97%
     assert found.variance[0] < 0.05**2
-    assert not len(given.harmful())
+    assert not len(given.harmful(80))
 
 
 def test_harmful_examples_are_those_whose_effect_is_large():
@@ -117,7 +117,8 @@ def test_harmful_examples_are_those_whose_effect_is_large():
     halves = halves_of(rng, 256, 60)
     wrong = rng.random((256, 60)) < 0.1 + 0.2 * halves[:, [7]] + 0.1 * halves[:, [9]]
     given = DataValues(wrong, halves, np.arange(256) // 2, None, np.zeros(60))
-    assert given.harmful().tolist() == [7, 9]
+    assert given.harmful(60).tolist() == [7, 9]
+    assert given.harmful(9).tolist() == [7]
     assert given.values.value.argmin() == 7
     effects = given.differences[0]
     line = LinearRegression().fit(halves[:, [7]], given.judged().networks)

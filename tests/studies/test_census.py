@@ -7,12 +7,14 @@ import jax
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.linear_model import Ridge
 
 import jaxnet
 from jaxnet import InputError, Recipe
 from jaxnet.cli import commands
 from jaxnet.data.resampling import halves, together, whole
 from jaxnet.data.splitting import pool, take
+from jaxnet.stats.datamodels import datamodels
 from jaxnet.stats.halves import error_of_halves
 from jaxnet.studies.census import _drawn, census
 from jaxnet.studies.census_labels import longest_list
@@ -223,6 +225,7 @@ def test_values_are_judged_by_squared_errors_in_variances_of_y():
     assert np.mean(high - low) == pytest.approx(2 * reach, rel=0.15)
     assert found.prediction_sets.size == pytest.approx(2 * stats.norm.ppf(0.975), rel=0.15)
     assert found.without(np.arange(30)).estimate < 0.05
+    assert found.why(0).effects.shape == (len(found.splits.train),)
     assert found.value.shape == (len(found.splits.train.y[: found.training]),)
     with pytest.raises(InputError, match="values of a regression are neither right nor wrong"):
         _ = found.wrong_label
@@ -260,7 +263,7 @@ def test_planted_wrong_labels_are_found_counted_and_listed(planted):
     assert len(found.mislabeled) > 0.7 * wrong.sum()
     right = found.suggested_label[wrong] == true[wrong]
     assert right.mean() > 0.9
-    (noise,) = found.findings
+    noise = found.findings[0]
     assert noise.code.value == "label_noise"
     assert noise.claimed
     # what the networks show of a label is not what they say once they have seen it
@@ -339,6 +342,31 @@ def test_gains_are_predicted_as_they_are_measured(planted):
         found.without(np.arange(len(y)))
     with pytest.raises(InputError, match="k is 0"):
         found.worst(0)
+
+
+def test_a_prediction_is_explained_by_the_networks_that_have_not_seen_it(planted):
+    found = planted[0]
+    given = found.why(3)
+    outputs = np.asarray(jaxnet.predict(MODEL, found.population, found.splits.test.x[3:4]))[:-1, 0]
+    label = int(found.splits.test.y[3])
+    p = np.exp(outputs.astype(float))
+    odds = np.log(p[:, label] / (p.sum(1) - p[:, label]))
+    model = datamodels(found.halves, odds[:, None], np.arange(64) // 2)
+    np.testing.assert_allclose(given.effects, model.coefficients[:, 0], atol=1e-5)
+    ridge = Ridge(alpha=model.penalty).fit(found.halves.astype(float), odds)
+    np.testing.assert_allclose(given.effects, ridge.coef_, atol=1e-4)
+    assert given.supporting.tolist() == np.argsort(-ridge.coef_)[:5].tolist()
+    assert given.opposing.tolist() == np.argsort(ridge.coef_)[:5].tolist()
+    assert given.prediction == found.splits.classes[np.bincount(outputs.argmax(1)).argmax()]
+    assert given.networks == 64
+    assert ("mostly noise" in str(given)) == (given.agreement < 0.5)
+    own = found.why(7, part="train", k=2)
+    assert own.networks == 32
+    assert own.effects[7] == 0
+    assert len(own.supporting) == 2
+    assert found.why(0, part="validation").networks == 32
+    with pytest.raises(InputError, match="i is 60; give a whole number from 0 to 59"):
+        found.why(60)
 
 
 def test_classes_that_overlap_list_no_wrong_labels():
