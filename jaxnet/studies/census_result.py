@@ -21,6 +21,7 @@ from jaxnet.stats.halves import mean_where
 from jaxnet.stats.memorization import memorization, memorization_reliability
 from jaxnet.studies import census_rows, census_sets, census_text
 from jaxnet.studies.census_labels import LabelsOfHalves
+from jaxnet.studies.census_membership import MembershipInference, membership_of
 from jaxnet.studies.census_verify import Trainer, check_pairs, checked_rows, measured_gain
 from jaxnet.studies.census_why import Part, Why, why
 from jaxnet.studies.census_worth import (
@@ -360,6 +361,36 @@ class Census:
         if network is not None:
             return census_sets.of_network(self, network, x, coverage, by_class=by_class)
         return census_sets.of_vote(self, x, coverage, by_class=by_class)
+
+    @functools.cached_property
+    def _membership(self) -> MembershipInference:
+        self._check_classes()
+        return membership_of(self)
+
+    def membership_inference(self) -> MembershipInference:
+        """Compute what an attacker could tell of networks trained on halves: which examples they
+        were trained on.
+
+        Each network is attacked with what the others show of each example (likelihood ratios of
+        normal distributions), beside an attack that looks at the loss alone.
+
+        Returns:
+            The MembershipInference, with a verdict in one sentence.
+
+        Raises:
+            InputError: for values of a regression.
+
+        References:
+            Carlini et al. 2022, algorithm 1; Yeom et al. 2018 (threshold on the loss).
+        """
+        return self._membership
+
+    @property
+    def exposure(self) -> Float[np.ndarray, " training"]:
+        """The share of the networks trained on each training example of which an attacker
+        recognizes it, at 1% false positives.
+        """
+        return self._membership.exposure[: self.training]
 
     @functools.cached_property
     def unseen_vote(self) -> Float[np.ndarray, " pool *classes"]:

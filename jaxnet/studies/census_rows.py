@@ -41,6 +41,7 @@ def columns(census: "Census") -> dict[str, np.ndarray]:
         "memorization": gap,
         "memorization_low": gap - np.hypot(error - low, seen_high - seen),
         "memorization_high": gap + np.hypot(high - error, seen - seen_low),
+        "exposure": census.membership_inference().exposure,
         "label": names[y],
         "wrong_label": census.labels.noise.probability,
         "suggested_label": names[census.labels.noise.suggested],

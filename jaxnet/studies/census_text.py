@@ -55,6 +55,7 @@ def summary(census: "Census") -> dict[str, Any]:
                     "mislabeled": _listed(census),
                     "memorized": census.memorized,
                     "memorization_reliability": census.memorization_reliability,
+                    "membership_inference": census.membership_inference().summary(),
                 }
             ),
         }
@@ -89,6 +90,7 @@ def text(census: "Census") -> str:
             *(f"{name:{width}}  {value}" for name, value in rows),
             "",
             census.prediction_sets.words,
+            *([] if census.regression else [str(census.membership_inference())]),
             "",
             *census.notes,
         ]

@@ -16,6 +16,7 @@ from jaxnet.data.resampling import halves, together, whole
 from jaxnet.data.splitting import pool, take
 from jaxnet.stats.datamodels import datamodels
 from jaxnet.stats.halves import error_of_halves
+from jaxnet.stats.membership import likelihood_ratios, logit_of_confidence
 from jaxnet.studies.census import _drawn, census
 from jaxnet.studies.census_labels import longest_list
 
@@ -181,6 +182,32 @@ def test_groups_stay_together_and_are_the_units_of_the_interval():
     assert found.unseen.estimate == pytest.approx(alone.estimate)
     assert found.unseen.high - found.unseen.low > 1.5 * (alone.high - alone.low)
     assert found.verify(np.arange(5), pairs=16).refused is None
+
+
+def test_an_attacker_recognizes_some_training_examples(found, digits):
+    attack = found.membership_inference()
+    seen, y = found.halves, np.asarray(found.splits.train.y)
+    p = np.exp(np.asarray(found.predictions, float))[:, np.arange(len(y)), y]
+    confidence = np.log(p) - np.log1p(-p)
+    others = np.arange(16) // 2 != 1
+    sides = []
+    for side in (seen, ~seen):  # network 2, with one variance for all examples
+        own = [confidence[others & side[:, i], i] for i in range(len(y))]
+        spread = np.sqrt(np.mean([each.var(ddof=1) for each in own]) + 1e-4)
+        sides.append(stats.norm.logpdf(confidence[2], [each.mean() for each in own], spread))
+    confidences = np.stack([logit_of_confidence(own, y) for own in found.predictions])
+    ratios = likelihood_ratios(confidences, seen, np.arange(16) // 2)
+    np.testing.assert_allclose(ratios[2], sides[0] - sides[1], atol=0.02, rtol=0.02)
+    above = ratios > np.quantile(ratios[~seen], 0.99)
+    assert attack.recognized[0].estimate == pytest.approx(above[seen].mean(), abs=1e-3)
+    by_hand = [above[seen[:, i], i].mean() for i in range(len(digits.train))]
+    np.testing.assert_allclose(found.exposure, by_hand, atol=0.13)  # one network at the edge
+    assert np.mean(found.exposure == by_hand) > 0.99
+    assert found.exposure[attack.most_exposed[0]] == found.exposure.max()
+    low, high = attack.recognized[0].low, attack.recognized[0].high
+    limits = f"(95% interval {low:.2%} to {high:.2%}) at 1% false positives"
+    assert limits in attack.verdict
+    assert attack.verdict in str(found)
 
 
 def test_prediction_sets_compare_an_example_with_networks_that_have_not_seen_it(digits, found):
@@ -395,6 +422,7 @@ def test_the_command_writes_the_same_census(folder, digits, found):
     page = (folder / "report.html").read_text()
     assert "error on examples that a network has not seen" in page
     assert "Wrong labels in the training set: " in page
+    assert "at 1% false positives, and" in page
     assert "Prediction sets that hold the label with 95% probability have " in page
 
 

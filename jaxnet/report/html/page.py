@@ -378,13 +378,26 @@ def _census(census: Mapping[str, Any] | None) -> str:
     )
     listed = "".join(f"<li>{text(words)}</li>" for words in census["notes"])
     each = "<p>examples.csv has a row for each example, the hardest first.</p>"
-    sets = census.get("prediction_sets")
+    sets, attack = census.get("prediction_sets"), census.get("membership_inference")
     return (
         table(["", "percent"], rows, caption=caption)
         + _mislabeled(census)
         + ("" if sets is None else f"<p>{text(_sentence(sets['words']))}</p>")
+        + ("" if attack is None else _membership(attack))
         + f"{each}<ul>{listed}</ul>"
     )
+
+
+def _membership(attack: Mapping[str, Any]) -> str:
+    """What an attacker could tell of the networks, and who is exposed most."""
+    words = f"<p>{text(_sentence(attack['verdict']))}"
+    if not attack["most_exposed"]:
+        return f"{words}</p>"
+    rows = ", ".join(
+        f"{each['index']} ({each['exposure']:.1%} of the networks trained on it)"
+        for each in attack["most_exposed"]
+    )
+    return f"{words} The most exposed rows of the training set: {rows}.</p>"
 
 
 def _sentence(words: str) -> str:
