@@ -422,7 +422,7 @@ class Census:
             wrong on it and the 95% interval for other networks, or their mean squared error;
             `seen_error`, that of the networks that were trained on it; `difficulty`; `value` with
             its 95% interval. Of classes also `memorization` with its 95% interval (Newcombe 1998,
-            method 10), `label`, `wrong_label` and `suggested_label`.
+            method 10), `exposure`, `label`, `wrong_label` and `suggested_label`.
         """
         return census_rows.columns(self)
 
