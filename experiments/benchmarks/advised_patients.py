@@ -52,6 +52,7 @@ class Patient(NamedTuple):
         recipe: the recipe.
         sizes: of training and validation set.
         wrong: share of wrong labels among these.
+        wrong_class: the class of which it is the share; by default all.
         used: the task where the network is used, if it is another one.
         activation: of the hidden layers.
         measure: what gains are measured in.
@@ -65,6 +66,7 @@ class Patient(NamedTuple):
     recipe: Recipe = PLAIN
     sizes: tuple[int, int] = (800, 200)
     wrong: float = 0.0
+    wrong_class: int | None = None
     used: tasks.Draw | None = None
     activation: str = "relu"
     measure: str = "error"
@@ -102,6 +104,9 @@ PATIENTS = {
     "used on figures that are moved": Patient(
         ("augmentation",), tasks.figures(5, 0.3), 5, (64,), used=tasks.figures(5, 0.3, 2)
     ),
+    "half of a class has the label of another": Patient(
+        ("labels",), tasks.two_classes(10, 4.0), 2, (16,), wrong=0.5, wrong_class=0
+    ),
     "good already": Patient((), tasks.two_classes(10, 3.0), 2, (16,), _plain(3e-3, 10)),
     "labels that are guessed": Patient(
         (), tasks.guessed(tasks.two_classes(10, 3.0), 1.0), 2, (16,), _plain(3e-3, 10), seeds=40
@@ -117,6 +122,7 @@ def drawn(patient: Patient, seed: int) -> Splits:
         (*patient.sizes, 100),
         seed,
         wrong=patient.wrong,
+        wrong_class=patient.wrong_class,
         used=patient.used,
         target=1000,
     )

@@ -84,9 +84,20 @@ def guessed(draw: Draw, share: float) -> Draw:
     return drawn
 
 
-def mislabeled(y: np.ndarray, share: float, classes: int, rng: np.random.Generator) -> np.ndarray:
-    """Give a share of the examples another label than their own."""
-    wrong = rng.permutation(len(y))[: round(share * len(y))]
+def mislabeled(
+    y: np.ndarray, share: float, classes: int, rng: np.random.Generator, only: int | None = None
+) -> np.ndarray:
+    """Give a share of the examples another label than their own.
+
+    Args:
+        y: their labels.
+        share: the share.
+        classes: number of classes.
+        rng: the random generator.
+        only: the class whose examples get wrong labels; by default all.
+    """
+    rows = rng.permutation(len(y) if only is None else np.flatnonzero(y == only))
+    wrong = rows[: round(share * len(rows))]
     y = y.copy()
     y[wrong] = (y[wrong] + rng.integers(1, classes, len(wrong))) % classes
     return y
@@ -105,6 +116,7 @@ def splits(
     seed: int,
     *,
     wrong: float = 0.0,
+    wrong_class: int | None = None,
     used: Draw | None = None,
     target: int = 0,
 ) -> Splits:
@@ -116,6 +128,7 @@ def splits(
         sizes: of training, validation and test set.
         seed: another one, other examples.
         wrong: share of labels of training and validation set that are replaced by others.
+        wrong_class: the class of which it is the share; by default all.
         used: the task where the network is used, of which the test set and a target sample are
             drawn.
         target: size of the target sample.
@@ -125,7 +138,7 @@ def splits(
     parts = []
     for size in sizes[:2]:
         x, y = draw(rng, size)
-        parts.append(dataset(x, mislabeled(y, wrong, classes, rng), classes))
+        parts.append(dataset(x, mislabeled(y, wrong, classes, rng, wrong_class), classes))
     parts.append(dataset(*(used or draw)(rng, sizes[2]), classes))
     if used is not None:
         given = {"target_sample": dataset(*used(rng, target), classes), "test_source": "own"}
