@@ -242,6 +242,8 @@ class TrainOptions(Options):
     """number of networks to train for a diagnosis (1: none; from 8 on they are cross-fitted, and 16
     give the usual intervals)
     """
+    seconds: float | None = None
+    """time to keep within with --members, by training fewer networks"""
     signals: int | None = None
     """at how many steps of each epoch to measure gradients, updates and units of each layer, such
     as 16; with --members it is always 16
@@ -270,6 +272,8 @@ class SweepOptions(Options):
     """how many; of a grid, points a range"""
     seeds: int = 1
     """networks a trial"""
+    seconds: float | None = None
+    """time to keep within, by training fewer seeds and then fewer trials"""
     halving: int | None = None
     """train all trials a little, keep the best 1 in this many, and so on"""
 
@@ -312,6 +316,8 @@ class LearningCurveOptions(Options):
     """training examples; by default from all there are down to a 64th, in steps of 1.4"""
     members: int = 8
     """networks at each size"""
+    seconds: float | None = None
+    """time to keep within, by training fewer networks"""
     at: tuple[int, ...] = ()
     """sizes to predict the error for; by default two, four and eight times the largest one"""
 
@@ -324,6 +330,8 @@ class CensusOptions(Options):
     """networks, an even number: each example is new to about half of them"""
     share: float = 0.5
     """share of the examples that each network is trained on"""
+    seconds: float | None = None
+    """time to keep within, by training fewer networks"""
 
 
 @dataclass(frozen=True)

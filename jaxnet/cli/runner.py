@@ -371,6 +371,7 @@ def train_members(setup: Setup, options: TrainOptions) -> dict[str, Any]:
             setup.recipe,
             jax.random.key(options.seed),
             members=options.members,
+            seconds=options.seconds,
             target_error=options.target_error,
             tolerance=options.tolerance,
             balance=options.balance,

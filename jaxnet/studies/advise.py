@@ -33,6 +33,7 @@ from jaxnet.studies.more_data import measure_more_data
 from jaxnet.studies.networks import Networks, standardized_anew
 from jaxnet.studies.rounds import MOST_ROUNDS, Course, run_rounds
 from jaxnet.studies.rules import handed_over, told
+from jaxnet.studies.trained import check_seconds
 
 FEW_GROUPS = 100
 NO_DATA = "what more data gain was not measured"
@@ -123,8 +124,7 @@ def advise(
     check_whole("rounds", rounds, most=MOST_ROUNDS)
     check_number("tolerance", tolerance)
     check_limits(0.0, tolerance)
-    if seconds is not None and not check_number("seconds", seconds) > 0:
-        raise InputError(f"seconds is {seconds}; give a positive time, or leave it out")
+    check_seconds(seconds)
     recipe, target = resolved(recipe, len(splits.train)), target_of(splits, key)
     judged = splits.train if target is None else target.data
     measure_of(measure, judged, splits.train)  # refuses a measure of other labels

@@ -3,6 +3,7 @@
 Every example is in about half of the halves, so that as many networks have seen it as have not.
 """
 
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
 from jaxnet.core.recipe import Recipe, resolved
 from jaxnet.core.training import Problem
@@ -26,6 +27,7 @@ from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model
 from jaxnet.population.fit import fit_population
 from jaxnet.population.predictions import predictions_of
+from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
@@ -34,6 +36,7 @@ from jaxnet.studies.census_memory import in_words, peak_memory
 from jaxnet.studies.census_result import Census
 from jaxnet.studies.census_verify import Trainer, has_state
 from jaxnet.studies.design import pool_of
+from jaxnet.studies.trained import check_seconds, networks_within
 
 MIN_NETWORKS = 16  # networks, so that 8 have not seen an example
 MOST = 1 << 20  # networks
@@ -53,6 +56,7 @@ def census(
     *,
     members: int = 512,
     share: float = 0.5,
+    seconds: float | None = None,
     tolerance: float = 0.02,
     loss: Loss | None = None,
     plan: Plan | None = None,
@@ -80,6 +84,9 @@ def census(
         key: a random key.
         members: number of networks on halves, an even number of at least 16.
         share: of the examples that each network is trained on.
+        seconds: time to keep within on this machine, by training fewer networks, at least 16. A few
+            that are trained first show how long they take, and a call that goes on in `out` trains
+            as many.
         tolerance: the smallest share of wrong labels that matters.
         loss: as in `fit_population`.
         plan: as in `fit_population`.
@@ -116,33 +123,42 @@ def census(
             "come after those they are judged on; give data without an order"
         )
     check_number("tolerance", tolerance)
+    check_seconds(seconds)
     recipe = resolved(recipe, len(splits.train))
     pooled, notes = pool_of(splits, recipe, "halves")
-    train = pooled.train
-    if (number := units(train)) < 2 * MIN_NETWORKS:
-        what = "examples" if train.groups is None else "groups"
+    pool = pooled.train
+    if (number := units(pool)) < 2 * MIN_NETWORKS:
+        what = "examples" if pool.groups is None else "groups"
         raise InputError(
             f"{number} {what} are too few for a census; give at least {2 * MIN_NETWORKS}"
         )
-    samples, order_key = _drawn(model, pooled, key, members, share)
-    notes.append(_step_in_words(recipe, len(train), share, subsets=order_key is None))
-    numbers = np.append(np.arange(members), WHOLE).astype(np.uint32)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
     seen = arguments.without_test(pooled)
-    bytes_ = peak_memory(Problem(model, seen, recipe, loss), samples, keys, plan)
+    problem = Problem(model, seen, recipe, loss)
+    fitted = functools.partial(fit_population, model, seen, recipe, loss=loss, plan=plan)
+    if seconds is not None:
+        samples, order_key = _drawn(model, pooled, key, members, share)
+
+        def train(networks: int, listen: Callable[[Progress], None]) -> Population:
+            some = np.arange(networks)
+            return fitted(
+                _keys(key, some), order_key=order_key, resample=samples.only(some), progress=listen
+            )
+
+        folder, wanted = None if out is None else Path(out), members
+        most = networks_within(train, problem, wanted, seconds, plan=plan, out=folder)
+        members = max(MIN_NETWORKS, most - most % 2)
+        if members < wanted:
+            notes.append(
+                f"to keep within {seconds:g} s, {members} of {wanted} networks on halves were "
+                "trained: what differs with the half is known less precisely"
+            )
+    samples, order_key = _drawn(model, pooled, key, members, share)
+    notes.append(_step_in_words(recipe, len(pool), share, subsets=order_key is None))
+    keys = _keys(key, np.append(np.arange(members), WHOLE))
+    bytes_ = peak_memory(problem, samples, keys, plan)
     logger.info("%s", in_words(*bytes_, mapped=out is not None))
-    population = fit_population(
-        model,
-        seen,
-        recipe,
-        keys,
-        order_key=order_key,
-        resample=samples,
-        loss=loss,
-        plan=plan,
-        out=out,
-        progress=progress,
-        seen=True,
+    population = fitted(
+        keys, order_key=order_key, resample=samples, out=out, progress=progress, seen=True
     )
     predictions = predictions_of([model], seen, population, plan, seen=True).train
     assert predictions is not None
@@ -157,6 +173,11 @@ def census(
         notes=tuple(notes),
     )
     return replace(found, findings=applicable(found.findings, recipe, model, splits))
+
+
+def _keys(key: Key[Array, ""], numbers: Int[np.ndarray, " networks"]) -> Key[Array, " networks"]:
+    """The random keys of the networks with these numbers."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers.astype(np.uint32))
 
 
 def _drawn(

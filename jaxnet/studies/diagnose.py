@@ -59,7 +59,7 @@ from jaxnet.studies.design import (
 )
 from jaxnet.studies.probes import training_findings
 from jaxnet.studies.reference_methods import METHODS, Reference, reference_losses
-from jaxnet.studies.trained import Trained, cost, fewer, train_networks, train_within
+from jaxnet.studies.trained import Trained, check_seconds, cost, fewer, train_networks, train_within
 
 OTHERS, PROBES = 1, 1 << 30  # numbers of the keys of other methods, and of probes of the training
 SIGNALS = 16  # steps of each epoch at which networks are looked into
@@ -137,8 +137,7 @@ def diagnose(
     if target_error is not None:
         check_number("target_error", target_error)
     check_limits(target_error or 0.0, tolerance)
-    if seconds is not None and not check_number("seconds", seconds) > 0:
-        raise InputError(f"seconds is {seconds}; give a positive time, or leave it out")
+    check_seconds(seconds)
     recipe = resolved(recipe, len(splits.train))
     design = design_of(splits, recipe, members)
     _check_unseen(design)

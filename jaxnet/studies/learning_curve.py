@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxnet import arrays, display
-from jaxnet.core.recipe import Recipe
+from jaxnet.core.recipe import Recipe, resolved
+from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.dataset import error_unit
 from jaxnet.data.resampling import Samples, first
@@ -44,6 +45,7 @@ from jaxnet.stats.extrapolation import (
     predicted,
     trend,
 )
+from jaxnet.studies.trained import check_seconds, networks_within
 
 # Sizes by default: in steps of the square root of 2, as those of the curves from which the prior
 # was learned; the half of them leaves the interval eight times as far by a quarter wider.
@@ -68,6 +70,7 @@ class LearningCurve:
         farther: why such errors are not extrapolated, or None.
         trend: for a regression, how the error changed over the last doubling; None for classes, for
             a single size, and where fewer than two networks at these sizes trained to the end.
+        notes: what there was no time for.
     """
 
     sizes: Int[np.ndarray, " sizes"]
@@ -77,6 +80,7 @@ class LearningCurve:
     networks: Population = field(repr=False)
     farther: str | None = None
     trend: Trend | None = None
+    notes: tuple[str, ...] = ()
 
     __repr__ = display.text
 
@@ -133,6 +137,7 @@ class LearningCurve:
                 "measured": self.measured,
                 "diverged": self.diverged,
                 "trend": None if self.trend is None else self.trend._asdict(),
+                "notes": self.notes,
             }
         )
 
@@ -171,6 +176,7 @@ def learning_curve(
     *,
     sizes: Sequence[int] | None = None,
     members: int = 8,
+    seconds: float | None = None,
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
@@ -192,6 +198,9 @@ def learning_curve(
             all of it, each 1.4 times the one before; where examples belong to groups, as nearly
             as whole groups allow.
         members: number of networks per size.
+        seconds: time to keep within on this machine, by training fewer networks per size, at least
+            one. A few that are trained first show how long they take, and a call that goes on in
+            `out` trains as many.
         loss: as in `fit_population`.
         plan: as in `fit_population`.
         out: as in `fit_population`.
@@ -214,6 +223,7 @@ def learning_curve(
     variance = error_unit(splits.train)
     key = as_key("key", key)
     check_whole("members", members, most=1 << 20)
+    check_seconds(seconds)
     n = len(splits.train)
     plain = isinstance(sizes, Sequence | np.ndarray) and all(np.ndim(size) == 0 for size in sizes)
     chosen = _sizes(splits.train) if sizes is None else np.asarray(sizes if plain else ())
@@ -239,27 +249,45 @@ def learning_curve(
             "said of unseen ones"
         )
     samples, chosen = _drawn(key, chosen, splits.train, members)
+
+    def train(
+        networks: int, progress: Callable[[Progress], None] | None, out: str | Path | None = None
+    ) -> Population:
+        numbers = np.arange(networks)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers.astype(np.uint32))
+        return fit_population(
+            model,
+            splits,
+            recipe,
+            keys,
+            resample=samples.only(numbers),
+            loss=loss,
+            plan=plan,
+            out=out,
+            progress=progress,
+        )
+
+    wanted = members
+    if seconds is not None:
+        problem = Problem(model, splits, resolved(recipe, n), loss)
+        folder = None if out is None else Path(out)
+        most = networks_within(
+            train, problem, members * len(chosen), seconds, plan=plan, out=folder
+        )
+        members = max(1, most // len(chosen))
+    notes = ()
+    if members < wanted:
+        each = f"{members} of {wanted} networks were trained at each size"
+        notes = (f"to keep within {seconds:g} s, {each}",)
     logger.info(
-        "%d networks at each of %d sizes, from %s to %s examples",
+        "%d networks at each of %d sizes, from %s to %s examples%s",
         members,
         len(chosen),
         f"{chosen[0]:,}",
         f"{chosen[-1]:,}",
+        "".join(f"; {note}" for note in notes),
     )
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(
-        key, np.arange(members * len(chosen), dtype=np.uint32)
-    )
-    population = fit_population(
-        model,
-        splits,
-        recipe,
-        keys,
-        resample=samples,
-        loss=loss,
-        plan=plan,
-        out=out,
-        progress=progress,
-    )
+    population = train(members * len(chosen), progress, out)
     regression = splits.classes is None
     y, found = np.asarray(held_out.y), np.full(len(population), np.nan)
     falls = np.zeros((members, len(held_out)))
@@ -285,7 +313,7 @@ def learning_curve(
     still = None
     if weights.any() and sound.sum() > 1:
         still = trend(chosen, in_order[0][:, sound], falls[sound], held_out.groups)
-    return LearningCurve(chosen, *in_order, len(held_out), population, farther, still)
+    return LearningCurve(chosen, *in_order, len(held_out), population, farther, still, notes)
 
 
 def _sizes(train: Dataset) -> np.ndarray:

@@ -4,6 +4,7 @@ test set is looked at once.
 
 import csv
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float, Key, Shaped
 
 from jaxnet import arrays, display
 from jaxnet.core.recipe import FORMER_NUMBERS, Recipe, resolved, with_epochs
 from jaxnet.core.run import Run
+from jaxnet.core.training import Problem
 from jaxnet.data import Augmentation, Splits, augmentation
 from jaxnet.diagnostics.findings import Finding, edge_of_sweep
 from jaxnet.engine import arguments
@@ -31,7 +33,9 @@ from jaxnet.population.scheduler import Progress
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.selection import Candidate, interval_of_lowest
+from jaxnet.studies.one_program import programs
 from jaxnet.studies.space import Trial, at_edge
+from jaxnet.studies.trained import check_seconds, networks_within, operations
 
 ONE_TRIAL, NO_INTERVAL = "one trial", "none"  # what the interval of a row holds for
 
@@ -104,6 +108,7 @@ def sweep(
     key: AnyKey,
     *,
     seeds: int = 1,
+    seconds: float | None = None,
     loss: Loss | None = None,
     halving: Halving | None = None,
     plan: Plan | None = None,
@@ -126,6 +131,9 @@ def sweep(
         key: its first `seeds` splits are the keys of the networks of every trial, so trials differ
             in their values only.
         seeds: number of networks per trial.
+        seconds: time to keep within on this machine, by training fewer seeds and then fewer trials,
+            spread evenly over the list. A few networks that are trained first show how long they
+            take, and a call that goes on in `out` trains as many.
         loss: as in `fit_population`.
         halving: after which epochs the worst trials stop, each with all its networks; its
             `together` is set to `seeds`.
@@ -153,6 +161,7 @@ def sweep(
             f"trials is {shown(trials)}; give a list of dicts, as jaxnet.space.grid(space) makes it"
         )
     check_whole("seeds", seeds, most=1 << 20)
+    check_seconds(seconds)
     trials = [current_names(trial, FORMER_NUMBERS) for trial in trials]
     if not len(splits.validation):
         raise InputError(
@@ -162,26 +171,51 @@ def sweep(
     if not trials:
         raise InputError("there are 0 trials; give at least one")
     keys = jax.random.split(key, seeds)
-    models = [trial.get("model", model) for trial in trials for _ in range(seeds)]
-    examples = len(splits.train)
+    examples, wanted = len(splits.train), (len(trials), seeds)
     recipe = with_epochs(recipe, examples)  # one number for all trials that do not change it
-    recipes = [
-        resolved(_changed(recipe, trial), examples) for trial in trials for _ in range(seeds)
+    ways = [
+        (trial.get("model", model), resolved(_changed(recipe, trial), examples)) for trial in trials
     ]
-    every = keys[np.tile(np.arange(seeds), len(trials))]
-    population = fit_population(
-        models,
-        splits,
-        recipes,
-        every,
-        order_key=keys[0] if seeds == 1 else None,
-        loss=loss,
-        halving=None if halving is None else replace(halving, together=seeds),
-        plan=plan,
-        out=out,
-        progress=progress,
-    )
-    shape = (len(trials), seeds)
+
+    def train(
+        ways: Sequence[tuple[Model, Recipe]],
+        keys: Key[Array, " seeds"],
+        progress: Callable[[Progress], None] | None,
+        out: str | Path | None = None,
+    ) -> Population:
+        """Trains networks of these keys for each of the models and recipes."""
+        count = len(keys)
+        return fit_population(
+            [model for model, _ in ways for _ in range(count)],
+            splits,
+            [recipe for _, recipe in ways for _ in range(count)],
+            keys[np.tile(np.arange(count), len(ways))],
+            order_key=keys[0] if count == 1 else None,
+            loss=loss,
+            halving=None if halving is None else replace(halving, together=count),
+            plan=plan,
+            out=out,
+            progress=progress,
+        )
+
+    if seconds is not None:
+        problems = [Problem(model, splits, recipe, loss) for model, recipe in ways]
+        costs = _costs(problems)
+        most = networks_within(
+            lambda networks, listen: train(ways[:1], jax.random.split(key, networks), listen),
+            problems[0],
+            math.ceil(seeds * costs.sum()),
+            seconds,
+            plan=plan,
+            out=None if out is None else Path(out),
+            compilations=programs(problems, range(1, len(problems))),
+        )
+        kept, seeds = affordable(costs, seeds, most)
+        trials, ways, keys = [trials[i] for i in kept], [ways[i] for i in kept], keys[:seeds]
+    population = train(ways, keys, progress, out)
+    models = [model for model, _ in ways for _ in range(seeds)]
+    recipes = [recipe for _, recipe in ways for _ in range(seeds)]
+    shape = len(trials), seeds
     losses = _validation_losses(models, population, splits, plan)
     means = _means(_measures(population, losses, splits), shape)
     stopped = np.asarray(population.each(lambda run: run.halved).reshape(shape).any(1))
@@ -211,6 +245,11 @@ def sweep(
         trained = population.epochs.reshape(-1, seeds)
         words += (_savings(trained, stopped, [each.epochs for each in recipes]),)
         table["trained_epochs"] = trained.max(1)
+    if (len(trials), seeds) != wanted:
+        words += (
+            f"to keep within {seconds:g} s, {len(trials)} of {wanted[0]} trials were trained with "
+            f"{seeds} of {wanted[1]} seeds each",
+        )
     run, chosen = population[best * seeds], models[best * seeds]
     return Sweep(
         table=table,
@@ -222,6 +261,46 @@ def sweep(
         words=words,
         population=population,
     )
+
+
+def _costs(problems: Sequence[Problem]) -> Float[np.ndarray, " trials"]:
+    """How many times as long as one of the first trial a training of each trial takes, by its
+    number of operations.
+    """
+    counted = dict[Any, float]()
+
+    def cost(problem: Problem) -> float:
+        recipe = problem.recipe
+        alike = problem.model, recipe.batch_size, recipe.epochs, recipe.precision
+        if alike not in counted:
+            counted[alike] = operations(problem)
+        return counted[alike]
+
+    found = np.array([cost(problem) for problem in problems])
+    return found / found[0] if (found > 0).all() else np.ones(len(found))
+
+
+def affordable(costs: Float[np.ndarray, " trials"], seeds: int, most: int) -> tuple[list[int], int]:
+    """Choose what there is time for: fewer seeds first, and then fewer trials, spread evenly.
+
+    Args:
+        costs: of a training of each trial.
+        seeds: networks of each trial, at most.
+        most: the sum of the costs that there is time for.
+
+    Returns:
+        (numbers of the trials, at least one of them; networks of each).
+    """
+    while seeds > 1 and seeds * costs.sum() > most:
+        seeds -= 1
+
+    def spread(count: int) -> np.ndarray:
+        return np.unique(np.rint(np.linspace(0, len(costs) - 1, count)).astype(int))
+
+    kept = spread(len(costs))
+    while len(kept) > 1 and seeds * costs[kept].sum() > most:
+        kept = spread(len(kept) - 1)
+    return kept.tolist(), seeds
 
 
 def _changed(recipe: Recipe, trial: Trial) -> Recipe:

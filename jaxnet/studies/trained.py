@@ -18,8 +18,10 @@ from jaxtyping import Array, Bool, Int, Key
 from jaxnet.core.objective import forward
 from jaxnet.core.training import Problem
 from jaxnet.engine.fingerprint import differences
+from jaxnet.errors import InputError, check_number
 from jaxnet.models.model import initial, input_shape, with_outputs
 from jaxnet.population.fit import fit_population
+from jaxnet.population.placement import plan_for_members
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
 from jaxnet.runtime.files import read_json, write_json
@@ -282,6 +284,63 @@ def train_within(
         return design, Trained((pilot,), tuple(populations))
     populations.append(train(design, needs=rest, progress=progress, out=folders.get("rest")))
     return design, Trained((pilot, rest), tuple(populations))
+
+
+def networks_within(
+    train: Callable[[int, Callable[[Progress], None]], Population],
+    problem: Problem,
+    wanted: int,
+    seconds: float,
+    *,
+    plan: Plan | None = None,
+    out: Path | None = None,
+    compilations: int = 1,
+) -> int:
+    """How many networks of a kind there is time for; a few that are trained first show it.
+
+    Args:
+        train: trains that many networks, and calls what it is given with the progress.
+        problem: what they minimize.
+        wanted: the number of networks that is wanted.
+        seconds: the time.
+        plan: as in `fit_population`.
+        out: a folder, or None. The number is kept there, and a call that goes on trains as many.
+        compilations: number of programs that are compiled for all of them.
+
+    Returns:
+        The number, at most what is wanted; 0 where there is no time for one.
+    """
+    file, asked = None, {"seconds": seconds, "networks": wanted}
+    if out is not None:
+        file = out / "timetable.json"
+        if once(file.exists):
+            kept = once(lambda: read_json(file))
+            differences(kept["asked"], asked, where=file)
+            return kept["networks"]
+    began = time.monotonic()
+    chosen = plan or plan_for_members(problem, wanted)[0]
+    wave = chosen.devices * chosen.chunk * index_and_count()[1]
+    first = max(1, min(wave, wanted // 4))
+    _, pace = timed(lambda listen: train(first, listen), first, None)
+
+    def affordable() -> int:
+        left = SAFETY * (seconds - (time.monotonic() - began)) - compilations * pace.compiling
+        found = min(wanted, max(0, int(left / max(pace.each, 1e-9))))
+        if file is not None:
+            write_json(file, {"asked": asked, "networks": found})
+        return found
+
+    return once(affordable)
+
+
+def check_seconds(seconds: float | None) -> None:
+    """Refuse a time to keep within that is not positive.
+
+    Raises:
+        InputError: for such a time.
+    """
+    if seconds is not None and not check_number("seconds", seconds) > 0:
+        raise InputError(f"seconds is {seconds}; give a positive time, or leave it out")
 
 
 def _affordable(design: Design, needs: Needs, pilot: Needs, left: int) -> tuple[Design, Needs]:

@@ -34,8 +34,8 @@ def work(setup: Setup) -> dict[str, Any]:
     with training_members(setup) as (progress, began):
         found = census(
             setup.model, setup.splits, setup.recipe, jax.random.key(options.seed),
-            members=options.members, share=options.share, tolerance=options.tolerance,
-            out=setup.out / MEMBERS, progress=progress,
+            members=options.members, share=options.share, seconds=options.seconds,
+            tolerance=options.tolerance, out=setup.out / MEMBERS, progress=progress,
         )  # fmt: skip
     write_text(setup.out / "examples.csv", found.csv())
     from jaxnet.report import figures

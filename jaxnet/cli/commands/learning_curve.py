@@ -27,8 +27,8 @@ def work(setup: Setup) -> dict[str, Any]:
     with training_members(setup) as (progress, began):
         curve = learning_curve(
             setup.model, splits, setup.recipe, jax.random.key(options.seed),
-            sizes=options.sizes or None, members=options.members, out=setup.out / MEMBERS,
-            progress=progress,
+            sizes=options.sizes or None, members=options.members, seconds=options.seconds,
+            out=setup.out / MEMBERS, progress=progress,
         )  # fmt: skip
     at = options.at or curve.farther_sizes
     reach, findings = curve.predict(at), curve.findings(options.tolerance)
@@ -42,7 +42,7 @@ def work(setup: Setup) -> dict[str, Any]:
     more: dict[str, Any] = {
         "verdict": words[0] if words else now,
         "findings": findings,
-        "members": options.members,
+        "members": curve.errors.shape[1],
         "learning_curve": curve.summary() | {"at": at, "predicted": reach, "needed": needed},
         "resumed": began,
     }
@@ -50,7 +50,7 @@ def work(setup: Setup) -> dict[str, Any]:
         assert curve.networks.predictions is not None
         largest = curve.networks.predictions.test[len(curve.sizes) - 1 :: len(curve.sizes)]
         more["hard_examples"] = hardest(largest, splits)
-    lines = [*tables.learning_curve(curve, at, reach), *words]
+    lines = [*tables.learning_curve(curve, at, reach), *words, *curve.notes]
     return report(setup, setup.model, curve.networks[len(curve.sizes) - 1], more, "\n".join(lines))
 
 

@@ -33,7 +33,8 @@ def work(setup: Setup) -> dict[str, Any]:
     with training_members(setup) as (progress, began):
         found = sweep(
             setup.model, splits, setup.recipe, trials, jax.random.key(options.seed),
-            seeds=options.seeds, halving=halving, out=setup.out / MEMBERS, progress=progress,
+            seeds=options.seeds, seconds=options.seconds, halving=halving,
+            out=setup.out / MEMBERS, progress=progress,
         )  # fmt: skip
     from jaxnet.report import figures
 
