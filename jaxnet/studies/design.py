@@ -13,10 +13,10 @@ from jaxnet.data.resampling import Samples, disjoint, fold_of, folds, partitions
 from jaxnet.data.splitting import pool, units
 from jaxnet.stats import curve_prior
 from jaxnet.stats.cross_fitting import MIN_GROUPS
-from jaxnet.studies.learning_curve import MIN_CURVE_EXAMPLES
 
 WHOLE, FOLD = 1, 0  # kinds of networks; the others are numbers of parts
 QUARTERS, HALVES = 4, 2  # parts of the training set that the networks of a decomposition share out
+MIN_CURVE_EXAMPLES = 16  # of the smallest part on which networks are trained
 SMALLER = (8, 16)  # with these parts too there are sizes enough for a learning curve
 # partitions: fewer have no interval, more say little more, since what is left is the luck of the
 # pool

@@ -45,11 +45,12 @@ from jaxnet.stats.extrapolation import (
     predicted,
     trend,
 )
+from jaxnet.studies.design import MIN_CURVE_EXAMPLES
 from jaxnet.studies.trained import check_seconds, networks_within
 
 # Sizes by default: in steps of the square root of 2, as those of the curves from which the prior
 # was learned; the half of them leaves the interval eight times as far by a quarter wider.
-MOST_SIZES, MIN_CURVE_EXAMPLES = 12, 16
+MOST_SIZES = 12
 
 logger = logging.getLogger("jaxnet")
 

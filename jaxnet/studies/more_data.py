@@ -16,7 +16,7 @@ from jaxnet.stats.extrapolation import predicted_together
 from jaxnet.stats.gains import FOLDS, Gains
 from jaxnet.studies.advice import MoreData
 from jaxnet.studies.advice_round import Decided, groups_of
-from jaxnet.studies.learning_curve import MIN_CURVE_EXAMPLES
+from jaxnet.studies.design import MIN_CURVE_EXAMPLES
 from jaxnet.studies.networks import Networks
 
 DATA = (1 << 20) + 3  # number of the key of the parts of the data

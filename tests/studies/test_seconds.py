@@ -28,9 +28,7 @@ def small():
 
 def test_with_much_time_a_study_is_the_one_without_a_limit(small):
     curve = jaxnet.learning_curve(MODEL, small, RECIPE, KEY, members=2, sizes=[40, 80])
-    same = jaxnet.learning_curve(
-        MODEL, small, RECIPE, KEY, members=2, sizes=[40, 80], seconds=MUCH
-    )
+    same = jaxnet.learning_curve(MODEL, small, RECIPE, KEY, members=2, sizes=[40, 80], seconds=MUCH)
     np.testing.assert_array_equal(curve.errors, same.errors)
     assert same.notes == ()
     swept, again = (
@@ -90,4 +88,4 @@ def test_fewer_seeds_come_before_fewer_trials_which_stay_spread():
 @pytest.mark.parametrize("verb", [jaxnet.learning_curve, jaxnet.census])
 def test_a_time_that_is_none_is_refused(small, verb):
     with pytest.raises(InputError, match="seconds is -1"):
-        verb(MODEL, small, RECIPE, KEY, seconds=-1)
+        verb(MODEL, small, RECIPE, KEY, seconds=-1.0)
