@@ -165,17 +165,18 @@ def errors(
     """
     plain = [i for i, each in enumerate(found) if each.data is None and not each.balance]
     result = np.empty((len(found), networks))
-    counts = [networks * found[i].votes for i in plain]
-    outputs = probabilities(
-        [found[i] for i, count in zip(plain, counts, strict=True) for _ in range(count)],
-        splits,
-        fresh.x,
-        np.concatenate([np.arange(count) for count in counts]),
-        seed,
-    )
-    for i, each in zip(plain, np.split(outputs, np.cumsum(counts)[:-1]), strict=True):
-        votes = each.reshape(networks, found[i].votes, *each.shape[1:]).mean(1)
-        result[i] = _error(votes, fresh, balanced)
+    if plain:
+        counts = [networks * found[i].votes for i in plain]
+        outputs = probabilities(
+            [found[i] for i, count in zip(plain, counts, strict=True) for _ in range(count)],
+            splits,
+            fresh.x,
+            np.concatenate([np.arange(count) for count in counts]),
+            seed,
+        )
+        for i, each in zip(plain, np.split(outputs, np.cumsum(counts)[:-1]), strict=True):
+            votes = each.reshape(networks, found[i].votes, *each.shape[1:]).mean(1)
+            result[i] = _error(votes, fresh, balanced)
     for i in set(range(len(found))) - set(plain):
         each = found[i]
         given, judged = (splits, fresh) if each.data is None else each.data(each, splits, fresh)
