@@ -23,18 +23,20 @@ def forward(
     model: Model,
     params: PyTree,
     model_state: PyTree,
-    x: Float[Array, "batch ..."],
+    x: Num[Array, "batch ..."],
     *,
     precision: str,
     key: Array | None = None,
     dropout: Number | None = None,
 ) -> tuple[Float[Array, "batch outputs"], PyTree]:
-    """The network on standardized inputs, its products in the given precision, outputs and model
-    state in float32.
+    """The network on standardized inputs or tokens, its products in the given precision, outputs
+    and model state in float32.
     """
     params, model_state = at_most_32_bits((params, model_state))
     if precision == "bfloat16":
-        params, x = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, x))
+        narrow = (params, x) if jnp.issubdtype(x.dtype, jnp.floating) else (params, None)
+        params, floats = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), narrow)
+        x = x if floats is None else floats
     with double(False):  # as it was initialized, whatever jax_enable_x64 says
         outputs, new_state = model.apply(params, model_state, x, key=key, dropout=dropout)
     new_state = jax.tree.map(lambda new, old: new.astype(old.dtype), new_state, model_state)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree
 
@@ -153,9 +152,8 @@ def check_trained(model: Model, run: Run) -> None:
         raise InputError(f"model is {model.name}, but the run is of {run.model}; {cure}{own}")
     if model.for_outputs is not None:
         return  # the name of a built-in model says all
-    given, wanted = (
-        _shapes_by_path(tree) for tree in (run.chosen[0], _parameters_of(model, run.shape))
-    )
+    own = _parameters_of(model, run.shape, run.schema.input_dtype)
+    given, wanted = (_shapes_by_path(tree) for tree in (run.chosen[0], own))
     ends = {
         path: shape[max(0, len(shape) - len(wanted.get(path, ()))) :]
         for path, shape in given.items()
@@ -170,12 +168,12 @@ def check_trained(model: Model, run: Run) -> None:
 
 
 @functools.cache
-def _parameters_of(model: Model, shape: tuple[int, ...]) -> PyTree:
-    """Shapes and types of a model's parameters, for examples of this shape."""
+def _parameters_of(model: Model, shape: tuple[int, ...], dtype: np.dtype) -> PyTree:
+    """Shapes and types of a model's parameters, for examples of this shape and type."""
     return jax.eval_shape(
         functools.partial(initial, model),
         jax.random.key(0),
-        jax.ShapeDtypeStruct((1, *shape), jnp.float32),
+        jax.ShapeDtypeStruct((1, *shape), dtype),
     )[0]
 
 

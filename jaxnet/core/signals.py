@@ -173,7 +173,7 @@ def measure(
 
 @functools.cache
 def layers_of(
-    model: Model, shape: tuple[int, ...], precision: str, dropout: bool, key_type: str
+    model: Model, one: jax.ShapeDtypeStruct, precision: str, dropout: bool, key_type: str
 ) -> Layers:
     """The layers of a network, read off its forward pass in training.
 
@@ -182,7 +182,7 @@ def layers_of(
 
     Args:
         model: the network, with its number of outputs fixed.
-        shape: the shape of one input.
+        one: shape and type of a batch of one input.
         precision: as in the recipe.
         dropout: whether the recipe has dropout.
         key_type: the implementation of the random keys, which draw by different operations.
@@ -190,11 +190,9 @@ def layers_of(
     Returns:
         The layers.
     """
-    x = jax.ShapeDtypeStruct((PROBE, *shape), jnp.float32)
+    x = jax.ShapeDtypeStruct((PROBE, *one.shape[1:]), one.dtype)
     params, model_state = jax.eval_shape(
-        functools.partial(initial, model),
-        jax.random.key(0, impl=key_type),
-        jax.ShapeDtypeStruct((1, *shape), jnp.float32),
+        functools.partial(initial, model), jax.random.key(0, impl=key_type), one
     )
     names, leaves = _grouped(params)
     source = {leaf: group for group, members in enumerate(leaves) for leaf in members}

@@ -39,7 +39,7 @@ from jaxnet.core.signals import (
 from jaxnet.data import Dataset, Splits
 from jaxnet.data import augmentation as augmentations
 from jaxnet.models.losses import Loss
-from jaxnet.models.model import Model, at_most_32_bits, initial, with_outputs
+from jaxnet.models.model import Model, at_most_32_bits, initial, input_shape, with_outputs
 from jaxnet.random import DROPOUT, INIT, ORDER, counted, hashed
 from jaxnet.typing import Rebuilt, RowsAndCount, double
 
@@ -105,8 +105,8 @@ class Problem:
     def layers_with(self, key_type: str) -> Layers:
         """The layers, as a training with this implementation of random keys computes them."""
         model, recipe = with_outputs(self.model, self.splits.train.outputs), self.recipe
-        shape = self.splits.train.x.shape[1:]
-        return layers_of(model, shape, recipe.precision, recipe.dropout is not None, key_type)
+        one = input_shape(self.splits)
+        return layers_of(model, one, recipe.precision, recipe.dropout is not None, key_type)
 
 
 class Best(NamedTuple):
@@ -225,7 +225,8 @@ def start(
         order_key: the random key of the order of examples and of augmentation; by default `key`.
         params: initial parameters, in place of random ones.
     """
-    x = jnp.zeros((1, *problem.splits.train.x.shape[1:]), jnp.float32)
+    shape = input_shape(problem.splits)
+    x = jnp.zeros(shape.shape, shape.dtype)
     fresh, model_state = initial(problem.model, counted(key, INIT), x)
     if problem.model_state is not None:
         model_state = {**model_state, **jax.tree.map(jnp.asarray, problem.model_state)}
@@ -511,14 +512,14 @@ class _Examples(NamedTuple):
     """The examples of a batch, as a step is given them.
 
     Attributes:
-        inputs: standardized and augmented.
+        inputs: standardized and augmented; tokens as they are.
         y: their labels.
         targets: what the outputs should be.
         weight: the factors of their losses, 0 for those that do not count; None means 1.
         key: the random key of their dropout.
     """
 
-    inputs: Float[Array, "batch ..."]
+    inputs: Num[Array, "batch ..."]
     y: Num[Array | np.ndarray, " batch"]
     targets: Float[Array, "batch outputs"]
     weight: Float[Array, " batch"] | None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxnet import arrays
-from jaxnet.data import memory
+from jaxnet.data import memory, tokens
 from jaxnet.data.dataset import Dataset
 from jaxnet.data.precision import loses_precision
 from jaxnet.errors import LISTED, InputError, check_known, check_number, check_whole, shown
@@ -22,7 +22,13 @@ MAX_INTEGER_CLASSES = 20  # whole numbers with up to this many different values 
 
 
 def dataset(
-    x: ArrayLike, y: ArrayLike, *, classes: tuple[str, ...] | None = None, where: str = ""
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    classes: tuple[str, ...] | None = None,
+    where: str = "",
+    kind: tokens.Inputs | str = "numbers",
+    pad: int | None = None,
 ) -> Dataset:
     """A checked Dataset of NumPy arrays, whose types `in_storage_types` chooses later.
 
@@ -31,6 +37,8 @@ def dataset(
         y: (examples,) integer or text labels are classes, floats are values.
         classes: names of the integer labels 0, 1, ...; by default the labels name themselves.
         where: the file, named in every message.
+        kind: what inputs are: "numbers", or "tokens" for whole numbers that stay integers.
+        pad: the id with which sequences of tokens are filled up.
 
     Returns:
         The Dataset.
@@ -39,6 +47,9 @@ def dataset(
         InputError: for what cannot be used.
     """
     at = f"{where}: " if where else ""
+    if tokens.check(kind, pad):
+        found = dataset(tokens.ids(f"{at}x", x, pad), y, classes=classes, where=where)
+        return tokens.as_tokens(found, pad)
     xs = arrays.array(f"{at}x", x)
     ys = arrays.with_plain_text(arrays.array(f"{at}y", y, ("row",)))
     images = inputs(xs, at)
@@ -85,7 +96,8 @@ def pixel_max_of(x: np.ndarray) -> float | None:
 def in_storage_types(data: Dataset, rows: np.ndarray | None = None) -> Dataset:
     """Convert data to the types in which they are kept.
 
-    That is float32, or float64 for x or y where float32 would lose a column. uint8 stays as it is.
+    That is float32, or float64 for x or y where float32 would lose a column. uint8 stays as it is,
+    and so do tokens, which are int32.
 
     Args:
         data: the Dataset.
@@ -109,7 +121,9 @@ def storage_types(data: Dataset, rows: np.ndarray | None = None) -> tuple[np.dty
         (type of x, type of y).
     """
     x_kind, y_kind = data.x.dtype, data.y.dtype
-    if x_kind != np.uint8:
+    if data.schema.tokens:
+        x_kind = data.schema.input_dtype
+    elif x_kind != np.uint8:
         x_kind = np.dtype(np.float64 if loses_precision(data.x, rows) else np.float32)
     if data.classes is None:
         y_kind = np.dtype(np.float64 if loses_precision(data.y, rows) else np.float32)

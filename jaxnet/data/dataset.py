@@ -39,6 +39,7 @@ class Dataset(HasSchema):
 
     Attributes:
         x: (examples, ...) uint8 or float32; images are (examples, height, width[, channels]).
+            int32 where inputs are tokens.
             float64, as a NumPy array on the host, where float32 could not tell the values of a
             column apart.
         y: (examples,) int32 class indices, or float32 values of a regression; float64 as for x.
@@ -78,11 +79,11 @@ class Dataset(HasSchema):
 
 class Standardization(NamedTuple):
     """Mean and scale of the training set: one pair for all pixels of images, one for each column of
-    a table.
+    a table, none for tokens.
 
     Attributes:
-        mean: () or (features,) float32.
-        scale: () or (features,) float32.
+        mean: () or (features,) float32; None for tokens.
+        scale: () or (features,) float32; None for tokens.
         target_mean: () float32; None for classes.
         target_scale: () float32; None for classes.
         origin: what is subtracted from inputs in float64 if float32 cannot hold them; mean and
@@ -90,8 +91,8 @@ class Standardization(NamedTuple):
         target_origin: the same for y.
     """
 
-    mean: Float[Array, "..."]
-    scale: Float[Array, "..."]
+    mean: Float[Array, "..."] | None
+    scale: Float[Array, "..."] | None
     target_mean: Float[Array, ""] | None = None
     target_scale: Float[Array, ""] | None = None
     origin: Origin | None = None
@@ -99,18 +100,21 @@ class Standardization(NamedTuple):
 
     __repr__ = display.text
 
-    def inputs(self, x: Num[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
-        """Inputs whose mean and standard deviation over the training set are 0 and 1.
+    def inputs(self, x: Num[Array | np.ndarray, "..."]) -> Num[Array, "..."]:
+        """Inputs whose mean and standard deviation over the training set are 0 and 1; tokens as
+        they are.
 
         Args:
             x: (examples, ...) inputs in their own units.
 
         Returns:
-            (examples, ...) float32.
+            (examples, ...) float32; int32 for tokens.
 
         Raises:
             InputError: as `Origin.centered` does.
         """
+        if self.mean is None or self.scale is None:
+            return jnp.asarray(x, jnp.int32)
         return standardized(self.held(x), self.mean, 1 / self.scale)
 
     def targets(self, y: Any) -> Any:
@@ -181,6 +185,10 @@ class Standardization(NamedTuple):
         Returns:
             The Standardization, on the device.
         """
+        if train.schema.tokens:  # whose numbers are names
+            nothing, schema = np.zeros((len(train), 1), np.float32), Schema(train.classes)
+            one = cls.of(Dataset(nothing, train.y, schema=schema), weights)
+            return one._replace(mean=None, scale=None)
         mean, scale, origin = _statistics(np.asarray(train.x), weights)
         if train.classes is not None:
             return cls(*jax.device_put([np.float32(mean), np.float32(scale)]), origin=origin)

@@ -59,7 +59,8 @@ def overlaps(splits: Splits) -> tuple[Overlap, ...]:
     for part, other in (("validation", "training"), ("test", "training"), ("test", "validation")):
         same = _shared(exact[part], exact[other])
         near = same
-        rounded = splits.train.x.dtype != np.uint8  # bytes are not
+        # bytes and tokens are not
+        rounded = splits.train.x.dtype != np.uint8 and not splits.train.schema.tokens
         if rounded and len(same) and len(parts[other]):
             near = same | _close(
                 _standardized(splits, parts[part]), _standardized(splits, parts[other])

@@ -5,6 +5,8 @@ import inspect
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from jaxnet import display
 
 C = TypeVar("C")
@@ -74,6 +76,9 @@ class Schema:
         grouped_by: the column by which the rows of a table were grouped; None without groups.
         missing: the words that mean a gap in a table; None for those of `jaxnet.Table`.
         fills: what stands in for NaN in each feature of an array; None where NaN is refused.
+        vocabulary: 1 more than the largest id in the training set, where inputs are tokens; None
+            where they are numbers.
+        pad: the id with which shorter sequences of tokens are filled up; None where none are.
     """
 
     classes: tuple[str, ...] | None = None
@@ -83,6 +88,8 @@ class Schema:
     grouped_by: str | None = None
     missing: tuple[str, ...] | None = None
     fills: tuple[float, ...] | None = None
+    vocabulary: int | None = None
+    pad: int | None = None
 
     __repr__ = display.text
 
@@ -95,6 +102,16 @@ class Schema:
     def prediction_shape(self) -> tuple[int, ...]:
         """The shape of what a network predicts for one example: (classes,), or () for a value."""
         return () if self.classes is None else (len(self.classes),)
+
+    @property
+    def tokens(self) -> bool:
+        """Whether inputs are tokens, which are integers and are not standardized."""
+        return self.vocabulary is not None
+
+    @property
+    def input_dtype(self) -> np.dtype:
+        """The type in which a network gets its inputs."""
+        return np.dtype(np.int32 if self.tokens else np.float32)
 
     def other_scale(self, largest: float) -> str | None:
         """What to say where new images are on another scale than those that a network learned from.
@@ -140,6 +157,16 @@ class HasSchema:
     def columns(self) -> tuple[Column, ...] | None:
         """The columns that the inputs were made of, if they come from a table; else None."""
         return self.schema.columns
+
+    @property
+    def vocabulary(self) -> int | None:
+        """1 more than the largest id in the training set, where inputs are tokens; else None."""
+        return self.schema.vocabulary
+
+    @property
+    def pad(self) -> int | None:
+        """The id with which shorter sequences of tokens are filled up; None where none are."""
+        return self.schema.pad
 
     @property
     def outputs(self) -> int:

@@ -12,12 +12,13 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxnet import arrays
-from jaxnet.data import checks, filling, memory
+from jaxnet.data import checks, filling, memory, tokens
 from jaxnet.data.dataset import Dataset, Splits, Standardization, TestSource
 from jaxnet.data.filling import Fill, filled, with_zeros
 from jaxnet.data.precision import unresolved
 from jaxnet.data.schema import Column
 from jaxnet.data.sources.request import Reading
+from jaxnet.data.tokens import Inputs
 from jaxnet.errors import InputError, check_text, check_whole
 from jaxnet.typing import ArrayLike, Frame
 
@@ -37,12 +38,14 @@ def split(
     classes: tuple[str, ...] | None = None,
     name: str = "arrays",
     fill: Fill | str | None = None,
+    inputs: Inputs | str = "numbers",
+    pad: int | None = None,
 ) -> Splits:
     """Split examples in memory into a training, a validation and a test set.
 
     x and y become float32, or stay float64 where float32 cannot tell the values of a column apart;
-    uint8 stays as it is. Without groups or order, classes are spread evenly, each with at least one
-    example in the training set.
+    uint8 stays as it is, and tokens become int32. Without groups or order, classes are spread
+    evenly, each with at least one example in the training set.
 
     Args:
         x: (examples, ...) inputs; or a data frame of numbers, whose names of columns are kept.
@@ -62,6 +65,10 @@ def split(
         fill: what stands in for NaN in x of (examples, features): the "median" or "mean" of each
             feature in training and validation set. A network that learns from the Splits fills NaN
             in new inputs alike. By default NaN is refused.
+        inputs: "numbers", which are standardized; or "tokens", whole numbers from 0 such as those
+            of words or items, which stay integers, for a model with an embedding.
+        pad: the id that fills up sequences of tokens to the length of the longest, where x is a
+            list of sequences. `predict` fills up alike, and the model must leave this id out.
 
     Returns:
         The Splits.
@@ -73,11 +80,12 @@ def split(
     checks.class_names(classes)
     check_text("name", name, "a name")
     x, names = _values(x)
-    data = grouped(_named(with_zeros(x, fill), names, y, classes), groups)
+    known = _checked(x, names, y, classes, fill=fill, inputs=inputs, pad=pad)
+    data = grouped(known, groups)
     test_rows, validation_rows, train_rows = partition(data, (test, validation), seed, order=order)
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
     pool = np.concatenate([validation_rows, train_rows])
-    data, notes = filled(data, x, pool, fill), (*notes, *filling.notes_on(x, len(pool), fill))
+    data, notes = filled(data, x, pool, fill), (*notes, *_notes_on_inputs(x, data, len(pool), fill))
     data = checks.in_storage_types(data, train_rows)
     parts = (take(data, rows) for rows in (train_rows, validation_rows, test_rows))
     return replace(
@@ -98,14 +106,35 @@ def _values(x: ArrayLike | Frame) -> tuple[ArrayLike, Sequence[str] | None]:
     return numbers_of_frame("x", x)
 
 
-def _named(
-    x: ArrayLike, names: Sequence[str] | None, y: ArrayLike, classes: tuple[str, ...] | None
+def _checked(
+    x: ArrayLike,
+    names: Sequence[str] | None,
+    y: ArrayLike,
+    classes: tuple[str, ...] | None,
+    *,
+    fill: Fill | str | None,
+    inputs: Inputs | str,
+    pad: int | None,
 ) -> Dataset:
-    """A checked Dataset, with the names of columns where there are any."""
-    data = checks.dataset(x, y, classes=classes)
+    """A checked Dataset, with 0 in place of NaN that is filled later, and with the names of columns
+    where there are any.
+    """
+    if not tokens.check(inputs, pad):
+        x = with_zeros(x, fill)
+    elif fill is not None:
+        raise InputError("fill is for numbers, but inputs are tokens; leave fill out")
+    data = checks.dataset(x, y, classes=classes, kind=inputs, pad=pad)
     if names is None:
         return data
     return replace(data, schema=replace(data.schema, columns=tuple(map(Column, names))))
+
+
+def _notes_on_inputs(
+    x: ArrayLike, data: Dataset, learned_from: int, fill: Fill | str | None
+) -> tuple[str, ...]:
+    if data.schema.tokens:
+        return tokens.notes_on(x, np.asarray(data.x), data.pad)
+    return filling.notes_on(x, learned_from, fill)
 
 
 def folds(
@@ -119,6 +148,8 @@ def folds(
     classes: tuple[str, ...] | None = None,
     name: str = "arrays",
     fill: Fill | str | None = None,
+    inputs: Inputs | str = "numbers",
+    pad: int | None = None,
 ) -> Iterator[Splits]:
     """Splits for cross-validation, one after the other: each example is in exactly one test set.
 
@@ -132,6 +163,8 @@ def folds(
         classes: as in `split`.
         name: as in `split`.
         fill: as in `split`; it is learned anew from training and validation set of each fold.
+        inputs: as in `split`.
+        pad: as in `split`.
 
     Returns:
         An iterator over the Splits.
@@ -144,7 +177,8 @@ def folds(
     check_text("name", name, "a name")
     check_whole("count", count, 0)
     given, names = _values(x)
-    data = grouped(_named(with_zeros(given, fill), names, y, classes), groups)
+    known = _checked(given, names, y, classes, fill=fill, inputs=inputs, pad=pad)
+    data = grouped(known, groups)
     fold_of = fold_numbers(data, count, seed)
     notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
 
@@ -155,7 +189,7 @@ def folds(
             kept = checks.in_storage_types(filled(data, given, rest, fill), rest[training])
             chosen = (take(kept, part) for part in (rest[training], rest[held_out], rows))
             title = f"{name}, fold {number + 1} of {count}"
-            more = filling.notes_on(given, len(rest), fill)
+            more = _notes_on_inputs(given, data, len(rest), fill)
             yield replace(
                 assemble(*chosen, name=title, notes=(*notes, *more)),
                 test_source="random",
@@ -366,6 +400,7 @@ def assemble(
     train = checks.in_storage_types(train)
     validation, test = (checks.in_types_of(part, train) for part in (validation, test))
     checks.parts(train, validation, test, where=where)
+    train, validation, test = tokens.of_training(train, validation, test)
     notes = (*notes, *notes_on(train))
     statistics = Standardization.of(train)
     return Splits(
@@ -395,7 +430,7 @@ def pool(splits: Splits) -> Splits:
         )
     if not len(splits.validation):
         return splits
-    both = in_one(splits.train, splits.validation)
+    (both,) = tokens.of_training(in_one(splits.train, splits.validation))
     standardization = splits.standardization
     note = "mean and scale are those that were given, which are not those of the training set"
     if _alike(standardization, Standardization.of(splits.train)):
@@ -418,7 +453,9 @@ def _alike(one: Standardization, other: Standardization) -> bool:
     if (one.origin, one.target_origin) != (other.origin, other.target_origin):
         return False
     pairs: list[tuple[tuple[Any, Any], tuple[Any, Any]]]
-    pairs = [((one.mean, one.scale), (other.mean, other.scale))]
+    pairs = []
+    if other.scale is not None:
+        pairs.append(((one.mean, one.scale), (other.mean, other.scale)))
     if other.target_scale is not None:
         pairs.append(((one.target_mean, one.target_scale), (other.target_mean, other.target_scale)))
     return all(

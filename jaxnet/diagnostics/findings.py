@@ -335,7 +335,8 @@ def applicable(
     from jaxnet.models.builtin import is_linear
 
     linear = model is not None and is_linear(model)
-    images = splits is None or np.ndim(splits.train.x) > 2
+    tokens = splits is not None and splits.train.schema.tokens
+    images = splits is None or (np.ndim(splits.train.x) > 2 and not tokens)
 
     def changes(remedy: Remedy) -> bool:
         if linear and (remedy == SMALLER or remedy.field == "dropout"):

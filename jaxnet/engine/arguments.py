@@ -18,7 +18,7 @@ from jaxnet.core.recipe import Recipe, as_float32, resolved
 from jaxnet.core.recipe import check as check_recipe
 from jaxnet.core.run import Run, not_one
 from jaxnet.core.training import NO_EXAMPLES, Problem
-from jaxnet.data import Dataset, Splits, Stream
+from jaxnet.data import Dataset, Splits, Stream, tokens
 from jaxnet.data import augmentation as augmentations
 from jaxnet.data.dataset import on_device
 from jaxnet.errors import InputError, check_kind, check_path, check_whole, shown
@@ -97,6 +97,7 @@ def check_arguments(
     splits, recipe, weights, chosen = problem.splits, problem.recipe, problem.weights, None
     check_loss(problem.loss)
     shape = splits.train.x.shape[1:]  # of a Stream this raises
+    check_tokens(problem.model, splits, recipe)
     check_recipe(recipe, has_validation=len(splits.validation) > 0 or problem.left_out > 0)
     if recipe.augmentation is not None:
         augmentations.check(recipe.augmentation, shape)
@@ -125,6 +126,46 @@ def check_arguments(
         problem, model=model, splits=seen, recipe=as_float32(recipe), weights=weights, sample=chosen
     )
     return ready, order_key
+
+
+def check_tokens(model: Model, splits: Splits, recipe: Recipe) -> None:
+    """Raises InputError where inputs are tokens and a model or a recipe is for numbers, or the
+    other way round, and for tokens that the model does not know.
+    """
+    train, limit = splits.train, model.vocabulary
+    if train.vocabulary is None:
+        if limit is not None:
+            raise InputError(
+                f"{model.name} says vocabulary={limit:,}, so it takes tokens, but inputs are "
+                "numbers; give inputs='tokens' to jaxnet.split, load or stream"
+            )
+        return
+    if model.for_outputs is not None:
+        raise InputError(
+            f"{model.name} takes numbers, but inputs are tokens; give a model with an embedding, "
+            "such as Model.from_linen(Net(), vocabulary="
+            f"{train.vocabulary}), or leave inputs='tokens' out"
+        )
+    if recipe.augmentation is not None:
+        raise InputError(
+            "augmentation changes numbers, but inputs are tokens; leave augmentation out"
+        )
+    if limit is not None and train.vocabulary > limit:
+        raise InputError(
+            f"the training set has ids up to {train.vocabulary - 1:,}, but {model.name} says "
+            f"vocabulary={limit:,}: up to {limit - 1:,}; give a larger embedding"
+        )
+    x = splits.validation.x
+    if not isinstance(x, jax.core.Tracer):
+        said = f"{model.name} knows" if limit is not None else "the training set has"
+        known = train.vocabulary if limit is None else limit
+        cure = f"{said} ids up to {known - 1:,}; "
+        cure += (
+            "give vocabulary= to Model.from_linen or the like, if the model knows more"
+            if limit is None
+            else "give a larger embedding"
+        )
+        tokens.check_known_ids(np.asarray(x), known, "the validation set has the id", cure)
 
 
 def _check_sample(sample: Any, examples: int) -> tuple[Array, Array]:

@@ -451,6 +451,7 @@ def _schema(about: dict[str, Any]) -> Schema:
         None if (grouped_by := about.get("grouped_by")) is None else str(grouped_by),
         None if missing is None else _texts(missing),
         None if (fills := about.get("fills")) is None else tuple(map(float, fills)),
+        *(None if (id_ := about.get(name)) is None else int(id_) for name in ("vocabulary", "pad")),
     )
 
 

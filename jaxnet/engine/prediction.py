@@ -16,8 +16,9 @@ from jaxnet import arrays, display
 from jaxnet.core.objective import BLOCK, in_blocks
 from jaxnet.core.run import Run, check_trained, not_one
 from jaxnet.core.training import Problem
-from jaxnet.data import Dataset, Splits, Standardization
+from jaxnet.data import Dataset, Splits, Standardization, tokens
 from jaxnet.data.filling import gaps_in, stood_in
+from jaxnet.data.schema import Schema
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, shown
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
@@ -93,12 +94,12 @@ def predict(model: Model, run: Run, x: ArrayLike | Frame) -> Float[np.ndarray | 
     if np.ndim(run.epochs):
         raise not_one(run)
     check_trained(model, run)
-    x = check_inputs(run, x)
+    x = check_inputs(run, x, model)
     model = with_outputs(model, run.outputs)
     network, x = (*run.chosen, run.standardization.on_device), run.standardization.held(x)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((network, x))):
         return run.standardization.restored(_predict(model, run.recipe.precision, network, x))
-    inputs = on_host(x)
+    inputs = on_host(x, run.schema)
     blocks = [np.zeros((0, *run.schema.prediction_shape), np.float32)]
     for first in range(0, len(inputs), BLOCK):
         block = inputs[first : first + BLOCK]
@@ -113,19 +114,22 @@ def predict(model: Model, run: Run, x: ArrayLike | Frame) -> Float[np.ndarray | 
     return np.asarray(run.standardization.restored(np.concatenate(blocks)))
 
 
-def check_inputs(run: Run, x: ArrayLike | Frame) -> ArrayLike:
-    """Inputs for a network, checked. Images on another scale than those of the training set are
-    not refused, but the logger "jaxnet" warns of them.
+def check_inputs(run: Run, x: ArrayLike | Frame, model: Model | None = None) -> ArrayLike:
+    """Inputs for a network, checked; sequences of tokens are filled up as in training. Images on
+    another scale than those of the training set are not refused, but the logger "jaxnet" warns of
+    them.
 
     Args:
         run: the network, or many of one architecture.
         x: (examples, ...) inputs, a data frame, or a tracer.
+        model: the model, where it may say which tokens it knows.
 
     Returns:
-        x, as numbers that float32 can hold.
+        x, as numbers that float32 can hold, or as int32 for tokens.
 
     Raises:
-        InputError: for what is no array of numbers, and for examples of another shape.
+        InputError: for what is no array of numbers, for examples of another shape, and for tokens
+            that the network does not know.
     """
     if isinstance(x, Dataset | Splits):
         raise InputError(f"x is {shown(x)}; give inputs, such as splits.test.x")
@@ -141,7 +145,7 @@ def check_inputs(run: Run, x: ArrayLike | Frame) -> ArrayLike:
             logger.warning("%s: what stands in was learned in training", said)
         x = stood_in(x, run.schema.fills)
     if not isinstance(x, jax.core.Tracer):
-        x = arrays.within_float32("x", x)
+        x = known_ids(run, x, model) if run.schema.tokens else arrays.within_float32("x", x)
     if (shape := np.shape(x)[1:]) != run.shape:
         raise InputError(
             f"x has examples of shape {shape}, but the network was trained on {run.shape}; give "
@@ -154,12 +158,26 @@ def check_inputs(run: Run, x: ArrayLike | Frame) -> ArrayLike:
     return x
 
 
-def on_host(x: ArrayLike) -> np.ndarray:
-    """Inputs as the compiled programs take them: bytes as they are, and other numbers as
-    float32.
+def known_ids(run: Run, x: ArrayLike, model: Model | None) -> np.ndarray:
+    """Tokens as int32, sequences filled up; InputError for ids that the network does not know."""
+    pad = run.pad
+    found = tokens.ids("x", x, pad, None if pad is None else run.shape[0])
+    limit, said = run.vocabulary or 0, "the largest id in the training set was"
+    if model is not None and model.vocabulary is not None:
+        limit, said = model.vocabulary, f"{model.name} says vocabulary={model.vocabulary:,}: up to"
+    cure = f"{said} {limit - 1:,}"
+    if model is None or model.vocabulary is None:
+        cure += "; if the network knows more, give vocabulary= to Model.from_linen or the like"
+    tokens.check_known_ids(found, limit, "x has the id", cure)
+    return found
+
+
+def on_host(x: ArrayLike, schema: Schema) -> np.ndarray:
+    """Inputs as the compiled programs take them: bytes as they are, tokens as int32, and other
+    numbers as float32.
     """
     inputs = np.asarray(x)
-    return inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
+    return inputs if inputs.dtype == np.uint8 else inputs.astype(schema.input_dtype)
 
 
 def compile_ahead(problem: Problem) -> None:
@@ -170,8 +188,9 @@ def compile_ahead(problem: Problem) -> None:
     params, model_state = jax.eval_shape(
         functools.partial(initial, model), jax.random.key(0), input_shape(splits)
     )
-    own, kind = splits.standardization, splits.train.x.dtype
-    block = np.zeros((BLOCK, *splits.train.x.shape[1:]), kind if kind == np.uint8 else np.float32)
+    own, train = splits.standardization, splits.train
+    kind = train.x.dtype if train.x.dtype == np.uint8 else train.schema.input_dtype
+    block = np.zeros((BLOCK, *train.x.shape[1:]), kind)
     _predict.lower(
         model, problem.recipe.precision, (params, model_state, own.on_device), block
     ).compile()

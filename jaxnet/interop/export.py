@@ -68,13 +68,14 @@ def export(
     network that learned from a table, it also holds `columns.json`, which says how columns become
     inputs, and `predict_table.py`, which predicts the rows of a CSV file with NumPy alone.
 
-    The program takes inputs as the data set has them, float32 (batch, *run.shape), for any batch,
-    and returns what `predict` does: log-probabilities (batch, classes), or values (batch,). Where
-    float32 cannot hold inputs or values as they are, README.md says what to subtract from x first,
-    or to add to values afterwards; the offsets are in `params.safetensors`. It is compiled for
-    CPUs, CUDA GPUs and TPUs; if one of them cannot run it, the logger says why. JAX reads it for
-    half a year of later releases, and afterwards with an option that README.md names; JAX 0.12
-    refuses what a JAX before 0.8.2 wrote, which the logger says.
+    The program takes inputs as the data set has them, float32 (batch, *run.shape), for any batch;
+    for tokens int32, with sequences filled up. It returns what `predict` does: log-probabilities
+    (batch, classes), or values (batch,). Where float32 cannot hold inputs or values as they are,
+    README.md says what to subtract from x first, or to add to values afterwards; the offsets are in
+    `params.safetensors`. It is compiled for CPUs, CUDA GPUs and TPUs; if one of them cannot run it,
+    the logger says why. JAX reads it for half a year of later releases, and afterwards with an
+    option that README.md names; JAX 0.12 refuses what a JAX before 0.8.2 wrote, which the logger
+    says.
 
     All processes call it, and the first one writes. A network that diverged is written too;
     README.md and the logger say so.
@@ -168,7 +169,8 @@ def _stablehlo(one: Callable[[Array], Array], run: Run) -> tuple[bytes, tuple[st
     """(the serialized program, the platforms that it runs on)."""
     from jax import export
 
-    inputs = jax.ShapeDtypeStruct((*export.symbolic_shape("batch"), *run.shape), np.float32)
+    batch = export.symbolic_shape("batch")
+    inputs = jax.ShapeDtypeStruct((*batch, *run.shape), run.schema.input_dtype)
     whole = jax.jit(jax.vmap(one))
 
     def lowered(platforms: tuple[str, ...]) -> bytes:
@@ -303,11 +305,17 @@ def _onnx(one: Callable[[Array], Array], run: Run, about: dict[str, str]) -> byt
             # vmapped, and its handling of jit breaks with each new JAX.
             with jax.disable_jit():
                 alone = jaxpr_as_fun(
-                    jax.make_jaxpr(one)(jax.ShapeDtypeStruct(run.shape, np.float32))
+                    jax.make_jaxpr(one)(jax.ShapeDtypeStruct(run.shape, run.schema.input_dtype))
                 )
             inputs, whole = [("batch", *run.shape)], jax.vmap(lambda x: alone(x)[0])
+            kinds = {"input_dtypes": [np.int32]} if run.schema.tokens else {}
             made = to_onnx(
-                whole, inputs, model_name="network", input_names=["x"], output_names=["outputs"]
+                whole,
+                inputs,
+                model_name="network",
+                input_names=["x"],
+                output_names=["outputs"],
+                **kinds,
             )
             onnx.helper.set_model_props(made, about)
             onnx.checker.check_model(made, full_check=True)
@@ -345,7 +353,7 @@ def _readme(
     parts = [
         f"# {run.model}",
         f"{_condition(run)} Written by {about['written_by']}.",
-        f"- x: float32 {_inputs(run)}",
+        f"- x: {run.schema.input_dtype} {_inputs(run)}",
         f"- outputs: float32 {_outputs(run)}",
         f"`model.stablehlo` is the whole network. It runs on {', '.join(platforms)} and needs "
         f"`pip install jax=={jax_here} flatbuffers`; JAX reads such a file for half a year of "
@@ -357,9 +365,13 @@ def _readme(
             f"from pathlib import Path\nfrom jax import export\n{before}\n"
             f'outputs = export.deserialize(Path("model.stablehlo").read_bytes()).call(x){after}',
         ),
-        "`params.safetensors` are its parameters by name, and with what inputs are standardized: "
-        "(x - mean) / scale. "
-        "It needs `pip install safetensors`:",
+        "`params.safetensors` are its parameters by name"
+        + (
+            ". "
+            if run.schema.tokens
+            else ", and with what inputs are standardized: (x - mean) / scale. "
+        )
+        + "It needs `pip install safetensors`:",
         _block(
             "python",
             "from safetensors.numpy import load_file\n\nparameters = "
@@ -406,6 +418,10 @@ def _readme(
 def _inputs(run: Run) -> str:
     """The shape and meaning of the inputs."""
     values = "as they were in the training data, not standardized"
+    if run.vocabulary is not None:
+        values = f"ids from 0; the largest in the training data was {run.vocabulary - 1}"
+    if run.pad is not None:
+        values += f"; shorter sequences end with the id {run.pad}"
     if run.pixel_max is not None:
         values = f"pixels from 0 to {run.pixel_max:g}, {values}"
     if (origin := run.standardization.origin) is not None:

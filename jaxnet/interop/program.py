@@ -122,8 +122,9 @@ def operations_of(model: Model, run: Run) -> tuple[list[Operation], Value, Value
         return predict(model, own, x[None])[0]
 
     shapes = [jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves]
-    closed = jax.make_jaxpr(one)(shapes, jax.ShapeDtypeStruct(run.shape, jnp.float32))
-    x, operations = Value(run.shape, jnp.float32), list[Operation]()
+    kind = run.schema.input_dtype
+    closed = jax.make_jaxpr(one)(shapes, jax.ShapeDtypeStruct(run.shape, kind))
+    x, operations = Value(run.shape, kind), list[Operation]()
     arrays = [Value(leaf.shape, leaf.dtype, leaf=place) for place, leaf in enumerate(shapes)]
     record = functools.partial(_record, operations)
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from jaxnet import arrays
 from jaxnet.core.recipe import Recipe, check_optimizer_pickles
-from jaxnet.data import Augmentation, Dataset, Splits, Standardization, checks
+from jaxnet.data import Augmentation, Dataset, Splits, Standardization, checks, tokens
 from jaxnet.data.filling import Fill, learned, stood_in
 from jaxnet.data.splitting import notes_on, partition, take
 from jaxnet.data.tables.frames import numbers_of_frame
@@ -78,6 +78,7 @@ class _Network(BaseEstimator):
         validation_fraction: float = 0.0,
         random_state: int | np.random.RandomState | None = None,
         fill: str | None = None,
+        inputs: str = "numbers",
     ) -> None:
         self.hidden = hidden
         self.activation = activation
@@ -102,6 +103,7 @@ class _Network(BaseEstimator):
         self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.fill = fill
+        self.inputs = inputs
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # pyrefly: ignore[missing-attribute]
@@ -128,13 +130,18 @@ class _Network(BaseEstimator):
                 "shape", self.shape, tuple | list, "the shape of an example, such as (28, 28)"
             )
         fills = None
+        if tokens.check(self.inputs) and self.fill is not None:
+            raise InputError("fill is for numbers, but inputs are tokens; leave fill out")
         if self.fill is not None:
             check_known("fill", self.fill, get_args(Fill))
             fills = learned(X, self.fill, weights)
         X = stood_in(X, fills)
         data = checks.in_storage_types(
             checks.dataset(
-                X if self.shape is None else _reshaped(X, tuple(self.shape)), y, classes=classes
+                X if self.shape is None else _reshaped(X, tuple(self.shape)),
+                y,
+                classes=classes,
+                kind=self.inputs,
             )
         )
         data = replace(data, schema=replace(data.schema, fills=fills))
@@ -174,9 +181,9 @@ class _Network(BaseEstimator):
 class JaxnetClassifier(ClassifierMixin, _Network):
     """A network that classifies, as a scikit-learn estimator.
 
-    Inputs, (examples, features), are standardized within; outputs are float32. Pickle and joblib
-    store an estimator if the functions and classes of its model and optimizer are defined at the
-    top of a module.
+    Inputs, (examples, features), are standardized within, unless they are tokens; outputs are
+    float32. Pickle and joblib store an estimator if the functions and classes of its model and
+    optimizer are defined at the top of a module.
 
     Args:
         hidden: widths of the hidden layers of the MLP; with activation and normalization as in
@@ -190,6 +197,8 @@ class JaxnetClassifier(ClassifierMixin, _Network):
         random_state: an int is the seed of the key; from a RandomState or None one is drawn.
         fill: what stands in for NaN in X: the "median" or "mean" of each feature in what `fit`
             gets, weighted by sample_weight. By default NaN is refused.
+        inputs: "numbers", or "tokens" for whole numbers from 0 that stay integers; these need a
+            model with an embedding.
 
     Attributes:
         classes_, n_features_in_, feature_names_in_: as in scikit-learn.

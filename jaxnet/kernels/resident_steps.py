@@ -335,6 +335,8 @@ def _check(problem: Problem, state: TrainState, batches: Batch) -> None:
     assert key is not None
     if batches.mask is not None or batches.offset is not None or problem.streamed is not None:
         raise NotImplementedError("a part of the training set, or of a batch")
+    if problem.splits.train.schema.tokens:
+        raise NotImplementedError("inputs that are tokens")
     if problem.labels is not None:
         raise NotImplementedError("labels that differ from those of the data set")
     if not isinstance(recipe.optimizer, str) or recipe.optimizer not in DIRECTIONS:

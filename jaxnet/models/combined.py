@@ -103,6 +103,7 @@ def _combined(init: Any, apply: Any, kind: str, model: Model, word: str, value: 
         apply(model),
         name,
         _ForOutputs(init, apply, kind, model, word, value) if open_ else None,
+        model.vocabulary,
     )
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 
 from jaxnet import display
 from jaxnet.data import Splits
-from jaxnet.errors import check_kind
+from jaxnet.errors import check_kind, check_whole
 from jaxnet.models.pickling import check_pickle
 from jaxnet.typing import Number, double
 
@@ -40,8 +40,8 @@ class Apply(Protocol):
     """A function (params, model_state, x) -> (outputs, model_state) for a batch of inputs.
 
     Without a key it evaluates; with a key it computes what training needs. `x` is (batch, ...)
-    float32, standardized. The outputs are (batch, classes) logits or (batch, 1) values. `dropout`
-    is the recipe's rate, or None.
+    float32, standardized, or int32 where inputs are tokens. The outputs are (batch, classes) logits
+    or (batch, 1) values. `dropout` is the recipe's rate, or None.
     """
 
     def __call__(
@@ -69,12 +69,15 @@ class Model(NamedTuple):
         name: what reports and files call the model.
         for_outputs: builds the model with a last layer of that many outputs, where the number is
             still open; None where it is not.
+        vocabulary: how many ids it knows, from 0, where its inputs are tokens. None where they are
+            numbers, or where it knows those of the training set.
     """
 
     init: Init
     apply: Apply
     name: str = "custom"
     for_outputs: Callable[[int], "Model"] | None = None
+    vocabulary: int | None = None
 
     __repr__ = display.text
 
@@ -95,7 +98,11 @@ class Model(NamedTuple):
 
     @staticmethod
     def from_linen(
-        module: Any, *, flags: Mapping[str, bool] | None = None, name: str | None = None
+        module: Any,
+        *,
+        flags: Mapping[str, bool] | None = None,
+        name: str | None = None,
+        vocabulary: int | None = None,
     ) -> "Model":
         """Make the Model of a Flax Linen module. Equal modules give the very same model.
 
@@ -105,6 +112,8 @@ class Model(NamedTuple):
                 use_running_average that are keywords of its call or fields of it.
             flags: further such words, with their values in training.
             name: name of the model; by default made from the module's class and fields.
+            vocabulary: how many ids its embedding has, where inputs are tokens: ids from 0 to
+                vocabulary - 1 are valid. By default those up to the largest of the training set.
 
         Returns:
             The model.
@@ -115,10 +124,12 @@ class Model(NamedTuple):
         """
         from jaxnet.models.adapters import from_linen
 
-        return _cached_model(*from_linen(module, flags, name))
+        return _cached_model(*from_linen(module, flags, name), _checked_vocabulary(vocabulary))
 
     @staticmethod
-    def from_nnx(constructor: Callable[..., Any], *, name: str | None = None) -> "Model":
+    def from_nnx(
+        constructor: Callable[..., Any], *, name: str | None = None, vocabulary: int | None = None
+    ) -> "Model":
         """Make the Model of a Flax NNX module. The same constructor gives the very same model.
 
         Args:
@@ -126,6 +137,7 @@ class Model(NamedTuple):
                 module learns whether this is training through its train and eval methods, and
                 through the keywords of its call as in `from_linen`.
             name: name of the model; by default made from the module's class and values.
+            vocabulary: as in `from_linen`.
 
         Returns:
             The model.
@@ -135,10 +147,12 @@ class Model(NamedTuple):
         """
         from jaxnet.models.adapters import from_nnx
 
-        return _cached_model(*from_nnx(constructor, name))
+        return _cached_model(*from_nnx(constructor, name), _checked_vocabulary(vocabulary))
 
     @staticmethod
-    def from_equinox(constructor: Callable[..., Any], *, name: str | None = None) -> "Model":
+    def from_equinox(
+        constructor: Callable[..., Any], *, name: str | None = None, vocabulary: int | None = None
+    ) -> "Model":
         """Make the Model of an Equinox module. The same constructor gives the very same model.
 
         Args:
@@ -147,6 +161,7 @@ class Model(NamedTuple):
                 module(x, state) and returns (outputs, state). The axis of examples has the name
                 "batch". In evaluation the module is in inference mode, in training as it was made.
             name: name of the model; by default made from the module's class and fields.
+            vocabulary: as in `from_linen`.
 
         Returns:
             The model.
@@ -157,13 +172,19 @@ class Model(NamedTuple):
         """
         from jaxnet.models.adapters import from_equinox
 
-        return _cached_model(*from_equinox(constructor, name))
+        return _cached_model(*from_equinox(constructor, name), _checked_vocabulary(vocabulary))
 
 
 @functools.cache
-def _cached_model(init: Init, apply: Apply, name: str) -> Model:
+def _cached_model(init: Init, apply: Apply, name: str, vocabulary: int | None) -> Model:
     """Make the Model of these functions, the same object for equal functions."""
-    return Model(init, apply, name)
+    return Model(init, apply, name, vocabulary=vocabulary)
+
+
+def _checked_vocabulary(vocabulary: object) -> Any:
+    if vocabulary is not None:
+        check_whole("vocabulary", vocabulary, 1)
+    return vocabulary
 
 
 def describe(model: Model, splits: Splits) -> list[tuple[str, str, int]]:
@@ -240,5 +261,6 @@ def with_outputs(model: Model, outputs: int) -> Model:
 
 
 def input_shape(splits: Splits) -> jax.ShapeDtypeStruct:
-    """Compute shape and type of a batch of one standardized input."""
-    return jax.ShapeDtypeStruct((1, *splits.train.x.shape[1:]), jnp.float32)
+    """Compute shape and type of a batch of one input, as a network gets it."""
+    train = splits.train
+    return jax.ShapeDtypeStruct((1, *train.x.shape[1:]), train.schema.input_dtype)

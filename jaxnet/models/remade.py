@@ -28,7 +28,7 @@ def restarted(model: Model) -> Model:
         He et al. 2015, eq. 10.
     """
     init = _HeInit(model.init, is_equinox(model))
-    return Model(init, model.apply, f"{model.name}, He start")
+    return model._replace(init=init, name=f"{model.name}, He start")
 
 
 def with_logarithms(model: Model) -> Model:
@@ -41,7 +41,8 @@ def with_logarithms(model: Model) -> Model:
     Returns:
         The model, with another name.
     """
-    return Model(model.init, _LogApply(model.apply), f"{model.name}, logarithms of its outputs")
+    name = f"{model.name}, logarithms of its outputs"
+    return model._replace(apply=_LogApply(model.apply), name=name)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from jaxnet.data import Splits
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, warn_of_machine
 from jaxnet.kernels.dispatch import choose
-from jaxnet.models.model import with_outputs
+from jaxnet.models.model import input_shape, with_outputs
 from jaxnet.population.job import Job, first_of
 from jaxnet.population.program import Program
 from jaxnet.runtime.plan import CACHE_FULL, Plan
@@ -227,7 +227,8 @@ def _micro_batch(problem: Problem, model_state: PyTree) -> int | None:
 def _residuals(problem: Problem, state: TrainState) -> int:
     """Bytes that the forward pass of a batch leaves for the backward pass."""
     recipe = problem.recipe
-    x = jax.ShapeDtypeStruct((problem.batch_size, *problem.splits.train.x.shape[1:]), jnp.float32)
+    one = input_shape(problem.splits)
+    x = jax.ShapeDtypeStruct((problem.batch_size, *one.shape[1:]), one.dtype)
 
     def backward(params: PyTree, model_state: PyTree, x: Any, key: Any) -> Any:
         dropout = None if recipe.dropout is None else jnp.float32(0)

@@ -62,9 +62,9 @@ def predict(
     if not isinstance(run, Population):
         return prediction.predict(model, run, x)
     arguments.check(model=model)
-    x = prediction.check_inputs(run.run, x)
+    x = prediction.check_inputs(run.run, x, model)
     exact = run.run.standardization.origin is not None
-    inputs = np.asarray(x) if exact else prediction.on_host(x)
+    inputs = np.asarray(x) if exact else prediction.on_host(x, run.run.schema)
     return np.concatenate([values for _, values in member_predictions([model], run, inputs)])
 
 
@@ -170,6 +170,8 @@ def member_predictions(
     """
     for model, run in zip(models, population.runs, strict=True):
         check_trained(model, run)
+        if run.schema.tokens:
+            prediction.known_ids(run, x, model)
     process, processes = index_and_count()
     for model, run, members in zip(models, population.runs, population.members, strict=True):
         share = -(-len(members) // processes)

@@ -175,6 +175,11 @@ class Now:
         return self.splits is None or self.splits.classes is not None
 
     @property
+    def tokens(self) -> bool:
+        """Whether inputs are tokens, which cannot be changed like numbers."""
+        return self.splits is not None and self.splits.train.schema.tokens
+
+    @property
     def image_side(self) -> int:
         """The smaller side of images in pixels; 0 where inputs are none, or not known."""
         shape = () if self.splits is None else self.splits.train.x.shape[1:]
@@ -363,7 +368,7 @@ def _augmentation(now: Now) -> list[Candidate]:
     """Changed training images, where there are none yet; more kinds of changes where networks are
     used on other examples than they are trained on.
     """
-    if now.recipe.augmentation is not None or now.splits is None:
+    if now.recipe.augmentation is not None or now.splits is None or now.tokens:
         return []
     side, elsewhere = now.image_side, now.splits.target_sample is not None
     found, shift = dict[str, Augmentation](), max(1, round(side / SHIFT))
@@ -433,6 +438,8 @@ def _labels(now: Now) -> list[Candidate]:
 def _columns(now: Now) -> list[Candidate]:
     """Only the columns that matter, of inputs that are a table."""
     if now.splits is None or now.splits.train.x.ndim != 2 or not _may_decide(now):
+        return []
+    if now.tokens:  # an id in place of a column that is left out would be another token
         return []
     if not FEW_COLUMNS <= len(columns_of(now.splits.train)) <= MOST_COLUMNS:
         return []

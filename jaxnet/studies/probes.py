@@ -106,8 +106,12 @@ def signs_of_training(
 
 
 def _scale(problem: Problem) -> float:
-    """The largest root mean square of an input that networks get; of images, that of all pixels."""
+    """The largest root mean square of an input that networks get; of images, that of all pixels; 1
+    for tokens, which have no scale.
+    """
     train, standardization = problem.splits.train, problem.splits.standardization
+    if train.schema.tokens:
+        return 1.0
     rows = np.unique(np.linspace(0, len(train) - 1, SCALED).astype(np.int64))
     x = np.asarray(standardization.inputs(np.asarray(train.x)[rows]), np.float64)
     squares = np.square(x).mean(0)

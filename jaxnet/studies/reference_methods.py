@@ -53,6 +53,8 @@ TREES, TRIED_TREES = 50, 20  # trees of a forest; of each kind of forest that is
 FIRST_KINDS = 2  # kinds of forests that are tried even where time is short
 MIN_TREE_EXAMPLES = 100  # that a forest is grown on
 
+MOST_INDICATORS = 5_000  # inputs of 0 or 1 that other methods get for tokens
+
 WIDER = ((4, 2), (4, 1), (2, 2), (2, 1))  # times as wide, and times as long; the best first
 
 logger = logging.getLogger("jaxnet")
@@ -157,7 +159,8 @@ def reference_losses(
 
     The methods, in this order:
 
-    - k nearest neighbors, of standardized inputs. The number of neighbors with which a fold is
+    - k nearest neighbors, of standardized inputs; of tokens, those with the same id in the most
+      places. The number of neighbors with which a fold is
       predicted is chosen on the other folds.
     - Extremely randomized trees, where scikit-learn is installed. The size of their leaves, and
       for classes how many features are tried at each split, is chosen by out-of-bag error in the
@@ -213,6 +216,9 @@ def reference_losses(
         seconds = max(LEAST_SECONDS, 2 * count * training_seconds(problem) / 5)
     elif not check_number("seconds", seconds) >= 0:
         raise InputError(f"seconds is {seconds}; give a number of at least 0")
+    if splits.train.schema.tokens and (inputs := _count_indicators(splits.train)) > MOST_INDICATORS:
+        logger.info("no other methods: tokens would be %d inputs of 0 or 1 for them", inputs)
+        return ()
     table = _table(splits, folds, problem.weights)
     left, found = float(seconds), list[Reference]()
     for name in METHODS:
@@ -235,6 +241,10 @@ def reference_losses(
     return tuple(found)
 
 
+def _count_indicators(train: Dataset) -> int:
+    return math.prod(train.x.shape[1:]) * (train.vocabulary or 0)
+
+
 def _fold_numbers(fold_of: ArrayLike, examples: int) -> Int[np.ndarray, " examples"]:
     """Check the fold of each example."""
     found = arrays.array("fold_of", fold_of, arrays.EXAMPLE_AXES)
@@ -254,10 +264,13 @@ def _fold_numbers(fold_of: ArrayLike, examples: int) -> Int[np.ndarray, " exampl
 def _table(
     splits: Splits, fold_of: Int[np.ndarray, " examples"], weights: ArrayLike | None
 ) -> Table:
-    """Standardize the inputs on the host, which compiles nothing."""
+    """Standardize the inputs on the host, which compiles nothing; tokens become indicators."""
     train, own = splits.train, splits.standardization
-    held = np.asarray(own.held(np.asarray(train.x)), np.float32)
-    x = (held - np.asarray(own.mean)) / np.asarray(own.scale)
+    if train.schema.tokens:
+        x = indicators(train)
+    else:
+        held = np.asarray(own.held(np.asarray(train.x)), np.float32)
+        x = (held - np.asarray(own.mean)) / np.asarray(own.scale)
     regression = train.classes is None
     return Table(
         x=x.reshape(len(x), -1),
@@ -266,6 +279,17 @@ def _table(
         fold_of=fold_of,
         weights=None if weights is None else np.asarray(weights, np.float64),
     )
+
+
+def indicators(train: Dataset) -> Float[np.ndarray, "examples features"]:
+    """Make an input of 1 or 0 for each place and id of tokens: whether the id is there.
+
+    Args:
+        train: examples with tokens.
+    """
+    x = np.asarray(train.x).reshape(len(train), -1)
+    made = x[:, :, None] == np.arange(train.vocabulary)
+    return made.reshape(len(x), -1).astype(np.float32)
 
 
 def judge_neighbors(

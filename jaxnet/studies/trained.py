@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
@@ -133,7 +132,8 @@ def operations(problem: Problem) -> float:
     params, model_state = jax.eval_shape(
         functools.partial(initial, model), jax.random.key(0), input_shape(splits)
     )
-    x = jax.ShapeDtypeStruct((problem.batch_size, *splits.train.x.shape[1:]), jnp.float32)
+    one = input_shape(splits)
+    x = jax.ShapeDtypeStruct((problem.batch_size, *one.shape[1:]), one.dtype)
     run = jax.jit(functools.partial(forward, model, precision=recipe.precision))
     counted = run.lower(params, model_state, x).cost_analysis() or {}
     return 3.0 * float(counted.get("flops", 0.0)) * recipe.epochs * problem.steps

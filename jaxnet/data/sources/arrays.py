@@ -47,13 +47,15 @@ def splits_of_arrays(
     notes = ()
     if classes is None:
         arrays, classes, notes = _labeled(arrays, parts, reading.task, where)
-    train = checks.dataset(arrays["x"], arrays["y"], classes=classes, where=where)
+    kind = reading.inputs
+    train = checks.dataset(arrays["x"], arrays["y"], classes=classes, where=where, kind=kind)
     given = {
         part: checks.dataset(
             arrays[f"x_{part}"],
             arrays[f"y_{part}"],
             classes=train.classes,
             where=f"{where} ({part})",
+            kind=kind,
         )
         for part in ("test", "validation")
         if f"x_{part}" in arrays

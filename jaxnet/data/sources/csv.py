@@ -140,7 +140,8 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
         notes += _never_tested(groups, y, classes, reading.groups)
     rows = _parts(y, classes, groups, order, reading)
     inputs = _inputs(path, label, cells, table, kinds, rows)
-    data = checks.dataset(inputs.x, y, classes=classes, where=str(path))
+    _check_tokens(path, inputs.columns, reading)
+    data = checks.dataset(inputs.x, y, classes=classes, where=str(path), kind=reading.inputs)
     learned_of = {
         "columns": inputs.columns,
         "label": column,
@@ -161,6 +162,17 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
         order=order,
         rows=rows,
     )
+
+
+def _check_tokens(path: Path | str, columns: Sequence[Column], reading: Reading) -> None:
+    """Raise InputError for columns that are no ids, where inputs are tokens."""
+    for column in columns:
+        if reading.inputs == "tokens" and len(column.inputs) > 1:
+            raise InputError(
+                f"{path}: column {column.name!r} becomes the inputs {', '.join(column.inputs[:3])} "
+                "..., but tokens are one whole number in each column; number its values, or leave "
+                f"it out with --drop-columns {shlex.quote(column.name)} (drop_columns=)"
+            )
 
 
 def _texts(reading: Reading) -> set[str]:

@@ -48,9 +48,8 @@ def splits_of_files(
     Raises:
         InputError: for missing and damaged files.
     """
-    reading.refuse(
-        "mnist", "task", "label", "groups", "order", "drop_columns", "image_size", "table"
-    )
+    reading.refuse("mnist", "task", "label", "groups", "order")
+    reading.refuse("mnist", "drop_columns", "image_size", "table", "inputs")
     paths = [_path(folder, name) for name in FILES]
     with ThreadPoolExecutor(len(paths)) as pool:
         arrays = pool.map(_read, paths, (3, 1, 3, 1))

@@ -57,7 +57,8 @@ def splits_of_folder(folder: Path, reading: Reading) -> Splits:
     Raises:
         InputError: for what cannot be read; it names the file.
     """
-    reading.refuse(folder, "task", "label", "groups", "order", "drop_columns", "data_dir", "table")
+    unused = "task", "label", "groups", "order", "drop_columns", "data_dir", "table", "inputs"
+    reading.refuse(folder, *unused)
     parts = _parts(folder)
     names = {part: [each.name for each in _filled(path)] for part, path in parts.items()}
     classes = tuple(names["train"])

@@ -17,6 +17,7 @@ from jaxnet.data.sources.formats import FORMATS, format_of, refuse_known
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import split
 from jaxnet.data.tables.table import Table
+from jaxnet.data.tokens import Inputs
 from jaxnet.errors import InputError, check_number, near_path, renamed, shown
 from jaxnet.typing import Frame
 
@@ -36,6 +37,7 @@ def load(
     drop_columns: str | Sequence[str] = (),
     image_size: tuple[int, int] | None = None,
     table: Table | None = None,
+    inputs: Inputs | str = "numbers",
     meanwhile: Callable[[], object] | None = None,
 ) -> Splits:
     """Load a named data set, a file, a data frame, or a folder of images.
@@ -62,6 +64,7 @@ def load(
         drop_columns: columns of a table to leave out.
         image_size: (height, width) to which images in a folder are scaled.
         table: what is known of a table, such as its separator; the rest is inferred from the file.
+        inputs: as in `split`; "tokens" for tables and arrays of whole numbers that stay integers.
         meanwhile: a function to call while threads unpack the files of mnist; `jaxnet.load` imports
             by default what training needs.
 
@@ -87,6 +90,7 @@ def load(
         drop_columns=drop_columns,
         image_size=image_size,
         table=table,
+        inputs=inputs,
     )
     if isinstance(name_or_path, Frame):
         return _tables().splits_of_frame(name_or_path, reading)
@@ -139,9 +143,8 @@ def _digits(reading: Reading) -> Splits:
     """The 1,797 images of the test part of "Optical Recognition of Handwritten Digits" (Alpaydin &
     Kaynak 1998).
     """
-    reading.refuse(
-        "digits", "task", "label", "groups", "order", "drop_columns", "image_size", "table"
-    )
+    reading.refuse("digits", "task", "label", "groups", "order")
+    reading.refuse("digits", "drop_columns", "image_size", "table", "inputs")
     fractions = {"validation": reading.validation, "test": reading.test, "seed": reading.seed}
     with (
         resources.as_file(resources.files("jaxnet.data") / "digits.npz") as path,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxnet.data import tokens
 from jaxnet.data.tables.table import Table, checked
 from jaxnet.errors import InputError, check_path, check_text, check_whole, near, shown
 
@@ -18,6 +19,7 @@ OPTION_WORDS = {
     "task": "task (--task)",
     "image_size": "image_size (--image-size)",
     "data_dir": "data_dir (--data-dir)",
+    "inputs": "inputs",
     "table": "table (--encoding, --separator, --decimal, --header, --types, --dates, --sheet, "
     "--missing, --fill or --drop-labels)",
 }
@@ -43,6 +45,7 @@ class Reading:
     image_size: tuple[int, int] | None = None
     table: Table = Table()
     ungrouped: bool = False
+    inputs: str = "numbers"
 
     @property
     def parts(self) -> int:
@@ -125,6 +128,7 @@ class Reading:
             not isinstance(image_size, tuple | list) or len(image_size) != 2
         ):
             raise InputError(f"image_size is {shown(image_size)}; give (height, width)")
+        tokens.check(given.get("inputs", "numbers"))
         for side in image_size or ():
             check_whole("image_size", side)
         if given.get("groups") == NO_GROUPS:

@@ -49,7 +49,7 @@ def splits_of_prepared(name: str, reading: Reading, others: tuple[str, ...] = ()
     Raises:
         InputError: where it is not prepared, or cannot be read.
     """
-    reading.refuse(name, "task", "label", "groups", "order", "drop_columns", "table")
+    reading.refuse(name, "task", "label", "groups", "order", "drop_columns", "table", "inputs")
     root = reading.data_dir or default_folder()
     folder = find(root, name)
     if folder is None:

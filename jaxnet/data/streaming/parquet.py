@@ -115,7 +115,12 @@ class Unpacked(ArrayFiles):
 
 
 def rows_of_parquet(
-    path: Path, label: str | None, corrupt: str, *, decoded_bytes: int = DECODED_BYTES
+    path: Path,
+    label: str | None,
+    corrupt: str,
+    *,
+    decoded_bytes: int = DECODED_BYTES,
+    exact: bool = False,
 ) -> Unpacked:
     """Rows of a Parquet file, or of all Parquet files in a folder in order of name.
 
@@ -128,6 +133,7 @@ def rows_of_parquet(
         corrupt: "stop" raises for a row group that cannot be decoded; with "skip", `read` reports
             its rows.
         decoded_bytes: about how many bytes are decoded at a time.
+        exact: whether whole numbers that float32 would round become float64.
 
     Returns:
         The rows.
@@ -138,6 +144,8 @@ def rows_of_parquet(
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     groups, schema = _groups(files)
     columns = _columns(path, schema, groups, label, decoded_bytes)
+    if exact and columns.dtype == WIDE:
+        columns = columns._replace(dtype="float64")
     stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     key = hashlib.sha256(repr((stats, columns)).encode()).hexdigest()[:16]
     folder = Path(platformdirs.user_cache_dir("jaxnet")) / "data" / f"{path.stem}-{key}"

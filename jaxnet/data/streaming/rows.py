@@ -98,6 +98,7 @@ class ArrayFiles:
     Args:
         folder: a folder with x.npy, (rows, ...) uint8, float32 or float64 in C order, and y.npy,
             (rows,) whole numbers or floats.
+        whole: whether x.npy may hold integers of any type, which are tokens.
 
     Attributes:
         folder: the folder.
@@ -110,10 +111,11 @@ class ArrayFiles:
         InputError: where the files do not fit together.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, whole: bool = False) -> None:
         self.folder = folder
         self._x, self._y = _Array(folder / "x.npy"), _Array(folder / "y.npy")
-        if self._x.dtype not in ROW_DTYPES or len(self._x.shape) < 2:
+        known = self._x.dtype in ROW_DTYPES or (whole and self._x.dtype.kind in "iu")
+        if not known or len(self._x.shape) < 2:
             raise InputError(
                 f"{self._x.path}: must be (rows, features) or (rows, height, width[, channels]) "
                 "of uint8, float32 or float64, but is "

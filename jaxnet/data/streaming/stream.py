@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxnet import display
-from jaxnet.data import checks
+from jaxnet.data import checks, tokens
 from jaxnet.data.dataset import Dataset, Splits, Standardization
 from jaxnet.data.precision import Origin
 from jaxnet.data.schema import HasSchema, Schema, takes_parts_of_schema
@@ -112,7 +112,9 @@ class Stream(HasSchema):
 
     @property
     def dtype(self) -> np.dtype:
-        """The type of x in a chunk: uint8 or float32."""
+        """The type of x in a chunk: uint8 or float32, or int32 for tokens."""
+        if self.schema.tokens:
+            return self.schema.input_dtype
         return np.dtype(np.uint8 if self.rows.dtype == np.uint8 else np.float32)
 
     @property
@@ -160,6 +162,7 @@ def stream(
     task: Literal["classification", "regression"] | str | None = None,
     data_dir: str | Path | None = None,
     image_size: tuple[int, int] | None = None,
+    inputs: tokens.Inputs | str = "numbers",
 ) -> Splits:
     """Splits whose training set stays on disk, as a Stream; validation and test set are random rows
     in memory.
@@ -181,6 +184,7 @@ def stream(
             floats, and other floats are a regression.
         data_dir: folder of TensorFlow Datasets.
         image_size: (height, width) to which images of TensorFlow Datasets are scaled.
+        inputs: as in `split`; for tokens all rows are read once, to find the largest id.
 
     Returns:
         The Splits.
@@ -195,7 +199,7 @@ def stream(
     check_number("validation", validation)
     check_number("test", test)
     reading = Reading.of(
-        data_dir=data_dir, seed=seed, task=task, label=label, image_size=image_size
+        data_dir=data_dir, seed=seed, task=task, label=label, image_size=image_size, inputs=inputs
     )
     rows, own, notes = _source(path, reading, corrupt)
     rows, classes, counts, why = _classes(rows, task, corrupt)
@@ -211,15 +215,16 @@ def stream(
             "on; ask for fewer"
         )
     drawn = rng.choice(len(rows), sum(inside.values()), replace=False)
-    train = Stream(rows, np.sort(drawn), schema=Schema(classes), corrupt=corrupt)
+    ids = 0 if inputs == "tokens" else None  # how many there are is not known yet
+    train = Stream(rows, np.sort(drawn), schema=Schema(classes, vocabulary=ids), corrupt=corrupt)
     some = _random_rows(train, rng, min(SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape))))
     some = checks.in_storage_types(some)
     statistics = Standardization.of(some)
+    schema = Schema(classes, checks.pixel_max_of(np.asarray(some.x)))
+    if inputs == "tokens":
+        schema = Schema(classes, vocabulary=_count_ids(train))
     train = replace(
-        train,
-        schema=Schema(classes, checks.pixel_max_of(np.asarray(some.x))),
-        origin=statistics.origin,
-        target_origin=statistics.target_origin,
+        train, schema=schema, origin=statistics.origin, target_origin=statistics.target_origin
     )
     held: dict[str, Dataset] = {}
     for part, count in wanted.items():
@@ -245,7 +250,9 @@ def stream(
             for part in wanted
             if wanted[part]
         ),
-        f"mean and scale are those of {len(some)} random training rows",
+        f"inputs: tokens, with ids up to {train.vocabulary - 1:,}"
+        if train.vocabulary is not None
+        else f"mean and scale are those of {len(some)} random training rows",
         *notes_on(some),
     ]
     about: Any = {
@@ -254,6 +261,17 @@ def stream(
         "test_source": "own" if "test" in own else "random",
     }
     return Splits(train, placed(held["validation"]), placed(held["test"]), statistics, **about)  # pyrefly: ignore[bad-argument-type]
+
+
+def _count_ids(train: Stream) -> int:
+    """One more than the largest id in the training rows."""
+    at_once, largest = max(1, SAMPLE_NUMBERS // math.prod(train.shape)), 0
+    for first in range(0, len(train), at_once):
+        rows = train.at(np.arange(first, min(first + at_once, len(train))))
+        x = np.empty((len(rows), *train.shape), train.dtype)
+        fill(train, rows, x, np.empty(len(rows), train.label_dtype), np.ones(len(rows), bool))
+        largest = max(largest, int(x.max()))
+    return largest + 1
 
 
 def random_rows(stream: Stream, rng: np.random.Generator, size: int | None = None) -> Dataset:
@@ -288,12 +306,13 @@ def _source(
     folder = Path(path)
     if any((folder / name).exists() for name in ("x.npy", "y.npy")):
         reading.refuse(path, "label", "data_dir", "image_size")
-        return ArrayFiles(folder), {}, []
+        return ArrayFiles(folder, whole=reading.inputs == "tokens"), {}, []
     if folder.suffix == ".parquet" or (folder.is_dir() and any(folder.glob("*.parquet"))):
         reading.refuse(path, "data_dir", "image_size")
         from jaxnet.data.streaming import parquet
 
-        rows = parquet.rows_of_parquet(folder, reading.label, corrupt)
+        exact = reading.inputs == "tokens"
+        rows = parquet.rows_of_parquet(folder, reading.label, corrupt, exact=exact)
         labels = [
             f"left out: {name!r}, the row labels of pandas" for name in parquet.left_out(folder)
         ]
@@ -303,7 +322,7 @@ def _source(
             f"{path}: is no folder with x.npy and y.npy, nor Parquet; of TensorFlow Datasets give "
             "the name, and data_dir"
         )
-    reading.refuse(path, "label", "task")
+    reading.refuse(path, "label", "task", "inputs")
     root = reading.data_dir or prepared.default_folder()
     if (found := prepared.find(root, str(path))) is None:
         raise InputError(prepared.missing(str(path), reading.data_dir, root))
@@ -519,7 +538,15 @@ def fill(
         [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
     ):
         found |= stream.rows.read(int(rows[begin]), raw[begin:end], labels[begin:end])
-    if raw is not x:
+    if raw is not x and stream.schema.tokens:
+        strange = tokens.no_ids(raw)
+        found |= {
+            int(rows[place]): f"{stream.rows.named(int(rows[place]), 'x')} holds "
+            f"{raw[place][strange[place]][0]}, which is no whole number from 0"
+            for place in np.flatnonzero(strange.reshape(len(raw), -1).any(1)).tolist()
+        }
+        x[:] = np.where(strange, 0, raw)
+    elif raw is not x:
         with np.errstate(over="ignore", invalid="ignore"):
             x[:] = raw if stream.origin is None else stream.origin.nearest(raw)
     values = (
