@@ -61,6 +61,7 @@ class Code(StrEnum):
     LABEL_NOISE = "label_noise", "label noise"
     MEMORIZED = "memorized", "memorized examples"
     HARMFUL_EXAMPLES = "harmful_examples", "harmful examples"
+    SLICE = "slice", "slice"
     SHIFT = "shift", "shift"
     EDGE_OF_SWEEP = "edge_of_sweep", "chosen at the edge of the sweep"
 
@@ -261,6 +262,22 @@ REMEDIES: dict[Code, tuple[Remedy, ...]] = {
             "set",
             "without the harmful examples",
             "train without the harmful examples; census.verify measures what that gains",
+        ),
+    ),
+    Code.SLICE: (
+        Remedy(
+            "Splits",
+            "train",
+            "add",
+            "like those of the slice",
+            "get more training examples like those of the slice",
+        ),
+        Remedy(
+            "Splits",
+            "train",
+            "set",
+            "labels and inputs checked",
+            "check the labels and the inputs of these examples",
         ),
     ),
     Code.LEAKING_TEST_SET: (

@@ -108,6 +108,27 @@ def is_linear(model: Model) -> bool:
     return isinstance(given, _ForOutputs) and not any(_hidden_layers(given).values())
 
 
+def last_hidden(model: Model, params: PyTree) -> tuple[Model, PyTree] | None:
+    """Cut a trained built-in model off before its output layer.
+
+    Args:
+        model: the model.
+        params: its parameters.
+
+    Returns:
+        (a model whose outputs are the activations of the last hidden layer, its parameters); None
+        for a model that has no hidden layer before its outputs, or that is not built in.
+    """
+    given = model.for_outputs
+    if not isinstance(given, _ForOutputs) or not _hidden_layers(given).get("hidden"):
+        return None
+    above = params["head"] if given.kind == "CNN" else params
+    width = above["output"]["kernel"].shape[0]
+    output = {"kernel": np.eye(width, dtype=np.float32), "bias": np.zeros(width, np.float32)}
+    cut = {**above, "output": output}
+    return given(width), {**params, "head": cut} if given.kind == "CNN" else cut
+
+
 def widened(model: Model, factor: int) -> Model | None:
     """Multiply the widths of all hidden layers of a built-in model.
 

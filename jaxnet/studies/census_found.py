@@ -14,6 +14,7 @@ from jaxnet.stats.bias_variance import MIN_LOG_PROBABILITY, bias_variance_decomp
 from jaxnet.stats.halves import error_of_halves
 from jaxnet.studies.census_labels import labels_of_halves
 from jaxnet.studies.census_result import Census
+from jaxnet.studies.census_slices import findings_on_slices, slices_of
 from jaxnet.studies.census_verify import Trainer
 from jaxnet.studies.census_worth import findings_on_examples
 from jaxnet.studies.label_errors import verdict_on_labels
@@ -105,7 +106,9 @@ def found_by(
         population=population,
         trainer=trainer,
     )
-    return replace(found, findings=(*noise, *findings_on_examples(found, tolerance)))
+    found = replace(found, slices=slices_of(found))
+    more = (*findings_on_examples(found, tolerance), *findings_on_slices(found, tolerance))
+    return replace(found, findings=(*noise, *more))
 
 
 def _tables(

@@ -6,9 +6,12 @@ import numpy as np
 
 from jaxnet.diagnostics.findings import percent
 from jaxnet.runtime.files import plain
+from jaxnet.studies.census_slices import in_words
 
 if TYPE_CHECKING:
     from jaxnet.studies.census_result import Census
+
+NO_SLICE = "no slice (values of a column, class, group or cluster) is shown to have a higher error"
 
 
 def verdict(census: "Census") -> str:
@@ -41,6 +44,18 @@ def summary(census: "Census") -> dict[str, Any]:
             if census.decomposition is None
             else {name: getattr(census.decomposition, name) for name in parts},
             "notes": census.notes,
+            "slices": [
+                {
+                    "kind": each.kind,
+                    "words": each.words,
+                    "examples": int(each.rows.sum()),
+                    "error": each.error,
+                    "elsewhere": each.elsewhere,
+                    "more": each.more,
+                    "p": each.p,
+                }
+                for each in census.slices
+            ],
             "prediction_sets": {
                 **census.prediction_sets._asdict(),
                 "words": census.prediction_sets.words,
@@ -91,6 +106,8 @@ def text(census: "Census") -> str:
             "",
             census.prediction_sets.words,
             *([] if census.regression else [str(census.membership_inference())]),
+            *(in_words(each, regression=census.regression) for each in census.slices),
+            *([] if census.slices else [NO_SLICE]),
             "",
             *census.notes,
         ]

@@ -384,6 +384,7 @@ def _census(census: Mapping[str, Any] | None) -> str:
         + _mislabeled(census)
         + ("" if sets is None else f"<p>{text(_sentence(sets['words']))}</p>")
         + ("" if attack is None else _membership(attack))
+        + _slices(census.get("slices", []))
         + f"{each}<ul>{listed}</ul>"
     )
 
@@ -398,6 +399,28 @@ def _membership(attack: Mapping[str, Any]) -> str:
         for each in attack["most_exposed"]
     )
     return f"{words} The most exposed rows of the training set: {rows}.</p>"
+
+
+def _slices(slices: Sequence[Mapping[str, Any]]) -> str:
+    """Where the error is higher than elsewhere."""
+    if not slices:
+        return ""
+    rows = [
+        (
+            text(each["words"]),
+            f"{each['examples']:,}",
+            f"{each['error']:.2%}",
+            f"{each['elsewhere']:.2%}",
+            number(each["more"], percent=True),
+        )
+        for each in slices
+    ]
+    caption = (
+        "slices with a higher error on unseen examples than elsewhere, found on one half of the "
+        "examples and confirmed on the other, of which the errors are; with 95% intervals"
+    )
+    head = ["where", "examples", "error, percent", "elsewhere", "difference, points"]
+    return table(head, rows, caption=caption)
 
 
 def _sentence(words: str) -> str:
