@@ -50,7 +50,9 @@ def measure(data: str, seed: int, folder: str) -> dict[str, object]:
     print(found, flush=True)
     y, own = np.asarray(splits.test.y), ~census.population.diverged[:-1]
     outputs = np.asarray(jaxnet.predict(model, census.population, splits.test.x))[:-1][own]
-    confidence = np.stack([logit_of_confidence(np.float16(each), y) for each in outputs])
+    confidence = np.stack(
+        [logit_of_confidence(np.asarray(each, np.float16), y) for each in outputs]
+    )
     drawn = halves(jax.random.key(seed + 1000), members, len(y))
     seen = np.stack([drawn.seen(i) for i in range(members)])[own]
     ratios = likelihood_ratios(confidence, seen, np.flatnonzero(own) // 2)

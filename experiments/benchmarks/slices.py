@@ -33,7 +33,8 @@ def measure(planted: bool, seed: int) -> dict[str, object]:
     columns = [jaxnet.data.Column(f"number {i}") for i in range(6)]
     columns.append(jaxnet.data.Column("color", tuple(VALUES)))
     splits = jaxnet.split(x.astype(np.float32), y, validation=0.0, test=0.02, seed=seed)
-    splits = replace(splits, columns=tuple(columns))
+    own = tuple(columns)
+    splits = replace(splits, columns=own)  # pyrefly: ignore[unexpected-keyword]
     recipe = jaxnet.Recipe(epochs=5, batch_size=128, learning_rate=3e-2)
     census = jaxnet.census(jaxnet.mlp((8,)), splits, recipe, jax.random.key(seed), members=MEMBERS)
     claimed = [each for each in census.findings if each.code == "slice" and each.claimed]

@@ -7,9 +7,11 @@ Trains 512 networks, each on a random half of the examples, so that every exampl
 half of them. Writes examples.csv, the hardest examples first: how many networks are wrong on an
 example, of those that have not seen it and of those that were trained on it; its value, the unseen
 error without it minus with it; for classes also the probability that its label is wrong, the
-suggested label, and how much of it is memorized. Rows are numbered within their part of the split.
-The network of the folder is trained on all examples of training and validation set; the test set is
-used once, for its error. With --resume, or the same --out, an interrupted census goes on.
+suggested label, how much of it is memorized, and how often an attacker would recognize it as a
+training example. Says where the error is higher than elsewhere, how large prediction sets are, and
+what an attacker could tell. Rows are numbered within their part of the split. The network of the
+folder is trained on all examples of training and validation set; the test set is used once, for its
+error. With --resume, or the same --out, an interrupted census goes on.
 """
 
 from collections.abc import Sequence
