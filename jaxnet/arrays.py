@@ -202,7 +202,7 @@ def labels(
     found = array(what, given, EXAMPLE_AXES)
     if found.shape != (examples,):
         one_hot = found.ndim == 2 and found.shape[1] > 1 and len(found) == examples
-        cure = "; of one-hot rows give y.argmax(1)" if one_hot else "; give one for each example"
+        cure = "; for one-hot labels pass y.argmax(1)" if one_hot else "; give one for each example"
         raise InputError(
             f"{what} have shape {found.shape} for {examples} examples: {(examples,)} is "
             f"needed{cure}"

@@ -171,7 +171,7 @@ class Options(DataOptions):
     epochs: int | None = Recipe.epochs
     """passes over the training set; by default 10, or as many as make 150 steps"""
     batch_size: int = Recipe.batch_size
-    """examples a step"""
+    """examples in each step"""
     learning_rate: float = Recipe.learning_rate  # pyrefly: ignore[bad-assignment]
     """largest learning rate"""
     momentum: float | None = None
@@ -271,7 +271,7 @@ class SweepOptions(Options):
     trials: int = 32
     """how many; of a grid, points a range"""
     seeds: int = 1
-    """networks a trial"""
+    """networks to train for each trial"""
     seconds: float | None = None
     """time to keep within, by training fewer seeds and then fewer trials"""
     halving: int | None = None
@@ -293,8 +293,8 @@ class BiasVarianceOptions(Options):
     """Every option of a study of bias and variance."""
 
     vary: Literal["width", "examples", "epochs", "weight-decay", "label-noise"] | None = None
-    """what to vary: width of the hidden layers, training examples a network, ..., share of training
-    labels drawn anew
+    """what to vary: width of the hidden layers, training examples per network, ..., share of
+    training labels drawn anew
     """
     values: tuple[float, ...] = ()
     """its values; by default some that fit the data set"""

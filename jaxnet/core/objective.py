@@ -102,7 +102,7 @@ def losses_of(
             else ""
         )
         raise InputError(
-            f"the loss gives {what}; it must give one number an example: {outputs.shape[:1]}{cure}"
+            f"the loss gives {what}; it must give one number per example: {outputs.shape[:1]}{cure}"
         )
     if not jnp.issubdtype(losses.dtype, jnp.floating):
         raise InputError(

@@ -60,11 +60,11 @@ def dataset(
         )
     if ys.ndim != 1:
         cure = (
-            "; of one-hot rows give y.argmax(1)"
+            "; for one-hot labels pass y.argmax(1)"
             if ys.ndim == 2 and ys.shape[1] > 1
             else "; give y.reshape(-1)"
         )
-        raise InputError(f"{at}y must hold one label an example, but has shape {ys.shape}{cure}")
+        raise InputError(f"{at}y must hold one label per example, but has shape {ys.shape}{cure}")
     pixel_max = pixel_max_of(images)
     if ys.dtype.kind == "f":
         if classes is not None:
@@ -481,7 +481,7 @@ def _labels(
         raise InputError(
             f"{at}label {labels[row]} in row {row} is out of range: {count} classes are numbered "
             f"0 to {count - 1}; "
-            "mend it, or remove the row"
+            "fix it, or remove the row"
         )
     return labels.astype(np.int32), classes
 

@@ -269,7 +269,7 @@ def weighted(weights: ArrayLike) -> Samples:
         member, example = (int(i) for i in bad[0])
         raise InputError(
             f"weight {weights[member, example]} of member {member}, example {example}, is not a "
-            "finite number of at least 0; mend it"
+            "finite number of at least 0; fix it"
         )
     return Samples(
         "weights", weights=weights if weights.dtype.kind == "u" else weights.astype(np.float32)

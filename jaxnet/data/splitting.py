@@ -727,7 +727,7 @@ def ranks(values: ArrayLike, examples: int, what: str) -> Rows:
     values = arrays.with_plain_text(arrays.array(what, values, ("row",)))
     if values.shape != (examples,):
         raise InputError(
-            f"{what} has shape {values.shape}; give one value an example: ({examples},)"
+            f"{what} has shape {values.shape}; give one value for each example: ({examples},)"
         )
     if values.dtype.kind == "O":
         raise InputError(

@@ -316,7 +316,8 @@ class Diagnosis:
             The diagnosis.
 
         Raises:
-            InputError: for arrays that do not fit together, and for one network a fold.
+            InputError: for arrays that do not fit together, and if there is only one network for
+                each fold.
         """
         check_limits(target_error or 0.0, tolerance)
         others = {f"other_methods[{name!r}]": f for name, f in (other_methods or {}).items()}

@@ -192,21 +192,21 @@ REMEDIES: dict[Code, tuple[Remedy, ...]] = {
             "train",
             "add",
             "like those where it is used",
-            "add training examples from where the network is used",
+            "add training examples from where the model will be used",
         ),
         Remedy(
             "Splits",
             "validation",
             "set",
             "like those where it is used",
-            "choose with examples from where the network is used",
+            "validate on data from where the model will be used",
         ),
         Remedy(
             "Recipe",
             "augmentation",
             "set",
             "like the difference",
-            "change training examples the way those differ",
+            "augment the training data to match the deployment data",
         ),
     ),
     Code.NO_BETTER_THAN_GUESSING: (
@@ -331,8 +331,8 @@ def applicable(
     *,
     stopped_early: bool = False,
 ) -> tuple[Finding, ...]:
-    """Leave out the remedies that would change nothing, such as no dropout where there is none, and
-    sort the others by what they gained in problems with a known cause.
+    """Leave out the remedies that would change nothing, such as no dropout if there is none yet,
+    and sort the others by what they gained in problems with a known cause.
 
     The remedies of a finding about the training keep their order: the first one removes its cause.
 

@@ -84,7 +84,7 @@ class Found:
 
 
 def symptoms(splits: Splits, found: Found, *, networks: int, tolerance: float) -> list[Finding]:
-    """Build the findings that are no step of the error ladder, as far as they apply.
+    """Build the findings besides the error steps, as far as they apply.
 
     Args:
         splits: the data.

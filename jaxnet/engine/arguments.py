@@ -109,7 +109,8 @@ def check_arguments(
         weights = _numbers("weights", weights, jnp.float32)
         if weights.shape != (examples,):
             raise InputError(
-                f"weights have shape {weights.shape}; give one a training example: ({examples},)"
+                f"weights have shape {weights.shape}; give one for each training example: "
+                f"({examples},)"
             )
         if (
             not isinstance(weights, jax.core.Tracer)
@@ -117,7 +118,7 @@ def check_arguments(
         ):
             raise InputError(
                 f"weight {weights[int(bad[0])]} of example {bad[0]} is not a finite number of at "
-                "least 0; mend it"
+                "least 0; fix it"
             )
     if problem.sample is not None:
         chosen = _check_sample(problem.sample, examples)

@@ -37,8 +37,8 @@ class ClassMetrics:
 
     wrong: (examples,) whether it erred. error, accuracy: shares, with Wilson intervals. loss: mean
         cross-entropy, nats.
-    confusion: (classes, classes) counts, a row a label, a column a prediction; outputs that are no
-        numbers are in none.
+    confusion: (classes, classes) counts, one row per label, one column per prediction; outputs that
+        are no numbers are in none.
     precision, recall, f1: (classes,), NaN where nothing was predicted, or nothing was to be found.
     not_numbers: how many examples have outputs that are not numbers; they are wrong.
     groups: (examples,) the group of each, which is the unit of the intervals; None without groups.

@@ -173,8 +173,7 @@ class OnDisk:
                     wrong = error
                 if any(any_process(wrong is not None)):
                     raise wrong or InputError(
-                        "another process cannot read its part of the training set; mend what it "
-                        "says"
+                        "another process cannot read its part of the training set; fix what it says"
                     )
                 if given is None:
                     return

@@ -46,7 +46,7 @@ class Verification:
         kernel, xla = self.seconds
         who = f"{self.members} members" if self.members else "one network"
         times = (
-            f"kernel {kernel * 1e3:.3g} ms an epoch{' (interpreted)' * self.interpreted}, XLA "
+            f"kernel {kernel * 1e3:.3g} ms per epoch{' (interpreted)' * self.interpreted}, XLA "
             f"{xla * 1e3:.3g} ms"
         )
         return (

@@ -420,7 +420,7 @@ def _widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
         or (isinstance(widths, np.ndarray) and widths.ndim == 0)
     ):
         example = f"({widths},)" if str(widths).isdecimal() else "(128, 64)"
-        raise InputError(f"{name} is {shown(widths)}; give a width a layer, such as {example}")
+        raise InputError(f"{name} is {shown(widths)}; give one width per layer, such as {example}")
     whole = (
         isinstance(width, float | int | np.number)
         and not isinstance(width, bool)

@@ -30,7 +30,7 @@ def check_loss(loss: object) -> None:
     """
     if loss is not None and (not callable(loss) or isinstance(loss, type)):
         cure = (
-            "give a function (outputs, targets) -> one number an example, such as "
+            "give a function (outputs, targets) -> one number per example, such as "
             "jaxnet.cross_entropy, or leave it out"
         )
         raise InputError(f"loss is {shown(loss)}; {cure}")

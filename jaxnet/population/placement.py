@@ -176,7 +176,7 @@ def _plan_for_cpus(problem: Problem, state: TrainState, devices: Sequence[Any]) 
     operations = 6 * problem.batch_size * sum(leaf.size for leaf in kernels)
     chunk = int(np.clip(STEP // max(1, operations), 1, MOST))
     plan = Plan(len(devices), chunk=chunk)
-    return plan, f"a step of one member has {operations / 1e6:.2g} million operations"
+    return plan, f"one step of a member takes {operations / 1e6:.2g} million operations"
 
 
 def _plan_for_tpus(
@@ -196,7 +196,7 @@ def _plan_for_tpus(
     # XLA keeps the examples there too, before the state, where they fit.
     room = max(VMEM - _bytes(train), VMEM // 4)
     plan = replace(plan, chunk=max(1, room // kept))
-    return plan, f"parameters and optimizer state, {kept:,} bytes a member, stay on the chip"
+    return plan, f"parameters and optimizer state, {kept:,} bytes per member, stay on the chip"
 
 
 def _memory(device: Any, splits: Splits) -> float:

@@ -361,7 +361,7 @@ def _draw(key: Key[Array, ""], members: int, count: int, train: Dataset) -> _Dra
     n, groups, most = len(train), train.groups, units(train)
     if not 1 <= count <= n // 2:
         raise InputError(
-            f"{count} training examples a network of {n}; give at most half of them, so that "
+            f"{count} training examples per network of {n}; give at most half of them, so that "
             "networks can have different ones"
         )
     if most < 2:

@@ -321,7 +321,7 @@ class Census:
             they are.
 
         Raises:
-            InputError: for rows, labels or pairs that cannot be meant.
+            InputError: for invalid rows, labels or pairs.
         """
         chosen = checked_rows(rows, self.training)
         check_pairs(pairs)

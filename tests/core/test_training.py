@@ -520,7 +520,7 @@ def test_custom_loss_and_plain_functions(digits):
 
 
 BAD_CALLS = [
-    ({"weights": jnp.ones(3)}, r"weights have shape \(3,\); give one a training example"),
+    ({"weights": jnp.ones(3)}, r"weights have shape \(3,\); give one for each training example"),
     ({"weights": "nan"}, "weight nan of example 5 is not a finite number"),
     ({"sample": (jnp.arange(3), jnp.int32(2))}, "give the indices padded to"),
     ({"sample": "count"}, "the sample's count is 0"),

@@ -328,7 +328,7 @@ def test_weights_are_taken_as_they_are():
         ),
         (
             lambda: resampling.bootstrap(KEY, 3, 6, groups=[0, 0, 1]),
-            r"groups has shape \(3,\); give one value an example: \(6,\)",
+            r"groups has shape \(3,\); give one value for each example: \(6,\)",
         ),
     ],
 )

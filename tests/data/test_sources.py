@@ -299,7 +299,7 @@ BAD_ARRAYS = {
     "one-hot": (
         X,
         np.eye(3)[Y],
-        r"y must hold one label an example, but has shape \(60, 3\); of one-hot rows give "
+        r"y must hold one label per example, but has shape \(60, 3\); for one-hot labels pass "
         r"y.argmax\(1\)",
     ),
     "column": (X, Y[:, None], r"give y.reshape\(-1\)"),

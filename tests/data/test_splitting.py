@@ -316,7 +316,10 @@ def test_a_stream_cannot_be_pooled(tmp_path):
 
 BAD = [
     ({"groups": np.zeros(60)}, "all 60 examples are of 1 group; 3 parts by group need at least 3"),
-    ({"groups": np.zeros(59)}, r"groups has shape \(59,\); give one value an example: \(60,\)"),
+    (
+        {"groups": np.zeros(59)},
+        r"groups has shape \(59,\); give one value for each example: \(60,\)",
+    ),
     ({"groups": np.full(60, np.nan)}, "groups has no value in row 0"),
     ({"order": np.zeros(60)}, "order has 1 different values in 60 examples"),
     ({"order": np.arange(60), "groups": np.arange(60)}, "groups and order were given"),

@@ -374,8 +374,8 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
         ("x", np.asfortranarray(x), "x.npy: is in Fortran order"),
         ("x", x[:39], "x.npy has 39 rows and y.npy has 40"),
         ("x", x[:, :0], "x.npy: is empty"),
-        ("y", y[:, None], r"y.npy: must hold one number a row, but is \(40, 1\)"),
-        ("y", y.astype(str), "y.npy: must hold one number a row"),
+        ("y", y[:, None], r"y.npy: must hold one number per row, but is \(40, 1\)"),
+        ("y", y.astype(str), "y.npy: must hold one number per row"),
     ]:
         kept = (tmp_path / f"{name}.npy").read_bytes()
         np.save(tmp_path / f"{name}.npy", array)
@@ -686,7 +686,7 @@ def test_gaps_and_ragged_lists_in_parquet(tmp_path):
             pa.table({"x": pa.array(lists, pa.list_(kind)), "y": values}), path, row_group_size=60
         )
         with pytest.raises(
-            jaxnet.InputError, match=r"parquet: row (3|150) has (0|2) numbers, not 3; mend"
+            jaxnet.InputError, match=r"parquet: row (3|150) has (0|2) numbers, not 3; fix"
         ):
             stream(path)
         splits = stream(path, corrupt="skip")

@@ -203,11 +203,11 @@ CALLS = {
     ),
     "many(loss=of_integers)": "loss targets probabilities leave loss out",
     "fit(loss=lambda outputs, targets: jaxnet.cross_entropy(outputs, targets).mean())": (
-        "loss shape () one number an example mean"
+        "loss shape () one number per example mean"
     ),
-    "fit(splits=values, loss=optax.squared_error)": "loss shape (42, 1) one number an example sum",
+    "fit(splits=values, loss=optax.squared_error)": "loss shape (42, 1) one number per example sum",
     "fit(loss=lambda outputs, targets: outputs.argmax(1))": "loss type int32 gradient",
-    "fit(loss=lambda outputs, targets: None)": "loss NoneType one number an example",
+    "fit(loss=lambda outputs, targets: None)": "loss NoneType one number per example",
     "fit(loss=lambda outputs: outputs)": "loss TypeError outputs and targets",
     "fit(loss='cross_entropy')": "loss is 'cross_entropy' function jaxnet.cross_entropy",
     "fit(loss=Unhashable)": "loss is the class Unhashable function",

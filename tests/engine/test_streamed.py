@@ -421,7 +421,7 @@ def test_a_bad_row_stops_with_the_state_saved_and_may_then_be_skipped(tmp_path):
     bad = int(_rows(splits, RECIPE, 0)[0][3 * per_chunk, 0])  # in the fourth chunk
     _overwrite(tmp_path, np.where(np.arange(len(x))[:, None] == bad, np.nan, x).astype(np.float32))
     with pytest.raises(
-        jaxnet.InputError, match=rf"x.npy: row {bad} holds nan in column 0; mend the file, or leave"
+        jaxnet.InputError, match=rf"x.npy: row {bad} holds nan in column 0; fix the file, or leave"
     ):
         train(MODEL, splits, RECIPE, KEY, out=tmp_path / "run")
     assert "checkpoint 3" in (tmp_path / "run/log.txt").read_text()
@@ -719,9 +719,7 @@ def test_the_script_names_what_it_leaves_out(tmp_path):
     bad = int(jaxnet.stream(tmp_path / "data").train.at(np.array([17]))[0])
     _spoil(tmp_path / "data", x, [bad])
     arguments = ("--dataset", tmp_path / "data", "--out", tmp_path / "run")
-    assert (
-        f"row {bad} holds nan in column 2; mend the file" in _command(*arguments, status=2).stderr
-    )
+    assert f"row {bad} holds nan in column 2; fix the file" in _command(*arguments, status=2).stderr
     done = _command(*arguments, "--corrupt", "skip")
     assert (
         "warning: epoch 2: 1 of 630 training rows could not be used and were left out, such as "

@@ -127,4 +127,4 @@ def test_one_device_of_many_cores_is_pointed_out(digits, caplog, monkeypatch):
 
 def test_the_reason_is_given(digits):
     words = plan_for_members(Problem(jaxnet.mlp((64, 32)), digits, RECIPE), 10, jax.devices())[1]
-    assert words == "a step of one member has 2.5 million operations"
+    assert words == "one step of a member takes 2.5 million operations"

@@ -246,7 +246,7 @@ def test_a_labeled_sample_of_where_networks_are_used_judges_in_place_of_the_pool
     assert better.adopted
     assert better.error.estimate < 0.8
     (told,) = [note for note in better.notes if "has no labels" in note]
-    assert "were not tried: add training examples from where the network is used" in told
+    assert "were not tried: add training examples from where the model will be used" in told
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Is the world still as it was when the network learned? What would be noticed, after how many
+"""Has the data drifted since the network was trained? What would be noticed, after how many
 examples, and what it costs.
 
     jaxnet shift --dataset digits           trains, shifts the test set, and tests with batches

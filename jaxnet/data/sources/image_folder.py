@@ -226,7 +226,7 @@ def _images(folder: Path) -> list[Path]:
     files = _visible(folder)[1]
     if other := next((file for file in files if format_of(file) != "image"), None):
         raise InputError(
-            f"{other}: is no PNG or JPEG image; a folder of images holds one sub-folder a "
-            "class, and images in them"
+            f"{other}: is no PNG or JPEG image; a folder of images holds one sub-folder "
+            "for each class, and images in them"
         )
     return files

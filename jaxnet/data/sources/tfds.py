@@ -131,7 +131,7 @@ def prepare(
         builder.download_and_prepare(download_config=config)
     except Exception as error:
         raise InputError(
-            f"{name} could not be prepared: {type(error).__name__}: {first_line(error)}; mend "
+            f"{name} could not be prepared: {type(error).__name__}: {first_line(error)}; fix "
             "that, and prepare it again"
         ) from None
     return Path(builder.data_dir)

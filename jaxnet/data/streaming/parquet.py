@@ -157,7 +157,7 @@ def rows_of_parquet(
         rows = Unpacked(folder)
     if rows.bad_rows and corrupt == "stop":
         raise InputError(
-            f'{rows.bad_rows[0][2]}; mend the file, or leave such rows out with corrupt="skip"'
+            f'{rows.bad_rows[0][2]}; fix the file, or leave such rows out with corrupt="skip"'
         )
     return rows
 

@@ -124,7 +124,7 @@ class ArrayFiles:
             )
         if self._y.dtype.kind not in "biuf" or len(self._y.shape) != 1:
             raise InputError(
-                f"{self._y.path}: must hold one number a row, but is {self._y.shape} of "
+                f"{self._y.path}: must hold one number per row, but is {self._y.shape} of "
                 f"{self._y.dtype}; write class numbers or values"
             )
         if self._x.shape[0] != self._y.shape[0]:

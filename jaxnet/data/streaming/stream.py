@@ -558,7 +558,7 @@ def fill(
     found = _unusable(stream, rows, raw, labels, x, values) | found
     if found and stream.corrupt == "stop":
         raise InputError(
-            f'{found[min(found)]}; mend the file, or leave such rows out with corrupt="skip"'
+            f'{found[min(found)]}; fix the file, or leave such rows out with corrupt="skip"'
         )
     places = np.searchsorted(rows, list(found))
     x[places], values[places], real[places] = 0, 0, False

@@ -565,7 +565,7 @@ def _confusion(result: dict[str, Any], figures: Path) -> str:
         + f"<td>{number(found['recall'][i], percent=True)}</td></tr>"
         for i, row in enumerate(counts)
     )
-    caption = "test set; a row a label, a column what was predicted"
+    caption = "test set; rows are true labels, columns are predictions"
     head += '<th scope="col">precision</th><th scope="col">recall</th>'
     return (
         f'<button type="button" data-toggles="{anchor(CONFUSION)}" aria-pressed="false">share of '
