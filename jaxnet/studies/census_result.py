@@ -254,7 +254,7 @@ class Census:
             assumptions.
 
         Raises:
-            InputError: for rows that cannot be meant.
+            InputError: for invalid rows.
 
         References:
             Ilyas et al. 2022 (linear models of training sets).
@@ -277,7 +277,7 @@ class Census:
             The error on unseen examples that it saves, as `without` does.
 
         Raises:
-            InputError: for rows or labels that cannot be meant.
+            InputError: for invalid rows or labels.
         """
         chosen = checked_rows(rows, self.training)
         return gain_of_labels(self, chosen, self._checked_labels(labels, len(chosen)))
